@@ -1,0 +1,229 @@
+//! A blank machine: QEMU with real firmware, one network card on the lab's bridge, one empty disk.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::console::Console;
+use crate::netns::Netns;
+use crate::qmp;
+use crate::stop;
+use crate::tool::{self, Background};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS with QEMU's iPXE ROM on the card.
+    SeaBios,
+    /// OVMF with its own PXE client; no ROM on the card.
+    Ovmf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskBus {
+    Virtio,
+    Nvme,
+    Ahci,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    Network,
+    Disk,
+}
+
+/// What to build. Memory in MiB, disk in bytes.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub name: String,
+    pub firmware: Firmware,
+    pub bus: DiskBus,
+    pub disk: u64,
+    pub memory: u32,
+    pub mac: String,
+    pub first: First,
+}
+
+impl Spec {
+    /// A usual machine of the lab. `number` (1..=250) gives its MAC address.
+    pub fn new(name: &str, number: u8, firmware: Firmware) -> Self {
+        let (bus, first) = match firmware {
+            Firmware::SeaBios => (DiskBus::Virtio, First::Network),
+            Firmware::Ovmf => (DiskBus::Nvme, First::Disk),
+        };
+        Spec {
+            name: name.to_owned(),
+            firmware,
+            bus,
+            disk: 8 << 30,
+            memory: 1536,
+            mac: format!("52:54:00:6b:64:{number:02x}"),
+            first,
+        }
+    }
+}
+
+/// How instructions are executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accel {
+    Kvm,
+    Tcg,
+}
+
+impl Accel {
+    fn argument(self) -> &'static str {
+        match self {
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg,thread=multi",
+        }
+    }
+
+    /// KVM's device can be there and a kernel still hang under it, so one is really booted: without a root file
+    /// system it must reach its own panic within 20 seconds.
+    pub fn probe(kernel: &Path, dir: &Path) -> Result<Accel> {
+        if File::options().read(true).write(true).open("/dev/kvm").is_err() {
+            return Ok(Accel::Tcg);
+        }
+        let serial = dir.join("kvm-probe.serial");
+        let mut argv = tool::words(&["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-cpu", "host", "-m", "512"]);
+        argv.extend(tool::words(&["-display", "none", "-no-reboot", "-nodefaults", "-append", "console=ttyS0 panic=-1"]));
+        argv.extend(["-kernel".into(), kernel.to_string_lossy().into_owned()]);
+        argv.extend(["-serial".into(), format!("file:{}", serial.display())]);
+        let mut qemu = Background::spawn("kvm probe", &argv, &dir.join("kvm-probe.log"), None)?;
+        let mut console = Console::follow(&serial);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(20) {
+            stop::check()?;
+            console.poll()?;
+            if console.find(0, "Kernel panic - not syncing: VFS").is_some() {
+                return Ok(Accel::Kvm);
+            }
+            if qemu.ended()?.is_some() {
+                break;
+            }
+            std::thread::sleep(stop::TICK);
+        }
+        Ok(Accel::Tcg)
+    }
+}
+
+const OVMF: [(&str, &str); 2] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+];
+
+/// A machine that is switched on; switched off when dropped.
+#[derive(Debug)]
+pub struct Vm {
+    pub spec: Spec,
+    pub console: Console,
+    pub disk: PathBuf,
+    pub powered_on: Instant,
+    pub log: PathBuf,
+    qmp: PathBuf,
+    qemu: Background,
+}
+
+impl Vm {
+    /// Makes a tap and an empty disk in `dir` and switches the machine on. Console and QEMU's log go to `logs`.
+    pub fn start(ns: &Netns, spec: Spec, accel: Accel, dir: &Path, logs: &Path) -> Result<Vm> {
+        let disk = dir.join(format!("{}.raw", spec.name));
+        let file = File::create(&disk).with_context(|| format!("making disk {}", disk.display()))?;
+        file.set_len(spec.disk).context("sizing the disk")?;
+        ns.tap(&spec.name)?;
+        Vm::power_on(ns, spec, accel, disk, dir, logs)
+    }
+
+    /// Switches on a machine whose disk and tap are there already.
+    pub fn power_on(ns: &Netns, spec: Spec, accel: Accel, disk: PathBuf, dir: &Path, logs: &Path) -> Result<Vm> {
+        let serial = logs.join(format!("{}.console", spec.name));
+        let qmp = dir.join(format!("{}.qmp", spec.name));
+        let log = logs.join(format!("{}.qemu", spec.name));
+        let argv = ns.argv(&arguments(&spec, accel, &disk, dir, &serial, &qmp)?);
+        let qemu = Background::spawn(&format!("machine {}", spec.name), &argv, &log, None)?;
+        let console = Console::follow(&serial);
+        Ok(Vm { spec, console, disk, powered_on: Instant::now(), log, qmp, qemu })
+    }
+
+    /// Reads the console and makes sure that the machine is still on.
+    pub fn poll(&mut self) -> Result<()> {
+        self.console.poll()?;
+        self.qemu.must_run()
+    }
+
+    /// Waits for a line on the console; its index + 1.
+    pub fn wait(&mut self, from: usize, pattern: &str, limit: Duration) -> Result<usize> {
+        let what = format!("{pattern:?} on the console of {} ({})", self.spec.name, self.console.path().display());
+        stop::wait_for(&what, limit, || {
+            self.poll()?;
+            Ok(self.console.lines.iter().skip(from).position(|l| l.text.contains(pattern)).map(|i| from + i + 1))
+        })
+    }
+
+    /// A picture of the VGA console, as PNG.
+    pub fn screenshot(&self, file: &Path) -> Result<()> {
+        let arguments = serde_json::json!({"filename": file.to_string_lossy(), "format": "png"});
+        qmp::ask(&self.qmp, "screendump", &arguments)?;
+        if !file.is_file() {
+            bail!("QEMU made no picture {}", file.display());
+        }
+        Ok(())
+    }
+
+    /// The reset button.
+    pub fn reset(&self) -> Result<()> {
+        qmp::ask(&self.qmp, "system_reset", &serde_json::json!({})).map(|_| ())
+    }
+
+    /// Pulls the plug; the disk stays.
+    pub fn power_off(mut self) -> PathBuf {
+        self.qemu.kill();
+        self.disk.clone()
+    }
+}
+
+fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, qmp: &Path) -> Result<Vec<String>> {
+    let (net_index, disk_index) = match spec.first {
+        First::Network => (1, 2),
+        First::Disk => (2, 1),
+    };
+    // `max` under TCG offers what the emulator can do; 5-level paging only costs time there.
+    let cpu = if accel == Accel::Kvm { "host" } else { "max,la57=off" };
+    let mut argv = tool::words(&["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std"]);
+    let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
+    add("-name", format!("kubedos-{}", spec.name));
+    // graphics=off makes SeaBIOS and its ROMs speak on the serial line as well.
+    add("-machine", format!("q35,graphics=off,accel={}", accel.argument()));
+    add("-cpu", cpu.to_owned());
+    add("-smp", "1".to_owned());
+    add("-m", spec.memory.to_string());
+    add("-smbios", format!("type=1,manufacturer=Kubedos,product=Lab,serial=LAB-{}", spec.name));
+    add("-serial", format!("file:{}", serial.display()));
+    add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
+    add("-object", "rng-random,id=rng0,filename=/dev/urandom".to_owned());
+    add("-device", "virtio-rng-pci,rng=rng0".to_owned());
+    add("-netdev", format!("tap,id=net0,ifname={},script=no,downscript=no", spec.name));
+    // Without a ROM, OVMF uses its own driver and PXE client, as most UEFI machines do.
+    let rom = if spec.firmware == Firmware::Ovmf { ",romfile=" } else { "" };
+    add("-device", format!("virtio-net-pci,netdev=net0,mac={},bootindex={net_index}{rom}", spec.mac));
+    add("-drive", format!("if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", disk.display()));
+    let device = match spec.bus {
+        DiskBus::Virtio => "virtio-blk-pci,drive=disk0",
+        DiskBus::Nvme => "nvme,drive=disk0",
+        DiskBus::Ahci => "ide-hd,drive=disk0,bus=ide.0",
+    };
+    add("-device", format!("{device},serial=LABDISK{},bootindex={disk_index}", spec.name));
+    if spec.firmware == Firmware::Ovmf {
+        let Some((code, vars)) = OVMF.iter().find(|(code, _)| Path::new(code).is_file()) else {
+            bail!("no OVMF firmware in /usr/share/OVMF (package ovmf)");
+        };
+        let own = dir.join(format!("{}.vars", spec.name));
+        if !own.exists() {
+            std::fs::copy(vars, &own).context("copying OVMF's variables")?;
+        }
+        add("-drive", format!("if=pflash,format=raw,readonly=on,file={code}"));
+        add("-drive", format!("if=pflash,format=raw,file={}", own.display()));
+    }
+    Ok(argv)
+}
