@@ -1,1 +1,20 @@
-//! (being built)
+//! Domain types and cryptography of Kubedos.
+//!
+//! Architecture invariant: this crate does no I/O. It has no tokio, no SQL, no sockets and no `std::fs`;
+//! clocks, paths and keys are arguments. (Fresh age keys and file keys come from the operating system's
+//! random source inside the age library; every other random value is an argument.)
+
+pub mod ids;
+pub mod progress;
+pub mod seal;
+pub mod secret;
+pub mod machine;
+pub mod cluster;
+pub mod addressing;
+pub mod enrollment;
+pub mod pairing;
+pub mod wireguard;
+pub mod peers;
+pub mod identity;
+pub mod agent;
+pub mod manifest;

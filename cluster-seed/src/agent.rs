@@ -1,0 +1,160 @@
+//! The messages between the agent and the seed, JSON over HTTP.
+//!
+//! Self-protected: everything that matters is signed by the node key (agent) or the site key (seed), and the identity
+//! is age ciphertext, so plain HTTP on the netboot segment is enough.
+
+use serde::{Deserialize, Serialize};
+
+use crate::enrollment::EnrollmentState;
+use crate::identity::SealedIdentity;
+use crate::ids::{Digest, EnrollmentId, Mac};
+use crate::machine::HardwareFacts;
+use crate::pairing::Nonce;
+use crate::seal::{Sealable, Sealed};
+
+/// Version of these messages; a seed refuses any other.
+pub const PROTOCOL: u32 = 1;
+/// Largest request body the seed reads from an agent, in bytes.
+pub const MAX_BODY: usize = 256 << 10;
+/// Seconds between an agent's status polls.
+pub const POLL_SECONDS: u64 = 2;
+
+/// POST /api/v1/agent/hello
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    pub protocol: u32,
+    /// [`crate::pairing::commitment`] over recipient, node key and nonce.
+    pub commitment: Digest,
+    pub boot_mac: Option<Mac>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HelloReply {
+    pub enrollment: EnrollmentId,
+    /// The site's public key in hex; trusted only because the pairing code covers it.
+    pub site_key: String,
+    pub seed_nonce: Nonce,
+}
+
+/// POST /api/v1/agent/<enrollment>/reveal
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reveal {
+    pub recipient: String,
+    /// The machine's ed25519 public key in hex.
+    pub node_key: String,
+    pub nonce: Nonce,
+    /// Signed by the node key.
+    pub facts: Sealed<HardwareFacts>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevealReply {
+    pub state: EnrollmentState,
+}
+
+/// GET /api/v1/agent/<enrollment>/status
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusReply {
+    pub state: EnrollmentState,
+    /// To be signed in a [`Claim`]; there once the state is Approved.
+    pub challenge: Option<Nonce>,
+    /// Why, where the state is Denied, Expired or Revoked.
+    pub reason: Option<String>,
+}
+
+/// POST /api/v1/agent/<enrollment>/claim, sealed by the node key.
+///
+/// The first claim moves Approved to Issued. A claim with the same `nonce` may be repeated until the agent's first
+/// report, and gets the very same ciphertext: an answer lost with a power cut is not an identity lost. Any other
+/// nonce gets 409.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    pub enrollment: EnrollmentId,
+    pub challenge: Nonce,
+    pub nonce: Nonce,
+}
+
+impl Sealable for Claim {
+    const PURPOSE: &'static str = "claim";
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimReply {
+    pub identity: SealedIdentity,
+}
+
+/// One result of the fabric gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateCheck {
+    /// For example `wg1 link`, `wg2 handshake with seed`, `ssh on wg1`.
+    pub name: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+/// One step of the node's play.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyStep {
+    pub name: String,
+    /// ok, changed, skipped, failed
+    pub result: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind", deny_unknown_fields)]
+pub enum ReportBody {
+    /// The identity was opened; writing begins. Moves Issued to Installing.
+    InstallBegan { artifact: Digest, disk: String, total: u64 },
+    /// Bytes of disk written and verified so far, and bytes per second lately.
+    InstallProgress { written: u64, total: u64, rate: u64 },
+    /// Every chunk verified, first MiB written, identity placed. Moves Installing to Installed.
+    InstallDone { seconds: u64 },
+    /// The installed system runs.
+    Booted { kernel: String, boot_id: String },
+    /// Moves Installed to FabricReady if every check passed and the seed reaches the node's SSH over wg1 itself.
+    Gate { checks: Vec<GateCheck> },
+    ApplyProgress { step: ApplyStep },
+    /// Moves FabricReady to Converged.
+    ApplyDone { changed: u32, ok: u32 },
+    /// Moves to Failed.
+    Failed { step: String, why: String },
+}
+
+/// POST /api/v1/agent/<enrollment>/report, sealed by the node key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    pub enrollment: EnrollmentId,
+    /// Grows by one or more with every report of this enrollment, also across the reboot; the seed answers a number it
+    /// has seen with 200 and does nothing.
+    pub seq: u64,
+    pub body: ReportBody,
+}
+
+impl Sealable for Report {
+    const PURPOSE: &'static str = "report";
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReportReply {
+    pub state: EnrollmentState,
+    /// True if the seed acted on it, false if the number was seen before.
+    pub fresh: bool,
+}
+
+/// The body of every error answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorReply {
+    pub error: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}

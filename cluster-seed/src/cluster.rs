@@ -1,0 +1,328 @@
+//! ClusterSpec: the operator's `cluster.yaml`, parsed strictly and checked as a whole.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
+
+use crate::ids::Hostname;
+
+/// Largest cluster.yaml read, in bytes.
+pub const MAX_SPEC: usize = 1 << 20;
+pub const API_VERSION: &str = "kubedos/v1alpha1";
+/// The planes every site has; more by configuration.
+pub const CONTROL_PLANE: &str = "wg1";
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterSpec {
+    pub api_version: String,
+    pub kind: String,
+    pub metadata: Metadata,
+    pub spec: Spec,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// Site name; a host name label.
+    pub name: Hostname,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    pub networking: Networking,
+    pub darksite: DarksiteSpec,
+    pub roles: BTreeMap<String, RoleSpec>,
+    #[serde(default)]
+    pub enrollment: EnrollmentPolicy,
+    #[serde(default)]
+    pub ssh: SshSpec,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Networking {
+    /// Domain of every node's name.
+    pub domain: Hostname,
+    pub underlay: Underlay,
+    pub planes: BTreeMap<String, Spanned<PlaneSpec>>,
+}
+
+/// The segment that machines netboot on.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Underlay {
+    pub subnet: Ipv4Net,
+    /// The seed's own address there.
+    pub seed: Spanned<Ipv4Addr>,
+    pub pool: Spanned<Pool>,
+    #[serde(default)]
+    pub router: Option<Ipv4Addr>,
+    /// Name servers for DHCP option 6; the seed's own address where none is given, since installers ask otherwise.
+    #[serde(default)]
+    pub dns: Vec<Ipv4Addr>,
+    #[serde(default = "default_lease")]
+    pub lease_seconds: u32,
+}
+
+fn default_lease() -> u32 {
+    3600
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pool {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlaneSpec {
+    pub cidr: Ipv4Net,
+    /// UDP port of the plane's WireGuard interface on every member.
+    pub port: u16,
+    #[serde(default)]
+    pub purpose: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DarksiteSpec {
+    /// Debian release, for example `trixie`.
+    pub suite: String,
+    #[serde(default = "default_components")]
+    pub components: Vec<String>,
+    #[serde(default = "default_arch")]
+    pub architecture: String,
+    /// Base URL or directory of a Debian mirror; without it, the one this machine's apt uses.
+    #[serde(default)]
+    pub mirror: Option<String>,
+    /// Also take newer versions from `SUITE-updates`.
+    #[serde(default)]
+    pub updates: bool,
+}
+
+fn default_components() -> Vec<String> {
+    vec!["main".to_owned()]
+}
+
+fn default_arch() -> String {
+    "amd64".to_owned()
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RoleSpec {
+    #[serde(default)]
+    pub description: String,
+    /// Packages beside the base system, the kernel, SSH, WireGuard and Ansible.
+    #[serde(default)]
+    pub packages: Vec<String>,
+}
+
+/// How machines may join.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnrollmentPolicy {
+    /// An enrollment nobody approved is Expired after this many minutes.
+    #[serde(default = "default_pending_minutes")]
+    pub pending_minutes: u32,
+    /// Wrong codes after which an enrollment is Denied.
+    #[serde(default = "default_wrong_codes")]
+    pub max_wrong_codes: u32,
+    /// Enrollments that may wait at once; a further hello is answered 429.
+    #[serde(default = "default_max_pending")]
+    pub max_pending: u32,
+    /// An install that reports nothing for this many minutes is Failed.
+    #[serde(default = "default_install_minutes")]
+    pub install_minutes: u32,
+}
+
+fn default_pending_minutes() -> u32 {
+    1440
+}
+fn default_wrong_codes() -> u32 {
+    5
+}
+fn default_max_pending() -> u32 {
+    256
+}
+fn default_install_minutes() -> u32 {
+    60
+}
+
+impl Default for EnrollmentPolicy {
+    fn default() -> Self {
+        EnrollmentPolicy {
+            pending_minutes: default_pending_minutes(),
+            max_wrong_codes: default_wrong_codes(),
+            max_pending: default_max_pending(),
+            install_minutes: default_install_minutes(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SshSpec {
+    /// Lines for root's authorized_keys on every node; there are no passwords.
+    #[serde(default)]
+    pub authorized_keys: Vec<String>,
+}
+
+/// What is wrong with a cluster.yaml, and where (1-based; 0 where it concerns the whole file).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct SpecError {
+    pub line: u64,
+    pub column: u64,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+fn at<T>(spanned: &Spanned<T>, message: String, hint: &str) -> SpecError {
+    let hint = (!hint.is_empty()).then(|| hint.to_owned());
+    SpecError { line: spanned.referenced.line(), column: spanned.referenced.column(), message, hint }
+}
+
+fn whole(message: String, hint: &str) -> SpecError {
+    SpecError { line: 0, column: 0, message, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
+}
+
+impl ClusterSpec {
+    /// Parses and checks. Unknown keys, wrong types and contradictions are errors.
+    pub fn parse(text: &str) -> Result<Self, SpecError> {
+        if text.len() > MAX_SPEC {
+            return Err(whole(format!("{} bytes, more than the {MAX_SPEC} a cluster.yaml may have", text.len()), ""));
+        }
+        let spec: ClusterSpec = serde_saphyr::from_str(text).map_err(|e| {
+            let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
+            SpecError { line, column, message: plain_message(&e), hint: None }
+        })?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    fn check(&self) -> Result<(), SpecError> {
+        if self.api_version != API_VERSION {
+            return Err(whole(format!("apiVersion is {:?}", self.api_version), &format!("write apiVersion: {API_VERSION}")));
+        }
+        if self.kind != "Cluster" {
+            return Err(whole(format!("kind is {:?}", self.kind), "write kind: Cluster"));
+        }
+        if self.metadata.name.as_str().contains('.') {
+            return Err(whole("metadata.name has a dot".to_owned(), "a site name is one label; the domain is networking.domain"));
+        }
+        self.check_underlay()?;
+        self.check_planes()?;
+        self.check_roles()
+    }
+
+    fn check_underlay(&self) -> Result<(), SpecError> {
+        let u = &self.spec.networking.underlay;
+        let net = u.subnet;
+        if !net.contains(&u.seed.value) || net.network() == u.seed.value || net.broadcast() == u.seed.value {
+            return Err(at(&u.seed, format!("the seed's address {} is not a host of {net}", u.seed.value), ""));
+        }
+        let Pool { first, last } = u.pool.value;
+        if first > last || !net.contains(&first) || !net.contains(&last) || net.network() == first || net.broadcast() == last {
+            return Err(at(&u.pool, format!("the pool {first} to {last} does not lie within {net}"), "first <= last, both hosts of the subnet"));
+        }
+        if (first..=last).contains(&u.seed.value) {
+            return Err(at(&u.pool, format!("the pool holds the seed's own address {}", u.seed.value), "start the pool after it"));
+        }
+        if u.lease_seconds < 120 {
+            return Err(at(&u.pool, format!("leaseSeconds is {}, below 120", u.lease_seconds), "3600 is a good value"));
+        }
+        Ok(())
+    }
+
+    fn check_planes(&self) -> Result<(), SpecError> {
+        let n = &self.spec.networking;
+        if !n.planes.contains_key(CONTROL_PLANE) {
+            return Err(whole(format!("there is no plane {CONTROL_PLANE}"), "wg1 is the control plane: SSH and the fabric gate use it"));
+        }
+        for (i, (name, plane)) in n.planes.iter().enumerate() {
+            let number = name.strip_prefix("wg").filter(|d| (1..=2).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()));
+            if number.is_none() {
+                return Err(at(plane, format!("{name:?} is not a plane name"), "planes are wg1, wg2, … wg99"));
+            }
+            let cidr = plane.value.cidr;
+            if cidr.addr() != cidr.network() {
+                let hint = format!("write {}/{}", cidr.network(), cidr.prefix_len());
+                return Err(at(plane, format!("plane {name}: {cidr} has host bits set"), &hint));
+            }
+            if cidr.prefix_len() > 29 {
+                return Err(at(plane, format!("plane {name}: {cidr} is too small for a fleet"), "use /29 or larger"));
+            }
+            if plane.value.port == 0 {
+                return Err(at(plane, format!("plane {name}: port 0"), "wg1 uses 51821, wg2 51822, wg3 51823"));
+            }
+            let subnet = n.underlay.subnet;
+            if overlap(cidr, subnet) {
+                return Err(at(plane, format!("plane {name} ({cidr}) overlaps the underlay ({subnet})"), "choose another cidr"));
+            }
+            for (other, second) in n.planes.iter().skip(i + 1) {
+                if overlap(cidr, second.value.cidr) {
+                    let message = format!("plane {other} ({}) overlaps plane {name} ({cidr})", second.value.cidr);
+                    return Err(at(second, message, "planes need separate address ranges"));
+                }
+                if plane.value.port == second.value.port {
+                    return Err(at(second, format!("plane {other} uses port {} of plane {name}", second.value.port), ""));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_roles(&self) -> Result<(), SpecError> {
+        let s = &self.spec;
+        if s.roles.is_empty() {
+            return Err(whole("there is no role".to_owned(), "add roles: with at least one name, for example base"));
+        }
+        for (name, role) in &s.roles {
+            let label = name.parse::<Hostname>().is_ok_and(|h| !h.as_str().contains('.'));
+            if !label {
+                return Err(whole(format!("role name {name:?} is not a label of a-z, 0-9 and -"), ""));
+            }
+            if let Some(bad) = role.packages.iter().find(|p| !is_package_name(p)) {
+                return Err(whole(format!("role {name}: {bad:?} is not a package name"), "Debian names: a-z 0-9 + - . (policy 5.6.1)"));
+            }
+        }
+        if s.darksite.architecture != "amd64" {
+            return Err(whole(format!("architecture {:?}", s.darksite.architecture), "this version builds amd64"));
+        }
+        if !is_package_name(&s.darksite.suite) {
+            return Err(whole(format!("suite {:?} is not a suite name", s.darksite.suite), "for example trixie"));
+        }
+        if let Some(bad) = s.ssh.authorized_keys.iter().find(|k| k.chars().any(char::is_control) || k.split(' ').count() < 2) {
+            return Err(whole(format!("ssh.authorizedKeys: {:?} is not a public key line", bad.chars().take(40).collect::<String>()), ""));
+        }
+        Ok(())
+    }
+}
+
+/// Debian policy 5.6.1.
+fn is_package_name(name: &str) -> bool {
+    name.len() >= 2
+        && name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'))
+}
+
+fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+fn plain_message(e: &serde_saphyr::Error) -> String {
+    e.without_snippet().to_string()
+}
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;
