@@ -1,0 +1,40 @@
+# Verbs of the project. `./dev VERB` installs what these need and comes here.
+
+target := "x86_64-unknown-linux-gnu"
+lab := "target/debug/kubedos-lab"
+
+# this list
+default:
+    @just --list
+
+# the programs of the host, and the static agent that travels inside initramfs and artifact
+build:
+    cargo build --workspace
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile agent -p payload --target {{target}}
+
+# two blank machines become nodes; --auto approves by itself
+demo *args: build
+    {{lab}} demo {{args}}
+
+# everything CI runs
+test: lint unit build
+    {{lab}} test
+
+lint:
+    cargo fmt --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+unit:
+    cargo test --workspace
+
+# the automatic demo, its times as JSON
+bench: build
+    {{lab}} demo --auto --times target/times.json
+
+# the pictures the README uses
+screenshots: build
+    {{lab}} test --only browser --pictures docs/img
+
+# removes what the lab left behind and what it cached
+clean:
+    [ ! -x {{lab}} ] || {{lab}} clean
