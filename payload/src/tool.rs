@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -110,32 +110,27 @@ impl<'a> Tool<'a> {
     }
 
     /// Starts from an empty environment instead of ours.
-    pub fn clean_env(mut self) -> Self {
-        self.clean = true;
-        self
+    pub fn clean_env(self) -> Self {
+        Tool { clean: true, ..self }
     }
 
-    pub fn dir(mut self, dir: &Utf8Path) -> Self {
-        self.dir = Some(dir.to_owned());
-        self
+    pub fn dir(self, dir: &Utf8Path) -> Self {
+        Tool { dir: Some(dir.to_owned()), ..self }
     }
 
     /// Bytes for stdin (may be secret); without this stdin is empty.
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
-        self
+    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
+        Tool { stdin: Some(bytes.into()), ..self }
     }
 
     /// Sends stdout to a file instead of keeping it.
-    pub fn stdout_to(mut self, file: File) -> Self {
-        self.stdout = Some(file);
-        self
+    pub fn stdout_to(self, file: File) -> Self {
+        Tool { stdout: Some(file), ..self }
     }
 
     /// Without this a program may run for ever.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
-        self
+    pub fn timeout(self, limit: Duration) -> Self {
+        Tool { timeout: Some(limit), ..self }
     }
 
     /// Asked every few milliseconds; once true the program and its children are stopped.
@@ -153,9 +148,7 @@ impl<'a> Tool<'a> {
     fn command(&mut self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).process_group(0);
-        if self.clean {
-            command.env_clear();
-        }
+        self.clean.then(|| command.env_clear());
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
@@ -242,9 +235,7 @@ impl<'a> Tool<'a> {
                 running.stop();
                 return Ended::Cancelled;
             }
-            if let Some(limit) = self.timeout
-                && started.elapsed() >= limit
-            {
+            if let Some(limit) = self.timeout.filter(|l| started.elapsed() >= *l) {
                 running.stop();
                 return Ended::TimedOut(limit.as_secs());
             }
@@ -280,7 +271,6 @@ impl Running {
         self.child.id()
     }
 
-    /// The exit status if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten();
         self.stopped |= status.is_some();
@@ -317,7 +307,7 @@ impl Running {
     pub fn kill(&mut self) {
         if !self.stopped {
             self.signal(Signal::SIGKILL);
-            self.stopped = self.child.wait().is_ok_and(|s| s.signal().is_some() || s.code().is_some());
+            self.stopped = self.child.wait().is_ok();
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::os::unix::process::ExitStatusExt;
+
 use super::*;
 
 fn sh(script: &str) -> Tool<'static> {
