@@ -1,0 +1,88 @@
+//! What to tell a machine that wants to boot, and the record of everything that was decided.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use cluster_seed::ids::Mac;
+
+use crate::request::{BootRequest, ClientArch};
+use crate::why::Why;
+
+/// The answer to one boot request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BootDecision {
+    /// No answer at all, not even an address: another server may have one.
+    Silent { why: String },
+    /// The loader for the machine's architecture: its name by TFTP, or its URL for HTTP boot clients.
+    Loader,
+    /// The URL of an iPXE script, up to 255 bytes. Only iPXE understands it.
+    Script { url: String },
+}
+
+/// Decides what a machine boots and hears of everything that happened.
+///
+/// Both methods are called from the server's task: they must answer from memory, in microseconds.
+pub trait BootPolicy: Send + Sync {
+    fn decide(&self, request: &BootRequest) -> BootDecision;
+    fn observe(&self, event: &BootEvent);
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    Discover,
+    Offer,
+    Request,
+    Ack,
+    Nak { why: Why },
+    Inform,
+    Release,
+    Decline,
+    /// No answer was given; `detail` is the policy's own reason where it had one.
+    Ignored { why: Why, detail: Option<String> },
+    TftpStarted,
+    TftpDone,
+    /// The client ended the transfer itself with an ERROR packet: normal after a firmware's size probe.
+    TftpAborted { why: String },
+    TftpError { why: String },
+}
+
+/// One line of the boot flight recorder. Texts come from the wire: printable, bounded, untrusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootEvent {
+    pub kind: EventKind,
+    pub iface: Arc<str>,
+    pub mac: Option<Mac>,
+    pub arch: Option<ClientArch>,
+    pub ipxe: bool,
+    /// The address offered, confirmed or asked for; the client's address in TFTP events.
+    pub ip: Option<Ipv4Addr>,
+    pub xid: Option<u32>,
+    pub hostname: Option<String>,
+    pub vendor_class: Option<String>,
+    /// The machine's UUID (option 97) as sent, without its type byte.
+    pub uuid: Option<[u8; 16]>,
+    /// The loader, script URL or TFTP file.
+    pub file: Option<String>,
+    /// File bytes the client acknowledged.
+    pub bytes: Option<u64>,
+}
+
+impl BootEvent {
+    pub fn new(kind: EventKind, iface: Arc<str>) -> Self {
+        BootEvent {
+            kind,
+            iface,
+            mac: None,
+            arch: None,
+            ipxe: false,
+            ip: None,
+            xid: None,
+            hostname: None,
+            vendor_class: None,
+            uuid: None,
+            file: None,
+            bytes: None,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! TFTP, read-only: RFC 1350 with the options of RFC 2347, 2348 (blksize), 2349 (tsize, timeout) and
+//! 7440 (windowsize).
+
+pub mod packet;
+pub mod transfer;
+pub mod server;
