@@ -1,1 +1,3 @@
-//! (being built)
+//! Pages, JSON API, boot scripts and file serving.
+
+pub mod api;

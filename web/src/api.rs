@@ -1,0 +1,226 @@
+//! `SeedApi`: all that the pages and the JSON API ask of the daemon, and the plain data they get back.
+//!
+//! Implemented by seedd on its store, and by the tests of this crate in memory. Every call may block (SQLite, scrypt):
+//! handlers run them on tokio's blocking threads.
+
+use std::net::IpAddr;
+
+use camino::Utf8PathBuf;
+use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::{Digest, EnrollmentId, Mac};
+use cluster_seed::machine::HardwareFacts;
+use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::Sealed;
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, by what the caller can do about it; `why` is shown outside, the chain goes to the log only.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 400
+    #[error("{why}")]
+    BadRequest { why: String, hint: Option<String> },
+    /// 401
+    #[error("log in first")]
+    Unauthorized,
+    /// 403
+    #[error("{why}")]
+    Forbidden { why: String },
+    /// 404
+    #[error("no such {what}")]
+    NotFound { what: &'static str },
+    /// 409
+    #[error("{why}")]
+    Conflict { why: String, hint: Option<String> },
+    /// 423
+    #[error("the seed is sealed")]
+    Sealed,
+    /// 429
+    #[error("too many tries; wait {seconds} s")]
+    TooMany { seconds: u64 },
+    /// 503
+    #[error("{why}")]
+    Unavailable { why: String },
+    /// 500; the text is for the log, outside only "internal error" is said.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Query of GET /boot/ipxe; every value comes from a machine.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct BootQuery {
+    pub mac: Option<String>,
+    pub arch: Option<String>,
+    pub uuid: Option<String>,
+}
+
+/// Who is logged in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    pub user: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// The one-time code the daemon printed.
+    pub code: String,
+    pub user: String,
+    pub password: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+/// The operator's decision about a Pending enrollment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// As read from the machine's console.
+    pub code: String,
+    pub role: String,
+    /// Label or full name; the site's domain is added to a label.
+    pub hostname: String,
+    /// Kernel name of the disk that will be wiped.
+    pub disk: String,
+    /// The node that holds the name now is revoked and replaced.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// GET /api/v1/status and the head of every page.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    pub site: String,
+    pub version: String,
+    /// First administrator not made yet.
+    pub setup_needed: bool,
+    pub sealed: bool,
+    pub epoch: u64,
+    pub snapshot: Option<Digest>,
+    pub roles: Vec<RoleView>,
+    /// Seconds since the epoch by the seed's clock.
+    pub clock: u64,
+    /// Things an operator should act on, in plain words.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleView {
+    pub name: String,
+    pub description: String,
+    /// The artifact built for it, if any; a role without one cannot be approved.
+    pub artifact: Option<Digest>,
+    pub min_disk: Option<u64>,
+}
+
+/// One line of the list of machines.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineRow {
+    pub id: i64,
+    pub mac: Mac,
+    pub ip: Option<IpAddr>,
+    /// Vendor and product as the machine says, tamed.
+    pub model: String,
+    /// Unix seconds.
+    pub first_seen: u64,
+    pub last_seen: u64,
+    /// Its latest enrollment, if it got that far.
+    pub enrollment: Option<EnrollmentView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrollmentView {
+    pub id: EnrollmentId,
+    pub state: EnrollmentState,
+    /// Unix seconds of the last change of state.
+    pub since: u64,
+    pub hostname: Option<String>,
+    pub role: Option<String>,
+    /// `(plane, address)` once approved, in plane order.
+    pub addresses: Vec<(String, String)>,
+    pub wrong_codes: u32,
+    pub progress: Option<InstallProgress>,
+    /// Why it was denied, failed or expired.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstallProgress {
+    /// Bytes of disk written and verified.
+    pub written: u64,
+    pub total: u64,
+    /// Bytes per second.
+    pub rate: u64,
+}
+
+/// One machine's page.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineDetail {
+    pub row: MachineRow,
+    pub facts: Option<HardwareFacts>,
+    /// Older enrollments, newest first.
+    pub earlier: Vec<EnrollmentView>,
+    /// Oldest first, at most 500.
+    pub timeline: Vec<EventView>,
+}
+
+/// One row of the append-only event log.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    pub id: i64,
+    /// Unix milliseconds.
+    pub at: u64,
+    /// For example `dhcp.discover`, `enrollment.pending`, `install.progress`, `login.failed`.
+    pub kind: String,
+    /// A sentence for people.
+    pub text: String,
+    pub machine: Option<i64>,
+    pub actor: Option<String>,
+}
+
+pub trait SeedApi: Send + Sync + 'static {
+    // The machine's side. `from` is the peer's address.
+    fn boot_script(&self, from: IpAddr, query: &BootQuery) -> Result<String, ApiError>;
+    /// Path of a netboot file; `name` is a key in a table.
+    fn boot_file(&self, name: &str) -> Option<Utf8PathBuf>;
+    /// Root directory of a published snapshot; `None` asks for the current one.
+    fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf>;
+    fn chunk_path(&self, stored: Digest) -> Option<Utf8PathBuf>;
+    fn manifest_path(&self, artifact: Digest) -> Option<Utf8PathBuf>;
+    fn hello(&self, from: IpAddr, hello: Hello) -> Result<HelloReply, ApiError>;
+    fn reveal(&self, from: IpAddr, id: EnrollmentId, reveal: Reveal) -> Result<RevealReply, ApiError>;
+    fn enrollment_status(&self, id: EnrollmentId) -> Result<StatusReply, ApiError>;
+    fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
+    fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
+    fn peers(&self) -> Result<Sealed<PeersFile>, ApiError>;
+
+    // The operator's side.
+    fn overview(&self) -> Result<Overview, ApiError>;
+    /// Makes the first administrator and logs in; returns the session token.
+    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;
+    /// Returns the session token (128 random bits or more, hashed at rest).
+    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError>;
+    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError>;
+    fn logout(&self, token: &str) -> Result<(), ApiError>;
+    fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError>;
+    fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
+    fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
+    fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;
+    fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
+    /// Events with an id above `after`, oldest first.
+    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError>;
+    /// Wakes with the newest event id; a lagging receiver just asks `events` again.
+    fn subscribe(&self) -> tokio::sync::watch::Receiver<i64>;
+}
