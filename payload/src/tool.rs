@@ -355,7 +355,6 @@ impl Collector {
         Collector { kept, reader }
     }
 
-    /// Calls `f` with the whole lines that came after the first `told` bytes; returns the new mark.
     fn lines_after(&self, told: u64, f: &dyn Fn(&str)) -> u64 {
         let (start, fresh) = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
