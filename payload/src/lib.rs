@@ -1,2 +1,4 @@
-//! (being built)
+//! The agent of a machine: in RAM it enrolls and installs, on disk it brings up the planes and runs the play.
+
 pub mod tool;
+pub mod assets;

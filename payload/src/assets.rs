@@ -1,0 +1,111 @@
+//! What is laid into the root file system at image build: units, configuration, the play. No secret, no site.
+
+use cluster_seed::ids::Digest;
+
+/// Where the agent itself lies in the root.
+pub const AGENT_PATH: &str = "/usr/lib/kubedos/kubedos-node";
+/// Directory of the play.
+pub const ANSIBLE_DIR: &str = "/usr/share/kubedos/ansible";
+
+/// Debian packages a node needs beside the minimal base system and a kernel.
+pub const NODE_PACKAGES: &[&str] = &[
+    "ansible-core",
+    "ca-certificates",
+    "e2fsprogs",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "python3",
+    "systemd",
+    "systemd-sysv",
+    "udev",
+    "wireguard-tools",
+];
+
+/// One file of the root.
+#[derive(Debug, Clone, Copy)]
+pub struct Asset {
+    /// Absolute path in the root.
+    pub path: &'static str,
+    /// Permission bits.
+    pub mode: u32,
+    pub bytes: &'static [u8],
+}
+
+macro_rules! asset {
+    ($path:literal, $file:literal) => {
+        Asset { path: $path, mode: 0o644, bytes: include_bytes!(concat!("../assets/", $file)) }
+    };
+}
+
+const FILES: &[Asset] = &[
+    asset!("/usr/lib/systemd/system/kubedos-node.service", "systemd/kubedos-node.service"),
+    asset!("/usr/lib/systemd/system/kubedos-peers.service", "systemd/kubedos-peers.service"),
+    asset!("/usr/lib/systemd/system/kubedos-peers.timer", "systemd/kubedos-peers.timer"),
+    asset!("/usr/lib/systemd/system/kubedos-hostkeys.service", "systemd/kubedos-hostkeys.service"),
+    asset!("/usr/lib/systemd/network/80-kubedos.network", "network/80-kubedos.network"),
+    asset!("/usr/lib/tmpfiles.d/kubedos.conf", "network/kubedos.tmpfiles"),
+    asset!("/etc/ssh/sshd_config.d/kubedos.conf", "ssh/kubedos.conf"),
+    asset!("/etc/apt/apt.conf.d/90kubedos", "apt/90kubedos"),
+    asset!("/usr/share/kubedos/ansible/playbooks/site.yml", "ansible/playbooks/site.yml"),
+    asset!("/usr/share/kubedos/ansible/playbooks/00_fabric_gate.yml", "ansible/playbooks/00_fabric_gate.yml"),
+    asset!("/usr/share/kubedos/ansible/callback_plugins/kubedos_json.py", "ansible/callback_plugins/kubedos_json.py"),
+    asset!("/usr/share/kubedos/ansible/roles/base/tasks/main.yml", "ansible/roles/base/tasks/main.yml"),
+    asset!("/usr/share/kubedos/ansible/roles/base/defaults/main.yml", "ansible/roles/base/defaults/main.yml"),
+    asset!("/usr/share/kubedos/ansible/roles/base/files/kubedos.conf", "ssh/kubedos.conf"),
+    asset!("/usr/share/kubedos/ansible/roles/base/templates/nftables.conf.j2", "ansible/roles/base/templates/nftables.conf.j2"),
+    asset!("/usr/share/kubedos/ansible/roles/base/templates/kubedos.sources.j2", "ansible/roles/base/templates/kubedos.sources.j2"),
+];
+
+/// Every file, in a fixed order. The agent itself is not among them: it is passed to the image build as a path.
+pub fn files() -> Vec<Asset> {
+    FILES.to_vec()
+}
+
+/// Units that `systemctl --root enable` is to be told of.
+pub fn enabled_units() -> &'static [&'static str] {
+    &["kubedos-hostkeys.service", "kubedos-node.service", "kubedos-peers.timer", "ssh.service", "systemd-networkd.service"]
+}
+
+/// Digest over path, mode and bytes of every file: a part of an artifact's spec.
+pub fn digest() -> Digest {
+    let mut bytes = Vec::new();
+    for asset in FILES {
+        for part in [asset.path.as_bytes(), &asset.mode.to_be_bytes(), asset.bytes] {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+    }
+    Digest::of(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_absolute_and_distinct() {
+        let paths: BTreeSet<_> = files().iter().map(|a| a.path).collect();
+        assert_eq!(paths.len(), files().len());
+        assert!(paths.iter().all(|p| p.starts_with('/') && !p.contains("..")));
+    }
+
+    #[test]
+    fn our_enabled_units_are_among_the_files() {
+        for unit in enabled_units().iter().filter(|u| u.starts_with("kubedos-")) {
+            let file = files().into_iter().find(|a| a.path.ends_with(unit)).expect(unit);
+            assert!(String::from_utf8_lossy(file.bytes).contains("[Install]"), "{unit}");
+        }
+    }
+
+    #[test]
+    fn units_start_the_agent_where_it_lies() {
+        let node = files().into_iter().find(|a| a.path.ends_with("kubedos-node.service")).unwrap();
+        assert!(String::from_utf8_lossy(node.bytes).contains(&format!("ExecStart={AGENT_PATH} apply")));
+    }
+}
