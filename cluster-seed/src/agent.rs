@@ -110,20 +110,43 @@ pub struct ApplyStep {
 #[serde(rename_all = "camelCase", tag = "kind", deny_unknown_fields)]
 pub enum ReportBody {
     /// The identity was opened; writing begins. Moves Issued to Installing.
-    InstallBegan { artifact: Digest, disk: String, total: u64 },
+    InstallBegan {
+        artifact: Digest,
+        disk: String,
+        total: u64,
+    },
     /// Bytes of disk written and verified so far, and bytes per second lately.
-    InstallProgress { written: u64, total: u64, rate: u64 },
+    InstallProgress {
+        written: u64,
+        total: u64,
+        rate: u64,
+    },
     /// Every chunk verified, first MiB written, identity placed. Moves Installing to Installed.
-    InstallDone { seconds: u64 },
+    InstallDone {
+        seconds: u64,
+    },
     /// The installed system runs.
-    Booted { kernel: String, boot_id: String },
+    Booted {
+        kernel: String,
+        boot_id: String,
+    },
     /// Moves Installed to FabricReady if every check passed and the seed reaches the node's SSH over wg1 itself.
-    Gate { checks: Vec<GateCheck> },
-    ApplyProgress { step: ApplyStep },
+    Gate {
+        checks: Vec<GateCheck>,
+    },
+    ApplyProgress {
+        step: ApplyStep,
+    },
     /// Moves FabricReady to Converged.
-    ApplyDone { changed: u32, ok: u32 },
+    ApplyDone {
+        changed: u32,
+        ok: u32,
+    },
     /// Moves to Failed.
-    Failed { step: String, why: String },
+    Failed {
+        step: String,
+        why: String,
+    },
 }
 
 /// POST /api/v1/agent/<enrollment>/report, sealed by the node key.

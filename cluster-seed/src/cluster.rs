@@ -231,10 +231,18 @@ impl ClusterSpec {
         }
         let Pool { first, last } = u.pool.value;
         if first > last || !net.contains(&first) || !net.contains(&last) || net.network() == first || net.broadcast() == last {
-            return Err(at(&u.pool, format!("the pool {first} to {last} does not lie within {net}"), "first <= last, both hosts of the subnet"));
+            return Err(at(
+                &u.pool,
+                format!("the pool {first} to {last} does not lie within {net}"),
+                "first <= last, both hosts of the subnet",
+            ));
         }
         if (first..=last).contains(&u.seed.value) {
-            return Err(at(&u.pool, format!("the pool holds the seed's own address {}", u.seed.value), "start the pool after it"));
+            return Err(at(
+                &u.pool,
+                format!("the pool holds the seed's own address {}", u.seed.value),
+                "start the pool after it",
+            ));
         }
         if u.lease_seconds < 120 {
             return Err(at(&u.pool, format!("leaseSeconds is {}, below 120", u.lease_seconds), "3600 is a good value"));
@@ -245,7 +253,10 @@ impl ClusterSpec {
     fn check_planes(&self) -> Result<(), SpecError> {
         let n = &self.spec.networking;
         if !n.planes.contains_key(CONTROL_PLANE) {
-            return Err(whole(format!("there is no plane {CONTROL_PLANE}"), "wg1 is the control plane: SSH and the fabric gate use it"));
+            return Err(whole(
+                format!("there is no plane {CONTROL_PLANE}"),
+                "wg1 is the control plane: SSH and the fabric gate use it",
+            ));
         }
         for (i, (name, plane)) in n.planes.iter().enumerate() {
             let number = name.strip_prefix("wg").filter(|d| (1..=2).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()));
@@ -291,7 +302,10 @@ impl ClusterSpec {
                 return Err(whole(format!("role name {name:?} is not a label of a-z, 0-9 and -"), ""));
             }
             if let Some(bad) = role.packages.iter().find(|p| !is_package_name(p)) {
-                return Err(whole(format!("role {name}: {bad:?} is not a package name"), "Debian names: a-z 0-9 + - . (policy 5.6.1)"));
+                return Err(whole(
+                    format!("role {name}: {bad:?} is not a package name"),
+                    "Debian names: a-z 0-9 + - . (policy 5.6.1)",
+                ));
             }
         }
         if s.darksite.architecture != "amd64" {
@@ -301,7 +315,10 @@ impl ClusterSpec {
             return Err(whole(format!("suite {:?} is not a suite name", s.darksite.suite), "for example trixie"));
         }
         if let Some(bad) = s.ssh.authorized_keys.iter().find(|k| k.chars().any(char::is_control) || k.split(' ').count() < 2) {
-            return Err(whole(format!("ssh.authorizedKeys: {:?} is not a public key line", bad.chars().take(40).collect::<String>()), ""));
+            return Err(whole(
+                format!("ssh.authorizedKeys: {:?} is not a public key line", bad.chars().take(40).collect::<String>()),
+                "",
+            ));
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ const BAD: &[(&str, &str, u64, &str)] = &[
     ("wg2: {cidr: 10.79.0.0/16", "wg2: {cidr: 10.44.0.0/16", 14, "overlaps the underlay"),
     ("wg2: {cidr: 10.79.0.0/16", "wg2: {cidr: 10.79.0.1/16", 14, "host bits"),
     ("port: 51822", "port: 51821", 14, "port 51821"),
-    ("wg2:", "eth2:", 13, "not a plane name"),
+    ("wg2:", "eth2:", 14, "not a plane name"),
     ("wg1:", "wg4:", 0, "no plane wg1"),
     ("[htop]", "[\"htop; rm\"]", 0, "not a package name"),
     ("kind: Cluster", "kind: Klub", 0, "kind"),

@@ -86,7 +86,9 @@ impl EnrollmentState {
             (S::FabricReady, E::ApplyDone) => S::Converged,
             (S::Issued | S::Installing | S::Installed | S::FabricReady, E::Failed) => S::Failed,
             (S::Discovered | S::Pending | S::Approved, E::Expired) => S::Expired,
-            (S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady | S::Converged | S::Failed, E::Revoked) => S::Revoked,
+            (S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady | S::Converged | S::Failed, E::Revoked) => {
+                S::Revoked
+            }
             (state, event) => return Err(StateError::NotNow { state, event }),
         })
     }

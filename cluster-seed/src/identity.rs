@@ -176,7 +176,12 @@ mod tests {
                 seed_hostname: "seed.lan".parse().unwrap(),
                 planes: BTreeMap::new(),
                 authorized_keys: vec![],
-                darksite: DarksiteSource { url: String::new(), suite: "trixie".into(), components: vec![], keyring: String::new() },
+                darksite: DarksiteSource {
+                    url: String::new(),
+                    suite: "trixie".into(),
+                    components: vec![],
+                    keyring: String::new(),
+                },
                 peers: Sealed::sign(&peers, &site).unwrap(),
             },
             keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),

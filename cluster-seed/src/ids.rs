@@ -233,7 +233,9 @@ mod tests {
         for ok in ["a", "web-1", "web-1.example.lan", l63.as_str(), n253.as_str(), "1a"] {
             assert!(ok.parse::<Hostname>().is_ok(), "{ok}");
         }
-        for bad in ["", "-a", "a-", "a..b", ".a", "a.", "A", "a_b", "a b", "a\nb", "10.0.0.1", "12", l64.as_str(), n254.as_str(), "<b>"] {
+        for bad in
+            ["", "-a", "a-", "a..b", ".a", "a.", "A", "a_b", "a b", "a\nb", "10.0.0.1", "12", l64.as_str(), n254.as_str(), "<b>"]
+        {
             assert!(bad.parse::<Hostname>().is_err(), "{bad}");
         }
     }

@@ -4,17 +4,17 @@
 //! clocks, paths and keys are arguments. (Fresh age keys and file keys come from the operating system's
 //! random source inside the age library; every other random value is an argument.)
 
+pub mod addressing;
+pub mod agent;
+pub mod cluster;
+pub mod enrollment;
+pub mod identity;
 pub mod ids;
+pub mod machine;
+pub mod manifest;
+pub mod pairing;
+pub mod peers;
 pub mod progress;
 pub mod seal;
 pub mod secret;
-pub mod machine;
-pub mod cluster;
-pub mod addressing;
-pub mod enrollment;
-pub mod pairing;
 pub mod wireguard;
-pub mod peers;
-pub mod identity;
-pub mod agent;
-pub mod manifest;
