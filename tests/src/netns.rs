@@ -16,8 +16,7 @@ pub const BRIDGE: &str = "br0";
 pub const PREFIX: &str = "kdlab-";
 
 /// Everything that may be a destination inside the lab: its subnet, the planes, loopback, broadcast, link-local multicast.
-const INSIDE: &str =
-    "10.44.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 127.0.0.0/8, 224.0.0.0/24, 255.255.255.255/32";
+const INSIDE: &str = "10.44.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 127.0.0.0/8, 224.0.0.0/24, 255.255.255.255/32";
 
 fn rules() -> String {
     // The bridge table sees what machines send, even if the host would never route it. The inet table sees what
@@ -79,9 +78,9 @@ impl Netns {
         ns.ip(&["link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"])?;
         ns.ip(&["addr", "add", &format!("{SEED_IP}/24"), "dev", BRIDGE])?;
         ns.ip(&["link", "set", BRIDGE, "up"])?;
-        // A default route into a device that throws everything away: without one, an attempt to reach the outside
+        // A default route into a bridge that has no ports: without one, an attempt to reach the outside
         // would fail before the guard could count it.
-        ns.ip(&["link", "add", "nowhere", "type", "dummy"])?;
+        ns.ip(&["link", "add", "nowhere", "type", "bridge"])?;
         ns.ip(&["link", "set", "nowhere", "up"])?;
         ns.ip(&["route", "add", "default", "dev", "nowhere"])?;
         let file = dir.join(format!("{name}.nft"));

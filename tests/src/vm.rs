@@ -194,7 +194,8 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
     add("-name", format!("kubedos-{}", spec.name));
     // graphics=off makes SeaBIOS and its ROMs speak on the serial line as well.
-    add("-machine", format!("q35,graphics=off,accel={}", accel.argument()));
+    add("-machine", "q35,graphics=off".to_owned());
+    add("-accel", accel.argument().to_owned());
     add("-cpu", cpu.to_owned());
     add("-smp", "1".to_owned());
     add("-m", spec.memory.to_string());

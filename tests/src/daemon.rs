@@ -1,0 +1,136 @@
+//! The seed's daemon in the lab's namespace, its pages reachable from the host by a passed socket.
+
+use std::fs::read_to_string;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::netns::Netns;
+use crate::seedd::Seedd;
+use crate::stop;
+use crate::tool::{self, Background};
+
+/// A running `seedd serve`. The socket of the pages outlives it, so a restart keeps the address.
+#[derive(Debug)]
+pub struct Daemon {
+    listener: TcpListener,
+    pub log: PathBuf,
+    process: Option<Background>,
+    /// Largest resident set seen, in bytes.
+    pub most_memory: u64,
+    /// Times it was killed and started again.
+    pub restarts: u32,
+}
+
+impl Daemon {
+    /// Opens the pages' socket on 127.0.0.1 (port 0: any) in the host's namespace.
+    pub fn new(port: u16, log: &Path) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("opening 127.0.0.1:{port} for the pages"))?;
+        Ok(Daemon { listener, log: log.to_owned(), process: None, most_memory: 0, restarts: 0 })
+    }
+
+    pub fn address(&self) -> Result<String> {
+        Ok(format!("http://{}", self.listener.local_addr().context("asking for the pages' address")?))
+    }
+
+    pub fn start(&mut self, ns: &Netns, seedd: &Seedd) -> Result<()> {
+        // Descriptor 3 and LISTEN_PID as sd_listen_fds(3) wants them: every step from here is an exec, so $$ stays true.
+        let script = "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"";
+        let mut argv = tool::words(&["sh", "-c", script, "sh"]);
+        argv.extend(ns.argv(&seedd.serve_argv()));
+        let socket = self.listener.try_clone().context("sharing the pages' socket")?;
+        self.process = Some(Background::spawn("seedd serve", &argv, &self.log, Some(socket.into()))?);
+        let address = self.listener.local_addr().context("asking for the pages' address")?;
+        stop::wait_for(&format!("the daemon's first answer (log: {})", self.log.display()), Duration::from_secs(60), || {
+            self.must_run()?;
+            // The socket was listening before the daemon was: only an answer counts.
+            let agent: ureq::Agent = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .timeout_global(Some(Duration::from_secs(2)))
+                .build()
+                .into();
+            Ok(agent.get(format!("http://{address}/api/v1/status")).call().ok().map(|_| ()))
+        })
+    }
+
+    pub fn must_run(&mut self) -> Result<()> {
+        self.measure();
+        self.process.as_mut().map_or(Ok(()), Background::must_run)
+    }
+
+    /// kill -9, as a power cut would.
+    pub fn kill(&mut self) {
+        self.measure();
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    pub fn kill_and_restart(&mut self, ns: &Netns, seedd: &Seedd) -> Result<()> {
+        self.kill();
+        self.restarts += 1;
+        self.start(ns, seedd)
+    }
+
+    /// SIGTERM; true if it ended by itself with code 0.
+    pub fn stop(&mut self) -> bool {
+        self.measure();
+        self.process.take().is_some_and(|mut p| p.terminate(Duration::from_secs(15)) == Some(0))
+    }
+
+    fn measure(&mut self) {
+        let Some(process) = &self.process else { return };
+        let Ok(status) = read_to_string(format!("/proc/{}/status", process.pid())) else { return };
+        self.most_memory = self.most_memory.max(resident(&status).unwrap_or(0));
+    }
+
+    /// The one-time code for the first administrator, from the log.
+    pub fn setup_code(&self) -> Result<String> {
+        let what = format!("the one-time setup code in {}", self.log.display());
+        stop::wait_for(&what, Duration::from_secs(20), || Ok(read_to_string(&self.log).ok().as_deref().and_then(setup_code)))
+    }
+}
+
+/// VmHWM of /proc/<pid>/status, in bytes.
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The last `setup code XXXX` of a log.
+fn setup_code(log: &str) -> Option<String> {
+    let (_, after) = log.rsplit_once("setup code")?;
+    let code: String = after
+        .trim_start_matches([' ', ':', '=', '"'])
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    (code.len() >= 4).then_some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_proc() {
+        assert_eq!(resident("Name:\tseedd\nVmHWM:\t   20480 kB\nVmRSS:\t 100 kB\n"), Some(20480 * 1024));
+        assert_eq!(resident("Name:\tseedd\n"), None);
+    }
+
+    #[test]
+    fn the_setup_code_is_found() {
+        let table = [
+            ("INFO setup code: ABCD-1234 (once)", Some("ABCD-1234")),
+            ("setup code OLD1\nsetup code NEW2\n", Some("NEW2")),
+            ("setup code: ", None),
+            ("", None),
+        ];
+        for (log, want) in table {
+            assert_eq!(setup_code(log).as_deref(), want, "{log:?}");
+        }
+    }
+}

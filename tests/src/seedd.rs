@@ -1,0 +1,96 @@
+//! The product's command line, every call in one place.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::netns::{BRIDGE, Netns, SEED_IP};
+use crate::say;
+use crate::tool;
+
+/// A build that takes longer than this is not coming back.
+const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// The program and the site it works on.
+#[derive(Debug, Clone)]
+pub struct Seedd {
+    pub program: PathBuf,
+    pub data: PathBuf,
+    pub passphrase_file: PathBuf,
+}
+
+impl Seedd {
+    /// `seedd` lies beside the lab's own program.
+    pub fn new(data: &Path, passphrase_file: &Path) -> Result<Self> {
+        let own = std::env::current_exe().context("finding the lab's own program")?;
+        let candidates = [own.with_file_name("seedd"), own.with_file_name("../seedd")];
+        let Some(program) = candidates.iter().find(|p| p.is_file()) else {
+            bail!("no seedd beside {} (cargo build --workspace makes it)", own.display());
+        };
+        Ok(Seedd { program: program.clone(), data: data.to_owned(), passphrase_file: passphrase_file.to_owned() })
+    }
+
+    /// The same program on another site.
+    pub fn on(&self, data: &Path) -> Self {
+        Seedd { data: data.to_owned(), ..self.clone() }
+    }
+
+    pub fn argv(&self, verb: &[&str]) -> Vec<String> {
+        let mut argv = vec![self.program.to_string_lossy().into_owned()];
+        argv.extend(tool::words(verb));
+        argv.extend(["--data".to_owned(), self.data.to_string_lossy().into_owned()]);
+        argv
+    }
+
+    fn with_passphrase(&self, verb: &[&str]) -> Vec<String> {
+        let mut argv = self.argv(verb);
+        argv.extend(["--passphrase-file".to_owned(), self.passphrase_file.to_string_lossy().into_owned()]);
+        argv
+    }
+
+    pub fn init(&self) -> Result<()> {
+        tool::run_owned(&self.with_passphrase(&["init"])).map(|_| ())
+    }
+
+    pub fn cluster_check(&self) -> Result<tool::Outcome> {
+        tool::outcome(&self.argv(&["cluster", "check"]))
+    }
+
+    pub fn darksite_build(&self, log: &Path) -> Result<()> {
+        tool::run_long(&self.with_passphrase(&["darksite", "build"]), log, BUILD_LIMIT, say::progress)
+    }
+
+    /// Ends by itself, whatever happens; the outcome is the caller's to judge.
+    pub fn darksite_build_outcome(&self) -> Result<tool::Outcome> {
+        tool::outcome(&self.with_passphrase(&["darksite", "build"]))
+    }
+
+    /// Runs in the namespace: an image comes from the snapshot and nothing else.
+    pub fn image_build(&self, ns: &Netns, log: &Path) -> Result<()> {
+        tool::run_long(&ns.argv(&self.with_passphrase(&["image", "build"])), log, BUILD_LIMIT, say::progress)
+    }
+
+    pub fn image_build_outcome(&self) -> Result<tool::Outcome> {
+        tool::outcome(&self.with_passphrase(&["image", "build"]))
+    }
+
+    /// The daemon on the lab's bridge; its pages come by socket activation.
+    pub fn serve_argv(&self) -> Vec<String> {
+        let listen = format!("{SEED_IP}:80");
+        self.argv(&["serve", "--iface", BRIDGE, "--listen", &listen])
+    }
+
+    /// The daemon on other interfaces and addresses, for what must be refused.
+    pub fn serve_on(&self, iface: &str, listen: &str, pages: &str) -> Vec<String> {
+        self.argv(&["serve", "--iface", iface, "--listen", listen, "--pages", pages])
+    }
+
+    pub fn unseal_argv(&self) -> Vec<String> {
+        self.with_passphrase(&["unseal"])
+    }
+
+    pub fn cluster_file(&self) -> PathBuf {
+        self.data.join("cluster.yaml")
+    }
+}

@@ -1,0 +1,280 @@
+//! The rules of docs/architecture.md that a program can check.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CRATES: [&str; 8] = ["cluster-seed", "payload", "pxe", "darksite", "image", "web", "seedd", "tests"];
+const MAX_FILE: usize = 400;
+const MAX_FUNCTION: usize = 70;
+
+/// Which of our crates a crate may import. Development dependencies count: only `tests` looks at everything.
+fn may_import(name: &str) -> &'static [&'static str] {
+    match name {
+        "cluster-seed" => &[],
+        "payload" | "pxe" | "darksite" | "web" => &["cluster-seed", "payload"],
+        "image" => &["cluster-seed", "payload"],
+        "seedd" => &["cluster-seed", "payload", "pxe", "darksite", "image", "web"],
+        _ => &["cluster-seed", "payload", "pxe", "darksite", "image", "web", "seedd"],
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
+}
+
+struct Source {
+    /// Path below the workspace, with `/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn krate(&self) -> &str {
+        self.path.split('/').next().unwrap_or("")
+    }
+
+    fn file(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or("")
+    }
+
+    /// Test code beside the code, in `tests/` and in the lab.
+    fn is_test(&self) -> bool {
+        self.path.starts_with("tests/") || self.path.contains("/tests/") || self.file().ends_with("tests.rs")
+    }
+
+    /// The text before the test module, which always stands last, with comments blanked.
+    fn product(&self) -> String {
+        let end = self.text.find("#[cfg(test)]\nmod ").unwrap_or(self.text.len());
+        self.text[..end].lines().map(|l| if l.trim_start().starts_with("//") { "" } else { l }).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().filter_map(|e| e.ok().map(|e| e.path())).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            if path.file_name().is_some_and(|n| n != "target" && n != ".git") {
+                walk(&path, out);
+            }
+        } else {
+            out.push(path);
+        }
+    }
+}
+
+fn files(wanted: impl Fn(&str) -> bool) -> Vec<Source> {
+    let root = root();
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    let name = |p: &PathBuf| p.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
+    let read = |p: PathBuf| Some(Source { path: name(&p), text: fs::read_to_string(&p).ok()? });
+    paths.into_iter().filter(|p| wanted(&name(p))).filter_map(read).collect()
+}
+
+fn sources() -> Vec<Source> {
+    let all = files(|p| p.ends_with(".rs") && CRATES.iter().any(|c| p.starts_with(&format!("{c}/"))));
+    assert!(all.len() >= CRATES.len(), "found only {} source files: is the root right?", all.len());
+    all
+}
+
+fn report(rule: &str, broken: &[String]) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+/// Every (file, line number, line) of product code that contains one of `words`, except in files that `allowed` names.
+fn uses(words: &[&str], allowed: impl Fn(&Source) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|s| !s.is_test() && !allowed(s)) {
+        for (n, line) in source.product().lines().enumerate() {
+            if let Some(word) = words.iter().find(|w| line.contains(**w)) {
+                found.push(format!("{}:{}: {word}", source.path, n + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_point_one_way() {
+    let mut broken = Vec::new();
+    for name in CRATES {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("every crate has a Cargo.toml");
+        for other in CRATES.iter().filter(|o| **o != name && !may_import(name).contains(o)) {
+            let listed = |l: &str| l.strip_prefix(other).is_some_and(|rest| rest.starts_with(['.', ' ', '=']));
+            if manifest.lines().any(listed) {
+                broken.push(format!("{name}/Cargo.toml names {other}"));
+            }
+        }
+    }
+    for source in sources() {
+        for other in CRATES.iter().filter(|o| **o != source.krate() && !may_import(source.krate()).contains(o)) {
+            let module = other.replace('-', "_");
+            let names = |l: &str| l.trim_start().starts_with(&format!("use {module}::")) || l.contains(&format!(" {module}::"));
+            if *other != "tests" && *other != "image" && source.product().lines().any(names) {
+                broken.push(format!("{} uses {module}", source.path));
+            }
+        }
+    }
+    report("imports against the direction", &broken);
+}
+
+#[test]
+fn payload_is_imported_only_for_its_tools_and_assets() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|s| ["pxe", "web", "darksite"].contains(&s.krate())) {
+        for line in source.product().lines().filter(|l| l.contains("payload::") && !l.contains("payload::tool")) {
+            broken.push(format!("{}: {}", source.path, line.trim()));
+        }
+    }
+    report("only payload::tool may be used here", &broken);
+}
+
+#[test]
+fn the_domain_does_no_input_or_output() {
+    let words =
+        ["tokio", "rusqlite", "std::fs", "std::process", "TcpStream", "TcpListener", "UdpSocket", "std::env", "reqwest", "ureq"];
+    report("cluster-seed does no I/O", &uses(&words, |s| s.krate() != "cluster-seed"));
+    let manifest = fs::read_to_string(root().join("cluster-seed/Cargo.toml")).expect("cluster-seed has a Cargo.toml");
+    let bad: Vec<String> = ["tokio", "rusqlite", "axum", "ureq", "nix", "socket2"]
+        .iter()
+        .filter(|d| manifest.lines().any(|l| l.starts_with(**d)))
+        .map(|d| (*d).to_owned())
+        .collect();
+    report("cluster-seed depends on a crate that does I/O", &bad);
+}
+
+#[test]
+fn files_are_short() {
+    let long = |s: &Source| (s.text.lines().count() > MAX_FILE).then(|| format!("{}: {} lines", s.path, s.text.lines().count()));
+    report("files longer than 400 lines", &sources().iter().filter_map(long).collect::<Vec<_>>());
+}
+
+/// (name, first line, lines) of every function, found by its indentation: rustfmt closes it where it began.
+fn functions(text: &str) -> Vec<(String, usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let head = code.split('(').next().unwrap_or("");
+        let Some((_, name)) = head.split_once("fn ").filter(|(before, _)| is_qualifier(before)) else { continue };
+        let indent = line.len() - code.len();
+        let closes = |l: &&str| l.starts_with(&" ".repeat(indent)) && l[indent..].starts_with('}');
+        let one_line = code.ends_with('}') || code.ends_with(';');
+        if let Some(len) = lines[start..].iter().position(closes).filter(|_| !one_line) {
+            found.push((name.to_owned(), start + 1, len + 1));
+        }
+    }
+    found
+}
+
+fn is_qualifier(before: &str) -> bool {
+    before.split_whitespace().all(|w| ["pub", "async", "const", "extern"].contains(&w) || w.starts_with("pub("))
+}
+
+#[test]
+fn functions_are_short() {
+    let sample = format!("    pub(crate) async fn long(x: u8) {{\n{}    }}\n", "        x;\n".repeat(70));
+    assert_eq!(functions(&sample), [("long".to_owned(), 1, 72)], "the counter counts");
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (name, line, len) in functions(&source.text).into_iter().filter(|f| f.2 > MAX_FUNCTION) {
+            broken.push(format!("{}:{line}: {name} has {len} lines", source.path));
+        }
+    }
+    report("functions longer than 70 lines", &broken);
+}
+
+#[test]
+fn sql_stands_only_in_the_store() {
+    let words = ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", "CREATE TABLE", "PRAGMA ", "rusqlite::"];
+    report("SQL outside seedd/src/store", &uses(&words, |s| s.path.starts_with("seedd/src/store")));
+}
+
+#[test]
+fn programs_are_started_only_by_tool() {
+    report("programs started outside tool.rs", &uses(&["Command::new", "process::Command"], |s| s.file() == "tool.rs"));
+    let lab: Vec<String> = sources()
+        .iter()
+        .filter(|s| s.path.starts_with("tests/src/") && s.file() != "tool.rs" && s.text.contains("Command::new"))
+        .map(|s| s.path.clone())
+        .collect();
+    report("the lab starts programs outside its tool.rs", &lab);
+}
+
+/// Files at the edge: they may look at the clock and the environment.
+fn is_edge(source: &Source) -> bool {
+    let edge_names = ["main.rs", "tool.rs"];
+    source.krate() == "seedd"
+        || edge_names.contains(&source.file())
+        || source.file().contains("server")
+        || source.file().contains("fetch")
+        || source.path.contains("/server/")
+}
+
+#[test]
+fn nobody_below_reads_clock_or_environment() {
+    let words = ["SystemTime::now", "Instant::now", "env::var", "Timestamp::now", "env::args"];
+    report("clock or environment read below seedd and main", &uses(&words, is_edge));
+}
+
+#[test]
+fn sources_of_the_domain_have_no_escape_hatches() {
+    let marks = [["#[ig", "nore"].concat(), ["to", "do!("].concat(), ["unimpl", "emented!("].concat(), ["dbg", "!("].concat()];
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (n, line) in source.text.lines().enumerate() {
+            if let Some(mark) = marks.iter().find(|m| line.contains(m.as_str())) {
+                broken.push(format!("{}:{}: {mark}", source.path, n + 1));
+            }
+        }
+    }
+    report("left-over marks", &broken);
+}
+
+#[test]
+fn no_file_names_a_package_registry() {
+    // What this machine's package managers are configured with must not be written into the tree.
+    let mut hosts = BTreeSet::new();
+    let mut configs = vec![PathBuf::from("/etc/apt/sources.list")];
+    walk(Path::new("/etc/apt/sources.list.d"), &mut configs);
+    for text in configs.iter().filter_map(|p| fs::read_to_string(p).ok()) {
+        for part in text.split_whitespace() {
+            let host = part.strip_prefix("http://").or_else(|| part.strip_prefix("https://"));
+            hosts.extend(host.and_then(|h| h.split('/').next()).filter(|h| h.contains('.')).map(str::to_owned));
+        }
+    }
+    if hosts.is_empty() {
+        println!("skipped: no apt sources on this machine");
+        return;
+    }
+    let text_file = |p: &str| p != "Cargo.lock" && !p.starts_with("target/") && !p.starts_with(".git/");
+    let mut broken = Vec::new();
+    for source in files(text_file) {
+        broken.extend(hosts.iter().filter(|h| source.text.contains(h.as_str())).map(|h| format!("{} names {h}", source.path)));
+    }
+    report("registry hosts", &broken);
+}
+
+#[test]
+fn the_documents_name_what_is_there() {
+    let read = |p: &str| fs::read_to_string(root().join(p)).unwrap_or_else(|e| panic!("{p}: {e}"));
+    let architecture = read("docs/architecture.md");
+    let missing: Vec<String> =
+        CRATES.iter().filter(|c| !architecture.contains(&format!("`{c}`"))).map(|c| (*c).to_owned()).collect();
+    report("docs/architecture.md does not mention", &missing);
+    let readme = read("README.md");
+    let mut broken = Vec::new();
+    for link in readme.split("](").skip(1).filter_map(|r| r.split(')').next()).filter(|l| !l.contains("://")) {
+        if !root().join(link.split('#').next().unwrap_or("")).exists() {
+            broken.push(format!("README.md links to {link}, which is not there"));
+        }
+    }
+    for file in ["LICENSE", "CHANGELOG.md", "Justfile", "dev", ".ci/run", "clippy.toml", "deny.toml"] {
+        if !root().join(file).exists() {
+            broken.push(format!("{file} is missing"));
+        }
+    }
+    report("documents", &broken);
+}
