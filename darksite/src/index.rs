@@ -1,0 +1,208 @@
+//! A `Packages` index: what a suite offers, each stanza kept as upstream wrote it.
+
+use cluster_seed::ids::Digest;
+
+use crate::deb822::{self, Deb822Error};
+use crate::{relation, version};
+
+/// Stanzas in one index; all of Debian main has about 70,000.
+pub const MAX_ENTRIES: usize = 500_000;
+/// Bytes of one package; the largest in Debian is about 2 GB.
+pub const MAX_PACKAGE_SIZE: u64 = 8 << 30;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    #[error("reading a stanza of package {package:?}")]
+    Syntax {
+        package: String,
+        #[source]
+        source: Deb822Error,
+    },
+    #[error("package {package:?}: field {field} is missing or malformed: {value:?}")]
+    Field { package: String, field: &'static str, value: String },
+    #[error("the index lists more than {MAX_ENTRIES} packages")]
+    TooMany,
+}
+
+/// One version of one package. Texts point into the index they were read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub stanza: &'a str,
+    /// Which index it was read from, as given to [`parse`].
+    pub origin: usize,
+    pub name: &'a str,
+    pub version: &'a str,
+    pub arch: &'a str,
+    pub priority: &'a str,
+    pub multi_arch: &'a str,
+    pub essential: bool,
+    pub depends: &'a str,
+    pub pre_depends: &'a str,
+    pub recommends: &'a str,
+    pub provides: &'a str,
+    pub conflicts: &'a str,
+    pub breaks: &'a str,
+    /// Path below the mirror, checked: relative, no `..`.
+    pub filename: &'a str,
+    /// Bytes of the .deb.
+    pub size: u64,
+    pub sha256: Digest,
+}
+
+impl Entry<'_> {
+    /// True for what every Debian system holds: Essential, or Priority required.
+    pub fn is_base(&self) -> bool {
+        self.essential || self.priority == "required"
+    }
+}
+
+/// Reads an index. Packages of other architectures than `arch` and `all` are left out.
+pub fn parse<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'a>>, IndexError> {
+    let mut entries = Vec::new();
+    for paragraph in deb822::paragraphs(text) {
+        let entry = read_entry(paragraph, origin)?;
+        if entry.arch != arch && entry.arch != "all" {
+            continue;
+        }
+        if entries.len() == MAX_ENTRIES {
+            return Err(IndexError::TooMany);
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, origin: usize) -> Result<Entry<'a>, IndexError> {
+    let mut e = Entry {
+        stanza: paragraph.raw(),
+        origin,
+        name: "",
+        version: "",
+        arch: "",
+        priority: "",
+        multi_arch: "",
+        essential: false,
+        depends: "",
+        pre_depends: "",
+        recommends: "",
+        provides: "",
+        conflicts: "",
+        breaks: "",
+        filename: "",
+        size: 0,
+        sha256: Digest([0; 32]),
+    };
+    let mut size = "";
+    let mut sha256 = "";
+    for field in paragraph.fields() {
+        let field = field.map_err(|source| IndexError::Syntax { package: e.name.to_owned(), source })?;
+        let slot = match field.name {
+            "Package" => &mut e.name,
+            "Version" => &mut e.version,
+            "Architecture" => &mut e.arch,
+            "Priority" => &mut e.priority,
+            "Multi-Arch" => &mut e.multi_arch,
+            "Depends" => &mut e.depends,
+            "Pre-Depends" => &mut e.pre_depends,
+            "Recommends" => &mut e.recommends,
+            "Provides" => &mut e.provides,
+            "Conflicts" => &mut e.conflicts,
+            "Breaks" => &mut e.breaks,
+            "Filename" => &mut e.filename,
+            "Size" => &mut size,
+            "SHA256" => &mut sha256,
+            "Essential" => {
+                e.essential = field.value == "yes";
+                continue;
+            }
+            _ => continue,
+        };
+        if !slot.is_empty() {
+            let source = Deb822Error::Duplicate(field.name.to_owned());
+            return Err(IndexError::Syntax { package: e.name.to_owned(), source });
+        }
+        *slot = field.value;
+    }
+    check(&mut e, size, sha256)?;
+    Ok(e)
+}
+
+fn check(e: &mut Entry<'_>, size: &str, sha256: &str) -> Result<(), IndexError> {
+    let bad = |field, value: &str| IndexError::Field {
+        package: e.name.chars().take(80).collect(),
+        field,
+        value: value.chars().take(120).collect(),
+    };
+    if !relation::is_name(e.name) {
+        return Err(bad("Package", e.name));
+    }
+    if !version::is_valid(e.version) {
+        return Err(bad("Version", e.version));
+    }
+    if e.arch.is_empty() || e.arch.contains(char::is_whitespace) {
+        return Err(bad("Architecture", e.arch));
+    }
+    if !is_safe_path(e.filename) {
+        return Err(bad("Filename", e.filename));
+    }
+    let bytes = size.parse().ok().filter(|&n: &u64| n > 0 && n <= MAX_PACKAGE_SIZE).ok_or_else(|| bad("Size", size))?;
+    let digest = sha256.parse().map_err(|_| bad("SHA256", sha256))?;
+    e.size = bytes;
+    e.sha256 = digest;
+    Ok(())
+}
+
+/// A path below a root that cannot leave it and means the same as a path, in a URL and in a line of a lock file.
+pub fn is_safe_path(path: &str) -> bool {
+    !path.is_empty()
+        && path.len() <= 1024
+        && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._+-~:%=@".contains(&b))
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stanza(change: &str, to: &str) -> String {
+        let text = format!(
+            "Package: a\nVersion: 1-1\nArchitecture: amd64\nEssential: yes\nDepends: b,\n c\nFilename: pool/main/a/a_1-1_amd64.deb\nSize: 10\nSHA256: {}\nDescription: x\n long\n",
+            "ab".repeat(32)
+        );
+        assert!(text.contains(change));
+        text.replace(change, to)
+    }
+
+    #[test]
+    fn reads_what_the_resolver_needs() {
+        let text = stanza("x", "y") + "\n" + &stanza("amd64\nE", "arm64\nE");
+        let all = parse(&text, "amd64", 0).unwrap();
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].name, all[0].size, all[0].essential, all[0].depends), ("a", 10, true, "b,\n c"));
+        assert!(all[0].is_base());
+        assert_eq!(all[0].stanza, stanza("x", "y"));
+    }
+
+    #[test]
+    fn refuses_what_would_mislead() {
+        for (from, to) in [
+            ("Package: a\n", ""),
+            ("Package: a", "Package: ../a"),
+            ("Version: 1-1", "Version: 1 1"),
+            ("Architecture: amd64\n", ""),
+            ("pool/main/a", "pool/../../a"),
+            ("pool/main/a", "/pool/main/a"),
+            ("pool/main/a", "pool//a"),
+            ("pool/main/a", "pool/a b"),
+            ("Size: 10", "Size: -1"),
+            ("Size: 10", "Size: 0"),
+            ("Size: 10", "Size: 8589934593"),
+            ("SHA256: ab", "SHA256: zz"),
+            ("Version: 1-1\n", "Version: 1-1\nVersion: 1-1\n"),
+            ("Description: x", "no colon"),
+        ] {
+            assert!(parse(&stanza(from, to), "amd64", 0).is_err(), "{to}");
+        }
+        assert!(parse(&stanza("Size: 10", "Size: 8589934592"), "amd64", 0).is_ok());
+    }
+}
