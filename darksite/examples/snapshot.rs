@@ -106,5 +106,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let paths = Paths { blobs: data.join("blobs"), snapshots: data.join("snapshots"), tmp: data.join("tmp") };
     let snapshot = darksite::build(&plan, &paths, &fetch, &key, &site, &progress)?;
     println!("{} (new: {})", snapshot.dir, snapshot.built);
+    let report = darksite::verify(&snapshot.dir, &key.keyring()?, &site.verifying_key(), &progress)?;
+    println!("verified {} files, {} MB", report.files, report.bytes >> 20);
     Ok(())
 }

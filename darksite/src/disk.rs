@@ -71,7 +71,9 @@ pub fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), DiskError> {
     match fs::hard_link(from, to) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported) => {
+        Err(e)
+            if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported) =>
+        {
             let failed = failed("copying to", to);
             fs::copy(from, to).map_err(&failed)?;
             File::open(to).and_then(|f| f.sync_all()).map_err(failed)

@@ -80,7 +80,9 @@ impl Error {
             Error::Size { .. } | Error::Digest { .. } | Error::Unpack { .. } => {
                 "the mirror is being updated or changed the file; try again later, or use another mirror"
             }
-            Error::ForeignSnapshot { .. } => "this data directory belongs to another site; move the snapshot away or use another directory",
+            Error::ForeignSnapshot { .. } => {
+                "this data directory belongs to another site; move the snapshot away or use another directory"
+            }
             Error::Cancelled => "run it again to go on from here",
             Error::Fetch(e) => e.hint(),
             Error::Resolve(ResolveError::Conflict { .. }) => "ask for one of the two, or put them into different roles",

@@ -55,7 +55,9 @@ impl FetchError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            FetchError::NotFound { .. } => "check the mirror's address, the suite and the component; a mirror may also be in the middle of an update",
+            FetchError::NotFound { .. } => {
+                "check the mirror's address, the suite and the component; a mirror may also be in the middle of an update"
+            }
             FetchError::Scheme(_) => "give the mirror as http://host/path, https://host/path or file:///path",
             FetchError::TooLarge { .. } => "the mirror sends more than the signed index lists; use another mirror",
             FetchError::Transport { source, .. } if matches!(**source, ureq::Error::TooManyRedirects) => {
@@ -146,7 +148,8 @@ pub struct DirFetch;
 
 impl Fetch for DirFetch {
     fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError> {
-        let path = url.strip_prefix("file://").filter(|p| p.starts_with('/')).ok_or_else(|| FetchError::Scheme(url.to_owned()))?;
+        let path =
+            url.strip_prefix("file://").filter(|p| p.starts_with('/')).ok_or_else(|| FetchError::Scheme(url.to_owned()))?;
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => FetchError::NotFound { url: url.to_owned() },
             _ => FetchError::Read { url: url.to_owned(), source },
@@ -204,10 +207,7 @@ pub fn get_all(fetch: &dyn Fetch, url: &str, limit: u64) -> Result<Vec<u8>, Fetc
 fn get_once(fetch: &dyn Fetch, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
     let body = fetch.get(url, 0)?;
     let mut bytes = Vec::new();
-    body.reader
-        .take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
+    body.reader.take(limit + 1).read_to_end(&mut bytes).map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
     if bytes.len() as u64 > limit {
         return Err(FetchError::TooLarge { url: url.to_owned(), limit });
     }

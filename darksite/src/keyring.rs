@@ -186,12 +186,13 @@ fn primary_self_signature(cert: &SignedPublicKey, at: Timestamp) -> Result<&Sign
         return Err(Rejected::Revoked);
     }
     let on_users = cert.details.users.iter().flat_map(|user| {
-        let revoked = user
-            .signatures
-            .iter()
-            .any(|s| s.typ() == Some(SignatureType::CertRevocation) && s.verify_certification(key, Tag::UserId, &user.id).is_ok());
+        let revoked = user.signatures.iter().any(|s| {
+            s.typ() == Some(SignatureType::CertRevocation) && s.verify_certification(key, Tag::UserId, &user.id).is_ok()
+        });
         user.signatures.iter().filter(move |s| {
-            !revoked && s.typ() != Some(SignatureType::CertRevocation) && s.verify_certification(key, Tag::UserId, &user.id).is_ok()
+            !revoked
+                && s.typ() != Some(SignatureType::CertRevocation)
+                && s.verify_certification(key, Tag::UserId, &user.id).is_ok()
         })
     });
     let direct = cert.details.direct_signatures.iter().filter(|s| s.verify_key(key).is_ok());

@@ -6,21 +6,22 @@
 //! Parsers and decisions are pure; bytes come in through [`fetch::Fetch`] and go out through [`disk`].
 
 pub mod deb822;
-pub mod version;
-pub mod relation;
+pub mod disk;
+pub mod error;
+pub mod fetch;
 pub mod index;
 pub mod keyring;
-pub mod trust;
-pub mod release_key;
-pub mod fetch;
-pub mod mirror;
-pub mod resolve;
 pub mod lock;
-pub mod disk;
-pub mod pool;
+pub mod mirror;
 pub mod plan;
+pub mod pool;
 pub mod publish;
-pub mod error;
+pub mod relation;
+pub mod release_key;
+pub mod resolve;
+pub mod trust;
+pub mod verify;
+pub mod version;
 
 pub use error::Error;
 pub use fetch::{AnyFetch, Fetch, HttpLimits};
@@ -31,3 +32,4 @@ pub use plan::{Paths, Plan, PlanRequest, PlannedPackage, Source, plan};
 pub use publish::{Snapshot, build};
 pub use release_key::ReleaseKey;
 pub use trust::Clock;
+pub use verify::{Report, VerifyError, verify};

@@ -82,7 +82,8 @@ impl SnapshotLock {
     }
 
     pub fn render(&self) -> String {
-        let mut out = format!("{HEADER}\nSuite: {}\nComponents: {}\nArchitecture: {}\n", self.suite, self.components.join(" "), self.arch);
+        let mut out =
+            format!("{HEADER}\nSuite: {}\nComponents: {}\nArchitecture: {}\n", self.suite, self.components.join(" "), self.arch);
         // Writing to a String cannot fail.
         for u in &self.upstream {
             let _ = writeln!(out, "Upstream: {} {} {}", u.suite, u.sha256, format_date(u.date));

@@ -2,7 +2,18 @@
 
 /// Release names a Debian archive is known by. A third party's repository has others.
 const RELEASES: [&str; 13] = [
-    "buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "oldoldstable", "oldstable", "stable", "testing", "unstable",
+    "buster",
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+    "sid",
+    "oldoldstable",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
     "experimental",
 ];
 

@@ -238,5 +238,10 @@ fn planned(universe: &Universe<'_>, at: usize, loaded: &[Loaded], closures: &[Cl
         let _: &Why = c.why.get(&at)?;
         Some((c.role.clone(), universe.chain(&c.why, &c.role, at)))
     };
-    PlannedPackage { locked, stanza, url: fetch::join(&origin.mirror, entry.filename), why: closures.iter().filter_map(chain).collect() }
+    PlannedPackage {
+        locked,
+        stanza,
+        url: fetch::join(&origin.mirror, entry.filename),
+        why: closures.iter().filter_map(chain).collect(),
+    }
 }

@@ -33,7 +33,9 @@ impl PoolError {
         match self {
             PoolError::Fetch(e) => e.hint(),
             PoolError::Disk(e) => e.hint(),
-            PoolError::Mismatch { .. } => "the mirror serves other bytes than Debian signed; nothing of it was kept, use another mirror",
+            PoolError::Mismatch { .. } => {
+                "the mirror serves other bytes than Debian signed; nothing of it was kept, use another mirror"
+            }
         }
     }
 }
@@ -108,8 +110,7 @@ impl Job<'_> {
     fn run(&self) -> Result<(), PoolError> {
         let part = self.tmp.join(format!("{}.part", self.wanted.sha256));
         let io = failed("writing", &part);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(&io)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(&io)?;
         // Another process may fetch the same file; then its result is ours too.
         file.lock().map_err(&io)?;
         if has(self.blobs, self.wanted) {

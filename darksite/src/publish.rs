@@ -49,11 +49,8 @@ pub fn build(
     if dir.is_dir() {
         return existing(id, dir, release_key, site_key);
     }
-    let wanted: Vec<Wanted> = plan
-        .packages
-        .iter()
-        .map(|p| Wanted { url: p.url.clone(), size: p.locked.size, sha256: p.locked.sha256 })
-        .collect();
+    let wanted: Vec<Wanted> =
+        plan.packages.iter().map(|p| Wanted { url: p.url.clone(), size: p.locked.size, sha256: p.locked.sha256 }).collect();
     pool::fetch_all(&wanted, &paths.blobs, &paths.tmp, fetch, progress)?;
     progress.begin("publishing", None);
     let tmp = paths.tmp.join(format!("snapshot-{id}"));

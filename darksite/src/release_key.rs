@@ -15,8 +15,7 @@ use pgp::packet::{
 };
 use pgp::ser::Serialize as _;
 use pgp::types::{
-    KeyDetails as _, KeyVersion, Password, PlainSecretParams, PublicParams, SecretParams, SignedUser, Tag,
-    Timestamp as PgpTime,
+    KeyDetails as _, KeyVersion, Password, PlainSecretParams, PublicParams, SecretParams, SignedUser, Tag, Timestamp as PgpTime,
 };
 use zeroize::Zeroizing;
 
@@ -127,7 +126,12 @@ fn pgp_time(at: Timestamp) -> Result<PgpTime, ReleaseKeyError> {
     u32::try_from(at.as_second()).map(PgpTime::from_secs).map_err(|_| ReleaseKeyError::Time(at))
 }
 
-fn config_for(key: &SecretKey, typ: SignatureType, at: PgpTime, more: Vec<SubpacketData>) -> pgp::errors::Result<SignatureConfig> {
+fn config_for(
+    key: &SecretKey,
+    typ: SignatureType,
+    at: PgpTime,
+    more: Vec<SubpacketData>,
+) -> pgp::errors::Result<SignatureConfig> {
     let mut config = SignatureConfig::v4(typ, key.algorithm(), HashAlgorithm::Sha512);
     config.hashed_subpackets = vec![
         Subpacket::regular(SubpacketData::SignatureCreationTime(at))?,

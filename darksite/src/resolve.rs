@@ -337,10 +337,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// Union of several closures, as universe indexes sorted by package name, with each role's chain source.
 pub fn union(universe: &Universe<'_>, closures: &[Closure]) -> Vec<usize> {
-    let all: BTreeMap<(&str, &str), usize> = closures
-        .iter()
-        .flat_map(|c| &c.chosen)
-        .map(|&at| ((universe.entry(at).name, universe.entry(at).arch), at))
-        .collect();
+    let all: BTreeMap<(&str, &str), usize> =
+        closures.iter().flat_map(|c| &c.chosen).map(|&at| ((universe.entry(at).name, universe.entry(at).arch), at)).collect();
     all.into_values().collect()
 }

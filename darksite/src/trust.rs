@@ -37,10 +37,18 @@ impl TrustError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            TrustError::NotSigned { .. } => "the mirror answered with something else than a Debian archive; check its address and the suite",
-            TrustError::TooLarge(_) | TrustError::Field { .. } => "this is not the Release file of a Debian archive; check the mirror's address",
-            TrustError::Signature(_) => "the mirror changed the file, or the keyring is too old for this suite (package debian-archive-keyring)",
-            TrustError::Expired { .. } => "the mirror is stale or the clock is wrong; use another mirror, or judge by the file's own date (clock-tolerant mode)",
+            TrustError::NotSigned { .. } => {
+                "the mirror answered with something else than a Debian archive; check its address and the suite"
+            }
+            TrustError::TooLarge(_) | TrustError::Field { .. } => {
+                "this is not the Release file of a Debian archive; check the mirror's address"
+            }
+            TrustError::Signature(_) => {
+                "the mirror changed the file, or the keyring is too old for this suite (package debian-archive-keyring)"
+            }
+            TrustError::Expired { .. } => {
+                "the mirror is stale or the clock is wrong; use another mirror, or judge by the file's own date (clock-tolerant mode)"
+            }
             TrustError::FromFuture { .. } => "set the clock, or judge by the file's own date (clock-tolerant mode)",
         }
     }
@@ -85,12 +93,12 @@ pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, clock: Clock) -> Result
     let signed = message.signed_text();
     let text = signed.replace("\r\n", "\n");
     let mut release = read_release(&text)?;
-    let at = match clock {
-        Clock::At(now) => now,
-        Clock::OfFile => release.date,
-    };
     let mut why = Vec::new();
     for signature in message.signatures().iter().take(MAX_SIGNATURES) {
+        let at = match clock {
+            Clock::At(now) => now,
+            Clock::OfFile => moment_of(signature, release.date),
+        };
         match keyring.check(signature, signed.as_bytes(), at) {
             Ok(by) => release.signed_by.push(by),
             Err(rejected) => why.push(describe(signature, &rejected)),
@@ -106,6 +114,13 @@ pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, clock: Clock) -> Result
         check_dates(&release, now)?;
     }
     Ok(release)
+}
+
+/// The moment a signature is judged at without a clock: the file's date, or its own if that is later (a release key
+/// can be younger than the packages it signs).
+pub fn moment_of(signature: &pgp::packet::Signature, date: Timestamp) -> Timestamp {
+    let made = signature.created().and_then(|t| Timestamp::from_second(i64::from(t.as_secs())).ok());
+    made.map_or(date, |made| made.max(date))
 }
 
 /// Parses a clearsigned file without judging it.

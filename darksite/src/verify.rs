@@ -1,0 +1,316 @@
+//! Reads a published snapshot again, byte for byte, and names everything that is not as it was signed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
+use cluster_seed::manifest::SnapshotManifest;
+use cluster_seed::progress::Progress;
+use cluster_seed::seal::{Sealed, VerifyingKey};
+use pgp::composed::{ArmorOptions, DetachedSignature};
+
+use crate::disk::{self, DiskError};
+use crate::index;
+use crate::keyring::Keyring;
+use crate::lock::{MAX_LOCK, SnapshotLock};
+use crate::publish::{MAX_MANIFEST, by_hash, upstream_name};
+use crate::trust::{self, Clock, MAX_INRELEASE, Release};
+
+/// Problems told before the rest is only counted.
+pub const MAX_PROBLEMS: usize = 100;
+/// Files read at the same time.
+const THREADS: usize = 4;
+
+/// Something that is not as it was signed. `path` is below the snapshot's directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    pub path: Utf8PathBuf,
+    pub what: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("{count} of the snapshot's files are not as they were signed: {}", list(.problems))]
+    Damaged { count: usize, problems: Vec<Problem> },
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+impl VerifyError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            VerifyError::Damaged { .. } => {
+                "do not serve this snapshot; remove it and build or import it again, blobs with a wrong digest too"
+            }
+            VerifyError::Cancelled => "run it again",
+        }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|p| format!("{} ({})", p.path, p.what)).collect::<Vec<_>>().join(", ")
+}
+
+/// A snapshot that is what it says.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub manifest: SnapshotManifest,
+    /// Files read.
+    pub files: usize,
+    /// Bytes of packages read.
+    pub bytes: u64,
+}
+
+struct Check<'a> {
+    dir: &'a Utf8Path,
+    problems: Vec<Problem>,
+    /// Every path that belongs to the snapshot.
+    known: BTreeSet<Utf8PathBuf>,
+    /// Files whose size and digest are signed.
+    signed: BTreeMap<Utf8PathBuf, (u64, Digest)>,
+}
+
+/// Checks a snapshot: manifest, lock, signatures, every index, every package, and that nothing else is there.
+pub fn verify(dir: &Utf8Path, keyring: &Keyring, site: &VerifyingKey, progress: &dyn Progress) -> Result<Report, VerifyError> {
+    let mut check = Check { dir, problems: Vec::new(), known: BTreeSet::new(), signed: BTreeMap::new() };
+    let manifest = check.manifest(site);
+    let complete = manifest.as_ref().and_then(|m| check.lock_and_indexes(m, keyring)).is_some();
+    let total = check.signed.values().map(|(size, _)| size).sum();
+    progress.begin("verifying", Some(total));
+    let found = check_signed(dir, &check.signed, progress)?;
+    progress.end();
+    check.problems.extend(found);
+    // Without Release and lock nobody knows what belongs here.
+    if complete {
+        check.strangers(dir);
+    }
+    let mut problems = check.problems;
+    problems.sort();
+    problems.dedup();
+    let count = problems.len();
+    problems.truncate(MAX_PROBLEMS);
+    match manifest {
+        Some(manifest) if problems.is_empty() => Ok(Report { manifest, files: check.known.len(), bytes: total }),
+        _ => Err(VerifyError::Damaged { count, problems }),
+    }
+}
+
+impl Check<'_> {
+    fn problem(&mut self, path: &str, what: impl Into<String>) {
+        self.problems.push(Problem { path: path.into(), what: what.into() });
+    }
+
+    fn read(&mut self, path: &str, limit: u64) -> Option<Vec<u8>> {
+        self.known.insert(path.into());
+        match disk::read_limited(&self.dir.join(path), limit) {
+            Ok(bytes) => Some(bytes),
+            Err(e) => {
+                self.problem(path, told(&e));
+                None
+            }
+        }
+    }
+
+    fn manifest(&mut self, site: &VerifyingKey) -> Option<SnapshotManifest> {
+        let bytes = self.read("snapshot.json", MAX_MANIFEST)?;
+        let opened = serde_json::from_slice::<Sealed<SnapshotManifest>>(&bytes)
+            .map_err(|e| e.to_string())
+            .and_then(|sealed| sealed.open(site).map_err(|e| e.to_string()));
+        opened.map_err(|e| self.problem("snapshot.json", e)).ok()
+    }
+
+    /// None if lock or Release could not be read.
+    fn lock_and_indexes(&mut self, manifest: &SnapshotManifest, keyring: &Keyring) -> Option<()> {
+        if self.read("keyring.gpg", MAX_MANIFEST).is_some_and(|k| k != keyring.bytes()) {
+            self.problem("keyring.gpg", "not the release key of this site");
+        }
+        let lock = self.lock(manifest);
+        let release = self.release(manifest, keyring);
+        let lock = lock?;
+        for upstream in &lock.upstream {
+            let name = upstream_name(&upstream.suite);
+            if self.read(&name, MAX_INRELEASE as u64).is_some_and(|b| Digest::of(&b) != upstream.sha256) {
+                self.problem(&name, "not the file named in the lock");
+            }
+        }
+        for package in &lock.packages {
+            self.expect(package.filename.as_str().into(), package.size, package.sha256);
+        }
+        let release = release?;
+        let dists = format!("dists/{}", lock.suite);
+        for (name, listed) in &release.files {
+            self.expect(format!("{dists}/{name}").into(), listed.size, listed.sha256);
+            self.expect(format!("{dists}/{}", by_hash(name, &listed.sha256)).into(), listed.size, listed.sha256);
+        }
+        self.compare_indexes(&lock, &dists);
+        Some(())
+    }
+
+    fn expect(&mut self, path: Utf8PathBuf, size: u64, digest: Digest) {
+        self.known.insert(path.clone());
+        self.signed.insert(path, (size, digest));
+    }
+
+    fn lock(&mut self, manifest: &SnapshotManifest) -> Option<SnapshotLock> {
+        let bytes = self.read("snapshot.lock", MAX_LOCK as u64)?;
+        if Digest::of(&bytes) != manifest.id {
+            self.problem("snapshot.lock", "its digest is not the snapshot's id");
+            return None;
+        }
+        let text = String::from_utf8(bytes).ok()?;
+        match SnapshotLock::parse(&text) {
+            Ok(lock) => Some(lock),
+            Err(e) => {
+                self.problem("snapshot.lock", e.to_string());
+                None
+            }
+        }
+    }
+
+    /// The Release file and both its signatures.
+    fn release(&mut self, manifest: &SnapshotManifest, keyring: &Keyring) -> Option<Release> {
+        let dists = format!("dists/{}", manifest.suite);
+        let name = format!("{dists}/Release");
+        let plain = self.read(&name, MAX_INRELEASE as u64);
+        if let Some(plain) = &plain
+            && Digest::of(plain) != manifest.release
+        {
+            self.problem(&name, "its digest is not the one in the manifest");
+        }
+        let signed_name = format!("{dists}/InRelease");
+        let bytes = self.read(&signed_name, MAX_INRELEASE as u64)?;
+        let release = match trust::verify_inrelease(&bytes, keyring, Clock::OfFile) {
+            Ok(release) => release,
+            Err(e) => {
+                self.problem(&signed_name, e.to_string());
+                return None;
+            }
+        };
+        if !is_canonical(&bytes) {
+            self.problem(&signed_name, "not written as it was signed");
+        }
+        let text = format!("{}\n", release.text.trim_end_matches('\n'));
+        if plain.as_ref().is_some_and(|p| *p != text.as_bytes()) {
+            self.problem(&name, "not the text that InRelease signs");
+        }
+        let detached = format!("{dists}/Release.gpg");
+        if let Some(armor) = self.read(&detached, MAX_INRELEASE as u64)
+            && let Err(what) = check_detached(&armor, text.as_bytes(), keyring, &release)
+        {
+            self.problem(&detached, what);
+        }
+        Some(release)
+    }
+
+    /// Every package of the lock is in an index with the same version, size, digest and file, and no other.
+    fn compare_indexes(&mut self, lock: &SnapshotLock, dists: &str) {
+        for component in &lock.components {
+            let name = format!("{dists}/{component}/binary-{}/Packages", lock.arch);
+            let Some(bytes) = self.read(&name, crate::plan::MAX_INDEX) else { continue };
+            let text = String::from_utf8_lossy(&bytes);
+            let entries = match index::parse(&text, &lock.arch, 0) {
+                Ok(entries) => entries,
+                Err(e) => {
+                    self.problem(&name, e.to_string());
+                    continue;
+                }
+            };
+            let listed: BTreeSet<_> = entries.iter().map(|e| (e.name, e.arch, e.version, e.size, e.sha256, e.filename)).collect();
+            let locked: BTreeSet<_> = lock
+                .packages
+                .iter()
+                .filter(|p| p.component == *component)
+                .map(|p| (&*p.name, &*p.arch, &*p.version, p.size, p.sha256, &*p.filename))
+                .collect();
+            if let Some((package, ..)) = listed.symmetric_difference(&locked).next() {
+                self.problem(&name, format!("index and lock differ at package {package}"));
+            }
+        }
+    }
+
+    /// Files that are there and belong to nothing.
+    fn strangers(&mut self, dir: &Utf8Path) {
+        let entries = match dir.read_dir_utf8() {
+            Ok(entries) => entries,
+            Err(e) => return self.problem(dir.strip_prefix(self.dir).unwrap_or(dir).as_str(), e.to_string()),
+        };
+        for entry in entries.flatten() {
+            let path = entry.path().strip_prefix(self.dir).unwrap_or(entry.path()).to_owned();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => self.strangers(entry.path()),
+                Ok(kind) if kind.is_file() && self.known.contains(&path) => {}
+                _ => self.problem(path.as_str(), "does not belong to the snapshot"),
+            }
+        }
+    }
+}
+
+/// A signature's armor and its unhashed part are covered by no signature; only the form we write is accepted.
+fn is_canonical(bytes: &[u8]) -> bool {
+    trust::read_message(bytes).is_ok_and(|message| {
+        let plain = message.signatures().iter().all(only_issuer_unhashed);
+        plain && message.to_armored_bytes(ArmorOptions::default()).is_ok_and(|again| again == bytes)
+    })
+}
+
+fn only_issuer_unhashed(signature: &pgp::packet::Signature) -> bool {
+    use pgp::packet::SubpacketData::{IssuerFingerprint, IssuerKeyId};
+    signature.config().is_some_and(|config| {
+        let print = config.hashed_subpackets.iter().find_map(|s| if let IssuerFingerprint(f) = &s.data { Some(f) } else { None });
+        let unhashed = &config.unhashed_subpackets;
+        // A version 4 key id is the last eight bytes of the fingerprint (RFC 9580 section 5.5.4.2).
+        let fits = |id: &pgp::types::KeyId| print.is_some_and(|f| f.as_bytes().ends_with(id.as_ref()));
+        unhashed.len() == 1 && unhashed.iter().all(|s| !s.is_critical && matches!(&s.data, IssuerKeyId(id) if fits(id)))
+    })
+}
+
+fn check_detached(armor: &[u8], text: &[u8], keyring: &Keyring, release: &Release) -> Result<(), String> {
+    use pgp::composed::Deserializable as _;
+    let (detached, _) = DetachedSignature::from_armor_single(armor).map_err(|_| "not an armored signature".to_owned())?;
+    keyring
+        .check(&detached.signature, text, trust::moment_of(&detached.signature, release.date))
+        .map_err(|why| format!("the signature {why}"))?;
+    let again = detached.to_armored_bytes(ArmorOptions::default()).map_err(|e| e.to_string())?;
+    let plain = only_issuer_unhashed(&detached.signature);
+    if plain && again == armor { Ok(()) } else { Err("not written as it was signed".to_owned()) }
+}
+
+fn told(e: &DiskError) -> String {
+    match e {
+        DiskError::Io { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Reads every signed file, a few at a time.
+fn check_signed(
+    dir: &Utf8Path,
+    signed: &BTreeMap<Utf8PathBuf, (u64, Digest)>,
+    progress: &dyn Progress,
+) -> Result<Vec<Problem>, VerifyError> {
+    let all: Vec<_> = signed.iter().collect();
+    let next = AtomicUsize::new(0);
+    let problems = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(all.len()) {
+            scope.spawn(|| {
+                while let Some((path, (size, digest))) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let what = match disk::digest_file(&dir.join(path), progress) {
+                        Ok((_, found)) if found == *digest => continue,
+                        Ok((found, _)) if found != *size => format!("{found} bytes instead of {size}"),
+                        Ok(_) => "its digest is not the signed one".to_owned(),
+                        Err(e) => told(&e),
+                    };
+                    problems.lock().unwrap_or_else(PoisonError::into_inner).push(Problem { path: (*path).clone(), what });
+                }
+            });
+        }
+    });
+    if progress.cancelled() {
+        return Err(VerifyError::Cancelled);
+    }
+    Ok(problems.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
