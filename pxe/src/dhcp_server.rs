@@ -164,11 +164,7 @@ impl DhcpServer {
     }
 
     fn sender(&self) -> Sender {
-        Sender {
-            socket: self.socket.clone(),
-            policy: self.responder.policy.clone(),
-            counters: self.responder.counters.clone(),
-        }
+        Sender { socket: self.socket.clone(), policy: self.responder.policy.clone(), counters: self.responder.counters.clone() }
     }
 }
 

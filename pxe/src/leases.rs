@@ -230,7 +230,10 @@ impl LeaseTable {
 
     fn choose(&mut self, request: &LeaseRequest, now: u64) -> Result<Ipv4Addr, Why> {
         if let Some(reservation) = self.reservation(request.mac)
-            && self.by_ip.get(&reservation.ip).is_none_or(|b| b.mac == request.mac && b.state != State::Quarantined || b.until <= now)
+            && self
+                .by_ip
+                .get(&reservation.ip)
+                .is_none_or(|b| b.mac == request.mac && b.state != State::Quarantined || b.until <= now)
         {
             return Ok(reservation.ip);
         }
@@ -333,7 +336,8 @@ impl LeaseTable {
             self.put_back(old);
         }
         if self.in_pool(ip) {
-            if binding.state == State::Offered && self.offers.len() >= self.max_offers
+            if binding.state == State::Offered
+                && self.offers.len() >= self.max_offers
                 && let Some((_, oldest)) = self.offers.first().copied()
             {
                 self.clear(oldest);

@@ -4,20 +4,23 @@
 //! Sockets are in [`dhcp_server`] and [`tftp::server`] only, and no module reads a clock or the environment.
 //! Other people's packets are normal: they become [`why::Why`] values which are counted, never errors.
 
-pub mod why;
-pub mod counters;
-pub mod subnet;
 pub mod bind;
-pub mod wire;
-pub mod request;
-pub mod policy;
-pub mod loader;
-pub mod leases;
-pub mod offer;
-pub mod responder;
+pub mod counters;
 pub mod dhcp_server;
-pub mod tftp;
+pub mod leases;
+pub mod loader;
+pub mod offer;
+pub mod policy;
+pub mod request;
+pub mod responder;
 pub mod script;
+pub mod subnet;
+pub mod tftp;
+pub mod why;
+pub mod wire;
+
+#[cfg(test)]
+mod testing;
 
 pub use dhcp_server::{Clock, DhcpConfig, DhcpServer, JournalEntry, LeaseJournal};
 pub use leases::LeaseRecord;

@@ -42,7 +42,10 @@ pub struct ReplyConfig {
 pub enum BootInfo {
     Nothing,
     /// The boot file: a TFTP name or a URL, and the vendor class the client waits for.
-    File { name: String, class: Option<&'static str> },
+    File {
+        name: String,
+        class: Option<&'static str>,
+    },
 }
 
 impl BootInfo {
@@ -160,6 +163,10 @@ fn add_boot(message: &mut Message, boot: &BootInfo, config: &ReplyConfig) {
     let options = message.opts_mut();
     options.insert(DhcpOption::TFTPServerName(config.next_server.to_string().into_bytes()));
     options.insert(DhcpOption::BootfileName(name.as_bytes().to_vec()));
+    if class.is_none() {
+        // To iPXE: no-pxedhcp (175.176), or it waits seconds for a proxy DHCP server.
+        options.insert(raw(175, vec![176, 1, 1]));
+    }
     if let Some(class) = class {
         // A PXE ROM takes an offer for a boot offer only if it names the class (PXE 2.1 section 2.2.3).
         options.insert(DhcpOption::ClassIdentifier(class.as_bytes().to_vec()));

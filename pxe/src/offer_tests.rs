@@ -1,1 +1,179 @@
+use dhcproto::{Decodable, Decoder};
 
+use super::*;
+use crate::testing::{IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, lease, packet, subnet};
+
+fn config() -> ReplyConfig {
+    ReplyConfig {
+        server_ip: [10, 0, 0, 1].into(),
+        subnet: subnet(),
+        router: None,
+        dns: Vec::new(),
+        domain: None,
+        search: Vec::new(),
+        ntp: Vec::new(),
+        lease_secs: 3600,
+        next_server: [10, 0, 0, 1].into(),
+        http_base: Some("http://10.0.0.1".into()),
+        loaders: LoaderTable::default(),
+    }
+}
+
+const IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+fn decode(bytes: &[u8]) -> Message {
+    assert!(bytes.len() >= MIN_REPLY);
+    Message::decode(&mut Decoder::new(bytes)).unwrap()
+}
+
+fn offer_to(options: &str, decision: &BootDecision, config: &ReplyConfig) -> Message {
+    let request = boot(&packet(options));
+    let info = boot_info(&request, decision, config).unwrap();
+    decode(&positive(MessageType::Offer, &request.lease, Some(IP), None, &info, config).unwrap())
+}
+
+/// The `file` field up to its NUL.
+fn file(message: &Message) -> &[u8] {
+    message.fname().unwrap().split(|b| *b == 0).next().unwrap()
+}
+
+fn option(message: &Message, code: u8) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    message.opts().get(OptionCode::from(code))?.encode(&mut Encoder::new(&mut bytes)).unwrap();
+    Some(bytes[2..].to_vec())
+}
+
+#[test]
+fn plain_offer() {
+    let request = lease(&packet(UDHCPC));
+    let message = decode(&positive(MessageType::Offer, &request, Some(IP), None, &BootInfo::Nothing, &config()).unwrap());
+    assert_eq!((message.opcode(), message.xid(), message.yiaddr()), (Opcode::BootReply, 0x1122_3344, IP));
+    assert_eq!(message.chaddr(), MAC.0);
+    assert_eq!(message.siaddr(), Ipv4Addr::UNSPECIFIED);
+    for (code, want) in [
+        (53, Some(vec![2])),
+        (54, Some(SERVER.octets().to_vec())),
+        (1, Some(vec![255, 255, 255, 0])),
+        (28, Some(vec![10, 0, 0, 255])),
+        (3, None),
+        (6, Some(SERVER.octets().to_vec())),
+        (51, Some(3600u32.to_be_bytes().to_vec())),
+        (58, Some(1800u32.to_be_bytes().to_vec())),
+        (59, Some(3150u32.to_be_bytes().to_vec())),
+        (12, None),
+        (15, None),
+        (42, None),
+        (43, None),
+        (60, None),
+        (66, None),
+        (67, None),
+        (97, None),
+        (119, None),
+    ] {
+        assert_eq!(option(&message, code), want, "option {code}");
+    }
+}
+
+#[test]
+fn options_that_are_set_are_sent() {
+    let config = ReplyConfig {
+        router: Some([10, 0, 0, 254].into()),
+        dns: vec![[10, 0, 0, 2].into(), [10, 0, 0, 3].into()],
+        domain: Some("lab.test".into()),
+        search: vec!["a.test".into(), "b".into()],
+        ntp: vec![[10, 0, 0, 9].into()],
+        ..config()
+    };
+    let request = lease(&packet("350103 3d050012345678 5205 0103616263 ff"));
+    let bytes = positive(MessageType::Ack, &request, Some(IP), Some("node1"), &BootInfo::Nothing, &config).unwrap();
+    let message = decode(&bytes);
+    for (code, want) in [
+        (53, vec![5]),
+        (3, vec![10, 0, 0, 254]),
+        (6, vec![10, 0, 0, 2, 10, 0, 0, 3]),
+        (12, b"node1".to_vec()),
+        (15, b"lab.test".to_vec()),
+        (42, vec![10, 0, 0, 9]),
+        (61, vec![0, 0x12, 0x34, 0x56, 0x78]),
+        (119, b"\x01a\x04test\0\x01b\0".to_vec()),
+    ] {
+        assert_eq!(option(&message, code), Some(want), "option {code}");
+    }
+    let echoed = b"\x52\x05\x01\x03abc\xff";
+    assert!(bytes.windows(echoed.len()).any(|w| w == echoed), "option 82 comes back last");
+}
+
+#[test]
+fn a_pxe_rom_gets_the_loader_of_its_architecture() {
+    let message = offer_to(OVMF_PXE, &BootDecision::Loader, &config());
+    assert_eq!(message.siaddr(), SERVER);
+    assert_eq!(file(&message), b"snponly.efi");
+    assert_eq!(option(&message, 66).unwrap(), b"10.0.0.1");
+    assert_eq!(option(&message, 67).unwrap(), b"snponly.efi");
+    assert_eq!(option(&message, 60).unwrap(), b"PXEClient");
+    assert_eq!(option(&message, 43).unwrap(), [6, 1, 8, 255]);
+    assert_eq!(option(&message, 97).unwrap().len(), 17);
+}
+
+#[test]
+fn ipxe_gets_its_script_and_no_pxe_options() {
+    let url = "http://10.0.0.1/boot/ipxe?mac=52-54-00-12-34-56&arch=bios";
+    let message = offer_to(IPXE_ROM, &BootDecision::Script { url: url.into() }, &config());
+    assert_eq!(file(&message), url.as_bytes());
+    assert_eq!(option(&message, 67).unwrap(), url.as_bytes());
+    assert_eq!((option(&message, 60), option(&message, 43)), (None, None));
+    assert_eq!(option(&message, 175).unwrap(), [176, 1, 1]);
+}
+
+#[test]
+fn http_boot_gets_a_url_and_its_class() {
+    let message = offer_to(OVMF_HTTP, &BootDecision::Loader, &config());
+    assert_eq!(option(&message, 67).unwrap(), b"http://10.0.0.1/boot/snponly.efi");
+    assert_eq!(option(&message, 60).unwrap(), b"HTTPClient");
+    assert_eq!(option(&message, 43), None);
+}
+
+#[test]
+fn script_url_limits() {
+    let request = boot(&packet(IPXE_ROM));
+    for (len, in_file, fits) in
+        [(126, true, true), (127, true, true), (128, false, true), (254, false, true), (255, false, true), (256, false, false)]
+    {
+        let url = "u".repeat(len);
+        let info = boot_info(&request, &BootDecision::Script { url: url.clone() }, &config());
+        assert_eq!(info.is_ok(), fits, "{len}");
+        let Ok(info) = info else { continue };
+        let message = decode(&positive(MessageType::Offer, &request.lease, Some(IP), None, &info, &config()).unwrap());
+        assert_eq!(message.fname().is_some(), in_file, "{len}");
+        assert_eq!(option(&message, 67).unwrap(), url.as_bytes());
+    }
+}
+
+#[test]
+fn reasons_to_stay_silent() {
+    let silent = |options: &str, decision: BootDecision, config: &ReplyConfig| {
+        boot_info(&boot(&packet(options)), &decision, config).unwrap_err()
+    };
+    let script = BootDecision::Script { url: "http://10.0.0.1/".into() };
+    assert!(silent(OVMF_PXE, script, &config()).contains("not iPXE"));
+    assert_eq!(silent(OVMF_PXE, BootDecision::Silent { why: "denied".into() }, &config()), "denied");
+    let bare = ReplyConfig { loaders: LoaderTable::empty(), http_base: None, ..config() };
+    assert!(silent(OVMF_PXE, BootDecision::Loader, &bare).contains("no loader"));
+    let no_http = ReplyConfig { http_base: None, ..config() };
+    assert!(silent(OVMF_HTTP, BootDecision::Loader, &no_http).contains("not set up"));
+}
+
+#[test]
+fn a_nak_has_no_addresses() {
+    let mut bytes = packet("350103 32040a000005 ff");
+    let message = decode(&nak(&lease(&bytes), "wrong_network", &config()).unwrap());
+    assert_eq!((message.yiaddr(), message.siaddr()), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
+    assert_eq!(option(&message, 53).unwrap(), [6]);
+    assert_eq!(option(&message, 56).unwrap(), b"wrong_network");
+    assert_eq!((option(&message, 1), option(&message, 51)), (None, None));
+    assert_eq!(u16::from(message.flags()) & 0x8000, 0);
+    bytes[24..28].copy_from_slice(&[10, 0, 0, 254]);
+    let relayed = decode(&nak(&lease(&bytes), "x", &config()).unwrap());
+    assert_eq!(u16::from(relayed.flags()) & 0x8000, 0x8000);
+}

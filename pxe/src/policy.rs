@@ -34,17 +34,26 @@ pub enum EventKind {
     Offer,
     Request,
     Ack,
-    Nak { why: Why },
+    Nak {
+        why: Why,
+    },
     Inform,
     Release,
     Decline,
     /// No answer was given; `detail` is the policy's own reason where it had one.
-    Ignored { why: Why, detail: Option<String> },
+    Ignored {
+        why: Why,
+        detail: Option<String>,
+    },
     TftpStarted,
     TftpDone,
     /// The client ended the transfer itself with an ERROR packet: normal after a firmware's size probe.
-    TftpAborted { why: String },
-    TftpError { why: String },
+    TftpAborted {
+        why: String,
+    },
+    TftpError {
+        why: String,
+    },
 }
 
 /// One line of the boot flight recorder. Texts come from the wire: printable, bounded, untrusted.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use cluster_seed::ids::Mac;
 
-use crate::wire::Packet;
 use crate::why::Why;
+use crate::wire::Packet;
 
 /// Relays may add themselves this many times (RFC 1542 section 4.1.1).
 pub const MAX_HOPS: u8 = 16;

@@ -29,7 +29,10 @@ pub enum Outcome {
     Nothing,
     Send(Reply),
     /// Make the record durable, then send the reply (a RELEASE has none).
-    Commit { record: LeaseRecord, reply: Option<Reply> },
+    Commit {
+        record: LeaseRecord,
+        reply: Option<Reply>,
+    },
 }
 
 /// Leases, policy and counters of one interface.
@@ -87,14 +90,26 @@ impl Responder {
         })
     }
 
-    fn discover(&mut self, lease: &LeaseRequest, boot: Option<&BootRequest>, event: &BootEvent, now: u64) -> Result<Outcome, Refusal> {
+    fn discover(
+        &mut self,
+        lease: &LeaseRequest,
+        boot: Option<&BootRequest>,
+        event: &BootEvent,
+        now: u64,
+    ) -> Result<Outcome, Refusal> {
         // First the policy: a machine that is met with silence must not hold an address.
         let info = self.decide(boot)?;
         let ip = self.table.offer(lease, now)?;
         self.positive(MessageType::Offer, lease, Some(ip), &info, event).map(Outcome::Send)
     }
 
-    fn request(&mut self, lease: &LeaseRequest, boot: Option<&BootRequest>, event: &BootEvent, now: u64) -> Result<Outcome, Refusal> {
+    fn request(
+        &mut self,
+        lease: &LeaseRequest,
+        boot: Option<&BootRequest>,
+        event: &BootEvent,
+        now: u64,
+    ) -> Result<Outcome, Refusal> {
         let for_us = lease.server_id.is_none_or(|server| server == self.config.server_ip);
         let info = if for_us { self.decide(boot)? } else { BootInfo::Nothing };
         match self.table.request(lease, now) {

@@ -37,7 +37,13 @@ impl fmt::Display for ScreenText {
 
 /// Starts the agent: kernel and initramfs by HTTP from `/boot/`, with the screen first and the serial port
 /// last, so that /dev/console is the serial port a program can read.
-pub fn agent_script(seed: SeedUrl, mac: Mac, kernel: &FileName, initrd: &FileName, extra: KernelCmdline) -> Result<String, CmdlineError> {
+pub fn agent_script(
+    seed: SeedUrl,
+    mac: Mac,
+    kernel: &FileName,
+    initrd: &FileName,
+    extra: KernelCmdline,
+) -> Result<String, CmdlineError> {
     let base =
         KernelCmdline::new().seed(seed).bootif(mac).console(Console::Vga).console(Console::Serial(0)).initrd(initrd).to_string();
     let extra = extra.to_string();
@@ -60,7 +66,7 @@ boot || goto failed
 :failed
 echo
 echo Kubedos: this machine could not load the agent. iPXE error: ${{errno}}
-echo   seed {seed}, this machine {mac}, address ${{ip}}, gateway ${{gateway}}
+echo   seed {seed}, this machine {mac}, address ${{ip}}
 echo   Is the seed running, and does a firewall let its HTTP port through?
 echo   The next try is in 10 seconds.
 sleep 10 ||
@@ -83,9 +89,9 @@ exit 1
     .to_owned()
 }
 
-/// Shows a text, waits (1 to [`MAX_WAIT`] seconds) and asks the seed again at `path_and_query` under
-/// `/boot/`, for as long as it takes.
-pub fn wait_script(seed: SeedUrl, mac: Mac, text: &ScreenText, seconds: u32) -> String {
+/// Shows a text, waits (1 to [`MAX_WAIT`] seconds) and asks the seed again, for as long as it takes.
+/// `arch` is the name the machine's first request was given ([`crate::ClientArch::name`]).
+pub fn wait_script(seed: SeedUrl, mac: Mac, arch: &str, text: &ScreenText, seconds: u32) -> String {
     let seconds = seconds.clamp(1, MAX_WAIT);
     format!(
         "#!ipxe
@@ -98,19 +104,15 @@ sleep {seconds} ||
 chain --replace --autofree {} || goto wait
 goto wait
 ",
-        chain_url(seed)
+        boot_url(seed, mac, arch, None)
     )
 }
 
-/// The URL at which iPXE fetches its script. iPXE fills in what it knows better than the DHCP server.
+/// The URL at which iPXE fetches its script.
 pub fn boot_url(seed: SeedUrl, mac: Mac, arch: &str, uuid: Option<&str>) -> String {
     let plain = |s: &str| s.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(36).collect::<String>();
     let uuid = uuid.map(|u| format!("&uuid={}", plain(u))).unwrap_or_default();
     format!("{seed}/boot/ipxe?mac={}&arch={}{uuid}", mac.to_string().replace(':', "-"), plain(arch))
-}
-
-fn chain_url(seed: SeedUrl) -> String {
-    format!("{seed}/boot/ipxe?mac=${{mac:hexhyp}}&arch=${{buildarch}}-${{platform}}&uuid=${{uuid}}")
 }
 
 #[cfg(test)]

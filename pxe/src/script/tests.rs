@@ -28,7 +28,7 @@ boot || goto failed
 :failed
 echo
 echo Kubedos: this machine could not load the agent. iPXE error: ${errno}
-echo   seed http://10.77.0.1, this machine 52:54:00:aa:bb:cc, address ${ip}, gateway ${gateway}
+echo   seed http://10.77.0.1, this machine 52:54:00:aa:bb:cc, address ${ip}
 echo   Is the seed running, and does a firewall let its HTTP port through?
 echo   The next try is in 10 seconds.
 sleep 10 ||
@@ -60,16 +60,16 @@ echo Kubedos: waiting for approval
 echo   seed http://10.77.0.1:8000, this machine 52:54:00:aa:bb:cc, address ${ip}
 :wait
 sleep 15 ||
-chain --replace --autofree http://10.77.0.1:8000/boot/ipxe?mac=${mac:hexhyp}&arch=${buildarch}-${platform}&uuid=${uuid} || goto wait
+chain --replace --autofree http://10.77.0.1:8000/boot/ipxe?mac=52-54-00-aa-bb-cc&arch=efi-x64 || goto wait
 goto wait
 ";
-    assert_eq!(wait_script(seed(8000), MAC, &ScreenText::new("waiting for approval"), 15), want);
+    assert_eq!(wait_script(seed(8000), MAC, "efi-x64", &ScreenText::new("waiting for approval"), 15), want);
 }
 
 #[test]
 fn wait_limits() {
     for (asked, want) in [(0, 1), (1, 1), (MAX_WAIT - 1, MAX_WAIT - 1), (MAX_WAIT, MAX_WAIT), (MAX_WAIT + 1, MAX_WAIT)] {
-        let script = wait_script(seed(80), MAC, &ScreenText::new("x"), asked);
+        let script = wait_script(seed(80), MAC, "bios", &ScreenText::new("x"), asked);
         assert!(script.contains(&format!("\nsleep {want} ||\n")), "{asked}");
     }
 }
@@ -105,8 +105,8 @@ fn boot_url_carries_only_plain_text() {
 proptest! {
     #[test]
     fn no_text_adds_a_line_or_an_expansion(text in any::<String>()) {
-        let clean = wait_script(seed(80), MAC, &ScreenText::new("x"), 5);
-        let script = wait_script(seed(80), MAC, &ScreenText::new(&text), 5);
+        let clean = wait_script(seed(80), MAC, "bios", &ScreenText::new("x"), 5);
+        let script = wait_script(seed(80), MAC, "bios", &ScreenText::new(&text), 5);
         prop_assert_eq!(script.lines().count(), clean.lines().count());
         prop_assert_eq!(script.matches('$').count(), clean.matches('$').count());
         prop_assert_eq!(script.matches("||").count(), clean.matches("||").count());

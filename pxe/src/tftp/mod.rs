@@ -2,5 +2,5 @@
 //! 7440 (windowsize).
 
 pub mod packet;
-pub mod transfer;
 pub mod server;
+pub mod transfer;

@@ -237,7 +237,8 @@ mod tests {
         fn requests_round_trip(name in "[ -~]{1,128}", options in proptest::collection::vec(("[a-z]{1,8}", "[0-9]{1,5}"), 0..8)) {
             let pairs: Vec<(&str, &str)> = options.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             let want = Packet::Read(ReadRequest { name: name.clone(), options: options.clone() });
-            prop_assert_eq!(parse(&read_packet(&name, &pairs)), Ok(want));
+            let bytes = read_packet(&name, &pairs);
+            prop_assert_eq!(parse(&bytes), Ok(want));
         }
     }
 }

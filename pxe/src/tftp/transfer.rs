@@ -38,7 +38,9 @@ pub enum Status {
     /// Every byte is acknowledged.
     Done,
     /// The client sent an ERROR packet; normal for a firmware that only wanted the size.
-    Aborted { message: String },
+    Aborted {
+        message: String,
+    },
     /// The client fell silent.
     TimedOut,
 }

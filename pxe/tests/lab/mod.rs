@@ -1,0 +1,179 @@
+//! Two network namespaces joined by a cable, the example server in one of them. All is removed on drop.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+pub const SERVER: &str = "10.99.0.1";
+/// How long the lab waits for a thing that should happen at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+pub struct Lab {
+    id: String,
+    dir: tempfile::TempDir,
+    server: Option<Child>,
+}
+
+/// What the test cannot do without, or the reason it is skipped for.
+pub fn needs(tools: &[&str]) -> Result<(), String> {
+    // /proc instead of a call: the workspace allows no unsafe code.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !status.lines().any(|l| l.starts_with("Uid:") && l.split_whitespace().nth(2) == Some("0")) {
+        return Err("not root".into());
+    }
+    for tool in ["ip", "sh"].iter().chain(tools) {
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        if !path.split(':').any(|dir| fs::metadata(format!("{dir}/{tool}")).is_ok()) {
+            return Err(format!("{tool} is not installed"));
+        }
+    }
+    Ok(())
+}
+
+impl Lab {
+    /// Starts the lab with these boot files, or prints why it is skipped.
+    pub fn start(needs: &Result<(), String>, files: &[(&str, &[u8])]) -> Option<Lab> {
+        if let Err(why) = needs {
+            println!("skipped: {why}");
+            return None;
+        }
+        let id = format!("pxe{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut lab = Lab { id, dir: tempfile::tempdir().unwrap(), server: None };
+        if !lab.try_ip(&["netns", "add", &lab.ns("srv")]) {
+            println!("skipped: this kernel or container allows no network namespaces");
+            return None;
+        }
+        lab.ip(&["netns", "add", &lab.ns("cli")]);
+        let (srv, cli) = (lab.ns("srv"), lab.ns("cli"));
+        lab.ip(&["-n", &srv, "link", "add", "srv0", "type", "veth", "peer", "name", "cli0", "netns", &cli]);
+        lab.ip(&["-n", &srv, "address", "add", "10.99.0.1/24", "dev", "srv0"]);
+        for (ns, dev) in [(&srv, "srv0"), (&srv, "lo"), (&cli, "cli0"), (&cli, "lo")] {
+            lab.ip(&["-n", ns, "link", "set", dev, "up"]);
+        }
+        fs::create_dir(lab.path("netboot")).unwrap();
+        for (name, bytes) in files {
+            fs::write(lab.path("netboot") + "/" + name, bytes).unwrap();
+        }
+        lab.server = Some(lab.serve("srv0", &lab.path("events"), Stdio::null()));
+        lab.wait_for("ready");
+        Some(lab)
+    }
+
+    fn serve(&self, iface: &str, events: &str, errors: Stdio) -> Child {
+        // Cargo builds the examples of a crate before it runs its tests, beside the tests' directory.
+        let mut exe = std::env::current_exe().unwrap();
+        exe.pop();
+        exe.pop();
+        let exe = exe.join("examples/serve");
+        Command::new("ip")
+            .args(["netns", "exec", &self.ns("srv")])
+            .arg(exe)
+            .args([iface, SERVER, "24", "10.99.0.100", "10.99.0.110", &self.path("netboot")])
+            .args(["http://10.99.0.1/boot/ipxe", &self.path("leases")])
+            .stdin(Stdio::piped())
+            .stdout(fs::File::create(events).unwrap())
+            .stderr(errors)
+            .spawn()
+            .unwrap()
+    }
+
+    /// What a second server on that interface says before it gives up.
+    pub fn second_server(&self, iface: &str) -> String {
+        let mut child = self.serve(iface, &self.path("second"), Stdio::piped());
+        let said: String = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok).collect();
+        assert!(!child.wait().unwrap().success());
+        said
+    }
+
+    fn ns(&self, side: &str) -> String {
+        format!("{}-{side}", self.id)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub fn file(&self, name: &str, bytes: &[u8]) -> String {
+        fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    /// Runs a program to its end in a namespace ("srv", "cli", or none) and returns all it said.
+    pub fn run(&self, side: &str, program: &str, args: &[&str]) -> String {
+        let mut command = match side {
+            "" => Command::new(program),
+            side => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &self.ns(side), program]);
+                command
+            }
+        };
+        let out = command.args(args).stdin(Stdio::null()).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{program} {args:?}: {said}");
+        said
+    }
+
+    pub fn client(&self, program: &str, args: &[&str]) -> String {
+        self.run("cli", program, args)
+    }
+
+    /// Gives the client side an address without DHCP.
+    pub fn static_client(&self) {
+        self.ip(&["-n", &self.ns("cli"), "address", "add", "10.99.0.50/24", "dev", "cli0"]);
+    }
+
+    /// Loses, repeats and reorders packets both ways; false where the kernel cannot.
+    pub fn lossy(&self) -> bool {
+        [("srv", "srv0"), ("cli", "cli0")].iter().all(|(side, dev)| {
+            Command::new("ip")
+                .args(["netns", "exec", &self.ns(side), "tc", "qdisc", "add", "dev", dev, "root", "netem"])
+                .args(["delay", "1ms", "loss", "1%", "duplicate", "1%", "reorder", "2%"])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+        })
+    }
+
+    pub fn events(&self) -> String {
+        fs::read_to_string(self.path("events")).unwrap_or_default()
+    }
+
+    pub fn leases(&self) -> String {
+        fs::read_to_string(self.path("leases")).unwrap_or_default()
+    }
+
+    /// Waits until the server has printed the text.
+    pub fn wait_for(&self, text: &str) {
+        let start = Instant::now();
+        while !self.events().contains(text) {
+            assert!(start.elapsed() < PATIENCE, "the server never printed {text:?}: {}", self.events());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn try_ip(&self, args: &[&str]) -> bool {
+        Command::new("ip").args(args).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    }
+
+    fn ip(&self, args: &[&str]) {
+        assert!(self.try_ip(args), "ip {args:?}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // It ends when its standard input closes, which wait() does first.
+            drop(server.stdin.take());
+            let _ = server.wait();
+        }
+        for side in ["srv", "cli"] {
+            self.try_ip(&["netns", "delete", &self.ns(side)]);
+        }
+    }
+}
