@@ -24,7 +24,7 @@ pub mod verify;
 pub mod version;
 
 pub use error::Error;
-pub use fetch::{AnyFetch, Fetch, HttpLimits};
+pub use fetch::{AnyFetch, DirFetch, Fetch, HttpLimits};
 pub use keyring::Keyring;
 pub use lock::SnapshotLock;
 pub use mirror::{mirror_from_apt, security_mirror_from_apt};

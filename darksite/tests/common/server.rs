@@ -1,0 +1,148 @@
+//! An HTTP server on 127.0.0.1 that serves a directory and lies as it is told.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    None,
+    /// Closes the connection after half of the body.
+    HalfWay,
+    /// As above, and knows no ranges.
+    HalfWayNoRange,
+    /// Says nothing more after half of the body.
+    Stall,
+    /// One bit of the body is another.
+    Flip,
+    /// Bytes without end and without a length.
+    Endless,
+    /// Answers 200 with a page for people.
+    Html,
+    /// Sends the client round in a circle.
+    Redirect,
+    Status(u16),
+}
+
+pub struct Server {
+    pub url: String,
+    /// Requests for the path that is lied about.
+    pub asked: Arc<AtomicUsize>,
+    /// Values of the Range headers seen.
+    pub ranges: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+    address: std::net::SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Server {
+    /// Lies about paths that contain `about`, the first `times` times.
+    pub fn start(root: Utf8PathBuf, lie: Lie, about: &str, times: usize) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, ranges) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let stop = Arc::new(AtomicBool::new(false));
+        let server = Server { url: format!("http://{address}"), asked, ranges, stop, address };
+        let (asked, ranges, stop) = (server.asked.clone(), server.ranges.clone(), server.stop.clone());
+        let about = about.to_owned();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (root, about) = (root.clone(), about.clone());
+                let (asked, ranges, stop) = (asked.clone(), ranges.clone(), stop.clone());
+                std::thread::spawn(move || {
+                    let choose = |path: &str| {
+                        let hit = path.contains(&about);
+                        if hit && asked.fetch_add(1, Ordering::SeqCst) < times { lie } else { Lie::None }
+                    };
+                    // A client that gives up in the middle is no failure of the server.
+                    let _ = answer(stream, &root, choose, &ranges, &stop);
+                });
+            }
+        });
+        server
+    }
+}
+
+fn answer(
+    stream: TcpStream,
+    root: &Utf8PathBuf,
+    choose: impl Fn(&str) -> Lie,
+    ranges: &Mutex<Vec<String>>,
+    stop: &AtomicBool,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut out = stream;
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
+    let mut offset = None;
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
+            break;
+        }
+        if let Some(range) = header.to_ascii_lowercase().strip_prefix("range: bytes=") {
+            ranges.lock().unwrap().push(range.trim().to_owned());
+            offset = range.trim().trim_end_matches('-').parse::<usize>().ok();
+        }
+    }
+    let lie = choose(&path);
+    match lie {
+        Lie::Status(code) => return write!(out, "HTTP/1.1 {code} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        Lie::Redirect => {
+            return write!(out, "HTTP/1.1 302 Found\r\nLocation: /{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+        Lie::Html => {
+            let page = "<html><body>Please log in to the network</body></html>";
+            return write!(out, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}", page.len());
+        }
+        Lie::Endless => {
+            write!(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+            while !stop.load(Ordering::SeqCst) {
+                out.write_all(&[b'x'; 4096])?;
+            }
+            return Ok(());
+        }
+        _ => {}
+    }
+    let Ok(mut body) = std::fs::read(root.join(&path)) else {
+        return write!(out, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    };
+    if lie == Lie::Flip {
+        let middle = body.len() / 2;
+        body[middle] ^= 1;
+    }
+    let total = body.len();
+    let start = offset.filter(|o| *o < total && lie != Lie::HalfWayNoRange).unwrap_or(0);
+    let body = &body[start..];
+    if start > 0 {
+        write!(out, "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{}/{total}\r\n", total - 1)?;
+    } else {
+        write!(out, "HTTP/1.1 200 OK\r\n")?;
+    }
+    write!(out, "Content-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    match lie {
+        Lie::HalfWay | Lie::HalfWayNoRange => out.write_all(&body[..body.len() / 2]),
+        Lie::Stall => {
+            out.write_all(&body[..body.len() / 2])?;
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        }
+        _ => out.write_all(body),
+    }
+}
