@@ -27,7 +27,8 @@ pub struct Daemon {
 impl Daemon {
     /// Opens the pages' socket on 127.0.0.1 (port 0: any) in the host's namespace.
     pub fn new(port: u16, log: &Path) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("opening 127.0.0.1:{port} for the pages"))?;
+        let listener =
+            TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("opening 127.0.0.1:{port} for the pages"))?;
         Ok(Daemon { listener, log: log.to_owned(), process: None, most_memory: 0, restarts: 0 })
     }
 
@@ -103,11 +104,8 @@ fn resident(status: &str) -> Option<u64> {
 /// The last `setup code XXXX` of a log.
 fn setup_code(log: &str) -> Option<String> {
     let (_, after) = log.rsplit_once("setup code")?;
-    let code: String = after
-        .trim_start_matches([' ', ':', '=', '"'])
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
+    let code: String =
+        after.trim_start_matches([' ', ':', '=', '"']).chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     (code.len() >= 4).then_some(code)
 }
 

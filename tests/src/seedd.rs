@@ -49,30 +49,29 @@ impl Seedd {
         argv
     }
 
+    pub fn init_argv(&self) -> Vec<String> {
+        self.with_passphrase(&["init"])
+    }
+
     pub fn init(&self) -> Result<()> {
-        tool::run_owned(&self.with_passphrase(&["init"])).map(|_| ())
+        tool::run_owned(&self.init_argv()).map(|_| ())
     }
 
     pub fn cluster_check(&self) -> Result<tool::Outcome> {
         tool::outcome(&self.argv(&["cluster", "check"]))
     }
 
-    pub fn darksite_build(&self, log: &Path) -> Result<()> {
-        tool::run_long(&self.with_passphrase(&["darksite", "build"]), log, BUILD_LIMIT, say::progress)
+    pub fn darksite_argv(&self) -> Vec<String> {
+        self.with_passphrase(&["darksite", "build"])
     }
 
-    /// Ends by itself, whatever happens; the outcome is the caller's to judge.
-    pub fn darksite_build_outcome(&self) -> Result<tool::Outcome> {
-        tool::outcome(&self.with_passphrase(&["darksite", "build"]))
+    pub fn darksite_build(&self, log: &Path) -> Result<()> {
+        tool::run_long(&self.darksite_argv(), log, BUILD_LIMIT, say::progress)
     }
 
     /// Runs in the namespace: an image comes from the snapshot and nothing else.
     pub fn image_build(&self, ns: &Netns, log: &Path) -> Result<()> {
         tool::run_long(&ns.argv(&self.with_passphrase(&["image", "build"])), log, BUILD_LIMIT, say::progress)
-    }
-
-    pub fn image_build_outcome(&self) -> Result<tool::Outcome> {
-        tool::outcome(&self.with_passphrase(&["image", "build"]))
     }
 
     /// The daemon on the lab's bridge; its pages come by socket activation.
@@ -84,10 +83,6 @@ impl Seedd {
     /// The daemon on other interfaces and addresses, for what must be refused.
     pub fn serve_on(&self, iface: &str, listen: &str, pages: &str) -> Vec<String> {
         self.argv(&["serve", "--iface", iface, "--listen", listen, "--pages", pages])
-    }
-
-    pub fn unseal_argv(&self) -> Vec<String> {
-        self.with_passphrase(&["unseal"])
     }
 
     pub fn cluster_file(&self) -> PathBuf {

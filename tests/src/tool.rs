@@ -48,6 +48,13 @@ pub fn outcome(argv: &[String]) -> Result<Outcome> {
     })
 }
 
+/// The command line that ends `argv` after `seconds` with code 124 (timeout(1)).
+pub fn limited(argv: &[String], seconds: u32) -> Vec<String> {
+    let mut all = words(&["timeout", "-k", "5", &seconds.to_string()]);
+    all.extend_from_slice(argv);
+    all
+}
+
 /// Runs a short program that must succeed; its standard output.
 pub fn run(argv: &[&str]) -> Result<String> {
     run_owned(&words(argv))

@@ -43,6 +43,8 @@ pub struct Spec {
     pub memory: u32,
     pub mac: String,
     pub first: First,
+    /// False: firmware is not told to try the network at all.
+    pub network_boot: bool,
 }
 
 impl Spec {
@@ -60,6 +62,7 @@ impl Spec {
             memory: 1536,
             mac: format!("52:54:00:6b:64:{number:02x}"),
             first,
+            network_boot: true,
         }
     }
 }
@@ -207,7 +210,8 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     add("-netdev", format!("tap,id=net0,ifname={},script=no,downscript=no", spec.name));
     // Without a ROM, OVMF uses its own driver and PXE client, as most UEFI machines do.
     let rom = if spec.firmware == Firmware::Ovmf { ",romfile=" } else { "" };
-    add("-device", format!("virtio-net-pci,netdev=net0,mac={},bootindex={net_index}{rom}", spec.mac));
+    let boot = if spec.network_boot { format!(",bootindex={net_index}{rom}") } else { ",romfile=".to_owned() };
+    add("-device", format!("virtio-net-pci,netdev=net0,mac={}{boot}", spec.mac));
     add("-drive", format!("if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", disk.display()));
     let device = match spec.bus {
         DiskBus::Virtio => "virtio-blk-pci,drive=disk0",

@@ -1,1 +1,91 @@
-fn main() {}
+//! The lab's command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use kubedos_tests::demo::{self, Options};
+use kubedos_tests::dirs::{self, RunDirs};
+use kubedos_tests::{netns, say, stop};
+
+#[derive(Parser)]
+#[command(about = "Drives Kubedos end to end in a network of its own", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Two blank machines become members of a fleet
+    Demo {
+        /// Approve by the API with the codes from the consoles, instead of waiting for a person
+        #[arg(long)]
+        auto: bool,
+        /// Port of the pages on 127.0.0.1
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Also write the times as JSON
+        #[arg(long)]
+        times: Option<PathBuf>,
+    },
+    /// The end-to-end run with its variations
+    Test {
+        /// Only this part: protocol, refusals, journey, tampering
+        #[arg(long)]
+        only: Option<String>,
+        /// Where pictures of the pages go
+        #[arg(long)]
+        pictures: Option<PathBuf>,
+    },
+    /// Removes what labs left behind, and the cached site
+    Clean,
+}
+
+fn clean_stale() -> Result<()> {
+    for name in netns::clean_stale()? {
+        say::line(&format!("removed namespace {name} of a lab that is gone"));
+    }
+    dirs::clean_stale();
+    Ok(())
+}
+
+fn run(verb: Verb) -> Result<()> {
+    stop::install()?;
+    match verb {
+        Verb::Clean => {
+            clean_stale()?;
+            let cache = dirs::cache();
+            for part in ["site", "logs", "run"] {
+                let _ = std::fs::remove_dir_all(cache.join(part));
+            }
+            say::line(&format!("{} holds no site, logs or runs any more", cache.display()));
+            Ok(())
+        }
+        Verb::Demo { auto, port, times } => {
+            demo::check_host()?;
+            clean_stale()?;
+            let dirs = RunDirs::new()?;
+            say::line(&format!("logs: {}", dirs.logs.display()));
+            demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times })
+        }
+        Verb::Test { only, pictures } => {
+            demo::check_host()?;
+            clean_stale()?;
+            let dirs = RunDirs::new()?;
+            say::line(&format!("logs: {}", dirs.logs.display()));
+            kubedos_tests::journey::run(&dirs, only.as_deref(), pictures.as_deref())
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::plain(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The operator's side of the seed over HTTP, as a program uses it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Most bytes read of any answer.
+const MAX_ANSWER: u64 = 16 << 20;
+/// Unsealing and logging in compute an expensive hash, slow beside emulated machines.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Events asked for at once.
+const PAGE: u32 = 500;
+
+/// One answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body of a good answer; the seed's own words otherwise.
+    pub fn good(self, what: &str) -> Result<Value> {
+        if (200..300).contains(&self.status) {
+            return Ok(self.body);
+        }
+        let hint = self.body["hint"].as_str().map(|h| format!(" (hint: {h})")).unwrap_or_default();
+        bail!("{what}: {} {}{hint}", self.status, self.body["error"].as_str().unwrap_or("without a word"))
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Progress {
+    pub written: u64,
+    pub total: u64,
+    pub rate: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Enrollment {
+    pub id: String,
+    pub state: String,
+    pub hostname: Option<String>,
+    #[serde(default)]
+    pub addresses: Vec<(String, String)>,
+    #[serde(default, rename = "wrongCodes")]
+    pub wrong_codes: u32,
+    pub progress: Option<Progress>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Machine {
+    pub id: i64,
+    pub mac: String,
+    pub ip: Option<String>,
+    pub enrollment: Option<Enrollment>,
+}
+
+impl Machine {
+    pub fn state(&self) -> &str {
+        self.enrollment.as_ref().map_or("", |e| e.state.as_str())
+    }
+
+    /// Its address on each plane.
+    pub fn planes(&self) -> BTreeMap<String, String> {
+        self.enrollment.as_ref().map(|e| e.addresses.iter().cloned().collect()).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Event {
+    pub id: i64,
+    /// Unix milliseconds by the seed's clock.
+    pub at: u64,
+    pub kind: String,
+    pub text: String,
+    pub machine: Option<i64>,
+}
+
+/// What an operator decides about a machine.
+#[derive(Debug, Clone)]
+pub struct Decision<'a> {
+    pub code: &'a str,
+    pub role: &'a str,
+    pub hostname: &'a str,
+    pub disk: &'a str,
+}
+
+/// A client that may be logged in.
+#[derive(Debug)]
+pub struct Client {
+    agent: ureq::Agent,
+    pub base: String,
+    pub token: Option<String>,
+}
+
+/// An HTTP client that returns every answer, whatever its status.
+pub fn http_agent(patience: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(patience)).build().into()
+}
+
+fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>, what: &str) -> Result<Answer> {
+    let mut response = response.with_context(|| format!("asking the seed: {what}"))?;
+    let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
+    let text = text.with_context(|| format!("reading the answer to {what}"))?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Ok(Answer { status: response.status().as_u16(), body })
+}
+
+impl Client {
+    pub fn new(base: &str) -> Self {
+        Client { agent: http_agent(PATIENCE), base: base.to_owned(), token: None }
+    }
+
+    fn authorization(&self) -> String {
+        format!("Bearer {}", self.token.as_deref().unwrap_or(""))
+    }
+
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        let request = self.agent.get(format!("{}{path}", self.base)).header("authorization", self.authorization());
+        answer(request.call(), path)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", self.authorization());
+        answer(request.send_json(body), path)
+    }
+
+    fn keep_token(&mut self, body: &Value) -> Result<()> {
+        self.token = Some(body["token"].as_str().context("an answer without a token")?.to_owned());
+        Ok(())
+    }
+
+    /// Makes the first administrator; logged in afterwards.
+    pub fn setup(&mut self, code: &str, user: &str, password: &str) -> Result<()> {
+        let body = json!({"code": code, "user": user, "password": password});
+        let body = self.post("/api/v1/setup", &body)?.good("setting up the first administrator")?;
+        self.keep_token(&body)
+    }
+
+    pub fn login(&mut self, user: &str, password: &str) -> Result<()> {
+        let body = self.post("/api/v1/login", &json!({"user": user, "password": password}))?.good("logging in")?;
+        self.keep_token(&body)
+    }
+
+    pub fn unseal(&self, passphrase: &str) -> Result<Answer> {
+        self.post("/api/v1/unseal", &json!({"passphrase": passphrase}))
+    }
+
+    pub fn status(&self) -> Result<Value> {
+        self.get("/api/v1/status")?.good("asking for the status")
+    }
+
+    pub fn machines(&self) -> Result<Vec<Machine>> {
+        let body = self.get("/api/v1/machines")?.good("listing machines")?;
+        let list = if body.is_array() { body } else { body["machines"].clone() };
+        serde_json::from_value(list).context("reading the list of machines")
+    }
+
+    /// Kernel names of the disks the machine told of, with sizes in bytes.
+    pub fn disks(&self, machine: i64) -> Result<Vec<(String, u64)>> {
+        let body = self.get(&format!("/api/v1/machines/{machine}"))?.good("asking for a machine")?;
+        let disks = body["facts"]["disks"].as_array().cloned().unwrap_or_default();
+        Ok(disks.iter().filter_map(|d| Some((d["name"].as_str()?.to_owned(), d["size"].as_u64()?))).collect())
+    }
+
+    pub fn approve(&self, enrollment: &str, decision: &Decision<'_>) -> Result<Answer> {
+        let Decision { code, role, hostname, disk } = decision;
+        let body = json!({"code": code, "role": role, "hostname": hostname, "disk": disk});
+        self.post(&format!("/api/v1/enrollments/{enrollment}/approve"), &body)
+    }
+
+    /// Every event so far.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        /// Pages read before giving up: far more than any run makes.
+        const MAX_PAGES: usize = 200;
+        let mut all: Vec<Event> = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let after = all.last().map_or(0, |e| e.id);
+            let body = self.get(&format!("/api/v1/events?after={after}&limit={PAGE}"))?.good("reading events")?;
+            let list = if body.is_array() { body } else { body["events"].clone() };
+            let page: Vec<Event> = serde_json::from_value(list).context("reading events")?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+        bail!("the event log does not end")
+    }
+}

@@ -1,0 +1,107 @@
+//! `kubedos-lab demo`: two blank machines become members of a fleet.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::checks;
+use crate::dirs::RunDirs;
+use crate::fleet::{Fleet, PASSWORD, USER};
+use crate::member::Step;
+use crate::netns::PREFIX;
+use crate::say;
+use crate::site::Template;
+use crate::summary::{self, Figures};
+use crate::tool;
+use crate::vm::{Accel, Firmware, Spec};
+
+/// From power-on to converged, for all machines, under emulation.
+pub const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+#[derive(Debug, Default)]
+pub struct Options {
+    pub auto: bool,
+    /// Port of the pages on 127.0.0.1; 0 takes any.
+    pub port: u16,
+    pub times: Option<PathBuf>,
+}
+
+const PROGRAMS: [&str; 9] = ["ip", "nft", "wg", "ssh", "ssh-keygen", "ping", "qemu-system-x86_64", "mount", "cp"];
+
+/// Step 1: everything the lab needs is here.
+pub fn check_host() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("step host: network namespaces need root");
+    }
+    let missing: Vec<&str> = PROGRAMS.into_iter().filter(|p| tool::find(p).is_none()).collect();
+    if !missing.is_empty() {
+        bail!("step host: not installed: {} (./dev installs them)", missing.join(", "));
+    }
+    Ok(())
+}
+
+/// The two machines of the demo.
+pub fn specs() -> [Spec; 2] {
+    [Spec::new("alpha", 1, Firmware::SeaBios), Spec::new("beta", 2, Firmware::Ovmf)]
+}
+
+/// How machines are executed here, found by booting the netboot kernel.
+pub fn accelerator(fleet: &Fleet) -> Result<Accel> {
+    let netboot = fleet.seedd.data.join("netboot");
+    let list = std::fs::read_dir(&netboot).with_context(|| format!("reading {}", netboot.display()))?;
+    let kernel = list.filter_map(|e| e.ok()).map(|e| e.path().join("vmlinuz")).find(|p| p.is_file());
+    let accel = Accel::probe(&kernel.context("the site has no netboot kernel")?, &fleet.work)?;
+    say::line(&format!("machines run under {accel:?}"));
+    Ok(accel)
+}
+
+pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
+    say::line("step 1: host");
+    check_host()?;
+    let template = Template::prepare(dirs)?;
+    if template.reused {
+        say::line("steps 2 to 4: site, darksite and images are there from an earlier run");
+    }
+    let (work, logs) = dirs.part("demo")?;
+    say::line("step 5: seedd serve");
+    let seedd = template.copy(&work.join("data"))?;
+    let mut fleet = Fleet::start(&format!("{PREFIX}{}-demo", std::process::id()), seedd, options.port, &work, &logs)?;
+    fleet.accel = accelerator(&fleet)?;
+    say::line("step 6: two blank machines");
+    for spec in specs() {
+        fleet.add(spec)?;
+    }
+    say::line("step 7: approval");
+    if !options.auto {
+        say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}\n", fleet.client.base));
+        say::plain("    each machine's console shows its pairing code; type it into the machine's page\n");
+    }
+    let auto = options.auto;
+    let mut told = [false; 2];
+    fleet.until("every machine's approval", FLOW_LIMIT, |fleet| {
+        for (index, told) in told.iter_mut().enumerate() {
+            let Some(code) = fleet.waiting_code(index) else { continue };
+            if auto {
+                fleet.approve(index, &code).context("step 7: approval")?;
+            } else if !*told {
+                *told = true;
+                say::line(&format!("console of {}: pairing code {} {}", fleet.members[index].name(), &code[..3], &code[3..]));
+            }
+        }
+        Ok(fleet.all(Step::Approved))
+    })?;
+    say::line("step 8: install, fabric, play");
+    fleet.until("every machine to be Converged", FLOW_LIMIT, |fleet| Ok(fleet.all(Step::Converged)))?;
+    say::line("step 9: checks");
+    let passed = checks::all(&fleet, &template.ssh_key).context("step 9: checks")?;
+    let figures = Figures::measure(&fleet)?;
+    summary::print(&fleet, &figures, &passed);
+    if let Some(file) = &options.times {
+        summary::write_times(&fleet, &figures, file)?;
+    }
+    if figures.escaped != 0 {
+        bail!("step 9: {} packets were addressed to the outside of the lab", figures.escaped);
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! An agent without a machine: speaks the enrollment protocol by the book, or against it.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, PROTOCOL, Report, ReportBody, Reveal, StatusReply};
+use cluster_seed::ids::Mac;
+use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
+use cluster_seed::pairing::{self, MachineKeys, Nonce};
+use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
+use cluster_seed::secret::AgeKey;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::{Answer, http_agent};
+use crate::netns::{Netns, SEED_IP};
+
+/// 32 bytes of the kernel's randomness.
+pub fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0u8; 32];
+    std::fs::File::open("/dev/urandom")
+        .context("opening /dev/urandom")?
+        .read_exact(&mut bytes)
+        .context("reading /dev/urandom")?;
+    Ok(bytes)
+}
+
+/// One machine's keys and where its enrollment stands.
+pub struct FakeAgent<'a> {
+    ns: &'a Netns,
+    pub mac: Mac,
+    pub age: AgeKey,
+    key: SigningKey,
+    nonce: Nonce,
+    /// Bytes of its only disk, `vda`.
+    pub disk: u64,
+    hello: Option<HelloReply>,
+}
+
+impl<'a> FakeAgent<'a> {
+    pub fn new(ns: &'a Netns, number: u8, disk: u64) -> Result<Self> {
+        let mac = Mac([0x52, 0x54, 0x00, 0xfa, 0xce, number]);
+        let key = SigningKey::from_bytes(&random()?);
+        Ok(FakeAgent { ns, mac, age: AgeKey::generate(), key, nonce: Nonce::from_random(random()?), disk, hello: None })
+    }
+
+    /// POST from inside the lab's network.
+    pub fn post<T: Serialize + Sync>(&self, path: &str, body: &T) -> Result<Answer> {
+        let url = format!("http://{SEED_IP}{path}");
+        self.ns.enter(|| {
+            let mut response =
+                http_agent(Duration::from_secs(60)).post(&url).send_json(body).with_context(|| format!("asking {url}"))?;
+            let text = response.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
+            Ok(Answer { status: response.status().as_u16(), body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+        })
+    }
+
+    fn get(&self, path: &str) -> Result<Value> {
+        let url = format!("http://{SEED_IP}{path}");
+        self.ns.enter(|| {
+            let mut response = http_agent(Duration::from_secs(60)).get(&url).call().with_context(|| format!("asking {url}"))?;
+            let text = response.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
+            serde_json::from_str(&text).with_context(|| format!("reading JSON of {url}"))
+        })
+    }
+
+    fn facts(&self) -> HardwareFacts {
+        let disk = Disk {
+            name: "vda".into(),
+            size: self.disk,
+            model: "none".into(),
+            serial: format!("FAKE{}", self.mac),
+            rotational: false,
+            removable: false,
+        };
+        HardwareFacts {
+            vendor: "Nobody".into(),
+            product: "Fake <b>agent</b>".into(),
+            serial: self.mac.to_string(),
+            uuid: "00000000-0000-0000-0000-000000000000".into(),
+            firmware: Firmware::Bios,
+            cpu: "none".into(),
+            cpus: 1,
+            memory_mib: 1024,
+            disks: vec![disk],
+            nics: vec![Nic { name: "eth0".into(), mac: self.mac, driver: "none".into(), link_up: true, speed: None }],
+            boot_mac: Some(self.mac),
+            kernel: "0".into(),
+        }
+    }
+
+    /// Hello and reveal; the pairing code a person would read on the console.
+    pub fn enroll(&mut self) -> Result<String> {
+        let node_key = self.key.verifying_key();
+        let recipient = self.age.recipient();
+        let keys = MachineKeys { recipient: &recipient, node_key: &node_key, nonce: self.nonce };
+        let hello = Hello { protocol: PROTOCOL, commitment: pairing::commitment(&keys), boot_mac: Some(self.mac) };
+        let reply: HelloReply = serde_json::from_value(self.post("/api/v1/agent/hello", &hello)?.good("hello")?)?;
+        let facts = Sealed::sign(&self.facts(), &self.key)?;
+        let reveal = Reveal { recipient: recipient.clone(), node_key: key_text(&node_key), nonce: self.nonce, facts };
+        self.post(&format!("/api/v1/agent/{}/reveal", reply.enrollment), &reveal)?.good("reveal")?;
+        let code = pairing::code(&keys, &key_from_text(&reply.site_key)?, &reply.seed_nonce);
+        self.hello = Some(reply);
+        Ok(code.to_string())
+    }
+
+    fn reply(&self) -> Result<&HelloReply> {
+        self.hello.as_ref().context("not enrolled yet")
+    }
+
+    pub fn enrollment(&self) -> Result<String> {
+        Ok(self.reply()?.enrollment.to_string())
+    }
+
+    pub fn status(&self) -> Result<StatusReply> {
+        let body = self.get(&format!("/api/v1/agent/{}/status", self.enrollment()?))?;
+        serde_json::from_value(body).context("reading a status")
+    }
+
+    /// A claim as its sender would sign it, ready to be sent as often as one likes.
+    pub fn claim(&self, nonce: [u8; 32]) -> Result<Sealed<Claim>> {
+        let challenge = self.status()?.challenge.unwrap_or(Nonce::from_random([0; 32]));
+        let claim = Claim { enrollment: self.reply()?.enrollment, challenge, nonce: Nonce::from_random(nonce) };
+        Ok(Sealed::sign(&claim, &self.key)?)
+    }
+
+    pub fn send_claim(&self, claim: &Sealed<Claim>) -> Result<Answer> {
+        self.post(&format!("/api/v1/agent/{}/claim", self.enrollment()?), claim)
+    }
+
+    pub fn report(&self, seq: u64, body: ReportBody) -> Result<Answer> {
+        let report = Report { enrollment: self.reply()?.enrollment, seq, body };
+        self.post(&format!("/api/v1/agent/{}/report", self.enrollment()?), &Sealed::sign(&report, &self.key)?)
+    }
+
+    /// Host name in the identity of an answer, after checking the site's signature and decrypting.
+    pub fn open(&self, answer: Answer) -> Result<String> {
+        let reply: ClaimReply = serde_json::from_value(answer.good("claim")?).context("reading an identity")?;
+        let issued = reply.identity.open(&key_from_text(&self.reply()?.site_key)?).context("checking the site's signature")?;
+        Ok(issued.open(&self.age).context("opening the identity")?.info.hostname.to_string())
+    }
+}

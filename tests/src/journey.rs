@@ -1,0 +1,188 @@
+//! `kubedos-lab test`: the demo, with everything that may go wrong on the way.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::checks;
+use crate::demo::{FLOW_LIMIT, accelerator, specs};
+use crate::dirs::RunDirs;
+use crate::fleet::Fleet;
+use crate::member::Step;
+use crate::netns::PREFIX;
+use crate::pages::Operator;
+use crate::protocol::{self, wrong_code};
+use crate::refusals::{self, Bench};
+use crate::say;
+use crate::site::Template;
+use crate::summary::{self, Figures};
+use crate::tampering;
+
+/// What passed and what did not; a failure does not stop the parts after it.
+#[derive(Debug, Default)]
+struct Score {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Score {
+    fn note(&mut self, name: &str, result: Result<()>) -> Result<()> {
+        crate::stop::check()?;
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                say::line(&format!("ok      {name}"));
+            }
+            Err(error) => {
+                say::line(&format!("FAILED  {name}: {error:#}"));
+                self.failed.push(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs every part, or the one that `only` names.
+pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
+    let parts = ["protocol", "refusals", "journey", "tampering"];
+    if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
+        bail!("no part {unknown}; there are {}", parts.join(", "));
+    }
+    let wanted = |part: &str| only.is_none_or(|o| o == part);
+    let template = Template::prepare(dirs)?;
+    let mut score = Score::default();
+    if wanted("protocol") {
+        protocols(dirs, &template, &mut score)?;
+    }
+    if wanted("journey") {
+        let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
+        let result = journey(dirs, &template, &pictures);
+        score.note("two blank machines become nodes, through five power cuts", result)?;
+    }
+    if wanted("tampering") {
+        let result = tampered(dirs, &template);
+        score.note("a tampered chunk and a tampered manifest are refused, and nothing boots", result)?;
+    }
+    if wanted("refusals") {
+        let (work, _) = dirs.part("refusals")?;
+        let bench = Bench { template: &template, work };
+        for (name, case) in refusals::CASES {
+            score.note(&format!("refused: {name}"), case(&bench))?;
+        }
+    }
+    say::plain(&format!("{} passed, {} failed", score.passed, score.failed.len()));
+    if score.failed.is_empty() {
+        return Ok(());
+    }
+    bail!("{}; logs: {}", score.failed.join("; "), dirs.logs.display())
+}
+
+fn protocols(dirs: &RunDirs, template: &Template, score: &mut Score) -> Result<()> {
+    type Case = (&'static str, fn(&mut Fleet) -> Result<()>);
+    const CASES: [Case; 5] = [
+        ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases outlive kill -9", protocol::leases),
+        ("a wrong code is refused and counted; an identity is issued once", protocol::identities),
+        ("a disk that is too small is refused", protocol::small_disk),
+        ("codes cannot be guessed", protocol::guessing),
+        ("a second daemon on the same site goes away", protocol::two_daemons),
+    ];
+    let (work, logs) = dirs.part("protocol")?;
+    let seedd = template.copy(&work.join("data"))?;
+    let mut fleet = match Fleet::start(&format!("{PREFIX}{}-protocol", std::process::id()), seedd, 0, &work, &logs) {
+        Ok(fleet) => fleet,
+        Err(error) => return score.note("starting a seed", Err(error)),
+    };
+    for (name, case) in CASES {
+        score.note(name, case(&mut fleet))?;
+    }
+    let escaped = fleet.ns.escaped()?;
+    let clean = (escaped == 0).then_some(()).with_context(|| format!("{escaped} packets were addressed to the outside"));
+    score.note("nothing was addressed to the outside", clean)?;
+    let went = fleet.daemon.stop().then_some(()).context("the daemon did not end on SIGTERM");
+    score.note("SIGTERM ends the daemon", went)
+}
+
+/// When the daemon is killed: what is said, and whether the time has come for the first machine.
+type Cut = (&'static str, fn(&Fleet) -> bool);
+
+const CUTS: [Cut; 5] = [
+    ("after the first DHCP ACK", |f| f.members[0].machine.as_ref().is_some_and(|m| m.ip.is_some())),
+    ("after the hello, while Pending", |f| f.members[0].state() == "Pending"),
+    ("after the approval", |f| f.members[0].has(Step::Approved)),
+    ("in the middle of the install", |f| f.members[0].state() == "Installing" && f.members[0].percent().unwrap_or(0) >= 20),
+    ("after the install", |f| f.members[0].has(Step::Installed)),
+];
+
+fn journey(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
+    let (work, logs) = dirs.part("journey")?;
+    let seedd = template.copy(&work.join("data"))?;
+    let mut fleet = Fleet::start(&format!("{PREFIX}{}-journey", std::process::id()), seedd, 0, &work, &logs)?;
+    fleet.accel = accelerator(&fleet)?;
+    let operator = Operator::log_in(&fleet, pictures).context("logging in with a browser")?;
+    for spec in specs() {
+        fleet.add(spec)?;
+    }
+    let mut cuts = CUTS.iter().peekable();
+    let mut addresses: [Option<String>; 2] = [None, None];
+    let mut pictured = false;
+    fleet.until("both machines to be Converged", FLOW_LIMIT, |fleet| {
+        if let Some((when, _)) = cuts.next_if(|(_, now)| now(fleet)) {
+            fleet.power_cut(when)?;
+            return Ok(false);
+        }
+        for (index, first) in addresses.iter_mut().enumerate() {
+            let ip = fleet.members[index].machine.as_ref().and_then(|m| m.ip.clone());
+            if first.is_none() {
+                first.clone_from(&ip);
+            }
+            ensure!(ip == *first, "{} had {first:?} and has {ip:?}: a lease was lost", fleet.members[index].name());
+        }
+        approve_waiting(fleet, &operator)?;
+        let machine = fleet.members[1].machine.as_ref().map(|m| m.id);
+        if let (false, "Installing", Some(id)) = (pictured, fleet.members[1].state(), machine) {
+            operator.show_machine(id, "installing")?;
+            pictured = true;
+        }
+        Ok(fleet.all(Step::Converged))
+    })?;
+    ensure!(cuts.peek().is_none(), "not every power cut came to pass");
+    finish(&fleet, template, &operator)
+}
+
+/// The first machine is approved by the API, the second by a person's clicks, after a wrong code.
+fn approve_waiting(fleet: &mut Fleet, operator: &Operator) -> Result<()> {
+    if let Some(code) = fleet.waiting_code(0) {
+        fleet.approve(0, &code)?;
+    }
+    if let Some(code) = fleet.waiting_code(1) {
+        operator.show_list("machines")?;
+        operator.approve(fleet, 1, &code, Some(&wrong_code(&code)?)).context("approving in the browser")?;
+    }
+    Ok(())
+}
+
+fn finish(fleet: &Fleet, template: &Template, operator: &Operator) -> Result<()> {
+    operator.show_list("fleet")?;
+    for member in &fleet.members {
+        let machine = member.machine.as_ref().context("a member without a machine")?;
+        let issued =
+            fleet.client.events()?.iter().filter(|e| e.machine == Some(machine.id) && e.kind == "enrollment.issued").count();
+        ensure!(issued == 1, "{} was issued {issued} identities", member.name());
+        operator.show_machine(machine.id, &format!("converged-{}", member.name()))?;
+    }
+    let mut passed = checks::all(fleet, &template.ssh_key)?;
+    passed.push(format!("{} power cuts of the daemon: one identity each, no lease lost", fleet.daemon.restarts));
+    let figures = Figures::measure(fleet)?;
+    summary::print(fleet, &figures, &passed);
+    ensure!(figures.escaped == 0, "{} packets were addressed to the outside of the lab", figures.escaped);
+    Ok(())
+}
+
+fn tampered(dirs: &RunDirs, template: &Template) -> Result<()> {
+    let (work, logs) = dirs.part("probe")?;
+    let seedd = template.copy(&work.join("data"))?;
+    let fleet = Fleet::start(&format!("{PREFIX}{}-probe", std::process::id()), seedd, 0, &work, &logs)?;
+    let accel = accelerator(&fleet)?;
+    drop(fleet);
+    tampering::run(dirs, template, accel)
+}

@@ -1,0 +1,153 @@
+//! One machine on its way through an enrollment, with the times of every step.
+
+use std::time::{Duration, Instant};
+
+use crate::api::Machine;
+use crate::vm::Vm;
+
+/// The steps the summary shows, in the order they happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    AgentUp,
+    Enrolled,
+    Approved,
+    Installed,
+    FabricReady,
+    Converged,
+}
+
+impl Step {
+    pub const ALL: [Step; 6] =
+        [Step::AgentUp, Step::Enrolled, Step::Approved, Step::Installed, Step::FabricReady, Step::Converged];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::AgentUp => "agent up",
+            Step::Enrolled => "enrolled",
+            Step::Approved => "approved",
+            Step::Installed => "installed",
+            Step::FabricReady => "fabric ready",
+            Step::Converged => "converged",
+        }
+    }
+
+    /// The last step that a machine in this enrollment state has behind it.
+    pub fn reached(state: &str) -> Option<Step> {
+        Some(match state {
+            "Pending" => Step::Enrolled,
+            "Approved" | "Issued" | "Installing" => Step::Approved,
+            "Installed" => Step::Installed,
+            "FabricReady" => Step::FabricReady,
+            "Converged" => Step::Converged,
+            _ => return None,
+        })
+    }
+}
+
+/// States from which nothing good can follow.
+pub fn is_lost(state: &str) -> bool {
+    ["Denied", "Revoked", "Failed", "Expired"].contains(&state)
+}
+
+/// A virtual machine and what is known of it.
+#[derive(Debug)]
+pub struct Member {
+    pub vm: Vm,
+    /// Time from power-on to each step.
+    pub marks: [Option<Duration>; 6],
+    pub machine: Option<Machine>,
+    pub approval_sent: bool,
+    told: String,
+}
+
+impl Member {
+    pub fn new(vm: Vm) -> Self {
+        Member { vm, marks: [None; 6], machine: None, approval_sent: false, told: String::new() }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.vm.spec.name
+    }
+
+    pub fn state(&self) -> &str {
+        self.machine.as_ref().map_or("", Machine::state)
+    }
+
+    pub fn enrollment(&self) -> Option<&str> {
+        self.machine.as_ref()?.enrollment.as_ref().map(|e| e.id.as_str())
+    }
+
+    pub fn has(&self, step: Step) -> bool {
+        self.marks[step as usize].is_some()
+    }
+
+    /// Share of the install that is done, in percent.
+    pub fn percent(&self) -> Option<u64> {
+        let progress = self.machine.as_ref()?.enrollment.as_ref()?.progress.as_ref()?;
+        (progress.written * 100).checked_div(progress.total)
+    }
+
+    fn mark(&mut self, step: Step, at: Instant) {
+        let since = at.saturating_duration_since(self.vm.powered_on);
+        for earlier in Step::ALL.into_iter().filter(|s| *s <= step) {
+            self.marks[earlier as usize].get_or_insert(since);
+        }
+    }
+
+    /// Takes in what the console said; a sentence if a step was reached.
+    pub fn note_console(&mut self) -> Option<String> {
+        if self.has(Step::AgentUp) {
+            return None;
+        }
+        let at = self.vm.console.find(0, "kubedos: ")?.at;
+        self.mark(Step::AgentUp, at);
+        Some(format!("{}: agent up", self.name()))
+    }
+
+    /// Takes in what the seed says; a sentence if the state is a new one.
+    pub fn note_machine(&mut self, machine: Machine, now: Instant) -> Option<String> {
+        let state = machine.state().to_owned();
+        let reason = machine.enrollment.as_ref().and_then(|e| e.reason.clone()).map(|r| format!(" ({r})")).unwrap_or_default();
+        self.machine = Some(machine);
+        if let Some(step) = Step::reached(&state) {
+            self.mark(step, now);
+        }
+        if state == self.told || state.is_empty() {
+            return None;
+        }
+        self.told.clone_from(&state);
+        Some(format!("{}: {state}{reason}", self.name()))
+    }
+
+    /// One phrase for the progress line.
+    pub fn phrase(&self) -> String {
+        let progress = self.machine.as_ref().and_then(|m| m.enrollment.as_ref()).and_then(|e| e.progress.as_ref());
+        match (self.state(), progress) {
+            ("Installing", Some(p)) => {
+                format!("{} installing {} % {:.1} MB/s", self.name(), self.percent().unwrap_or(0), p.rate as f64 / 1e6)
+            }
+            ("", _) => format!("{} booting", self.name()),
+            (state, _) => {
+                let said = self.vm.console.last_of_agent().and_then(|l| l.split_once("kubedos: ")).map_or("", |(_, t)| t);
+                format!("{} {state} ({said})", self.name())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_good_state_is_behind_some_step() {
+        let road = ["Pending", "Approved", "Issued", "Installing", "Installed", "FabricReady", "Converged"];
+        let steps: Vec<Step> = road.iter().filter_map(|s| Step::reached(s)).collect();
+        assert_eq!(steps.len(), road.len());
+        assert!(steps.is_sorted());
+        for state in ["Discovered", "Failed", "Denied", "Expired", "Revoked", ""] {
+            assert_eq!(Step::reached(state), None, "{state}");
+        }
+        assert!(is_lost("Failed") && !is_lost("Converged") && !is_lost(""));
+    }
+}

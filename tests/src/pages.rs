@@ -1,0 +1,92 @@
+//! The operator's pages in a real browser: logging in, approving a machine, pictures for the README.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::browser::Browser;
+use crate::fleet::{Fleet, PASSWORD, USER};
+use crate::stop;
+
+const LOADING: Duration = Duration::from_secs(60);
+
+/// A logged-in browser and where its pictures go.
+#[derive(Debug)]
+pub struct Operator {
+    browser: Browser,
+    base: String,
+    pictures: PathBuf,
+}
+
+impl Operator {
+    /// Logs in through the form.
+    pub fn log_in(fleet: &Fleet, pictures: &Path) -> Result<Self> {
+        std::fs::create_dir_all(pictures).with_context(|| format!("making {}", pictures.display()))?;
+        let browser = Browser::start(&fleet.work, &fleet.logs)?;
+        let operator = Operator { browser, base: fleet.client.base.clone(), pictures: pictures.to_owned() };
+        operator.browser.open(&format!("{}/", operator.base))?;
+        ensure!(operator.browser.has("input[name=password]"), "the first page does not ask for a password");
+        operator.picture("login")?;
+        operator.browser.fill("input[name=user]", USER)?;
+        operator.browser.fill("input[name=password]", PASSWORD)?;
+        operator.browser.click("form [type=submit]")?;
+        operator.until("the list of machines after the login", |b| Ok(!b.has("input[name=password]")))?;
+        Ok(operator)
+    }
+
+    fn until(&self, what: &str, check: impl Fn(&Browser) -> Result<bool>) -> Result<()> {
+        stop::wait_for(what, LOADING, || Ok(check(&self.browser)?.then_some(())))
+    }
+
+    pub fn picture(&self, name: &str) -> Result<()> {
+        self.browser.picture(&self.pictures.join(format!("{name}.png")))
+    }
+
+    pub fn show_list(&self, name: &str) -> Result<()> {
+        self.browser.open(&format!("{}/", self.base))?;
+        self.picture(name)
+    }
+
+    pub fn show_machine(&self, id: i64, name: &str) -> Result<()> {
+        self.browser.open(&format!("{}/machines/{id}", self.base))?;
+        self.picture(name)
+    }
+
+    /// Types the code into the form of a Pending machine and approves. A wrong code first, if given, must be refused.
+    pub fn approve(&self, fleet: &mut Fleet, index: usize, code: &str, wrong: Option<&str>) -> Result<()> {
+        let (role, disk) = fleet.choice(index)?;
+        let member = &fleet.members[index];
+        let id = member.machine.as_ref().context("the machine is not known to the seed")?.id;
+        let name = member.name().to_owned();
+        for (code, good) in wrong.map(|w| (w, false)).into_iter().chain([(code, true)]) {
+            self.show_machine(id, "pending")?;
+            self.browser.fill("form input[name=code]", code)?;
+            self.browser.fill("form input[name=hostname]", &name)?;
+            self.choose("role", &role)?;
+            self.choose("disk", &disk)?;
+            self.browser.click("form[action$='/approve'] [type=submit]")?;
+            let body = fleet.client.get(&format!("/api/v1/machines/{id}"))?.good("asking for the machine")?;
+            let state = body["row"]["enrollment"]["state"].as_str().unwrap_or("").to_owned();
+            if good && state == "Pending" {
+                bail!("{name} is still Pending after the form was sent; the page: {}", self.browser.title()?);
+            }
+            ensure!(good || state == "Pending", "a wrong code in the page made {name} {state}");
+        }
+        fleet.members[index].approval_sent = true;
+        Ok(())
+    }
+
+    /// Picks a value of a drop-down or of radio buttons; a single hidden field needs no choice.
+    fn choose(&self, field: &str, value: &str) -> Result<()> {
+        for css in
+            [format!("select[name={field}] option[value='{value}']"), format!("input[type=radio][name={field}][value='{value}']")]
+        {
+            if self.browser.has(&css) {
+                return self.browser.click(&css);
+            }
+        }
+        ensure!(self.browser.has(&format!("[name={field}]")), "the form has no field {field}");
+        Ok(())
+    }
+}

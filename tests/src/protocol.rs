@@ -1,0 +1,205 @@
+//! Protocols against the running daemon, with real clients and with one that cheats.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use cluster_seed::agent::ReportBody;
+use cluster_seed::ids::Digest;
+
+use crate::api::{Client, Decision};
+use crate::fake_agent::{FakeAgent, random};
+use crate::fleet::Fleet;
+use crate::netns::{Netns, PREFIX, SEED_IP};
+use crate::tool;
+
+const DISK: u64 = 64 << 30;
+
+/// A namespace with a cable to the lab, for clients that need an interface of their own.
+pub struct Guest {
+    pub ns: Netns,
+}
+
+impl Guest {
+    pub fn plug(fleet: &Fleet, number: u8) -> Result<Self> {
+        let ns = Netns::empty(&format!("{PREFIX}{}-guest{number}", std::process::id()), &fleet.work)?;
+        fleet.ns.cable(&format!("guest{number}"), &ns, "eth0", &format!("52:54:00:6b:99:{number:02x}"))?;
+        Ok(Guest { ns })
+    }
+
+    /// The address udhcpc is given.
+    pub fn lease(&self) -> Result<String> {
+        let out = self.ns.outcome(&["udhcpc", "-f", "-n", "-q", "-t", "10", "-T", "2", "-i", "eth0", "-s", "/bin/true"])?;
+        let text = format!("{}{}", out.stdout, out.stderr);
+        let (_, after) = text.split_once("lease of ").with_context(|| format!("udhcpc got nothing: {text}"))?;
+        Ok(after.split([' ', ',']).next().unwrap_or("").to_owned())
+    }
+}
+
+/// udhcpc keeps its address across kill -9 of the daemon; two clients never share one.
+pub fn leases(fleet: &mut Fleet) -> Result<()> {
+    let (one, two) = (Guest::plug(fleet, 1)?, Guest::plug(fleet, 2)?);
+    let (first, second) = (one.lease()?, two.lease()?);
+    ensure!(first.starts_with("10.44.0.") && first != second, "leases {first} and {second}");
+    fleet.power_cut("after a DHCP ACK")?;
+    ensure!(two.lease()? == second && one.lease()? == first, "a lease was lost in a power cut");
+    one.ns.ip(&["addr", "add", &format!("{first}/24"), "dev", "eth0"])?;
+    tftp(&one, &fleet.work)?;
+    http(&one)
+}
+
+/// tftp-hpa reads the loader the way a BIOS would, and nothing that is not in the table.
+fn tftp(guest: &Guest, dir: &Path) -> Result<()> {
+    let file = dir.join("undionly.kpxe");
+    let path = file.to_string_lossy().into_owned();
+    guest.ns.run(&["tftp", "-m", "binary", SEED_IP, "-c", "get", "undionly.kpxe", &path])?;
+    let bytes = std::fs::read(&file).context("reading what TFTP brought")?;
+    ensure!(bytes.len() > 40_000, "undionly.kpxe has {} bytes", bytes.len());
+    for name in ["../../../../etc/passwd", "/etc/passwd", "undionly.kpxe/../seed.db"] {
+        let _ = std::fs::remove_file(&file);
+        guest.ns.outcome(&["tftp", "-m", "binary", SEED_IP, "-c", "get", name, &path])?;
+        ensure!(std::fs::read(&file).unwrap_or_default().is_empty(), "TFTP gave something for {name}");
+    }
+    Ok(())
+}
+
+/// curl sees a boot script, and can resume a file.
+fn http(guest: &Guest) -> Result<()> {
+    let base = format!("http://{SEED_IP}");
+    let curl = |args: &[&str], path: &str| {
+        let url = format!("{base}{path}");
+        let mut argv = vec!["curl", "-sS", "--fail", "--max-time", "60"];
+        argv.extend_from_slice(args);
+        argv.push(&url);
+        guest.ns.run(&argv)
+    };
+    let script = curl(&[], "/boot/ipxe?mac=52:54:00:6b:99:01&arch=x86_64&uuid=00000000-0000-0000-0000-000000000000")?;
+    ensure!(script.starts_with("#!ipxe") && script.contains("kubedos.seed="), "boot script: {script}");
+    let head = curl(&["-I"], "/boot/vmlinuz")?.to_ascii_lowercase();
+    ensure!(head.contains("accept-ranges: bytes") && head.contains("etag:"), "headers of the kernel: {head}");
+    ensure!(
+        curl(&["-r", "0-9", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"], "/boot/vmlinuz")? == "206 10",
+        "no ranges"
+    );
+    ensure!(curl(&[], "/darksite/current/").is_ok(), "no listing of the darksite");
+    Ok(())
+}
+
+/// Wrong codes are refused and counted; the identity is handed out once, whatever is sent again.
+pub fn identities(fleet: &mut Fleet) -> Result<()> {
+    let role = first_role(&fleet.client)?;
+    let mut agent = FakeAgent::new(&fleet.ns, 1, DISK)?;
+    let code = agent.enroll()?;
+    let id = agent.enrollment()?;
+    let decide = |code: &str| fleet.client.approve(&id, &Decision { code, role: &role, hostname: "fake1", disk: "vda" });
+    let wrong = wrong_code(&code)?;
+    let refusal = decide(&wrong)?;
+    ensure!((400..500).contains(&refusal.status), "a wrong code was answered {}", refusal.status);
+    ensure!(count_wrong(&fleet.client, &id)? == 1, "the wrong code was not counted");
+    ensure!(agent.send_claim(&agent.claim(random()?)?)?.status >= 400, "an identity before approval");
+    decide(&code)?.good("approving with the right code")?;
+    ensure!(decide(&code)?.status == 409, "approved twice");
+
+    let nonce = random()?;
+    let claim = agent.claim(nonce)?;
+    let host = agent.open(agent.send_claim(&claim)?)?;
+    ensure!(host.starts_with("fake1"), "the identity is for {host}");
+    // An answer lost on the wire is repeated, to the same key and nonce only.
+    agent.open(agent.send_claim(&claim)?)?;
+    let other_nonce = agent.claim(random()?)?;
+    ensure!(agent.send_claim(&other_nonce)?.status == 409, "a second claim got something");
+    let stranger = FakeAgent::new(&fleet.ns, 9, DISK)?;
+    let path = format!("/api/v1/agent/{id}/claim");
+    let forged = serde_json::to_value(&claim)?.to_string().replace(&key_of(&claim)?, &"0".repeat(64));
+    let forged: serde_json::Value = serde_json::from_str(&forged).context("forging a claim")?;
+    ensure!((400..500).contains(&stranger.post(&path, &forged)?.status), "a stranger's claim got something");
+
+    agent.report(1, ReportBody::InstallBegan { artifact: Digest::of(b"?"), disk: "vda".into(), total: 1 })?.good("reporting")?;
+    ensure!(agent.send_claim(&claim)?.status >= 400, "the same claim after the first report got something");
+    fleet_issued_once(fleet, &id)
+}
+
+fn fleet_issued_once(fleet: &Fleet, id: &str) -> Result<()> {
+    let machine = fleet.client.machines()?.into_iter().find(|m| m.enrollment.as_ref().is_some_and(|e| e.id == id));
+    let machine = machine.context("the machine is gone")?.id;
+    let issued = fleet.client.events()?.iter().filter(|e| e.machine == Some(machine) && e.kind == "enrollment.issued").count();
+    ensure!(issued == 1, "{issued} identities were issued to machine {machine}");
+    Ok(())
+}
+
+fn key_of<T: serde::Serialize>(sealed: &T) -> Result<String> {
+    let value = serde_json::to_value(sealed).context("reading a seal")?;
+    Ok(value["key"].as_str().context("a seal without a key")?.to_owned())
+}
+
+fn count_wrong(client: &Client, id: &str) -> Result<u32> {
+    let machines = client.machines()?;
+    let mut enrollments = machines.iter().filter_map(|m| m.enrollment.as_ref());
+    Ok(enrollments.find(|e| e.id == id).context("the enrollment is gone")?.wrong_codes)
+}
+
+/// Another code than this one.
+pub fn wrong_code(code: &str) -> Result<String> {
+    let digits: String = code.chars().filter(char::is_ascii_digit).collect();
+    let number: u32 = digits.parse().context("reading a code")?;
+    Ok(format!("{:06}", (number + 1) % 1_000_000))
+}
+
+fn first_role(client: &Client) -> Result<String> {
+    let status = client.status()?;
+    let roles = status["roles"].as_array().cloned().unwrap_or_default();
+    let role = roles.iter().find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());
+    Ok(role.context("no role has an artifact")?.to_owned())
+}
+
+/// A disk that is too small is refused when somebody tries to approve it, with a hint.
+pub fn small_disk(fleet: &mut Fleet) -> Result<()> {
+    let role = first_role(&fleet.client)?;
+    let mut agent = FakeAgent::new(&fleet.ns, 2, 64 << 20)?;
+    let code = agent.enroll()?;
+    let id = agent.enrollment()?;
+    let answer = fleet.client.approve(&id, &Decision { code: &code, role: &role, hostname: "small", disk: "vda" })?;
+    ensure!((400..500).contains(&answer.status), "a disk of 64 MiB was answered {}", answer.status);
+    ensure!(answer.body["hint"].is_string(), "no hint: {}", answer.body);
+    Ok(())
+}
+
+/// A wrong code too often, and the machine has to come back with another one.
+pub fn guessing(fleet: &mut Fleet) -> Result<()> {
+    let role = first_role(&fleet.client)?;
+    let mut agent = FakeAgent::new(&fleet.ns, 3, DISK)?;
+    let code = agent.enroll()?;
+    let id = agent.enrollment()?;
+    let wrong = wrong_code(&code)?;
+    for _ in 0..20 {
+        let decision = Decision { code: &wrong, role: &role, hostname: "guess", disk: "vda" };
+        if fleet.client.approve(&id, &decision)?.status == 429 {
+            std::thread::sleep(crate::stop::TICK);
+        }
+    }
+    let right = Decision { code: &code, role: &role, hostname: "guess", disk: "vda" };
+    let status = fleet.client.approve(&id, &right)?.status;
+    ensure!((400..500).contains(&status), "after 20 wrong codes the right one was answered {status}");
+    Ok(())
+}
+
+/// Two daemons on one site: the second one goes, the first one stays.
+pub fn two_daemons(fleet: &mut Fleet) -> Result<()> {
+    let argv = fleet.ns.argv(&fleet.seedd.serve_on("br0", "10.44.0.1:81", "127.0.0.1:0"));
+    let out = tool::outcome(&tool::limited(&argv, 60))?;
+    if out.code == 0 || out.code == 124 {
+        bail!("a second daemon on the same site ran ({})", out.code);
+    }
+    fleet.client.status().map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_code_is_wrong() {
+        assert_eq!(wrong_code("123 456").unwrap(), "123457");
+        assert_eq!(wrong_code("999 999").unwrap(), "000000");
+        assert!(wrong_code("").is_err());
+    }
+}
