@@ -207,7 +207,7 @@ fn base_event(lease: &LeaseRequest, boot: Option<&BootRequest>) -> BootEvent {
         xid: Some(lease.xid),
         hostname: lease.hostname.clone(),
         vendor_class: lease.vendor_class.clone(),
-        uuid: lease.uuid.and_then(|[_, uuid @ ..]| <[u8; 16]>::try_from(uuid).ok()),
+        uuid: lease.uuid.map(|[_, uuid @ ..]| uuid),
         ..BootEvent::new(EventKind::Discover, lease.iface.clone())
     }
 }
