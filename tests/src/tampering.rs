@@ -21,10 +21,13 @@ const FLOW_LIMIT: Duration = Duration::from_secs(25 * 60);
 /// The agent writes this part of a disk last, after everything else was verified.
 const FIRST_PART: usize = 1 << 20;
 
+/// What is changed, the number of the machine that gets it, and the file it is stored in.
+type Variant = (&'static str, u8, fn(&Path) -> Result<PathBuf>);
+
 /// Installs from a site with a changed chunk and from one with a changed manifest, side by side.
 pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let mut fleets = Vec::new();
-    let variants: [(&str, u8, fn(&Path) -> Result<PathBuf>); 2] = [("chunk", 21, a_chunk), ("manifest", 22, a_manifest)];
+    let variants: [Variant; 2] = [("chunk", 21, a_chunk), ("manifest", 22, a_manifest)];
     for (name, number, choose) in variants {
         let (work, logs) = dirs.part(&format!("tampered-{name}"))?;
         let seedd = template.copy(&work.join("data"))?;
