@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 pub mod server;
+pub mod tool;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,0 +1,19 @@
+//! Starting the real programs that have to accept a snapshot.
+
+use std::process::Command;
+
+/// Where a program is, or the reason to skip.
+pub fn find(program: &str) -> Result<String, String> {
+    ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+        .iter()
+        .map(|dir| format!("{dir}/{program}"))
+        .find(|path| std::path::Path::new(path).exists())
+        .ok_or_else(|| format!("{program} is not installed"))
+}
+
+/// Runs a program to its end: success, and all it printed.
+pub fn run(program: &str, args: &[String], dir: &camino::Utf8Path) -> (bool, String) {
+    let output = Command::new(program).args(args).current_dir(dir).env("LC_ALL", "C").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}

@@ -1,0 +1,95 @@
+//! The resolver's decisions, each on a small index.
+
+use darksite::index;
+use darksite::resolve::{Options, ResolveError, Universe};
+
+/// Entries from lines `name version [field: value; …]`.
+fn index(lines: &[&str]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let (head, fields) = line.split_once('[').unwrap_or((line, "]"));
+        let mut words = head.split_whitespace();
+        let (name, version) = (words.next().unwrap(), words.next().unwrap());
+        text += &format!("Package: {name}\nVersion: {version}\nArchitecture: {}\n", words.next().unwrap_or("amd64"));
+        for field in fields.trim_end_matches(']').split(';').filter(|f| !f.trim().is_empty()) {
+            text += &format!("{}\n", field.trim());
+        }
+        text += &format!("Filename: pool/{name}_{version}.deb\nSize: 1\nSHA256: {}\n\n", "00".repeat(32));
+    }
+    text
+}
+
+fn closure(lines: &[&str], roots: &[&str], recommends: bool) -> Result<Vec<String>, ResolveError> {
+    let text = index(lines);
+    let universe = Universe::new(index::parse(&text, "amd64", 0).unwrap())?;
+    let roots: Vec<String> = roots.iter().map(|r| (*r).to_owned()).collect();
+    let closure = universe.closure("r", &roots, Options { recommends })?;
+    let mut names: Vec<_> = closure.chosen.iter().map(|&at| format!("{}={}", universe.entry(at).name, universe.entry(at).version)).collect();
+    names.sort();
+    Ok(names)
+}
+
+#[test]
+fn closures() {
+    for (lines, want) in [
+        // Essential, required and apt come along by themselves.
+        (&["a 1", "e 1 [Essential: yes]", "q 1 [Priority: required; Depends: s]", "s 1", "apt 1", "z 1"][..], "a=1 apt=1 e=1 q=1 s=1"),
+        // Pre-Depends count, circles end, `all` fits.
+        (&["a 1 [Pre-Depends: b]", "b 1 all [Depends: a]"], "a=1 b=1"),
+        // The first alternative, unless another is there already.
+        (&["a 1 [Depends: b | c]", "b 1", "c 1"], "a=1 b=1"),
+        (&["a 1 [Depends: b | c, d]", "b 1", "c 1", "d 1 [Depends: c]"], "a=1 c=1 d=1"),
+        // An alternative that does not exist, or in the wrong version, is passed over.
+        (&["a 1 [Depends: x | c]", "c 1"], "a=1 c=1"),
+        (&["a 1 [Depends: b (>= 2) | c]", "b 1", "c 1"], "a=1 c=1"),
+        // The newest version wins, also where it comes first.
+        (&["a 1 [Depends: b]", "b 2~rc1", "b 1.9"], "a=1 b=2~rc1"),
+        // Provides: unversioned satisfies only what asks for no version.
+        (&["a 1 [Depends: v]", "p 1 [Provides: v]"], "a=1 p=1"),
+        (&["a 1 [Depends: v (>= 2)]", "p 9 [Provides: v]", "q 1 [Provides: v (= 2.1)]"], "a=1 q=1"),
+        // Of several providers the one with the higher priority, then by name.
+        (&["a 1 [Depends: v]", "n 1 [Provides: v; Priority: optional]", "o 1 [Provides: v; Priority: important]"], "a=1 o=1"),
+        (&["a 1 [Depends: v]", "o 1 [Provides: v]", "n 1 [Provides: v]"], "a=1 n=1"),
+        // A real package goes before those that provide it.
+        (&["a 1 [Depends: v]", "b 1 [Provides: v]", "v 1"], "a=1 v=1"),
+        // Architecture qualifiers.
+        (&["a 1 [Depends: b:any, c:native, d:amd64]", "b 1", "c 1", "d 1 all"], "a=1 b=1 c=1 d=1"),
+        (&["a 1 [Recommends: b; Suggests: c]", "b 1", "c 1"], "a=1"),
+    ] {
+        let got = closure(lines, &["a"], false).unwrap_or_else(|e| panic!("{lines:?}: {e}"));
+        assert_eq!(got.join(" "), want, "{lines:?}");
+    }
+    let lines = ["a 1 [Recommends: b, nowhere]", "b 1"];
+    assert_eq!(closure(&lines, &["a"], true).unwrap().join(" "), "a=1 b=1");
+}
+
+#[test]
+fn what_is_missing_is_told_with_its_chain() {
+    let lines = ["a 1 [Depends: b]", "b 1 [Depends: wireguard (>= 2) | nothing]", "wireguard 1"];
+    let error = closure(&lines, &["a"], false).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "role r: nothing satisfies wireguard (>= 2) | nothing (there is wireguard 1); \
+         the chain is role r -> a -> b -> wireguard (>= 2) | nothing"
+    );
+    let error = closure(&["openssh-server 1", "openssh-client 1"], &["openssh-sever"], false).unwrap_err().to_string();
+    assert_eq!(error, "role r: there is no package openssh-sever (did you mean openssh-server?)");
+    let error = closure(&["a 1 [Depends: b:arm64]", "b 1"], &["a"], false).unwrap_err();
+    assert!(matches!(error, ResolveError::Unsatisfied { .. }), "{error}");
+    let error = closure(&["a 1 [Depends: b (1)]", "b 1"], &["a"], false).unwrap_err();
+    assert!(matches!(error, ResolveError::Relation { field: "Depends", .. }), "{error}");
+}
+
+#[test]
+fn roots_that_exclude_each_other_are_refused() {
+    let lines = ["a 1 [Conflicts: b (<< 2)]", "b 1", "c 1 [Depends: b]", "d 1 [Provides: v; Conflicts: v]"];
+    let error = closure(&lines, &["a", "b"], false).unwrap_err().to_string();
+    assert_eq!(error, "role r: packages a and b were both asked for and exclude each other (Conflicts: b (<< 2))");
+    // Through a dependency it is a note, and providing what one conflicts with is no conflict with oneself.
+    let text = index(&lines);
+    let universe = Universe::new(index::parse(&text, "amd64", 0).unwrap()).unwrap();
+    let closure = universe.closure("r", &["a".into(), "c".into(), "d".into()], Options::default()).unwrap();
+    assert_eq!(closure.conflicts, ["role r: a excludes b (Conflicts: b (<< 2))"]);
+    let newer = ["a 1 [Conflicts: b (<< 2)]", "b 2"];
+    assert_eq!(self::closure(&newer, &["a", "b"], false).unwrap().len(), 2);
+}
