@@ -57,7 +57,10 @@ const FILES: &[Asset] = &[
     asset!("/usr/share/kubedos/ansible/roles/base/defaults/main.yml", "ansible/roles/base/defaults/main.yml"),
     asset!("/usr/share/kubedos/ansible/roles/base/files/kubedos.conf", "ssh/kubedos.conf"),
     asset!("/usr/share/kubedos/ansible/roles/base/templates/nftables.conf.j2", "ansible/roles/base/templates/nftables.conf.j2"),
-    asset!("/usr/share/kubedos/ansible/roles/base/templates/kubedos.sources.j2", "ansible/roles/base/templates/kubedos.sources.j2"),
+    asset!(
+        "/usr/share/kubedos/ansible/roles/base/templates/kubedos.sources.j2",
+        "ansible/roles/base/templates/kubedos.sources.j2"
+    ),
 ];
 
 /// Every file, in a fixed order. The agent itself is not among them: it is passed to the image build as a path.

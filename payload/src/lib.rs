@@ -1,4 +1,22 @@
 //! The agent of a machine: in RAM it enrolls and installs, on disk it brings up the planes and runs the play.
 
-pub mod tool;
+pub mod apply;
 pub mod assets;
+pub mod chunks;
+pub mod cmdline;
+pub mod console;
+pub mod dhcp;
+pub mod enroll;
+pub mod facts;
+pub mod gate;
+pub mod http;
+pub mod init;
+pub mod install;
+pub mod modules;
+pub mod place;
+pub mod planes;
+pub mod ram;
+pub mod report;
+pub mod session;
+pub mod state;
+pub mod tool;

@@ -1,1 +1,174 @@
-fn main() {}
+//! `kubedos-node`: PID 1 of the RAM system, and the agent of an installed node.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Parser, Subcommand};
+use cluster_seed::agent::ReportBody;
+
+use payload::apply::Node;
+use payload::cmdline::Cmdline;
+use payload::console::Console;
+use payload::http::Http;
+use payload::modules::Index;
+use payload::ram::{Outcome, Ram};
+use payload::report::{LAST_WORDS, Reporter};
+use payload::session::Session;
+use payload::state::{DISK_SEQ, NodeDir, RUN_DIR, STATE_DIR};
+use payload::{dhcp, gate, init};
+
+#[derive(Parser)]
+#[command(name = "kubedos-node", version, about = "The agent of a Kubedos machine")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Be PID 1 of the RAM system (what /init does)
+    Init,
+    /// In RAM: load drivers, get an address, enroll, install
+    Enroll {
+        /// Base URL of the seed; without it, kubedos.seed= of the kernel command line
+        #[arg(long)]
+        seed: Option<String>,
+    },
+    /// In RAM: install what an approved enrollment left to be done
+    Install,
+    /// On disk: bring up the planes, pass the gate, run the play
+    Apply {
+        /// Only fetch the signed peer list and follow it
+        #[arg(long)]
+        peers_only: bool,
+    },
+    /// On disk: check the fabric once; exit status 1 if it is not well
+    Gate,
+    /// On disk: tell the seed that a step failed
+    Report { step: String, why: String },
+    /// On disk: print who this node is (no secrets)
+    Status,
+}
+
+const ROOT: &str = "/";
+
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let called = Utf8Path::new(args.first().map_or("", String::as_str)).file_name().unwrap_or_default().to_owned();
+    let result = match called.as_str() {
+        _ if std::process::id() == 1 => init::run(&exe(), &wait),
+        init::MODPROBE => modprobe(args.last().map_or("", String::as_str)),
+        dhcp::HOOK => {
+            let get = |name: &str| std::env::var(name).ok();
+            let event = args.get(1).map_or("", String::as_str);
+            dhcp::hook(RUN_DIR.into(), event, &get).map(|()| ExitCode::SUCCESS).context("following udhcpc")
+        }
+        _ => {
+            tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().init();
+            run(Cli::parse().verb)
+        }
+    };
+    result.unwrap_or_else(|e| {
+        eprintln!("kubedos: error {e:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn exe() -> Utf8PathBuf {
+    let exe = std::env::current_exe().ok().and_then(|p| Utf8PathBuf::from_path_buf(p).ok());
+    exe.unwrap_or_else(|| "/init".into())
+}
+
+/// The kernel asks for a module by alias or name, as its last argument.
+fn modprobe(wanted: &str) -> anyhow::Result<ExitCode> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
+    let index = Index::read(&Utf8Path::new("/lib/modules").join(release.trim())).context("reading the module list")?;
+    for module in index.resolve(wanted) {
+        index.load(&module).with_context(|| format!("loading module {module}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Init => anyhow::bail!("init is for PID 1 of the RAM system"),
+        Verb::Enroll { seed } => enroll(seed),
+        Verb::Install => ram(&Console::open(), |ram| install(ram, &Session::load(RUN_DIR.into())?)),
+        Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
+        Verb::Gate => gate_once(),
+        Verb::Report { step, why } => with_node(|node| {
+            node.reporter.deliver(ReportBody::Failed { step, why }, LAST_WORDS).context("reporting")?;
+            Ok(())
+        }),
+        Verb::Status => status(),
+    }
+}
+
+fn ram(console: &Console, f: impl FnOnce(&Ram<'_>) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|e| anyhow::anyhow!("reading random bytes: {e}"));
+    f(&Ram { root: ROOT.into(), run: RUN_DIR.into(), console, wait: &wait, random: &random })
+}
+
+fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
+    let text = seed.map_or(text.clone(), |s| format!("{text} kubedos.seed={s}"));
+    ram(&Console::open(), |ram| {
+        let cmdline = Cmdline::parse(&text)?;
+        let mut drivers = ram.drivers();
+        let _lease = ram.network(&cmdline, &exe(), &mut drivers);
+        let session = ram.enroll(&cmdline, &mut drivers)?;
+        install(ram, &session)
+    })
+}
+
+fn install(ram: &Ram<'_>, session: &Session) -> anyhow::Result<ExitCode> {
+    Ok(match ram.install(session)? {
+        Outcome::Installed => ExitCode::SUCCESS,
+        Outcome::GaveUp => ExitCode::from(init::GAVE_UP),
+        Outcome::Again => ExitCode::FAILURE,
+    })
+}
+
+fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    let dir = NodeDir::new(STATE_DIR.into());
+    let identity = dir.identity().context("reading this node's identity")?;
+    let key = dir.node_key().context("reading this node's key")?;
+    let http = Http::new(&identity.info.seed_url);
+    let console = Console::open();
+    let reporter = Reporter::new(&http, &key, identity.info.enrollment, dir.sequence(DISK_SEQ), &wait);
+    let (root, identity) = (ROOT.into(), &identity);
+    f(&Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn gate_once() -> anyhow::Result<ExitCode> {
+    let dir = NodeDir::new(STATE_DIR.into());
+    let identity = dir.identity().context("reading this node's identity")?;
+    let peers = dir.peers(&identity).context("reading the peer list")?;
+    let checks = gate::look(ROOT.into(), &identity, &peers);
+    for check in &checks {
+        println!("{:4} {}: {}", if check.ok { "ok" } else { "FAIL" }, check.name, check.detail);
+    }
+    Ok(if gate::passed(&checks) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn status() -> anyhow::Result<ExitCode> {
+    let dir = NodeDir::new(STATE_DIR.into());
+    let identity = dir.identity().context("reading this node's identity")?;
+    let peers = dir.peers(&identity).context("reading the peer list")?;
+    let info = &identity.info;
+    println!("node     {} ({})", info.hostname, info.role);
+    println!("site     {} key {}", info.site, info.site_key);
+    println!("seed     {} {}", info.seed_hostname, info.seed_url);
+    println!("peers    epoch {} version {}, {} nodes", peers.epoch, peers.version, peers.nodes.len());
+    for (plane, place) in &info.planes {
+        println!("{plane:8} {}/{} port {}", place.address, place.cidr.prefix_len(), place.port);
+    }
+    Ok(ExitCode::SUCCESS)
+}

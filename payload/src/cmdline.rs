@@ -1,0 +1,94 @@
+//! The kernel command line, as far as the RAM agent reads it.
+
+use cluster_seed::ids::Mac;
+
+/// What the boot script told us (`kubedos.seed=http://10.44.0.1 BOOTIF=01-52-54-00-aa-bb-cc`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cmdline {
+    /// Base URL of the seed, without a slash at its end.
+    pub seed: String,
+    /// The interface the firmware booted from. The leading `01` is the ARP hardware type of Ethernet (pxelinux, `ipappend 2`).
+    pub boot_mac: Option<Mac>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CmdlineError {
+    #[error("the kernel command line has no kubedos.seed=http://ADDRESS")]
+    NoSeed,
+    #[error("kubedos.seed={0:?} is not a plain http:// address")]
+    BadSeed(String),
+    #[error("BOOTIF={0:?} is not a hardware type and a MAC address")]
+    BadBootif(String),
+}
+
+/// Longest URL of a seed, in bytes.
+const MAX_SEED: usize = 256;
+
+impl Cmdline {
+    /// Reads /proc/cmdline's text. Words that are not ours are passed over; of a repeated one the last counts.
+    pub fn parse(text: &str) -> Result<Self, CmdlineError> {
+        let (mut seed, mut boot_mac) = (None, None);
+        for word in text.split_ascii_whitespace() {
+            match word.split_once('=') {
+                Some(("kubedos.seed", value)) => seed = Some(parse_seed(value)?),
+                Some(("BOOTIF", value)) => boot_mac = Some(parse_bootif(value)?),
+                _ => {}
+            }
+        }
+        Ok(Cmdline { seed: seed.ok_or(CmdlineError::NoSeed)?, boot_mac })
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+fn parse_seed(value: &str) -> Result<String, CmdlineError> {
+    let bad = || CmdlineError::BadSeed(shown(value));
+    let host = value.strip_prefix("http://").ok_or_else(bad)?.trim_end_matches('/');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']');
+    if host.is_empty() || value.len() > MAX_SEED || !host.bytes().all(plain) {
+        return Err(bad());
+    }
+    Ok(format!("http://{host}"))
+}
+
+fn parse_bootif(value: &str) -> Result<Mac, CmdlineError> {
+    let mac = value.split_once('-').filter(|(kind, _)| *kind == "01").and_then(|(_, mac)| mac.parse().ok());
+    mac.ok_or_else(|| CmdlineError::BadBootif(shown(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_line_of_the_boot_script() {
+        let text = "kubedos.seed=http://10.44.0.1:8000/ BOOTIF=01-52-54-00-AA-bb-cc console=tty0 initrd=initrd.img quiet\n";
+        let line = Cmdline::parse(text).unwrap();
+        assert_eq!(line.seed, "http://10.44.0.1:8000");
+        assert_eq!(line.boot_mac.unwrap().to_string(), "52:54:00:aa:bb:cc");
+        assert_eq!(Cmdline::parse("kubedos.seed=http://s").unwrap().boot_mac, None);
+    }
+
+    #[test]
+    fn anything_else_is_named() {
+        assert_eq!(Cmdline::parse("quiet"), Err(CmdlineError::NoSeed));
+        for seed in [
+            "",
+            "https://a",
+            "http://",
+            "http:///",
+            "http://a/b",
+            "http://a@b",
+            "10.0.0.1",
+            &format!("http://{}", "a".repeat(250)),
+        ] {
+            assert!(matches!(Cmdline::parse(&format!("kubedos.seed={seed}")), Err(CmdlineError::BadSeed(_))), "{seed}");
+        }
+        for mac in ["", "01", "20-52-54-00-aa-bb-cc", "52-54-00-aa-bb-cc", "01-52-54-00-aa-bb"] {
+            let text = format!("kubedos.seed=http://a BOOTIF={mac}");
+            assert!(matches!(Cmdline::parse(&text), Err(CmdlineError::BadBootif(_))), "{mac}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a person in front of the machine sees, and a program that reads its serial port.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::{Mutex, PoisonError};
+
+use camino::Utf8Path;
+use cluster_seed::machine::tame;
+use cluster_seed::pairing::Code;
+
+/// Where a person may be looking. `/dev/console` is one of the other two, so it is used only if neither exists.
+const DEVICES: [&str; 2] = ["/dev/tty1", "/dev/ttyS0"];
+
+/// Every console of the machine. A console that cannot be written to is passed over: nobody is helped by stopping.
+pub struct Console {
+    outputs: Mutex<Vec<File>>,
+}
+
+impl Console {
+    /// Opens the consoles that exist.
+    pub fn open() -> Self {
+        let open = |path: &str| OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK).open(path).ok();
+        let mut outputs: Vec<File> = DEVICES.iter().filter_map(|d| open(d)).filter(|f| is_there(f)).collect();
+        if outputs.is_empty() {
+            outputs.extend(open("/dev/console"));
+        }
+        Console { outputs: Mutex::new(outputs) }
+    }
+
+    /// Writes to one file instead (tests, or a verb started by hand).
+    pub fn to(file: File) -> Self {
+        Console { outputs: Mutex::new(vec![file]) }
+    }
+
+    pub fn to_path(path: &Utf8Path) -> std::io::Result<Self> {
+        Ok(Self::to(OpenOptions::new().append(true).create(true).open(path)?))
+    }
+
+    fn print(&self, text: &str) {
+        // A terminal in raw mode does not return the carriage by itself.
+        let text = text.replace('\n', "\r\n");
+        for output in self.outputs.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            write_patiently(output, text.as_bytes());
+        }
+    }
+
+    /// `kubedos: step <name>`
+    pub fn step(&self, name: &str) {
+        self.print(&format!("kubedos: step {}\n", one_line(name)));
+    }
+
+    /// `kubedos: error <text>`
+    pub fn error(&self, text: &str) {
+        self.print(&format!("kubedos: error {}\n", one_line(text)));
+    }
+
+    /// The block with the pairing code; `facts` are lines that tell this machine from its neighbour.
+    pub fn pairing_code(&self, code: Code, facts: &[String]) {
+        self.print(&code_block(code, facts));
+    }
+}
+
+/// A serial port that has no hardware opens, but fails every write with EIO.
+fn is_there(file: &File) -> bool {
+    !matches!((&*file).write(b"\r\n"), Err(e) if e.raw_os_error() == Some(libc::EIO))
+}
+
+/// Non-blocking, so that a serial line nobody reads (hardware flow control) costs a second, not the installation.
+fn write_patiently(output: &mut File, mut bytes: &[u8]) {
+    for _ in 0..200 {
+        match output.write(bytes) {
+            Ok(n) if n == bytes.len() => return,
+            Ok(n) => bytes = &bytes[n..],
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(std::time::Duration::from_millis(5)),
+            Err(_) => return,
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(600).collect()
+}
+
+fn code_block(code: Code, facts: &[String]) -> String {
+    let rule = "=".repeat(64);
+    let mut text = format!("\n{rule}\n\n  This machine asks to join. Its code:\n\n");
+    for line in big(&code.to_string()) {
+        text.push_str(&format!("    {line}\n"));
+    }
+    text.push('\n');
+    for fact in facts {
+        text.push_str(&format!("  {}\n", tame(fact)));
+    }
+    text.push_str(&format!("\n  Type it on the seed's page to approve this machine.\nkubedos: pairing code {code}\n\n{rule}\n"));
+    text
+}
+
+/// Digits of five rows, three columns each; `#` prints on every console.
+const DIGITS: [[&str; 5]; 10] = [
+    ["###", "# #", "# #", "# #", "###"],
+    [" # ", "## ", " # ", " # ", "###"],
+    ["###", "  #", "###", "#  ", "###"],
+    ["###", "  #", "###", "  #", "###"],
+    ["# #", "# #", "###", "  #", "  #"],
+    ["###", "#  ", "###", "  #", "###"],
+    ["###", "#  ", "###", "# #", "###"],
+    ["###", "  #", "  #", "  #", "  #"],
+    ["###", "# #", "###", "# #", "###"],
+    ["###", "# #", "###", "  #", "###"],
+];
+
+fn big(text: &str) -> [String; 5] {
+    std::array::from_fn(|row| {
+        let cells: Vec<&str> = text.chars().map(|c| c.to_digit(10).map_or("  ", |d| DIGITS[d as usize][row])).collect();
+        cells.join("  ").trim_end().to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_has_exactly_one_line_for_programs() {
+        let code = Code::parse("012345").unwrap();
+        let block = code_block(code, &["vendor \u{1b}[2J\nkubedos: pairing code 999 999".to_owned()]);
+        let lines: Vec<_> = block.lines().filter(|l| l.starts_with("kubedos: pairing code")).collect();
+        assert_eq!(lines, ["kubedos: pairing code 012 345"]);
+        assert!(!block.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn text_from_outside_stays_on_one_line() {
+        assert_eq!(one_line("a\nkubedos: step x\u{7}"), "a kubedos: step x");
+        assert_eq!(one_line(&"x".repeat(2000)).len(), 600);
+    }
+
+    #[test]
+    fn digits_are_drawn() {
+        assert_eq!(big("1 7"), [" #       ###", "##         #", " #         #", " #         #", "###        #"]);
+    }
+}

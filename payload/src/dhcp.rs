@@ -1,0 +1,188 @@
+//! The machine's address in RAM: busybox udhcpc on the interface the firmware booted from, with this program as its
+//! script (busybox networking/udhcp: event as first argument, values in the environment).
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Mac;
+use cluster_seed::machine::Nic;
+
+use crate::console::Console;
+use crate::facts;
+use crate::http::{Wait, chain};
+use crate::tool::{Running, Tool, ToolError};
+
+/// Name under which udhcpc calls this program.
+pub const HOOK: &str = "udhcpc-hook";
+const LIMIT: Duration = Duration::from_secs(10);
+/// Seconds one interface is given before the next is tried.
+const PATIENCE: u32 = 20;
+
+/// The values of one lease, as udhcpc tells them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub interface: String,
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+    pub router: Option<Ipv4Addr>,
+}
+
+impl Lease {
+    /// From udhcpc's variables; `None` if one is missing or makes no sense.
+    pub fn from_env(get: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let prefix = match get("mask").and_then(|m| m.parse::<u8>().ok()) {
+            Some(prefix) => prefix,
+            None => u32::from(get("subnet")?.parse::<Ipv4Addr>().ok()?).leading_ones() as u8,
+        };
+        let router = get("router").and_then(|r| r.split_ascii_whitespace().next()?.parse().ok());
+        let interface = get("interface").filter(|i| is_interface(i))?;
+        Some(Lease {
+            interface,
+            address: get("ip")?.parse().ok()?,
+            prefix: Some(prefix).filter(|p| (1..=32).contains(p))?,
+            router,
+        })
+    }
+}
+
+fn is_interface(name: &str) -> bool {
+    (1..=15).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn ip(args: &[&str]) -> Result<(), ToolError> {
+    Tool::new("busybox").arg("ip").args(args).timeout(LIMIT).run().map(|_| ())
+}
+
+/// What udhcpc's script does: `deconfig`, `bound` and `renew` change the interface, anything else is passed over.
+pub fn hook(dir: &Utf8Path, event: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<(), ToolError> {
+    let interface = get("interface").filter(|i| is_interface(i)).unwrap_or_default();
+    match event {
+        "deconfig" => {
+            // Without a lease the file is not there either.
+            let _ = fs::remove_file(lease_file(dir, &interface));
+            ip(&["addr", "flush", "dev", &interface])?;
+            ip(&["link", "set", "dev", &interface, "up"])
+        }
+        "bound" | "renew" => {
+            let Some(lease) = Lease::from_env(get) else { return Ok(()) };
+            let address = format!("{}/{}", lease.address, lease.prefix);
+            ip(&["addr", "replace", &address, "broadcast", "+", "dev", &lease.interface])?;
+            if let Some(router) = lease.router {
+                ip(&["route", "replace", "default", "via", &router.to_string(), "dev", &lease.interface])?;
+            }
+            // The file only wakes the waiting side, so a failure costs a retry and nothing else.
+            let _ = fs::write(lease_file(dir, &lease.interface), address);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lease_file(dir: &Utf8Path, interface: &str) -> Utf8PathBuf {
+    dir.join(format!("lease.{interface}"))
+}
+
+/// Asks for an address until there is one; the handle keeps renewing it.
+pub struct Dhcp<'a> {
+    pub root: &'a Utf8Path,
+    pub dir: &'a Utf8Path,
+    /// This program, for the script.
+    pub exe: &'a Utf8Path,
+    pub console: &'a Console,
+    pub wait: Wait<'a>,
+}
+
+impl Dhcp<'_> {
+    /// `refresh` is called before each look at the interfaces: it loads drivers of hardware that came up late.
+    pub fn run(&self, boot_mac: Option<Mac>, refresh: &mut dyn FnMut()) -> Running {
+        let mut round = 0u32;
+        loop {
+            refresh();
+            let nics = facts::nics(self.root);
+            let wanted: Vec<&Nic> = nics.iter().filter(|n| boot_mac.is_none_or(|m| m == n.mac)).collect();
+            // After a while without the card the firmware named, any will do: a card may have been replaced.
+            let tried = if wanted.is_empty() && round >= 5 { nics.iter().collect() } else { wanted };
+            if tried.is_empty() {
+                let names: Vec<_> = nics.iter().map(|n| format!("{} {}", n.name, n.mac)).collect();
+                self.console.error(&format!("no network card to boot from yet (found: {})", names.join(", ")));
+                (self.wait)(Duration::from_secs(2));
+            }
+            for nic in tried {
+                match self.one(&nic.name) {
+                    Ok(Some(running)) => return running,
+                    Ok(None) => self.console.error(&format!("no DHCP answer on {} ({}), trying again", nic.name, nic.mac)),
+                    Err(e) => self.console.error(&format!("DHCP on {}: {}", nic.name, chain(&e))),
+                }
+            }
+            (self.wait)(Duration::from_secs(1));
+            round = round.saturating_add(1);
+        }
+    }
+
+    fn one(&self, interface: &str) -> Result<Option<Running>, DhcpError> {
+        self.console.step(&format!("dhcp {interface}"));
+        let script = self.dir.join(HOOK);
+        if !script.exists() {
+            symlink(self.exe, &script)?;
+        }
+        ip(&["link", "set", "dev", interface, "up"])?;
+        let log = OpenOptions::new().create(true).append(true).open(self.dir.join("udhcpc.log"))?;
+        let args = ["udhcpc", "-f", "-i", interface, "-s", script.as_str(), "-t", "8", "-T", "2", "-A", "3"];
+        let mut running = Tool::new("busybox").args(args).spawn(log)?;
+        let lease = lease_file(self.dir, interface);
+        for _ in 0..PATIENCE * 5 {
+            if let Ok(address) = fs::read_to_string(&lease) {
+                self.console.step(&format!("address {address} on {interface}"));
+                return Ok(Some(running));
+            }
+            if running.ended().is_some() {
+                break;
+            }
+            (self.wait)(Duration::from_millis(200));
+        }
+        Ok(None)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DhcpError {
+    #[error("preparing")]
+    Io(#[from] io::Error),
+    #[error("running a program")]
+    Tool(#[from] ToolError),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn lease(pairs: &[(&str, &str)]) -> Option<Lease> {
+        let map: BTreeMap<_, _> = pairs.iter().copied().collect();
+        Lease::from_env(&|name| map.get(name).map(|v| (*v).to_owned()))
+    }
+
+    #[test]
+    fn reads_what_udhcpc_tells() {
+        let base = [("interface", "eth0"), ("ip", "10.44.0.100"), ("subnet", "255.255.255.0"), ("router", "10.44.0.1 10.44.0.2")];
+        let found = lease(&base).unwrap();
+        assert_eq!((found.prefix, found.router), (24, Some(Ipv4Addr::new(10, 44, 0, 1))));
+        assert_eq!(lease(&[&base[..], &[("mask", "16")]].concat()).unwrap().prefix, 16);
+        assert_eq!(lease(&base[..3]).unwrap().router, None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_no_lease() {
+        let good = [("interface", "eth0"), ("ip", "10.44.0.100"), ("mask", "24")];
+        assert!(lease(&good).is_some());
+        for bad in [("interface", "eth0; reboot"), ("interface", ""), ("ip", "x"), ("mask", "33"), ("mask", "0")] {
+            assert!(lease(&[&good[..], &[bad]].concat()).is_none(), "{bad:?}");
+        }
+        assert!(lease(&good[..2]).is_none());
+    }
+}

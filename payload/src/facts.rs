@@ -1,0 +1,129 @@
+//! The machine's hardware, read from /sys and /proc below a given root (so that a test can bring its own).
+
+use std::fs;
+use std::io::Read as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Mac;
+use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
+
+/// Bytes of a sector as /sys/block/*/size counts them, whatever the disk's own sector is
+/// (Documentation/ABI/stable/sysfs-block).
+const SECTOR: u64 = 512;
+/// Most bytes read of one attribute.
+const MAX_ATTRIBUTE: u64 = 4096;
+/// Most bytes read of /proc/cpuinfo.
+const MAX_CPUINFO: u64 = 4 << 20;
+/// Block devices that are no disk to install on.
+const NOT_DISKS: [&str; 10] = ["loop", "ram", "sr", "zram", "fd", "dm-", "md", "nbd", "mtdblock", "drbd"];
+
+/// Everything that is sent to the seed. What cannot be read stays empty: odd hardware must still get as far as a page.
+pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
+    let dmi = |name: &str| attribute(&root.join("sys/class/dmi/id").join(name));
+    let cpuinfo = read(&root.join("proc/cpuinfo"), MAX_CPUINFO);
+    let field = |line: &str| line.split_once(':').map(|(_, v)| v.trim().to_owned());
+    let firmware = if root.join("sys/firmware/efi").exists() { Firmware::Uefi } else { Firmware::Bios };
+    HardwareFacts {
+        vendor: dmi("sys_vendor"),
+        product: dmi("product_name"),
+        serial: dmi("product_serial"),
+        uuid: dmi("product_uuid").to_lowercase(),
+        firmware,
+        cpu: cpuinfo.lines().find(|l| l.starts_with("model name")).and_then(field).unwrap_or_default(),
+        cpus: u32::try_from(cpuinfo.lines().filter(|l| l.starts_with("processor")).count()).unwrap_or(u32::MAX),
+        memory_mib: memory_mib(&read(&root.join("proc/meminfo"), MAX_ATTRIBUTE)),
+        disks: disks(root),
+        nics: nics(root),
+        boot_mac,
+        kernel: attribute(&root.join("proc/sys/kernel/osrelease")),
+    }
+    .tamed()
+}
+
+/// Disks by name, those without a medium left out.
+pub fn disks(root: &Utf8Path) -> Vec<Disk> {
+    names(&root.join("sys/block")).into_iter().filter_map(|name| disk(root, name)).collect()
+}
+
+fn disk(root: &Utf8Path, name: String) -> Option<Disk> {
+    let boot_part = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
+    let dir = root.join("sys/block").join(&name);
+    let flag = |file: &str| attribute(&dir.join(file)) == "1";
+    if NOT_DISKS.iter().any(|p| name.starts_with(p)) || boot_part || flag("hidden") {
+        return None;
+    }
+    let size = attribute(&dir.join("size")).parse::<u64>().ok()?.checked_mul(SECTOR).filter(|s| *s > 0)?;
+    let serial = [dir.join("serial"), dir.join("device/serial")].iter().map(|p| attribute(p)).find(|s| !s.is_empty());
+    Some(Disk {
+        size,
+        model: attribute(&dir.join("device/model")),
+        serial: serial.unwrap_or_else(|| vpd_serial(&dir)),
+        rotational: flag("queue/rotational"),
+        removable: flag("removable"),
+        name,
+    })
+}
+
+/// Unit serial number page of SCSI and ATA disks: a header of four bytes, then ASCII (SPC-4 section 7.8.15).
+fn vpd_serial(dir: &Utf8Path) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(dir.join("device/vpd_pg80")) {
+        // An unreadable page is the same as none.
+        let _ = file.take(MAX_ATTRIBUTE).read_to_end(&mut bytes);
+    }
+    let text: String = bytes.iter().skip(4).filter(|b| b.is_ascii_graphic() || **b == b' ').map(|b| char::from(*b)).collect();
+    text.trim().to_owned()
+}
+
+/// Ethernet interfaces that have hardware behind them.
+pub fn nics(root: &Utf8Path) -> Vec<Nic> {
+    names(&root.join("sys/class/net")).into_iter().filter_map(|name| nic(root, name)).collect()
+}
+
+fn nic(root: &Utf8Path, name: String) -> Option<Nic> {
+    let dir = root.join("sys/class/net").join(&name);
+    // ARPHRD_ETHER is 1.
+    if attribute(&dir.join("type")) != "1" || !dir.join("device").exists() {
+        return None;
+    }
+    let driver = fs::read_link(dir.join("device/driver")).ok();
+    let driver = driver.and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned())).unwrap_or_default();
+    Some(Nic {
+        mac: attribute(&dir.join("address")).parse().ok()?,
+        driver,
+        link_up: attribute(&dir.join("carrier")) == "1",
+        speed: attribute(&dir.join("speed")).parse().ok().filter(|s| *s > 0),
+        name,
+    })
+}
+
+fn memory_mib(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"));
+    line.and_then(|l| l.split_ascii_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+fn names(dir: &Utf8Path) -> Vec<String> {
+    let mut names: Vec<String> = dir
+        .read_dir_utf8()
+        .map(|entries| entries.filter_map(|e| Some(e.ok()?.file_name().to_owned())).collect())
+        .unwrap_or_default();
+    names.sort();
+    names
+}
+
+fn attribute(path: &Utf8PathBuf) -> String {
+    read(path, MAX_ATTRIBUTE).trim().to_owned()
+}
+
+fn read(path: &Utf8Path, limit: u64) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        // Some attributes fail when read (a card without link has no speed); that is the same as empty.
+        let _ = file.take(limit).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+//! PID 1 of the RAM system. It mounts, starts the agent as a child, reaps, and reboots. It must never end: the kernel
+//! would stop with it, so everything that may fail runs in the child.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+
+use crate::console::Console;
+use crate::http::{Wait, backoff, chain};
+use crate::state::RUN_DIR;
+use crate::tool::{Running, Tool};
+
+/// Exit status of the agent when it failed for good and told the seed so.
+pub const GAVE_UP: u8 = 3;
+/// Name under which the kernel calls this program to load a module.
+pub const MODPROBE: &str = "modprobe";
+/// How long a failure stays on the screen before the machine starts again.
+const SHOW_FAILURE: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(200);
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Source, target, type, data.
+const MOUNTS: &[(&str, &str, &str, Option<&str>)] = &[
+    ("proc", "/proc", "proc", None),
+    ("sysfs", "/sys", "sysfs", None),
+    ("devtmpfs", "/dev", "devtmpfs", Some("mode=0755")),
+    ("devpts", "/dev/pts", "devpts", Some("mode=0600,ptmxmode=0666")),
+    ("tmpfs", "/run", "tmpfs", Some("mode=0755,size=64m")),
+    ("tmpfs", "/tmp", "tmpfs", Some("mode=1777,size=64m")),
+];
+
+/// Runs for ever (a reboot does not return).
+pub fn run(exe: &Utf8Path, wait: Wait<'_>) -> ! {
+    let problems: Vec<String> = MOUNTS.iter().filter_map(|m| mount_one(m).err()).collect();
+    let console = Console::open();
+    console.step("init");
+    problems.iter().for_each(|p| console.error(p));
+    for (what, result) in [("making /run/kubedos", make_run_dir(exe)), ("quieting the kernel", quiet_kernel())] {
+        if let Err(e) = result {
+            console.error(&format!("{what}: {e}"));
+        }
+    }
+    let mut failures = 0;
+    loop {
+        match agent(exe, wait) {
+            Ok(status) if status.success() => restart(&console),
+            Ok(status) if status.code() == Some(i32::from(GAVE_UP)) => {
+                console.error(&format!("gave up; starting again in {} s", SHOW_FAILURE.as_secs()));
+                pause(SHOW_FAILURE, wait);
+                restart(&console);
+            }
+            Ok(status) => console.error(&format!("the agent ended: {}", told(status))),
+            Err(e) => console.error(&format!("the agent could not be started: {e}")),
+        }
+        pause(backoff(failures), wait);
+        failures = failures.saturating_add(1);
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    status.signal().map_or_else(|| status.to_string(), |n| format!("killed by signal {n}"))
+}
+
+fn mount_one((source, target, kind, data): &(&str, &str, &str, Option<&str>)) -> Result<(), String> {
+    fs::create_dir_all(target).map_err(|e| format!("making {target}: {e}"))?;
+    match mount(Some(*source), *target, Some(*kind), MsFlags::MS_NOSUID, *data) {
+        Ok(()) | Err(nix::errno::Errno::EBUSY) => Ok(()),
+        Err(e) => Err(format!("mounting {target}: {e}")),
+    }
+}
+
+/// Also tells the kernel to call us when it wants a module (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
+fn make_run_dir(exe: &Utf8Path) -> io::Result<()> {
+    fs::create_dir_all(RUN_DIR)?;
+    fs::set_permissions(RUN_DIR, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let modprobe = format!("{RUN_DIR}/{MODPROBE}");
+    std::os::unix::fs::symlink(exe, &modprobe)?;
+    fs::write("/proc/sys/kernel/modprobe", &modprobe)
+}
+
+/// Warnings and worse only: the code must not scroll away under the drivers' chatter.
+fn quiet_kernel() -> io::Result<()> {
+    fs::write("/proc/sys/kernel/printk", "4 4 1 7")
+}
+
+fn agent(exe: &Utf8Path, wait: Wait<'_>) -> io::Result<ExitStatus> {
+    let tool = Tool::new(exe.as_std_path()).arg("enroll").env("PATH", PATH);
+    let mut child = tool.spawn(output()?).map_err(|e| io::Error::other(chain(&e)))?;
+    loop {
+        if let Some(status) = child.ended() {
+            return Ok(status);
+        }
+        reap(Some(&child));
+        wait(TICK);
+    }
+}
+
+/// Where the agent's own log goes.
+fn output() -> io::Result<File> {
+    OpenOptions::new().write(true).open("/dev/console").or_else(|_| OpenOptions::new().write(true).open("/dev/null"))
+}
+
+/// Collects orphans; looks before it takes, so that the child's own status stays for [`Running::ended`].
+fn reap(child: Option<&Running>) {
+    let keep = child.and_then(|c| i32::try_from(c.pid()).ok()).map(Pid::from_raw);
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    // At most one look per process that can exist.
+    for _ in 0..4096 {
+        let ended = match waitid(Id::All, look) {
+            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) if Some(pid) != keep => pid,
+            _ => return,
+        };
+        if waitpid(ended, Some(WaitPidFlag::WNOHANG)).is_err() {
+            return;
+        }
+    }
+}
+
+fn pause(time: Duration, wait: Wait<'_>) {
+    for _ in 0..time.as_millis() / TICK.as_millis() {
+        reap(None);
+        wait(TICK);
+    }
+}
+
+fn restart(console: &Console) {
+    console.step("reboot");
+    nix::unistd::sync();
+    let Err(e) = reboot(RebootMode::RB_AUTOBOOT);
+    console.error(&format!("reboot: {e}"));
+}

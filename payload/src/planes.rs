@@ -1,0 +1,81 @@
+//! The node's WireGuard planes: made, addressed and filled from the identity and the signed peer list. Doing it twice
+//! changes nothing.
+
+use std::time::Duration;
+
+use camino::Utf8Path;
+use cluster_seed::identity::NodeIdentity;
+use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::Sealed;
+use cluster_seed::wireguard::{MTU, setconf};
+
+use crate::http::{Http, HttpError};
+use crate::state::{NodeDir, StateError};
+use crate::tool::{Tool, ToolError};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// Largest peer list fetched, in bytes.
+const MAX_PEERS: u64 = 32 << 20;
+/// First line of the hosts file when it is ours.
+const HOSTS_MARK: &str = "# Written by kubedos-node from the signed peer list.";
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    #[error("plane {plane}")]
+    Tool { plane: String, source: ToolError },
+    #[error("the identity has no key for plane {0}")]
+    NoKey(String),
+    #[error("fetching the peer list")]
+    Fetch(#[from] HttpError),
+    #[error("taking the peer list")]
+    State(#[from] StateError),
+}
+
+/// Makes every plane of the identity that is not there, and gives each the peers of `peers`.
+pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result<(), PlaneError> {
+    for (plane, place) in &identity.info.planes {
+        let failed = |source| PlaneError::Tool { plane: plane.clone(), source };
+        let ip = |args: &[&str]| Tool::new("ip").args(args).timeout(LIMIT).run().map(|_| ()).map_err(failed);
+        if !root.join("sys/class/net").join(plane).exists() {
+            ip(&["link", "add", "dev", plane, "type", "wireguard"])?;
+        }
+        configure(identity, peers, plane, "syncconf")?;
+        let address = format!("{}/{}", place.address, place.cidr.prefix_len());
+        ip(&["address", "replace", &address, "dev", plane])?;
+        ip(&["link", "set", "dev", plane, "mtu", &MTU.to_string(), "up"])?;
+    }
+    Ok(())
+}
+
+/// `wg syncconf` keeps the sessions of peers that stay. The private key goes by stdin, never by a file or an argument.
+fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str, verb: &str) -> Result<(), PlaneError> {
+    let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
+    let port = identity.info.planes.get(plane).map_or(0, |p| p.port);
+    let text = setconf(key, port, &peers.plane_peers(plane, &identity.info.hostname));
+    let tool = Tool::new("wg").args([verb, plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
+    tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
+}
+
+/// Fetches the signed list and keeps it if it may replace the one held. True if something changed.
+pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(PeersFile, bool), PlaneError> {
+    let sealed: Sealed<PeersFile> = http.get_json("/api/v1/peers", MAX_PEERS)?;
+    Ok(dir.accept_peers(identity, &sealed)?)
+}
+
+/// The hosts file: every node by its address on the control plane, by name and by label.
+pub fn hosts_text(identity: &NodeIdentity, peers: &PeersFile) -> String {
+    let me = &identity.info.hostname;
+    let mut text =
+        format!("{HOSTS_MARK}\n127.0.0.1 localhost\n127.0.1.1 {me} {}\n::1 localhost ip6-localhost ip6-loopback\n", me.label());
+    for (name, node) in &peers.nodes {
+        if let Some(address) = node.addresses.get("wg1").filter(|_| name != me) {
+            text.push_str(&format!("{address} {name} {}\n", name.label()));
+        }
+    }
+    text
+}
+
+/// True if the play wrote this hosts file, so that a refresh may replace it.
+pub fn is_our_hosts(text: &str) -> bool {
+    text.starts_with(HOSTS_MARK)
+}

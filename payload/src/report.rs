@@ -1,0 +1,62 @@
+//! Reports to the seed: signed by the node key, numbered, repeated until they are heard.
+
+use std::sync::{Mutex, PoisonError};
+
+use cluster_seed::agent::{Report, ReportBody, ReportReply};
+use cluster_seed::ids::EnrollmentId;
+use cluster_seed::seal::{SealError, Sealed, SigningKey};
+
+use crate::http::{Http, HttpError, Wait, chain, retry};
+use crate::state::{Sequence, StateError};
+
+/// Attempts for a report that must arrive; with the pauses of [`crate::http::backoff`] about an hour.
+pub const UNTIL_HEARD: u32 = 360;
+/// Attempts for the last words of something that failed; about five minutes.
+pub const LAST_WORDS: u32 = 30;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("numbering a report")]
+    Number(#[from] StateError),
+    #[error("signing a report")]
+    Seal(#[from] SealError),
+    #[error("reporting to the seed")]
+    Http(#[from] HttpError),
+}
+
+pub struct Reporter<'a> {
+    http: &'a Http,
+    key: &'a SigningKey,
+    enrollment: EnrollmentId,
+    sequence: Mutex<Sequence>,
+    wait: Wait<'a>,
+}
+
+impl<'a> Reporter<'a> {
+    pub fn new(http: &'a Http, key: &'a SigningKey, enrollment: EnrollmentId, sequence: Sequence, wait: Wait<'a>) -> Self {
+        Reporter { http, key, enrollment, sequence: Mutex::new(sequence), wait }
+    }
+
+    /// Sends one report, the same bytes again as long as the seed gives no answer.
+    pub fn deliver(&self, body: ReportBody, attempts: u32) -> Result<ReportReply, ReportError> {
+        let seq = self.sequence.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+        let sealed = Sealed::sign(&Report { enrollment: self.enrollment, seq, body }, self.key)?;
+        let path = format!("/api/v1/agent/{}/report", self.enrollment);
+        Ok(retry(attempts, self.wait, || self.http.post_json(&path, &sealed))?)
+    }
+
+    /// Sends what is nice to know: one attempt, and a failure is only logged.
+    pub fn tell(&self, body: ReportBody) {
+        if let Err(e) = self.deliver(body, 1) {
+            tracing::debug!(error = %chain(&e), "report not delivered");
+        }
+    }
+
+    /// The last words of something that gave up.
+    pub fn failed(&self, step: &str, why: &str) {
+        let body = ReportBody::Failed { step: step.to_owned(), why: why.chars().take(2000).collect() };
+        if let Err(e) = self.deliver(body, LAST_WORDS) {
+            tracing::warn!(error = %chain(&e), "the seed was not told of the failure");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The node's own files: identity, node key, held peers, report numbers. Mode 0600, each replaced as a whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::identity::{IdentityError, MAX_IDENTITY, NodeIdentity};
+use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
+use cluster_seed::secret::Secret;
+use zeroize::Zeroizing;
+
+/// Where the state partition is mounted on an installed node.
+pub const STATE_DIR: &str = "/var/lib/kubedos";
+/// Where the RAM agent keeps the same, in a tmpfs.
+pub const RUN_DIR: &str = "/run/kubedos";
+/// Report numbers of the installed system start here; those of the RAM agent stay below.
+pub const DISK_SEQ: u64 = 1_000_000;
+
+const IDENTITY: &str = "identity.json";
+const NODE_KEY: &str = "node.key";
+const PEERS: &str = "peers.json";
+const SEQ: &str = "report.seq";
+/// Largest peers.json read, in bytes.
+const MAX_PEERS: u64 = 32 << 20;
+/// Report numbers reserved by one write, so that not every report costs one.
+const RESERVE: u64 = 256;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("cannot {action} {path}")]
+    Io { action: &'static str, path: Utf8PathBuf, source: io::Error },
+    #[error("{path} is larger than {limit} bytes")]
+    TooLarge { path: Utf8PathBuf, limit: u64 },
+    #[error("the identity cannot be used")]
+    Identity(#[from] IdentityError),
+    #[error("{0} does not hold a key of 64 hex digits")]
+    Key(Utf8PathBuf),
+    #[error("the peer list is not signed by this site")]
+    Seal(#[from] SealError),
+    #[error("peers.json cannot be read")]
+    Json(#[from] serde_json::Error),
+    #[error("the peer list offered (epoch {epoch}, version {version}) is older than the one held ({held_epoch}, {held_version})")]
+    OldPeers { epoch: u64, version: u64, held_epoch: u64, held_version: u64 },
+}
+
+/// A file that is to appear in the state partition before the first boot.
+pub struct StateFile {
+    pub name: &'static str,
+    pub bytes: Secret,
+}
+
+/// What a fresh node needs to know of itself.
+pub fn state_files(identity: &NodeIdentity, node_key: &SigningKey) -> Result<Vec<StateFile>, StateError> {
+    let key = hex::encode(node_key.to_bytes()).into_bytes();
+    Ok(vec![StateFile { name: NODE_KEY, bytes: Secret::new(key) }, StateFile { name: IDENTITY, bytes: identity.to_secret()? }])
+}
+
+/// Writes the files into a directory, readable by root alone.
+pub fn write_state_files(dir: &Utf8Path, files: &[StateFile]) -> Result<(), StateError> {
+    files.iter().try_for_each(|file| write_atomic(&dir.join(file.name), file.bytes.expose(), 0o600))
+}
+
+/// The directory with the node's files.
+#[derive(Debug, Clone)]
+pub struct NodeDir {
+    dir: Utf8PathBuf,
+}
+
+impl NodeDir {
+    pub fn new(dir: &Utf8Path) -> Self {
+        NodeDir { dir: dir.to_owned() }
+    }
+
+    pub fn identity(&self) -> Result<NodeIdentity, StateError> {
+        let bytes = read_limited(&self.dir.join(IDENTITY), MAX_IDENTITY as u64)?;
+        Ok(NodeIdentity::from_secret(&Secret::new(bytes))?)
+    }
+
+    pub fn node_key(&self) -> Result<SigningKey, StateError> {
+        let path = self.dir.join(NODE_KEY);
+        let text = Zeroizing::new(read_limited(&path, 256)?);
+        let mut key = Zeroizing::new([0u8; 32]);
+        hex::decode_to_slice(text.trim_ascii(), &mut *key).map_err(|_| StateError::Key(path))?;
+        Ok(SigningKey::from_bytes(&key))
+    }
+
+    /// The newest peer list that was accepted: the one held, or the identity's own.
+    pub fn peers(&self, identity: &NodeIdentity) -> Result<PeersFile, StateError> {
+        let site = key_from_text(&identity.info.site_key)?;
+        let first = identity.info.peers.open(&site)?;
+        match self.held(&site) {
+            Ok(Some(held)) if held.supersedes(&first) => Ok(held),
+            Ok(_) => Ok(first),
+            Err(e) => {
+                tracing::warn!(error = %crate::http::chain(&e), "peers.json put aside");
+                Ok(first)
+            }
+        }
+    }
+
+    fn held(&self, site: &VerifyingKey) -> Result<Option<PeersFile>, StateError> {
+        let path = self.dir.join(PEERS);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let sealed: Sealed<PeersFile> = serde_json::from_slice(&read_limited(&path, MAX_PEERS)?)?;
+        Ok(Some(sealed.open(site)?))
+    }
+
+    /// Checks a list from the network and keeps it. True if it differs from what was held; an older one is refused.
+    pub fn accept_peers(&self, identity: &NodeIdentity, sealed: &Sealed<PeersFile>) -> Result<(PeersFile, bool), StateError> {
+        let site = key_from_text(&identity.info.site_key)?;
+        let offered = sealed.open(&site)?;
+        let held = self.peers(identity)?;
+        if !offered.supersedes(&held) {
+            return Err(StateError::OldPeers {
+                epoch: offered.epoch,
+                version: offered.version,
+                held_epoch: held.epoch,
+                held_version: held.version,
+            });
+        }
+        let changed = offered != held;
+        if changed {
+            write_atomic(&self.dir.join(PEERS), &serde_json::to_vec(sealed)?, 0o600)?;
+        }
+        Ok((offered, changed))
+    }
+
+    /// Report numbers that were never used in this directory, from `first` upward.
+    pub fn sequence(&self, first: u64) -> Sequence {
+        Sequence { path: self.dir.join(SEQ), first, next: 0, reserved: 0 }
+    }
+}
+
+/// Hands out growing numbers; a number is on disk as used before it is handed out.
+#[derive(Debug)]
+pub struct Sequence {
+    path: Utf8PathBuf,
+    first: u64,
+    next: u64,
+    reserved: u64,
+}
+
+impl Sequence {
+    pub fn next(&mut self) -> Result<u64, StateError> {
+        if self.next == self.reserved {
+            let stored = if self.path.exists() { read_limited(&self.path, 64)? } else { Vec::new() };
+            let text = String::from_utf8_lossy(&stored);
+            self.next = text.trim().parse().unwrap_or(0).max(self.first);
+            let end = self.next.saturating_add(RESERVE);
+            write_atomic(&self.path, format!("{end}\n").as_bytes(), 0o600)?;
+            self.reserved = end;
+        }
+        self.next += 1;
+        Ok(self.next - 1)
+    }
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub fn read_limited(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, StateError> {
+    let failed = |source| StateError::Io { action: "read", path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(StateError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Temporary name, fsync, rename, fsync of the directory.
+pub fn write_atomic(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
+    let failed = |source| StateError::Io { action: "write", path: path.to_owned(), source };
+    let dir = path.parent().filter(|p| !p.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let temporary = dir.join(format!(".{}.new", path.file_name().unwrap_or("file")));
+    let write = || {
+        // A leftover of a power cut may have another mode.
+        if let Err(e) = fs::remove_file(&temporary)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            return Err(e);
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(failed)
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

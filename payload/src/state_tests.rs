@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+
+use cluster_seed::identity::{DarksiteSource, IdentityInfo};
+use cluster_seed::ids::{EnrollmentId, NodeId};
+use cluster_seed::seal::key_text;
+use cluster_seed::wireguard::WgPrivateKey;
+
+use super::*;
+
+fn peers(epoch: u64, version: u64) -> PeersFile {
+    PeersFile { epoch, version, planes: BTreeMap::new(), nodes: BTreeMap::new() }
+}
+
+fn site() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+fn identity() -> NodeIdentity {
+    NodeIdentity {
+        info: IdentityInfo {
+            node: NodeId([1; 16]),
+            enrollment: EnrollmentId([2; 16]),
+            site: "a".into(),
+            epoch: 1,
+            site_key: key_text(&site().verifying_key()),
+            hostname: "n1.lan".parse().unwrap(),
+            role: "base".into(),
+            seed_url: "http://10.44.0.1".into(),
+            seed_hostname: "seed.lan".parse().unwrap(),
+            planes: BTreeMap::new(),
+            authorized_keys: vec![],
+            darksite: DarksiteSource { url: String::new(), suite: "trixie".into(), components: vec![], keyring: String::new() },
+            peers: Sealed::sign(&peers(1, 5), &site()).unwrap(),
+        },
+        keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
+    }
+}
+
+fn dir() -> (tempfile::TempDir, NodeDir, Utf8PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    (dir, NodeDir::new(&path), path)
+}
+
+#[test]
+fn identity_and_key_come_back_and_are_for_root_alone() {
+    let (_keep, node, path) = dir();
+    let key = SigningKey::from_bytes(&[7; 32]);
+    write_state_files(&path, &state_files(&identity(), &key).unwrap()).unwrap();
+    assert_eq!(node.identity().unwrap().info, identity().info);
+    assert_eq!(node.node_key().unwrap().to_bytes(), key.to_bytes());
+    for name in [IDENTITY, NODE_KEY] {
+        assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o7777, 0o600, "{name}");
+    }
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 2, "a temporary file was left");
+    fs::write(path.join(NODE_KEY), "abc").unwrap();
+    assert!(matches!(node.node_key(), Err(StateError::Key(_))));
+}
+
+#[test]
+fn an_older_or_foreign_peer_list_is_refused() {
+    let (_keep, node, path) = dir();
+    let me = identity();
+    let sign = |p: &PeersFile, key: &SigningKey| Sealed::sign(p, key).unwrap();
+    assert_eq!(node.peers(&me).unwrap(), peers(1, 5));
+    assert!(!node.accept_peers(&me, &sign(&peers(1, 5), &site())).unwrap().1);
+    assert!(node.accept_peers(&me, &sign(&peers(1, 6), &site())).unwrap().1);
+    for old in [peers(1, 5), peers(0, 9)] {
+        assert!(matches!(node.accept_peers(&me, &sign(&old, &site())), Err(StateError::OldPeers { .. })));
+    }
+    let other = SigningKey::from_bytes(&[2; 32]);
+    assert!(matches!(node.accept_peers(&me, &sign(&peers(9, 9), &other)), Err(StateError::Seal(_))));
+    assert_eq!(node.peers(&me).unwrap(), peers(1, 6));
+    // A damaged file falls back to the identity's own list, and can be replaced.
+    fs::write(path.join(PEERS), "{").unwrap();
+    assert_eq!(node.peers(&me).unwrap(), peers(1, 5));
+    assert!(node.accept_peers(&me, &sign(&peers(2, 1), &site())).unwrap().1);
+    assert_eq!(node.peers(&me).unwrap(), peers(2, 1));
+}
+
+#[test]
+fn numbers_never_come_twice() {
+    let (_keep, node, path) = dir();
+    let mut first = node.sequence(10);
+    let used: Vec<_> = (0..RESERVE + 1).map(|_| first.next().unwrap()).collect();
+    assert_eq!((used[0], used[RESERVE as usize]), (10, 10 + RESERVE));
+    let mut again = node.sequence(10);
+    assert!(again.next().unwrap() > used[RESERVE as usize]);
+    fs::write(path.join(SEQ), "rubbish").unwrap();
+    assert_eq!(node.sequence(DISK_SEQ).next().unwrap(), DISK_SEQ);
+}
+
+#[test]
+fn limits_of_what_is_read() {
+    let (_keep, _, path) = dir();
+    let file = path.join("f");
+    fs::write(&file, "1234").unwrap();
+    assert_eq!(read_limited(&file, 4).unwrap(), b"1234");
+    assert!(matches!(read_limited(&file, 3), Err(StateError::TooLarge { .. })));
+}
