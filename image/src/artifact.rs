@@ -1,0 +1,274 @@
+//! The sealed artifact of a role: root file system, boot loaders, disk, chunks, signed manifest.
+
+use std::fs;
+
+use camino::Utf8Path;
+use cluster_seed::ids::Digest;
+use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, Chunk};
+use cluster_seed::progress::Progress;
+use payload::assets;
+
+use crate::chunk::{self, ChunkError};
+use crate::disk::{self, Disk, Layout};
+use crate::error::{Error, io};
+use crate::index::Index;
+use crate::netboot::read_agent;
+use crate::rootfs::{self, ROOT_LABEL, Recipe, STATE_LABEL};
+use crate::spec::{ARCH, BASE_PACKAGES, DISK_STEP, ESP_SIZE, MAX_ROOT, Names, RECIPE, root_size};
+use crate::toolroot::{ToolRoot, unpack};
+use crate::tree::{Meta, Tree, TreeError};
+use crate::{Inputs, grub, store};
+
+const MANIFEST: &str = "manifest.json";
+const MAX_LOADER: u64 = 16 << 20;
+const GRUB_PC: &str = "usr/lib/grub/i386-pc";
+
+/// What the artifact of this role is built from; its id is known before anything is built.
+pub fn artifact_spec(inputs: &Inputs, role: &str, packages: &[String]) -> Result<ArtifactSpec, Error> {
+    let agent = Digest::of(&read_agent(inputs.agent)?);
+    Ok(spec(inputs.snapshot_id, role, packages, &agent))
+}
+
+fn spec(snapshot: Digest, role: &str, packages: &[String], agent: &Digest) -> ArtifactSpec {
+    let mut all: Vec<String> = BASE_PACKAGES.iter().map(|p| (*p).to_owned()).chain(packages.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    let payload = format!("{}\n{agent}\n{}", assets::digest(), assets::enabled_units().join("\n"));
+    ArtifactSpec {
+        recipe: RECIPE,
+        role: role.to_owned(),
+        arch: ARCH.to_owned(),
+        snapshot,
+        packages: all,
+        payload: Digest::of(payload.as_bytes()),
+    }
+}
+
+/// Builds the artifact, or returns the one that is there. The manifest goes to `<artifacts>/<id>/`, chunks to `<blobs>`.
+pub fn build_artifact(
+    inputs: &Inputs,
+    role: &str,
+    packages: &[String],
+    progress: &dyn Progress,
+) -> Result<ArtifactManifest, Error> {
+    let agent = read_agent(inputs.agent)?;
+    let spec = spec(inputs.snapshot_id, role, packages, &Digest::of(&agent));
+    let id = spec.id();
+    let place = inputs.dirs.artifacts.join(id.to_string());
+    if let Some(manifest) = store::read_sealed::<ArtifactManifest>(&place.join(MANIFEST), inputs.site_key)
+        && manifest.id == id
+        && manifest.check().is_ok()
+        && chunks_present(&manifest, &inputs.dirs.blobs)
+    {
+        return Ok(manifest);
+    }
+    let index = Index::open(inputs.snapshot_dir, inputs.suite)?;
+    for package in &spec.packages {
+        index.get(package, &format!("role {role}"))?;
+    }
+    let tools = ToolRoot::open(inputs, &index, progress)?;
+    let (_guard, work) = store::workdir(&inputs.dirs.tmp, "artifact-")?;
+    progress.begin("building the root file system", None);
+    let root = rootfs::build(
+        &Recipe {
+            tools: &tools,
+            work: &work,
+            suite: inputs.suite,
+            components: &index.components,
+            keyring: inputs.keyring,
+            packages: &spec.packages,
+            agent: &agent,
+            epoch: index.epoch,
+        },
+        progress,
+    )?;
+    progress.end();
+    tracing::info!(kernel = %root.kernel, content = root.content, "root file system built");
+    let size = root_size(root.content);
+    if size > MAX_ROOT {
+        return Err(Error::Content(format!("the root file system would need {size} bytes, {MAX_ROOT} are allowed")));
+    }
+    let layout = Layout::new(size);
+    let job = Job { index: &index, tools: &tools, work: &work, names: Names::of(id), layout, progress };
+    progress.begin("making the disk", None);
+    let image = job.make_disk()?;
+    progress.end();
+    progress.begin("cutting the disk into chunks", Some(layout.disk));
+    let cut = chunk::cut(&image, &inputs.dirs.blobs, &inputs.dirs.tmp, progress).map_err(|e| match e {
+        ChunkError::Cancelled => Error::Cancelled,
+        other => other.into(),
+    })?;
+    progress.end();
+    let manifest = ArtifactManifest {
+        id,
+        spec,
+        disk_size: cut.size,
+        min_disk: cut.size.next_multiple_of(DISK_STEP),
+        raw: cut.raw,
+        state_offset: layout.state.offset,
+        state_size: layout.state.size,
+        chunks: cut.chunks,
+    };
+    manifest.check().map_err(ChunkError::from)?;
+    publish(inputs, &manifest, &work, &place)?;
+    Ok(manifest)
+}
+
+fn publish(inputs: &Inputs, manifest: &ArtifactManifest, work: &Utf8Path, place: &Utf8Path) -> Result<(), Error> {
+    let out = work.join("out");
+    fs::create_dir(&out).map_err(io("make", &out))?;
+    store::write_sealed(&out.join(MANIFEST), manifest, inputs.site_key)?;
+    if place.exists() {
+        // It was looked at first and found damaged, incomplete or signed by another key.
+        fs::remove_dir_all(place).map_err(io("remove", place))?;
+    }
+    store::publish(&out, place)
+}
+
+fn chunks_present(manifest: &ArtifactManifest, blobs: &Utf8Path) -> bool {
+    manifest.chunks.iter().all(|c| match c {
+        Chunk::Zero => true,
+        Chunk::Zstd { stored, stored_size, .. } => {
+            fs::metadata(chunk::blob_path(blobs, stored)).is_ok_and(|m| m.len() == u64::from(*stored_size))
+        }
+    })
+}
+
+/// Making the disk around a root file system that lies in `work/root`.
+struct Job<'a> {
+    index: &'a Index,
+    tools: &'a ToolRoot,
+    work: &'a Utf8Path,
+    names: Names,
+    layout: Layout,
+    progress: &'a dyn Progress,
+}
+
+impl Job<'_> {
+    fn run(&self, step: &'static str, argv: &[&str]) -> Result<(), Error> {
+        self.tools.run(step, self.work, argv, self.progress).map(|_| ())
+    }
+
+    fn make_disk(&self) -> Result<camino::Utf8PathBuf, Error> {
+        self.make_ext4("root", ROOT_LABEL, self.layout.root.size)?;
+        let state = Tree::new(&self.work.join("state"));
+        let wrong = |source: TreeError| Error::Tree { root: state.root().to_owned(), source };
+        state.dir("", Meta { mode: 0o700, owner: Some((0, 0)), mtime: self.index.epoch }).map_err(wrong)?;
+        self.make_ext4("state", STATE_LABEL, self.layout.state.size)?;
+        self.make_esp()?;
+        let core = self.make_core()?;
+
+        let image = self.work.join("disk.img");
+        let mut disk = Disk::create(&image, &self.layout, &self.names)?;
+        let mut mbr = disk.first_sector()?;
+        let boot = self.tools.read(&format!("{GRUB_PC}/boot.img"), MAX_LOADER)?;
+        grub::patch_boot(&mut mbr, &boot, self.layout.bios_boot)?;
+        disk.put(0, &mbr)?;
+        disk.put(self.layout.bios_boot.offset, &grub::patch_core(&core, self.layout.bios_boot)?)?;
+        for (extent, name) in [(self.layout.esp, "esp.img"), (self.layout.state, "state.img"), (self.layout.root, "root.img")] {
+            let path = self.work.join(name);
+            disk.put_file(extent, &path)?;
+            fs::remove_file(&path).map_err(io("remove", &path))?;
+        }
+        disk.finish()?;
+        Ok(image)
+    }
+
+    /// `work/<name>` becomes the ext4 image `work/<name>.img`.
+    fn make_ext4(&self, name: &str, label: &str, size: u64) -> Result<(), Error> {
+        let uuid = self.names.uuid_text(&format!("{name} file system"));
+        let seed = self.names.uuid_text(&format!("{name} hash seed"));
+        let options = format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
+        let (from, to) = (format!("/work/{name}"), format!("/work/{name}.img"));
+        let blocks = (size / 4096).to_string();
+        // GRUB must be able to read it, so features newer than GRUB's driver stay off.
+        let argv = [
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-m",
+            "1",
+            "-L",
+            label,
+            "-U",
+            &uuid,
+            "-E",
+            &options,
+            "-O",
+            "^orphan_file,^metadata_csum_seed",
+            "-d",
+            &from,
+            &to,
+            &blocks,
+        ];
+        self.run("making a file system", &argv)
+    }
+
+    fn make_esp(&self) -> Result<(), Error> {
+        let stage = Tree::new(&self.work.join("esp"));
+        let wrong = |source: TreeError| Error::Tree { root: stage.root().to_owned(), source };
+        let epoch = self.index.epoch;
+        let files = Tree::new(&self.work.join("signed"));
+        for package in ["grub-efi-amd64-signed", "shim-signed"] {
+            unpack(self.index, self.index.get(package, "the ESP")?, &files, &|n| {
+                n.ends_with(".efi.signed") || n.ends_with("-signed")
+            })?;
+        }
+        let config = grub::esp_config(&self.names.uuid_text("root file system"), disk::ROOT);
+        for (to, from) in [
+            ("EFI/BOOT/BOOTX64.EFI", "usr/lib/shim/shimx64.efi.signed"),
+            ("EFI/BOOT/grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"),
+        ] {
+            let bytes = files.read(from, MAX_LOADER).map_err(wrong)?;
+            stage.write(to, 0o644, epoch, &bytes).map_err(wrong)?;
+        }
+        for to in ["EFI/debian/grub.cfg", "EFI/BOOT/grub.cfg"] {
+            stage.write(to, 0o644, epoch, config.as_bytes()).map_err(wrong)?;
+        }
+        stage.clamp_times(epoch).map_err(wrong)?;
+        let kib = (ESP_SIZE / 1024).to_string();
+        let id = self.names.fat_id();
+        let make =
+            ["mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-i", &id, "-n", "KUBEDOS-ESP", "-C", "/work/esp.img", &kib];
+        self.run("making the ESP", &make)?;
+        let image = "/work/esp.img";
+        self.run("making the ESP", &["mmd", "-i", image, "::/EFI", "::/EFI/BOOT", "::/EFI/debian"])?;
+        for name in ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grub.cfg", "EFI/BOOT/grubx64.efi", "EFI/debian/grub.cfg"] {
+            self.run("filling the ESP", &["mcopy", "-m", "-i", image, &format!("/work/esp/{name}"), &format!("::/{name}")])?;
+        }
+        Ok(())
+    }
+
+    fn make_core(&self) -> Result<Vec<u8>, Error> {
+        let prefix = format!("(,gpt{})/boot/grub", disk::ROOT);
+        let modules = format!("/{GRUB_PC}");
+        let mut argv = vec!["grub-mkimage", "-O", "i386-pc", "-d", &modules, "-p", &prefix, "-o", "/work/core.img"];
+        argv.extend(grub::CORE_MODULES);
+        self.run("making GRUB's core image", &argv)?;
+        let path = self.work.join("core.img");
+        fs::read(&path).map_err(io("read", &path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spec_sorts_its_packages_and_changes_with_every_input() {
+        let base = |role, packages: &[&str], agent: &[u8]| {
+            let packages: Vec<String> = packages.iter().map(|p| (*p).to_owned()).collect();
+            spec(Digest::of(b"snapshot"), role, &packages, &Digest::of(agent))
+        };
+        let a = base("web", &["zsh", "apt"], b"agent");
+        assert_eq!(a, base("web", &["apt", "zsh", "zsh"], b"agent"));
+        assert!(a.packages.windows(2).all(|w| w[0] < w[1]));
+        for other in [base("db", &["zsh"], b"agent"), base("web", &[], b"agent"), base("web", &["zsh"], b"other")] {
+            assert_ne!(a.id(), other.id());
+        }
+    }
+}

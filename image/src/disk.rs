@@ -1,0 +1,220 @@
+//! The raw disk: GPT (UEFI 2.10, chapter 5) with BIOS boot, ESP, state and root, in this order so that root can grow.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use gptman::{GPT, GPTPartitionEntry};
+
+use crate::spec::{BIOS_BOOT_SIZE, ESP_SIZE, Names, STATE_SIZE};
+
+pub const SECTOR: u64 = 512;
+const MIB: u64 = 1 << 20;
+/// Copies skip zeros in pieces of this size, so the image stays sparse.
+const PIECE: usize = 64 << 10;
+
+/// Partition numbers, as GRUB's and Linux's names end.
+pub const BIOS_BOOT: u32 = 1;
+pub const ESP: u32 = 2;
+pub const STATE: u32 = 3;
+pub const ROOT: u32 = 4;
+
+const TYPE_BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
+const TYPE_ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+const TYPE_LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+/// "Linux root (x86-64)" of the Discoverable Partitions Specification.
+const TYPE_ROOT: &str = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
+
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    #[error("cannot write {path}")]
+    Io { path: Utf8PathBuf, source: io::Error },
+    #[error("the partition table was refused")]
+    Table(#[from] gptman::Error),
+    #[error("{path} has {size} bytes, its partition {room}")]
+    DoesNotFit { path: Utf8PathBuf, size: u64, room: u64 },
+}
+
+/// Byte offset and length of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    pub offset: u64,
+    pub size: u64,
+}
+
+impl Extent {
+    pub fn end(&self) -> u64 {
+        self.offset + self.size
+    }
+
+    pub fn first_sector(&self) -> u64 {
+        self.offset / SECTOR
+    }
+}
+
+/// Where everything lies, all on MiB boundaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    pub bios_boot: Extent,
+    pub esp: Extent,
+    pub state: Extent,
+    pub root: Extent,
+    /// Bytes of the whole disk: one MiB after root for the backup table.
+    pub disk: u64,
+}
+
+impl Layout {
+    /// `root_size` is a multiple of one MiB.
+    pub fn new(root_size: u64) -> Self {
+        let after = |e: Extent, size| Extent { offset: e.end(), size };
+        let bios_boot = Extent { offset: MIB, size: BIOS_BOOT_SIZE };
+        let esp = after(bios_boot, ESP_SIZE);
+        let state = after(esp, STATE_SIZE);
+        let root = after(state, root_size.next_multiple_of(MIB));
+        Layout { bios_boot, esp, state, root, disk: root.end() + MIB }
+    }
+}
+
+/// A GUID as it stands on disk: the first three fields little-endian.
+fn guid(big_endian: [u8; 16]) -> [u8; 16] {
+    let mut g = big_endian;
+    g[0..4].reverse();
+    g[4..6].reverse();
+    g[6..8].reverse();
+    g
+}
+
+fn type_guid(text: &str) -> [u8; 16] {
+    let mut bytes = [0u8; 16];
+    // The constants above are well-formed; a unit test reads each back from a table.
+    let _ = hex::decode_to_slice(text.replace('-', ""), &mut bytes);
+    guid(bytes)
+}
+
+/// The raw image being made.
+pub struct Disk {
+    file: File,
+    path: Utf8PathBuf,
+}
+
+impl Disk {
+    fn fail(&self) -> impl FnOnce(io::Error) -> DiskError {
+        let path = self.path.clone();
+        move |source| DiskError::Io { path, source }
+    }
+
+    /// A sparse file of the layout's size, with the partition table and a protective MBR.
+    pub fn create(path: &Utf8Path, layout: &Layout, names: &Names) -> Result<Self, DiskError> {
+        let fail = |source| DiskError::Io { path: path.to_owned(), source };
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(fail)?;
+        file.set_len(layout.disk).map_err(fail)?;
+        let mut table = GPT::new_from(&mut file, SECTOR, guid(names.uuid("disk")))?;
+        for (number, extent, kind, name) in [
+            (BIOS_BOOT, layout.bios_boot, TYPE_BIOS_BOOT, "kubedos-bios"),
+            (ESP, layout.esp, TYPE_ESP, "kubedos-esp"),
+            (STATE, layout.state, TYPE_LINUX, "kubedos-state"),
+            (ROOT, layout.root, TYPE_ROOT, "kubedos-root"),
+        ] {
+            table[number] = GPTPartitionEntry {
+                partition_type_guid: type_guid(kind),
+                unique_partition_guid: guid(names.uuid(&format!("partition {name}"))),
+                starting_lba: extent.first_sector(),
+                ending_lba: extent.end() / SECTOR - 1,
+                attribute_bits: 0,
+                partition_name: name.into(),
+            };
+        }
+        table.write_into(&mut file)?;
+        GPT::write_protective_mbr_into(&mut file, SECTOR)?;
+        Ok(Disk { file, path: path.to_owned() })
+    }
+
+    /// Writes bytes at an offset.
+    pub fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let done = self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.write_all(bytes));
+        done.map_err(self.fail())
+    }
+
+    /// Copies a file system image into its partition, leaving out zeros.
+    pub fn put_file(&mut self, extent: Extent, image: &Utf8Path) -> Result<(), DiskError> {
+        let fail = |source| DiskError::Io { path: image.to_owned(), source };
+        let mut from = File::open(image).map_err(fail)?;
+        let size = from.metadata().map_err(fail)?.len();
+        if size > extent.size {
+            return Err(DiskError::DoesNotFit { path: image.to_owned(), size, room: extent.size });
+        }
+        let mut piece = vec![0u8; PIECE];
+        let mut at = extent.offset;
+        loop {
+            let n = from.read(&mut piece).map_err(fail)?;
+            if n == 0 {
+                return Ok(());
+            }
+            if piece[..n].iter().any(|b| *b != 0) {
+                self.put(at, &piece[..n])?;
+            }
+            at += n as u64;
+        }
+    }
+
+    /// The first sector, to lay the boot code into.
+    pub fn first_sector(&mut self) -> Result<[u8; 512], DiskError> {
+        let mut sector = [0u8; 512];
+        let done = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_exact(&mut sector));
+        done.map_err(self.fail())?;
+        Ok(sector)
+    }
+
+    pub fn finish(self) -> Result<(), DiskError> {
+        self.file.sync_all().map_err(self.fail())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_seed::ids::Digest;
+
+    #[test]
+    fn partitions_follow_each_other_without_overlap() {
+        let l = Layout::new(100 * MIB + 1);
+        for (a, b) in [(l.bios_boot, l.esp), (l.esp, l.state), (l.state, l.root)] {
+            assert_eq!(a.end(), b.offset);
+        }
+        assert_eq!((l.root.size, l.disk), (101 * MIB, l.root.end() + MIB));
+    }
+
+    #[test]
+    fn the_table_reads_back_and_is_the_same_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(MIB);
+        let names = Names::of(Digest::of(b"x"));
+        let read = |name: &str| {
+            let path = Utf8PathBuf::from_path_buf(dir.path().join(name)).unwrap();
+            Disk::create(&path, &layout, &names).unwrap().finish().unwrap();
+            std::fs::read(path).unwrap()
+        };
+        let (a, b) = (read("a"), read("b"));
+        assert!(a == b);
+        let table = GPT::read_from(&mut io::Cursor::new(&a), SECTOR).unwrap();
+        assert_eq!(table[STATE].partition_name.as_str(), "kubedos-state");
+        assert_eq!(table[STATE].starting_lba * SECTOR, layout.state.offset);
+        assert_eq!(table[ROOT].ending_lba * SECTOR + SECTOR, layout.root.end());
+        // UEFI 2.10 table 5.7: the ESP's type GUID as it stands on disk.
+        assert_eq!(hex::encode(table[ESP].partition_type_guid), "28732ac11ff8d211ba4b00a0c93ec93b");
+        assert_eq!(&table[BIOS_BOOT].partition_type_guid, b"Hah!IdontNeedEFI");
+        assert_eq!(&a[510..512], &[0x55, 0xaa]);
+    }
+
+    #[test]
+    fn a_file_system_must_fit_its_partition() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |n: &str| Utf8PathBuf::from_path_buf(dir.path().join(n)).unwrap();
+        let mut disk = Disk::create(&path("d"), &Layout::new(MIB), &Names::of(Digest::of(b"x"))).unwrap();
+        let extent = Extent { offset: 2 * MIB, size: 4 };
+        for (content, fits) in [(&b"abc"[..], true), (b"abcd", true), (b"abcde", false)] {
+            std::fs::write(path("f"), content).unwrap();
+            assert_eq!(disk.put_file(extent, &path("f")).is_ok(), fits, "{content:?}");
+        }
+    }
+}

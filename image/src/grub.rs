@@ -1,0 +1,153 @@
+//! Placing GRUB for BIOS as `grub-bios-setup` would, and GRUB's configuration texts.
+//!
+//! Offsets are those of GRUB 2's include/grub/i386/pc/boot.h and include/grub/offsets.h.
+
+use crate::disk::{Extent, SECTOR};
+
+/// boot.img: first sector of the core image, 64 bits.
+const KERNEL_SECTOR: usize = 0x5c;
+/// boot.img: the jump that trusts the drive number the BIOS passed; two NOPs make it check that number.
+const DRIVE_CHECK: usize = 0x66;
+const NOP: u8 = 0x90;
+/// boot.img: code ends where the partition table of the MBR begins.
+const MBR_CODE: usize = 440;
+/// First sector of core.img (diskboot.img): its last blocklist entry, 64-bit start, 16-bit length, 16-bit segment.
+const BLOCKLIST: usize = 0x1f4;
+/// Segment that the rest of the core image is loaded to: GRUB_BOOT_MACHINE_KERNEL_SEG + one sector.
+const SEGMENT: u16 = 0x820;
+
+/// Linked into the core image, since the partition may be read before any module can be loaded.
+pub const CORE_MODULES: &[&str] = &[
+    "biosdisk",
+    "part_gpt",
+    "ext2",
+    "normal",
+    "configfile",
+    "linux",
+    "search",
+    "search_fs_uuid",
+    "search_label",
+    "serial",
+    "terminal",
+    "echo",
+    "test",
+    "boot",
+    "minicmd",
+];
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum GrubError {
+    #[error("boot.img is not 512 bytes with a boot signature")]
+    BootImage,
+    #[error("core.img has {size} bytes, its partition {room}")]
+    CoreTooLarge { size: usize, room: u64 },
+    #[error("core.img does not begin with a blocklist that grub-mkimage makes")]
+    CoreImage,
+}
+
+/// Lays the boot code into the MBR: the partition table and the disk signature stay.
+pub fn patch_boot(mbr: &mut [u8; 512], boot: &[u8], core: Extent) -> Result<(), GrubError> {
+    if boot.len() != 512 || boot[510..] != [0x55, 0xaa] {
+        return Err(GrubError::BootImage);
+    }
+    mbr[..MBR_CODE].copy_from_slice(&boot[..MBR_CODE]);
+    mbr[KERNEL_SECTOR..KERNEL_SECTOR + 8].copy_from_slice(&core.first_sector().to_le_bytes());
+    mbr[DRIVE_CHECK..DRIVE_CHECK + 2].fill(NOP);
+    mbr[510..].copy_from_slice(&[0x55, 0xaa]);
+    Ok(())
+}
+
+/// The core image as it goes into the BIOS boot partition: its first sector knows where the others are.
+pub fn patch_core(core: &[u8], partition: Extent) -> Result<Vec<u8>, GrubError> {
+    if core.len() < 2 * SECTOR as usize {
+        return Err(GrubError::CoreImage);
+    }
+    if core.len() as u64 > partition.size {
+        return Err(GrubError::CoreTooLarge { size: core.len(), room: partition.size });
+    }
+    let mut out = core.to_vec();
+    out.resize(core.len().next_multiple_of(SECTOR as usize), 0);
+    if out[BLOCKLIST + 10..BLOCKLIST + 12] != SEGMENT.to_le_bytes() {
+        return Err(GrubError::CoreImage);
+    }
+    let rest = u16::try_from(out.len() as u64 / SECTOR - 1)
+        .map_err(|_| GrubError::CoreTooLarge { size: core.len(), room: partition.size })?;
+    out[BLOCKLIST..BLOCKLIST + 8].copy_from_slice(&(partition.first_sector() + 1).to_le_bytes());
+    out[BLOCKLIST + 8..BLOCKLIST + 10].copy_from_slice(&rest.to_le_bytes());
+    Ok(out)
+}
+
+/// `/boot/grub/grub.cfg` of the root file system, read by both loaders.
+pub fn root_config(kernel: &str, root_label: &str) -> String {
+    format!(
+        "# Written at image build.
+set timeout=1
+set default=0
+serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+menuentry 'Kubedos' {{
+    linux /boot/vmlinuz-{kernel} root=LABEL={root_label} ro console=tty0 console=ttyS0,115200n8 panic=30
+    initrd /boot/initrd.img-{kernel}
+}}
+"
+    )
+}
+
+/// `EFI/debian/grub.cfg` of the ESP, where the signed GRUB looks: finds the root file system, first on its own disk.
+pub fn esp_config(root_uuid: &str, root_number: u32) -> String {
+    format!(
+        "# Written at image build.
+regexp --set=1:disk '^([^,]+),' \"$root\"
+search --no-floppy --fs-uuid --set=root --hint=$disk,gpt{root_number} {root_uuid}
+set prefix=($root)/boot/grub
+configfile ($root)/boot/grub/grub.cfg
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTITION: Extent = Extent { offset: 2048 * SECTOR, size: 1 << 20 };
+
+    fn core(len: usize) -> Vec<u8> {
+        let mut core = vec![0xcc; len];
+        if len >= BLOCKLIST + 12 {
+            core[BLOCKLIST + 10..BLOCKLIST + 12].copy_from_slice(&SEGMENT.to_le_bytes());
+        }
+        core
+    }
+
+    #[test]
+    fn boot_code_leaves_the_partition_table() {
+        let mut boot = vec![0xaa; 512];
+        boot[510..].copy_from_slice(&[0x55, 0xaa]);
+        let mut mbr = [0x11; 512];
+        patch_boot(&mut mbr, &boot, PARTITION).unwrap();
+        assert_eq!(mbr[0x5c..0x64], [0, 8, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(mbr[0x66..0x68], [0x90, 0x90]);
+        assert_eq!((mbr[439], mbr[440], mbr[509]), (0xaa, 0x11, 0x11));
+        assert_eq!(mbr[510..], [0x55, 0xaa]);
+        assert_eq!(patch_boot(&mut mbr, &boot[..511], PARTITION), Err(GrubError::BootImage));
+        boot[510] = 0;
+        assert_eq!(patch_boot(&mut mbr, &boot, PARTITION), Err(GrubError::BootImage));
+    }
+
+    #[test]
+    fn the_core_knows_its_place() {
+        let out = patch_core(&core(1025), PARTITION).unwrap();
+        assert_eq!(out.len(), 1536);
+        assert_eq!(out[0x1f4..0x200], [1, 8, 0, 0, 0, 0, 0, 0, 2, 0, 0x20, 8]);
+    }
+
+    #[test]
+    fn sizes_at_their_limits() {
+        assert_eq!(patch_core(&core(1023), PARTITION), Err(GrubError::CoreImage));
+        assert!(patch_core(&core(1024), PARTITION).is_ok());
+        assert!(patch_core(&core(1 << 20), PARTITION).is_ok());
+        assert!(matches!(patch_core(&core((1 << 20) + 1), PARTITION), Err(GrubError::CoreTooLarge { .. })));
+        assert_eq!(patch_core(&vec![0; 2048], PARTITION), Err(GrubError::CoreImage));
+    }
+}
