@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pxe::{
-    BootDecision, BootEvent, BootPolicy, BootRequest, DhcpConfig, DhcpServer, FileTable, JournalEntry, LoaderTable, Subnet,
-    TftpConfig, TftpServer,
+    BootDecision, BootEvent, BootPolicy, BootRequest, DhcpConfig, DhcpServer, FileTable, JournalEntry, LeaseRecord, LoaderTable,
+    Subnet, TftpConfig, TftpServer,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -44,6 +44,7 @@ async fn main() -> Result<(), Failure> {
     let subnet = Subnet::new(server_ip, prefix.parse()?)?;
     let policy = Arc::new(Policy { url: url.clone() });
     let (journal, entries) = mpsc::channel(1024);
+    let leases = read_leases(&std::fs::read_to_string(log).unwrap_or_default());
     let mut log = File::options().create(true).append(true).open(log)?;
     tokio::task::spawn_blocking(move || commit(&mut log, entries));
 
@@ -65,7 +66,7 @@ async fn main() -> Result<(), Failure> {
         loaders: LoaderTable::default(),
     };
     let clock = Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()));
-    let dhcp = match DhcpServer::bind(config, policy.clone(), Vec::new(), journal, clock).await {
+    let dhcp = match DhcpServer::bind(config, policy.clone(), leases, journal, clock).await {
         Ok(server) => server,
         Err(error) => return Err(format!("{error}; hint: {}", error.hint()).into()),
     };
@@ -99,6 +100,18 @@ fn commit(log: &mut File, mut entries: mpsc::Receiver<JournalEntry>) {
             let _ = done.send(result.clone());
         }
     }
+}
+
+/// The log of an earlier run; a last line that was cut off is no lease, as nobody was told of it.
+fn read_leases(log: &str) -> Vec<LeaseRecord> {
+    log.split_inclusive('\n')
+        .filter_map(|line| {
+            let mut words = line.strip_suffix('\n')?.split(' ');
+            let (mac, ip, expires) = (words.next()?, words.next()?, words.next()?);
+            let (mac, ip, expires_at) = (mac.parse().ok()?, ip.parse().ok()?, expires.parse().ok()?);
+            Some(LeaseRecord { mac, ip, expires_at, hostname: None, client_id: None })
+        })
+        .collect()
 }
 
 fn read_files(dir: &str) -> std::io::Result<Vec<(String, Arc<[u8]>)>> {

@@ -198,3 +198,7 @@ impl Sender {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "dhcp_server_tests.rs"]
+mod tests;

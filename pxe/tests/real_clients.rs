@@ -43,6 +43,23 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
 }
 
 #[test]
+fn an_acknowledged_lease_survives_kill_9() {
+    let Some(mut lab) = Lab::start(&needs(&["udhcpc"]), &[]) else { return };
+    let script = lab.file("script.sh", b"#!/bin/sh\necho \"$1 ip=$ip\"\n");
+    lab.run("", "chmod", &["+x", &script]);
+    let args = ["-i", "cli0", "-f", "-n", "-q", "-t", "5", "-T", "1", "-s", &script];
+    for (last, address) in [(1, "10.99.0.100"), (2, "10.99.0.101"), (3, "10.99.0.102")] {
+        lab.set_client_mac(&format!("02:00:00:00:00:0{last}"));
+        let got = lab.client("udhcpc", &args);
+        assert!(got.contains(&format!("bound ip={address}")), "{got}");
+        lab.kill_and_restart();
+    }
+    lab.set_client_mac("02:00:00:00:00:01");
+    let got = lab.client("udhcpc", &args);
+    assert!(got.contains("bound ip=10.99.0.100"), "{got}");
+}
+
+#[test]
 fn a_pxe_client_made_of_udhcpc_is_told_its_loader() {
     let Some(lab) = Lab::start(&needs(&["udhcpc"]), &[]) else { return };
     let script = lab.file("script.sh", b"#!/bin/sh\necho \"$1 next=$siaddr boot=$boot_file file=$bootfile name=$tftp\"\n");

@@ -282,3 +282,7 @@ impl Run {
 fn tftp_event(kind: EventKind, iface: &Arc<str>, client: SocketAddrV4, name: &str, bytes: Option<u64>) -> BootEvent {
     BootEvent { ip: Some(*client.ip()), file: Some(name.to_owned()), bytes, ..BootEvent::new(kind, iface.clone()) }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -81,6 +81,20 @@ impl Lab {
             .unwrap()
     }
 
+    /// Kills the server as a power cut would and starts it again with what it left behind.
+    pub fn kill_and_restart(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        self.server = Some(self.serve("srv0", &self.path("events"), Stdio::null()));
+        self.wait_for("ready");
+    }
+
+    /// Makes the client side another machine.
+    pub fn set_client_mac(&self, mac: &str) {
+        self.ip(&["-n", &self.ns("cli"), "link", "set", "cli0", "address", mac]);
+    }
+
     /// What a second server on that interface says before it gives up.
     pub fn second_server(&self, iface: &str) -> String {
         let mut child = self.serve(iface, &self.path("second"), Stdio::piped());
