@@ -72,8 +72,8 @@ impl Drop for Liar {
 
 /// The Debian mirror that this machine's apt uses.
 pub fn upstream() -> Result<String> {
-    let text = tool::run(&["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"])?;
-    let found = text.lines().find_map(|l| l.strip_prefix("Debian ")).map(|u| u.trim_end_matches('/').to_owned());
+    let text = tool::run(&["apt-get", "indextargets", "--format", "$(LABEL)|$(REPO_URI)", "Created-By: Packages"])?;
+    let found = text.lines().find_map(|l| l.strip_prefix("Debian|")).map(|u| u.trim_end_matches('/').to_owned());
     found.context("apt on this machine knows no Debian mirror")
 }
 
@@ -120,6 +120,18 @@ fn distort(path: &str, body: &mut Vec<u8>, lie: Lie) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mirror_of_this_machine_is_known() {
+        if tool::find("apt-get").is_none() {
+            println!("skipped: no apt on this machine");
+            return;
+        }
+        match upstream() {
+            Ok(url) => assert!(url.contains("://") && !url.ends_with('/') && !url.contains("security"), "{url}"),
+            Err(error) => println!("skipped: {error}"),
+        }
+    }
 
     #[test]
     fn lies_are_told_in_their_place_only() {
