@@ -60,7 +60,8 @@ pub struct Actor {
     pub user: String,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// No `Debug`: it holds secrets.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setup {
     /// The one-time code the daemon printed.
@@ -69,7 +70,8 @@ pub struct Setup {
     pub password: String,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// No `Debug`: it holds a secret.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub user: String,

@@ -1,3 +1,39 @@
 //! Pages, JSON API, boot scripts and file serving.
+//!
+//! Two routers that share nothing but the [`api::SeedApi`] behind them: [`machine::machine_router`] for the netboot
+//! segment, where everything is public or protects itself by signatures, and [`operator::operator_router`] for people.
+//! [`server::serve`] runs either of them with the limits that a listener needs.
 
 pub mod api;
+pub mod auth;
+pub mod error;
+pub mod files;
+pub mod limits;
+pub mod machine;
+pub mod operator;
+pub mod server;
+
+mod call;
+mod dates;
+mod etag;
+mod extract;
+mod headers;
+mod json;
+mod pages;
+mod safe_json;
+mod safe_path;
+mod sse;
+
+#[cfg(test)]
+mod files_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod machine_tests;
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod operator_tests;
+
+pub use machine::machine_router;
+pub use operator::{OperatorOptions, operator_router};

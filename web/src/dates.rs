@@ -1,0 +1,70 @@
+//! HTTP dates (RFC 9110 section 5.6.7) and the times that pages show.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Whole seconds since the epoch; times before it count as 0.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// The last second that an HTTP date has room for, 9999-12-31T23:59:59Z.
+const LAST_HTTP_SECOND: u64 = 253_402_300_799;
+
+pub(crate) fn http_date(seconds: u64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_HTTP_SECOND)))
+}
+
+pub(crate) fn read_http_date(text: &str) -> Option<u64> {
+    httpdate::parse_http_date(text).ok().map(seconds)
+}
+
+/// Unix seconds as `2026-11-22T19:54:05Z`; empty if out of the calendar.
+pub(crate) fn iso(unix: u64) -> String {
+    let time = i64::try_from(unix).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    time.map(|t| t.to_string()).unwrap_or_default()
+}
+
+/// `just now`, `42 s ago`, `5 min ago`, `3 h ago`, `2 d ago`.
+pub(crate) fn ago(now: u64, then: u64) -> String {
+    match now.saturating_sub(then) {
+        0..=4 => "just now".to_owned(),
+        s @ 5..=89 => format!("{s} s ago"),
+        s @ 90..=5399 => format!("{} min ago", s / 60),
+        s @ 5400..=172_799 => format!("{} h ago", s / 3600),
+        s => format!("{} d ago", s / 86_400),
+    }
+}
+
+/// Milliseconds since the first event as `+0.0 s`, `+1:05`, `+2:00:07`.
+pub(crate) fn offset(millis: u64) -> String {
+    let s = millis / 1000;
+    match s {
+        0..=59 => format!("+{}.{} s", s, millis % 1000 / 100),
+        60..=3599 => format!("+{}:{:02}", s / 60, s % 60),
+        _ => format!("+{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_the_limits() {
+        assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(read_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(read_http_date("Sunday"), None);
+        assert!(http_date(u64::MAX).ends_with("9999 23:59:59 GMT"));
+        assert_eq!((iso(0), iso(u64::MAX)), ("1970-01-01T00:00:00Z".to_owned(), String::new()));
+        let table =
+            [(4, "just now"), (5, "5 s ago"), (89, "89 s ago"), (90, "1 min ago"), (5400, "1 h ago"), (172_800, "2 d ago")];
+        for (s, text) in table {
+            assert_eq!(ago(1_000_000, 1_000_000 - s), text);
+        }
+        assert_eq!(ago(5, 10), "just now");
+        for (ms, text) in [(0, "+0.0 s"), (59_999, "+59.9 s"), (60_000, "+1:00"), (3_599_999, "+59:59"), (3_600_000, "+1:00:00")]
+        {
+            assert_eq!(offset(ms), text);
+        }
+    }
+}

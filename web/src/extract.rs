@@ -1,0 +1,123 @@
+//! Request bodies with their limits, and the check that a request to change something comes from our own pages.
+
+use axum::body::Bytes;
+use axum::extract::{Form, FromRequest, Path, Request};
+use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::error::Failure;
+use crate::limits::BODY_TIME;
+
+/// A form sent by one of our pages.
+pub(crate) struct Posted<T>(pub(crate) T);
+
+/// A JSON body, with the content type that a foreign page cannot send without asking first.
+pub(crate) struct OperatorJson<T>(pub(crate) T);
+
+/// A JSON body from an agent: any content type, its authority lies in the signatures inside.
+pub(crate) struct AgentJson<T>(pub(crate) T);
+
+/// Refuses what a browser sends for another site. A client that is not a browser sends none of these headers.
+///
+/// `Sec-Fetch-Site` counts where it is there (browsers send it to https and loopback only), else `Origin`, which has to
+/// name the host the request was sent to.
+pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Failure> {
+    let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
+    let own = match (text("sec-fetch-site"), text(ORIGIN.as_str())) {
+        (Some(site), _) => site == "same-origin" || site == "none",
+        (None, Some(origin)) => {
+            let authority = origin.split_once("://").map(|(_, rest)| rest);
+            authority.is_some() && authority == text(HOST.as_str())
+        }
+        (None, None) => true,
+    };
+    if own { Ok(()) } else { Err(Failure::forbidden("this request was sent by another site")) }
+}
+
+async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
+    let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time");
+    timeout(BODY_TIME, read).await.map_err(|_| late())
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|e| Failure::new(StatusCode::BAD_REQUEST, "the request's body is not what belongs here").with_hint(cut(&e)))
+}
+
+/// What the parser says, without the long values it may quote.
+fn cut(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(200).collect()
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Posted<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        check_origin(request.headers())?;
+        let Form(form) = in_time(Form::<T>::from_request(request, state)).await??;
+        Ok(Posted(form))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OperatorJson<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        check_origin(request.headers())?;
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        if !kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
+            let failure = Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request's body is not JSON");
+            return Err(failure.with_hint("send Content-Type: application/json"));
+        }
+        let body = in_time(Bytes::from_request(request, state)).await??;
+        Ok(OperatorJson(parse(&body)?))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for AgentJson<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let body = in_time(Bytes::from_request(request, state)).await??;
+        Ok(AgentJson(parse(&body)?))
+    }
+}
+
+/// One name from the path; what does not parse does not exist.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: std::str::FromStr> axum::extract::FromRequestParts<S> for Named<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await?;
+        text.parse().map(Named).map_err(|_| Failure::not_found())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_pages_and_programs_may_post() {
+        for (headers, ok) in [
+            (vec![], true),
+            (vec![("sec-fetch-site", "same-origin")], true),
+            (vec![("sec-fetch-site", "none")], true),
+            (vec![("sec-fetch-site", "same-site")], false),
+            (vec![("sec-fetch-site", "cross-site")], false),
+            (vec![("sec-fetch-site", "cross-site"), ("origin", "http://seed:8080"), ("host", "seed:8080")], false),
+            (vec![("origin", "http://seed:8080"), ("host", "seed:8080")], true),
+            (vec![("origin", "http://seed:8081"), ("host", "seed:8080")], false),
+            (vec![("origin", "http://evil"), ("host", "seed:8080")], false),
+            (vec![("origin", "null"), ("host", "seed:8080")], false),
+            (vec![("origin", "null")], false),
+            (vec![("origin", "")], false),
+        ] {
+            let map: HeaderMap = headers
+                .iter()
+                .map(|(n, v)| (axum::http::HeaderName::from_static(n), axum::http::HeaderValue::from_static(v)))
+                .collect();
+            assert_eq!(check_origin(&map).is_ok(), ok, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Files over HTTP: one at a time from a path the daemon named, or from below a directory it named.
+
+use std::fs::File;
+use std::io;
+use std::io::{Seek as _, SeekFrom};
+
+use askama::Template;
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    LOCATION,
+};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::ReaderStream;
+
+use crate::dates::{http_date, seconds};
+use crate::error::Failure;
+use crate::etag::{Answer, Validators, decide};
+use crate::limits::{FILE_BUFFER, MAX_LISTING};
+use crate::safe_path::{SafePath, encode};
+
+/// How long a file may be kept by the one who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Named by its digest, never changes.
+    Forever,
+    /// Ask again every time.
+    Revalidate,
+}
+
+/// A file older than this (1971) was dated by a build or by a clock that had stopped; its date is not told.
+const FIRST_DATE: u64 = 31_536_000;
+
+enum Found {
+    File { file: File, validators: Validators },
+    Directory(Vec<Entry>),
+}
+
+struct Entry {
+    name: String,
+    href: String,
+    directory: bool,
+    size: u64,
+    modified: String,
+}
+
+#[derive(Template)]
+#[template(path = "listing.html")]
+struct Listing<'a> {
+    path: String,
+    top: bool,
+    entries: &'a [Entry],
+    cut: bool,
+}
+
+/// Serves the one file at `path`, which is ours. `digest` is its name where it is named by its content.
+pub(crate) async fn one(
+    path: Utf8PathBuf,
+    digest: Option<String>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let keep = if digest.is_some() { Keep::Forever } else { Keep::Revalidate };
+    match blocking(move || open(&path, digest)).await? {
+        Some(Found::File { file, validators }) => send(file, &validators, "application/octet-stream", keep, method, headers),
+        _ => Err(Failure::not_found()),
+    }
+}
+
+/// Serves what lies at `path` below `root`; `shown` is the request's own path, for links.
+pub(crate) async fn below(
+    root: Utf8PathBuf,
+    path: SafePath,
+    shown: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let kind = path.names.last().map_or("", |name| content_type(name));
+    let (directory, top) = (path.directory, path.names.is_empty());
+    match blocking(move || within(&root, &path)).await? {
+        Some(Found::File { file, validators }) if !directory => send(file, &validators, kind, Keep::Revalidate, method, headers),
+        Some(Found::Directory(entries)) if directory => listing(shown, top, &entries),
+        Some(Found::Directory(_)) => Ok((StatusCode::MOVED_PERMANENTLY, [(LOCATION, format!("{shown}/"))]).into_response()),
+        _ => Err(Failure::not_found()),
+    }
+}
+
+async fn blocking<T: Send + 'static>(f: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<Option<T>, Failure> {
+    let done = tokio::task::spawn_blocking(f).await.map_err(|e| Failure::internal(format!("opening a file broke off: {e}")))?;
+    match done {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::InvalidFilename].contains(&e.kind()) => {
+            Ok(None)
+        }
+        Err(e) => Err(Failure::internal(format!("opening a file: {e}"))),
+    }
+}
+
+/// Opens `path` below `root`. Symbolic links are followed only as long as they stay inside.
+fn within(root: &Utf8Path, path: &SafePath) -> io::Result<Found> {
+    let root = root.canonicalize_utf8()?;
+    let real = path.below(&root).canonicalize_utf8()?;
+    if !real.starts_with(&root) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if real.symlink_metadata()?.is_dir() { Ok(Found::Directory(list(&real)?)) } else { open(&real, None) }
+}
+
+fn open(path: &Utf8Path, digest: Option<String>) -> io::Result<Found> {
+    // Looked at before it is opened: opening a FIFO would hang.
+    if !path.metadata()?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    let modified = meta.modified()?;
+    let nanos = modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    // The path is part of it: files of two snapshots may have the same size and, built reproducibly, the same date.
+    let place = Digest::of(path.as_str().as_bytes()).short();
+    let etag = digest.map_or_else(|| format!("\"{:x}-{nanos:x}-{place}\"", meta.len()), |d| format!("\"{d}\""));
+    let modified = Some(seconds(modified)).filter(|s| *s >= FIRST_DATE);
+    Ok(Found::File { file, validators: Validators { etag, modified, len: meta.len() } })
+}
+
+/// Names that cannot be asked for are not shown.
+fn list(path: &Utf8Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in path.read_dir()?.take(MAX_LISTING + 1) {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if SafePath::parse(&encode(&name)).is_none() {
+            continue;
+        }
+        // Of a link itself: what it leads to may lie outside.
+        let Ok(meta) = entry.metadata() else { continue };
+        let slash = if meta.is_dir() { "/" } else { "" };
+        let modified = meta.modified().map(|t| crate::dates::iso(seconds(t))).unwrap_or_default();
+        // "./" keeps a name with a colon from being read as a scheme.
+        let href = format!("./{}{slash}", encode(&name));
+        entries.push(Entry { href, name: format!("{name}{slash}"), directory: meta.is_dir(), size: meta.len(), modified });
+    }
+    entries.sort_by(|a, b| b.directory.cmp(&a.directory).then_with(|| a.name.cmp(&b.name)));
+    Ok(entries)
+}
+
+fn listing(shown: &str, top: bool, entries: &[Entry]) -> Result<Response, Failure> {
+    let cut = entries.len() > MAX_LISTING;
+    let entries = &entries[..entries.len().min(MAX_LISTING)];
+    let page = Listing { path: shown.to_owned(), top, entries, cut };
+    let html = page.render().map_err(|e| Failure::internal(format!("writing a listing: {e}")))?;
+    Ok(([(CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"), (CACHE_CONTROL, "no-cache")], Html(html))
+        .into_response())
+}
+
+fn send(
+    mut file: File,
+    of: &Validators,
+    kind: &'static str,
+    keep: Keep,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let cache = match keep {
+        Keep::Forever => "public, max-age=31536000, immutable",
+        Keep::Revalidate => "no-cache",
+    };
+    let common: [(HeaderName, String); 3] =
+        [(ETAG, of.etag.clone()), (CACHE_CONTROL, cache.to_owned()), (ACCEPT_RANGES, "bytes".to_owned())];
+    // Range has a meaning for GET only (RFC 9110 section 14.2).
+    let answer = match decide(headers, of) {
+        Answer::Part { .. } | Answer::Unsatisfiable if method != Method::GET => Answer::Whole,
+        answer => answer,
+    };
+    let (status, start, len) = match answer {
+        Answer::NotModified => return Ok((StatusCode::NOT_MODIFIED, common).into_response()),
+        Answer::Unsatisfiable => {
+            let range = [(CONTENT_RANGE, format!("bytes */{}", of.len))];
+            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range, common).into_response());
+        }
+        Answer::Whole => (StatusCode::OK, 0, of.len),
+        Answer::Part { start, len } => (StatusCode::PARTIAL_CONTENT, start, len),
+    };
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        file.seek(SeekFrom::Start(start)).map_err(|e| Failure::internal(format!("seeking in a file: {e}")))?;
+        let mut file = tokio::fs::File::from_std(file);
+        file.set_max_buf_size(FILE_BUFFER);
+        Body::from_stream(ReaderStream::with_capacity(file.take(len), FILE_BUFFER))
+    };
+    let mut response = (status, common, [(CONTENT_TYPE, kind)], [(CONTENT_LENGTH, len.to_string())], body).into_response();
+    if let Some(seconds) = of.modified {
+        insert(&mut response, LAST_MODIFIED, &http_date(seconds))?;
+    }
+    if let Answer::Part { start, len } = answer {
+        let range = format!("bytes {start}-{}/{}", start + len - 1, of.len);
+        insert(&mut response, CONTENT_RANGE, &range)?;
+    }
+    Ok(response)
+}
+
+fn insert(response: &mut Response, name: HeaderName, value: &str) -> Result<(), Failure> {
+    let value = value.parse().map_err(|e| Failure::internal(format!("writing the header {name}: {e}")))?;
+    response.headers_mut().insert(name, value);
+    Ok(())
+}
+
+/// By the names that occur in a darksite; nothing of it is ever shown as a page.
+fn content_type(name: &str) -> &'static str {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    match name.rsplit_once('.').map_or("", |(_, ext)| ext) {
+        "deb" | "udeb" => "application/vnd.debian.binary-package",
+        "xz" => "application/x-xz",
+        "gz" => "application/gzip",
+        "zst" => "application/zstd",
+        "json" => "application/json",
+        "txt" | "lock" | "asc" | "list" | "sources" => TEXT,
+        _ if ["Release", "InRelease", "Packages", "Sources", "README"].contains(&name) => TEXT,
+        _ => "application/octet-stream",
+    }
+}

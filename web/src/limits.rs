@@ -1,0 +1,42 @@
+//! Every bound of this crate, in one place.
+
+use std::time::Duration;
+
+/// Largest form or operator JSON body, in bytes.
+pub const MAX_FORM: usize = 64 << 10;
+/// A request body must have arrived whole within this time.
+pub const BODY_TIME: Duration = Duration::from_secs(20);
+/// A request head must have arrived whole within this time.
+pub const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A connection that takes no byte for this long while we have some for it is closed.
+pub const STALL_TIME: Duration = Duration::from_secs(30);
+/// Connections open at a time per listener.
+pub const MAX_CONNECTIONS: usize = 512;
+/// How long open connections may go on after a shutdown was asked for.
+pub const DRAIN_TIME: Duration = Duration::from_secs(3);
+/// Calls into the daemon that run at a time per router.
+pub const MAX_CALLS: usize = 32;
+/// How long a request waits for its turn to call.
+pub const CALL_WAIT: Duration = Duration::from_secs(10);
+/// Password hashes and scrypt runs at a time: each takes tens of megabytes or more.
+pub const MAX_COSTLY: usize = 2;
+/// Live pages at a time.
+pub const MAX_STREAMS: usize = 64;
+/// Events sent to one live page in one go.
+pub const STREAM_BATCH: u32 = 100;
+/// Silence after which a live page gets a comment, and after which its session is looked at again.
+pub const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Most events one JSON request returns.
+pub const MAX_EVENTS: u32 = 500;
+/// Events on the first page.
+pub const RECENT_EVENTS: u32 = 12;
+/// Longest path below a served directory, in bytes as sent.
+pub const MAX_PATH: usize = 1024;
+/// Most entries a directory listing shows.
+pub const MAX_LISTING: usize = 5000;
+/// Bytes read from a file at a time, and so the memory one download takes.
+pub const FILE_BUFFER: usize = 64 << 10;
+/// Longest session token looked at, in characters.
+pub const MAX_TOKEN: usize = 256;
+/// Longest text from a machine or the event log that a page shows, in characters.
+pub const MAX_SHOWN: usize = 512;

@@ -1,0 +1,65 @@
+//! The operator's side: pages, JSON and the live feed.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::api::SeedApi;
+use crate::call::App;
+use crate::error::Failure;
+use crate::extract::Named;
+use crate::headers::{Side, envelope};
+use crate::limits::MAX_FORM;
+use crate::{json, pages, sse};
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OperatorOptions {
+    /// The listener speaks TLS: the session cookie is kept off plain HTTP.
+    pub secure_cookies: bool,
+}
+
+/// Everything for people. Has to listen where only operators come, by default on 127.0.0.1.
+pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Router {
+    Router::new()
+        .route("/", get(pages::overview::show::<A>))
+        .route("/setup", get(pages::login::setup_form::<A>).post(pages::login::setup::<A>))
+        .route("/login", get(pages::login::login_form::<A>).post(pages::login::login::<A>))
+        .route("/logout", post(pages::login::logout::<A>))
+        .route("/unseal", get(pages::login::unseal_form::<A>).post(pages::login::unseal::<A>))
+        .route("/machines/{id}", get(pages::machine::show::<A>))
+        .route("/machines/{id}/approve", post(pages::machine::approve::<A>))
+        .route("/machines/{id}/deny", post(pages::machine::deny::<A>))
+        .route("/events", get(sse::events::<A>))
+        .route("/static/{name}", get(asset))
+        .route("/api/v1/setup", post(json::setup::<A>))
+        .route("/api/v1/login", post(json::login::<A>))
+        .route("/api/v1/logout", post(json::logout::<A>))
+        .route("/api/v1/unseal", post(json::unseal::<A>))
+        .route("/api/v1/status", get(json::status::<A>))
+        .route("/api/v1/machines", get(json::machines::<A>))
+        .route("/api/v1/machines/{id}", get(json::machine::<A>))
+        .route("/api/v1/enrollments/{id}/approve", post(json::approve::<A>))
+        .route("/api/v1/enrollments/{id}/deny", post(json::deny::<A>))
+        .route("/api/v1/events", get(json::events::<A>))
+        .fallback(async || Failure::not_found())
+        .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here"))
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(axum::middleware::from_fn_with_state(Side::Operator, envelope))
+        .with_state(App::new(api, options))
+}
+
+/// Style and script travel inside the program; pages ask for them with its version, so they may be kept for a while.
+async fn asset(Named(name): Named<String>) -> Result<Response, Failure> {
+    let (kind, text) = match name.as_str() {
+        "app.css" => ("text/css; charset=utf-8", include_str!("../static/app.css")),
+        "app.js" => ("text/javascript; charset=utf-8", include_str!("../static/app.js")),
+        "icon.svg" => ("image/svg+xml", include_str!("../static/icon.svg")),
+        _ => return Err(Failure::not_found()),
+    };
+    Ok(([(CONTENT_TYPE, kind), (CACHE_CONTROL, "private, max-age=300")], text).into_response())
+}

@@ -1,0 +1,273 @@
+//! `/machines/<id>`: what a machine is, what happened to it, and the decision about it.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::EnrollmentId;
+use cluster_seed::machine::{Firmware, HardwareFacts};
+use serde::Deserialize;
+
+use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, state};
+use super::{Refusal, Shell, overview, page};
+use crate::api::{Approve, EventView, MachineDetail, Overview, SeedApi};
+use crate::auth::{PageSession, Session};
+use crate::call::App;
+use crate::dates::offset;
+use crate::error::Failure;
+use crate::extract::{Named, Posted};
+use crate::headers::RequestId;
+
+/// How often a browser without JavaScript looks again, in seconds.
+const REFRESH: u32 = 5;
+/// The kind of event of which only the newest in a row is shown.
+const CHATTY: &str = "install.progress";
+
+/// The approval form as it was typed.
+#[derive(Deserialize, Default)]
+pub(crate) struct ApproveForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    enrollment: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    role: String,
+    #[serde(default)]
+    hostname: String,
+    #[serde(default)]
+    disk: String,
+    /// A checkbox: there or not.
+    replace: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DenyForm {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    enrollment: String,
+    #[serde(default)]
+    reason: String,
+}
+
+struct Choice {
+    value: String,
+    label: String,
+    chosen: bool,
+    possible: bool,
+}
+
+/// The form as it is shown.
+struct Decision {
+    enrollment: String,
+    refusal: Option<Refusal>,
+    code: String,
+    hostname: String,
+    replace: bool,
+    roles: Vec<Choice>,
+    disks: Vec<Choice>,
+    can_approve: bool,
+}
+
+struct Facts {
+    lines: Vec<(&'static str, String)>,
+    disks: Vec<[String; 4]>,
+    nics: Vec<[String; 4]>,
+}
+
+struct Earlier {
+    state: StateView,
+    since: Moment,
+    hostname: String,
+    reason: String,
+}
+
+#[derive(Template)]
+#[template(path = "machine.html")]
+struct Page {
+    shell: Shell,
+    line: Line,
+    first_seen: Moment,
+    decision: Option<Decision>,
+    facts: Option<Facts>,
+    earlier: Vec<Earlier>,
+    timeline: Vec<Entry>,
+}
+
+pub(crate) async fn show<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    request: RequestId,
+    Named(id): Named<i64>,
+) -> Result<Response, Failure> {
+    render(&app, &session, &request, id, StatusCode::OK, None, ApproveForm::default()).await
+}
+
+pub(crate) async fn approve<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    request: RequestId,
+    Named(id): Named<i64>,
+    Posted(form): Posted<ApproveForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
+    let approve = Approve {
+        code: form.code.trim().to_owned(),
+        role: form.role.clone(),
+        hostname: form.hostname.trim().to_owned(),
+        disk: form.disk.clone(),
+        replace: form.replace.is_some(),
+    };
+    let actor = session.actor.clone();
+    match app.call(move |api| api.approve(&actor, enrollment, &approve)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
+        Err(failure) => {
+            let (status, refusal) = Refusal::of(failure)?;
+            render(&app, &session, &request, id, status, Some(refusal), form).await
+        }
+    }
+}
+
+pub(crate) async fn deny<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    request: RequestId,
+    Named(id): Named<i64>,
+    Posted(form): Posted<DenyForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
+    let (actor, reason) = (session.actor.clone(), form.reason.trim().to_owned());
+    match app.call(move |api| api.deny(&actor, enrollment, &reason)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
+        Err(failure) => {
+            let (status, refusal) = Refusal::of(failure)?;
+            render(&app, &session, &request, id, status, Some(refusal), ApproveForm::default()).await
+        }
+    }
+}
+
+async fn render<A: SeedApi>(
+    app: &App<A>,
+    session: &Session,
+    request: &RequestId,
+    id: i64,
+    status: StatusCode,
+    refusal: Option<Refusal>,
+    form: ApproveForm,
+) -> Result<Response, Failure> {
+    let overview = overview(app).await?;
+    let newest = *app.api.subscribe().borrow();
+    let detail = app.call(move |api| api.machine(id)).await?;
+    let line = Line::of(&detail.row, overview.clock);
+    let mut shell = Shell::new(&line.name, &overview, request, Some(session));
+    shell.event = newest;
+    let decision = decide(&detail, &overview, refusal, form);
+    // Loading the page again would lose what is being typed.
+    shell.refresh = decision.is_none().then_some(REFRESH);
+    let earlier = detail.earlier.iter().map(|e| Earlier {
+        state: state(Some(e.state)),
+        since: Moment::new(overview.clock, e.since),
+        hostname: e.hostname.as_deref().map(clean).unwrap_or_default(),
+        reason: e.reason.as_deref().map(clean).unwrap_or_default(),
+    });
+    let template = Page {
+        first_seen: Moment::new(overview.clock, detail.row.first_seen),
+        decision,
+        facts: detail.facts.as_ref().map(facts),
+        earlier: earlier.collect(),
+        timeline: timeline(&detail.timeline),
+        shell,
+        line,
+    };
+    page(status, &template)
+}
+
+/// The form of a Pending machine; or, where a decision came too late, only why it was refused.
+fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>, form: ApproveForm) -> Option<Decision> {
+    let enrollment = detail.row.enrollment.as_ref();
+    let pending = enrollment.filter(|e| e.state == EnrollmentState::Pending);
+    if pending.is_none() && refusal.is_none() {
+        return None;
+    }
+    let built = overview.roles.iter().filter(|r| r.artifact.is_some()).count();
+    let roles = overview.roles.iter().map(|r| {
+        let need = match (r.artifact, r.min_disk) {
+            (None, _) => " (no artifact built yet)".to_owned(),
+            (_, Some(min)) => format!(" (disk of {} or more)", bytes(min)),
+            _ => String::new(),
+        };
+        let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
+        Choice { value: r.name.clone(), label: format!("{}{need}", clean(&r.name)), chosen, possible: r.artifact.is_some() }
+    });
+    let disks = detail.facts.as_ref().map_or(&[][..], |f| &f.disks);
+    // With several disks nobody but the operator says which one is erased.
+    let only = disks.iter().filter(|d| !d.removable).count() == 1;
+    let choices = disks.iter().map(|d| {
+        let kind = if d.removable { ", removable" } else { "" };
+        let label = format!("{}: {}, {}{kind}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
+        let chosen = if form.disk.is_empty() { only && !d.removable } else { form.disk == d.name };
+        Choice { value: d.name.clone(), label, chosen, possible: true }
+    });
+    Some(Decision {
+        enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
+        refusal,
+        roles: roles.collect(),
+        disks: choices.collect(),
+        code: clean(&form.code),
+        hostname: clean(&form.hostname),
+        replace: form.replace.is_some(),
+        can_approve: pending.is_some(),
+    })
+}
+
+fn facts(f: &HardwareFacts) -> Facts {
+    let or_none = |text: &str| clean_or(text, "not told");
+    let firmware = match f.firmware {
+        Firmware::Bios => "BIOS",
+        Firmware::Uefi => "UEFI",
+    };
+    let disk = |d: &cluster_seed::machine::Disk| {
+        let kind = match (d.rotational, d.removable) {
+            (_, true) => "removable",
+            (true, _) => "rotating",
+            _ => "solid state",
+        };
+        [clean(&d.name), bytes(d.size), format!("{}, {kind}", or_none(&d.model)), or_none(&d.serial)]
+    };
+    let nic = |n: &cluster_seed::machine::Nic| {
+        let link = match (n.link_up, n.speed) {
+            (true, Some(speed)) => format!("up, {speed} Mbit/s"),
+            (true, None) => "up".to_owned(),
+            _ => "down".to_owned(),
+        };
+        [clean(&n.name), n.mac.to_string(), clean(&n.driver), link]
+    };
+    Facts {
+        lines: vec![
+            ("Vendor", or_none(&f.vendor)),
+            ("Product", or_none(&f.product)),
+            ("Serial number", or_none(&f.serial)),
+            ("SMBIOS UUID", or_none(&f.uuid)),
+            ("Firmware", firmware.to_owned()),
+            ("Processor", format!("{} \u{d7} {}", f.cpus, or_none(&f.cpu))),
+            ("Memory", bytes(f.memory_mib.saturating_mul(1 << 20))),
+            ("Booted from", f.boot_mac.map_or_else(|| "not told".to_owned(), |m| m.to_string())),
+            ("Kernel", or_none(&f.kernel)),
+        ],
+        disks: f.disks.iter().map(disk).collect(),
+        nics: f.nics.iter().map(nic).collect(),
+    }
+}
+
+/// Oldest first, with the time since the first event. Of progress reports in a row only the last is kept.
+fn timeline(events: &[EventView]) -> Vec<Entry> {
+    let first = events.first().map_or(0, |e| e.at);
+    let next_kind = events.iter().skip(1).map(|e| e.kind.as_str()).chain([""]);
+    let kept = events.iter().zip(next_kind).filter(|(e, next)| e.kind != CHATTY || *next != CHATTY);
+    kept.map(|(e, _)| Entry::of(e, offset(e.at.saturating_sub(first)))).collect()
+}

@@ -1,0 +1,103 @@
+//! `/`: who is here and what waits for somebody.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use cluster_seed::enrollment::EnrollmentState;
+
+use super::view::{Entry, Line, bytes, clean};
+use super::{Shell, overview, page};
+use crate::api::{MachineRow, SeedApi};
+use crate::auth::PageSession;
+use crate::call::App;
+use crate::dates::ago;
+use crate::error::Failure;
+use crate::headers::RequestId;
+use crate::limits::RECENT_EVENTS;
+
+/// How often a browser without JavaScript looks again, in seconds.
+const REFRESH: u32 = 10;
+
+struct Role {
+    name: String,
+    description: String,
+    artifact: Option<String>,
+    min_disk: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Page {
+    shell: Shell,
+    warnings: Vec<String>,
+    waiting: usize,
+    working: usize,
+    converged: usize,
+    failed: usize,
+    machines: Vec<Line>,
+    nodes: Vec<Line>,
+    roles: Vec<Role>,
+    snapshot: Option<String>,
+    epoch: u64,
+    recent: Vec<Entry>,
+}
+
+pub(crate) async fn show<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+) -> Result<Response, Failure> {
+    let overview = overview(&app).await?;
+    let newest = *app.api.subscribe().borrow();
+    let (rows, events) = app
+        .call(move |api| {
+            let events = api.events((newest - i64::from(RECENT_EVENTS)).max(0), RECENT_EVENTS)?;
+            Ok((api.machines()?, events))
+        })
+        .await?;
+    let now = overview.clock;
+    let mut lines: Vec<(u8, Line)> = rows.iter().map(|row| (urgency(row), Line::of(row, now))).collect();
+    lines.sort_by_key(|(urgency, line)| (*urgency, -line.id));
+    let count = |n: u8| lines.iter().filter(|(urgency, _)| *urgency == n).count();
+    let (waiting, failed, working, converged) = (count(0), count(1), count(2), count(4));
+    let (nodes, machines) = lines.into_iter().map(|(_, line)| line).partition(|line: &Line| line.member);
+    let roles = overview.roles.iter().map(|r| Role {
+        name: clean(&r.name),
+        description: clean(&r.description),
+        artifact: r.artifact.map(|a| a.short()),
+        min_disk: r.min_disk.map(bytes),
+    });
+    let recent = events.iter().rev().map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
+    let mut shell = Shell::new("Machines", &overview, &id, Some(&session));
+    shell.refresh = Some(REFRESH);
+    shell.event = newest;
+    let template = Page {
+        shell,
+        warnings: overview.warnings.iter().map(|w| clean(w)).collect(),
+        waiting,
+        working,
+        converged,
+        failed,
+        machines,
+        nodes,
+        roles: roles.collect(),
+        snapshot: overview.snapshot.map(|s| s.short()),
+        epoch: overview.epoch,
+        recent,
+    };
+    page(StatusCode::OK, &template)
+}
+
+/// 0 waits for the operator, 1 failed, 2 on its way, 3 only seen, 4 works, 5 is over.
+fn urgency(row: &MachineRow) -> u8 {
+    use EnrollmentState as S;
+    match row.enrollment.as_ref().map(|e| e.state) {
+        Some(S::Pending) => 0,
+        Some(S::Failed) => 1,
+        Some(S::Discovered | S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady) => 2,
+        None => 3,
+        Some(S::Converged) => 4,
+        Some(S::Denied | S::Revoked | S::Expired) => 5,
+    }
+}

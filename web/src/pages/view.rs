@@ -1,0 +1,232 @@
+//! From the daemon's values to what stands on a page. Everything a machine or the log says goes through [`clean`].
+
+use cluster_seed::enrollment::EnrollmentState;
+
+use crate::api::{EnrollmentView, EventView, InstallProgress, MachineRow};
+use crate::dates::{ago, iso};
+use crate::limits::MAX_SHOWN;
+use crate::safe_json::is_tricky;
+
+/// Text for a page: bounded, and without characters that reorder or hide what stands around them. (The templates
+/// escape what means something in HTML.)
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).map(|c| if is_tricky(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// `or` where a machine said nothing.
+pub(crate) fn clean_or(text: &str, or: &str) -> String {
+    let text = clean(text);
+    if text.trim().is_empty() { or.to_owned() } else { text }
+}
+
+/// Binary units, three digits.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    let mut value = n as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+pub(crate) struct State {
+    pub(crate) word: &'static str,
+    /// Class that gives the colour: idle, wait, busy, good, bad.
+    pub(crate) tone: &'static str,
+    /// What it means, for people.
+    pub(crate) meaning: &'static str,
+}
+
+/// `None` is a machine that has asked for an address and no more.
+pub(crate) fn state(of: Option<EnrollmentState>) -> State {
+    use EnrollmentState as S;
+    let Some(state) = of else {
+        return State { word: "Seen", tone: "idle", meaning: "It asked for an address; its agent has not called yet." };
+    };
+    let (tone, meaning) = match state {
+        S::Discovered => ("busy", "Its agent has called and is about to show its keys."),
+        S::Pending => ("wait", "Waits for you: its console shows a pairing code."),
+        S::Approved => ("busy", "Approved; its agent is about to fetch its identity."),
+        S::Issued => ("busy", "It has fetched its identity and is about to write its disk."),
+        S::Installing => ("busy", "Writing and verifying its disk."),
+        S::Installed => ("busy", "Its disk is written; it starts from it and joins the planes."),
+        S::FabricReady => ("busy", "On all planes; its configuration is being applied."),
+        S::Converged => ("good", "A working node."),
+        S::Denied => ("bad", "An operator turned it away. Restart the machine to enroll it again."),
+        S::Revoked => ("bad", "No longer a member of the planes."),
+        S::Failed => ("bad", "It gave up. Restart the machine to enroll it again."),
+        S::Expired => ("bad", "Nobody acted in time. Restart the machine to enroll it again."),
+    };
+    State { word: state.as_str(), tone, meaning }
+}
+
+pub(crate) struct Progress {
+    pub(crate) percent: u64,
+    /// `1.20 of 4.00 GiB`-like, and the speed.
+    pub(crate) done: String,
+    pub(crate) rate: String,
+    /// Time left at this speed, if it can be told.
+    pub(crate) left: Option<String>,
+}
+
+impl Progress {
+    pub(crate) fn of(p: &InstallProgress) -> Self {
+        let written = p.written.min(p.total);
+        let percent = (u128::from(written) * 100).checked_div(u128::from(p.total)).unwrap_or(0) as u64;
+        let left = (p.total - written).checked_div(p.rate).filter(|s| *s > 0 && *s < 86_400);
+        Progress {
+            percent,
+            done: format!("{} of {}", bytes(written), bytes(p.total)),
+            rate: format!("{:.1} MB/s", p.rate as f64 / 1e6),
+            left: left.map(|s| if s < 90 { format!("{s} s left") } else { format!("{} min left", s.div_ceil(60)) }),
+        }
+    }
+}
+
+/// The progress of an enrollment that is installing now.
+pub(crate) fn progress(e: Option<&EnrollmentView>) -> Option<Progress> {
+    let e = e.filter(|e| matches!(e.state, EnrollmentState::Issued | EnrollmentState::Installing))?;
+    e.progress.as_ref().map(Progress::of)
+}
+
+/// A machine or node in a list.
+pub(crate) struct Line {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) mac: String,
+    pub(crate) model: String,
+    pub(crate) ip: String,
+    pub(crate) role: String,
+    pub(crate) state: State,
+    pub(crate) reason: Option<String>,
+    pub(crate) planes: Vec<(String, String)>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) seen: Moment,
+    pub(crate) since: Option<Moment>,
+    pub(crate) wrong_codes: u32,
+    pub(crate) member: bool,
+}
+
+/// A point in time, told twice.
+pub(crate) struct Moment {
+    pub(crate) iso: String,
+    pub(crate) ago: String,
+}
+
+impl Moment {
+    pub(crate) fn new(now: u64, then: u64) -> Self {
+        Moment { iso: iso(then), ago: ago(now, then) }
+    }
+}
+
+impl Line {
+    pub(crate) fn of(row: &MachineRow, now: u64) -> Self {
+        let e = row.enrollment.as_ref();
+        let planes = e.map(|e| e.addresses.iter().map(|(p, a)| (clean(p), clean(a))).collect());
+        Line {
+            id: row.id,
+            name: e.and_then(|e| e.hostname.as_deref()).map_or_else(|| row.mac.to_string(), clean),
+            mac: row.mac.to_string(),
+            model: clean_or(&row.model, "unknown model"),
+            ip: row.ip.map_or_else(|| "none".to_owned(), |ip| ip.to_string()),
+            role: e.and_then(|e| e.role.as_deref()).map(clean).unwrap_or_default(),
+            state: state(e.map(|e| e.state)),
+            reason: e.and_then(|e| e.reason.as_deref()).map(clean),
+            planes: planes.unwrap_or_default(),
+            progress: progress(e),
+            seen: Moment::new(now, row.last_seen),
+            since: e.map(|e| Moment::new(now, e.since)),
+            wrong_codes: e.map_or(0, |e| e.wrong_codes),
+            member: e.is_some_and(|e| e.state.is_member()),
+        }
+    }
+}
+
+/// One event.
+pub(crate) struct Entry {
+    pub(crate) iso: String,
+    /// Since the first event, or how long ago.
+    pub(crate) when: String,
+    pub(crate) kind: String,
+    pub(crate) tone: &'static str,
+    pub(crate) text: String,
+    pub(crate) actor: Option<String>,
+    pub(crate) machine: Option<i64>,
+}
+
+impl Entry {
+    pub(crate) fn of(event: &EventView, when: String) -> Self {
+        Entry {
+            iso: iso(event.at / 1000),
+            when,
+            kind: clean(&event.kind),
+            tone: tone(&event.kind),
+            text: clean(&event.text),
+            actor: event.actor.as_deref().map(clean),
+            machine: event.machine,
+        }
+    }
+}
+
+fn tone(kind: &str) -> &'static str {
+    let ends = |words: &[&str]| words.iter().any(|w| kind.ends_with(w));
+    if ends(&["failed", "wrong_code", "wrongcode", "denied", "revoked", "expired", "refused"]) {
+        "bad"
+    } else if ends(&["converged", "ready", "done", "installed"]) {
+        "good"
+    } else if ends(&["pending"]) {
+        "wait"
+    } else {
+        "idle"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        for (n, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (16 << 30, "16.0 GiB"),
+            (1000 << 30, "0.98 TiB"),
+            (500_107_862_016, "466 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn progress_never_divides_by_zero_nor_passes_the_end() {
+        for (written, total, rate, percent, left) in [
+            (0, 0, 0, 0, None),
+            (5, 0, 1, 0, None),
+            (50, 100, 0, 50, None),
+            (50, 100, 10, 50, Some("5 s left")),
+            (101, 100, 10, 100, None),
+            (999, 1000, 1, 99, Some("1 s left")),
+            (0, u64::MAX, 1, 0, None),
+            (u64::MAX, u64::MAX, u64::MAX, 100, None),
+        ] {
+            let p = Progress::of(&InstallProgress { written, total, rate });
+            assert_eq!((p.percent, p.left.as_deref()), (percent, left), "{written}/{total}");
+        }
+    }
+
+    #[test]
+    fn text_is_cut_and_straightened() {
+        assert_eq!(clean("a\u{202e}b\u{0}c\nd"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
+        assert_eq!(clean(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN);
+        assert_eq!(clean_or(" ", "none"), "none");
+    }
+}

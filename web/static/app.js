@@ -1,0 +1,59 @@
+// Keeps the page current: every event on /events makes the marked regions be fetched again, at most once a second.
+// Without this file the pages refresh themselves by <meta http-equiv=refresh>.
+(() => {
+  "use strict";
+  const live = document.getElementById("live");
+  const PAUSE = 1000;
+  let timer = null;
+  let again = false;
+
+  const say = (text, ok) => {
+    if (live && live.textContent !== text) live.textContent = text;
+    if (live) live.className = ok ? "live on" : "live";
+  };
+
+  // A form is replaced only when the machine's state is another one: what is being typed stays.
+  const replace = (old, fresh) => {
+    if (old.dataset.live === "form" && old.dataset.state === fresh.dataset.state) return;
+    if (old.innerHTML === fresh.innerHTML) return;
+    const focused = old.contains(document.activeElement) && document.activeElement.getAttribute("href");
+    const next = document.importNode(fresh, true);
+    old.replaceWith(next);
+    if (focused) {
+      for (const link of next.querySelectorAll("a[href]")) {
+        if (link.getAttribute("href") === focused) { link.focus({ preventScroll: true }); break; }
+      }
+    }
+  };
+
+  const refresh = async () => {
+    try {
+      // The page of a form that was refused is the machine's page.
+      const url = location.pathname.replace(/\/(approve|deny)$/, "");
+      const response = await fetch(url, { credentials: "same-origin", cache: "no-store" });
+      if (response.redirected) { location.assign(response.url); return; }
+      if (!response.ok) return;
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      for (const old of document.querySelectorAll("[data-live][id]")) {
+        const fresh = page.getElementById(old.id);
+        if (fresh) replace(old, fresh);
+      }
+    } catch { /* The stream's error handler tells about a seed that cannot be reached. */ }
+  };
+
+  const soon = () => {
+    if (timer !== null) { again = true; return; }
+    timer = setTimeout(async () => {
+      await refresh();
+      timer = null;
+      if (again) { again = false; soon(); }
+    }, PAUSE);
+  };
+
+  const source = new EventSource("/events?after=" + encodeURIComponent(document.body.dataset.event || "0"));
+  source.addEventListener("open", () => say("live", true));
+  source.addEventListener("log", soon);
+  source.addEventListener("error", () => say("not connected", false));
+  // Relative times grow old without an event.
+  setInterval(soon, 15000);
+})();
