@@ -7,9 +7,12 @@ lab := "target/debug/kubedos-lab"
 default:
     @just --list
 
-# the programs of the host, and the static agent that travels inside initramfs and artifact
-build:
+# the programs of the host, and the agent
+build: agent
     cargo build --workspace
+
+# the static agent that travels inside initramfs and artifact
+agent:
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile agent -p payload --target {{target}}
 
 # two blank machines become nodes; --auto approves by itself
@@ -33,7 +36,7 @@ bench: build
 
 # the pictures the README uses
 screenshots: build
-    {{lab}} test --only browser --pictures docs/img
+    {{lab}} test --only journey --pictures docs/img
 
 # removes what the lab left behind and what it cached
 clean:
