@@ -45,17 +45,18 @@ pub enum Rejected {
     Kind,
 }
 
+/// Continues "the signature …".
 impl std::fmt::Display for Rejected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Rejected::UnknownKey => f.write_str("made by a key that is not in the keyring"),
+            Rejected::UnknownKey => f.write_str("is by a key that is not in the keyring"),
             Rejected::Bad => f.write_str("does not match the text"),
-            Rejected::Binding => f.write_str("made by a key that its certificate does not allow to sign"),
-            Rejected::Revoked => f.write_str("made by a revoked key"),
-            Rejected::KeyExpired(at) => write!(f, "made by a key that expired at {at}"),
+            Rejected::Binding => f.write_str("is by a key that its certificate does not allow to sign"),
+            Rejected::Revoked => f.write_str("is by a revoked key"),
+            Rejected::KeyExpired(at) => write!(f, "is by a key that expired at {at}"),
             Rejected::SignatureExpired(at) => write!(f, "expired at {at}"),
-            Rejected::FromFuture(at) => write!(f, "dated {at}, which is in the future"),
-            Rejected::Kind => f.write_str("of a kind that is not accepted"),
+            Rejected::FromFuture(at) => write!(f, "is dated {at}, which is in the future"),
+            Rejected::Kind => f.write_str("is of a kind that is not accepted"),
         }
     }
 }

@@ -191,3 +191,72 @@ fn package(line: &str) -> Result<LockedPackage, &'static str> {
         filename: filename.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lock_of(packages: &[(String, String, u64)], roots: BTreeMap<String, Vec<String>>) -> SnapshotLock {
+        let mut packages: Vec<_> = packages
+            .iter()
+            .map(|(name, version, size)| LockedPackage {
+                name: name.clone(),
+                version: version.clone(),
+                arch: "amd64".into(),
+                size: *size,
+                sha256: Digest::of(name.as_bytes()),
+                suite: "trixie".into(),
+                component: "main".into(),
+                filename: format!("pool/{name}.deb"),
+            })
+            .collect();
+        packages.sort_by(|a, b| a.name.cmp(&b.name));
+        packages.dedup_by(|a, b| a.name == b.name);
+        let date = Timestamp::from_second(1_700_000_000).unwrap();
+        let upstream = vec![Upstream { suite: "trixie".into(), sha256: Digest::of(b"r"), date }];
+        SnapshotLock { suite: "trixie".into(), components: vec!["main".into()], arch: "amd64".into(), upstream, roots, packages }
+    }
+
+    #[test]
+    fn refuses_what_could_mislead() {
+        let good = lock_of(&[("a".into(), "1".into(), 1), ("b".into(), "1".into(), 1)], BTreeMap::new()).render();
+        assert!(SnapshotLock::parse(&good).is_ok());
+        for (from, to) in [
+            ("pool/a.deb", "pool/../a.deb"),
+            ("pool/a.deb", "/pool/a.deb"),
+            (" 1 amd64 1 ", " 1 amd64 0 "),
+            (" 1 amd64 1 ", " 1 amd64 01 "),
+            (" 1 amd64 1 ", " 1  amd64 1 "),
+            ("a 1 amd64", "a ? amd64"),
+            ("b 1 amd64", "a 1 amd64"),
+            ("trixie/main", "main"),
+            ("Suite: trixie", "Suite: ../trixie"),
+            ("Suite: trixie", "Suite: trixie\r"),
+            ("UTC", "CET"),
+        ] {
+            assert!(good.contains(from));
+            assert!(SnapshotLock::parse(&good.replacen(from, to, 1)).is_err(), "{to}");
+        }
+        assert!(matches!(SnapshotLock::parse(""), Err(LockError::Line { line: 1, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            packages in prop::collection::vec(("[a-z0-9][a-z0-9+.-]{1,12}", "([0-9]:)?[0-9][0-9a-z.+~]{0,8}(-[0-9]{1,3})?", 1u64..1 << 33), 0..20),
+            roots in prop::collection::btree_map("[a-z]{1,8}", prop::collection::vec("[a-z0-9][a-z0-9+.-]{1,12}", 1..4), 0..4),
+        ) {
+            let lock = lock_of(&packages, roots);
+            let text = lock.render();
+            prop_assert_eq!(SnapshotLock::parse(&text).unwrap(), lock.clone());
+            prop_assert_eq!(lock.id(), Digest::of(text.as_bytes()));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "(\\PC|\n){0,200}") {
+            let _ = SnapshotLock::parse(&text);
+            let _ = SnapshotLock::parse(&format!("{HEADER}\n{text}"));
+        }
+    }
+}

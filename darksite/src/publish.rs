@@ -46,6 +46,11 @@ pub fn build(
 ) -> Result<Snapshot, Error> {
     let id = plan.lock.id();
     let dir = paths.snapshots.join(id.to_string());
+    disk::create_dirs(&paths.tmp)?;
+    // One build at a time; the lock ends with this handle, also when the process is killed.
+    let lock = failed("locking", &paths.tmp);
+    let tmp_dir = fs::File::open(&paths.tmp).map_err(&lock)?;
+    tmp_dir.lock().map_err(&lock)?;
     if dir.is_dir() {
         return existing(id, dir, release_key, site_key);
     }

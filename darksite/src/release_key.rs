@@ -166,3 +166,51 @@ fn build(seed: &[u8; 32], user_id: &str, created: PgpTime) -> pgp::errors::Resul
     let details = SignedKeyDetails::new(Vec::new(), Vec::new(), vec![SignedUser::new(id, vec![certification])], Vec::new());
     Ok(SignedSecretKey::new(key, details, Vec::new(), Vec::new()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::{Clock, verify_inrelease};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    const TEXT: &str =
+        "Date: Tue, 14 Nov 2023 22:13:20 UTC\nSHA256:\n 0000000000000000000000000000000000000000000000000000000000000000 1 f\n";
+
+    #[test]
+    fn the_same_key_text_and_time_give_the_same_bytes() {
+        let a = ReleaseKey::from_seed(&[1; 32], "a", at(1000)).unwrap();
+        let b = ReleaseKey::from_secret_bytes(&a.to_secret_bytes().unwrap()).unwrap();
+        assert_eq!(a.public_keyring().unwrap(), b.public_keyring().unwrap());
+        assert_eq!(a.sign_cleartext(TEXT, at(2000)).unwrap(), b.sign_cleartext(TEXT, at(2000)).unwrap());
+        assert_eq!(a.sign_detached(b"x", at(2000)).unwrap(), b.sign_detached(b"x", at(2000)).unwrap());
+        assert_ne!(a.sign_detached(b"x", at(2000)).unwrap(), b.sign_detached(b"x", at(2001)).unwrap());
+        // Never older than the key.
+        assert_eq!(a.sign_cleartext(TEXT, at(0)).unwrap(), a.sign_cleartext(TEXT, at(1000)).unwrap());
+        assert_eq!(a.created(), at(1000));
+        assert_eq!(a.fingerprint().len(), 40);
+    }
+
+    #[test]
+    fn new_keys_differ_and_sign() {
+        let a = ReleaseKey::generate("Kubedos", at(1000)).unwrap();
+        let b = ReleaseKey::generate("Kubedos", at(1000)).unwrap();
+        assert_ne!(a.fingerprint(), b.fingerprint());
+        let signed = a.sign_cleartext(TEXT, at(2000)).unwrap();
+        let release = verify_inrelease(signed.as_bytes(), &a.keyring().unwrap(), Clock::OfFile).unwrap();
+        assert_eq!(release.signed_by, [a.fingerprint()]);
+        assert!(verify_inrelease(signed.as_bytes(), &b.keyring().unwrap(), Clock::OfFile).is_err());
+        assert_eq!(format!("{a:?}"), "ReleaseKey(..)");
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_key_and_times_out_of_range() {
+        assert!(ReleaseKey::from_secret_bytes(b"").is_err());
+        assert!(ReleaseKey::from_secret_bytes(&[0x55; 100]).is_err());
+        assert!(ReleaseKey::from_seed(&[1; 32], "a", at(-1)).is_err());
+        assert!(ReleaseKey::from_seed(&[1; 32], "a", at(1 << 32)).is_err());
+        assert!(ReleaseKey::from_seed(&[1; 32], "a", at((1 << 32) - 1)).is_ok());
+    }
+}

@@ -335,7 +335,7 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Union of several closures, as universe indexes sorted by package name, with each role's chain source.
+/// Union of several closures: universe indexes, each once, sorted by package name and architecture.
 pub fn union(universe: &Universe<'_>, closures: &[Closure]) -> Vec<usize> {
     let all: BTreeMap<(&str, &str), usize> =
         closures.iter().flat_map(|c| &c.chosen).map(|&at| ((universe.entry(at).name, universe.entry(at).arch), at)).collect();

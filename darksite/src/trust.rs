@@ -141,7 +141,7 @@ fn describe(signature: &pgp::packet::Signature, rejected: &Rejected) -> String {
         .map(|f| format!("{f:X}"))
         .or_else(|| signature.issuer_key_id().first().map(|id| id.to_string().to_uppercase()))
         .unwrap_or_else(|| "an unnamed key".to_owned());
-    format!("the one by {by} is {rejected}").replace("is does", "does").replace("is expired", "expired")
+    format!("the one by {by} {rejected}")
 }
 
 fn check_dates(release: &Release, now: Timestamp) -> Result<(), TrustError> {

@@ -24,7 +24,8 @@ fn closure(lines: &[&str], roots: &[&str], recommends: bool) -> Result<Vec<Strin
     let universe = Universe::new(index::parse(&text, "amd64", 0).unwrap())?;
     let roots: Vec<String> = roots.iter().map(|r| (*r).to_owned()).collect();
     let closure = universe.closure("r", &roots, Options { recommends })?;
-    let mut names: Vec<_> = closure.chosen.iter().map(|&at| format!("{}={}", universe.entry(at).name, universe.entry(at).version)).collect();
+    let mut names: Vec<_> =
+        closure.chosen.iter().map(|&at| format!("{}={}", universe.entry(at).name, universe.entry(at).version)).collect();
     names.sort();
     Ok(names)
 }
@@ -33,7 +34,10 @@ fn closure(lines: &[&str], roots: &[&str], recommends: bool) -> Result<Vec<Strin
 fn closures() {
     for (lines, want) in [
         // Essential, required and apt come along by themselves.
-        (&["a 1", "e 1 [Essential: yes]", "q 1 [Priority: required; Depends: s]", "s 1", "apt 1", "z 1"][..], "a=1 apt=1 e=1 q=1 s=1"),
+        (
+            &["a 1", "e 1 [Essential: yes]", "q 1 [Priority: required; Depends: s]", "s 1", "apt 1", "z 1"][..],
+            "a=1 apt=1 e=1 q=1 s=1",
+        ),
         // Pre-Depends count, circles end, `all` fits.
         (&["a 1 [Pre-Depends: b]", "b 1 all [Depends: a]"], "a=1 b=1"),
         // The first alternative, unless another is there already.

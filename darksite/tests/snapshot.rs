@@ -25,12 +25,14 @@ fn holds_the_closure_and_nothing_else() {
 #[test]
 fn the_newest_version_of_all_suites_wins() {
     let archive = Archive::new();
-    let newer = [Package { name: "libc6", version: "2.41-1+deb13u1", fields: "" }, Package { name: "polite", version: "1", fields: "" }];
+    let newer =
+        [Package { name: "libc6", version: "2.41-1+deb13u1", fields: "" }, Package { name: "polite", version: "1", fields: "" }];
     archive.add_suite("stable-updates", &newer, "");
     let mut req = request(&archive.url(), &["hello"]);
     req.sources.push(Source { mirror: archive.url(), suite: "stable-updates".into() });
     let plan = darksite::plan(&req, &DirFetch, &archive.keyring(), &Quiet).unwrap();
-    let of = |name: &str| plan.lock.packages.iter().find(|p| p.name == name).map(|p| (p.version.clone(), p.suite.clone())).unwrap();
+    let of =
+        |name: &str| plan.lock.packages.iter().find(|p| p.name == name).map(|p| (p.version.clone(), p.suite.clone())).unwrap();
     assert_eq!(of("libc6"), ("2.41-1+deb13u1".into(), "stable-updates".into()));
     assert_eq!(of("polite"), ("1:1".into(), "stable".into()));
 }
@@ -138,7 +140,9 @@ fn a_lock_is_read_back_and_bound_to_its_id() {
     let lines: Vec<&str> = text.lines().collect();
     let mut swapped = lines.clone();
     swapped.swap(lines.len() - 1, lines.len() - 2);
-    for bad in [swapped.join("\n") + "\n", text.trim_end().to_owned(), text.replace("Suite", "Sweet"), text.replace(": 1\n", ": 2\n")] {
+    for bad in
+        [swapped.join("\n") + "\n", text.trim_end().to_owned(), text.replace("Suite", "Sweet"), text.replace(": 1\n", ": 2\n")]
+    {
         assert!(darksite::SnapshotLock::parse(&bad).is_err(), "{bad}");
     }
     let other = darksite::plan(&request(&archive.url(), &["hello", "unwanted"]), &DirFetch, &archive.keyring(), &Quiet).unwrap();

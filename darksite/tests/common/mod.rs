@@ -33,7 +33,11 @@ pub const PACKAGES: &[Package] = &[
     Package { name: "base-files", version: "1", fields: "Essential: yes\nPriority: required\n" },
     Package { name: "apt", version: "3.0", fields: "Priority: important\nDepends: libc6\n" },
     Package { name: "libc6", version: "2.41-1", fields: "Priority: optional\n" },
-    Package { name: "hello", version: "2.10-1", fields: "Depends: libc6 (>= 2.40), greeter | other-greeter\nRecommends: hello-doc\n" },
+    Package {
+        name: "hello",
+        version: "2.10-1",
+        fields: "Depends: libc6 (>= 2.40), greeter | other-greeter\nRecommends: hello-doc\n",
+    },
     Package { name: "hello-doc", version: "2.10-1", fields: "" },
     Package { name: "polite", version: "1:1", fields: "Provides: greeter (= 2)\n" },
     Package { name: "unwanted", version: "1", fields: "" },
@@ -59,7 +63,7 @@ pub fn deb(package: &Package) -> Vec<u8> {
     for (name, bytes) in
         [("debian-binary", b"2.0\n".to_vec()), ("control.tar", tar("./control", control.as_bytes())), ("data.tar", data)]
     {
-        write!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 1, 0, 0, 100644, bytes.len()).unwrap();
+        writeln!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 1, 0, 0, 100644, bytes.len()).unwrap();
         out.extend_from_slice(&bytes);
         if bytes.len() % 2 == 1 {
             out.push(b'\n');
