@@ -102,6 +102,9 @@ pub struct DarksiteSpec {
     /// Base URL or directory of a Debian mirror; without it, the one this machine's apt uses.
     #[serde(default)]
     pub mirror: Option<String>,
+    /// Packages beside those of the roles that nodes may install later.
+    #[serde(default)]
+    pub packages: Vec<String>,
     /// Also take newer versions from `SUITE-updates`.
     #[serde(default)]
     pub updates: bool,
@@ -307,6 +310,9 @@ impl ClusterSpec {
                     "Debian names: a-z 0-9 + - . (policy 5.6.1)",
                 ));
             }
+        }
+        if let Some(bad) = s.darksite.packages.iter().find(|p| !is_package_name(p)) {
+            return Err(whole(format!("darksite.packages: {bad:?} is not a package name"), "Debian names: a-z 0-9 + - . (policy 5.6.1)"));
         }
         if s.darksite.architecture != "amd64" {
             return Err(whole(format!("architecture {:?}", s.darksite.architecture), "this version builds amd64"));

@@ -1,0 +1,124 @@
+//! The pages' and the machines' view of the seed: each call one use case.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
+use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::Sealed;
+use tokio::sync::watch;
+use web::api::{
+    Actor, ApiError, Approve, BootQuery, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview, SeedApi, Setup,
+};
+
+use super::{App, internal};
+use crate::site::setting;
+
+/// The names a netboot set may be asked for.
+const BOOT_FILES: &[&str] = &["vmlinuz", "initrd.img", "undionly.kpxe", "snponly.efi", "ipxe.efi"];
+
+/// A handle that the routers can share.
+#[derive(Clone)]
+pub struct Seed(pub Arc<App>);
+
+impl SeedApi for Seed {
+    fn boot_script(&self, _from: IpAddr, query: &BootQuery) -> Result<String, ApiError> {
+        self.0.script_for(query)
+    }
+
+    fn boot_file(&self, name: &str) -> Option<Utf8PathBuf> {
+        let name = BOOT_FILES.iter().find(|n| **n == name)?;
+        Some(self.0.netboot_dir()?.join(name))
+    }
+
+    fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf> {
+        let id = match id {
+            Some(id) => id,
+            None => self.0.store.setting(setting::SNAPSHOT).ok().flatten()?.parse().ok()?,
+        };
+        let dir = self.0.site.join("snapshots").join(id.to_string());
+        dir.is_dir().then_some(dir)
+    }
+
+    fn chunk_path(&self, stored: Digest) -> Option<Utf8PathBuf> {
+        Some(self.0.site.blob(stored))
+    }
+
+    fn manifest_path(&self, artifact: Digest) -> Option<Utf8PathBuf> {
+        Some(self.0.site.join("artifacts").join(artifact.to_string()).join("manifest.json"))
+    }
+
+    fn hello(&self, from: IpAddr, hello: Hello) -> Result<HelloReply, ApiError> {
+        self.0.say_hello(from, &hello)
+    }
+
+    fn reveal(&self, from: IpAddr, id: EnrollmentId, reveal: Reveal) -> Result<RevealReply, ApiError> {
+        self.0.open_commitment(from, id, &reveal)
+    }
+
+    fn enrollment_status(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
+        self.0.status_of(id)
+    }
+
+    fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
+        self.0.hand_out(from, id, claim)
+    }
+
+    fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError> {
+        self.0.take_report(from, id, report)
+    }
+
+    fn peers(&self) -> Result<Sealed<PeersFile>, ApiError> {
+        self.0.signed_peers()
+    }
+
+    fn overview(&self) -> Result<Overview, ApiError> {
+        self.0.view_overview()
+    }
+
+    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
+        self.0.first_administrator(from, setup)
+    }
+
+    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
+        self.0.log_in(from, login)
+    }
+
+    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError> {
+        self.0.session_of(token)
+    }
+
+    fn logout(&self, token: &str) -> Result<(), ApiError> {
+        self.0.log_out(token)
+    }
+
+    fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError> {
+        self.0.unseal_by(from, &actor.user, passphrase)
+    }
+
+    fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {
+        self.0.view_machines()
+    }
+
+    fn machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
+        self.0.view_machine(id)
+    }
+
+    fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {
+        self.0.approve_by(actor, id, approve)
+    }
+
+    fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
+        self.0.deny_by(actor, id, reason)
+    }
+
+    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
+        self.0.store.read(|tx| tx.events_after(after, limit.min(1000))).map_err(internal)
+    }
+
+    fn subscribe(&self) -> watch::Receiver<i64> {
+        self.0.newest.subscribe()
+    }
+}

@@ -1,0 +1,169 @@
+//! The operator's decision: the right code makes a machine a node, in one transaction.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use cluster_seed::addressing::next_host;
+use cluster_seed::enrollment::EnrollmentEvent;
+use cluster_seed::ids::{EnrollmentId, Hostname};
+use cluster_seed::machine::{Disk, HardwareFacts};
+use cluster_seed::manifest::ArtifactManifest;
+use cluster_seed::pairing::{Code, MachineKeys, code};
+use web::api::{Actor, ApiError, Approve, EnrollmentView};
+
+use super::enroll::node_key;
+use super::issue::Minted;
+use super::{App, internal, now, now_ms, unexpected};
+use crate::store::Tx;
+use crate::store::enrollments::EnrollmentRecord;
+use crate::store::events::NewEvent;
+
+fn bad(why: String, hint: &str) -> ApiError {
+    ApiError::BadRequest { why, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
+}
+
+impl App {
+    pub fn approve_by(&self, actor: &Actor, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
+        if self.is_sealed() {
+            return Err(ApiError::Sealed);
+        }
+        let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
+        if record.state.after(EnrollmentEvent::Approved).is_err() {
+            let why = format!("this enrollment is {}, not Pending", record.state.as_str());
+            return Err(ApiError::Conflict { why, hint: Some("reload the machine's page".to_owned()) });
+        }
+        let Some(typed) = Code::parse(&form.code) else {
+            return Err(bad("a pairing code has six digits".to_owned(), "it is on the machine's console"));
+        };
+        self.check_code(actor, &record, &typed)?;
+        let hostname = self.full_name(&form.hostname)?;
+        if !self.spec.spec.roles.contains_key(&form.role) {
+            return Err(bad(format!("there is no role {:?}", form.role), "roles are in cluster.yaml"));
+        }
+        let Some(artifact) = self.artifact_of(&form.role).map_err(unexpected)? else {
+            return Err(bad(format!("role {} has no artifact yet", form.role), "build it with `seedd image build`"));
+        };
+        let facts = &record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without facts".to_owned()))?.facts;
+        let disk = choose_disk(facts, &form.disk, &artifact)?.clone();
+        self.with_keys(|keys| {
+            self.write(|tx| {
+                let reused = self.make_room(tx, actor, &hostname, form.replace)?;
+                let host = match reused {
+                    Some(host) => host,
+                    None => {
+                        let planes: Vec<_> = self.spec.spec.networking.planes.values().map(|p| p.value.cidr).collect();
+                        let mut used = tx.host_numbers().map_err(internal)?;
+                        used.insert(cluster_seed::addressing::SEED_HOST);
+                        next_host(&used, &planes).map_err(unexpected)?
+                    }
+                };
+                let endpoint = endpoint_of(record.ip);
+                let minted = Minted { hostname: &hostname, role: &form.role, host, endpoint, disk: &disk, artifact: &artifact };
+                tx.advance(&record, EnrollmentEvent::Approved, None, now()).map_err(internal)?;
+                self.mint(tx, keys, &record, &minted)?;
+                let text = format!("approved as {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
+                tx.event(now_ms(), &event_of(&record, "enrollment.approved", &text, Some(&actor.user))).map_err(internal)?;
+                Ok(())
+            })
+        })?;
+        self.planes_changed.send_modify(|v| *v += 1);
+        self.view_of(id)
+    }
+
+    /// Counts a wrong code; too many deny the enrollment.
+    fn check_code(&self, actor: &Actor, record: &EnrollmentRecord, typed: &Code) -> Result<(), ApiError> {
+        let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without keys".to_owned()))?;
+        let key = node_key(record)?;
+        let keys = MachineKeys { recipient: &revealed.recipient, node_key: &key, nonce: revealed.nonce };
+        if code(&keys, &self.site_key, &record.seed_nonce).matches(typed) {
+            return Ok(());
+        }
+        let most = self.spec.spec.enrollment.max_wrong_codes;
+        let count = self.write(|tx| {
+            let count = tx.add_wrong_code(record.id).map_err(internal)?;
+            let text = format!("wrong pairing code, {count} of {most}");
+            tx.event(now_ms(), &event_of(record, "enrollment.wrong-code", &text, Some(&actor.user))).map_err(internal)?;
+            if count >= most {
+                let now_is = tx.enrollment(record.id).map_err(internal)?;
+                tx.advance(&now_is, EnrollmentEvent::Denied, Some("too many wrong pairing codes"), now()).map_err(internal)?;
+                tx.event(now_ms(), &event_of(record, "enrollment.denied", "too many wrong pairing codes", None)).map_err(internal)?;
+            }
+            Ok(count)
+        })?;
+        let left = most.saturating_sub(count);
+        let hint = if left == 0 {
+            "the machine was denied; it enrolls anew with another code".to_owned()
+        } else {
+            format!("read it again from this machine's console; {left} more tries")
+        };
+        Err(ApiError::BadRequest { why: "that is not this machine's pairing code".to_owned(), hint: Some(hint) })
+    }
+
+    fn full_name(&self, typed: &str) -> Result<Hostname, ApiError> {
+        let typed = typed.trim().to_ascii_lowercase();
+        let domain = &self.spec.spec.networking.domain;
+        let suffix = format!(".{domain}");
+        let label = typed.strip_suffix(&suffix).unwrap_or(&typed);
+        if label.contains('.') {
+            return Err(bad(format!("{typed:?} is not in {domain}"), "type the name without a domain"));
+        }
+        let name: Hostname = format!("{label}{suffix}").parse().map_err(|e: cluster_seed::ids::IdError| bad(e.to_string(), ""))?;
+        if name == self.seed_name {
+            return Err(bad("that is the seed's own name".to_owned(), ""));
+        }
+        Ok(name)
+    }
+
+    /// Frees a name that is taken, if the operator said so; returns the host number to use again.
+    fn make_room(&self, tx: &Tx<'_>, actor: &Actor, hostname: &Hostname, replace: bool) -> Result<Option<u32>, ApiError> {
+        let Some(old) = tx.live_node(hostname).map_err(internal)? else { return Ok(None) };
+        if !replace {
+            return Err(ApiError::Conflict {
+                why: format!("{hostname} is a node already"),
+                hint: Some("choose another name, or tick replace: the old node is revoked".to_owned()),
+            });
+        }
+        let record = tx.enrollment(old.enrollment).map_err(internal)?;
+        tx.revoke_node(old.id, now()).map_err(internal)?;
+        tx.drop_issued(record.id).map_err(internal)?;
+        if record.state.after(EnrollmentEvent::Revoked).is_ok() {
+            tx.advance(&record, EnrollmentEvent::Revoked, Some("replaced"), now()).map_err(internal)?;
+        }
+        let text = format!("revoked: {hostname} is replaced");
+        tx.event(now_ms(), &event_of(&record, "node.revoked", &text, Some(&actor.user))).map_err(internal)?;
+        Ok(Some(old.host))
+    }
+
+    pub fn deny_by(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
+        let reason = cluster_seed::machine::tame(reason);
+        let reason = if reason.is_empty() { "denied by the operator" } else { &reason };
+        self.write(|tx| {
+            let record = tx.enrollment(id).map_err(internal)?;
+            tx.advance(&record, EnrollmentEvent::Denied, Some(reason), now()).map_err(internal)?;
+            tx.event(now_ms(), &event_of(&record, "enrollment.denied", reason, Some(&actor.user))).map_err(internal)?;
+            Ok(())
+        })?;
+        self.view_of(id)
+    }
+}
+
+pub fn event_of<'a>(record: &EnrollmentRecord, kind: &'a str, text: &'a str, actor: Option<&'a str>) -> NewEvent<'a> {
+    NewEvent { kind, text, machine: Some(record.machine), enrollment: Some(record.id), actor }
+}
+
+pub fn endpoint_of(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped(),
+    }
+}
+
+fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactManifest) -> Result<&'a Disk, ApiError> {
+    let Some(disk) = facts.disks.iter().find(|d| d.name == name) else {
+        return Err(bad(format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)), "choose one of its list"));
+    };
+    if disk.size < artifact.min_disk {
+        let hint = "choose a larger one";
+        return Err(bad(format!("disk {} has {} bytes, the artifact needs {}", disk.name, disk.size, artifact.min_disk), hint));
+    }
+    Ok(disk)
+}

@@ -1,0 +1,188 @@
+//! Who may act: the first administrator, passwords, sessions, unsealing.
+
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
+use anyhow::Result;
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::Argon2;
+use cluster_seed::ids::Digest;
+use cluster_seed::secret::SecretError;
+use subtle::ConstantTimeEq as _;
+use web::api::{Actor, ApiError, Login, Setup};
+
+use super::{App, internal, now, now_ms, unexpected};
+use crate::keys::random32;
+use crate::store::Tx;
+use crate::store::events::NewEvent;
+
+/// A session ends after this many seconds.
+const SESSION_SECONDS: u64 = 12 * 3600;
+const MIN_PASSWORD: usize = 10;
+const MAX_PASSWORD: usize = 512;
+/// No 0/O, 1/I/L: the code is read off a screen.
+const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+
+/// Eight characters, about 40 bits, as `ABCD-EFGH`.
+pub fn new_setup_code() -> Result<String> {
+    let random = random32()?;
+    let mut code: String = random.iter().take(8).map(|b| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()])).collect();
+    code.insert(4, '-');
+    Ok(code)
+}
+
+fn bad(why: impl Into<String>, hint: &str) -> ApiError {
+    ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
+}
+
+fn hash_password(password: &str) -> Result<String, ApiError> {
+    let random = random32().map_err(unexpected)?;
+    let salt = SaltString::encode_b64(&random[..16]).map_err(|e| ApiError::Internal(e.to_string()))?;
+    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| ApiError::Internal(e.to_string()))?;
+    Ok(hash.to_string())
+}
+
+fn password_fits(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|h| Argon2::default().verify_password(password.as_bytes(), &h).is_ok())
+}
+
+fn token_hash(token: &str) -> String {
+    Digest::of(format!("kubedos:session:v1\0{token}").as_bytes()).to_string()
+}
+
+impl App {
+    fn may_try(&self, from: IpAddr) -> Result<(), ApiError> {
+        match self.throttle.wait(from, now()) {
+            0 => Ok(()),
+            seconds => Err(ApiError::TooMany { seconds }),
+        }
+    }
+
+    pub fn first_administrator(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
+        self.may_try(from)?;
+        let user_ok = (1..=32).contains(&setup.user.len())
+            && setup.user.bytes().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+        let given = setup.code.trim().to_ascii_uppercase();
+        let Some(code) = self.setup_code() else {
+            return Err(ApiError::Conflict { why: "there is an administrator already".to_owned(), hint: Some("log in".to_owned()) });
+        };
+        if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
+            self.throttle.failed(from, now());
+            self.say(&NewEvent { kind: "setup.refused", text: &format!("wrong set-up code from {from}"), ..Default::default() });
+            return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
+        }
+        if !user_ok {
+            return Err(bad("a user name has 1 to 32 letters, digits, dots, dashes or underscores", ""));
+        }
+        check_password(&setup.password)?;
+        let hash = hash_password(&setup.password)?;
+        let token = self.write(|tx| {
+            if tx.has_admin().map_err(internal)? {
+                return Err(ApiError::Conflict { why: "there is an administrator already".to_owned(), hint: None });
+            }
+            tx.add_admin(&setup.user, &hash, now()).map_err(internal)?;
+            let text = format!("{} became the first administrator", setup.user);
+            let event = NewEvent { kind: "setup.done", text: &text, actor: Some(&setup.user), ..Default::default() };
+            tx.event(now_ms(), &event).map_err(internal)?;
+            new_session(tx, &setup.user)
+        })?;
+        *self.setup_code.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.throttle.succeeded(from, now());
+        Ok(token)
+    }
+
+    pub fn log_in(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
+        self.may_try(from)?;
+        let known = self.store.read(|tx| tx.password_hash(&login.user)).map_err(internal)?;
+        // An unknown name costs as much time as a known one.
+        let fits = match (&known, login.password.len() <= MAX_PASSWORD) {
+            (Some(hash), true) => password_fits(&login.password, hash),
+            _ => {
+                hash_password("no such user")?;
+                false
+            }
+        };
+        if !fits {
+            self.throttle.failed(from, now());
+            let name = cluster_seed::machine::tame(&login.user);
+            let text = format!("a login as {name:?} from {from} was refused");
+            self.say(&NewEvent { kind: "login.failed", text: &text, ..Default::default() });
+            return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
+        }
+        self.throttle.succeeded(from, now());
+        self.write(|tx| {
+            let text = format!("{} logged in from {from}", login.user);
+            let event = NewEvent { kind: "login", text: &text, actor: Some(&login.user), ..Default::default() };
+            tx.event(now_ms(), &event).map_err(internal)?;
+            new_session(tx, &login.user)
+        })
+    }
+
+    pub fn session_of(&self, token: &str) -> Result<Option<Actor>, ApiError> {
+        if token.len() != 64 {
+            return Ok(None);
+        }
+        let user = self.store.read(|tx| tx.session_user(&token_hash(token), now())).map_err(internal)?;
+        Ok(user.map(|user| Actor { user }))
+    }
+
+    pub fn log_out(&self, token: &str) -> Result<(), ApiError> {
+        self.write(|tx| tx.end_session(&token_hash(token)).map_err(internal))
+    }
+
+    /// Unseals for somebody at a page.
+    pub fn unseal_by(&self, from: IpAddr, who: &str, passphrase: &str) -> Result<(), ApiError> {
+        self.may_try(from)?;
+        match self.unseal_with(passphrase, who) {
+            Ok(()) => {
+                self.throttle.succeeded(from, now());
+                Ok(())
+            }
+            Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
+                self.throttle.failed(from, now());
+                let event = NewEvent { kind: "seed.unseal-refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
+                self.say(&event);
+                Err(ApiError::Forbidden { why: "the passphrase is wrong".to_owned() })
+            }
+            Err(e) => Err(unexpected(e)),
+        }
+    }
+}
+
+fn check_password(password: &str) -> Result<(), ApiError> {
+    if password.chars().count() < MIN_PASSWORD {
+        return Err(bad(format!("the password has fewer than {MIN_PASSWORD} characters"), "four random words make a good one"));
+    }
+    if password.len() > MAX_PASSWORD {
+        return Err(bad(format!("the password has more than {MAX_PASSWORD} bytes"), ""));
+    }
+    Ok(())
+}
+
+fn new_session(tx: &Tx<'_>, user: &str) -> Result<String, ApiError> {
+    let token = hex::encode(random32().map_err(unexpected)?);
+    tx.add_session(&token_hash(&token), user, now() + SESSION_SECONDS, now()).map_err(internal)?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_at_their_limits() {
+        for (len, ok) in [(MIN_PASSWORD - 1, false), (MIN_PASSWORD, true), (MAX_PASSWORD, true), (MAX_PASSWORD + 1, false)] {
+            assert_eq!(check_password(&"x".repeat(len)).is_ok(), ok, "{len}");
+        }
+        let hash = hash_password("correct horse").unwrap();
+        assert!(password_fits("correct horse", &hash) && !password_fits("correct horsf", &hash));
+    }
+
+    #[test]
+    fn codes_are_readable_and_differ() {
+        let (a, b) = (new_setup_code().unwrap(), new_setup_code().unwrap());
+        assert_ne!(a, b);
+        assert_eq!(a.len(), 9);
+        assert!(a.bytes().all(|c| c == b'-' || ALPHABET.contains(&c)));
+    }
+}

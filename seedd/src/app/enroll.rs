@@ -1,0 +1,153 @@
+//! The machine's side of enrollment: hello, reveal, status, claim.
+
+use std::net::IpAddr;
+
+use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, PROTOCOL, Reveal, RevealReply, StatusReply};
+use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
+use cluster_seed::ids::{EnrollmentId, Mac};
+use cluster_seed::pairing::{MachineKeys, Nonce, opens};
+use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
+use web::api::ApiError;
+
+use super::{App, internal, now, now_ms, unexpected};
+use crate::keys::random32;
+use crate::store::enrollments::{EnrollmentRecord, Revealed};
+use crate::store::events::NewEvent;
+use crate::store::Tx;
+
+fn bad(why: &str) -> ApiError {
+    ApiError::BadRequest { why: why.to_owned(), hint: None }
+}
+
+fn conflict(why: &str) -> ApiError {
+    ApiError::Conflict { why: why.to_owned(), hint: None }
+}
+
+/// The node key an enrollment was opened with.
+pub fn node_key(record: &EnrollmentRecord) -> Result<VerifyingKey, ApiError> {
+    let revealed = record.revealed.as_ref().ok_or_else(|| conflict("the commitment was not opened yet"))?;
+    key_from_text(&revealed.node_key).map_err(unexpected)
+}
+
+impl App {
+    pub fn say_hello(&self, from: IpAddr, hello: &Hello) -> Result<HelloReply, ApiError> {
+        if hello.protocol != PROTOCOL {
+            return Err(bad(&format!("the agent speaks protocol {}, this seed {PROTOCOL}", hello.protocol)));
+        }
+        let mut id = [0u8; 16];
+        id.copy_from_slice(&random32().map_err(unexpected)?[..16]);
+        let id = EnrollmentId(id);
+        let seed_nonce = Nonce::from_random(random32().map_err(unexpected)?);
+        self.write(|tx| {
+            if tx.count_waiting().map_err(internal)? >= self.spec.spec.enrollment.max_pending {
+                return Err(ApiError::TooMany { seconds: 60 });
+            }
+            let mac = match hello.boot_mac {
+                Some(mac) => mac,
+                None => self.mac_of(tx, from)?,
+            };
+            let full = || ApiError::Unavailable { why: "too many machines are known".to_owned() };
+            let machine = tx.see_machine(mac, Some(from), now()).map_err(internal)?.ok_or_else(full)?;
+            tx.insert_enrollment(id, machine, hello.commitment, seed_nonce, from, now()).map_err(internal)?;
+            let event = NewEvent {
+                kind: "enrollment.hello",
+                text: "the agent runs in RAM and asks to enroll",
+                machine: Some(machine),
+                enrollment: Some(id),
+                actor: None,
+            };
+            tx.event(now_ms(), &event).map_err(internal)?;
+            Ok(())
+        })?;
+        Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), seed_nonce })
+    }
+
+    /// For a loader that did not tell the MAC address: the machine last seen with this address.
+    fn mac_of(&self, tx: &Tx<'_>, from: IpAddr) -> Result<Mac, ApiError> {
+        let machines = tx.machines().map_err(internal)?;
+        machines.iter().find(|m| m.ip == Some(from)).map(|m| m.mac).ok_or_else(|| bad("boot_mac is missing and the address is unknown"))
+    }
+
+    pub fn open_commitment(&self, from: IpAddr, id: EnrollmentId, reveal: &Reveal) -> Result<RevealReply, ApiError> {
+        let key = key_from_text(&reveal.node_key).map_err(|_| bad("the node key is not an ed25519 public key"))?;
+        let facts = reveal.facts.open(&key).map_err(|_| bad("the facts are not signed by the node key"))?.tamed();
+        if !reveal.recipient.starts_with("age1") || cluster_seed::secret::seal_to(&reveal.recipient, b"").is_err() {
+            return Err(bad("the recipient is not an age recipient"));
+        }
+        self.write(|tx| {
+            let record = tx.enrollment(id).map_err(internal)?;
+            let keys = MachineKeys { recipient: &reveal.recipient, node_key: &key, nonce: reveal.nonce };
+            if !opens(&record.commitment, &keys) {
+                return Err(ApiError::Forbidden { why: "this does not open the commitment".to_owned() });
+            }
+            // The answer to the first reveal may have been lost: the same one again is no harm.
+            if record.state != EnrollmentState::Discovered {
+                let same = record.revealed.as_ref().is_some_and(|r| r.node_key == reveal.node_key && r.nonce == reveal.nonce);
+                return if same { Ok(RevealReply { state: record.state }) } else { Err(conflict("already revealed")) };
+            }
+            if tx.knows_node_key(&reveal.node_key).map_err(internal)? {
+                return Err(conflict("this node key enrolled before"));
+            }
+            let state = tx.advance(&record, EnrollmentEvent::Revealed, None, now()).map_err(internal)?;
+            let revealed =
+                Revealed { recipient: reveal.recipient.clone(), node_key: reveal.node_key.clone(), nonce: reveal.nonce, facts };
+            tx.set_revealed(id, &revealed).map_err(internal)?;
+            tx.set_facts(record.machine, &revealed.facts).map_err(internal)?;
+            let text = format!("waits for approval from {from}; the pairing code is on its console");
+            let event = NewEvent {
+                kind: "enrollment.pending",
+                text: &text,
+                machine: Some(record.machine),
+                enrollment: Some(id),
+                actor: None,
+            };
+            tx.event(now_ms(), &event).map_err(internal)?;
+            Ok(RevealReply { state })
+        })
+    }
+
+    pub fn status_of(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
+        let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
+        let challenge = matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
+        Ok(StatusReply { state: record.state, challenge, reason: record.reason })
+    }
+
+    /// Hands the sealed identity out: to the first claim, and to repetitions of that very claim until the machine's
+    /// first report. See docs/adr/0003.
+    pub fn hand_out(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
+        let result = self.write(|tx| {
+            let record = tx.enrollment(id).map_err(internal)?;
+            let refused = || ApiError::Forbidden { why: "the claim is not signed by the machine that enrolled".to_owned() };
+            let claim = claim.open(&node_key(&record)?).map_err(|_| refused())?;
+            if claim.enrollment != id || Some(claim.challenge) != record.challenge {
+                return Err(refused());
+            }
+            match record.state {
+                EnrollmentState::Approved => {
+                    tx.advance(&record, EnrollmentEvent::Issued, None, now()).map_err(internal)?;
+                    tx.set_claim_nonce(id, claim.nonce).map_err(internal)?;
+                    let text = format!("the identity was handed out to {from}, once");
+                    let event = NewEvent {
+                        kind: "enrollment.issued",
+                        text: &text,
+                        machine: Some(record.machine),
+                        enrollment: Some(id),
+                        actor: None,
+                    };
+                    tx.event(now_ms(), &event).map_err(internal)?;
+                }
+                EnrollmentState::Issued if record.claim_nonce == Some(claim.nonce) => {}
+                _ => return Err(conflict("the identity was handed out before")),
+            }
+            let identity = tx.issued(id).map_err(internal)?.ok_or_else(|| conflict("the identity was handed out before"))?;
+            Ok(ClaimReply { identity })
+        });
+        if let Err(error) = &result {
+            let text = format!("a claim of this identity from {from} was refused: {error}");
+            let machine = self.store.read(|tx| tx.enrollment(id)).ok().map(|r| r.machine);
+            let event = NewEvent { kind: "enrollment.claim-refused", text: &text, machine, enrollment: machine.map(|_| id), actor: None };
+            self.say(&event);
+        }
+        result
+    }
+}

@@ -1,0 +1,184 @@
+//! Minting: keys, addresses, the sealed identity, and the signed list of peers.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as B64;
+use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
+use cluster_seed::ids::{Hostname, NodeId};
+use cluster_seed::machine::Disk;
+use cluster_seed::manifest::ArtifactManifest;
+use cluster_seed::pairing::Nonce;
+use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
+use cluster_seed::seal::Sealed;
+use cluster_seed::wireguard::WgPrivateKey;
+use web::api::ApiError;
+
+use super::{App, internal, unexpected};
+use crate::keys::{Unsealed, random32};
+use crate::site::setting;
+use crate::store::Tx;
+use crate::store::enrollments::EnrollmentRecord;
+use crate::store::nodes::NodeRecord;
+
+/// What the operator decided.
+pub struct Minted<'a> {
+    pub hostname: &'a Hostname,
+    pub role: &'a str,
+    pub host: u32,
+    pub endpoint: Option<Ipv4Addr>,
+    pub disk: &'a Disk,
+    pub artifact: &'a ArtifactManifest,
+}
+
+impl App {
+    pub fn epoch(&self, tx: &Tx<'_>) -> Result<u64, ApiError> {
+        let text = tx.setting(setting::EPOCH).map_err(internal)?;
+        text.map_or(Ok(1), |t| t.parse()).map_err(unexpected)
+    }
+
+    /// Makes the node's row and keys, and the sealed identity that waits for its claim. The private keys exist in this
+    /// function only: what it keeps is age ciphertext, to the machine and to the vault.
+    pub fn mint(&self, tx: &Tx<'_>, keys: &Unsealed, record: &EnrollmentRecord, minted: &Minted<'_>) -> Result<(), ApiError> {
+        let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("minting without keys".to_owned()))?;
+        let mut id = [0u8; 16];
+        id.copy_from_slice(&random32().map_err(unexpected)?[..16]);
+        let mut private = BTreeMap::new();
+        let mut planes = BTreeMap::new();
+        let mut places = BTreeMap::new();
+        for (name, plane) in &self.spec.spec.networking.planes {
+            let key = WgPrivateKey::from_random(random32().map_err(unexpected)?);
+            let own = address(name, plane.value.cidr, minted.host).map_err(unexpected)?;
+            planes.insert(name.clone(), (own, key.public()));
+            places.insert(name.clone(), PlaneAddress { cidr: plane.value.cidr, address: own, port: plane.value.port });
+            private.insert(name.clone(), key);
+        }
+        let node = NodeRecord {
+            id: NodeId(id),
+            enrollment: record.id,
+            hostname: minted.hostname.clone(),
+            role: minted.role.to_owned(),
+            host: minted.host,
+            artifact: minted.artifact.id,
+            endpoint: minted.endpoint,
+            planes,
+            revoked: false,
+        };
+        // The node is in the list of peers it is given, so it goes in first; the vault's copy follows.
+        tx.insert_node(&node, &[]).map_err(internal)?;
+        let peers = self.sign_peers(tx, keys)?;
+        let info = IdentityInfo {
+            node: node.id,
+            enrollment: record.id,
+            site: self.spec.metadata.name.to_string(),
+            epoch: self.epoch(tx)?,
+            site_key: self.public.site.clone(),
+            hostname: node.hostname.clone(),
+            role: node.role.clone(),
+            seed_url: self.seed_url(),
+            seed_hostname: self.seed_name.clone(),
+            planes: places,
+            authorized_keys: self.spec.spec.ssh.authorized_keys.clone(),
+            darksite: self.darksite_source(),
+            peers,
+        };
+        let identity = NodeIdentity { info, keys: private };
+        let for_machine = identity.seal_to(&revealed.recipient).map_err(unexpected)?;
+        let for_vault = identity.seal_to(&self.public.vault).map_err(unexpected)?;
+        tx.set_vault(node.id, &for_vault).map_err(internal)?;
+        let order = InstallOrder {
+            artifact: minted.artifact.id,
+            disk: minted.disk.name.clone(),
+            disk_serial: minted.disk.serial.clone(),
+            disk_size: minted.disk.size,
+        };
+        let issued = IssuedIdentity::new(record.id, self.epoch(tx)?, order, &for_machine);
+        let sealed = Sealed::sign(&issued, &keys.site).map_err(unexpected)?;
+        let challenge = Nonce::from_random(random32().map_err(unexpected)?);
+        tx.set_issued(record.id, challenge, &sealed).map_err(internal)
+    }
+
+    fn darksite_source(&self) -> DarksiteSource {
+        let d = &self.spec.spec.darksite;
+        DarksiteSource {
+            url: format!("{}/darksite/current", self.seed_url()),
+            suite: d.suite.clone(),
+            components: d.components.clone(),
+            keyring: B64.encode(&self.release_keyring),
+        }
+    }
+
+    /// Writes and signs the next version of the list of peers.
+    fn sign_peers(&self, tx: &Tx<'_>, keys: &Unsealed) -> Result<Sealed<PeersFile>, ApiError> {
+        let held = self.held_peers(tx)?;
+        let file = self.peers_file(tx, held.map_or(1, |h| h.version + 1))?;
+        let sealed = Sealed::sign(&file, &keys.site).map_err(unexpected)?;
+        tx.set(setting::PEERS, &serde_json::to_string(&sealed).map_err(unexpected)?).map_err(internal)?;
+        Ok(sealed)
+    }
+
+    fn held_peers(&self, tx: &Tx<'_>) -> Result<Option<PeersFile>, ApiError> {
+        let Some(text) = tx.setting(setting::PEERS).map_err(internal)? else { return Ok(None) };
+        let sealed: Sealed<PeersFile> = serde_json::from_str(&text).map_err(unexpected)?;
+        sealed.open(&self.site_key).map(Some).map_err(unexpected)
+    }
+
+    /// Signs a new version if the nodes are no longer those of the held one.
+    pub fn resign_peers(&self) -> Result<()> {
+        let work = self.with_keys(|keys| {
+            self.write(|tx| {
+                let held = self.held_peers(tx)?;
+                let same = match &held {
+                    Some(h) => self.peers_file(tx, h.version)? == *h,
+                    None => false,
+                };
+                if !same {
+                    self.sign_peers(tx, keys)?;
+                }
+                Ok(!same)
+            })
+        });
+        match work {
+            Ok(true) => {
+                self.planes_changed.send_modify(|v| *v += 1);
+                Ok(())
+            }
+            // Sealed: the list is signed anew when somebody unseals.
+            Ok(false) | Err(ApiError::Sealed) => Ok(()),
+            Err(e) => Err(anyhow::anyhow!("signing the list of peers: {e}")),
+        }
+    }
+
+    fn peers_file(&self, tx: &Tx<'_>, version: u64) -> Result<PeersFile, ApiError> {
+        let spec = &self.spec.spec.networking;
+        let planes: BTreeMap<_, _> =
+            spec.planes.iter().map(|(n, p)| (n.clone(), PeerPlane { cidr: p.value.cidr, port: p.value.port })).collect();
+        let mut nodes = BTreeMap::new();
+        let mut addresses = BTreeMap::new();
+        for (name, plane) in &planes {
+            addresses.insert(name.clone(), address(name, plane.cidr, SEED_HOST).map_err(unexpected)?);
+        }
+        let seed = PeerNode { endpoint: Some(spec.underlay.seed.value), role: "seed".to_owned(), keys: self.public.planes.clone(), addresses };
+        nodes.insert(self.seed_name.clone(), seed);
+        for node in tx.live_nodes().map_err(internal)? {
+            let peer = PeerNode {
+                endpoint: node.endpoint,
+                role: node.role,
+                keys: node.planes.iter().map(|(n, (_, key))| (n.clone(), *key)).collect(),
+                addresses: node.planes.iter().map(|(n, (ip, _))| (n.clone(), *ip)).collect(),
+            };
+            nodes.insert(node.hostname, peer);
+        }
+        Ok(PeersFile { epoch: self.epoch(tx)?, version, planes, nodes })
+    }
+
+    /// The list as last signed.
+    pub fn signed_peers(&self) -> Result<Sealed<PeersFile>, ApiError> {
+        let text = self.store.setting(setting::PEERS).map_err(internal)?;
+        let text = text.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })?;
+        serde_json::from_str(&text).map_err(unexpected)
+    }
+}

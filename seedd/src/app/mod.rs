@@ -1,0 +1,183 @@
+//! The use cases: what the pages, the machines and the watchdog may do, on top of the store.
+
+mod api;
+pub use api::Seed;
+pub mod approve;
+pub mod auth;
+pub mod boot;
+pub mod enroll;
+pub mod issue;
+pub mod report;
+mod throttle;
+pub mod views;
+pub mod watchdog;
+
+use std::net::SocketAddrV4;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::manifest::ArtifactManifest;
+use cluster_seed::seal::{Sealed, VerifyingKey};
+use tokio::sync::watch;
+use web::api::ApiError;
+
+use crate::fsio::read_limited;
+use crate::keys::{PublicKeys, Unsealed};
+use crate::site::{Site, seed_hostname, setting};
+use crate::store::events::NewEvent;
+use crate::store::{Store, StoreError, Tx};
+use throttle::Throttle;
+
+/// Largest artifact manifest read, in bytes.
+const MAX_MANIFEST: u64 = 32 << 20;
+
+/// The running seed.
+pub struct App {
+    pub site: Site,
+    pub spec: ClusterSpec,
+    pub store: Store,
+    pub public: PublicKeys,
+    pub site_key: VerifyingKey,
+    pub seed_name: Hostname,
+    /// Where machines reach the seed by HTTP on the underlay.
+    pub http: SocketAddrV4,
+    release_keyring: Vec<u8>,
+    unsealed: RwLock<Option<Unsealed>>,
+    newest: watch::Sender<i64>,
+    /// Wakes whoever keeps the seed's own planes: the value is the version of the peers.
+    pub planes_changed: watch::Sender<u64>,
+    setup_code: Mutex<Option<String>>,
+    throttle: Throttle,
+}
+
+/// Unix seconds by the seed's clock; 0 before 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Unix milliseconds by the seed's clock.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl App {
+    pub fn open(site: Site, http: SocketAddrV4) -> Result<Self> {
+        let spec = site.spec()?;
+        let store = site.open_store()?;
+        let public = site.keys().public()?;
+        let newest = store.read(|tx| tx.last_event())?;
+        let setup_needed = !store.read(|tx| tx.has_admin())?;
+        let code = if setup_needed { Some(auth::new_setup_code()?) } else { None };
+        Ok(App {
+            site_key: public.site_key()?,
+            seed_name: seed_hostname(&spec)?,
+            release_keyring: site.keys().release_keyring().context("reading the release key's certificate")?,
+            unsealed: RwLock::new(None),
+            newest: watch::Sender::new(newest),
+            planes_changed: watch::Sender::new(0),
+            setup_code: Mutex::new(code),
+            throttle: Throttle::default(),
+            site,
+            spec,
+            store,
+            public,
+            http,
+        })
+    }
+
+    pub fn seed_url(&self) -> String {
+        pxe::script::SeedUrl(self.http).to_string()
+    }
+
+    /// The one-time code for the first administrator, while there is none.
+    pub fn setup_code(&self) -> Option<String> {
+        self.setup_code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.unsealed.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Runs `work` with the private keys, or says that the seed is sealed.
+    pub fn with_keys<T>(&self, work: impl FnOnce(&Unsealed) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let guard = self.unsealed.read().unwrap_or_else(PoisonError::into_inner);
+        guard.as_ref().map_or(Err(ApiError::Sealed), work)
+    }
+
+    /// Opens the private keys; `who` is for the log.
+    pub fn unseal_with(&self, passphrase: &str, who: &str) -> Result<()> {
+        let keys = self.site.keys().unseal(passphrase)?;
+        *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        self.say(&NewEvent { kind: "seed.unsealed", text: "the seed was unsealed", actor: Some(who), ..Default::default() });
+        self.resign_peers()?;
+        self.planes_changed.send_modify(|v| *v += 1);
+        Ok(())
+    }
+
+    /// Writes within a transaction and wakes the live pages after its commit.
+    pub fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let (value, newest) = self.store.write(|tx| {
+            let value = work(tx)?;
+            Ok::<_, ApiErrorFromStore>((value, tx.last_event()?))
+        })?;
+        self.newest.send_if_modified(|held| std::mem::replace(held, newest) < newest);
+        Ok(value)
+    }
+
+    /// Writes one event; a failure to write it is logged, and never stops what it tells of.
+    pub fn say(&self, event: &NewEvent<'_>) {
+        if let Err(error) = self.write(|tx| Ok(tx.event(now_ms(), event).map_err(internal)?)) {
+            tracing::error!(%error, kind = event.kind, "writing an event");
+        }
+    }
+
+    /// The artifact built for a role, checked against its signature.
+    pub fn artifact_of(&self, role: &str) -> Result<Option<ArtifactManifest>> {
+        let Some(id) = self.store.setting(&format!("{}{role}", setting::ARTIFACT))? else { return Ok(None) };
+        let id: Digest = id.parse().context("reading the artifact's id")?;
+        let path = self.site.join("artifacts").join(id.to_string()).join("manifest.json");
+        let sealed: Sealed<ArtifactManifest> = serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).context("reading the manifest")?;
+        let manifest = sealed.open(&self.site_key).with_context(|| format!("checking {path}"))?;
+        manifest.check().with_context(|| format!("checking {path}"))?;
+        Ok(Some(manifest))
+    }
+}
+
+/// Lets a transaction fail with either kind of error.
+struct ApiErrorFromStore(ApiError);
+
+impl From<ApiError> for ApiErrorFromStore {
+    fn from(e: ApiError) -> Self {
+        ApiErrorFromStore(e)
+    }
+}
+
+impl From<StoreError> for ApiErrorFromStore {
+    fn from(e: StoreError) -> Self {
+        ApiErrorFromStore(internal(e))
+    }
+}
+
+impl From<ApiErrorFromStore> for ApiError {
+    fn from(e: ApiErrorFromStore) -> Self {
+        e.0
+    }
+}
+
+/// What a store error means outside.
+pub fn internal(e: StoreError) -> ApiError {
+    match e {
+        StoreError::NotFound("that machine id") => ApiError::NotFound { what: "machine" },
+        StoreError::NotFound("that enrollment id") => ApiError::NotFound { what: "enrollment" },
+        StoreError::Raced(what) => ApiError::Conflict { why: format!("the {what} has changed meanwhile"), hint: Some("reload and look again".to_owned()) },
+        other => ApiError::Internal(other.to_string()),
+    }
+}
+
+/// An unexpected failure, whole chain for the log.
+pub fn unexpected(e: impl Into<anyhow::Error>) -> ApiError {
+    ApiError::Internal(format!("{:#}", e.into()))
+}

@@ -1,0 +1,166 @@
+//! What a machine says of itself after it has its identity; moves the enrollment on.
+
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use cluster_seed::agent::{GateCheck, Report, ReportBody, ReportReply};
+use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
+use cluster_seed::ids::EnrollmentId;
+use cluster_seed::machine::tame;
+use cluster_seed::seal::Sealed;
+use web::api::ApiError;
+
+use super::approve::{endpoint_of, event_of};
+use super::enroll::node_key;
+use super::{App, internal, now, now_ms};
+use crate::store::Tx;
+use crate::store::enrollments::EnrollmentRecord;
+
+/// How long the seed tries to reach a node's SSH over the control plane.
+const SSH_TIMEOUT: Duration = Duration::from_secs(5);
+const SSH_PORT: u16 = 22;
+/// Progress is written to the event log each time this many percent more are done.
+const PROGRESS_STEP: u64 = 5;
+/// Most gate checks of one report that are looked at.
+const MAX_CHECKS: usize = 64;
+
+impl App {
+    pub fn take_report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError> {
+        let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
+        let forged = || ApiError::Forbidden { why: "the report is not signed by this enrollment's node key".to_owned() };
+        let report = report.open(&node_key(&record)?).map_err(|_| forged())?;
+        if report.enrollment != id {
+            return Err(forged());
+        }
+        if report.seq <= record.last_seq {
+            return Ok(ReportReply { state: record.state, fresh: false });
+        }
+        // Looked at before the transaction: a connection may take seconds.
+        let ssh = match &report.body {
+            ReportBody::Gate { checks } if all_passed(checks) => Some(self.reach_ssh(id)?),
+            _ => None,
+        };
+        let (state, fresh, moved) = self.write(|tx| {
+            let record = tx.enrollment(id).map_err(internal)?;
+            if !tx.take_seq(id, report.seq, from, now()).map_err(internal)? {
+                return Ok((record.state, false, false));
+            }
+            let state = self.act(tx, &record, &report.body, ssh.as_ref())?;
+            let moved = self.follow_address(tx, &record, from)?;
+            Ok((state, true, moved))
+        })?;
+        if moved {
+            self.resign_peers().map_err(super::unexpected)?;
+        }
+        Ok(ReportReply { state, fresh })
+    }
+
+    /// A node that speaks from another address than before is reached there from now on.
+    fn follow_address(&self, tx: &Tx<'_>, record: &EnrollmentRecord, from: IpAddr) -> Result<bool, ApiError> {
+        let (Some(node), Some(ip)) = (tx.node_of(record.id).map_err(internal)?, endpoint_of(from)) else { return Ok(false) };
+        let underlay = self.spec.spec.networking.underlay.subnet;
+        if node.revoked || !underlay.contains(&ip) {
+            return Ok(false);
+        }
+        tx.set_endpoint(node.id, ip).map_err(internal)
+    }
+
+    fn act(
+        &self,
+        tx: &Tx<'_>,
+        record: &EnrollmentRecord,
+        body: &ReportBody,
+        ssh: Option<&GateCheck>,
+    ) -> Result<EnrollmentState, ApiError> {
+        let say = |kind: &str, text: &str| tx.event(now_ms(), &event_of(record, kind, text, None)).map_err(internal);
+        // An event that does not fit the state (a play that runs again after a reboot) is written down and moves nothing.
+        let advance = |event: EnrollmentEvent, reason: Option<&str>| match record.state.after(event) {
+            Ok(_) => tx.advance(record, event, reason, now()).map_err(internal),
+            Err(_) => Ok(record.state),
+        };
+        let state = match body {
+            ReportBody::InstallBegan { artifact, disk, total } => {
+                tx.drop_issued(record.id).map_err(internal)?;
+                tx.set_progress(record.id, 0, *total, 0).map_err(internal)?;
+                say("install.began", &format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk)))?;
+                advance(EnrollmentEvent::InstallBegan, None)?
+            }
+            ReportBody::InstallProgress { written, total, rate } => {
+                let (written, total) = ((*written).min(*total), *total);
+                tx.set_progress(record.id, written, total, *rate).map_err(internal)?;
+                let percent = |n: u64| (u128::from(n) * 100 / u128::from(total.max(1))) as u64;
+                if percent(written) / PROGRESS_STEP > percent(record.written) / PROGRESS_STEP {
+                    say("install.progress", &format!("{} % written, {:.1} MB/s", percent(written), *rate as f64 / 1e6))?;
+                }
+                record.state
+            }
+            ReportBody::InstallDone { seconds } => {
+                tx.set_progress(record.id, record.total, record.total, record.rate).map_err(internal)?;
+                say("install.done", &format!("every chunk verified and written in {seconds} s; restarting from disk"))?;
+                advance(EnrollmentEvent::InstallDone, None)?
+            }
+            ReportBody::Booted { kernel, .. } => {
+                say("node.booted", &format!("the installed system runs, kernel {}", tame(kernel)))?;
+                record.state
+            }
+            ReportBody::Gate { checks } => {
+                let all: Vec<&GateCheck> = checks.iter().take(MAX_CHECKS).chain(ssh).collect();
+                for check in &all {
+                    let result = if check.ok { "passed" } else { "failed" };
+                    say("gate.check", &format!("{result}: {} ({})", tame(&check.name), tame(&check.detail)))?;
+                }
+                if all_passed(checks) && ssh.is_some_and(|s| s.ok) {
+                    say("gate.passed", "the fabric gate is passed")?;
+                    advance(EnrollmentEvent::GatePassed, None)?
+                } else {
+                    record.state
+                }
+            }
+            ReportBody::ApplyProgress { step } => {
+                let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", tame(&step.detail)) };
+                say("apply.step", &format!("{}: {}{detail}", tame(&step.name), tame(&step.result)))?;
+                record.state
+            }
+            ReportBody::ApplyDone { changed, ok } => {
+                say("apply.done", &format!("the play ended: {ok} ok, {changed} changed"))?;
+                advance(EnrollmentEvent::ApplyDone, None)?
+            }
+            ReportBody::Failed { step, why } => {
+                tx.drop_issued(record.id).map_err(internal)?;
+                let reason = format!("{}: {}", tame(step), tame(why));
+                say("enrollment.failed", &reason)?;
+                // A node that has an operating system tries again by itself; only a failed install is the end.
+                if record.state.boots_from_disk() { record.state } else { advance(EnrollmentEvent::Failed, Some(&reason))? }
+            }
+        };
+        Ok(state)
+    }
+
+    /// The seed's own check: does the node's SSH answer over the control plane?
+    fn reach_ssh(&self, id: EnrollmentId) -> Result<GateCheck, ApiError> {
+        let node = self.store.read(|tx| tx.node_of(id)).map_err(internal)?;
+        let address = node.and_then(|n| n.planes.get(CONTROL_PLANE).map(|(ip, _)| *ip));
+        let name = format!("ssh over {CONTROL_PLANE} from the seed");
+        Ok(match address.map(ssh_banner) {
+            Some(Ok(banner)) => GateCheck { name, ok: true, detail: banner },
+            Some(Err(e)) => GateCheck { name, ok: false, detail: e.to_string() },
+            None => GateCheck { name, ok: false, detail: "the node has no address there".to_owned() },
+        })
+    }
+}
+
+fn all_passed(checks: &[GateCheck]) -> bool {
+    !checks.is_empty() && checks.len() <= MAX_CHECKS && checks.iter().all(|c| c.ok)
+}
+
+/// Reads the identification line (RFC 4253 section 4.2) of the SSH server at `ip`.
+fn ssh_banner(ip: Ipv4Addr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((ip, SSH_PORT)), SSH_TIMEOUT)?;
+    stream.set_read_timeout(Some(SSH_TIMEOUT))?;
+    let mut line = [0u8; 64];
+    let n = stream.read(&mut line)?;
+    let text = String::from_utf8_lossy(&line[..n]).into_owned();
+    if text.starts_with("SSH-2.0-") { Ok(tame(&text)) } else { Err(std::io::Error::other("no SSH banner")) }
+}

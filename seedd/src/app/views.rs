@@ -1,0 +1,149 @@
+//! Rows of the database as the pages and the API show them.
+
+use anyhow::Result;
+use cluster_seed::ids::EnrollmentId;
+use web::api::{ApiError, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
+
+use super::{App, internal, now, unexpected};
+use crate::site::setting;
+use crate::store::Tx;
+use crate::store::enrollments::EnrollmentRecord;
+use crate::store::machines::MachineRecord;
+
+/// Newest events shown on a machine's page.
+const TIMELINE: u32 = 500;
+/// A clock before this (2025-01-01) was never set.
+const CLOCK_FLOOR: u64 = 1_735_689_600;
+
+impl App {
+    pub fn view_overview(&self) -> Result<Overview, ApiError> {
+        let mut roles = Vec::new();
+        let mut warnings = Vec::new();
+        for (name, role) in &self.spec.spec.roles {
+            let artifact = match self.artifact_of(name) {
+                Ok(found) => found,
+                Err(error) => {
+                    warnings.push(format!("role {name}: its artifact cannot be used ({error:#})"));
+                    None
+                }
+            };
+            if artifact.is_none() {
+                warnings.push(format!("role {name} has no artifact: run `seedd image build`"));
+            }
+            roles.push(RoleView {
+                name: name.clone(),
+                description: role.description.clone(),
+                artifact: artifact.as_ref().map(|a| a.id),
+                min_disk: artifact.as_ref().map(|a| a.min_disk),
+            });
+        }
+        let sealed = self.is_sealed();
+        if sealed {
+            warnings.push("the seed is sealed: machines boot and wait, but nobody can be approved until it is unsealed".to_owned());
+        }
+        let (snapshot, netboot) = self
+            .store
+            .read(|tx| Ok::<_, crate::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))
+            .map_err(internal)?;
+        if snapshot.is_none() {
+            warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
+        }
+        if netboot.is_none() {
+            warnings.push("there is no netboot image, so no machine can start the agent: run `seedd image build`".to_owned());
+        }
+        if now() < CLOCK_FLOOR {
+            warnings.push("the seed's clock was never set; times below are wrong".to_owned());
+        }
+        Ok(Overview {
+            site: self.spec.metadata.name.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            setup_needed: self.setup_code().is_some(),
+            sealed,
+            epoch: self.store.read(|tx| Ok::<_, ApiErrorBox>(self.epoch(tx)?)).map_err(|e| e.0)?,
+            snapshot: snapshot.map(|t| t.parse()).transpose().map_err(unexpected)?,
+            roles,
+            clock: now(),
+            warnings,
+        })
+    }
+
+    pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
+        self.store
+            .read(|tx| {
+                let machines = tx.machines().map_err(internal)?;
+                machines.into_iter().map(|m| Ok(row(tx, m)?.0)).collect::<Result<_, ApiErrorBox>>()
+            })
+            .map_err(|e: ApiErrorBox| e.0)
+    }
+
+    pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
+        self.store
+            .read(|tx| {
+                let machine = tx.machine(id).map_err(internal)?;
+                let facts = machine.facts.clone();
+                let (row, earlier) = row(tx, machine)?;
+                let timeline = tx.timeline(id, TIMELINE).map_err(internal)?;
+                Ok(MachineDetail { row, facts, earlier, timeline })
+            })
+            .map_err(|e: ApiErrorBox| e.0)
+    }
+
+    pub fn view_of(&self, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
+        self.store
+            .read(|tx| {
+                let record = tx.enrollment(id).map_err(internal)?;
+                view(tx, &record)
+            })
+            .map_err(|e: ApiErrorBox| e.0)
+    }
+}
+
+/// Lets a read fail with either kind of error.
+struct ApiErrorBox(ApiError);
+
+impl From<ApiError> for ApiErrorBox {
+    fn from(e: ApiError) -> Self {
+        ApiErrorBox(e)
+    }
+}
+
+impl From<crate::store::StoreError> for ApiErrorBox {
+    fn from(e: crate::store::StoreError) -> Self {
+        ApiErrorBox(internal(e))
+    }
+}
+
+fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<EnrollmentView>), ApiErrorBox> {
+    let mut views = Vec::new();
+    for record in tx.enrollments_of(machine.id).map_err(internal)? {
+        views.push(view(tx, &record)?);
+    }
+    let latest = (!views.is_empty()).then(|| views.remove(0));
+    let model = machine.facts.as_ref().map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
+    let row = MachineRow {
+        id: machine.id,
+        mac: machine.mac,
+        ip: machine.ip,
+        model,
+        first_seen: machine.first_seen,
+        last_seen: machine.last_seen,
+        enrollment: latest,
+    };
+    Ok((row, views))
+}
+
+fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiErrorBox> {
+    let node = tx.node_of(record.id).map_err(internal)?;
+    let addresses = node.iter().flat_map(|n| n.planes.iter().map(|(p, (ip, _))| (p.clone(), ip.to_string()))).collect();
+    Ok(EnrollmentView {
+        id: record.id,
+        state: record.state,
+        since: record.since,
+        hostname: node.as_ref().map(|n| n.hostname.to_string()),
+        role: node.as_ref().map(|n| n.role.clone()),
+        addresses,
+        wrong_codes: record.wrong_codes,
+        progress: (record.total > 0).then_some(InstallProgress { written: record.written, total: record.total, rate: record.rate }),
+        reason: record.reason.clone(),
+    })
+}

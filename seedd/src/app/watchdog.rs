@@ -1,0 +1,44 @@
+//! Ends what waits too long: nobody approved it, or the machine went silent in the middle of an install.
+
+use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
+use web::api::ApiError;
+
+use super::approve::event_of;
+use super::{App, internal, now, now_ms};
+
+impl App {
+    /// One round; returns how many enrollments were ended.
+    pub fn watch(&self) -> Result<u32, ApiError> {
+        let policy = &self.spec.spec.enrollment;
+        let waiting = self.store.read(|tx| tx.enrollments_waiting()).map_err(internal)?;
+        let mut ended = 0;
+        for record in waiting {
+            let (event, minutes, why) = match record.state {
+                EnrollmentState::Issued | EnrollmentState::Installing => {
+                    (EnrollmentEvent::Failed, policy.install_minutes, "the machine went silent during the install")
+                }
+                EnrollmentState::Approved => (EnrollmentEvent::Expired, policy.pending_minutes, "the machine never fetched its identity"),
+                _ => (EnrollmentEvent::Expired, policy.pending_minutes, "nobody approved it in time"),
+            };
+            if now() < record.touched.saturating_add(u64::from(minutes) * 60) {
+                continue;
+            }
+            let done = self.write(|tx| {
+                tx.advance(&record, event, Some(why), now()).map_err(internal)?;
+                tx.drop_issued(record.id).map_err(internal)?;
+                if let Some(node) = tx.node_of(record.id).map_err(internal)?.filter(|n| !n.revoked) {
+                    tx.revoke_node(node.id, now()).map_err(internal)?;
+                }
+                tx.event(now_ms(), &event_of(&record, "enrollment.ended", why, None)).map_err(internal)?;
+                Ok(())
+            });
+            match done {
+                Ok(()) => ended += 1,
+                // It moved on while we looked: good.
+                Err(ApiError::Conflict { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(ended)
+    }
+}

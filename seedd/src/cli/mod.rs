@@ -1,0 +1,153 @@
+//! The command line: one file per verb.
+
+mod cluster;
+mod darksite;
+mod image;
+mod init;
+mod serve;
+mod talk;
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, Parser, Subcommand};
+use zeroize::Zeroizing;
+
+use crate::fsio::read_limited;
+use crate::hint::{self, Hint as _};
+use crate::site::Site;
+use crate::terminal;
+
+#[derive(Parser)]
+#[command(name = "seedd", version, about = "The Kubedos seed node: netboot, darksite, enrollment, planes", max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a site: keys, database and a commented cluster.yaml
+    Init(init::Init),
+    /// Read and check cluster.yaml
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    /// Build and check the signed Debian snapshot
+    #[command(subcommand)]
+    Darksite(darksite::Darksite),
+    /// Build the netboot image and the sealed artifact of each role
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Serve DHCP, TFTP, HTTP, the pages and the seed's planes
+    Serve(serve::Serve),
+    /// Open the private keys of a running seed
+    Unseal(talk::Unseal),
+    /// Ask a running seed how it is
+    Status(talk::Status),
+}
+
+/// Which site.
+#[derive(Args, Clone)]
+struct Where {
+    /// Data directory of the site
+    #[arg(long, env = "KUBEDOS_DATA", default_value = "/var/lib/kubedos-seed", value_name = "DIR")]
+    data: Utf8PathBuf,
+}
+
+impl Where {
+    fn site(&self) -> Site {
+        Site::new(&self.data)
+    }
+}
+
+/// Where the passphrase comes from.
+#[derive(Args, Clone)]
+struct PassphraseSource {
+    /// Read the passphrase from the first line of this file instead of asking
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<Utf8PathBuf>,
+}
+
+/// Largest passphrase file, in bytes.
+const MAX_PASSPHRASE: u64 = 4096;
+
+impl PassphraseSource {
+    fn given(&self) -> Result<Option<Zeroizing<String>>> {
+        self.passphrase_file.as_deref().map(passphrase_from).transpose()
+    }
+
+    fn get(&self, question: &str) -> Result<Zeroizing<String>> {
+        match self.given()? {
+            Some(passphrase) => Ok(passphrase),
+            None => ask_secret(question),
+        }
+    }
+}
+
+fn passphrase_from(path: &Utf8Path) -> Result<Zeroizing<String>> {
+    let bytes = Zeroizing::new(read_limited(path, MAX_PASSPHRASE)?);
+    let text = std::str::from_utf8(&bytes).with_context(|| format!("reading {path} as UTF-8"))?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// Asks on the terminal without showing what is typed.
+fn ask_secret(question: &str) -> Result<Zeroizing<String>> {
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(anyhow!("there is no terminal to ask for the passphrase")).hint("give it with --passphrase-file");
+    }
+    eprint!("{question}: ");
+    std::io::stderr().flush().ok();
+    let before = tcgetattr(&stdin).context("reading the terminal's mode")?;
+    let mut silent = before.clone();
+    silent.local_flags.remove(LocalFlags::ECHO);
+    tcsetattr(&stdin, SetArg::TCSANOW, &silent).context("hiding what is typed")?;
+    let mut line = Zeroizing::new(String::new());
+    let read = stdin.lock().read_line(&mut line);
+    tcsetattr(&stdin, SetArg::TCSANOW, &before).context("restoring the terminal")?;
+    eprintln!();
+    read.context("reading the passphrase")?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// Prints JSON or text.
+fn show(json: bool, value: &serde_json::Value, text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json { writeln!(out, "{value}") } else { writeln!(out, "{text}") }.context("writing the answer")
+}
+
+/// Parses the command line, runs the verb, prints an error chain and one hint line. 0, 1 (failed), 2 (usage) or 130.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KUBEDOS_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let result = match cli.verb {
+        Verb::Init(v) => v.run(),
+        Verb::Cluster(v) => v.run(),
+        Verb::Darksite(v) => v.run(),
+        Verb::Image(v) => v.run(),
+        Verb::Serve(v) => v.run(),
+        Verb::Unseal(v) => v.run(),
+        Verb::Status(v) => v.run(),
+    };
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("seedd: {error:#}");
+    if let Some(hint) = hint::of(&error) {
+        eprintln!("hint: {hint}");
+    }
+    if terminal::stop_asked() { ExitCode::from(130) } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

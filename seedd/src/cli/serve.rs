@@ -1,0 +1,66 @@
+//! `seedd serve`
+
+use std::net::{SocketAddr, SocketAddrV4};
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+
+use super::{PassphraseSource, Where};
+use crate::daemon::{Options, serve};
+use crate::hint::Hint as _;
+use crate::planes::WireGuard;
+
+/// Port machines reach the seed at by HTTP.
+const HTTP_PORT: u16 = 80;
+
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+    /// Interface machines netboot on; DHCP and TFTP answer there and nowhere else
+    #[arg(long, value_name = "IFACE")]
+    iface: String,
+    /// Address and port for machines; without it the seed's address of cluster.yaml, port 80
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddrV4>,
+    /// Address and port of the operators' pages (plain HTTP: keep it on this machine). A passed socket wins (LISTEN_FDS)
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pages: SocketAddr,
+    /// How the seed's own planes are made
+    #[arg(long, value_enum, default_value = "auto")]
+    wireguard: WireGuard,
+    /// Serve the pages beyond this machine although nothing encrypts them yet
+    #[arg(long)]
+    pages_without_tls: bool,
+}
+
+impl Serve {
+    pub fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        let spec = site.open_store().and_then(|_| site.spec())?;
+        if !self.pages.ip().is_loopback() && !self.pages_without_tls {
+            return Err(anyhow!("--pages {} would show passwords to the network", self.pages))
+                .hint("keep it on 127.0.0.1 and tunnel with ssh -L, or say --pages-without-tls");
+        }
+        let iface = std::path::Path::new("/sys/class/net").join(&self.iface);
+        if self.iface.is_empty() || self.iface.contains('/') || !iface.exists() {
+            let mut known: Vec<String> = std::fs::read_dir("/sys/class/net")
+                .context("listing interfaces")?
+                .filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()))
+                .collect();
+            known.sort();
+            return Err(anyhow!("there is no interface {:?}", self.iface)).hint(format!("this machine has: {}", known.join(", ")));
+        }
+        let listen = self.listen.unwrap_or(SocketAddrV4::new(spec.spec.networking.underlay.seed.value, HTTP_PORT));
+        let options = Options {
+            iface: self.iface.clone(),
+            listen,
+            pages: self.pages,
+            wireguard: self.wireguard,
+            passphrase: self.passphrase.given()?,
+        };
+        serve(site, options)
+    }
+}

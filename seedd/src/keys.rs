@@ -1,0 +1,163 @@
+//! The site's keys. Private halves are on disk only as age ciphertext.
+//!
+//! The operator's passphrase opens `operator.age` (scrypt); the key inside opens the others, which are encrypted to
+//! its public half. So one slow step opens all, and a new passphrase rewrites one small file.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::seal::{SigningKey, VerifyingKey, key_from_text, key_text};
+use cluster_seed::secret::{AgeKey, Secret, SCRYPT_LOG_N, SecretError, lock, seal_to, unlock};
+use cluster_seed::wireguard::{WgPrivateKey, WgPublicKey};
+use darksite::ReleaseKey;
+use serde::{Deserialize, Serialize};
+
+use crate::fsio::{read_limited, write_whole};
+use crate::hint::Hint as _;
+
+/// Largest key file read, in bytes.
+const MAX_KEY_FILE: u64 = 64 << 10;
+/// Shortest passphrase taken, in characters.
+pub const MIN_PASSPHRASE: usize = 8;
+
+/// The public halves; `keys/public.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublicKeys {
+    /// ed25519 in hex.
+    pub site: String,
+    /// age recipients.
+    pub operator: String,
+    pub vault: String,
+    /// The seed's WireGuard keys per plane.
+    pub planes: BTreeMap<String, WgPublicKey>,
+}
+
+impl PublicKeys {
+    pub fn site_key(&self) -> Result<VerifyingKey> {
+        key_from_text(&self.site).context("reading the site's public key")
+    }
+}
+
+/// The private halves, in memory only.
+pub struct Unsealed {
+    pub site: SigningKey,
+    pub release: ReleaseKey,
+    pub planes: BTreeMap<String, WgPrivateKey>,
+}
+
+pub struct KeyDir(Utf8PathBuf);
+
+impl KeyDir {
+    pub fn new(dir: &Utf8Path) -> Self {
+        KeyDir(dir.to_owned())
+    }
+
+    fn file(&self, name: &str) -> Utf8PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes every key of a site. `now` is in Unix seconds and dates the OpenPGP key.
+    pub fn create(&self, passphrase: &str, site_name: &str, planes: &[String], now: i64) -> Result<PublicKeys> {
+        if passphrase.chars().count() < MIN_PASSPHRASE {
+            return Err(anyhow!("the passphrase has fewer than {MIN_PASSPHRASE} characters"))
+                .hint("four random words make a good one");
+        }
+        let (operator, vault) = (AgeKey::generate(), AgeKey::generate());
+        let mut seed = [0u8; 32];
+        getrandom::fill(&mut seed).map_err(|e| anyhow!("asking for random bytes: {e}"))?;
+        let site = SigningKey::from_bytes(&seed);
+        let created = jiff::Timestamp::from_second(now).context("reading the clock")?;
+        let release = ReleaseKey::generate(&format!("Kubedos darksite of {site_name}"), created)?;
+        let mut public = BTreeMap::new();
+        let mut private: BTreeMap<String, String> = BTreeMap::new();
+        for plane in planes {
+            let key = WgPrivateKey::from_random(random32()?);
+            public.insert(plane.clone(), key.public());
+            private.insert(plane.clone(), key.expose().to_string());
+        }
+        let recipient = operator.recipient();
+        let sealed = |name: &str, plain: &[u8]| write_whole(&self.file(name), &seal_to(&recipient, plain)?, 0o600);
+        let private = Secret::new(serde_json::to_vec(&private).context("writing the plane keys")?);
+        sealed("site.age", site.as_bytes())?;
+        sealed("release.age", &release.to_secret_bytes()?)?;
+        sealed("vault.age", vault.to_secret().expose())?;
+        sealed("planes.age", private.expose())?;
+        write_whole(&self.file("release.pgp"), &release.public_keyring()?, 0o644)?;
+        let public = PublicKeys { site: key_text(&site.verifying_key()), operator: recipient, vault: vault.recipient(), planes: public };
+        write_whole(&self.file("public.json"), &serde_json::to_vec_pretty(&public)?, 0o644)?;
+        write_whole(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), SCRYPT_LOG_N)?, 0o600)?;
+        Ok(public)
+    }
+
+    pub fn public(&self) -> Result<PublicKeys> {
+        let bytes = read_limited(&self.file("public.json"), MAX_KEY_FILE)?;
+        serde_json::from_slice(&bytes).context("reading keys/public.json")
+    }
+
+    /// The release key's OpenPGP certificate, binary.
+    pub fn release_keyring(&self) -> Result<Vec<u8>> {
+        read_limited(&self.file("release.pgp"), MAX_KEY_FILE)
+    }
+
+    pub fn release_keyring_path(&self) -> Utf8PathBuf {
+        self.file("release.pgp")
+    }
+
+    /// Opens everything with the operator's passphrase; takes about a second by design.
+    pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
+        let locked = read_limited(&self.file("operator.age"), MAX_KEY_FILE)?;
+        let operator = match unlock(passphrase, &locked) {
+            Err(e @ SecretError::WrongPassphrase) => return Err(e).hint("it is the one given to `seedd init`; it cannot be reset"),
+            other => AgeKey::from_secret(&other.context("opening keys/operator.age")?)?,
+        };
+        let open = |name: &str| -> Result<Secret> {
+            let bytes = read_limited(&self.file(name), MAX_KEY_FILE)?;
+            operator.open(&bytes).with_context(|| format!("opening keys/{name}"))
+        };
+        let site: [u8; 32] = open("site.age")?.expose().try_into().context("reading keys/site.age")?;
+        let release = ReleaseKey::from_secret_bytes(open("release.age")?.expose())?;
+        let texts: BTreeMap<String, zeroize::Zeroizing<String>> =
+            serde_json::from_slice::<BTreeMap<String, String>>(open("planes.age")?.expose())
+                .context("reading keys/planes.age")?
+                .into_iter()
+                .map(|(k, v)| (k, zeroize::Zeroizing::new(v)))
+                .collect();
+        let planes = texts.iter().map(|(k, v)| Ok((k.clone(), WgPrivateKey::from_text(v)?))).collect::<Result<_>>()?;
+        let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes };
+        let expected = self.public()?.site;
+        anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age is not the key of keys/public.json");
+        Ok(unsealed)
+    }
+}
+
+/// 32 bytes from the operating system's random source.
+pub fn random32() -> Result<[u8; 32]> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow!("asking for random bytes: {e}"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_open_with_their_passphrase_only_and_no_private_half_is_in_clear() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = KeyDir::new(Utf8Path::from_path(dir.path()).unwrap());
+        assert!(keys.create("short", "a", &[], 1_700_000_000).is_err());
+        keys.create("correct horse", "a", &["wg1".to_owned()], 1_700_000_000).unwrap();
+        let open = keys.unseal("correct horse").unwrap();
+        let wrong = keys.unseal("correct horsf").err().unwrap();
+        assert!(wrong.to_string().contains("passphrase is wrong"), "{wrong:#}");
+        let secrets = [open.site.as_bytes().to_vec(), open.planes["wg1"].expose().as_bytes().to_vec()];
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            for secret in &secrets {
+                assert!(!bytes.windows(secret.len()).any(|w| w == secret.as_slice()));
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The seed's own place on every plane: host number 1, by kernel WireGuard or by wireguard-go where the kernel has none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::peers::PeersFile;
+use cluster_seed::wireguard::{MTU, setconf};
+use payload::tool::Tool;
+use web::api::ApiError;
+
+use crate::app::App;
+use crate::hint::Hint as _;
+
+/// No `ip` or `wg` call takes longer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How the interfaces are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum WireGuard {
+    /// The kernel's if it has it, else wireguard-go.
+    Auto,
+    Kernel,
+    Userspace,
+    /// No planes on the seed: nodes cannot pass the fabric gate.
+    Off,
+}
+
+fn run(program: &str, args: &[&str]) -> Result<String> {
+    let output = Tool::new(program).args(args).timeout(LIMIT).run().with_context(|| format!("running {program} {}", args.join(" ")))?;
+    Ok(output.text())
+}
+
+/// Makes what is missing, and sets keys and peers. Safe to run again; interfaces that exist are kept.
+pub fn bring_up(app: &App, how: WireGuard) -> Result<()> {
+    if how == WireGuard::Off {
+        return Ok(());
+    }
+    let peers: PeersFile = match app.signed_peers() {
+        Ok(sealed) => sealed.open(&app.site_key).context("checking the list of peers")?,
+        Err(ApiError::Unavailable { .. }) => return Ok(()),
+        Err(e) => return Err(anyhow!("reading the list of peers: {e}")),
+    };
+    let configs = app
+        .with_keys(|keys| {
+            let mut texts = BTreeMap::new();
+            for (name, plane) in &app.spec.spec.networking.planes {
+                let Some(key) = keys.planes.get(name) else { continue };
+                texts.insert(name.clone(), setconf(key, plane.value.port, &peers.plane_peers(name, &app.seed_name)));
+            }
+            Ok(texts)
+        })
+        .map_err(|e| anyhow!("reading the plane keys: {e}"))?;
+    for (name, plane) in &app.spec.spec.networking.planes {
+        let config = configs.get(name).ok_or_else(|| anyhow!("the seed has no key for plane {name}"))
+            .hint("planes cannot be added to a site yet after `seedd init`")?;
+        let own = address(name, plane.value.cidr, SEED_HOST)?;
+        if !exists(name) {
+            make(name, how)?;
+        }
+        Tool::new("wg")
+            .args(["syncconf", name, "/dev/stdin"])
+            .stdin(config.as_bytes())
+            .timeout(LIMIT)
+            .run()
+            .with_context(|| format!("configuring {name}"))?;
+        run("ip", &["address", "replace", &format!("{own}/{}", plane.value.cidr.prefix_len()), "dev", name])?;
+        run("ip", &["link", "set", name, "mtu", &MTU.to_string(), "up"])?;
+    }
+    Ok(())
+}
+
+fn exists(name: &str) -> bool {
+    // A wireguard-go that was killed leaves no interface behind: its tun device goes with it.
+    camino::Utf8Path::new("/sys/class/net").join(name).exists() && run("wg", &["show", name, "listen-port"]).is_ok()
+}
+
+fn make(name: &str, how: WireGuard) -> Result<()> {
+    let kernel = run("ip", &["link", "add", name, "type", "wireguard"]);
+    match (kernel, how) {
+        (Ok(_), WireGuard::Auto | WireGuard::Kernel) => return Ok(()),
+        (Ok(_), _) => {
+            run("ip", &["link", "delete", name])?;
+        }
+        (Err(e), WireGuard::Kernel) => return Err(e).hint("this kernel has no wireguard module; try --wireguard auto"),
+        (Err(error), _) => tracing::debug!(error = format!("{error:#}"), plane = name, "no kernel WireGuard here; using wireguard-go"),
+    }
+    // It puts itself into the background and keeps the interface for as long as it runs.
+    Tool::new("wireguard-go")
+        .arg(name)
+        .env("WG_PROCESS_FOREGROUND", "0")
+        .timeout(LIMIT)
+        .run()
+        .with_context(|| format!("starting wireguard-go for {name}"))
+        .hint("install wireguard-go, or use a kernel with WireGuard")?;
+    Ok(())
+}
+
+/// Keeps the planes as the signed list says, until the daemon ends.
+pub async fn keep(app: Arc<App>, how: WireGuard) {
+    let mut changed = app.planes_changed.subscribe();
+    loop {
+        changed.borrow_and_update();
+        if !app.is_sealed() {
+            let work = app.clone();
+            match tokio::task::spawn_blocking(move || bring_up(&work, how)).await {
+                Ok(Ok(())) => tracing::info!("planes are up to date"),
+                Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "bringing the planes up"),
+                Err(error) => tracing::error!(%error, "bringing the planes up"),
+            }
+        }
+        // Also without a change now and then: an interface may have been taken away.
+        match tokio::time::timeout(Duration::from_secs(60), changed.changed()).await {
+            Ok(Err(_)) => return,
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The append-only, hash-chained event log: audit log, boot flight recorder and feed of the live pages at once.
+
+use cluster_seed::ids::{Digest, EnrollmentId};
+use rusqlite::{OptionalExtension as _, params};
+use web::api::EventView;
+
+use super::{StoreError, Tx};
+
+/// Longest text of an event, in bytes.
+pub const MAX_TEXT: usize = 600;
+
+/// What is about to be written.
+#[derive(Debug, Clone, Default)]
+pub struct NewEvent<'a> {
+    pub kind: &'a str,
+    pub text: &'a str,
+    pub machine: Option<i64>,
+    pub enrollment: Option<EnrollmentId>,
+    pub actor: Option<&'a str>,
+}
+
+fn chain(previous: &str, at: u64, e: &NewEvent<'_>, text: &str) -> String {
+    let enrollment = e.enrollment.map(|i| i.to_string()).unwrap_or_default();
+    let machine = e.machine.map(|i| i.to_string()).unwrap_or_default();
+    let fields = [previous, &at.to_string(), e.kind, text, &machine, &enrollment, e.actor.unwrap_or_default()];
+    // Length-prefixed, so that no two rows read alike.
+    let joined: String = fields.iter().map(|f| format!("{}:{f};", f.len())).collect();
+    Digest::of(joined.as_bytes()).to_string()
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+impl Tx<'_> {
+    /// Appends; returns the row's id. `at` is in Unix milliseconds.
+    pub fn event(&self, at: u64, event: &NewEvent<'_>) -> Result<i64, StoreError> {
+        let previous: Option<String> =
+            self.tx.query_row("SELECT hash FROM event ORDER BY id DESC LIMIT 1", [], |r| r.get(0)).optional()?;
+        let text = cut(event.text);
+        let hash = chain(previous.as_deref().unwrap_or_default(), at, event, text);
+        self.tx.execute(
+            "INSERT INTO event (at, kind, text, machine, enrollment, actor, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![at, event.kind, text, event.machine, event.enrollment.map(|i| i.to_string()), event.actor, hash],
+        )?;
+        Ok(self.tx.last_insert_rowid())
+    }
+
+    pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<EventView>, StoreError> {
+        self.event_views("SELECT id, at, kind, text, machine, actor FROM event WHERE id > ?1 ORDER BY id LIMIT ?2", after, limit)
+    }
+
+    /// The newest `limit` events of a machine, oldest first.
+    pub fn timeline(&self, machine: i64, limit: u32) -> Result<Vec<EventView>, StoreError> {
+        self.event_views(
+            "SELECT * FROM (SELECT id, at, kind, text, machine, actor FROM event WHERE machine = ?1 ORDER BY id DESC LIMIT ?2)
+             ORDER BY id",
+            machine,
+            limit,
+        )
+    }
+
+    fn event_views(&self, sql: &str, value: i64, limit: u32) -> Result<Vec<EventView>, StoreError> {
+        let mut q = self.tx.prepare_cached(sql)?;
+        let rows = q.query_map(params![value, limit], |r| {
+            Ok(EventView { id: r.get(0)?, at: r.get(1)?, kind: r.get(2)?, text: r.get(3)?, machine: r.get(4)?, actor: r.get(5)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub fn last_event(&self) -> Result<i64, StoreError> {
+        Ok(self.tx.query_row("SELECT coalesce(max(id), 0) FROM event", [], |r| r.get(0))?)
+    }
+
+    /// The id of the first row that does not fit the chain, if any.
+    pub fn broken_event(&self) -> Result<Option<i64>, StoreError> {
+        let mut q = self.tx.prepare("SELECT id, at, kind, text, machine, enrollment, actor, hash FROM event ORDER BY id")?;
+        let mut rows = q.query([])?;
+        let mut previous = String::new();
+        while let Some(r) = rows.next()? {
+            let (kind, text): (String, String) = (r.get(2)?, r.get(3)?);
+            let (enrollment, actor): (Option<String>, Option<String>) = (r.get(5)?, r.get(6)?);
+            let enrollment = enrollment.map(|t| super::parsed(&t, "event.enrollment")).transpose()?;
+            let event = NewEvent { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor: actor.as_deref() };
+            let hash: String = r.get(7)?;
+            if chain(&previous, r.get(1)?, &event, &text) != hash {
+                return Ok(Some(r.get(0)?));
+            }
+            previous = hash;
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::*;
+
+    fn filled() -> Store {
+        let store = Store::in_memory().unwrap();
+        for text in ["one", "two", "three"] {
+            store.write(|tx| tx.event(1, &NewEvent { kind: "k", text, ..Default::default() })).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn the_log_is_append_only_and_chained() {
+        let store = filled();
+        assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), None);
+        let changed: Result<usize, StoreError> = store.write(|tx| Ok(tx.tx.execute("UPDATE event SET text = 'x'", [])?));
+        assert!(changed.is_err());
+        let deleted: Result<usize, StoreError> = store.write(|tx| Ok(tx.tx.execute("DELETE FROM event WHERE id = 2", [])?));
+        assert!(deleted.is_err());
+    }
+
+    #[test]
+    fn a_row_changed_behind_our_back_is_found() {
+        let store = filled();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            tx.tx.execute_batch("DROP TRIGGER event_is_append_only; UPDATE event SET text = 'x' WHERE id = 2")?;
+            Ok(())
+        });
+        done.unwrap();
+        assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), Some(2));
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        assert_eq!(cut(&"é".repeat(MAX_TEXT)).len(), MAX_TEXT);
+        assert_eq!(cut(&format!("a{}", "é".repeat(MAX_TEXT))).len(), MAX_TEXT - 1);
+    }
+}

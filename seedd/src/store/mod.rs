@@ -1,0 +1,159 @@
+//! The seed's database. Architecture invariant: SQL stands in this folder and nowhere else.
+
+pub mod enrollments;
+pub mod events;
+pub mod leases;
+pub mod machines;
+pub mod nodes;
+pub mod people;
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use camino::Utf8Path;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+/// `user_version` of the schema this program writes.
+const VERSION: i64 = 1;
+/// How long a statement waits for another process (the CLI beside the daemon).
+const BUSY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database is from a newer kubedos (schema {found}, this program knows {VERSION})")]
+    Newer { found: i64 },
+    #[error("reading or writing the database: {0}")]
+    Sql(#[from] rusqlite::Error),
+    #[error("the database holds something unreadable in {what}")]
+    Corrupt { what: &'static str },
+    #[error("nobody holds {0}")]
+    NotFound(&'static str),
+    /// A conditional update changed no row: somebody else was first.
+    #[error("the {0} has changed meanwhile")]
+    Raced(&'static str),
+}
+
+/// One connection behind a lock: transactions are short, and SQLite has one writer anyway.
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens or makes the database, and brings its schema up to date.
+    pub fn open(path: &Utf8Path) -> Result<Self, StoreError> {
+        Self::prepare(Connection::open(path)?)
+    }
+
+    /// For tests: a database in memory.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
+        if found > VERSION {
+            return Err(StoreError::Newer { found });
+        }
+        if found < 1 {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // Another process may have been faster.
+            let now: i64 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
+            if now < 1 {
+                tx.execute_batch(include_str!("schema.sql"))?;
+                tx.pragma_update(None, "user_version", 1)?;
+            }
+            tx.commit()?;
+        }
+        Ok(Store { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while holding the lock cannot leave a half-done transaction: its drop rolls back.
+        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Runs `work` in one write transaction; it commits only if `work` succeeds.
+    pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.lock();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+        let tx = Tx { tx };
+        let done = work(&tx)?;
+        tx.tx.commit().map_err(StoreError::from)?;
+        Ok(done)
+    }
+
+    /// Runs `work` on one consistent view.
+    pub fn read<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.lock();
+        let tx = Tx { tx: connection.transaction().map_err(StoreError::from)? };
+        work(&tx)
+    }
+
+    pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.read(|tx| tx.setting(key))
+    }
+
+    pub fn set(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.write(|tx| tx.set(key, value))
+    }
+}
+
+/// A transaction; the tables' methods stand in this folder's files.
+pub struct Tx<'a> {
+    pub(super) tx: Transaction<'a>,
+}
+
+impl Tx<'_> {
+    pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let found = self.tx.query_row("SELECT value FROM setting WHERE key = ?1", [key], |r| r.get(0));
+        Ok(found.optional()?)
+    }
+
+    pub fn set(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.tx.execute(
+            "INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            params![key, value],
+        )?;
+        Ok(())
+    }
+
+    pub fn settings_under(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let mut q = self.tx.prepare("SELECT key, value FROM setting WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")?;
+        let rows = q.query_map([prefix], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Text from the database as the type it was written from.
+pub(super) fn parsed<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().join("seed.db")).unwrap();
+        drop(Store::open(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer { found }) if found == VERSION + 1));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let store = Store::in_memory().unwrap();
+        let result: Result<(), StoreError> = store.write(|tx| {
+            tx.set("a", "1")?;
+            Err(StoreError::NotFound("a reason"))
+        });
+        assert!(result.is_err());
+        assert_eq!(store.setting("a").unwrap(), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Progress on the terminal: a bar where there is one, lines where there is none; and Ctrl-C.
+
+use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use cluster_seed::progress::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// From now on SIGINT and SIGTERM ask the running work to stop; a second one ends the process at once.
+pub fn watch_signals() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the signal watcher")?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(signal) => signal,
+                Err(_) => return,
+            };
+            for _ in 0..2 {
+                tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = term.recv() => {} }
+                if STOP.swap(true, Ordering::SeqCst) {
+                    std::process::exit(130);
+                }
+                eprintln!("stopping; once more ends it at once");
+            }
+        });
+    });
+    Ok(())
+}
+
+pub fn stop_asked() -> bool {
+    STOP.load(Ordering::SeqCst)
+}
+
+/// Between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+pub struct Terminal {
+    bar: Option<ProgressBar>,
+    step: Mutex<Step>,
+    done: AtomicU64,
+}
+
+struct Step {
+    name: String,
+    total: Option<u64>,
+    began: Instant,
+    said: Instant,
+}
+
+impl Terminal {
+    pub fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(ProgressBar::no_length);
+        let step = Step { name: String::new(), total: None, began: Instant::now(), said: Instant::now() };
+        Terminal { bar, step: Mutex::new(step), done: AtomicU64::new(0) }
+    }
+
+    fn line(&self, step: &Step) {
+        let done = self.done.load(Ordering::Relaxed);
+        match step.total {
+            Some(total) if total > 0 => eprintln!("{}: {} % of {}", step.name, done.saturating_mul(100) / total, amount(total)),
+            _ => eprintln!("{}: {}", step.name, amount(done)),
+        }
+    }
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Bytes for people; small numbers are counts.
+pub fn amount(n: u64) -> String {
+    if n >= 1 << 20 { format!("{:.1} MB", n as f64 / 1e6) } else { n.to_string() }
+}
+
+impl Progress for Terminal {
+    fn begin(&self, name: &str, total: Option<u64>) {
+        self.done.store(0, Ordering::Relaxed);
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        *step = Step { name: name.to_owned(), total, began: Instant::now(), said: Instant::now() };
+        match &self.bar {
+            Some(bar) => {
+                let big = total.is_some_and(|t| t >= 1 << 20);
+                let template = match (total.is_some(), big) {
+                    (true, true) => "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+                    (true, false) => "{msg} [{bar:30}] {pos}/{len}",
+                    _ => "{spinner} {msg} {elapsed}",
+                };
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    bar.set_style(style);
+                }
+                bar.reset();
+                bar.set_message(name.to_owned());
+                bar.set_length(total.unwrap_or(0));
+                bar.enable_steady_tick(Duration::from_millis(200));
+            }
+            None => eprintln!("{name} ..."),
+        }
+    }
+
+    fn advance(&self, n: u64) {
+        self.done.fetch_add(n, Ordering::Relaxed);
+        if let Some(bar) = &self.bar {
+            bar.inc(n);
+            return;
+        }
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        if step.said.elapsed() >= LINE_EVERY {
+            step.said = Instant::now();
+            self.line(&step);
+        }
+    }
+
+    fn end(&self) {
+        let step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = format!("{}: done in {:.1} s", step.name, step.began.elapsed().as_secs_f64());
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        stop_asked()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
