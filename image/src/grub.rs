@@ -87,7 +87,7 @@ serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
 menuentry 'Kubedos' {{
-    linux /boot/vmlinuz-{kernel} root=LABEL={root_label} ro console=tty0 console=ttyS0,115200n8 panic=30
+    linux /boot/vmlinuz-{kernel} root=LABEL={root_label} ro console=tty0 console=ttyS0,115200n8 panic=30 systemd.gpt_auto=no
     initrd /boot/initrd.img-{kernel}
 }}
 "

@@ -13,8 +13,9 @@ use crate::tree::{Meta, Tree, TreeError};
 pub(crate) const ROOT_LABEL: &str = "kubedos-root";
 pub(crate) const STATE_LABEL: &str = "kubedos-state";
 
+/// Slow machines need longer than systemd's 90 s to see their disks; without the state partition nothing goes on.
 const FSTAB: &str = "LABEL=kubedos-root / ext4 errors=remount-ro 0 1
-LABEL=kubedos-state /var/lib/kubedos ext4 nofail,nodev,nosuid,noexec 0 2
+LABEL=kubedos-state /var/lib/kubedos ext4 nofail,nodev,nosuid,noexec,x-systemd.device-timeout=10min 0 2
 ";
 
 /// Names below the root that differ from build to build, or are made at first boot; folders with all in them.
