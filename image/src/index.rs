@@ -178,12 +178,12 @@ fn read_packages(dists: &Utf8Path, component: &str, release: &str) -> Result<Str
         }
         let bad = |why: &str| Error::Index { path: path.clone(), why: why.to_owned() };
         let stored = read_text(&path, MAX_INDEX)?;
-        let listed = release.lines().filter_map(|l| {
+        let listed = release.lines().find_map(|l| {
             let mut words = l.split_whitespace();
             let (digest, _size, file) = (words.next()?, words.next()?, words.next()?);
             (file == name).then(|| digest.parse::<Digest>().ok()).flatten()
         });
-        if listed.last().ok_or_else(|| bad("Release gives no sha256 for it"))? != Digest::of(&stored) {
+        if listed.ok_or_else(|| bad("Release gives no sha256 for it"))? != Digest::of(&stored) {
             return Err(Error::Changed { path });
         }
         let mut text = Vec::new();

@@ -153,7 +153,7 @@ mod tests {
     fn the_root_has_room() {
         for content in [0, 1, 500 * MIB, MAX_ROOT] {
             let size = root_size(content);
-            assert!(size >= content + ROOT_SLACK && size % (64 * MIB) == 0);
+            assert!(size >= content + ROOT_SLACK && size.is_multiple_of(64 * MIB));
         }
     }
 }

@@ -20,7 +20,6 @@ use nix::unistd::Pid;
 pub const MAX_STDOUT: usize = 64 << 20;
 /// Bytes of stderr that are kept: the last ones, where the reason stands.
 pub const MAX_STDERR: usize = 16 << 10;
-/// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// Between SIGTERM and SIGKILL when a program is stopped.
 const GRACE: Duration = Duration::from_secs(5);
@@ -64,6 +63,7 @@ impl Output {
     }
 }
 
+type OnLine<'a> = Box<dyn Fn(&str) + Send + 'a>;
 /// A program about to run. `Tool::new("ip").args(["link", "show"]).run()?`
 pub struct Tool<'a> {
     program: OsString,
@@ -75,7 +75,7 @@ pub struct Tool<'a> {
     stdout: Option<File>,
     timeout: Option<Duration>,
     cancelled: Option<&'a dyn Fn() -> bool>,
-    on_line: Option<Box<dyn Fn(&str) + Send + 'a>>,
+    on_line: Option<OnLine<'a>>,
 }
 
 impl<'a> Tool<'a> {
