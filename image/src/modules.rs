@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const WANTED: &[&str] = &[
     // Virtual machines.
     "drivers/virtio/",
+    // The agent reaches the state partition through a loop device.
+    "drivers/block/loop",
     "drivers/block/virtio_blk",
     "drivers/block/xen-blkfront",
     "drivers/char/hw_random/virtio-rng",
