@@ -101,6 +101,8 @@ pub fn plan(req: &PlanRequest, fetch: &dyn Fetch, keyring: &Keyring, progress: &
         let bytes = fetch::get_all(fetch, &url, MAX_INRELEASE as u64)?;
         let release =
             trust::verify_inrelease(&bytes, keyring, req.clock).map_err(|source| Error::Trust { url: url.clone(), source })?;
+        let date = trust::format_date(release.date);
+        progress.say(&format!("suite {} of {date}, signed by {}", source.suite, release.signed_by.join(" ")));
         if release.suite != source.suite && release.codename != source.suite {
             return Err(Error::WrongSuite { url, asked: source.suite.clone(), found: release.codename });
         }
