@@ -258,7 +258,11 @@ impl Run {
         loop {
             let Step { send, rearm, status } = step;
             for packet in &send {
-                self.socket.send(packet).await?;
+                match self.socket.send(packet).await {
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Err(error),
+                    // A full queue or a firewall's drop is a lost packet like any other.
+                    Ok(_) | Err(_) => {}
+                }
             }
             if status != Status::Running {
                 return Ok(status);
