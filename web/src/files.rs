@@ -35,6 +35,9 @@ pub(crate) enum Keep {
 /// A file older than this (1971) was dated by a build or by a clock that had stopped; its date is not told.
 const FIRST_DATE: u64 = 31_536_000;
 
+/// Linux: a symbolic link that leads to itself. Its `io::ErrorKind` is not stable yet.
+const ELOOP: i32 = 40;
+
 enum Found {
     File { file: File, validators: Validators },
     Directory(Vec<Entry>),
@@ -93,11 +96,15 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> io::Result<T> + Send + 
     let done = tokio::task::spawn_blocking(f).await.map_err(|e| Failure::internal(format!("opening a file broke off: {e}")))?;
     match done {
         Ok(found) => Ok(Some(found)),
-        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::InvalidFilename].contains(&e.kind()) => {
-            Ok(None)
-        }
+        Err(e) if is_no_file(&e) => Ok(None),
         Err(e) => Err(Failure::internal(format!("opening a file: {e}"))),
     }
+}
+
+/// The name is at fault, not the disk.
+fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::NotFound | K::NotADirectory | K::InvalidFilename) || error.raw_os_error() == Some(ELOOP)
 }
 
 /// Opens `path` below `root`. Symbolic links are followed only as long as they stay inside.

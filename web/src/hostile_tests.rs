@@ -1,1 +1,92 @@
+//! Machines and logs that want to draw on the page.
 
+use futures_util::StreamExt as _;
+use tower::ServiceExt as _;
+
+use crate::client_tests::{FORM, ask, cookie, get, site};
+use crate::mock_data::pending_id;
+use crate::safe_json::is_tricky;
+
+/// Put into every text of the mock site.
+const SPICE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;\u{202e}\u{2066}\u{200f}\u{feff}\u{0}\u{1b}[2J\r\n{{7*7}}javascript:";
+
+fn check(what: &str, text: &str) {
+    assert!(!text.contains("<script>alert") && !text.contains("<img src=x"), "{what}: a tag got through");
+    let odd = |c: &char| is_tricky(*c) && *c != '\n';
+    assert_eq!(text.chars().find(odd), None, "{what}: a hidden character got through");
+}
+
+#[tokio::test]
+async fn no_page_shows_it_raw() {
+    let (mock, router) = site(SPICE);
+    let cookie = cookie();
+    for sealed in [false, true] {
+        mock.state().overview.sealed = sealed;
+        for path in
+            ["/", "/machines/1", "/machines/2", "/machines/3", "/machines/4", "/machines/5", "/unseal", "/machines/<script>alert"]
+        {
+            let path = path.replace('<', "%3C").replace('>', "%3E");
+            let answer = get(&router, &path, &[("cookie", &cookie)]).await;
+            check(&path, &answer.text());
+            if answer.status == 200 {
+                assert!(answer.text().contains("&#60;script&#62;alert"), "{path}: it is there, as text");
+                assert_eq!(answer.text().matches("<script").count(), 1, "{path}: only our own script");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_types_comes_back_as_text() {
+    let (_, router) = site("");
+    let cookie = cookie();
+    let evil = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE";
+    let login = ask(&router, "POST", "/login", &[FORM], format!("user={evil}&password=x&next={evil}")).await;
+    check("login", &login.text());
+    let token = crate::auth::csrf(crate::mock::TOKEN);
+    let form = format!("csrf={token}&enrollment={}&code={evil}&role={evil}&hostname={evil}&disk={evil}", pending_id());
+    let answer = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], form).await;
+    assert_eq!(answer.status, 403);
+    check("approve", &answer.text());
+    assert!(answer.text().contains("value=\"&#34;&#62;&#60;script&#62;"));
+}
+
+#[tokio::test]
+async fn json_carries_it_exactly_and_unseen() {
+    let (_, router) = site(SPICE);
+    let cookie = cookie();
+    for (path, pointer, plain) in [
+        ("/api/v1/status", "/site", "lab.lan"),
+        ("/api/v1/machines", "/machines/3/enrollment/hostname", "db-1.lab.lan"),
+        ("/api/v1/machines/2", "/facts/serial", "A1B2C3"),
+        ("/api/v1/machines/2", "/facts/disks/0/model", "Samsung SSD 980 PRO"),
+        ("/api/v1/events", "/events/0/kind", "dhcp.discover"),
+    ] {
+        let answer = get(&router, path, &[("cookie", &cookie)]).await;
+        check(path, &answer.text());
+        assert!(!answer.text().contains('<'), "{path}");
+        assert_eq!(answer.json().pointer(pointer).unwrap(), &format!("{plain}{SPICE}"), "{path}");
+        assert_eq!(answer.header("content-type"), "application/json");
+    }
+}
+
+#[tokio::test]
+async fn the_live_feed_tells_every_event_once_and_ends_with_the_session() {
+    let (mock, router) = site(SPICE);
+    let request = axum::http::Request::get("/events").header("cookie", cookie()).header("last-event-id", "11");
+    let response = router.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut stream = response.into_body().into_data_stream();
+    mock.push("test", "a\r\nevent: log\r\ndata: {}", None);
+    let mut text = String::new();
+    for _ in 0..3 {
+        text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+    }
+    check("events", &text);
+    let ids: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("id: ").or(l.strip_prefix("id:"))).collect();
+    assert_eq!(ids, ["12", "13", "14"], "{text}");
+    assert_eq!(text.lines().filter(|l| l.starts_with("data:")).count(), 3);
+    mock.state().sessions.clear();
+    mock.push("test", "nobody may see this", None);
+    assert!(stream.next().await.is_none());
+}

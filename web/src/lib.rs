@@ -25,6 +25,8 @@ mod safe_path;
 mod sse;
 
 #[cfg(test)]
+mod client_tests;
+#[cfg(test)]
 mod files_tests;
 #[cfg(test)]
 mod hostile_tests;
@@ -32,6 +34,8 @@ mod hostile_tests;
 mod machine_tests;
 #[cfg(test)]
 mod mock;
+#[cfg(test)]
+mod mock_data;
 #[cfg(test)]
 mod operator_tests;
 

@@ -142,3 +142,7 @@ impl AsyncWrite for Impatient {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

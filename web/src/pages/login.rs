@@ -8,6 +8,7 @@ use axum::http::header::SET_COOKIE;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::view::clean;
 use super::{Refusal, Shell, overview, page};
 use crate::api::{Login, SeedApi, Setup};
 use crate::auth::{NoPage, PageSession, Session, cookie, find, forget_cookie, next_page};
@@ -94,7 +95,7 @@ pub(crate) async fn setup<A: SeedApi>(
     id: RequestId,
     Posted(form): Posted<SetupForm>,
 ) -> Result<Response, Failure> {
-    let (code, user) = (form.code.clone(), form.user.clone());
+    let (code, user) = (clean(&form.code), clean(&form.user));
     let failure = if form.password == form.password2 {
         let setup = Setup { code: form.code.trim().to_owned(), user: form.user, password: form.password };
         match app.costly(move |api| api.setup(from, &setup)).await {
@@ -133,7 +134,7 @@ pub(crate) async fn login<A: SeedApi>(
     id: RequestId,
     Posted(form): Posted<LoginForm>,
 ) -> Result<Response, Failure> {
-    let (user, next) = (form.user.clone(), next_page(&form.next).to_owned());
+    let (user, next) = (clean(&form.user), next_page(&form.next).to_owned());
     let login = Login { user: form.user, password: form.password };
     match app.costly(move |api| api.login(from, &login)).await {
         Ok(token) => enter(&app, &token, &next),

@@ -60,6 +60,15 @@ struct Choice {
     possible: bool,
 }
 
+impl Choice {
+    /// A name that cannot be shown as it is cannot be chosen either.
+    fn new(name: &str, label: String, chosen: bool, possible: bool) -> Self {
+        let value = clean(name);
+        let possible = possible && value == name;
+        Choice { label, chosen: chosen && possible, possible, value }
+    }
+}
+
 /// The form as it is shown.
 struct Decision {
     enrollment: String,
@@ -202,7 +211,7 @@ fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>,
             _ => String::new(),
         };
         let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
-        Choice { value: r.name.clone(), label: format!("{}{need}", clean(&r.name)), chosen, possible: r.artifact.is_some() }
+        Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
     });
     let disks = detail.facts.as_ref().map_or(&[][..], |f| &f.disks);
     // With several disks nobody but the operator says which one is erased.
@@ -211,7 +220,7 @@ fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>,
         let kind = if d.removable { ", removable" } else { "" };
         let label = format!("{}: {}, {}{kind}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
         let chosen = if form.disk.is_empty() { only && !d.removable } else { form.disk == d.name };
-        Choice { value: d.name.clone(), label, chosen, possible: true }
+        Choice::new(&d.name, label, chosen, true)
     });
     Some(Decision {
         enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
