@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::seal::{SigningKey, VerifyingKey, key_from_text, key_text};
-use cluster_seed::secret::{AgeKey, Secret, SCRYPT_LOG_N, SecretError, lock, seal_to, unlock};
+use cluster_seed::secret::{AgeKey, SCRYPT_LOG_N, Secret, SecretError, lock, seal_to, unlock};
 use cluster_seed::wireguard::{WgPrivateKey, WgPublicKey};
 use darksite::ReleaseKey;
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,8 @@ impl KeyDir {
         sealed("vault.age", vault.to_secret().expose())?;
         sealed("planes.age", private.expose())?;
         write_whole(&self.file("release.pgp"), &release.public_keyring()?, 0o644)?;
-        let public = PublicKeys { site: key_text(&site.verifying_key()), operator: recipient, vault: vault.recipient(), planes: public };
+        let public =
+            PublicKeys { site: key_text(&site.verifying_key()), operator: recipient, vault: vault.recipient(), planes: public };
         write_whole(&self.file("public.json"), &serde_json::to_vec_pretty(&public)?, 0o644)?;
         write_whole(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), SCRYPT_LOG_N)?, 0o600)?;
         Ok(public)
@@ -109,7 +110,9 @@ impl KeyDir {
     pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
         let locked = read_limited(&self.file("operator.age"), MAX_KEY_FILE)?;
         let operator = match unlock(passphrase, &locked) {
-            Err(e @ SecretError::WrongPassphrase) => return Err(e).hint("it is the one given to `seedd init`; it cannot be reset"),
+            Err(e @ SecretError::WrongPassphrase) => {
+                return Err(e).hint("it is the one given to `seedd init`; it cannot be reset");
+            }
             other => AgeKey::from_secret(&other.context("opening keys/operator.age")?)?,
         };
         let open = |name: &str| -> Result<Secret> {

@@ -29,7 +29,8 @@ pub enum WireGuard {
 }
 
 fn run(program: &str, args: &[&str]) -> Result<String> {
-    let output = Tool::new(program).args(args).timeout(LIMIT).run().with_context(|| format!("running {program} {}", args.join(" ")))?;
+    let output =
+        Tool::new(program).args(args).timeout(LIMIT).run().with_context(|| format!("running {program} {}", args.join(" ")))?;
     Ok(output.text())
 }
 
@@ -54,7 +55,9 @@ pub fn bring_up(app: &App, how: WireGuard) -> Result<()> {
         })
         .map_err(|e| anyhow!("reading the plane keys: {e}"))?;
     for (name, plane) in &app.spec.spec.networking.planes {
-        let config = configs.get(name).ok_or_else(|| anyhow!("the seed has no key for plane {name}"))
+        let config = configs
+            .get(name)
+            .ok_or_else(|| anyhow!("the seed has no key for plane {name}"))
             .hint("planes cannot be added to a site yet after `seedd init`")?;
         let own = address(name, plane.value.cidr, SEED_HOST)?;
         if !exists(name) {
@@ -85,7 +88,9 @@ fn make(name: &str, how: WireGuard) -> Result<()> {
             run("ip", &["link", "delete", name])?;
         }
         (Err(e), WireGuard::Kernel) => return Err(e).hint("this kernel has no wireguard module; try --wireguard auto"),
-        (Err(error), _) => tracing::debug!(error = format!("{error:#}"), plane = name, "no kernel WireGuard here; using wireguard-go"),
+        (Err(error), _) => {
+            tracing::debug!(error = format!("{error:#}"), plane = name, "no kernel WireGuard here; using wireguard-go")
+        }
     }
     // It puts itself into the background and keeps the interface for as long as it runs.
     Tool::new("wireguard-go")

@@ -53,7 +53,8 @@ impl BootPolicy for Recorder {
 
     fn observe(&self, event: &BootEvent) {
         let Some((kind, text)) = words(event) else { return };
-        let ip = if matches!(event.kind, EventKind::Ack) { event.ip } else { None };
+        // An address a machine only asks for, or is offered, is not its own yet.
+        let ip = if matches!(event.kind, EventKind::Ack) || event.mac.is_none() { event.ip } else { None };
         let event = WireEvent { at: now_ms(), kind, text, mac: event.mac, ip };
         if self.queue.try_send(event).is_err() {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;

@@ -117,7 +117,6 @@ pub fn default_cluster_yaml(name: &str) -> String {
     include_str!("cluster.yaml").replace("@NAME@", name)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

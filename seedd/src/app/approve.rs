@@ -85,7 +85,8 @@ impl App {
             if count >= most {
                 let now_is = tx.enrollment(record.id).map_err(internal)?;
                 tx.advance(&now_is, EnrollmentEvent::Denied, Some("too many wrong pairing codes"), now()).map_err(internal)?;
-                tx.event(now_ms(), &event_of(record, "enrollment.denied", "too many wrong pairing codes", None)).map_err(internal)?;
+                tx.event(now_ms(), &event_of(record, "enrollment.denied", "too many wrong pairing codes", None))
+                    .map_err(internal)?;
             }
             Ok(count)
         })?;
@@ -106,7 +107,8 @@ impl App {
         if label.contains('.') {
             return Err(bad(format!("{typed:?} is not in {domain}"), "type the name without a domain"));
         }
-        let name: Hostname = format!("{label}{suffix}").parse().map_err(|e: cluster_seed::ids::IdError| bad(e.to_string(), ""))?;
+        let name: Hostname =
+            format!("{label}{suffix}").parse().map_err(|e: cluster_seed::ids::IdError| bad(e.to_string(), ""))?;
         if name == self.seed_name {
             return Err(bad("that is the seed's own name".to_owned(), ""));
         }

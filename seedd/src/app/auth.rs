@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use anyhow::Result;
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use cluster_seed::ids::Digest;
 use cluster_seed::secret::SecretError;
 use subtle::ConstantTimeEq as _;
@@ -64,7 +64,10 @@ impl App {
             && setup.user.bytes().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
         let given = setup.code.trim().to_ascii_uppercase();
         let Some(code) = self.setup_code() else {
-            return Err(ApiError::Conflict { why: "there is an administrator already".to_owned(), hint: Some("log in".to_owned()) });
+            return Err(ApiError::Conflict {
+                why: "there is an administrator already".to_owned(),
+                hint: Some("log in".to_owned()),
+            });
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
             self.throttle.failed(from, now());
@@ -140,7 +143,8 @@ impl App {
             }
             Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
                 self.throttle.failed(from, now());
-                let event = NewEvent { kind: "seed.unseal-refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
+                let event =
+                    NewEvent { kind: "seed.unseal-refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
                 self.say(&event);
                 Err(ApiError::Forbidden { why: "the passphrase is wrong".to_owned() })
             }

@@ -59,9 +59,11 @@ impl App {
     pub fn record(&self, events: &[crate::recorder::WireEvent]) {
         let done = self.write(|tx| {
             for e in events {
-                let machine = match e.mac {
-                    Some(mac) => tx.see_machine(mac, e.ip.map(Into::into), e.at / 1000).map_err(internal)?,
-                    None => None,
+                let machine = match (e.mac, e.ip) {
+                    (Some(mac), ip) => tx.see_machine(mac, ip.map(Into::into), e.at / 1000).map_err(internal)?,
+                    // TFTP knows an address only.
+                    (None, Some(ip)) => tx.machine_at(ip.into()).map_err(internal)?.map(|m| m.id),
+                    (None, None) => None,
                 };
                 tx.event(e.at, &NewEvent { kind: e.kind, text: &e.text, machine, ..Default::default() }).map_err(internal)?;
             }

@@ -11,9 +11,9 @@ use web::api::ApiError;
 
 use super::{App, internal, now, now_ms, unexpected};
 use crate::keys::random32;
+use crate::store::Tx;
 use crate::store::enrollments::{EnrollmentRecord, Revealed};
 use crate::store::events::NewEvent;
-use crate::store::Tx;
 
 fn bad(why: &str) -> ApiError {
     ApiError::BadRequest { why: why.to_owned(), hint: None }
@@ -64,8 +64,8 @@ impl App {
 
     /// For a loader that did not tell the MAC address: the machine last seen with this address.
     fn mac_of(&self, tx: &Tx<'_>, from: IpAddr) -> Result<Mac, ApiError> {
-        let machines = tx.machines().map_err(internal)?;
-        machines.iter().find(|m| m.ip == Some(from)).map(|m| m.mac).ok_or_else(|| bad("boot_mac is missing and the address is unknown"))
+        let machine = tx.machine_at(from).map_err(internal)?;
+        machine.map(|m| m.mac).ok_or_else(|| bad("boot_mac is missing and the address is unknown"))
     }
 
     pub fn open_commitment(&self, from: IpAddr, id: EnrollmentId, reveal: &Reveal) -> Result<RevealReply, ApiError> {
@@ -108,7 +108,8 @@ impl App {
 
     pub fn status_of(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
         let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
-        let challenge = matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
+        let challenge =
+            matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
         Ok(StatusReply { state: record.state, challenge, reason: record.reason })
     }
 
@@ -145,7 +146,8 @@ impl App {
         if let Err(error) = &result {
             let text = format!("a claim of this identity from {from} was refused: {error}");
             let machine = self.store.read(|tx| tx.enrollment(id)).ok().map(|r| r.machine);
-            let event = NewEvent { kind: "enrollment.claim-refused", text: &text, machine, enrollment: machine.map(|_| id), actor: None };
+            let event =
+                NewEvent { kind: "enrollment.claim-refused", text: &text, machine, enrollment: machine.map(|_| id), actor: None };
             self.say(&event);
         }
         result

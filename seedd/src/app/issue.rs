@@ -161,7 +161,12 @@ impl App {
         for (name, plane) in &planes {
             addresses.insert(name.clone(), address(name, plane.cidr, SEED_HOST).map_err(unexpected)?);
         }
-        let seed = PeerNode { endpoint: Some(spec.underlay.seed.value), role: "seed".to_owned(), keys: self.public.planes.clone(), addresses };
+        let seed = PeerNode {
+            endpoint: Some(spec.underlay.seed.value),
+            role: "seed".to_owned(),
+            keys: self.public.planes.clone(),
+            addresses,
+        };
         nodes.insert(self.seed_name.clone(), seed);
         for node in tx.live_nodes().map_err(internal)? {
             let peer = PeerNode {

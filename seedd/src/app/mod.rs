@@ -139,7 +139,8 @@ impl App {
         let Some(id) = self.store.setting(&format!("{}{role}", setting::ARTIFACT))? else { return Ok(None) };
         let id: Digest = id.parse().context("reading the artifact's id")?;
         let path = self.site.join("artifacts").join(id.to_string()).join("manifest.json");
-        let sealed: Sealed<ArtifactManifest> = serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).context("reading the manifest")?;
+        let sealed: Sealed<ArtifactManifest> =
+            serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).context("reading the manifest")?;
         let manifest = sealed.open(&self.site_key).with_context(|| format!("checking {path}"))?;
         manifest.check().with_context(|| format!("checking {path}"))?;
         Ok(Some(manifest))
@@ -172,7 +173,10 @@ pub fn internal(e: StoreError) -> ApiError {
     match e {
         StoreError::NotFound("that machine id") => ApiError::NotFound { what: "machine" },
         StoreError::NotFound("that enrollment id") => ApiError::NotFound { what: "enrollment" },
-        StoreError::Raced(what) => ApiError::Conflict { why: format!("the {what} has changed meanwhile"), hint: Some("reload and look again".to_owned()) },
+        StoreError::Raced(what) => ApiError::Conflict {
+            why: format!("the {what} has changed meanwhile"),
+            hint: Some("reload and look again".to_owned()),
+        },
         other => ApiError::Internal(other.to_string()),
     }
 }

@@ -39,7 +39,8 @@ impl App {
         }
         let sealed = self.is_sealed();
         if sealed {
-            warnings.push("the seed is sealed: machines boot and wait, but nobody can be approved until it is unsealed".to_owned());
+            warnings
+                .push("the seed is sealed: machines boot and wait, but nobody can be approved until it is unsealed".to_owned());
         }
         let (snapshot, netboot) = self
             .store
@@ -143,7 +144,11 @@ fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiErr
         role: node.as_ref().map(|n| n.role.clone()),
         addresses,
         wrong_codes: record.wrong_codes,
-        progress: (record.total > 0).then_some(InstallProgress { written: record.written, total: record.total, rate: record.rate }),
+        progress: (record.total > 0).then_some(InstallProgress {
+            written: record.written,
+            total: record.total,
+            rate: record.rate,
+        }),
         reason: record.reason.clone(),
     })
 }

@@ -17,7 +17,9 @@ impl App {
                 EnrollmentState::Issued | EnrollmentState::Installing => {
                     (EnrollmentEvent::Failed, policy.install_minutes, "the machine went silent during the install")
                 }
-                EnrollmentState::Approved => (EnrollmentEvent::Expired, policy.pending_minutes, "the machine never fetched its identity"),
+                EnrollmentState::Approved => {
+                    (EnrollmentEvent::Expired, policy.pending_minutes, "the machine never fetched its identity")
+                }
                 _ => (EnrollmentEvent::Expired, policy.pending_minutes, "nobody approved it in time"),
             };
             if now() < record.touched.saturating_add(u64::from(minutes) * 60) {

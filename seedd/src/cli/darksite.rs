@@ -193,7 +193,8 @@ impl Build {
             "snapshot": snapshot.id, "directory": snapshot.dir, "packages": m.packages, "bytes": m.bytes, "built": snapshot.built,
         });
         let word = if snapshot.built { "published" } else { "was there already" };
-        let text = format!("snapshot {} {word}\n  {} packages, {}, in {}", snapshot.id, m.packages, amount(m.bytes), snapshot.dir);
+        let text =
+            format!("snapshot {} {word}\n  {} packages, {}, in {}", snapshot.id, m.packages, amount(m.bytes), snapshot.dir);
         show(self.json, &value, &text)
     }
 }
@@ -216,7 +217,8 @@ impl Verify {
         match result {
             Ok(report) => {
                 let value = serde_json::json!({"snapshot": id, "files": report.files, "bytes": report.bytes});
-                let text = format!("snapshot {id} is good: {} files, {}, every byte as signed", report.files, amount(report.bytes));
+                let text =
+                    format!("snapshot {id} is good: {} files, {}, every byte as signed", report.files, amount(report.bytes));
                 show(self.json, &value, &text)
             }
             Err(e) => {
@@ -247,7 +249,13 @@ impl List {
             let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::SnapshotManifest> = serde_json::from_slice(&bytes)?;
             let manifest = sealed.open(&key).with_context(|| format!("checking {path}"))?;
             let mark = if in_use == Some(manifest.id.to_string()) { "*" } else { " " };
-            lines.push(format!("{mark} {}  {}  {} packages, {}", manifest.id, manifest.suite, manifest.packages, amount(manifest.bytes)));
+            lines.push(format!(
+                "{mark} {}  {}  {} packages, {}",
+                manifest.id,
+                manifest.suite,
+                manifest.packages,
+                amount(manifest.bytes)
+            ));
             rows.push(manifest);
         }
         lines.sort();

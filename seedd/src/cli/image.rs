@@ -73,7 +73,8 @@ impl Image {
 }
 
 /// Where `cargo` and the installed system put the agent, seen from this program's folder.
-const AGENT_PLACES: &[&str] = &["kubedos-node.static", "../x86_64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node"];
+const AGENT_PLACES: &[&str] =
+    &["kubedos-node.static", "../x86_64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node"];
 
 fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
     if let Some(path) = given {
@@ -95,7 +96,8 @@ impl Build {
     fn run(&self) -> Result<()> {
         watch_signals()?;
         if !nix::unistd::geteuid().is_root() {
-            return Err(anyhow!("building images needs root: it runs the snapshot's own tools in a chroot")).hint("run it as root");
+            return Err(anyhow!("building images needs root: it runs the snapshot's own tools in a chroot"))
+                .hint("run it as root");
         }
         let site = self.place.site();
         let store = site.open_store()?;
@@ -126,8 +128,8 @@ impl Build {
             if !self.role.is_empty() && !self.role.contains(name) {
                 continue;
             }
-            let manifest =
-                image::build_artifact(&inputs, name, &role.packages, &progress).with_context(|| format!("building role {name}"))?;
+            let manifest = image::build_artifact(&inputs, name, &role.packages, &progress)
+                .with_context(|| format!("building role {name}"))?;
             built.insert(name.clone(), manifest);
         }
         drop(progress);
@@ -138,7 +140,8 @@ impl Build {
             }
             Ok::<_, StoreError>(())
         })?;
-        let boot: u64 = netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
+        let boot: u64 =
+            netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
             .iter()
             .map(|(n, m)| (n, serde_json::json!({"id": m.id, "disk": m.disk_size, "raw": m.raw, "stored": m.stored_size()})))

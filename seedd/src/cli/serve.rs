@@ -51,7 +51,8 @@ impl Serve {
                 .filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()))
                 .collect();
             known.sort();
-            return Err(anyhow!("there is no interface {:?}", self.iface)).hint(format!("this machine has: {}", known.join(", ")));
+            return Err(anyhow!("there is no interface {:?}", self.iface))
+                .hint(format!("this machine has: {}", known.join(", ")));
         }
         let listen = self.listen.unwrap_or(SocketAddrV4::new(spec.spec.networking.underlay.seed.value, HTTP_PORT));
         let options = Options {

@@ -77,6 +77,12 @@ impl Tx<'_> {
         self.tx.query_row(&sql, [mac.to_string()], raw).optional()?.map(record).transpose()
     }
 
+    /// The machine last seen with an address.
+    pub fn machine_at(&self, ip: IpAddr) -> Result<Option<MachineRecord>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM machine WHERE ip = ?1 ORDER BY last_seen DESC LIMIT 1");
+        self.tx.query_row(&sql, [ip.to_string()], raw).optional()?.map(record).transpose()
+    }
+
     /// All machines, the one seen last first.
     pub fn machines(&self) -> Result<Vec<MachineRecord>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM machine ORDER BY last_seen DESC, id LIMIT {MAX_MACHINES}");
