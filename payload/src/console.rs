@@ -21,7 +21,7 @@ impl Console {
     /// Opens the consoles that exist.
     pub fn open() -> Self {
         let open = |path: &str| OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK).open(path).ok();
-        let mut outputs: Vec<File> = DEVICES.iter().filter_map(|d| open(d)).filter(|f| is_there(f)).collect();
+        let mut outputs: Vec<File> = DEVICES.iter().filter_map(|d| open(d)).filter(is_there).collect();
         if outputs.is_empty() {
             outputs.extend(open("/dev/console"));
         }

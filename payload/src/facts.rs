@@ -53,7 +53,7 @@ fn disk(root: &Utf8Path, name: String) -> Option<Disk> {
         return None;
     }
     let size = attribute(&dir.join("size")).parse::<u64>().ok()?.checked_mul(SECTOR).filter(|s| *s > 0)?;
-    let serial = [dir.join("serial"), dir.join("device/serial")].iter().map(|p| attribute(p)).find(|s| !s.is_empty());
+    let serial = [dir.join("serial"), dir.join("device/serial")].iter().map(attribute).find(|s| !s.is_empty());
     Some(Disk {
         size,
         model: attribute(&dir.join("device/model")),

@@ -39,7 +39,7 @@ impl<'a> Reporter<'a> {
 
     /// Sends one report, the same bytes again as long as the seed gives no answer.
     pub fn deliver(&self, body: ReportBody, attempts: u32) -> Result<ReportReply, ReportError> {
-        let seq = self.sequence.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+        let seq = self.sequence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let sealed = Sealed::sign(&Report { enrollment: self.enrollment, seq, body }, self.key)?;
         let path = format!("/api/v1/agent/{}/report", self.enrollment);
         Ok(retry(attempts, self.wait, || self.http.post_json(&path, &sealed))?)

@@ -145,7 +145,7 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    pub fn next(&mut self) -> Result<u64, StateError> {
+    pub fn take(&mut self) -> Result<u64, StateError> {
         if self.next == self.reserved {
             let stored = if self.path.exists() { read_limited(&self.path, 64)? } else { Vec::new() };
             let text = String::from_utf8_lossy(&stored);

@@ -83,12 +83,12 @@ fn an_older_or_foreign_peer_list_is_refused() {
 fn numbers_never_come_twice() {
     let (_keep, node, path) = dir();
     let mut first = node.sequence(10);
-    let used: Vec<_> = (0..RESERVE + 1).map(|_| first.next().unwrap()).collect();
+    let used: Vec<_> = (0..RESERVE + 1).map(|_| first.take().unwrap()).collect();
     assert_eq!((used[0], used[RESERVE as usize]), (10, 10 + RESERVE));
     let mut again = node.sequence(10);
-    assert!(again.next().unwrap() > used[RESERVE as usize]);
+    assert!(again.take().unwrap() > used[RESERVE as usize]);
     fs::write(path.join(SEQ), "rubbish").unwrap();
-    assert_eq!(node.sequence(DISK_SEQ).next().unwrap(), DISK_SEQ);
+    assert_eq!(node.sequence(DISK_SEQ).take().unwrap(), DISK_SEQ);
 }
 
 #[test]

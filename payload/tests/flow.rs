@@ -100,6 +100,9 @@ fn place(disk: &Utf8Path, offset: u64, files: &[StateFile]) -> Result<(), String
     file.write_all_at(names.join(" ").as_bytes(), offset).map_err(|e| e.to_string())
 }
 
+/// A lie, and whether an error fits it.
+type Case<E> = (Lie, fn(&E) -> bool);
+
 fn bodies(mock: &Mock) -> Vec<ReportBody> {
     mock.state().reports.iter().map(|r| r.body.clone()).collect()
 }
@@ -140,7 +143,7 @@ fn a_seed_that_restarts_is_waited_for() {
 #[test]
 fn a_lying_seed_is_refused() {
     use EnrollError as E;
-    let expected: &[(Lie, fn(&E) -> bool)] = &[
+    let expected: &[Case<E>] = &[
         (Lie::Deny, |e| matches!(e, E::Refused { state: EnrollmentState::Denied, reason } if reason == "not ours")),
         (Lie::Stolen, |e| matches!(e, E::Taken)),
         (Lie::OtherSigner, |e| matches!(e, E::Seal(_))),
@@ -207,7 +210,7 @@ fn an_identity_that_cannot_be_placed_leaves_a_disk_that_does_not_boot() {
 #[test]
 fn what_is_wrong_before_the_wipe_leaves_the_disk_alone() {
     use InstallError as E;
-    let expected: &[(Lie, fn(&E) -> bool)] = &[
+    let expected: &[Case<E>] = &[
         (Lie::ManifestByOther, |e| matches!(e, E::Seal(_))),
         (Lie::ManifestBitFlip, |e| matches!(e, E::Seal(_))),
         (Lie::ManifestOfOther, |e| matches!(e, E::OtherArtifact { .. })),
