@@ -29,7 +29,9 @@ pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Most events one JSON request returns.
 pub const MAX_EVENTS: u32 = 500;
 /// Events on the first page.
-pub const RECENT_EVENTS: u32 = 12;
+pub const RECENT_EVENTS: usize = 12;
+/// Events looked at to find these, as progress reports are told once.
+pub const RECENT_WINDOW: u32 = 60;
 /// Longest path below a served directory, in bytes as sent.
 pub const MAX_PATH: usize = 1024;
 /// Most entries a directory listing shows.

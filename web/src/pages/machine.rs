@@ -9,7 +9,7 @@ use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
-use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, state};
+use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, state, told};
 use super::{Refusal, Shell, overview, page};
 use crate::api::{Approve, EventView, MachineDetail, Overview, SeedApi};
 use crate::auth::{PageSession, Session};
@@ -21,8 +21,6 @@ use crate::headers::RequestId;
 
 /// How often a browser without JavaScript looks again, in seconds.
 const REFRESH: u32 = 5;
-/// The kind of event of which only the newest in a row is shown.
-const CHATTY: &str = "install.progress";
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
@@ -273,10 +271,8 @@ fn facts(f: &HardwareFacts) -> Facts {
     }
 }
 
-/// Oldest first, with the time since the first event. Of progress reports in a row only the last is kept.
+/// Oldest first, with the time since the first event.
 fn timeline(events: &[EventView]) -> Vec<Entry> {
     let first = events.first().map_or(0, |e| e.at);
-    let next_kind = events.iter().skip(1).map(|e| e.kind.as_str()).chain([""]);
-    let kept = events.iter().zip(next_kind).filter(|(e, next)| e.kind != CHATTY || *next != CHATTY);
-    kept.map(|(e, _)| Entry::of(e, offset(e.at.saturating_sub(first)))).collect()
+    told(events).map(|e| Entry::of(e, offset(e.at.saturating_sub(first)))).collect()
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::enrollment::EnrollmentState;
 
-use super::view::{Entry, Line, bytes, clean};
+use super::view::{Entry, Line, bytes, clean, told};
 use super::{Shell, overview, page};
 use crate::api::{MachineRow, SeedApi};
 use crate::auth::PageSession;
@@ -14,7 +14,7 @@ use crate::call::App;
 use crate::dates::ago;
 use crate::error::Failure;
 use crate::headers::RequestId;
-use crate::limits::RECENT_EVENTS;
+use crate::limits::{RECENT_EVENTS, RECENT_WINDOW};
 
 /// How often a browser without JavaScript looks again, in seconds.
 const REFRESH: u32 = 10;
@@ -52,7 +52,7 @@ pub(crate) async fn show<A: SeedApi>(
     let newest = *app.api.subscribe().borrow();
     let (rows, events) = app
         .call(move |api| {
-            let events = api.events((newest - i64::from(RECENT_EVENTS)).max(0), RECENT_EVENTS)?;
+            let events = api.events((newest - i64::from(RECENT_WINDOW)).max(0), RECENT_WINDOW)?;
             Ok((api.machines()?, events))
         })
         .await?;
@@ -68,7 +68,7 @@ pub(crate) async fn show<A: SeedApi>(
         artifact: r.artifact.map(|a| a.short()),
         min_disk: r.min_disk.map(bytes),
     });
-    let recent = events.iter().rev().map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
+    let recent = told(&events).rev().take(RECENT_EVENTS).map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
     let mut shell = Shell::new("Machines", &overview, &id, Some(&session));
     shell.refresh = Some(REFRESH);
     shell.event = newest;

@@ -174,6 +174,15 @@ impl Entry {
     }
 }
 
+/// The kind of event of which only the newest in a row is shown.
+const CHATTY: &str = "install.progress";
+
+/// Events in their order; of progress reports of one machine in a row only the last is kept.
+pub(crate) fn told(events: &[EventView]) -> impl DoubleEndedIterator<Item = &EventView> {
+    let repeats = |i: usize| events.get(i + 1).is_some_and(|n| n.kind == CHATTY && n.machine == events[i].machine);
+    events.iter().enumerate().filter(move |(i, e)| e.kind != CHATTY || !repeats(*i)).map(|(_, e)| e)
+}
+
 fn tone(kind: &str) -> &'static str {
     let ends = |words: &[&str]| words.iter().any(|w| kind.ends_with(w));
     if ends(&["failed", "wrong_code", "wrongcode", "denied", "revoked", "expired", "refused"]) {
@@ -221,6 +230,17 @@ mod tests {
             let p = Progress::of(&InstallProgress { written, total, rate });
             assert_eq!((p.percent, p.left.as_deref()), (percent, left), "{written}/{total}");
         }
+    }
+
+    #[test]
+    fn progress_is_told_once() {
+        let event =
+            |id, kind: &str, machine| EventView { id, at: 0, kind: kind.into(), text: String::new(), machine, actor: None };
+        let one = Some(1);
+        let all =
+            [event(1, CHATTY, one), event(2, CHATTY, one), event(3, CHATTY, Some(2)), event(4, "x", one), event(5, CHATTY, one)];
+        assert_eq!(told(&all).map(|e| e.id).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        assert_eq!(told(&[]).count(), 0);
     }
 
     #[test]
