@@ -20,34 +20,42 @@ const INSIDE: &str = "10.44.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 12
 
 fn rules() -> String {
     // The bridge table sees what machines send, even if the host would never route it. The inet table sees what
-    // programs in the namespace send. Neither table lets through what it does not know.
+    // programs in the namespace send. Neither table lets through what it does not know. The first addresses of the
+    // outside are kept, so that a failed run can name them.
+    let sets = format!(
+        "counter escaped {{ }}
+         set inside {{ type ipv4_addr; flags interval; elements = {{ {INSIDE} }} }}
+         set outside4 {{ type ipv4_addr; size 64; flags dynamic; }}
+         set outside6 {{ type ipv6_addr; size 64; flags dynamic; }}"
+    );
+    let caught = "meta protocol ip add @outside4 { ip daddr } counter name escaped drop
+                  meta protocol ip6 add @outside6 { ip6 daddr } counter name escaped drop
+                  meta protocol { ip, ip6 } counter name escaped drop";
     format!(
         "table bridge kdlab {{
-            counter escaped {{ }}
+            {sets}
             counter strange {{ }}
-            set inside {{ type ipv4_addr; flags interval; elements = {{ {INSIDE} }} }}
             chain ports {{
                 type filter hook prerouting priority -300; policy drop;
                 ether type arp accept
-                ether type ip ip daddr @inside accept
-                ether type ip6 ip6 daddr {{ fe80::/10, ff02::/16 }} accept
-                ether type {{ ip, ip6 }} counter name escaped drop
+                meta protocol ip ip daddr @inside accept
+                meta protocol ip6 ip6 daddr {{ fe80::/10, ff02::/16 }} accept
+                {caught}
                 counter name strange
             }}
         }}
         table inet kdlab {{
-            counter escaped {{ }}
-            set inside {{ type ipv4_addr; flags interval; elements = {{ {INSIDE} }} }}
+            {sets}
             chain programs {{
                 type filter hook output priority -300; policy drop;
                 ip daddr @inside accept
                 ip6 daddr {{ ::1, fe80::/10, ff02::/16 }} accept
-                counter name escaped
+                {caught}
             }}
             chain routed {{
                 type filter hook forward priority -300; policy drop;
                 ip daddr @inside accept
-                counter name escaped
+                {caught}
             }}
         }}"
     )
@@ -147,6 +155,16 @@ impl Netns {
         })
     }
 
+    /// An error that names the addresses, if anything was addressed to the outside.
+    pub fn must_be_quiet(&self) -> Result<()> {
+        let escaped = self.escaped()?;
+        if escaped == 0 {
+            return Ok(());
+        }
+        let sets = self.run(&["nft", "-j", "list", "sets"])?;
+        bail!("{escaped} packets were addressed to the outside of the lab: {}", elements(&sets)?.join(", "))
+    }
+
     /// Packets that were addressed to the outside, by machines and by programs. All of them were dropped.
     pub fn escaped(&self) -> Result<u64> {
         let text = self.run(&["nft", "-j", "list", "counters"])?;
@@ -168,6 +186,16 @@ pub fn sum_of_counters(json: &str, name: &str) -> Result<u64> {
         bail!("no counter called {name}: the guard is not loaded");
     }
     Ok(sum)
+}
+
+/// What the sets `outside4` and `outside6` hold, in the JSON that `nft -j list sets` prints.
+fn elements(json: &str) -> Result<Vec<String>> {
+    let tree: serde_json::Value = serde_json::from_str(json).context("reading nft's JSON")?;
+    let items = tree["nftables"].as_array().context("nft's JSON has no list")?;
+    let sets = items.iter().map(|i| &i["set"]).filter(|s| s["name"].as_str().is_some_and(|n| n.starts_with("outside")));
+    let all = sets.filter_map(|s| s["elem"].as_array()).flatten();
+    // An element of a dynamic set may come with counters around it.
+    Ok(all.filter_map(|e| e.as_str().or_else(|| e["elem"]["val"].as_str())).map(str::to_owned).collect())
 }
 
 impl Drop for Netns {

@@ -68,17 +68,32 @@ fn programs(seedd: &Seedd) -> Result<String> {
     Ok(text)
 }
 
+/// Makes the site, or brings the one of an older program up to date: what is named by its digest is built once.
 fn build(seedd: &Seedd, ssh_key: &Path, dirs: &RunDirs) -> Result<()> {
-    // The database of another program may have another form: keys and rows are made anew, what is named by its digest stays.
+    say::line("step 2: seedd init");
+    let fresh = seedd.on(&dirs.work.join("fresh-site"));
+    fresh.init().context("step seedd init")?;
+    let public = fs::read_to_string(ssh_key.with_extension("pub")).context("reading the lab's public key")?;
+    let text = fs::read_to_string(fresh.cluster_file()).context("reading cluster.yaml")?;
+    let text = for_the_lab(&text, public.trim())?;
+    let known = fs::read_to_string(seedd.cluster_file()).is_ok_and(|old| old == text) && seedd.data.join("seed.db").exists();
+    if known {
+        say::line("a site of an older program is there; building what is new");
+        if images(seedd, dirs).is_ok() {
+            return Ok(());
+        }
+        crate::stop::check()?;
+        say::line("the older site is of no use; building a new one");
+    }
     if seedd.data.exists() {
         fs::remove_dir_all(&seedd.data).context("removing the site of an older program")?;
     }
-    say::line("step 2: seedd init");
-    seedd.init().context("step seedd init")?;
-    let public = fs::read_to_string(ssh_key.with_extension("pub")).context("reading the lab's public key")?;
-    let file = seedd.cluster_file();
-    let text = fs::read_to_string(&file).context("reading cluster.yaml")?;
-    fs::write(&file, for_the_lab(&text, public.trim())?).context("writing cluster.yaml")?;
+    tool::run(&["mv", &fresh.data.to_string_lossy(), &seedd.data.to_string_lossy()])?;
+    fs::write(seedd.cluster_file(), text).context("writing cluster.yaml")?;
+    images(seedd, dirs)
+}
+
+fn images(seedd: &Seedd, dirs: &RunDirs) -> Result<()> {
     let check = seedd.cluster_check()?;
     if check.code != 0 {
         bail!("step seedd cluster check: {}", check.stderr);
@@ -88,11 +103,7 @@ fn build(seedd: &Seedd, ssh_key: &Path, dirs: &RunDirs) -> Result<()> {
     say::line("step 4: seedd image build (in a network namespace without a way out)");
     let ns = Netns::lab(&format!("{PREFIX}{}-build", std::process::id()), &dirs.work)?;
     seedd.image_build(&ns, &dirs.logs.join("image-build.log")).context("step seedd image build")?;
-    let escaped = ns.escaped()?;
-    if escaped != 0 {
-        bail!("step seedd image build: {escaped} packets were addressed to the outside");
-    }
-    Ok(())
+    ns.must_be_quiet().context("step seedd image build")
 }
 
 /// The cluster.yaml that `init` wrote, with the lab's key and with ping for its checks. The rest is the product's own
