@@ -39,7 +39,8 @@ fn rules() -> String {
                 type filter hook prerouting priority -300; policy drop;
                 ether type arp accept
                 meta protocol ip ip daddr @inside accept
-                meta protocol ip6 ip6 daddr {{ fe80::/10, ff02::/16 }} accept
+                ip6 daddr fe80::/10 accept
+                ip6 daddr ff02::/16 accept
                 {caught}
                 counter name strange
             }}
@@ -49,7 +50,9 @@ fn rules() -> String {
             chain programs {{
                 type filter hook output priority -300; policy drop;
                 ip daddr @inside accept
-                ip6 daddr {{ ::1, fe80::/10, ff02::/16 }} accept
+                ip6 daddr ::1 accept
+                ip6 daddr fe80::/10 accept
+                ip6 daddr ff02::/16 accept
                 {caught}
             }}
             chain routed {{

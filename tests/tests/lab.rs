@@ -51,6 +51,9 @@ fn the_guard_counts_what_programs_and_machines_send_outside() {
         // Inside: from the machine to the seed and back.
         machine.run(&["ping", "-c", "1", "-W", "5", netns::SEED_IP]).unwrap();
         lab.run(&["ping", "-c", "1", "-W", "5", "10.44.0.50"]).unwrap();
+        // Neighbour discovery and its kind stay on the link.
+        machine.outcome(&["ping", "-6", "-c", "1", "-W", "2", "ff02::1%eth0"]).unwrap();
+        lab.outcome(&["ping", "-6", "-c", "1", "-W", "2", "ff02::1%br0"]).unwrap();
         lab.must_be_quiet().unwrap();
 
         // A program of the seed tries to reach the outside. The kernel tells it (EPERM) or not; the guard counts.
