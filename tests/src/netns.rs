@@ -20,7 +20,8 @@ const INSIDE: &str = "10.44.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 12
 
 fn rules() -> String {
     // The bridge table sees what machines send, even if the host would never route it. The inet table sees what
-    // programs in the namespace send. Neither table lets through what it does not know. The first addresses of the
+    // programs in the namespace send, and, where the kernel has br_netfilter, what the bridge passes from port to port.
+    // Neither table lets through what it does not know. The first addresses of the
     // outside are kept, so that a failed run can name them.
     let sets = format!(
         "counter escaped {{ }}
@@ -58,6 +59,8 @@ fn rules() -> String {
             chain routed {{
                 type filter hook forward priority -300; policy drop;
                 ip daddr @inside accept
+                ip6 daddr fe80::/10 accept
+                ip6 daddr ff02::/16 accept
                 {caught}
             }}
         }}"

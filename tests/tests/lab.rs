@@ -41,10 +41,13 @@ fn the_guard_counts_what_programs_and_machines_send_outside() {
     }
     let dir = tempfile::tempdir().unwrap();
     let (lab_name, machine_name) = (name("guard"), name("machine"));
+    let other = Netns::empty(&name("other"), dir.path()).unwrap();
     {
         let lab = Netns::lab(&lab_name, dir.path()).unwrap();
         let machine = Netns::empty(&machine_name, dir.path()).unwrap();
         lab.cable("port0", &machine, "eth0", "52:54:00:6b:64:f0").unwrap();
+        // A second port: the bridge passes packets on.
+        lab.cable("port1", &other, "eth0", "52:54:00:6b:64:f1").unwrap();
         machine.ip(&["addr", "add", "10.44.0.50/24", "dev", "eth0"]).unwrap();
         machine.ip(&["route", "add", "default", "via", netns::SEED_IP]).unwrap();
 
