@@ -143,7 +143,8 @@ fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<
     let console = Console::open();
     let reporter = Reporter::new(&http, &key, identity.info.enrollment, dir.sequence(DISK_SEQ), &wait);
     let (root, identity) = (ROOT.into(), &identity);
-    f(&Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait })?;
+    let node = Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait };
+    f(&node).inspect_err(|e| console.error(&format!("{e:#}")))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,10 +36,15 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
     for (plane, place) in &identity.info.planes {
         let failed = |source| PlaneError::Tool { plane: plane.clone(), source };
         let ip = |args: &[&str]| Tool::new("ip").args(args).timeout(LIMIT).run().map(|_| ()).map_err(failed);
-        if !root.join("sys/class/net").join(plane).exists() {
-            ip(&["link", "add", "dev", plane, "type", "wireguard"])?;
+        let device = root.join("sys/class/net").join(plane);
+        // The timer's refresh may have made it between the look and the command.
+        if !device.exists()
+            && let Err(e) = ip(&["link", "add", "dev", plane, "type", "wireguard"])
+            && !device.exists()
+        {
+            return Err(e);
         }
-        configure(identity, peers, plane, "syncconf")?;
+        configure(identity, peers, plane)?;
         let address = format!("{}/{}", place.address, place.cidr.prefix_len());
         ip(&["address", "replace", &address, "dev", plane])?;
         ip(&["link", "set", "dev", plane, "mtu", &MTU.to_string(), "up"])?;
@@ -48,11 +53,11 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
 }
 
 /// `wg syncconf` keeps the sessions of peers that stay. The private key goes by stdin, never by a file or an argument.
-fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str, verb: &str) -> Result<(), PlaneError> {
+fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<(), PlaneError> {
     let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
     let port = identity.info.planes.get(plane).map_or(0, |p| p.port);
     let text = setconf(key, port, &peers.plane_peers(plane, &identity.info.hostname));
-    let tool = Tool::new("wg").args([verb, plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
+    let tool = Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
 }
 
