@@ -76,16 +76,11 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
         let _ = stopped.wait_for(|s| *s).await;
     };
     let servers = tokio_servers(dhcp, tftp, &stopped);
-    let machines = axum::serve(
-        tokio::net::TcpListener::from_std(machine_listener)?,
-        web::machine_router(seed.clone()).into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(ended(stopped.clone()));
-    let pages = axum::serve(
-        tokio::net::TcpListener::from_std(pages_listener)?,
-        web::operator_router(seed, web::OperatorOptions::default()).into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(ended(stopped.clone()));
+    let machine_listener = tokio::net::TcpListener::from_std(machine_listener).context("taking the machines' listener")?;
+    let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("taking the pages' listener")?;
+    let machines = web::server::serve(machine_listener, web::machine_router(seed.clone()), ended(stopped.clone()));
+    let options_of_pages = web::OperatorOptions::default();
+    let pages = web::server::serve(pages_listener, web::operator_router(seed, options_of_pages), ended(stopped.clone()));
 
     println!("seedd: machines at http://{} on {}, pages at http://{pages_at}", options.listen, options.iface);
     if let Some(code) = app.setup_code() {
@@ -94,24 +89,18 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
     app.say(&crate::store::events::NewEvent { kind: "seed.started", text: "the seed started", ..Default::default() });
 
-    let waiter = async {
-        let result = tokio::select! {
-            r = machines => r.context("serving machines"),
-            r = pages => r.context("serving pages"),
-            () = servers => Err(anyhow!("the DHCP or TFTP server ended")),
-        };
-        result
-    };
-    tokio::pin!(waiter);
+    // They end only when they were asked to.
+    let serving = async { tokio::join!(machines, pages, servers) };
+    tokio::pin!(serving);
     tokio::select! {
-        result = &mut waiter => return result,
+        _ = &mut serving => return Err(anyhow!("the servers ended by themselves")),
         () = signalled() => {}
     }
     println!("seedd: stopping");
     let _ = stop.send(true);
-    let _ = tokio::time::timeout(DRAIN, waiter).await;
+    let _ = tokio::time::timeout(DRAIN, serving).await;
     tasks.shutdown().await;
-    Ok(())
+    tokio::task::spawn_blocking(move || planes::take_down(&app, options.wireguard)).await.context("taking the planes down")
 }
 
 async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: &watch::Receiver<bool>) {

@@ -103,6 +103,18 @@ fn make(name: &str, how: WireGuard) -> Result<()> {
     Ok(())
 }
 
+/// Takes the seed off its planes at an orderly stop: the interfaces go, and with them wireguard-go and the keys it holds.
+pub fn take_down(app: &App, how: WireGuard) {
+    if how == WireGuard::Off || app.is_sealed() {
+        return;
+    }
+    for name in app.spec.spec.networking.planes.keys().filter(|n| exists(n)) {
+        if let Err(error) = run("ip", &["link", "delete", name]) {
+            tracing::warn!(error = format!("{error:#}"), plane = name, "taking a plane down");
+        }
+    }
+}
+
 /// Keeps the planes as the signed list says, until the daemon ends.
 pub async fn keep(app: Arc<App>, how: WireGuard) {
     let mut changed = app.planes_changed.subscribe();
@@ -117,9 +129,8 @@ pub async fn keep(app: Arc<App>, how: WireGuard) {
             }
         }
         // Also without a change now and then: an interface may have been taken away.
-        match tokio::time::timeout(Duration::from_secs(60), changed.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(60), changed.changed()).await {
+            return;
         }
     }
 }

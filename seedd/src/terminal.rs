@@ -23,6 +23,10 @@ pub fn watch_signals() -> Result<()> {
             for _ in 0..2 {
                 tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = term.recv() => {} }
                 if STOP.swap(true, Ordering::SeqCst) {
+                    #[allow(
+                        clippy::disallowed_methods,
+                        reason = "the person asked twice; temporary files are cleaned by the next run"
+                    )]
                     std::process::exit(130);
                 }
                 eprintln!("stopping; once more ends it at once");

@@ -81,7 +81,7 @@ impl App {
         let count = self.write(|tx| {
             let count = tx.add_wrong_code(record.id).map_err(internal)?;
             let text = format!("wrong pairing code, {count} of {most}");
-            tx.event(now_ms(), &event_of(record, "enrollment.wrong-code", &text, Some(&actor.user))).map_err(internal)?;
+            tx.event(now_ms(), &event_of(record, "enrollment.wrong_code", &text, Some(&actor.user))).map_err(internal)?;
             if count >= most {
                 let now_is = tx.enrollment(record.id).map_err(internal)?;
                 tx.advance(&now_is, EnrollmentEvent::Denied, Some("too many wrong pairing codes"), now()).map_err(internal)?;

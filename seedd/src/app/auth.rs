@@ -144,7 +144,7 @@ impl App {
             Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
                 self.throttle.failed(from, now());
                 let event =
-                    NewEvent { kind: "seed.unseal-refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
+                    NewEvent { kind: "seed.unseal.refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
                 self.say(&event);
                 Err(ApiError::Forbidden { why: "the passphrase is wrong".to_owned() })
             }

@@ -147,7 +147,7 @@ impl App {
             let text = format!("a claim of this identity from {from} was refused: {error}");
             let machine = self.store.read(|tx| tx.enrollment(id)).ok().map(|r| r.machine);
             let event =
-                NewEvent { kind: "enrollment.claim-refused", text: &text, machine, enrollment: machine.map(|_| id), actor: None };
+                NewEvent { kind: "enrollment.claim.refused", text: &text, machine, enrollment: machine.map(|_| id), actor: None };
             self.say(&event);
         }
         result

@@ -129,7 +129,7 @@ impl App {
 
     /// Writes one event; a failure to write it is logged, and never stops what it tells of.
     pub fn say(&self, event: &NewEvent<'_>) {
-        if let Err(error) = self.write(|tx| Ok(tx.event(now_ms(), event).map_err(internal)?)) {
+        if let Err(error) = self.write(|tx| tx.event(now_ms(), event).map_err(internal)) {
             tracing::error!(%error, kind = event.kind, "writing an event");
         }
     }

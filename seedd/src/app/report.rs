@@ -108,11 +108,11 @@ impl App {
             ReportBody::Gate { checks } => {
                 let all: Vec<&GateCheck> = checks.iter().take(MAX_CHECKS).chain(ssh).collect();
                 for check in &all {
-                    let result = if check.ok { "passed" } else { "failed" };
-                    say("gate.check", &format!("{result}: {} ({})", tame(&check.name), tame(&check.detail)))?;
+                    let (kind, result) = if check.ok { ("gate.check", "passed") } else { ("gate.check.failed", "failed") };
+                    say(kind, &format!("{result}: {} ({})", tame(&check.name), tame(&check.detail)))?;
                 }
                 if all_passed(checks) && ssh.is_some_and(|s| s.ok) {
-                    say("gate.passed", "the fabric gate is passed")?;
+                    say("fabric.ready", "the fabric gate is passed")?;
                     advance(EnrollmentEvent::GatePassed, None)?
                 } else {
                     record.state
@@ -125,7 +125,11 @@ impl App {
             }
             ReportBody::ApplyDone { changed, ok } => {
                 say("apply.done", &format!("the play ended: {ok} ok, {changed} changed"))?;
-                advance(EnrollmentEvent::ApplyDone, None)?
+                let state = advance(EnrollmentEvent::ApplyDone, None)?;
+                if state != record.state {
+                    say("node.converged", "the node is as its role says")?;
+                }
+                state
             }
             ReportBody::Failed { step, why } => {
                 tx.drop_issued(record.id).map_err(internal)?;

@@ -1,0 +1,328 @@
+//! Enrollment through the app, as machines and operators meet it, without a network.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use cluster_seed::agent::{Claim, GateCheck, Hello, PROTOCOL, Report, ReportBody, Reveal};
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::enrollment::EnrollmentState as S;
+use cluster_seed::ids::{Digest, EnrollmentId, Mac};
+use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
+use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, Chunk};
+use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
+use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
+use cluster_seed::secret::AgeKey;
+use seedd::app::App;
+use seedd::site::{Site, default_cluster_yaml, setting};
+use web::api::{Actor, ApiError, Approve};
+
+const PASSPHRASE: &str = "correct horse battery";
+const DISK: u64 = 4 << 30;
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    app: Arc<App>,
+}
+
+fn ip() -> IpAddr {
+    "10.44.0.100".parse().unwrap()
+}
+
+fn admin() -> Actor {
+    Actor { user: "ada".to_owned() }
+}
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
+    site.make_folders().unwrap();
+    let text = default_cluster_yaml("site-a");
+    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
+    site.keys().create(PASSPHRASE, "site-a", &planes, 1_760_000_000).unwrap();
+    std::fs::write(site.cluster_file(), text).unwrap();
+    let store = seedd::store::Store::open(&site.database()).unwrap();
+    let keys = site.keys().unseal(PASSPHRASE).unwrap();
+    let manifest = manifest();
+    let folder = site.join("artifacts").join(manifest.id.to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    let sealed = Sealed::sign(&manifest, &keys.site).unwrap();
+    std::fs::write(folder.join("manifest.json"), serde_json::to_vec(&sealed).unwrap()).unwrap();
+    store.set(&format!("{}base", setting::ARTIFACT), &manifest.id.to_string()).unwrap();
+    let app = App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap();
+    Bench { _dir: dir, app: Arc::new(app) }
+}
+
+fn manifest() -> ArtifactManifest {
+    let spec = ArtifactSpec {
+        recipe: 1,
+        role: "base".into(),
+        arch: "amd64".into(),
+        snapshot: Digest([1; 32]),
+        packages: vec![],
+        payload: Digest([2; 32]),
+    };
+    ArtifactManifest {
+        id: spec.id(),
+        spec,
+        disk_size: 4 << 20,
+        min_disk: DISK,
+        raw: Digest([3; 32]),
+        state_offset: 0,
+        state_size: 4096,
+        chunks: vec![Chunk::Zero],
+    }
+}
+
+/// A machine that speaks the protocol.
+struct Machine {
+    age: AgeKey,
+    key: SigningKey,
+    nonce: Nonce,
+    mac: Mac,
+    disk: u64,
+}
+
+impl Machine {
+    fn new(n: u8) -> Self {
+        Machine {
+            age: AgeKey::generate(),
+            key: SigningKey::from_bytes(&[n; 32]),
+            nonce: Nonce::from_random([n; 32]),
+            mac: Mac([2, 0, 0, 0, 0, n]),
+            disk: DISK,
+        }
+    }
+
+    fn facts(&self) -> HardwareFacts {
+        HardwareFacts {
+            vendor: "QEMU\u{1b}[31m".into(),
+            product: "<script>".into(),
+            serial: String::new(),
+            uuid: String::new(),
+            firmware: Firmware::Bios,
+            cpu: "x".into(),
+            cpus: 1,
+            memory_mib: 1024,
+            disks: vec![Disk {
+                name: "vda".into(),
+                size: self.disk,
+                model: "m".into(),
+                serial: "s1".into(),
+                rotational: false,
+                removable: false,
+            }],
+            nics: vec![],
+            boot_mac: Some(self.mac),
+            kernel: "6.12".into(),
+        }
+    }
+
+    /// Enrolls up to Pending; gives the id and the code on the console.
+    fn enroll(&self, app: &App) -> (EnrollmentId, String) {
+        let recipient = self.age.recipient();
+        let public = self.key.verifying_key();
+        let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: self.nonce };
+        let hello = Hello { protocol: PROTOCOL, commitment: commitment(&keys), boot_mac: Some(self.mac) };
+        let reply = app.say_hello(ip(), &hello).unwrap();
+        let reveal = Reveal {
+            recipient: recipient.clone(),
+            node_key: key_text(&public),
+            nonce: self.nonce,
+            facts: Sealed::sign(&self.facts(), &self.key).unwrap(),
+        };
+        assert_eq!(app.open_commitment(ip(), reply.enrollment, &reveal).unwrap().state, S::Pending);
+        // An answer lost on the way: the same words again are no harm.
+        assert_eq!(app.open_commitment(ip(), reply.enrollment, &reveal).unwrap().state, S::Pending);
+        let site = key_from_text(&reply.site_key).unwrap();
+        (reply.enrollment, code(&keys, &site, &reply.seed_nonce).to_string())
+    }
+
+    fn claim(&self, app: &App, id: EnrollmentId, nonce: u8) -> Result<cluster_seed::agent::ClaimReply, ApiError> {
+        let challenge = app.status_of(id).unwrap().challenge.unwrap_or(Nonce::from_random([0; 32]));
+        let claim = Claim { enrollment: id, challenge, nonce: Nonce::from_random([nonce; 32]) };
+        app.hand_out(ip(), id, &Sealed::sign(&claim, &self.key).unwrap())
+    }
+
+    fn report(&self, app: &App, id: EnrollmentId, seq: u64, body: ReportBody) -> Result<(S, bool), ApiError> {
+        let report = Sealed::sign(&Report { enrollment: id, seq, body }, &self.key).unwrap();
+        app.take_report(ip(), id, &report).map(|r| (r.state, r.fresh))
+    }
+}
+
+fn form(code: &str, name: &str) -> Approve {
+    Approve { code: code.to_owned(), role: "base".to_owned(), hostname: name.to_owned(), disk: "vda".to_owned(), replace: false }
+}
+
+fn began() -> ReportBody {
+    ReportBody::InstallBegan { artifact: manifest().id, disk: "vda".into(), total: 100 }
+}
+
+#[test]
+fn the_whole_road_once() {
+    let Bench { app, _dir } = &bench();
+    let m = Machine::new(1);
+    let (id, code) = m.enroll(app);
+    assert!(matches!(app.approve_by(&admin(), id, &form(&code, "n1")), Err(ApiError::Sealed)));
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    assert!(m.claim(app, id, 1).is_err(), "nothing before approval");
+    let view = app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    assert_eq!(view.hostname.as_deref(), Some("n1.kubedos.lan"));
+    assert_eq!(view.addresses[0], ("wg1".to_owned(), "10.78.0.2".to_owned()));
+
+    let identity = m.claim(app, id, 1).unwrap().identity;
+    let opened = identity.open(&app.site_key).unwrap().open(&m.age).unwrap();
+    assert_eq!(opened.info.hostname.as_str(), "n1.kubedos.lan");
+    assert_eq!(opened.info.peers.open(&app.site_key).unwrap().nodes.len(), 2);
+    // The same claim again, its answer was lost: the same bytes. Another claim: nothing.
+    assert_eq!(m.claim(app, id, 1).unwrap().identity, identity);
+    assert!(matches!(m.claim(app, id, 2), Err(ApiError::Conflict { .. })));
+    assert_eq!(m.report(app, id, 1, began()).unwrap(), (S::Installing, true));
+    assert!(m.claim(app, id, 1).is_err(), "nothing after the first report");
+
+    assert_eq!(m.report(app, id, 1, ReportBody::InstallDone { seconds: 1 }).unwrap(), (S::Installing, false));
+    assert_eq!(m.report(app, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap(), (S::Installed, true));
+    let failed = GateCheck { name: "wg1 link".into(), ok: false, detail: String::new() };
+    assert_eq!(m.report(app, id, 3, ReportBody::Gate { checks: vec![failed] }).unwrap().0, S::Installed);
+    assert_eq!(
+        m.report(app, id, 4, ReportBody::ApplyDone { changed: 0, ok: 1 }).unwrap().0,
+        S::Installed,
+        "no shortcut past the gate"
+    );
+    assert_eq!(app.store.read(|tx| tx.broken_event()).unwrap(), None);
+}
+
+#[test]
+fn forged_words_are_refused() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let (m, thief) = (Machine::new(1), Machine::new(9));
+    let (id, code) = m.enroll(app);
+    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    assert!(matches!(thief.claim(app, id, 1), Err(ApiError::Forbidden { .. })));
+    assert!(matches!(thief.report(app, id, 1, began()), Err(ApiError::Forbidden { .. })));
+    m.claim(app, id, 1).unwrap();
+    // A report of one enrollment is worth nothing for another.
+    let (other, _) = Machine::new(3).enroll(app);
+    let report = Sealed::sign(&Report { enrollment: id, seq: 7, body: began() }, &m.key).unwrap();
+    assert!(app.take_report(ip(), other, &report).is_err());
+}
+
+#[test]
+fn a_reveal_that_does_not_open_the_commitment_is_refused() {
+    let Bench { app, _dir } = &bench();
+    let (m, evil) = (Machine::new(1), Machine::new(2));
+    let (recipient, public) = (m.age.recipient(), m.key.verifying_key());
+    let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: m.nonce };
+    let hello = Hello { protocol: PROTOCOL, commitment: commitment(&keys), boot_mac: Some(m.mac) };
+    let id = app.say_hello(ip(), &hello).unwrap().enrollment;
+    let reveal = Reveal {
+        recipient: evil.age.recipient(),
+        node_key: key_text(&evil.key.verifying_key()),
+        nonce: evil.nonce,
+        facts: Sealed::sign(&evil.facts(), &evil.key).unwrap(),
+    };
+    assert!(matches!(app.open_commitment(ip(), id, &reveal), Err(ApiError::Forbidden { .. })));
+    let wrong_protocol = Hello { protocol: PROTOCOL + 1, ..hello };
+    assert!(matches!(app.say_hello(ip(), &wrong_protocol), Err(ApiError::BadRequest { .. })));
+}
+
+#[test]
+fn wrong_codes_are_counted_and_then_deny() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let m = Machine::new(1);
+    let (id, code) = m.enroll(app);
+    let wrong = if code == "000 000" { "000 001" } else { "000 000" };
+    let most = app.spec.spec.enrollment.max_wrong_codes;
+    for n in 1..=most {
+        assert!(matches!(app.approve_by(&admin(), id, &form(wrong, "n1")), Err(ApiError::BadRequest { .. })));
+        assert_eq!(app.view_of(id).unwrap().wrong_codes, n);
+    }
+    assert_eq!(app.view_of(id).unwrap().state, S::Denied);
+    assert!(matches!(app.approve_by(&admin(), id, &form(&code, "n1")), Err(ApiError::Conflict { .. })));
+}
+
+#[test]
+fn two_operators_at_once_approve_one_node() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let (id, code) = Machine::new(1).enroll(app);
+    let results: Vec<bool> = std::thread::scope(|s| {
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let (app, code) = (app.clone(), code.clone());
+                s.spawn(move || app.approve_by(&admin(), id, &form(&code, &format!("n{n}"))).is_ok())
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    assert_eq!(results.iter().filter(|ok| **ok).count(), 1, "{results:?}");
+    assert_eq!(app.store.read(|tx| tx.live_nodes()).unwrap().len(), 1);
+}
+
+#[test]
+fn bad_decisions_are_refused_with_a_reason_and_change_nothing() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let mut m = Machine::new(1);
+    m.disk = DISK - 1;
+    let (id, code) = m.enroll(app);
+    let good = form(&code, "n1");
+    for (bad, word) in [
+        (Approve { role: "king".into(), ..good.clone() }, "no role"),
+        (Approve { hostname: "n1\nx".into(), ..good.clone() }, "host name"),
+        (Approve { hostname: "seed".into(), ..good.clone() }, "seed's own"),
+        (Approve { hostname: "a.b.c".into(), ..good.clone() }, "not in"),
+        (Approve { disk: "sda; rm".into(), ..good.clone() }, "no disk"),
+        (good.clone(), "needs"),
+        (Approve { code: "12345".into(), ..good.clone() }, "six digits"),
+    ] {
+        let error = app.approve_by(&admin(), id, &bad).unwrap_err();
+        assert!(error.to_string().contains(word), "{word}: {error}");
+    }
+    let view = app.view_of(id).unwrap();
+    assert_eq!((view.state, view.wrong_codes), (S::Pending, 0));
+    assert!(app.store.read(|tx| tx.live_nodes()).unwrap().is_empty());
+}
+
+#[test]
+fn a_replacement_keeps_name_and_address_and_revokes_the_old() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let (old, new) = (Machine::new(1), Machine::new(2));
+    let (first, code) = old.enroll(app);
+    let before = app.approve_by(&admin(), first, &form(&code, "n1")).unwrap().addresses;
+    let old_key = app.store.read(|tx| tx.live_nodes()).unwrap()[0].planes["wg1"].1;
+    let (second, code) = new.enroll(app);
+    assert!(matches!(app.approve_by(&admin(), second, &form(&code, "n1")), Err(ApiError::Conflict { .. })));
+    let view = app.approve_by(&admin(), second, &Approve { replace: true, ..form(&code, "n1") }).unwrap();
+    assert_eq!(view.addresses, before);
+    assert_eq!(app.view_of(first).unwrap().state, S::Revoked);
+    assert!(old.claim(app, first, 1).is_err());
+    let peers = app.signed_peers().unwrap().open(&app.site_key).unwrap();
+    assert!(peers.nodes.values().all(|n| n.keys.get("wg1") != Some(&old_key)));
+    assert_eq!(peers.nodes.len(), 2);
+}
+
+#[test]
+fn no_private_key_is_in_the_database() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let m = Machine::new(1);
+    let (id, code) = m.enroll(app);
+    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    let identity = m.claim(app, id, 1).unwrap().identity.open(&app.site_key).unwrap().open(&m.age).unwrap();
+    let mut files = vec![app.site.database()];
+    files.push(Utf8PathBuf::from(format!("{}-wal", app.site.database())));
+    let mut read = 0;
+    for file in files.iter().filter(|f| f.exists()) {
+        let bytes = std::fs::read(file).unwrap();
+        read += bytes.len();
+        for key in identity.keys.values() {
+            let text = key.expose();
+            assert!(!bytes.windows(text.len()).any(|w| w == text.as_bytes()), "{file} holds a private key");
+        }
+    }
+    assert!(read > 4096);
+}
