@@ -21,8 +21,8 @@ const INSIDE: &str = "10.44.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 12
 fn rules() -> String {
     // The bridge table sees what machines send, even if the host would never route it. The inet table sees what
     // programs in the namespace send, and, where the kernel has br_netfilter, what the bridge passes from port to port.
-    // Neither table lets through what it does not know. The first addresses of the
-    // outside are kept, so that a failed run can name them.
+    // Neither table lets through what it does not know. The first addresses of the outside are kept, so that a failed
+    // run can name them.
     let sets = format!(
         "counter escaped {{ }}
          set inside {{ type ipv4_addr; flags interval; elements = {{ {INSIDE} }} }}

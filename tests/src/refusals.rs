@@ -66,12 +66,16 @@ fn refused(out: &Outcome, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Names of the built things of a site, and whatever lies in tmp.
+/// Names of the built things of a site, and whatever lies in tmp, but for parts of downloads: those are named by the
+/// digest they must have in the end, and the next build goes on where they stop.
 fn built(data: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for dir in ["snapshots", "artifacts", "netboot", "tmp"] {
         for entry in fs::read_dir(data.join(dir)).into_iter().flatten().flatten() {
-            names.push(format!("{dir}/{}", entry.file_name().to_string_lossy()));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !(dir == "tmp" && name.strip_suffix(".part").is_some_and(is_digest)) {
+                names.push(format!("{dir}/{name}"));
+            }
         }
     }
     names.sort();
