@@ -70,7 +70,8 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(write_events(app.clone(), queue));
-    tasks.spawn(planes::keep(app.clone(), options.wireguard));
+    let userspace = Arc::new(planes::Userspace::default());
+    tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
     tasks.spawn(watchdog(app.clone()));
     let ended = |mut stopped: watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|s| *s).await;
@@ -100,7 +101,9 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     let _ = stop.send(true);
     let _ = tokio::time::timeout(DRAIN, serving).await;
     tasks.shutdown().await;
-    tokio::task::spawn_blocking(move || planes::take_down(&app, options.wireguard)).await.context("taking the planes down")
+    tokio::task::spawn_blocking(move || planes::take_down(&app, options.wireguard, &userspace))
+        .await
+        .context("taking the planes down")
 }
 
 async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: &watch::Receiver<bool>) {

@@ -1,14 +1,15 @@
 //! The seed's own place on every plane: host number 1, by kernel WireGuard or by wireguard-go where the kernel has none.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fs::OpenOptions;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::{MTU, setconf};
-use payload::tool::Tool;
+use payload::tool::{Running, Tool};
 use web::api::ApiError;
 
 use crate::app::App;
@@ -16,6 +17,12 @@ use crate::hint::Hint as _;
 
 /// No `ip` or `wg` call takes longer.
 const LIMIT: Duration = Duration::from_secs(20);
+/// How often a new wireguard-go is asked whether it is ready, a tenth of a second apart.
+const READY_TRIES: u32 = 100;
+
+/// The wireguard-go processes of this daemon. One that outlived a killed daemon is found by its interface and kept.
+#[derive(Default)]
+pub struct Userspace(Mutex<Vec<Running>>);
 
 /// How the interfaces are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -35,7 +42,7 @@ fn run(program: &str, args: &[&str]) -> Result<String> {
 }
 
 /// Makes what is missing, and sets keys and peers. Safe to run again; interfaces that exist are kept.
-pub fn bring_up(app: &App, how: WireGuard) -> Result<()> {
+pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> {
     if how == WireGuard::Off {
         return Ok(());
     }
@@ -61,7 +68,7 @@ pub fn bring_up(app: &App, how: WireGuard) -> Result<()> {
             .hint("planes cannot be added to a site yet after `seedd init`")?;
         let own = address(name, plane.value.cidr, SEED_HOST)?;
         if !exists(name) {
-            make(name, how)?;
+            make(app, name, how, userspace)?;
         }
         Tool::new("wg")
             .args(["syncconf", name, "/dev/stdin"])
@@ -80,7 +87,7 @@ fn exists(name: &str) -> bool {
     camino::Utf8Path::new("/sys/class/net").join(name).exists() && run("wg", &["show", name, "listen-port"]).is_ok()
 }
 
-fn make(name: &str, how: WireGuard) -> Result<()> {
+fn make(app: &App, name: &str, how: WireGuard, userspace: &Userspace) -> Result<()> {
     let kernel = run("ip", &["link", "add", name, "type", "wireguard"]);
     match (kernel, how) {
         (Ok(_), WireGuard::Auto | WireGuard::Kernel) => return Ok(()),
@@ -89,22 +96,34 @@ fn make(name: &str, how: WireGuard) -> Result<()> {
         }
         (Err(e), WireGuard::Kernel) => return Err(e).hint("this kernel has no wireguard module; try --wireguard auto"),
         (Err(error), _) => {
-            tracing::debug!(error = format!("{error:#}"), plane = name, "no kernel WireGuard here; using wireguard-go")
+            tracing::debug!(error = format!("{error:#}"), plane = name, "no kernel WireGuard here; using wireguard-go");
         }
     }
-    // It puts itself into the background and keeps the interface for as long as it runs.
-    Tool::new("wireguard-go")
-        .arg(name)
-        .env("WG_PROCESS_FOREGROUND", "0")
-        .timeout(LIMIT)
-        .run()
+    let path = app.site.join("tmp/wireguard-go.log");
+    let log = OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("opening {path}"))?;
+    let mut running = Tool::new("wireguard-go")
+        .args(["--foreground", name])
+        .env("LOG_LEVEL", "error")
+        .spawn(log)
         .with_context(|| format!("starting wireguard-go for {name}"))
         .hint("install wireguard-go, or use a kernel with WireGuard")?;
-    Ok(())
+    for _ in 0..READY_TRIES {
+        if exists(name) {
+            userspace.0.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+            return Ok(());
+        }
+        if let Some(status) = running.ended() {
+            return Err(anyhow!("wireguard-go for {name} ended with {status}")).hint(format!("its words are in {path}"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(anyhow!("wireguard-go for {name} did not get ready")).hint(format!("its words are in {path}"))
 }
 
 /// Takes the seed off its planes at an orderly stop: the interfaces go, and with them wireguard-go and the keys it holds.
-pub fn take_down(app: &App, how: WireGuard) {
+pub fn take_down(app: &App, how: WireGuard, userspace: &Userspace) {
+    // Ends those that this daemon started.
+    userspace.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     if how == WireGuard::Off || app.is_sealed() {
         return;
     }
@@ -116,13 +135,13 @@ pub fn take_down(app: &App, how: WireGuard) {
 }
 
 /// Keeps the planes as the signed list says, until the daemon ends.
-pub async fn keep(app: Arc<App>, how: WireGuard) {
+pub async fn keep(app: Arc<App>, how: WireGuard, userspace: Arc<Userspace>) {
     let mut changed = app.planes_changed.subscribe();
     loop {
         changed.borrow_and_update();
         if !app.is_sealed() {
-            let work = app.clone();
-            match tokio::task::spawn_blocking(move || bring_up(&work, how)).await {
+            let (work, processes) = (app.clone(), userspace.clone());
+            match tokio::task::spawn_blocking(move || bring_up(&work, how, &processes)).await {
                 Ok(Ok(())) => tracing::info!("planes are up to date"),
                 Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "bringing the planes up"),
                 Err(error) => tracing::error!(%error, "bringing the planes up"),

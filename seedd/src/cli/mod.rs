@@ -123,7 +123,8 @@ fn show(json: bool, value: &serde_json::Value, text: &str) -> Result<()> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("KUBEDOS_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colour).init();
     let result = match cli.verb {
         Verb::Init(v) => v.run(),
         Verb::Cluster(v) => v.run(),
