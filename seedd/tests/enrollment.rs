@@ -326,3 +326,29 @@ fn no_private_key_is_in_the_database() {
     }
     assert!(read > 4096);
 }
+
+#[test]
+fn a_revoked_or_failed_node_leaves_the_peers_and_frees_its_name() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let names = || app.signed_peers().unwrap().open(&app.site_key).unwrap().nodes.len();
+    let m = Machine::new(1);
+    let (id, code) = m.enroll(app);
+    assert!(app.revoke_by(&admin(), id, "").is_err(), "nobody was approved yet");
+    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.claim(app, id, 1).unwrap();
+    assert_eq!(names(), 2);
+    m.report(app, id, 1, began()).unwrap();
+    let failed = ReportBody::Failed { step: "chunk 3".into(), why: "wrong digest".into() };
+    assert_eq!(m.report(app, id, 2, failed).unwrap().0, S::Failed);
+    assert_eq!(names(), 1);
+
+    let again = Machine::new(2);
+    let (id, code) = again.enroll(app);
+    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    assert_eq!(names(), 2);
+    assert_eq!(app.revoke_by(&admin(), id, "stolen").unwrap().state, S::Revoked);
+    assert_eq!(names(), 1);
+    assert!(again.claim(app, id, 1).is_err());
+    assert!(app.revoke_by(&admin(), id, "").is_err());
+}

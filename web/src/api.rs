@@ -221,6 +221,8 @@ pub trait SeedApi: Send + Sync + 'static {
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;
     fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
+    /// Takes an approved machine off the planes; it may enroll anew.
+    fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
     /// Events with an id above `after`, oldest first.
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError>;
     /// Wakes with the newest event id; a lagging receiver just asks `events` again.

@@ -126,6 +126,17 @@ pub(crate) async fn deny<A: SeedApi>(
     Ok(SafeJson(app.call(move |api| api.deny(&session.actor, id, &deny.reason)).await?))
 }
 
+pub(crate) async fn revoke<A: SeedApi>(
+    State(app): State<App<A>>,
+    session: Session,
+    headers: HeaderMap,
+    Named(id): Named<EnrollmentId>,
+    OperatorJson(why): OperatorJson<Deny>,
+) -> Result<SafeJson<EnrollmentView>, Failure> {
+    session.check_header(&headers)?;
+    Ok(SafeJson(app.call(move |api| api.revoke(&session.actor, id, &why.reason)).await?))
+}
+
 pub(crate) async fn events<A: SeedApi>(
     State(app): State<App<A>>,
     _: Session,

@@ -223,6 +223,15 @@ impl SeedApi for Mock {
             Ok(())
         })
     }
+    fn revoke(&self, _: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
+        self.enrollment(id, |e| {
+            if !e.state.is_member() {
+                return Err(ApiError::Conflict { why: "it is no node".into(), hint: None });
+            }
+            (e.state, e.reason) = (EnrollmentState::Revoked, Some(reason.into()));
+            Ok(())
+        })
+    }
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(self.open()?.events.iter().filter(|e| e.id > after).take(limit).cloned().collect())

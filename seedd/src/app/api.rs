@@ -114,6 +114,10 @@ impl SeedApi for Seed {
         self.0.deny_by(actor, id, reason)
     }
 
+    fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
+        self.0.revoke_by(actor, id, reason)
+    }
+
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
         self.0.store.read(|tx| tx.events_after(after, limit.min(1000))).map_err(internal)
     }

@@ -46,16 +46,8 @@ impl App {
         let disk = choose_disk(facts, &form.disk, &artifact)?.clone();
         self.with_keys(|keys| {
             self.write(|tx| {
-                let reused = self.make_room(tx, actor, &hostname, form.replace)?;
-                let host = match reused {
-                    Some(host) => host,
-                    None => {
-                        let planes: Vec<_> = self.spec.spec.networking.planes.values().map(|p| p.value.cidr).collect();
-                        let mut used = tx.host_numbers().map_err(internal)?;
-                        used.insert(cluster_seed::addressing::SEED_HOST);
-                        next_host(&used, &planes).map_err(unexpected)?
-                    }
-                };
+                self.make_room(tx, actor, &hostname, form.replace)?;
+                let host = self.host_for(tx, &hostname)?;
                 let endpoint = endpoint_of(record.ip);
                 let minted = Minted { hostname: &hostname, role: &form.role, host, endpoint, disk: &disk, artifact: &artifact };
                 tx.advance(&record, EnrollmentEvent::Approved, None, now()).map_err(internal)?;
@@ -115,9 +107,20 @@ impl App {
         Ok(name)
     }
 
-    /// Frees a name that is taken, if the operator said so; returns the host number to use again.
-    fn make_room(&self, tx: &Tx<'_>, actor: &Actor, hostname: &Hostname, replace: bool) -> Result<Option<u32>, ApiError> {
-        let Some(old) = tx.live_node(hostname).map_err(internal)? else { return Ok(None) };
+    /// A name keeps its host number; a new name gets the lowest that nobody ever had.
+    fn host_for(&self, tx: &Tx<'_>, hostname: &Hostname) -> Result<u32, ApiError> {
+        if let Some(host) = tx.host_of_name(hostname).map_err(internal)? {
+            return Ok(host);
+        }
+        let planes: Vec<_> = self.spec.spec.networking.planes.values().map(|p| p.value.cidr).collect();
+        let mut used = tx.host_numbers().map_err(internal)?;
+        used.insert(cluster_seed::addressing::SEED_HOST);
+        next_host(&used, &planes).map_err(unexpected)
+    }
+
+    /// Frees a name that is taken, if the operator said so.
+    fn make_room(&self, tx: &Tx<'_>, actor: &Actor, hostname: &Hostname, replace: bool) -> Result<(), ApiError> {
+        let Some(old) = tx.live_node(hostname).map_err(internal)? else { return Ok(()) };
         if !replace {
             return Err(ApiError::Conflict {
                 why: format!("{hostname} is a node already"),
@@ -125,14 +128,13 @@ impl App {
             });
         }
         let record = tx.enrollment(old.enrollment).map_err(internal)?;
-        tx.revoke_node(old.id, now()).map_err(internal)?;
-        tx.drop_issued(record.id).map_err(internal)?;
+        self.retire(tx, &record)?;
         if record.state.after(EnrollmentEvent::Revoked).is_ok() {
             tx.advance(&record, EnrollmentEvent::Revoked, Some("replaced"), now()).map_err(internal)?;
         }
         let text = format!("revoked: {hostname} is replaced");
         tx.event(now_ms(), &event_of(&record, "node.revoked", &text, Some(&actor.user))).map_err(internal)?;
-        Ok(Some(old.host))
+        Ok(())
     }
 
     pub fn deny_by(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
@@ -145,6 +147,33 @@ impl App {
             Ok(())
         })?;
         self.view_of(id)
+    }
+
+    /// Takes a node off the planes: its keys leave the signed list at once, which is why the seed must be unsealed.
+    pub fn revoke_by(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
+        if self.is_sealed() {
+            return Err(ApiError::Sealed);
+        }
+        let reason = cluster_seed::machine::tame(reason);
+        let reason = if reason.is_empty() { "revoked by the operator" } else { &reason };
+        self.write(|tx| {
+            let record = tx.enrollment(id).map_err(internal)?;
+            tx.advance(&record, EnrollmentEvent::Revoked, Some(reason), now()).map_err(internal)?;
+            self.retire(tx, &record)?;
+            tx.event(now_ms(), &event_of(&record, "node.revoked", reason, Some(&actor.user))).map_err(internal)?;
+            Ok(())
+        })?;
+        self.resign_peers().map_err(unexpected)?;
+        self.view_of(id)
+    }
+
+    /// Drops what an enrollment holds: the identity that waits for its claim, and the node's place.
+    pub fn retire(&self, tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<(), ApiError> {
+        tx.drop_issued(record.id).map_err(internal)?;
+        match tx.node_of(record.id).map_err(internal)? {
+            Some(node) if !node.revoked => tx.revoke_node(node.id, now()).map_err(internal),
+            _ => Ok(()),
+        }
     }
 }
 

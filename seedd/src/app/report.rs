@@ -49,7 +49,7 @@ impl App {
             }
             let state = self.act(tx, &record, &report.body, ssh.as_ref())?;
             let moved = self.follow_address(tx, &record, from)?;
-            Ok((state, true, moved))
+            Ok((state, true, moved || state == EnrollmentState::Failed))
         })?;
         if moved {
             self.resign_peers().map_err(super::unexpected)?;
@@ -132,11 +132,15 @@ impl App {
                 state
             }
             ReportBody::Failed { step, why } => {
-                tx.drop_issued(record.id).map_err(internal)?;
                 let reason = format!("{}: {}", tame(step), tame(why));
                 say("enrollment.failed", &reason)?;
                 // A node that has an operating system tries again by itself; only a failed install is the end.
-                if record.state.boots_from_disk() { record.state } else { advance(EnrollmentEvent::Failed, Some(&reason))? }
+                if record.state.boots_from_disk() {
+                    record.state
+                } else {
+                    self.retire(tx, record)?;
+                    advance(EnrollmentEvent::Failed, Some(&reason))?
+                }
             }
         };
         Ok(state)

@@ -4,7 +4,7 @@ use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use web::api::ApiError;
 
 use super::approve::event_of;
-use super::{App, internal, now, now_ms};
+use super::{App, internal, now, now_ms, unexpected};
 
 impl App {
     /// One round; returns how many enrollments were ended.
@@ -27,10 +27,7 @@ impl App {
             }
             let done = self.write(|tx| {
                 tx.advance(&record, event, Some(why), now()).map_err(internal)?;
-                tx.drop_issued(record.id).map_err(internal)?;
-                if let Some(node) = tx.node_of(record.id).map_err(internal)?.filter(|n| !n.revoked) {
-                    tx.revoke_node(node.id, now()).map_err(internal)?;
-                }
+                self.retire(tx, &record)?;
                 tx.event(now_ms(), &event_of(&record, "enrollment.ended", why, None)).map_err(internal)?;
                 Ok(())
             });
@@ -40,6 +37,9 @@ impl App {
                 Err(ApiError::Conflict { .. }) => {}
                 Err(e) => return Err(e),
             }
+        }
+        if ended > 0 {
+            self.resign_peers().map_err(unexpected)?;
         }
         Ok(ended)
     }

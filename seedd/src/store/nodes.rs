@@ -107,6 +107,12 @@ impl Tx<'_> {
         Ok(all)
     }
 
+    /// The host number a name was given, also by a node that is revoked now: a name keeps its addresses for ever.
+    pub fn host_of_name(&self, hostname: &Hostname) -> Result<Option<u32>, StoreError> {
+        let sql = "SELECT host FROM node WHERE hostname = ?1 LIMIT 1";
+        Ok(self.tx.query_row(sql, [hostname.as_str()], |r| r.get(0)).optional()?)
+    }
+
     /// Host numbers that were ever given out.
     pub fn host_numbers(&self) -> Result<BTreeSet<u32>, StoreError> {
         let mut q = self.tx.prepare("SELECT DISTINCT host FROM node")?;

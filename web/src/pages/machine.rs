@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, state, told};
 use super::{Refusal, Shell, overview, page};
-use crate::api::{Approve, EventView, MachineDetail, Overview, SeedApi};
+use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, MachineDetail, Overview, SeedApi};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
 use crate::dates::offset;
@@ -99,6 +99,8 @@ struct Page {
     line: Line,
     first_seen: Moment,
     decision: Option<Decision>,
+    /// The enrollment of a node, which may be revoked.
+    member: Option<String>,
     facts: Option<Facts>,
     earlier: Vec<Earlier>,
     timeline: Vec<Entry>,
@@ -146,10 +148,33 @@ pub(crate) async fn deny<A: SeedApi>(
     Named(id): Named<i64>,
     Posted(form): Posted<DenyForm>,
 ) -> Result<Response, Failure> {
+    turn_away(app, session, request, id, form, A::deny).await
+}
+
+pub(crate) async fn revoke<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    request: RequestId,
+    Named(id): Named<i64>,
+    Posted(form): Posted<DenyForm>,
+) -> Result<Response, Failure> {
+    turn_away(app, session, request, id, form, A::revoke).await
+}
+
+type TurnAway<A> = fn(&A, &Actor, EnrollmentId, &str) -> Result<EnrollmentView, ApiError>;
+
+async fn turn_away<A: SeedApi>(
+    app: App<A>,
+    session: Session,
+    request: RequestId,
+    id: i64,
+    form: DenyForm,
+    how: TurnAway<A>,
+) -> Result<Response, Failure> {
     session.check_field(&form.csrf)?;
     let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
     let (actor, reason) = (session.actor.clone(), form.reason.trim().to_owned());
-    match app.call(move |api| api.deny(&actor, enrollment, &reason)).await {
+    match app.call(move |api| how(api, &actor, enrollment, &reason)).await {
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
@@ -182,7 +207,9 @@ async fn render<A: SeedApi>(
         hostname: e.hostname.as_deref().map(clean).unwrap_or_default(),
         reason: e.reason.as_deref().map(clean).unwrap_or_default(),
     });
+    let member = detail.row.enrollment.as_ref().filter(|e| e.state.is_member()).map(|e| e.id.to_string());
     let template = Page {
+        member,
         first_seen: Moment::new(overview.clock, detail.row.first_seen),
         decision,
         facts: detail.facts.as_ref().map(facts),
