@@ -1,8 +1,10 @@
 // The bodies of the fuzz targets, and the replay test's (tests/tests/fuzz_corpus.rs): one function per parser.
 // None of them may panic, whatever the bytes.
 
-/// Name and body of every target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// Name and body of a target.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: &[Target] = &[
     ("dhcp", dhcp),
     ("tftp", tftp),
     ("cluster_yaml", cluster_yaml),

@@ -312,7 +312,10 @@ impl ClusterSpec {
             }
         }
         if let Some(bad) = s.darksite.packages.iter().find(|p| !is_package_name(p)) {
-            return Err(whole(format!("darksite.packages: {bad:?} is not a package name"), "Debian names: a-z 0-9 + - . (policy 5.6.1)"));
+            return Err(whole(
+                format!("darksite.packages: {bad:?} is not a package name"),
+                "Debian names: a-z 0-9 + - . (policy 5.6.1)",
+            ));
         }
         if s.darksite.architecture != "amd64" {
             return Err(whole(format!("architecture {:?}", s.darksite.architecture), "this version builds amd64"));
