@@ -107,7 +107,8 @@ fn darksite_only(ssh: &Ssh<'_>, name: &str) -> Result<()> {
     if update.contains("NO_PUBKEY") || update.contains("W: ") || update.contains("E: ") {
         bail!("apt-get update on {name} complains: {update}");
     }
-    let install = ssh.run(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y {EXTRA} 2>&1"))?;
+    // The play has installed it already: once more, to see where it comes from.
+    let install = ssh.run(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall {EXTRA} 2>&1"))?;
     if !install.contains(SEED_IP) {
         bail!("apt-get install on {name} fetched nothing from the darksite: {install}");
     }
