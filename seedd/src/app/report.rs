@@ -47,6 +47,7 @@ impl App {
             if !tx.take_seq(id, report.seq, from, now()).map_err(internal)? {
                 return Ok((record.state, false, false));
             }
+            tx.touch_machine(record.machine, now()).map_err(internal)?;
             let state = self.act(tx, &record, &report.body, ssh.as_ref())?;
             let moved = self.follow_address(tx, &record, from)?;
             Ok((state, true, moved || state == EnrollmentState::Failed))

@@ -61,6 +61,12 @@ impl Tx<'_> {
         Ok(Some(self.tx.query_row("SELECT id FROM machine WHERE mac = ?1", [mac.to_string()], |r| r.get(0))?))
     }
 
+    /// Notes that a machine spoke.
+    pub fn touch_machine(&self, id: i64, now: u64) -> Result<(), StoreError> {
+        self.tx.execute("UPDATE machine SET last_seen = max(last_seen, ?2) WHERE id = ?1", params![id, now])?;
+        Ok(())
+    }
+
     pub fn set_facts(&self, machine: i64, facts: &HardwareFacts) -> Result<(), StoreError> {
         let text = serde_json::to_string(facts).map_err(|_| StoreError::Corrupt { what: "machine.facts" })?;
         self.tx.execute("UPDATE machine SET facts = ?2 WHERE id = ?1", params![machine, text])?;
