@@ -131,6 +131,21 @@ impl Fleet {
         Ok(())
     }
 
+    /// Approves while the machine stands still, then does `work` before it goes on.
+    pub fn approve_and(&mut self, index: usize, code: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let (role, disk) = self.choice(index)?;
+        let member = &self.members[index];
+        let id = member.enrollment().context("nothing to approve")?.to_owned();
+        let hostname = member.name().to_owned();
+        let decision = Decision { code, role: &role, hostname: &hostname, disk: &disk };
+        member.vm.while_stopped(|| {
+            self.client.approve(&id, &decision)?.good("approving")?;
+            work()
+        })?;
+        self.members[index].approval_sent = true;
+        Ok(())
+    }
+
     pub fn all(&self, step: Step) -> bool {
         self.members.iter().all(|m| m.has(step))
     }

@@ -32,19 +32,20 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
         let (work, logs) = dirs.part(&format!("tampered-{name}"))?;
         let seedd = template.copy(&work.join("data"))?;
         let file = choose(&seedd.data)?;
-        flip_byte(&file).context("tampering")?;
-        say::line(&format!("one byte of a {name} is changed: {}", file.file_name().unwrap_or_default().to_string_lossy()));
         let mut fleet = Fleet::start(&format!("{PREFIX}{}-{name}", std::process::id()), seedd, 0, &work, &logs)?;
         fleet.accel = accel;
         fleet.add(Spec::new(&format!("bad{name}"), number, Firmware::SeaBios))?;
-        fleets.push(fleet);
+        fleets.push((fleet, name, file));
     }
     stop::wait_for("both tampered installs to be refused", FLOW_LIMIT, || {
         let mut refused = 0;
-        for fleet in &mut fleets {
+        for (fleet, name, file) in &mut fleets {
             fleet.tick(true)?;
             if let Some(code) = fleet.waiting_code(0) {
-                fleet.approve(0, &code)?;
+                // Only now: a seed whose own manifest is damaged offers no role at all.
+                fleet.approve_and(0, &code, || flip_byte(file).context("tampering"))?;
+                let file = file.file_name().unwrap_or_default().to_string_lossy();
+                say::line(&format!("approved, then one byte of a {name} changed: {file}"));
             }
             let state = fleet.members[0].state();
             ensure!(!["Installed", "FabricReady", "Converged"].contains(&state), "a tampered install came to {state}");
@@ -53,7 +54,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
         }
         Ok((refused == fleets.len()).then_some(()))
     })?;
-    for fleet in fleets {
+    for (fleet, _, _) in fleets {
         does_not_boot(fleet, accel)?;
     }
     Ok(())

@@ -174,6 +174,14 @@ impl Vm {
         Ok(())
     }
 
+    /// Runs `work` while the machine stands still.
+    pub fn while_stopped<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        qmp::ask(&self.qmp, "stop", &serde_json::json!({}))?;
+        let done = work();
+        qmp::ask(&self.qmp, "cont", &serde_json::json!({}))?;
+        done
+    }
+
     /// The reset button.
     pub fn reset(&self) -> Result<()> {
         qmp::ask(&self.qmp, "system_reset", &serde_json::json!({})).map(|_| ())
