@@ -89,12 +89,7 @@ impl App {
                 advance(EnrollmentEvent::InstallBegan, None)?
             }
             ReportBody::InstallProgress { written, total, rate } => {
-                let (written, total) = ((*written).min(*total), *total);
-                tx.set_progress(record.id, written, total, *rate).map_err(internal)?;
-                let percent = |n: u64| (u128::from(n) * 100 / u128::from(total.max(1))) as u64;
-                if percent(written) / PROGRESS_STEP > percent(record.written) / PROGRESS_STEP {
-                    say("install.progress", &format!("{} % written, {:.1} MB/s", percent(written), *rate as f64 / 1e6))?;
-                }
+                self.note_progress(tx, record, *written, *total, *rate)?;
                 record.state
             }
             ReportBody::InstallDone { seconds } => {
@@ -107,12 +102,7 @@ impl App {
                 record.state
             }
             ReportBody::Gate { checks } => {
-                let all: Vec<&GateCheck> = checks.iter().take(MAX_CHECKS).chain(ssh).collect();
-                for check in &all {
-                    let (kind, result) = if check.ok { ("gate.check", "passed") } else { ("gate.check.failed", "failed") };
-                    say(kind, &format!("{result}: {} ({})", tame(&check.name), tame(&check.detail)))?;
-                }
-                if all_passed(checks) && ssh.is_some_and(|s| s.ok) {
+                if self.note_gate(tx, record, checks, ssh)? {
                     say("fabric.ready", "the fabric gate is passed")?;
                     advance(EnrollmentEvent::GatePassed, None)?
                 } else {
@@ -145,6 +135,33 @@ impl App {
             }
         };
         Ok(state)
+    }
+
+    fn note_progress(&self, tx: &Tx<'_>, record: &EnrollmentRecord, written: u64, total: u64, rate: u64) -> Result<(), ApiError> {
+        let written = written.min(total);
+        tx.set_progress(record.id, written, total, rate).map_err(internal)?;
+        let percent = |n: u64| (u128::from(n) * 100 / u128::from(total.max(1))) as u64;
+        if percent(written) / PROGRESS_STEP > percent(record.written) / PROGRESS_STEP {
+            let text = format!("{} % written, {:.1} MB/s", percent(written), rate as f64 / 1e6);
+            tx.event(now_ms(), &event_of(record, "install.progress", &text, None)).map_err(internal)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the checks down, the seed's own among them; true if all of them passed.
+    fn note_gate(
+        &self,
+        tx: &Tx<'_>,
+        record: &EnrollmentRecord,
+        checks: &[GateCheck],
+        ssh: Option<&GateCheck>,
+    ) -> Result<bool, ApiError> {
+        for check in checks.iter().take(MAX_CHECKS).chain(ssh) {
+            let (kind, result) = if check.ok { ("gate.check", "passed") } else { ("gate.check.failed", "failed") };
+            let text = format!("{result}: {} ({})", tame(&check.name), tame(&check.detail));
+            tx.event(now_ms(), &event_of(record, kind, &text, None)).map_err(internal)?;
+        }
+        Ok(all_passed(checks) && ssh.is_some_and(|s| s.ok))
     }
 
     /// The seed's own check: does the node's SSH answer over the control plane?
