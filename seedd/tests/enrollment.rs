@@ -350,5 +350,6 @@ fn a_revoked_or_failed_node_leaves_the_peers_and_frees_its_name() {
     assert_eq!(app.revoke_by(&admin(), id, "stolen").unwrap().state, S::Revoked);
     assert_eq!(names(), 1);
     assert!(again.claim(app, id, 1).is_err());
+    assert!(matches!(again.report(app, id, 1, began()), Err(ApiError::Conflict { .. })), "nothing is wiped after a revocation");
     assert!(app.revoke_by(&admin(), id, "").is_err());
 }

@@ -83,6 +83,7 @@ impl App {
         };
         let state = match body {
             ReportBody::InstallBegan { artifact, disk, total } => {
+                may_install(record)?;
                 tx.drop_issued(record.id).map_err(internal)?;
                 tx.set_progress(record.id, 0, *total, 0).map_err(internal)?;
                 say("install.began", &format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk)))?;
@@ -175,6 +176,15 @@ impl App {
             None => GateCheck { name, ok: false, detail: "the node has no address there".to_owned() },
         })
     }
+}
+
+/// The agent wipes nothing before its report was taken: a machine that was revoked meanwhile keeps its disk.
+fn may_install(record: &EnrollmentRecord) -> Result<(), ApiError> {
+    if matches!(record.state, EnrollmentState::Issued | EnrollmentState::Installing) {
+        return Ok(());
+    }
+    let why = format!("this enrollment is {}, nothing may be installed", record.state.as_str());
+    Err(ApiError::Conflict { why, hint: None })
 }
 
 fn all_passed(checks: &[GateCheck]) -> bool {
