@@ -107,11 +107,12 @@ fn darksite_only(ssh: &Ssh<'_>, name: &str) -> Result<()> {
     if update.contains("NO_PUBKEY") || update.contains("W: ") || update.contains("E: ") {
         bail!("apt-get update on {name} complains: {update}");
     }
-    // The play has installed it already: once more, to see where it comes from.
-    let install = ssh.run(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall {EXTRA} 2>&1"))?;
-    if !install.contains(SEED_IP) {
-        bail!("apt-get install on {name} fetched nothing from the darksite: {install}");
+    // The play has installed it already: once more from an empty cache, to see where it comes from.
+    let from = ssh.run(&format!("apt-get clean && apt-get -y --print-uris --reinstall install {EXTRA} 2>&1"))?;
+    if !from.lines().any(|l| l.contains(&format!("//{SEED_IP}")) && l.contains(EXTRA)) {
+        bail!("apt-get install on {name} would not fetch {EXTRA} from the darksite: {from}");
     }
+    ssh.run(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall {EXTRA} 2>&1"))?;
     ssh.run(&format!("{EXTRA} --version")).map(|_| ())
 }
 
