@@ -174,7 +174,8 @@ pub fn read_limited(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, StateError> 
 pub fn write_atomic(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), StateError> {
     let failed = |source| StateError::Io { action: "write", path: path.to_owned(), source };
     let dir = path.parent().filter(|p| !p.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let temporary = dir.join(format!(".{}.new", path.file_name().unwrap_or("file")));
+    // The peers' timer may write the same file as the play does: each process has a name of its own.
+    let temporary = dir.join(format!(".{}.{}.new", path.file_name().unwrap_or("file"), std::process::id()));
     let write = || {
         // A leftover of a power cut may have another mode.
         if let Err(e) = fs::remove_file(&temporary)
