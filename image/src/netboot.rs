@@ -248,7 +248,10 @@ fn add_base(
 
 fn pack(initramfs: &Initramfs, path: &Utf8Path) -> Result<(), Error> {
     let file = BufWriter::new(File::create(path).map_err(io("create", path))?);
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(8) as u32);
     let packed = zstd::stream::write::Encoder::new(file, ZSTD_LEVEL).and_then(|mut encoder| {
+        // With workers the bytes don't depend on how many there are; without any (0) they would differ.
+        encoder.multithread(workers)?;
         initramfs.write(&mut encoder)?;
         encoder.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
     });

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::app::Seed;
 use crate::app::{App, now};
-use crate::hint::Hint as _;
+use crate::hint::{self, Hint as _};
 use crate::planes::{self, WireGuard};
 use crate::recorder::{Recorder, write_events};
 use crate::site::{Site, setting};
@@ -187,10 +187,7 @@ async fn network(app: &Arc<App>, options: &Options, recorder: Arc<Recorder>) -> 
 fn with_pxe_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {
     result.map_err(|e| {
         let hint = e.hint();
-        match Err::<T, _>(e).hint(hint) {
-            Err(hinted) => hinted,
-            Ok(_) => anyhow!("unreachable"),
-        }
+        hint::with(e, hint)
     })
 }
 

@@ -27,8 +27,13 @@ pub trait Hint<T> {
 
 impl<T, E: Into<anyhow::Error>> Hint<T> for Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
-        self.map_err(|e| anyhow::Error::new(Hinted { error: e.into(), hint: hint.into() }))
+        self.map_err(|e| with(e, hint))
     }
+}
+
+/// An error with its hint.
+pub fn with(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Hinted { error: error.into(), hint: hint.into() })
 }
 
 /// The innermost hint of a chain.

@@ -18,8 +18,11 @@ pub struct Daemon {
     listener: TcpListener,
     pub log: PathBuf,
     process: Option<Background>,
-    /// Largest resident set seen, in bytes.
-    pub most_memory: u64,
+    /// Largest resident set seen at a sample (several a second while machines run), in bytes.
+    pub memory: u64,
+    /// The kernel's own high-water mark, in bytes: it also has the moment a passphrase is opened, where scrypt takes
+    /// 256 MiB for a second by design (RFC 7914, N = 2^18).
+    pub peak_memory: u64,
     /// Times it was killed and started again.
     pub restarts: u32,
 }
@@ -29,7 +32,7 @@ impl Daemon {
     pub fn new(port: u16, log: &Path) -> Result<Self> {
         let listener =
             TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("opening 127.0.0.1:{port} for the pages"))?;
-        Ok(Daemon { listener, log: log.to_owned(), process: None, most_memory: 0, restarts: 0 })
+        Ok(Daemon { listener, log: log.to_owned(), process: None, memory: 0, peak_memory: 0, restarts: 0 })
     }
 
     pub fn address(&self) -> Result<String> {
@@ -84,7 +87,8 @@ impl Daemon {
     fn measure(&mut self) {
         let Some(process) = &self.process else { return };
         let Ok(status) = read_to_string(format!("/proc/{}/status", process.pid())) else { return };
-        self.most_memory = self.most_memory.max(resident(&status).unwrap_or(0));
+        self.peak_memory = self.peak_memory.max(kib_of(&status, "VmHWM:").unwrap_or(0));
+        self.memory = self.memory.max(kib_of(&status, "VmRSS:").unwrap_or(0));
     }
 
     /// The one-time code for the first administrator, from the log.
@@ -94,9 +98,9 @@ impl Daemon {
     }
 }
 
-/// VmHWM of /proc/<pid>/status, in bytes.
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+/// A line in kB of /proc/<pid>/status (proc_pid_status(5)), in bytes.
+fn kib_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -115,8 +119,9 @@ mod tests {
 
     #[test]
     fn memory_is_read_from_proc() {
-        assert_eq!(resident("Name:\tseedd\nVmHWM:\t   20480 kB\nVmRSS:\t 100 kB\n"), Some(20480 * 1024));
-        assert_eq!(resident("Name:\tseedd\n"), None);
+        let status = "Name:\tseedd\nVmHWM:\t   20480 kB\nVmRSS:\t 100 kB\n";
+        assert_eq!((kib_of(status, "VmHWM:"), kib_of(status, "VmRSS:")), (Some(20480 * 1024), Some(100 * 1024)));
+        assert_eq!(kib_of("Name:\tseedd\n", "VmHWM:"), None);
     }
 
     #[test]

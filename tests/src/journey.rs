@@ -17,6 +17,7 @@ use crate::say;
 use crate::site::Template;
 use crate::summary::{self, Figures};
 use crate::tampering;
+use crate::twice;
 
 /// What passed and what did not; a failure does not stop the parts after it.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ impl Score {
 
 /// Runs every part, or the one that `only` names.
 pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
-    let parts = ["protocol", "refusals", "journey", "tampering"];
+    let parts = ["protocol", "refusals", "twice", "journey", "tampering"];
     if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
         bail!("no part {unknown}; there are {}", parts.join(", "));
     }
@@ -53,6 +54,10 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
     let mut score = Score::default();
     if wanted("protocol") {
         protocols(dirs, &template, &mut score)?;
+    }
+    if wanted("twice") {
+        let (work, logs) = dirs.part("twice")?;
+        score.note("images built twice from one snapshot have the same bytes", twice::run(&template, &work, &logs))?;
     }
     if wanted("journey") {
         let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);

@@ -25,4 +25,5 @@ pub mod stop;
 pub mod summary;
 pub mod tampering;
 pub mod tool;
+pub mod twice;
 pub mod vm;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,8 +13,10 @@ use crate::fleet::Fleet;
 use crate::member::is_lost;
 use crate::netns::PREFIX;
 use crate::say;
+use crate::seedd::Seedd;
 use crate::site::{Template, flip_byte};
 use crate::stop;
+use crate::tool;
 use crate::vm::{Accel, Firmware, Spec, Vm};
 
 const FLOW_LIMIT: Duration = Duration::from_secs(25 * 60);
@@ -22,7 +24,7 @@ const FLOW_LIMIT: Duration = Duration::from_secs(25 * 60);
 const FIRST_PART: usize = 1 << 20;
 
 /// What is changed, the number of the machine that gets it, and the file it is stored in.
-type Variant = (&'static str, u8, fn(&Path) -> Result<PathBuf>);
+type Variant = (&'static str, u8, fn(&Seedd) -> Result<PathBuf>);
 
 /// Installs from a site with a changed chunk and from one with a changed manifest, side by side.
 pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
@@ -31,7 +33,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     for (name, number, choose) in variants {
         let (work, logs) = dirs.part(&format!("tampered-{name}"))?;
         let seedd = template.copy(&work.join("data"))?;
-        let file = choose(&seedd.data)?;
+        let file = choose(&seedd)?;
         let mut fleet = Fleet::start(&format!("{PREFIX}{}-{name}", std::process::id()), seedd, 0, &work, &logs)?;
         fleet.accel = accel;
         fleet.add(Spec::new(&format!("bad{name}"), number, Firmware::SeaBios))?;
@@ -61,21 +63,23 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
 }
 
 /// A stored chunk from the middle of the role's image.
-fn a_chunk(data: &Path) -> Result<PathBuf> {
-    let manifest = a_manifest(data)?;
+fn a_chunk(seedd: &Seedd) -> Result<PathBuf> {
+    let manifest = a_manifest(seedd)?;
     let sealed: Value =
         serde_json::from_slice(&fs::read(&manifest).context("reading a manifest")?).context("reading a manifest")?;
     let payload: Value = serde_json::from_str(sealed["payload"].as_str().context("a manifest without payload")?)?;
     let chunks = payload["chunks"].as_array().context("a manifest without chunks")?;
     let stored: Vec<&str> = chunks.iter().filter_map(|c| c["stored"].as_str()).collect();
     let digest = stored.get(stored.len() / 4).context("an image without stored chunks")?;
-    Ok(data.join("blobs/sha256").join(&digest[..2]).join(digest))
+    Ok(seedd.data.join("blobs/sha256").join(&digest[..2]).join(digest))
 }
 
-fn a_manifest(data: &Path) -> Result<PathBuf> {
-    let list = fs::read_dir(data.join("artifacts")).context("reading artifacts")?;
-    let found = list.filter_map(|e| e.ok()).map(|e| e.path().join("manifest.json")).find(|p| p.is_file());
-    found.context("the site has no artifact")
+/// The manifest in use: a site that was built twice has older ones beside it.
+fn a_manifest(seedd: &Seedd) -> Result<PathBuf> {
+    let said = tool::run_owned(&seedd.argv(&["image", "list", "--json"]))?;
+    let list: Value = serde_json::from_str(&said).context("reading the list of images")?;
+    let id = list["artifacts"][0]["id"].as_str().context("the site has no artifact")?;
+    Ok(seedd.data.join("artifacts").join(id).join("manifest.json"))
 }
 
 /// The disk has no boot code, and a machine with nothing else finds nothing to boot.

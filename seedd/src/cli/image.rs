@@ -173,9 +173,11 @@ fn manifest_of(site: &Site, role: &str) -> Result<ArtifactManifest> {
 impl List {
     fn run(&self) -> Result<()> {
         let site = self.place.site();
-        let settings = site.open_store()?.read(|tx| tx.settings_under(setting::ARTIFACT))?;
+        let store = site.open_store()?;
+        let settings = store.read(|tx| tx.settings_under(setting::ARTIFACT))?;
+        let netboot = store.setting(setting::NETBOOT)?;
         let mut rows = Vec::new();
-        let mut lines = Vec::new();
+        let mut lines: Vec<String> = netboot.iter().map(|id| format!("netboot  {id}")).collect();
         for (key, _) in &settings {
             let role = key.trim_start_matches(setting::ARTIFACT);
             let m = manifest_of(&site, role)?;
@@ -183,7 +185,7 @@ impl List {
             rows.push(serde_json::json!({"role": role, "id": m.id, "disk": m.disk_size, "stored": m.stored_size()}));
         }
         let text = if lines.is_empty() { "nothing was built yet".to_owned() } else { lines.join("\n") };
-        show(self.json, &serde_json::json!({"artifacts": rows}), &text)
+        show(self.json, &serde_json::json!({"netboot": netboot, "artifacts": rows}), &text)
     }
 }
 
