@@ -12,6 +12,7 @@ pub mod identity;
 pub mod ids;
 pub mod machine;
 pub mod manifest;
+pub mod medium;
 pub mod pairing;
 pub mod peers;
 pub mod progress;

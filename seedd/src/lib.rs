@@ -1,7 +1,9 @@
 //! The seed node: command line, configuration, store, jobs, wiring. Knows every other crate; nobody knows it.
 
 pub mod app;
+pub mod appliance;
 pub mod cli;
+pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod fsio;

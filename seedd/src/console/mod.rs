@@ -1,0 +1,3 @@
+//! The screen on tty1 and the serial line of an appliance.
+
+pub mod view;
