@@ -88,9 +88,15 @@ impl Netns {
 
     /// Makes the namespace of a seed: bridge, address, guard.
     pub fn lab(name: &str, dir: &Path) -> Result<Self> {
+        let ns = Netns::segment(name, dir)?;
+        ns.ip(&["addr", "add", &format!("{SEED_IP}/24"), "dev", BRIDGE])?;
+        Ok(ns)
+    }
+
+    /// A guarded segment without anybody on it: the seed is a machine that is plugged in.
+    pub fn segment(name: &str, dir: &Path) -> Result<Self> {
         let ns = Netns::empty(name, dir)?;
         ns.ip(&["link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"])?;
-        ns.ip(&["addr", "add", &format!("{SEED_IP}/24"), "dev", BRIDGE])?;
         ns.ip(&["link", "set", BRIDGE, "up"])?;
         // A default route into a bridge that has no ports: without one, an attempt to reach the outside
         // would fail before the guard could count it.
