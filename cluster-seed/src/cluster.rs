@@ -41,6 +41,22 @@ pub struct Spec {
     pub enrollment: EnrollmentPolicy,
     #[serde(default)]
     pub ssh: SshSpec,
+    #[serde(default)]
+    pub acceptance: Acceptance,
+}
+
+/// What a drill is measured against.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Acceptance {
+    /// From the loss of a site to its first node at the second one, in minutes (1 to 10080).
+    pub mttr_target_minutes: u32,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        Acceptance { mttr_target_minutes: 60 }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -223,6 +239,10 @@ impl ClusterSpec {
         }
         self.check_underlay()?;
         self.check_planes()?;
+        if !(1..=10_080).contains(&self.spec.acceptance.mttr_target_minutes) {
+            let found = self.spec.acceptance.mttr_target_minutes;
+            return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));
+        }
         self.check_roles()
     }
 
