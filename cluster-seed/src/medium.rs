@@ -21,7 +21,7 @@ pub const CLUSTER: &str = "cluster.yaml";
 /// In [`SITE`]: the OpenPGP certificate that the snapshot is signed with.
 pub const RELEASE_KEYRING: &str = "release.pgp";
 /// Kernel parameter that makes the agent boot a seed: the maker's site key in hex.
-pub const PARAMETER: &str = "kubedos.seed";
+pub const PARAMETER: &str = "kubedos.medium";
 /// Where the running seed sees the medium.
 pub const MOUNTED: &str = "/run/kubedos/medium";
 
