@@ -88,6 +88,8 @@ pub struct Decision<'a> {
     pub role: &'a str,
     pub hostname: &'a str,
     pub disk: &'a str,
+    /// The node of that name is revoked and replaced.
+    pub replace: bool,
 }
 
 /// A client that may be logged in.
@@ -169,8 +171,8 @@ impl Client {
     }
 
     pub fn approve(&self, enrollment: &str, decision: &Decision<'_>) -> Result<Answer> {
-        let Decision { code, role, hostname, disk } = decision;
-        let body = json!({"code": code, "role": role, "hostname": hostname, "disk": disk});
+        let Decision { code, role, hostname, disk, replace } = decision;
+        let body = json!({"code": code, "role": role, "hostname": hostname, "disk": disk, "replace": replace});
         self.post(&format!("/api/v1/enrollments/{enrollment}/approve"), &body)
     }
 

@@ -38,14 +38,32 @@ pub struct Fleet {
 impl Fleet {
     /// Starts the daemon on a fresh copy of a site and makes the operator.
     pub fn start(name: &str, seedd: Seedd, port: u16, work: &Path, logs: &Path) -> Result<Self> {
-        let ns = Netns::lab(name, work)?;
+        let mut fleet = Fleet::serve(name, seedd, port, work, logs)?;
+        fleet.client.setup(&fleet.daemon.setup_code()?, USER, PASSWORD)?;
+        fleet.client.unseal(PASSPHRASE)?.good("unsealing")?;
+        Ok(fleet)
+    }
+
+    /// Starts the daemon on a site that has the lab's operator already.
+    pub fn again(name: &str, seedd: Seedd, work: &Path, logs: &Path) -> Result<Self> {
+        let mut fleet = Fleet::serve(name, seedd, 0, work, logs)?;
+        fleet.enter()?;
+        Ok(fleet)
+    }
+
+    fn serve(name: &str, seedd: Seedd, port: u16, work: &Path, logs: &Path) -> Result<Self> {
+        let ns = Netns::lab_at(name, work, &seedd.address)?;
         let mut daemon = Daemon::new(port, &logs.join("seedd.log"))?;
         daemon.start(&ns, &seedd).context("step seedd serve")?;
-        let mut client = Client::new(&daemon.address()?);
-        client.setup(&daemon.setup_code()?, USER, PASSWORD)?;
-        client.unseal(PASSPHRASE)?.good("unsealing")?;
+        let client = Client::new(&daemon.address()?);
         let (work, logs) = (work.to_owned(), logs.to_owned());
         Ok(Fleet { members: Vec::new(), daemon, client, ns, seedd, accel: Accel::Tcg, work, logs, asked: None })
+    }
+
+    /// Logs in and unseals.
+    fn enter(&mut self) -> Result<()> {
+        self.client.login(USER, PASSWORD)?;
+        self.client.unseal(PASSPHRASE)?.good("unsealing after a restart").map(|_| ())
     }
 
     pub fn add(&mut self, spec: Spec) -> Result<()> {
@@ -59,9 +77,7 @@ impl Fleet {
     pub fn power_cut(&mut self, when: &str) -> Result<()> {
         say::line(&format!("kill -9 of the daemon {when}"));
         self.daemon.kill_and_restart(&self.ns, &self.seedd).with_context(|| format!("restarting the daemon {when}"))?;
-        self.client.login(USER, PASSWORD)?;
-        self.client.unseal(PASSPHRASE)?.good("unsealing after a restart")?;
-        Ok(())
+        self.enter()
     }
 
     /// Looks at consoles and seed once; says what is new. An error if a machine is lost, unless `may_fail`.

@@ -14,6 +14,7 @@ use crate::pages::Operator;
 use crate::protocol::{self, wrong_code};
 use crate::refusals::{self, Bench};
 use crate::say;
+use crate::second_site;
 use crate::site::Template;
 use crate::summary::{self, Figures};
 use crate::tampering;
@@ -45,7 +46,7 @@ impl Score {
 
 /// Runs every part, or the one that `only` names.
 pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
-    let parts = ["protocol", "refusals", "twice", "journey", "tampering"];
+    let parts = ["protocol", "refusals", "twice", "journey", "tampering", "second-site"];
     if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
         bail!("no part {unknown}; there are {}", parts.join(", "));
     }
@@ -67,6 +68,9 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
     if wanted("tampering") {
         let result = tampered(dirs, &template);
         score.note("a tampered chunk and a tampered manifest are refused, and nothing boots", result)?;
+    }
+    if wanted("second-site") {
+        score.note("a second site takes the place of a lost one", second_site::run(dirs, &template))?;
     }
     if wanted("refusals") {
         let (work, _) = dirs.part("refusals")?;

@@ -19,6 +19,7 @@ pub mod protocol;
 pub mod qmp;
 pub mod refusals;
 pub mod say;
+pub mod second_site;
 pub mod seedd;
 pub mod site;
 pub mod stop;

@@ -60,12 +60,14 @@ pub struct Member {
     pub marks: [Option<Duration>; 6],
     pub machine: Option<Machine>,
     pub approval_sent: bool,
+    /// It takes the place of the node that has its name.
+    pub replaces: bool,
     told: String,
 }
 
 impl Member {
     pub fn new(vm: Vm) -> Self {
-        Member { vm, marks: [None; 6], machine: None, approval_sent: false, told: String::new() }
+        Member { vm, marks: [None; 6], machine: None, approval_sent: false, replaces: false, told: String::new() }
     }
 
     pub fn name(&self) -> &str {
@@ -144,7 +146,7 @@ impl Member {
         let id = self.enrollment().context("nothing to approve")?;
         let hostname = self.name();
         say::line(&format!("{hostname}: approving with code {code}, role {role}, disk {disk}"));
-        let decision = Decision { code, role: &role, hostname, disk: &disk };
+        let decision = Decision { code, role: &role, hostname, disk: &disk, replace: self.replaces };
         client.approve(id, &decision)?.good("approving")?;
         self.approval_sent = true;
         Ok(())

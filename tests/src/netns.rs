@@ -12,11 +12,14 @@ use crate::tool;
 pub const SUBNET: &str = "10.44.0.0/24";
 pub const SEED_IP: &str = "10.44.0.1";
 pub const BRIDGE: &str = "br0";
+/// The seed's address at a second site, in another subnet.
+pub const SECOND_SEED_IP: &str = "10.45.0.1";
 /// Every name the lab makes begins with this; the lab's pid follows.
 pub const PREFIX: &str = "kdlab-";
 
-/// Everything that may be a destination inside the lab: its subnet, the planes, loopback, broadcast, link-local multicast.
-const INSIDE: &str = "10.44.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 127.0.0.0/8, 224.0.0.0/24, 255.255.255.255/32";
+/// Everything that may be a destination inside the lab: its subnets, the planes, loopback, broadcast, link-local multicast.
+const INSIDE: &str =
+    "10.44.0.0/24, 10.45.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 127.0.0.0/8, 224.0.0.0/24, 255.255.255.255/32";
 
 fn rules() -> String {
     // The bridge table sees what machines send, even if the host would never route it. The inet table sees what
@@ -88,8 +91,13 @@ impl Netns {
 
     /// Makes the namespace of a seed: bridge, address, guard.
     pub fn lab(name: &str, dir: &Path) -> Result<Self> {
+        Netns::lab_at(name, dir, SEED_IP)
+    }
+
+    /// The same with another address of the seed, in a subnet of 256 addresses.
+    pub fn lab_at(name: &str, dir: &Path, seed: &str) -> Result<Self> {
         let ns = Netns::segment(name, dir)?;
-        ns.ip(&["addr", "add", &format!("{SEED_IP}/24"), "dev", BRIDGE])?;
+        ns.ip(&["addr", "add", &format!("{seed}/24"), "dev", BRIDGE])?;
         Ok(ns)
     }
 

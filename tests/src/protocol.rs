@@ -90,7 +90,8 @@ pub fn identities(fleet: &mut Fleet) -> Result<()> {
     let mut agent = FakeAgent::new(&fleet.ns, 1, DISK)?;
     let code = agent.enroll()?;
     let id = agent.enrollment()?;
-    let decide = |code: &str| fleet.client.approve(&id, &Decision { code, role: &role, hostname: "fake1", disk: "vda" });
+    let decide =
+        |code: &str| fleet.client.approve(&id, &Decision { code, role: &role, hostname: "fake1", disk: "vda", replace: false });
     let wrong = wrong_code(&code)?;
     let refusal = decide(&wrong)?;
     ensure!((400..500).contains(&refusal.status), "a wrong code was answered {}", refusal.status);
@@ -158,7 +159,8 @@ pub fn small_disk(fleet: &mut Fleet) -> Result<()> {
     let mut agent = FakeAgent::new(&fleet.ns, 2, 64 << 20)?;
     let code = agent.enroll()?;
     let id = agent.enrollment()?;
-    let answer = fleet.client.approve(&id, &Decision { code: &code, role: &role, hostname: "small", disk: "vda" })?;
+    let answer =
+        fleet.client.approve(&id, &Decision { code: &code, role: &role, hostname: "small", disk: "vda", replace: false })?;
     ensure!((400..500).contains(&answer.status), "a disk of 64 MiB was answered {}", answer.status);
     ensure!(answer.body["hint"].is_string(), "no hint: {}", answer.body);
     Ok(())
@@ -172,12 +174,12 @@ pub fn guessing(fleet: &mut Fleet) -> Result<()> {
     let id = agent.enrollment()?;
     let wrong = wrong_code(&code)?;
     for _ in 0..20 {
-        let decision = Decision { code: &wrong, role: &role, hostname: "guess", disk: "vda" };
+        let decision = Decision { code: &wrong, role: &role, hostname: "guess", disk: "vda", replace: false };
         if fleet.client.approve(&id, &decision)?.status == 429 {
             std::thread::sleep(crate::stop::TICK);
         }
     }
-    let right = Decision { code: &code, role: &role, hostname: "guess", disk: "vda" };
+    let right = Decision { code: &code, role: &role, hostname: "guess", disk: "vda", replace: false };
     let status = fleet.client.approve(&id, &right)?.status;
     ensure!((400..500).contains(&status), "after 20 wrong codes the right one was answered {status}");
     Ok(())
