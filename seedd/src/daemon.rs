@@ -10,7 +10,9 @@ use pxe::{DhcpConfig, DhcpServer, FileTable, JournalEntry, LoaderTable, Subnet, 
 use tokio::sync::{mpsc, watch};
 
 use crate::app::Seed;
+use crate::app::console::AtConsole;
 use crate::app::{App, now};
+use crate::console::host::Host;
 use crate::hint::{self, Hint as _};
 use crate::planes::{self, WireGuard};
 use crate::recorder::{Recorder, write_events};
@@ -34,12 +36,19 @@ pub struct Options {
     pub wireguard: WireGuard,
     /// Unseals at start.
     pub passphrase: Option<zeroize::Zeroizing<String>>,
+    /// The machine it runs on.
+    pub host: Host,
+    /// A control socket that is open already and is taken over; without it the site's own is opened.
+    pub control: Option<control::Server>,
 }
 
 /// Runs until SIGINT or SIGTERM.
 pub fn serve(site: Site, options: Options) -> Result<()> {
-    let control = control::listen(&site.control_socket())?;
-    let socket = site.control_socket();
+    // Before the database is opened: two daemons never share a site.
+    let socket = match &options.control {
+        Some(_) => None,
+        None => Some(control::listen(&site.control_socket())?),
+    };
     let app = Arc::new(App::open(site, options.listen)?);
     if let Some(passphrase) = &options.passphrase {
         app.unseal_with(passphrase, "start")?;
@@ -50,12 +59,19 @@ pub fn serve(site: Site, options: Options) -> Result<()> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let for_control = app.clone();
-    std::thread::spawn(move || control::serve(&control, &for_control));
+    let answers = Arc::new(AtConsole { app: app.clone(), host: options.host.clone() });
+    let control = match (&options.control, socket) {
+        (Some(running), _) => {
+            running.hand_over(answers);
+            None
+        }
+        (None, socket) => socket.map(|s| s.start(answers)),
+    };
     let result = runtime.block_on(run(app, options));
     runtime.shutdown_timeout(Duration::from_secs(2));
-    // A socket that is left behind is replaced at the next start.
-    let _ = std::fs::remove_file(socket);
+    if let Some(control) = control {
+        control.remove();
+    }
     result
 }
 
@@ -63,6 +79,7 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     let machine_listener = listen(options.listen.into())?;
     let pages_listener = pages_socket(options.pages)?;
     let pages_at = pages_listener.local_addr().context("asking for the pages' address")?;
+    app.pages.set(pages_at).map_err(|_| anyhow!("the pages listen twice"))?;
     let (stop, stopped) = watch::channel(false);
     let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(options.listen));
     let (dhcp, tftp) = network(&app, &options, recorder).await?;

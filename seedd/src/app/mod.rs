@@ -5,6 +5,7 @@ pub use api::Seed;
 pub mod approve;
 pub mod auth;
 pub mod boot;
+pub mod console;
 pub mod enroll;
 pub mod issue;
 pub mod report;
@@ -12,8 +13,8 @@ mod throttle;
 pub mod views;
 pub mod watchdog;
 
-use std::net::SocketAddrV4;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -42,6 +43,8 @@ pub struct App {
     pub public: PublicKeys,
     pub site_key: VerifyingKey,
     pub seed_name: Hostname,
+    /// Where the pages listen, once they do.
+    pub pages: OnceLock<SocketAddr>,
     /// Where machines reach the seed by HTTP on the underlay.
     pub http: SocketAddrV4,
     release_keyring: Vec<u8>,
@@ -80,6 +83,7 @@ impl App {
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
             throttle: Throttle::default(),
+            pages: OnceLock::new(),
             site,
             spec,
             store,

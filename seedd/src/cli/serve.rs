@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
 use super::{PassphraseSource, Where};
+use crate::console::host::Host;
 use crate::daemon::{Options, serve};
 use crate::hint::Hint as _;
 use crate::planes::WireGuard;
@@ -61,6 +62,8 @@ impl Serve {
             pages: self.pages,
             wireguard: self.wireguard,
             passphrase: self.passphrase.given()?,
+            host: Host::server(&site.data),
+            control: None,
         };
         serve(site, options)
     }

@@ -1,3 +1,4 @@
 //! The screen on tty1 and the serial line of an appliance.
 
+pub mod host;
 pub mod view;

@@ -34,6 +34,8 @@ pub struct ConsoleView {
     pub disks: Vec<DiskView>,
     /// In words: `stick /dev/sda3`, `memory`.
     pub state: String,
+    /// Settings and power can be changed from here.
+    pub appliance: bool,
     pub settings: Settings,
     /// Unix seconds by the seed's clock.
     pub clock: u64,
