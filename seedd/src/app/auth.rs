@@ -35,7 +35,7 @@ fn bad(why: impl Into<String>, hint: &str) -> ApiError {
     ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
 }
 
-fn hash_password(password: &str) -> Result<String, ApiError> {
+pub fn hash_password(password: &str) -> Result<String, ApiError> {
     let random = random32().map_err(unexpected)?;
     let salt = SaltString::encode_b64(&random[..16]).map_err(|e| ApiError::Internal(e.to_string()))?;
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| ApiError::Internal(e.to_string()))?;
@@ -60,8 +60,6 @@ impl App {
 
     pub fn first_administrator(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
         self.may_try(from)?;
-        let user_ok = (1..=32).contains(&setup.user.len())
-            && setup.user.bytes().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
         let given = setup.code.trim().to_ascii_uppercase();
         let Some(code) = self.setup_code() else {
             return Err(ApiError::Conflict {
@@ -74,9 +72,7 @@ impl App {
             self.say(&NewEvent { kind: "setup.refused", text: &format!("wrong set-up code from {from}"), ..Default::default() });
             return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
         }
-        if !user_ok {
-            return Err(bad("a user name has 1 to 32 letters, digits, dots, dashes or underscores", ""));
-        }
+        check_user(&setup.user)?;
         check_password(&setup.password)?;
         let hash = hash_password(&setup.password)?;
         let token = self.write(|tx| {
@@ -153,7 +149,15 @@ impl App {
     }
 }
 
-fn check_password(password: &str) -> Result<(), ApiError> {
+pub fn check_user(user: &str) -> Result<(), ApiError> {
+    let good = user.bytes().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+    if good && (1..=32).contains(&user.len()) {
+        return Ok(());
+    }
+    Err(bad("a user name has 1 to 32 letters, digits, dots, dashes or underscores", ""))
+}
+
+pub fn check_password(password: &str) -> Result<(), ApiError> {
     if password.chars().count() < MIN_PASSWORD {
         return Err(bad(format!("the password has fewer than {MIN_PASSWORD} characters"), "four random words make a good one"));
     }

@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod admin;
 mod cluster;
 mod darksite;
 mod image;
@@ -44,6 +45,9 @@ enum Verb {
     Serve(serve::Serve),
     /// Open the private keys of a running seed
     Unseal(talk::Unseal),
+    /// Who may log in at the pages
+    #[command(subcommand)]
+    Admin(admin::Admin),
     /// Ask a running seed how it is
     Status(talk::Status),
 }
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Image(v) => v.run(),
         Verb::Serve(v) => v.run(),
         Verb::Unseal(v) => v.run(),
+        Verb::Admin(v) => v.run(),
         Verb::Status(v) => v.run(),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

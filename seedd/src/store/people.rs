@@ -14,6 +14,30 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// A new password, which ends the user's sessions. False if there is no such administrator.
+    pub fn set_password(&self, user: &str, password_hash: &str) -> Result<bool, StoreError> {
+        self.end_sessions_of(user)?;
+        Ok(self.tx.execute("UPDATE admin SET password = ?2 WHERE user = ?1", params![user, password_hash])? == 1)
+    }
+
+    /// Removes an administrator with the sessions; false if there is none of that name.
+    pub fn remove_admin(&self, user: &str) -> Result<bool, StoreError> {
+        self.end_sessions_of(user)?;
+        Ok(self.tx.execute("DELETE FROM admin WHERE user = ?1", [user])? == 1)
+    }
+
+    /// Names and the Unix second each was made, by name.
+    pub fn admins(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut query = self.tx.prepare("SELECT user, created FROM admin ORDER BY user")?;
+        let rows = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn end_sessions_of(&self, user: &str) -> Result<(), StoreError> {
+        self.tx.execute("DELETE FROM session WHERE user = ?1", [user])?;
+        Ok(())
+    }
+
     pub fn password_hash(&self, user: &str) -> Result<Option<String>, StoreError> {
         Ok(self.tx.query_row("SELECT password FROM admin WHERE user = ?1", [user], |r| r.get(0)).optional()?)
     }
