@@ -21,6 +21,21 @@ pub const PASSWORD: &str = "lab-operator-password";
 /// How often the seed is asked for its machines.
 const ASK: Duration = Duration::from_millis(500);
 
+/// How the lab gets into a seed.
+#[derive(Debug, Clone)]
+pub struct Access {
+    pub user: String,
+    pub password: String,
+    pub passphrase: String,
+}
+
+impl Access {
+    /// The lab's own operator and passphrase.
+    pub fn lab() -> Self {
+        Access { user: USER.to_owned(), password: PASSWORD.to_owned(), passphrase: PASSPHRASE.to_owned() }
+    }
+}
+
 /// Machines first, then the daemon, then the namespace: the order in which they are dropped.
 #[derive(Debug)]
 pub struct Fleet {
@@ -32,38 +47,46 @@ pub struct Fleet {
     pub accel: Accel,
     pub work: PathBuf,
     pub logs: PathBuf,
+    access: Access,
     asked: Option<Instant>,
 }
 
 impl Fleet {
     /// Starts the daemon on a fresh copy of a site and makes the operator.
     pub fn start(name: &str, seedd: Seedd, port: u16, work: &Path, logs: &Path) -> Result<Self> {
-        let mut fleet = Fleet::serve(name, seedd, port, work, logs)?;
+        let mut fleet = Fleet::serve(name, seedd, port, (Access::lab(), &[]), work, logs)?;
         fleet.client.setup(&fleet.daemon.setup_code()?, USER, PASSWORD)?;
         fleet.client.unseal(PASSPHRASE)?.good("unsealing")?;
         Ok(fleet)
     }
 
-    /// Starts the daemon on a site that has the lab's operator already.
-    pub fn again(name: &str, seedd: Seedd, work: &Path, logs: &Path) -> Result<Self> {
-        let mut fleet = Fleet::serve(name, seedd, 0, work, logs)?;
+    /// Starts the daemon on a site that has an operator already. `planes` are those that the lab's own site has not.
+    pub fn again(name: &str, seedd: Seedd, access: Access, planes: &[String], work: &Path, logs: &Path) -> Result<Self> {
+        let mut fleet = Fleet::serve(name, seedd, 0, (access, planes), work, logs)?;
         fleet.enter()?;
         Ok(fleet)
     }
 
-    fn serve(name: &str, seedd: Seedd, port: u16, work: &Path, logs: &Path) -> Result<Self> {
-        let ns = Netns::lab_at(name, work, &seedd.address)?;
+    fn serve(
+        name: &str,
+        seedd: Seedd,
+        port: u16,
+        (access, planes): (Access, &[String]),
+        work: &Path,
+        logs: &Path,
+    ) -> Result<Self> {
+        let ns = Netns::lab_at(name, work, &seedd.address, planes)?;
         let mut daemon = Daemon::new(port, &logs.join("seedd.log"))?;
         daemon.start(&ns, &seedd).context("step seedd serve")?;
         let client = Client::new(&daemon.address()?);
         let (work, logs) = (work.to_owned(), logs.to_owned());
-        Ok(Fleet { members: Vec::new(), daemon, client, ns, seedd, accel: Accel::Tcg, work, logs, asked: None })
+        Ok(Fleet { members: Vec::new(), daemon, client, ns, seedd, accel: Accel::Tcg, work, logs, access, asked: None })
     }
 
     /// Logs in and unseals.
     fn enter(&mut self) -> Result<()> {
-        self.client.login(USER, PASSWORD)?;
-        self.client.unseal(PASSPHRASE)?.good("unsealing after a restart").map(|_| ())
+        self.client.login(&self.access.user, &self.access.password)?;
+        self.client.unseal(&self.access.passphrase)?.good("unsealing after a restart").map(|_| ())
     }
 
     pub fn add(&mut self, spec: Spec) -> Result<()> {

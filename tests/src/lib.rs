@@ -8,6 +8,7 @@ pub mod console;
 pub mod daemon;
 pub mod demo;
 pub mod dirs;
+pub mod drill;
 pub mod fake_agent;
 pub mod fleet;
 pub mod journey;

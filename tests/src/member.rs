@@ -62,12 +62,14 @@ pub struct Member {
     pub approval_sent: bool,
     /// It takes the place of the node that has its name.
     pub replaces: bool,
+    /// The host name it gets; without one, its own.
+    pub hostname: Option<String>,
     told: String,
 }
 
 impl Member {
     pub fn new(vm: Vm) -> Self {
-        Member { vm, marks: [None; 6], machine: None, approval_sent: false, replaces: false, told: String::new() }
+        Member { vm, marks: [None; 6], machine: None, approval_sent: false, replaces: false, hostname: None, told: String::new() }
     }
 
     pub fn name(&self) -> &str {
@@ -144,7 +146,7 @@ impl Member {
     pub fn approve(&mut self, client: &Client, code: &str) -> Result<()> {
         let (role, disk) = self.choice(client)?;
         let id = self.enrollment().context("nothing to approve")?;
-        let hostname = self.name();
+        let hostname = self.hostname.as_deref().unwrap_or(self.name());
         say::line(&format!("{hostname}: approving with code {code}, role {role}, disk {disk}"));
         let decision = Decision { code, role: &role, hostname, disk: &disk, replace: self.replaces };
         client.approve(id, &decision)?.good("approving")?;

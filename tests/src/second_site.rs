@@ -11,8 +11,9 @@ use crate::api::{Decision, Machine};
 use crate::checks::Ssh;
 use crate::demo::{accelerator, specs};
 use crate::dirs::RunDirs;
+use crate::drill::OVERLAY;
 use crate::fake_agent::{FakeAgent, random};
-use crate::fleet::Fleet;
+use crate::fleet::{Access, Fleet};
 use crate::member::Step;
 use crate::netns::{PREFIX, SECOND_SEED_IP};
 use crate::say;
@@ -25,9 +26,6 @@ const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
 const REFUSAL_LIMIT: Duration = Duration::from_secs(180);
 const NODES: [&str; 2] = ["alpha", "beta"];
 const DISK: u64 = 8 << 30;
-/// Site B's segment, laid over the cluster.yaml that comes with the capsule.
-const OVERLAY: &str = "underlay:\n  subnet: 10.45.0.0/24\n  seed: 10.45.0.1\n  pool: {first: 10.45.0.100, last: 10.45.0.199}\n";
-
 /// Names and plane addresses of nodes, in the order of [`NODES`].
 type Addresses = Vec<Vec<(String, String)>>;
 
@@ -110,7 +108,7 @@ fn rebuild(b: Seedd, work: &Path, logs: &Path) -> Result<(Fleet, Addresses)> {
     for dir in [&work, &logs] {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
-    let mut fleet = Fleet::again(&format!("{PREFIX}{}-site-b", std::process::id()), b, &work, &logs)?;
+    let mut fleet = Fleet::again(&format!("{PREFIX}{}-site-b", std::process::id()), b, Access::lab(), &[], &work, &logs)?;
     fleet.accel = accelerator(&fleet)?;
     for (number, spec) in (51u8..).zip(specs()) {
         let mac = format!("52:54:00:6b:65:{number:02x}");

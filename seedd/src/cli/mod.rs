@@ -3,6 +3,7 @@
 mod admin;
 mod cluster;
 mod darksite;
+mod drill;
 mod image;
 mod init;
 mod serve;
@@ -45,6 +46,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Open the private keys of a running seed
     Unseal(talk::Unseal),
+    /// Rebuild the site from its capsule in the lab, and measure how long that takes
+    Drill(drill::Drill),
     /// Who may log in at the pages
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
         Verb::Image(v) => v.run(),
         Verb::Serve(v) => v.run(),
         Verb::Unseal(v) => v.run(),
+        Verb::Drill(v) => v.run(),
         Verb::Admin(v) => v.run(),
         Verb::Status(v) => v.run(),
     };
