@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
 use cluster_seed::seal::{SigningKey, VerifyingKey, key_from_text, key_text};
 use cluster_seed::secret::{AgeKey, SCRYPT_LOG_N, Secret, SecretError, lock, seal_to, unlock};
 use cluster_seed::wireguard::{WgPrivateKey, WgPublicKey};
@@ -18,6 +19,8 @@ use crate::hint::Hint as _;
 
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;
+/// Largest certificate of an adopted snapshot read, in bytes.
+const MAX_KEYRING: u64 = 1 << 20;
 /// Shortest passphrase taken, in characters.
 pub const MIN_PASSPHRASE: usize = 8;
 
@@ -104,6 +107,16 @@ impl KeyDir {
 
     pub fn release_keyring_path(&self) -> Utf8PathBuf {
         self.file("release.pgp")
+    }
+
+    /// Where the certificate of an adopted snapshot's maker lies.
+    pub fn snapshot_keyring_path(&self, snapshot: Digest) -> Utf8PathBuf {
+        self.file(&format!("snapshot-{snapshot}.pgp"))
+    }
+
+    /// The certificate that an adopted snapshot is signed with, binary.
+    pub fn snapshot_keyring(&self, snapshot: Digest) -> Result<Vec<u8>> {
+        read_limited(&self.snapshot_keyring_path(snapshot), MAX_KEYRING)
     }
 
     /// Opens everything with the operator's passphrase; takes about a second by design.

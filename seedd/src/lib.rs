@@ -1,5 +1,6 @@
 //! The seed node: command line, configuration, store, jobs, wiring. Knows every other crate; nobody knows it.
 
+pub mod adopt;
 pub mod app;
 pub mod appliance;
 pub mod cli;
@@ -12,5 +13,6 @@ pub mod keys;
 pub mod planes;
 pub mod recorder;
 pub mod site;
+pub mod site_init;
 pub mod store;
 pub mod terminal;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::cluster::{ClusterSpec, MAX_SPEC, SpecError};
 use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::seal::{VerifyingKey, key_from_text};
 
 use crate::fsio::read_limited;
 use crate::hint::Hint as _;
@@ -23,6 +24,10 @@ pub mod setting {
     pub const ARTIFACT: &str = "artifact:";
     pub const PEERS: &str = "peers";
     pub const EPOCH: &str = "epoch";
+    /// Followed by a snapshot's id: the site key of whoever made it, where that is another site.
+    pub const MAKER: &str = "maker:";
+    /// Id of the medium that was adopted last.
+    pub const MEDIUM: &str = "medium";
 }
 
 /// The data directory.
@@ -82,6 +87,23 @@ impl Site {
             return Err(anyhow!("{} holds no site", self.data)).hint("make one with `seedd init`, or name it with --data");
         }
         Store::open(&self.database()).with_context(|| format!("opening seed database {}", self.database()))
+    }
+
+    /// What a snapshot is signed with: its release certificate (OpenPGP, binary) and the site key of its manifest. They
+    /// are this site's own unless it was adopted from a medium.
+    pub fn snapshot_keys(&self, store: &Store, id: Digest) -> Result<(Vec<u8>, VerifyingKey)> {
+        let keys = self.keys();
+        match store.setting(&format!("{}{id}", setting::MAKER))? {
+            Some(maker) => Ok((keys.snapshot_keyring(id)?, key_from_text(&maker)?)),
+            None => Ok((keys.release_keyring()?, keys.public()?.site_key()?)),
+        }
+    }
+
+    /// The file that [`Self::snapshot_keys`] reads the certificate from.
+    pub fn snapshot_keyring_path(&self, store: &Store, id: Digest) -> Result<Utf8PathBuf> {
+        let adopted = store.setting(&format!("{}{id}", setting::MAKER))?.is_some();
+        let keys = self.keys();
+        Ok(if adopted { keys.snapshot_keyring_path(id) } else { keys.release_keyring_path() })
     }
 
     pub fn spec(&self) -> Result<ClusterSpec> {

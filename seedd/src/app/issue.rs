@@ -82,7 +82,7 @@ impl App {
             seed_hostname: self.seed_name.clone(),
             planes: places,
             authorized_keys: self.spec.spec.ssh.authorized_keys.clone(),
-            darksite: self.darksite_source(),
+            darksite: self.darksite_source(tx)?,
             peers,
         };
         let identity = NodeIdentity { info, keys: private };
@@ -101,14 +101,23 @@ impl App {
         tx.set_issued(record.id, challenge, &sealed).map_err(internal)
     }
 
-    fn darksite_source(&self) -> DarksiteSource {
+    /// Packages of the snapshot in use, and the certificate that it is signed with.
+    fn darksite_source(&self, tx: &Tx<'_>) -> Result<DarksiteSource, ApiError> {
         let d = &self.spec.spec.darksite;
-        DarksiteSource {
+        let maker = match tx.setting(setting::SNAPSHOT).map_err(internal)? {
+            Some(id) => tx.setting(&format!("{}{id}", setting::MAKER)).map_err(internal)?.map(|_| id),
+            None => None,
+        };
+        let keyring = match maker {
+            Some(id) => self.site.keys().snapshot_keyring(id.parse().map_err(unexpected)?),
+            None => self.site.keys().release_keyring(),
+        };
+        Ok(DarksiteSource {
             url: format!("{}/darksite/current", self.seed_url()),
             suite: d.suite.clone(),
             components: d.components.clone(),
-            keyring: B64.encode(&self.release_keyring),
-        }
+            keyring: B64.encode(keyring.map_err(unexpected)?),
+        })
     }
 
     /// Writes and signs the next version of the list of peers.

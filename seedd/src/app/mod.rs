@@ -47,7 +47,6 @@ pub struct App {
     pub pages: OnceLock<SocketAddr>,
     /// Where machines reach the seed by HTTP on the underlay.
     pub http: SocketAddrV4,
-    release_keyring: Vec<u8>,
     unsealed: RwLock<Option<Unsealed>>,
     newest: watch::Sender<i64>,
     /// Wakes whoever keeps the seed's own planes: the value is the version of the peers.
@@ -77,7 +76,6 @@ impl App {
         Ok(App {
             site_key: public.site_key()?,
             seed_name: seed_hostname(&spec)?,
-            release_keyring: site.keys().release_keyring().context("reading the release key's certificate")?,
             unsealed: RwLock::new(None),
             newest: watch::Sender::new(newest),
             planes_changed: watch::Sender::new(0),

@@ -111,7 +111,7 @@ impl Build {
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         site.make_folders()?;
         let dirs = image::Dirs::under(&site.data);
-        let keyring = site.keys().release_keyring_path();
+        let keyring = site.snapshot_keyring_path(&store, snapshot_id)?;
         let inputs = image::Inputs {
             snapshot_dir: &snapshot_dir,
             snapshot_id,

@@ -1,6 +1,7 @@
 //! The command line: one file per verb.
 
 mod admin;
+mod adopt;
 mod cluster;
 mod darksite;
 mod drill;
@@ -42,6 +43,8 @@ enum Verb {
     /// Build the netboot image and the sealed artifact of each role
     #[command(subcommand)]
     Image(image::Image),
+    /// Take over packages and images from a mounted seed medium
+    Adopt(adopt::Adopt),
     /// Serve DHCP, TFTP, HTTP, the pages and the seed's planes
     Serve(serve::Serve),
     /// Open the private keys of a running seed
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Verb::Cluster(v) => v.run(),
         Verb::Darksite(v) => v.run(),
         Verb::Image(v) => v.run(),
+        Verb::Adopt(v) => v.run(),
         Verb::Serve(v) => v.run(),
         Verb::Unseal(v) => v.run(),
         Verb::Drill(v) => v.run(),
