@@ -1,3 +1,9 @@
 //! The seed as an appliance: booted from a medium, set up in a browser, with its state on a partition of its own.
 
+pub mod boot;
+pub mod decide;
+pub mod disks;
 pub mod settings;
+pub mod state;
+pub mod table;
+pub mod tool;

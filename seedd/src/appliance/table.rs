@@ -70,9 +70,8 @@ fn le(bytes: &[u8], at: usize, len: usize) -> u64 {
 
 /// CRC-32 of ISO-HDLC, as GPT uses it.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 })
-    };
+    let step =
+        |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 });
     !bytes.iter().fold(!0, step)
 }
 
@@ -92,8 +91,7 @@ impl Table {
             return Err(TableError::Missing);
         }
         let mbr: Vec<&[u8]> = head[446..510].chunks_exact(16).collect();
-        let mut table =
-            Table { kind: Kind::Mbr, partitions: Vec::new(), ours: None, iso_end: iso_end(head), size, sector };
+        let mut table = Table { kind: Kind::Mbr, partitions: Vec::new(), ours: None, iso_end: iso_end(head), size, sector };
         // What the kernel does: a protective entry anywhere makes it a GPT.
         if mbr.iter().any(|e| e[4] == 0xee) {
             table.read_gpt(head)?;
@@ -284,11 +282,11 @@ pub fn blank(at: u64, bytes: &[u8], writes: &[Write]) -> bool {
     const PIECE: usize = 512;
     bytes.chunks(PIECE).enumerate().all(|(i, piece)| {
         let here = at + (i * PIECE) as u64;
-        let wanted = |w: &Write| {
-            let from = usize::try_from(here.checked_sub(w.at)?).ok()?;
-            w.bytes.get(from..from + piece.len())
+        let same = |w: &Write| {
+            let from = here.checked_sub(w.at).and_then(|n| usize::try_from(n).ok());
+            from.is_some_and(|from| w.bytes.get(from..from + piece.len()) == Some(piece))
         };
-        piece.iter().all(|b| *b == 0) || writes.iter().any(|w| wanted(w) == Some(piece))
+        piece.iter().all(|b| *b == 0) || writes.iter().any(same)
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod adopt;
+mod appliance;
 mod cluster;
 mod darksite;
 mod drill;
@@ -45,6 +46,9 @@ enum Verb {
     Image(image::Image),
     /// Take over packages and images from a mounted seed medium
     Adopt(adopt::Adopt),
+    /// What the units of a seed that booted from its medium run
+    #[command(subcommand)]
+    Appliance(appliance::Appliance),
     /// Serve DHCP, TFTP, HTTP, the pages and the seed's planes
     Serve(serve::Serve),
     /// Open the private keys of a running seed
@@ -141,6 +145,7 @@ pub fn main() -> ExitCode {
         Verb::Darksite(v) => v.run(),
         Verb::Image(v) => v.run(),
         Verb::Adopt(v) => v.run(),
+        Verb::Appliance(v) => v.run(),
         Verb::Serve(v) => v.run(),
         Verb::Unseal(v) => v.run(),
         Verb::Drill(v) => v.run(),
