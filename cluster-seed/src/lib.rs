@@ -6,6 +6,7 @@
 
 pub mod addressing;
 pub mod agent;
+pub mod capsule;
 pub mod cluster;
 pub mod enrollment;
 pub mod identity;
