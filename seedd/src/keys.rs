@@ -119,15 +119,34 @@ impl KeyDir {
         read_limited(&self.snapshot_keyring_path(snapshot), MAX_KEYRING)
     }
 
-    /// Opens everything with the operator's passphrase; takes about a second by design.
-    pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
+    /// The key that opens the others; takes about a second by design.
+    pub fn operator(&self, passphrase: &str) -> Result<AgeKey> {
         let locked = read_limited(&self.file("operator.age"), MAX_KEY_FILE)?;
-        let operator = match unlock(passphrase, &locked) {
-            Err(e @ SecretError::WrongPassphrase) => {
-                return Err(e).hint("it is the one given to `seedd init`; it cannot be reset");
-            }
-            other => AgeKey::from_secret(&other.context("opening keys/operator.age")?)?,
-        };
+        match unlock(passphrase, &locked) {
+            Err(e @ SecretError::WrongPassphrase) => Err(e).hint("it is the one given to `seedd init`; it cannot be reset"),
+            other => Ok(AgeKey::from_secret(&other.context("opening keys/operator.age")?)?),
+        }
+    }
+
+    /// Opens everything with the operator's passphrase.
+    pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
+        self.unseal_with(&self.operator(passphrase)?)
+    }
+
+    /// Every private key that is there, encrypted anew to another site's operator: name and ciphertext.
+    pub fn resealed(&self, operator: &AgeKey, recipient: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let there = cluster_seed::capsule::KEYS.iter().filter(|name| self.file(name).is_file());
+        there
+            .map(|name| {
+                let plain = operator.open(&read_limited(&self.file(name), MAX_KEY_FILE)?);
+                let plain = plain.with_context(|| format!("opening keys/{name}"))?;
+                Ok((*name, seal_to(recipient, plain.expose())?))
+            })
+            .collect()
+    }
+
+    /// Opens everything with the operator's key.
+    pub fn unseal_with(&self, operator: &AgeKey) -> Result<Unsealed> {
         let open = |name: &str| -> Result<Secret> {
             let bytes = read_limited(&self.file(name), MAX_KEY_FILE)?;
             operator.open(&bytes).with_context(|| format!("opening keys/{name}"))

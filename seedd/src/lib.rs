@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod app;
 pub mod appliance;
+pub mod capsule;
 pub mod cli;
 pub mod console;
 pub mod control;

@@ -28,6 +28,8 @@ pub mod setting {
     pub const MAKER: &str = "maker:";
     /// Id of the medium that was adopted last.
     pub const MEDIUM: &str = "medium";
+    /// Settings of this one installation begin with it: they do not travel in a capsule.
+    pub const LOCAL: &str = "local:";
 }
 
 /// The data directory.

@@ -3,6 +3,7 @@
 mod admin;
 mod adopt;
 mod appliance;
+mod capsule;
 mod cluster;
 mod darksite;
 mod drill;
@@ -51,6 +52,11 @@ enum Verb {
     Appliance(appliance::Appliance),
     /// Serve DHCP, TFTP, HTTP, the pages and the seed's planes
     Serve(serve::Serve),
+    /// Write the whole site as one signed, encrypted file for another site
+    Export(capsule::Export),
+    /// Look at such a file, or check it
+    #[command(subcommand)]
+    Capsule(capsule::Capsule),
     /// Open the private keys of a running seed
     Unseal(talk::Unseal),
     /// Rebuild the site from its capsule in the lab, and measure how long that takes
@@ -147,6 +153,8 @@ pub fn main() -> ExitCode {
         Verb::Adopt(v) => v.run(),
         Verb::Appliance(v) => v.run(),
         Verb::Serve(v) => v.run(),
+        Verb::Export(v) => v.run(),
+        Verb::Capsule(v) => v.run(),
         Verb::Unseal(v) => v.run(),
         Verb::Drill(v) => v.run(),
         Verb::Admin(v) => v.run(),
