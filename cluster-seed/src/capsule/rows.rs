@@ -167,7 +167,9 @@ mod tests {
             assert!(FileRow::parse(&line(&good)).is_ok(), "{good}");
         }
         let nul = "a\0b";
-        for bad in ["", "/etc/passwd", "..", "../x", "a/../b", "a//b", "a/", ".", "./a", ".hidden", "a\\b", nul, "a b", "ä", "a\nb"] {
+        for bad in
+            ["", "/etc/passwd", "..", "../x", "a/../b", "a//b", "a/", ".", "./a", ".hidden", "a\\b", nul, "a b", "ä", "a\nb"]
+        {
             assert!(FileRow::parse(&line(bad)).is_err(), "{bad:?}");
         }
         for bad in [deep(MAX_DEPTH + 1), long(256), "a".repeat(256), long(255) + "/" + &"b".repeat(255)] {

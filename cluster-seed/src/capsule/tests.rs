@@ -10,8 +10,7 @@ fn key() -> SigningKey {
 fn manifest(recipient: &str, contents: &[&[u8]]) -> CapsuleManifest {
     let mut entries: Vec<Entry> =
         Table::ALL.iter().map(|t| Entry::Rows { table: *t, size: 0, sha256: Digest::of(b"") }).collect();
-    let mut blobs: Vec<Entry> =
-        contents.iter().map(|c| Entry::Blob { size: c.len() as u64, sha256: Digest::of(c) }).collect();
+    let mut blobs: Vec<Entry> = contents.iter().map(|c| Entry::Blob { size: c.len() as u64, sha256: Digest::of(c) }).collect();
     blobs.sort_by_key(Entry::sha256);
     entries.extend(blobs);
     CapsuleManifest {
@@ -35,8 +34,7 @@ fn make(recipient: &str, content: &[u8]) -> Vec<u8> {
     let text = serde_json::to_vec(&Sealed::sign(&manifest, &key()).unwrap()).unwrap();
     let id = Digest::of(&text);
     let bytes = manifest.check().unwrap();
-    let header =
-        CapsuleHeader { version: VERSION, id, recipient: recipient.into(), created: 1_760_000_000, bytes, since: None };
+    let header = CapsuleHeader { version: VERSION, id, recipient: recipient.into(), created: 1_760_000_000, bytes, since: None };
     let mut out = header_bytes(&Sealed::sign(&header, &key()).unwrap()).unwrap();
     out.extend(seal_frame(recipient, &id, 0, &text).unwrap());
     for (i, part) in content.chunks(FRAME as usize).enumerate() {

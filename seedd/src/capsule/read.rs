@@ -154,7 +154,13 @@ impl Capsule<'_> {
     }
 
     /// Hands the content to `sink`, entry by entry; `done` entries were handed over by an earlier run and are skipped.
-    pub fn content(mut self, manifest: &CapsuleManifest, done: usize, sink: &mut dyn Sink, progress: &dyn Progress) -> Result<()> {
+    pub fn content(
+        mut self,
+        manifest: &CapsuleManifest,
+        done: usize,
+        sink: &mut dyn Sink,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let before: u64 = manifest.entries.iter().take(done).map(Entry::size).sum();
         while self.next.saturating_mul(FRAME) <= before && self.next <= frame_count(self.header.bytes) {
             self.skip_frame()?;
