@@ -30,6 +30,11 @@ pub mod setting {
     pub const MEDIUM: &str = "medium";
     /// Settings of this one installation begin with it: they do not travel in a capsule.
     pub const LOCAL: &str = "local:";
+
+    /// True for what belongs to this installation and not to the site.
+    pub fn is_local(key: &str) -> bool {
+        key.starts_with(LOCAL) || key == MEDIUM
+    }
 }
 
 /// The data directory.

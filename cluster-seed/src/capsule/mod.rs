@@ -20,7 +20,7 @@ mod rows;
 pub use frame::{frame_count, frame_len, frame_payload, open_frame, seal_frame};
 pub use header::{CapsuleHeader, PREFIX, header_bytes, header_len};
 pub use manifest::{Assumed, CapsuleManifest, Entry, Table};
-pub use rows::{FileRow, KEYS, KeyRow, RowsHead, TEXTS, TextRow, Tree, check_head};
+pub use rows::{FileRow, KEYS, KeyRow, RowsHead, TEXTS, TextRow, Tree, check_head, is_keyring_name, keyring_name};
 
 use crate::seal::SealError;
 use crate::secret::SecretError;

@@ -12,7 +12,7 @@ const ROWS: u32 = 1;
 /// Private key files that a capsule may hold, by their names in a site's `keys` folder. The operator's own is not
 /// among them: it stays under its passphrase.
 pub const KEYS: &[&str] = &["site.age", "release.age", "vault.age", "planes.age", "ca.age"];
-/// Text and public key files that a capsule may hold.
+/// Text and public key files that a capsule may hold, beside the certificates of adopted snapshots.
 pub const TEXTS: &[&str] = &["cluster.yaml", "public.json", "release.pgp", "ca.pem"];
 /// Longest path below a tree, in bytes, and most folders in it.
 const MAX_PATH: usize = 512;
@@ -117,7 +117,8 @@ impl KeyRow {
     pub fn parse(line: &str) -> Result<(&'static str, Vec<u8>), CapsuleError> {
         let row: KeyRow = serde_json::from_str(line).map_err(|e| CapsuleError::Json("key", e))?;
         let bytes = B64.decode(&row.age).map_err(|_| bad(Table::Key, "not base64"))?;
-        Ok((known(Table::Key, KEYS, &row.name)?, bytes))
+        let name = KEYS.iter().find(|n| **n == row.name).ok_or_else(|| bad(Table::Key, "an unknown name"))?;
+        Ok((*name, bytes))
     }
 }
 
@@ -135,16 +136,27 @@ impl TextRow {
         TextRow { name: name.to_owned(), content: B64.encode(content) }
     }
 
-    /// Name and content; the name is one of [`TEXTS`].
-    pub fn parse(line: &str) -> Result<(&'static str, Vec<u8>), CapsuleError> {
+    /// Name and content; the name is one of [`TEXTS`], or of a [`keyring_name`].
+    pub fn parse(line: &str) -> Result<(String, Vec<u8>), CapsuleError> {
         let row: TextRow = serde_json::from_str(line).map_err(|e| CapsuleError::Json("text", e))?;
         let bytes = B64.decode(&row.content).map_err(|_| bad(Table::Text, "not base64"))?;
-        Ok((known(Table::Text, TEXTS, &row.name)?, bytes))
+        if TEXTS.contains(&row.name.as_str()) || is_keyring_name(&row.name) {
+            Ok((row.name, bytes))
+        } else {
+            Err(bad(Table::Text, "an unknown name"))
+        }
     }
 }
 
-fn known(table: Table, names: &'static [&'static str], name: &str) -> Result<&'static str, CapsuleError> {
-    names.iter().find(|n| **n == name).copied().ok_or_else(|| bad(table, "an unknown name"))
+/// The file with the certificate of an adopted snapshot.
+pub fn keyring_name(snapshot: Digest) -> String {
+    format!("snapshot-{snapshot}.pgp")
+}
+
+/// True for what [`keyring_name`] gives.
+pub fn is_keyring_name(name: &str) -> bool {
+    let id = name.strip_prefix("snapshot-").and_then(|n| n.strip_suffix(".pgp"));
+    id.is_some_and(|id| id.parse::<Digest>().is_ok())
 }
 
 #[cfg(test)]
@@ -181,9 +193,10 @@ mod tests {
     fn only_known_names_and_trees() {
         let text = |name: &str| serde_json::to_string(&TextRow::new(name, b"x")).unwrap();
         let key = |name: &str| serde_json::to_string(&KeyRow::new(name, b"x")).unwrap();
-        assert_eq!(TextRow::parse(&text("cluster.yaml")).unwrap(), ("cluster.yaml", b"x".to_vec()));
+        assert_eq!(TextRow::parse(&text("cluster.yaml")).unwrap(), ("cluster.yaml".to_owned(), b"x".to_vec()));
+        assert!(TextRow::parse(&text(&keyring_name(Digest([1; 32])))).is_ok());
         assert_eq!(KeyRow::parse(&key("site.age")).unwrap().0, "site.age");
-        for name in ["operator.age", "../site.age", "/etc/shadow", "seed.db", ""] {
+        for name in ["operator.age", "../site.age", "/etc/shadow", "seed.db", "", "snapshot-../x.pgp", "snapshot-.pgp"] {
             assert!(TextRow::parse(&text(name)).is_err() && KeyRow::parse(&key(name)).is_err(), "{name}");
         }
         assert!(FileRow::parse(&line("a").replace("snapshots", "keys")).is_err());

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::capsule::{FileRow, KeyRow, RowsHead, TEXTS, Table, TextRow, Tree};
+use cluster_seed::capsule::{FileRow, KeyRow, RowsHead, TEXTS, Table, TextRow, Tree, is_keyring_name};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, Chunk};
 use cluster_seed::progress::Progress;
@@ -200,8 +200,12 @@ pub fn rows_file(dir: &Utf8Path, table: Table) -> Utf8PathBuf {
 /// Writes the lines of every table that is not in the database.
 pub fn write_files(site: &Site, operator: &AgeKey, recipient: &str, files: &[FileRow], dir: &Utf8Path) -> Result<()> {
     let mut texts = Rows::create(dir, Table::Text)?;
-    for name in TEXTS {
-        let path = if *name == "cluster.yaml" { site.cluster_file() } else { site.join("keys").join(name) };
+    let mut names: Vec<String> = TEXTS.iter().map(|n| (*n).to_owned()).collect();
+    for entry in site.join("keys").read_dir_utf8().context("listing the keys")? {
+        names.extend(Some(entry?.file_name().to_owned()).filter(|n| is_keyring_name(n)));
+    }
+    for name in &names {
+        let path = if name == "cluster.yaml" { site.cluster_file() } else { site.join("keys").join(name) };
         if path.is_file() {
             texts.line(&serde_json::to_string(&TextRow::new(name, &read_limited(&path, MAX_TEXT)?))?)?;
         }

@@ -68,8 +68,7 @@ impl Tx<'_> {
             for (i, column) in columns.iter().enumerate() {
                 line.insert(column.clone(), to_json(row.get_ref(i).map_err(StoreError::from)?)?);
             }
-            let local = table == Table::Setting && line["key"].as_str().is_some_and(|k| k.starts_with(setting::LOCAL));
-            if !local {
+            if table != Table::Setting || !line["key"].as_str().is_some_and(setting::is_local) {
                 each(&Value::Object(line).to_string())?;
             }
         }
@@ -85,8 +84,8 @@ impl Tx<'_> {
             match table {
                 Table::Admin => 0,
                 Table::Setting => {
-                    let sql = "DELETE FROM setting WHERE substr(key, 1, length(?1)) <> ?1";
-                    self.tx.execute(sql, [setting::LOCAL])?
+                    let sql = "DELETE FROM setting WHERE substr(key, 1, length(?1)) <> ?1 AND key <> ?2";
+                    self.tx.execute(sql, [setting::LOCAL, setting::MEDIUM])?
                 }
                 _ => self.tx.execute(&format!("DELETE FROM {name}"), [])?,
             };
@@ -98,7 +97,7 @@ impl Tx<'_> {
     pub fn load(&self, table: Table, line: &str) -> Result<(), StoreError> {
         let Some(name) = name_of(table) else { return Err(corrupt("a capsule's table")) };
         let row: Map<String, Value> = serde_json::from_str(line).map_err(|_| corrupt("a capsule's row"))?;
-        if table == Table::Setting && row.get("key").and_then(Value::as_str).is_none_or(|k| k.starts_with(setting::LOCAL)) {
+        if table == Table::Setting && row.get("key").and_then(Value::as_str).is_none_or(setting::is_local) {
             return Err(corrupt("a capsule's setting"));
         }
         let known = self.columns(name)?;
