@@ -22,6 +22,8 @@ mod json;
 mod pages;
 mod safe_json;
 mod safe_path;
+mod server_socket;
+mod server_tls;
 mod sse;
 
 #[cfg(test)]
