@@ -17,6 +17,7 @@ use crate::hint::{self, Hint as _};
 use crate::planes::{self, WireGuard};
 use crate::recorder::{Recorder, write_events};
 use crate::site::{Site, setting};
+use crate::tls::check_plain;
 use crate::{control, fsio};
 
 /// Leases that may wait for a commit, and most in one commit.
@@ -33,6 +34,8 @@ pub struct Options {
     pub listen: SocketAddrV4,
     /// Where operators reach the pages, if no socket was passed in.
     pub pages: SocketAddr,
+    /// Plain HTTP for the pages; on a loopback address only.
+    pub pages_without_tls: bool,
     pub wireguard: WireGuard,
     /// Unseals at start.
     pub passphrase: Option<zeroize::Zeroizing<String>>,
@@ -79,7 +82,14 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     let machine_listener = listen(options.listen.into())?;
     let pages_listener = pages_socket(options.pages)?;
     let pages_at = pages_listener.local_addr().context("asking for the pages' address")?;
-    app.pages.set(pages_at).map_err(|_| anyhow!("the pages listen twice"))?;
+    let tls = if options.pages_without_tls {
+        check_plain(pages_at)?;
+        None
+    } else {
+        Some(app.tls.server_config()?)
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    app.pages.set((scheme, pages_at)).map_err(|_| anyhow!("the pages listen twice"))?;
     let (stop, stopped) = watch::channel(false);
     let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(options.listen));
     let (dhcp, tftp) = network(&app, &options, recorder).await?;
@@ -97,14 +107,15 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     let machine_listener = tokio::net::TcpListener::from_std(machine_listener).context("taking the machines' listener")?;
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("taking the pages' listener")?;
     let machines = web::server::serve(machine_listener, web::machine_router(seed.clone()), ended(stopped.clone()));
-    let options_of_pages = web::OperatorOptions::default();
-    let pages = web::server::serve(pages_listener, web::operator_router(seed, options_of_pages), ended(stopped.clone()));
-
-    println!("seedd: machines at http://{} on {}, pages at http://{pages_at}", options.listen, options.iface);
-    if let Some(code) = app.setup_code() {
-        println!("seedd: no administrator yet; open http://{pages_at}/setup with setup code: {code}");
-    }
-    println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
+    announce(&app, &options, scheme, pages_at);
+    let router = web::operator_router(seed, web::OperatorOptions { secure_cookies: tls.is_some() });
+    let ended_pages = ended(stopped.clone());
+    let pages = async move {
+        match tls {
+            Some(tls) => web::server::serve_tls(pages_listener, tls, router, ended_pages).await,
+            None => web::server::serve(pages_listener, router, ended_pages).await,
+        }
+    };
     app.say(&crate::store::events::NewEvent { kind: "seed.started", text: "the seed started", ..Default::default() });
 
     // They end only when they were asked to.
@@ -121,6 +132,18 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     tokio::task::spawn_blocking(move || planes::take_down(&app, options.wireguard, &userspace))
         .await
         .context("taking the planes down")
+}
+
+/// The lines a person at the terminal, or the lab, waits for.
+fn announce(app: &App, options: &Options, scheme: &str, pages_at: SocketAddr) {
+    println!("seedd: machines at http://{} on {}, pages at {scheme}://{pages_at}", options.listen, options.iface);
+    if let Some(fingerprint) = app.fingerprint() {
+        println!("seedd: the pages' certificate has the sha256 fingerprint {fingerprint}");
+    }
+    if let Some(code) = app.setup_code() {
+        println!("seedd: no administrator yet; open {scheme}://{pages_at}/setup with setup code: {code}");
+    }
+    println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
 }
 
 async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: &watch::Receiver<bool>) {
@@ -243,7 +266,14 @@ async fn watchdog(app: Arc<App>) {
     loop {
         tick.tick().await;
         let app = app.clone();
-        match tokio::task::spawn_blocking(move || app.watch()).await {
+        let round = tokio::task::spawn_blocking(move || {
+            // Addresses come and go; the certificate names those that are there.
+            if let Err(error) = app.certify() {
+                tracing::error!(error = format!("{error:#}"), "making a certificate");
+            }
+            app.watch()
+        });
+        match round.await {
             Ok(Ok(0)) => {}
             Ok(Ok(ended)) => tracing::info!(ended, "enrollments ended by the watchdog"),
             Ok(Err(error)) => tracing::error!(%error, "running the watchdog"),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
+use crate::tls::ca::{Ca, Permitted};
 
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;
@@ -48,6 +49,8 @@ pub struct Unsealed {
     pub site: SigningKey,
     pub release: ReleaseKey,
     pub planes: BTreeMap<String, WgPrivateKey>,
+    /// Signs the certificates of the pages; a site made by an older version has none yet ([`KeyDir::make_ca`]).
+    pub ca: Option<Ca>,
 }
 
 pub struct KeyDir(Utf8PathBuf);
@@ -119,6 +122,28 @@ impl KeyDir {
         read_limited(&self.snapshot_keyring_path(snapshot), MAX_KEYRING)
     }
 
+    /// Makes the site's CA. The certificate comes after the key and can be written again from `ca.age`.
+    pub fn make_ca(&self, site_name: &str, permitted: Permitted) -> Result<Ca> {
+        let ca = Ca::generate(site_name, permitted)?;
+        let sealed = seal_to(&self.public()?.operator, ca.to_secret()?.expose())?;
+        write_whole(&self.file("ca.age"), &sealed, 0o600)?;
+        self.publish_ca(&ca)?;
+        Ok(ca)
+    }
+
+    fn publish_ca(&self, ca: &Ca) -> Result<()> {
+        write_whole(&self.file("ca.pem"), ca.pem().as_bytes(), 0o644)
+    }
+
+    /// The CA's certificate in PEM, if the site has one.
+    pub fn ca_certificate(&self) -> Result<Option<String>> {
+        let path = self.file("ca.pem");
+        if !path.exists() {
+            return Ok(None);
+        }
+        String::from_utf8(read_limited(&path, MAX_KEY_FILE)?).context("reading keys/ca.pem").map(Some)
+    }
+
     /// The key that opens the others; takes about a second by design.
     pub fn operator(&self, passphrase: &str) -> Result<AgeKey> {
         let locked = read_limited(&self.file("operator.age"), MAX_KEY_FILE)?;
@@ -160,7 +185,11 @@ impl KeyDir {
                 .map(|(k, v)| (k, zeroize::Zeroizing::new(v)))
                 .collect();
         let planes = texts.iter().map(|(k, v)| Ok((k.clone(), WgPrivateKey::from_text(v)?))).collect::<Result<_>>()?;
-        let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes };
+        let ca = self.file("ca.age").exists().then(|| Ca::from_secret(&open("ca.age")?)).transpose()?;
+        if let Some(ca) = ca.as_ref().filter(|ca| self.ca_certificate().ok().flatten() != Some(ca.pem())) {
+            self.publish_ca(ca)?;
+        }
+        let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes, ca };
         let expected = self.public()?.site;
         anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age is not the key of keys/public.json");
         Ok(unsealed)
@@ -177,6 +206,31 @@ pub fn random32() -> Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_site_without_a_ca_gets_one_that_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = KeyDir::new(Utf8Path::from_path(dir.path()).unwrap());
+        keys.create("correct horse", "a", &[], 1_700_000_000).unwrap();
+        assert!(keys.unseal("correct horse").unwrap().ca.is_none() && keys.ca_certificate().unwrap().is_none());
+        let permitted = Permitted { domains: vec!["a.lan".to_owned()], networks: Vec::new() };
+        let made = keys.make_ca("a", permitted.clone()).unwrap();
+        // A power cut between the two files, or a damaged certificate: it is written again.
+        for damage in [None, Some("")] {
+            match damage {
+                None => std::fs::remove_file(dir.path().join("ca.pem")).unwrap(),
+                Some(text) => std::fs::write(dir.path().join("ca.pem"), text).unwrap(),
+            }
+            let again = keys.unseal("correct horse").unwrap().ca.unwrap();
+            assert_eq!((again.pem(), &again.permitted), (made.pem(), &permitted));
+            assert_eq!(keys.ca_certificate().unwrap(), Some(made.pem()));
+        }
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(dir.path().join("ca.age")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let sealed = std::fs::read(dir.path().join("ca.age")).unwrap();
+        assert!(sealed.starts_with(b"age-encryption.org/v1") && !sealed.windows(4).any(|w| w == b"key\""));
+    }
 
     #[test]
     fn keys_open_with_their_passphrase_only_and_no_private_half_is_in_clear() {

@@ -17,3 +17,4 @@ pub mod site;
 pub mod site_init;
 pub mod store;
 pub mod terminal;
+pub mod tls;

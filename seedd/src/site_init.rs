@@ -10,6 +10,8 @@ use crate::hint::Hint as _;
 use crate::keys::PublicKeys;
 use crate::site::{Site, setting};
 use crate::store::Store;
+use crate::tls;
+use crate::tls::ca::Permitted;
 
 /// What a new site is made of.
 pub struct NewSite<'a> {
@@ -44,6 +46,7 @@ fn fill<T>(place: &Site, new: &NewSite<'_>, finish: impl FnOnce(&Site, &PublicKe
     let planes: Vec<String> = new.spec.spec.networking.planes.keys().cloned().collect();
     let seconds = i64::try_from(new.now).context("reading the clock")?;
     let public = place.keys().create(new.passphrase, new.spec.metadata.name.as_str(), &planes, seconds)?;
+    place.keys().make_ca(new.spec.metadata.name.as_str(), Permitted::of(new.spec, tls::hostname().as_deref()))?;
     crate::fsio::write_whole(&place.cluster_file(), new.text.as_bytes(), 0o644)?;
     let store = Store::open(&place.database()).context("making the database")?;
     store.set(setting::EPOCH, "1")?;

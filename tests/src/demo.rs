@@ -74,7 +74,11 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     }
     say::line("step 7: approval");
     if !options.auto {
-        say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}\n", fleet.client.base));
+        let status = fleet.client.status()?;
+        let shown = status["fingerprint"].as_str().context("a status without a fingerprint")?;
+        say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}", fleet.client.base));
+        say::plain("    the browser does not know this site's CA; the certificate it warns of has the sha256 fingerprint");
+        say::plain(&format!("    {shown}\n"));
         say::plain("    each machine's console shows its pairing code; type it into the machine's page\n");
     }
     let auto = options.auto;

@@ -13,6 +13,7 @@ use crate::say;
 use crate::seedd::Seedd;
 use crate::site::PASSPHRASE;
 use crate::stop;
+use crate::trust::ca_of;
 use crate::vm::{Accel, Spec, Vm};
 
 /// The lab's operator, printed where a person has to log in.
@@ -57,6 +58,7 @@ impl Fleet {
         let mut fleet = Fleet::serve(name, seedd, port, (Access::lab(), &[]), work, logs)?;
         fleet.client.setup(&fleet.daemon.setup_code()?, USER, PASSWORD)?;
         fleet.client.unseal(PASSPHRASE)?.good("unsealing")?;
+        fleet.client.trust(&[ca_of(&fleet.seedd.data)?]);
         Ok(fleet)
     }
 
@@ -78,15 +80,19 @@ impl Fleet {
         let ns = Netns::lab_at(name, work, &seedd.address, planes)?;
         let mut daemon = Daemon::new(port, &logs.join("seedd.log"))?;
         daemon.start(&ns, &seedd).context("step seedd serve")?;
-        let client = Client::new(&daemon.address()?);
+        let client = Client::new(&daemon.address()?, &[daemon.certificate()?]);
         let (work, logs) = (work.to_owned(), logs.to_owned());
         Ok(Fleet { members: Vec::new(), daemon, client, ns, seedd, accel: Accel::Tcg, work, logs, access, asked: None })
     }
 
     /// Logs in and unseals.
     fn enter(&mut self) -> Result<()> {
+        // Another key at each start, and until it is unsealed known only by what the daemon printed.
+        self.client.trust(&[self.daemon.certificate()?]);
         self.client.login(&self.access.user, &self.access.password)?;
-        self.client.unseal(&self.access.passphrase)?.good("unsealing after a restart").map(|_| ())
+        self.client.unseal(&self.access.passphrase)?.good("unsealing after a restart")?;
+        self.client.trust(&[ca_of(&self.seedd.data)?]);
+        Ok(())
     }
 
     pub fn add(&mut self, spec: Spec) -> Result<()> {

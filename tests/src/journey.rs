@@ -88,8 +88,9 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
 
 fn protocols(dirs: &RunDirs, template: &Template, score: &mut Score) -> Result<()> {
     type Case = (&'static str, fn(&mut Fleet) -> Result<()>);
-    const CASES: [Case; 5] = [
+    const CASES: [Case; 6] = [
         ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases outlive kill -9", protocol::leases),
+        ("the pages come by HTTPS only, with a certificate of the site's CA", protocol::pages),
         ("a wrong code is refused and counted; an identity is issued once", protocol::identities),
         ("a disk that is too small is refused", protocol::small_disk),
         ("codes cannot be guessed", protocol::guessing),

@@ -27,5 +27,6 @@ pub mod stop;
 pub mod summary;
 pub mod tampering;
 pub mod tool;
+pub mod trust;
 pub mod twice;
 pub mod vm;

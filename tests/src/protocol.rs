@@ -84,6 +84,48 @@ fn http(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
+/// Everything of the operator comes by HTTPS, vouched for by the site's CA, and port 80 knows nothing of it.
+pub fn pages(fleet: &mut Fleet) -> Result<()> {
+    let ca = fleet.seedd.data.join("keys/ca.pem").to_string_lossy().into_owned();
+    let https = fleet.client.base.clone();
+    let curl = |args: &[&str], url: &str| {
+        let mut argv = vec!["curl", "-sS", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}"];
+        argv.extend_from_slice(args);
+        argv.push(url);
+        tool::outcome(&tool::words(&argv))
+    };
+    let good = curl(&["--cacert", &ca], &format!("{https}/login"))?;
+    ensure!(good.stdout == "200", "curl with the site's CA: {good:?}");
+    // Exit code 60: the certificate was not believed (curl(1)).
+    let strange = curl(&[], &format!("{https}/login"))?;
+    ensure!(strange.code == 60, "curl without the site's CA: {strange:?}");
+    let plain = curl(&[], &format!("{}/login", https.replace("https:", "http:")))?;
+    ensure!(plain.stdout == "400", "plain HTTP to the pages: {plain:?}");
+    let pem = std::fs::read_to_string(&ca).context("reading the site's CA")?;
+    ensure!(fleet.client.get("/ca.pem")?.good("asking for the CA")? == pem.as_str(), "/ca.pem is not the site's CA");
+    const OPERATORS: [&str; 12] = [
+        "/",
+        "/login",
+        "/setup",
+        "/unseal",
+        "/ca.pem",
+        "/events",
+        "/machines/1",
+        "/static/app.css",
+        "/api/v1/status",
+        "/api/v1/machines",
+        "/api/v1/events",
+        "/api/v1/login",
+    ];
+    for path in OPERATORS {
+        let url = format!("http://{SEED_IP}{path}");
+        let argv = ["curl", "-sS", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}", &url];
+        let code = fleet.ns.run(&argv)?;
+        ensure!(code == "404", "port 80 answers {code} to {path}");
+    }
+    Ok(())
+}
+
 /// Wrong codes are refused and counted; the identity is handed out once, whatever is sent again.
 pub fn identities(fleet: &mut Fleet) -> Result<()> {
     let role = first_role(&fleet.client)?;

@@ -108,6 +108,8 @@ pub struct Overview {
     pub roles: Vec<RoleView>,
     /// Seconds since the epoch by the seed's clock.
     pub clock: u64,
+    /// sha256 of the certificate the pages show now, as upper-case hex pairs with colons.
+    pub fingerprint: Option<String>,
     /// Things an operator should act on, in plain words.
     pub warnings: Vec<String>,
 }
@@ -209,6 +211,8 @@ pub trait SeedApi: Send + Sync + 'static {
     fn peers(&self) -> Result<Sealed<PeersFile>, ApiError>;
 
     // The operator's side.
+    /// The certificate of the site's CA in PEM, which everybody may have; none before the site's first unseal.
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;
     /// Makes the first administrator and logs in; returns the session token.
     fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;

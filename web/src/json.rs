@@ -72,7 +72,7 @@ pub(crate) async fn logout<A: SeedApi>(
     check_origin(&headers)?;
     session.check_header(&headers)?;
     app.call(move |api| api.logout(&session.token)).await?;
-    Ok((AppendHeaders([(SET_COOKIE, forget_cookie())]), SafeJson(json!({ "loggedOut": true }))))
+    Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), SafeJson(json!({ "loggedOut": true }))))
 }
 
 pub(crate) async fn unseal<A: SeedApi>(

@@ -154,6 +154,10 @@ impl SeedApi for Mock {
         Sealed::sign(&file, &SigningKey::from_bytes(&[1; 32])).map_err(|e| ApiError::Internal(e.to_string()))
     }
 
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        Ok((!self.open()?.overview.setup_needed).then(|| pem.to_owned()))
+    }
     fn overview(&self) -> Result<Overview, ApiError> {
         Ok(self.open()?.overview.clone())
     }

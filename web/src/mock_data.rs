@@ -30,6 +30,7 @@ pub fn overview(spice: &str) -> Overview {
         snapshot: Some(Digest::of(b"snapshot")),
         roles: vec![role("base", "Hardened base system", true), role("worker", "Kubernetes worker", false)],
         clock: CLOCK,
+        fingerprint: None,
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
     }
 }

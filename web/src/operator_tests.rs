@@ -18,7 +18,7 @@ fn approve_form(code: &str) -> String {
 const APPROVE: &str = r#"{"code":"123456","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
 
 /// (method, path, body, status without a session, with one, with one while sealed)
-fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
+pub fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
     let id = pending_id();
     let machine = |rest: &str| format!("/machines/{PENDING}{rest}");
     let api = |rest: &str| format!("/api/v1/{rest}");
@@ -36,6 +36,7 @@ fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
         ("GET", s("/static/app.js"), s(""), 200, 200, 200),
         ("GET", s("/static/icon.svg"), s(""), 200, 200, 200),
         ("GET", s("/static/api.rs"), s(""), 404, 404, 404),
+        ("GET", s("/ca.pem"), s(""), 200, 200, 200),
         ("POST", s("/login"), format!("user=ada&password={PASSWORD}"), 303, 303, 303),
         ("POST", s("/setup"), format!("code={SETUP_CODE}&user=a&password=p&password2=p"), 409, 409, 409),
         ("POST", s("/logout"), format!("csrf={token}"), 303, 303, 303),

@@ -38,8 +38,7 @@ struct Bounds {
     stall: Duration,
 }
 
-const BOUNDS: Bounds =
-    Bounds { connections: MAX_CONNECTIONS, handshake: HANDSHAKE_TIME, head: HEAD_TIME, stall: STALL_TIME };
+const BOUNDS: Bounds = Bounds { connections: MAX_CONNECTIONS, handshake: HANDSHAKE_TIME, head: HEAD_TIME, stall: STALL_TIME };
 
 /// Serves `router` on `listener` until `stop` is done, then lets open requests end within [`DRAIN_TIME`].
 ///
@@ -55,13 +54,7 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Ro
     run(listener, Some(TlsAcceptor::from(tls)), router, stop, BOUNDS).await;
 }
 
-async fn run(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    stop: impl Future<Output = ()>,
-    bounds: Bounds,
-) {
+async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>, bounds: Bounds) {
     let slots = Arc::new(Semaphore::new(bounds.connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);

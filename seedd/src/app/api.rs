@@ -74,6 +74,10 @@ impl SeedApi for Seed {
         self.0.signed_peers()
     }
 
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
+        self.0.ca_certificate()
+    }
+
     fn overview(&self) -> Result<Overview, ApiError> {
         self.0.view_overview()
     }

@@ -34,7 +34,8 @@ impl Controlled for AtConsole {
         Ok(ConsoleView {
             phase: if overview.sealed { Phase::Sealed } else { Phase::Serving },
             site: Some(overview.site),
-            pages: self.app.pages.get().map_or_else(Vec::new, |at| page_urls("http", *at, &interfaces)),
+            pages: self.app.pages.get().map_or_else(Vec::new, |(scheme, at)| page_urls(scheme, *at, &interfaces)),
+            fingerprint: overview.fingerprint,
             setup_code: self.app.setup_code(),
             nodes,
             pending,

@@ -10,11 +10,12 @@ pub mod enroll;
 pub mod issue;
 pub mod report;
 mod throttle;
+pub mod tls;
 pub mod views;
 pub mod watchdog;
 
 use std::net::{SocketAddr, SocketAddrV4};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -30,6 +31,7 @@ use crate::keys::{PublicKeys, Unsealed};
 use crate::site::{Site, seed_hostname, setting};
 use crate::store::events::NewEvent;
 use crate::store::{Store, StoreError, Tx};
+use crate::tls::{Tls, host_names};
 use throttle::Throttle;
 
 /// Largest artifact manifest read, in bytes.
@@ -43,10 +45,12 @@ pub struct App {
     pub public: PublicKeys,
     pub site_key: VerifyingKey,
     pub seed_name: Hostname,
-    /// Where the pages listen, once they do.
-    pub pages: OnceLock<SocketAddr>,
+    /// Where the pages listen, once they do: `https` or `http`, and the address.
+    pub pages: OnceLock<(&'static str, SocketAddr)>,
     /// Where machines reach the seed by HTTP on the underlay.
     pub http: SocketAddrV4,
+    /// What the pages show themselves with.
+    pub tls: Arc<Tls>,
     unsealed: RwLock<Option<Unsealed>>,
     newest: watch::Sender<i64>,
     /// Wakes whoever keeps the seed's own planes: the value is the version of the peers.
@@ -67,6 +71,12 @@ pub fn now_ms() -> u64 {
 
 impl App {
     pub fn open(site: Site, http: SocketAddrV4) -> Result<Self> {
+        let tls = Tls::new(host_names(site.spec().ok().as_ref()))?;
+        App::open_with(site, http, tls)
+    }
+
+    /// Opens a site for pages that are shown already.
+    pub fn open_with(site: Site, http: SocketAddrV4, tls: Arc<Tls>) -> Result<Self> {
         let spec = site.spec()?;
         let store = site.open_store()?;
         let public = site.keys().public()?;
@@ -87,6 +97,7 @@ impl App {
             store,
             public,
             http,
+            tls,
         })
     }
 
@@ -111,9 +122,11 @@ impl App {
 
     /// Opens the private keys; `who` is for the log.
     pub fn unseal_with(&self, passphrase: &str, who: &str) -> Result<()> {
-        let keys = self.site.keys().unseal(passphrase)?;
+        let mut keys = self.site.keys().unseal(passphrase)?;
+        self.ensure_ca(&mut keys)?;
         *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         self.say(&NewEvent { kind: "seed.unsealed", text: "the seed was unsealed", actor: Some(who), ..Default::default() });
+        self.certify()?;
         self.resign_peers()?;
         self.planes_changed.send_modify(|v| *v += 1);
         Ok(())

@@ -64,6 +64,7 @@ impl App {
             snapshot: snapshot.map(|t| t.parse()).transpose().map_err(unexpected)?,
             roles,
             clock: now(),
+            fingerprint: self.fingerprint(),
             warnings,
         })
     }

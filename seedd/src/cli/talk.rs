@@ -45,6 +45,9 @@ impl Status {
         let sealed = if value["sealed"] == true { "sealed" } else { "unsealed" };
         let mut text = format!("site {} is {sealed}\n  snapshot  {}", word("site"), word("snapshot"));
         text.push_str(&format!("\n  site key  {}\n  recipient {}", public.site, public.operator));
+        if let Some(fingerprint) = value["fingerprint"].as_str() {
+            text.push_str(&format!("\n  pages     certificate sha256 {fingerprint}"));
+        }
         for warning in value["warnings"].as_array().into_iter().flatten() {
             text.push_str(&format!("\n  warning   {}", warning.as_str().unwrap_or_default()));
         }

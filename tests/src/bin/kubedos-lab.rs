@@ -25,7 +25,7 @@ enum Verb {
         #[arg(long)]
         auto: bool,
         /// Port of the pages on 127.0.0.1
-        #[arg(long, default_value_t = 8080)]
+        #[arg(long, default_value_t = 8443)]
         port: u16,
         /// Also write the times as JSON
         #[arg(long)]
