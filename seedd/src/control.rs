@@ -51,6 +51,10 @@ pub trait Controlled: Send + Sync {
     /// The site's part of the view; the machine's part (interfaces, disks, settings, clock) comes from [`Host`].
     fn view(&self) -> Result<ConsoleView>;
     fn host(&self) -> &Host;
+    /// When stored settings take effect, in words.
+    fn takes_effect(&self) -> &'static str {
+        "at the next start"
+    }
     /// Called after new settings were stored.
     fn settings_changed(&self, settings: &Settings) -> Result<()>;
 }
@@ -149,6 +153,7 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<serde_json::Value
         Request::View => {
             let mut view = who.view()?;
             who.host().complete(&mut view)?;
+            view.takes_effect = who.takes_effect().to_owned();
             serde_json::to_value(view).context("writing the view")
         }
         Request::Settings { settings } => {

@@ -5,6 +5,7 @@ mod adopt;
 mod appliance;
 mod capsule;
 mod cluster;
+mod console;
 mod darksite;
 mod drill;
 mod image;
@@ -66,6 +67,8 @@ enum Verb {
     Admin(admin::Admin),
     /// Ask a running seed how it is
     Status(talk::Status),
+    /// The screen of an appliance: addresses, set-up code, settings, unsealing
+    Console(console::Console),
 }
 
 /// Which site.
@@ -159,6 +162,7 @@ pub fn main() -> ExitCode {
         Verb::Drill(v) => v.run(),
         Verb::Admin(v) => v.run(),
         Verb::Status(v) => v.run(),
+        Verb::Console(v) => v.run(),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     eprintln!("seedd: {error:#}");

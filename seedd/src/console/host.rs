@@ -145,7 +145,7 @@ pub fn check(settings: &Settings, interfaces: &[String], disks: &[String]) -> Re
     Ok(())
 }
 
-fn check_address(net: ipnet::Ipv4Net) -> Result<(), SettingsError> {
+pub fn check_address(net: ipnet::Ipv4Net) -> Result<(), SettingsError> {
     if !(8..=30).contains(&net.prefix_len()) {
         return Err(SettingsError::Prefix(net));
     }

@@ -37,6 +37,8 @@ pub struct ConsoleView {
     /// Settings and power can be changed from here.
     pub appliance: bool,
     pub settings: Settings,
+    /// When new settings take effect, in words.
+    pub takes_effect: String,
     /// Unix seconds by the seed's clock.
     pub clock: u64,
     pub nodes: u32,
