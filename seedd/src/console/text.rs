@@ -109,6 +109,12 @@ pub fn unreachable(socket: &str, why: &str) -> Vec<Field> {
     ]
 }
 
+/// A disk's size as its maker prints it on the label.
+pub fn disk_size(bytes: u64) -> String {
+    let gigabytes = bytes as f64 / 1e9;
+    if gigabytes >= 10.0 { format!("{gigabytes:.0} GB") } else { format!("{gigabytes:.1} GB") }
+}
+
 /// Breaks `text` into lines of at most `width` characters, at spaces or colons where there are any.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);

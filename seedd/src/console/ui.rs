@@ -277,7 +277,7 @@ fn disk_choices(view: &ConsoleView) -> (Vec<Choice>, usize) {
         choice("memory: lost at power-off", with(Some(StatePlace::Ram))),
     ];
     for d in &view.disks {
-        let size = crate::terminal::amount(d.size);
+        let size = super::text::disk_size(d.size);
         let removable = if d.removable { ", removable" } else { "" };
         let place = StatePlace::Disk(format!("/dev/{}", d.name));
         choices.push(choice(format!("disk {}  {size}  {}{removable}", d.name, d.model), with(Some(place))));
@@ -338,6 +338,10 @@ fn confirm(view: &ConsoleView, settings: Settings) -> Dialogue {
     let changes = changes(&view.settings, &settings);
     if changes.is_empty() {
         return told(true, "Nothing changes.");
+    }
+    let mut changes = changes;
+    if let (Some(StatePlace::Disk(_)), true) = (&settings.state, settings.state != view.settings.state) {
+        changes.push("Only a blank disk, or one with a seed's state on it, is taken; another is left alone.".to_owned());
     }
     Dialogue::Confirm { act: Act::Store(settings), changes }
 }
