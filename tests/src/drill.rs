@@ -106,7 +106,7 @@ fn rebuild(site: Seedd, secret: &str, planes: &[String], work: &Path, logs: &Pat
     clock.note("seed up");
     let known = first_node(&fleet.client.machines()?);
     let name = known.clone().unwrap_or_else(|| FIRST_NODE.to_owned());
-    fleet.accel = accelerator(&fleet)?;
+    fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
     fleet.add(Spec { mac: "52:54:00:6b:66:01".to_owned(), ..Spec::new("spare", 1, Firmware::SeaBios) })?;
     fleet.members[0].replaces = known.is_some();
     fleet.members[0].hostname = Some(name.clone());

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::appliance;
 use crate::checks;
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
@@ -46,7 +47,7 @@ impl Score {
 
 /// Runs every part, or the one that `only` names.
 pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
-    let parts = ["protocol", "refusals", "twice", "journey", "tampering", "second-site"];
+    let parts = ["protocol", "refusals", "twice", "journey", "tampering", "second-site", "appliance"];
     if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
         bail!("no part {unknown}; there are {}", parts.join(", "));
     }
@@ -71,6 +72,10 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
     }
     if wanted("second-site") {
         score.note("a second site takes the place of a lost one", second_site::run(dirs, &template))?;
+    }
+    if wanted("appliance") {
+        let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
+        score.note("a medium becomes a seed, and a blank machine its node", from_medium(dirs, &template, &pictures))?;
     }
     if wanted("refusals") {
         let (work, _) = dirs.part("refusals")?;
@@ -125,7 +130,7 @@ fn journey(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
     let (work, logs) = dirs.part("journey")?;
     let seedd = template.copy(&work.join("data"))?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-journey", std::process::id()), seedd, 0, &work, &logs)?;
-    fleet.accel = accelerator(&fleet)?;
+    fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
     let operator = Operator::log_in(&fleet, pictures).context("logging in with a browser")?;
     for spec in specs() {
         fleet.add(spec)?;
@@ -186,10 +191,9 @@ fn finish(fleet: &Fleet, template: &Template, operator: &Operator) -> Result<()>
 }
 
 fn tampered(dirs: &RunDirs, template: &Template) -> Result<()> {
-    let (work, logs) = dirs.part("probe")?;
-    let seedd = template.copy(&work.join("data"))?;
-    let fleet = Fleet::start(&format!("{PREFIX}{}-probe", std::process::id()), seedd, 0, &work, &logs)?;
-    let accel = accelerator(&fleet)?;
-    drop(fleet);
-    tampering::run(dirs, template, accel)
+    tampering::run(dirs, template, accelerator(&template.seedd, &dirs.part("probe")?.0)?)
+}
+
+fn from_medium(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
+    appliance::run(dirs, template, accelerator(&template.seedd, &dirs.part("probe")?.0)?, pictures)
 }

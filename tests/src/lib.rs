@@ -2,6 +2,7 @@
 //! public interfaces, the way its users do.
 
 pub mod api;
+pub mod appliance;
 pub mod browser;
 pub mod checks;
 pub mod console;
@@ -20,6 +21,7 @@ pub mod protocol;
 pub mod qmp;
 pub mod refusals;
 pub mod say;
+pub mod screen;
 pub mod second_site;
 pub mod seedd;
 pub mod site;

@@ -109,7 +109,7 @@ fn rebuild(b: Seedd, work: &Path, logs: &Path) -> Result<(Fleet, Addresses)> {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
     let mut fleet = Fleet::again(&format!("{PREFIX}{}-site-b", std::process::id()), b, Access::lab(), &[], &work, &logs)?;
-    fleet.accel = accelerator(&fleet)?;
+    fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
     for (number, spec) in (51u8..).zip(specs()) {
         let mac = format!("52:54:00:6b:65:{number:02x}");
         fleet.add(crate::vm::Spec { mac, ..spec })?;
