@@ -35,6 +35,10 @@ pub enum Request {
     },
     Reboot,
     PowerOff,
+    /// Open the site anew: its files were replaced.
+    Reload,
+    /// Make a standby the issuer.
+    Promote,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +61,13 @@ pub trait Controlled: Send + Sync {
     }
     /// Called after new settings were stored.
     fn settings_changed(&self, settings: &Settings) -> Result<()>;
+    fn reload(&self) -> Result<()> {
+        Err(anyhow!("there is no site here yet"))
+    }
+    /// The new epoch.
+    fn promote(&self) -> Result<u64> {
+        Err(anyhow!("there is no site here yet"))
+    }
 }
 
 /// An open socket without anybody behind it yet.
@@ -163,6 +174,11 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<serde_json::Value
         }
         Request::Reboot => who.host().power(Power::Reboot),
         Request::PowerOff => who.host().power(Power::Off),
+        Request::Reload => {
+            who.reload()?;
+            Ok(serde_json::json!({"reloading": true}))
+        }
+        Request::Promote => Ok(serde_json::json!({"epoch": who.promote()?})),
     }
 }
 
@@ -176,6 +192,11 @@ fn write_line<T: Serialize>(mut stream: &UnixStream, value: &T) -> Result<()> {
     let mut line = zeroize::Zeroizing::new(serde_json::to_vec(value)?);
     line.push(b'\n');
     stream.write_all(&line).context("writing to the control socket")
+}
+
+/// True if a daemon answers there.
+pub fn answers(path: &Utf8Path) -> bool {
+    UnixStream::connect(path).is_ok()
 }
 
 /// The caller's side.

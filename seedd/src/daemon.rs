@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::app::Seed;
 use crate::app::console::AtConsole;
+use crate::app::mode::Mode;
 use crate::app::{App, now};
 use crate::console::host::Host;
 use crate::hint::{self, Hint as _};
@@ -63,24 +64,79 @@ pub fn serve(site: Site, options: Options) -> Result<()> {
         .build()
         .context("starting the runtime")?;
     let answers = Arc::new(AtConsole { app: app.clone(), host: options.host.clone() });
-    let control = match (&options.control, socket) {
-        (Some(running), _) => {
-            running.hand_over(answers);
-            None
-        }
-        (None, socket) => socket.map(|s| s.start(answers)),
-    };
-    let result = runtime.block_on(run(app, options));
+    let own = socket.map(|s| s.start(answers.clone()));
+    if let Some(running) = &options.control {
+        running.hand_over(answers);
+    }
+    let control = own.as_ref().or(options.control.as_ref());
+    let result = runtime.block_on(run_until_stopped(app, &options, control));
     runtime.shutdown_timeout(Duration::from_secs(2));
-    if let Some(control) = control {
+    if let Some(control) = own {
         control.remove();
     }
     result
 }
 
-async fn run(app: Arc<App>, options: Options) -> Result<()> {
-    let machine_listener = listen(options.listen.into())?;
-    let pages_listener = pages_socket(options.pages)?;
+/// Why the listeners ended.
+enum End {
+    Stopped,
+    /// The site is another one now, or may do other things: it is opened anew.
+    Changed,
+}
+
+async fn run_until_stopped(mut app: Arc<App>, options: &Options, control: Option<&control::Server>) -> Result<()> {
+    // A passed socket can be taken once only.
+    let pages = pages_socket(options.pages)?;
+    let (asked, stop) = watch::channel(false);
+    tokio::spawn(async move {
+        signalled().await;
+        let _ = asked.send(true);
+    });
+    loop {
+        let listener = pages.try_clone().context("keeping the pages' listener")?;
+        match run(app.clone(), options, listener, stop.clone()).await? {
+            End::Stopped => return Ok(()),
+            End::Changed => {
+                println!("seedd: the site has changed; opening it anew");
+                let fresh = tokio::task::spawn_blocking(move || app.reopened()).await.context("opening the site anew")?;
+                app = Arc::new(fresh.context("opening the site anew")?);
+                if let Some(control) = control {
+                    control.hand_over(Arc::new(AtConsole { app: app.clone(), host: options.host.clone() }));
+                }
+            }
+        }
+    }
+}
+
+type Serving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn ended(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|s| *s).await;
+}
+
+/// What machines need: DHCP, TFTP and HTTP. Only the issuer of a site serves them.
+async fn machines(
+    app: &Arc<App>,
+    options: &Options,
+    recorder: Arc<Recorder>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Serving> {
+    if app.mode()? != Mode::Active {
+        println!("seedd: not the issuer of this site: pages only");
+        return Ok(Box::pin(ended(stopped.clone())));
+    }
+    let listener = listen(app.http.into())?;
+    let (dhcp, tftp) = network(app, options, recorder).await?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("taking the machines' listener")?;
+    let router = web::machine_router(Arc::new(Seed(app.clone())));
+    let http = web::server::serve(listener, router, ended(stopped.clone()));
+    let servers = tokio_servers(dhcp, tftp, stopped.clone());
+    Ok(Box::pin(async move {
+        tokio::join!(http, servers);
+    }))
+}
+
+async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<End> {
     let pages_at = pages_listener.local_addr().context("asking for the pages' address")?;
     let tls = if options.pages_without_tls {
         check_plain(pages_at)?;
@@ -90,9 +146,10 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     app.pages.set((scheme, pages_at)).map_err(|_| anyhow!("the pages listen twice"))?;
-    let (stop, stopped) = watch::channel(false);
-    let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(options.listen));
-    let (dhcp, tftp) = network(&app, &options, recorder).await?;
+    let (end, stopped) = watch::channel(false);
+    let mut changed = app.changed.subscribe();
+    let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(app.http));
+    let machines = machines(&app, options, recorder, &stopped).await?;
     let seed = Arc::new(Seed(app.clone()));
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -100,14 +157,8 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     let userspace = Arc::new(planes::Userspace::default());
     tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
     tasks.spawn(watchdog(app.clone()));
-    let ended = |mut stopped: watch::Receiver<bool>| async move {
-        let _ = stopped.wait_for(|s| *s).await;
-    };
-    let servers = tokio_servers(dhcp, tftp, &stopped);
-    let machine_listener = tokio::net::TcpListener::from_std(machine_listener).context("taking the machines' listener")?;
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("taking the pages' listener")?;
-    let machines = web::server::serve(machine_listener, web::machine_router(seed.clone()), ended(stopped.clone()));
-    announce(&app, &options, scheme, pages_at);
+    announce(&app, options, scheme, pages_at);
     let router = web::operator_router(seed, web::OperatorOptions { secure_cookies: tls.is_some() });
     let ended_pages = ended(stopped.clone());
     let pages = async move {
@@ -119,24 +170,25 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     app.say(&crate::store::events::NewEvent { kind: "seed.started", text: "the seed started", ..Default::default() });
 
     // They end only when they were asked to.
-    let serving = async { tokio::join!(machines, pages, servers) };
+    let serving = async { tokio::join!(machines, pages) };
     tokio::pin!(serving);
-    tokio::select! {
+    let why = tokio::select! {
         _ = &mut serving => return Err(anyhow!("the servers ended by themselves")),
-        () = signalled() => {}
-    }
+        _ = stop.wait_for(|s| *s) => End::Stopped,
+        _ = changed.wait_for(|c| *c) => End::Changed,
+    };
     println!("seedd: stopping");
-    let _ = stop.send(true);
+    let _ = end.send(true);
     let _ = tokio::time::timeout(DRAIN, serving).await;
     tasks.shutdown().await;
-    tokio::task::spawn_blocking(move || planes::take_down(&app, options.wireguard, &userspace))
-        .await
-        .context("taking the planes down")
+    let how = options.wireguard;
+    tokio::task::spawn_blocking(move || planes::take_down(&app, how, &userspace)).await.context("taking the planes down")?;
+    Ok(why)
 }
 
 /// The lines a person at the terminal, or the lab, waits for.
 fn announce(app: &App, options: &Options, scheme: &str, pages_at: SocketAddr) {
-    println!("seedd: machines at http://{} on {}, pages at {scheme}://{pages_at}", options.listen, options.iface);
+    println!("seedd: machines at http://{} on {}, pages at {scheme}://{pages_at}", app.http, options.iface);
     if let Some(fingerprint) = app.fingerprint() {
         println!("seedd: the pages' certificate has the sha256 fingerprint {fingerprint}");
     }
@@ -146,12 +198,8 @@ fn announce(app: &App, options: &Options, scheme: &str, pages_at: SocketAddr) {
     println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
 }
 
-async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: &watch::Receiver<bool>) {
-    let (mut a, mut b) = (stopped.clone(), stopped.clone());
-    tokio::join!(
-        dhcp.run(async move { drop(a.wait_for(|s| *s).await) }),
-        tftp.run(async move { drop(b.wait_for(|s| *s).await) }),
-    );
+async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: watch::Receiver<bool>) {
+    tokio::join!(dhcp.run(ended(stopped.clone())), tftp.run(ended(stopped)));
 }
 
 async fn signalled() {

@@ -13,6 +13,7 @@ use payload::tool::{Running, Tool};
 use web::api::ApiError;
 
 use crate::app::App;
+use crate::app::mode::Mode;
 use crate::hint::Hint as _;
 
 /// No `ip` or `wg` call takes longer.
@@ -139,7 +140,7 @@ pub async fn keep(app: Arc<App>, how: WireGuard, userspace: Arc<Userspace>) {
     let mut changed = app.planes_changed.subscribe();
     loop {
         changed.borrow_and_update();
-        if !app.is_sealed() {
+        if !app.is_sealed() && app.mode().is_ok_and(|m| m == Mode::Active) {
             let (work, processes) = (app.clone(), userspace.clone());
             match tokio::task::spawn_blocking(move || bring_up(&work, how, &processes)).await {
                 Ok(Ok(())) => tracing::info!("planes are up to date"),

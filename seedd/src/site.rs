@@ -30,6 +30,11 @@ pub mod setting {
     pub const MEDIUM: &str = "medium";
     /// Settings of this one installation begin with it: they do not travel in a capsule.
     pub const LOCAL: &str = "local:";
+    /// What this seed may do: see `app::mode`.
+    pub const MODE: &str = "local:mode";
+    /// Id of the capsule that was imported last, and the number of its newest event.
+    pub const IMPORTED: &str = "local:imported";
+    pub const IMPORTED_EVENT: &str = "local:imported-event";
 
     /// True for what belongs to this installation and not to the site.
     pub fn is_local(key: &str) -> bool {
@@ -93,7 +98,9 @@ impl Site {
         if !self.exists() {
             return Err(anyhow!("{} holds no site", self.data)).hint("make one with `seedd init`, or name it with --data");
         }
-        Store::open(&self.database()).with_context(|| format!("opening seed database {}", self.database()))
+        let store = Store::open(&self.database()).with_context(|| format!("opening seed database {}", self.database()))?;
+        crate::capsule::settle::settle(self, &store).context("finishing an import")?;
+        Ok(store)
     }
 
     /// What a snapshot is signed with: its release certificate (OpenPGP, binary) and the site key of its manifest. They

@@ -94,6 +94,19 @@ pub struct Approve {
     pub replace: bool,
 }
 
+/// What a seed may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SeedMode {
+    /// It issues.
+    #[default]
+    Active,
+    /// A second seed that was not promoted: pages only.
+    Standby,
+    /// Another seed of the site was promoted: pages only.
+    Fenced,
+}
+
 /// GET /api/v1/status and the head of every page.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +116,7 @@ pub struct Overview {
     /// First administrator not made yet.
     pub setup_needed: bool,
     pub sealed: bool,
+    pub mode: SeedMode,
     pub epoch: u64,
     pub snapshot: Option<Digest>,
     pub roles: Vec<RoleView>,

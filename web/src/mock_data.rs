@@ -25,6 +25,7 @@ pub fn overview(spice: &str) -> Overview {
         site: format!("lab.lan{spice}"),
         version: "0.1.0".into(),
         setup_needed: false,
+        mode: Default::default(),
         sealed: false,
         epoch: 1,
         snapshot: Some(Digest::of(b"snapshot")),

@@ -48,6 +48,15 @@ impl Controlled for AtConsole {
         &self.host
     }
 
+    fn reload(&self) -> Result<()> {
+        self.app.reload();
+        Ok(())
+    }
+
+    fn promote(&self) -> Result<u64> {
+        Ok(self.app.promote("control socket")?)
+    }
+
     fn settings_changed(&self, _settings: &Settings) -> Result<()> {
         // A running site keeps its interface and name: leases and certificates hang on them.
         Ok(())

@@ -17,6 +17,7 @@ use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
 use web::api::ApiError;
 
+use super::mode::Mode;
 use super::{App, internal, unexpected};
 use crate::keys::{Unsealed, random32};
 use crate::site::setting;
@@ -139,6 +140,9 @@ impl App {
     pub fn resign_peers(&self) -> Result<()> {
         let work = self.with_keys(|keys| {
             self.write(|tx| {
+                if Mode::of(tx).map_err(internal)? != Mode::Active {
+                    return Ok(false);
+                }
                 let held = self.held_peers(tx)?;
                 let same = match &held {
                     Some(h) => self.peers_file(tx, h.version)? == *h,

@@ -8,6 +8,7 @@ pub mod boot;
 pub mod console;
 pub mod enroll;
 pub mod issue;
+pub mod mode;
 pub mod report;
 mod throttle;
 pub mod tls;
@@ -23,6 +24,7 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::secret::AgeKey;
 use tokio::sync::watch;
 use web::api::ApiError;
 
@@ -57,6 +59,10 @@ pub struct App {
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
+    /// True once the site's files or its mode are no longer those that were read: the daemon opens the site anew.
+    pub changed: watch::Sender<bool>,
+    /// Opens the keys of the site as it is then.
+    operator: Mutex<Option<AgeKey>>,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -77,8 +83,8 @@ impl App {
 
     /// Opens a site for pages that are shown already.
     pub fn open_with(site: Site, http: SocketAddrV4, tls: Arc<Tls>) -> Result<Self> {
-        let spec = site.spec()?;
         let store = site.open_store()?;
+        let spec = site.spec()?;
         let public = site.keys().public()?;
         let newest = store.read(|tx| tx.last_event())?;
         let setup_needed = !store.read(|tx| tx.has_admin())?;
@@ -91,6 +97,8 @@ impl App {
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
             throttle: Throttle::default(),
+            changed: watch::Sender::new(false),
+            operator: Mutex::new(None),
             pages: OnceLock::new(),
             site,
             spec,
@@ -99,6 +107,45 @@ impl App {
             http,
             tls,
         })
+    }
+
+    /// Asks the daemon to open the site anew, which keeps it unsealed: with `operator` where the keys changed.
+    pub fn reload_with(&self, operator: Option<AgeKey>) {
+        *self.operator.lock().unwrap_or_else(PoisonError::into_inner) = operator;
+        self.changed.send_replace(true);
+    }
+
+    pub fn reload(&self) {
+        self.reload_with(None);
+    }
+
+    /// The same site as it is on disk now. Keys that were open stay open if they are still its keys.
+    pub fn reopened(&self) -> Result<Self> {
+        let mut fresh = App::open_with(self.site.clone(), self.http, self.tls.clone())?;
+        let seed = fresh.spec.spec.networking.underlay.seed.value;
+        if *self.http.ip() == self.spec.spec.networking.underlay.seed.value {
+            fresh.http.set_ip(seed);
+        }
+        let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let held = self.unsealed.write().unwrap_or_else(PoisonError::into_inner).take();
+        let keys = match (operator, held) {
+            (Some(key), _) => Some(fresh.site.keys().unseal_with(&key)?),
+            (None, held) => held.filter(|_| fresh.public.site == self.public.site),
+        };
+        if let Some(keys) = keys {
+            fresh.opened(keys)?;
+        }
+        Ok(fresh)
+    }
+
+    /// From now on the seed is unsealed.
+    fn opened(&self, mut keys: Unsealed) -> Result<()> {
+        self.ensure_ca(&mut keys)?;
+        *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        self.certify()?;
+        self.resign_peers()?;
+        self.planes_changed.send_modify(|v| *v += 1);
+        Ok(())
     }
 
     pub fn seed_url(&self) -> String {
@@ -122,14 +169,9 @@ impl App {
 
     /// Opens the private keys; `who` is for the log.
     pub fn unseal_with(&self, passphrase: &str, who: &str) -> Result<()> {
-        let mut keys = self.site.keys().unseal(passphrase)?;
-        self.ensure_ca(&mut keys)?;
-        *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        let keys = self.site.keys().unseal(passphrase)?;
         self.say(&NewEvent { kind: "seed.unsealed", text: "the seed was unsealed", actor: Some(who), ..Default::default() });
-        self.certify()?;
-        self.resign_peers()?;
-        self.planes_changed.send_modify(|v| *v += 1);
-        Ok(())
+        self.opened(keys)
     }
 
     /// Writes within a transaction and wakes the live pages after its commit.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use cluster_seed::ids::EnrollmentId;
 use web::api::{ApiError, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
 
+use super::mode::Mode;
 use super::{App, internal, now, unexpected};
 use crate::site::setting;
 use crate::store::Tx;
@@ -37,6 +38,17 @@ impl App {
                 min_disk: artifact.as_ref().map(|a| a.min_disk),
             });
         }
+        let mode = self.mode()?;
+        match mode {
+            Mode::Active => {}
+            Mode::Standby => warnings.push(
+                "this seed is in standby: it serves pages only, until it is promoted (`seedd promote`, or the page Capsule)"
+                    .to_owned(),
+            ),
+            Mode::Fenced { epoch } => warnings.push(format!(
+                "another seed of this site was promoted to epoch {epoch}: this one issues nothing more and serves pages only"
+            )),
+        }
         let sealed = self.is_sealed();
         if sealed {
             warnings
@@ -60,6 +72,7 @@ impl App {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             setup_needed: self.setup_code().is_some(),
             sealed,
+            mode: mode.into(),
             epoch: self.store.read(|tx| Ok::<_, ApiErrorBox>(self.epoch(tx)?)).map_err(|e| e.0)?,
             snapshot: snapshot.map(|t| t.parse()).transpose().map_err(unexpected)?,
             roles,

@@ -4,11 +4,15 @@ use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use web::api::ApiError;
 
 use super::approve::event_of;
+use super::mode::Mode;
 use super::{App, internal, now, now_ms, unexpected};
 
 impl App {
     /// One round; returns how many enrollments were ended.
     pub fn watch(&self) -> Result<u32, ApiError> {
+        if self.mode()? != Mode::Active {
+            return Ok(0);
+        }
         let policy = &self.spec.spec.enrollment;
         let waiting = self.store.read(|tx| tx.enrollments_waiting()).map_err(internal)?;
         let mut ended = 0;

@@ -26,7 +26,7 @@ use crate::store::events::NewEvent;
 use crate::store::{Store, Tx};
 
 /// Frames between two syncs: what a power cut can cost.
-const SYNC_EVERY: u64 = 16;
+const SYNC_EVERY: u64 = 4;
 const MAX_JSON: u64 = 1 << 20;
 const PLAN: &str = "plan.json";
 const MANIFEST: &str = "manifest.json";

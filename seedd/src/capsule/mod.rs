@@ -2,8 +2,13 @@
 
 pub mod collect;
 pub mod export;
+pub mod import;
+mod intake;
 pub mod parts;
+pub mod promote;
 pub mod read;
+pub mod settle;
+mod stage;
 
 /// Largest record of an earlier capsule read back, in bytes.
 pub const MAX_RECORD: u64 = cluster_seed::capsule::MAX_MANIFEST as u64;

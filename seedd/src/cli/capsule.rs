@@ -1,6 +1,6 @@
 //! `seedd export` and `seedd capsule`
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Table};
@@ -193,23 +193,6 @@ fn contents(m: &CapsuleManifest) -> String {
         Table::ALL.len(),
         m.assumed.len()
     )
-}
-
-/// Refuses to go on without a word from the operator.
-pub fn confirm(yes: bool, question: &str, expected: &str) -> Result<()> {
-    use std::io::{BufRead as _, IsTerminal as _, Write as _};
-    if yes {
-        return Ok(());
-    }
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(anyhow!("there is no terminal to ask on")).hint("say --yes");
-    }
-    eprint!("{question}\ntype {expected} to go on: ");
-    std::io::stderr().flush().ok();
-    let mut line = String::new();
-    stdin.lock().read_line(&mut line).context("reading the answer")?;
-    if line.trim() == expected { Ok(()) } else { Err(anyhow!("not confirmed")).hint("nothing was changed") }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod console;
 mod darksite;
 mod drill;
 mod image;
+mod import;
 mod init;
 mod serve;
 mod talk;
@@ -55,6 +56,10 @@ enum Verb {
     Serve(serve::Serve),
     /// Write the whole site as one signed, encrypted file for another site
     Export(capsule::Export),
+    /// Take a site over from such a file, into standby
+    Import(import::Import),
+    /// Make a standby the seed of its site
+    Promote(import::Promote),
     /// Look at such a file, or check it
     #[command(subcommand)]
     Capsule(capsule::Capsule),
@@ -157,6 +162,8 @@ pub fn main() -> ExitCode {
         Verb::Appliance(v) => v.run(),
         Verb::Serve(v) => v.run(),
         Verb::Export(v) => v.run(),
+        Verb::Import(v) => v.run(),
+        Verb::Promote(v) => v.run(),
         Verb::Capsule(v) => v.run(),
         Verb::Unseal(v) => v.run(),
         Verb::Drill(v) => v.run(),

@@ -174,7 +174,7 @@ impl Asked {
             Request::Settings { .. } => Asked::Settings,
             Request::Reboot => Asked::Reboot,
             Request::PowerOff => Asked::PowerOff,
-            Request::View | Request::Status => Asked::Look,
+            Request::View | Request::Status | Request::Reload | Request::Promote => Asked::Look,
         }
     }
 
