@@ -32,7 +32,7 @@ pub use artifact::{artifact_spec, build_artifact};
 pub use chunk::assemble;
 pub use error::Error;
 pub use netboot::build_netboot;
-pub use spec::{BASE_PACKAGES, TOOL_PACKAGES};
+pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};
 
 /// The folders of the seed's data directory that are read and written here. All on one file system.
 #[derive(Debug, Clone)]

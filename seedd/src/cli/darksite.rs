@@ -108,8 +108,9 @@ fn roots(spec: &ClusterSpec) -> BTreeMap<String, Vec<String>> {
         packages.extend(role.packages.iter().cloned());
         roots.insert(name.clone(), sorted(packages));
     }
-    // Role names have no dot, so these two cannot collide with one.
+    // Role names have no dot, so these cannot collide with one.
     roots.insert("kubedos.tools".to_owned(), sorted(own(image::TOOL_PACKAGES)));
+    roots.insert("kubedos.seed".to_owned(), sorted(own(image::SEED_PACKAGES)));
     if !spec.spec.darksite.packages.is_empty() {
         roots.insert("kubedos.extra".to_owned(), sorted(spec.spec.darksite.packages.clone()));
     }
