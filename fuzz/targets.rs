@@ -11,6 +11,7 @@ pub const TARGETS: &[Target] = &[
     ("sealed", sealed),
     ("packages", packages),
     ("inrelease", inrelease),
+    ("medium", medium),
 ];
 
 pub fn dhcp(data: &[u8]) {
@@ -42,6 +43,23 @@ pub fn sealed(data: &[u8]) {
         let _ = manifest.stored_size();
     }
     let _ = serde_json::from_slice::<PeersFile>(data);
+}
+
+pub fn medium(data: &[u8]) {
+    use cluster_seed::medium::{MediumManifest, Volume, maker_key};
+    if let Some(volume) = Volume::parse(data) {
+        assert!(volume.id.len() <= 32 && !volume.id.contains(|c: char| c.is_control()));
+        assert!(!volume.is_seed() || data[40..47] == *b"KUBEDOS");
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = maker_key(text);
+    }
+    if let Ok(manifest) = serde_json::from_slice::<MediumManifest>(data)
+        && manifest.check().is_ok()
+    {
+        let inside = |name: &str| !name.starts_with('/') && !name.split('/').any(|part| part == "..");
+        assert!(manifest.files.iter().all(|f| inside(&f.name) && manifest.file(&f.name) == Some(f)));
+    }
 }
 
 pub fn packages(data: &[u8]) {

@@ -68,9 +68,12 @@ pub(crate) fn menu(key: &str, version: &str, id: Digest) -> String {
     let mut text = "# Written at image build.
 set timeout=5
 set default=0
-if serial --unit=0 --speed=115200; then
-    terminal_input console serial
-    terminal_output console serial
+# UEFI shows its consoles, serial ones included, as one.
+if [ \"$grub_platform\" = pc ]; then
+    if serial --unit=0 --speed=115200; then
+        terminal_input console serial
+        terminal_output console serial
+    fi
 fi
 "
     .to_owned();
@@ -104,7 +107,8 @@ configfile ($root)/boot/grub/grub.cfg
 }
 
 /// Arguments of xorriso's mkisofs for `work/iso` and `work/esp.img`. `date` is `YYYYMMDDhhmmsscc`: every time in the
-/// image, and by that GRUB's idea of its UUID.
+/// image, and by that GRUB's idea of its UUID. Files with the same inode are stored once anyway; `--hardlinks` would also
+/// record when the image was made.
 pub(crate) fn xorriso(date: &str) -> Vec<String> {
     let words = format!(
         "xorriso -as mkisofs -quiet -V {VOLUME} -o /work/out.iso -iso-level 3 -r -D \

@@ -168,6 +168,10 @@ fn dress(tree: &Tree, epoch: u64, seedd: &[u8], version: &str) -> Result<(), Tre
     let folder = |mode| Meta { mode, owner: Some((USER_ID, USER_ID)), mtime: epoch };
     tree.dir("var/lib/kubedos", folder(0o700))?;
     tree.write("etc/hostname", 0o644, epoch, b"kubedos-seed\n")?;
+    // systemd-update-done.service(8): nothing here is newer, so caches are not made again at every boot.
+    for name in ["etc/.updated", "var/.updated"] {
+        tree.write(name, 0o644, epoch, format!("TIMESTAMP_NSEC={epoch}000000000\n").as_bytes())?;
+    }
     let append = |name: &str, mode: u32, line: String| {
         let mut text = tree.read(name, MAX_TEXT)?;
         text.extend_from_slice(line.as_bytes());
