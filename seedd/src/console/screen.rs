@@ -1,6 +1,7 @@
 //! The loop behind the screen: keys in, answers of the daemon in, buffers out. Nothing is decided here.
 
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::poll::{PollFd, PollFlags, poll};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::{cursor, execute, style, terminal};
@@ -28,6 +30,8 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const PAINT_EVERY: Duration = Duration::from_secs(1);
 /// Longest wait for a key; signals and answers are looked at in between.
 const WAIT: Duration = Duration::from_millis(200);
+/// After which a stop that the terminal's library does not notice is made anyway.
+const STUCK: Duration = Duration::from_secs(2);
 /// Of a line that does not tell its size, as serial ones.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
 
@@ -116,6 +120,8 @@ pub fn run(socket: &Utf8Path, look: Look) -> Result<()> {
     }));
     terminal::enable_raw_mode().context("preparing the terminal")?;
     let _restored = Restored;
+    let flag = stop.clone();
+    std::thread::spawn(move || watch_terminal(&flag));
     execute!(std::io::stdout(), terminal::EnterAlternateScreen, cursor::Hide).context("preparing the terminal")?;
     let options = TerminalOptions { viewport: Viewport::Fixed(size()) };
     let screen = Terminal::with_options(CrosstermBackend::new(std::io::stdout()), options).context("preparing the terminal")?;
@@ -130,6 +136,23 @@ pub fn run(socket: &Utf8Path, look: Look) -> Result<()> {
         minute: 0,
     };
     console.run(&incoming, &stop)
+}
+
+/// Ends the program when its terminal is gone: reading from one that hung up returns at once and for ever, and the
+/// library below would read again and again.
+fn watch_terminal(stop: &AtomicBool) {
+    let stdin = std::io::stdin();
+    loop {
+        let mut line = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+        let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        let hung_up = poll(&mut line, 200u16).is_ok() && line[0].revents().is_some_and(|r| r.intersects(gone));
+        if hung_up || stop.load(Ordering::SeqCst) {
+            stop.store(true, Ordering::SeqCst);
+            std::thread::sleep(STUCK);
+            restore();
+            std::process::exit(0);
+        }
+    }
 }
 
 /// Restores the terminal when it goes out of scope.
