@@ -15,6 +15,7 @@ pub mod planes;
 pub mod recorder;
 pub mod site;
 pub mod site_init;
+pub mod stick;
 pub mod store;
 pub mod terminal;
 pub mod tls;

@@ -27,6 +27,8 @@ pub enum Image {
     List(List),
     /// Write the raw disk of a role's artifact to a file, every chunk verified
     Export(Export),
+    /// Write a seed medium to a stick, read it back and compare; without --to list the disks
+    Write(super::image_write::Write),
 }
 
 #[derive(Args)]
@@ -86,6 +88,7 @@ impl Image {
             Image::Build(v) => v.run(),
             Image::List(v) => v.run(),
             Image::Export(v) => v.run(),
+            Image::Write(v) => v.run(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod darksite;
 mod drill;
 mod image;
 mod import;
+mod image_write;
 mod init;
 mod serve;
 mod talk;
