@@ -50,9 +50,7 @@ pub fn fields(view: &ConsoleView) -> Vec<Field> {
     let mut all = Vec::new();
     let todo = match view.phase {
         Phase::Setup => "Open the page below in a browser and type the set-up code.",
-        Phase::Sealed if view.setup_code.is_some() => {
-            "Open the page below and make the first administrator with the set-up code."
-        }
+        _ if view.setup_code.is_some() => "Open the page below and make the first administrator with the set-up code.",
         Phase::Sealed => "Machines boot and wait. Press u, or use the page, to open the keys.",
         Phase::Serving => "",
         Phase::Standby => "Imported from another site: it issues nothing until it is promoted.",
