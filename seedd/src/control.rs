@@ -16,6 +16,8 @@ use crate::console::host::{Host, Power};
 use crate::console::view::ConsoleView;
 use crate::hint::{self, Hint as _};
 
+/// Its name, wherever it is.
+pub const SOCKET: &str = "seedd.sock";
 /// Longest line read, in bytes.
 const MAX_LINE: u64 = 64 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -70,7 +70,7 @@ impl Site {
     }
 
     pub fn control_socket(&self) -> Utf8PathBuf {
-        self.join("seedd.sock")
+        self.join(crate::control::SOCKET)
     }
 
     pub fn blob(&self, digest: Digest) -> Utf8PathBuf {

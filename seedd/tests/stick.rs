@@ -68,7 +68,7 @@ fn what_is_refused() {
         (vec![image, "--to", folder, "--file-ok", "--yes", "--any-image"], "is not a disk"),
         (vec![image, "--to", "/dev/nothing", "--yes", "--any-image"], "No such file"),
         (vec!["/dev/null", "--to", small, "--file-ok", "--yes"], "is no image"),
-        (vec!["--to", small, "--file-ok", "--yes"], "no image was named"),
+        (vec!["--to", small, "--file-ok", "--yes", "--data", folder], "none was built"),
     ] {
         let output = seedd(&args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");

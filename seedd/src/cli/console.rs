@@ -3,12 +3,13 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Result;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, ValueEnum};
 
-use super::Where;
+use super::{DEFAULT_DATA, Where};
 use crate::console::render::Look;
 use crate::console::screen;
+use crate::control::SOCKET;
 
 #[derive(Args)]
 pub struct Console {
@@ -35,7 +36,7 @@ enum Painting {
 
 impl Console {
     pub fn run(&self) -> Result<()> {
-        let socket = self.socket.clone().unwrap_or_else(|| self.place.site().control_socket());
+        let socket = self.socket.clone().unwrap_or_else(|| socket_of(&self.place, Utf8Path::new(RUN)));
         let term = std::env::var("TERM").unwrap_or_default();
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let painting = if self.look == Painting::Auto { painting_for(&term, terminal) } else { self.look };
@@ -45,6 +46,16 @@ impl Console {
             Painting::Full | Painting::Auto => screen::run(&socket, Look { colour: true, unicode: true }),
         }
     }
+}
+
+/// An appliance's, whose daemon has its socket here: there is one before there is a site.
+const RUN: &str = "/run/kubedos";
+
+fn socket_of(place: &Where, run: &Utf8Path) -> Utf8PathBuf {
+    if place.data == DEFAULT_DATA && run.is_dir() {
+        return run.join(SOCKET);
+    }
+    place.site().control_socket()
 }
 
 /// Terminals known to show colours and more than ASCII; every other one gets what a VT100 can do.
@@ -62,6 +73,16 @@ fn painting_for(term: &str, terminal: bool) -> Painting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_appliance_has_its_socket_elsewhere() {
+        let run = tempfile::tempdir().unwrap();
+        let run = Utf8Path::from_path(run.path()).unwrap();
+        let socket = |data: &str, run: &Utf8Path| socket_of(&Where { data: data.into() }, run);
+        assert_eq!(socket(DEFAULT_DATA, run), run.join(SOCKET));
+        assert_eq!(socket(DEFAULT_DATA, &run.join("none")), Utf8Path::new(DEFAULT_DATA).join(SOCKET));
+        assert_eq!(socket("/srv/a", run), "/srv/a/seedd.sock");
+    }
 
     #[test]
     fn the_terminal_decides() {

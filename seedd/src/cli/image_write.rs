@@ -23,7 +23,7 @@ const FIND_OUT: &str = "`seedd image write` without --to lists the disks of this
 pub struct Write {
     #[command(flatten)]
     place: Where,
-    /// The seed medium to write (an .iso file)
+    /// The seed medium to write (an .iso file); without it the newest one in DIR/media
     image: Option<Utf8PathBuf>,
     /// Disk to write it to, as /dev/sdb; everything on it is lost. Without this the disks are listed
     #[arg(long, value_name = "DEVICE")]
@@ -66,10 +66,12 @@ impl Write {
     pub fn run(&self) -> Result<()> {
         let survey = Survey::new(Utf8Path::new("/"), precious(&self.place.data, self.image.as_deref()));
         let Some(to) = &self.to else { return self.list(&survey.targets()) };
-        let image =
-            self.image.as_ref().ok_or_else(|| anyhow!("no image was named")).hint("build one with `seedd image build`")?;
-        let (source, len) = self.open_image(image)?;
-        let place = self.find(&survey, to, image, len)?;
+        let image = match &self.image {
+            Some(image) => image.clone(),
+            None => newest(&self.place.data.join("media"))?,
+        };
+        let (mut source, len) = self.open_image(&image)?;
+        let place = self.find(&survey, to, &image, len)?;
         if !self.yes {
             place.confirm(len)?;
         }
@@ -77,7 +79,6 @@ impl Write {
         let (write, read) = place.open()?;
         let device = Device { write: &write, read: &read, size: place.size(len) };
         let progress = Terminal::new();
-        let mut source = source;
         let copied = copy(&mut source, len, &device, &progress);
         drop(progress);
         let digest = copied
@@ -143,6 +144,17 @@ impl Write {
         }
         Ok(Place::File { path: to.to_owned(), size })
     }
+}
+
+/// The medium that was built last.
+fn newest(media: &Utf8Path) -> Result<Utf8PathBuf> {
+    let files = media.read_dir_utf8().into_iter().flatten().flatten();
+    let media = files.filter(|f| f.file_name().starts_with("seed-") && f.file_name().ends_with(".iso"));
+    let newest = media.max_by_key(|f| f.metadata().and_then(|m| m.modified()).ok());
+    newest
+        .map(|f| f.into_path())
+        .ok_or_else(|| anyhow!("no image was named, and none was built"))
+        .hint("`seedd image build --target seed-iso` builds one")
 }
 
 /// One line per disk, with what there is to recognise it by.

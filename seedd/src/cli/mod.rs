@@ -9,8 +9,8 @@ mod console;
 mod darksite;
 mod drill;
 mod image;
-mod import;
 mod image_write;
+mod import;
 mod init;
 mod serve;
 mod talk;
@@ -77,11 +77,13 @@ enum Verb {
     Console(console::Console),
 }
 
+const DEFAULT_DATA: &str = "/var/lib/kubedos-seed";
+
 /// Which site.
 #[derive(Args, Clone)]
 struct Where {
     /// Data directory of the site
-    #[arg(long, env = "KUBEDOS_DATA", default_value = "/var/lib/kubedos-seed", value_name = "DIR")]
+    #[arg(long, env = "KUBEDOS_DATA", default_value = DEFAULT_DATA, value_name = "DIR")]
     data: Utf8PathBuf,
 }
 
