@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use crate::ids::Hostname;
+use crate::time::TimeSpec;
 
 /// Largest cluster.yaml read, in bytes.
 pub const MAX_SPEC: usize = 1 << 20;
@@ -41,6 +42,8 @@ pub struct Spec {
     pub enrollment: EnrollmentPolicy,
     #[serde(default)]
     pub ssh: SshSpec,
+    #[serde(default)]
+    pub time: TimeSpec,
     #[serde(default)]
     pub acceptance: Acceptance,
 }
@@ -239,6 +242,7 @@ impl ClusterSpec {
         }
         self.check_underlay()?;
         self.check_planes()?;
+        self.spec.time.check().map_err(|why| whole(why, "for example servers: [ntp.example.org, 10.0.0.9]"))?;
         if !(1..=10_080).contains(&self.spec.acceptance.mttr_target_minutes) {
             let found = self.spec.acceptance.mttr_target_minutes;
             return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));

@@ -19,4 +19,5 @@ pub mod peers;
 pub mod progress;
 pub mod seal;
 pub mod secret;
+pub mod time;
 pub mod wireguard;

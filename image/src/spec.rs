@@ -14,6 +14,7 @@ pub const BASE_PACKAGES: &[&str] = &[
     "apt",
     "busybox-static",
     "ca-certificates",
+    "chrony",
     "dbus",
     "e2fsprogs",
     "initramfs-tools",

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod assets;
 pub mod chunks;
+pub mod clock;
 pub mod cmdline;
 pub mod console;
 pub mod dhcp;

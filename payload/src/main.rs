@@ -83,6 +83,11 @@ fn main() -> ExitCode {
     })
 }
 
+/// Unix seconds; 0 before 1970.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
 fn exe() -> Utf8PathBuf {
     let exe = std::env::current_exe().ok().and_then(|p| Utf8PathBuf::from_path_buf(p).ok());
     exe.unwrap_or_else(|| "/init".into())
@@ -158,7 +163,7 @@ fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<
     let console = Console::open();
     let reporter = Reporter::new(&http, &key, identity.info.enrollment, dir.sequence(DISK_SEQ), &wait);
     let (root, identity) = (ROOT.into(), &identity);
-    let node = Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait };
+    let node = Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait, now: &now };
     f(&node).inspect_err(|e| console.error(&format!("{e:#}")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
-use cluster_seed::wireguard::{MTU, setconf};
+use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 
 use crate::http::{Http, HttpError};
 use crate::state::{NodeDir, StateError};
@@ -59,6 +59,20 @@ fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<
     let text = setconf(key, port, &peers.plane_peers(plane, &identity.info.hostname));
     let tool = Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
+}
+
+/// Forgets the peers that were last met at a time that is still to come, as after this clock was set back; true if there
+/// was one. [`up`] sets them again.
+pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
+    let mut forgotten = false;
+    for plane in identity.info.planes.keys() {
+        let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
+        for key in shown.map_or_else(|_| Vec::new(), |out| handshakes_ahead(&out.text(), now)) {
+            let gone = Tool::new("wg").args(["set", plane, "peer", &key.to_string(), "remove"]).timeout(LIMIT).run();
+            forgotten |= gone.is_ok();
+        }
+    }
+    forgotten
 }
 
 /// Fetches the signed list and keeps it if it may replace the one held. True if something changed.

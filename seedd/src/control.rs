@@ -11,7 +11,11 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use web::api::ClockView;
+
+use crate::app::now_ms;
 use crate::appliance::settings::Settings;
+use crate::clock;
 use crate::console::host::{Host, Power};
 use crate::console::view::ConsoleView;
 use crate::hint::{self, Hint as _};
@@ -41,6 +45,13 @@ pub enum Request {
     Reload,
     /// Make a standby the issuer.
     Promote,
+    /// Answers a [`web::api::ClockView`], as does the next.
+    Clock,
+    #[serde(rename_all = "camelCase")]
+    SetClock {
+        /// Unix milliseconds.
+        to_ms: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,6 +71,15 @@ pub trait Controlled: Send + Sync {
     /// When stored settings take effect, in words.
     fn takes_effect(&self) -> &'static str {
         "at the next start"
+    }
+    /// Without a site: the clock of the machine.
+    fn clock(&self) -> Result<ClockView> {
+        Ok(clock::view(clock::tool::tracking().as_ref(), now_ms(), None))
+    }
+    /// Without a site: nobody keeps an event log yet.
+    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
+        clock::tool::set(to_ms)?;
+        self.clock()
     }
     /// Called after new settings were stored.
     fn settings_changed(&self, settings: &Settings) -> Result<()>;
@@ -174,6 +194,8 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<serde_json::Value
             who.settings_changed(&settings)?;
             serde_json::to_value(settings).context("writing the settings")
         }
+        Request::Clock => serde_json::to_value(who.clock()?).context("writing the clock"),
+        Request::SetClock { to_ms } => serde_json::to_value(who.set_clock(to_ms)?).context("writing the clock"),
         Request::Reboot => who.host().power(Power::Reboot),
         Request::PowerOff => who.host().power(Power::Off),
         Request::Reload => {

@@ -9,10 +9,11 @@ use cluster_seed::ids::Digest;
 use pxe::{DhcpConfig, DhcpServer, FileTable, JournalEntry, LoaderTable, Subnet, TftpConfig, TftpServer};
 use tokio::sync::{mpsc, watch};
 
+use crate::app::App;
 use crate::app::Seed;
 use crate::app::console::AtConsole;
 use crate::app::mode::Mode;
-use crate::app::{App, now};
+use crate::clock::{CHRONY_CONFIG, bounded, chrony_config, steady};
 use crate::console::host::Host;
 use crate::hint::{self, Hint as _};
 use crate::planes::{self, WireGuard};
@@ -158,6 +159,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
     tasks.spawn(watchdog(app.clone()));
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("taking the pages' listener")?;
+    write_chrony_config(&app);
     announce(&app, options, scheme, pages_at);
     let router = web::operator_router(seed, web::OperatorOptions { secure_cookies: tls.is_some() });
     let ended_pages = ended(stopped.clone());
@@ -184,6 +186,17 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     let how = options.wireguard;
     tokio::task::spawn_blocking(move || planes::take_down(&app, how, &userspace)).await.context("taking the planes down")?;
     Ok(why)
+}
+
+/// On an appliance; elsewhere there is no such folder, and chrony is the operator's own.
+fn write_chrony_config(app: &App) {
+    let path = camino::Utf8Path::new(CHRONY_CONFIG);
+    if path.parent().is_none_or(|dir| !dir.is_dir()) {
+        return;
+    }
+    if let Err(error) = fsio::write_whole(path, chrony_config(&app.spec).as_bytes(), 0o644) {
+        tracing::warn!(error = format!("{error:#}"), "no configuration for chrony; the nodes get no time from here");
+    }
 }
 
 /// The lines a person at the terminal, or the lab, waits for.
@@ -256,15 +269,18 @@ async fn network(app: &Arc<App>, options: &Options, recorder: Arc<Recorder>) -> 
         dns: if underlay.dns.is_empty() { vec![underlay.seed.value] } else { underlay.dns.clone() },
         domain: Some(app.spec.spec.networking.domain.to_string()),
         search: Vec::new(),
-        ntp: Vec::new(),
+        ntp: if app.spec.spec.time.serve { vec![underlay.seed.value] } else { Vec::new() },
         lease_secs: underlay.lease_seconds,
         next_server: None,
         http_base: Some(app.seed_url()),
         loaders: LoaderTable::default(),
     };
     let (journal, entries) = mpsc::channel(LEASE_QUEUE);
-    let leases = app.store.leases().context("reading the leases")?;
-    let dhcp = DhcpServer::bind(config, recorder.clone(), leases, journal, Arc::new(now)).await;
+    let mut leases = app.store.leases().context("reading the leases")?;
+    for lease in &mut leases {
+        lease.expires_at = bounded(lease.expires_at, underlay.lease_seconds.into(), steady());
+    }
+    let dhcp = DhcpServer::bind(config, recorder.clone(), leases, journal, Arc::new(steady)).await;
     let dhcp = with_pxe_hint(dhcp)?;
     tokio::spawn(save_leases(app.clone(), entries));
     let files = Arc::new(FileTable::new(loaders(app)?));

@@ -5,6 +5,7 @@ pub mod app;
 pub mod appliance;
 pub mod capsule;
 pub mod cli;
+pub mod clock;
 pub mod console;
 pub mod control;
 pub mod daemon;

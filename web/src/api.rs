@@ -128,6 +128,26 @@ pub struct Overview {
     pub warnings: Vec<String>,
 }
 
+/// GET /api/v1/clock.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockView {
+    /// Unix milliseconds by the seed's clock.
+    pub clock_ms: u64,
+    /// What it follows, in words.
+    pub source: String,
+    /// It follows a time server.
+    pub synchronised: bool,
+    /// As the nodes are told (RFC 5905: 1 is best).
+    pub stratum: Option<u8>,
+    /// Seconds from the source; negative is slow.
+    pub offset: Option<f64>,
+    /// Parts per million that it would gain or lose by itself.
+    pub drift: Option<f64>,
+    /// Why it cannot be right.
+    pub doubt: Option<String>,
+}
+
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {
@@ -235,6 +255,9 @@ pub trait SeedApi: Send + Sync + 'static {
     fn session(&self, token: &str) -> Result<Option<Actor>, ApiError>;
     fn logout(&self, token: &str) -> Result<(), ApiError>;
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError>;
+    fn clock(&self) -> Result<ClockView, ApiError>;
+    /// Sets the seed's clock, in Unix milliseconds.
+    fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError>;
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod dates;
 pub mod error;
 pub mod files;
 pub mod limits;
@@ -14,7 +15,6 @@ pub mod operator;
 pub mod server;
 
 mod call;
-mod dates;
 mod etag;
 mod extract;
 mod headers;

@@ -13,7 +13,8 @@ use cluster_seed::seal::{Sealed, SigningKey};
 use tokio::sync::watch;
 
 use crate::api::{
-    Actor, ApiError, Approve, BootQuery, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview, SeedApi, Setup,
+    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
+    SeedApi, Setup,
 };
 use crate::mock_data;
 
@@ -195,6 +196,16 @@ impl SeedApi for Mock {
         }
         self.open()?.overview.sealed = false;
         Ok(())
+    }
+    fn clock(&self) -> Result<ClockView, ApiError> {
+        Ok(mock_data::clock(self.open()?.overview.clock * 1000))
+    }
+    fn set_clock(&self, _: &Actor, to_ms: u64) -> Result<ClockView, ApiError> {
+        if to_ms < mock_data::CLOCK * 1000 {
+            return Err(ApiError::Conflict { why: "the seed may not set this machine's clock".into(), hint: None });
+        }
+        self.open()?.overview.clock = to_ms / 1000;
+        self.clock()
     }
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {
         Ok(self.open()?.machines.iter().map(|m| m.row.clone()).collect())

@@ -10,7 +10,8 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview, SeedApi, Setup,
+    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
+    SeedApi, Setup,
 };
 
 use super::{App, internal};
@@ -100,6 +101,14 @@ impl SeedApi for Seed {
 
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError> {
         self.0.unseal_by(from, &actor.user, passphrase)
+    }
+
+    fn clock(&self) -> Result<ClockView, ApiError> {
+        Ok(self.0.view_clock())
+    }
+
+    fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError> {
+        self.0.set_clock(&actor.user, to_ms)
     }
 
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {

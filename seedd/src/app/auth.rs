@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
 use super::{App, internal, now, now_ms, unexpected};
+use crate::clock::steady;
 use crate::keys::random32;
 use crate::store::Tx;
 use crate::store::events::NewEvent;
@@ -52,7 +53,7 @@ fn token_hash(token: &str) -> String {
 
 impl App {
     fn may_try(&self, from: IpAddr) -> Result<(), ApiError> {
-        match self.throttle.wait(from, now()) {
+        match self.throttle.wait(from, steady()) {
             0 => Ok(()),
             seconds => Err(ApiError::TooMany { seconds }),
         }
@@ -68,7 +69,7 @@ impl App {
             });
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
-            self.throttle.failed(from, now());
+            self.throttle.failed(from, steady());
             self.say(&NewEvent { kind: "setup.refused", text: &format!("wrong set-up code from {from}"), ..Default::default() });
             return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
         }
@@ -86,7 +87,7 @@ impl App {
             new_session(tx, &setup.user)
         })?;
         *self.setup_code.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.throttle.succeeded(from, now());
+        self.throttle.succeeded(from, steady());
         Ok(token)
     }
 
@@ -102,13 +103,13 @@ impl App {
             }
         };
         if !fits {
-            self.throttle.failed(from, now());
+            self.throttle.failed(from, steady());
             let name = cluster_seed::machine::tame(&login.user);
             let text = format!("a login as {name:?} from {from} was refused");
             self.say(&NewEvent { kind: "login.failed", text: &text, ..Default::default() });
             return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
         }
-        self.throttle.succeeded(from, now());
+        self.throttle.succeeded(from, steady());
         self.write(|tx| {
             let text = format!("{} logged in from {from}", login.user);
             let event = NewEvent { kind: "login", text: &text, actor: Some(&login.user), ..Default::default() };
@@ -121,7 +122,7 @@ impl App {
         if token.len() != 64 {
             return Ok(None);
         }
-        let user = self.store.read(|tx| tx.session_user(&token_hash(token), now())).map_err(internal)?;
+        let user = self.store.read(|tx| tx.session_user(&token_hash(token), steady(), SESSION_SECONDS)).map_err(internal)?;
         Ok(user.map(|user| Actor { user }))
     }
 
@@ -134,11 +135,11 @@ impl App {
         self.may_try(from)?;
         match self.unseal_with(passphrase, who) {
             Ok(()) => {
-                self.throttle.succeeded(from, now());
+                self.throttle.succeeded(from, steady());
                 Ok(())
             }
             Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
-                self.throttle.failed(from, now());
+                self.throttle.failed(from, steady());
                 let event =
                     NewEvent { kind: "seed.unseal.refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
                 self.say(&event);
@@ -169,7 +170,7 @@ pub fn check_password(password: &str) -> Result<(), ApiError> {
 
 fn new_session(tx: &Tx<'_>, user: &str) -> Result<String, ApiError> {
     let token = hex::encode(random32().map_err(unexpected)?);
-    tx.add_session(&token_hash(&token), user, now() + SESSION_SECONDS, now()).map_err(internal)?;
+    tx.add_session(&token_hash(&token), user, steady() + SESSION_SECONDS, steady()).map_err(internal)?;
     Ok(token)
 }
 

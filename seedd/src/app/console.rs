@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use web::api::{ApiError, ClockView};
 
 use super::App;
 use crate::appliance::settings::Settings;
 use crate::console::host::{Host, page_urls};
 use crate::console::view::{ConsoleView, Phase};
 use crate::control::Controlled;
+use crate::hint;
 use crate::store::StoreError;
 
 /// A site that is served, and the machine it is served from.
@@ -41,6 +43,19 @@ impl Controlled for AtConsole {
             pending,
             warnings: overview.warnings,
             ..ConsoleView::default()
+        })
+    }
+
+    fn clock(&self) -> Result<ClockView> {
+        Ok(self.app.view_clock())
+    }
+
+    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
+        self.app.set_clock("control socket", to_ms).map_err(|e| match e {
+            ApiError::BadRequest { why, hint: Some(hint) } | ApiError::Conflict { why, hint: Some(hint) } => {
+                hint::with(anyhow!(why), hint)
+            }
+            other => other.into(),
         })
     }
 

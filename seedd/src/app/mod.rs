@@ -5,6 +5,7 @@ pub use api::Seed;
 pub mod approve;
 pub mod auth;
 pub mod boot;
+mod clock;
 pub mod console;
 pub mod enroll;
 pub mod issue;
@@ -28,6 +29,7 @@ use cluster_seed::secret::AgeKey;
 use tokio::sync::watch;
 use web::api::ApiError;
 
+use crate::clock::Silence;
 use crate::fsio::read_limited;
 use crate::keys::{PublicKeys, Unsealed};
 use crate::site::{Site, seed_hostname, setting};
@@ -63,6 +65,7 @@ pub struct App {
     pub changed: watch::Sender<bool>,
     /// Opens the keys of the site as it is then.
     operator: Mutex<Option<AgeKey>>,
+    silence: Mutex<Silence>,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -99,6 +102,7 @@ impl App {
             throttle: Throttle::default(),
             changed: watch::Sender::new(false),
             operator: Mutex::new(None),
+            silence: Mutex::default(),
             pages: OnceLock::new(),
             site,
             spec,

@@ -6,6 +6,7 @@ use web::api::{ApiError, EnrollmentView, InstallProgress, MachineDetail, Machine
 
 use super::mode::Mode;
 use super::{App, internal, now, unexpected};
+use crate::clock;
 use crate::site::setting;
 use crate::store::Tx;
 use crate::store::enrollments::EnrollmentRecord;
@@ -13,8 +14,6 @@ use crate::store::machines::MachineRecord;
 
 /// Newest events shown on a machine's page.
 const TIMELINE: u32 = 500;
-/// A clock before this (2025-01-01) was never set.
-const CLOCK_FLOOR: u64 = 1_735_689_600;
 
 impl App {
     pub fn view_overview(&self) -> Result<Overview, ApiError> {
@@ -64,9 +63,7 @@ impl App {
         if netboot.is_none() {
             warnings.push("there is no netboot image, so no machine can start the agent: run `seedd image build`".to_owned());
         }
-        if now() < CLOCK_FLOOR {
-            warnings.push("the seed's clock was never set; times below are wrong".to_owned());
-        }
+        warnings.extend(clock::doubt(now(), self.snapshot_date()));
         Ok(Overview {
             site: self.spec.metadata.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

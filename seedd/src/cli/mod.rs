@@ -4,6 +4,7 @@ mod admin;
 mod adopt;
 mod appliance;
 mod capsule;
+mod clock;
 mod cluster;
 mod console;
 mod darksite;
@@ -71,6 +72,9 @@ enum Verb {
     /// Who may log in at the pages
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// The seed's clock, which the nodes follow
+    #[command(subcommand)]
+    Clock(clock::Clock),
     /// Ask a running seed how it is
     Status(talk::Status),
     /// The screen of an appliance: addresses, set-up code, settings, unsealing
@@ -171,6 +175,7 @@ pub fn main() -> ExitCode {
         Verb::Unseal(v) => v.run(),
         Verb::Drill(v) => v.run(),
         Verb::Admin(v) => v.run(),
+        Verb::Clock(v) => v.run(),
         Verb::Status(v) => v.run(),
         Verb::Console(v) => v.run(),
     };

@@ -1,5 +1,6 @@
 //! The pages. They work without JavaScript; with it, marked regions are fetched again when an event arrives.
 
+pub(crate) mod clock;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod overview;
