@@ -207,12 +207,12 @@ pub struct SpecError {
     pub hint: Option<String>,
 }
 
-fn at<T>(spanned: &Spanned<T>, message: String, hint: &str) -> SpecError {
+pub(crate) fn at<T>(spanned: &Spanned<T>, message: String, hint: &str) -> SpecError {
     let hint = (!hint.is_empty()).then(|| hint.to_owned());
     SpecError { line: spanned.referenced.line(), column: spanned.referenced.column(), message, hint }
 }
 
-fn whole(message: String, hint: &str) -> SpecError {
+pub(crate) fn whole(message: String, hint: &str) -> SpecError {
     SpecError { line: 0, column: 0, message, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
 }
 
@@ -222,10 +222,7 @@ impl ClusterSpec {
         if text.len() > MAX_SPEC {
             return Err(whole(format!("{} bytes, more than the {MAX_SPEC} a cluster.yaml may have", text.len()), ""));
         }
-        let spec: ClusterSpec = serde_saphyr::from_str(text).map_err(|e| {
-            let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
-            SpecError { line, column, message: plain_message(&e), hint: None }
-        })?;
+        let spec: ClusterSpec = read(text)?;
         spec.check()?;
         Ok(spec)
     }
@@ -250,7 +247,7 @@ impl ClusterSpec {
         self.check_roles()
     }
 
-    fn check_underlay(&self) -> Result<(), SpecError> {
+    pub(crate) fn check_underlay(&self) -> Result<(), SpecError> {
         let u = &self.spec.networking.underlay;
         let net = u.subnet;
         if !net.contains(&u.seed.value) || net.network() == u.seed.value || net.broadcast() == u.seed.value {
@@ -365,12 +362,15 @@ fn is_package_name(name: &str) -> bool {
         && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'))
 }
 
-fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-fn plain_message(e: &serde_saphyr::Error) -> String {
-    e.without_snippet().to_string()
+pub(crate) fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SpecError> {
+    serde_saphyr::from_str(text).map_err(|e| {
+        let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
+        SpecError { line, column, message: e.without_snippet().to_string(), hint: None }
+    })
 }
 
 #[cfg(test)]

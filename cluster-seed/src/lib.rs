@@ -14,6 +14,7 @@ pub mod ids;
 pub mod machine;
 pub mod manifest;
 pub mod medium;
+pub mod overlay;
 pub mod pairing;
 pub mod peers;
 pub mod progress;

@@ -183,7 +183,8 @@ impl App {
         nodes.insert(self.seed_name.clone(), seed);
         for node in tx.live_nodes().map_err(internal)? {
             let peer = PeerNode {
-                endpoint: node.endpoint,
+                // A node that was last seen at another place has to speak first; its report brings the address.
+                endpoint: node.endpoint.filter(|ip| spec.underlay.subnet.contains(ip)),
                 role: node.role,
                 keys: node.planes.iter().map(|(n, (_, key))| (n.clone(), *key)).collect(),
                 addresses: node.planes.iter().map(|(n, (ip, _))| (n.clone(), *ip)).collect(),
