@@ -20,6 +20,8 @@ const FILES: &[Asset] = &[
     asset!("/usr/lib/systemd/system/kubedos-console@.service", "kubedos-console@.service"),
     asset!("/usr/lib/systemd/system/kubedos-power@.path", "kubedos-power@.path"),
     asset!("/usr/lib/systemd/system/kubedos-power@.service", "kubedos-power@.service"),
+    asset!("/usr/lib/systemd/system/kubedos-restate.path", "kubedos-restate.path"),
+    asset!("/usr/lib/systemd/system/kubedos-restate.service", "kubedos-restate.service"),
     asset!("/usr/lib/systemd/journald.conf.d/kubedos.conf", "journald.conf"),
     asset!("/usr/lib/tmpfiles.d/kubedos.conf", "tmpfiles.conf"),
     asset!("/usr/lib/modules-load.d/kubedos.conf", "modules-load.conf"),
@@ -41,6 +43,7 @@ pub const ENABLED: &[&str] = &[
     "kubedos-console@ttyS0.service",
     "kubedos-power@poweroff.path",
     "kubedos-power@reboot.path",
+    "kubedos-restate.path",
     "kubedos-seed.service",
     "kubedos-state.service",
 ];
