@@ -9,6 +9,7 @@ pub mod auth;
 pub mod dates;
 pub mod error;
 pub mod files;
+pub mod first_setup;
 pub mod limits;
 pub mod machine;
 pub mod operator;
@@ -41,5 +42,6 @@ mod mock_data;
 #[cfg(test)]
 mod operator_tests;
 
+pub use first_setup::first_setup_router;
 pub use machine::machine_router;
 pub use operator::{OperatorOptions, operator_router};

@@ -68,7 +68,7 @@ async fn ca_certificate<A: SeedApi>(State(app): State<App<A>>) -> Result<Respons
 }
 
 /// Style and script travel inside the program; pages ask for them with its version, so they may be kept for a while.
-async fn asset(Named(name): Named<String>) -> Result<Response, Failure> {
+pub(crate) async fn asset(Named(name): Named<String>) -> Result<Response, Failure> {
     let (kind, text) = match name.as_str() {
         "app.css" => ("text/css; charset=utf-8", include_str!("../static/app.css")),
         "app.js" => ("text/javascript; charset=utf-8", include_str!("../static/app.js")),

@@ -1,6 +1,7 @@
 //! The pages. They work without JavaScript; with it, marked regions are fetched again when an event arrives.
 
 pub(crate) mod clock;
+pub(crate) mod first_setup;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod overview;
