@@ -14,12 +14,14 @@ use crate::app::Seed;
 use crate::app::console::AtConsole;
 use crate::app::mode::Mode;
 use crate::clock::{CHRONY_CONFIG, bounded, chrony_config, steady};
+use crate::appliance::setup::own_address;
+use crate::appliance::tool;
 use crate::console::host::Host;
 use crate::hint::{self, Hint as _};
 use crate::planes::{self, WireGuard};
 use crate::recorder::{Recorder, write_events};
 use crate::site::{Site, setting};
-use crate::tls::check_plain;
+use crate::tls::{Tls, check_plain};
 use crate::{control, fsio};
 
 /// Leases that may wait for a commit, and most in one commit.
@@ -45,16 +47,33 @@ pub struct Options {
     pub host: Host,
     /// A control socket that is open already and is taken over; without it the site's own is opened.
     pub control: Option<control::Server>,
+    /// Pages that are shown already and are taken over.
+    pub front: Option<Front>,
+    /// The seed's address on the boot network is put on the interface, also when another site's takes its place.
+    pub own_network: bool,
+    /// Warnings that stay on every page.
+    pub lasting: Vec<String>,
+}
+
+/// An open socket for the pages, and the key their certificate is for.
+pub struct Front {
+    pub listener: TcpListener,
+    pub tls: Arc<Tls>,
 }
 
 /// Runs until SIGINT or SIGTERM.
-pub fn serve(site: Site, options: Options) -> Result<()> {
+pub fn serve(site: Site, mut options: Options) -> Result<()> {
     // Before the database is opened: two daemons never share a site.
     let socket = match &options.control {
         Some(_) => None,
         None => Some(control::listen(&site.control_socket())?),
     };
-    let app = Arc::new(App::open(site, options.listen)?);
+    let front = options.front.take();
+    let app = Arc::new(match &front {
+        Some(front) => App::open_with(site, options.listen, front.tls.clone())?,
+        None => App::open(site, options.listen)?,
+    });
+    app.lasting.set(std::mem::take(&mut options.lasting)).map_err(|_| anyhow!("the site was opened twice"))?;
     if let Some(passphrase) = &options.passphrase {
         app.unseal_with(passphrase, "start")?;
     }
@@ -70,7 +89,7 @@ pub fn serve(site: Site, options: Options) -> Result<()> {
         running.hand_over(answers);
     }
     let control = own.as_ref().or(options.control.as_ref());
-    let result = runtime.block_on(run_until_stopped(app, &options, control));
+    let result = runtime.block_on(run_until_stopped(app, &options, front, control));
     runtime.shutdown_timeout(Duration::from_secs(2));
     if let Some(control) = own {
         control.remove();
@@ -85,9 +104,14 @@ enum End {
     Changed,
 }
 
-async fn run_until_stopped(mut app: Arc<App>, options: &Options, control: Option<&control::Server>) -> Result<()> {
+async fn run_until_stopped(
+    mut app: Arc<App>,
+    options: &Options,
+    front: Option<Front>,
+    control: Option<&control::Server>,
+) -> Result<()> {
     // A passed socket can be taken once only.
-    let pages = pages_socket(options.pages)?;
+    let pages = front.map_or_else(|| pages_socket(options.pages), |f| Ok(f.listener))?;
     let (asked, stop) = watch::channel(false);
     tokio::spawn(async move {
         signalled().await;
@@ -125,6 +149,12 @@ async fn machines(
     if app.mode()? != Mode::Active {
         println!("seedd: not the issuer of this site: pages only");
         return Ok(Box::pin(ended(stopped.clone())));
+    }
+    if options.own_network {
+        let own = own_address(&app.spec)?.to_string();
+        let iface = options.iface.clone();
+        let set = move || tool::link_up(&iface).and_then(|()| tool::add_address(&iface, &own));
+        tokio::task::spawn_blocking(set).await.context("setting the seed's address")??;
     }
     let listener = listen(app.http.into())?;
     let (dhcp, tftp) = network(app, options, recorder).await?;
@@ -215,7 +245,8 @@ async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: watch::Recei
     tokio::join!(dhcp.run(ended(stopped.clone())), tftp.run(ended(stopped)));
 }
 
-async fn signalled() {
+/// Ends with SIGINT or SIGTERM.
+pub(crate) async fn signalled() {
     let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(term) => term,
         Err(error) => {
@@ -244,7 +275,7 @@ fn listen(addr: SocketAddr) -> Result<TcpListener> {
 }
 
 /// The first socket passed in (sd_listen_fds(3)), else one of our own.
-fn pages_socket(addr: SocketAddr) -> Result<TcpListener> {
+pub(crate) fn pages_socket(addr: SocketAddr) -> Result<TcpListener> {
     let passed = listenfd::ListenFd::from_env().take_tcp_listener(0).context("taking the passed socket")?;
     match passed {
         Some(listener) => {

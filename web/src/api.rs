@@ -126,6 +126,8 @@ pub struct Overview {
     pub fingerprint: Option<String>,
     /// Things an operator should act on, in plain words.
     pub warnings: Vec<String>,
+    /// Those of the warnings that stand on every page.
+    pub lasting: Vec<String>,
 }
 
 /// GET /api/v1/clock.

@@ -38,6 +38,7 @@ pub fn overview(spice: &str) -> Overview {
         clock: CLOCK,
         fingerprint: None,
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
+        lasting: vec![format!("the state is in memory{spice}")],
     }
 }
 

@@ -11,11 +11,12 @@ use cluster_seed::secret::SecretError;
 use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
-use super::{App, internal, now, now_ms, unexpected};
 use crate::clock::steady;
+use super::{ApiErrorFromStore, App, internal, now, now_ms, unexpected};
 use crate::keys::random32;
-use crate::store::Tx;
+use crate::site::Site;
 use crate::store::events::NewEvent;
+use crate::store::{Store, Tx};
 
 /// A session ends after this many seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;
@@ -23,6 +24,20 @@ const MIN_PASSWORD: usize = 10;
 const MAX_PASSWORD: usize = 512;
 /// No 0/O, 1/I/L: the code is read off a screen.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+
+/// Makes the first administrator of a site that nobody serves yet, and a session of it: the token.
+pub fn first_session(site: &Site, user: &str, password: &str) -> Result<String, ApiError> {
+    let hash = hash_password(password)?;
+    let store = Store::open(&site.database()).map_err(internal)?;
+    let work = |tx: &Tx<'_>| {
+        tx.add_admin(user, &hash, now()).map_err(internal)?;
+        let text = format!("{user} became the first administrator");
+        let event = NewEvent { kind: "setup.done", text: &text, actor: Some(user), ..Default::default() };
+        tx.event(now_ms(), &event).map_err(internal)?;
+        Ok::<_, ApiErrorFromStore>(new_session(tx, user)?)
+    };
+    store.write(work).map_err(ApiError::from)
+}
 
 /// Eight characters, about 40 bits, as `ABCD-EFGH`.
 pub fn new_setup_code() -> Result<String> {

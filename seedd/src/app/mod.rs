@@ -11,7 +11,7 @@ pub mod enroll;
 pub mod issue;
 pub mod mode;
 pub mod report;
-mod throttle;
+pub(crate) mod throttle;
 pub mod tls;
 pub mod views;
 pub mod watchdog;
@@ -50,6 +50,8 @@ pub struct App {
     pub site_key: VerifyingKey,
     pub seed_name: Hostname,
     /// Where the pages listen, once they do: `https` or `http`, and the address.
+    /// Warnings of the machine, that stand on every page for as long as this process lives.
+    pub lasting: OnceLock<Vec<String>>,
     pub pages: OnceLock<(&'static str, SocketAddr)>,
     /// Where machines reach the seed by HTTP on the underlay.
     pub http: SocketAddrV4,
@@ -103,6 +105,7 @@ impl App {
             changed: watch::Sender::new(false),
             operator: Mutex::new(None),
             silence: Mutex::default(),
+            lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
             spec,
@@ -129,6 +132,9 @@ impl App {
         let seed = fresh.spec.spec.networking.underlay.seed.value;
         if *self.http.ip() == self.spec.spec.networking.underlay.seed.value {
             fresh.http.set_ip(seed);
+        }
+        if let Some(lasting) = self.lasting.get() {
+            fresh.lasting = OnceLock::from(lasting.clone());
         }
         let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
         let held = self.unsealed.write().unwrap_or_else(PoisonError::into_inner).take();

@@ -18,7 +18,8 @@ const TIMELINE: u32 = 500;
 impl App {
     pub fn view_overview(&self) -> Result<Overview, ApiError> {
         let mut roles = Vec::new();
-        let mut warnings = Vec::new();
+        let lasting = self.lasting.get().cloned().unwrap_or_default();
+        let mut warnings = lasting.clone();
         for (name, role) in &self.spec.spec.roles {
             let artifact = match self.artifact_of(name) {
                 Ok(found) => found,
@@ -76,6 +77,7 @@ impl App {
             clock: now(),
             fingerprint: self.fingerprint(),
             warnings,
+            lasting,
         })
     }
 

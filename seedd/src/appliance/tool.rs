@@ -94,8 +94,9 @@ pub fn default_route(iface: &str, via: &str) -> Result<()> {
     ip(&["route", "replace", "default", "via", via, "dev", iface])
 }
 
-/// A DHCP client (busybox) that keeps its lease for as long as the handle lives. `hook` is the program it calls.
-pub fn dhcp_client(iface: &str, hook: &Utf8Path, log: File) -> Result<Running> {
+/// A DHCP client (busybox) that keeps its lease for as long as the handle lives. `hook` is the program it calls,
+/// with a variable set for it.
+pub fn dhcp_client(iface: &str, hook: &Utf8Path, (name, value): (&str, &Utf8Path), log: File) -> Result<Running> {
     let args = ["udhcpc", "-f", "-i", iface, "-s", hook.as_str(), "-t", "4", "-T", "2", "-A", "20"];
-    Tool::new("busybox").args(args).spawn(log).context("starting busybox udhcpc")
+    Tool::new("busybox").args(args).env(name, value).spawn(log).context("starting busybox udhcpc")
 }

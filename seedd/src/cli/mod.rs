@@ -156,6 +156,9 @@ fn show(json: bool, value: &serde_json::Value, text: &str) -> Result<()> {
 
 /// Parses the command line, runs the verb, prints an error chain and one hint line. 0, 1 (failed), 2 (usage) or 130.
 pub fn main() -> ExitCode {
+    if let Some(code) = appliance::as_hook() {
+        return code;
+    }
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("KUBEDOS_LOG").unwrap_or_else(|_| "info".into());
     let colour = std::io::stderr().is_terminal();

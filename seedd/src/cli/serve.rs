@@ -65,6 +65,9 @@ impl Serve {
             passphrase: self.passphrase.given()?,
             host: Host::server(&site.data),
             control: None,
+            front: None,
+            own_network: false,
+            lasting: Vec::new(),
         };
         serve(site, options)
     }

@@ -54,6 +54,8 @@ pub(crate) fn form_page(
         nonce: id.nonce().to_owned(),
         user: None,
         sealed: false,
+        aside: None,
+        lasting: Vec::new(),
         refresh: None,
         event: 0,
     };

@@ -30,6 +30,8 @@ pub(crate) struct Shell {
     pub(crate) sealed: bool,
     /// Why this seed issues nothing, where that is so.
     pub(crate) aside: Option<&'static str>,
+    /// Warnings for every page.
+    pub(crate) lasting: Vec<String>,
     /// Seconds after which a browser without JavaScript loads the page again.
     pub(crate) refresh: Option<u32>,
     /// The newest event on the page; the live feed begins behind it.
@@ -57,6 +59,7 @@ impl Shell {
                 }
                 SeedMode::Fenced => Some("Another seed of this site was promoted. This one issues nothing more."),
             },
+            lasting: overview.lasting.iter().map(|w| clean(w)).collect(),
             refresh: None,
             event: 0,
         }

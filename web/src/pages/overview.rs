@@ -75,7 +75,7 @@ pub(crate) async fn show<A: SeedApi>(
     shell.event = newest;
     let template = Page {
         shell,
-        warnings: overview.warnings.iter().map(|w| clean(w)).collect(),
+        warnings: overview.warnings.iter().filter(|w| !overview.lasting.contains(w)).map(|w| clean(w)).collect(),
         waiting,
         working,
         converged,
