@@ -11,8 +11,8 @@ use cluster_seed::secret::SecretError;
 use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
-use crate::clock::steady;
 use super::{ApiErrorFromStore, App, internal, now, now_ms, unexpected};
+use crate::clock::steady;
 use crate::keys::random32;
 use crate::site::Site;
 use crate::store::events::NewEvent;

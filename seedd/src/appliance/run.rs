@@ -16,6 +16,7 @@ use super::setup::{Given, SetUp, own_address};
 use super::state::{Places, Report, SITE_DIR, stored};
 use crate::adopt::Medium;
 use crate::console::host::{Host, Place};
+use crate::console::view::{ConsoleView, Phase};
 use crate::control::{self, Controlled, SOCKET};
 use crate::daemon::{self, Front, pages_socket, signalled};
 use crate::fsio::write_whole;
@@ -31,6 +32,8 @@ const LEASES: &str = "leases";
 pub const RESTATE: &str = "restate";
 /// Port machines reach the seed at by HTTP.
 const HTTP_PORT: u16 = 80;
+/// Between two looks for the netboot interface.
+const WAIT: Duration = Duration::from_secs(2);
 
 pub struct Options {
     pub places: Places,
@@ -199,17 +202,19 @@ impl Machine {
     fn serve(self: Arc<Self>, listener: TcpListener, control: Control, passphrase: Option<Zeroizing<String>>) -> Result<()> {
         let options = &self.options;
         let spec = self.site.spec()?;
-        let settings = in_force(options);
+        let own = own_address(&spec)?;
+        let starting =
+            Arc::new(Starting { host: self.host.clone(), site: spec.metadata.name.to_string(), why: Mutex::default() });
+        let control = match control {
+            Control::Server(server) => {
+                server.hand_over(starting.clone());
+                server
+            }
+            Control::Socket(socket) => socket.start(starting.clone()),
+        };
         let iface = match &options.iface {
             Some(iface) => iface.clone(),
-            None => choose(settings.iface.as_deref(), &nics(Utf8Path::new("/")))
-                .map_err(|why| anyhow!(why))
-                .hint("set kubedos.iface= among the boot parameters")?,
-        };
-        let own = own_address(&spec)?;
-        let control = match control {
-            Control::Server(server) => server,
-            Control::Socket(socket) => socket.start(Arc::new(Starting { host: self.host.clone() })),
+            None => self.netboot(&starting),
         };
         self.link_socket()?;
         let listen = options.listen.unwrap_or(SocketAddrV4::new(own.addr(), HTTP_PORT));
@@ -231,6 +236,24 @@ impl Machine {
                 lasting: warnings,
             },
         )
+    }
+
+    /// The netboot interface; waits for it as long as it takes, since a card may come late, and may be chosen meanwhile.
+    fn netboot(&self, starting: &Starting) -> String {
+        loop {
+            let settings = in_force(&self.options);
+            match choose(settings.iface.as_deref(), &nics(Utf8Path::new("/"))) {
+                Ok(iface) => return iface,
+                Err(why) => {
+                    let mut told = starting.why.lock().unwrap_or_else(PoisonError::into_inner);
+                    if *told != why {
+                        tracing::warn!("waiting for the netboot interface: {why}");
+                        *told = why;
+                    }
+                }
+            }
+            std::thread::sleep(WAIT);
+        }
     }
 
     /// `seedd unseal --data` and its like look for the socket in the site.
@@ -262,6 +285,9 @@ impl Machine {
 /// For the console, while a site is being opened.
 struct Starting {
     host: Host,
+    site: String,
+    /// What it waits for.
+    why: Mutex<String>,
 }
 
 impl Controlled for Starting {
@@ -273,8 +299,10 @@ impl Controlled for Starting {
         Err(anyhow!("the seed is starting")).hint("try again in a moment")
     }
 
-    fn view(&self) -> Result<crate::console::view::ConsoleView> {
-        Err(anyhow!("the seed is starting"))
+    fn view(&self) -> Result<ConsoleView> {
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let waits = if why.is_empty() { "the seed is starting".to_owned() } else { format!("nothing is served yet: {why}") };
+        Ok(ConsoleView { phase: Phase::Sealed, site: Some(self.site.clone()), warnings: vec![waits], ..ConsoleView::default() })
     }
 
     fn host(&self) -> &Host {

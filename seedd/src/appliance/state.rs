@@ -117,7 +117,12 @@ fn first(places: &Places, preset: &Preset) -> Result<Report> {
 /// Goes where the settings say, and takes them along.
 fn move_to(places: &Places, preset: &Preset, text: Option<Vec<u8>>) -> Result<Report> {
     let (settings, _) = stored(&places.state);
-    umount2(places.state.as_std_path(), MntFlags::empty()).with_context(|| format!("unmounting {}", places.state))?;
+    if let Err(error) = umount2(places.state.as_std_path(), MntFlags::empty()) {
+        // Somebody still works there: better a seed in the old place than none.
+        let mut report = Report::read(&places.run).unwrap_or_default();
+        report.warnings.push(format!("the state stays where it is until the next start ({error})"));
+        return Ok(report);
+    }
     let report = settle(places, preset.over(&settings).state.as_ref())?;
     if let Some(text) = text.filter(|_| !places.state.join(FILE).exists()) {
         write_whole(&places.state.join(FILE), &text, 0o644)?;
@@ -213,9 +218,12 @@ fn memory(places: &Places, warnings: Vec<String>) -> Result<Report> {
 /// Gives a path to the daemon's user.
 fn own(places: &Places, path: &Utf8Path) -> Result<()> {
     let Some(name) = &places.user else { return Ok(()) };
-    let user = User::from_name(name).context("looking up a user")?.ok_or_else(|| anyhow!("there is no user {name}"))?;
+    let Some(user) = User::from_name(name).context("looking up a user")? else {
+        tracing::warn!(user = name, "there is no such user; the state stays with whoever runs this");
+        return Ok(());
+    };
     nix::unistd::chown(path.as_std_path(), Some(user.uid), Some(user.gid)).with_context(|| format!("giving {path} to {name}"))?;
-    if path.is_dir() {
+    if *path == places.state {
         fs::set_permissions(path, fs::Permissions::from_mode(0o750)).with_context(|| format!("protecting {path}"))?;
     }
     Ok(())
