@@ -71,9 +71,9 @@ pub struct State {
     /// Who runs the daemon and owns the state
     #[arg(long, value_name = "NAME", default_value = "kubedos")]
     user: String,
-    /// Leave the machine's name as it is
+    /// Give the machine its name
     #[arg(long)]
-    keep_hostname: bool,
+    hostname: bool,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -155,7 +155,7 @@ impl State {
         let preset = self.machine.preset()?;
         let places = self.machine.places(Some(&self.user))?;
         let report = prepare(&places, &preset)?;
-        if !self.keep_hostname {
+        if self.hostname {
             let name = preset.over(&stored(&places.state).0).hostname;
             nix::unistd::sethostname(name.as_ref().map_or(HOSTNAME, |n| n.as_str())).context("setting the host name")?;
         }
