@@ -22,11 +22,14 @@ const FILES: &[Asset] = &[
     asset!("/usr/lib/systemd/system/kubedos-power@.service", "kubedos-power@.service"),
     asset!("/usr/lib/systemd/system/kubedos-restate.path", "kubedos-restate.path"),
     asset!("/usr/lib/systemd/system/kubedos-restate.service", "kubedos-restate.service"),
+    asset!("/usr/lib/systemd/system/kubedos-time.path", "kubedos-time.path"),
+    asset!("/usr/lib/systemd/system/kubedos-time.service", "kubedos-time.service"),
     asset!("/usr/lib/systemd/journald.conf.d/kubedos.conf", "journald.conf"),
     asset!("/usr/lib/tmpfiles.d/kubedos.conf", "tmpfiles.conf"),
     asset!("/usr/lib/modules-load.d/kubedos.conf", "modules-load.conf"),
     asset!("/usr/lib/sysctl.d/90-kubedos.conf", "sysctl.conf"),
-    asset!("/etc/chrony/chrony.conf", "chrony.conf"),
+    asset!("/usr/lib/systemd/system/chrony.service.d/kubedos.conf", "chrony-kubedos.conf"),
+    asset!("/usr/lib/clock-epoch", "clock-epoch"),
     asset!("/etc/hosts", "hosts"),
 ];
 
@@ -46,6 +49,7 @@ pub const ENABLED: &[&str] = &[
     "kubedos-restate.path",
     "kubedos-seed.service",
     "kubedos-state.service",
+    "kubedos-time.path",
 ];
 /// Units that never start: log-ins (the root account is locked), care for disks that are not there, a clock server before
 /// the daemon wants it.

@@ -15,7 +15,7 @@ use crate::app::console::AtConsole;
 use crate::app::mode::Mode;
 use crate::appliance::setup::own_address;
 use crate::appliance::tool;
-use crate::clock::{CHRONY_CONFIG, bounded, chrony_config, steady};
+use crate::clock::{bounded, steady, write_config};
 use crate::console::host::Host;
 use crate::hint::{self, Hint as _};
 use crate::planes::{self, WireGuard};
@@ -189,7 +189,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
     tasks.spawn(watchdog(app.clone()));
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("taking the pages' listener")?;
-    write_chrony_config(&app);
+    write_config(&app.spec);
     announce(&app, options, scheme, pages_at);
     let router = web::operator_router(seed, web::OperatorOptions { secure_cookies: tls.is_some() });
     let ended_pages = ended(stopped.clone());
@@ -216,17 +216,6 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     let how = options.wireguard;
     tokio::task::spawn_blocking(move || planes::take_down(&app, how, &userspace)).await.context("taking the planes down")?;
     Ok(why)
-}
-
-/// On an appliance; elsewhere there is no such folder, and chrony is the operator's own.
-fn write_chrony_config(app: &App) {
-    let path = camino::Utf8Path::new(CHRONY_CONFIG);
-    if path.parent().is_none_or(|dir| !dir.is_dir()) {
-        return;
-    }
-    if let Err(error) = fsio::write_whole(path, chrony_config(&app.spec).as_bytes(), 0o644) {
-        tracing::warn!(error = format!("{error:#}"), "no configuration for chrony; the nodes get no time from here");
-    }
 }
 
 /// The lines a person at the terminal, or the lab, waits for.

@@ -51,6 +51,7 @@ impl App {
             let event = NewEvent { kind: "clock.set", text: &text, actor: Some(who), ..Default::default() };
             tx.event(now_ms(), &event).map_err(internal)
         })?;
+        clock::write_config(&self.spec);
         // Peers that were met at a time that is still to come are forgotten.
         self.planes_changed.send_modify(|v| *v += 1);
         Ok(self.view_clock())

@@ -17,7 +17,7 @@ use ipnet::Ipv4Net;
 use web::api::ClockView;
 
 use crate::app::now;
-use crate::fsio::read_limited;
+use crate::fsio::{read_limited, write_whole};
 
 /// Where chrony's unit of an appliance looks for its configuration.
 pub const CHRONY_CONFIG: &str = "/run/kubedos/chrony.conf";
@@ -70,6 +70,18 @@ pub fn served(spec: &ClusterSpec) -> Vec<Ipv4Net> {
 /// chrony's configuration for this site.
 pub fn chrony_config(spec: &ClusterSpec) -> String {
     seed_config(&spec.spec.time, &served(spec))
+}
+
+/// Writes it on an appliance, whose kubedos-time.path then sets the hardware clock and starts chrony anew. Elsewhere there
+/// is no such folder, and chrony is the operator's own.
+pub fn write_config(spec: &ClusterSpec) {
+    let path = Utf8Path::new(CHRONY_CONFIG);
+    if path.parent().is_none_or(|dir| !dir.is_dir()) {
+        return;
+    }
+    if let Err(error) = write_whole(path, chrony_config(spec).as_bytes(), 0o644) {
+        tracing::warn!(error = format!("{error:#}"), "no configuration for chrony; the nodes get no time from here");
+    }
 }
 
 /// The date of a published snapshot (the `Date` of its Release), in Unix seconds.
