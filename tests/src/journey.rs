@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::appliance;
 use crate::checks;
+use crate::clock;
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
@@ -47,7 +48,7 @@ impl Score {
 
 /// Runs every part, or the one that `only` names.
 pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
-    let parts = ["protocol", "refusals", "twice", "journey", "tampering", "second-site", "appliance"];
+    let parts = ["protocol", "refusals", "twice", "journey", "clock", "tampering", "second-site", "appliance"];
     if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
         bail!("no part {unknown}; there are {}", parts.join(", "));
     }
@@ -60,6 +61,11 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
     if wanted("twice") {
         let (work, logs) = dirs.part("twice")?;
         score.note("images built twice from one snapshot have the same bytes", twice::run(&template, &work, &logs))?;
+    }
+    if wanted("clock") {
+        let (work, logs) = dirs.part("clock")?;
+        let result = clock::run(&template, &work, &logs);
+        score.note("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", result)?;
     }
     if wanted("journey") {
         let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);

@@ -5,6 +5,7 @@ pub mod api;
 pub mod appliance;
 pub mod browser;
 pub mod checks;
+pub mod clock;
 pub mod console;
 pub mod daemon;
 pub mod demo;

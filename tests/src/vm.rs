@@ -63,6 +63,8 @@ pub struct Spec {
     pub network_boot: bool,
     /// In a drive or a port, and booted first.
     pub medium: Option<Medium>,
+    /// What the hardware clock says at power-on, as `1970-01-01T00:00:00`; none: the host's time.
+    pub clock: Option<String>,
 }
 
 impl Spec {
@@ -82,6 +84,7 @@ impl Spec {
             first,
             network_boot: true,
             medium: None,
+            clock: None,
         }
     }
 }
@@ -235,6 +238,9 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     add("-smp", "1".to_owned());
     add("-m", spec.memory.to_string());
     add("-smbios", format!("type=1,manufacturer=Kubedos,product=Lab,serial=LAB-{}", spec.name));
+    if let Some(clock) = &spec.clock {
+        add("-rtc", format!("base={clock}"));
+    }
     add("-serial", format!("file:{}", serial.display()));
     add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
     add("-object", "rng-random,id=rng0,filename=/dev/urandom".to_owned());

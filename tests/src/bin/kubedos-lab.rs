@@ -33,7 +33,7 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, refusals, twice, journey, tampering, second-site, appliance
+        /// Only this part: protocol, refusals, twice, journey, clock, tampering, second-site, appliance
         #[arg(long)]
         only: Option<String>,
         /// Where pictures of the pages go
