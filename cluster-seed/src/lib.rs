@@ -9,6 +9,7 @@ pub mod agent;
 pub mod capsule;
 pub mod cluster;
 pub mod enrollment;
+pub mod epoch;
 pub mod identity;
 pub mod ids;
 pub mod machine;

@@ -8,6 +8,7 @@ pub mod cmdline;
 pub mod console;
 pub mod dhcp;
 pub mod enroll;
+pub mod epoch;
 pub mod facts;
 pub mod gate;
 pub mod http;

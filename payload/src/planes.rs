@@ -6,9 +6,10 @@ use std::time::Duration;
 use camino::Utf8Path;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
-use cluster_seed::seal::Sealed;
+use cluster_seed::seal::{Sealed, key_from_text};
 use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 
+use crate::epoch;
 use crate::http::{Http, HttpError};
 use crate::state::{NodeDir, StateError};
 use crate::tool::{Tool, ToolError};
@@ -78,7 +79,26 @@ pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
 /// Fetches the signed list and keeps it if it may replace the one held. True if something changed.
 pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(PeersFile, bool), PlaneError> {
     let sealed: Sealed<PeersFile> = http.get_json("/api/v1/peers", MAX_PEERS)?;
-    Ok(dir.accept_peers(identity, &sealed)?)
+    let site = key_from_text(&identity.info.site_key).map_err(StateError::from)?;
+    let held = epoch::seen(dir.path(), &site);
+    match dir.accept_peers(identity, &sealed) {
+        Ok((peers, changed)) => {
+            if held.is_none_or(|(seen, _)| seen < peers.epoch)
+                && let Some((_, proof)) = epoch::of_seed(http, &site)
+            {
+                epoch::keep(dir.path(), &site, &proof)?;
+            }
+            Ok((peers, changed))
+        }
+        Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
+            // It decides by itself whether that is news.
+            if let Some((_, proof)) = held {
+                epoch::tell(http, &proof);
+            }
+            Err(e.into())
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// The hosts file: every node by its address on the control plane, by name and by label.

@@ -121,7 +121,7 @@ impl Ram<'_> {
             }
         }
         let http = Http::new(&cmdline.seed);
-        let enroller = Enroller { http: &http, console: self.console, wait: self.wait };
+        let enroller = Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run };
         loop {
             let facts = self.facts(cmdline, drivers);
             let mut random = zeroize::Zeroizing::new([0u8; RANDOM]);

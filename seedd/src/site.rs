@@ -25,6 +25,8 @@ pub mod setting {
     pub const ARTIFACT: &str = "artifact:";
     pub const PEERS: &str = "peers";
     pub const EPOCH: &str = "epoch";
+    /// The site's signature under it.
+    pub const EPOCH_PROOF: &str = "epoch-proof";
     /// Followed by a snapshot's id: the site key of whoever made it, where that is another site.
     pub const MAKER: &str = "maker:";
     /// Id of the medium that was adopted last.

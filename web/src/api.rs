@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::HardwareFacts;
 use cluster_seed::peers::PeersFile;
@@ -245,6 +246,10 @@ pub trait SeedApi: Send + Sync + 'static {
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
     fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
     fn peers(&self) -> Result<Sealed<PeersFile>, ApiError>;
+    /// The site's signature under its epoch.
+    fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError>;
+    /// A machine shows what another seed of this site has signed.
+    fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError>;
 
     // The operator's side.
     /// The certificate of the site's CA in PEM, which everybody may have; none before the site's first unseal.

@@ -66,6 +66,7 @@ async fn the_agents_messages() {
         ("POST", agent("report"), serde_json::to_string(&report).unwrap(), 200, "Installing"),
         ("POST", agent("reveal"), "{}".to_owned(), 400, "missing field"),
         ("GET", "/api/v1/peers".to_owned(), String::new(), 200, "signature"),
+        ("GET", "/api/v1/epoch".to_owned(), String::new(), 200, "signature"),
         ("GET", "/api/v1/agent/hello".to_owned(), String::new(), 405, "error"),
         ("DELETE", agent("status"), String::new(), 405, "error"),
     ] {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::pairing::{Code, Nonce};
 use cluster_seed::peers::PeersFile;
@@ -159,6 +160,15 @@ impl SeedApi for Mock {
         let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         Ok((!self.open()?.overview.setup_needed).then(|| pem.to_owned()))
     }
+    fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError> {
+        Sealed::sign(&EpochProof { epoch: 1 }, &SigningKey::from_bytes(&[1; 32])).map_err(|e| ApiError::Internal(e.to_string()))
+    }
+    fn hear_epoch(&self, _: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
+        let own = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let heard = proof.open(&own).map_err(|_| ApiError::Forbidden { why: "not signed by this site".into() })?;
+        Ok(EpochReply { epoch: 1, fenced: heard.epoch > 1 })
+    }
+
     fn overview(&self) -> Result<Overview, ApiError> {
         Ok(self.open()?.overview.clone())
     }

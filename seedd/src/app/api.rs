@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
@@ -77,6 +78,14 @@ impl SeedApi for Seed {
 
     fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
         self.0.ca_certificate()
+    }
+
+    fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError> {
+        self.0.epoch_proof()
+    }
+
+    fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
+        self.0.hear_epoch(from, proof)
     }
 
     fn overview(&self) -> Result<Overview, ApiError> {

@@ -143,6 +143,7 @@ impl App {
                 if Mode::of(tx).map_err(internal)? != Mode::Active {
                     return Ok(false);
                 }
+                self.sign_epoch(tx, &keys.site)?;
                 let held = self.held_peers(tx)?;
                 let same = match &held {
                     Some(h) => self.peers_file(tx, h.version)? == *h,

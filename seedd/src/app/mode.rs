@@ -1,5 +1,9 @@
 //! Does this seed issue? One of a site's seeds does: the others wait in standby, or were overtaken.
 
+use std::net::IpAddr;
+
+use cluster_seed::epoch::{EpochProof, EpochReply};
+use cluster_seed::seal::{Sealed, SigningKey};
 use web::api::{ApiError, SeedMode};
 
 use super::{App, internal, now_ms, unexpected};
@@ -89,6 +93,33 @@ impl App {
         let epoch = promote(&self.store, now_ms(), Some(who)).map_err(unexpected)?;
         self.reload();
         Ok(epoch)
+    }
+
+    /// Signs the epoch, once.
+    pub(super) fn sign_epoch(&self, tx: &Tx<'_>, key: &SigningKey) -> Result<(), ApiError> {
+        let epoch = self.epoch(tx)?;
+        let held = tx.setting(setting::EPOCH_PROOF).map_err(internal)?;
+        let held = held.and_then(|t| serde_json::from_str::<Sealed<EpochProof>>(&t).ok()?.open(&self.site_key).ok());
+        if held.is_some_and(|p| p.epoch == epoch) {
+            return Ok(());
+        }
+        let sealed = Sealed::sign(&EpochProof { epoch }, key).map_err(unexpected)?;
+        tx.set(setting::EPOCH_PROOF, &serde_json::to_string(&sealed).map_err(unexpected)?).map_err(internal)
+    }
+
+    pub fn epoch_proof(&self) -> Result<Sealed<EpochProof>, ApiError> {
+        let text = self.store.setting(setting::EPOCH_PROOF).map_err(internal)?;
+        let text = text.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })?;
+        serde_json::from_str(&text).map_err(unexpected)
+    }
+
+    /// Somebody shows an epoch. Only this site's own signature counts.
+    pub fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
+        let not_ours = |_| ApiError::Forbidden { why: "the epoch is not signed by this site".to_owned() };
+        let heard = proof.open(&self.site_key).map_err(not_ours)?;
+        self.fence(heard.epoch, &from.to_string())?;
+        let (epoch, mode) = self.write(|tx| Ok((self.epoch(tx)?, Mode::of(tx).map_err(internal)?)))?;
+        Ok(EpochReply { epoch, fenced: matches!(mode, Mode::Fenced { .. }) })
     }
 
     /// Stops issuing: somebody showed this site's own signature under a higher epoch. True if it was news.

@@ -80,3 +80,81 @@ fn put(from: &Utf8Path, to: &Utf8Path, aside: &Utf8Path) -> Result<()> {
     }
     fs::rename(from, to).with_context(|| format!("placing {to}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID_TEXT: &str = "0123";
+
+    /// A site whose import was committed and not placed.
+    fn waiting() -> (tempfile::TempDir, Site, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(&camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap());
+        site.make_folders().unwrap();
+        let store = Store::open(&site.database()).unwrap();
+        store.set(setting::IMPORTED, ID_TEXT).unwrap();
+        let write = |path: &str, text: &str| {
+            let path = site.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for place in ["", "import.ready/"] {
+            for name in ["cluster.yaml", "keys/public.json", "netboot/aa/netboot.json"] {
+                write(&format!("{place}{name}"), if place.is_empty() { "old" } else { "new" });
+            }
+        }
+        write("import.ready/artifacts/bb/manifest.json", "new");
+        write("import.ready/id", ID_TEXT);
+        (dir, site, store)
+    }
+
+    fn assert_new(site: &Site) {
+        for name in ["cluster.yaml", "keys/public.json", "netboot/aa/netboot.json", "artifacts/bb/manifest.json"] {
+            assert_eq!(fs::read_to_string(site.join(name)).unwrap(), "new", "{name}");
+        }
+        assert!(!site.join(STAGED).exists());
+    }
+
+    #[test]
+    fn it_goes_on_from_every_step_it_may_have_been_killed_in() {
+        type Step = fn(&Site);
+        fn away(site: &Site, from: &str, to: &str) {
+            fs::create_dir_all(site.join("import.ready/replaced")).unwrap();
+            fs::rename(site.join(from), site.join("import.ready/replaced").join(to)).unwrap();
+        }
+        let steps: [Step; 5] = [
+            |_| (),
+            |s| away(s, "netboot/aa", "netboot-aa"),
+            |s| away(s, "keys", "keys"),
+            |s| {
+                away(s, "keys", "keys");
+                fs::rename(s.join("import.ready/keys"), s.join("keys")).unwrap();
+            },
+            // Killed twice at the same place.
+            |s| {
+                away(s, "cluster.yaml", "cluster.yaml");
+                fs::write(s.join("cluster.yaml"), "old").unwrap();
+            },
+        ];
+        for killed_after in steps {
+            let (_keep, site, store) = waiting();
+            killed_after(&site);
+            settle(&site, &store).unwrap();
+            assert_new(&site);
+            settle(&site, &store).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_not_committed_is_not_placed() {
+        let (_keep, site, store) = waiting();
+        store.set(setting::IMPORTED, "another").unwrap();
+        settle(&site, &store).unwrap();
+        assert_eq!(fs::read_to_string(site.join("keys/public.json")).unwrap(), "old");
+        fs::remove_file(site.join(STAGED).join(ID)).unwrap();
+        store.set(setting::IMPORTED, "").unwrap();
+        settle(&site, &store).unwrap();
+        assert_eq!(fs::read_to_string(site.cluster_file()).unwrap(), "old");
+    }
+}

@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
 //! Small sites in temporary folders, and machines that speak the protocol, for the tests of capsules and epochs.
 
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
 use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, BootFile, CHUNK_SIZE, Chunk, NetbootManifest};
 use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
 use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
-use cluster_seed::secret::AgeKey;
+use cluster_seed::secret::{AgeKey, lock};
 use seedd::app::App;
 use seedd::site::{Site, default_cluster_yaml, setting};
 use seedd::store::Store;
@@ -40,6 +41,9 @@ pub fn empty(data: &Utf8Path, name: &str, passphrase: &str) -> Site {
     let text = default_cluster_yaml(name);
     let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
     site.keys().create(passphrase, name, &planes, 1_760_000_000).unwrap();
+    // What the tests open a hundred times need not be slow to open.
+    let operator = site.keys().operator(passphrase).unwrap().to_secret();
+    std::fs::write(site.join("keys/operator.age"), lock(passphrase, operator.expose(), 10).unwrap()).unwrap();
     std::fs::write(site.cluster_file(), text).unwrap();
     Store::open(&site.database()).unwrap().set(setting::EPOCH, "1").unwrap();
     site
