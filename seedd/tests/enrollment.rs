@@ -159,27 +159,6 @@ fn began() -> ReportBody {
 }
 
 #[test]
-fn a_site_without_a_ca_gets_one_when_it_is_unsealed() {
-    let bench = bench();
-    let before = bench.app.tls.fingerprint();
-    assert_eq!(bench.app.ca_certificate().unwrap(), None);
-    bench.app.unseal_with(PASSPHRASE, "test").unwrap();
-    let ca = bench.app.ca_certificate().unwrap().unwrap();
-    assert!(ca.starts_with("-----BEGIN CERTIFICATE-----\n"));
-    let overview = bench.app.view_overview().unwrap();
-    assert_ne!(overview.fingerprint.as_deref(), Some(before.as_str()));
-    assert_eq!(overview.fingerprint, Some(bench.app.tls.fingerprint()));
-    let told = bench.app.store.read(|tx| tx.events_after(0, 100)).unwrap();
-    assert!(told.iter().any(|e| e.kind == "tls.certificate" && e.text.contains(&bench.app.tls.fingerprint())));
-    // Unsealing again changes nothing.
-    bench.app.unseal_with(PASSPHRASE, "test").unwrap();
-    assert_eq!(
-        (bench.app.ca_certificate().unwrap(), bench.app.view_overview().unwrap().fingerprint),
-        (Some(ca), overview.fingerprint)
-    );
-}
-
-#[test]
 fn the_whole_road_once() {
     let Bench { app, _dir } = &bench();
     let m = Machine::new(1);
@@ -324,28 +303,6 @@ fn a_replacement_keeps_name_and_address_and_revokes_the_old() {
     let peers = app.signed_peers().unwrap().open(&app.site_key).unwrap();
     assert!(peers.nodes.values().all(|n| n.keys.get("wg1") != Some(&old_key)));
     assert_eq!(peers.nodes.len(), 2);
-}
-
-#[test]
-fn a_stranger_under_its_mac_does_not_keep_a_machine_from_its_disk() {
-    let Bench { app, _dir } = &bench();
-    app.unseal_with(PASSPHRASE, "test").unwrap();
-    let m = Machine::new(1);
-    let query = web::api::BootQuery { mac: Some(m.mac.to_string()), ..Default::default() };
-    let script = || app.script_for(&query).unwrap();
-    let unknown = script();
-    let (id, code) = m.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
-    m.claim(app, id, 1).unwrap();
-    m.report(app, id, 1, began()).unwrap();
-    assert_eq!(script(), unknown, "not while it installs");
-    m.report(app, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap();
-    let from_disk = script();
-    assert_ne!(from_disk, unknown);
-    Machine { mac: m.mac, ..Machine::new(9) }.enroll(app);
-    assert_eq!(script(), from_disk);
-    app.revoke_by(&admin(), id, "").unwrap();
-    assert_eq!(script(), unknown);
 }
 
 #[test]

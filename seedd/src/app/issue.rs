@@ -17,7 +17,6 @@ use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
 use web::api::ApiError;
 
-use super::mode::Mode;
 use super::{App, internal, unexpected};
 use crate::keys::{Unsealed, random32};
 use crate::site::setting;
@@ -83,7 +82,7 @@ impl App {
             seed_hostname: self.seed_name.clone(),
             planes: places,
             authorized_keys: self.spec.spec.ssh.authorized_keys.clone(),
-            darksite: self.darksite_source(tx)?,
+            darksite: self.darksite_source(),
             peers,
         };
         let identity = NodeIdentity { info, keys: private };
@@ -102,23 +101,14 @@ impl App {
         tx.set_issued(record.id, challenge, &sealed).map_err(internal)
     }
 
-    /// Packages of the snapshot in use, and the certificate that it is signed with.
-    fn darksite_source(&self, tx: &Tx<'_>) -> Result<DarksiteSource, ApiError> {
+    fn darksite_source(&self) -> DarksiteSource {
         let d = &self.spec.spec.darksite;
-        let maker = match tx.setting(setting::SNAPSHOT).map_err(internal)? {
-            Some(id) => tx.setting(&format!("{}{id}", setting::MAKER)).map_err(internal)?.map(|_| id),
-            None => None,
-        };
-        let keyring = match maker {
-            Some(id) => self.site.keys().snapshot_keyring(id.parse().map_err(unexpected)?),
-            None => self.site.keys().release_keyring(),
-        };
-        Ok(DarksiteSource {
+        DarksiteSource {
             url: format!("{}/darksite/current", self.seed_url()),
             suite: d.suite.clone(),
             components: d.components.clone(),
-            keyring: B64.encode(keyring.map_err(unexpected)?),
-        })
+            keyring: B64.encode(&self.release_keyring),
+        }
     }
 
     /// Writes and signs the next version of the list of peers.
@@ -140,10 +130,6 @@ impl App {
     pub fn resign_peers(&self) -> Result<()> {
         let work = self.with_keys(|keys| {
             self.write(|tx| {
-                if Mode::of(tx).map_err(internal)? != Mode::Active {
-                    return Ok(false);
-                }
-                self.sign_epoch(tx, &keys.site)?;
                 let held = self.held_peers(tx)?;
                 let same = match &held {
                     Some(h) => self.peers_file(tx, h.version)? == *h,
@@ -184,8 +170,7 @@ impl App {
         nodes.insert(self.seed_name.clone(), seed);
         for node in tx.live_nodes().map_err(internal)? {
             let peer = PeerNode {
-                // A node that was last seen at another place has to speak first; its report brings the address.
-                endpoint: node.endpoint.filter(|ip| spec.underlay.subnet.contains(ip)),
+                endpoint: node.endpoint,
                 role: node.role,
                 keys: node.planes.iter().map(|(n, (_, key))| (n.clone(), *key)).collect(),
                 addresses: node.planes.iter().map(|(n, (ip, _))| (n.clone(), *ip)).collect(),
