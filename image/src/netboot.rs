@@ -29,6 +29,8 @@ const LOADERS: &[(&str, &str)] = &[
     ("snponly.efi", "usr/lib/ipxe/snponly.efi"),
     ("ipxe.efi", "usr/lib/ipxe/ipxe.efi"),
 ];
+/// Each takes memory for the window of its level.
+const MAX_WORKERS: usize = 8;
 /// Of depmod's files those that text readers need (busybox, the agent).
 const DEPMOD_FILES: &[&str] = &[
     "modules.dep",
@@ -92,7 +94,8 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     add_base(&tools, &work, agent, &mut initramfs, progress)?;
     progress.end();
     progress.begin("packing the initramfs", Some(initramfs.size()));
-    pack(&initramfs, &out.join("initrd.img"))?;
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS) as u32);
+    pack(&initramfs, &out.join("initrd.img"), workers)?;
     progress.end();
     let loaders = Tree::new(&work.join("ipxe"));
     unpack(&index, index.get("ipxe", "netboot")?, &loaders, &|name| name.starts_with("usr/lib/ipxe"))?;
@@ -246,11 +249,10 @@ fn add_base(
     Ok(())
 }
 
-fn pack(initramfs: &Initramfs, path: &Utf8Path) -> Result<(), Error> {
+/// Compresses with `workers` threads, 1 or more: the bytes don't depend on how many. Without any (0) they would differ.
+fn pack(initramfs: &Initramfs, path: &Utf8Path, workers: u32) -> Result<(), Error> {
     let file = BufWriter::new(File::create(path).map_err(io("create", path))?);
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(8) as u32);
     let packed = zstd::stream::write::Encoder::new(file, ZSTD_LEVEL).and_then(|mut encoder| {
-        // With workers the bytes don't depend on how many there are; without any (0) they would differ.
         encoder.multithread(workers)?;
         initramfs.write(&mut encoder)?;
         encoder.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
@@ -280,6 +282,28 @@ mod tests {
         elf[56] = 1;
         elf[64] = kind;
         elf
+    }
+
+    #[test]
+    fn the_initramfs_has_the_same_bytes_however_many_threads_pack_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut initramfs = Initramfs::default();
+        // Several of zstd's jobs (four windows each, so 16 to 32 MiB at this level), made of what compresses fast.
+        for n in 0..5u32 {
+            let lines = (0..180_000u32).flat_map(|i| format!("{n} {:>60} {}\n", i / 7, i % 1_000).into_bytes());
+            initramfs.file(&format!("file{n}"), 0o644, lines.collect());
+        }
+        let packed = |workers: u32| {
+            let path = Utf8PathBuf::from_path_buf(dir.path().join(workers.to_string())).unwrap();
+            pack(&initramfs, &path, workers).unwrap();
+            fs::read(path).unwrap()
+        };
+        let one = packed(1);
+        assert!(one == packed(3));
+        let mut plain = Vec::new();
+        initramfs.write(&mut plain).unwrap();
+        assert!(plain.len() > 60 << 20, "{}", plain.len());
+        assert!(plain == zstd::stream::decode_all(&one[..]).unwrap());
     }
 
     #[test]

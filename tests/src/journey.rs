@@ -45,7 +45,7 @@ impl Score {
 
 /// Runs every part, or the one that `only` names.
 pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
-    let parts = ["protocol", "refusals", "twice", "journey", "tampering"];
+    let parts = ["protocol", "twice", "journey", "tampering", "refusals"];
     if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
         bail!("no part {unknown}; there are {}", parts.join(", "));
     }

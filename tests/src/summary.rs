@@ -81,7 +81,8 @@ pub fn write_times(fleet: &Fleet, figures: &Figures, file: &Path) -> Result<()> 
     }
     let all = serde_json::json!({
         "seconds": machines, "kernelBytes": figures.kernel, "initramfsBytes": figures.initramfs,
-        "daemonBytes": figures.daemon, "daemonPeakBytes": figures.daemon_peak, "escapedPackets": figures.escaped, "accelerator": format!("{:?}", fleet.accel),
+        "daemonBytes": figures.daemon, "daemonPeakBytes": figures.daemon_peak, "escapedPackets": figures.escaped,
+        "accelerator": format!("{:?}", fleet.accel),
     });
     std::fs::write(file, serde_json::to_string_pretty(&all).context("writing times")?)
         .with_context(|| format!("writing {}", file.display()))

@@ -32,7 +32,7 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, refusals, journey, tampering
+        /// Only this part: protocol, twice, journey, tampering, refusals
         #[arg(long)]
         only: Option<String>,
         /// Where pictures of the pages go
