@@ -306,6 +306,28 @@ fn a_replacement_keeps_name_and_address_and_revokes_the_old() {
 }
 
 #[test]
+fn a_stranger_under_its_mac_does_not_keep_a_machine_from_its_disk() {
+    let Bench { app, _dir } = &bench();
+    app.unseal_with(PASSPHRASE, "test").unwrap();
+    let m = Machine::new(1);
+    let query = web::api::BootQuery { mac: Some(m.mac.to_string()), ..Default::default() };
+    let script = || app.script_for(&query).unwrap();
+    let unknown = script();
+    let (id, code) = m.enroll(app);
+    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.claim(app, id, 1).unwrap();
+    m.report(app, id, 1, began()).unwrap();
+    assert_eq!(script(), unknown, "not while it installs");
+    m.report(app, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap();
+    let from_disk = script();
+    assert_ne!(from_disk, unknown);
+    Machine { mac: m.mac, ..Machine::new(9) }.enroll(app);
+    assert_eq!(script(), from_disk);
+    app.revoke_by(&admin(), id, "").unwrap();
+    assert_eq!(script(), unknown);
+}
+
+#[test]
 fn no_private_key_is_in_the_database() {
     let Bench { app, _dir } = &bench();
     app.unseal_with(PASSPHRASE, "test").unwrap();

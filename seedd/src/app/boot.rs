@@ -1,6 +1,5 @@
 //! What a machine boots: the agent, or its own disk once that holds a verified artifact.
 
-use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::Mac;
 use pxe::script::{FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, local_boot_script, wait_script};
 use web::api::{ApiError, BootQuery};
@@ -22,18 +21,20 @@ impl App {
             .parse()
             .map_err(|e: cluster_seed::ids::IdError| ApiError::BadRequest { why: e.to_string(), hint: None })?;
         let seed = SeedUrl(self.http);
-        let (machine, state, netboot) = self
+        let (machine, installed, netboot) = self
             .store
             .read(|tx| {
                 let machine = tx.machine_by_mac(mac)?;
-                let state = match &machine {
-                    Some(m) => tx.enrollments_of(m.id)?.first().map(|e| e.state),
-                    None => None,
+                // Any of them, not the latest: whoever says hello under another machine's MAC address opens an enrollment
+                // too, and must not keep that machine from its disk.
+                let installed = match &machine {
+                    Some(m) => tx.holds_an_installed_node(m.id)?,
+                    None => false,
                 };
-                Ok::<_, StoreError>((machine.map(|m| m.id), state, tx.setting(setting::NETBOOT)?))
+                Ok::<_, StoreError>((machine.map(|m| m.id), installed, tx.setting(setting::NETBOOT)?))
             })
             .map_err(internal)?;
-        let (text, script) = if state.is_some_and(EnrollmentState::boots_from_disk) {
+        let (text, script) = if installed {
             ("told to start from its own disk", local_boot_script())
         } else if netboot.is_none() {
             let say = ScreenText::new("this seed has no netboot image yet; its operator runs seedd image build");

@@ -112,6 +112,14 @@ impl Tx<'_> {
         self.enrollments_where("machine = ?1 ORDER BY created DESC, rowid DESC LIMIT 100", machine)
     }
 
+    /// Whether one of a machine's enrollments left a system on its disk that was not revoked since.
+    pub fn holds_an_installed_node(&self, machine: i64) -> Result<bool, StoreError> {
+        let states = EnrollmentState::ALL.iter().filter(|s| s.boots_from_disk()).map(|s| format!("'{}'", s.as_str()));
+        let states = states.collect::<Vec<_>>().join(",");
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM enrollment WHERE machine = ?1 AND state IN ({states}))");
+        Ok(self.tx.query_row(&sql, [machine], |row| row.get(0))?)
+    }
+
     /// Enrollments the watchdog looks at: those that wait for a person or for a machine.
     pub fn enrollments_waiting(&self) -> Result<Vec<EnrollmentRecord>, StoreError> {
         self.enrollments_where(
