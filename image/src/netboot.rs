@@ -290,7 +290,7 @@ mod tests {
         let mut initramfs = Initramfs::default();
         // Several of zstd's jobs (four windows each, so 16 to 32 MiB at this level), made of what compresses fast.
         for n in 0..5u32 {
-            let lines = (0..180_000u32).flat_map(|i| format!("{n} {:>60} {}\n", i / 7, i % 1_000).into_bytes());
+            let lines = (0..200_000u32).flat_map(|i| format!("{n} {:>60} {}\n", i / 7, i % 1_000).into_bytes());
             initramfs.file(&format!("file{n}"), 0o644, lines.collect());
         }
         let packed = |workers: u32| {
