@@ -9,8 +9,10 @@ pub const TARGETS: &[Target] = &[
     ("tftp", tftp),
     ("cluster_yaml", cluster_yaml),
     ("sealed", sealed),
+    ("capsule", capsule),
     ("packages", packages),
     ("inrelease", inrelease),
+    ("medium", medium),
 ];
 
 pub fn dhcp(data: &[u8]) {
@@ -42,6 +44,55 @@ pub fn sealed(data: &[u8]) {
         let _ = manifest.stored_size();
     }
     let _ = serde_json::from_slice::<PeersFile>(data);
+}
+
+pub fn medium(data: &[u8]) {
+    use cluster_seed::medium::{MediumManifest, Volume, maker_key};
+    if let Some(volume) = Volume::parse(data) {
+        assert!(volume.id.len() <= 32 && !volume.id.contains(|c: char| c.is_control()));
+        assert!(!volume.is_seed() || data[40..47] == *b"KUBEDOS");
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = maker_key(text);
+    }
+    if let Ok(manifest) = serde_json::from_slice::<MediumManifest>(data)
+        && manifest.check().is_ok()
+    {
+        let inside = |name: &str| !name.starts_with('/') && !name.split('/').any(|part| part == "..");
+        assert!(manifest.files.iter().all(|f| inside(&f.name) && manifest.file(&f.name) == Some(f)));
+    }
+}
+
+pub fn capsule(data: &[u8]) {
+    use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, FileRow, KeyRow, PREFIX, TextRow, frame_len, header_len};
+    use cluster_seed::seal::{Sealed, SigningKey};
+    let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+    if let Some((prefix, rest)) = data.split_first_chunk::<PREFIX>()
+        && let Ok(length) = header_len(prefix)
+        && let Some(json) = rest.get(..length)
+        && let Ok(sealed) = serde_json::from_slice::<Sealed<CapsuleHeader>>(json)
+    {
+        assert!(CapsuleHeader::open(&sealed, &key).is_err(), "nobody signed this");
+        if let Some((field, _)) = rest[length..].split_first_chunk::<4>() {
+            let _ = frame_len(0, *field);
+            let _ = frame_len(1, *field);
+        }
+    }
+    if let Ok(manifest) = serde_json::from_slice::<CapsuleManifest>(data)
+        && let Ok(bytes) = manifest.check()
+    {
+        let sum: u64 = manifest.entries.iter().map(|e| e.size()).sum();
+        assert_eq!(bytes, sum);
+    }
+    for line in String::from_utf8_lossy(data).lines() {
+        if let Ok(row) = FileRow::parse(line) {
+            let plain = |c: std::path::Component<'_>| matches!(c, std::path::Component::Normal(_));
+            assert!(std::path::Path::new(&row.path).components().all(plain), "{:?} leaves its folder", row.path);
+        }
+        for name in [TextRow::parse(line).map(|r| r.0), KeyRow::parse(line).map(|r| r.0.to_owned())].into_iter().flatten() {
+            assert!(!name.contains('/') && !name.starts_with('.'), "{name:?}");
+        }
+    }
 }
 
 pub fn packages(data: &[u8]) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use crate::ids::Hostname;
+use crate::time::TimeSpec;
 
 /// Largest cluster.yaml read, in bytes.
 pub const MAX_SPEC: usize = 1 << 20;
@@ -41,6 +42,24 @@ pub struct Spec {
     pub enrollment: EnrollmentPolicy,
     #[serde(default)]
     pub ssh: SshSpec,
+    #[serde(default)]
+    pub time: TimeSpec,
+    #[serde(default)]
+    pub acceptance: Acceptance,
+}
+
+/// What a drill is measured against.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Acceptance {
+    /// From the loss of a site to its first node at the second one, in minutes (1 to 10080).
+    pub mttr_target_minutes: u32,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        Acceptance { mttr_target_minutes: 60 }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -188,12 +207,12 @@ pub struct SpecError {
     pub hint: Option<String>,
 }
 
-fn at<T>(spanned: &Spanned<T>, message: String, hint: &str) -> SpecError {
+pub(crate) fn at<T>(spanned: &Spanned<T>, message: String, hint: &str) -> SpecError {
     let hint = (!hint.is_empty()).then(|| hint.to_owned());
     SpecError { line: spanned.referenced.line(), column: spanned.referenced.column(), message, hint }
 }
 
-fn whole(message: String, hint: &str) -> SpecError {
+pub(crate) fn whole(message: String, hint: &str) -> SpecError {
     SpecError { line: 0, column: 0, message, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
 }
 
@@ -203,10 +222,7 @@ impl ClusterSpec {
         if text.len() > MAX_SPEC {
             return Err(whole(format!("{} bytes, more than the {MAX_SPEC} a cluster.yaml may have", text.len()), ""));
         }
-        let spec: ClusterSpec = serde_saphyr::from_str(text).map_err(|e| {
-            let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
-            SpecError { line, column, message: plain_message(&e), hint: None }
-        })?;
+        let spec: ClusterSpec = read(text)?;
         spec.check()?;
         Ok(spec)
     }
@@ -223,10 +239,15 @@ impl ClusterSpec {
         }
         self.check_underlay()?;
         self.check_planes()?;
+        self.spec.time.check().map_err(|why| whole(why, "for example servers: [ntp.example.org, 10.0.0.9]"))?;
+        if !(1..=10_080).contains(&self.spec.acceptance.mttr_target_minutes) {
+            let found = self.spec.acceptance.mttr_target_minutes;
+            return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));
+        }
         self.check_roles()
     }
 
-    fn check_underlay(&self) -> Result<(), SpecError> {
+    pub(crate) fn check_underlay(&self) -> Result<(), SpecError> {
         let u = &self.spec.networking.underlay;
         let net = u.subnet;
         if !net.contains(&u.seed.value) || net.network() == u.seed.value || net.broadcast() == u.seed.value {
@@ -341,12 +362,15 @@ fn is_package_name(name: &str) -> bool {
         && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'))
 }
 
-fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-fn plain_message(e: &serde_saphyr::Error) -> String {
-    e.without_snippet().to_string()
+pub(crate) fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SpecError> {
+    serde_saphyr::from_str(text).map_err(|e| {
+        let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
+        SpecError { line, column, message: e.without_snippet().to_string(), hint: None }
+    })
 }
 
 #[cfg(test)]

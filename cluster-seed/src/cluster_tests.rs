@@ -28,6 +28,7 @@ fn a_good_file_with_defaults() {
     assert_eq!(spec.spec.networking.underlay.lease_seconds, 3600);
     assert_eq!(spec.spec.enrollment.max_wrong_codes, 5);
     assert_eq!(spec.spec.darksite.components, ["main"]);
+    assert_eq!(spec.spec.acceptance.mttr_target_minutes, 60);
 }
 
 /// One change to the good file, the line it must be reported at (0: whole file) and a word of the message.
@@ -44,6 +45,8 @@ const BAD: &[(&str, &str, u64, &str)] = &[
     ("wg2:", "eth2:", 14, "not a plane name"),
     ("wg1:", "wg4:", 0, "no plane wg1"),
     ("[htop]", "[\"htop; rm\"]", 0, "not a package name"),
+    ("  roles:", "  acceptance: {mttrTargetMinutes: 0}\n  roles:", 0, "mttrTargetMinutes"),
+    ("  roles:", "  acceptance: {mttrTargetMinutes: 10081}\n  roles:", 0, "mttrTargetMinutes"),
     ("kind: Cluster", "kind: Klub", 0, "kind"),
     ("v1alpha1", "v9", 0, "apiVersion"),
     ("name: site-a", "name: Site_A", 4, "host name"),

@@ -6,15 +6,20 @@
 
 pub mod addressing;
 pub mod agent;
+pub mod capsule;
 pub mod cluster;
 pub mod enrollment;
+pub mod epoch;
 pub mod identity;
 pub mod ids;
 pub mod machine;
 pub mod manifest;
+pub mod medium;
+pub mod overlay;
 pub mod pairing;
 pub mod peers;
 pub mod progress;
 pub mod seal;
 pub mod secret;
+pub mod time;
 pub mod wireguard;

@@ -59,6 +59,11 @@ impl<T: Sealable> Sealed<T> {
         })
     }
 
+    /// The key the envelope says it was signed by: a hint for messages, until [`Sealed::open`] agrees with it.
+    pub fn claimed_key(&self) -> &str {
+        &self.key
+    }
+
     /// The document, after its signature by `key` was checked (`verify_strict`).
     pub fn open(&self, key: &VerifyingKey) -> Result<T, SealError> {
         if self.payload.len() > MAX_PAYLOAD {

@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 /// Seconds between keepalives, so that a path through NAT stays open (wg(8) recommends 25).
 pub const KEEPALIVE_SECONDS: u16 = 25;
+/// Seconds by which a handshake may lie in the future: the clock is corrected in small steps all the time.
+const HANDSHAKE_SLACK: u64 = 5;
 /// MTU of a plane: 1500 less IPv6, UDP and WireGuard headers, as wg-quick chooses.
 pub const MTU: u16 = 1420;
 
@@ -113,6 +115,15 @@ pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer]) -> Ze
     text
 }
 
+/// Peers whose last handshake lies in the future: this clock went back since. WireGuard takes a handshake only if its
+/// time is later than that of the one before (whitepaper, section 5.1), so such a peer has to be forgotten and set again.
+/// `text` is what `wg show IF latest-handshakes` prints, `now` Unix seconds.
+pub fn handshakes_ahead(text: &str, now: u64) -> Vec<WgPublicKey> {
+    let lines = text.lines().filter_map(|l| l.split_once('\t'));
+    let ahead = lines.filter(|(_, at)| at.trim().parse::<u64>().is_ok_and(|at| at > now.saturating_add(HANDSHAKE_SLACK)));
+    ahead.filter_map(|(key, _)| key.parse().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +153,15 @@ mod tests {
             WgPublicKey([1; 32])
         );
         assert_eq!(text.as_str(), expected);
+    }
+
+    #[test]
+    fn peers_met_in_the_future_are_found() {
+        let (a, b, c) = (WgPublicKey([1; 32]), WgPublicKey([2; 32]), WgPublicKey([3; 32]));
+        let text = format!("{a}\t1005\n{b}\t1006\n{c}\t0\nnonsense\nx\t2000\n");
+        assert_eq!(handshakes_ahead(&text, 1000), [b]);
+        assert_eq!(handshakes_ahead(&text, 0), [a, b]);
+        assert!(handshakes_ahead(&text, u64::MAX).is_empty() && handshakes_ahead("", 0).is_empty());
     }
 
     #[test]

@@ -13,11 +13,11 @@ use crate::disk::{self, Disk, Layout};
 use crate::error::{Error, io};
 use crate::index::Index;
 use crate::netboot::read_agent;
-use crate::rootfs::{self, ROOT_LABEL, Recipe, STATE_LABEL};
+use crate::rootfs::{self, Bootstrap, FSTAB, ROOT_LABEL, Recipe, STATE_LABEL};
 use crate::spec::{ARCH, BASE_PACKAGES, DISK_STEP, ESP_SIZE, MAX_ROOT, Names, RECIPE, root_size};
-use crate::toolroot::{ToolRoot, unpack};
+use crate::toolroot::ToolRoot;
 use crate::tree::{Meta, Tree, TreeError};
-use crate::{Inputs, grub, store};
+use crate::{Inputs, esp, grub, store};
 
 const MANIFEST: &str = "manifest.json";
 const MAX_LOADER: u64 = 16 << 20;
@@ -71,12 +71,16 @@ pub fn build_artifact(
     progress.begin("building the root file system", None);
     let root = rootfs::build(
         &Recipe {
-            tools: &tools,
-            work: &work,
-            suite: inputs.suite,
-            components: &index.components,
-            keyring: inputs.keyring,
-            packages: &spec.packages,
+            base: Bootstrap {
+                tools: &tools,
+                work: &work,
+                suite: inputs.suite,
+                components: &index.components,
+                keyring: inputs.keyring,
+                packages: &spec.packages,
+                fstab: FSTAB,
+                paths: &[],
+            },
             agent: &agent,
             epoch: index.epoch,
         },
@@ -155,7 +159,9 @@ impl Job<'_> {
         let wrong = |source: TreeError| Error::Tree { root: state.root().to_owned(), source };
         state.dir("", Meta { mode: 0o700, owner: Some((0, 0)), mtime: self.index.epoch }).map_err(wrong)?;
         self.make_ext4("state", STATE_LABEL, self.layout.state.size)?;
-        self.make_esp()?;
+        let config = grub::esp_config(&self.names.uuid_text("root file system"), disk::ROOT);
+        let kind = esp::Kind { fat: "32", cluster: "1", size: ESP_SIZE };
+        esp::make(self.index, self.tools, self.work, &self.names, kind, &config, self.progress)?;
         let core = self.make_core()?;
 
         let image = self.work.join("disk.img");
@@ -206,41 +212,6 @@ impl Job<'_> {
             &blocks,
         ];
         self.run("making a file system", &argv)
-    }
-
-    fn make_esp(&self) -> Result<(), Error> {
-        let stage = Tree::new(&self.work.join("esp"));
-        let wrong = |source: TreeError| Error::Tree { root: stage.root().to_owned(), source };
-        let epoch = self.index.epoch;
-        let files = Tree::new(&self.work.join("signed"));
-        for package in ["grub-efi-amd64-signed", "shim-signed"] {
-            unpack(self.index, self.index.get(package, "the ESP")?, &files, &|n| {
-                n.ends_with(".efi.signed") || n.ends_with("-signed")
-            })?;
-        }
-        let config = grub::esp_config(&self.names.uuid_text("root file system"), disk::ROOT);
-        for (to, from) in [
-            ("EFI/BOOT/BOOTX64.EFI", "usr/lib/shim/shimx64.efi.signed"),
-            ("EFI/BOOT/grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"),
-        ] {
-            let bytes = files.read(from, MAX_LOADER).map_err(wrong)?;
-            stage.write(to, 0o644, epoch, &bytes).map_err(wrong)?;
-        }
-        for to in ["EFI/debian/grub.cfg", "EFI/BOOT/grub.cfg"] {
-            stage.write(to, 0o644, epoch, config.as_bytes()).map_err(wrong)?;
-        }
-        stage.clamp_times(epoch).map_err(wrong)?;
-        let kib = (ESP_SIZE / 1024).to_string();
-        let id = self.names.fat_id();
-        let make =
-            ["mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-i", &id, "-n", "KUBEDOS-ESP", "-C", "/work/esp.img", &kib];
-        self.run("making the ESP", &make)?;
-        let image = "/work/esp.img";
-        self.run("making the ESP", &["mmd", "-i", image, "::/EFI", "::/EFI/BOOT", "::/EFI/debian"])?;
-        for name in ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grub.cfg", "EFI/BOOT/grubx64.efi", "EFI/debian/grub.cfg"] {
-            self.run("filling the ESP", &["mcopy", "-m", "-i", image, &format!("/work/esp/{name}"), &format!("::/{name}")])?;
-        }
-        Ok(())
     }
 
     fn make_core(&self) -> Result<Vec<u8>, Error> {

@@ -1,4 +1,5 @@
-//! From a published snapshot and nothing else: the netboot kernel and initramfs, and the sealed artifact of a role.
+//! From a published snapshot and nothing else: the netboot kernel and initramfs, the sealed artifact of a role, and the
+//! seed's own medium.
 //!
 //! Programs run in a *tool root* unpacked from the snapshot's own packages, without a network, so the same snapshot
 //! gives the same bytes on any host. The host has to bring: root, and util-linux (`unshare`, `setpriv`, `mount`).
@@ -17,10 +18,17 @@ mod netboot;
 
 pub mod chunk;
 pub mod disk;
+mod esp;
 pub mod grub;
 mod rootfs;
 
 mod artifact;
+mod seediso;
+mod seediso_assets;
+mod seediso_boot;
+mod seediso_root;
+mod seediso_stage;
+
 mod error;
 mod store;
 
@@ -32,7 +40,8 @@ pub use artifact::{artifact_spec, build_artifact};
 pub use chunk::assemble;
 pub use error::Error;
 pub use netboot::build_netboot;
-pub use spec::{BASE_PACKAGES, TOOL_PACKAGES};
+pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
+pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};
 
 /// The folders of the seed's data directory that are read and written here. All on one file system.
 #[derive(Debug, Clone)]

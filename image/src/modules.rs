@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Folders (ending in `/`) and modules below `kernel/` of the RAM agent's initramfs.
+/// Folders (ending in `/`) and modules below `kernel/` of the RAM agent's initramfs, which also boots the seed's medium.
 pub const WANTED: &[&str] = &[
     // Virtual machines.
     "drivers/virtio/",
@@ -49,6 +49,7 @@ pub const WANTED: &[&str] = &[
     "drivers/hid/usbhid/",
     "drivers/input/keyboard/atkbd",
     "drivers/usb/host/",
+    "drivers/cdrom/",
     "drivers/usb/storage/uas",
     "drivers/usb/storage/usb-storage",
     // Wired network.
@@ -59,10 +60,13 @@ pub const WANTED: &[&str] = &[
     "drivers/net/wireguard/",
     "fs/ext4/",
     "fs/fat/",
+    "fs/isofs/",
     "fs/nls/nls_ascii",
     "fs/nls/nls_cp437",
     "fs/nls/nls_iso8859-1",
     "fs/nls/nls_utf8",
+    "fs/overlayfs/",
+    "fs/squashfs/",
     "net/packet/af_packet",
     // Checksums that are asked for by name at run time.
     "crypto/crc32c",

@@ -142,7 +142,7 @@ fn has_interpreter(elf: &[u8]) -> bool {
 }
 
 /// The package with the kernel that `linux-image-amd64` stands for.
-fn kernel_package(index: &Index) -> Result<&Package, Error> {
+pub(crate) fn kernel_package(index: &Index) -> Result<&Package, Error> {
     let meta = index.get("linux-image-amd64", "netboot")?;
     let names = meta.needs.iter().flatten().filter(|n| n.starts_with("linux-image-"));
     let missing = || Error::Missing { package: "linux-image-*".into(), needed_by: meta.name.clone() };

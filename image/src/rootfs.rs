@@ -14,7 +14,7 @@ pub(crate) const ROOT_LABEL: &str = "kubedos-root";
 pub(crate) const STATE_LABEL: &str = "kubedos-state";
 
 /// Slow machines need longer than systemd's 90 s to see their disks; without the state partition nothing goes on.
-const FSTAB: &str = "LABEL=kubedos-root / ext4 errors=remount-ro 0 1
+pub(crate) const FSTAB: &str = "LABEL=kubedos-root / ext4 errors=remount-ro 0 1
 LABEL=kubedos-state /var/lib/kubedos ext4 nofail,nodev,nosuid,noexec,x-systemd.device-timeout=10min 0 2
 ";
 
@@ -56,22 +56,31 @@ pub(crate) struct RootFs {
 }
 
 pub(crate) struct Recipe<'a> {
+    pub base: Bootstrap<'a>,
+    pub agent: &'a [u8],
+    pub epoch: u64,
+}
+
+/// What mmdebstrap is told.
+pub(crate) struct Bootstrap<'a> {
     pub tools: &'a ToolRoot,
     pub work: &'a Utf8Path,
     pub suite: &'a str,
     pub components: &'a [String],
     pub keyring: &'a Utf8Path,
     pub packages: &'a [String],
-    pub agent: &'a [u8],
-    pub epoch: u64,
+    /// /etc/fstab, there before the first package, so that an initramfs knows which file system check to bring.
+    pub fstab: &'a str,
+    /// Paths that dpkg leaves out (dpkg(1), `--path-exclude` and `--path-include`), as its options.
+    pub paths: &'a [&'a str],
 }
 
 pub(crate) fn build(r: &Recipe, progress: &dyn Progress) -> Result<RootFs, Error> {
-    bootstrap(r, progress)?;
-    let tree = Tree::new(&r.work.join("root"));
+    bootstrap(&r.base, progress)?;
+    let tree = Tree::new(&r.base.work.join("root"));
     let wrong = |source: TreeError| Error::Tree { root: tree.root().to_owned(), source };
     lay_payload(&tree, r).map_err(wrong)?;
-    enable(r, progress)?;
+    enable(&r.base, assets::enabled_units(), progress)?;
     clean(&tree, r.epoch).map_err(wrong)?;
     let kernels = tree.list("usr/lib/modules").map_err(wrong)?;
     let [kernel] = &kernels[..] else {
@@ -87,17 +96,18 @@ pub(crate) fn build(r: &Recipe, progress: &dyn Progress) -> Result<RootFs, Error
     Ok(RootFs { kernel: kernel.clone(), content })
 }
 
-fn bootstrap(r: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
+/// Installs the packages into `work/root`.
+pub(crate) fn bootstrap(r: &Bootstrap, progress: &dyn Progress) -> Result<(), Error> {
     let keyring = std::fs::read(r.keyring).map_err(io("read", r.keyring))?;
     // apt tells armoured keys from binary ones by the file's ending.
     let name = if keyring.starts_with(b"-----BEGIN") { "keyring.asc" } else { "keyring.gpg" };
     store::write_synced(&r.work.join(name), &keyring)?;
-    // Before the first package, so that the initramfs knows which file system check to bring.
-    store::write_synced(&r.work.join("fstab"), FSTAB.as_bytes())?;
+    store::write_synced(&r.work.join("fstab"), r.fstab.as_bytes())?;
     let source = format!("deb [signed-by=/work/{name}] copy:/snapshot {} {}", r.suite, r.components.join(" "));
     let include = format!("--include={}", r.packages.join(","));
     let arch = format!("--architectures={ARCH}");
-    let argv = [
+    let paths: Vec<String> = r.paths.iter().map(|p| format!("--dpkgopt={p}")).collect();
+    let mut argv = vec![
         "mmdebstrap",
         "--mode=root",
         "--format=directory",
@@ -112,10 +122,9 @@ fn bootstrap(r: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
         "--aptopt=Acquire::Check-Date \"false\"",
         "--aptopt=Acquire::Check-Valid-Until \"false\"",
         "--essential-hook=cp /work/fstab \"$1/etc/fstab\"",
-        r.suite,
-        "/work/root",
-        &source,
     ];
+    argv.extend(paths.iter().map(String::as_str));
+    argv.extend([r.suite, "/work/root", &source]);
     r.tools.run("installing the packages", r.work, &argv, progress).map(|_| ())
 }
 
@@ -131,13 +140,14 @@ fn lay_payload(tree: &Tree, r: &Recipe) -> Result<(), TreeError> {
 }
 
 /// Makes the links of `[Install]` sections, with the root's own systemctl.
-fn enable(r: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
+pub(crate) fn enable(r: &Bootstrap, units: &[&str], progress: &dyn Progress) -> Result<(), Error> {
     let mut argv = vec!["chroot", "/work/root", "/usr/bin/systemctl", "--root=/", "enable"];
-    argv.extend(assets::enabled_units());
+    argv.extend(units);
     r.tools.run("enabling units", r.work, &argv, progress).map(|_| ())
 }
 
-fn clean(tree: &Tree, epoch: u64) -> Result<(), TreeError> {
+/// Takes out what differs from build to build.
+pub(crate) fn clean(tree: &Tree, epoch: u64) -> Result<(), TreeError> {
     for name in REMOVED {
         tree.remove(name)?;
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Version of the building rules in this crate; raised when the same inputs would give other bytes.
-pub const RECIPE: u32 = 1;
+pub const RECIPE: u32 = 2;
 pub const ARCH: &str = "amd64";
 
 /// In every artifact, whatever its role.
@@ -14,6 +14,7 @@ pub const BASE_PACKAGES: &[&str] = &[
     "apt",
     "busybox-static",
     "ca-certificates",
+    "chrony",
     "dbus",
     "e2fsprogs",
     "initramfs-tools",
@@ -55,8 +56,35 @@ pub const TOOL_PACKAGES: &[&str] = &[
     "mtools",
     "perl",
     "shim-signed",
+    "squashfs-tools",
     "util-linux",
+    "xorriso",
     "xz-utils",
+    "zstd",
+];
+
+/// The root of a seed medium, beside the essential packages. Its kernel's modules come from the kernel package itself,
+/// without the scripts that would make an initramfs: it boots with the netboot set's.
+pub const SEED_PACKAGES: &[&str] = &[
+    "busybox-static",
+    "ca-certificates",
+    "chrony",
+    "dbus",
+    "dosfstools",
+    "e2fsprogs",
+    "fdisk",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "less",
+    "mount",
+    "netbase",
+    "nftables",
+    "procps",
+    "systemd-sysv",
+    "udev",
+    "util-linux",
+    "wireguard-tools",
     "zstd",
 ];
 
@@ -133,7 +161,7 @@ mod tests {
 
     #[test]
     fn package_lists_are_sorted_and_unique() {
-        for list in [BASE_PACKAGES, TOOL_PACKAGES, FILE_PACKAGES] {
+        for list in [BASE_PACKAGES, TOOL_PACKAGES, FILE_PACKAGES, SEED_PACKAGES] {
             assert!(list.windows(2).all(|w| w[0] < w[1]), "{list:?}");
         }
         assert!(FILE_PACKAGES.iter().all(|p| TOOL_PACKAGES.contains(p)));

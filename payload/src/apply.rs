@@ -14,6 +14,7 @@ use cluster_seed::peers::PeersFile;
 use serde::Deserialize;
 
 use crate::assets::ANSIBLE_DIR;
+use crate::clock;
 use crate::console::Console;
 use crate::gate;
 use crate::http::{Http, Wait, chain};
@@ -47,6 +48,8 @@ pub struct Node<'a> {
     pub console: &'a Console,
     pub reporter: &'a Reporter<'a>,
     pub wait: Wait<'a>,
+    /// Unix seconds by the node's clock.
+    pub now: &'a dyn Fn() -> u64,
 }
 
 /// One line of the callback plugin.
@@ -73,6 +76,11 @@ impl Node<'_> {
         let host = &self.identity.info.hostname;
         nix::unistd::sethostname(host.label()).context("setting the host name")?;
         self.console.step(&format!("node {host}"));
+        // Before WireGuard, which takes no handshake older than the last, and before apt.
+        if let Some(seed) = clock::seed_of(&self.identity.info.seed_url) {
+            let words = clock::follow(self.root, seed, self.wait).context("asking the seed for the time")?;
+            self.console.step(&format!("time {words}"));
+        }
         let peers = self.first_peers()?;
         self.console.step("planes");
         planes::up(self.root, self.identity, &peers).context("bringing up the planes")?;
@@ -98,8 +106,9 @@ impl Node<'_> {
     /// Fetches the peer list and, if it is news, changes planes and hosts file.
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
         let (peers, changed) = planes::refresh(self.http, self.dir, self.identity)?;
+        let stale = planes::forget_ahead(self.identity, (self.now)());
         let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
-        if !changed && !missing {
+        if !changed && !missing && !stale {
             return Ok(());
         }
         planes::up(self.root, self.identity, &peers).context("changing the planes")?;

@@ -11,6 +11,7 @@ pub const ANSIBLE_DIR: &str = "/usr/share/kubedos/ansible";
 pub const NODE_PACKAGES: &[&str] = &[
     "ansible-core",
     "ca-certificates",
+    "chrony",
     "e2fsprogs",
     "iproute2",
     "iputils-ping",
@@ -47,6 +48,8 @@ const FILES: &[Asset] = &[
     asset!("/usr/lib/systemd/system/kubedos-peers.timer", "systemd/kubedos-peers.timer"),
     asset!("/usr/lib/systemd/system/kubedos-hostkeys.service", "systemd/kubedos-hostkeys.service"),
     asset!("/usr/lib/systemd/network/80-kubedos.network", "network/80-kubedos.network"),
+    asset!("/usr/lib/systemd/system/chrony.service.d/kubedos.conf", "time/chrony-kubedos.conf"),
+    asset!("/usr/lib/clock-epoch", "time/clock-epoch"),
     asset!("/usr/lib/tmpfiles.d/kubedos.conf", "network/kubedos.tmpfiles"),
     asset!("/etc/ssh/sshd_config.d/kubedos.conf", "ssh/kubedos.conf"),
     asset!("/etc/apt/apt.conf.d/90kubedos", "apt/90kubedos"),

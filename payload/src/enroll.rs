@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use camino::Utf8Path;
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, POLL_SECONDS, PROTOCOL, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::{IdentityError, SealedIdentity};
@@ -10,8 +11,10 @@ use cluster_seed::pairing::{Code, Nonce, code, commitment};
 use cluster_seed::seal::{SealError, Sealed, VerifyingKey, key_from_text, key_text};
 
 use crate::console::Console;
+use crate::epoch;
 use crate::http::{Http, HttpError, MAX_JSON, Wait, chain, retry};
 use crate::session::{MachineSecrets, Session};
+use crate::state::StateError;
 
 /// The code is drawn again after this many polls (one minute), for who comes late to the screen.
 const REDRAW_POLLS: u32 = 30;
@@ -32,6 +35,10 @@ pub enum EnrollError {
     Mismatch(&'static str),
     #[error("the identity of this enrollment was claimed by somebody else")]
     Taken,
+    #[error("the seed is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
+    OldEpoch { epoch: u64, seen: u64 },
+    #[error("keeping the epoch")]
+    State(#[from] StateError),
 }
 
 /// What an enrollment talks through.
@@ -39,6 +46,8 @@ pub struct Enroller<'a> {
     pub http: &'a Http,
     pub console: &'a Console,
     pub wait: Wait<'a>,
+    /// Where the highest epoch seen is kept.
+    pub dir: &'a Utf8Path,
 }
 
 /// An enrollment the seed knows, with the key everything later is checked against.
@@ -53,14 +62,34 @@ impl Enroller<'_> {
     pub fn run(&self, secrets: MachineSecrets, facts: &HardwareFacts) -> Result<Session, EnrollError> {
         self.console.step("hello");
         let open = self.hello(&secrets, facts)?;
+        let offered = epoch::of_seed(self.http, &open.site_key);
+        if let Some((now, _)) = &offered {
+            self.not_older(*now, &open.site_key)?;
+        }
         self.reveal(&open, facts)?;
         let shown = code(&secrets.keys(), &open.site_key, &open.reply.seed_nonce);
         let issued = self.await_identity(&open, shown, &describe(facts))?;
         let (site_key, enrollment) = (open.site_key, open.reply.enrollment);
         let seed = self.http.base().to_owned();
         let session = Session { seed, site_key, enrollment, node_key: secrets.node_key, age: secrets.age, issued };
-        session.open()?;
+        let (_, identity) = session.open()?;
+        self.not_older(identity.info.epoch, &session.site_key)?;
+        // Only now is the key known to be the site's: a person has compared the code that covers it.
+        if let Some((_, proof)) = offered {
+            epoch::keep(self.dir, &session.site_key, &proof)?;
+        }
         Ok(session)
+    }
+
+    /// Refuses a seed of an older epoch than this machine has seen of the same site, and tells it so.
+    fn not_older(&self, now: u64, site: &VerifyingKey) -> Result<(), EnrollError> {
+        match epoch::seen(self.dir, site) {
+            Some((seen, proof)) if now < seen => {
+                epoch::tell(self.http, &proof);
+                Err(EnrollError::OldEpoch { epoch: now, seen })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn hello<'s>(&self, secrets: &'s MachineSecrets, facts: &HardwareFacts) -> Result<Open<'s>, EnrollError> {

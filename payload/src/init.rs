@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use cluster_seed::medium::maker_key;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -16,6 +17,7 @@ use nix::unistd::Pid;
 use crate::console::Console;
 use crate::http::{Wait, backoff, chain};
 use crate::state::RUN_DIR;
+use crate::switch;
 use crate::tool::{Running, Tool};
 
 /// Exit status of the agent when it failed for good and told the seed so.
@@ -48,9 +50,19 @@ pub fn run(exe: &Utf8Path, wait: Wait<'_>) -> ! {
             console.error(&format!("{what}: {e}"));
         }
     }
+    // What a seed's medium asks for, and otherwise what a netbooted machine does.
+    let seed = fs::read_to_string("/proc/cmdline").is_ok_and(|text| maker_key(&text).is_some());
+    let verb = if seed { "boot-seed" } else { "enroll" };
     let mut failures = 0;
     loop {
-        match agent(exe, wait) {
+        match agent(exe, verb, wait) {
+            Ok(status) if status.success() && seed => {
+                console.step("starting the system");
+                let Err(e) = switch::run();
+                console.error(&format!("the system could not be started: {e:#}"));
+                pause(SHOW_FAILURE, wait);
+                restart(&console);
+            }
             Ok(status) if status.success() => restart(&console),
             Ok(status) if status.code() == Some(i32::from(GAVE_UP)) => {
                 console.error(&format!("gave up; starting again in {} s", SHOW_FAILURE.as_secs()));
@@ -91,8 +103,8 @@ fn quiet_kernel() -> io::Result<()> {
     fs::write("/proc/sys/kernel/printk", "4 4 1 7")
 }
 
-fn agent(exe: &Utf8Path, wait: Wait<'_>) -> io::Result<ExitStatus> {
-    let tool = Tool::new(exe.as_std_path()).arg("enroll").env("PATH", PATH);
+fn agent(exe: &Utf8Path, verb: &str, wait: Wait<'_>) -> io::Result<ExitStatus> {
+    let tool = Tool::new(exe.as_std_path()).arg(verb).env("PATH", PATH);
     let mut child = tool.spawn(output()?).map_err(|e| io::Error::other(chain(&e)))?;
     loop {
         if let Some(status) = child.ended() {

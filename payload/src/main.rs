@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 use cluster_seed::agent::ReportBody;
+use cluster_seed::medium::{PARAMETER, maker_key};
 
 use payload::apply::Node;
 use payload::cmdline::Cmdline;
@@ -17,7 +18,7 @@ use payload::ram::{Outcome, Ram};
 use payload::report::{LAST_WORDS, Reporter};
 use payload::session::Session;
 use payload::state::{DISK_SEQ, NodeDir, RUN_DIR, STATE_DIR};
-use payload::{dhcp, gate, init};
+use payload::{dhcp, gate, init, seed_boot};
 
 #[derive(Parser)]
 #[command(name = "kubedos-node", version, about = "The agent of a Kubedos machine")]
@@ -36,6 +37,8 @@ enum Verb {
         #[arg(long)]
         seed: Option<String>,
     },
+    /// In RAM: find and check the seed's medium and prepare its root
+    BootSeed,
     /// In RAM: install what an approved enrollment left to be done
     Install,
     /// On disk: bring up the planes, pass the gate, run the play
@@ -80,6 +83,11 @@ fn main() -> ExitCode {
     })
 }
 
+/// Unix seconds; 0 before 1970.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
 fn exe() -> Utf8PathBuf {
     let exe = std::env::current_exe().ok().and_then(|p| Utf8PathBuf::from_path_buf(p).ok());
     exe.unwrap_or_else(|| "/init".into())
@@ -99,6 +107,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Init => anyhow::bail!("init is for PID 1 of the RAM system"),
         Verb::Enroll { seed } => enroll(seed),
+        Verb::BootSeed => boot_seed(),
         Verb::Install => ram(&Console::open(), |ram| install(ram, &Session::load(RUN_DIR.into())?)),
         Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
         Verb::Gate => gate_once(),
@@ -127,6 +136,17 @@ fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn boot_seed() -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
+    ram(&Console::open(), |ram| {
+        let key = maker_key(&text).context("the kernel command line names no maker of a medium")?;
+        let key = key.inspect_err(|e| ram.console.error(&format!("THE SEED REFUSES TO START: {PARAMETER}= is {e}")));
+        let done = key.map_err(anyhow::Error::from).and_then(|key| seed_boot::run(ram, &key));
+        // All was said on every console; the next try is after a restart.
+        Ok(done.map_or(ExitCode::from(init::GAVE_UP), |()| ExitCode::SUCCESS))
+    })
+}
+
 fn install(ram: &Ram<'_>, session: &Session) -> anyhow::Result<ExitCode> {
     Ok(match ram.install(session)? {
         Outcome::Installed => ExitCode::SUCCESS,
@@ -143,7 +163,7 @@ fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<
     let console = Console::open();
     let reporter = Reporter::new(&http, &key, identity.info.enrollment, dir.sequence(DISK_SEQ), &wait);
     let (root, identity) = (ROOT.into(), &identity);
-    let node = Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait };
+    let node = Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait, now: &now };
     f(&node).inspect_err(|e| console.error(&format!("{e:#}")))?;
     Ok(ExitCode::SUCCESS)
 }

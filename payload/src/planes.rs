@@ -6,9 +6,10 @@ use std::time::Duration;
 use camino::Utf8Path;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
-use cluster_seed::seal::Sealed;
-use cluster_seed::wireguard::{MTU, setconf};
+use cluster_seed::seal::{Sealed, key_from_text};
+use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 
+use crate::epoch;
 use crate::http::{Http, HttpError};
 use crate::state::{NodeDir, StateError};
 use crate::tool::{Tool, ToolError};
@@ -61,10 +62,43 @@ fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
 }
 
+/// Forgets the peers that were last met at a time that is still to come, as after this clock was set back; true if there
+/// was one. [`up`] sets them again.
+pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
+    let mut forgotten = false;
+    for plane in identity.info.planes.keys() {
+        let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
+        for key in shown.map_or_else(|_| Vec::new(), |out| handshakes_ahead(&out.text(), now)) {
+            let gone = Tool::new("wg").args(["set", plane, "peer", &key.to_string(), "remove"]).timeout(LIMIT).run();
+            forgotten |= gone.is_ok();
+        }
+    }
+    forgotten
+}
+
 /// Fetches the signed list and keeps it if it may replace the one held. True if something changed.
 pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(PeersFile, bool), PlaneError> {
     let sealed: Sealed<PeersFile> = http.get_json("/api/v1/peers", MAX_PEERS)?;
-    Ok(dir.accept_peers(identity, &sealed)?)
+    let site = key_from_text(&identity.info.site_key).map_err(StateError::from)?;
+    let held = epoch::seen(dir.path(), &site);
+    match dir.accept_peers(identity, &sealed) {
+        Ok((peers, changed)) => {
+            if held.is_none_or(|(seen, _)| seen < peers.epoch)
+                && let Some((_, proof)) = epoch::of_seed(http, &site)
+            {
+                epoch::keep(dir.path(), &site, &proof)?;
+            }
+            Ok((peers, changed))
+        }
+        Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
+            // It decides by itself whether that is news.
+            if let Some((_, proof)) = held {
+                epoch::tell(http, &proof);
+            }
+            Err(e.into())
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// The hosts file: every node by its address on the control plane, by name and by label.

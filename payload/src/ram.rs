@@ -50,6 +50,17 @@ pub struct Drivers {
     done: BTreeSet<String>,
 }
 
+impl Drivers {
+    /// Loads modules by name; one that is built in or not there is passed over.
+    pub fn load(&self, modules: &[&str]) {
+        for module in modules {
+            if let Err(e) = self.index.load(module) {
+                tracing::debug!(module, error = %e, "module not loaded");
+            }
+        }
+    }
+}
+
 /// How the installation ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -70,16 +81,13 @@ impl Ram<'_> {
             Index::default()
         });
         self.console.step("drivers");
-        for module in ALWAYS {
-            // Those that are built in are not in the list at all.
-            if let Err(e) = index.load(module) {
-                tracing::debug!(module, error = %e, "module not loaded");
-            }
-        }
-        Drivers { index, done: BTreeSet::new() }
+        let drivers = Drivers { index, done: BTreeSet::new() };
+        drivers.load(ALWAYS);
+        drivers
     }
 
-    fn refresh(&self, drivers: &mut Drivers) {
+    /// Loads the drivers of hardware that turned up since.
+    pub fn refresh(&self, drivers: &mut Drivers) {
         let fresh = drivers.index.load_for_hardware(self.root, &mut drivers.done);
         if !fresh.is_empty() {
             self.console.step(&format!("loaded {}", fresh.join(" ")));
@@ -113,7 +121,7 @@ impl Ram<'_> {
             }
         }
         let http = Http::new(&cmdline.seed);
-        let enroller = Enroller { http: &http, console: self.console, wait: self.wait };
+        let enroller = Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run };
         loop {
             let facts = self.facts(cmdline, drivers);
             let mut random = zeroize::Zeroizing::new([0u8; RANDOM]);

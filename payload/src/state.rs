@@ -41,6 +41,8 @@ pub enum StateError {
     Seal(#[from] SealError),
     #[error("peers.json cannot be read")]
     Json(#[from] serde_json::Error),
+    #[error("the peer list offered is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
+    OldEpoch { epoch: u64, seen: u64 },
     #[error("the peer list offered (epoch {epoch}, version {version}) is older than the one held ({held_epoch}, {held_version})")]
     OldPeers { epoch: u64, version: u64, held_epoch: u64, held_version: u64 },
 }
@@ -109,11 +111,19 @@ impl NodeDir {
         Ok(Some(sealed.open(site)?))
     }
 
+    pub fn path(&self) -> &Utf8Path {
+        &self.dir
+    }
+
     /// Checks a list from the network and keeps it. True if it differs from what was held; an older one is refused.
     pub fn accept_peers(&self, identity: &NodeIdentity, sealed: &Sealed<PeersFile>) -> Result<(PeersFile, bool), StateError> {
         let site = key_from_text(&identity.info.site_key)?;
         let offered = sealed.open(&site)?;
         let held = self.peers(identity)?;
+        let seen = crate::epoch::seen(&self.dir, &site).map_or(0, |(epoch, _)| epoch);
+        if offered.epoch < seen {
+            return Err(StateError::OldEpoch { epoch: offered.epoch, seen });
+        }
         if !offered.supersedes(&held) {
             return Err(StateError::OldPeers {
                 epoch: offered.epoch,

@@ -59,7 +59,8 @@ impl Machine {
         let random: [u8; RANDOM] = std::array::from_fn(|i| i as u8);
         let secrets = MachineSecrets::new(AgeKey::generate(), &random);
         let (http, console) = (Http::new(&mock.url), self.console());
-        let enroller = Enroller { http: &http, console: &console, wait: &|_| () };
+        let run = self.root.join("run");
+        let enroller = Enroller { http: &http, console: &console, wait: &|_| (), dir: &run };
         enroller.run(secrets, &facts::gather(&self.root, None))
     }
 
@@ -249,4 +250,42 @@ fn only_the_approved_disk_is_written_and_only_if_it_is_large_enough() {
     // The kernel's word and the device disagree.
     let (result, _) = run(16, &|_, m| fs::write(m.root.join("dev/vda"), vec![OLD; 17 * MIB]).unwrap());
     assert!(matches!(result, Err(InstallError::OtherDisk { .. })));
+}
+
+#[test]
+fn a_seed_of_an_older_epoch_is_refused_and_told() {
+    let machine = Machine::new(16);
+    let new = Mock::start(Lie::None);
+    new.state().epoch = Some(2);
+    machine.enroll(&new).unwrap();
+    // The older seed of the same site, and one that cannot prove any epoch: what it issues is of epoch 1.
+    for proof in [Some(1), None] {
+        let old = Mock::start(Lie::None);
+        old.state().epoch = proof;
+        let refused = machine.enroll(&old).err().unwrap();
+        assert!(matches!(refused, EnrollError::OldEpoch { epoch: 1, seen: 2 }), "{refused}");
+        assert_eq!(old.state().told, [2]);
+    }
+    assert!(new.state().told.is_empty());
+}
+
+#[test]
+fn an_installed_node_follows_no_older_seed() {
+    let machine = Machine::new(16);
+    let run = machine.root.join("run");
+    let dir = NodeDir::new(&run);
+    let (new, old) = (Mock::start(Lie::None), Mock::start(Lie::None));
+    let identity = new.identity();
+    new.state().epoch = Some(2);
+    old.state().epoch = Some(1);
+    let refresh = |mock: &Mock| payload::planes::refresh(&Http::new(&mock.url), &dir, &identity);
+    assert_eq!(refresh(&old).unwrap().0.epoch, 1);
+    assert_eq!(refresh(&new).unwrap().0.epoch, 2);
+    let text = payload::http::chain(&refresh(&old).unwrap_err());
+    assert!(text.contains("epoch 1") && text.contains("epoch 2"), "{text}");
+    assert_eq!((old.state().told.clone(), new.state().told.len()), (vec![2], 0));
+    // The proof alone is enough, also where the list itself was lost.
+    fs::remove_file(run.join("peers.json")).unwrap();
+    assert!(refresh(&old).is_err());
+    assert_eq!(refresh(&new).unwrap().0.epoch, 2);
 }

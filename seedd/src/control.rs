@@ -1,19 +1,27 @@
-//! The daemon's control socket: a Unix socket in the data directory, mode 0600, for `seedd unseal` and `seedd status`.
+//! The daemon's control socket: a Unix socket of mode 0600, for `seedd unseal`, `seedd status` and `seedd console`.
 //! One JSON line each way.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
-use crate::hint::Hint as _;
+use web::api::ClockView;
 
+use crate::app::now_ms;
+use crate::appliance::settings::Settings;
+use crate::clock;
+use crate::console::host::{Host, Power};
+use crate::console::view::ConsoleView;
+use crate::hint::{self, Hint as _};
+
+/// Its name, wherever it is.
+pub const SOCKET: &str = "seedd.sock";
 /// Longest line read, in bytes.
 const MAX_LINE: u64 = 64 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,8 +29,29 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "op", deny_unknown_fields)]
 pub enum Request {
-    Unseal { passphrase: String },
+    Unseal {
+        passphrase: String,
+    },
     Status,
+    /// Answers a [`ConsoleView`].
+    View,
+    /// Stores what an operator chose, as a whole; answers the settings as stored.
+    Settings {
+        settings: Settings,
+    },
+    Reboot,
+    PowerOff,
+    /// Open the site anew: its files were replaced.
+    Reload,
+    /// Make a standby the issuer.
+    Promote,
+    /// Answers a [`web::api::ClockView`], as does the next.
+    Clock,
+    #[serde(rename_all = "camelCase")]
+    SetClock {
+        /// Unix milliseconds.
+        to_ms: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,8 +61,53 @@ pub enum Reply {
     Error(String),
 }
 
+/// Who answers: a running site, or the set-up that comes before it.
+pub trait Controlled: Send + Sync {
+    fn status(&self) -> Result<serde_json::Value>;
+    fn unseal(&self, passphrase: &str) -> Result<()>;
+    /// The site's part of the view; the machine's part (interfaces, disks, settings, clock) comes from [`Host`].
+    fn view(&self) -> Result<ConsoleView>;
+    fn host(&self) -> &Host;
+    /// When stored settings take effect, in words.
+    fn takes_effect(&self) -> &'static str {
+        "at the next start"
+    }
+    /// Without a site: the clock of the machine.
+    fn clock(&self) -> Result<ClockView> {
+        Ok(clock::view(clock::tool::tracking().as_ref(), now_ms(), None))
+    }
+    /// Without a site: nobody keeps an event log yet.
+    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
+        clock::tool::set(to_ms)?;
+        self.clock()
+    }
+    /// Called after new settings were stored.
+    fn settings_changed(&self, settings: &Settings) -> Result<()>;
+    fn reload(&self) -> Result<()> {
+        Err(anyhow!("there is no site here yet"))
+    }
+    /// The new epoch.
+    fn promote(&self) -> Result<u64> {
+        Err(anyhow!("there is no site here yet"))
+    }
+}
+
+/// An open socket without anybody behind it yet.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: Utf8PathBuf,
+}
+
+/// A socket that is answered, until the process ends.
+#[derive(Clone)]
+pub struct Server {
+    path: Utf8PathBuf,
+    answers: Arc<RwLock<Arc<dyn Controlled>>>,
+}
+
 /// Opens the socket; one left behind by a killed daemon is replaced, one that answers is not.
-pub fn listen(path: &Utf8Path) -> Result<UnixListener> {
+pub fn listen(path: &Utf8Path) -> Result<Socket> {
     if UnixStream::connect(path).is_ok() {
         return Err(anyhow!("another seedd serves this site (its socket {path} answers)"))
             .hint("stop that one first, or use another --data");
@@ -44,41 +118,92 @@ pub fn listen(path: &Utf8Path) -> Result<UnixListener> {
     }
     let listener = UnixListener::bind(path).with_context(|| format!("opening {path}"))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(|| format!("protecting {path}"))?;
-    Ok(listener)
+    Ok(Socket { listener, path: path.to_owned() })
 }
 
-/// Answers one caller after the other, for as long as the process lives.
-pub fn serve(listener: &UnixListener, app: &Arc<App>) {
-    for stream in listener.incoming() {
-        match stream {
-            Ok(stream) => {
-                if let Err(error) = answer(&stream, app) {
-                    tracing::warn!(error = format!("{error:#}"), "answering on the control socket");
+impl Socket {
+    /// Answers one caller after the other on a thread of its own.
+    pub fn start(self, first: Arc<dyn Controlled>) -> Server {
+        let server = Server { path: self.path, answers: Arc::new(RwLock::new(first)) };
+        let answering = server.clone();
+        let listener = self.listener;
+        std::thread::spawn(move || answering.serve(&listener));
+        server
+    }
+}
+
+impl Server {
+    /// From the next request on, `next` answers.
+    pub fn hand_over(&self, next: Arc<dyn Controlled>) {
+        *self.answers.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    /// Takes the socket's name away; what is left behind by a crash is replaced at the next start.
+    pub fn remove(&self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    fn serve(&self, listener: &UnixListener) {
+        for stream in listener.incoming() {
+            match stream {
+                Ok(stream) => {
+                    let who = self.answers.read().unwrap_or_else(PoisonError::into_inner).clone();
+                    if let Err(error) = answer(&stream, who.as_ref()) {
+                        tracing::warn!(error = format!("{error:#}"), "answering on the control socket");
+                    }
                 }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accepting on the control socket");
-                std::thread::sleep(Duration::from_millis(200));
+                Err(error) => {
+                    tracing::warn!(%error, "accepting on the control socket");
+                    std::thread::sleep(Duration::from_millis(200));
+                }
             }
         }
     }
 }
 
-fn answer(stream: &UnixStream, app: &App) -> Result<()> {
+fn answer(stream: &UnixStream, who: &dyn Controlled) -> Result<()> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let reply = match read_line::<Request>(stream) {
-        Ok(Request::Unseal { passphrase }) => match app.unseal_with(&passphrase, "control socket") {
-            Ok(()) => Reply::Done(serde_json::json!({"sealed": false})),
-            Err(e) => Reply::Error(format!("{e:#}")),
-        },
-        Ok(Request::Status) => match app.view_overview() {
-            Ok(view) => Reply::Done(serde_json::to_value(view)?),
-            Err(e) => Reply::Error(e.to_string()),
-        },
-        Err(e) => Reply::Error(format!("{e:#}")),
+    let done = read_line::<Request>(stream).and_then(|request| carry_out(request, who));
+    let reply = match done {
+        Ok(value) => Reply::Done(value),
+        Err(e) => Reply::Error(match hint::of(&e) {
+            Some(hint) => format!("{e:#} ({hint})"),
+            None => format!("{e:#}"),
+        }),
     };
     write_line(stream, &reply)
+}
+
+fn carry_out(request: Request, who: &dyn Controlled) -> Result<serde_json::Value> {
+    match request {
+        Request::Unseal { passphrase } => {
+            let passphrase = zeroize::Zeroizing::new(passphrase);
+            who.unseal(&passphrase)?;
+            Ok(serde_json::json!({"sealed": false}))
+        }
+        Request::Status => who.status(),
+        Request::View => {
+            let mut view = who.view()?;
+            who.host().complete(&mut view)?;
+            view.takes_effect = who.takes_effect().to_owned();
+            serde_json::to_value(view).context("writing the view")
+        }
+        Request::Settings { settings } => {
+            who.host().store_settings(&settings)?;
+            who.settings_changed(&settings)?;
+            serde_json::to_value(settings).context("writing the settings")
+        }
+        Request::Clock => serde_json::to_value(who.clock()?).context("writing the clock"),
+        Request::SetClock { to_ms } => serde_json::to_value(who.set_clock(to_ms)?).context("writing the clock"),
+        Request::Reboot => who.host().power(Power::Reboot),
+        Request::PowerOff => who.host().power(Power::Off),
+        Request::Reload => {
+            who.reload()?;
+            Ok(serde_json::json!({"reloading": true}))
+        }
+        Request::Promote => Ok(serde_json::json!({"epoch": who.promote()?})),
+    }
 }
 
 fn read_line<T: serde::de::DeserializeOwned>(stream: &UnixStream) -> Result<T> {
@@ -93,15 +218,25 @@ fn write_line<T: Serialize>(mut stream: &UnixStream, value: &T) -> Result<()> {
     stream.write_all(&line).context("writing to the control socket")
 }
 
+/// True if a daemon answers there.
+pub fn answers(path: &Utf8Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
 /// The caller's side.
 pub fn ask(path: &Utf8Path, request: &Request) -> Result<serde_json::Value> {
     let stream = UnixStream::connect(path)
         .with_context(|| format!("reaching the daemon at {path}"))
         .hint("is `seedd serve` running for this --data?")?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     write_line(&stream, request)?;
     match read_line(&stream)? {
         Reply::Done(value) => Ok(value),
         Reply::Error(text) => Err(anyhow!(text)),
     }
 }
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

@@ -9,12 +9,19 @@ use cluster_seed::ids::Digest;
 use pxe::{DhcpConfig, DhcpServer, FileTable, JournalEntry, LoaderTable, Subnet, TftpConfig, TftpServer};
 use tokio::sync::{mpsc, watch};
 
+use crate::app::App;
 use crate::app::Seed;
-use crate::app::{App, now};
+use crate::app::console::AtConsole;
+use crate::app::mode::Mode;
+use crate::appliance::setup::own_address;
+use crate::appliance::tool;
+use crate::clock::{bounded, steady, write_config};
+use crate::console::host::Host;
 use crate::hint::{self, Hint as _};
 use crate::planes::{self, WireGuard};
 use crate::recorder::{Recorder, write_events};
 use crate::site::{Site, setting};
+use crate::tls::{Tls, check_plain};
 use crate::{control, fsio};
 
 /// Leases that may wait for a commit, and most in one commit.
@@ -31,16 +38,42 @@ pub struct Options {
     pub listen: SocketAddrV4,
     /// Where operators reach the pages, if no socket was passed in.
     pub pages: SocketAddr,
+    /// Plain HTTP for the pages; on a loopback address only.
+    pub pages_without_tls: bool,
     pub wireguard: WireGuard,
     /// Unseals at start.
     pub passphrase: Option<zeroize::Zeroizing<String>>,
+    /// The machine it runs on.
+    pub host: Host,
+    /// A control socket that is open already and is taken over; without it the site's own is opened.
+    pub control: Option<control::Server>,
+    /// Pages that are shown already and are taken over.
+    pub front: Option<Front>,
+    /// The seed's address on the boot network is put on the interface, also when another site's takes its place.
+    pub own_network: bool,
+    /// Warnings that stay on every page.
+    pub lasting: Vec<String>,
+}
+
+/// An open socket for the pages, and the key their certificate is for.
+pub struct Front {
+    pub listener: TcpListener,
+    pub tls: Arc<Tls>,
 }
 
 /// Runs until SIGINT or SIGTERM.
-pub fn serve(site: Site, options: Options) -> Result<()> {
-    let control = control::listen(&site.control_socket())?;
-    let socket = site.control_socket();
-    let app = Arc::new(App::open(site, options.listen)?);
+pub fn serve(site: Site, mut options: Options) -> Result<()> {
+    // Before the database is opened: two daemons never share a site.
+    let socket = match &options.control {
+        Some(_) => None,
+        None => Some(control::listen(&site.control_socket())?),
+    };
+    let front = options.front.take();
+    let app = Arc::new(match &front {
+        Some(front) => App::open_with(site, options.listen, front.tls.clone())?,
+        None => App::open(site, options.listen)?,
+    });
+    app.lasting.set(std::mem::take(&mut options.lasting)).map_err(|_| anyhow!("the site was opened twice"))?;
     if let Some(passphrase) = &options.passphrase {
         app.unseal_with(passphrase, "start")?;
     }
@@ -50,22 +83,104 @@ pub fn serve(site: Site, options: Options) -> Result<()> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let for_control = app.clone();
-    std::thread::spawn(move || control::serve(&control, &for_control));
-    let result = runtime.block_on(run(app, options));
+    let answers = Arc::new(AtConsole { app: app.clone(), host: options.host.clone() });
+    let own = socket.map(|s| s.start(answers.clone()));
+    if let Some(running) = &options.control {
+        running.hand_over(answers);
+    }
+    let control = own.as_ref().or(options.control.as_ref());
+    let result = runtime.block_on(run_until_stopped(app, &options, front, control));
     runtime.shutdown_timeout(Duration::from_secs(2));
-    // A socket that is left behind is replaced at the next start.
-    let _ = std::fs::remove_file(socket);
+    if let Some(control) = own {
+        control.remove();
+    }
     result
 }
 
-async fn run(app: Arc<App>, options: Options) -> Result<()> {
-    let machine_listener = listen(options.listen.into())?;
-    let pages_listener = pages_socket(options.pages)?;
+/// Why the listeners ended.
+enum End {
+    Stopped,
+    /// The site is another one now, or may do other things: it is opened anew.
+    Changed,
+}
+
+async fn run_until_stopped(
+    mut app: Arc<App>,
+    options: &Options,
+    front: Option<Front>,
+    control: Option<&control::Server>,
+) -> Result<()> {
+    // A passed socket can be taken once only.
+    let pages = front.map_or_else(|| pages_socket(options.pages), |f| Ok(f.listener))?;
+    let (asked, stop) = watch::channel(false);
+    tokio::spawn(async move {
+        signalled().await;
+        let _ = asked.send(true);
+    });
+    loop {
+        let listener = pages.try_clone().context("keeping the pages' listener")?;
+        match run(app.clone(), options, listener, stop.clone()).await? {
+            End::Stopped => return Ok(()),
+            End::Changed => {
+                println!("seedd: the site has changed; opening it anew");
+                let fresh = tokio::task::spawn_blocking(move || app.reopened()).await.context("opening the site anew")?;
+                app = Arc::new(fresh.context("opening the site anew")?);
+                if let Some(control) = control {
+                    control.hand_over(Arc::new(AtConsole { app: app.clone(), host: options.host.clone() }));
+                }
+            }
+        }
+    }
+}
+
+type Serving = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn ended(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|s| *s).await;
+}
+
+/// What machines need: DHCP, TFTP and HTTP. Only the issuer of a site serves them.
+async fn machines(
+    app: &Arc<App>,
+    options: &Options,
+    recorder: Arc<Recorder>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Serving> {
+    if app.mode()? != Mode::Active {
+        println!("seedd: not the issuer of this site: pages only");
+        return Ok(Box::pin(ended(stopped.clone())));
+    }
+    if options.own_network {
+        let own = own_address(&app.spec)?.to_string();
+        let iface = options.iface.clone();
+        let set = move || tool::link_up(&iface).and_then(|()| tool::add_address(&iface, &own));
+        tokio::task::spawn_blocking(set).await.context("setting the seed's address")??;
+    }
+    let listener = listen(app.http.into())?;
+    let (dhcp, tftp) = network(app, options, recorder).await?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("taking the machines' listener")?;
+    let router = web::machine_router(Arc::new(Seed(app.clone())));
+    let http = web::server::serve(listener, router, ended(stopped.clone()));
+    let servers = tokio_servers(dhcp, tftp, stopped.clone());
+    Ok(Box::pin(async move {
+        tokio::join!(http, servers);
+    }))
+}
+
+async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<End> {
     let pages_at = pages_listener.local_addr().context("asking for the pages' address")?;
-    let (stop, stopped) = watch::channel(false);
-    let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(options.listen));
-    let (dhcp, tftp) = network(&app, &options, recorder).await?;
+    let tls = if options.pages_without_tls {
+        check_plain(pages_at)?;
+        None
+    } else {
+        Some(app.tls.server_config()?)
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    app.pages.set((scheme, pages_at)).map_err(|_| anyhow!("the pages listen twice"))?;
+    let (end, stopped) = watch::channel(false);
+    let mut changed = app.changed.subscribe();
+    let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(app.http));
+    let machines = machines(&app, options, recorder, &stopped).await?;
     let seed = Arc::new(Seed(app.clone()));
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -73,48 +188,54 @@ async fn run(app: Arc<App>, options: Options) -> Result<()> {
     let userspace = Arc::new(planes::Userspace::default());
     tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
     tasks.spawn(watchdog(app.clone()));
-    let ended = |mut stopped: watch::Receiver<bool>| async move {
-        let _ = stopped.wait_for(|s| *s).await;
-    };
-    let servers = tokio_servers(dhcp, tftp, &stopped);
-    let machine_listener = tokio::net::TcpListener::from_std(machine_listener).context("taking the machines' listener")?;
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("taking the pages' listener")?;
-    let machines = web::server::serve(machine_listener, web::machine_router(seed.clone()), ended(stopped.clone()));
-    let options_of_pages = web::OperatorOptions::default();
-    let pages = web::server::serve(pages_listener, web::operator_router(seed, options_of_pages), ended(stopped.clone()));
-
-    println!("seedd: machines at http://{} on {}, pages at http://{pages_at}", options.listen, options.iface);
-    if let Some(code) = app.setup_code() {
-        println!("seedd: no administrator yet; open http://{pages_at}/setup with setup code: {code}");
-    }
-    println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
+    write_config(&app.spec);
+    announce(&app, options, scheme, pages_at);
+    let router = web::operator_router(seed, web::OperatorOptions { secure_cookies: tls.is_some() });
+    let ended_pages = ended(stopped.clone());
+    let pages = async move {
+        match tls {
+            Some(tls) => web::server::serve_tls(pages_listener, tls, router, ended_pages).await,
+            None => web::server::serve(pages_listener, router, ended_pages).await,
+        }
+    };
     app.say(&crate::store::events::NewEvent { kind: "seed.started", text: "the seed started", ..Default::default() });
 
     // They end only when they were asked to.
-    let serving = async { tokio::join!(machines, pages, servers) };
+    let serving = async { tokio::join!(machines, pages) };
     tokio::pin!(serving);
-    tokio::select! {
+    let why = tokio::select! {
         _ = &mut serving => return Err(anyhow!("the servers ended by themselves")),
-        () = signalled() => {}
-    }
+        _ = stop.wait_for(|s| *s) => End::Stopped,
+        _ = changed.wait_for(|c| *c) => End::Changed,
+    };
     println!("seedd: stopping");
-    let _ = stop.send(true);
+    let _ = end.send(true);
     let _ = tokio::time::timeout(DRAIN, serving).await;
     tasks.shutdown().await;
-    tokio::task::spawn_blocking(move || planes::take_down(&app, options.wireguard, &userspace))
-        .await
-        .context("taking the planes down")
+    let how = options.wireguard;
+    tokio::task::spawn_blocking(move || planes::take_down(&app, how, &userspace)).await.context("taking the planes down")?;
+    Ok(why)
 }
 
-async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: &watch::Receiver<bool>) {
-    let (mut a, mut b) = (stopped.clone(), stopped.clone());
-    tokio::join!(
-        dhcp.run(async move { drop(a.wait_for(|s| *s).await) }),
-        tftp.run(async move { drop(b.wait_for(|s| *s).await) }),
-    );
+/// The lines a person at the terminal, or the lab, waits for.
+fn announce(app: &App, options: &Options, scheme: &str, pages_at: SocketAddr) {
+    println!("seedd: machines at http://{} on {}, pages at {scheme}://{pages_at}", app.http, options.iface);
+    if let Some(fingerprint) = app.fingerprint() {
+        println!("seedd: the pages' certificate has the sha256 fingerprint {fingerprint}");
+    }
+    if let Some(code) = app.setup_code() {
+        println!("seedd: no administrator yet; open {scheme}://{pages_at}/setup with setup code: {code}");
+    }
+    println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
 }
 
-async fn signalled() {
+async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: watch::Receiver<bool>) {
+    tokio::join!(dhcp.run(ended(stopped.clone())), tftp.run(ended(stopped)));
+}
+
+/// Ends with SIGINT or SIGTERM.
+pub(crate) async fn signalled() {
     let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(term) => term,
         Err(error) => {
@@ -143,7 +264,7 @@ fn listen(addr: SocketAddr) -> Result<TcpListener> {
 }
 
 /// The first socket passed in (sd_listen_fds(3)), else one of our own.
-fn pages_socket(addr: SocketAddr) -> Result<TcpListener> {
+pub(crate) fn pages_socket(addr: SocketAddr) -> Result<TcpListener> {
     let passed = listenfd::ListenFd::from_env().take_tcp_listener(0).context("taking the passed socket")?;
     match passed {
         Some(listener) => {
@@ -168,15 +289,18 @@ async fn network(app: &Arc<App>, options: &Options, recorder: Arc<Recorder>) -> 
         dns: if underlay.dns.is_empty() { vec![underlay.seed.value] } else { underlay.dns.clone() },
         domain: Some(app.spec.spec.networking.domain.to_string()),
         search: Vec::new(),
-        ntp: Vec::new(),
+        ntp: if app.spec.spec.time.serve { vec![underlay.seed.value] } else { Vec::new() },
         lease_secs: underlay.lease_seconds,
         next_server: None,
         http_base: Some(app.seed_url()),
         loaders: LoaderTable::default(),
     };
     let (journal, entries) = mpsc::channel(LEASE_QUEUE);
-    let leases = app.store.leases().context("reading the leases")?;
-    let dhcp = DhcpServer::bind(config, recorder.clone(), leases, journal, Arc::new(now)).await;
+    let mut leases = app.store.leases().context("reading the leases")?;
+    for lease in &mut leases {
+        lease.expires_at = bounded(lease.expires_at, underlay.lease_seconds.into(), steady());
+    }
+    let dhcp = DhcpServer::bind(config, recorder.clone(), leases, journal, Arc::new(steady)).await;
     let dhcp = with_pxe_hint(dhcp)?;
     tokio::spawn(save_leases(app.clone(), entries));
     let files = Arc::new(FileTable::new(loaders(app)?));
@@ -226,7 +350,14 @@ async fn watchdog(app: Arc<App>) {
     loop {
         tick.tick().await;
         let app = app.clone();
-        match tokio::task::spawn_blocking(move || app.watch()).await {
+        let round = tokio::task::spawn_blocking(move || {
+            // Addresses come and go; the certificate names those that are there.
+            if let Err(error) = app.certify() {
+                tracing::error!(error = format!("{error:#}"), "making a certificate");
+            }
+            app.watch()
+        });
+        match round.await {
             Ok(Ok(0)) => {}
             Ok(Ok(ended)) => tracing::info!(ended, "enrollments ended by the watchdog"),
             Ok(Err(error)) => tracing::error!(%error, "running the watchdog"),

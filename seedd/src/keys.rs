@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
 use cluster_seed::seal::{SigningKey, VerifyingKey, key_from_text, key_text};
 use cluster_seed::secret::{AgeKey, SCRYPT_LOG_N, Secret, SecretError, lock, seal_to, unlock};
 use cluster_seed::wireguard::{WgPrivateKey, WgPublicKey};
@@ -15,9 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
+use crate::tls::ca::{Ca, Permitted};
 
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;
+/// Largest certificate of an adopted snapshot read, in bytes.
+const MAX_KEYRING: u64 = 1 << 20;
 /// Shortest passphrase taken, in characters.
 pub const MIN_PASSPHRASE: usize = 8;
 
@@ -45,6 +49,8 @@ pub struct Unsealed {
     pub site: SigningKey,
     pub release: ReleaseKey,
     pub planes: BTreeMap<String, WgPrivateKey>,
+    /// Signs the certificates of the pages; a site made by an older version has none yet ([`KeyDir::make_ca`]).
+    pub ca: Option<Ca>,
 }
 
 pub struct KeyDir(Utf8PathBuf);
@@ -106,15 +112,66 @@ impl KeyDir {
         self.file("release.pgp")
     }
 
-    /// Opens everything with the operator's passphrase; takes about a second by design.
-    pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
+    /// Where the certificate of an adopted snapshot's maker lies.
+    pub fn snapshot_keyring_path(&self, snapshot: Digest) -> Utf8PathBuf {
+        self.file(&format!("snapshot-{snapshot}.pgp"))
+    }
+
+    /// The certificate that an adopted snapshot is signed with, binary.
+    pub fn snapshot_keyring(&self, snapshot: Digest) -> Result<Vec<u8>> {
+        read_limited(&self.snapshot_keyring_path(snapshot), MAX_KEYRING)
+    }
+
+    /// Makes the site's CA. The certificate comes after the key and can be written again from `ca.age`.
+    pub fn make_ca(&self, site_name: &str, permitted: Permitted) -> Result<Ca> {
+        let ca = Ca::generate(site_name, permitted)?;
+        let sealed = seal_to(&self.public()?.operator, ca.to_secret()?.expose())?;
+        write_whole(&self.file("ca.age"), &sealed, 0o600)?;
+        self.publish_ca(&ca)?;
+        Ok(ca)
+    }
+
+    fn publish_ca(&self, ca: &Ca) -> Result<()> {
+        write_whole(&self.file("ca.pem"), ca.pem().as_bytes(), 0o644)
+    }
+
+    /// The CA's certificate in PEM, if the site has one.
+    pub fn ca_certificate(&self) -> Result<Option<String>> {
+        let path = self.file("ca.pem");
+        if !path.exists() {
+            return Ok(None);
+        }
+        String::from_utf8(read_limited(&path, MAX_KEY_FILE)?).context("reading keys/ca.pem").map(Some)
+    }
+
+    /// The key that opens the others; takes about a second by design.
+    pub fn operator(&self, passphrase: &str) -> Result<AgeKey> {
         let locked = read_limited(&self.file("operator.age"), MAX_KEY_FILE)?;
-        let operator = match unlock(passphrase, &locked) {
-            Err(e @ SecretError::WrongPassphrase) => {
-                return Err(e).hint("it is the one given to `seedd init`; it cannot be reset");
-            }
-            other => AgeKey::from_secret(&other.context("opening keys/operator.age")?)?,
-        };
+        match unlock(passphrase, &locked) {
+            Err(e @ SecretError::WrongPassphrase) => Err(e).hint("it is the one given to `seedd init`; it cannot be reset"),
+            other => Ok(AgeKey::from_secret(&other.context("opening keys/operator.age")?)?),
+        }
+    }
+
+    /// Opens everything with the operator's passphrase.
+    pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
+        self.unseal_with(&self.operator(passphrase)?)
+    }
+
+    /// Every private key that is there, encrypted anew to another site's operator: name and ciphertext.
+    pub fn resealed(&self, operator: &AgeKey, recipient: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let there = cluster_seed::capsule::KEYS.iter().filter(|name| self.file(name).is_file());
+        there
+            .map(|name| {
+                let plain = operator.open(&read_limited(&self.file(name), MAX_KEY_FILE)?);
+                let plain = plain.with_context(|| format!("opening keys/{name}"))?;
+                Ok((*name, seal_to(recipient, plain.expose())?))
+            })
+            .collect()
+    }
+
+    /// Opens everything with the operator's key.
+    pub fn unseal_with(&self, operator: &AgeKey) -> Result<Unsealed> {
         let open = |name: &str| -> Result<Secret> {
             let bytes = read_limited(&self.file(name), MAX_KEY_FILE)?;
             operator.open(&bytes).with_context(|| format!("opening keys/{name}"))
@@ -128,7 +185,11 @@ impl KeyDir {
                 .map(|(k, v)| (k, zeroize::Zeroizing::new(v)))
                 .collect();
         let planes = texts.iter().map(|(k, v)| Ok((k.clone(), WgPrivateKey::from_text(v)?))).collect::<Result<_>>()?;
-        let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes };
+        let ca = self.file("ca.age").exists().then(|| Ca::from_secret(&open("ca.age")?)).transpose()?;
+        if let Some(ca) = ca.as_ref().filter(|ca| self.ca_certificate().ok().flatten() != Some(ca.pem())) {
+            self.publish_ca(ca)?;
+        }
+        let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes, ca };
         let expected = self.public()?.site;
         anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age is not the key of keys/public.json");
         Ok(unsealed)
@@ -145,6 +206,31 @@ pub fn random32() -> Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_site_without_a_ca_gets_one_that_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = KeyDir::new(Utf8Path::from_path(dir.path()).unwrap());
+        keys.create("correct horse", "a", &[], 1_700_000_000).unwrap();
+        assert!(keys.unseal("correct horse").unwrap().ca.is_none() && keys.ca_certificate().unwrap().is_none());
+        let permitted = Permitted { domains: vec!["a.lan".to_owned()], networks: Vec::new() };
+        let made = keys.make_ca("a", permitted.clone()).unwrap();
+        // A power cut between the two files, or a damaged certificate: it is written again.
+        for damage in [None, Some("")] {
+            match damage {
+                None => std::fs::remove_file(dir.path().join("ca.pem")).unwrap(),
+                Some(text) => std::fs::write(dir.path().join("ca.pem"), text).unwrap(),
+            }
+            let again = keys.unseal("correct horse").unwrap().ca.unwrap();
+            assert_eq!((again.pem(), &again.permitted), (made.pem(), &permitted));
+            assert_eq!(keys.ca_certificate().unwrap(), Some(made.pem()));
+        }
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(dir.path().join("ca.age")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let sealed = std::fs::read(dir.path().join("ca.age")).unwrap();
+        assert!(sealed.starts_with(b"age-encryption.org/v1") && !sealed.windows(4).any(|w| w == b"key\""));
+    }
 
     #[test]
     fn keys_open_with_their_passphrase_only_and_no_private_half_is_in_clear() {

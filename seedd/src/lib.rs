@@ -1,7 +1,12 @@
 //! The seed node: command line, configuration, store, jobs, wiring. Knows every other crate; nobody knows it.
 
+pub mod adopt;
 pub mod app;
+pub mod appliance;
+pub mod capsule;
 pub mod cli;
+pub mod clock;
+pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod fsio;
@@ -10,5 +15,8 @@ pub mod keys;
 pub mod planes;
 pub mod recorder;
 pub mod site;
+pub mod site_init;
+pub mod stick;
 pub mod store;
 pub mod terminal;
+pub mod tls;

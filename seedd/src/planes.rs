@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
-use cluster_seed::wireguard::{MTU, setconf};
+use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 use payload::tool::{Running, Tool};
 use web::api::ApiError;
 
-use crate::app::App;
+use crate::app::mode::Mode;
+use crate::app::{App, now};
 use crate::hint::Hint as _;
 
 /// No `ip` or `wg` call takes longer.
@@ -70,6 +71,7 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
         if !exists(name) {
             make(app, name, how, userspace)?;
         }
+        forget_ahead(name)?;
         Tool::new("wg")
             .args(["syncconf", name, "/dev/stdin"])
             .stdin(config.as_bytes())
@@ -78,6 +80,14 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
             .with_context(|| format!("configuring {name}"))?;
         run("ip", &["address", "replace", &format!("{own}/{}", plane.value.cidr.prefix_len()), "dev", name])?;
         run("ip", &["link", "set", name, "mtu", &MTU.to_string(), "up"])?;
+    }
+    Ok(())
+}
+
+/// Peers that were met at a time that is still to come, as after the clock was set back, are set anew.
+fn forget_ahead(name: &str) -> Result<()> {
+    for key in handshakes_ahead(&run("wg", &["show", name, "latest-handshakes"])?, now()) {
+        run("wg", &["set", name, "peer", &key.to_string(), "remove"])?;
     }
     Ok(())
 }
@@ -139,7 +149,7 @@ pub async fn keep(app: Arc<App>, how: WireGuard, userspace: Arc<Userspace>) {
     let mut changed = app.planes_changed.subscribe();
     loop {
         changed.borrow_and_update();
-        if !app.is_sealed() {
+        if !app.is_sealed() && app.mode().is_ok_and(|m| m == Mode::Active) {
             let (work, processes) = (app.clone(), userspace.clone());
             match tokio::task::spawn_blocking(move || bring_up(&work, how, &processes)).await {
                 Ok(Ok(())) => tracing::info!("planes are up to date"),

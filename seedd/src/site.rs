@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::cluster::{ClusterSpec, MAX_SPEC, SpecError};
 use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::overlay::{self, Change, Overlay};
+use cluster_seed::seal::{VerifyingKey, key_from_text};
 
-use crate::fsio::read_limited;
+use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::keys::KeyDir;
 use crate::store::Store;
@@ -23,6 +25,24 @@ pub mod setting {
     pub const ARTIFACT: &str = "artifact:";
     pub const PEERS: &str = "peers";
     pub const EPOCH: &str = "epoch";
+    /// The site's signature under it.
+    pub const EPOCH_PROOF: &str = "epoch-proof";
+    /// Followed by a snapshot's id: the site key of whoever made it, where that is another site.
+    pub const MAKER: &str = "maker:";
+    /// Id of the medium that was adopted last.
+    pub const MEDIUM: &str = "medium";
+    /// Settings of this one installation begin with it: they do not travel in a capsule.
+    pub const LOCAL: &str = "local:";
+    /// What this seed may do: see `app::mode`.
+    pub const MODE: &str = "local:mode";
+    /// Id of the capsule that was imported last, and the number of its newest event.
+    pub const IMPORTED: &str = "local:imported";
+    pub const IMPORTED_EVENT: &str = "local:imported-event";
+
+    /// True for what belongs to this installation and not to the site.
+    pub fn is_local(key: &str) -> bool {
+        key.starts_with(LOCAL) || key == MEDIUM
+    }
 }
 
 /// The data directory.
@@ -53,7 +73,7 @@ impl Site {
     }
 
     pub fn control_socket(&self) -> Utf8PathBuf {
-        self.join("seedd.sock")
+        self.join(crate::control::SOCKET)
     }
 
     pub fn blob(&self, digest: Digest) -> Utf8PathBuf {
@@ -81,11 +101,61 @@ impl Site {
         if !self.exists() {
             return Err(anyhow!("{} holds no site", self.data)).hint("make one with `seedd init`, or name it with --data");
         }
-        Store::open(&self.database()).with_context(|| format!("opening seed database {}", self.database()))
+        let store = Store::open(&self.database()).with_context(|| format!("opening seed database {}", self.database()))?;
+        crate::capsule::settle::settle(self, &store).context("finishing an import")?;
+        Ok(store)
     }
 
+    /// What a snapshot is signed with: its release certificate (OpenPGP, binary) and the site key of its manifest. They
+    /// are this site's own unless it was adopted from a medium.
+    pub fn snapshot_keys(&self, store: &Store, id: Digest) -> Result<(Vec<u8>, VerifyingKey)> {
+        let keys = self.keys();
+        match store.setting(&format!("{}{id}", setting::MAKER))? {
+            Some(maker) => Ok((keys.snapshot_keyring(id)?, key_from_text(&maker)?)),
+            None => Ok((keys.release_keyring()?, keys.public()?.site_key()?)),
+        }
+    }
+
+    /// The file that [`Self::snapshot_keys`] reads the certificate from.
+    pub fn snapshot_keyring_path(&self, store: &Store, id: Digest) -> Result<Utf8PathBuf> {
+        let adopted = store.setting(&format!("{}{id}", setting::MAKER))?.is_some();
+        let keys = self.keys();
+        Ok(if adopted { keys.snapshot_keyring_path(id) } else { keys.release_keyring_path() })
+    }
+
+    /// The underlay of this place, where it differs from that of cluster.yaml.
+    pub fn overlay_file(&self) -> Utf8PathBuf {
+        self.join("overlay.yaml")
+    }
+
+    /// cluster.yaml, with the overlay of this place if there is one.
     pub fn spec(&self) -> Result<ClusterSpec> {
-        read_spec(&self.cluster_file())
+        let base = read_spec(&self.cluster_file())?;
+        let path = self.overlay_file();
+        if !path.exists() {
+            return Ok(base);
+        }
+        read_overlay(&path)?.apply(&base).map_err(|e| spec_error(&path, e))
+    }
+
+    /// Keeps the overlay of `file` for the next start; `None` goes back to cluster.yaml. What changes is returned, and
+    /// nothing is written if that is nothing or `only_look` is set.
+    pub fn set_overlay(&self, file: Option<&Utf8Path>, only_look: bool) -> Result<Vec<Change>> {
+        let base = read_spec(&self.cluster_file())?;
+        let held = self.spec()?;
+        let wanted = match file {
+            Some(file) => read_overlay(file)?.apply(&base).map_err(|e| spec_error(file, e))?,
+            None => base,
+        };
+        let changes = overlay::changes(&held.spec.networking.underlay, &wanted.spec.networking.underlay);
+        if changes.is_empty() || only_look {
+            return Ok(changes);
+        }
+        match file {
+            Some(file) => write_whole(&self.overlay_file(), &read_limited(file, MAX_SPEC as u64)?, 0o644)?,
+            None => fs::remove_file(self.overlay_file()).with_context(|| format!("removing {}", self.overlay_file()))?,
+        }
+        Ok(changes)
     }
 }
 
@@ -94,6 +164,12 @@ pub fn read_spec(path: &Utf8Path) -> Result<ClusterSpec> {
     let bytes = read_limited(path, MAX_SPEC as u64)?;
     let text = String::from_utf8(bytes).with_context(|| format!("reading {path} as UTF-8"))?;
     ClusterSpec::parse(&text).map_err(|e| spec_error(path, e))
+}
+
+fn read_overlay(path: &Utf8Path) -> Result<Overlay> {
+    let bytes = read_limited(path, MAX_SPEC as u64)?;
+    let text = String::from_utf8(bytes).with_context(|| format!("reading {path} as UTF-8"))?;
+    Overlay::parse(&text).map_err(|e| spec_error(path, e))
 }
 
 fn spec_error(path: &Utf8Path, e: SpecError) -> anyhow::Error {
@@ -127,5 +203,27 @@ mod tests {
         assert_eq!(spec.metadata.name.as_str(), "site-a");
         let planes: Vec<_> = spec.spec.networking.planes.keys().cloned().collect();
         assert_eq!(planes, ["wg1", "wg2", "wg3"]);
+    }
+
+    #[test]
+    fn an_overlay_is_kept_shown_and_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(Utf8Path::from_path(dir.path()).unwrap());
+        fs::write(site.cluster_file(), default_cluster_yaml("site-a")).unwrap();
+        let file = site.join("b.yaml");
+        let good = "apiVersion: kubedos/v1alpha1\nkind: UnderlayOverlay\nunderlay:\n  subnet: 10.45.0.0/24\n  seed: 10.45.0.1\n  \
+                    pool: {first: 10.45.0.100, last: 10.45.0.199}\n";
+        fs::write(&file, good).unwrap();
+        assert_eq!(site.set_overlay(Some(&file), true).unwrap().len(), 3);
+        assert!(!site.overlay_file().exists(), "it only looked");
+        assert_eq!(site.set_overlay(Some(&file), false).unwrap().len(), 3);
+        assert_eq!(site.spec().unwrap().spec.networking.underlay.seed.value.to_string(), "10.45.0.1");
+        assert!(site.set_overlay(Some(&file), false).unwrap().is_empty(), "twice is once");
+        fs::write(&file, good.replace("10.45.0.0/24", "10.78.0.0/16")).unwrap();
+        let refused = site.set_overlay(Some(&file), false).unwrap_err().to_string();
+        assert!(refused.contains("b.yaml:4:") && refused.contains("overlaps plane wg1"), "{refused}");
+        assert_eq!(site.spec().unwrap().spec.networking.underlay.seed.value.to_string(), "10.45.0.1", "the old one stays");
+        assert_eq!(site.set_overlay(None, false).unwrap().len(), 3);
+        assert_eq!(site.spec().unwrap().spec.networking.underlay.seed.value.to_string(), "10.44.0.1");
     }
 }

@@ -66,7 +66,10 @@ impl Terminal {
     fn line(&self, step: &Step) {
         let done = self.done.load(Ordering::Relaxed);
         match step.total {
-            Some(total) if total > 0 => eprintln!("{}: {} % of {}", step.name, done.saturating_mul(100) / total, amount(total)),
+            Some(total) if total > 0 => {
+                let pace = pace(done, total, step.began.elapsed().as_secs_f64());
+                eprintln!("{}: {} % of {}{pace}", step.name, done.saturating_mul(100) / total, amount(total));
+            }
             _ => eprintln!("{}: {}", step.name, amount(done)),
         }
     }
@@ -81,6 +84,15 @@ impl Default for Terminal {
 /// Bytes for people; small numbers are counts.
 pub fn amount(n: u64) -> String {
     if n >= 1 << 20 { format!("{:.1} MB", n as f64 / 1e6) } else { n.to_string() }
+}
+
+/// Rate and time left, for steps that count bytes.
+fn pace(done: u64, total: u64, seconds: f64) -> String {
+    if total < 1 << 20 || done == 0 || seconds < 1.0 {
+        return String::new();
+    }
+    let rate = done as f64 / seconds;
+    format!(", {:.1} MB/s, {:.0} s left", rate / 1e6, total.saturating_sub(done) as f64 / rate)
 }
 
 impl Progress for Terminal {
@@ -147,5 +159,18 @@ impl Drop for Terminal {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_said_where_it_means_something() {
+        assert_eq!(pace(50_000_000, 150_000_000, 5.0), ", 10.0 MB/s, 10 s left");
+        assert_eq!(pace(3, 10, 5.0), "");
+        assert_eq!(pace(0, 150_000_000, 5.0), "");
+        assert_eq!(pace(9_000_000, 8_000_000, 3.0), ", 3.0 MB/s, 0 s left");
     }
 }

@@ -159,6 +159,27 @@ fn began() -> ReportBody {
 }
 
 #[test]
+fn a_site_without_a_ca_gets_one_when_it_is_unsealed() {
+    let bench = bench();
+    let before = bench.app.tls.fingerprint();
+    assert_eq!(bench.app.ca_certificate().unwrap(), None);
+    bench.app.unseal_with(PASSPHRASE, "test").unwrap();
+    let ca = bench.app.ca_certificate().unwrap().unwrap();
+    assert!(ca.starts_with("-----BEGIN CERTIFICATE-----\n"));
+    let overview = bench.app.view_overview().unwrap();
+    assert_ne!(overview.fingerprint.as_deref(), Some(before.as_str()));
+    assert_eq!(overview.fingerprint, Some(bench.app.tls.fingerprint()));
+    let told = bench.app.store.read(|tx| tx.events_after(0, 100)).unwrap();
+    assert!(told.iter().any(|e| e.kind == "tls.certificate" && e.text.contains(&bench.app.tls.fingerprint())));
+    // Unsealing again changes nothing.
+    bench.app.unseal_with(PASSPHRASE, "test").unwrap();
+    assert_eq!(
+        (bench.app.ca_certificate().unwrap(), bench.app.view_overview().unwrap().fingerprint),
+        (Some(ca), overview.fingerprint)
+    );
+}
+
+#[test]
 fn the_whole_road_once() {
     let Bench { app, _dir } = &bench();
     let m = Machine::new(1);

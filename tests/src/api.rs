@@ -6,6 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use ureq::tls::Certificate;
+
+use crate::trust::https_agent;
 
 /// Most bytes read of any answer.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -88,6 +91,8 @@ pub struct Decision<'a> {
     pub role: &'a str,
     pub hostname: &'a str,
     pub disk: &'a str,
+    /// The node of that name is revoked and replaced.
+    pub replace: bool,
 }
 
 /// A client that may be logged in.
@@ -112,8 +117,14 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>, what:
 }
 
 impl Client {
-    pub fn new(base: &str) -> Self {
-        Client { agent: http_agent(PATIENCE), base: base.to_owned(), token: None }
+    /// For the pages at `base`, shown with a certificate that one of `roots` is or signed.
+    pub fn new(base: &str, roots: &[Certificate<'static>]) -> Self {
+        Client { agent: https_agent(PATIENCE, roots), base: base.to_owned(), token: None }
+    }
+
+    /// Believes `roots` from now on, and nobody else.
+    pub fn trust(&mut self, roots: &[Certificate<'static>]) {
+        self.agent = https_agent(PATIENCE, roots);
     }
 
     fn authorization(&self) -> String {
@@ -169,8 +180,8 @@ impl Client {
     }
 
     pub fn approve(&self, enrollment: &str, decision: &Decision<'_>) -> Result<Answer> {
-        let Decision { code, role, hostname, disk } = decision;
-        let body = json!({"code": code, "role": role, "hostname": hostname, "disk": disk});
+        let Decision { code, role, hostname, disk, replace } = decision;
+        let body = json!({"code": code, "role": role, "hostname": hostname, "disk": disk, "replace": replace});
         self.post(&format!("/api/v1/enrollments/{enrollment}/approve"), &body)
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::fleet::Fleet;
-use crate::netns::SEED_IP;
 use crate::say;
 use crate::stop;
 use crate::tool;
@@ -59,10 +58,11 @@ fn ping_from_seed(fleet: &Fleet, address: &str) -> Result<bool> {
     Ok(fleet.ns.outcome(&["ping", "-c", "2", "-W", "5", address])?.code == 0)
 }
 
-struct Ssh<'a> {
-    fleet: &'a Fleet,
-    key: &'a Path,
-    address: &'a str,
+/// Root on a node, over the control plane.
+pub struct Ssh<'a> {
+    pub fleet: &'a Fleet,
+    pub key: &'a Path,
+    pub address: &'a str,
 }
 
 impl Ssh<'_> {
@@ -74,7 +74,7 @@ impl Ssh<'_> {
         self.fleet.ns.outcome(&argv)
     }
 
-    fn run(&self, command: &str) -> Result<String> {
+    pub fn run(&self, command: &str) -> Result<String> {
         let out = self.outcome(command)?;
         if out.code != 0 {
             bail!("ssh {} {command}: {} {}{}", self.address, out.code, out.stdout, out.stderr);
@@ -99,7 +99,7 @@ fn shaken(text: &str) -> usize {
 fn darksite_only(ssh: &Ssh<'_>, name: &str) -> Result<()> {
     say::progress(&format!("checking apt on {name}"));
     let uris = ssh.run("apt-get indextargets --format '$(REPO_URI)'")?;
-    let strangers: Vec<&str> = uris.lines().filter(|u| !u.contains(SEED_IP)).collect();
+    let strangers: Vec<&str> = uris.lines().filter(|u| !u.contains(&ssh.fleet.seedd.address)).collect();
     if uris.trim().is_empty() || !strangers.is_empty() {
         bail!("apt on {name} knows {}", if strangers.is_empty() { "no repository".to_owned() } else { strangers.join(", ") });
     }
@@ -109,7 +109,7 @@ fn darksite_only(ssh: &Ssh<'_>, name: &str) -> Result<()> {
     }
     // The play has installed it already: once more from an empty cache, to see where it comes from.
     let from = ssh.run(&format!("apt-get clean && apt-get -y --print-uris --reinstall install {EXTRA} 2>&1"))?;
-    if !from.lines().any(|l| l.contains(&format!("//{SEED_IP}")) && l.contains(EXTRA)) {
+    if !from.lines().any(|l| l.contains(&format!("//{}", ssh.fleet.seedd.address)) && l.contains(EXTRA)) {
         bail!("apt-get install on {name} would not fetch {EXTRA} from the darksite: {from}");
     }
     ssh.run(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall {EXTRA} 2>&1"))?;

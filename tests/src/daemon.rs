@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ureq::tls::Certificate;
 
 use crate::netns::Netns;
 use crate::seedd::Seedd;
 use crate::stop;
 use crate::tool::{self, Background};
+use crate::trust;
 
 /// A running `seedd serve`. The socket of the pages outlives it, so a restart keeps the address.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct Daemon {
     listener: TcpListener,
     pub log: PathBuf,
     process: Option<Background>,
+    /// What the pages showed at the start.
+    certificate: Option<Certificate<'static>>,
     /// Largest resident set seen at a sample (several a second while machines run), in bytes.
     pub memory: u64,
     /// The kernel's own high-water mark, in bytes: it also has the moment a passphrase is opened, where scrypt takes
@@ -32,11 +36,11 @@ impl Daemon {
     pub fn new(port: u16, log: &Path) -> Result<Self> {
         let listener =
             TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("opening 127.0.0.1:{port} for the pages"))?;
-        Ok(Daemon { listener, log: log.to_owned(), process: None, memory: 0, peak_memory: 0, restarts: 0 })
+        Ok(Daemon { listener, log: log.to_owned(), process: None, certificate: None, memory: 0, peak_memory: 0, restarts: 0 })
     }
 
     pub fn address(&self) -> Result<String> {
-        Ok(format!("http://{}", self.listener.local_addr().context("asking for the pages' address")?))
+        Ok(format!("https://{}", self.listener.local_addr().context("asking for the pages' address")?))
     }
 
     pub fn start(&mut self, ns: &Netns, seedd: &Seedd) -> Result<()> {
@@ -49,14 +53,17 @@ impl Daemon {
         let address = self.listener.local_addr().context("asking for the pages' address")?;
         stop::wait_for(&format!("the daemon's first answer (log: {})", self.log.display()), Duration::from_secs(60), || {
             self.must_run()?;
-            // The socket was listening before the daemon was: only an answer counts.
-            let agent: ureq::Agent = ureq::Agent::config_builder()
-                .http_status_as_error(false)
-                .timeout_global(Some(Duration::from_secs(2)))
-                .build()
-                .into();
-            Ok(agent.get(format!("http://{address}/api/v1/status")).call().ok().map(|_| ()))
+            // The socket was listening before the daemon was, and the log may end with the words of the one before:
+            // only a handshake with the printed certificate counts.
+            let printed = read_to_string(&self.log).ok().as_deref().and_then(fingerprint);
+            self.certificate = printed.and_then(|printed| trust::pinned(address, &printed).ok());
+            Ok(self.certificate.is_some().then_some(()))
         })
+    }
+
+    /// What the pages showed when the daemon started; it was the one whose fingerprint was printed.
+    pub fn certificate(&self) -> Result<Certificate<'static>> {
+        self.certificate.clone().context("the daemon was not started")
     }
 
     pub fn must_run(&mut self) -> Result<()> {
@@ -105,6 +112,13 @@ fn kib_of(status: &str, name: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// The last `sha256 fingerprint XX:…` of a log.
+fn fingerprint(log: &str) -> Option<String> {
+    let (_, after) = log.rsplit_once("sha256 fingerprint ")?;
+    let text: String = after.chars().take_while(|c| c.is_ascii_hexdigit() || *c == ':').collect();
+    (text.len() == 95).then_some(text)
+}
+
 /// The last `setup code XXXX` of a log.
 fn setup_code(log: &str) -> Option<String> {
     let (_, after) = log.rsplit_once("setup code")?;
@@ -122,6 +136,14 @@ mod tests {
         let status = "Name:\tseedd\nVmHWM:\t   20480 kB\nVmRSS:\t 100 kB\n";
         assert_eq!((kib_of(status, "VmHWM:"), kib_of(status, "VmRSS:")), (Some(20480 * 1024), Some(100 * 1024)));
         assert_eq!(kib_of("Name:\tseedd\n", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn the_fingerprint_is_found() {
+        let (a, b) = ([const { "AA" }; 32].join(":"), [const { "BB" }; 32].join(":"));
+        assert_eq!(fingerprint(&format!("x sha256 fingerprint {a}\nsha256 fingerprint {b}\n")), Some(b));
+        assert_eq!(fingerprint(&format!("sha256 fingerprint {}", &a[..94])), None, "half a line");
+        assert_eq!(fingerprint(""), None);
     }
 
     #[test]

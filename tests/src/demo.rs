@@ -1,6 +1,6 @@
 //! `kubedos-lab demo`: two blank machines become members of a fleet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +11,7 @@ use crate::fleet::{Fleet, PASSWORD, USER};
 use crate::member::Step;
 use crate::netns::PREFIX;
 use crate::say;
+use crate::seedd::Seedd;
 use crate::site::Template;
 use crate::summary::{self, Figures};
 use crate::tool;
@@ -47,11 +48,11 @@ pub fn specs() -> [Spec; 2] {
 }
 
 /// How machines are executed here, found by booting the netboot kernel.
-pub fn accelerator(fleet: &Fleet) -> Result<Accel> {
-    let netboot = fleet.seedd.data.join("netboot");
+pub fn accelerator(seedd: &Seedd, work: &Path) -> Result<Accel> {
+    let netboot = seedd.data.join("netboot");
     let list = std::fs::read_dir(&netboot).with_context(|| format!("reading {}", netboot.display()))?;
     let kernel = list.filter_map(|e| e.ok()).map(|e| e.path().join("vmlinuz")).find(|p| p.is_file());
-    let accel = Accel::probe(&kernel.context("the site has no netboot kernel")?, &fleet.work)?;
+    let accel = Accel::probe(&kernel.context("the site has no netboot kernel")?, work)?;
     say::line(&format!("machines run under {accel:?}"));
     Ok(accel)
 }
@@ -67,14 +68,18 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     say::line("step 5: seedd serve");
     let seedd = template.copy(&work.join("data"))?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-demo", std::process::id()), seedd, options.port, &work, &logs)?;
-    fleet.accel = accelerator(&fleet)?;
+    fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
     say::line("step 6: two blank machines");
     for spec in specs() {
         fleet.add(spec)?;
     }
     say::line("step 7: approval");
     if !options.auto {
-        say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}\n", fleet.client.base));
+        let status = fleet.client.status()?;
+        let shown = status["fingerprint"].as_str().context("a status without a fingerprint")?;
+        say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}", fleet.client.base));
+        say::plain("    the browser does not know this site's CA; the certificate it warns of has the sha256 fingerprint");
+        say::plain(&format!("    {shown}\n"));
         say::plain("    each machine's console shows its pairing code; type it into the machine's page\n");
     }
     let auto = options.auto;

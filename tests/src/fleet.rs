@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::api::{Client, Decision};
+use crate::api::Client;
 use crate::daemon::Daemon;
 use crate::member::{Member, Step, is_lost};
 use crate::netns::Netns;
@@ -13,6 +13,7 @@ use crate::say;
 use crate::seedd::Seedd;
 use crate::site::PASSPHRASE;
 use crate::stop;
+use crate::trust::ca_of;
 use crate::vm::{Accel, Spec, Vm};
 
 /// The lab's operator, printed where a person has to log in.
@@ -20,6 +21,21 @@ pub const USER: &str = "operator";
 pub const PASSWORD: &str = "lab-operator-password";
 /// How often the seed is asked for its machines.
 const ASK: Duration = Duration::from_millis(500);
+
+/// How the lab gets into a seed.
+#[derive(Debug, Clone)]
+pub struct Access {
+    pub user: String,
+    pub password: String,
+    pub passphrase: String,
+}
+
+impl Access {
+    /// The lab's own operator and passphrase.
+    pub fn lab() -> Self {
+        Access { user: USER.to_owned(), password: PASSWORD.to_owned(), passphrase: PASSPHRASE.to_owned() }
+    }
+}
 
 /// Machines first, then the daemon, then the namespace: the order in which they are dropped.
 #[derive(Debug)]
@@ -32,20 +48,51 @@ pub struct Fleet {
     pub accel: Accel,
     pub work: PathBuf,
     pub logs: PathBuf,
+    access: Access,
     asked: Option<Instant>,
 }
 
 impl Fleet {
     /// Starts the daemon on a fresh copy of a site and makes the operator.
     pub fn start(name: &str, seedd: Seedd, port: u16, work: &Path, logs: &Path) -> Result<Self> {
-        let ns = Netns::lab(name, work)?;
+        let mut fleet = Fleet::serve(name, seedd, port, (Access::lab(), &[]), work, logs)?;
+        fleet.client.setup(&fleet.daemon.setup_code()?, USER, PASSWORD)?;
+        fleet.client.unseal(PASSPHRASE)?.good("unsealing")?;
+        fleet.client.trust(&[ca_of(&fleet.seedd.data)?]);
+        Ok(fleet)
+    }
+
+    /// Starts the daemon on a site that has an operator already. `planes` are those that the lab's own site has not.
+    pub fn again(name: &str, seedd: Seedd, access: Access, planes: &[String], work: &Path, logs: &Path) -> Result<Self> {
+        let mut fleet = Fleet::serve(name, seedd, 0, (access, planes), work, logs)?;
+        fleet.enter()?;
+        Ok(fleet)
+    }
+
+    fn serve(
+        name: &str,
+        seedd: Seedd,
+        port: u16,
+        (access, planes): (Access, &[String]),
+        work: &Path,
+        logs: &Path,
+    ) -> Result<Self> {
+        let ns = Netns::lab_at(name, work, &seedd.address, planes)?;
         let mut daemon = Daemon::new(port, &logs.join("seedd.log"))?;
         daemon.start(&ns, &seedd).context("step seedd serve")?;
-        let mut client = Client::new(&daemon.address()?);
-        client.setup(&daemon.setup_code()?, USER, PASSWORD)?;
-        client.unseal(PASSPHRASE)?.good("unsealing")?;
+        let client = Client::new(&daemon.address()?, &[daemon.certificate()?]);
         let (work, logs) = (work.to_owned(), logs.to_owned());
-        Ok(Fleet { members: Vec::new(), daemon, client, ns, seedd, accel: Accel::Tcg, work, logs, asked: None })
+        Ok(Fleet { members: Vec::new(), daemon, client, ns, seedd, accel: Accel::Tcg, work, logs, access, asked: None })
+    }
+
+    /// Logs in and unseals.
+    fn enter(&mut self) -> Result<()> {
+        // Another key at each start, and until it is unsealed known only by what the daemon printed.
+        self.client.trust(&[self.daemon.certificate()?]);
+        self.client.login(&self.access.user, &self.access.password)?;
+        self.client.unseal(&self.access.passphrase)?.good("unsealing after a restart")?;
+        self.client.trust(&[ca_of(&self.seedd.data)?]);
+        Ok(())
     }
 
     pub fn add(&mut self, spec: Spec) -> Result<()> {
@@ -59,34 +106,19 @@ impl Fleet {
     pub fn power_cut(&mut self, when: &str) -> Result<()> {
         say::line(&format!("kill -9 of the daemon {when}"));
         self.daemon.kill_and_restart(&self.ns, &self.seedd).with_context(|| format!("restarting the daemon {when}"))?;
-        self.client.login(USER, PASSWORD)?;
-        self.client.unseal(PASSPHRASE)?.good("unsealing after a restart")?;
-        Ok(())
+        self.enter()
     }
 
     /// Looks at consoles and seed once; says what is new. An error if a machine is lost, unless `may_fail`.
     pub fn tick(&mut self, may_fail: bool) -> Result<()> {
         stop::check()?;
         self.daemon.must_run()?;
-        for member in &mut self.members {
-            member.vm.poll()?;
-            if let Some(news) = member.note_console() {
-                say::line(&news);
-            }
+        let due = self.asked.is_none_or(|at| at.elapsed() >= ASK);
+        if due {
+            self.asked = Some(Instant::now());
         }
-        if self.asked.is_some_and(|at| at.elapsed() < ASK) {
+        if !look(&mut self.members, due.then_some(&self.client), may_fail)? {
             return Ok(());
-        }
-        self.asked = Some(Instant::now());
-        let machines = self.client.machines()?;
-        for member in &mut self.members {
-            let Some(machine) = machines.iter().find(|m| m.mac == member.vm.spec.mac) else { continue };
-            if let Some(news) = member.note_machine(machine.clone(), Instant::now()) {
-                say::line(&news);
-            }
-            if is_lost(member.state()) && !may_fail {
-                bail!("{} is {}; its console: {}", member.name(), member.state(), member.vm.console.path().display());
-            }
         }
         say::progress(&self.members.iter().map(Member::phrase).collect::<Vec<_>>().join("; "));
         Ok(())
@@ -103,50 +135,52 @@ impl Fleet {
 
     /// The code on a Pending machine's console that has not been used yet.
     pub fn waiting_code(&self, index: usize) -> Option<String> {
-        let member = &self.members[index];
-        (member.state() == "Pending" && !member.approval_sent).then(|| member.vm.console.pairing_code()).flatten()
+        self.members[index].waiting_code()
     }
 
     /// The role that has an artifact, and the disk of the machine: the first of each.
     pub fn choice(&self, index: usize) -> Result<(String, String)> {
-        let status = self.client.status()?;
-        let roles = status["roles"].as_array().cloned().unwrap_or_default();
-        let role = roles.iter().find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());
-        let machine = self.members[index].machine.as_ref().context("the machine is not known to the seed")?;
-        let disks = self.client.disks(machine.id)?;
-        let disk = disks.first().context("the machine told of no disk")?;
-        Ok((role.context("no role has an artifact")?.to_owned(), disk.0.clone()))
+        self.members[index].choice(&self.client)
     }
 
     /// Approves through the API with the code from the console.
     pub fn approve(&mut self, index: usize, code: &str) -> Result<()> {
-        let (role, disk) = self.choice(index)?;
-        let member = &self.members[index];
-        let id = member.enrollment().context("nothing to approve")?.to_owned();
-        let hostname = member.name().to_owned();
-        say::line(&format!("{hostname}: approving with code {code}, role {role}, disk {disk}"));
-        let decision = Decision { code, role: &role, hostname: &hostname, disk: &disk };
-        self.client.approve(&id, &decision)?.good("approving")?;
-        self.members[index].approval_sent = true;
-        Ok(())
+        self.members[index].approve(&self.client, code)
     }
 
     /// Approves while the machine stands still, then does `work` before it goes on.
     pub fn approve_and(&mut self, index: usize, code: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        let (role, disk) = self.choice(index)?;
-        let member = &self.members[index];
-        let id = member.enrollment().context("nothing to approve")?.to_owned();
-        let hostname = member.name().to_owned();
-        let decision = Decision { code, role: &role, hostname: &hostname, disk: &disk };
-        member.vm.while_stopped(|| {
-            self.client.approve(&id, &decision)?.good("approving")?;
-            work()
-        })?;
-        self.members[index].approval_sent = true;
-        Ok(())
+        let member = &mut self.members[index];
+        member.vm.pause()?;
+        let done = member.approve(&self.client, code).and_then(|()| work());
+        member.vm.go_on()?;
+        done
     }
 
     pub fn all(&self, step: Step) -> bool {
         self.members.iter().all(|m| m.has(step))
     }
+}
+
+/// Reads every console and, with a client, asks the seed once; says what is new. True if the seed was asked. An error if
+/// a machine is lost, unless `may_fail`.
+pub fn look(members: &mut [Member], client: Option<&Client>, may_fail: bool) -> Result<bool> {
+    for member in members.iter_mut() {
+        member.vm.poll()?;
+        if let Some(news) = member.note_console() {
+            say::line(&news);
+        }
+    }
+    let Some(client) = client else { return Ok(false) };
+    let machines = client.machines()?;
+    for member in members {
+        let Some(machine) = machines.iter().find(|m| m.mac == member.vm.spec.mac) else { continue };
+        if let Some(news) = member.note_machine(machine.clone(), Instant::now()) {
+            say::line(&news);
+        }
+        if is_lost(member.state()) && !may_fail {
+            bail!("{} is {}; its console: {}", member.name(), member.state(), member.vm.console.path().display());
+        }
+    }
+    Ok(true)
 }

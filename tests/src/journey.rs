@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::appliance;
 use crate::checks;
+use crate::clock;
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
@@ -14,6 +16,7 @@ use crate::pages::Operator;
 use crate::protocol::{self, wrong_code};
 use crate::refusals::{self, Bench};
 use crate::say;
+use crate::second_site;
 use crate::site::Template;
 use crate::summary::{self, Figures};
 use crate::tampering;
@@ -45,7 +48,7 @@ impl Score {
 
 /// Runs every part, or the one that `only` names.
 pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
-    let parts = ["protocol", "twice", "journey", "tampering", "refusals"];
+    let parts = ["protocol", "refusals", "twice", "journey", "clock", "tampering", "second-site", "appliance"];
     if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
         bail!("no part {unknown}; there are {}", parts.join(", "));
     }
@@ -59,6 +62,11 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
         let (work, logs) = dirs.part("twice")?;
         score.note("images built twice from one snapshot have the same bytes", twice::run(&template, &work, &logs))?;
     }
+    if wanted("clock") {
+        let (work, logs) = dirs.part("clock")?;
+        let result = clock::run(&template, &work, &logs);
+        score.note("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", result)?;
+    }
     if wanted("journey") {
         let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
         let result = journey(dirs, &template, &pictures);
@@ -67,6 +75,13 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
     if wanted("tampering") {
         let result = tampered(dirs, &template);
         score.note("a tampered chunk and a tampered manifest are refused, and nothing boots", result)?;
+    }
+    if wanted("second-site") {
+        score.note("a second site takes the place of a lost one", second_site::run(dirs, &template))?;
+    }
+    if wanted("appliance") {
+        let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
+        score.note("a medium becomes a seed, and a blank machine its node", from_medium(dirs, &template, &pictures))?;
     }
     if wanted("refusals") {
         let (work, _) = dirs.part("refusals")?;
@@ -84,8 +99,9 @@ pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Resul
 
 fn protocols(dirs: &RunDirs, template: &Template, score: &mut Score) -> Result<()> {
     type Case = (&'static str, fn(&mut Fleet) -> Result<()>);
-    const CASES: [Case; 5] = [
+    const CASES: [Case; 6] = [
         ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases outlive kill -9", protocol::leases),
+        ("the pages come by HTTPS only, with a certificate of the site's CA", protocol::pages),
         ("a wrong code is refused and counted; an identity is issued once", protocol::identities),
         ("a disk that is too small is refused", protocol::small_disk),
         ("codes cannot be guessed", protocol::guessing),
@@ -120,7 +136,7 @@ fn journey(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
     let (work, logs) = dirs.part("journey")?;
     let seedd = template.copy(&work.join("data"))?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-journey", std::process::id()), seedd, 0, &work, &logs)?;
-    fleet.accel = accelerator(&fleet)?;
+    fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
     let operator = Operator::log_in(&fleet, pictures).context("logging in with a browser")?;
     for spec in specs() {
         fleet.add(spec)?;
@@ -181,10 +197,9 @@ fn finish(fleet: &Fleet, template: &Template, operator: &Operator) -> Result<()>
 }
 
 fn tampered(dirs: &RunDirs, template: &Template) -> Result<()> {
-    let (work, logs) = dirs.part("probe")?;
-    let seedd = template.copy(&work.join("data"))?;
-    let fleet = Fleet::start(&format!("{PREFIX}{}-probe", std::process::id()), seedd, 0, &work, &logs)?;
-    let accel = accelerator(&fleet)?;
-    drop(fleet);
-    tampering::run(dirs, template, accel)
+    tampering::run(dirs, template, accelerator(&template.seedd, &dirs.part("probe")?.0)?)
+}
+
+fn from_medium(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
+    appliance::run(dirs, template, accelerator(&template.seedd, &dirs.part("probe")?.0)?, pictures)
 }

@@ -2,12 +2,15 @@
 //! public interfaces, the way its users do.
 
 pub mod api;
+pub mod appliance;
 pub mod browser;
 pub mod checks;
+pub mod clock;
 pub mod console;
 pub mod daemon;
 pub mod demo;
 pub mod dirs;
+pub mod drill;
 pub mod fake_agent;
 pub mod fleet;
 pub mod journey;
@@ -19,11 +22,14 @@ pub mod protocol;
 pub mod qmp;
 pub mod refusals;
 pub mod say;
+pub mod screen;
+pub mod second_site;
 pub mod seedd;
 pub mod site;
 pub mod stop;
 pub mod summary;
 pub mod tampering;
 pub mod tool;
+pub mod trust;
 pub mod twice;
 pub mod vm;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::api::Machine;
+use anyhow::{Context, Result};
+
+use crate::api::{Client, Decision, Machine};
+use crate::say;
 use crate::vm::Vm;
 
 /// The steps the summary shows, in the order they happen.
@@ -57,12 +60,16 @@ pub struct Member {
     pub marks: [Option<Duration>; 6],
     pub machine: Option<Machine>,
     pub approval_sent: bool,
+    /// It takes the place of the node that has its name.
+    pub replaces: bool,
+    /// The host name it gets; without one, its own.
+    pub hostname: Option<String>,
     told: String,
 }
 
 impl Member {
     pub fn new(vm: Vm) -> Self {
-        Member { vm, marks: [None; 6], machine: None, approval_sent: false, told: String::new() }
+        Member { vm, marks: [None; 6], machine: None, approval_sent: false, replaces: false, hostname: None, told: String::new() }
     }
 
     pub fn name(&self) -> &str {
@@ -117,6 +124,34 @@ impl Member {
         }
         self.told.clone_from(&state);
         Some(format!("{}: {state}{reason}", self.name()))
+    }
+
+    /// The code on the console of a Pending machine that has not been used yet.
+    pub fn waiting_code(&self) -> Option<String> {
+        (self.state() == "Pending" && !self.approval_sent).then(|| self.vm.console.pairing_code()).flatten()
+    }
+
+    /// The role that has an artifact, and the disk of the machine: the first of each.
+    pub fn choice(&self, client: &Client) -> Result<(String, String)> {
+        let status = client.status()?;
+        let roles = status["roles"].as_array().cloned().unwrap_or_default();
+        let role = roles.iter().find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());
+        let machine = self.machine.as_ref().context("the machine is not known to the seed")?;
+        let disks = client.disks(machine.id)?;
+        let disk = disks.first().context("the machine told of no disk")?;
+        Ok((role.context("no role has an artifact")?.to_owned(), disk.0.clone()))
+    }
+
+    /// Approves through the API with the code from the console.
+    pub fn approve(&mut self, client: &Client, code: &str) -> Result<()> {
+        let (role, disk) = self.choice(client)?;
+        let id = self.enrollment().context("nothing to approve")?;
+        let hostname = self.hostname.as_deref().unwrap_or(self.name());
+        say::line(&format!("{hostname}: approving with code {code}, role {role}, disk {disk}"));
+        let decision = Decision { code, role: &role, hostname, disk: &disk, replace: self.replaces };
+        client.approve(id, &decision)?.good("approving")?;
+        self.approval_sent = true;
+        Ok(())
     }
 
     /// One phrase for the progress line.

@@ -12,20 +12,24 @@ use crate::tool;
 pub const SUBNET: &str = "10.44.0.0/24";
 pub const SEED_IP: &str = "10.44.0.1";
 pub const BRIDGE: &str = "br0";
+/// The seed's address at a second site, in another subnet.
+pub const SECOND_SEED_IP: &str = "10.45.0.1";
 /// Every name the lab makes begins with this; the lab's pid follows.
 pub const PREFIX: &str = "kdlab-";
 
-/// Everything that may be a destination inside the lab: its subnet, the planes, loopback, broadcast, link-local multicast.
-const INSIDE: &str = "10.44.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 127.0.0.0/8, 224.0.0.0/24, 255.255.255.255/32";
+/// Everything that may be a destination inside the lab: its subnets, the planes, loopback, broadcast, link-local multicast.
+const INSIDE: &str =
+    "10.44.0.0/24, 10.45.0.0/24, 10.78.0.0/16, 10.79.0.0/16, 10.80.0.0/16, 127.0.0.0/8, 224.0.0.0/24, 255.255.255.255/32";
 
-fn rules() -> String {
+fn rules(also: &[String]) -> String {
+    let inside = std::iter::once(INSIDE).chain(also.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
     // The bridge table sees what machines send, even if the host would never route it. The inet table sees what
     // programs in the namespace send, and, where the kernel has br_netfilter, what the bridge passes from port to port.
     // Neither table lets through what it does not know. The first addresses of the outside are kept, so that a failed
     // run can name them.
     let sets = format!(
         "counter escaped {{ }}
-         set inside {{ type ipv4_addr; flags interval; elements = {{ {INSIDE} }} }}
+         set inside {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {inside} }} }}
          set outside4 {{ type ipv4_addr; size 64; flags dynamic; }}
          set outside6 {{ type ipv6_addr; size 64; flags dynamic; }}"
     );
@@ -88,9 +92,20 @@ impl Netns {
 
     /// Makes the namespace of a seed: bridge, address, guard.
     pub fn lab(name: &str, dir: &Path) -> Result<Self> {
+        Netns::lab_at(name, dir, SEED_IP, &[])
+    }
+
+    /// The same with another address of the seed, in a subnet of 256 addresses, and more networks that are inside.
+    pub fn lab_at(name: &str, dir: &Path, seed: &str, also: &[String]) -> Result<Self> {
+        let ns = Netns::segment(name, dir, also)?;
+        ns.ip(&["addr", "add", &format!("{seed}/24"), "dev", BRIDGE])?;
+        Ok(ns)
+    }
+
+    /// A guarded segment without anybody on it: the seed is a machine that is plugged in.
+    pub fn segment(name: &str, dir: &Path, also: &[String]) -> Result<Self> {
         let ns = Netns::empty(name, dir)?;
         ns.ip(&["link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"])?;
-        ns.ip(&["addr", "add", &format!("{SEED_IP}/24"), "dev", BRIDGE])?;
         ns.ip(&["link", "set", BRIDGE, "up"])?;
         // A default route into a bridge that has no ports: without one, an attempt to reach the outside
         // would fail before the guard could count it.
@@ -98,7 +113,7 @@ impl Netns {
         ns.ip(&["link", "set", "nowhere", "up"])?;
         ns.ip(&["route", "add", "default", "dev", "nowhere"])?;
         let file = dir.join(format!("{name}.nft"));
-        std::fs::write(&file, rules()).context("writing the guard's rules")?;
+        std::fs::write(&file, rules(also)).context("writing the guard's rules")?;
         ns.run(&["nft", "-f", &file.to_string_lossy()]).context("loading the guard's rules")?;
         Ok(ns)
     }

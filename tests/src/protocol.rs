@@ -84,13 +84,56 @@ fn http(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
+/// Everything of the operator comes by HTTPS, vouched for by the site's CA, and port 80 knows nothing of it.
+pub fn pages(fleet: &mut Fleet) -> Result<()> {
+    let ca = fleet.seedd.data.join("keys/ca.pem").to_string_lossy().into_owned();
+    let https = fleet.client.base.clone();
+    let curl = |args: &[&str], url: &str| {
+        let mut argv = vec!["curl", "-sS", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}"];
+        argv.extend_from_slice(args);
+        argv.push(url);
+        tool::outcome(&tool::words(&argv))
+    };
+    let good = curl(&["--cacert", &ca], &format!("{https}/login"))?;
+    ensure!(good.stdout == "200", "curl with the site's CA: {good:?}");
+    // Exit code 60: the certificate was not believed (curl(1)).
+    let strange = curl(&[], &format!("{https}/login"))?;
+    ensure!(strange.code == 60, "curl without the site's CA: {strange:?}");
+    let plain = curl(&[], &format!("{}/login", https.replace("https:", "http:")))?;
+    ensure!(plain.stdout == "400", "plain HTTP to the pages: {plain:?}");
+    let pem = std::fs::read_to_string(&ca).context("reading the site's CA")?;
+    ensure!(fleet.client.get("/ca.pem")?.good("asking for the CA")? == pem.as_str(), "/ca.pem is not the site's CA");
+    const OPERATORS: [&str; 12] = [
+        "/",
+        "/login",
+        "/setup",
+        "/unseal",
+        "/ca.pem",
+        "/events",
+        "/machines/1",
+        "/static/app.css",
+        "/api/v1/status",
+        "/api/v1/machines",
+        "/api/v1/events",
+        "/api/v1/login",
+    ];
+    for path in OPERATORS {
+        let url = format!("http://{SEED_IP}{path}");
+        let argv = ["curl", "-sS", "--max-time", "60", "-o", "/dev/null", "-w", "%{http_code}", &url];
+        let code = fleet.ns.run(&argv)?;
+        ensure!(code == "404", "port 80 answers {code} to {path}");
+    }
+    Ok(())
+}
+
 /// Wrong codes are refused and counted; the identity is handed out once, whatever is sent again.
 pub fn identities(fleet: &mut Fleet) -> Result<()> {
     let role = first_role(&fleet.client)?;
     let mut agent = FakeAgent::new(&fleet.ns, 1, DISK)?;
     let code = agent.enroll()?;
     let id = agent.enrollment()?;
-    let decide = |code: &str| fleet.client.approve(&id, &Decision { code, role: &role, hostname: "fake1", disk: "vda" });
+    let decide =
+        |code: &str| fleet.client.approve(&id, &Decision { code, role: &role, hostname: "fake1", disk: "vda", replace: false });
     let wrong = wrong_code(&code)?;
     let refusal = decide(&wrong)?;
     ensure!((400..500).contains(&refusal.status), "a wrong code was answered {}", refusal.status);
@@ -158,7 +201,8 @@ pub fn small_disk(fleet: &mut Fleet) -> Result<()> {
     let mut agent = FakeAgent::new(&fleet.ns, 2, 64 << 20)?;
     let code = agent.enroll()?;
     let id = agent.enrollment()?;
-    let answer = fleet.client.approve(&id, &Decision { code: &code, role: &role, hostname: "small", disk: "vda" })?;
+    let answer =
+        fleet.client.approve(&id, &Decision { code: &code, role: &role, hostname: "small", disk: "vda", replace: false })?;
     ensure!((400..500).contains(&answer.status), "a disk of 64 MiB was answered {}", answer.status);
     ensure!(answer.body["hint"].is_string(), "no hint: {}", answer.body);
     Ok(())
@@ -172,12 +216,12 @@ pub fn guessing(fleet: &mut Fleet) -> Result<()> {
     let id = agent.enrollment()?;
     let wrong = wrong_code(&code)?;
     for _ in 0..20 {
-        let decision = Decision { code: &wrong, role: &role, hostname: "guess", disk: "vda" };
+        let decision = Decision { code: &wrong, role: &role, hostname: "guess", disk: "vda", replace: false };
         if fleet.client.approve(&id, &decision)?.status == 429 {
             std::thread::sleep(crate::stop::TICK);
         }
     }
-    let right = Decision { code: &code, role: &role, hostname: "guess", disk: "vda" };
+    let right = Decision { code: &code, role: &role, hostname: "guess", disk: "vda", replace: false };
     let status = fleet.client.approve(&id, &right)?.status;
     ensure!((400..500).contains(&status), "after 20 wrong codes the right one was answered {status}");
     Ok(())

@@ -18,6 +18,8 @@ pub struct Seedd {
     pub program: PathBuf,
     pub data: PathBuf,
     pub passphrase_file: PathBuf,
+    /// The seed's own address on its segment.
+    pub address: String,
 }
 
 impl Seedd {
@@ -28,7 +30,12 @@ impl Seedd {
         let Some(program) = candidates.iter().find(|p| p.is_file()) else {
             bail!("no seedd beside {} (cargo build --workspace makes it)", own.display());
         };
-        Ok(Seedd { program: program.clone(), data: data.to_owned(), passphrase_file: passphrase_file.to_owned() })
+        Ok(Seedd {
+            program: program.clone(),
+            data: data.to_owned(),
+            passphrase_file: passphrase_file.to_owned(),
+            address: SEED_IP.to_owned(),
+        })
     }
 
     /// The same program on another site.
@@ -74,15 +81,39 @@ impl Seedd {
         tool::run_long(&ns.argv(&self.with_passphrase(&["image", "build"])), log, BUILD_LIMIT, say::progress)
     }
 
+    /// The medium with everything the site has.
+    pub fn iso_build(&self, ns: &Netns, iso: &Path, log: &Path) -> Result<()> {
+        let verb = ["image", "build", "--target", "seed-iso", "--out", &iso.to_string_lossy()];
+        tool::run_long(&ns.argv(&self.with_passphrase(&verb)), log, BUILD_LIMIT, say::progress)
+    }
+
     /// The daemon on the lab's bridge; its pages come by socket activation.
     pub fn serve_argv(&self) -> Vec<String> {
-        let listen = format!("{SEED_IP}:80");
+        let listen = format!("{}:80", self.address);
         self.argv(&["serve", "--iface", BRIDGE, "--listen", &listen])
     }
 
     /// The daemon on other interfaces and addresses, for what must be refused.
     pub fn serve_on(&self, iface: &str, listen: &str, pages: &str) -> Vec<String> {
         self.argv(&["serve", "--iface", iface, "--listen", listen, "--pages", pages])
+    }
+
+    /// A verb that needs the passphrase; its standard output.
+    pub fn say(&self, verb: &[&str]) -> Result<String> {
+        tool::run_owned(&self.with_passphrase(verb))
+    }
+
+    /// A verb that needs no passphrase.
+    pub fn say_plain(&self, verb: &[&str]) -> Result<String> {
+        tool::run_owned(&self.argv(verb))
+    }
+
+    /// A text of `keys/public.json`.
+    pub fn public(&self, name: &str) -> Result<String> {
+        let file = self.data.join("keys/public.json");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let keys: serde_json::Value = serde_json::from_str(&text).context("reading the public keys")?;
+        Ok(keys[name].as_str().with_context(|| format!("no {name} in {}", file.display()))?.to_owned())
     }
 
     pub fn cluster_file(&self) -> PathBuf {

@@ -49,6 +49,25 @@ impl Template {
         Ok(Template { seedd, ssh_key, reused: false })
     }
 
+    /// The site's medium; made once, as the site is.
+    pub fn seed_iso(&self, dirs: &RunDirs) -> Result<PathBuf> {
+        let iso = dirs.cache.join("site/seed.iso");
+        let mark = dirs.cache.join("site/seed.iso.stamp");
+        let programs = programs(&self.seedd)?;
+        if iso.exists() && fs::read_to_string(&mark).is_ok_and(|text| text == programs) {
+            return Ok(iso);
+        }
+        let _ = fs::remove_file(&mark);
+        say::line("seedd image build --target seed-iso");
+        let ns = Netns::lab(&format!("{PREFIX}{}-iso", std::process::id()), &dirs.work)?;
+        self.seedd.iso_build(&ns, &iso, &dirs.logs.join("iso-build.log"))?;
+        ns.must_be_quiet()?;
+        let size = fs::metadata(&iso).context("measuring the medium")?.len();
+        say::line(&format!("the medium is {}", say::megabytes(size)));
+        fs::write(&mark, programs).context("noting what the medium was made by")?;
+        Ok(iso)
+    }
+
     /// A site of the run's own, with the same keys, packages and images.
     pub fn copy(&self, to: &Path) -> Result<Seedd> {
         copy_site(&self.seedd.data, to)?;
@@ -125,7 +144,7 @@ pub fn for_the_lab(text: &str, public_key: &str) -> Result<String> {
     Ok(out)
 }
 
-fn write_private(path: &Path, text: &str) -> Result<()> {
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(|| format!("protecting {}", path.display()))
 }

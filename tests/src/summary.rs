@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use crate::api::http_agent;
 use crate::fleet::Fleet;
 use crate::member::Step;
-use crate::netns::SEED_IP;
 use crate::say::{megabytes, plain, seconds};
 
 /// What was measured beside the times.
@@ -22,7 +21,8 @@ pub struct Figures {
 
 impl Figures {
     pub fn measure(fleet: &Fleet) -> Result<Self> {
-        let (kernel, initramfs) = fleet.ns.enter(|| Ok((size("vmlinuz")?, size("initrd.img")?)))?;
+        let seed = &fleet.seedd.address;
+        let (kernel, initramfs) = fleet.ns.enter(|| Ok((size(seed, "vmlinuz")?, size(seed, "initrd.img")?)))?;
         Ok(Figures {
             kernel,
             initramfs,
@@ -34,8 +34,8 @@ impl Figures {
 }
 
 /// Content-Length of a boot file, as a machine would see it.
-fn size(name: &str) -> Result<u64> {
-    let response = http_agent(std::time::Duration::from_secs(20)).head(format!("http://{SEED_IP}/boot/{name}")).call();
+fn size(seed: &str, name: &str) -> Result<u64> {
+    let response = http_agent(std::time::Duration::from_secs(20)).head(format!("http://{seed}/boot/{name}")).call();
     let response = response.with_context(|| format!("asking for /boot/{name}"))?;
     let length = response.headers().get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     length.with_context(|| format!("/boot/{name} has no length"))

@@ -1,6 +1,7 @@
 //! The only file of the lab that starts programs.
 
 use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -155,25 +156,68 @@ pub fn run_long(argv: &[String], log: &Path, limit: Duration, mut show: impl FnM
     Ok(())
 }
 
+/// The last `most` bytes of a file.
+pub fn end_of(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The last `lines` lines of a text file (of its last 64 KiB), without empty ones.
 pub fn tail(path: &Path, lines: usize) -> String {
-    const MOST: u64 = 64 << 10;
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let read = || -> std::io::Result<String> {
-        let mut file = File::open(path)?;
-        let size = file.metadata()?.len();
-        file.seek(SeekFrom::Start(size.saturating_sub(MOST)))?;
-        let mut bytes = Vec::new();
-        file.take(MOST).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
+    let bytes = end_of(path, 64 << 10).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.split(['\n', '\r']).filter(|l| !l.trim().is_empty()).collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// Which of the needles stand in a file of any size, by their indexes.
+pub fn search(path: &Path, needles: &[&[u8]]) -> Result<Vec<usize>> {
+    const PIECE: usize = 4 << 20;
+    let longest = needles.iter().map(|n| n.len()).max().unwrap_or(0);
+    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let mut window: Vec<u8> = Vec::new();
+    let mut found = vec![false; needles.len()];
+    loop {
+        // What may be the beginning of a needle stays for the next look.
+        let keep = window.len().saturating_sub(longest.saturating_sub(1));
+        window.drain(..keep);
+        let before = window.len();
+        (&mut file).take(PIECE as u64).read_to_end(&mut window).with_context(|| format!("reading {}", path.display()))?;
+        if window.len() == before {
+            return Ok((0..needles.len()).filter(|i| found[*i]).collect());
+        }
+        for (found, needle) in found.iter_mut().zip(needles).filter(|(found, _)| !**found) {
+            *found = memchr::memmem::find(&window, needle).is_some();
+        }
+    }
 }
 
 /// Where a program is on PATH (or in the system's sbin directories), if anywhere.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':').chain(["/usr/sbin", "/sbin"]).map(|dir| Path::new(dir).join(program)).find(|p| p.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needles_are_found_wherever_they_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hay");
+        let mut hay = vec![0u8; 9 << 20];
+        let at = (4 << 20) - 3;
+        hay[at..at + 6].copy_from_slice(b"needle");
+        hay[..5].copy_from_slice(b"first");
+        let end = hay.len() - 4;
+        hay[end..].copy_from_slice(b"last");
+        std::fs::write(&file, hay).unwrap();
+        assert_eq!(search(&file, &[b"needle", b"nothing", b"first", b"last"]).unwrap(), [0, 2, 3]);
+        assert_eq!(end_of(&file, 4).unwrap(), b"last");
+    }
 }

@@ -18,6 +18,22 @@ pub enum Firmware {
     SeaBios,
     /// OVMF with its own PXE client; no ROM on the card.
     Ovmf,
+    /// OVMF with Secure Boot on and Microsoft's keys enrolled.
+    OvmfSecure,
+}
+
+impl Firmware {
+    fn is_uefi(self) -> bool {
+        self != Firmware::SeaBios
+    }
+}
+
+/// What a machine may boot besides its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Medium {
+    Cd(PathBuf),
+    /// Writable: give it a copy.
+    Usb(PathBuf),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +61,10 @@ pub struct Spec {
     pub first: First,
     /// False: firmware is not told to try the network at all.
     pub network_boot: bool,
+    /// In a drive or a port, and booted first.
+    pub medium: Option<Medium>,
+    /// What the hardware clock says at power-on, as `1970-01-01T00:00:00`; none: the host's time.
+    pub clock: Option<String>,
 }
 
 impl Spec {
@@ -52,7 +72,7 @@ impl Spec {
     pub fn new(name: &str, number: u8, firmware: Firmware) -> Self {
         let (bus, first) = match firmware {
             Firmware::SeaBios => (DiskBus::Virtio, First::Network),
-            Firmware::Ovmf => (DiskBus::Nvme, First::Disk),
+            Firmware::Ovmf | Firmware::OvmfSecure => (DiskBus::Nvme, First::Disk),
         };
         Spec {
             name: name.to_owned(),
@@ -63,6 +83,8 @@ impl Spec {
             mac: format!("52:54:00:6b:64:{number:02x}"),
             first,
             network_boot: true,
+            medium: None,
+            clock: None,
         }
     }
 }
@@ -115,6 +137,8 @@ const OVMF: [(&str, &str); 2] = [
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
+/// Enforces Secure Boot; Microsoft's keys are in its variables.
+const OVMF_SECURE: [(&str, &str); 1] = [("/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")];
 
 /// A machine that is switched on; switched off when dropped.
 #[derive(Debug)]
@@ -174,12 +198,13 @@ impl Vm {
         Ok(())
     }
 
-    /// Runs `work` while the machine stands still.
-    pub fn while_stopped<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        qmp::ask(&self.qmp, "stop", &serde_json::json!({}))?;
-        let done = work();
-        qmp::ask(&self.qmp, "cont", &serde_json::json!({}))?;
-        done
+    /// Lets the machine stand still.
+    pub fn pause(&self) -> Result<()> {
+        qmp::ask(&self.qmp, "stop", &serde_json::json!({})).map(|_| ())
+    }
+
+    pub fn go_on(&self) -> Result<()> {
+        qmp::ask(&self.qmp, "cont", &serde_json::json!({})).map(|_| ())
     }
 
     /// The reset button.
@@ -196,8 +221,8 @@ impl Vm {
 
 fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, qmp: &Path) -> Result<Vec<String>> {
     let (net_index, disk_index) = match spec.first {
-        First::Network => (1, 2),
-        First::Disk => (2, 1),
+        First::Network => (2, 3),
+        First::Disk => (3, 2),
     };
     // `max` under TCG offers what the emulator can do; 5-level paging only costs time there.
     let cpu = if accel == Accel::Kvm { "host" } else { "max,la57=off" };
@@ -205,19 +230,24 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
     add("-name", format!("kubedos-{}", spec.name));
     // graphics=off makes SeaBIOS and its ROMs speak on the serial line as well.
-    add("-machine", "q35,graphics=off".to_owned());
+    // Secure Boot needs system management mode, so that nobody but the firmware writes its variables.
+    let smm = if spec.firmware == Firmware::OvmfSecure { ",smm=on" } else { "" };
+    add("-machine", format!("q35,graphics=off{smm}"));
     add("-accel", accel.argument().to_owned());
     add("-cpu", cpu.to_owned());
     add("-smp", "1".to_owned());
     add("-m", spec.memory.to_string());
     add("-smbios", format!("type=1,manufacturer=Kubedos,product=Lab,serial=LAB-{}", spec.name));
+    if let Some(clock) = &spec.clock {
+        add("-rtc", format!("base={clock}"));
+    }
     add("-serial", format!("file:{}", serial.display()));
     add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
     add("-object", "rng-random,id=rng0,filename=/dev/urandom".to_owned());
     add("-device", "virtio-rng-pci,rng=rng0".to_owned());
     add("-netdev", format!("tap,id=net0,ifname={},script=no,downscript=no", spec.name));
     // Without a ROM, OVMF uses its own driver and PXE client, as most UEFI machines do.
-    let rom = if spec.firmware == Firmware::Ovmf { ",romfile=" } else { "" };
+    let rom = if spec.firmware.is_uefi() { ",romfile=" } else { "" };
     let boot = if spec.network_boot { format!(",bootindex={net_index}{rom}") } else { ",romfile=".to_owned() };
     add("-device", format!("virtio-net-pci,netdev=net0,mac={}{boot}", spec.mac));
     add("-drive", format!("if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", disk.display()));
@@ -227,16 +257,45 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
         DiskBus::Ahci => "ide-hd,drive=disk0,bus=ide.0",
     };
     add("-device", format!("{device},serial=LABDISK{},bootindex={disk_index}", spec.name));
-    if spec.firmware == Firmware::Ovmf {
-        let Some((code, vars)) = OVMF.iter().find(|(code, _)| Path::new(code).is_file()) else {
-            bail!("no OVMF firmware in /usr/share/OVMF (package ovmf)");
-        };
-        let own = dir.join(format!("{}.vars", spec.name));
-        if !own.exists() {
-            std::fs::copy(vars, &own).context("copying OVMF's variables")?;
-        }
-        add("-drive", format!("if=pflash,format=raw,readonly=on,file={code}"));
-        add("-drive", format!("if=pflash,format=raw,file={}", own.display()));
-    }
+    add_medium(spec, &mut add);
+    add_firmware(spec, dir, &mut add)?;
     Ok(argv)
+}
+
+/// The drive or port with the medium, if there is one.
+fn add_medium(spec: &Spec, add: &mut impl FnMut(&str, String)) {
+    match &spec.medium {
+        Some(Medium::Cd(file)) => {
+            add("-drive", format!("if=none,id=cd0,format=raw,media=cdrom,readonly=on,file={}", file.display()));
+            add("-device", "ide-cd,drive=cd0,bus=ide.1,bootindex=1".to_owned());
+        }
+        Some(Medium::Usb(file)) => {
+            add("-drive", format!("if=none,id=usb0,format=raw,cache=unsafe,file={}", file.display()));
+            add("-device", "qemu-xhci,id=xhci".to_owned());
+            add("-device", "usb-storage,drive=usb0,bus=xhci.0,removable=on,bootindex=1".to_owned());
+        }
+        None => {}
+    }
+}
+
+/// UEFI code, and variables of the machine's own; SeaBIOS is QEMU's default.
+fn add_firmware(spec: &Spec, dir: &Path, add: &mut impl FnMut(&str, String)) -> Result<()> {
+    let places: &[(&str, &str)] = match spec.firmware {
+        Firmware::SeaBios => return Ok(()),
+        Firmware::Ovmf => &OVMF,
+        Firmware::OvmfSecure => &OVMF_SECURE,
+    };
+    let Some((code, vars)) = places.iter().find(|(code, _)| Path::new(code).is_file()) else {
+        bail!("no {:?} firmware in /usr/share/OVMF (package ovmf)", spec.firmware);
+    };
+    let own = dir.join(format!("{}.vars", spec.name));
+    if !own.exists() {
+        std::fs::copy(vars, &own).context("copying OVMF's variables")?;
+    }
+    if spec.firmware == Firmware::OvmfSecure {
+        add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());
+    }
+    add("-drive", format!("if=pflash,format=raw,readonly=on,file={code}"));
+    add("-drive", format!("if=pflash,format=raw,file={}", own.display()));
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::HardwareFacts;
 use cluster_seed::peers::PeersFile;
@@ -94,6 +95,19 @@ pub struct Approve {
     pub replace: bool,
 }
 
+/// What a seed may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SeedMode {
+    /// It issues.
+    #[default]
+    Active,
+    /// A second seed that was not promoted: pages only.
+    Standby,
+    /// Another seed of the site was promoted: pages only.
+    Fenced,
+}
+
 /// GET /api/v1/status and the head of every page.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,13 +117,38 @@ pub struct Overview {
     /// First administrator not made yet.
     pub setup_needed: bool,
     pub sealed: bool,
+    pub mode: SeedMode,
     pub epoch: u64,
     pub snapshot: Option<Digest>,
     pub roles: Vec<RoleView>,
     /// Seconds since the epoch by the seed's clock.
     pub clock: u64,
+    /// sha256 of the certificate the pages show now, as upper-case hex pairs with colons.
+    pub fingerprint: Option<String>,
     /// Things an operator should act on, in plain words.
     pub warnings: Vec<String>,
+    /// Those of the warnings that stand on every page.
+    pub lasting: Vec<String>,
+}
+
+/// GET /api/v1/clock.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockView {
+    /// Unix milliseconds by the seed's clock.
+    pub clock_ms: u64,
+    /// What it follows, in words.
+    pub source: String,
+    /// It follows a time server.
+    pub synchronised: bool,
+    /// As the nodes are told (RFC 5905: 1 is best).
+    pub stratum: Option<u8>,
+    /// Seconds from the source; negative is slow.
+    pub offset: Option<f64>,
+    /// Parts per million that it would gain or lose by itself.
+    pub drift: Option<f64>,
+    /// Why it cannot be right.
+    pub doubt: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -207,8 +246,14 @@ pub trait SeedApi: Send + Sync + 'static {
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
     fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
     fn peers(&self) -> Result<Sealed<PeersFile>, ApiError>;
+    /// The site's signature under its epoch.
+    fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError>;
+    /// A machine shows what another seed of this site has signed.
+    fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError>;
 
     // The operator's side.
+    /// The certificate of the site's CA in PEM, which everybody may have; none before the site's first unseal.
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;
     /// Makes the first administrator and logs in; returns the session token.
     fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;
@@ -217,6 +262,9 @@ pub trait SeedApi: Send + Sync + 'static {
     fn session(&self, token: &str) -> Result<Option<Actor>, ApiError>;
     fn logout(&self, token: &str) -> Result<(), ApiError>;
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError>;
+    fn clock(&self) -> Result<ClockView, ApiError>;
+    /// Sets the seed's clock, in Unix milliseconds.
+    fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError>;
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;

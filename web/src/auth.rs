@@ -18,7 +18,11 @@ use crate::error::Failure;
 use crate::limits::MAX_TOKEN;
 use crate::operator::OperatorOptions;
 
-pub const COOKIE_NAME: &str = "kubedos_session";
+/// Name of the session cookie on a listener without TLS.
+pub const PLAIN_COOKIE: &str = "kubedos_session";
+/// Its name under TLS. Browsers take `__Host-` from a secure answer of this very host only, so a plain answer of the
+/// same address (port 80 has no TLS, and cookies know no ports) cannot plant a session (RFC 6265bis, section 4.1.3.2).
+pub const SECURE_COOKIE: &str = "__Host-kubedos_session";
 const CSRF_HEADER: &str = "x-csrf-token";
 
 /// A request that was let in. The token is in it, so it has no `Debug`.
@@ -60,21 +64,28 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TOKEN && text.bytes().all(fits)
 }
 
+fn cookie_name(options: OperatorOptions) -> &'static str {
+    if options.secure_cookies { SECURE_COOKIE } else { PLAIN_COOKIE }
+}
+
+fn attributes(options: OperatorOptions) -> &'static str {
+    if options.secure_cookies { "HttpOnly; SameSite=Strict; Path=/; Secure" } else { "HttpOnly; SameSite=Strict; Path=/" }
+}
+
 /// The value for `Set-Cookie` that keeps `token`; an error if the daemon made one that does not fit.
 pub(crate) fn cookie(token: &str, options: OperatorOptions) -> Result<String, Failure> {
     if !is_token(token) {
         return Err(Failure::internal("the session token does not fit into a cookie"));
     }
-    let secure = if options.secure_cookies { "; Secure" } else { "" };
-    Ok(format!("{COOKIE_NAME}={token}; HttpOnly; SameSite=Strict; Path=/{secure}"))
+    Ok(format!("{}={token}; {}", cookie_name(options), attributes(options)))
 }
 
-pub(crate) fn forget_cookie() -> String {
-    format!("{COOKIE_NAME}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0")
+pub(crate) fn forget_cookie(options: OperatorOptions) -> String {
+    format!("{}=; {}; Max-Age=0", cookie_name(options), attributes(options))
 }
 
 /// The token in the request and whether it came as a cookie. A bearer token goes before a cookie.
-fn token(headers: &HeaderMap) -> Option<(String, bool)> {
+fn token(headers: &HeaderMap, options: OperatorOptions) -> Option<(String, bool)> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         return (scheme.eq_ignore_ascii_case("bearer") && is_token(token.trim())).then(|| (token.trim().to_owned(), false));
@@ -85,13 +96,13 @@ fn token(headers: &HeaderMap) -> Option<(String, bool)> {
         .filter_map(|v| v.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| *name == COOKIE_NAME && is_token(value))
+        .find(|(name, value)| *name == cookie_name(options) && is_token(value))
         .map(|(_, value)| (value.to_owned(), true))
 }
 
 /// The session of a request, if it has one that the daemon knows.
 pub(crate) async fn find<A: SeedApi>(app: &App<A>, headers: &HeaderMap) -> Result<Option<Session>, Failure> {
-    let Some((token, by_cookie)) = token(headers) else { return Ok(None) };
+    let Some((token, by_cookie)) = token(headers, app.options) else { return Ok(None) };
     let asked = token.clone();
     let actor = app.call(move |api| api.session(&asked)).await?;
     Ok(actor.map(|actor| Session { actor, token, by_cookie }))
@@ -150,7 +161,7 @@ pub(crate) fn next_page(asked: &str) -> &str {
     let machine = asked
         .strip_prefix("/machines/")
         .is_some_and(|id| !id.is_empty() && id.len() < 20 && id.bytes().all(|b| b.is_ascii_digit()));
-    if machine || asked == "/unseal" { asked } else { "/" }
+    if machine || ["/unseal", "/clock"].contains(&asked) { asked } else { "/" }
 }
 
 #[cfg(test)]
@@ -162,6 +173,7 @@ mod tests {
         for (asked, next) in [
             ("/machines/7", "/machines/7"),
             ("/unseal", "/unseal"),
+            ("/clock", "/clock"),
             ("/", "/"),
             ("", "/"),
             ("//evil", "/"),
@@ -176,8 +188,8 @@ mod tests {
 
     #[test]
     fn tokens_are_found_where_they_belong() {
-        let long = format!("{COOKIE_NAME}={}", "a".repeat(MAX_TOKEN));
-        let too_long = format!("{COOKIE_NAME}={}", "a".repeat(MAX_TOKEN + 1));
+        let long = format!("{PLAIN_COOKIE}={}", "a".repeat(MAX_TOKEN));
+        let too_long = format!("{PLAIN_COOKIE}={}", "a".repeat(MAX_TOKEN + 1));
         for (name, value, found) in [
             ("cookie", "a=b; kubedos_session=t1; c=d", Some(("t1".to_owned(), true))),
             ("cookie", "xkubedos_session=t1", None),
@@ -191,7 +203,7 @@ mod tests {
             ("authorization", "Bearer", None),
         ] {
             let headers = HeaderMap::from_iter([(axum::http::HeaderName::from_static(name), value.parse().unwrap())]);
-            assert_eq!(token(&headers), found, "{value:.60}");
+            assert_eq!(token(&headers, OperatorOptions::default()), found, "{value:.60}");
         }
     }
 
@@ -199,7 +211,22 @@ mod tests {
     fn cookies_are_for_this_site_and_not_for_scripts() {
         let plain = cookie("abc", OperatorOptions::default()).unwrap();
         assert_eq!(plain, "kubedos_session=abc; HttpOnly; SameSite=Strict; Path=/");
-        assert!(cookie("abc", OperatorOptions { secure_cookies: true }).unwrap().ends_with("; Secure"));
+        let tls = OperatorOptions { secure_cookies: true };
+        let secure = cookie("abc", tls).unwrap();
+        assert_eq!(secure, "__Host-kubedos_session=abc; HttpOnly; SameSite=Strict; Path=/; Secure");
+        assert!(
+            forget_cookie(tls).starts_with("__Host-kubedos_session=; ") && forget_cookie(tls).contains("; Secure; Max-Age=0")
+        );
+        // Planted over plain HTTP: not looked at under TLS, and the other way round.
+        for (name, options, found) in [
+            (PLAIN_COOKIE, tls, false),
+            (SECURE_COOKIE, tls, true),
+            (PLAIN_COOKIE, OperatorOptions::default(), true),
+            (SECURE_COOKIE, OperatorOptions::default(), false),
+        ] {
+            let headers = HeaderMap::from_iter([(COOKIE, format!("{name}=t1").parse().unwrap())]);
+            assert_eq!(token(&headers, options).is_some(), found, "{name} {options:?}");
+        }
         assert!(cookie("a;b", OperatorOptions::default()).is_err());
         assert_ne!(csrf("a"), csrf("b"));
     }

@@ -24,6 +24,17 @@ pub(crate) fn iso(unix: u64) -> String {
     time.map(|t| t.to_string()).unwrap_or_default()
 }
 
+/// A time somebody typed, as Unix milliseconds: RFC 3339, or a date and time without zone, which is UTC.
+pub fn parse_time(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if text.len() > 40 {
+        return None;
+    }
+    let utc = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| utc().map(|z| z.timestamp()))?;
+    u64::try_from(time.as_millisecond()).ok()
+}
+
 /// `just now`, `42 s ago`, `5 min ago`, `3 h ago`, `2 d ago`.
 pub(crate) fn ago(now: u64, then: u64) -> String {
     match now.saturating_sub(then) {
@@ -66,5 +77,24 @@ mod tests {
         {
             assert_eq!(offset(ms), text);
         }
+    }
+
+    #[test]
+    fn times_that_people_type() {
+        for (text, ms) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-22T19:54:05Z", Some(1_795_377_245_000)),
+            (" 2026-11-22T19:54:05.5Z ", Some(1_795_377_245_500)),
+            ("2026-11-22T20:54:05+01:00", Some(1_795_377_245_000)),
+            ("2026-11-22 19:54", Some(1_795_377_240_000)),
+            ("2026-11-22 19:54:05", Some(1_795_377_245_000)),
+            ("1969-12-31T23:59:59Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_time(text), ms, "{text}");
+        }
+        assert_eq!(parse_time(&"9".repeat(41)), None);
     }
 }

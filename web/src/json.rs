@@ -9,7 +9,7 @@ use cluster_seed::ids::EnrollmentId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{Approve, EnrollmentView, Login, MachineDetail, Overview, SeedApi, Setup};
+use crate::api::{Approve, ClockView, EnrollmentView, Login, MachineDetail, Overview, SeedApi, Setup};
 use crate::auth::{Session, cookie, forget_cookie};
 use crate::call::App;
 use crate::error::Failure;
@@ -72,7 +72,7 @@ pub(crate) async fn logout<A: SeedApi>(
     check_origin(&headers)?;
     session.check_header(&headers)?;
     app.call(move |api| api.logout(&session.token)).await?;
-    Ok((AppendHeaders([(SET_COOKIE, forget_cookie())]), SafeJson(json!({ "loggedOut": true }))))
+    Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), SafeJson(json!({ "loggedOut": true }))))
 }
 
 pub(crate) async fn unseal<A: SeedApi>(
@@ -89,6 +89,27 @@ pub(crate) async fn unseal<A: SeedApi>(
 
 pub(crate) async fn status<A: SeedApi>(State(app): State<App<A>>, _: Session) -> Result<SafeJson<Overview>, Failure> {
     Ok(SafeJson(app.call(|api| api.overview()).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct SetClock {
+    /// Unix milliseconds.
+    to_ms: u64,
+}
+
+pub(crate) async fn clock<A: SeedApi>(State(app): State<App<A>>, _: Session) -> Result<SafeJson<ClockView>, Failure> {
+    Ok(SafeJson(app.call(|api| api.clock()).await?))
+}
+
+pub(crate) async fn set_clock<A: SeedApi>(
+    State(app): State<App<A>>,
+    session: Session,
+    headers: HeaderMap,
+    OperatorJson(set): OperatorJson<SetClock>,
+) -> Result<SafeJson<ClockView>, Failure> {
+    session.check_header(&headers)?;
+    Ok(SafeJson(app.call(move |api| api.set_clock(&session.actor, set.to_ms)).await?))
 }
 
 pub(crate) async fn machines<A: SeedApi>(State(app): State<App<A>>, _: Session) -> Result<impl IntoResponse, Failure> {

@@ -6,15 +6,16 @@
 
 pub mod api;
 pub mod auth;
+pub mod dates;
 pub mod error;
 pub mod files;
+pub mod first_setup;
 pub mod limits;
 pub mod machine;
 pub mod operator;
 pub mod server;
 
 mod call;
-mod dates;
 mod etag;
 mod extract;
 mod headers;
@@ -22,6 +23,8 @@ mod json;
 mod pages;
 mod safe_json;
 mod safe_path;
+mod server_socket;
+mod server_tls;
 mod sse;
 
 #[cfg(test)]
@@ -39,5 +42,6 @@ mod mock_data;
 #[cfg(test)]
 mod operator_tests;
 
+pub use first_setup::first_setup_router;
 pub use machine::machine_router;
 pub use operator::{OperatorOptions, operator_router};

@@ -8,6 +8,10 @@ pub const MAX_FORM: usize = 64 << 10;
 pub const BODY_TIME: Duration = Duration::from_secs(20);
 /// A request head must have arrived whole within this time.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A TLS handshake must be done within this time.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Bytes read of a plain request that came to the HTTPS port.
+pub const MAX_PLAIN: usize = 16 << 10;
 /// A connection that takes no byte for this long while we have some for it is closed.
 pub const STALL_TIME: Duration = Duration::from_secs(30);
 /// Connections open at a time per listener.

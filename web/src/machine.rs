@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use cluster_seed::agent::{
     Claim, ClaimReply, Hello, HelloReply, MAX_BODY, Report, ReportReply, Reveal, RevealReply, StatusReply,
 };
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
@@ -44,6 +45,7 @@ pub fn machine_router<A: SeedApi>(api: Arc<A>) -> Router {
         .route("/api/v1/agent/{enrollment}/claim", post(claim::<A>))
         .route("/api/v1/agent/{enrollment}/report", post(report::<A>))
         .route("/api/v1/peers", get(peers::<A>))
+        .route("/api/v1/epoch", get(epoch::<A>).post(hear_epoch::<A>))
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -155,4 +157,16 @@ async fn report<A: SeedApi>(
 
 async fn peers<A: SeedApi>(State(app): State<App<A>>) -> Answer<Sealed<PeersFile>> {
     Ok(SafeJson(app.call(|api| api.peers()).await?))
+}
+
+async fn epoch<A: SeedApi>(State(app): State<App<A>>) -> Answer<Sealed<EpochProof>> {
+    Ok(SafeJson(app.call(|api| api.epoch()).await?))
+}
+
+async fn hear_epoch<A: SeedApi>(
+    State(app): State<App<A>>,
+    From(from): From,
+    AgentJson(proof): AgentJson<Sealed<EpochProof>>,
+) -> Answer<EpochReply> {
+    Ok(SafeJson(app.call(move |api| api.hear_epoch(from, &proof)).await?))
 }

@@ -8,31 +8,21 @@ use cluster_seed::seal::{Sealed, SigningKey};
 
 use crate::client_tests::{JSON, ask, cookie, get, machines};
 use crate::mock_data::pending_id;
+use crate::operator_tests::routes;
 
 const NOWHERE: &str = "/nonexistent";
+/// Paths beside those that the operator's tests walk through.
+const MORE: [&str; 3] = ["/api/v1/enrollments/02020202020202020202020202020202/approve", "/api/v1/", "/ca.pem/"];
 
 #[tokio::test]
 async fn nothing_of_the_operator_is_here() {
     let (_, router) = machines(Utf8Path::new(NOWHERE));
     let cookie = cookie();
-    for path in [
-        "/",
-        "/login",
-        "/setup",
-        "/unseal",
-        "/machines/2",
-        "/events",
-        "/static/app.css",
-        "/api/v1/status",
-        "/api/v1/machines",
-        "/api/v1/machines/2",
-        "/api/v1/events",
-        "/api/v1/login",
-        "/api/v1/setup",
-        "/api/v1/unseal",
-        "/logout",
-        "/api/v1/enrollments/02020202020202020202020202020202/approve",
-    ] {
+    let mut paths: Vec<String> = routes().into_iter().map(|(_, path, ..)| path).collect();
+    paths.retain(|path| !path.starts_with("/boot/") && !path.starts_with("/darksite/"));
+    paths.extend(MORE.map(str::to_owned));
+    assert!(paths.len() > 30);
+    for path in &paths {
         for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS"] {
             let answer = ask(&router, method, path, &[("cookie", &cookie), JSON], "{}").await;
             assert_eq!(answer.status, 404, "{method} {path}");
@@ -76,6 +66,7 @@ async fn the_agents_messages() {
         ("POST", agent("report"), serde_json::to_string(&report).unwrap(), 200, "Installing"),
         ("POST", agent("reveal"), "{}".to_owned(), 400, "missing field"),
         ("GET", "/api/v1/peers".to_owned(), String::new(), 200, "signature"),
+        ("GET", "/api/v1/epoch".to_owned(), String::new(), 200, "signature"),
         ("GET", "/api/v1/agent/hello".to_owned(), String::new(), 405, "error"),
         ("DELETE", agent("status"), String::new(), 405, "error"),
     ] {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::pairing::{Code, Nonce};
 use cluster_seed::peers::PeersFile;
@@ -13,7 +14,8 @@ use cluster_seed::seal::{Sealed, SigningKey};
 use tokio::sync::watch;
 
 use crate::api::{
-    Actor, ApiError, Approve, BootQuery, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview, SeedApi, Setup,
+    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
+    SeedApi, Setup,
 };
 use crate::mock_data;
 
@@ -154,6 +156,19 @@ impl SeedApi for Mock {
         Sealed::sign(&file, &SigningKey::from_bytes(&[1; 32])).map_err(|e| ApiError::Internal(e.to_string()))
     }
 
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        Ok((!self.open()?.overview.setup_needed).then(|| pem.to_owned()))
+    }
+    fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError> {
+        Sealed::sign(&EpochProof { epoch: 1 }, &SigningKey::from_bytes(&[1; 32])).map_err(|e| ApiError::Internal(e.to_string()))
+    }
+    fn hear_epoch(&self, _: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
+        let own = SigningKey::from_bytes(&[1; 32]).verifying_key();
+        let heard = proof.open(&own).map_err(|_| ApiError::Forbidden { why: "not signed by this site".into() })?;
+        Ok(EpochReply { epoch: 1, fenced: heard.epoch > 1 })
+    }
+
     fn overview(&self) -> Result<Overview, ApiError> {
         Ok(self.open()?.overview.clone())
     }
@@ -191,6 +206,16 @@ impl SeedApi for Mock {
         }
         self.open()?.overview.sealed = false;
         Ok(())
+    }
+    fn clock(&self) -> Result<ClockView, ApiError> {
+        Ok(mock_data::clock(self.open()?.overview.clock * 1000))
+    }
+    fn set_clock(&self, _: &Actor, to_ms: u64) -> Result<ClockView, ApiError> {
+        if to_ms < mock_data::CLOCK * 1000 {
+            return Err(ApiError::Conflict { why: "the seed may not set this machine's clock".into(), hint: None });
+        }
+        self.open()?.overview.clock = to_ms / 1000;
+        self.clock()
     }
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {
         Ok(self.open()?.machines.iter().map(|m| m.row.clone()).collect())

@@ -4,11 +4,16 @@ use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 
-use crate::api::{EnrollmentView, EventView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
+use crate::api::{ClockView, EnrollmentView, EventView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
 
 pub const CLOCK: u64 = 1_795_377_600;
 /// The machine that waits for approval, and its enrollment.
 pub const PENDING: i64 = 2;
+
+pub fn clock(clock_ms: u64) -> ClockView {
+    let source = "system clock, not synchronised".to_owned();
+    ClockView { clock_ms, source, synchronised: false, stratum: Some(8), offset: None, drift: Some(-3.25), doubt: None }
+}
 
 pub fn pending_id() -> EnrollmentId {
     EnrollmentId([2; 16])
@@ -25,12 +30,15 @@ pub fn overview(spice: &str) -> Overview {
         site: format!("lab.lan{spice}"),
         version: "0.1.0".into(),
         setup_needed: false,
+        mode: Default::default(),
         sealed: false,
         epoch: 1,
         snapshot: Some(Digest::of(b"snapshot")),
         roles: vec![role("base", "Hardened base system", true), role("worker", "Kubernetes worker", false)],
         clock: CLOCK,
+        fingerprint: None,
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
+        lasting: vec![format!("the state is in memory{spice}")],
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -23,7 +23,7 @@ pub struct OperatorOptions {
     pub secure_cookies: bool,
 }
 
-/// Everything for people. Has to listen where only operators come, by default on 127.0.0.1.
+/// Everything for people. Belongs behind TLS, or on a loopback address at the end of somebody's tunnel.
 pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Router {
     Router::new()
         .route("/", get(pages::overview::show::<A>))
@@ -35,13 +35,16 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .route("/machines/{id}/approve", post(pages::machine::approve::<A>))
         .route("/machines/{id}/deny", post(pages::machine::deny::<A>))
         .route("/machines/{id}/revoke", post(pages::machine::revoke::<A>))
+        .route("/clock", get(pages::clock::show::<A>).post(pages::clock::set::<A>))
         .route("/events", get(sse::events::<A>))
         .route("/static/{name}", get(asset))
+        .route("/ca.pem", get(ca_certificate::<A>))
         .route("/api/v1/setup", post(json::setup::<A>))
         .route("/api/v1/login", post(json::login::<A>))
         .route("/api/v1/logout", post(json::logout::<A>))
         .route("/api/v1/unseal", post(json::unseal::<A>))
         .route("/api/v1/status", get(json::status::<A>))
+        .route("/api/v1/clock", get(json::clock::<A>).post(json::set_clock::<A>))
         .route("/api/v1/machines", get(json::machines::<A>))
         .route("/api/v1/machines/{id}", get(json::machine::<A>))
         .route("/api/v1/enrollments/{id}/approve", post(json::approve::<A>))
@@ -55,8 +58,17 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .with_state(App::new(api, options))
 }
 
+/// For browsers and programs of operators, who compare its fingerprint with the console before they trust it.
+async fn ca_certificate<A: SeedApi>(State(app): State<App<A>>) -> Result<Response, Failure> {
+    let pem = app.call(|api| api.ca_certificate()).await?;
+    let pem = pem.ok_or_else(|| Failure::not_found().with_hint("the site gets its CA when it is unsealed"))?;
+    let headers =
+        [(CONTENT_TYPE, "application/x-x509-ca-cert"), (CONTENT_DISPOSITION, "attachment; filename=\"kubedos-ca.pem\"")];
+    Ok((headers, pem).into_response())
+}
+
 /// Style and script travel inside the program; pages ask for them with its version, so they may be kept for a while.
-async fn asset(Named(name): Named<String>) -> Result<Response, Failure> {
+pub(crate) async fn asset(Named(name): Named<String>) -> Result<Response, Failure> {
     let (kind, text) = match name.as_str() {
         "app.css" => ("text/css; charset=utf-8", include_str!("../static/app.css")),
         "app.js" => ("text/javascript; charset=utf-8", include_str!("../static/app.js")),

@@ -18,7 +18,7 @@ fn approve_form(code: &str) -> String {
 const APPROVE: &str = r#"{"code":"123456","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
 
 /// (method, path, body, status without a session, with one, with one while sealed)
-fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
+pub fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
     let id = pending_id();
     let machine = |rest: &str| format!("/machines/{PENDING}{rest}");
     let api = |rest: &str| format!("/api/v1/{rest}");
@@ -36,6 +36,7 @@ fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
         ("GET", s("/static/app.js"), s(""), 200, 200, 200),
         ("GET", s("/static/icon.svg"), s(""), 200, 200, 200),
         ("GET", s("/static/api.rs"), s(""), 404, 404, 404),
+        ("GET", s("/ca.pem"), s(""), 200, 200, 200),
         ("POST", s("/login"), format!("user=ada&password={PASSWORD}"), 303, 303, 303),
         ("POST", s("/setup"), format!("code={SETUP_CODE}&user=a&password=p&password2=p"), 409, 409, 409),
         ("POST", s("/logout"), format!("csrf={token}"), 303, 303, 303),
@@ -43,6 +44,10 @@ fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
         ("POST", machine("/approve"), approve_form(CODE), 303, 303, 423),
         ("POST", machine("/deny"), format!("csrf={token}&enrollment={id}&reason=x"), 303, 303, 423),
         ("POST", machine("/revoke"), format!("csrf={token}&enrollment={id}&reason=x"), 303, 409, 423),
+        ("GET", s("/clock"), s(""), 303, 200, 200),
+        ("POST", s("/clock"), format!("csrf={token}&take=typed&time=2027-01-01T00:00:00Z"), 303, 303, 303),
+        ("GET", api("clock"), s(""), 401, 200, 200),
+        ("POST", api("clock"), s(r#"{"toMs":1798761600000}"#), 401, 200, 200),
         ("GET", api("status"), s(""), 401, 200, 200),
         ("GET", api("machines"), s(""), 401, 200, 200),
         ("GET", api("machines/2"), s(""), 401, 200, 200),
@@ -214,6 +219,32 @@ async fn a_wrong_code_keeps_what_was_typed() {
     let late = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("123+456")).await;
     assert_eq!(late.status, 409);
     assert!(late.text().contains("not pending any more") && !late.text().contains("approve-submit"));
+}
+
+#[tokio::test]
+async fn the_clock_is_shown_and_set() {
+    let (mock, router) = site("");
+    let cookie = cookie();
+    let page = get(&router, "/clock", &[("cookie", &cookie)]).await.text();
+    assert!(
+        page.contains("2026-11-22T") && page.contains("not synchronised, stratum 8") && page.contains("-3.250 ppm"),
+        "{page}"
+    );
+    for (form, status, says) in [
+        ("take=typed&time=soon", 400, "not a time"),
+        ("take=typed&time=1999-01-01T00:00:00Z", 409, "may not set"),
+        ("take=browser&browser=", 400, "did not tell"),
+        ("take=browser&browser=-5", 400, "did not tell"),
+        ("take=browser&browser=1798761600123&time=", 303, ""),
+    ] {
+        let form = format!("csrf={}&{form}", form_token());
+        let answer = ask(&router, "POST", "/clock", &[("cookie", &cookie), FORM], form.clone()).await;
+        assert_eq!(answer.status, status, "{form}");
+        assert!(answer.text().contains(says), "{form}");
+    }
+    assert_eq!(mock.state().overview.clock, 1_798_761_600);
+    let clock = get(&router, "/api/v1/clock", &[("cookie", &cookie)]).await.json();
+    assert_eq!((clock["clockMs"].as_u64(), clock["synchronised"].as_bool()), (Some(1_798_761_600_000), Some(false)));
 }
 
 #[tokio::test]

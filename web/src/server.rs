@@ -1,11 +1,9 @@
-//! One listener: accepts, limits and ends connections.
+//! One listener: accepts, limits and ends connections, in clear or under TLS.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,24 +13,49 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
-use crate::limits::{DRAIN_TIME, HEAD_TIME, MAX_CONNECTIONS, STALL_TIME};
+use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, STALL_TIME};
+use crate::server_socket::Impatient;
+use crate::server_tls;
 
 /// Wait after the system had no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The bounds of a listener; tests take shorter ones.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    connections: usize,
+    handshake: Duration,
+    head: Duration,
+    stall: Duration,
+}
+
+const BOUNDS: Bounds = Bounds { connections: MAX_CONNECTIONS, handshake: HANDSHAKE_TIME, head: HEAD_TIME, stall: STALL_TIME };
 
 /// Serves `router` on `listener` until `stop` is done, then lets open requests end within [`DRAIN_TIME`].
 ///
 /// At most [`MAX_CONNECTIONS`] at a time (more wait in the listener's backlog); a request head has [`HEAD_TIME`] to
 /// arrive, which also ends an idle connection; a peer that takes nothing for [`STALL_TIME`] is dropped.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    run(listener, None, router, stop, BOUNDS).await;
+}
+
+/// Like [`serve`], under TLS. A connection counts from the moment it is accepted, has [`HANDSHAKE_TIME`] for its
+/// handshake, and one that begins with plain HTTP is told so and closed.
+pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, stop: impl Future<Output = ()>) {
+    run(listener, Some(TlsAcceptor::from(tls)), router, stop, BOUNDS).await;
+}
+
+async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>, bounds: Bounds) {
+    let slots = Arc::new(Semaphore::new(bounds.connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -53,23 +76,48 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
                 continue;
             }
         };
-        let router = router.clone();
-        let service = service_fn(move |request| answer(router.clone(), peer, request));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
-            .serve_connection(TokioIo::new(Impatient::new(socket, STALL_TIME)), service);
-        let connection = graceful.watch(connection);
+        let connection = Connection { peer, router: router.clone(), watcher: graceful.watcher(), bounds };
+        let tls = tls.clone();
         tokio::spawn(async move {
             let _slot = slot;
-            if let Err(e) = connection.await {
-                tracing::debug!(%peer, error = %e, "connection ended");
-            }
+            connection.talk(socket, tls).await;
         });
     }
     drop(listener);
     if timeout(DRAIN_TIME, graceful.shutdown()).await.is_err() {
         tracing::info!("some connections were still open at the end");
+    }
+}
+
+struct Connection {
+    peer: SocketAddr,
+    router: Router,
+    watcher: Watcher,
+    bounds: Bounds,
+}
+
+impl Connection {
+    async fn talk(self, socket: TcpStream, tls: Option<TlsAcceptor>) {
+        let (peer, bounds) = (self.peer, self.bounds);
+        let Some(tls) = tls else { return self.http(Impatient::new(socket, bounds.stall)).await };
+        match timeout(bounds.handshake, server_tls::handshake(socket, &tls, bounds.stall)).await {
+            Ok(Ok(Some(stream))) => self.http(stream).await,
+            Ok(Ok(None)) => tracing::debug!(%peer, "no TLS on the port of the pages"),
+            Ok(Err(e)) => tracing::debug!(%peer, error = %e, "no TLS handshake"),
+            Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+        }
+    }
+
+    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Connection { peer, router, watcher, bounds } = self;
+        let service = service_fn(move |request| answer(router.clone(), peer, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(bounds.head)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(e) = watcher.watch(connection).await {
+            tracing::debug!(%peer, error = %e, "connection ended");
+        }
     }
 }
 
@@ -88,61 +136,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionRefused | K::ConnectionReset | K::Interrupted)
 }
 
-/// A socket whose writes fail once the peer has taken nothing for `limit`.
-struct Impatient {
-    socket: TcpStream,
-    limit: Duration,
-    /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-impl Impatient {
-    fn new(socket: TcpStream, limit: Duration) -> Self {
-        Impatient { socket, limit, waiting: None }
-    }
-
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.waiting = None;
-            return polled;
-        }
-        let limit = self.limit;
-        let timer = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Impatient {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Impatient {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.watch(cx, polled)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
-        self.watch(cx, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.socket).poll_flush(cx);
-        self.watch(cx, polled)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 #[path = "server_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "server_tls_tests.rs"]
+mod tls_tests;

@@ -6,8 +6,9 @@ use camino::Utf8Path;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Impatient, serve};
+use super::serve;
 use crate::client_tests::machines;
+use crate::server_socket::Impatient;
 
 #[tokio::test]
 async fn serves_tells_the_peer_and_stops() {

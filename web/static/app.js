@@ -50,6 +50,12 @@
     }, PAUSE);
   };
 
+  // What this browser's clock says, for the form that sets the seed's.
+  document.addEventListener("submit", (event) => {
+    const field = event.target.querySelector("[data-clock]");
+    if (field) field.value = String(Date.now());
+  });
+
   const source = new EventSource("/events?after=" + encodeURIComponent(document.body.dataset.event || "0"));
   source.addEventListener("open", () => say("live", true));
   source.addEventListener("log", soon);

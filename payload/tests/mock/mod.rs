@@ -11,6 +11,7 @@ use cluster_seed::agent::{
     Claim, ClaimReply, Hello, HelloReply, Report, ReportBody, ReportReply, Reveal, RevealReply, StatusReply,
 };
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::identity::{
     DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress, SealedIdentity,
 };
@@ -68,6 +69,10 @@ pub struct State {
     /// Looked at during every chunk request: its first MiB must be zero.
     pub disk: Option<Utf8PathBuf>,
     pub head_seen: bool,
+    /// The epoch it can prove.
+    pub epoch: Option<u64>,
+    /// Epochs that it was shown.
+    pub told: Vec<u64>,
     hello: Option<Hello>,
     reveal: Option<Reveal>,
     issued: Option<SealedIdentity>,
@@ -139,6 +144,8 @@ impl Mock {
             claims: vec![],
             disk: None,
             head_seen: false,
+            epoch: None,
+            told: vec![],
             hello: None,
             reveal: None,
             issued: None,
@@ -255,6 +262,20 @@ impl State {
                 self.hello = Some(serde_json::from_slice(body).unwrap());
                 let site_key = key_text(&self.site.verifying_key());
                 json(&HelloReply { enrollment: ENROLLMENT, site_key, seed_nonce: Nonce::from_random([5; 32]) })
+            }
+            ["api", "v1", "epoch"] if body.is_empty() => match self.epoch {
+                Some(epoch) => json(&Sealed::sign(&EpochProof { epoch }, &self.site).unwrap()),
+                None => error(404, "no such page"),
+            },
+            ["api", "v1", "epoch"] => {
+                let proof: Sealed<EpochProof> = serde_json::from_slice(body).unwrap();
+                self.told.push(proof.open(&self.site.verifying_key()).unwrap().epoch);
+                json(&EpochReply { epoch: self.epoch.unwrap_or(1), fenced: true })
+            }
+            ["api", "v1", "peers"] => {
+                let peers =
+                    PeersFile { epoch: self.epoch.unwrap_or(1), version: 9, planes: BTreeMap::new(), nodes: BTreeMap::new() };
+                json(&Sealed::sign(&peers, &self.site).unwrap())
             }
             ["api", "v1", "agent", _, "reveal"] => self.reveal(body),
             ["api", "v1", "agent", _, "status"] => self.status(),

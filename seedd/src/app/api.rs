@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview, SeedApi, Setup,
+    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
+    SeedApi, Setup,
 };
 
 use super::{App, internal};
@@ -74,6 +76,18 @@ impl SeedApi for Seed {
         self.0.signed_peers()
     }
 
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
+        self.0.ca_certificate()
+    }
+
+    fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError> {
+        self.0.epoch_proof()
+    }
+
+    fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
+        self.0.hear_epoch(from, proof)
+    }
+
     fn overview(&self) -> Result<Overview, ApiError> {
         self.0.view_overview()
     }
@@ -96,6 +110,14 @@ impl SeedApi for Seed {
 
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError> {
         self.0.unseal_by(from, &actor.user, passphrase)
+    }
+
+    fn clock(&self) -> Result<ClockView, ApiError> {
+        Ok(self.0.view_clock())
+    }
+
+    fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError> {
+        self.0.set_clock(&actor.user, to_ms)
     }
 
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {

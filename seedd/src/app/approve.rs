@@ -26,6 +26,7 @@ impl App {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
         }
+        self.mode()?.may_issue()?;
         let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
         if record.state.after(EnrollmentEvent::Approved).is_err() {
             let why = format!("this enrollment is {}, not Pending", record.state.as_str());
@@ -46,6 +47,7 @@ impl App {
         let disk = choose_disk(facts, &form.disk, &artifact)?.clone();
         self.with_keys(|keys| {
             self.write(|tx| {
+                self.may_issue(tx)?;
                 self.make_room(tx, actor, &hostname, form.replace)?;
                 let host = self.host_for(tx, &hostname)?;
                 let endpoint = endpoint_of(record.ip);
@@ -157,6 +159,7 @@ impl App {
         let reason = cluster_seed::machine::tame(reason);
         let reason = if reason.is_empty() { "revoked by the operator" } else { &reason };
         self.write(|tx| {
+            self.may_issue(tx)?;
             let record = tx.enrollment(id).map_err(internal)?;
             tx.advance(&record, EnrollmentEvent::Revoked, Some(reason), now()).map_err(internal)?;
             self.retire(tx, &record)?;

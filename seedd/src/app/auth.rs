@@ -11,10 +11,12 @@ use cluster_seed::secret::SecretError;
 use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
-use super::{App, internal, now, now_ms, unexpected};
+use super::{ApiErrorFromStore, App, internal, now, now_ms, unexpected};
+use crate::clock::steady;
 use crate::keys::random32;
-use crate::store::Tx;
+use crate::site::Site;
 use crate::store::events::NewEvent;
+use crate::store::{Store, Tx};
 
 /// A session ends after this many seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;
@@ -22,6 +24,20 @@ const MIN_PASSWORD: usize = 10;
 const MAX_PASSWORD: usize = 512;
 /// No 0/O, 1/I/L: the code is read off a screen.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+
+/// Makes the first administrator of a site that nobody serves yet, and a session of it: the token.
+pub fn first_session(site: &Site, user: &str, password: &str) -> Result<String, ApiError> {
+    let hash = hash_password(password)?;
+    let store = Store::open(&site.database()).map_err(internal)?;
+    let work = |tx: &Tx<'_>| {
+        tx.add_admin(user, &hash, now()).map_err(internal)?;
+        let text = format!("{user} became the first administrator");
+        let event = NewEvent { kind: "setup.done", text: &text, actor: Some(user), ..Default::default() };
+        tx.event(now_ms(), &event).map_err(internal)?;
+        Ok::<_, ApiErrorFromStore>(new_session(tx, user)?)
+    };
+    store.write(work).map_err(ApiError::from)
+}
 
 /// Eight characters, about 40 bits, as `ABCD-EFGH`.
 pub fn new_setup_code() -> Result<String> {
@@ -35,7 +51,7 @@ fn bad(why: impl Into<String>, hint: &str) -> ApiError {
     ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
 }
 
-fn hash_password(password: &str) -> Result<String, ApiError> {
+pub fn hash_password(password: &str) -> Result<String, ApiError> {
     let random = random32().map_err(unexpected)?;
     let salt = SaltString::encode_b64(&random[..16]).map_err(|e| ApiError::Internal(e.to_string()))?;
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| ApiError::Internal(e.to_string()))?;
@@ -52,7 +68,7 @@ fn token_hash(token: &str) -> String {
 
 impl App {
     fn may_try(&self, from: IpAddr) -> Result<(), ApiError> {
-        match self.throttle.wait(from, now()) {
+        match self.throttle.wait(from, steady()) {
             0 => Ok(()),
             seconds => Err(ApiError::TooMany { seconds }),
         }
@@ -60,8 +76,6 @@ impl App {
 
     pub fn first_administrator(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
         self.may_try(from)?;
-        let user_ok = (1..=32).contains(&setup.user.len())
-            && setup.user.bytes().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
         let given = setup.code.trim().to_ascii_uppercase();
         let Some(code) = self.setup_code() else {
             return Err(ApiError::Conflict {
@@ -70,13 +84,11 @@ impl App {
             });
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
-            self.throttle.failed(from, now());
+            self.throttle.failed(from, steady());
             self.say(&NewEvent { kind: "setup.refused", text: &format!("wrong set-up code from {from}"), ..Default::default() });
             return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
         }
-        if !user_ok {
-            return Err(bad("a user name has 1 to 32 letters, digits, dots, dashes or underscores", ""));
-        }
+        check_user(&setup.user)?;
         check_password(&setup.password)?;
         let hash = hash_password(&setup.password)?;
         let token = self.write(|tx| {
@@ -90,7 +102,7 @@ impl App {
             new_session(tx, &setup.user)
         })?;
         *self.setup_code.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.throttle.succeeded(from, now());
+        self.throttle.succeeded(from, steady());
         Ok(token)
     }
 
@@ -106,13 +118,13 @@ impl App {
             }
         };
         if !fits {
-            self.throttle.failed(from, now());
+            self.throttle.failed(from, steady());
             let name = cluster_seed::machine::tame(&login.user);
             let text = format!("a login as {name:?} from {from} was refused");
             self.say(&NewEvent { kind: "login.failed", text: &text, ..Default::default() });
             return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
         }
-        self.throttle.succeeded(from, now());
+        self.throttle.succeeded(from, steady());
         self.write(|tx| {
             let text = format!("{} logged in from {from}", login.user);
             let event = NewEvent { kind: "login", text: &text, actor: Some(&login.user), ..Default::default() };
@@ -125,7 +137,7 @@ impl App {
         if token.len() != 64 {
             return Ok(None);
         }
-        let user = self.store.read(|tx| tx.session_user(&token_hash(token), now())).map_err(internal)?;
+        let user = self.store.read(|tx| tx.session_user(&token_hash(token), steady(), SESSION_SECONDS)).map_err(internal)?;
         Ok(user.map(|user| Actor { user }))
     }
 
@@ -138,11 +150,11 @@ impl App {
         self.may_try(from)?;
         match self.unseal_with(passphrase, who) {
             Ok(()) => {
-                self.throttle.succeeded(from, now());
+                self.throttle.succeeded(from, steady());
                 Ok(())
             }
             Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
-                self.throttle.failed(from, now());
+                self.throttle.failed(from, steady());
                 let event =
                     NewEvent { kind: "seed.unseal.refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
                 self.say(&event);
@@ -153,7 +165,15 @@ impl App {
     }
 }
 
-fn check_password(password: &str) -> Result<(), ApiError> {
+pub fn check_user(user: &str) -> Result<(), ApiError> {
+    let good = user.bytes().all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+    if good && (1..=32).contains(&user.len()) {
+        return Ok(());
+    }
+    Err(bad("a user name has 1 to 32 letters, digits, dots, dashes or underscores", ""))
+}
+
+pub fn check_password(password: &str) -> Result<(), ApiError> {
     if password.chars().count() < MIN_PASSWORD {
         return Err(bad(format!("the password has fewer than {MIN_PASSWORD} characters"), "four random words make a good one"));
     }
@@ -165,7 +185,7 @@ fn check_password(password: &str) -> Result<(), ApiError> {
 
 fn new_session(tx: &Tx<'_>, user: &str) -> Result<String, ApiError> {
     let token = hex::encode(random32().map_err(unexpected)?);
-    tx.add_session(&token_hash(&token), user, now() + SESSION_SECONDS, now()).map_err(internal)?;
+    tx.add_session(&token_hash(&token), user, steady() + SESSION_SECONDS, steady()).map_err(internal)?;
     Ok(token)
 }
 

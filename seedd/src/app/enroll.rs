@@ -39,6 +39,7 @@ impl App {
         let id = EnrollmentId(id);
         let seed_nonce = Nonce::from_random(random32().map_err(unexpected)?);
         self.write(|tx| {
+            self.may_issue(tx)?;
             if tx.count_waiting().map_err(internal)? >= self.spec.spec.enrollment.max_pending {
                 return Err(ApiError::TooMany { seconds: 60 });
             }
@@ -117,6 +118,7 @@ impl App {
     /// first report. See docs/adr/0003.
     pub fn hand_out(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
         let result = self.write(|tx| {
+            self.may_issue(tx)?;
             let record = tx.enrollment(id).map_err(internal)?;
             let refused = || ApiError::Forbidden { why: "the claim is not signed by the machine that enrolled".to_owned() };
             let claim = claim.open(&node_key(&record)?).map_err(|_| refused())?;

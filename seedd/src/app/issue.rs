@@ -17,6 +17,7 @@ use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
 use web::api::ApiError;
 
+use super::mode::Mode;
 use super::{App, internal, unexpected};
 use crate::keys::{Unsealed, random32};
 use crate::site::setting;
@@ -82,7 +83,7 @@ impl App {
             seed_hostname: self.seed_name.clone(),
             planes: places,
             authorized_keys: self.spec.spec.ssh.authorized_keys.clone(),
-            darksite: self.darksite_source(),
+            darksite: self.darksite_source(tx)?,
             peers,
         };
         let identity = NodeIdentity { info, keys: private };
@@ -101,14 +102,23 @@ impl App {
         tx.set_issued(record.id, challenge, &sealed).map_err(internal)
     }
 
-    fn darksite_source(&self) -> DarksiteSource {
+    /// Packages of the snapshot in use, and the certificate that it is signed with.
+    fn darksite_source(&self, tx: &Tx<'_>) -> Result<DarksiteSource, ApiError> {
         let d = &self.spec.spec.darksite;
-        DarksiteSource {
+        let maker = match tx.setting(setting::SNAPSHOT).map_err(internal)? {
+            Some(id) => tx.setting(&format!("{}{id}", setting::MAKER)).map_err(internal)?.map(|_| id),
+            None => None,
+        };
+        let keyring = match maker {
+            Some(id) => self.site.keys().snapshot_keyring(id.parse().map_err(unexpected)?),
+            None => self.site.keys().release_keyring(),
+        };
+        Ok(DarksiteSource {
             url: format!("{}/darksite/current", self.seed_url()),
             suite: d.suite.clone(),
             components: d.components.clone(),
-            keyring: B64.encode(&self.release_keyring),
-        }
+            keyring: B64.encode(keyring.map_err(unexpected)?),
+        })
     }
 
     /// Writes and signs the next version of the list of peers.
@@ -130,6 +140,10 @@ impl App {
     pub fn resign_peers(&self) -> Result<()> {
         let work = self.with_keys(|keys| {
             self.write(|tx| {
+                if Mode::of(tx).map_err(internal)? != Mode::Active {
+                    return Ok(false);
+                }
+                self.sign_epoch(tx, &keys.site)?;
                 let held = self.held_peers(tx)?;
                 let same = match &held {
                     Some(h) => self.peers_file(tx, h.version)? == *h,
@@ -170,7 +184,8 @@ impl App {
         nodes.insert(self.seed_name.clone(), seed);
         for node in tx.live_nodes().map_err(internal)? {
             let peer = PeerNode {
-                endpoint: node.endpoint,
+                // A node that was last seen at another place has to speak first; its report brings the address.
+                endpoint: node.endpoint.filter(|ip| spec.underlay.subnet.contains(ip)),
                 role: node.role,
                 keys: node.planes.iter().map(|(n, (_, key))| (n.clone(), *key)).collect(),
                 addresses: node.planes.iter().map(|(n, (ip, _))| (n.clone(), *ip)).collect(),

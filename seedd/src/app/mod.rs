@@ -5,15 +5,19 @@ pub use api::Seed;
 pub mod approve;
 pub mod auth;
 pub mod boot;
+mod clock;
+pub mod console;
 pub mod enroll;
 pub mod issue;
+pub mod mode;
 pub mod report;
-mod throttle;
+pub(crate) mod throttle;
+pub mod tls;
 pub mod views;
 pub mod watchdog;
 
-use std::net::SocketAddrV4;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -21,14 +25,17 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::secret::AgeKey;
 use tokio::sync::watch;
 use web::api::ApiError;
 
+use crate::clock::Silence;
 use crate::fsio::read_limited;
 use crate::keys::{PublicKeys, Unsealed};
 use crate::site::{Site, seed_hostname, setting};
 use crate::store::events::NewEvent;
 use crate::store::{Store, StoreError, Tx};
+use crate::tls::{Tls, host_names};
 use throttle::Throttle;
 
 /// Largest artifact manifest read, in bytes.
@@ -42,15 +49,25 @@ pub struct App {
     pub public: PublicKeys,
     pub site_key: VerifyingKey,
     pub seed_name: Hostname,
+    /// Where the pages listen, once they do: `https` or `http`, and the address.
+    /// Warnings of the machine, that stand on every page for as long as this process lives.
+    pub lasting: OnceLock<Vec<String>>,
+    pub pages: OnceLock<(&'static str, SocketAddr)>,
     /// Where machines reach the seed by HTTP on the underlay.
     pub http: SocketAddrV4,
-    release_keyring: Vec<u8>,
+    /// What the pages show themselves with.
+    pub tls: Arc<Tls>,
     unsealed: RwLock<Option<Unsealed>>,
     newest: watch::Sender<i64>,
     /// Wakes whoever keeps the seed's own planes: the value is the version of the peers.
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
+    /// True once the site's files or its mode are no longer those that were read: the daemon opens the site anew.
+    pub changed: watch::Sender<bool>,
+    /// Opens the keys of the site as it is then.
+    operator: Mutex<Option<AgeKey>>,
+    silence: Mutex<Silence>,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -65,8 +82,14 @@ pub fn now_ms() -> u64 {
 
 impl App {
     pub fn open(site: Site, http: SocketAddrV4) -> Result<Self> {
-        let spec = site.spec()?;
+        let tls = Tls::new(host_names(site.spec().ok().as_ref()))?;
+        App::open_with(site, http, tls)
+    }
+
+    /// Opens a site for pages that are shown already.
+    pub fn open_with(site: Site, http: SocketAddrV4, tls: Arc<Tls>) -> Result<Self> {
         let store = site.open_store()?;
+        let spec = site.spec()?;
         let public = site.keys().public()?;
         let newest = store.read(|tx| tx.last_event())?;
         let setup_needed = !store.read(|tx| tx.has_admin())?;
@@ -74,18 +97,65 @@ impl App {
         Ok(App {
             site_key: public.site_key()?,
             seed_name: seed_hostname(&spec)?,
-            release_keyring: site.keys().release_keyring().context("reading the release key's certificate")?,
             unsealed: RwLock::new(None),
             newest: watch::Sender::new(newest),
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
             throttle: Throttle::default(),
+            changed: watch::Sender::new(false),
+            operator: Mutex::new(None),
+            silence: Mutex::default(),
+            lasting: OnceLock::new(),
+            pages: OnceLock::new(),
             site,
             spec,
             store,
             public,
             http,
+            tls,
         })
+    }
+
+    /// Asks the daemon to open the site anew, which keeps it unsealed: with `operator` where the keys changed.
+    pub fn reload_with(&self, operator: Option<AgeKey>) {
+        *self.operator.lock().unwrap_or_else(PoisonError::into_inner) = operator;
+        self.changed.send_replace(true);
+    }
+
+    pub fn reload(&self) {
+        self.reload_with(None);
+    }
+
+    /// The same site as it is on disk now. Keys that were open stay open if they are still its keys.
+    pub fn reopened(&self) -> Result<Self> {
+        let mut fresh = App::open_with(self.site.clone(), self.http, self.tls.clone())?;
+        let seed = fresh.spec.spec.networking.underlay.seed.value;
+        if *self.http.ip() == self.spec.spec.networking.underlay.seed.value {
+            fresh.http.set_ip(seed);
+        }
+        if let Some(lasting) = self.lasting.get() {
+            fresh.lasting = OnceLock::from(lasting.clone());
+        }
+        let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let held = self.unsealed.write().unwrap_or_else(PoisonError::into_inner).take();
+        let keys = match (operator, held) {
+            (Some(key), _) => Some(fresh.site.keys().unseal_with(&key)?),
+            (None, held) => held.filter(|_| fresh.public.site == self.public.site),
+        };
+        if let Some(keys) = keys {
+            fresh.opened(keys)?;
+        }
+        Ok(fresh)
+    }
+
+    /// From now on the seed is unsealed.
+    fn opened(&self, mut keys: Unsealed) -> Result<()> {
+        self.ensure_ca(&mut keys)?;
+        *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+        self.certify()?;
+        self.resign_peers()?;
+        self.planes_changed.send_modify(|v| *v += 1);
+        Ok(())
     }
 
     pub fn seed_url(&self) -> String {
@@ -110,11 +180,8 @@ impl App {
     /// Opens the private keys; `who` is for the log.
     pub fn unseal_with(&self, passphrase: &str, who: &str) -> Result<()> {
         let keys = self.site.keys().unseal(passphrase)?;
-        *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         self.say(&NewEvent { kind: "seed.unsealed", text: "the seed was unsealed", actor: Some(who), ..Default::default() });
-        self.resign_peers()?;
-        self.planes_changed.send_modify(|v| *v += 1);
-        Ok(())
+        self.opened(keys)
     }
 
     /// Writes within a transaction and wakes the live pages after its commit.

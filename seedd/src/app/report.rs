@@ -43,6 +43,7 @@ impl App {
             _ => None,
         };
         let (state, fresh, moved) = self.write(|tx| {
+            self.may_issue(tx)?;
             let record = tx.enrollment(id).map_err(internal)?;
             if !tx.take_seq(id, report.seq, from, now()).map_err(internal)? {
                 return Ok((record.state, false, false));

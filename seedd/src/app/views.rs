@@ -4,7 +4,9 @@ use anyhow::Result;
 use cluster_seed::ids::EnrollmentId;
 use web::api::{ApiError, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
 
+use super::mode::Mode;
 use super::{App, internal, now, unexpected};
+use crate::clock;
 use crate::site::setting;
 use crate::store::Tx;
 use crate::store::enrollments::EnrollmentRecord;
@@ -12,13 +14,12 @@ use crate::store::machines::MachineRecord;
 
 /// Newest events shown on a machine's page.
 const TIMELINE: u32 = 500;
-/// A clock before this (2025-01-01) was never set.
-const CLOCK_FLOOR: u64 = 1_735_689_600;
 
 impl App {
     pub fn view_overview(&self) -> Result<Overview, ApiError> {
         let mut roles = Vec::new();
-        let mut warnings = Vec::new();
+        let lasting = self.lasting.get().cloned().unwrap_or_default();
+        let mut warnings = lasting.clone();
         for (name, role) in &self.spec.spec.roles {
             let artifact = match self.artifact_of(name) {
                 Ok(found) => found,
@@ -37,6 +38,17 @@ impl App {
                 min_disk: artifact.as_ref().map(|a| a.min_disk),
             });
         }
+        let mode = self.mode()?;
+        match mode {
+            Mode::Active => {}
+            Mode::Standby => warnings.push(
+                "this seed is in standby: it serves pages only, until it is promoted (`seedd promote`, or the page Capsule)"
+                    .to_owned(),
+            ),
+            Mode::Fenced { epoch } => warnings.push(format!(
+                "another seed of this site was promoted to epoch {epoch}: this one issues nothing more and serves pages only"
+            )),
+        }
         let sealed = self.is_sealed();
         if sealed {
             warnings
@@ -52,19 +64,20 @@ impl App {
         if netboot.is_none() {
             warnings.push("there is no netboot image, so no machine can start the agent: run `seedd image build`".to_owned());
         }
-        if now() < CLOCK_FLOOR {
-            warnings.push("the seed's clock was never set; times below are wrong".to_owned());
-        }
+        warnings.extend(clock::doubt(now(), self.snapshot_date()));
         Ok(Overview {
             site: self.spec.metadata.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             setup_needed: self.setup_code().is_some(),
             sealed,
+            mode: mode.into(),
             epoch: self.store.read(|tx| Ok::<_, ApiErrorBox>(self.epoch(tx)?)).map_err(|e| e.0)?,
             snapshot: snapshot.map(|t| t.parse()).transpose().map_err(unexpected)?,
             roles,
             clock: now(),
+            fingerprint: self.fingerprint(),
             warnings,
+            lasting,
         })
     }
 

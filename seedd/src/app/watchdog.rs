@@ -1,16 +1,26 @@
-//! Ends what waits too long: nobody approved it, or the machine went silent in the middle of an install.
+//! Ends what waits too long: nobody approved it, or the machine went silent in the middle of an install. Time counts
+//! while the daemon runs, by a clock that does not jump.
+
+use std::sync::PoisonError;
 
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use web::api::ApiError;
 
 use super::approve::event_of;
+use super::mode::Mode;
 use super::{App, internal, now, now_ms, unexpected};
+use crate::clock::steady;
 
 impl App {
     /// One round; returns how many enrollments were ended.
     pub fn watch(&self) -> Result<u32, ApiError> {
+        if self.mode()? != Mode::Active {
+            return Ok(0);
+        }
         let policy = &self.spec.spec.enrollment;
         let waiting = self.store.read(|tx| tx.enrollments_waiting()).map_err(internal)?;
+        let marks: Vec<_> = waiting.iter().map(|r| (r.id, r.touched)).collect();
+        let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).of(&marks, steady());
         let mut ended = 0;
         for record in waiting {
             let (event, minutes, why) = match record.state {
@@ -22,7 +32,7 @@ impl App {
                 }
                 _ => (EnrollmentEvent::Expired, policy.pending_minutes, "nobody approved it in time"),
             };
-            if now() < record.touched.saturating_add(u64::from(minutes) * 60) {
+            if silent.get(&record.id).is_none_or(|s| *s < u64::from(minutes) * 60) {
                 continue;
             }
             let done = self.write(|tx| {

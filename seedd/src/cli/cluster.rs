@@ -11,6 +11,45 @@ use crate::site::read_spec;
 pub enum Cluster {
     /// Check a cluster.yaml and say what it describes
     Check(Check),
+    /// Give the site another underlay (subnet, seed, pool, router, dns) at this place; takes effect at the next start
+    Overlay(Overlay),
+}
+
+#[derive(Args)]
+pub struct Overlay {
+    #[command(flatten)]
+    place: Where,
+    /// The overlay: `underlay:` with the fields it has in cluster.yaml
+    #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+    file: Option<Utf8PathBuf>,
+    /// Go back to the underlay of cluster.yaml
+    #[arg(long)]
+    remove: bool,
+    /// Only show what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Overlay {
+    fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        site.open_store()?;
+        let changes = site.set_overlay(self.file.as_deref(), self.dry_run)?;
+        let kept = !changes.is_empty() && !self.dry_run;
+        let mut text = String::new();
+        for change in &changes {
+            text.push_str(&format!("  {}\n    - {}\n    + {}\n", change.field, change.from, change.to));
+        }
+        text.push_str(match (changes.is_empty(), self.dry_run) {
+            (true, _) => "nothing changes",
+            (_, true) => "nothing was written (--dry-run)",
+            _ => "kept; it takes effect at the next start of the seed",
+        });
+        show(self.json, &serde_json::json!({"changes": changes, "kept": kept}), &text)
+    }
 }
 
 #[derive(Args)]
@@ -26,9 +65,15 @@ pub struct Check {
 
 impl Cluster {
     pub fn run(&self) -> Result<()> {
-        let Cluster::Check(check) = self;
-        let path = check.file.clone().unwrap_or_else(|| check.place.site().cluster_file());
-        let spec = read_spec(&path)?;
+        let check = match self {
+            Cluster::Check(check) => check,
+            Cluster::Overlay(overlay) => return overlay.run(),
+        };
+        let site = check.place.site();
+        let (path, spec) = match &check.file {
+            Some(file) => (file.clone(), read_spec(file)?),
+            None => (site.cluster_file(), site.spec()?),
+        };
         let n = &spec.spec.networking;
         let planes: Vec<String> = n.planes.iter().map(|(name, p)| format!("{name} {}", p.value.cidr)).collect();
         let roles: Vec<&String> = spec.spec.roles.keys().collect();

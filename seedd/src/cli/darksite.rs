@@ -108,8 +108,9 @@ fn roots(spec: &ClusterSpec) -> BTreeMap<String, Vec<String>> {
         packages.extend(role.packages.iter().cloned());
         roots.insert(name.clone(), sorted(packages));
     }
-    // Role names have no dot, so these two cannot collide with one.
+    // Role names have no dot, so these cannot collide with one.
     roots.insert("kubedos.tools".to_owned(), sorted(own(image::TOOL_PACKAGES)));
+    roots.insert("kubedos.seed".to_owned(), sorted(own(image::SEED_PACKAGES)));
     if !spec.spec.darksite.packages.is_empty() {
         roots.insert("kubedos.extra".to_owned(), sorted(spec.spec.darksite.packages.clone()));
     }
@@ -209,10 +210,10 @@ impl Verify {
         };
         let dir = site.join("snapshots").join(id.to_string());
         anyhow::ensure!(dir.is_dir(), "there is no snapshot {id}");
-        let keys = site.keys();
-        let keyring = Keyring::from_bytes(&keys.release_keyring()?)?;
+        let (keyring, key) = site.snapshot_keys(&site.open_store()?, id)?;
+        let keyring = Keyring::from_bytes(&keyring)?;
         let progress = Terminal::new();
-        let result = darksite::verify(&dir, &keyring, &keys.public()?.site_key()?, &progress);
+        let result = darksite::verify(&dir, &keyring, &key, &progress);
         drop(progress);
         match result {
             Ok(report) => {
@@ -239,12 +240,15 @@ pub fn current(site: &Site) -> Result<Digest> {
 impl List {
     fn run(&self) -> Result<()> {
         let site = self.place.site();
-        let in_use = site.open_store()?.setting(setting::SNAPSHOT)?;
-        let key = site.keys().public()?.site_key()?;
+        let store = site.open_store()?;
+        let in_use = store.setting(setting::SNAPSHOT)?;
         let mut rows = Vec::new();
         let mut lines = Vec::new();
         for entry in site.join("snapshots").read_dir_utf8().context("listing snapshots")? {
             let path = entry?.into_path();
+            let id: Digest =
+                path.file_name().unwrap_or_default().parse().with_context(|| format!("reading the name of {path}"))?;
+            let (_, key) = site.snapshot_keys(&store, id)?;
             let bytes = read_limited(&path.join("snapshot.json"), MAX_SOURCES)?;
             let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::SnapshotManifest> = serde_json::from_slice(&bytes)?;
             let manifest = sealed.open(&key).with_context(|| format!("checking {path}"))?;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
-use cluster_seed::manifest::ArtifactManifest;
+use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use cluster_seed::seal::Sealed;
+use image::{SeedIso, SeedMedium};
 
 use super::darksite::current;
 use super::{PassphraseSource, Where, show};
@@ -20,12 +21,14 @@ const MAX_MANIFEST: u64 = 32 << 20;
 
 #[derive(Subcommand)]
 pub enum Image {
-    /// Build the netboot image and the sealed artifact of each role from the snapshot in use
+    /// Build the netboot image, the sealed artifact of each role, and the seed's own medium from the snapshot in use
     Build(Build),
     /// List what was built
     List(List),
     /// Write the raw disk of a role's artifact to a file, every chunk verified
     Export(Export),
+    /// Write a seed medium to a stick, read it back and compare; without --to list the disks
+    Write(super::image_write::Write),
 }
 
 #[derive(Args)]
@@ -37,12 +40,29 @@ pub struct Build {
     /// Only this role (may be given more than once)
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
+    /// What to make: images for machines, or with them the medium a seed boots from (CD and USB stick)
+    #[arg(long, value_enum, default_value = "images")]
+    target: Target,
+    /// With --target seed-iso: the file to write; without it DIR/media/seed-ID.iso
+    #[arg(long, value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+    /// With --target seed-iso: the program to put on the medium; without it this one
+    #[arg(long, value_name = "FILE")]
+    seedd: Option<Utf8PathBuf>,
     /// The static kubedos-node to put in; without it the one beside this program
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Target {
+    /// Netboot image and artifacts
+    Images,
+    /// These, and the medium
+    SeedIso,
 }
 
 #[derive(Args)]
@@ -68,6 +88,7 @@ impl Image {
             Image::Build(v) => v.run(),
             Image::List(v) => v.run(),
             Image::Export(v) => v.run(),
+            Image::Write(v) => v.run(),
         }
     }
 }
@@ -111,7 +132,7 @@ impl Build {
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         site.make_folders()?;
         let dirs = image::Dirs::under(&site.data);
-        let keyring = site.keys().release_keyring_path();
+        let keyring = site.snapshot_keyring_path(&store, snapshot_id)?;
         let inputs = image::Inputs {
             snapshot_dir: &snapshot_dir,
             snapshot_id,
@@ -132,6 +153,10 @@ impl Build {
                 .with_context(|| format!("building role {name}"))?;
             built.insert(name.clone(), manifest);
         }
+        let medium = match self.target {
+            Target::Images => None,
+            Target::SeedIso => Some(self.seed_iso(&site, &inputs, &netboot, &built, &progress)?),
+        };
         drop(progress);
         store.write(|tx| {
             tx.set(setting::NETBOOT, &netboot.id.to_string())?;
@@ -140,15 +165,23 @@ impl Build {
             }
             Ok::<_, StoreError>(())
         })?;
+        self.report(&netboot, &built, medium.as_ref())
+    }
+
+    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&(Utf8PathBuf, SeedIso)>) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
             .iter()
             .map(|(n, m)| (n, serde_json::json!({"id": m.id, "disk": m.disk_size, "raw": m.raw, "stored": m.stored_size()})))
             .collect();
-        let value = serde_json::json!({"netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts});
+        let medium_value =
+            medium.map(|(path, m)| serde_json::json!({"id": m.manifest.id, "file": path, "size": m.size, "system": m.system}));
+        let value = serde_json::json!({
+            "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts, "medium": medium_value,
+        });
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
-        for (name, m) in &built {
+        for (name, m) in built {
             text.push_str(&format!(
                 "\nartifact {}  role {name}, disk {}, {} to fetch",
                 m.id.short(),
@@ -156,9 +189,49 @@ impl Build {
                 amount(m.stored_size())
             ));
         }
+        if let Some((path, m)) = medium {
+            text.push_str(&format!(
+                "\nmedium {}  {path}, {}, of which the system without darksite and artifacts {}",
+                m.manifest.id.short(),
+                amount(m.size),
+                amount(m.system)
+            ));
+        }
         show(self.json, &value, &text)
     }
+
+    fn seed_iso(
+        &self,
+        site: &Site,
+        inputs: &image::Inputs,
+        netboot: &NetbootManifest,
+        built: &Built,
+        progress: &Terminal,
+    ) -> Result<(Utf8PathBuf, SeedIso)> {
+        let own = std::env::current_exe().context("finding this program")?;
+        let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
+        let cluster = site.cluster_file();
+        let what = SeedMedium {
+            seedd: self.seedd.as_ref().unwrap_or(&own),
+            version: env!("CARGO_PKG_VERSION"),
+            cluster: &cluster,
+            netboot,
+            artifacts: built,
+        };
+        let media = site.join("media");
+        let out = self.out.clone().unwrap_or_else(|| media.join("seed.iso"));
+        let made = image::build_seed_iso(inputs, &what, &out, progress).context("building the seed's medium")?;
+        if self.out.is_some() {
+            return Ok((out, made));
+        }
+        let named = media.join(format!("seed-{}.iso", made.manifest.id.short()));
+        std::fs::rename(&out, &named).with_context(|| format!("naming {named}"))?;
+        Ok((named, made))
+    }
 }
+
+/// Artifacts by role.
+type Built = BTreeMap<String, ArtifactManifest>;
 
 fn manifest_of(site: &Site, role: &str) -> Result<ArtifactManifest> {
     let found = site.open_store()?.setting(&format!("{}{role}", setting::ARTIFACT))?;

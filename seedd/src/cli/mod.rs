@@ -1,8 +1,17 @@
 //! The command line: one file per verb.
 
+mod admin;
+mod adopt;
+mod appliance;
+mod capsule;
+mod clock;
 mod cluster;
+mod console;
 mod darksite;
+mod drill;
 mod image;
+mod image_write;
+mod import;
 mod init;
 mod serve;
 mod talk;
@@ -40,19 +49,45 @@ enum Verb {
     /// Build the netboot image and the sealed artifact of each role
     #[command(subcommand)]
     Image(image::Image),
+    /// Take over packages and images from a mounted seed medium
+    Adopt(adopt::Adopt),
+    /// What the units of a seed that booted from its medium run
+    #[command(subcommand)]
+    Appliance(appliance::Appliance),
     /// Serve DHCP, TFTP, HTTP, the pages and the seed's planes
     Serve(serve::Serve),
+    /// Write the whole site as one signed, encrypted file for another site
+    Export(capsule::Export),
+    /// Take a site over from such a file, into standby
+    Import(import::Import),
+    /// Make a standby the seed of its site
+    Promote(import::Promote),
+    /// Look at such a file, or check it
+    #[command(subcommand)]
+    Capsule(capsule::Capsule),
     /// Open the private keys of a running seed
     Unseal(talk::Unseal),
+    /// Rebuild the site from its capsule in the lab, and measure how long that takes
+    Drill(drill::Drill),
+    /// Who may log in at the pages
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// The seed's clock, which the nodes follow
+    #[command(subcommand)]
+    Clock(clock::Clock),
     /// Ask a running seed how it is
     Status(talk::Status),
+    /// The screen of an appliance: addresses, set-up code, settings, unsealing
+    Console(console::Console),
 }
+
+const DEFAULT_DATA: &str = "/var/lib/kubedos-seed";
 
 /// Which site.
 #[derive(Args, Clone)]
 struct Where {
     /// Data directory of the site
-    #[arg(long, env = "KUBEDOS_DATA", default_value = "/var/lib/kubedos-seed", value_name = "DIR")]
+    #[arg(long, env = "KUBEDOS_DATA", default_value = DEFAULT_DATA, value_name = "DIR")]
     data: Utf8PathBuf,
 }
 
@@ -121,6 +156,9 @@ fn show(json: bool, value: &serde_json::Value, text: &str) -> Result<()> {
 
 /// Parses the command line, runs the verb, prints an error chain and one hint line. 0, 1 (failed), 2 (usage) or 130.
 pub fn main() -> ExitCode {
+    if let Some(code) = appliance::as_hook() {
+        return code;
+    }
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("KUBEDOS_LOG").unwrap_or_else(|_| "info".into());
     let colour = std::io::stderr().is_terminal();
@@ -130,9 +168,19 @@ pub fn main() -> ExitCode {
         Verb::Cluster(v) => v.run(),
         Verb::Darksite(v) => v.run(),
         Verb::Image(v) => v.run(),
+        Verb::Adopt(v) => v.run(),
+        Verb::Appliance(v) => v.run(),
         Verb::Serve(v) => v.run(),
+        Verb::Export(v) => v.run(),
+        Verb::Import(v) => v.run(),
+        Verb::Promote(v) => v.run(),
+        Verb::Capsule(v) => v.run(),
         Verb::Unseal(v) => v.run(),
+        Verb::Drill(v) => v.run(),
+        Verb::Admin(v) => v.run(),
+        Verb::Clock(v) => v.run(),
         Verb::Status(v) => v.run(),
+        Verb::Console(v) => v.run(),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     eprintln!("seedd: {error:#}");

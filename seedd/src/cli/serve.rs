@@ -6,9 +6,11 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
 use super::{PassphraseSource, Where};
+use crate::console::host::Host;
 use crate::daemon::{Options, serve};
 use crate::hint::Hint as _;
 use crate::planes::WireGuard;
+use crate::tls::check_plain;
 
 /// Port machines reach the seed at by HTTP.
 const HTTP_PORT: u16 = 80;
@@ -25,13 +27,13 @@ pub struct Serve {
     /// Address and port for machines; without it the seed's address of cluster.yaml, port 80
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddrV4>,
-    /// Address and port of the operators' pages (plain HTTP: keep it on this machine). A passed socket wins (LISTEN_FDS)
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    /// Address and port of the operators' pages, by HTTPS; 0.0.0.0:443 for everybody. A passed socket wins (LISTEN_FDS)
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8443")]
     pages: SocketAddr,
     /// How the seed's own planes are made
     #[arg(long, value_enum, default_value = "auto")]
     wireguard: WireGuard,
-    /// Serve the pages beyond this machine although nothing encrypts them yet
+    /// Serve the pages by plain HTTP, for a tunnel that ends on this machine; refused on any other address
     #[arg(long)]
     pages_without_tls: bool,
 }
@@ -40,9 +42,8 @@ impl Serve {
     pub fn run(&self) -> Result<()> {
         let site = self.place.site();
         let spec = site.open_store().and_then(|_| site.spec())?;
-        if !self.pages.ip().is_loopback() && !self.pages_without_tls {
-            return Err(anyhow!("--pages {} would show passwords to the network", self.pages))
-                .hint("keep it on 127.0.0.1 and tunnel with ssh -L, or say --pages-without-tls");
+        if self.pages_without_tls {
+            check_plain(self.pages)?;
         }
         let iface = std::path::Path::new("/sys/class/net").join(&self.iface);
         if self.iface.is_empty() || self.iface.contains('/') || !iface.exists() {
@@ -59,8 +60,14 @@ impl Serve {
             iface: self.iface.clone(),
             listen,
             pages: self.pages,
+            pages_without_tls: self.pages_without_tls,
             wireguard: self.wireguard,
             passphrase: self.passphrase.given()?,
+            host: Host::server(&site.data),
+            control: None,
+            front: None,
+            own_network: false,
+            lasting: Vec::new(),
         };
         serve(site, options)
     }

@@ -128,6 +128,10 @@ impl Tx<'_> {
         )
     }
 
+    pub fn every_enrollment(&self) -> Result<Vec<EnrollmentRecord>, StoreError> {
+        self.enrollments_where("machine > ?1 ORDER BY rowid", -1)
+    }
+
     fn enrollments_where(&self, condition: &str, value: i64) -> Result<Vec<EnrollmentRecord>, StoreError> {
         let mut q = self.tx.prepare(&format!("SELECT {COLUMNS} FROM enrollment WHERE {condition}"))?;
         let mut rows = q.query([value])?;

@@ -39,8 +39,7 @@ fn cut(text: &str) -> &str {
 impl Tx<'_> {
     /// Appends; returns the row's id. `at` is in Unix milliseconds.
     pub fn event(&self, at: u64, event: &NewEvent<'_>) -> Result<i64, StoreError> {
-        let previous: Option<String> =
-            self.tx.query_row("SELECT hash FROM event ORDER BY id DESC LIMIT 1", [], |r| r.get(0)).optional()?;
+        let previous = self.last_hash()?;
         let text = cut(event.text);
         let hash = chain(previous.as_deref().unwrap_or_default(), at, event, text);
         self.tx.execute(
@@ -70,6 +69,11 @@ impl Tx<'_> {
             Ok(EventView { id: r.get(0)?, at: r.get(1)?, kind: r.get(2)?, text: r.get(3)?, machine: r.get(4)?, actor: r.get(5)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The hash that the next event builds on.
+    pub fn last_hash(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.tx.query_row("SELECT hash FROM event ORDER BY id DESC LIMIT 1", [], |r| r.get(0)).optional()?)
     }
 
     pub fn last_event(&self) -> Result<i64, StoreError> {

@@ -1,5 +1,6 @@
 //! The seed's database. Architecture invariant: SQL stands in this folder and nowhere else.
 
+pub mod dump;
 pub mod enrollments;
 pub mod events;
 pub mod leases;

@@ -107,6 +107,10 @@ impl Tx<'_> {
         Ok(all)
     }
 
+    pub fn count_live_nodes(&self) -> Result<u32, StoreError> {
+        Ok(self.tx.query_row("SELECT count(*) FROM node WHERE revoked IS NULL", [], |r| r.get(0))?)
+    }
+
     /// The host number a name was given, also by a node that is revoked now: a name keeps its addresses for ever.
     pub fn host_of_name(&self, hostname: &Hostname) -> Result<Option<u32>, StoreError> {
         let sql = "SELECT host FROM node WHERE hostname = ?1 LIMIT 1";

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
+use kubedos_tests::drill;
 use kubedos_tests::{netns, say, stop};
 
 #[derive(Parser)]
@@ -24,7 +25,7 @@ enum Verb {
         #[arg(long)]
         auto: bool,
         /// Port of the pages on 127.0.0.1
-        #[arg(long, default_value_t = 8080)]
+        #[arg(long, default_value_t = 8443)]
         port: u16,
         /// Also write the times as JSON
         #[arg(long)]
@@ -32,12 +33,23 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, twice, journey, tampering, refusals
+        /// Only this part: protocol, refusals, twice, journey, clock, tampering, second-site, appliance
         #[arg(long)]
         only: Option<String>,
         /// Where pictures of the pages go
         #[arg(long)]
         pictures: Option<PathBuf>,
+    },
+    /// A site is rebuilt from its capsule, and the time is measured (what `seedd drill` runs)
+    Drill {
+        /// Data directory of the site; it is only read
+        #[arg(long)]
+        data: PathBuf,
+        #[arg(long)]
+        passphrase_file: PathBuf,
+        /// Write the times as JSON
+        #[arg(long)]
+        report: Option<PathBuf>,
     },
     /// Removes what labs left behind, and the cached site
     Clean,
@@ -69,6 +81,13 @@ fn run(verb: Verb) -> Result<()> {
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
             demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times })
+        }
+        Verb::Drill { data, passphrase_file, report } => {
+            demo::check_host()?;
+            clean_stale()?;
+            let dirs = RunDirs::new()?;
+            say::line(&format!("logs: {}", dirs.logs.display()));
+            drill::run(&dirs, &drill::Options { data, passphrase_file, report })
         }
         Verb::Test { only, pictures } => {
             demo::check_host()?;

@@ -156,7 +156,7 @@ pub(crate) async fn logout<A: SeedApi>(
 ) -> Result<Response, Failure> {
     session.check_field(&form.csrf)?;
     app.call(move |api| api.logout(&session.token)).await?;
-    Ok((AppendHeaders([(SET_COOKIE, forget_cookie())]), Redirect::to("/login")).into_response())
+    Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), Redirect::to("/login")).into_response())
 }
 
 async fn unseal_page<A: SeedApi>(

@@ -1,5 +1,7 @@
 //! The pages. They work without JavaScript; with it, marked regions are fetched again when an event arrives.
 
+pub(crate) mod clock;
+pub(crate) mod first_setup;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod overview;
@@ -9,7 +11,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::api::{Overview, SeedApi};
+use crate::api::{Overview, SeedApi, SeedMode};
 use crate::auth::{Session, csrf};
 use crate::call::App;
 use crate::error::Failure;
@@ -26,6 +28,10 @@ pub(crate) struct Shell {
     /// Logged in: the name and the token of the forms.
     pub(crate) user: Option<User>,
     pub(crate) sealed: bool,
+    /// Why this seed issues nothing, where that is so.
+    pub(crate) aside: Option<&'static str>,
+    /// Warnings for every page.
+    pub(crate) lasting: Vec<String>,
     /// Seconds after which a browser without JavaScript loads the page again.
     pub(crate) refresh: Option<u32>,
     /// The newest event on the page; the live feed begins behind it.
@@ -46,6 +52,14 @@ impl Shell {
             nonce: id.nonce().to_owned(),
             user: session.map(|s| User { name: clean(&s.actor.user), csrf: csrf(&s.token) }),
             sealed: overview.sealed && !overview.setup_needed,
+            aside: match overview.mode {
+                SeedMode::Active => None,
+                SeedMode::Standby => {
+                    Some("This seed is in standby. It serves these pages and nothing else until it is promoted.")
+                }
+                SeedMode::Fenced => Some("Another seed of this site was promoted. This one issues nothing more."),
+            },
+            lasting: overview.lasting.iter().map(|w| clean(w)).collect(),
             refresh: None,
             event: 0,
         }

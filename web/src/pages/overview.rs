@@ -40,6 +40,7 @@ struct Page {
     roles: Vec<Role>,
     snapshot: Option<String>,
     epoch: u64,
+    clock: String,
     recent: Vec<Entry>,
 }
 
@@ -74,7 +75,7 @@ pub(crate) async fn show<A: SeedApi>(
     shell.event = newest;
     let template = Page {
         shell,
-        warnings: overview.warnings.iter().map(|w| clean(w)).collect(),
+        warnings: overview.warnings.iter().filter(|w| !overview.lasting.contains(w)).map(|w| clean(w)).collect(),
         waiting,
         working,
         converged,
@@ -84,6 +85,7 @@ pub(crate) async fn show<A: SeedApi>(
         roles: roles.collect(),
         snapshot: overview.snapshot.map(|s| s.short()),
         epoch: overview.epoch,
+        clock: crate::dates::iso(overview.clock),
         recent,
     };
     page(StatusCode::OK, &template)

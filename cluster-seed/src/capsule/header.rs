@@ -1,0 +1,64 @@
+//! The clear part: who signed it, for whom, and how much there is. Nothing in it tells what the site is like.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CapsuleError, MAGIC, MAX_BYTES, MAX_HEADER, VERSION};
+use crate::ids::Digest;
+use crate::seal::{Sealable, Sealed, VerifyingKey};
+
+/// Bytes before the header's JSON text: magic and length.
+pub const PREFIX: usize = MAGIC.len() + 4;
+
+/// Signed by the site key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CapsuleHeader {
+    pub version: u32,
+    /// Digest of the sealed manifest's text.
+    pub id: Digest,
+    /// age recipient of the site it is for.
+    pub recipient: String,
+    /// Unix seconds by the maker's clock; for people.
+    pub created: u64,
+    /// Bytes of content, without the manifest.
+    pub bytes: u64,
+    /// The capsule whose blobs were left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Digest>,
+}
+
+impl Sealable for CapsuleHeader {
+    const PURPOSE: &'static str = "capsule-header";
+}
+
+impl CapsuleHeader {
+    /// The header, after its signature by `key` was checked.
+    pub fn open(sealed: &Sealed<CapsuleHeader>, key: &VerifyingKey) -> Result<Self, CapsuleError> {
+        let header = sealed.open(key)?;
+        if header.version != VERSION {
+            return Err(CapsuleError::Version(header.version));
+        }
+        if header.bytes > MAX_BYTES {
+            return Err(CapsuleError::Contradiction("more content than a capsule may have"));
+        }
+        Ok(header)
+    }
+}
+
+/// The clear bytes at the beginning of a capsule.
+pub fn header_bytes(sealed: &Sealed<CapsuleHeader>) -> Result<Vec<u8>, CapsuleError> {
+    let json = serde_json::to_vec(sealed).map_err(|e| CapsuleError::Json("header", e))?;
+    let length = u32::try_from(json.len()).ok().filter(|_| json.len() <= MAX_HEADER);
+    let length = length.ok_or(CapsuleError::HeaderSize(json.len()))?;
+    Ok([&MAGIC[..], &length.to_be_bytes(), &json].concat())
+}
+
+/// Bytes of header that follow the first [`PREFIX`] bytes.
+pub fn header_len(prefix: &[u8; PREFIX]) -> Result<usize, CapsuleError> {
+    let (magic, length) = prefix.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err(CapsuleError::Magic);
+    }
+    let length = length.iter().fold(0usize, |n, b| n << 8 | usize::from(*b));
+    if length > MAX_HEADER { Err(CapsuleError::HeaderSize(length)) } else { Ok(length) }
+}

@@ -1,0 +1,170 @@
+//! `time:` of cluster.yaml, and the chrony configurations made from it. Texts only; nobody's clock is read here.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+/// Most time servers of a site.
+pub const MAX_SERVERS: usize = 8;
+/// What the seed says of its own clock while it follows nobody: worse than any real source, better than nothing
+/// (RFC 5905, figure 11: 16 is unsynchronised).
+pub const LOCAL_STRATUM: u8 = 8;
+
+/// Where the site's time comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TimeSpec {
+    /// Tell machines by DHCP (option 42) that the seed is their NTP server.
+    #[serde(default = "yes")]
+    pub serve: bool,
+    /// NTP servers that the seed follows, by name or address; none: its own clock counts.
+    #[serde(default)]
+    pub servers: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for TimeSpec {
+    fn default() -> Self {
+        TimeSpec { serve: true, servers: Vec::new() }
+    }
+}
+
+impl TimeSpec {
+    /// What is wrong with it, in words. A server's name ends up as a word of chrony's configuration.
+    pub fn check(&self) -> Result<(), String> {
+        if self.servers.len() > MAX_SERVERS {
+            return Err(format!("time.servers has {} entries, more than {MAX_SERVERS}", self.servers.len()));
+        }
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':');
+        let named = |s: &&String| (1..=253).contains(&s.len()) && s.bytes().all(plain) && !s.starts_with('-');
+        match self.servers.iter().find(|s| !named(s)) {
+            Some(bad) => Err(format!("time.servers: {:?} is not a name or an address", bad.chars().take(60).collect::<String>())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// chrony.conf(5) of the seed: serves `networks`, follows `servers` if there are any.
+pub fn seed_config(time: &TimeSpec, networks: &[Ipv4Net]) -> String {
+    let mut text = "# Written by seedd at each start.\ndriftfile /var/lib/chrony/chrony.drift\nrtcsync\n".to_owned();
+    // Writing to a String cannot fail.
+    for server in &time.servers {
+        let _ = writeln!(text, "server {server} iburst");
+    }
+    if !time.servers.is_empty() {
+        // Only at the start: later the nodes hang on this clock.
+        text.push_str("makestep 1 3\n");
+    }
+    if time.serve {
+        let _ = writeln!(text, "local stratum {LOCAL_STRATUM}");
+        for network in networks {
+            let _ = writeln!(text, "allow {network}");
+        }
+    }
+    text
+}
+
+/// chrony.conf(5) of a node: follows the seed wherever its clock goes. What a forged answer can do is in
+/// docs/adr/0008-time.md.
+pub fn node_config(seed: Ipv4Addr) -> String {
+    format!(
+        "# Written by kubedos-node at each start.\nserver {seed} iburst minpoll 4 maxpoll 8\nmakestep 1 -1\n\
+         driftfile /var/lib/chrony/chrony.drift\nrtcsync\nport 0\n"
+    )
+}
+
+/// What `chronyc -n -c tracking` tells (chronyc(1), tracking; the fields' order is its source's).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracking {
+    /// Address of the source; empty while there is none.
+    pub source: String,
+    pub stratum: u8,
+    /// Seconds that the clock is slow (negative) or fast of NTP time.
+    pub offset: f64,
+    /// Parts per million that the clock would gain or lose by itself.
+    pub drift: f64,
+    pub state: TimeState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeState {
+    /// Follows a server.
+    Synchronised,
+    /// Follows nobody, and serves its own clock.
+    Local,
+    /// Follows nobody.
+    Unsynchronised,
+}
+
+/// chrony's reference id of its own clock: 127.127.1.1.
+const LOCAL_REFERENCE: &str = "7F7F0101";
+
+/// `None` for anything else than one line of 14 fields.
+pub fn parse_tracking(csv: &str) -> Option<Tracking> {
+    let fields: Vec<&str> = csv.trim_end_matches('\n').split(',').collect();
+    let [id, source, stratum, _, offset, _, _, drift, .., leap] = fields[..] else { return None };
+    if fields.len() != 14 || csv.trim_end().contains('\n') {
+        return None;
+    }
+    let state = match (id, leap) {
+        (LOCAL_REFERENCE, _) => TimeState::Local,
+        (_, "Not synchronised") | ("00000000", _) => TimeState::Unsynchronised,
+        _ => TimeState::Synchronised,
+    };
+    let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite());
+    let source: String = source.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+    Some(Tracking { source, stratum: stratum.parse().ok()?, offset: number(offset)?, drift: number(drift)?, state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_words_of_a_configuration() {
+        let with = |servers: &[&str]| TimeSpec { serve: true, servers: servers.iter().map(|s| (*s).to_owned()).collect() };
+        for good in [&[][..], &["10.0.0.1", "ntp.example.org", "fd00::1"], &["a"; MAX_SERVERS]] {
+            assert_eq!(with(good).check(), Ok(()), "{good:?}");
+        }
+        let long = "a".repeat(254);
+        for bad in [&[""][..], &["a b"], &["a\nallow all"], &["-x"], &["a;b"], &[&long], &["a"; MAX_SERVERS + 1]] {
+            assert!(with(bad).check().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_seed_serves_its_networks_only() {
+        let networks = ["10.44.0.0/24".parse().unwrap(), "10.78.0.0/16".parse().unwrap()];
+        let alone = seed_config(&TimeSpec::default(), &networks);
+        assert_eq!(
+            alone,
+            "# Written by seedd at each start.\ndriftfile /var/lib/chrony/chrony.drift\nrtcsync\nlocal stratum 8\n\
+             allow 10.44.0.0/24\nallow 10.78.0.0/16\n"
+        );
+        let follows = seed_config(&TimeSpec { serve: false, servers: vec!["ntp.example.org".into()] }, &networks);
+        assert!(follows.contains("server ntp.example.org iburst\nmakestep 1 3\n"));
+        assert!(!follows.contains("allow") && !follows.contains("local stratum"));
+        assert!(node_config([10, 44, 0, 1].into()).contains("\nserver 10.44.0.1 iburst"));
+    }
+
+    #[test]
+    fn tracking_is_read() {
+        let line = "0A2C0001,10.44.0.1,9,1795377600.123,-0.000012,0.0,0.0,-3.250,0.0,0.1,0.001,0.002,64.2,Normal\n";
+        let tracking = parse_tracking(line).unwrap();
+        assert_eq!((tracking.source.as_str(), tracking.stratum, tracking.drift), ("10.44.0.1", 9, -3.25));
+        assert_eq!(tracking.state, TimeState::Synchronised);
+        let local = "7F7F0101,,8,1795377600.1,0.0,0.0,0.0,1.0,0.0,0.0,0.0,0.0,0.0,Normal";
+        assert_eq!(parse_tracking(local).unwrap().state, TimeState::Local);
+        let none = "00000000,,0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,1.0,1.0,0.0,Not synchronised";
+        assert_eq!(parse_tracking(none).unwrap().state, TimeState::Unsynchronised);
+        let nan = local.replace("1.0,0.0,0.0,0.0,0.0,0.0,Normal", "nan,0.0,0.0,0.0,0.0,0.0,Normal");
+        for bad in ["", "506 Cannot talk to daemon", "a,b", &format!("{local},x"), &format!("{local}\n{local}"), &nan] {
+            assert_eq!(parse_tracking(bad), None, "{bad}");
+        }
+    }
+}

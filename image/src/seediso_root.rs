@@ -1,0 +1,231 @@
+//! The read-only root of a seed medium: the snapshot's packages, the kernel's modules, the program, as one squashfs.
+
+use std::fs;
+use std::io::Read as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
+use cluster_seed::progress::Progress;
+use serde::Serialize;
+
+use crate::error::{Error, io};
+use crate::index::Index;
+use crate::netboot::kernel_package;
+use crate::rootfs::{self, Bootstrap};
+use crate::seediso_assets::{self as assets, SEEDD, USER_ID};
+use crate::spec::{ARCH, RECIPE, SEED_PACKAGES};
+use crate::toolroot::{ToolRoot, unpack};
+use crate::tree::{Meta, Tree, TreeError};
+use crate::{Inputs, store};
+
+const MAX_PROGRAM: u64 = 512 << 20;
+const MAX_TEXT: u64 = 1 << 20;
+/// Below usr/lib/modules/RELEASE: what a seed has no use for, by size.
+const UNWANTED_MODULES: &[&str] = &[
+    "kernel/sound/",
+    "kernel/drivers/bluetooth/",
+    "kernel/drivers/gpu/drm/amd/",
+    "kernel/drivers/gpu/drm/i915/",
+    "kernel/drivers/gpu/drm/nouveau/",
+    "kernel/drivers/gpu/drm/radeon/",
+    "kernel/drivers/gpu/drm/xe/",
+    "kernel/drivers/iio/",
+    "kernel/drivers/infiniband/",
+    "kernel/drivers/isdn/",
+    "kernel/drivers/media/",
+    "kernel/drivers/net/wireless/",
+    "kernel/drivers/staging/",
+    "kernel/net/bluetooth/",
+    "kernel/net/mac80211/",
+];
+/// Licences stay; what people read elsewhere goes.
+const PATHS: &[&str] = &[
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+];
+
+/// What the root is built from; the sha256 of its JSON names it.
+#[derive(Debug, Serialize)]
+pub(crate) struct RootSpec {
+    recipe: u32,
+    arch: &'static str,
+    snapshot: Digest,
+    packages: &'static [&'static str],
+    seedd: Digest,
+    version: String,
+    assets: Digest,
+}
+
+impl RootSpec {
+    pub fn new(snapshot: Digest, seedd: &[u8], version: &str) -> Self {
+        RootSpec {
+            recipe: RECIPE,
+            arch: ARCH,
+            snapshot,
+            packages: SEED_PACKAGES,
+            seedd: Digest::of(seedd),
+            version: version.to_owned(),
+            assets: assets::digest(),
+        }
+    }
+
+    pub fn id(&self) -> Digest {
+        // A struct of strings and integers always serialises.
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+/// Reads the program and checks that it is an x86-64 executable.
+pub(crate) fn read_program(path: &Utf8Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(io("open the program", path))?;
+    file.take(MAX_PROGRAM).read_to_end(&mut bytes).map_err(io("read", path))?;
+    // ELF64, little-endian, EM_X86_64 (System V ABI, chapter 4).
+    if !bytes.starts_with(b"\x7fELF\x02\x01") || bytes.get(18..20) != Some(&[62, 0][..]) {
+        return Err(Error::Content(format!("{path} is not an x86-64 executable")));
+    }
+    Ok(bytes)
+}
+
+/// The image of this root in the cache, built now if it is not there.
+pub(crate) fn build(
+    inputs: &Inputs,
+    index: &Index,
+    tools: &ToolRoot,
+    (seedd, version): (&[u8], &str),
+    progress: &dyn Progress,
+) -> Result<Utf8PathBuf, Error> {
+    let spec = RootSpec::new(inputs.snapshot_id, seedd, version);
+    let place = inputs.dirs.cache.join(format!("seedroot-{}", spec.id()));
+    let image = place.join("root.img");
+    if image.is_file() {
+        return Ok(image);
+    }
+    let (_guard, work) = store::workdir(&inputs.dirs.tmp, "seedroot-")?;
+    let packages: Vec<String> = SEED_PACKAGES.iter().map(|p| (*p).to_owned()).collect();
+    let base = Bootstrap {
+        tools,
+        work: &work,
+        suite: inputs.suite,
+        components: &index.components,
+        keyring: inputs.keyring,
+        packages: &packages,
+        fstab: "",
+        paths: PATHS,
+    };
+    progress.begin("building the seed's root file system", None);
+    rootfs::bootstrap(&base, progress)?;
+    let tree = Tree::new(&work.join("root"));
+    let wrong = |source: TreeError| Error::Tree { root: tree.root().to_owned(), source };
+    add_modules(index, &base, &tree, progress)?;
+    dress(&tree, index.epoch, seedd, version).map_err(wrong)?;
+    systemctl(&base, "disable", assets::DISABLED, progress)?;
+    systemctl(&base, "mask", assets::MASKED, progress)?;
+    rootfs::enable(&base, assets::ENABLED, progress)?;
+    rootfs::clean(&tree, index.epoch).map_err(wrong)?;
+    tree.clamp_times(index.epoch).map_err(wrong)?;
+    progress.end();
+    progress.begin("packing the seed's root file system", None);
+    fs::create_dir(work.join("out")).map_err(io("make", &work))?;
+    // Times come from SOURCE_DATE_EPOCH, which the tool root sets.
+    let argv = ["mksquashfs", "/work/root", "/work/out/root.img", "-noappend", "-no-progress", "-quiet", "-comp", "zstd"];
+    tools.run("packing the root", &work, &[&argv[..], &["-Xcompression-level", "17", "-b", "256K"]].concat(), progress)?;
+    progress.end();
+    store::publish(&work.join("out"), &place)?;
+    Ok(image)
+}
+
+fn systemctl(base: &Bootstrap, verb: &str, units: &[&str], progress: &dyn Progress) -> Result<(), Error> {
+    let argv = [&["chroot", "/work/root", "/usr/bin/systemctl", "--root=/", verb], units].concat();
+    base.tools.run("choosing units", base.work, &argv, progress).map(|_| ())
+}
+
+fn wanted_module(name: &str) -> bool {
+    let Some((_, below)) = name.split_once("lib/modules/") else { return false };
+    let below = below.split_once('/').map_or("", |(_, rest)| rest);
+    !UNWANTED_MODULES.iter().any(|p| below.starts_with(p))
+}
+
+fn add_modules(index: &Index, base: &Bootstrap, tree: &Tree, progress: &dyn Progress) -> Result<(), Error> {
+    unpack(index, kernel_package(index)?, tree, &wanted_module)?;
+    let wrong = |source: TreeError| Error::Tree { root: tree.root().to_owned(), source };
+    let kernels = tree.list("usr/lib/modules").map_err(wrong)?;
+    let [kernel] = &kernels[..] else {
+        return Err(Error::Content(format!("the seed's root has the modules of {} kernels, not one", kernels.len())));
+    };
+    base.tools.run("indexing the kernel's modules", base.work, &["depmod", "-b", "/work/root", kernel], progress).map(|_| ())
+}
+
+/// Everything of ours but which units start.
+fn dress(tree: &Tree, epoch: u64, seedd: &[u8], version: &str) -> Result<(), TreeError> {
+    for file in assets::files() {
+        tree.write(file.path.trim_start_matches('/'), file.mode, epoch, file.bytes)?;
+    }
+    tree.write(SEEDD, 0o755, epoch, seedd)?;
+    let folder = |mode| Meta { mode, owner: Some((USER_ID, USER_ID)), mtime: epoch };
+    tree.dir("var/lib/kubedos", folder(0o700))?;
+    tree.write("etc/hostname", 0o644, epoch, b"kubedos-seed\n")?;
+    // systemd-update-done.service(8): nothing here is newer, so caches are not made again at every boot.
+    for name in ["etc/.updated", "var/.updated"] {
+        tree.write(name, 0o644, epoch, format!("TIMESTAMP_NSEC={epoch}000000000\n").as_bytes())?;
+    }
+    let append = |name: &str, mode: u32, line: String| {
+        let mut text = tree.read(name, MAX_TEXT)?;
+        text.extend_from_slice(line.as_bytes());
+        tree.write(name, mode, epoch, &text)
+    };
+    append("etc/passwd", 0o644, format!("kubedos:x:{USER_ID}:{USER_ID}:Kubedos:/var/lib/kubedos:/usr/sbin/nologin\n"))?;
+    append("etc/group", 0o644, format!("kubedos:x:{USER_ID}:\n"))?;
+    let marks = format!("VARIANT=\"Kubedos seed\"\nVARIANT_ID=kubedos-seed\nIMAGE_ID=kubedos-seed\nIMAGE_VERSION={version}\n");
+    append("usr/lib/os-release", 0o644, marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spec_changes_with_every_input() {
+        let base = RootSpec::new(Digest::of(b"a"), b"program", "1").id();
+        assert_eq!(base, RootSpec::new(Digest::of(b"a"), b"program", "1").id());
+        for other in [
+            RootSpec::new(Digest::of(b"b"), b"program", "1"),
+            RootSpec::new(Digest::of(b"a"), b"Program", "1"),
+            RootSpec::new(Digest::of(b"a"), b"program", "2"),
+        ] {
+            assert_ne!(base, other.id());
+        }
+    }
+
+    #[test]
+    fn modules_are_chosen_and_nothing_else_is() {
+        for (name, wanted) in [
+            ("usr/lib/modules/6.12/kernel/fs/ext4/ext4.ko.xz", true),
+            ("lib/modules/6.12/modules.builtin", true),
+            ("usr/lib/modules/6.12/kernel/sound/core/snd.ko.xz", false),
+            ("usr/lib/modules/6.12/kernel/drivers/net/wireless/x.ko.xz", false),
+            ("usr/lib/modules/6.12", true),
+            ("boot/vmlinuz-6.12", false),
+        ] {
+            assert_eq!(wanted_module(name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_program_must_be_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("seedd")).unwrap();
+        let mut elf = vec![0u8; 20];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[18] = 62;
+        fs::write(&path, &elf).unwrap();
+        assert!(read_program(&path).is_ok());
+        fs::write(&path, &elf[..19]).unwrap();
+        assert!(read_program(&path).is_err());
+        fs::write(&path, b"#!/bin/sh").unwrap();
+        assert!(read_program(&path).is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! The clock of the seed for its administrators.
+
+use web::api::{ApiError, ClockView};
+
+use super::{App, internal, now_ms, unexpected};
+use crate::clock::{self, PROGRAM_DATE, tool};
+use crate::hint;
+use crate::site::setting;
+use crate::store::events::NewEvent;
+
+/// Latest time that can be set (2200-01-01), in Unix seconds.
+const LATEST: u64 = 7_258_118_400;
+
+/// Unix milliseconds for people.
+fn told(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| format!("{ms} ms"), |t| t.to_string())
+}
+
+impl App {
+    /// The date of the snapshot in use, in Unix seconds.
+    pub(super) fn snapshot_date(&self) -> Option<u64> {
+        let id = self.store.setting(setting::SNAPSHOT).ok().flatten()?;
+        let id: cluster_seed::ids::Digest = id.parse().ok()?;
+        clock::snapshot_date(&self.site.join("snapshots").join(id.to_string()), &self.spec.spec.darksite.suite)
+    }
+
+    /// Asks chrony: not for every page.
+    pub fn view_clock(&self) -> ClockView {
+        clock::view(tool::tracking().as_ref(), now_ms(), self.snapshot_date())
+    }
+
+    /// Sets the clock for `who`.
+    pub fn set_clock(&self, who: &str, to_ms: u64) -> Result<ClockView, ApiError> {
+        let earliest = self.snapshot_date().unwrap_or(PROGRAM_DATE).max(PROGRAM_DATE);
+        if !(earliest..=LATEST).contains(&(to_ms / 1000)) {
+            let hint = format!("it is after {}, and before {}", told(earliest * 1000), told(LATEST * 1000));
+            return Err(ApiError::BadRequest { why: format!("{} cannot be the time", told(to_ms)), hint: Some(hint) });
+        }
+        if let Some(tracking) = tool::tracking().filter(|t| t.state == cluster_seed::time::TimeState::Synchronised) {
+            let why = format!("the clock follows the time server {}", tracking.source);
+            return Err(ApiError::Conflict { why, hint: Some("time.servers of cluster.yaml names the servers".to_owned()) });
+        }
+        let before = now_ms();
+        tool::set(to_ms).map_err(|e| match hint::of(&e) {
+            Some(hint) => ApiError::Conflict { why: format!("{e:#}"), hint: Some(hint) },
+            None => unexpected(e),
+        })?;
+        let text = format!("the clock was set from {} to {}", told(before), told(to_ms));
+        self.write(|tx| {
+            let event = NewEvent { kind: "clock.set", text: &text, actor: Some(who), ..Default::default() };
+            tx.event(now_ms(), &event).map_err(internal)
+        })?;
+        clock::write_config(&self.spec);
+        // Peers that were met at a time that is still to come are forgotten.
+        self.planes_changed.send_modify(|v| *v += 1);
+        Ok(self.view_clock())
+    }
+}

@@ -1,0 +1,79 @@
+//! The running site behind the control socket.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use web::api::{ApiError, ClockView};
+
+use super::App;
+use crate::appliance::settings::Settings;
+use crate::console::host::{Host, page_urls};
+use crate::console::view::{ConsoleView, Phase};
+use crate::control::Controlled;
+use crate::hint;
+use crate::store::StoreError;
+
+/// A site that is served, and the machine it is served from.
+pub struct AtConsole {
+    pub app: Arc<App>,
+    pub host: Host,
+}
+
+impl Controlled for AtConsole {
+    fn status(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self.app.view_overview()?).context("writing the overview")
+    }
+
+    fn unseal(&self, passphrase: &str) -> Result<()> {
+        self.app.unseal_with(passphrase, "control socket")
+    }
+
+    fn view(&self) -> Result<ConsoleView> {
+        let overview = self.app.view_overview()?;
+        let counts = self.app.store.read(|tx| Ok::<_, StoreError>((tx.count_live_nodes()?, tx.count_waiting()?)));
+        let (nodes, pending) = counts.context("counting nodes")?;
+        let interfaces = self.host.interfaces()?;
+        Ok(ConsoleView {
+            phase: if overview.sealed { Phase::Sealed } else { Phase::Serving },
+            site: Some(overview.site),
+            pages: self.app.pages.get().map_or_else(Vec::new, |(scheme, at)| page_urls(scheme, *at, &interfaces)),
+            fingerprint: overview.fingerprint,
+            setup_code: self.app.setup_code(),
+            nodes,
+            pending,
+            warnings: overview.warnings,
+            ..ConsoleView::default()
+        })
+    }
+
+    fn clock(&self) -> Result<ClockView> {
+        Ok(self.app.view_clock())
+    }
+
+    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
+        self.app.set_clock("control socket", to_ms).map_err(|e| match e {
+            ApiError::BadRequest { why, hint: Some(hint) } | ApiError::Conflict { why, hint: Some(hint) } => {
+                hint::with(anyhow!(why), hint)
+            }
+            other => other.into(),
+        })
+    }
+
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn reload(&self) -> Result<()> {
+        self.app.reload();
+        Ok(())
+    }
+
+    fn promote(&self) -> Result<u64> {
+        Ok(self.app.promote("control socket")?)
+    }
+
+    fn settings_changed(&self, _settings: &Settings) -> Result<()> {
+        // A running site keeps its interface and name: leases and certificates hang on them.
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Does this seed issue? One of a site's seeds does: the others wait in standby, or were overtaken.
+
+use std::net::IpAddr;
+
+use cluster_seed::epoch::{EpochProof, EpochReply};
+use cluster_seed::seal::{Sealed, SigningKey};
+use web::api::{ApiError, SeedMode};
+
+use super::{App, internal, now_ms, unexpected};
+use crate::capsule::promote::promote;
+use crate::site::setting;
+use crate::store::events::NewEvent;
+use crate::store::{StoreError, Tx};
+
+/// What a seed may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Active,
+    /// Imported from a capsule and not promoted: pages only.
+    Standby,
+    /// Another seed of this site was promoted, to this epoch: pages only.
+    Fenced {
+        epoch: u64,
+    },
+}
+
+impl Mode {
+    pub fn of(tx: &Tx<'_>) -> Result<Self, StoreError> {
+        let text = tx.setting(setting::MODE)?;
+        match text.as_deref() {
+            None | Some("active") => Ok(Mode::Active),
+            Some("standby") => Ok(Mode::Standby),
+            Some(other) => {
+                let epoch = other.strip_prefix("fenced:").and_then(|n| n.parse().ok());
+                epoch.map(|epoch| Mode::Fenced { epoch }).ok_or(StoreError::Corrupt { what: "setting.mode" })
+            }
+        }
+    }
+
+    pub fn set(self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let text = match self {
+            Mode::Active => "active".to_owned(),
+            Mode::Standby => "standby".to_owned(),
+            Mode::Fenced { epoch } => format!("fenced:{epoch}"),
+        };
+        tx.set(setting::MODE, &text)
+    }
+
+    /// Why nothing is issued, for whoever asked for it.
+    pub fn may_issue(self) -> Result<(), ApiError> {
+        let (why, hint) = match self {
+            Mode::Active => return Ok(()),
+            Mode::Standby => ("this seed is in standby", "promote it once the other seed of this site is gone"),
+            Mode::Fenced { .. } => ("another seed of this site was promoted", "use the pages of that one"),
+        };
+        Err(ApiError::Conflict { why: why.to_owned(), hint: Some(hint.to_owned()) })
+    }
+}
+
+impl Mode {
+    fn may_promote(self) -> Result<(), ApiError> {
+        if self == Mode::Standby {
+            return Ok(());
+        }
+        let hint = "import a capsule of the lost site first";
+        Err(ApiError::Conflict { why: "this seed is not in standby".to_owned(), hint: Some(hint.to_owned()) })
+    }
+}
+
+impl From<Mode> for SeedMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Active => SeedMode::Active,
+            Mode::Standby => SeedMode::Standby,
+            Mode::Fenced { .. } => SeedMode::Fenced,
+        }
+    }
+}
+
+impl App {
+    pub fn mode(&self) -> Result<Mode, ApiError> {
+        self.store.read(Mode::of).map_err(internal)
+    }
+
+    /// Refuses everything that only the issuer of a site may do.
+    pub fn may_issue(&self, tx: &Tx<'_>) -> Result<(), ApiError> {
+        Mode::of(tx).map_err(internal)?.may_issue()
+    }
+
+    /// Makes a standby the issuer, and lets the daemon begin to serve machines. Gives the new epoch.
+    pub fn promote(&self, who: &str) -> Result<u64, ApiError> {
+        self.mode()?.may_promote()?;
+        let epoch = promote(&self.store, now_ms(), Some(who)).map_err(unexpected)?;
+        self.reload();
+        Ok(epoch)
+    }
+
+    /// Signs the epoch, once.
+    pub(super) fn sign_epoch(&self, tx: &Tx<'_>, key: &SigningKey) -> Result<(), ApiError> {
+        let epoch = self.epoch(tx)?;
+        let held = tx.setting(setting::EPOCH_PROOF).map_err(internal)?;
+        let held = held.and_then(|t| serde_json::from_str::<Sealed<EpochProof>>(&t).ok()?.open(&self.site_key).ok());
+        if held.is_some_and(|p| p.epoch == epoch) {
+            return Ok(());
+        }
+        let sealed = Sealed::sign(&EpochProof { epoch }, key).map_err(unexpected)?;
+        tx.set(setting::EPOCH_PROOF, &serde_json::to_string(&sealed).map_err(unexpected)?).map_err(internal)
+    }
+
+    pub fn epoch_proof(&self) -> Result<Sealed<EpochProof>, ApiError> {
+        let text = self.store.setting(setting::EPOCH_PROOF).map_err(internal)?;
+        let text = text.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })?;
+        serde_json::from_str(&text).map_err(unexpected)
+    }
+
+    /// Somebody shows an epoch. Only this site's own signature counts.
+    pub fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
+        let not_ours = |_| ApiError::Forbidden { why: "the epoch is not signed by this site".to_owned() };
+        let heard = proof.open(&self.site_key).map_err(not_ours)?;
+        self.fence(heard.epoch, &from.to_string())?;
+        let (epoch, mode) = self.write(|tx| Ok((self.epoch(tx)?, Mode::of(tx).map_err(internal)?)))?;
+        Ok(EpochReply { epoch, fenced: matches!(mode, Mode::Fenced { .. }) })
+    }
+
+    /// Stops issuing: somebody showed this site's own signature under a higher epoch. True if it was news.
+    pub fn fence(&self, epoch: u64, who: &str) -> Result<bool, ApiError> {
+        let fenced = self.write(|tx| {
+            if epoch <= self.epoch(tx)?
+                || matches!(Mode::of(tx).map_err(internal)?, Mode::Fenced { epoch: held } if held >= epoch)
+            {
+                return Ok(false);
+            }
+            Mode::Fenced { epoch }.set(tx).map_err(internal)?;
+            let text =
+                format!("{who} showed epoch {epoch} of this site: another seed was promoted; this one issues nothing more");
+            tx.event(now_ms(), &NewEvent { kind: "seed.fenced", text: &text, ..Default::default() }).map_err(internal)?;
+            Ok(true)
+        })?;
+        if fenced {
+            tracing::warn!(epoch, "another seed of this site was promoted; this one issues nothing more");
+            self.planes_changed.send_modify(|v| *v += 1);
+            self.reload();
+        }
+        Ok(fenced)
+    }
+}

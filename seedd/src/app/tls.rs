@@ -1,0 +1,50 @@
+//! The certificate of the pages, kept up to date.
+
+use anyhow::Result;
+use web::api::ApiError;
+
+use super::{App, unexpected};
+use crate::keys::Unsealed;
+use crate::store::events::NewEvent;
+use crate::tls::ca::Permitted;
+use crate::tls::{host_names, hostname};
+
+impl App {
+    /// A site made by an older version gets its CA when it is opened.
+    pub(super) fn ensure_ca(&self, keys: &mut Unsealed) -> Result<()> {
+        if keys.ca.is_none() {
+            let permitted = Permitted::of(&self.spec, hostname().as_deref());
+            keys.ca = Some(self.site.keys().make_ca(self.spec.metadata.name.as_str(), permitted)?);
+        }
+        Ok(())
+    }
+
+    /// Shows a certificate of the site's CA for the names this host has now. Nothing while sealed: then only the
+    /// fingerprint counts, and it should not change.
+    pub fn certify(&self) -> Result<()> {
+        let changed = self.with_keys(|keys| match &keys.ca {
+            Some(ca) => self.tls.certify(ca, host_names(Some(&self.spec))).map_err(unexpected),
+            None => Ok(false),
+        });
+        match changed {
+            Ok(true) => {
+                let text = format!("the pages show a certificate of the site's CA, sha256 {}", self.tls.fingerprint());
+                self.say(&NewEvent { kind: "tls.certificate", text: &text, ..Default::default() });
+                Ok(())
+            }
+            Ok(false) | Err(ApiError::Sealed) => Ok(()),
+            Err(e) => Err(anyhow::anyhow!("making the certificate of the pages: {e}")),
+        }
+    }
+
+    /// Of the certificate the pages show now; none if they go without TLS.
+    pub fn fingerprint(&self) -> Option<String> {
+        let plain = self.pages.get().is_some_and(|(scheme, _)| *scheme == "http");
+        (!plain).then(|| self.tls.fingerprint())
+    }
+
+    /// The CA's certificate in PEM.
+    pub fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
+        self.site.keys().ca_certificate().map_err(unexpected)
+    }
+}

@@ -1,0 +1,200 @@
+//! Opening a capsule: everything is checked before anything is believed, files are laid ready, one transaction takes
+//! the rows over, and the site is in standby. A run that was killed goes on where it was synced.
+
+use std::fs::{self, File};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::capsule::{CapsuleManifest, Table};
+use cluster_seed::ids::Digest;
+use cluster_seed::peers::PeersFile;
+use cluster_seed::progress::Progress;
+use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::secret::AgeKey;
+
+use super::collect::{digest_of, rows_file, trees};
+use super::intake::Intake;
+use super::read::Clear;
+use super::settle::{STAGED, committed, settle};
+use super::stage::{Lines, stage};
+use crate::app::mode::Mode;
+use crate::hint::Hint as _;
+use crate::site::{Site, setting};
+use crate::store::Tx;
+use crate::store::events::NewEvent;
+
+/// Held by the one import of a site.
+const LOCK: &str = "tmp/importing.lock";
+
+pub struct Import<'a> {
+    pub site: &'a Site,
+    /// Opens the capsule: the operator's key of this site.
+    pub operator: &'a AgeKey,
+    /// The site key the capsule must be signed by.
+    pub pin: &'a VerifyingKey,
+    pub file: &'a Utf8Path,
+    /// Unix milliseconds.
+    pub now_ms: u64,
+    /// Who asked, for the event log.
+    pub actor: Option<&'a str>,
+}
+
+#[derive(Debug)]
+pub struct Imported {
+    pub id: Digest,
+    pub site: String,
+    pub epoch: u64,
+    pub nodes: usize,
+    /// Blobs that were copied, and those that were here.
+    pub copied: usize,
+    pub held: usize,
+    /// True if this very capsule had been imported before.
+    pub already: bool,
+}
+
+impl Import<'_> {
+    pub fn run(&self, progress: &dyn Progress) -> Result<Imported> {
+        let mut capsule = Clear::open(self.file)?.verified(self.pin, self.operator).context("checking the capsule")?;
+        let manifest = capsule.manifest().context("checking the capsule")?;
+        let id = capsule.header.id;
+        let path = self.site.join(LOCK);
+        let lock = File::create(&path).with_context(|| format!("opening {path}"))?;
+        lock.try_lock().map_err(|_| anyhow!("another import into {} runs", self.site.data)).hint("wait for its end")?;
+        let store = self.site.open_store()?;
+        let already = store.read(|tx| self.allowed(tx, &manifest, id))?;
+        let (mut copied, mut held) = (0, 0);
+        if !already {
+            let dir = workdir(self.site, id)?;
+            room(self.site, &manifest)?;
+            let mut intake = Intake::open(self.site, &dir)?;
+            let done = intake.done();
+            capsule.content(&manifest, done, &mut intake, progress).context("reading the capsule")?;
+            (copied, held) = intake.finish()?;
+            self.check_assumed(&manifest, progress)?;
+            progress.say("every byte of the capsule is good; placing the site");
+            let staged = self.site.join(STAGED);
+            ensure!(!committed(&staged, &store)?, "an earlier import was not placed yet");
+            stage(self.site, &manifest, &dir, &staged, self.pin, self.operator, &id)?;
+            store.write(|tx| self.take_over(tx, &manifest, &dir, &staged, id)).context("taking the rows over")?;
+            settle(self.site, &store)?;
+            fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
+        }
+        let nodes = store.read(|tx| tx.live_nodes())?.len();
+        Ok(Imported { id, site: manifest.site.clone(), epoch: manifest.epoch, nodes, copied, held, already })
+    }
+
+    /// May this site become a standby of that one? True if it is one already, from this very capsule.
+    fn allowed(&self, tx: &Tx<'_>, manifest: &CapsuleManifest, id: Digest) -> Result<bool> {
+        let mode = Mode::of(tx)?;
+        let imported = tx.setting(setting::IMPORTED)?;
+        if mode == Mode::Standby && imported == Some(id.to_string()) {
+            return Ok(true);
+        }
+        if self.site.keys().public()?.site != manifest.site_key {
+            ensure_empty(tx)?;
+            return Ok(false);
+        }
+        if mode == Mode::Active {
+            return Err(anyhow!("this is an active seed of that very site")).hint("a capsule is for a second site");
+        }
+        let epoch: u64 = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let event = match tx.setting(setting::IMPORTED_EVENT)? {
+            Some(text) if mode == Mode::Standby => text.parse().context("reading the last import")?,
+            _ => tx.last_event()?,
+        };
+        if (manifest.epoch, manifest.event) < (epoch, event) {
+            let old = format!("epoch {}, event {}", manifest.epoch, manifest.event);
+            return Err(anyhow!("the capsule ({old}) is older than what is here (epoch {epoch}, event {event})"))
+                .hint("import the newest one");
+        }
+        Ok(false)
+    }
+
+    /// Blobs that an earlier capsule brought must be here, and whole.
+    fn check_assumed(&self, manifest: &CapsuleManifest, progress: &dyn Progress) -> Result<()> {
+        if manifest.assumed.is_empty() {
+            return Ok(());
+        }
+        progress.begin("checking earlier blobs", Some(manifest.assumed.iter().map(|a| a.size).sum()));
+        for blob in &manifest.assumed {
+            ensure!(!progress.cancelled(), super::STOPPED);
+            if digest_of(&self.site.blob(blob.sha256)).ok() != Some((blob.sha256, blob.size)) {
+                let since = manifest.since.map(|d| d.to_string()).unwrap_or_default();
+                return Err(anyhow!("blob {} is not here, and this capsule leaves it out", blob.sha256))
+                    .hint(format!("import capsule {since} first, or export without --since"));
+            }
+            progress.advance(blob.size);
+        }
+        progress.end();
+        Ok(())
+    }
+
+    /// The one transaction: rows, mode, event.
+    fn take_over(&self, tx: &Tx<'_>, m: &CapsuleManifest, dir: &Utf8Path, staged: &Utf8Path, id: Digest) -> Result<()> {
+        let (own, own_hash) = (tx.last_event()?, tx.last_hash()?.unwrap_or_default());
+        tx.clear_for_import()?;
+        for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::Text | Table::Key | Table::File)) {
+            let mut lines = Lines::open(&rows_file(dir, table), table)?;
+            while let Some(line) = lines.next()? {
+                tx.load(table, &line).with_context(|| format!("reading table {}", table.as_str()))?;
+            }
+        }
+        tx.check_import()?;
+        let epoch = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        ensure!((epoch, tx.last_event()?) == (m.epoch, m.event), "the rows are not those of the manifest");
+        if let Some(text) = tx.setting(setting::PEERS)? {
+            let peers: Sealed<PeersFile> = serde_json::from_str(&text).context("reading the list of peers")?;
+            ensure!(peers.open(self.pin).context("checking the list of peers")?.epoch <= epoch, "the peers are of a later epoch");
+        }
+        for (tree, tree_id) in trees(tx)? {
+            let there = staged.join(tree.as_str()).join(tree_id.to_string());
+            ensure!(there.is_dir(), "the capsule names {} {tree_id} and does not hold it", tree.as_str());
+        }
+        Mode::Standby.set(tx)?;
+        tx.set(setting::IMPORTED, &id.to_string())?;
+        tx.set(setting::IMPORTED_EVENT, &m.event.to_string())?;
+        let text = format!(
+            "capsule {} of site {}, epoch {epoch}, was imported into standby; this site's own {own} events ended with {}",
+            id.short(),
+            m.site,
+            own_hash.get(..12).unwrap_or("none")
+        );
+        tx.event(self.now_ms, &NewEvent { kind: "site.imported", text: &text, actor: self.actor, ..Default::default() })?;
+        Ok(())
+    }
+}
+
+fn ensure_empty(tx: &Tx<'_>) -> Result<()> {
+    if tx.host_numbers()?.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!("this site has nodes of its own")).hint("import into a new site: `seedd init --data DIR`")
+}
+
+/// The working folder of this capsule; those of others are removed.
+fn workdir(site: &Site, id: Digest) -> Result<Utf8PathBuf> {
+    let tmp = site.join("tmp");
+    let name = format!("import-{}", id.short());
+    for entry in tmp.read_dir_utf8().with_context(|| format!("listing {tmp}"))? {
+        let entry = entry?;
+        if entry.file_name().starts_with("import-") && entry.file_name() != name {
+            fs::remove_dir_all(entry.path()).with_context(|| format!("removing {}", entry.path()))?;
+        }
+    }
+    let dir = tmp.join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
+    Ok(dir)
+}
+
+/// Refuses to begin what cannot fit.
+fn room(site: &Site, manifest: &CapsuleManifest) -> Result<()> {
+    let is_missing = |e: &&cluster_seed::capsule::Entry| !site.blob(e.sha256()).exists();
+    let needed: u64 = manifest.entries.iter().filter(is_missing).map(|e| e.size()).sum();
+    let stat = nix::sys::statvfs::statvfs(site.data.as_std_path()).context("asking for the free space")?;
+    let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+    if needed > free {
+        return Err(anyhow!("the capsule needs {needed} bytes in {}, there are {free}", site.data))
+            .hint("use a larger disk for the state");
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! `seedd appliance`: what the units of a seed that booted from its medium run.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, Subcommand};
+use cluster_seed::medium::MOUNTED;
+use cluster_seed::seal::key_from_text;
+
+use super::show;
+use crate::appliance::boot::Preset;
+use crate::appliance::network::{HOOK, hook};
+use crate::appliance::run::{Options, RUN_DIR, run};
+use crate::appliance::state::{Places, prepare, stored};
+use crate::fsio::read_limited;
+use crate::hint::Hint as _;
+use crate::planes::WireGuard;
+
+/// Longest kernel command line, in bytes.
+const MAX_CMDLINE: u64 = 64 << 10;
+/// Where nobody chose another name.
+const HOSTNAME: &str = "kubedos-seed";
+
+#[derive(Subcommand)]
+pub enum Appliance {
+    /// Find or make the place of the state and mount it (root)
+    State(State),
+    /// Bring up the network; set a site up in the browser, or serve it
+    Run(Run),
+}
+
+/// Where an appliance keeps things.
+#[derive(Args, Clone)]
+struct Machine {
+    /// Where the state is or will be mounted
+    #[arg(long, default_value = "/var/lib/kubedos", value_name = "DIR")]
+    state_dir: Utf8PathBuf,
+    /// Where the medium is mounted
+    #[arg(long, default_value = MOUNTED, value_name = "DIR")]
+    medium: Utf8PathBuf,
+    /// Emptied at every start of the machine
+    #[arg(long, default_value = RUN_DIR, value_name = "DIR")]
+    run_dir: Utf8PathBuf,
+    /// Boot parameters
+    #[arg(long, default_value = "/proc/cmdline", value_name = "FILE")]
+    cmdline: Utf8PathBuf,
+}
+
+impl Machine {
+    fn places(&self, user: Option<&String>) -> Result<Places> {
+        Ok(Places {
+            state: absolute(&self.state_dir)?,
+            medium: absolute(&self.medium)?,
+            run: absolute(&self.run_dir)?,
+            user: user.cloned(),
+        })
+    }
+
+    fn preset(&self) -> Result<Preset> {
+        let bytes = read_limited(&self.cmdline, MAX_CMDLINE)?;
+        Ok(Preset::parse(&String::from_utf8_lossy(&bytes)))
+    }
+}
+
+#[derive(Args)]
+pub struct State {
+    #[command(flatten)]
+    machine: Machine,
+    /// Who runs the daemon and owns the state
+    #[arg(long, value_name = "NAME", default_value = "kubedos")]
+    user: String,
+    /// Give the machine its name
+    #[arg(long)]
+    hostname: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    machine: Machine,
+    /// Interface to netboot on; given here, nothing of the machine's network is changed
+    #[arg(long, value_name = "IFACE")]
+    iface: Option<String>,
+    /// Address and port of the operators' pages, by HTTPS. A passed socket wins (LISTEN_FDS)
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:443")]
+    pages: SocketAddr,
+    /// Address and port for machines; without it the seed's address of cluster.yaml, port 80
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddrV4>,
+    /// How the seed's own planes are made
+    #[arg(long, value_enum, default_value = "auto")]
+    wireguard: WireGuard,
+    /// Site key of the medium's maker, in hex, instead of the boot parameter
+    #[arg(long, value_name = "KEY")]
+    pin: Option<String>,
+}
+
+impl Run {
+    fn run(&self) -> Result<()> {
+        let mut preset = self.machine.preset()?;
+        if let Some(pin) = &self.pin {
+            preset.maker = Some(key_from_text(pin).context("reading --pin")?);
+        }
+        run(Options {
+            places: self.machine.places(None)?,
+            preset,
+            iface: self.iface.clone(),
+            pages: self.pages,
+            listen: self.listen,
+            wireguard: self.wireguard,
+        })
+    }
+}
+
+impl Appliance {
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Appliance::State(v) => v.run(),
+            Appliance::Run(v) => v.run(),
+        }
+    }
+}
+
+/// Called by the DHCP client under the name it was told: does its script's work.
+pub fn as_hook() -> Option<ExitCode> {
+    let mut args = std::env::args();
+    if Utf8Path::new(&args.next()?).file_name() != Some(HOOK) {
+        return None;
+    }
+    let event = args.next().unwrap_or_default();
+    Some(match hook(&event, &|name| std::env::var(name).ok()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("seedd: after {event}: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    camino::absolute_utf8(path).with_context(|| format!("finding {path}"))
+}
+
+impl State {
+    fn run(&self) -> Result<()> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(anyhow!("mounting the state needs root"))
+                .hint("on an appliance the unit kubedos-state.service runs this");
+        }
+        let preset = self.machine.preset()?;
+        let places = self.machine.places(Some(&self.user))?;
+        let report = prepare(&places, &preset)?;
+        if self.hostname {
+            let name = preset.over(&stored(&places.state).0).hostname;
+            nix::unistd::sethostname(name.as_ref().map_or(HOSTNAME, |n| n.as_str())).context("setting the host name")?;
+        }
+        let mut text = format!("the state is on {}", report.place);
+        for warning in &report.warnings {
+            text.push_str(&format!("\n  warning   {warning}"));
+        }
+        show(self.json, &serde_json::to_value(&report)?, &text)
+    }
+}

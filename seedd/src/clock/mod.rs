@@ -1,0 +1,132 @@
+//! The seed's clock: what it follows, what it may be set to, and a second clock that never jumps.
+//!
+//! Two times: [`crate::app::now`] is what people and logs see and may jump when somebody sets it; [`steady`] runs on
+//! whatever happens, and every deadline (sessions, throttling, leases, silence of a machine) is counted by it.
+
+pub mod tool;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use camino::Utf8Path;
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::ids::EnrollmentId;
+use cluster_seed::time::{TimeState, Tracking, seed_config};
+use ipnet::Ipv4Net;
+use web::api::ClockView;
+
+use crate::app::now;
+use crate::fsio::{read_limited, write_whole};
+
+/// Where chrony's unit of an appliance looks for its configuration.
+pub const CHRONY_CONFIG: &str = "/run/kubedos/chrony.conf";
+/// A clock before this (2025-01-01) was never set: the program is younger.
+pub const PROGRAM_DATE: u64 = 1_735_689_600;
+/// A clock this many seconds after the snapshot (20 years) ran away.
+const TOO_LATE: u64 = 20 * 365 * 86_400;
+/// Largest Release file read, in bytes.
+const MAX_RELEASE: u64 = 1 << 20;
+
+/// Seconds that begin with the wall clock at the first call and then only count on.
+///
+/// Rows of the database keep deadlines in it. After a restart it begins with the wall clock again, so a deadline of
+/// before may seem far away or long past; whoever reads one bounds what it believes.
+pub fn steady() -> u64 {
+    static START: OnceLock<(u64, Instant)> = OnceLock::new();
+    let (wall, began) = START.get_or_init(|| (now(), Instant::now()));
+    wall.saturating_add(began.elapsed().as_secs())
+}
+
+/// A stored end of something that lasts at most `longest` seconds: one that is further away was stored under another
+/// clock.
+pub fn bounded(end: u64, longest: u64, steady: u64) -> u64 {
+    end.min(steady.saturating_add(longest))
+}
+
+/// How long each enrollment has been silent while this daemon looked on.
+#[derive(Debug, Default)]
+pub struct Silence(HashMap<EnrollmentId, (u64, u64)>);
+
+impl Silence {
+    /// Seconds since `touched`, an opaque mark of the last word, was first seen. Forgets those that are not in `all`.
+    pub fn of(&mut self, all: &[(EnrollmentId, u64)], steady: u64) -> HashMap<EnrollmentId, u64> {
+        let mut kept = HashMap::with_capacity(all.len());
+        for (id, touched) in all {
+            let seen = self.0.get(id).filter(|(mark, _)| mark == touched).map_or(steady, |(_, seen)| *seen);
+            kept.insert(*id, (*touched, seen));
+        }
+        self.0 = kept;
+        self.0.iter().map(|(id, (_, seen))| (*id, steady.saturating_sub(*seen))).collect()
+    }
+}
+
+/// The networks whose machines may ask the seed for the time.
+pub fn served(spec: &ClusterSpec) -> Vec<Ipv4Net> {
+    let n = &spec.spec.networking;
+    std::iter::once(n.underlay.subnet.trunc()).chain(n.planes.values().map(|p| p.value.cidr)).collect()
+}
+
+/// chrony's configuration for this site.
+pub fn chrony_config(spec: &ClusterSpec) -> String {
+    seed_config(&spec.spec.time, &served(spec))
+}
+
+/// Writes it on an appliance, whose kubedos-time.path then sets the hardware clock and starts chrony anew. Elsewhere there
+/// is no such folder, and chrony is the operator's own.
+pub fn write_config(spec: &ClusterSpec) {
+    let path = Utf8Path::new(CHRONY_CONFIG);
+    if path.parent().is_none_or(|dir| !dir.is_dir()) {
+        return;
+    }
+    if let Err(error) = write_whole(path, chrony_config(spec).as_bytes(), 0o644) {
+        tracing::warn!(error = format!("{error:#}"), "no configuration for chrony; the nodes get no time from here");
+    }
+}
+
+/// The date of a published snapshot (the `Date` of its Release), in Unix seconds.
+pub fn snapshot_date(snapshot: &Utf8Path, suite: &str) -> Option<u64> {
+    let bytes = read_limited(&snapshot.join("dists").join(suite).join("Release"), MAX_RELEASE).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let date = text.lines().find_map(|l| l.strip_prefix("Date:"))?;
+    // Debian writes RFC 2822 dates with the zone name UTC.
+    let date = date.trim().replace("UTC", "+0000");
+    u64::try_from(jiff::fmt::rfc2822::parse(&date).ok()?.timestamp().as_second()).ok()
+}
+
+/// Why the clock cannot be right, in words.
+pub fn doubt(clock: u64, snapshot: Option<u64>) -> Option<String> {
+    let floor = snapshot.unwrap_or(PROGRAM_DATE).max(PROGRAM_DATE);
+    let than = if snapshot.is_some_and(|s| s >= PROGRAM_DATE) { "the package snapshot" } else { "this program" };
+    if clock < floor {
+        return Some(format!("the seed's clock is older than {than}: set it on the clock page; times below are wrong"));
+    }
+    (clock > floor.saturating_add(TOO_LATE))
+        .then(|| format!("the seed's clock is 20 years ahead of {than}: set it on the clock page; times below are wrong"))
+}
+
+/// What the pages show.
+pub fn view(tracking: Option<&Tracking>, clock_ms: u64, snapshot: Option<u64>) -> ClockView {
+    let source = match tracking {
+        None => "system clock, not synchronised".to_owned(),
+        Some(t) => match t.state {
+            TimeState::Synchronised => format!("chrony, from {}", t.source),
+            TimeState::Local => "system clock, not synchronised; chrony serves it to the nodes".to_owned(),
+            TimeState::Unsynchronised => "system clock; chrony has no answer from its servers yet".to_owned(),
+        },
+    };
+    let followed = tracking.filter(|t| t.state == TimeState::Synchronised);
+    ClockView {
+        clock_ms,
+        source,
+        synchronised: followed.is_some(),
+        stratum: tracking.filter(|t| t.state != TimeState::Unsynchronised).map(|t| t.stratum),
+        offset: followed.map(|t| t.offset),
+        drift: tracking.filter(|t| t.state != TimeState::Unsynchronised).map(|t| t.drift),
+        doubt: doubt(clock_ms / 1000, snapshot),
+    }
+}
+
+#[cfg(test)]
+#[path = "../clock_tests.rs"]
+mod tests;

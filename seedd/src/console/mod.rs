@@ -1,0 +1,10 @@
+//! The screen on tty1 and the serial line of an appliance.
+
+pub mod host;
+pub mod plain;
+pub mod qr;
+pub mod render;
+pub mod screen;
+pub mod text;
+pub mod ui;
+pub mod view;

@@ -1,0 +1,168 @@
+//! Two seeds of one site: the nodes follow the promoted one, and the other falls silent when it is shown why.
+
+mod sites;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cluster_seed::epoch::EpochProof;
+use cluster_seed::identity::NodeIdentity;
+use cluster_seed::ids::Digest;
+use cluster_seed::progress::Quiet;
+use cluster_seed::seal::{Sealed, SigningKey};
+use payload::http::{Http, chain};
+use payload::planes::refresh;
+use payload::state::NodeDir;
+use seedd::app::mode::Mode;
+use seedd::app::{App, Seed};
+use seedd::capsule::export::Export;
+use seedd::capsule::import::Import;
+use seedd::site::Site;
+use sites::*;
+use web::api::{ApiError, SeedMode};
+
+const NOW: u64 = 1_760_000_000_000;
+
+/// Site A's capsule, imported at B and promoted.
+fn moved(a: &Site, b: &Site, t: &Temp) -> Arc<App> {
+    let file = t.path.join("a.capsule");
+    let operator = a.keys().operator(A).unwrap();
+    let keys = a.keys().unseal_with(&operator).unwrap();
+    let recipient = b.keys().public().unwrap().operator;
+    let (since, split, actor) = (None, None, None);
+    let export = Export {
+        site: a,
+        operator: &operator,
+        site_key: &keys.site,
+        recipient: &recipient,
+        since,
+        split,
+        out: &file,
+        now_ms: NOW,
+        actor,
+    };
+    export.run(&Quiet).unwrap();
+    let operator = b.keys().operator(B).unwrap();
+    let pin = keys.site.verifying_key();
+    Import { site: b, operator: &operator, pin: &pin, file: &file, now_ms: NOW, actor }.run(&Quiet).unwrap();
+    let at_b = app(b);
+    at_b.promote("test").unwrap();
+    at_b.reload_with(Some(operator));
+    Arc::new(at_b.reopened().unwrap())
+}
+
+/// A seed as machines reach it, on a thread of its own until the test ends.
+fn serve(app: &Arc<App>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let at: SocketAddr = listener.local_addr().unwrap();
+    let router = web::machine_router(Arc::new(Seed(app.clone())));
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            web::server::serve(listener, router, std::future::pending()).await;
+        });
+    });
+    format!("http://{at}")
+}
+
+fn node(machine: &Machine, app: &App, name: &str) -> NodeIdentity {
+    let (id, code) = machine.enroll(app);
+    app.approve_by(&admin(), id, &form(&code, name, false)).unwrap();
+    machine.claim(app, id).unwrap().identity.open(&app.site_key).unwrap().open(&machine.age).unwrap()
+}
+
+#[test]
+fn the_nodes_follow_the_promoted_seed_and_silence_the_other() {
+    let t = temp();
+    let a = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let b = empty(&t.path.join("b"), "site-b", B);
+    let at_a = unsealed(&a, A);
+    let identity = node(&Machine::new(1), &at_a, "n1");
+    let waiting = Machine::new(2);
+    let (pending, code) = waiting.enroll(&at_a);
+    let at_b = moved(&a, &b, &t);
+    let (old, new) = (Http::new(&serve(&at_a)), Http::new(&serve(&at_b)));
+    let dir = NodeDir::new(&t.path);
+
+    assert_eq!(refresh(&old, &dir, &identity).unwrap().0.epoch, 1);
+    assert_eq!(at_a.mode().unwrap(), Mode::Active, "nobody has told it yet");
+    assert_eq!(refresh(&new, &dir, &identity).unwrap().0.epoch, 2);
+    let refused = chain(&refresh(&old, &dir, &identity).unwrap_err());
+    assert!(refused.contains("epoch 1") && refused.contains("epoch 2"), "{refused}");
+
+    // The node has shown the proof: from now on site A's first seed issues nothing.
+    assert_eq!(at_a.mode().unwrap(), Mode::Fenced { epoch: 2 });
+    assert!(*at_a.changed.borrow(), "the daemon is told to serve pages only");
+    let conflict = |r: Result<(), ApiError>| assert!(matches!(r, Err(ApiError::Conflict { .. })), "{r:?}");
+    conflict(Machine::new(3).hello(&at_a).map(|_| ()));
+    conflict(at_a.approve_by(&admin(), pending, &form(&code, "n2", false)).map(|_| ()));
+    conflict(at_a.revoke_by(&admin(), identity.info.enrollment, "").map(|_| ()));
+    conflict(at_a.promote("test").map(|_| ()));
+    let view = at_a.view_overview().unwrap();
+    assert_eq!(view.mode, SeedMode::Fenced);
+    assert!(view.warnings.iter().any(|w| w.contains("epoch 2")), "{:?}", view.warnings);
+    let events = at_a.store.read(|tx| tx.events_after(0, 500)).unwrap();
+    assert_eq!(events.iter().filter(|e| e.kind == "seed.fenced").count(), 1);
+    let peers = at_a.signed_peers().unwrap();
+    at_a.resign_peers().unwrap();
+    assert_eq!(at_a.signed_peers().unwrap(), peers, "it signs no new list");
+    // Also after a restart.
+    assert_eq!(app(&a).mode().unwrap(), Mode::Fenced { epoch: 2 });
+    assert_eq!(at_b.mode().unwrap(), Mode::Active);
+}
+
+#[test]
+fn only_the_sites_own_signature_silences_a_seed() {
+    let t = temp();
+    let a = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let at_a = unsealed(&a, A);
+    let key = a.keys().unseal(A).unwrap().site;
+    let show = |epoch, key: &SigningKey| at_a.hear_epoch(ip(), &Sealed::sign(&EpochProof { epoch }, key).unwrap());
+    assert!(matches!(show(9, &SigningKey::from_bytes(&[1; 32])), Err(ApiError::Forbidden { .. })));
+    for epoch in [0, 1] {
+        let reply = show(epoch, &key).unwrap();
+        assert_eq!((reply.epoch, reply.fenced), (1, false));
+    }
+    assert_eq!(at_a.epoch_proof().unwrap().open(&at_a.site_key).unwrap().epoch, 1);
+    assert_eq!(at_a.mode().unwrap(), Mode::Active);
+    // Its own proof again, from a stranger, is no news.
+    let own = at_a.epoch_proof().unwrap();
+    assert!(!at_a.hear_epoch(ip(), &own).unwrap().fenced);
+    assert!(show(u64::MAX, &key).unwrap().fenced);
+    assert!(show(5, &key).unwrap().fenced, "an older proof does not undo it");
+    assert_eq!(at_a.mode().unwrap(), Mode::Fenced { epoch: u64::MAX });
+}
+
+#[test]
+fn a_fenced_seed_becomes_the_standby_of_the_one_that_took_over() {
+    let t = temp();
+    let a = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let b = empty(&t.path.join("b"), "site-b", B);
+    let at_b = moved(&a, &b, &t);
+    let at_a = unsealed(&a, A);
+    assert!(at_a.hear_epoch(ip(), &at_b.epoch_proof().unwrap()).unwrap().fenced);
+    Machine::new(4).install(&at_b, "n4", false);
+    let file = t.path.join("b.capsule");
+    let operator = b.keys().operator(B).unwrap();
+    let keys = b.keys().unseal_with(&operator).unwrap();
+    let recipient = a.keys().public().unwrap().operator;
+    let export = Export {
+        site: &b,
+        operator: &operator,
+        site_key: &keys.site,
+        recipient: &recipient,
+        since: None::<Digest>,
+        split: None,
+        out: &file,
+        now_ms: NOW,
+        actor: None,
+    };
+    export.run(&Quiet).unwrap();
+    let operator = a.keys().operator(A).unwrap();
+    let pin = keys.site.verifying_key();
+    let done = Import { site: &a, operator: &operator, pin: &pin, file: &file, now_ms: NOW, actor: None }.run(&Quiet).unwrap();
+    assert_eq!((done.epoch, done.nodes), (2, 1));
+    assert_eq!(app(&a).promote("test").unwrap(), 3, "and may take over again");
+}

@@ -1,0 +1,228 @@
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
+//! Small sites in temporary folders, and machines that speak the protocol, for the tests of capsules and epochs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::agent::{Claim, ClaimReply, Hello, PROTOCOL, Report, ReportBody, Reveal};
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::{Digest, EnrollmentId, Mac};
+use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
+use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, BootFile, CHUNK_SIZE, Chunk, NetbootManifest};
+use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
+use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
+use cluster_seed::secret::{AgeKey, lock};
+use seedd::app::App;
+use seedd::site::{Site, default_cluster_yaml, setting};
+use seedd::store::Store;
+use web::api::{Actor, ApiError, Approve};
+
+pub const A: &str = "passphrase of site a";
+pub const B: &str = "passphrase of site b";
+const DISK: u64 = 4 << 30;
+
+pub struct Temp {
+    _dir: tempfile::TempDir,
+    pub path: Utf8PathBuf,
+}
+
+pub fn temp() -> Temp {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    Temp { _dir: dir, path }
+}
+
+/// A site as `seedd init` makes it.
+pub fn empty(data: &Utf8Path, name: &str, passphrase: &str) -> Site {
+    let site = Site::new(data);
+    site.make_folders().unwrap();
+    let text = default_cluster_yaml(name);
+    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
+    site.keys().create(passphrase, name, &planes, 1_760_000_000).unwrap();
+    // What the tests open a hundred times need not be slow to open.
+    let operator = site.keys().operator(passphrase).unwrap().to_secret();
+    std::fs::write(site.join("keys/operator.age"), lock(passphrase, operator.expose(), 10).unwrap()).unwrap();
+    std::fs::write(site.cluster_file(), text).unwrap();
+    Store::open(&site.database()).unwrap().set(setting::EPOCH, "1").unwrap();
+    site
+}
+
+fn put_blob(site: &Site, content: &[u8]) -> Digest {
+    let digest = Digest::of(content);
+    let path = site.blob(digest);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+    digest
+}
+
+/// The same with a snapshot, a netboot set and an artifact of `chunks` chunks of `size` bytes.
+pub fn filled(data: &Utf8Path, name: &str, passphrase: &str, chunks: u32, size: u32) -> Site {
+    let site = empty(data, name, passphrase);
+    let key = site.keys().unseal(passphrase).unwrap().site;
+    let store = Store::open(&site.database()).unwrap();
+    let chunk = |n: u32| {
+        let content: Vec<u8> = (0..size).map(|i| (i / 7 + n) as u8).collect();
+        Chunk::Zstd { stored: put_blob(&site, &content), stored_size: size, raw: Digest([9; 32]) }
+    };
+    let manifest = artifact((0..chunks).map(chunk).collect());
+    let dir = site.join("artifacts").join(manifest.id.to_string());
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("manifest.json"), serde_json::to_vec(&Sealed::sign(&manifest, &key).unwrap()).unwrap()).unwrap();
+    store.set(&format!("{}base", setting::ARTIFACT), &manifest.id.to_string()).unwrap();
+
+    let kernel = b"a kernel".to_vec();
+    let file = BootFile { name: "vmlinuz".into(), size: kernel.len() as u64, sha256: Digest::of(&kernel) };
+    let netboot = NetbootManifest {
+        id: Digest([4; 32]),
+        snapshot: Digest([5; 32]),
+        arch: "amd64".into(),
+        kernel: "6".into(),
+        files: vec![file],
+    };
+    let dir = site.join("netboot").join(netboot.id.to_string());
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("vmlinuz"), kernel).unwrap();
+    std::fs::write(dir.join("netboot.json"), serde_json::to_vec(&Sealed::sign(&netboot, &key).unwrap()).unwrap()).unwrap();
+    store.set(setting::NETBOOT, &netboot.id.to_string()).unwrap();
+
+    let snapshot = Digest([5; 32]);
+    let pool = site.join("snapshots").join(snapshot.to_string()).join("pool/main/b/bash");
+    std::fs::create_dir_all(&pool).unwrap();
+    std::fs::hard_link(site.blob(put_blob(&site, b"a package")), pool.join("bash_5.2~rc1+b10_amd64.deb")).unwrap();
+    std::fs::write(site.join("snapshots").join(snapshot.to_string()).join("InRelease"), b"signed").unwrap();
+    store.set(setting::SNAPSHOT, &snapshot.to_string()).unwrap();
+    site
+}
+
+fn artifact(chunks: Vec<Chunk>) -> ArtifactManifest {
+    let spec = ArtifactSpec {
+        recipe: 1,
+        role: "base".into(),
+        arch: "amd64".into(),
+        snapshot: Digest([5; 32]),
+        packages: vec![],
+        payload: Digest([2; 32]),
+    };
+    let disk_size = chunks.len() as u64 * CHUNK_SIZE;
+    ArtifactManifest {
+        id: spec.id(),
+        spec,
+        disk_size,
+        min_disk: DISK,
+        raw: Digest([3; 32]),
+        state_offset: 0,
+        state_size: 4096,
+        chunks,
+    }
+}
+
+pub fn app(site: &Site) -> Arc<App> {
+    Arc::new(App::open(site.clone(), "10.44.0.1:80".parse().unwrap()).unwrap())
+}
+
+pub fn unsealed(site: &Site, passphrase: &str) -> Arc<App> {
+    let app = app(site);
+    app.unseal_with(passphrase, "test").unwrap();
+    app
+}
+
+pub fn admin() -> Actor {
+    Actor { user: "ada".to_owned() }
+}
+
+pub fn form(code: &str, name: &str, replace: bool) -> Approve {
+    Approve { code: code.to_owned(), role: "base".to_owned(), hostname: name.to_owned(), disk: "vda".to_owned(), replace }
+}
+
+pub fn ip() -> IpAddr {
+    "10.44.0.100".parse().unwrap()
+}
+
+/// A machine that speaks the protocol.
+pub struct Machine {
+    pub age: AgeKey,
+    key: SigningKey,
+    nonce: Nonce,
+    mac: Mac,
+}
+
+impl Machine {
+    pub fn new(n: u8) -> Self {
+        Machine {
+            age: AgeKey::generate(),
+            key: SigningKey::from_bytes(&[n; 32]),
+            nonce: Nonce::from_random([n; 32]),
+            mac: Mac([2, 0, 0, 0, 0, n]),
+        }
+    }
+
+    fn facts(&self) -> HardwareFacts {
+        HardwareFacts {
+            vendor: "QEMU".into(),
+            product: "p".into(),
+            serial: String::new(),
+            uuid: String::new(),
+            firmware: Firmware::Bios,
+            cpu: "x".into(),
+            cpus: 1,
+            memory_mib: 1024,
+            disks: vec![Disk {
+                name: "vda".into(),
+                size: DISK,
+                model: "m".into(),
+                serial: "s1".into(),
+                rotational: false,
+                removable: false,
+            }],
+            nics: vec![],
+            boot_mac: Some(self.mac),
+            kernel: "6.12".into(),
+        }
+    }
+
+    pub fn hello(&self, app: &App) -> Result<cluster_seed::agent::HelloReply, ApiError> {
+        let (recipient, public) = (self.age.recipient(), self.key.verifying_key());
+        let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: self.nonce };
+        app.say_hello(ip(), &Hello { protocol: PROTOCOL, commitment: commitment(&keys), boot_mac: Some(self.mac) })
+    }
+
+    /// Enrolls up to Pending; gives the id and the code on the console.
+    pub fn enroll(&self, app: &App) -> (EnrollmentId, String) {
+        let reply = self.hello(app).unwrap();
+        let (recipient, public) = (self.age.recipient(), self.key.verifying_key());
+        let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: self.nonce };
+        let reveal = Reveal {
+            recipient: recipient.clone(),
+            node_key: key_text(&public),
+            nonce: self.nonce,
+            facts: Sealed::sign(&self.facts(), &self.key).unwrap(),
+        };
+        app.open_commitment(ip(), reply.enrollment, &reveal).unwrap();
+        let site = key_from_text(&reply.site_key).unwrap();
+        (reply.enrollment, code(&keys, &site, &reply.seed_nonce).to_string())
+    }
+
+    pub fn claim(&self, app: &App, id: EnrollmentId) -> Result<ClaimReply, ApiError> {
+        let challenge = app.status_of(id).unwrap().challenge.unwrap_or(Nonce::from_random([0; 32]));
+        let claim = Claim { enrollment: id, challenge, nonce: Nonce::from_random([7; 32]) };
+        app.hand_out(ip(), id, &Sealed::sign(&claim, &self.key).unwrap())
+    }
+
+    pub fn report(&self, app: &App, id: EnrollmentId, seq: u64, body: ReportBody) -> Result<EnrollmentState, ApiError> {
+        let report = Sealed::sign(&Report { enrollment: id, seq, body }, &self.key).unwrap();
+        app.take_report(ip(), id, &report).map(|r| r.state)
+    }
+
+    /// From nothing to Installed.
+    pub fn install(&self, app: &App, name: &str, replace: bool) -> EnrollmentId {
+        let (id, code) = self.enroll(app);
+        app.approve_by(&admin(), id, &form(&code, name, replace)).unwrap();
+        self.claim(app, id).unwrap();
+        let began = ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 };
+        self.report(app, id, 1, began).unwrap();
+        self.report(app, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap();
+        id
+    }
+}

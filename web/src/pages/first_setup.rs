@@ -1,0 +1,89 @@
+//! `/setup` of a seed that has no site yet.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::Response;
+
+use super::view::clean;
+use super::{Refusal, Shell, page};
+use crate::error::Failure;
+use crate::first_setup::FirstView;
+use crate::headers::RequestId;
+
+/// What was typed before and is not secret.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) code: String,
+    pub(crate) site: String,
+    pub(crate) user: String,
+    pub(crate) iface: String,
+}
+
+struct Iface {
+    name: String,
+    words: String,
+    chosen: bool,
+}
+
+#[derive(Template)]
+#[template(path = "first_setup.html")]
+struct Page {
+    shell: Shell,
+    refusal: Option<Refusal>,
+    warnings: Vec<String>,
+    interfaces: Vec<Iface>,
+    code: String,
+    site: String,
+    user: String,
+}
+
+pub(crate) fn form_page(
+    view: &FirstView,
+    id: &RequestId,
+    status: StatusCode,
+    refused: Option<Failure>,
+    kept: Kept,
+) -> Result<Response, Failure> {
+    let retry = refused.as_ref().and_then(|f| f.retry_after);
+    let refusal = refused.map(Refusal::of).transpose()?.map(|(_, refusal)| refusal);
+    let shell = Shell {
+        title: "Set-up".to_owned(),
+        site: "new seed".to_owned(),
+        version: clean(&view.version),
+        nonce: id.nonce().to_owned(),
+        user: None,
+        sealed: false,
+        aside: None,
+        lasting: Vec::new(),
+        refresh: None,
+        event: 0,
+    };
+    let interfaces = view.interfaces.iter().map(|i| {
+        let link = if i.up { "link" } else { "no link" };
+        let chosen = if kept.iface.is_empty() { i.chosen } else { i.name == kept.iface };
+        Iface {
+            name: clean(&i.name),
+            words: clean(&[&[link, &i.mac], words(&i.addresses).as_slice()].concat().join(", ")),
+            chosen,
+        }
+    });
+    let template = Page {
+        shell,
+        refusal,
+        warnings: view.warnings.iter().map(|w| clean(w)).collect(),
+        interfaces: interfaces.collect(),
+        code: clean(&kept.code),
+        site: clean(if kept.site.is_empty() { &view.site } else { &kept.site }),
+        user: clean(&kept.user),
+    };
+    let mut response = page(status, &template)?;
+    if let Some(seconds) = retry {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    Ok(response)
+}
+
+fn words(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
