@@ -104,8 +104,8 @@ impl MediumManifest {
 /// The maker's key, if the kernel's command line asks for a seed: [`PARAMETER`] with 64 hex digits. Of repeated words the
 /// last counts. `Err` if what stands there is no key.
 pub fn maker_key(cmdline: &str) -> Option<Result<VerifyingKey, SealError>> {
-    let values = cmdline.split_ascii_whitespace().filter_map(|w| w.strip_prefix(PARAMETER)?.strip_prefix('='));
-    values.last().map(key_from_text)
+    let mut values = cmdline.split_ascii_whitespace().filter_map(|w| w.strip_prefix(PARAMETER)?.strip_prefix('='));
+    values.next_back().map(key_from_text)
 }
 
 /// What a primary volume descriptor says (ECMA-119 8.4).
