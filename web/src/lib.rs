@@ -41,6 +41,8 @@ mod mock;
 mod mock_data;
 #[cfg(test)]
 mod operator_tests;
+#[cfg(test)]
+mod warning_tests;
 
 pub use first_setup::first_setup_router;
 pub use machine::machine_router;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use web::api::{ApiError, ClockView};
+use web::api::{ApiError, ClockView, SeedMode};
 
 use super::App;
 use crate::appliance::settings::Settings;
@@ -34,7 +34,12 @@ impl Controlled for AtConsole {
         let (nodes, pending) = counts.context("counting nodes")?;
         let interfaces = self.host.interfaces()?;
         Ok(ConsoleView {
-            phase: if overview.sealed { Phase::Sealed } else { Phase::Serving },
+            phase: match (overview.mode, overview.sealed) {
+                (SeedMode::Standby | SeedMode::Fenced, _) => Phase::Standby,
+                (SeedMode::Active, true) => Phase::Sealed,
+                (SeedMode::Active, false) => Phase::Serving,
+            },
+            sealed: overview.sealed,
             site: Some(overview.site),
             pages: self.app.pages.get().map_or_else(Vec::new, |(scheme, at)| page_urls(scheme, *at, &interfaces)),
             fingerprint: overview.fingerprint,

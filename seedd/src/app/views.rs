@@ -50,10 +50,6 @@ impl App {
             )),
         }
         let sealed = self.is_sealed();
-        if sealed {
-            warnings
-                .push("the seed is sealed: machines boot and wait, but nobody can be approved until it is unsealed".to_owned());
-        }
         let (snapshot, netboot) = self
             .store
             .read(|tx| Ok::<_, crate::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))

@@ -49,16 +49,19 @@ fn number(device: u64) -> String {
 
 /// What must not be overwritten, whatever is mounted where.
 fn precious(data: &Utf8Path, image: Option<&Utf8Path>) -> Vec<Precious> {
-    let of = |path: &Utf8Path, why| {
-        let found = path.ancestors().find_map(|p| std::fs::metadata(p).ok())?;
-        Some(Precious { number: number(found.dev()), why })
-    };
+    // A data directory that is not there yet lies where it would be made.
+    let data = camino::absolute_utf8(data).unwrap_or_else(|_| data.to_owned());
+    let data = data.ancestors().find(|p| p.exists());
     let places = [
         (Some(Utf8Path::new("/")), "the running system is on it"),
-        (Some(data), "the data directory is on it"),
+        (data, "the data directory is on it"),
         (Some(Utf8Path::new(medium::MOUNTED)), "the running seed's medium is on it"),
         (image, "the image itself is on it"),
     ];
+    let of = |path: &Utf8Path, why| {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Precious { number: number(found.dev()), why })
+    };
     places.into_iter().filter_map(|(path, why)| of(path?, why)).collect()
 }
 

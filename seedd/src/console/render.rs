@@ -115,7 +115,7 @@ fn keys(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
         if view.setup_code.is_some() {
             all.push("c QR code");
         }
-        if view.phase == super::view::Phase::Sealed {
+        if view.sealed {
             all.push("u unseal");
         }
         if view.appliance {

@@ -12,6 +12,7 @@ fn view(phase: Phase) -> ConsoleView {
     let setup = phase == Phase::Setup;
     ConsoleView {
         phase,
+        sealed: matches!(phase, Phase::Sealed | Phase::Standby),
         site: (!setup).then(|| "site-a".to_owned()),
         version: "0.1.0".to_owned(),
         hostname: "seed".to_owned(),

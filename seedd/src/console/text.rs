@@ -35,6 +35,7 @@ pub fn phase(view: &ConsoleView) -> (&'static str, Tone) {
         Phase::Setup => ("NOT SET UP", Tone::Strong),
         Phase::Sealed => ("SEALED", Tone::Warning),
         Phase::Serving => ("UNSEALED", Tone::Good),
+        Phase::Standby if view.sealed => ("STANDBY, SEALED", Tone::Warning),
         Phase::Standby => ("STANDBY", Tone::Warning),
     }
 }

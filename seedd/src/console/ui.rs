@@ -221,7 +221,7 @@ fn opened(view: &ConsoleView, key: char) -> Dialogue {
             Dialogue::Type { what: Typed::Hostname, text, wrong: None }
         }
         'u' if view.site.is_none() => told(false, "There is no site yet: set it up in a browser first."),
-        'u' if view.phase != super::view::Phase::Sealed => told(true, "The seed is unsealed already."),
+        'u' if !view.sealed => told(true, "The seed is unsealed already."),
         'u' => {
             // Never grows: growing would leave copies behind.
             Dialogue::Passphrase(Zeroizing::new(String::with_capacity(MAX_TYPED * 4)))

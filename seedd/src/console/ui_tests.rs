@@ -4,6 +4,7 @@ use crate::console::view::{DiskView, InterfaceView, Phase};
 fn view() -> ConsoleView {
     ConsoleView {
         phase: Phase::Sealed,
+        sealed: true,
         site: Some("site-a".to_owned()),
         appliance: true,
         hostname: "seed".to_owned(),
@@ -139,7 +140,7 @@ fn what_a_server_or_a_silent_daemon_does_not_offer() {
     }
     let (ui, _) = typed(None, "?");
     assert!(matches!(ui.dialogue, Dialogue::Help));
-    let serving = ConsoleView { phase: Phase::Serving, ..view() };
+    let serving = ConsoleView { phase: Phase::Serving, sealed: false, ..view() };
     assert!(matches!(typed(Some(&serving), "u").0.dialogue, Dialogue::Told { good: true, .. }));
     assert!(matches!(typed(Some(&serving), "c").0.dialogue, Dialogue::None), "no code after the set-up");
     let setup = ConsoleView { site: None, phase: Phase::Setup, ..view() };

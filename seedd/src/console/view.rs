@@ -21,6 +21,8 @@ pub enum Phase {
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsoleView {
     pub phase: Phase,
+    /// There are keys, and they are closed; also in standby.
+    pub sealed: bool,
     pub site: Option<String>,
     pub version: String,
     pub hostname: String,

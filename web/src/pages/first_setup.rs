@@ -54,8 +54,7 @@ pub(crate) fn form_page(
         nonce: id.nonce().to_owned(),
         user: None,
         sealed: false,
-        aside: None,
-        lasting: Vec::new(),
+        warnings: Vec::new(),
         refresh: None,
         event: 0,
     };

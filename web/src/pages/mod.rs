@@ -11,7 +11,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::api::{Overview, SeedApi, SeedMode};
+use crate::api::{Overview, SeedApi};
 use crate::auth::{Session, csrf};
 use crate::call::App;
 use crate::error::Failure;
@@ -28,10 +28,8 @@ pub(crate) struct Shell {
     /// Logged in: the name and the token of the forms.
     pub(crate) user: Option<User>,
     pub(crate) sealed: bool,
-    /// Why this seed issues nothing, where that is so.
-    pub(crate) aside: Option<&'static str>,
-    /// Warnings for every page.
-    pub(crate) lasting: Vec<String>,
+    /// On top of the page: what an operator should act on; for strangers only what lasts.
+    pub(crate) warnings: Vec<String>,
     /// Seconds after which a browser without JavaScript loads the page again.
     pub(crate) refresh: Option<u32>,
     /// The newest event on the page; the live feed begins behind it.
@@ -45,6 +43,7 @@ pub(crate) struct User {
 
 impl Shell {
     fn new(title: &str, overview: &Overview, id: &RequestId, session: Option<&Session>) -> Self {
+        let shown = if session.is_some() { &overview.warnings } else { &overview.lasting };
         Shell {
             title: title.to_owned(),
             site: clean(&overview.site),
@@ -52,14 +51,7 @@ impl Shell {
             nonce: id.nonce().to_owned(),
             user: session.map(|s| User { name: clean(&s.actor.user), csrf: csrf(&s.token) }),
             sealed: overview.sealed && !overview.setup_needed,
-            aside: match overview.mode {
-                SeedMode::Active => None,
-                SeedMode::Standby => {
-                    Some("This seed is in standby. It serves these pages and nothing else until it is promoted.")
-                }
-                SeedMode::Fenced => Some("Another seed of this site was promoted. This one issues nothing more."),
-            },
-            lasting: overview.lasting.iter().map(|w| clean(w)).collect(),
+            warnings: shown.iter().map(|w| clean(w)).collect(),
             refresh: None,
             event: 0,
         }

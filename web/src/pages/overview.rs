@@ -30,7 +30,6 @@ struct Role {
 #[template(path = "overview.html")]
 struct Page {
     shell: Shell,
-    warnings: Vec<String>,
     waiting: usize,
     working: usize,
     converged: usize,
@@ -75,7 +74,6 @@ pub(crate) async fn show<A: SeedApi>(
     shell.event = newest;
     let template = Page {
         shell,
-        warnings: overview.warnings.iter().filter(|w| !overview.lasting.contains(w)).map(|w| clean(w)).collect(),
         waiting,
         working,
         converged,
