@@ -221,7 +221,8 @@ pub fn page_urls(scheme: &str, at: SocketAddr, interfaces: &[InterfaceView]) -> 
     }
     let all = interfaces.iter().flat_map(|i| &i.addresses);
     let ips: Vec<IpAddr> = all.filter_map(|a| a.split('/').next()?.parse().ok()).collect();
-    ips.into_iter().map(url).collect()
+    // The wildcard of IPv4 hears nothing of IPv6; that of IPv6 hears both (ipv6(7), IPV6_V6ONLY).
+    ips.into_iter().filter(|ip| ip.is_ipv4() || at.is_ipv6()).map(url).collect()
 }
 
 fn bracketed(ip: IpAddr) -> String {
