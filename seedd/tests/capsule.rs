@@ -11,9 +11,10 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::VerifyingKey;
 use seedd::app::mode::Mode;
-use seedd::capsule::export::{Export, Exported, since_id};
+use seedd::capsule::export::{Export, Exported};
 use seedd::capsule::import::{Import, Imported};
 use seedd::capsule::read::{Clear, Discard};
+use seedd::capsule::records::since_id;
 use seedd::site::{Site, setting};
 use sites::*;
 use web::api::ApiError;
@@ -75,6 +76,16 @@ fn listing(dir: &Utf8Path) -> Vec<(Utf8PathBuf, Digest)> {
     all
 }
 
+/// Both sites serve the same files.
+fn same_trees(a: &Site, b: &Site) {
+    for tree in ["artifacts", "netboot", "snapshots"] {
+        let strip = |s: &Site| {
+            listing(&s.join(tree)).into_iter().map(|(p, d)| (p.strip_prefix(&s.data).unwrap().to_owned(), d)).collect::<Vec<_>>()
+        };
+        assert_eq!(strip(a), strip(b), "{tree}");
+    }
+}
+
 #[test]
 fn a_site_moves_with_its_names_addresses_and_keys() {
     let t = temp();
@@ -114,12 +125,7 @@ fn a_site_moves_with_its_names_addresses_and_keys() {
     assert_eq!(public.operator, own.operator);
     assert!(b.keys().unseal(B).is_ok() && b.keys().unseal(A).is_err());
     assert!(!b.join("import.ready").exists());
-    for tree in ["artifacts", "netboot", "snapshots"] {
-        let strip = |s: &Site| {
-            listing(&s.join(tree)).into_iter().map(|(p, d)| (p.strip_prefix(&s.data).unwrap().to_owned(), d)).collect::<Vec<_>>()
-        };
-        assert_eq!(strip(&a), strip(&b), "{tree}");
-    }
+    same_trees(&a, &b);
 
     let at_b = unsealed(&b, B);
     let blank = Machine::new(9);

@@ -17,8 +17,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::collect::{Contents, contents, digest_of, rows_file, trees, write_files, write_tables};
 use super::parts::PartWriter;
-use super::read::Clear;
-use super::{MAX_RECORD, RECORDS, STOPPED};
+use super::records::{earlier, keep};
+use super::{MAX_RECORD, STOPPED};
 use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
@@ -106,7 +106,7 @@ impl Export<'_> {
         };
         let state = if job.state.whole { job.state } else { self.write(&job, progress)? };
         let parts = self.split.map_or(1, |s| state.stored.div_ceil(s));
-        self.keep_record(&job)?;
+        keep(self.site, job.id, &job.sealed)?;
         let files = PartWriter::finish(self.out, self.split, parts)?;
         fs::remove_dir_all(&job.dir).with_context(|| format!("removing {}", job.dir))?;
         Ok(Exported {
@@ -269,13 +269,6 @@ impl Export<'_> {
         progress.end();
         Ok(state)
     }
-
-    /// Kept for `--since`: this site cannot read its own capsules.
-    fn keep_record(&self, job: &Job) -> Result<()> {
-        let dir = self.site.join(RECORDS);
-        fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
-        write_whole(&dir.join(format!("{}.json", job.id)), &job.sealed, 0o600)
-    }
 }
 
 /// Pieces the content into frames.
@@ -376,28 +369,4 @@ fn sources(site: &Site, dir: &Utf8Path) -> Result<std::collections::BTreeMap<Dig
         map.entry(row.sha256).or_insert_with(|| site.join(row.tree.as_str()).join(row.id.to_string()).join(row.path));
     }
     Ok(map)
-}
-
-/// The manifest of a capsule this site made.
-fn earlier(site: &Site, key: &SigningKey, id: Digest) -> Result<CapsuleManifest> {
-    let path = site.join(RECORDS).join(format!("{id}.json"));
-    let text = read_limited(&path, MAX_RECORD).hint("this site has no record of that capsule; leave --since out")?;
-    anyhow::ensure!(Digest::of(&text) == id, "{path} was changed");
-    let sealed: Sealed<CapsuleManifest> = serde_json::from_slice(&text).with_context(|| format!("reading {path}"))?;
-    sealed.open(&key.verifying_key()).with_context(|| format!("checking {path}"))
-}
-
-/// The id that `--since` means: an id itself, a capsule, or the manifest of one.
-pub fn since_id(text: &str) -> Result<Digest> {
-    if let Ok(id) = text.parse() {
-        return Ok(id);
-    }
-    let path = Utf8Path::new(text);
-    match Clear::open(path) {
-        Ok(clear) => Ok(clear.unpinned()?.id),
-        Err(e) => {
-            let record = read_limited(path, MAX_RECORD).ok().filter(|b| b.starts_with(b"{"));
-            record.map(|b| Digest::of(&b)).ok_or(e).hint("--since takes a capsule, its id, or its manifest from capsules/")
-        }
-    }
 }

@@ -7,6 +7,7 @@ mod intake;
 pub mod parts;
 pub mod promote;
 pub mod read;
+pub mod records;
 pub mod settle;
 mod stage;
 

@@ -8,8 +8,9 @@ use cluster_seed::seal::{VerifyingKey, key_from_text};
 
 use super::{PassphraseSource, Where, show};
 use crate::app::now_ms;
-use crate::capsule::export::{Export as Job, since_id};
+use crate::capsule::export::Export as Job;
 use crate::capsule::read::{Clear, Discard};
+use crate::capsule::records::since_id;
 use crate::hint::Hint as _;
 use crate::site::Site;
 use crate::terminal::{Terminal, amount, watch_signals};

@@ -61,7 +61,7 @@ impl Tx<'_> {
         let Some(name) = name_of(table) else { return Ok(()) };
         let sql = format!("SELECT * FROM {name} ORDER BY rowid");
         let mut q = self.tx.prepare(&sql).map_err(StoreError::from)?;
-        let columns: Vec<String> = q.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = q.column_names().map(str::to_owned).collect();
         let mut rows = q.query([]).map_err(StoreError::from)?;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
             let mut line = Map::new();
