@@ -164,6 +164,9 @@ fn chosen(path: &str, others: &[Disk]) -> Decision {
 mod tests {
     use super::*;
 
+    /// Wanted, the boot disk, the others, what is decided, words of the warning.
+    type Row = (Option<StatePlace>, Option<Disk>, Vec<Disk>, Action, &'static str);
+
     const PLACE: Place = Place { number: 3, start: 1 << 30, len: 1 << 30 };
 
     fn disk(path: &str) -> Disk {
@@ -196,7 +199,7 @@ mod tests {
         let state = |d: &str| with(&usb(d), Content::State);
         let half = |d: &str| with(&usb(d), Content::HalfMade);
         let full = Disk { free: Err(TableError::Full), ..disk("/dev/sda") };
-        let table: Vec<(Option<StatePlace>, Option<Disk>, Vec<Disk>, Action, &str)> = vec![
+        let table: Vec<Row> = vec![
             // Nobody chose.
             (None, Some(free("/dev/sda")), vec![disk("/dev/sdb")], add("sda"), ""),
             (None, Some(state("sda")), vec![], use_("sda"), ""),

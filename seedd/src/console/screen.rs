@@ -140,6 +140,7 @@ pub fn run(socket: &Utf8Path, look: Look) -> Result<()> {
 
 /// Ends the program when its terminal is gone: reading from one that hung up returns at once and for ever, and the
 /// library below would read again and again.
+#[expect(clippy::disallowed_methods, reason = "main is stuck in a read that never returns; the terminal is restored by hand")]
 fn watch_terminal(stop: &AtomicBool) {
     let stdin = std::io::stdin();
     loop {
