@@ -55,11 +55,7 @@ pub fn build_artifact(
     let spec = spec(inputs.snapshot_id, role, packages, &Digest::of(&agent));
     let id = spec.id();
     let place = inputs.dirs.artifacts.join(id.to_string());
-    if let Some(manifest) = store::read_sealed::<ArtifactManifest>(&place.join(MANIFEST), inputs.site_key)
-        && manifest.id == id
-        && manifest.check().is_ok()
-        && chunks_present(&manifest, &inputs.dirs.blobs)
-    {
+    if let Some(manifest) = finished(inputs, id, &place) {
         return Ok(manifest);
     }
     let index = Index::open(inputs.snapshot_dir, inputs.suite)?;
@@ -116,6 +112,12 @@ pub fn build_artifact(
     manifest.check().map_err(ChunkError::from)?;
     publish(inputs, &manifest, &work, &place)?;
     Ok(manifest)
+}
+
+/// The artifact that an earlier run finished, if nothing of it is missing.
+fn finished(inputs: &Inputs, id: Digest, place: &Utf8Path) -> Option<ArtifactManifest> {
+    store::read_sealed::<ArtifactManifest>(&place.join(MANIFEST), inputs.site_key)
+        .filter(|m| m.id == id && m.check().is_ok() && chunks_present(m, &inputs.dirs.blobs))
 }
 
 fn publish(inputs: &Inputs, manifest: &ArtifactManifest, work: &Utf8Path, place: &Utf8Path) -> Result<(), Error> {
