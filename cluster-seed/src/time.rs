@@ -70,7 +70,7 @@ pub fn seed_config(time: &TimeSpec, networks: &[Ipv4Net]) -> String {
 }
 
 /// chrony.conf(5) of a node: follows the seed wherever its clock goes. What a forged answer can do is in
-/// docs/adr/0008-time.md.
+/// docs/adr/0010-time.md.
 pub fn node_config(seed: Ipv4Addr) -> String {
     format!(
         "# Written by kubedos-node at each start.\nserver {seed} iburst minpoll 4 maxpoll 8\nmakestep 1 -1\n\

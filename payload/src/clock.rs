@@ -1,6 +1,6 @@
 //! The node's clock: chrony follows the seed, and what depends on time waits a little for its first answer.
 //!
-//! Nothing here is believed for a decision about trust (docs/adr/0008-time.md). The lower bound of the clock is
+//! Nothing here is believed for a decision about trust (docs/adr/0010-time.md). The lower bound of the clock is
 //! `/usr/lib/clock-epoch`, which systemd applies before it starts anything.
 
 use std::net::Ipv4Addr;
