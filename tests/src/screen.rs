@@ -13,8 +13,11 @@ const COLUMNS: NonZero<u16> = NonZero::new(80).unwrap();
 /// Hex pairs of a sha256.
 const PAIRS: usize = 32;
 
-/// The screen as text, a line each.
+/// The screen as text, a line each; empty before the machine has said anything.
 pub fn of(console: &Console) -> Result<String> {
+    if !console.path().exists() {
+        return Ok(String::new());
+    }
     let log = crate::tool::end_of(console.path(), MOST).with_context(|| format!("reading {}", console.path().display()))?;
     let mut terminal = vt100::Parser::new(ROWS, COLUMNS, 0);
     terminal.process(&log);
@@ -52,6 +55,12 @@ mod tests {
         assert_eq!((print.len(), print.ends_with("AB:AB:CD")), (95, true), "{print}");
         assert_eq!(setup_code(" set-up code\n"), None);
         assert_eq!(fingerprint(" fingerprint  AB:CD"), None);
+    }
+
+    #[test]
+    fn a_machine_that_was_just_switched_on_shows_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(of(&Console::follow(&dir.path().join("not-yet"))).unwrap(), "");
     }
 
     #[test]

@@ -166,6 +166,7 @@ impl Vm {
     pub fn power_on(ns: &Netns, spec: Spec, accel: Accel, disk: PathBuf, dir: &Path, logs: &Path) -> Result<Vm> {
         let serial = logs.join(format!("{}.console", spec.name));
         let qmp = dir.join(format!("{}.qmp", spec.name));
+        keep_earlier(&serial)?;
         let log = logs.join(format!("{}.qemu", spec.name));
         let argv = ns.argv(&arguments(&spec, accel, &disk, dir, &serial, &qmp)?);
         let qemu = Background::spawn(&format!("machine {}", spec.name), &argv, &log, None)?;
@@ -217,6 +218,16 @@ impl Vm {
         self.qemu.kill();
         self.disk.clone()
     }
+}
+
+/// QEMU begins the log anew at every power-on; what earlier runs of the machine said stays beside it.
+fn keep_earlier(serial: &Path) -> Result<()> {
+    if !serial.exists() {
+        return Ok(());
+    }
+    let free = (1..).map(|n| serial.with_extension(format!("console.{n}"))).find(|p| !p.exists());
+    let kept = free.context("no free name for an earlier console")?;
+    std::fs::rename(serial, &kept).with_context(|| format!("keeping {}", serial.display()))
 }
 
 fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, qmp: &Path) -> Result<Vec<String>> {
