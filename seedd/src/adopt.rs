@@ -44,6 +44,7 @@ pub struct Medium {
     root: Utf8PathBuf,
     maker: VerifyingKey,
     pub manifest: MediumManifest,
+    sealed: Sealed<MediumManifest>,
     files: BTreeMap<String, BootFile>,
 }
 
@@ -56,7 +57,11 @@ impl Medium {
         // Links in the site point there, from wherever it runs.
         let root = root.canonicalize_utf8().with_context(|| format!("looking for the medium at {root}"))?;
         let path = root.join(MANIFEST);
-        let manifest: MediumManifest = read_sealed(&path, maker)
+        let sealed: Sealed<MediumManifest> =
+            serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).with_context(|| format!("reading {path}"))?;
+        let manifest = sealed
+            .open(maker)
+            .with_context(|| format!("checking {path}"))
             .hint("this is not a medium of the site whose key was given, or it was changed; nothing was taken from it")?;
         ensure!(manifest.files.len() <= MAX_FILES, "the medium lists more than {MAX_FILES} files");
         let mut files = BTreeMap::new();
@@ -68,7 +73,7 @@ impl Medium {
             ensure!(meta.len() == file.size, "{path} has {} bytes, the medium's manifest says {}", meta.len(), file.size);
             files.insert(file.name.clone(), file.clone());
         }
-        Ok(Medium { root, maker: *maker, manifest, files })
+        Ok(Medium { root, maker: *maker, manifest, sealed, files })
     }
 
     /// The maker's cluster.yaml, the start of a new site's.
@@ -126,7 +131,7 @@ impl Medium {
     }
 }
 
-fn is_clean(name: &str) -> bool {
+pub(crate) fn is_clean(name: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     name.len() <= 4096 && name.split('/').all(plain)
 }
@@ -171,6 +176,7 @@ pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progr
         link(&medium.path(name), &site.join(name))?;
     }
     write_whole(&site.keys().snapshot_keyring_path(manifest.snapshot), &keyring, 0o644)?;
+    crate::medium::note(site, &medium.root, &medium.maker, &medium.sealed)?;
     let dir = File::open(&site.data).with_context(|| format!("opening {}", site.data))?;
     nix::unistd::syncfs(&dir).context("writing the links to the disk")?;
     progress.end();
@@ -243,7 +249,7 @@ fn make_dir(path: &Utf8Path) -> Result<()> {
 }
 
 /// Makes `link` lead to `target`. What the site holds itself stays; an older link is replaced.
-fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
+pub(crate) fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
     let make = || -> std::io::Result<()> {
         match fs::symlink_metadata(link) {
             Ok(meta) if !meta.is_symlink() => return Ok(()),

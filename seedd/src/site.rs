@@ -141,18 +141,28 @@ impl Site {
     /// Keeps the overlay of `file` for the next start; `None` goes back to cluster.yaml. What changes is returned, and
     /// nothing is written if that is nothing or `only_look` is set.
     pub fn set_overlay(&self, file: Option<&Utf8Path>, only_look: bool) -> Result<Vec<Change>> {
+        let text = file.map(read_text).transpose()?;
+        self.set_overlay_text(file.map_or("", Utf8Path::as_str), text.as_deref(), only_look)
+    }
+
+    /// Like [`Site::set_overlay`], with the overlay's text; `name` is for errors.
+    pub fn set_overlay_text(&self, name: &str, text: Option<&str>, only_look: bool) -> Result<Vec<Change>> {
         let base = read_spec(&self.cluster_file())?;
         let held = self.spec()?;
-        let wanted = match file {
-            Some(file) => read_overlay(file)?.apply(&base).map_err(|e| spec_error(file, e))?,
+        let name = Utf8Path::new(name);
+        let wanted = match text {
+            Some(text) => {
+                let overlay = Overlay::parse(text).map_err(|e| spec_error(name, e))?;
+                overlay.apply(&base).map_err(|e| spec_error(name, e))?
+            }
             None => base,
         };
         let changes = overlay::changes(&held.spec.networking.underlay, &wanted.spec.networking.underlay);
         if changes.is_empty() || only_look {
             return Ok(changes);
         }
-        match file {
-            Some(file) => write_whole(&self.overlay_file(), &read_limited(file, MAX_SPEC as u64)?, 0o644)?,
+        match text {
+            Some(text) => write_whole(&self.overlay_file(), text.as_bytes(), 0o644)?,
             None => fs::remove_file(self.overlay_file()).with_context(|| format!("removing {}", self.overlay_file()))?,
         }
         Ok(changes)
@@ -161,14 +171,17 @@ impl Site {
 
 /// Reads and checks a cluster.yaml; an error names file, line and column.
 pub fn read_spec(path: &Utf8Path) -> Result<ClusterSpec> {
-    let bytes = read_limited(path, MAX_SPEC as u64)?;
-    let text = String::from_utf8(bytes).with_context(|| format!("reading {path} as UTF-8"))?;
+    let text = read_text(path)?;
     ClusterSpec::parse(&text).map_err(|e| spec_error(path, e))
 }
 
-fn read_overlay(path: &Utf8Path) -> Result<Overlay> {
+fn read_text(path: &Utf8Path) -> Result<String> {
     let bytes = read_limited(path, MAX_SPEC as u64)?;
-    let text = String::from_utf8(bytes).with_context(|| format!("reading {path} as UTF-8"))?;
+    String::from_utf8(bytes).with_context(|| format!("reading {path} as UTF-8"))
+}
+
+fn read_overlay(path: &Utf8Path) -> Result<Overlay> {
+    let text = read_text(path)?;
     Overlay::parse(&text).map_err(|e| spec_error(path, e))
 }
 

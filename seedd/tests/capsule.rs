@@ -22,6 +22,10 @@ use web::api::ApiError;
 const NOW: u64 = 1_760_000_000_000;
 
 fn export(a: &Site, b: &Site, out: &Utf8Path, since: Option<Digest>) -> Result<Exported> {
+    export_with(a, b, out, since, false)
+}
+
+fn export_with(a: &Site, b: &Site, out: &Utf8Path, since: Option<Digest>, same_medium: bool) -> Result<Exported> {
     let operator = a.keys().operator(A)?;
     let keys = a.keys().unseal_with(&operator)?;
     let recipient = b.keys().public()?.operator;
@@ -31,6 +35,7 @@ fn export(a: &Site, b: &Site, out: &Utf8Path, since: Option<Digest>) -> Result<E
         site_key: &keys.site,
         recipient: &recipient,
         since,
+        same_medium,
         split: None,
         out,
         now_ms: NOW,
@@ -40,8 +45,12 @@ fn export(a: &Site, b: &Site, out: &Utf8Path, since: Option<Digest>) -> Result<E
 }
 
 fn import(b: &Site, file: &Utf8Path, pin: &VerifyingKey) -> Result<Imported> {
+    import_with(b, file, pin, true)
+}
+
+fn import_with(b: &Site, file: &Utf8Path, pin: &VerifyingKey, keep_place: bool) -> Result<Imported> {
     let operator = b.keys().operator(B)?;
-    Import { site: b, operator: &operator, pin, file, now_ms: NOW, actor: None }.run(&Quiet)
+    Import { site: b, operator: &operator, pin, file, keep_place, now_ms: NOW, actor: None }.run(&Quiet)
 }
 
 fn key(site: &Site) -> VerifyingKey {
@@ -193,7 +202,7 @@ fn a_damaged_capsule_changes_nothing() {
     let pin = key(&a);
     let try_it = |bytes: &[u8]| {
         fs::write(&file, bytes).unwrap();
-        Import { site: &b, operator: &operator, pin: &pin, file: &file, now_ms: NOW, actor: None }.run(&Quiet)
+        Import { site: &b, operator: &operator, pin: &pin, file: &file, keep_place: true, now_ms: NOW, actor: None }.run(&Quiet)
     };
     let step = good.len() / 150;
     for at in (0..good.len()).step_by(step.max(1)) {

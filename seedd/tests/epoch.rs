@@ -36,6 +36,7 @@ fn moved(a: &Site, b: &Site, t: &Temp) -> Arc<App> {
         site_key: &keys.site,
         recipient: &recipient,
         since,
+        same_medium: false,
         split,
         out: &file,
         now_ms: NOW,
@@ -44,7 +45,7 @@ fn moved(a: &Site, b: &Site, t: &Temp) -> Arc<App> {
     export.run(&Quiet).unwrap();
     let operator = b.keys().operator(B).unwrap();
     let pin = keys.site.verifying_key();
-    Import { site: b, operator: &operator, pin: &pin, file: &file, now_ms: NOW, actor }.run(&Quiet).unwrap();
+    Import { site: b, operator: &operator, pin: &pin, file: &file, keep_place: true, now_ms: NOW, actor }.run(&Quiet).unwrap();
     let at_b = app(b);
     at_b.promote("test").unwrap();
     at_b.reload_with(Some(operator));
@@ -154,6 +155,7 @@ fn a_fenced_seed_becomes_the_standby_of_the_one_that_took_over() {
         site_key: &keys.site,
         recipient: &recipient,
         since: None::<Digest>,
+        same_medium: false,
         split: None,
         out: &file,
         now_ms: NOW,
@@ -162,7 +164,9 @@ fn a_fenced_seed_becomes_the_standby_of_the_one_that_took_over() {
     export.run(&Quiet).unwrap();
     let operator = a.keys().operator(A).unwrap();
     let pin = keys.site.verifying_key();
-    let done = Import { site: &a, operator: &operator, pin: &pin, file: &file, now_ms: NOW, actor: None }.run(&Quiet).unwrap();
+    let done = Import { site: &a, operator: &operator, pin: &pin, file: &file, keep_place: true, now_ms: NOW, actor: None }
+        .run(&Quiet)
+        .unwrap();
     assert_eq!((done.epoch, done.nodes), (2, 1));
     assert_eq!(app(&a).promote("test").unwrap(), 3, "and may take over again");
 }

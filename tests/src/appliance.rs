@@ -140,7 +140,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -
 
 fn stick(dirs: &RunDirs, iso: &Path, accel: Accel, pictures: &Path) -> Result<()> {
     let rack = Rack::new(dirs, "stick", accel)?;
-    let file = rack.work.join("stick.raw");
+    let file = rack.work.join("medium.raw");
     std::fs::copy(iso, &file).context("writing the stick")?;
     let size = std::fs::metadata(&file).context("measuring the stick")?.len();
     std::fs::File::options().write(true).open(&file).and_then(|f| f.set_len(size + FREE)).context("sizing the stick")?;

@@ -24,9 +24,9 @@ pub fn of(console: &Console) -> Result<String> {
     Ok(terminal.screen().contents())
 }
 
-/// The one-time code after `set-up code`.
+/// The one-time code on the line that begins with `set-up code`; other lines talk about it.
 pub fn setup_code(screen: &str) -> Option<String> {
-    let (_, after) = screen.split_once("set-up code")?;
+    let after = screen.lines().find_map(|line| line.trim_start().strip_prefix("set-up code"))?;
     let word = after.trim_start_matches([' ', ':']).split_whitespace().next()?;
     (word.len() == 9 && word.as_bytes().get(4) == Some(&b'-')).then(|| word.to_owned())
 }
@@ -48,7 +48,7 @@ mod tests {
     fn code_and_fingerprint_are_read_off_the_screen() {
         let third = "AB:".repeat(10);
         let screen = format!(
-            " set-up code  ABCD-EFGH       ##  ##\n pages        https://10.77.0.1\n fingerprint  {third}  ###\n              {third}\n              {third} ##\n              AB:CD   ##\n warnings     ! 12:30"
+            " to do        Open the page and type the set-up code.\n set-up code  ABCD-EFGH       ##  ##\n pages        https://10.77.0.1\n fingerprint  {third}  ###\n              {third}\n              {third} ##\n              AB:CD   ##\n warnings     ! 12:30"
         );
         assert_eq!(setup_code(&screen).as_deref(), Some("ABCD-EFGH"));
         let print = fingerprint(&screen).unwrap();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use web::api;
+use web::{api, site_api};
 
 #[path = "../src/mock.rs"]
 #[allow(dead_code)]
@@ -12,6 +12,9 @@ mod mock;
 #[path = "../src/mock_data.rs"]
 #[allow(dead_code)]
 mod mock_data;
+#[path = "../src/mock_site.rs"]
+#[allow(dead_code)]
+mod mock_site;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {

@@ -15,6 +15,8 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
 use serde::{Deserialize, Serialize};
 
+use crate::site_api::SiteApi;
+
 /// What went wrong, by what the caller can do about it; `why` is shown outside, the chain goes to the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -231,7 +233,7 @@ pub struct EventView {
     pub actor: Option<String>,
 }
 
-pub trait SeedApi: Send + Sync + 'static {
+pub trait SeedApi: SiteApi {
     // The machine's side. `from` is the peer's address.
     fn boot_script(&self, from: IpAddr, query: &BootQuery) -> Result<String, ApiError>;
     /// Path of a netboot file; `name` is a key in a table.

@@ -161,7 +161,7 @@ pub(crate) fn next_page(asked: &str) -> &str {
     let machine = asked
         .strip_prefix("/machines/")
         .is_some_and(|id| !id.is_empty() && id.len() < 20 && id.bytes().all(|b| b.is_ascii_digit()));
-    if machine || ["/unseal", "/clock"].contains(&asked) { asked } else { "/" }
+    if machine || ["/unseal", "/clock", "/site"].contains(&asked) { asked } else { "/" }
 }
 
 #[cfg(test)]
@@ -174,6 +174,8 @@ mod tests {
             ("/machines/7", "/machines/7"),
             ("/unseal", "/unseal"),
             ("/clock", "/clock"),
+            ("/site", "/site"),
+            ("/site/export", "/"),
             ("/", "/"),
             ("", "/"),
             ("//evil", "/"),

@@ -7,8 +7,8 @@ use std::io::{Seek as _, SeekFrom};
 use askama::Template;
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    LOCATION,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ETAG, LAST_MODIFIED, LOCATION,
 };
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
@@ -72,6 +72,13 @@ pub(crate) async fn one(
         Some(Found::File { file, validators }) => send(file, &validators, "application/octet-stream", keep, method, headers),
         _ => Err(Failure::not_found()),
     }
+}
+
+/// Serves the one file at `path` to be saved under `name`.
+pub(crate) async fn download(path: Utf8PathBuf, name: &str, method: &Method, headers: &HeaderMap) -> Result<Response, Failure> {
+    let mut response = one(path, None, method, headers).await?;
+    insert(&mut response, CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""))?;
+    Ok(response)
 }
 
 /// Serves what lies at `path` below `root`; `shown` is the request's own path, for links.

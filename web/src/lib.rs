@@ -14,6 +14,7 @@ pub mod limits;
 pub mod machine;
 pub mod operator;
 pub mod server;
+pub mod site_api;
 
 mod call;
 mod etag;
@@ -25,6 +26,7 @@ mod safe_json;
 mod safe_path;
 mod server_socket;
 mod server_tls;
+mod site_json;
 mod sse;
 
 #[cfg(test)]
@@ -40,7 +42,11 @@ mod mock;
 #[cfg(test)]
 mod mock_data;
 #[cfg(test)]
+mod mock_site;
+#[cfg(test)]
 mod operator_tests;
+#[cfg(test)]
+mod site_tests;
 #[cfg(test)]
 mod warning_tests;
 

@@ -46,3 +46,8 @@ pub const FILE_BUFFER: usize = 64 << 10;
 pub const MAX_TOKEN: usize = 256;
 /// Longest text from a machine or the event log that a page shows, in characters.
 pub const MAX_SHOWN: usize = 512;
+/// Largest piece of a capsule sent in one request, in bytes, and the time it has to arrive.
+pub const MAX_PIECE: usize = 8 << 20;
+pub const PIECE_TIME: Duration = Duration::from_secs(120);
+/// Largest capsule or part that is taken, in bytes.
+pub const MAX_CAPSULE: u64 = 16 << 40;

@@ -18,6 +18,7 @@ use crate::api::{
     SeedApi, Setup,
 };
 use crate::mock_data;
+use crate::site_api::SiteView;
 
 /// The session that is there from the start.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -27,6 +28,7 @@ pub const CODE: &str = "123 456";
 
 pub struct State {
     pub overview: Overview,
+    pub site: SiteView,
     pub sessions: Vec<String>,
     pub machines: Vec<MachineDetail>,
     pub events: Vec<EventView>,
@@ -55,6 +57,7 @@ impl Mock {
         let newest = events.last().map_or(0, |e| e.id);
         let state = State {
             overview: mock_data::overview(spice),
+            site: crate::mock_site::view(spice),
             sessions: vec![TOKEN.into()],
             machines,
             events,
@@ -68,7 +71,11 @@ impl Mock {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, State>, ApiError> {
+    pub fn file(&self, name: &str) -> Utf8PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn open(&self) -> Result<MutexGuard<'_, State>, ApiError> {
         let state = self.state();
         if state.broken { Err(ApiError::Internal("SQL logic error in /var/lib/kubedos/seed.db".into())) } else { Ok(state) }
     }

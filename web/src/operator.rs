@@ -7,15 +7,15 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use crate::api::SeedApi;
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::{Side, envelope};
-use crate::limits::MAX_FORM;
-use crate::{json, pages, sse};
+use crate::limits::{MAX_FORM, MAX_PIECE};
+use crate::{json, pages, site_json, sse};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OperatorOptions {
@@ -36,6 +36,7 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .route("/machines/{id}/deny", post(pages::machine::deny::<A>))
         .route("/machines/{id}/revoke", post(pages::machine::revoke::<A>))
         .route("/clock", get(pages::clock::show::<A>).post(pages::clock::set::<A>))
+        .merge(site_routes())
         .route("/events", get(sse::events::<A>))
         .route("/static/{name}", get(asset))
         .route("/ca.pem", get(ca_certificate::<A>))
@@ -58,6 +59,29 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .with_state(App::new(api, options))
 }
 
+/// The site as a whole. Pieces of a capsule are larger than any form.
+fn site_routes<A: SeedApi>() -> Router<App<A>> {
+    let capsule = get(site_json::uploaded::<A>).put(site_json::put_capsule::<A>).delete(site_json::remove_capsule::<A>);
+    Router::new()
+        .route("/site", get(pages::site::show::<A>))
+        .route("/site/export", post(pages::site::export::<A>))
+        .route("/site/import", post(pages::site::import::<A>))
+        .route("/site/promote", post(pages::site::promote::<A>))
+        .route("/site/place", post(pages::site::place::<A>))
+        .route("/site/drill", post(pages::site::drill::<A>))
+        .route("/site/stop", post(pages::site::stop::<A>))
+        .route("/site/remove", post(pages::site::remove::<A>))
+        .route("/capsules/{name}", get(site_json::capsule::<A>))
+        .route("/api/v1/site", get(site_json::site::<A>))
+        .route("/api/v1/site/export", post(site_json::export::<A>))
+        .route("/api/v1/site/import", post(site_json::import::<A>))
+        .route("/api/v1/site/promote", post(site_json::promote::<A>))
+        .route("/api/v1/site/place", put(site_json::set_place::<A>).delete(site_json::reset_place::<A>))
+        .route("/api/v1/site/drill", post(site_json::drill::<A>))
+        .route("/api/v1/site/stop", post(site_json::stop::<A>))
+        .route("/api/v1/capsules/{name}", capsule.layer(DefaultBodyLimit::max(MAX_PIECE)))
+}
+
 /// For browsers and programs of operators, who compare its fingerprint with the console before they trust it.
 async fn ca_certificate<A: SeedApi>(State(app): State<App<A>>) -> Result<Response, Failure> {
     let pem = app.call(|api| api.ca_certificate()).await?;
@@ -72,6 +96,7 @@ pub(crate) async fn asset(Named(name): Named<String>) -> Result<Response, Failur
     let (kind, text) = match name.as_str() {
         "app.css" => ("text/css; charset=utf-8", include_str!("../static/app.css")),
         "app.js" => ("text/javascript; charset=utf-8", include_str!("../static/app.js")),
+        "upload.js" => ("text/javascript; charset=utf-8", include_str!("../static/upload.js")),
         "icon.svg" => ("image/svg+xml", include_str!("../static/icon.svg")),
         _ => return Err(Failure::not_found()),
     };

@@ -17,6 +17,8 @@ fn approve_form(code: &str) -> String {
 
 const APPROVE: &str = r#"{"code":"123456","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
 
+const PLACE: &str = r#"{"subnet":"10.9.0.0/24","seed":"10.9.0.1","first":"10.9.0.2","last":"10.9.0.9"}"#;
+
 /// (method, path, body, status without a session, with one, with one while sealed)
 pub fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
     let id = pending_id();
@@ -61,6 +63,29 @@ pub fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
         ("POST", api(&format!("enrollments/{id}/approve")), s(APPROVE), 401, 200, 423),
         ("POST", api(&format!("enrollments/{id}/deny")), s(r#"{"reason":"x"}"#), 401, 200, 423),
         ("POST", api(&format!("enrollments/{id}/revoke")), s(r#"{"reason":"x"}"#), 401, 409, 423),
+        ("GET", s("/site"), s(""), 303, 200, 200),
+        ("POST", s("/site/export"), format!("csrf={token}&recipient=age1x&passphrase={PASSWORD}"), 303, 303, 303),
+        ("POST", s("/site/import"), format!("csrf={token}&file=x&pin=y&passphrase={PASSWORD}"), 303, 303, 303),
+        ("POST", s("/site/promote"), format!("csrf={token}&word=lab.lan"), 303, 303, 303),
+        ("POST", s("/site/drill"), format!("csrf={token}&word={PASSWORD}"), 303, 409, 409),
+        ("POST", s("/site/place"), format!("csrf={token}&subnet=10.9.0.0/24"), 303, 303, 303),
+        ("POST", s("/site/stop"), format!("csrf={token}"), 303, 303, 303),
+        ("POST", s("/site/remove"), format!("csrf={token}&word=nothing"), 303, 404, 404),
+        ("GET", s("/capsules/nothing"), s(""), 401, 404, 404),
+        ("GET", s("/static/upload.js"), s(""), 200, 200, 200),
+        ("GET", api("site"), s(""), 401, 200, 200),
+        ("POST", api("site/export"), format!(r#"{{"recipient":"age1x","passphrase":"{PASSWORD}"}}"#), 401, 200, 200),
+        ("POST", api("site/import"), format!(r#"{{"file":"x","pin":"y","passphrase":"{PASSWORD}"}}"#), 401, 200, 200),
+        ("POST", api("site/promote"), s(r#"{"name":"lab.lan"}"#), 401, 200, 200),
+        ("POST", api("site/drill"), format!(r#"{{"passphrase":"{PASSWORD}"}}"#), 401, 409, 409),
+        ("POST", api("site/stop"), s(""), 401, 200, 200),
+        ("PUT", api("site/place"), s(PLACE), 401, 200, 200),
+        ("DELETE", api("site/place"), s(""), 401, 200, 200),
+        ("GET", api("capsules/half"), s(""), 401, 200, 200),
+        ("PUT", api("capsules/half?at=3&total=10"), s(""), 401, 200, 200),
+        ("PUT", api("capsules/half?at=4&total=10"), s(""), 401, 409, 409),
+        ("PUT", api("capsules/half?at=11&total=10"), s(""), 401, 400, 400),
+        ("DELETE", api("capsules/nothing"), s(""), 401, 404, 404),
         ("GET", s("/boot/vmlinuz"), s(""), 404, 404, 404),
         ("GET", s("/darksite/current/"), s(""), 404, 404, 404),
         ("GET", s("/nothing"), s(""), 404, 404, 404),
@@ -135,7 +160,7 @@ async fn what_changes_something_needs_the_token_of_the_session() {
         }
         let foreign = [("cookie", cookie.as_str()), ("x-csrf-token", &token), ("sec-fetch-site", "cross-site"), kind];
         assert_eq!(ask(&router, method, &path, &foreign, body.clone()).await.status, 403, "{path} from another site");
-        if json && path != "/api/v1/logout" {
+        if json && !["/api/v1/logout", "/api/v1/site/stop"].contains(&path.as_str()) {
             let plain = [("cookie", cookie.as_str()), ("x-csrf-token", &token), ("content-type", "text/plain")];
             assert_eq!(ask(&router, method, &path, &plain, body).await.status, 415, "{path} as a plain form");
         }

@@ -29,7 +29,7 @@
   const refresh = async () => {
     try {
       // The page of a form that was refused is the machine's page.
-      const url = location.pathname.replace(/\/(approve|deny)$/, "");
+      const url = location.pathname.replace(/^(\/machines\/\d+|\/site)\/\w+$/, "$1");
       const response = await fetch(url, { credentials: "same-origin", cache: "no-store" });
       if (response.redirected) { location.assign(response.url); return; }
       if (!response.ok) return;
@@ -62,4 +62,6 @@
   source.addEventListener("error", () => say("not connected", false));
   // Relative times grow old without an event.
   setInterval(soon, 15000);
+  // Work that runs tells how far it is without events.
+  setInterval(() => { if (document.querySelector("[data-poll]")) soon(); }, 2000);
 })();

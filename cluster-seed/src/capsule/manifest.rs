@@ -79,7 +79,7 @@ impl Entry {
     }
 }
 
-/// A blob that was left out because an earlier capsule had it.
+/// A blob that was left out because an earlier capsule or the medium has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Assumed {
@@ -104,6 +104,9 @@ pub struct CapsuleManifest {
     pub event: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Digest>,
+    /// The medium whose files were left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medium: Option<Digest>,
     /// Every table once in the order of [`Table::ALL`], then blobs in the order of their digests.
     pub entries: Vec<Entry>,
     /// In the order of their digests.
@@ -174,7 +177,7 @@ impl CapsuleManifest {
         if self.assumed.iter().any(|a| a.size > MAX_BLOB || self.blob(a.sha256).is_some()) {
             return bad("a blob that it builds on is among its own, or too large".to_owned());
         }
-        if self.since.is_none() && !self.assumed.is_empty() {
+        if self.since.is_none() && self.medium.is_none() && !self.assumed.is_empty() {
             return bad("it builds on blobs of no capsule".to_owned());
         }
         Ok(bytes)

@@ -14,8 +14,10 @@ use web::api::{
     Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
     SeedApi, Setup,
 };
+use web::site_api::{ExportWish, ImportWish, JobView, PlaceView, SiteApi, SiteView};
 
 use super::{App, internal};
+use crate::capsule::shelf::Shelf;
 use crate::site::setting;
 
 /// The names a netboot set may be asked for.
@@ -146,5 +148,48 @@ impl SeedApi for Seed {
 
     fn subscribe(&self) -> watch::Receiver<i64> {
         self.0.newest.subscribe()
+    }
+}
+
+impl SiteApi for Seed {
+    fn site(&self) -> Result<SiteView, ApiError> {
+        self.0.view_site()
+    }
+
+    fn export(&self, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError> {
+        self.0.export_by(from, actor, wish)
+    }
+
+    fn import(&self, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError> {
+        self.0.import_by(from, actor, wish)
+    }
+
+    fn drill(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError> {
+        self.0.drill_by(from, actor, passphrase)
+    }
+
+    fn stop_job(&self, _actor: &Actor) -> Result<JobView, ApiError> {
+        self.0.jobs.stop()
+    }
+
+    fn promote(&self, actor: &Actor, name: &str) -> Result<u64, ApiError> {
+        self.0.promote_by(actor, name)
+    }
+
+    fn set_place(&self, actor: &Actor, place: Option<&PlaceView>) -> Result<PlaceView, ApiError> {
+        self.0.set_place_by(actor, place)
+    }
+
+    fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf> {
+        let path = Shelf(&self.0.site).path(name);
+        path.is_file().then_some(path)
+    }
+
+    fn put_capsule(&self, _actor: &Actor, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError> {
+        self.0.put_capsule(name, at, total, piece)
+    }
+
+    fn remove_capsule(&self, actor: &Actor, name: &str) -> Result<(), ApiError> {
+        self.0.remove_capsule_by(actor, name)
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use cluster_seed::ids::Digest;
-use cluster_seed::secret::SecretError;
+use cluster_seed::secret::{AgeKey, SecretError};
 use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
@@ -147,11 +147,21 @@ impl App {
 
     /// Unseals for somebody at a page.
     pub fn unseal_by(&self, from: IpAddr, who: &str, passphrase: &str) -> Result<(), ApiError> {
+        self.with_passphrase(from, who, || self.unseal_with(passphrase, who))
+    }
+
+    /// The operator's key for somebody who typed the passphrase for a work on the whole site.
+    pub fn operator_for(&self, from: IpAddr, who: &str, passphrase: &str) -> Result<AgeKey, ApiError> {
+        self.with_passphrase(from, who, || self.site.keys().operator(passphrase))
+    }
+
+    /// Guesses at the passphrase are counted and slowed down, whatever it is for.
+    fn with_passphrase<T>(&self, from: IpAddr, who: &str, open: impl FnOnce() -> anyhow::Result<T>) -> Result<T, ApiError> {
         self.may_try(from)?;
-        match self.unseal_with(passphrase, who) {
-            Ok(()) => {
+        match open() {
+            Ok(opened) => {
                 self.throttle.succeeded(from, steady());
-                Ok(())
+                Ok(opened)
             }
             Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
                 self.throttle.failed(from, steady());

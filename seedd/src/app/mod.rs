@@ -9,8 +9,11 @@ mod clock;
 pub mod console;
 pub mod enroll;
 pub mod issue;
+pub mod jobs;
 pub mod mode;
 pub mod report;
+mod site_ops;
+mod site_view;
 pub(crate) mod throttle;
 pub mod tls;
 pub mod views;
@@ -36,6 +39,7 @@ use crate::site::{Site, seed_hostname, setting};
 use crate::store::events::NewEvent;
 use crate::store::{Store, StoreError, Tx};
 use crate::tls::{Tls, host_names};
+use jobs::Jobs;
 use throttle::Throttle;
 
 /// Largest artifact manifest read, in bytes.
@@ -49,9 +53,9 @@ pub struct App {
     pub public: PublicKeys,
     pub site_key: VerifyingKey,
     pub seed_name: Hostname,
-    /// Where the pages listen, once they do: `https` or `http`, and the address.
     /// Warnings of the machine, that stand on every page for as long as this process lives.
     pub lasting: OnceLock<Vec<String>>,
+    /// Where the pages listen, once they do: `https` or `http`, and the address.
     pub pages: OnceLock<(&'static str, SocketAddr)>,
     /// Where machines reach the seed by HTTP on the underlay.
     pub http: SocketAddrV4,
@@ -68,6 +72,8 @@ pub struct App {
     /// Opens the keys of the site as it is then.
     operator: Mutex<Option<AgeKey>>,
     silence: Mutex<Silence>,
+    /// Goes on when the site is opened anew.
+    pub jobs: Arc<Jobs>,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -105,6 +111,7 @@ impl App {
             changed: watch::Sender::new(false),
             operator: Mutex::new(None),
             silence: Mutex::default(),
+            jobs: Arc::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
@@ -129,6 +136,7 @@ impl App {
     /// The same site as it is on disk now. Keys that were open stay open if they are still its keys.
     pub fn reopened(&self) -> Result<Self> {
         let mut fresh = App::open_with(self.site.clone(), self.http, self.tls.clone())?;
+        fresh.jobs = self.jobs.clone();
         let seed = fresh.spec.spec.networking.underlay.seed.value;
         if *self.http.ip() == self.spec.spec.networking.underlay.seed.value {
             fresh.http.set_ip(seed);

@@ -21,6 +21,7 @@ use super::records::{earlier, keep};
 use super::{MAX_RECORD, STOPPED};
 use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
+use crate::medium::Held;
 use crate::site::{Site, setting};
 use crate::store::events::NewEvent;
 use crate::store::{Store, Tx};
@@ -41,6 +42,8 @@ pub struct Export<'a> {
     pub recipient: &'a str,
     /// Leave out the blobs of this capsule.
     pub since: Option<Digest>,
+    /// Leave out what the medium holds that this site was made from.
+    pub same_medium: bool,
     /// Largest part, in bytes.
     pub split: Option<u64>,
     pub out: &'a Utf8Path,
@@ -69,6 +72,7 @@ struct Plan {
     site: String,
     recipient: String,
     since: Option<Digest>,
+    same_medium: bool,
     split: Option<u64>,
     out: Utf8PathBuf,
 }
@@ -128,6 +132,7 @@ impl Export<'_> {
             site: key_text(&self.site_key.verifying_key()),
             recipient: self.recipient.to_owned(),
             since: self.since,
+            same_medium: self.same_medium,
             split: self.split,
             out: dir.join(name),
         })
@@ -219,11 +224,14 @@ impl Export<'_> {
             entries.push(Entry::Rows { table, size, sha256 });
         }
         let earlier = self.since.map(|id| earlier(self.site, self.site_key, id)).transpose()?;
+        let medium = self.medium()?;
         let mut assumed = Vec::new();
         for (sha256, (size, _)) in &found.blobs {
-            match earlier.as_ref().and_then(|e| e.size_of(*sha256)) {
-                Some(held) if held == *size => assumed.push(Assumed { size: *size, sha256: *sha256 }),
-                _ => entries.push(Entry::Blob { size: *size, sha256: *sha256 }),
+            let there = earlier.as_ref().and_then(|e| e.size_of(*sha256)) == Some(*size)
+                || medium.as_ref().is_some_and(|m| m.has(*sha256, *size));
+            match there {
+                true => assumed.push(Assumed { size: *size, sha256: *sha256 }),
+                false => entries.push(Entry::Blob { size: *size, sha256: *sha256 }),
             }
         }
         Ok(CapsuleManifest {
@@ -236,9 +244,19 @@ impl Export<'_> {
             epoch: facts.epoch,
             event: facts.event,
             since: self.since,
+            medium: medium.map(|m| m.id),
             entries,
             assumed,
         })
+    }
+
+    /// The medium whose files are left out.
+    fn medium(&self) -> Result<Option<Held>> {
+        if !self.same_medium {
+            return Ok(None);
+        }
+        let held = Held::of(self.site)?.ok_or_else(|| anyhow!("this site was not made from a medium"));
+        held.hint("write the whole capsule instead").map(Some)
     }
 
     fn write(&self, job: &Job, progress: &dyn Progress) -> Result<State> {

@@ -6,7 +6,9 @@ use std::fs::{self, File};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{CapsuleManifest, Table};
+use cluster_seed::cluster::API_VERSION;
 use cluster_seed::ids::Digest;
+use cluster_seed::overlay::{self, Overlay};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealed, VerifyingKey};
@@ -18,8 +20,10 @@ use super::read::Clear;
 use super::settle::{STAGED, committed, settle};
 use super::stage::{Lines, stage};
 use crate::app::mode::Mode;
+use crate::fsio::write_whole;
 use crate::hint::Hint as _;
-use crate::site::{Site, setting};
+use crate::medium::Held;
+use crate::site::{Site, read_spec, setting};
 use crate::store::Tx;
 use crate::store::events::NewEvent;
 
@@ -33,6 +37,8 @@ pub struct Import<'a> {
     /// The site key the capsule must be signed by.
     pub pin: &'a VerifyingKey,
     pub file: &'a Utf8Path,
+    /// The underlay stays that of this place, whatever the other site's is.
+    pub keep_place: bool,
     /// Unix milliseconds.
     pub now_ms: u64,
     /// Who asked, for the event log.
@@ -70,11 +76,13 @@ impl Import<'_> {
             let done = intake.done();
             capsule.content(&manifest, done, &mut intake, progress).context("reading the capsule")?;
             (copied, held) = intake.finish()?;
+            self.find_on_medium(&manifest)?;
             self.check_assumed(&manifest, progress)?;
             progress.say("every byte of the capsule is good; placing the site");
             let staged = self.site.join(STAGED);
             ensure!(!committed(&staged, &store)?, "an earlier import was not placed yet");
             stage(self.site, &manifest, &dir, &staged, self.pin, self.operator, &id)?;
+            self.stay_here(&staged)?;
             store.write(|tx| self.take_over(tx, &manifest, &dir, &staged, id)).context("taking the rows over")?;
             settle(self.site, &store)?;
             fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
@@ -110,7 +118,42 @@ impl Import<'_> {
         Ok(false)
     }
 
-    /// Blobs that an earlier capsule brought must be here, and whole.
+    /// What the capsule leaves out because both seeds have the same medium.
+    fn find_on_medium(&self, manifest: &CapsuleManifest) -> Result<()> {
+        if manifest.medium.is_none() {
+            return Ok(());
+        }
+        let Some(held) = Held::of(self.site)? else { return Ok(()) };
+        for blob in &manifest.assumed {
+            if !self.site.blob(blob.sha256).exists() {
+                held.link(self.site, blob.sha256)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the underlay that this seed has now as the overlay of its place. It changes nothing until the other site's
+    /// cluster.yaml is here, so it may be written before that is decided.
+    fn stay_here(&self, staged: &Utf8Path) -> Result<()> {
+        if !self.keep_place || self.site.overlay_file().exists() {
+            return Ok(());
+        }
+        let own = self.site.spec()?;
+        let theirs = read_spec(&staged.join("cluster.yaml"))?;
+        let underlay = own.spec.networking.underlay;
+        if overlay::changes(&theirs.spec.networking.underlay, &underlay).is_empty() {
+            return Ok(());
+        }
+        let text = serde_json::json!({"apiVersion": API_VERSION, "kind": overlay::KIND, "underlay": underlay});
+        let text = serde_json::to_string_pretty(&text).context("writing the overlay")?;
+        let parsed = Overlay::parse(&text).and_then(|o| o.apply(&theirs));
+        parsed
+            .map_err(|e| anyhow!("this place's underlay does not go with the other site: {}", e.message))
+            .hint("give this seed another address first, or take the other site's underlay too")?;
+        write_whole(&self.site.overlay_file(), text.as_bytes(), 0o644)
+    }
+
+    /// Blobs that an earlier capsule or the medium brought must be here, and whole.
     fn check_assumed(&self, manifest: &CapsuleManifest, progress: &dyn Progress) -> Result<()> {
         if manifest.assumed.is_empty() {
             return Ok(());
@@ -119,9 +162,14 @@ impl Import<'_> {
         for blob in &manifest.assumed {
             ensure!(!progress.cancelled(), super::STOPPED);
             if digest_of(&self.site.blob(blob.sha256)).ok() != Some((blob.sha256, blob.size)) {
-                let since = manifest.since.map(|d| d.to_string()).unwrap_or_default();
-                return Err(anyhow!("blob {} is not here, and this capsule leaves it out", blob.sha256))
-                    .hint(format!("import capsule {since} first, or export without --since"));
+                let hint = match (manifest.since, manifest.medium) {
+                    (_, Some(id)) => {
+                        format!("it is on medium {}: boot this seed from that one, or export everything", id.short())
+                    }
+                    (Some(since), None) => format!("import capsule {since} first, or export without --since"),
+                    (None, None) => "export it again".to_owned(),
+                };
+                return Err(anyhow!("blob {} is not here, and this capsule leaves it out", blob.sha256)).hint(hint);
             }
             progress.advance(blob.size);
         }

@@ -9,6 +9,7 @@ pub mod promote;
 pub mod read;
 pub mod records;
 pub mod settle;
+pub mod shelf;
 mod stage;
 
 /// Largest record of an earlier capsule read back, in bytes.

@@ -27,6 +27,9 @@ pub struct Export {
     /// Leave out the blobs of this earlier capsule: the file, its id, or its manifest
     #[arg(long, value_name = "CAPSULE")]
     since: Option<String>,
+    /// The other seed boots the same medium: leave out what that holds
+    #[arg(long)]
+    same_medium: bool,
     /// Write parts of at most this many bytes (with K, M, G): FILE.001, FILE.002, …
     #[arg(long, value_name = "SIZE", value_parser = size)]
     split_size: Option<u64>,
@@ -69,6 +72,7 @@ impl Export {
             site_key: &keys.site,
             recipient: &self.recipient,
             since,
+            same_medium: self.same_medium,
             split: self.split_size,
             out: &self.out,
             now_ms: now_ms(),
@@ -85,7 +89,7 @@ impl Export {
         let pin = site.keys().public()?.site;
         let mut text = format!("capsule {}\n  in        {}", done.id, files.join(" "));
         text.push_str(&format!("\n  size      {}, {} blobs", amount(done.stored), done.blobs));
-        if since.is_some() {
+        if since.is_some() || self.same_medium {
             text.push_str(&format!(", {} left out", done.left_out));
         }
         text.push_str(&format!("\n  there     seedd import FILE --pin {pin}"));
@@ -187,12 +191,13 @@ fn describe(header: &CapsuleHeader, key: &str, stored: u64, parts: usize) -> Str
 fn contents(m: &CapsuleManifest) -> String {
     let blobs = m.entries.len().saturating_sub(Table::ALL.len());
     format!(
-        "\n  site      {}, epoch {}, made by kubedos {}\n  holds     {} tables, {blobs} blobs; {} more from earlier capsules",
+        "\n  site      {}, epoch {}, made by kubedos {}\n  holds     {} tables, {blobs} blobs; {} more from {}",
         m.site,
         m.epoch,
         m.program,
         Table::ALL.len(),
-        m.assumed.len()
+        m.assumed.len(),
+        m.medium.map_or_else(|| "earlier capsules".to_owned(), |id| format!("medium {}", id.short()))
     )
 }
 

@@ -31,6 +31,9 @@ pub struct Import {
     /// Site key of the seed that made it (`seedd status` there shows it)
     #[arg(long, value_name = "KEY")]
     pin: String,
+    /// Take the other site's underlay too, instead of staying on this place's
+    #[arg(long)]
+    take_place: bool,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -43,8 +46,15 @@ impl Import {
         site.open_store()?;
         let pin = pin(&self.pin)?;
         let operator = site.keys().operator(&self.passphrase.get("Passphrase of this site")?)?;
-        let job =
-            Job { site: &site, operator: &operator, pin: &pin, file: &self.file, now_ms: now_ms(), actor: Some("command line") };
+        let job = Job {
+            site: &site,
+            operator: &operator,
+            pin: &pin,
+            file: &self.file,
+            keep_place: !self.take_place,
+            now_ms: now_ms(),
+            actor: Some("command line"),
+        };
         let progress = Terminal::new();
         let done = job.run(&progress).context("importing the capsule")?;
         drop(progress);

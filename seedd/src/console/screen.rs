@@ -217,7 +217,7 @@ impl Console {
             match press(&mut self.ui, self.daemon.view(), key) {
                 Effect::Nothing => {}
                 Effect::Leave => return Ok(()),
-                Effect::Repaint => self.screen.clear().context("clearing the terminal")?,
+                Effect::Repaint => self.wipe()?,
                 Effect::Ask(request) => self.requests.send(request).context("asking the daemon")?,
             }
         }
@@ -243,12 +243,18 @@ impl Console {
         !same
     }
 
+    /// Everything is painted anew. `Terminal::clear` would ask the terminal where its cursor is, and a serial line with
+    /// nobody at its other end never answers.
+    fn wipe(&mut self) -> Result<()> {
+        self.screen.resize(self.area).context("clearing the terminal")
+    }
+
     fn paint(&mut self) -> Result<()> {
         let minute = self.daemon.view().map_or(0, |v| v.clock);
         if minute != self.minute {
             // The kernel writes to the same terminal; once a minute its words are painted over.
             self.minute = minute;
-            self.screen.clear().context("clearing the terminal")?;
+            self.wipe()?;
         }
         let scene = Scene { daemon: &self.daemon, socket: self.socket.as_str(), ui: &self.ui, look: self.look };
         self.screen.draw(|frame| render(&scene, frame.area(), frame.buffer_mut())).context("painting the terminal")?;

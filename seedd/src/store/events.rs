@@ -53,6 +53,15 @@ impl Tx<'_> {
         self.event_views("SELECT id, at, kind, text, machine, actor FROM event WHERE id > ?1 ORDER BY id LIMIT ?2", after, limit)
     }
 
+    /// The newest `limit` events whose kind begins with `prefix`, newest first.
+    pub fn newest_of(&self, prefix: &str, limit: u32) -> Result<Vec<EventView>, StoreError> {
+        self.event_views(
+            "SELECT id, at, kind, text, machine, actor FROM event WHERE substr(kind, 1, length(?1)) = ?1 ORDER BY id DESC LIMIT ?2",
+            prefix,
+            limit,
+        )
+    }
+
     /// The newest `limit` events of a machine, oldest first.
     pub fn timeline(&self, machine: i64, limit: u32) -> Result<Vec<EventView>, StoreError> {
         self.event_views(
@@ -63,7 +72,7 @@ impl Tx<'_> {
         )
     }
 
-    fn event_views(&self, sql: &str, value: i64, limit: u32) -> Result<Vec<EventView>, StoreError> {
+    fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventView>, StoreError> {
         let mut q = self.tx.prepare_cached(sql)?;
         let rows = q.query_map(params![value, limit], |r| {
             Ok(EventView { id: r.get(0)?, at: r.get(1)?, kind: r.get(2)?, text: r.get(3)?, machine: r.get(4)?, actor: r.get(5)? })

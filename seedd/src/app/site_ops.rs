@@ -1,0 +1,238 @@
+//! What an operator does with the whole site on a page: capsules, promotion, another place, drills.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::Result;
+use cluster_seed::ids::Digest;
+use cluster_seed::progress::Progress as _;
+use cluster_seed::seal::key_from_text;
+use cluster_seed::secret::AgeKey;
+use web::api::{Actor, ApiError};
+use web::site_api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
+use zeroize::Zeroizing;
+
+use super::jobs::Job;
+use super::{App, internal, now_ms, unexpected};
+use crate::capsule::export::Export;
+use crate::capsule::import::Import;
+use crate::capsule::parts::PartReader;
+use crate::capsule::read::{Clear, Discard};
+use crate::capsule::shelf::{PieceError, Shelf};
+use crate::drill;
+use crate::hint;
+use crate::store::events::NewEvent;
+use crate::terminal::amount;
+
+pub(super) fn bad(why: impl Into<String>, hint: &str) -> ApiError {
+    ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
+}
+
+/// An error with a hint is for whoever sits at the page; any other is for the log.
+pub(super) fn for_page(error: anyhow::Error) -> ApiError {
+    match (error.downcast_ref::<std::io::Error>(), hint::of(&error)) {
+        (_, Some(hint)) => ApiError::Conflict { why: format!("{error:#}"), hint: Some(hint) },
+        (Some(e), None) if e.kind() == std::io::ErrorKind::StorageFull => {
+            ApiError::Conflict { why: "the seed's disk is full".to_owned(), hint: Some("remove a capsule".to_owned()) }
+        }
+        _ => unexpected(error),
+    }
+}
+
+impl App {
+    /// Begins to write a capsule onto the shelf.
+    pub fn export_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError> {
+        cluster_seed::secret::seal_to(&wish.recipient, b"").map_err(|e| {
+            bad(format!("the recipient: {e}"), "it begins with age1 and stands on the other seed's page of its site")
+        })?;
+        let since = wish.since.as_deref().map(str::parse::<Digest>).transpose();
+        let since = since.map_err(|_| bad("the earlier capsule has no such id", "choose one of the list"))?;
+        let operator = self.operator_for(from, &actor.user, &wish.passphrase)?;
+        let keys = self.site.keys().unseal_with(&operator).map_err(unexpected)?;
+        Shelf(&self.site).make().map_err(unexpected)?;
+        // One wish, one name: what was cut off goes on when the same is asked for again.
+        let words = format!("{}\n{since:?}\n{:?}\n{}", wish.recipient, wish.split, wish.same_medium);
+        let stem = format!("{}-{}", self.spec.metadata.name, &Digest::of(words.as_bytes()).short()[..6]);
+        let (app, wish, who) = (self.clone(), wish.clone(), actor.user.clone());
+        self.jobs.start(JobKind::Export, &actor.user, move |job| {
+            let out = app.free_name(&stem);
+            let done = Export {
+                site: &app.site,
+                operator: &operator,
+                site_key: &keys.site,
+                recipient: &wish.recipient,
+                since,
+                same_medium: wish.same_medium,
+                split: wish.split,
+                out: &out,
+                now_ms: now_ms(),
+                actor: Some(&who),
+            }
+            .run(job)?;
+            let names: Vec<&str> = done.files.iter().filter_map(|f| f.file_name()).collect();
+            let left_out = if done.left_out > 0 { format!(", {} left out", done.left_out) } else { String::new() };
+            let text = format!("{} is written: {}, {} blobs{left_out}", names.join(", "), amount(done.stored), done.blobs);
+            app.say(&NewEvent { kind: "site.capsule", text: &text, actor: Some(&who), ..Default::default() });
+            Ok(text)
+        })
+    }
+
+    /// A name on the shelf that nothing has; the same one for as long as nothing does.
+    fn free_name(&self, stem: &str) -> camino::Utf8PathBuf {
+        let shelf = Shelf(&self.site);
+        let name = |n: u32| if n == 0 { format!("{stem}.capsule") } else { format!("{stem}-{n}.capsule") };
+        let taken = |name: &String| shelf.path(name).exists() || shelf.path(&format!("{name}.001")).exists();
+        let free = (0..).map(name).find(|name| !taken(name)).unwrap_or_else(|| name(u32::MAX));
+        shelf.path(&free)
+    }
+
+    /// Begins to check or to import a capsule of the shelf.
+    pub fn import_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError> {
+        let pin = key_from_text(&wish.pin).map_err(|_| {
+            bad("that is no site key", "64 hex digits; they stand on the page of the site at the seed that made the capsule")
+        })?;
+        let file = self.on_shelf(&wish.file)?;
+        let operator = self.operator_for(from, &actor.user, &wish.passphrase)?;
+        let (app, who, wish) = (self.clone(), actor.user.clone(), wish.clone());
+        let kind = if wish.verify_only { JobKind::Verify } else { JobKind::Import };
+        self.jobs.start(kind, &actor.user, move |job| {
+            if wish.verify_only {
+                return verify(&file, &pin, &operator, job);
+            }
+            let import = Import {
+                site: &app.site,
+                operator: &operator,
+                pin: &pin,
+                file: &file,
+                keep_place: !wish.take_place,
+                now_ms: now_ms(),
+                actor: Some(&who),
+            };
+            let done = import.run(job)?;
+            if !done.already {
+                app.reload_with(Some(operator));
+            }
+            let how = if done.already { "had been imported before" } else { "is imported, into standby" };
+            Ok(format!("site {} {how}: epoch {}, {} nodes, {} blobs copied", done.site, done.epoch, done.nodes, done.copied))
+        })
+    }
+
+    fn on_shelf(&self, name: &str) -> Result<camino::Utf8PathBuf, ApiError> {
+        let known = Shelf(&self.site).list().map_err(unexpected)?.into_iter().find(|f| f.name == name && f.expected.is_none());
+        let file = known.ok_or(ApiError::NotFound { what: "capsule on this seed" })?;
+        Ok(Shelf(&self.site).path(&file.name))
+    }
+
+    /// Begins a drill.
+    pub fn drill_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError> {
+        let lab = drill::find_lab().map_err(for_page)?;
+        drop(self.operator_for(from, &actor.user, passphrase)?);
+        let (app, who, passphrase) = (self.clone(), actor.user.clone(), Zeroizing::new(passphrase.to_owned()));
+        self.jobs.start(JobKind::Drill, &actor.user, move |job| {
+            let stop = || job.stop_asked();
+            let say = |line: &str| job.say(line);
+            let held = drill::Drill { site: &app.site, lab: &lab, passphrase: &passphrase, stop: &stop, say: &say }.hold();
+            let (kind, text) = match &held {
+                Ok((report, _)) => (report.kind(), report.sentence()),
+                Err(error) => ("drill.failed", format!("the drill failed: {error:#}")),
+            };
+            app.say(&NewEvent { kind, text: &text, actor: Some(&who), ..Default::default() });
+            held.map(|_| text)
+        })
+    }
+
+    /// Promotes after somebody typed the site's name.
+    pub fn promote_by(&self, actor: &Actor, name: &str) -> Result<u64, ApiError> {
+        if name != self.spec.metadata.name.as_str() {
+            return Err(bad("that is not the site's name", "type it as it stands at the top of the page"));
+        }
+        self.promote(&actor.user)
+    }
+
+    /// Moves the underlay of this place, or goes back to the one of cluster.yaml.
+    pub fn set_place_by(&self, actor: &Actor, place: Option<&PlaceView>) -> Result<PlaceView, ApiError> {
+        let text = place.map(overlay_text).transpose()?;
+        let changes = self.site.set_overlay_text("the form", text.as_deref(), false).map_err(for_page)?;
+        if !changes.is_empty() {
+            let words: Vec<String> = changes.iter().map(|c| format!("{} from {} to {}", c.field, c.from, c.to)).collect();
+            let text = format!("the underlay of this place was changed: {}", words.join("; "));
+            self.write(|tx| {
+                let event = NewEvent { kind: "site.moved", text: &text, actor: Some(&actor.user), ..Default::default() };
+                tx.event(now_ms(), &event).map_err(internal)
+            })?;
+            self.reload();
+        }
+        super::site_view::place(&self.site.spec().map_err(unexpected)?)
+    }
+
+    pub fn put_capsule(&self, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError> {
+        Shelf(&self.site).put(name, at, total, piece).map_err(|e| match e {
+            PieceError::Io(error) => for_page(error),
+            PieceError::TooLong => bad(e.to_string(), ""),
+            PieceError::NotNext { .. } => {
+                ApiError::Conflict { why: e.to_string(), hint: Some("ask how much is here".to_owned()) }
+            }
+            other => ApiError::Conflict { why: other.to_string(), hint: Some("remove a capsule of this seed".to_owned()) },
+        })
+    }
+
+    pub fn remove_capsule_by(&self, actor: &Actor, name: &str) -> Result<(), ApiError> {
+        let listed = Shelf(&self.site).list().map_err(unexpected)?.iter().any(|f| f.name == name);
+        if !listed || !Shelf(&self.site).remove(name).map_err(for_page)? {
+            return Err(ApiError::NotFound { what: "capsule on this seed" });
+        }
+        let text = format!("capsule {name} was removed from this seed");
+        self.say(&NewEvent { kind: "site.capsule.removed", text: &text, actor: Some(&actor.user), ..Default::default() });
+        Ok(())
+    }
+}
+
+fn verify(file: &camino::Utf8Path, pin: &cluster_seed::seal::VerifyingKey, operator: &AgeKey, job: &Job) -> Result<String> {
+    let parts = PartReader::open(file)?.count();
+    let mut capsule = Clear::open(file)?.verified(pin, operator)?;
+    let manifest = capsule.manifest()?;
+    let id = capsule.header.id.short();
+    capsule.content(&manifest, 0, &mut Discard, job)?;
+    Ok(format!(
+        "capsule {id} of site {}, epoch {}, in {parts} file(s): every byte is as it was signed",
+        manifest.site, manifest.epoch
+    ))
+}
+
+/// The overlay as a file of its own would say it. Values are typed first: nothing in them can add a line.
+fn overlay_text(place: &PlaceView) -> Result<String, ApiError> {
+    let address = |what: &str, text: &str| -> Result<std::net::Ipv4Addr, ApiError> {
+        text.parse().map_err(|_| bad(format!("{what} is no IPv4 address"), "as 10.45.0.1"))
+    };
+    let subnet: ipnet::Ipv4Net =
+        place.subnet.parse().map_err(|_| bad("the subnet is not written as 10.45.0.0/24", "address, slash, prefix length"))?;
+    let (seed, first, last) =
+        (address("the seed's address", &place.seed)?, address("the first", &place.first)?, address("the last", &place.last)?);
+    let mut text = format!("underlay:\n  subnet: {subnet}\n  seed: {seed}\n  pool: {{first: {first}, last: {last}}}\n");
+    if !place.router.is_empty() {
+        text.push_str(&format!("  router: {}\n", address("the router", &place.router)?));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_typed_before_it_is_written() {
+        let place = |subnet: &str, router: &str| PlaceView {
+            subnet: subnet.into(),
+            seed: "10.45.0.1".into(),
+            first: "10.45.0.100".into(),
+            last: "10.45.0.199".into(),
+            router: router.into(),
+        };
+        let text = overlay_text(&place("10.45.0.0/24", "10.45.0.254")).unwrap();
+        assert!(cluster_seed::overlay::Overlay::parse(&text).is_ok(), "{text}");
+        assert!(!overlay_text(&place("10.45.0.0/24", "")).unwrap().contains("router"));
+        for (subnet, router) in [("10.45.0.0", ""), ("10.45.0.0/24\n  dns: [1.1.1.1]", ""), ("10.45.0.0/24", "10.45.0.1\nx: y")] {
+            assert!(matches!(overlay_text(&place(subnet, router)), Err(ApiError::BadRequest { .. })));
+        }
+    }
+}

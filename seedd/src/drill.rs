@@ -1,0 +1,150 @@
+//! The drill: the site is rebuilt from its capsule in the lab beside the running one, and the time it took goes into the
+//! event log.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use payload::tool::Tool;
+use serde::Deserialize;
+
+use crate::fsio::{read_limited, write_whole};
+use crate::hint::Hint as _;
+use crate::site::Site;
+
+/// The program that has machines and networks; beside this one or in PATH.
+pub const LAB: &str = "kubedos-lab";
+/// Largest report read, in bytes.
+const MAX_REPORT: u64 = 64 << 10;
+/// Longest line of the lab's that is told, in bytes.
+const MAX_LINE: u64 = 4096;
+
+/// What the lab measured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub node: String,
+    pub seconds: f64,
+    pub target_seconds: f64,
+    pub passed: bool,
+}
+
+impl Report {
+    /// The kind of its event.
+    pub fn kind(&self) -> &'static str {
+        if self.passed { "drill.passed" } else { "drill.slow" }
+    }
+
+    pub fn sentence(&self) -> String {
+        let minutes = |s: f64| format!("{} min {:02} s", s as u64 / 60, s as u64 % 60);
+        let verdict = if self.passed { "within" } else { "LONGER than" };
+        format!(
+            "drill: node {} was back {} after the loss of the site, {verdict} the target of {}",
+            self.node,
+            minutes(self.seconds),
+            minutes(self.target_seconds)
+        )
+    }
+}
+
+/// One drill.
+pub struct Drill<'a> {
+    pub site: &'a Site,
+    pub lab: &'a Utf8Path,
+    /// Opens the site's keys, for its capsule.
+    pub passphrase: &'a str,
+    /// Asked often; once true the lab is stopped, which removes what it made.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Hears each line the lab says.
+    pub say: &'a (dyn Fn(&str) + Sync),
+}
+
+impl Drill<'_> {
+    /// Runs it; the report, and the same as the lab wrote it. The site is only read.
+    ///
+    /// # Errors
+    /// When the passphrase is wrong, when the lab failed before it had a report, and when it was stopped. A drill that took
+    /// too long is no error: the report says so.
+    pub fn hold(&self) -> Result<(Report, Vec<u8>)> {
+        // Opened here first: a wrong passphrase is said at once, not in the middle of a drill.
+        drop(self.site.keys().unseal(self.passphrase)?);
+        self.site.make_folders()?;
+        let work = self.site.join("tmp").join(format!("drill-{}", std::process::id()));
+        std::fs::create_dir(&work).with_context(|| format!("making {work}")).hint("does another drill run?")?;
+        let outcome = self.run(&work);
+        let _ = std::fs::remove_dir_all(&work);
+        outcome
+    }
+
+    fn run(&self, work: &Utf8Path) -> Result<(Report, Vec<u8>)> {
+        let (secret, report) = (work.join("passphrase"), work.join("report.json"));
+        write_whole(&secret, self.passphrase.as_bytes(), 0o600)?;
+        let (said, screen) = std::io::pipe().context("making a pipe for the lab's words")?;
+        let tool = Tool::new(self.lab)
+            .args(["drill", "--data", self.site.data.as_str(), "--passphrase-file", secret.as_str()])
+            .args(["--report", report.as_str()])
+            .stdout_to(File::from(OwnedFd::from(screen)))
+            .cancel(self.stop);
+        let run = std::thread::scope(|scope| {
+            scope.spawn(move || tell(said, self.say));
+            tool.run()
+        });
+        // Too slow is a failure of the lab's, with a report; anything else has none.
+        if !report.exists() {
+            run.with_context(|| format!("running {}", self.lab)).hint("its last lines name the step that failed and its log")?;
+        }
+        let bytes = read_limited(&report, MAX_REPORT)?;
+        Ok((serde_json::from_slice(&bytes).context("reading the lab's report")?, bytes))
+    }
+}
+
+/// Hands on line by line until the other end is closed.
+fn tell(said: std::io::PipeReader, say: &(dyn Fn(&str) + Sync)) {
+    let mut reader = BufReader::new(said);
+    let mut line = Vec::new();
+    while let Ok(n) = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
+        if n == 0 {
+            return;
+        }
+        say(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+}
+
+/// The lab's program.
+///
+/// # Errors
+/// Where it is not installed, as on an appliance.
+pub fn find_lab() -> Result<Utf8PathBuf> {
+    let own = std::env::current_exe().context("finding this program's own place")?;
+    let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("{} is not UTF-8", p.display()))?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut places = vec![own.with_file_name(LAB)];
+    places.extend(path.split(':').map(|dir| Utf8Path::new(dir).join(LAB)));
+    let found = places.into_iter().find(|p| p.is_file());
+    found.ok_or_else(|| anyhow!("there is no {LAB} beside this program or in PATH")).hint(
+        "a drill boots a virtual machine: run it on a workstation that has the site's data, with the lab built (`just build`)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_says_how_it_went() {
+        let text = r#"{"site": "a", "node": "n-1", "seconds": 125.4, "targetSeconds": 1800.0, "passed": true, "moments": {}}"#;
+        let mut report: Report = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            report.sentence(),
+            "drill: node n-1 was back 2 min 05 s after the loss of the site, within the target of 30 min 00 s"
+        );
+        assert_eq!(report.kind(), "drill.passed");
+        (report.passed, report.seconds) = (false, 3600.0);
+        assert!(
+            report.sentence().contains("60 min 00 s after the loss of the site, LONGER than") && report.kind() == "drill.slow"
+        );
+    }
+}

@@ -1,0 +1,364 @@
+//! `/site`: capsules, the place, a standby's promotion, drills; and the long work on them.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use super::view::{Entry, bytes, clean};
+use super::{Refusal, Shell, overview, page};
+use crate::api::{Overview, SeedApi, SeedMode};
+use crate::auth::{NoPage, PageSession, Session};
+use crate::call::App;
+use crate::dates::{ago, iso};
+use crate::error::Failure;
+use crate::extract::Posted;
+use crate::headers::{From, RequestId};
+use crate::site_api::{CapsuleFile, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SiteView};
+
+/// How often a browser without JavaScript looks again while something runs, in seconds.
+const REFRESH: u32 = 5;
+/// Parts that a capsule can be cut into: value of the form, words, bytes.
+const SPLITS: [(&str, &str, Option<u64>); 4] = [
+    ("", "one file", None),
+    ("650M", "parts of 650 MiB (CD)", Some(650 << 20)),
+    ("4000M", "parts of 4000 MiB (FAT32)", Some(4000 << 20)),
+    ("23G", "parts of 23 GiB (Blu-ray)", Some(23 << 30)),
+];
+
+struct Work {
+    title: &'static str,
+    running: bool,
+    tone: &'static str,
+    word: &'static str,
+    step: String,
+    percent: Option<u64>,
+    amount: String,
+    text: Option<String>,
+    hint: Option<String>,
+    actor: String,
+    began: String,
+}
+
+impl Work {
+    fn of(job: &JobView, now: u64) -> Self {
+        let title = match job.kind {
+            JobKind::Export => "Writing a capsule",
+            JobKind::Verify => "Checking a capsule",
+            JobKind::Import => "Importing a capsule",
+            JobKind::Drill => "Recovery drill",
+        };
+        let (tone, word) = match job.state {
+            JobState::Running => ("busy", "Running"),
+            JobState::Done => ("good", "Done"),
+            JobState::Failed => ("bad", "Failed"),
+            JobState::Stopped => ("idle", "Stopped"),
+        };
+        let percent = job.total.filter(|t| *t > 0).map(|t| (u128::from(job.done.min(t)) * 100 / u128::from(t)) as u64);
+        let amount = match job.total {
+            Some(total) if total > 0 => format!("{} of {}", bytes(job.done.min(total)), bytes(total)),
+            _ => String::new(),
+        };
+        Work {
+            title,
+            running: job.state == JobState::Running,
+            tone,
+            word,
+            step: clean(&job.step),
+            percent,
+            amount,
+            text: job.text.as_deref().map(clean),
+            hint: job.hint.as_deref().map(clean),
+            actor: clean(&job.actor),
+            began: ago(now, job.began),
+        }
+    }
+}
+
+struct File {
+    name: String,
+    size: String,
+    /// Percent of an upload that is under way.
+    arrived: Option<u64>,
+    changed: String,
+}
+
+impl File {
+    fn of(file: &CapsuleFile, now: u64) -> Self {
+        let arrived = file.expected.filter(|e| *e > 0);
+        File {
+            name: clean(&file.name),
+            size: bytes(file.size),
+            arrived: arrived.map(|e| (u128::from(file.size.min(e)) * 100 / u128::from(e)) as u64),
+            changed: ago(now, file.modified),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "site.html")]
+struct Page {
+    shell: Shell,
+    refusal: Option<Refusal>,
+    site_key: String,
+    recipient: String,
+    mode: &'static str,
+    standby: bool,
+    active: bool,
+    epoch: u64,
+    medium: Option<String>,
+    place: PlaceView,
+    overlaid: bool,
+    files: Vec<File>,
+    records: Vec<(String, String)>,
+    free: String,
+    work: Option<Work>,
+    busy: bool,
+    no_drill: Option<String>,
+    drills: Vec<Entry>,
+    splits: &'static [(&'static str, &'static str, Option<u64>)],
+}
+
+fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<Refusal>) -> Page {
+    let now = overview.clock;
+    let work = site.job.as_ref().map(|j| Work::of(j, now));
+    let busy = work.as_ref().is_some_and(|w| w.running);
+    let mode = match site.mode {
+        SeedMode::Active => "active: it is the issuer of this site",
+        SeedMode::Standby => "standby: it serves pages only, until it is promoted",
+        SeedMode::Fenced => "fenced: another seed of this site was promoted",
+    };
+    let PlaceView { subnet, seed, first, last, router } = site.place;
+    let place = PlaceView {
+        subnet: clean(&subnet),
+        seed: clean(&seed),
+        first: clean(&first),
+        last: clean(&last),
+        router: clean(&router),
+    };
+    Page {
+        shell,
+        refusal,
+        site_key: clean(&site.site_key),
+        recipient: clean(&site.recipient),
+        mode,
+        standby: site.mode == SeedMode::Standby,
+        active: site.mode == SeedMode::Active,
+        epoch: site.epoch,
+        medium: site.medium.map(|m| clean(&m).chars().take(12).collect()),
+        place,
+        overlaid: site.overlaid,
+        files: site.capsules.iter().map(|f| File::of(f, now)).collect(),
+        records: site.records.iter().map(|r| (clean(&r.id), iso(r.created))).collect(),
+        free: bytes(site.free),
+        work,
+        busy,
+        no_drill: site.no_drill.map(|w| clean(&w)),
+        drills: site.drills.iter().map(|e| Entry::of(e, ago(now, e.at / 1000))).collect(),
+        splits: &SPLITS,
+    }
+}
+
+async fn show_page<A: SeedApi>(
+    app: &App<A>,
+    id: &RequestId,
+    session: &Session,
+    refused: Option<(StatusCode, Refusal)>,
+) -> Result<Response, Failure> {
+    let overview = overview(app).await?;
+    let newest = *app.api.subscribe().borrow();
+    let site = app.call(|api| api.site()).await?;
+    let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
+    let mut shell = Shell::new("Site", &overview, id, Some(session));
+    shell.refresh = site.job.as_ref().filter(|j| j.state == JobState::Running).map(|_| REFRESH);
+    shell.event = newest;
+    page(status, &template(&overview, site, shell, refusal))
+}
+
+/// Back to the page, with what went wrong if something did.
+async fn after<A: SeedApi, T>(
+    app: &App<A>,
+    id: &RequestId,
+    session: &Session,
+    done: Result<T, Failure>,
+) -> Result<Response, Failure> {
+    match done {
+        Ok(_) => Ok(Redirect::to("/site").into_response()),
+        Err(failure) => show_page(app, id, session, Some(Refusal::of(failure)?)).await,
+    }
+}
+
+pub(crate) async fn show<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+) -> Result<Response, NoPage> {
+    Ok(show_page(&app, &id, &session, None).await?)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ExportForm {
+    csrf: String,
+    #[serde(default)]
+    recipient: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    same_medium: Option<String>,
+    #[serde(default)]
+    split: String,
+    #[serde(default)]
+    passphrase: String,
+}
+
+pub(crate) async fn export<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+    From(from): From,
+    Posted(form): Posted<ExportForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let actor = session.actor.clone();
+    let wish = ExportWish {
+        recipient: form.recipient.trim().to_owned(),
+        since: Some(form.since.trim().to_owned()).filter(|s| !s.is_empty()),
+        same_medium: form.same_medium.is_some(),
+        split: SPLITS.iter().find(|(value, ..)| *value == form.split).and_then(|(.., bytes)| *bytes),
+        passphrase: form.passphrase,
+    };
+    let done = app.costly(move |api| api.export(from, &actor, &wish)).await;
+    after(&app, &id, &session, done).await
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ImportForm {
+    csrf: String,
+    #[serde(default)]
+    file: String,
+    #[serde(default)]
+    pin: String,
+    #[serde(default)]
+    passphrase: String,
+    #[serde(default)]
+    take_place: Option<String>,
+    /// Which button was pressed.
+    #[serde(default)]
+    what: String,
+}
+
+pub(crate) async fn import<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+    From(from): From,
+    Posted(form): Posted<ImportForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let actor = session.actor.clone();
+    let wish = ImportWish {
+        file: form.file,
+        pin: form.pin.trim().to_ascii_lowercase(),
+        passphrase: form.passphrase,
+        verify_only: form.what != "import",
+        take_place: form.take_place.is_some(),
+    };
+    let done = app.costly(move |api| api.import(from, &actor, &wish)).await;
+    after(&app, &id, &session, done).await
+}
+
+/// A form with one word in it, or none.
+#[derive(Deserialize)]
+pub(crate) struct WordForm {
+    csrf: String,
+    #[serde(default)]
+    word: String,
+}
+
+pub(crate) async fn promote<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+    Posted(form): Posted<WordForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let actor = session.actor.clone();
+    let done = app.call(move |api| api.promote(&actor, form.word.trim())).await;
+    after(&app, &id, &session, done).await
+}
+
+pub(crate) async fn drill<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+    From(from): From,
+    Posted(form): Posted<WordForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let actor = session.actor.clone();
+    let done = app.costly(move |api| api.drill(from, &actor, &form.word)).await;
+    after(&app, &id, &session, done).await
+}
+
+pub(crate) async fn stop<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+    Posted(form): Posted<WordForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let actor = session.actor.clone();
+    let done = app.call(move |api| api.stop_job(&actor)).await;
+    after(&app, &id, &session, done).await
+}
+
+pub(crate) async fn remove<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+    Posted(form): Posted<WordForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let actor = session.actor.clone();
+    let done = app.call(move |api| api.remove_capsule(&actor, &form.word)).await;
+    after(&app, &id, &session, done).await
+}
+
+#[derive(Deserialize)]
+pub(crate) struct PlaceForm {
+    csrf: String,
+    #[serde(default)]
+    subnet: String,
+    #[serde(default)]
+    seed: String,
+    #[serde(default)]
+    first: String,
+    #[serde(default)]
+    last: String,
+    #[serde(default)]
+    router: String,
+    /// Which button was pressed.
+    #[serde(default)]
+    what: String,
+}
+
+pub(crate) async fn place<A: SeedApi>(
+    State(app): State<App<A>>,
+    PageSession(session): PageSession,
+    id: RequestId,
+    Posted(form): Posted<PlaceForm>,
+) -> Result<Response, Failure> {
+    session.check_field(&form.csrf)?;
+    let actor = session.actor.clone();
+    let word = |text: &str| text.trim().to_owned();
+    let place = (form.what != "reset").then(|| PlaceView {
+        subnet: word(&form.subnet),
+        seed: word(&form.seed),
+        first: word(&form.first),
+        last: word(&form.last),
+        router: word(&form.router),
+    });
+    let done = app.call(move |api| api.set_place(&actor, place.as_ref())).await;
+    after(&app, &id, &session, done).await
+}

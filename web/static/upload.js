@@ -1,0 +1,72 @@
+// Brings files to the seed in pieces: what was cut off goes on where the seed says it is.
+(() => {
+  "use strict";
+  const box = document.querySelector("[data-upload]");
+  if (!box) return;
+  const PIECE = 4 << 20;
+  const TRIES = 8;
+  const input = box.querySelector("input[type=file]");
+  const line = box.querySelector("[data-said]");
+  const say = (text) => { line.textContent = text; };
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  const ask = async (method, url, body) => {
+    const headers = { "X-CSRF-Token": box.dataset.csrf };
+    const response = await fetch(url, { method, body, headers, credentials: "same-origin", cache: "no-store" });
+    const answer = await response.json().catch(() => ({}));
+    return { status: response.status, answer };
+  };
+
+  const send = async (file) => {
+    const url = box.dataset.upload + encodeURIComponent(file.name);
+    let at = null;
+    let failed = 0;
+    while (at === null || at < file.size) {
+      try {
+        if (at === null) {
+          const held = await ask("GET", url);
+          at = held.status === 200 ? held.answer.size : 0;
+          if (at > file.size) {
+            throw Object.assign(new Error(`${file.name}: another file of that name is on the seed; remove it first`), { final: true });
+          }
+          if (at === file.size) return;
+        }
+        const piece = file.slice(at, at + PIECE);
+        const { status, answer } = await ask("PUT", `${url}?at=${at}&total=${file.size}`, piece);
+        if (status === 409) { at = null; failed += 1; } else if (status !== 200) {
+          const why = answer.error || `the seed answered ${status}`;
+          // Busy or gone for a moment: tried again. Anything else is an answer.
+          if (status !== 503 && status !== 429) throw Object.assign(new Error(why + (answer.hint ? `: ${answer.hint}` : "")), { final: true });
+          failed += 1;
+        } else {
+          at = answer.size;
+          failed = 0;
+          say(`${file.name}: ${Math.floor(at * 100 / file.size)} %`);
+        }
+      } catch (error) {
+        if (error.final) throw error;
+        failed += 1;
+        at = null;
+      }
+      if (failed > TRIES) throw new Error(`${file.name}: the seed does not answer; choose the file again to go on`);
+      if (failed > 0) { say(`${file.name}: trying again`); await wait(1000 * failed); }
+    }
+  };
+
+  input.addEventListener("change", async () => {
+    input.disabled = true;
+    try {
+      for (const file of input.files) {
+        say(`${file.name}: 0 %`);
+        await send(file);
+        say(`${file.name} is here`);
+      }
+      // The list of files that can be imported is the seed's to tell.
+      location.assign("/site");
+    } catch (error) {
+      say(error.message);
+    } finally {
+      input.disabled = false;
+    }
+  });
+})();
