@@ -1,6 +1,7 @@
 //! The operator's side of the seed over HTTP, as a program uses it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,8 @@ use crate::trust::https_agent;
 const MAX_ANSWER: u64 = 16 << 20;
 /// Unsealing and logging in compute an expensive hash, slow beside emulated machines.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Bytes of a capsule that are sent at once.
+const PIECE: usize = 4 << 20;
 /// Events asked for at once.
 const PAGE: u32 = 500;
 
@@ -139,6 +142,55 @@ impl Client {
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", self.authorization());
         answer(request.send_json(body), path)
+    }
+
+    /// A page as text.
+    pub fn page(&self, path: &str) -> Result<String> {
+        let request = self.agent.get(format!("{}{path}", self.base)).header("authorization", self.authorization());
+        let mut response = request.call().with_context(|| format!("asking for {path}"))?;
+        response.body_mut().with_config().limit(MAX_ANSWER).read_to_string().with_context(|| format!("reading {path}"))
+    }
+
+    /// Sends a form and waits for `patience` at most.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)], patience: Duration) -> Result<u16> {
+        let request = self.agent.post(format!("{}{path}", self.base)).config().timeout_global(Some(patience)).build();
+        let response = request.send_form(fields.iter().copied()).with_context(|| format!("sending the form of {path}"))?;
+        Ok(response.status().as_u16())
+    }
+
+    pub fn put(&self, path: &str, body: &Value) -> Result<Answer> {
+        let request = self.agent.put(format!("{}{path}", self.base)).header("authorization", self.authorization());
+        answer(request.send_json(body), path)
+    }
+
+    /// The site as a whole: its keys, place, capsules and work.
+    pub fn site(&self) -> Result<Value> {
+        self.get("/api/v1/site")?.good("asking for the site")
+    }
+
+    /// Saves a capsule of the seed as `to`; its size.
+    pub fn download(&self, name: &str, to: &Path) -> Result<u64> {
+        let url = format!("{}/capsules/{name}", self.base);
+        let response = self.agent.get(&url).header("authorization", self.authorization()).call();
+        let mut response = response.with_context(|| format!("asking for {url}"))?;
+        if response.status().as_u16() != 200 {
+            bail!("{url}: {}", response.status());
+        }
+        let mut file = std::fs::File::create(to).with_context(|| format!("making {}", to.display()))?;
+        std::io::copy(&mut response.body_mut().as_reader(), &mut file).with_context(|| format!("saving {url}"))
+    }
+
+    /// Brings bytes of a capsule to the seed, piece by piece from `at` to `until`; the bytes that are there then.
+    pub fn upload(&self, name: &str, content: &[u8], at: usize, until: usize) -> Result<usize> {
+        let mut at = at;
+        while at < until {
+            let end = until.min(at + PIECE);
+            let url = format!("{}/api/v1/capsules/{name}?at={at}&total={}", self.base, content.len());
+            let request = self.agent.put(&url).header("authorization", self.authorization());
+            answer(request.send(&content[at..end]), &url)?.good("bringing a capsule")?;
+            at = end;
+        }
+        Ok(at)
     }
 
     fn keep_token(&mut self, body: &Value) -> Result<()> {

@@ -157,6 +157,18 @@ impl Fleet {
         done
     }
 
+    /// Cuts a machine's power and switches it on again: what it had in memory is gone, its disk stays.
+    pub fn pull_plug(&mut self, index: usize) -> Result<()> {
+        let Member { vm, hostname, .. } = self.members.remove(index);
+        let spec = vm.spec.clone();
+        let disk = vm.power_off();
+        let vm = Vm::power_on(&self.ns, spec, self.accel, disk, &self.work, &self.logs)?;
+        let mut member = Member::new(vm).replacing(true);
+        member.hostname = hostname;
+        self.members.insert(index, member);
+        Ok(())
+    }
+
     pub fn all(&self, step: Step) -> bool {
         self.members.iter().all(|m| m.has(step))
     }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::appliance;
 use crate::checks;
 use crate::clock;
+use crate::cuts;
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
@@ -17,10 +18,13 @@ use crate::protocol::{self, wrong_code};
 use crate::refusals::{self, Bench};
 use crate::say;
 use crate::second_site;
+use crate::seed_cuts;
 use crate::site::Template;
 use crate::summary::{self, Figures};
 use crate::tampering;
 use crate::twice;
+use crate::two_seeds;
+use crate::vm::Accel;
 
 /// What passed and what did not; a failure does not stop the parts after it.
 #[derive(Debug, Default)]
@@ -46,55 +50,124 @@ impl Score {
     }
 }
 
-/// Runs every part, or the one that `only` names.
-pub fn run(dirs: &RunDirs, only: Option<&str>, pictures: Option<&Path>) -> Result<()> {
-    let parts = ["protocol", "refusals", "twice", "journey", "clock", "tampering", "second-site", "appliance"];
-    if let Some(unknown) = only.filter(|o| !parts.contains(o)) {
-        bail!("no part {unknown}; there are {}", parts.join(", "));
+/// A part of the end-to-end run.
+struct Part {
+    name: &'static str,
+    /// Left to `--all`: it takes long, and tells more than the others only together with them.
+    long: bool,
+}
+
+const fn part(name: &'static str, long: bool) -> Part {
+    Part { name, long }
+}
+
+const PARTS: [Part; 12] = [
+    part("protocol", false),
+    part("twice", false),
+    part("journey", false),
+    part("tampering", false),
+    part("refusals", false),
+    part("stick", false),
+    part("second-site", false),
+    part("clock", true),
+    part("disc", true),
+    part("two-seeds", true),
+    part("cuts", true),
+    part("seed-cuts", true),
+];
+
+/// Which parts run.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only this one.
+    pub only: Option<String>,
+    /// The long ones too.
+    pub all: bool,
+}
+
+impl Selection {
+    fn wants(&self, part: &Part) -> bool {
+        self.only.as_ref().map_or(self.all || !part.long, |only| only == part.name)
     }
-    let wanted = |part: &str| only.is_none_or(|o| o == part);
+}
+
+/// Runs the chosen parts.
+pub fn run(dirs: &RunDirs, selection: &Selection, pictures: Option<&Path>) -> Result<()> {
+    let names = PARTS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = selection.only.as_ref().filter(|o| !PARTS.iter().any(|p| p.name == **o)) {
+        bail!("no part {unknown}; there are {names}");
+    }
+    let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
     let template = Template::prepare(dirs)?;
     let mut score = Score::default();
-    if wanted("protocol") {
-        protocols(dirs, &template, &mut score)?;
+    for part in PARTS.iter().filter(|p| selection.wants(p)) {
+        let began = std::time::Instant::now();
+        run_part(part.name, dirs, &template, &pictures, &mut score)?;
+        say::line(&format!("part {} took {}", part.name, say::seconds(began.elapsed())));
     }
-    if wanted("twice") {
-        let (work, logs) = dirs.part("twice")?;
-        score.note("images built twice from one snapshot have the same bytes", twice::run(&template, &work, &logs))?;
-    }
-    if wanted("clock") {
-        let (work, logs) = dirs.part("clock")?;
-        let result = clock::run(&template, &work, &logs);
-        score.note("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", result)?;
-    }
-    if wanted("journey") {
-        let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
-        let result = journey(dirs, &template, &pictures);
-        score.note("two blank machines become nodes, through five power cuts", result)?;
-    }
-    if wanted("tampering") {
-        let result = tampered(dirs, &template);
-        score.note("a tampered chunk and a tampered manifest are refused, and nothing boots", result)?;
-    }
-    if wanted("second-site") {
-        score.note("a second site takes the place of a lost one", second_site::run(dirs, &template))?;
-    }
-    if wanted("appliance") {
-        let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
-        score.note("a medium becomes a seed, and a blank machine its node", from_medium(dirs, &template, &pictures))?;
-    }
-    if wanted("refusals") {
-        let (work, _) = dirs.part("refusals")?;
-        let bench = Bench { template: &template, work };
-        for (name, case) in refusals::CASES {
-            score.note(&format!("refused: {name}"), case(&bench))?;
-        }
+    let left: Vec<&str> = PARTS.iter().filter(|p| !selection.wants(p)).map(|p| p.name).collect();
+    if selection.only.is_none() && !left.is_empty() {
+        say::plain(&format!("left to `./dev test --all`: {}", left.join(", ")));
     }
     say::plain(&format!("{} passed, {} failed", score.passed, score.failed.len()));
     if score.failed.is_empty() {
         return Ok(());
     }
     bail!("{}; logs: {}", score.failed.join("; "), dirs.logs.display())
+}
+
+fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, score: &mut Score) -> Result<()> {
+    let accel = || -> Result<Accel> { accelerator(&template.seedd, &dirs.part("probe")?.0) };
+    match name {
+        "protocol" => protocols(dirs, template, score),
+        "refusals" => {
+            let (work, _) = dirs.part("refusals")?;
+            let bench = Bench { template, work };
+            refusals::CASES.iter().try_for_each(|(name, case)| score.note(&format!("refused: {name}"), case(&bench)))
+        }
+        "twice" => {
+            let (work, logs) = dirs.part("twice")?;
+            score.note("images built twice from one snapshot have the same bytes", twice::run(template, &work, &logs))
+        }
+        "clock" => {
+            let (work, logs) = dirs.part("clock")?;
+            let result = clock::run(template, &work, &logs);
+            score.note("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", result)
+        }
+        "journey" => {
+            let result = journey(dirs, template, pictures);
+            score.note("two blank machines become nodes, through five power cuts of the daemon", result)
+        }
+        "tampering" => {
+            let result = accel().and_then(|accel| tampering::run(dirs, template, accel));
+            score.note("a tampered chunk and a tampered manifest are refused, and nothing boots", result)
+        }
+        "second-site" => score.note("a second site takes the place of a lost one", second_site::run(dirs, template)),
+        "stick" => {
+            let result = accel().and_then(|accel| appliance::stick(dirs, template, accel, pictures));
+            score
+                .note("a USB stick under Secure Boot becomes a seed, a blank machine its node; the stick holds no secret", result)
+        }
+        "disc" => {
+            let result = accel().and_then(|accel| appliance::disc(dirs, template, accel, pictures));
+            score.note("a CD under SeaBIOS becomes a seed in memory, and a blank machine its node", result)
+        }
+        "two-seeds" => {
+            let result = accel().and_then(|accel| two_seeds::run(dirs, template, accel, pictures));
+            score.note(
+                "site B, another machine from the same medium, rebuilds the nodes of A; A comes back and is refused",
+                result,
+            )
+        }
+        "cuts" => {
+            let (work, logs) = dirs.part("cuts")?;
+            score.note("a machine is installed through ten power cuts", cuts::run(template, &work, &logs))
+        }
+        _ => {
+            let result = accel().and_then(|accel| seed_cuts::run(dirs, template, accel));
+            score.note("power cuts of the seed at set-up, import and approval", result)
+        }
+    }
 }
 
 fn protocols(dirs: &RunDirs, template: &Template, score: &mut Score) -> Result<()> {
@@ -194,12 +267,4 @@ fn finish(fleet: &Fleet, template: &Template, operator: &Operator) -> Result<()>
     let figures = Figures::measure(fleet)?;
     summary::print(fleet, &figures, &passed);
     fleet.ns.must_be_quiet()
-}
-
-fn tampered(dirs: &RunDirs, template: &Template) -> Result<()> {
-    tampering::run(dirs, template, accelerator(&template.seedd, &dirs.part("probe")?.0)?)
-}
-
-fn from_medium(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
-    appliance::run(dirs, template, accelerator(&template.seedd, &dirs.part("probe")?.0)?, pictures)
 }

@@ -72,6 +72,12 @@ impl Member {
         Member { vm, marks: [None; 6], machine: None, approval_sent: false, replaces: false, hostname: None, told: String::new() }
     }
 
+    /// It takes the place of the node that has its name.
+    pub fn replacing(mut self, replaces: bool) -> Self {
+        self.replaces = replaces;
+        self
+    }
+
     pub fn name(&self) -> &str {
         &self.vm.spec.name
     }

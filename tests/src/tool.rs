@@ -174,50 +174,8 @@ pub fn tail(path: &Path, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Which of the needles stand in a file of any size, by their indexes.
-pub fn search(path: &Path, needles: &[&[u8]]) -> Result<Vec<usize>> {
-    const PIECE: usize = 4 << 20;
-    let longest = needles.iter().map(|n| n.len()).max().unwrap_or(0);
-    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let mut window: Vec<u8> = Vec::new();
-    let mut found = vec![false; needles.len()];
-    loop {
-        // What may be the beginning of a needle stays for the next look.
-        let keep = window.len().saturating_sub(longest.saturating_sub(1));
-        window.drain(..keep);
-        let before = window.len();
-        (&mut file).take(PIECE as u64).read_to_end(&mut window).with_context(|| format!("reading {}", path.display()))?;
-        if window.len() == before {
-            return Ok((0..needles.len()).filter(|i| found[*i]).collect());
-        }
-        for (found, needle) in found.iter_mut().zip(needles).filter(|(found, _)| !**found) {
-            *found = memchr::memmem::find(&window, needle).is_some();
-        }
-    }
-}
-
 /// Where a program is on PATH (or in the system's sbin directories), if anywhere.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':').chain(["/usr/sbin", "/sbin"]).map(|dir| Path::new(dir).join(program)).find(|p| p.is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn needles_are_found_wherever_they_stand() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("hay");
-        let mut hay = vec![0u8; 9 << 20];
-        let at = (4 << 20) - 3;
-        hay[at..at + 6].copy_from_slice(b"needle");
-        hay[..5].copy_from_slice(b"first");
-        let end = hay.len() - 4;
-        hay[end..].copy_from_slice(b"last");
-        std::fs::write(&file, hay).unwrap();
-        assert_eq!(search(&file, &[b"needle", b"nothing", b"first", b"last"]).unwrap(), [0, 2, 3]);
-        assert_eq!(end_of(&file, 4).unwrap(), b"last");
-    }
 }

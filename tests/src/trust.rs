@@ -1,7 +1,7 @@
 //! Trust in the seed's pages, as its operator has it: first by the fingerprint that the daemon prints, then by the
 //! site's CA.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, Stream};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Most bytes read of an answer that holds a certificate.
+const MAX_ANSWER: u64 = 64 << 10;
 
 /// sha256 as the daemon prints it: upper-case hex pairs with colons.
 pub fn fingerprint(der: &[u8]) -> String {
@@ -68,9 +70,9 @@ impl ServerCertVerifier for Pin {
     }
 }
 
-/// The certificate that the server at `address` shows and has the key of; an error if it is not the one of
-/// `fingerprint`.
-pub fn pinned(address: SocketAddr, fingerprint: &str) -> Result<Certificate<'static>> {
+/// A connection to `address` with whoever has the key of the certificate of `fingerprint`, and that certificate; `path` was
+/// asked for on it.
+fn connect(address: SocketAddr, fingerprint: &str, path: &str) -> Result<(ClientConnection, TcpStream, Certificate<'static>)> {
     let provider = Arc::new(ring::default_provider());
     let pin = Pin { fingerprint: fingerprint.to_owned(), provider: provider.clone() };
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -80,11 +82,30 @@ pub fn pinned(address: SocketAddr, fingerprint: &str) -> Result<Certificate<'sta
     let mut socket = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("reaching {address}"))?;
     socket.set_read_timeout(Some(PATIENCE)).context("limiting a connection")?;
     // The first write makes the handshake.
-    let ask = b"HEAD /login HTTP/1.1\r\nHost: seed\r\nConnection: close\r\n\r\n";
-    Stream::new(&mut connection, &mut socket).write_all(ask).with_context(|| format!("TLS with {address}"))?;
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: seed\r\nConnection: close\r\n\r\n");
+    Stream::new(&mut connection, &mut socket).write_all(ask.as_bytes()).with_context(|| format!("TLS with {address}"))?;
     let chain = connection.peer_certificates().unwrap_or_default();
-    let leaf = chain.first().context("a server without a certificate")?;
-    Ok(Certificate::from_der(leaf).to_owned())
+    let leaf = Certificate::from_der(chain.first().context("a server without a certificate")?).to_owned();
+    Ok((connection, socket, leaf))
+}
+
+/// The certificate that the server at `address` shows and has the key of; an error if it is not the one of
+/// `fingerprint`.
+pub fn pinned(address: SocketAddr, fingerprint: &str) -> Result<Certificate<'static>> {
+    connect(address, fingerprint, "/login").map(|(_, _, leaf)| leaf)
+}
+
+/// The same, and the site's CA if the server gives one away, as an operator takes it who compared the fingerprint.
+pub fn pinned_with_ca(address: SocketAddr, fingerprint: &str) -> Result<Vec<Certificate<'static>>> {
+    let (mut connection, mut socket, leaf) = connect(address, fingerprint, "/ca.pem")?;
+    let mut answer = Vec::new();
+    let stream = Stream::new(&mut connection, &mut socket);
+    // The end may come without TLS's own goodbye: what is missing then is no PEM.
+    let _ = stream.take(MAX_ANSWER).read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let ca = answer.split_once("\r\n\r\n").filter(|(head, _)| head.starts_with("HTTP/1.1 200"));
+    let ca = ca.and_then(|(_, body)| Certificate::from_pem(body.as_bytes()).ok());
+    Ok(std::iter::once(leaf).chain(ca).collect())
 }
 
 /// The CA of a site, from its data directory.

@@ -23,6 +23,7 @@ fn manifest(recipient: &str, contents: &[&[u8]]) -> CapsuleManifest {
         epoch: 1,
         event: 7,
         since: None,
+        medium: None,
         entries,
         assumed: Vec::new(),
     }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
 use kubedos_tests::drill;
+use kubedos_tests::journey::{self, Selection};
 use kubedos_tests::{netns, say, stop};
 
 #[derive(Parser)]
@@ -33,9 +34,13 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, refusals, twice, journey, clock, tampering, second-site, appliance
+        /// Only this part: protocol, twice, journey, tampering, refusals, stick, second-site, clock, disc, two-seeds, cuts,
+        /// seed-cuts
         #[arg(long)]
         only: Option<String>,
+        /// The long parts too: clock, disc, two-seeds, cuts, seed-cuts
+        #[arg(long, conflicts_with = "only")]
+        all: bool,
         /// Where pictures of the pages go
         #[arg(long)]
         pictures: Option<PathBuf>,
@@ -89,12 +94,12 @@ fn run(verb: Verb) -> Result<()> {
             say::line(&format!("logs: {}", dirs.logs.display()));
             drill::run(&dirs, &drill::Options { data, passphrase_file, report })
         }
-        Verb::Test { only, pictures } => {
+        Verb::Test { only, all, pictures } => {
             demo::check_host()?;
             clean_stale()?;
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
-            kubedos_tests::journey::run(&dirs, only.as_deref(), pictures.as_deref())
+            journey::run(&dirs, &Selection { only, all }, pictures.as_deref())
         }
     }
 }
