@@ -19,9 +19,9 @@ agent:
 demo *args: build
     {{lab}} demo {{args}}
 
-# everything CI runs
-test: lint unit build
-    {{lab}} test
+# everything CI runs; --all adds the long parts
+test *args: lint unit build
+    {{lab}} test {{args}}
 
 lint:
     cargo fmt --check
