@@ -3,20 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use cluster_seed::agent::ReportBody;
 use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::ids::Digest;
 
-use crate::api::Machine;
+use crate::api::{Decision, Machine};
 use crate::demo::accelerator;
 use crate::dirs::RunDirs;
-use crate::fake_agent::random;
+use crate::fake_agent::{FakeAgent, random};
 use crate::fleet::{Access, Fleet};
 use crate::member::Step;
 use crate::netns::{PREFIX, SECOND_SEED_IP};
 use crate::say;
 use crate::seedd::Seedd;
+use crate::site::Template;
 use crate::vm::{Firmware, Spec};
 
+const DISK: u64 = 8 << 30;
 const FLOW_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Host name of the replacement where the site has no node yet.
 const FIRST_NODE: &str = "drill-1";
@@ -76,6 +80,32 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let name = rebuild(site, &passphrase, &planes, &work, &logs, &mut clock)?;
     let seconds = clock.lost.elapsed().as_secs_f64();
     finish(options, &spec, &name, size, seconds, &clock)
+}
+
+/// `seedd drill` as an operator types it, on a site with one node; what it measured is in the site's event log afterwards.
+pub fn held(dirs: &RunDirs, template: &Template) -> Result<()> {
+    let (work, logs) = dirs.part("held-drill")?;
+    let seedd = template.copy(&work.join("data"))?;
+    let name = format!("{PREFIX}{}-drilled", std::process::id());
+    let fleet = Fleet::start(&name, seedd, 0, &work, &logs)?;
+    let mut agent = FakeAgent::new(&fleet.ns, 81, DISK)?;
+    let code = agent.enroll()?;
+    let decision = Decision { code: &code, role: "base", hostname: "delta", disk: "vda", replace: false };
+    fleet.client.approve(&agent.enrollment()?, &decision)?.good("approving the drill's node")?;
+    agent.open(agent.send_claim(&agent.claim(random()?)?)?)?;
+    let began = ReportBody::InstallBegan { artifact: Digest::of(b"any"), disk: "vda".into(), total: 1 };
+    agent.report(1, began)?.good("reporting")?;
+    agent.report(2, ReportBody::InstallDone { seconds: 1 })?.good("reporting")?;
+    // The site goes on while the drill is held.
+    let told = fleet.seedd.say(&["drill", "--json"]).context("seedd drill")?;
+    let report: serde_json::Value = serde_json::from_str(&told).with_context(|| format!("reading the report {told}"))?;
+    ensure!(report["node"] == "delta" && report["passed"] == true, "the drill's report: {report}");
+    let event = fleet.client.events()?.into_iter().find(|e| e.kind == "drill.passed");
+    let event = event.context("the event log knows of no drill")?;
+    say::line(&event.text);
+    let site = fleet.client.site()?;
+    ensure!(site["drills"][0]["kind"] == "drill.passed" && site["noDrill"].is_null(), "the page does not show it: {site}");
+    fleet.ns.must_be_quiet()
 }
 
 fn spec_of(site: &Seedd) -> Result<ClusterSpec> {

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::cuts;
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
+use crate::drill;
 use crate::fleet::Fleet;
 use crate::member::Step;
 use crate::netns::PREFIX;
@@ -61,7 +62,7 @@ const fn part(name: &'static str, long: bool) -> Part {
     Part { name, long }
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     part("protocol", false),
     part("twice", false),
     part("journey", false),
@@ -72,6 +73,7 @@ const PARTS: [Part; 12] = [
     part("clock", true),
     part("disc", true),
     part("two-seeds", true),
+    part("drill", true),
     part("cuts", true),
     part("seed-cuts", true),
 ];
@@ -158,6 +160,9 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
                 "site B, another machine from the same medium, rebuilds the nodes of A; A comes back and is refused",
                 result,
             )
+        }
+        "drill" => {
+            score.note("a drill rebuilds the site from its capsule and is kept in the event log", drill::held(dirs, template))
         }
         "cuts" => {
             let (work, logs) = dirs.part("cuts")?;
