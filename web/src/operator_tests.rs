@@ -19,14 +19,48 @@ const APPROVE: &str = r#"{"code":"123456","role":"base","hostname":"n-9","disk":
 
 const PLACE: &str = r#"{"subnet":"10.9.0.0/24","seed":"10.9.0.1","first":"10.9.0.2","last":"10.9.0.9"}"#;
 
+/// The routes of the site as a whole, as [`routes`].
+fn site_routes() -> Vec<Route> {
+    let api = |rest: &str| format!("/api/v1/{rest}");
+    let s = String::from;
+    let token = form_token();
+    vec![
+        ("GET", s("/site"), s(""), 303, 200, 200),
+        ("POST", s("/site/export"), format!("csrf={token}&recipient=age1x&passphrase={PASSWORD}"), 303, 303, 303),
+        ("POST", s("/site/import"), format!("csrf={token}&file=x&pin=y&passphrase={PASSWORD}"), 303, 303, 303),
+        ("POST", s("/site/promote"), format!("csrf={token}&word=lab.lan"), 303, 303, 303),
+        ("POST", s("/site/drill"), format!("csrf={token}&word={PASSWORD}"), 303, 409, 409),
+        ("POST", s("/site/place"), format!("csrf={token}&subnet=10.9.0.0/24"), 303, 303, 303),
+        ("POST", s("/site/stop"), format!("csrf={token}"), 303, 303, 303),
+        ("POST", s("/site/remove"), format!("csrf={token}&word=nothing"), 303, 404, 404),
+        ("GET", s("/capsules/nothing"), s(""), 401, 404, 404),
+        ("GET", s("/static/upload.js"), s(""), 200, 200, 200),
+        ("GET", api("site"), s(""), 401, 200, 200),
+        ("POST", api("site/export"), format!(r#"{{"recipient":"age1x","passphrase":"{PASSWORD}"}}"#), 401, 200, 200),
+        ("POST", api("site/import"), format!(r#"{{"file":"x","pin":"y","passphrase":"{PASSWORD}"}}"#), 401, 200, 200),
+        ("POST", api("site/promote"), s(r#"{"name":"lab.lan"}"#), 401, 200, 200),
+        ("POST", api("site/drill"), format!(r#"{{"passphrase":"{PASSWORD}"}}"#), 401, 409, 409),
+        ("POST", api("site/stop"), s(""), 401, 200, 200),
+        ("PUT", api("site/place"), s(PLACE), 401, 200, 200),
+        ("DELETE", api("site/place"), s(""), 401, 200, 200),
+        ("GET", api("capsules/half"), s(""), 401, 200, 200),
+        ("PUT", api("capsules/half?at=3&total=10"), s(""), 401, 200, 200),
+        ("PUT", api("capsules/half?at=4&total=10"), s(""), 401, 409, 409),
+        ("PUT", api("capsules/half?at=11&total=10"), s(""), 401, 400, 400),
+        ("DELETE", api("capsules/nothing"), s(""), 401, 404, 404),
+    ]
+}
+
 /// (method, path, body, status without a session, with one, with one while sealed)
-pub fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
+type Route = (&'static str, String, String, u16, u16, u16);
+
+pub fn routes() -> Vec<Route> {
     let id = pending_id();
     let machine = |rest: &str| format!("/machines/{PENDING}{rest}");
     let api = |rest: &str| format!("/api/v1/{rest}");
     let s = String::from;
     let token = form_token();
-    vec![
+    let mut all = vec![
         ("GET", s("/"), s(""), 303, 200, 200),
         ("GET", s("/setup"), s(""), 303, 303, 303),
         ("GET", s("/login"), s(""), 200, 303, 303),
@@ -63,35 +97,14 @@ pub fn routes() -> Vec<(&'static str, String, String, u16, u16, u16)> {
         ("POST", api(&format!("enrollments/{id}/approve")), s(APPROVE), 401, 200, 423),
         ("POST", api(&format!("enrollments/{id}/deny")), s(r#"{"reason":"x"}"#), 401, 200, 423),
         ("POST", api(&format!("enrollments/{id}/revoke")), s(r#"{"reason":"x"}"#), 401, 409, 423),
-        ("GET", s("/site"), s(""), 303, 200, 200),
-        ("POST", s("/site/export"), format!("csrf={token}&recipient=age1x&passphrase={PASSWORD}"), 303, 303, 303),
-        ("POST", s("/site/import"), format!("csrf={token}&file=x&pin=y&passphrase={PASSWORD}"), 303, 303, 303),
-        ("POST", s("/site/promote"), format!("csrf={token}&word=lab.lan"), 303, 303, 303),
-        ("POST", s("/site/drill"), format!("csrf={token}&word={PASSWORD}"), 303, 409, 409),
-        ("POST", s("/site/place"), format!("csrf={token}&subnet=10.9.0.0/24"), 303, 303, 303),
-        ("POST", s("/site/stop"), format!("csrf={token}"), 303, 303, 303),
-        ("POST", s("/site/remove"), format!("csrf={token}&word=nothing"), 303, 404, 404),
-        ("GET", s("/capsules/nothing"), s(""), 401, 404, 404),
-        ("GET", s("/static/upload.js"), s(""), 200, 200, 200),
-        ("GET", api("site"), s(""), 401, 200, 200),
-        ("POST", api("site/export"), format!(r#"{{"recipient":"age1x","passphrase":"{PASSWORD}"}}"#), 401, 200, 200),
-        ("POST", api("site/import"), format!(r#"{{"file":"x","pin":"y","passphrase":"{PASSWORD}"}}"#), 401, 200, 200),
-        ("POST", api("site/promote"), s(r#"{"name":"lab.lan"}"#), 401, 200, 200),
-        ("POST", api("site/drill"), format!(r#"{{"passphrase":"{PASSWORD}"}}"#), 401, 409, 409),
-        ("POST", api("site/stop"), s(""), 401, 200, 200),
-        ("PUT", api("site/place"), s(PLACE), 401, 200, 200),
-        ("DELETE", api("site/place"), s(""), 401, 200, 200),
-        ("GET", api("capsules/half"), s(""), 401, 200, 200),
-        ("PUT", api("capsules/half?at=3&total=10"), s(""), 401, 200, 200),
-        ("PUT", api("capsules/half?at=4&total=10"), s(""), 401, 409, 409),
-        ("PUT", api("capsules/half?at=11&total=10"), s(""), 401, 400, 400),
-        ("DELETE", api("capsules/nothing"), s(""), 401, 404, 404),
         ("GET", s("/boot/vmlinuz"), s(""), 404, 404, 404),
         ("GET", s("/darksite/current/"), s(""), 404, 404, 404),
         ("GET", s("/nothing"), s(""), 404, 404, 404),
         ("DELETE", s("/login"), s(""), 405, 405, 405),
         ("PUT", api("status"), s(""), 405, 405, 405),
-    ]
+    ];
+    all.extend(site_routes());
+    all
 }
 
 /// Who it is, the headers they send, and whether these let them in.
