@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::api::Client;
 use crate::dirs::RunDirs;
@@ -21,7 +21,6 @@ fn blank() -> Vec<Spec> {
 
 /// As a USB stick under Secure Boot: set up, a node joins, the power is cut, the stick is searched, the site is there again.
 pub fn stick(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -> Result<()> {
-    std::fs::create_dir_all(pictures).with_context(|| format!("making {}", pictures.display()))?;
     let iso = template.seed_iso(dirs)?;
     let rack = Rack::new(dirs, "stick", accel)?;
     let file = rack.stick(&iso)?;
@@ -46,7 +45,6 @@ pub fn stick(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path)
 
 /// As a CD under SeaBIOS: there is nowhere to keep the state, which the seed says; a node joins all the same.
 pub fn disc(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -> Result<()> {
-    std::fs::create_dir_all(pictures).with_context(|| format!("making {}", pictures.display()))?;
     let iso = template.seed_iso(dirs)?;
     let rack = Rack::new(dirs, "disc", accel)?;
     let mut seed = rack.seed("disc", Firmware::SeaBios, Medium::Cd(iso))?;

@@ -169,6 +169,7 @@ impl Seed {
 
     /// The set-up page, filled in by a browser on the operator's machine.
     pub fn set_up(&mut self, rack: &Rack, site: &str, passphrase: &str, pictures: &Path) -> Result<()> {
+        std::fs::create_dir_all(pictures).with_context(|| format!("making {}", pictures.display()))?;
         let code = self.shown("the set-up code", screen::setup_code)?;
         self.client(rack)?;
         let since = self.vm.powered_on.elapsed();

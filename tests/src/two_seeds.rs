@@ -31,7 +31,6 @@ fn blank(first: u8) -> Vec<Spec> {
 
 /// Runs it; prints how long site B needed.
 pub fn run(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -> Result<()> {
-    std::fs::create_dir_all(pictures).with_context(|| format!("making {}", pictures.display()))?;
     let iso = template.seed_iso(dirs)?;
     // B stands ready before A is lost, as the runbook says.
     let rack_b = Rack::new(dirs, "site-b", accel)?;
