@@ -62,7 +62,7 @@ const fn part(name: &'static str, long: bool) -> Part {
     Part { name, long }
 }
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     part("protocol", false),
     part("twice", false),
     part("journey", false),
@@ -70,6 +70,7 @@ const PARTS: [Part; 13] = [
     part("refusals", false),
     part("stick", false),
     part("second-site", false),
+    part("medium-twice", true),
     part("clock", true),
     part("disc", true),
     part("two-seeds", true),
@@ -130,6 +131,9 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
         "twice" => {
             let (work, logs) = dirs.part("twice")?;
             score.note("images built twice from one snapshot have the same bytes", twice::run(template, &work, &logs))
+        }
+        "medium-twice" => {
+            score.note("the seed's medium built twice from one snapshot has the same bytes", twice::medium(dirs, template))
         }
         "clock" => {
             let (work, logs) = dirs.part("clock")?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use cluster_seed::ids::Digest;
 use serde_json::Value;
 
+use crate::dirs::RunDirs;
 use crate::netns::{Netns, PREFIX};
 use crate::seedd::Seedd;
 use crate::site::Template;
@@ -32,6 +33,20 @@ pub fn run(template: &Template, work: &Path, logs: &Path) -> Result<()> {
     let second = digests(&seedd)?;
     let differ = differences(&first, &second);
     ensure!(differ.is_empty(), "two builds differ in {}", differ.join(", "));
+    ns.must_be_quiet()
+}
+
+/// Builds the seed's medium a second time, elsewhere and with tools made anew, and compares every byte.
+pub fn medium(dirs: &RunDirs, template: &Template) -> Result<()> {
+    let first = template.seed_iso(dirs)?;
+    let (work, logs) = dirs.part("medium-twice")?;
+    let seedd = template.copy(&work.join("another/place/for/data"))?;
+    fs::remove_dir_all(seedd.data.join("cache")).context("removing the copy's tools")?;
+    let ns = Netns::lab(&format!("{PREFIX}{}-medium", std::process::id()), &work)?;
+    let second = work.join("second.iso");
+    seedd.iso_build(&ns, &second, &logs.join("iso-build.log")).context("the second build")?;
+    let differ = tool::outcome(&tool::words(&["cmp", &first.to_string_lossy(), &second.to_string_lossy()]))?;
+    ensure!(differ.code == 0, "two builds of the medium differ: {}{}", differ.stdout.trim(), differ.stderr.trim());
     ns.must_be_quiet()
 }
 

@@ -34,11 +34,11 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, twice, journey, tampering, refusals, stick, second-site, clock, disc, two-seeds, drill,
-        /// cuts, seed-cuts
+        /// Only this part: protocol, twice, journey, tampering, refusals, stick, second-site, medium-twice, clock, disc,
+        /// two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,
-        /// The long parts too: clock, disc, two-seeds, drill, cuts, seed-cuts
+        /// The long parts too: medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long, conflicts_with = "only")]
         all: bool,
         /// Where pictures of the pages go
