@@ -1,14 +1,15 @@
 //! `/site`: capsules, the place, a standby's promotion, drills; and the long work on them.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::view::{Entry, bytes, clean};
 use super::{Refusal, Shell, overview, page};
-use crate::api::{Overview, SeedApi, SeedMode};
+use crate::api::{Actor, ApiError, Overview, SeedApi, SeedMode};
 use crate::auth::{NoPage, PageSession, Session};
 use crate::call::App;
 use crate::dates::{ago, iso};
@@ -176,16 +177,45 @@ async fn show_page<A: SeedApi>(
     page(status, &template(&overview, site, shell, refusal))
 }
 
-/// Back to the page, with what went wrong if something did.
-async fn after<A: SeedApi, T>(
-    app: &App<A>,
-    id: &RequestId,
-    session: &Session,
-    done: Result<T, Failure>,
-) -> Result<Response, Failure> {
-    match done {
-        Ok(_) => Ok(Redirect::to("/site").into_response()),
-        Err(failure) => show_page(app, id, session, Some(Refusal::of(failure)?)).await,
+/// How long a call takes: one that opens keys is [`App::costly`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    Cheap,
+    Keys,
+}
+
+/// What every form of the page has in common: who sent it, and what comes after.
+pub(crate) struct Sent<A> {
+    app: App<A>,
+    session: Session,
+    id: RequestId,
+}
+
+impl<A: SeedApi> Sent<A> {
+    /// Does `work` for whoever is logged in, then goes back to the page: with what went wrong, if something did.
+    async fn then<T: Send + 'static>(
+        self,
+        csrf: &str,
+        cost: Cost,
+        work: impl FnOnce(&A, &Actor) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<Response, Failure> {
+        self.session.check_field(csrf)?;
+        let actor = self.session.actor.clone();
+        let work = move |api: &A| work(api, &actor);
+        let done = if cost == Cost::Keys { self.app.costly(work).await } else { self.app.call(work).await };
+        match done {
+            Ok(_) => Ok(Redirect::to("/site").into_response()),
+            Err(failure) => show_page(&self.app, &self.id, &self.session, Some(Refusal::of(failure)?)).await,
+        }
+    }
+}
+
+impl<A: SeedApi> FromRequestParts<App<A>> for Sent<A> {
+    type Rejection = NoPage;
+    async fn from_request_parts(parts: &mut Parts, app: &App<A>) -> Result<Self, NoPage> {
+        let PageSession(session) = PageSession::from_request_parts(parts, app).await?;
+        let id = RequestId::from_request_parts(parts, app).await?;
+        Ok(Sent { app: app.clone(), session, id })
     }
 }
 
@@ -213,14 +243,10 @@ pub(crate) struct ExportForm {
 }
 
 pub(crate) async fn export<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
+    sent: Sent<A>,
     From(from): From,
     Posted(form): Posted<ExportForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
     let wish = ExportWish {
         recipient: form.recipient.trim().to_owned(),
         since: Some(form.since.trim().to_owned()).filter(|s| !s.is_empty()),
@@ -228,8 +254,7 @@ pub(crate) async fn export<A: SeedApi>(
         split: SPLITS.iter().find(|(value, ..)| *value == form.split).and_then(|(.., bytes)| *bytes),
         passphrase: form.passphrase,
     };
-    let done = app.costly(move |api| api.export(from, &actor, &wish)).await;
-    after(&app, &id, &session, done).await
+    sent.then(&form.csrf, Cost::Keys, move |api, actor| api.export(from, actor, &wish)).await
 }
 
 #[derive(Deserialize)]
@@ -249,14 +274,10 @@ pub(crate) struct ImportForm {
 }
 
 pub(crate) async fn import<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
+    sent: Sent<A>,
     From(from): From,
     Posted(form): Posted<ImportForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
     let wish = ImportWish {
         file: form.file,
         pin: form.pin.trim().to_ascii_lowercase(),
@@ -264,8 +285,7 @@ pub(crate) async fn import<A: SeedApi>(
         verify_only: form.what != "import",
         take_place: form.take_place.is_some(),
     };
-    let done = app.costly(move |api| api.import(from, &actor, &wish)).await;
-    after(&app, &id, &session, done).await
+    sent.then(&form.csrf, Cost::Keys, move |api, actor| api.import(from, actor, &wish)).await
 }
 
 /// A form with one word in it, or none.
@@ -276,53 +296,24 @@ pub(crate) struct WordForm {
     word: String,
 }
 
-pub(crate) async fn promote<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-    Posted(form): Posted<WordForm>,
-) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
-    let done = app.call(move |api| api.promote(&actor, form.word.trim())).await;
-    after(&app, &id, &session, done).await
+pub(crate) async fn promote<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<WordForm>) -> Result<Response, Failure> {
+    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.promote(actor, form.word.trim())).await
 }
 
 pub(crate) async fn drill<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
+    sent: Sent<A>,
     From(from): From,
     Posted(form): Posted<WordForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
-    let done = app.costly(move |api| api.drill(from, &actor, &form.word)).await;
-    after(&app, &id, &session, done).await
+    sent.then(&form.csrf, Cost::Keys, move |api, actor| api.drill(from, actor, &form.word)).await
 }
 
-pub(crate) async fn stop<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-    Posted(form): Posted<WordForm>,
-) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
-    let done = app.call(move |api| api.stop_job(&actor)).await;
-    after(&app, &id, &session, done).await
+pub(crate) async fn stop<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<WordForm>) -> Result<Response, Failure> {
+    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
 }
 
-pub(crate) async fn remove<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-    Posted(form): Posted<WordForm>,
-) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
-    let done = app.call(move |api| api.remove_capsule(&actor, &form.word)).await;
-    after(&app, &id, &session, done).await
+pub(crate) async fn remove<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<WordForm>) -> Result<Response, Failure> {
+    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.remove_capsule(actor, &form.word)).await
 }
 
 #[derive(Deserialize)]
@@ -343,14 +334,7 @@ pub(crate) struct PlaceForm {
     what: String,
 }
 
-pub(crate) async fn place<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-    Posted(form): Posted<PlaceForm>,
-) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
+pub(crate) async fn place<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<PlaceForm>) -> Result<Response, Failure> {
     let word = |text: &str| text.trim().to_owned();
     let place = (form.what != "reset").then(|| PlaceView {
         subnet: word(&form.subnet),
@@ -359,6 +343,5 @@ pub(crate) async fn place<A: SeedApi>(
         last: word(&form.last),
         router: word(&form.router),
     });
-    let done = app.call(move |api| api.set_place(&actor, place.as_ref())).await;
-    after(&app, &id, &session, done).await
+    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.set_place(actor, place.as_ref())).await
 }
