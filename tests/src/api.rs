@@ -193,7 +193,7 @@ impl Client {
         Ok(at)
     }
 
-    fn keep_token(&mut self, body: &Value) -> Result<()> {
+    pub fn keep_token(&mut self, body: &Value) -> Result<()> {
         self.token = Some(body["token"].as_str().context("an answer without a token")?.to_owned());
         Ok(())
     }
@@ -206,8 +206,13 @@ impl Client {
     }
 
     pub fn login(&mut self, user: &str, password: &str) -> Result<()> {
-        let body = self.post("/api/v1/login", &json!({"user": user, "password": password}))?.good("logging in")?;
+        let body = self.try_login(user, password)?.good("logging in")?;
         self.keep_token(&body)
+    }
+
+    /// The answer to a login; an error if the seed did not answer.
+    pub fn try_login(&self, user: &str, password: &str) -> Result<Answer> {
+        self.post("/api/v1/login", &json!({"user": user, "password": password}))
     }
 
     pub fn unseal(&self, passphrase: &str) -> Result<Answer> {

@@ -22,6 +22,7 @@ use crate::vm::{Accel, Firmware, Medium, Spec, Vm};
 /// From power-on to the page, under emulation.
 const BOOT_LIMIT: Duration = Duration::from_secs(20 * 60);
 pub const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
+const ENTER_LIMIT: Duration = Duration::from_secs(300);
 /// A long work that was asked for on a page.
 const WORK_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// The operator's machine on the segment, outside of the seed's pool; it is on the second site's subnet too.
@@ -207,8 +208,17 @@ impl Seed {
 
     /// A client that is logged in; it unseals with `passphrase` if there is one.
     pub fn enter(&mut self, rack: &Rack, passphrase: Option<&str>) -> Result<Client> {
-        let mut client = self.client(rack)?;
-        rack.operator.enter(|| client.login(USER, PASSWORD))?;
+        // The listener may change hands between the two: after an import, a promotion, a move.
+        let client = stop::wait_for("the seed to take a login", ENTER_LIMIT, || {
+            let mut client = self.client(rack)?;
+            match rack.operator.enter(|| client.try_login(USER, PASSWORD)) {
+                Ok(answer) => {
+                    client.keep_token(&answer.good("logging in")?)?;
+                    Ok(Some(client))
+                }
+                Err(_) => Ok(None),
+            }
+        })?;
         let Some(passphrase) = passphrase else { return Ok(client) };
         rack.operator.enter(|| client.unseal(passphrase)?.good("unsealing").map(|_| ()))?;
         // The certificate is another one from now on.

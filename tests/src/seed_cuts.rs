@@ -146,6 +146,7 @@ fn taken_over(cuts: &mut Cuts<'_>, template: &Template, client: Client) -> Resul
     let mut client = cuts.enter()?;
     let held = rack.operator.enter(|| Ok(client.get(&format!("/api/v1/capsules/{CAPSULE}"))?.body["size"].as_u64()))?;
     let held = usize::try_from(held.unwrap_or(0)).unwrap_or(0);
+    ensure!(held >= content.len() / 4, "of half a capsule only {held} bytes outlived the power cut");
     say::line(&format!("{} of {} are there", say::megabytes(held as u64), say::megabytes(content.len() as u64)));
     rack.operator.enter(|| client.upload(CAPSULE, &content, held, content.len()))?;
     let wish = json!({"file": CAPSULE, "pin": pin, "passphrase": PASSPHRASE});

@@ -43,7 +43,8 @@ fn a_form_is_filled_and_sent_by_chromium() {
     browser.picture(&picture).unwrap();
     assert!(std::fs::metadata(&picture).unwrap().len() > 1000);
     browser.click("form [type=submit]").unwrap();
-    assert_eq!(browser.title().unwrap(), "sent");
+    let sent = || Ok((browser.title()? == "sent").then_some(()));
+    kubedos_tests::stop::wait_for("the page after the form", std::time::Duration::from_secs(30), sent).unwrap();
     assert!(browser.source().unwrap().contains("code=123456"));
     assert!(browser.click("#nowhere").is_err());
 }

@@ -18,6 +18,8 @@ pub const SHELF: &str = "shelf";
 /// What an upload that is not whole is called, and the note of the size it will have.
 const COMING: &str = ".coming";
 const SIZE: &str = ".size";
+/// Bytes of an upload between two syncs.
+const SYNC_EVERY: u64 = 32 << 20;
 /// Most files on the shelf.
 const MAX_FILES: usize = 2000;
 /// Bytes that stay free for the database when something is brought here.
@@ -123,6 +125,10 @@ impl Shelf<'_> {
             // What does not fit whole is not kept in part: the next try begins where this one did.
             let _ = file.set_len(at);
             return Err(PieceError::Io(anyhow::Error::new(error).context(format!("writing {coming}"))));
+        }
+        // What a power cut can cost; the end is synced with the name.
+        if at / SYNC_EVERY != size / SYNC_EVERY {
+            file.sync_data().with_context(|| format!("syncing {coming}"))?;
         }
         if size == total {
             file.sync_all().with_context(|| format!("syncing {coming}"))?;
