@@ -159,12 +159,14 @@ impl Fleet {
 
     /// Cuts a machine's power and switches it on again: what it had in memory is gone, its disk stays.
     pub fn pull_plug(&mut self, index: usize) -> Result<()> {
-        let Member { vm, hostname, .. } = self.members.remove(index);
+        let member = self.members.remove(index);
+        let over = member.enrollment().map(str::to_owned);
+        let Member { vm, hostname, .. } = member;
         let spec = vm.spec.clone();
         let disk = vm.power_off();
         let vm = Vm::power_on(&self.ns, spec, self.accel, disk, &self.work, &self.logs)?;
         let mut member = Member::new(vm).replacing(true);
-        member.hostname = hostname;
+        (member.hostname, member.over) = (hostname, over);
         self.members.insert(index, member);
         Ok(())
     }

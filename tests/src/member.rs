@@ -64,12 +64,23 @@ pub struct Member {
     pub replaces: bool,
     /// The host name it gets; without one, its own.
     pub hostname: Option<String>,
+    /// Its enrollment before the power was cut: its console shows the code of another one by now.
+    pub over: Option<String>,
     told: String,
 }
 
 impl Member {
     pub fn new(vm: Vm) -> Self {
-        Member { vm, marks: [None; 6], machine: None, approval_sent: false, replaces: false, hostname: None, told: String::new() }
+        Member {
+            vm,
+            marks: [None; 6],
+            machine: None,
+            approval_sent: false,
+            replaces: false,
+            hostname: None,
+            over: None,
+            told: String::new(),
+        }
     }
 
     /// It takes the place of the node that has its name.
@@ -134,7 +145,8 @@ impl Member {
 
     /// The code on the console of a Pending machine that has not been used yet.
     pub fn waiting_code(&self) -> Option<String> {
-        (self.state() == "Pending" && !self.approval_sent).then(|| self.vm.console.pairing_code()).flatten()
+        let current = self.over.is_none() || self.enrollment() != self.over.as_deref();
+        (current && self.state() == "Pending" && !self.approval_sent).then(|| self.vm.console.pairing_code()).flatten()
     }
 
     /// The role that has an artifact, and the disk of the machine: the first of each.
