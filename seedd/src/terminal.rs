@@ -68,9 +68,9 @@ impl Terminal {
         match step.total {
             Some(total) if total > 0 => {
                 let pace = pace(done, total, step.began.elapsed().as_secs_f64());
-                eprintln!("{}: {} % of {}{pace}", step.name, done.saturating_mul(100) / total, amount(total));
+                eprintln!("{}: {} % of {}{pace}", step.name, done.saturating_mul(100) / total, count(total));
             }
-            _ => eprintln!("{}: {}", step.name, amount(done)),
+            _ => eprintln!("{}: {}", step.name, count(done)),
         }
     }
 }
@@ -83,7 +83,16 @@ impl Default for Terminal {
 
 /// Bytes for people; small numbers are counts.
 pub fn amount(n: u64) -> String {
-    if n >= 1 << 20 { format!("{:.1} MB", n as f64 / 1e6) } else { n.to_string() }
+    match n {
+        0..1000 => format!("{n} bytes"),
+        1000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
+        _ => format!("{:.1} MB", n as f64 / 1e6),
+    }
+}
+
+/// Bytes or items: nobody has a mebibyte of items.
+fn count(n: u64) -> String {
+    if n >= 1 << 20 { amount(n) } else { n.to_string() }
 }
 
 /// Rate and time left, for steps that count bytes.
