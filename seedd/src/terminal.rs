@@ -81,7 +81,7 @@ impl Default for Terminal {
     }
 }
 
-/// Bytes for people; small numbers are counts.
+/// Bytes for people.
 pub fn amount(n: u64) -> String {
     match n {
         0..1000 => format!("{n} bytes"),

@@ -235,6 +235,9 @@ impl Seed {
             "subnet": format!("{net}.0/24"), "seed": address, "first": format!("{net}.100"), "last": format!("{net}.199"),
         });
         rack.operator.enter(|| client.put("/api/v1/site/place", &place)?.good("moving the underlay").map(|_| ()))?;
+        // Its old address stays until it is switched off; from here on it is asked at the new one.
+        self.address = address.to_owned();
+        let client = self.enter(rack, None)?;
         ensure!(rack.operator.enter(|| client.site())?["overlaid"] == json!(true), "the seed forgot its new place");
         Ok(())
     }
