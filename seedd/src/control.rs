@@ -18,12 +18,14 @@ use crate::appliance::settings::Settings;
 use crate::clock;
 use crate::console::host::{Host, Power};
 use crate::console::view::ConsoleView;
+use crate::control_site::SiteRequest;
 use crate::hint::{self, Hint as _};
 
 /// Its name, wherever it is.
 pub const SOCKET: &str = "seedd.sock";
-/// Longest line read, in bytes.
+/// Longest request and longest answer read, in bytes.
 const MAX_LINE: u64 = 64 << 10;
+const MAX_ANSWER: u64 = 2 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +53,10 @@ pub enum Request {
     SetClock {
         /// Unix milliseconds.
         to_ms: u64,
+    },
+    /// What only a running site can answer.
+    Site {
+        ask: SiteRequest,
     },
 }
 
@@ -80,6 +86,9 @@ pub trait Controlled: Send + Sync {
     fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
         clock::tool::set(to_ms)?;
         self.clock()
+    }
+    fn site(&self, _ask: SiteRequest) -> Result<serde_json::Value> {
+        Err(anyhow!("there is no site here yet"))
     }
     /// Called after new settings were stored.
     fn settings_changed(&self, settings: &Settings) -> Result<()>;
@@ -164,7 +173,7 @@ impl Server {
 fn answer(stream: &UnixStream, who: &dyn Controlled) -> Result<()> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let done = read_line::<Request>(stream).and_then(|request| carry_out(request, who));
+    let done = read_line::<Request>(stream, MAX_LINE).and_then(|request| carry_out(request, who));
     let reply = match done {
         Ok(value) => Reply::Done(value),
         Err(e) => Reply::Error(match hint::of(&e) {
@@ -196,6 +205,7 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<serde_json::Value
         }
         Request::Clock => serde_json::to_value(who.clock()?).context("writing the clock"),
         Request::SetClock { to_ms } => serde_json::to_value(who.set_clock(to_ms)?).context("writing the clock"),
+        Request::Site { ask } => who.site(ask),
         Request::Reboot => who.host().power(Power::Reboot),
         Request::PowerOff => who.host().power(Power::Off),
         Request::Reload => {
@@ -206,9 +216,9 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<serde_json::Value
     }
 }
 
-fn read_line<T: serde::de::DeserializeOwned>(stream: &UnixStream) -> Result<T> {
+fn read_line<T: serde::de::DeserializeOwned>(stream: &UnixStream, limit: u64) -> Result<T> {
     let mut line = zeroize::Zeroizing::new(String::new());
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut line).context("reading the control socket")?;
+    BufReader::new(stream.take(limit)).read_line(&mut line).context("reading the control socket")?;
     serde_json::from_str(&line).context("reading the control socket's line")
 }
 
@@ -231,7 +241,7 @@ pub fn ask(path: &Utf8Path, request: &Request) -> Result<serde_json::Value> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     write_line(&stream, request)?;
-    match read_line(&stream)? {
+    match read_line(&stream, MAX_ANSWER)? {
         Reply::Done(value) => Ok(value),
         Reply::Error(text) => Err(anyhow!(text)),
     }

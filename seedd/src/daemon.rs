@@ -18,8 +18,9 @@ use crate::appliance::tool;
 use crate::clock::{bounded, steady, write_config};
 use crate::console::host::Host;
 use crate::hint::{self, Hint as _};
+use crate::metrics::Meters;
 use crate::planes::{self, WireGuard};
-use crate::recorder::{Recorder, write_events};
+use crate::recorder::{Recorder, sniff_server, write_events};
 use crate::site::{Site, setting};
 use crate::tls::{Tls, check_plain};
 use crate::{control, fsio};
@@ -158,13 +159,23 @@ async fn machines(
     }
     let listener = listen(app.http.into())?;
     let (dhcp, tftp) = network(app, options, recorder).await?;
-    let listener = tokio::net::TcpListener::from_std(listener).context("taking the machines' listener")?;
-    let router = web::machine_router(Arc::new(Seed(app.clone())));
-    let http = web::server::serve(listener, router, ended(stopped.clone()));
+    let meter = app.meters.get().map(|m| m.http.clone()).unwrap_or_default();
+    let http = web::server::serve_machines(listener, Arc::new(Seed(app.clone())), meter, ended(stopped.clone()));
     let servers = tokio_servers(dhcp, tftp, stopped.clone());
     Ok(Box::pin(async move {
-        tokio::join!(http, servers);
+        let (served, ()) = tokio::join!(http, servers);
+        if let Err(error) = served {
+            tracing::error!(%error, "serving machines by HTTP");
+        }
     }))
+}
+
+/// Hears the packets of the boot network beside the servers. A seed that may not is a seed all the same.
+fn listen_in(app: &App, options: &Options, recorder: &Recorder) -> Option<sniff_server::Sniffer> {
+    app.flight.set_iface(&options.iface);
+    let seed = app.spec.spec.networking.underlay.seed.value;
+    let sniffer = sniff_server::start(&options.iface, seed, app.flight.ring.clone(), recorder.queue.clone());
+    sniffer.inspect_err(|error| tracing::warn!("no packets are kept for the machines' pages: {error:#}")).ok()
 }
 
 async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<End> {
@@ -179,7 +190,9 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     app.pages.set((scheme, pages_at)).map_err(|_| anyhow!("the pages listen twice"))?;
     let (end, stopped) = watch::channel(false);
     let mut changed = app.changed.subscribe();
-    let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(app.http));
+    let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(app.http), &app.flight);
+    // Lives as long as the servers do.
+    let _sniffer = listen_in(&app, options, &recorder);
     let machines = machines(&app, options, recorder, &stopped).await?;
     let seed = Arc::new(Seed(app.clone()));
 
@@ -305,7 +318,10 @@ async fn network(app: &Arc<App>, options: &Options, recorder: Arc<Recorder>) -> 
     tokio::spawn(save_leases(app.clone(), entries));
     let files = Arc::new(FileTable::new(loaders(app)?));
     let tftp = TftpServer::bind(TftpConfig::new(&options.iface, underlay.seed.value, subnet), files, recorder).await;
-    Ok((dhcp, with_pxe_hint(tftp)?))
+    let tftp = with_pxe_hint(tftp)?;
+    let meters = Meters { dhcp: dhcp.counters(), tftp: tftp.counters(), http: Arc::default() };
+    let _ = app.meters.set(meters);
+    Ok((dhcp, tftp))
 }
 
 fn with_pxe_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {

@@ -51,6 +51,8 @@ pub struct Unsealed {
     pub planes: BTreeMap<String, WgPrivateKey>,
     /// Signs the certificates of the pages; a site made by an older version has none yet ([`KeyDir::make_ca`]).
     pub ca: Option<Ca>,
+    /// Opens what was sealed to [`PublicKeys::vault`].
+    pub vault: AgeKey,
 }
 
 pub struct KeyDir(Utf8PathBuf);
@@ -189,7 +191,8 @@ impl KeyDir {
         if let Some(ca) = ca.as_ref().filter(|ca| self.ca_certificate().ok().flatten() != Some(ca.pem())) {
             self.publish_ca(ca)?;
         }
-        let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes, ca };
+        let vault = AgeKey::from_secret(&open("vault.age")?).context("reading keys/vault.age")?;
+        let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes, ca, vault };
         let expected = self.public()?.site;
         anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age is not the key of keys/public.json");
         Ok(unsealed)

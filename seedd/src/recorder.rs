@@ -1,45 +1,172 @@
 //! The boot flight recorder: every packet decision, handed from the network tasks to the event log without ever
-//! holding a packet up.
+//! holding a packet up, and the packets themselves in memory.
 
+pub mod frame;
+pub mod gate;
+pub mod pcapng;
+pub mod ring;
+pub mod sniff_server;
+
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use cluster_seed::ids::Mac;
+use prometheus_client::metrics::histogram::Histogram;
 use pxe::script::{SeedUrl, boot_url};
 use pxe::{BootDecision, BootEvent, BootPolicy, BootRequest, EventKind};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use web::api::PacketFacts;
 
 use crate::app::{App, now_ms};
+use crate::metrics::transfer_histogram;
+use gate::Gate;
+use ring::Ring;
 
 /// Events that may wait to be written; beyond that they are counted and lost.
 const QUEUE: usize = 8_192;
 /// Most events in one transaction.
 const BATCH: usize = 256;
+/// How the MAC addresses of the doctor's made-up machines begin (locally administered, then "kd"). Only while a rehearsal
+/// was announced over the control socket are they passed over.
+pub const REHEARSAL_PREFIX: [u8; 3] = [0x02, 0x6b, 0x64];
+/// Transfers that are timed at once.
+const MAX_TIMED: usize = 2_048;
+/// How often repeats are looked through.
+const TICK: Duration = Duration::from_secs(5);
 
-/// One event, in words.
-#[derive(Debug, Clone)]
+/// One event, in words and with what the packet said.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireEvent {
     /// Unix milliseconds.
     pub at: u64,
     pub kind: &'static str,
     pub text: String,
     pub mac: Option<Mac>,
+    /// The address that the machine has.
     pub ip: Option<Ipv4Addr>,
+    pub facts: PacketFacts,
+}
+
+impl WireEvent {
+    pub fn new(at: u64, kind: &'static str) -> Self {
+        WireEvent { at, kind, text: String::new(), mac: None, ip: None, facts: PacketFacts::default() }
+    }
+}
+
+/// The recorder's part of the running seed.
+pub struct Flight {
+    gate: Mutex<Gate>,
+    pub ring: Arc<Ring>,
+    pub lost: Arc<AtomicU64>,
+    pub suppressed: AtomicU64,
+    /// How long TFTP transfers took.
+    pub transfers: Histogram,
+    iface: OnceLock<String>,
+    /// Until then (Unix milliseconds) the doctor's made-up machines are not written down.
+    rehearsal: AtomicU64,
+}
+
+impl Flight {
+    /// `now` in Unix milliseconds.
+    pub fn new(now: u64) -> Self {
+        let gate = Mutex::new(Gate::new(now));
+        let (suppressed, transfers) = (AtomicU64::new(0), transfer_histogram());
+        Flight {
+            gate,
+            ring: Arc::default(),
+            lost: Arc::default(),
+            suppressed,
+            transfers,
+            iface: OnceLock::new(),
+            rehearsal: AtomicU64::new(0),
+        }
+    }
+
+    /// The interface that is listened to; empty before.
+    pub fn iface(&self) -> &str {
+        self.iface.get().map_or("", String::as_str)
+    }
+
+    pub fn set_iface(&self, iface: &str) {
+        let _ = self.iface.set(iface.to_owned());
+    }
+
+    pub fn rehearse_until(&self, at: u64) {
+        self.rehearsal.store(at, Ordering::Relaxed);
+    }
+
+    /// What of these events is to be written.
+    pub fn pass(&self, mut events: Vec<WireEvent>) -> Vec<WireEvent> {
+        let rehearsal = self.rehearsal.load(Ordering::Relaxed);
+        events.retain(|e| e.at >= rehearsal || !e.mac.is_none_or(|m| m.0.starts_with(&REHEARSAL_PREFIX)));
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut out, before) = (Vec::with_capacity(events.len()), gate.suppressed());
+        events.into_iter().for_each(|e| gate.push(e, &mut out));
+        self.suppressed.fetch_add(gate.suppressed() - before, Ordering::Relaxed);
+        out
+    }
+
+    /// What is to be written because time has passed.
+    pub fn tick(&self, now: u64) -> Vec<WireEvent> {
+        let mut out = Vec::new();
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).tick(now, &mut out);
+        out
+    }
+}
+
+/// Where events are put; never waits.
+#[derive(Clone)]
+pub struct Queue {
+    sender: mpsc::Sender<WireEvent>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Queue {
+    pub fn put(&self, event: WireEvent) {
+        if self.sender.try_send(event).is_err() {
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            if lost.is_power_of_two() {
+                tracing::warn!(lost, "the event log cannot keep up; packet events are lost");
+            }
+        }
+    }
 }
 
 /// What the DHCP and TFTP servers ask and tell.
 pub struct Recorder {
     seed: SeedUrl,
-    queue: mpsc::Sender<WireEvent>,
-    lost: AtomicU64,
+    pub queue: Queue,
+    transfers: Histogram,
+    /// When transfers began, by client and file.
+    began: Mutex<HashMap<(Ipv4Addr, String), Instant>>,
 }
 
 impl Recorder {
     /// The policy, and the other end of its queue for [`write_events`].
-    pub fn new(seed: SeedUrl) -> (Arc<Self>, mpsc::Receiver<WireEvent>) {
-        let (queue, receiver) = mpsc::channel(QUEUE);
-        (Arc::new(Recorder { seed, queue, lost: AtomicU64::new(0) }), receiver)
+    pub fn new(seed: SeedUrl, flight: &Flight) -> (Arc<Self>, mpsc::Receiver<WireEvent>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let queue = Queue { sender, lost: flight.lost.clone() };
+        let recorder = Recorder { seed, queue, transfers: flight.transfers.clone(), began: Mutex::default() };
+        (Arc::new(recorder), receiver)
+    }
+
+    fn time_transfer(&self, event: &BootEvent) {
+        let (Some(ip), Some(file)) = (event.ip, &event.file) else { return };
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        match event.kind {
+            EventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Instant::now())),
+            EventKind::TftpDone | EventKind::TftpAborted { .. } | EventKind::TftpError { .. } => {
+                let started = began.remove(&(ip, file.clone()));
+                if let (EventKind::TftpDone, Some(started)) = (&event.kind, started) {
+                    self.transfers.observe(started.elapsed().as_secs_f64());
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -52,27 +179,57 @@ impl BootPolicy for Recorder {
     }
 
     fn observe(&self, event: &BootEvent) {
+        self.time_transfer(event);
         let Some((kind, text)) = words(event) else { return };
         // An address a machine only asks for, or is offered, is not its own yet.
         let ip = if matches!(event.kind, EventKind::Ack) || event.mac.is_none() { event.ip } else { None };
-        let event = WireEvent { at: now_ms(), kind, text, mac: event.mac, ip };
-        if self.queue.try_send(event).is_err() {
-            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-            if lost.is_power_of_two() {
-                tracing::warn!(lost, "the event log cannot keep up; packet events are lost");
-            }
-        }
+        self.queue.put(WireEvent { at: now_ms(), kind, text, mac: event.mac, ip, facts: facts(event) });
     }
 }
 
 /// Writes what comes, in batches, until the recorder is gone.
 pub async fn write_events(app: Arc<App>, mut queue: mpsc::Receiver<WireEvent>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let (events, app) = (std::mem::take(&mut batch), app.clone());
-        if let Err(error) = tokio::task::spawn_blocking(move || app.record(&events)).await {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let events = tokio::select! {
+            count = queue.recv_many(&mut batch, BATCH) => match count {
+                0 => return,
+                _ => app.flight.pass(std::mem::take(&mut batch)),
+            },
+            _ = tick.tick() => app.flight.tick(now_ms()),
+        };
+        if events.is_empty() {
+            continue;
+        }
+        let app = app.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || app.write_wire(&events)).await {
             tracing::error!(%error, "writing packet events");
         }
+    }
+}
+
+fn facts(event: &BootEvent) -> PacketFacts {
+    let why = match &event.kind {
+        EventKind::Nak { why } | EventKind::Ignored { why, .. } => Some(why.name().to_owned()),
+        EventKind::TftpAborted { why } | EventKind::TftpError { why } => Some(why.clone()),
+        _ => None,
+    };
+    PacketFacts {
+        iface: Some(event.iface.to_string()),
+        xid: event.xid.map(|x| format!("{x:08x}")),
+        arch: event.arch.map(|a| a.name().to_owned()),
+        ipxe: event.ipxe,
+        ip: event.ip,
+        server: None,
+        file: event.file.clone(),
+        bytes: event.bytes,
+        why,
+        vendor_class: event.vendor_class.clone(),
+        hostname: event.hostname.clone(),
+        uuid: event.uuid.map(hex::encode),
+        repeats: None,
     }
 }
 

@@ -15,6 +15,8 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
 use serde::{Deserialize, Serialize};
 
+pub use crate::api_flight::{Finding, PacketFacts, Tone};
+pub use crate::api_power::{BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
 use crate::site_api::SiteApi;
 
 /// What went wrong, by what the caller can do about it; `why` is shown outside, the chain goes to the log only.
@@ -216,6 +218,10 @@ pub struct MachineDetail {
     pub earlier: Vec<EnrollmentView>,
     /// Oldest first, at most 500.
     pub timeline: Vec<EventView>,
+    /// What the timeline says about the last attempt to boot, the most useful first.
+    pub diagnosis: Vec<Finding>,
+    /// Packets of the machine that can be downloaded.
+    pub packets: u32,
 }
 
 /// One row of the append-only event log.
@@ -231,17 +237,21 @@ pub struct EventView {
     pub text: String,
     pub machine: Option<i64>,
     pub actor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<PacketFacts>,
 }
 
 pub trait SeedApi: SiteApi {
     // The machine's side. `from` is the peer's address.
     fn boot_script(&self, from: IpAddr, query: &BootQuery) -> Result<String, ApiError>;
     /// Path of a netboot file; `name` is a key in a table.
-    fn boot_file(&self, name: &str) -> Option<Utf8PathBuf>;
+    fn boot_file(&self, from: IpAddr, name: &str) -> Option<Utf8PathBuf>;
     /// Root directory of a published snapshot; `None` asks for the current one.
     fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf>;
     fn chunk_path(&self, stored: Digest) -> Option<Utf8PathBuf>;
     fn manifest_path(&self, artifact: Digest) -> Option<Utf8PathBuf>;
+    /// A medium of this seed; `name` is a key in a list.
+    fn medium_path(&self, name: &str) -> Option<Utf8PathBuf>;
     fn hello(&self, from: IpAddr, hello: Hello) -> Result<HelloReply, ApiError>;
     fn reveal(&self, from: IpAddr, id: EnrollmentId, reveal: Reveal) -> Result<RevealReply, ApiError>;
     fn enrollment_status(&self, id: EnrollmentId) -> Result<StatusReply, ApiError>;
@@ -269,6 +279,15 @@ pub trait SeedApi: SiteApi {
     fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError>;
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
+    /// The machine's last packets as a pcapng file.
+    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError>;
+    fn power(&self, id: i64) -> Result<PowerView, ApiError>;
+    /// Keeps a controller's address and, sealed, its credentials; the certificate it shows next is the one that counts.
+    fn set_power(&self, actor: &Actor, id: i64, set: &SetPower) -> Result<PowerView, ApiError>;
+    fn forget_power(&self, actor: &Actor, id: i64) -> Result<PowerView, ApiError>;
+    fn act_power(&self, actor: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError>;
+    /// Prometheus text for a caller who may read it: on this machine, on a plane, or with the metrics token.
+    fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError>;
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;
     fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
     /// Takes an approved machine off the planes; it may enroll anew.

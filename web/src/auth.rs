@@ -100,6 +100,11 @@ fn token(headers: &HeaderMap, options: OperatorOptions) -> Option<(String, bool)
         .map(|(_, value)| (value.to_owned(), true))
 }
 
+/// The bearer token of a request that has one, whatever it opens.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<String> {
+    headers.contains_key(AUTHORIZATION).then(|| token(headers, OperatorOptions::default())).flatten().map(|(token, _)| token)
+}
+
 /// The session of a request, if it has one that the daemon knows.
 pub(crate) async fn find<A: SeedApi>(app: &App<A>, headers: &HeaderMap) -> Result<Option<Session>, Failure> {
     let Some((token, by_cookie)) = token(headers, app.options) else { return Ok(None) };
@@ -160,6 +165,7 @@ impl<A: SeedApi> FromRequestParts<App<A>> for PageSession {
 pub(crate) fn next_page(asked: &str) -> &str {
     let machine = asked
         .strip_prefix("/machines/")
+        .map(|rest| rest.strip_suffix("/power").unwrap_or(rest))
         .is_some_and(|id| !id.is_empty() && id.len() < 20 && id.bytes().all(|b| b.is_ascii_digit()));
     if machine || ["/unseal", "/clock", "/site"].contains(&asked) { asked } else { "/" }
 }
@@ -172,6 +178,8 @@ mod tests {
     fn login_leads_only_to_our_own_pages() {
         for (asked, next) in [
             ("/machines/7", "/machines/7"),
+            ("/machines/7/power", "/machines/7/power"),
+            ("/machines/7/controller", "/"),
             ("/unseal", "/unseal"),
             ("/clock", "/clock"),
             ("/site", "/site"),

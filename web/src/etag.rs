@@ -28,6 +28,17 @@ pub(crate) enum Answer {
     Unsatisfiable,
 }
 
+impl Answer {
+    /// Where the body begins and how long it is, of a file of `whole` bytes; `None` for answers without one.
+    pub(crate) fn part(self, whole: u64) -> Option<(u64, u64)> {
+        match self {
+            Answer::Whole => Some((0, whole)),
+            Answer::Part { start, len } => Some((start, len)),
+            Answer::NotModified | Answer::Unsatisfiable => None,
+        }
+    }
+}
+
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }

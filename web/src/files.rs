@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::io::{Seek as _, SeekFrom};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
@@ -20,6 +21,7 @@ use tokio_util::io::ReaderStream;
 use crate::dates::{http_date, seconds};
 use crate::error::Failure;
 use crate::etag::{Answer, Validators, decide};
+use crate::handover::{Opened, Sendable, Wanted};
 use crate::limits::{FILE_BUFFER, MAX_LISTING};
 use crate::safe_path::{SafePath, encode};
 
@@ -39,7 +41,7 @@ const FIRST_DATE: u64 = 31_536_000;
 const ELOOP: i32 = 40;
 
 enum Found {
-    File { file: File, validators: Validators },
+    File { file: File, path: Utf8PathBuf, validators: Validators, identity: (u64, u64, i64, i64) },
     Directory(Vec<Entry>),
 }
 
@@ -61,15 +63,10 @@ struct Listing<'a> {
 }
 
 /// Serves the one file at `path`, which is ours. `digest` is its name where it is named by its content.
-pub(crate) async fn one(
-    path: Utf8PathBuf,
-    digest: Option<String>,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Response, Failure> {
+pub(crate) async fn one(path: Utf8PathBuf, digest: Option<String>, wanted: &Wanted) -> Result<Response, Failure> {
     let keep = if digest.is_some() { Keep::Forever } else { Keep::Revalidate };
     match blocking(move || open(&path, digest)).await? {
-        Some(Found::File { file, validators }) => send(file, &validators, "application/octet-stream", keep, method, headers),
+        Some(found @ Found::File { .. }) => send(found, "application/octet-stream", keep, wanted),
         _ => Err(Failure::not_found()),
     }
 }
@@ -82,17 +79,11 @@ pub(crate) async fn download(path: Utf8PathBuf, name: &str, method: &Method, hea
 }
 
 /// Serves what lies at `path` below `root`; `shown` is the request's own path, for links.
-pub(crate) async fn below(
-    root: Utf8PathBuf,
-    path: SafePath,
-    shown: &str,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Response, Failure> {
+pub(crate) async fn below(root: Utf8PathBuf, path: SafePath, shown: &str, wanted: &Wanted) -> Result<Response, Failure> {
     let kind = path.names.last().map_or("", |name| content_type(name));
     let (directory, top) = (path.directory, path.names.is_empty());
     match blocking(move || within(&root, &path)).await? {
-        Some(Found::File { file, validators }) if !directory => send(file, &validators, kind, Keep::Revalidate, method, headers),
+        Some(found @ Found::File { .. }) if !directory => send(found, kind, Keep::Revalidate, wanted),
         Some(Found::Directory(entries)) if directory => listing(shown, top, &entries),
         Some(Found::Directory(_)) => Ok((StatusCode::MOVED_PERMANENTLY, [(LOCATION, format!("{shown}/"))]).into_response()),
         _ => Err(Failure::not_found()),
@@ -137,7 +128,8 @@ fn open(path: &Utf8Path, digest: Option<String>) -> io::Result<Found> {
     let place = Digest::of(path.as_str().as_bytes()).short();
     let etag = digest.map_or_else(|| format!("\"{:x}-{nanos:x}-{place}\"", meta.len()), |d| format!("\"{d}\""));
     let modified = Some(seconds(modified)).filter(|s| *s >= FIRST_DATE);
-    Ok(Found::File { file, validators: Validators { etag, modified, len: meta.len() } })
+    let validators = Validators { etag, modified, len: meta.len() };
+    Ok(Found::File { file, path: path.to_owned(), validators, identity: identity(&meta) })
 }
 
 /// Names that cannot be asked for are not shown.
@@ -170,51 +162,72 @@ fn listing(shown: &str, top: bool, entries: &[Entry]) -> Result<Response, Failur
         .into_response())
 }
 
-fn send(
-    mut file: File,
-    of: &Validators,
-    kind: &'static str,
-    keep: Keep,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Response, Failure> {
+/// Another file under the same name, or a changed one, has another identity.
+pub(crate) fn identity(meta: &std::fs::Metadata) -> (u64, u64, i64, i64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec())
+}
+
+fn send(found: Found, kind: &'static str, keep: Keep, wanted: &Wanted) -> Result<Response, Failure> {
+    let Found::File { file, path, validators, identity } = found else { return Err(Failure::not_found()) };
     let cache = match keep {
         Keep::Forever => "public, max-age=31536000, immutable",
         Keep::Revalidate => "no-cache",
     };
-    let common: [(HeaderName, String); 3] =
-        [(ETAG, of.etag.clone()), (CACHE_CONTROL, cache.to_owned()), (ACCEPT_RANGES, "bytes".to_owned())];
-    // Range has a meaning for GET only (RFC 9110 section 14.2).
-    let answer = match decide(headers, of) {
+    let of = Opened { path, validators, kind, cache, identity };
+    let answer = answer(&of, &wanted.method, &wanted.headers);
+    let mut response = head(&of, answer)?;
+    if let Some((start, len)) = answer.part(of.validators.len)
+        && wanted.method != Method::HEAD
+    {
+        if wanted.can_send {
+            let sendable = Sendable { file: Arc::new(file), start, len, of: Arc::new(of) };
+            response.extensions_mut().insert(sendable);
+        } else {
+            *response.body_mut() = body(file, start, len)?;
+        }
+    }
+    Ok(response)
+}
+
+/// Range has a meaning for GET only (RFC 9110 section 14.2).
+pub(crate) fn answer(of: &Opened, method: &Method, headers: &HeaderMap) -> Answer {
+    match decide(headers, &of.validators) {
         Answer::Part { .. } | Answer::Unsatisfiable if method != Method::GET => Answer::Whole,
         answer => answer,
-    };
-    let (status, start, len) = match answer {
+    }
+}
+
+/// Status and headers of an answer about a file, with an empty body.
+pub(crate) fn head(of: &Opened, answer: Answer) -> Result<Response, Failure> {
+    let v = &of.validators;
+    let common: [(HeaderName, &str); 3] = [(ETAG, &v.etag), (CACHE_CONTROL, of.cache), (ACCEPT_RANGES, "bytes")];
+    let status = match answer {
         Answer::NotModified => return Ok((StatusCode::NOT_MODIFIED, common).into_response()),
         Answer::Unsatisfiable => {
-            let range = [(CONTENT_RANGE, format!("bytes */{}", of.len))];
+            let range = [(CONTENT_RANGE, format!("bytes */{}", v.len))];
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range, common).into_response());
         }
-        Answer::Whole => (StatusCode::OK, 0, of.len),
-        Answer::Part { start, len } => (StatusCode::PARTIAL_CONTENT, start, len),
+        Answer::Whole => StatusCode::OK,
+        Answer::Part { .. } => StatusCode::PARTIAL_CONTENT,
     };
-    let body = if method == Method::HEAD {
-        Body::empty()
-    } else {
-        file.seek(SeekFrom::Start(start)).map_err(|e| Failure::internal(format!("seeking in a file: {e}")))?;
-        let mut file = tokio::fs::File::from_std(file);
-        file.set_max_buf_size(FILE_BUFFER);
-        Body::from_stream(ReaderStream::with_capacity(file.take(len), FILE_BUFFER))
-    };
-    let mut response = (status, common, [(CONTENT_TYPE, kind)], [(CONTENT_LENGTH, len.to_string())], body).into_response();
-    if let Some(seconds) = of.modified {
+    let len = answer.part(v.len).map_or(0, |(_, len)| len);
+    let mut response =
+        (status, common, [(CONTENT_TYPE, of.kind)], [(CONTENT_LENGTH, len.to_string())], Body::empty()).into_response();
+    if let Some(seconds) = v.modified {
         insert(&mut response, LAST_MODIFIED, &http_date(seconds))?;
     }
     if let Answer::Part { start, len } = answer {
-        let range = format!("bytes {start}-{}/{}", start + len - 1, of.len);
-        insert(&mut response, CONTENT_RANGE, &range)?;
+        insert(&mut response, CONTENT_RANGE, &format!("bytes {start}-{}/{}", start + len - 1, v.len))?;
     }
     Ok(response)
+}
+
+fn body(mut file: File, start: u64, len: u64) -> Result<Body, Failure> {
+    file.seek(SeekFrom::Start(start)).map_err(|e| Failure::internal(format!("seeking in a file: {e}")))?;
+    let mut file = tokio::fs::File::from_std(file);
+    file.set_max_buf_size(FILE_BUFFER);
+    Ok(Body::from_stream(ReaderStream::with_capacity(file.take(len), FILE_BUFFER)))
 }
 
 fn insert(response: &mut Response, name: HeaderName, value: &str) -> Result<(), Failure> {

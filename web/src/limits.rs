@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const MAX_FORM: usize = 64 << 10;
 /// A request body must have arrived whole within this time.
 pub const BODY_TIME: Duration = Duration::from_secs(20);
+/// Largest request head that the machines' listener reads by itself, in bytes.
+pub const MAX_HEAD: usize = 16 << 10;
+/// Largest body that it reads by itself; the router has a limit of its own.
+pub const MAX_AGENT_BODY: usize = cluster_seed::agent::MAX_BODY;
 /// A request head must have arrived whole within this time.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A TLS handshake must be done within this time.
@@ -16,6 +20,8 @@ pub const MAX_PLAIN: usize = 16 << 10;
 pub const STALL_TIME: Duration = Duration::from_secs(30);
 /// Connections open at a time per listener.
 pub const MAX_CONNECTIONS: usize = 512;
+/// Threads that serve machines in clear.
+pub const MAX_FILE_THREADS: usize = 8;
 /// How long open connections may go on after a shutdown was asked for.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// Calls into the daemon that run at a time per router.

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use cluster_seed::agent::{
@@ -22,6 +22,7 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::extract::{AgentJson, Named};
 use crate::files;
+use crate::handover::Wanted;
 use crate::headers::{From, Side, envelope};
 use crate::operator::OperatorOptions;
 use crate::safe_json::SafeJson;
@@ -38,6 +39,7 @@ pub fn machine_router<A: SeedApi>(api: Arc<A>) -> Router {
         .route("/darksite/", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/{*path}", get(darksite::<A>))
         .route("/chunks/{digest}", get(chunk::<A>))
+        .route("/media/{name}", get(medium::<A>))
         .route("/artifacts/{id}/manifest.json", get(manifest::<A>))
         .route("/api/v1/agent/hello", post(hello::<A>))
         .route("/api/v1/agent/{enrollment}/reveal", post(reveal::<A>))
@@ -65,20 +67,15 @@ async fn boot_script<A: SeedApi>(
 
 async fn boot_file<A: SeedApi>(
     State(app): State<App<A>>,
+    From(from): From,
     Named(name): Named<String>,
-    method: Method,
-    headers: HeaderMap,
+    wanted: Wanted,
 ) -> Result<Response, Failure> {
-    let path = app.call(move |api| Ok(api.boot_file(&name))).await?.ok_or_else(Failure::not_found)?;
-    files::one(path, None, &method, &headers).await
+    let path = app.call(move |api| Ok(api.boot_file(from, &name))).await?.ok_or_else(Failure::not_found)?;
+    files::one(path, None, &wanted).await
 }
 
-async fn darksite<A: SeedApi>(
-    State(app): State<App<A>>,
-    method: Method,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Failure> {
+async fn darksite<A: SeedApi>(State(app): State<App<A>>, wanted: Wanted, uri: Uri) -> Result<Response, Failure> {
     // The path as it was sent: it is decoded once, by SafePath.
     let raw = uri.path().strip_prefix("/darksite/").ok_or_else(Failure::not_found)?;
     let Some((first, rest)) = raw.split_once('/') else {
@@ -92,28 +89,24 @@ async fn darksite<A: SeedApi>(
     let root = app.call(move |api| Ok(api.snapshot_dir(id))).await?;
     let root =
         root.ok_or_else(|| Failure::not_found().with_hint("no such snapshot is published here; seedd darksite build makes one"))?;
-    files::below(root, path, uri.path(), &method, &headers).await
+    files::below(root, path, uri.path(), &wanted).await
 }
 
-async fn chunk<A: SeedApi>(
-    State(app): State<App<A>>,
-    Named(digest): Named<Digest>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
+async fn chunk<A: SeedApi>(State(app): State<App<A>>, Named(digest): Named<Digest>, wanted: Wanted) -> Result<Response, Failure> {
     let path = app.call(move |api| Ok(api.chunk_path(digest))).await?.ok_or_else(Failure::not_found)?;
-    files::one(path, Some(digest.to_string()), &method, &headers).await
+    files::one(path, Some(digest.to_string()), &wanted).await
 }
 
-async fn manifest<A: SeedApi>(
-    State(app): State<App<A>>,
-    Named(id): Named<Digest>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
+async fn manifest<A: SeedApi>(State(app): State<App<A>>, Named(id): Named<Digest>, wanted: Wanted) -> Result<Response, Failure> {
     let path = app.call(move |api| Ok(api.manifest_path(id))).await?.ok_or_else(Failure::not_found)?;
     // Named by the artifact, not by its own bytes: signing again with a new site key changes it.
-    files::one(path, None, &method, &headers).await
+    files::one(path, None, &wanted).await
+}
+
+/// The seed's own medium, for the virtual drive of a machine's controller.
+async fn medium<A: SeedApi>(State(app): State<App<A>>, Named(name): Named<String>, wanted: Wanted) -> Result<Response, Failure> {
+    let path = app.call(move |api| Ok(api.medium_path(&name))).await?.ok_or_else(Failure::not_found)?;
+    files::one(path, None, &wanted).await
 }
 
 async fn hello<A: SeedApi>(

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::api::{
     Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
-    SeedApi, Setup,
+    PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
 };
 use crate::mock_data;
 use crate::site_api::SiteView;
@@ -24,6 +24,7 @@ use crate::site_api::SiteView;
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const PASSWORD: &str = "correct horse";
 pub const SETUP_CODE: &str = "one-time";
+pub const METRICS_TOKEN: &str = "metrics-of-the-mock";
 pub const CODE: &str = "123 456";
 
 pub struct State {
@@ -41,6 +42,7 @@ pub struct State {
 /// Files lie in `dir`: `boot/<name>`, `snapshot/`, `chunks/<digest>`, `manifest.json`.
 pub struct Mock {
     dir: Utf8PathBuf,
+    spice: String,
     state: Mutex<State>,
     newest: watch::Sender<i64>,
 }
@@ -64,7 +66,7 @@ impl Mock {
             broken: false,
             callers: Vec::new(),
         };
-        Mock { dir: dir.to_owned(), state: Mutex::new(state), newest: watch::Sender::new(newest) }
+        Mock { dir: dir.to_owned(), spice: spice.to_owned(), state: Mutex::new(state), newest: watch::Sender::new(newest) }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -80,11 +82,15 @@ impl Mock {
         if state.broken { Err(ApiError::Internal("SQL logic error in /var/lib/kubedos/seed.db".into())) } else { Ok(state) }
     }
 
+    fn open_keys(&self) -> Result<(), ApiError> {
+        if self.open()?.overview.sealed { Err(ApiError::Sealed) } else { Ok(()) }
+    }
+
     pub fn push(&self, kind: &str, text: &str, machine: Option<i64>) {
         let mut state = self.state();
         let id = state.events.last().map_or(1, |e| e.id + 1);
         let at = state.overview.clock * 1000;
-        state.events.push(EventView { id, at, kind: kind.into(), text: text.into(), machine, actor: None });
+        state.events.push(EventView { id, at, kind: kind.into(), text: text.into(), machine, actor: None, facts: None });
         drop(state);
         self.newest.send_replace(id);
     }
@@ -123,7 +129,7 @@ impl SeedApi for Mock {
         let mac: cluster_seed::ids::Mac = mac.parse().map_err(|_| bad("not a MAC address"))?;
         Ok(format!("#!ipxe\n# {mac}\nboot\n"))
     }
-    fn boot_file(&self, name: &str) -> Option<Utf8PathBuf> {
+    fn boot_file(&self, _: IpAddr, name: &str) -> Option<Utf8PathBuf> {
         ["vmlinuz", "initrd.img"].contains(&name).then(|| self.dir.join("boot").join(name)).and_then(existing)
     }
     fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf> {
@@ -134,6 +140,9 @@ impl SeedApi for Mock {
     }
     fn manifest_path(&self, _: Digest) -> Option<Utf8PathBuf> {
         existing(self.dir.join("manifest.json"))
+    }
+    fn medium_path(&self, name: &str) -> Option<Utf8PathBuf> {
+        (name == "seed-ab.iso").then(|| self.dir.join(name)).and_then(existing)
     }
     fn hello(&self, from: IpAddr, hello: Hello) -> Result<HelloReply, ApiError> {
         self.open()?.callers.push(from);
@@ -230,6 +239,33 @@ impl SeedApi for Mock {
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
         let state = self.open()?;
         state.machines.iter().find(|m| m.row.id == id).cloned().ok_or(ApiError::NotFound { what: "machine" })
+    }
+    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError> {
+        self.machine(id).map(|_| vec![0x0a, 0x0d, 0x0d, 0x0a])
+    }
+    fn power(&self, id: i64) -> Result<PowerView, ApiError> {
+        self.machine(id).map(|_| mock_data::power(&self.spice))
+    }
+    fn set_power(&self, _: &Actor, id: i64, _: &SetPower) -> Result<PowerView, ApiError> {
+        self.open_keys()?;
+        self.power(id)
+    }
+    fn forget_power(&self, _: &Actor, id: i64) -> Result<PowerView, ApiError> {
+        self.power(id)
+    }
+    fn act_power(&self, _: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError> {
+        self.open_keys()?;
+        self.machine(id)?;
+        match action {
+            PowerAction::Off => Err(ApiError::TooMany { seconds: 2 }),
+            _ => Ok(PowerDone { text: format!("done{}", self.spice) }),
+        }
+    }
+    fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
+        match (from.is_loopback(), token) {
+            (true, _) | (_, Some(METRICS_TOKEN)) => Ok("# EOF\n".to_owned()),
+            _ => Err(ApiError::Forbidden { why: "metrics are for this machine, the planes and holders of the token".into() }),
+        }
     }
     fn approve(&self, _: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {
         let right = Code::parse(CODE).zip(Code::parse(&approve.code)).is_some_and(|(a, b)| a.matches(&b));

@@ -4,7 +4,10 @@ use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 
-use crate::api::{ClockView, EnrollmentView, EventView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
+use crate::api::{
+    BmcKind, BmcView, ClockView, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview,
+    PacketFacts, PowerView, RoleView, Tone,
+};
 
 pub const CLOCK: u64 = 1_795_377_600;
 /// The machine that waits for approval, and its enrollment.
@@ -101,7 +104,32 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
     let mut earlier = row.enrollment.clone().into_iter().collect::<Vec<_>>();
     earlier.iter_mut().for_each(|e| (e.state, e.reason) = (S::Expired, Some(format!("nobody acted in time{spice}"))));
     let known = row.enrollment.is_some();
-    MachineDetail { row, facts: known.then(|| facts(spice)), earlier, timeline: events(spice) }
+    let finding = |tone, what: &str| Finding {
+        rule: "mock",
+        tone,
+        what: format!("{what}{spice}"),
+        advice: format!("look at the switch{spice}"),
+    };
+    MachineDetail {
+        row,
+        facts: known.then(|| facts(spice)),
+        earlier,
+        timeline: events(spice),
+        diagnosis: vec![
+            finding(Tone::Bad, "It asked for an address and never fetched its loader."),
+            finding(Tone::Good, "It works."),
+        ],
+        packets: 12,
+    }
+}
+
+pub fn power(spice: &str) -> PowerView {
+    let pin = Some(format!("AB:CD{spice}"));
+    let (address, user) = (format!("https://10.44.9.1{spice}"), format!("admin{spice}"));
+    PowerView {
+        controller: Some(BmcView { kind: BmcKind::Redfish, address, user, pin }),
+        medium: Some(format!("seed.iso{spice}")),
+    }
 }
 
 pub fn machines(spice: &str) -> Vec<MachineDetail> {
@@ -142,6 +170,13 @@ pub fn events(spice: &str) -> Vec<EventView> {
             text: format!("{text}{spice}"),
             machine: Some(4),
             actor: kind.ends_with("approved").then(|| format!("ada{spice}")),
+            facts: kind.starts_with("dhcp").then(|| PacketFacts {
+                xid: Some("1a2b3c4d".into()),
+                hostname: Some(format!("localhost{spice}")),
+                vendor_class: Some(format!("PXEClient:Arch:00007{spice}")),
+                repeats: Some(3),
+                ..PacketFacts::default()
+            }),
         })
         .collect()
 }

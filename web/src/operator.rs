@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 
 use crate::api::SeedApi;
+use crate::auth::{Session, bearer};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Named;
-use crate::headers::{Side, envelope};
+use crate::headers::{From, Side, envelope};
 use crate::limits::{MAX_FORM, MAX_PIECE};
-use crate::{json, pages, site_json, sse};
+use crate::{json, json_power, pages, site_json, sse};
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OperatorOptions {
@@ -35,6 +36,11 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .route("/machines/{id}/approve", post(pages::machine::approve::<A>))
         .route("/machines/{id}/deny", post(pages::machine::deny::<A>))
         .route("/machines/{id}/revoke", post(pages::machine::revoke::<A>))
+        .route("/machines/{id}/packets.pcapng", get(packets::<A>))
+        .route("/machines/{id}/power", get(pages::power::show::<A>).post(pages::power::act::<A>))
+        .route("/machines/{id}/controller", post(pages::power::keep::<A>))
+        .route("/machines/{id}/controller/forget", post(pages::power::forget::<A>))
+        .route("/metrics", get(metrics::<A>))
         .route("/clock", get(pages::clock::show::<A>).post(pages::clock::set::<A>))
         .merge(site_routes())
         .route("/events", get(sse::events::<A>))
@@ -48,6 +54,9 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .route("/api/v1/clock", get(json::clock::<A>).post(json::set_clock::<A>))
         .route("/api/v1/machines", get(json::machines::<A>))
         .route("/api/v1/machines/{id}", get(json::machine::<A>))
+        .route("/api/v1/machines/{id}/packets.pcapng", get(packets::<A>))
+        .route("/api/v1/machines/{id}/power", get(json_power::view::<A>).post(json_power::act::<A>))
+        .route("/api/v1/machines/{id}/controller", put(json_power::keep::<A>).delete(json_power::forget::<A>))
         .route("/api/v1/enrollments/{id}/approve", post(json::approve::<A>))
         .route("/api/v1/enrollments/{id}/deny", post(json::deny::<A>))
         .route("/api/v1/enrollments/{id}/revoke", post(json::revoke::<A>))
@@ -89,6 +98,21 @@ async fn ca_certificate<A: SeedApi>(State(app): State<App<A>>) -> Result<Respons
     let headers =
         [(CONTENT_TYPE, "application/x-x509-ca-cert"), (CONTENT_DISPOSITION, "attachment; filename=\"kubedos-ca.pem\"")];
     Ok((headers, pem).into_response())
+}
+
+/// The machine's last packets, for Wireshark.
+async fn packets<A: SeedApi>(State(app): State<App<A>>, _: Session, Named(id): Named<i64>) -> Result<Response, Failure> {
+    let bytes = app.call(move |api| api.packets(id)).await?;
+    let name = format!("attachment; filename=\"machine-{id}.pcapng\"");
+    Ok(([(CONTENT_TYPE, "application/vnd.tcpdump.pcap".to_owned()), (CONTENT_DISPOSITION, name)], bytes).into_response())
+}
+
+/// Prometheus' text format, version 0.0.4. Who may read it, the daemon decides by address or bearer token: a scraper
+/// has no session.
+async fn metrics<A: SeedApi>(State(app): State<App<A>>, From(from): From, headers: HeaderMap) -> Result<Response, Failure> {
+    let token = bearer(&headers);
+    let text = app.call(move |api| api.metrics(from, token.as_deref())).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// Style and script travel inside the program; pages ask for them with its version, so they may be kept for a while.

@@ -18,6 +18,8 @@ fn approve_form(code: &str) -> String {
 const APPROVE: &str = r#"{"code":"123456","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
 
 const PLACE: &str = r#"{"subnet":"10.9.0.0/24","seed":"10.9.0.1","first":"10.9.0.2","last":"10.9.0.9"}"#;
+const CONTROLLER: &str = "kind=redfish&address=https%3A%2F%2F10.44.9.1&user=admin&password=x";
+const SET: &str = r#"{"kind":"ipmi","address":"10.44.9.1","user":"admin","password":"x"}"#;
 
 /// The routes of the site as a whole, as [`routes`].
 fn site_routes() -> Vec<Route> {
@@ -80,6 +82,13 @@ pub fn routes() -> Vec<Route> {
         ("POST", machine("/approve"), approve_form(CODE), 303, 303, 423),
         ("POST", machine("/deny"), format!("csrf={token}&enrollment={id}&reason=x"), 303, 303, 423),
         ("POST", machine("/revoke"), format!("csrf={token}&enrollment={id}&reason=x"), 303, 409, 423),
+        ("GET", machine("/packets.pcapng"), s(""), 401, 200, 200),
+        ("GET", machine("/power"), s(""), 303, 200, 200),
+        ("POST", machine("/power"), format!("csrf={token}&action=on"), 303, 200, 423),
+        ("POST", machine("/power"), format!("csrf={token}&action=off"), 303, 429, 423),
+        ("POST", machine("/controller"), format!("csrf={token}&{CONTROLLER}"), 303, 303, 423),
+        ("POST", machine("/controller/forget"), format!("csrf={token}"), 303, 303, 303),
+        ("GET", s("/metrics"), s(""), 403, 403, 403),
         ("GET", s("/clock"), s(""), 303, 200, 200),
         ("POST", s("/clock"), format!("csrf={token}&take=typed&time=2027-01-01T00:00:00Z"), 303, 303, 303),
         ("GET", api("clock"), s(""), 401, 200, 200),
@@ -88,6 +97,12 @@ pub fn routes() -> Vec<Route> {
         ("GET", api("machines"), s(""), 401, 200, 200),
         ("GET", api("machines/2"), s(""), 401, 200, 200),
         ("GET", api("machines/99"), s(""), 401, 404, 404),
+        ("GET", api("machines/2/packets.pcapng"), s(""), 401, 200, 200),
+        ("GET", api("machines/99/packets.pcapng"), s(""), 401, 404, 404),
+        ("GET", api("machines/2/power"), s(""), 401, 200, 200),
+        ("POST", api("machines/2/power"), s(r#"{"action":"cycle"}"#), 401, 200, 423),
+        ("PUT", api("machines/2/controller"), s(SET), 401, 200, 423),
+        ("DELETE", api("machines/2/controller"), s(""), 401, 200, 200),
         ("GET", api("events"), s(""), 401, 200, 200),
         ("GET", api("events?after=x"), s(""), 401, 400, 400),
         ("POST", api("setup"), format!(r#"{{"code":"{SETUP_CODE}","user":"a","password":"p"}}"#), 409, 409, 409),
@@ -159,8 +174,10 @@ async fn every_route_with_every_visitor() {
 async fn what_changes_something_needs_the_token_of_the_session() {
     let (cookie, token, other) = (cookie(), form_token(), csrf("another session"));
     let changes = routes().into_iter().filter(|r| r.0 == "POST" && r.3 != r.4 || r.1 == "/logout" || r.1 == "/unseal");
-    let changes: Vec<_> =
-        changes.filter(|r| r.0 == "POST").chain(routes().into_iter().filter(|r| r.1.starts_with("/machines/2/"))).collect();
+    let changes: Vec<_> = changes
+        .filter(|r| r.0 == "POST")
+        .chain(routes().into_iter().filter(|r| r.0 == "POST" && r.1.starts_with("/machines/2/")))
+        .collect();
     assert!(changes.len() >= 8);
     for (method, path, body, ..) in changes {
         let (_, router) = site("");

@@ -16,13 +16,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
-use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, STALL_TIME};
+use crate::api::SeedApi;
+use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_FILE_THREADS, STALL_TIME};
+use crate::machine::machine_router;
+use crate::meter::HttpMeter;
+use crate::server_fast::{self, Fast};
 use crate::server_socket::Impatient;
 use crate::server_tls;
 
@@ -45,16 +49,54 @@ const BOUNDS: Bounds = Bounds { connections: MAX_CONNECTIONS, handshake: HANDSHA
 /// At most [`MAX_CONNECTIONS`] at a time (more wait in the listener's backlog); a request head has [`HEAD_TIME`] to
 /// arrive, which also ends an idle connection; a peer that takes nothing for [`STALL_TIME`] is dropped.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    run(listener, None, router, stop, BOUNDS).await;
+    run(listener, Way::Plain, router, stop, BOUNDS).await;
 }
 
 /// Like [`serve`], under TLS. A connection counts from the moment it is accepted, has [`HANDSHAKE_TIME`] for its
 /// handshake, and one that begins with plain HTTP is told so and closed.
 pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, stop: impl Future<Output = ()>) {
-    run(listener, Some(TlsAcceptor::from(tls)), router, stop, BOUNDS).await;
+    run(listener, Way::Tls(TlsAcceptor::from(tls)), router, stop, BOUNDS).await;
 }
 
-async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>, bounds: Bounds) {
+/// Serves machines in clear, on threads of its own: a slow disk holds up files, and neither leases nor pages.
+///
+/// Files leave by sendfile (see [`crate::server_fast`]); the bounds are those of [`serve`]. What was answered is counted in
+/// `meter`.
+pub async fn serve_machines<A: SeedApi>(
+    listener: std::net::TcpListener,
+    api: Arc<A>,
+    meter: Arc<HttpMeter>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MAX_FILE_THREADS);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("files").enable_all().build()?;
+    let (done, ended) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("files".to_owned()).spawn(move || {
+        let result = runtime.block_on(async {
+            let current = api.clone();
+            let router = machine_router(api);
+            let fast = Fast::new(router.clone(), meter, Box::new(move || current.snapshot_dir(None)));
+            run(TcpListener::from_std(listener)?, Way::Machines(Arc::new(fast)), router, stop, BOUNDS).await;
+            Ok(())
+        });
+        runtime.shutdown_timeout(DRAIN_TIME);
+        let _ = done.send(result);
+    })?;
+    ended.await.unwrap_or_else(|_| Err(io::Error::other("the files' threads ended by themselves")))
+}
+
+/// How a listener's connections begin.
+#[derive(Clone)]
+enum Way {
+    Plain,
+    Tls(TlsAcceptor),
+    Machines(Arc<Fast>),
+}
+
+async fn run(listener: TcpListener, way: Way, router: Router, stop: impl Future<Output = ()>, bounds: Bounds) {
+    let (stopping, stopped) = watch::channel(false);
     let slots = Arc::new(Semaphore::new(bounds.connections));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -76,15 +118,21 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, st
                 continue;
             }
         };
-        let connection = Connection { peer, router: router.clone(), watcher: graceful.watcher(), bounds };
-        let tls = tls.clone();
+        let connection = Connection { peer, router: router.clone(), watcher: graceful.watcher(), bounds, stop: stopped.clone() };
+        let way = way.clone();
         tokio::spawn(async move {
             let _slot = slot;
-            connection.talk(socket, tls).await;
+            connection.talk(socket, way).await;
         });
     }
     drop(listener);
-    if timeout(DRAIN_TIME, graceful.shutdown()).await.is_err() {
+    let _ = stopping.send(true);
+    let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
+    let quiet = async {
+        graceful.shutdown().await;
+        let _ = slots.acquire_many(all).await;
+    };
+    if timeout(DRAIN_TIME, quiet).await.is_err() {
         tracing::info!("some connections were still open at the end");
     }
 }
@@ -94,12 +142,23 @@ struct Connection {
     router: Router,
     watcher: Watcher,
     bounds: Bounds,
+    stop: watch::Receiver<bool>,
 }
 
 impl Connection {
-    async fn talk(self, socket: TcpStream, tls: Option<TlsAcceptor>) {
+    async fn talk(self, socket: TcpStream, way: Way) {
         let (peer, bounds) = (self.peer, self.bounds);
-        let Some(tls) = tls else { return self.http(Impatient::new(socket, bounds.stall)).await };
+        let tls = match way {
+            Way::Plain => return self.http(Impatient::new(socket, bounds.stall)).await,
+            Way::Machines(fast) => {
+                let limits = server_fast::Limits { head: bounds.head, stall: bounds.stall };
+                if let Some(on) = server_fast::talk(socket, peer, &fast, &limits, self.stop.clone()).await {
+                    self.http(Impatient::with_read(on.socket, on.read, bounds.stall)).await;
+                }
+                return;
+            }
+            Way::Tls(tls) => tls,
+        };
         match timeout(bounds.handshake, server_tls::handshake(socket, &tls, bounds.stall)).await {
             Ok(Ok(Some(stream))) => self.http(stream).await,
             Ok(Ok(None)) => tracing::debug!(%peer, "no TLS on the port of the pages"),
@@ -109,7 +168,7 @@ impl Connection {
     }
 
     async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Connection { peer, router, watcher, bounds } = self;
+        let Connection { peer, router, watcher, bounds, .. } = self;
         let service = service_fn(move |request| answer(router.clone(), peer, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -12,6 +12,8 @@ use tokio::time::{Instant, Sleep};
 /// A socket whose writes fail once the peer has taken nothing for `limit`.
 pub(crate) struct Impatient {
     socket: TcpStream,
+    /// Read of it already; comes first.
+    before: Vec<u8>,
     limit: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -19,7 +21,12 @@ pub(crate) struct Impatient {
 
 impl Impatient {
     pub(crate) fn new(socket: TcpStream, limit: Duration) -> Self {
-        Impatient { socket, limit, waiting: None }
+        Impatient { socket, before: Vec::new(), limit, waiting: None }
+    }
+
+    /// Hands out `before` first.
+    pub(crate) fn with_read(socket: TcpStream, before: Vec<u8>, limit: Duration) -> Self {
+        Impatient { before, ..Impatient::new(socket, limit) }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -35,6 +42,12 @@ impl Impatient {
 
 impl AsyncRead for Impatient {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let len = self.before.len().min(buf.remaining());
+            buf.put_slice(&self.before[..len]);
+            self.before.drain(..len);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{BOUNDS, Bounds, run};
+use super::{BOUNDS, Bounds, Way, run};
 use crate::client_tests::machines;
 
 struct Server {
@@ -45,7 +45,7 @@ async fn start(bounds: Bounds) -> Server {
         let stopped = async {
             let _ = stopped.await;
         };
-        run(listener, Some(acceptor), router, stopped, bounds).await;
+        run(listener, Way::Tls(acceptor), router, stopped, bounds).await;
     });
     Server { address, trusts: TlsConnector::from(Arc::new(client)), stop, task }
 }

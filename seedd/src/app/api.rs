@@ -12,7 +12,7 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use web::api::{
     Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
-    SeedApi, Setup,
+    PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
 };
 use web::site_api::{ExportWish, ImportWish, JobView, PlaceView, SiteApi, SiteView};
 
@@ -32,9 +32,11 @@ impl SeedApi for Seed {
         self.0.script_for(query)
     }
 
-    fn boot_file(&self, name: &str) -> Option<Utf8PathBuf> {
+    fn boot_file(&self, from: IpAddr, name: &str) -> Option<Utf8PathBuf> {
         let name = BOOT_FILES.iter().find(|n| **n == name)?;
-        Some(self.0.netboot_dir()?.join(name))
+        let dir = self.0.netboot_dir()?;
+        self.0.note_fetch(from, name);
+        Some(dir.join(name))
     }
 
     fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf> {
@@ -52,6 +54,10 @@ impl SeedApi for Seed {
 
     fn manifest_path(&self, artifact: Digest) -> Option<Utf8PathBuf> {
         Some(self.0.site.join("artifacts").join(artifact.to_string()).join("manifest.json"))
+    }
+
+    fn medium_path(&self, name: &str) -> Option<Utf8PathBuf> {
+        super::power::is_medium(name).then(|| self.0.site.join("media").join(name))
     }
 
     fn hello(&self, from: IpAddr, hello: Hello) -> Result<HelloReply, ApiError> {
@@ -128,6 +134,30 @@ impl SeedApi for Seed {
 
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
         self.0.view_machine(id)
+    }
+
+    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError> {
+        self.0.packets_of(id)
+    }
+
+    fn power(&self, id: i64) -> Result<PowerView, ApiError> {
+        self.0.view_power(id)
+    }
+
+    fn set_power(&self, actor: &Actor, id: i64, set: &SetPower) -> Result<PowerView, ApiError> {
+        self.0.set_controller(&actor.user, id, set)
+    }
+
+    fn forget_power(&self, actor: &Actor, id: i64) -> Result<PowerView, ApiError> {
+        self.0.forget_controller(&actor.user, id)
+    }
+
+    fn act_power(&self, actor: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError> {
+        self.0.act_power(&actor.user, id, action)
+    }
+
+    fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
+        self.0.metrics_for(from, token)
     }
 
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {

@@ -181,7 +181,7 @@ impl App {
 }
 
 pub fn event_of<'a>(record: &EnrollmentRecord, kind: &'a str, text: &'a str, actor: Option<&'a str>) -> NewEvent<'a> {
-    NewEvent { kind, text, machine: Some(record.machine), enrollment: Some(record.id), actor }
+    NewEvent { kind, text, machine: Some(record.machine), enrollment: Some(record.id), actor, facts: None }
 }
 
 pub fn endpoint_of(ip: IpAddr) -> Option<Ipv4Addr> {

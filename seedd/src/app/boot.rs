@@ -2,12 +2,12 @@
 
 use cluster_seed::ids::Mac;
 use pxe::script::{FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, local_boot_script, wait_script};
-use web::api::{ApiError, BootQuery};
+use web::api::{ApiError, BootQuery, PacketFacts};
 
 use super::{App, internal, now_ms, unexpected};
+use crate::recorder::WireEvent;
 use crate::site::setting;
 use crate::store::StoreError;
-use crate::store::events::NewEvent;
 
 /// Seconds a machine waits before it asks again, while the seed has nothing for it.
 const ASK_AGAIN: u32 = 15;
@@ -21,7 +21,7 @@ impl App {
             .parse()
             .map_err(|e: cluster_seed::ids::IdError| ApiError::BadRequest { why: e.to_string(), hint: None })?;
         let seed = SeedUrl(self.http);
-        let (machine, installed, netboot) = self
+        let (installed, netboot) = self
             .store
             .read(|tx| {
                 let machine = tx.machine_by_mac(mac)?;
@@ -31,7 +31,7 @@ impl App {
                     Some(m) => tx.holds_an_installed_node(m.id)?,
                     None => false,
                 };
-                Ok::<_, StoreError>((machine.map(|m| m.id), installed, tx.setting(setting::NETBOOT)?))
+                Ok::<_, StoreError>((installed, tx.setting(setting::NETBOOT)?))
             })
             .map_err(internal)?;
         let (text, script) = if installed {
@@ -45,7 +45,10 @@ impl App {
             let script = agent_script(seed, mac, &file("vmlinuz")?, &file("initrd.img")?, KernelCmdline::new());
             ("given the boot script of the agent", script.map_err(unexpected)?)
         };
-        self.say(&NewEvent { kind: "boot.script", text, machine, ..Default::default() });
+        // By the recorder's gate: anybody can ask under any MAC address, as often as they like.
+        let arch = query.arch.as_deref().map(|a| a.chars().filter(|c| c.is_ascii_graphic()).take(16).collect());
+        let facts = PacketFacts { arch, ipxe: true, ..PacketFacts::default() };
+        self.record(WireEvent { text: text.to_owned(), mac: Some(mac), facts, ..WireEvent::new(now_ms(), "boot.script") });
         Ok(script)
     }
 
@@ -54,24 +57,5 @@ impl App {
         let id = self.store.setting(setting::NETBOOT).ok().flatten()?;
         let id: cluster_seed::ids::Digest = id.parse().ok()?;
         Some(self.site.join("netboot").join(id.to_string()))
-    }
-
-    /// Events of the wire, in one transaction.
-    pub fn record(&self, events: &[crate::recorder::WireEvent]) {
-        let done = self.write(|tx| {
-            for e in events {
-                let machine = match (e.mac, e.ip) {
-                    (Some(mac), ip) => tx.see_machine(mac, ip.map(Into::into), e.at / 1000).map_err(internal)?,
-                    // TFTP knows an address only.
-                    (None, Some(ip)) => tx.machine_at(ip.into()).map_err(internal)?.map(|m| m.id),
-                    (None, None) => None,
-                };
-                tx.event(e.at, &NewEvent { kind: e.kind, text: &e.text, machine, ..Default::default() }).map_err(internal)?;
-            }
-            Ok(())
-        });
-        if let Err(error) = done {
-            tracing::error!(%error, events = events.len(), at = now_ms(), "writing the boot flight recorder");
-        }
     }
 }

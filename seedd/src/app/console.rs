@@ -10,6 +10,7 @@ use crate::appliance::settings::Settings;
 use crate::console::host::{Host, page_urls};
 use crate::console::view::{ConsoleView, Phase};
 use crate::control::Controlled;
+use crate::control_site::SiteRequest;
 use crate::hint;
 use crate::store::StoreError;
 
@@ -66,6 +67,10 @@ impl Controlled for AtConsole {
 
     fn host(&self) -> &Host {
         &self.host
+    }
+
+    fn site(&self, ask: SiteRequest) -> Result<serde_json::Value> {
+        self.app.answer(ask)
     }
 
     fn reload(&self) -> Result<()> {

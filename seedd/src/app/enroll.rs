@@ -55,7 +55,7 @@ impl App {
                 text: "the agent runs in RAM and asks to enroll",
                 machine: Some(machine),
                 enrollment: Some(id),
-                actor: None,
+                ..Default::default()
             };
             tx.event(now_ms(), &event).map_err(internal)?;
             Ok(())
@@ -100,7 +100,7 @@ impl App {
                 text: &text,
                 machine: Some(record.machine),
                 enrollment: Some(id),
-                actor: None,
+                ..Default::default()
             };
             tx.event(now_ms(), &event).map_err(internal)?;
             Ok(RevealReply { state })
@@ -135,7 +135,7 @@ impl App {
                         text: &text,
                         machine: Some(record.machine),
                         enrollment: Some(id),
-                        actor: None,
+                        ..Default::default()
                     };
                     tx.event(now_ms(), &event).map_err(internal)?;
                 }
@@ -148,8 +148,13 @@ impl App {
         if let Err(error) = &result {
             let text = format!("a claim of this identity from {from} was refused: {error}");
             let machine = self.store.read(|tx| tx.enrollment(id)).ok().map(|r| r.machine);
-            let event =
-                NewEvent { kind: "enrollment.claim.refused", text: &text, machine, enrollment: machine.map(|_| id), actor: None };
+            let event = NewEvent {
+                kind: "enrollment.claim.refused",
+                text: &text,
+                machine,
+                enrollment: machine.map(|_| id),
+                ..Default::default()
+            };
             self.say(&event);
         }
         result

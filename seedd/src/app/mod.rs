@@ -8,9 +8,13 @@ pub mod boot;
 mod clock;
 pub mod console;
 pub mod enroll;
+pub mod flight;
 pub mod issue;
 pub mod jobs;
+pub mod metrics;
 pub mod mode;
+mod power;
+mod remote;
 pub mod report;
 mod site_ops;
 mod site_view;
@@ -35,6 +39,9 @@ use web::api::ApiError;
 use crate::clock::Silence;
 use crate::fsio::read_limited;
 use crate::keys::{PublicKeys, Unsealed};
+use crate::metrics::Meters;
+use crate::power::throttle::PowerThrottle;
+use crate::recorder::Flight;
 use crate::site::{Site, seed_hostname, setting};
 use crate::store::events::NewEvent;
 use crate::store::{Store, StoreError, Tx};
@@ -74,6 +81,12 @@ pub struct App {
     silence: Mutex<Silence>,
     /// Goes on when the site is opened anew.
     pub jobs: Arc<Jobs>,
+    /// The boot flight recorder.
+    pub flight: Flight,
+    /// What the metrics read, once the servers run.
+    pub meters: OnceLock<Meters>,
+    /// Machines whose power was changed, and when.
+    pub power: PowerThrottle,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -84,6 +97,11 @@ pub fn now() -> u64 {
 /// Unix milliseconds by the seed's clock.
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Unix nanoseconds by the seed's clock.
+pub fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
 impl App {
@@ -112,6 +130,9 @@ impl App {
             operator: Mutex::new(None),
             silence: Mutex::default(),
             jobs: Arc::default(),
+            flight: Flight::new(now_ms()),
+            meters: OnceLock::new(),
+            power: PowerThrottle::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

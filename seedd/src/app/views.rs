@@ -86,15 +86,19 @@ impl App {
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
-        self.store
+        let (row, earlier, facts, timeline) = self
+            .store
             .read(|tx| {
                 let machine = tx.machine(id).map_err(internal)?;
                 let facts = machine.facts.clone();
                 let (row, earlier) = row(tx, machine)?;
                 let timeline = tx.timeline(id, TIMELINE).map_err(internal)?;
-                Ok(MachineDetail { row, facts, earlier, timeline })
+                Ok((row, earlier, facts, timeline))
             })
-            .map_err(|e: ApiErrorBox| e.0)
+            .map_err(|e: ApiErrorBox| e.0)?;
+        let packets = self.flight.ring.count(row.mac);
+        let diagnosis = self.diagnosis_of(&timeline);
+        Ok(MachineDetail { row, facts, earlier, timeline, diagnosis, packets })
     }
 
     pub fn view_of(&self, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {

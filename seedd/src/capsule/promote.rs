@@ -49,7 +49,7 @@ fn end_what_is_under_way(tx: &Tx<'_>, now_ms: u64) -> Result<u32> {
             text: MOVED,
             machine: Some(record.machine),
             enrollment: Some(record.id),
-            actor: None,
+            ..Default::default()
         };
         tx.event(now_ms, &said)?;
         ended += 1;

@@ -8,12 +8,16 @@ mod clock;
 mod cluster;
 mod console;
 mod darksite;
+mod doctor;
 mod drill;
 mod image;
 mod image_write;
 mod import;
 mod init;
+mod metrics;
+mod power;
 mod serve;
+mod tail;
 mod talk;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
@@ -77,6 +81,19 @@ enum Verb {
     Clock(clock::Clock),
     /// Ask a running seed how it is
     Status(talk::Status),
+    /// Watch the event log as it grows: packets, decisions, enrollments
+    Tail(tail::Tail),
+    /// The packets that the flight recorder keeps of a machine
+    #[command(subcommand)]
+    Recorder(tail::Recorder),
+    /// Look for what keeps this seed from serving, and what to do about it; or boot made-up machines against it
+    Doctor(doctor::Doctor),
+    /// Machines' power: on, off, next start, virtual medium, Wake-on-LAN
+    #[command(subcommand)]
+    Power(power::Power),
+    /// Numbers for Prometheus, and who may read them
+    #[command(subcommand)]
+    Metrics(metrics::Metrics),
     /// The screen of an appliance: addresses, set-up code, settings, unsealing
     Console(console::Console),
 }
@@ -180,11 +197,22 @@ pub fn main() -> ExitCode {
         Verb::Admin(v) => v.run(),
         Verb::Clock(v) => v.run(),
         Verb::Status(v) => v.run(),
+        Verb::Tail(v) => v.run(),
+        Verb::Recorder(v) => v.run(),
+        Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
+        Verb::Power(v) => v.run(),
+        Verb::Metrics(v) => v.run(),
         Verb::Console(v) => v.run(),
     };
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("seedd: {error:#}");
-    if let Some(hint) = hint::of(&error) {
+    if let Some(hint) = hint::of(error) {
         eprintln!("hint: {hint}");
     }
     if terminal::stop_asked() { ExitCode::from(130) } else { ExitCode::FAILURE }

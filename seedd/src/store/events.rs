@@ -2,7 +2,7 @@
 
 use cluster_seed::ids::{Digest, EnrollmentId};
 use rusqlite::{OptionalExtension as _, params};
-use web::api::EventView;
+use web::api::{EventView, PacketFacts};
 
 use super::{StoreError, Tx};
 
@@ -17,14 +17,17 @@ pub struct NewEvent<'a> {
     pub machine: Option<i64>,
     pub enrollment: Option<EnrollmentId>,
     pub actor: Option<&'a str>,
+    /// What the packet said, for events of the wire.
+    pub facts: Option<&'a PacketFacts>,
 }
 
-fn chain(previous: &str, at: u64, e: &NewEvent<'_>, text: &str) -> String {
+/// `facts` as they are stored. A row without them hashes as it did before there were any.
+fn chain(previous: &str, at: u64, e: &NewEvent<'_>, text: &str, facts: Option<&str>) -> String {
     let enrollment = e.enrollment.map(|i| i.to_string()).unwrap_or_default();
     let machine = e.machine.map(|i| i.to_string()).unwrap_or_default();
     let fields = [previous, &at.to_string(), e.kind, text, &machine, &enrollment, e.actor.unwrap_or_default()];
     // Length-prefixed, so that no two rows read alike.
-    let joined: String = fields.iter().map(|f| format!("{}:{f};", f.len())).collect();
+    let joined: String = fields.into_iter().chain(facts).map(|f| format!("{}:{f};", f.len())).collect();
     Digest::of(joined.as_bytes()).to_string()
 }
 
@@ -41,16 +44,23 @@ impl Tx<'_> {
     pub fn event(&self, at: u64, event: &NewEvent<'_>) -> Result<i64, StoreError> {
         let previous = self.last_hash()?;
         let text = cut(event.text);
-        let hash = chain(previous.as_deref().unwrap_or_default(), at, event, text);
+        let facts = event.facts.map(serde_json::to_string).transpose().map_err(|_| StoreError::Corrupt { what: "facts" })?;
+        let hash = chain(previous.as_deref().unwrap_or_default(), at, event, text, facts.as_deref());
+        let enrollment = event.enrollment.map(|i| i.to_string());
         self.tx.execute(
-            "INSERT INTO event (at, kind, text, machine, enrollment, actor, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![at, event.kind, text, event.machine, event.enrollment.map(|i| i.to_string()), event.actor, hash],
+            "INSERT INTO event (at, kind, text, machine, enrollment, actor, hash, facts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![at, event.kind, text, event.machine, enrollment, event.actor, hash, facts],
         )?;
         Ok(self.tx.last_insert_rowid())
     }
 
     pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<EventView>, StoreError> {
-        self.event_views("SELECT id, at, kind, text, machine, actor FROM event WHERE id > ?1 ORDER BY id LIMIT ?2", after, limit)
+        self.event_views(
+            "SELECT id, at, kind, text, machine, actor, facts FROM event WHERE id > ?1 ORDER BY id LIMIT ?2",
+            after,
+            limit,
+        )
     }
 
     /// The newest `limit` events whose kind begins with `prefix`, newest first.
@@ -65,7 +75,7 @@ impl Tx<'_> {
     /// The newest `limit` events of a machine, oldest first.
     pub fn timeline(&self, machine: i64, limit: u32) -> Result<Vec<EventView>, StoreError> {
         self.event_views(
-            "SELECT * FROM (SELECT id, at, kind, text, machine, actor FROM event WHERE machine = ?1 ORDER BY id DESC LIMIT ?2)
+            "SELECT * FROM (SELECT id, at, kind, text, machine, actor, facts FROM event WHERE machine = ?1 ORDER BY id DESC LIMIT ?2)
              ORDER BY id",
             machine,
             limit,
@@ -75,7 +85,10 @@ impl Tx<'_> {
     fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventView>, StoreError> {
         let mut q = self.tx.prepare_cached(sql)?;
         let rows = q.query_map(params![value, limit], |r| {
-            Ok(EventView { id: r.get(0)?, at: r.get(1)?, kind: r.get(2)?, text: r.get(3)?, machine: r.get(4)?, actor: r.get(5)? })
+            // Facts of a newer program are left out, not in the way.
+            let facts = r.get::<_, Option<String>>(6)?.and_then(|f| serde_json::from_str(&f).ok());
+            let (id, at, kind, text) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
+            Ok(EventView { id, at, kind, text, machine: r.get(4)?, actor: r.get(5)?, facts })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -91,16 +104,18 @@ impl Tx<'_> {
 
     /// The id of the first row that does not fit the chain, if any.
     pub fn broken_event(&self) -> Result<Option<i64>, StoreError> {
-        let mut q = self.tx.prepare("SELECT id, at, kind, text, machine, enrollment, actor, hash FROM event ORDER BY id")?;
+        let mut q =
+            self.tx.prepare("SELECT id, at, kind, text, machine, enrollment, actor, hash, facts FROM event ORDER BY id")?;
         let mut rows = q.query([])?;
         let mut previous = String::new();
         while let Some(r) = rows.next()? {
             let (kind, text): (String, String) = (r.get(2)?, r.get(3)?);
             let (enrollment, actor): (Option<String>, Option<String>) = (r.get(5)?, r.get(6)?);
             let enrollment = enrollment.map(|t| super::parsed(&t, "event.enrollment")).transpose()?;
-            let event = NewEvent { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor: actor.as_deref() };
-            let hash: String = r.get(7)?;
-            if chain(&previous, r.get(1)?, &event, &text) != hash {
+            let (hash, facts): (String, Option<String>) = (r.get(7)?, r.get(8)?);
+            let actor = actor.as_deref();
+            let event = NewEvent { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor, facts: None };
+            if chain(&previous, r.get(1)?, &event, &text, facts.as_deref()) != hash {
                 return Ok(Some(r.get(0)?));
             }
             previous = hash;

@@ -1,5 +1,7 @@
 //! Machines: hardware seen on the wire, by MAC address.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use cluster_seed::ids::Mac;
@@ -87,6 +89,20 @@ impl Tx<'_> {
     pub fn machine_at(&self, ip: IpAddr) -> Result<Option<MachineRecord>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM machine WHERE ip = ?1 ORDER BY last_seen DESC LIMIT 1");
         self.tx.query_row(&sql, [ip.to_string()], raw).optional()?.map(record).transpose()
+    }
+
+    /// The MAC addresses of these machines.
+    pub fn macs_of(&self, ids: impl Iterator<Item = i64>) -> Result<HashMap<i64, Mac>, StoreError> {
+        let mut q = self.tx.prepare_cached("SELECT mac FROM machine WHERE id = ?1")?;
+        let mut macs = HashMap::new();
+        for id in ids {
+            if let Entry::Vacant(place) = macs.entry(id)
+                && let Some(text) = q.query_row([id], |r| r.get::<_, String>(0)).optional()?
+            {
+                place.insert(parsed(&text, "machine.mac")?);
+            }
+        }
+        Ok(macs)
     }
 
     /// All machines, the one seen last first.

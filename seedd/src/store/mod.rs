@@ -7,6 +7,7 @@ pub mod leases;
 pub mod machines;
 pub mod nodes;
 pub mod people;
+pub mod tallies;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -15,7 +16,9 @@ use camino::Utf8Path;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 /// `user_version` of the schema this program writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = MIGRATIONS.len() as i64;
+/// From each version to the next, each in one transaction. What is here once is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_event_facts.sql")];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -59,13 +62,13 @@ impl Store {
         if found > VERSION {
             return Err(StoreError::Newer { found });
         }
-        if found < 1 {
+        for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have been faster.
             let now: i64 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
-            if now < 1 {
-                tx.execute_batch(include_str!("schema.sql"))?;
-                tx.pragma_update(None, "user_version", 1)?;
+            if now == step {
+                tx.execute_batch(sql)?;
+                tx.pragma_update(None, "user_version", step + 1)?;
             }
             tx.commit()?;
         }
@@ -122,6 +125,17 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// What SQLite finds wrong with its file, if anything.
+    pub fn damage(&self) -> Result<Option<String>, StoreError> {
+        let said: String = self.tx.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+        Ok((said != "ok").then_some(said))
+    }
+
+    /// True if there was one.
+    pub fn unset(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.tx.execute("DELETE FROM setting WHERE key = ?1", [key])? > 0)
+    }
+
     pub fn settings_under(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
         let mut q = self.tx.prepare("SELECT key, value FROM setting WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")?;
         let rows = q.query_map([prefix], |r| Ok((r.get(0)?, r.get(1)?)))?;
@@ -145,6 +159,27 @@ mod tests {
         drop(Store::open(&path).unwrap());
         Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Newer { found }) if found == VERSION + 1));
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_is_brought_up_to_date_and_its_log_still_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().join("seed.db")).unwrap();
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        // As the first version wrote it.
+        let hash = cluster_seed::ids::Digest::of(b"0:;1:7;4:kind;4:text;0:;0:;0:;").to_string();
+        let sql = "INSERT INTO event (at, kind, text, hash) VALUES (7, 'kind', 'text', ?1)";
+        old.execute(sql, [hash]).unwrap();
+        drop(old);
+        let store = Store::open(&path).unwrap();
+        let facts = web::api::PacketFacts { ipxe: true, ..Default::default() };
+        let event = events::NewEvent { kind: "k", text: "t", facts: Some(&facts), ..Default::default() };
+        store.write(|tx| tx.event(8, &event)).unwrap();
+        assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), None);
+        let rows = store.read(|tx| tx.events_after(0, 9)).unwrap();
+        assert_eq!((rows[0].facts.as_ref(), rows[1].facts.as_ref()), (None, Some(&facts)));
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Tls {
     /// TLS 1.3 (and 1.2 where the build has it), HTTP/1.1.
     pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().context("preparing TLS")?;
+        // TLS 1.2 is compiled in for management controllers only.
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).context("preparing TLS")?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))

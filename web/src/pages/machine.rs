@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, state, told};
 use super::{Refusal, Shell, overview, page};
-use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, MachineDetail, Overview, SeedApi};
+use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, Overview, SeedApi, Tone};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
 use crate::dates::offset;
@@ -104,6 +104,26 @@ struct Page {
     facts: Option<Facts>,
     earlier: Vec<Earlier>,
     timeline: Vec<Entry>,
+    findings: Vec<Said>,
+    packets: u32,
+}
+
+struct Said {
+    rule: &'static str,
+    tone: &'static str,
+    what: String,
+    advice: String,
+}
+
+impl Said {
+    fn of(f: &Finding) -> Self {
+        let tone = match f.tone {
+            Tone::Good => "good",
+            Tone::Wait => "wait",
+            Tone::Bad => "bad",
+        };
+        Said { rule: f.rule, tone, what: clean(&f.what), advice: clean(&f.advice) }
+    }
 }
 
 pub(crate) async fn show<A: SeedApi>(
@@ -215,6 +235,8 @@ async fn render<A: SeedApi>(
         facts: detail.facts.as_ref().map(facts),
         earlier: earlier.collect(),
         timeline: timeline(&detail.timeline),
+        findings: detail.diagnosis.iter().map(Said::of).collect(),
+        packets: detail.packets,
         shell,
         line,
     };

@@ -2,7 +2,7 @@
 
 use cluster_seed::enrollment::EnrollmentState;
 
-use crate::api::{EnrollmentView, EventView, InstallProgress, MachineRow};
+use crate::api::{EnrollmentView, EventView, InstallProgress, MachineRow, PacketFacts};
 use crate::dates::{ago, iso};
 use crate::limits::MAX_SHOWN;
 use crate::safe_json::is_tricky;
@@ -158,6 +158,20 @@ pub(crate) struct Entry {
     pub(crate) text: String,
     pub(crate) actor: Option<String>,
     pub(crate) machine: Option<i64>,
+    /// What the packet said, beyond the sentence.
+    pub(crate) facts: Vec<(&'static str, String)>,
+}
+
+fn facts_of(facts: &PacketFacts) -> Vec<(&'static str, String)> {
+    let text = |name, value: &Option<String>| value.as_deref().map(|v| (name, clean(v)));
+    let rows = [
+        text("transaction", &facts.xid),
+        text("vendor class", &facts.vendor_class),
+        text("host name", &facts.hostname),
+        text("UUID", &facts.uuid),
+        text("interface", &facts.iface),
+    ];
+    rows.into_iter().flatten().collect()
 }
 
 impl Entry {
@@ -170,6 +184,7 @@ impl Entry {
             text: clean(&event.text),
             actor: event.actor.as_deref().map(clean),
             machine: event.machine,
+            facts: event.facts.as_ref().map(facts_of).unwrap_or_default(),
         }
     }
 }
@@ -234,8 +249,15 @@ mod tests {
 
     #[test]
     fn progress_is_told_once() {
-        let event =
-            |id, kind: &str, machine| EventView { id, at: 0, kind: kind.into(), text: String::new(), machine, actor: None };
+        let event = |id, kind: &str, machine| EventView {
+            id,
+            at: 0,
+            kind: kind.into(),
+            text: String::new(),
+            machine,
+            actor: None,
+            facts: None,
+        };
         let one = Some(1);
         let all =
             [event(1, CHATTY, one), event(2, CHATTY, one), event(3, CHATTY, Some(2)), event(4, "x", one), event(5, CHATTY, one)];

@@ -1,0 +1,90 @@
+//! The boot flight recorder's rows, packets and diagnosis.
+
+use std::net::IpAddr;
+
+use cluster_seed::ids::Mac;
+use web::api::{ApiError, EventView, Finding, PacketFacts};
+
+use super::{App, internal, now_ms};
+use crate::diagnosis::diagnose;
+use crate::recorder::{WireEvent, pcapng};
+use crate::store::events::NewEvent;
+
+/// Free space of the data directory below which packet events are not written any more, in bytes: leases come first.
+const MIN_FREE: u64 = 128 << 20;
+
+impl App {
+    /// Passes one event through the gate and writes what comes out.
+    pub fn record(&self, event: WireEvent) {
+        let events = self.flight.pass(vec![event]);
+        if !events.is_empty() {
+            self.write_wire(&events);
+        }
+    }
+
+    /// A file that a machine fetches by HTTP.
+    pub fn note_fetch(&self, from: IpAddr, name: &str) {
+        let IpAddr::V4(ip) = from else { return };
+        let facts = PacketFacts { file: Some(name.to_owned()), ip: Some(ip), ..PacketFacts::default() };
+        let text = format!("{ip} fetches {name} by HTTP");
+        self.record(WireEvent { text, ip: Some(ip), facts, ..WireEvent::new(now_ms(), "http.started") });
+    }
+
+    /// Events of the wire that passed the gate, in one transaction.
+    pub fn write_wire(&self, events: &[WireEvent]) {
+        if free_space(self.site.data.as_std_path()).is_some_and(|free| free < MIN_FREE) {
+            tracing::warn!(events = events.len(), "the disk is nearly full: packet events are not written");
+            return;
+        }
+        let done = self.write(|tx| {
+            for e in events {
+                let machine = match (e.mac, e.ip) {
+                    (Some(mac), ip) => tx.see_machine(mac, ip.map(Into::into), e.at / 1000).map_err(internal)?,
+                    // TFTP knows an address only.
+                    (None, Some(ip)) => tx.machine_at(ip.into()).map_err(internal)?.map(|m| m.id),
+                    (None, None) => None,
+                };
+                let facts = (e.facts != PacketFacts::default()).then_some(&e.facts);
+                let row = NewEvent { kind: e.kind, text: &e.text, machine, facts, ..Default::default() };
+                tx.event(e.at, &row).map_err(internal)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = done {
+            tracing::error!(%error, events = events.len(), at = now_ms(), "writing the boot flight recorder");
+        }
+    }
+
+    /// The machine's last packets as a pcapng file, with the diagnosis as its comment.
+    pub fn packets_of(&self, id: i64) -> Result<Vec<u8>, ApiError> {
+        let detail = self.view_machine(id)?;
+        Ok(self.pcapng(detail.row.mac, &detail.diagnosis))
+    }
+
+    /// The same by MAC address, also of one that the database does not know.
+    pub fn packets_of_mac(&self, mac: Mac) -> Result<Vec<u8>, ApiError> {
+        let known = self.store.read(|tx| tx.machine_by_mac(mac)).map_err(internal)?;
+        match known {
+            Some(machine) => self.packets_of(machine.id),
+            None => Ok(self.pcapng(mac, &[])),
+        }
+    }
+
+    fn pcapng(&self, mac: Mac, findings: &[Finding]) -> Vec<u8> {
+        let comment: Vec<String> = findings.iter().map(|f| format!("{} {}", f.what, f.advice)).collect();
+        let comment = format!("machine {mac}\n{}", comment.join("\n"));
+        let program = concat!("seedd ", env!("CARGO_PKG_VERSION"));
+        pcapng::write(self.flight.iface(), &comment, &self.flight.ring.of(mac), program)
+    }
+
+    /// What a timeline means now.
+    pub(super) fn diagnosis_of(&self, timeline: &[EventView]) -> Vec<Finding> {
+        diagnose(timeline, now_ms())
+    }
+}
+
+/// Bytes that can still be written where `path` lies.
+pub fn free_space(path: &std::path::Path) -> Option<u64> {
+    let stat = nix::sys::statvfs::statvfs(path).ok()?;
+    Some(stat.blocks_available() * stat.fragment_size())
+}

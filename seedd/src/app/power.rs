@@ -1,0 +1,174 @@
+//! Power of machines: who may change it, how often, by which controller; every change is written down.
+
+use cluster_seed::ids::Mac;
+use cluster_seed::machine::Firmware;
+use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
+
+use super::{App, internal, now_ms, unexpected};
+use crate::clock::steady;
+use crate::hint;
+use crate::power::controller::{Controller, SETTING};
+use crate::power::fetch::Client;
+use crate::power::{redfish, tool, wake_server};
+use crate::store::events::NewEvent;
+use crate::store::machines::MachineRecord;
+
+fn key(mac: Mac) -> String {
+    format!("{SETTING}{mac}")
+}
+
+/// A failure that the operator can do something about.
+fn failed(e: &anyhow::Error) -> ApiError {
+    ApiError::BadRequest { why: format!("{e:#}"), hint: hint::of(e) }
+}
+
+fn kind(action: PowerAction) -> (&'static str, &'static str) {
+    match action {
+        PowerAction::Status => ("power.status", "was asked how it is"),
+        PowerAction::On => ("power.on", "was switched on"),
+        PowerAction::Off => ("power.off", "was switched off"),
+        PowerAction::Cycle => ("power.cycle", "was switched off and on"),
+        PowerAction::NextBootPxe => ("power.next_boot", "starts from the network next time"),
+        PowerAction::InsertMedia => ("power.media", "was given the seed's medium"),
+        PowerAction::EjectMedia => ("power.media", "was relieved of its medium"),
+        PowerAction::Wake => ("power.wake", "was sent a Wake-on-LAN packet"),
+    }
+}
+
+impl App {
+    fn record_of(&self, id: i64) -> Result<MachineRecord, ApiError> {
+        self.store.read(|tx| tx.machine(id)).map_err(internal)
+    }
+
+    fn controller_of(&self, mac: Mac) -> Result<Option<Controller>, ApiError> {
+        let kept = self.store.setting(&key(mac)).map_err(internal)?;
+        kept.map(|text| serde_json::from_str(&text)).transpose().map_err(unexpected)
+    }
+
+    /// The newest medium of this seed: the name of its file.
+    pub fn medium(&self) -> Option<String> {
+        let files = std::fs::read_dir(self.site.join("media")).ok()?;
+        let named = files.filter_map(|e| {
+            let entry = e.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, name)).filter(|(_, name)| is_medium(name))
+        });
+        named.max().map(|(_, name)| name)
+    }
+
+    pub fn view_power(&self, id: i64) -> Result<PowerView, ApiError> {
+        let controller = self.controller_of(self.record_of(id)?.mac)?.map(|c| BmcView {
+            kind: c.kind,
+            address: c.address(),
+            user: c.user.clone(),
+            pin: c.shown_pin(),
+        });
+        Ok(PowerView { controller, medium: self.medium() })
+    }
+
+    pub fn set_controller(&self, who: &str, id: i64, set: &SetPower) -> Result<PowerView, ApiError> {
+        let machine = self.record_of(id)?;
+        let recipient = self.with_keys(|keys| Ok(keys.vault.recipient()))?;
+        let controller = Controller::new(set, &recipient).map_err(|e| failed(&e))?;
+        let text = format!("its controller is at {} now", controller.address());
+        self.keep(machine.mac, &controller, Some((&machine, "power.controller", &text, who)))?;
+        self.view_power(id)
+    }
+
+    fn keep(&self, mac: Mac, controller: &Controller, event: Option<(&MachineRecord, &str, &str, &str)>) -> Result<(), ApiError> {
+        let json = serde_json::to_string(controller).map_err(unexpected)?;
+        self.write(|tx| {
+            tx.set(&key(mac), &json).map_err(internal)?;
+            if let Some((machine, kind, text, who)) = event {
+                let event = NewEvent { kind, text, machine: Some(machine.id), actor: Some(who), ..Default::default() };
+                tx.event(now_ms(), &event).map_err(internal)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub fn forget_controller(&self, who: &str, id: i64) -> Result<PowerView, ApiError> {
+        let machine = self.record_of(id)?;
+        self.write(|tx| {
+            if tx.unset(&key(machine.mac)).map_err(internal)? {
+                let text = "its controller and the password were forgotten";
+                let event =
+                    NewEvent { kind: "power.controller", text, machine: Some(id), actor: Some(who), ..Default::default() };
+                tx.event(now_ms(), &event).map_err(internal)?;
+            }
+            Ok(())
+        })?;
+        self.view_power(id)
+    }
+
+    /// Does it, and writes down who asked for it and what came of it.
+    pub fn act_power(&self, who: &str, id: i64, action: PowerAction) -> Result<PowerDone, ApiError> {
+        let machine = self.record_of(id)?;
+        self.power.take(id, steady()).map_err(|seconds| ApiError::TooMany { seconds })?;
+        let done = match action {
+            PowerAction::Wake => self.wake(machine.mac),
+            _ => self.by_controller(&machine, action),
+        };
+        let (kind, words) = kind(action);
+        let (kind, text) = match &done {
+            Ok(text) => (kind, format!("it {words}: {text}")),
+            // Nobody tried: there is nothing to write down.
+            Err(ApiError::Sealed) => return Err(ApiError::Sealed),
+            Err(e) => ("power.failed", format!("that it {words} failed: {e}")),
+        };
+        self.say(&NewEvent { kind, text: &text, machine: Some(id), actor: Some(who), ..Default::default() });
+        done.map(|text| PowerDone { text })
+    }
+
+    fn wake(&self, mac: Mac) -> Result<String, ApiError> {
+        let iface = self.flight.iface();
+        if iface.is_empty() {
+            return Err(ApiError::Unavailable { why: "this seed serves no machines".to_owned() });
+        }
+        wake_server::wake(iface, mac).map_err(|e| failed(&e))?;
+        Ok(format!("a magic packet for {mac} left on {iface}"))
+    }
+
+    fn by_controller(&self, machine: &MachineRecord, action: PowerAction) -> Result<String, ApiError> {
+        let unknown = || ApiError::Conflict {
+            why: "the seed knows no management controller of this machine".to_owned(),
+            hint: Some("keep its address, user and password first (page Power, or `seedd power controller`)".to_owned()),
+        };
+        let mut controller = self.controller_of(machine.mac)?.ok_or_else(unknown)?;
+        let password = self.with_keys(|keys| controller.password(&keys.vault).map_err(unexpected))?;
+        if controller.kind == BmcKind::Ipmi {
+            let uefi = machine.facts.as_ref().is_none_or(|f| f.firmware == Firmware::Uefi);
+            return tool::act(&controller, password.expose(), action, uefi).map_err(|e| failed(&e));
+        }
+        let client = Client::new(&controller, password.expose()).map_err(unexpected)?;
+        let medium = self.medium().map(|name| format!("{}/media/{name}", self.seed_url()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unexpected)?;
+        let done = runtime.block_on(redfish::act(&client, machine.mac, action, medium.as_deref()));
+        // The first certificate counts as soon as whoever showed it knew the password's user.
+        if let (None, Some(pin), Ok(_)) = (&controller.pin, client.seen(), &done) {
+            controller.pin = Some(pin);
+            self.keep(machine.mac, &controller, None)?;
+        }
+        done.map_err(|e| failed(&e))
+    }
+}
+
+/// Names that `seedd image build --target seed-iso` gives.
+pub fn is_medium(name: &str) -> bool {
+    let id = name.strip_prefix("seed-").and_then(|n| n.strip_suffix(".iso"));
+    id.is_some_and(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_media_of_the_seed_are_media() {
+        for (name, good) in
+            [("seed-ab12.iso", true), ("seed-.iso", false), ("seed-../x.iso", false), ("seed.iso", false), ("x.iso", false)]
+        {
+            assert_eq!(is_medium(name), good, "{name}");
+        }
+    }
+}

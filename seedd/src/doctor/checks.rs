@@ -1,0 +1,251 @@
+//! The checks that look and do not touch.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+use cluster_seed::ids::Digest;
+use nix::ifaddrs::getifaddrs;
+use serde_json::Value;
+
+use super::{Check, Health, holders};
+use crate::app::flight::free_space;
+use crate::app::now;
+use crate::clock;
+use crate::control::{self, Request};
+use crate::control_site::SiteRequest;
+use crate::site::{Site, setting};
+use crate::store::Store;
+use crate::terminal::amount;
+
+/// Free space below which somebody should act, and below which nothing works, in bytes.
+const FEW: u64 = 2 << 30;
+const TOO_FEW: u64 = 128 << 20;
+/// A write that takes longer makes every lease wait.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// What is known before anything is looked at.
+pub struct Subject<'a> {
+    pub site: &'a Site,
+    pub store: Store,
+    pub seed: Ipv4Addr,
+    pub prefix: u8,
+    /// Where machines reach the seed by HTTP.
+    pub http: SocketAddrV4,
+    /// Told on the command line, else by the daemon.
+    pub iface: Option<String>,
+    pub running: bool,
+    pub sealed: Option<bool>,
+}
+
+impl<'a> Subject<'a> {
+    pub fn new(site: &'a Site, iface: Option<&str>) -> anyhow::Result<Self> {
+        let store = site.open_store()?;
+        let spec = site.spec()?;
+        let underlay = &spec.spec.networking.underlay;
+        let daemon = control::ask(&site.control_socket(), &Request::Site { ask: SiteRequest::Doctor }).ok();
+        let told = |k: &str| daemon.as_ref().and_then(|d| d[k].as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
+        let seed = underlay.seed.value;
+        Ok(Subject {
+            site,
+            store,
+            seed,
+            prefix: underlay.subnet.prefix_len(),
+            http: told("listen").and_then(|l| l.parse().ok()).unwrap_or(SocketAddrV4::new(seed, 80)),
+            iface: iface.map(str::to_owned).or_else(|| told("iface")),
+            running: daemon.is_some(),
+            sealed: daemon.as_ref().map(|d| d["sealed"] == Value::Bool(true)),
+        })
+    }
+}
+
+pub fn daemon(s: &Subject<'_>) -> Check {
+    match (s.running, s.sealed) {
+        (false, _) => {
+            Check::new("daemon", Health::Warn, "no daemon serves this site now", "start it: `seedd serve --iface IFACE`")
+        }
+        (true, Some(true)) => {
+            Check::new("daemon", Health::Warn, "runs, sealed", "`seedd unseal`: until then no machine can be approved")
+        }
+        (true, _) => Check::ok("daemon", "runs, unsealed"),
+    }
+}
+
+/// Up, with a link, and with the seed's address.
+pub fn interface(s: &Subject<'_>) -> Check {
+    let Some(iface) = s.iface.as_deref() else {
+        return Check::skipped("interface", "not told which one: give --iface");
+    };
+    let dir = Utf8Path::new("/sys/class/net").join(iface);
+    if iface.contains('/') || !dir.exists() {
+        return Check::new("interface", Health::Bad, format!("{iface} does not exist"), "`ip -brief link` lists them");
+    }
+    let carrier = fs::read_to_string(dir.join("carrier")).is_ok_and(|c| c.trim() == "1");
+    let up = fs::read_to_string(dir.join("flags"));
+    let up = up.ok().and_then(|f| u32::from_str_radix(f.trim().trim_start_matches("0x"), 16).ok()).is_some_and(|f| f & 1 == 1);
+    if !up {
+        return Check::new("interface", Health::Bad, format!("{iface} is down"), format!("ip link set {iface} up"));
+    }
+    let (seed, prefix) = (s.seed, s.prefix);
+    if !addresses(iface).contains(&(seed, prefix)) {
+        let held = addresses(iface).iter().map(|(a, p)| format!("{a}/{p}")).collect::<Vec<_>>().join(", ");
+        let held = if held.is_empty() { "no address".to_owned() } else { held };
+        let advice = format!("ip address add {seed}/{prefix} dev {iface}; or `seedd cluster overlay` for another network");
+        return Check::new("interface", Health::Bad, format!("{iface} has {held}, not the seed's {seed}/{prefix}"), advice);
+    }
+    if !carrier {
+        return Check::new("interface", Health::Bad, format!("{iface} has no link"), "is the cable in, and the switch on?");
+    }
+    Check::ok("interface", format!("{iface} is up and has {seed}/{prefix}"))
+}
+
+/// IPv4 addresses of an interface with their prefixes.
+pub fn addresses(iface: &str) -> Vec<(Ipv4Addr, u8)> {
+    let all = getifaddrs().into_iter().flatten().filter(|a| a.interface_name == iface);
+    all.filter_map(|a| {
+        let mask = a.netmask.and_then(|m| m.as_sockaddr_in().map(|m| u32::from(m.ip())))?;
+        Some((a.address?.as_sockaddr_in()?.ip(), mask.leading_ones() as u8))
+    })
+    .collect()
+}
+
+/// Ports that the daemon needs: held by it while it runs, and free while it does not.
+pub fn ports(s: &Subject<'_>) -> Vec<Check> {
+    let udp = [(67, "DHCP", "port 67"), (69, "TFTP", "port 69")];
+    let mut checks: Vec<Check> = udp.map(|(port, what, name)| port_check(name, what, s.running, holders::of_udp(port))).into();
+    checks.push(port_check("port http", &format!("HTTP on {}", s.http), s.running, holders::of_tcp(s.http.port())));
+    checks
+}
+
+fn port_check(name: &'static str, what: &str, running: bool, holders: Vec<String>) -> Check {
+    let ours = holders.iter().any(|h| h.starts_with("seedd"));
+    let others: Vec<_> = holders.iter().filter(|h| !h.starts_with("seedd")).cloned().collect();
+    match (running, ours, others.is_empty()) {
+        (true, true, _) => Check::ok(name, format!("{what} is served")),
+        (true, false, _) => {
+            Check::new(name, Health::Bad, format!("the daemon does not serve {what}"), "is it in standby? its log says why")
+        }
+        (false, _, true) => Check::ok(name, format!("free for {what}")),
+        (false, _, false) => Check::new(
+            name,
+            Health::Bad,
+            format!("{} holds the port of {what}", others.join(", ")),
+            "stop that server, or keep it off this interface",
+        ),
+    }
+}
+
+/// A machine's way in: a TCP connection to the HTTP port.
+pub fn http(s: &Subject<'_>) -> Check {
+    if !s.running {
+        return Check::skipped("http", "no daemon runs");
+    }
+    match TcpStream::connect_timeout(&s.http.into(), Duration::from_secs(2)) {
+        Ok(_) => Check::ok("http", format!("{} answers", s.http)),
+        Err(e) => Check::new(
+            "http",
+            Health::Bad,
+            format!("{} does not answer: {e}", s.http),
+            "does a firewall of this machine drop it? (nft list ruleset)",
+        ),
+    }
+}
+
+/// The files that machines fetch first.
+pub fn loaders(s: &Subject<'_>) -> Check {
+    let name = "loaders";
+    let build = "`seedd image build` makes them";
+    let id = match s.store.setting(setting::NETBOOT) {
+        Ok(Some(id)) => id,
+        Ok(None) => return Check::new(name, Health::Bad, "there is no netboot image", build),
+        Err(e) => return Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
+    };
+    let dir = s.site.join("netboot").join(&id);
+    for file in [pxe::loader::UNDIONLY, pxe::loader::SNPONLY, pxe::loader::IPXE_EFI, "vmlinuz", "initrd.img"] {
+        if fs::metadata(dir.join(file)).map_or(0, |m| m.len()) == 0 {
+            return Check::new(name, Health::Bad, format!("{} is missing or empty", dir.join(file)), build);
+        }
+    }
+    Check::ok(name, format!("netboot set {:.12} is whole", id))
+}
+
+/// The snapshot in use, and an artifact for each role.
+pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
+    let name = "snapshot";
+    let dir = |id: &str| s.site.join("snapshots").join(id);
+    let first = match s.store.setting(setting::SNAPSHOT) {
+        Ok(Some(id)) if id.parse::<Digest>().is_ok() && dir(&id).join("dists").is_dir() => {
+            Check::ok(name, format!("{id:.12} is published; `seedd darksite verify` reads every byte"))
+        }
+        Ok(Some(id)) => Check::new(
+            name,
+            Health::Bad,
+            format!("{} is not there", dir(&id)),
+            "`seedd darksite build`, or `seedd adopt` from the medium",
+        ),
+        Ok(None) => Check::new(name, Health::Bad, "there is none", "`seedd darksite build`, or `seedd adopt` from the medium"),
+        Err(e) => Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
+    };
+    let roles = s.store.read(|tx| tx.settings_under(setting::ARTIFACT)).unwrap_or_default();
+    let second = match roles.len() {
+        0 => Check::new("artifacts", Health::Bad, "no role has an artifact: nothing can be installed", "`seedd image build`"),
+        n => Check::ok("artifacts", format!("{n} role(s) can be installed")),
+    };
+    vec![first, second]
+}
+
+/// Room, and how long a durable write takes: every lease waits for one.
+pub fn disk(s: &Subject<'_>) -> Check {
+    let name = "disk";
+    let free = free_space(s.site.data.as_std_path()).unwrap_or(0);
+    let path = s.site.join("tmp").join(format!("doctor.{}", std::process::id()));
+    let began = Instant::now();
+    let written = fs::File::create(&path).and_then(|mut f| f.write_all(&[0; 4096]).and_then(|()| f.sync_all()));
+    let took = began.elapsed();
+    let _ = fs::remove_file(&path);
+    let text = format!("{} free, a durable write takes {} ms", amount(free), took.as_millis());
+    match written {
+        Err(e) => Check::new(name, Health::Bad, format!("writing to {}: {e}", s.site.data), "is it mounted read-only, or full?"),
+        Ok(()) if free < TOO_FEW => Check::new(
+            name,
+            Health::Bad,
+            text,
+            "make room: old snapshots and artifacts go with `seedd darksite` and `seedd image`",
+        ),
+        Ok(()) if free < FEW => Check::new(name, Health::Warn, text, "the next snapshot or image will not fit"),
+        Ok(()) if took > SLOW => {
+            Check::new(name, Health::Warn, text, "leases wait for it: put the data directory on a faster disk")
+        }
+        Ok(()) => Check::ok(name, text),
+    }
+}
+
+/// The database, and the chain of its event log.
+pub fn database(s: &Subject<'_>) -> Check {
+    let name = "database";
+    match s.store.read(|tx| Ok::<_, crate::store::StoreError>((tx.damage()?, tx.broken_event()?))) {
+        Ok((None, None)) => Check::ok(name, "whole, and no event was changed"),
+        Ok((Some(what), _)) => {
+            Check::new(name, Health::Bad, format!("damaged: {what}"), "import the last capsule (`seedd import`)")
+        }
+        Ok((None, Some(id))) => Check::new(
+            name,
+            Health::Bad,
+            format!("event {id} was changed behind the seed's back"),
+            "somebody had write access to seed.db",
+        ),
+        Err(e) => Check::new(name, Health::Bad, format!("{e}"), ""),
+    }
+}
+
+pub fn clock(s: &Subject<'_>) -> Check {
+    let suite = s.site.spec().map(|spec| spec.spec.darksite.suite).unwrap_or_default();
+    let id = s.store.setting(setting::SNAPSHOT).ok().flatten();
+    let date = id.and_then(|id| clock::snapshot_date(&s.site.join("snapshots").join(id), &suite));
+    match clock::doubt(now(), date) {
+        Some(doubt) => Check::new("clock", Health::Warn, doubt, "`seedd clock set`; nothing but logs depends on it"),
+        None => Check::ok("clock", "plausible"),
+    }
+}

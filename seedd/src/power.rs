@@ -1,0 +1,9 @@
+//! Power of machines: by their management controllers (Redfish, IPMI), and Wake-on-LAN.
+
+pub mod choose;
+pub mod controller;
+pub mod fetch;
+pub mod redfish;
+pub mod throttle;
+pub mod tool;
+pub mod wake_server;

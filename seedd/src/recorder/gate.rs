@@ -1,0 +1,329 @@
+//! What of the wire is written down: repeats are told once with their number, and no flood fills the disk.
+//!
+//! Pure: time comes in with the events. Three bounds, each by a bucket of tokens: one machine, all strangers together,
+//! everybody together. A machine is no stranger once it holds an address of ours, of which there are only so many.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use cluster_seed::ids::Mac;
+
+use super::WireEvent;
+
+/// A repeat within this time of its first is counted; the time doubles for as long as it goes on.
+const WINDOW_MS: u64 = 30_000;
+const MAX_WINDOW_MS: u64 = 3_600_000;
+/// Different events of one machine that are watched for repeats at a time.
+const MAX_OPEN: usize = 24;
+/// Machines and strangers remembered.
+const MAX_KNOWN: usize = 4_096;
+const MAX_STRANGERS: usize = 512;
+/// A stranger that was silent for this long makes room for another.
+const IDLE_MS: u64 = 60_000;
+
+/// Tokens at the start, and milliseconds for one more: about 2,900 rows a day of one machine, 8,600 of all strangers,
+/// 86,000 in all, which is some 30 MB.
+const MACHINE: (u64, u64) = (256, 30_000);
+const STRANGERS: (u64, u64) = (512, 10_000);
+const ALL: (u64, u64) = (8_192, 1_000);
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: u64,
+    most: u64,
+    per_token_ms: u64,
+    filled: u64,
+}
+
+impl Bucket {
+    fn new((most, per_token_ms): (u64, u64), now: u64) -> Self {
+        Bucket { tokens: most, most, per_token_ms, filled: now }
+    }
+
+    fn refill(&mut self, now: u64) {
+        // The clock may be set back.
+        self.filled = self.filled.min(now);
+        let new = (now - self.filled) / self.per_token_ms;
+        self.filled += new * self.per_token_ms;
+        self.tokens = self.tokens.saturating_add(new).min(self.most);
+    }
+
+    fn take(&mut self, now: u64) -> bool {
+        self.refill(now);
+        let some = self.tokens > 0;
+        self.tokens -= u64::from(some);
+        some
+    }
+}
+
+/// An event whose repeats are counted.
+#[derive(Debug)]
+struct Open {
+    event: WireEvent,
+    since: u64,
+    window: u64,
+    repeats: u32,
+}
+
+impl Open {
+    fn is_like(&self, e: &WireEvent) -> bool {
+        let (a, b) = (&self.event, e);
+        let (f, g) = (&a.facts, &b.facts);
+        a.kind == b.kind && a.ip == b.ip && f.xid == g.xid && f.file == g.file && f.why == g.why && f.server == g.server
+    }
+
+    /// The row that stands for the repeats, if there were any.
+    fn told(&mut self) -> Option<WireEvent> {
+        let repeats = std::mem::take(&mut self.repeats);
+        let mut event = self.event.clone();
+        event.facts.repeats = Some(repeats);
+        event.text = format!("{} ({repeats} more times)", event.text);
+        (repeats > 0).then_some(event)
+    }
+}
+
+#[derive(Debug)]
+struct Book {
+    bucket: Bucket,
+    open: Vec<Open>,
+    heard: u64,
+}
+
+impl Book {
+    fn new(now: u64) -> Self {
+        Book { bucket: Bucket::new(MACHINE, now), open: Vec::new(), heard: now }
+    }
+
+    /// True if it is one of those whose repeats are counted.
+    fn counts(&mut self, e: &WireEvent) -> bool {
+        self.heard = e.at;
+        let Some(open) = self.open.iter_mut().find(|o| o.is_like(e)) else { return false };
+        open.repeats = open.repeats.saturating_add(1);
+        open.event.at = e.at;
+        true
+    }
+
+    fn watch(&mut self, e: &WireEvent, out: &mut Vec<WireEvent>) {
+        if self.open.len() >= MAX_OPEN {
+            out.extend(self.open.remove(0).told());
+        }
+        self.open.push(Open { event: e.clone(), since: e.at, window: WINDOW_MS, repeats: 0 });
+    }
+
+    fn tick(&mut self, now: u64, out: &mut Vec<WireEvent>) {
+        self.open.retain_mut(|o| {
+            if now.saturating_sub(o.since) < o.window {
+                return true;
+            }
+            let told = o.told();
+            (o.since, o.window) = (now, (o.window * 2).min(MAX_WINDOW_MS));
+            let goes_on = told.is_some();
+            out.extend(told);
+            goes_on
+        });
+    }
+}
+
+/// Who an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    Machine(Mac),
+    Address(Option<Ipv4Addr>),
+}
+
+/// Stands before the event log.
+#[derive(Debug)]
+pub struct Gate {
+    known: HashMap<Who, Book>,
+    strangers: HashMap<Who, Book>,
+    /// Who was given which address.
+    holders: HashMap<Ipv4Addr, Mac>,
+    of_strangers: Bucket,
+    all: Bucket,
+    suppressed: u64,
+    told: u64,
+}
+
+impl Gate {
+    pub fn new(now: u64) -> Self {
+        Gate {
+            known: HashMap::new(),
+            strangers: HashMap::new(),
+            holders: HashMap::new(),
+            of_strangers: Bucket::new(STRANGERS, now),
+            all: Bucket::new(ALL, now),
+            suppressed: 0,
+            told: now,
+        }
+    }
+
+    /// Events that were neither written nor counted in a row.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
+
+    /// Takes one event; what is to be written now goes to `out`.
+    pub fn push(&mut self, mut e: WireEvent, out: &mut Vec<WireEvent>) {
+        if let (None, Some(ip)) = (e.mac, e.ip) {
+            e.mac = self.holders.get(&ip).copied();
+        }
+        let who = e.mac.map_or(Who::Address(e.ip), Who::Machine);
+        if let (Some(mac), Some(ip), "dhcp.ack") = (e.mac, e.ip, e.kind) {
+            self.know(who, e.at);
+            if self.holders.len() < MAX_KNOWN || self.holders.contains_key(&ip) {
+                self.holders.insert(ip, mac);
+            }
+        }
+        let known = self.known.contains_key(&who);
+        if !known && !self.strangers.contains_key(&who) && !self.admit(who, e.at) {
+            self.suppressed += 1;
+            return;
+        }
+        let books = if known { &mut self.known } else { &mut self.strangers };
+        let Some(book) = books.get_mut(&who) else { return };
+        if book.counts(&e) {
+            return;
+        }
+        let shared = if known { &mut self.all } else { &mut self.of_strangers };
+        if !book.bucket.take(e.at) || !shared.take(e.at) {
+            self.suppressed += 1;
+            return;
+        }
+        book.watch(&e, out);
+        out.push(e);
+    }
+
+    fn know(&mut self, who: Who, now: u64) {
+        if self.known.contains_key(&who) {
+            return;
+        }
+        if self.known.len() >= MAX_KNOWN
+            && let Some(oldest) = self.known.iter().min_by_key(|(_, b)| b.heard).map(|(w, _)| *w)
+        {
+            self.known.remove(&oldest);
+        }
+        let book = self.strangers.remove(&who).unwrap_or_else(|| Book::new(now));
+        self.known.insert(who, book);
+    }
+
+    /// Makes a book for a stranger, if there is room and they have not all been too loud.
+    fn admit(&mut self, who: Who, now: u64) -> bool {
+        self.of_strangers.refill(now);
+        if self.of_strangers.tokens == 0 {
+            return false;
+        }
+        if self.strangers.len() >= MAX_STRANGERS {
+            let oldest = self.strangers.iter().min_by_key(|(_, b)| b.heard).map(|(w, b)| (*w, b.heard));
+            match oldest {
+                Some((oldest, heard)) if now.saturating_sub(heard) >= IDLE_MS => self.strangers.remove(&oldest),
+                _ => return false,
+            };
+        }
+        self.strangers.insert(who, Book::new(now));
+        true
+    }
+
+    /// Tells of repeats whose time is over, and once a minute of what was left out. To be called every few seconds.
+    pub fn tick(&mut self, now: u64, out: &mut Vec<WireEvent>) {
+        for book in self.known.values_mut().chain(self.strangers.values_mut()) {
+            book.tick(now, out);
+        }
+        if self.suppressed > 0 && now.saturating_sub(self.told) >= IDLE_MS && self.all.take(now) {
+            self.told = now;
+            let n = std::mem::take(&mut self.suppressed);
+            let text = format!("{n} packet events were not written: too many, or of too many strangers");
+            out.push(WireEvent { text, ..WireEvent::new(now, "recorder.suppressed") });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(at: u64, kind: &'static str, n: u32) -> WireEvent {
+        let [a, b, c, d] = n.to_be_bytes();
+        let mut e = WireEvent { mac: Some(Mac([2, 0, a, b, c, d])), text: kind.to_owned(), ..WireEvent::new(at, kind) };
+        e.facts.xid = Some("1".to_owned());
+        e
+    }
+
+    fn run(gate: &mut Gate, events: impl IntoIterator<Item = WireEvent>) -> Vec<WireEvent> {
+        let mut out = Vec::new();
+        events.into_iter().for_each(|e| gate.push(e, &mut out));
+        out
+    }
+
+    #[test]
+    fn repeats_are_told_once_with_their_number() {
+        let mut gate = Gate::new(0);
+        let both = |at| [event(at, "dhcp.discover", 1), event(at + 1, "dhcp.offer", 1)];
+        let out = run(&mut gate, (0..8).flat_map(|i| both(i * 2_000)));
+        assert_eq!(out.iter().map(|e| e.kind).collect::<Vec<_>>(), ["dhcp.discover", "dhcp.offer"]);
+        let mut told = Vec::new();
+        gate.tick(WINDOW_MS - 1, &mut told);
+        assert!(told.is_empty());
+        gate.tick(WINDOW_MS + 1, &mut told);
+        assert_eq!(told.len(), 2);
+        assert_eq!((told[0].facts.repeats, told[0].at, told[0].text.as_str()), (Some(7), 14_000, "dhcp.discover (7 more times)"));
+        // Silence: the next one is news again.
+        gate.tick(10 * WINDOW_MS, &mut told);
+        assert_eq!(told.len(), 2);
+        assert_eq!(run(&mut gate, both(11 * WINDOW_MS)).len(), 2);
+    }
+
+    #[test]
+    fn another_transaction_file_or_reason_is_no_repeat() {
+        let mut gate = Gate::new(0);
+        let mut other = event(1, "dhcp.discover", 1);
+        other.facts.xid = Some("2".to_owned());
+        let mut why = event(2, "dhcp.discover", 1);
+        why.facts.why = Some("pool_exhausted".to_owned());
+        assert_eq!(run(&mut gate, [event(0, "dhcp.discover", 1), other, why]).len(), 3);
+    }
+
+    #[test]
+    fn a_flood_of_made_up_machines_is_bounded_and_hides_nobody() {
+        let mut gate = Gate::new(0);
+        let mut ack = event(0, "dhcp.ack", 0);
+        ack.ip = Some(Ipv4Addr::new(10, 44, 0, 100));
+        assert_eq!(run(&mut gate, [ack]).len(), 1);
+        let flood = run(&mut gate, (1..50_000u32).map(|n| event(u64::from(n) / 50, "dhcp.discover", n)));
+        assert!(flood.len() as u64 <= STRANGERS.0, "{}", flood.len());
+        assert!(gate.suppressed() > 49_000 && gate.strangers.len() <= MAX_STRANGERS);
+        // The machine that holds an address is written about, also where only the address is known.
+        let tftp = WireEvent { ip: Some(Ipv4Addr::new(10, 44, 0, 100)), ..WireEvent::new(1_001, "tftp.started") };
+        let told = run(&mut gate, [event(1_000, "dhcp.request", 0), tftp]);
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[1].mac, told[0].mac);
+        let mut out = Vec::new();
+        gate.tick(IDLE_MS + 1_000, &mut out);
+        assert!(out.iter().any(|e| e.kind == "recorder.suppressed"), "{out:?}");
+        assert_eq!(gate.suppressed(), 0);
+    }
+
+    #[test]
+    fn a_day_of_noise_of_one_machine_stays_within_its_budget() {
+        let mut gate = Gate::new(0);
+        let mut rows = 0;
+        for second in 0..86_400u64 {
+            let mut e = event(second * 1_000, "dhcp.discover", 1);
+            e.facts.xid = Some(second.to_string());
+            rows += run(&mut gate, [e]).len();
+            let mut out = Vec::new();
+            gate.tick(second * 1_000, &mut out);
+            rows += out.iter().filter(|e| e.mac.is_some()).count();
+        }
+        assert!((2_000..4_000).contains(&rows), "{rows}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_harms_nothing() {
+        let mut gate = Gate::new(1_000_000_000);
+        assert_eq!(run(&mut gate, [event(1_000_000_000, "dhcp.discover", 1), event(5, "dhcp.offer", 1)]).len(), 2);
+        let mut out = Vec::new();
+        gate.tick(7, &mut out);
+        gate.tick(5 + 2 * WINDOW_MS, &mut out);
+        assert!(out.is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! What was handed to machines over HTTP, counted by kind: shared by the listener and the metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is asked for, by the beginning of its path; `other` is the rest.
+pub const KINDS: [&str; 7] = ["boot", "darksite", "chunks", "artifacts", "media", "api", "other"];
+const STATUSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+#[derive(Debug, Default)]
+struct Row {
+    statuses: [AtomicU64; STATUSES.len()],
+    bytes: AtomicU64,
+}
+
+/// Counters without locks.
+#[derive(Debug, Default)]
+pub struct HttpMeter([Row; KINDS.len()]);
+
+impl HttpMeter {
+    /// Notes an answer to a request for `path` with a body of `bytes`.
+    pub fn answered(&self, path: &str, status: u16, bytes: u64) {
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
+        let other = KINDS.len() - 1;
+        let row = &self.0[KINDS[..other].iter().position(|k| *k == first).unwrap_or(other)];
+        let class = usize::from(status / 100).clamp(2, 5) - 2;
+        row.statuses[class].fetch_add(1, Ordering::Relaxed);
+        row.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// (kind, class of status, answers)
+    pub fn requests(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let of = |(kind, row): (&&'static str, &Row)| {
+            let (kind, counts) = (*kind, row.statuses.each_ref().map(|n| n.load(Ordering::Relaxed)));
+            STATUSES.into_iter().zip(counts).map(move |(status, n)| (kind, status, n))
+        };
+        KINDS.iter().zip(&self.0).flat_map(of)
+    }
+
+    /// (kind, bytes of bodies)
+    pub fn bytes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        KINDS.iter().zip(&self.0).map(|(kind, row)| (*kind, row.bytes.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_fall_into_their_kind() {
+        let meter = HttpMeter::default();
+        for (path, status) in
+            [("/chunks/ab", 206), ("/darksite", 308), ("/", 404), ("/chunksx/ab", 404), ("/api/v1/peers", 503), ("x", 100)]
+        {
+            meter.answered(path, status, 10);
+        }
+        let some: Vec<_> = meter.requests().filter(|r| r.2 > 0).collect();
+        assert_eq!(
+            some,
+            [("darksite", "3xx", 1), ("chunks", "2xx", 1), ("api", "5xx", 1), ("other", "2xx", 1), ("other", "4xx", 2)]
+        );
+        assert_eq!(meter.bytes().map(|(_, n)| n).sum::<u64>(), 60);
+    }
+}

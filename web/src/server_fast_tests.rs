@@ -1,0 +1,242 @@
+//! The machines' listener with real sockets: what leaves by sendfile is what the router would have said.
+
+use std::fs;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use cluster_seed::ids::Digest;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::meter::HttpMeter;
+use crate::mock::Mock;
+use crate::server::serve_machines;
+
+struct Seed {
+    dir: TempDir,
+    address: std::net::SocketAddr,
+    meter: Arc<HttpMeter>,
+    chunk: Digest,
+    stop: Option<oneshot::Sender<()>>,
+    ended: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// A small and a large file, of which no two places look alike.
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n / 251 + n % 251) as u8).collect()
+}
+
+const LARGE: usize = 5_000_003;
+
+fn seed() -> Seed {
+    let dir = TempDir::new().unwrap();
+    let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    let write = |path: &str, bytes: &[u8]| {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), bytes).unwrap();
+    };
+    let chunk = Digest::of(b"chunk");
+    write("boot/vmlinuz", b"kernel");
+    write(&format!("chunks/{chunk}"), b"0123456789");
+    write("snapshot/dists/trixie/Release", b"Origin: test\n");
+    write("snapshot/large", &bytes(LARGE));
+    write("snapshot/empty", b"");
+    write("secret", b"SECRET");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, meter) = (listener.local_addr().unwrap(), Arc::new(HttpMeter::default()));
+    let (stop, stopped) = oneshot::channel();
+    let mock = Arc::new(Mock::new(&root, ""));
+    let ended = tokio::spawn(serve_machines(listener, mock, meter.clone(), async {
+        let _ = stopped.await;
+    }));
+    Seed { dir, address, meter, chunk, stop: Some(stop), ended }
+}
+
+struct Answer {
+    status: u16,
+    /// Sorted, without the date and the request's id.
+    headers: Vec<String>,
+    body: Vec<u8>,
+    id: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.iter().find_map(|h| h.strip_prefix(name)?.strip_prefix(": ")).unwrap_or("")
+    }
+}
+
+struct Client(BufStream<TcpStream>);
+
+impl Client {
+    async fn new(seed: &Seed) -> Self {
+        Client(BufStream::new(TcpStream::connect(seed.address).await.unwrap()))
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
+    }
+
+    async fn read(&mut self) -> Answer {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.trim_end().lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let all: Vec<String> = lines.map(str::to_owned).collect();
+        assert_eq!(all.iter().filter(|l| l.starts_with("date: ")).count(), 1, "{all:?}");
+        let id = all.iter().find_map(|l| l.strip_prefix("x-request-id: ")).unwrap().to_owned();
+        let varies = |l: &&String| l.starts_with("date: ") || l.starts_with("x-request-id: ");
+        let mut headers: Vec<String> = all.iter().filter(|l| !varies(l)).cloned().collect();
+        headers.sort();
+        let mut answer = Answer { status, headers, body: Vec::new(), id };
+        let len = answer.header("content-length").parse().unwrap_or(0);
+        answer.body = vec![0; len];
+        if status != 304 {
+            self.0.read_exact(&mut answer.body).await.unwrap();
+        }
+        answer
+    }
+
+    async fn get(&mut self, path: &str, more: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: seed\r\n{more}\r\n")).await;
+        self.read().await
+    }
+}
+
+#[tokio::test]
+async fn the_cache_says_what_the_router_says() {
+    let seed = seed();
+    let mut client = Client::new(&seed).await;
+    let chunk = format!("/chunks/{}", seed.chunk);
+    for (path, body) in [
+        ("/darksite/current/dists/trixie/Release", b"Origin: test\n".to_vec()),
+        ("/darksite/current/large", bytes(LARGE)),
+        ("/darksite/current/empty", Vec::new()),
+        (chunk.as_str(), b"0123456789".to_vec()),
+        ("/boot/vmlinuz", b"kernel".to_vec()),
+    ] {
+        let first = client.get(path, "").await;
+        let second = client.get(path, "").await;
+        assert_eq!((first.status, second.status), (200, 200), "{path}");
+        assert!(first.body == body && second.body == body, "{path}");
+        assert_eq!(first.headers, second.headers, "{path}");
+        assert!(first.id.len() == 16 && first.id != second.id);
+        assert_eq!(first.header("x-content-type-options"), "nosniff");
+        // A condition and a range, answered from the cache and, on another seed, by the router.
+        let fresh = self::seed();
+        let mut other = Client::new(&fresh).await;
+        let tag = first.header("etag").to_owned();
+        for (more, status) in [
+            (format!("If-None-Match: {tag}\r\n"), 304),
+            ("Range: bytes=1-3\r\n".to_owned(), if body.is_empty() { 416 } else { 206 }),
+            ("Range: bytes=99999999-\r\n".to_owned(), 416),
+            ("Range: bytes=0-1,3-4\r\n".to_owned(), 200),
+        ] {
+            let (ours, theirs) = (client.get(path, &more).await, other.get(path, &more.replace(&tag, "*")).await);
+            assert_eq!((ours.status, theirs.status), (status, status), "{path} {more}");
+            assert!(ours.body == theirs.body, "{path} {more}");
+            let no_tag = |a: &Answer| {
+                a.headers.iter().filter(|h| !h.starts_with("etag") && !h.starts_with("last-m")).cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(no_tag(&ours), no_tag(&theirs), "{path} {more}");
+            if status == 206 {
+                assert_eq!(ours.body, body[1..4], "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_follow_each_other_whatever_they_are() {
+    let seed = seed();
+    let mut client = Client::new(&seed).await;
+    let large = "GET /darksite/current/large HTTP/1.1\r\n\r\n";
+    let hello =
+        format!("POST /api/v1/agent/hello HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{{{large}");
+    // Pipelined: a body that ends where the next request begins.
+    client.send(&format!("{large}{hello}GET /nothing HTTP/1.1\r\n\r\n")).await;
+    assert!(client.read().await.body == bytes(LARGE));
+    let refused = client.read().await;
+    assert_eq!(refused.status, 400);
+    assert!(String::from_utf8(refused.body).unwrap().contains(&refused.id));
+    assert!(client.read().await.body == bytes(LARGE));
+    assert_eq!(client.read().await.status, 404);
+    // Names that want out are refused as ever.
+    for path in
+        ["/darksite/current/../secret", "/darksite/current/%2e%2e/secret", "/boot/..%2fsecret", "/chunks/..", "/media/x.iso"]
+    {
+        assert_eq!(client.get(path, "").await.status, 404, "{path}");
+    }
+    // What is not plain goes to the general server, and everything after it, too.
+    client
+        .send("HEAD /darksite/current/large HTTP/1.1\r\nHost: seed\r\n\r\nGET /boot/vmlinuz HTTP/1.1\r\nHost: seed\r\n\r\n")
+        .await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.0.read_u8().await.unwrap());
+    }
+    assert!(String::from_utf8(head).unwrap().contains(&format!("content-length: {LARGE}")));
+    assert_eq!(client.read().await.body, b"kernel");
+    assert_eq!(client.get("/darksite/current/large", "").await.body.len(), LARGE);
+}
+
+#[tokio::test]
+async fn close_means_close_and_noise_gets_an_answer() {
+    let seed = seed();
+    let mut client = Client::new(&seed).await;
+    let answer = client.get("/boot/vmlinuz", "Connection: close\r\n").await;
+    assert_eq!((answer.header("connection"), answer.body.as_slice()), ("close", &b"kernel"[..]));
+    assert_eq!(client.0.read(&mut [0]).await.unwrap(), 0);
+    for noise in ["\u{16}\u{3}\u{1} TLS\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
+        let mut rude = Client::new(&seed).await;
+        rude.send(noise).await;
+        let mut said = Vec::new();
+        let _ = rude.0.read_to_end(&mut said).await;
+        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "{said:?}");
+    }
+    let mut long = Client::new(&seed).await;
+    long.send(&format!("GET /boot/vmlinuz HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(20_000))).await;
+    assert_eq!(long.read().await.body, b"kernel", "the general server takes longer heads");
+}
+
+#[tokio::test]
+async fn a_file_that_was_replaced_is_noticed() {
+    let seed = seed();
+    let mut client = Client::new(&seed).await;
+    let path = "/darksite/current/dists/trixie/Release";
+    for _ in 0..2 {
+        assert_eq!(client.get(path, "").await.body, b"Origin: test\n");
+    }
+    let file = seed.dir.path().join("snapshot/dists/trixie/Release");
+    fs::write(file.with_extension("new"), b"Origin: other\n").unwrap();
+    fs::rename(file.with_extension("new"), &file).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    assert_eq!(client.get(path, "").await.body, b"Origin: other\n");
+    fs::remove_file(&file).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    assert_eq!(client.get(path, "").await.status, 404);
+}
+
+#[tokio::test]
+async fn answers_are_counted_and_a_stop_ends_idle_connections() {
+    let mut seed = seed();
+    let mut client = Client::new(&seed).await;
+    let chunk = format!("/chunks/{}", seed.chunk);
+    for _ in 0..3 {
+        client.get(&chunk, "").await;
+    }
+    client.get(&chunk, "Range: bytes=0-3\r\n").await;
+    let counted: Vec<_> = seed.meter.requests().filter(|r| r.2 > 0).collect();
+    assert_eq!(counted, [("chunks", "2xx", 4)]);
+    assert_eq!(seed.meter.bytes().find(|b| b.0 == "chunks"), Some(("chunks", 34)));
+    seed.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(client.0.read(&mut [0]).await.unwrap(), 0, "an idle connection is closed");
+    seed.ended.await.unwrap().unwrap();
+    assert!(TcpStream::connect(seed.address).await.is_err());
+}
