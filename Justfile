@@ -30,9 +30,18 @@ lint:
 unit:
     cargo test --workspace
 
-# the automatic demo, its times as JSON
-bench: build
-    {{lab}} demo --auto --times target/times.json
+# the automatic demo, its times as JSON; `bench http`: files by HTTP against nginx
+bench what="demo" *args="": build
+    @just bench-{{what}} {{args}}
+
+[private]
+bench-demo *args:
+    {{lab}} demo --auto --times target/times.json {{args}}
+
+[private]
+bench-http *args:
+    cargo build --release -p seedd
+    {{lab}} bench http --seedd target/release/seedd {{args}}
 
 # the pictures the README uses
 screenshots: build

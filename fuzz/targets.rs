@@ -13,6 +13,9 @@ pub const TARGETS: &[Target] = &[
     ("packages", packages),
     ("inrelease", inrelease),
     ("medium", medium),
+    ("frame", frame),
+    ("dhcp_reply", dhcp_reply),
+    ("http_head", http_head),
 ];
 
 pub fn dhcp(data: &[u8]) {
@@ -23,6 +26,28 @@ pub fn dhcp(data: &[u8]) {
 
 pub fn tftp(data: &[u8]) {
     let _ = pxe::tftp::packet::parse(data);
+}
+
+pub fn frame(data: &[u8]) {
+    let (own, seed) = (cluster_seed::ids::Mac([2, 0, 0, 0, 0, 1]), std::net::Ipv4Addr::new(10, 44, 0, 1));
+    if let Some(seen) = seedd::recorder::frame::read(data, own, seed) {
+        assert!(seen.mac.0 != [0; 6] && seen.mac.0[0] & 1 == 0, "a packet belongs to one machine");
+    }
+}
+
+pub fn dhcp_reply(data: &[u8]) {
+    if let Some(reply) = seedd::doctor::dhcp::reply(data) {
+        assert!(reply.prefix <= 32 && reply.file.is_none_or(|f| !f.contains(|c: char| c.is_control())));
+    }
+}
+
+pub fn http_head(data: &[u8]) {
+    if let Some((head, body)) = web::read_head(data) {
+        assert!(head <= data.len() && body <= web::limits::MAX_AGENT_BODY);
+        // The length of a body is never a question.
+        let text = String::from_utf8_lossy(&data[..head]).to_ascii_lowercase();
+        assert!(!text.contains("\ntransfer-encoding:"), "{text}");
+    }
 }
 
 pub fn cluster_yaml(data: &[u8]) {

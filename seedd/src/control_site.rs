@@ -43,7 +43,7 @@ pub enum SiteRequest {
         mac: Mac,
         action: PowerAction,
     },
-    /// What the doctor wants to know of the daemon: `iface`, `listen`, `mode`, `sealed`.
+    /// What the doctor wants to know of the daemon: `iface`, `listen`, `active`, `sealed`, `pid`.
     Doctor,
     /// For so many seconds (at most an hour) the made-up machines of the doctor are counted but not written down.
     Rehearsal {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use camino::Utf8PathBuf;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Mac;
@@ -110,6 +111,12 @@ fn cache() -> PathBuf {
     std::env::var_os("KUBEDOS_CACHE").map_or_else(|| home.join(".cache/kubedos"), PathBuf::from)
 }
 
+fn pem(what: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|l| std::str::from_utf8(l).unwrap()).collect();
+    format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", lines.join("\n"))
+}
+
 /// A certificate of its own and the emulator behind it, at this port.
 fn redfish(dir: &Path, port: u16, name: &str) -> Option<Running> {
     let program = cache().join("tools/sushy/bin/sushy-emulator");
@@ -119,8 +126,8 @@ fn redfish(dir: &Path, port: u16, name: &str) -> Option<Running> {
     let path = |n: &str| dir.join(format!("{name}-{n}")).to_str().unwrap().to_owned();
     let key = rcgen::KeyPair::generate().unwrap();
     let cert = rcgen::CertificateParams::new(vec!["bmc".to_owned()]).unwrap().self_signed(&key).unwrap();
-    fs::write(path("key"), key.serialize_pem()).unwrap();
-    fs::write(path("cert"), cert.pem()).unwrap();
+    fs::write(path("key"), pem("PRIVATE KEY", &key.serialize_der())).unwrap();
+    fs::write(path("cert"), pem("CERTIFICATE", cert.der())).unwrap();
     fs::write(path("users"), USERS).unwrap();
     let system = "{'uuid': 'da69abcc-dae0-4913-9a7b-d344043097c0', 'name': 'node-1', 'power_state': 'Off', \
                   'nics': [{'mac': '52:54:00:ab:00:01', 'ip': '127.0.0.1'}]}";
@@ -215,4 +222,63 @@ fn the_medium_is_served_by_its_name_only() {
         assert_eq!(seed.medium_path(name), None, "{name}");
     }
     assert_eq!(b.app.medium().as_deref(), Some(MEDIUM));
+}
+
+/// OpenIPMI's simulator with one chassis, whose state is in files.
+fn ipmi(dir: &Path, port: u16) -> Option<Running> {
+    let path = |n: &str| dir.join(n).to_str().unwrap().to_owned();
+    let script = format!(
+        "#!/bin/sh\ncase $1 in\nget) echo \"$2:$(cat {0}/$2 2>/dev/null || echo 0)\" ;;\nset) echo \"$3\" > {0}/$2 ;;\nesac\n",
+        dir.to_str().unwrap()
+    );
+    fs::write(path("chassis.sh"), script).unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path("chassis.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let auths = "none md2 md5 straight";
+    let lan = format!(
+        "name \"sim\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 {port}\n    priv_limit admin\n    \
+         allowed_auths_callback {auths}\n    allowed_auths_user {auths}\n    allowed_auths_operator {auths}\n    \
+         allowed_auths_admin {auths}\n    guid a123456789abcdefa123456789abcdef\n  endlan\n  chassis_control \"{}\"\n  \
+         user 2 true \"admin\" \"{PASSWORD}\" admin 10 {auths}\n",
+        path("chassis.sh")
+    );
+    fs::write(path("lan.conf"), lan).unwrap();
+    let commands = "mc_setbmc 0x20\nmc_add 0x20 0 has-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nmc_enable 0x20\n";
+    fs::write(path("sim.emu"), commands).unwrap();
+    fs::create_dir(path("state")).unwrap();
+    let log = File::create(path("log")).unwrap();
+    let args = ["-c", &path("lan.conf"), "-f", &path("sim.emu"), "-s", &path("state"), "-n"];
+    Tool::new("ipmi_sim").args(args).spawn(log).ok()
+}
+
+#[test]
+fn ipmi_by_the_simulator() {
+    let b = bench();
+    let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
+    if Tool::new("ipmitool").arg("-V").run().is_err() {
+        return println!("skipped: no ipmitool on this machine");
+    }
+    let Some(mut simulator) = ipmi(dir.path(), port) else {
+        return println!("skipped: no ipmi_sim on this machine (apt install openipmi)");
+    };
+    b.app.unseal_with(PASSPHRASE, "test").unwrap();
+    b.keep(BmcKind::Ipmi, &format!("127.0.0.1:{port}"), PASSWORD).unwrap();
+    // It needs a moment before it hears.
+    let began = Instant::now();
+    while b.act(PowerAction::Status).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", fs::read_to_string(dir.path().join("log")).unwrap());
+    }
+    assert_eq!(b.act(PowerAction::Status).unwrap(), "Chassis Power is off");
+    assert_eq!(b.act(PowerAction::On).unwrap(), "Chassis Power Control: Up/On");
+    assert_eq!(b.act(PowerAction::Status).unwrap(), "Chassis Power is on");
+    assert_eq!(fs::read_to_string(dir.path().join("power")).unwrap(), "1\n");
+    assert_eq!(b.act(PowerAction::NextBootPxe).unwrap(), "Set Boot Device to pxe");
+    assert_eq!(fs::read_to_string(dir.path().join("boot")).unwrap(), "pxe\n");
+    assert!(b.act(PowerAction::InsertMedia).unwrap_err().contains("no virtual drive"));
+    assert_eq!(b.act(PowerAction::Cycle).unwrap(), "Chassis Power Control: Cycle");
+    b.nothing_leaked();
+    b.keep(BmcKind::Ipmi, &format!("127.0.0.1:{port}"), "wrong").unwrap();
+    let refused = b.act(PowerAction::Status).unwrap_err();
+    assert!(refused.contains("the controller did not do it"), "{refused}");
+    simulator.stop();
 }

@@ -73,7 +73,8 @@ pub(crate) async fn one(path: Utf8PathBuf, digest: Option<String>, wanted: &Want
 
 /// Serves the one file at `path` to be saved under `name`.
 pub(crate) async fn download(path: Utf8PathBuf, name: &str, method: &Method, headers: &HeaderMap) -> Result<Response, Failure> {
-    let mut response = one(path, None, method, headers).await?;
+    let wanted = Wanted { method: method.clone(), headers: headers.clone(), can_send: false };
+    let mut response = one(path, None, &wanted).await?;
     insert(&mut response, CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""))?;
     Ok(response)
 }

@@ -30,6 +30,7 @@ async fn no_page_shows_it_raw() {
             "/machines/3",
             "/machines/4",
             "/machines/5",
+            "/machines/5/power",
             "/unseal",
             "/machines/<script>alert",
         ] {
@@ -58,6 +59,31 @@ async fn what_an_operator_types_comes_back_as_text() {
     assert_eq!(answer.status, 403);
     check("approve", &answer.text());
     assert!(answer.text().contains("value=\"&#34;&#62;&#60;script&#62;"));
+}
+
+/// PEERS.md, hole 13: what DHCP says of itself, the diagnosis and a controller's words are text like any other.
+#[tokio::test]
+async fn hole_13_facts_of_packets_and_words_of_controllers_are_text() {
+    let (_, router) = site(SPICE);
+    let cookie = cookie();
+    let token = crate::auth::csrf(crate::mock::TOKEN);
+    let page = get(&router, "/machines/1", &[("cookie", &cookie)]).await.text();
+    for shown in [
+        "PXEClient:Arch:00007&#60;script",
+        "localhost&#60;script",
+        "never fetched its loader.&#60;script",
+        "look at the switch&#60;",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    check("machine", &page);
+    let form = format!("csrf={token}&action=on");
+    let done = ask(&router, "POST", "/machines/1/power", &[("cookie", &cookie), FORM], form).await;
+    assert_eq!(done.status, 200);
+    check("power", &done.text());
+    let power = get(&router, "/machines/1/power", &[("cookie", &cookie)]).await.text();
+    check("power", &power);
+    assert!(power.contains("https://10.44.9.1&#60;script") && !power.contains("type=\"password\" value"));
 }
 
 #[tokio::test]

@@ -61,3 +61,5 @@ mod warning_tests;
 pub use first_setup::first_setup_router;
 pub use machine::machine_router;
 pub use operator::{OperatorOptions, operator_router};
+#[doc(hidden)]
+pub use server_fast_head::read_head;

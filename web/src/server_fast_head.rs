@@ -56,6 +56,14 @@ pub(crate) fn read(bytes: &[u8], max_body: usize) -> Read {
     head(&request, length, max_body).map_or(Read::Other, Read::Request)
 }
 
+/// For the fuzzer: lengths of the head and of the body, of a request that is taken.
+pub fn read_head(bytes: &[u8]) -> Option<(usize, usize)> {
+    match read(bytes, crate::limits::MAX_AGENT_BODY) {
+        Read::Request(head) => Some((head.length, head.body)),
+        Read::More | Read::Other => None,
+    }
+}
+
 fn head(request: &httparse::Request<'_, '_>, length: usize, max_body: usize) -> Option<Head> {
     let method = match request.method? {
         "GET" => Method::GET,

@@ -59,6 +59,7 @@ impl App {
                 "listen": self.http.to_string(),
                 "active": self.mode().map_err(hinted)? == super::mode::Mode::Active,
                 "sealed": self.is_sealed(),
+                "pid": std::process::id(),
             }),
         };
         Ok(value)

@@ -37,6 +37,8 @@ pub struct Subject<'a> {
     /// Told on the command line, else by the daemon.
     pub iface: Option<String>,
     pub running: bool,
+    /// The daemon's process.
+    pub pid: Option<u64>,
     pub sealed: Option<bool>,
 }
 
@@ -56,6 +58,7 @@ impl<'a> Subject<'a> {
             http: told("listen").and_then(|l| l.parse().ok()).unwrap_or(SocketAddrV4::new(seed, 80)),
             iface: iface.map(str::to_owned).or_else(|| told("iface")),
             running: daemon.is_some(),
+            pid: daemon.as_ref().and_then(|d| d["pid"].as_u64()),
             sealed: daemon.as_ref().map(|d| d["sealed"] == Value::Bool(true)),
         })
     }
@@ -114,26 +117,25 @@ pub fn addresses(iface: &str) -> Vec<(Ipv4Addr, u8)> {
 /// Ports that the daemon needs: held by it while it runs, and free while it does not.
 pub fn ports(s: &Subject<'_>) -> Vec<Check> {
     let udp = [(67, "DHCP", "port 67"), (69, "TFTP", "port 69")];
-    let mut checks: Vec<Check> = udp.map(|(port, what, name)| port_check(name, what, s.running, holders::of_udp(port))).into();
-    checks.push(port_check("port http", &format!("HTTP on {}", s.http), s.running, holders::of_tcp(s.http.port())));
+    let pid = s.pid.filter(|_| s.running);
+    let mut checks: Vec<Check> = udp.map(|(port, what, name)| port_check(name, what, pid, &holders::of_udp(port))).into();
+    checks.push(port_check("port http", &format!("HTTP on {}", s.http), pid, &holders::of_tcp(s.http.port())));
     checks
 }
 
-fn port_check(name: &'static str, what: &str, running: bool, holders: Vec<String>) -> Check {
-    let ours = holders.iter().any(|h| h.starts_with("seedd"));
-    let others: Vec<_> = holders.iter().filter(|h| !h.starts_with("seedd")).cloned().collect();
-    match (running, ours, others.is_empty()) {
-        (true, true, _) => Check::ok(name, format!("{what} is served")),
-        (true, false, _) => {
+/// `pid`: the daemon's, while it runs.
+fn port_check(name: &'static str, what: &str, pid: Option<u64>, holders: &[String]) -> Check {
+    let is_ours = |h: &&String| pid.is_some_and(|pid| h.ends_with(&format!("(pid {pid})")));
+    let ours = holders.iter().any(|h| is_ours(&h));
+    let others: Vec<_> = holders.iter().filter(|h| !is_ours(h)).cloned().collect();
+    let advice = "stop that server, or keep it off this interface";
+    match (pid, ours, others.is_empty()) {
+        (Some(_), true, _) => Check::ok(name, format!("{what} is served")),
+        (Some(_), false, _) => {
             Check::new(name, Health::Bad, format!("the daemon does not serve {what}"), "is it in standby? its log says why")
         }
-        (false, _, true) => Check::ok(name, format!("free for {what}")),
-        (false, _, false) => Check::new(
-            name,
-            Health::Bad,
-            format!("{} holds the port of {what}", others.join(", ")),
-            "stop that server, or keep it off this interface",
-        ),
+        (None, _, true) => Check::ok(name, format!("free for {what}")),
+        (None, _, false) => Check::new(name, Health::Bad, format!("{} holds the port of {what}", others.join(", ")), advice),
     }
 }
 
@@ -247,5 +249,44 @@ pub fn clock(s: &Subject<'_>) -> Check {
     match clock::doubt(now(), date) {
         Some(doubt) => Check::new("clock", Health::Warn, doubt, "`seedd clock set`; nothing but logs depends on it"),
         None => Check::ok("clock", "plausible"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_the_daemons_or_free_or_somebody_elses() {
+        let held = |text: &str| vec![text.to_owned()];
+        for (pid, holders, health) in [
+            (Some(7), held("seedd (pid 7)"), Health::Ok),
+            (Some(7), held("seedd (pid 77)"), Health::Bad),
+            (Some(7), vec![], Health::Bad),
+            (None, vec![], Health::Ok),
+            (None, held("dnsmasq (pid 9)"), Health::Bad),
+        ] {
+            let check = port_check("port 67", "DHCP", pid, &holders);
+            assert_eq!(check.health, health, "{pid:?} {holders:?}");
+            assert_eq!(check.advice.is_empty(), health == Health::Ok);
+        }
+    }
+
+    #[test]
+    fn a_site_without_anything_is_told_what_to_do_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(Utf8Path::from_path(dir.path()).unwrap());
+        site.make_folders().unwrap();
+        fs::write(site.cluster_file(), crate::site::default_cluster_yaml("site-a")).unwrap();
+        drop(Store::open(&site.database()).unwrap());
+        let s = Subject::new(&site, Some("lo")).unwrap();
+        let bad = [interface(&s), loaders(&s), snapshot(&s).remove(0), snapshot(&s).remove(1)];
+        assert!(bad.iter().all(|c| c.health == Health::Bad && !c.advice.is_empty()), "{bad:?}");
+        assert!(bad[0].text.contains("127.0.0.1/8, not the seed's 10.44.0.1/24"), "{}", bad[0].text);
+        assert_eq!((daemon(&s).health, http(&s).health), (Health::Warn, Health::Skipped));
+        assert_eq!((database(&s).health, disk(&s).health != Health::Bad), (Health::Ok, true));
+        let nowhere = Subject::new(&site, None).unwrap();
+        assert_eq!(interface(&nowhere).health, Health::Skipped, "no network is touched that was not named");
+        assert_eq!(interface(&Subject::new(&site, Some("nonesuch0")).unwrap()).health, Health::Bad);
     }
 }

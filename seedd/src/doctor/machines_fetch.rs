@@ -21,6 +21,9 @@ use super::dhcp::{self, Message, Reply, Stage};
 
 /// Firmware asks at growing distances (RFC 2131 section 4.1); these are those of EDK2.
 const ASK: [Duration; 4] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8), Duration::from_secs(8)];
+/// Beginnings after a NAK, and the pause before the next, which grows.
+const STARTS: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(500);
 /// One TFTP packet.
 const PATIENCE: Duration = Duration::from_secs(2);
 const TRIES: usize = 6;
@@ -30,6 +33,11 @@ const MAX_LOADER: usize = 16 << 20;
 const MAX_SCRIPT: usize = 64 << 10;
 /// One HTTP file.
 const HTTP_TIME: Duration = Duration::from_secs(300);
+
+/// A DHCPNAK.
+#[derive(Debug, thiserror::Error)]
+#[error("its address was refused each time")]
+struct Refused;
 
 /// The one socket of all made-up machines.
 pub struct Wire {
@@ -84,7 +92,7 @@ impl Wire {
                 loop {
                     match answers.recv().await {
                         Some(r) if r.kind == kind => return Ok(r),
-                        Some(r) if r.kind == 6 => bail!("its address was refused"),
+                        Some(r) if r.kind == 6 => return Err(Refused.into()),
                         Some(_) => {}
                         None => bail!("the wire is gone"),
                     }
@@ -98,8 +106,18 @@ impl Wire {
         Err(anyhow!("no answer to DHCP {}", if kind == 2 { "DISCOVER" } else { "REQUEST" }))
     }
 
-    /// DISCOVER to ACK.
+    /// DISCOVER to ACK; begins anew after a NAK, as every client does (RFC 2131 section 3.1).
     pub async fn lease(&self, mac: Mac, stage: Stage, xid: u32) -> Result<Reply> {
+        for again in 1..=STARTS {
+            match self.lease_once(mac, stage, xid).await {
+                Err(e) if e.is::<Refused>() && again < STARTS => tokio::time::sleep(PAUSE * again).await,
+                done => return done,
+            }
+        }
+        Err(Refused.into())
+    }
+
+    async fn lease_once(&self, mac: Mac, stage: Stage, xid: u32) -> Result<Reply> {
         let (sender, mut answers) = mpsc::channel(8);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(xid, sender);
         let whole = async {

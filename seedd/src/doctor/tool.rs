@@ -1,6 +1,6 @@
 //! Interfaces for the rehearsal: a namespace of its own, joined to the seed's bridge by a pair of virtual interfaces.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use camino::Utf8Path;
 use payload::tool::Tool;
 
@@ -40,7 +40,9 @@ impl Booth {
     pub fn run(&self, args: &[String]) -> Result<String> {
         let own = std::env::current_exe().context("finding this program")?;
         let out = Tool::new("ip").args(["netns", "exec", &self.name]).arg(own).args(args);
-        let out = out.on_stderr_line(|l| eprintln!("{l}")).run().context("rehearsing")?;
+        // What it says goes straight on: its own reason, and its own hint.
+        let (status, out) = out.on_stderr_line(|l| eprintln!("{l}")).run_any().context("rehearsing")?;
+        ensure!(status.success(), "no machine was made up");
         Ok(out.text())
     }
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use kubedos_tests::bench;
 use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
 use kubedos_tests::drill;
@@ -56,8 +57,27 @@ enum Verb {
         #[arg(long)]
         report: Option<PathBuf>,
     },
+    /// Measures against the programs that do the same work
+    #[command(subcommand)]
+    Bench(Bench),
     /// Removes what labs left behind, and the cached site
     Clean,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Files by HTTP against nginx
+    Http {
+        /// The program to measure; a release build
+        #[arg(long, default_value = "target/release/seedd")]
+        seedd: PathBuf,
+        /// Seconds of one round
+        #[arg(long, default_value_t = 4)]
+        seconds: u32,
+        /// Write the table as JSON
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
 }
 
 fn clean_stale() -> Result<()> {
@@ -79,6 +99,12 @@ fn run(verb: Verb) -> Result<()> {
             }
             say::line(&format!("{} holds no site, logs or runs any more", cache.display()));
             Ok(())
+        }
+        Verb::Bench(Bench::Http { seedd, seconds, report }) => {
+            clean_stale()?;
+            let dirs = RunDirs::new()?;
+            let seedd = seedd.canonicalize().with_context(|| format!("finding {}", seedd.display()))?;
+            bench::http::run(&dirs, &bench::http::Options { seedd, seconds, report })
         }
         Verb::Demo { auto, port, times } => {
             demo::check_host()?;

