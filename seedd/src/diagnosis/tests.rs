@@ -67,74 +67,91 @@ fn said(rows: &[&str], seconds: u64) -> Vec<&'static str> {
     diagnose(&timeline, now).iter().map(|f| f.rule).collect()
 }
 
-/// (rule, the story, seconds after it, a row after which the rule must not speak any more)
-fn stories() -> Vec<(&'static str, Vec<&'static str>, u64, &'static str)> {
-    let asked = &LOADED[..2];
-    let acked = &LOADED[..4];
-    let done = with(&LOADED, &["tftp.done file=snponly.efi bytes=260000"]);
-    let ipxe = with(&done, &["dhcp.discover ipxe", "dhcp.offer ipxe", "dhcp.request ipxe", "dhcp.ack ipxe file=http://x"]);
-    let script = with(&ipxe, &["boot.script text=given~the~boot~script~of~the~agent"]);
-    let kernel = with(&script, &["http.started file=vmlinuz", "http.started file=initrd.img"]);
-    let pending = with(&kernel, &["enrollment.hello", "enrollment.pending"]);
+/// The rule, its story, seconds after it, and a row after which the rule must not speak any more.
+type Story = (&'static str, Vec<&'static str>, u64, &'static str);
+
+const ACK: &str = "dhcp.ack fw file=snponly.efi";
+
+fn stories() -> Vec<Story> {
+    [stories_of_dhcp(), stories_of_the_loader(), stories_of_the_agent()].concat()
+}
+
+/// As far as `name`.
+fn until(name: &str) -> Vec<&'static str> {
+    let whole = [
+        ("done", "tftp.done file=snponly.efi bytes=260000"),
+        ("", "dhcp.discover ipxe"),
+        ("", "dhcp.offer ipxe"),
+        ("", "dhcp.request ipxe"),
+        ("ipxe", "dhcp.ack ipxe file=http://x"),
+        ("script", "boot.script text=given~the~boot~script~of~the~agent"),
+        ("", "http.started file=vmlinuz"),
+        ("kernel", "http.started file=initrd.img"),
+        ("", "enrollment.hello"),
+        ("pending", "enrollment.pending"),
+    ];
+    let end = whole.iter().position(|w| w.0 == name).unwrap();
+    LOADED.into_iter().chain(whole[..=end].iter().map(|w| w.1)).collect()
+}
+
+fn stories_of_dhcp() -> Vec<Story> {
+    let (asked, acked) = (&LOADED[..2], &LOADED[..4]);
     let ignored = |why: &'static str| with(&["dhcp.discover fw"], &[why]);
-    let own = "boot.script text=told~to~start~from~its~own~disk";
-    let ack = "dhcp.ack fw file=snponly.efi";
     vec![
-        ("other_server_first", with(asked, &["dhcp.foreign.offer from=10.0.0.9", "dhcp.foreign.chosen from=10.0.0.9"]), 1, ack),
+        ("other_server_first", with(asked, &["dhcp.foreign.offer from=10.0.0.9", "dhcp.foreign.chosen from=10.0.0.9"]), 1, ACK),
         ("pool_exhausted", ignored("dhcp.ignored fw why=pool_exhausted"), 1, "dhcp.offer fw"),
-        ("leases_not_saved", with(&LOADED[..3], &["dhcp.ignored fw why=journal_failed"]), 1, ack),
+        ("leases_not_saved", with(&LOADED[..3], &["dhcp.ignored fw why=journal_failed"]), 1, ACK),
         ("replies_not_sent", ignored("dhcp.ignored fw why=send_failed"), 1, "dhcp.offer fw"),
         ("no_loader_for_arch", ignored("dhcp.ignored fw why=policy_silent text=no~loader~for~Other(12)"), 1, ""),
         ("unknown_relay", ignored("dhcp.ignored fw why=unknown_relay"), 1, ""),
         ("broken_packets", vec!["dhcp.ignored why=broken_options"], 1, "dhcp.offer fw"),
         ("address_in_use", with(acked, &["dhcp.decline fw"]), 1, ""),
-        ("moved_network", vec!["dhcp.request fw", "dhcp.nak fw why=wrong_network", "dhcp.nak x=4 why=wrong_network"], 1, ack),
+        ("moved_network", vec!["dhcp.request fw", "dhcp.nak fw why=wrong_network", "dhcp.nak x=4 why=wrong_network"], 1, ACK),
         ("offers_not_taken", with(asked, &["dhcp.discover fw x=4", "dhcp.offer fw x=4"]), 5, "dhcp.request fw"),
         ("ack_not_heard", with(acked, &["dhcp.request fw x=5", "dhcp.ack fw x=5 file=snponly.efi"]), 1, "tftp.started file=a"),
         ("kept_silent", ignored("dhcp.ignored fw why=policy_silent text=not~answered:~a~rule"), 1, "dhcp.offer fw"),
-        (
-            "wrong_file_name",
-            with(acked, &["tftp.error file=bootx64.efi why=no~such~file"]),
-            1,
-            "tftp.done file=snponly.efi bytes=9",
-        ),
+        ("not_a_network_boot", vec!["dhcp.discover", "dhcp.offer", "dhcp.request", "dhcp.ack"], 15, "dhcp.discover ipxe"),
+        ("other_server_here", with(&until("done"), &["dhcp.foreign.offer from=10.0.0.9"]), 1, ""),
+    ]
+}
+
+fn stories_of_the_loader() -> Vec<Story> {
+    let acked = &LOADED[..4];
+    let url = "dhcp.ack http file=http://10.44.0.1/boot/snponly.efi";
+    let done = "tftp.done file=snponly.efi bytes=260000";
+    let silent = |bytes: &'static str| with(&LOADED, &[bytes]);
+    vec![
+        ("wrong_file_name", with(acked, &["tftp.error file=bootx64.efi why=no~such~file"]), 1, done),
         ("loader_never_fetched", acked.to_vec(), 15, "tftp.started file=snponly.efi"),
         (
             "http_loader_never_fetched",
-            vec![
-                "dhcp.discover http",
-                "dhcp.offer http",
-                "dhcp.request http",
-                "dhcp.ack http file=http://10.44.0.1/boot/snponly.efi",
-            ],
+            vec!["dhcp.discover http", "dhcp.offer http", "dhcp.request http", url],
             15,
             "http.started file=snponly.efi",
         ),
+        ("size_probe_then_silence", silent("tftp.aborted file=snponly.efi bytes=0"), 15, "tftp.started file=snponly.efi"),
+        ("transfer_never_began", silent("tftp.error file=snponly.efi bytes=0 why=the~client~fell~silent"), 1, done),
+        ("transfer_broke_off", silent("tftp.error file=snponly.efi bytes=70000 why=the~client~fell~silent"), 1, done),
+        ("loader_loop", with(&until("done"), &["tftp.done x=2 file=snponly.efi"]), 1, "boot.script"),
+        ("loader_does_not_run", until("done"), 15, "dhcp.discover ipxe"),
+        ("script_never_fetched", until("ipxe"), 15, "boot.script"),
+    ]
+}
+
+fn stories_of_the_agent() -> Vec<Story> {
+    let own = "boot.script text=told~to~start~from~its~own~disk";
+    let pending = until("pending");
+    let waits = "boot.script text=told~to~wait:~there~is~no~netboot~image";
+    vec![
+        ("no_netboot_image", with(&until("ipxe"), &[waits]), 1, "enrollment.hello"),
+        ("kernel_never_fetched", until("script"), 15, "http.started file=vmlinuz"),
+        ("agent_never_called", until("kernel"), 120, "enrollment.hello"),
         (
-            "size_probe_then_silence",
-            with(&LOADED, &["tftp.aborted file=snponly.efi bytes=0"]),
-            15,
-            "tftp.started file=snponly.efi",
-        ),
-        (
-            "transfer_never_began",
-            with(&LOADED, &["tftp.error file=snponly.efi bytes=0 why=the~client~fell~silent"]),
+            "disk_does_not_boot",
+            with(&until("ipxe"), &[own, "dhcp.discover fw +=60", own, "dhcp.discover fw +=60", own]),
             1,
-            "tftp.done file=snponly.efi bytes=260000",
+            "node.booted",
         ),
-        (
-            "transfer_broke_off",
-            with(&LOADED, &["tftp.error file=snponly.efi bytes=70000 why=the~client~fell~silent"]),
-            1,
-            "tftp.done file=snponly.efi bytes=260000",
-        ),
-        ("loader_loop", with(&done, &["tftp.done x=2 file=snponly.efi"]), 1, "boot.script"),
-        ("loader_does_not_run", done.clone(), 15, "dhcp.discover ipxe"),
-        ("script_never_fetched", ipxe.clone(), 15, "boot.script"),
-        ("no_netboot_image", with(&ipxe, &["boot.script text=told~to~wait:~there~is~no~netboot~image"]), 1, "enrollment.hello"),
-        ("kernel_never_fetched", script.clone(), 15, "http.started file=vmlinuz"),
-        ("agent_never_called", kernel.clone(), 120, "enrollment.hello"),
-        ("disk_does_not_boot", with(&ipxe, &[own, "dhcp.discover fw +=60", own, "dhcp.discover fw +=60", own]), 1, "node.booted"),
         ("gave_up", with(&pending, &["enrollment.failed text=disk~too~small"]), 1, "enrollment.hello"),
         (
             "install_stands_still",
@@ -143,8 +160,6 @@ fn stories() -> Vec<(&'static str, Vec<&'static str>, u64, &'static str)> {
             "install.done",
         ),
         ("waits_for_approval", pending.clone(), 1, "enrollment.approved"),
-        ("not_a_network_boot", vec!["dhcp.discover", "dhcp.offer", "dhcp.request", "dhcp.ack"], 15, "dhcp.discover ipxe"),
-        ("other_server_here", with(&done, &["dhcp.foreign.offer from=10.0.0.9"]), 1, ""),
         ("works", with(&pending, &["enrollment.approved", "install.done", "node.booted", "node.converged"]), 1, ""),
     ]
 }
