@@ -1,6 +1,6 @@
 //! The machines' listener in clear: HTTP/1.1 for what machines ask for, with file bytes sent by the kernel.
 //!
-//! A copy of every byte through this program costs more than all the rest (docs/adr/0011). So a connection is read here
+//! A copy of every byte through this program costs more than all the rest (docs/adr/0012). So a connection is read here
 //! first: plain GETs and small POSTs go through the same router as everything, and where the answer is a file, its bytes
 //! leave by sendfile(2). Whatever is not plain is handed on, unread, to the general server, for the rest of the
 //! connection. Files of snapshots and chunks that were asked for lately come from [`crate::server_fast_cache`].

@@ -174,6 +174,10 @@ impl Gate {
                 self.holders.insert(ip, mac);
             }
         }
+        // An address that fetched a file is really there: beside another DHCP server nobody else is known at all.
+        if matches!(e.kind, "tftp.done" | "http.started") {
+            self.know(who, e.at);
+        }
         let known = self.known.contains_key(&who);
         if !known && !self.strangers.contains_key(&who) && !self.admit(who, e.at) {
             self.suppressed += 1;

@@ -1,0 +1,127 @@
+//! The flight recorder as the command line and the pages see it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as B64;
+use camino::Utf8PathBuf;
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::ids::Mac;
+use seedd::app::console::AtConsole;
+use seedd::app::{App, Seed, now_ms};
+use seedd::console::host::Host;
+use seedd::control::Controlled as _;
+use seedd::control_site::SiteRequest;
+use seedd::recorder::WireEvent;
+use seedd::recorder::ring::Packet;
+use seedd::site::{Site, default_cluster_yaml};
+use web::api::{PacketFacts, SeedApi as _, Tone};
+
+const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
+
+struct Bench {
+    _dir: tempfile::TempDir,
+    app: Arc<App>,
+    console: AtConsole,
+}
+
+fn bench() -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
+    site.make_folders().unwrap();
+    let text = default_cluster_yaml("site-a");
+    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
+    site.keys().create("correct horse battery", "site-a", &planes, 1_760_000_000).unwrap();
+    std::fs::write(site.cluster_file(), text).unwrap();
+    drop(seedd::store::Store::open(&site.database()).unwrap());
+    let host = Host::server(&site.data);
+    let app = Arc::new(App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap());
+    Bench { _dir: dir, console: AtConsole { app: app.clone(), host }, app }
+}
+
+fn event(kind: &'static str, mac: Mac, seconds_ago: u64) -> WireEvent {
+    let facts = PacketFacts { arch: Some("efi-x64".into()), xid: Some("1".into()), ..PacketFacts::default() };
+    WireEvent { text: format!("text of {kind}"), mac: Some(mac), facts, ..WireEvent::new(now_ms() - seconds_ago * 1_000, kind) }
+}
+
+/// Asked for 67, was answered, and never fetched its loader.
+fn story(b: &Bench) {
+    for kind in ["dhcp.discover", "dhcp.offer", "dhcp.request", "dhcp.ack"] {
+        let mut e = event(kind, MAC, 60);
+        if kind == "dhcp.ack" {
+            (e.ip, e.facts.file) = (Some(Ipv4Addr::new(10, 44, 0, 100)), Some("snponly.efi".into()));
+        }
+        b.app.record(e);
+    }
+    b.app.record(event("dhcp.discover", Mac([2; 6]), 50));
+}
+
+#[test]
+fn the_page_says_why_it_did_not_boot() {
+    let b = bench();
+    story(&b);
+    let id = b.app.view_machines().unwrap().iter().find(|m| m.mac == MAC).unwrap().id;
+    let detail = b.app.view_machine(id).unwrap();
+    assert_eq!(detail.diagnosis.len(), 1);
+    assert_eq!((detail.diagnosis[0].rule, detail.diagnosis[0].tone), ("loader_never_fetched", Tone::Bad));
+    assert_eq!(detail.timeline.len(), 4);
+    assert_eq!(detail.timeline[3].facts.as_ref().unwrap().file.as_deref(), Some("snponly.efi"));
+    assert_eq!(b.app.store.read(|tx| tx.broken_event()).unwrap(), None);
+}
+
+#[test]
+fn the_tail_begins_with_the_last_lines_goes_on_and_filters() {
+    let b = bench();
+    story(&b);
+    let ask = |after, back, mac, kinds: &[&str]| {
+        let kinds = kinds.iter().map(|k| (*k).to_owned()).collect();
+        b.console.site(SiteRequest::Events { after, back, limit: 100, mac, kinds }).unwrap()
+    };
+    let kinds = |answer: &serde_json::Value| {
+        let all = answer["events"].as_array().unwrap().iter();
+        all.map(|e| e["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let last = ask(None, 2, None, &[]);
+    assert_eq!(kinds(&last), ["dhcp.ack", "dhcp.discover"]);
+    assert_eq!(last["events"][0]["mac"], MAC.to_string());
+    assert_eq!(kinds(&ask(None, 9, Some(MAC), &["dhcp.re", "dhcp.ack"])), ["dhcp.request", "dhcp.ack"]);
+    let next = last["next"].as_i64();
+    assert!(kinds(&ask(next, 0, None, &[])).is_empty());
+    b.app.record(event("tftp.started", MAC, 1));
+    let on = ask(next, 0, None, &["tftp."]);
+    assert_eq!((kinds(&on), on["more"].as_bool()), (vec!["tftp.started".to_owned()], Some(false)));
+    let unknown = b.console.site(SiteRequest::Events { after: None, back: 1, limit: 1, mac: Some(Mac([4; 6])), kinds: vec![] });
+    assert!(unknown.unwrap_err().to_string().contains("was ever seen"));
+}
+
+#[test]
+fn packets_are_given_away_with_the_diagnosis() {
+    let b = bench();
+    story(&b);
+    b.app.flight.set_iface("br0");
+    let packet = Packet { at: 1_795_377_600_000_000_000, length: 60, bytes: vec![7; 60].into() };
+    b.app.flight.ring.push(MAC, true, packet);
+    let answer = b.console.site(SiteRequest::Packets { mac: MAC }).unwrap();
+    let bytes = B64.decode(answer["pcapng"].as_str().unwrap()).unwrap();
+    assert_eq!((answer["packets"].as_u64(), &bytes[..4]), (Some(1), &[0x0a, 0x0d, 0x0d, 0x0a][..]));
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("never fetched the loader snponly.efi") && text.contains("br0"));
+    let id = b.app.view_machines().unwrap().iter().find(|m| m.mac == MAC).unwrap().id;
+    assert_eq!(Seed(b.app.clone()).packets(id).unwrap(), bytes);
+    assert_eq!(b.console.site(SiteRequest::Packets { mac: Mac([4; 6]) }).unwrap()["packets"], 0);
+}
+
+#[test]
+fn made_up_machines_are_passed_over_only_while_a_rehearsal_was_announced() {
+    let b = bench();
+    let count = || b.app.view_machines().unwrap().len();
+    let made_up = |n| WireEvent { at: now_ms(), ..event("dhcp.discover", seedd::doctor::rehearsal::mac(n), 0) };
+    b.console.site(SiteRequest::Rehearsal { seconds: 60 }).unwrap();
+    b.app.record(made_up(1));
+    b.app.record(event("dhcp.discover", MAC, 0));
+    assert_eq!(count(), 1, "the real one");
+    b.console.site(SiteRequest::Rehearsal { seconds: 0 }).unwrap();
+    b.app.record(made_up(2));
+    assert_eq!(count(), 2, "nobody hides behind such an address");
+}
