@@ -15,8 +15,9 @@ use crate::handover::{Opened, Sendable};
 
 /// Files up to this size are kept in memory, in bytes.
 pub(crate) const SMALL: u64 = 16 << 10;
-/// Of one generation; there are two, so the cache holds twice as much at most.
-const MAX_BYTES: usize = 24 << 20;
+/// Of one generation; there are two, so the cache holds twice as much at most. What is read in a circle has to fit into
+/// one: ten thousand files of a few KiB do.
+const MAX_BYTES: usize = 64 << 20;
 const MAX_ENTRIES: usize = 12_000;
 const MAX_OPEN: usize = 64;
 /// For this long nobody looks at the disk again, in milliseconds.
@@ -156,7 +157,7 @@ mod tests {
     fn it_stays_within_its_bounds_and_keeps_what_is_asked_for() {
         let cache = FileCache::default();
         cache.put("kept", entry(SMALL));
-        for n in 0..5_000 {
+        for n in 0..14_000 {
             cache.put(&format!("f{n}"), entry(SMALL));
             assert!(n % 500 != 0 || cache.get("kept").is_some(), "{n}");
         }
@@ -164,10 +165,10 @@ mod tests {
         assert!(young.bytes <= MAX_BYTES + SMALL as usize + 1_024);
         assert_eq!(young.bytes, young.entries.values().map(|e| e.size()).sum::<usize>());
         drop(young);
-        assert!(cache.get("f0").is_none() && cache.get("f4999").is_some());
+        assert!(cache.get("f0").is_none() && cache.get("f13999").is_some());
         (0..MAX_OPEN + 2).for_each(|n| cache.put(&format!("l{n}"), entry(SMALL + 1)));
         assert!(cache.young.read().unwrap().open <= MAX_OPEN);
-        cache.forget("f4999");
+        cache.forget("f13999");
         cache.forget("nothing");
     }
 }
