@@ -81,7 +81,7 @@ mod tests {
     fn the_last_line_says_how_it_stands() {
         let (good, warn) = (Check::ok("clock", "right"), Check::new("disk", Health::Warn, "slow", "another one"));
         let bad = Check::new("interface", Health::Bad, "down", "ip link set eth1 up");
-        assert!(render(&[good.clone()]).ends_with("this seed is fit to serve"));
+        assert!(render(std::slice::from_ref(&good)).ends_with("this seed is fit to serve"));
         assert!(render(&[good.clone(), warn.clone()]).ends_with("this seed serves; 1 to look at"));
         let text = render(&[good, warn, bad, Check::skipped("other dhcp", "not told where")]);
         assert!(text.ends_with("1 to mend before this seed serves") && text.contains("ip link set eth1 up"), "{text}");

@@ -3,7 +3,7 @@
 //! Controllers show certificates of their own making, so no authority is asked. The certificate of the first contact
 //! counts from then on (trust on first use), and the handshake proves that the other side has its key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ impl Client {
             let socket = socket.and_then(|s| s.with_context(|| format!("reaching {}", self.at))).hint(unreachable)?;
             match &self.tls {
                 Some(tls) => {
-                    let stream = tls.connect(ServerName::from(IpAddr::from(self.at.ip())), socket).await;
+                    let stream = tls.connect(ServerName::from(self.at.ip()), socket).await;
                     self.exchange(stream.map_err(|e| self.tls_error(e))?, method, path, body).await
                 }
                 None => self.exchange(socket, method, path, body).await,

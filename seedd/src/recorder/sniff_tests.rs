@@ -62,7 +62,7 @@ fn what_belongs_to_a_boot_passes_and_nothing_else() {
         ("OFFER", to((67, 68), &bootp(2, PEER, &[53, 1, 2])), true),
         ("proxy", to((4011, 68), &[0; 300]), true),
         ("TFTP request", to((2070, 69), b"\0\x01a\0octet\0"), true),
-        ("OACK", to((40_000, 2070), b"\0\x06blksize\01468\0"), true),
+        ("OACK", to((40_000, 2070), b"\0\x06blksize\x001468\0"), true),
         ("ERROR", to((2070, 40_000), b"\0\x05\0\x08User aborted\0"), true),
         ("first block", to((40_000, 2070), b"\0\x03\0\x01data"), true),
         ("second block", to((40_000, 2070), b"\0\x03\0\x02data"), false),

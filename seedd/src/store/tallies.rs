@@ -31,7 +31,7 @@ impl Tx<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Store, StoreError};
+    use super::super::Store;
     use super::*;
 
     #[test]
@@ -48,7 +48,7 @@ mod tests {
         };
         store.save_leases(&[lease(1, 99), lease(2, 100), lease(3, 101)]).unwrap();
         store.write(|tx| tx.see_machine(cluster_seed::ids::Mac([2, 0, 0, 0, 0, 1]), None, 1)).unwrap();
-        let some: Tallies = store.read(|tx| Ok::<_, StoreError>(tx.tallies(99)?)).unwrap();
+        let some: Tallies = store.read(|tx| tx.tallies(99)).unwrap();
         assert_eq!((some.leases, some.machines), (2, 1));
     }
 }

@@ -69,7 +69,9 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let mut daemon = Daemon::new(0, &logs.join("seedd.log"))?;
     daemon.start(&ns, &site)?;
     let nginx = nginx(&ns, &work, &root, &logs)?;
-    let (ours, theirs) = (processes("seedd", &work)?, processes("nginx", &work)?);
+    // The kernel keeps 15 bytes of a program's name.
+    let name: String = options.seedd.file_name().unwrap_or_default().to_string_lossy().chars().take(15).collect();
+    let (ours, theirs) = (processes(&name, &work)?, processes("nginx", &work)?);
     let mut rows = Vec::new();
     for (case, script) in [("1 GiB", None), ("10,000 small", Some(lua(&work)?))] {
         for clients in CLIENTS {
