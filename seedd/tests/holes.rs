@@ -89,7 +89,7 @@ fn hole_20_the_metrics_token_is_hashed_scoped_and_ends() {
 
 /// 9: no text from a machine adds a token or a line to a boot script, nor to the log's row about it.
 #[test]
-fn hole_09_a_boot_script_holds_nothing_that_a_machine_said() {
+fn hole_09_no_text_of_a_machine_adds_a_token_to_its_boot_script() {
     let b = bench();
     let seed = Seed(b.app.clone());
     let from: IpAddr = "10.44.0.100".parse().unwrap();
@@ -99,10 +99,10 @@ fn hole_09_a_boot_script_holds_nothing_that_a_machine_said() {
         uuid: Some("\"; boot http://evil".into()),
         ..plain.clone()
     };
-    for query in [&plain, &evil] {
-        let script = seed.boot_script(from, query).unwrap();
-        assert!(script.starts_with("#!ipxe") && !script.contains("evil") && !script.contains("init="), "{script}");
-    }
+    let [plain, evil] = [&plain, &evil].map(|query| seed.boot_script(from, query).unwrap());
+    let shape = |script: &str| script.lines().map(|l| l.split_whitespace().count()).collect::<Vec<_>>();
+    assert_eq!(shape(&plain), shape(&evil), "not a token more, nor a line:\n{evil}");
+    assert!(!evil.contains("//evil") && !evil.contains("init=") && evil.is_ascii(), "{evil}");
     let rows = b.app.store.read(|tx| tx.events_after(0, 100)).unwrap();
     let told = rows.iter().filter(|e| e.kind == "boot.script").map(|e| e.facts.clone().unwrap());
     assert!(told.clone().count() > 0);
