@@ -123,3 +123,15 @@ fn without_tls_only_at_the_end_of_a_tunnel() {
         assert_eq!(check_plain(address.parse().unwrap()).is_ok(), ok, "{address}");
     }
 }
+
+#[test]
+fn a_site_that_was_taken_over_shows_its_own_ca_at_once() {
+    let tls = Tls::new(host_names(Some(&spec()))).unwrap();
+    let names = || host_names(Some(&spec()));
+    let (own, other) = (made(), made());
+    assert!(tls.certify(&own, names()).unwrap());
+    assert!(!tls.certify(&own, names()).unwrap(), "the same again is no news");
+    let before = tls.fingerprint();
+    assert!(tls.certify(&other, names()).unwrap(), "the same names, signed by another CA");
+    assert_ne!(tls.fingerprint(), before);
+}

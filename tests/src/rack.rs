@@ -194,13 +194,10 @@ impl Seed {
             browser.picture(&pictures.join("first-setup.png"))?;
             browser.fill("input[name=code]", &code)?;
             secrets(&browser)?;
-            stop::wait_for("the pages of the new site", Duration::from_secs(180), || {
-                if browser.has("input[name=passphrase]") {
-                    bail!("the set-up was refused: {}", browser.source()?);
-                }
+            stop::wait_for("the pages of the new site", Duration::from_secs(300), || {
                 // The listener changes hands: a moment without an answer is expected.
                 let _ = browser.open(&url);
-                Ok(browser.source()?.contains(site).then_some(()))
+                Ok((!browser.has("input[name=passphrase]") && browser.source()?.contains(site)).then_some(()))
             })?;
             browser.picture(&pictures.join("appliance.png"))
         })

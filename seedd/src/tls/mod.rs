@@ -75,7 +75,8 @@ struct Shown {
     certified: Arc<CertifiedKey>,
     fingerprint: String,
     names: Vec<SanType>,
-    by_ca: bool,
+    /// Certificate of the CA that signed it, in PEM: after an import the site has another one.
+    by: Option<String>,
 }
 
 /// The key of this run and the certificate it is shown with. Lives as long as the process; a site that is set up in a
@@ -106,7 +107,7 @@ impl Tls {
     pub fn certify(&self, ca: &Ca, names: Vec<SanType>) -> Result<bool> {
         let same = {
             let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-            shown.by_ca && shown.names == names
+            shown.by.as_ref() == Some(&ca.pem()) && shown.names == names
         };
         if same {
             return Ok(false);
@@ -136,7 +137,7 @@ fn show(signing: &Arc<dyn SigningKey>, key: &KeyPair, ca: Option<&Ca>, names: Ve
     let certificate = ca::certificate(ca, key, &names)?;
     let fingerprint = fingerprint(&certificate);
     let certified = Arc::new(CertifiedKey::new(vec![certificate], signing.clone()));
-    Ok(Shown { certified, fingerprint, names, by_ca: ca.is_some() })
+    Ok(Shown { certified, fingerprint, names, by: ca.map(Ca::pem) })
 }
 
 impl ResolvesServerCert for Tls {
