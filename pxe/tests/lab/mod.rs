@@ -159,7 +159,9 @@ impl Lab {
     }
 
     pub fn leases(&self) -> String {
-        fs::read_to_string(self.path("leases")).unwrap_or_default()
+        let mut files: Vec<_> = fs::read_dir(self.path("leases")).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|f| fs::read_to_string(f).unwrap()).collect()
     }
 
     /// Waits until the server has printed the text.
