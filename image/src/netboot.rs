@@ -23,12 +23,17 @@ const MAX_KERNEL: u64 = 256 << 20;
 const MAX_AGENT: u64 = 256 << 20;
 /// Small against level 19's time; the kernel's window limit (128 MiB) is far away.
 const ZSTD_LEVEL: i32 = 17;
-/// Loaders by the name they are served under and their place in Debian's `ipxe`.
+/// Loaders by the name they are served under and their place in Debian's packages [`LOADER_PACKAGES`].
 const LOADERS: &[(&str, &str)] = &[
     ("undionly.kpxe", "usr/lib/ipxe/undionly.kpxe"),
     ("snponly.efi", "usr/lib/ipxe/snponly.efi"),
     ("ipxe.efi", "usr/lib/ipxe/ipxe.efi"),
+    ("ipxe-arm64.efi", "usr/lib/ipxe/ipxe-arm64.efi"),
+    ("shimx64.efi", "usr/lib/shim/shimx64.efi.signed"),
+    // shim asks for its second stage by this name.
+    ("grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"),
 ];
+const LOADER_PACKAGES: [&str; 3] = ["ipxe", "shim-signed", "grub-efi-amd64-signed"];
 /// Each takes memory for the window of its level.
 const MAX_WORKERS: usize = 8;
 /// Of depmod's files those that text readers need (busybox, the agent).
@@ -97,8 +102,11 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS) as u32);
     pack(&initramfs, &out.join("initrd.img"), workers)?;
     progress.end();
-    let loaders = Tree::new(&work.join("ipxe"));
-    unpack(&index, index.get("ipxe", "netboot")?, &loaders, &|name| name.starts_with("usr/lib/ipxe"))?;
+    let loaders = Tree::new(&work.join("loaders"));
+    for package in LOADER_PACKAGES {
+        let wanted = |name: &str| ["usr/lib/ipxe", "usr/lib/shim", "usr/lib/grub"].iter().any(|d| name.starts_with(d));
+        unpack(&index, index.get(package, "netboot")?, &loaders, &wanted)?;
+    }
     for (name, from) in LOADERS {
         let bytes = loaders.read(from, MAX_KERNEL).map_err(tree_error(&loaders))?;
         store::write_synced(&out.join(name), &bytes)?;

@@ -55,6 +55,8 @@ pub struct BootQuery {
     pub mac: Option<String>,
     pub arch: Option<String>,
     pub uuid: Option<String>,
+    /// `grub` for GRUB's configuration instead of iPXE's script.
+    pub format: Option<String>,
 }
 
 /// Who is logged in.
