@@ -14,6 +14,7 @@ pub mod fsio;
 pub mod hint;
 pub mod keys;
 pub mod medium;
+pub mod netboot;
 pub mod planes;
 pub mod recorder;
 pub mod site;
