@@ -30,9 +30,9 @@ lint:
 unit:
     cargo test --workspace
 
-# the automatic demo, its times as JSON
-bench: build
-    {{lab}} demo --auto --times target/times.json
+# speed: `demo` (its times as JSON) or `netboot` (DHCP and TFTP beside their peers)
+bench what="demo" *args: build
+    {{ if what == "demo" { lab + " demo --auto --times target/times.json" } else { "cargo build --release -p pxe --examples && " + lab + " bench " + what + " " + args } }}
 
 # the pictures the README uses
 screenshots: build

@@ -118,11 +118,19 @@ fn further(word: &str, config: &mut DhcpConfig, tftp: &mut TftpConfig) -> Result
     Ok(())
 }
 
+/// The files below the directory, by their path in it.
 fn read_files(dir: &str) -> std::io::Result<Vec<(String, Arc<[u8]>)>> {
-    std::fs::read_dir(dir)?
-        .map(|entry| {
-            let entry = entry?;
-            Ok((entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?.into()))
-        })
-        .collect()
+    let mut files = Vec::new();
+    let mut folders = vec![Path::new(dir).to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(name) = path.strip_prefix(dir) {
+                files.push((name.to_string_lossy().into_owned(), std::fs::read(&path)?.into()));
+            }
+        }
+    }
+    Ok(files)
 }

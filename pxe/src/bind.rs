@@ -3,7 +3,12 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// Bytes of packets that may wait for the DHCP server: about 3,500.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Why a server could not start on its interface.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,10 @@ fn open(iface: &str, address: SocketAddrV4, broadcast: bool, shared: bool) -> Re
     socket.bind_device(Some(iface.as_bytes())).map_err(failed)?;
     socket.set_reuse_address(shared).map_err(failed)?;
     socket.set_broadcast(broadcast).map_err(failed)?;
+    if broadcast {
+        // A rack that powers on at once; what the kernel's limit does not allow is asked for as root, or missed.
+        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).or_else(|_| setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER));
+    }
     socket.set_nonblocking(true).map_err(failed)?;
     socket.bind(&address.into()).map_err(failed)?;
     Ok(socket.into())

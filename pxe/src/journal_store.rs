@@ -1,21 +1,26 @@
 //! Leases on disk before their ACK: an append-only file, one synced write per group.
 //!
 //! A line is `MAC IP EXPIRES HOSTNAME CLIENT-ID CRC` (the two texts in hexadecimal or `-`, the CRC-32 of what stands
-//! before it), so that a person can read it and a torn line is known for one. Files are numbered; [`Journal::seal`]
+//! before it), so that a person can read it and a torn line is known for one. A new file is filled with zeros first:
+//! the sync of a group then has data to write and no metadata, and does not wait for the file system's own journal
+//! behind everybody else's changes. Files are numbered; [`Journal::seal`]
 //! begins a new one and hands over what the older ones hold, and [`Sealed::remove`] deletes them once that is safe
 //! elsewhere. Reading them again before that changes nothing: the last word on an address counts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::leases::LeaseRecord;
 
 /// The longest journal file read, in bytes; it is folded long before.
 pub const MAX_FILE: u64 = 256 << 20;
+/// Bytes of a new file; beyond them it grows.
+pub const CAPACITY: u64 = 4 << 20;
 /// The longest line: two texts of 255 bytes in hexadecimal and the rest.
 const MAX_LINE: usize = 1_200;
 
@@ -27,7 +32,7 @@ pub struct Journal {
     file: File,
     /// Bytes of the file that are whole lines.
     length: u64,
-    /// What a failed write left behind could not be cut off: nothing is appended to it any more.
+    /// A write or sync failed: the kernel may have dropped pages, and nothing more is written to this file.
     broken: bool,
     older: Vec<PathBuf>,
     /// The last word on every address since the last seal.
@@ -83,10 +88,9 @@ impl Journal {
         for record in records {
             write_line(record, &mut self.line);
         }
-        let written = self.file.write_all(self.line.as_bytes()).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all_at(self.line.as_bytes(), self.length).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            // A torn line would spoil the next one. After a failed sync the kernel may have dropped pages: never reused.
-            self.broken = self.file.set_len(self.length).is_err() || error.kind() != io::ErrorKind::StorageFull;
+            self.broken = true;
             return Err(error);
         }
         self.length += self.line.len() as u64;
@@ -131,7 +135,15 @@ fn number_of(path: &Path) -> Option<u64> {
 }
 
 fn create(dir: &Path, number: u64) -> io::Result<File> {
-    let file = File::options().create_new(true).append(true).open(path(dir, number))?;
+    let file = File::options().create_new(true).write(true).open(path(dir, number))?;
+    let zeros = vec![0u8; 1 << 20];
+    // Room is nice to have: on a full disk the file is short, and the append tells.
+    for at in (0..CAPACITY).step_by(zeros.len()) {
+        if file.write_all_at(&zeros, at).is_err() {
+            break;
+        }
+    }
+    file.sync_all()?;
     // The name must outlive a power cut as the lines do.
     File::open(dir)?.sync_all()?;
     Ok(file)

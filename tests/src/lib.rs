@@ -2,6 +2,7 @@
 //! public interfaces, the way its users do.
 
 pub mod api;
+pub mod bench;
 pub mod appliance;
 pub mod browser;
 pub mod checks;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use kubedos_tests::bench::netboot;
 use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
 use kubedos_tests::drill;
@@ -45,6 +46,11 @@ enum Verb {
         #[arg(long)]
         pictures: Option<PathBuf>,
     },
+    /// Speed beside peers
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// A site is rebuilt from its capsule, and the time is measured (what `seedd drill` runs)
     Drill {
         /// Data directory of the site; it is only read
@@ -58,6 +64,19 @@ enum Verb {
     },
     /// Removes what labs left behind, and the cached site
     Clean,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// DHCP beside Kea and dnsmasq, TFTP beside dnsmasq, tftpd-hpa and atftpd; whoever is installed
+    Netboot {
+        /// Only one of them
+        #[arg(long)]
+        only: Option<netboot::What>,
+        /// Also write the tables as Markdown
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
 }
 
 fn clean_stale() -> Result<()> {
@@ -86,6 +105,12 @@ fn run(verb: Verb) -> Result<()> {
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
             demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times })
+        }
+        Verb::Bench { what: Bench::Netboot { only, report } } => {
+            clean_stale()?;
+            let dirs = RunDirs::new()?;
+            say::line(&format!("logs: {}", dirs.logs.display()));
+            netboot::run(&dirs, only, report.as_deref())
         }
         Verb::Drill { data, passphrase_file, report } => {
             demo::check_host()?;
