@@ -92,7 +92,8 @@ fn mode_of(words: &[String]) -> Result<DhcpMode, Failure> {
 }
 
 /// Words after the fixed arguments: `noprobe`, `nowatch`, `quiet`, `mode=MODE`, `relay=NET/LEN,FIRST,LAST`,
-/// `reserve=MAC,IP`, `loader=ARCH-CODE,NAME`, `transfers=N`.
+/// `reserve=MAC,IP`, `loader=ARCH-CODE,NAME`, `transfers=N`,
+/// `pools=FIRST,LAST`.
 fn further(word: &str, config: &mut DhcpConfig, tftp: &mut TftpConfig) -> Result<(), Failure> {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
     let parts: Vec<&str> = value.split(',').collect();
@@ -112,6 +113,9 @@ fn further(word: &str, config: &mut DhcpConfig, tftp: &mut TftpConfig) -> Result
             config.networks[0].reservations.insert(mac.parse()?, reservation);
         }
         ("loader", [code, name]) => config.loaders.set(ClientArch::from_code(code.parse()?), name)?,
+        ("pools", [first, last]) => {
+            config.networks[0].ranges = vec![PoolRange { first: first.parse()?, last: last.parse()? }];
+        }
         ("transfers", [n]) => (tftp.max_transfers, tftp.max_per_address) = (n.parse()?, n.parse()?),
         _ => return Err(format!("{word:?}").into()),
     }
