@@ -264,7 +264,9 @@ mod tests {
         assert_eq!(option("{code: 43, hex: \"06 01:08ff\"}").unwrap(), [6, 1, 8, 255]);
         assert_eq!(option("{code: 150, addresses: [10.0.0.1, 10.0.0.2]}").unwrap(), [10, 0, 0, 1, 10, 0, 0, 2]);
         assert_eq!(option("{code: 2, number: 3600}").unwrap(), 3600u32.to_be_bytes());
-        for bad in ["{code: 1}", "{code: 1, text: a, number: 1}", "{code: 1, hex: 0}", "{code: 1, hex: zz}", "{code: 256, text: a}"] {
+        for bad in
+            ["{code: 1}", "{code: 1, text: a, number: 1}", "{code: 1, hex: 0}", "{code: 1, hex: zz}", "{code: 256, text: a}"]
+        {
             assert!(option(bad).is_err(), "{bad}");
         }
     }
@@ -294,7 +296,8 @@ mod tests {
         ] {
             assert!(dhcp(bad).unwrap_err().contains(what), "{bad}: {:?}", dhcp(bad));
         }
-        let twice = "{reservations: [{mac: \"02:00:00:00:00:01\", address: 10.0.0.5}, {mac: \"02:00:00:00:00:02\", address: 10.0.0.5}]}";
+        let twice =
+            "{reservations: [{mac: \"02:00:00:00:00:01\", address: 10.0.0.5}, {mac: \"02:00:00:00:00:02\", address: 10.0.0.5}]}";
         assert!(dhcp(twice).unwrap_err().contains("collide"));
     }
 }

@@ -80,7 +80,20 @@ impl Client {
         socket.send_to(&last, settings.server)?;
         let now = Instant::now();
         let sum = crc32fast::Hasher::new();
-        Ok(Client { address, socket, connected: false, next: 1, in_window: 0, window: 1, gap_told: false, bytes: 0, sum, last, heard: now, began: now })
+        Ok(Client {
+            address,
+            socket,
+            connected: false,
+            next: 1,
+            in_window: 0,
+            window: 1,
+            gap_told: false,
+            bytes: 0,
+            sum,
+            last,
+            heard: now,
+            began: now,
+        })
     }
 
     /// True once the file is whole; an error ends the transfer.
@@ -180,7 +193,11 @@ fn main() -> Result<(), Failure> {
             for client in all.iter_mut().filter(|c| now - c.heard > PATIENCE) {
                 client.heard = now;
                 totals.repeats += 1;
-                let _ = if client.connected { client.socket.send(&client.last) } else { client.socket.send_to(&client.last, settings.server) };
+                let _ = if client.connected {
+                    client.socket.send(&client.last)
+                } else {
+                    client.socket.send_to(&client.last, settings.server)
+                };
             }
         }
     }
@@ -190,7 +207,14 @@ fn main() -> Result<(), Failure> {
     let at = |share: f64| totals.times.get((totals.times.len() as f64 * share) as usize).copied().unwrap_or(0.0);
     println!(
         "{{\"mb_per_s\": {:.1}, \"completions_per_s\": {:.2}, \"done\": {}, \"failed\": {}, \"wrong\": {}, \"repeats\": {}, \"p50_s\": {:.3}, \"p99_s\": {:.3}}}",
-        totals.bytes as f64 / 1e6 / took, totals.done as f64 / took, totals.done, totals.failed, totals.wrong, totals.repeats, at(0.5), at(0.99)
+        totals.bytes as f64 / 1e6 / took,
+        totals.done as f64 / took,
+        totals.done,
+        totals.failed,
+        totals.wrong,
+        totals.repeats,
+        at(0.5),
+        at(0.99)
     );
     Ok(())
 }
@@ -210,7 +234,9 @@ fn serve(
     for _ in 0..client.window.max(1) {
         let len = match client.socket.recv_from(buffer) {
             Ok((len, from)) => {
-                if !client.connected && let SocketAddr::V4(from) = from {
+                if !client.connected
+                    && let SocketAddr::V4(from) = from
+                {
                     client.socket.connect(from)?;
                     client.connected = true;
                 }

@@ -101,9 +101,9 @@ impl DhcpConfig {
             return Err(format!("{} networks; 1 to {MAX_NETWORKS} can be served", self.networks.len()));
         }
         for (n, network) in self.networks.iter().enumerate() {
-            let other = self.networks[..n].iter().find(|o| {
-                o.subnet.contains(network.subnet.network()) || network.subnet.contains(o.subnet.network())
-            });
+            let other = self.networks[..n]
+                .iter()
+                .find(|o| o.subnet.contains(network.subnet.network()) || network.subnet.contains(o.subnet.network()));
             if let Some(other) = other {
                 return Err(format!("the networks {} and {} overlap", other.subnet, network.subnet));
             }

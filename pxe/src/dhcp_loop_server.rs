@@ -158,8 +158,8 @@ impl Main {
                 }
             }
             Outcome::Probe(pending) => {
-                let asked = self.probing.len() < MAX_PROBING
-                    && self.neighbours.as_mut().is_some_and(|n| n.ask(pending.ip).is_ok());
+                let asked =
+                    self.probing.len() < MAX_PROBING && self.neighbours.as_mut().is_some_and(|n| n.ask(pending.ip).is_ok());
                 if asked {
                     self.probing.push_back((Instant::now() + PROBE_WAIT, pending));
                 } else {

@@ -73,8 +73,7 @@ impl Journal {
         let number = numbers.last().map_or(1, |n| n + 1);
         let file = create(dir, number)?;
         let latest = records.iter().map(|r| (r.ip, r.clone())).collect();
-        let journal =
-            Journal { dir: dir.to_owned(), number, file, length: 0, broken: false, older, latest, line: String::new() };
+        let journal = Journal { dir: dir.to_owned(), number, file, length: 0, broken: false, older, latest, line: String::new() };
         Ok((journal, records))
     }
 

@@ -130,7 +130,7 @@ impl LeaseTable {
 
     /// Nobody answered for the address.
     pub fn found_unused(&mut self, ip: Ipv4Addr, now: u64) {
-        if self.in_pool(ip) {
+        if self.in_pool(ip) || self.reserved_ips.contains_key(&ip) {
             self.probed.insert(ip, now);
         }
     }

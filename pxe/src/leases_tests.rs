@@ -303,6 +303,14 @@ fn an_address_that_answers_is_not_offered() {
     assert_eq!(t.request(&selecting(2, first), NOW), Answer::Nak(Why::AddressTaken));
     assert!(matches!(t.request(&selecting(1, second), NOW), Answer::Ack(_)));
     assert!(!t.wants_probe(second, NOW + PROBE_GOOD), "its holder answers for it");
+    // A reserved address outside the pool is asked for once, too.
+    let mut reserved = config(10, 11);
+    reserved.reservations.insert(mac(1), Reservation { ip: ip(50), hostname: None });
+    let mut r = LeaseTable::new(reserved, Vec::new());
+    assert_eq!(r.offer(&from(1), NOW), Ok(ip(50)));
+    assert!(r.wants_probe(ip(50), NOW));
+    r.found_unused(ip(50), NOW);
+    assert!(!r.wants_probe(ip(50), NOW + 1));
     // A bound address is never taken from its client by an answer.
     t.found_in_use(second, NOW);
     assert_eq!(t.lease_of(&from(1).key, NOW), Some(second));

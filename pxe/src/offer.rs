@@ -101,12 +101,7 @@ impl BootInfo {
 /// Turns a decision into what goes on the wire; `Err` is the reason to stay silent.
 ///
 /// With `proxy` the answer stands beside another server's, and the client looks at it only if it names the class.
-pub fn boot_info(
-    request: &BootRequest,
-    decision: &BootDecision,
-    config: &ReplyConfig,
-    proxy: bool,
-) -> Result<BootInfo, String> {
+pub fn boot_info(request: &BootRequest, decision: &BootDecision, config: &ReplyConfig, proxy: bool) -> Result<BootInfo, String> {
     match decision {
         BootDecision::Silent { why } => Err(why.clone()),
         BootDecision::Script { url } if url.len() > MAX_BOOT_FILE => {

@@ -215,7 +215,9 @@ fn routes_mtu_and_the_operators_own_options() {
 fn a_client_with_little_room_gets_what_matters() {
     let extra = (224..230).map(|code| ExtraOption::new(code, vec![b'x'; 100]).unwrap()).collect();
     let config = ReplyConfig { extra, search: vec!["a.test".into()], domain: Some("lab.test".into()), ..config() };
-    let long = |options: &str| positive(MessageType::Ack, &lease(&packet(options)), Some(IP), None, &BootInfo::Nothing, &config).unwrap();
+    let long = |options: &str| {
+        positive(MessageType::Ack, &lease(&packet(options)), Some(IP), None, &BootInfo::Nothing, &config).unwrap()
+    };
     let small = long("350103 ff");
     assert!(small.len() <= 548, "{}", small.len());
     let message = decode(&small);

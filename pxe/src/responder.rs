@@ -165,7 +165,8 @@ impl Responder {
         let info = self.decide(boot.as_ref(), &network.config, true)?;
         let bytes = boot_only(MessageType::Ack, lease, &info, &network.config).map_err(unencodable)?;
         self.counters.add(Count::BootServerAck);
-        let event = BootEvent { kind: EventKind::Ack, ip: Some(*from.ip()), file: info.file().map(str::to_owned), ..event.clone() };
+        let event =
+            BootEvent { kind: EventKind::Ack, ip: Some(*from.ip()), file: info.file().map(str::to_owned), ..event.clone() };
         Ok(Outcome::Send(Reply { bytes, to: from, hardware: None, event }))
     }
 

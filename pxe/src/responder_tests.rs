@@ -219,9 +219,11 @@ fn a_relay_gets_addresses_of_its_network_or_of_the_one_it_names() {
     assert_eq!(sent(r.handle(&packet("350101 76040a020000 ff"), NOW)).event.ip, Some([10, 0, 0, 10].into()));
     assert_eq!(sent(r.handle(&packet("350101 76040a020005 ff"), NOW)).event.ip, Some([10, 2, 0, 10].into()));
     kinds(&policy);
-    for (giaddr, options) in
-        [([192, 168, 0, 1], "350101 ff"), ([192, 168, 0, 1], "350101 520605040a020001 ff"), ([10, 1, 0, 254], "350101 52060504c0a80001 ff")]
-    {
+    for (giaddr, options) in [
+        ([192, 168, 0, 1], "350101 ff"),
+        ([192, 168, 0, 1], "350101 520605040a020001 ff"),
+        ([10, 1, 0, 254], "350101 52060504c0a80001 ff"),
+    ] {
         assert!(matches!(r.handle(&relayed(options, giaddr), NOW), Outcome::Nothing), "{giaddr:?} {options}");
         assert_eq!(kinds(&policy).last(), Some(&ignored(Why::UnknownRelay)));
     }

@@ -15,13 +15,13 @@ use crate::appliance::setup::own_address;
 use crate::appliance::tool;
 use crate::clock::write_config;
 use crate::console::host::Host;
+use crate::control;
 use crate::hint::Hint as _;
 use crate::netboot::Servers;
 use crate::planes::{self, WireGuard};
 use crate::recorder::{Recorder, write_events};
 use crate::site::Site;
 use crate::tls::{Tls, check_plain};
-use crate::control;
 
 /// How long connections may finish after a stop was asked.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -11,8 +11,8 @@ use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkS
 use pxe::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
 use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
 use pxe::{
-    Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange, Reservation,
-    Route, Subnet, TftpConfig, TftpServer,
+    Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
+    Reservation, Route, Subnet, TftpConfig, TftpServer,
 };
 use tokio::sync::watch;
 
@@ -169,8 +169,7 @@ fn files(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
     let id: Digest = id.parse().context("reading the netboot set's id")?;
     let dir = app.site.join("netboot").join(id.to_string());
     let mut files = Vec::new();
-    for (name, needed) in
-        [(UNDIONLY, true), (SNPONLY, true), (IPXE_EFI, true), (IPXE_ARM64, false), (SHIM, false), (GRUB, false)]
+    for (name, needed) in [(UNDIONLY, true), (SNPONLY, true), (IPXE_EFI, true), (IPXE_ARM64, false), (SHIM, false), (GRUB, false)]
     {
         // A set of an older version has no Secure Boot chain.
         if needed || dir.join(name).exists() {
@@ -197,7 +196,10 @@ fn ranges(pools: &[Pool]) -> Vec<PoolRange> {
 
 fn extras(options: &[OptionSpec]) -> Result<Vec<ExtraOption>> {
     let one = |o: &OptionSpec| ExtraOption::new(o.code, o.bytes()?);
-    options.iter().map(|o| one(o).map_err(|why| hint::with(anyhow!("dhcp.options: {why}"), "correct it in cluster.yaml"))).collect()
+    options
+        .iter()
+        .map(|o| one(o).map_err(|why| hint::with(anyhow!("dhcp.options: {why}"), "correct it in cluster.yaml")))
+        .collect()
 }
 
 fn reserved(network: &mut NetworkConfig, reservations: &[ReservationSpec]) {

@@ -2,8 +2,8 @@
 //! public interfaces, the way its users do.
 
 pub mod api;
-pub mod bench;
 pub mod appliance;
+pub mod bench;
 pub mod browser;
 pub mod checks;
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod demo;
 pub mod dirs;
 pub mod drill;
 pub mod fake_agent;
+pub mod firmware;
 pub mod fleet;
 pub mod journey;
 pub mod liar;

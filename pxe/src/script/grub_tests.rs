@@ -36,7 +36,8 @@ fn the_menu_offers_agent_rescue_memory_test_and_disk() {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.starts_with("if linux")).collect();
     let base = "if linux (http,10.77.0.1)/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc \
         console=tty0 console=ttyS0,115200n8 initrd=initrd.img";
-    let want = [format!("{base} quiet; then"), format!("{base} rdinit=/bin/sh quiet; then"), format!("{base} memtest=4 quiet; then")];
+    let want =
+        [format!("{base} quiet; then"), format!("{base} rdinit=/bin/sh quiet; then"), format!("{base} memtest=4 quiet; then")];
     assert_eq!(lines, want);
     assert!(text.starts_with("set timeout=3\nset default=agent\n") && text.ends_with("--id local {\n  exit 1\n}\n"));
     assert_eq!(text.matches('{').count(), text.matches('}').count());

@@ -83,8 +83,7 @@ impl AgentBoot<'_> {
 /// test and the local disk; a failure is told and tried again for as long as it takes.
 pub fn agent_script(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
     let AgentBoot { seed, mac, kernel, initrd, .. } = boot;
-    let (agent, rescue, memtest) =
-        (boot.cmdline(Way::Agent)?, boot.cmdline(Way::Rescue)?, boot.cmdline(Way::MemoryTest)?);
+    let (agent, rescue, memtest) = (boot.cmdline(Way::Agent)?, boot.cmdline(Way::Rescue)?, boot.cmdline(Way::MemoryTest)?);
     let wait = MENU_SECONDS * 1_000;
     Ok(format!(
         "#!ipxe

@@ -111,7 +111,8 @@ impl TftpServer {
             stop: AtomicBool::new(false),
             began: Instant::now(),
         });
-        let mut listener = Listener { socket: self.socket, config: self.config, files: self.files, shared, workers: Vec::new(), next: 0 };
+        let mut listener =
+            Listener { socket: self.socket, config: self.config, files: self.files, shared, workers: Vec::new(), next: 0 };
         let mut threads = Vec::new();
         let started = listener.start_workers(&mut threads).and_then(|()| event_fd());
         let (shared, wakes) = (listener.shared.clone(), listener.wakes());
@@ -221,7 +222,8 @@ impl Listener {
             return;
         }
         let socket = udp_on(&self.config.iface, SocketAddrV4::new(self.config.address, 0), false);
-        let socket = match socket.map_err(|e| e.to_string()).and_then(|s| s.connect(from).map(|()| s).map_err(|e| e.to_string())) {
+        let socket = match socket.map_err(|e| e.to_string()).and_then(|s| s.connect(from).map(|()| s).map_err(|e| e.to_string()))
+        {
             Ok(socket) => socket,
             Err(error) => {
                 self.shared.counters.add(Count::TftpBusy);

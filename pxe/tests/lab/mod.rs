@@ -73,7 +73,21 @@ impl Lab {
         }
         let srv = lab.ns("srv");
         // The server's interface is a bridge, so that there is room for more than one neighbour.
-        lab.ip(&["-n", &srv, "link", "add", "srv0", "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"]);
+        lab.ip(&[
+            "-n",
+            &srv,
+            "link",
+            "add",
+            "srv0",
+            "type",
+            "bridge",
+            "stp_state",
+            "0",
+            "forward_delay",
+            "0",
+            "mcast_snooping",
+            "0",
+        ]);
         lab.ip(&["-n", &srv, "address", "add", "10.99.0.1/24", "dev", "srv0"]);
         lab.ip(&["-n", &srv, "link", "set", "srv0", "up"]);
         lab.ip(&["-n", &srv, "link", "set", "lo", "up"]);

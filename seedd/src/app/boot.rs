@@ -2,8 +2,8 @@
 
 use cluster_seed::ids::Mac;
 use pxe::script::{
-    AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_local_boot, grub_wait, local_boot_script,
-    wait_script,
+    AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_local_boot, grub_wait,
+    local_boot_script, wait_script,
 };
 use web::api::{ApiError, BootQuery};
 

@@ -46,8 +46,19 @@ pub fn run(field: &Field) -> Result<Vec<Row>> {
     if let Some(dnsmasq) = peer("dnsmasq") {
         let leases = field.dir.join("dnsmasq.leases");
         let argv = tool::words(&[
-            &dnsmasq, "-k", "-C", "/dev/null", "-p", "0", "-i", SERVER_DEV, "--no-ping", "--dhcp-lease-max=100000",
-            "--dhcp-range=10.99.1.0,10.99.200.0,255.255.0.0,10m", "--user=root", "--quiet-dhcp",
+            &dnsmasq,
+            "-k",
+            "-C",
+            "/dev/null",
+            "-p",
+            "0",
+            "-i",
+            SERVER_DEV,
+            "--no-ping",
+            "--dhcp-lease-max=100000",
+            "--dhcp-range=10.99.1.0,10.99.200.0,255.255.0.0,10m",
+            "--user=root",
+            "--quiet-dhcp",
         ]);
         let argv = [argv, vec![format!("--dhcp-leasefile={}", leases.display())]].concat();
         rows.push(measure(field, "dnsmasq", "written, not synced", &argv)?);

@@ -66,14 +66,15 @@ impl Field {
 }
 
 impl Running {
-    /// Processor time of all its threads so far, in seconds.
+    /// Processor time of all its threads and of its children that ended, in seconds.
     pub fn cpu(&self) -> Result<f64> {
         let path = format!("/proc/{}/stat", self.pid);
         let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let after = text.rsplit_once(')').context("a stat line without a name")?.1;
         let ticks = |n: usize| after.split_whitespace().nth(n).and_then(|w| w.parse::<u64>().ok());
-        // proc(5): fields 14 and 15, of which the name's end is field 2; a tick is 10 ms (USER_HZ).
-        Ok((ticks(11).context("no user time")? + ticks(12).context("no system time")?) as f64 / 100.0)
+        // proc(5): fields 14 to 17, of which the name's end is field 2; a tick is 10 ms (USER_HZ).
+        let all = (11..=14).map(ticks).sum::<Option<u64>>().context("too few fields")?;
+        Ok(all as f64 / 100.0)
     }
 
     pub fn stop(mut self) {

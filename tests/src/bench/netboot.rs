@@ -37,7 +37,9 @@ pub fn run(dirs: &RunDirs, only: Option<What>, report: Option<&Path>) -> Result<
 
 fn dhcp_table(rows: &[Row]) -> String {
     let own = rows.first().map_or(0.0, |r| r.rate);
-    let mut out = String::from("| DHCP server | DORA/s, under 1 % lost | kubedos is | p99 ms | CPU ms per 1,000 | leases |\n|---|---|---|---|---|---|\n");
+    let mut out = String::from(
+        "| DHCP server | DORA/s, under 1 % lost | kubedos is | p99 ms | CPU ms per 1,000 | leases |\n|---|---|---|---|---|---|\n",
+    );
     for r in rows {
         let ratio = if r.rate > 0.0 { format!("{:.2} x", own / r.rate) } else { "-".into() };
         let _ = writeln!(out, "| {} | {:.0} | {ratio} | {:.1} | {:.0} | {} |", r.server, r.rate, r.p99_ms, r.cpu_ms, r.durable);
@@ -60,7 +62,11 @@ fn tftp_table(cells: &[Cell]) -> String {
         let of = |name: &str| cells.iter().find(|c| c.case == case && c.server == name);
         for cell in servers.iter().filter_map(|s| of(s)) {
             let wrong = if cell.load.failed + cell.load.wrong > 0 { " (!)" } else { "" };
-            let _ = write!(out, " {:.1} MB/s, {:.1}/s, {:.2} s/GB{wrong} |", cell.load.mb_per_s, cell.load.completions_per_s, cell.cpu_per_gb);
+            let _ = write!(
+                out,
+                " {:.1} MB/s, {:.1}/s, {:.2} s/GB{wrong} |",
+                cell.load.mb_per_s, cell.load.completions_per_s, cell.cpu_per_gb
+            );
         }
         let others = servers.iter().filter(|s| **s != "kubedos").filter_map(|s| of(s)).map(|c| c.load.mb_per_s);
         let fastest = others.fold(0.0, f64::max);

@@ -55,7 +55,8 @@ fn servers(field: &Field, root: &Path) -> Result<Vec<(&'static str, Vec<String>)
     let root = root.to_string_lossy();
     let mut all = vec![("kubedos", kubedos_argv(field)?)];
     if let Some(dnsmasq) = peer("dnsmasq") {
-        let argv = [&dnsmasq, "-k", "-C", "/dev/null", "-p", "0", "-i", SERVER_DEV, "--enable-tftp", "--tftp-max=512", "--user=root"];
+        let argv =
+            [&dnsmasq, "-k", "-C", "/dev/null", "-p", "0", "-i", SERVER_DEV, "--enable-tftp", "--tftp-max=512", "--user=root"];
         all.push(("dnsmasq", [tool::words(&argv), vec![format!("--tftp-root={root}")]].concat()));
     }
     if let Some(hpa) = peer("in.tftpd") {
@@ -65,8 +66,20 @@ fn servers(field: &Field, root: &Path) -> Result<Vec<(&'static str, Vec<String>)
         let log = field.dir.join("atftpd.own.log");
         let log = log.to_string_lossy();
         let argv = [
-            &atftpd, "--daemon", "--no-fork", "--port", "69", "--maxthread", "512", "--user", "root", "--group", "root", "--logfile",
-            &log, &root,
+            &atftpd,
+            "--daemon",
+            "--no-fork",
+            "--port",
+            "69",
+            "--maxthread",
+            "512",
+            "--user",
+            "root",
+            "--group",
+            "root",
+            "--logfile",
+            &log,
+            &root,
         ];
         all.push(("atftpd", tool::words(&argv)));
     }
@@ -81,8 +94,9 @@ pub fn run(field: &Field) -> Result<Vec<Cell>> {
     fs::write(root.join(NAME), bytes).context("writing the file to fetch")?;
     let mut cells = Vec::new();
     for (name, argv) in servers(field, &root)? {
-        let server = field.start(&format!("{name}-tftp"), &argv)?;
         for case in CASES {
+            // Clients that were cut off at the end of the case before would still hold slots of some servers.
+            let server = field.start(&format!("{name}-tftp"), &argv)?;
             let (clients, window, loss) = case;
             let numbers = [clients.to_string(), window.to_string(), loss.to_string()];
             let before = server.cpu()?;
@@ -92,10 +106,14 @@ pub fn run(field: &Field) -> Result<Vec<Cell>> {
             let load: Load = serde_json::from_str(said.trim()).with_context(|| format!("reading {said:?}"))?;
             let gigabytes = (load.mb_per_s * SECONDS.parse::<f64>().unwrap_or(1.0) / 1e3).max(1e-6);
             let cpu_per_gb = (server.cpu()? - before) / gigabytes;
-            say::line(&format!("{name}: {clients} clients, window {window}, {} % lost: {:.1} MB/s", f64::from(loss) / 10.0, load.mb_per_s));
+            say::line(&format!(
+                "{name}: {clients} clients, window {window}, {} % lost: {:.1} MB/s",
+                f64::from(loss) / 10.0,
+                load.mb_per_s
+            ));
             cells.push(Cell { server: name, case, load, cpu_per_gb });
+            server.stop();
         }
-        server.stop();
     }
     Ok(cells)
 }

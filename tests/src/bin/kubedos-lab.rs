@@ -35,8 +35,8 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, twice, journey, tampering, refusals, stick, second-site, medium-twice, clock, disc,
-        /// two-seeds, drill, cuts, seed-cuts
+        /// Only this part: protocol, twice, firmware, journey, tampering, refusals, stick, second-site, medium-twice,
+        /// clock, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,
         /// The long parts too: medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
