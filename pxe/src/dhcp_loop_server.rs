@@ -55,8 +55,12 @@ impl Main {
             let now = (self.clock)();
             if self.watching.is_some() && tick <= Instant::now() {
                 tick = Instant::now() + TICK;
-                let findings = self.watch.tick(now);
-                self.found(findings);
+                if self.has_link() {
+                    let findings = self.watch.tick(now);
+                    self.found(findings);
+                } else {
+                    self.watch.link_lost();
+                }
             }
             self.requests(&mut inbox, now);
             self.boot_requests(&mut inbox);
@@ -67,6 +71,12 @@ impl Main {
             self.hand_over();
             self.outbox.flush();
         }
+    }
+
+    /// sysfs-class-net: `carrier` is 1 where the other side of the cable is up; unreadable while the interface is down.
+    fn has_link(&self) -> bool {
+        let path = format!("/sys/class/net/{}/carrier", self.responder.facts.iface);
+        std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
     }
 
     fn wait(&self, wake: &EventFd, tick: Instant) {

@@ -63,12 +63,18 @@ impl Journal {
         fs::create_dir_all(dir)?;
         let mut numbers: Vec<u64> = fs::read_dir(dir)?.filter_map(|e| number_of(&e.ok()?.path())).collect();
         numbers.sort_unstable();
-        let mut records = Vec::new();
-        let older: Vec<PathBuf> = numbers.iter().map(|n| path(dir, *n)).collect();
-        for file in &older {
+        let (mut records, mut older) = (Vec::new(), Vec::new());
+        for file in numbers.iter().map(|n| path(dir, *n)) {
             let mut bytes = Vec::new();
-            File::open(file)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+            File::open(&file)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+            let before = records.len();
             records.extend(bytes.split_inclusive(|b| *b == b'\n').filter_map(read_line));
+            if records.len() > before {
+                older.push(file);
+            } else {
+                // Nobody was acknowledged from it: nothing is lost, and files do not pile up with every start.
+                fs::remove_file(file)?;
+            }
         }
         let number = numbers.last().map_or(1, |n| n + 1);
         let file = create(dir, number)?;

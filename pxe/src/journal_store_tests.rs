@@ -78,6 +78,15 @@ fn sealing_keeps_the_files_until_they_are_removed() {
 }
 
 #[test]
+fn starts_without_leases_leave_no_files_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        Journal::open(dir.path()).unwrap();
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_journal_that_broke_goes_on_in_a_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path()).unwrap();

@@ -97,6 +97,12 @@ impl Watch {
         findings
     }
 
+    /// The cable is out: what was asked before says nothing about what it is plugged into next. What is served goes
+    /// on (a machine on a direct cable drops its link at every reset), but the questions begin anew at once.
+    pub fn link_lost(&mut self) {
+        (self.asked, self.next_at) = (0, 0);
+    }
+
     /// Reads a packet of port 68. An answer to one of the last questions names a server.
     pub fn heard(&mut self, bytes: &[u8], now: u64) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -224,6 +230,20 @@ mod tests {
             assert!(matches!(found[0], Finding::Event(EventKind::OtherServer { .. })), "{mode:?}");
             assert_eq!(w.serving(), serving, "{mode:?}");
         }
+    }
+
+    #[test]
+    fn a_new_cable_is_asked_about_at_once_and_nothing_is_decided_without_one() {
+        let mut w = watch(DhcpMode::Auto);
+        for _ in 0..100 {
+            w.link_lost();
+        }
+        assert_eq!(w.serving(), Serving::Undecided);
+        (100..110).for_each(|now| drop(w.tick(now)));
+        assert_eq!(w.serving(), Serving::Addresses);
+        w.link_lost();
+        assert_eq!(asks(&w.tick(111)).len(), 1);
+        assert_eq!(w.serving(), Serving::Addresses);
     }
 
     #[test]
