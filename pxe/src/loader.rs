@@ -49,6 +49,7 @@ impl LoaderTable {
         let mut table = LoaderTable::default();
         if shim && there(SHIM) && there(GRUB) {
             table.0.insert(ClientArch::EfiX64, SHIM.to_owned());
+            table.0.insert(ClientArch::HttpX64, SHIM.to_owned());
         }
         if there(IPXE_ARM64) {
             table.0.insert(ClientArch::EfiArm64, IPXE_ARM64.to_owned());
@@ -105,6 +106,7 @@ mod tests {
         assert_eq!(all(false, &[SHIM, GRUB]).get(ClientArch::EfiX64), Some(SNPONLY));
         assert_eq!(all(true, &[SHIM]).get(ClientArch::EfiX64), Some(SNPONLY));
         assert_eq!(all(true, &[GRUB]).get(ClientArch::EfiX64), Some(SNPONLY));
+        assert_eq!(all(true, &[SHIM, GRUB]).get(ClientArch::HttpX64), Some(SHIM));
         assert_eq!(all(true, &[SHIM, GRUB]).get(ClientArch::Bios), Some(UNDIONLY));
         assert_eq!(all(true, &[IPXE_ARM64]).get(ClientArch::HttpArm64), Some(IPXE_ARM64));
         assert_eq!(all(true, &[]).get(ClientArch::EfiArm64), None);

@@ -20,7 +20,7 @@ const BOOTED: &str = "kubedos: step address";
 const KINDS: [(&str, Firmware, &[&str]); 4] = [
     ("bios", Firmware::SeaBios, &["iPXE", "Kubedos: starting the agent"]),
     ("uefi", Firmware::Ovmf, &["Start PXE over IPv4", "Kubedos: starting on"]),
-    ("http", Firmware::OvmfHttp, &["Start HTTP Boot over IPv4", "Kubedos: starting the agent"]),
+    ("http", Firmware::OvmfHttp, &["Start HTTP Boot over IPv4", "Kubedos: starting on"]),
     ("secure", Firmware::OvmfSecure, &["Start PXE over IPv4", "Kubedos: starting on", "secureboot: Secure boot enabled"]),
 ];
 

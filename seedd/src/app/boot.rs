@@ -2,7 +2,7 @@
 
 use cluster_seed::ids::Mac;
 use pxe::script::{
-    AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_local_boot, grub_wait,
+    AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot, grub_wait,
     local_boot_script, wait_script,
 };
 use web::api::{ApiError, BootQuery};
@@ -18,6 +18,9 @@ const ASK_AGAIN: u32 = 15;
 
 impl App {
     pub fn script_for(&self, query: &BootQuery) -> Result<String, ApiError> {
+        if query.format.as_deref() == Some("grub-first") {
+            return Ok(grub_first(SeedUrl(self.http)));
+        }
         let mac: Mac = query
             .mac
             .as_deref()
