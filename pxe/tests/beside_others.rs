@@ -49,6 +49,7 @@ fn hole_1_auto_stands_beside_a_server_that_is_there_and_boots_machines() {
     let plain = udhcpc(&lab, "cli", &[]);
     assert!(plain.contains("server=10.99.0.9") && !lab.events().contains("event Offer"), "{plain}");
     // As firmware asks: the offer with an address is dnsmasq's, and ours tells what to boot.
+    lab.rack_address();
     let pxe = lab.run("cli", &Lab::example("rack"), &[SERVER, "1", "7", "0"]);
     assert!(acks(&pxe).values().all(|ip| ip.starts_with("10.99.0.2")) && pxe.ends_with("booted 1 of 1\n"), "{pxe}");
     lab.wait_for("event Offer");
@@ -93,6 +94,7 @@ fn beside_kea_only_machines_that_boot_are_answered() {
     lab.serve_again();
     let plain = udhcpc(&lab, "cli", &[]);
     assert!(plain.contains("server=10.99.0.9"), "{plain}");
+    lab.rack_address();
     let pxe = lab.run("cli", &Lab::example("rack"), &[SERVER, "3", "7", "0"]);
     assert!(acks(&pxe).values().all(|ip| ip.starts_with("10.99.0.2")) && pxe.ends_with("booted 3 of 3\n"), "{pxe}");
     lab.wait_for("file=Some(\"snponly.efi\")");
@@ -145,7 +147,7 @@ fn hole_19_a_rack_boots_while_a_stranger_floods() {
     let loader = vec![7u8; 200_000];
     let words = ["quiet", "transfers=512", "pools=10.99.0.10,10.99.0.250", "noprobe", "nowatch"];
     let Some(lab) = Lab::start_with(&needs(&[]), &[("snponly.efi", &loader)], &words) else { return };
-    lab.address("cli", "10.99.0.3/24");
+    lab.rack_address();
     let said = lab.run("cli", &Lab::example("rack"), &[SERVER, "200", "1", "50000", "snponly.efi"]);
     assert!(said.ends_with("booted 200 of 200\n"), "{said}");
     assert_eq!(acks(&said).len(), 200);
@@ -155,7 +157,7 @@ fn hole_19_a_rack_boots_while_a_stranger_floods() {
 fn no_acknowledged_lease_is_forgotten_or_given_twice_after_kill_9() {
     let words = ["quiet", "pools=10.99.0.10,10.99.0.250", "noprobe", "nowatch"];
     let Some(mut lab) = Lab::start_with(&needs(&[]), &[], &words) else { return };
-    lab.address("cli", "10.99.0.3/24");
+    lab.rack_address();
     let rack = |lab: &Lab, count: &str, first: &str| {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &lab.ns("cli"), &Lab::example("rack"), SERVER, count, first, "0"]);

@@ -93,6 +93,7 @@ fn kinds(text: &str) -> Vec<String> {
 fn compare(lab: &Lab, who: usize, name: &str) {
     let corpus: String = ROWS.iter().map(|r| format!("{} {} {} {}\n", r.name, r.ciaddr, r.giaddr, r.options)).collect();
     let file = lab.file("corpus", corpus.as_bytes());
+    lab.rack_address();
     let said = lab.run("cli", &Lab::example("ask"), &[&file]);
     for (row, got) in ROWS.iter().zip(kinds(&said)) {
         assert_eq!(got, row.answers[who], "{name}: {} ({})", row.name, row.why);

@@ -132,6 +132,12 @@ impl Lab {
         self.ip(&["-n", &self.ns(side), "address", "add", address, "dev", &format!("{side}0")]);
     }
 
+    /// An address for the clients' side, and a way for packets to everyone's address.
+    pub fn rack_address(&self) {
+        self.address("cli", "10.99.0.3/24");
+        self.ip_of("cli", &["route", "add", "default", "dev", "cli0"]);
+    }
+
     /// `ip` in a side's namespace.
     pub fn ip_of(&self, side: &str, args: &[&str]) {
         self.ip(&[&["-n", &self.ns(side)], args].concat());
