@@ -97,7 +97,7 @@ fn default_lease() -> u32 {
     3600
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pool {
     pub first: Ipv4Addr,

@@ -27,7 +27,7 @@ pub enum Mode {
 }
 
 /// DHCP on the boot network.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DhcpSpec {
     pub mode: Mode,
@@ -126,7 +126,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A network with its addresses.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkSpec {
     pub subnet: Ipv4Net,
@@ -148,7 +148,7 @@ pub struct NetworkSpec {
 }
 
 /// Another interface of the seed.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InterfaceSpec {
     /// As the kernel calls it, for example `eth0.100`; its address is the operator's to set.
@@ -197,6 +197,24 @@ pub enum ConsoleSpec {
 }
 
 impl DhcpSpec {
+    /// One line for a person who compares two of them.
+    pub fn summary(&self) -> String {
+        let mode = match self.mode {
+            Mode::Full => "full",
+            Mode::Reservation => "reservation",
+            Mode::Proxy => "proxy",
+            Mode::Auto => "auto",
+        };
+        let counts = [
+            (self.reservations.len(), "reservations"),
+            (self.options.len(), "options"),
+            (self.relayed.len(), "networks behind relays"),
+            (self.interfaces.len(), "more interfaces"),
+        ];
+        let told = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}"));
+        std::iter::once(format!("mode {mode}")).chain(told).collect()
+    }
+
     /// The first thing wrong, in words. Addresses are checked against their networks by who serves them, too.
     pub(crate) fn check(&self, subnet: Ipv4Net) -> Result<(), String> {
         let lists = [self.reservations.len(), self.relayed.len(), self.interfaces.len(), self.options.len(), self.routes.len()];
