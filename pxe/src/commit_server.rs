@@ -68,9 +68,8 @@ impl Outbox {
     /// Sends one reply from another socket.
     pub fn send_on(&mut self, socket: &UdpSocket, reply: Reply) {
         let results = send_all(socket, self.server_ip, &[(&reply.bytes, reply.to)]);
-        for result in results {
+        if let Some(result) = results.into_iter().next() {
             self.record(reply, result);
-            return;
         }
     }
 
