@@ -30,7 +30,7 @@ lint:
 unit:
     cargo test --workspace
 
-# the automatic demo, its times as JSON; `bench http`: files by HTTP against nginx
+# speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers)
 bench what="demo" *args="": build
     @just bench-{{what}} {{args}}
 
@@ -42,6 +42,11 @@ bench-demo *args:
 bench-http *args:
     cargo build --release -p seedd
     {{lab}} bench http --seedd target/release/seedd {{args}}
+
+[private]
+bench-netboot *args:
+    cargo build --release -p pxe --examples
+    {{lab}} bench netboot {{args}}
 
 # the pictures the README uses
 screenshots: build

@@ -18,14 +18,93 @@ pub const TARGETS: &[Target] = &[
     ("http_head", http_head),
 ];
 
-pub fn dhcp(data: &[u8]) {
-    let Ok(subnet) = pxe::Subnet::new(std::net::Ipv4Addr::new(10, 44, 0, 0), 24) else { return };
-    let facts = pxe::Facts { iface: "br0".into(), subnet };
-    let _ = pxe::classify(data, &facts);
+/// What machines boot, for the responder below.
+struct Policy;
+
+impl pxe::BootPolicy for Policy {
+    fn decide(&self, request: &pxe::BootRequest) -> pxe::BootDecision {
+        match request.ipxe {
+            true => pxe::BootDecision::Script { url: "http://10.44.0.1/boot/ipxe".into() },
+            false => pxe::BootDecision::Loader,
+        }
+    }
+
+    fn observe(&self, event: &pxe::BootEvent) {
+        let texts = [&event.hostname, &event.vendor_class, &event.file];
+        assert!(texts.into_iter().flatten().all(|t| t.len() <= 255 && t.bytes().all(|b| (0x20..0x7f).contains(&b))));
+    }
 }
 
+fn responder(serving: pxe::responder::Serving) -> Option<pxe::responder::Responder> {
+    use pxe::leases::{LeaseTable, PoolConfig, PoolRange};
+    let server_ip = std::net::Ipv4Addr::new(10, 44, 0, 1);
+    let network = |third: u8| {
+        let ip = |last| std::net::Ipv4Addr::new(10, 44, third, last);
+        let subnet = pxe::Subnet::new(ip(0), 24).ok()?;
+        let ranges = vec![PoolRange { first: ip(10), last: ip(12) }];
+        let pool = PoolConfig { subnet, ranges, server_ip, router: None, lease_secs: 600, reservations: Default::default() };
+        let config = pxe::offer::ReplyConfig {
+            server_ip,
+            subnet,
+            router: Some(ip(254)),
+            dns: Vec::new(),
+            domain: Some("lab.test".into()),
+            search: vec!["a.test".into()],
+            ntp: vec![server_ip],
+            mtu: Some(1500),
+            routes: Vec::new(),
+            extra: Vec::new(),
+            lease_secs: 600,
+            next_server: server_ip,
+            http_base: Some("http://10.44.0.1".into()),
+            loaders: pxe::LoaderTable::default(),
+        };
+        Some(pxe::responder::Network { table: LeaseTable::new(pool, Vec::new()), config })
+    };
+    let networks = vec![network(0)?, network(1)?];
+    let facts = pxe::Facts { iface: "br0".into(), subnet: networks[0].config.subnet };
+    let (policy, counters) = (std::sync::Arc::new(Policy), std::sync::Arc::default());
+    Some(pxe::responder::Responder { facts, networks, relays: Vec::new(), serving, probe: false, policy, counters })
+}
+
+/// The whole way from a datagram to its answer, in both roles, and what is read on port 68 and from the journal.
+pub fn dhcp(data: &[u8]) {
+    use pxe::responder::{Outcome, Serving};
+    for serving in [Serving::Addresses, Serving::Proxy] {
+        let Some(mut responder) = responder(serving) else { return };
+        let from = std::net::SocketAddrV4::new([10, 44, 0, 77].into(), 4011);
+        for outcome in [responder.handle(data, 1_000), responder.boot_server(data, from), responder.handle(data, 1_001)] {
+            if let Outcome::Send(reply) | Outcome::Commit { reply: Some(reply), .. } = outcome {
+                assert!((300..=1_472).contains(&reply.bytes.len()) && reply.bytes[0] == 2);
+                assert!(pxe::wire::Packet::read(&reply.bytes).is_ok_and(|p| p.option(53).is_some_and(|v| v.len() == 1)));
+            }
+        }
+    }
+    let mut watch = pxe::watch::Watch::new(pxe::DhcpMode::Auto, [10, 44, 0, 1].into(), cluster_seed::ids::Mac([2; 6]), 7);
+    watch.tick(0);
+    let _ = watch.heard(data, 0);
+    let _ = pxe::journal_store::read_line(data);
+}
+
+/// A packet by itself, and as a client's word in a transfer that runs.
 pub fn tftp(data: &[u8]) {
-    let _ = pxe::tftp::packet::parse(data);
+    use pxe::tftp::transfer::{Limits, Send, Transfer};
+    let parsed = pxe::tftp::packet::parse(data);
+    let request = match parsed {
+        Ok(pxe::tftp::packet::Packet::Read(request)) => request,
+        _ => pxe::tftp::packet::ReadRequest { name: "f".into(), options: vec![("windowsize".into(), "4".into())] },
+    };
+    let file: std::sync::Arc<[u8]> = vec![7u8; 5_000].into();
+    let now = std::time::Duration::from_secs(1);
+    let mut transfer = Transfer::new(file, &request, Limits::default());
+    let steps =
+        [transfer.start(now), transfer.on_packet(&[0, 4, 0, 0], now), transfer.on_packet(data, now), transfer.on_timeout()];
+    for step in steps {
+        if let Send::Blocks(blocks) = step.send {
+            assert!(blocks.clone().count() <= 64 && blocks.map(|b| transfer.data(b).len()).max() <= Some(1_468));
+        }
+    }
+    assert!(transfer.acked_bytes() <= 5_000);
 }
 
 pub fn frame(data: &[u8]) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use crate::ids::Hostname;
+use crate::netboot::{DhcpSpec, NetbootSpec};
 use crate::time::TimeSpec;
 
 /// Largest cluster.yaml read, in bytes.
@@ -46,6 +47,8 @@ pub struct Spec {
     pub time: TimeSpec,
     #[serde(default)]
     pub acceptance: Acceptance,
+    #[serde(default)]
+    pub netboot: NetbootSpec,
 }
 
 /// What a drill is measured against.
@@ -86,13 +89,15 @@ pub struct Underlay {
     pub dns: Vec<Ipv4Addr>,
     #[serde(default = "default_lease")]
     pub lease_seconds: u32,
+    #[serde(default)]
+    pub dhcp: DhcpSpec,
 }
 
 fn default_lease() -> u32 {
     3600
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pool {
     pub first: Ipv4Addr,
@@ -271,7 +276,7 @@ impl ClusterSpec {
         if u.lease_seconds < 120 {
             return Err(at(&u.pool, format!("leaseSeconds is {}, below 120", u.lease_seconds), "3600 is a good value"));
         }
-        Ok(())
+        u.dhcp.check(net).map_err(|why| at(&u.pool, why, "docs/netboot.md shows the dhcp section"))
     }
 
     fn check_planes(&self) -> Result<(), SpecError> {

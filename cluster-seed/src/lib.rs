@@ -15,6 +15,7 @@ pub mod ids;
 pub mod machine;
 pub mod manifest;
 pub mod medium;
+pub mod netboot;
 pub mod overlay;
 pub mod pairing;
 pub mod peers;

@@ -79,9 +79,18 @@ pub fn changes(from: &Underlay, to: &Underlay) -> Vec<Change> {
             ("router", u.router.map_or_else(|| "none".to_owned(), |r| r.to_string())),
             ("dns", if dns.is_empty() { "the seed".to_owned() } else { dns.join(", ") }),
             ("leaseSeconds", u.lease_seconds.to_string()),
+            ("dhcp", u.dhcp.summary()),
         ]
     };
-    let pairs = list(from).into_iter().zip(list(to));
+    let mut new = list(to);
+    // The summary leaves things out.
+    if let Some((_, dhcp)) = new.last_mut()
+        && from.dhcp != to.dhcp
+        && *dhcp == from.dhcp.summary()
+    {
+        dhcp.push_str(", with other values");
+    }
+    let pairs = list(from).into_iter().zip(new);
     pairs.filter(|(a, b)| a != b).map(|((field, from), (_, to))| Change { field, from, to }).collect()
 }
 

@@ -23,12 +23,17 @@ const MAX_KERNEL: u64 = 256 << 20;
 const MAX_AGENT: u64 = 256 << 20;
 /// Small against level 19's time; the kernel's window limit (128 MiB) is far away.
 const ZSTD_LEVEL: i32 = 17;
-/// Loaders by the name they are served under and their place in Debian's `ipxe`.
+/// Loaders by the name they are served under and their place in Debian's packages [`LOADER_PACKAGES`].
 const LOADERS: &[(&str, &str)] = &[
     ("undionly.kpxe", "usr/lib/ipxe/undionly.kpxe"),
     ("snponly.efi", "usr/lib/ipxe/snponly.efi"),
     ("ipxe.efi", "usr/lib/ipxe/ipxe.efi"),
+    ("ipxe-arm64.efi", "usr/lib/ipxe/ipxe-arm64.efi"),
+    ("shimx64.efi", "usr/lib/shim/shimx64.efi.signed"),
+    // shim asks for its second stage by this name.
+    ("grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"),
 ];
+const LOADER_PACKAGES: [&str; 3] = ["ipxe", "shim-signed", "grub-efi-amd64-signed"];
 /// Each takes memory for the window of its level.
 const MAX_WORKERS: usize = 8;
 /// Of depmod's files those that text readers need (busybox, the agent).
@@ -97,10 +102,14 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS) as u32);
     pack(&initramfs, &out.join("initrd.img"), workers)?;
     progress.end();
-    let loaders = Tree::new(&work.join("ipxe"));
-    unpack(&index, index.get("ipxe", "netboot")?, &loaders, &|name| name.starts_with("usr/lib/ipxe"))?;
+    let loaders = Tree::new(&work.join("loaders"));
+    for package in LOADER_PACKAGES {
+        let wanted = |name: &str| ["usr/lib/ipxe", "usr/lib/shim", "usr/lib/grub"].iter().any(|d| name.starts_with(d));
+        unpack(&index, index.get(package, "netboot")?, &loaders, &wanted)?;
+    }
     for (name, from) in LOADERS {
         let bytes = loaders.read(from, MAX_KERNEL).map_err(tree_error(&loaders))?;
+        check_sbat(name, &bytes)?;
         store::write_synced(&out.join(name), &bytes)?;
     }
     let manifest = NetbootManifest { id, snapshot: inputs.snapshot_id, arch: ARCH.to_owned(), kernel, files: list(&out)? };
@@ -114,6 +123,28 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     }
     store::publish(&out, &place)?;
     Ok(manifest)
+}
+
+/// The oldest generations that are accepted: shim 15.8 (CVE-2023-40547) and the GRUB of early 2025's fixes
+/// (<https://github.com/rhboot/shim/blob/main/SBAT.md>).
+const SBAT: [(&str, &str, u32); 2] = [("shimx64.efi", "shim", 4), ("grubx64.efi", "grub", 5)];
+
+/// Refuses a loader that firmware is about to revoke, or revoked: its SBAT section says `NAME,GENERATION,...`.
+fn check_sbat(file: &str, bytes: &[u8]) -> Result<(), Error> {
+    let Some((_, component, oldest)) = SBAT.iter().find(|(name, ..)| *name == file) else { return Ok(()) };
+    let start = format!("\n{component},");
+    // shim also holds the list of what it revokes, whose lines end after the number.
+    let number = |at: usize| {
+        let rest = &bytes[at + start.len()..];
+        let digits: String = rest.iter().take(6).take_while(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
+        (rest.get(digits.len()) == Some(&b',')).then_some(digits)
+    };
+    let digits = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(start.as_bytes())).find_map(number);
+    match digits.and_then(|d| d.parse::<u32>().ok()) {
+        Some(generation) if generation >= *oldest => Ok(()),
+        Some(old) => Err(Error::Content(format!("{file} is of SBAT generation {old}, older than {oldest}: take newer packages"))),
+        None => Err(Error::Content(format!("{file} has no SBAT generation of {component}"))),
+    }
 }
 
 /// Reads the agent and checks that it is a static x86-64 executable: in the initramfs there is no dynamic linker.
@@ -272,6 +303,19 @@ fn list(out: &Utf8PathBuf) -> Result<Vec<BootFile>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hole_8_loaders_of_revoked_generations_are_refused() {
+        let sbat = |line: &str| format!("MZ..\0sbat,1,SBAT Version,sbat,1,x\n{line}\n\0\0").into_bytes();
+        let judge = |file, line: &str| check_sbat(file, &sbat(line)).map_err(|e| e.to_string());
+        for (generation, good) in [(3, false), (4, true), (5, true)] {
+            assert_eq!(judge("shimx64.efi", &format!("shim,{generation},UEFI shim,shim,1,x")).is_ok(), good, "{generation}");
+        }
+        assert!(judge("grubx64.efi", "grub,4,x").unwrap_err().contains("older than 5"));
+        assert!(judge("grubx64.efi", "grub,5,x").is_ok() && judge("grubx64.efi", "grub,x").is_err());
+        assert!(judge("shimx64.efi", "grub,5,x").unwrap_err().contains("no SBAT"));
+        assert!(judge("snponly.efi", "").is_ok(), "iPXE is not signed");
+    }
 
     fn elf(kind: u8) -> Vec<u8> {
         let mut elf = vec![0u8; 120];

@@ -1,24 +1,24 @@
 //! The DHCP and TFTP servers alone, for tests with real clients and for a look by hand:
-//! `serve IFACE SERVER_IP PREFIX POOL_FIRST POOL_LAST NETBOOT_DIR SCRIPT_URL LEASE_LOG`.
+//! `serve IFACE SERVER_IP PREFIX POOL_FIRST POOL_LAST NETBOOT_DIR SCRIPT_URL LEASE_DIR [WORD…]`.
 //!
-//! Boot files come from the directory, leases go to the log (one line each, synced before the ACK), events
-//! to standard output. It ends when its standard input does.
+//! Boot files come from the directory, leases go to a journal in the lease directory, events to standard
+//! output. It ends when its standard input does.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pxe::{
-    BootDecision, BootEvent, BootPolicy, BootRequest, DhcpConfig, DhcpServer, FileTable, JournalEntry, LeaseRecord, LoaderTable,
-    Subnet, TftpConfig, TftpServer,
+    BootDecision, BootEvent, BootPolicy, BootRequest, ClientArch, Commit, DhcpConfig, DhcpMode, DhcpServer, FileTable, Journal,
+    NetworkConfig, PoolRange, Reservation, Subnet, TftpConfig, TftpServer,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 struct Policy {
     url: String,
+    quiet: bool,
 }
 
 impl BootPolicy for Policy {
@@ -27,6 +27,9 @@ impl BootPolicy for Policy {
     }
 
     fn observe(&self, event: &BootEvent) {
+        if self.quiet {
+            return;
+        }
         let BootEvent { kind, mac, arch, ip, file, bytes, .. } = event;
         println!("event {kind:?} mac={mac:?} arch={arch:?} ip={ip:?} file={file:?} bytes={bytes:?}");
     }
@@ -37,41 +40,31 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [iface, server, prefix, first, last, dir, url, log] = &args[..] else {
-        return Err("usage: serve IFACE SERVER_IP PREFIX POOL_FIRST POOL_LAST NETBOOT_DIR SCRIPT_URL LEASE_LOG".into());
+    let [iface, server, prefix, first, last, dir, url, log, more @ ..] = &args[..] else {
+        return Err("usage: serve IFACE SERVER_IP PREFIX POOL_FIRST POOL_LAST NETBOOT_DIR SCRIPT_URL LEASE_DIR [WORD…]".into());
     };
     let server_ip: Ipv4Addr = server.parse()?;
     let subnet = Subnet::new(server_ip, prefix.parse()?)?;
-    let policy = Arc::new(Policy { url: url.clone() });
-    let (journal, entries) = mpsc::channel(1024);
-    let leases = read_leases(&std::fs::read_to_string(log).unwrap_or_default());
-    let mut log = File::options().create(true).append(true).open(log)?;
-    tokio::task::spawn_blocking(move || commit(&mut log, entries));
-
-    let config = DhcpConfig {
-        iface: iface.clone(),
-        server_ip,
-        subnet,
-        pool_first: first.parse()?,
-        pool_last: last.parse()?,
-        reservations: BTreeMap::new(),
-        router: None,
-        dns: Vec::new(),
-        domain: Some("lab.test".into()),
-        search: Vec::new(),
-        ntp: Vec::new(),
-        lease_secs: 600,
-        next_server: None,
-        http_base: Some(format!("http://{server_ip}")),
-        loaders: LoaderTable::default(),
-    };
+    let quiet = more.iter().any(|w| w == "quiet");
+    let policy = Arc::new(Policy { url: url.clone(), quiet });
+    let (mut journal, leases) = Journal::open(Path::new(log))?;
+    let commit: Commit = Box::new(move |records| journal.append(records).map_err(|e| e.to_string()));
+    let range = PoolRange { first: first.parse()?, last: last.parse()? };
+    let mut own = NetworkConfig::new(subnet, vec![range], 600);
+    own.domain = Some("lab.test".into());
+    let mut config = DhcpConfig::new(iface, server_ip, mode_of(more)?, own);
+    config.http_base = Some(format!("http://{server_ip}"));
+    let mut tftp_config = TftpConfig::new(iface, server_ip, subnet);
+    for word in more {
+        further(word, &mut config, &mut tftp_config)?;
+    }
     let clock = Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()));
-    let dhcp = match DhcpServer::bind(config, policy.clone(), leases, journal, clock).await {
+    let dhcp = match DhcpServer::bind(config, policy.clone(), &leases, commit, clock).await {
         Ok(server) => server,
         Err(error) => return Err(format!("{error}; hint: {}", error.hint()).into()),
     };
     let files = Arc::new(FileTable::new(read_files(dir)?));
-    let tftp = TftpServer::bind(TftpConfig::new(iface, server_ip, subnet), files, policy).await?;
+    let tftp = TftpServer::bind(tftp_config, files, policy).await?;
     println!("ready");
 
     let (stop, stopped) = watch::channel(());
@@ -87,38 +80,61 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes what is waiting, writes and syncs it once, then answers everyone.
-fn commit(log: &mut File, mut entries: mpsc::Receiver<JournalEntry>) {
-    while let Some(first) = entries.blocking_recv() {
-        let mut group = vec![first];
-        while let Ok(entry) = entries.try_recv() {
-            group.push(entry);
+fn mode_of(words: &[String]) -> Result<DhcpMode, Failure> {
+    let mode = words.iter().find_map(|w| w.strip_prefix("mode="));
+    Ok(match mode {
+        None | Some("full") => DhcpMode::Full,
+        Some("reservation") => DhcpMode::Reservation,
+        Some("proxy") => DhcpMode::Proxy,
+        Some("auto") => DhcpMode::Auto,
+        Some(other) => return Err(format!("mode {other:?}").into()),
+    })
+}
+
+/// Words after the fixed arguments: `noprobe`, `nowatch`, `quiet`, `mode=MODE`, `relay=NET/LEN,FIRST,LAST`,
+/// `reserve=MAC,IP`, `loader=ARCH-CODE,NAME`, `transfers=N`,
+/// `pools=FIRST,LAST`.
+fn further(word: &str, config: &mut DhcpConfig, tftp: &mut TftpConfig) -> Result<(), Failure> {
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    let parts: Vec<&str> = value.split(',').collect();
+    match (name, &parts[..]) {
+        ("noprobe", _) => config.probe = false,
+        ("nowatch", _) => config.watch = false,
+        ("quiet" | "mode", _) => {}
+        ("relay", [net, first, last]) => {
+            let (address, prefix) = net.split_once('/').ok_or("NET/LEN")?;
+            let range = PoolRange { first: first.parse()?, last: last.parse()? };
+            let subnet = Subnet::new(address.parse()?, prefix.parse()?)?;
+            tftp.relayed.push(subnet);
+            config.networks.push(NetworkConfig::new(subnet, vec![range], 600));
         }
-        let text: String = group.iter().map(|(r, _)| format!("{} {} {}\n", r.mac, r.ip, r.expires_at)).collect();
-        let result = log.write_all(text.as_bytes()).and_then(|()| log.sync_data()).map_err(|e| e.to_string());
-        for (_, done) in group {
-            let _ = done.send(result.clone());
+        ("reserve", [mac, ip]) => {
+            let reservation = Reservation { ip: ip.parse()?, hostname: None };
+            config.networks[0].reservations.insert(mac.parse()?, reservation);
+        }
+        ("loader", [code, name]) => config.loaders.set(ClientArch::from_code(code.parse()?), name)?,
+        ("pools", [first, last]) => {
+            config.networks[0].ranges = vec![PoolRange { first: first.parse()?, last: last.parse()? }];
+        }
+        ("transfers", [n]) => (tftp.max_transfers, tftp.max_per_address) = (n.parse()?, n.parse()?),
+        _ => return Err(format!("{word:?}").into()),
+    }
+    Ok(())
+}
+
+/// The files below the directory, by their path in it.
+fn read_files(dir: &str) -> std::io::Result<Vec<(String, Arc<[u8]>)>> {
+    let mut files = Vec::new();
+    let mut folders = vec![Path::new(dir).to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(name) = path.strip_prefix(dir) {
+                files.push((name.to_string_lossy().into_owned(), std::fs::read(&path)?.into()));
+            }
         }
     }
-}
-
-/// The log of an earlier run; a last line that was cut off is no lease, as nobody was told of it.
-fn read_leases(log: &str) -> Vec<LeaseRecord> {
-    log.split_inclusive('\n')
-        .filter_map(|line| {
-            let mut words = line.strip_suffix('\n')?.split(' ');
-            let (mac, ip, expires) = (words.next()?, words.next()?, words.next()?);
-            let (mac, ip, expires_at) = (mac.parse().ok()?, ip.parse().ok()?, expires.parse().ok()?);
-            Some(LeaseRecord { mac, ip, expires_at, hostname: None, client_id: None })
-        })
-        .collect()
-}
-
-fn read_files(dir: &str) -> std::io::Result<Vec<(String, Arc<[u8]>)>> {
-    std::fs::read_dir(dir)?
-        .map(|entry| {
-            let entry = entry?;
-            Ok((entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?.into()))
-        })
-        .collect()
+    Ok(files)
 }

@@ -3,7 +3,12 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// Bytes of packets that may wait for the DHCP server: about 3,500.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Why a server could not start on its interface.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +48,16 @@ impl BindError {
 /// Opens a nonblocking UDP socket bound to `iface` (SO_BINDTODEVICE) and `address`.
 ///
 /// SO_REUSEADDR stays off on purpose: a second server on the port must be an error, not a silent split.
-pub(crate) fn udp_on(iface: &str, address: SocketAddrV4, broadcast: bool) -> Result<tokio::net::UdpSocket, BindError> {
+pub(crate) fn udp_on(iface: &str, address: SocketAddrV4, broadcast: bool) -> Result<std::net::UdpSocket, BindError> {
+    open(iface, address, broadcast, false)
+}
+
+/// The same beside another program that shares the port: a DHCP client of this host has 68 too.
+pub(crate) fn udp_shared_on(iface: &str, address: SocketAddrV4) -> Result<std::net::UdpSocket, BindError> {
+    open(iface, address, true, true)
+}
+
+fn open(iface: &str, address: SocketAddrV4, broadcast: bool, shared: bool) -> Result<std::net::UdpSocket, BindError> {
     let failed = |source: io::Error| -> BindError {
         let (iface, port) = (iface.to_owned(), address.port());
         match source.raw_os_error() {
@@ -60,18 +74,23 @@ pub(crate) fn udp_on(iface: &str, address: SocketAddrV4, broadcast: bool) -> Res
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
     // Before bind(): the kernel then lets several interfaces hold the same port.
     socket.bind_device(Some(iface.as_bytes())).map_err(failed)?;
+    socket.set_reuse_address(shared).map_err(failed)?;
     socket.set_broadcast(broadcast).map_err(failed)?;
+    if broadcast {
+        // A rack that powers on at once; what the kernel's limit does not allow is asked for as root, or missed.
+        let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).or_else(|_| setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER));
+    }
     socket.set_nonblocking(true).map_err(failed)?;
     socket.bind(&address.into()).map_err(failed)?;
-    tokio::net::UdpSocket::from_std(socket.into()).map_err(failed)
+    Ok(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn an_interface_that_does_not_exist_is_named_with_a_hint() {
+    #[test]
+    fn an_interface_that_does_not_exist_is_named_with_a_hint() {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         for name in ["nonesuch0", "", "a-name-longer-than-15", "a\0b"] {
             let error = udp_on(name, any, true).unwrap_err();
@@ -80,8 +99,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_port_in_use_and_a_foreign_address_are_told_apart() {
+    #[test]
+    fn a_port_in_use_and_a_foreign_address_are_told_apart() {
         let first = udp_on("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), false).unwrap();
         let port = first.local_addr().unwrap().port();
         let error = udp_on("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), false).unwrap_err();

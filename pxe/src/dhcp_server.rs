@@ -1,202 +1,157 @@
-//! The DHCP server's socket: receives on one interface, commits leases, sends.
+//! The DHCP server's sockets: ports 67 and 4011 of one interface, and port 68 to see who else answers.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use cluster_seed::ids::Mac;
-use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use nix::sys::eventfd::EventFd;
 
-use crate::bind::{BindError, udp_on};
-use crate::counters::{Count, Counters};
-use crate::leases::{LeaseRecord, LeaseTable, PoolConfig, Reservation};
-use crate::loader::LoaderTable;
-use crate::offer::ReplyConfig;
-use crate::policy::{BootEvent, BootPolicy, EventKind};
+use crate::bind::{BindError, udp_on, udp_shared_on};
+use crate::commit_server::{Committer, Outbox};
+use crate::counters::Counters;
+pub use crate::dhcp_config::{DhcpConfig, NetworkConfig};
+use crate::dhcp_loop_server::Main;
+use crate::leases::LeaseRecord;
+use crate::neighbour_server::Neighbours;
+use crate::policy::BootPolicy;
 use crate::request::Facts;
-use crate::responder::{Outcome, Reply, Responder, SERVER_PORT};
-use crate::subnet::Subnet;
-use crate::why::Why;
+use crate::responder::{CLIENT_PORT, Responder, SERVER_PORT};
+use crate::tftp::server::event_fd;
+use crate::watch::{DhcpMode, Watch};
 
+/// The boot server's port (PXE 2.1 section 2.2.4).
+pub const BOOT_SERVER_PORT: u16 = 4011;
 /// The most leases that wait for the disk at once. Beyond it REQUESTs are dropped; clients repeat them.
 pub const MAX_PENDING: usize = 4_096;
-/// Pause after a receive error (interface down), so that the loop does not spin.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
-
+/// Groups of leases on their way to the disk.
+const MAX_GROUPS: usize = 128;
 /// Seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-/// A record to make durable, and where to say that it is.
-pub type JournalEntry = (LeaseRecord, oneshot::Sender<Result<(), String>>);
-/// Where leases go to be made durable. The receiver commits them in groups.
-pub type LeaseJournal = mpsc::Sender<JournalEntry>;
-
-/// Everything one interface serves.
-#[derive(Debug, Clone)]
-pub struct DhcpConfig {
-    pub iface: String,
-    /// The server's address on that interface.
-    pub server_ip: Ipv4Addr,
-    pub subnet: Subnet,
-    pub pool_first: Ipv4Addr,
-    pub pool_last: Ipv4Addr,
-    pub reservations: BTreeMap<Mac, Reservation>,
-    pub router: Option<Ipv4Addr>,
-    /// Empty: the server's own address is sent.
-    pub dns: Vec<Ipv4Addr>,
-    pub domain: Option<String>,
-    pub search: Vec<String>,
-    pub ntp: Vec<Ipv4Addr>,
-    /// At least 60 seconds.
-    pub lease_secs: u32,
-    /// The TFTP server; absent: `server_ip`.
-    pub next_server: Option<Ipv4Addr>,
-    /// `http://address[:port]` for UEFI HTTP boot clients.
-    pub http_base: Option<String>,
-    pub loaders: LoaderTable,
-}
+/// Makes records durable; called for groups, from one thread. No ACK leaves before it returned.
+pub type Commit = Box<dyn FnMut(&[LeaseRecord]) -> Result<(), String> + Send>;
 
 /// A bound DHCP server.
 pub struct DhcpServer {
-    socket: Arc<UdpSocket>,
+    socket: UdpSocket,
+    boot_server: Option<UdpSocket>,
+    watching: Option<UdpSocket>,
+    watch: Watch,
     responder: Responder,
-    journal: LeaseJournal,
+    commit: Commit,
     clock: Clock,
 }
 
 impl DhcpServer {
-    /// Checks the configuration, loads `leases` and opens port 67 on the interface.
+    /// Checks the configuration, loads `leases` and opens the ports on the interface.
     pub async fn bind(
         config: DhcpConfig,
         policy: Arc<dyn BootPolicy>,
-        leases: Vec<LeaseRecord>,
-        journal: LeaseJournal,
+        leases: &[LeaseRecord],
+        commit: Commit,
         clock: Clock,
     ) -> Result<Self, BindError> {
-        let iface = config.iface.clone();
-        let pool = PoolConfig {
-            subnet: config.subnet,
-            first: config.pool_first,
-            last: config.pool_last,
-            server_ip: config.server_ip,
-            router: config.router,
-            lease_secs: config.lease_secs,
-            reservations: config.reservations,
-        };
-        let table = LeaseTable::new(pool, leases).map_err(|what| BindError::Config { iface: iface.clone(), what })?;
-        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, SERVER_PORT);
-        let socket = Arc::new(udp_on(&iface, any, true)?);
+        let iface = config.iface.as_str();
+        let networks = config.build(leases).map_err(|what| BindError::Config { iface: iface.to_owned(), what })?;
+        let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        let socket = udp_on(iface, any(SERVER_PORT), true)?;
         // The broadcast socket takes any address; a wrong one in the replies would break every boot later.
-        udp_on(&iface, SocketAddrV4::new(config.server_ip, 0), false)?;
+        udp_on(iface, SocketAddrV4::new(config.server_ip, 0), false)?;
+        let beside = matches!(config.mode, DhcpMode::Proxy | DhcpMode::Auto);
+        let boot_server = optional(udp_on(iface, any(BOOT_SERVER_PORT), false), beside)?;
+        let watching = match config.watch || config.mode == DhcpMode::Auto {
+            true => optional(udp_shared_on(iface, any(CLIENT_PORT)), config.mode == DhcpMode::Auto)?,
+            false => None,
+        };
+        let random = RandomState::new().build_hasher().finish() as u32;
+        let watch = Watch::new(config.mode, config.server_ip, hardware_address(iface, config.server_ip), random);
         let responder = Responder {
-            facts: Facts { iface: iface.into(), subnet: config.subnet },
-            config: ReplyConfig {
-                server_ip: config.server_ip,
-                subnet: config.subnet,
-                router: config.router,
-                dns: config.dns,
-                domain: config.domain,
-                search: config.search,
-                ntp: config.ntp,
-                lease_secs: config.lease_secs,
-                next_server: config.next_server.unwrap_or(config.server_ip),
-                http_base: config.http_base,
-                loaders: config.loaders,
-            },
-            table,
+            facts: Facts { iface: iface.into(), subnet: config.networks[0].subnet },
+            networks,
+            relays: config.relays,
+            serving: watch.serving(),
+            probe: config.probe,
             policy,
             counters: Arc::new(Counters::default()),
         };
-        Ok(DhcpServer { socket, responder, journal, clock })
+        Ok(DhcpServer { socket, boot_server, watching, watch, responder, commit, clock })
     }
 
     pub fn counters(&self) -> Arc<Counters> {
         self.responder.counters.clone()
     }
 
-    /// Serves until `shutdown` completes. A lease that waits for the disk then is not acknowledged.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
-        let mut pending = JoinSet::new();
-        let mut buffer = vec![0u8; crate::wire::MAX_PACKET + 1];
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                Some(_) = pending.join_next(), if !pending.is_empty() => {}
-                received = self.socket.recv_from(&mut buffer) => match received {
-                    Ok((len, _)) => self.handle(&buffer[..len], &mut pending).await,
-                    Err(error) => {
-                        self.responder.counters.add(Count::ReceiveError);
-                        tracing::warn!(iface = %self.responder.facts.iface, %error, "receiving DHCP packets failed");
-                        tokio::time::sleep(ERROR_PAUSE).await;
-                    }
-                },
-            }
-        }
+    /// Serves until `shutdown` completes.
+    ///
+    /// Two threads do the work: one reads, decides and sends what needs no lease, the other makes groups of leases
+    /// durable and then sends their ACKs (adr/0014).
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (started, wake) = match (event_fd(), self.socket.try_clone()) {
+            (Ok(wake), Ok(socket)) => (self.start(&stop, &wake, socket), wake),
+            (Err(error), _) | (_, Err(error)) => return tracing::error!(%error, "starting the DHCP server; nothing is served"),
+        };
+        let threads = match started {
+            Ok(threads) => threads,
+            Err(error) => return tracing::error!(%error, "starting the DHCP server's threads; nothing is served"),
+        };
+        shutdown.await;
+        stop.store(true, Ordering::Relaxed);
+        let _ = wake.write(1);
+        let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join()))).await;
     }
 
-    async fn handle(&mut self, bytes: &[u8], pending: &mut JoinSet<()>) {
-        let now = (self.clock)();
-        match self.responder.handle(bytes, now) {
-            Outcome::Nothing => {}
-            Outcome::Send(reply) => self.sender().send(reply).await,
-            Outcome::Commit { record, reply } => {
-                let (done, committed) = oneshot::channel();
-                let sender = self.sender();
-                if pending.len() >= MAX_PENDING || self.journal.try_send((record, done)).is_err() {
-                    sender.refuse(reply, Why::JournalFull, None);
-                    return;
-                }
-                // Another client's packet is not kept waiting by this one's commit.
-                pending.spawn(async move {
-                    let result = committed.await.unwrap_or_else(|_| Err("the lease store has stopped".into()));
-                    match (result, reply) {
-                        (Ok(()), Some(reply)) => sender.send(reply).await,
-                        (Ok(()), None) => {}
-                        (Err(error), reply) => sender.refuse(reply, Why::JournalFailed, Some(error)),
-                    }
-                });
-            }
-        }
-    }
-
-    fn sender(&self) -> Sender {
-        Sender { socket: self.socket.clone(), policy: self.responder.policy.clone(), counters: self.responder.counters.clone() }
+    fn start(
+        self,
+        stop: &Arc<AtomicBool>,
+        wake: &Arc<EventFd>,
+        for_acks: UdpSocket,
+    ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+        let (groups, receiver) = sync_channel(MAX_GROUPS);
+        let pending = Arc::new(AtomicUsize::new(0));
+        let acks = Outbox::new(for_acks, &self.responder);
+        let committer = Committer { outbox: acks, groups: receiver, commit: self.commit, pending: pending.clone() };
+        let main = Main {
+            outbox: Outbox::new(self.socket, &self.responder),
+            boot_server: self.boot_server,
+            watching: self.watching,
+            neighbours: Neighbours::open(&self.responder.facts.iface).ok(),
+            watch: self.watch,
+            responder: self.responder,
+            groups,
+            group: Vec::new(),
+            pending,
+            probing: Default::default(),
+            clock: self.clock,
+            stop: stop.clone(),
+        };
+        let wake = wake.clone();
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        Ok(vec![thread("dhcp-commit").spawn(move || committer.run())?, thread("dhcp").spawn(move || main.run(&wake))?])
     }
 }
 
-struct Sender {
-    socket: Arc<UdpSocket>,
-    policy: Arc<dyn BootPolicy>,
-    counters: Arc<Counters>,
+/// A port that the mode can do without is only missed.
+fn optional(opened: Result<UdpSocket, BindError>, needed: bool) -> Result<Option<UdpSocket>, BindError> {
+    match opened {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if needed => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, hint = error.hint(), "going on without it");
+            Ok(None)
+        }
+    }
 }
 
-impl Sender {
-    async fn send(&self, reply: Reply) {
-        if let Err(error) = self.socket.send_to(&reply.bytes, reply.to).await {
-            self.refuse(Some(reply), Why::SendFailed, Some(error.to_string()));
-            return;
-        }
-        self.counters.add(match reply.event.kind {
-            EventKind::Offer => Count::Offer,
-            EventKind::Nak { .. } => Count::Nak,
-            _ => Count::Ack,
-        });
-        self.policy.observe(&reply.event);
-    }
-
-    fn refuse(&self, reply: Option<Reply>, why: Why, detail: Option<String>) {
-        self.counters.add_ignored(why);
-        if let Some(error) = &detail {
-            tracing::warn!(%why, %error, "no DHCP reply was sent");
-        }
-        if let Some(reply) = reply {
-            self.policy.observe(&BootEvent { kind: EventKind::Ignored { why, detail }, ..reply.event });
-        }
-    }
+/// The interface's own hardware address; switches that look for rogue servers drop a DISCOVER of any other. Where the
+/// kernel tells none, a locally administered one.
+fn hardware_address(iface: &str, ip: Ipv4Addr) -> Mac {
+    let text = std::fs::read_to_string(format!("/sys/class/net/{iface}/address")).unwrap_or_default();
+    let [a, b, c, d] = ip.octets();
+    text.trim().parse().ok().filter(|mac| *mac != Mac([0; 6])).unwrap_or(Mac([2, 0x4b, a, b, c, d]))
 }
 
 #[cfg(test)]

@@ -1,11 +1,19 @@
 //! On the loopback interface with the server's real port: needs root.
 
 use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
 
 use super::*;
-use crate::policy::BootDecision;
+use crate::counters::Count;
+use crate::policy::{BootDecision, BootEvent, EventKind};
+use crate::pool::PoolRange;
 use crate::request::BootRequest;
+use crate::subnet::Subnet;
 use crate::testing::packet;
+use crate::why::Why;
 
 struct Recorder(Mutex<Vec<EventKind>>);
 
@@ -20,23 +28,10 @@ impl BootPolicy for Recorder {
 }
 
 fn config() -> DhcpConfig {
-    DhcpConfig {
-        iface: "lo".into(),
-        server_ip: [127, 9, 0, 1].into(),
-        subnet: Subnet::new([127, 9, 0, 0].into(), 24).unwrap(),
-        pool_first: [127, 9, 0, 10].into(),
-        pool_last: [127, 9, 0, 20].into(),
-        reservations: BTreeMap::new(),
-        router: None,
-        dns: Vec::new(),
-        domain: None,
-        search: Vec::new(),
-        ntp: Vec::new(),
-        lease_secs: 600,
-        next_server: None,
-        http_base: None,
-        loaders: LoaderTable::default(),
-    }
+    let subnet = Subnet::new([127, 9, 0, 0].into(), 24).unwrap();
+    let range = PoolRange { first: [127, 9, 0, 10].into(), last: [127, 9, 0, 20].into() };
+    let own = NetworkConfig::new(subnet, vec![range], 600);
+    DhcpConfig { probe: false, watch: false, ..DhcpConfig::new("lo", [127, 9, 0, 1].into(), DhcpMode::Full, own) }
 }
 
 /// A packet of the client with that last byte in its hardware and its IP address.
@@ -61,12 +56,39 @@ async fn reply(socket: &UdpSocket) -> u8 {
     crate::wire::Packet::read(&buffer[..len]).unwrap().option(53).unwrap()[0]
 }
 
+/// What the commits say, one after the other; they wait for it.
+struct Disk {
+    asked: std::sync::mpsc::Receiver<Vec<LeaseRecord>>,
+    answer: std::sync::mpsc::Sender<Result<(), String>>,
+}
+
+fn disk() -> (Disk, Commit) {
+    let (ask, asked) = std::sync::mpsc::channel();
+    let (answer, answers) = std::sync::mpsc::channel();
+    let commit = move |records: &[LeaseRecord]| {
+        ask.send(records.to_vec()).map_err(|e| e.to_string())?;
+        answers.recv().map_err(|e| e.to_string())?
+    };
+    (Disk { asked, answer }, Box::new(commit))
+}
+
+impl Disk {
+    async fn asked(&self) -> Vec<LeaseRecord> {
+        loop {
+            match self.asked.try_recv() {
+                Ok(records) => return records,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     let policy = Arc::new(Recorder(Mutex::default()));
-    let (journal, mut entries) = mpsc::channel(1);
-    let leases = vec![lease(10), lease(11)];
-    let server = match DhcpServer::bind(config(), policy.clone(), leases, journal, Arc::new(|| 1_000)).await {
+    let (disk, commit) = disk();
+    let leases = [lease(10), lease(11)];
+    let server = match DhcpServer::bind(config(), policy.clone(), &leases, commit, Arc::new(|| 1_000)).await {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
             println!("skipped: {error}");
@@ -85,33 +107,39 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
 
     // The first client's commit hangs; the second is answered meanwhile.
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
-    let (record, done) = entries.recv().await.unwrap();
-    assert_eq!((record.ip, record.expires_at), ([127, 9, 0, 10].into(), 1_600));
+    let records = disk.asked().await;
+    assert_eq!((records.len(), records[0].ip, records[0].expires_at), (1, [127, 9, 0, 10].into(), 1_600));
     second.send_to(&from_client(11, "350108ff"), to).await.unwrap();
     assert_eq!(reply(&second).await, 5);
     assert!(first.try_recv(&mut [0; 10]).is_err(), "an ACK left before its commit");
-    done.send(Ok(())).unwrap();
+    // What comes while the disk is busy is one group afterwards.
+    for _ in 0..3 {
+        second.send_to(&from_client(11, "350103ff"), to).await.unwrap();
+    }
+    while counters.get(Count::Request) < 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    disk.answer.send(Ok(())).unwrap();
     assert_eq!(reply(&first).await, 5);
+    assert_eq!(disk.asked().await.len(), 3);
+    disk.answer.send(Ok(())).unwrap();
+    assert_eq!(reply(&second).await, 5);
 
     // A commit that fails: no ACK for it, and the next request is served.
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
-    entries.recv().await.unwrap().1.send(Err("disk full".into())).unwrap();
+    disk.asked().await;
+    disk.answer.send(Err("disk full".into())).unwrap();
     while counters.ignored(Why::JournalFailed) == 0 {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(first.try_recv(&mut [0; 10]).is_err());
     let failed = EventKind::Ignored { why: Why::JournalFailed, detail: Some("disk full".into()) };
     assert!(policy.0.lock().unwrap().contains(&failed));
-
-    // A journal that is full (its capacity is one): dropped and counted, to be repeated by the client.
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
-    second.send_to(&from_client(11, "350103ff"), to).await.unwrap();
-    while counters.ignored(Why::JournalFull) == 0 {
-        tokio::task::yield_now().await;
-    }
-    entries.recv().await.unwrap().1.send(Ok(())).unwrap();
+    disk.asked().await;
+    disk.answer.send(Ok(())).unwrap();
     assert_eq!(reply(&first).await, 5);
-    assert_eq!(counters.get(Count::Ack), 3);
 
     stop.send(()).unwrap();
     task.await.unwrap();
@@ -119,13 +147,18 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
 
 #[tokio::test]
 async fn a_configuration_that_cannot_work_is_refused() {
-    let bind = |config: DhcpConfig| {
-        let (journal, _entries) = mpsc::channel(1);
-        DhcpServer::bind(config, Arc::new(Recorder(Mutex::default())), Vec::new(), journal, Arc::new(|| 1))
+    let bind = |config: DhcpConfig| async move {
+        DhcpServer::bind(config, Arc::new(Recorder(Mutex::default())), &[], disk().1, Arc::new(|| 1)).await.err().unwrap()
     };
-    let error = bind(DhcpConfig { pool_last: [127, 9, 0, 9].into(), ..config() }).await.err().unwrap();
+    let mut wrong = config();
+    wrong.networks[0].ranges[0].last = [127, 9, 0, 9].into();
+    let error = bind(wrong).await;
     assert!(error.to_string().contains("the pool ends before it starts"), "{error}");
     assert!(error.hint().contains("cluster.yaml"));
-    let error = bind(DhcpConfig { iface: "nonesuch0".into(), ..config() }).await.err().unwrap();
+    let mut twice = config();
+    twice.networks.push(twice.networks[0].clone());
+    assert!(bind(twice).await.to_string().contains("overlap"));
+    assert!(bind(DhcpConfig { networks: Vec::new(), ..config() }).await.to_string().contains("0 networks"));
+    let error = bind(DhcpConfig { iface: "nonesuch0".into(), ..config() }).await;
     assert!(matches!(error, BindError::NoSuchInterface { .. }), "{error}");
 }

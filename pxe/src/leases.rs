@@ -6,16 +6,16 @@ use std::net::Ipv4Addr;
 use cluster_seed::ids::Mac;
 use serde::{Deserialize, Serialize};
 
+pub use crate::pool::{PoolConfig, PoolRange, Reservation};
 use crate::request::{ClientKey, LeaseRequest};
-use crate::subnet::Subnet;
 use crate::why::Why;
 
 /// An offer is held this many seconds for its client's REQUEST.
 pub const OFFER_HOLD: u64 = 30;
 /// A declined address is not given out for this many seconds.
 pub const QUARANTINE: u64 = 600;
-/// The most addresses of one pool (a /16).
-pub const MAX_POOL: u32 = 65_536;
+/// An address that nobody answered for is offered without asking again for this many seconds.
+pub const PROBE_GOOD: u64 = 120;
 /// The most offers held at once. A flood of DISCOVERs with random addresses pushes out the oldest offers,
 /// never a lease.
 pub const MAX_OFFERS: usize = 1_024;
@@ -31,51 +31,6 @@ pub struct LeaseRecord {
     pub hostname: Option<String>,
     /// Option 61, unless it only repeats the hardware address.
     pub client_id: Option<Vec<u8>>,
-}
-
-/// An address set aside for one machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reservation {
-    pub ip: Ipv4Addr,
-    /// Sent as option 12.
-    pub hostname: Option<String>,
-}
-
-/// What may be leased.
-#[derive(Debug, Clone)]
-pub struct PoolConfig {
-    pub subnet: Subnet,
-    pub first: Ipv4Addr,
-    pub last: Ipv4Addr,
-    pub server_ip: Ipv4Addr,
-    pub router: Option<Ipv4Addr>,
-    pub lease_secs: u32,
-    pub reservations: BTreeMap<Mac, Reservation>,
-}
-
-impl PoolConfig {
-    /// The first thing wrong with the addresses, in words.
-    pub fn check(&self) -> Result<(), String> {
-        let size = u32::from(self.last).checked_sub(u32::from(self.first)).ok_or("the pool ends before it starts")?;
-        if size >= MAX_POOL {
-            return Err(format!("the pool has more than {MAX_POOL} addresses"));
-        }
-        for ip in [self.first, self.last, self.server_ip] {
-            if !self.subnet.is_host(ip) {
-                return Err(format!("{ip} is not a host address of {}", self.subnet));
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for (mac, reservation) in &self.reservations {
-            if !self.subnet.is_host(reservation.ip) || reservation.ip == self.server_ip {
-                return Err(format!("{} (reserved for {mac}) cannot be leased in {}", reservation.ip, self.subnet));
-            }
-            if !seen.insert(reservation.ip) {
-                return Err(format!("{} is reserved twice", reservation.ip));
-            }
-        }
-        if self.lease_secs < 60 { Err("leases shorter than 60 seconds".into()) } else { Ok(()) }
-    }
 }
 
 /// The answer to a REQUEST.
@@ -117,28 +72,30 @@ pub struct LeaseTable {
     offers: BTreeSet<(u64, Ipv4Addr)>,
     /// Used before and of nobody now.
     free: BTreeSet<Ipv4Addr>,
-    /// The first address never used.
-    fresh: u32,
+    /// The range and the first address of it that were never used.
+    fresh: (usize, u32),
     quarantined: usize,
+    /// When an address was last found unused by asking on the link.
+    probed: HashMap<Ipv4Addr, u64>,
 }
 
 impl LeaseTable {
     /// A table with the leases that an earlier run made durable. Records of addresses that can no longer be
     /// leased are dropped; of two records of one client the later counts.
-    pub fn new(config: PoolConfig, records: Vec<LeaseRecord>) -> Result<Self, String> {
-        config.check()?;
-        let size = u32::from(config.last) - u32::from(config.first) + 1;
+    pub fn new(config: PoolConfig, records: Vec<LeaseRecord>) -> Self {
+        let size = config.size();
         let mut table = LeaseTable {
             // In all but a small pool, half of the addresses stay out of reach of a flood of DISCOVERs.
-            max_offers: MAX_OFFERS.min((size as usize / 2).max(64)).min(size as usize),
+            max_offers: MAX_OFFERS.min((size / 2).max(64)).min(size),
             reserved_ips: config.reservations.iter().map(|(mac, r)| (r.ip, *mac)).collect(),
             by_ip: HashMap::new(),
             by_key: HashMap::new(),
             leases: BTreeSet::new(),
             offers: BTreeSet::new(),
             free: BTreeSet::new(),
-            fresh: u32::from(config.first),
+            fresh: (0, config.ranges.first().map_or(0, |r| u32::from(r.first))),
             quarantined: 0,
+            probed: HashMap::new(),
             config,
         };
         let mut records = records;
@@ -150,7 +107,40 @@ impl LeaseTable {
                 table.set(ip, Binding { key, mac, state: State::Bound, until: expires_at, hostname, client_id });
             }
         }
-        Ok(table)
+        table
+    }
+
+    /// The network's own configuration.
+    pub fn pool(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// A lease in force at `now` of this client.
+    pub fn lease_of(&self, key: &ClientKey, now: u64) -> Option<Ipv4Addr> {
+        let ip = *self.by_key.get(key)?;
+        self.by_ip.get(&ip).filter(|b| b.state == State::Bound && b.until > now).map(|_| ip)
+    }
+
+    /// Whether an address that [`LeaseTable::offer`] chose should be asked for on the link first: it is not this
+    /// client's lease, and was not found unused in the last [`PROBE_GOOD`] seconds.
+    pub fn wants_probe(&self, ip: Ipv4Addr, now: u64) -> bool {
+        let offered = self.by_ip.get(&ip).is_some_and(|b| b.state == State::Offered);
+        offered && self.probed.get(&ip).is_none_or(|at| at.saturating_add(PROBE_GOOD) <= now)
+    }
+
+    /// Nobody answered for the address.
+    pub fn found_unused(&mut self, ip: Ipv4Addr, now: u64) {
+        if self.in_pool(ip) || self.reserved_ips.contains_key(&ip) {
+            self.probed.insert(ip, now);
+        }
+    }
+
+    /// Somebody answered for an address that is offered: it is taken out of service for [`QUARANTINE`] seconds.
+    pub fn found_in_use(&mut self, ip: Ipv4Addr, now: u64) {
+        if let Some(mut binding) = self.by_ip.get(&ip).filter(|b| b.state == State::Offered).cloned() {
+            self.quarantine(ip, &mut binding, now);
+            self.set(ip, binding);
+        }
     }
 
     pub fn reservation(&self, mac: Mac) -> Option<&Reservation> {
@@ -176,9 +166,7 @@ impl LeaseTable {
 
     /// Answers a REQUEST in each of the states of RFC 2131 section 4.3.2.
     pub fn request(&mut self, request: &LeaseRequest, now: u64) -> Answer {
-        if let Some(server) = request.server_id
-            && server != self.config.server_ip
-        {
+        if request.selects(self.config.server_ip) == Some(false) {
             self.withdraw_offer(&request.key);
             return Answer::Silent(Why::OtherServer);
         }
@@ -187,7 +175,9 @@ impl LeaseTable {
             return Answer::Silent(Why::NoAddressAsked);
         };
         if !self.leasable(ip, request.mac) {
-            return Answer::Nak(Why::WrongNetwork);
+            // Without pools this server does not know who else has addresses here.
+            let known = !self.config.ranges.is_empty() || self.reservation(request.mac).is_some();
+            return if known { Answer::Nak(Why::WrongNetwork) } else { Answer::Silent(Why::NotReserved) };
         }
         let own = self.by_key.get(&request.key).copied();
         let selecting = request.server_id.is_some() && !renewing;
@@ -217,15 +207,20 @@ impl LeaseTable {
     pub fn decline(&mut self, request: &LeaseRequest, now: u64) -> Result<LeaseRecord, Why> {
         let ip = request.requested.ok_or(Why::NoAddressAsked)?;
         let mut binding = self.held(ip, request)?.clone();
-        let size = u32::from(self.config.last) - u32::from(self.config.first) + 1;
         binding.until = now;
         let record = Self::record(ip, &binding);
-        if self.quarantined < (size as usize / 4).max(1) {
+        self.quarantine(ip, &mut binding, now);
+        self.set(ip, binding);
+        Ok(record)
+    }
+
+    fn quarantine(&mut self, ip: Ipv4Addr, binding: &mut Binding, now: u64) {
+        self.probed.remove(&ip);
+        binding.until = now;
+        if self.quarantined < (self.config.size() / 4).max(1) {
             binding.state = State::Quarantined;
             binding.until = now.saturating_add(QUARANTINE);
         }
-        self.set(ip, binding);
-        Ok(record)
     }
 
     fn choose(&mut self, request: &LeaseRequest, now: u64) -> Result<Ipv4Addr, Why> {
@@ -248,7 +243,8 @@ impl LeaseTable {
         {
             return Ok(ip);
         }
-        self.any(now).ok_or(Why::PoolExhausted)
+        let none = if self.config.ranges.is_empty() { Why::NotReserved } else { Why::PoolExhausted };
+        self.any(now).ok_or(none)
     }
 
     /// Given back, expired offers, never used, expired leases (longest ago first), and last the oldest offer.
@@ -260,9 +256,7 @@ impl LeaseTable {
             if let Some((_, ip)) = self.offers.first().filter(|(until, _)| *until <= now) {
                 return Some(*ip);
             }
-            while self.fresh <= u32::from(self.config.last) {
-                let ip = Ipv4Addr::from(self.fresh);
-                self.fresh += 1;
+            while let Some(ip) = self.next_fresh() {
                 if self.in_pool(ip) && !self.by_ip.contains_key(&ip) {
                     return Some(ip);
                 }
@@ -274,8 +268,17 @@ impl LeaseTable {
         self.offers.first().map(|(_, ip)| *ip)
     }
 
+    fn next_fresh(&mut self) -> Option<Ipv4Addr> {
+        let (range, next) = self.fresh;
+        let current = self.config.ranges.get(range)?;
+        let ended = next == u32::from(current.last);
+        let after = self.config.ranges.get(range + 1).map_or(0, |r| u32::from(r.first));
+        self.fresh = if ended { (range + 1, after) } else { (range, next + 1) };
+        Some(Ipv4Addr::from(next))
+    }
+
     fn in_pool(&self, ip: Ipv4Addr) -> bool {
-        (self.config.first..=self.config.last).contains(&ip)
+        self.config.ranges.iter().any(|r| r.contains(ip))
             && ip != self.config.server_ip
             && Some(ip) != self.config.router
             && !self.reserved_ips.contains_key(&ip)
@@ -291,7 +294,7 @@ impl LeaseTable {
     }
 
     fn held(&self, ip: Ipv4Addr, request: &LeaseRequest) -> Result<&Binding, Why> {
-        if request.server_id.is_some_and(|s| s != self.config.server_ip) {
+        if request.selects(self.config.server_ip) == Some(false) {
             return Err(Why::OtherServer);
         }
         let binding = self.by_ip.get(&ip).ok_or(Why::NotTheHolder)?;

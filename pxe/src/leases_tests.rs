@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::subnet::Subnet;
 use crate::testing::{lease as decode, packet, subnet};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -18,8 +19,7 @@ fn mac(n: u32) -> Mac {
 fn config(first: u8, last: u8) -> PoolConfig {
     PoolConfig {
         subnet: subnet(),
-        first: ip(first),
-        last: ip(last),
+        ranges: vec![PoolRange { first: ip(first), last: ip(last) }],
         server_ip: SERVER,
         router: None,
         lease_secs: 3600,
@@ -28,7 +28,7 @@ fn config(first: u8, last: u8) -> PoolConfig {
 }
 
 fn table(first: u8, last: u8) -> LeaseTable {
-    LeaseTable::new(config(first, last), Vec::new()).unwrap()
+    LeaseTable::new(config(first, last), Vec::new())
 }
 
 /// A request as the wire module would give it; each test sets what it is about.
@@ -135,7 +135,7 @@ fn exhaustion_takes_the_oldest_offer_but_never_a_lease() {
 
 #[test]
 fn a_flood_cannot_take_leases_nor_stop_a_client_that_answers_at_once() {
-    let mut t = LeaseTable::new(PoolConfig { last: ip(250), ..config(10, 250) }, Vec::new()).unwrap();
+    let mut t = table(10, 250);
     let kept: Vec<_> = (0..50).map(|n| bound(&mut t, n, NOW)).collect();
     for n in 1000..51_000 {
         let _ = t.offer(&from(n), NOW + 1);
@@ -200,7 +200,7 @@ fn reservations_are_kept_for_their_machine() {
     let mut config = config(10, 11);
     config.reservations.insert(mac(1), Reservation { ip: ip(11), hostname: Some("one".into()) });
     config.reservations.insert(mac(2), Reservation { ip: ip(200), hostname: None });
-    let mut t = LeaseTable::new(config, Vec::new()).unwrap();
+    let mut t = LeaseTable::new(config, Vec::new());
     assert_eq!(t.offer(&from(3), NOW), Ok(ip(10)));
     bound(&mut t, 3, NOW);
     assert_eq!(t.offer(&from(4), NOW), Err(Why::PoolExhausted));
@@ -224,7 +224,7 @@ fn leases_survive_a_restart() {
     // A record of another network, and an older one of the first client.
     records.push(LeaseRecord { ip: Ipv4Addr::new(10, 9, 9, 9), ..records[0].clone() });
     records.push(LeaseRecord { ip: ip(19), expires_at: NOW - 5, ..records[0].clone() });
-    let mut t = LeaseTable::new(config(10, 20), records).unwrap();
+    let mut t = LeaseTable::new(config(10, 20), records);
     assert_eq!(t.active(NOW), 5);
     for n in 0..5u8 {
         assert!(matches!(t.request(&renew(n.into(), ip(10 + n)), NOW + 1), Answer::Ack(_)), "{n}");
@@ -240,18 +240,81 @@ fn configuration_limits() {
         (config(0, 10), "not a host"),
         (config(10, 255), "not a host"),
         (PoolConfig { lease_secs: 59, ..config(10, 20) }, "60 seconds"),
-        (PoolConfig { last: Ipv4Addr::new(10, 1, 0, 10), ..config(10, 20) }, "more than"),
         (PoolConfig { server_ip: Ipv4Addr::new(10, 0, 1, 1), ..config(10, 20) }, "not a host"),
     ] {
-        assert!(c.check().unwrap_err().contains(what), "{what}: {:?}", c.check());
+        assert!(c.check(true).unwrap_err().contains(what), "{what}: {:?}", c.check(true));
     }
-    assert!(PoolConfig { lease_secs: 60, ..config(1, 254) }.check().is_ok());
+    assert!(PoolConfig { lease_secs: 60, ..config(1, 254) }.check(true).is_ok());
     let mut twice = config(10, 20);
     twice.reservations.insert(mac(1), Reservation { ip: ip(50), hostname: None });
     twice.reservations.insert(mac(2), Reservation { ip: ip(50), hostname: None });
-    assert!(twice.check().unwrap_err().contains("twice"));
+    assert!(twice.check(true).unwrap_err().contains("twice"));
     twice.reservations.insert(mac(2), Reservation { ip: SERVER, hostname: None });
-    assert!(twice.check().unwrap_err().contains("cannot be leased"));
+    assert!(twice.check(true).unwrap_err().contains("cannot be leased"));
+}
+
+#[test]
+fn ranges_and_their_limits() {
+    let mut two = config(10, 11);
+    two.ranges.push(PoolRange { first: ip(20), last: ip(20) });
+    assert!(two.check(true).is_ok());
+    let mut t = LeaseTable::new(two.clone(), Vec::new());
+    let given: Vec<_> = (0..3).map(|n| bound(&mut t, n, NOW)).collect();
+    assert_eq!(given, [ip(10), ip(11), ip(20)]);
+    assert_eq!(t.offer(&from(9), NOW), Err(Why::PoolExhausted));
+    assert_eq!(t.request(&selecting(9, ip(15)), NOW), Answer::Nak(Why::WrongNetwork), "between the ranges");
+    two.ranges.push(PoolRange { first: ip(11), last: ip(12) });
+    assert!(two.check(true).unwrap_err().contains("overlap"));
+    let wide = |last: [u8; 4]| PoolConfig {
+        subnet: Subnet::new([10, 0, 0, 0].into(), 8).unwrap(),
+        ranges: vec![PoolRange { first: Ipv4Addr::new(10, 1, 0, 0), last: last.into() }],
+        ..config(10, 20)
+    };
+    assert!(wide([10, 1, 255, 254]).check(true).is_ok());
+    assert!(wide([10, 1, 255, 255]).check(true).is_ok());
+    assert!(wide([10, 2, 0, 0]).check(true).unwrap_err().contains("more than"));
+    // Behind a relay the server's own address is of another network.
+    let far = PoolConfig { server_ip: Ipv4Addr::new(192, 168, 0, 1), ..config(10, 20) };
+    assert!(far.check(false).is_ok() && far.check(true).is_err());
+}
+
+#[test]
+fn without_pools_only_reserved_machines_are_known_and_nobody_is_refused() {
+    let mut only = PoolConfig { ranges: Vec::new(), ..config(10, 20) };
+    only.reservations.insert(mac(1), Reservation { ip: ip(50), hostname: None });
+    let mut t = LeaseTable::new(only, Vec::new());
+    assert_eq!(bound(&mut t, 1, NOW), ip(50));
+    assert_eq!(t.offer(&from(2), NOW), Err(Why::NotReserved));
+    assert_eq!(t.request(&reboot(2, ip(60)), NOW), Answer::Silent(Why::NotReserved));
+    assert_eq!(t.request(&reboot(1, ip(60)), NOW), Answer::Nak(Why::WrongNetwork), "a machine of ours");
+}
+
+#[test]
+fn an_address_that_answers_is_not_offered() {
+    let mut t = table(10, 13);
+    let first = t.offer(&from(1), NOW).unwrap();
+    assert!(t.wants_probe(first, NOW));
+    t.found_in_use(first, NOW);
+    let second = t.offer(&from(1), NOW).unwrap();
+    assert_ne!(first, second);
+    t.found_unused(second, NOW);
+    assert!(!t.wants_probe(second, NOW + PROBE_GOOD - 1));
+    assert!(t.wants_probe(second, NOW + PROBE_GOOD));
+    assert_eq!(t.request(&selecting(2, first), NOW), Answer::Nak(Why::AddressTaken));
+    assert!(matches!(t.request(&selecting(1, second), NOW), Answer::Ack(_)));
+    assert!(!t.wants_probe(second, NOW + PROBE_GOOD), "its holder answers for it");
+    // A reserved address outside the pool is asked for once, too.
+    let mut reserved = config(10, 11);
+    reserved.reservations.insert(mac(1), Reservation { ip: ip(50), hostname: None });
+    let mut r = LeaseTable::new(reserved, Vec::new());
+    assert_eq!(r.offer(&from(1), NOW), Ok(ip(50)));
+    assert!(r.wants_probe(ip(50), NOW));
+    r.found_unused(ip(50), NOW);
+    assert!(!r.wants_probe(ip(50), NOW + 1));
+    // A bound address is never taken from its client by an answer.
+    t.found_in_use(second, NOW);
+    assert_eq!(t.lease_of(&from(1).key, NOW), Some(second));
+    assert_eq!(t.lease_of(&from(1).key, NOW + 3600), None);
 }
 
 proptest! {

@@ -8,6 +8,14 @@ use crate::request::ClientArch;
 pub const UNDIONLY: &str = "undionly.kpxe";
 /// Uses the firmware's own network driver: works wherever the firmware itself could boot.
 pub const SNPONLY: &str = "snponly.efi";
+/// Debian's shim, signed by Microsoft: starts with Secure Boot on and off. It fetches [`GRUB`] from where it came.
+pub const SHIM: &str = "shimx64.efi";
+/// The name shim asks for: Debian's signed GRUB, the build that boots from the network.
+pub const GRUB: &str = "grubx64.efi";
+/// iPXE for ARM 64-bit UEFI.
+pub const IPXE_ARM64: &str = "ipxe-arm64.efi";
+/// Names under which the signed GRUB looks for its configuration, by its builds.
+pub const GRUB_CONFIGS: [&str; 3] = ["grub/x86_64-efi/grub.cfg", "grub/grub.cfg", "debian-installer/amd64/grub/grub.cfg"];
 /// Brings its own drivers: for firmware whose driver misbehaves.
 pub const IPXE_EFI: &str = "ipxe.efi";
 
@@ -36,6 +44,20 @@ impl Default for LoaderTable {
 }
 
 impl LoaderTable {
+    /// The default, or with `shim` the Secure Boot chain for x64 UEFI; with what else of iPXE is `there`.
+    pub fn of(shim: bool, there: impl Fn(&str) -> bool) -> Self {
+        let mut table = LoaderTable::default();
+        if shim && there(SHIM) && there(GRUB) {
+            table.0.insert(ClientArch::EfiX64, SHIM.to_owned());
+            table.0.insert(ClientArch::HttpX64, SHIM.to_owned());
+        }
+        if there(IPXE_ARM64) {
+            table.0.insert(ClientArch::EfiArm64, IPXE_ARM64.to_owned());
+            table.0.insert(ClientArch::HttpArm64, IPXE_ARM64.to_owned());
+        }
+        table
+    }
+
     pub fn empty() -> Self {
         LoaderTable(BTreeMap::new())
     }
@@ -75,6 +97,19 @@ mod tests {
         ] {
             assert_eq!(table.get(ClientArch::from_code(code)), want, "{code}");
         }
+    }
+
+    #[test]
+    fn the_secure_boot_chain_is_offered_only_whole() {
+        let all = |shim, names: &[&str]| LoaderTable::of(shim, |n| names.contains(&n));
+        assert_eq!(all(true, &[SHIM, GRUB]).get(ClientArch::EfiX64), Some(SHIM));
+        assert_eq!(all(false, &[SHIM, GRUB]).get(ClientArch::EfiX64), Some(SNPONLY));
+        assert_eq!(all(true, &[SHIM]).get(ClientArch::EfiX64), Some(SNPONLY));
+        assert_eq!(all(true, &[GRUB]).get(ClientArch::EfiX64), Some(SNPONLY));
+        assert_eq!(all(true, &[SHIM, GRUB]).get(ClientArch::HttpX64), Some(SHIM));
+        assert_eq!(all(true, &[SHIM, GRUB]).get(ClientArch::Bios), Some(UNDIONLY));
+        assert_eq!(all(true, &[IPXE_ARM64]).get(ClientArch::HttpArm64), Some(IPXE_ARM64));
+        assert_eq!(all(true, &[]).get(ClientArch::EfiArm64), None);
     }
 
     #[test]

@@ -12,6 +12,9 @@ fn config() -> ReplyConfig {
         domain: None,
         search: Vec::new(),
         ntp: Vec::new(),
+        mtu: None,
+        routes: Vec::new(),
+        extra: Vec::new(),
         lease_secs: 3600,
         next_server: [10, 0, 0, 1].into(),
         http_base: Some("http://10.0.0.1".into()),
@@ -29,7 +32,7 @@ fn decode(bytes: &[u8]) -> Message {
 
 fn offer_to(options: &str, decision: &BootDecision, config: &ReplyConfig) -> Message {
     let request = boot(&packet(options));
-    let info = boot_info(&request, decision, config).unwrap();
+    let info = boot_info(&request, decision, config, false).unwrap();
     decode(&positive(MessageType::Offer, &request.lease, Some(IP), None, &info, config).unwrap())
 }
 
@@ -66,7 +69,10 @@ fn plain_offer() {
         (42, None),
         (43, None),
         (60, None),
+        (26, None),
         (66, None),
+        (121, None),
+        (150, None),
         (67, None),
         (97, None),
         (119, None),
@@ -141,7 +147,7 @@ fn script_url_limits() {
         [(126, true, true), (127, true, true), (128, false, true), (254, false, true), (255, false, true), (256, false, false)]
     {
         let url = "u".repeat(len);
-        let info = boot_info(&request, &BootDecision::Script { url: url.clone() }, &config());
+        let info = boot_info(&request, &BootDecision::Script { url: url.clone() }, &config(), false);
         assert_eq!(info.is_ok(), fits, "{len}");
         let Ok(info) = info else { continue };
         let message = decode(&positive(MessageType::Offer, &request.lease, Some(IP), None, &info, &config()).unwrap());
@@ -153,7 +159,7 @@ fn script_url_limits() {
 #[test]
 fn reasons_to_stay_silent() {
     let silent = |options: &str, decision: BootDecision, config: &ReplyConfig| {
-        boot_info(&boot(&packet(options)), &decision, config).unwrap_err()
+        boot_info(&boot(&packet(options)), &decision, config, false).unwrap_err()
     };
     let script = BootDecision::Script { url: "http://10.0.0.1/".into() };
     assert!(silent(OVMF_PXE, script, &config()).contains("not iPXE"));
@@ -176,4 +182,48 @@ fn a_nak_has_no_addresses() {
     bytes[24..28].copy_from_slice(&[10, 0, 0, 254]);
     let relayed = decode(&nak(&lease(&bytes), "x", &config()).unwrap());
     assert_eq!(u16::from(relayed.flags()) & 0x8000, 0x8000);
+}
+
+#[test]
+fn routes_mtu_and_the_operators_own_options() {
+    let net = |a: u8, b: u8, prefix| Subnet::new([a, b, 0, 0].into(), prefix).unwrap();
+    let config = ReplyConfig {
+        router: Some([10, 0, 0, 254].into()),
+        mtu: Some(9000),
+        routes: vec![Route { to: net(10, 9, 16), via: [10, 0, 0, 7].into() }, Route { to: net(172, 16, 12), via: SERVER }],
+        extra: vec![ExtraOption::new(252, b"http://x/".to_vec()).unwrap(), ExtraOption::new(6, vec![10, 0, 0, 5]).unwrap()],
+        ..config()
+    };
+    let request = boot(&packet(OVMF_PXE));
+    let info = boot_info(&request, &BootDecision::Loader, &config, false).unwrap();
+    let message = decode(&positive(MessageType::Ack, &request.lease, Some(IP), None, &info, &config).unwrap());
+    assert_eq!(option(&message, 26), Some(9000u16.to_be_bytes().to_vec()));
+    let routes = [&[16, 10, 9, 10, 0, 0, 7][..], &[12, 172, 16, 10, 0, 0, 1], &[0, 10, 0, 0, 254]].concat();
+    assert_eq!(option(&message, 121), Some(routes), "RFC 3442: the default route is among them");
+    assert_eq!(option(&message, 252).as_deref(), Some(&b"http://x/"[..]));
+    assert_eq!(option(&message, 6), Some(vec![10, 0, 0, 5]), "the operator's word wins");
+    assert_eq!(option(&message, 150), Some(SERVER.octets().to_vec()));
+    for (code, len, fits) in [(252, 0, false), (252, 1, true), (252, 255, true), (252, 256, false), (43, 5, true)] {
+        assert_eq!(ExtraOption::new(code, vec![1; len]).is_ok(), fits, "{code} {len}");
+    }
+    for code in [0, 1, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 82, 97, 255] {
+        assert!(ExtraOption::new(code, vec![1]).unwrap_err().contains("server itself"), "{code}");
+    }
+}
+
+#[test]
+fn a_client_with_little_room_gets_what_matters() {
+    let extra = (224..230).map(|code| ExtraOption::new(code, vec![b'x'; 100]).unwrap()).collect();
+    let config = ReplyConfig { extra, search: vec!["a.test".into()], domain: Some("lab.test".into()), ..config() };
+    let long = |options: &str| {
+        positive(MessageType::Ack, &lease(&packet(options)), Some(IP), None, &BootInfo::Nothing, &config).unwrap()
+    };
+    let small = long("350103 ff");
+    assert!(small.len() <= 548, "{}", small.len());
+    let message = decode(&small);
+    assert!(option(&message, 224).is_some() && option(&message, 229).is_none());
+    assert_eq!(option(&message, 51).unwrap().len(), 4);
+    let large = long("350103 390205c0 ff");
+    assert!(large.len() > 548 && option(&decode(&large), 229).is_some());
+    assert!(long("350103 39020000 ff").len() <= 548, "less than every client must take is no wish");
 }

@@ -45,6 +45,22 @@ pub enum EventKind {
         why: Why,
         detail: Option<String>,
     },
+    /// Another DHCP server answers on this link, for the first time or again after a silence.
+    OtherServer {
+        server: Ipv4Addr,
+    },
+    /// That server has not answered for a while.
+    OtherServerGone {
+        server: Ipv4Addr,
+    },
+    /// What `auto` decided: addresses and boot files, or boot files only beside another server.
+    Serving {
+        proxy: bool,
+    },
+    /// Somebody answers for an address that was about to be offered. It is in quarantine now.
+    AddressInUse {
+        by: Mac,
+    },
     TftpStarted,
     TftpDone,
     /// The client ended the transfer itself with an ERROR packet: normal after a firmware's size probe.

@@ -110,7 +110,7 @@ impl ClientKey {
 pub struct Facts {
     /// The interface it came in on.
     pub iface: Arc<str>,
-    /// The network this interface serves, to tell our relays from others.
+    /// The network of the interface.
     pub subnet: crate::Subnet,
 }
 
@@ -139,7 +139,26 @@ pub struct LeaseRequest {
     pub uuid: Option<[u8; 17]>,
     /// Option 82 as sent, echoed in replies (RFC 3046 section 2.2).
     pub relay_info: Option<Vec<u8>>,
+    /// An address of the client's network where it is not `giaddr` (RFC 3527; RFC 3011's option 118 from clients
+    /// that know better than their link).
+    pub link: Option<Ipv4Addr>,
+    /// What the relay wants clients to take for the server (RFC 5107).
+    pub server_override: Option<Ipv4Addr>,
+    /// The longest reply the client takes, in bytes with the IP header (option 57).
+    pub max_size: Option<u16>,
     pub iface: Arc<str>,
+}
+
+impl LeaseRequest {
+    /// Whether the client chose the server with this address; `None` if it chose none.
+    pub fn selects(&self, server_ip: Ipv4Addr) -> Option<bool> {
+        let chosen = self.server_id?;
+        Some(chosen == server_ip || Some(chosen) == self.server_override)
+    }
+
+    pub fn is_relayed(&self) -> bool {
+        !self.giaddr.is_unspecified()
+    }
 }
 
 /// A request of firmware or of iPXE: it wants something to boot besides its address.
@@ -219,9 +238,8 @@ fn lease_request(packet: &Packet<'_>, mac: Mac, facts: &Facts) -> Result<LeaseRe
         [2 | 5 | 6] => return Err(Why::ServerMessage),
         _ => return Err(Why::BadMessageType),
     };
-    if !packet.giaddr.is_unspecified() && !facts.subnet.is_host(packet.giaddr) {
-        return Err(Why::UnknownRelay);
-    }
+    let relay_info = packet.option(82).filter(|v| v.len() <= 255);
+    let from_relay = |code| relay_info.filter(|_| !packet.giaddr.is_unspecified()).and_then(|v| sub_address(v, code));
     let client_id = packet.option(61);
     let key = ClientKey::new(mac, client_id);
     Ok(LeaseRequest {
@@ -242,9 +260,24 @@ fn lease_request(packet: &Packet<'_>, mac: Mac, facts: &Facts) -> Result<LeaseRe
         hostname: packet.option(12).and_then(text),
         vendor_class: packet.option(60).and_then(text),
         uuid: packet.option(97).and_then(|v| v.try_into().ok()),
-        relay_info: packet.option(82).filter(|v| v.len() <= 255).map(<[u8]>::to_vec),
+        relay_info: relay_info.map(<[u8]>::to_vec),
+        link: from_relay(5).or(packet.address(118)),
+        server_override: from_relay(11),
+        max_size: packet.option(57).and_then(|v| v.try_into().ok()).map(u16::from_be_bytes),
         iface: facts.iface.clone(),
     })
+}
+
+/// A sub-option of option 82 that is one address.
+fn sub_address(mut rest: &[u8], code: u8) -> Option<Ipv4Addr> {
+    while let [found, len, tail @ ..] = rest {
+        let value = tail.get(..usize::from(*len))?;
+        if *found == code {
+            return <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from).filter(|ip| !ip.is_unspecified());
+        }
+        rest = &tail[value.len()..];
+    }
+    None
 }
 
 /// The order matters: iPXE also calls itself "PXEClient", so it is looked for first.

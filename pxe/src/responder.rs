@@ -3,23 +3,28 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use cluster_seed::ids::Mac;
 use dhcproto::v4::MessageType;
 
 use crate::counters::{Count, Counters};
 use crate::leases::{Answer, LeaseRecord, LeaseTable};
-use crate::offer::{BootInfo, ReplyConfig, boot_info, nak, positive};
+use crate::offer::{BootInfo, ReplyConfig, boot_info, boot_only, nak, positive};
 use crate::policy::{BootEvent, BootPolicy, EventKind};
 use crate::request::{BootRequest, Classified, Facts, LeaseRequest, MessageKind, classify};
 use crate::why::Why;
 
 pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;
+/// Addresses that are tried for one DISCOVER while somebody answers for them.
+pub const MAX_PROBES: u8 = 4;
 
 /// A reply, where it goes, and what to record once it is gone.
 #[derive(Debug)]
 pub struct Reply {
     pub bytes: Vec<u8>,
     pub to: SocketAddrV4,
+    /// The client does not answer for `to` yet: the frame goes to this hardware address.
+    pub hardware: Option<Mac>,
     pub event: BootEvent,
 }
 
@@ -33,56 +38,155 @@ pub enum Outcome {
         record: LeaseRecord,
         reply: Option<Reply>,
     },
+    /// Find out whether anybody on the link answers for the address, then call [`Responder::after_probe`].
+    Probe(Box<Pending>),
+}
+
+/// A DISCOVER that waits for the outcome of a probe.
+#[derive(Debug)]
+pub struct Pending {
+    pub ip: Ipv4Addr,
+    ask: Ask,
+    network: usize,
+    tries: u8,
+}
+
+/// What asking the link for an address brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    Unused,
+    /// The hardware address that answered.
+    InUse(Mac),
+    /// Nobody could be asked, or too many are asked for already.
+    NotAsked,
+}
+
+/// A request with what is recorded about it.
+#[derive(Debug, Clone)]
+struct Ask {
+    lease: LeaseRequest,
+    boot: Option<BootRequest>,
+    event: BootEvent,
+}
+
+/// What this server is on its link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serving {
+    /// Addresses and boot files.
+    Addresses,
+    /// Boot files only, beside another server; leases given before are still renewed.
+    Proxy,
+    /// Nothing yet.
+    Undecided,
+}
+
+/// One network's leases and what its replies say.
+pub struct Network {
+    pub table: LeaseTable,
+    pub config: ReplyConfig,
 }
 
 /// Leases, policy and counters of one interface.
 pub struct Responder {
     pub facts: Facts,
-    pub config: ReplyConfig,
-    pub table: LeaseTable,
+    /// The first is the interface's own; relays stand in the others.
+    pub networks: Vec<Network>,
+    /// Addresses of relays in none of the networks.
+    pub relays: Vec<Ipv4Addr>,
+    pub serving: Serving,
+    /// Addresses of the interface's own network are probed before they are offered.
+    pub probe: bool,
     pub policy: Arc<dyn BootPolicy>,
     pub counters: Arc<Counters>,
 }
 
 impl Responder {
-    /// Answers one datagram at `now` (seconds since 1970).
+    /// Answers one datagram of port 67 at `now` (seconds since 1970).
     pub fn handle(&mut self, bytes: &[u8], now: u64) -> Outcome {
+        let Some(ask) = self.read(bytes) else { return Outcome::Nothing };
+        let count = match ask.lease.kind {
+            MessageKind::Discover => Count::Discover,
+            MessageKind::Request => Count::Request,
+            MessageKind::Decline => Count::Decline,
+            MessageKind::Release => Count::Release,
+            MessageKind::Inform => Count::Inform,
+        };
+        self.counters.add(count);
+        self.policy.observe(&ask.event);
+        let result = self.network_of(&ask.lease).and_then(|network| match ask.lease.kind {
+            _ if self.serving == Serving::Undecided => Err(Why::StillProbing.into()),
+            MessageKind::Discover => self.discover(&ask, network, Some(0), now),
+            MessageKind::Request => self.request(&ask, network, now),
+            MessageKind::Inform => self.inform(&ask, network),
+            MessageKind::Release => Ok(silent_commit(self.networks[network].table.release(&ask.lease, now)?)),
+            MessageKind::Decline => Ok(silent_commit(self.networks[network].table.decline(&ask.lease, now)?)),
+        });
+        self.settle(result, &ask.event)
+    }
+
+    /// Goes on with a DISCOVER whose address was asked for.
+    pub fn after_probe(&mut self, pending: Pending, outcome: Probed, now: u64) -> Outcome {
+        let Pending { ip, ask, network, tries } = pending;
+        let table = &mut self.networks[network].table;
+        match outcome {
+            Probed::InUse(by) if by != ask.lease.mac => {
+                table.found_in_use(ip, now);
+                self.counters.add(Count::AddressInUse);
+                let kind = EventKind::AddressInUse { by };
+                self.policy.observe(&BootEvent { kind, ip: Some(ip), ..ask.event.clone() });
+            }
+            Probed::InUse(_) | Probed::Unused => table.found_unused(ip, now),
+            Probed::NotAsked => {}
+        }
+        let tries = if outcome == Probed::NotAsked { None } else { Some(tries) };
+        let result = self.discover(&ask, network, tries, now);
+        self.settle(result, &ask.event)
+    }
+
+    /// Answers one datagram of the boot server's port 4011, which came from `from`: PXE ROMs ask there for what a
+    /// proxy's offer left out.
+    pub fn boot_server(&mut self, bytes: &[u8], from: SocketAddrV4) -> Outcome {
+        let Some(ask) = self.read(bytes) else { return Outcome::Nothing };
+        let result = self.boot_server_reply(&ask, from);
+        self.settle(result, &ask.event)
+    }
+
+    fn boot_server_reply(&self, ask: &Ask, from: SocketAddrV4) -> Result<Outcome, Refusal> {
+        let Ask { lease, boot, event } = ask;
+        if boot.is_none() || matches!(lease.kind, MessageKind::Decline | MessageKind::Release) {
+            return Err(Why::NotPxe.into());
+        }
+        let here = |network: &&Network| network.config.subnet.is_host(*from.ip());
+        let Some(network) = self.networks.iter().find(here).filter(|_| from.port() != 0) else {
+            // An answer there would go wherever a stranger points.
+            return Err(Why::WrongNetwork.into());
+        };
+        self.policy.observe(event);
+        let info = self.decide(boot.as_ref(), &network.config, true)?;
+        let bytes = boot_only(MessageType::Ack, lease, &info, &network.config).map_err(unencodable)?;
+        self.counters.add(Count::BootServerAck);
+        let event =
+            BootEvent { kind: EventKind::Ack, ip: Some(*from.ip()), file: info.file().map(str::to_owned), ..event.clone() };
+        Ok(Outcome::Send(Reply { bytes, to: from, hardware: None, event }))
+    }
+
+    fn read(&self, bytes: &[u8]) -> Option<Ask> {
         match classify(bytes, &self.facts) {
             Classified::Ignored { why, mac, xid } => {
                 let mut event = BootEvent::new(EventKind::Ignored { why, detail: None }, self.facts.iface.clone());
                 (event.mac, event.xid) = (mac, xid);
                 self.counters.add_ignored(why);
                 self.policy.observe(&event);
-                Outcome::Nothing
+                None
             }
-            Classified::Plain(lease) => {
-                let event = base_event(&lease, None);
-                self.dispatch(&lease, None, &event, now)
-            }
+            Classified::Plain(lease) => Some(Ask { event: base_event(&lease, None), lease, boot: None }),
             Classified::Boot(boot) => {
-                let event = base_event(&boot.lease, Some(&boot));
-                self.dispatch(&boot.lease, Some(&boot), &event, now)
+                Some(Ask { event: base_event(&boot.lease, Some(&boot)), lease: boot.lease.clone(), boot: Some(boot) })
             }
         }
     }
 
-    fn dispatch(&mut self, lease: &LeaseRequest, boot: Option<&BootRequest>, event: &BootEvent, now: u64) -> Outcome {
-        let (count, kind) = match lease.kind {
-            MessageKind::Discover => (Count::Discover, EventKind::Discover),
-            MessageKind::Request => (Count::Request, EventKind::Request),
-            MessageKind::Decline => (Count::Decline, EventKind::Decline),
-            MessageKind::Release => (Count::Release, EventKind::Release),
-            MessageKind::Inform => (Count::Inform, EventKind::Inform),
-        };
-        self.counters.add(count);
-        self.policy.observe(&BootEvent { kind, ..event.clone() });
-        let result = match lease.kind {
-            MessageKind::Discover => self.discover(lease, boot, event, now),
-            MessageKind::Request => self.request(lease, boot, event, now),
-            MessageKind::Inform => self.inform(lease, boot, event),
-            MessageKind::Release => self.table.release(lease, now).map(silent_commit).map_err(Refusal::from),
-            MessageKind::Decline => self.table.decline(lease, now).map(silent_commit).map_err(Refusal::from),
-        };
+    fn settle(&self, result: Result<Outcome, Refusal>, event: &BootEvent) -> Outcome {
         result.unwrap_or_else(|Refusal { why, detail }| {
             self.counters.add_ignored(why);
             self.policy.observe(&BootEvent { kind: EventKind::Ignored { why, detail }, ..event.clone() });
@@ -90,58 +194,103 @@ impl Responder {
         })
     }
 
-    fn discover(
-        &mut self,
-        lease: &LeaseRequest,
-        boot: Option<&BootRequest>,
-        event: &BootEvent,
-        now: u64,
-    ) -> Result<Outcome, Refusal> {
-        // First the policy: a machine that is met with silence must not hold an address.
-        let info = self.decide(boot)?;
-        let ip = self.table.offer(lease, now)?;
-        self.positive(MessageType::Offer, lease, Some(ip), &info, event).map(Outcome::Send)
+    /// RFC 2131 section 4.3.1, RFC 3527: the relay's network, or the one it names; for a client with an address
+    /// that one's, and else the interface's own.
+    fn network_of(&self, lease: &LeaseRequest) -> Result<usize, Refusal> {
+        let of = |ip: Ipv4Addr| self.networks.iter().position(|n| n.config.subnet.is_host(ip));
+        if lease.is_relayed() {
+            // Replies go to it: a stranger's address is none of ours.
+            let ours = of(lease.giaddr);
+            if ours.is_none() && !self.relays.contains(&lease.giaddr) {
+                return Err(Why::UnknownRelay.into());
+            }
+            return lease.link.map_or(ours, of).ok_or(Why::UnknownRelay.into());
+        }
+        let hint = if lease.ciaddr.is_unspecified() { lease.link } else { Some(lease.ciaddr) };
+        Ok(hint.and_then(of).unwrap_or(0))
     }
 
-    fn request(
-        &mut self,
-        lease: &LeaseRequest,
-        boot: Option<&BootRequest>,
-        event: &BootEvent,
-        now: u64,
-    ) -> Result<Outcome, Refusal> {
-        let for_us = lease.server_id.is_none_or(|server| server == self.config.server_ip);
-        let info = if for_us { self.decide(boot)? } else { BootInfo::Nothing };
-        match self.table.request(lease, now) {
+    fn discover(&mut self, ask: &Ask, network: usize, tries: Option<u8>, now: u64) -> Result<Outcome, Refusal> {
+        let Ask { lease, boot, event } = ask;
+        if self.serving == Serving::Proxy {
+            return self.proxy_offer(ask, network);
+        }
+        // First the policy: a machine that is met with silence must not hold an address.
+        let info = self.decide(boot.as_ref(), &self.networks[network].config, false)?;
+        let table = &mut self.networks[network].table;
+        let ip = table.offer(lease, now)?;
+        // A relay's network is not on this link: nobody there would hear the question.
+        let tries = tries.filter(|_| self.probe && network == 0 && !lease.is_relayed());
+        if let Some(tries) = tries
+            && table.wants_probe(ip, now)
+        {
+            if tries >= MAX_PROBES {
+                return Err(Why::AddressTaken.into());
+            }
+            self.counters.add(Count::AddressProbe);
+            return Ok(Outcome::Probe(Box::new(Pending { ip, ask: ask.clone(), network, tries: tries + 1 })));
+        }
+        self.positive(MessageType::Offer, lease, Some(ip), &info, event, network).map(Outcome::Send)
+    }
+
+    fn proxy_offer(&self, ask: &Ask, network: usize) -> Result<Outcome, Refusal> {
+        let Ask { lease, boot, event } = ask;
+        if boot.is_none() {
+            return Err(Why::ProxyPlain.into());
+        }
+        let config = &self.networks[network].config;
+        let info = self.decide(boot.as_ref(), config, true)?;
+        let bytes = boot_only(MessageType::Offer, lease, &info, config).map_err(unencodable)?;
+        self.counters.add(Count::ProxyOffer);
+        let event = BootEvent { kind: EventKind::Offer, ip: None, file: info.file().map(str::to_owned), ..event.clone() };
+        let (to, hardware) = destination(lease, Ipv4Addr::UNSPECIFIED, None);
+        Ok(Outcome::Send(Reply { bytes, to, hardware, event }))
+    }
+
+    fn request(&mut self, ask: &Ask, network: usize, now: u64) -> Result<Outcome, Refusal> {
+        let Ask { lease, boot, event } = ask;
+        let Network { table, config } = &self.networks[network];
+        let chosen = lease.selects(config.server_ip);
+        if self.serving == Serving::Proxy && table.lease_of(&lease.key, now).is_none() {
+            return Err(if chosen == Some(false) { Why::OtherServer } else { Why::ProxyPlain }.into());
+        }
+        let info = if chosen == Some(false) { BootInfo::Nothing } else { self.decide(boot.as_ref(), config, false)? };
+        match self.networks[network].table.request(lease, now) {
             Answer::Silent(why) => Err(why.into()),
             Answer::Nak(why) => {
-                let bytes = nak(lease, why.name(), &self.config).map_err(unencodable)?;
+                let bytes = nak(lease, why.name(), &self.networks[network].config).map_err(unencodable)?;
                 let event = BootEvent { kind: EventKind::Nak { why }, ..event.clone() };
                 // A NAK is never unicast to an address its client should not have (RFC 2131 section 4.1).
-                Ok(Outcome::Send(Reply { bytes, to: destination(lease, Ipv4Addr::UNSPECIFIED), event }))
+                let (to, hardware) = destination(lease, Ipv4Addr::UNSPECIFIED, None);
+                Ok(Outcome::Send(Reply { bytes, to, hardware, event }))
             }
             Answer::Ack(record) => {
-                let reply = self.positive(MessageType::Ack, lease, Some(record.ip), &info, event)?;
+                let reply = self.positive(MessageType::Ack, lease, Some(record.ip), &info, event, network)?;
                 Ok(Outcome::Commit { record, reply: Some(reply) })
             }
         }
     }
 
-    fn inform(&mut self, lease: &LeaseRequest, boot: Option<&BootRequest>, event: &BootEvent) -> Result<Outcome, Refusal> {
+    fn inform(&mut self, ask: &Ask, network: usize) -> Result<Outcome, Refusal> {
+        let Ask { lease, boot, event } = ask;
         if lease.ciaddr.is_unspecified() {
             return Err(Why::NoAddressAsked.into());
         }
-        if !self.config.subnet.is_host(lease.ciaddr) {
+        if self.serving == Serving::Proxy && boot.is_none() {
+            return Err(Why::ProxyPlain.into());
+        }
+        let config = &self.networks[network].config;
+        if !config.subnet.is_host(lease.ciaddr) {
             return Err(Why::WrongNetwork.into());
         }
-        let info = self.decide(boot)?;
-        self.positive(MessageType::Ack, lease, None, &info, event).map(Outcome::Send)
+        let info = self.decide(boot.as_ref(), config, self.serving == Serving::Proxy)?;
+        self.positive(MessageType::Ack, lease, None, &info, event, network).map(Outcome::Send)
     }
 
-    fn decide(&self, boot: Option<&BootRequest>) -> Result<BootInfo, Refusal> {
+    fn decide(&self, boot: Option<&BootRequest>, config: &ReplyConfig, proxy: bool) -> Result<BootInfo, Refusal> {
         let Some(boot) = boot else { return Ok(BootInfo::Nothing) };
         let decision = self.policy.decide(boot);
-        boot_info(boot, &decision, &self.config).map_err(|why| Refusal { why: Why::PolicySilent, detail: Some(why) })
+        boot_info(boot, &decision, config, proxy).map_err(|why| Refusal { why: Why::PolicySilent, detail: Some(why) })
     }
 
     fn positive(
@@ -151,9 +300,11 @@ impl Responder {
         ip: Option<Ipv4Addr>,
         info: &BootInfo,
         event: &BootEvent,
+        network: usize,
     ) -> Result<Reply, Refusal> {
-        let hostname = self.table.reservation(lease.mac).and_then(|r| r.hostname.as_deref());
-        let bytes = positive(kind, lease, ip, hostname, info, &self.config).map_err(unencodable)?;
+        let Network { table, config } = &self.networks[network];
+        let hostname = table.reservation(lease.mac).and_then(|r| r.hostname.as_deref());
+        let bytes = positive(kind, lease, ip, hostname, info, config).map_err(unencodable)?;
         let offer = kind == MessageType::Offer;
         let event = BootEvent {
             kind: if offer { EventKind::Offer } else { EventKind::Ack },
@@ -162,7 +313,8 @@ impl Responder {
             ..event.clone()
         };
         let ciaddr = if offer { Ipv4Addr::UNSPECIFIED } else { lease.ciaddr };
-        Ok(Reply { bytes, to: destination(lease, ciaddr), event })
+        let (to, hardware) = destination(lease, ciaddr, ip);
+        Ok(Reply { bytes, to, hardware, event })
     }
 }
 
@@ -185,19 +337,28 @@ fn silent_commit(record: LeaseRecord) -> Outcome {
     Outcome::Commit { record, reply: None }
 }
 
-/// RFC 2131 section 4.1: to the relay, to a client that has its address, else to everyone on the link.
-/// Unicast to an address not yet configured would need the kernel's ARP table edited for every client.
-fn destination(lease: &LeaseRequest, ciaddr: Ipv4Addr) -> SocketAddrV4 {
-    if !lease.giaddr.is_unspecified() {
-        SocketAddrV4::new(lease.giaddr, SERVER_PORT)
+/// RFC 2131 section 4.1: to the relay, to a client that has its address, to everyone on the link if the client
+/// says that it hears nothing else, and otherwise to the address it is given, at its hardware address.
+fn destination(lease: &LeaseRequest, ciaddr: Ipv4Addr, given: Option<Ipv4Addr>) -> (SocketAddrV4, Option<Mac>) {
+    if lease.is_relayed() {
+        (SocketAddrV4::new(lease.giaddr, SERVER_PORT), None)
     } else if !ciaddr.is_unspecified() {
-        SocketAddrV4::new(ciaddr, CLIENT_PORT)
+        (SocketAddrV4::new(ciaddr, CLIENT_PORT), None)
+    } else if let Some(ip) = given.filter(|_| lease.flags & 0x8000 == 0) {
+        (SocketAddrV4::new(ip, CLIENT_PORT), Some(lease.mac))
     } else {
-        SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT)
+        (SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT), None)
     }
 }
 
 fn base_event(lease: &LeaseRequest, boot: Option<&BootRequest>) -> BootEvent {
+    let kind = match lease.kind {
+        MessageKind::Discover => EventKind::Discover,
+        MessageKind::Request => EventKind::Request,
+        MessageKind::Decline => EventKind::Decline,
+        MessageKind::Release => EventKind::Release,
+        MessageKind::Inform => EventKind::Inform,
+    };
     let ciaddr = Some(lease.ciaddr).filter(|ip| !ip.is_unspecified());
     BootEvent {
         mac: Some(lease.mac),
@@ -208,7 +369,7 @@ fn base_event(lease: &LeaseRequest, boot: Option<&BootRequest>) -> BootEvent {
         hostname: lease.hostname.clone(),
         vendor_class: lease.vendor_class.clone(),
         uuid: lease.uuid.map(|[_, uuid @ ..]| uuid),
-        ..BootEvent::new(EventKind::Discover, lease.iface.clone())
+        ..BootEvent::new(kind, lease.iface.clone())
     }
 }
 

@@ -2,10 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
-use crate::leases::PoolConfig;
+use crate::leases::{PoolConfig, PoolRange};
 use crate::loader::LoaderTable;
 use crate::policy::BootDecision;
-use crate::testing::{IPXE_ROM, MAC, OVMF_PXE, UDHCPC, facts, packet, subnet};
+use crate::subnet::Subnet;
+use crate::testing::{IPXE_EFI, IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, facts, packet, subnet};
+use crate::wire::Packet;
 
 const NOW: u64 = 1_000_000;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -31,12 +33,26 @@ impl BootPolicy for Recorder {
     }
 }
 
+/// Networks, each with two addresses at its start of the pool; the first is the interface's own.
+fn with_networks(more: &[[u8; 4]]) -> (Responder, Arc<Recorder>) {
+    let (mut r, policy) = responder(false);
+    for [a, b, c, d] in more {
+        let net = Subnet::new([*a, *b, *c, *d].into(), 24).unwrap();
+        let mut pool = r.networks[0].table.pool().clone();
+        pool.subnet = net;
+        pool.ranges = vec![PoolRange { first: [*a, *b, *c, 10].into(), last: [*a, *b, *c, 11].into() }];
+        let config = ReplyConfig { subnet: net, router: Some([*a, *b, *c, 254].into()), ..r.networks[0].config.clone() };
+        r.networks.push(Network { table: LeaseTable::new(pool, Vec::new()), config });
+    }
+    r.networks[0].config.http_base = Some("http://10.0.0.1".into());
+    (r, policy)
+}
+
 fn responder(silent: bool) -> (Responder, Arc<Recorder>) {
     let policy = Arc::new(Recorder { silent, events: Mutex::default() });
     let pool = PoolConfig {
         subnet: subnet(),
-        first: [10, 0, 0, 10].into(),
-        last: [10, 0, 0, 10].into(),
+        ranges: vec![PoolRange { first: [10, 0, 0, 10].into(), last: [10, 0, 0, 10].into() }],
         server_ip: SERVER,
         router: None,
         lease_secs: 3600,
@@ -50,13 +66,23 @@ fn responder(silent: bool) -> (Responder, Arc<Recorder>) {
         domain: None,
         search: Vec::new(),
         ntp: Vec::new(),
+        mtu: None,
+        routes: Vec::new(),
+        extra: Vec::new(),
         lease_secs: 3600,
         next_server: SERVER,
         http_base: None,
         loaders: LoaderTable::default(),
     };
-    let table = LeaseTable::new(pool, Vec::new()).unwrap();
-    let responder = Responder { facts: facts(), config, table, policy: policy.clone(), counters: Arc::default() };
+    let responder = Responder {
+        facts: facts(),
+        networks: vec![Network { table: LeaseTable::new(pool, Vec::new()), config }],
+        relays: Vec::new(),
+        serving: Serving::Addresses,
+        probe: false,
+        policy: policy.clone(),
+        counters: Arc::default(),
+    };
     (responder, policy)
 }
 
@@ -72,7 +98,8 @@ fn ignored(why: Why) -> EventKind {
 fn a_machine_boots_through_rom_and_ipxe_with_one_address() {
     let (mut r, policy) = responder(false);
     let Outcome::Send(offer) = r.handle(&packet(OVMF_PXE), NOW) else { panic!("no offer") };
-    assert_eq!(offer.to, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68));
+    // No broadcast flag: to the address it is given, which it does not answer for yet.
+    assert_eq!((offer.to, offer.hardware), (SocketAddrV4::new([10, 0, 0, 10].into(), 68), Some(MAC)));
     assert_eq!(offer.event.file.as_deref(), Some("snponly.efi"));
     assert_eq!(offer.event.ip, Some([10, 0, 0, 10].into()));
 
@@ -136,6 +163,11 @@ fn where_replies_go() {
     let Outcome::Commit { reply: Some(ack), .. } = r.handle(&renew, NOW) else { panic!("no ACK") };
     assert_eq!(ack.to, SocketAddrV4::new([10, 0, 0, 10].into(), 68));
 
+    let mut deaf = packet("350101 ff");
+    deaf[10] = 0x80;
+    let Outcome::Send(offer) = r.handle(&deaf, NOW) else { panic!("no offer") };
+    assert_eq!((offer.to, offer.hardware), (SocketAddrV4::new(Ipv4Addr::BROADCAST, 68), None));
+
     let mut relayed = packet("350101 ff");
     relayed[24..28].copy_from_slice(&[10, 0, 0, 254]);
     let Outcome::Send(offer) = r.handle(&relayed, NOW) else { panic!("no offer") };
@@ -153,4 +185,169 @@ fn where_replies_go() {
     let mut release = packet("350107 ff");
     release[12..16].copy_from_slice(&[10, 0, 0, 10]);
     assert!(matches!(r.handle(&release, NOW), Outcome::Commit { reply: None, record } if record.expires_at == NOW));
+}
+
+fn relayed(options: &str, giaddr: [u8; 4]) -> Vec<u8> {
+    let mut bytes = packet(options);
+    bytes[24..28].copy_from_slice(&giaddr);
+    bytes
+}
+
+fn sent(outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Send(reply) | Outcome::Commit { reply: Some(reply), .. } => reply,
+        other => panic!("nothing sent: {other:?}"),
+    }
+}
+
+fn option(reply: &Reply, code: u8) -> Option<Vec<u8>> {
+    Packet::read(&reply.bytes).unwrap().option(code).map(<[u8]>::to_vec)
+}
+
+#[test]
+fn a_relay_gets_addresses_of_its_network_or_of_the_one_it_names() {
+    let (mut r, policy) = with_networks(&[[10, 1, 0, 0], [10, 2, 0, 0]]);
+    let offer = sent(r.handle(&relayed("350101 ff", [10, 1, 0, 254]), NOW));
+    assert_eq!((offer.event.ip, offer.to), (Some([10, 1, 0, 10].into()), SocketAddrV4::new([10, 1, 0, 254].into(), 67)));
+    assert_eq!(option(&offer, 3), Some(vec![10, 1, 0, 254]));
+    // RFC 3527: the address of the link is in option 82, the reply still goes to the relay.
+    let named = relayed("350101 520c 0104deadbeef 05040a020001 ff", [10, 1, 0, 254]);
+    let offer = sent(r.handle(&named, NOW));
+    assert_eq!((offer.event.ip, offer.to.ip().octets()), (Some([10, 2, 0, 10].into()), [10, 1, 0, 254]));
+    assert_eq!(option(&offer, 82).unwrap(), [1, 4, 0xde, 0xad, 0xbe, 0xef, 5, 4, 10, 2, 0, 1], "echoed");
+    // RFC 3011's option 118 of a client on the interface's own link.
+    assert_eq!(sent(r.handle(&packet("350101 76040a020000 ff"), NOW)).event.ip, Some([10, 0, 0, 10].into()));
+    assert_eq!(sent(r.handle(&packet("350101 76040a020005 ff"), NOW)).event.ip, Some([10, 2, 0, 10].into()));
+    kinds(&policy);
+    for (giaddr, options) in [
+        ([192, 168, 0, 1], "350101 ff"),
+        ([192, 168, 0, 1], "350101 520605040a020001 ff"),
+        ([10, 1, 0, 254], "350101 52060504c0a80001 ff"),
+    ] {
+        assert!(matches!(r.handle(&relayed(options, giaddr), NOW), Outcome::Nothing), "{giaddr:?} {options}");
+        assert_eq!(kinds(&policy).last(), Some(&ignored(Why::UnknownRelay)));
+    }
+    r.relays.push([192, 168, 0, 1].into());
+    let offer = sent(r.handle(&relayed("350101 520605040a020001 ff", [192, 168, 0, 1]), NOW));
+    assert_eq!((offer.event.ip, offer.to.ip().octets()), (Some([10, 2, 0, 10].into()), [192, 168, 0, 1]));
+}
+
+#[test]
+fn a_relayed_client_renews_directly_and_through_an_override() {
+    let (mut r, _) = with_networks(&[[10, 1, 0, 0]]);
+    // RFC 5107: the relay stands for the server in option 54, and is chosen by that address.
+    let via = "5206 0b040a0100fe";
+    let offer = sent(r.handle(&relayed(&format!("350101 {via} ff"), [10, 1, 0, 254]), NOW));
+    assert_eq!(option(&offer, 54), Some(vec![10, 1, 0, 254]));
+    let request = relayed(&format!("350103 36040a0100fe 32040a01000a {via} ff"), [10, 1, 0, 254]);
+    assert_eq!(sent(r.handle(&request, NOW)).event.kind, EventKind::Ack);
+    assert_eq!(option(&sent(r.handle(&packet("350101 ff"), NOW)), 54), Some(vec![10, 0, 0, 1]), "nobody else's business");
+    assert_eq!(sent(r.handle(&request, NOW)).event.kind, EventKind::Ack);
+    let mut renew = packet("350103 ff");
+    renew[12..16].copy_from_slice(&[10, 1, 0, 10]);
+    let ack = sent(r.handle(&renew, NOW));
+    assert_eq!((ack.to, option(&ack, 3)), (SocketAddrV4::new([10, 1, 0, 10].into(), 68), Some(vec![10, 1, 0, 254])));
+}
+
+#[test]
+fn beside_another_server_only_boot_files_are_offered() {
+    let (mut r, policy) = with_networks(&[]);
+    r.serving = Serving::Proxy;
+    for (options, file, discovery) in [
+        (OVMF_PXE, "snponly.efi", false),
+        ("350101 5d020000 3c20505845436c69656e743a417263683a30303030303a554e44493a303032303031 ff", "undionly.kpxe", true),
+        (IPXE_ROM, "http://10.0.0.1/boot/ipxe", true),
+        (IPXE_EFI, "http://10.0.0.1/boot/ipxe", true),
+    ] {
+        let offer = sent(r.handle(&packet(options), NOW));
+        assert_eq!(offer.event.file.as_deref(), Some(file));
+        assert_eq!(offer.bytes[16..20], [0; 4], "no address");
+        assert_eq!(option(&offer, 60).as_deref(), Some(&b"PXEClient"[..]), "{file}");
+        assert_eq!(option(&offer, 43), discovery.then(|| vec![6, 1, 8, 255]), "{file}");
+        assert_eq!((option(&offer, 51), option(&offer, 1)), (None, None));
+        assert_eq!(offer.to, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68));
+    }
+    let http = sent(r.handle(&packet(OVMF_HTTP), NOW));
+    assert_eq!(option(&http, 60).as_deref(), Some(&b"HTTPClient"[..]));
+    kinds(&policy);
+    for (options, why) in [
+        (UDHCPC, Why::ProxyPlain),
+        ("350103 36040a000009 32040a000077 ff", Why::OtherServer),
+        ("350103 32040a000077 ff", Why::ProxyPlain),
+    ] {
+        assert!(matches!(r.handle(&packet(options), NOW), Outcome::Nothing), "{options}");
+        assert_eq!(kinds(&policy).last(), Some(&ignored(why)), "{options}");
+    }
+}
+
+#[test]
+fn leases_given_before_another_server_came_are_renewed() {
+    let (mut r, _) = with_networks(&[]);
+    assert!(matches!(r.handle(&packet("350103 36040a000001 32040a00000a ff"), NOW), Outcome::Commit { .. }));
+    r.serving = Serving::Proxy;
+    let mut renew = packet("350103 ff");
+    renew[12..16].copy_from_slice(&[10, 0, 0, 10]);
+    assert_eq!(sent(r.handle(&renew, NOW + 10)).event.kind, EventKind::Ack);
+    assert!(matches!(r.handle(&renew, NOW + 4000), Outcome::Nothing), "once it has ended, it is the other server's client");
+}
+
+#[test]
+fn the_boot_server_answers_whoever_asks_on_its_network() {
+    let (mut r, policy) = with_networks(&[]);
+    let rom = SocketAddrV4::new([10, 0, 0, 77].into(), 4011);
+    let request = OVMF_PXE.replacen("350101", "350103 470400000000", 1);
+    let mut bytes = packet(&request);
+    bytes[12..16].copy_from_slice(&[10, 0, 0, 77]);
+    let ack = sent(r.boot_server(&bytes, rom));
+    assert_eq!((ack.to, ack.hardware), (rom, None));
+    assert_eq!(option(&ack, 53), Some(vec![5]));
+    assert_eq!(option(&ack, 67).as_deref(), Some(&b"snponly.efi"[..]));
+    assert_eq!((ack.bytes[12..16].to_vec(), option(&ack, 51)), (vec![10, 0, 0, 77], None));
+    for (bytes, from, why) in [
+        (packet(UDHCPC), rom, Why::NotPxe),
+        (packet(&OVMF_PXE.replacen("350101", "350107", 1)), rom, Why::NotPxe),
+        (packet(&request), SocketAddrV4::new([10, 9, 0, 1].into(), 4011), Why::WrongNetwork),
+        (packet(&request), SocketAddrV4::new([10, 0, 0, 7].into(), 0), Why::WrongNetwork),
+    ] {
+        assert!(matches!(r.boot_server(&bytes, from), Outcome::Nothing), "{why}");
+        assert_eq!(kinds(&policy).last(), Some(&ignored(why)));
+    }
+}
+
+#[test]
+fn nothing_is_served_before_it_is_decided_what() {
+    let (mut r, policy) = with_networks(&[]);
+    r.serving = Serving::Undecided;
+    for options in ["350101 ff", OVMF_PXE, "350103 32040a00000a ff"] {
+        assert!(matches!(r.handle(&packet(options), NOW), Outcome::Nothing));
+        assert_eq!(kinds(&policy).last(), Some(&ignored(Why::StillProbing)));
+    }
+}
+
+#[test]
+fn an_address_is_asked_for_before_it_is_offered() {
+    let (mut r, policy) = with_networks(&[[10, 1, 0, 0]]);
+    r.networks.remove(0);
+    r.networks[0].config.server_ip = SERVER;
+    r.probe = true;
+    let ask = |outcome| match outcome {
+        Outcome::Probe(pending) => *pending,
+        other => panic!("{other:?}"),
+    };
+    let first = ask(r.handle(&packet("350101 ff"), NOW));
+    assert_eq!(first.ip.octets(), [10, 1, 0, 10]);
+    let other = Mac([2, 0, 0, 0, 0, 9]);
+    let second = ask(r.after_probe(first, Probed::InUse(other), NOW));
+    assert_eq!(second.ip.octets(), [10, 1, 0, 11]);
+    assert!(kinds(&policy).contains(&EventKind::AddressInUse { by: other }));
+    assert_eq!(sent(r.after_probe(second, Probed::Unused, NOW)).event.ip, Some([10, 1, 0, 11].into()));
+    assert_eq!(sent(r.handle(&packet("350101 ff"), NOW + 1)).event.ip, Some([10, 1, 0, 11].into()), "asked for a moment ago");
+    // The machine itself may answer for it: it had the address in an earlier stage.
+    let again = ask(r.handle(&packet("350101 ff"), NOW + 200));
+    assert_eq!(sent(r.after_probe(again, Probed::InUse(MAC), NOW + 200)).event.ip, Some([10, 1, 0, 11].into()));
+    // In a flood nobody is asked for, and machines are served.
+    let third = ask(r.handle(&packet("350101 ff"), NOW + 400));
+    assert!(matches!(r.after_probe(third, Probed::NotAsked, NOW + 400), Outcome::Send(_)));
+    // Behind a relay nobody would hear the question.
+    assert!(matches!(r.handle(&relayed("350101 ff", [10, 1, 0, 254]), NOW + 900), Outcome::Send(_)));
 }

@@ -50,7 +50,7 @@ named! {
         ServerMessage => "server_message",
         /// More relay hops than RFC 1542 section 4.1.1 allows.
         TooManyHops => "too_many_hops",
-        /// The relay (`giaddr`) is not in the subnet this interface serves.
+        /// No configured network has the relay (`giaddr`) or the link that it names.
         UnknownRelay => "unknown_relay",
         /// A REQUEST that selects another server.
         OtherServer => "other_server",
@@ -74,6 +74,14 @@ named! {
         JournalFailed => "journal_failed",
         /// More leases wait for the disk than [`crate::dhcp_server::MAX_PENDING`].
         JournalFull => "journal_full",
+        /// The machine has no reservation, and only machines with one are served here.
+        NotReserved => "not_reserved",
+        /// Beside another DHCP server: whoever does not want to boot is that one's client.
+        ProxyPlain => "proxy_plain",
+        /// Not decided yet whether another server is there.
+        StillProbing => "still_probing",
+        /// On the boot server's port 4011, from what does not want to boot.
+        NotPxe => "not_pxe",
         /// The reply could not be encoded or sent.
         SendFailed => "send_failed",
     }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use cluster_seed::ids::Digest;
-use pxe::{DhcpConfig, DhcpServer, FileTable, JournalEntry, LoaderTable, Subnet, TftpConfig, TftpServer};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::app::Seed;
@@ -15,21 +13,17 @@ use crate::app::console::AtConsole;
 use crate::app::mode::Mode;
 use crate::appliance::setup::own_address;
 use crate::appliance::tool;
-use crate::clock::{bounded, steady, write_config};
+use crate::clock::write_config;
 use crate::console::host::Host;
-use crate::hint::{self, Hint as _};
+use crate::control;
+use crate::hint::Hint as _;
 use crate::metrics::Meters;
+use crate::netboot::Servers;
 use crate::planes::{self, WireGuard};
 use crate::recorder::{Recorder, sniff_server, write_events};
-use crate::site::{Site, setting};
+use crate::site::Site;
 use crate::tls::{Tls, check_plain};
-use crate::{control, fsio};
 
-/// Leases that may wait for a commit, and most in one commit.
-const LEASE_QUEUE: usize = 4_096;
-const LEASE_BATCH: usize = 512;
-/// Largest loader served by TFTP, in bytes.
-const MAX_LOADER: u64 = 8 << 20;
 /// How long connections may finish after a stop was asked.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -158,10 +152,13 @@ async fn machines(
         tokio::task::spawn_blocking(set).await.context("setting the seed's address")??;
     }
     let listener = listen(app.http.into())?;
-    let (dhcp, tftp) = network(app, options, recorder).await?;
-    let meter = app.meters.get().map(|m| m.http.clone()).unwrap_or_default();
+    let servers = Servers::bind(app, &options.iface, recorder).await?;
+    let (dhcp, tftp) = servers.counters();
+    let meters = Meters { dhcp, tftp, http: Arc::default() };
+    let meter = meters.http.clone();
+    let _ = app.meters.set(meters);
     let http = web::server::serve_machines(listener, Arc::new(Seed(app.clone())), meter, ended(stopped.clone()));
-    let servers = tokio_servers(dhcp, tftp, stopped.clone());
+    let servers = servers.run(app.clone(), stopped.clone());
     Ok(Box::pin(async move {
         let (served, ()) = tokio::join!(http, servers);
         if let Err(error) = served {
@@ -243,10 +240,6 @@ fn announce(app: &App, options: &Options, scheme: &str, pages_at: SocketAddr) {
     println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
 }
 
-async fn tokio_servers(dhcp: DhcpServer, tftp: TftpServer, stopped: watch::Receiver<bool>) {
-    tokio::join!(dhcp.run(ended(stopped.clone())), tftp.run(ended(stopped)));
-}
-
 /// Ends with SIGINT or SIGTERM.
 pub(crate) async fn signalled() {
     let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -285,79 +278,6 @@ pub(crate) fn pages_socket(addr: SocketAddr) -> Result<TcpListener> {
             Ok(listener)
         }
         None => listen(addr),
-    }
-}
-
-async fn network(app: &Arc<App>, options: &Options, recorder: Arc<Recorder>) -> Result<(DhcpServer, TftpServer)> {
-    let underlay = &app.spec.spec.networking.underlay;
-    let subnet = Subnet::new(underlay.subnet.network(), underlay.subnet.prefix_len())?;
-    let config = DhcpConfig {
-        iface: options.iface.clone(),
-        server_ip: underlay.seed.value,
-        subnet,
-        pool_first: underlay.pool.value.first,
-        pool_last: underlay.pool.value.last,
-        reservations: Default::default(),
-        router: underlay.router,
-        dns: if underlay.dns.is_empty() { vec![underlay.seed.value] } else { underlay.dns.clone() },
-        domain: Some(app.spec.spec.networking.domain.to_string()),
-        search: Vec::new(),
-        ntp: if app.spec.spec.time.serve { vec![underlay.seed.value] } else { Vec::new() },
-        lease_secs: underlay.lease_seconds,
-        next_server: None,
-        http_base: Some(app.seed_url()),
-        loaders: LoaderTable::default(),
-    };
-    let (journal, entries) = mpsc::channel(LEASE_QUEUE);
-    let mut leases = app.store.leases().context("reading the leases")?;
-    for lease in &mut leases {
-        lease.expires_at = bounded(lease.expires_at, underlay.lease_seconds.into(), steady());
-    }
-    let dhcp = DhcpServer::bind(config, recorder.clone(), leases, journal, Arc::new(steady)).await;
-    let dhcp = with_pxe_hint(dhcp)?;
-    tokio::spawn(save_leases(app.clone(), entries));
-    let files = Arc::new(FileTable::new(loaders(app)?));
-    let tftp = TftpServer::bind(TftpConfig::new(&options.iface, underlay.seed.value, subnet), files, recorder).await;
-    let tftp = with_pxe_hint(tftp)?;
-    let meters = Meters { dhcp: dhcp.counters(), tftp: tftp.counters(), http: Arc::default() };
-    let _ = app.meters.set(meters);
-    Ok((dhcp, tftp))
-}
-
-fn with_pxe_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {
-    result.map_err(|e| {
-        let hint = e.hint();
-        hint::with(e, hint)
-    })
-}
-
-/// The loaders of the netboot set in use, by name. None yet is no error: the page says so.
-fn loaders(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
-    let Some(id) = app.store.setting(setting::NETBOOT)? else { return Ok(Vec::new()) };
-    let id: Digest = id.parse().context("reading the netboot set's id")?;
-    let dir = app.site.join("netboot").join(id.to_string());
-    let mut files = Vec::new();
-    for name in [pxe::loader::UNDIONLY, pxe::loader::SNPONLY, pxe::loader::IPXE_EFI] {
-        let bytes = fsio::read_limited(&dir.join(name), MAX_LOADER)?;
-        files.push((name.to_owned(), Arc::from(bytes)));
-    }
-    Ok(files)
-}
-
-/// Commits leases in groups, then lets their answers go.
-async fn save_leases(app: Arc<App>, mut entries: mpsc::Receiver<JournalEntry>) {
-    let mut batch = Vec::with_capacity(LEASE_BATCH);
-    while entries.recv_many(&mut batch, LEASE_BATCH).await > 0 {
-        let (records, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let app = app.clone();
-        let saved = tokio::task::spawn_blocking(move || app.store.save_leases(&records).map_err(|e| e.to_string())).await;
-        let saved = saved.unwrap_or_else(|e| Err(e.to_string()));
-        if let Err(error) = &saved {
-            tracing::error!(%error, "saving leases; no answer leaves");
-        }
-        for answer in answers {
-            let _ = answer.send(saved.clone());
-        }
     }
 }
 

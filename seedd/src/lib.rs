@@ -18,6 +18,7 @@ pub mod hint;
 pub mod keys;
 pub mod medium;
 pub mod metrics;
+pub mod netboot;
 pub mod planes;
 pub mod power;
 pub mod recorder;

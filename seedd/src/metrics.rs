@@ -23,8 +23,9 @@ pub const TRANSFER_BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15
 /// What the running servers count.
 #[derive(Debug, Clone)]
 pub struct Meters {
-    pub dhcp: Arc<Counters>,
-    pub tftp: Arc<Counters>,
+    /// One for each interface.
+    pub dhcp: Vec<Arc<Counters>>,
+    pub tftp: Vec<Arc<Counters>>,
     pub http: Arc<HttpMeter>,
 }
 
@@ -108,28 +109,33 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
     registry.register(name, help, gauge);
 }
 
+/// Over all interfaces.
+fn sum(counters: &[Arc<Counters>], of: impl Fn(&Counters) -> u64) -> u64 {
+    counters.iter().map(|c| of(c)).sum()
+}
+
 /// Names of DHCP's own counters; those of TFTP begin with `tftp_`.
-fn dhcp(registry: &mut Registry, counters: &Counters) {
+fn dhcp(registry: &mut Registry, counters: &[Arc<Counters>]) {
     let (packets, ignored) = (Family::<Type, Counter>::default(), Family::<Reason, Counter>::default());
     for count in Count::ALL.iter().filter(|c| !c.name().starts_with("tftp_")) {
-        packets.get_or_create(&Type { r#type: count.name() }).inc_by(counters.get(*count));
+        packets.get_or_create(&Type { r#type: count.name() }).inc_by(sum(counters, |c| c.get(*count)));
     }
     for why in Why::ALL {
-        ignored.get_or_create(&Reason { reason: why.name() }).inc_by(counters.ignored(*why));
+        ignored.get_or_create(&Reason { reason: why.name() }).inc_by(sum(counters, |c| c.ignored(*why)));
     }
     registry.register("dhcp_packets", "DHCP packets received and sent, by type", packets);
     registry.register("dhcp_ignored", "DHCP packets that were not answered, or refused, by reason", ignored);
 }
 
-fn tftp(registry: &mut Registry, counters: &Counters) {
+fn tftp(registry: &mut Registry, counters: &[Arc<Counters>]) {
     let results = Family::<Outcome, Counter>::default();
     for count in Count::ALL {
         if let Some(result) = count.name().strip_prefix("tftp_") {
-            results.get_or_create(&Outcome { result }).inc_by(counters.get(*count));
+            results.get_or_create(&Outcome { result }).inc_by(sum(counters, |c| c.get(*count)));
         }
     }
     registry.register("tftp_transfers", "TFTP requests and transfers, by what became of them", results);
-    counter(registry, "tftp_sent_bytes", "File bytes that TFTP clients acknowledged", counters.tftp_bytes());
+    counter(registry, "tftp_sent_bytes", "File bytes that TFTP clients acknowledged", sum(counters, Counters::tftp_bytes));
 }
 
 fn http(registry: &mut Registry, meter: &HttpMeter) {

@@ -14,7 +14,7 @@ fn sample() -> String {
     dhcp.add_ignored(Why::PoolExhausted);
     tftp.add(Count::TftpDone);
     tftp.add_tftp_bytes(260_000);
-    let meters = Meters { dhcp, tftp, http: Arc::new(HttpMeter::default()) };
+    let meters = Meters { dhcp: vec![dhcp, Arc::default()], tftp: vec![tftp], http: Arc::new(HttpMeter::default()) };
     meters.http.answered("/chunks/ab", 200, 4 << 20);
     let flight = Flight::new(0);
     flight.transfers.observe(0.3);

@@ -249,6 +249,13 @@ fn words(event: &BootEvent) -> Option<(&'static str, String)> {
         EventKind::Release => ("dhcp.release", format!("gave {ip} back")),
         EventKind::Decline => ("dhcp.decline", format!("says {ip} is in use by somebody else")),
         EventKind::Inform => ("dhcp.inform", format!("{who} at {ip} asked for options")),
+        EventKind::OtherServer { server } => ("dhcp.other", format!("another DHCP server answers here: {server}")),
+        EventKind::OtherServerGone { server } => ("dhcp.other", format!("the DHCP server {server} answers no more")),
+        EventKind::Serving { proxy: false } => ("dhcp.mode", "nobody else serves addresses here: this seed does".to_owned()),
+        EventKind::Serving { proxy: true } => {
+            ("dhcp.mode", "another DHCP server is here: this seed only tells machines what to boot".to_owned())
+        }
+        EventKind::AddressInUse { by } => ("dhcp.in_use", format!("not offered {ip}: {by} answers for it")),
         EventKind::TftpStarted => ("tftp.started", format!("{ip} fetches {file}")),
         EventKind::TftpDone => ("tftp.done", format!("{ip} has {file}, {} bytes", event.bytes.unwrap_or(0))),
         EventKind::TftpAborted { why } => ("tftp.aborted", format!("{ip} ended {file} itself: {why}")),

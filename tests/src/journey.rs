@@ -11,6 +11,7 @@ use crate::cuts;
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
 use crate::drill;
+use crate::firmware;
 use crate::fleet::Fleet;
 use crate::member::Step;
 use crate::netns::PREFIX;
@@ -62,9 +63,10 @@ const fn part(name: &'static str, long: bool) -> Part {
     Part { name, long }
 }
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     part("protocol", false),
     part("twice", false),
+    part("firmware", false),
     part("journey", false),
     part("tampering", false),
     part("refusals", false),
@@ -131,6 +133,11 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
         "twice" => {
             let (work, logs) = dirs.part("twice")?;
             score.note("images built twice from one snapshot have the same bytes", twice::run(template, &work, &logs))
+        }
+        "firmware" => {
+            let (work, logs) = dirs.part("firmware")?;
+            let result = firmware::run(template, &work, &logs);
+            score.note("BIOS, UEFI, UEFI by HTTP and UEFI with Secure Boot start the agent from the network", result)
         }
         "medium-twice" => {
             score.note("the seed's medium built twice from one snapshot has the same bytes", twice::medium(dirs, template))

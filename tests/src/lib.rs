@@ -14,6 +14,7 @@ pub mod demo;
 pub mod dirs;
 pub mod drill;
 pub mod fake_agent;
+pub mod firmware;
 pub mod fleet;
 pub mod journey;
 pub mod liar;

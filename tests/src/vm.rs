@@ -20,6 +20,8 @@ pub enum Firmware {
     Ovmf,
     /// OVMF with Secure Boot on and Microsoft's keys enrolled.
     OvmfSecure,
+    /// OVMF that is told to boot by HTTP and not by PXE.
+    OvmfHttp,
 }
 
 impl Firmware {
@@ -72,7 +74,7 @@ impl Spec {
     pub fn new(name: &str, number: u8, firmware: Firmware) -> Self {
         let (bus, first) = match firmware {
             Firmware::SeaBios => (DiskBus::Virtio, First::Network),
-            Firmware::Ovmf | Firmware::OvmfSecure => (DiskBus::Nvme, First::Disk),
+            Firmware::Ovmf | Firmware::OvmfSecure | Firmware::OvmfHttp => (DiskBus::Nvme, First::Disk),
         };
         Spec {
             name: name.to_owned(),
@@ -293,7 +295,7 @@ fn add_medium(spec: &Spec, add: &mut impl FnMut(&str, String)) {
 fn add_firmware(spec: &Spec, dir: &Path, add: &mut impl FnMut(&str, String)) -> Result<()> {
     let places: &[(&str, &str)] = match spec.firmware {
         Firmware::SeaBios => return Ok(()),
-        Firmware::Ovmf => &OVMF,
+        Firmware::Ovmf | Firmware::OvmfHttp => &OVMF,
         Firmware::OvmfSecure => &OVMF_SECURE,
     };
     let Some((code, vars)) = places.iter().find(|(code, _)| Path::new(code).is_file()) else {
@@ -302,6 +304,11 @@ fn add_firmware(spec: &Spec, dir: &Path, add: &mut impl FnMut(&str, String)) -> 
     let own = dir.join(format!("{}.vars", spec.name));
     if !own.exists() {
         std::fs::copy(vars, &own).context("copying OVMF's variables")?;
+    }
+    if spec.firmware == Firmware::OvmfHttp {
+        for version in ["4", "6"] {
+            add("-fw_cfg", format!("name=opt/org.tianocore/IPv{version}PXESupport,string=no"));
+        }
     }
     if spec.firmware == Firmware::OvmfSecure {
         add("-global", "driver=cfi.pflash01,property=secure,value=on".to_owned());

@@ -57,6 +57,8 @@ pub struct BootQuery {
     pub mac: Option<String>,
     pub arch: Option<String>,
     pub uuid: Option<String>,
+    /// `grub` for GRUB's configuration instead of iPXE's script; `grub-first` for the one that asks for it, of no machine.
+    pub format: Option<String>,
 }
 
 /// Who is logged in.

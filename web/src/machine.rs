@@ -35,6 +35,8 @@ pub fn machine_router<A: SeedApi>(api: Arc<A>) -> Router {
     Router::new()
         .route("/boot/ipxe", get(boot_script::<A>))
         .route("/boot/{name}", get(boot_file::<A>))
+        .route("/grub/grub.cfg", get(grub_first::<A>))
+        .route("/grub/x86_64-efi/{name}", get(grub_list))
         .route("/darksite", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/{*path}", get(darksite::<A>))
@@ -63,6 +65,22 @@ async fn boot_script<A: SeedApi>(
     let Query(query) = query?;
     let script = app.call(move |api| api.boot_script(from, &query)).await?;
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")], script).into_response())
+}
+
+/// What the signed GRUB reads first where the firmware booted it by HTTP: it looks below the server's root.
+async fn grub_first<A: SeedApi>(State(app): State<App<A>>, From(from): From) -> Result<Response, Failure> {
+    let query = BootQuery { format: Some("grub-first".to_owned()), ..BootQuery::default() };
+    let script = app.call(move |api| api.boot_script(from, &query)).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")], script).into_response())
+}
+
+/// Lists of GRUB's modules, of which the signed image needs none. They must be there: after a 404, GRUB 2.12's driver for
+/// the firmware's HTTP reads no further answer ("unsupported uefi http status code 0x0").
+async fn grub_list(Named(name): Named<String>) -> Result<Response, Failure> {
+    if !["command.lst", "fs.lst", "crypto.lst", "terminal.lst"].contains(&name.as_str()) {
+        return Err(Failure::not_found());
+    }
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], "\n").into_response())
 }
 
 async fn boot_file<A: SeedApi>(

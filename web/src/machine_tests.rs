@@ -33,6 +33,16 @@ async fn nothing_of_the_operator_is_here() {
 }
 
 #[tokio::test]
+async fn what_grub_looks_for_below_the_root_is_there() {
+    let (_, router) = machines(Utf8Path::new(NOWHERE));
+    for name in ["command.lst", "fs.lst", "crypto.lst", "terminal.lst"] {
+        let answer = get(&router, &format!("/grub/x86_64-efi/{name}"), &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "\n"), "{name}");
+    }
+    assert_eq!(get(&router, "/grub/x86_64-efi/other.mod", &[]).await.status, 404);
+}
+
+#[tokio::test]
 async fn boot_scripts() {
     let (mock, router) = machines(Utf8Path::new(NOWHERE));
     let answer = get(&router, "/boot/ipxe?mac=52:54:00:ab:00:01&arch=x86_64&uuid=0&other=1", &[]).await;

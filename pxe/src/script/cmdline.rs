@@ -11,7 +11,8 @@ pub const MAX_CMDLINE: usize = 2_048;
 pub const MAX_TOKEN: usize = 256;
 
 /// Parameters that only this program sets.
-const RESERVED: [&str; 9] = ["kubedos.seed", "BOOTIF", "initrd", "init", "rdinit", "root", "console", "module", "debug_shell"];
+const RESERVED: [&str; 10] =
+    ["kubedos.seed", "BOOTIF", "initrd", "init", "rdinit", "root", "console", "module", "debug_shell", "memtest"];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CmdlineError {
@@ -103,6 +104,33 @@ impl KernelCmdline {
     pub fn initrd(mut self, name: &FileName) -> Self {
         self.tokens.push(format!("initrd={name}"));
         self
+    }
+
+    /// A shell on the console instead of the agent, with nothing mounted and no network.
+    pub fn rescue(mut self) -> Self {
+        self.tokens.push("rdinit=/bin/sh".into());
+        self
+    }
+
+    /// The kernel writes and reads all free memory with this many patterns (1 to 17) before it starts the agent; what
+    /// it finds bad is printed and not used (admin-guide/kernel-parameters, `memtest=`).
+    pub fn memory_test(mut self, patterns: u8) -> Self {
+        self.tokens.push(format!("memtest={}", patterns.clamp(1, 17)));
+        self
+    }
+
+    /// Parameters as an operator wrote them: `name` or `name=value`, each checked as [`KernelCmdline::param`] does.
+    pub fn params<'a>(self, words: impl IntoIterator<Item = &'a str>) -> Result<Self, CmdlineError> {
+        words.into_iter().try_fold(self, |line, word| match word.split_once('=') {
+            Some((key, value)) => line.param(key, Some(value)),
+            None => line.param(word, None),
+        })
+    }
+
+    /// All parameters of `other` after these.
+    pub(super) fn and(mut self, other: &KernelCmdline) -> Result<Self, CmdlineError> {
+        self.tokens.extend_from_slice(&other.tokens);
+        if self.to_string().len() >= MAX_CMDLINE { Err(CmdlineError::TooLong) } else { Ok(self) }
     }
 
     /// An operator's own parameter, with a value or without. Nothing in it can add a second parameter.

@@ -1,15 +1,17 @@
-//! iPXE scripts as text from typed values (<https://ipxe.org/scripting>).
+//! Boot scripts as text from typed values: iPXE's (<https://ipxe.org/scripting>), and GRUB's in its own file.
 //!
 //! Every script ends in something a person can read or in the next boot device, never in iPXE's own prompt
 //! or a silent stop. Texts of machines and operators reach a script only through [`ScreenText`].
 
 mod cmdline;
+mod grub;
 
 use std::fmt;
 
 use cluster_seed::ids::Mac;
 
 pub use cmdline::{CmdlineError, Console, FileName, KernelCmdline, MAX_CMDLINE, SeedUrl};
+pub use grub::{grub_agent, grub_first, grub_local_boot, grub_wait};
 
 /// The longest line shown to a person.
 pub const MAX_SCREEN: usize = 72;
@@ -35,32 +37,83 @@ impl fmt::Display for ScreenText {
     }
 }
 
-/// Starts the agent: kernel and initramfs by HTTP from `/boot/`, with the screen first and the serial port
-/// last, so that /dev/console is the serial port a program can read.
-pub fn agent_script(
-    seed: SeedUrl,
-    mac: Mac,
-    kernel: &FileName,
-    initrd: &FileName,
-    extra: KernelCmdline,
-) -> Result<String, CmdlineError> {
-    let base =
-        KernelCmdline::new().seed(seed).bootif(mac).console(Console::Vga).console(Console::Serial(0)).initrd(initrd).to_string();
-    let extra = extra.to_string();
-    let cmdline = if extra.is_empty() { base } else { format!("{base} {extra}") };
-    if cmdline.len() >= MAX_CMDLINE {
-        return Err(CmdlineError::TooLong);
+/// What starts the agent on a machine.
+#[derive(Debug, Clone)]
+pub struct AgentBoot<'a> {
+    pub seed: SeedUrl,
+    pub mac: Mac,
+    pub kernel: &'a FileName,
+    pub initrd: &'a FileName,
+    /// The last is /dev/console, where the agent and the rescue shell are; the screen and the first serial port
+    /// where none is given.
+    pub consoles: &'a [Console],
+    /// The operator's own parameters.
+    pub extra: &'a KernelCmdline,
+}
+
+/// The ways a machine's menu offers to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Agent,
+    Rescue,
+    MemoryTest,
+}
+
+/// Patterns of the menu's memory test: each reads and writes all memory once.
+const MEMTEST_PATTERNS: u8 = 4;
+/// Seconds that the menu can be asked for before the agent starts.
+const MENU_SECONDS: u32 = 3;
+
+impl AgentBoot<'_> {
+    fn cmdline(&self, way: Way) -> Result<String, CmdlineError> {
+        let default = [Console::Vga, Console::Serial(0)];
+        let consoles = if self.consoles.is_empty() { &default[..] } else { self.consoles };
+        let line = KernelCmdline::new().seed(self.seed).bootif(self.mac);
+        let line = consoles.iter().fold(line, |line, console| line.console(*console)).initrd(self.initrd);
+        let line = match way {
+            Way::Agent => line,
+            Way::Rescue => line.rescue(),
+            Way::MemoryTest => line.memory_test(MEMTEST_PATTERNS),
+        };
+        Ok(line.and(self.extra)?.to_string())
     }
+}
+
+/// Starts the agent: kernel and initramfs by HTTP from `/boot/`. A key opens a menu with a rescue shell, a memory
+/// test and the local disk; a failure is told and tried again for as long as it takes.
+pub fn agent_script(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
+    let AgentBoot { seed, mac, kernel, initrd, .. } = boot;
+    let (agent, rescue, memtest) = (boot.cmdline(Way::Agent)?, boot.cmdline(Way::Rescue)?, boot.cmdline(Way::MemoryTest)?);
+    let wait = MENU_SECONDS * 1_000;
     Ok(format!(
         "#!ipxe
 imgfree
 set try:int32 0
+set way agent
+echo
+prompt --key 0x6d --timeout {wait} Kubedos: press m for rescue shell, memory test or local disk || goto try
+menu Kubedos: {mac}, seed {seed} ||
+item agent Start the agent ||
+item rescue Rescue shell on the console ||
+item memtest Memory test, then the agent ||
+item local Start from the local disk ||
+choose --default agent --timeout 60000 way || set way agent
+iseq ${{way}} local && goto local ||
 :try
 inc try
 echo
 echo Kubedos: starting the agent on {mac} from {seed} (try ${{try}})
 imgfree
-kernel --name {kernel} {seed}/boot/{kernel} {cmdline} || goto failed
+goto ${{way}} || goto agent
+:agent
+kernel --name {kernel} {seed}/boot/{kernel} {agent} || goto failed
+goto initrd
+:rescue
+kernel --name {kernel} {seed}/boot/{kernel} {rescue} || goto failed
+goto initrd
+:memtest
+kernel --name {kernel} {seed}/boot/{kernel} {memtest} || goto failed
+:initrd
 initrd --name {initrd} {seed}/boot/{initrd} || goto failed
 boot || goto failed
 :failed
@@ -71,22 +124,23 @@ echo   Is the seed running, and does a firewall let its HTTP port through?
 echo   The next try is in 10 seconds.
 sleep 10 ||
 goto try
-"
+:local
+{LOCAL_BOOT}"
     ))
 }
 
-/// Starts the operating system on the machine's own disk. Under UEFI only the firmware knows how: the
-/// script fails on purpose, and the firmware goes to its next boot option (success would open its menu).
-pub fn local_boot_script() -> String {
-    "#!ipxe
-imgfree
-echo Kubedos: starting from the local disk
+/// The end of a script that leaves for the machine's own disk.
+const LOCAL_BOOT: &str = "echo Kubedos: starting from the local disk
 iseq ${platform} efi && goto efi ||
 sanboot --no-describe --drive 0x80 || exit 1
 :efi
 exit 1
-"
-    .to_owned()
+";
+
+/// Starts the operating system on the machine's own disk. Under UEFI only the firmware knows how: the
+/// script fails on purpose, and the firmware goes to its next boot option (success would open its menu).
+pub fn local_boot_script() -> String {
+    format!("#!ipxe\nimgfree\n{LOCAL_BOOT}")
 }
 
 /// Shows a text, waits (1 to [`MAX_WAIT`] seconds) and asks the seed again, for as long as it takes.

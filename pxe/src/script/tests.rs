@@ -9,7 +9,8 @@ fn seed(port: u16) -> SeedUrl {
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
 
 fn agent(extra: KernelCmdline) -> Result<String, CmdlineError> {
-    agent_script(seed(80), MAC, &FileName::new("vmlinuz").unwrap(), &FileName::new("initrd.img").unwrap(), extra)
+    let (kernel, initrd) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap());
+    agent_script(&AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra })
 }
 
 #[test]
@@ -17,12 +18,31 @@ fn golden_agent_script() {
     let want = "#!ipxe
 imgfree
 set try:int32 0
+set way agent
+echo
+prompt --key 0x6d --timeout 3000 Kubedos: press m for rescue shell, memory test or local disk || goto try
+menu Kubedos: 52:54:00:aa:bb:cc, seed http://10.77.0.1 ||
+item agent Start the agent ||
+item rescue Rescue shell on the console ||
+item memtest Memory test, then the agent ||
+item local Start from the local disk ||
+choose --default agent --timeout 60000 way || set way agent
+iseq ${way} local && goto local ||
 :try
 inc try
 echo
 echo Kubedos: starting the agent on 52:54:00:aa:bb:cc from http://10.77.0.1 (try ${try})
 imgfree
+goto ${way} || goto agent
+:agent
 kernel --name vmlinuz http://10.77.0.1/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc console=tty0 console=ttyS0,115200n8 initrd=initrd.img quiet loglevel=4 || goto failed
+goto initrd
+:rescue
+kernel --name vmlinuz http://10.77.0.1/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc console=tty0 console=ttyS0,115200n8 initrd=initrd.img rdinit=/bin/sh quiet loglevel=4 || goto failed
+goto initrd
+:memtest
+kernel --name vmlinuz http://10.77.0.1/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc console=tty0 console=ttyS0,115200n8 initrd=initrd.img memtest=4 quiet loglevel=4 || goto failed
+:initrd
 initrd --name initrd.img http://10.77.0.1/boot/initrd.img || goto failed
 boot || goto failed
 :failed
@@ -33,6 +53,12 @@ echo   Is the seed running, and does a firewall let its HTTP port through?
 echo   The next try is in 10 seconds.
 sleep 10 ||
 goto try
+:local
+echo Kubedos: starting from the local disk
+iseq ${platform} efi && goto efi ||
+sanboot --no-describe --drive 0x80 || exit 1
+:efi
+exit 1
 ";
     let extra = KernelCmdline::new().param("quiet", None).unwrap().param("loglevel", Some("4")).unwrap();
     assert_eq!(agent(extra).unwrap(), want);
@@ -77,7 +103,8 @@ fn wait_limits() {
 #[test]
 fn a_command_line_that_does_not_fit_is_an_error() {
     let base = agent(KernelCmdline::new()).unwrap();
-    let line = base.lines().find(|l| l.starts_with("kernel ")).unwrap();
+    // The rescue entry's is the longest.
+    let line = base.lines().filter(|l| l.starts_with("kernel ")).max_by_key(|l| l.len()).unwrap();
     let used = line.split_once("/boot/vmlinuz ").unwrap().1.strip_suffix(" || goto failed").unwrap().len();
     // Filled up with parameters of 100 characters and one more of the length in question.
     let room = MAX_CMDLINE - 1 - used;

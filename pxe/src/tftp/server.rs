@@ -1,18 +1,22 @@
-//! The TFTP server's sockets: requests on port 69, one socket and one task per transfer.
+//! The TFTP server's listener: requests on port 69, a new socket for each transfer, transfers on a few threads.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::Instant;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
 
+pub use super::files::FileTable;
 use super::packet::{Packet, PacketError, ReadRequest, code, error_packet, parse};
-use super::transfer::{Limits, Status, Step, Transfer};
+use super::transfer::{Limits, Transfer};
+pub(crate) use super::worker_server::event_fd;
+use super::worker_server::{Job, Order, Shared, Worker};
 use crate::bind::{BindError, udp_on};
 use crate::counters::{Count, Counters};
 use crate::policy::{BootEvent, BootPolicy, EventKind};
@@ -21,87 +25,73 @@ use crate::subnet::Subnet;
 pub const SERVER_PORT: u16 = 69;
 /// A transfer that is still running after this time is ended, however steady: it holds a slot.
 pub const MAX_DURATION: Duration = Duration::from_secs(900);
+/// The most threads for transfers.
+pub const MAX_WORKERS: usize = 4;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// The longest datagram read.
-const MAX_DATAGRAM: usize = 1_500;
-
-/// The files served: a name is a key here and never reaches a file system.
-#[derive(Debug, Default)]
-pub struct FileTable(RwLock<HashMap<String, Arc<[u8]>>>);
-
-impl FileTable {
-    pub fn new(files: impl IntoIterator<Item = (String, Arc<[u8]>)>) -> Self {
-        FileTable(RwLock::new(files.into_iter().collect()))
-    }
-
-    /// Replaces all files at once. Transfers that run keep what they started with.
-    pub fn replace(&self, files: impl IntoIterator<Item = (String, Arc<[u8]>)>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = files.into_iter().collect();
-    }
-
-    /// The file of that name; one leading `/`, which some firmware adds, is not part of it.
-    pub fn get(&self, name: &str) -> Option<Arc<[u8]>> {
-        let files = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        files.get(name).or_else(|| files.get(name.strip_prefix('/')?)).cloned()
-    }
-}
+pub(super) const MAX_DATAGRAM: usize = 1_500;
 
 #[derive(Debug, Clone)]
 pub struct TftpConfig {
     pub iface: String,
     /// The address clients use; transfers answer from it.
     pub address: Ipv4Addr,
-    /// Only addresses of this network are answered.
+    /// Only addresses of this network are answered,
     pub on_link: Subnet,
+    /// and of these, which relays stand for.
+    pub relayed: Vec<Subnet>,
     pub limits: Limits,
     /// Transfers at once.
     pub max_transfers: usize,
     /// Transfers at once of one address.
     pub max_per_address: usize,
+    /// Threads that run transfers, 1 to [`MAX_WORKERS`].
+    pub workers: usize,
 }
 
 impl TftpConfig {
-    /// The defaults: 512 transfers in all, 8 of one address.
+    /// The defaults: 512 transfers in all, 8 of one address, one thread per processor up to [`MAX_WORKERS`].
     pub fn new(iface: &str, address: Ipv4Addr, on_link: Subnet) -> Self {
-        let limits = Limits::default();
-        TftpConfig { iface: iface.to_owned(), address, on_link, limits, max_transfers: 512, max_per_address: 8 }
+        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS));
+        TftpConfig {
+            iface: iface.to_owned(),
+            address,
+            on_link,
+            relayed: Vec::new(),
+            limits: Limits::default(),
+            max_transfers: 512,
+            max_per_address: 8,
+            workers,
+        }
     }
+
+    fn answers(&self, ip: Ipv4Addr) -> bool {
+        self.on_link.is_host(ip) || self.relayed.iter().any(|net| net.is_host(ip))
+    }
+}
+
+/// A transfer that runs.
+pub(super) struct Active {
+    pub id: u64,
+    request: ReadRequest,
+    contacted: Arc<AtomicBool>,
+    worker: usize,
 }
 
 pub struct TftpServer {
     socket: UdpSocket,
-    iface: Arc<str>,
     config: TftpConfig,
     files: Arc<FileTable>,
     policy: Arc<dyn BootPolicy>,
     counters: Arc<Counters>,
-    tasks: JoinSet<()>,
-    active: HashMap<SocketAddrV4, Active>,
-    by_task: HashMap<Id, SocketAddrV4>,
-}
-
-struct Active {
-    request: ReadRequest,
-    contacted: Arc<AtomicBool>,
-    abort: AbortHandle,
 }
 
 impl TftpServer {
     /// Opens port 69 on the interface.
     pub async fn bind(config: TftpConfig, files: Arc<FileTable>, policy: Arc<dyn BootPolicy>) -> Result<Self, BindError> {
         let socket = udp_on(&config.iface, SocketAddrV4::new(config.address, SERVER_PORT), false)?;
-        Ok(TftpServer {
-            socket,
-            iface: config.iface.as_str().into(),
-            config,
-            files,
-            policy,
-            counters: Arc::new(Counters::default()),
-            tasks: JoinSet::new(),
-            active: HashMap::new(),
-            by_task: HashMap::new(),
-        })
+        Ok(TftpServer { socket, config, files, policy, counters: Arc::default() })
     }
 
     pub fn counters(&self) -> Arc<Counters> {
@@ -109,181 +99,163 @@ impl TftpServer {
     }
 
     /// Serves until `shutdown` completes; running transfers end with it.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+    ///
+    /// The work is done by threads of its own: a packet costs one system call to read and one to answer, and a
+    /// runtime's wake-ups would cost more than both (adr/0014).
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let shared = Arc::new(Shared {
+            iface: self.config.iface.as_str().into(),
+            policy: self.policy,
+            counters: self.counters,
+            active: Mutex::default(),
+            stop: AtomicBool::new(false),
+            began: Instant::now(),
+        });
+        let mut listener =
+            Listener { socket: self.socket, config: self.config, files: self.files, shared, workers: Vec::new(), next: 0 };
+        let mut threads = Vec::new();
+        let started = listener.start_workers(&mut threads).and_then(|()| event_fd());
+        let (shared, wakes) = (listener.shared.clone(), listener.wakes());
+        match started {
+            Ok(wake) => {
+                let own = wake.clone();
+                threads.extend(std::thread::Builder::new().name("tftp".into()).spawn(move || listener.run(&own)).ok());
+                shutdown.await;
+                shared.stop.store(true, Ordering::Relaxed);
+                let _ = wake.write(1);
+            }
+            Err(error) => {
+                tracing::error!(%error, "starting the TFTP server's threads; nothing is served");
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        for wake in wakes {
+            let _ = wake.write(1);
+        }
+        let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join()))).await;
+    }
+}
+
+struct Listener {
+    socket: UdpSocket,
+    config: TftpConfig,
+    files: Arc<FileTable>,
+    shared: Arc<Shared>,
+    workers: Vec<(Sender<Order>, Arc<EventFd>)>,
+    next: u64,
+}
+
+impl Listener {
+    fn start_workers(&mut self, threads: &mut Vec<std::thread::JoinHandle<()>>) -> io::Result<()> {
+        for n in 0..self.config.workers.clamp(1, MAX_WORKERS) {
+            let (sender, orders) = channel();
+            let wake = event_fd()?;
+            let worker = Worker::new(self.shared.clone(), wake.clone(), orders)?;
+            threads.push(std::thread::Builder::new().name(format!("tftp-{n}")).spawn(move || worker.run())?);
+            self.workers.push((sender, wake));
+        }
+        Ok(())
+    }
+
+    fn wakes(&self) -> Vec<Arc<EventFd>> {
+        self.workers.iter().map(|(_, wake)| wake.clone()).collect()
+    }
+
+    fn run(mut self, wake: &EventFd) {
         let mut buffer = vec![0u8; MAX_DATAGRAM];
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                Some(ended) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.forget(ended),
-                received = self.socket.recv_from(&mut buffer) => match received {
-                    Ok((len, SocketAddr::V4(from))) => self.handle(&buffer[..len], from).await,
-                    Ok(_) => {}
-                    Err(error) => {
-                        self.counters.add(Count::ReceiveError);
-                        tracing::warn!(iface = %self.iface, %error, "receiving TFTP packets failed");
-                        tokio::time::sleep(ERROR_PAUSE).await;
-                    }
-                },
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::NONE);
+            match self.socket.recv_from(&mut buffer) {
+                Ok((len, SocketAddr::V4(from))) => self.handle(&buffer[..len], from),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    self.shared.counters.add(Count::ReceiveError);
+                    tracing::warn!(iface = %self.shared.iface, %error, "receiving TFTP packets failed");
+                    std::thread::sleep(ERROR_PAUSE);
+                }
             }
         }
     }
 
-    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        if let Some(client) = self.by_task.remove(&id)
-            && self.active.get(&client).is_some_and(|a| a.abort.id() == id)
-        {
-            self.active.remove(&client);
-        }
-    }
-
-    async fn handle(&mut self, bytes: &[u8], from: SocketAddrV4) {
-        if !self.config.on_link.is_host(*from.ip()) || from.port() == 0 {
-            self.counters.add(Count::TftpOffLink);
+    fn handle(&mut self, bytes: &[u8], from: SocketAddrV4) {
+        if !self.config.answers(*from.ip()) || from.port() == 0 {
+            self.shared.counters.add(Count::TftpOffLink);
             return;
         }
         match parse(bytes) {
-            Ok(Packet::Read(request)) => self.read_request(request, from).await,
-            Ok(Packet::Write) => self.refuse(from, Count::TftpRefused, code::ACCESS, "this server is read-only").await,
-            Err(PacketError::Mode) => self.refuse(from, Count::TftpRefused, code::ILLEGAL, "only mode octet is served").await,
+            Ok(Packet::Read(request)) => self.read_request(request, from),
+            Ok(Packet::Write) => self.refuse(from, Count::TftpRefused, code::ACCESS, "this server is read-only"),
+            Err(PacketError::Mode) => self.refuse(from, Count::TftpRefused, code::ILLEGAL, "only mode octet is served"),
             Err(PacketError::Name | PacketError::Options | PacketError::TooLong) => {
-                self.refuse(from, Count::TftpMalformed, code::ILLEGAL, "malformed request").await;
+                self.refuse(from, Count::TftpMalformed, code::ILLEGAL, "malformed request");
             }
             // Data, ACK and ERROR belong to a transfer's own port; an answer could start a loop.
-            Ok(_) | Err(_) => self.counters.add(Count::TftpMalformed),
+            Ok(_) | Err(_) => self.shared.counters.add(Count::TftpMalformed),
         }
     }
 
-    async fn read_request(&mut self, request: ReadRequest, from: SocketAddrV4) {
-        self.counters.add(Count::TftpRequest);
+    fn read_request(&mut self, request: ReadRequest, from: SocketAddrV4) {
+        self.shared.counters.add(Count::TftpRequest);
         let Some(file) = self.files.get(&request.name) else {
-            self.refuse(from, Count::TftpNotFound, code::NOT_FOUND, "no such file").await;
+            self.refuse(from, Count::TftpNotFound, code::NOT_FOUND, "no such file");
             let kind = EventKind::TftpError { why: "no such file".into() };
-            self.policy.observe(&tftp_event(kind, &self.iface, from, &request.name, None));
+            self.shared.policy.observe(&tftp_event(kind, &self.shared.iface, from, &request.name, None));
             return;
         };
-        if let Some(active) = self.active.get(&from) {
-            if active.request == request && !active.contacted.load(Ordering::Relaxed) {
+        let shared = self.shared.clone();
+        let mut active = shared.active.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = active.get(&from) {
+            if old.request == request && !old.contacted.load(Ordering::Relaxed) {
                 // The first answer is on its way or will be repeated: a second transfer would answer twice.
-                self.counters.add(Count::TftpDuplicate);
+                self.shared.counters.add(Count::TftpDuplicate);
                 return;
             }
-            active.abort.abort();
-            self.active.remove(&from);
-            self.counters.add(Count::TftpAborted);
-            let kind = EventKind::TftpAborted { why: "replaced by a new request".into() };
-            self.policy.observe(&tftp_event(kind, &self.iface, from, &request.name, None));
+            self.order(old.worker, Order::Abort(old.id));
+            active.remove(&from);
         }
-        let of_address = self.active.keys().filter(|client| client.ip() == from.ip()).count();
-        if self.active.len() >= self.config.max_transfers || of_address >= self.config.max_per_address {
+        let of_address = active.keys().filter(|client| client.ip() == from.ip()).count();
+        if active.len() >= self.config.max_transfers || of_address >= self.config.max_per_address {
             // Silence: the client asks again, an ERROR would end its boot.
-            self.counters.add(Count::TftpBusy);
+            self.shared.counters.add(Count::TftpBusy);
             return;
         }
-        self.start(request, file, from).await;
-    }
-
-    async fn start(&mut self, request: ReadRequest, file: Arc<[u8]>, from: SocketAddrV4) {
-        let local = SocketAddrV4::new(self.config.address, 0);
-        let socket = match udp_on(&self.config.iface, local, false) {
+        let socket = udp_on(&self.config.iface, SocketAddrV4::new(self.config.address, 0), false);
+        let socket = match socket.map_err(|e| e.to_string()).and_then(|s| s.connect(from).map(|()| s).map_err(|e| e.to_string()))
+        {
             Ok(socket) => socket,
             Err(error) => {
-                self.counters.add(Count::TftpBusy);
-                tracing::warn!(iface = %self.iface, %error, "opening a transfer's socket failed");
+                self.shared.counters.add(Count::TftpBusy);
+                tracing::warn!(iface = %self.shared.iface, %error, "opening a transfer's socket failed");
                 return;
             }
         };
+        self.next += 1;
+        let (id, worker) = (self.next, (self.next % self.workers.len() as u64) as usize);
         let contacted = Arc::new(AtomicBool::new(false));
-        let run = Run {
-            transfer: Transfer::new(file, &request, self.config.limits),
-            socket,
-            client: from,
-            name: request.name.clone(),
-            iface: self.iface.clone(),
-            policy: self.policy.clone(),
-            counters: self.counters.clone(),
-            contacted: contacted.clone(),
-        };
-        let abort = self.tasks.spawn(run.run());
-        self.by_task.insert(abort.id(), from);
-        self.active.insert(from, Active { request, contacted, abort });
+        let transfer = Transfer::new(file, &request, self.config.limits);
+        let name = request.name.clone();
+        active.insert(from, Active { id, request, contacted: contacted.clone(), worker });
+        drop(active);
+        self.order(worker, Order::Start(Box::new(Job { id, transfer, socket, client: from, name, contacted })));
     }
 
-    async fn refuse(&self, to: SocketAddrV4, count: Count, code: u16, text: &str) {
-        self.counters.add(count);
-        // Nobody waits for it: a client that misses the answer asks again.
-        let _ = self.socket.send_to(&error_packet(code, text), to).await;
-    }
-}
-
-struct Run {
-    transfer: Transfer,
-    socket: UdpSocket,
-    client: SocketAddrV4,
-    name: String,
-    iface: Arc<str>,
-    policy: Arc<dyn BootPolicy>,
-    counters: Arc<Counters>,
-    contacted: Arc<AtomicBool>,
-}
-
-impl Run {
-    async fn run(mut self) {
-        self.counters.add(Count::TftpStarted);
-        self.observe(EventKind::TftpStarted, None);
-        let kind = match tokio::time::timeout(MAX_DURATION, self.serve()).await {
-            Ok(Ok(Status::Done)) => EventKind::TftpDone,
-            Ok(Ok(Status::Aborted { message })) => EventKind::TftpAborted { why: message },
-            Ok(Ok(Status::TimedOut | Status::Running)) => EventKind::TftpError { why: "the client fell silent".into() },
-            Ok(Err(error)) => EventKind::TftpError { why: error.to_string() },
-            Err(_) => EventKind::TftpError { why: format!("not done in {} s", MAX_DURATION.as_secs()) },
-        };
-        self.counters.add(match kind {
-            EventKind::TftpDone => Count::TftpDone,
-            EventKind::TftpAborted { .. } => Count::TftpAborted,
-            _ => Count::TftpFailed,
-        });
-        let bytes = self.transfer.acked_bytes();
-        self.counters.add_tftp_bytes(bytes);
-        self.observe(kind, Some(bytes));
-    }
-
-    async fn serve(&mut self) -> std::io::Result<Status> {
-        // Connected, the kernel drops packets of other senders and reports a closed port at once.
-        self.socket.connect(self.client).await?;
-        let mut buffer = vec![0u8; MAX_DATAGRAM];
-        let mut step = self.transfer.start();
-        let mut deadline = Instant::now();
-        loop {
-            let Step { send, rearm, status } = step;
-            for packet in &send {
-                match self.socket.send(packet).await {
-                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Err(error),
-                    // A full queue or a firewall's drop is a lost packet like any other.
-                    Ok(_) | Err(_) => {}
-                }
-            }
-            if status != Status::Running {
-                return Ok(status);
-            }
-            if rearm {
-                deadline = Instant::now() + self.transfer.timeout();
-            }
-            step = match tokio::time::timeout_at(deadline, self.socket.recv(&mut buffer)).await {
-                Ok(received) => self.transfer.on_packet(&buffer[..received?]),
-                Err(_) => self.transfer.on_timeout(),
-            };
-            self.contacted.store(self.transfer.contacted(), Ordering::Relaxed);
+    fn order(&self, worker: usize, order: Order) {
+        let (sender, wake) = &self.workers[worker];
+        if sender.send(order).is_ok() {
+            let _ = wake.write(1);
         }
     }
 
-    fn observe(&self, kind: EventKind, bytes: Option<u64>) {
-        self.policy.observe(&tftp_event(kind, &self.iface, self.client, &self.name, bytes));
+    fn refuse(&self, to: SocketAddrV4, count: Count, code: u16, text: &str) {
+        self.shared.counters.add(count);
+        // Nobody waits for it: a client that misses the answer asks again.
+        let _ = self.socket.send_to(&error_packet(code, text), to);
     }
 }
 
-fn tftp_event(kind: EventKind, iface: &Arc<str>, client: SocketAddrV4, name: &str, bytes: Option<u64>) -> BootEvent {
+pub(super) fn tftp_event(kind: EventKind, iface: &Arc<str>, client: SocketAddrV4, name: &str, bytes: Option<u64>) -> BootEvent {
     BootEvent { ip: Some(*client.ip()), file: Some(name.to_owned()), bytes, ..BootEvent::new(kind, iface.clone()) }
 }
 

@@ -1,14 +1,20 @@
-//! One TFTP transfer without its socket: packets and timeouts in, packets and an end out.
+//! One TFTP transfer without its socket: packets and timeouts in, blocks to send and an end out.
+//!
+//! Time is an argument: a [`Duration`] since some fixed moment, as the server's clock gives it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::packet::{Packet, ReadRequest, data_packet, option_ack_packet, parse};
+use super::packet::{Packet, ReadRequest, option_ack_packet, parse};
 
 /// Block size without the option (RFC 1350).
 pub const DEFAULT_BLKSIZE: usize = 512;
 /// What may be negotiated at all (RFC 2348).
-pub const BLKSIZE_RANGE: std::ops::RangeInclusive<u64> = 8..=65_464;
+pub const BLKSIZE_RANGE: RangeInclusive<u64> = 8..=65_464;
+/// The shortest wait before a repeat. A client on the link answers in less unless its packet was lost; one that
+/// is merely slow gets a block twice, which it ignores.
+pub const MIN_WAIT: Duration = Duration::from_millis(20);
 
 /// What the server grants and how patient it is.
 #[derive(Debug, Clone, Copy)]
@@ -17,9 +23,9 @@ pub struct Limits {
     pub max_blksize: u16,
     /// The most blocks in flight (RFC 7440), at least 1.
     pub max_window: u16,
-    /// Wait before a repeat, unless the client asks for another (RFC 2349).
+    /// The longest wait before a repeat, and the first one; exact if the client asks for it (RFC 2349).
     pub timeout: Duration,
-    /// Repeats without progress before giving up.
+    /// Repeats without progress before giving up. The waits double up to `timeout`: with the defaults at least 9 s.
     pub retries: u32,
     /// Repeats before the client has answered once: whoever is at the address may not have asked.
     pub first_retries: u32,
@@ -27,7 +33,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_blksize: 1468, max_window: 16, timeout: Duration::from_secs(1), retries: 6, first_retries: 3 }
+        Limits { max_blksize: 1468, max_window: 64, timeout: Duration::from_secs(1), retries: 14, first_retries: 3 }
     }
 }
 
@@ -45,14 +51,28 @@ pub enum Status {
     TimedOut,
 }
 
+/// What leaves now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Send {
+    Nothing,
+    /// [`Transfer::option_ack`].
+    Options,
+    /// Each as [`Transfer::header`] and [`Transfer::data`] of its number.
+    Blocks(RangeInclusive<u64>),
+}
+
 /// What to do now.
 #[derive(Debug)]
 pub struct Step {
-    pub send: Vec<Vec<u8>>,
-    /// Start the timer anew, with [`Transfer::timeout`]. Packets without progress do not, so that nobody
-    /// keeps a transfer alive with noise.
+    pub send: Send,
+    /// Start the timer anew, with [`Transfer::wait`]. Packets without progress do not, so that nobody keeps a
+    /// transfer alive with noise.
     pub rearm: bool,
     pub status: Status,
+}
+
+impl Step {
+    const NOTHING: Step = Step { send: Send::Nothing, rearm: false, status: Status::Running };
 }
 
 /// The state of one transfer. Blocks are counted from 1 in 64 bits; on the wire the number wraps to 0.
@@ -62,6 +82,8 @@ pub struct Transfer {
     limits: Limits,
     blksize: usize,
     window: u64,
+    /// The client named its own timeout, and gets it.
+    fixed_timeout: bool,
     timeout: Duration,
     option_ack: Option<Vec<u8>>,
     /// The last block acknowledged.
@@ -73,6 +95,28 @@ pub struct Transfer {
     repeats: u32,
     /// A repeated ACK has been answered already since the last progress.
     resent: bool,
+    round: RoundTrip,
+}
+
+/// How long an answer takes (RFC 6298, with Karn's rule: what was repeated is not measured).
+#[derive(Debug, Default)]
+struct RoundTrip {
+    began: Option<Duration>,
+    smooth: Option<Duration>,
+    spread: Duration,
+}
+
+impl RoundTrip {
+    fn answered(&mut self, now: Duration) {
+        let Some(took) = self.began.take().map(|b| now.saturating_sub(b)) else { return };
+        match self.smooth {
+            None => (self.smooth, self.spread) = (Some(took), took / 2),
+            Some(smooth) => {
+                self.spread = self.spread * 3 / 4 + smooth.abs_diff(took) / 4;
+                self.smooth = Some(smooth * 7 / 8 + took / 8);
+            }
+        }
+    }
 }
 
 impl Transfer {
@@ -83,6 +127,7 @@ impl Transfer {
             limits,
             blksize: DEFAULT_BLKSIZE,
             window: 1,
+            fixed_timeout: false,
             timeout: limits.timeout,
             option_ack: None,
             acked: 0,
@@ -91,6 +136,7 @@ impl Transfer {
             contacted: false,
             repeats: 0,
             resent: false,
+            round: RoundTrip::default(),
             file,
         };
         let mut granted: Vec<(&str, u64)> = Vec::new();
@@ -119,7 +165,7 @@ impl Transfer {
             }
             "tsize" => Some(("tsize", self.file.len() as u64)),
             "timeout" if (1..=255).contains(&value) => {
-                self.timeout = Duration::from_secs(value);
+                (self.timeout, self.fixed_timeout) = (Duration::from_secs(value), true);
                 Some(("timeout", value))
             }
             "windowsize" if (1..=65_535).contains(&value) => {
@@ -130,8 +176,16 @@ impl Transfer {
         }
     }
 
-    pub fn timeout(&self) -> Duration {
-        self.timeout
+    /// How long to wait for the client now. After the first answers it follows the measured round trip, so that a
+    /// lost packet costs milliseconds; each repeat doubles it, up to the limit.
+    pub fn wait(&self) -> Duration {
+        match self.round.smooth {
+            Some(smooth) if !self.fixed_timeout => {
+                let base = (smooth + 4 * self.round.spread).max(MIN_WAIT);
+                base.saturating_mul(1 << self.repeats.min(10)).min(self.timeout)
+            }
+            _ => self.timeout,
+        }
     }
 
     /// Bytes of the file that the client has acknowledged.
@@ -144,19 +198,44 @@ impl Transfer {
         self.contacted
     }
 
+    /// The packet that grants the options, while it is not acknowledged.
+    pub fn option_ack(&self) -> &[u8] {
+        self.option_ack.as_deref().unwrap_or_default()
+    }
+
+    /// The first four bytes of a block's packet.
+    pub fn header(&self, block: u64) -> [u8; 4] {
+        let [a, b] = (block as u16).to_be_bytes();
+        [0, 3, a, b]
+    }
+
+    /// The file's part in a block, numbered from 1: `blksize` bytes, fewer (or none) in the last.
+    pub fn data(&self, block: u64) -> &[u8] {
+        let start = usize::try_from(block.saturating_sub(1)).map_or(usize::MAX, |n| n.saturating_mul(self.blksize));
+        let start = start.min(self.file.len());
+        &self.file[start..(start + self.blksize).min(self.file.len())]
+    }
+
+    /// The length of every packet of blocks but the last one's.
+    pub fn packet_len(&self) -> usize {
+        self.blksize + 4
+    }
+
     /// The first packets: the granted options, or without any the first block.
-    pub fn start(&mut self) -> Step {
-        let send = self.current();
-        Step { send, rearm: true, status: Status::Running }
+    pub fn start(&mut self, now: Duration) -> Step {
+        self.round.began = Some(now);
+        Step { send: self.current(), rearm: true, status: Status::Running }
     }
 
     /// Takes a packet of the client. Anything but an ACK in the window or an ERROR changes nothing.
-    pub fn on_packet(&mut self, bytes: &[u8]) -> Step {
-        let nothing = Step { send: Vec::new(), rearm: false, status: Status::Running };
-        match parse(bytes) {
-            Ok(Packet::Ack { block }) => self.on_ack(block).unwrap_or(nothing),
-            Ok(Packet::Error { message, .. }) => Step { status: Status::Aborted { message }, ..nothing },
-            _ => nothing,
+    pub fn on_packet(&mut self, bytes: &[u8], now: Duration) -> Step {
+        // Most packets are ACKs; the parser's other cases need not be looked at for them.
+        match bytes {
+            [0, 4, a, b, ..] => self.on_ack(u16::from_be_bytes([*a, *b]), now).unwrap_or(Step::NOTHING),
+            _ => match parse(bytes) {
+                Ok(Packet::Error { message, .. }) => Step { status: Status::Aborted { message }, ..Step::NOTHING },
+                _ => Step::NOTHING,
+            },
         }
     }
 
@@ -164,14 +243,15 @@ impl Transfer {
     pub fn on_timeout(&mut self) -> Step {
         let budget = if self.contacted { self.limits.retries } else { self.limits.first_retries };
         if self.repeats >= budget {
-            return Step { send: Vec::new(), rearm: false, status: Status::TimedOut };
+            return Step { status: Status::TimedOut, ..Step::NOTHING };
         }
         self.repeats += 1;
         self.resent = true;
+        self.round.began = None;
         Step { send: self.current(), rearm: true, status: Status::Running }
     }
 
-    fn on_ack(&mut self, block: u16) -> Option<Step> {
+    fn on_ack(&mut self, block: u16, now: Duration) -> Option<Step> {
         // The window is far below 65,536, so the distance tells new from old.
         let ahead = u64::from(block.wrapping_sub(self.acked as u16));
         if self.option_ack.is_some() {
@@ -189,8 +269,12 @@ impl Transfer {
         self.repeats = 0;
         // An ACK inside the window means the rest of it was lost; what follows here repeats it already.
         self.resent = self.acked < self.sent;
+        self.round.answered(now);
         if self.acked == self.last {
-            return Some(Step { send: Vec::new(), rearm: false, status: Status::Done });
+            return Some(Step { status: Status::Done, ..Step::NOTHING });
+        }
+        if !self.resent {
+            self.round.began = Some(now);
         }
         Some(Step { send: self.current(), rearm: true, status: Status::Running })
     }
@@ -202,22 +286,17 @@ impl Transfer {
             return None;
         }
         self.resent = true;
-        Some(Step { send: self.current(), rearm: false, status: Status::Running })
+        self.round.began = None;
+        Some(Step { send: self.current(), ..Step::NOTHING })
     }
 
-    fn current(&mut self) -> Vec<Vec<u8>> {
-        if let Some(packet) = &self.option_ack {
-            return vec![packet.clone()];
+    fn current(&mut self) -> Send {
+        if self.option_ack.is_some() {
+            return Send::Options;
         }
         let end = (self.acked + self.window).min(self.last);
         self.sent = end;
-        (self.acked + 1..=end).map(|block| self.block(block)).collect()
-    }
-
-    fn block(&self, block: u64) -> Vec<u8> {
-        let start = (block - 1) as usize * self.blksize;
-        let end = (start + self.blksize).min(self.file.len());
-        data_packet(block as u16, &self.file[start..end])
+        Send::Blocks(self.acked + 1..=end)
     }
 }
 

@@ -2,8 +2,11 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::super::packet::{ack_packet, error_packet, option_ack_packet};
+use super::super::packet::{ack_packet, data_packet, error_packet, option_ack_packet};
 use super::*;
+
+/// A clock that stands still: what the tests below are about does not hang on it.
+const NOW: Duration = Duration::from_secs(5);
 
 fn request(options: &[(&str, &str)]) -> ReadRequest {
     let options = options.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
@@ -19,11 +22,23 @@ fn transfer(len: usize, options: &[(&str, &str)]) -> Transfer {
 }
 
 fn blocks(step: &Step) -> Vec<u16> {
-    let block = |p: &Vec<u8>| match parse(p) {
-        Ok(Packet::Data { block, .. }) => block,
+    match &step.send {
+        Send::Blocks(blocks) => blocks.clone().map(|b| b as u16).collect(),
         other => panic!("{other:?}"),
-    };
-    step.send.iter().map(block).collect()
+    }
+}
+
+/// What the server puts on the wire for a step.
+fn packets(t: &Transfer, step: &Step) -> Vec<Vec<u8>> {
+    match &step.send {
+        Send::Nothing => Vec::new(),
+        Send::Options => vec![t.option_ack().to_vec()],
+        Send::Blocks(blocks) => blocks.clone().map(|b| [&t.header(b)[..], t.data(b)].concat()).collect(),
+    }
+}
+
+fn silent(step: &Step) -> bool {
+    step.send == Send::Nothing
 }
 
 #[test]
@@ -39,8 +54,8 @@ fn options_are_granted_capped_or_left_out() {
         (vec![("timeout", "1")], vec![("timeout", 1)]),
         (vec![("timeout", "255")], vec![("timeout", 255)]),
         (vec![("windowsize", "1")], vec![("windowsize", 1)]),
-        (vec![("windowsize", "16")], vec![("windowsize", 16)]),
-        (vec![("windowsize", "17")], vec![("windowsize", 16)]),
+        (vec![("windowsize", "64")], vec![("windowsize", 64)]),
+        (vec![("windowsize", "65")], vec![("windowsize", 64)]),
         (vec![("tsize", "0"), ("blksize", "0")], vec![("tsize", 700)]),
         (vec![("tsize", "0"), ("blksize", "7")], vec![("tsize", 700)]),
         (vec![("tsize", "0"), ("blksize", "65465")], vec![("tsize", 700)]),
@@ -51,11 +66,13 @@ fn options_are_granted_capped_or_left_out() {
         (vec![("tsize", "0"), ("blksize", "+9"), ("other", "1"), ("tsize", "1")], vec![("tsize", 700)]),
         (vec![("blksize", "512"), ("blksize", "1024")], vec![("blksize", 512)]),
     ] {
-        assert_eq!(transfer(700, &options).start().send, [option_ack_packet(&want)], "{options:?}");
+        let mut t = transfer(700, &options);
+        let step = t.start(NOW);
+        assert_eq!(packets(&t, &step), [option_ack_packet(&want)], "{options:?}");
     }
     // Nothing granted: no option answer, the data itself.
     for options in [vec![], vec![("blksize", "0")], vec![("tsize", "")], vec![("tsize", "99999999999999999999")]] {
-        assert_eq!(blocks(&transfer(700, &options).start()), [1], "{options:?}");
+        assert_eq!(blocks(&transfer(700, &options).start(NOW)), [1], "{options:?}");
     }
 }
 
@@ -63,11 +80,11 @@ fn options_are_granted_capped_or_left_out() {
 fn lock_step_to_the_end() {
     for (len, last) in [(0, 1), (511, 1), (512, 2), (513, 2), (1024, 3)] {
         let mut t = transfer(len, &[]);
-        assert_eq!(blocks(&t.start()), [1]);
+        assert_eq!(blocks(&t.start(NOW)), [1]);
         for block in 1..last {
-            assert_eq!(blocks(&t.on_packet(&ack_packet(block))), [block + 1], "{len}");
+            assert_eq!(blocks(&t.on_packet(&ack_packet(block), NOW)), [block + 1], "{len}");
         }
-        assert_eq!(t.on_packet(&ack_packet(last)).status, Status::Done, "{len}");
+        assert_eq!(t.on_packet(&ack_packet(last), NOW).status, Status::Done, "{len}");
         assert_eq!(t.acked_bytes(), len as u64);
     }
 }
@@ -75,57 +92,57 @@ fn lock_step_to_the_end() {
 #[test]
 fn a_size_probe_ends_with_the_clients_error() {
     let mut t = transfer(700, &[("tsize", "0"), ("blksize", "1468")]);
-    t.start();
-    let step = t.on_packet(&error_packet(8, "User aborted the transfer"));
+    t.start(NOW);
+    let step = t.on_packet(&error_packet(8, "User aborted the transfer"), NOW);
     assert_eq!(step.status, Status::Aborted { message: "User aborted the transfer".into() });
-    assert!(step.send.is_empty());
+    assert!(silent(&step));
     assert_eq!(t.acked_bytes(), 0);
 }
 
 #[test]
 fn acks_outside_the_window_change_nothing() {
     let mut t = transfer(100_000, &[("windowsize", "4")]);
-    t.start();
-    assert!(t.on_packet(&ack_packet(1)).send.is_empty(), "the options come first");
-    assert_eq!(blocks(&t.on_packet(&ack_packet(0))), [1, 2, 3, 4]);
+    t.start(NOW);
+    assert!(silent(&t.on_packet(&ack_packet(1), NOW)), "the options come first");
+    assert_eq!(blocks(&t.on_packet(&ack_packet(0), NOW)), [1, 2, 3, 4]);
     for stray in [5, 6, 0x8000, 0xffff] {
-        let step = t.on_packet(&ack_packet(stray));
-        assert!(step.send.is_empty() && !step.rearm && step.status == Status::Running, "{stray}");
+        let step = t.on_packet(&ack_packet(stray), NOW);
+        assert!(silent(&step) && !step.rearm && step.status == Status::Running, "{stray}");
     }
-    assert!(t.on_packet(b"junk").send.is_empty());
+    assert!(silent(&t.on_packet(b"junk", NOW)));
     // Inside the window: what follows was lost.
-    assert_eq!(blocks(&t.on_packet(&ack_packet(2))), [3, 4, 5, 6]);
-    assert!(t.on_packet(&ack_packet(2)).send.is_empty(), "already repeated");
-    assert_eq!(blocks(&t.on_packet(&ack_packet(6))), [7, 8, 9, 10]);
-    assert_eq!(blocks(&t.on_packet(&ack_packet(6))), [7, 8, 9, 10], "the first of the window was lost");
-    assert!(t.on_packet(&ack_packet(6)).send.is_empty(), "once");
+    assert_eq!(blocks(&t.on_packet(&ack_packet(2), NOW)), [3, 4, 5, 6]);
+    assert!(silent(&t.on_packet(&ack_packet(2), NOW)), "already repeated");
+    assert_eq!(blocks(&t.on_packet(&ack_packet(6), NOW)), [7, 8, 9, 10]);
+    assert_eq!(blocks(&t.on_packet(&ack_packet(6), NOW)), [7, 8, 9, 10], "the first of the window was lost");
+    assert!(silent(&t.on_packet(&ack_packet(6), NOW)), "once");
 }
 
 #[test]
 fn a_repeated_ack_in_lock_step_is_not_answered() {
     let mut t = transfer(5_000, &[]);
-    t.start();
-    assert_eq!(blocks(&t.on_packet(&ack_packet(1))), [2]);
-    assert!(t.on_packet(&ack_packet(1)).send.is_empty());
+    t.start(NOW);
+    assert_eq!(blocks(&t.on_packet(&ack_packet(1), NOW)), [2]);
+    assert!(silent(&t.on_packet(&ack_packet(1), NOW)));
 }
 
 #[test]
 fn the_retry_budget_resets_on_progress_and_is_small_before_contact() {
     let limits = Limits::default();
     let mut t = transfer(5_000, &[]);
-    t.start();
+    t.start(NOW);
     for _ in 0..limits.first_retries {
         assert_eq!(blocks(&t.on_timeout()), [1]);
     }
     assert_eq!(t.on_timeout().status, Status::TimedOut);
 
     let mut t = transfer(5_000, &[]);
-    t.start();
+    t.start(NOW);
     for block in 1..4 {
-        t.on_packet(&ack_packet(block));
+        t.on_packet(&ack_packet(block), NOW);
         for _ in 0..limits.retries {
             assert_eq!(blocks(&t.on_timeout()), [block + 1]);
-            assert!(!t.on_packet(&ack_packet(block)).rearm, "noise does not reset the timer");
+            assert!(!t.on_packet(&ack_packet(block), NOW).rearm, "noise does not reset the timer");
         }
     }
     assert_eq!(t.on_timeout().status, Status::TimedOut);
@@ -135,14 +152,14 @@ fn the_retry_budget_resets_on_progress_and_is_small_before_contact() {
 fn block_numbers_wrap_to_zero() {
     let len = 8 * 65_536 * 2 + 3;
     let mut t = transfer(len, &[("blksize", "8")]);
-    t.start();
-    let mut step = t.on_packet(&ack_packet(0));
+    t.start(NOW);
+    let mut step = t.on_packet(&ack_packet(0), NOW);
     let mut sent = 0u64;
     while step.status == Status::Running {
         sent += 1;
         let block = blocks(&step)[0];
         assert_eq!(block, sent as u16);
-        step = t.on_packet(&ack_packet(block));
+        step = t.on_packet(&ack_packet(block), NOW);
     }
     assert_eq!((step.status, sent), (Status::Done, 65_536 * 2 + 1));
 }
@@ -204,31 +221,77 @@ fn run(file: &Arc<[u8]>, blksize: u16, window: u16, fates: &[u8]) -> (Status, Cl
         15..=19 => queue.push_front(packet),
         _ => queue.push_back(packet),
     };
-    let mut step = t.start();
+    let mut now = NOW;
+    let mut step = t.start(now);
     loop {
-        packets += step.send.len();
-        step.send.drain(..).for_each(|p| carry(&mut queue, p));
+        let sent = self::packets(&t, &step);
+        packets += sent.len();
+        sent.into_iter().for_each(|p| carry(&mut queue, p));
         if step.status != Status::Running {
             return (step.status, client, packets);
         }
+        now += Duration::from_millis(1);
         let mut acks = VecDeque::new();
         while let Some(packet) = queue.pop_front() {
             if let Some(ack) = client.receive(&packet) {
                 carry(&mut acks, ack);
             }
         }
-        step = Step { send: Vec::new(), rearm: false, status: Status::Running };
-        let mut silent = acks.is_empty();
+        // Every answer is acted upon at once, as the server does.
+        let mut quiet = true;
+        step = Step { send: Send::Nothing, rearm: false, status: Status::Running };
         while let (Some(ack), true) = (acks.pop_front(), step.status == Status::Running) {
-            let next = t.on_packet(&ack);
-            step.send.extend(next.send);
-            step.status = next.status;
+            step = t.on_packet(&ack, now);
+            quiet &= step.send == Send::Nothing && step.status == Status::Running;
+            if !acks.is_empty() && step.status == Status::Running {
+                let sent = self::packets(&t, &step);
+                packets += sent.len();
+                sent.into_iter().for_each(|p| carry(&mut queue, p));
+                step.send = Send::Nothing;
+            }
         }
-        silent |= step.send.is_empty() && step.status == Status::Running;
-        if silent {
+        if quiet && queue.is_empty() {
+            now += t.wait();
             step = t.on_timeout();
         }
     }
+}
+
+#[test]
+fn a_block_is_header_and_part_of_the_file() {
+    let t = transfer(1_000, &[]);
+    assert_eq!([&t.header(2)[..], t.data(2)].concat(), data_packet(2, &bytes(1_000)[512..]));
+    assert_eq!((t.header(65_536), t.data(3), t.data(u64::MAX)), ([0, 3, 0, 0], &[][..], &[][..]));
+    assert_eq!(t.packet_len(), 516);
+}
+
+#[test]
+fn the_wait_follows_the_round_trip_unless_the_client_named_its_own() {
+    let limit = Limits::default().timeout;
+    let mut t = transfer(50_000, &[]);
+    t.start(NOW);
+    assert_eq!(t.wait(), limit, "nothing measured yet");
+    t.on_packet(&ack_packet(1), NOW + Duration::from_micros(300));
+    assert_eq!(t.wait(), MIN_WAIT);
+    for doubled in [2, 4, 8, 16, 32] {
+        t.on_timeout();
+        assert_eq!(t.wait(), MIN_WAIT * doubled);
+    }
+    t.on_timeout();
+    assert_eq!(t.wait(), limit);
+    // A block that was repeated tells nothing about the round trip; the next one does.
+    t.on_packet(&ack_packet(2), NOW + Duration::from_secs(3));
+    assert_eq!(t.wait(), MIN_WAIT);
+    t.on_packet(&ack_packet(3), NOW + Duration::from_secs(3) + Duration::from_millis(160));
+    assert!((MIN_WAIT * 2..limit).contains(&t.wait()), "{:?}", t.wait());
+
+    let mut t = transfer(50_000, &[("timeout", "3")]);
+    t.start(NOW);
+    t.on_packet(&ack_packet(0), NOW);
+    t.on_packet(&ack_packet(1), NOW);
+    assert_eq!(t.wait(), Duration::from_secs(3));
+    t.on_timeout();
+    assert_eq!(t.wait(), Duration::from_secs(3));
 }
 
 proptest! {

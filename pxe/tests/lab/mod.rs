@@ -1,4 +1,8 @@
-//! Two network namespaces joined by a cable, the example server in one of them. All is removed on drop.
+//! Network namespaces on one bridge: the example server's, the clients', and one for whoever else is there. All is
+//! removed on drop.
+
+// Each test program uses its own part of it.
+#![allow(dead_code)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,6 +20,8 @@ pub struct Lab {
     id: String,
     dir: tempfile::TempDir,
     server: Option<Child>,
+    words: Vec<String>,
+    others: Vec<Child>,
 }
 
 /// What the test cannot do without, or the reason it is skipped for.
@@ -37,48 +43,124 @@ pub fn needs(tools: &[&str]) -> Result<(), String> {
 impl Lab {
     /// Starts the lab with these boot files, or prints why it is skipped.
     pub fn start(needs: &Result<(), String>, files: &[(&str, &[u8])]) -> Option<Lab> {
+        Lab::start_with(needs, files, &[])
+    }
+
+    /// The same with further words for the example server.
+    pub fn start_with(needs: &Result<(), String>, files: &[(&str, &[u8])], words: &[&str]) -> Option<Lab> {
+        let mut lab = Lab::without_server(needs, files, words)?;
+        lab.serve_again();
+        Some(lab)
+    }
+
+    pub fn serve_again(&mut self) {
+        self.server = Some(self.serve("srv0", &self.path("events"), Stdio::null()));
+        self.wait_for("ready");
+    }
+
+    /// The network alone: something else is to be there first.
+    pub fn without_server(needs: &Result<(), String>, files: &[(&str, &[u8])], words: &[&str]) -> Option<Lab> {
         if let Err(why) = needs {
             println!("skipped: {why}");
             return None;
         }
         let id = format!("pxe{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut lab = Lab { id, dir: tempfile::tempdir().unwrap(), server: None };
+        let words = words.iter().map(|w| (*w).to_owned()).collect();
+        let lab = Lab { id, dir: tempfile::tempdir().unwrap(), server: None, words, others: Vec::new() };
         if !lab.try_ip(&["netns", "add", &lab.ns("srv")]) {
             println!("skipped: this kernel or container allows no network namespaces");
             return None;
         }
-        lab.ip(&["netns", "add", &lab.ns("cli")]);
-        let (srv, cli) = (lab.ns("srv"), lab.ns("cli"));
-        lab.ip(&["-n", &srv, "link", "add", "srv0", "type", "veth", "peer", "name", "cli0", "netns", &cli]);
+        let srv = lab.ns("srv");
+        // The server's interface is a bridge, so that there is room for more than one neighbour.
+        lab.ip(&[
+            "-n",
+            &srv,
+            "link",
+            "add",
+            "srv0",
+            "type",
+            "bridge",
+            "stp_state",
+            "0",
+            "forward_delay",
+            "0",
+            "mcast_snooping",
+            "0",
+        ]);
         lab.ip(&["-n", &srv, "address", "add", "10.99.0.1/24", "dev", "srv0"]);
-        for (ns, dev) in [(&srv, "srv0"), (&srv, "lo"), (&cli, "cli0"), (&cli, "lo")] {
-            lab.ip(&["-n", ns, "link", "set", dev, "up"]);
-        }
+        lab.ip(&["-n", &srv, "link", "set", "srv0", "up"]);
+        lab.ip(&["-n", &srv, "link", "set", "lo", "up"]);
+        lab.neighbour("cli");
+        lab.neighbour("oth");
         fs::create_dir(lab.path("netboot")).unwrap();
         for (name, bytes) in files {
             fs::write(lab.path("netboot") + "/" + name, bytes).unwrap();
         }
-        lab.server = Some(lab.serve("srv0", &lab.path("events"), Stdio::null()));
-        lab.wait_for("ready");
         Some(lab)
     }
 
     fn serve(&self, iface: &str, events: &str, errors: Stdio) -> Child {
         // Cargo builds the examples of a crate before it runs its tests, beside the tests' directory.
-        let mut exe = std::env::current_exe().unwrap();
-        exe.pop();
-        exe.pop();
-        let exe = exe.join("examples/serve");
+        let exe = Lab::example("serve");
         Command::new("ip")
             .args(["netns", "exec", &self.ns("srv")])
             .arg(exe)
             .args([iface, SERVER, "24", "10.99.0.100", "10.99.0.110", &self.path("netboot")])
             .args(["http://10.99.0.1/boot/ipxe", &self.path("leases")])
+            .args(&self.words)
             .stdin(Stdio::piped())
             .stdout(fs::File::create(events).unwrap())
             .stderr(errors)
             .spawn()
             .unwrap()
+    }
+
+    /// A namespace with the interface `NAME0` on the bridge.
+    fn neighbour(&self, name: &str) {
+        let (srv, ns, dev) = (self.ns("srv"), self.ns(name), format!("{name}0"));
+        self.ip(&["netns", "add", &ns]);
+        let port = format!("p-{name}");
+        self.ip(&["-n", &srv, "link", "add", &port, "type", "veth", "peer", "name", &dev, "netns", &ns]);
+        self.ip(&["-n", &srv, "link", "set", &port, "master", "srv0", "up"]);
+        self.ip(&["-n", &ns, "link", "set", &dev, "up"]);
+        self.ip(&["-n", &ns, "link", "set", "lo", "up"]);
+    }
+
+    /// Gives an address to a side's interface.
+    pub fn address(&self, side: &str, address: &str) {
+        self.ip(&["-n", &self.ns(side), "address", "add", address, "dev", &format!("{side}0")]);
+    }
+
+    /// An address for the clients' side, and a way for packets to everyone's address.
+    pub fn rack_address(&self) {
+        self.address("cli", "10.99.0.3/24");
+        self.ip_of("cli", &["route", "add", "default", "dev", "cli0"]);
+    }
+
+    /// `ip` in a side's namespace.
+    pub fn ip_of(&self, side: &str, args: &[&str]) {
+        self.ip(&[&["-n", &self.ns(side)], args].concat());
+    }
+
+    /// Starts a program of another vendor in a side's namespace; it is killed at the end.
+    pub fn background(&mut self, side: &str, program: &str, args: &[&str]) {
+        let log = fs::File::create(self.path(&format!("{side}.log"))).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.ns(side), program]).args(args);
+        let (out, err) = (log.try_clone().unwrap(), log);
+        self.others.push(command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap());
+        std::thread::sleep(Duration::from_millis(700));
+        let status = self.others.last_mut().unwrap().try_wait().unwrap();
+        assert!(status.is_none(), "{program} ended: {}", fs::read_to_string(self.path(&format!("{side}.log"))).unwrap());
+    }
+
+    /// An example program of this crate.
+    pub fn example(name: &str) -> String {
+        let mut exe = std::env::current_exe().unwrap();
+        exe.pop();
+        exe.pop();
+        exe.join("examples").join(name).to_str().unwrap().to_owned()
     }
 
     /// Kills the server as a power cut would and starts it again with what it left behind.
@@ -103,7 +185,7 @@ impl Lab {
         said
     }
 
-    fn ns(&self, side: &str) -> String {
+    pub fn ns(&self, side: &str) -> String {
         format!("{}-{side}", self.id)
     }
 
@@ -159,7 +241,9 @@ impl Lab {
     }
 
     pub fn leases(&self) -> String {
-        fs::read_to_string(self.path("leases")).unwrap_or_default()
+        let mut files: Vec<_> = fs::read_dir(self.path("leases")).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|f| fs::read_to_string(f).unwrap()).collect()
     }
 
     /// Waits until the server has printed the text.
@@ -187,7 +271,11 @@ impl Drop for Lab {
             drop(server.stdin.take());
             let _ = server.wait();
         }
-        for side in ["srv", "cli"] {
+        for other in &mut self.others {
+            let _ = other.kill();
+            let _ = other.wait();
+        }
+        for side in ["srv", "cli", "oth"] {
             self.try_ip(&["netns", "delete", &self.ns(side)]);
         }
     }

@@ -21,7 +21,8 @@ use crate::capsule::shelf::Shelf;
 use crate::site::setting;
 
 /// The names a netboot set may be asked for.
-const BOOT_FILES: &[&str] = &["vmlinuz", "initrd.img", "undionly.kpxe", "snponly.efi", "ipxe.efi"];
+const BOOT_FILES: &[&str] =
+    &["vmlinuz", "initrd.img", "undionly.kpxe", "snponly.efi", "ipxe.efi", "ipxe-arm64.efi", "shimx64.efi", "grubx64.efi"];
 
 /// A handle that the routers can share.
 #[derive(Clone)]

@@ -1,10 +1,14 @@
 //! What a machine boots: the agent, or its own disk once that holds a verified artifact.
 
 use cluster_seed::ids::Mac;
-use pxe::script::{FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, local_boot_script, wait_script};
+use pxe::script::{
+    AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot, grub_wait,
+    local_boot_script, wait_script,
+};
 use web::api::{ApiError, BootQuery, PacketFacts};
 
 use super::{App, internal, now_ms, unexpected};
+use crate::netboot::consoles;
 use crate::recorder::WireEvent;
 use crate::site::setting;
 use crate::store::StoreError;
@@ -14,6 +18,9 @@ const ASK_AGAIN: u32 = 15;
 
 impl App {
     pub fn script_for(&self, query: &BootQuery) -> Result<String, ApiError> {
+        if query.format.as_deref() == Some("grub-first") {
+            return Ok(grub_first(SeedUrl(self.http)));
+        }
         let mac: Mac = query
             .mac
             .as_deref()
@@ -34,22 +41,33 @@ impl App {
                 Ok::<_, StoreError>((installed, tx.setting(setting::NETBOOT)?))
             })
             .map_err(internal)?;
+        let grub = query.format.as_deref() == Some("grub");
         let (text, script) = if installed {
-            ("told to start from its own disk", local_boot_script())
+            ("told to start from its own disk", if grub { grub_local_boot() } else { local_boot_script() })
         } else if netboot.is_none() {
             let say = ScreenText::new("this seed has no netboot image yet; its operator runs seedd image build");
             let arch = query.arch.as_deref().unwrap_or("unknown");
-            ("told to wait: there is no netboot image", wait_script(seed, mac, arch, &say, ASK_AGAIN))
+            let wait = if grub { grub_wait(seed, mac, &say, ASK_AGAIN) } else { wait_script(seed, mac, arch, &say, ASK_AGAIN) };
+            ("told to wait: there is no netboot image", wait)
         } else {
-            let file = |name| FileName::new(name).map_err(unexpected);
-            let script = agent_script(seed, mac, &file("vmlinuz")?, &file("initrd.img")?, KernelCmdline::new());
-            ("given the boot script of the agent", script.map_err(unexpected)?)
+            ("given the boot script of the agent", self.agent_script(mac, grub)?)
         };
         // By the recorder's gate: anybody can ask under any MAC address, as often as they like.
         let arch = query.arch.as_deref().map(|a| a.chars().filter(|c| c.is_ascii_graphic()).take(16).collect());
         let facts = PacketFacts { arch, ipxe: true, ..PacketFacts::default() };
         self.record(WireEvent { text: text.to_owned(), mac: Some(mac), facts, ..WireEvent::new(now_ms(), "boot.script") });
         Ok(script)
+    }
+
+    fn agent_script(&self, mac: Mac, grub: bool) -> Result<String, ApiError> {
+        let netboot = &self.spec.spec.netboot;
+        let extra = KernelCmdline::new().params(netboot.kernel_parameters.iter().map(String::as_str)).map_err(unexpected)?;
+        let file = |name| FileName::new(name).map_err(unexpected);
+        let (kernel, initrd) = (file("vmlinuz")?, file("initrd.img")?);
+        let consoles = consoles(&netboot.consoles);
+        let (seed, consoles, extra) = (SeedUrl(self.http), &consoles[..], &extra);
+        let boot = AgentBoot { seed, mac, kernel: &kernel, initrd: &initrd, consoles, extra };
+        if grub { grub_agent(&boot) } else { agent_script(&boot) }.map_err(unexpected)
     }
 
     /// Directory of the netboot set in use.

@@ -254,10 +254,12 @@ mod tests {
 
     #[test]
     fn the_files_of_our_own_script_are_found() {
-        use pxe::script::{FileName, KernelCmdline, SeedUrl, agent_script};
+        use pxe::script::{AgentBoot, FileName, KernelCmdline, SeedUrl, agent_script};
         let file = |n| FileName::new(n).unwrap();
         let seed = SeedUrl("10.44.0.1:80".parse().unwrap());
-        let script = agent_script(seed, Mac([2; 6]), &file("vmlinuz"), &file("initrd.img"), KernelCmdline::new()).unwrap();
+        let (kernel, initrd, extra) = (file("vmlinuz"), file("initrd.img"), KernelCmdline::new());
+        let boot = AgentBoot { seed, mac: Mac([2; 6]), kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra };
+        let script = agent_script(&boot).unwrap();
         let found = files_of(&script);
         assert_eq!(found.len(), 2, "{script}");
         assert!(found[0].ends_with("/boot/vmlinuz") && found[1].ends_with("/boot/initrd.img"), "{found:?}");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use kubedos_tests::bench;
+use kubedos_tests::bench::{self, netboot};
 use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
 use kubedos_tests::drill;
@@ -35,8 +35,8 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, twice, journey, tampering, refusals, stick, second-site, medium-twice, clock, disc,
-        /// two-seeds, drill, cuts, seed-cuts
+        /// Only this part: protocol, twice, firmware, journey, tampering, refusals, stick, second-site, medium-twice,
+        /// clock, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,
         /// The long parts too: medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
@@ -78,6 +78,15 @@ enum Bench {
         #[arg(long)]
         report: Option<PathBuf>,
     },
+    /// DHCP beside Kea and dnsmasq, TFTP beside dnsmasq, tftpd-hpa and atftpd; whoever is installed
+    Netboot {
+        /// Only one of them
+        #[arg(long)]
+        only: Option<netboot::What>,
+        /// Also write the tables as Markdown
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
 }
 
 fn clean_stale() -> Result<()> {
@@ -112,6 +121,12 @@ fn run(verb: Verb) -> Result<()> {
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
             demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times })
+        }
+        Verb::Bench(Bench::Netboot { only, report }) => {
+            clean_stale()?;
+            let dirs = RunDirs::new()?;
+            say::line(&format!("logs: {}", dirs.logs.display()));
+            netboot::run(&dirs, only, report.as_deref())
         }
         Verb::Drill { data, passphrase_file, report } => {
             demo::check_host()?;

@@ -1,0 +1,206 @@
+//! Leases on disk before their ACK: an append-only file, one synced write per group.
+//!
+//! A line is `MAC IP EXPIRES HOSTNAME CLIENT-ID CRC` (the two texts in hexadecimal or `-`, the CRC-32 of what stands
+//! before it), so that a person can read it and a torn line is known for one. A new file is filled with zeros first:
+//! the sync of a group then has data to write and no metadata, and does not wait for the file system's own journal
+//! behind everybody else's changes. Files are numbered; [`Journal::seal`]
+//! begins a new one and hands over what the older ones hold, and [`Sealed::remove`] deletes them once that is safe
+//! elsewhere. Reading them again before that changes nothing: the last word on an address counts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::leases::LeaseRecord;
+
+/// The longest journal file read, in bytes; it is folded long before.
+pub const MAX_FILE: u64 = 256 << 20;
+/// Bytes of a new file; beyond them it grows.
+pub const CAPACITY: u64 = 4 << 20;
+/// The longest line: two texts of 255 bytes in hexadecimal and the rest.
+const MAX_LINE: usize = 1_200;
+
+/// The open journal of one interface.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    number: u64,
+    file: File,
+    /// Bytes of the file that are whole lines.
+    length: u64,
+    /// A write or sync failed: the kernel may have dropped pages, and nothing more is written to this file.
+    broken: bool,
+    older: Vec<PathBuf>,
+    /// The last word on every address since the last seal.
+    latest: BTreeMap<Ipv4Addr, LeaseRecord>,
+    line: String,
+}
+
+/// Files that are complete, and what they say.
+#[derive(Debug)]
+pub struct Sealed {
+    pub records: Vec<LeaseRecord>,
+    files: Vec<PathBuf>,
+}
+
+impl Sealed {
+    /// Deletes the files, oldest first. After an error the rest stays: it is read again at the next start.
+    pub fn remove(self) -> io::Result<()> {
+        for file in self.files {
+            fs::remove_file(file)?;
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    /// Opens a new file in `dir` and returns what older ones hold, in their order.
+    pub fn open(dir: &Path) -> io::Result<(Self, Vec<LeaseRecord>)> {
+        fs::create_dir_all(dir)?;
+        let mut numbers: Vec<u64> = fs::read_dir(dir)?.filter_map(|e| number_of(&e.ok()?.path())).collect();
+        numbers.sort_unstable();
+        let (mut records, mut older) = (Vec::new(), Vec::new());
+        for file in numbers.iter().map(|n| path(dir, *n)) {
+            let mut bytes = Vec::new();
+            File::open(&file)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+            let before = records.len();
+            records.extend(bytes.split_inclusive(|b| *b == b'\n').filter_map(read_line));
+            if records.len() > before {
+                older.push(file);
+            } else {
+                // Nobody was acknowledged from it: nothing is lost, and files do not pile up with every start.
+                fs::remove_file(file)?;
+            }
+        }
+        let number = numbers.last().map_or(1, |n| n + 1);
+        let file = create(dir, number)?;
+        let latest = records.iter().map(|r| (r.ip, r.clone())).collect();
+        let journal = Journal { dir: dir.to_owned(), number, file, length: 0, broken: false, older, latest, line: String::new() };
+        Ok((journal, records))
+    }
+
+    /// Appends the records and syncs. After an error none of them may be acknowledged, even if a later start finds
+    /// them on the disk.
+    pub fn append(&mut self, records: &[LeaseRecord]) -> io::Result<()> {
+        if self.broken {
+            self.next_file()?;
+        }
+        self.line.clear();
+        for record in records {
+            write_line(record, &mut self.line);
+        }
+        let written = self.file.write_all_at(self.line.as_bytes(), self.length).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            self.broken = true;
+            return Err(error);
+        }
+        self.length += self.line.len() as u64;
+        for record in records {
+            self.latest.insert(record.ip, record.clone());
+        }
+        Ok(())
+    }
+
+    /// Bytes appended since the last seal.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether there is anything to fold.
+    pub fn is_empty(&self) -> bool {
+        self.latest.is_empty()
+    }
+
+    /// Begins a new file and hands over what came before.
+    pub fn seal(&mut self) -> io::Result<Sealed> {
+        self.next_file()?;
+        let records = std::mem::take(&mut self.latest).into_values().collect();
+        Ok(Sealed { records, files: std::mem::take(&mut self.older) })
+    }
+
+    fn next_file(&mut self) -> io::Result<()> {
+        let file = create(&self.dir, self.number + 1)?;
+        self.older.push(path(&self.dir, self.number));
+        self.number += 1;
+        (self.file, self.length, self.broken) = (file, 0, false);
+        Ok(())
+    }
+}
+
+fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("leases-{number:010}.journal"))
+}
+
+fn number_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("leases-")?.strip_suffix(".journal")?.parse().ok()
+}
+
+fn create(dir: &Path, number: u64) -> io::Result<File> {
+    let file = File::options().create_new(true).write(true).open(path(dir, number))?;
+    let zeros = vec![0u8; 1 << 20];
+    // Room is nice to have: on a full disk the file is short, and the append tells.
+    for at in (0..CAPACITY).step_by(zeros.len()) {
+        if file.write_all_at(&zeros, at).is_err() {
+            break;
+        }
+    }
+    file.sync_all()?;
+    // The name must outlive a power cut as the lines do.
+    File::open(dir)?.sync_all()?;
+    Ok(file)
+}
+
+fn hex(bytes: Option<&[u8]>, out: &mut String) {
+    let Some(bytes) = bytes.filter(|b| !b.is_empty()) else { return out.push('-') };
+    for byte in bytes {
+        let digit = |n: u8| char::from_digit(n.into(), 16).unwrap_or('0');
+        out.push(digit(byte >> 4));
+        out.push(digit(byte & 15));
+    }
+}
+
+fn unhex(text: &str) -> Option<Option<Vec<u8>>> {
+    if text == "-" {
+        return Some(None);
+    }
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect::<Option<Vec<u8>>>().map(Some)
+}
+
+fn write_line(record: &LeaseRecord, out: &mut String) {
+    let start = out.len();
+    let _ = write!(out, "{} {} {} ", record.mac, record.ip, record.expires_at);
+    hex(record.hostname.as_deref().map(str::as_bytes), out);
+    out.push(' ');
+    hex(record.client_id.as_deref(), out);
+    let sum = crc32fast::hash(&out.as_bytes()[start..]);
+    let _ = writeln!(out, " {sum:08x}");
+}
+
+/// One line with its end; `None` for one that was torn or is not ours.
+pub fn read_line(line: &[u8]) -> Option<LeaseRecord> {
+    if line.len() > MAX_LINE {
+        return None;
+    }
+    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    let (body, sum) = line.rsplit_once(' ')?;
+    if sum.len() != 8 || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(body.as_bytes()) {
+        return None;
+    }
+    let mut words = body.split(' ');
+    let mut next = || words.next();
+    let (mac, ip, expires_at) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
+    let hostname = unhex(next()?)?.map(String::from_utf8).transpose().ok()?;
+    let client_id = unhex(next()?)?;
+    next().is_none().then_some(LeaseRecord { mac, ip, expires_at, hostname, client_id })
+}
+
+#[cfg(test)]
+#[path = "journal_store_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! GRUB's configuration for machines with Secure Boot: shim starts Debian's signed GRUB, which starts Debian's signed
+//! kernel and nothing else.
+//!
+//! The signed image brings its modules; what it has is what is used here: http, linux, configfile, sleep, echo, test,
+//! serial. GRUB's paths are `(http,ADDRESS[:PORT])/path`.
+
+use std::fmt;
+
+use cluster_seed::ids::Mac;
+
+use super::{AgentBoot, CmdlineError, MAX_WAIT, MENU_SECONDS, ScreenText, SeedUrl, Way};
+
+/// `(http,10.44.0.1)`, GRUB's name of the seed.
+struct Device(SeedUrl);
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.0.0;
+        match at.port() {
+            80 => write!(f, "(http,{})", at.ip()),
+            port => write!(f, "(http,{}:{port})", at.ip()),
+        }
+    }
+}
+
+/// Screen and first serial port, both for keys and text.
+const TERMINALS: &str = "serial --unit=0 --speed=115200 --word=8 --parity=no --stop=1
+terminal_input console serial
+terminal_output console serial
+";
+
+/// What GRUB reads first, by TFTP beside its own file: it knows its hardware address and asks the seed for the rest.
+/// Text of the machine's own, so that nothing has to be made per machine before it is known.
+pub fn grub_first(seed: SeedUrl) -> String {
+    format!(
+        "{TERMINALS}set timeout=-1
+set ask=yes
+while [ \"$ask\" = yes ]; do
+  echo \"Kubedos: this machine is $net_default_mac; asking the seed {seed}\"
+  configfile \"{}/boot/ipxe?format=grub&arch=efi-x64&mac=$net_default_mac\"
+  echo \"Kubedos: the seed {seed} did not answer. The next try is in 10 seconds.\"
+  sleep 10
+done
+",
+        Device(seed)
+    )
+}
+
+/// A menu with the agent first; see [`super::agent_script`].
+pub fn grub_agent(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
+    let AgentBoot { seed, mac, kernel, initrd, .. } = boot;
+    let device = Device(*seed);
+    let entry = |title: &str, id: &str, way| -> Result<String, CmdlineError> {
+        Ok(format!(
+            "menuentry \"{title}\" --id {id} {{
+  set again=yes
+  while [ \"$again\" = yes ]; do
+    echo \"Kubedos: starting on {mac} from {seed}\"
+    if linux {device}/boot/{kernel} {}; then
+      if initrd {device}/boot/{initrd}; then
+        boot
+      fi
+    fi
+    echo \"Kubedos: this machine could not load the agent from {seed}.\"
+    echo \"  Is the seed running, and does a firewall let its HTTP port through?\"
+    echo \"  The next try is in 10 seconds.\"
+    sleep 10
+  done
+}}
+",
+            boot.cmdline(way)?
+        ))
+    };
+    Ok(format!(
+        "set timeout={MENU_SECONDS}
+set default=agent
+{}{}{}menuentry \"Start from the local disk\" --id local {{
+  exit 1
+}}
+",
+        entry("Start the agent", "agent", Way::Agent)?,
+        entry("Rescue shell on the console", "rescue", Way::Rescue)?,
+        entry("Memory test, then the agent", "memtest", Way::MemoryTest)?,
+    ))
+}
+
+/// The firmware knows its own disk: GRUB leaves with an error, and the next boot option follows.
+pub fn grub_local_boot() -> String {
+    "echo \"Kubedos: starting from the local disk\"\nexit 1\n".to_owned()
+}
+
+/// Shows a text, waits (1 to [`MAX_WAIT`] seconds) and asks the seed again.
+pub fn grub_wait(seed: SeedUrl, mac: Mac, text: &ScreenText, seconds: u32) -> String {
+    let seconds = seconds.clamp(1, MAX_WAIT);
+    format!(
+        "echo \"Kubedos: {text}\"
+echo \"  seed {seed}, this machine {mac}\"
+sleep {seconds}
+configfile \"{}/boot/ipxe?format=grub&arch=efi-x64&mac={mac}\"
+",
+        Device(seed)
+    )
+}
+
+#[cfg(test)]
+#[path = "grub_tests.rs"]
+mod tests;

@@ -1,0 +1,57 @@
+use proptest::prelude::*;
+
+use super::super::{FileName, KernelCmdline, MAX_SCREEN};
+use super::*;
+
+fn seed(port: u16) -> SeedUrl {
+    SeedUrl(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(10, 77, 0, 1), port))
+}
+
+const MAC: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
+
+#[test]
+fn golden_first_configuration() {
+    let want = "serial --unit=0 --speed=115200 --word=8 --parity=no --stop=1
+terminal_input console serial
+terminal_output console serial
+set timeout=-1
+set ask=yes
+while [ \"$ask\" = yes ]; do
+  echo \"Kubedos: this machine is $net_default_mac; asking the seed http://10.77.0.1\"
+  configfile \"(http,10.77.0.1)/boot/ipxe?format=grub&arch=efi-x64&mac=$net_default_mac\"
+  echo \"Kubedos: the seed http://10.77.0.1 did not answer. The next try is in 10 seconds.\"
+  sleep 10
+done
+";
+    assert_eq!(grub_first(seed(80)), want);
+    assert!(grub_first(seed(8000)).contains("(http,10.77.0.1:8000)/boot/ipxe"));
+}
+
+#[test]
+fn the_menu_offers_agent_rescue_memory_test_and_disk() {
+    let extra = KernelCmdline::new().param("quiet", None).unwrap();
+    let (kernel, initrd) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap());
+    let boot = AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra };
+    let text = grub_agent(&boot).unwrap();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.starts_with("if linux")).collect();
+    let base = "if linux (http,10.77.0.1)/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc \
+        console=tty0 console=ttyS0,115200n8 initrd=initrd.img";
+    let want =
+        [format!("{base} quiet; then"), format!("{base} rdinit=/bin/sh quiet; then"), format!("{base} memtest=4 quiet; then")];
+    assert_eq!(lines, want);
+    assert!(text.starts_with("set timeout=3\nset default=agent\n") && text.ends_with("--id local {\n  exit 1\n}\n"));
+    assert_eq!(text.matches('{').count(), text.matches('}').count());
+}
+
+proptest! {
+    #[test]
+    fn no_text_adds_a_line_or_an_expansion(text in any::<String>()) {
+        let clean = grub_wait(seed(80), MAC, &ScreenText::new("x"), 5);
+        let script = grub_wait(seed(80), MAC, &ScreenText::new(&text), 5);
+        prop_assert_eq!(script.lines().count(), clean.lines().count());
+        for special in ['$', '"', ';', '{', '}', '|', '&', '\\', '\''] {
+            prop_assert_eq!(script.matches(special).count(), clean.matches(special).count());
+        }
+        prop_assert!(script.lines().all(|l| l.len() <= MAX_SCREEN + 100));
+    }
+}

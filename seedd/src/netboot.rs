@@ -1,0 +1,294 @@
+//! DHCP and TFTP as cluster.yaml says: configurations, the files they serve, and where leases are kept.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use cluster_seed::cluster::{Networking, Pool, Underlay};
+use cluster_seed::ids::Digest;
+use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, ReservationSpec, UefiLoader};
+use pxe::counters::Counters;
+use pxe::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
+use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
+use pxe::{
+    Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
+    Reservation, Route, Subnet, TftpConfig, TftpServer,
+};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::clock::{bounded, steady};
+use crate::fsio;
+use crate::hint;
+use crate::recorder::Recorder;
+use crate::site::setting;
+
+/// Largest loader served by TFTP, in bytes.
+const MAX_LOADER: u64 = 8 << 20;
+/// Below the site's directory.
+const LEASES: &str = "leases";
+/// Between two looks whether the journal is to be folded into the database.
+const FOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// The servers of all interfaces.
+pub struct Servers {
+    dhcp: Vec<DhcpServer>,
+    tftp: Vec<TftpServer>,
+    leases: Arc<Leases>,
+}
+
+impl Servers {
+    /// Opens every port; nothing is answered yet.
+    pub async fn bind(app: &Arc<App>, iface: &str, recorder: Arc<Recorder>) -> Result<Self> {
+        let networking = &app.spec.spec.networking;
+        let files = files(app)?;
+        let parameters = app.spec.spec.netboot.kernel_parameters.iter().map(String::as_str);
+        if let Err(why) = KernelCmdline::new().params(parameters) {
+            return Err(hint::with(anyhow!("netboot.kernelParameters: {why}"), "correct it in cluster.yaml"));
+        }
+        let shim = app.spec.spec.netboot.uefi == UefiLoader::Shim;
+        let loaders = LoaderTable::of(shim, |name| files.iter().any(|(n, _)| n == name));
+        let files = Arc::new(FileTable::new(files));
+        let (leases, found) = Leases::open(app)?;
+        let mut configs = vec![own(app, iface, loaders.clone())?];
+        for spec in &networking.underlay.dhcp.interfaces {
+            configs.push(further(app, spec, loaders.clone())?);
+        }
+        let mut servers = Servers { dhcp: Vec::new(), tftp: Vec::new(), leases };
+        for config in configs {
+            let (name, ip) = (config.iface.clone(), config.server_ip);
+            let mut nets = config.networks.iter().map(|n| n.subnet);
+            let own = nets.next().ok_or_else(|| anyhow!("no network on {name}"))?;
+            let tftp = TftpConfig { relayed: nets.collect(), ..TftpConfig::new(&name, ip, own) };
+            let commit = servers.leases.clone().commit();
+            let dhcp = DhcpServer::bind(config, recorder.clone(), &found, commit, Arc::new(steady)).await;
+            servers.dhcp.push(with_hint(dhcp)?);
+            servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), recorder.clone()).await)?);
+        }
+        Ok(servers)
+    }
+
+    /// What they count, each interface for itself: DHCP, then TFTP.
+    pub fn counters(&self) -> (Vec<Arc<Counters>>, Vec<Arc<Counters>>) {
+        let dhcp = self.dhcp.iter().map(DhcpServer::counters).collect();
+        (dhcp, self.tftp.iter().map(TftpServer::counters).collect())
+    }
+
+    /// Serves until told to stop; the leases are in the database then.
+    pub async fn run(self, app: Arc<App>, stopped: watch::Receiver<bool>) {
+        let ended = |mut stopped: watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|s| *s).await;
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        for dhcp in self.dhcp {
+            tasks.spawn(dhcp.run(ended(stopped.clone())));
+        }
+        for tftp in self.tftp {
+            tasks.spawn(tftp.run(ended(stopped.clone())));
+        }
+        tokio::select! {
+            () = fold_for_ever(app.clone(), self.leases.clone()) => {}
+            () = async { while tasks.join_next().await.is_some() {} } => {}
+        }
+        fold(app, self.leases).await;
+    }
+}
+
+fn with_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {
+    result.map_err(|e| {
+        let hint = e.hint();
+        hint::with(e, hint)
+    })
+}
+
+/// The journal and what of it is not in the database yet.
+pub struct Leases {
+    journal: Mutex<Journal>,
+    sealed: Mutex<Vec<pxe::journal_store::Sealed>>,
+}
+
+impl Leases {
+    /// Brings into the database what an earlier run left in its journal, and returns all leases.
+    fn open(app: &App) -> Result<(Arc<Self>, Vec<pxe::LeaseRecord>)> {
+        let dir = app.site.join(LEASES);
+        let (journal, found) = Journal::open(dir.as_std_path()).with_context(|| format!("opening the lease journal in {dir}"))?;
+        let leases = Leases { journal: Mutex::new(journal), sealed: Mutex::default() };
+        if !found.is_empty() {
+            leases.fold(app).context("bringing the lease journal into the database")?;
+        }
+        let longest = longest_lease(&app.spec.spec.networking.underlay);
+        let mut all = app.store.leases().context("reading the leases")?;
+        for lease in &mut all {
+            lease.expires_at = bounded(lease.expires_at, longest, steady());
+        }
+        Ok((Arc::new(leases), all))
+    }
+
+    fn commit(self: Arc<Self>) -> Commit {
+        Box::new(move |records| {
+            let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.append(records).map_err(|e| format!("writing the lease journal: {e}"))
+        })
+    }
+
+    /// Files are deleted only once the database holds what they say, oldest first.
+    fn fold(&self, app: &App) -> Result<()> {
+        let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            if !journal.is_empty() {
+                sealed.push(journal.seal().context("beginning a new lease journal")?);
+            }
+        }
+        while let Some(oldest) = sealed.first() {
+            app.store.save_leases(&oldest.records).context("saving leases")?;
+            sealed.remove(0).remove().context("removing a lease journal that is folded")?;
+        }
+        Ok(())
+    }
+}
+
+async fn fold_for_ever(app: Arc<App>, leases: Arc<Leases>) {
+    loop {
+        tokio::time::sleep(FOLD_EVERY).await;
+        fold(app.clone(), leases.clone()).await;
+    }
+}
+
+async fn fold(app: Arc<App>, leases: Arc<Leases>) {
+    let folded = tokio::task::spawn_blocking(move || leases.fold(&app)).await;
+    if let Some(error) = folded.map_err(anyhow::Error::from).and_then(|r| r).err() {
+        tracing::error!(error = format!("{error:#}"), "folding leases into the database; they stay in the journal");
+    }
+}
+
+fn longest_lease(underlay: &Underlay) -> u64 {
+    let interfaces = underlay.dhcp.interfaces.iter().map(|i| &i.network);
+    let others = underlay.dhcp.relayed.iter().chain(interfaces).filter_map(|n| n.lease_seconds);
+    others.chain([underlay.lease_seconds]).max().unwrap_or(underlay.lease_seconds).into()
+}
+
+/// What the files of the netboot set in use are, by name, and GRUB's first configuration. None yet is no error: the
+/// page says so.
+fn files(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
+    let Some(id) = app.store.setting(setting::NETBOOT)? else { return Ok(Vec::new()) };
+    let id: Digest = id.parse().context("reading the netboot set's id")?;
+    let dir = app.site.join("netboot").join(id.to_string());
+    let mut files = Vec::new();
+    for (name, needed) in [(UNDIONLY, true), (SNPONLY, true), (IPXE_EFI, true), (IPXE_ARM64, false), (SHIM, false), (GRUB, false)]
+    {
+        // A set of an older version has no Secure Boot chain.
+        if needed || dir.join(name).exists() {
+            files.push((name.to_owned(), Arc::from(fsio::read_limited(&dir.join(name), MAX_LOADER)?)));
+        }
+    }
+    let grub: Arc<[u8]> = grub_first(SeedUrl(app.http)).into_bytes().into();
+    files.extend(GRUB_CONFIGS.map(|name| (name.to_owned(), grub.clone())));
+    Ok(files)
+}
+
+fn mode(mode: Mode) -> DhcpMode {
+    match mode {
+        Mode::Full => DhcpMode::Full,
+        Mode::Reservation => DhcpMode::Reservation,
+        Mode::Proxy => DhcpMode::Proxy,
+        Mode::Auto => DhcpMode::Auto,
+    }
+}
+
+fn ranges(pools: &[Pool]) -> Vec<PoolRange> {
+    pools.iter().map(|p| PoolRange { first: p.first, last: p.last }).collect()
+}
+
+fn extras(options: &[OptionSpec]) -> Result<Vec<ExtraOption>> {
+    let one = |o: &OptionSpec| ExtraOption::new(o.code, o.bytes()?);
+    options
+        .iter()
+        .map(|o| one(o).map_err(|why| hint::with(anyhow!("dhcp.options: {why}"), "correct it in cluster.yaml")))
+        .collect()
+}
+
+fn reserved(network: &mut NetworkConfig, reservations: &[ReservationSpec]) {
+    for r in reservations {
+        let hostname = r.hostname.as_ref().map(ToString::to_string);
+        network.reservations.insert(r.mac, Reservation { ip: r.address, hostname });
+    }
+}
+
+/// The boot network and the networks behind its relays.
+fn own(app: &App, iface: &str, loaders: LoaderTable) -> Result<DhcpConfig> {
+    let networking = &app.spec.spec.networking;
+    let underlay = &networking.underlay;
+    let seed = underlay.seed.value;
+    let DhcpSpec { pools, reservations, mtu, search, routes, options, relayed, relays, probe, .. } = &underlay.dhcp;
+    let subnet = Subnet::new(underlay.subnet.network(), underlay.subnet.prefix_len())?;
+    let all = [&[underlay.pool.value][..], pools].concat();
+    let mut network = NetworkConfig::new(subnet, ranges(&all), underlay.lease_seconds);
+    common(&mut network, app, networking, seed);
+    network.router = underlay.router;
+    if !underlay.dns.is_empty() {
+        network.dns.clone_from(&underlay.dns);
+    }
+    network.mtu = *mtu;
+    network.search = search.iter().map(ToString::to_string).collect();
+    for route in routes {
+        network.routes.push(Route { to: Subnet::new(route.to.network(), route.to.prefix_len())?, via: route.via });
+    }
+    network.extra = extras(options)?;
+    reserved(&mut network, reservations);
+    let mut config = DhcpConfig::new(iface, seed, mode(underlay.dhcp.mode), network);
+    for spec in relayed {
+        config.networks.push(network_of(app, spec, seed)?);
+    }
+    config.relays.clone_from(relays);
+    config.probe = *probe;
+    config.http_base = Some(app.seed_url());
+    config.loaders = loaders;
+    Ok(config)
+}
+
+/// Another interface. Machines there reach the seed through its address on their network.
+fn further(app: &App, spec: &InterfaceSpec, loaders: LoaderTable) -> Result<DhcpConfig> {
+    let mut network = network_of(app, &spec.network, spec.seed)?;
+    network.router = network.router.or(Some(spec.seed));
+    let mut config = DhcpConfig::new(&spec.interface, spec.seed, mode(spec.mode), network);
+    config.probe = app.spec.spec.networking.underlay.dhcp.probe;
+    config.http_base = Some(app.seed_url());
+    config.loaders = loaders;
+    Ok(config)
+}
+
+fn network_of(app: &App, spec: &NetworkSpec, seed: Ipv4Addr) -> Result<NetworkConfig> {
+    let networking = &app.spec.spec.networking;
+    let subnet = Subnet::new(spec.subnet.network(), spec.subnet.prefix_len())?;
+    let lease = spec.lease_seconds.unwrap_or(networking.underlay.lease_seconds);
+    let mut network = NetworkConfig::new(subnet, ranges(&spec.pools), lease);
+    common(&mut network, app, networking, seed);
+    network.router = spec.router;
+    if !spec.dns.is_empty() {
+        network.dns.clone_from(&spec.dns);
+    }
+    network.mtu = spec.mtu;
+    network.extra = extras(&spec.options)?;
+    reserved(&mut network, &spec.reservations);
+    Ok(network)
+}
+
+fn common(network: &mut NetworkConfig, app: &App, networking: &Networking, seed: Ipv4Addr) {
+    network.dns = vec![seed];
+    network.domain = Some(networking.domain.to_string());
+    network.ntp = if app.spec.spec.time.serve { vec![seed] } else { Vec::new() };
+}
+
+/// The consoles of the boot scripts.
+pub fn consoles(specs: &[ConsoleSpec]) -> Vec<Console> {
+    let one = |c: &ConsoleSpec| match c {
+        ConsoleSpec::Vga => Console::Vga,
+        ConsoleSpec::Serial0 => Console::Serial(0),
+        ConsoleSpec::Serial1 => Console::Serial(1),
+        ConsoleSpec::Serial2 => Console::Serial(2),
+        ConsoleSpec::Serial3 => Console::Serial(3),
+    };
+    specs.iter().map(one).collect()
+}
