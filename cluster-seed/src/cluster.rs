@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
 use crate::time::TimeSpec;
 
@@ -46,6 +47,8 @@ pub struct Spec {
     pub time: TimeSpec,
     #[serde(default)]
     pub acceptance: Acceptance,
+    #[serde(default)]
+    pub extras: ExtrasSpec,
 }
 
 /// What a drill is measured against.
@@ -239,6 +242,7 @@ impl ClusterSpec {
         }
         self.check_underlay()?;
         self.check_planes()?;
+        self.spec.extras.check().map_err(|(why, hint)| whole(why, hint))?;
         self.spec.time.check().map_err(|why| whole(why, "for example servers: [ntp.example.org, 10.0.0.9]"))?;
         if !(1..=10_080).contains(&self.spec.acceptance.mttr_target_minutes) {
             let found = self.spec.acceptance.mttr_target_minutes;

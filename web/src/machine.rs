@@ -24,6 +24,7 @@ use crate::extract::{AgentJson, Named};
 use crate::files;
 use crate::headers::{From, Side, envelope};
 use crate::operator::OperatorOptions;
+use crate::registry;
 use crate::safe_json::SafeJson;
 use crate::safe_path::SafePath;
 
@@ -33,10 +34,15 @@ type Answer<T> = Result<SafeJson<T>, Failure>;
 pub fn machine_router<A: SeedApi>(api: Arc<A>) -> Router {
     Router::new()
         .route("/boot/ipxe", get(boot_script::<A>))
+        .route("/boot/preseed.cfg", get(preseed::<A>))
         .route("/boot/{name}", get(boot_file::<A>))
         .route("/darksite", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/{*path}", get(darksite::<A>))
+        .route("/v2", get(registry::base).fallback(registry::refuse))
+        .route("/v2/", get(registry::base).fallback(registry::refuse))
+        .route("/v2/_catalog", get(registry::catalog::<A>).fallback(registry::refuse))
+        .route("/v2/{*path}", get(registry::get::<A>).fallback(registry::refuse))
         .route("/chunks/{digest}", get(chunk::<A>))
         .route("/artifacts/{id}/manifest.json", get(manifest::<A>))
         .route("/api/v1/agent/hello", post(hello::<A>))
@@ -63,6 +69,15 @@ async fn boot_script<A: SeedApi>(
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")], script).into_response())
 }
 
+async fn preseed<A: SeedApi>(
+    State(app): State<App<A>>,
+    query: Result<Query<BootQuery>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(query) = query?;
+    let text = app.call(move |api| api.preseed(&query)).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")], text).into_response())
+}
+
 async fn boot_file<A: SeedApi>(
     State(app): State<App<A>>,
     Named(name): Named<String>,
@@ -84,10 +99,23 @@ async fn darksite<A: SeedApi>(
     let Some((first, rest)) = raw.split_once('/') else {
         return Ok(Redirect::permanent(&format!("{}/", uri.path())).into_response());
     };
+    if first == "extras" {
+        let path = SafePath::parse(rest).ok_or_else(Failure::not_found)?;
+        let root = app.call(move |api| Ok(api.extras_dir())).await?;
+        let root =
+            root.ok_or_else(|| Failure::not_found().with_hint("there are no extras; seedd darksite extras fetch gets them"))?;
+        return files::below(root, path, uri.path(), &method, &headers).await;
+    }
     let id = match first {
         "current" => None,
         id => Some(id.parse::<Digest>().map_err(|_| Failure::not_found())?),
     };
+    if rest == "proof.json" {
+        let path = app.call(move |api| Ok(api.proof_path(id))).await?;
+        let path =
+            path.ok_or_else(|| Failure::not_found().with_hint("nobody has proven this snapshot; seedd darksite prove does"))?;
+        return files::one(path, None, &method, &headers).await;
+    }
     let path = SafePath::parse(rest).ok_or_else(Failure::not_found)?;
     let root = app.call(move |api| Ok(api.snapshot_dir(id))).await?;
     let root =

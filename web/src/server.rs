@@ -22,7 +22,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
-use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, STALL_TIME};
+use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_PER_ADDRESS, STALL_TIME};
+use crate::server_peers::Peers;
 use crate::server_socket::Impatient;
 use crate::server_tls;
 
@@ -43,7 +44,8 @@ const BOUNDS: Bounds = Bounds { connections: MAX_CONNECTIONS, handshake: HANDSHA
 /// Serves `router` on `listener` until `stop` is done, then lets open requests end within [`DRAIN_TIME`].
 ///
 /// At most [`MAX_CONNECTIONS`] at a time (more wait in the listener's backlog); a request head has [`HEAD_TIME`] to
-/// arrive, which also ends an idle connection; a peer that takes nothing for [`STALL_TIME`] is dropped.
+/// arrive, which also ends an idle connection; a peer that takes nearly nothing for [`STALL_TIME`] is dropped, and no
+/// address has more than [`MAX_PER_ADDRESS`].
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     run(listener, None, router, stop, BOUNDS).await;
 }
@@ -56,6 +58,7 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Ro
 
 async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>, bounds: Bounds) {
     let slots = Arc::new(Semaphore::new(bounds.connections));
+    let peers = Peers::new(MAX_PER_ADDRESS);
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -76,10 +79,14 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, st
                 continue;
             }
         };
+        let Some(place) = peers.enter(peer.ip()) else {
+            tracing::debug!(%peer, "too many connections of one address");
+            continue;
+        };
         let connection = Connection { peer, router: router.clone(), watcher: graceful.watcher(), bounds };
         let tls = tls.clone();
         tokio::spawn(async move {
-            let _slot = slot;
+            let (_slot, _place) = (slot, place);
             connection.talk(socket, tls).await;
         });
     }

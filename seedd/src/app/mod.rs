@@ -7,6 +7,7 @@ pub mod auth;
 pub mod boot;
 mod clock;
 pub mod console;
+mod darksite;
 pub mod enroll;
 pub mod issue;
 pub mod jobs;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
+use crate::extras::Registry;
 use crate::fsio::read_limited;
 use crate::keys::{PublicKeys, Unsealed};
 use crate::site::{Site, seed_hostname, setting};
@@ -74,6 +76,8 @@ pub struct App {
     silence: Mutex<Silence>,
     /// Goes on when the site is opened anew.
     pub jobs: Arc<Jobs>,
+    /// The extras that were served last.
+    extras: Mutex<Option<Arc<Registry>>>,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -112,6 +116,7 @@ impl App {
             operator: Mutex::new(None),
             silence: Mutex::default(),
             jobs: Arc::default(),
+            extras: Mutex::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
