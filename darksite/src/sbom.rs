@@ -3,7 +3,7 @@
 //! Everything in it follows from the snapshot: the same snapshot gives the same bytes. What Debian's indexes do not say
 //! (licences, copyright) is NOASSERTION; each package's own copyright file has it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use cluster_seed::ids::Digest;
 use jiff::Timestamp;
@@ -119,10 +119,7 @@ struct Relationship {
 
 /// The bill's text. Parts are sorted here; two of the same name, version, architecture and digest are one.
 pub fn render(subject: &Subject, parts: &[Part]) -> Result<String, serde_json::Error> {
-    let sorted: BTreeSet<_> = parts.iter().map(|p| (&p.name, &p.version, &p.arch, p.sha256, &p.file)).collect();
-    let part = |k: &(&String, &String, &String, Digest, &String)| {
-        parts.iter().find(|p| (&p.name, &p.version, &p.arch, p.sha256, &p.file) == *k)
-    };
+    let sorted: BTreeMap<_, &Part> = parts.iter().map(|p| ((&p.name, &p.version, &p.arch, p.sha256, &p.file), p)).collect();
     let top = format!("SPDXRef-{}-{}", subject.kind, subject.id.short());
     let mut packages = vec![Package {
         spdx_id: top.clone(),
@@ -141,7 +138,7 @@ pub fn render(subject: &Subject, parts: &[Part]) -> Result<String, serde_json::E
         external_refs: vec![],
     }];
     let mut relationships = vec![relation(DOCUMENT, "DESCRIBES", &top)];
-    for (n, one) in sorted.iter().filter_map(part).enumerate() {
+    for (n, one) in sorted.into_values().enumerate() {
         let id = format!("SPDXRef-{n}-{}", tame(&one.name));
         relationships.push(relation(&top, "CONTAINS", &id));
         packages.push(package(one, id));
@@ -277,6 +274,7 @@ pub fn parts_of_extras(manifest: &cluster_seed::extras::ExtrasManifest) -> Vec<P
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn subject() -> Subject {
         Subject {

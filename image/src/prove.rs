@@ -135,7 +135,7 @@ fn base(what: &Subject, index: &Index, tools: &ToolRoot, work: &Utf8Path, progre
 fn install(tools: &ToolRoot, work: &Utf8Path, packages: &[String], progress: &dyn Progress) -> Result<RoleProof, Error> {
     tools.run("copying the base system", work, &["cp", "-a", "/work/base", "/work/role"], progress)?;
     let mut argv = vec!["/bin/sh", "-eu", "-c", INSTALL, "install", "/work/role"];
-    argv.extend(packages.iter().map(String::as_str));
+    argv.extend(packages.iter().filter_map(|p| for_arch(p)));
     let proof = match tools.run("installing", work, &argv, progress) {
         Ok(output) => {
             let packages = u32::try_from(output.stdout.iter().filter(|b| **b == b'\n').count()).unwrap_or(u32::MAX);
@@ -147,6 +147,15 @@ fn install(tools: &ToolRoot, work: &Utf8Path, packages: &[String], progress: &dy
     // What was mounted in it went with the program's own mount namespace.
     std::fs::remove_dir_all(work.join("role")).map_err(io("remove", work))?;
     Ok(proof)
+}
+
+/// The package's name, unless it is asked for another architecture: `name` or `name:architecture`.
+fn for_arch(root: &str) -> Option<&str> {
+    match root.split_once(':') {
+        None => Some(root),
+        Some((name, ARCH)) => Some(name),
+        Some(_) => None,
+    }
 }
 
 /// What a person needs of a program's words: its errors, or its last lines.
@@ -164,6 +173,11 @@ fn reason(stderr: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_of_other_architectures_are_not_asked_for() {
+        assert_eq!(["bash", "libc6:amd64", "libc6:arm64"].map(for_arch), [Some("bash"), Some("libc6"), None]);
+    }
 
     #[test]
     fn the_reason_is_what_apt_says() {

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use camino::Utf8Path;
 use cluster_seed::agent::ReportBody;
 use cluster_seed::seal::{VerifyingKey, key_text};
@@ -29,6 +29,7 @@ const IDENTITY: &str = "identity.json";
 /// # Errors
 /// When `seed` is no address of a seed, or a file cannot be written.
 pub fn lay_down(root: &Utf8Path, seed: &str, site: &VerifyingKey) -> anyhow::Result<()> {
+    ensure!(!seed.contains(char::is_whitespace), "the seed's address {seed:?} has a space in it");
     let seed = Cmdline::parse(&format!("kubedos.seed={seed}")).context("reading the seed's address")?.seed;
     let unit = assets::Asset { path: "/usr/lib/systemd/system/kubedos-join.service", mode: 0o644, bytes: UNIT_TEXT };
     for asset in assets::files().into_iter().chain([unit]) {

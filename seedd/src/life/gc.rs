@@ -19,7 +19,8 @@ use crate::site::{Site, setting};
 use crate::store::Store;
 
 /// Folders in `tmp` that only a job that runs can use.
-const DEAD: &[&str] = &["snapshot-", "toolroot-", "artifact-", "netboot-", "prove-", "seed-iso-", "extras-", "import.done"];
+const DEAD: &[&str] =
+    &["snapshot-", "toolroot-", "artifact-", "netboot-", "prove-", "seed-iso-", "extras-", "installer-", "import.done"];
 /// What an interrupted job would go on with.
 const UNFINISHED: &[&str] = &["import-", "export-", "archive-"];
 /// Names of downloads end in it; they are gone on with too.
