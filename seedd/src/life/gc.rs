@@ -25,7 +25,7 @@ const DEAD: &[&str] =
 const UNFINISHED: &[&str] = &["import-", "export-", "archive-"];
 /// Names of downloads end in it; they are gone on with too.
 const PART: &str = ".part";
-const LOCKS: &[&str] = &["blobs.lock", "importing.lock", "import.lock"];
+const LOCKS: &[&str] = &["importing.lock", "import.lock"];
 
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::hint::Hint as _;
 use crate::site::Site;
 
 /// Held by every job that fetches, writes or reads blobs.
-const BLOBS: &str = "tmp/blobs.lock";
+const BLOBS: &str = "blobs/lock";
 /// Locked by whoever imports a capsule or an archive.
 pub const IMPORTING: &str = "tmp/importing.lock";
 
