@@ -192,8 +192,9 @@ fn sha256(digest: Digest) -> Checksum {
 /// `Organization: Name (mail)` (clause 7.5); a Debian maintainer is a team as often as a person.
 fn supplier(maintainer: &str) -> String {
     let clean = |t: &str| t.chars().filter(|c| !c.is_control() && !"()".contains(*c)).collect::<String>().trim().to_owned();
+    let maintainer = maintainer.trim();
     match maintainer.split_once('<') {
-        _ if maintainer.trim().is_empty() => NOTHING.to_owned(),
+        _ if maintainer.is_empty() => NOTHING.to_owned(),
         Some((name, mail)) => format!("Organization: {} ({})", clean(name), clean(mail.trim_end_matches(['>', ' ']))),
         None => format!("Organization: {}", clean(maintainer)),
     }
