@@ -10,6 +10,8 @@ pub const TARGETS: &[Target] = &[
     ("cluster_yaml", cluster_yaml),
     ("sealed", sealed),
     ("capsule", capsule),
+    ("archive", archive),
+    ("oci", oci),
     ("packages", packages),
     ("inrelease", inrelease),
     ("medium", medium),
@@ -197,6 +199,39 @@ pub fn capsule(data: &[u8]) {
             assert!(!name.contains('/') && !name.starts_with('.'), "{name:?}");
         }
     }
+}
+
+pub fn archive(data: &[u8]) {
+    use cluster_seed::archive::{ArchiveHeader, ArchiveList, MAGIC};
+    use cluster_seed::capsule::{PREFIX, framed_len};
+    use cluster_seed::seal::{Sealed, SigningKey};
+    let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+    if let Some((prefix, rest)) = data.split_first_chunk::<PREFIX>()
+        && let Some(Ok(length)) = framed_len(MAGIC, prefix)
+        && let Some(json) = rest.get(..length)
+        && let Ok(sealed) = serde_json::from_slice(json)
+    {
+        let sealed: Sealed<ArchiveHeader> = sealed;
+        assert!(ArchiveHeader::open(&sealed, &key).is_err(), "nobody signed this");
+    }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(list) = ArchiveList::parse(text)
+    {
+        assert!(list.render().is_ok_and(|again| again == text), "a list that was read is not written so");
+        let plain = |c: std::path::Component<'_>| matches!(c, std::path::Component::Normal(_));
+        for file in &list.files {
+            assert!(std::path::Path::new(&file.path).components().all(plain), "{:?} leaves its folder", file.path);
+            assert!(list.blobs.iter().chain(&list.held).any(|p| (p.size, p.sha256) == (file.size, file.sha256)));
+        }
+    }
+}
+
+pub fn oci(data: &[u8]) {
+    if let Ok(document) = darksite::extras::oci::document(data, "") {
+        assert!(document.media_type.contains('/') && !document.media_type.contains(char::is_whitespace));
+    }
+    let _ = darksite::lint::secrets(data);
+    let _ = darksite::lint::bytes("x", data);
 }
 
 pub fn packages(data: &[u8]) {

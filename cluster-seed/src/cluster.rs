@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
 use crate::netboot::{DhcpSpec, NetbootSpec};
 use crate::time::TimeSpec;
@@ -49,6 +50,8 @@ pub struct Spec {
     pub acceptance: Acceptance,
     #[serde(default)]
     pub netboot: NetbootSpec,
+    #[serde(default)]
+    pub extras: ExtrasSpec,
 }
 
 /// What a drill is measured against.
@@ -244,6 +247,7 @@ impl ClusterSpec {
         }
         self.check_underlay()?;
         self.check_planes()?;
+        self.spec.extras.check().map_err(|(why, hint)| whole(why, hint))?;
         self.spec.time.check().map_err(|why| whole(why, "for example servers: [ntp.example.org, 10.0.0.9]"))?;
         if !(1..=10_080).contains(&self.spec.acceptance.mttr_target_minutes) {
             let found = self.spec.acceptance.mttr_target_minutes;

@@ -6,10 +6,12 @@
 
 pub mod addressing;
 pub mod agent;
+pub mod archive;
 pub mod capsule;
 pub mod cluster;
 pub mod enrollment;
 pub mod epoch;
+pub mod extras;
 pub mod identity;
 pub mod ids;
 pub mod machine;
@@ -20,6 +22,7 @@ pub mod overlay;
 pub mod pairing;
 pub mod peers;
 pub mod progress;
+pub mod proof;
 pub mod seal;
 pub mod secret;
 pub mod time;

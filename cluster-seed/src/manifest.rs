@@ -129,6 +129,19 @@ impl Sealable for ArtifactManifest {
     const PURPOSE: &'static str = "artifact-manifest";
 }
 
+/// What was installed into an artifact's root, beside its manifest as `packages.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactPackages {
+    pub artifact: Digest,
+    /// `name version architecture`, sorted.
+    pub packages: Vec<String>,
+}
+
+impl Sealable for ArtifactPackages {
+    const PURPOSE: &'static str = "artifact-packages";
+}
+
 /// A file the seed hands to firmware, iPXE or the RAM agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use std::fs;
 
 use camino::Utf8Path;
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, Chunk};
+use cluster_seed::manifest::{ArtifactManifest, ArtifactPackages, ArtifactSpec, Chunk};
 use cluster_seed::progress::Progress;
 use payload::assets;
 
@@ -20,6 +20,10 @@ use crate::tree::{Meta, Tree, TreeError};
 use crate::{Inputs, esp, grub, store};
 
 const MANIFEST: &str = "manifest.json";
+/// Beside it, for bills of materials.
+const PACKAGES: &str = "packages.json";
+/// Bytes of dpkg's status file.
+const MAX_STATUS: u64 = 256 << 20;
 const MAX_LOADER: u64 = 16 << 20;
 const GRUB_PC: &str = "usr/lib/grub/i386-pc";
 
@@ -124,11 +128,29 @@ fn publish(inputs: &Inputs, manifest: &ArtifactManifest, work: &Utf8Path, place:
     let out = work.join("out");
     fs::create_dir(&out).map_err(io("make", &out))?;
     store::write_sealed(&out.join(MANIFEST), manifest, inputs.site_key)?;
+    let packages = installed(&Tree::new(&work.join("root")))?;
+    store::write_sealed(&out.join(PACKAGES), &ArtifactPackages { artifact: manifest.id, packages }, inputs.site_key)?;
     if place.exists() {
         // It was looked at first and found damaged, incomplete or signed by another key.
         fs::remove_dir_all(place).map_err(io("remove", place))?;
     }
     store::publish(&out, place)
+}
+
+/// What dpkg says is installed in the root, as `name version architecture`, sorted.
+fn installed(root: &Tree) -> Result<Vec<String>, Error> {
+    let status = "var/lib/dpkg/status";
+    let bytes = root.read(status, MAX_STATUS).map_err(|source| Error::Tree { root: root.root().to_owned(), source })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let field = |stanza: &str, name: &str| stanza.lines().find_map(|l| l.strip_prefix(name)).map(str::trim).map(str::to_owned);
+    let line = |stanza: &str| {
+        let installed = field(stanza, "Status:")? == "install ok installed";
+        let parts = [field(stanza, "Package:")?, field(stanza, "Version:")?, field(stanza, "Architecture:")?];
+        installed.then(|| parts.join(" "))
+    };
+    let mut lines: Vec<String> = text.split("\n\n").filter_map(line).collect();
+    lines.sort();
+    Ok(lines)
 }
 
 fn chunks_present(manifest: &ArtifactManifest, blobs: &Utf8Path) -> bool {

@@ -13,8 +13,10 @@ pub mod tree;
 mod toolroot;
 
 pub mod initramfs;
+mod installer;
 pub mod modules;
 mod netboot;
+mod prove;
 
 pub mod chunk;
 pub mod disk;
@@ -39,7 +41,9 @@ use cluster_seed::seal::SigningKey;
 pub use artifact::{artifact_spec, build_artifact};
 pub use chunk::assemble;
 pub use error::Error;
+pub use installer::{INSTALLER_PACKAGE, InstallerInputs, prepare_installer};
 pub use netboot::build_netboot;
+pub use prove::{PROVEN_ARCH, Subject, prove};
 pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
 pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};
 

@@ -16,7 +16,7 @@ use crate::error::{Error, io};
 use crate::index::{Index, Package};
 use crate::spec::{FILE_PACKAGES, TOOL_PACKAGES};
 use crate::tree::{Meta, Tree, TreeError};
-use crate::{Inputs, store};
+use crate::{Dirs, Inputs, store};
 
 /// Raised when the fix-ups below change.
 const TOOLROOT_VERSION: u32 = 1;
@@ -60,18 +60,23 @@ pub(crate) fn unpack(index: &Index, package: &Package, tree: &Tree, wanted: &dyn
 impl ToolRoot {
     /// The cached tool root of this snapshot, unpacked now if it is not there.
     pub fn open(inputs: &Inputs, index: &Index, progress: &dyn Progress) -> Result<Self, Error> {
+        Self::of(inputs.snapshot_id, inputs.snapshot_dir, inputs.dirs, index, progress)
+    }
+
+    /// The same, for those who need no other input.
+    pub fn of(id: Digest, dir: &Utf8Path, dirs: &Dirs, index: &Index, progress: &dyn Progress) -> Result<Self, Error> {
         let roots: Vec<&str> = TOOL_PACKAGES.iter().copied().filter(|p| !FILE_PACKAGES.contains(p)).collect();
         let packages = index.closure(&roots)?;
         let named: Vec<String> = packages.iter().map(|p| format!("{} {}", p.name, p.sha256)).collect();
         let digest = Digest::of(format!("{TOOLROOT_VERSION}\n{}", named.join("\n")).as_bytes());
-        let root = inputs.dirs.cache.join(format!("toolroot-{}-{}", inputs.snapshot_id.short(), digest.short()));
-        let snapshot = inputs.snapshot_dir.canonicalize_utf8().map_err(io("find", inputs.snapshot_dir))?;
+        let root = dirs.cache.join(format!("toolroot-{}-{}", id.short(), digest.short()));
+        let snapshot = dir.canonicalize_utf8().map_err(io("find", dir))?;
         let tools = |root| ToolRoot { root, snapshot: snapshot.clone(), epoch: index.epoch };
         if root.exists() {
             return Ok(tools(root));
         }
         progress.begin("unpacking the tools", Some(packages.len() as u64));
-        let (guard, work) = store::workdir(&inputs.dirs.tmp, "toolroot-")?;
+        let (guard, work) = store::workdir(&dirs.tmp, "toolroot-")?;
         let fresh = tools(work.join("root"));
         fresh.populate(index, &packages, progress)?;
         fresh.run("preparing the tool root", &work, &["/usr/sbin/ldconfig"], progress)?;

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 use cluster_seed::agent::ReportBody;
 use cluster_seed::medium::{PARAMETER, maker_key};
+use cluster_seed::seal::key_from_text;
 
 use payload::apply::Node;
 use payload::cmdline::Cmdline;
@@ -18,7 +19,7 @@ use payload::ram::{Outcome, Ram};
 use payload::report::{LAST_WORDS, Reporter};
 use payload::session::Session;
 use payload::state::{DISK_SEQ, NodeDir, RUN_DIR, STATE_DIR};
-use payload::{dhcp, gate, init, seed_boot};
+use payload::{dhcp, gate, init, join, seed_boot};
 
 #[derive(Parser)]
 #[command(name = "kubedos-node", version, about = "The agent of a Kubedos machine")]
@@ -41,6 +42,24 @@ enum Verb {
     BootSeed,
     /// In RAM: install what an approved enrollment left to be done
     Install,
+    /// Called by Debian's installer in the new system: put the agent's files in place
+    LayDown {
+        /// Base URL of the seed
+        #[arg(long)]
+        seed: String,
+        /// The site's public key, 64 hex digits
+        #[arg(long)]
+        site_key: String,
+    },
+    /// On a disk that Debian's installer made: enroll, and become a node
+    Join {
+        /// Base URL of the seed
+        #[arg(long)]
+        seed: String,
+        /// The site's public key, 64 hex digits
+        #[arg(long)]
+        site_key: String,
+    },
     /// On disk: bring up the planes, pass the gate, run the play
     Apply {
         /// Only fetch the signed peer list and follow it
@@ -109,6 +128,15 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Enroll { seed } => enroll(seed),
         Verb::BootSeed => boot_seed(),
         Verb::Install => ram(&Console::open(), |ram| install(ram, &Session::load(RUN_DIR.into())?)),
+        Verb::LayDown { seed, site_key } => {
+            join::lay_down(ROOT.into(), &seed, &key_from_text(&site_key).context("reading --site-key")?)?;
+            join::enable(ROOT.into())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Join { seed, site_key } => {
+            let key = key_from_text(&site_key).context("reading --site-key")?;
+            ram(&Console::open(), |ram| join::join(ram, &seed, &key, STATE_DIR.into()).map(|()| ExitCode::SUCCESS))
+        }
         Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
         Verb::Gate => gate_once(),
         Verb::Report { step, why } => with_node(|node| {

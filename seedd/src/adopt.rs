@@ -166,6 +166,7 @@ pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progr
     let manifest = &medium.manifest;
     medium.read(how, progress)?;
     site.make_folders()?;
+    let _using = site.use_blobs()?;
     progress.begin("linking", None);
     let keyring = snapshot(site, medium)?;
     netboot(site, medium, key)?;

@@ -15,19 +15,21 @@ use crate::keys::KeyDir;
 use crate::store::Store;
 
 /// Folders of a data directory.
-const FOLDERS: &[&str] = &["blobs/sha256", "snapshots", "artifacts", "netboot", "cache", "keys", "tmp"];
+const FOLDERS: &[&str] = &["blobs/sha256", "snapshots", "proofs", "extras", "artifacts", "netboot", "cache", "keys", "tmp"];
 
 /// Names of settings in the database.
 pub mod setting {
     pub const SNAPSHOT: &str = "snapshot";
     pub const NETBOOT: &str = "netboot";
+    /// Id of the extras in use.
+    pub const EXTRAS: &str = "extras";
     /// Followed by the role's name.
     pub const ARTIFACT: &str = "artifact:";
     pub const PEERS: &str = "peers";
     pub const EPOCH: &str = "epoch";
     /// The site's signature under it.
     pub const EPOCH_PROOF: &str = "epoch-proof";
-    /// Followed by a snapshot's id: the site key of whoever made it, where that is another site.
+    /// Followed by the id of a snapshot or of extras: the site key of whoever made it, where that is another site.
     pub const MAKER: &str = "maker:";
     /// Id of the medium that was adopted last.
     pub const MEDIUM: &str = "medium";

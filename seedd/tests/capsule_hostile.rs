@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Entry, FRAME, Table, header_bytes, seal_frame};
+use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Entry, FRAME, Piece, Table, header_bytes, seal_frame};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
 use cluster_seed::secret::AgeKey;
 use seedd::capsule::export::Export;
 use seedd::capsule::import::Import;
-use seedd::capsule::read::{Clear, Discard, Sink};
+use seedd::capsule::pieces::{Discard, Sink};
+use seedd::capsule::read::Clear;
 use seedd::site::Site;
 use sites::*;
 
@@ -80,7 +81,7 @@ impl Bench {
 struct Keep(Vec<Vec<u8>>);
 
 impl Sink for Keep {
-    fn begin(&mut self, _: &Entry) -> Result<()> {
+    fn begin(&mut self, _: usize, _: &Piece) -> Result<()> {
         self.0.push(Vec::new());
         Ok(())
     }
@@ -88,7 +89,7 @@ impl Sink for Keep {
         self.0.last_mut().unwrap().extend_from_slice(bytes);
         Ok(())
     }
-    fn end(&mut self, _: &Entry, _: usize, _: u64) -> Result<()> {
+    fn end(&mut self, _: usize, _: &Piece) -> Result<()> {
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::HardwareFacts;
 use cluster_seed::peers::PeersFile;
+use cluster_seed::proof::ProofState;
 use cluster_seed::seal::Sealed;
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,8 @@ pub struct Overview {
     pub mode: SeedMode,
     pub epoch: u64,
     pub snapshot: Option<Digest>,
+    /// What is proven of it.
+    pub proof: Option<ProofState>,
     pub roles: Vec<RoleView>,
     /// Seconds since the epoch by the seed's clock.
     pub clock: u64,
@@ -135,6 +138,30 @@ pub struct Overview {
     pub warnings: Vec<String>,
     /// Those of the warnings that stand on every page.
     pub lasting: Vec<String>,
+}
+
+/// One snapshot of GET /api/v1/snapshots.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotView {
+    pub id: Digest,
+    pub suite: String,
+    pub packages: u32,
+    pub bytes: u64,
+    /// Nodes are served this one.
+    pub in_use: bool,
+    /// `proven`, `failed` or `unproven`.
+    pub proof: ProofState,
+    /// Unix seconds by the prover's clock.
+    pub proven_at: Option<u64>,
+}
+
+/// A manifest or index of an image.
+#[derive(Debug, Clone)]
+pub struct ImageManifest {
+    pub digest: Digest,
+    pub media_type: String,
+    pub path: Utf8PathBuf,
 }
 
 /// GET /api/v1/clock.
@@ -248,8 +275,20 @@ pub trait SeedApi: SiteApi {
     fn boot_script(&self, from: IpAddr, query: &BootQuery) -> Result<String, ApiError>;
     /// Path of a netboot file; `name` is a key in a table.
     fn boot_file(&self, from: IpAddr, name: &str) -> Option<Utf8PathBuf>;
+    /// The answers of Debian's installer for the machine with this MAC address.
+    fn preseed(&self, query: &BootQuery) -> Result<String, ApiError>;
     /// Root directory of a published snapshot; `None` asks for the current one.
     fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf>;
+    /// The signed proof of a snapshot; `None` asks for that of the current one.
+    fn proof_path(&self, snapshot: Option<Digest>) -> Option<Utf8PathBuf>;
+    /// Root directory of the extras that are files.
+    fn extras_dir(&self) -> Option<Utf8PathBuf>;
+    /// Names of the images among the extras, with their registries.
+    fn image_repositories(&self) -> Vec<String>;
+    fn image_tags(&self, repository: &str) -> Option<Vec<String>>;
+    /// What a tag or `sha256:` digest means.
+    fn image_manifest(&self, repository: &str, reference: &str) -> Option<ImageManifest>;
+    fn image_blob(&self, repository: &str, digest: Digest) -> Option<Utf8PathBuf>;
     fn chunk_path(&self, stored: Digest) -> Option<Utf8PathBuf>;
     fn manifest_path(&self, artifact: Digest) -> Option<Utf8PathBuf>;
     /// A medium of this seed; `name` is a key in a list.
@@ -269,6 +308,7 @@ pub trait SeedApi: SiteApi {
     /// The certificate of the site's CA in PEM, which everybody may have; none before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;
+    fn snapshots(&self) -> Result<Vec<SnapshotView>, ApiError>;
     /// Makes the first administrator and logs in; returns the session token.
     fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;
     /// Returns the session token (128 random bits or more, hashed at rest).

@@ -243,10 +243,14 @@ fn content_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, ext)| ext) {
         "deb" | "udeb" => "application/vnd.debian.binary-package",
         "xz" => "application/x-xz",
-        "gz" => "application/gzip",
+        "gz" | "tgz" => "application/gzip",
         "zst" => "application/zstd",
         "json" => "application/json",
-        "txt" | "lock" | "asc" | "list" | "sources" => TEXT,
+        "gpg" if name == "Release.gpg" => "application/pgp-signature",
+        "gpg" => "application/pgp-keys",
+        "yaml" | "yml" => "application/yaml",
+        "txt" | "lock" | "asc" | "list" | "sources" | "cfg" => TEXT,
+        "InRelease" => TEXT,
         _ if ["Release", "InRelease", "Packages", "Sources", "README"].contains(&name) => TEXT,
         _ => "application/octet-stream",
     }

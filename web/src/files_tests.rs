@@ -219,3 +219,33 @@ async fn directories_can_be_read_by_people() {
     assert!(odd.contains("href=\"./%3Cb%3E%26.txt\"") && odd.contains("&#60;b&#62;&#38;.txt") && odd.contains("href=\"../\""));
     assert_eq!(get(&s.router, "/darksite/current/pool/main/%3Cb%3E%26.txt", &[]).await.text(), "odd");
 }
+
+#[tokio::test]
+async fn extras_and_proofs_have_fixed_places() {
+    let s = site();
+    assert_eq!(get(&s.router, "/darksite/extras/files/a", &[]).await.status, 404);
+    assert_eq!(get(&s.router, "/darksite/current/proof.json", &[]).await.status, 404);
+    fs::create_dir_all(s.root.join("extras/charts")).unwrap();
+    fs::create_dir_all(s.root.join("extras/apt/dists/extras")).unwrap();
+    fs::write(s.root.join("extras/charts/index.yaml"), "{}").unwrap();
+    fs::write(s.root.join("extras/charts/c-1.tgz"), "x").unwrap();
+    fs::write(s.root.join("extras/apt/keyring.gpg"), "k").unwrap();
+    fs::write(s.root.join("extras/apt/dists/extras/Release.gpg"), "s").unwrap();
+    fs::write(s.root.join("proof.json"), "{}").unwrap();
+    for (path, kind) in [
+        ("/darksite/extras/charts/index.yaml", "application/yaml"),
+        ("/darksite/extras/charts/c-1.tgz", "application/gzip"),
+        ("/darksite/extras/apt/keyring.gpg", "application/pgp-keys"),
+        ("/darksite/extras/apt/dists/extras/Release.gpg", "application/pgp-signature"),
+        ("/darksite/extras/", "text/html; charset=utf-8"),
+        ("/darksite/current/proof.json", "application/octet-stream"),
+        (&format!("/darksite/{}/proof.json", Digest::of(b"snapshot")), "application/octet-stream"),
+    ] {
+        let answer = get(&s.router, path, &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, kind), "{path}");
+    }
+    for path in ["/darksite/extras/../secret", "/darksite/extras/%2e%2e/secret", "/darksite/extras/none"] {
+        assert_eq!(get(&s.router, path, &[]).await.status, 404, "{path}");
+    }
+    assert_eq!(get(&s.router, "/darksite/extras", &[]).await.header("location"), "/darksite/extras/");
+}

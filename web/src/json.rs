@@ -117,6 +117,11 @@ pub(crate) async fn machines<A: SeedApi>(State(app): State<App<A>>, _: Session) 
     Ok(SafeJson(list("machines", machines)))
 }
 
+pub(crate) async fn snapshots<A: SeedApi>(State(app): State<App<A>>, _: Session) -> Result<impl IntoResponse, Failure> {
+    let snapshots = app.call(|api| api.snapshots()).await?;
+    Ok(SafeJson(list("snapshots", snapshots)))
+}
+
 pub(crate) async fn machine<A: SeedApi>(
     State(app): State<App<A>>,
     _: Session,

@@ -18,10 +18,14 @@ pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 pub const MAX_PLAIN: usize = 16 << 10;
 /// A connection that takes no byte for this long while we have some for it is closed.
 pub const STALL_TIME: Duration = Duration::from_secs(30);
+/// One that takes fewer bytes than this in such a time is closed too.
+pub const STALL_BYTES: usize = 32 << 10;
 /// Connections open at a time per listener.
 pub const MAX_CONNECTIONS: usize = 512;
 /// Threads that serve machines in clear.
 pub const MAX_FILE_THREADS: usize = 8;
+/// Of these, from one address: one machine alone cannot keep the others out.
+pub const MAX_PER_ADDRESS: usize = 128;
 /// How long open connections may go on after a shutdown was asked for.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// Calls into the daemon that run at a time per router.
@@ -46,6 +50,8 @@ pub const RECENT_WINDOW: u32 = 60;
 pub const MAX_PATH: usize = 1024;
 /// Most entries a directory listing shows.
 pub const MAX_LISTING: usize = 5000;
+/// Most tags of an image that one answer lists.
+pub const MAX_TAGS: usize = 1000;
 /// Bytes read from a file at a time, and so the memory one download takes.
 pub const FILE_BUFFER: usize = 64 << 10;
 /// Longest session token looked at, in characters.

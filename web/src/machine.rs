@@ -25,6 +25,7 @@ use crate::files;
 use crate::handover::Wanted;
 use crate::headers::{From, Side, envelope};
 use crate::operator::OperatorOptions;
+use crate::registry;
 use crate::safe_json::SafeJson;
 use crate::safe_path::SafePath;
 
@@ -34,12 +35,17 @@ type Answer<T> = Result<SafeJson<T>, Failure>;
 pub fn machine_router<A: SeedApi>(api: Arc<A>) -> Router {
     Router::new()
         .route("/boot/ipxe", get(boot_script::<A>))
+        .route("/boot/preseed.cfg", get(preseed::<A>))
         .route("/boot/{name}", get(boot_file::<A>))
         .route("/grub/grub.cfg", get(grub_first::<A>))
         .route("/grub/x86_64-efi/{name}", get(grub_list))
         .route("/darksite", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/{*path}", get(darksite::<A>))
+        .route("/v2", get(registry::base).fallback(registry::refuse))
+        .route("/v2/", get(registry::base).fallback(registry::refuse))
+        .route("/v2/_catalog", get(registry::catalog::<A>).fallback(registry::refuse))
+        .route("/v2/{*path}", get(registry::get::<A>).fallback(registry::refuse))
         .route("/chunks/{digest}", get(chunk::<A>))
         .route("/media/{name}", get(medium::<A>))
         .route("/artifacts/{id}/manifest.json", get(manifest::<A>))
@@ -74,6 +80,15 @@ async fn grub_first<A: SeedApi>(State(app): State<App<A>>, From(from): From) -> 
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")], script).into_response())
 }
 
+async fn preseed<A: SeedApi>(
+    State(app): State<App<A>>,
+    query: Result<Query<BootQuery>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(query) = query?;
+    let text = app.call(move |api| api.preseed(&query)).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")], text).into_response())
+}
+
 /// Lists of GRUB's modules, of which the signed image needs none. They must be there: after a 404, GRUB 2.12's driver for
 /// the firmware's HTTP reads no further answer ("unsupported uefi http status code 0x0").
 async fn grub_list(Named(name): Named<String>) -> Result<Response, Failure> {
@@ -99,10 +114,23 @@ async fn darksite<A: SeedApi>(State(app): State<App<A>>, wanted: Wanted, uri: Ur
     let Some((first, rest)) = raw.split_once('/') else {
         return Ok(Redirect::permanent(&format!("{}/", uri.path())).into_response());
     };
+    if first == "extras" {
+        let path = SafePath::parse(rest).ok_or_else(Failure::not_found)?;
+        let root = app.call(move |api| Ok(api.extras_dir())).await?;
+        let root =
+            root.ok_or_else(|| Failure::not_found().with_hint("there are no extras; seedd darksite extras fetch gets them"))?;
+        return files::below(root, path, uri.path(), &wanted).await;
+    }
     let id = match first {
         "current" => None,
         id => Some(id.parse::<Digest>().map_err(|_| Failure::not_found())?),
     };
+    if rest == "proof.json" {
+        let path = app.call(move |api| Ok(api.proof_path(id))).await?;
+        let path =
+            path.ok_or_else(|| Failure::not_found().with_hint("nobody has proven this snapshot; seedd darksite prove does"))?;
+        return files::one(path, None, &wanted).await;
+    }
     let path = SafePath::parse(rest).ok_or_else(Failure::not_found)?;
     let root = app.call(move |api| Ok(api.snapshot_dir(id))).await?;
     let root =

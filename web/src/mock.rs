@@ -10,12 +10,13 @@ use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::pairing::{Code, Nonce};
 use cluster_seed::peers::PeersFile;
+use cluster_seed::proof::ProofState;
 use cluster_seed::seal::{Sealed, SigningKey};
 use tokio::sync::watch;
 
 use crate::api::{
-    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
-    PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
+    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ImageManifest, Login, MachineDetail, MachineRow,
+    Overview, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup, SnapshotView,
 };
 use crate::mock_data;
 use crate::site_api::SiteView;
@@ -26,6 +27,7 @@ pub const PASSWORD: &str = "correct horse";
 pub const SETUP_CODE: &str = "one-time";
 pub const METRICS_TOKEN: &str = "metrics-of-the-mock";
 pub const CODE: &str = "123 456";
+const IMAGE: &str = "registry.k8s.io/pause";
 
 pub struct State {
     pub overview: Overview,
@@ -33,6 +35,8 @@ pub struct State {
     pub sessions: Vec<String>,
     pub machines: Vec<MachineDetail>,
     pub events: Vec<EventView>,
+    /// The manifest of `registry.k8s.io/pause`, in `oci/` as every blob.
+    pub image: Option<Digest>,
     /// Every call fails with [`ApiError::Internal`].
     pub broken: bool,
     /// Addresses that calls came from.
@@ -63,6 +67,7 @@ impl Mock {
             sessions: vec![TOKEN.into()],
             machines,
             events,
+            image: None,
             broken: false,
             callers: Vec::new(),
         };
@@ -132,8 +137,33 @@ impl SeedApi for Mock {
     fn boot_file(&self, _: IpAddr, name: &str) -> Option<Utf8PathBuf> {
         ["vmlinuz", "initrd.img"].contains(&name).then(|| self.dir.join("boot").join(name)).and_then(existing)
     }
+    fn preseed(&self, query: &BootQuery) -> Result<String, ApiError> {
+        let mac = query.mac.as_deref().ok_or_else(|| bad("the mac is missing"))?;
+        Ok(format!("# for {mac}\n"))
+    }
     fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf> {
         id.is_none_or(|id| Some(id) == self.state().overview.snapshot).then(|| self.dir.join("snapshot")).and_then(existing)
+    }
+    fn proof_path(&self, id: Option<Digest>) -> Option<Utf8PathBuf> {
+        id.is_none_or(|id| Some(id) == self.state().overview.snapshot).then(|| self.dir.join("proof.json")).and_then(existing)
+    }
+    fn extras_dir(&self) -> Option<Utf8PathBuf> {
+        existing(self.dir.join("extras"))
+    }
+    fn image_repositories(&self) -> Vec<String> {
+        self.state().image.map(|_| IMAGE.to_owned()).into_iter().collect()
+    }
+    fn image_tags(&self, repository: &str) -> Option<Vec<String>> {
+        (repository == IMAGE).then(|| ["latest", "3.9", "3.10"].map(str::to_owned).to_vec())
+    }
+    fn image_manifest(&self, repository: &str, reference: &str) -> Option<ImageManifest> {
+        let digest = self.state().image.filter(|_| repository == IMAGE)?;
+        let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        let known = reference == "3.10" || reference == format!("sha256:{digest}");
+        known.then(|| ImageManifest { digest, media_type, path: self.dir.join("oci").join(digest.to_string()) })
+    }
+    fn image_blob(&self, repository: &str, digest: Digest) -> Option<Utf8PathBuf> {
+        (repository == IMAGE).then(|| self.dir.join("oci").join(digest.to_string())).and_then(existing)
     }
     fn chunk_path(&self, stored: Digest) -> Option<Utf8PathBuf> {
         existing(self.dir.join("chunks").join(stored.to_string()))
@@ -185,6 +215,13 @@ impl SeedApi for Mock {
         Ok(EpochReply { epoch: 1, fenced: heard.epoch > 1 })
     }
 
+    fn snapshots(&self) -> Result<Vec<SnapshotView>, ApiError> {
+        let overview = self.open()?.overview.clone();
+        let id = overview.snapshot.ok_or(ApiError::NotFound { what: "snapshot" })?;
+        let proof = overview.proof.unwrap_or(ProofState::Unproven);
+        let suite = "trixie".to_owned();
+        Ok(vec![SnapshotView { id, suite, packages: 3, bytes: 9, in_use: true, proof, proven_at: None }])
+    }
     fn overview(&self) -> Result<Overview, ApiError> {
         Ok(self.open()?.overview.clone())
     }

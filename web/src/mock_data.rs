@@ -3,6 +3,7 @@
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
+use cluster_seed::proof::ProofState;
 
 use crate::api::{
     BmcKind, BmcView, ClockView, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview,
@@ -37,6 +38,7 @@ pub fn overview(spice: &str) -> Overview {
         sealed: false,
         epoch: 1,
         snapshot: Some(Digest::of(b"snapshot")),
+        proof: Some(ProofState::Unproven),
         roles: vec![role("base", "Hardened base system", true), role("worker", "Kubernetes worker", false)],
         clock: CLOCK,
         fingerprint: None,

@@ -52,6 +52,7 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .route("/api/v1/unseal", post(json::unseal::<A>))
         .route("/api/v1/status", get(json::status::<A>))
         .route("/api/v1/clock", get(json::clock::<A>).post(json::set_clock::<A>))
+        .route("/api/v1/snapshots", get(json::snapshots::<A>))
         .route("/api/v1/machines", get(json::machines::<A>))
         .route("/api/v1/machines/{id}", get(json::machine::<A>))
         .route("/api/v1/machines/{id}/packets.pcapng", get(packets::<A>))

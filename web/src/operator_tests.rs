@@ -312,6 +312,9 @@ async fn shapes_of_the_json() {
         (status["setupNeeded"].as_bool(), status["sealed"].as_bool(), status["epoch"].as_u64()),
         (Some(false), Some(false), Some(1))
     );
+    let snapshots = get(&router, "/api/v1/snapshots", auth).await.json();
+    assert_eq!((snapshots["snapshots"][0]["proof"].as_str(), status["proof"].as_str()), (Some("unproven"), Some("unproven")));
+    assert!(get(&router, "/", auth).await.text().contains("id=\"proof\">unproven<"));
     let machines = get(&router, "/api/v1/machines", auth).await.json();
     assert_eq!(machines["machines"][2]["enrollment"]["state"], "Installing");
     assert_eq!(machines["machines"][2]["enrollment"]["progress"]["rate"], 61_400_000);

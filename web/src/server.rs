@@ -23,10 +23,11 @@ use tokio_rustls::rustls::ServerConfig;
 use tower::ServiceExt as _;
 
 use crate::api::SeedApi;
-use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_FILE_THREADS, STALL_TIME};
+use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_FILE_THREADS, MAX_PER_ADDRESS, STALL_TIME};
 use crate::machine::machine_router;
 use crate::meter::HttpMeter;
 use crate::server_fast::{self, Fast};
+use crate::server_peers::Peers;
 use crate::server_socket::Impatient;
 use crate::server_tls;
 
@@ -47,7 +48,8 @@ const BOUNDS: Bounds = Bounds { connections: MAX_CONNECTIONS, handshake: HANDSHA
 /// Serves `router` on `listener` until `stop` is done, then lets open requests end within [`DRAIN_TIME`].
 ///
 /// At most [`MAX_CONNECTIONS`] at a time (more wait in the listener's backlog); a request head has [`HEAD_TIME`] to
-/// arrive, which also ends an idle connection; a peer that takes nothing for [`STALL_TIME`] is dropped.
+/// arrive, which also ends an idle connection; a peer that takes nearly nothing for [`STALL_TIME`] is dropped, and no
+/// address has more than [`MAX_PER_ADDRESS`].
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     run(listener, Way::Plain, router, stop, BOUNDS).await;
 }
@@ -98,6 +100,7 @@ enum Way {
 async fn run(listener: TcpListener, way: Way, router: Router, stop: impl Future<Output = ()>, bounds: Bounds) {
     let (stopping, stopped) = watch::channel(false);
     let slots = Arc::new(Semaphore::new(bounds.connections));
+    let peers = Peers::new(MAX_PER_ADDRESS);
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -118,10 +121,14 @@ async fn run(listener: TcpListener, way: Way, router: Router, stop: impl Future<
                 continue;
             }
         };
+        let Some(place) = peers.enter(peer.ip()) else {
+            tracing::debug!(%peer, "too many connections of one address");
+            continue;
+        };
         let connection = Connection { peer, router: router.clone(), watcher: graceful.watcher(), bounds, stop: stopped.clone() };
         let way = way.clone();
         tokio::spawn(async move {
-            let _slot = slot;
+            let (_slot, _place) = (slot, place);
             connection.talk(socket, way).await;
         });
     }

@@ -32,6 +32,7 @@ use crate::limits::{BODY_TIME, MAX_AGENT_BODY, MAX_HEAD};
 use crate::meter::HttpMeter;
 use crate::server_fast_cache::{Entry, FileCache, Held};
 use crate::server_fast_head::{Head, Read, read, rest, write};
+use crate::server_socket::Patience;
 
 /// Bytes asked of sendfile at a time.
 const WINDOW: usize = 4 << 20;
@@ -112,7 +113,8 @@ pub(crate) async fn talk(
     mut stop: watch::Receiver<bool>,
 ) -> Option<HandOn> {
     let _ = socket.set_nodelay(true);
-    let mut talk = Talk { socket, peer, fast, limits, buffer: Vec::with_capacity(2048), stamp: Stamp::new()? };
+    let (buffer, patience, stamp) = (Vec::with_capacity(2048), Patience::new(limits.stall), Stamp::new()?);
+    let mut talk = Talk { socket, peer, fast, buffer, patience, stamp };
     loop {
         let head = tokio::select! {
             // Looked at only while nothing of a request is there.
@@ -139,8 +141,8 @@ struct Talk<'f> {
     socket: TcpStream,
     peer: SocketAddr,
     fast: &'f Fast,
-    limits: &'f Limits,
     buffer: Vec<u8>,
+    patience: Patience,
     stamp: Stamp,
 }
 
@@ -288,15 +290,19 @@ impl Talk<'_> {
         Ok(())
     }
 
-    async fn writable(&self) -> io::Result<()> {
-        timeout(self.limits.stall, self.socket.writable()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    async fn writable(&mut self) -> io::Result<()> {
+        let began = Instant::now();
+        let ready = timeout(self.patience.left(), self.socket.writable()).await;
+        self.patience.waited(began.elapsed());
+        ready.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    async fn write_both(&self, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
+    async fn write_both(&mut self, mut head: &[u8], mut body: &[u8]) -> io::Result<()> {
         while !head.is_empty() || !body.is_empty() {
             match self.socket.try_write_vectored(&[io::IoSlice::new(head), io::IoSlice::new(body)]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
+                    self.patience.took(n);
                     let of_head = n.min(head.len());
                     (head, body) = (&head[of_head..], &body[n - of_head..]);
                 }
@@ -307,7 +313,7 @@ impl Talk<'_> {
         Ok(())
     }
 
-    async fn send_file(&self, file: &File, start: u64, len: u64) -> io::Result<()> {
+    async fn send_file(&mut self, file: &File, start: u64, len: u64) -> io::Result<()> {
         let too_far = |_| io::Error::other("an offset past what files have");
         let (mut offset, end) = (i64::try_from(start).map_err(too_far)?, i64::try_from(start + len).map_err(too_far)?);
         while offset < end {
@@ -316,7 +322,10 @@ impl Talk<'_> {
             match self.socket.try_io(Interest::WRITABLE, send) {
                 // It became shorter: what was promised cannot be kept, and only a broken connection says so.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => tokio::task::consume_budget().await,
+                Ok(sent) => {
+                    self.patience.took(sent);
+                    tokio::task::consume_budget().await;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),

@@ -33,10 +33,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The path, if its answer may come from the cache.
+    /// The path, if its answer may come from the cache: proofs and extras change under their names.
     pub(crate) fn cached_path(&self) -> Option<&str> {
         let plain = self.method == Method::GET && !self.target.contains(['?', '#']);
-        (plain && CACHED.iter().any(|p| self.target.starts_with(p))).then_some(self.target.as_str())
+        let lasting = !self.target.starts_with("/darksite/extras/") && !self.target.ends_with("/proof.json");
+        (plain && lasting && CACHED.iter().any(|p| self.target.starts_with(p))).then_some(self.target.as_str())
     }
 
     pub(crate) fn uri(&self) -> Option<Uri> {

@@ -1,4 +1,4 @@
-//! A connection's socket with a limit on how long its peer may take nothing.
+//! A connection's socket with a limit on how long its peer may take nearly nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -9,19 +9,52 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// A socket whose writes fail once the peer has taken nothing for `limit`.
+use crate::limits::STALL_BYTES;
+
+/// How much longer a peer may let us wait: `limit` in all until it has taken [`STALL_BYTES`].
+/// Only the time in which there is something to send counts, so a peer that is silent for long is no problem here.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience {
+    limit: Duration,
+    /// Time waited, and bytes taken, since the last time enough was taken.
+    waited: Duration,
+    taken: usize,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Patience { limit, waited: Duration::ZERO, taken: 0 }
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.waited)
+    }
+
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_add(bytes);
+        if self.taken >= STALL_BYTES {
+            (self.waited, self.taken) = (Duration::ZERO, 0);
+        }
+    }
+}
+
+/// A socket whose writes fail once its peer has used up its [`Patience`].
 pub(crate) struct Impatient {
     socket: TcpStream,
     /// Read of it already; comes first.
     before: Vec<u8>,
-    limit: Duration,
-    /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// Since when a write waits, and the end of its patience.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Impatient {
     pub(crate) fn new(socket: TcpStream, limit: Duration) -> Self {
-        Impatient { socket, before: Vec::new(), limit, waiting: None }
+        Impatient { socket, before: Vec::new(), patience: Patience::new(limit), waiting: None }
     }
 
     /// Hands out `before` first.
@@ -29,13 +62,17 @@ impl Impatient {
         Impatient { before, ..Impatient::new(socket, limit) }
     }
 
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.waiting = None;
+    fn watch(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = &polled {
+            if let Some((since, _)) = self.waiting.take() {
+                self.patience.waited(since.elapsed());
+            }
+            self.patience.took(*result.as_ref().unwrap_or(&0));
             return polled;
         }
-        let limit = self.limit;
-        let timer = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        let left = self.patience.left();
+        let begin = || (Instant::now(), Box::pin(tokio::time::sleep(left)));
+        let (_, timer) = self.waiting.get_or_insert_with(begin);
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -68,8 +105,8 @@ impl AsyncWrite for Impatient {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.socket).poll_flush(cx);
-        self.watch(cx, polled)
+        // A TCP socket has nothing to flush.
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -53,3 +53,71 @@ async fn a_peer_that_takes_nothing_is_dropped() {
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     drop(client);
 }
+
+#[tokio::test]
+async fn a_peer_that_takes_a_little_now_and_then_is_dropped_and_a_slow_one_is_not() {
+    // (bytes it takes every 20 ms, dropped)
+    for (bite, dropped) in [(64, true), (256 << 10, false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut socket = Impatient::new(socket, Duration::from_secs(2));
+        let reader = tokio::spawn(async move {
+            let mut client = client;
+            let mut buffer = vec![0u8; bite];
+            while let Ok(n) = client.read(&mut buffer).await {
+                if n == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let chunk = vec![0u8; 1 << 20];
+        let mut result = Ok(());
+        for _ in 0..24 {
+            result = socket.write_all(&chunk).await;
+            if result.is_err() {
+                break;
+            }
+        }
+        assert_eq!(result.is_err(), dropped, "{bite} bytes at a time");
+        drop(socket);
+        reader.abort();
+    }
+}
+
+#[tokio::test]
+async fn one_address_cannot_keep_the_others_out() {
+    let (_, router) = machines(Utf8Path::new("/nonexistent"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, router, std::future::pending()));
+    let from = |last: u8| async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: seed\r\n\r\n").await.unwrap();
+        let mut answer = [0u8; 12];
+        // One that is closed at once may be reset before it is read.
+        let ok = stream.read_exact(&mut answer).await.is_ok() && &answer == b"HTTP/1.1 200";
+        ok.then_some(stream)
+    };
+    let mut held = Vec::new();
+    for n in 0..crate::limits::MAX_PER_ADDRESS {
+        held.push(from(2).await.unwrap_or_else(|| panic!("connection {n} of one address")));
+    }
+    assert!(from(2).await.is_none(), "one more than an address may have");
+    assert!(from(3).await.is_some(), "another address is served");
+    held.pop();
+    // The server learns of the end a moment later.
+    let mut again = None;
+    for _ in 0..200 {
+        again = from(2).await;
+        if again.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(again.is_some(), "what was given back can be taken again");
+    server.abort();
+}

@@ -47,18 +47,28 @@ impl CapsuleHeader {
 
 /// The clear bytes at the beginning of a capsule.
 pub fn header_bytes(sealed: &Sealed<CapsuleHeader>) -> Result<Vec<u8>, CapsuleError> {
+    framed_header(MAGIC, sealed)
+}
+
+/// A signed header behind its magic and its length: how a capsule and an archive begin.
+pub fn framed_header<T: Sealable>(magic: &[u8; 16], sealed: &Sealed<T>) -> Result<Vec<u8>, CapsuleError> {
     let json = serde_json::to_vec(sealed).map_err(|e| CapsuleError::Json("header", e))?;
     let length = u32::try_from(json.len()).ok().filter(|_| json.len() <= MAX_HEADER);
     let length = length.ok_or(CapsuleError::HeaderSize(json.len()))?;
-    Ok([&MAGIC[..], &length.to_be_bytes(), &json].concat())
+    Ok([&magic[..], &length.to_be_bytes(), &json].concat())
 }
 
-/// Bytes of header that follow the first [`PREFIX`] bytes.
+/// Bytes of header that follow the first [`PREFIX`] bytes of a capsule.
 pub fn header_len(prefix: &[u8; PREFIX]) -> Result<usize, CapsuleError> {
-    let (magic, length) = prefix.split_at(MAGIC.len());
-    if magic != MAGIC {
-        return Err(CapsuleError::Magic);
+    framed_len(MAGIC, prefix).ok_or(CapsuleError::Magic)?
+}
+
+/// The same for any magic; `None` if another stands there.
+pub fn framed_len(expected: &[u8; 16], prefix: &[u8; PREFIX]) -> Option<Result<usize, CapsuleError>> {
+    let (magic, length) = prefix.split_at(expected.len());
+    if magic != expected {
+        return None;
     }
     let length = length.iter().fold(0usize, |n, b| n << 8 | usize::from(*b));
-    if length > MAX_HEADER { Err(CapsuleError::HeaderSize(length)) } else { Ok(length) }
+    Some(if length > MAX_HEADER { Err(CapsuleError::HeaderSize(length)) } else { Ok(length) })
 }

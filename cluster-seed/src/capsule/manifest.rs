@@ -77,15 +77,22 @@ impl Entry {
             Entry::Rows { sha256, .. } | Entry::Blob { sha256, .. } => *sha256,
         }
     }
+
+    pub fn piece(&self) -> Piece {
+        Piece { size: self.size(), sha256: self.sha256() }
+    }
 }
 
-/// A blob that was left out because an earlier capsule or the medium has it.
+/// So many bytes with that digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Assumed {
+pub struct Piece {
     pub size: u64,
     pub sha256: Digest,
 }
+
+/// A blob that was left out because an earlier capsule or the medium has it.
+pub type Assumed = Piece;
 
 /// Signed by the site key; its digest is the capsule's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,8 +18,8 @@ mod manifest;
 mod rows;
 
 pub use frame::{frame_count, frame_len, frame_payload, open_frame, seal_frame};
-pub use header::{CapsuleHeader, PREFIX, header_bytes, header_len};
-pub use manifest::{Assumed, CapsuleManifest, Entry, Table};
+pub use header::{CapsuleHeader, PREFIX, framed_header, framed_len, header_bytes, header_len};
+pub use manifest::{Assumed, CapsuleManifest, Entry, Piece, Table};
 pub use rows::{FileRow, KEYS, KeyRow, RowsHead, TEXTS, TextRow, Tree, check_head, is_keyring_name, keyring_name};
 
 use crate::seal::SealError;

@@ -49,10 +49,13 @@ pub enum Tree {
     Snapshots,
     Netboot,
     Artifacts,
+    /// `proof.json` of a snapshot, by the snapshot's id.
+    Proofs,
+    Extras,
 }
 
 impl Tree {
-    pub const ALL: [Tree; 3] = [Tree::Snapshots, Tree::Netboot, Tree::Artifacts];
+    pub const ALL: [Tree; 5] = [Tree::Snapshots, Tree::Netboot, Tree::Artifacts, Tree::Proofs, Tree::Extras];
 
     /// The folder's name.
     pub fn as_str(self) -> &'static str {
@@ -60,6 +63,8 @@ impl Tree {
             Tree::Snapshots => "snapshots",
             Tree::Netboot => "netboot",
             Tree::Artifacts => "artifacts",
+            Tree::Proofs => "proofs",
+            Tree::Extras => "extras",
         }
     }
 }

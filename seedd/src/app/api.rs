@@ -11,13 +11,14 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, Login, MachineDetail, MachineRow, Overview,
-    PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
+    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ImageManifest, Login, MachineDetail, MachineRow,
+    Overview, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup, SnapshotView,
 };
 use web::site_api::{ExportWish, ImportWish, JobView, PlaceView, SiteApi, SiteView};
 
 use super::{App, internal};
 use crate::capsule::shelf::Shelf;
+use crate::installer::{self, Medium};
 use crate::site::setting;
 
 /// The names a netboot set may be asked for.
@@ -34,10 +35,22 @@ impl SeedApi for Seed {
     }
 
     fn boot_file(&self, from: IpAddr, name: &str) -> Option<Utf8PathBuf> {
+        if let Some((_, file)) = installer::FILES.iter().find(|(n, _)| *n == name) {
+            return Some(installer::folder(&self.0.site).join(file));
+        }
         let name = BOOT_FILES.iter().find(|n| **n == name)?;
         let dir = self.0.netboot_dir()?;
         self.0.note_fetch(from, name);
         Some(dir.join(name))
+    }
+
+    fn preseed(&self, query: &BootQuery) -> Result<String, ApiError> {
+        let bad = |e: cluster_seed::ids::IdError| ApiError::BadRequest { why: e.to_string(), hint: None };
+        let mac = query.mac.as_deref().unwrap_or_default().parse().map_err(bad)?;
+        installer::preseed(&self.0.site, &self.0.store, mac, None, Medium::Seed).map_err(|error| {
+            tracing::warn!(error = format!("{error:#}"), "no answers for the installer");
+            ApiError::Unavailable { why: "the installer is not prepared: seedd installer prepare".to_owned() }
+        })
     }
 
     fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf> {
@@ -47,6 +60,34 @@ impl SeedApi for Seed {
         };
         let dir = self.0.site.join("snapshots").join(id.to_string());
         dir.is_dir().then_some(dir)
+    }
+
+    fn proof_path(&self, snapshot: Option<Digest>) -> Option<Utf8PathBuf> {
+        let id = snapshot.or_else(|| self.0.store.setting(setting::SNAPSHOT).ok().flatten()?.parse().ok())?;
+        let path = self.0.site.proof_file(id);
+        path.is_file().then_some(path)
+    }
+
+    fn extras_dir(&self) -> Option<Utf8PathBuf> {
+        Some(self.0.registry()?.tree())
+    }
+
+    fn image_repositories(&self) -> Vec<String> {
+        self.0.registry().map(|r| r.repositories().cloned().collect()).unwrap_or_default()
+    }
+
+    fn image_tags(&self, repository: &str) -> Option<Vec<String>> {
+        self.0.registry()?.tags(repository)
+    }
+
+    fn image_manifest(&self, repository: &str, reference: &str) -> Option<ImageManifest> {
+        let registry = self.0.registry()?;
+        let (digest, media_type) = registry.manifest(repository, reference)?;
+        Some(ImageManifest { digest, media_type, path: registry.path(digest) })
+    }
+
+    fn image_blob(&self, repository: &str, digest: Digest) -> Option<Utf8PathBuf> {
+        self.0.registry()?.blob(repository, digest)
     }
 
     fn chunk_path(&self, stored: Digest) -> Option<Utf8PathBuf> {
@@ -99,6 +140,10 @@ impl SeedApi for Seed {
 
     fn overview(&self) -> Result<Overview, ApiError> {
         self.0.view_overview()
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotView>, ApiError> {
+        self.0.view_snapshots()
     }
 
     fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod boot;
 mod clock;
 pub mod console;
+mod darksite;
 pub mod enroll;
 pub mod flight;
 pub mod issue;
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
+use crate::extras::Registry;
 use crate::fsio::read_limited;
 use crate::keys::{PublicKeys, Unsealed};
 use crate::metrics::Meters;
@@ -87,6 +89,8 @@ pub struct App {
     pub meters: OnceLock<Meters>,
     /// Machines whose power was changed, and when.
     pub power: PowerThrottle,
+    /// The extras that were served last.
+    extras: Mutex<Option<Arc<Registry>>>,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -133,6 +137,7 @@ impl App {
             flight: Flight::new(now_ms()),
             meters: OnceLock::new(),
             power: PowerThrottle::default(),
+            extras: Mutex::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

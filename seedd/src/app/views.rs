@@ -60,6 +60,7 @@ impl App {
             warnings.push("there is no netboot image, so no machine can start the agent: run `seedd image build`".to_owned());
         }
         warnings.extend(clock::doubt(now(), self.snapshot_date()));
+        let snapshot = snapshot.map(|t| t.parse()).transpose().map_err(unexpected)?;
         Ok(Overview {
             site: self.spec.metadata.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,7 +68,8 @@ impl App {
             sealed,
             mode: mode.into(),
             epoch: self.store.read(|tx| Ok::<_, ApiErrorBox>(self.epoch(tx)?)).map_err(|e| e.0)?,
-            snapshot: snapshot.map(|t| t.parse()).transpose().map_err(unexpected)?,
+            snapshot,
+            proof: snapshot.map(|id| self.proof_of(id)),
             roles,
             clock: now(),
             fingerprint: self.fingerprint(),

@@ -73,7 +73,8 @@ pub fn trees(tx: &Tx<'_>) -> Result<Vec<(Tree, Digest)>, StoreError> {
         found.insert((tree, id));
         Ok::<_, StoreError>(())
     };
-    for (tree, key) in [(Tree::Snapshots, setting::SNAPSHOT), (Tree::Netboot, setting::NETBOOT)] {
+    for (tree, key) in [(Tree::Snapshots, setting::SNAPSHOT), (Tree::Netboot, setting::NETBOOT), (Tree::Extras, setting::EXTRAS)]
+    {
         if let Some(id) = tx.setting(key)? {
             add(tree, &id)?;
         }

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{
-    Assumed, CapsuleHeader, CapsuleManifest, Entry, FRAME, FileRow, Table, VERSION, header_bytes, seal_frame,
+    Assumed, CapsuleHeader, CapsuleManifest, Entry, FRAME, FileRow, Table, Tree, VERSION, header_bytes, seal_frame,
 };
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
@@ -21,6 +21,7 @@ use super::records::{earlier, keep};
 use super::{MAX_RECORD, STOPPED};
 use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
+use crate::life::snapshots;
 use crate::medium::Held;
 use crate::site::{Site, setting};
 use crate::store::events::NewEvent;
@@ -101,6 +102,7 @@ struct Job {
 
 impl Export<'_> {
     pub fn run(&self, progress: &dyn Progress) -> Result<Exported> {
+        let _using = self.site.use_blobs()?;
         cluster_seed::secret::seal_to(self.recipient, b"")
             .context("reading the recipient")
             .hint("it is the operator's recipient of the other site, age1…; `seedd status` there shows it")?;
@@ -183,7 +185,9 @@ impl Export<'_> {
             write_tables(tx, &dir)?;
             Ok::<_, anyhow::Error>((trees(tx)?, facts(tx)?))
         })?;
-        let found = contents(self.site, &key, &used, progress)?;
+        let proven = |(tree, id): &(Tree, Digest)| *tree == Tree::Snapshots && snapshots::proof(self.site, *id, &[key]).is_some();
+        let proofs: Vec<_> = used.iter().filter(|t| proven(t)).map(|(_, id)| (Tree::Proofs, *id)).collect();
+        let found = contents(self.site, &key, &[used, proofs].concat(), progress)?;
         write_files(self.site, self.operator, self.recipient, &found.files, &dir)?;
         let manifest = self.manifest(&dir, &found, facts)?;
         let bytes = manifest.check()?;

@@ -1,7 +1,7 @@
 //! Opening a capsule: everything is checked before anything is believed, files are laid ready, one transaction takes
 //! the rows over, and the site is in standby. A run that was killed goes on where it was synced.
 
-use std::fs::{self, File};
+use std::fs;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -26,9 +26,6 @@ use crate::medium::Held;
 use crate::site::{Site, read_spec, setting};
 use crate::store::Tx;
 use crate::store::events::NewEvent;
-
-/// Held by the one import of a site.
-const LOCK: &str = "tmp/importing.lock";
 
 pub struct Import<'a> {
     pub site: &'a Site,
@@ -63,16 +60,15 @@ impl Import<'_> {
         let mut capsule = Clear::open(self.file)?.verified(self.pin, self.operator).context("checking the capsule")?;
         let manifest = capsule.manifest().context("checking the capsule")?;
         let id = capsule.header.id;
-        let path = self.site.join(LOCK);
-        let lock = File::create(&path).with_context(|| format!("opening {path}"))?;
-        lock.try_lock().map_err(|_| anyhow!("another import into {} runs", self.site.data)).hint("wait for its end")?;
+        let _lock = self.site.importing()?;
+        let _using = self.site.use_blobs()?;
         let store = self.site.open_store()?;
         let already = store.read(|tx| self.allowed(tx, &manifest, id))?;
         let (mut copied, mut held) = (0, 0);
         if !already {
             let dir = workdir(self.site, id)?;
             room(self.site, &manifest)?;
-            let mut intake = Intake::open(self.site, &dir)?;
+            let mut intake = Intake::open(self.site, &dir, Table::ALL.map(|t| rows_file(&dir, t)).to_vec())?;
             let done = intake.done();
             capsule.content(&manifest, done, &mut intake, progress).context("reading the capsule")?;
             (copied, held) = intake.finish()?;

@@ -1,4 +1,5 @@
-//! Where the content of a capsule goes while it is read: rows into the working folder, blobs into the blob store.
+//! Where the content of a capsule or an archive goes while it is read: rows into the working folder, blobs into the
+//! blob store.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -6,12 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::capsule::Entry;
+use cluster_seed::capsule::Piece;
 use cluster_seed::ids::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::collect::{digest_of, rows_file};
-use super::read::Sink;
+use super::collect::digest_of;
+use super::pieces::Sink;
 use crate::fsio::{read_limited, write_whole};
 use crate::site::Site;
 
@@ -32,6 +33,8 @@ struct State {
 pub struct Intake<'a> {
     site: &'a Site,
     dir: &'a Utf8Path,
+    /// The first pieces are files of rows, and go here; the others are blobs.
+    rows: Vec<Utf8PathBuf>,
     state: State,
     file: Option<(Utf8PathBuf, File)>,
     /// Blobs that are whole but not yet synced and named.
@@ -43,13 +46,13 @@ pub struct Intake<'a> {
 
 impl<'a> Intake<'a> {
     /// Goes on with what an earlier run left in `dir`.
-    pub fn open(site: &'a Site, dir: &'a Utf8Path) -> Result<Self> {
+    pub fn open(site: &'a Site, dir: &'a Utf8Path, rows: Vec<Utf8PathBuf>) -> Result<Self> {
         let state: State = match read_limited(&dir.join(STATE), MAX_STATE) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => State::default(),
         };
         let done = state.done;
-        Ok(Intake { site, dir, state, file: None, waiting: Vec::new(), entries: 0, bytes: 0, done })
+        Ok(Intake { site, dir, rows, state, file: None, waiting: Vec::new(), entries: 0, bytes: 0, done })
     }
 
     /// Entries that an earlier run has put away.
@@ -90,16 +93,16 @@ impl<'a> Intake<'a> {
 }
 
 impl Sink for Intake<'_> {
-    fn begin(&mut self, entry: &Entry) -> Result<()> {
-        let (path, mode) = match entry {
-            Entry::Rows { table, .. } => (rows_file(self.dir, *table), 0o600),
+    fn begin(&mut self, index: usize, piece: &Piece) -> Result<()> {
+        let (path, mode) = match self.rows.get(index) {
+            Some(path) => (path.clone(), 0o600),
             // A blob that is here is read, not believed: a damaged one is written anew.
-            Entry::Blob { size, sha256 } => match digest_of(&self.site.blob(*sha256)) {
-                Ok(found) if found == (*sha256, *size) => {
+            None => match digest_of(&self.site.blob(piece.sha256)) {
+                Ok(found) if found == (piece.sha256, piece.size) => {
                     self.file = None;
                     return Ok(());
                 }
-                _ => (self.part(*sha256), 0o644),
+                _ => (self.part(piece.sha256), 0o644),
             },
         };
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
@@ -115,13 +118,13 @@ impl Sink for Intake<'_> {
         Ok(())
     }
 
-    fn end(&mut self, entry: &Entry, done: usize, _frames: u64) -> Result<()> {
-        match (entry, self.file.take()) {
-            (Entry::Blob { sha256, .. }, Some(_)) => self.waiting.push(*sha256),
-            (Entry::Blob { .. }, None) => self.state.held += 1,
-            (Entry::Rows { .. }, _) => {}
+    fn end(&mut self, index: usize, piece: &Piece) -> Result<()> {
+        match (index < self.rows.len(), self.file.take()) {
+            (true, _) => {}
+            (false, Some(_)) => self.waiting.push(piece.sha256),
+            (false, None) => self.state.held += 1,
         }
-        (self.done, self.entries) = (done, self.entries + 1);
+        (self.done, self.entries) = (index + 1, self.entries + 1);
         if self.bytes >= SYNC_BYTES || self.entries >= SYNC_ENTRIES { self.put_away() } else { Ok(()) }
     }
 }

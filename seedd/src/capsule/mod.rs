@@ -3,14 +3,15 @@
 pub mod collect;
 pub mod export;
 pub mod import;
-mod intake;
+pub(crate) mod intake;
 pub mod parts;
+pub mod pieces;
 pub mod promote;
 pub mod read;
 pub mod records;
 pub mod settle;
 pub mod shelf;
-mod stage;
+pub(crate) mod stage;
 
 /// Largest record of an earlier capsule read back, in bytes.
 pub const MAX_RECORD: u64 = cluster_seed::capsule::MAX_MANIFEST as u64;

@@ -5,17 +5,16 @@ use std::io::Read as _;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::Utf8Path;
 use cluster_seed::capsule::{
-    CapsuleError, CapsuleHeader, CapsuleManifest, Entry, FRAME, PREFIX, frame_count, frame_len, frame_payload, header_len,
+    CapsuleError, CapsuleHeader, CapsuleManifest, Entry, FRAME, PREFIX, Piece, frame_count, frame_len, frame_payload, header_len,
     open_frame,
 };
-use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 use cluster_seed::secret::AgeKey;
-use sha2::{Digest as _, Sha256};
 
 use super::STOPPED;
 use super::parts::PartReader;
+use super::pieces::{Pieces, Sink};
 use crate::hint::Hint as _;
 
 /// A capsule whose clear header was read; nothing of it is believed yet.
@@ -90,8 +89,8 @@ impl Clear {
     }
 }
 
-fn read_exact(reader: &mut PartReader, buffer: &mut [u8]) -> Result<()> {
-    reader.read_exact(buffer).context("reading the capsule").hint("it ends too early: is a part of it missing?")
+pub fn read_exact(reader: &mut PartReader, buffer: &mut [u8]) -> Result<()> {
+    reader.read_exact(buffer).context("reading the file").hint("it ends too early: is a part of it missing?")
 }
 
 fn next_len(reader: &mut PartReader, index: u64) -> Result<usize> {
@@ -103,30 +102,6 @@ fn next_len(reader: &mut PartReader, index: u64) -> Result<usize> {
 fn at_end(reader: &PartReader) -> Result<()> {
     ensure!(reader.at_end(), "the capsule goes on after its end");
     Ok(())
-}
-
-/// What is done with the content while it is read.
-pub trait Sink {
-    /// An entry begins.
-    fn begin(&mut self, entry: &Entry) -> Result<()>;
-    fn data(&mut self, bytes: &[u8]) -> Result<()>;
-    /// Its size and digest were right. `done` entries are complete, and `frames` data frames were used up.
-    fn end(&mut self, entry: &Entry, done: usize, frames: u64) -> Result<()>;
-}
-
-/// Looks at everything and keeps nothing.
-pub struct Discard;
-
-impl Sink for Discard {
-    fn begin(&mut self, _: &Entry) -> Result<()> {
-        Ok(())
-    }
-    fn data(&mut self, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-    fn end(&mut self, _: &Entry, _: usize, _: u64) -> Result<()> {
-        Ok(())
-    }
 }
 
 impl Capsule<'_> {
@@ -166,7 +141,8 @@ impl Capsule<'_> {
             self.skip_frame()?;
         }
         let mut at = (self.next - 1) * FRAME;
-        let mut open = Open::new(manifest, done, sink)?;
+        let pieces: Vec<Piece> = manifest.entries.iter().map(Entry::piece).collect();
+        let mut open = Pieces::new(&pieces, done, sink)?;
         progress.begin("reading the capsule", Some(self.header.bytes));
         progress.advance(before);
         while self.next <= frame_count(self.header.bytes) {
@@ -177,67 +153,12 @@ impl Capsule<'_> {
                 return Err(CapsuleError::FrameLength { index }.into());
             }
             let skip = usize::try_from(before.saturating_sub(at)).unwrap_or(usize::MAX).min(data.len());
-            open.take(&data[skip..], index)?;
+            open.take(&data[skip..])?;
             progress.advance((data.len() - skip) as u64);
             at += data.len() as u64;
         }
         at_end(&self.reader)?;
         progress.end();
-        ensure!(open.index == manifest.entries.len(), "the capsule ends before its last entry");
-        Ok(())
-    }
-}
-
-/// The entry that is being read.
-struct Open<'a> {
-    entries: &'a [Entry],
-    index: usize,
-    left: u64,
-    hash: Sha256,
-    sink: &'a mut dyn Sink,
-}
-
-impl<'a> Open<'a> {
-    fn new(manifest: &'a CapsuleManifest, done: usize, sink: &'a mut dyn Sink) -> Result<Self> {
-        let mut open = Open { entries: &manifest.entries, index: done, left: 0, hash: Sha256::new(), sink };
-        open.begin()?;
-        Ok(open)
-    }
-
-    /// Begins the entry at `index`; those without content end at once.
-    fn begin(&mut self) -> Result<()> {
-        while let Some(entry) = self.entries.get(self.index) {
-            self.sink.begin(entry)?;
-            self.left = entry.size();
-            if self.left > 0 {
-                break;
-            }
-            self.end(0)?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, frames: u64) -> Result<()> {
-        let Some(entry) = self.entries.get(self.index) else { return Ok(()) };
-        let found = Digest(std::mem::take(&mut self.hash).finalize().into());
-        ensure!(found == entry.sha256(), "entry {} has digest {found}, the manifest says {}", self.index, entry.sha256());
-        self.index += 1;
-        self.sink.end(entry, self.index, frames)
-    }
-
-    fn take(&mut self, mut data: &[u8], frame: u64) -> Result<()> {
-        while !data.is_empty() {
-            ensure!(self.index < self.entries.len(), "the capsule has more content than its manifest lists");
-            let (now, later) = data.split_at(data.len().min(usize::try_from(self.left).unwrap_or(usize::MAX)));
-            self.hash.update(now);
-            self.sink.data(now)?;
-            self.left -= now.len() as u64;
-            data = later;
-            if self.left == 0 {
-                self.end(frame)?;
-                self.begin()?;
-            }
-        }
-        Ok(())
+        open.finish()
     }
 }

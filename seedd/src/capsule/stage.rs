@@ -10,6 +10,7 @@ use cluster_seed::capsule::{CapsuleManifest, FileRow, KeyRow, MAX_LINE, Table, T
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::NetbootManifest;
+use cluster_seed::proof::{FILE, MAX_PROOF, SnapshotProof};
 use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
 use cluster_seed::secret::AgeKey;
 
@@ -175,8 +176,19 @@ fn check_tree(tree: Tree, id: Digest, dir: &Utf8Path, manifest: &CapsuleManifest
                 ensure!(plain && dir.join(&file.name).is_file(), "{} is missing", file.name);
             }
         }
-        // Signed by Debian's rules, not by ours: apt on the nodes checks it against the certificate they were given.
-        Tree::Snapshots => {}
+        Tree::Proofs => check_proof(dir, id, pin)?,
+        // Signed by their makers, who may be another site: checked against the maker's key whenever they are read.
+        Tree::Snapshots | Tree::Extras => {}
     }
+    Ok(())
+}
+
+/// A proof signed by `pin` that is of that snapshot.
+pub(crate) fn check_proof(dir: &Utf8Path, snapshot: Digest, pin: &VerifyingKey) -> Result<()> {
+    let path = dir.join(FILE);
+    let sealed: Sealed<SnapshotProof> =
+        serde_json::from_slice(&read_limited(&path, MAX_PROOF)?).with_context(|| format!("reading {FILE}"))?;
+    let proof = sealed.open(pin).with_context(|| format!("checking {FILE}"))?;
+    ensure!(proof.snapshot == snapshot, "{FILE} is of another snapshot");
     Ok(())
 }

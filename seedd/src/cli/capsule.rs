@@ -9,7 +9,8 @@ use cluster_seed::seal::{VerifyingKey, key_from_text};
 use super::{PassphraseSource, Where, show};
 use crate::app::now_ms;
 use crate::capsule::export::Export as Job;
-use crate::capsule::read::{Clear, Discard};
+use crate::capsule::pieces::Discard;
+use crate::capsule::read::Clear;
 use crate::capsule::records::since_id;
 use crate::hint::Hint as _;
 use crate::site::Site;
@@ -41,7 +42,7 @@ pub struct Export {
 }
 
 /// A number of bytes, with K, M or G for powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.trim_end_matches(['B', 'b', 'i']).char_indices().last() {
         Some((at, c)) if c.is_ascii_alphabetic() => (&text[..at], c.to_ascii_uppercase()),
         _ => (text, ' '),

@@ -26,10 +26,14 @@ const MAX_SOURCES: u64 = 1 << 20;
 pub enum Darksite {
     /// Resolve, fetch, check and publish a snapshot of everything the roles need
     Build(Build),
-    /// Read every byte of a snapshot again
-    Verify(Verify),
-    /// List the snapshots
-    List(List),
+    #[command(flatten)]
+    Life(super::darksite_life::Life),
+    /// Files, images, charts and packages from elsewhere
+    #[command(subcommand)]
+    Extras(super::darksite_extras::Extras),
+    Sbom(super::sbom::OfSnapshot),
+    /// Look for private keys and password hashes in extras and payload
+    Lint(super::darksite_extras::Lint),
 }
 
 #[derive(Args)]
@@ -52,32 +56,14 @@ pub struct Build {
     json: bool,
 }
 
-#[derive(Args)]
-pub struct Verify {
-    #[command(flatten)]
-    place: Where,
-    /// The snapshot's id; without it the one in use
-    snapshot: Option<Digest>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-pub struct List {
-    #[command(flatten)]
-    place: Where,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
-}
-
 impl Darksite {
     pub fn run(&self) -> Result<()> {
         match self {
             Darksite::Build(v) => v.run(),
-            Darksite::Verify(v) => v.run(),
-            Darksite::List(v) => v.run(),
+            Darksite::Life(v) => v.run(),
+            Darksite::Extras(v) => v.run(),
+            Darksite::Sbom(v) => v.run(),
+            Darksite::Lint(v) => v.run(),
         }
     }
 }
@@ -184,6 +170,7 @@ impl Build {
         let progress = Terminal::new();
         let fetch = AnyFetch::new(HttpLimits::default());
         site.make_folders()?;
+        let _using = site.use_blobs()?;
         let plan = hinted(darksite::plan(&request, &fetch, &upstream, &progress))?;
         progress.say(&format!("{} packages, {}", plan.packages.len(), amount(plan.packages.iter().map(|p| p.locked.size).sum())));
         let snapshot = hinted(darksite::build(&plan, &paths(&site), &fetch, &keys.release, &keys.site, &progress))?;
@@ -200,70 +187,7 @@ impl Build {
     }
 }
 
-impl Verify {
-    fn run(&self) -> Result<()> {
-        watch_signals()?;
-        let site = self.place.site();
-        let id = match self.snapshot {
-            Some(id) => id,
-            None => current(&site)?,
-        };
-        let dir = site.join("snapshots").join(id.to_string());
-        anyhow::ensure!(dir.is_dir(), "there is no snapshot {id}");
-        let (keyring, key) = site.snapshot_keys(&site.open_store()?, id)?;
-        let keyring = Keyring::from_bytes(&keyring)?;
-        let progress = Terminal::new();
-        let result = darksite::verify(&dir, &keyring, &key, &progress);
-        drop(progress);
-        match result {
-            Ok(report) => {
-                let value = serde_json::json!({"snapshot": id, "files": report.files, "bytes": report.bytes});
-                let text =
-                    format!("snapshot {id} is good: {} files, {}, every byte as signed", report.files, amount(report.bytes));
-                show(self.json, &value, &text)
-            }
-            Err(e) => {
-                let hint = e.hint();
-                Err(e).hint(hint)
-            }
-        }
-    }
-}
-
 /// The snapshot in use.
 pub fn current(site: &Site) -> Result<Digest> {
-    let found = site.open_store()?.setting(setting::SNAPSHOT)?;
-    let text = found.ok_or_else(|| anyhow!("there is no snapshot yet")).hint("make one with `seedd darksite build`")?;
-    text.parse().context("reading the snapshot's id")
-}
-
-impl List {
-    fn run(&self) -> Result<()> {
-        let site = self.place.site();
-        let store = site.open_store()?;
-        let in_use = store.setting(setting::SNAPSHOT)?;
-        let mut rows = Vec::new();
-        let mut lines = Vec::new();
-        for entry in site.join("snapshots").read_dir_utf8().context("listing snapshots")? {
-            let path = entry?.into_path();
-            let id: Digest =
-                path.file_name().unwrap_or_default().parse().with_context(|| format!("reading the name of {path}"))?;
-            let (_, key) = site.snapshot_keys(&store, id)?;
-            let bytes = read_limited(&path.join("snapshot.json"), MAX_SOURCES)?;
-            let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::SnapshotManifest> = serde_json::from_slice(&bytes)?;
-            let manifest = sealed.open(&key).with_context(|| format!("checking {path}"))?;
-            let mark = if in_use == Some(manifest.id.to_string()) { "*" } else { " " };
-            lines.push(format!(
-                "{mark} {}  {}  {} packages, {}",
-                manifest.id,
-                manifest.suite,
-                manifest.packages,
-                amount(manifest.bytes)
-            ));
-            rows.push(manifest);
-        }
-        lines.sort();
-        let text = if lines.is_empty() { "no snapshot yet".to_owned() } else { lines.join("\n") };
-        show(self.json, &serde_json::json!({"snapshots": rows, "inUse": in_use}), &text)
-    }
+    crate::life::snapshots::current(&site.open_store()?)
 }

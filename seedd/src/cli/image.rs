@@ -29,6 +29,7 @@ pub enum Image {
     Export(Export),
     /// Write a seed medium to a stick, read it back and compare; without --to list the disks
     Write(super::image_write::Write),
+    Sbom(super::sbom::OfArtifact),
 }
 
 #[derive(Args)]
@@ -89,6 +90,7 @@ impl Image {
             Image::List(v) => v.run(),
             Image::Export(v) => v.run(),
             Image::Write(v) => v.run(),
+            Image::Sbom(v) => v.run(),
         }
     }
 }
@@ -97,7 +99,7 @@ impl Image {
 const AGENT_PLACES: &[&str] =
     &["kubedos-node.static", "../x86_64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node"];
 
-fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
+pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
     if let Some(path) = given {
         anyhow::ensure!(path.is_file(), "there is no agent at {path}");
         return Ok(path.clone());
@@ -131,6 +133,7 @@ impl Build {
         let snapshot_dir = site.join("snapshots").join(snapshot_id.to_string());
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         site.make_folders()?;
+        let _using = site.use_blobs()?;
         let dirs = image::Dirs::under(&site.data);
         let keyring = site.snapshot_keyring_path(&store, snapshot_id)?;
         let inputs = image::Inputs {
@@ -233,7 +236,7 @@ impl Build {
 /// Artifacts by role.
 type Built = BTreeMap<String, ArtifactManifest>;
 
-fn manifest_of(site: &Site, role: &str) -> Result<ArtifactManifest> {
+pub fn manifest_of(site: &Site, role: &str) -> Result<ArtifactManifest> {
     let found = site.open_store()?.setting(&format!("{}{role}", setting::ARTIFACT))?;
     let id = found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")?;
     let path = site.join("artifacts").join(&id).join("manifest.json");

@@ -8,14 +8,18 @@ mod clock;
 mod cluster;
 mod console;
 mod darksite;
+mod darksite_extras;
+mod darksite_life;
 mod doctor;
 mod drill;
 mod image;
 mod image_write;
 mod import;
 mod init;
+mod installer;
 mod metrics;
 mod power;
+mod sbom;
 mod serve;
 mod tail;
 mod talk;
@@ -53,6 +57,9 @@ enum Verb {
     /// Build the netboot image and the sealed artifact of each role
     #[command(subcommand)]
     Image(image::Image),
+    /// Debian's installer, with the snapshot as its mirror
+    #[command(subcommand)]
+    Installer(installer::Installer),
     /// Take over packages and images from a mounted seed medium
     Adopt(adopt::Adopt),
     /// What the units of a seed that booted from its medium run
@@ -185,6 +192,7 @@ pub fn main() -> ExitCode {
         Verb::Cluster(v) => v.run(),
         Verb::Darksite(v) => v.run(),
         Verb::Image(v) => v.run(),
+        Verb::Installer(v) => v.run(),
         Verb::Adopt(v) => v.run(),
         Verb::Appliance(v) => v.run(),
         Verb::Serve(v) => v.run(),

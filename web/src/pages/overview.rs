@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::proof::ProofState;
 
 use super::view::{Entry, Line, bytes, clean, told};
 use super::{Shell, overview, page};
@@ -38,6 +39,8 @@ struct Page {
     nodes: Vec<Line>,
     roles: Vec<Role>,
     snapshot: Option<String>,
+    /// The word, and the colour it is shown in.
+    proof: Option<(&'static str, &'static str)>,
     epoch: u64,
     clock: String,
     recent: Vec<Entry>,
@@ -82,11 +85,20 @@ pub(crate) async fn show<A: SeedApi>(
         nodes,
         roles: roles.collect(),
         snapshot: overview.snapshot.map(|s| s.short()),
+        proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), tone(p))),
         epoch: overview.epoch,
         clock: crate::dates::iso(overview.clock),
         recent,
     };
     page(StatusCode::OK, &template)
+}
+
+fn tone(proof: ProofState) -> &'static str {
+    match proof {
+        ProofState::Proven => "good",
+        ProofState::Failed => "bad",
+        ProofState::Unproven => "idle",
+    }
 }
 
 /// 0 waits for the operator, 1 failed, 2 on its way, 3 only seen, 4 works, 5 is over.

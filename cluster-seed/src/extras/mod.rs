@@ -1,0 +1,310 @@
+//! Extras: what a site needs beside Debian's packages. The section of cluster.yaml that pins each thing by its sha256,
+//! and the signed list of what was fetched and is served. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Digest;
+
+mod manifest;
+
+pub use manifest::{ExtrasManifest, ImageTag, OciManifest, Origin};
+
+/// Things in one section.
+pub const MAX_THINGS: usize = 10_000;
+/// Version of the manifest's form.
+pub const VERSION: u32 = 1;
+/// Largest sealed manifest read, in bytes.
+pub const MAX_MANIFEST: u64 = 16 << 20;
+/// The manifest's name in `extras/<id>/`.
+pub const FILE: &str = "extras.json";
+/// In the same folder: what is served below `/darksite/extras/`, and the blobs of images by their digest.
+pub const TREE: &str = "tree";
+pub const OCI: &str = "oci";
+
+/// `spec.extras` of cluster.yaml.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ExtrasSpec {
+    /// OpenPGP certificates of those who sign, by a name for use below.
+    pub keys: BTreeMap<String, Pinned>,
+    /// Served at `/darksite/extras/files/PATH`.
+    pub files: Vec<FileSpec>,
+    /// OCI layout archives, pulled from `/v2/NAME`.
+    pub images: Vec<ImageSpec>,
+    /// Helm charts, a repository at `/darksite/extras/charts`.
+    pub charts: Vec<ChartSpec>,
+    /// Repositories that packages come from, by a name for use in `packages`.
+    pub repositories: BTreeMap<String, RepositorySpec>,
+    /// Packages of these repositories, published as suite `extras` at `/darksite/extras/apt`.
+    pub packages: Vec<PackageSpec>,
+    /// Single packages without a repository, published there too.
+    pub debs: Vec<DebSpec>,
+    /// Files in which the lint's findings are known and harmless, by the digest of the whole file.
+    pub lint_allow: Vec<AllowSpec>,
+}
+
+/// Somewhere, with a known digest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pinned {
+    /// `https://…`, `http://…`, `file:///…`, or a path that begins with `/`.
+    pub url: String,
+    pub sha256: Digest,
+}
+
+/// A detached OpenPGP signature over the file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignatureSpec {
+    pub url: String,
+    /// Name of one of `keys`.
+    pub key: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FileSpec {
+    pub path: String,
+    pub url: String,
+    pub sha256: Digest,
+    #[serde(default)]
+    pub signature: Option<SignatureSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageSpec {
+    /// As a node asks for it, with its registry: `registry.k8s.io/pause`.
+    pub name: String,
+    pub tag: String,
+    pub url: String,
+    pub sha256: Digest,
+    #[serde(default)]
+    pub signature: Option<SignatureSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChartSpec {
+    pub name: String,
+    pub version: String,
+    pub url: String,
+    pub sha256: Digest,
+    #[serde(default)]
+    pub signature: Option<SignatureSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RepositorySpec {
+    pub url: String,
+    /// `stable`, or `/` for a flat one (sources.list(5)).
+    pub suite: String,
+    /// Needed unless the repository is flat.
+    #[serde(default)]
+    pub component: Option<String>,
+    /// Name of one of `keys`: its InRelease must be signed by it.
+    pub key: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PackageSpec {
+    pub repository: String,
+    pub package: String,
+    pub version: String,
+    #[serde(default = "amd64")]
+    pub architecture: String,
+    pub sha256: Digest,
+}
+
+fn amd64() -> String {
+    "amd64".to_owned()
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DebSpec {
+    pub url: String,
+    pub sha256: Digest,
+    #[serde(default)]
+    pub signature: Option<SignatureSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AllowSpec {
+    pub sha256: Digest,
+    /// For whoever reads the file next.
+    pub why: String,
+}
+
+/// A plain relative path: visible ASCII names, no `..`.
+pub fn is_plain_path(path: &str) -> bool {
+    let name_ok = |name: &str| {
+        !name.is_empty()
+            && name.len() <= 255
+            && !name.starts_with('.')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-~".contains(&b))
+    };
+    path.len() <= 400 && path.split('/').count() <= 8 && path.split('/').all(name_ok)
+}
+
+/// A repository's name (distribution-spec, "Pulling manifests"): lower-case words, here with a registry's dots and port.
+pub fn is_image_name(name: &str) -> bool {
+    let word = |w: &str| {
+        !w.is_empty()
+            && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-:".contains(&b))
+            && w.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && w.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && !w.contains("..")
+    };
+    let first_has_port_only = !name.split('/').skip(1).any(|w| w.contains(':'));
+    name.len() <= 255 && name.split('/').count() >= 2 && name.split('/').all(word) && first_has_port_only
+}
+
+/// A tag (distribution-spec): `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+pub fn is_tag(tag: &str) -> bool {
+    (1..=128).contains(&tag.len())
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && !tag.starts_with(['.', '-'])
+}
+
+/// A word in a path or a list.
+fn is_word(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-~:".contains(&b))
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// What is wrong, with a hint; empty where nothing needs to be said.
+pub type Wrong = (String, &'static str);
+
+fn check_url(what: &str, url: &str) -> Result<(), Wrong> {
+    let known = ["https://", "http://", "file:///", "/"].iter().any(|s| url.starts_with(s));
+    if known && !url.chars().any(|c| c.is_whitespace() || c.is_control()) && url.len() <= 2048 {
+        return Ok(());
+    }
+    Err((format!("extras: {what}: {url:?} is no address"), "http://…, https://…, file:///… or an absolute path"))
+}
+
+impl ExtrasSpec {
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+            && self.images.is_empty()
+            && self.charts.is_empty()
+            && self.packages.is_empty()
+            && self.debs.is_empty()
+    }
+
+    /// Checks what the types do not say. `signature` keys and repositories must exist, names must not collide.
+    pub fn check(&self) -> Result<(), Wrong> {
+        let things = self.files.len() + self.images.len() + self.charts.len() + self.packages.len() + self.debs.len();
+        if things + self.keys.len() + self.repositories.len() + self.lint_allow.len() > MAX_THINGS {
+            return Err((format!("extras: more than {MAX_THINGS} things"), ""));
+        }
+        for (name, key) in &self.keys {
+            check_url(&format!("key {name}"), &key.url)?;
+        }
+        self.check_signatures()?;
+        self.check_files()?;
+        self.check_images()?;
+        self.check_packages()
+    }
+
+    fn check_signatures(&self) -> Result<(), Wrong> {
+        let files = self.files.iter().map(|f| (f.path.as_str(), &f.url, &f.signature));
+        let images = self.images.iter().map(|i| (i.name.as_str(), &i.url, &i.signature));
+        let charts = self.charts.iter().map(|c| (c.name.as_str(), &c.url, &c.signature));
+        let debs = self.debs.iter().map(|d| (d.url.as_str(), &d.url, &d.signature));
+        for (what, url, signature) in files.chain(images).chain(charts).chain(debs) {
+            check_url(what, url)?;
+            let Some(signature) = signature else { continue };
+            check_url(what, &signature.url)?;
+            if !self.keys.contains_key(&signature.key) {
+                return Err((format!("extras: {what}: there is no key {:?}", signature.key), "extras.keys names certificates"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_files(&self) -> Result<(), Wrong> {
+        let mut seen = BTreeSet::new();
+        for file in &self.files {
+            if !is_plain_path(&file.path) {
+                return Err((format!("extras: {:?} is not a plain relative path", file.path), "for example k8s/kubectl"));
+            }
+            if !seen.insert(file.path.as_str()) {
+                return Err((format!("extras: file {} is listed twice", file.path), ""));
+            }
+        }
+        let parents = seen.iter().flat_map(|p| p.match_indices('/').map(|(at, _)| &p[..at]));
+        if let Some(both) = parents.into_iter().find(|p| seen.contains(p)) {
+            return Err((format!("extras: {both} is a file and a folder"), ""));
+        }
+        let mut seen = BTreeSet::new();
+        for chart in &self.charts {
+            if !is_word(&chart.name) || !is_word(&chart.version) || chart.version.contains(':') || chart.name.contains(':') {
+                return Err((format!("extras: chart {:?} {:?} is no name and version", chart.name, chart.version), ""));
+            }
+            if !seen.insert((&chart.name, &chart.version)) {
+                return Err((format!("extras: chart {} {} is listed twice", chart.name, chart.version), ""));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_images(&self) -> Result<(), Wrong> {
+        let mut seen = BTreeSet::new();
+        for image in &self.images {
+            if !is_image_name(&image.name) {
+                let hint = "with its registry, without its tag: registry.k8s.io/pause, docker.io/library/nginx";
+                return Err((format!("extras: {:?} is not the name of an image", image.name), hint));
+            }
+            if !is_tag(&image.tag) {
+                return Err((format!("extras: image {}: {:?} is not a tag", image.name, image.tag), "quote it: tag: \"3.10\""));
+            }
+            if !seen.insert((&image.name, &image.tag)) {
+                return Err((format!("extras: image {}:{} is listed twice", image.name, image.tag), ""));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_packages(&self) -> Result<(), Wrong> {
+        for (name, repository) in &self.repositories {
+            check_url(name, &repository.url)?;
+            if !is_word(name) || name.contains(':') {
+                return Err((format!("extras: {name:?} is not a repository's name"), "letters, digits, dots and dashes"));
+            }
+            if !self.keys.contains_key(&repository.key) {
+                return Err((format!("extras: repository {name}: there is no key {:?}", repository.key), "see extras.keys"));
+            }
+            let flat = repository.suite == "/";
+            let words = is_plain_path(&repository.suite) && repository.component.as_deref().is_some_and(is_plain_path);
+            if !(flat && repository.component.is_none() || !flat && words) {
+                let hint = "suite: / alone, or suite: and component: as in sources.list";
+                return Err((format!("extras: repository {name} has no usable suite and component"), hint));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for package in &self.packages {
+            if !self.repositories.contains_key(&package.repository) {
+                let hint = "extras.repositories names them";
+                return Err((format!("extras: package {}: no repository {:?}", package.package, package.repository), hint));
+            }
+            if ![&package.package, &package.version, &package.architecture].into_iter().all(|w| is_word(w)) {
+                return Err((format!("extras: {:?} is no package with version and architecture", package.package), ""));
+            }
+            if !seen.insert((&package.package, &package.version, &package.architecture)) {
+                return Err((format!("extras: package {} {} is listed twice", package.package, package.version), ""));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Helm charts: what is in a chart archive, and the repository's index.yaml (helm.sh/docs, "The Chart Repository Guide").
+
+use std::fs::File;
+use std::io::Read;
+
+use camino::Utf8Path;
+use cluster_seed::ids::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::error::ExtrasError;
+use crate::disk::failed;
+
+/// Bytes of a Chart.yaml.
+const MAX_CHART_YAML: u64 = 1 << 20;
+/// Bytes a chart is unpacked to while its Chart.yaml is looked for.
+const MAX_UNPACKED: u64 = 256 << 20;
+/// Entries of a chart.
+const MAX_ENTRIES: usize = 20_000;
+
+/// The part of Chart.yaml that a repository's index repeats.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChartYaml {
+    pub api_version: String,
+    pub name: String,
+    pub version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+/// A chart of the repository.
+#[derive(Debug, Clone)]
+pub struct Chart {
+    pub yaml: ChartYaml,
+    pub digest: Digest,
+    /// File name beside index.yaml.
+    pub file: String,
+}
+
+/// Reads `NAME/Chart.yaml` of a chart archive; name and version must be the expected ones.
+pub fn read(path: &Utf8Path, name: &str, version: &str) -> Result<ChartYaml, ExtrasError> {
+    let bad = |why: String| ExtrasError::content(&format!("chart {name} {version}"), why);
+    let file = File::open(path).map_err(failed("opening", path))?;
+    let unpacked = flate2::read::MultiGzDecoder::new(file).take(MAX_UNPACKED);
+    let wanted = format!("{name}/Chart.yaml");
+    let mut archive = tar::Archive::new(unpacked);
+    for (count, entry) in archive.entries().map_err(|e| bad(e.to_string()))?.enumerate() {
+        let entry = entry.map_err(|e| bad(format!("it is no chart archive: {e}")))?;
+        if count >= MAX_ENTRIES {
+            break;
+        }
+        if entry.path_bytes() != wanted.as_bytes() || !entry.header().entry_type().is_file() {
+            continue;
+        }
+        if entry.size() > MAX_CHART_YAML {
+            return Err(bad(format!("Chart.yaml has {} bytes", entry.size())));
+        }
+        let mut text = String::new();
+        entry.take(MAX_CHART_YAML).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
+        let yaml: ChartYaml = serde_saphyr::from_str(&text).map_err(|e| bad(format!("reading Chart.yaml: {e}")))?;
+        if yaml.name != name || yaml.version != version {
+            return Err(bad(format!("it is {} {}", yaml.name, yaml.version)));
+        }
+        return Ok(yaml);
+    }
+    Err(bad(format!("there is no {wanted} in it")))
+}
+
+/// index.yaml of a repository with these charts. JSON is YAML, so nothing has to be quoted twice. `created` says
+/// nothing: it would differ from build to build.
+pub fn index(charts: &[Chart]) -> Result<String, serde_json::Error> {
+    let mut entries: std::collections::BTreeMap<&str, Vec<serde_json::Value>> = std::collections::BTreeMap::new();
+    for chart in charts {
+        let mut entry = serde_json::to_value(&chart.yaml)?;
+        entry["digest"] = chart.digest.to_string().into();
+        entry["urls"] = vec![chart.file.clone()].into();
+        entry["created"] = "1970-01-01T00:00:00Z".into();
+        entries.entry(&chart.yaml.name).or_default().push(entry);
+    }
+    let index = serde_json::json!({"apiVersion": "v1", "entries": entries, "generated": "1970-01-01T00:00:00Z"});
+    Ok(format!("{}\n", serde_json::to_string_pretty(&index)?))
+}

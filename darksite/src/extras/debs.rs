@@ -1,0 +1,242 @@
+//! Debian packages from elsewhere: found in their repository's signed index, and published as a small suite of our own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Write as _};
+
+use camino::Utf8Path;
+use cluster_seed::extras::{PackageSpec, RepositorySpec};
+use cluster_seed::ids::Digest;
+
+use super::error::ExtrasError;
+use super::get::{Getter, address};
+use crate::deb822;
+use crate::disk::{self, failed};
+use crate::fetch::{self, FetchError};
+use crate::index::{self, Entry};
+use crate::keyring::Keyring;
+use crate::plan::MAX_INDEX;
+use crate::publish::{ORIGIN, by_hash};
+use crate::release_key::ReleaseKey;
+use crate::trust::{self, Listed, MAX_INRELEASE, Release, format_date};
+
+/// The suite that extras are published as, and its one component.
+pub const SUITE: &str = "extras";
+const COMPONENT: &str = "main";
+/// Bytes of a package's control file, and of the archive it stands in, unpacked.
+const MAX_CONTROL: u64 = 1 << 20;
+const MAX_CONTROL_TAR: u64 = 64 << 20;
+
+/// Where a package can be fetched, and who signed the index that says so.
+#[derive(Debug, Clone)]
+pub struct Located {
+    pub url: String,
+    pub size: u64,
+    pub signed_by: String,
+}
+
+/// Finds packages of one repository in its index.
+pub(crate) fn locate(
+    get: &Getter<'_>,
+    name: &str,
+    spec: &RepositorySpec,
+    keys: &Keyring,
+    wanted: &[&PackageSpec],
+) -> Result<Vec<Located>, ExtrasError> {
+    let base = address(spec.url.trim_end_matches('/'));
+    let (dir, index_dir) = match &spec.component {
+        None => (base.clone(), None),
+        Some(component) => (format!("{base}/dists/{}", spec.suite), Some(component)),
+    };
+    let url = format!("{dir}/InRelease");
+    let bytes = fetch::get_all(get.fetch, &url, MAX_INRELEASE as u64)?;
+    let release =
+        trust::verify_inrelease(&bytes, keys, get.clock).map_err(|source| ExtrasError::Trust { url: url.clone(), source })?;
+    let signed_by = release.signed_by.first().cloned().unwrap_or_default();
+    let mut found = Vec::new();
+    let mut texts: BTreeMap<&str, String> = BTreeMap::new();
+    for package in wanted {
+        let arch = package.architecture.as_str();
+        let plain = match index_dir {
+            None => "Packages".to_owned(),
+            Some(component) => format!("{component}/binary-{}/Packages", if arch == "all" { "amd64" } else { arch }),
+        };
+        if !texts.contains_key(arch) {
+            texts.insert(arch, packages(get, name, &dir, &plain, &release)?);
+        }
+        let entries = index::parse(texts.get(arch).map_or("", String::as_str), arch, 0);
+        let entries = entries.map_err(|source| ExtrasError::Index { repository: name.to_owned(), source })?;
+        let (url, size) = pick(&entries, package).map_err(|why| ExtrasError::Repository { repository: name.to_owned(), why })?;
+        found.push(Located { url: fetch::join(&base, &url), size, signed_by: signed_by.clone() });
+    }
+    Ok(found)
+}
+
+fn pick(entries: &[Entry<'_>], package: &PackageSpec) -> Result<(String, u64), String> {
+    let PackageSpec { package: name, version, architecture, sha256, .. } = package;
+    let named = || entries.iter().filter(|e| e.name == name && e.arch == architecture);
+    match named().find(|e| e.version == version) {
+        Some(entry) if entry.sha256 == *sha256 => Ok((entry.filename.to_owned(), entry.size)),
+        Some(entry) => Err(format!("{name} {version} has sha256 {} there, cluster.yaml says {sha256}", entry.sha256)),
+        None => {
+            let mut versions: Vec<&str> = named().map(|e| e.version).collect();
+            versions.sort_by(|a, b| crate::version::compare(b, a));
+            versions.truncate(5);
+            Err(format!("there is no {name} {version} for {architecture}; newest versions: {}", versions.join(", ")))
+        }
+    }
+}
+
+/// The text of a Packages index, by whichever of its forms the Release file lists.
+fn packages(get: &Getter<'_>, name: &str, dir: &str, plain: &str, release: &Release) -> Result<String, ExtrasError> {
+    let bad = |why: String| ExtrasError::Repository { repository: name.to_owned(), why };
+    let missing = || bad(format!("its Release file lists no {plain}"));
+    let listed = |ending: &str| release.files.get(&format!("{plain}{ending}")).map(|l| (ending.to_owned(), *l));
+    let (ending, form): (String, Listed) = [".xz", ".gz", ""].iter().find_map(|e| listed(e)).ok_or_else(missing)?;
+    let url = format!("{dir}/{plain}{ending}");
+    let limit = form.size.min(MAX_INDEX);
+    let bytes = match fetch::get_all(get.fetch, &url, limit) {
+        Err(FetchError::NotFound { .. }) => {
+            fetch::get_all(get.fetch, &format!("{dir}/{}", by_hash(&format!("{plain}{ending}"), &form.sha256)), limit)?
+        }
+        other => other?,
+    };
+    if Digest::of(&bytes) != form.sha256 {
+        return Err(bad(format!("{url} is not the file that its Release file lists")));
+    }
+    let mut text = String::new();
+    let read = match ending.as_str() {
+        ".xz" => liblzma::read::XzDecoder::new(&bytes[..]).take(MAX_INDEX).read_to_string(&mut text),
+        ".gz" => flate2::read::MultiGzDecoder::new(&bytes[..]).take(MAX_INDEX).read_to_string(&mut text),
+        _ => (&bytes[..]).read_to_string(&mut text),
+    };
+    read.map_err(|e| bad(format!("unpacking {url}: {e}")))?;
+    Ok(text)
+}
+
+/// A package to publish.
+#[derive(Debug, Clone)]
+pub struct Deb {
+    pub name: String,
+    pub version: String,
+    pub arch: String,
+    pub size: u64,
+    pub sha256: Digest,
+    /// Its control file.
+    control: String,
+    /// Below the suite's root.
+    pub filename: String,
+}
+
+/// Reads a package's control file; `label` is what it is called in messages and in the pool.
+pub fn read(path: &Utf8Path, size: u64, sha256: Digest, label: &str) -> Result<Deb, ExtrasError> {
+    let bad = |why: &str| ExtrasError::content(label, format!("as a Debian package: {why}"));
+    let file = File::open(path).map_err(failed("opening", path))?;
+    let control = control(file).map_err(|why| bad(&why))?;
+    let paragraph = deb822::paragraphs(&control).next().ok_or_else(|| bad("its control file is empty"))?;
+    paragraph.check().map_err(|e| bad(&e.to_string()))?;
+    let field = |name: &str| paragraph.get(name).unwrap_or_default().to_owned();
+    let (name, version, arch) = (field("Package"), field("Version"), field("Architecture"));
+    let word =
+        |w: &str| !w.is_empty() && !w.starts_with('.') && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.~:".contains(&b));
+    if !crate::relation::is_name(&name) || !crate::version::is_valid(&version) || !word(&arch) || !word(&version) {
+        return Err(bad("its name, version or architecture cannot be used"));
+    }
+    let plain_version = version.rsplit(':').next().unwrap_or_default();
+    let filename = format!("pool/{name}/{name}_{plain_version}_{arch}.deb");
+    Ok(Deb { name, version, arch, size, sha256, control, filename })
+}
+
+/// The text of `./control` (deb(5)).
+fn control(mut deb: impl Read) -> Result<String, String> {
+    let mut magic = [0u8; 8];
+    deb.read_exact(&mut magic).map_err(|_| "it is cut short")?;
+    if &magic != b"!<arch>\n" {
+        return Err("it is no ar archive".to_owned());
+    }
+    for _ in 0..4 {
+        let mut header = [0u8; 60];
+        deb.read_exact(&mut header).map_err(|_| "it has no control.tar")?;
+        let text = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map_or("", str::trim_end);
+        let size: u64 = text(48..58).parse().map_err(|_| "an ar header is broken")?;
+        if let Some(ending) = text(0..16).trim_end_matches('/').strip_prefix("control.tar") {
+            let ending = ending.to_owned();
+            return control_of(&ending, deb.take(size));
+        }
+        std::io::copy(&mut (&mut deb).take(size + size % 2), &mut std::io::sink()).map_err(|e| e.to_string())?;
+    }
+    Err("it has no control.tar".to_owned())
+}
+
+fn control_of(ending: &str, data: impl Read) -> Result<String, String> {
+    let unpacked: Box<dyn Read + '_> = match ending {
+        "" => Box::new(data),
+        ".xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(data)),
+        ".gz" => Box::new(flate2::read::MultiGzDecoder::new(data)),
+        ".zst" => Box::new(zstd::stream::read::Decoder::new(data).map_err(|e| e.to_string())?),
+        other => return Err(format!("control.tar{} is packed in an unknown way", other.chars().take(10).collect::<String>())),
+    };
+    let mut archive = tar::Archive::new(unpacked.take(MAX_CONTROL_TAR));
+    for entry in archive.entries().map_err(|e| e.to_string())? {
+        let entry = entry.map_err(|e| e.to_string())?;
+        if entry.path_bytes().strip_prefix(b"./").unwrap_or(&entry.path_bytes()) != b"control" {
+            continue;
+        }
+        let mut text = String::new();
+        entry.take(MAX_CONTROL).read_to_string(&mut text).map_err(|e| e.to_string())?;
+        return Ok(text.trim().to_owned());
+    }
+    Err("it has no control file".to_owned())
+}
+
+/// Writes `dists/` of the suite into `dir`; the packages themselves are linked by the caller.
+///
+/// The date is the release key's: apt keeps an index only if the next one is older, and nothing else of it depends on
+/// when it was made. Same packages and same key, same bytes.
+pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), ExtrasError> {
+    let dists = dir.join("dists").join(SUITE);
+    let mut arches: BTreeSet<&str> = debs.iter().map(|d| d.arch.as_str()).filter(|a| *a != "all").collect();
+    if arches.is_empty() {
+        arches.insert("amd64");
+    }
+    let mut sums = Vec::new();
+    for arch in &arches {
+        let mut text = String::new();
+        for deb in debs.iter().filter(|d| d.arch == **arch || d.arch == "all") {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{}\nFilename: {}\nSize: {}\nSHA256: {}\n\n", deb.control, deb.filename, deb.size, deb.sha256);
+        }
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
+        let xz = xz.write_all(text.as_bytes()).and_then(|()| xz.finish()).map_err(ExtrasError::Pack)?;
+        let mut gz = flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::new(6));
+        let gz = gz.write_all(text.as_bytes()).and_then(|()| gz.finish()).map_err(ExtrasError::Pack)?;
+        for (ending, bytes) in [("", text.into_bytes()), (".gz", gz), (".xz", xz)] {
+            let name = format!("{COMPONENT}/binary-{arch}/Packages{ending}");
+            let digest = Digest::of(&bytes);
+            disk::write_file(&dists.join(&name), &bytes)?;
+            disk::link(&dists.join(&name), &dists.join(by_hash(&name, &digest)))?;
+            sums.push((name, bytes.len(), digest));
+        }
+    }
+    sums.sort();
+    let lines: String = sums.iter().map(|(name, size, digest)| format!("\n {digest} {size:>16} {name}")).collect();
+    let date = key.created();
+    let architectures = arches.iter().copied().chain(["all"]).collect::<Vec<_>>().join(" ");
+    let release = deb822::render([
+        ("Origin", ORIGIN),
+        ("Label", ORIGIN),
+        ("Suite", SUITE),
+        ("Codename", SUITE),
+        ("Date", format_date(date).as_str()),
+        ("Acquire-By-Hash", "yes"),
+        ("No-Support-for-Architecture-all", "Packages"),
+        ("Architectures", architectures.as_str()),
+        ("Components", COMPONENT),
+        ("SHA256", lines.as_str()),
+    ]);
+    disk::write_file(&dists.join("Release"), release.as_bytes())?;
+    disk::write_file(&dists.join("InRelease"), key.sign_cleartext(&release, date)?.as_bytes())?;
+    disk::write_file(&dists.join("Release.gpg"), key.sign_detached(release.as_bytes(), date)?.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! OCI images: from a layout archive (image-spec, "image-layout") into blobs that are named by their digests.
+//!
+//! Nothing in an archive says where anything goes: an entry counts only if it is `index.json` or is named by the digest
+//! it has. Links, devices, names that leave the archive and names that come twice are refused, not passed over.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::extras::OciManifest;
+use cluster_seed::ids::Digest;
+use cluster_seed::progress::Progress;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use tar::EntryType;
+
+use super::error::ExtrasError;
+use super::get;
+use crate::disk::{self, DiskError, failed};
+use crate::pool::blob_path;
+
+/// Bytes of a manifest or an index (distribution-spec: a registry need not take more than 4 MiB).
+pub const MAX_MANIFEST: u64 = 4 << 20;
+/// Entries of an archive.
+pub const MAX_ENTRIES: usize = 100_000;
+/// Manifests and layers of one image.
+pub const MAX_DESCRIPTORS: usize = 10_000;
+/// Indexes inside indexes.
+const MAX_DEPTH: usize = 4;
+const TAG: &str = "org.opencontainers.image.ref.name";
+
+/// What points at content (image-spec, "descriptor"); other fields do not matter here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    #[serde(default)]
+    pub media_type: String,
+    pub digest: String,
+    pub size: u64,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    fn sha256(&self) -> Result<Digest, String> {
+        let hex = self.digest.strip_prefix("sha256:").and_then(|d| d.parse().ok());
+        hex.ok_or_else(|| format!("{:?} is no sha256 digest", self.digest.chars().take(100).collect::<String>()))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    schema_version: u32,
+    #[serde(default)]
+    media_type: Option<String>,
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Option<Vec<Descriptor>>,
+}
+
+/// What a document of these bytes is served as, and what it points at.
+pub struct Document {
+    pub media_type: String,
+    pub children: Vec<Descriptor>,
+    /// An index, whose children may be absent: platforms nobody here has.
+    pub index: bool,
+}
+
+/// Reads a manifest or an index. `said` is what its descriptor called it.
+pub fn document(bytes: &[u8], said: &str) -> Result<Document, String> {
+    let body: Body = serde_json::from_slice(bytes).map_err(|e| format!("a manifest cannot be read: {e}"))?;
+    if body.schema_version != 2 {
+        return Err(format!("a manifest has schema version {}", body.schema_version));
+    }
+    let index = body.manifests.is_some();
+    let kind = if index { "application/vnd.oci.image.index.v1+json" } else { "application/vnd.oci.image.manifest.v1+json" };
+    let media_type = match (body.media_type, said) {
+        (Some(own), "") => own,
+        (Some(own), said) if own == said => own,
+        (Some(own), said) => return Err(format!("a manifest calls itself {own:?}, its descriptor {said:?}")),
+        (None, "") => kind.to_owned(),
+        (None, said) => said.to_owned(),
+    };
+    let printable = media_type.len() <= 255 && media_type.bytes().all(|b| b.is_ascii_graphic());
+    if !printable || !media_type.contains('/') {
+        return Err("a manifest's media type is none".to_owned());
+    }
+    let children = match (body.manifests, body.config) {
+        (Some(list), None) => list,
+        (None, Some(config)) => std::iter::once(config).chain(body.layers.unwrap_or_default()).collect(),
+        _ => return Err("a manifest is neither an index nor an image".to_owned()),
+    };
+    Ok(Document { media_type, children, index })
+}
+
+fn is_document(media_type: &str) -> bool {
+    ["image.index.v1+json", "image.manifest.v1+json", "manifest.list.v2+json", "distribution.manifest.v2+json"]
+        .iter()
+        .any(|end| media_type.ends_with(end))
+}
+
+/// An image with all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub digest: Digest,
+    pub manifests: Vec<OciManifest>,
+    /// Every blob with its size, manifests included.
+    pub blobs: BTreeMap<Digest, u64>,
+}
+
+/// Gives a small blob's bytes, if it is there.
+type ReadBlob<'a> = &'a mut dyn FnMut(&Digest) -> Result<Option<Vec<u8>>, ExtrasError>;
+
+/// Follows descriptors from `top`. `read` gives a small blob's bytes, `size` any blob's size; None where it is absent.
+pub fn walk(
+    top: &Descriptor,
+    read: ReadBlob<'_>,
+    size: &dyn Fn(&Digest) -> Option<u64>,
+    name: &str,
+) -> Result<Image, ExtrasError> {
+    let bad = |why: String| ExtrasError::content(name, why);
+    let digest = top.sha256().map_err(bad)?;
+    let mut image = Image { digest, manifests: Vec::new(), blobs: BTreeMap::new() };
+    let mut waiting = vec![(top.clone(), 0usize)];
+    while let Some((descriptor, depth)) = waiting.pop() {
+        let digest = descriptor.sha256().map_err(bad)?;
+        let found = size(&digest).ok_or_else(|| bad(format!("blob {digest} is missing")))?;
+        if found != descriptor.size {
+            return Err(bad(format!("blob {digest} has {found} bytes, its descriptor says {}", descriptor.size)));
+        }
+        if image.blobs.insert(digest, found).is_some() {
+            continue;
+        }
+        if image.blobs.len() > MAX_DESCRIPTORS || waiting.len() > MAX_DESCRIPTORS {
+            return Err(bad("the image has more parts than are allowed".to_owned()));
+        }
+        if depth > 0 && !is_document(&descriptor.media_type) {
+            continue;
+        }
+        if depth > MAX_DEPTH || found > MAX_MANIFEST {
+            return Err(bad(format!("manifest {digest} is too large, or too deep inside others")));
+        }
+        let bytes = read(&digest)?.ok_or_else(|| bad(format!("blob {digest} is missing")))?;
+        if Digest::of(&bytes) != digest {
+            return Err(bad(format!("blob {digest} has other content than its name says")));
+        }
+        let document = document(&bytes, &descriptor.media_type).map_err(bad)?;
+        image.manifests.push(OciManifest { digest, size: found, media_type: document.media_type });
+        let mut children = document.children;
+        if document.index {
+            let count = children.len();
+            children.retain(|c| c.sha256().is_ok_and(|d| size(&d).is_some()));
+            if children.is_empty() && count > 0 {
+                return Err(bad("none of its platforms is in the archive".to_owned()));
+            }
+        }
+        waiting.extend(children.into_iter().map(|c| (c, depth + 1)));
+    }
+    image.manifests.sort_by_key(|m| m.digest);
+    Ok(image)
+}
+
+/// A layout archive: where in the file each blob lies.
+pub struct Layout {
+    file: File,
+    path: Utf8PathBuf,
+    name: String,
+    blobs: BTreeMap<Digest, (u64, u64)>,
+    index: (u64, u64),
+}
+
+impl Layout {
+    /// Reads the table of contents. `name` is for messages.
+    pub fn open(path: &Utf8Path, name: &str) -> Result<Self, ExtrasError> {
+        let file = File::open(path).map_err(failed("opening", path))?;
+        let len = file.metadata().map_err(failed("opening", path))?.len();
+        let bad = |why: String| ExtrasError::content(name, format!("as an OCI archive: {why}"));
+        let handle = file.try_clone().map_err(failed("opening", path))?;
+        let mut archive = tar::Archive::new(handle);
+        let mut seen: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        let entries = archive.entries_with_seek().map_err(|e| bad(e.to_string()))?;
+        for (count, entry) in entries.enumerate() {
+            let entry = entry.map_err(|e| bad(e.to_string()))?;
+            if count >= MAX_ENTRIES {
+                return Err(bad(format!("more than {MAX_ENTRIES} entries")));
+            }
+            let (entry_name, place) = (clean(&entry.path_bytes()).map_err(bad)?, entry.raw_file_position());
+            let shown: String = entry_name.chars().take(120).collect();
+            match entry.header().entry_type() {
+                EntryType::Directory => continue,
+                EntryType::Regular => {}
+                other => return Err(bad(format!("entry {shown:?} is no plain file ({other:?})"))),
+            }
+            let end = place.checked_add(entry.size()).filter(|end| *end <= len);
+            if end.is_none() {
+                return Err(bad(format!("entry {shown:?} goes on after the end of the archive")));
+            }
+            if seen.insert(entry_name, (place, entry.size())).is_some() {
+                return Err(bad(format!("entry {shown:?} is there twice")));
+            }
+        }
+        if !seen.contains_key("oci-layout") {
+            return Err(
+                bad("there is no oci-layout; `skopeo copy docker://… oci-archive:FILE` makes such an archive".to_owned()),
+            );
+        }
+        let index = seen.remove("index.json").ok_or_else(|| bad("there is no index.json".to_owned()))?;
+        let blobs = seen.iter().filter_map(|(n, place)| Some((n.strip_prefix("blobs/sha256/")?.parse().ok()?, *place)));
+        Ok(Layout { blobs: blobs.collect(), file, path: path.to_owned(), name: name.to_owned(), index })
+    }
+
+    fn bytes(&mut self, (place, size): (u64, u64)) -> Result<Vec<u8>, ExtrasError> {
+        let io = failed("reading", &self.path);
+        if size > MAX_MANIFEST {
+            return Err(ExtrasError::content(&self.name, format!("a manifest of {size} bytes")));
+        }
+        self.file.seek(SeekFrom::Start(place)).map_err(&io)?;
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut self.file).take(size).read_to_end(&mut bytes).map_err(&io)?;
+        Ok(bytes)
+    }
+
+    /// The descriptor that `tag` means: the only one, or the one that is called so.
+    fn top(&mut self, tag: &str) -> Result<Descriptor, ExtrasError> {
+        let bytes = self.bytes(self.index)?;
+        let bad = |why: String| ExtrasError::content(&self.name, why);
+        let list = document(&bytes, "").map_err(bad)?;
+        if !list.index {
+            return Err(bad("index.json is no index".to_owned()));
+        }
+        let called = |d: &&Descriptor| {
+            let name = d.annotations.get(TAG).map(String::as_str).unwrap_or_default();
+            name == tag || name.rsplit(':').next() == Some(tag)
+        };
+        let fitting: Vec<&Descriptor> = list.children.iter().filter(called).collect();
+        match (&list.children[..], &fitting[..]) {
+            ([only], _) => Ok(only.clone()),
+            (_, [only]) => Ok((*only).clone()),
+            (all, _) => Err(bad(format!("the archive has {} images, and not one alone is called {tag:?}", all.len()))),
+        }
+    }
+
+    /// The image behind `tag`, and everything it needs, put into the blob store.
+    pub fn take(&mut self, tag: &str, store: &Store<'_>) -> Result<Image, ExtrasError> {
+        let top = self.top(tag)?;
+        let places = self.blobs.clone();
+        let name = self.name.clone();
+        let size = |digest: &Digest| places.get(digest).map(|(_, size)| *size);
+        let image = walk(&top, &mut |d| places.get(d).map(|p| self.bytes(*p)).transpose(), &size, &name)?;
+        for digest in image.blobs.keys() {
+            let Some(place) = places.get(digest) else { continue };
+            store.put(&mut self.file, *place, digest, &name)?;
+        }
+        Ok(image)
+    }
+}
+
+/// A name inside the archive, without `./`.
+fn clean(bytes: &[u8]) -> Result<String, String> {
+    let name = std::str::from_utf8(bytes).map_err(|_| "a name is not UTF-8".to_owned())?;
+    let name = name.strip_prefix("./").unwrap_or(name).trim_end_matches('/');
+    let plain = !name.starts_with('/') && !name.split('/').any(|part| part == "..") && !name.contains(['\\', '\0']);
+    if plain && name.len() <= 512 {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("entry {:?} leaves the archive", name.chars().take(120).collect::<String>()))
+    }
+}
+
+/// The blob store, and where files are made.
+pub struct Store<'a> {
+    pub blobs: &'a Utf8Path,
+    pub tmp: &'a Utf8Path,
+    pub progress: &'a dyn Progress,
+}
+
+impl Store<'_> {
+    fn put(&self, from: &mut File, (place, size): (u64, u64), digest: &Digest, name: &str) -> Result<(), ExtrasError> {
+        if fs::metadata(blob_path(self.blobs, digest)).is_ok_and(|m| m.is_file() && m.len() == size) {
+            return Ok(());
+        }
+        disk::create_dirs(self.tmp)?;
+        let part = self.tmp.join(format!("{digest}.part"));
+        let io = failed("writing", &part);
+        from.seek(SeekFrom::Start(place)).map_err(&io)?;
+        let mut to = File::create(&part).map_err(&io)?;
+        let (mut left, mut hash, mut buffer) = (size, Sha256::new(), vec![0u8; 256 << 10]);
+        while left > 0 {
+            if self.progress.cancelled() {
+                return Err(DiskError::Cancelled.into());
+            }
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let n = from.read(&mut buffer[..most]).map_err(&io)?;
+            if n == 0 {
+                return Err(ExtrasError::content(name, "the archive is cut short"));
+            }
+            to.write_all(&buffer[..n]).map_err(&io)?;
+            hash.update(&buffer[..n]);
+            left -= n as u64;
+        }
+        if Digest(hash.finalize().into()) != *digest {
+            let _ = fs::remove_file(&part);
+            return Err(ExtrasError::content(name, format!("blob {digest} has other content than its name says")));
+        }
+        to.sync_all().map_err(&io)?;
+        Ok(get::name(self.blobs, &part, *digest)?)
+    }
+
+    /// The image whose blobs are all in the store already.
+    pub fn again(&self, top: &OciManifest, name: &str) -> Result<Image, ExtrasError> {
+        let size = |d: &Digest| fs::metadata(blob_path(self.blobs, d)).ok().filter(|m| m.is_file()).map(|m| m.len());
+        let top = Descriptor {
+            media_type: top.media_type.clone(),
+            digest: format!("sha256:{}", top.digest),
+            size: top.size,
+            annotations: BTreeMap::new(),
+        };
+        walk(&top, &mut |d| Ok(Some(disk::read_limited(&blob_path(self.blobs, d), MAX_MANIFEST)?)), &size, name)
+    }
+}

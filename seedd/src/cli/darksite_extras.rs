@@ -1,0 +1,245 @@
+//! `seedd darksite extras|lint`
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::{Args, Subcommand};
+use cluster_seed::extras::ExtrasManifest;
+use cluster_seed::ids::Digest;
+use darksite::extras::{ExtrasError, Job};
+use darksite::lint::{self, Finding};
+use darksite::{AnyFetch, Clock, HttpLimits};
+
+use super::darksite::paths;
+use super::{PassphraseSource, Where, show};
+use crate::app::now;
+use crate::extras;
+use crate::hint::Hint as _;
+use crate::site::{Site, setting};
+use crate::terminal::{Terminal, amount, watch_signals};
+
+#[derive(Subcommand)]
+pub enum Extras {
+    /// Fetch what cluster.yaml lists under extras, check it and publish it
+    Fetch(Fetch),
+    /// List the extras in use
+    List(List),
+    /// Read every byte of the extras in use again
+    Verify(List),
+}
+
+impl Extras {
+    pub fn run(&self) -> Result<()> {
+        watch_signals()?;
+        match self {
+            Extras::Fetch(v) => v.run(),
+            Extras::List(v) => v.list(),
+            Extras::Verify(v) => v.verify(),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct Fetch {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+    /// This machine's clock is wrong: judge upstream's signatures by their own dates
+    #[arg(long)]
+    ignore_clock: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Gives an error of the extras its hint.
+fn hinted<T>(result: Result<T, ExtrasError>) -> Result<T> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(e) => match e.hint() {
+            Some(hint) => Err(e).hint(hint),
+            None => Err(e.into()),
+        },
+    }
+}
+
+impl Fetch {
+    fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        let store = site.open_store()?;
+        let spec = site.spec()?.spec.extras;
+        if spec.is_empty() {
+            return Err(anyhow!("cluster.yaml lists no extras")).hint("docs/extras.md shows how they are written");
+        }
+        payload_lint()?;
+        let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
+        site.make_folders()?;
+        let _using = site.use_blobs()?;
+        // A set that cannot be read is no help, and no hindrance.
+        let previous = extras::current(&site, &store).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the extras in use cannot be read");
+            None
+        });
+        let clock = match self.ignore_clock {
+            true => Clock::OfFile,
+            false => Clock::At(jiff::Timestamp::from_second(i64::try_from(now())?).context("reading the clock")?),
+        };
+        let progress = Terminal::new();
+        let fetch = AnyFetch::new(HttpLimits::default());
+        let (places, sets) = (paths(&site), site.join("extras"));
+        let job = Job {
+            spec: &spec,
+            paths: &places,
+            sets: &sets,
+            fetch: &fetch,
+            clock,
+            release_key: &keys.release,
+            site_key: &keys.site,
+            previous: previous.as_ref(),
+            progress: &progress,
+        };
+        let (manifest, fresh) = hinted(darksite::extras::build(&job))?;
+        drop(progress);
+        store.write(|tx| {
+            tx.set(setting::EXTRAS, &manifest.id.to_string())?;
+            Ok::<_, crate::store::StoreError>(())
+        })?;
+        let word = if fresh { "published" } else { "were there already" };
+        show(self.json, &value(&manifest), &format!("extras {} {word}\n{}", manifest.id, told(&manifest)))
+    }
+}
+
+fn value(m: &ExtrasManifest) -> serde_json::Value {
+    let bytes: u64 = m.files.iter().map(|f| f.size).sum();
+    serde_json::json!({"extras": m.id, "bytes": bytes, "origins": m.origins, "images": m.images})
+}
+
+fn told(m: &ExtrasManifest) -> String {
+    let mut lines = Vec::new();
+    for o in &m.origins {
+        let signed = o.signed_by.as_ref().map(|by| format!(", signed by {by}")).unwrap_or_default();
+        let version = if o.version.is_empty() { String::new() } else { format!(" {}", o.version) };
+        lines.push(format!("  {:8} {}{version}  {}, sha256 {}{signed}", o.kind, o.name, amount(o.size), o.sha256.short()));
+    }
+    lines.join("\n")
+}
+
+#[derive(Args)]
+pub struct List {
+    #[command(flatten)]
+    place: Where,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    fn current(&self) -> Result<(Site, ExtrasManifest)> {
+        let site = self.place.site();
+        let found = extras::current(&site, &site.open_store()?)?;
+        let manifest =
+            found.ok_or_else(|| anyhow!("there are no extras")).hint("fetch them with `seedd darksite extras fetch`")?;
+        Ok((site, manifest))
+    }
+
+    fn list(&self) -> Result<()> {
+        let (_, m) = self.current()?;
+        show(self.json, &value(&m), &format!("extras {}\n{}", m.id, told(&m)))
+    }
+
+    fn verify(&self) -> Result<()> {
+        use cluster_seed::progress::Progress as _;
+        let (site, m) = self.current()?;
+        let dir = site.extras_dir(m.id);
+        let progress = Terminal::new();
+        let total: u64 = m.files.iter().map(|f| f.size).sum();
+        progress.begin("verifying", Some(total));
+        let mut wrong = Vec::new();
+        for file in &m.files {
+            let found = darksite::disk::digest_file(&dir.join(&file.name), &progress);
+            match found {
+                Ok((size, sha256)) if (size, sha256) == (file.size, file.sha256) => {}
+                Ok(_) => wrong.push(format!("{} (its digest is not the signed one)", file.name)),
+                Err(darksite::disk::DiskError::Cancelled) => return Err(anyhow!("stopped on request")),
+                Err(e) => wrong.push(format!("{} ({e})", file.name)),
+            }
+        }
+        progress.end();
+        drop(progress);
+        if !wrong.is_empty() {
+            wrong.truncate(100);
+            return Err(anyhow!("{} files of the extras are not as they were signed: {}", wrong.len(), wrong.join(", ")))
+                .hint("remove the blobs with these digests and fetch the extras again");
+        }
+        let value = serde_json::json!({"extras": m.id, "files": m.files.len(), "bytes": total});
+        show(self.json, &value, &format!("extras {} are good: {} files, {}", m.id, m.files.len(), amount(total)))
+    }
+}
+
+/// Looks for private keys and password hashes in what nodes are given.
+#[derive(Args)]
+pub struct Lint {
+    #[command(flatten)]
+    place: Where,
+    /// Look into these files instead of the site's extras
+    #[arg(value_name = "FILE")]
+    files: Vec<camino::Utf8PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The agent's files and the preseed's template.
+fn payload_findings() -> Vec<Finding> {
+    let mut found = Vec::new();
+    for asset in payload::assets::files() {
+        found.extend(lint::bytes(&format!("payload {}", asset.path), asset.bytes));
+    }
+    found.extend(lint::bytes("payload preseed", payload::preseed::TEMPLATE.as_bytes()));
+    found
+}
+
+/// Run before anything is published.
+pub fn payload_lint() -> Result<()> {
+    let found = payload_findings();
+    if found.is_empty() { Ok(()) } else { hinted(Err(ExtrasError::Secrets(found))) }
+}
+
+impl Lint {
+    pub fn run(&self) -> Result<()> {
+        watch_signals()?;
+        let mut found = payload_findings();
+        let mut looked = payload::assets::files().len() + 1;
+        for file in &self.files {
+            found.extend(lint::file(file, file.as_str())?);
+            looked += 1;
+        }
+        if self.files.is_empty() && self.place.site().exists() {
+            looked += self.of_site(&mut found)?;
+        }
+        let rows: Vec<_> = found.iter().map(|f| serde_json::json!({"place": f.place, "what": f.what})).collect();
+        if found.is_empty() {
+            let text = format!("{looked} files hold no private key and no password hash");
+            return show(self.json, &serde_json::json!({"looked": looked, "findings": rows}), &text);
+        }
+        if self.json {
+            show(true, &serde_json::json!({"looked": looked, "findings": rows}), "")?;
+        }
+        hinted(Err(ExtrasError::Secrets(found)))
+    }
+
+    fn of_site(&self, found: &mut Vec<Finding>) -> Result<usize> {
+        let site = self.place.site();
+        let allowed: Vec<Digest> = site.spec()?.spec.extras.lint_allow.iter().map(|a| a.sha256).collect();
+        let Some(m) = extras::current(&site, &site.open_store()?)? else { return Ok(0) };
+        let dir = site.extras_dir(m.id);
+        // An image that was allowed came as an archive, whose blobs are its own.
+        let from_allowed =
+            |name: &str| name.starts_with("oci/") && m.origins.iter().any(|o| o.kind == "image" && allowed.contains(&o.sha256));
+        let mut looked = 0;
+        for file in m.files.iter().filter(|f| !allowed.contains(&f.sha256) && !from_allowed(&f.name)) {
+            found.extend(lint::file(&dir.join(&file.name), &file.name)?);
+            looked += 1;
+        }
+        Ok(looked)
+    }
+}

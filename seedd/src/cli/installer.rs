@@ -1,0 +1,106 @@
+//! `seedd installer`: Debian's own installer, with the snapshot as its mirror and no secret in its answers.
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::Utf8PathBuf;
+use clap::{Args, Subcommand};
+use cluster_seed::ids::Mac;
+
+use super::image::find_agent;
+use super::{Where, show};
+use crate::fsio::write_whole;
+use crate::hint::Hint as _;
+use crate::installer::{self, Medium};
+use crate::life::snapshots;
+use crate::terminal::{Terminal, watch_signals};
+
+#[derive(Subcommand)]
+pub enum Installer {
+    /// Take kernel and initrd from the snapshot in use, and put them where the seed serves them
+    Prepare(Prepare),
+    /// Write the answers for one machine
+    Preseed(Preseed),
+}
+
+impl Installer {
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Installer::Prepare(v) => v.run(),
+            Installer::Preseed(v) => v.run(),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct Prepare {
+    #[command(flatten)]
+    place: Where,
+    /// The static kubedos-node that the installer lays down; without it the one beside this program
+    #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
+    agent: Option<Utf8PathBuf>,
+}
+
+impl Prepare {
+    fn run(&self) -> Result<()> {
+        watch_signals()?;
+        let site = self.place.site();
+        let store = site.open_store()?;
+        let id = snapshots::current(&store)?;
+        let held = snapshots::one(&site, &store, id)?;
+        let agent = find_agent(self.agent.as_ref())?;
+        let _using = site.use_blobs()?;
+        let (dir, keyring, tmp) = (site.snapshot(id), site.snapshot_keyring_path(&store, id)?, site.join("tmp"));
+        let inputs = image::InstallerInputs {
+            snapshot_dir: &dir,
+            suite: &held.manifest.suite,
+            keyring: &keyring,
+            agent: &agent,
+            tmp: &tmp,
+        };
+        let progress = Terminal::new();
+        let to = installer::folder(&site);
+        image::prepare_installer(&inputs, &to, &progress).context("preparing the installer").hint(format!(
+            "put {} into darksite.packages of cluster.yaml and build the snapshot again",
+            image::INSTALLER_PACKAGE
+        ))?;
+        drop(progress);
+        let text = format!(
+            "installer of snapshot {} in {to}\n  served as /boot/di-linux, /boot/di-initrd.gz, /boot/preseed.cfg?mac=MAC",
+            id.short()
+        );
+        show(false, &serde_json::Value::Null, &text)
+    }
+}
+
+#[derive(Args)]
+pub struct Preseed {
+    #[command(flatten)]
+    place: Where,
+    /// MAC address of the machine
+    #[arg(long)]
+    mac: Mac,
+    /// Kernel name of the disk to install on; without it the installer takes the only one
+    #[arg(long)]
+    disk: Option<String>,
+    /// For the installer's own medium, with the snapshot at /cdrom/darksite
+    #[arg(long)]
+    cdrom: bool,
+    /// Write to this file instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+}
+
+impl Preseed {
+    fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        let store = site.open_store()?;
+        let medium = if self.cdrom { Medium::Cdrom } else { Medium::Seed };
+        let text = installer::preseed(&site, &store, self.mac, self.disk.clone(), medium)?;
+        match &self.out {
+            Some(path) => write_whole(path, text.as_bytes(), 0o644),
+            None => {
+                use std::io::Write as _;
+                std::io::stdout().lock().write_all(text.as_bytes()).map_err(|e| anyhow!(e)).context("writing the answers")
+            }
+        }
+    }
+}

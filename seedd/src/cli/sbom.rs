@@ -1,0 +1,151 @@
+//! `seedd darksite sbom` and `seedd image sbom`
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use camino::Utf8PathBuf;
+use clap::Args;
+use cluster_seed::ids::Digest;
+use cluster_seed::manifest::{ArtifactPackages, SnapshotManifest};
+use cluster_seed::seal::Sealed;
+use darksite::SnapshotLock;
+use darksite::lock::MAX_LOCK;
+use darksite::sbom::{Part, Subject, parts_of_extras, parts_of_index, render};
+
+use super::Where;
+use crate::extras;
+use crate::fsio::{read_limited, write_whole};
+use crate::hint::Hint as _;
+use crate::life::snapshots;
+use crate::site::Site;
+
+const MAX_INDEX: u64 = 512 << 20;
+const MAX_LIST: u64 = 32 << 20;
+
+/// Write a bill of materials of a snapshot as SPDX 2.3 JSON
+#[derive(Args)]
+pub struct OfSnapshot {
+    #[command(flatten)]
+    place: Where,
+    /// The snapshot's id; without it the one in use
+    snapshot: Option<Digest>,
+    /// Also the extras in use
+    #[arg(long)]
+    extras: bool,
+    /// Write to this file instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+}
+
+/// Write a bill of materials of a role's artifact as SPDX 2.3 JSON
+#[derive(Args)]
+pub struct OfArtifact {
+    #[command(flatten)]
+    place: Where,
+    role: String,
+    /// Write to this file instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<Utf8PathBuf>,
+}
+
+fn put(out: Option<&Utf8PathBuf>, text: &str) -> Result<()> {
+    match out {
+        Some(path) => write_whole(path, text.as_bytes(), 0o644),
+        None => std::io::stdout().lock().write_all(text.as_bytes()).context("writing the bill"),
+    }
+}
+
+/// The packages of a snapshot as its own indexes describe them, each one that the lock names.
+fn snapshot_parts(site: &Site, manifest: &SnapshotManifest) -> Result<(SnapshotLock, Vec<Part>)> {
+    let dir = site.snapshot(manifest.id);
+    let bytes = read_limited(&dir.join("snapshot.lock"), MAX_LOCK as u64)?;
+    ensure!(Digest::of(&bytes) == manifest.id, "the lock of snapshot {} has changed", manifest.id);
+    let lock = SnapshotLock::parse(std::str::from_utf8(&bytes)?)?;
+    let mut wanted: BTreeMap<Digest, ()> = lock.packages.iter().map(|p| (p.sha256, ())).collect();
+    let mut parts = Vec::new();
+    for component in &manifest.components {
+        for arch in manifest.architectures.iter().filter(|a| *a != "all") {
+            let path = dir.join("dists").join(&manifest.suite).join(format!("{component}/binary-{arch}/Packages"));
+            if !path.is_file() {
+                continue;
+            }
+            let text = String::from_utf8(read_limited(&path, MAX_INDEX)?).with_context(|| format!("reading {path}"))?;
+            // A package for all architectures stands in each index.
+            parts.extend(parts_of_index(&text).into_iter().filter(|p| wanted.remove(&p.sha256).is_some()));
+        }
+    }
+    if let Some(digest) = wanted.keys().next() {
+        return Err(anyhow!("no index of the snapshot lists the package with digest {digest}"))
+            .hint("`seedd darksite verify` tells what is damaged");
+    }
+    Ok((lock, parts))
+}
+
+fn subject(site: &Site, kind: &'static str, id: Digest, name: String, version: String, lock: &SnapshotLock) -> Result<Subject> {
+    Ok(Subject {
+        kind,
+        name,
+        id,
+        version,
+        created: lock.date(),
+        tool: format!("seedd-{}", env!("CARGO_PKG_VERSION")),
+        supplier: site.spec()?.metadata.name.to_string(),
+    })
+}
+
+impl OfSnapshot {
+    pub fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        let store = site.open_store()?;
+        let id = self.snapshot.map_or_else(|| snapshots::current(&store), Ok)?;
+        let held = snapshots::one(&site, &store, id)?;
+        let (lock, mut parts) = snapshot_parts(&site, &held.manifest)?;
+        if self.extras {
+            let found = extras::current(&site, &store)?;
+            parts.extend(parts_of_extras(&found.ok_or_else(|| anyhow!("there are no extras"))?));
+        }
+        let name = format!("Kubedos snapshot of Debian {}", held.manifest.suite);
+        let subject = subject(&site, "snapshot", id, name, id.short(), &lock)?;
+        put(self.out.as_ref(), &render(&subject, &parts)?)
+    }
+}
+
+impl OfArtifact {
+    pub fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        let store = site.open_store()?;
+        let manifest = super::image::manifest_of(&site, &self.role)?;
+        let installed = installed(&site, manifest.id)?;
+        let held = snapshots::one(&site, &store, manifest.spec.snapshot)
+            .hint("the bill of an artifact names the files of the snapshot it was built from, which must still be here")?;
+        let parts = parts_of(&site, &held.manifest, &installed)?;
+        let name = format!("Kubedos artifact of role {}", self.role);
+        let subject = subject(&site, "artifact", manifest.id, name, manifest.id.short(), &parts.0)?;
+        put(self.out.as_ref(), &render(&subject, &parts.1)?)
+    }
+}
+
+/// What is installed, each package as the snapshot has it.
+fn parts_of(site: &Site, snapshot: &SnapshotManifest, installed: &ArtifactPackages) -> Result<(SnapshotLock, Vec<Part>)> {
+    let (lock, all) = snapshot_parts(site, snapshot)?;
+    let by_name: BTreeMap<_, _> = all.into_iter().map(|p| (format!("{} {} {}", p.name, p.version, p.arch), p)).collect();
+    let find =
+        |line: &String| by_name.get(line).cloned().ok_or_else(|| anyhow!("the artifact has {line}, which its snapshot has not"));
+    let parts = installed.packages.iter().map(find).collect::<Result<Vec<_>>>()?;
+    Ok((lock, parts))
+}
+
+/// The list that the build of the artifact left beside it.
+fn installed(site: &Site, artifact: Digest) -> Result<ArtifactPackages> {
+    let path = site.join("artifacts").join(artifact.to_string()).join("packages.json");
+    if !path.is_file() {
+        return Err(anyhow!("artifact {} has no list of its packages", artifact.short()))
+            .hint("it came from a medium, or from an older program: build it here (`seedd image build`)");
+    }
+    let sealed: Sealed<ArtifactPackages> =
+        serde_json::from_slice(&read_limited(&path, MAX_LIST)?).with_context(|| format!("reading {path}"))?;
+    let list = sealed.open(&site.keys().public()?.site_key()?).with_context(|| format!("checking {path}"))?;
+    ensure!(list.artifact == artifact, "{path} is of another artifact");
+    Ok(list)
+}

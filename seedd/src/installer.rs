@@ -1,0 +1,65 @@
+//! Debian's installer as the seed serves it: its files, and the answers for each machine.
+
+use anyhow::{Context as _, Result};
+use camino::Utf8PathBuf;
+use cluster_seed::ids::{Hostname, Mac};
+use payload::preseed::{From, Preseed};
+
+use crate::capsule::collect::digest_of;
+use crate::hint::Hint as _;
+use crate::life::snapshots;
+use crate::site::Site;
+use crate::store::Store;
+
+/// Where the installer finds packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// At the seed, over HTTP.
+    Seed,
+    /// On its own medium.
+    Cdrom,
+}
+
+/// The names that the installer's files are asked for by, and theirs in [`folder`].
+pub const FILES: &[(&str, &str)] = &[("di-linux", "linux"), ("di-initrd.gz", "initrd.gz"), ("kubedos-node", "kubedos-node")];
+
+/// What `seedd installer prepare` made.
+pub fn folder(site: &Site) -> Utf8PathBuf {
+    site.join("installer")
+}
+
+/// The name of a machine that is no node yet: `m-` and its MAC address.
+fn name_of(mac: Mac) -> Result<Hostname> {
+    let hex: String = mac.to_string().chars().filter(|c| *c != ':').collect();
+    format!("m-{hex}").parse().context("naming the machine")
+}
+
+/// The answers for one machine. Public: nothing in it opens anything.
+///
+/// # Errors
+/// When nothing was prepared, or there is no snapshot.
+pub fn preseed(site: &Site, store: &Store, mac: Mac, disk: Option<String>, medium: Medium) -> Result<String> {
+    let spec = site.spec()?;
+    let snapshot = snapshots::one(site, store, snapshots::current(store)?)?;
+    let seed = spec.spec.networking.underlay.seed.value;
+    let agent = folder(site).join("kubedos-node");
+    let (agent, _) = digest_of(&agent).hint("`seedd installer prepare` puts it there")?;
+    let from = match medium {
+        Medium::Seed => From::Seed { host: seed.to_string(), path: format!("/darksite/{}", snapshot.manifest.id) },
+        Medium::Cdrom => From::Cdrom,
+    };
+    let mut packages: Vec<String> = payload::assets::NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect();
+    packages.sort();
+    let preseed = Preseed {
+        hostname: name_of(mac)?,
+        domain: spec.spec.networking.domain,
+        suite: snapshot.manifest.suite,
+        from,
+        seed_url: format!("http://{seed}"),
+        site_key: site.keys().public()?.site,
+        disk,
+        packages,
+        agent,
+    };
+    Ok(preseed.render()?)
+}

@@ -1,0 +1,378 @@
+//! The life of snapshots: lists and proofs, archives for a stick and everything that must be refused of them, gc, and
+//! kill -9 in the middle of an import.
+
+#[path = "../../darksite/tests/common/mod.rs"]
+mod archive;
+mod sites;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use archive::{Archive, Package};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
+use cluster_seed::progress::Quiet;
+use cluster_seed::proof::{ProofState, RoleProof, SnapshotProof};
+use cluster_seed::seal::{SigningKey, VerifyingKey, key_text};
+use darksite::{DirFetch, Keyring, Paths};
+use seedd::life::archive_in::{Clear, Import, Imported};
+use seedd::life::archive_out::{Export, Exported};
+use seedd::life::{gc, snapshots};
+use seedd::site::{Site, setting};
+use sites::{A, B, Temp, empty, temp};
+
+/// Two sites, the first with two snapshots, of which the second has one package more.
+struct Bench {
+    t: Temp,
+    a: Site,
+    b: Site,
+    key: SigningKey,
+    one: Digest,
+    two: Digest,
+}
+
+fn paths(site: &Site) -> Paths {
+    Paths { blobs: site.join("blobs"), snapshots: site.join("snapshots"), tmp: site.join("tmp") }
+}
+
+fn name(n: usize) -> &'static str {
+    Box::leak(format!("filler{n:04}").into_boxed_str())
+}
+
+fn bench(fillers: usize) -> Bench {
+    let t = temp();
+    let upstream = Archive::new();
+    let more: Vec<Package> = (0..fillers).map(|n| Package { name: name(n), version: "1", fields: "" }).collect();
+    upstream.add_suite("more", &more, "");
+    let (a, b) = (empty(&t.path.join("a"), "site-a", A), empty(&t.path.join("b"), "site-b", B));
+    let keys = a.keys().unseal(A).unwrap();
+    let build = |roots: &[&str]| {
+        let mut req = archive::request(&upstream.url(), roots);
+        req.sources.push(darksite::Source { mirror: upstream.url(), suite: "more".into() });
+        let plan = darksite::plan(&req, &DirFetch, &upstream.keyring(), &Quiet).unwrap();
+        darksite::build(&plan, &paths(&a), &DirFetch, &keys.release, &keys.site, &Quiet).unwrap().id
+    };
+    let names: Vec<&str> = (0..fillers).map(name).collect();
+    let one = build(&[&["hello"], &names[..]].concat());
+    let two = build(&[&["hello", "unwanted"], &names[..]].concat());
+    a.open_store().unwrap().set(setting::SNAPSHOT, &one.to_string()).unwrap();
+    Bench { a, b, key: keys.site, one, two, t }
+}
+
+impl Bench {
+    fn export(&self, snapshot: Digest, since: Option<Digest>, out: &str) -> Result<(Utf8PathBuf, Exported)> {
+        let out = self.t.path.join(out);
+        let store = self.a.open_store()?;
+        let job =
+            Export { site: &self.a, store: &store, site_key: &self.key, snapshot, since, extras: false, split: None, out: &out };
+        let done = job.run(&Quiet)?;
+        Ok((out, done))
+    }
+
+    fn import(&self, file: &Utf8Path) -> Result<Imported> {
+        import(&self.b, file, &self.key.verifying_key())
+    }
+}
+
+fn import(site: &Site, file: &Utf8Path, pin: &VerifyingKey) -> Result<Imported> {
+    let store = site.open_store()?;
+    let archive = Clear::open(file)?.verified(pin)?;
+    Import { site, store: &store, archive, put_in_use: false }.run(&Quiet)
+}
+
+fn refused<T>(result: Result<T>, word: &str) {
+    let text = format!("{:#}", result.err().unwrap_or_else(|| panic!("{word}: it must be refused")));
+    assert!(text.contains(word), "{word}: {text}");
+}
+
+/// Whatever is listed is whole; gives the ids.
+fn listed(site: &Site) -> Vec<Digest> {
+    let store = site.open_store().unwrap();
+    let (held, damaged) = snapshots::all(site, &store).unwrap();
+    assert!(damaged.is_empty(), "{damaged:?}");
+    for one in &held {
+        let (keyring, key) = site.snapshot_keys(&store, one.manifest.id).unwrap();
+        darksite::verify(&site.snapshot(one.manifest.id), &Keyring::from_bytes(&keyring).unwrap(), &key, &Quiet).unwrap();
+    }
+    held.iter().map(|h| h.manifest.id).collect()
+}
+
+fn same(bench: &Bench, site: &Site, id: Digest) {
+    assert_eq!(archive::tree(&bench.a.snapshot(id)), archive::tree(&site.snapshot(id)));
+}
+
+#[test]
+fn a_snapshot_travels_whole_and_as_a_difference() {
+    let bench = bench(3);
+    let (file, done) = bench.export(bench.one, None, "one.archive").unwrap();
+    assert!(done.list.held.is_empty() && done.stored == fs::metadata(&file).unwrap().len());
+    refused(bench.export(bench.one, None, "one.archive"), "is there already");
+    let (again, _) = bench.export(bench.one, None, "again.archive").unwrap();
+    assert_eq!(fs::read(&file).unwrap(), fs::read(again).unwrap(), "the same snapshot gives the same bytes");
+    let (diff, left) = bench.export(bench.two, Some(bench.one), "diff.archive").unwrap();
+    assert!(left.stored < done.stored && left.list.held.len() > 3, "{:?}", left.list);
+
+    refused(bench.import(&diff), "are not here");
+    assert!(listed(&bench.b).is_empty());
+    let got = bench.import(&file).unwrap();
+    assert!(!got.already && got.in_use && got.held == 0);
+    same(&bench, &bench.b, bench.one);
+    let got = bench.import(&diff).unwrap();
+    assert!(!got.already && !got.in_use);
+    same(&bench, &bench.b, bench.two);
+    assert!(bench.import(&diff).unwrap().already);
+    assert_eq!(listed(&bench.b).len(), 2);
+    let store = bench.b.open_store().unwrap();
+    let held = snapshots::one(&bench.b, &store, bench.two).unwrap();
+    assert_eq!(held.maker, Some(bench.key.verifying_key()), "it stays its maker's");
+    assert!(fs::read_dir(bench.b.join("tmp")).unwrap().all(|e| e.unwrap().file_name().to_string_lossy().ends_with(".lock")));
+}
+
+#[test]
+fn parts_and_interruption_of_an_export() {
+    let bench = bench(300);
+    let (whole, _) = bench.export(bench.one, None, "whole").unwrap();
+    let bytes = fs::read(&whole).unwrap();
+    let store = bench.a.open_store().unwrap();
+    let out = bench.t.path.join("parts");
+    let job = |split| Export {
+        site: &bench.a,
+        store: &store,
+        site_key: &bench.key,
+        snapshot: bench.one,
+        since: None,
+        extras: false,
+        split,
+        out: &out,
+    };
+    // Stopped after so many steps, again and again: it goes on, and ends in the same bytes.
+    struct Stop(std::sync::atomic::AtomicI64);
+    impl cluster_seed::progress::Progress for Stop {
+        fn begin(&self, _: &str, _: Option<u64>) {}
+        fn advance(&self, _: u64) {}
+        fn end(&self) {}
+        fn say(&self, _: &str) {}
+        fn cancelled(&self) -> bool {
+            self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) <= 0
+        }
+    }
+    let mut runs = 0;
+    // Listing asks too, for each file.
+    let files = archive::tree(&bench.a.snapshot(bench.one)).len() as i64;
+    let done = loop {
+        runs += 1;
+        match job(Some(1 << 20)).run(&Stop((files + 100).into())) {
+            Ok(done) => break done,
+            Err(e) => assert!(format!("{e:#}").contains("goes on where it was"), "{e:#}"),
+        }
+        assert!(runs < 50 && !bench.t.path.join("parts.001").exists());
+    };
+    assert!(runs > 2 && done.resumed && done.files.len() == bytes.len().div_ceil(1 << 20));
+    let joined: Vec<u8> = done.files.iter().flat_map(|f| fs::read(f).unwrap()).collect();
+    assert_eq!(joined, bytes);
+    assert!(bench.import(&bench.t.path.join("parts")).is_ok());
+    same(&bench, &bench.b, bench.one);
+}
+
+#[test]
+fn what_was_changed_is_refused_and_leaves_nothing() {
+    let bench = bench(0);
+    let (file, done) = bench.export(bench.one, None, "one").unwrap();
+    let good = fs::read(&file).unwrap();
+    refused(import(&bench.b, &file, &SigningKey::from_bytes(&[9; 32]).verifying_key()), "not signed by the expected");
+    let content: u64 = done.list.bytes();
+    let head = good.len() - content as usize;
+    let bad_file = bench.t.path.join("bad");
+    let try_bytes = |bytes: &[u8], what: &str| {
+        fs::write(&bad_file, bytes).unwrap();
+        let result = bench.import(&bad_file);
+        assert!(result.is_err(), "{what} unseen");
+        assert!(listed(&bench.b).is_empty() && !bench.b.snapshot(bench.one).exists(), "{what}");
+    };
+    for at in (0..head).step_by(37).chain((head..good.len()).step_by(good.len() / 40)) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        try_bytes(&bad, &format!("byte {at}"));
+    }
+    for cut in [0, 10, 20, head - 1, head, head + 1, good.len() - 1] {
+        try_bytes(&good[..cut], &format!("cut at {cut}"));
+    }
+    try_bytes(&[&good[..], b"x"].concat(), "something behind its end");
+    try_bytes(b"KUBEDOS-CAPSULE\n", "a capsule");
+    try_bytes(&[b"KUBEDOS-ARCHIVE\n", &[255u8; 4][..], &good[20..]].concat(), "a header of 4 GiB");
+    assert!(bench.import(&file).is_ok(), "and the good one is still taken");
+    same(&bench, &bench.b, bench.one);
+}
+
+/// Signed by the right key, but not a snapshot that this key would have published.
+#[test]
+fn a_signed_archive_of_a_broken_snapshot_is_refused() {
+    for (what, path) in [("changed", "dists/trixie/Release"), ("missing", "snapshot.lock"), ("strange", "pool/stranger.deb")] {
+        let bench = bench(0);
+        let victim = bench.a.snapshot(bench.one).join(path);
+        match what {
+            "changed" => {
+                let text = fs::read_to_string(&victim).unwrap().replace("Kubedos", "Kubedoz");
+                fs::remove_file(&victim).unwrap();
+                fs::write(&victim, text).unwrap();
+            }
+            "missing" => fs::remove_file(&victim).unwrap(),
+            _ => fs::write(&victim, "x").unwrap(),
+        }
+        let (file, _) = bench.export(bench.one, None, "one").unwrap();
+        refused(bench.import(&file), "checking the snapshot");
+        assert!(listed(&bench.b).is_empty() && !bench.b.snapshot(bench.one).exists(), "{what}");
+    }
+}
+
+#[test]
+fn proofs_are_believed_only_from_those_who_may_give_them() {
+    let bench = bench(0);
+    let store = bench.a.open_store().unwrap();
+    let state = |site: &Site| snapshots::one(site, &site.open_store().unwrap(), bench.one).unwrap().state;
+    assert_eq!(state(&bench.a), ProofState::Unproven);
+    let held = snapshots::one(&bench.a, &store, bench.one).unwrap();
+    let proof = |good: bool| SnapshotProof {
+        version: cluster_seed::proof::VERSION,
+        snapshot: bench.one,
+        release: held.manifest.release,
+        arch: "amd64".into(),
+        program: "1".into(),
+        made: 1,
+        roles: held
+            .manifest
+            .roots
+            .keys()
+            .map(|r| {
+                let list = Digest::of(b"l");
+                let bad = RoleProof::Failed { why: "E: no".into() };
+                (r.clone(), if good { RoleProof::Installed { packages: 1, list } } else { bad })
+            })
+            .collect(),
+    };
+    snapshots::keep_proof(&bench.a, &proof(false), &bench.key).unwrap();
+    assert_eq!(state(&bench.a), ProofState::Failed);
+    snapshots::keep_proof(&bench.a, &proof(true), &SigningKey::from_bytes(&[9; 32])).unwrap();
+    assert_eq!(state(&bench.a), ProofState::Unproven, "signed by a stranger");
+    snapshots::keep_proof(&bench.a, &proof(true), &bench.key).unwrap();
+    assert_eq!(state(&bench.a), ProofState::Proven);
+    // It travels with the snapshot, and every flipped byte of it counts for nothing.
+    let (file, _) = bench.export(bench.one, None, "one").unwrap();
+    bench.import(&file).unwrap();
+    assert_eq!(state(&bench.b), ProofState::Proven);
+    let path = bench.b.proof_file(bench.one);
+    let good = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, bad).unwrap();
+        assert_eq!(state(&bench.b), ProofState::Unproven, "byte {at}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(state(&bench.b), ProofState::Unproven);
+}
+
+#[test]
+fn gc_takes_only_what_nothing_uses() {
+    let bench = bench(2);
+    let site = sites::filled(&bench.t.path.join("c"), "site-c", A, 2, 5000);
+    // `filled` has an artifact and a folder that only looks like a snapshot; this one is real.
+    fs::remove_dir_all(site.snapshot(Digest([5; 32]))).unwrap();
+    let (file, _) = bench.export(bench.one, None, "one").unwrap();
+    let store = site.open_store().unwrap();
+    store.set(setting::SNAPSHOT, &bench.one.to_string()).unwrap();
+    import(&site, &file, &bench.key.verifying_key()).unwrap();
+    let before = archive::tree(&site.snapshot(bench.one));
+    let stray = b"nobody's";
+    let path = site.blob(Digest::of(stray));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, stray).unwrap();
+    fs::write(site.join(&format!("tmp/{}.part", Digest::of(b"p"))), b"half").unwrap();
+    fs::create_dir_all(site.join("tmp/snapshot-x/pool")).unwrap();
+    fs::write(site.join("tmp/snapshot-x/pool/f"), b"123").unwrap();
+    {
+        let _job = site.use_blobs().unwrap();
+        assert!(site.alone_with_blobs().is_err(), "a job runs");
+    }
+    let alone = site.alone_with_blobs().unwrap();
+    let waste = gc::survey(&site, &store, false, &alone).unwrap();
+    let mut found: Vec<_> = waste.iter().map(|w| (w.path.clone(), w.bytes)).collect();
+    found.retain(|(p, _)| *p != path);
+    assert!(waste.iter().any(|w| w.path == path && w.bytes == 8));
+    assert!(found.contains(&(site.join("tmp/snapshot-x"), 3)) && !waste.iter().any(|w| w.path.as_str().ends_with(".part")));
+    assert!(path.exists(), "looking removes nothing");
+    assert_eq!(gc::survey(&site, &store, true, &alone).unwrap().len(), waste.len() + 1);
+    gc::remove(&waste, &alone).unwrap();
+    assert!(!path.exists() && gc::survey(&site, &store, false, &alone).unwrap().is_empty());
+    assert_eq!(archive::tree(&site.snapshot(bench.one)), before);
+    let key = site.keys().public().unwrap().site_key().unwrap();
+    let artifact = gc::ids(&site.join("artifacts")).unwrap()[0];
+    let manifest = site.join("artifacts").join(artifact.to_string()).join("manifest.json");
+    for (chunk, _) in seedd::capsule::collect::chunks_of(&manifest, &key).unwrap() {
+        assert!(site.blob(chunk).exists());
+    }
+    // A lock nobody can read: nothing may go.
+    refused(gc::remove_snapshot(&site, &store, bench.one, &alone), "is in use");
+    let lock = site.snapshot(bench.one).join("snapshot.lock");
+    let text = fs::read(&lock).unwrap();
+    fs::remove_file(&lock).unwrap();
+    fs::write(&lock, &text[..text.len() - 1]).unwrap();
+    refused(gc::survey(&site, &store, false, &alone), "not the lock");
+    fs::write(&lock, &text).unwrap();
+    store.set(setting::SNAPSHOT, &bench.two.to_string()).unwrap();
+    gc::remove_snapshot(&site, &store, bench.one, &alone).unwrap();
+    let left = gc::survey(&site, &store, false, &alone).unwrap();
+    assert!(!site.snapshot(bench.one).exists() && left.len() > 5, "its packages can go now: {left:?}");
+}
+
+#[test]
+fn killed_at_fifty_random_moments_an_import_ends_in_the_same_bytes() {
+    let bench = bench(150);
+    let (file, _) = bench.export(bench.one, None, "one").unwrap();
+    let pin = key_text(&bench.key.verifying_key());
+    let start = |site: &Site| {
+        Command::new(env!("CARGO_BIN_EXE_seedd"))
+            .args(["darksite", "import", file.as_str(), "--pin", &pin, "--json", "--data", site.data.as_str()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let fresh = |n: usize| empty(&bench.t.path.join(format!("k{n}")), "site-k", B);
+    // How long a whole run takes here.
+    let site = fresh(1000);
+    let began = Instant::now();
+    let out = start(&site).wait_with_output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let whole = began.elapsed();
+    same(&bench, &site, bench.one);
+
+    let mut seed = [0u8; 50 * 4];
+    getrandom::fill(&mut seed).unwrap();
+    println!("a whole run takes {whole:?}; moments from {seed:02x?}");
+    let (mut killed, mut finished, mut site, mut n) = (0, 0, fresh(0), 0);
+    for moment in seed.chunks(4) {
+        let part = u32::from_le_bytes(moment.try_into().unwrap());
+        let mut child = start(&site);
+        std::thread::sleep(whole.mul_f64(f64::from(part) / f64::from(u32::MAX)).max(Duration::from_millis(1)));
+        child.kill().unwrap();
+        let was_killed = child.wait().unwrap().code().is_none();
+        killed += u32::from(was_killed);
+        let there = listed(&site);
+        if there == [bench.one] {
+            same(&bench, &site, bench.one);
+            finished += 1;
+            n += 1;
+            site = fresh(n);
+        }
+    }
+    println!("{killed} of 50 runs were killed, {finished} imports were complete");
+    assert!(killed > 10, "only {killed} runs were killed in time");
+    let out = start(&site).wait_with_output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    same(&bench, &site, bench.one);
+    assert_eq!(listed(&site), [bench.one]);
+}
