@@ -11,6 +11,7 @@ use std::io::Write as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
+use cluster_seed::repo::RepoProfile;
 use cluster_seed::seal::SigningKey;
 use darksite::{Clock, Error, Fetch, Keyring, Paths, Plan, PlanRequest, ReleaseKey, Snapshot, Source};
 use jiff::Timestamp;
@@ -120,6 +121,14 @@ impl Archive {
         self.publish(suite, &index, more);
     }
 
+    /// The plain index of a suite.
+    pub fn index(&self, suite: &str) -> String {
+        let xz = std::fs::read(self.root().join("dists").join(suite).join("main/binary-amd64/Packages.xz")).unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut liblzma::read::XzDecoder::new(&xz[..]), &mut text).unwrap();
+        text
+    }
+
     pub fn publish(&self, suite: &str, index: &str, more: &str) {
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
         xz.write_all(index.as_bytes()).unwrap();
@@ -165,7 +174,7 @@ impl Site {
 
     pub fn paths(&self) -> Paths {
         let root = self.root();
-        Paths { blobs: root.join("blobs"), snapshots: root.join("snapshots"), tmp: root.join("tmp") }
+        Paths { blobs: root.join("blobs"), snapshots: root.join("snapshots"), tmp: root.join("tmp"), cache: root.join("cache") }
     }
 
     pub fn build(&self, plan: &Plan, fetch: &dyn Fetch) -> Result<Snapshot, Error> {
@@ -181,11 +190,17 @@ pub fn request(mirror: &str, roots: &[&str]) -> PlanRequest {
     PlanRequest {
         sources: vec![Source { mirror: mirror.to_owned(), suite: "stable".into() }],
         components: vec!["main".into()],
-        arch: "amd64".into(),
+        architectures: vec!["amd64".into()],
+        profile: RepoProfile::Base,
         roots: BTreeMap::from([("web".to_owned(), roots.iter().map(|r| (*r).to_owned()).collect())]),
         suite_name: "trixie".into(),
         clock: Clock::At(at(NOW)),
         recommends: false,
+        installer: false,
+        required_udebs: Vec::new(),
+        contents: false,
+        allow_downgrade: false,
+        paths: None,
     }
 }
 
