@@ -91,6 +91,13 @@ impl RoleWhy {
     }
 }
 
+/// Packages of a name with, per role, the chain that brings each in.
+pub(crate) fn why<'l>(lock: &'l SnapshotLock, all: &[RoleWhy], name: &str) -> Vec<(&'l LockedPackage, BTreeMap<String, Vec<String>>)> {
+    let named = lock.packages.iter().enumerate().filter(|(_, p)| p.name == name);
+    let chains = |at: usize| all.iter().filter_map(|w| Some((w.role.clone(), w.chain(lock, at)?))).collect();
+    named.map(|(at, package)| (package, chains(at))).collect()
+}
+
 /// Reads every index of the request's suites, components and architectures and resolves.
 pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], progress: &dyn Progress) -> Result<Found, Error> {
     progress.begin("reading indexes", None);
@@ -110,7 +117,7 @@ pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], p
         list.into_iter().for_each(|(_, list)| list.extend_from_slice(&entries));
     }
     let universe = Universe::new(per_arch)?;
-    let closures = closures(req, &universe)?;
+    let closures = closures(&req.roots, &req.architectures, req.recommends, &universe)?;
     notes.extend(closures.iter().flat_map(|c| c.conflicts.iter().chain(&c.notes).cloned()));
     let chosen = match req.profile {
         RepoProfile::Full => (0..universe.len()).collect(),
@@ -126,11 +133,17 @@ pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], p
     Ok(Found { packages, stanzas, descriptions, texts, why, notes })
 }
 
-fn closures(req: &PlanRequest, universe: &Universe<'_>) -> Result<Vec<Closure>, Error> {
-    let options = Options { recommends: req.recommends };
+/// The closure of every role on every architecture.
+pub(crate) fn closures(
+    roots: &BTreeMap<String, Vec<String>>,
+    architectures: &[String],
+    recommends: bool,
+    universe: &Universe<'_>,
+) -> Result<Vec<Closure>, Error> {
+    let options = Options { recommends };
     let mut all = Vec::new();
-    for (role, roots) in &req.roots {
-        for arch in &req.architectures {
+    for (role, roots) in roots {
+        for arch in architectures {
             all.push(universe.closure(role, arch, roots, options)?);
         }
     }
@@ -234,7 +247,7 @@ fn lock_packages(
     Ok((packages, stanzas, descriptions))
 }
 
-fn role_why(closure: &Closure, place: &HashMap<usize, usize>, several: bool) -> RoleWhy {
+pub(crate) fn role_why(closure: &Closure, place: &HashMap<usize, usize>, several: bool) -> RoleWhy {
     let reason = |why: &Why| match why {
         Why::Base => Some(Reason::Base),
         Why::Root => Some(Reason::Root),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
-use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::repo::RepoProfile;
 
@@ -116,9 +115,7 @@ impl Plan {
     /// Packages of a name with, per role, the chain that brings each in, from the role down. `full` takes packages that no
     /// role needs: these have no chain.
     pub fn why(&self, name: &str) -> Vec<(&LockedPackage, BTreeMap<String, Vec<String>>)> {
-        let named = self.lock.packages.iter().enumerate().filter(|(_, p)| p.name == name);
-        let chains = |at: usize| self.why.iter().filter_map(|w| Some((w.role.clone(), w.chain(&self.lock, at)?))).collect();
-        named.map(|(at, package)| (package, chains(at))).collect()
+        choose::why(&self.lock, &self.why, name)
     }
 }
 
@@ -258,9 +255,4 @@ fn check_request(req: &PlanRequest) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Digest of a lock for messages: its first twelve digits.
-pub fn short(id: &Digest) -> String {
-    id.to_string().chars().take(12).collect()
 }

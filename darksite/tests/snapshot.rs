@@ -85,7 +85,7 @@ fn every_flipped_byte_is_named() {
         // Every byte of what has its own rules; a byte here and there of what is covered by one digest.
         let step = match path {
             p if p.starts_with("pool") => 997,
-            p if p.starts_with("upstream") || p.as_str().contains("/binary-amd64/") => 17,
+            p if p.starts_with("upstream") || p.as_str().contains("/main/") => 97,
             _ => 1,
         };
         let full = dir.join(path);
@@ -124,8 +124,10 @@ fn missing_cut_and_strange_files_are_named() {
     for (path, good) in tree(&dir) {
         std::fs::remove_file(dir.join(&path)).unwrap();
         assert!(named(path.as_str()), "{path} is missing unseen");
-        std::fs::write(dir.join(&path), &good[..good.len() - 1]).unwrap();
-        assert!(named(path.as_str()), "{path} is cut unseen");
+        if !good.is_empty() {
+            std::fs::write(dir.join(&path), &good[..good.len() - 1]).unwrap();
+            assert!(named(path.as_str()), "{path} is cut unseen");
+        }
         std::fs::write(dir.join(&path), &good).unwrap();
     }
     assert!(site.verify(&dir).is_ok());
@@ -141,7 +143,7 @@ fn a_lock_is_read_back_and_bound_to_its_id() {
     let mut swapped = lines.clone();
     swapped.swap(lines.len() - 1, lines.len() - 2);
     for bad in
-        [swapped.join("\n") + "\n", text.trim_end().to_owned(), text.replace("Suite", "Sweet"), text.replace(": 1\n", ": 2\n")]
+        [swapped.join("\n") + "\n", text.trim_end().to_owned(), text.replace("Suite", "Sweet"), text.replace(": 2\n", ": 3\n")]
     {
         assert!(darksite::SnapshotLock::parse(&bad).is_err(), "{bad}");
     }
