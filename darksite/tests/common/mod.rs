@@ -1,6 +1,7 @@
 //! A small Debian archive made in the test, and what is needed to take a snapshot of it.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod rich;
 pub mod server;
 pub mod tool;
 
@@ -101,6 +102,11 @@ impl Archive {
 
     /// Writes packages, index and signed Release file of a suite. `more` goes into the Release file.
     pub fn add_suite(&self, suite: &str, packages: &[Package], more: &str) {
+        self.add_suite_at(suite, packages, more, NOW - 1000);
+    }
+
+    /// The same with another date.
+    pub fn add_suite_at(&self, suite: &str, packages: &[Package], more: &str, date: i64) {
         let mut index = String::new();
         for package in packages {
             let bytes = deb(package);
@@ -118,7 +124,7 @@ impl Archive {
             )
             .unwrap();
         }
-        self.publish(suite, &index, more);
+        self.publish_at(suite, &index, more, date);
     }
 
     /// The plain index of a suite.
@@ -130,6 +136,10 @@ impl Archive {
     }
 
     pub fn publish(&self, suite: &str, index: &str, more: &str) {
+        self.publish_at(suite, index, more, NOW - 1000);
+    }
+
+    fn publish_at(&self, suite: &str, index: &str, more: &str, date: i64) {
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
         xz.write_all(index.as_bytes()).unwrap();
         let xz = xz.finish().unwrap();
@@ -137,13 +147,13 @@ impl Archive {
         write(&dists.join("main/binary-amd64/Packages.xz"), &xz);
         let release = format!(
             "Suite: {suite}\nCodename: {suite}\nDate: {}\n{more}Architectures: amd64\nComponents: main\nSHA256:\n {} {} main/binary-amd64/Packages\n {} {} main/binary-amd64/Packages.xz\n",
-            darksite::trust::format_date(at(NOW - 1000)),
+            darksite::trust::format_date(at(date)),
             Digest::of(index.as_bytes()),
             index.len(),
             Digest::of(&xz),
             xz.len(),
         );
-        write(&dists.join("InRelease"), self.key.sign_cleartext(&release, at(NOW - 1000)).unwrap().as_bytes());
+        write(&dists.join("InRelease"), self.key.sign_cleartext(&release, at(date)).unwrap().as_bytes());
     }
 }
 
