@@ -34,7 +34,7 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, twice, journey, tampering, refusals, stick, second-site, medium-twice, clock, disc,
+        /// Only this part: darksite, protocol, twice, journey, tampering, refusals, stick, second-site, medium-twice, clock, disc,
         /// two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,

@@ -1,0 +1,115 @@
+//! Our closure beside the one apt finds for the same request in the same indexes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use camino::Utf8PathBuf;
+use darksite::Plan;
+
+use super::sets::{SETS, Set};
+use super::{Bench, SUITE};
+use crate::{say, tool};
+
+/// apt with nothing of this machine's configuration and state.
+pub struct Apt {
+    pub root: Utf8PathBuf,
+    pub options: Vec<String>,
+}
+
+impl Apt {
+    pub fn new(root: Utf8PathBuf, sources: &str) -> Result<Self> {
+        for dir in ["lists/partial", "cache/archives/partial"] {
+            std::fs::create_dir_all(root.join(dir)).with_context(|| format!("making {root}"))?;
+        }
+        std::fs::write(root.join("status"), "")?;
+        std::fs::write(root.join("sources.list"), sources)?;
+        let options = [
+            format!("Dir::Etc::sourcelist={root}/sources.list"),
+            "Dir::Etc::sourceparts=-".into(),
+            "Dir::Etc::main=/dev/null".into(),
+            "Dir::Etc::parts=-".into(),
+            "Dir::Etc::preferencesparts=-".into(),
+            format!("Dir::State={root}"),
+            format!("Dir::State::lists={root}/lists"),
+            format!("Dir::State::status={root}/status"),
+            format!("Dir::Cache={root}/cache"),
+            "APT::Architecture=amd64".into(),
+            "APT::Architectures=amd64".into(),
+            "APT::Sandbox::User=".into(),
+        ];
+        Ok(Apt { root, options: options.into_iter().flat_map(|o: String| ["-o".to_owned(), o]).collect() })
+    }
+
+    pub fn get(&self, args: &[&str]) -> Result<String> {
+        let mut argv = tool::words(&["env", "LC_ALL=C", "apt-get"]);
+        argv.extend(self.options.iter().cloned());
+        argv.extend(tool::words(args));
+        let out = tool::outcome(&argv)?;
+        ensure!(out.code == 0, "apt-get {}: {}{}", args.join(" "), out.stdout, out.stderr);
+        Ok(out.stdout + &out.stderr)
+    }
+
+    /// Names and versions that apt would install for these names.
+    fn closure(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
+        let mut args = vec!["-s", "-q", "--no-install-recommends", "install"];
+        args.extend(names.iter().map(String::as_str));
+        let text = self.get(&args)?;
+        let line = |l: &str| {
+            let (name, rest) = l.strip_prefix("Inst ")?.split_once(' ')?;
+            let version = rest.trim_start_matches('(').split(' ').next()?;
+            Some((name.split(':').next()?.to_owned(), version.to_owned()))
+        };
+        Ok(text.lines().filter_map(line).collect())
+    }
+}
+
+/// Compares every set. A difference is fine only if [`explain`] knows why.
+pub fn compare(bench: &Bench) -> Result<()> {
+    let components = "main contrib non-free non-free-firmware";
+    let mut sources = format!("deb {} {SUITE} {components}\ndeb {} {SUITE}-updates {components}\n", bench.mirror, bench.mirror);
+    if let Some(security) = &bench.security {
+        sources += &format!("deb {security} {SUITE}-security {components}\n");
+    }
+    let sources = sources.replace("deb ", "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ");
+    let apt = Apt::new(bench.work.join("apt"), &sources)?;
+    apt.get(&["-q", "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Languages=none", "update"])?;
+    let mut unexplained = Vec::new();
+    for set in &SETS {
+        crate::stop::check()?;
+        unexplained.extend(one(bench, &apt, set).with_context(|| format!("set {}", set.0))?);
+    }
+    ensure!(unexplained.is_empty(), "differences that no rule explains:\n  {}", unexplained.join("\n  "));
+    Ok(())
+}
+
+fn one(bench: &Bench, apt: &Apt, (name, components, roots): &Set) -> Result<Vec<String>> {
+    let plan = bench.plan(&bench.request(name, components, roots))?;
+    let ours: BTreeMap<String, String> = plan.lock.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect();
+    // apt is asked for the base system by name: ours comes with every closure.
+    let base = |p: &str| plan.why(p).iter().any(|(_, why)| why.values().any(|c| c.first().is_some_and(|f| f == "the base system") && c.len() == 2));
+    let mut asked: BTreeSet<String> = roots.iter().map(|r| (*r).to_owned()).collect();
+    asked.extend(ours.keys().filter(|p| base(p)).cloned());
+    let theirs = apt.closure(&asked)?;
+    let mut unexplained = Vec::new();
+    let mut counted = 0;
+    for package in ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
+        let (a, b) = (ours.get(package), theirs.get(package));
+        if a == b {
+            continue;
+        }
+        counted += 1;
+        let shown = |v: Option<&String>| v.cloned().unwrap_or_else(|| "-".to_owned());
+        let line = format!("{name}: {package} ours {}, apt's {}", shown(a), shown(b));
+        match explain(&plan, package, &ours, &theirs) {
+            Some(rule) => say::plain(&format!("  {line}: {rule}")),
+            None => unexplained.push(format!("{line}; why here: {:?}", plan.why(package).first().map(|(_, w)| w.values().next().cloned()))),
+        }
+    }
+    say::line(&format!("{name}: {} packages here, {} by apt, {counted} differ", ours.len(), theirs.len()));
+    Ok(unexplained)
+}
+
+/// The rules by which the two may differ.
+fn explain(_plan: &Plan, _package: &str, _ours: &BTreeMap<String, String>, _theirs: &BTreeMap<String, String>) -> Option<String> {
+    None
+}
