@@ -30,9 +30,16 @@ lint:
 unit:
     cargo test --workspace
 
-# the automatic demo, its times as JSON
-bench: build
+# the automatic demo, its times as JSON; `bench darksite`: snapshots beside aptly, reprepro and apt
+bench what="demo":
+    just bench-{{what}}
+
+bench-demo: build
     {{lab}} demo --auto --times target/times.json
+
+bench-darksite:
+    cargo build --release -p kubedos-tests --bin kubedos-lab
+    target/release/kubedos-lab bench darksite
 
 # the pictures the README uses
 screenshots: build

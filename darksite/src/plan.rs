@@ -100,6 +100,11 @@ impl Plan {
         packages.chain(files).collect()
     }
 
+    /// The stanzas of an index of the lock, in order; none for an index that the lock does not have.
+    pub fn stanzas(&self, path: &str) -> impl Iterator<Item = &str> {
+        self.indexes.iter().filter(move |i| i.path == path).flat_map(|i| i.stanzas.iter().map(|s| self.texts.get(*s)))
+    }
+
     /// Where a package is fetched from.
     pub fn url(&self, package: &LockedPackage) -> String {
         fetch::join(self.mirrors.get(&package.suite).map(String::as_str).unwrap_or_default(), &package.filename)

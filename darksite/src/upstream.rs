@@ -82,7 +82,8 @@ impl Reader<'_> {
         let Some((bytes, url)) = self.packed(suite, plain, unpacked.size + 1)? else { return Ok(None) };
         matches_listed(&bytes, unpacked, &url)?;
         if let Some(path) = kept {
-            disk::replace_file(&path, &bytes)?;
+            // An index that cannot be kept is fetched again the next time.
+            let _ = disk::replace_file(&path, &bytes);
         }
         let text = String::from_utf8(bytes).map_err(|_| Error::NotUtf8 { url })?;
         Ok(Some(Arc::new(text)))

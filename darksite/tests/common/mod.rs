@@ -77,19 +77,26 @@ pub fn deb(package: &Package) -> Vec<u8> {
 /// An upstream archive in a directory, and the key it is signed with.
 pub struct Archive {
     pub temp: tempfile::TempDir,
+    /// Another place than `temp`.
+    at: Option<Utf8PathBuf>,
     pub key: ReleaseKey,
 }
 
 impl Archive {
     pub fn new() -> Self {
         let key = ReleaseKey::from_seed(&[9; 32], "Upstream <u@example.org>", at(NOW - 1_000_000)).unwrap();
-        let archive = Archive { temp: tempfile::tempdir().unwrap(), key };
+        let archive = Archive { temp: tempfile::tempdir().unwrap(), at: None, key };
         archive.add_suite("stable", PACKAGES, "");
         archive
     }
 
+    /// One that was made before.
+    pub fn at(root: &Utf8Path) -> Self {
+        Archive { at: Some(root.to_owned()), ..Archive::new() }
+    }
+
     pub fn root(&self) -> &Utf8Path {
-        Utf8Path::from_path(self.temp.path()).unwrap()
+        self.at.as_deref().unwrap_or(Utf8Path::from_path(self.temp.path()).unwrap())
     }
 
     pub fn url(&self) -> String {
@@ -165,6 +172,8 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) {
 /// A data directory with keys.
 pub struct Site {
     pub temp: tempfile::TempDir,
+    /// Another place than `temp`.
+    pub at: Option<Utf8PathBuf>,
     pub release_key: ReleaseKey,
     pub site_key: SigningKey,
 }
@@ -173,13 +182,14 @@ impl Site {
     pub fn new() -> Self {
         Site {
             temp: tempfile::tempdir().unwrap(),
+            at: None,
             release_key: ReleaseKey::from_seed(&[3; 32], "Kubedos test", at(NOW - 5000)).unwrap(),
             site_key: SigningKey::from_bytes(&[4; 32]),
         }
     }
 
     pub fn root(&self) -> &Utf8Path {
-        Utf8Path::from_path(self.temp.path()).unwrap()
+        self.at.as_deref().unwrap_or(Utf8Path::from_path(self.temp.path()).unwrap())
     }
 
     pub fn paths(&self) -> Paths {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use kubedos_tests::bench;
 use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
 use kubedos_tests::drill;
@@ -56,6 +57,15 @@ enum Verb {
         #[arg(long)]
         report: Option<PathBuf>,
     },
+    /// Measures the product beside its peers and prints the ratios
+    Bench {
+        /// What: darksite
+        #[arg(value_parser = ["darksite"])]
+        what: String,
+    },
+    /// A piece of work that `bench` measures
+    #[command(hide = true)]
+    Step { args: Vec<String> },
     /// Removes what labs left behind, and the cached site
     Clean,
 }
@@ -94,6 +104,11 @@ fn run(verb: Verb) -> Result<()> {
             say::line(&format!("logs: {}", dirs.logs.display()));
             drill::run(&dirs, &drill::Options { data, passphrase_file, report })
         }
+        Verb::Bench { what: _ } => {
+            let dirs = RunDirs::new()?;
+            bench::darksite::run(&dirs)
+        }
+        Verb::Step { args } => bench::step(&args),
         Verb::Test { only, all, pictures } => {
             demo::check_host()?;
             clean_stale()?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use darksite::Plan;
 
 use super::sets::{SETS, Set};
@@ -11,13 +11,12 @@ use super::{Bench, SUITE};
 use crate::{say, tool};
 
 /// apt with nothing of this machine's configuration and state.
-pub struct Apt {
-    pub root: Utf8PathBuf,
-    pub options: Vec<String>,
+struct Apt {
+    options: Vec<String>,
 }
 
 impl Apt {
-    pub fn new(root: Utf8PathBuf, sources: &str) -> Result<Self> {
+    fn new(root: &Utf8Path, sources: &str) -> Result<Self> {
         for dir in ["lists/partial", "cache/archives/partial"] {
             std::fs::create_dir_all(root.join(dir)).with_context(|| format!("making {root}"))?;
         }
@@ -37,10 +36,10 @@ impl Apt {
             "APT::Architectures=amd64".into(),
             "APT::Sandbox::User=".into(),
         ];
-        Ok(Apt { root, options: options.into_iter().flat_map(|o: String| ["-o".to_owned(), o]).collect() })
+        Ok(Apt { options: options.into_iter().flat_map(|o: String| ["-o".to_owned(), o]).collect() })
     }
 
-    pub fn get(&self, args: &[&str]) -> Result<String> {
+    fn get(&self, args: &[&str]) -> Result<String> {
         let mut argv = tool::words(&["env", "LC_ALL=C", "apt-get"]);
         argv.extend(self.options.iter().cloned());
         argv.extend(tool::words(args));
@@ -50,7 +49,7 @@ impl Apt {
     }
 
     /// Names and versions that apt would install for these names.
-    fn closure(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>> {
+    fn closure(&self, names: &BTreeSet<String>) -> Result<Names> {
         let mut args = vec!["-s", "-q", "--no-install-recommends", "install"];
         args.extend(names.iter().map(String::as_str));
         let text = self.get(&args)?;
@@ -71,7 +70,7 @@ pub fn compare(bench: &Bench) -> Result<()> {
         sources += &format!("deb {security} {SUITE}-security {components}\n");
     }
     let sources = sources.replace("deb ", "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ");
-    let apt = Apt::new(bench.work.join("apt"), &sources)?;
+    let apt = Apt::new(&bench.work.join("apt"), &sources)?;
     apt.get(&["-q", "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Languages=none", "update"])?;
     let mut unexplained = Vec::new();
     for set in &SETS {
@@ -84,7 +83,7 @@ pub fn compare(bench: &Bench) -> Result<()> {
 
 fn one(bench: &Bench, apt: &Apt, (name, components, roots): &Set) -> Result<Vec<String>> {
     let plan = bench.plan(&bench.request(name, components, roots))?;
-    let ours: BTreeMap<String, String> = plan.lock.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect();
+    let ours: Names = plan.lock.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect();
     // apt is asked for the base system by name: ours comes with every closure.
     let base = |p: &str| plan.why(p).iter().any(|(_, why)| why.values().any(|c| c.first().is_some_and(|f| f == "the base system") && c.len() == 2));
     let mut asked: BTreeSet<String> = roots.iter().map(|r| (*r).to_owned()).collect();
@@ -109,7 +108,41 @@ fn one(bench: &Bench, apt: &Apt, (name, components, roots): &Set) -> Result<Vec<
     Ok(unexplained)
 }
 
-/// The rules by which the two may differ.
-fn explain(_plan: &Plan, _package: &str, _ours: &BTreeMap<String, String>, _theirs: &BTreeMap<String, String>) -> Option<String> {
-    None
+/// The rules by which the two may differ. Both closures are whole; where a relation names alternatives, which of them is
+/// taken depends on what is in already, and the two do not look at packages in the same order.
+fn explain(plan: &Plan, package: &str, ours: &Names, theirs: &Names) -> Option<String> {
+    match (ours.contains_key(package), theirs.contains_key(package)) {
+        (true, true) => None,
+        (true, false) => {
+            // The first of its chain that apt does not have was taken for a relation that apt has satisfied otherwise.
+            let why = plan.why(package);
+            let chain = why.first()?.1.values().next()?;
+            let link = chain.iter().find(|l| !l.contains("role ") && !theirs.contains_key(name_of(l)))?;
+            let relation = link.split_once(" (")?.1.strip_suffix(')')?;
+            let other = alternatives(relation).into_iter().find(|n| *n != name_of(link) && theirs.contains_key(*n))?;
+            Some(format!("apt has {other} for ({relation})"))
+        }
+        (false, true) => {
+            let stanzas = plan.lock.indexes.iter().filter(|i| i.path.ends_with("/Packages")).flat_map(|i| plan.stanzas(&i.path));
+            let groups = stanzas.flat_map(|s| s.lines().filter(|l| l.starts_with("Depends:") || l.starts_with("Pre-Depends:")));
+            let mut groups = groups.flat_map(|l| l.split_once(':').map_or("", |(_, v)| v).split(','));
+            groups.find_map(|group| {
+                let names = alternatives(group);
+                let other = names.iter().find(|n| **n != package && ours.contains_key(**n))?;
+                names.contains(&package).then(|| format!("here {other} stands for ({})", group.trim()))
+            })
+        }
+        (false, false) => None,
+    }
+}
+
+type Names = BTreeMap<String, String>;
+
+fn name_of(link: &str) -> &str {
+    link.split(' ').next().unwrap_or(link)
+}
+
+/// The names of a relation's alternatives.
+fn alternatives(relation: &str) -> Vec<&str> {
+    relation.split('|').map(|a| a.trim().split([' ', ':', '(']).next().unwrap_or_default()).collect()
 }

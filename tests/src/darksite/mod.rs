@@ -3,6 +3,7 @@
 mod clients;
 mod closure;
 mod sets;
+mod twice;
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ pub type Case = (&'static str, fn(&Bench) -> Result<()>);
 pub const CASES: [Case; 3] = [
     ("twelve sets of roots: our closure and apt's, every difference explained", closure::compare),
     ("apt, gpgv, sqv, debootstrap and mmdebstrap take a snapshot as it is", clients::accept),
-    ("apt asks for nothing that a snapshot does not have", clients::asks_for_nothing_absent),
+    ("two builds of one lock, in two directories at two SOURCE_DATE_EPOCHs, are byte-identical", twice::identical),
 ];
 
 /// What the cases share. Indexes and packages are kept from run to run.
