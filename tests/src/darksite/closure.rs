@@ -123,12 +123,14 @@ fn explain(plan: &Plan, package: &str, ours: &Names, theirs: &Names) -> Option<S
             Some(format!("apt has {other} for ({relation})"))
         }
         (false, true) => {
-            let stanzas = plan.lock.indexes.iter().filter(|i| i.path.ends_with("/Packages")).flat_map(|i| plan.stanzas(&i.path));
-            let groups = stanzas.flat_map(|s| s.lines().filter(|l| l.starts_with("Depends:") || l.starts_with("Pre-Depends:")));
-            let mut groups = groups.flat_map(|l| l.split_once(':').map_or("", |(_, v)| v).split(','));
+            let paths = plan.lock.indexes.iter().filter(|i| i.path.ends_with("/Packages"));
+            let stanzas: Vec<&str> = paths.flat_map(|i| plan.stanzas(&i.path)).collect();
+            let provided: BTreeSet<&str> = fields(&stanzas, "Provides:").flat_map(|v| v.split(',')).flat_map(alternatives).collect();
+            let here = |name: &str| ours.contains_key(name) || provided.contains(name);
+            let mut groups = ["Depends:", "Pre-Depends:"].into_iter().flat_map(|f| fields(&stanzas, f)).flat_map(|v| v.split(','));
             groups.find_map(|group| {
                 let names = alternatives(group);
-                let other = names.iter().find(|n| **n != package && ours.contains_key(**n))?;
+                let other = names.iter().find(|n| **n != package && here(n))?;
                 names.contains(&package).then(|| format!("here {other} stands for ({})", group.trim()))
             })
         }
@@ -137,6 +139,11 @@ fn explain(plan: &Plan, package: &str, ours: &Names, theirs: &Names) -> Option<S
 }
 
 type Names = BTreeMap<String, String>;
+
+/// The values of a field in every stanza that has it.
+fn fields<'s>(stanzas: &[&'s str], name: &'static str) -> impl Iterator<Item = &'s str> {
+    stanzas.iter().flat_map(|s| s.lines()).filter_map(move |l| l.strip_prefix(name)).collect::<Vec<_>>().into_iter()
+}
 
 fn name_of(link: &str) -> &str {
     link.split(' ').next().unwrap_or(link)
