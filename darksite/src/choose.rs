@@ -92,7 +92,11 @@ impl RoleWhy {
 }
 
 /// Packages of a name with, per role, the chain that brings each in.
-pub(crate) fn why<'l>(lock: &'l SnapshotLock, all: &[RoleWhy], name: &str) -> Vec<(&'l LockedPackage, BTreeMap<String, Vec<String>>)> {
+pub(crate) fn why<'l>(
+    lock: &'l SnapshotLock,
+    all: &[RoleWhy],
+    name: &str,
+) -> Vec<(&'l LockedPackage, BTreeMap<String, Vec<String>>)> {
     let named = lock.packages.iter().enumerate().filter(|(_, p)| p.name == name);
     let chains = |at: usize| all.iter().filter_map(|w| Some((w.role.clone(), w.chain(lock, at)?))).collect();
     named.map(|(at, package)| (package, chains(at))).collect()
@@ -171,9 +175,8 @@ fn load(
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((suite, component, arch)) = jobs.get(at) else { return };
-                    let text = stop(progress).and_then(|()| {
-                        reader.text(&suites[*suite], &format!("{component}/binary-{arch}/Packages"))
-                    });
+                    let text = stop(progress)
+                        .and_then(|()| reader.text(&suites[*suite], &format!("{component}/binary-{arch}/Packages")));
                     let failed = text.is_err();
                     done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, text);
                     if failed {

@@ -41,7 +41,8 @@ pub fn write_lock(plan: &Plan, path: &Utf8Path) -> Result<(), Error> {
         disk::write_whole(&dir.join(format!("{}.InRelease", flat(&file.suite))), &file.bytes)?;
     }
     for index in &plan.indexes {
-        let packed = pack::pack(&index.named(&plan.texts), None).map_err(|source| Error::Pack { what: index.path.clone(), source })?;
+        let packed =
+            pack::pack(&index.named(&plan.texts), None).map_err(|source| Error::Pack { what: index.path.clone(), source })?;
         disk::write_whole(&dir.join(format!("{}.xz", flat(&index.path))), &packed.xz)?;
     }
     disk::write_whole(path, plan.lock.render().as_bytes())?;

@@ -46,13 +46,7 @@ pub(crate) fn add(draft: &mut Draft, reader: &Reader<'_>, suites: &[Suite]) -> R
 }
 
 /// Lines of one suite's list that name a package of ours: `path section/package,section/package`.
-fn filter(
-    path: &str,
-    names: &HashSet<&str>,
-    reader: &Reader<'_>,
-    suite: &Suite,
-    lines: &mut Vec<String>,
-) -> Result<(), Error> {
+fn filter(path: &str, names: &HashSet<&str>, reader: &Reader<'_>, suite: &Suite, lines: &mut Vec<String>) -> Result<(), Error> {
     let name = format!("{path}.gz");
     let Some(listed) = suite.release.files.get(&name) else { return Ok(()) };
     let (bytes, url) = reader.file(suite, &name, listed)?;

@@ -139,7 +139,8 @@ impl<'a> Iterator for Fields<'a> {
             return None;
         }
         let first = first_line(rest);
-        let colon = memchr::memchr(b':', first.as_bytes()).filter(|&at| at > 0 && first.as_bytes()[..at].iter().all(|b| (0x21..0x7f).contains(b)));
+        let colon = memchr::memchr(b':', first.as_bytes())
+            .filter(|&at| at > 0 && first.as_bytes()[..at].iter().all(|b| (0x21..0x7f).contains(b)));
         let Some(colon) = colon else {
             self.rest = Ok("");
             return Some(Err(Deb822Error::Line(first.trim_end().chars().take(80).collect())));

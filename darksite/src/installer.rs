@@ -45,7 +45,8 @@ pub(crate) fn add(draft: &mut Draft, req: &PlanRequest, reader: &Reader<'_>, sui
     let all: Vec<(LockedPackage, Slice)> = found.into_values().collect();
     let missing = probe(draft, reader, &all)?;
     let names: Vec<&str> = missing.iter().map(|at| all[*at].0.name.as_str()).collect();
-    if let Some(name) = req.required_udebs.iter().find(|r| names.contains(&r.as_str()) || !all.iter().any(|(p, _)| p.name == **r)) {
+    if let Some(name) = req.required_udebs.iter().find(|r| names.contains(&r.as_str()) || !all.iter().any(|(p, _)| p.name == **r))
+    {
         return Err(Error::NoUdeb { name: name.clone() });
     }
     if !names.is_empty() {
@@ -114,7 +115,9 @@ fn probe(draft: &Draft, reader: &Reader<'_>, all: &[(LockedPackage, Slice)]) -> 
     std::thread::scope(|scope| {
         for _ in 0..PROBES.min(all.len()) {
             scope.spawn(|| {
-                while let Some((at, (package, _))) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, all.get(n)?))) {
+                while let Some((at, (package, _))) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, all.get(n)?)))
+                {
                     // The last byte is enough to know that the file is there.
                     let answer = if here(package) { Ok(()) } else { exists(reader, &draft.plan.url(package), package.size - 1) };
                     let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);

@@ -119,7 +119,10 @@ fn find(lock: &SnapshotLock, suites: &[Suite], reader: &Reader<'_>, texts: &mut 
             let entries = index::parse(&text, arch, number).map_err(|source| Error::Index { index: path.clone(), source })?;
             for entry in entries {
                 let same = |p: &LockedPackage| {
-                    p.component == component && p.version == entry.version && p.sha256 == entry.sha256 && p.filename == entry.filename
+                    p.component == component
+                        && p.version == entry.version
+                        && p.sha256 == entry.sha256
+                        && p.filename == entry.filename
                 };
                 let places = wanted.get(&(entry.name, entry.arch)).into_iter().flatten();
                 for &at in places.filter(|at| same(&lock.packages[**at])) {

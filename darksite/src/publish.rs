@@ -185,7 +185,11 @@ impl Tree<'_> {
                 listed.push(self.index(dists, format!("{}.{ending}", index.path), &bytes)?);
             }
             if index.path.ends_with("/Packages") {
-                listed.push(self.index(dists, index.path.replace("Packages", "Release"), short_release(&plan.lock, &index.path).as_bytes())?);
+                listed.push(self.index(
+                    dists,
+                    index.path.replace("Packages", "Release"),
+                    short_release(&plan.lock, &index.path).as_bytes(),
+                )?);
             }
         }
         for (name, bytes) in stub::files(&plan.lock).map_err(|source| Error::Pack { what: "the stubs".to_owned(), source })? {

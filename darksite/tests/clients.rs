@@ -135,7 +135,16 @@ fn apt_asks_for_nothing_that_is_not_there() {
     let list = format!("deb [signed-by={}] {} trixie main contrib\n", dir.join("keyring.gpg"), server.url);
     common::write(&root.join("sources.list"), list.as_bytes());
     let config = root.join("more.conf");
-    let more = ["-c", config.as_str(), "-o", "Acquire::Languages=en", "-o", "APT::Architectures::=amd64", "-o", "APT::Architectures::=arm64"];
+    let more = [
+        "-c",
+        config.as_str(),
+        "-o",
+        "Acquire::Languages=en",
+        "-o",
+        "APT::Architectures::=amd64",
+        "-o",
+        "APT::Architectures::=arm64",
+    ];
     let (ok, text) = apt.run(&[&more[..], &["-o", "APT::Update::Error-Mode=any", "update"]].concat());
     assert!(ok && !text.contains("W:") && !text.contains("E:"), "{text}");
     for name in ["dep11", "icons", "Contents", "Translation-en", "arm64 Packages"] {

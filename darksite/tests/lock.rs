@@ -165,7 +165,9 @@ fn a_snapshot_explains_itself_without_its_mirror() {
     let dir = site.paths().snapshots.read_dir_utf8().unwrap().next().unwrap().unwrap().into_path();
     let (lock, companion) = darksite::read_snapshot(&dir).unwrap();
     let explained = darksite::explain(lock, &companion).unwrap();
-    let told = |name: &str| explained.why(name).iter().map(|(p, w)| format!("{} {}", p.version, w["web"].join(" -> "))).collect::<Vec<_>>();
+    let told = |name: &str| {
+        explained.why(name).iter().map(|(p, w)| format!("{} {}", p.version, w["web"].join(" -> "))).collect::<Vec<_>>()
+    };
     assert_eq!(told("libc6"), ["2.41-1+deb13u1 role web -> hello -> libc6 (libc6 (>= 2.40))"]);
     assert_eq!(told("polite"), ["1:1 role web -> hello -> polite (greeter | other-greeter)"]);
     assert!(told("unwanted").is_empty());

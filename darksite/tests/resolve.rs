@@ -103,7 +103,8 @@ fn roots_that_exclude_each_other_are_refused() {
 
 /// A universe of two architectures; the same packages for all are in both.
 fn two(amd64: &[&str], arm64: &[&str]) -> (String, String) {
-    let arm = index(arm64).replace("Architecture: amd64", "Architecture: arm64").replace("Filename: pool/", "Filename: pool/arm/");
+    let arm =
+        index(arm64).replace("Architecture: amd64", "Architecture: arm64").replace("Filename: pool/", "Filename: pool/arm/");
     (index(amd64), arm.replace("pool/arm/x", "pool/x"))
 }
 
@@ -118,7 +119,15 @@ fn closure_of<'a>(universe: &'a Universe<'a>, arch: &str, roots: &[&str]) -> Res
 
 #[test]
 fn several_architectures() {
-    let amd64 = ["linux-image-amd64 1 [Depends: img]", "img 1", "grub-pc 1", "a 1 [Depends: b:arm64, f, xall]", "b 1", "f 1", "xall 1 all"];
+    let amd64 = [
+        "linux-image-amd64 1 [Depends: img]",
+        "img 1",
+        "grub-pc 1",
+        "a 1 [Depends: b:arm64, f, xall]",
+        "b 1",
+        "f 1",
+        "xall 1 all",
+    ];
     let arm64 = [
         "linux-image-arm64 1 [Depends: img]",
         "img 1",

@@ -112,7 +112,11 @@ fn the_installer_as_far_as_the_mirror_has_it() {
     }
     req.required_udebs.clear();
     req.paths = Some(Site::new().paths());
-    let linux = archive.root().join("dists/rich").join(dir.strip_prefix("dists/trixie").unwrap()).join("netboot/debian-installer/amd64/linux");
+    let linux = archive
+        .root()
+        .join("dists/rich")
+        .join(dir.strip_prefix("dists/trixie").unwrap())
+        .join("netboot/debian-installer/amd64/linux");
     std::fs::write(&linux, "b kernel").unwrap();
     assert!(matches!(self::plan(&req, &archive), Err(Error::Digest { .. })));
 }

@@ -127,7 +127,9 @@ pub fn pack(stanzas: &Stanzas<'_>, cache: Option<&ShardCache>) -> io::Result<Pac
     std::thread::scope(|scope| {
         for _ in 0..threads().min(shards.len()) {
             scope.spawn(|| {
-                while let Some((at, &(from, to))) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, shards.get(n)?))) {
+                while let Some((at, &(from, to))) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, shards.get(n)?)))
+                {
                     let packed = pack_shard(&stanzas[from..to], cache);
                     *done[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(packed);
                 }

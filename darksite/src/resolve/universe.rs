@@ -179,7 +179,9 @@ impl<'a> Universe<'a> {
             .get(atom.name)
             .into_iter()
             .flatten()
-            .filter(|(at, provided)| satisfies(provided) && !all.contains(at) && (atom.arch != Some("any") || fits(&self.entries[*at])))
+            .filter(|(at, provided)| {
+                satisfies(provided) && !all.contains(at) && (atom.arch != Some("any") || fits(&self.entries[*at]))
+            })
             .map(|(at, _)| *at)
             .collect();
         // As apt: of the same source first, then by priority; the rest by name, so that it is the same everywhere.

@@ -80,7 +80,8 @@ impl Archive {
         }
         files.push((format!("{dir}/SHA256SUMS"), sums.into_bytes()));
         let date = darksite::trust::format_date(at(NOW - 1000));
-        let mut release = format!("Suite: rich\nCodename: rich\nDate: {date}\nArchitectures: amd64 arm64\nComponents: main contrib\nSHA256:\n");
+        let mut release =
+            format!("Suite: rich\nCodename: rich\nDate: {date}\nArchitectures: amd64 arm64\nComponents: main contrib\nSHA256:\n");
         for (path, bytes) in &files {
             writeln!(release, " {} {} {path}", Digest::of(bytes), bytes.len()).unwrap();
             write(&self.root().join("dists/rich").join(path), bytes);

@@ -15,8 +15,17 @@ use crate::{say, tool};
 /// Roots that bring about 400 packages.
 const ROOTS: [&str; 4] = ["task-xfce-desktop", "build-essential", "openssh-server", "linux-image-amd64"];
 /// Nine roots for the closure over everything.
-const NINE: [&str; 9] =
-    ["linux-image-amd64", "openssh-server", "wireguard-tools", "ansible-core", "containerd", "etcd-server", "haproxy", "prometheus", "python3"];
+const NINE: [&str; 9] = [
+    "linux-image-amd64",
+    "openssh-server",
+    "wireguard-tools",
+    "ansible-core",
+    "containerd",
+    "etcd-server",
+    "haproxy",
+    "prometheus",
+    "python3",
+];
 /// Runs of each; the best counts.
 const TIMES: usize = 3;
 
@@ -30,7 +39,10 @@ struct Place {
 /// Prepares, measures, and prints a table.
 pub fn run(dirs: &RunDirs) -> Result<()> {
     for program in ["aptly", "reprepro", "apt-ftparchive", "openssl", "xz", "time"] {
-        ensure!(tool::find(program).is_some(), "{program} is not installed (apt-get install aptly reprepro apt-utils openssl xz-utils time)");
+        ensure!(
+            tool::find(program).is_some(),
+            "{program} is not installed (apt-get install aptly reprepro apt-utils openssl xz-utils time)"
+        );
     }
     let bench = Bench::new(dirs)?;
     let work = bench.work.clone();
@@ -205,13 +217,17 @@ impl Place {
         let dir = work.join("large");
         let log = work.join("publish-full.log");
         let _ = std::fs::remove_dir_all(dir.join("cache/shards"));
-        let first = measure(&own(&[&["publish-full", self.large[0].as_str(), dir.as_str()], &NINE[..]].concat())?, log.as_std_path())?;
+        let first =
+            measure(&own(&[&["publish-full", self.large[0].as_str(), dir.as_str()], &NINE[..]].concat())?, log.as_std_path())?;
         self.row("kubedos: first publish of all of main, plan included", first);
         let published = part(log.as_std_path(), "publish")?;
         let again = best(TIMES, || {
             // What is kept is that of the first state; the second differs in one package.
             let _ = std::fs::remove_dir_all(dir.join("snapshots"));
-            let cost = measure(&own(&[&["publish-full", self.large[1].as_str(), dir.as_str()], &NINE[..]].concat())?, log.as_std_path())?;
+            let cost = measure(
+                &own(&[&["publish-full", self.large[1].as_str(), dir.as_str()], &NINE[..]].concat())?,
+                log.as_std_path(),
+            )?;
             Ok(Cost { wall: part(log.as_std_path(), "publish")?, ..cost })
         })?;
         self.row("kubedos: publish after one package changed", again);

@@ -12,7 +12,11 @@ fn shell(script: &str, log: &Utf8Path) -> Result<Cost> {
 
 /// apt-ftparchive over a folder of packages: an index with SHA-256 alone, nothing packed and nothing signed.
 pub fn ftparchive(debs: &Utf8Path, work: &Utf8Path, all_hashes: bool) -> Result<Cost> {
-    let off = if all_hashes { "" } else { "-o APT::FTPArchive::MD5=false -o APT::FTPArchive::SHA1=false -o APT::FTPArchive::SHA512=false" };
+    let off = if all_hashes {
+        ""
+    } else {
+        "-o APT::FTPArchive::MD5=false -o APT::FTPArchive::SHA1=false -o APT::FTPArchive::SHA512=false"
+    };
     shell(&format!("cd {debs} && apt-ftparchive {off} packages . > {work}/Packages"), &work.join("ftparchive.log"))
 }
 
@@ -32,7 +36,9 @@ pub fn aptly(debs: &Utf8Path, work: &Utf8Path) -> Result<Cost> {
     let _ = std::fs::remove_dir_all(&root);
     std::fs::create_dir_all(&root)?;
     let config = root.join("aptly.conf");
-    let text = format!("{{\"rootDir\": \"{root}\", \"gpgDisableSign\": true, \"skipContentsPublishing\": true, \"architectures\": [\"amd64\"]}}");
+    let text = format!(
+        "{{\"rootDir\": \"{root}\", \"gpgDisableSign\": true, \"skipContentsPublishing\": true, \"architectures\": [\"amd64\"]}}"
+    );
     std::fs::write(&config, text)?;
     let aptly = format!("aptly -config={config}");
     let script = format!(

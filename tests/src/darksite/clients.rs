@@ -33,7 +33,10 @@ pub fn accept(bench: &Bench) -> Result<()> {
     let line = format!("deb [signed-by={keyring}] {url} {SUITE} main");
     let hook = format!("--setup-hook=mkdir -p \"$1{dir}\" && mount --bind {dir} \"$1{dir}\"");
     let unhook = format!("--customize-hook=umount \"$1{dir}\"");
-    must("mmdebstrap", &["--mode=root", "--variant=apt", "--include=openssh-server", &hook, &unhook, SUITE, tree.as_str(), &line])?;
+    must(
+        "mmdebstrap",
+        &["--mode=root", "--variant=apt", "--include=openssh-server", &hook, &unhook, SUITE, tree.as_str(), &line],
+    )?;
     is_system(&tree)?;
     ensure!(tree.join("usr/sbin/sshd").exists(), "mmdebstrap did not install openssh-server");
     Ok(())
@@ -41,7 +44,8 @@ pub fn accept(bench: &Bench) -> Result<()> {
 
 fn is_system(tree: &Utf8Path) -> Result<()> {
     let status = std::fs::read_to_string(tree.join("var/lib/dpkg/status")).with_context(|| format!("no system in {tree}"))?;
-    let broken = status.split("\n\n").filter(|p| p.contains("\nStatus: ") && !p.contains("\nStatus: install ok installed")).count();
+    let broken =
+        status.split("\n\n").filter(|p| p.contains("\nStatus: ") && !p.contains("\nStatus: install ok installed")).count();
     let installed = status.matches("\nStatus: install ok installed").count();
     ensure!(installed > 50 && broken == 0, "{tree}: {installed} packages installed, {broken} not");
     say::line(&format!("{tree}: {installed} packages installed"));

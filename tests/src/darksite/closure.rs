@@ -85,7 +85,9 @@ fn one(bench: &Bench, apt: &Apt, (name, components, roots): &Set) -> Result<Vec<
     let plan = bench.plan(&bench.request(name, components, roots))?;
     let ours: Names = plan.lock.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect();
     // apt is asked for the base system by name: ours comes with every closure.
-    let base = |p: &str| plan.why(p).iter().any(|(_, why)| why.values().any(|c| c.first().is_some_and(|f| f == "the base system") && c.len() == 2));
+    let base = |p: &str| {
+        plan.why(p).iter().any(|(_, why)| why.values().any(|c| c.first().is_some_and(|f| f == "the base system") && c.len() == 2))
+    };
     let mut asked: BTreeSet<String> = roots.iter().map(|r| (*r).to_owned()).collect();
     asked.extend(ours.keys().filter(|p| base(p)).cloned());
     let theirs = apt.closure(&asked)?;
@@ -101,7 +103,8 @@ fn one(bench: &Bench, apt: &Apt, (name, components, roots): &Set) -> Result<Vec<
         let line = format!("{name}: {package} ours {}, apt's {}", shown(a), shown(b));
         match explain(&plan, package, &ours, &theirs) {
             Some(rule) => say::plain(&format!("  {line}: {rule}")),
-            None => unexplained.push(format!("{line}; why here: {:?}", plan.why(package).first().map(|(_, w)| w.values().next().cloned()))),
+            None => unexplained
+                .push(format!("{line}; why here: {:?}", plan.why(package).first().map(|(_, w)| w.values().next().cloned()))),
         }
     }
     say::line(&format!("{name}: {} packages here, {} by apt, {counted} differ", ours.len(), theirs.len()));
@@ -125,9 +128,11 @@ fn explain(plan: &Plan, package: &str, ours: &Names, theirs: &Names) -> Option<S
         (false, true) => {
             let paths = plan.lock.indexes.iter().filter(|i| i.path.ends_with("/Packages"));
             let stanzas: Vec<&str> = paths.flat_map(|i| plan.stanzas(&i.path)).collect();
-            let provided: BTreeSet<&str> = fields(&stanzas, "Provides:").flat_map(|v| v.split(',')).flat_map(alternatives).collect();
+            let provided: BTreeSet<&str> =
+                fields(&stanzas, "Provides:").flat_map(|v| v.split(',')).flat_map(alternatives).collect();
             let here = |name: &str| ours.contains_key(name) || provided.contains(name);
-            let mut groups = ["Depends:", "Pre-Depends:"].into_iter().flat_map(|f| fields(&stanzas, f)).flat_map(|v| v.split(','));
+            let mut groups =
+                ["Depends:", "Pre-Depends:"].into_iter().flat_map(|f| fields(&stanzas, f)).flat_map(|v| v.split(','));
             groups.find_map(|group| {
                 let names = alternatives(group);
                 let other = names.iter().find(|n| **n != package && here(n))?;

@@ -66,7 +66,12 @@ impl Bench {
     /// Paths whose packages and indexes are kept; snapshots and what is in the making are of this run.
     pub fn paths(&self, name: &str) -> Paths {
         let run = self.work.join(name);
-        Paths { blobs: self.kept.join("blobs"), snapshots: run.join("snapshots"), tmp: self.kept.join("tmp"), cache: self.kept.join("cache") }
+        Paths {
+            blobs: self.kept.join("blobs"),
+            snapshots: run.join("snapshots"),
+            tmp: self.kept.join("tmp"),
+            cache: self.kept.join("cache"),
+        }
     }
 
     pub fn request(&self, name: &str, components: &[&str], roots: &[&str]) -> PlanRequest {

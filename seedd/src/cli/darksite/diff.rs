@@ -48,9 +48,7 @@ impl Diff {
         let site = self.place.site();
         let d = darksite::diff(&read(&site, &self.before)?, &read(&site, &self.after)?);
         let mut text = String::new();
-        for (mark, list) in
-            [("+", &d.added), ("-", &d.removed), ("^", &d.upgraded), ("v", &d.downgraded), ("!", &d.rebuilt)]
-        {
+        for (mark, list) in [("+", &d.added), ("-", &d.removed), ("^", &d.upgraded), ("v", &d.downgraded), ("!", &d.rebuilt)] {
             lines(&mut text, mark, list);
         }
         let counts = format!(

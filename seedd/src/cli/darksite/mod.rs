@@ -80,8 +80,10 @@ pub fn current(site: &Site) -> Result<Digest> {
 fn snapshot_dir(site: &Site, begin: &str) -> Result<Utf8PathBuf> {
     let dir = site.join("snapshots");
     let entries = dir.read_dir_utf8().with_context(|| format!("listing {dir}"))?;
-    let mut found: Vec<Utf8PathBuf> =
-        entries.filter_map(|e| Some(e.ok()?.into_path())).filter(|p| p.file_name().is_some_and(|n| n.starts_with(begin))).collect();
+    let mut found: Vec<Utf8PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.into_path()))
+        .filter(|p| p.file_name().is_some_and(|n| n.starts_with(begin)))
+        .collect();
     match (found.pop(), found.pop()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(_)) => Err(anyhow!("more than one snapshot begins with {begin}")).hint("give more digits of the id"),

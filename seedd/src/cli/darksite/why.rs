@@ -51,7 +51,8 @@ impl WhyVerb {
             if chains.is_empty() {
                 lines.push("  no role needs it; profile full takes every package".to_owned());
             }
-            values.push(serde_json::json!({"name": p.name, "version": p.version, "arch": p.arch, "suite": p.suite, "why": chains}));
+            values
+                .push(serde_json::json!({"name": p.name, "version": p.version, "arch": p.arch, "suite": p.suite, "why": chains}));
         }
         show(self.json, &serde_json::json!({ "packages": values }), &lines.join("\n"))
     }
