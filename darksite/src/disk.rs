@@ -112,15 +112,11 @@ pub fn sync_dir(path: &Utf8Path) -> Result<(), DiskError> {
     File::open(path).and_then(|d| d.sync_all()).map_err(failed("flushing directory", path))
 }
 
-/// Flushes every directory of a tree.
-pub fn sync_tree(root: &Utf8Path) -> Result<(), DiskError> {
-    for entry in root.read_dir_utf8().map_err(failed("reading directory", root))? {
-        let entry = entry.map_err(failed("reading directory", root))?;
-        if entry.file_type().map_err(failed("reading", entry.path()))?.is_dir() {
-            sync_tree(entry.path())?;
-        }
-    }
-    sync_dir(root)
+/// Flushes everything that was written to the file system `path` lies on: for a tree of thousands of directories one wait
+/// instead of one for each. Since Linux 5.8 it tells of a failed write too (syncfs(2)).
+pub fn sync_file_system(path: &Utf8Path) -> Result<(), DiskError> {
+    let dir = File::open(path).map_err(failed("flushing", path))?;
+    nix::unistd::syncfs(&dir).map_err(|errno| failed("flushing", path)(errno.into()))
 }
 
 /// Reads a small file, at most `limit` bytes.

@@ -59,14 +59,14 @@ pub fn build(
     }
     let wanted = plan.wanted();
     pool::fetch_all(&wanted, &paths.blobs, &paths.tmp, fetch, progress)?;
-    progress.begin("publishing", None);
     remove_leftovers(&paths.tmp)?;
     let tmp = paths.tmp.join(format!("{LEFTOVER}{id}"));
     disk::create_dirs(&tmp)?;
     let cache = ShardCache::new(&paths.cache);
-    let mut tree = Tree { dir: &tmp, written: Vec::new() };
+    let tree = Tree { dir: &tmp };
     let manifest = tree.write(plan, &paths.blobs, Some(&cache), release_key, site_key, progress)?;
-    tree.sync()?;
+    progress.begin("flushing to the disk", None);
+    disk::sync_file_system(&tmp)?;
     disk::create_dirs(&paths.snapshots)?;
     fs::rename(&tmp, &dir).map_err(failed("naming", &dir))?;
     disk::sync_dir(&paths.snapshots)?;
@@ -98,11 +98,9 @@ fn existing(id: Digest, dir: Utf8PathBuf, release_key: &ReleaseKey, site_key: &S
     Ok(Snapshot { id, dir, manifest, built: false })
 }
 
-/// A published tree in the making. Files are flushed to the disk together at the end, which takes one commit of the file
-/// system instead of one per file.
+/// A published tree in the making. It is flushed to the disk as a whole, before it gets its name.
 struct Tree<'a> {
     dir: &'a Utf8Path,
-    written: Vec<Utf8PathBuf>,
 }
 
 /// A file of `dists/<suite>/` for the Release file: path, bytes, digest.
@@ -110,7 +108,7 @@ type Listed = (String, u64, Digest);
 
 impl Tree<'_> {
     fn write(
-        &mut self,
+        &self,
         plan: &Plan,
         blobs: &Utf8Path,
         cache: Option<&ShardCache>,
@@ -120,8 +118,12 @@ impl Tree<'_> {
     ) -> Result<SnapshotManifest, Error> {
         let lock = &plan.lock;
         let dists = self.dir.join("dists").join(&lock.suite);
+        progress.begin("packing indexes", None);
         let mut listed = self.indexes(plan, &dists, cache, progress)?;
+        progress.end();
+        progress.begin("linking packages", None);
         link_pool(self.dir, lock, blobs, progress)?;
+        progress.end();
         for file in &lock.files {
             disk::link(&pool::blob_path(blobs, &file.sha256), &dists.join(&file.path))?;
             listed.push((file.path.clone(), file.size, file.sha256));
@@ -151,18 +153,16 @@ impl Tree<'_> {
         Ok(manifest)
     }
 
-    fn file(&mut self, path: &Utf8Path, bytes: &[u8]) -> Result<(), DiskError> {
+    fn file(&self, path: &Utf8Path, bytes: &[u8]) -> Result<(), DiskError> {
         if let Some(parent) = path.parent() {
             disk::create_dirs(parent)?;
         }
-        fs::write(path, bytes).map_err(failed("writing", path))?;
-        self.written.push(path.to_owned());
-        Ok(())
+        fs::write(path, bytes).map_err(failed("writing", path))
     }
 
     /// Every index in three forms and by its hashes, and what apt and the installer look for beside them.
     fn indexes(
-        &mut self,
+        &self,
         plan: &Plan,
         dists: &Utf8Path,
         cache: Option<&ShardCache>,
@@ -178,7 +178,6 @@ impl Tree<'_> {
             let path = dists.join(&index.path);
             disk::create_dirs(path.parent().unwrap_or(dists))?;
             let (size, digest) = pack::write_plain_file(&stanzas, &path).map_err(failed("writing", &path))?;
-            self.written.push(path.clone());
             disk::link(&path, &dists.join(by_hash(&index.path, &digest)))?;
             listed.push((index.path.clone(), size, digest));
             for (ending, bytes) in [("gz", packed.gz), ("xz", packed.xz)] {
@@ -199,19 +198,12 @@ impl Tree<'_> {
     }
 
     /// An index under its name and by its hash, so that a client in the middle of an update finds the one it read about.
-    fn index(&mut self, dists: &Utf8Path, name: String, bytes: &[u8]) -> Result<Listed, DiskError> {
+    fn index(&self, dists: &Utf8Path, name: String, bytes: &[u8]) -> Result<Listed, DiskError> {
         let path = dists.join(&name);
         let digest = Digest::of(bytes);
         self.file(&path, bytes)?;
         disk::link(&path, &dists.join(by_hash(&name, &digest)))?;
         Ok((name, bytes.len() as u64, digest))
-    }
-
-    fn sync(&self) -> Result<(), DiskError> {
-        for path in &self.written {
-            fs::File::open(path).and_then(|f| f.sync_all()).map_err(failed("flushing", path))?;
-        }
-        disk::sync_tree(self.dir)
     }
 }
 

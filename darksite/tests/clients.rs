@@ -112,7 +112,6 @@ Acquire::IndexTargets::deb::DEP-11 { MetaKey "$(COMPONENT)/dep11/Components-$(NA
 Acquire::IndexTargets::deb::DEP-11-icons { MetaKey "$(COMPONENT)/dep11/icons-64x64.tar"; ShortDescription "icons"; Description "icons"; };
 Acquire::IndexTargets::deb::DEP-11-icons-small { MetaKey "$(COMPONENT)/dep11/icons-48x48.tar"; ShortDescription "icons"; Description "icons"; };
 Acquire::IndexTargets::deb::Contents-deb { MetaKey "$(COMPONENT)/Contents-$(ARCHITECTURE)"; ShortDescription "Contents"; Description "Contents"; };
-Acquire::IndexTargets::deb::Contents-all { MetaKey "$(COMPONENT)/Contents-all"; ShortDescription "Contents"; Description "Contents"; };
 "#;
 
 #[test]
@@ -147,7 +146,7 @@ fn apt_asks_for_nothing_that_is_not_there() {
     ];
     let (ok, text) = apt.run(&[&more[..], &["-o", "APT::Update::Error-Mode=any", "update"]].concat());
     assert!(ok && !text.contains("W:") && !text.contains("E:"), "{text}");
-    for name in ["dep11", "icons", "Contents", "Translation-en", "arm64 Packages"] {
+    for name in ["dep11", "Contents", "Translation-en", "arm64 Packages"] {
         assert!(text.contains(name), "apt did not ask for {name}: {text}");
     }
     assert_eq!(*server.missing.lock().unwrap(), Vec::<String>::new(), "{text}");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 
-use super::{Cost, best, measure, peers, steps};
+use super::{Cost, best, measure, peers};
 use crate::darksite::{Bench, keys};
 use crate::dirs::RunDirs;
 use crate::{say, tool};
@@ -231,6 +231,10 @@ impl Place {
             Ok(Cost { wall: part(log.as_std_path(), "publish")?, ..cost })
         })?;
         self.row("kubedos: publish after one package changed", again);
+        for step in ["packing-indexes", "linking-packages", "flushing-to-the-disk"] {
+            let seconds = part(log.as_std_path(), step)?;
+            let _ = writeln!(self.results, "     of which {step:<45} {seconds:>8.2} s");
+        }
         let xz = peers::xz(&self.large[0].join("dists/bench/main/binary-amd64/Packages"), &work)?;
         self.row("xz -6 of the same index alone", xz);
         self.ratio("first publish over the one after a change", published / again.wall);

@@ -1,14 +1,36 @@
 //! The pieces of work that are measured on our side, each run as a process of its own.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::progress::Quiet;
+use cluster_seed::progress::{Progress, Quiet};
 use darksite::{Clock, DirFetch, Paths, Plan, PlanRequest, Source};
 
 use crate::darksite::keys;
+
+/// Notes how long each step took.
+#[derive(Default)]
+struct StopWatch {
+    running: Mutex<Option<(String, Instant)>>,
+    steps: Mutex<Vec<(String, f64)>>,
+}
+
+impl Progress for StopWatch {
+    fn begin(&self, step: &str, _: Option<u64>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some((step.to_owned(), Instant::now()));
+    }
+    fn advance(&self, _: u64) {}
+    fn end(&self) {
+        if let Some((step, began)) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let took = began.elapsed().as_secs_f64();
+            self.steps.lock().unwrap_or_else(PoisonError::into_inner).push((step, took));
+        }
+    }
+    fn say(&self, _: &str) {}
+}
 
 /// Folders of a bench: packages and cache apart, so that each can be there or not.
 pub fn paths(dir: &Utf8Path) -> Paths {
@@ -61,9 +83,13 @@ pub fn step(args: &[String]) -> Result<()> {
             let planned = seconds(start);
             let (release, site) = keys()?;
             let begin = Instant::now();
-            let built = darksite::build(&plan, &paths(&dir), &DirFetch, &release, &site, &Quiet)?;
+            let watch = StopWatch::default();
+            let built = darksite::build(&plan, &paths(&dir), &DirFetch, &release, &site, &watch)?;
             anyhow::ensure!(built.built, "the snapshot was there already");
             println!("plan {planned:.3} publish {:.3} packages {}", seconds(begin), plan.lock.packages.len());
+            for (name, seconds) in watch.steps.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                println!("{} {seconds:.3}", name.replace(' ', "-"));
+            }
         }
         "verify" => {
             let (release, site) = keys()?;
