@@ -41,7 +41,7 @@ pub struct PlaneAddress {
 }
 
 /// Where a node's apt gets its packages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DarksiteSource {
     pub url: String,
     pub suite: String,

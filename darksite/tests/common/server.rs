@@ -131,8 +131,13 @@ fn answer(
         let middle = body.len() / 2;
         body[middle] ^= 1;
     }
+    let start = offset.filter(|o| *o < body.len() && lie != Lie::HalfWayNoRange).unwrap_or(0);
+    send(&mut out, &body, start, lie, stop)
+}
+
+/// The body from `start` on, as far as the lie lets it come.
+fn send(out: &mut TcpStream, body: &[u8], start: usize, lie: Lie, stop: &AtomicBool) -> std::io::Result<()> {
     let total = body.len();
-    let start = offset.filter(|o| *o < total && lie != Lie::HalfWayNoRange).unwrap_or(0);
     let body = &body[start..];
     if start > 0 {
         write!(out, "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{}/{total}\r\n", total - 1)?;
