@@ -39,7 +39,7 @@ pub(crate) fn add(draft: &mut Draft, req: &PlanRequest, reader: &Reader<'_>, sui
     let mut found: BTreeMap<String, (LockedPackage, Slice)> = BTreeMap::new();
     for component in &req.components {
         for arch in &req.architectures {
-            udebs(draft, &mut found, reader, suites, component, arch)?;
+            udebs(draft, &mut found, (req, reader), suites, component, arch)?;
         }
     }
     let all: Vec<(LockedPackage, Slice)> = found.into_values().collect();
@@ -72,14 +72,26 @@ pub(crate) fn add(draft: &mut Draft, req: &PlanRequest, reader: &Reader<'_>, sui
 fn udebs(
     draft: &mut Draft,
     found: &mut BTreeMap<String, (LockedPackage, Slice)>,
-    reader: &Reader<'_>,
+    (req, reader): (&PlanRequest, &Reader<'_>),
     suites: &[Suite],
     component: &str,
     arch: &str,
 ) -> Result<(), Error> {
     for suite in suites {
         let component = format!("{component}/debian-installer");
-        let Some(text) = reader.text(suite, &format!("{component}/binary-{arch}/Packages"))? else { continue };
+        let text = match reader.text(suite, &format!("{component}/binary-{arch}/Packages")) {
+            Ok(Some(text)) => text,
+            Ok(None) => continue,
+            Err(e) if req.required_udebs.is_empty() && is_stale(&e) => {
+                let suite = &suite.source.suite;
+                draft
+                    .plan
+                    .notes
+                    .push(format!("the mirror's index of {suite} {component} {arch} is not the signed one; left out ({e})"));
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         let number = draft.plan.texts.add(Arc::clone(&text));
         let index = format!("{}/{component}", suite.source.suite);
         let entries = index::parse(&text, arch, 0).map_err(|source| Error::Index { index: index.clone(), source })?;
@@ -92,6 +104,13 @@ fn udebs(
         }
     }
     Ok(())
+}
+
+/// Errors of a mirror that has another state of a file than the Release file vouches for, or none.
+fn is_stale(e: &Error) -> bool {
+    let fetch =
+        |e: &FetchError| matches!(e, FetchError::NotFound { .. } | FetchError::TooLarge { .. } | FetchError::Short { .. });
+    matches!(e, Error::Size { .. } | Error::Digest { .. } | Error::Unpack { .. }) || matches!(e, Error::Fetch(e) if fetch(e))
 }
 
 fn locked(entry: &Entry<'_>, suite: &Suite, component: &str) -> LockedPackage {
@@ -162,8 +181,11 @@ fn images(draft: &mut Draft, req: &PlanRequest, reader: &Reader<'_>, suites: &[S
         };
         let text = match reader.file(suite, &sums, listed) {
             Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(Error::Fetch(FetchError::NotFound { url })) => {
-                draft.plan.notes.push(format!("the mirror has no installer images for {arch} ({url})"));
+            Err(e) if is_stale(&e) => {
+                draft
+                    .plan
+                    .notes
+                    .push(format!("the mirror's list of installer images for {arch} is not the signed one; left out ({e})"));
                 continue;
             }
             Err(e) => return Err(e),

@@ -122,6 +122,25 @@ fn the_installer_as_far_as_the_mirror_has_it() {
 }
 
 #[test]
+fn an_installer_index_that_is_not_the_signed_one_is_left_out() {
+    let (archive, site) = (Archive::new(), Site::new());
+    let mut req = rich(&archive, &site);
+    req.installer = true;
+    let dir = archive.root().join("dists/rich/main/debian-installer/binary-amd64");
+    for name in ["Packages", "Packages.gz"] {
+        let mut bytes = std::fs::read(dir.join(name)).unwrap();
+        bytes.push(b'x');
+        std::fs::write(dir.join(name), bytes).unwrap();
+    }
+    let plan = self::plan(&req, &archive).unwrap();
+    assert!(plan.notes.iter().any(|n| n.contains("main/debian-installer amd64 is not the signed one")), "{:?}", plan.notes);
+    assert!(!names(&plan).contains("anna"));
+    site.verify(&site.build(&plan, &DirFetch).unwrap().dir).unwrap();
+    req.required_udebs = vec!["anna".into()];
+    assert!(self::plan(&req, &archive).is_err());
+}
+
+#[test]
 fn everything_comes_back_from_a_lock() {
     let (archive, site, plan, files) = built(|req| {
         req.installer = true;
