@@ -30,7 +30,8 @@ lint:
 unit:
     cargo test --workspace
 
-# speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers)
+# speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
+# (snapshots beside aptly, reprepro and apt)
 bench what="demo" *args="": build
     @just bench-{{what}} {{args}}
 
@@ -47,6 +48,11 @@ bench-http *args:
 bench-netboot *args:
     cargo build --release -p pxe --examples
     {{lab}} bench netboot {{args}}
+
+[private]
+bench-darksite *args:
+    cargo build --release -p kubedos-tests --bin kubedos-lab
+    target/release/kubedos-lab bench darksite {{args}}
 
 # the pictures the README uses
 screenshots: build

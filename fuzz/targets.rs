@@ -13,6 +13,10 @@ pub const TARGETS: &[Target] = &[
     ("archive", archive),
     ("oci", oci),
     ("packages", packages),
+    ("deb822", deb822),
+    ("relations", relations),
+    ("release", release),
+    ("lock", lock),
     ("inrelease", inrelease),
     ("medium", medium),
     ("frame", frame),
@@ -246,6 +250,50 @@ pub fn packages(data: &[u8]) {
     }
     if let Some((a, b)) = text.split_once('\n') {
         assert_eq!(darksite::version::compare(a, b), darksite::version::compare(b, a).reverse());
+    }
+}
+
+pub fn deb822(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut kept = 0;
+    for paragraph in darksite::deb822::paragraphs(text) {
+        kept += paragraph.raw().len();
+        let fields: Vec<_> = paragraph.fields().collect();
+        assert_eq!(fields.iter().all(Result::is_ok), paragraph.fields().all(|f| f.is_ok()));
+        if paragraph.check().is_ok() {
+            let named = fields.iter().flatten().map(|f| (f.name, f.value));
+            let again = darksite::deb822::render(named);
+            let back = darksite::deb822::paragraphs(&again).next().map(|p| p.fields().flatten().count());
+            assert!(fields.is_empty() || back == Some(fields.len()), "a paragraph that was written is not read again");
+        }
+    }
+    assert!(kept <= text.len());
+}
+
+pub fn relations(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(groups) = darksite::relation::parse(text) {
+        let written = groups.iter().map(|g| darksite::relation::group_text(g)).collect::<Vec<_>>().join(", ");
+        assert_eq!(darksite::relation::parse(&written).as_ref(), Ok(&groups));
+    }
+}
+
+pub fn release(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(release) = darksite::trust::read_release(text) {
+        let inside = |path: &str| !path.starts_with('/') && !path.split('/').any(|part| part == "..");
+        assert!(!release.files.is_empty() && release.files.keys().all(|p| inside(p)));
+    }
+}
+
+pub fn lock(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(lock) = darksite::SnapshotLock::parse(text) {
+        assert_eq!(lock.render(), text, "only the form that is written is read");
+        let inside = |path: &str| !path.starts_with('/') && !path.split('/').any(|part| part == "..");
+        assert!(lock.packages.iter().all(|p| inside(&p.filename)));
+        assert!(lock.indexes.iter().chain(&lock.files).all(|f| inside(&f.path)));
+        assert!(darksite::diff(&lock, &lock).is_empty());
     }
 }
 

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+pub use crate::darksite_spec::DarksiteSpec;
 use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
 use crate::netboot::{DhcpSpec, NetbootSpec};
@@ -115,34 +116,6 @@ pub struct PlaneSpec {
     pub port: u16,
     #[serde(default)]
     pub purpose: String,
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DarksiteSpec {
-    /// Debian release, for example `trixie`.
-    pub suite: String,
-    #[serde(default = "default_components")]
-    pub components: Vec<String>,
-    #[serde(default = "default_arch")]
-    pub architecture: String,
-    /// Base URL or directory of a Debian mirror; without it, the one this machine's apt uses.
-    #[serde(default)]
-    pub mirror: Option<String>,
-    /// Packages beside those of the roles that nodes may install later.
-    #[serde(default)]
-    pub packages: Vec<String>,
-    /// Also take newer versions from `SUITE-updates`.
-    #[serde(default)]
-    pub updates: bool,
-}
-
-fn default_components() -> Vec<String> {
-    vec!["main".to_owned()]
-}
-
-fn default_arch() -> String {
-    "amd64".to_owned()
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -341,18 +314,7 @@ impl ClusterSpec {
                 ));
             }
         }
-        if let Some(bad) = s.darksite.packages.iter().find(|p| !is_package_name(p)) {
-            return Err(whole(
-                format!("darksite.packages: {bad:?} is not a package name"),
-                "Debian names: a-z 0-9 + - . (policy 5.6.1)",
-            ));
-        }
-        if s.darksite.architecture != "amd64" {
-            return Err(whole(format!("architecture {:?}", s.darksite.architecture), "this version builds amd64"));
-        }
-        if !is_package_name(&s.darksite.suite) {
-            return Err(whole(format!("suite {:?} is not a suite name", s.darksite.suite), "for example trixie"));
-        }
+        s.darksite.check()?;
         if let Some(bad) = s.ssh.authorized_keys.iter().find(|k| k.chars().any(char::is_control) || k.split(' ').count() < 2) {
             return Err(whole(
                 format!("ssh.authorizedKeys: {:?} is not a public key line", bad.chars().take(40).collect::<String>()),
@@ -364,7 +326,7 @@ impl ClusterSpec {
 }
 
 /// Debian policy 5.6.1.
-fn is_package_name(name: &str) -> bool {
+pub(crate) fn is_package_name(name: &str) -> bool {
     name.len() >= 2
         && name.len() <= 128
         && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest, EnrollmentId, Hostname, NodeId};
 use crate::peers::PeersFile;
+use crate::repo::{RepoMode, UpstreamSource};
 use crate::seal::{Sealable, Sealed};
 use crate::secret::{AgeKey, Secret, SecretError, seal_to};
 use crate::wireguard::{KeyError, WgPrivateKey};
@@ -40,11 +41,17 @@ pub struct PlaneAddress {
 }
 
 /// Where a node's apt gets its packages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DarksiteSource {
     pub url: String,
     pub suite: String,
     pub components: Vec<String>,
+    /// Which of the two the node's apt asks: the seed, upstream, or both.
+    #[serde(default)]
+    pub mode: RepoMode,
+    /// Where upstream is, for the modes that ask it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<UpstreamSource>,
     /// The release key's OpenPGP certificate, binary, in base64.
     pub keyring: String,
 }
@@ -180,6 +187,8 @@ mod tests {
                     url: String::new(),
                     suite: "trixie".into(),
                     components: vec![],
+                    mode: RepoMode::Darksite,
+                    upstream: Vec::new(),
                     keyring: String::new(),
                 },
                 peers: Sealed::sign(&peers, &site).unwrap(),

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::progress::Progress;
+use cluster_seed::repo::RepoProfile;
 use cluster_seed::seal::SigningKey;
 use darksite::{AnyFetch, Clock, HttpLimits, Keyring, Paths, PlanRequest, ReleaseKey, Source};
 
@@ -74,14 +75,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         sources.push(Source { mirror, suite: "trixie-security".into() });
     }
     let now = jiff::Timestamp::now();
+    let join = |name: &str| data.join(name);
+    let paths = Paths { blobs: join("blobs"), snapshots: join("snapshots"), tmp: join("tmp"), cache: join("cache") };
     let req = PlanRequest {
         sources,
         components: vec!["main".into()],
-        arch: "amd64".into(),
+        architectures: vec!["amd64".into()],
+        profile: RepoProfile::BaseUpdates,
         roots: BTreeMap::from([("base".to_owned(), roots)]),
         suite_name: "trixie".into(),
         clock: Clock::At(now),
         recommends: false,
+        installer: false,
+        required_udebs: Vec::new(),
+        contents: false,
+        allow_downgrade: false,
+        paths: Some(paths.clone()),
     };
     let keys = data.join("example-keys");
     std::fs::create_dir_all(&keys)?;
@@ -99,11 +108,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let progress = Terminal { start: Instant::now(), bytes: AtomicU64::new(0), printed: AtomicU64::new(0) };
     let fetch = AnyFetch::new(HttpLimits::default());
     let plan = darksite::plan(&req, &fetch, &keyring, &progress)?;
-    println!("{} packages, {} MB, snapshot {}", plan.packages.len(), plan.lock.bytes() >> 20, plan.lock.id());
-    for line in &plan.conflicts {
+    println!("{} packages, {} MB, snapshot {}", plan.lock.packages.len(), plan.lock.bytes() >> 20, plan.lock.id());
+    for line in &plan.notes {
         println!("{line}");
     }
-    let paths = Paths { blobs: data.join("blobs"), snapshots: data.join("snapshots"), tmp: data.join("tmp") };
     let snapshot = darksite::build(&plan, &paths, &fetch, &key, &site, &progress)?;
     println!("{} (new: {})", snapshot.dir, snapshot.built);
     let report = darksite::verify(&snapshot.dir, &key.keyring()?, &site.verifying_key(), &progress)?;

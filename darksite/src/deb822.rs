@@ -33,19 +33,29 @@ pub fn paragraphs(text: &str) -> Paragraphs<'_> {
     Paragraphs { rest: text }
 }
 
+/// The fields of a text that is one paragraph.
+pub fn fields_of(paragraph: &str) -> Fields<'_> {
+    Paragraph { raw: paragraph }.fields()
+}
+
 /// See [`paragraphs`].
 pub struct Paragraphs<'a> {
     rest: &'a str,
 }
 
 fn first_line(text: &str) -> &str {
-    match text.find('\n') {
+    match memchr::memchr(b'\n', text.as_bytes()) {
         Some(end) => &text[..=end],
         None => text,
     }
 }
 
 fn is_blank(line: &str) -> bool {
+    // Nearly every line begins with a letter.
+    !line.as_bytes().first().is_some_and(|b| b.is_ascii_alphanumeric()) && is_all_blank(line)
+}
+
+fn is_all_blank(line: &str) -> bool {
     line.bytes().all(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
@@ -129,7 +139,8 @@ impl<'a> Iterator for Fields<'a> {
             return None;
         }
         let first = first_line(rest);
-        let colon = first.find(':').filter(|&at| at > 0 && first.as_bytes()[..at].iter().all(|b| (0x21..0x7f).contains(b)));
+        let colon = memchr::memchr(b':', first.as_bytes())
+            .filter(|&at| at > 0 && first.as_bytes()[..at].iter().all(|b| (0x21..0x7f).contains(b)));
         let Some(colon) = colon else {
             self.rest = Ok("");
             return Some(Err(Deb822Error::Line(first.trim_end().chars().take(80).collect())));

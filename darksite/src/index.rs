@@ -33,6 +33,8 @@ pub struct Entry<'a> {
     pub name: &'a str,
     pub version: &'a str,
     pub arch: &'a str,
+    /// Source package, with its version in brackets where that differs; empty where it is named like the package.
+    pub source: &'a str,
     pub priority: &'a str,
     pub multi_arch: &'a str,
     pub essential: bool,
@@ -42,6 +44,8 @@ pub struct Entry<'a> {
     pub provides: &'a str,
     pub conflicts: &'a str,
     pub breaks: &'a str,
+    /// Key of the long description in `Translation-en`; empty where the stanza has it in full.
+    pub description_md5: &'a str,
     /// Path below the mirror, checked: relative, no `..`.
     pub filename: &'a str,
     /// Bytes of the .deb.
@@ -50,15 +54,66 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    const EMPTY: Self = Entry {
+        stanza: "",
+        origin: 0,
+        name: "",
+        version: "",
+        arch: "",
+        source: "",
+        priority: "",
+        multi_arch: "",
+        essential: false,
+        depends: "",
+        pre_depends: "",
+        recommends: "",
+        provides: "",
+        conflicts: "",
+        breaks: "",
+        description_md5: "",
+        filename: "",
+        size: 0,
+        sha256: Digest([0; 32]),
+    };
+
+    /// Name of the source package.
+    pub fn source_name(&self) -> &str {
+        self.source.split([' ', '(']).next().filter(|s| !s.is_empty()).unwrap_or(self.name)
+    }
+
     /// True for what every Debian system holds: Essential, or Priority required.
     pub fn is_base(&self) -> bool {
         self.essential || self.priority == "required"
     }
 }
 
+/// An index of at least this many bytes is read on two threads.
+const SPLIT_FROM: usize = 4 << 20;
+
 /// Reads an index. Packages of other architectures than `arch` and `all` are left out.
 pub fn parse<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'a>>, IndexError> {
-    let mut entries = Vec::new();
+    let middle = match text.len() >= SPLIT_FROM {
+        // Between two paragraphs; a text without an empty line in its second half stays in one piece.
+        true => memchr::memmem::find(&text.as_bytes()[text.len() / 2..], b"\n\n").map(|at| text.len() / 2 + at + 1),
+        false => None,
+    };
+    let Some(middle) = middle else { return read_part(text, arch, origin) };
+    let (first, second) = text.split_at(middle);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| read_part(second, arch, origin));
+        let mut entries = read_part(first, arch, origin)?;
+        // A panic of the thread is this thread's panic.
+        let second = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if entries.len() + second.len() > MAX_ENTRIES {
+            return Err(IndexError::TooMany);
+        }
+        entries.extend(second);
+        Ok(entries)
+    })
+}
+
+fn read_part<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'a>>, IndexError> {
+    let mut entries = Vec::with_capacity(text.len() / 800);
     for paragraph in deb822::paragraphs(text) {
         let entry = read_entry(paragraph, origin)?;
         if entry.arch != arch && entry.arch != "all" {
@@ -73,25 +128,7 @@ pub fn parse<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'
 }
 
 fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, origin: usize) -> Result<Entry<'a>, IndexError> {
-    let mut e = Entry {
-        stanza: paragraph.raw(),
-        origin,
-        name: "",
-        version: "",
-        arch: "",
-        priority: "",
-        multi_arch: "",
-        essential: false,
-        depends: "",
-        pre_depends: "",
-        recommends: "",
-        provides: "",
-        conflicts: "",
-        breaks: "",
-        filename: "",
-        size: 0,
-        sha256: Digest([0; 32]),
-    };
+    let mut e = Entry { stanza: paragraph.raw(), origin, ..Entry::EMPTY };
     let mut size = "";
     let mut sha256 = "";
     for field in paragraph.fields() {
@@ -100,6 +137,7 @@ fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, origin: usize) -> Result<Ent
             "Package" => &mut e.name,
             "Version" => &mut e.version,
             "Architecture" => &mut e.arch,
+            "Source" => &mut e.source,
             "Priority" => &mut e.priority,
             "Multi-Arch" => &mut e.multi_arch,
             "Depends" => &mut e.depends,
@@ -108,6 +146,7 @@ fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, origin: usize) -> Result<Ent
             "Provides" => &mut e.provides,
             "Conflicts" => &mut e.conflicts,
             "Breaks" => &mut e.breaks,
+            "Description-md5" => &mut e.description_md5,
             "Filename" => &mut e.filename,
             "Size" => &mut size,
             "SHA256" => &mut sha256,
@@ -181,6 +220,18 @@ mod tests {
         assert_eq!((all[0].name, all[0].size, all[0].essential, all[0].depends), ("a", 10, true, "b,\n c"));
         assert!(all[0].is_base());
         assert_eq!(all[0].stanza, stanza("x", "y"));
+    }
+
+    #[test]
+    fn a_large_index_is_read_as_a_small_one() {
+        let one = |n: usize| stanza("Package: a\n", &format!("Package: p{n}\n"));
+        let text: String = (0..20_000).map(|n| one(n) + "\n").collect();
+        assert!(text.len() > SPLIT_FROM);
+        let all = parse(&text, "amd64", 3).unwrap();
+        assert_eq!(all, read_part(&text, "amd64", 3).unwrap());
+        assert_eq!((all.len(), all[19_999].name, all[19_999].stanza), (20_000, "p19999", one(19_999).as_str()));
+        let bad = text.replacen("Package: p19998\n", "", 1);
+        assert!(parse(&bad, "amd64", 0).is_err());
     }
 
     #[test]

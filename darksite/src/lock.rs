@@ -1,11 +1,14 @@
 //! The lock file: everything a snapshot holds, as sorted text that `diff` can compare. Its sha256 is the snapshot's id.
 //!
-//! It names no mirror: two sites that took the same upstream files from different mirrors have the same snapshot.
+//! It names no mirror: two sites that took the same upstream files from different mirrors have the same snapshot. It pins
+//! upstream's signed Release files, every package and file, and the plain text of every index that is published, so that
+//! whoever builds from it gets the same bytes or an error.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use cluster_seed::ids::Digest;
+use cluster_seed::repo::RepoProfile;
 use jiff::Timestamp;
 
 use crate::index::{MAX_ENTRIES, MAX_PACKAGE_SIZE, is_safe_path};
@@ -14,9 +17,11 @@ use crate::trust::{format_date, parse_date};
 use crate::version;
 
 /// First line of a lock file; the number is raised when the format changes.
-pub const HEADER: &str = "Kubedos-Snapshot-Lock: 1";
+pub const HEADER: &str = "Kubedos-Snapshot-Lock: 2";
 /// Bytes of a lock file.
 pub const MAX_LOCK: usize = 256 << 20;
+/// Header lines of a lock file.
+pub const MAX_HEADERS: usize = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockError {
@@ -37,6 +42,16 @@ pub struct Upstream {
     pub date: Timestamp,
 }
 
+/// A file below `dists/<suite>/`: an index that is published in plain, or a file kept as upstream has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedFile {
+    /// For example `main/binary-amd64/Packages`.
+    pub path: String,
+    pub sha256: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// One package of the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedPackage {
@@ -48,19 +63,35 @@ pub struct LockedPackage {
     pub sha256: Digest,
     /// Upstream suite it comes from.
     pub suite: String,
+    /// `main`, or `main/debian-installer` for an installer package.
     pub component: String,
     /// Path below the mirror, and below the published tree.
     pub filename: String,
 }
 
-/// The lock of a snapshot. `render` sorts nothing: keep packages sorted by name, then architecture.
+impl LockedPackage {
+    /// Lock files are sorted by this.
+    pub fn key(&self) -> (&str, &str, &str, &str) {
+        (&self.name, &self.arch, &self.component, &self.filename)
+    }
+}
+
+/// The lock of a snapshot. `render` sorts nothing: keep `packages` sorted by [`LockedPackage::key`], files by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotLock {
     /// Name of the published suite.
     pub suite: String,
     pub components: Vec<String>,
-    pub arch: String,
+    /// Without `all`, which is always there.
+    pub architectures: Vec<String>,
+    pub profile: RepoProfile,
+    /// True if Recommends were followed.
+    pub recommends: bool,
     pub upstream: Vec<Upstream>,
+    /// Plain text of every index, by path.
+    pub indexes: Vec<LockedFile>,
+    /// Files kept as upstream has them (the installer's netboot images), by path.
+    pub files: Vec<LockedFile>,
     pub roots: BTreeMap<String, Vec<String>>,
     pub packages: Vec<LockedPackage>,
 }
@@ -76,17 +107,26 @@ impl SnapshotLock {
         self.upstream.iter().map(|u| u.date).max().unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Bytes of all packages together.
+    /// Bytes of all packages and kept files together.
     pub fn bytes(&self) -> u64 {
-        self.packages.iter().map(|p| p.size).sum()
+        let packages: u64 = self.packages.iter().map(|p| p.size).sum();
+        packages + self.files.iter().map(|f| f.size).sum::<u64>()
     }
 
     pub fn render(&self) -> String {
-        let mut out =
-            format!("{HEADER}\nSuite: {}\nComponents: {}\nArchitecture: {}\n", self.suite, self.components.join(" "), self.arch);
+        let (components, architectures) = (self.components.join(" "), self.architectures.join(" "));
+        let mut out = String::with_capacity(self.packages.len() * 240 + 4096);
+        let recommends = if self.recommends { "yes" } else { "no" };
         // Writing to a String cannot fail.
+        let _ = write!(out, "{HEADER}\nSuite: {}\nComponents: {components}\nArchitectures: {architectures}\n", self.suite);
+        let _ = write!(out, "Profile: {}\nRecommends: {recommends}\n", self.profile);
         for u in &self.upstream {
             let _ = writeln!(out, "Upstream: {} {} {}", u.suite, u.sha256, format_date(u.date));
+        }
+        for (name, files) in [("Index", &self.indexes), ("File", &self.files)] {
+            for LockedFile { path, sha256, size } in files {
+                let _ = writeln!(out, "{name}: {path} {sha256} {size}");
+            }
         }
         for (role, roots) in &self.roots {
             let _ = writeln!(out, "Role: {role} {}", roots.join(" "));
@@ -94,7 +134,7 @@ impl SnapshotLock {
         out.push('\n');
         for p in &self.packages {
             let LockedPackage { name, version, arch, size, sha256, suite, component, filename } = p;
-            let _ = writeln!(out, "{name} {version} {arch} {size} {sha256} {suite}/{component} {filename}");
+            let _ = writeln!(out, "{name} {version} {arch} {size} {sha256} {suite} {component} {filename}");
         }
         out
     }
@@ -107,8 +147,12 @@ impl SnapshotLock {
         let mut lock = SnapshotLock {
             suite: String::new(),
             components: Vec::new(),
-            arch: String::new(),
+            architectures: Vec::new(),
+            profile: RepoProfile::Base,
+            recommends: false,
             upstream: Vec::new(),
+            indexes: Vec::new(),
+            files: Vec::new(),
             roots: BTreeMap::new(),
             packages: Vec::new(),
         };
@@ -120,6 +164,9 @@ impl SnapshotLock {
             if line.is_empty() {
                 break;
             }
+            if number > MAX_HEADERS {
+                return Err(LockError::Line { line: number + 1, what: "too many header lines" });
+            }
             lock.header(line).map_err(|what| LockError::Line { line: number + 1, what })?;
         }
         for (number, line) in lines {
@@ -128,7 +175,8 @@ impl SnapshotLock {
             }
             lock.packages.push(package(line).map_err(|what| LockError::Line { line: number + 1, what })?);
         }
-        let sorted = lock.packages.is_sorted_by(|a, b| (&a.name, &a.arch) < (&b.name, &b.arch));
+        let by_path = |files: &[LockedFile]| files.is_sorted_by(|a, b| a.path < b.path);
+        let sorted = lock.packages.is_sorted_by(in_order) && by_path(&lock.indexes) && by_path(&lock.files);
         if !sorted || lock.render() != text { Err(LockError::NotCanonical) } else { Ok(lock) }
     }
 
@@ -136,8 +184,10 @@ impl SnapshotLock {
         let (name, value) = line.split_once(": ").ok_or("a header line has no colon")?;
         match name {
             "Suite" => self.suite = word(value)?,
-            "Architecture" => self.arch = word(value)?,
             "Components" => self.components = value.split(' ').map(word).collect::<Result<_, _>>()?,
+            "Architectures" => self.architectures = value.split(' ').map(word).collect::<Result<_, _>>()?,
+            "Profile" => self.profile = value.parse().map_err(|_| "an unknown profile")?,
+            "Recommends" => self.recommends = value == "yes",
             "Upstream" => {
                 let mut parts = value.splitn(3, ' ');
                 let suite = word(parts.next().unwrap_or_default())?;
@@ -145,10 +195,12 @@ impl SnapshotLock {
                 let date = parts.next().and_then(parse_date).ok_or("the upstream date is malformed")?;
                 self.upstream.push(Upstream { suite, sha256, date });
             }
+            "Index" => self.indexes.push(file(value)?),
+            "File" => self.files.push(file(value)?),
             "Role" => {
                 let mut parts = value.split(' ');
                 let role = word(parts.next().unwrap_or_default())?;
-                let roots = parts.map(word).collect::<Result<Vec<_>, _>>()?;
+                let roots = parts.map(root).collect::<Result<Vec<_>, _>>()?;
                 if self.roots.insert(role, roots).is_some() {
                     return Err("a role is listed twice");
                 }
@@ -159,8 +211,18 @@ impl SnapshotLock {
     }
 }
 
+/// By key; of two versions of one package each stands for itself.
+fn in_order(a: &LockedPackage, b: &LockedPackage) -> bool {
+    let one = |p: &LockedPackage| (p.name.clone(), p.arch.clone(), p.component.clone(), p.version.clone());
+    a.key() < b.key() && (a.name != b.name || one(a) != one(b))
+}
+
 fn word(text: &str) -> Result<String, &'static str> {
     if is_word(text) { Ok(text.to_owned()) } else { Err("a name holds characters that are not allowed") }
+}
+
+fn root(text: &str) -> Result<String, &'static str> {
+    if is_root(text) { Ok(text.to_owned()) } else { Err("a root package is malformed") }
 }
 
 /// Names of suites, components, architectures and roles as they may stand in a lock file and in a path.
@@ -168,12 +230,27 @@ pub fn is_word(text: &str) -> bool {
     is_safe_path(text) && !text.contains([':', '%', '=', '@'])
 }
 
+/// A root package: a name, or `name:architecture` where it is for one architecture alone.
+pub fn is_root(text: &str) -> bool {
+    let (name, arch) = text.split_once(':').unwrap_or((text, "all"));
+    is_name(name) && is_word(arch) && !arch.contains('/')
+}
+
+fn file(value: &str) -> Result<LockedFile, &'static str> {
+    let mut parts = value.splitn(3, ' ');
+    let path = parts.next().filter(|p| is_safe_path(p)).ok_or("the path is malformed")?.to_owned();
+    let sha256 = parts.next().and_then(|d| d.parse().ok()).ok_or("the digest is malformed")?;
+    let size = parts.next().and_then(|s| s.parse().ok()).ok_or("the size is malformed")?;
+    Ok(LockedFile { path, sha256, size })
+}
+
 fn package(line: &str) -> Result<LockedPackage, &'static str> {
-    let parts: Vec<&str> = line.split(' ').collect();
-    let [name, version, arch, size, sha256, origin, filename] = parts[..] else {
-        return Err("a package line has seven parts");
-    };
-    let (suite, component) = origin.rsplit_once('/').ok_or("the origin is suite/component")?;
+    let mut parts = line.split(' ');
+    let mut next = || parts.next().unwrap_or_default();
+    let [name, version, arch, size, sha256, suite, component, filename] = std::array::from_fn(|_| next());
+    if parts.next().is_some() || filename.is_empty() {
+        return Err("a package line has eight parts");
+    }
     if !is_name(name) || !version::is_valid(version) || !is_word(arch) || arch.contains('/') {
         return Err("name, version or architecture is malformed");
     }
@@ -215,7 +292,19 @@ mod tests {
         packages.dedup_by(|a, b| a.name == b.name);
         let date = Timestamp::from_second(1_700_000_000).unwrap();
         let upstream = vec![Upstream { suite: "trixie".into(), sha256: Digest::of(b"r"), date }];
-        SnapshotLock { suite: "trixie".into(), components: vec!["main".into()], arch: "amd64".into(), upstream, roots, packages }
+        let file = |path: &str| LockedFile { path: path.into(), sha256: Digest::of(path.as_bytes()), size: 7 };
+        SnapshotLock {
+            suite: "trixie".into(),
+            components: vec!["main".into()],
+            architectures: vec!["amd64".into(), "arm64".into()],
+            profile: RepoProfile::BaseUpdates,
+            recommends: false,
+            upstream,
+            indexes: vec![file("main/binary-amd64/Packages"), file("main/i18n/Translation-en")],
+            files: vec![file("main/installer-amd64/current/images/SHA256SUMS")],
+            roots,
+            packages,
+        }
     }
 
     #[test]
@@ -230,7 +319,11 @@ mod tests {
             (" 1 amd64 1 ", " 1  amd64 1 "),
             ("a 1 amd64", "a ? amd64"),
             ("b 1 amd64", "a 1 amd64"),
-            ("trixie/main", "main"),
+            (" trixie main ", " main "),
+            ("Profile: base+updates", "Profile: some"),
+            ("Recommends: no", "Recommends: No"),
+            ("Index: main/bin", "Index: ../bin"),
+            ("main/i18n", "a/i18n"),
             ("Suite: trixie", "Suite: ../trixie"),
             ("Suite: trixie", "Suite: trixie\r"),
             ("UTC", "CET"),
@@ -245,7 +338,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             packages in prop::collection::vec(("[a-z0-9][a-z0-9+.-]{1,12}", "([0-9]:)?[0-9][0-9a-z.+~]{0,8}(-[0-9]{1,3})?", 1u64..1 << 33), 0..20),
-            roots in prop::collection::btree_map("[a-z]{1,8}", prop::collection::vec("[a-z0-9][a-z0-9+.-]{1,12}", 1..4), 0..4),
+            roots in prop::collection::btree_map("[a-z]{1,8}", prop::collection::vec("[a-z0-9][a-z0-9+.-]{1,12}(:arm64)?", 1..4), 0..4),
         ) {
             let lock = lock_of(&packages, roots);
             let text = lock.render();

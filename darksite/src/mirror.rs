@@ -27,6 +27,17 @@ pub fn security_mirror_from_apt(sources: &str) -> Option<String> {
     find(sources, |suite| is_security(suite) && is_release(suite))
 }
 
+/// True for suites that have `-updates` and `-security` beside them; the ever-moving ones have not.
+pub fn has_pockets(suite: &str) -> bool {
+    !matches!(suite, "sid" | "unstable" | "experimental")
+}
+
+/// The security archive as mirrors have it: beside the main one, `…/debian` and `…/debian-security`.
+pub fn security_beside(mirror: &str) -> Option<String> {
+    let mirror = mirror.trim_end_matches('/');
+    mirror.ends_with("/debian").then(|| format!("{mirror}-security"))
+}
+
 fn is_security(suite: &str) -> bool {
     suite.ends_with("-security") || suite.ends_with("/updates")
 }
@@ -122,6 +133,13 @@ mod tests {
             deb http://sec.example.org/debian-security trixie-security main\n";
         assert_eq!(mirror_from_apt(list).as_deref(), Some("http://m.example.org/debian"));
         assert_eq!(security_mirror_from_apt(list).as_deref(), Some("http://sec.example.org/debian-security"));
+    }
+
+    #[test]
+    fn the_security_archive_is_beside() {
+        assert_eq!(security_beside("http://m.example.org/debian/").as_deref(), Some("http://m.example.org/debian-security"));
+        assert_eq!(security_beside("http://m.example.org/deb"), None);
+        assert!(has_pockets("trixie") && has_pockets("bookworm") && !has_pockets("sid"));
     }
 
     #[test]

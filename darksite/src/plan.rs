@@ -1,29 +1,34 @@
 //! From roots to a lock: upstream's signed indexes, the closure of every role, and the stanzas to publish.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
+use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
-use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
+use cluster_seed::repo::RepoProfile;
 
+use crate::choose;
 use crate::error::Error;
-use crate::fetch::{self, Fetch, FetchError};
-use crate::index;
+use crate::fetch::{self, Fetch};
+use crate::installer;
 use crate::keyring::Keyring;
-use crate::lock::{LockedPackage, SnapshotLock, Upstream, is_word};
-use crate::resolve::{self, Closure, Options, Universe, Why};
-use crate::trust::{self, Clock, Listed, MAX_INRELEASE, Release};
+use crate::lock::{LockedFile, LockedPackage, SnapshotLock, Upstream, is_root, is_word};
+use crate::pool::Wanted;
+use crate::texts::{IndexText, Slice, Texts};
+use crate::translation;
+use crate::trust::Clock;
+use crate::upstream::{self, Reader, Suite};
 
-/// Bytes of a decompressed Packages index; all of Debian main is 55 MB.
+/// Bytes of a decompressed index; Packages of all of Debian main is 57 MB.
 pub const MAX_INDEX: u64 = 512 << 20;
 
-/// Where things lie on the seed's disk. All three should be on one file system.
+/// Where things lie on the seed's disk. All should be on one file system.
 #[derive(Debug, Clone)]
 pub struct Paths {
     pub blobs: Utf8PathBuf,
     pub snapshots: Utf8PathBuf,
     pub tmp: Utf8PathBuf,
+    /// What only saves time, and may be removed whenever nothing runs.
+    pub cache: Utf8PathBuf,
 }
 
 /// One suite of one mirror.
@@ -37,11 +42,14 @@ pub struct Source {
 /// What to put into a snapshot.
 #[derive(Debug, Clone)]
 pub struct PlanRequest {
-    /// Earlier ones win where the same version is in two.
+    /// The release first; of equal versions the earlier source's is taken.
     pub sources: Vec<Source>,
     pub components: Vec<String>,
-    pub arch: String,
-    /// Root packages per role.
+    /// Without `all`. The first one has to have every root; another may lack some, which is told.
+    pub architectures: Vec<String>,
+    /// `full` takes every package; which suites are asked is decided by `sources` alone.
+    pub profile: RepoProfile,
+    /// Root packages per role: names, or `name:architecture`.
     pub roots: BTreeMap<String, Vec<String>>,
     /// Name the suite is published under.
     pub suite_name: String,
@@ -49,17 +57,16 @@ pub struct PlanRequest {
     pub clock: Clock,
     /// Follow Recommends too.
     pub recommends: bool,
-}
-
-/// A package to publish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedPackage {
-    pub locked: LockedPackage,
-    /// Upstream's stanza, byte for byte.
-    pub stanza: String,
-    pub url: String,
-    /// Per role the chain of packages that brings it in, from the role down.
-    pub why: BTreeMap<String, Vec<String>>,
+    /// Take the Debian installer too.
+    pub installer: bool,
+    /// Installer packages without which there is no snapshot.
+    pub required_udebs: Vec<String>,
+    /// Take `Contents` too.
+    pub contents: bool,
+    /// Take a Release file that is older than one accepted before.
+    pub allow_downgrade: bool,
+    /// Where indexes are kept and what was accepted before is remembered; without it every index is fetched.
+    pub paths: Option<Paths>,
 }
 
 /// An upstream InRelease file as it was fetched, kept beside ours.
@@ -69,65 +76,151 @@ pub struct UpstreamFile {
     pub bytes: Vec<u8>,
 }
 
-/// The result of planning: nothing on disk yet.
+/// Where a package or file is fetched from, by suite.
+pub type Mirrors = BTreeMap<String, String>;
+
+/// The result of planning.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub lock: SnapshotLock,
-    /// In the order of the lock.
-    pub packages: Vec<PlannedPackage>,
     pub upstream: Vec<UpstreamFile>,
-    /// Packages in one closure that exclude each other, one line each.
-    pub conflicts: Vec<String>,
+    /// Packages in one closure that exclude each other, and what an architecture or the mirror does not have; one line each.
+    pub notes: Vec<String>,
+    pub(crate) indexes: Vec<IndexText>,
+    pub(crate) texts: Texts,
+    pub(crate) mirrors: Mirrors,
+    pub(crate) why: Vec<choose::RoleWhy>,
 }
 
-/// One index, verified and unpacked.
-struct Loaded {
-    suite: String,
-    component: String,
-    mirror: String,
-    text: String,
+impl Plan {
+    /// Everything to fetch: packages and kept files.
+    pub fn wanted(&self) -> Vec<Wanted> {
+        let packages = self.lock.packages.iter().map(|p| Wanted { url: self.url(p), size: p.size, sha256: p.sha256 });
+        let files = self.lock.files.iter().map(|f| Wanted { url: self.file_url(f), size: f.size, sha256: f.sha256 });
+        packages.chain(files).collect()
+    }
+
+    /// The stanzas of an index of the lock, in order; none for an index that the lock does not have.
+    pub fn stanzas(&self, path: &str) -> impl Iterator<Item = &str> {
+        self.indexes.iter().filter(move |i| i.path == path).flat_map(|i| i.stanzas.iter().map(|s| self.texts.get(*s)))
+    }
+
+    /// Where a package is fetched from.
+    pub fn url(&self, package: &LockedPackage) -> String {
+        fetch::join(self.mirrors.get(&package.suite).map(String::as_str).unwrap_or_default(), &package.filename)
+    }
+
+    /// Files are kept from the first suite.
+    fn file_url(&self, file: &LockedFile) -> String {
+        let suite = self.lock.upstream.first().map(|u| u.suite.as_str()).unwrap_or_default();
+        let mirror = self.mirrors.get(suite).map(String::as_str).unwrap_or_default();
+        fetch::join(mirror, &format!("dists/{suite}/{}", file.path))
+    }
+
+    /// Packages of a name with, per role, the chain that brings each in, from the role down. `full` takes packages that no
+    /// role needs: these have no chain.
+    pub fn why(&self, name: &str) -> Vec<(&LockedPackage, BTreeMap<String, Vec<String>>)> {
+        choose::why(&self.lock, &self.why, name)
+    }
 }
 
 /// Resolves the closure of all roles.
 pub fn plan(req: &PlanRequest, fetch: &dyn Fetch, keyring: &Keyring, progress: &dyn Progress) -> Result<Plan, Error> {
     check_request(req)?;
-    let mut upstream = Vec::new();
-    let mut locked_upstream = Vec::new();
-    let mut loaded = Vec::new();
+    let paths = req.paths.as_ref();
+    let reader = Reader { fetch, keyring, clock: req.clock, paths, allow_downgrade: req.allow_downgrade };
+    let mut suites = Vec::new();
     for source in &req.sources {
         stop(progress)?;
         progress.begin(&format!("reading suite {}", source.suite), None);
-        let url = fetch::join(&source.mirror, &format!("dists/{}/InRelease", source.suite));
-        let bytes = fetch::get_all(fetch, &url, MAX_INRELEASE as u64)?;
-        let release =
-            trust::verify_inrelease(&bytes, keyring, req.clock).map_err(|source| Error::Trust { url: url.clone(), source })?;
-        let date = trust::format_date(release.date);
-        progress.say(&format!("suite {} of {date}, signed by {}", source.suite, release.signed_by.join(" ")));
-        if release.suite != source.suite && release.codename != source.suite {
-            return Err(Error::WrongSuite { url, asked: source.suite.clone(), found: release.codename });
-        }
-        locked_upstream.push(Upstream { suite: source.suite.clone(), sha256: Digest::of(&bytes), date: release.date });
-        upstream.push(UpstreamFile { suite: source.suite.clone(), bytes });
-        for component in &req.components {
-            let text = load_index(source, component, &req.arch, &release, fetch)?;
-            let (suite, mirror) = (source.suite.clone(), source.mirror.clone());
-            loaded.push(Loaded { suite, component: component.clone(), mirror, text });
-        }
+        suites.push(reader.open(source, progress)?);
+        progress.end();
+    }
+    let found = choose::choose(req, &reader, &suites, progress)?;
+    let mut draft = Draft::new(req, &suites, found);
+    if req.installer {
+        progress.begin("looking for the installer", None);
+        installer::add(&mut draft, req, &reader, &suites)?;
         progress.end();
     }
     stop(progress)?;
-    progress.begin("resolving", None);
-    let (packages, conflicts) = resolve_all(req, &loaded)?;
+    progress.begin("collecting descriptions", None);
+    translation::add(&mut draft, &reader, &suites)?;
+    if req.contents {
+        crate::contents::add(&mut draft, &reader, &suites)?;
+    }
+    let plan = draft.finish();
     progress.end();
-    let lock = SnapshotLock {
-        suite: req.suite_name.clone(),
-        components: req.components.clone(),
-        arch: req.arch.clone(),
-        upstream: locked_upstream,
-        roots: req.roots.iter().map(|(role, roots)| (role.clone(), sorted(roots))).collect(),
-        packages: packages.iter().map(|p| p.locked.clone()).collect(),
-    };
-    Ok(Plan { lock, packages, upstream, conflicts })
+    if let Some(paths) = paths {
+        upstream::remember(paths, &suites)?;
+    }
+    Ok(plan)
+}
+
+/// A plan in the making. `packages` and `stanzas` go together.
+pub(crate) struct Draft {
+    pub plan: Plan,
+    pub stanzas: Vec<Slice>,
+    /// `Description-md5` of each package, by component.
+    pub descriptions: Vec<(String, String)>,
+}
+
+impl Draft {
+    fn new(req: &PlanRequest, suites: &[Suite], found: choose::Found) -> Self {
+        let upstream = |s: &Suite| Upstream { suite: s.source.suite.clone(), sha256: s.digest, date: s.release.date };
+        let lock = SnapshotLock {
+            suite: req.suite_name.clone(),
+            components: req.components.clone(),
+            architectures: req.architectures.clone(),
+            profile: req.profile,
+            recommends: req.recommends,
+            upstream: suites.iter().map(upstream).collect(),
+            indexes: Vec::new(),
+            files: Vec::new(),
+            roots: req.roots.iter().map(|(role, roots)| (role.clone(), sorted(roots))).collect(),
+            packages: found.packages,
+        };
+        let plan = Plan {
+            lock,
+            upstream: suites.iter().map(|s| s.file.clone()).collect(),
+            notes: found.notes,
+            indexes: Vec::new(),
+            texts: found.texts,
+            mirrors: suites.iter().map(|s| (s.source.suite.clone(), s.source.mirror.clone())).collect(),
+            why: found.why,
+        };
+        Draft { plan, stanzas: found.stanzas, descriptions: found.descriptions }
+    }
+
+    pub fn finish(mut self) -> Plan {
+        let packages = package_indexes(&self.plan.lock, &self.stanzas);
+        self.plan.indexes.extend(packages);
+        self.plan.indexes.sort_by(|a, b| a.path.cmp(&b.path));
+        let texts = &self.plan.texts;
+        let locked = |index: &IndexText| {
+            let (size, sha256) = index.digest(texts);
+            LockedFile { path: index.path.clone(), sha256, size }
+        };
+        self.plan.lock.indexes = self.plan.indexes.iter().map(locked).collect();
+        self.plan
+    }
+}
+
+/// The Packages files: per component and architecture, packages for all in each of them.
+pub(crate) fn package_indexes(lock: &SnapshotLock, stanzas: &[Slice]) -> Vec<IndexText> {
+    let mut components: Vec<&str> = lock.components.iter().map(String::as_str).collect();
+    components.extend(lock.packages.iter().map(|p| p.component.as_str()));
+    components.sort_unstable();
+    components.dedup();
+    let mut all = Vec::new();
+    for component in components {
+        for arch in &lock.architectures {
+            let ours = |p: &LockedPackage| p.component == component && (p.arch == *arch || p.arch == "all");
+            let stanzas = lock.packages.iter().zip(stanzas).filter(|(p, _)| ours(p)).map(|(_, s)| *s).collect();
+            all.push(IndexText { path: format!("{component}/binary-{arch}/Packages"), stanzas });
+        }
+    }
+    all
 }
 
 fn sorted(names: &[String]) -> Vec<String> {
@@ -137,113 +230,34 @@ fn sorted(names: &[String]) -> Vec<String> {
     names
 }
 
-fn stop(progress: &dyn Progress) -> Result<(), Error> {
+pub(crate) fn stop(progress: &dyn Progress) -> Result<(), Error> {
     if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
 fn check_request(req: &PlanRequest) -> Result<(), Error> {
     let suites = req.sources.iter().map(|s| &s.suite);
-    let simple = [&req.arch, &req.suite_name];
-    let words = suites.chain(&req.components).chain(simple).chain(req.roots.keys()).chain(req.roots.values().flatten());
+    let words = suites.chain(&req.components).chain(&req.architectures).chain([&req.suite_name]).chain(req.roots.keys());
     for word in words {
         if !is_word(word) {
             return Err(Error::Request(format!("{word:?} is not a name")));
         }
     }
-    if req.sources.is_empty() || req.components.is_empty() || req.roots.is_empty() {
-        return Err(Error::Request("sources, components and roles must each name at least one".into()));
+    if let Some(bad) = req.roots.values().flatten().find(|r| !is_root(r)) {
+        return Err(Error::Request(format!("{bad:?} is not a package name")));
     }
-    let mut names: Vec<_> = req.sources.iter().map(|s| &s.suite).collect();
-    names.sort();
-    names.dedup();
-    if names.len() != req.sources.len() {
-        return Err(Error::Request("a suite is listed twice".into()));
+    let empty = req.sources.is_empty() || req.components.is_empty() || req.architectures.is_empty() || req.roots.is_empty();
+    if empty || req.roots.values().any(Vec::is_empty) {
+        return Err(Error::Request("suites, components, architectures and roles must each name at least one".into()));
+    }
+    let twice = |names: Vec<&String>| sorted(&names.iter().map(|n| (*n).clone()).collect::<Vec<_>>()).len() != names.len();
+    for (what, names) in [
+        ("suite", req.sources.iter().map(|s| &s.suite).collect::<Vec<_>>()),
+        ("component", req.components.iter().collect()),
+        ("architecture", req.architectures.iter().collect()),
+    ] {
+        if twice(names) {
+            return Err(Error::Request(format!("one {what} is listed twice")));
+        }
     }
     Ok(())
-}
-
-fn load_index(source: &Source, component: &str, arch: &str, release: &Release, fetch: &dyn Fetch) -> Result<String, Error> {
-    let plain = format!("{component}/binary-{arch}/Packages");
-    let name = format!("{plain}.xz");
-    let missing = || Error::NoIndex { suite: source.suite.clone(), component: component.to_owned(), arch: arch.to_owned() };
-    let (Some(packed), Some(unpacked)) = (release.files.get(&name), release.files.get(&plain)) else { return Err(missing()) };
-    let base = format!("dists/{}", source.suite);
-    let by_hash = format!("{base}/{component}/binary-{arch}/by-hash/SHA256/{}", packed.sha256);
-    let limit = packed.size.min(MAX_INDEX);
-    // By-hash stays right while a mirror is being updated; not every mirror has it.
-    let mut url = fetch::join(&source.mirror, &by_hash);
-    let bytes = match fetch::get_all(fetch, &url, limit) {
-        Err(FetchError::NotFound { .. }) => {
-            url = fetch::join(&source.mirror, &format!("{base}/{name}"));
-            fetch::get_all(fetch, &url, limit)?
-        }
-        other => other?,
-    };
-    matches_listed(&bytes, packed, &url)?;
-    let mut text = Vec::with_capacity(unpacked.size.min(MAX_INDEX) as usize);
-    let read = liblzma::read::XzDecoder::new(&bytes[..]).take(unpacked.size.min(MAX_INDEX) + 1).read_to_end(&mut text);
-    read.map_err(|source| Error::Unpack { url: url.clone(), source })?;
-    matches_listed(&text, unpacked, &url)?;
-    String::from_utf8(text).map_err(|_| Error::NotUtf8 { url })
-}
-
-fn matches_listed(bytes: &[u8], listed: &Listed, url: &str) -> Result<(), Error> {
-    if bytes.len() as u64 != listed.size {
-        return Err(Error::Size { url: url.to_owned(), found: bytes.len() as u64, expected: listed.size });
-    }
-    let found = Digest::of(bytes);
-    if found == listed.sha256 { Ok(()) } else { Err(Error::Digest { url: url.to_owned(), found, expected: listed.sha256 }) }
-}
-
-fn resolve_all(req: &PlanRequest, loaded: &[Loaded]) -> Result<(Vec<PlannedPackage>, Vec<String>), Error> {
-    let mut entries = Vec::new();
-    for (origin, one) in loaded.iter().enumerate() {
-        let name = || format!("{}/{}", one.suite, one.component);
-        entries.extend(index::parse(&one.text, &req.arch, origin).map_err(|source| Error::Index { index: name(), source })?);
-    }
-    let universe = Universe::new(entries)?;
-    let options = Options { recommends: req.recommends };
-    let closures: Vec<Closure> =
-        req.roots.iter().map(|(role, roots)| universe.closure(role, &sorted(roots), options)).collect::<Result<_, _>>()?;
-    let conflicts = closures.iter().flat_map(|c| c.conflicts.clone()).collect();
-    let mut packages = Vec::new();
-    let mut by_file: HashMap<String, Digest> = HashMap::new();
-    for at in resolve::union(&universe, &closures) {
-        let planned = planned(&universe, at, loaded, &closures);
-        let seen = by_file.insert(planned.locked.filename.clone(), planned.locked.sha256);
-        if seen.is_some_and(|d| d != planned.locked.sha256) {
-            return Err(Error::SameFile { filename: planned.locked.filename });
-        }
-        packages.push(planned);
-    }
-    Ok((packages, conflicts))
-}
-
-fn planned(universe: &Universe<'_>, at: usize, loaded: &[Loaded], closures: &[Closure]) -> PlannedPackage {
-    let entry = universe.entry(at);
-    let origin = &loaded[entry.origin];
-    let locked = LockedPackage {
-        name: entry.name.to_owned(),
-        version: entry.version.to_owned(),
-        arch: entry.arch.to_owned(),
-        size: entry.size,
-        sha256: entry.sha256,
-        suite: origin.suite.clone(),
-        component: origin.component.clone(),
-        filename: entry.filename.to_owned(),
-    };
-    let mut stanza = entry.stanza.to_owned();
-    if !stanza.ends_with('\n') {
-        stanza.push('\n');
-    }
-    let chain = |c: &Closure| -> Option<(String, Vec<String>)> {
-        let _: &Why = c.why.get(&at)?;
-        Some((c.role.clone(), universe.chain(&c.why, &c.role, at)))
-    };
-    PlannedPackage {
-        locked,
-        stanza,
-        url: fetch::join(&origin.mirror, entry.filename),
-        why: closures.iter().filter_map(chain).collect(),
-    }
 }

@@ -59,6 +59,22 @@ pub fn has(blobs: &Utf8Path, wanted: &Wanted) -> bool {
     fs::metadata(blob_path(blobs, &wanted.sha256)).is_ok_and(|m| m.is_file() && m.len() == wanted.size)
 }
 
+/// Puts bytes whose digest was checked into the store.
+pub fn keep(blobs: &Utf8Path, tmp: &Utf8Path, bytes: &[u8], digest: &Digest) -> Result<(), DiskError> {
+    let part = tmp.join(format!("{digest}.whole"));
+    disk::write_file(&part, bytes)?;
+    place(&part, blobs, digest)
+}
+
+/// Gives a file that is complete and flushed its name in the store.
+fn place(part: &Utf8Path, blobs: &Utf8Path, digest: &Digest) -> Result<(), DiskError> {
+    let blob = blob_path(blobs, digest);
+    let shelf = blob.parent().unwrap_or(blobs);
+    disk::create_dirs(shelf)?;
+    fs::rename(part, &blob).map_err(failed("naming", &blob))?;
+    disk::sync_dir(shelf)
+}
+
 /// Fetches all that is missing, several at a time. The first error stops the rest; parts stay for the next run.
 pub fn fetch_all(
     wanted: &[Wanted],
@@ -137,12 +153,7 @@ impl Job<'_> {
             }
         }
         file.sync_all().map_err(&io)?;
-        let blob = blob_path(self.blobs, &self.wanted.sha256);
-        let shelf = blob.parent().unwrap_or(self.blobs);
-        disk::create_dirs(shelf)?;
-        fs::rename(&part, &blob).map_err(failed("naming", &blob))?;
-        disk::sync_dir(shelf)?;
-        Ok(())
+        Ok(place(&part, self.blobs, &self.wanted.sha256)?)
     }
 
     fn stopped(&self) -> Result<(), PoolError> {

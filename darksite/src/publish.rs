@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
@@ -14,16 +13,20 @@ use cluster_seed::seal::{Sealed, SigningKey};
 
 use crate::disk::{self, DiskError, failed};
 use crate::error::Error;
-use crate::lock::SnapshotLock;
+use crate::lock::{LockedPackage, SnapshotLock};
+use crate::pack::{self, ShardCache};
 use crate::plan::{Paths, Plan};
-use crate::pool::{self, Wanted};
+use crate::pool;
 use crate::release_key::ReleaseKey;
+use crate::stub;
 use crate::trust::format_date;
 
 /// Bytes of a `snapshot.json`.
 pub const MAX_MANIFEST: u64 = 1 << 20;
 /// What a Release file says it comes from.
 pub const ORIGIN: &str = "Kubedos";
+/// Trees in the making are called so, with the snapshot's id behind it.
+const LEFTOVER: &str = "snapshot-";
 
 /// A complete snapshot on disk.
 #[derive(Debug, Clone)]
@@ -54,23 +57,33 @@ pub fn build(
     if dir.is_dir() {
         return existing(id, dir, release_key, site_key);
     }
-    let wanted: Vec<Wanted> =
-        plan.packages.iter().map(|p| Wanted { url: p.url.clone(), size: p.locked.size, sha256: p.locked.sha256 }).collect();
+    let wanted = plan.wanted();
     pool::fetch_all(&wanted, &paths.blobs, &paths.tmp, fetch, progress)?;
-    progress.begin("publishing", None);
-    let tmp = paths.tmp.join(format!("snapshot-{id}"));
-    match fs::remove_dir_all(&tmp) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed("removing", &tmp)(e).into()),
-        _ => {}
-    }
+    remove_leftovers(&paths.tmp)?;
+    let tmp = paths.tmp.join(format!("{LEFTOVER}{id}"));
     disk::create_dirs(&tmp)?;
-    let manifest = write_tree(&tmp, plan, &paths.blobs, release_key, site_key, progress)?;
-    disk::sync_tree(&tmp)?;
+    let cache = ShardCache::new(&paths.cache);
+    let tree = Tree { dir: &tmp };
+    let manifest = tree.write(plan, &paths.blobs, Some(&cache), release_key, site_key, progress)?;
+    progress.begin("flushing to the disk", None);
+    disk::sync_file_system(&tmp)?;
     disk::create_dirs(&paths.snapshots)?;
     fs::rename(&tmp, &dir).map_err(failed("naming", &dir))?;
     disk::sync_dir(&paths.snapshots)?;
+    cache.prune();
     progress.end();
     Ok(Snapshot { id, dir, manifest, built: true })
+}
+
+/// What an interrupted build left. Nobody else is building: the caller holds the lock.
+fn remove_leftovers(tmp: &Utf8Path) -> Result<(), DiskError> {
+    for entry in tmp.read_dir_utf8().map_err(failed("reading directory", tmp))? {
+        let entry = entry.map_err(failed("reading directory", tmp))?;
+        if entry.file_name().starts_with(LEFTOVER) {
+            fs::remove_dir_all(entry.path()).map_err(failed("removing", entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 fn existing(id: Digest, dir: Utf8PathBuf, release_key: &ReleaseKey, site_key: &SigningKey) -> Result<Snapshot, Error> {
@@ -85,64 +98,146 @@ fn existing(id: Digest, dir: Utf8PathBuf, release_key: &ReleaseKey, site_key: &S
     Ok(Snapshot { id, dir, manifest, built: false })
 }
 
-fn write_tree(
-    dir: &Utf8Path,
-    plan: &Plan,
-    blobs: &Utf8Path,
-    release_key: &ReleaseKey,
-    site_key: &SigningKey,
-    progress: &dyn Progress,
-) -> Result<SnapshotManifest, Error> {
-    let lock = &plan.lock;
-    let dists = dir.join("dists").join(&lock.suite);
-    let mut listed = Vec::new();
-    for component in &lock.components {
-        for (name, bytes) in index_files(plan, component)? {
-            write_index(&dists, &name, &bytes)?;
-            listed.push((name, bytes.len(), Digest::of(&bytes)));
+/// A published tree in the making. It is flushed to the disk as a whole, before it gets its name.
+struct Tree<'a> {
+    dir: &'a Utf8Path,
+}
+
+/// A file of `dists/<suite>/` for the Release file: path, bytes, digest.
+type Listed = (String, u64, Digest);
+
+impl Tree<'_> {
+    fn write(
+        &self,
+        plan: &Plan,
+        blobs: &Utf8Path,
+        cache: Option<&ShardCache>,
+        release_key: &ReleaseKey,
+        site_key: &SigningKey,
+        progress: &dyn Progress,
+    ) -> Result<SnapshotManifest, Error> {
+        let lock = &plan.lock;
+        let dists = self.dir.join("dists").join(&lock.suite);
+        progress.begin("packing indexes", None);
+        let mut listed = self.indexes(plan, &dists, cache, progress)?;
+        progress.end();
+        progress.begin("linking packages", None);
+        link_pool(self.dir, lock, blobs, progress)?;
+        progress.end();
+        for file in &lock.files {
+            disk::link(&pool::blob_path(blobs, &file.sha256), &dists.join(&file.path))?;
+            listed.push((file.path.clone(), file.size, file.sha256));
         }
-    }
-    for package in &plan.packages {
-        if progress.cancelled() {
-            return Err(DiskError::Cancelled.into());
+        let release = release_text(lock, &mut listed);
+        let date = lock.date();
+        self.file(&dists.join("Release"), release.as_bytes())?;
+        self.file(&dists.join("InRelease"), release_key.sign_cleartext(&release, date)?.as_bytes())?;
+        self.file(&dists.join("Release.gpg"), release_key.sign_detached(release.as_bytes(), date)?.as_bytes())?;
+        self.file(&self.dir.join("keyring.gpg"), &release_key.public_keyring()?)?;
+        self.file(&self.dir.join("snapshot.lock"), lock.render().as_bytes())?;
+        for file in &plan.upstream {
+            self.file(&self.dir.join(upstream_name(&file.suite)), &file.bytes)?;
         }
-        disk::link(&pool::blob_path(blobs, &package.locked.sha256), &dir.join(&package.locked.filename))?;
+        let manifest = SnapshotManifest {
+            id: lock.id(),
+            suite: lock.suite.clone(),
+            components: lock.components.clone(),
+            architectures: lock.architectures.iter().cloned().chain(["all".to_owned()]).collect(),
+            roots: lock.roots.clone(),
+            packages: u32::try_from(lock.packages.len()).unwrap_or(u32::MAX),
+            bytes: lock.bytes(),
+            release: Digest::of(release.as_bytes()),
+        };
+        let sealed = Sealed::sign(&manifest, site_key).and_then(|s| Ok(serde_json::to_vec(&s)?));
+        self.file(&self.dir.join("snapshot.json"), &sealed.map_err(Error::Seal)?)?;
+        Ok(manifest)
     }
-    let release = release_text(lock, &mut listed);
-    let date = lock.date();
-    disk::write_file(&dists.join("Release"), release.as_bytes())?;
-    disk::write_file(&dists.join("InRelease"), release_key.sign_cleartext(&release, date)?.as_bytes())?;
-    disk::write_file(&dists.join("Release.gpg"), release_key.sign_detached(release.as_bytes(), date)?.as_bytes())?;
-    disk::write_file(&dir.join("keyring.gpg"), &release_key.public_keyring()?)?;
-    disk::write_file(&dir.join("snapshot.lock"), lock.render().as_bytes())?;
-    for file in &plan.upstream {
-        disk::write_file(&dir.join(upstream_name(&file.suite)), &file.bytes)?;
+
+    fn file(&self, path: &Utf8Path, bytes: &[u8]) -> Result<(), DiskError> {
+        if let Some(parent) = path.parent() {
+            disk::create_dirs(parent)?;
+        }
+        fs::write(path, bytes).map_err(failed("writing", path))
     }
-    let manifest = SnapshotManifest {
-        id: lock.id(),
-        suite: lock.suite.clone(),
-        components: lock.components.clone(),
-        architectures: vec![lock.arch.clone(), "all".to_owned()],
-        roots: lock.roots.clone(),
-        packages: u32::try_from(lock.packages.len()).unwrap_or(u32::MAX),
-        bytes: lock.bytes(),
-        release: Digest::of(release.as_bytes()),
+
+    /// Every index in three forms and by its hashes, and what apt and the installer look for beside them.
+    fn indexes(
+        &self,
+        plan: &Plan,
+        dists: &Utf8Path,
+        cache: Option<&ShardCache>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Listed>, Error> {
+        let mut listed = Vec::new();
+        for index in &plan.indexes {
+            if progress.cancelled() {
+                return Err(DiskError::Cancelled.into());
+            }
+            let stanzas = index.named(&plan.texts);
+            let packed = pack::pack(&stanzas, cache).map_err(|source| Error::Pack { what: index.path.clone(), source })?;
+            let path = dists.join(&index.path);
+            disk::create_dirs(path.parent().unwrap_or(dists))?;
+            let (size, digest) = pack::write_plain_file(&stanzas, &path).map_err(failed("writing", &path))?;
+            disk::link(&path, &dists.join(by_hash(&index.path, &digest)))?;
+            listed.push((index.path.clone(), size, digest));
+            for (ending, bytes) in [("gz", packed.gz), ("xz", packed.xz)] {
+                listed.push(self.index(dists, format!("{}.{ending}", index.path), &bytes)?);
+            }
+            if index.path.ends_with("/Packages") {
+                listed.push(self.index(
+                    dists,
+                    index.path.replace("Packages", "Release"),
+                    short_release(&plan.lock, &index.path).as_bytes(),
+                )?);
+            }
+        }
+        for (name, bytes) in stub::files(&plan.lock).map_err(|source| Error::Pack { what: "the stubs".to_owned(), source })? {
+            listed.push(self.index(dists, name, &bytes)?);
+        }
+        Ok(listed)
+    }
+
+    /// An index under its name and by its hash, so that a client in the middle of an update finds the one it read about.
+    fn index(&self, dists: &Utf8Path, name: String, bytes: &[u8]) -> Result<Listed, DiskError> {
+        let path = dists.join(&name);
+        let digest = Digest::of(bytes);
+        self.file(&path, bytes)?;
+        disk::link(&path, &dists.join(by_hash(&name, &digest)))?;
+        Ok((name, bytes.len() as u64, digest))
+    }
+}
+
+/// Gives every package its name in the pool, on all cores.
+fn link_pool(dir: &Utf8Path, lock: &SnapshotLock, blobs: &Utf8Path, progress: &dyn Progress) -> Result<(), DiskError> {
+    let mut order: Vec<&LockedPackage> = lock.packages.iter().collect();
+    order.sort_unstable_by_key(|p| &p.filename);
+    let share = order.len().div_ceil(pack::threads()).max(1);
+    let one_share = |packages: &[&LockedPackage]| -> Result<(), DiskError> {
+        let mut made = Utf8PathBuf::new();
+        for package in packages {
+            if progress.cancelled() {
+                return Err(DiskError::Cancelled);
+            }
+            let path = dir.join(&package.filename);
+            let parent = path.parent().unwrap_or(dir);
+            if made != parent {
+                disk::create_dirs(parent)?;
+                made = parent.to_owned();
+            }
+            disk::link_into(&pool::blob_path(blobs, &package.sha256), &path)?;
+        }
+        Ok(())
     };
-    let sealed = Sealed::sign(&manifest, site_key).and_then(|s| Ok(serde_json::to_vec(&s)?));
-    disk::write_file(&dir.join("snapshot.json"), &sealed.map_err(Error::Seal)?)?;
-    Ok(manifest)
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = order.chunks(share).map(|share| scope.spawn(move || one_share(share))).collect();
+        // A panic of the thread is this thread's panic.
+        threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// Where an upstream InRelease file is kept in a snapshot.
 pub fn upstream_name(suite: &str) -> String {
     format!("upstream/{}.InRelease", suite.replace('/', "_"))
-}
-
-/// An index under its name and by its hash, so that a client in the middle of an update finds the one it read about.
-fn write_index(dists: &Utf8Path, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
-    let path = dists.join(name);
-    disk::write_file(&path, bytes)?;
-    disk::link(&path, &dists.join(by_hash(name, &Digest::of(bytes))))
 }
 
 /// `main/binary-amd64/Packages` to `main/binary-amd64/by-hash/SHA256/<hex>`.
@@ -151,38 +246,21 @@ pub fn by_hash(name: &str, digest: &Digest) -> String {
     format!("{dir}by-hash/SHA256/{digest}")
 }
 
-/// The index of one component, in the three forms apt and debootstrap know, and its short Release file.
-fn index_files(plan: &Plan, component: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let lock = &plan.lock;
-    let dir = format!("{component}/binary-{}", lock.arch);
-    let mut text = String::new();
-    for package in plan.packages.iter().filter(|p| p.locked.component == component) {
-        text.push_str(&package.stanza);
-        text.push('\n');
-    }
-    let pack = |source| Error::Pack { what: dir.clone(), source };
-    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
-    let xz = xz.write_all(text.as_bytes()).and_then(|()| xz.finish()).map_err(pack)?;
-    let mut gz = flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::new(6));
-    let gz = gz.write_all(text.as_bytes()).and_then(|()| gz.finish()).map_err(pack)?;
-    let release = crate::deb822::render([
+/// The short Release file beside a Packages file, `main/binary-amd64/Release`.
+fn short_release(lock: &SnapshotLock, packages: &str) -> String {
+    let (component, rest) = packages.rsplit_once("/binary-").unwrap_or((packages, ""));
+    crate::deb822::render([
         ("Archive", lock.suite.as_str()),
         ("Origin", ORIGIN),
         ("Label", ORIGIN),
         ("Acquire-By-Hash", "yes"),
         ("Component", component),
-        ("Architecture", lock.arch.as_str()),
-    ]);
-    Ok(vec![
-        (format!("{dir}/Packages"), text.into_bytes()),
-        (format!("{dir}/Packages.gz"), gz),
-        (format!("{dir}/Packages.xz"), xz),
-        (format!("{dir}/Release"), release.into_bytes()),
+        ("Architecture", rest.split('/').next().unwrap_or_default()),
     ])
 }
 
 /// The Release file. There is no Valid-Until: a machine in an airgap must not lose its packages to a clock.
-fn release_text(lock: &SnapshotLock, listed: &mut [(String, usize, Digest)]) -> String {
+fn release_text(lock: &SnapshotLock, listed: &mut [Listed]) -> String {
     listed.sort();
     let mut sums = String::new();
     for (name, size, digest) in listed.iter() {
@@ -198,7 +276,7 @@ fn release_text(lock: &SnapshotLock, listed: &mut [(String, usize, Digest)]) -> 
         ("Date", format_date(lock.date()).as_str()),
         ("Acquire-By-Hash", "yes"),
         ("No-Support-for-Architecture-all", "Packages"),
-        ("Architectures", format!("all {}", lock.arch).as_str()),
+        ("Architectures", format!("all {}", lock.architectures.join(" ")).as_str()),
         ("Components", components.as_str()),
         ("Description", format!("Snapshot {}", lock.id()).as_str()),
         ("SHA256", sums.as_str()),

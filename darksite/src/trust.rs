@@ -47,9 +47,9 @@ impl TrustError {
                 "the mirror changed the file, or the keyring is too old for this suite (package debian-archive-keyring)"
             }
             TrustError::Expired { .. } => {
-                "the mirror is stale or the clock is wrong; use another mirror, or judge by the file's own date (clock-tolerant mode)"
+                "the mirror is stale or the clock is wrong; use another mirror, or judge by the file's own date with --ignore-clock"
             }
-            TrustError::FromFuture { .. } => "set the clock, or judge by the file's own date (clock-tolerant mode)",
+            TrustError::FromFuture { .. } => "set the clock, or judge by the file's own date with --ignore-clock",
         }
     }
 }
@@ -93,6 +93,10 @@ pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, clock: Clock) -> Result
     let signed = message.signed_text();
     let text = signed.replace("\r\n", "\n");
     let mut release = read_release(&text)?;
+    if let Clock::At(now) = clock {
+        // Before the signatures: to a clock that is far behind, every key is from the future, and this says it plainly.
+        not_from_future(&release, now)?;
+    }
     let mut why = Vec::new();
     for signature in message.signatures().iter().take(MAX_SIGNATURES) {
         let at = match clock {
@@ -111,7 +115,7 @@ pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, clock: Clock) -> Result
         return Err(TrustError::Signature(why));
     }
     if let Clock::At(now) = clock {
-        check_dates(&release, now)?;
+        not_expired(&release, now)?;
     }
     Ok(release)
 }
@@ -144,10 +148,14 @@ fn describe(signature: &pgp::packet::Signature, rejected: &Rejected) -> String {
     format!("the one by {by} {rejected}")
 }
 
-fn check_dates(release: &Release, now: Timestamp) -> Result<(), TrustError> {
-    if release.date.as_second() > now.as_second() + MAX_SKEW {
-        return Err(TrustError::FromFuture { date: release.date, now });
+fn not_from_future(release: &Release, now: Timestamp) -> Result<(), TrustError> {
+    match release.date.as_second() > now.as_second() + MAX_SKEW {
+        true => Err(TrustError::FromFuture { date: release.date, now }),
+        false => Ok(()),
     }
+}
+
+fn not_expired(release: &Release, now: Timestamp) -> Result<(), TrustError> {
     match release.valid_until {
         Some(until) if until < now => Err(TrustError::Expired { until, now }),
         _ => Ok(()),

@@ -15,13 +15,12 @@ use crate::disk::{self, DiskError};
 use crate::index;
 use crate::keyring::Keyring;
 use crate::lock::{MAX_LOCK, SnapshotLock};
+use crate::pack::threads;
 use crate::publish::{MAX_MANIFEST, by_hash, upstream_name};
 use crate::trust::{self, Clock, MAX_INRELEASE, Release};
 
 /// Problems told before the rest is only counted.
 pub const MAX_PROBLEMS: usize = 100;
-/// Files read at the same time.
-const THREADS: usize = 4;
 
 /// Something that is not as it was signed. `path` is below the snapshot's directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,9 +142,12 @@ impl Check<'_> {
         let dists = format!("dists/{}", lock.suite);
         for (name, listed) in &release.files {
             self.expect(format!("{dists}/{name}").into(), listed.size, listed.sha256);
-            self.expect(format!("{dists}/{}", by_hash(name, &listed.sha256)).into(), listed.size, listed.sha256);
+            // Kept files have only their names.
+            if !lock.files.iter().any(|f| f.path == *name) {
+                self.expect(format!("{dists}/{}", by_hash(name, &listed.sha256)).into(), listed.size, listed.sha256);
+            }
         }
-        self.compare_indexes(&lock, &dists);
+        self.compare_indexes(&lock, &dists, &release);
         Some(())
     }
 
@@ -205,13 +207,20 @@ impl Check<'_> {
         Some(release)
     }
 
-    /// Every package of the lock is in an index with the same version, size, digest and file, and no other.
-    fn compare_indexes(&mut self, lock: &SnapshotLock, dists: &str) {
-        for component in &lock.components {
-            let name = format!("{dists}/{component}/binary-{}/Packages", lock.arch);
+    /// Indexes and kept files are those of the lock, and every package of the lock is in its index with the same version,
+    /// size, digest and file, and no other.
+    fn compare_indexes(&mut self, lock: &SnapshotLock, dists: &str, release: &Release) {
+        for file in lock.indexes.iter().chain(&lock.files) {
+            if release.files.get(&file.path).is_none_or(|l| l.sha256 != file.sha256 || l.size != file.size) {
+                self.problem(&format!("{dists}/{}", file.path), "not the one named in the lock");
+            }
+        }
+        for index in lock.indexes.iter().filter(|f| f.path.ends_with("/Packages")) {
+            let name = format!("{dists}/{}", index.path);
+            let Some((component, arch)) = index.path.trim_end_matches("/Packages").rsplit_once("/binary-") else { continue };
             let Some(bytes) = self.read(&name, crate::plan::MAX_INDEX) else { continue };
             let text = String::from_utf8_lossy(&bytes);
-            let entries = match index::parse(&text, &lock.arch, 0) {
+            let entries = match index::parse(&text, arch, 0) {
                 Ok(entries) => entries,
                 Err(e) => {
                     self.problem(&name, e.to_string());
@@ -222,7 +231,7 @@ impl Check<'_> {
             let locked: BTreeSet<_> = lock
                 .packages
                 .iter()
-                .filter(|p| p.component == *component)
+                .filter(|p| p.component == component && (p.arch == arch || p.arch == "all"))
                 .map(|p| (&*p.name, &*p.arch, &*p.version, p.size, p.sha256, &*p.filename))
                 .collect();
             if let Some((package, ..)) = listed.symmetric_difference(&locked).next() {
@@ -295,7 +304,7 @@ fn check_signed(
     let next = AtomicUsize::new(0);
     let problems = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..THREADS.min(all.len()) {
+        for _ in 0..threads().min(all.len()) {
             scope.spawn(|| {
                 while let Some((path, (size, digest))) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let what = match disk::digest_file(&dir.join(path), progress) {

@@ -106,6 +106,54 @@ fn apt_takes_it_from_a_directory_and_over_http() {
     }
 }
 
+/// What appstream and apt-file add to apt's configuration, so that `update` asks for their indexes too.
+const MORE_TARGETS: &str = r#"
+Acquire::IndexTargets::deb::DEP-11 { MetaKey "$(COMPONENT)/dep11/Components-$(NATIVE_ARCHITECTURE).yml"; ShortDescription "dep11"; Description "dep11"; };
+Acquire::IndexTargets::deb::DEP-11-icons { MetaKey "$(COMPONENT)/dep11/icons-64x64.tar"; ShortDescription "icons"; Description "icons"; };
+Acquire::IndexTargets::deb::DEP-11-icons-small { MetaKey "$(COMPONENT)/dep11/icons-48x48.tar"; ShortDescription "icons"; Description "icons"; };
+Acquire::IndexTargets::deb::Contents-deb { MetaKey "$(COMPONENT)/Contents-$(ARCHITECTURE)"; ShortDescription "Contents"; Description "Contents"; };
+"#;
+
+#[test]
+fn apt_asks_for_nothing_that_is_not_there() {
+    let apt_get = need!("apt-get");
+    need!("gpgv");
+    let (archive, site) = (Archive::new(), Site::new());
+    archive.add_rich();
+    let mut req = request(&archive.url(), &["tool"]);
+    req.sources[0].suite = "rich".into();
+    req.components = vec!["main".into(), "contrib".into()];
+    req.architectures = vec!["amd64".into(), "arm64".into()];
+    req.contents = true;
+    let plan = darksite::plan(&req, &DirFetch, &archive.keyring(), &Quiet).unwrap();
+    let dir = site.build(&plan, &DirFetch).unwrap().dir;
+    let server = Server::start(dir.clone(), Lie::None, "", 0);
+    let apt = Apt::new(apt_get, &server.url, &dir.join("keyring.gpg"));
+    let root = Utf8Path::from_path(apt.temp.path()).unwrap();
+    common::write(&root.join("more.conf"), MORE_TARGETS.as_bytes());
+    let list = format!("deb [signed-by={}] {} trixie main contrib\n", dir.join("keyring.gpg"), server.url);
+    common::write(&root.join("sources.list"), list.as_bytes());
+    let config = root.join("more.conf");
+    let more = [
+        "-c",
+        config.as_str(),
+        "-o",
+        "Acquire::Languages=en",
+        "-o",
+        "APT::Architectures::=amd64",
+        "-o",
+        "APT::Architectures::=arm64",
+    ];
+    let (ok, text) = apt.run(&[&more[..], &["-o", "APT::Update::Error-Mode=any", "update"]].concat());
+    assert!(ok && !text.contains("W:") && !text.contains("E:"), "{text}");
+    for name in ["dep11", "Contents", "Translation-en", "arm64 Packages"] {
+        assert!(text.contains(name), "apt did not ask for {name}: {text}");
+    }
+    assert_eq!(*server.missing.lock().unwrap(), Vec::<String>::new(), "{text}");
+    let (ok, text) = apt.run(&[&more[..], &["-s", "install", "tool", "tool:arm64"]].concat());
+    assert!(ok && text.contains("Inst tool:arm64"), "{text}");
+}
+
 #[test]
 fn apt_refuses_one_flipped_bit() {
     let apt_get = need!("apt-get");

@@ -96,10 +96,10 @@ fn what_was_fetched_is_kept_for_the_next_run() {
     drop(bad);
     let good = Server::start(archive.root().to_owned(), Lie::None, DEB, 0);
     let plan = plan_from(&good.url, &archive).unwrap();
-    let wanted = plan.packages.iter().find(|p| p.locked.name == "hello").unwrap();
-    let part = site.paths().tmp.join(format!("{}.part", wanted.locked.sha256));
+    let wanted = plan.lock.packages.iter().find(|p| p.name == "hello").unwrap();
+    let part = site.paths().tmp.join(format!("{}.part", wanted.sha256));
     let kept = std::fs::metadata(&part).unwrap().len();
-    assert!(kept > 0 && kept < wanted.locked.size);
+    assert!(kept > 0 && kept < wanted.size);
     let snapshot = site.build(&plan, &fetch()).unwrap();
     assert!(good.ranges.lock().unwrap().contains(&format!("{kept}-")));
     assert!(site.verify(&snapshot.dir).is_ok());
@@ -111,9 +111,9 @@ fn a_spoilt_part_is_fetched_again() {
     let archive = Archive::new();
     let site = Site::new();
     let plan = plan_from(&archive.url(), &archive).unwrap();
-    let hello = plan.packages.iter().find(|p| p.locked.name == "hello").unwrap();
-    let part = site.paths().tmp.join(format!("{}.part", hello.locked.sha256));
-    for spoilt in [vec![0u8; 100], vec![0u8; hello.locked.size as usize], vec![0u8; hello.locked.size as usize + 1]] {
+    let hello = plan.lock.packages.iter().find(|p| p.name == "hello").unwrap();
+    let part = site.paths().tmp.join(format!("{}.part", hello.sha256));
+    for spoilt in [vec![0u8; 100], vec![0u8; hello.size as usize], vec![0u8; hello.size as usize + 1]] {
         common::write(&part, &spoilt);
         let _ = std::fs::remove_dir_all(site.paths().blobs);
         let _ = std::fs::remove_dir_all(site.paths().snapshots);
@@ -224,8 +224,8 @@ fn a_full_disk_is_named() {
     let site = Site::new();
     let plan = plan_from(&archive.url(), &archive).unwrap();
     std::fs::create_dir_all(site.paths().tmp).unwrap();
-    for package in &plan.packages {
-        let part = site.paths().tmp.join(format!("{}.part", package.locked.sha256));
+    for package in &plan.lock.packages {
+        let part = site.paths().tmp.join(format!("{}.part", package.sha256));
         std::os::unix::fs::symlink("/dev/full", part).unwrap();
     }
     let error = site.build(&plan, &DirFetch).unwrap_err();

@@ -21,9 +21,9 @@ fn index(lines: &[&str]) -> String {
 
 fn closure(lines: &[&str], roots: &[&str], recommends: bool) -> Result<Vec<String>, ResolveError> {
     let text = index(lines);
-    let universe = Universe::new(index::parse(&text, "amd64", 0).unwrap())?;
+    let universe = Universe::new(vec![("amd64".into(), index::parse(&text, "amd64", 0).unwrap())])?;
     let roots: Vec<String> = roots.iter().map(|r| (*r).to_owned()).collect();
-    let closure = universe.closure("r", &roots, Options { recommends })?;
+    let closure = universe.closure("r", "amd64", &roots, Options { recommends })?;
     let mut names: Vec<_> =
         closure.chosen.iter().map(|&at| format!("{}={}", universe.entry(at).name, universe.entry(at).version)).collect();
     names.sort();
@@ -57,7 +57,7 @@ fn closures() {
         // A real package goes before those that provide it.
         (&["a 1 [Depends: v]", "b 1 [Provides: v]", "v 1"], "a=1 v=1"),
         // Architecture qualifiers.
-        (&["a 1 [Depends: b:any, c:native, d:amd64]", "b 1", "c 1", "d 1 all"], "a=1 b=1 c=1 d=1"),
+        (&["a 1 [Depends: b:any, c:native, d:amd64]", "b 1 [Multi-Arch: allowed]", "c 1", "d 1 all"], "a=1 b=1 c=1 d=1"),
         (&["a 1 [Recommends: b; Suggests: c]", "b 1", "c 1"], "a=1"),
     ] {
         let got = closure(lines, &["a"], false).unwrap_or_else(|e| panic!("{lines:?}: {e}"));
@@ -80,6 +80,9 @@ fn what_is_missing_is_told_with_its_chain() {
     assert_eq!(error, "role r: there is no package openssh-sever (did you mean openssh-server?)");
     let error = closure(&["a 1 [Depends: b:arm64]", "b 1"], &["a"], false).unwrap_err();
     assert!(matches!(error, ResolveError::Unsatisfied { .. }), "{error}");
+    // `any` is for packages that allow it (deb-control(5)).
+    let error = closure(&["a 1 [Depends: b:any]", "b 1 [Multi-Arch: foreign]"], &["a"], false).unwrap_err();
+    assert!(matches!(error, ResolveError::Unsatisfied { .. }), "{error}");
     let error = closure(&["a 1 [Depends: b (1)]", "b 1"], &["a"], false).unwrap_err();
     assert!(matches!(error, ResolveError::Relation { field: "Depends", .. }), "{error}");
 }
@@ -91,9 +94,62 @@ fn roots_that_exclude_each_other_are_refused() {
     assert_eq!(error, "role r: packages a and b were both asked for and exclude each other (Conflicts: b (<< 2))");
     // Through a dependency it is a note, and providing what one conflicts with is no conflict with oneself.
     let text = index(&lines);
-    let universe = Universe::new(index::parse(&text, "amd64", 0).unwrap()).unwrap();
-    let closure = universe.closure("r", &["a".into(), "c".into(), "d".into()], Options::default()).unwrap();
+    let universe = Universe::new(vec![("amd64".into(), index::parse(&text, "amd64", 0).unwrap())]).unwrap();
+    let closure = universe.closure("r", "amd64", &["a".into(), "c".into(), "d".into()], Options::default()).unwrap();
     assert_eq!(closure.conflicts, ["role r: a excludes b (Conflicts: b (<< 2))"]);
     let newer = ["a 1 [Conflicts: b (<< 2)]", "b 2"];
     assert_eq!(self::closure(&newer, &["a", "b"], false).unwrap().len(), 2);
+}
+
+/// A universe of two architectures; the same packages for all are in both.
+fn two(amd64: &[&str], arm64: &[&str]) -> (String, String) {
+    let arm =
+        index(arm64).replace("Architecture: amd64", "Architecture: arm64").replace("Filename: pool/", "Filename: pool/arm/");
+    (index(amd64), arm.replace("pool/arm/x", "pool/x"))
+}
+
+fn closure_of<'a>(universe: &'a Universe<'a>, arch: &str, roots: &[&str]) -> Result<(Vec<String>, Vec<String>), ResolveError> {
+    let roots: Vec<String> = roots.iter().map(|r| (*r).to_owned()).collect();
+    let closure = universe.closure("r", arch, &roots, Options::default())?;
+    let mut names: Vec<_> =
+        closure.chosen.iter().map(|&at| format!("{}:{}", universe.entry(at).name, universe.entry(at).arch)).collect();
+    names.sort();
+    Ok((names, closure.notes))
+}
+
+#[test]
+fn several_architectures() {
+    let amd64 = [
+        "linux-image-amd64 1 [Depends: img]",
+        "img 1",
+        "grub-pc 1",
+        "a 1 [Depends: b:arm64, f, xall]",
+        "b 1",
+        "f 1",
+        "xall 1 all",
+    ];
+    let arm64 = [
+        "linux-image-arm64 1 [Depends: img]",
+        "img 1",
+        "a 1 [Depends: b]",
+        "b 1 [Depends: c, f]",
+        "c 1",
+        "f 1 [Multi-Arch: foreign]",
+        "xall 1 all",
+    ];
+    let (one, other) = two(&amd64, &arm64);
+    let list = |text, arch: &str, origin| (arch.to_owned(), index::parse(text, arch, origin).unwrap());
+    let universe = Universe::new(vec![list(&one, "amd64", 0), list(&other, "arm64", 1)]).unwrap();
+    // The package for all is one package; everything else is there once per architecture.
+    assert_eq!(universe.len(), amd64.len() + arm64.len() - 1);
+    // A metapackage of the kernel is called after the architecture; what only the first one has is told.
+    let (names, notes) = closure_of(&universe, "arm64", &["linux-image-amd64", "grub-pc", "b:amd64"]).unwrap();
+    assert_eq!(names, ["img:arm64", "linux-image-arm64:arm64"]);
+    assert_eq!(notes, ["role r: arm64 has no grub-pc; it is left out there"]);
+    let (names, notes) = closure_of(&universe, "amd64", &["linux-image-amd64", "grub-pc", "b:amd64"]).unwrap();
+    assert_eq!((names.join(" ").as_str(), notes.len()), ("b:amd64 grub-pc:amd64 img:amd64 linux-image-amd64:amd64", 0));
+    // A qualifier names the architecture, whose packages look for their own.
+    let (names, _) = closure_of(&universe, "amd64", &["a"]).unwrap();
+    assert_eq!(names, ["a:amd64", "b:arm64", "c:arm64", "f:amd64", "f:arm64", "xall:all"]);
+    assert!(closure_of(&universe, "arm64", &["nowhere"]).is_err());
 }

@@ -12,14 +12,14 @@ fn holds_the_closure_and_nothing_else() {
     let archive = Archive::new();
     let mut req = request(&archive.url(), &["hello"]);
     let plan = darksite::plan(&req, &DirFetch, &archive.keyring(), &Quiet).unwrap();
-    let names: Vec<_> = plan.packages.iter().map(|p| p.locked.name.as_str()).collect();
+    let names: Vec<_> = plan.lock.packages.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["apt", "base-files", "hello", "libc6", "polite"]);
-    let why = |name: &str| plan.packages.iter().find(|p| p.locked.name == name).unwrap().why["web"].join(" > ");
-    assert_eq!(why("polite"), "role web > hello > polite");
+    let why = |name: &str| plan.why(name)[0].1["web"].join(" > ");
+    assert_eq!(why("polite"), "role web > hello > polite (greeter | other-greeter)");
     assert_eq!(why("apt"), "the base system > apt");
     req.recommends = true;
     let plan = darksite::plan(&req, &DirFetch, &archive.keyring(), &Quiet).unwrap();
-    assert!(plan.packages.iter().any(|p| p.locked.name == "hello-doc"));
+    assert!(plan.lock.packages.iter().any(|p| p.name == "hello-doc"));
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn the_same_lock_gives_the_same_bytes_anywhere() {
     assert!(a_tree.contains_key(&Utf8PathBuf::from("pool/main/hello/hello_2.10-1_amd64.deb")));
     assert_eq!(one.verify(&a.dir).unwrap().manifest, a.manifest);
     let packages = String::from_utf8(a_tree[camino::Utf8Path::new("dists/trixie/main/binary-amd64/Packages")].clone()).unwrap();
-    for planned in &plan.packages {
-        assert!(packages.contains(&planned.stanza), "stanza of {} is not verbatim", planned.locked.name);
-    }
+    let upstream = archive.index("stable");
+    let kept: Vec<&str> = upstream.split_inclusive("\n\n").filter(|stanza| packages.contains(stanza)).collect();
+    assert_eq!(kept.len(), plan.lock.packages.len(), "a stanza is not verbatim");
     // A second build is the first one.
     std::fs::remove_dir_all(archive.root()).unwrap();
     let again = one.build(&plan, &DirFetch).unwrap();
@@ -85,7 +85,7 @@ fn every_flipped_byte_is_named() {
         // Every byte of what has its own rules; a byte here and there of what is covered by one digest.
         let step = match path {
             p if p.starts_with("pool") => 997,
-            p if p.starts_with("upstream") || p.as_str().contains("/binary-amd64/") => 17,
+            p if p.starts_with("upstream") || p.as_str().contains("/main/") => 97,
             _ => 1,
         };
         let full = dir.join(path);
@@ -124,8 +124,10 @@ fn missing_cut_and_strange_files_are_named() {
     for (path, good) in tree(&dir) {
         std::fs::remove_file(dir.join(&path)).unwrap();
         assert!(named(path.as_str()), "{path} is missing unseen");
-        std::fs::write(dir.join(&path), &good[..good.len() - 1]).unwrap();
-        assert!(named(path.as_str()), "{path} is cut unseen");
+        if !good.is_empty() {
+            std::fs::write(dir.join(&path), &good[..good.len() - 1]).unwrap();
+            assert!(named(path.as_str()), "{path} is cut unseen");
+        }
         std::fs::write(dir.join(&path), &good).unwrap();
     }
     assert!(site.verify(&dir).is_ok());
@@ -141,7 +143,7 @@ fn a_lock_is_read_back_and_bound_to_its_id() {
     let mut swapped = lines.clone();
     swapped.swap(lines.len() - 1, lines.len() - 2);
     for bad in
-        [swapped.join("\n") + "\n", text.trim_end().to_owned(), text.replace("Suite", "Sweet"), text.replace(": 1\n", ": 2\n")]
+        [swapped.join("\n") + "\n", text.trim_end().to_owned(), text.replace("Suite", "Sweet"), text.replace(": 2\n", ": 3\n")]
     {
         assert!(darksite::SnapshotLock::parse(&bad).is_err(), "{bad}");
     }

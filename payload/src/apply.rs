@@ -170,7 +170,13 @@ impl Node<'_> {
             "planes": info.planes.keys().collect::<Vec<_>>(),
             "ports": info.planes.values().map(|p| p.port).collect::<Vec<_>>(),
             "authorized_keys": info.authorized_keys,
-            "darksite": { "url": info.darksite.url, "suite": info.darksite.suite, "components": info.darksite.components },
+            "darksite": {
+                "url": info.darksite.url,
+                "suite": info.darksite.suite,
+                "components": info.darksite.components,
+                "mode": info.darksite.mode,
+                "upstream": info.darksite.upstream,
+            },
         }});
         write_atomic(&run.join("vars.json"), &serde_json::to_vec(&vars)?, 0o600)?;
         write_atomic(&run.join("darksite.gpg"), &keyring, 0o644)?;

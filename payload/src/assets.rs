@@ -64,6 +64,7 @@ const FILES: &[Asset] = &[
         "/usr/share/kubedos/ansible/roles/base/templates/kubedos.sources.j2",
         "ansible/roles/base/templates/kubedos.sources.j2"
     ),
+    asset!("/usr/share/kubedos/ansible/roles/base/templates/kubedos.pref.j2", "ansible/roles/base/templates/kubedos.pref.j2"),
 ];
 
 /// Every file, in a fixed order. The agent itself is not among them: it is passed to the image build as a path.

@@ -30,7 +30,7 @@ fn identity() -> NodeIdentity {
             seed_hostname: "seed.lan".parse().unwrap(),
             planes: BTreeMap::new(),
             authorized_keys: vec![],
-            darksite: DarksiteSource { url: String::new(), suite: "trixie".into(), components: vec![], keyring: String::new() },
+            darksite: DarksiteSource { suite: "trixie".into(), ..DarksiteSource::default() },
             peers: Sealed::sign(&peers(1, 5), &site()).unwrap(),
         },
         keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),

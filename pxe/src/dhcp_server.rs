@@ -87,7 +87,7 @@ impl DhcpServer {
     /// Serves until `shutdown` completes.
     ///
     /// Two threads do the work: one reads, decides and sends what needs no lease, the other makes groups of leases
-    /// durable and then sends their ACKs (adr/0014).
+    /// durable and then sends their ACKs (adr/0016).
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let stop = Arc::new(AtomicBool::new(false));
         let (started, wake) = match (event_fd(), self.socket.try_clone()) {

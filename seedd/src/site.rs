@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::cluster::{ClusterSpec, MAX_SPEC, SpecError};
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::overlay::{self, Change, Overlay};
+use cluster_seed::repo::RepoMode;
 use cluster_seed::seal::{VerifyingKey, key_from_text};
 
 use crate::fsio::{read_limited, write_whole};
@@ -51,11 +52,18 @@ pub mod setting {
 #[derive(Debug, Clone)]
 pub struct Site {
     pub data: Utf8PathBuf,
+    /// Wins over `darksite.mode` of cluster.yaml.
+    repo_mode: Option<RepoMode>,
 }
 
 impl Site {
     pub fn new(data: &Utf8Path) -> Self {
-        Site { data: data.to_owned() }
+        Site { data: data.to_owned(), repo_mode: None }
+    }
+
+    /// The same site with another source of packages for its nodes than cluster.yaml says, if one is given.
+    pub fn with_repo_mode(self, repo_mode: Option<RepoMode>) -> Self {
+        Site { repo_mode, ..self }
     }
 
     pub fn join(&self, name: &str) -> Utf8PathBuf {
@@ -132,6 +140,12 @@ impl Site {
 
     /// cluster.yaml, with the overlay of this place if there is one.
     pub fn spec(&self) -> Result<ClusterSpec> {
+        let mut spec = self.spec_of_place()?;
+        spec.spec.darksite.mode = self.repo_mode.unwrap_or(spec.spec.darksite.mode);
+        Ok(spec)
+    }
+
+    fn spec_of_place(&self) -> Result<ClusterSpec> {
         let base = read_spec(&self.cluster_file())?;
         let path = self.overlay_file();
         if !path.exists() {

@@ -34,7 +34,12 @@ struct Bench {
 }
 
 fn paths(site: &Site) -> Paths {
-    Paths { blobs: site.join("blobs"), snapshots: site.join("snapshots"), tmp: site.join("tmp") }
+    Paths {
+        blobs: site.join("blobs"),
+        snapshots: site.join("snapshots"),
+        tmp: site.join("tmp"),
+        cache: site.join("cache/darksite"),
+    }
 }
 
 fn name(n: usize) -> &'static str {

@@ -55,7 +55,12 @@ fn fetch_extras(site: &Site, yaml: &str) {
     fs::write(site.cluster_file(), text).unwrap();
     let spec = site.spec().unwrap().spec.extras;
     let keys = site.keys().unseal(A).unwrap();
-    let paths = Paths { blobs: site.join("blobs"), snapshots: site.join("snapshots"), tmp: site.join("tmp") };
+    let paths = Paths {
+        blobs: site.join("blobs"),
+        snapshots: site.join("snapshots"),
+        tmp: site.join("tmp"),
+        cache: site.join("cache/darksite"),
+    };
     let sets = site.join("extras");
     let job = Job {
         spec: &spec,

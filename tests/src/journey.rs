@@ -8,6 +8,7 @@ use crate::appliance;
 use crate::checks;
 use crate::clock;
 use crate::cuts;
+use crate::darksite;
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
 use crate::drill;
@@ -63,7 +64,8 @@ const fn part(name: &'static str, long: bool) -> Part {
     Part { name, long }
 }
 
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
+    part("darksite", false),
     part("protocol", false),
     part("twice", false),
     part("firmware", false),
@@ -103,9 +105,16 @@ pub fn run(dirs: &RunDirs, selection: &Selection, pictures: Option<&Path>) -> Re
         bail!("no part {unknown}; there are {names}");
     }
     let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
-    let template = Template::prepare(dirs)?;
     let mut score = Score::default();
-    for part in PARTS.iter().filter(|p| selection.wants(p)) {
+    // Needs no site, and is done before one is made.
+    if PARTS.iter().any(|p| p.name == "darksite" && selection.wants(p)) {
+        darksites(dirs, &mut score)?;
+    }
+    if selection.only.as_deref() == Some("darksite") {
+        return told(dirs, &score);
+    }
+    let template = Template::prepare(dirs)?;
+    for part in PARTS.iter().filter(|p| selection.wants(p) && p.name != "darksite") {
         let began = std::time::Instant::now();
         run_part(part.name, dirs, &template, &pictures, &mut score)?;
         say::line(&format!("part {} took {}", part.name, say::seconds(began.elapsed())));
@@ -114,6 +123,20 @@ pub fn run(dirs: &RunDirs, selection: &Selection, pictures: Option<&Path>) -> Re
     if selection.only.is_none() && !left.is_empty() {
         say::plain(&format!("left to `./dev test --all`: {}", left.join(", ")));
     }
+    told(dirs, &score)
+}
+
+fn darksites(dirs: &RunDirs, score: &mut Score) -> Result<()> {
+    let began = std::time::Instant::now();
+    let bench = darksite::Bench::new(dirs)?;
+    for (name, case) in darksite::CASES {
+        score.note(&format!("darksite: {name}"), case(&bench))?;
+    }
+    say::line(&format!("part darksite took {}", say::seconds(began.elapsed())));
+    Ok(())
+}
+
+fn told(dirs: &RunDirs, score: &Score) -> Result<()> {
     say::plain(&format!("{} passed, {} failed", score.passed, score.failed.len()));
     if score.failed.is_empty() {
         return Ok(());

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod console;
 pub mod cuts;
 pub mod daemon;
+pub mod darksite;
 pub mod demo;
 pub mod dirs;
 pub mod drill;

@@ -109,7 +109,7 @@ pub fn build(job: &Job<'_>) -> Result<(ExtrasManifest, bool), ExtrasError> {
             &tmp.join(FILE),
             &serde_json::to_vec(&Sealed::sign(&manifest, job.site_key)?).map_err(|e| ExtrasError::Seal(e.into()))?,
         )?;
-        disk::sync_tree(&tmp)?;
+        disk::sync_file_system(&tmp)?;
         disk::create_dirs(job.sets)?;
         fs::rename(&tmp, &place).map_err(failed("naming", &place))?;
         disk::sync_dir(job.sets)?;

@@ -1,6 +1,7 @@
 //! A small Debian archive made in the test, and what is needed to take a snapshot of it.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod rich;
 pub mod server;
 pub mod tool;
 
@@ -11,6 +12,7 @@ use std::io::Write as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
+use cluster_seed::repo::RepoProfile;
 use cluster_seed::seal::SigningKey;
 use darksite::{Clock, Error, Fetch, Keyring, Paths, Plan, PlanRequest, ReleaseKey, Snapshot, Source};
 use jiff::Timestamp;
@@ -75,19 +77,26 @@ pub fn deb(package: &Package) -> Vec<u8> {
 /// An upstream archive in a directory, and the key it is signed with.
 pub struct Archive {
     pub temp: tempfile::TempDir,
+    /// Another place than `temp`.
+    at: Option<Utf8PathBuf>,
     pub key: ReleaseKey,
 }
 
 impl Archive {
     pub fn new() -> Self {
         let key = ReleaseKey::from_seed(&[9; 32], "Upstream <u@example.org>", at(NOW - 1_000_000)).unwrap();
-        let archive = Archive { temp: tempfile::tempdir().unwrap(), key };
+        let archive = Archive { temp: tempfile::tempdir().unwrap(), at: None, key };
         archive.add_suite("stable", PACKAGES, "");
         archive
     }
 
+    /// One that was made before.
+    pub fn at(root: &Utf8Path) -> Self {
+        Archive { at: Some(root.to_owned()), ..Archive::new() }
+    }
+
     pub fn root(&self) -> &Utf8Path {
-        Utf8Path::from_path(self.temp.path()).unwrap()
+        self.at.as_deref().unwrap_or(Utf8Path::from_path(self.temp.path()).unwrap())
     }
 
     pub fn url(&self) -> String {
@@ -100,6 +109,11 @@ impl Archive {
 
     /// Writes packages, index and signed Release file of a suite. `more` goes into the Release file.
     pub fn add_suite(&self, suite: &str, packages: &[Package], more: &str) {
+        self.add_suite_at(suite, packages, more, NOW - 1000);
+    }
+
+    /// The same with another date.
+    pub fn add_suite_at(&self, suite: &str, packages: &[Package], more: &str, date: i64) {
         let mut index = String::new();
         for package in packages {
             let bytes = deb(package);
@@ -117,10 +131,22 @@ impl Archive {
             )
             .unwrap();
         }
-        self.publish(suite, &index, more);
+        self.publish_at(suite, &index, more, date);
+    }
+
+    /// The plain index of a suite.
+    pub fn index(&self, suite: &str) -> String {
+        let xz = std::fs::read(self.root().join("dists").join(suite).join("main/binary-amd64/Packages.xz")).unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut liblzma::read::XzDecoder::new(&xz[..]), &mut text).unwrap();
+        text
     }
 
     pub fn publish(&self, suite: &str, index: &str, more: &str) {
+        self.publish_at(suite, index, more, NOW - 1000);
+    }
+
+    fn publish_at(&self, suite: &str, index: &str, more: &str, date: i64) {
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
         xz.write_all(index.as_bytes()).unwrap();
         let xz = xz.finish().unwrap();
@@ -128,13 +154,13 @@ impl Archive {
         write(&dists.join("main/binary-amd64/Packages.xz"), &xz);
         let release = format!(
             "Suite: {suite}\nCodename: {suite}\nDate: {}\n{more}Architectures: amd64\nComponents: main\nSHA256:\n {} {} main/binary-amd64/Packages\n {} {} main/binary-amd64/Packages.xz\n",
-            darksite::trust::format_date(at(NOW - 1000)),
+            darksite::trust::format_date(at(date)),
             Digest::of(index.as_bytes()),
             index.len(),
             Digest::of(&xz),
             xz.len(),
         );
-        write(&dists.join("InRelease"), self.key.sign_cleartext(&release, at(NOW - 1000)).unwrap().as_bytes());
+        write(&dists.join("InRelease"), self.key.sign_cleartext(&release, at(date)).unwrap().as_bytes());
     }
 }
 
@@ -146,6 +172,8 @@ pub fn write(path: &Utf8Path, bytes: &[u8]) {
 /// A data directory with keys.
 pub struct Site {
     pub temp: tempfile::TempDir,
+    /// Another place than `temp`.
+    pub at: Option<Utf8PathBuf>,
     pub release_key: ReleaseKey,
     pub site_key: SigningKey,
 }
@@ -154,18 +182,19 @@ impl Site {
     pub fn new() -> Self {
         Site {
             temp: tempfile::tempdir().unwrap(),
+            at: None,
             release_key: ReleaseKey::from_seed(&[3; 32], "Kubedos test", at(NOW - 5000)).unwrap(),
             site_key: SigningKey::from_bytes(&[4; 32]),
         }
     }
 
     pub fn root(&self) -> &Utf8Path {
-        Utf8Path::from_path(self.temp.path()).unwrap()
+        self.at.as_deref().unwrap_or(Utf8Path::from_path(self.temp.path()).unwrap())
     }
 
     pub fn paths(&self) -> Paths {
         let root = self.root();
-        Paths { blobs: root.join("blobs"), snapshots: root.join("snapshots"), tmp: root.join("tmp") }
+        Paths { blobs: root.join("blobs"), snapshots: root.join("snapshots"), tmp: root.join("tmp"), cache: root.join("cache") }
     }
 
     pub fn build(&self, plan: &Plan, fetch: &dyn Fetch) -> Result<Snapshot, Error> {
@@ -181,11 +210,17 @@ pub fn request(mirror: &str, roots: &[&str]) -> PlanRequest {
     PlanRequest {
         sources: vec![Source { mirror: mirror.to_owned(), suite: "stable".into() }],
         components: vec!["main".into()],
-        arch: "amd64".into(),
+        architectures: vec!["amd64".into()],
+        profile: RepoProfile::Base,
         roots: BTreeMap::from([("web".to_owned(), roots.iter().map(|r| (*r).to_owned()).collect())]),
         suite_name: "trixie".into(),
         clock: Clock::At(at(NOW)),
         recommends: false,
+        installer: false,
+        required_udebs: Vec::new(),
+        contents: false,
+        allow_downgrade: false,
+        paths: None,
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Server {
     pub asked: Arc<AtomicUsize>,
     /// Values of the Range headers seen.
     pub ranges: Arc<Mutex<Vec<String>>>,
+    /// Paths that were asked for and are not there.
+    pub missing: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
     address: std::net::SocketAddr,
 }
@@ -52,8 +54,10 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (asked, ranges) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let stop = Arc::new(AtomicBool::new(false));
-        let server = Server { url: format!("http://{address}"), asked, ranges, stop, address };
+        let missing = Arc::new(Mutex::new(Vec::new()));
+        let server = Server { url: format!("http://{address}"), asked, ranges, missing, stop, address };
         let (asked, ranges, stop) = (server.asked.clone(), server.ranges.clone(), server.stop.clone());
+        let missing = server.missing.clone();
         let about = about.to_owned();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -62,13 +66,14 @@ impl Server {
                 }
                 let (root, about) = (root.clone(), about.clone());
                 let (asked, ranges, stop) = (asked.clone(), ranges.clone(), stop.clone());
+                let missing = missing.clone();
                 std::thread::spawn(move || {
                     let choose = |path: &str| {
                         let hit = path.contains(&about);
                         if hit && asked.fetch_add(1, Ordering::SeqCst) < times { lie } else { Lie::None }
                     };
                     // A client that gives up in the middle is no failure of the server.
-                    let _ = answer(stream, &root, choose, &ranges, &stop);
+                    let _ = answer(stream, &root, choose, (&ranges, &missing), &stop);
                 });
             }
         });
@@ -80,7 +85,7 @@ fn answer(
     stream: TcpStream,
     root: &Utf8PathBuf,
     choose: impl Fn(&str) -> Lie,
-    ranges: &Mutex<Vec<String>>,
+    (ranges, missing): (&Mutex<Vec<String>>, &Mutex<Vec<String>>),
     stop: &AtomicBool,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -119,14 +124,20 @@ fn answer(
         _ => {}
     }
     let Ok(mut body) = std::fs::read(root.join(&path)) else {
+        missing.lock().unwrap().push(path);
         return write!(out, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     };
     if lie == Lie::Flip {
         let middle = body.len() / 2;
         body[middle] ^= 1;
     }
+    let start = offset.filter(|o| *o < body.len() && lie != Lie::HalfWayNoRange).unwrap_or(0);
+    send(&mut out, &body, start, lie, stop)
+}
+
+/// The body from `start` on, as far as the lie lets it come.
+fn send(out: &mut TcpStream, body: &[u8], start: usize, lie: Lie, stop: &AtomicBool) -> std::io::Result<()> {
     let total = body.len();
-    let start = offset.filter(|o| *o < total && lie != Lie::HalfWayNoRange).unwrap_or(0);
     let body = &body[start..];
     if start > 0 {
         write!(out, "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{}/{total}\r\n", total - 1)?;

@@ -17,3 +17,9 @@ pub fn run(program: &str, args: &[String], dir: &camino::Utf8Path) -> (bool, Str
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text)
 }
+
+/// Starts a program with one more variable in its environment, and says nothing of what it prints.
+pub fn spawn(program: &str, args: &[String], name: &str, value: &str) -> std::process::Child {
+    let quiet = std::process::Stdio::null;
+    Command::new(program).args(args).env(name, value).stdout(quiet()).stderr(quiet()).spawn().unwrap()
+}

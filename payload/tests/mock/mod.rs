@@ -202,7 +202,7 @@ fn identity(site: &SigningKey, enrollment: EnrollmentId) -> NodeIdentity {
             seed_hostname: "seed.lan".parse().unwrap(),
             planes: BTreeMap::from([("wg1".to_owned(), plane)]),
             authorized_keys: vec![],
-            darksite: DarksiteSource { url: String::new(), suite: "trixie".into(), components: vec![], keyring: String::new() },
+            darksite: DarksiteSource { suite: "trixie".into(), ..DarksiteSource::default() },
             peers: Sealed::sign(&peers, site).unwrap(),
         },
         keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),

@@ -101,7 +101,7 @@ impl TftpServer {
     /// Serves until `shutdown` completes; running transfers end with it.
     ///
     /// The work is done by threads of its own: a packet costs one system call to read and one to answer, and a
-    /// runtime's wake-ups would cost more than both (adr/0014).
+    /// runtime's wake-ups would cost more than both (adr/0016).
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let shared = Arc::new(Shared {
             iface: self.config.iface.as_str().into(),

@@ -19,6 +19,7 @@ use web::api::ApiError;
 
 use super::mode::Mode;
 use super::{App, internal, unexpected};
+use crate::cli::upstream_sources;
 use crate::keys::{Unsealed, random32};
 use crate::site::setting;
 use crate::store::Tx;
@@ -113,7 +114,10 @@ impl App {
             Some(id) => self.site.keys().snapshot_keyring(id.parse().map_err(unexpected)?),
             None => self.site.keys().release_keyring(),
         };
+        let upstream = if d.mode.uses_upstream() { upstream_sources(&self.spec).map_err(unexpected)? } else { Vec::new() };
         Ok(DarksiteSource {
+            mode: d.mode,
+            upstream,
             url: format!("{}/darksite/current", self.seed_url()),
             suite: d.suite.clone(),
             components: d.components.clone(),

@@ -32,6 +32,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Parser, Subcommand};
 use zeroize::Zeroizing;
 
+pub use darksite::upstream_sources;
+
 use crate::fsio::read_limited;
 use crate::hint::{self, Hint as _};
 use crate::site::Site;

@@ -4,8 +4,9 @@ use std::net::{SocketAddr, SocketAddrV4};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use cluster_seed::repo::RepoMode;
 
-use super::{PassphraseSource, Where};
+use super::{PassphraseSource, Where, upstream_sources};
 use crate::console::host::Host;
 use crate::daemon::{Options, serve};
 use crate::hint::Hint as _;
@@ -33,6 +34,9 @@ pub struct Serve {
     /// How the seed's own planes are made
     #[arg(long, value_enum, default_value = "auto")]
     wireguard: WireGuard,
+    /// Where nodes get packages from: connected, darksite or both; wins over cluster.yaml
+    #[arg(long, env = "REPO_MODE", value_name = "MODE")]
+    repo_mode: Option<RepoMode>,
     /// Serve the pages by plain HTTP, for a tunnel that ends on this machine; refused on any other address
     #[arg(long)]
     pages_without_tls: bool,
@@ -40,8 +44,11 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.place.site().with_repo_mode(self.repo_mode);
         let spec = site.open_store().and_then(|_| site.spec())?;
+        if spec.spec.darksite.mode.uses_upstream() {
+            upstream_sources(&spec).context("checking the repository mode")?;
+        }
         if self.pages_without_tls {
             check_plain(self.pages)?;
         }

@@ -35,8 +35,8 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: protocol, twice, firmware, journey, tampering, refusals, stick, second-site, medium-twice,
-        /// clock, disc, two-seeds, drill, cuts, seed-cuts
+        /// Only this part: darksite, protocol, twice, firmware, journey, tampering, refusals, stick, second-site,
+        /// medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,
         /// The long parts too: medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
@@ -60,6 +60,9 @@ enum Verb {
     /// Measures against the programs that do the same work
     #[command(subcommand)]
     Bench(Bench),
+    /// A piece of work that `bench` measures
+    #[command(hide = true)]
+    Step { args: Vec<String> },
     /// Removes what labs left behind, and the cached site
     Clean,
 }
@@ -87,6 +90,8 @@ enum Bench {
         #[arg(long)]
         report: Option<PathBuf>,
     },
+    /// Snapshots beside aptly, reprepro and apt
+    Darksite,
 }
 
 fn clean_stale() -> Result<()> {
@@ -135,6 +140,8 @@ fn run(verb: Verb) -> Result<()> {
             say::line(&format!("logs: {}", dirs.logs.display()));
             drill::run(&dirs, &drill::Options { data, passphrase_file, report })
         }
+        Verb::Bench(Bench::Darksite) => bench::darksite::run(&RunDirs::new()?),
+        Verb::Step { args } => bench::step(&args),
         Verb::Test { only, all, pictures } => {
             demo::check_host()?;
             clean_stale()?;

@@ -1,0 +1,73 @@
+//! `seedd darksite build`
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use clap::Args;
+use cluster_seed::progress::Progress as _;
+use darksite::{AnyFetch, HttpLimits, Plan};
+
+use super::request::{Selection, Upstream};
+use super::{hinted, lock_file, paths};
+use crate::cli::{PassphraseSource, Where, show};
+use crate::site::{Site, setting};
+use crate::terminal::{Terminal, amount, watch_signals};
+
+#[derive(Args)]
+pub struct Build {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+    #[command(flatten)]
+    upstream: Upstream,
+    #[command(flatten)]
+    selection: Selection,
+    /// Build what this lock file says instead of planning; without FILE the one of `seedd darksite plan`
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "", conflicts_with = "profile")]
+    locked: Option<Utf8PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Build {
+    pub fn run(&self) -> Result<()> {
+        watch_signals()?;
+        let site = self.place.site();
+        let store = site.open_store()?;
+        let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
+        site.make_folders()?;
+        let _using = site.use_blobs()?;
+        let progress = Terminal::new();
+        let fetch = AnyFetch::new(HttpLimits::default());
+        let plan = self.plan(&site, &fetch, &progress)?;
+        for note in &plan.notes {
+            progress.say(note);
+        }
+        progress.say(&format!("{} packages, {}", plan.lock.packages.len(), amount(plan.lock.bytes())));
+        let snapshot = hinted(darksite::build(&plan, &paths(&site), &fetch, &keys.release, &keys.site, &progress))?;
+        drop(progress);
+        store.set(setting::SNAPSHOT, &snapshot.id.to_string())?;
+        let m = &snapshot.manifest;
+        let value = serde_json::json!({
+            "snapshot": snapshot.id, "directory": snapshot.dir, "packages": m.packages, "bytes": m.bytes, "built": snapshot.built,
+        });
+        let word = if snapshot.built { "published" } else { "was there already" };
+        let text =
+            format!("snapshot {} {word}\n  {} packages, {}, in {}", snapshot.id, m.packages, amount(m.bytes), snapshot.dir);
+        show(self.json, &value, &text)
+    }
+
+    fn plan(&self, site: &Site, fetch: &AnyFetch, progress: &Terminal) -> Result<Plan> {
+        let spec = site.spec()?;
+        let keyring = self.upstream.keys()?;
+        let Some(file) = &self.locked else {
+            let request = self.selection.request(site, &spec, &self.upstream, progress)?;
+            return hinted(darksite::plan(&request, fetch, &keyring, progress));
+        };
+        let file = if file.as_str().is_empty() { lock_file(site) } else { file.clone() };
+        let (lock, companion) = hinted(darksite::read_lock(&file))?;
+        let sources = self.upstream.sources_of_lock(&spec, &lock)?;
+        hinted(darksite::from_lock(lock, companion, &sources, &paths(site), fetch, &keyring, progress))
+    }
+}

@@ -1,0 +1,66 @@
+//! `seedd darksite diff`
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use camino::Utf8Path;
+use clap::Args;
+use darksite::SnapshotLock;
+use darksite::diff::Changed;
+
+use super::{hinted, snapshot_dir};
+use crate::cli::{Where, show};
+use crate::site::Site;
+use crate::terminal::amount;
+
+#[derive(Args)]
+pub struct Diff {
+    #[command(flatten)]
+    place: Where,
+    /// A lock file, or a snapshot by the beginning of its id
+    before: String,
+    /// The same for the later one
+    after: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn read(site: &Site, named: &str) -> Result<SnapshotLock> {
+    let path = Utf8Path::new(named);
+    if path.is_file() {
+        return Ok(hinted(darksite::read_lock(path))?.0);
+    }
+    Ok(hinted(darksite::read_snapshot(&snapshot_dir(site, named)?))?.0)
+}
+
+fn lines(text: &mut String, mark: &str, list: &[Changed]) {
+    for Changed { name, arch, before, after, size } in list {
+        let versions: Vec<&str> = [before, after].into_iter().flatten().map(String::as_str).collect();
+        let bytes = if *size > 0 { format!("  {}", amount(*size)) } else { String::new() };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{mark} {name} {arch}  {}{bytes}", versions.join(" -> "));
+    }
+}
+
+impl Diff {
+    pub fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        let d = darksite::diff(&read(&site, &self.before)?, &read(&site, &self.after)?);
+        let mut text = String::new();
+        for (mark, list) in [("+", &d.added), ("-", &d.removed), ("^", &d.upgraded), ("v", &d.downgraded), ("!", &d.rebuilt)] {
+            lines(&mut text, mark, list);
+        }
+        let counts = format!(
+            "{} added, {} removed, {} upgraded, {} downgraded, {} rebuilt, {} the same; {} to transfer",
+            d.added.len(),
+            d.removed.len(),
+            d.upgraded.len(),
+            d.downgraded.len(),
+            d.rebuilt.len(),
+            d.kept,
+            amount(d.transfer)
+        );
+        show(self.json, &serde_json::to_value(&d)?, &(text + &counts))
+    }
+}

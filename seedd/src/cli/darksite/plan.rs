@@ -1,0 +1,59 @@
+//! `seedd darksite plan`
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+use clap::Args;
+use cluster_seed::progress::Progress as _;
+use darksite::{AnyFetch, HttpLimits};
+
+use super::request::{Selection, Upstream};
+use super::{hinted, lock_file};
+use crate::cli::{Where, show};
+use crate::terminal::{Terminal, amount, watch_signals};
+
+#[derive(Args)]
+pub struct PlanVerb {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    upstream: Upstream,
+    #[command(flatten)]
+    selection: Selection,
+    /// Write the lock here, and upstream's Release files and the indexes into FILE.d; without it DATA/darksite.lock
+    #[arg(long, value_name = "FILE")]
+    lock: Option<Utf8PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl PlanVerb {
+    pub fn run(&self) -> Result<()> {
+        watch_signals()?;
+        let site = self.place.site();
+        drop(site.open_store()?);
+        let spec = site.spec()?;
+        let keyring = self.upstream.keys()?;
+        site.make_folders()?;
+        let progress = Terminal::new();
+        let request = self.selection.request(&site, &spec, &self.upstream, &progress)?;
+        let plan = hinted(darksite::plan(&request, &AnyFetch::new(HttpLimits::default()), &keyring, &progress))?;
+        for note in &plan.notes {
+            progress.say(note);
+        }
+        drop(progress);
+        let path = self.lock.clone().unwrap_or_else(|| lock_file(&site));
+        hinted(darksite::write_lock(&plan, &path))?;
+        let lock = &plan.lock;
+        let value = serde_json::json!({
+            "lock": path, "snapshot": lock.id(), "packages": lock.packages.len(), "bytes": lock.bytes(), "notes": plan.notes,
+        });
+        let text = format!(
+            "{path} written: snapshot {}\n  {} packages, {}\n  next       `seedd darksite build --locked`",
+            lock.id(),
+            lock.packages.len(),
+            amount(lock.bytes())
+        );
+        show(self.json, &value, &text)
+    }
+}

@@ -1,0 +1,59 @@
+//! `seedd darksite why`
+
+use anyhow::{Result, anyhow};
+use camino::Utf8PathBuf;
+use clap::Args;
+
+use super::{current, hinted, snapshot_dir};
+use crate::cli::{Where, show};
+use crate::hint::Hint as _;
+
+#[derive(Args)]
+pub struct WhyVerb {
+    #[command(flatten)]
+    place: Where,
+    /// Name of a package
+    package: String,
+    /// Ask this snapshot, by the beginning of its id; without it the one in use
+    #[arg(long, value_name = "ID")]
+    snapshot: Option<String>,
+    /// Ask this lock file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "snapshot")]
+    lock: Option<Utf8PathBuf>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl WhyVerb {
+    pub fn run(&self) -> Result<()> {
+        let site = self.place.site();
+        let (lock, companion) = match (&self.lock, &self.snapshot) {
+            (Some(file), _) => hinted(darksite::read_lock(file))?,
+            (None, Some(begin)) => hinted(darksite::read_snapshot(&snapshot_dir(&site, begin)?))?,
+            (None, None) => hinted(darksite::read_snapshot(&site.join("snapshots").join(current(&site)?.to_string())))?,
+        };
+        let explained = hinted(darksite::explain(lock, &companion))?;
+        let found = explained.why(&self.package);
+        if found.is_empty() {
+            let near = explained.suggest(&self.package);
+            let hint = match near.is_empty() {
+                true => "no role needs it; name it in darksite.packages or in a role of cluster.yaml".to_owned(),
+                false => format!("did you mean {}?", near.join(", ")),
+            };
+            return Err(anyhow!("{} is not in the snapshot", self.package)).hint(hint);
+        }
+        let mut lines = Vec::new();
+        let mut values = Vec::new();
+        for (p, chains) in found {
+            lines.push(format!("{} {} {} from {} {}", p.name, p.version, p.arch, p.suite, p.component));
+            lines.extend(chains.values().map(|chain| format!("  {}", chain.join(" -> "))));
+            if chains.is_empty() {
+                lines.push("  no role needs it; profile full takes every package".to_owned());
+            }
+            values
+                .push(serde_json::json!({"name": p.name, "version": p.version, "arch": p.arch, "suite": p.suite, "why": chains}));
+        }
+        show(self.json, &serde_json::json!({ "packages": values }), &lines.join("\n"))
+    }
+}
