@@ -1,7 +1,7 @@
 //! The proof of a snapshot: that every root set was installed from it alone, without a network.
 //!
 //! A snapshot is immutable and named by its lock, so its proof is a signed document of its own beside it
-//! (docs/adr/0012-proof-extras-archive.md).
+//! (docs/adr/0015-proof-extras-archive.md).
 
 use std::collections::BTreeMap;
 
