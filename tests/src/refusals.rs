@@ -47,7 +47,7 @@ impl Bench<'_> {
     /// A copy without packages and images: keys, database and cluster.yaml only.
     fn bare(&self, name: &str) -> Result<Seedd> {
         let seedd = self.copy(name)?;
-        for dir in ["blobs", "snapshots", "artifacts", "netboot", "cache"] {
+        for dir in ["blobs", "snapshots", "artifacts", "netboot", "cache", "tmp"] {
             let _ = fs::remove_dir_all(seedd.data.join(dir));
         }
         Ok(seedd)

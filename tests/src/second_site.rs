@@ -42,6 +42,8 @@ pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
     let (mut fleet, after) = rebuild(b, &work, &logs)?;
     ensure!(after == before, "the planes' addresses changed: {before:?} became {after:?}");
     say::line(&format!("both nodes are back {} after the loss, with their names and addresses", say::seconds(lost.elapsed())));
+    // The play that is behind the fabric gate brings the operators' SSH keys.
+    fleet.until("both replacements to be Converged", FLOW_LIMIT, |fleet| Ok(fleet.all(Step::Converged)))?;
     refuses_the_old_seed(&mut fleet, &a, &template.ssh_key)?;
     fleet.ns.must_be_quiet()
 }
