@@ -238,14 +238,20 @@ pub async fn boot(wire: &Wire, mac: Mac, number: u32, address: impl Fn(&Reply) -
     Ok(Fetched { tftp, http: bytes })
 }
 
-/// URLs of the kernel and the initramfs in an iPXE script.
+/// URLs of the kernel and the initramfs in an iPXE script, each once: the entries of its menu differ in the command line.
 pub fn files_of(script: &str) -> Vec<String> {
     fn line(l: &str) -> Option<&str> {
         let verb = l.split_whitespace().next()?;
         let fetches = ["kernel", "initrd", "imgfetch"].contains(&verb);
         l.split_whitespace().find(|w| fetches && w.starts_with("http://"))
     }
-    script.lines().filter_map(line).map(str::to_owned).collect()
+    let mut found: Vec<String> = Vec::new();
+    for url in script.lines().filter_map(line) {
+        if !found.iter().any(|f| f == url) {
+            found.push(url.to_owned());
+        }
+    }
+    found
 }
 
 #[cfg(test)]
