@@ -24,10 +24,16 @@ fn dhclient_gets_and_releases_a_lease() {
 
 #[test]
 fn dhcpcd_probes_and_takes_a_lease() {
-    let Some(lab) = Lab::start(&needs(&["dhcpcd"]), &[]) else { return };
+    let Some(lab) = Lab::start(&needs(&["dhcpcd", "unshare"]), &[]) else { return };
     let nothing = lab.file("none.sh", b"#!/bin/sh\nexit 0\n");
     lab.run("", "chmod", &["+x", &nothing]);
-    let got = lab.client("dhcpcd", &["-4", "-1", "-B", "-t", "20", "-c", &nothing, "cli0"]);
+    // Leases that another run left in the host's folders are none of this one.
+    let script = format!(
+        "mount -t tmpfs tmpfs /run\nfor d in /var/lib/dhcpcd*; do mount -t tmpfs tmpfs $d; done\n\
+         dhcpcd -4 -1 -B -t 20 -c {nothing} cli0 2>&1\n"
+    );
+    let script = lab.file("dhcpcd.sh", script.as_bytes());
+    let got = lab.client("unshare", &["-m", "sh", &script]);
     assert!(got.contains("leased 10.99.0.100 for 600 seconds"), "{got}");
 }
 
