@@ -11,15 +11,16 @@ use crate::member::Member;
 use crate::rack::Rack;
 use crate::say;
 use crate::site::{PASSPHRASE, Template};
-use crate::vm::{Accel, Firmware, Medium, Spec};
+use crate::vm::{Accel, Firmware, First, Medium, Spec};
 
 const NODE: &str = "first";
 
-fn blank() -> Vec<Spec> {
-    vec![Spec::new(NODE, 1, Firmware::SeaBios)]
+fn blank(firmware: Firmware) -> Vec<Spec> {
+    vec![Spec { first: First::Network, ..Spec::new(NODE, 1, firmware) }]
 }
 
-/// As a USB stick under Secure Boot: set up, a node joins, the power is cut, the stick is searched, the site is there again.
+/// As a USB stick under Secure Boot: set up, a node joins under Secure Boot too (from the network first, so its second start
+/// is GRUB handing on to the disk), the power is cut, the stick is searched, the site is there again.
 pub fn stick(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -> Result<()> {
     let iso = template.seed_iso(dirs)?;
     let rack = Rack::new(dirs, "stick", accel)?;
@@ -30,7 +31,11 @@ pub fn stick(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path)
     ensure!(seed.vm.console.find(0, "Secure boot enabled").is_some(), "the kernel does not say that Secure Boot is on");
     let client = seed.enter(&rack, None)?;
     ensure!(!warned_of_memory(&rack, &client)?, "the state is in memory although the stick has room");
-    let members = rack.join(&mut seed, &client, blank(), false)?;
+    let members = rack.join(&mut seed, &client, blank(Firmware::OvmfSecure), false)?;
+    for sign in ["secureboot: Secure boot enabled", "Kubedos: starting from the local disk"] {
+        let seen = members.iter().all(|m| m.vm.console.find(0, sign).is_some());
+        ensure!(seen, "the node's console never showed {sign:?}");
+    }
     say::line("power cut of the seed");
     let off = seed.off();
     holds_no_secret(&file, &secrets_of(&members)?)?;
@@ -53,7 +58,7 @@ pub fn disc(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) 
     seed.set_up(&rack, "site-a", PASSPHRASE, pictures)?;
     let client = seed.enter(&rack, None)?;
     ensure!(warned_of_memory(&rack, &client)?, "no page says that the state is in memory");
-    rack.join(&mut seed, &client, blank(), false)?;
+    rack.join(&mut seed, &client, blank(Firmware::SeaBios), false)?;
     rack.segment.must_be_quiet()
 }
 
