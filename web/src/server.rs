@@ -180,6 +180,8 @@ impl Connection {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.head)
+            // As the fast way writes them; GRUB takes no other spelling.
+            .title_case_headers(true)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(e) = watcher.watch(connection).await {
             tracing::debug!(%peer, error = %e, "connection ended");

@@ -222,7 +222,7 @@ impl Talk<'_> {
                 let mut out = write(&response);
                 out.extend(NOSNIFF);
                 if other == Answer::Unsatisfiable {
-                    out.extend(b"content-length: 0\r\n");
+                    out.extend(b"Content-Length: 0\r\n");
                 }
                 (response.status(), out)
             }
@@ -335,11 +335,11 @@ impl Talk<'_> {
     }
 }
 
-const NOSNIFF: &[u8] = b"x-content-type-options: nosniff\r\n";
+const NOSNIFF: &[u8] = b"X-Content-Type-Options: nosniff\r\n";
 
 /// A head for the next time: without the id of this request.
 fn reusable(head: &[u8]) -> Vec<u8> {
-    let lines = head.split_inclusive(|b| *b == b'\n').filter(|l| !l.starts_with(b"x-request-id:"));
+    let lines = head.split_inclusive(|b| *b == b'\n').filter(|l| !l.starts_with(b"X-Request-Id:"));
     lines.flatten().copied().collect()
 }
 
@@ -361,7 +361,7 @@ impl Stamp {
     /// Ends a head that has no id yet.
     fn end(&mut self, out: &mut Vec<u8>, close: bool) {
         self.id = self.id.wrapping_add(1);
-        out.extend(format!("x-request-id: {:016x}\r\n", self.id).bytes());
+        out.extend(format!("X-Request-Id: {:016x}\r\n", self.id).bytes());
         self.finish(out, close);
     }
 
@@ -370,9 +370,9 @@ impl Stamp {
         if second != self.second || self.date.is_empty() {
             (self.second, self.date) = (second, http_date(second));
         }
-        out.extend(b"date: ");
+        out.extend(b"Date: ");
         out.extend(self.date.bytes());
-        out.extend(if close { &b"\r\nconnection: close\r\n\r\n"[..] } else { b"\r\n\r\n" });
+        out.extend(if close { &b"\r\nConnection: close\r\n\r\n"[..] } else { b"\r\n\r\n" });
     }
 }
 

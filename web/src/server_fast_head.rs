@@ -117,12 +117,23 @@ pub(crate) fn write<B>(response: &Response<B>) -> Vec<u8> {
         if name == CONNECTION {
             continue;
         }
-        out.extend(name.as_str().bytes());
+        title_case(name.as_str(), &mut out);
         out.extend(b": ");
         out.extend(value.as_bytes());
         out.extend(b"\r\n");
     }
     out
+}
+
+/// Writes a header's name as `Content-Length`: GRUB's HTTP client takes no other spelling (grub-core/net/http.c compares
+/// bytes), and waits for the end of the connection where it found no length.
+fn title_case(name: &str, out: &mut Vec<u8>) {
+    let mut first = true;
+    out.extend(name.bytes().map(|b| {
+        let b = if first { b.to_ascii_uppercase() } else { b };
+        first = b == b'-';
+        b
+    }));
 }
 
 /// What remains of a buffer after `range` was used up.
