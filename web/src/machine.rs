@@ -37,6 +37,8 @@ pub fn machine_router<A: SeedApi>(api: Arc<A>) -> Router {
         .route("/boot/ipxe", get(boot_script::<A>))
         .route("/boot/preseed.cfg", get(preseed::<A>))
         .route("/boot/{name}", get(boot_file::<A>))
+        // What shim asks for behind itself: it joins its own folder, with the slash, and "/grubx64.efi".
+        .route("/boot//{name}", get(boot_file::<A>))
         .route("/grub/grub.cfg", get(grub_first::<A>))
         .route("/grub/x86_64-efi/{name}", get(grub_list))
         .route("/darksite", get(async || Redirect::permanent("/darksite/current/")))

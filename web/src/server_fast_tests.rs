@@ -110,6 +110,12 @@ impl Client {
     }
 }
 
+#[tokio::test]
+async fn shim_finds_what_is_behind_it() {
+    let answer = Client::new(&seed()).await.get("/boot//vmlinuz", "").await;
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"kernel"[..]));
+}
+
 /// GRUB finds the length of a file in no other spelling, from the router, from the cache, and from the general server.
 #[tokio::test]
 async fn grub_finds_the_length() {
