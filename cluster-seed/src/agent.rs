@@ -115,7 +115,7 @@ pub enum ReportBody {
         disk: String,
         total: u64,
     },
-    /// Bytes of disk written and verified so far, and bytes per second lately.
+    /// Bytes of disk written and verified so far, and bytes per second lately; zeros do not count, nor do they in `total`.
     InstallProgress {
         written: u64,
         total: u64,

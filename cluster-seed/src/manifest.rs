@@ -112,6 +112,16 @@ impl ArtifactManifest {
         self.disk_size.saturating_sub(start).min(CHUNK_SIZE)
     }
 
+    /// Bytes of chunk `index` that are more than zeros: what an installation is measured by, since zeros cost next to nothing.
+    pub fn content_len(&self, index: usize) -> u64 {
+        if matches!(self.chunks.get(index), Some(Chunk::Zstd { .. })) { self.chunk_len(index) } else { 0 }
+    }
+
+    /// The same of the whole image.
+    pub fn content_size(&self) -> u64 {
+        (0..self.chunks.len()).map(|index| self.content_len(index)).sum()
+    }
+
     /// Bytes to fetch for the whole image, each distinct chunk once.
     pub fn stored_size(&self) -> u64 {
         let mut seen = std::collections::BTreeSet::new();

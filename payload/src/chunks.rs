@@ -81,7 +81,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// One thread's share: takes chunks until none is left or somebody failed. Sends the bytes done.
+    /// One thread's share: takes chunks until none is left or somebody failed. Sends the bytes done, zeros not counted.
     pub fn work(&self, done: &Sender<u64>) {
         let mut since_flush = 0;
         while !self.stop.load(Ordering::Relaxed) {
@@ -97,7 +97,7 @@ impl<'a> Stream<'a> {
                 break;
             }
             // Nobody listens only when the installation is over.
-            let _ = done.send(self.manifest.chunk_len(index));
+            let _ = done.send(self.manifest.content_len(index));
         }
     }
 

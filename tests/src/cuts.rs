@@ -34,7 +34,7 @@ const CUTS: [Cut; 10] = [
     ("while it waits for its approval", |m| m.state() == "Pending" && m.vm.console.pairing_code().is_some()),
     ("right after the approval", |m| m.approval_sent),
     ("at the first chunks", |m| written(m, 1)),
-    ("in the middle of the install", |m| written(m, 20)),
+    ("in the middle of the install", |m| written(m, 50)),
     ("after the last chunk, before the first MiB", |m| m.state() == "Installing" && shows(m, "kubedos: step flush")),
     ("after the install, before it starts from its disk", |m| m.state() == "Installed"),
     ("while it starts from its disk", |m| m.state() == "Installed" && shows(m, "systemd[1]")),
