@@ -190,7 +190,8 @@ impl Seed {
                 browser.click("#submit")
             };
             secrets(&browser)?;
-            ensure!(browser.has("input[name=passphrase]"), "a wrong set-up code was taken");
+            let refused = || Ok(browser.has("#refused").then_some(()));
+            stop::wait_for("the refusal of a wrong set-up code", Duration::from_secs(120), refused)?;
             browser.picture(&pictures.join("first-setup.png"))?;
             browser.fill("input[name=code]", &code)?;
             secrets(&browser)?;
