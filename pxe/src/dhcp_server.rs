@@ -28,7 +28,7 @@ pub const BOOT_SERVER_PORT: u16 = 4011;
 /// The most leases that wait for the disk at once. Beyond it REQUESTs are dropped; clients repeat them.
 pub const MAX_PENDING: usize = 16_384;
 /// Groups of leases on their way to the disk.
-const MAX_GROUPS: usize = 1_024;
+const MAX_GROUPS: usize = 128;
 /// Seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Makes records durable; called for groups, from one thread. No ACK leaves before it returned.
