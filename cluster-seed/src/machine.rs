@@ -51,6 +51,9 @@ pub struct HardwareFacts {
     /// SMBIOS UUID; may be all zero or shared by many machines, so it is never an identity.
     pub uuid: String,
     pub firmware: Firmware,
+    /// As the firmware says it, MM/DD/YYYY (SMBIOS 3.7 section 7.1).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub firmware_date: String,
     pub cpu: String,
     pub cpus: u32,
     pub memory_mib: u64,
@@ -75,10 +78,26 @@ fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// When the holes of EDK2's network stack (PixieFail, CVE-2023-45229 to 45237) were told, as year, month and day:
+/// firmware that is older does not have them shut.
+const NETWORK_HOLES_TOLD: (u16, u16, u16) = (2024, 1, 16);
+
 impl HardwareFacts {
+    /// Whether it boots by UEFI firmware that is older than the known holes of its network stack. A date that cannot be
+    /// read says nothing.
+    pub fn has_old_firmware(&self) -> bool {
+        let mut parts = self.firmware_date.split('/');
+        let mut next = || parts.next().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+        let (month, day, year) = (next(), next(), next());
+        let number = |text: Option<&str>| text.and_then(|t| t.parse::<u16>().ok());
+        let (Some(month), Some(day), Some(year)) = (number(month), number(day), number(year)) else { return false };
+        self.firmware == Firmware::Uefi && (year, month, day) < NETWORK_HOLES_TOLD
+    }
+
     /// Bounds every text and list, so that a hostile machine cannot fill the database or draw on the page.
     pub fn tamed(mut self) -> Self {
-        for text in [&mut self.vendor, &mut self.product, &mut self.serial, &mut self.uuid, &mut self.cpu, &mut self.kernel] {
+        let hardware = [&mut self.vendor, &mut self.product, &mut self.serial, &mut self.uuid, &mut self.cpu];
+        for text in hardware.into_iter().chain([&mut self.kernel, &mut self.firmware_date]) {
             *text = tame(text);
         }
         self.disks.truncate(MAX_DEVICES);
@@ -100,6 +119,32 @@ impl HardwareFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hole_07_old_firmware_is_known_by_its_date() {
+        let facts = |firmware, date: &str| {
+            let text = r#"{"vendor":"","product":"","serial":"","uuid":"","firmware":"uefi","cpu":"","cpus":1,"memory_mib":1,
+                "disks":[],"nics":[],"boot_mac":null,"kernel":""}"#;
+            let older: HardwareFacts = serde_json::from_str(text).unwrap();
+            HardwareFacts { firmware, firmware_date: date.to_owned(), ..older }
+        };
+        for (date, old) in [
+            ("01/15/2024", true),
+            ("01/16/2024", false),
+            ("12/31/2023", true),
+            ("02/01/2024", false),
+            ("09/01/1999", true),
+            ("", false),
+            ("2019-01-01", false),
+            ("1/2", false),
+            ("+1/01/2019", false),
+            ("999/01/2019", false),
+        ] {
+            assert_eq!(facts(Firmware::Uefi, date).has_old_firmware(), old, "{date}");
+            assert!(!facts(Firmware::Bios, date).has_old_firmware(), "a BIOS has another network stack");
+        }
+        assert!(!serde_json::to_string(&facts(Firmware::Bios, "")).unwrap().contains("firmware_date"));
+    }
 
     #[test]
     fn hostile_text_is_cut_and_tamed() {

@@ -29,6 +29,7 @@ pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
         serial: dmi("product_serial"),
         uuid: dmi("product_uuid").to_lowercase(),
         firmware,
+        firmware_date: dmi("bios_date"),
         cpu: cpuinfo.lines().find(|l| l.starts_with("model name")).and_then(field).unwrap_or_default(),
         cpus: u32::try_from(cpuinfo.lines().filter(|l| l.starts_with("processor")).count()).unwrap_or(u32::MAX),
         memory_mib: memory_mib(&read(&root.join("proc/meminfo"), MAX_ATTRIBUTE)),

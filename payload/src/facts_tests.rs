@@ -29,6 +29,7 @@ fn machine() -> Fixture {
     f.file("sys/class/dmi/id/sys_vendor", "QEMU\n")
         .file("sys/class/dmi/id/product_name", "Standard PC (Q35 + ICH9, 2009)\n")
         .file("sys/class/dmi/id/product_serial", "\u{1b}[31mX\n")
+        .file("sys/class/dmi/id/bios_date", "02/02/2022\n")
         .file("sys/class/dmi/id/product_uuid", "0EC6F7F0-0000-4000-8000-000000000000\n")
         .file(
             "proc/cpuinfo",
@@ -60,7 +61,7 @@ fn a_machine_as_it_is() {
     let f = machine();
     let facts = gather(f.root(), None);
     assert_eq!((facts.vendor.as_str(), facts.cpus, facts.memory_mib), ("QEMU", 2, 1967));
-    assert_eq!(facts.firmware, Firmware::Bios);
+    assert_eq!((facts.firmware, facts.firmware_date.as_str()), (Firmware::Bios, "02/02/2022"));
     assert_eq!(facts.serial, "?[31mX");
     assert_eq!(facts.uuid, "0ec6f7f0-0000-4000-8000-000000000000");
     let disks: Vec<_> = facts.disks.iter().map(|d| (d.name.as_str(), d.size, d.serial.as_str())).collect();

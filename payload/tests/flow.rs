@@ -231,6 +231,29 @@ fn what_is_wrong_before_the_wipe_leaves_the_disk_alone() {
     }
 }
 
+/// Another program answers under the seed's address, as a rogue DHCP server would have it.
+#[test]
+fn hole_01_a_machine_follows_no_seed_that_cannot_sign() {
+    for lie in [Lie::ManifestUnsigned, Lie::ManifestByOther, Lie::ManifestBitFlip] {
+        let (rogue, machine) = (Mock::start(lie), Machine::new(16));
+        let error = machine.install(&rogue, &place).unwrap_err();
+        assert!(matches!(error, InstallError::Seal(_)) && error.step() == "manifest", "{lie:?}: {error:?}");
+        assert!(machine.disk().iter().all(|b| *b == OLD), "{lie:?}: the disk was touched");
+        assert!(rogue.state().reports.is_empty(), "{lie:?}: nothing was told to it either");
+    }
+    // A node that runs: the rogue's list of peers is signed too, by a key of its own.
+    let machine = Machine::new(16);
+    let run = machine.root.join("run");
+    let dir = NodeDir::new(&run);
+    let (seed, rogue) = (Mock::start(Lie::None), Mock::start(Lie::None));
+    let identity = seed.identity();
+    payload::planes::refresh(&Http::new(&seed.url), &dir, &identity).unwrap();
+    let before = fs::read(run.join("peers.json")).unwrap();
+    rogue.state().site = SigningKey::from_bytes(&[66; 32]);
+    assert!(payload::planes::refresh(&Http::new(&rogue.url), &dir, &identity).is_err());
+    assert_eq!(fs::read(run.join("peers.json")).unwrap(), before);
+}
+
 #[test]
 fn only_the_approved_disk_is_written_and_only_if_it_is_large_enough() {
     let run = |disk_mib: usize, change: &dyn Fn(&mut mock::State, &Machine)| {

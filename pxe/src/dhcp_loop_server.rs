@@ -27,6 +27,8 @@ const PROBE_WAIT: Duration = Duration::from_millis(250);
 const MAX_PROBING: usize = 64;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// A group of leases that the other thread could not take yet is offered again after this long.
+const RETRY: Duration = Duration::from_millis(2);
 /// The second's tick of [`Watch`].
 const TICK: Duration = Duration::from_secs(1);
 
@@ -83,6 +85,9 @@ impl Main {
         let mut left = TICK;
         if self.watching.is_some() {
             left = left.min(tick.saturating_duration_since(Instant::now()));
+        }
+        if !self.group.is_empty() {
+            left = left.min(RETRY);
         }
         if let Some((at, _)) = self.probing.front() {
             left = left.min(at.saturating_duration_since(Instant::now()));
@@ -199,9 +204,17 @@ impl Main {
         let group = std::mem::take(&mut self.group);
         let count = group.len();
         self.pending.fetch_add(count, Ordering::Relaxed);
-        if let Err(TrySendError::Full(group) | TrySendError::Disconnected(group)) = self.groups.try_send(group) {
-            self.pending.fetch_sub(count, Ordering::Relaxed);
-            group.into_iter().for_each(|(_, reply)| self.outbox.refuse(reply, Why::JournalFull, None));
+        match self.groups.try_send(group) {
+            Ok(()) => {}
+            // The disk takes its time: what comes meanwhile joins this group, up to [`MAX_PENDING`] leases.
+            Err(TrySendError::Full(group)) => {
+                self.pending.fetch_sub(count, Ordering::Relaxed);
+                self.group = group;
+            }
+            Err(TrySendError::Disconnected(group)) => {
+                self.pending.fetch_sub(count, Ordering::Relaxed);
+                group.into_iter().for_each(|(_, reply)| self.outbox.refuse(reply, Why::JournalFailed, None));
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use cluster_seed::ids::Mac;
 use nix::sys::eventfd::EventFd;
 
 use crate::bind::{BindError, udp_on, udp_shared_on};
-use crate::commit_server::{Committer, Outbox};
+use crate::commit_server::{Outbox, committer};
 use crate::counters::Counters;
 pub use crate::dhcp_config::{DhcpConfig, NetworkConfig};
 use crate::dhcp_loop_server::Main;
@@ -26,7 +26,7 @@ use crate::watch::{DhcpMode, Watch};
 /// The boot server's port (PXE 2.1 section 2.2.4).
 pub const BOOT_SERVER_PORT: u16 = 4011;
 /// The most leases that wait for the disk at once. Beyond it REQUESTs are dropped; clients repeat them.
-pub const MAX_PENDING: usize = 4_096;
+pub const MAX_PENDING: usize = 16_384;
 /// Groups of leases on their way to the disk.
 const MAX_GROUPS: usize = 128;
 /// Seconds since 1970.
@@ -86,17 +86,14 @@ impl DhcpServer {
 
     /// Serves until `shutdown` completes.
     ///
-    /// Two threads do the work: one reads, decides and sends what needs no lease, the other makes groups of leases
-    /// durable and then sends their ACKs (adr/0016).
+    /// Threads do the work: one reads, decides and sends what needs no lease, another makes groups of leases durable and
+    /// then sends their ACKs, and a third sends those of large groups while the next sync runs (adr/0016).
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let stop = Arc::new(AtomicBool::new(false));
-        let (started, wake) = match (event_fd(), self.socket.try_clone()) {
-            (Ok(wake), Ok(socket)) => (self.start(&stop, &wake, socket), wake),
-            (Err(error), _) | (_, Err(error)) => return tracing::error!(%error, "starting the DHCP server; nothing is served"),
-        };
-        let threads = match started {
-            Ok(threads) => threads,
-            Err(error) => return tracing::error!(%error, "starting the DHCP server's threads; nothing is served"),
+        let started = event_fd().and_then(|wake| Ok((self.start(&stop, &wake)?, wake)));
+        let (threads, wake) = match started {
+            Ok(started) => started,
+            Err(error) => return tracing::error!(%error, "starting the DHCP server; nothing is served"),
         };
         shutdown.await;
         stop.store(true, Ordering::Relaxed);
@@ -104,16 +101,11 @@ impl DhcpServer {
         let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join()))).await;
     }
 
-    fn start(
-        self,
-        stop: &Arc<AtomicBool>,
-        wake: &Arc<EventFd>,
-        for_acks: UdpSocket,
-    ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+    fn start(self, stop: &Arc<AtomicBool>, wake: &Arc<EventFd>) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
         let (groups, receiver) = sync_channel(MAX_GROUPS);
         let pending = Arc::new(AtomicUsize::new(0));
-        let acks = Outbox::new(for_acks, &self.responder);
-        let committer = Committer { outbox: acks, groups: receiver, commit: self.commit, pending: pending.clone() };
+        let outboxes = [self.socket.try_clone()?, self.socket.try_clone()?].map(|socket| Outbox::new(socket, &self.responder));
+        let (committer, pacer) = committer(outboxes, receiver, self.commit, pending.clone());
         let main = Main {
             outbox: Outbox::new(self.socket, &self.responder),
             boot_server: self.boot_server,
@@ -130,7 +122,11 @@ impl DhcpServer {
         };
         let wake = wake.clone();
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        Ok(vec![thread("dhcp-commit").spawn(move || committer.run())?, thread("dhcp").spawn(move || main.run(&wake))?])
+        Ok(vec![
+            thread("dhcp-acks").spawn(move || pacer.run())?,
+            thread("dhcp-commit").spawn(move || committer.run())?,
+            thread("dhcp").spawn(move || main.run(&wake))?,
+        ])
     }
 }
 

@@ -83,8 +83,12 @@ impl Disk {
     }
 }
 
+/// There is one port 67.
+static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
+    let _one = ONE.lock().await;
     let policy = Arc::new(Recorder(Mutex::default()));
     let (disk, commit) = disk();
     let leases = [lease(10), lease(11)];
@@ -141,6 +145,47 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     disk.answer.send(Ok(())).unwrap();
     assert_eq!(reply(&first).await, 5);
 
+    stop.send(()).unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_for_long_costs_no_lease() {
+    let (disk, commit) = disk();
+    let leases: Vec<_> = (10..20).map(lease).collect();
+    let policy = Arc::new(Recorder(Mutex::default()));
+    let _one = ONE.lock().await;
+    let server = match DhcpServer::bind(config(), policy, &leases, commit, Arc::new(|| 1_000)).await {
+        Ok(server) => server,
+        Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
+            println!("skipped: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let counters = server.counters();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(server.run(async move {
+        let _ = stopped.await;
+    }));
+    let client = UdpSocket::bind(SocketAddrV4::new([127, 9, 0, 12].into(), 68)).await.unwrap();
+    // More groups than the channel holds: each request is a loop of its own.
+    let most = MAX_GROUPS as u64 + 20;
+    for n in 0..most {
+        client.send_to(&from_client(12, "350103ff"), (Ipv4Addr::new(127, 9, 0, 1), SERVER_PORT)).await.unwrap();
+        while counters.get(Count::Request) <= n {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let mut committed = 0;
+    while committed < most {
+        committed += disk.asked().await.len() as u64;
+        disk.answer.send(Ok(())).unwrap();
+    }
+    for _ in 0..most {
+        assert_eq!(reply(&client).await, 5);
+    }
+    assert_eq!(counters.ignored(Why::JournalFull), 0);
     stop.send(()).unwrap();
     task.await.unwrap();
 }

@@ -19,7 +19,7 @@ use crate::leases::LeaseRecord;
 
 /// The longest journal file read, in bytes; it is folded long before.
 pub const MAX_FILE: u64 = 256 << 20;
-/// Bytes of a new file; beyond them it grows.
+/// Bytes of zeros in a new file, and as many more whenever they are used up.
 pub const CAPACITY: u64 = 4 << 20;
 /// The longest line: two texts of 255 bytes in hexadecimal and the rest.
 const MAX_LINE: usize = 1_200;
@@ -32,12 +32,31 @@ pub struct Journal {
     file: File,
     /// Bytes of the file that are whole lines.
     length: u64,
+    /// Bytes of the file that were there before anything was appended to them.
+    room: u64,
     /// A write or sync failed: the kernel may have dropped pages, and nothing more is written to this file.
     broken: bool,
     older: Vec<PathBuf>,
     /// The last word on every address since the last seal.
     latest: BTreeMap<Ipv4Addr, LeaseRecord>,
     line: String,
+}
+
+/// The file that the next seal goes on in: filling and syncing it takes as long as many appends, and they need not wait.
+#[derive(Debug)]
+pub struct NextFile {
+    dir: PathBuf,
+    number: u64,
+    file: Option<File>,
+}
+
+impl NextFile {
+    /// Makes the file. Nothing of the journal is held meanwhile.
+    pub fn make(mut self) -> io::Result<Self> {
+        let (number, file) = create(&self.dir, self.number)?;
+        (self.number, self.file) = (number, Some(file));
+        Ok(self)
+    }
 }
 
 /// Files that are complete, and what they say.
@@ -76,10 +95,10 @@ impl Journal {
                 fs::remove_file(file)?;
             }
         }
-        let number = numbers.last().map_or(1, |n| n + 1);
-        let file = create(dir, number)?;
+        let (number, file) = create(dir, numbers.last().map_or(1, |n| n + 1))?;
         let latest = records.iter().map(|r| (r.ip, r.clone())).collect();
-        let journal = Journal { dir: dir.to_owned(), number, file, length: 0, broken: false, older, latest, line: String::new() };
+        let (dir, line) = (dir.to_owned(), String::new());
+        let journal = Journal { dir, number, file, length: 0, room: CAPACITY, broken: false, older, latest, line };
         Ok((journal, records))
     }
 
@@ -92,6 +111,10 @@ impl Journal {
         self.line.clear();
         for record in records {
             write_line(record, &mut self.line);
+        }
+        if self.length + self.line.len() as u64 > self.room {
+            fill(&self.file, self.room);
+            self.room += CAPACITY;
         }
         let written = self.file.write_all_at(self.line.as_bytes(), self.length).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
@@ -115,19 +138,31 @@ impl Journal {
         self.latest.is_empty()
     }
 
-    /// Begins a new file and hands over what came before.
-    pub fn seal(&mut self) -> io::Result<Sealed> {
-        self.next_file()?;
+    /// What [`Journal::seal`] wants, still to be made.
+    pub fn next(&self) -> NextFile {
+        NextFile { dir: self.dir.clone(), number: self.number + 1, file: None }
+    }
+
+    /// Goes on in `next` and hands over what came before.
+    pub fn seal(&mut self, next: NextFile) -> io::Result<Sealed> {
+        match next.file {
+            Some(file) if next.number > self.number => self.go_on_in(next.number, file),
+            // This file broke since, and the journal went on in one of a later number.
+            _ => self.next_file()?,
+        }
         let records = std::mem::take(&mut self.latest).into_values().collect();
         Ok(Sealed { records, files: std::mem::take(&mut self.older) })
     }
 
     fn next_file(&mut self) -> io::Result<()> {
-        let file = create(&self.dir, self.number + 1)?;
-        self.older.push(path(&self.dir, self.number));
-        self.number += 1;
-        (self.file, self.length, self.broken) = (file, 0, false);
+        let (number, file) = create(&self.dir, self.number + 1)?;
+        self.go_on_in(number, file);
         Ok(())
+    }
+
+    fn go_on_in(&mut self, number: u64, file: File) {
+        self.older.push(path(&self.dir, self.number));
+        (self.number, self.file, self.length, self.room, self.broken) = (number, file, 0, CAPACITY, false);
     }
 }
 
@@ -139,19 +174,30 @@ fn number_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("leases-")?.strip_suffix(".journal")?.parse().ok()
 }
 
-fn create(dir: &Path, number: u64) -> io::Result<File> {
-    let file = File::options().create_new(true).write(true).open(path(dir, number))?;
+/// A new file of that number, or of the next one that is free: a file may have been made and never been gone on in.
+fn create(dir: &Path, number: u64) -> io::Result<(u64, File)> {
+    let mut number = number;
+    let file = loop {
+        match File::options().create_new(true).write(true).open(path(dir, number)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            opened => break opened?,
+        }
+    };
+    fill(&file, 0);
+    file.sync_all()?;
+    // The name must outlive a power cut as the lines do.
+    File::open(dir)?.sync_all()?;
+    Ok((number, file))
+}
+
+/// Room is nice to have: on a full disk the file stays short, and the append tells.
+fn fill(file: &File, from: u64) {
     let zeros = vec![0u8; 1 << 20];
-    // Room is nice to have: on a full disk the file is short, and the append tells.
-    for at in (0..CAPACITY).step_by(zeros.len()) {
+    for at in (from..from + CAPACITY).step_by(zeros.len()) {
         if file.write_all_at(&zeros, at).is_err() {
             break;
         }
     }
-    file.sync_all()?;
-    // The name must outlive a power cut as the lines do.
-    File::open(dir)?.sync_all()?;
-    Ok(file)
 }
 
 fn hex(bytes: Option<&[u8]>, out: &mut String) {

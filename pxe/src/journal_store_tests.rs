@@ -67,7 +67,8 @@ fn sealing_keeps_the_files_until_they_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path()).unwrap();
     journal.append(&[record(1, 7), record(1, 8)]).unwrap();
-    let sealed = journal.seal().unwrap();
+    let next = journal.next().make().unwrap();
+    let sealed = journal.seal(next).unwrap();
     assert_eq!(sealed.records, [record(1, 8)], "the last word");
     assert!(journal.is_empty() && journal.length() == 0);
     journal.append(&[record(2, 9)]).unwrap();
@@ -75,6 +76,38 @@ fn sealing_keeps_the_files_until_they_are_removed() {
     sealed.remove().unwrap();
     let (_, found) = Journal::open(dir.path()).unwrap();
     assert_eq!(found, [record(2, 9)]);
+}
+
+#[test]
+fn a_journal_that_broke_while_the_next_file_was_made_goes_forward() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    journal.append(&[record(1, 7)]).unwrap();
+    let next = journal.next().make().unwrap();
+    journal.file = File::open(only_file(dir.path())).unwrap();
+    assert!(journal.append(&[record(1, 8)]).is_err());
+    journal.append(&[record(1, 9)]).unwrap();
+    let sealed = journal.seal(next).unwrap();
+    assert_eq!(sealed.records, [record(1, 9)]);
+    journal.append(&[record(1, 10)]).unwrap();
+    // Read again before anything is removed, the last word is still the last.
+    assert_eq!(Journal::open(dir.path()).unwrap().1.last(), Some(&record(1, 10)));
+    sealed.remove().unwrap();
+    assert_eq!(Journal::open(dir.path()).unwrap().1, [record(1, 10)]);
+}
+
+#[test]
+fn a_full_file_grows_by_as_much_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    let many: Vec<_> = (0..1_000).map(|n| record(n as u8, u64::from(n as u32))).collect();
+    let mut count = 0;
+    while journal.length() <= CAPACITY {
+        journal.append(&many).unwrap();
+        count += many.len();
+    }
+    assert_eq!(fs::metadata(only_file(dir.path())).unwrap().len(), 2 * CAPACITY);
+    assert_eq!(Journal::open(dir.path()).unwrap().1.len(), count);
 }
 
 #[test]

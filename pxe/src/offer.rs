@@ -112,7 +112,11 @@ pub fn boot_info(request: &BootRequest, decision: &BootDecision, config: &ReplyC
             Ok(BootInfo::File { name: url.clone(), class: proxy.then_some("PXEClient"), discovery: proxy })
         }
         BootDecision::Loader => {
-            let name = config.loaders.get(request.arch).ok_or_else(|| format!("no loader for {:?}", request.arch))?;
+            let none = || match request.arch {
+                ClientArch::Other(code) => format!("no loader for firmware of kind {code}"),
+                known => format!("no loader for {}", known.name()),
+            };
+            let name = config.loaders.get(request.arch).ok_or_else(none)?;
             if request.stage != Stage::Http {
                 let class = (proxy || request.stage == Stage::Pxe).then_some("PXEClient");
                 // Beside another server, some UEFI firmware does not take the boot file of an offer that says "no

@@ -135,11 +135,12 @@ impl Leases {
     /// Files are deleted only once the database holds what they say, oldest first.
     fn fold(&self, app: &App) -> Result<()> {
         let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-        {
-            let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-            if !journal.is_empty() {
-                sealed.push(journal.seal().context("beginning a new lease journal")?);
-            }
+        let journal = || self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Some(journal()).filter(|j| !j.is_empty()).map(|j| j.next());
+        if let Some(next) = next {
+            // No lease waits for this.
+            let next = next.make().context("making a new lease journal")?;
+            sealed.push(journal().seal(next).context("beginning a new lease journal")?);
         }
         while let Some(oldest) = sealed.first() {
             app.store.save_leases(&oldest.records).context("saving leases")?;

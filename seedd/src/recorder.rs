@@ -4,6 +4,7 @@
 pub mod frame;
 pub mod gate;
 pub mod pcapng;
+pub mod reasons;
 pub mod ring;
 pub mod sniff_server;
 
@@ -264,7 +265,7 @@ fn words(event: &BootEvent) -> Option<(&'static str, String)> {
             // Without a machine to show it at, a counter says enough.
             event.mac?;
             let detail = detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
-            ("dhcp.ignored", format!("not answered: {}{detail}", why.name()))
+            ("dhcp.ignored", format!("not answered: {}{detail}", reasons::words(*why)))
         }
     })
 }

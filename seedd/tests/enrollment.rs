@@ -101,6 +101,7 @@ impl Machine {
             serial: String::new(),
             uuid: String::new(),
             firmware: Firmware::Bios,
+            firmware_date: String::new(),
             cpu: "x".into(),
             cpus: 1,
             memory_mib: 1024,

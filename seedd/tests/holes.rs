@@ -141,3 +141,13 @@ fn hole_19_a_flood_of_made_up_machines_is_bounded_and_hides_nobody() {
     assert_eq!(b.app.store.read(|tx| tx.broken_event()).unwrap(), None);
     assert!(seed.metrics("127.0.0.1".parse().unwrap(), None).unwrap().contains("kubedos_recorder_suppressed_events_total"));
 }
+
+/// 19: the setup code is worth nothing once there is an administrator, whoever made him.
+#[test]
+fn hole_19_the_setup_code_ends_with_the_first_administrator() {
+    let b = bench();
+    assert!(b.app.setup_code().is_some() && b.app.view_overview().unwrap().setup_needed);
+    // As `seedd admin set` does beside the daemon: in the database, not in its memory.
+    b.app.store.write(|tx| tx.add_admin("ada", "hash", now())).unwrap();
+    assert!(b.app.setup_code().is_none() && !b.app.view_overview().unwrap().setup_needed);
+}

@@ -80,6 +80,7 @@ impl<'a> FakeAgent<'a> {
             serial: self.mac.to_string(),
             uuid: "00000000-0000-0000-0000-000000000000".into(),
             firmware: Firmware::Bios,
+            firmware_date: String::new(),
             cpu: "none".into(),
             cpus: 1,
             memory_mib: 1024,

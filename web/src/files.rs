@@ -37,6 +37,8 @@ pub(crate) enum Keep {
 /// A file older than this (1971) was dated by a build or by a clock that had stopped; its date is not told.
 const FIRST_DATE: u64 = 31_536_000;
 
+/// The type of what is not known by its name.
+const BYTES: &str = "application/octet-stream";
 /// Linux: a symbolic link that leads to itself. Its `io::ErrorKind` is not stable yet.
 const ELOOP: i32 = 40;
 
@@ -66,7 +68,7 @@ struct Listing<'a> {
 pub(crate) async fn one(path: Utf8PathBuf, digest: Option<String>, wanted: &Wanted) -> Result<Response, Failure> {
     let keep = if digest.is_some() { Keep::Forever } else { Keep::Revalidate };
     match blocking(move || open(&path, digest)).await? {
-        Some(found @ Found::File { .. }) => send(found, "application/octet-stream", keep, wanted),
+        Some(found @ Found::File { .. }) => send(found, BYTES, keep, wanted),
         _ => Err(Failure::not_found()),
     }
 }
@@ -121,8 +123,15 @@ fn open(path: &Utf8Path, digest: Option<String>) -> io::Result<Found> {
     if !path.metadata()?.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let file = File::open(path)?;
+    describe(File::open(path)?, path, digest)
+}
+
+/// What is said of a file that was opened at `path`.
+fn describe(file: File, path: &Utf8Path, digest: Option<String>) -> io::Result<Found> {
     let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let modified = meta.modified()?;
     let nanos = modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
     // The path is part of it: files of two snapshots may have the same size and, built reproducibly, the same date.
@@ -169,13 +178,32 @@ pub(crate) fn identity(meta: &std::fs::Metadata) -> (u64, u64, i64, i64) {
     (meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec())
 }
 
-fn send(found: Found, kind: &'static str, keep: Keep, wanted: &Wanted) -> Result<Response, Failure> {
-    let Found::File { file, path, validators, identity } = found else { return Err(Failure::not_found()) };
+fn of(found: Found, kind: &'static str, keep: Keep) -> Option<(File, Opened)> {
+    let Found::File { file, path, validators, identity } = found else { return None };
     let cache = match keep {
         Keep::Forever => "public, max-age=31536000, immutable",
         Keep::Revalidate => "no-cache",
     };
-    let of = Opened { path, validators, kind, cache, identity };
+    Some((file, Opened { path, validators, kind, cache, identity }))
+}
+
+/// A file of a snapshot that was opened at `path`, of the name `name`, whole.
+pub(crate) fn of_snapshot(file: File, path: &Utf8Path, name: &str) -> Option<Sendable> {
+    whole(describe(file, path, None).ok()?, content_type(name), Keep::Revalidate)
+}
+
+/// The file at `path`, which is ours and named by `digest`, whole.
+pub(crate) fn of_digest(path: &Utf8Path, digest: Digest) -> Option<Sendable> {
+    whole(open(path, Some(digest.to_string())).ok()?, BYTES, Keep::Forever)
+}
+
+fn whole(found: Found, kind: &'static str, keep: Keep) -> Option<Sendable> {
+    let (file, of) = of(found, kind, keep)?;
+    Some(Sendable { file: Arc::new(file), start: 0, len: of.validators.len, of: Arc::new(of) })
+}
+
+fn send(found: Found, kind: &'static str, keep: Keep, wanted: &Wanted) -> Result<Response, Failure> {
+    let Some((file, of)) = of(found, kind, keep) else { return Err(Failure::not_found()) };
     let answer = answer(&of, &wanted.method, &wanted.headers);
     let mut response = head(&of, answer)?;
     if let Some((start, len)) = answer.part(of.validators.len)
@@ -252,6 +280,6 @@ fn content_type(name: &str) -> &'static str {
         "txt" | "lock" | "asc" | "list" | "sources" | "cfg" => TEXT,
         "InRelease" => TEXT,
         _ if ["Release", "InRelease", "Packages", "Sources", "README"].contains(&name) => TEXT,
-        _ => "application/octet-stream",
+        _ => BYTES,
     }
 }

@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use tower::ServiceExt as _;
 
 use crate::client_tests::{FORM, ask, cookie, get, site};
-use crate::mock_data::pending_id;
+use crate::mock_data::{PENDING, pending_id};
 use crate::safe_json::is_tricky;
 
 /// Put into every text of the mock site.
@@ -124,4 +124,13 @@ async fn the_live_feed_tells_every_event_once_and_ends_with_the_session() {
     mock.state().sessions.clear();
     mock.push("test", "nobody may see this", None);
     assert!(stream.next().await.is_none());
+}
+
+/// Hole 7: firmware with known holes in its network stack is told of.
+#[tokio::test]
+async fn hole_07_old_firmware_is_told_on_its_machines_page() {
+    let (_, router) = site("");
+    let page = get(&router, &format!("/machines/{PENDING}"), &[("cookie", &cookie())]).await;
+    let text = page.text();
+    assert!(text.contains("UEFI of 01/02/2020") && text.contains("PixieFail"), "{text}");
 }

@@ -33,6 +33,7 @@ mod safe_path;
 mod server_fast;
 mod server_fast_cache;
 mod server_fast_head;
+mod server_fast_open;
 mod server_peers;
 mod server_socket;
 mod server_tls;

@@ -70,6 +70,7 @@ fn facts(spice: &str) -> HardwareFacts {
         serial: text("A1B2C3"),
         uuid: text("00000000-0000-0000-0000-000000000000"),
         firmware: Firmware::Uefi,
+        firmware_date: text("01/02/2020"),
         cpu: text("Intel Xeon D-2123IT"),
         cpus: 8,
         memory_mib: 32 << 10,

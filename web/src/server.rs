@@ -27,6 +27,7 @@ use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_
 use crate::machine::machine_router;
 use crate::meter::HttpMeter;
 use crate::server_fast::{self, Fast};
+use crate::server_fast_open::Place;
 use crate::server_peers::Peers;
 use crate::server_socket::Impatient;
 use crate::server_tls;
@@ -77,9 +78,13 @@ pub async fn serve_machines<A: SeedApi>(
     let (done, ended) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("files".to_owned()).spawn(move || {
         let result = runtime.block_on(async {
-            let current = api.clone();
+            let files = api.clone();
             let router = machine_router(api);
-            let fast = Fast::new(router.clone(), meter, Box::new(move || current.snapshot_dir(None)));
+            let find = move |place| match place {
+                Place::Snapshot(id) => files.snapshot_dir(id),
+                Place::Chunk(digest) => files.chunk_path(digest),
+            };
+            let fast = Fast::new(router.clone(), meter, Box::new(find));
             run(TcpListener::from_std(listener)?, Way::Machines(Arc::new(fast)), router, stop, BOUNDS).await;
             Ok(())
         });

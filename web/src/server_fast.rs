@@ -3,13 +3,14 @@
 //! A copy of every byte through this program costs more than all the rest (docs/adr/0012). So a connection is read here
 //! first: plain GETs and small POSTs go through the same router as everything, and where the answer is a file, its bytes
 //! leave by sendfile(2). Whatever is not plain is handed on, unread, to the general server, for the rest of the
-//! connection. Files of snapshots and chunks that were asked for lately come from [`crate::server_fast_cache`].
+//! connection. Files of snapshots and chunks that were asked for lately come from [`crate::server_fast_cache`], others from
+//! [`crate::server_fast_open`].
 
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -32,26 +33,21 @@ use crate::limits::{BODY_TIME, MAX_AGENT_BODY, MAX_HEAD};
 use crate::meter::HttpMeter;
 use crate::server_fast_cache::{Entry, FileCache, Held};
 use crate::server_fast_head::{Head, Read, read, rest, write};
+use crate::server_fast_open::{Find, NOSNIFF, Places};
 use crate::server_socket::Patience;
 
 /// Bytes asked of sendfile at a time.
 const WINDOW: usize = 4 << 20;
 /// Largest answer that is no file (a listing of 5000 names), in bytes.
 const MAX_ANSWER: usize = 16 << 20;
-/// The current snapshot is asked for this often, in milliseconds.
-const LOOK: u64 = 1_000;
-
-type Current = Box<dyn Fn() -> Option<Utf8PathBuf> + Send + Sync>;
 
 /// What all connections share.
 pub(crate) struct Fast {
     router: Router,
     meter: Arc<HttpMeter>,
     cache: FileCache,
+    places: Places,
     began: Instant,
-    /// The directory of the current snapshot, as it was at that time.
-    current: Arc<Current>,
-    known: Mutex<Option<(u64, Option<Utf8PathBuf>)>>,
 }
 
 /// A connection for the general server, with what was read of it already.
@@ -66,9 +62,8 @@ pub(crate) struct Limits {
 }
 
 impl Fast {
-    pub(crate) fn new(router: Router, meter: Arc<HttpMeter>, current: Current) -> Self {
-        let (cache, known) = (FileCache::default(), Mutex::default());
-        Fast { router, meter, cache, began: Instant::now(), current: Arc::new(current), known }
+    pub(crate) fn new(router: Router, meter: Arc<HttpMeter>, find: Find) -> Self {
+        Fast { router, meter, cache: FileCache::default(), places: Places::new(find), began: Instant::now() }
     }
 
     fn now(&self) -> u64 {
@@ -77,19 +72,19 @@ impl Fast {
 
     /// The directory of the current snapshot, at most a second old.
     async fn root(&self) -> Option<Utf8PathBuf> {
-        let now = self.now();
-        if let Some((at, root)) = &*self.known.lock().unwrap_or_else(PoisonError::into_inner)
-            && now.saturating_sub(*at) < LOOK
-        {
-            return root.clone();
-        }
-        let ask = self.current.clone();
-        let root = tokio::task::spawn_blocking(move || ask()).await.ok().flatten();
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, root.clone()));
-        root
+        self.places.root(None, self.now()).await.map(|r| r.named.clone())
     }
 
-    /// An entry that may be sent.
+    /// An entry that may be sent: one that is kept, or one of a file that is opened now.
+    async fn entry(&self, path: &str) -> Option<Arc<Entry>> {
+        if let Some(entry) = self.cached(path).await {
+            return Some(entry);
+        }
+        let entry = Arc::new(self.places.open(path, self.now()).await?);
+        self.cache.put(path, entry.clone());
+        Some(entry)
+    }
+
     async fn cached(&self, path: &str) -> Option<Arc<Entry>> {
         let (entry, now) = (self.cache.get(path)?, self.now());
         if entry.is_fresh(now) {
@@ -182,7 +177,7 @@ impl Talk<'_> {
     async fn answer(&mut self, head: Head) -> io::Result<bool> {
         let close = head.close;
         if let Some(path) = head.cached_path()
-            && let Some(entry) = self.fast.cached(path).await
+            && let Some(entry) = self.fast.entry(path).await
         {
             self.send_cached(&entry, &head).await?;
             rest(&mut self.buffer, 0..head.length);
@@ -334,8 +329,6 @@ impl Talk<'_> {
         Ok(())
     }
 }
-
-const NOSNIFF: &[u8] = b"X-Content-Type-Options: nosniff\r\n";
 
 /// A head for the next time: without the id of this request.
 fn reusable(head: &[u8]) -> Vec<u8> {

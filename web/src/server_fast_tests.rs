@@ -259,3 +259,79 @@ async fn answers_are_counted_and_a_stop_ends_idle_connections() {
     seed.ended.await.unwrap().unwrap();
     assert!(TcpStream::connect(seed.address).await.is_err());
 }
+
+#[tokio::test]
+async fn what_is_opened_here_is_what_the_router_finds() {
+    use std::os::unix::fs::symlink;
+    let seed = seed();
+    let (top, snapshot) = (seed.dir.path(), seed.dir.path().join("snapshot"));
+    fs::create_dir_all(snapshot.join("pool/g++")).unwrap();
+    for name in ["g++_4:14_amd64.deb", "Packages.xz", "proof.json", "Release.gpg"] {
+        fs::write(snapshot.join("pool/g++").join(name), name).unwrap();
+    }
+    symlink("dists", snapshot.join("inside")).unwrap();
+    symlink("dists/trixie/Release", snapshot.join("link")).unwrap();
+    symlink(top.join("secret"), snapshot.join("outside")).unwrap();
+    symlink("../secret", snapshot.join("up")).unwrap();
+    symlink("loop", snapshot.join("loop")).unwrap();
+    nix::unistd::mkfifo(&snapshot.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let id = Digest::of(b"snapshot");
+    let mut client = Client::new(&seed).await;
+    let chunk = format!("/chunks/{}", seed.chunk);
+    let below = [
+        "dists/trixie/Release",
+        "pool/g++/g++_4:14_amd64.deb",
+        "pool/g%2b%2b/g++_4%3a14_amd64.deb",
+        "pool/g++/Packages.xz",
+        "pool/g++/proof.json",
+        "pool/g++/Release.gpg",
+        "large",
+        "empty",
+        "inside/trixie/Release",
+        "link",
+        "outside",
+        "up",
+        "loop",
+        "fifo",
+        "pool",
+        "pool/",
+        "pool/g++/",
+        "pool/nothing",
+        "large/x",
+        "../secret",
+        "pool/../large",
+        "%2e%2e/secret",
+        "pool%2fg++",
+        "",
+    ];
+    let current = below.iter().map(|p| format!("/darksite/current/{p}"));
+    let named = below.iter().map(|p| format!("/darksite/{id}/{p}"));
+    let others = ["/darksite/nothing/large", "/darksite/extras/x", "/chunks/x", "/chunks/", chunk.as_str()];
+    let strange = format!("/darksite/{}/large", Digest::of(b"no such snapshot"));
+    for path in current.chain(named).chain(others.map(str::to_owned)).chain([strange]) {
+        // A query makes no difference to the router, and keeps everybody else from answering.
+        let (ours, theirs) = (client.get(&path, "").await, client.get(&format!("{path}?"), "").await);
+        assert_eq!(ours.status, theirs.status, "{path}");
+        assert_eq!(ours.headers, theirs.headers, "{path}");
+        let same = ours.body == theirs.body || String::from_utf8_lossy(&ours.body).contains(&ours.id);
+        assert!(same, "{path}");
+        assert!(!ours.body.windows(6).any(|w| w == b"SECRET"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_appears_or_goes_is_noticed() {
+    let seed = seed();
+    let mut client = Client::new(&seed).await;
+    let (dir, away) = (seed.dir.path().join("snapshot"), seed.dir.path().join("away"));
+    let second = std::time::Duration::from_millis(1_100);
+    assert_eq!(client.get("/darksite/current/empty", "").await.status, 200);
+    fs::rename(&dir, &away).unwrap();
+    tokio::time::sleep(second).await;
+    for path in ["/darksite/current/empty", "/darksite/current/dists/trixie/Release"] {
+        assert_eq!(client.get(path, "").await.status, 404, "{path}");
+    }
+    fs::rename(&away, &dir).unwrap();
+    tokio::time::sleep(second).await;
+    assert_eq!(client.get("/darksite/current/dists/trixie/Release", "").await.status, 200);
+}

@@ -45,6 +45,7 @@ pub enum Lie {
     /// Every third request is answered 503 or not at all.
     Restarting,
     ManifestByOther,
+    ManifestUnsigned,
     ManifestBitFlip,
     ManifestOfOther,
     ManifestContradicts,
@@ -363,6 +364,11 @@ impl State {
         let other = SigningKey::from_bytes(&[3; 32]);
         let signer = if self.lie == Lie::ManifestByOther { &other } else { &self.site };
         let mut bytes = serde_json::to_vec(&Sealed::sign(&manifest, signer).unwrap()).unwrap();
+        if self.lie == Lie::ManifestUnsigned {
+            let mut value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            value["signature"] = "".into();
+            bytes = value.to_string().into_bytes();
+        }
         if self.lie == Lie::ManifestBitFlip {
             let at = bytes.windows(4).position(|w| w == b"base").unwrap();
             bytes[at] ^= 1;

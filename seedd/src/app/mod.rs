@@ -196,9 +196,13 @@ impl App {
         pxe::script::SeedUrl(self.http).to_string()
     }
 
-    /// The one-time code for the first administrator, while there is none.
+    /// The one-time code for the first administrator, while there is none: `seedd admin set` may have made one meanwhile.
     pub fn setup_code(&self) -> Option<String> {
-        self.setup_code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut code = self.setup_code.lock().unwrap_or_else(PoisonError::into_inner);
+        if code.is_some() && self.store.read(|tx| tx.has_admin()).unwrap_or(false) {
+            *code = None;
+        }
+        code.clone()
     }
 
     pub fn is_sealed(&self) -> bool {

@@ -158,6 +158,11 @@ impl Machine {
         }
     }
 
+    /// The same keys as [`Machine::new`] of `n`, under the MAC address of another.
+    pub fn under(n: u8, mac: u8) -> Self {
+        Machine { mac: Mac([2, 0, 0, 0, 0, mac]), ..Machine::new(n) }
+    }
+
     fn facts(&self) -> HardwareFacts {
         HardwareFacts {
             vendor: "QEMU".into(),
@@ -165,6 +170,7 @@ impl Machine {
             serial: String::new(),
             uuid: String::new(),
             firmware: Firmware::Bios,
+            firmware_date: String::new(),
             cpu: "x".into(),
             cpus: 1,
             memory_mib: 1024,
@@ -205,8 +211,12 @@ impl Machine {
     }
 
     pub fn claim(&self, app: &App, id: EnrollmentId) -> Result<ClaimReply, ApiError> {
+        self.claim_with(app, id, 7)
+    }
+
+    pub fn claim_with(&self, app: &App, id: EnrollmentId, nonce: u8) -> Result<ClaimReply, ApiError> {
         let challenge = app.status_of(id).unwrap().challenge.unwrap_or(Nonce::from_random([0; 32]));
-        let claim = Claim { enrollment: id, challenge, nonce: Nonce::from_random([7; 32]) };
+        let claim = Claim { enrollment: id, challenge, nonce: Nonce::from_random([nonce; 32]) };
         app.hand_out(ip(), id, &Sealed::sign(&claim, &self.key).unwrap())
     }
 

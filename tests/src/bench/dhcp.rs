@@ -1,24 +1,52 @@
-//! DORA per second with perfdhcp: the highest rate that loses less than 1 of 100 exchanges, and what it costs.
+//! DORA per second: the highest rate that loses less than 1 of 100 exchanges, and what it costs. By two clients: perfdhcp,
+//! which needs more of the processors than these servers do, and `pxe/examples/dhcp_load.rs`, which needs little.
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 
-use super::field::{CLIENT_DEV, Field, SERVER, SERVER_DEV, example, peer};
+use super::field::{CLIENT, CLIENT_DEV, Field, SERVER, SERVER_DEV, example, peer};
 use crate::say;
 use crate::tool;
 
 /// Rates tried, in DORA per second, each for [`SECONDS`].
-const RATES: [u32; 10] = [500, 1_000, 2_000, 4_000, 6_000, 8_000, 10_000, 13_000, 16_000, 20_000];
-const SECONDS: u32 = 4;
+const RATES: [u32; 12] = [500, 1_000, 2_000, 4_000, 8_000, 10_000, 13_000, 16_000, 20_000, 25_000, 32_000, 40_000];
+const SECONDS: u32 = 3;
 /// Clients that come back again and again.
 const CLIENTS: &str = "1000";
 /// A rate is kept up if no more than this share of exchanges is lost, in percent.
 const MAX_DROPS: f64 = 1.0;
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    Perfdhcp,
+    Load,
+}
+
+impl Client {
+    pub fn name(self) -> &'static str {
+        match self {
+            Client::Perfdhcp => "perfdhcp",
+            Client::Load => "dhcp_load",
+        }
+    }
+}
+
+/// What `dhcp_load` prints.
+#[derive(Debug, Deserialize)]
+struct Said {
+    rate: f64,
+    lost_percent: f64,
+    p99_ms: f64,
+    wrong: u64,
+}
+
 /// What one server reached.
 #[derive(Debug, Clone)]
 pub struct Row {
+    pub client: &'static str,
     pub server: String,
     /// DORA per second; 0 if even the lowest rate lost too much.
     pub rate: f64,
@@ -35,12 +63,20 @@ struct Try {
     cpu_ms: f64,
 }
 
-/// All servers that are there.
+/// All servers that are there, by both clients.
 pub fn run(field: &Field) -> Result<Vec<Row>> {
-    let mut rows = vec![measure(field, "kubedos", "every ACK after its sync", &kubedos(field)?)?];
+    let mut rows = Vec::new();
+    for client in [Client::Load, Client::Perfdhcp] {
+        rows.extend(by(field, client)?);
+    }
+    Ok(rows)
+}
+
+fn by(field: &Field, client: Client) -> Result<Vec<Row>> {
+    let mut rows = vec![measure(field, client, "kubedos", "every ACK after its sync", &kubedos(field)?)?];
     if let Some(kea) = peer("kea-dhcp4") {
         for (name, threads) in [("kea, 2 threads", 2), ("kea, 1 thread", 1)] {
-            rows.push(measure(field, name, "written, not synced", &kea_argv(field, &kea, threads)?)?);
+            rows.push(measure(field, client, name, "written, not synced", &kea_argv(field, &kea, threads)?)?);
         }
     }
     if let Some(dnsmasq) = peer("dnsmasq") {
@@ -61,7 +97,7 @@ pub fn run(field: &Field) -> Result<Vec<Row>> {
             "--quiet-dhcp",
         ]);
         let argv = [argv, vec![format!("--dhcp-leasefile={}", leases.display())]].concat();
-        rows.push(measure(field, "dnsmasq", "written, not synced", &argv)?);
+        rows.push(measure(field, client, "dnsmasq", "written, not synced", &argv)?);
     }
     Ok(rows)
 }
@@ -96,15 +132,15 @@ fn kea_argv(field: &Field, kea: &str, threads: u32) -> Result<Vec<String>> {
     Ok(tool::words(&["env", &env, "KEA_LOCKFILE_DIR=none", kea, "-c", &file.to_string_lossy()]))
 }
 
-fn measure(field: &Field, name: &str, durable: &'static str, argv: &[String]) -> Result<Row> {
-    let mut row = Row { server: name.to_owned(), rate: 0.0, p99_ms: 0.0, cpu_ms: 0.0, durable };
+fn measure(field: &Field, client: Client, name: &str, durable: &'static str, argv: &[String]) -> Result<Row> {
+    let mut row = Row { client: client.name(), server: name.to_owned(), rate: 0.0, p99_ms: 0.0, cpu_ms: 0.0, durable };
     let mut missed = 0;
     let server = field.start(&name.replace([' ', ','], "-"), argv)?;
     // The first exchanges of a server fill its pool; they are no measure.
-    attempt(field, &server, 500)?;
+    attempt(field, client, &server, 500)?;
     for rate in RATES {
-        let tried = attempt(field, &server, rate)?;
-        say::line(&format!("{name}: {rate}/s asked, {:.0}/s served, {:.2} % lost", tried.rate, tried.drops));
+        let tried = attempt(field, client, &server, rate)?;
+        say::line(&format!("{}, {name}: {rate}/s asked, {:.0}/s served, {:.2} % lost", client.name(), tried.rate, tried.drops));
         if tried.drops > MAX_DROPS {
             missed += 1;
             // One more chance: on a busy host a single try can fail for the host's reasons.
@@ -120,15 +156,31 @@ fn measure(field: &Field, name: &str, durable: &'static str, argv: &[String]) ->
     Ok(row)
 }
 
-fn attempt(field: &Field, server: &super::field::Running, rate: u32) -> Result<Try> {
+fn attempt(field: &Field, client: Client, server: &super::field::Running, rate: u32) -> Result<Try> {
     let before = server.cpu()?;
     let (rate, seconds) = (rate.to_string(), SECONDS.to_string());
-    let argv = ["perfdhcp", "-4", "-l", CLIENT_DEV, "-r", &rate, "-R", CLIENTS, "-p", &seconds, "-g", "multi", "-x", "t", SERVER];
-    // Its exit status tells of drops; the text tells how many.
-    let said = field.client.outcome(&argv)?;
-    let found = read(&said.stdout)?;
+    let found = match client {
+        Client::Perfdhcp => perfdhcp(field, &rate, &seconds)?,
+        Client::Load => dhcp_load(field, &rate, &seconds)?,
+    };
     let exchanges = (found.rate * f64::from(SECONDS)).max(1.0);
     Ok(Try { cpu_ms: (server.cpu()? - before) * 1e6 / exchanges, ..found })
+}
+
+fn dhcp_load(field: &Field, rate: &str, seconds: &str) -> Result<Try> {
+    let said = field.client.run(&[&example("dhcp_load")?, SERVER, CLIENT, rate, seconds, CLIENTS])?;
+    let said: Said = serde_json::from_str(said.trim()).with_context(|| format!("reading {said:?}"))?;
+    if said.wrong > 0 {
+        bail!("{} answers were wrong: another address than offered, or one that another client holds", said.wrong);
+    }
+    Ok(Try { rate: said.rate, drops: said.lost_percent, p99_ms: said.p99_ms, cpu_ms: 0.0 })
+}
+
+fn perfdhcp(field: &Field, rate: &str, seconds: &str) -> Result<Try> {
+    let argv = ["perfdhcp", "-4", "-l", CLIENT_DEV, "-r", rate, "-R", CLIENTS, "-p", seconds, "-g", "multi", "-x", "t", SERVER];
+    // Its exit status tells of drops; the text tells how many.
+    let said = field.client.outcome(&argv)?;
+    read(&said.stdout)
 }
 
 /// Perfdhcp's report: rate, the worse of the two drop ratios, and p99 of the whole exchange from its time stamps.

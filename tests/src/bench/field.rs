@@ -3,6 +3,9 @@
 use std::fs;
 use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +15,7 @@ use crate::tool::{self, Background};
 
 /// The servers' address, and the first of those the clients have.
 pub const SERVER: &str = "10.99.0.1";
+pub const CLIENT: &str = "10.99.0.2";
 pub const FIRST_CLIENT: &str = "10.99.240.0";
 /// Addresses of clients: a rack's.
 pub const CLIENTS: u32 = 300;
@@ -39,7 +43,7 @@ impl Field {
         let (server, client) = (Netns::empty(&name("bs"), dir)?, Netns::empty(&name("bc"), dir)?);
         server.ip(&["link", "add", SERVER_DEV, "type", "veth", "peer", "name", CLIENT_DEV, "netns", client.name()])?;
         server.ip(&["addr", "add", &format!("{SERVER}/16"), "dev", SERVER_DEV])?;
-        client.ip(&["addr", "add", "10.99.0.2/16", "dev", CLIENT_DEV])?;
+        client.ip(&["addr", "add", &format!("{CLIENT}/16"), "dev", CLIENT_DEV])?;
         server.ip(&["link", "set", SERVER_DEV, "up"])?;
         client.ip(&["link", "set", CLIENT_DEV, "up"])?;
         let first: std::net::Ipv4Addr = FIRST_CLIENT.parse().context("reading an address")?;
@@ -79,6 +83,32 @@ impl Running {
 
     pub fn stop(mut self) {
         let _ = self.process.terminate(Duration::from_secs(3));
+    }
+}
+
+/// Writes and syncs files as builds and imports do, until it is dropped.
+pub struct BusyDisk(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl BusyDisk {
+    pub fn new(dir: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (file, end) = (dir.join("busy"), stop.clone());
+        let work = move || {
+            let block = vec![7u8; 16 << 20];
+            while !end.load(Ordering::Relaxed) {
+                // A disk that is full is not busy; the numbers will tell.
+                let _ = fs::write(&file, &block).and_then(|()| fs::File::open(&file)?.sync_all());
+            }
+            let _ = fs::remove_file(&file);
+        };
+        BusyDisk(stop, Some(std::thread::spawn(work)))
+    }
+}
+
+impl Drop for BusyDisk {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        let _ = self.1.take().map(JoinHandle::join);
     }
 }
 

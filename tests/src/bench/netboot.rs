@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::dhcp::{self, Row};
-use super::field::Field;
+use super::field::{BusyDisk, Field};
 use super::tftp::{self, CASES, Cell};
 use crate::dirs::RunDirs;
 use crate::say;
@@ -18,9 +18,11 @@ pub enum What {
     Tftp,
 }
 
-/// Measures and prints; with `report`, also writes the tables as Markdown.
-pub fn run(dirs: &RunDirs, only: Option<What>, report: Option<&Path>) -> Result<()> {
+/// Measures and prints; with `report`, also writes the tables as Markdown. With `busy`, the disk of the leases has
+/// another writer all the time.
+pub fn run(dirs: &RunDirs, only: Option<What>, busy: bool, report: Option<&Path>) -> Result<()> {
     let field = Field::new(&dirs.work)?;
+    let _busy = busy.then(|| BusyDisk::new(&dirs.work));
     let mut text = String::new();
     if only != Some(What::Tftp) {
         text.push_str(&dhcp_table(&dhcp::run(&field)?));
@@ -36,13 +38,19 @@ pub fn run(dirs: &RunDirs, only: Option<What>, report: Option<&Path>) -> Result<
 }
 
 fn dhcp_table(rows: &[Row]) -> String {
-    let own = rows.first().map_or(0.0, |r| r.rate);
     let mut out = String::from(
-        "| DHCP server | DORA/s, under 1 % lost | kubedos is | p99 ms | CPU ms per 1,000 | leases |\n|---|---|---|---|---|---|\n",
+        "| client | DHCP server | DORA/s, under 1 % lost | kubedos is | p99 ms | CPU ms per 1,000 | leases |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     for r in rows {
+        // The first of each client is ours.
+        let own = rows.iter().find(|o| o.client == r.client).map_or(0.0, |o| o.rate);
         let ratio = if r.rate > 0.0 { format!("{:.2} x", own / r.rate) } else { "-".into() };
-        let _ = writeln!(out, "| {} | {:.0} | {ratio} | {:.1} | {:.0} | {} |", r.server, r.rate, r.p99_ms, r.cpu_ms, r.durable);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {:.0} | {ratio} | {:.1} | {:.0} | {} |",
+            r.client, r.server, r.rate, r.p99_ms, r.cpu_ms, r.durable
+        );
     }
     out.push('\n');
     out
@@ -85,9 +93,12 @@ mod tests {
 
     #[test]
     fn tables_name_ratios_and_wrong_bytes() {
-        let row = |server: &str, rate| Row { server: server.into(), rate, p99_ms: 1.0, cpu_ms: 2.0, durable: "x" };
-        let text = dhcp_table(&[row("kubedos", 100.0), row("other", 50.0), row("none", 0.0)]);
-        assert!(text.contains("| other | 50 | 2.00 x |") && text.contains("| none | 0 | - |"), "{text}");
+        let row =
+            |client, server: &str, rate| Row { client, server: server.into(), rate, p99_ms: 1.0, cpu_ms: 2.0, durable: "x" };
+        let of = |client, rate| [row(client, "kubedos", rate), row(client, "other", 50.0), row(client, "none", 0.0)];
+        let text = dhcp_table(&[of("a", 100.0), of("b", 25.0)].concat());
+        assert!(text.contains("| a | other | 50 | 2.00 x |") && text.contains("| a | none | 0 | - |"), "{text}");
+        assert!(text.contains("| b | other | 50 | 0.50 x |"), "{text}");
         let cell = |server, mb_per_s, wrong| {
             let load = Load { mb_per_s, completions_per_s: 1.0, failed: 0, wrong };
             Cell { server, case: CASES[0], load, cpu_per_gb: 1.0 }

@@ -86,6 +86,9 @@ enum Bench {
         /// Only one of them
         #[arg(long)]
         only: Option<netboot::What>,
+        /// Beside a program that writes and syncs files all the time
+        #[arg(long)]
+        busy: bool,
         /// Also write the tables as Markdown
         #[arg(long)]
         report: Option<PathBuf>,
@@ -127,11 +130,11 @@ fn run(verb: Verb) -> Result<()> {
             say::line(&format!("logs: {}", dirs.logs.display()));
             demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times })
         }
-        Verb::Bench(Bench::Netboot { only, report }) => {
+        Verb::Bench(Bench::Netboot { only, busy, report }) => {
             clean_stale()?;
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
-            netboot::run(&dirs, only, report.as_deref())
+            netboot::run(&dirs, only, busy, report.as_deref())
         }
         Verb::Drill { data, passphrase_file, report } => {
             demo::check_host()?;

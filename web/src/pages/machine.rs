@@ -112,7 +112,8 @@ struct Said {
     rule: &'static str,
     tone: &'static str,
     what: String,
-    advice: String,
+    /// Pieces, and whether each is something to type.
+    advice: Vec<(bool, String)>,
 }
 
 impl Said {
@@ -122,7 +123,8 @@ impl Said {
             Tone::Wait => "wait",
             Tone::Bad => "bad",
         };
-        Said { rule: f.rule, tone, what: clean(&f.what), advice: clean(&f.advice) }
+        let advice = f.advice.split('`').enumerate().map(|(n, piece)| (n % 2 == 1, clean(piece))).collect();
+        Said { rule: f.rule, tone, what: clean(&f.what), advice }
     }
 }
 
@@ -283,10 +285,16 @@ fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>,
 
 fn facts(f: &HardwareFacts) -> Facts {
     let or_none = |text: &str| clean_or(text, "not told");
-    let firmware = match f.firmware {
-        Firmware::Bios => "BIOS",
-        Firmware::Uefi => "UEFI",
+    let mut firmware = match f.firmware {
+        Firmware::Bios => "BIOS".to_owned(),
+        Firmware::Uefi => "UEFI".to_owned(),
     };
+    if !f.firmware_date.is_empty() {
+        firmware = format!("{firmware} of {}", clean(&f.firmware_date));
+    }
+    if f.has_old_firmware() {
+        firmware.push_str(": older than known holes of its network stack (PixieFail); install newer firmware");
+    }
     let disk = |d: &cluster_seed::machine::Disk| {
         let kind = match (d.rotational, d.removable) {
             (_, true) => "removable",
@@ -309,7 +317,7 @@ fn facts(f: &HardwareFacts) -> Facts {
             ("Product", or_none(&f.product)),
             ("Serial number", or_none(&f.serial)),
             ("SMBIOS UUID", or_none(&f.uuid)),
-            ("Firmware", firmware.to_owned()),
+            ("Firmware", firmware),
             ("Processor", format!("{} \u{d7} {}", f.cpus, or_none(&f.cpu))),
             ("Memory", bytes(f.memory_mib.saturating_mul(1 << 20))),
             ("Booted from", f.boot_mac.map_or_else(|| "not told".to_owned(), |m| m.to_string())),
@@ -323,5 +331,16 @@ fn facts(f: &HardwareFacts) -> Facts {
 /// Oldest first, with the time since the first event.
 fn timeline(events: &[EventView]) -> Vec<Entry> {
     let first = events.first().map_or(0, |e| e.at);
-    told(events).map(|e| Entry::of(e, offset(e.at.saturating_sub(first)))).collect()
+    let mut said = Vec::new();
+    let entry = |e: &EventView| {
+        let mut entry = Entry::of(e, offset(e.at.saturating_sub(first)));
+        // What the packet before said too is not said again.
+        let facts = std::mem::take(&mut entry.facts);
+        entry.facts = facts.iter().filter(|f| !said.contains(*f)).cloned().collect();
+        if !facts.is_empty() {
+            said = facts;
+        }
+        entry
+    };
+    told(events).map(entry).collect()
 }
