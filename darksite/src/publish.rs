@@ -167,13 +167,7 @@ impl Tree<'_> {
     }
 
     /// Every index in three forms and by its hashes, and what apt and the installer look for beside them.
-    fn indexes(
-        &self,
-        plan: &Plan,
-        dists: &Utf8Path,
-        cache: &ShardCache,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Listed>, Error> {
+    fn indexes(&self, plan: &Plan, dists: &Utf8Path, cache: &ShardCache, progress: &dyn Progress) -> Result<Vec<Listed>, Error> {
         let mut listed = Vec::new();
         for index in &plan.indexes {
             if progress.cancelled() {

@@ -77,7 +77,8 @@ struct Check<'a> {
 
 /// Checks a snapshot: manifest, lock, signatures, every index, every package, and that nothing else is there.
 pub fn verify(dir: &Utf8Path, keyring: &Keyring, site: &VerifyingKey, progress: &dyn Progress) -> Result<Report, VerifyError> {
-    let mut check = Check { dir, problems: Vec::new(), known: BTreeSet::new(), signed: BTreeMap::new(), shelves: BTreeMap::new() };
+    let mut check =
+        Check { dir, problems: Vec::new(), known: BTreeSet::new(), signed: BTreeMap::new(), shelves: BTreeMap::new() };
     let manifest = check.manifest(site);
     let complete = manifest.as_ref().and_then(|m| check.lock_and_indexes(m, keyring)).is_some();
     let total = check.signed.values().map(|(size, _)| size).sum();

@@ -253,7 +253,9 @@ fn shelves_travel_as_folders_and_go_with_the_last_snapshot() {
     assert_eq!(gc::ids(&shelves).unwrap().len(), 2);
     let (file, _) = bench.export(bench.two, None, "two").unwrap();
     bench.import(&file).unwrap();
-    assert!(bench.b.snapshot(bench.two).join("pool/main").is_dir() && !bench.b.snapshot(bench.two).join("pool/main").is_symlink());
+    assert!(
+        bench.b.snapshot(bench.two).join("pool/main").is_dir() && !bench.b.snapshot(bench.two).join("pool/main").is_symlink()
+    );
     assert_eq!(listed(&bench.b), [bench.two]);
     same(&bench, &bench.b, bench.two);
     let store = a.open_store().unwrap();

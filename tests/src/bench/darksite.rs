@@ -97,9 +97,7 @@ fn forget(snapshots: &Utf8Path, old: Option<&str>) -> Result<Option<String>> {
     if let Some(old) = old {
         std::fs::remove_dir_all(snapshots.join(old))?;
     }
-    let names = |dir: &Utf8Path| -> Result<Vec<String>> {
-        dir.read_dir_utf8()?.map(|e| Ok(e?.file_name().to_owned())).collect()
-    };
+    let names = |dir: &Utf8Path| -> Result<Vec<String>> { dir.read_dir_utf8()?.map(|e| Ok(e?.file_name().to_owned())).collect() };
     let left = names(snapshots)?.into_iter().find(|n| n != SHELVES).context("there is no snapshot")?;
     let lock = darksite::SnapshotLock::parse(&std::fs::read_to_string(snapshots.join(&left).join("snapshot.lock"))?)?;
     let used: BTreeSet<String> = Shelves::of(&lock).shelves.iter().map(|s| s.id.to_string()).collect();
