@@ -178,6 +178,9 @@ impl Sealable for NetbootManifest {
     const PURPOSE: &'static str = "netboot-manifest";
 }
 
+/// The folder beside the snapshots with what several of them share: folders of packages, to which they have symbolic links.
+pub const SHELVES: &str = "shelves";
+
 /// What a published snapshot holds; `id` is the sha256 of its lock file's text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -30,6 +30,7 @@ pub mod relation;
 pub mod release_key;
 pub mod resolve;
 pub mod sbom;
+pub mod shelf;
 mod stub;
 mod texts;
 mod translation;

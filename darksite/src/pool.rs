@@ -1,6 +1,6 @@
 //! The blob store: every package once, named by its sha256, shared by all snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::disk::{self, DiskError, failed};
 use crate::fetch::{self, Fetch, FetchError, MAX_TRIES};
+use crate::pack;
 
 /// Downloads at the same time.
 pub const THREADS: usize = 6;
@@ -75,17 +76,17 @@ fn place(part: &Utf8Path, blobs: &Utf8Path, digest: &Digest) -> Result<(), DiskE
     disk::sync_dir(shelf)
 }
 
-/// Fetches all that is missing, several at a time. The first error stops the rest; parts stay for the next run.
+/// Fetches all that is missing, several at a time, and tells what that was. The first error stops the rest; parts stay for
+/// the next run.
 pub fn fetch_all(
     wanted: &[Wanted],
     blobs: &Utf8Path,
     tmp: &Utf8Path,
     fetch: &dyn Fetch,
     progress: &dyn Progress,
-) -> Result<(), PoolError> {
+) -> Result<BTreeSet<Digest>, PoolError> {
     disk::create_dirs(tmp)?;
-    let missing: BTreeMap<Digest, &Wanted> = wanted.iter().filter(|w| !has(blobs, w)).map(|w| (w.sha256, w)).collect();
-    let missing: Vec<&Wanted> = missing.into_values().collect();
+    let missing: Vec<&Wanted> = missing(wanted, blobs).into_values().collect();
     progress.begin("fetching packages", Some(missing.iter().map(|w| w.size).sum()));
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
@@ -109,8 +110,19 @@ pub fn fetch_all(
     progress.end();
     match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(e) => Err(e),
-        None => Ok(()),
+        None => Ok(missing.iter().map(|w| w.sha256).collect()),
     }
+}
+
+/// What is not in the store, each digest once; looked for on all cores.
+fn missing<'a>(wanted: &'a [Wanted], blobs: &Utf8Path) -> BTreeMap<Digest, &'a Wanted> {
+    let share = wanted.len().div_ceil(pack::threads()).max(1);
+    let of = |share: &'a [Wanted]| share.iter().filter(|w| !has(blobs, w)).map(|w| (w.sha256, w)).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = wanted.chunks(share).map(|share| scope.spawn(move || of(share))).collect();
+        // A panic of the thread is this thread's panic.
+        threads.into_iter().flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }
 
 struct Job<'a> {

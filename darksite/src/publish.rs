@@ -13,11 +13,12 @@ use cluster_seed::seal::{Sealed, SigningKey};
 
 use crate::disk::{self, DiskError, failed};
 use crate::error::Error;
-use crate::lock::{LockedPackage, SnapshotLock};
+use crate::lock::SnapshotLock;
 use crate::pack::{self, ShardCache};
 use crate::plan::{Paths, Plan};
 use crate::pool;
 use crate::release_key::ReleaseKey;
+use crate::shelf::{Linker, NewShelves};
 use crate::stub;
 use crate::trust::format_date;
 
@@ -47,7 +48,8 @@ pub fn build(
     site_key: &SigningKey,
     progress: &dyn Progress,
 ) -> Result<Snapshot, Error> {
-    let id = plan.lock.id();
+    let text = plan.lock.render();
+    let id = Digest::of(text.as_bytes());
     let dir = paths.snapshots.join(id.to_string());
     disk::create_dirs(&paths.tmp)?;
     // One build at a time; the lock ends with this handle, also when the process is killed.
@@ -58,16 +60,18 @@ pub fn build(
         return existing(id, dir, release_key, site_key);
     }
     let wanted = plan.wanted();
-    pool::fetch_all(&wanted, &paths.blobs, &paths.tmp, fetch, progress)?;
+    let fetched = pool::fetch_all(&wanted, &paths.blobs, &paths.tmp, fetch, progress)?;
     remove_leftovers(&paths.tmp)?;
     let tmp = paths.tmp.join(format!("{LEFTOVER}{id}"));
     disk::create_dirs(&tmp)?;
     let cache = ShardCache::new(&paths.cache);
-    let tree = Tree { dir: &tmp };
-    let manifest = tree.write(plan, &paths.blobs, Some(&cache), release_key, site_key, progress)?;
+    let linker = Linker { dir: &tmp, blobs: &paths.blobs, snapshots: &paths.snapshots, fetched: &fetched };
+    let tree = Tree { dir: &tmp, id, linker: &linker };
+    let (manifest, shelves) = tree.write(plan, &text, &cache, release_key, site_key, progress)?;
     progress.begin("flushing to the disk", None);
     disk::sync_file_system(&tmp)?;
     disk::create_dirs(&paths.snapshots)?;
+    linker.place(&shelves)?;
     fs::rename(&tmp, &dir).map_err(failed("naming", &dir))?;
     disk::sync_dir(&paths.snapshots)?;
     cache.prune();
@@ -101,6 +105,8 @@ fn existing(id: Digest, dir: Utf8PathBuf, release_key: &ReleaseKey, site_key: &S
 /// A published tree in the making. It is flushed to the disk as a whole, before it gets its name.
 struct Tree<'a> {
     dir: &'a Utf8Path,
+    id: Digest,
+    linker: &'a Linker<'a>,
 }
 
 /// A file of `dists/<suite>/` for the Release file: path, bytes, digest.
@@ -110,36 +116,36 @@ impl Tree<'_> {
     fn write(
         &self,
         plan: &Plan,
-        blobs: &Utf8Path,
-        cache: Option<&ShardCache>,
+        lock_text: &str,
+        cache: &ShardCache,
         release_key: &ReleaseKey,
         site_key: &SigningKey,
         progress: &dyn Progress,
-    ) -> Result<SnapshotManifest, Error> {
+    ) -> Result<(SnapshotManifest, NewShelves), Error> {
         let lock = &plan.lock;
         let dists = self.dir.join("dists").join(&lock.suite);
         progress.begin("packing indexes", None);
         let mut listed = self.indexes(plan, &dists, cache, progress)?;
         progress.end();
         progress.begin("linking packages", None);
-        link_pool(self.dir, lock, blobs, progress)?;
+        let shelves = self.linker.run(lock, progress)?;
         progress.end();
         for file in &lock.files {
-            disk::link(&pool::blob_path(blobs, &file.sha256), &dists.join(&file.path))?;
+            disk::link(&pool::blob_path(self.linker.blobs, &file.sha256), &dists.join(&file.path))?;
             listed.push((file.path.clone(), file.size, file.sha256));
         }
-        let release = release_text(lock, &mut listed);
+        let release = release_text(lock, self.id, &mut listed);
         let date = lock.date();
         self.file(&dists.join("Release"), release.as_bytes())?;
         self.file(&dists.join("InRelease"), release_key.sign_cleartext(&release, date)?.as_bytes())?;
         self.file(&dists.join("Release.gpg"), release_key.sign_detached(release.as_bytes(), date)?.as_bytes())?;
         self.file(&self.dir.join("keyring.gpg"), &release_key.public_keyring()?)?;
-        self.file(&self.dir.join("snapshot.lock"), lock.render().as_bytes())?;
+        self.file(&self.dir.join("snapshot.lock"), lock_text.as_bytes())?;
         for file in &plan.upstream {
             self.file(&self.dir.join(upstream_name(&file.suite)), &file.bytes)?;
         }
         let manifest = SnapshotManifest {
-            id: lock.id(),
+            id: self.id,
             suite: lock.suite.clone(),
             components: lock.components.clone(),
             architectures: lock.architectures.iter().cloned().chain(["all".to_owned()]).collect(),
@@ -150,7 +156,7 @@ impl Tree<'_> {
         };
         let sealed = Sealed::sign(&manifest, site_key).and_then(|s| Ok(serde_json::to_vec(&s)?));
         self.file(&self.dir.join("snapshot.json"), &sealed.map_err(Error::Seal)?)?;
-        Ok(manifest)
+        Ok((manifest, shelves))
     }
 
     fn file(&self, path: &Utf8Path, bytes: &[u8]) -> Result<(), DiskError> {
@@ -161,20 +167,14 @@ impl Tree<'_> {
     }
 
     /// Every index in three forms and by its hashes, and what apt and the installer look for beside them.
-    fn indexes(
-        &self,
-        plan: &Plan,
-        dists: &Utf8Path,
-        cache: Option<&ShardCache>,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Listed>, Error> {
+    fn indexes(&self, plan: &Plan, dists: &Utf8Path, cache: &ShardCache, progress: &dyn Progress) -> Result<Vec<Listed>, Error> {
         let mut listed = Vec::new();
         for index in &plan.indexes {
             if progress.cancelled() {
                 return Err(DiskError::Cancelled.into());
             }
             let stanzas = index.named(&plan.texts);
-            let packed = pack::pack(&stanzas, cache).map_err(|source| Error::Pack { what: index.path.clone(), source })?;
+            let packed = pack::pack(&stanzas, Some(cache)).map_err(|source| Error::Pack { what: index.path.clone(), source })?;
             let path = dists.join(&index.path);
             disk::create_dirs(path.parent().unwrap_or(dists))?;
             let (size, digest) = pack::write_plain_file(&stanzas, &path).map_err(failed("writing", &path))?;
@@ -207,34 +207,6 @@ impl Tree<'_> {
     }
 }
 
-/// Gives every package its name in the pool, on all cores.
-fn link_pool(dir: &Utf8Path, lock: &SnapshotLock, blobs: &Utf8Path, progress: &dyn Progress) -> Result<(), DiskError> {
-    let mut order: Vec<&LockedPackage> = lock.packages.iter().collect();
-    order.sort_unstable_by_key(|p| &p.filename);
-    let share = order.len().div_ceil(pack::threads()).max(1);
-    let one_share = |packages: &[&LockedPackage]| -> Result<(), DiskError> {
-        let mut made = Utf8PathBuf::new();
-        for package in packages {
-            if progress.cancelled() {
-                return Err(DiskError::Cancelled);
-            }
-            let path = dir.join(&package.filename);
-            let parent = path.parent().unwrap_or(dir);
-            if made != parent {
-                disk::create_dirs(parent)?;
-                made = parent.to_owned();
-            }
-            disk::link_into(&pool::blob_path(blobs, &package.sha256), &path)?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = order.chunks(share).map(|share| scope.spawn(move || one_share(share))).collect();
-        // A panic of the thread is this thread's panic.
-        threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
-}
-
 /// Where an upstream InRelease file is kept in a snapshot.
 pub fn upstream_name(suite: &str) -> String {
     format!("upstream/{}.InRelease", suite.replace('/', "_"))
@@ -260,7 +232,7 @@ fn short_release(lock: &SnapshotLock, packages: &str) -> String {
 }
 
 /// The Release file. There is no Valid-Until: a machine in an airgap must not lose its packages to a clock.
-fn release_text(lock: &SnapshotLock, listed: &mut [Listed]) -> String {
+fn release_text(lock: &SnapshotLock, id: Digest, listed: &mut [Listed]) -> String {
     listed.sort();
     let mut sums = String::new();
     for (name, size, digest) in listed.iter() {
@@ -278,7 +250,7 @@ fn release_text(lock: &SnapshotLock, listed: &mut [Listed]) -> String {
         ("No-Support-for-Architecture-all", "Packages"),
         ("Architectures", format!("all {}", lock.architectures.join(" ")).as_str()),
         ("Components", components.as_str()),
-        ("Description", format!("Snapshot {}", lock.id()).as_str()),
+        ("Description", format!("Snapshot {id}").as_str()),
         ("SHA256", sums.as_str()),
     ])
 }

@@ -17,6 +17,7 @@ use crate::keyring::Keyring;
 use crate::lock::{MAX_LOCK, SnapshotLock};
 use crate::pack::threads;
 use crate::publish::{MAX_MANIFEST, by_hash, upstream_name};
+use crate::shelf::Shelves;
 use crate::trust::{self, Clock, MAX_INRELEASE, Release};
 
 /// Problems told before the rest is only counted.
@@ -70,11 +71,14 @@ struct Check<'a> {
     known: BTreeSet<Utf8PathBuf>,
     /// Files whose size and digest are signed.
     signed: BTreeMap<Utf8PathBuf, (u64, Digest)>,
+    /// Folders that may be links, and where these lead.
+    shelves: BTreeMap<Utf8PathBuf, String>,
 }
 
 /// Checks a snapshot: manifest, lock, signatures, every index, every package, and that nothing else is there.
 pub fn verify(dir: &Utf8Path, keyring: &Keyring, site: &VerifyingKey, progress: &dyn Progress) -> Result<Report, VerifyError> {
-    let mut check = Check { dir, problems: Vec::new(), known: BTreeSet::new(), signed: BTreeMap::new() };
+    let mut check =
+        Check { dir, problems: Vec::new(), known: BTreeSet::new(), signed: BTreeMap::new(), shelves: BTreeMap::new() };
     let manifest = check.manifest(site);
     let complete = manifest.as_ref().and_then(|m| check.lock_and_indexes(m, keyring)).is_some();
     let total = check.signed.values().map(|(size, _)| size).sum();
@@ -138,6 +142,7 @@ impl Check<'_> {
         for package in &lock.packages {
             self.expect(package.filename.as_str().into(), package.size, package.sha256);
         }
+        self.shelves = Shelves::of(&lock).shelves.iter().map(|s| (s.folder.into(), s.target())).collect();
         let release = release?;
         let dists = format!("dists/{}", lock.suite);
         for (name, listed) in &release.files {
@@ -240,6 +245,11 @@ impl Check<'_> {
         }
     }
 
+    /// True for a link that leads to the shelf that belongs there. What is in it is looked at as if it were a folder.
+    fn is_shelf(&self, path: &Utf8Path) -> bool {
+        self.shelves.get(path).is_some_and(|target| self.dir.join(path).read_link_utf8().is_ok_and(|to| to == *target))
+    }
+
     /// Files that are there and belong to nothing.
     fn strangers(&mut self, dir: &Utf8Path) {
         let entries = match dir.read_dir_utf8() {
@@ -250,6 +260,7 @@ impl Check<'_> {
             let path = entry.path().strip_prefix(self.dir).unwrap_or(entry.path()).to_owned();
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => self.strangers(entry.path()),
+                Ok(kind) if kind.is_symlink() && self.is_shelf(&path) => self.strangers(entry.path()),
                 Ok(kind) if kind.is_file() && self.known.contains(&path) => {}
                 _ => self.problem(path.as_str(), "does not belong to the snapshot"),
             }

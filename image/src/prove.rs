@@ -25,9 +25,11 @@ pub const PROVEN_ARCH: &str = ARCH;
 const INSTALL: &str = r#"
 root=$1
 shift
-mkdir -p "$root/snapshot"
-mount --bind /snapshot "$root/snapshot"
-mount -o remount,bind,ro "$root/snapshot"
+for shared in snapshot shelves; do
+    mkdir -p "$root/$shared"
+    mount --bind "/$shared" "$root/$shared"
+    mount -o remount,bind,ro "$root/$shared"
+done
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"

@@ -5,7 +5,7 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::BootFile;
+use cluster_seed::manifest::{BootFile, SHELVES};
 use cluster_seed::progress::Progress;
 
 use crate::error::{Error, io};
@@ -108,11 +108,21 @@ impl Stage {
                 return Err(Error::Cancelled);
             }
             let name = format!("{name}/{below}");
+            if let Some(shelf) = shelf(&from.join(&below)) {
+                digests.extend(self.take_folder(&shelf, &name, progress)?);
+                continue;
+            }
             self.take(&from.join(&below), &name)?;
             digests.extend(self.files.get(&name).map(|f| f.0));
         }
         Ok(digests)
     }
+}
+
+/// Where a snapshot's link to a shelf leads; the medium has the folder itself in its place.
+fn shelf(path: &Utf8Path) -> Option<Utf8PathBuf> {
+    let real = path.symlink_metadata().ok().filter(fs::Metadata::is_symlink).and_then(|_| path.canonicalize_utf8().ok())?;
+    (real.is_dir() && real.parent()?.file_name() == Some(SHELVES)).then_some(real)
 }
 
 #[cfg(test)]
@@ -141,6 +151,23 @@ mod tests {
         assert_eq!(inode("blobs/x"), inode("site/pool/a.deb"));
         assert_eq!(inode("blobs/x"), inode("site/pool/link"));
         assert!(stage.again(&Digest::of(b"other"), "y").is_err());
+    }
+
+    #[test]
+    fn a_link_to_a_shelf_becomes_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        fs::create_dir_all(dir.join("snapshots/shelves/ab/rust")).unwrap();
+        fs::create_dir_all(dir.join("snapshots/x/pool/main")).unwrap();
+        fs::write(dir.join("snapshots/shelves/ab/rust/a.deb"), "deb").unwrap();
+        std::os::unix::fs::symlink("../../../shelves/ab", dir.join("snapshots/x/pool/main/r")).unwrap();
+        let mut stage = Stage::new(&dir.join("iso"));
+        assert_eq!(stage.take_folder(&dir.join("snapshots/x"), "site", &Quiet).unwrap(), [Digest::of(b"deb")]);
+        assert_eq!(stage.files()[0].name, "site/pool/main/r/rust/a.deb");
+        assert!(fs::symlink_metadata(dir.join("iso/site/pool/main/r")).unwrap().is_dir());
+        // A folder that is linked for any other reason is not.
+        std::os::unix::fs::symlink("../shelves/ab/rust", dir.join("snapshots/x/other")).unwrap();
+        assert!(stage.take_folder(&dir.join("snapshots/x"), "again", &Quiet).is_err());
     }
 
     #[test]

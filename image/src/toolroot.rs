@@ -19,11 +19,12 @@ use crate::tree::{Meta, Tree, TreeError};
 use crate::{Dirs, Inputs, store};
 
 /// Raised when the fix-ups below change.
-const TOOLROOT_VERSION: u32 = 1;
+const TOOLROOT_VERSION: u32 = 2;
 /// One program may take this long (mmdebstrap on a slow machine).
 const TOOL_TIME: Duration = Duration::from_secs(3 * 3600);
 
-/// $1 tool root, $2 work folder (seen as /work), $3 snapshot (seen as /snapshot, read-only); the rest is the program.
+/// $1 tool root, $2 work folder (seen as /work), $3 snapshot (seen as /snapshot, read-only); the rest is the program. Links
+/// of a large snapshot lead to `../../../shelves` from its pool, which is /shelves here.
 const ENTER: &str = r#"
 root=$1 work=$2 snapshot=$3
 shift 3
@@ -36,6 +37,10 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$work" "$root/work"
 mount --bind "$snapshot" "$root/snapshot"
 mount -o remount,bind,ro "$root/snapshot"
+if test -d "$snapshot/../shelves"; then
+    mount --bind "$snapshot/../shelves" "$root/shelves"
+    mount -o remount,bind,ro "$root/shelves"
+fi
 exec chroot "$root" "$@"
 "#;
 
@@ -104,7 +109,7 @@ impl ToolRoot {
             progress.advance(1);
         }
         // What the packages' scripts would have made.
-        for name in ["dev", "proc", "run", "snapshot", "sys", "work", "var/lib/dpkg/info", "var/lib/dpkg/updates"] {
+        for name in ["dev", "proc", "run", "shelves", "snapshot", "sys", "work", "var/lib/dpkg/info", "var/lib/dpkg/updates"] {
             tree.dir(name, folder(0o755)).map_err(&wrong)?;
         }
         tree.dir("tmp", folder(0o1777)).map_err(&wrong)?;

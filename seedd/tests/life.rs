@@ -3,110 +3,21 @@
 
 #[path = "../../darksite/tests/common/mod.rs"]
 mod archive;
+mod life_bench;
 mod sites;
 
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use archive::{Archive, Package};
-use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
-use cluster_seed::progress::Quiet;
 use cluster_seed::proof::{ProofState, RoleProof, SnapshotProof};
-use cluster_seed::seal::{SigningKey, VerifyingKey, key_text};
-use darksite::{DirFetch, Keyring, Paths};
-use seedd::life::archive_in::{Clear, Import, Imported};
-use seedd::life::archive_out::{Export, Exported};
+use cluster_seed::seal::{SigningKey, key_text};
+use life_bench::{bench, import, listed, refused, same};
+use seedd::life::archive_out::Export;
 use seedd::life::{gc, snapshots};
 use seedd::site::{Site, setting};
-use sites::{A, B, Temp, empty, temp};
-
-/// Two sites, the first with two snapshots, of which the second has one package more.
-struct Bench {
-    t: Temp,
-    a: Site,
-    b: Site,
-    key: SigningKey,
-    one: Digest,
-    two: Digest,
-}
-
-fn paths(site: &Site) -> Paths {
-    Paths {
-        blobs: site.join("blobs"),
-        snapshots: site.join("snapshots"),
-        tmp: site.join("tmp"),
-        cache: site.join("cache/darksite"),
-    }
-}
-
-fn name(n: usize) -> &'static str {
-    Box::leak(format!("filler{n:04}").into_boxed_str())
-}
-
-fn bench(fillers: usize) -> Bench {
-    let t = temp();
-    let upstream = Archive::new();
-    let more: Vec<Package> = (0..fillers).map(|n| Package { name: name(n), version: "1", fields: "" }).collect();
-    upstream.add_suite("more", &more, "");
-    let (a, b) = (empty(&t.path.join("a"), "site-a", A), empty(&t.path.join("b"), "site-b", B));
-    let keys = a.keys().unseal(A).unwrap();
-    let build = |roots: &[&str]| {
-        let mut req = archive::request(&upstream.url(), roots);
-        req.sources.push(darksite::Source { mirror: upstream.url(), suite: "more".into() });
-        let plan = darksite::plan(&req, &DirFetch, &upstream.keyring(), &Quiet).unwrap();
-        darksite::build(&plan, &paths(&a), &DirFetch, &keys.release, &keys.site, &Quiet).unwrap().id
-    };
-    let names: Vec<&str> = (0..fillers).map(name).collect();
-    let one = build(&[&["hello"], &names[..]].concat());
-    let two = build(&[&["hello", "unwanted"], &names[..]].concat());
-    a.open_store().unwrap().set(setting::SNAPSHOT, &one.to_string()).unwrap();
-    Bench { a, b, key: keys.site, one, two, t }
-}
-
-impl Bench {
-    fn export(&self, snapshot: Digest, since: Option<Digest>, out: &str) -> Result<(Utf8PathBuf, Exported)> {
-        let out = self.t.path.join(out);
-        let store = self.a.open_store()?;
-        let job =
-            Export { site: &self.a, store: &store, site_key: &self.key, snapshot, since, extras: false, split: None, out: &out };
-        let done = job.run(&Quiet)?;
-        Ok((out, done))
-    }
-
-    fn import(&self, file: &Utf8Path) -> Result<Imported> {
-        import(&self.b, file, &self.key.verifying_key())
-    }
-}
-
-fn import(site: &Site, file: &Utf8Path, pin: &VerifyingKey) -> Result<Imported> {
-    let store = site.open_store()?;
-    let archive = Clear::open(file)?.verified(pin)?;
-    Import { site, store: &store, archive, put_in_use: false }.run(&Quiet)
-}
-
-fn refused<T>(result: Result<T>, word: &str) {
-    let text = format!("{:#}", result.err().unwrap_or_else(|| panic!("{word}: it must be refused")));
-    assert!(text.contains(word), "{word}: {text}");
-}
-
-/// Whatever is listed is whole; gives the ids.
-fn listed(site: &Site) -> Vec<Digest> {
-    let store = site.open_store().unwrap();
-    let (held, damaged) = snapshots::all(site, &store).unwrap();
-    assert!(damaged.is_empty(), "{damaged:?}");
-    for one in &held {
-        let (keyring, key) = site.snapshot_keys(&store, one.manifest.id).unwrap();
-        darksite::verify(&site.snapshot(one.manifest.id), &Keyring::from_bytes(&keyring).unwrap(), &key, &Quiet).unwrap();
-    }
-    held.iter().map(|h| h.manifest.id).collect()
-}
-
-fn same(bench: &Bench, site: &Site, id: Digest) {
-    assert_eq!(archive::tree(&bench.a.snapshot(id)), archive::tree(&site.snapshot(id)));
-}
+use sites::{A, B, empty};
 
 #[test]
 fn a_snapshot_travels_whole_and_as_a_difference() {
@@ -331,6 +242,36 @@ fn gc_takes_only_what_nothing_uses() {
     gc::remove_snapshot(&site, &store, bench.one, &alone).unwrap();
     let left = gc::survey(&site, &store, false, &alone).unwrap();
     assert!(!site.snapshot(bench.one).exists() && left.len() > 5, "its packages can go now: {left:?}");
+}
+
+/// A pool of so many packages lies on shelves beside the snapshots.
+#[test]
+fn shelves_travel_as_folders_and_go_with_the_last_snapshot() {
+    let bench = bench(300);
+    let (a, shelves) = (&bench.a, bench.a.join("snapshots/shelves"));
+    assert!(a.snapshot(bench.one).join("pool/main").is_symlink() && a.snapshot(bench.two).join("pool/main").is_symlink());
+    assert_eq!(gc::ids(&shelves).unwrap().len(), 2);
+    let (file, _) = bench.export(bench.two, None, "two").unwrap();
+    bench.import(&file).unwrap();
+    assert!(
+        bench.b.snapshot(bench.two).join("pool/main").is_dir() && !bench.b.snapshot(bench.two).join("pool/main").is_symlink()
+    );
+    assert_eq!(listed(&bench.b), [bench.two]);
+    same(&bench, &bench.b, bench.two);
+    let store = a.open_store().unwrap();
+    let alone = a.alone_with_blobs().unwrap();
+    assert!(gc::survey(a, &store, false, &alone).unwrap().is_empty());
+    // `two` has one package more: with it go that package's blob and the shelf, and nothing of `one`.
+    let before = archive::tree(&a.snapshot(bench.one));
+    gc::remove_snapshot(a, &store, bench.two, &alone).unwrap();
+    let waste = gc::survey(a, &store, false, &alone).unwrap();
+    let kinds: Vec<_> = waste.iter().map(|w| w.kind).collect();
+    assert_eq!(kinds, ["blob", "shelf of packages"], "{waste:?}");
+    gc::remove(&waste, &alone).unwrap();
+    assert!(gc::survey(a, &store, false, &alone).unwrap().is_empty());
+    assert_eq!((gc::ids(&shelves).unwrap().len(), archive::tree(&a.snapshot(bench.one))), (1, before));
+    drop(alone);
+    assert_eq!(listed(a), [bench.one]);
 }
 
 #[test]

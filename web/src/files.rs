@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
+use cluster_seed::manifest::SHELVES;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
@@ -108,14 +109,18 @@ fn is_no_file(error: &io::Error) -> bool {
     matches!(error.kind(), K::NotFound | K::NotADirectory | K::InvalidFilename) || error.raw_os_error() == Some(ELOOP)
 }
 
-/// Opens `path` below `root`. Symbolic links are followed only as long as they stay inside.
+/// Opens `path` below `root`. Symbolic links are followed only as long as they stay inside, or lead to a snapshot's shelves.
 fn within(root: &Utf8Path, path: &SafePath) -> io::Result<Found> {
     let root = root.canonicalize_utf8()?;
     let real = path.below(&root).canonicalize_utf8()?;
-    if !real.starts_with(&root) {
+    if !is_inside(&root, &real) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    if real.symlink_metadata()?.is_dir() { Ok(Found::Directory(list(&real)?)) } else { open(&real, None) }
+    if real.symlink_metadata()?.is_dir() { Ok(Found::Directory(list(&root, &real)?)) } else { open(&real, None) }
+}
+
+fn is_inside(root: &Utf8Path, real: &Utf8Path) -> bool {
+    real.starts_with(root) || root.parent().is_some_and(|beside| real.starts_with(beside.join(SHELVES)))
 }
 
 fn open(path: &Utf8Path, digest: Option<String>) -> io::Result<Found> {
@@ -143,7 +148,7 @@ fn describe(file: File, path: &Utf8Path, digest: Option<String>) -> io::Result<F
 }
 
 /// Names that cannot be asked for are not shown.
-fn list(path: &Utf8Path) -> io::Result<Vec<Entry>> {
+fn list(root: &Utf8Path, path: &Utf8Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in path.read_dir()?.take(MAX_LISTING + 1) {
         let entry = entry?;
@@ -151,8 +156,14 @@ fn list(path: &Utf8Path) -> io::Result<Vec<Entry>> {
         if SafePath::parse(&encode(&name)).is_none() {
             continue;
         }
-        // Of a link itself: what it leads to may lie outside.
-        let Ok(meta) = entry.metadata() else { continue };
+        let Ok(mut meta) = entry.metadata() else { continue };
+        // Of a link that leads outside only the link itself is told.
+        if meta.is_symlink()
+            && let Ok(real) = path.join(&name).canonicalize_utf8()
+            && is_inside(root, &real)
+        {
+            meta = real.metadata()?;
+        }
         let slash = if meta.is_dir() { "/" } else { "" };
         let modified = meta.modified().map(|t| crate::dates::iso(seconds(t))).unwrap_or_default();
         // "./" keeps a name with a colon from being read as a scheme.

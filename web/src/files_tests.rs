@@ -44,6 +44,10 @@ fn site() -> Site {
     symlink("../secret", root.join("snapshot/out")).unwrap();
     symlink("/", root.join("snapshot/root")).unwrap();
     symlink("loop", root.join("snapshot/loop")).unwrap();
+    write("shelves/abc/rust/rust_1_amd64.deb", b"!<arch>\nrust");
+    write("shelves-not/abc/file", b"SECRET");
+    symlink("../../../shelves/abc", root.join("snapshot/pool/main/r")).unwrap();
+    symlink("../../../shelves-not/abc", root.join("snapshot/pool/main/n")).unwrap();
     drop(UnixListener::bind(root.join("snapshot/socket")).unwrap());
     let (_, router) = machines(&root);
     Site { _dir: dir, router, root, chunk }
@@ -211,6 +215,12 @@ async fn directories_can_be_read_by_people() {
         let answer = get(&s.router, path, &[]).await;
         assert!(answer.status.is_redirection() && answer.header("location") == to, "{path}: {}", answer.header("location"));
     }
+    let shelf = get(&s.router, "/darksite/current/pool/main/r/rust/rust_1_amd64.deb", &[]).await;
+    assert_eq!((shelf.status.as_u16(), shelf.text().as_str()), (200, "!<arch>\nrust"));
+    assert!(get(&s.router, "/darksite/current/pool/main/r/", &[]).await.text().contains("href=\"./rust/\""));
+    assert_eq!(get(&s.router, "/darksite/current/pool/main/n/file", &[]).await.status, 404);
+    let pool = get(&s.router, "/darksite/current/pool/main/", &[]).await.text();
+    assert!(pool.contains("href=\"./r/\"") && pool.contains("href=\"./n\""), "{pool}");
     let page = get(&s.router, "/darksite/current/", &[]).await;
     assert!(page.header("content-security-policy").contains("default-src 'none'"));
     let text = page.text();

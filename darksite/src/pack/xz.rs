@@ -2,8 +2,13 @@
 
 use std::io::{self, Write as _};
 
+use liblzma::stream::{Check, Filters, LzmaOptions, Stream as Encoder};
+
 /// Compression preset of liblzma.
 const PRESET: u32 = 6;
+/// Bytes a match may reach back: a shard at most, so that an encoder is made fast. The preset's own are 8 MiB, of which
+/// 16 MB of tables follow.
+const DICTIONARY: u32 = 1 << 20;
 /// Bytes of a stream's header and of its footer (2.1.1, 2.1.2).
 const HEADER: usize = 12;
 
@@ -19,7 +24,10 @@ pub struct Block {
 
 impl Block {
     pub fn pack(text: &[u8]) -> io::Result<Block> {
-        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), PRESET);
+        let mut options = LzmaOptions::new_preset(PRESET)?;
+        options.dict_size(DICTIONARY);
+        let stream = Encoder::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc64)?;
+        let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
         encoder.write_all(text)?;
         Block::from_stream(&encoder.finish()?).ok_or_else(|| io::Error::other("liblzma wrote a stream of another form"))
     }

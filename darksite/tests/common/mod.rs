@@ -45,6 +45,15 @@ pub const PACKAGES: &[Package] = &[
     Package { name: "unwanted", version: "1", fields: "" },
 ];
 
+/// The packages above and `count` more, one of them in this version.
+pub fn crowd(count: usize, version: &'static str) -> Vec<Package> {
+    let mut all: Vec<Package> = PACKAGES.iter().map(|p| Package { ..*p }).collect();
+    // Names live as long as the test.
+    let name = |n: usize| -> &'static str { format!("crowd-{n}").leak() };
+    all.extend((0..count).map(|n| Package { name: name(n), version: if n == 7 { version } else { "1" }, fields: "" }));
+    all
+}
+
 /// A .deb: an ar archive (deb(5)) of two tar archives.
 pub fn deb(package: &Package) -> Vec<u8> {
     let control = format!(
@@ -240,7 +249,8 @@ pub fn tree(root: &Utf8Path) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
     fn walk(root: &Utf8Path, dir: &Utf8Path, out: &mut BTreeMap<Utf8PathBuf, Vec<u8>>) {
         for entry in dir.read_dir_utf8().unwrap() {
             let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
+            // Links to shelves are followed.
+            if entry.path().is_dir() {
                 walk(root, entry.path(), out);
             } else {
                 out.insert(entry.path().strip_prefix(root).unwrap().to_owned(), std::fs::read(entry.path()).unwrap());

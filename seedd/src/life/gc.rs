@@ -1,15 +1,17 @@
 //! What can go: blobs that nothing names, and what killed jobs left. A blob is named by the lock of a snapshot, the
 //! manifest of an artifact or of extras, or a file that is a link to it; whoever may be about to use one holds a lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
+use cluster_seed::manifest::SHELVES;
 use darksite::SnapshotLock;
 use darksite::lock::MAX_LOCK;
+use darksite::shelf::Shelves;
 
 use super::holding::Alone;
 use crate::capsule::collect::chunks_of;
@@ -41,8 +43,13 @@ pub struct Waste {
 /// When a snapshot, an artifact or extras cannot be read: then nobody knows what they need, and nothing may go.
 pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> Result<Vec<Waste>> {
     ensure!(!site.join(crate::capsule::settle::STAGED).exists(), "an import was not placed yet");
-    let used = used(site, store)?;
-    let mut waste = blobs(site, &used)?;
+    let (used, on_shelves) = used(site, store)?;
+    let mut waste = shelves(site, &on_shelves)?;
+    let mut names = HashMap::new();
+    for shelf in &waste {
+        names_in(&shelf.path, &mut names)?;
+    }
+    waste.extend(blobs(site, &used, &names)?);
     let tmp = site.join("tmp");
     for entry in tmp.read_dir_utf8().with_context(|| format!("listing {tmp}"))? {
         let entry = entry?;
@@ -82,13 +89,15 @@ pub fn remove(waste: &[Waste], _alone: &Alone) -> Result<()> {
     Ok(())
 }
 
-/// Digests that something here names.
-fn used(site: &Site, store: &Store) -> Result<BTreeSet<Digest>> {
-    let mut used = BTreeSet::new();
+/// Digests that something here names: blobs, and shelves.
+fn used(site: &Site, store: &Store) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
+    let (mut used, mut shelves) = (BTreeSet::new(), BTreeSet::new());
     let hint = "remove or repair it first; until then nobody knows which blobs it needs";
     for id in ids(&site.join("snapshots"))? {
         let path = site.snapshot(id).join("snapshot.lock");
-        used.extend(locked(&path, id).with_context(|| format!("reading {path}")).hint(hint)?);
+        let lock = locked(&path, id).with_context(|| format!("reading {path}")).hint(hint)?;
+        shelves.extend(Shelves::of(&lock).shelves.iter().map(|s| s.id));
+        used.extend(lock.packages.iter().map(|p| p.sha256));
     }
     let key = site.keys().public()?.site_key()?;
     for id in ids(&site.join("artifacts"))? {
@@ -96,14 +105,34 @@ fn used(site: &Site, store: &Store) -> Result<BTreeSet<Digest>> {
         used.extend(chunks_of(&path, &key).hint(hint)?.into_iter().map(|(digest, _)| digest));
     }
     used.extend(crate::extras::used(site, store).hint(hint)?);
-    Ok(used)
+    Ok((used, shelves))
 }
 
-fn locked(path: &Utf8Path, id: Digest) -> Result<Vec<Digest>> {
+fn locked(path: &Utf8Path, id: Digest) -> Result<SnapshotLock> {
     let bytes = read_limited(path, MAX_LOCK as u64)?;
     ensure!(Digest::of(&bytes) == id, "it is not the lock of snapshot {id}");
-    let lock = SnapshotLock::parse(std::str::from_utf8(&bytes)?)?;
-    Ok(lock.packages.iter().map(|p| p.sha256).collect())
+    Ok(SnapshotLock::parse(std::str::from_utf8(&bytes)?)?)
+}
+
+/// Folders of packages that no snapshot has any more.
+fn shelves(site: &Site, used: &BTreeSet<Digest>) -> Result<Vec<Waste>> {
+    let folder = site.join("snapshots").join(SHELVES);
+    let unused = ids(&folder)?.into_iter().filter(|id| !used.contains(id));
+    Ok(unused.map(|id| Waste { path: folder.join(id.to_string()), bytes: 0, kind: "shelf of packages" }).collect())
+}
+
+/// How many names each file has below a folder, by its inode.
+fn names_in(folder: &Utf8Path, names: &mut HashMap<u64, u64>) -> Result<()> {
+    for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
+        let entry = entry?;
+        let meta = fs::symlink_metadata(entry.path()).with_context(|| format!("looking at {}", entry.path()))?;
+        if meta.is_dir() {
+            names_in(entry.path(), names)?;
+        } else {
+            *names.entry(meta.ino()).or_default() += 1;
+        }
+    }
+    Ok(())
 }
 
 /// Entries of a folder that are named by a digest.
@@ -119,7 +148,8 @@ pub fn ids(folder: &Utf8Path) -> Result<Vec<Digest>> {
     Ok(found)
 }
 
-fn blobs(site: &Site, used: &BTreeSet<Digest>) -> Result<Vec<Waste>> {
+/// `going`: names that go together with these blobs, by inode.
+fn blobs(site: &Site, used: &BTreeSet<Digest>, going: &HashMap<u64, u64>) -> Result<Vec<Waste>> {
     let top = site.join("blobs/sha256");
     let mut waste = Vec::new();
     for shelf in top.read_dir_utf8().with_context(|| format!("listing {top}"))? {
@@ -132,7 +162,8 @@ fn blobs(site: &Site, used: &BTreeSet<Digest>) -> Result<Vec<Waste>> {
             let meta = fs::symlink_metadata(entry.path()).with_context(|| format!("looking at {}", entry.path()))?;
             let Ok(digest) = entry.file_name().parse::<Digest>() else { continue };
             // A link leads to an adopted medium and takes no room; a second name is somebody's file.
-            if meta.is_file() && meta.nlink() == 1 && !used.contains(&digest) {
+            let names = meta.nlink() - going.get(&meta.ino()).copied().unwrap_or(0).min(meta.nlink());
+            if meta.is_file() && names == 1 && !used.contains(&digest) {
                 waste.push(Waste { path: entry.into_path(), bytes: meta.len(), kind: "blob" });
             }
         }

@@ -84,7 +84,7 @@ fn snapshot_dir(site: &Site, begin: &str) -> Result<Utf8PathBuf> {
     let entries = dir.read_dir_utf8().with_context(|| format!("listing {dir}"))?;
     let mut found: Vec<Utf8PathBuf> = entries
         .filter_map(|e| Some(e.ok()?.into_path()))
-        .filter(|p| p.file_name().is_some_and(|n| n.starts_with(begin)))
+        .filter(|p| p.file_name().is_some_and(|n| n.starts_with(begin) && n.parse::<Digest>().is_ok()))
         .collect();
     match (found.pop(), found.pop()) {
         (Some(one), None) => Ok(one),
