@@ -8,8 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
-use darksite::SnapshotLock;
-use darksite::lock::MAX_LOCK;
+use darksite::lock::{self, MAX_LOCK};
 
 use super::holding::Alone;
 use crate::capsule::collect::chunks_of;
@@ -18,14 +17,18 @@ use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::Store;
 
-/// Folders in `tmp` that only a job that runs can use.
-const DEAD: &[&str] =
-    &["snapshot-", "toolroot-", "artifact-", "netboot-", "prove-", "seed-iso-", "extras-", "installer-", "import.done"];
+/// Of darksite, beside those of `image`: folders in `tmp` that only a job that runs can use.
+const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];
+/// What a download that is whole is called until its digest was checked.
+const WHOLE: &str = ".whole";
 /// What an interrupted job would go on with.
 const UNFINISHED: &[&str] = &["import-", "export-", "archive-"];
 /// Names of downloads end in it; they are gone on with too.
 const PART: &str = ".part";
 const LOCKS: &[&str] = &["importing.lock", "import.lock"];
+
+/// Letters of a digest.
+const HEX: usize = 64;
 
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> R
         let begins = |list: &[&str]| list.iter().any(|prefix| name.starts_with(prefix));
         let kind = if LOCKS.contains(&name) {
             continue;
-        } else if begins(DEAD) {
+        } else if begins(DEAD) || begins(image::WORKDIRS) || name.ends_with(WHOLE) {
             "left by a killed job"
         } else if unfinished && (begins(UNFINISHED) || name.ends_with(PART)) {
             "unfinished work"
@@ -99,11 +102,14 @@ fn used(site: &Site, store: &Store) -> Result<BTreeSet<Digest>> {
     Ok(used)
 }
 
+/// Every digest that a lock names. Locks of all versions write them as words, so a snapshot of an older program keeps
+/// its packages too.
 fn locked(path: &Utf8Path, id: Digest) -> Result<Vec<Digest>> {
     let bytes = read_limited(path, MAX_LOCK as u64)?;
     ensure!(Digest::of(&bytes) == id, "it is not the lock of snapshot {id}");
-    let lock = SnapshotLock::parse(std::str::from_utf8(&bytes)?)?;
-    Ok(lock.packages.iter().map(|p| p.sha256).collect())
+    let text = std::str::from_utf8(&bytes)?;
+    ensure!(text.starts_with(lock::NAME), "it is not a lock");
+    Ok(text.split_ascii_whitespace().filter(|word| word.len() == HEX).filter_map(|word| word.parse().ok()).collect())
 }
 
 /// Entries of a folder that are named by a digest.
