@@ -94,6 +94,8 @@ debs: [{{url: {root}/single.deb, sha256: {}}}]
         let error = self.build(yaml, None).expect_err(word);
         assert!(chain(&error).contains(word), "{word}: {}", chain(&error));
         assert!(!self.sets().exists() || self.sets().read_dir_utf8().unwrap().next().is_none(), "something was published");
+        let left: Vec<_> = self.site.paths().tmp.read_dir_utf8().into_iter().flatten().flatten().collect();
+        assert!(!left.iter().any(|e| e.file_name().starts_with("extras-")), "left behind: {left:?}");
     }
 }
 

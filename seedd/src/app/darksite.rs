@@ -15,7 +15,8 @@ use crate::site::setting;
 
 impl App {
     pub fn view_packages(&self) -> Result<PackagesView, ApiError> {
-        let (held, damaged) = snapshots::all(&self.site, &self.store).map_err(unexpected)?;
+        let (mut held, damaged) = snapshots::all(&self.site, &self.store).map_err(unexpected)?;
+        held.sort_by_key(|one| !one.in_use);
         for one in &damaged {
             tracing::warn!(snapshot = %one.id, why = %one.why, "a snapshot is damaged");
         }
