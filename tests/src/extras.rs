@@ -129,11 +129,11 @@ fn apt(ns: &Netns, dir: &Path) -> Result<()> {
          APT::Sandbox::User= Acquire::Languages=none APT::Update::Error-Mode=any",
         root.display()
     );
+    let out = text(&root.join("out"));
     let apt = |args: &[&str]| {
-        let options = options.split_whitespace().flat_map(|o| ["-o", o]);
-        let argv: Vec<&str> =
-            ["env", "-C", "out", "apt-get", "-q"].into_iter().chain(options).chain(args.iter().copied()).collect();
-        let argv = [&["env", "-C", &text(&root)][..], &argv].concat();
+        let mut argv = vec!["env", "-C", &out, "apt-get", "-q"];
+        argv.extend(options.split_whitespace().flat_map(|o| ["-o", o]));
+        argv.extend_from_slice(args);
         ns.run(&argv)
     };
     apt(&["update"])?;
@@ -164,14 +164,14 @@ fn containerd(ns: &Netns, up: &Upstream, logs: &Path) -> Result<()> {
     fs::write(&file, config).context("writing containerd's configuration")?;
     let argv = ns.argv(&tool::words(&["containerd", "--config", &text(&file)]));
     let _daemon = Background::spawn("containerd", &argv, &logs.join("containerd.log"), None)?;
-    let ctr = |args: &[&str]| ns.outcome(&[&["ctr", "--address", &socket], args].concat());
+    let ctr = |args: &[&str]| ns.outcome(&[&["ctr", "--address", &socket][..], args].concat());
     stop::wait_for("containerd", Duration::from_secs(60), || Ok((ctr(&["version"])?.code == 0).then_some(())))?;
     let by_seed = format!("{SEED_IP}/{IMAGE}:{TAG}");
     let by_registry = format!("{IMAGE}:{TAG}");
     let hosts_dir = text(&dir.join("certs.d"));
-    for (how, name) in [(&["--plain-http"][..], &by_seed), (&["--hosts-dir", &hosts_dir], &by_registry)] {
+    for (how, name) in [(&["--plain-http"][..], by_seed.as_str()), (&["--hosts-dir", &hosts_dir][..], by_registry.as_str())] {
         // `native` copies instead of mounting, so it runs in a container too.
-        let pull = [&["images", "pull", "--snapshotter", "native"], how, &[name]].concat();
+        let pull = [&["images", "pull", "--snapshotter", "native"][..], how, &[name][..]].concat();
         let out = ctr(&pull)?;
         ensure!(out.code == 0, "pulling {name}: {}{}", out.stdout, out.stderr);
         let list = ctr(&["images", "ls", &format!("name=={name}")])?.stdout;

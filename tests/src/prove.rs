@@ -134,10 +134,11 @@ fn lint(bench: &Bench<'_>) -> Result<()> {
     fs::write(&shadow, format!("root:{}:19000:0:99999:7:::\n", hash.trim())).context("planting a hash")?;
     let archive = bench.work.join("planted.tar.gz").to_string_lossy().into_owned();
     tool::run(&["tar", "-C", &bench.work.to_string_lossy(), "-czf", &archive, "planted-key", "planted-shadow"])?;
+    let shadow = shadow.to_string_lossy().into_owned();
     for (file, found) in [
-        (key.as_str(), &["a private key"][..]),
-        (&shadow.to_string_lossy(), &["a password hash"]),
-        (&archive, &["planted-key (a private key)", "planted-shadow (a password hash)"]),
+        (&key, &["a private key"][..]),
+        (&shadow, &["a password hash"][..]),
+        (&archive, &["planted-key (a private key)", "planted-shadow (a password hash)"][..]),
     ] {
         let out = tool::outcome(&seedd.argv(&["darksite", "lint", file]))?;
         ensure!(out.code == 1 && found.iter().all(|f| out.stderr.contains(f)), "{file}: {}{}", out.stdout, out.stderr);
