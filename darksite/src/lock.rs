@@ -18,6 +18,8 @@ use crate::version;
 
 /// First line of a lock file; the number is raised when the format changes.
 pub const HEADER: &str = "Kubedos-Snapshot-Lock: 2";
+/// What that line begins with in every version.
+pub const NAME: &str = "Kubedos-Snapshot-Lock: ";
 /// Bytes of a lock file.
 pub const MAX_LOCK: usize = 256 << 20;
 /// Header lines of a lock file.

@@ -14,7 +14,7 @@ use pgp::composed::{ArmorOptions, DetachedSignature};
 use crate::disk::{self, DiskError};
 use crate::index;
 use crate::keyring::Keyring;
-use crate::lock::{MAX_LOCK, SnapshotLock};
+use crate::lock::{self, MAX_LOCK, SnapshotLock};
 use crate::pack::threads;
 use crate::publish::{MAX_MANIFEST, by_hash, upstream_name};
 use crate::shelf::Shelves;
@@ -34,6 +34,8 @@ pub struct Problem {
 pub enum VerifyError {
     #[error("{count} of the snapshot's files are not as they were signed: {}", list(.problems))]
     Damaged { count: usize, problems: Vec<Problem> },
+    #[error("the snapshot was made by another version of this program: its lock is no \"{}\"", lock::HEADER)]
+    OtherVersion,
     #[error("stopped on request")]
     Cancelled,
 }
@@ -45,6 +47,7 @@ impl VerifyError {
             VerifyError::Damaged { .. } => {
                 "do not serve this snapshot; remove it and build or import it again, blobs with a wrong digest too"
             }
+            VerifyError::OtherVersion => "build it again with this program; the packages are here",
             VerifyError::Cancelled => "run it again",
         }
     }
@@ -73,14 +76,19 @@ struct Check<'a> {
     signed: BTreeMap<Utf8PathBuf, (u64, Digest)>,
     /// Folders that may be links, and where these lead.
     shelves: BTreeMap<Utf8PathBuf, String>,
+    /// The lock is whole, and of a version that is not read here.
+    other_version: bool,
 }
 
 /// Checks a snapshot: manifest, lock, signatures, every index, every package, and that nothing else is there.
 pub fn verify(dir: &Utf8Path, keyring: &Keyring, site: &VerifyingKey, progress: &dyn Progress) -> Result<Report, VerifyError> {
-    let mut check =
-        Check { dir, problems: Vec::new(), known: BTreeSet::new(), signed: BTreeMap::new(), shelves: BTreeMap::new() };
+    let (known, signed, shelves) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+    let mut check = Check { dir, problems: Vec::new(), known, signed, shelves, other_version: false };
     let manifest = check.manifest(site);
     let complete = manifest.as_ref().and_then(|m| check.lock_and_indexes(m, keyring)).is_some();
+    if check.other_version {
+        return Err(VerifyError::OtherVersion);
+    }
     let total = check.signed.values().map(|(size, _)| size).sum();
     progress.begin("verifying", Some(total));
     let found = check_signed(dir, &check.signed, progress)?;
@@ -167,9 +175,14 @@ impl Check<'_> {
             self.problem("snapshot.lock", "its digest is not the snapshot's id");
             return None;
         }
-        let text = String::from_utf8(bytes).ok()?;
+        let text = String::from_utf8(bytes).map_err(|e| self.problem("snapshot.lock", e.to_string())).ok()?;
+        let first = text.lines().next().unwrap_or_default();
         match SnapshotLock::parse(&text) {
             Ok(lock) => Some(lock),
+            Err(_) if first != lock::HEADER && first.starts_with(lock::NAME) => {
+                self.other_version = true;
+                None
+            }
             Err(e) => {
                 self.problem("snapshot.lock", e.to_string());
                 None

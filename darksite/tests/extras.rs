@@ -94,6 +94,8 @@ debs: [{{url: {root}/single.deb, sha256: {}}}]
         let error = self.build(yaml, None).expect_err(word);
         assert!(chain(&error).contains(word), "{word}: {}", chain(&error));
         assert!(!self.sets().exists() || self.sets().read_dir_utf8().unwrap().next().is_none(), "something was published");
+        let left: Vec<_> = self.site.paths().tmp.read_dir_utf8().into_iter().flatten().flatten().collect();
+        assert!(!left.iter().any(|e| e.file_name().starts_with("extras-")), "left behind: {left:?}");
     }
 }
 
@@ -134,6 +136,33 @@ fn everything_is_fetched_checked_and_published() {
     assert_eq!((again, fresh), (manifest, false));
 }
 
+/// As `apt-ftparchive packages .` makes it: names begin with `./`, and a package is for all architectures.
+#[test]
+fn a_flat_repository() {
+    let bench = bench();
+    let root = bench.upstream.root();
+    let deb = common::deb(&common::Package { name: "flat", version: "3", fields: "" });
+    let packages = format!(
+        "Package: flat\nVersion: 3\nArchitecture: all\nFilename: ./flat_3_all.deb\nSize: {}\nSHA256: {}\n\n",
+        deb.len(),
+        Digest::of(&deb)
+    );
+    let date = darksite::trust::format_date(at(NOW - 1000));
+    let release = format!("Date: {date}\nSHA256:\n {} {} Packages\n", Digest::of(packages.as_bytes()), packages.len());
+    let signed = bench.upstream.key.sign_cleartext(&release, at(NOW - 1000)).unwrap();
+    for (name, bytes) in [("InRelease", signed.as_bytes()), ("Packages", packages.as_bytes()), ("flat_3_all.deb", &deb[..])] {
+        write(&root.join("flat").join(name), bytes);
+    }
+    let yaml = format!(
+        "keys: {{up: {{url: {root}/key.gpg, sha256: {}}}}}\nrepositories: {{up: {{url: {root}/flat, suite: /, key: up}}}}\n\
+         packages: [{{repository: up, package: flat, version: '3', sha256: {}}}]\n",
+        bench.sha("key.gpg"),
+        Digest::of(&deb)
+    );
+    let (manifest, _) = bench.build(&yaml, None).unwrap();
+    assert!(manifest.origins.iter().any(|o| o.name == "flat" && o.signed_by.is_some()), "{:?}", manifest.origins);
+}
+
 #[test]
 fn what_is_not_what_was_pinned_is_refused() {
     let bench = bench();
@@ -145,8 +174,8 @@ fn what_is_not_what_was_pinned_is_refused() {
     }
     let hello = bench.sha("pool/main/hello/hello_2.10-1_amd64.deb");
     bench.refused(&yaml.replace(&hello, &zeros), "cluster.yaml says 000");
-    bench.refused(&yaml.replace("version: 2.10-1,", "version: 2.11-1,"), "newest versions: 2.10-1");
-    bench.refused(&yaml.replace("package: hello", "package: nothing"), "there is no nothing");
+    bench.refused(&yaml.replace("version: 2.10-1,", "version: 2.11-1,"), "newest: 2.10-1");
+    bench.refused(&yaml.replace("package: hello", "package: nothing"), "there is no nothing 2.10-1 for amd64; none at all");
     bench.refused(&yaml.replace("version: 1.16.0", "version: 1.17.0"), "it is cilium 1.16.0");
     bench.refused(&yaml.replace("kubectl.asc, key", "chart.tgz, key"), "no detached OpenPGP signature");
     write(&root.join("kubectl.asc"), bench.upstream.key.sign_detached(b"another", at(NOW - 500)).unwrap().as_bytes());

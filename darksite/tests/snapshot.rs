@@ -3,6 +3,7 @@
 mod common;
 
 use camino::Utf8PathBuf;
+use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use common::{Archive, Package, Site, chain, request, tree};
 use darksite::{Clock, DirFetch, Source, VerifyError};
@@ -106,6 +107,24 @@ fn every_flipped_byte_is_named() {
         std::fs::write(&full, good).unwrap();
     }
     assert!(site.verify(&dir).is_ok());
+}
+
+#[test]
+fn a_snapshot_of_another_version_is_not_called_damaged() {
+    let archive = Archive::new();
+    let plan = darksite::plan(&request(&archive.url(), &["hello"]), &DirFetch, &archive.keyring(), &Quiet).unwrap();
+    let site = Site::new();
+    let built = site.build(&plan, &DirFetch).unwrap();
+    let old = std::fs::read_to_string(built.dir.join("snapshot.lock")).unwrap().replacen("Lock: 2", "Lock: 1", 1);
+    let mut manifest = built.manifest;
+    manifest.id = Digest::of(old.as_bytes());
+    let sealed = cluster_seed::seal::Sealed::sign(&manifest, &site.site_key).unwrap();
+    std::fs::write(built.dir.join("snapshot.json"), serde_json::to_vec(&sealed).unwrap()).unwrap();
+    std::fs::write(built.dir.join("snapshot.lock"), &old).unwrap();
+    assert!(matches!(site.verify(&built.dir), Err(VerifyError::OtherVersion)));
+    // Only a lock that is whole has a version.
+    std::fs::write(built.dir.join("snapshot.lock"), old.replacen("Lock: 1", "Lock: 0", 1)).unwrap();
+    assert!(matches!(site.verify(&built.dir), Err(VerifyError::Damaged { .. })));
 }
 
 #[test]

@@ -9,6 +9,8 @@ use cluster_seed::manifest::{ArtifactManifest, CHUNK_SIZE, Chunk, MAX_STORED_CHU
 use cluster_seed::progress::Progress;
 use sha2::{Digest as _, Sha256};
 
+use crate::store::CHUNK_FILE;
+
 /// Part of the recipe: another level gives other bytes.
 const LEVEL: i32 = 6;
 
@@ -46,7 +48,7 @@ fn store(blobs: &Utf8Path, tmp: &Utf8Path, bytes: &[u8]) -> Result<Digest, Chunk
     }
     let dir = path.parent().unwrap_or(blobs);
     fs::create_dir_all(dir).map_err(io_at("make", dir))?;
-    let mut file = tempfile::Builder::new().prefix("chunk-").tempfile_in(tmp).map_err(io_at("make a file in", tmp))?;
+    let mut file = tempfile::Builder::new().prefix(CHUNK_FILE).tempfile_in(tmp).map_err(io_at("make a file in", tmp))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(io_at("write", &path))?;
     file.persist(&path).map_err(|e| io_at("rename to", &path)(e.error))?;
     File::open(dir).and_then(|d| d.sync_all()).map_err(io_at("sync", dir))?;

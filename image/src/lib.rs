@@ -46,6 +46,7 @@ pub use netboot::build_netboot;
 pub use prove::{PROVEN_ARCH, Subject, prove};
 pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
 pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};
+pub use store::{CHUNK_FILE, WORKDIRS};
 
 /// The folders of the seed's data directory that are read and written here. All on one file system.
 #[derive(Debug, Clone)]

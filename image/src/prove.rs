@@ -48,7 +48,8 @@ fi
 in_root dpkg-query -W -f '${Package} ${Version} ${Architecture}\n' | LC_ALL=C sort
 "#;
 
-/// apt's settings in the new root. The clock may stand at 1970, and the snapshot may be years old.
+/// apt's settings in the new root. The clock may stand at 1970, and the snapshot may be years old. dpkg does not flush what
+/// is removed right after.
 const APT_CONF: &str = r#"APT::Install-Recommends "false";
 APT::Update::Error-Mode "any";
 APT::Sandbox::User "root";
@@ -56,6 +57,7 @@ Acquire::Languages "none";
 Acquire::Check-Date "false";
 Acquire::Check-Valid-Until "false";
 Dpkg::Use-Pty "false";
+Dpkg::Options { "--force-unsafe-io"; };
 "#;
 
 /// What is proven.

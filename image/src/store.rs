@@ -13,8 +13,15 @@ use crate::error::{Error, io};
 /// A signed manifest read back is at most this long.
 const MAX_MANIFEST: u64 = 32 << 20;
 
-/// A working folder below `tmp`, removed with all in it when dropped.
+/// What the names of working folders begin with. A job that was killed leaves one; whoever knows that no job runs may
+/// remove it.
+pub const WORKDIRS: &[&str] = &["artifact-", "prove-", "toolroot-", "seedroot-", "seediso-", "installer-", "netboot-"];
+/// What the name of a chunk in the making begins with.
+pub const CHUNK_FILE: &str = "chunk-";
+
+/// A working folder below `tmp`, removed with all in it when dropped. `prefix` is one of [`WORKDIRS`].
 pub(crate) fn workdir(tmp: &Utf8Path, prefix: &str) -> Result<(tempfile::TempDir, Utf8PathBuf), Error> {
+    debug_assert!(WORKDIRS.contains(&prefix), "{prefix} is not known to whoever cleans up");
     fs::create_dir_all(tmp).map_err(io("make", tmp))?;
     let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(tmp).map_err(io("make a folder in", tmp))?;
     let path = Utf8Path::from_path(dir.path())

@@ -114,7 +114,8 @@ impl Install<'_> {
         }
         let files = state_files(self.identity, self.node_key)?;
         if let Some(mark) = self.announce {
-            let began = ReportBody::InstallBegan { artifact: manifest.id, disk: disk.name.clone(), total: manifest.content_size() };
+            let began =
+                ReportBody::InstallBegan { artifact: manifest.id, disk: disk.name.clone(), total: manifest.content_size() };
             self.reporter.deliver(began, UNTIL_HEARD).map_err(InstallError::Began)?;
             write_atomic(mark, b"", 0o600)?;
         }

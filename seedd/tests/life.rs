@@ -34,6 +34,8 @@ fn a_snapshot_travels_whole_and_as_a_difference() {
     assert!(listed(&bench.b).is_empty());
     let got = bench.import(&file).unwrap();
     assert!(!got.already && got.in_use && got.held == 0);
+    let again = bench.import(&file).unwrap();
+    assert!(again.already && again.in_use, "it is in use still");
     same(&bench, &bench.b, bench.one);
     let got = bench.import(&diff).unwrap();
     assert!(!got.already && !got.in_use);
@@ -209,6 +211,8 @@ fn gc_takes_only_what_nothing_uses() {
     fs::write(site.join(&format!("tmp/{}.part", Digest::of(b"p"))), b"half").unwrap();
     fs::create_dir_all(site.join("tmp/snapshot-x/pool")).unwrap();
     fs::write(site.join("tmp/snapshot-x/pool/f"), b"123").unwrap();
+    fs::create_dir_all(site.join("tmp/seedroot-x/usr")).unwrap();
+    fs::write(site.join("tmp/seedroot-x/usr/f"), b"12").unwrap();
     {
         let _job = site.use_blobs().unwrap();
         assert!(site.alone_with_blobs().is_err(), "a job runs");
@@ -218,6 +222,7 @@ fn gc_takes_only_what_nothing_uses() {
     let mut found: Vec<_> = waste.iter().map(|w| (w.path.clone(), w.bytes)).collect();
     found.retain(|(p, _)| *p != path);
     assert!(waste.iter().any(|w| w.path == path && w.bytes == 8));
+    assert!(found.contains(&(site.join("tmp/seedroot-x"), 2)));
     assert!(found.contains(&(site.join("tmp/snapshot-x"), 3)) && !waste.iter().any(|w| w.path.as_str().ends_with(".part")));
     assert!(path.exists(), "looking removes nothing");
     assert_eq!(gc::survey(&site, &store, true, &alone).unwrap().len(), waste.len() + 1);

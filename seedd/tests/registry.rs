@@ -103,6 +103,12 @@ fn an_image_is_pulled_by_skopeo_and_a_file_by_its_path() {
     let got =
         ureq::get(format!("http://{address}/darksite/extras/files/a/b")).call().unwrap().into_body().read_to_string().unwrap();
     assert_eq!(got, "content");
+    // A folder that looks like a snapshot, and that nobody signed.
+    let folder = site.snapshot(Digest::of(b"nobody's"));
+    fs::create_dir_all(folder.join("dists")).unwrap();
+    fs::write(folder.join("snapshot.json"), b"{}").unwrap();
+    let answer = ureq::get(format!("http://{address}/darksite/{}/dists/", Digest::of(b"nobody's"))).call();
+    assert!(matches!(answer, Err(ureq::Error::StatusCode(404))), "{answer:?}");
     let head = ureq::head(format!("http://{address}/v2/pause/manifests/3.10?ns=registry.k8s.io")).call().unwrap();
     assert_eq!(head.headers()["docker-content-digest"], format!("sha256:{manifest}").as_str());
     let out = t.path.join("pulled");

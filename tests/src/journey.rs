@@ -18,6 +18,7 @@ use crate::member::Step;
 use crate::netns::PREFIX;
 use crate::pages::Operator;
 use crate::protocol::{self, wrong_code};
+use crate::prove;
 use crate::refusals::{self, Bench};
 use crate::say;
 use crate::second_site;
@@ -64,8 +65,9 @@ const fn part(name: &'static str, long: bool) -> Part {
     Part { name, long }
 }
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     part("darksite", false),
+    part("prove", false),
     part("protocol", false),
     part("twice", false),
     part("firmware", false),
@@ -148,6 +150,11 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
     let accel = || -> Result<Accel> { accelerator(&template.seedd, &dirs.part("probe")?.0) };
     match name {
         "protocol" => protocols(dirs, template, score),
+        "prove" => {
+            let (work, logs) = dirs.part("prove")?;
+            let bench = prove::Bench { template, work, logs };
+            prove::CASES.iter().try_for_each(|(name, case)| score.note(&format!("darksite: {name}"), case(&bench)))
+        }
         "refusals" => {
             let (work, _) = dirs.part("refusals")?;
             let bench = Bench { template, work };

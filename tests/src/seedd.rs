@@ -50,7 +50,8 @@ impl Seedd {
         argv
     }
 
-    fn with_passphrase(&self, verb: &[&str]) -> Vec<String> {
+    /// The command line of a verb that needs the passphrase.
+    pub fn with_passphrase(&self, verb: &[&str]) -> Vec<String> {
         let mut argv = self.argv(verb);
         argv.extend(["--passphrase-file".to_owned(), self.passphrase_file.to_string_lossy().into_owned()]);
         argv

@@ -17,6 +17,7 @@ use cluster_seed::seal::Sealed;
 use serde::{Deserialize, Serialize};
 
 pub use crate::api_flight::{Finding, PacketFacts, Tone};
+pub use crate::api_packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 pub use crate::api_power::{BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
 use crate::site_api::SiteApi;
 
@@ -138,22 +139,6 @@ pub struct Overview {
     pub warnings: Vec<String>,
     /// Those of the warnings that stand on every page.
     pub lasting: Vec<String>,
-}
-
-/// One snapshot of GET /api/v1/snapshots.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SnapshotView {
-    pub id: Digest,
-    pub suite: String,
-    pub packages: u32,
-    pub bytes: u64,
-    /// Nodes are served this one.
-    pub in_use: bool,
-    /// `proven`, `failed` or `unproven`.
-    pub proof: ProofState,
-    /// Unix seconds by the prover's clock.
-    pub proven_at: Option<u64>,
 }
 
 /// A manifest or index of an image.
@@ -308,7 +293,7 @@ pub trait SeedApi: SiteApi {
     /// The certificate of the site's CA in PEM, which everybody may have; none before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;
-    fn snapshots(&self) -> Result<Vec<SnapshotView>, ApiError>;
+    fn packages(&self) -> Result<PackagesView, ApiError>;
     /// Makes the first administrator and logs in; returns the session token.
     fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;
     /// Returns the session token (128 random bits or more, hashed at rest).

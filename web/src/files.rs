@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::io::{Seek as _, SeekFrom};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use askama::Template;
 use axum::body::Body;
@@ -13,9 +13,11 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
+use base64::Engine as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::SHELVES;
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
@@ -56,9 +58,14 @@ struct Entry {
     modified: String,
 }
 
+/// The only thing the policy of a listing lets through, by its digest. Machines' listeners have no files of the pages.
+const LISTING_STYLE: &str = include_str!("../templates/listing.css");
+static LISTING_POLICY: OnceLock<String> = OnceLock::new();
+
 #[derive(Template)]
 #[template(path = "listing.html")]
 struct Listing<'a> {
+    style: &'static str,
     path: String,
     top: bool,
     entries: &'a [Entry],
@@ -177,10 +184,13 @@ fn list(root: &Utf8Path, path: &Utf8Path) -> io::Result<Vec<Entry>> {
 fn listing(shown: &str, top: bool, entries: &[Entry]) -> Result<Response, Failure> {
     let cut = entries.len() > MAX_LISTING;
     let entries = &entries[..entries.len().min(MAX_LISTING)];
-    let page = Listing { path: shown.to_owned(), top, entries, cut };
+    let page = Listing { style: LISTING_STYLE, path: shown.to_owned(), top, entries, cut };
     let html = page.render().map_err(|e| Failure::internal(format!("writing a listing: {e}")))?;
-    Ok(([(CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"), (CACHE_CONTROL, "no-cache")], Html(html))
-        .into_response())
+    let policy = LISTING_POLICY.get_or_init(|| {
+        let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(LISTING_STYLE));
+        format!("default-src 'none'; frame-ancestors 'none'; style-src 'sha256-{digest}'")
+    });
+    Ok(([(CONTENT_SECURITY_POLICY, policy.as_str()), (CACHE_CONTROL, "no-cache")], Html(html)).into_response())
 }
 
 /// Another file under the same name, or a changed one, has another identity.

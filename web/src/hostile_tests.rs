@@ -25,6 +25,7 @@ async fn no_page_shows_it_raw() {
         for path in [
             "/",
             "/site",
+            "/packages",
             "/machines/1",
             "/machines/2",
             "/machines/3",

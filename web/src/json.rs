@@ -9,7 +9,7 @@ use cluster_seed::ids::EnrollmentId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{Approve, ClockView, EnrollmentView, Login, MachineDetail, Overview, SeedApi, Setup};
+use crate::api::{Approve, ClockView, EnrollmentView, Login, MachineDetail, Overview, PackagesView, SeedApi, Setup};
 use crate::auth::{Session, cookie, forget_cookie};
 use crate::call::App;
 use crate::error::Failure;
@@ -117,9 +117,8 @@ pub(crate) async fn machines<A: SeedApi>(State(app): State<App<A>>, _: Session) 
     Ok(SafeJson(list("machines", machines)))
 }
 
-pub(crate) async fn snapshots<A: SeedApi>(State(app): State<App<A>>, _: Session) -> Result<impl IntoResponse, Failure> {
-    let snapshots = app.call(|api| api.snapshots()).await?;
-    Ok(SafeJson(list("snapshots", snapshots)))
+pub(crate) async fn snapshots<A: SeedApi>(State(app): State<App<A>>, _: Session) -> Result<SafeJson<PackagesView>, Failure> {
+    Ok(SafeJson(app.call(|api| api.packages()).await?))
 }
 
 pub(crate) async fn machine<A: SeedApi>(

@@ -18,6 +18,7 @@ pub mod server;
 pub mod site_api;
 
 mod api_flight;
+mod api_packages;
 mod api_power;
 mod call;
 mod etag;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::api::{
     Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ImageManifest, Login, MachineDetail, MachineRow,
-    Overview, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup, SnapshotView,
+    Overview, PackagesView, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
 };
 use crate::mock_data;
 use crate::site_api::SiteView;
@@ -215,12 +215,10 @@ impl SeedApi for Mock {
         Ok(EpochReply { epoch: 1, fenced: heard.epoch > 1 })
     }
 
-    fn snapshots(&self) -> Result<Vec<SnapshotView>, ApiError> {
+    fn packages(&self) -> Result<PackagesView, ApiError> {
         let overview = self.open()?.overview.clone();
         let id = overview.snapshot.ok_or(ApiError::NotFound { what: "snapshot" })?;
-        let proof = overview.proof.unwrap_or(ProofState::Unproven);
-        let suite = "trixie".to_owned();
-        Ok(vec![SnapshotView { id, suite, packages: 3, bytes: 9, in_use: true, proof, proven_at: None }])
+        Ok(mock_data::packages(id, overview.proof.unwrap_or(ProofState::Unproven), &self.spice))
     }
     fn overview(&self) -> Result<Overview, ApiError> {
         Ok(self.open()?.overview.clone())

@@ -6,8 +6,8 @@ use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
 
 use crate::api::{
-    BmcKind, BmcView, ClockView, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview,
-    PacketFacts, PowerView, RoleView, Tone,
+    BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, InstallProgress, MachineDetail,
+    MachineRow, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView, SnapshotView, Tone,
 };
 
 pub const CLOCK: u64 = 1_795_377_600;
@@ -182,4 +182,40 @@ pub fn events(spice: &str) -> Vec<EventView> {
             }),
         })
         .collect()
+}
+
+/// The snapshot in use, one that failed its proof, one that is damaged, and one of the extras.
+pub fn packages(id: Digest, proof: ProofState, spice: &str) -> PackagesView {
+    let text = |t: &str| format!("{t}{spice}");
+    let role = |name: &str, packages: Option<u32>, why: Option<String>| ProvenRole { role: text(name), packages, why };
+    let one = |id, in_use, proof| SnapshotView {
+        id,
+        suite: text("trixie"),
+        packages: 3,
+        bytes: 9,
+        in_use,
+        maker: None,
+        proof,
+        proven_at: None,
+        roles: Vec::new(),
+    };
+    let failed = SnapshotView {
+        maker: Some(text("5e170364ffab")),
+        proven_at: Some(CLOCK - 60),
+        roles: vec![role("base", Some(184), None), role("worker", None, Some(text("E: no")))],
+        ..one(Digest::of(b"failed"), false, ProofState::Failed)
+    };
+    let image = ExtraView {
+        kind: text("image"),
+        name: text("registry.k8s.io/pause"),
+        version: text("3.10"),
+        bytes: 7,
+        sha256: Digest::of(b"image"),
+        signed_by: Some(text("B49279BE")),
+    };
+    PackagesView {
+        snapshots: vec![one(id, true, proof), failed],
+        damaged: vec![DamagedView { id: Digest::of(b"damaged"), why: text("reading snapshot.json") }],
+        extras: vec![image],
+    }
 }

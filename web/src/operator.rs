@@ -41,6 +41,7 @@ pub fn operator_router<A: SeedApi>(api: Arc<A>, options: OperatorOptions) -> Rou
         .route("/machines/{id}/controller", post(pages::power::keep::<A>))
         .route("/machines/{id}/controller/forget", post(pages::power::forget::<A>))
         .route("/metrics", get(metrics::<A>))
+        .route("/packages", get(pages::packages::show::<A>))
         .route("/clock", get(pages::clock::show::<A>).post(pages::clock::set::<A>))
         .merge(site_routes())
         .route("/events", get(sse::events::<A>))

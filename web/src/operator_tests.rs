@@ -89,6 +89,7 @@ pub fn routes() -> Vec<Route> {
         ("POST", machine("/controller"), format!("csrf={token}&{CONTROLLER}"), 303, 303, 423),
         ("POST", machine("/controller/forget"), format!("csrf={token}"), 303, 303, 303),
         ("GET", s("/metrics"), s(""), 403, 403, 403),
+        ("GET", s("/packages"), s(""), 303, 200, 200),
         ("GET", s("/clock"), s(""), 303, 200, 200),
         ("POST", s("/clock"), format!("csrf={token}&take=typed&time=2027-01-01T00:00:00Z"), 303, 303, 303),
         ("GET", api("clock"), s(""), 401, 200, 200),
@@ -315,6 +316,12 @@ async fn shapes_of_the_json() {
     let snapshots = get(&router, "/api/v1/snapshots", auth).await.json();
     assert_eq!((snapshots["snapshots"][0]["proof"].as_str(), status["proof"].as_str()), (Some("unproven"), Some("unproven")));
     assert!(get(&router, "/", auth).await.text().contains("id=\"proof\">unproven<"));
+    assert_eq!(snapshots["snapshots"][1]["roles"][1]["why"], "E: no");
+    assert_eq!((snapshots["damaged"].as_array().unwrap().len(), snapshots["extras"][0]["kind"].as_str()), (1, Some("image")));
+    let page = get(&router, "/packages", auth).await.text();
+    for said in [">unproven<", ">failed<", "base (184)", "E: no", "is damaged", "registry.k8s.io/pause"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
     let machines = get(&router, "/api/v1/machines", auth).await.json();
     assert_eq!(machines["machines"][2]["enrollment"]["state"], "Installing");
     assert_eq!(machines["machines"][2]["enrollment"]["progress"]["rate"], 61_400_000);

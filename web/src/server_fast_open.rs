@@ -47,11 +47,13 @@ pub(crate) struct Root {
     directory: OwnedFd,
 }
 
+/// A directory, if there was one, as it was at that time.
+type Known = (u64, Option<Arc<Root>>);
+
 /// Where files are.
 pub(crate) struct Places {
     find: Arc<Find>,
-    /// As they were at that time.
-    roots: Mutex<HashMap<Option<Digest>, (u64, Option<Arc<Root>>)>>,
+    roots: Mutex<HashMap<Option<Digest>, Known>>,
 }
 
 impl Places {

@@ -75,7 +75,8 @@ pub(crate) fn locate(
 
 fn pick(entries: &[Entry<'_>], package: &PackageSpec) -> Result<(String, u64), String> {
     let PackageSpec { package: name, version, architecture, sha256, .. } = package;
-    let named = || entries.iter().filter(|e| e.name == name && e.arch == architecture);
+    // The index was read for this architecture, and holds what is for all of them too.
+    let named = || entries.iter().filter(|e| e.name == name);
     match named().find(|e| e.version == version) {
         Some(entry) if entry.sha256 == *sha256 => Ok((entry.filename.to_owned(), entry.size)),
         Some(entry) => Err(format!("{name} {version} has sha256 {} there, cluster.yaml says {sha256}", entry.sha256)),
@@ -83,7 +84,8 @@ fn pick(entries: &[Entry<'_>], package: &PackageSpec) -> Result<(String, u64), S
             let mut versions: Vec<&str> = named().map(|e| e.version).collect();
             versions.sort_by(|a, b| crate::version::compare(b, a));
             versions.truncate(5);
-            Err(format!("there is no {name} {version} for {architecture}; newest versions: {}", versions.join(", ")))
+            let there = if versions.is_empty() { "none at all".to_owned() } else { format!("newest: {}", versions.join(", ")) };
+            Err(format!("there is no {name} {version} for {architecture}; {there}"))
         }
     }
 }
@@ -112,7 +114,8 @@ fn packages(get: &Getter<'_>, name: &str, dir: &str, plain: &str, release: &Rele
         _ => (&bytes[..]).read_to_string(&mut text),
     };
     read.map_err(|e| bad(format!("unpacking {url}: {e}")))?;
-    Ok(text)
+    // As `apt-ftparchive packages .` writes names.
+    Ok(text.replace("\nFilename: ./", "\nFilename: "))
 }
 
 /// A package to publish.

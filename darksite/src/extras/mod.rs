@@ -84,12 +84,21 @@ impl Set {
 
 /// Fetches what is missing and publishes the set; false if it was there already.
 pub fn build(job: &Job<'_>) -> Result<(ExtrasManifest, bool), ExtrasError> {
+    let tmp = job.paths.tmp.join(format!("extras-{}", std::process::id()));
+    let built = build_in(job, &tmp);
+    if built.is_err() {
+        // The error that counts is the one before.
+        let _ = fs::remove_dir_all(&tmp);
+    }
+    built
+}
+
+fn build_in(job: &Job<'_>, tmp: &Utf8Path) -> Result<(ExtrasManifest, bool), ExtrasError> {
     let get = Getter { fetch: job.fetch, blobs: &job.paths.blobs, tmp: &job.paths.tmp, progress: job.progress, clock: job.clock };
     job.progress.begin("fetching extras", None);
     let keys = keys(job, &get)?;
-    let tmp = job.paths.tmp.join(format!("extras-{}", std::process::id()));
-    remove(&tmp)?;
-    let mut set = Set { dir: tmp.clone(), files: BTreeMap::new() };
+    remove(tmp)?;
+    let mut set = Set { dir: tmp.to_owned(), files: BTreeMap::new() };
     disk::create_dirs(&set.dir)?;
     let mut origins = Vec::new();
     files(job, &get, &keys, &mut set, &mut origins)?;
@@ -109,12 +118,12 @@ pub fn build(job: &Job<'_>) -> Result<(ExtrasManifest, bool), ExtrasError> {
             &tmp.join(FILE),
             &serde_json::to_vec(&Sealed::sign(&manifest, job.site_key)?).map_err(|e| ExtrasError::Seal(e.into()))?,
         )?;
-        disk::sync_file_system(&tmp)?;
+        disk::sync_file_system(tmp)?;
         disk::create_dirs(job.sets)?;
-        fs::rename(&tmp, &place).map_err(failed("naming", &place))?;
+        fs::rename(tmp, &place).map_err(failed("naming", &place))?;
         disk::sync_dir(job.sets)?;
     } else {
-        remove(&tmp)?;
+        remove(tmp)?;
     }
     Ok((manifest, fresh))
 }

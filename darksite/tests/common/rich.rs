@@ -7,7 +7,7 @@ use cluster_seed::ids::Digest;
 
 use super::{Archive, NOW, Package, at, deb, write};
 
-pub const LONG: &str = "Description-md5: 0123456789abcdef0123456789abcdef\n";
+pub const LONG: &str = "Multi-Arch: same\nDescription-md5: 0123456789abcdef0123456789abcdef\n";
 
 const AMD64: &[Package] = &[
     Package { name: "base-files", version: "1", fields: "Essential: yes\n" },

@@ -12,7 +12,7 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use web::api::{
     Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ImageManifest, Login, MachineDetail, MachineRow,
-    Overview, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup, SnapshotView,
+    Overview, PackagesView, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
 };
 use web::site_api::{ExportWish, ImportWish, JobView, PlaceView, SiteApi, SiteView};
 
@@ -58,8 +58,8 @@ impl SeedApi for Seed {
             Some(id) => id,
             None => self.0.store.setting(setting::SNAPSHOT).ok().flatten()?.parse().ok()?,
         };
-        let dir = self.0.site.join("snapshots").join(id.to_string());
-        dir.is_dir().then_some(dir)
+        let dir = self.0.site.snapshot(id);
+        (dir.is_dir() && self.0.may_serve(id)).then_some(dir)
     }
 
     fn proof_path(&self, snapshot: Option<Digest>) -> Option<Utf8PathBuf> {
@@ -142,8 +142,8 @@ impl SeedApi for Seed {
         self.0.view_overview()
     }
 
-    fn snapshots(&self) -> Result<Vec<SnapshotView>, ApiError> {
-        self.0.view_snapshots()
+    fn packages(&self) -> Result<PackagesView, ApiError> {
+        self.0.view_packages()
     }
 
     fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
+use cluster_seed::extras::Origin;
 use cluster_seed::ids::Digest;
-use cluster_seed::proof::ProofState;
-use web::api::{ApiError, SnapshotView};
+use cluster_seed::proof::{ProofState, RoleProof};
+use cluster_seed::seal::key_text;
+use web::api::{ApiError, DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 
 use super::{App, internal, unexpected};
 use crate::extras::{self, Registry};
@@ -12,21 +14,42 @@ use crate::life::snapshots;
 use crate::site::setting;
 
 impl App {
-    pub fn view_snapshots(&self) -> Result<Vec<SnapshotView>, ApiError> {
-        let (held, damaged) = snapshots::all(&self.site, &self.store).map_err(unexpected)?;
-        for one in damaged {
+    pub fn view_packages(&self) -> Result<PackagesView, ApiError> {
+        let (mut held, damaged) = snapshots::all(&self.site, &self.store).map_err(unexpected)?;
+        held.sort_by_key(|one| !one.in_use);
+        for one in &damaged {
             tracing::warn!(snapshot = %one.id, why = %one.why, "a snapshot is damaged");
         }
-        let view = |one: snapshots::Held| SnapshotView {
-            id: one.manifest.id,
-            suite: one.manifest.suite,
-            packages: one.manifest.packages,
-            bytes: one.manifest.bytes,
-            in_use: one.in_use,
-            proof: one.state,
-            proven_at: one.proof.map(|p| p.made),
+        let extras = extras::current(&self.site, &self.store).unwrap_or_else(|error| {
+            tracing::error!(error = format!("{error:#}"), "the extras in use cannot be read");
+            None
+        });
+        let extra = |o: Origin| ExtraView {
+            kind: o.kind,
+            name: o.name,
+            version: o.version,
+            bytes: o.size,
+            sha256: o.sha256,
+            signed_by: o.signed_by,
         };
-        Ok(held.into_iter().map(view).collect())
+        Ok(PackagesView {
+            snapshots: held.into_iter().map(view).collect(),
+            damaged: damaged.into_iter().map(|d| DamagedView { id: d.id, why: d.why }).collect(),
+            extras: extras.map(|m| m.origins.into_iter().map(extra).collect()).unwrap_or_default(),
+        })
+    }
+
+    /// True if the snapshot's manifest is signed by its maker. What was good once is not read again.
+    pub(super) fn may_serve(&self, id: Digest) -> bool {
+        let served = || self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if served().contains(&id) {
+            return true;
+        }
+        let checked = snapshots::one(&self.site, &self.store, id).map(|_| served().insert(id));
+        if let Err(error) = &checked {
+            tracing::error!(error = format!("{error:#}"), snapshot = %id, "a damaged snapshot is not served");
+        }
+        checked.is_ok()
     }
 
     /// What is proven of a snapshot; what cannot be read is not proven.
@@ -52,5 +75,23 @@ impl App {
                 None
             }
         }
+    }
+}
+
+fn view(one: snapshots::Held) -> SnapshotView {
+    let role = |(role, outcome): (String, RoleProof)| match outcome {
+        RoleProof::Installed { packages, .. } => ProvenRole { role, packages: Some(packages), why: None },
+        RoleProof::Failed { why } => ProvenRole { role, packages: None, why: Some(why) },
+    };
+    SnapshotView {
+        id: one.manifest.id,
+        suite: one.manifest.suite,
+        packages: one.manifest.packages,
+        bytes: one.manifest.bytes,
+        in_use: one.in_use,
+        maker: one.maker.map(|k| key_text(&k)),
+        proof: one.state,
+        proven_at: one.proof.as_ref().map(|p| p.made),
+        roles: one.proof.map(|p| p.roles.into_iter().map(role).collect()).unwrap_or_default(),
     }
 }

@@ -24,6 +24,7 @@ pub mod tls;
 pub mod views;
 pub mod watchdog;
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -91,6 +92,8 @@ pub struct App {
     pub power: PowerThrottle,
     /// The extras that were served last.
     extras: Mutex<Option<Arc<Registry>>>,
+    /// Snapshots whose manifest was good when it was first asked for: the others are not served.
+    served: Mutex<BTreeSet<Digest>>,
 }
 
 /// Unix seconds by the seed's clock; 0 before 1970.
@@ -138,6 +141,7 @@ impl App {
             meters: OnceLock::new(),
             power: PowerThrottle::default(),
             extras: Mutex::default(),
+            served: Mutex::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

@@ -1,16 +1,15 @@
 //! `seedd darksite extras|lint`
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 use cluster_seed::extras::ExtrasManifest;
 use cluster_seed::ids::Digest;
 use darksite::extras::{ExtrasError, Job};
 use darksite::lint::{self, Finding};
-use darksite::{AnyFetch, Clock, HttpLimits};
+use darksite::{AnyFetch, HttpLimits};
 
-use super::darksite::paths;
+use super::darksite::{judged, paths};
 use super::{PassphraseSource, Where, show};
-use crate::app::now;
 use crate::extras;
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
@@ -79,11 +78,8 @@ impl Fetch {
             tracing::warn!(%error, "the extras in use cannot be read");
             None
         });
-        let clock = match self.ignore_clock {
-            true => Clock::OfFile,
-            false => Clock::At(jiff::Timestamp::from_second(i64::try_from(now())?).context("reading the clock")?),
-        };
         let progress = Terminal::new();
+        let clock = judged(self.ignore_clock, &progress)?;
         let fetch = AnyFetch::new(HttpLimits::default());
         let (places, sets) = (paths(&site), site.join("extras"));
         let job = Job {

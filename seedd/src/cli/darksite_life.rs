@@ -1,14 +1,16 @@
 //! `seedd darksite list|verify|prove|use|remove|gc|export|import`
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::ids::Digest;
-use cluster_seed::proof::{ProofState, RoleProof, SnapshotProof, VERSION};
+use cluster_seed::proof::{ProofState, RoleProof};
 use darksite::Keyring;
 
+use super::darksite_prove::Prove;
 use super::{PassphraseSource, Where, show};
-use crate::app::now;
 use crate::hint::Hint as _;
 use crate::life::archive_in::{Archive, Clear, Import as Reading};
 use crate::life::archive_out::Export as Writing;
@@ -137,67 +139,6 @@ impl Verify {
 }
 
 #[derive(Args)]
-pub struct Prove {
-    #[command(flatten)]
-    place: Where,
-    #[command(flatten)]
-    passphrase: PassphraseSource,
-    /// The snapshot's id; without it the one in use
-    snapshot: Option<Digest>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Prove {
-    fn run(&self) -> Result<()> {
-        if !nix::unistd::geteuid().is_root() {
-            return Err(anyhow!("a proof needs root: it installs packages in a chroot")).hint("run it as root");
-        }
-        let site = self.place.site();
-        let store = site.open_store()?;
-        let id = self.snapshot.map_or_else(|| snapshots::current(&store), Ok)?;
-        let held = snapshots::one(&site, &store, id)?;
-        let m = &held.manifest;
-        if !m.architectures.iter().any(|a| a == image::PROVEN_ARCH) {
-            let arches = m.architectures.join(", ");
-            return Err(anyhow!("the snapshot is for {arches}")).hint(format!("{} can be proven here", image::PROVEN_ARCH));
-        }
-        let key = site.keys().unseal(&self.passphrase.get("Passphrase")?)?.site;
-        let _using = site.use_blobs()?;
-        let (dir, keyring) = (site.snapshot(id), site.snapshot_keyring_path(&store, id)?);
-        let dirs = image::Dirs::under(&site.data);
-        let what = image::Subject { snapshot_dir: &dir, snapshot_id: id, suite: &m.suite, keyring: &keyring, dirs: &dirs };
-        let progress = Terminal::new();
-        let roles = image::prove(&what, &m.roots, &progress).context("proving the snapshot")?;
-        drop(progress);
-        let proof = SnapshotProof {
-            version: VERSION,
-            snapshot: id,
-            release: m.release,
-            arch: image::PROVEN_ARCH.to_owned(),
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            made: now(),
-            roles,
-        };
-        snapshots::keep_proof(&site, &proof, &key)?;
-        let mut lines = vec![format!("snapshot {id} is {}", proof.of(m).as_str())];
-        for (role, outcome) in &proof.roles {
-            lines.push(match outcome {
-                RoleProof::Installed { packages, .. } => format!("  {role}: {packages} packages installed offline"),
-                RoleProof::Failed { why } => format!("  {role}: could not be installed: {why}"),
-            });
-        }
-        show(self.json, &serde_json::json!({"state": proof.of(m), "proof": proof}), &lines.join("\n"))?;
-        match proof.of(m) {
-            ProofState::Proven => Ok(()),
-            _ => Err(anyhow!("not every root set could be installed from the snapshot alone"))
-                .hint("the snapshot is shown as failed; mend the role's packages in cluster.yaml and build another"),
-        }
-    }
-}
-
-#[derive(Args)]
 pub struct One {
     #[command(flatten)]
     place: Where,
@@ -243,7 +184,7 @@ impl Gc {
         let alone = site.alone_with_blobs()?;
         let waste = gc::survey(&site, &store, self.unfinished, &alone).context("looking for what can go")?;
         let bytes: u64 = waste.iter().map(|w| w.bytes).sum();
-        let mut kinds: std::collections::BTreeMap<&str, (usize, u64)> = std::collections::BTreeMap::new();
+        let mut kinds: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
         for one in &waste {
             let sum = kinds.entry(one.kind).or_default();
             *sum = (sum.0 + 1, sum.1 + one.bytes);

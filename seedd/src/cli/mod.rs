@@ -10,6 +10,7 @@ mod console;
 mod darksite;
 mod darksite_extras;
 mod darksite_life;
+mod darksite_prove;
 mod doctor;
 mod drill;
 mod image;

@@ -155,7 +155,8 @@ impl Import<'_> {
                 self.store.set(setting::EXTRAS, &row.id.to_string()).context("writing the setting")?;
             }
         }
-        Ok(Imported { snapshot: id, copied, held, already, in_use: self.put_in_use || free })
+        let in_use = self.store.setting(setting::SNAPSHOT)? == Some(id.to_string());
+        Ok(Imported { snapshot: id, copied, held, already, in_use })
     }
 
     /// The trees that are not here, snapshots last: they are placed in this order.

@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::SHELVES;
 use darksite::SnapshotLock;
-use darksite::lock::MAX_LOCK;
+use darksite::lock::{self, MAX_LOCK};
 use darksite::shelf::Shelves;
 
 use super::holding::Alone;
@@ -20,14 +20,18 @@ use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::Store;
 
-/// Folders in `tmp` that only a job that runs can use.
-const DEAD: &[&str] =
-    &["snapshot-", "toolroot-", "artifact-", "netboot-", "prove-", "seed-iso-", "extras-", "installer-", "import.done"];
+/// Of darksite, beside those of `image`: folders in `tmp` that only a job that runs can use.
+const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];
+/// What a download that is whole is called until its digest was checked.
+const WHOLE: &str = ".whole";
 /// What an interrupted job would go on with.
 const UNFINISHED: &[&str] = &["import-", "export-", "archive-"];
 /// Names of downloads end in it; they are gone on with too.
 const PART: &str = ".part";
 const LOCKS: &[&str] = &["importing.lock", "import.lock"];
+
+/// Letters of a digest.
+const HEX: usize = 64;
 
 /// Something that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +61,7 @@ pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> R
         let begins = |list: &[&str]| list.iter().any(|prefix| name.starts_with(prefix));
         let kind = if LOCKS.contains(&name) {
             continue;
-        } else if begins(DEAD) {
+        } else if begins(DEAD) || begins(image::WORKDIRS) || name.ends_with(WHOLE) {
             "left by a killed job"
         } else if unfinished && (begins(UNFINISHED) || name.ends_with(PART)) {
             "unfinished work"
@@ -96,8 +100,12 @@ fn used(site: &Site, store: &Store) -> Result<(BTreeSet<Digest>, BTreeSet<Digest
     for id in ids(&site.join("snapshots"))? {
         let path = site.snapshot(id).join("snapshot.lock");
         let lock = locked(&path, id).with_context(|| format!("reading {path}")).hint(hint)?;
-        shelves.extend(Shelves::of(&lock).shelves.iter().map(|s| s.id));
-        used.extend(lock.packages.iter().map(|p| p.sha256));
+        used.extend(lock.split_ascii_whitespace().filter(|w| w.len() == HEX).filter_map(|w| w.parse::<Digest>().ok()));
+        match SnapshotLock::parse(&lock) {
+            Ok(lock) => shelves.extend(Shelves::of(&lock).shelves.iter().map(|s| s.id)),
+            // One of another version: which shelves it has is not known, so all stay.
+            Err(_) => shelves.extend(ids(&site.join("snapshots").join(SHELVES))?),
+        }
     }
     let key = site.keys().public()?.site_key()?;
     for id in ids(&site.join("artifacts"))? {
@@ -108,10 +116,14 @@ fn used(site: &Site, store: &Store) -> Result<(BTreeSet<Digest>, BTreeSet<Digest
     Ok((used, shelves))
 }
 
-fn locked(path: &Utf8Path, id: Digest) -> Result<SnapshotLock> {
+/// A lock's text. Every digest it names is a word in locks of all versions, so a snapshot of an older program keeps its
+/// packages too.
+fn locked(path: &Utf8Path, id: Digest) -> Result<String> {
     let bytes = read_limited(path, MAX_LOCK as u64)?;
     ensure!(Digest::of(&bytes) == id, "it is not the lock of snapshot {id}");
-    Ok(SnapshotLock::parse(std::str::from_utf8(&bytes)?)?)
+    let text = String::from_utf8(bytes)?;
+    ensure!(text.starts_with(lock::NAME), "it is not a lock");
+    Ok(text)
 }
 
 /// Folders of packages that no snapshot has any more.

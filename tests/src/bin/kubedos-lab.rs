@@ -35,7 +35,7 @@ enum Verb {
     },
     /// The end-to-end run with its variations
     Test {
-        /// Only this part: darksite, protocol, twice, firmware, journey, tampering, refusals, stick, second-site,
+        /// Only this part: darksite, prove, protocol, twice, firmware, journey, tampering, refusals, stick, second-site,
         /// medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,

@@ -5,6 +5,7 @@ pub(crate) mod first_setup;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod overview;
+pub(crate) mod packages;
 pub(crate) mod power;
 pub(crate) mod site;
 pub(crate) mod view;

@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::proof::ProofState;
 
 use super::view::{Entry, Line, bytes, clean, told};
 use super::{Shell, overview, page};
@@ -85,20 +84,12 @@ pub(crate) async fn show<A: SeedApi>(
         nodes,
         roles: roles.collect(),
         snapshot: overview.snapshot.map(|s| s.short()),
-        proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), tone(p))),
+        proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), super::packages::tone(p))),
         epoch: overview.epoch,
         clock: crate::dates::iso(overview.clock),
         recent,
     };
     page(StatusCode::OK, &template)
-}
-
-fn tone(proof: ProofState) -> &'static str {
-    match proof {
-        ProofState::Proven => "good",
-        ProofState::Failed => "bad",
-        ProofState::Unproven => "idle",
-    }
 }
 
 /// 0 waits for the operator, 1 failed, 2 on its way, 3 only seen, 4 works, 5 is over.

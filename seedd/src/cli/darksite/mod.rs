@@ -15,7 +15,7 @@ use darksite::Paths;
 use crate::hint::Hint as _;
 use crate::site::Site;
 
-pub use request::upstream_sources;
+pub use request::{judged, upstream_sources};
 
 #[derive(Subcommand)]
 pub enum Darksite {

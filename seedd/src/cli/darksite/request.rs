@@ -99,7 +99,7 @@ impl Selection {
             profile,
             roots: roots(spec),
             suite_name: d.suite.clone(),
-            clock: self.clock(progress)?,
+            clock: judged(self.ignore_clock, progress)?,
             recommends: d.recommends,
             installer: d.installer || !self.require_udeb.is_empty(),
             required_udebs: self.require_udeb.clone(),
@@ -107,18 +107,6 @@ impl Selection {
             allow_downgrade: self.allow_downgrade,
             paths: Some(paths(site)),
         })
-    }
-
-    /// A clock that stands before this program was made cannot be right, and is not asked.
-    fn clock(&self, progress: &dyn Progress) -> Result<Clock> {
-        let now = now();
-        if now < PROGRAM_DATE && !self.ignore_clock {
-            progress.say("this machine's clock stands before this program was made: upstream's dates are judged by themselves");
-        }
-        match self.ignore_clock || now < PROGRAM_DATE {
-            true => Ok(Clock::OfFile),
-            false => Ok(Clock::At(jiff::Timestamp::from_second(i64::try_from(now)?).context("reading the clock")?)),
-        }
     }
 }
 
@@ -218,4 +206,16 @@ pub fn upstream_sources(spec: &ClusterSpec) -> Result<Vec<UpstreamSource>> {
     }
     sources.insert(0, UpstreamSource { url, suites });
     Ok(sources)
+}
+
+/// How upstream's dates are judged. A clock that stands before this program was made cannot be right, and is not asked.
+pub fn judged(ignore_clock: bool, progress: &dyn Progress) -> Result<Clock> {
+    let now = now();
+    if now < PROGRAM_DATE && !ignore_clock {
+        progress.say("this machine's clock stands before this program was made: upstream's dates are judged by themselves");
+    }
+    match ignore_clock || now < PROGRAM_DATE {
+        true => Ok(Clock::OfFile),
+        false => Ok(Clock::At(jiff::Timestamp::from_second(i64::try_from(now)?).context("reading the clock")?)),
+    }
 }
