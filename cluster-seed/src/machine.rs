@@ -91,7 +91,8 @@ impl HardwareFacts {
         let (month, day, year) = (next(), next(), next());
         let number = |text: Option<&str>| text.and_then(|t| t.parse::<u16>().ok());
         let (Some(month), Some(day), Some(year)) = (number(month), number(day), number(year)) else { return false };
-        self.firmware == Firmware::Uefi && (year, month, day) < NETWORK_HOLES_TOLD
+        let is_date = (1..=12).contains(&month) && (1..=31).contains(&day);
+        self.firmware == Firmware::Uefi && is_date && (year, month, day) < NETWORK_HOLES_TOLD
     }
 
     /// Bounds every text and list, so that a hostile machine cannot fill the database or draw on the page.
