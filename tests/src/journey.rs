@@ -67,7 +67,7 @@ const fn part(name: &'static str, long: bool) -> Part {
 
 const PARTS: [Part; 17] = [
     part("darksite", false),
-    part("prove", false),
+    part("prove", true),
     part("protocol", false),
     part("twice", false),
     part("firmware", false),
