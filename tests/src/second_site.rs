@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cluster_seed::agent::ReportBody;
 use cluster_seed::ids::Digest;
+use serde_json::json;
 
 use crate::api::{Decision, Machine};
 use crate::checks::Ssh;
@@ -131,32 +132,35 @@ fn rebuild(b: Seedd, work: &Path, logs: &Path) -> Result<(Fleet, Addresses)> {
     Ok((fleet, after))
 }
 
-/// Site A's seed answers in B's place: its older epoch is refused by the nodes.
+/// Site A's seed answers in B's place: the nodes tell it that its epoch is over, and it falls silent.
 fn refuses_the_old_seed(fleet: &mut Fleet, a: &Seedd, key: &Path) -> Result<()> {
     let address = fleet.members[0].machine.as_ref().context("no machine")?.planes().remove("wg1").context("no wg1")?;
-    let epochs = |fleet: &Fleet| -> Result<String> {
-        Ssh { fleet, key, address: &address }.run("kubedos-node status").context("asking a node for its epoch")
-    };
-    let held = epochs(fleet)?;
+    let held = epoch_of(fleet, key, &address)?;
     say::line("site A comes back, at site B's address");
     let old = Seedd { address: SECOND_SEED_IP.to_owned(), ..a.clone() };
     old.say_plain(&["cluster", "overlay", &overlay_of(a)?.to_string_lossy()]).context("moving site A to site B's segment")?;
     let new = std::mem::replace(&mut fleet.seedd, old);
     fleet.power_cut("and site A's in its place")?;
-    // The node still has the tunnel of B's list; the console is the way to its words.
-    let from = fleet.members[0].vm.console.lines.len();
-    let refused = stop::wait_for("a node to refuse the older seed", REFUSAL_LIMIT, || {
+    stop::wait_for("site A to learn from a node that it was overtaken", REFUSAL_LIMIT, || {
         for member in &mut fleet.members {
             member.vm.poll()?;
         }
-        let console = &fleet.members[0].vm.console;
-        Ok(console.lines.iter().skip(from).find(|l| l.text.contains("epoch")).map(|l| l.text.clone()))
+        // The listener changes hands when it falls silent.
+        let mode = fleet.client.status().map(|s| s["mode"].clone()).unwrap_or_default();
+        Ok((mode == json!("fenced")).then_some(()))
     })?;
-    say::line(&format!("refused: {refused}"));
+    say::line("site A was told by a node, and is silent");
     fleet.seedd = new;
     fleet.power_cut("of site A; site B goes on")?;
-    ensure!(epochs(fleet)? == held, "the node's epoch changed");
+    ensure!(epoch_of(fleet, key, &address)? == held, "the node's epoch changed");
     Ok(())
+}
+
+/// The epoch that a node follows.
+fn epoch_of(fleet: &Fleet, key: &Path, address: &str) -> Result<String> {
+    let said = Ssh { fleet, key, address }.run("/usr/lib/kubedos/kubedos-node status").context("asking a node for its epoch")?;
+    let mut words = said.split_whitespace().skip_while(|w| *w != "epoch").skip(1);
+    words.next().map(str::to_owned).with_context(|| format!("a node names no epoch: {said}"))
 }
 
 fn overlay_of(a: &Seedd) -> Result<PathBuf> {
