@@ -75,18 +75,33 @@ pub fn grub_agent(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
         "set timeout={MENU_SECONDS}
 set default=agent
 {}{}{}menuentry \"Start from the local disk\" --id local {{
-  exit 1
-}}
+{}}}
 ",
         entry("Start the agent", "agent", Way::Agent)?,
         entry("Rescue shell on the console", "rescue", Way::Rescue)?,
         entry("Memory test, then the agent", "memtest", Way::MemoryTest)?,
+        grub_local_boot(),
     ))
 }
 
-/// The firmware knows its own disk: GRUB leaves with an error, and the next boot option follows.
+/// The loader that UEFI looks for on a disk (UEFI 2.10, section 3.5.1.1): on our nodes it is shim, which the firmware checks
+/// as ever.
+const DISK_LOADER: &str = "/EFI/BOOT/BOOTX64.EFI";
+
+/// Hands on to the disk. Debian's GRUB knows no exit code: a plain `exit` tells the firmware that all is done, which shows its
+/// set-up screen instead of trying the next boot option.
 pub fn grub_local_boot() -> String {
-    "echo \"Kubedos: starting from the local disk\"\nexit 1\n".to_owned()
+    format!(
+        "echo \"Kubedos: starting from the local disk\"
+if search --no-floppy --file --set=disk {DISK_LOADER}; then
+  chainloader ($disk){DISK_LOADER}
+  boot
+fi
+echo \"Kubedos: no disk here has {DISK_LOADER}; back to the firmware in 10 seconds\"
+sleep 10
+exit 1
+"
+    )
 }
 
 /// Shows a text, waits (1 to [`MAX_WAIT`] seconds) and asks the seed again.

@@ -39,7 +39,11 @@ fn the_menu_offers_agent_rescue_memory_test_and_disk() {
     let want =
         [format!("{base} quiet; then"), format!("{base} rdinit=/bin/sh quiet; then"), format!("{base} memtest=4 quiet; then")];
     assert_eq!(lines, want);
-    assert!(text.starts_with("set timeout=3\nset default=agent\n") && text.ends_with("--id local {\n  exit 1\n}\n"));
+    assert!(
+        text.starts_with("set timeout=3\nset default=agent\n")
+            && text.ends_with(&format!("--id local {{\n{}}}\n", grub_local_boot()))
+    );
+    assert!(grub_local_boot().contains("\n  chainloader ($disk)/EFI/BOOT/BOOTX64.EFI\n  boot\nfi\n"));
     assert_eq!(text.matches('{').count(), text.matches('}').count());
 }
 
