@@ -75,7 +75,7 @@ const PARTS: [Part; 17] = [
     part("tampering", false),
     part("refusals", false),
     part("stick", false),
-    part("second-site", false),
+    part("second-site", true),
     part("medium-twice", true),
     part("clock", true),
     part("disc", true),

@@ -120,8 +120,12 @@ fn take_over(rack: &Rack, seed: &mut Seed, capsule: &Path, pin: &str) -> Result<
     ensure!(wrong.is_err(), "a capsule of another site was imported");
     say::line(&rack.work(&client, import(pin)?)?);
     // The site is another one now: another administrator's session, another CA.
+    let site = stop::wait_for("the pages of the imported site", REFUSAL_LIMIT, || {
+        let client = seed.enter(rack, None)?;
+        // A login may still meet the site that was there before.
+        Ok(rack.operator.enter(|| client.site()).ok().filter(|s| s["siteKey"] == json!(pin)))
+    })?;
     let client = seed.enter(rack, None)?;
-    let site = rack.operator.enter(|| client.site())?;
     ensure!(site["mode"] == json!("standby") && site["siteKey"] == json!(pin), "B is not the standby of A: {site}");
     ensure!(site["place"]["seed"] == json!(SECOND_SEED_IP), "B left its place: {}", site["place"]);
     let promoted = |name: &str| rack.operator.enter(|| client.post("/api/v1/site/promote", &json!({"name": name})));

@@ -84,20 +84,26 @@ set default=agent
     ))
 }
 
-/// The loader that UEFI looks for on a disk (UEFI 2.10, section 3.5.1.1): on our nodes it is shim, which the firmware checks
-/// as ever.
+/// Where Debian's signed GRUB on a disk finds its configuration, and the loader that UEFI looks for there (UEFI 2.10, section
+/// 3.5.1.1).
+const DISK_CONFIG: &str = "/EFI/debian/grub.cfg";
 const DISK_LOADER: &str = "/EFI/BOOT/BOOTX64.EFI";
 
-/// Hands on to the disk. Debian's GRUB knows no exit code: a plain `exit` tells the firmware that all is done, which shows its
-/// set-up screen instead of trying the next boot option.
+/// Goes on with the disk's own configuration, as the GRUB on the disk would: it is the same signed program, and the kernel is
+/// checked as ever. A disk without one gets its loader started. Firmware that came from the network may not have looked at
+/// file systems, so that shim finds none there; and Debian's GRUB knows no exit code: a plain `exit` tells the firmware that all
+/// is done, which shows its set-up screen instead of trying the next boot option.
 pub fn grub_local_boot() -> String {
     format!(
         "echo \"Kubedos: starting from the local disk\"
-if search --no-floppy --file --set=disk {DISK_LOADER}; then
-  chainloader ($disk){DISK_LOADER}
+if search --no-floppy --file --set=root {DISK_CONFIG}; then
+  configfile ($root){DISK_CONFIG}
+fi
+if search --no-floppy --file --set=root {DISK_LOADER}; then
+  chainloader ($root){DISK_LOADER}
   boot
 fi
-echo \"Kubedos: no disk here has {DISK_LOADER}; back to the firmware in 10 seconds\"
+echo \"Kubedos: no disk here starts; back to the firmware in 10 seconds\"
 sleep 10
 exit 1
 "

@@ -43,7 +43,7 @@ fn the_menu_offers_agent_rescue_memory_test_and_disk() {
         text.starts_with("set timeout=3\nset default=agent\n")
             && text.ends_with(&format!("--id local {{\n{}}}\n", grub_local_boot()))
     );
-    assert!(grub_local_boot().contains("\n  chainloader ($disk)/EFI/BOOT/BOOTX64.EFI\n  boot\nfi\n"));
+    assert!(grub_local_boot().contains("/EFI/debian/grub.cfg; then\n  configfile ($root)/EFI/debian/grub.cfg\nfi\n"));
     assert_eq!(text.matches('{').count(), text.matches('}').count());
 }
 

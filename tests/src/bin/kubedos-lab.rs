@@ -39,7 +39,7 @@ enum Verb {
         /// medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,
-        /// The long parts too: prove, medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
+        /// The long parts too: prove, second-site, medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long, conflicts_with = "only")]
         all: bool,
         /// Where pictures of the pages go
