@@ -66,7 +66,8 @@ impl Tx<'_> {
     /// The newest `limit` events whose kind begins with `prefix`, newest first.
     pub fn newest_of(&self, prefix: &str, limit: u32) -> Result<Vec<EventView>, StoreError> {
         self.event_views(
-            "SELECT id, at, kind, text, machine, actor FROM event WHERE substr(kind, 1, length(?1)) = ?1 ORDER BY id DESC LIMIT ?2",
+            "SELECT id, at, kind, text, machine, actor, facts FROM event WHERE substr(kind, 1, length(?1)) = ?1
+             ORDER BY id DESC LIMIT ?2",
             prefix,
             limit,
         )
@@ -145,6 +146,16 @@ mod tests {
         assert!(changed.is_err());
         let deleted: Result<usize, StoreError> = store.write(|tx| Ok(tx.tx.execute("DELETE FROM event WHERE id = 2", [])?));
         assert!(deleted.is_err());
+    }
+
+    #[test]
+    fn events_are_found_by_number_kind_and_machine() {
+        let store = filled();
+        let texts = |found: Vec<EventView>| found.into_iter().map(|e| e.text).collect::<Vec<_>>();
+        assert_eq!(texts(store.read(|tx| tx.events_after(1, 9)).unwrap()), ["two", "three"]);
+        assert_eq!(texts(store.read(|tx| tx.newest_of("k", 2)).unwrap()), ["three", "two"]);
+        assert!(store.read(|tx| tx.newest_of("other", 2)).unwrap().is_empty());
+        assert!(store.read(|tx| tx.timeline(1, 9)).unwrap().is_empty());
     }
 
     #[test]
