@@ -105,6 +105,10 @@ impl Netns {
     /// A guarded segment without anybody on it: the seed is a machine that is plugged in.
     pub fn segment(name: &str, dir: &Path, also: &[String]) -> Result<Self> {
         let ns = Netns::empty(name, dir)?;
+        // Before anything can send: a packet that meets the rules while they are being loaded may be taken for a stranger's.
+        let file = dir.join(format!("{name}.nft"));
+        std::fs::write(&file, rules(also)).context("writing the guard's rules")?;
+        ns.run(&["nft", "-f", &file.to_string_lossy()]).context("loading the guard's rules")?;
         ns.ip(&["link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"])?;
         ns.ip(&["link", "set", BRIDGE, "up"])?;
         // A default route into a bridge that has no ports: without one, an attempt to reach the outside
@@ -112,9 +116,6 @@ impl Netns {
         ns.ip(&["link", "add", "nowhere", "type", "bridge"])?;
         ns.ip(&["link", "set", "nowhere", "up"])?;
         ns.ip(&["route", "add", "default", "dev", "nowhere"])?;
-        let file = dir.join(format!("{name}.nft"));
-        std::fs::write(&file, rules(also)).context("writing the guard's rules")?;
-        ns.run(&["nft", "-f", &file.to_string_lossy()]).context("loading the guard's rules")?;
         Ok(ns)
     }
 

@@ -108,9 +108,23 @@ impl Rack {
 
     /// Waits for the end of a long work; its own words.
     pub fn work(&self, client: &Client, begun: Value) -> Result<String> {
+        self.watch(client, begun, false)
+    }
+
+    /// The same of an import, whose end may not be seen: the pages then show the certificate of the imported site. Only that
+    /// the seed cannot be asked is no failure; what became of the site is for the caller to see.
+    pub fn work_to_another_site(&self, client: &Client, begun: Value) -> Result<String> {
+        self.watch(client, begun, true)
+    }
+
+    fn watch(&self, client: &Client, begun: Value, may_leave: bool) -> Result<String> {
         let kind = begun["kind"].as_str().unwrap_or("work").to_owned();
         stop::wait_for(&format!("the {kind} to end"), WORK_LIMIT, || {
-            let job = self.operator.enter(|| client.site())?["job"].clone();
+            let job = match self.operator.enter(|| client.site()) {
+                Ok(site) => site["job"].clone(),
+                Err(error) if may_leave => return Ok(Some(format!("the pages changed hands: {error:#}"))),
+                Err(error) => return Err(error),
+            };
             let text = job["text"].as_str().unwrap_or_default().to_owned();
             match job["state"].as_str() {
                 Some("running") => {

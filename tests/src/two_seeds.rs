@@ -118,11 +118,7 @@ fn take_over(rack: &Rack, seed: &mut Seed, capsule: &Path, pin: &str) -> Result<
     let import = |pin: &str| rack.operator.enter(|| client.post("/api/v1/site/import", &wish(pin))?.good("importing at site B"));
     let wrong = rack.work(&client, import(&wrong_key())?);
     ensure!(wrong.is_err(), "a capsule of another site was imported");
-    // Its end may not be seen: the pages then show the certificate of the imported site, which is looked at next.
-    match rack.work(&client, import(pin)?) {
-        Ok(said) => say::line(&said),
-        Err(error) => say::line(&format!("the pages changed hands: {error:#}")),
-    }
+    say::line(&rack.work_to_another_site(&client, import(pin)?)?);
     // The site is another one now: another administrator's session, another CA.
     let site = stop::wait_for("the pages of the imported site", REFUSAL_LIMIT, || {
         let client = seed.enter(rack, None)?;
