@@ -174,7 +174,8 @@ impl Seed {
         let address: SocketAddr = format!("{}:443", self.address).parse().context("the seed's address")?;
         // The certificate changes when the seed is unsealed; the screen follows within a second or two.
         let what = "the pages with the certificate whose fingerprint the console shows";
-        let roots = stop::wait_for(what, Duration::from_secs(120), || {
+        // It may have been switched on just now.
+        let roots = stop::wait_for(what, BOOT_LIMIT, || {
             self.vm.poll()?;
             let print = screen::fingerprint(&screen::of(&self.vm.console)?);
             Ok(print.and_then(|print| rack.operator.enter(|| trust::pinned_with_ca(address, &print)).ok()))
