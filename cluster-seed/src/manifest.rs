@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Digest;
 use crate::seal::Sealable;
 
+/// Label of a node's root file system, by which its loader and a loader from the network find it.
+pub const ROOT_LABEL: &str = "kubedos-root";
 /// Bytes of disk a chunk covers (the last one may cover less).
 pub const CHUNK_SIZE: u64 = 4 << 20;
 /// A node refuses a chunk whose stored form is larger than this many bytes (zstd's worst case for 4 MiB, rounded up).

@@ -4,7 +4,7 @@ use std::fs;
 
 use camino::Utf8Path;
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::{ArtifactManifest, ArtifactPackages, ArtifactSpec, Chunk};
+use cluster_seed::manifest::{ArtifactManifest, ArtifactPackages, ArtifactSpec, Chunk, ROOT_LABEL};
 use cluster_seed::progress::Progress;
 use payload::assets;
 
@@ -13,7 +13,7 @@ use crate::disk::{self, Disk, Layout};
 use crate::error::{Error, io};
 use crate::index::Index;
 use crate::netboot::read_agent;
-use crate::rootfs::{self, Bootstrap, FSTAB, ROOT_LABEL, Recipe, STATE_LABEL};
+use crate::rootfs::{self, Bootstrap, FSTAB, Recipe, STATE_LABEL};
 use crate::spec::{ARCH, BASE_PACKAGES, DISK_STEP, ESP_SIZE, MAX_ROOT, Names, RECIPE, root_size};
 use crate::toolroot::ToolRoot;
 use crate::tree::{Meta, Tree, TreeError};

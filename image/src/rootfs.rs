@@ -1,6 +1,7 @@
 //! The root file system of a role: the snapshot's packages by mmdebstrap, our files, nothing that differs between builds.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::manifest::ROOT_LABEL;
 use cluster_seed::progress::Progress;
 use payload::assets;
 
@@ -10,7 +11,6 @@ use crate::store;
 use crate::toolroot::ToolRoot;
 use crate::tree::{Meta, Tree, TreeError};
 
-pub(crate) const ROOT_LABEL: &str = "kubedos-root";
 pub(crate) const STATE_LABEL: &str = "kubedos-state";
 
 /// Slow machines need longer than systemd's 90 s to see their disks; without the state partition nothing goes on.

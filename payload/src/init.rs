@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use crate::console::Console;
 use crate::http::{Wait, backoff, chain};
+use crate::rescue;
 use crate::state::RUN_DIR;
 use crate::switch;
 use crate::tool::{Running, Tool};
@@ -50,9 +51,16 @@ pub fn run(exe: &Utf8Path, wait: Wait<'_>) -> ! {
             console.error(&format!("{what}: {e}"));
         }
     }
-    // What a seed's medium asks for, and otherwise what a netbooted machine does.
-    let seed = fs::read_to_string("/proc/cmdline").is_ok_and(|text| maker_key(&text).is_some());
-    let verb = if seed { "boot-seed" } else { "enroll" };
+    // What a seed's medium asks for, the rescue entry of the menu, and otherwise what a netbooted machine does.
+    let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let seed = maker_key(&cmdline).is_some();
+    let verb = if seed {
+        "boot-seed"
+    } else if rescue::asked(&cmdline) {
+        "rescue"
+    } else {
+        "enroll"
+    };
     let mut failures = 0;
     loop {
         match agent(exe, verb, wait) {

@@ -22,6 +22,7 @@ pub mod planes;
 pub mod preseed;
 pub mod ram;
 pub mod report;
+pub mod rescue;
 pub mod seed_boot;
 pub mod session;
 pub mod state;

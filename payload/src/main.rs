@@ -19,7 +19,7 @@ use payload::ram::{Outcome, Ram};
 use payload::report::{LAST_WORDS, Reporter};
 use payload::session::Session;
 use payload::state::{DISK_SEQ, NodeDir, RUN_DIR, STATE_DIR};
-use payload::{dhcp, gate, init, join, seed_boot};
+use payload::{dhcp, gate, init, join, rescue, seed_boot};
 
 #[derive(Parser)]
 #[command(name = "kubedos-node", version, about = "The agent of a Kubedos machine")]
@@ -38,6 +38,8 @@ enum Verb {
         #[arg(long)]
         seed: Option<String>,
     },
+    /// In RAM: a shell on every console instead of the agent
+    Rescue,
     /// In RAM: find and check the seed's medium and prepare its root
     BootSeed,
     /// In RAM: install what an approved enrollment left to be done
@@ -126,6 +128,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Init => anyhow::bail!("init is for PID 1 of the RAM system"),
         Verb::Enroll { seed } => enroll(seed),
+        Verb::Rescue => ram(&Console::open(), |ram| rescue::run(ram).map(|()| ExitCode::SUCCESS)),
         Verb::BootSeed => boot_seed(),
         Verb::Install => ram(&Console::open(), |ram| install(ram, &Session::load(RUN_DIR.into())?)),
         Verb::LayDown { seed, site_key } => {

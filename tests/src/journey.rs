@@ -15,6 +15,7 @@ use crate::drill;
 use crate::firmware;
 use crate::fleet::Fleet;
 use crate::member::Step;
+use crate::menu;
 use crate::netns::PREFIX;
 use crate::pages::Operator;
 use crate::protocol::{self, wrong_code};
@@ -65,7 +66,7 @@ const fn part(name: &'static str, long: bool) -> Part {
     Part { name, long }
 }
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     part("darksite", false),
     part("prove", true),
     part("protocol", false),
@@ -78,6 +79,7 @@ const PARTS: [Part; 17] = [
     part("second-site", true),
     part("medium-twice", true),
     part("clock", true),
+    part("menu", true),
     part("disc", true),
     part("two-seeds", true),
     part("drill", true),
@@ -204,6 +206,10 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
         }
         "drill" => {
             score.note("a drill rebuilds the site from its capsule and is kept in the event log", drill::held(dirs, template))
+        }
+        "menu" => {
+            let (work, logs) = dirs.part("menu")?;
+            score.note("the machine's menu: a rescue shell and a memory test", menu::run(template, &work, &logs))
         }
         "cuts" => {
             let (work, logs) = dirs.part("cuts")?;

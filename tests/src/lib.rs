@@ -21,6 +21,7 @@ pub mod fleet;
 pub mod journey;
 pub mod liar;
 pub mod member;
+pub mod menu;
 pub mod netns;
 pub mod pages;
 pub mod protocol;

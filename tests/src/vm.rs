@@ -1,6 +1,8 @@
 //! A blank machine: QEMU with real firmware, one network card on the lab's bridge, one empty disk.
 
 use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,9 @@ pub enum Medium {
     /// Writable: give it a copy.
     Usb(PathBuf),
 }
+
+/// Bytes that a 16550A, the usual serial port, holds for its reader.
+const FIFO: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskBus {
@@ -151,6 +156,7 @@ pub struct Vm {
     pub powered_on: Instant,
     pub log: PathBuf,
     qmp: PathBuf,
+    keys: PathBuf,
     qemu: Background,
 }
 
@@ -173,7 +179,8 @@ impl Vm {
         let argv = ns.argv(&arguments(&spec, accel, &disk, dir, &serial, &qmp)?);
         let qemu = Background::spawn(&format!("machine {}", spec.name), &argv, &log, None)?;
         let console = Console::follow(&serial);
-        Ok(Vm { spec, console, disk, powered_on: Instant::now(), log, qmp, qemu })
+        let keys = keys(dir, &spec);
+        Ok(Vm { spec, console, disk, powered_on: Instant::now(), log, qmp, keys, qemu })
     }
 
     /// Reads the console and makes sure that the machine is still on.
@@ -189,6 +196,17 @@ impl Vm {
             self.poll()?;
             Ok(self.console.lines.iter().skip(from).position(|l| l.text.contains(pattern)).map(|i| from + i + 1))
         })
+    }
+
+    /// Types on the serial line, no faster than a port without flow control takes it: QEMU forgets what is still on the way
+    /// when the line is left. What the machine says meanwhile is in its log as ever.
+    pub fn press(&self, keys: &str) -> Result<()> {
+        let mut line = UnixStream::connect(&self.keys).with_context(|| format!("connecting to {}", self.keys.display()))?;
+        for some in keys.as_bytes().chunks(FIFO / 2) {
+            line.write_all(some).context("typing on the serial line")?;
+            std::thread::sleep(stop::TICK);
+        }
+        Ok(())
     }
 
     /// A picture of the VGA console, as PNG.
@@ -232,6 +250,11 @@ fn keep_earlier(serial: &Path) -> Result<()> {
     std::fs::rename(serial, &kept).with_context(|| format!("keeping {}", serial.display()))
 }
 
+/// The socket behind which the machine's serial port listens.
+fn keys(dir: &Path, spec: &Spec) -> PathBuf {
+    dir.join(format!("{}.keys", spec.name))
+}
+
 fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, qmp: &Path) -> Result<Vec<String>> {
     let (net_index, disk_index) = match spec.first {
         First::Network => (2, 3),
@@ -254,7 +277,8 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     if let Some(clock) = &spec.clock {
         add("-rtc", format!("base={clock}"));
     }
-    add("-serial", format!("file:{}", serial.display()));
+    add("-chardev", format!("socket,id=ser0,path={},server=on,wait=off,logfile={}", keys(dir, spec).display(), serial.display()));
+    add("-serial", "chardev:ser0".to_owned());
     add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
     add("-object", "rng-random,id=rng0,filename=/dev/urandom".to_owned());
     add("-device", "virtio-rng-pci,rng=rng0".to_owned());

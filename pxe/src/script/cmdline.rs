@@ -11,8 +11,19 @@ pub const MAX_CMDLINE: usize = 2_048;
 pub const MAX_TOKEN: usize = 256;
 
 /// Parameters that only this program sets.
-const RESERVED: [&str; 10] =
-    ["kubedos.seed", "BOOTIF", "initrd", "init", "rdinit", "root", "console", "module", "debug_shell", "memtest"];
+const RESERVED: [&str; 11] = [
+    "kubedos.seed",
+    "kubedos.rescue",
+    "BOOTIF",
+    "initrd",
+    "init",
+    "rdinit",
+    "root",
+    "console",
+    "module",
+    "debug_shell",
+    "memtest",
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CmdlineError {
@@ -106,9 +117,9 @@ impl KernelCmdline {
         self
     }
 
-    /// A shell on the console instead of the agent, with nothing mounted and no network.
+    /// A shell on every console instead of the agent, with nothing mounted and no address (`kubedos-node rescue`).
     pub fn rescue(mut self) -> Self {
-        self.tokens.push("rdinit=/bin/sh".into());
+        self.tokens.push("kubedos.rescue".into());
         self
     }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use cluster_seed::ids::Mac;
+use cluster_seed::manifest::ROOT_LABEL;
 
 use super::{AgentBoot, CmdlineError, MAX_WAIT, MENU_SECONDS, ScreenText, SeedUrl, Way};
 
@@ -50,9 +51,9 @@ done
 pub fn grub_agent(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
     let AgentBoot { seed, mac, kernel, initrd, .. } = boot;
     let device = Device(*seed);
-    let entry = |title: &str, id: &str, way| -> Result<String, CmdlineError> {
+    let entry = |title: &str, key: char, id: &str, way| -> Result<String, CmdlineError> {
         Ok(format!(
-            "menuentry \"{title}\" --id {id} {{
+            "menuentry \"{title} ({key})\" --hotkey={key} --id {id} {{
   set again=yes
   while [ \"$again\" = yes ]; do
     echo \"Kubedos: starting on {mac} from {seed}\"
@@ -74,12 +75,12 @@ pub fn grub_agent(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
     Ok(format!(
         "set timeout={MENU_SECONDS}
 set default=agent
-{}{}{}menuentry \"Start from the local disk\" --id local {{
+{}{}{}menuentry \"Start from the local disk (l)\" --hotkey=l --id local {{
 {}}}
 ",
-        entry("Start the agent", "agent", Way::Agent)?,
-        entry("Rescue shell on the console", "rescue", Way::Rescue)?,
-        entry("Memory test, then the agent", "memtest", Way::MemoryTest)?,
+        entry("Start the agent", 'a', "agent", Way::Agent)?,
+        entry("Rescue shell", 'r', "rescue", Way::Rescue)?,
+        entry("Memory test, then the agent", 't', "memtest", Way::MemoryTest)?,
         grub_local_boot(),
     ))
 }
@@ -89,13 +90,18 @@ set default=agent
 const DISK_CONFIG: &str = "/EFI/debian/grub.cfg";
 const DISK_LOADER: &str = "/EFI/BOOT/BOOTX64.EFI";
 
-/// Goes on with the disk's own configuration, as the GRUB on the disk would: it is the same signed program, and the kernel is
-/// checked as ever. A disk without one gets its loader started. Firmware that came from the network may not have looked at
+/// Goes on with the configuration on the disk, as the GRUB there would: it is the same signed program, and the kernel is
+/// checked as ever. First that of a node, by the label of its root, which no seed's medium has; then whatever Debian put on an
+/// ESP; a disk without either gets its loader started. Firmware that came from the network may not have looked at
 /// file systems, so that shim finds none there; and Debian's GRUB knows no exit code: a plain `exit` tells the firmware that all
 /// is done, which shows its set-up screen instead of trying the next boot option.
 pub fn grub_local_boot() -> String {
     format!(
         "echo \"Kubedos: starting from the local disk\"
+if search --no-floppy --label --set=root {ROOT_LABEL}; then
+  set prefix=($root)/boot/grub
+  configfile ($root)/boot/grub/grub.cfg
+fi
 if search --no-floppy --file --set=root {DISK_CONFIG}; then
   configfile ($root){DISK_CONFIG}
 fi

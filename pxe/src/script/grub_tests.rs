@@ -37,13 +37,18 @@ fn the_menu_offers_agent_rescue_memory_test_and_disk() {
     let base = "if linux (http,10.77.0.1)/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc \
         console=tty0 console=ttyS0,115200n8 initrd=initrd.img";
     let want =
-        [format!("{base} quiet; then"), format!("{base} rdinit=/bin/sh quiet; then"), format!("{base} memtest=4 quiet; then")];
+        [format!("{base} quiet; then"), format!("{base} kubedos.rescue quiet; then"), format!("{base} memtest=4 quiet; then")];
     assert_eq!(lines, want);
     assert!(
         text.starts_with("set timeout=3\nset default=agent\n")
             && text.ends_with(&format!("--id local {{\n{}}}\n", grub_local_boot()))
     );
-    assert!(grub_local_boot().contains("/EFI/debian/grub.cfg; then\n  configfile ($root)/EFI/debian/grub.cfg\nfi\n"));
+    let local = grub_local_boot();
+    let node = local.find(
+        "--label --set=root kubedos-root; then\n  set prefix=($root)/boot/grub\n  configfile ($root)/boot/grub/grub.cfg\nfi",
+    );
+    assert!(node.unwrap() < local.find("/EFI/debian").unwrap(), "a node before whatever else has GRUB, such as a seed's medium");
+    assert!(local.contains("/EFI/debian/grub.cfg; then\n  configfile ($root)/EFI/debian/grub.cfg\nfi\n"));
     assert_eq!(text.matches('{').count(), text.matches('}').count());
 }
 

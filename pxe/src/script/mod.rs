@@ -44,7 +44,7 @@ pub struct AgentBoot<'a> {
     pub mac: Mac,
     pub kernel: &'a FileName,
     pub initrd: &'a FileName,
-    /// The last is /dev/console, where the agent and the rescue shell are; the screen and the first serial port
+    /// The last is /dev/console, where the agent writes; the screen and the first serial port
     /// where none is given.
     pub consoles: &'a [Console],
     /// The operator's own parameters.
@@ -93,10 +93,10 @@ set way agent
 echo
 prompt --key 0x6d --timeout {wait} Kubedos: press m for rescue shell, memory test or local disk || goto try
 menu Kubedos: {mac}, seed {seed} ||
-item agent Start the agent ||
-item rescue Rescue shell on the console ||
-item memtest Memory test, then the agent ||
-item local Start from the local disk ||
+item --key a agent Start the agent (a) ||
+item --key r rescue Rescue shell (r) ||
+item --key t memtest Memory test, then the agent (t) ||
+item --key l local Start from the local disk (l) ||
 choose --default agent --timeout 60000 way || set way agent
 iseq ${{way}} local && goto local ||
 :try

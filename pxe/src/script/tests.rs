@@ -22,10 +22,10 @@ set way agent
 echo
 prompt --key 0x6d --timeout 3000 Kubedos: press m for rescue shell, memory test or local disk || goto try
 menu Kubedos: 52:54:00:aa:bb:cc, seed http://10.77.0.1 ||
-item agent Start the agent ||
-item rescue Rescue shell on the console ||
-item memtest Memory test, then the agent ||
-item local Start from the local disk ||
+item --key a agent Start the agent (a) ||
+item --key r rescue Rescue shell (r) ||
+item --key t memtest Memory test, then the agent (t) ||
+item --key l local Start from the local disk (l) ||
 choose --default agent --timeout 60000 way || set way agent
 iseq ${way} local && goto local ||
 :try
@@ -38,7 +38,7 @@ goto ${way} || goto agent
 kernel --name vmlinuz http://10.77.0.1/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc console=tty0 console=ttyS0,115200n8 initrd=initrd.img quiet loglevel=4 || goto failed
 goto initrd
 :rescue
-kernel --name vmlinuz http://10.77.0.1/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc console=tty0 console=ttyS0,115200n8 initrd=initrd.img rdinit=/bin/sh quiet loglevel=4 || goto failed
+kernel --name vmlinuz http://10.77.0.1/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc console=tty0 console=ttyS0,115200n8 initrd=initrd.img kubedos.rescue quiet loglevel=4 || goto failed
 goto initrd
 :memtest
 kernel --name vmlinuz http://10.77.0.1/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc console=tty0 console=ttyS0,115200n8 initrd=initrd.img memtest=4 quiet loglevel=4 || goto failed

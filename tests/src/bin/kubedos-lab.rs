@@ -36,10 +36,10 @@ enum Verb {
     /// The end-to-end run with its variations
     Test {
         /// Only this part: darksite, prove, protocol, twice, firmware, journey, tampering, refusals, stick, second-site,
-        /// medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
+        /// medium-twice, clock, menu, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,
-        /// The long parts too: prove, second-site, medium-twice, clock, disc, two-seeds, drill, cuts, seed-cuts
+        /// The long parts too: prove, second-site, medium-twice, clock, menu, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long, conflicts_with = "only")]
         all: bool,
         /// Where pictures of the pages go

@@ -1,0 +1,93 @@
+//! The rescue shell of the machine's menu: one on every console the kernel speaks to, since nobody knows at which of them
+//! the operator sits. Drivers are loaded, nothing is mounted, nothing is asked of the network.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::http::chain;
+use crate::ram::Ram;
+use crate::tool::{Running, Tool};
+
+/// The word on the kernel command line that asks for it.
+pub const PARAMETER: &str = "kubedos.rescue";
+/// The kernel's consoles, the last of them /dev/console (Documentation/ABI/testing/sysfs-tty).
+const ACTIVE: &str = "sys/class/tty/console/active";
+/// Looks for disks and cards that turn up late, a second apart.
+const SETTLE: u32 = 3;
+const TICK: Duration = Duration::from_secs(1);
+/// A session of its own, so that Ctrl-C works; the pause is for a terminal that cannot be opened. `$0` is the terminal, `$1`
+/// its kind.
+const SHELL: &str = "setsid getty -n -i -L -l /bin/sh 0 \"$0\" \"$1\"; sleep 2";
+const HELP: &str = "rescue shell: disks and cards are in /dev and /sys, nothing is mounted, no address was asked for (udhcpc -i \
+    CARD); reboot -f starts this machine again";
+
+/// True if the command line asks for the rescue shell.
+pub fn asked(cmdline: &str) -> bool {
+    cmdline.split_ascii_whitespace().any(|word| word == PARAMETER)
+}
+
+/// Runs until the operator restarts the machine; a shell that ends is started anew.
+///
+/// # Errors
+/// When not even one shell can be started.
+pub fn run(ram: &Ram<'_>) -> anyhow::Result<()> {
+    let mut drivers = ram.drivers();
+    for _ in 0..SETTLE {
+        ram.refresh(&mut drivers);
+        (ram.wait)(TICK);
+    }
+    let names = terminals(&fs::read_to_string(ram.root.join(ACTIVE)).context("reading which consoles there are")?);
+    anyhow::ensure!(!names.is_empty(), "the kernel names no console");
+    ram.console.step(HELP);
+    let mut shells: Vec<(String, Option<Running>)> = names.into_iter().map(|name| (name, None)).collect();
+    loop {
+        for (name, shell) in &mut shells {
+            if shell.as_mut().is_none_or(|s| s.ended().is_some()) {
+                *shell = start(name).inspect_err(|e| ram.console.error(&format!("no shell on {name}: {}", chain(e)))).ok();
+            }
+        }
+        anyhow::ensure!(shells.iter().any(|(_, shell)| shell.is_some()), "no shell could be started");
+        (ram.wait)(TICK);
+    }
+}
+
+fn start(terminal: &str) -> io::Result<Running> {
+    let kind = if terminal == SCREEN { "linux" } else { "vt100" };
+    let nowhere = fs::OpenOptions::new().write(true).open("/dev/null")?;
+    Tool::new("busybox")
+        .args(["sh", "-c", SHELL, terminal, kind])
+        .env("HOME", "/root")
+        .spawn(nowhere)
+        .map_err(|e| io::Error::other(chain(&e)))
+}
+
+/// The screen's first virtual terminal; `tty0` is whichever is in front and cannot be anybody's own.
+const SCREEN: &str = "tty1";
+
+/// Terminals behind the kernel's list of consoles.
+fn terminals(active: &str) -> Vec<String> {
+    let plain =
+        |name: &&str| (name.starts_with("tty") || name.starts_with("hvc")) && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    active.split_ascii_whitespace().filter(plain).map(|n| if n == "tty0" { SCREEN } else { n }.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_asked_for_by_a_whole_word() {
+        assert!(asked("quiet kubedos.rescue initrd=initrd.img\n"));
+        assert!(!asked("kubedos.rescued kubedos.seed=http://kubedos.rescue"));
+    }
+
+    #[test]
+    fn a_shell_is_on_every_console() {
+        assert_eq!(terminals("tty0 ttyS0\n"), ["tty1", "ttyS0"]);
+        assert_eq!(terminals("ttyAMA0 hvc0"), ["ttyAMA0", "hvc0"]);
+        assert_eq!(terminals("netcon0 ../tty1 tty/../sda\n"), Vec::<String>::new());
+    }
+}
