@@ -148,6 +148,11 @@ impl Netns {
         tool::outcome(&self.argv(&tool::words(argv)))
     }
 
+    /// True if the namespace has an interface of that name.
+    pub fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.ip(&["-o", "link"])?.lines().any(|l| l.split(": ").nth(1).is_some_and(|n| n.split('@').next() == Some(name))))
+    }
+
     /// Makes a tap that is a port of the bridge.
     pub fn tap(&self, name: &str) -> Result<()> {
         self.ip(&["tuntap", "add", name, "mode", "tap"])?;

@@ -76,6 +76,10 @@ impl Rack {
     /// A seed that was off, plugged into this segment.
     pub fn seed_again(&self, off: Off) -> Result<Seed> {
         let Off { spec, disk, address } = off;
+        // It may have been in another rack.
+        if !self.segment.has(&spec.name)? {
+            self.segment.tap(&spec.name)?;
+        }
         say::line(&format!("power on {} again", spec.name));
         let vm = Vm::power_on(&self.segment, spec, self.accel, disk, &self.work, &self.logs)?;
         Ok(Seed { vm, address })

@@ -164,11 +164,14 @@ fn comes_back(rack: &Rack, off_a: Off, seed_b: Seed, members: &mut [Member]) -> 
         let mode = rack.operator.enter(|| client.status()).map(|s| s["mode"].clone()).unwrap_or_default();
         Ok((mode == json!("fenced")).then_some(()))
     })?;
-    let refused = members.iter().zip(from).find_map(|(m, from)| {
-        let line = m.vm.console.lines.iter().skip(from).find(|l| l.text.contains("epoch"))?;
-        Some(format!("{}: {}", m.name(), line.text.trim()))
-    });
-    say::line(&format!("site A is fenced; {}", refused.unwrap_or_else(|| "the nodes said nothing on their consoles".to_owned())));
+    let refused = stop::wait_for("a node to say that it refuses site A", REFUSAL_LIMIT, || {
+        members.iter_mut().try_for_each(|m| m.vm.poll())?;
+        Ok(members.iter().zip(&from).find_map(|(m, from)| {
+            let line = m.vm.console.find(*from, "this site has reached epoch 2")?;
+            Some(format!("{}: {}", m.name(), line.text.trim()))
+        }))
+    })?;
+    say::line(&format!("site A is fenced; {refused}"));
     let wish = json!({"recipient": "age1none", "passphrase": PASSPHRASE});
     ensure!(rack.operator.enter(|| client.post("/api/v1/site/export", &wish))?.status == 400, "nonsense was taken");
     drop(a);
