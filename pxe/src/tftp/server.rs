@@ -27,6 +27,9 @@ pub const SERVER_PORT: u16 = 69;
 pub const MAX_DURATION: Duration = Duration::from_secs(900);
 /// The most threads for transfers.
 pub const MAX_WORKERS: usize = 4;
+/// Transfers that one thread takes before the next one is used: a thread with much to do finds many packets at each look,
+/// and one that sleeps between two costs more than they do.
+const FILL: usize = 128;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// The longest datagram read.
@@ -232,7 +235,7 @@ impl Listener {
             }
         };
         self.next += 1;
-        let (id, worker) = (self.next, (self.next % self.workers.len() as u64) as usize);
+        let (id, worker) = (self.next, choose(active.values().map(|a| a.worker), self.workers.len()));
         let contacted = Arc::new(AtomicBool::new(false));
         let transfer = Transfer::new(file, &request, self.config.limits);
         let name = request.name.clone();
@@ -253,6 +256,16 @@ impl Listener {
         // Nobody waits for it: a client that misses the answer asks again.
         let _ = self.socket.send_to(&error_packet(code, text), to);
     }
+}
+
+/// The thread for another transfer, where `busy` names the thread of each that runs: the first with room, or the one with
+/// the fewest.
+fn choose(busy: impl Iterator<Item = usize>, workers: usize) -> usize {
+    let mut counts = [0; MAX_WORKERS];
+    busy.for_each(|worker| counts[worker] += 1);
+    let counts = &counts[..workers];
+    let fewest = || (0..workers).min_by_key(|w| counts[*w]).unwrap_or(0);
+    counts.iter().position(|n| *n < FILL).unwrap_or_else(fewest)
 }
 
 pub(super) fn tftp_event(kind: EventKind, iface: &Arc<str>, client: SocketAddrV4, name: &str, bytes: Option<u64>) -> BootEvent {

@@ -153,3 +153,37 @@ async fn refusals_are_short_and_noise_gets_none() {
     server.counted(Count::TftpMalformed, malformed + 6).await;
     assert!(socket.try_recv(&mut [0; 10]).is_err());
 }
+
+#[test]
+fn one_thread_is_filled_before_the_next() {
+    let of = |counts: &[usize]| {
+        let busy = counts.iter().enumerate().flat_map(|(worker, n)| std::iter::repeat_n(worker, *n));
+        choose(busy, counts.len())
+    };
+    assert_eq!(of(&[0, 0]), 0);
+    assert_eq!(of(&[FILL - 1, 0]), 0);
+    assert_eq!(of(&[FILL, 0]), 1);
+    assert_eq!(of(&[FILL, FILL - 1, 0]), 1);
+    assert_eq!(of(&[FILL - 1, FILL]), 0, "who has room again");
+    assert_eq!(of(&[FILL + 2, FILL, FILL + 1]), 1, "all are full");
+    assert_eq!(of(&[FILL]), 0);
+}
+
+#[tokio::test]
+async fn packets_that_say_nothing_new_do_not_hold_up_the_one_that_does() {
+    let Some(server) = start(5, [127, 8, 5, 0], |_| ()).await else { return };
+    let socket = client(5, 2).await;
+    socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    let (_, transfer) = receive(&socket).await;
+    for block in 1..4u16 {
+        // Together, so that the server may find them all at one look.
+        for _ in 0..20 {
+            assert!(socket.try_send_to(&ack_packet(block - 1), transfer).is_ok());
+        }
+        assert!(socket.try_send_to(&ack_packet(block), transfer).is_ok());
+        let (packet, _) = receive(&socket).await;
+        assert_eq!(packet[..4], [0, 3, 0, block as u8 + 1], "the next block, and not the timer's repeat of the last one");
+    }
+    socket.send_to(&ack_packet(4), transfer).await.unwrap();
+    server.counted(Count::TftpDone, 1).await;
+}

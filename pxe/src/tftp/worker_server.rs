@@ -29,6 +29,8 @@ const MAX_SEGMENTS: usize = 64;
 const MAX_SEND: usize = 65_000;
 /// Sockets looked at in one round.
 const EVENTS: usize = 256;
+/// Packets read of one socket in one round, more than its queue holds by default.
+const MAX_READS: usize = 512;
 /// The epoll key of the wake-up, where a transfer's is its slot.
 const WAKE: u64 = u64::MAX;
 
@@ -135,7 +137,8 @@ impl Worker {
 
     fn start(&mut self, job: Job, now: Duration) {
         let slot = self.free.pop().unwrap_or(self.runs.len());
-        let watched = self.epoll.add(&job.socket, EpollEvent::new(EpollFlags::EPOLLIN, slot as u64));
+        // Told of each packet once: otherwise the kernel looks at every socket a second time at the next wait.
+        let watched = self.epoll.add(&job.socket, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, slot as u64));
         let id = job.id;
         let run = Run { job, deadline: now, queued: now, ends: now + MAX_DURATION, segments: true };
         if slot == self.runs.len() {
@@ -163,15 +166,21 @@ impl Worker {
         }
     }
 
+    /// Reads up to the first packet that is answered: the next one of the client brings another event. What changes nothing
+    /// is read past, or it would stay one packet ahead for ever.
     fn receive(&mut self, slot: usize, buffer: &mut [u8], now: Duration) {
-        let Some(run) = self.runs.get_mut(slot).and_then(Option::as_mut) else { return };
-        // Connected, the kernel drops packets of other senders and reports a closed port at once.
-        let step = match run.job.socket.recv(buffer) {
-            Ok(len) => run.job.transfer.on_packet(&buffer[..len], now),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
-            Err(error) => return self.end(slot, EventKind::TftpError { why: error.to_string() }),
-        };
-        self.act(slot, step, now);
+        for _ in 0..MAX_READS {
+            let Some(run) = self.runs.get_mut(slot).and_then(Option::as_mut) else { return };
+            // Connected, the kernel drops packets of other senders and reports a closed port at once.
+            let step = match run.job.socket.recv(buffer) {
+                Ok(len) => run.job.transfer.on_packet(&buffer[..len], now),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+                Err(error) => return self.end(slot, EventKind::TftpError { why: error.to_string() }),
+            };
+            if step.send != Send::Nothing || step.status != Status::Running {
+                return self.act(slot, step, now);
+            }
+        }
     }
 
     fn timeouts(&mut self, now: Duration) {
