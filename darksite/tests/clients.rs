@@ -5,7 +5,7 @@ mod common;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::progress::Quiet;
 use common::server::{Lie, Server};
-use common::{Archive, Site, request, tool};
+use common::{Archive, Site, crowd, request, tool};
 use darksite::DirFetch;
 
 /// Installs the program's path, or prints why the test is skipped and returns.
@@ -104,6 +104,29 @@ fn apt_takes_it_from_a_directory_and_over_http() {
         let (ok, text) = apt.run(&["-s", "install", "hello"]);
         assert!(ok && text.contains("Inst polite") && text.contains("Inst hello"), "{text}");
     }
+}
+
+#[test]
+fn apt_takes_packages_from_a_shelf() {
+    let apt_get = need!("apt-get");
+    need!("gpgv");
+    let archive = Archive::new();
+    archive.add_suite("stable", &crowd(300, "1"), "");
+    let site = Site::new();
+    let mut req = request(&archive.url(), &["hello"]);
+    req.profile = cluster_seed::repo::RepoProfile::Full;
+    let plan = darksite::plan(&req, &DirFetch, &archive.keyring(), &Quiet).unwrap();
+    let dir = site.build(&plan, &DirFetch).unwrap().dir;
+    assert!(dir.join("pool/main").is_symlink());
+    let apt = Apt::new(apt_get, &format!("file://{dir}"), &dir.join("keyring.gpg"));
+    let (ok, text) = apt.update();
+    assert!(ok && !text.contains("W:") && !text.contains("E:"), "{text}");
+    let (ok, text) = apt.run(&["download", "hello"]);
+    assert!(ok, "{text}");
+    let package = plan.lock.packages.iter().find(|p| p.name == "hello").unwrap();
+    let name = package.filename.rsplit('/').next().unwrap();
+    let got = std::fs::read(apt.temp.path().join("out").join(name)).unwrap();
+    assert_eq!(cluster_seed::ids::Digest::of(&got), package.sha256);
 }
 
 /// What appstream and apt-file add to apt's configuration, so that `update` asks for their indexes too.
