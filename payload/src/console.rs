@@ -14,23 +14,33 @@ const DEVICES: [&str; 2] = ["/dev/tty1", "/dev/ttyS0"];
 
 /// Every console of the machine. A console that cannot be written to is passed over: nobody is helped by stopping.
 pub struct Console {
-    outputs: Mutex<Vec<File>>,
+    outputs: Mutex<Vec<Output>>,
+}
+
+struct Output {
+    /// Where it can be opened again.
+    device: Option<String>,
+    file: File,
 }
 
 impl Console {
     /// Opens the consoles that exist.
     pub fn open() -> Self {
-        let open = |path: &str| OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK).open(path).ok();
-        let mut outputs: Vec<File> = DEVICES.iter().filter_map(|d| open(d)).filter(is_there).collect();
+        let mut outputs = there(&DEVICES);
         if outputs.is_empty() {
-            outputs.extend(open("/dev/console"));
+            outputs.extend(Output::device("/dev/console").ok());
         }
         Console { outputs: Mutex::new(outputs) }
     }
 
+    /// Opens these terminals, as far as they exist.
+    pub fn on(devices: &[&str]) -> Self {
+        Console { outputs: Mutex::new(there(devices)) }
+    }
+
     /// Writes to one file instead (tests, or a verb started by hand).
     pub fn to(file: File) -> Self {
-        Console { outputs: Mutex::new(vec![file]) }
+        Console { outputs: Mutex::new(vec![Output { device: None, file }]) }
     }
 
     pub fn to_path(path: &Utf8Path) -> std::io::Result<Self> {
@@ -41,7 +51,7 @@ impl Console {
         // A terminal in raw mode does not return the carriage by itself.
         let text = text.replace('\n', "\r\n");
         for output in self.outputs.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            write_patiently(output, text.as_bytes());
+            output.write(text.as_bytes());
         }
     }
 
@@ -61,21 +71,44 @@ impl Console {
     }
 }
 
+fn there(devices: &[&str]) -> Vec<Output> {
+    devices.iter().filter_map(|d| Output::device(d).ok()).filter(|o| is_there(&o.file)).collect()
+}
+
+impl Output {
+    fn device(path: &str) -> std::io::Result<Self> {
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK).open(path)?;
+        Ok(Output { device: Some(path.to_owned()), file })
+    }
+
+    /// A login prompt that starts takes the terminal from whoever has it open (vhangup(2)): then it is opened once more.
+    fn write(&mut self, bytes: &[u8]) {
+        if write_patiently(&mut self.file, bytes).is_err()
+            && let Some(Ok(again)) = self.device.as_deref().map(Output::device)
+        {
+            *self = again;
+            let _ = write_patiently(&mut self.file, bytes);
+        }
+    }
+}
+
 /// A serial port that has no hardware opens, but fails every write with EIO.
 fn is_there(file: &File) -> bool {
     !matches!((&*file).write(b"\r\n"), Err(e) if e.raw_os_error() == Some(libc::EIO))
 }
 
-/// Non-blocking, so that a serial line nobody reads (hardware flow control) costs a second, not the installation.
-fn write_patiently(output: &mut File, mut bytes: &[u8]) {
+/// Non-blocking, so that a serial line nobody reads (hardware flow control) costs a second, not the installation: what it
+/// does not take by then is left out.
+fn write_patiently(output: &mut File, mut bytes: &[u8]) -> std::io::Result<()> {
     for _ in 0..200 {
         match output.write(bytes) {
-            Ok(n) if n == bytes.len() => return,
+            Ok(n) if n == bytes.len() => return Ok(()),
             Ok(n) => bytes = &bytes[n..],
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(std::time::Duration::from_millis(5)),
-            Err(_) => return,
+            Err(e) => return Err(e),
         }
     }
+    Ok(())
 }
 
 fn one_line(text: &str) -> String {
@@ -120,7 +153,11 @@ fn big(text: &str) -> [String; 5] {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::time::Duration;
+
     use super::*;
+    use crate::tool::Tool;
 
     #[test]
     fn the_block_has_exactly_one_line_for_programs() {
@@ -135,6 +172,32 @@ mod tests {
     fn text_from_outside_stays_on_one_line() {
         assert_eq!(one_line("a\nkubedos: step x\u{7}"), "a kubedos: step x");
         assert_eq!(one_line(&"x".repeat(2000)).len(), 600);
+    }
+
+    #[test]
+    fn a_terminal_that_was_taken_away_is_opened_again() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: only root takes terminals away");
+            return;
+        }
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let name = nix::unistd::ttyname(&pty.slave).unwrap();
+        let console = Console::on(&[name.to_str().unwrap()]);
+        console.step("before");
+        // What systemd does before a login prompt: TIOCVHANGUP (asm-generic/ioctls.h). Perl is on every Debian.
+        let hang_up = "open(T, '+<', $ARGV[0]) && ioctl(T, 0x5437, 0) || die $!";
+        Tool::new("perl").args(["-e", hang_up, name.to_str().unwrap()]).timeout(Duration::from_secs(20)).run().unwrap();
+        console.step("after");
+        console.step("and again");
+        drop(console);
+        drop(pty.slave);
+        let mut said = Vec::new();
+        // The end of a terminal nobody has open is an error.
+        let _ = File::from(pty.master).read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        for step in ["before", "after", "and again"] {
+            assert!(said.contains(&format!("kubedos: step {step}\r")), "{step}: {said:?}");
+        }
     }
 
     #[test]
