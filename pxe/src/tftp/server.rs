@@ -54,9 +54,10 @@ pub struct TftpConfig {
 }
 
 impl TftpConfig {
-    /// The defaults: 512 transfers in all, 8 of one address, one thread per processor up to [`MAX_WORKERS`].
+    /// The defaults: 512 transfers in all, 8 of one address, one thread per two processors up to [`MAX_WORKERS`]: the others
+    /// are for DHCP and HTTP, and for the system's own part of every packet.
     pub fn new(iface: &str, address: Ipv4Addr, on_link: Subnet) -> Self {
-        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS));
+        let workers = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).clamp(1, MAX_WORKERS));
         TftpConfig {
             iface: iface.to_owned(),
             address,

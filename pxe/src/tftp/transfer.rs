@@ -198,6 +198,11 @@ impl Transfer {
         self.contacted
     }
 
+    /// One block at a time, and an ACK for each.
+    pub fn is_lock_step(&self) -> bool {
+        self.window == 1
+    }
+
     /// The packet that grants the options, while it is not acknowledged.
     pub fn option_ack(&self) -> &[u8] {
         self.option_ack.as_deref().unwrap_or_default()

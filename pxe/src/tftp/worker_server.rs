@@ -124,7 +124,7 @@ impl Worker {
                     Order::Abort(id) => self.abort(id),
                 }
             }
-            self.timeouts(now);
+            self.timeouts(&mut buffer, now);
         }
     }
 
@@ -166,8 +166,9 @@ impl Worker {
         }
     }
 
-    /// Reads up to the first packet that is answered: the next one of the client brings another event. What changes nothing
-    /// is read past, or it would stay one packet ahead for ever.
+    /// Reads all that is there: of a packet left behind there would be no other event. In lock-step the packet after one that
+    /// was answered has not been sent yet, and looking for it would cost as much as the answer; should there be one, it is
+    /// found behind the next, or when the timer runs out.
     fn receive(&mut self, slot: usize, buffer: &mut [u8], now: Duration) {
         for _ in 0..MAX_READS {
             let Some(run) = self.runs.get_mut(slot).and_then(Option::as_mut) else { return };
@@ -177,13 +178,15 @@ impl Worker {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
                 Err(error) => return self.end(slot, EventKind::TftpError { why: error.to_string() }),
             };
-            if step.send != Send::Nothing || step.status != Status::Running {
-                return self.act(slot, step, now);
+            let answered = run.job.transfer.is_lock_step() && matches!(step.send, Send::Blocks(_));
+            self.act(slot, step, now);
+            if answered {
+                return;
             }
         }
     }
 
-    fn timeouts(&mut self, now: Duration) {
+    fn timeouts(&mut self, buffer: &mut [u8], now: Duration) {
         while let Some(Reverse((at, slot, id))) = self.timers.peek().copied() {
             if at > now {
                 return;
@@ -197,6 +200,10 @@ impl Worker {
                 self.end(slot, EventKind::TftpError { why: format!("not done in {} s", MAX_DURATION.as_secs()) });
                 continue;
             }
+            if run.deadline <= now {
+                self.receive(slot, buffer, now);
+            }
+            let Some(run) = self.runs[slot].as_mut().filter(|r| r.job.id == id) else { continue };
             if run.deadline <= now {
                 let step = run.job.transfer.on_timeout();
                 self.act(slot, step, now);
