@@ -152,11 +152,6 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
     let accel = || -> Result<Accel> { accelerator(&template.seedd, &dirs.part("probe")?.0) };
     match name {
         "protocol" => protocols(dirs, template, score),
-        "prove" => {
-            let (work, logs) = dirs.part("prove")?;
-            let bench = prove::Bench { template, work, logs };
-            prove::CASES.iter().try_for_each(|(name, case)| score.note(&format!("darksite: {name}"), case(&bench)))
-        }
         "refusals" => {
             let (work, _) = dirs.part("refusals")?;
             let bench = Bench { template, work };
@@ -171,14 +166,6 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
             let result = firmware::run(template, &work, &logs);
             score.note("BIOS, UEFI, UEFI by HTTP and UEFI with Secure Boot start the agent from the network", result)
         }
-        "medium-twice" => {
-            score.note("the seed's medium built twice from one snapshot has the same bytes", twice::medium(dirs, template))
-        }
-        "clock" => {
-            let (work, logs) = dirs.part("clock")?;
-            let result = clock::run(template, &work, &logs);
-            score.note("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", result)
-        }
         "journey" => {
             let result = journey(dirs, template, pictures);
             score.note("two blank machines become nodes, through five power cuts of the daemon", result)
@@ -187,12 +174,32 @@ fn run_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, sc
             let result = accel().and_then(|accel| tampering::run(dirs, template, accel));
             score.note("a tampered chunk and a tampered manifest are refused, and nothing boots", result)
         }
-        "second-site" => score.note("a second site takes the place of a lost one", second_site::run(dirs, template)),
         "stick" => {
             let result = accel().and_then(|accel| appliance::stick(dirs, template, accel, pictures));
             score
                 .note("a USB stick under Secure Boot becomes a seed, a blank machine its node; the stick holds no secret", result)
         }
+        long => run_long_part(long, dirs, template, pictures, score),
+    }
+}
+
+fn run_long_part(name: &str, dirs: &RunDirs, template: &Template, pictures: &Path, score: &mut Score) -> Result<()> {
+    let accel = || -> Result<Accel> { accelerator(&template.seedd, &dirs.part("probe")?.0) };
+    match name {
+        "prove" => {
+            let (work, logs) = dirs.part("prove")?;
+            let bench = prove::Bench { template, work, logs };
+            prove::CASES.iter().try_for_each(|(name, case)| score.note(&format!("darksite: {name}"), case(&bench)))
+        }
+        "medium-twice" => {
+            score.note("the seed's medium built twice from one snapshot has the same bytes", twice::medium(dirs, template))
+        }
+        "clock" => {
+            let (work, logs) = dirs.part("clock")?;
+            let result = clock::run(template, &work, &logs);
+            score.note("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", result)
+        }
+        "second-site" => score.note("a second site takes the place of a lost one", second_site::run(dirs, template)),
         "disc" => {
             let result = accel().and_then(|accel| appliance::disc(dirs, template, accel, pictures));
             score.note("a CD under SeaBIOS becomes a seed in memory, and a blank machine its node", result)
