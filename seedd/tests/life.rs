@@ -279,6 +279,8 @@ fn shelves_travel_as_folders_and_go_with_the_last_snapshot() {
     assert_eq!(listed(a), [bench.one]);
 }
 
+const KILLS: usize = 50;
+
 #[test]
 fn killed_at_fifty_random_moments_an_import_ends_in_the_same_bytes() {
     let bench = bench(150);
@@ -293,35 +295,39 @@ fn killed_at_fifty_random_moments_an_import_ends_in_the_same_bytes() {
             .unwrap()
     };
     let fresh = |n: usize| empty(&bench.t.path.join(format!("k{n}")), "site-k", B);
-    // How long a whole run takes here.
+    // How long a whole run takes here, and now: the first one, and every later one that was too fast for its moment.
     let site = fresh(1000);
     let began = Instant::now();
     let out = start(&site).wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let whole = began.elapsed();
+    let mut whole = began.elapsed();
     same(&bench, &site, bench.one);
 
-    let mut seed = [0u8; 50 * 4];
-    getrandom::fill(&mut seed).unwrap();
-    println!("a whole run takes {whole:?}; moments from {seed:02x?}");
-    let (mut killed, mut finished, mut site, mut n) = (0, 0, fresh(0), 0);
-    for moment in seed.chunks(4) {
-        let part = u32::from_le_bytes(moment.try_into().unwrap());
+    let (mut killed, mut finished, mut runs, mut site, mut first) = (0, 0, 0, fresh(0), true);
+    while killed < KILLS {
+        runs += 1;
+        assert!(runs <= 20 * KILLS, "only {killed} of {runs} runs were killed in time");
+        let part = f64::from(getrandom::u32().unwrap()) / f64::from(u32::MAX);
+        let (began, moment) = (Instant::now(), whole.mul_f64(part));
         let mut child = start(&site);
-        std::thread::sleep(whole.mul_f64(f64::from(part) / f64::from(u32::MAX)).max(Duration::from_millis(1)));
+        while began.elapsed() < moment && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let took = began.elapsed();
         child.kill().unwrap();
-        let was_killed = child.wait().unwrap().code().is_none();
-        killed += u32::from(was_killed);
-        let there = listed(&site);
-        if there == [bench.one] {
+        if child.wait().unwrap().code().is_none() {
+            killed += 1;
+        } else if first {
+            whole = took;
+        }
+        first = false;
+        if listed(&site) == [bench.one] {
             same(&bench, &site, bench.one);
             finished += 1;
-            n += 1;
-            site = fresh(n);
+            (site, first) = (fresh(finished), true);
         }
     }
-    println!("{killed} of 50 runs were killed, {finished} imports were complete");
-    assert!(killed > 10, "only {killed} runs were killed in time");
+    println!("{killed} of {runs} runs were killed, {finished} imports were complete; a whole one took {whole:?}");
     let out = start(&site).wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     same(&bench, &site, bench.one);
