@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::browser::Browser;
 use crate::fleet::{Fleet, PASSWORD, USER};
@@ -66,11 +66,14 @@ impl Operator {
             self.choose("role", &role)?;
             self.choose("disk", &disk)?;
             self.browser.click("form[action$='/approve'] [type=submit]")?;
-            let body = fleet.client.get(&format!("/api/v1/machines/{id}"))?.good("asking for the machine")?;
-            let state = body["row"]["enrollment"]["state"].as_str().unwrap_or("").to_owned();
-            if good && state == "Pending" {
-                bail!("{name} is still Pending after the form was sent; the page: {}", self.browser.title()?);
-            }
+            // The click may be over before the seed has the form.
+            let (refused, state) = stop::wait_for(&format!("an answer to the form for {name}"), LOADING, || {
+                let refused = self.browser.has("#refused");
+                let body = fleet.client.get(&format!("/api/v1/machines/{id}"))?.good("asking for the machine")?;
+                let state = body["row"]["enrollment"]["state"].as_str().unwrap_or("").to_owned();
+                Ok((refused || state != "Pending").then_some((refused, state)))
+            })?;
+            ensure!(!good || !refused, "the right code for {name} was refused; the page: {}", self.browser.title()?);
             ensure!(good || state == "Pending", "a wrong code in the page made {name} {state}");
         }
         fleet.members[index].approval_sent = true;
