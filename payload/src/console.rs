@@ -9,8 +9,13 @@ use camino::Utf8Path;
 use cluster_seed::machine::tame;
 use cluster_seed::pairing::Code;
 
-/// Where a person may be looking. `/dev/console` is one of the other two, so it is used only if neither exists.
+/// Where a person may be looking, besides the consoles that the kernel was told of. `/dev/console` is one of them all, so it is
+/// used only if none exists.
 const DEVICES: [&str; 2] = ["/dev/tty1", "/dev/ttyS0"];
+/// The kernel's consoles, the last of them /dev/console (Documentation/ABI/testing/sysfs-tty).
+const ACTIVE: &str = "/sys/class/tty/console/active";
+/// The screen's first virtual terminal; `tty0` is whichever is in front and cannot be anybody's own.
+pub(crate) const SCREEN: &str = "tty1";
 
 /// Every console of the machine. A console that cannot be written to is passed over: nobody is helped by stopping.
 pub struct Console {
@@ -26,16 +31,11 @@ struct Output {
 impl Console {
     /// Opens the consoles that exist.
     pub fn open() -> Self {
-        let mut outputs = there(&DEVICES);
+        let mut outputs = there(&devices(&terminals()));
         if outputs.is_empty() {
             outputs.extend(Output::device("/dev/console").ok());
         }
         Console { outputs: Mutex::new(outputs) }
-    }
-
-    /// Opens these terminals, as far as they exist.
-    pub fn on(devices: &[&str]) -> Self {
-        Console { outputs: Mutex::new(there(devices)) }
     }
 
     /// Writes to one file instead (tests, or a verb started by hand).
@@ -71,7 +71,29 @@ impl Console {
     }
 }
 
-fn there(devices: &[&str]) -> Vec<Output> {
+/// Terminals of the kernel's consoles, as `tty1`.
+pub(crate) fn terminals() -> Vec<String> {
+    read_terminals(&std::fs::read_to_string(ACTIVE).unwrap_or_default())
+}
+
+fn read_terminals(active: &str) -> Vec<String> {
+    let plain =
+        |name: &&str| (name.starts_with("tty") || name.starts_with("hvc")) && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    active.split_ascii_whitespace().filter(plain).map(|n| if n == "tty0" { SCREEN } else { n }.to_owned()).collect()
+}
+
+/// The usual two, and the kernel's others: a board's serial-over-LAN port is often the second one.
+fn devices(terminals: &[String]) -> Vec<String> {
+    let mut devices: Vec<String> = DEVICES.iter().map(|&d| d.to_owned()).collect();
+    for device in terminals.iter().map(|t| format!("/dev/{t}")) {
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    devices
+}
+
+fn there(devices: &[String]) -> Vec<Output> {
     devices.iter().filter_map(|d| Output::device(d).ok()).filter(|o| is_there(&o.file)).collect()
 }
 
@@ -175,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn every_console_of_the_kernel_is_written_to() {
+        assert_eq!(read_terminals("tty0 ttyS0\n"), ["tty1", "ttyS0"]);
+        assert_eq!(read_terminals("ttyAMA0 hvc0"), ["ttyAMA0", "hvc0"]);
+        assert_eq!(read_terminals("netcon0 ../tty1 tty/../sda\n"), Vec::<String>::new());
+        assert_eq!(devices(&read_terminals("tty0 ttyS1\n")), ["/dev/tty1", "/dev/ttyS0", "/dev/ttyS1"]);
+        assert_eq!(devices(&[]), DEVICES);
+    }
+
+    #[test]
     fn a_terminal_that_was_taken_away_is_opened_again() {
         if !nix::unistd::geteuid().is_root() {
             println!("skipped: only root takes terminals away");
@@ -182,7 +213,7 @@ mod tests {
         }
         let pty = nix::pty::openpty(None, None).unwrap();
         let name = nix::unistd::ttyname(&pty.slave).unwrap();
-        let console = Console::on(&[name.to_str().unwrap()]);
+        let console = Console { outputs: Mutex::new(there(&[name.to_str().unwrap().to_owned()])) };
         console.step("before");
         // What systemd does before a login prompt: TIOCVHANGUP (asm-generic/ioctls.h). Perl is on every Debian.
         let hang_up = "open(T, '+<', $ARGV[0]) && ioctl(T, 0x5437, 0) || die $!";

@@ -5,16 +5,13 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use anyhow::Context as _;
-
+use crate::console::{SCREEN, terminals};
 use crate::http::chain;
 use crate::ram::Ram;
 use crate::tool::{Running, Tool};
 
 /// The word on the kernel command line that asks for it.
 pub const PARAMETER: &str = "kubedos.rescue";
-/// The kernel's consoles, the last of them /dev/console (Documentation/ABI/testing/sysfs-tty).
-const ACTIVE: &str = "sys/class/tty/console/active";
 /// Looks for disks and cards that turn up late, a second apart.
 const SETTLE: u32 = 3;
 const TICK: Duration = Duration::from_secs(1);
@@ -39,7 +36,7 @@ pub fn run(ram: &Ram<'_>) -> anyhow::Result<()> {
         ram.refresh(&mut drivers);
         (ram.wait)(TICK);
     }
-    let names = terminals(&fs::read_to_string(ram.root.join(ACTIVE)).context("reading which consoles there are")?);
+    let names = terminals();
     anyhow::ensure!(!names.is_empty(), "the kernel names no console");
     ram.console.step(HELP);
     let mut shells: Vec<(String, Option<Running>)> = names.into_iter().map(|name| (name, None)).collect();
@@ -64,16 +61,6 @@ fn start(terminal: &str) -> io::Result<Running> {
         .map_err(|e| io::Error::other(chain(&e)))
 }
 
-/// The screen's first virtual terminal; `tty0` is whichever is in front and cannot be anybody's own.
-const SCREEN: &str = "tty1";
-
-/// Terminals behind the kernel's list of consoles.
-fn terminals(active: &str) -> Vec<String> {
-    let plain =
-        |name: &&str| (name.starts_with("tty") || name.starts_with("hvc")) && name.bytes().all(|b| b.is_ascii_alphanumeric());
-    active.split_ascii_whitespace().filter(plain).map(|n| if n == "tty0" { SCREEN } else { n }.to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,12 +69,5 @@ mod tests {
     fn it_is_asked_for_by_a_whole_word() {
         assert!(asked("quiet kubedos.rescue initrd=initrd.img\n"));
         assert!(!asked("kubedos.rescued kubedos.seed=http://kubedos.rescue"));
-    }
-
-    #[test]
-    fn a_shell_is_on_every_console() {
-        assert_eq!(terminals("tty0 ttyS0\n"), ["tty1", "ttyS0"]);
-        assert_eq!(terminals("ttyAMA0 hvc0"), ["ttyAMA0", "hvc0"]);
-        assert_eq!(terminals("netcon0 ../tty1 tty/../sda\n"), Vec::<String>::new());
     }
 }

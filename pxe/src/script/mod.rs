@@ -44,7 +44,7 @@ pub struct AgentBoot<'a> {
     pub mac: Mac,
     pub kernel: &'a FileName,
     pub initrd: &'a FileName,
-    /// The last is /dev/console, where the agent writes; the screen and the first serial port
+    /// The last is /dev/console, where the agent's log goes; the screen and the first serial port
     /// where none is given.
     pub consoles: &'a [Console],
     /// The operator's own parameters.

@@ -175,7 +175,8 @@ impl Worker {
             // Connected, the kernel drops packets of other senders and reports a closed port at once.
             let step = match run.job.socket.recv(buffer) {
                 Ok(len) => run.job.transfer.on_packet(&buffer[..len], now),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => return self.end(slot, EventKind::TftpError { why: error.to_string() }),
             };
             let answered = run.job.transfer.is_lock_step() && matches!(step.send, Send::Blocks(_));
