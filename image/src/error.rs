@@ -1,7 +1,7 @@
 //! Why something could not be built.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use payload::tool::ToolError;
+use host::tool::ToolError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::proof::{MAX_WHY, RoleProof};
-use payload::tool::ToolError;
+use host::tool::ToolError;
 
 use crate::error::{Error, io};
 use crate::index::Index;

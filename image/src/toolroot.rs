@@ -9,7 +9,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
-use payload::tool::{Output, Tool};
+use host::tool::{Output, Tool};
 
 use crate::deb::{self, Owners};
 use crate::error::{Error, io};
@@ -150,7 +150,7 @@ impl ToolRoot {
             });
         match tool.run() {
             Ok(output) => Ok(output),
-            Err(payload::tool::ToolError::Cancelled { .. }) => Err(Error::Cancelled),
+            Err(host::tool::ToolError::Cancelled { .. }) => Err(Error::Cancelled),
             Err(source) => Err(Error::Tool { step, source }),
         }
     }

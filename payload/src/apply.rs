@@ -21,7 +21,7 @@ use crate::http::{Http, Wait, chain};
 use crate::planes;
 use crate::report::{LAST_WORDS, ReportError, Reporter};
 use crate::state::{NodeDir, read_limited, write_atomic};
-use crate::tool::{Tool, ToolError};
+use host::tool::{Tool, ToolError};
 
 /// Where what the play reads is written, in RAM.
 const RUN: &str = "/run/kubedos";

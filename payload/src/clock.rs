@@ -11,7 +11,7 @@ use cluster_seed::time::{TimeState, node_config, parse_tracking};
 
 use crate::http::{Wait, chain};
 use crate::state::{StateError, write_atomic};
-use crate::tool::Tool;
+use host::tool::Tool;
 
 /// Where chrony's unit of a node looks for its configuration.
 const CONFIG: &str = "run/kubedos/chrony.conf";

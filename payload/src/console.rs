@@ -179,7 +179,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tool::Tool;
+    use host::tool::Tool;
 
     #[test]
     fn the_block_has_exactly_one_line_for_programs() {

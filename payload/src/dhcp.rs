@@ -12,9 +12,9 @@ use cluster_seed::ids::Mac;
 use cluster_seed::machine::Nic;
 
 use crate::console::Console;
-use crate::facts;
 use crate::http::{Wait, chain};
-use crate::tool::{Running, Tool, ToolError};
+use host::hardware;
+use host::tool::{Running, Tool, ToolError};
 
 /// Name under which udhcpc calls this program.
 pub const HOOK: &str = "udhcpc-hook";
@@ -102,7 +102,7 @@ impl Dhcp<'_> {
         let mut round = 0u32;
         loop {
             refresh();
-            let nics = facts::nics(self.root);
+            let nics = hardware::nics(self.root);
             let wanted: Vec<&Nic> = nics.iter().filter(|n| boot_mac.is_none_or(|m| m == n.mac)).collect();
             // After a while without the card the firmware named, any will do: a card may have been replaced.
             let tried = if wanted.is_empty() && round >= 5 { nics.iter().collect() } else { wanted };

@@ -11,7 +11,7 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::WgPublicKey;
 
 use crate::http::{Wait, chain};
-use crate::tool::Tool;
+use host::tool::Tool;
 
 /// Rounds until the gate gives up, and the pause between them: 180 seconds and what the checks take themselves.
 pub const ROUNDS: u32 = 60;

@@ -19,7 +19,7 @@ use crate::http::{Wait, backoff, chain};
 use crate::rescue;
 use crate::state::RUN_DIR;
 use crate::switch;
-use crate::tool::{Running, Tool};
+use host::tool::{Running, Tool};
 
 /// Exit status of the agent when it failed for good and told the seed so.
 pub const GAVE_UP: u8 = 3;

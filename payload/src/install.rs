@@ -17,10 +17,10 @@ use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_t
 
 use crate::chunks::{ChunkError, HEAD, Stream, THREADS, write_zeros};
 use crate::console::Console;
-use crate::facts;
 use crate::http::{Http, HttpError, Wait, retry};
 use crate::report::{ReportError, Reporter, UNTIL_HEARD};
 use crate::state::{StateError, StateFile, state_files, write_atomic};
+use host::hardware;
 
 /// Shortest time between two progress reports.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -141,7 +141,7 @@ impl Install<'_> {
 
     fn find_disk(&self) -> Result<Disk, InstallError> {
         let order = self.order;
-        let found = facts::disks(self.root).into_iter().find(|d| d.name == order.disk);
+        let found = hardware::disks(self.root).into_iter().find(|d| d.name == order.disk);
         let disk = found.ok_or_else(|| InstallError::NoDisk(order.disk.clone()))?;
         let told = cluster_seed::machine::tame(&disk.serial);
         if told != order.disk_serial || disk.size != order.disk_size {

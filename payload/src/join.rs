@@ -15,7 +15,7 @@ use crate::ram::{Drivers, Ram};
 use crate::report::{Reporter, UNTIL_HEARD};
 use crate::session::Session;
 use crate::state::{NodeDir, state_files, write_atomic, write_state_files};
-use crate::tool::Tool;
+use host::tool::Tool;
 
 const UNIT: &str = "kubedos-join.service";
 const UNIT_TEXT: &[u8] = include_bytes!("../assets/installer/kubedos-join.service");

@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount, umount};
 
 use crate::http::chain;
 use crate::state::{StateFile, write_state_files};
-use crate::tool::Tool;
+use host::tool::Tool;
 
 /// Reserved for us: nothing else in the RAM system uses loop devices.
 const LOOP: &str = "/dev/loop0";

@@ -12,7 +12,7 @@ use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 use crate::epoch;
 use crate::http::{Http, HttpError};
 use crate::state::{NodeDir, StateError};
-use crate::tool::{Tool, ToolError};
+use host::tool::{Tool, ToolError};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Largest peer list fetched, in bytes.

@@ -12,7 +12,6 @@ use crate::cmdline::Cmdline;
 use crate::console::Console;
 use crate::dhcp::Dhcp;
 use crate::enroll::{EnrollError, Enroller};
-use crate::facts;
 use crate::http::{Http, Wait, chain};
 use crate::install::{Install, InstallError};
 use crate::modules::{ALWAYS, Index};
@@ -20,7 +19,8 @@ use crate::place::place;
 use crate::report::{ReportError, Reporter};
 use crate::session::{MachineSecrets, RANDOM, Session};
 use crate::state::NodeDir;
-use crate::tool::Running;
+use host::hardware;
+use host::tool::Running;
 
 /// Before a machine that was refused asks again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
@@ -103,13 +103,13 @@ impl Ram<'_> {
     fn facts(&self, cmdline: &Cmdline, drivers: &mut Drivers) -> HardwareFacts {
         for _ in 0..DISK_SECONDS {
             self.refresh(drivers);
-            let facts = facts::gather(self.root, cmdline.boot_mac);
+            let facts = hardware::gather(self.root, cmdline.boot_mac);
             if !facts.disks.is_empty() {
                 return facts;
             }
             (self.wait)(Duration::from_secs(1));
         }
-        facts::gather(self.root, cmdline.boot_mac)
+        hardware::gather(self.root, cmdline.boot_mac)
     }
 
     /// Enrolls again and again until the machine is approved. Returns at once if an earlier run was.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::console::{SCREEN, terminals};
 use crate::http::chain;
 use crate::ram::Ram;
-use crate::tool::{Running, Tool};
+use host::tool::{Running, Tool};
 
 /// The word on the kernel command line that asks for it.
 pub const PARAMETER: &str = "kubedos.rescue";

@@ -14,7 +14,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use crate::http::chain;
 use crate::medium;
 use crate::ram::{Drivers, Ram};
-use crate::tool::Tool;
+use host::tool::Tool;
 
 /// Where the root will be entered: not below /run, which moves into it.
 pub const SYSROOT: &str = "/sysroot";

@@ -10,11 +10,11 @@ use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::seal::{SigningKey, key_text};
 use cluster_seed::secret::AgeKey;
 
+use host::hardware;
 use mock::{ENROLLMENT, Lie, MIB, Mock, image};
 use payload::chunks::ChunkError;
 use payload::console::Console;
 use payload::enroll::{EnrollError, Enroller};
-use payload::facts;
 use payload::http::Http;
 use payload::install::{Install, InstallError};
 use payload::report::Reporter;
@@ -61,7 +61,7 @@ impl Machine {
         let (http, console) = (Http::new(&mock.url), self.console());
         let run = self.root.join("run");
         let enroller = Enroller { http: &http, console: &console, wait: &|_| (), dir: &run };
-        enroller.run(secrets, &facts::gather(&self.root, None))
+        enroller.run(secrets, &hardware::gather(&self.root, None))
     }
 
     fn install(&self, mock: &Mock, place: payload::install::Place<'_>) -> Result<(), InstallError> {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::os::unix::fs::symlink;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -16,12 +15,11 @@ use cluster_seed::manifest::{ArtifactManifest, BootFile, Chunk, NetbootManifest,
 use cluster_seed::medium::{CLUSTER, MANIFEST, MediumManifest, RELEASE_KEYRING, SITE};
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey, key_text};
-use sha2::Digest as _;
 
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::StoreError;
+use host::files::{digest_file, read_limited, write_atomic};
 
 /// Largest sealed manifest read, in bytes.
 const MAX_MANIFEST: u64 = 32 << 20;
@@ -124,7 +122,7 @@ impl Medium {
         progress.begin("reading the medium", Some(wanted.iter().map(|f| f.size).sum()));
         for file in wanted {
             let path = self.root.join(&file.name);
-            ensure!(digest_of(&path, progress)? == file.sha256, "{path} is not as it was signed");
+            ensure!(digest_file(&path, progress)?.1 == file.sha256, "{path} is not as it was signed");
         }
         progress.end();
         Ok(())
@@ -140,21 +138,6 @@ fn read_sealed<T: Sealable>(path: &Utf8Path, key: &VerifyingKey) -> Result<T> {
     let bytes = read_limited(path, MAX_MANIFEST)?;
     let sealed: Sealed<T> = serde_json::from_slice(&bytes).with_context(|| format!("reading {path}"))?;
     sealed.open(key).with_context(|| format!("checking {path}"))
-}
-
-fn digest_of(path: &Utf8Path, progress: &dyn Progress) -> Result<Digest> {
-    let mut file = File::open(path).with_context(|| format!("opening {path}"))?;
-    let mut hash = sha2::Sha256::new();
-    let mut buffer = vec![0u8; 1 << 20];
-    loop {
-        ensure!(!progress.cancelled(), "stopped on request");
-        let n = file.read(&mut buffer).with_context(|| format!("reading {path}"))?;
-        if n == 0 {
-            return Ok(Digest(hash.finalize().into()));
-        }
-        hash.update(&buffer[..n]);
-        progress.advance(n as u64);
-    }
 }
 
 /// Takes over all that `medium` holds into `site`, whose private key is `key`. Safe to repeat; the settings that bring
@@ -176,7 +159,7 @@ pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progr
     for (name, _) in medium.below("blobs") {
         link(&medium.path(name), &site.join(name))?;
     }
-    write_whole(&site.keys().snapshot_keyring_path(manifest.snapshot), &keyring, 0o644)?;
+    write_atomic(&site.keys().snapshot_keyring_path(manifest.snapshot), &keyring, 0o644)?;
     crate::medium::note(site, &medium.root, &medium.maker, &medium.sealed)?;
     let dir = File::open(&site.data).with_context(|| format!("opening {}", site.data))?;
     nix::unistd::syncfs(&dir).context("writing the links to the disk")?;
@@ -242,7 +225,7 @@ fn artifact(site: &Site, medium: &Medium, role: &str, id: Digest, key: &SigningK
 }
 
 fn seal<T: Sealable>(path: &Utf8Path, document: &T, key: &SigningKey) -> Result<()> {
-    write_whole(path, &serde_json::to_vec(&Sealed::sign(document, key)?)?, 0o644)
+    Ok(write_atomic(path, &serde_json::to_vec(&Sealed::sign(document, key)?)?, 0o644)?)
 }
 
 fn make_dir(path: &Utf8Path) -> Result<()> {

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use web::api::ClockView;
 
-use crate::app::now_ms;
 use crate::appliance::settings::Settings;
 use crate::clock;
 use crate::console::host::{Host, Power};
 use crate::console::view::ConsoleView;
 use crate::control_site::SiteRequest;
 use crate::hint::{self, Hint as _};
+use host::clock::now_ms;
 
 /// Its name, wherever it is.
 pub const SOCKET: &str = "seedd.sock";

@@ -7,12 +7,12 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-use payload::tool::Tool;
+use host::tool::Tool;
 use serde::Deserialize;
 
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::Site;
+use host::files::{read_limited, write_atomic};
 
 /// The program that has machines and networks; beside this one or in PATH.
 pub const LAB: &str = "kubedos-lab";
@@ -80,7 +80,7 @@ impl Drill<'_> {
 
     fn run(&self, work: &Utf8Path) -> Result<(Report, Vec<u8>)> {
         let (secret, report) = (work.join("passphrase"), work.join("report.json"));
-        write_whole(&secret, self.passphrase.as_bytes(), 0o600)?;
+        write_atomic(&secret, self.passphrase.as_bytes(), 0o600)?;
         let (said, screen) = std::io::pipe().context("making a pipe for the lab's words")?;
         let tool = Tool::new(self.lab)
             .args(["drill", "--data", self.site.data.as_str(), "--passphrase-file", secret.as_str()])

@@ -9,10 +9,10 @@ use cluster_seed::extras::{ExtrasManifest, FILE, MAX_MANIFEST, OCI, TREE};
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 
-use crate::fsio::read_limited;
 use crate::life::gc::ids;
 use crate::site::{Site, setting};
 use crate::store::Store;
+use host::files::read_limited;
 
 impl Site {
     pub fn extras_dir(&self, id: Digest) -> Utf8PathBuf {

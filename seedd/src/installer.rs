@@ -5,11 +5,12 @@ use camino::Utf8PathBuf;
 use cluster_seed::ids::{Hostname, Mac};
 use payload::preseed::{From, Preseed};
 
-use crate::capsule::collect::digest_of;
 use crate::hint::Hint as _;
 use crate::life::snapshots;
 use crate::site::Site;
 use crate::store::Store;
+use cluster_seed::progress::Quiet;
+use host::files::digest_file;
 
 /// Where the installer finds packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub fn preseed(site: &Site, store: &Store, mac: Mac, disk: Option<String>, mediu
     let snapshot = snapshots::one(site, store, snapshots::current(store)?)?;
     let seed = spec.spec.networking.underlay.seed.value;
     let agent = folder(site).join("kubedos-node");
-    let (agent, _) = digest_of(&agent).hint("`seedd installer prepare` puts it there")?;
+    let (_, agent) = digest_file(&agent, &Quiet).hint("`seedd installer prepare` puts it there")?;
     let from = match medium {
         Medium::Seed => From::Seed { host: seed.to_string(), path: format!("/darksite/{}", snapshot.manifest.id) },
         Medium::Cdrom => From::Cdrom,

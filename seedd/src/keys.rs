@@ -14,9 +14,10 @@ use cluster_seed::wireguard::{WgPrivateKey, WgPublicKey};
 use darksite::ReleaseKey;
 use serde::{Deserialize, Serialize};
 
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::tls::ca::{Ca, Permitted};
+use host::files::{read_limited, write_atomic};
+use host::random;
 
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;
@@ -74,29 +75,30 @@ impl KeyDir {
         }
         let (operator, vault) = (AgeKey::generate(), AgeKey::generate());
         let mut seed = [0u8; 32];
-        getrandom::fill(&mut seed).map_err(|e| anyhow!("asking for random bytes: {e}"))?;
+        random::fill(&mut seed)?;
         let site = SigningKey::from_bytes(&seed);
         let created = jiff::Timestamp::from_second(now).context("reading the clock")?;
         let release = ReleaseKey::generate(&format!("Kubedos darksite of {site_name}"), created)?;
         let mut public = BTreeMap::new();
         let mut private: BTreeMap<String, String> = BTreeMap::new();
         for plane in planes {
-            let key = WgPrivateKey::from_random(random32()?);
+            let key = WgPrivateKey::from_random(random::bytes::<32>()?);
             public.insert(plane.clone(), key.public());
             private.insert(plane.clone(), key.expose().to_string());
         }
         let recipient = operator.recipient();
-        let sealed = |name: &str, plain: &[u8]| write_whole(&self.file(name), &seal_to(&recipient, plain)?, 0o600);
+        let sealed =
+            |name: &str, plain: &[u8]| -> Result<()> { Ok(write_atomic(&self.file(name), &seal_to(&recipient, plain)?, 0o600)?) };
         let private = Secret::new(serde_json::to_vec(&private).context("writing the plane keys")?);
         sealed("site.age", site.as_bytes())?;
         sealed("release.age", &release.to_secret_bytes()?)?;
         sealed("vault.age", vault.to_secret().expose())?;
         sealed("planes.age", private.expose())?;
-        write_whole(&self.file("release.pgp"), &release.public_keyring()?, 0o644)?;
+        write_atomic(&self.file("release.pgp"), &release.public_keyring()?, 0o644)?;
         let public =
             PublicKeys { site: key_text(&site.verifying_key()), operator: recipient, vault: vault.recipient(), planes: public };
-        write_whole(&self.file("public.json"), &serde_json::to_vec_pretty(&public)?, 0o644)?;
-        write_whole(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), SCRYPT_LOG_N)?, 0o600)?;
+        write_atomic(&self.file("public.json"), &serde_json::to_vec_pretty(&public)?, 0o644)?;
+        write_atomic(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), SCRYPT_LOG_N)?, 0o600)?;
         Ok(public)
     }
 
@@ -107,7 +109,7 @@ impl KeyDir {
 
     /// The release key's OpenPGP certificate, binary.
     pub fn release_keyring(&self) -> Result<Vec<u8>> {
-        read_limited(&self.file("release.pgp"), MAX_KEY_FILE)
+        Ok(read_limited(&self.file("release.pgp"), MAX_KEY_FILE)?)
     }
 
     pub fn release_keyring_path(&self) -> Utf8PathBuf {
@@ -121,20 +123,20 @@ impl KeyDir {
 
     /// The certificate that an adopted snapshot is signed with, binary.
     pub fn snapshot_keyring(&self, snapshot: Digest) -> Result<Vec<u8>> {
-        read_limited(&self.snapshot_keyring_path(snapshot), MAX_KEYRING)
+        Ok(read_limited(&self.snapshot_keyring_path(snapshot), MAX_KEYRING)?)
     }
 
     /// Makes the site's CA. The certificate comes after the key and can be written again from `ca.age`.
     pub fn make_ca(&self, site_name: &str, permitted: Permitted) -> Result<Ca> {
         let ca = Ca::generate(site_name, permitted)?;
         let sealed = seal_to(&self.public()?.operator, ca.to_secret()?.expose())?;
-        write_whole(&self.file("ca.age"), &sealed, 0o600)?;
+        write_atomic(&self.file("ca.age"), &sealed, 0o600)?;
         self.publish_ca(&ca)?;
         Ok(ca)
     }
 
     fn publish_ca(&self, ca: &Ca) -> Result<()> {
-        write_whole(&self.file("ca.pem"), ca.pem().as_bytes(), 0o644)
+        Ok(write_atomic(&self.file("ca.pem"), ca.pem().as_bytes(), 0o644)?)
     }
 
     /// The CA's certificate in PEM, if the site has one.
@@ -197,13 +199,6 @@ impl KeyDir {
         anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age is not the key of keys/public.json");
         Ok(unsealed)
     }
-}
-
-/// 32 bytes from the operating system's random source.
-pub fn random32() -> Result<[u8; 32]> {
-    let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).map_err(|e| anyhow!("asking for random bytes: {e}"))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

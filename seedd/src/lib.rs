@@ -14,7 +14,6 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod drill;
 pub mod extras;
-pub mod fsio;
 pub mod hint;
 pub mod installer;
 pub mod keys;

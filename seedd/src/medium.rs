@@ -11,8 +11,8 @@ use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text, key_text};
 use serde::{Deserialize, Serialize};
 
 use crate::adopt::{is_clean, link};
-use crate::fsio::{read_limited, write_whole};
 use crate::site::Site;
+use host::files::{read_limited, write_atomic};
 
 /// File of the data directory.
 const RECORD: &str = "medium.json";
@@ -36,7 +36,7 @@ pub struct Held {
 /// Keeps a note of the medium that is adopted.
 pub fn note(site: &Site, root: &camino::Utf8Path, maker: &VerifyingKey, manifest: &Sealed<MediumManifest>) -> Result<()> {
     let record = Record { root: root.to_owned(), maker: key_text(maker), manifest: manifest.clone() };
-    write_whole(&site.join(RECORD), &serde_json::to_vec(&record)?, 0o644)
+    Ok(write_atomic(&site.join(RECORD), &serde_json::to_vec(&record)?, 0o644)?)
 }
 
 impl Held {

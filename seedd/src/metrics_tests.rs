@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use payload::tool::{Tool, ToolError};
+use host::tool::{Tool, ToolError};
 use pxe::counters::{Count, Counters};
 use pxe::why::Why;
 use web::meter::HttpMeter;

@@ -18,11 +18,12 @@ use pxe::{
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::clock::{bounded, steady};
-use crate::fsio;
+use crate::clock::bounded;
 use crate::hint;
 use crate::recorder::Recorder;
 use crate::site::setting;
+use host::clock::steady;
+use host::files;
 
 /// Largest loader served by TFTP, in bytes.
 const MAX_LOADER: u64 = 8 << 20;
@@ -181,7 +182,7 @@ fn files(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
     {
         // A set of an older version has no Secure Boot chain.
         if needed || dir.join(name).exists() {
-            files.push((name.to_owned(), Arc::from(fsio::read_limited(&dir.join(name), MAX_LOADER)?)));
+            files.push((name.to_owned(), Arc::from(files::read_limited(&dir.join(name), MAX_LOADER)?)));
         }
     }
     let grub: Arc<[u8]> = grub_first(SeedUrl(app.http)).into_bytes().into();

@@ -9,12 +9,13 @@ use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
-use payload::tool::{Running, Tool};
+use host::tool::{Running, Tool};
 use web::api::ApiError;
 
+use crate::app::App;
 use crate::app::mode::Mode;
-use crate::app::{App, now};
 use crate::hint::Hint as _;
+use host::clock::now;
 
 /// No `ip` or `wg` call takes longer.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -22,9 +22,10 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use web::api::PacketFacts;
 
-use crate::app::{App, now_ms};
+use crate::app::App;
 use crate::metrics::transfer_histogram;
 use gate::Gate;
+use host::clock::now_ms;
 use ring::Ring;
 
 /// Events that may wait to be written; beyond that they are counted and lost.

@@ -10,10 +10,10 @@ use cluster_seed::overlay::{self, Change, Overlay};
 use cluster_seed::repo::RepoMode;
 use cluster_seed::seal::{VerifyingKey, key_from_text};
 
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::keys::KeyDir;
 use crate::store::Store;
+use host::files::{read_limited, write_atomic};
 
 /// Folders of a data directory.
 const FOLDERS: &[&str] = &["blobs/sha256", "snapshots", "proofs", "extras", "artifacts", "netboot", "cache", "keys", "tmp"];
@@ -178,7 +178,7 @@ impl Site {
             return Ok(changes);
         }
         match text {
-            Some(text) => write_whole(&self.overlay_file(), text.as_bytes(), 0o644)?,
+            Some(text) => write_atomic(&self.overlay_file(), text.as_bytes(), 0o644)?,
             None => fs::remove_file(self.overlay_file()).with_context(|| format!("removing {}", self.overlay_file()))?,
         }
         Ok(changes)

@@ -47,7 +47,7 @@ fn fill<T>(place: &Site, new: &NewSite<'_>, finish: impl FnOnce(&Site, &PublicKe
     let seconds = i64::try_from(new.now).context("reading the clock")?;
     let public = place.keys().create(new.passphrase, new.spec.metadata.name.as_str(), &planes, seconds)?;
     place.keys().make_ca(new.spec.metadata.name.as_str(), Permitted::of(new.spec, tls::hostname().as_deref()))?;
-    crate::fsio::write_whole(&place.cluster_file(), new.text.as_bytes(), 0o644)?;
+    host::files::write_atomic(&place.cluster_file(), new.text.as_bytes(), 0o644)?;
     let store = Store::open(&place.database()).context("making the database")?;
     store.set(setting::EPOCH, "1")?;
     drop(store);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::seal::key_text;
+use host::tool::{Running, Tool};
 use medium::{made_site, make_medium, utf8};
-use payload::tool::{Running, Tool};
 
 const PAGES: &str = "127.0.0.1:8443";
 const PASSPHRASE: &str = "four random words here";

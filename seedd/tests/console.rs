@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use payload::tool::Tool;
+use host::tool::Tool;
 use serde_json::json;
 
 /// Views the daemon gives, each a minute after the one before: at every new minute all is painted anew.

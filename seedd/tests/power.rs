@@ -11,7 +11,7 @@ use base64::Engine as _;
 use camino::Utf8PathBuf;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Mac;
-use payload::tool::{Running, Tool};
+use host::tool::{Running, Tool};
 use seedd::app::{App, Seed};
 use seedd::site::{Site, default_cluster_yaml};
 use seedd::store::events::NewEvent;

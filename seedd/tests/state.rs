@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use payload::tool::Tool;
+use host::tool::Tool;
 use seedd::appliance::decide::{Action, Content, decide};
 use seedd::appliance::disks::Device;
 use seedd::appliance::settings::StatePlace;

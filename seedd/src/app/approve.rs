@@ -12,10 +12,11 @@ use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
 use super::enroll::node_key;
 use super::issue::Minted;
-use super::{App, internal, now, now_ms, unexpected};
+use super::{App, internal, unexpected};
 use crate::store::Tx;
 use crate::store::enrollments::EnrollmentRecord;
 use crate::store::events::NewEvent;
+use host::clock::{now, now_ms};
 
 fn bad(why: String, hint: &str) -> ApiError {
     ApiError::BadRequest { why, hint: (!hint.is_empty()).then(|| hint.to_owned()) }

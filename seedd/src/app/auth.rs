@@ -11,12 +11,13 @@ use cluster_seed::secret::{AgeKey, SecretError};
 use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
-use super::{ApiErrorFromStore, App, internal, now, now_ms, unexpected};
-use crate::clock::steady;
-use crate::keys::random32;
+use super::{ApiErrorFromStore, App, internal, unexpected};
 use crate::site::Site;
 use crate::store::events::NewEvent;
 use crate::store::{Store, Tx};
+use host::clock::steady;
+use host::clock::{now, now_ms};
+use host::random;
 
 /// A session ends after this many seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;
@@ -41,7 +42,7 @@ pub fn first_session(site: &Site, user: &str, password: &str) -> Result<String, 
 
 /// Eight characters, about 40 bits, as `ABCD-EFGH`.
 pub fn new_setup_code() -> Result<String> {
-    let random = random32()?;
+    let random = random::bytes::<32>()?;
     let mut code: String = random.iter().take(8).map(|b| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()])).collect();
     code.insert(4, '-');
     Ok(code)
@@ -52,7 +53,7 @@ fn bad(why: impl Into<String>, hint: &str) -> ApiError {
 }
 
 pub fn hash_password(password: &str) -> Result<String, ApiError> {
-    let random = random32().map_err(unexpected)?;
+    let random = random::bytes::<32>().map_err(unexpected)?;
     let salt = SaltString::encode_b64(&random[..16]).map_err(|e| ApiError::Internal(e.to_string()))?;
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| ApiError::Internal(e.to_string()))?;
     Ok(hash.to_string())
@@ -194,7 +195,7 @@ pub fn check_password(password: &str) -> Result<(), ApiError> {
 }
 
 fn new_session(tx: &Tx<'_>, user: &str) -> Result<String, ApiError> {
-    let token = hex::encode(random32().map_err(unexpected)?);
+    let token = hex::encode(random::bytes::<32>().map_err(unexpected)?);
     tx.add_session(&token_hash(&token), user, steady() + SESSION_SECONDS, steady()).map_err(internal)?;
     Ok(token)
 }

@@ -7,11 +7,12 @@ use pxe::script::{
 };
 use web::api::{ApiError, BootQuery, PacketFacts};
 
-use super::{App, internal, now_ms, unexpected};
+use super::{App, internal, unexpected};
 use crate::netboot::consoles;
 use crate::recorder::WireEvent;
 use crate::site::setting;
 use crate::store::StoreError;
+use host::clock::now_ms;
 
 /// Seconds a machine waits before it asks again, while the seed has nothing for it.
 const ASK_AGAIN: u32 = 15;

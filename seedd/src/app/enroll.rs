@@ -9,11 +9,12 @@ use cluster_seed::pairing::{MachineKeys, Nonce, opens};
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 use web::api::ApiError;
 
-use super::{App, internal, now, now_ms, unexpected};
-use crate::keys::random32;
+use super::{App, internal, unexpected};
 use crate::store::Tx;
 use crate::store::enrollments::{EnrollmentRecord, Revealed};
 use crate::store::events::NewEvent;
+use host::clock::{now, now_ms};
+use host::random;
 
 fn bad(why: &str) -> ApiError {
     ApiError::BadRequest { why: why.to_owned(), hint: None }
@@ -35,9 +36,9 @@ impl App {
             return Err(bad(&format!("the agent speaks protocol {}, this seed {PROTOCOL}", hello.protocol)));
         }
         let mut id = [0u8; 16];
-        id.copy_from_slice(&random32().map_err(unexpected)?[..16]);
+        id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let id = EnrollmentId(id);
-        let seed_nonce = Nonce::from_random(random32().map_err(unexpected)?);
+        let seed_nonce = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
         self.write(|tx| {
             self.may_issue(tx)?;
             if tx.count_waiting().map_err(internal)? >= self.spec.spec.enrollment.max_pending {

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use cluster_seed::ids::Mac;
 use web::api::{ApiError, EventView, Finding, PacketFacts};
 
-use super::{App, internal, now_ms};
+use super::{App, internal};
 use crate::diagnosis::diagnose;
 use crate::recorder::{WireEvent, pcapng};
 use crate::store::events::NewEvent;
+use host::clock::now_ms;
+use host::files::free_space;
 
 /// Free space of the data directory below which packet events are not written any more, in bytes: leases come first.
 const MIN_FREE: u64 = 128 << 20;
@@ -32,7 +34,7 @@ impl App {
 
     /// Events of the wire that passed the gate, in one transaction.
     pub fn write_wire(&self, events: &[WireEvent]) {
-        if free_space(self.site.data.as_std_path()).is_some_and(|free| free < MIN_FREE) {
+        if free_space(&self.site.data).is_ok_and(|free| free < MIN_FREE) {
             tracing::warn!(events = events.len(), "the disk is nearly full: packet events are not written");
             return;
         }
@@ -81,10 +83,4 @@ impl App {
     pub(super) fn diagnosis_of(&self, timeline: &[EventView]) -> Vec<Finding> {
         diagnose(timeline, now_ms())
     }
-}
-
-/// Bytes that can still be written where `path` lies.
-pub fn free_space(path: &std::path::Path) -> Option<u64> {
-    let stat = nix::sys::statvfs::statvfs(path).ok()?;
-    Some(stat.blocks_available() * stat.fragment_size())
 }

@@ -20,11 +20,12 @@ use web::api::ApiError;
 use super::mode::Mode;
 use super::{App, internal, unexpected};
 use crate::cli::upstream_sources;
-use crate::keys::{Unsealed, random32};
+use crate::keys::Unsealed;
 use crate::site::setting;
 use crate::store::Tx;
 use crate::store::enrollments::EnrollmentRecord;
 use crate::store::nodes::NodeRecord;
+use host::random;
 
 /// What the operator decided.
 pub struct Minted<'a> {
@@ -47,12 +48,12 @@ impl App {
     pub fn mint(&self, tx: &Tx<'_>, keys: &Unsealed, record: &EnrollmentRecord, minted: &Minted<'_>) -> Result<(), ApiError> {
         let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("minting without keys".to_owned()))?;
         let mut id = [0u8; 16];
-        id.copy_from_slice(&random32().map_err(unexpected)?[..16]);
+        id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let mut private = BTreeMap::new();
         let mut planes = BTreeMap::new();
         let mut places = BTreeMap::new();
         for (name, plane) in &self.spec.spec.networking.planes {
-            let key = WgPrivateKey::from_random(random32().map_err(unexpected)?);
+            let key = WgPrivateKey::from_random(random::bytes::<32>().map_err(unexpected)?);
             let own = address(name, plane.value.cidr, minted.host).map_err(unexpected)?;
             planes.insert(name.clone(), (own, key.public()));
             places.insert(name.clone(), PlaneAddress { cidr: plane.value.cidr, address: own, port: plane.value.port });
@@ -99,7 +100,7 @@ impl App {
         };
         let issued = IssuedIdentity::new(record.id, self.epoch(tx)?, order, &for_machine);
         let sealed = Sealed::sign(&issued, &keys.site).map_err(unexpected)?;
-        let challenge = Nonce::from_random(random32().map_err(unexpected)?);
+        let challenge = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
         tx.set_issued(record.id, challenge, &sealed).map_err(internal)
     }
 

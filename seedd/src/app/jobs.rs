@@ -10,8 +10,8 @@ use cluster_seed::progress::Progress;
 use web::api::ApiError;
 use web::site_api::{JobKind, JobState, JobView};
 
-use super::now;
 use crate::hint;
+use host::clock::now;
 
 /// The one work that runs, or ran last.
 #[derive(Default)]

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use web::api::ApiError;
 
-use super::flight::free_space;
 use super::mode::Mode;
-use super::{App, internal, now, unexpected};
-use crate::clock::{self, steady};
+use super::{App, internal, unexpected};
+use crate::clock;
 use crate::metrics::{Now, render};
 use crate::store::StoreError;
+use host::clock::now;
+use host::clock::steady;
+use host::files::free_space;
 
 /// Setting of the token; it stays with this installation.
 pub const TOKEN: &str = "local:metrics-token";
@@ -75,7 +77,7 @@ impl App {
             synchronised: clock.as_ref().is_some_and(|t| t.state == cluster_seed::time::TimeState::Synchronised),
             offset: clock.as_ref().map(|t| t.offset),
             pool: size,
-            free: free_space(self.site.data.as_std_path()),
+            free: free_space(&self.site.data).ok(),
             administrators_needed: self.setup_code().is_some(),
         };
         render(self.meters.get(), &self.flight, &state).map_err(unexpected)

@@ -27,7 +27,6 @@ pub mod watchdog;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use cluster_seed::cluster::ClusterSpec;
@@ -35,12 +34,12 @@ use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::seal::{Sealed, VerifyingKey};
 use cluster_seed::secret::AgeKey;
+use host::clock::now_ms;
 use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
 use crate::extras::Registry;
-use crate::fsio::read_limited;
 use crate::keys::{PublicKeys, Unsealed};
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
@@ -49,6 +48,7 @@ use crate::site::{Site, seed_hostname, setting};
 use crate::store::events::NewEvent;
 use crate::store::{Store, StoreError, Tx};
 use crate::tls::{Tls, host_names};
+use host::files::read_limited;
 use jobs::Jobs;
 use throttle::Throttle;
 
@@ -94,21 +94,6 @@ pub struct App {
     extras: Mutex<Option<Arc<Registry>>>,
     /// Snapshots whose manifest was good when it was first asked for: the others are not served.
     served: Mutex<BTreeSet<Digest>>,
-}
-
-/// Unix seconds by the seed's clock; 0 before 1970.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-/// Unix milliseconds by the seed's clock.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Unix nanoseconds by the seed's clock.
-pub fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
 impl App {

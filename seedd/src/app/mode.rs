@@ -6,11 +6,12 @@ use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::seal::{Sealed, SigningKey};
 use web::api::{ApiError, SeedMode};
 
-use super::{App, internal, now_ms, unexpected};
+use super::{App, internal, unexpected};
 use crate::capsule::promote::promote;
 use crate::site::setting;
 use crate::store::events::NewEvent;
 use crate::store::{StoreError, Tx};
+use host::clock::now_ms;
 
 /// What a seed may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

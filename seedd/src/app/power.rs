@@ -4,14 +4,15 @@ use cluster_seed::ids::Mac;
 use cluster_seed::machine::Firmware;
 use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
 
-use super::{App, internal, now_ms, unexpected};
-use crate::clock::steady;
+use super::{App, internal, unexpected};
 use crate::hint;
 use crate::power::controller::{Controller, SETTING};
 use crate::power::fetch::Client;
 use crate::power::{redfish, tool, wake_server};
 use crate::store::events::NewEvent;
 use crate::store::machines::MachineRecord;
+use host::clock::now_ms;
+use host::clock::steady;
 
 fn key(mac: Mac) -> String {
     format!("{SETTING}{mac}")

@@ -7,9 +7,10 @@ use cluster_seed::ids::Mac;
 use serde_json::{Value, json};
 use web::api::{ApiError, EventView, SetPower};
 
-use super::{App, now_ms};
+use super::App;
 use crate::control_site::SiteRequest;
 use crate::hint;
+use host::clock::now_ms;
 
 /// Who it is, in the log.
 const WHO: &str = "command line";

@@ -13,7 +13,7 @@ use web::site_api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
 use zeroize::Zeroizing;
 
 use super::jobs::Job;
-use super::{App, internal, now_ms, unexpected};
+use super::{App, internal, unexpected};
 use crate::capsule::export::Export;
 use crate::capsule::import::Import;
 use crate::capsule::parts::PartReader;
@@ -24,6 +24,7 @@ use crate::drill;
 use crate::hint;
 use crate::store::events::NewEvent;
 use crate::terminal::amount;
+use host::clock::now_ms;
 
 pub(super) fn bad(why: impl Into<String>, hint: &str) -> ApiError {
     ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }

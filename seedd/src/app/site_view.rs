@@ -10,8 +10,8 @@ use super::{App, internal, unexpected};
 use crate::capsule::shelf::Shelf;
 use crate::capsule::{MAX_RECORD, RECORDS};
 use crate::drill;
-use crate::fsio::read_limited;
 use crate::site::setting;
+use host::files::read_limited;
 
 /// Earlier capsules and drills that are told.
 const RECORDS_TOLD: usize = 20;

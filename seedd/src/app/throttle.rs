@@ -1,5 +1,5 @@
 //! Slows down guessing: after a few failures an address has to wait, longer each time. `now` counts steadily
-//! ([`crate::clock::steady`]): setting the clock neither frees nor locks out anybody.
+//! ([`host::clock::steady`]): setting the clock neither frees nor locks out anybody.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

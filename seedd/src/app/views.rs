@@ -5,12 +5,13 @@ use cluster_seed::ids::EnrollmentId;
 use web::api::{ApiError, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
 
 use super::mode::Mode;
-use super::{App, internal, now, unexpected};
+use super::{App, internal, unexpected};
 use crate::clock;
 use crate::site::setting;
 use crate::store::Tx;
 use crate::store::enrollments::EnrollmentRecord;
 use crate::store::machines::MachineRecord;
+use host::clock::now;
 
 /// Newest events shown on a machine's page.
 const TIMELINE: u32 = 500;

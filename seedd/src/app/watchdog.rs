@@ -8,8 +8,9 @@ use web::api::ApiError;
 
 use super::approve::event_of;
 use super::mode::Mode;
-use super::{App, internal, now, now_ms, unexpected};
-use crate::clock::steady;
+use super::{App, internal, unexpected};
+use host::clock::steady;
+use host::clock::{now, now_ms};
 
 impl App {
     /// One round; returns how many enrollments were ended.

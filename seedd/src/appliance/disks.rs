@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::decide::{self, Content, Disk};
 use super::table::{self, HEAD, Place, Table, TableError, Write};
 use super::tool;
-use crate::fsio::read_limited;
+use host::files::read_limited;
 
 /// Most bytes read of one attribute in /sys, and of the list of mounts.
 const MAX_ATTRIBUTE: u64 = 4096;
@@ -57,7 +57,7 @@ pub fn disk_of(root: &Utf8Path, number: &str) -> Option<String> {
         device = root.join("sys/class/block").join(name).canonicalize_utf8().ok()?;
     }
     let name = device.file_name()?.to_owned();
-    payload::facts::disks(root).into_iter().any(|d| d.name == name).then_some(name)
+    host::hardware::disks(root).into_iter().any(|d| d.name == name).then_some(name)
 }
 
 /// Something on this machine that may hold the state: what /sys says of it.
@@ -89,7 +89,7 @@ pub fn devices(root: &Utf8Path) -> Vec<Device> {
             in_use: partitions || !entries(&dir.join("holders")).is_empty(),
         }
     };
-    payload::facts::disks(root).into_iter().map(of).collect()
+    host::hardware::disks(root).into_iter().map(of).collect()
 }
 
 impl Device {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::tool::Running;
 use ipnet::Ipv4Net;
 use payload::dhcp::Lease;
-use payload::tool::Running;
 
 use super::settings::{Address, Settings};
 use super::tool;
@@ -35,7 +35,7 @@ pub fn nics(root: &Utf8Path) -> Vec<Nic> {
         // A card that is down has no carrier to read.
         fs::read_to_string(root.join("sys/class/net").join(name).join("carrier")).is_ok_and(|t| t.trim() == "1")
     };
-    payload::facts::nics(root).into_iter().map(|n| Nic { link: link(&n.name), name: n.name }).collect()
+    host::hardware::nics(root).into_iter().map(|n| Nic { link: link(&n.name), name: n.name }).collect()
 }
 
 /// The interface for netboot: the one that was chosen, else the only one with a link, else the only one.

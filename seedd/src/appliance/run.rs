@@ -19,11 +19,11 @@ use crate::console::host::{Host, Place};
 use crate::console::view::{ConsoleView, Phase};
 use crate::control::{self, Controlled, SOCKET};
 use crate::daemon::{self, Front, pages_socket, signalled};
-use crate::fsio::write_whole;
 use crate::hint::Hint as _;
 use crate::planes::WireGuard;
 use crate::site::{Site, default_cluster_yaml};
 use crate::tls::{Tls, host_names};
+use host::files::write_atomic;
 
 /// Where an appliance keeps what ends with the machine's run.
 pub const RUN_DIR: &str = "/run/kubedos";
@@ -180,7 +180,7 @@ impl Machine {
         let memory = Report::read(&places.run).is_some_and(|r| r.memory);
         if memory && matches!(settings.state, Some(StatePlace::Disk(_) | StatePlace::Stick)) {
             // A unit of root's restarts us on the disk that was chosen.
-            return write_whole(&places.run.join(RESTATE), b"asked at the console\n", 0o644);
+            return Ok(write_atomic(&places.run.join(RESTATE), b"asked at the console\n", 0o644)?);
         }
         let machine = self.clone();
         // Asking for an address takes its time, and somebody at the console waits for the answer.

@@ -21,8 +21,7 @@ use super::settings::{Address, Settings};
 use crate::adopt::{Medium, Reading, adopt};
 use crate::app::auth::{first_session, new_setup_code};
 use crate::app::throttle::Throttle;
-use crate::app::{now, unexpected};
-use crate::clock::steady;
+use crate::app::unexpected;
 use crate::console::host::{Host, page_urls};
 use crate::console::view::{ConsoleView, Phase};
 use crate::control::Controlled;
@@ -31,6 +30,8 @@ use crate::keys::MIN_PASSPHRASE;
 use crate::site::{Site, default_cluster_yaml};
 use crate::site_init::{NewSite, clean, create};
 use crate::tls::Tls;
+use host::clock::now;
+use host::clock::steady;
 
 /// Longest passphrase taken, in bytes.
 const MAX_PASSPHRASE: usize = 1024;

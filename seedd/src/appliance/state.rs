@@ -18,8 +18,8 @@ use super::disks::{Device, devices, disk_of, mounted, mounts};
 use super::settings::{FILE, Settings, StatePlace};
 use super::table::{Place, Table, Write};
 use super::tool;
-use crate::fsio::{read_limited, write_whole};
-use crate::keys::random32;
+use host::files::{read_limited, write_atomic};
+use host::random;
 
 /// The site's data directory, below the state.
 pub const SITE_DIR: &str = "site";
@@ -62,7 +62,9 @@ pub fn stored(state: &Utf8Path) -> (Settings, Option<String>) {
     if !path.exists() {
         return (Settings::default(), None);
     }
-    let read = read_limited(&path, MAX_SMALL).and_then(|b| serde_json::from_slice(&b).context("reading the settings"));
+    let read = read_limited(&path, MAX_SMALL)
+        .map_err(anyhow::Error::from)
+        .and_then(|b| serde_json::from_slice(&b).context("reading the settings"));
     read.map_or_else(|e| (Settings::default(), Some(format!("{path} cannot be used: {e:#}"))), |s| (s, None))
 }
 
@@ -84,7 +86,7 @@ pub fn prepare(places: &Places, preset: &Preset) -> Result<Report> {
     };
     report.warnings.extend(problem.into_iter().chain(preset.problems.iter().cloned()));
     report.warnings.dedup();
-    write_whole(&places.run.join(REPORT), &serde_json::to_vec_pretty(&report)?, 0o644)?;
+    write_atomic(&places.run.join(REPORT), &serde_json::to_vec_pretty(&report)?, 0o644)?;
     Ok(report)
 }
 
@@ -94,7 +96,7 @@ fn has_site(places: &Places) -> bool {
 
 fn settings_text(places: &Places) -> Result<Option<Vec<u8>>> {
     let path = places.state.join(FILE);
-    if path.exists() { read_limited(&path, MAX_SMALL).map(Some) } else { Ok(None) }
+    if path.exists() { Ok(Some(read_limited(&path, MAX_SMALL)?)) } else { Ok(None) }
 }
 
 /// The first start since the machine was switched on.
@@ -125,7 +127,7 @@ fn move_to(places: &Places, preset: &Preset, text: Option<Vec<u8>>) -> Result<Re
     }
     let report = settle(places, preset.over(&settings).state.as_ref())?;
     if let Some(text) = text.filter(|_| !places.state.join(FILE).exists()) {
-        write_whole(&places.state.join(FILE), &text, 0o644)?;
+        write_atomic(&places.state.join(FILE), &text, 0o644)?;
         own(places, &places.state.join(FILE))?;
     }
     Ok(report)
@@ -249,7 +251,7 @@ pub fn add(device: &Device) -> Result<Place> {
     ensure!(table.ours.is_none(), "{} has a state partition already", device.path);
     let place = table.free(&head)?;
     let mut id = [0u8; 16];
-    id.copy_from_slice(&random32()?[..16]);
+    id.copy_from_slice(&random::bytes::<16>()?);
     let zeros = |at| Write { at, bytes: vec![0; END as usize] };
     let clear = [zeros(place.start), zeros(place.start + place.len - END)];
     write(device, &[clear.to_vec(), table.add(&head, place, id)].concat())?;

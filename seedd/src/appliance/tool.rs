@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8Path;
-use payload::tool::{Running, Tool};
+use host::tool::{Running, Tool};
 
 use super::decide::UNFINISHED;
 use super::table::{NAME, Place};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -10,22 +10,22 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{FileRow, KeyRow, RowsHead, TEXTS, Table, TextRow, Tree, is_keyring_name};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, Chunk};
-use cluster_seed::progress::Progress;
+use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::{Sealed, VerifyingKey};
 use cluster_seed::secret::AgeKey;
+use host::files::digest_file;
 use sha2::{Digest as _, Sha256};
 
 use super::STOPPED;
-use crate::fsio::read_limited;
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::{StoreError, Tx};
+use host::files::read_limited;
 
 const MAX_MANIFEST: u64 = 32 << 20;
 const MAX_TEXT: u64 = 4 << 20;
 /// Deepest folder looked at in a tree.
 const MAX_DEPTH: usize = 16;
-const BUFFER: usize = 256 << 10;
 
 /// Files by their digest, with where they can be read here.
 #[derive(Default)]
@@ -49,7 +49,7 @@ pub fn contents(site: &Site, site_key: &VerifyingKey, trees: &[(Tree, Digest)], 
             let meta = fs::metadata(&file).with_context(|| format!("looking at {file}"))?;
             let sha256 = match known.get(&(meta.dev(), meta.ino())) {
                 Some(digest) => *digest,
-                None => digest_of(&file)?.0,
+                None => digest_file(&file, &Quiet)?.1,
             };
             progress.advance(1);
             contents.blobs.entry(sha256).or_insert((meta.len(), file));
@@ -144,20 +144,6 @@ fn walk(dir: &Utf8Path, below: &str, depth: usize, out: &mut Vec<String>) -> Res
         }
     }
     Ok(())
-}
-
-/// Digest and size of a file.
-pub fn digest_of(path: &Utf8Path) -> Result<(Digest, u64)> {
-    let mut file = File::open(path).with_context(|| format!("opening {path}"))?;
-    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0u64, vec![0u8; BUFFER]);
-    loop {
-        let n = file.read(&mut buffer).with_context(|| format!("reading {path}"))?;
-        if n == 0 {
-            return Ok((Digest(hash.finalize().into()), size));
-        }
-        hash.update(&buffer[..n]);
-        size += n as u64;
-    }
 }
 
 /// Writes lines and knows their digest.

@@ -9,23 +9,23 @@ use cluster_seed::capsule::{
     Assumed, CapsuleHeader, CapsuleManifest, Entry, FRAME, FileRow, Table, Tree, VERSION, header_bytes, seal_frame,
 };
 use cluster_seed::ids::Digest;
-use cluster_seed::progress::Progress;
+use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::{Sealed, SigningKey, key_text};
 use cluster_seed::secret::AgeKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::collect::{Contents, contents, digest_of, rows_file, trees, write_files, write_tables};
+use super::collect::{Contents, contents, rows_file, trees, write_files, write_tables};
 use super::parts::PartWriter;
 use super::records::{earlier, keep};
 use super::{MAX_RECORD, STOPPED};
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::life::snapshots;
 use crate::medium::Held;
 use crate::site::{Site, setting};
 use crate::store::events::NewEvent;
 use crate::store::{Store, Tx};
+use host::files::{digest_file, read_limited, write_atomic};
 
 /// Frames between two syncs: what a power cut can cost.
 const SYNC_EVERY: u64 = 4;
@@ -209,7 +209,7 @@ impl Export<'_> {
             (STATE, serde_json::to_vec(&state)?),
             (PLAN, serde_json::to_vec(&plan)?),
         ] {
-            write_whole(&dir.join(name), &bytes, 0o600)?;
+            write_atomic(&dir.join(name), &bytes, 0o600)?;
         }
         Ok(Job { dir, sealed, manifest, header, id, bytes, state, resumed: false })
     }
@@ -224,7 +224,7 @@ impl Export<'_> {
     fn manifest(&self, dir: &Utf8Path, found: &Contents, facts: Facts) -> Result<CapsuleManifest> {
         let mut entries = Vec::new();
         for table in Table::ALL {
-            let (sha256, size) = digest_of(&rows_file(dir, table))?;
+            let (size, sha256) = digest_file(&rows_file(dir, table), &Quiet)?;
             entries.push(Entry::Rows { table, size, sha256 });
         }
         let earlier = self.since.map(|id| earlier(self.site, self.site_key, id)).transpose()?;
@@ -359,7 +359,7 @@ impl Frames<'_> {
     fn save(&mut self, whole: bool) -> Result<State> {
         self.writer.sync()?;
         let state = State { frames: self.frames, stored: self.writer.position(), whole };
-        write_whole(&self.job.dir.join(STATE), &serde_json::to_vec(&state)?, 0o600)?;
+        write_atomic(&self.job.dir.join(STATE), &serde_json::to_vec(&state)?, 0o600)?;
         Ok(state)
     }
 

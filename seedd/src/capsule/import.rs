@@ -10,22 +10,22 @@ use cluster_seed::cluster::API_VERSION;
 use cluster_seed::ids::Digest;
 use cluster_seed::overlay::{self, Overlay};
 use cluster_seed::peers::PeersFile;
-use cluster_seed::progress::Progress;
+use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::{Sealed, VerifyingKey};
 use cluster_seed::secret::AgeKey;
 
-use super::collect::{digest_of, rows_file, trees};
+use super::collect::{rows_file, trees};
 use super::intake::Intake;
 use super::read::Clear;
 use super::settle::{STAGED, committed, settle};
 use super::stage::{Lines, stage};
 use crate::app::mode::Mode;
-use crate::fsio::write_whole;
 use crate::hint::Hint as _;
 use crate::medium::Held;
 use crate::site::{Site, read_spec, setting};
 use crate::store::Tx;
 use crate::store::events::NewEvent;
+use host::files::{digest_file, free_space, write_atomic};
 
 pub struct Import<'a> {
     pub site: &'a Site,
@@ -146,7 +146,7 @@ impl Import<'_> {
         parsed
             .map_err(|e| anyhow!("this place's underlay does not go with the other site: {}", e.message))
             .hint("give this seed another address first, or take the other site's underlay too")?;
-        write_whole(&self.site.overlay_file(), text.as_bytes(), 0o644)
+        Ok(write_atomic(&self.site.overlay_file(), text.as_bytes(), 0o644)?)
     }
 
     /// Blobs that an earlier capsule or the medium brought must be here, and whole.
@@ -157,7 +157,7 @@ impl Import<'_> {
         progress.begin("checking earlier blobs", Some(manifest.assumed.iter().map(|a| a.size).sum()));
         for blob in &manifest.assumed {
             ensure!(!progress.cancelled(), super::STOPPED);
-            if digest_of(&self.site.blob(blob.sha256)).ok() != Some((blob.sha256, blob.size)) {
+            if digest_file(&self.site.blob(blob.sha256), &Quiet).ok() != Some((blob.size, blob.sha256)) {
                 let hint = match (manifest.since, manifest.medium) {
                     (_, Some(id)) => {
                         format!("it is on medium {}: boot this seed from that one, or export everything", id.short())
@@ -234,8 +234,7 @@ fn workdir(site: &Site, id: Digest) -> Result<Utf8PathBuf> {
 fn room(site: &Site, manifest: &CapsuleManifest) -> Result<()> {
     let is_missing = |e: &&cluster_seed::capsule::Entry| !site.blob(e.sha256()).exists();
     let needed: u64 = manifest.entries.iter().filter(is_missing).map(|e| e.size()).sum();
-    let stat = nix::sys::statvfs::statvfs(site.data.as_std_path()).context("asking for the free space")?;
-    let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let free = free_space(&site.data)?;
     if needed > free {
         return Err(anyhow!("the capsule needs {needed} bytes in {}, there are {free}", site.data))
             .hint("use a larger disk for the state");

@@ -11,10 +11,11 @@ use cluster_seed::capsule::Piece;
 use cluster_seed::ids::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::collect::digest_of;
 use super::pieces::Sink;
-use crate::fsio::{read_limited, write_whole};
 use crate::site::Site;
+use cluster_seed::progress::Quiet;
+use host::files::digest_file;
+use host::files::{read_limited, write_atomic};
 
 const STATE: &str = "state.json";
 const MAX_STATE: u64 = 4096;
@@ -88,7 +89,7 @@ impl<'a> Intake<'a> {
         self.state.done = self.done;
         self.waiting.clear();
         (self.entries, self.bytes) = (0, 0);
-        write_whole(&self.dir.join(STATE), &serde_json::to_vec(&self.state)?, 0o600)
+        Ok(write_atomic(&self.dir.join(STATE), &serde_json::to_vec(&self.state)?, 0o600)?)
     }
 }
 
@@ -97,8 +98,8 @@ impl Sink for Intake<'_> {
         let (path, mode) = match self.rows.get(index) {
             Some(path) => (path.clone(), 0o600),
             // A blob that is here is read, not believed: a damaged one is written anew.
-            None => match digest_of(&self.site.blob(piece.sha256)) {
-                Ok(found) if found == (piece.sha256, piece.size) => {
+            None => match digest_file(&self.site.blob(piece.sha256), &Quiet) {
+                Ok(found) if found == (piece.size, piece.sha256) => {
                     self.file = None;
                     return Ok(());
                 }

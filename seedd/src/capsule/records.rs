@@ -10,15 +10,15 @@ use cluster_seed::seal::{Sealed, SigningKey};
 
 use super::read::Clear;
 use super::{MAX_RECORD, RECORDS};
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::Site;
+use host::files::{read_limited, write_atomic};
 
 /// Keeps a sealed manifest under its capsule's id.
 pub fn keep(site: &Site, id: Digest, sealed: &[u8]) -> Result<()> {
     let dir = site.join(RECORDS);
     fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
-    write_whole(&dir.join(format!("{id}.json")), sealed, 0o600)
+    Ok(write_atomic(&dir.join(format!("{id}.json")), sealed, 0o600)?)
 }
 
 /// The manifest of a capsule this site made.

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use cluster_seed::capsule::Tree;
 
-use crate::fsio::read_limited;
 use crate::site::{Site, setting};
 use crate::store::Store;
+use host::files::read_limited;
 
 /// Folder of the data directory with what an import puts in place.
 pub const STAGED: &str = "import.ready";

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use web::site_api::CapsuleFile;
 
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::Site;
+use host::files::{free_space, read_limited, write_atomic};
 
 /// Folder of the data directory.
 pub const SHELF: &str = "shelf";
@@ -152,7 +152,7 @@ impl Shelf<'_> {
         let coming = self.beside(name, COMING);
         let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&coming);
         made.with_context(|| format!("making {coming}"))?;
-        Ok(write_whole(&self.beside(name, SIZE), total.to_string().as_bytes(), 0o600)?)
+        Ok(write_atomic(&self.beside(name, SIZE), total.to_string().as_bytes(), 0o600).map_err(anyhow::Error::from)?)
     }
 
     fn sync(&self) -> Result<()> {
@@ -162,8 +162,7 @@ impl Shelf<'_> {
 
     /// Free bytes where the site lies.
     pub fn free(&self) -> Result<u64> {
-        let stat = nix::sys::statvfs::statvfs(self.0.data.as_std_path()).context("asking for the free space")?;
-        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+        Ok(free_space(&self.0.data)?)
     }
 
     /// Removes a file or an upload; false if there is no such.

@@ -16,9 +16,9 @@ use cluster_seed::secret::AgeKey;
 
 use super::collect::{chunks_of, rows_file};
 use super::settle::ID;
-use crate::fsio::{read_limited, write_whole};
 use crate::keys::{KeyDir, PublicKeys};
 use crate::site::Site;
+use host::files::{read_limited, write_atomic};
 
 const MAX_KEY_FILE: u64 = 64 << 10;
 const MAX_NETBOOT: u64 = 1 << 20;
@@ -76,7 +76,7 @@ pub fn stage(
         let dir = staged.join(tree.as_str()).join(tree_id.to_string());
         check_tree(tree, tree_id, &dir, manifest, pin).with_context(|| format!("checking {} {tree_id}", tree.as_str()))?;
     }
-    write_whole(&staged.join(ID), id.to_string().as_bytes(), 0o600)?;
+    write_atomic(&staged.join(ID), id.to_string().as_bytes(), 0o600)?;
     nix::unistd::syncfs(&File::open(staged)?).context("writing to the disk")
 }
 
@@ -94,9 +94,9 @@ fn texts(rows: &Utf8Path, staged: &Utf8Path, keys: &Utf8Path) -> Result<()> {
         if name == "cluster.yaml" {
             let text = std::str::from_utf8(&content).context("reading the capsule's cluster.yaml")?;
             ClusterSpec::parse(text).map_err(|e| anyhow!("the capsule's cluster.yaml: {}", e.message))?;
-            write_whole(&staged.join(&name), &content, 0o644)?;
+            write_atomic(&staged.join(&name), &content, 0o644)?;
         } else {
-            write_whole(&keys.join(&name), &content, 0o644)?;
+            write_atomic(&keys.join(&name), &content, 0o644)?;
         }
     }
     for name in ["cluster.yaml", "public.json", "release.pgp"] {
@@ -112,16 +112,16 @@ fn secrets(site: &Site, rows: &Utf8Path, keys: &Utf8Path, pin: &VerifyingKey, op
     while let Some(line) = lines.next()? {
         let (name, ciphertext) = KeyRow::parse(&line)?;
         ensure!(seen.insert(name), "the capsule has {name} twice");
-        write_whole(&keys.join(name), &ciphertext, 0o600)?;
+        write_atomic(&keys.join(name), &ciphertext, 0o600)?;
     }
     let own = read_limited(&site.join("keys/operator.age"), MAX_KEY_FILE)?;
-    write_whole(&keys.join("operator.age"), &own, 0o600)?;
+    write_atomic(&keys.join("operator.age"), &own, 0o600)?;
     let path = keys.join("public.json");
     let mut public: PublicKeys =
         serde_json::from_slice(&read_limited(&path, MAX_KEY_FILE)?).context("reading the capsule's public keys")?;
     ensure!(public.site == key_text(pin), "the capsule's public keys are of another site");
     public.operator = operator.recipient();
-    write_whole(&path, &serde_json::to_vec_pretty(&public)?, 0o644)?;
+    write_atomic(&path, &serde_json::to_vec_pretty(&public)?, 0o644)?;
     let opened = KeyDir::new(keys).unseal_with(operator).context("opening the capsule's keys")?;
     let same = opened.planes.len() == public.planes.len()
         && opened.planes.iter().all(|(plane, key)| public.planes.get(plane) == Some(&key.public()));

@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use super::{Where, ask_secret, passphrase_from, show};
 use crate::app::auth::{check_password, check_user, hash_password};
-use crate::app::{now, now_ms};
 use crate::hint::{self, Hint as _};
 use crate::store::StoreError;
 use crate::store::events::NewEvent;
+use host::clock::{now, now_ms};
 
 /// Who did it, in the event log.
 const ACTOR: &str = "command line";

@@ -14,9 +14,9 @@ use crate::appliance::boot::Preset;
 use crate::appliance::network::{HOOK, hook};
 use crate::appliance::run::{Options, RUN_DIR, run};
 use crate::appliance::state::{Places, prepare, stored};
-use crate::fsio::read_limited;
 use crate::hint::Hint as _;
 use crate::planes::WireGuard;
+use host::files::read_limited;
 
 /// Longest kernel command line, in bytes.
 const MAX_CMDLINE: u64 = 64 << 10;

@@ -7,7 +7,6 @@ use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Table};
 use cluster_seed::seal::{VerifyingKey, key_from_text};
 
 use super::{PassphraseSource, Where, show};
-use crate::app::now_ms;
 use crate::capsule::export::Export as Job;
 use crate::capsule::pieces::Discard;
 use crate::capsule::read::Clear;
@@ -15,6 +14,7 @@ use crate::capsule::records::since_id;
 use crate::hint::Hint as _;
 use crate::site::Site;
 use crate::terminal::{Terminal, amount, watch_signals};
+use host::clock::now_ms;
 
 #[derive(Args)]
 pub struct Export {

@@ -8,10 +8,10 @@ use cluster_seed::ids::Digest;
 use cluster_seed::proof::{RoleProof, SnapshotProof, VERSION};
 
 use super::{PassphraseSource, Where, show};
-use crate::app::now;
 use crate::hint::Hint as _;
 use crate::life::snapshots;
 use crate::terminal::Terminal;
+use host::clock::now;
 
 #[derive(Args)]
 pub struct Prove {

@@ -7,13 +7,13 @@ use camino::Utf8PathBuf;
 use clap::Args;
 
 use super::{PassphraseSource, Where, show};
-use crate::app::now_ms;
 use crate::drill;
-use crate::fsio::write_whole;
 use crate::hint::Hint as _;
 use crate::store::StoreError;
 use crate::store::events::NewEvent;
 use crate::terminal::{stop_asked, watch_signals};
+use host::clock::now_ms;
+use host::files::write_atomic;
 
 #[derive(Args)]
 pub struct Drill {
@@ -52,7 +52,7 @@ impl Drill {
         })?;
         let (report, bytes) = held?;
         if let Some(keep) = &self.report {
-            write_whole(keep, &bytes, 0o644)?;
+            write_atomic(keep, &bytes, 0o644)?;
         }
         show(self.json, &serde_json::from_slice(&bytes).context("reading the lab's report")?, &text)?;
         match report.passed {

@@ -11,11 +11,11 @@ use image::{SeedIso, SeedMedium};
 
 use super::darksite::current;
 use super::{PassphraseSource, Where, show};
-use crate::fsio::read_limited;
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::StoreError;
 use crate::terminal::{Terminal, amount, watch_signals};
+use host::files::read_limited;
 
 const MAX_MANIFEST: u64 = 32 << 20;
 

@@ -7,10 +7,10 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Hostname;
 
 use super::{PassphraseSource, Where, show};
-use crate::app::now;
 use crate::hint::Hint as _;
 use crate::site::{default_cluster_yaml, read_spec};
 use crate::site_init::{NewSite, create};
+use host::clock::now;
 
 #[derive(Args)]
 pub struct Init {

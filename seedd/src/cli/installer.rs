@@ -7,11 +7,11 @@ use cluster_seed::ids::Mac;
 
 use super::image::find_agent;
 use super::{Where, show};
-use crate::fsio::write_whole;
 use crate::hint::Hint as _;
 use crate::installer::{self, Medium};
 use crate::life::snapshots;
 use crate::terminal::{Terminal, watch_signals};
+use host::files::write_atomic;
 
 #[derive(Subcommand)]
 pub enum Installer {
@@ -96,7 +96,7 @@ impl Preseed {
         let medium = if self.cdrom { Medium::Cdrom } else { Medium::Seed };
         let text = installer::preseed(&site, &store, self.mac, self.disk.clone(), medium)?;
         match &self.out {
-            Some(path) => write_whole(path, text.as_bytes(), 0o644),
+            Some(path) => Ok(write_atomic(path, text.as_bytes(), 0o644)?),
             None => {
                 use std::io::Write as _;
                 std::io::stdout().lock().write_all(text.as_bytes()).map_err(|e| anyhow!(e)).context("writing the answers")

@@ -8,10 +8,10 @@ use cluster_seed::ids::Digest;
 
 use super::{Where, show};
 use crate::app::metrics::{MetricsToken, TOKEN};
-use crate::app::now;
 use crate::control::{Request, ask};
 use crate::control_site::SiteRequest;
-use crate::keys::random32;
+use host::clock::now;
+use host::random;
 
 #[derive(Subcommand)]
 pub enum Metrics {
@@ -60,7 +60,7 @@ impl Metrics {
 
 impl Token {
     fn make(&self) -> Result<()> {
-        let token = format!("kdm-{}", B64.encode(random32()?));
+        let token = format!("kdm-{}", B64.encode(random::bytes::<32>()?));
         let expires = now().saturating_add(u64::from(self.days) * 86_400);
         let kept = MetricsToken { sha256: Digest::of(token.as_bytes()), expires };
         let kept = serde_json::to_string(&kept).context("writing the token")?;

@@ -15,10 +15,10 @@ use darksite::sbom::{Part, Subject, parts_of_extras, parts_of_index, render};
 
 use super::Where;
 use crate::extras;
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::life::snapshots;
 use crate::site::Site;
+use host::files::{read_limited, write_atomic};
 
 const MAX_INDEX: u64 = 512 << 20;
 const MAX_LIST: u64 = 32 << 20;
@@ -51,7 +51,7 @@ pub struct OfArtifact {
 
 fn put(out: Option<&Utf8PathBuf>, text: &str) -> Result<()> {
     match out {
-        Some(path) => write_whole(path, text.as_bytes(), 0o644),
+        Some(path) => Ok(write_atomic(path, text.as_bytes(), 0o644)?),
         None => std::io::stdout().lock().write_all(text.as_bytes()).context("writing the bill"),
     }
 }

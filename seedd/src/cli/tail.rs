@@ -14,9 +14,9 @@ use serde_json::Value;
 use super::Where;
 use crate::control::{Request, ask};
 use crate::control_site::SiteRequest;
-use crate::fsio::write_whole;
 use crate::hint::Hint as _;
 use crate::terminal;
+use host::files::write_atomic;
 
 /// Between two looks at the log.
 const LOOK: Duration = Duration::from_millis(300);
@@ -116,7 +116,7 @@ impl Recorder {
         }
         match &v.out {
             Some(path) => {
-                write_whole(path, &bytes, 0o644)?;
+                write_atomic(path, &bytes, 0o644)?;
                 eprintln!("seedd: {count} packets in {path}");
                 Ok(())
             }

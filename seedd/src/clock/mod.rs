@@ -1,13 +1,8 @@
-//! The seed's clock: what it follows, what it may be set to, and a second clock that never jumps.
-//!
-//! Two times: [`crate::app::now`] is what people and logs see and may jump when somebody sets it; [`steady`] runs on
-//! whatever happens, and every deadline (sessions, throttling, leases, silence of a machine) is counted by it.
+//! The seed's clock: what it follows and what it may be set to. `host::clock` has the two times it shows.
 
 pub mod tool;
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
-use std::time::Instant;
 
 use camino::Utf8Path;
 use cluster_seed::cluster::ClusterSpec;
@@ -16,8 +11,7 @@ use cluster_seed::time::{TimeState, Tracking, seed_config};
 use ipnet::Ipv4Net;
 use web::api::ClockView;
 
-use crate::app::now;
-use crate::fsio::{read_limited, write_whole};
+use host::files::{read_limited, write_atomic};
 
 /// Where chrony's unit of an appliance looks for its configuration.
 pub const CHRONY_CONFIG: &str = "/run/kubedos/chrony.conf";
@@ -27,16 +21,6 @@ pub const PROGRAM_DATE: u64 = 1_735_689_600;
 const TOO_LATE: u64 = 20 * 365 * 86_400;
 /// Largest Release file read, in bytes.
 const MAX_RELEASE: u64 = 1 << 20;
-
-/// Seconds that begin with the wall clock at the first call and then only count on.
-///
-/// Rows of the database keep deadlines in it. After a restart it begins with the wall clock again, so a deadline of
-/// before may seem far away or long past; whoever reads one bounds what it believes.
-pub fn steady() -> u64 {
-    static START: OnceLock<(u64, Instant)> = OnceLock::new();
-    let (wall, began) = START.get_or_init(|| (now(), Instant::now()));
-    wall.saturating_add(began.elapsed().as_secs())
-}
 
 /// A stored end of something that lasts at most `longest` seconds: one that is further away was stored under another
 /// clock.
@@ -79,7 +63,7 @@ pub fn write_config(spec: &ClusterSpec) {
     if path.parent().is_none_or(|dir| !dir.is_dir()) {
         return;
     }
-    if let Err(error) = write_whole(path, chrony_config(spec).as_bytes(), 0o644) {
+    if let Err(error) = write_atomic(path, chrony_config(spec).as_bytes(), 0o644) {
         tracing::warn!(error = format!("{error:#}"), "no configuration for chrony; the nodes get no time from here");
     }
 }

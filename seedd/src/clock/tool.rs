@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::time::{Tracking, parse_tracking};
+use host::tool::Tool;
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
-use payload::tool::Tool;
 
 use crate::hint::Hint as _;
 

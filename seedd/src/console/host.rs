@@ -6,11 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::app::now;
 use crate::appliance::settings::{Address, FILE, Settings, StatePlace};
 use crate::console::view::{ConsoleView, DiskView, InterfaceView};
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
+use host::clock::now;
+use host::files::{read_limited, write_atomic};
 
 /// Most bytes read of one attribute in /sys.
 const MAX_ATTRIBUTE: u64 = 4096;
@@ -101,7 +101,7 @@ impl Host {
         check(settings, &names, &disks)?;
         let mut text = serde_json::to_vec_pretty(settings).context("writing the settings")?;
         text.push(b'\n');
-        write_whole(&place.state.join(FILE), &text, 0o644)
+        Ok(write_atomic(&place.state.join(FILE), &text, 0o644)?)
     }
 
     /// Leaves a word for the system's path units: the daemon itself may not switch the machine off.
@@ -111,7 +111,7 @@ impl Host {
             Power::Reboot => "reboot",
             Power::Off => "poweroff",
         };
-        write_whole(&place.run.join(name), b"asked at the console\n", 0o644)?;
+        write_atomic(&place.run.join(name), b"asked at the console\n", 0o644)?;
         Ok(serde_json::json!({"asked": name}))
     }
 
@@ -183,7 +183,7 @@ pub fn interfaces(root: &Utf8Path, addresses: &BTreeMap<String, Vec<String>>) ->
 }
 
 fn disks(root: &Utf8Path) -> Vec<DiskView> {
-    let found = payload::facts::disks(root).into_iter().take(MAX_SHOWN);
+    let found = host::hardware::disks(root).into_iter().take(MAX_SHOWN);
     found.map(|d| DiskView { name: d.name, model: d.model, size: d.size, removable: d.removable }).collect()
 }
 

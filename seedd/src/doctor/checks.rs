@@ -11,14 +11,14 @@ use nix::ifaddrs::getifaddrs;
 use serde_json::Value;
 
 use super::{Check, Health, holders};
-use crate::app::flight::free_space;
-use crate::app::now;
 use crate::clock;
 use crate::control::{self, Request};
 use crate::control_site::SiteRequest;
 use crate::site::{Site, setting};
 use crate::store::Store;
 use crate::terminal::amount;
+use host::clock::now;
+use host::files::free_space;
 
 /// Free space below which somebody should act, and below which nothing works, in bytes.
 const FEW: u64 = 2 << 30;
@@ -201,7 +201,7 @@ pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
 /// Room, and how long a durable write takes: every lease waits for one.
 pub fn disk(s: &Subject<'_>) -> Check {
     let name = "disk";
-    let free = free_space(s.site.data.as_std_path()).unwrap_or(0);
+    let free = free_space(&s.site.data).unwrap_or(0);
     let path = s.site.join("tmp").join(format!("doctor.{}", std::process::id()));
     let began = Instant::now();
     let written = fs::File::create(&path).and_then(|mut f| f.write_all(&[0; 4096]).and_then(|()| f.sync_all()));

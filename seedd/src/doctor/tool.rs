@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use camino::Utf8Path;
-use payload::tool::Tool;
+use host::tool::Tool;
 
 use crate::hint::Hint as _;
 

@@ -19,10 +19,10 @@ use crate::capsule::intake::Intake;
 use crate::capsule::parts::PartReader;
 use crate::capsule::pieces::{Discard, Pieces, Sink};
 use crate::capsule::read::read_exact;
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::{Store, StoreError};
+use host::files::{free_space, read_limited, write_atomic};
 
 const BUFFER: usize = 1 << 20;
 const MAX_KEYRING: u64 = 1 << 20;
@@ -187,8 +187,7 @@ impl Import<'_> {
     fn room(&self) -> Result<()> {
         let absent = self.archive.list.blobs.iter().filter(|p| !self.site.blob(p.sha256).exists());
         let needed: u64 = absent.map(|p| p.size).sum::<u64>().saturating_add(SLACK);
-        let stat = nix::sys::statvfs::statvfs(self.site.data.as_std_path()).context("asking for the free space")?;
-        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        let free = free_space(&self.site.data)?;
         if needed > free {
             return Err(anyhow!("the archive needs {needed} bytes in {}, there are {free}", self.site.data))
                 .hint("`seedd darksite gc` tells what can go");
@@ -236,7 +235,7 @@ impl Import<'_> {
             let from = staged.join(tree.as_str()).join(id.to_string());
             if *tree == Tree::Snapshots && self.archive.pin != own {
                 let keyring = read_limited(&from.join("keyring.gpg"), MAX_KEYRING)?;
-                write_whole(&self.site.keys().snapshot_keyring_path(*id), &keyring, 0o644)?;
+                write_atomic(&self.site.keys().snapshot_keyring_path(*id), &keyring, 0o644)?;
             }
             if *tree != Tree::Proofs && self.archive.pin != own {
                 let maker = key_text(&self.archive.pin);

@@ -18,10 +18,10 @@ use super::snapshots;
 use crate::capsule::STOPPED;
 use crate::capsule::collect::contents;
 use crate::capsule::parts::PartWriter;
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::Store;
+use host::files::{read_limited, write_atomic};
 
 /// Bytes between two syncs: what a power cut can cost.
 const SYNC_BYTES: u64 = 16 << 20;
@@ -183,7 +183,7 @@ impl Out<'_> {
         self.writer.sync()?;
         self.synced = self.writer.position();
         let state = State { head: self.head, split: self.split, stored: self.synced };
-        write_whole(self.state_file, &serde_json::to_vec(&state)?, 0o600)
+        Ok(write_atomic(self.state_file, &serde_json::to_vec(&state)?, 0o600)?)
     }
 }
 

@@ -15,10 +15,10 @@ use darksite::shelf::Shelves;
 
 use super::holding::Alone;
 use crate::capsule::collect::chunks_of;
-use crate::fsio::read_limited;
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::Store;
+use host::files::read_limited;
 
 /// Of darksite, beside those of `image`: folders in `tmp` that only a job that runs can use.
 const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];

@@ -10,10 +10,10 @@ use cluster_seed::proof::{FILE, MAX_PROOF, ProofState, SnapshotProof};
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
 use darksite::publish::MAX_MANIFEST;
 
-use crate::fsio::{read_limited, write_whole};
 use crate::hint::Hint as _;
 use crate::site::{Site, setting};
 use crate::store::Store;
+use host::files::{read_limited, write_atomic};
 
 /// A snapshot whose manifest was checked.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ pub fn keep_proof(site: &Site, proof: &SnapshotProof, key: &SigningKey) -> Resul
     let path = site.proof_file(proof.snapshot);
     let folder = path.parent().unwrap_or(&site.data);
     fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
-    write_whole(&path, &serde_json::to_vec(&Sealed::sign(proof, key)?)?, 0o644)
+    Ok(write_atomic(&path, &serde_json::to_vec(&Sealed::sign(proof, key)?)?, 0o644)?)
 }
 
 /// Makes a snapshot the one that nodes are served.

@@ -14,7 +14,7 @@ struct Inner {
     recent: Vec<u64>,
 }
 
-/// `now` counts steadily ([`crate::clock::steady`]).
+/// `now` counts steadily ([`host::clock::steady`]).
 #[derive(Debug, Default)]
 pub struct PowerThrottle(Mutex<Inner>);
 

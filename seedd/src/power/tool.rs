@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use payload::tool::{Tool, ToolError};
+use host::tool::{Tool, ToolError};
 use web::api::PowerAction;
 use zeroize::Zeroizing;
 

@@ -87,7 +87,7 @@ fn block(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
 mod tests {
     use super::super::frame::tests::{OWN, PEER, SEED, bootp, udp};
     use super::*;
-    use payload::tool::Tool;
+    use host::tool::Tool;
 
     fn sample() -> Vec<Packet> {
         let discover = bootp(1, PEER, &[53, 1, 1, 93, 2, 0, 7, 60, 9, b'P', b'X', b'E', b'C', b'l', b'i', b'e', b'n', b't']);
@@ -124,7 +124,7 @@ mod tests {
         std::fs::write(&path, write("br0", "It never fetched its loader.", &sample(), "seedd")).unwrap();
         let info = match Tool::new("capinfos").arg(&path).run() {
             Ok(out) => out.text(),
-            Err(payload::tool::ToolError::Start { .. }) => return println!("skipped: no capinfos on this machine"),
+            Err(host::tool::ToolError::Start { .. }) => return println!("skipped: no capinfos on this machine"),
             Err(e) => panic!("{e}"),
         };
         assert!(info.contains("pcapng") && info.contains("Number of packets:   2"), "{info}");
@@ -143,7 +143,7 @@ mod tests {
         ];
         let text = match Tool::new("tshark").arg("-r").arg(&path).args(fields).run() {
             Ok(out) => out.text(),
-            Err(payload::tool::ToolError::Start { .. }) => return println!("skipped: no tshark on this machine"),
+            Err(host::tool::ToolError::Start { .. }) => return println!("skipped: no tshark on this machine"),
             Err(e) => panic!("{e}"),
         };
         let lines: Vec<&str> = text.lines().collect();

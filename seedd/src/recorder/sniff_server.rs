@@ -18,7 +18,7 @@ use web::api::PacketFacts;
 use super::frame::{Seen, What, read};
 use super::ring::{Packet, Ring};
 use super::{Queue, WireEvent};
-use crate::app::now_ns;
+use host::clock::now_ns;
 
 /// Bytes kept of a frame.
 const SNAP: usize = 1_600;

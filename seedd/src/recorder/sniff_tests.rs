@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use payload::tool::{Tool, ToolError};
+use host::tool::{Tool, ToolError};
 
 use super::super::frame::tests::{PEER, bootp, udp};
 use super::*;

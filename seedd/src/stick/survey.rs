@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use super::content;
-use crate::fsio::read_limited;
+use host::files::read_limited;
 
 const MAX_ATTRIBUTE: u64 = 4096;
 const MAX_TABLE: u64 = 4 << 20;
@@ -87,7 +87,7 @@ impl Survey {
 
     /// Every disk, by name.
     pub fn targets(&self) -> Vec<Target> {
-        payload::facts::disks(&self.root).into_iter().filter_map(|d| self.target(&d.name)).collect()
+        host::hardware::disks(&self.root).into_iter().filter_map(|d| self.target(&d.name)).collect()
     }
 
     /// One block device by kernel name, whole or loop; None for a partition and for what is no block device.
@@ -96,7 +96,7 @@ impl Survey {
         if name.is_empty() || name.contains('/') || !dir.exists() {
             return None;
         }
-        let known = payload::facts::disks(&self.root).into_iter().find(|d| d.name == name);
+        let known = host::hardware::disks(&self.root).into_iter().find(|d| d.name == name);
         let size = read(&dir.join("size"), MAX_ATTRIBUTE).parse::<u64>().ok()?.saturating_mul(SECTOR);
         let mut head = Vec::new();
         let device = File::open(self.root.join("dev").join(name));

@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::keys::random32;
+use host::random;
 
 /// Everything that is not routed on the internet (RFC 1918, 6598, 3927, 4193, loopback).
 const PRIVATE: [&str; 8] =
@@ -105,7 +105,7 @@ fn dated(subject: &str) -> CertificateParams {
 
 /// Random: two certificates of one CA with the same number are an error to browsers.
 fn serial() -> Result<SerialNumber> {
-    let mut bytes = random32()?;
+    let mut bytes = random::bytes::<32>()?;
     bytes[0] = bytes[0] & 0x3f | 0x40;
     Ok(SerialNumber::from_slice(&bytes[..16]))
 }
@@ -140,7 +140,7 @@ impl Ca {
     pub fn generate(site: &str, permitted: Permitted) -> Result<Self> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("making the key of the site's CA")?;
         // Two sites may have one name, but two CAs of one name confuse browsers.
-        let subject = format!("Kubedos site {site} {}", hex::encode(&random32()?[..4]));
+        let subject = format!("Kubedos site {site} {}", hex::encode(random::bytes::<4>()?));
         let mut params = ca_params(&subject, &permitted);
         params.serial_number = Some(serial()?);
         let certificate = params.self_signed(&key).context("making the certificate of the site's CA")?.der().clone();

@@ -11,11 +11,11 @@ use cluster_seed::repo::{RepoProfile, UpstreamSource};
 use darksite::{Clock, Keyring, PlanRequest, Source};
 
 use super::paths;
-use crate::app::now;
 use crate::clock::PROGRAM_DATE;
-use crate::fsio::read_limited;
 use crate::hint::Hint as _;
 use crate::site::Site;
+use host::clock::now;
+use host::files::read_limited;
 
 /// Where Debian keeps the keys of its archive (package debian-archive-keyring).
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

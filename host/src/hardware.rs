@@ -126,5 +126,5 @@ fn read(path: &Utf8Path, limit: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "facts_tests.rs"]
+#[path = "hardware_tests.rs"]
 mod tests;

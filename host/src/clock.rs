@@ -1,0 +1,32 @@
+//! The clocks of this machine.
+//!
+//! Two times: [`now`] is what people and logs see, and it may jump when somebody sets it; [`steady`] never jumps, and every
+//! deadline (sessions, throttling, leases, the silence of a machine) is counted by it.
+
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Unix seconds by the wall clock; 0 before 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Unix milliseconds by the wall clock.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Unix nanoseconds by the wall clock.
+pub fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Seconds that start at the wall clock of the first call and from then on only count up.
+///
+/// Database rows keep deadlines in it. After a restart it starts at the wall clock again, so a deadline from before may
+/// seem far away or long past; whoever reads one limits what it believes.
+pub fn steady() -> u64 {
+    static START: OnceLock<(u64, Instant)> = OnceLock::new();
+    let (wall, began) = START.get_or_init(|| (now(), Instant::now()));
+    wall.saturating_add(began.elapsed().as_secs())
+}

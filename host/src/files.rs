@@ -1,0 +1,214 @@
+//! Files that are there as a whole or not at all, also after a power cut.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
+use cluster_seed::progress::Progress;
+use sha2::{Digest as _, Sha256};
+
+/// Permission bits of files that anybody on this machine may read.
+pub const PUBLIC: u32 = 0o644;
+/// Permission bits of files that only their owner may read.
+pub const PRIVATE: u32 = 0o600;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("the disk is full while {action} {path}")]
+    Full { action: &'static str, path: Utf8PathBuf },
+    #[error("{path} is larger than {limit} bytes")]
+    TooLarge { path: Utf8PathBuf, limit: u64 },
+    #[error("{action} {path}")]
+    Io {
+        action: &'static str,
+        path: Utf8PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("stopped on request")]
+    Cancelled,
+}
+
+impl FileError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            FileError::Full { .. } => "free some disk space and run it again; completed work is kept",
+            FileError::TooLarge { .. } => "replace the file; a file of ours is never this large",
+            FileError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                "the data directory is on a file system mounted read-only"
+            }
+            FileError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "this user may not access the data directory; check its owner and mode"
+            }
+            FileError::Io { .. } => "check the data directory and its disk",
+            FileError::Cancelled => "run it again to resume",
+        }
+    }
+
+    /// True where the file is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Turns an `io::Error` into a [`FileError`] that names the action (a gerund) and the path.
+pub fn failed(action: &'static str, path: &Utf8Path) -> impl Fn(io::Error) -> FileError + use<> {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FileError::Full { action, path: path.clone() },
+        _ => FileError::Io { action, path: path.clone(), source },
+    }
+}
+
+/// The folder a file lies in; `.` for a bare name.
+fn parent(path: &Utf8Path) -> &Utf8Path {
+    path.parent().filter(|p| !p.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
+}
+
+pub fn create_dirs(path: &Utf8Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(failed("creating directory", path))
+}
+
+/// Writes a new file and flushes it to the disk; a file that is there already is overwritten in place. For folders that get
+/// their final name later.
+pub fn write_synced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
+    let failed = failed("writing", path);
+    create_dirs(parent(path))?;
+    let mut file = File::create(path).map_err(&failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&failed)
+}
+
+/// A temporary name beside `path`. Each process has its own: a timer may write the same file as a command does.
+fn temporary(path: &Utf8Path) -> Utf8PathBuf {
+    path.with_file_name(format!(".{}.{}.part", path.file_name().unwrap_or("file"), std::process::id()))
+}
+
+fn write_new(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+    // A leftover of a power cut may have another mode.
+    if let Err(e) = fs::remove_file(path)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        return Err(e);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    if sync { file.sync_all() } else { Ok(()) }
+}
+
+/// Replaces or creates a file: temporary name, flush, rename, flush of the folder. Whoever reads it meanwhile sees the old
+/// content or the new. `mode` are the permission bits.
+pub fn write_atomic(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let tmp = temporary(path);
+    let write = || {
+        write_new(&tmp, bytes, mode, true)?;
+        fs::rename(&tmp, path)?;
+        File::open(parent(path))?.sync_all()
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&tmp))).map_err(failed("writing", path))
+}
+
+/// As [`write_atomic`] with mode 0644, without flushing: for caches, which are checked whenever they are read. Creates the
+/// folder.
+pub fn replace_unsynced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
+    create_dirs(parent(path))?;
+    let tmp = temporary(path);
+    let written = write_new(&tmp, bytes, PUBLIC, false).and_then(|()| fs::rename(&tmp, path));
+    written.inspect_err(|_| drop(fs::remove_file(&tmp))).map_err(failed("writing", path))
+}
+
+/// Gives an existing file a second name, in a folder that exists; copies it where the file system cannot link.
+pub fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e)
+            if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported) =>
+        {
+            let failed = failed("copying to", to);
+            fs::copy(from, to).map_err(&failed)?;
+            File::open(to).and_then(|f| f.sync_all()).map_err(failed)
+        }
+        Err(e) => Err(failed("linking", to)(e)),
+    }
+}
+
+/// Flushes a directory's entries to the disk.
+pub fn sync_dir(path: &Utf8Path) -> Result<(), FileError> {
+    File::open(path).and_then(|d| d.sync_all()).map_err(failed("flushing directory", path))
+}
+
+/// Flushes everything that was written to the file system of `path`: for a tree of thousands of directories one wait
+/// instead of one for each. Since Linux 5.8 it reports a failed write too (syncfs(2)).
+pub fn sync_file_system(path: &Utf8Path) -> Result<(), FileError> {
+    let dir = File::open(path).map_err(failed("flushing", path))?;
+    nix::unistd::syncfs(&dir).map_err(|errno| failed("flushing", path)(errno.into()))
+}
+
+/// Reads a file of at most `limit` bytes.
+pub fn read_limited(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let failed = failed("reading", path);
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|f| f.take(limit.saturating_add(1)).read_to_end(&mut bytes)).map_err(&failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Length and sha256 of what is left to read.
+pub fn digest_reader(mut reader: impl Read) -> io::Result<(u64, Digest)> {
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((size, Digest(hash.finalize().into()))),
+            Ok(n) => {
+                hash.update(&buffer[..n]);
+                size += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Reports each read, and ends the file with an error once the work was cancelled.
+struct Watched<'a> {
+    file: File,
+    progress: &'a dyn Progress,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buf)?;
+        if n > 0 && self.progress.cancelled() {
+            // Not `Interrupted`, which readers repeat.
+            return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+        }
+        self.progress.advance(n as u64);
+        Ok(n)
+    }
+}
+
+/// Length and sha256 of a file; `progress` is advanced by the bytes as they are read.
+pub fn digest_file(path: &Utf8Path, progress: &dyn Progress) -> Result<(u64, Digest), FileError> {
+    let file = File::open(path).map_err(failed("reading", path))?;
+    digest_reader(Watched { file, progress }).map_err(|e| match e.kind() {
+        io::ErrorKind::ConnectionAborted => FileError::Cancelled,
+        _ => failed("reading", path)(e),
+    })
+}
+
+/// Bytes that an ordinary user can still write to the file system of `path`.
+pub fn free_space(path: &Utf8Path) -> Result<u64, FileError> {
+    let stat = nix::sys::statvfs::statvfs(path.as_std_path());
+    let stat = stat.map_err(|errno| failed("reading the free space of", path)(errno.into()))?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

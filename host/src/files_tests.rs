@@ -1,0 +1,83 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cluster_seed::progress::Quiet;
+
+use super::*;
+
+fn dir() -> (tempfile::TempDir, Utf8PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    (dir, path)
+}
+
+#[test]
+fn a_written_file_has_its_mode_and_leaves_nothing_beside_it() {
+    let (_keep, dir) = dir();
+    let path = dir.join("f");
+    for mode in [PRIVATE, PUBLIC, PRIVATE] {
+        write_atomic(&path, b"12345", mode).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+    }
+    assert!(write_atomic(&path.join("below-a-file"), b"x", PRIVATE).is_err());
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+}
+
+#[test]
+fn a_read_ends_at_its_limit() {
+    let (_keep, dir) = dir();
+    let path = dir.join("f");
+    write_synced(&path, b"12345").unwrap();
+    assert_eq!(read_limited(&path, 5).unwrap(), b"12345");
+    assert_eq!(read_limited(&path, u64::MAX).unwrap(), b"12345");
+    assert!(matches!(read_limited(&path, 4), Err(FileError::TooLarge { limit: 4, .. })));
+    assert!(read_limited(&dir.join("none"), 4).unwrap_err().is_not_found());
+}
+
+#[test]
+fn a_leftover_of_a_power_cut_does_not_lend_its_mode() {
+    let (_keep, dir) = dir();
+    let path = dir.join("key");
+    fs::write(temporary(&path), b"old").unwrap();
+    fs::set_permissions(temporary(&path), fs::Permissions::from_mode(0o666)).unwrap();
+    write_atomic(&path, b"new", PRIVATE).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, PRIVATE);
+}
+
+#[test]
+fn a_digest_is_reported_and_can_be_cancelled() {
+    struct Cancel(AtomicU64, bool);
+    impl Progress for Cancel {
+        fn begin(&self, _: &str, _: Option<u64>) {}
+        fn advance(&self, n: u64) {
+            self.0.fetch_add(n, Ordering::Relaxed);
+        }
+        fn end(&self) {}
+        fn say(&self, _: &str) {}
+        fn cancelled(&self) -> bool {
+            self.1
+        }
+    }
+    let (_keep, dir) = dir();
+    let path = dir.join("f");
+    write_synced(&path, b"abc").unwrap();
+    let progress = Cancel(AtomicU64::new(0), false);
+    let (size, digest) = digest_file(&path, &progress).unwrap();
+    // FIPS 180-2, appendix B.1.
+    assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!((size, progress.0.into_inner()), (3, 3));
+    assert!(matches!(digest_file(&path, &Cancel(AtomicU64::new(0), true)), Err(FileError::Cancelled)));
+    assert_eq!(digest_file(&path, &Quiet).unwrap().1, digest);
+}
+
+#[test]
+fn an_existing_name_is_kept_by_link() {
+    let (_keep, dir) = dir();
+    write_synced(&dir.join("a"), b"a").unwrap();
+    write_synced(&dir.join("b"), b"b").unwrap();
+    link(&dir.join("a"), &dir.join("b")).unwrap();
+    assert_eq!(fs::read(dir.join("b")).unwrap(), b"b");
+    link(&dir.join("a"), &dir.join("c")).unwrap();
+    assert_eq!(fs::read(dir.join("c")).unwrap(), b"a");
+    assert!(free_space(&dir).unwrap() > 0);
+}
