@@ -115,7 +115,7 @@ pub fn tftp(data: &[u8]) {
 
 pub fn frame(data: &[u8]) {
     let (own, seed) = (cluster_seed::ids::Mac([2, 0, 0, 0, 0, 1]), std::net::Ipv4Addr::new(10, 44, 0, 1));
-    if let Some(seen) = seedd::recorder::frame::read(data, own, seed) {
+    if let Some(seen) = flight::recorder::frame::read(data, own, seed) {
         assert!(seen.mac.0 != [0; 6] && seen.mac.0[0] & 1 == 0, "a packet belongs to one machine");
     }
 }

@@ -10,19 +10,20 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::app::Seed;
 use crate::app::console::AtConsole;
-use crate::app::mode::Mode;
-use crate::appliance::setup::own_address;
-use crate::appliance::tool;
+use crate::app::wire::{Policy, write_events};
 use crate::clock::write_config;
-use crate::console::host::Host;
-use crate::control;
-use crate::hint::Hint as _;
+use crate::live::setup::own_address;
 use crate::metrics::Meters;
 use crate::netboot::Servers;
 use crate::planes::{self, WireGuard};
-use crate::recorder::{Recorder, sniff_server, write_events};
-use crate::site::Site;
-use crate::tls::{Tls, check_plain};
+use appliance::console::host::Host;
+use appliance::control;
+use appliance::tool;
+use flight::recorder::{Recorder, sniff};
+use site::Site;
+use site::hint::Hint as _;
+use site::mode::Mode;
+use site::tls::{Tls, check_plain};
 
 /// How long connections may finish after a stop was asked.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -135,12 +136,7 @@ async fn ended(mut stopped: watch::Receiver<bool>) {
 }
 
 /// What machines need: DHCP, TFTP and HTTP. Only the issuer of a site serves them.
-async fn machines(
-    app: &Arc<App>,
-    options: &Options,
-    recorder: Arc<Recorder>,
-    stopped: &watch::Receiver<bool>,
-) -> Result<Serving> {
+async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stopped: &watch::Receiver<bool>) -> Result<Serving> {
     if app.mode()? != Mode::Active {
         println!("seedd: not the issuer of this site: pages only");
         return Ok(Box::pin(ended(stopped.clone())));
@@ -152,7 +148,7 @@ async fn machines(
         tokio::task::spawn_blocking(set).await.context("setting the seed's address")??;
     }
     let listener = listen(app.http.into())?;
-    let servers = Servers::bind(app, &options.iface, recorder).await?;
+    let servers = Servers::bind(app, &options.iface, policy).await?;
     let (dhcp, tftp) = servers.counters();
     let meters = Meters { dhcp, tftp, http: Arc::default() };
     let meter = meters.http.clone();
@@ -168,10 +164,10 @@ async fn machines(
 }
 
 /// Hears the packets of the boot network beside the servers. A seed that may not is a seed all the same.
-fn listen_in(app: &App, options: &Options, recorder: &Recorder) -> Option<sniff_server::Sniffer> {
+fn listen_in(app: &App, options: &Options, recorder: &Recorder) -> Option<sniff::Sniffer> {
     app.flight.set_iface(&options.iface);
     let seed = app.spec.spec.networking.underlay.seed.value;
-    let sniffer = sniff_server::start(&options.iface, seed, app.flight.ring.clone(), recorder.queue.clone());
+    let sniffer = sniff::start(&options.iface, seed, app.flight.ring.clone(), recorder.queue.clone());
     sniffer.inspect_err(|error| tracing::warn!("no packets are kept for the machines' pages: {error:#}")).ok()
 }
 
@@ -187,10 +183,11 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     app.pages.set((scheme, pages_at)).map_err(|_| anyhow!("the pages listen twice"))?;
     let (end, stopped) = watch::channel(false);
     let mut changed = app.changed.subscribe();
-    let (recorder, queue) = Recorder::new(pxe::script::SeedUrl(app.http), &app.flight);
+    let (recorder, queue) = Recorder::new(&app.flight);
     // Lives as long as the servers do.
     let _sniffer = listen_in(&app, options, &recorder);
-    let machines = machines(&app, options, recorder, &stopped).await?;
+    let policy = Arc::new(Policy { seed: pxe::script::SeedUrl(app.http), recorder });
+    let machines = machines(&app, options, policy, &stopped).await?;
     let seed = Arc::new(Seed(app.clone()));
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -209,7 +206,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
             None => web::server::serve(pages_listener, router, ended_pages).await,
         }
     };
-    app.say(&crate::store::events::NewEvent { kind: "seed.started", text: "the seed started", ..Default::default() });
+    app.say(&site::store::events::NewEvent { kind: "seed.started", text: "the seed started", ..Default::default() });
 
     // They end only when they were asked to.
     let serving = async { tokio::join!(machines, pages) };

@@ -10,9 +10,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use host::tool::Tool;
 use serde::Deserialize;
 
-use crate::hint::Hint as _;
-use crate::site::Site;
 use host::files::{read_limited, write_atomic};
+use site::Site;
+use site::hint::Hint as _;
 
 /// The program that has machines and networks; beside this one or in PATH.
 pub const LAB: &str = "kubedos-lab";

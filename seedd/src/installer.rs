@@ -5,12 +5,12 @@ use camino::Utf8PathBuf;
 use cluster_seed::ids::{Hostname, Mac};
 use payload::preseed::{From, Preseed};
 
-use crate::hint::Hint as _;
-use crate::life::snapshots;
-use crate::site::Site;
-use crate::store::Store;
 use cluster_seed::progress::Quiet;
 use host::files::digest_file;
+use site::Site;
+use site::hint::Hint as _;
+use site::snapshots;
+use site::store::Store;
 
 /// Where the installer finds packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

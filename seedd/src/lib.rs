@@ -1,32 +1,15 @@
-//! The seed node: command line, configuration, store, jobs, wiring. Knows every other crate; nobody knows it.
+//! The seed node: command line, daemon and use cases. Imports every other crate; nothing imports it.
 
-pub mod adopt;
 pub mod app;
-pub mod appliance;
-pub mod capsule;
 pub mod cli;
 pub mod clock;
-pub mod console;
-pub mod control;
-pub mod control_site;
 pub mod daemon;
-pub mod diagnosis;
 pub mod doctor;
 pub mod drill;
-pub mod extras;
-pub mod hint;
 pub mod installer;
-pub mod keys;
-pub mod life;
-pub mod medium;
+pub mod live;
 pub mod metrics;
 pub mod netboot;
 pub mod planes;
 pub mod power;
-pub mod recorder;
-pub mod site;
-pub mod site_init;
-pub mod stick;
-pub mod store;
 pub mod terminal;
-pub mod tls;

@@ -18,12 +18,13 @@ use pxe::{
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::app::wire::Policy;
 use crate::clock::bounded;
-use crate::hint;
-use crate::recorder::Recorder;
-use crate::site::setting;
 use host::clock::steady;
 use host::files;
+use site::hint;
+use site::setting;
+use site::store::leases::LeaseRow;
 
 /// Largest loader served by TFTP, in bytes.
 const MAX_LOADER: u64 = 8 << 20;
@@ -41,7 +42,7 @@ pub struct Servers {
 
 impl Servers {
     /// Opens every port; nothing is answered yet.
-    pub async fn bind(app: &Arc<App>, iface: &str, recorder: Arc<Recorder>) -> Result<Self> {
+    pub async fn bind(app: &Arc<App>, iface: &str, policy: Arc<Policy>) -> Result<Self> {
         let networking = &app.spec.spec.networking;
         let files = files(app)?;
         let parameters = app.spec.spec.netboot.kernel_parameters.iter().map(String::as_str);
@@ -63,9 +64,9 @@ impl Servers {
             let own = nets.next().ok_or_else(|| anyhow!("no network on {name}"))?;
             let tftp = TftpConfig { relayed: nets.collect(), ..TftpConfig::new(&name, ip, own) };
             let commit = servers.leases.clone().commit();
-            let dhcp = DhcpServer::bind(config, recorder.clone(), &found, commit, Arc::new(steady)).await;
+            let dhcp = DhcpServer::bind(config, policy.clone(), &found, commit, Arc::new(steady)).await;
             servers.dhcp.push(with_hint(dhcp)?);
-            servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), recorder.clone()).await)?);
+            servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), policy.clone()).await)?);
         }
         Ok(servers)
     }
@@ -119,11 +120,15 @@ impl Leases {
             leases.fold(app).context("bringing the lease journal into the database")?;
         }
         let longest = longest_lease(&app.spec.spec.networking.underlay);
-        let mut all = app.store.leases().context("reading the leases")?;
-        for lease in &mut all {
-            lease.expires_at = bounded(lease.expires_at, longest, steady());
-        }
-        Ok((Arc::new(leases), all))
+        let stored = app.store.leases().context("reading the leases")?;
+        let bounded = |l: LeaseRow| pxe::LeaseRecord {
+            mac: l.mac,
+            ip: l.ip,
+            expires_at: bounded(l.expires_at, longest, steady()),
+            hostname: l.hostname,
+            client_id: l.client_id,
+        };
+        Ok((Arc::new(leases), stored.into_iter().map(bounded).collect()))
     }
 
     fn commit(self: Arc<Self>) -> Commit {
@@ -144,11 +149,23 @@ impl Leases {
             sealed.push(journal().seal(next).context("beginning a new lease journal")?);
         }
         while let Some(oldest) = sealed.first() {
-            app.store.save_leases(&oldest.records).context("saving leases")?;
+            app.store.save_leases(&rows(&oldest.records)).context("saving leases")?;
             sealed.remove(0).remove().context("removing a lease journal that is folded")?;
         }
         Ok(())
     }
+}
+
+/// The journal's leases as rows of the database.
+fn rows(records: &[pxe::LeaseRecord]) -> Vec<LeaseRow> {
+    let row = |l: &pxe::LeaseRecord| LeaseRow {
+        mac: l.mac,
+        ip: l.ip,
+        expires_at: l.expires_at,
+        hostname: l.hostname.clone(),
+        client_id: l.client_id.clone(),
+    };
+    records.iter().map(row).collect()
 }
 
 async fn fold_for_ever(app: Arc<App>, leases: Arc<Leases>) {

@@ -13,9 +13,9 @@ use host::tool::{Running, Tool};
 use web::api::ApiError;
 
 use crate::app::App;
-use crate::app::mode::Mode;
-use crate::hint::Hint as _;
 use host::clock::now;
+use site::hint::Hint as _;
+use site::mode::Mode;
 
 /// No `ip` or `wg` call takes longer.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -10,9 +10,9 @@ use cluster_seed::medium::{MANIFEST, MediumManifest, SITE};
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
 use medium::{PASSPHRASE, made_site, make_medium, new_site, tamper, utf8};
-use seedd::adopt::{Medium, Reading, adopt};
 use seedd::app::App;
-use seedd::site::{Site, setting};
+use site::{Site, setting};
+use transfer::medium::adopt::{Medium, Reading, adopt};
 
 struct Bench {
     _dir: tempfile::TempDir,
@@ -86,7 +86,7 @@ fn a_medium_of_somebody_else_is_refused() {
     let stranger = b.site.keys().public().unwrap().site_key().unwrap();
     let error = Medium::open(&b.root, &stranger).err().unwrap();
     assert!(format!("{error:#}").contains("signed by key"), "{error:#}");
-    assert!(seedd::hint::of(&error).is_some());
+    assert!(site::hint::of(&error).is_some());
     tamper(&b.root.join(MANIFEST), |bytes| {
         let at = bytes.len() / 2;
         bytes[at] ^= 1;

@@ -187,7 +187,7 @@ fn a_set_up_that_is_cut_off_leaves_no_half_site() {
             seed.dir.join("state").read_dir_utf8().unwrap().map(|e| e.unwrap().file_name().to_owned()).collect();
         if seed.log().contains("machines at") {
             whole += 1;
-            let site = seedd::site::Site::new(&seed.site());
+            let site = site::Site::new(&seed.site());
             assert!(site.keys().unseal(PASSPHRASE).is_ok());
             assert!(site.open_store().unwrap().read(|tx| tx.has_admin()).unwrap());
             assert_eq!(left.iter().filter(|n| n.ends_with(".new")).count(), 0, "{left:?}");

@@ -10,14 +10,14 @@ use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::VerifyingKey;
-use seedd::app::mode::Mode;
-use seedd::capsule::export::{Export, Exported};
-use seedd::capsule::import::{Import, Imported};
-use seedd::capsule::pieces::Discard;
-use seedd::capsule::read::Clear;
-use seedd::capsule::records::since_id;
-use seedd::site::{Site, setting};
+use site::mode::Mode;
+use site::{Site, setting};
 use sites::*;
+use transfer::capsule::export::{Export, Exported};
+use transfer::capsule::import::{Import, Imported};
+use transfer::capsule::pieces::Discard;
+use transfer::capsule::read::Clear;
+use transfer::capsule::records::since_id;
 use web::api::ApiError;
 
 const NOW: u64 = 1_760_000_000_000;
@@ -251,6 +251,6 @@ fn a_site_with_nodes_of_its_own_is_not_overwritten() {
     let file = t.path.join("a.capsule");
     export(&a, &b, &file, None).unwrap();
     refused(import(&b, &file, &key(&a)), "nodes of its own");
-    refused(seedd::capsule::promote::promote(&b.open_store().unwrap(), NOW, None), "not in standby");
+    refused(transfer::capsule::promote::promote(&b.open_store().unwrap(), NOW, None), "not in standby");
     assert_eq!(key(&b), unsealed(&b, B).site_key);
 }

@@ -12,12 +12,12 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
 use cluster_seed::secret::AgeKey;
-use seedd::capsule::export::Export;
-use seedd::capsule::import::Import;
-use seedd::capsule::pieces::{Discard, Sink};
-use seedd::capsule::read::Clear;
-use seedd::site::Site;
+use site::Site;
 use sites::*;
+use transfer::capsule::export::Export;
+use transfer::capsule::import::Import;
+use transfer::capsule::pieces::{Discard, Sink};
+use transfer::capsule::read::Clear;
 
 const NOW: u64 = 1_760_000_000_000;
 /// Flips, and as many cuts.

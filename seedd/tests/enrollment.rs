@@ -14,7 +14,7 @@ use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
 use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
 use cluster_seed::secret::AgeKey;
 use seedd::app::App;
-use seedd::site::{Site, default_cluster_yaml, setting};
+use site::{Site, default_cluster_yaml, setting};
 use web::api::{Actor, ApiError, Approve};
 
 const PASSPHRASE: &str = "correct horse battery";
@@ -41,7 +41,7 @@ fn bench() -> Bench {
     let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
     site.keys().create(PASSPHRASE, "site-a", &planes, 1_760_000_000).unwrap();
     std::fs::write(site.cluster_file(), text).unwrap();
-    let store = seedd::store::Store::open(&site.database()).unwrap();
+    let store = site::store::Store::open(&site.database()).unwrap();
     let keys = site.keys().unseal(PASSPHRASE).unwrap();
     let manifest = manifest();
     let folder = site.join("artifacts").join(manifest.id.to_string());

@@ -13,12 +13,12 @@ use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::{Http, chain};
 use payload::planes::refresh;
 use payload::state::NodeDir;
-use seedd::app::mode::Mode;
 use seedd::app::{App, Seed};
-use seedd::capsule::export::Export;
-use seedd::capsule::import::Import;
-use seedd::site::Site;
+use site::Site;
+use site::mode::Mode;
 use sites::*;
+use transfer::capsule::export::Export;
+use transfer::capsule::import::Import;
 use web::api::{ApiError, SeedMode};
 
 const NOW: u64 = 1_760_000_000_000;

@@ -3,20 +3,20 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use appliance::console::host::Host;
+use appliance::control::Controlled as _;
+use appliance::control::SiteRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use camino::Utf8PathBuf;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Mac;
+use flight::recorder::WireEvent;
+use flight::recorder::ring::Packet;
 use host::clock::now_ms;
 use seedd::app::console::AtConsole;
 use seedd::app::{App, Seed};
-use seedd::console::host::Host;
-use seedd::control::Controlled as _;
-use seedd::control_site::SiteRequest;
-use seedd::recorder::WireEvent;
-use seedd::recorder::ring::Packet;
-use seedd::site::{Site, default_cluster_yaml};
+use site::{Site, default_cluster_yaml};
 use web::api::{PacketFacts, SeedApi as _, Tone};
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
@@ -35,7 +35,7 @@ fn bench() -> Bench {
     let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
     site.keys().create("correct horse battery", "site-a", &planes, 1_760_000_000).unwrap();
     std::fs::write(site.cluster_file(), text).unwrap();
-    drop(seedd::store::Store::open(&site.database()).unwrap());
+    drop(site::store::Store::open(&site.database()).unwrap());
     let host = Host::server(&site.data);
     let app = Arc::new(App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap());
     Bench { _dir: dir, console: AtConsole { app: app.clone(), host }, app }

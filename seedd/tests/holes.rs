@@ -6,11 +6,11 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::{Digest, Mac};
+use flight::recorder::WireEvent;
 use host::clock::{now, now_ms};
 use seedd::app::metrics::{MetricsToken, TOKEN};
 use seedd::app::{App, Seed};
-use seedd::recorder::WireEvent;
-use seedd::site::{Site, default_cluster_yaml};
+use site::{Site, default_cluster_yaml};
 use web::api::{ApiError, BootQuery, SeedApi as _};
 
 struct Bench {
@@ -26,7 +26,7 @@ fn bench() -> Bench {
     let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
     site.keys().create("correct horse battery", "site-a", &planes, 1_760_000_000).unwrap();
     std::fs::write(site.cluster_file(), text).unwrap();
-    drop(seedd::store::Store::open(&site.database()).unwrap());
+    drop(site::store::Store::open(&site.database()).unwrap());
     let app = App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap();
     Bench { dir, app: Arc::new(app) }
 }

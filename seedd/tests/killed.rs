@@ -8,8 +8,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::Table;
 use cluster_seed::ids::Digest;
-use seedd::site::Site;
-use seedd::store::StoreError;
+use site::Site;
+use site::store::StoreError;
 use sites::*;
 
 const CHUNKS: u32 = 12;

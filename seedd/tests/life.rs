@@ -14,10 +14,10 @@ use cluster_seed::ids::Digest;
 use cluster_seed::proof::{ProofState, RoleProof, SnapshotProof};
 use cluster_seed::seal::{SigningKey, key_text};
 use life_bench::{bench, import, listed, refused, same};
-use seedd::life::archive_out::Export;
 use seedd::life::{gc, snapshots};
-use seedd::site::{Site, setting};
+use site::{Site, setting};
 use sites::{A, B, empty};
+use transfer::archive::write::Export;
 
 #[test]
 fn a_snapshot_travels_whole_and_as_a_difference() {
@@ -232,7 +232,7 @@ fn gc_takes_only_what_nothing_uses() {
     let key = site.keys().public().unwrap().site_key().unwrap();
     let artifact = gc::ids(&site.join("artifacts")).unwrap()[0];
     let manifest = site.join("artifacts").join(artifact.to_string()).join("manifest.json");
-    for (chunk, _) in seedd::capsule::collect::chunks_of(&manifest, &key).unwrap() {
+    for (chunk, _) in site::artifacts::chunks_of(&manifest, &key).unwrap() {
         assert!(site.blob(chunk).exists());
     }
     // A lock nobody can read: nothing may go.

@@ -13,8 +13,8 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Mac;
 use host::tool::{Running, Tool};
 use seedd::app::{App, Seed};
-use seedd::site::{Site, default_cluster_yaml};
-use seedd::store::events::NewEvent;
+use site::store::events::NewEvent;
+use site::{Site, default_cluster_yaml};
 use web::api::{ApiError, BmcKind, PowerAction, SeedApi as _, SetPower};
 
 const PASSPHRASE: &str = "correct horse battery";
@@ -46,7 +46,7 @@ fn bench() -> Bench {
     fs::write(site.cluster_file(), text).unwrap();
     fs::create_dir_all(site.join("media")).unwrap();
     fs::write(site.join("media").join(MEDIUM), vec![7u8; 1 << 20]).unwrap();
-    drop(seedd::store::Store::open(&site.database()).unwrap());
+    drop(site::store::Store::open(&site.database()).unwrap());
     let http = TcpListener::bind("127.0.0.1:0").unwrap();
     let std::net::SocketAddr::V4(at) = http.local_addr().unwrap() else { unreachable!("an IPv4 address was asked for") };
     let app = Arc::new(App::open(site, at).unwrap());
@@ -92,7 +92,7 @@ impl Bench {
         let events = self.app.store.read(|tx| tx.events_after(0, 1000)).unwrap();
         assert!(events.iter().any(|e| e.kind == "power.on" && e.actor.as_deref() == Some("ada")));
         let view = serde_json::to_string(&self.app.view_power(self.machine).unwrap()).unwrap();
-        assert!(!view.contains(PASSWORD) && !serde_json::to_string(&events).unwrap().contains(PASSWORD));
+        assert!(!view.contains(PASSWORD) && !format!("{events:?}").contains(PASSWORD));
     }
 }
 

@@ -12,7 +12,7 @@ use cluster_seed::progress::Quiet;
 use darksite::extras::Job;
 use darksite::{Clock, DirFetch, Paths};
 use seedd::app::Seed;
-use seedd::site::{Site, setting};
+use site::{Site, setting};
 use sites::{A, app, empty, temp};
 
 fn tar_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {

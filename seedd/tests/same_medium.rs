@@ -9,10 +9,10 @@ use anyhow::Result;
 use camino::Utf8Path;
 use cluster_seed::progress::Quiet;
 use medium::{PASSPHRASE, made_site, make_medium, new_site, utf8};
-use seedd::adopt::{Medium, Reading, adopt};
-use seedd::capsule::export::{Export, Exported};
-use seedd::capsule::import::{Import, Imported};
-use seedd::site::{Site, setting};
+use site::{Site, setting};
+use transfer::capsule::export::{Export, Exported};
+use transfer::capsule::import::{Import, Imported};
+use transfer::medium::adopt::{Medium, Reading, adopt};
 
 const NOW: u64 = 1_760_000_000_000;
 
@@ -98,7 +98,7 @@ fn without_the_medium_it_is_refused_and_nothing_changed() {
     let before = fs::read(bare.cluster_file()).unwrap();
     let refused = import(&a, &bare, &file, true).unwrap_err();
     assert!(format!("{refused:#}").contains("is not here"), "{refused:#}");
-    assert!(seedd::hint::of(&refused).unwrap().contains("medium"), "{refused:#}");
+    assert!(site::hint::of(&refused).unwrap().contains("medium"), "{refused:#}");
     assert_eq!(fs::read(bare.cluster_file()).unwrap(), before);
     let refused = export(&bare, &a, &base.join("none"), true).unwrap_err();
     assert!(format!("{refused:#}").contains("not made from a medium"), "{refused:#}");

@@ -3,14 +3,14 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
+use appliance::decide::{Action, Content, decide};
+use appliance::disks::Device;
+use appliance::settings::StatePlace;
+use appliance::state::{add, fill, open};
+use appliance::table::{MIN_STATE, NAME};
+use appliance::tool;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::tool::Tool;
-use seedd::appliance::decide::{Action, Content, decide};
-use seedd::appliance::disks::Device;
-use seedd::appliance::settings::StatePlace;
-use seedd::appliance::state::{add, fill, open};
-use seedd::appliance::table::{MIN_STATE, NAME};
-use seedd::appliance::tool;
 
 const SIZE: u64 = MIN_STATE + (64 << 20);
 
@@ -87,7 +87,7 @@ fn a_stick_gets_a_partition_and_keeps_every_byte_of_the_medium() {
         assert_eq!(decision(&device), Action::Use { disk: device.path.to_string(), place }, "{extra:?}");
         let part = open(&device, place, false).unwrap();
         assert!(
-            tool::probe(Utf8Path::new(&part), seedd::appliance::table::Place { number: 1, start: 0, len: place.len })
+            tool::probe(Utf8Path::new(&part), appliance::table::Place { number: 1, start: 0, len: place.len })
                 .unwrap()
                 .unwrap()
                 .contains(NAME)

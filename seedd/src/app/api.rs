@@ -17,9 +17,9 @@ use web::api::{
 use web::site_api::{ExportWish, ImportWish, JobView, PlaceView, SiteApi, SiteView};
 
 use super::{App, internal};
-use crate::capsule::shelf::Shelf;
 use crate::installer::{self, Medium};
-use crate::site::setting;
+use site::setting;
+use transfer::capsule::shelf::Shelf;
 
 /// The names a netboot set may be asked for.
 const BOOT_FILES: &[&str] =
@@ -219,7 +219,8 @@ impl SeedApi for Seed {
     }
 
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
-        self.0.store.read(|tx| tx.events_after(after, limit.min(1000))).map_err(internal)
+        let rows = self.0.store.read(|tx| tx.events_after(after, limit.min(1000))).map_err(internal)?;
+        Ok(rows.into_iter().map(super::views::event).collect())
     }
 
     fn subscribe(&self) -> watch::Receiver<i64> {

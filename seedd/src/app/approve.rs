@@ -13,10 +13,10 @@ use web::api::{Actor, ApiError, Approve, EnrollmentView};
 use super::enroll::node_key;
 use super::issue::Minted;
 use super::{App, internal, unexpected};
-use crate::store::Tx;
-use crate::store::enrollments::EnrollmentRecord;
-use crate::store::events::NewEvent;
 use host::clock::{now, now_ms};
+use site::store::Tx;
+use site::store::enrollments::EnrollmentRecord;
+use site::store::events::NewEvent;
 
 fn bad(why: String, hint: &str) -> ApiError {
     ApiError::BadRequest { why, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
@@ -27,7 +27,7 @@ impl App {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
         }
-        self.mode()?.may_issue()?;
+        super::mode::may_issue(self.mode()?)?;
         let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
         if record.state.after(EnrollmentEvent::Approved).is_err() {
             let why = format!("this enrollment is {}, not Pending", record.state.as_str());

@@ -12,12 +12,12 @@ use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
 use super::{ApiErrorFromStore, App, internal, unexpected};
-use crate::site::Site;
-use crate::store::events::NewEvent;
-use crate::store::{Store, Tx};
 use host::clock::steady;
 use host::clock::{now, now_ms};
 use host::random;
+use site::Site;
+use site::store::events::NewEvent;
+use site::store::{Store, Tx};
 
 /// A session ends after this many seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;

@@ -5,14 +5,15 @@ use pxe::script::{
     AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot, grub_wait,
     local_boot_script, wait_script,
 };
-use web::api::{ApiError, BootQuery, PacketFacts};
+use site::store::events::PacketFacts;
+use web::api::{ApiError, BootQuery};
 
 use super::{App, internal, unexpected};
 use crate::netboot::consoles;
-use crate::recorder::WireEvent;
-use crate::site::setting;
-use crate::store::StoreError;
+use flight::recorder::WireEvent;
 use host::clock::now_ms;
+use site::setting;
+use site::store::StoreError;
 
 /// Seconds a machine waits before it asks again, while the seed has nothing for it.
 const ASK_AGAIN: u32 = 15;

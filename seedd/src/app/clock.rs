@@ -4,10 +4,10 @@ use web::api::{ApiError, ClockView};
 
 use super::{App, internal, unexpected};
 use crate::clock::{self, PROGRAM_DATE, tool};
-use crate::hint;
-use crate::site::setting;
-use crate::store::events::NewEvent;
 use host::clock::now_ms;
+use site::hint;
+use site::setting;
+use site::store::events::NewEvent;
 
 /// Latest time that can be set (2200-01-01), in Unix seconds.
 const LATEST: u64 = 7_258_118_400;

@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result, anyhow};
 use web::api::{ApiError, ClockView, SeedMode};
 
 use super::App;
-use crate::appliance::settings::Settings;
-use crate::console::host::{Host, page_urls};
-use crate::console::view::{ConsoleView, Phase};
-use crate::control::Controlled;
-use crate::control_site::SiteRequest;
-use crate::hint;
-use crate::store::StoreError;
+use appliance::console::host::{Host, page_urls};
+use appliance::console::view::{ConsoleView, Phase};
+use appliance::control::Controlled;
+use appliance::control::SiteRequest;
+use appliance::settings::Settings;
+use site::hint;
+use site::store::StoreError;
 
 /// A site that is served, and the machine it is served from.
 pub struct AtConsole {

@@ -9,9 +9,9 @@ use cluster_seed::seal::key_text;
 use web::api::{ApiError, DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 
 use super::{App, internal, unexpected};
-use crate::extras::{self, Registry};
-use crate::life::snapshots;
-use crate::site::setting;
+use site::extras::{self, Registry};
+use site::setting;
+use site::snapshots;
 
 impl App {
     pub fn view_packages(&self) -> Result<PackagesView, ApiError> {

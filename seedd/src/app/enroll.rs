@@ -10,11 +10,11 @@ use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 use web::api::ApiError;
 
 use super::{App, internal, unexpected};
-use crate::store::Tx;
-use crate::store::enrollments::{EnrollmentRecord, Revealed};
-use crate::store::events::NewEvent;
 use host::clock::{now, now_ms};
 use host::random;
+use site::store::Tx;
+use site::store::enrollments::{EnrollmentRecord, Revealed};
+use site::store::events::NewEvent;
 
 fn bad(why: &str) -> ApiError {
     ApiError::BadRequest { why: why.to_owned(), hint: None }

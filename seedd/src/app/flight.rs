@@ -3,12 +3,16 @@
 use std::net::IpAddr;
 
 use cluster_seed::ids::Mac;
-use web::api::{ApiError, EventView, Finding, PacketFacts};
+use site::store::events::{EventRow, PacketFacts};
+use web::api::ApiError;
 
 use super::{App, internal};
-use crate::diagnosis::diagnose;
-use crate::recorder::{WireEvent, pcapng};
-use crate::store::events::NewEvent;
+use ::flight::diagnosis::{Finding, diagnose};
+use ::flight::recorder::{WireEvent, pcapng};
+use site::store::StoreError;
+use site::store::events::NewEvent;
+
+use super::views::TIMELINE;
 use host::clock::now_ms;
 use host::files::free_space;
 
@@ -59,8 +63,9 @@ impl App {
 
     /// The machine's last packets as a pcapng file, with the diagnosis as its comment.
     pub fn packets_of(&self, id: i64) -> Result<Vec<u8>, ApiError> {
-        let detail = self.view_machine(id)?;
-        Ok(self.pcapng(detail.row.mac, &detail.diagnosis))
+        let (mac, timeline) =
+            self.store.read(|tx| Ok::<_, StoreError>((tx.machine(id)?.mac, tx.timeline(id, TIMELINE)?))).map_err(internal)?;
+        Ok(self.pcapng(mac, &self.diagnosis_of(&timeline)))
     }
 
     /// The same by MAC address, also of one that the database does not know.
@@ -80,7 +85,7 @@ impl App {
     }
 
     /// What a timeline means now.
-    pub(super) fn diagnosis_of(&self, timeline: &[EventView]) -> Vec<Finding> {
+    pub(super) fn diagnosis_of(&self, timeline: &[EventRow]) -> Vec<Finding> {
         diagnose(timeline, now_ms())
     }
 }

@@ -17,15 +17,15 @@ use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
 use web::api::ApiError;
 
-use super::mode::Mode;
 use super::{App, internal, unexpected};
 use crate::cli::upstream_sources;
-use crate::keys::Unsealed;
-use crate::site::setting;
-use crate::store::Tx;
-use crate::store::enrollments::EnrollmentRecord;
-use crate::store::nodes::NodeRecord;
 use host::random;
+use site::keys::Unsealed;
+use site::mode::Mode;
+use site::setting;
+use site::store::Tx;
+use site::store::enrollments::EnrollmentRecord;
+use site::store::nodes::NodeRecord;
 
 /// What the operator decided.
 pub struct Minted<'a> {

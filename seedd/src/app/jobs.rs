@@ -10,8 +10,8 @@ use cluster_seed::progress::Progress;
 use web::api::ApiError;
 use web::site_api::{JobKind, JobState, JobView};
 
-use crate::hint;
 use host::clock::now;
+use site::hint;
 
 /// The one work that runs, or ran last.
 #[derive(Default)]
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn it_stops_when_asked_fails_with_its_hint_and_outlives_a_panic() {
-        use crate::hint::Hint as _;
+        use site::hint::Hint as _;
         let jobs = Jobs::default();
         let until_stopped = |job: &Job| {
             while !job.cancelled() {

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use web::api::ApiError;
 
-use super::mode::Mode;
 use super::{App, internal, unexpected};
 use crate::clock;
 use crate::metrics::{Now, render};
-use crate::store::StoreError;
 use host::clock::now;
 use host::clock::steady;
 use host::files::free_space;
+use site::mode::Mode;
+use site::store::StoreError;
 
 /// Setting of the token; it stays with this installation.
 pub const TOKEN: &str = "local:metrics-token";

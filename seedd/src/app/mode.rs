@@ -7,74 +7,37 @@ use cluster_seed::seal::{Sealed, SigningKey};
 use web::api::{ApiError, SeedMode};
 
 use super::{App, internal, unexpected};
-use crate::capsule::promote::promote;
-use crate::site::setting;
-use crate::store::events::NewEvent;
-use crate::store::{StoreError, Tx};
 use host::clock::now_ms;
+use site::mode::Mode;
+use site::setting;
+use site::store::Tx;
+use site::store::events::NewEvent;
+use transfer::capsule::promote::promote;
 
-/// What a seed may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Active,
-    /// Imported from a capsule and not promoted: pages only.
-    Standby,
-    /// Another seed of this site was promoted, to this epoch: pages only.
-    Fenced {
-        epoch: u64,
-    },
+/// Why nothing is issued, for whoever asked for it.
+pub fn may_issue(mode: Mode) -> Result<(), ApiError> {
+    let (why, hint) = match mode {
+        Mode::Active => return Ok(()),
+        Mode::Standby => ("this seed is in standby", "promote it once the other seed of this site is gone"),
+        Mode::Fenced { .. } => ("another seed of this site was promoted", "use the pages of that one"),
+    };
+    Err(ApiError::Conflict { why: why.to_owned(), hint: Some(hint.to_owned()) })
 }
 
-impl Mode {
-    pub fn of(tx: &Tx<'_>) -> Result<Self, StoreError> {
-        let text = tx.setting(setting::MODE)?;
-        match text.as_deref() {
-            None | Some("active") => Ok(Mode::Active),
-            Some("standby") => Ok(Mode::Standby),
-            Some(other) => {
-                let epoch = other.strip_prefix("fenced:").and_then(|n| n.parse().ok());
-                epoch.map(|epoch| Mode::Fenced { epoch }).ok_or(StoreError::Corrupt { what: "setting.mode" })
-            }
-        }
+fn may_promote(mode: Mode) -> Result<(), ApiError> {
+    if mode == Mode::Standby {
+        return Ok(());
     }
-
-    pub fn set(self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let text = match self {
-            Mode::Active => "active".to_owned(),
-            Mode::Standby => "standby".to_owned(),
-            Mode::Fenced { epoch } => format!("fenced:{epoch}"),
-        };
-        tx.set(setting::MODE, &text)
-    }
-
-    /// Why nothing is issued, for whoever asked for it.
-    pub fn may_issue(self) -> Result<(), ApiError> {
-        let (why, hint) = match self {
-            Mode::Active => return Ok(()),
-            Mode::Standby => ("this seed is in standby", "promote it once the other seed of this site is gone"),
-            Mode::Fenced { .. } => ("another seed of this site was promoted", "use the pages of that one"),
-        };
-        Err(ApiError::Conflict { why: why.to_owned(), hint: Some(hint.to_owned()) })
-    }
+    let hint = "import a capsule of the lost site first";
+    Err(ApiError::Conflict { why: "this seed is not in standby".to_owned(), hint: Some(hint.to_owned()) })
 }
 
-impl Mode {
-    fn may_promote(self) -> Result<(), ApiError> {
-        if self == Mode::Standby {
-            return Ok(());
-        }
-        let hint = "import a capsule of the lost site first";
-        Err(ApiError::Conflict { why: "this seed is not in standby".to_owned(), hint: Some(hint.to_owned()) })
-    }
-}
-
-impl From<Mode> for SeedMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Active => SeedMode::Active,
-            Mode::Standby => SeedMode::Standby,
-            Mode::Fenced { .. } => SeedMode::Fenced,
-        }
+/// The mode in the words of the API.
+pub fn shown(mode: Mode) -> SeedMode {
+    match mode {
+        Mode::Active => SeedMode::Active,
+        Mode::Standby => SeedMode::Standby,
+        Mode::Fenced { .. } => SeedMode::Fenced,
     }
 }
 
@@ -85,12 +48,12 @@ impl App {
 
     /// Refuses everything that only the issuer of a site may do.
     pub fn may_issue(&self, tx: &Tx<'_>) -> Result<(), ApiError> {
-        Mode::of(tx).map_err(internal)?.may_issue()
+        may_issue(Mode::of(tx).map_err(internal)?)
     }
 
     /// Makes a standby the issuer, and lets the daemon begin to serve machines. Gives the new epoch.
     pub fn promote(&self, who: &str) -> Result<u64, ApiError> {
-        self.mode()?.may_promote()?;
+        may_promote(self.mode()?)?;
         let epoch = promote(&self.store, now_ms(), Some(who)).map_err(unexpected)?;
         self.reload();
         Ok(epoch)

@@ -5,14 +5,14 @@ use cluster_seed::machine::Firmware;
 use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
 
 use super::{App, internal, unexpected};
-use crate::hint;
 use crate::power::controller::{Controller, SETTING};
 use crate::power::fetch::Client;
 use crate::power::{redfish, tool, wake_server};
-use crate::store::events::NewEvent;
-use crate::store::machines::MachineRecord;
 use host::clock::now_ms;
 use host::clock::steady;
+use site::hint;
+use site::store::events::NewEvent;
+use site::store::machines::MachineRecord;
 
 fn key(mac: Mac) -> String {
     format!("{SETTING}{mac}")

@@ -5,12 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::ids::Mac;
 use serde_json::{Value, json};
-use web::api::{ApiError, EventView, SetPower};
+use site::store::events::EventRow;
+use web::api::{ApiError, SetPower};
 
-use super::App;
-use crate::control_site::SiteRequest;
-use crate::hint;
+use super::{App, views};
+use appliance::control::SiteRequest;
 use host::clock::now_ms;
+use site::hint;
 
 /// Who it is, in the log.
 const WHO: &str = "command line";
@@ -58,7 +59,7 @@ impl App {
             SiteRequest::Doctor => json!({
                 "iface": self.flight.iface(),
                 "listen": self.http.to_string(),
-                "active": self.mode().map_err(hinted)? == super::mode::Mode::Active,
+                "active": self.mode().map_err(hinted)? == site::mode::Mode::Active,
                 "sealed": self.is_sealed(),
                 "pid": std::process::id(),
             }),
@@ -74,7 +75,7 @@ impl App {
 
     fn tail(&self, after: Option<i64>, back: u32, limit: u32, mac: Option<Mac>, kinds: &[String]) -> Result<Value> {
         let machine = mac.map(|m| self.id_of(m)).transpose()?;
-        let fits = |e: &EventView| {
+        let fits = |e: &EventRow| {
             machine.is_none_or(|m| e.machine == Some(m)) && (kinds.is_empty() || kinds.iter().any(|k| e.kind.starts_with(k)))
         };
         let limit = limit.clamp(1, MAX_EVENTS);
@@ -82,7 +83,7 @@ impl App {
             Some(after) => {
                 let rows = self.store.read(|tx| tx.events_after(after.max(0), limit))?;
                 (
-                    rows.iter().filter(|e| fits(e)).cloned().collect(),
+                    rows.iter().filter(|e| fits(e)).cloned().collect::<Vec<_>>(),
                     rows.last().map_or(after, |e| e.id),
                     rows.len() == limit as usize,
                 )
@@ -90,7 +91,7 @@ impl App {
             None => {
                 let newest = self.store.read(|tx| tx.last_event())?;
                 let rows = self.store.read(|tx| tx.events_after((newest - i64::from(WINDOW)).max(0), WINDOW))?;
-                let mut last: Vec<EventView> =
+                let mut last: Vec<EventRow> =
                     rows.iter().rev().filter(|e| fits(e)).take(back.min(limit) as usize).cloned().collect();
                 last.reverse();
                 (last, rows.last().map_or(newest, |e| e.id), false)
@@ -98,7 +99,7 @@ impl App {
         };
         let macs = self.store.read(|tx| tx.macs_of(events.iter().filter_map(|e| e.machine)))?;
         let events = events.iter().map(|e| {
-            let mut value = serde_json::to_value(e)?;
+            let mut value = serde_json::to_value(views::event(e.clone()))?;
             value["mac"] = e.machine.and_then(|m| macs.get(&m)).map_or(Value::Null, |m| m.to_string().into());
             Ok::<_, anyhow::Error>(value)
         });

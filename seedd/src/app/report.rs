@@ -15,9 +15,9 @@ use web::api::ApiError;
 use super::approve::{endpoint_of, event_of};
 use super::enroll::node_key;
 use super::{App, internal};
-use crate::store::Tx;
-use crate::store::enrollments::EnrollmentRecord;
 use host::clock::{now, now_ms};
+use site::store::Tx;
+use site::store::enrollments::EnrollmentRecord;
 
 /// How long the seed tries to reach a node's SSH over the control plane.
 const SSH_TIMEOUT: Duration = Duration::from_secs(5);

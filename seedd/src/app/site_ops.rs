@@ -14,17 +14,17 @@ use zeroize::Zeroizing;
 
 use super::jobs::Job;
 use super::{App, internal, unexpected};
-use crate::capsule::export::Export;
-use crate::capsule::import::Import;
-use crate::capsule::parts::PartReader;
-use crate::capsule::pieces::Discard;
-use crate::capsule::read::Clear;
-use crate::capsule::shelf::{PieceError, Shelf};
 use crate::drill;
-use crate::hint;
-use crate::store::events::NewEvent;
 use crate::terminal::amount;
 use host::clock::now_ms;
+use site::hint;
+use site::store::events::NewEvent;
+use transfer::capsule::export::Export;
+use transfer::capsule::import::Import;
+use transfer::capsule::parts::PartReader;
+use transfer::capsule::pieces::Discard;
+use transfer::capsule::read::Clear;
+use transfer::capsule::shelf::{PieceError, Shelf};
 
 pub(super) fn bad(why: impl Into<String>, hint: &str) -> ApiError {
     ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }

@@ -4,14 +4,14 @@ use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::seal::Sealed;
 use web::api::ApiError;
-use web::site_api::{CapsuleRecord, PlaceView, SiteView};
+use web::site_api::{CapsuleFile, CapsuleRecord, PlaceView, SiteView};
 
-use super::{App, internal, unexpected};
-use crate::capsule::shelf::Shelf;
-use crate::capsule::{MAX_RECORD, RECORDS};
+use super::{App, internal, unexpected, views};
 use crate::drill;
-use crate::site::setting;
 use host::files::read_limited;
+use site::setting;
+use transfer::capsule::shelf::{self, Shelf};
+use transfer::capsule::{MAX_RECORD, RECORDS};
 
 /// Earlier capsules and drills that are told.
 const RECORDS_TOLD: usize = 20;
@@ -34,7 +34,7 @@ impl App {
         let shelf = Shelf(&self.site);
         let (medium, drills) = self
             .store
-            .read(|tx| Ok::<_, crate::store::StoreError>((tx.setting(setting::MEDIUM)?, tx.newest_of("drill.", DRILLS_TOLD)?)))
+            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::MEDIUM)?, tx.newest_of("drill.", DRILLS_TOLD)?)))
             .map_err(internal)?;
         let overview = self.view_overview()?;
         Ok(SiteView {
@@ -45,12 +45,12 @@ impl App {
             medium,
             place: place(&self.spec)?,
             overlaid: self.site.overlay_file().exists(),
-            capsules: shelf.list().map_err(unexpected)?,
+            capsules: shelf.list().map_err(unexpected)?.into_iter().map(capsule_file).collect(),
             records: self.capsule_records(),
             free: shelf.free().map_err(unexpected)?,
             job: self.jobs.view(),
             no_drill: drill::find_lab().err().map(|e| format!("{e:#}")),
-            drills,
+            drills: drills.into_iter().map(views::event).collect(),
         })
     }
 
@@ -71,4 +71,8 @@ impl App {
         records.truncate(RECORDS_TOLD);
         records
     }
+}
+
+fn capsule_file(f: shelf::CapsuleFile) -> CapsuleFile {
+    CapsuleFile { name: f.name, size: f.size, expected: f.expected, modified: f.modified }
 }

@@ -4,10 +4,10 @@ use anyhow::Result;
 use web::api::ApiError;
 
 use super::{App, unexpected};
-use crate::keys::Unsealed;
-use crate::store::events::NewEvent;
-use crate::tls::ca::Permitted;
-use crate::tls::{host_names, hostname};
+use site::keys::Unsealed;
+use site::store::events::NewEvent;
+use site::tls::ca::Permitted;
+use site::tls::{host_names, hostname};
 
 impl App {
     /// A site made by an older version gets its CA when it is opened.

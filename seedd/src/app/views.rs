@@ -2,19 +2,23 @@
 
 use anyhow::Result;
 use cluster_seed::ids::EnrollmentId;
-use web::api::{ApiError, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Overview, RoleView};
+use web::api::{
+    ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
+    Tone,
+};
 
-use super::mode::Mode;
 use super::{App, internal, unexpected};
 use crate::clock;
-use crate::site::setting;
-use crate::store::Tx;
-use crate::store::enrollments::EnrollmentRecord;
-use crate::store::machines::MachineRecord;
 use host::clock::now;
+use site::mode::Mode;
+use site::setting;
+use site::store::Tx;
+use site::store::enrollments::EnrollmentRecord;
+use site::store::events::{self, EventRow};
+use site::store::machines::MachineRecord;
 
 /// Newest events shown on a machine's page.
-const TIMELINE: u32 = 500;
+pub const TIMELINE: u32 = 500;
 
 impl App {
     pub fn view_overview(&self) -> Result<Overview, ApiError> {
@@ -52,7 +56,7 @@ impl App {
         let sealed = self.is_sealed();
         let (snapshot, netboot) = self
             .store
-            .read(|tx| Ok::<_, crate::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))
+            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))
             .map_err(internal)?;
         if snapshot.is_none() {
             warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
@@ -67,7 +71,7 @@ impl App {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             setup_needed: self.setup_code().is_some(),
             sealed,
-            mode: mode.into(),
+            mode: super::mode::shown(mode),
             epoch: self.store.read(|tx| Ok::<_, ApiErrorBox>(self.epoch(tx)?)).map_err(|e| e.0)?,
             snapshot,
             proof: snapshot.map(|id| self.proof_of(id)),
@@ -101,7 +105,14 @@ impl App {
             .map_err(|e: ApiErrorBox| e.0)?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
-        Ok(MachineDetail { row, facts, earlier, timeline, diagnosis, packets })
+        Ok(MachineDetail {
+            row,
+            facts,
+            earlier,
+            timeline: timeline.into_iter().map(event).collect(),
+            diagnosis: diagnosis.into_iter().map(finding).collect(),
+            packets,
+        })
     }
 
     pub fn view_of(&self, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
@@ -114,6 +125,40 @@ impl App {
     }
 }
 
+/// An event of the log as the API shows it.
+pub fn event(row: EventRow) -> EventView {
+    let EventRow { id, at, kind, text, machine, actor, facts } = row;
+    EventView { id, at, kind, text, machine, actor, facts: facts.map(shown_facts) }
+}
+
+fn shown_facts(f: events::PacketFacts) -> PacketFacts {
+    PacketFacts {
+        iface: f.iface,
+        xid: f.xid,
+        arch: f.arch,
+        ipxe: f.ipxe,
+        ip: f.ip,
+        server: f.server,
+        file: f.file,
+        bytes: f.bytes,
+        why: f.why,
+        vendor_class: f.vendor_class,
+        hostname: f.hostname,
+        uuid: f.uuid,
+        repeats: f.repeats,
+    }
+}
+
+fn finding(f: ::flight::diagnosis::Finding) -> Finding {
+    use ::flight::diagnosis::Tone as T;
+    let tone = match f.tone {
+        T::Good => Tone::Good,
+        T::Wait => Tone::Wait,
+        T::Bad => Tone::Bad,
+    };
+    Finding { rule: f.rule, tone, what: f.what, advice: f.advice }
+}
+
 /// Lets a read fail with either kind of error.
 struct ApiErrorBox(ApiError);
 
@@ -123,8 +168,8 @@ impl From<ApiError> for ApiErrorBox {
     }
 }
 
-impl From<crate::store::StoreError> for ApiErrorBox {
-    fn from(e: crate::store::StoreError) -> Self {
+impl From<site::store::StoreError> for ApiErrorBox {
+    fn from(e: site::store::StoreError) -> Self {
         ApiErrorBox(internal(e))
     }
 }

@@ -7,10 +7,10 @@ use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use web::api::ApiError;
 
 use super::approve::event_of;
-use super::mode::Mode;
 use super::{App, internal, unexpected};
 use host::clock::steady;
 use host::clock::{now, now_ms};
+use site::mode::Mode;
 
 impl App {
     /// One round; returns how many enrollments were ended.

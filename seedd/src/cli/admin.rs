@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use super::{Where, ask_secret, passphrase_from, show};
 use crate::app::auth::{check_password, check_user, hash_password};
-use crate::hint::{self, Hint as _};
-use crate::store::StoreError;
-use crate::store::events::NewEvent;
 use host::clock::{now, now_ms};
+use site::hint::{self, Hint as _};
+use site::store::StoreError;
+use site::store::events::NewEvent;
 
 /// Who did it, in the event log.
 const ACTOR: &str = "command line";

@@ -6,9 +6,9 @@ use clap::Args;
 use cluster_seed::seal::key_from_text;
 
 use super::{PassphraseSource, Where, show};
-use crate::adopt::{Medium, Reading, adopt};
-use crate::hint::Hint as _;
 use crate::terminal::{Terminal, watch_signals};
+use site::hint::Hint as _;
+use transfer::medium::adopt::{Medium, Reading, adopt};
 
 /// The site keeps links to the medium, which has to stay where it is.
 #[derive(Args)]

@@ -10,13 +10,13 @@ use cluster_seed::medium::MOUNTED;
 use cluster_seed::seal::key_from_text;
 
 use super::show;
-use crate::appliance::boot::Preset;
-use crate::appliance::network::{HOOK, hook};
-use crate::appliance::run::{Options, RUN_DIR, run};
-use crate::appliance::state::{Places, prepare, stored};
-use crate::hint::Hint as _;
+use crate::live::run::{Options, RUN_DIR, run};
 use crate::planes::WireGuard;
+use appliance::boot::Preset;
+use appliance::network::{HOOK, hook};
+use appliance::state::{Places, prepare, stored};
 use host::files::read_limited;
+use site::hint::Hint as _;
 
 /// Longest kernel command line, in bytes.
 const MAX_CMDLINE: u64 = 64 << 10;

@@ -7,14 +7,14 @@ use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Table};
 use cluster_seed::seal::{VerifyingKey, key_from_text};
 
 use super::{PassphraseSource, Where, show};
-use crate::capsule::export::Export as Job;
-use crate::capsule::pieces::Discard;
-use crate::capsule::read::Clear;
-use crate::capsule::records::since_id;
-use crate::hint::Hint as _;
-use crate::site::Site;
 use crate::terminal::{Terminal, amount, watch_signals};
 use host::clock::now_ms;
+use site::Site;
+use site::hint::Hint as _;
+use transfer::capsule::export::Export as Job;
+use transfer::capsule::pieces::Discard;
+use transfer::capsule::read::Clear;
+use transfer::capsule::records::since_id;
 
 #[derive(Args)]
 pub struct Export {
@@ -56,7 +56,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| format!("{text:?} is not a size"))?;
     let bytes = number.checked_shl(shift).filter(|b| b >> shift == number);
-    bytes.filter(|b| *b >= crate::capsule::parts::MIN_PART).ok_or_else(|| "the smallest part is 1M".to_owned())
+    bytes.filter(|b| *b >= transfer::capsule::parts::MIN_PART).ok_or_else(|| "the smallest part is 1M".to_owned())
 }
 
 impl Export {

@@ -4,8 +4,8 @@ use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 
 use super::{Where, show};
-use crate::control::{Request, ask};
-use crate::hint::Hint as _;
+use appliance::control::{Request, ask};
+use site::hint::Hint as _;
 
 #[derive(Subcommand)]
 pub enum Clock {

@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Where, show};
-use crate::site::read_spec;
+use site::read_spec;
 
 #[derive(Subcommand)]
 pub enum Cluster {

@@ -7,9 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::{DEFAULT_DATA, Where};
-use crate::console::render::Look;
-use crate::console::screen;
-use crate::control::SOCKET;
+use appliance::console::render::Look;
+use appliance::console::screen;
+use appliance::control::SOCKET;
 
 #[derive(Args)]
 pub struct Console {

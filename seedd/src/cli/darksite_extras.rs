@@ -10,10 +10,10 @@ use darksite::{AnyFetch, HttpLimits};
 
 use super::darksite::{judged, paths};
 use super::{PassphraseSource, Where, show};
-use crate::extras;
-use crate::hint::Hint as _;
-use crate::site::{Site, setting};
 use crate::terminal::{Terminal, amount, watch_signals};
+use site::extras;
+use site::hint::Hint as _;
+use site::{Site, setting};
 
 #[derive(Subcommand)]
 pub enum Extras {
@@ -97,7 +97,7 @@ impl Fetch {
         drop(progress);
         store.write(|tx| {
             tx.set(setting::EXTRAS, &manifest.id.to_string())?;
-            Ok::<_, crate::store::StoreError>(())
+            Ok::<_, site::store::StoreError>(())
         })?;
         let word = if fresh { "published" } else { "were there already" };
         show(self.json, &value(&manifest), &format!("extras {} {word}\n{}", manifest.id, told(&manifest)))

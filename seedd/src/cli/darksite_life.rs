@@ -11,11 +11,12 @@ use darksite::Keyring;
 
 use super::darksite_prove::Prove;
 use super::{PassphraseSource, Where, show};
-use crate::hint::Hint as _;
-use crate::life::archive_in::{Archive, Clear, Import as Reading};
-use crate::life::archive_out::Export as Writing;
-use crate::life::{gc, snapshots};
 use crate::terminal::{Terminal, amount, watch_signals};
+use site::gc;
+use site::hint::Hint as _;
+use site::snapshots;
+use transfer::archive::read::{Archive, Clear, Import as Reading};
+use transfer::archive::write::Export as Writing;
 
 #[derive(Subcommand)]
 pub enum Life {

@@ -8,10 +8,10 @@ use cluster_seed::ids::Digest;
 use cluster_seed::proof::{RoleProof, SnapshotProof, VERSION};
 
 use super::{PassphraseSource, Where, show};
-use crate::hint::Hint as _;
-use crate::life::snapshots;
 use crate::terminal::Terminal;
 use host::clock::now;
+use site::hint::Hint as _;
+use site::snapshots;
 
 #[derive(Args)]
 pub struct Prove {

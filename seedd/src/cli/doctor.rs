@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 
 use super::{Where, show};
-use crate::control::{Request, ask};
-use crate::control_site::SiteRequest;
 use crate::doctor::checks::{self, Subject, addresses};
 use crate::doctor::rehearsal::{self, Outcome};
 use crate::doctor::{Check, Health, probe_fetch, render, tool};
-use crate::hint::Hint as _;
-use crate::site::Site;
+use appliance::control::SiteRequest;
+use appliance::control::{Request, ask};
+use site::Site;
+use site::hint::Hint as _;
 
 /// The daemon is told that so many seconds of made-up machines follow.
 const REHEARSAL: u64 = 1_000;

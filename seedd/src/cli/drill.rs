@@ -8,12 +8,12 @@ use clap::Args;
 
 use super::{PassphraseSource, Where, show};
 use crate::drill;
-use crate::hint::Hint as _;
-use crate::store::StoreError;
-use crate::store::events::NewEvent;
 use crate::terminal::{stop_asked, watch_signals};
 use host::clock::now_ms;
 use host::files::write_atomic;
+use site::hint::Hint as _;
+use site::store::StoreError;
+use site::store::events::NewEvent;
 
 #[derive(Args)]
 pub struct Drill {

@@ -11,11 +11,11 @@ use image::{SeedIso, SeedMedium};
 
 use super::darksite::current;
 use super::{PassphraseSource, Where, show};
-use crate::hint::Hint as _;
-use crate::site::{Site, setting};
-use crate::store::StoreError;
 use crate::terminal::{Terminal, amount, watch_signals};
 use host::files::read_limited;
+use site::hint::Hint as _;
+use site::store::StoreError;
+use site::{Site, setting};
 
 const MAX_MANIFEST: u64 = 32 << 20;
 

@@ -10,12 +10,12 @@ use clap::Args;
 use cluster_seed::medium;
 
 use super::{Where, show};
-use crate::console::text::disk_size;
-use crate::hint::Hint as _;
-use crate::stick::content;
-use crate::stick::copy::{Device, copy};
-use crate::stick::survey::{Precious, Survey, Target, Unfit};
 use crate::terminal::{Terminal, watch_signals};
+use appliance::console::text::disk_size;
+use site::hint::Hint as _;
+use transfer::stick::content;
+use transfer::stick::copy::{Device, copy};
+use transfer::stick::survey::{Precious, Survey, Target, Unfit};
 
 const FIND_OUT: &str = "`seedd image write` without --to lists the disks of this machine";
 

@@ -10,13 +10,13 @@ use clap::Args;
 use super::capsule::pin;
 use super::{PassphraseSource, Where, show};
 use crate::app::App;
-use crate::capsule::import::Import as Job;
-use crate::capsule::promote::promote;
-use crate::control::{Request, answers, ask};
-use crate::hint::Hint as _;
-use crate::site::Site;
 use crate::terminal::{Terminal, watch_signals};
+use appliance::control::{Request, answers, ask};
 use host::clock::now_ms;
+use site::Site;
+use site::hint::Hint as _;
+use transfer::capsule::import::Import as Job;
+use transfer::capsule::promote::promote;
 
 /// Port of the seed's address for machines, as `seedd serve` takes it.
 const HTTP_PORT: u16 = 80;

@@ -7,10 +7,10 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Hostname;
 
 use super::{PassphraseSource, Where, show};
-use crate::hint::Hint as _;
-use crate::site::{default_cluster_yaml, read_spec};
-use crate::site_init::{NewSite, create};
 use host::clock::now;
+use site::create::{NewSite, create};
+use site::hint::Hint as _;
+use site::{default_cluster_yaml, read_spec};
 
 #[derive(Args)]
 pub struct Init {

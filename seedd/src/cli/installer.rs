@@ -7,11 +7,11 @@ use cluster_seed::ids::Mac;
 
 use super::image::find_agent;
 use super::{Where, show};
-use crate::hint::Hint as _;
 use crate::installer::{self, Medium};
-use crate::life::snapshots;
 use crate::terminal::{Terminal, watch_signals};
 use host::files::write_atomic;
+use site::hint::Hint as _;
+use site::snapshots;
 
 #[derive(Subcommand)]
 pub enum Installer {

@@ -8,8 +8,8 @@ use cluster_seed::ids::Digest;
 
 use super::{Where, show};
 use crate::app::metrics::{MetricsToken, TOKEN};
-use crate::control::{Request, ask};
-use crate::control_site::SiteRequest;
+use appliance::control::SiteRequest;
+use appliance::control::{Request, ask};
 use host::clock::now;
 use host::random;
 

@@ -35,10 +35,10 @@ use zeroize::Zeroizing;
 
 pub use darksite::upstream_sources;
 
-use crate::hint::{self, Hint as _};
-use crate::site::Site;
 use crate::terminal;
 use host::files::read_limited;
+use site::Site;
+use site::hint::{self, Hint as _};
 
 #[derive(Parser)]
 #[command(name = "seedd", version, about = "The Kubedos seed node: netboot, darksite, enrollment, planes", max_term_width = 110)]

@@ -7,8 +7,8 @@ use cluster_seed::ids::Mac;
 use web::api::{BmcKind, PowerAction};
 
 use super::{Where, ask_secret, passphrase_from, show};
-use crate::control::{Request, ask};
-use crate::control_site::SiteRequest;
+use appliance::control::SiteRequest;
+use appliance::control::{Request, ask};
 
 #[derive(Subcommand)]
 pub enum Power {

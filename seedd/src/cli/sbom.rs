@@ -14,11 +14,11 @@ use darksite::lock::MAX_LOCK;
 use darksite::sbom::{Part, Subject, parts_of_extras, parts_of_index, render};
 
 use super::Where;
-use crate::extras;
-use crate::hint::Hint as _;
-use crate::life::snapshots;
-use crate::site::Site;
 use host::files::{read_limited, write_atomic};
+use site::Site;
+use site::extras;
+use site::hint::Hint as _;
+use site::snapshots;
 
 const MAX_INDEX: u64 = 512 << 20;
 const MAX_LIST: u64 = 32 << 20;

@@ -7,11 +7,11 @@ use clap::Args;
 use cluster_seed::repo::RepoMode;
 
 use super::{PassphraseSource, Where, upstream_sources};
-use crate::console::host::Host;
 use crate::daemon::{Options, serve};
-use crate::hint::Hint as _;
 use crate::planes::WireGuard;
-use crate::tls::check_plain;
+use appliance::console::host::Host;
+use site::hint::Hint as _;
+use site::tls::check_plain;
 
 /// Port machines reach the seed at by HTTP.
 const HTTP_PORT: u16 = 80;

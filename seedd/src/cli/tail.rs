@@ -12,11 +12,11 @@ use cluster_seed::ids::Mac;
 use serde_json::Value;
 
 use super::Where;
-use crate::control::{Request, ask};
-use crate::control_site::SiteRequest;
-use crate::hint::Hint as _;
 use crate::terminal;
+use appliance::control::SiteRequest;
+use appliance::control::{Request, ask};
 use host::files::write_atomic;
+use site::hint::Hint as _;
 
 /// Between two looks at the log.
 const LOOK: Duration = Duration::from_millis(300);

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{PassphraseSource, Where, show};
-use crate::control::{Request, ask};
+use appliance::control::{Request, ask};
 
 #[derive(Args)]
 pub struct Unseal {

@@ -4,10 +4,12 @@ pub mod tool;
 
 use std::collections::HashMap;
 
+use anyhow::Result;
 use camino::Utf8Path;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::time::{TimeState, Tracking, seed_config};
+use host::clock::now_ms;
 use ipnet::Ipv4Net;
 use web::api::ClockView;
 
@@ -111,6 +113,16 @@ pub fn view(tracking: Option<&Tracking>, clock_ms: u64, snapshot: Option<u64>) -
     }
 }
 
+/// The machine's clock, where there is no site yet.
+pub fn of_machine() -> ClockView {
+    view(tool::tracking().as_ref(), now_ms(), None)
+}
+
+/// Sets the machine's clock, in Unix milliseconds, where there is no site yet and so no event log.
+pub fn set_machine(to_ms: u64) -> Result<ClockView> {
+    tool::set(to_ms)?;
+    Ok(of_machine())
+}
+
 #[cfg(test)]
-#[path = "../clock_tests.rs"]
 mod tests;

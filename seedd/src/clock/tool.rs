@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 
-use crate::hint::Hint as _;
+use site::hint::Hint as _;
 
 const LIMIT: Duration = Duration::from_secs(5);
 

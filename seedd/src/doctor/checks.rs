@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use super::{Check, Health, holders};
 use crate::clock;
-use crate::control::{self, Request};
-use crate::control_site::SiteRequest;
-use crate::site::{Site, setting};
-use crate::store::Store;
 use crate::terminal::amount;
+use appliance::control::SiteRequest;
+use appliance::control::{self, Request};
 use host::clock::now;
 use host::files::free_space;
+use site::store::Store;
+use site::{Site, setting};
 
 /// Free space below which somebody should act, and below which nothing works, in bytes.
 const FEW: u64 = 2 << 30;
@@ -227,7 +227,7 @@ pub fn disk(s: &Subject<'_>) -> Check {
 /// The database, and the chain of its event log.
 pub fn database(s: &Subject<'_>) -> Check {
     let name = "database";
-    match s.store.read(|tx| Ok::<_, crate::store::StoreError>((tx.damage()?, tx.broken_event()?))) {
+    match s.store.read(|tx| Ok::<_, site::store::StoreError>((tx.damage()?, tx.broken_event()?))) {
         Ok((None, None)) => Check::ok(name, "whole, and no event was changed"),
         Ok((Some(what), _)) => {
             Check::new(name, Health::Bad, format!("damaged: {what}"), "import the last capsule (`seedd import`)")
@@ -277,7 +277,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(Utf8Path::from_path(dir.path()).unwrap());
         site.make_folders().unwrap();
-        fs::write(site.cluster_file(), crate::site::default_cluster_yaml("site-a")).unwrap();
+        fs::write(site.cluster_file(), site::default_cluster_yaml("site-a")).unwrap();
         drop(Store::open(&site.database()).unwrap());
         let s = Subject::new(&site, Some("lo")).unwrap();
         let bad = [interface(&s), loaders(&s), snapshot(&s).remove(0), snapshot(&s).remove(1)];

@@ -8,7 +8,7 @@ use cluster_seed::ids::Mac;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::dhcp::{self, Message, Reply, Stage};
-use crate::recorder::REHEARSAL_PREFIX;
+use flight::recorder::REHEARSAL_PREFIX;
 
 /// How long answers are waited for; a server that pings first takes a second or two.
 const WAIT: Duration = Duration::from_secs(3);

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use super::machines_fetch::{Fetched, Wire, boot};
 use super::{probe_fetch, tool};
-use crate::hint::Hint as _;
-use crate::recorder::REHEARSAL_PREFIX;
+use flight::recorder::REHEARSAL_PREFIX;
+use site::hint::Hint as _;
 
 /// Most made-up machines.
 pub const MAX_MACHINES: u32 = 1_000;
@@ -82,7 +82,7 @@ async fn one(wire: &Arc<Wire>, number: u32, iface: &str) -> Result<(Duration, Fe
 fn foreign(iface: &str, other: Ipv4Addr) -> anyhow::Error {
     let error =
         anyhow!("another DHCP server, {other}, answers on {iface}: nothing was taken from it, and no machine is made up here");
-    crate::hint::with(error, "rehearse on a network where this seed alone answers; `seedd doctor` names the others")
+    site::hint::with(error, "rehearse on a network where this seed alone answers; `seedd doctor` names the others")
 }
 
 /// Only a network where the seed answers, and nobody else.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use camino::Utf8Path;
 use host::tool::Tool;
 
-use crate::hint::Hint as _;
+use site::hint::Hint as _;
 
 /// A namespace with an interface `kdsim0`; gone when dropped.
 pub struct Booth {

@@ -9,7 +9,7 @@ use cluster_seed::secret::{AgeKey, Secret, seal_to};
 use serde::{Deserialize, Serialize};
 use web::api::{BmcKind, SetPower};
 
-use crate::hint::Hint as _;
+use site::hint::Hint as _;
 
 /// Longest values taken, in bytes.
 const MAX_USER: usize = 64;
@@ -146,7 +146,7 @@ mod tests {
             let made = Controller::new(&set(kind, text), &vault);
             assert_eq!(made.as_ref().ok().map(|c| c.address()).as_deref(), shown, "{text}");
             if let Err(e) = made {
-                assert!(crate::hint::of(&e).is_some(), "{text}: {e:#}");
+                assert!(site::hint::of(&e).is_some(), "{text}: {e:#}");
             }
         }
     }

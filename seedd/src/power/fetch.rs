@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 use super::choose::{Ask, reason};
 use super::controller::Controller;
-use crate::hint::Hint as _;
+use site::hint::Hint as _;
 
 /// Largest answer read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
@@ -155,7 +155,7 @@ impl Client {
                 (anyhow::Error::new(error).context(format!("speaking TLS with {}", self.at)), "is this the port of Redfish?")
             }
         };
-        crate::hint::with(error, hint)
+        site::hint::with(error, hint)
     }
 
     async fn exchange(

@@ -8,7 +8,7 @@ use web::api::PowerAction;
 use zeroize::Zeroizing;
 
 use super::controller::Controller;
-use crate::hint::Hint as _;
+use site::hint::Hint as _;
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -6,10 +6,10 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{SigningKey, VerifyingKey};
 use darksite::{DirFetch, Keyring, Paths};
-use seedd::life::archive_in::{Clear, Import, Imported};
-use seedd::life::archive_out::{Export, Exported};
-use seedd::life::snapshots;
-use seedd::site::{Site, setting};
+use site::snapshots;
+use site::{Site, setting};
+use transfer::archive::read::{Clear, Import, Imported};
+use transfer::archive::write::{Export, Exported};
 
 use crate::archive::{self, Archive, Package};
 use crate::sites::{A, B, Temp, empty, temp};

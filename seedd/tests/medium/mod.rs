@@ -11,9 +11,9 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, BootFile, Chunk, NetbootManifest, SnapshotManifest};
 use cluster_seed::medium::{CLUSTER, MANIFEST, MediumManifest, RELEASE_KEYRING, SITE};
 use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey};
-use seedd::site::{Site, default_cluster_yaml, setting};
-use seedd::site_init::{NewSite, create};
-use seedd::store::Store;
+use site::create::{NewSite, create};
+use site::store::Store;
+use site::{Site, default_cluster_yaml, setting};
 
 pub const PASSPHRASE: &str = "correct horse battery";
 

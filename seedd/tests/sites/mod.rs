@@ -15,8 +15,8 @@ use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
 use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
 use cluster_seed::secret::{AgeKey, lock};
 use seedd::app::App;
-use seedd::site::{Site, default_cluster_yaml, setting};
-use seedd::store::Store;
+use site::store::Store;
+use site::{Site, default_cluster_yaml, setting};
 use web::api::{Actor, ApiError, Approve};
 
 pub const A: &str = "passphrase of site a";

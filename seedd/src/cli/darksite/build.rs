@@ -9,8 +9,8 @@ use darksite::{AnyFetch, HttpLimits, Plan};
 use super::request::{Selection, Upstream};
 use super::{hinted, lock_file, paths};
 use crate::cli::{PassphraseSource, Where, show};
-use crate::site::{Site, setting};
 use crate::terminal::{Terminal, amount, watch_signals};
+use site::{Site, setting};
 
 #[derive(Args)]
 pub struct Build {

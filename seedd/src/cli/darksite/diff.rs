@@ -10,8 +10,8 @@ use darksite::diff::Changed;
 
 use super::{hinted, snapshot_dir};
 use crate::cli::{Where, show};
-use crate::site::Site;
 use crate::terminal::amount;
+use site::Site;
 
 #[derive(Args)]
 pub struct Diff {

@@ -12,8 +12,8 @@ use clap::Subcommand;
 use cluster_seed::ids::Digest;
 use darksite::Paths;
 
-use crate::hint::Hint as _;
-use crate::site::Site;
+use site::Site;
+use site::hint::Hint as _;
 
 pub use request::{judged, upstream_sources};
 
@@ -75,7 +75,7 @@ fn lock_file(site: &Site) -> Utf8PathBuf {
 
 /// The snapshot in use.
 pub fn current(site: &Site) -> Result<Digest> {
-    crate::life::snapshots::current(&site.open_store()?)
+    site::snapshots::current(&site.open_store()?)
 }
 
 /// The directory of a snapshot by the beginning of its id.

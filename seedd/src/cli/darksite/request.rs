@@ -12,10 +12,10 @@ use darksite::{Clock, Keyring, PlanRequest, Source};
 
 use super::paths;
 use crate::clock::PROGRAM_DATE;
-use crate::hint::Hint as _;
-use crate::site::Site;
 use host::clock::now;
 use host::files::read_limited;
+use site::Site;
+use site::hint::Hint as _;
 
 /// Where Debian keeps the keys of its archive (package debian-archive-keyring).
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{current, hinted, snapshot_dir};
 use crate::cli::{Where, show};
-use crate::hint::Hint as _;
+use site::hint::Hint as _;
 
 #[derive(Args)]
 pub struct WhyVerb {

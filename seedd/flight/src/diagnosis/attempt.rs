@@ -1,0 +1,117 @@
+//! One attempt to boot: a part of the timeline, and the questions that rules ask of it.
+
+use site::store::events::{EventRow, PacketFacts};
+
+/// After this long without a packet the firmware's next question is another attempt, in milliseconds.
+const GAP: u64 = 120_000;
+/// After this long a step that should have followed at once has not, in milliseconds.
+pub const SILENCE: u64 = 15_000;
+/// The same for what takes its time: a kernel that starts and finds its network.
+pub const LONG_SILENCE: u64 = 120_000;
+
+const NOTHING: &PacketFacts = &PacketFacts {
+    iface: None,
+    xid: None,
+    arch: None,
+    ipxe: false,
+    ip: None,
+    server: None,
+    file: None,
+    bytes: None,
+    why: None,
+    vendor_class: None,
+    hostname: None,
+    uuid: None,
+    repeats: None,
+};
+
+pub fn facts(e: &EventRow) -> &PacketFacts {
+    e.facts.as_ref().unwrap_or(NOTHING)
+}
+
+/// The firmware's own question for an address: not iPXE's, and not an operating system's.
+pub fn is_firmware(e: &EventRow) -> bool {
+    facts(e).arch.is_some() && !facts(e).ipxe
+}
+
+/// Where attempts begin; the first at 0.
+pub fn starts(timeline: &[EventRow]) -> Vec<usize> {
+    let mut starts = vec![0];
+    for (i, pair) in timeline.windows(2).enumerate() {
+        let asks = pair[1].kind == "dhcp.discover" && is_firmware(&pair[1]) && facts(&pair[1]).repeats.is_none();
+        let still_asking =
+            matches!(pair[0].kind.as_str(), "dhcp.discover" | "dhcp.offer" | "dhcp.ignored" | "dhcp.foreign.offer");
+        if asks && (!still_asking || pair[1].at.saturating_sub(pair[0].at) > GAP) {
+            starts.push(i + 1);
+        }
+    }
+    starts
+}
+
+pub struct Attempt<'a> {
+    /// From the attempt's first row on.
+    pub events: &'a [EventRow],
+    /// What was before.
+    pub before: &'a [EventRow],
+    /// When it is looked at, in Unix milliseconds.
+    pub now: u64,
+}
+
+impl<'a> Attempt<'a> {
+    pub fn new(timeline: &'a [EventRow], start: usize, end: usize, now: u64) -> Self {
+        Attempt { events: &timeline[start..end], before: &timeline[..start], now }
+    }
+
+    pub fn of<'s>(&'s self, kind: &'s str) -> impl DoubleEndedIterator<Item = &'a EventRow> + use<'s, 'a> {
+        self.events.iter().filter(move |e| e.kind == kind)
+    }
+
+    pub fn has(&self, kind: &str) -> bool {
+        self.of(kind).next().is_some()
+    }
+
+    pub fn last(&self, kind: &str) -> Option<&'a EventRow> {
+        self.of(kind).next_back()
+    }
+
+    /// How often it happened, repeats included.
+    pub fn count(&self, kind: &str) -> u32 {
+        self.of(kind).map(|e| facts(e).repeats.unwrap_or(1)).fold(0, u32::saturating_add)
+    }
+
+    /// The last refusal for this reason.
+    pub fn ignored(&self, why: &str) -> Option<&'a EventRow> {
+        self.of("dhcp.ignored").rfind(|e| facts(e).why.as_deref() == Some(why))
+    }
+
+    /// Something of this kind came after `e`.
+    pub fn after(&self, e: &EventRow, kind: &str) -> bool {
+        self.of(kind).any(|x| x.id > e.id)
+    }
+
+    /// So long ago that the next step is not to be expected any more.
+    pub fn overdue(&self, e: &EventRow, patience: u64) -> bool {
+        self.now.saturating_sub(e.at) >= patience
+    }
+
+    /// Its agent has called.
+    pub fn called(&self) -> bool {
+        self.events
+            .iter()
+            .any(|e| e.kind.starts_with("enrollment.") || e.kind.starts_with("install.") || e.kind.starts_with("node."))
+    }
+
+    /// The last acknowledgment that told the firmware what to load.
+    pub fn firmware_ack(&self) -> Option<&'a EventRow> {
+        self.of("dhcp.ack").rfind(|e| is_firmware(e) && facts(e).file.is_some())
+    }
+
+    /// The firmware fetches by HTTP.
+    pub fn by_http(&self) -> bool {
+        self.events.iter().any(|e| facts(e).arch.as_deref().is_some_and(|a| a.starts_with("http-")))
+    }
+
+    pub fn is_uefi(&self) -> bool {
+        self.events.iter().any(|e| is_firmware(e) && facts(e).arch.as_deref().is_some_and(|a| a != "bios" && a != "http-bios"))
+    }
+}

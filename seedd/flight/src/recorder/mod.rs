@@ -1,0 +1,236 @@
+//! The boot flight recorder: every packet decision, handed from the network tasks to the event log without ever
+//! holding a packet up, and the packets themselves in memory.
+
+pub mod frame;
+pub mod gate;
+pub mod pcapng;
+pub mod reasons;
+pub mod ring;
+pub mod sniff;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use cluster_seed::ids::Mac;
+use prometheus_client::metrics::histogram::Histogram;
+use pxe::{BootEvent, EventKind};
+use site::store::events::PacketFacts;
+use tokio::sync::mpsc;
+
+use gate::Gate;
+use host::clock::now_ms;
+use ring::Ring;
+
+/// Events that may wait to be written; beyond that they are counted and lost.
+const QUEUE: usize = 8_192;
+/// How the MAC addresses of the doctor's made-up machines begin (locally administered, then "kd"). Only while a rehearsal
+/// was announced over the control socket are they passed over.
+pub const REHEARSAL_PREFIX: [u8; 3] = [0x02, 0x6b, 0x64];
+/// Upper bounds of the buckets of a transfer's duration, in seconds.
+pub const TRANSFER_BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+/// Transfers that are timed at once.
+const MAX_TIMED: usize = 2_048;
+
+/// One event, in words and with what the packet said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireEvent {
+    /// Unix milliseconds.
+    pub at: u64,
+    pub kind: &'static str,
+    pub text: String,
+    pub mac: Option<Mac>,
+    /// The address that the machine has.
+    pub ip: Option<Ipv4Addr>,
+    pub facts: PacketFacts,
+}
+
+impl WireEvent {
+    pub fn new(at: u64, kind: &'static str) -> Self {
+        WireEvent { at, kind, text: String::new(), mac: None, ip: None, facts: PacketFacts::default() }
+    }
+}
+
+/// The recorder's part of the running seed.
+pub struct Flight {
+    gate: Mutex<Gate>,
+    pub ring: Arc<Ring>,
+    pub lost: Arc<AtomicU64>,
+    pub suppressed: AtomicU64,
+    /// How long TFTP transfers took.
+    pub transfers: Histogram,
+    iface: OnceLock<String>,
+    /// Until then (Unix milliseconds) the doctor's made-up machines are not written down.
+    rehearsal: AtomicU64,
+}
+
+impl Flight {
+    /// `now` in Unix milliseconds.
+    pub fn new(now: u64) -> Self {
+        let gate = Mutex::new(Gate::new(now));
+        let (suppressed, transfers) = (AtomicU64::new(0), Histogram::new(TRANSFER_BUCKETS));
+        Flight {
+            gate,
+            ring: Arc::default(),
+            lost: Arc::default(),
+            suppressed,
+            transfers,
+            iface: OnceLock::new(),
+            rehearsal: AtomicU64::new(0),
+        }
+    }
+
+    /// The interface that is listened to; empty before.
+    pub fn iface(&self) -> &str {
+        self.iface.get().map_or("", String::as_str)
+    }
+
+    pub fn set_iface(&self, iface: &str) {
+        let _ = self.iface.set(iface.to_owned());
+    }
+
+    pub fn rehearse_until(&self, at: u64) {
+        self.rehearsal.store(at, Ordering::Relaxed);
+    }
+
+    /// What of these events is to be written.
+    pub fn pass(&self, mut events: Vec<WireEvent>) -> Vec<WireEvent> {
+        let rehearsal = self.rehearsal.load(Ordering::Relaxed);
+        events.retain(|e| e.at >= rehearsal || !e.mac.is_none_or(|m| m.0.starts_with(&REHEARSAL_PREFIX)));
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut out, before) = (Vec::with_capacity(events.len()), gate.suppressed());
+        events.into_iter().for_each(|e| gate.push(e, &mut out));
+        self.suppressed.fetch_add(gate.suppressed() - before, Ordering::Relaxed);
+        out
+    }
+
+    /// What is to be written because time has passed.
+    pub fn tick(&self, now: u64) -> Vec<WireEvent> {
+        let mut out = Vec::new();
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).tick(now, &mut out);
+        out
+    }
+}
+
+/// Where events are put; never waits.
+#[derive(Clone)]
+pub struct Queue {
+    sender: mpsc::Sender<WireEvent>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Queue {
+    pub fn put(&self, event: WireEvent) {
+        if self.sender.try_send(event).is_err() {
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            if lost.is_power_of_two() {
+                tracing::warn!(lost, "the event log cannot keep up; packet events are lost");
+            }
+        }
+    }
+}
+
+/// Turns what the DHCP and TFTP servers decide into events.
+pub struct Recorder {
+    pub queue: Queue,
+    transfers: Histogram,
+    /// When transfers began, by client and file.
+    began: Mutex<HashMap<(Ipv4Addr, String), Instant>>,
+}
+
+impl Recorder {
+    /// The recorder, and the other end of its queue: whoever keeps the event log reads it.
+    pub fn new(flight: &Flight) -> (Arc<Self>, mpsc::Receiver<WireEvent>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let queue = Queue { sender, lost: flight.lost.clone() };
+        let recorder = Recorder { queue, transfers: flight.transfers.clone(), began: Mutex::default() };
+        (Arc::new(recorder), receiver)
+    }
+
+    fn time_transfer(&self, event: &BootEvent) {
+        let (Some(ip), Some(file)) = (event.ip, &event.file) else { return };
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        match event.kind {
+            EventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Instant::now())),
+            EventKind::TftpDone | EventKind::TftpAborted { .. } | EventKind::TftpError { .. } => {
+                let started = began.remove(&(ip, file.clone()));
+                if let (EventKind::TftpDone, Some(started)) = (&event.kind, started) {
+                    self.transfers.observe(started.elapsed().as_secs_f64());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Recorder {
+    /// Takes in what a DHCP or TFTP server decided, without waiting for anything.
+    pub fn observe(&self, event: &BootEvent) {
+        self.time_transfer(event);
+        let Some((kind, text)) = words(event) else { return };
+        // An address a machine only asks for, or is offered, is not its own yet.
+        let ip = if matches!(event.kind, EventKind::Ack) || event.mac.is_none() { event.ip } else { None };
+        self.queue.put(WireEvent { at: now_ms(), kind, text, mac: event.mac, ip, facts: facts(event) });
+    }
+}
+
+fn facts(event: &BootEvent) -> PacketFacts {
+    let why = match &event.kind {
+        EventKind::Nak { why } | EventKind::Ignored { why, .. } => Some(why.name().to_owned()),
+        EventKind::TftpAborted { why } | EventKind::TftpError { why } => Some(why.clone()),
+        _ => None,
+    };
+    PacketFacts {
+        iface: Some(event.iface.to_string()),
+        xid: event.xid.map(|x| format!("{x:08x}")),
+        arch: event.arch.map(|a| a.name().to_owned()),
+        ipxe: event.ipxe,
+        ip: event.ip,
+        server: None,
+        file: event.file.clone(),
+        bytes: event.bytes,
+        why,
+        vendor_class: event.vendor_class.clone(),
+        hostname: event.hostname.clone(),
+        uuid: event.uuid.map(hex::encode),
+        repeats: None,
+    }
+}
+
+/// The event's kind and a sentence, or `None` for what no operator asks about.
+fn words(event: &BootEvent) -> Option<(&'static str, String)> {
+    let who = if event.ipxe { "iPXE" } else { "firmware or system" };
+    let arch = event.arch.map(|a| format!(", {}", a.name())).unwrap_or_default();
+    let ip = event.ip.map(|i| i.to_string()).unwrap_or_default();
+    let file = event.file.clone().unwrap_or_default();
+    let then = if file.is_empty() { String::new() } else { format!(", boot file {file}") };
+    Some(match &event.kind {
+        EventKind::Discover => ("dhcp.discover", format!("{who} asks for an address{arch}")),
+        EventKind::Offer => ("dhcp.offer", format!("offered {ip}{then}")),
+        EventKind::Request => ("dhcp.request", format!("{who} asks for {ip}")),
+        EventKind::Ack => ("dhcp.ack", format!("has {ip}{then}")),
+        EventKind::Nak { why } => ("dhcp.nak", format!("was refused {ip}: {}", why.name())),
+        EventKind::Release => ("dhcp.release", format!("gave {ip} back")),
+        EventKind::Decline => ("dhcp.decline", format!("says {ip} is in use by somebody else")),
+        EventKind::Inform => ("dhcp.inform", format!("{who} at {ip} asked for options")),
+        EventKind::OtherServer { server } => ("dhcp.other", format!("another DHCP server answers here: {server}")),
+        EventKind::OtherServerGone { server } => ("dhcp.other", format!("the DHCP server {server} answers no more")),
+        EventKind::Serving { proxy: false } => ("dhcp.mode", "nobody else serves addresses here: this seed does".to_owned()),
+        EventKind::Serving { proxy: true } => {
+            ("dhcp.mode", "another DHCP server is here: this seed only tells machines what to boot".to_owned())
+        }
+        EventKind::AddressInUse { by } => ("dhcp.in_use", format!("not offered {ip}: {by} answers for it")),
+        EventKind::TftpStarted => ("tftp.started", format!("{ip} fetches {file}")),
+        EventKind::TftpDone => ("tftp.done", format!("{ip} has {file}, {} bytes", event.bytes.unwrap_or(0))),
+        EventKind::TftpAborted { why } => ("tftp.aborted", format!("{ip} ended {file} itself: {why}")),
+        EventKind::TftpError { why } => ("tftp.error", format!("{ip} did not get {file}: {why}")),
+        EventKind::Ignored { why, detail } => {
+            // Without a machine to show it at, a counter says enough.
+            event.mac?;
+            let detail = detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
+            ("dhcp.ignored", format!("not answered: {}{detail}", reasons::words(*why)))
+        }
+    })
+}

@@ -1,0 +1,168 @@
+//! Making a site: everything aside, then one rename. A site is there wholly or not at all.
+
+use std::fs::{self, File};
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::cluster::ClusterSpec;
+
+use crate::hint::Hint as _;
+use crate::keys::PublicKeys;
+use crate::store::Store;
+use crate::tls;
+use crate::tls::ca::Permitted;
+use crate::{Site, setting};
+
+/// What a new site is made of.
+pub struct NewSite<'a> {
+    /// Text of cluster.yaml, and the same parsed.
+    pub text: &'a str,
+    pub spec: &'a ClusterSpec,
+    pub passphrase: &'a str,
+    /// Unix seconds; dates the OpenPGP key.
+    pub now: u64,
+}
+
+/// Makes the site. `finish` adds to it before it appears under its name; if that fails nothing was made.
+///
+/// # Errors
+/// When the directory holds something already, when the passphrase is too short, and on every failed write.
+pub fn create<T>(
+    site: &Site,
+    new: &NewSite<'_>,
+    finish: impl FnOnce(&Site, &PublicKeys) -> Result<T>,
+) -> Result<(PublicKeys, T)> {
+    if site.exists() {
+        return Err(anyhow!("{} holds a site already", site.data)).hint("use another --data; a site is never overwritten");
+    }
+    let place = aside(&site.data)?;
+    let made = fill(&place, new, finish).and_then(|made| publish(&place, site).map(|()| made));
+    let _ = fs::remove_dir_all(&place.data);
+    made
+}
+
+fn fill<T>(place: &Site, new: &NewSite<'_>, finish: impl FnOnce(&Site, &PublicKeys) -> Result<T>) -> Result<(PublicKeys, T)> {
+    place.make_folders()?;
+    let planes: Vec<String> = new.spec.spec.networking.planes.keys().cloned().collect();
+    let seconds = i64::try_from(new.now).context("reading the clock")?;
+    let public = place.keys().create(new.passphrase, new.spec.metadata.name.as_str(), &planes, seconds)?;
+    place.keys().make_ca(new.spec.metadata.name.as_str(), Permitted::of(new.spec, tls::hostname().as_deref()))?;
+    host::files::write_atomic(&place.cluster_file(), new.text.as_bytes(), 0o644)?;
+    let store = Store::open(&place.database()).context("making the database")?;
+    store.set(setting::EPOCH, "1")?;
+    drop(store);
+    let more = finish(place, &public)?;
+    Ok((public, more))
+}
+
+/// Gives the finished directory its name.
+fn publish(place: &Site, site: &Site) -> Result<()> {
+    let dir = File::open(&place.data).with_context(|| format!("opening {}", place.data))?;
+    // Links and folders were made by the hundred; one call puts all of them on the disk.
+    nix::unistd::syncfs(&dir).context("writing the new site to the disk")?;
+    if let Ok(meta) = fs::metadata(&site.data) {
+        // An empty directory that was prepared keeps its permissions.
+        fs::set_permissions(&place.data, meta.permissions()).with_context(|| format!("protecting {}", place.data))?;
+    }
+    match fs::rename(&place.data, &site.data) {
+        Ok(()) => {}
+        // A directory that something is mounted on cannot be replaced: its entries move, the database last, because
+        // its presence says that the site is complete.
+        Err(e) if matches!(e.raw_os_error(), Some(nix::libc::EBUSY | nix::libc::EXDEV)) => move_entries(place, site)?,
+        Err(e) => return Err(e).with_context(|| format!("making {}", site.data)),
+    }
+    let parent = parent_of(&site.data);
+    for dir in [parent, site.data.as_path()] {
+        File::open(dir).and_then(|d| d.sync_all()).with_context(|| format!("writing {dir} to the disk"))?;
+    }
+    Ok(())
+}
+
+fn move_entries(place: &Site, site: &Site) -> Result<()> {
+    for entry in fs::read_dir(&place.data).context("listing the new site")? {
+        let entry = entry?;
+        let target = site.data.join(entry.file_name().to_string_lossy().as_ref());
+        if entry.file_name() != "seed.db" {
+            fs::rename(entry.path(), &target).with_context(|| format!("making {target}"))?;
+        }
+    }
+    fs::rename(place.database(), site.database()).context("placing the database")
+}
+
+fn parent_of(data: &Utf8Path) -> &Utf8Path {
+    data.parent().filter(|p| !p.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
+}
+
+fn aside(data: &Utf8Path) -> Result<Site> {
+    if data.exists() && data.read_dir().with_context(|| format!("reading {data}"))?.next().is_some() {
+        return Err(anyhow!("{data} is not empty")).hint("use an empty or new directory for --data");
+    }
+    let parent = parent_of(data);
+    fs::create_dir_all(parent).with_context(|| format!("making {parent}"))?;
+    let place = parent.join(format!("{}{}.new", prefix(data), std::process::id()));
+    fs::create_dir(&place).with_context(|| format!("making {place}"))?;
+    Ok(Site::new(&place))
+}
+
+fn prefix(data: &Utf8Path) -> String {
+    format!(".{}.", data.file_name().unwrap_or("site"))
+}
+
+/// Removes what a killed attempt left beside `data`. Only for a caller that knows that nobody else is making a site
+/// there.
+pub fn clean(data: &Utf8Path) -> Result<()> {
+    let (parent, prefix) = (parent_of(data), prefix(data));
+    if !parent.is_dir() {
+        return Ok(());
+    }
+    let left = |name: &str| {
+        let number = name.strip_prefix(prefix.as_str()).and_then(|n| n.strip_suffix(".new"));
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let entries = parent.read_dir_utf8().with_context(|| format!("reading {parent}"))?;
+    let found: Vec<Utf8PathBuf> =
+        entries.filter_map(|e| Some(e.ok()?.into_path())).filter(|p| p.file_name().is_some_and(left)).collect();
+    for path in found {
+        fs::remove_dir_all(&path).with_context(|| format!("removing {path}, left by an attempt that was cut off"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::default_cluster_yaml;
+
+    fn attempt(site: &Site, finish: impl FnOnce(&Site, &PublicKeys) -> Result<()>) -> Result<()> {
+        let text = default_cluster_yaml("site-a");
+        let spec = ClusterSpec::parse(&text).unwrap();
+        let new = NewSite { text: &text, spec: &spec, passphrase: "correct horse", now: 1_760_000_000 };
+        create(site, &new, finish).map(|_| ())
+    }
+
+    #[test]
+    fn a_site_appears_wholly_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let site = Site::new(&parent.join("site"));
+        let failed = attempt(&site, |place, _| {
+            assert!(place.exists() && !site.data.exists());
+            Err(anyhow!("cut off"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "cut off");
+        assert_eq!(parent.read_dir_utf8().unwrap().count(), 0, "nothing is left behind");
+
+        fs::create_dir(parent.join(".site.77.new")).unwrap();
+        fs::create_dir(parent.join(".site.x.new")).unwrap();
+        clean(&site.data).unwrap();
+        assert!(!parent.join(".site.77.new").exists() && parent.join(".site.x.new").exists());
+
+        attempt(&site, |_, _| Ok(())).unwrap();
+        assert!(site.exists() && site.keys().unseal("correct horse").is_ok());
+        let again = attempt(&site, |_, _| Ok(()));
+        assert!(again.unwrap_err().to_string().contains("holds a site already"));
+        let other = Site::new(&parent.join(".site.x.new"));
+        fs::write(other.data.join("f"), "").unwrap();
+        assert!(attempt(&other, |_, _| Ok(())).unwrap_err().to_string().contains("is not empty"));
+    }
+}

@@ -1,0 +1,244 @@
+//! What can go: blobs that nothing names, and what killed jobs left. A blob is named by the lock of a snapshot, the
+//! manifest of an artifact or of extras, or a file that is a link to it; whoever may be about to use one holds a lock.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::Digest;
+use cluster_seed::manifest::SHELVES;
+use darksite::SnapshotLock;
+use darksite::lock::{self, MAX_LOCK};
+use darksite::shelf::Shelves;
+
+use super::holding::Alone;
+use crate::artifacts::chunks_of;
+use crate::hint::Hint as _;
+use crate::store::Store;
+use crate::{Site, setting};
+use host::files::read_limited;
+
+/// Of darksite, beside those of `image`: folders in `tmp` that only a job that runs can use.
+const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];
+/// What a download that is whole is called until its digest was checked.
+const WHOLE: &str = ".whole";
+/// What an interrupted job would go on with.
+const UNFINISHED: &[&str] = &["import-", "export-", "archive-"];
+/// Names of downloads end in it; they are gone on with too.
+const PART: &str = ".part";
+const LOCKS: &[&str] = &["importing.lock", "import.lock"];
+
+/// Letters of a digest.
+const HEX: usize = 64;
+
+/// Something that nothing needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waste {
+    pub path: Utf8PathBuf,
+    pub bytes: u64,
+    pub kind: &'static str,
+}
+
+/// Lists what can go. `unfinished` adds what interrupted jobs would go on with.
+///
+/// # Errors
+/// When a snapshot, an artifact or extras cannot be read: then nobody knows what they need, and nothing may go.
+pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> Result<Vec<Waste>> {
+    ensure!(!site.join(crate::settle::STAGED).exists(), "an import was not placed yet");
+    let (used, on_shelves) = used(site, store)?;
+    let mut waste = shelves(site, &on_shelves)?;
+    let mut names = HashMap::new();
+    for shelf in &waste {
+        names_in(&shelf.path, &mut names)?;
+    }
+    waste.extend(blobs(site, &used, &names)?);
+    let tmp = site.join("tmp");
+    for entry in tmp.read_dir_utf8().with_context(|| format!("listing {tmp}"))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let begins = |list: &[&str]| list.iter().any(|prefix| name.starts_with(prefix));
+        let kind = if LOCKS.contains(&name) {
+            continue;
+        } else if begins(DEAD) || begins(image::WORKDIRS) || name.ends_with(WHOLE) {
+            "left by a killed job"
+        } else if unfinished && (begins(UNFINISHED) || name.ends_with(PART)) {
+            "unfinished work"
+        } else {
+            continue;
+        };
+        waste.push(Waste { bytes: size(entry.path())?, path: entry.into_path(), kind });
+    }
+    let proofs = site.join("proofs");
+    if proofs.is_dir() {
+        for entry in proofs.read_dir_utf8().with_context(|| format!("listing {proofs}"))? {
+            let entry = entry?;
+            if !site.join("snapshots").join(entry.file_name()).is_dir() {
+                waste.push(Waste { bytes: size(entry.path())?, path: entry.into_path(), kind: "proof without its snapshot" });
+            }
+        }
+    }
+    waste.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(waste)
+}
+
+/// Removes what [`survey`] listed.
+pub fn remove(waste: &[Waste], _alone: &Alone) -> Result<()> {
+    for one in waste {
+        let meta = fs::symlink_metadata(&one.path).with_context(|| format!("looking at {}", one.path))?;
+        let gone = if meta.is_dir() { fs::remove_dir_all(&one.path) } else { fs::remove_file(&one.path) };
+        gone.with_context(|| format!("removing {}", one.path))?;
+    }
+    Ok(())
+}
+
+/// Digests that something here names: blobs, and shelves.
+fn used(site: &Site, store: &Store) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
+    let (mut used, mut shelves) = (BTreeSet::new(), BTreeSet::new());
+    let hint = "remove or repair it first; until then nobody knows which blobs it needs";
+    for id in ids(&site.join("snapshots"))? {
+        let path = site.snapshot(id).join("snapshot.lock");
+        let lock = locked(&path, id).with_context(|| format!("reading {path}")).hint(hint)?;
+        used.extend(lock.split_ascii_whitespace().filter(|w| w.len() == HEX).filter_map(|w| w.parse::<Digest>().ok()));
+        match SnapshotLock::parse(&lock) {
+            Ok(lock) => shelves.extend(Shelves::of(&lock).shelves.iter().map(|s| s.id)),
+            // One of another version: which shelves it has is not known, so all stay.
+            Err(_) => shelves.extend(ids(&site.join("snapshots").join(SHELVES))?),
+        }
+    }
+    let key = site.keys().public()?.site_key()?;
+    for id in ids(&site.join("artifacts"))? {
+        let path = site.join("artifacts").join(id.to_string()).join("manifest.json");
+        used.extend(chunks_of(&path, &key).hint(hint)?.into_iter().map(|(digest, _)| digest));
+    }
+    used.extend(crate::extras::used(site, store).hint(hint)?);
+    Ok((used, shelves))
+}
+
+/// A lock's text. Every digest it names is a word in locks of all versions, so a snapshot of an older program keeps its
+/// packages too.
+fn locked(path: &Utf8Path, id: Digest) -> Result<String> {
+    let bytes = read_limited(path, MAX_LOCK as u64)?;
+    ensure!(Digest::of(&bytes) == id, "it is not the lock of snapshot {id}");
+    let text = String::from_utf8(bytes)?;
+    ensure!(text.starts_with(lock::NAME), "it is not a lock");
+    Ok(text)
+}
+
+/// Folders of packages that no snapshot has any more.
+fn shelves(site: &Site, used: &BTreeSet<Digest>) -> Result<Vec<Waste>> {
+    let folder = site.join("snapshots").join(SHELVES);
+    let unused = ids(&folder)?.into_iter().filter(|id| !used.contains(id));
+    Ok(unused.map(|id| Waste { path: folder.join(id.to_string()), bytes: 0, kind: "shelf of packages" }).collect())
+}
+
+/// How many names each file has below a folder, by its inode.
+fn names_in(folder: &Utf8Path, names: &mut HashMap<u64, u64>) -> Result<()> {
+    for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
+        let entry = entry?;
+        let meta = fs::symlink_metadata(entry.path()).with_context(|| format!("looking at {}", entry.path()))?;
+        if meta.is_dir() {
+            names_in(entry.path(), names)?;
+        } else {
+            *names.entry(meta.ino()).or_default() += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Entries of a folder that are named by a digest.
+pub fn ids(folder: &Utf8Path) -> Result<Vec<Digest>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
+        found.extend(entry?.file_name().parse::<Digest>().ok());
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `going`: names that go together with these blobs, by inode.
+fn blobs(site: &Site, used: &BTreeSet<Digest>, going: &HashMap<u64, u64>) -> Result<Vec<Waste>> {
+    let top = site.join("blobs/sha256");
+    let mut waste = Vec::new();
+    for shelf in top.read_dir_utf8().with_context(|| format!("listing {top}"))? {
+        let shelf = shelf?;
+        if !shelf.file_type()?.is_dir() {
+            continue;
+        }
+        for entry in shelf.path().read_dir_utf8().with_context(|| format!("listing {}", shelf.path()))? {
+            let entry = entry?;
+            let meta = fs::symlink_metadata(entry.path()).with_context(|| format!("looking at {}", entry.path()))?;
+            let Ok(digest) = entry.file_name().parse::<Digest>() else { continue };
+            // A link leads to an adopted medium and takes no room; a second name is somebody's file.
+            let names = meta.nlink() - going.get(&meta.ino()).copied().unwrap_or(0).min(meta.nlink());
+            if meta.is_file() && names == 1 && !used.contains(&digest) {
+                waste.push(Waste { path: entry.into_path(), bytes: meta.len(), kind: "blob" });
+            }
+        }
+    }
+    Ok(waste)
+}
+
+/// Bytes of a file, or of all plain files below a folder that have no other name.
+fn size(path: &Utf8Path) -> Result<u64> {
+    let meta = fs::symlink_metadata(path).with_context(|| format!("looking at {path}"))?;
+    if !meta.is_dir() {
+        return Ok(if meta.is_file() && meta.nlink() == 1 { meta.len() } else { 0 });
+    }
+    let mut sum = 0;
+    for entry in path.read_dir_utf8().with_context(|| format!("listing {path}"))? {
+        sum += size(entry?.path())?;
+    }
+    Ok(sum)
+}
+
+/// Removes a snapshot that is neither in use nor what an artifact or netboot set in use was built from.
+pub fn remove_snapshot(site: &Site, store: &Store, id: Digest, _alone: &Alone) -> Result<()> {
+    let dir = site.snapshot(id);
+    ensure!(dir.is_dir(), "there is no snapshot {id}");
+    if store.setting(setting::SNAPSHOT)? == Some(id.to_string()) {
+        return Err(anyhow!("snapshot {id} is in use")).hint("put another one in use first: `seedd darksite use ID`");
+    }
+    if let Some(what) = builds_on(site, store, id)? {
+        return Err(anyhow!("{what} in use was built from snapshot {id}"))
+            .hint("its nodes may still ask for packages of it; build that from another snapshot first");
+    }
+    let gone = site.join("tmp").join(format!("snapshot-{id}.removed"));
+    if gone.exists() {
+        fs::remove_dir_all(&gone).with_context(|| format!("removing {gone}"))?;
+    }
+    // Renamed first: half a snapshot must never be listed or served.
+    fs::rename(&dir, &gone).with_context(|| format!("removing {dir}"))?;
+    fs::remove_dir_all(&gone).with_context(|| format!("removing {gone}"))?;
+    let proof = site.join("proofs").join(id.to_string());
+    if proof.is_dir() {
+        fs::remove_dir_all(&proof).with_context(|| format!("removing {proof}"))?;
+    }
+    Ok(())
+}
+
+/// What in use was built from that snapshot.
+fn builds_on(site: &Site, store: &Store, id: Digest) -> Result<Option<String>> {
+    let key = site.keys().public()?.site_key()?;
+    for (name, artifact) in store.read(|tx| tx.settings_under(setting::ARTIFACT))? {
+        let path = site.join("artifacts").join(&artifact).join("manifest.json");
+        let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::ArtifactManifest> =
+            serde_json::from_slice(&read_limited(&path, 32 << 20)?).with_context(|| format!("reading {path}"))?;
+        if sealed.open(&key).with_context(|| format!("checking {path}"))?.spec.snapshot == id {
+            return Ok(Some(format!("the artifact of role {}", name.trim_start_matches(setting::ARTIFACT))));
+        }
+    }
+    if let Some(netboot) = store.setting(setting::NETBOOT)? {
+        let path = site.join("netboot").join(netboot).join("netboot.json");
+        let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::NetbootManifest> =
+            serde_json::from_slice(&read_limited(&path, 1 << 20)?).with_context(|| format!("reading {path}"))?;
+        if sealed.open(&key).with_context(|| format!("checking {path}"))?.snapshot == id {
+            return Ok(Some("the netboot set".to_owned()));
+        }
+    }
+    Ok(None)
+}

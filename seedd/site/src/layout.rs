@@ -1,0 +1,198 @@
+//! A site on disk: the data directory and what lies where.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::cluster::{ClusterSpec, MAX_SPEC, SpecError};
+use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::overlay::{self, Change, Overlay};
+use cluster_seed::repo::RepoMode;
+
+use crate::hint::Hint as _;
+use host::files::{read_limited, write_atomic};
+
+/// Name of the daemon's control socket.
+pub const CONTROL_SOCKET: &str = "seedd.sock";
+
+/// Folders of a data directory.
+const FOLDERS: &[&str] = &["blobs/sha256", "snapshots", "proofs", "extras", "artifacts", "netboot", "cache", "keys", "tmp"];
+
+/// The data directory.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub data: Utf8PathBuf,
+    /// Wins over `darksite.mode` of cluster.yaml.
+    repo_mode: Option<RepoMode>,
+}
+
+impl Site {
+    pub fn new(data: &Utf8Path) -> Self {
+        Site { data: data.to_owned(), repo_mode: None }
+    }
+
+    /// The same site with another source of packages for its nodes than cluster.yaml says, if one is given.
+    pub fn with_repo_mode(self, repo_mode: Option<RepoMode>) -> Self {
+        Site { repo_mode, ..self }
+    }
+
+    pub fn join(&self, name: &str) -> Utf8PathBuf {
+        self.data.join(name)
+    }
+
+    pub fn cluster_file(&self) -> Utf8PathBuf {
+        self.join("cluster.yaml")
+    }
+
+    pub fn database(&self) -> Utf8PathBuf {
+        self.join("seed.db")
+    }
+
+    pub fn control_socket(&self) -> Utf8PathBuf {
+        self.join(CONTROL_SOCKET)
+    }
+
+    pub fn blob(&self, digest: Digest) -> Utf8PathBuf {
+        let hex = digest.to_string();
+        self.data.join("blobs/sha256").join(&hex[..2]).join(&hex)
+    }
+
+    pub fn exists(&self) -> bool {
+        self.database().exists()
+    }
+
+    pub fn make_folders(&self) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        for folder in FOLDERS {
+            fs::create_dir_all(self.join(folder)).with_context(|| format!("making {}", self.join(folder)))?;
+        }
+        for private in ["keys", "tmp"] {
+            let mode = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(self.join(private), mode).with_context(|| format!("protecting {private}"))?;
+        }
+        Ok(())
+    }
+
+    /// The underlay of this place, where it differs from that of cluster.yaml.
+    pub fn overlay_file(&self) -> Utf8PathBuf {
+        self.join("overlay.yaml")
+    }
+
+    /// cluster.yaml, with the overlay of this place if there is one.
+    pub fn spec(&self) -> Result<ClusterSpec> {
+        let mut spec = self.spec_of_place()?;
+        spec.spec.darksite.mode = self.repo_mode.unwrap_or(spec.spec.darksite.mode);
+        Ok(spec)
+    }
+
+    fn spec_of_place(&self) -> Result<ClusterSpec> {
+        let base = read_spec(&self.cluster_file())?;
+        let path = self.overlay_file();
+        if !path.exists() {
+            return Ok(base);
+        }
+        read_overlay(&path)?.apply(&base).map_err(|e| spec_error(&path, e))
+    }
+
+    /// Keeps the overlay of `file` for the next start; `None` goes back to cluster.yaml. What changes is returned, and
+    /// nothing is written if that is nothing or `only_look` is set.
+    pub fn set_overlay(&self, file: Option<&Utf8Path>, only_look: bool) -> Result<Vec<Change>> {
+        let text = file.map(read_text).transpose()?;
+        self.set_overlay_text(file.map_or("", Utf8Path::as_str), text.as_deref(), only_look)
+    }
+
+    /// Like [`Site::set_overlay`], with the overlay's text; `name` is for errors.
+    pub fn set_overlay_text(&self, name: &str, text: Option<&str>, only_look: bool) -> Result<Vec<Change>> {
+        let base = read_spec(&self.cluster_file())?;
+        let held = self.spec()?;
+        let name = Utf8Path::new(name);
+        let wanted = match text {
+            Some(text) => {
+                let overlay = Overlay::parse(text).map_err(|e| spec_error(name, e))?;
+                overlay.apply(&base).map_err(|e| spec_error(name, e))?
+            }
+            None => base,
+        };
+        let changes = overlay::changes(&held.spec.networking.underlay, &wanted.spec.networking.underlay);
+        if changes.is_empty() || only_look {
+            return Ok(changes);
+        }
+        match text {
+            Some(text) => write_atomic(&self.overlay_file(), text.as_bytes(), 0o644)?,
+            None => fs::remove_file(self.overlay_file()).with_context(|| format!("removing {}", self.overlay_file()))?,
+        }
+        Ok(changes)
+    }
+}
+
+/// Reads and checks a cluster.yaml; an error names file, line and column.
+pub fn read_spec(path: &Utf8Path) -> Result<ClusterSpec> {
+    let text = read_text(path)?;
+    ClusterSpec::parse(&text).map_err(|e| spec_error(path, e))
+}
+
+fn read_text(path: &Utf8Path) -> Result<String> {
+    let bytes = read_limited(path, MAX_SPEC as u64)?;
+    String::from_utf8(bytes).with_context(|| format!("reading {path} as UTF-8"))
+}
+
+fn read_overlay(path: &Utf8Path) -> Result<Overlay> {
+    let text = read_text(path)?;
+    Overlay::parse(&text).map_err(|e| spec_error(path, e))
+}
+
+fn spec_error(path: &Utf8Path, e: SpecError) -> anyhow::Error {
+    let place = if e.line > 0 { format!("{path}:{}:{}", e.line, e.column) } else { path.to_string() };
+    let error: Result<()> = Err(anyhow!("{place}: {}", e.message));
+    match e.hint {
+        Some(hint) => error.hint(hint),
+        None => error.hint("`seedd cluster check` reads it without changing anything"),
+    }
+    .err()
+    .unwrap_or_else(|| anyhow!("{place}"))
+}
+
+/// The seed's own name among the nodes.
+pub fn seed_hostname(spec: &ClusterSpec) -> Result<Hostname> {
+    format!("seed.{}", spec.spec.networking.domain).parse().context("naming the seed")
+}
+
+/// The comment-rich file that `seedd init` writes.
+pub fn default_cluster_yaml(name: &str) -> String {
+    include_str!("cluster.yaml").replace("@NAME@", name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_init_writes_is_a_good_one() {
+        let spec = ClusterSpec::parse(&default_cluster_yaml("site-a")).unwrap();
+        assert_eq!(spec.metadata.name.as_str(), "site-a");
+        let planes: Vec<_> = spec.spec.networking.planes.keys().cloned().collect();
+        assert_eq!(planes, ["wg1", "wg2", "wg3"]);
+    }
+
+    #[test]
+    fn an_overlay_is_kept_shown_and_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(Utf8Path::from_path(dir.path()).unwrap());
+        fs::write(site.cluster_file(), default_cluster_yaml("site-a")).unwrap();
+        let file = site.join("b.yaml");
+        let good = "apiVersion: kubedos/v1alpha1\nkind: UnderlayOverlay\nunderlay:\n  subnet: 10.45.0.0/24\n  seed: 10.45.0.1\n  \
+                    pool: {first: 10.45.0.100, last: 10.45.0.199}\n";
+        fs::write(&file, good).unwrap();
+        assert_eq!(site.set_overlay(Some(&file), true).unwrap().len(), 3);
+        assert!(!site.overlay_file().exists(), "it only looked");
+        assert_eq!(site.set_overlay(Some(&file), false).unwrap().len(), 3);
+        assert_eq!(site.spec().unwrap().spec.networking.underlay.seed.value.to_string(), "10.45.0.1");
+        assert!(site.set_overlay(Some(&file), false).unwrap().is_empty(), "twice is once");
+        fs::write(&file, good.replace("10.45.0.0/24", "10.78.0.0/16")).unwrap();
+        let refused = site.set_overlay(Some(&file), false).unwrap_err().to_string();
+        assert!(refused.contains("b.yaml:4:") && refused.contains("overlaps plane wg1"), "{refused}");
+        assert_eq!(site.spec().unwrap().spec.networking.underlay.seed.value.to_string(), "10.45.0.1", "the old one stays");
+        assert_eq!(site.set_overlay(None, false).unwrap().len(), 3);
+        assert_eq!(site.spec().unwrap().spec.networking.underlay.seed.value.to_string(), "10.44.0.1");
+    }
+}

@@ -1,0 +1,28 @@
+//! Names of settings in the database.
+
+pub const SNAPSHOT: &str = "snapshot";
+pub const NETBOOT: &str = "netboot";
+/// Id of the extras in use.
+pub const EXTRAS: &str = "extras";
+/// Followed by the role's name.
+pub const ARTIFACT: &str = "artifact:";
+pub const PEERS: &str = "peers";
+pub const EPOCH: &str = "epoch";
+/// The site's signature under it.
+pub const EPOCH_PROOF: &str = "epoch-proof";
+/// Followed by the id of a snapshot or of extras: the site key of whoever made it, where that is another site.
+pub const MAKER: &str = "maker:";
+/// Id of the medium that was adopted last.
+pub const MEDIUM: &str = "medium";
+/// Settings of this one installation begin with it: they do not travel in a capsule.
+pub const LOCAL: &str = "local:";
+/// What this seed may do: see `app::mode`.
+pub const MODE: &str = "local:mode";
+/// Id of the capsule that was imported last, and the number of its newest event.
+pub const IMPORTED: &str = "local:imported";
+pub const IMPORTED_EVENT: &str = "local:imported-event";
+
+/// True for what belongs to this installation and not to the site.
+pub fn is_local(key: &str) -> bool {
+    key.starts_with(LOCAL) || key == MEDIUM
+}

@@ -1,0 +1,117 @@
+//! What snapshots are here, and what is proven of each.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::Utf8PathBuf;
+use cluster_seed::ids::Digest;
+use cluster_seed::manifest::SnapshotManifest;
+use cluster_seed::proof::{FILE, MAX_PROOF, ProofState, SnapshotProof};
+use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
+use darksite::publish::MAX_MANIFEST;
+
+use crate::hint::Hint as _;
+use crate::store::Store;
+use crate::{Site, setting};
+use host::files::{read_limited, write_atomic};
+
+/// A snapshot whose manifest was checked.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub manifest: SnapshotManifest,
+    /// Nodes are served this one.
+    pub in_use: bool,
+    pub state: ProofState,
+    pub proof: Option<SnapshotProof>,
+    /// Another site made it, with this key.
+    pub maker: Option<VerifyingKey>,
+}
+
+/// A folder that is no snapshot that its maker would know again.
+#[derive(Debug, Clone)]
+pub struct Damaged {
+    pub id: Digest,
+    pub why: String,
+}
+
+impl Site {
+    pub fn snapshot(&self, id: Digest) -> Utf8PathBuf {
+        self.join("snapshots").join(id.to_string())
+    }
+
+    /// Where the proof of a snapshot lies, if there is one.
+    pub fn proof_file(&self, snapshot: Digest) -> Utf8PathBuf {
+        self.join("proofs").join(snapshot.to_string()).join(FILE)
+    }
+}
+
+/// The snapshot in use.
+pub fn current(store: &Store) -> Result<Digest> {
+    let found = store.setting(setting::SNAPSHOT)?;
+    let text = found.ok_or_else(|| anyhow!("there is no snapshot yet")).hint("make one with `seedd darksite build`")?;
+    text.parse().context("reading the snapshot's id")
+}
+
+/// Every snapshot by its id, and what looks like one and is not. Other names in the folder are nobody's.
+pub fn all(site: &Site, store: &Store) -> Result<(Vec<Held>, Vec<Damaged>)> {
+    let folder = site.join("snapshots");
+    let mut ids: Vec<Digest> = Vec::new();
+    for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
+        ids.extend(entry?.file_name().parse::<Digest>().ok());
+    }
+    ids.sort();
+    let (mut held, mut damaged) = (Vec::new(), Vec::new());
+    for id in ids {
+        match one(site, store, id) {
+            Ok(found) => held.push(found),
+            Err(error) => damaged.push(Damaged { id, why: format!("{error:#}") }),
+        }
+    }
+    Ok((held, damaged))
+}
+
+/// One snapshot, its manifest checked against its maker's key; its files are not read.
+pub fn one(site: &Site, store: &Store, id: Digest) -> Result<Held> {
+    let path = site.snapshot(id).join("snapshot.json");
+    if !site.snapshot(id).is_dir() {
+        return Err(anyhow!("there is no snapshot {id}")).hint("`seedd darksite list` names those that are here");
+    }
+    let (_, key) = site.snapshot_keys(store, id)?;
+    let sealed: Sealed<SnapshotManifest> =
+        serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).with_context(|| format!("reading {path}"))?;
+    let manifest = sealed.open(&key).with_context(|| format!("checking {path}"))?;
+    anyhow::ensure!(manifest.id == id, "{path} is the manifest of another snapshot");
+    let own = site.keys().public()?.site_key()?;
+    let proof = proof(site, id, &[own, key]);
+    Ok(Held {
+        in_use: store.setting(setting::SNAPSHOT)? == Some(id.to_string()),
+        state: proof.as_ref().map_or(ProofState::Unproven, |p| p.of(&manifest)),
+        proof,
+        maker: (key != own).then_some(key),
+        manifest,
+    })
+}
+
+/// The proof of a snapshot, if it is signed by one of `keys`: this site proved it, or its maker did.
+pub fn proof(site: &Site, snapshot: Digest, keys: &[VerifyingKey]) -> Option<SnapshotProof> {
+    let path = site.proof_file(snapshot);
+    let bytes = read_limited(&path, MAX_PROOF).ok()?;
+    let opened = serde_json::from_slice::<Sealed<SnapshotProof>>(&bytes)
+        .map_err(anyhow::Error::from)
+        .and_then(|sealed| keys.iter().find_map(|key| sealed.open(key).ok()).ok_or_else(|| anyhow!("nobody known signed it")));
+    opened.inspect_err(|error| tracing::warn!(%path, %error, "a proof counts for nothing")).ok()
+}
+
+/// Signs and keeps a proof; an earlier one of the same snapshot is replaced.
+pub fn keep_proof(site: &Site, proof: &SnapshotProof, key: &SigningKey) -> Result<()> {
+    let path = site.proof_file(proof.snapshot);
+    let folder = path.parent().unwrap_or(&site.data);
+    fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+    Ok(write_atomic(&path, &serde_json::to_vec(&Sealed::sign(proof, key)?)?, 0o644)?)
+}
+
+/// Makes a snapshot the one that nodes are served.
+pub fn put_in_use(site: &Site, store: &Store, id: Digest) -> Result<()> {
+    one(site, store, id)?;
+    store.set(setting::SNAPSHOT, &id.to_string()).context("writing the setting")
+}

@@ -1,0 +1,241 @@
+//! Tables as versioned JSON lines, for a capsule: every column by its name, so that a newer schema can read an older one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as B64;
+use cluster_seed::capsule::Table;
+use rusqlite::types::{Value as Sql, ValueRef};
+use rusqlite::{params, params_from_iter};
+use serde_json::{Map, Value};
+
+use super::{StoreError, Tx};
+use crate::setting;
+
+/// Tables that a capsule replaces, parents first. Leases are of a segment and sessions of a browser: neither moves.
+const TABLES: [(Table, &str); 7] = [
+    (Table::Setting, "setting"),
+    (Table::Machine, "machine"),
+    (Table::Enrollment, "enrollment"),
+    (Table::Node, "node"),
+    (Table::Plane, "node_plane"),
+    (Table::Admin, "admin"),
+    (Table::Event, "event"),
+];
+
+const TRIGGERS: [&str; 2] = ["event_is_append_only", "event_is_kept"];
+
+fn name_of(table: Table) -> Option<&'static str> {
+    TABLES.iter().find(|(t, _)| *t == table).map(|(_, name)| *name)
+}
+
+fn corrupt(what: &'static str) -> StoreError {
+    StoreError::Corrupt { what }
+}
+
+fn to_json(value: ValueRef<'_>) -> Result<Value, StoreError> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(n) => n.into(),
+        ValueRef::Text(t) => std::str::from_utf8(t).map_err(|_| corrupt("a text"))?.into(),
+        ValueRef::Blob(b) => serde_json::json!({ "base64": B64.encode(b) }),
+        ValueRef::Real(_) => return Err(corrupt("a number")),
+    })
+}
+
+fn to_sql(value: Value) -> Result<Sql, StoreError> {
+    let bad = || corrupt("a capsule's row");
+    Ok(match value {
+        Value::Null => Sql::Null,
+        Value::Number(n) => Sql::Integer(n.as_i64().ok_or_else(bad)?),
+        Value::String(s) => Sql::Text(s),
+        Value::Object(map) => match (map.len(), map.get("base64")) {
+            (1, Some(Value::String(text))) => Sql::Blob(B64.decode(text).map_err(|_| bad())?),
+            _ => return Err(bad()),
+        },
+        _ => return Err(bad()),
+    })
+}
+
+impl Tx<'_> {
+    /// Hands every row of a table as one line of JSON to `each`. Settings of this one installation are left out.
+    pub fn dump<E: From<StoreError>>(&self, table: Table, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let Some(name) = name_of(table) else { return Ok(()) };
+        let sql = format!("SELECT * FROM {name} ORDER BY rowid");
+        let mut q = self.tx.prepare(&sql).map_err(StoreError::from)?;
+        let columns: Vec<String> = q.column_names().map(str::to_owned).collect();
+        let mut rows = q.query([]).map_err(StoreError::from)?;
+        while let Some(row) = rows.next().map_err(StoreError::from)? {
+            let mut line = Map::new();
+            for (i, column) in columns.iter().enumerate() {
+                line.insert(column.clone(), to_json(row.get_ref(i).map_err(StoreError::from)?)?);
+            }
+            if table != Table::Setting || !line["key"].as_str().is_some_and(setting::is_local) {
+                each(&Value::Object(line).to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties what a capsule replaces. Administrators stay, and so do this installation's own settings.
+    pub fn clear_for_import(&self) -> Result<(), StoreError> {
+        for trigger in TRIGGERS {
+            self.tx.execute_batch(&format!("DROP TRIGGER IF EXISTS {trigger}"))?;
+        }
+        for (table, name) in TABLES.iter().rev() {
+            match table {
+                Table::Admin => 0,
+                Table::Setting => {
+                    let sql = "DELETE FROM setting WHERE substr(key, 1, length(?1)) <> ?1 AND key <> ?2";
+                    self.tx.execute(sql, [setting::LOCAL, setting::MEDIUM])?
+                }
+                _ => self.tx.execute(&format!("DELETE FROM {name}"), [])?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Inserts one line that [`Tx::dump`] wrote. An administrator of the same name is replaced.
+    pub fn load(&self, table: Table, line: &str) -> Result<(), StoreError> {
+        let Some(name) = name_of(table) else { return Err(corrupt("a capsule's table")) };
+        let row: Map<String, Value> = serde_json::from_str(line).map_err(|_| corrupt("a capsule's row"))?;
+        if table == Table::Setting && row.get("key").and_then(Value::as_str).is_none_or(setting::is_local) {
+            return Err(corrupt("a capsule's setting"));
+        }
+        let known = self.columns(name)?;
+        // What goes into the statement's text is a column of our own schema, never the capsule's spelling.
+        if row.is_empty() || row.keys().any(|k| !known.contains(k)) {
+            return Err(corrupt("a capsule's row (made by a newer kubedos?)"));
+        }
+        let columns: Vec<&str> = row.keys().map(String::as_str).collect();
+        let marks: Vec<String> = (1..=columns.len()).map(|n| format!("?{n}")).collect();
+        let conflict = match table {
+            Table::Admin => " ON CONFLICT (user) DO UPDATE SET password = excluded.password, created = excluded.created",
+            _ => "",
+        };
+        let sql = format!("INSERT INTO {name} ({}) VALUES ({}){conflict}", columns.join(", "), marks.join(", "));
+        let mut insert = self.tx.prepare_cached(&sql)?;
+        let values = row.into_iter().map(|(_, v)| to_sql(v)).collect::<Result<Vec<_>, _>>()?;
+        insert.execute(params_from_iter(values))?;
+        Ok(())
+    }
+
+    fn columns(&self, table: &str) -> Result<Vec<String>, StoreError> {
+        let mut q = self.tx.prepare_cached("SELECT name FROM pragma_table_info(?1)")?;
+        let names = q.query_map(params![table], |r| r.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
+    /// Puts the guards of the event log back, and reads everything that was loaded as the program reads it.
+    pub fn check_import(&self) -> Result<(), StoreError> {
+        let guards: Vec<&str> =
+            include_str!("schema.sql").lines().filter(|l| l.starts_with("CREATE TRIGGER event_is_")).collect();
+        self.tx.execute_batch(&guards.join("\n"))?;
+        let orphans: i64 = self.tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))?;
+        if orphans > 0 {
+            return Err(corrupt("the capsule's references"));
+        }
+        if self.broken_event()?.is_some() {
+            return Err(corrupt("the capsule's event log"));
+        }
+        self.machines()?;
+        self.every_enrollment()?;
+        self.live_nodes()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::super::events::NewEvent;
+    use super::*;
+
+    fn filled() -> Store {
+        let store = Store::in_memory().unwrap();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            tx.set("snapshot", "x")?;
+            tx.set("local:mode", "standby")?;
+            tx.add_admin("ada", "hash", 5)?;
+            tx.see_machine("02:00:00:00:00:01".parse().unwrap(), Some("10.0.0.9".parse().unwrap()), 7)?;
+            for n in 0..3u64 {
+                tx.event(n, &NewEvent { kind: "k", text: "é\n\"", machine: Some(1), ..Default::default() })?;
+            }
+            Ok(())
+        });
+        done.unwrap();
+        store
+    }
+
+    fn lines(store: &Store) -> Vec<(Table, String)> {
+        let mut all = Vec::new();
+        let read: Result<(), StoreError> = store.read(|tx| {
+            for (table, _) in TABLES {
+                tx.dump(table, |line| {
+                    all.push((table, line.to_owned()));
+                    Ok::<_, StoreError>(())
+                })?;
+            }
+            Ok(())
+        });
+        read.unwrap();
+        all
+    }
+
+    fn import(store: &Store, lines: &[(Table, String)]) -> Result<(), StoreError> {
+        store.write(|tx| {
+            tx.clear_for_import()?;
+            lines.iter().try_for_each(|(table, line)| tx.load(*table, line))?;
+            tx.check_import()
+        })
+    }
+
+    #[test]
+    fn every_row_comes_back_the_same_and_local_settings_stay_here() {
+        let rows = lines(&filled());
+        let there = Store::in_memory().unwrap();
+        there.set("local:mode", "active").unwrap();
+        there.set("snapshot", "other").unwrap();
+        let done: Result<_, StoreError> = there.write(|tx| {
+            tx.add_admin("bob", "h", 1)?;
+            tx.add_admin("ada", "old", 1)?;
+            tx.event(1, &NewEvent { kind: "x", text: "x", ..Default::default() })
+        });
+        done.unwrap();
+        import(&there, &rows).unwrap();
+        let mut expected = rows.clone();
+        expected.insert(expected.iter().position(|(t, _)| *t == Table::Event).unwrap(), {
+            (Table::Admin, r#"{"created":1,"password":"h","user":"bob"}"#.to_owned())
+        });
+        let sorted = |mut v: Vec<(Table, String)>| {
+            v.sort();
+            v
+        };
+        assert_eq!(sorted(lines(&there)), sorted(expected));
+        assert_eq!(there.setting("local:mode").unwrap().as_deref(), Some("active"));
+        // The log is append-only again.
+        let cut: Result<(), StoreError> = there.write(|tx| Ok(tx.tx.execute_batch("DELETE FROM event")?));
+        assert!(cut.is_err());
+    }
+
+    #[test]
+    fn rows_that_lie_are_refused_and_change_nothing() {
+        let good = lines(&filled());
+        let there = filled();
+        let before = lines(&there);
+        for (table, bad) in [
+            (Table::Setting, r#"{"key":"local:mode","value":"active"}"#),
+            (Table::Setting, r#"{"value":"x"}"#),
+            (Table::Machine, r#"{"id":9,"mac":"x); DROP TABLE node;--","first_seen":1,"last_seen":1}"#),
+            (Table::Machine, r#"{"id) VALUES (1); DROP TABLE node;--":9}"#),
+            (Table::Enrollment, r#"{"id":"x"}"#),
+            (Table::Plane, r#"{"node":"none","plane":"wg1","address":"1.2.3.4","public":"k"}"#),
+            (Table::Event, r#"{"id":99,"at":1,"kind":"k","text":"forged","hash":"00"}"#),
+            (Table::File, "{}"),
+            (Table::Admin, "[]"),
+            (Table::Admin, r#"{"user":"eve","password":1.5,"created":1}"#),
+        ] {
+            let rows: Vec<_> = good.iter().cloned().chain([(table, bad.to_owned())]).collect();
+            assert!(import(&there, &rows).is_err(), "{bad}");
+            assert_eq!(lines(&there), before, "{bad}");
+        }
+    }
+}

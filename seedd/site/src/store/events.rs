@@ -1,0 +1,228 @@
+//! The append-only, hash-chained event log: audit log, boot flight recorder and feed of the live pages at once.
+
+use cluster_seed::ids::{Digest, EnrollmentId};
+use rusqlite::{OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, Tx};
+
+/// Longest text of an event, in bytes.
+pub const MAX_TEXT: usize = 600;
+
+/// A row of the log as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    pub id: i64,
+    /// Unix milliseconds.
+    pub at: u64,
+    /// For example `dhcp.discover`, `enrollment.pending`, `install.progress`, `login.failed`.
+    pub kind: String,
+    /// A sentence for people.
+    pub text: String,
+    pub machine: Option<i64>,
+    pub actor: Option<String>,
+    pub facts: Option<PacketFacts>,
+}
+
+/// What a packet said, as far as the event log keeps it: the JSON of the column `facts`. Texts come from the wire: printable, bounded, untrusted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PacketFacts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iface: Option<String>,
+    /// The DHCP transaction, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ipxe: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<std::net::Ipv4Addr>,
+    /// Another DHCP server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<std::net::Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Stable name of the reason where there was no answer, or a negative one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor_class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// This row stands for so many more events of the kind, the last of them at `at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u32>,
+}
+
+/// What is about to be written.
+#[derive(Debug, Clone, Default)]
+pub struct NewEvent<'a> {
+    pub kind: &'a str,
+    pub text: &'a str,
+    pub machine: Option<i64>,
+    pub enrollment: Option<EnrollmentId>,
+    pub actor: Option<&'a str>,
+    /// What the packet said, for events of the wire.
+    pub facts: Option<&'a PacketFacts>,
+}
+
+/// `facts` as they are stored. A row without them hashes as it did before there were any.
+fn chain(previous: &str, at: u64, e: &NewEvent<'_>, text: &str, facts: Option<&str>) -> String {
+    let enrollment = e.enrollment.map(|i| i.to_string()).unwrap_or_default();
+    let machine = e.machine.map(|i| i.to_string()).unwrap_or_default();
+    let fields = [previous, &at.to_string(), e.kind, text, &machine, &enrollment, e.actor.unwrap_or_default()];
+    // Length-prefixed, so that no two rows read alike.
+    let joined: String = fields.into_iter().chain(facts).map(|f| format!("{}:{f};", f.len())).collect();
+    Digest::of(joined.as_bytes()).to_string()
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+impl Tx<'_> {
+    /// Appends; returns the row's id. `at` is in Unix milliseconds.
+    pub fn event(&self, at: u64, event: &NewEvent<'_>) -> Result<i64, StoreError> {
+        let previous = self.last_hash()?;
+        let text = cut(event.text);
+        let facts = event.facts.map(serde_json::to_string).transpose().map_err(|_| StoreError::Corrupt { what: "facts" })?;
+        let hash = chain(previous.as_deref().unwrap_or_default(), at, event, text, facts.as_deref());
+        let enrollment = event.enrollment.map(|i| i.to_string());
+        self.tx.execute(
+            "INSERT INTO event (at, kind, text, machine, enrollment, actor, hash, facts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![at, event.kind, text, event.machine, enrollment, event.actor, hash, facts],
+        )?;
+        Ok(self.tx.last_insert_rowid())
+    }
+
+    pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+        self.event_views(
+            "SELECT id, at, kind, text, machine, actor, facts FROM event WHERE id > ?1 ORDER BY id LIMIT ?2",
+            after,
+            limit,
+        )
+    }
+
+    /// The newest `limit` events whose kind begins with `prefix`, newest first.
+    pub fn newest_of(&self, prefix: &str, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+        self.event_views(
+            "SELECT id, at, kind, text, machine, actor, facts FROM event WHERE substr(kind, 1, length(?1)) = ?1
+             ORDER BY id DESC LIMIT ?2",
+            prefix,
+            limit,
+        )
+    }
+
+    /// The newest `limit` events of a machine, oldest first.
+    pub fn timeline(&self, machine: i64, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+        self.event_views(
+            "SELECT * FROM (SELECT id, at, kind, text, machine, actor, facts FROM event WHERE machine = ?1 ORDER BY id DESC LIMIT ?2)
+             ORDER BY id",
+            machine,
+            limit,
+        )
+    }
+
+    fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+        let mut q = self.tx.prepare_cached(sql)?;
+        let rows = q.query_map(params![value, limit], |r| {
+            // Facts of a newer program are left out, not in the way.
+            let facts = r.get::<_, Option<String>>(6)?.and_then(|f| serde_json::from_str(&f).ok());
+            let (id, at, kind, text) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
+            Ok(EventRow { id, at, kind, text, machine: r.get(4)?, actor: r.get(5)?, facts })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The hash that the next event builds on.
+    pub fn last_hash(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.tx.query_row("SELECT hash FROM event ORDER BY id DESC LIMIT 1", [], |r| r.get(0)).optional()?)
+    }
+
+    pub fn last_event(&self) -> Result<i64, StoreError> {
+        Ok(self.tx.query_row("SELECT coalesce(max(id), 0) FROM event", [], |r| r.get(0))?)
+    }
+
+    /// The id of the first row that does not fit the chain, if any.
+    pub fn broken_event(&self) -> Result<Option<i64>, StoreError> {
+        let mut q =
+            self.tx.prepare("SELECT id, at, kind, text, machine, enrollment, actor, hash, facts FROM event ORDER BY id")?;
+        let mut rows = q.query([])?;
+        let mut previous = String::new();
+        while let Some(r) = rows.next()? {
+            let (kind, text): (String, String) = (r.get(2)?, r.get(3)?);
+            let (enrollment, actor): (Option<String>, Option<String>) = (r.get(5)?, r.get(6)?);
+            let enrollment = enrollment.map(|t| super::parsed(&t, "event.enrollment")).transpose()?;
+            let (hash, facts): (String, Option<String>) = (r.get(7)?, r.get(8)?);
+            let actor = actor.as_deref();
+            let event = NewEvent { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor, facts: None };
+            if chain(&previous, r.get(1)?, &event, &text, facts.as_deref()) != hash {
+                return Ok(Some(r.get(0)?));
+            }
+            previous = hash;
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::*;
+
+    fn filled() -> Store {
+        let store = Store::in_memory().unwrap();
+        for text in ["one", "two", "three"] {
+            store.write(|tx| tx.event(1, &NewEvent { kind: "k", text, ..Default::default() })).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn the_log_is_append_only_and_chained() {
+        let store = filled();
+        assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), None);
+        let changed: Result<usize, StoreError> = store.write(|tx| Ok(tx.tx.execute("UPDATE event SET text = 'x'", [])?));
+        assert!(changed.is_err());
+        let deleted: Result<usize, StoreError> = store.write(|tx| Ok(tx.tx.execute("DELETE FROM event WHERE id = 2", [])?));
+        assert!(deleted.is_err());
+    }
+
+    #[test]
+    fn events_are_found_by_number_kind_and_machine() {
+        let store = filled();
+        let texts = |found: Vec<EventRow>| found.into_iter().map(|e| e.text).collect::<Vec<_>>();
+        assert_eq!(texts(store.read(|tx| tx.events_after(1, 9)).unwrap()), ["two", "three"]);
+        assert_eq!(texts(store.read(|tx| tx.newest_of("k", 2)).unwrap()), ["three", "two"]);
+        assert!(store.read(|tx| tx.newest_of("other", 2)).unwrap().is_empty());
+        assert!(store.read(|tx| tx.timeline(1, 9)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_row_changed_behind_our_back_is_found() {
+        let store = filled();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            tx.tx.execute_batch("DROP TRIGGER event_is_append_only; UPDATE event SET text = 'x' WHERE id = 2")?;
+            Ok(())
+        });
+        done.unwrap();
+        assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), Some(2));
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        assert_eq!(cut(&"é".repeat(MAX_TEXT)).len(), MAX_TEXT);
+        assert_eq!(cut(&format!("a{}", "é".repeat(MAX_TEXT))).len(), MAX_TEXT - 1);
+    }
+}

@@ -1,0 +1,195 @@
+//! The seed's database. Architecture invariant: SQL stands in this folder and nowhere else.
+
+pub mod dump;
+pub mod enrollments;
+pub mod events;
+pub mod leases;
+pub mod machines;
+pub mod nodes;
+pub mod people;
+pub mod tallies;
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use camino::Utf8Path;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+/// `user_version` of the schema this program writes.
+const VERSION: i64 = MIGRATIONS.len() as i64;
+/// From each version to the next, each in one transaction. What is here once is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_event_facts.sql")];
+/// How long a statement waits for another process (the CLI beside the daemon).
+const BUSY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database is from a newer kubedos (schema {found}, this program knows {VERSION})")]
+    Newer { found: i64 },
+    #[error("reading or writing the database: {0}")]
+    Sql(#[from] rusqlite::Error),
+    #[error("the database holds something unreadable in {what}")]
+    Corrupt { what: &'static str },
+    #[error("nobody holds {0}")]
+    NotFound(&'static str),
+    /// A conditional update changed no row: somebody else was first.
+    #[error("the {0} has changed meanwhile")]
+    Raced(&'static str),
+}
+
+/// One connection behind a lock: transactions are short, and SQLite has one writer anyway.
+pub struct Store {
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens or makes the database, and brings its schema up to date.
+    pub fn open(path: &Utf8Path) -> Result<Self, StoreError> {
+        Self::prepare(Connection::open(path)?)
+    }
+
+    /// For tests: a database in memory.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
+        if found > VERSION {
+            return Err(StoreError::Newer { found });
+        }
+        for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // Another process may have been faster.
+            let now: i64 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
+            if now == step {
+                tx.execute_batch(sql)?;
+                tx.pragma_update(None, "user_version", step + 1)?;
+            }
+            tx.commit()?;
+        }
+        Ok(Store { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while holding the lock cannot leave a half-done transaction: its drop rolls back.
+        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Runs `work` in one write transaction; it commits only if `work` succeeds.
+    pub fn write<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.lock();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
+        let tx = Tx { tx };
+        let done = work(&tx)?;
+        tx.tx.commit().map_err(StoreError::from)?;
+        Ok(done)
+    }
+
+    /// Runs `work` on one consistent view.
+    pub fn read<T, E: From<StoreError>>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut connection = self.lock();
+        let tx = Tx { tx: connection.transaction().map_err(StoreError::from)? };
+        work(&tx)
+    }
+
+    pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.read(|tx| tx.setting(key))
+    }
+
+    pub fn set(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.write(|tx| tx.set(key, value))
+    }
+}
+
+/// A transaction; the tables' methods stand in this folder's files.
+pub struct Tx<'a> {
+    pub(super) tx: Transaction<'a>,
+}
+
+impl Tx<'_> {
+    pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let found = self.tx.query_row("SELECT value FROM setting WHERE key = ?1", [key], |r| r.get(0));
+        Ok(found.optional()?)
+    }
+
+    pub fn set(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.tx.execute(
+            "INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            params![key, value],
+        )?;
+        Ok(())
+    }
+
+    /// What SQLite finds wrong with its file, if anything.
+    pub fn damage(&self) -> Result<Option<String>, StoreError> {
+        let said: String = self.tx.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+        Ok((said != "ok").then_some(said))
+    }
+
+    /// True if there was one.
+    pub fn unset(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.tx.execute("DELETE FROM setting WHERE key = ?1", [key])? > 0)
+    }
+
+    pub fn settings_under(&self, prefix: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let mut q = self.tx.prepare("SELECT key, value FROM setting WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")?;
+        let rows = q.query_map([prefix], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Text from the database as the type it was written from.
+pub(super) fn parsed<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().join("seed.db")).unwrap();
+        drop(Store::open(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer { found }) if found == VERSION + 1));
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_is_brought_up_to_date_and_its_log_still_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().join("seed.db")).unwrap();
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        // As the first version wrote it.
+        let hash = cluster_seed::ids::Digest::of(b"0:;1:7;4:kind;4:text;0:;0:;0:;").to_string();
+        let sql = "INSERT INTO event (at, kind, text, hash) VALUES (7, 'kind', 'text', ?1)";
+        old.execute(sql, [hash]).unwrap();
+        drop(old);
+        let store = Store::open(&path).unwrap();
+        let facts = events::PacketFacts { ipxe: true, ..Default::default() };
+        let event = events::NewEvent { kind: "k", text: "t", facts: Some(&facts), ..Default::default() };
+        store.write(|tx| tx.event(8, &event)).unwrap();
+        assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), None);
+        let rows = store.read(|tx| tx.events_after(0, 9)).unwrap();
+        assert_eq!((rows[0].facts.as_ref(), rows[1].facts.as_ref()), (None, Some(&facts)));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let store = Store::in_memory().unwrap();
+        let result: Result<(), StoreError> = store.write(|tx| {
+            tx.set("a", "1")?;
+            Err(StoreError::NotFound("a reason"))
+        });
+        assert!(result.is_err());
+        assert_eq!(store.setting("a").unwrap(), None);
+    }
+}

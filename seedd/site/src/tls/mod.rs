@@ -1,0 +1,150 @@
+//! The certificate the pages show: a key of this run only, self-signed until the site is unsealed, then signed by the
+//! site's CA.
+
+pub mod ca;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::{Context as _, Result, anyhow};
+use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::cluster::ClusterSpec;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::sign::{CertifiedKey, SigningKey};
+use sha2::{Digest as _, Sha256};
+
+use crate::hint::Hint as _;
+use ca::{Ca, dns_name, ip_name};
+
+/// Most names in one certificate.
+const MAX_NAMES: usize = 128;
+
+/// Where the pages may go without TLS: to the end of somebody's tunnel.
+pub fn check_plain(address: SocketAddr) -> Result<()> {
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(anyhow!("pages at {address} without TLS would show passwords to the network"))
+        .hint("leave out --pages-without-tls, or keep the pages on 127.0.0.1 and tunnel with ssh -L")
+}
+
+/// This host's name, if it has one that fits into a certificate.
+pub fn hostname() -> Option<String> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    dns_name(&name).is_some().then(|| name.to_ascii_lowercase())
+}
+
+/// Everything this host may be called in a browser's address line: its addresses at this moment, its name, and the
+/// names and addresses that `spec` gives the seed.
+pub fn host_names(spec: Option<&ClusterSpec>) -> Vec<SanType> {
+    let mut names: Vec<Option<SanType>> = vec![dns_name("localhost"), ip_name([127, 0, 0, 1].into())];
+    let own = hostname();
+    names.extend(own.iter().map(|n| dns_name(n)));
+    if let Some(spec) = spec {
+        let n = &spec.spec.networking;
+        names.push(dns_name(&format!("seed.{}", n.domain)));
+        names.extend(own.iter().map(|name| dns_name(&format!("{name}.{}", n.domain))));
+        names.push(ip_name(n.underlay.seed.value.into()));
+        names.extend(n.planes.iter().map(|(p, plane)| ip_name(address(p, plane.value.cidr, SEED_HOST).ok()?.into())));
+    }
+    for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        let Some(at) = interface.address else { continue };
+        let v4 = at.as_sockaddr_in().map(|a| a.ip().into());
+        let v6 = at.as_sockaddr_in6().map(|a| a.ip().into());
+        names.push(v4.or(v6).and_then(ip_name));
+    }
+    let mut unique: Vec<SanType> = Vec::new();
+    for name in names.into_iter().flatten() {
+        if !unique.contains(&name) && unique.len() < MAX_NAMES {
+            unique.push(name);
+        }
+    }
+    unique
+}
+
+/// sha256 of a certificate, as browsers show it: upper-case hex pairs with colons.
+pub fn fingerprint(der: &CertificateDer<'_>) -> String {
+    Sha256::digest(der).iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":")
+}
+
+struct Shown {
+    certified: Arc<CertifiedKey>,
+    fingerprint: String,
+    names: Vec<SanType>,
+    /// Certificate of the CA that signed it, in PEM: after an import the site has another one.
+    by: Option<String>,
+}
+
+/// The key of this run and the certificate it is shown with. Lives as long as the process; a site that is set up in a
+/// browser takes it over.
+pub struct Tls {
+    key: KeyPair,
+    signing: Arc<dyn SigningKey>,
+    shown: RwLock<Shown>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// A new key, with a certificate signed by itself.
+    pub fn new(names: Vec<SanType>) -> Result<Arc<Self>> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("making the key of the pages")?;
+        let der = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let signing = ring::sign::any_ecdsa_type(&der.into()).context("taking the key of the pages")?;
+        let shown = show(&signing, &key, None, names)?;
+        Ok(Arc::new(Tls { key, signing, shown: RwLock::new(shown) }))
+    }
+
+    /// Shows a certificate signed by `ca` for `names` from now on; true if it is another than before.
+    pub fn certify(&self, ca: &Ca, names: Vec<SanType>) -> Result<bool> {
+        let same = {
+            let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
+            shown.by.as_ref() == Some(&ca.pem()) && shown.names == names
+        };
+        if same {
+            return Ok(false);
+        }
+        let shown = show(&self.signing, &self.key, Some(ca), names)?;
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
+        Ok(true)
+    }
+
+    /// Of the certificate shown now.
+    pub fn fingerprint(&self) -> String {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).fingerprint.clone()
+    }
+
+    /// TLS 1.3 (and 1.2 where the build has it), HTTP/1.1.
+    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        // TLS 1.2 is compiled in for management controllers only.
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).context("preparing TLS")?;
+        let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn show(signing: &Arc<dyn SigningKey>, key: &KeyPair, ca: Option<&Ca>, names: Vec<SanType>) -> Result<Shown> {
+    let certificate = ca::certificate(ca, key, &names)?;
+    let fingerprint = fingerprint(&certificate);
+    let certified = Arc::new(CertifiedKey::new(vec![certificate], signing.clone()));
+    Ok(Shown { certified, fingerprint, names, by: ca.map(Ca::pem) })
+}
+
+impl ResolvesServerCert for Tls {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.shown.read().unwrap_or_else(PoisonError::into_inner).certified.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! Before there is a site: one page and the console, both answered from here. A site is made wholly or not at all.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::Utf8PathBuf;
+use cluster_seed::ids::Hostname;
+use cluster_seed::progress::Quiet;
+use cluster_seed::seal::VerifyingKey;
+use ipnet::Ipv4Net;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::watch;
+use web::api::{ApiError, ClockView};
+use web::first_setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
+use zeroize::Zeroizing;
+
+use crate::app::auth::{first_session, new_setup_code};
+use crate::app::throttle::Throttle;
+use crate::app::unexpected;
+use appliance::cluster::of_new_site;
+use appliance::console::host::{Host, page_urls};
+use appliance::console::view::{ConsoleView, Phase};
+use appliance::control::Controlled;
+use appliance::network::{Nic, choose};
+use appliance::settings::{Address, Settings};
+use host::clock::now;
+use host::clock::steady;
+use site::create::{NewSite, clean, create};
+use site::hint::{self, Hint as _};
+use site::keys::MIN_PASSPHRASE;
+use site::tls::Tls;
+use site::{Site, default_cluster_yaml};
+use transfer::medium::adopt::{Medium, Reading, adopt};
+
+/// Longest passphrase taken, in bytes.
+const MAX_PASSPHRASE: usize = 1024;
+
+/// Called with settings that were stored.
+pub type OnSettings = Box<dyn Fn(&Settings) -> Result<()> + Send + Sync>;
+
+/// What the set-up works with.
+pub struct SetUp {
+    pub site: Site,
+    /// Where the medium is mounted, and its maker's key; without them the new site starts empty.
+    pub medium: Option<(Utf8PathBuf, VerifyingKey)>,
+    pub host: Host,
+    /// Settings in force: boot parameters, then stored ones.
+    pub settings: Box<dyn Fn() -> Settings + Send + Sync>,
+    pub on_settings: OnSettings,
+    pub pages: SocketAddr,
+    pub tls: Arc<Tls>,
+    pub warnings: Mutex<Vec<String>>,
+    code: String,
+    throttle: Throttle,
+    making: Mutex<()>,
+    /// Of the finished site: what unseals it.
+    done: watch::Sender<Option<Arc<Zeroizing<String>>>>,
+}
+
+/// Everything that [`SetUp`] is given.
+pub struct Given {
+    pub site: Site,
+    pub medium: Option<(Utf8PathBuf, VerifyingKey)>,
+    pub host: Host,
+    pub settings: Box<dyn Fn() -> Settings + Send + Sync>,
+    pub on_settings: OnSettings,
+    pub pages: SocketAddr,
+    pub tls: Arc<Tls>,
+    pub warnings: Vec<String>,
+}
+
+fn bad(why: impl Into<String>, hint: &str) -> ApiError {
+    ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
+}
+
+/// An error with a hint is for whoever sits at the page; any other is for the log.
+fn for_page(error: anyhow::Error) -> ApiError {
+    match error.downcast::<ApiError>() {
+        Ok(e) => e,
+        Err(e) => match hint::of(&e) {
+            Some(hint) => ApiError::Conflict { why: format!("{e:#}"), hint: Some(hint) },
+            None => unexpected(e),
+        },
+    }
+}
+
+impl SetUp {
+    /// Removes what an attempt left that was cut off; nobody else makes a site here.
+    pub fn new(given: Given) -> Result<Arc<Self>> {
+        clean(&given.site.data)?;
+        Ok(Arc::new(SetUp {
+            site: given.site,
+            medium: given.medium,
+            host: given.host,
+            settings: given.settings,
+            on_settings: given.on_settings,
+            pages: given.pages,
+            tls: given.tls,
+            warnings: Mutex::new(given.warnings),
+            code: new_setup_code()?,
+            throttle: Throttle::default(),
+            making: Mutex::new(()),
+            done: watch::Sender::new(None),
+        }))
+    }
+
+    /// The one-time code, for the console.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Tells when the site was made.
+    pub fn done(&self) -> watch::Receiver<Option<Arc<Zeroizing<String>>>> {
+        self.done.subscribe()
+    }
+
+    /// The page's way in.
+    pub fn page(self: &Arc<Self>) -> FirstSetup {
+        let (look, make) = (self.clone(), self.clone());
+        FirstSetup {
+            look: Arc::new(move || look.look().map_err(for_page)),
+            make: Arc::new(move |from, form| make.make(from, form)),
+        }
+    }
+
+    fn told(&self) -> Vec<String> {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.medium.is_none() {
+            warnings.push("no medium was given: the new site will hold no packages and no images".to_owned());
+        }
+        warnings
+    }
+
+    fn look(&self) -> Result<FirstView> {
+        let interfaces = self.host.interfaces()?;
+        let nics: Vec<Nic> = interfaces.iter().map(|i| Nic { name: i.name.clone(), link: i.up }).collect();
+        let chosen = choose((self.settings)().iface.as_deref(), &nics).ok();
+        let of = |i: appliance::console::view::InterfaceView| FirstInterface {
+            chosen: Some(&i.name) == chosen.as_ref(),
+            name: i.name,
+            mac: i.mac,
+            up: i.up,
+            addresses: i.addresses,
+        };
+        Ok(FirstView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            site: "site-a".to_owned(),
+            interfaces: interfaces.into_iter().map(of).collect(),
+            warnings: self.told(),
+        })
+    }
+
+    fn make(&self, from: IpAddr, form: &FirstSite) -> Result<String, ApiError> {
+        // One after the other, so that guesses in parallel are counted too.
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.throttle.wait(from, steady()) {
+            0 => {}
+            seconds => return Err(ApiError::TooMany { seconds }),
+        }
+        let given = form.code.trim().to_ascii_uppercase();
+        if !bool::from(given.as_bytes().ct_eq(self.code.as_bytes())) {
+            self.throttle.failed(from, steady());
+            tracing::warn!(%from, "wrong set-up code");
+            return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
+        }
+        self.throttle.succeeded(from, steady());
+        if self.done.borrow().is_some() {
+            return Err(ApiError::Conflict { why: "the site was made a moment ago".to_owned(), hint: Some("log in".to_owned()) });
+        }
+        let name = self.check(form)?;
+        let token = self.create(form, &name).map_err(for_page)?;
+        tracing::info!(site = %name, %from, "the site was made");
+        self.done.send_replace(Some(Arc::new(Zeroizing::new(form.passphrase.clone()))));
+        Ok(token)
+    }
+
+    fn check(&self, form: &FirstSite) -> Result<Hostname, ApiError> {
+        let name: Option<Hostname> = form.site.trim().parse().ok().filter(|n: &Hostname| !n.as_str().contains('.'));
+        let name = name.ok_or_else(|| bad("the name of a site has 1 to 63 letters a-z, digits and dashes", ""))?;
+        if form.passphrase.chars().count() < MIN_PASSPHRASE {
+            return Err(bad(
+                format!("the passphrase has fewer than {MIN_PASSPHRASE} characters"),
+                "four random words make a good one",
+            ));
+        }
+        if form.passphrase.len() > MAX_PASSPHRASE || form.passphrase.contains(['\n', '\r', '\0']) {
+            return Err(bad(format!("the passphrase has more than {MAX_PASSPHRASE} bytes or more than one line"), ""));
+        }
+        crate::app::auth::check_user(&form.user)?;
+        crate::app::auth::check_password(&form.password)?;
+        let interfaces = self.host.interfaces().map_err(unexpected)?;
+        if !interfaces.iter().any(|i| i.name == form.iface) {
+            return Err(bad("this machine has no such interface", "choose one of the list"));
+        }
+        Ok(name)
+    }
+
+    fn create(&self, form: &FirstSite, name: &Hostname) -> Result<String> {
+        let medium = self.medium.as_ref().map(|(path, maker)| Medium::open(path, maker)).transpose();
+        let medium = medium.hint("the medium is damaged or was changed: write it again; nothing was made")?;
+        let text = medium.as_ref().map_or_else(|| Ok(default_cluster_yaml("new")), Medium::cluster)?;
+        let settings = (self.settings)();
+        let address = match settings.address {
+            Some(Address::Static(net)) => Some(net),
+            _ => None,
+        };
+        let (text, spec) = of_new_site(&text, name, address)?;
+        // Before the site, which is served with it from its first moment on.
+        if self.host.appliance.is_some() {
+            let stored = Settings { iface: Some(form.iface.clone()), ..self.host.settings()? };
+            self.host.store_settings(&stored)?;
+        }
+        let new = NewSite { text: &text, spec: &spec, passphrase: &form.passphrase, now: now() };
+        let (_, token) = create(&self.site, &new, |place, _| {
+            if let Some(medium) = &medium {
+                let keys = place.keys().unseal(&form.passphrase)?;
+                adopt(place, medium, &keys.site, Reading::Small, &Quiet)
+                    .context("taking over the medium")
+                    .hint("the medium is damaged or was changed: write it again; nothing was made")?;
+            }
+            Ok(first_session(place, &form.user, &form.password)?)
+        })?;
+        Ok(token)
+    }
+}
+
+/// The address of a site's seed on its boot network, with the network's prefix length.
+pub fn own_address(spec: &cluster_seed::cluster::ClusterSpec) -> Result<Ipv4Net> {
+    let underlay = &spec.spec.networking.underlay;
+    Ipv4Net::new(underlay.seed.value, underlay.subnet.prefix_len()).context("reading the boot network")
+}
+
+impl Controlled for SetUp {
+    fn clock(&self) -> Result<ClockView> {
+        Ok(crate::clock::of_machine())
+    }
+
+    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
+        crate::clock::set_machine(to_ms)
+    }
+
+    fn status(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::json!({"setup": true, "site": null, "sealed": true, "warnings": self.told()}))
+    }
+
+    fn unseal(&self, _passphrase: &str) -> Result<()> {
+        Err(anyhow!("there is no site yet")).hint("make it on the page whose address the console shows")
+    }
+
+    fn view(&self) -> Result<ConsoleView> {
+        let interfaces = self.host.interfaces()?;
+        Ok(ConsoleView {
+            phase: Phase::Setup,
+            pages: page_urls("https", self.pages, &interfaces),
+            fingerprint: Some(self.tls.fingerprint()),
+            setup_code: Some(self.code.clone()),
+            warnings: self.told(),
+            ..ConsoleView::default()
+        })
+    }
+
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn settings_changed(&self, settings: &Settings) -> Result<()> {
+        (self.on_settings)(settings)
+    }
+}

@@ -1,0 +1,254 @@
+//! Opening an archive: everything is checked under temporary names, then renamed into its place. A run that was killed
+//! goes on where it was synced, and what it left is never listed or served.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::archive::{ArchiveError, ArchiveHeader, ArchiveList, MAGIC};
+use cluster_seed::capsule::{CapsuleError, PREFIX, Tree, framed_len};
+use cluster_seed::ids::Digest;
+use cluster_seed::progress::Progress;
+use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
+use darksite::Keyring;
+
+use crate::capsule::STOPPED;
+use crate::capsule::intake::Intake;
+use crate::capsule::parts::PartReader;
+use crate::capsule::pieces::{Discard, Pieces, Sink};
+use crate::capsule::read::read_exact;
+use host::files::{free_space, read_limited, write_atomic};
+use site::hint::Hint as _;
+use site::snapshots;
+use site::store::{Store, StoreError};
+use site::{Site, setting};
+
+const BUFFER: usize = 1 << 20;
+const MAX_KEYRING: u64 = 1 << 20;
+/// Free room beyond the content that an import asks for, in bytes.
+const SLACK: u64 = 16 << 20;
+
+/// An archive whose header was read; nothing of it is believed yet.
+pub struct Clear {
+    reader: PartReader,
+    sealed: Sealed<ArchiveHeader>,
+}
+
+/// An archive whose header and list are signed by the pinned key.
+pub struct Archive {
+    reader: PartReader,
+    pub header: ArchiveHeader,
+    pub list: ArchiveList,
+    pin: VerifyingKey,
+    content: u64,
+}
+
+impl Clear {
+    pub fn open(path: &Utf8Path) -> Result<Self> {
+        let mut reader = PartReader::open(path)?;
+        let mut prefix = [0u8; PREFIX];
+        read_exact(&mut reader, &mut prefix)?;
+        let length = framed_len(MAGIC, &prefix).ok_or(ArchiveError::Magic).with_context(|| format!("reading {path}"))??;
+        let mut json = vec![0u8; length];
+        read_exact(&mut reader, &mut json)?;
+        let sealed = serde_json::from_slice(&json).map_err(|e| CapsuleError::Json("header", e))?;
+        Ok(Clear { reader, sealed })
+    }
+
+    /// The key it claims to be signed by, in hex.
+    pub fn claimed_key(&self) -> &str {
+        self.sealed.claimed_key()
+    }
+
+    pub fn verified(mut self, pin: &VerifyingKey) -> Result<Archive> {
+        let header = ArchiveHeader::open(&self.sealed, pin)
+            .hint("--pin is the site key of the seed that made it (`seedd status` there shows it)")?;
+        // The file's own size bounds what is kept in memory.
+        let left = self.reader.size() - self.reader.position();
+        ensure!(left == header.list_size.saturating_add(header.bytes), "the archive is cut short, or goes on after its end");
+        let mut text = vec![0u8; usize::try_from(header.list_size)?];
+        read_exact(&mut self.reader, &mut text)?;
+        let list = ArchiveList::open(&text, &header)?;
+        let content = self.reader.position();
+        Ok(Archive { reader: self.reader, header, list, pin: *pin, content })
+    }
+}
+
+impl Archive {
+    /// Hands the content to `sink`; `done` pieces were handed over by an earlier run and are skipped.
+    pub fn content(&mut self, done: usize, sink: &mut dyn Sink, progress: &dyn Progress) -> Result<()> {
+        let before: u64 = self.list.blobs.iter().take(done).map(|p| p.size).sum();
+        self.reader.seek_to(self.content + before);
+        let mut pieces = Pieces::new(&self.list.blobs, done, sink)?;
+        progress.begin("reading the archive", Some(self.header.bytes));
+        progress.advance(before);
+        let mut buffer = vec![0u8; BUFFER];
+        loop {
+            ensure!(!progress.cancelled(), STOPPED);
+            let n = self.reader.read(&mut buffer).context("reading the archive")?;
+            if n == 0 {
+                break;
+            }
+            pieces.take(&buffer[..n])?;
+            progress.advance(n as u64);
+        }
+        pieces.finish()?;
+        progress.end();
+        Ok(())
+    }
+
+    /// Reads every byte and keeps nothing.
+    pub fn verify(&mut self, progress: &dyn Progress) -> Result<()> {
+        self.content(0, &mut Discard, progress)
+    }
+}
+
+pub struct Import<'a> {
+    pub site: &'a Site,
+    pub store: &'a Store,
+    pub archive: Archive,
+    /// Serve nodes this snapshot from now on; without it only where none was in use.
+    pub put_in_use: bool,
+}
+
+#[derive(Debug)]
+pub struct Imported {
+    pub snapshot: Digest,
+    /// Blobs that were copied, and those that were here.
+    pub copied: usize,
+    pub held: usize,
+    /// True if the snapshot was here before.
+    pub already: bool,
+    pub in_use: bool,
+}
+
+impl Import<'_> {
+    pub fn run(mut self, progress: &dyn Progress) -> Result<Imported> {
+        self.site.make_folders()?;
+        let _lock = self.site.importing()?;
+        let _using = self.site.use_blobs()?;
+        let id = self.archive.header.snapshot;
+        let already = self.site.snapshot(id).is_dir();
+        let (mut copied, mut held) = (0, 0);
+        let trees = self.missing();
+        if !trees.is_empty() {
+            self.check_held()?;
+            self.room()?;
+            let dir = self.site.join("tmp").join(format!("archive-{}", self.archive.header.list.short()));
+            fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
+            let mut intake = Intake::open(self.site, &dir, Vec::new())?;
+            let done = intake.done();
+            self.archive.content(done, &mut intake, progress)?;
+            (copied, held) = intake.finish()?;
+            let staged = dir.join("staged");
+            self.stage(&staged, &trees)?;
+            self.check(&staged, &trees, progress)?;
+            self.place(&staged, &trees)?;
+            fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
+        }
+        snapshots::one(self.site, self.store, id).context("looking at what was imported")?;
+        let free = self.store.setting(setting::SNAPSHOT)?.is_none();
+        if self.put_in_use || free {
+            snapshots::put_in_use(self.site, self.store, id)?;
+            if let Some(row) = self.archive.list.files.iter().find(|f| f.tree == Tree::Extras) {
+                self.store.set(setting::EXTRAS, &row.id.to_string()).context("writing the setting")?;
+            }
+        }
+        let in_use = self.store.setting(setting::SNAPSHOT)? == Some(id.to_string());
+        Ok(Imported { snapshot: id, copied, held, already, in_use })
+    }
+
+    /// The trees that are not here, snapshots last: they are placed in this order.
+    fn missing(&self) -> Vec<(Tree, Digest)> {
+        let mut trees: Vec<(Tree, Digest)> = self.archive.list.files.iter().map(|f| (f.tree, f.id)).collect();
+        trees.sort_by_key(|(tree, id)| (*tree == Tree::Snapshots, *tree, *id));
+        trees.dedup();
+        trees.retain(|(tree, id)| !self.site.join(tree.as_str()).join(id.to_string()).is_dir());
+        trees
+    }
+
+    /// What the archive leaves out must be here.
+    fn check_held(&self) -> Result<()> {
+        let gone = |p: &&cluster_seed::capsule::Piece| {
+            !fs::metadata(self.site.blob(p.sha256)).is_ok_and(|m| m.is_file() && m.len() == p.size)
+        };
+        let missing: Vec<_> = self.archive.list.held.iter().filter(gone).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let bytes: u64 = missing.iter().map(|p| p.size).sum();
+        let since = self.archive.header.since.map(|d| d.to_string()).unwrap_or_default();
+        Err(anyhow!("{} files ({bytes} bytes) that the archive leaves out are not here", missing.len()))
+            .hint(format!("import snapshot {since} first, or export without --since"))
+    }
+
+    /// Refuses to begin what cannot fit.
+    fn room(&self) -> Result<()> {
+        let absent = self.archive.list.blobs.iter().filter(|p| !self.site.blob(p.sha256).exists());
+        let needed: u64 = absent.map(|p| p.size).sum::<u64>().saturating_add(SLACK);
+        let free = free_space(&self.site.data)?;
+        if needed > free {
+            return Err(anyhow!("the archive needs {needed} bytes in {}, there are {free}", self.site.data))
+                .hint("`seedd darksite gc` tells what can go");
+        }
+        Ok(())
+    }
+
+    fn stage(&self, staged: &Utf8Path, trees: &[(Tree, Digest)]) -> Result<()> {
+        if staged.exists() {
+            fs::remove_dir_all(staged).with_context(|| format!("removing {staged}"))?;
+        }
+        for row in self.archive.list.files.iter().filter(|f| trees.contains(&(f.tree, f.id))) {
+            let to = staged.join(row.tree.as_str()).join(row.id.to_string()).join(&row.path);
+            // `link` makes folders and copies where the file system cannot link.
+            darksite::disk::link(&self.site.blob(row.sha256), &to)?;
+        }
+        nix::unistd::syncfs(&File::open(staged)?).context("writing to the disk")
+    }
+
+    /// Every signature, and every byte once more, as it will be served.
+    fn check(&self, staged: &Utf8Path, trees: &[(Tree, Digest)], progress: &dyn Progress) -> Result<()> {
+        let pin = &self.archive.pin;
+        for (tree, id) in trees {
+            let dir = staged.join(tree.as_str()).join(id.to_string());
+            match tree {
+                Tree::Snapshots => {
+                    let keyring = Keyring::from_bytes(&read_limited(&dir.join("keyring.gpg"), MAX_KEYRING)?)?;
+                    let report = darksite::verify(&dir, &keyring, pin, progress)
+                        .context("checking the snapshot")
+                        .hint("nothing of the archive is in use; export it again from a good snapshot")?;
+                    ensure!(report.manifest.id == *id, "the snapshot is {}, its folder says {id}", report.manifest.id);
+                }
+                Tree::Proofs => crate::capsule::stage::check_proof(&dir, *id, pin)?,
+                Tree::Extras => site::extras::check(&dir, *id, pin)?,
+                other => return Err(anyhow!("an archive does not carry {}", other.as_str())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the maker's keys first: without them nobody could check what is placed.
+    fn place(&self, staged: &Utf8Path, trees: &[(Tree, Digest)]) -> Result<()> {
+        let own = self.site.keys().public()?.site_key()?;
+        for (tree, id) in trees {
+            let from = staged.join(tree.as_str()).join(id.to_string());
+            if *tree == Tree::Snapshots && self.archive.pin != own {
+                let keyring = read_limited(&from.join("keyring.gpg"), MAX_KEYRING)?;
+                write_atomic(&self.site.keys().snapshot_keyring_path(*id), &keyring, 0o644)?;
+            }
+            if *tree != Tree::Proofs && self.archive.pin != own {
+                let maker = key_text(&self.archive.pin);
+                self.store
+                    .write(|tx| tx.set(&format!("{}{id}", setting::MAKER), &maker))
+                    .map_err(|e: StoreError| anyhow!(e))
+                    .context("writing the maker's key")?;
+            }
+            let to = self.site.join(tree.as_str()).join(id.to_string());
+            let folder: Utf8PathBuf = self.site.join(tree.as_str());
+            fs::rename(&from, &to).with_context(|| format!("placing {to}"))?;
+            File::open(&folder).and_then(|d| d.sync_all()).with_context(|| format!("syncing {folder}"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! Opening a capsule: everything is checked before anything is believed, files are laid ready, one transaction takes
+//! the rows over, and the site is in standby. A run that was killed goes on where it was synced.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::capsule::{CapsuleManifest, Table};
+use cluster_seed::cluster::API_VERSION;
+use cluster_seed::ids::Digest;
+use cluster_seed::overlay::{self, Overlay};
+use cluster_seed::peers::PeersFile;
+use cluster_seed::progress::{Progress, Quiet};
+use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::secret::AgeKey;
+
+use super::collect::{rows_file, trees};
+use super::intake::Intake;
+use super::read::Clear;
+use super::stage::{Lines, stage};
+use crate::medium::record::Held;
+use host::files::{digest_file, free_space, write_atomic};
+use site::hint::Hint as _;
+use site::mode::Mode;
+use site::settle::{STAGED, committed, settle};
+use site::store::Tx;
+use site::store::events::NewEvent;
+use site::{Site, read_spec, setting};
+
+pub struct Import<'a> {
+    pub site: &'a Site,
+    /// Opens the capsule: the operator's key of this site.
+    pub operator: &'a AgeKey,
+    /// The site key the capsule must be signed by.
+    pub pin: &'a VerifyingKey,
+    pub file: &'a Utf8Path,
+    /// The underlay stays that of this place, whatever the other site's is.
+    pub keep_place: bool,
+    /// Unix milliseconds.
+    pub now_ms: u64,
+    /// Who asked, for the event log.
+    pub actor: Option<&'a str>,
+}
+
+#[derive(Debug)]
+pub struct Imported {
+    pub id: Digest,
+    pub site: String,
+    pub epoch: u64,
+    pub nodes: usize,
+    /// Blobs that were copied, and those that were here.
+    pub copied: usize,
+    pub held: usize,
+    /// True if this very capsule had been imported before.
+    pub already: bool,
+}
+
+impl Import<'_> {
+    pub fn run(&self, progress: &dyn Progress) -> Result<Imported> {
+        let mut capsule = Clear::open(self.file)?.verified(self.pin, self.operator).context("checking the capsule")?;
+        let manifest = capsule.manifest().context("checking the capsule")?;
+        let id = capsule.header.id;
+        let _lock = self.site.importing()?;
+        let _using = self.site.use_blobs()?;
+        let store = self.site.open_store()?;
+        let already = store.read(|tx| self.allowed(tx, &manifest, id))?;
+        let (mut copied, mut held) = (0, 0);
+        if !already {
+            let dir = workdir(self.site, id)?;
+            room(self.site, &manifest)?;
+            let mut intake = Intake::open(self.site, &dir, Table::ALL.map(|t| rows_file(&dir, t)).to_vec())?;
+            let done = intake.done();
+            capsule.content(&manifest, done, &mut intake, progress).context("reading the capsule")?;
+            (copied, held) = intake.finish()?;
+            self.find_on_medium(&manifest)?;
+            self.check_assumed(&manifest, progress)?;
+            progress.say("every byte of the capsule is good; placing the site");
+            let staged = self.site.join(STAGED);
+            ensure!(!committed(&staged, &store)?, "an earlier import was not placed yet");
+            stage(self.site, &manifest, &dir, &staged, self.pin, self.operator, &id)?;
+            self.stay_here(&staged)?;
+            store.write(|tx| self.take_over(tx, &manifest, &dir, &staged, id)).context("taking the rows over")?;
+            settle(self.site, &store)?;
+            fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
+        }
+        let nodes = store.read(|tx| tx.live_nodes())?.len();
+        Ok(Imported { id, site: manifest.site.clone(), epoch: manifest.epoch, nodes, copied, held, already })
+    }
+
+    /// May this site become a standby of that one? True if it is one already, from this very capsule.
+    fn allowed(&self, tx: &Tx<'_>, manifest: &CapsuleManifest, id: Digest) -> Result<bool> {
+        let mode = Mode::of(tx)?;
+        let imported = tx.setting(setting::IMPORTED)?;
+        if mode == Mode::Standby && imported == Some(id.to_string()) {
+            return Ok(true);
+        }
+        if self.site.keys().public()?.site != manifest.site_key {
+            ensure_empty(tx)?;
+            return Ok(false);
+        }
+        if mode == Mode::Active {
+            return Err(anyhow!("this is an active seed of that very site")).hint("a capsule is for a second site");
+        }
+        let epoch: u64 = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let event = match tx.setting(setting::IMPORTED_EVENT)? {
+            Some(text) if mode == Mode::Standby => text.parse().context("reading the last import")?,
+            _ => tx.last_event()?,
+        };
+        if (manifest.epoch, manifest.event) < (epoch, event) {
+            let old = format!("epoch {}, event {}", manifest.epoch, manifest.event);
+            return Err(anyhow!("the capsule ({old}) is older than what is here (epoch {epoch}, event {event})"))
+                .hint("import the newest one");
+        }
+        Ok(false)
+    }
+
+    /// What the capsule leaves out because both seeds have the same medium.
+    fn find_on_medium(&self, manifest: &CapsuleManifest) -> Result<()> {
+        if manifest.medium.is_none() {
+            return Ok(());
+        }
+        let Some(held) = Held::of(self.site)? else { return Ok(()) };
+        for blob in &manifest.assumed {
+            if !self.site.blob(blob.sha256).exists() {
+                held.link(self.site, blob.sha256)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the underlay that this seed has now as the overlay of its place. It changes nothing until the other site's
+    /// cluster.yaml is here, so it may be written before that is decided.
+    fn stay_here(&self, staged: &Utf8Path) -> Result<()> {
+        if !self.keep_place || self.site.overlay_file().exists() {
+            return Ok(());
+        }
+        let own = self.site.spec()?;
+        let theirs = read_spec(&staged.join("cluster.yaml"))?;
+        let underlay = own.spec.networking.underlay;
+        if overlay::changes(&theirs.spec.networking.underlay, &underlay).is_empty() {
+            return Ok(());
+        }
+        let text = serde_json::json!({"apiVersion": API_VERSION, "kind": overlay::KIND, "underlay": underlay});
+        let text = serde_json::to_string_pretty(&text).context("writing the overlay")?;
+        let parsed = Overlay::parse(&text).and_then(|o| o.apply(&theirs));
+        parsed
+            .map_err(|e| anyhow!("this place's underlay does not go with the other site: {}", e.message))
+            .hint("give this seed another address first, or take the other site's underlay too")?;
+        Ok(write_atomic(&self.site.overlay_file(), text.as_bytes(), 0o644)?)
+    }
+
+    /// Blobs that an earlier capsule or the medium brought must be here, and whole.
+    fn check_assumed(&self, manifest: &CapsuleManifest, progress: &dyn Progress) -> Result<()> {
+        if manifest.assumed.is_empty() {
+            return Ok(());
+        }
+        progress.begin("checking earlier blobs", Some(manifest.assumed.iter().map(|a| a.size).sum()));
+        for blob in &manifest.assumed {
+            ensure!(!progress.cancelled(), super::STOPPED);
+            if digest_file(&self.site.blob(blob.sha256), &Quiet).ok() != Some((blob.size, blob.sha256)) {
+                let hint = match (manifest.since, manifest.medium) {
+                    (_, Some(id)) => {
+                        format!("it is on medium {}: boot this seed from that one, or export everything", id.short())
+                    }
+                    (Some(since), None) => format!("import capsule {since} first, or export without --since"),
+                    (None, None) => "export it again".to_owned(),
+                };
+                return Err(anyhow!("blob {} is not here, and this capsule leaves it out", blob.sha256)).hint(hint);
+            }
+            progress.advance(blob.size);
+        }
+        progress.end();
+        Ok(())
+    }
+
+    /// The one transaction: rows, mode, event.
+    fn take_over(&self, tx: &Tx<'_>, m: &CapsuleManifest, dir: &Utf8Path, staged: &Utf8Path, id: Digest) -> Result<()> {
+        let (own, own_hash) = (tx.last_event()?, tx.last_hash()?.unwrap_or_default());
+        tx.clear_for_import()?;
+        for table in Table::ALL.into_iter().filter(|t| !matches!(t, Table::Text | Table::Key | Table::File)) {
+            let mut lines = Lines::open(&rows_file(dir, table), table)?;
+            while let Some(line) = lines.next()? {
+                tx.load(table, &line).with_context(|| format!("reading table {}", table.as_str()))?;
+            }
+        }
+        tx.check_import()?;
+        let epoch = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        ensure!((epoch, tx.last_event()?) == (m.epoch, m.event), "the rows are not those of the manifest");
+        if let Some(text) = tx.setting(setting::PEERS)? {
+            let peers: Sealed<PeersFile> = serde_json::from_str(&text).context("reading the list of peers")?;
+            ensure!(peers.open(self.pin).context("checking the list of peers")?.epoch <= epoch, "the peers are of a later epoch");
+        }
+        for (tree, tree_id) in trees(tx)? {
+            let there = staged.join(tree.as_str()).join(tree_id.to_string());
+            ensure!(there.is_dir(), "the capsule names {} {tree_id} and does not hold it", tree.as_str());
+        }
+        Mode::Standby.set(tx)?;
+        tx.set(setting::IMPORTED, &id.to_string())?;
+        tx.set(setting::IMPORTED_EVENT, &m.event.to_string())?;
+        let text = format!(
+            "capsule {} of site {}, epoch {epoch}, was imported into standby; this site's own {own} events ended with {}",
+            id.short(),
+            m.site,
+            own_hash.get(..12).unwrap_or("none")
+        );
+        tx.event(self.now_ms, &NewEvent { kind: "site.imported", text: &text, actor: self.actor, ..Default::default() })?;
+        Ok(())
+    }
+}
+
+fn ensure_empty(tx: &Tx<'_>) -> Result<()> {
+    if tx.host_numbers()?.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!("this site has nodes of its own")).hint("import into a new site: `seedd init --data DIR`")
+}
+
+/// The working folder of this capsule; those of others are removed.
+fn workdir(site: &Site, id: Digest) -> Result<Utf8PathBuf> {
+    let tmp = site.join("tmp");
+    let name = format!("import-{}", id.short());
+    for entry in tmp.read_dir_utf8().with_context(|| format!("listing {tmp}"))? {
+        let entry = entry?;
+        if entry.file_name().starts_with("import-") && entry.file_name() != name {
+            fs::remove_dir_all(entry.path()).with_context(|| format!("removing {}", entry.path()))?;
+        }
+    }
+    let dir = tmp.join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
+    Ok(dir)
+}
+
+/// Refuses to begin what cannot fit.
+fn room(site: &Site, manifest: &CapsuleManifest) -> Result<()> {
+    let is_missing = |e: &&cluster_seed::capsule::Entry| !site.blob(e.sha256()).exists();
+    let needed: u64 = manifest.entries.iter().filter(is_missing).map(|e| e.size()).sum();
+    let free = free_space(&site.data)?;
+    if needed > free {
+        return Err(anyhow!("the capsule needs {needed} bytes in {}, there are {free}", site.data))
+            .hint("use a larger disk for the state");
+    }
+    Ok(())
+}

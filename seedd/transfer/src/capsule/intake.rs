@@ -1,0 +1,131 @@
+//! Where the content of a capsule or an archive goes while it is read: rows into the working folder, blobs into the
+//! blob store.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::capsule::Piece;
+use cluster_seed::ids::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::pieces::Sink;
+use cluster_seed::progress::Quiet;
+use host::files::digest_file;
+use host::files::{read_limited, write_atomic};
+use site::Site;
+
+const STATE: &str = "state.json";
+const MAX_STATE: u64 = 4096;
+/// Bytes and entries between two syncs: what a power cut can cost.
+const SYNC_BYTES: u64 = 16 << 20;
+const SYNC_ENTRIES: usize = 256;
+
+/// How far it is; on disk only after what it counts.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    done: usize,
+    copied: usize,
+    held: usize,
+}
+
+pub struct Intake<'a> {
+    site: &'a Site,
+    dir: &'a Utf8Path,
+    /// The first pieces are files of rows, and go here; the others are blobs.
+    rows: Vec<Utf8PathBuf>,
+    state: State,
+    file: Option<(Utf8PathBuf, File)>,
+    /// Blobs that are whole but not yet synced and named.
+    waiting: Vec<Digest>,
+    entries: usize,
+    bytes: u64,
+    done: usize,
+}
+
+impl<'a> Intake<'a> {
+    /// Goes on with what an earlier run left in `dir`.
+    pub fn open(site: &'a Site, dir: &'a Utf8Path, rows: Vec<Utf8PathBuf>) -> Result<Self> {
+        let state: State = match read_limited(&dir.join(STATE), MAX_STATE) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+            Err(_) => State::default(),
+        };
+        let done = state.done;
+        Ok(Intake { site, dir, rows, state, file: None, waiting: Vec::new(), entries: 0, bytes: 0, done })
+    }
+
+    /// Entries that an earlier run has put away.
+    pub fn done(&self) -> usize {
+        self.state.done
+    }
+
+    /// Puts the rest away; blobs copied, and those that were here.
+    pub fn finish(mut self) -> Result<(usize, usize)> {
+        self.put_away()?;
+        Ok((self.state.copied, self.state.held))
+    }
+
+    fn part(&self, blob: Digest) -> Utf8PathBuf {
+        self.dir.join(blob.to_string())
+    }
+
+    /// Synced under a temporary name, renamed, synced, counted: in this order.
+    fn put_away(&mut self) -> Result<()> {
+        let sync = || -> Result<()> {
+            let data = File::open(&self.site.data).with_context(|| format!("opening {}", self.site.data))?;
+            nix::unistd::syncfs(&data).context("writing to the disk")
+        };
+        sync()?;
+        for blob in &self.waiting {
+            let to = self.site.blob(*blob);
+            let folder = to.parent().unwrap_or(&self.site.data);
+            fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+            fs::rename(self.part(*blob), &to).with_context(|| format!("naming {to}"))?;
+        }
+        sync()?;
+        self.state.copied += self.waiting.len();
+        self.state.done = self.done;
+        self.waiting.clear();
+        (self.entries, self.bytes) = (0, 0);
+        Ok(write_atomic(&self.dir.join(STATE), &serde_json::to_vec(&self.state)?, 0o600)?)
+    }
+}
+
+impl Sink for Intake<'_> {
+    fn begin(&mut self, index: usize, piece: &Piece) -> Result<()> {
+        let (path, mode) = match self.rows.get(index) {
+            Some(path) => (path.clone(), 0o600),
+            // A blob that is here is read, not believed: a damaged one is written anew.
+            None => match digest_file(&self.site.blob(piece.sha256), &Quiet) {
+                Ok(found) if found == (piece.size, piece.sha256) => {
+                    self.file = None;
+                    return Ok(());
+                }
+                _ => (self.part(piece.sha256), 0o644),
+            },
+        };
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
+        self.file = Some((path.clone(), file.with_context(|| format!("making {path}"))?));
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some((path, file)) = &mut self.file {
+            file.write_all(bytes).with_context(|| format!("writing {path}"))?;
+            self.bytes += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, index: usize, piece: &Piece) -> Result<()> {
+        match (index < self.rows.len(), self.file.take()) {
+            (true, _) => {}
+            (false, Some(_)) => self.waiting.push(piece.sha256),
+            (false, None) => self.state.held += 1,
+        }
+        (self.done, self.entries) = (index + 1, self.entries + 1);
+        if self.bytes >= SYNC_BYTES || self.entries >= SYNC_ENTRIES { self.put_away() } else { Ok(()) }
+    }
+}

@@ -1,0 +1,195 @@
+//! Laying ready what an import will put in place: keys, cluster.yaml, and the trees as links to blobs.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::capsule::{CapsuleManifest, FileRow, KeyRow, MAX_LINE, Table, TextRow, Tree, check_head};
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::ids::Digest;
+use cluster_seed::manifest::NetbootManifest;
+use cluster_seed::proof::{FILE, MAX_PROOF, SnapshotProof};
+use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
+use cluster_seed::secret::AgeKey;
+
+use super::collect::rows_file;
+use host::files::{read_limited, write_atomic};
+use site::Site;
+use site::artifacts::chunks_of;
+use site::keys::{KeyDir, PublicKeys};
+use site::settle::ID;
+
+const MAX_KEY_FILE: u64 = 64 << 10;
+const MAX_NETBOOT: u64 = 1 << 20;
+/// Files of all trees together.
+const MAX_FILES: usize = 1_000_000;
+
+/// Lines of a file of rows, each limited in length; the head is checked and left out.
+pub struct Lines {
+    reader: BufReader<File>,
+    path: Utf8PathBuf,
+}
+
+impl Lines {
+    pub fn open(path: &Utf8Path, table: Table) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("opening {path}"))?;
+        let mut lines = Lines { reader: BufReader::new(file), path: path.to_owned() };
+        let head = lines.next()?.ok_or_else(|| anyhow!("{path} is empty"))?;
+        check_head(table, &head)?;
+        Ok(lines)
+    }
+
+    pub fn next(&mut self) -> Result<Option<String>> {
+        let mut line = String::new();
+        let limit = MAX_LINE as u64 + 1;
+        let n = self.reader.by_ref().take(limit).read_line(&mut line).with_context(|| format!("reading {}", self.path))?;
+        if n == 0 {
+            return Ok(None);
+        }
+        ensure!(line.ends_with('\n'), "a line of {} is too long, or cut", self.path);
+        line.pop();
+        Ok(Some(line))
+    }
+}
+
+/// Fills `staged`. Nothing outside of it is written.
+pub fn stage(
+    site: &Site,
+    manifest: &CapsuleManifest,
+    rows: &Utf8Path,
+    staged: &Utf8Path,
+    pin: &VerifyingKey,
+    operator: &AgeKey,
+    id: &Digest,
+) -> Result<()> {
+    if staged.exists() {
+        fs::remove_dir_all(staged).with_context(|| format!("removing {staged}"))?;
+    }
+    let keys = staged.join("keys");
+    fs::create_dir_all(&keys).with_context(|| format!("making {keys}"))?;
+    protect(&keys)?;
+    texts(rows, staged, &keys)?;
+    secrets(site, rows, &keys, pin, operator)?;
+    let made = files(site, manifest, rows, staged)?;
+    for (tree, tree_id) in made {
+        let dir = staged.join(tree.as_str()).join(tree_id.to_string());
+        check_tree(tree, tree_id, &dir, manifest, pin).with_context(|| format!("checking {} {tree_id}", tree.as_str()))?;
+    }
+    write_atomic(&staged.join(ID), id.to_string().as_bytes(), 0o600)?;
+    nix::unistd::syncfs(&File::open(staged)?).context("writing to the disk")
+}
+
+fn protect(dir: &Utf8Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).with_context(|| format!("protecting {dir}"))
+}
+
+fn texts(rows: &Utf8Path, staged: &Utf8Path, keys: &Utf8Path) -> Result<()> {
+    let mut lines = Lines::open(&rows_file(rows, Table::Text), Table::Text)?;
+    let mut seen = BTreeSet::new();
+    while let Some(line) = lines.next()? {
+        let (name, content) = TextRow::parse(&line)?;
+        ensure!(seen.insert(name.clone()), "the capsule has {name} twice");
+        if name == "cluster.yaml" {
+            let text = std::str::from_utf8(&content).context("reading the capsule's cluster.yaml")?;
+            ClusterSpec::parse(text).map_err(|e| anyhow!("the capsule's cluster.yaml: {}", e.message))?;
+            write_atomic(&staged.join(&name), &content, 0o644)?;
+        } else {
+            write_atomic(&keys.join(&name), &content, 0o644)?;
+        }
+    }
+    for name in ["cluster.yaml", "public.json", "release.pgp"] {
+        ensure!(seen.contains(name), "the capsule has no {name}");
+    }
+    Ok(())
+}
+
+/// The other site's keys under this site's operator, each opened once to see that it is what it is called.
+fn secrets(site: &Site, rows: &Utf8Path, keys: &Utf8Path, pin: &VerifyingKey, operator: &AgeKey) -> Result<()> {
+    let mut lines = Lines::open(&rows_file(rows, Table::Key), Table::Key)?;
+    let mut seen = BTreeSet::new();
+    while let Some(line) = lines.next()? {
+        let (name, ciphertext) = KeyRow::parse(&line)?;
+        ensure!(seen.insert(name), "the capsule has {name} twice");
+        write_atomic(&keys.join(name), &ciphertext, 0o600)?;
+    }
+    let own = read_limited(&site.join("keys/operator.age"), MAX_KEY_FILE)?;
+    write_atomic(&keys.join("operator.age"), &own, 0o600)?;
+    let path = keys.join("public.json");
+    let mut public: PublicKeys =
+        serde_json::from_slice(&read_limited(&path, MAX_KEY_FILE)?).context("reading the capsule's public keys")?;
+    ensure!(public.site == key_text(pin), "the capsule's public keys are of another site");
+    public.operator = operator.recipient();
+    write_atomic(&path, &serde_json::to_vec_pretty(&public)?, 0o644)?;
+    let opened = KeyDir::new(keys).unseal_with(operator).context("opening the capsule's keys")?;
+    let same = opened.planes.len() == public.planes.len()
+        && opened.planes.iter().all(|(plane, key)| public.planes.get(plane) == Some(&key.public()));
+    ensure!(same, "the capsule's plane keys are not those of its public keys");
+    let vault =
+        operator.open(&read_limited(&keys.join("vault.age"), MAX_KEY_FILE)?).context("opening the capsule's vault key")?;
+    ensure!(AgeKey::from_secret(&vault)?.recipient() == public.vault, "the capsule's vault key is another");
+    Ok(())
+}
+
+/// Links every listed file to its blob; gives the trees that were made.
+fn files(site: &Site, manifest: &CapsuleManifest, rows: &Utf8Path, staged: &Utf8Path) -> Result<BTreeSet<(Tree, Digest)>> {
+    let mut lines = Lines::open(&rows_file(rows, Table::File), Table::File)?;
+    let mut made = BTreeSet::new();
+    let mut count = 0;
+    while let Some(line) = lines.next()? {
+        let row = FileRow::parse(&line)?;
+        count += 1;
+        ensure!(count <= MAX_FILES, "the capsule lists more than {MAX_FILES} files");
+        ensure!(manifest.size_of(row.sha256) == Some(row.size), "the capsule lists {} without its content", row.path);
+        let to = staged.join(row.tree.as_str()).join(row.id.to_string()).join(&row.path);
+        let folder = to.parent().unwrap_or(staged);
+        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+        let blob = site.blob(row.sha256);
+        match fs::hard_link(&blob, &to) {
+            // Too many links (ext4 allows 65,000), or a blob on another file system.
+            Err(e) if matches!(e.raw_os_error(), Some(nix::libc::EMLINK | nix::libc::EXDEV)) => {
+                fs::copy(&blob, &to).map(|_| ()).with_context(|| format!("copying to {to}"))?;
+            }
+            other => other.with_context(|| format!("linking {to}"))?,
+        }
+        made.insert((row.tree, row.id));
+    }
+    Ok(made)
+}
+
+/// What is served by name must be what the site signed, and whole.
+fn check_tree(tree: Tree, id: Digest, dir: &Utf8Path, manifest: &CapsuleManifest, pin: &VerifyingKey) -> Result<()> {
+    match tree {
+        Tree::Artifacts => {
+            for (chunk, size) in chunks_of(&dir.join("manifest.json"), pin)? {
+                ensure!(manifest.size_of(chunk) == Some(size), "chunk {chunk} is missing");
+            }
+        }
+        Tree::Netboot => {
+            let text = read_limited(&dir.join("netboot.json"), MAX_NETBOOT)?;
+            let sealed: Sealed<NetbootManifest> = serde_json::from_slice(&text).context("reading netboot.json")?;
+            let netboot = sealed.open(pin).context("checking netboot.json")?;
+            ensure!(netboot.id == id, "netboot.json is of another set");
+            for file in netboot.files {
+                let plain = !file.name.contains('/') && file.name != "..";
+                ensure!(plain && dir.join(&file.name).is_file(), "{} is missing", file.name);
+            }
+        }
+        Tree::Proofs => check_proof(dir, id, pin)?,
+        // Signed by their makers, who may be another site: checked against the maker's key whenever they are read.
+        Tree::Snapshots | Tree::Extras => {}
+    }
+    Ok(())
+}
+
+/// A proof signed by `pin` that is of that snapshot.
+pub(crate) fn check_proof(dir: &Utf8Path, snapshot: Digest, pin: &VerifyingKey) -> Result<()> {
+    let path = dir.join(FILE);
+    let sealed: Sealed<SnapshotProof> =
+        serde_json::from_slice(&read_limited(&path, MAX_PROOF)?).with_context(|| format!("reading {FILE}"))?;
+    let proof = sealed.open(pin).with_context(|| format!("checking {FILE}"))?;
+    ensure!(proof.snapshot == snapshot, "{FILE} is of another snapshot");
+    Ok(())
+}

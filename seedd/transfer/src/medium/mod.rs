@@ -1,0 +1,4 @@
+//! The medium this seed booted from: which one it was, and the packages and images imported from it.
+
+pub mod adopt;
+pub mod record;
