@@ -218,7 +218,8 @@ const CLOCK_READERS: [(&str, &str); 1] = [("payload/src/install.rs", "measures t
 /// Files at the edge: they may look at the clock and the environment.
 fn is_edge(source: &Source) -> bool {
     let edge_names = ["main.rs", "tool.rs"];
-    source.krate().starts_with("seedd") || source.krate() == "host"
+    source.krate().starts_with("seedd")
+        || source.krate() == "host"
         || edge_names.contains(&source.file())
         || source.file().contains("server")
         || source.file().contains("fetch")

@@ -191,7 +191,7 @@ fn a_good_boot_is_not_complained_about_at_any_moment() {
     for n in 0..=good.len() {
         let timeline = story(&good[..n]);
         let now = timeline.last().map_or(BEGIN, |e| e.at) + 1_000;
-        let complaints: Vec<_> = diagnose(&timeline, now).into_iter().filter(|f| f.tone == Tone::Bad).collect();
+        let complaints: Vec<_> = diagnose(&timeline, now).into_iter().filter(|f| f.tone == super::Tone::Bad).collect();
         assert!(complaints.is_empty(), "after {n} rows: {complaints:?}");
     }
 }

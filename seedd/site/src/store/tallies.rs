@@ -39,7 +39,7 @@ mod tests {
         let store = Store::in_memory().unwrap();
         let none = store.read(|tx| tx.tallies(0)).unwrap();
         assert_eq!(none, Tallies::default());
-        let lease = |n: u8, expires_at| pxe::LeaseRecord {
+        let lease = |n: u8, expires_at| crate::store::leases::LeaseRow {
             mac: cluster_seed::ids::Mac([2, 0, 0, 0, 0, n]),
             ip: std::net::Ipv4Addr::new(10, 44, 0, n),
             expires_at,

@@ -81,8 +81,7 @@ fn what_belongs_to_a_boot_passes_and_nothing_else() {
 
 #[test]
 fn an_interface_that_does_not_exist_is_named() {
-    let (recorder, _queue) =
-        super::super::Recorder::new(pxe::script::SeedUrl("127.0.0.1:80".parse().unwrap()), &super::super::Flight::new(0));
+    let (recorder, _queue) = super::super::Recorder::new(&super::super::Flight::new(0));
     let failed = start("nonesuch0", Ipv4Addr::LOCALHOST, Arc::default(), recorder.queue.clone()).err().unwrap();
     assert!(failed.to_string().contains("nonesuch0"), "{failed:#}");
 }
@@ -125,7 +124,7 @@ fn a_foreign_offer_on_the_wire_is_heard_and_kept() {
         return;
     }
     let flight = super::super::Flight::new(0);
-    let (recorder, mut queue) = super::super::Recorder::new(pxe::script::SeedUrl("10.44.0.1:80".parse().unwrap()), &flight);
+    let (recorder, mut queue) = super::super::Recorder::new(&flight);
     let _sniffer = start("seed0", Ipv4Addr::new(10, 44, 0, 1), flight.ring.clone(), recorder.queue.clone()).unwrap();
     // Sent from the other end by a packet socket.
     let (_, address) = link("it0").unwrap();

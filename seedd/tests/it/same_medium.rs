@@ -1,14 +1,12 @@
 //! Two seeds from one medium: the capsule between them carries what is the site's own, and nothing else; and each stays
 //! in its place.
 
-mod medium;
-
 use std::fs;
 
+use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, utf8};
 use anyhow::Result;
 use camino::Utf8Path;
 use cluster_seed::progress::Quiet;
-use medium::{PASSPHRASE, made_site, make_medium, new_site, utf8};
 use site::{Site, setting};
 use transfer::capsule::export::{Export, Exported};
 use transfer::capsule::import::{Import, Imported};

@@ -1,16 +1,14 @@
 //! kill -9 of the real program in the middle of an export and of an import: what it left goes on to the same end.
 
-mod sites;
-
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::sites::*;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::Table;
 use cluster_seed::ids::Digest;
 use site::Site;
 use site::store::StoreError;
-use sites::*;
 
 const CHUNKS: u32 = 12;
 const CHUNK: u32 = 4 << 20;

@@ -1,15 +1,13 @@
 //! Taking over a medium, good and bad ones.
 
-mod medium;
-
 use std::fs;
 
+use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, tamper, utf8};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use cluster_seed::medium::{MANIFEST, MediumManifest, SITE};
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
-use medium::{PASSPHRASE, made_site, make_medium, new_site, tamper, utf8};
 use seedd::app::App;
 use site::{Site, setting};
 use transfer::medium::adopt::{Medium, Reading, adopt};

@@ -1,10 +1,9 @@
 //! Capsules that lie: signed by the right key, and hostile all the same; and a large one, flipped and cut at 2,000 places.
 
-mod sites;
-
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::sites::*;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Entry, FRAME, Piece, Table, header_bytes, seal_frame};
@@ -13,7 +12,6 @@ use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
 use cluster_seed::secret::AgeKey;
 use site::Site;
-use sites::*;
 use transfer::capsule::export::Export;
 use transfer::capsule::import::Import;
 use transfer::capsule::pieces::{Discard, Sink};

@@ -1,14 +1,12 @@
 //! An appliance without its medium's kernel: the same program in a network namespace of its own, set up by a form.
 
-mod medium;
-
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
+use crate::medium::{made_site, make_medium, utf8};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::seal::key_text;
 use host::tool::{Running, Tool};
-use medium::{made_site, make_medium, utf8};
 
 const PAGES: &str = "127.0.0.1:8443";
 const PASSPHRASE: &str = "four random words here";
@@ -37,7 +35,7 @@ fn can() -> bool {
 impl Appliance {
     fn new(dir: &Utf8Path) -> Self {
         let made = made_site(&dir.join("maker"));
-        let maker = make_medium(&made, medium::PASSPHRASE, &dir.join("medium"));
+        let maker = make_medium(&made, crate::medium::PASSPHRASE, &dir.join("medium"));
         Appliance { dir: dir.to_owned(), pin: key_text(&maker), process: None, starts: 0 }
     }
 

@@ -1,22 +1,17 @@
 //! The life of snapshots: lists and proofs, archives for a stick and everything that must be refused of them, gc, and
 //! kill -9 in the middle of an import.
 
-#[path = "../../darksite/tests/common/mod.rs"]
-mod archive;
-mod life_bench;
-mod sites;
-
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::life_bench::{bench, import, listed, refused, same};
+use crate::sites::{A, B, empty};
 use cluster_seed::ids::Digest;
 use cluster_seed::proof::{ProofState, RoleProof, SnapshotProof};
 use cluster_seed::seal::{SigningKey, key_text};
-use life_bench::{bench, import, listed, refused, same};
-use seedd::life::{gc, snapshots};
 use site::{Site, setting};
-use sites::{A, B, empty};
+use site::{gc, snapshots};
 use transfer::archive::write::Export;
 
 #[test]
@@ -78,7 +73,7 @@ fn parts_and_interruption_of_an_export() {
     }
     let mut runs = 0;
     // Listing asks too, for each file.
-    let files = archive::tree(&bench.a.snapshot(bench.one)).len() as i64;
+    let files = crate::archive::tree(&bench.a.snapshot(bench.one)).len() as i64;
     let done = loop {
         runs += 1;
         match job(Some(1 << 20)).run(&Stop((files + 100).into())) {
@@ -196,14 +191,14 @@ fn proofs_are_believed_only_from_those_who_may_give_them() {
 #[test]
 fn gc_takes_only_what_nothing_uses() {
     let bench = bench(2);
-    let site = sites::filled(&bench.t.path.join("c"), "site-c", A, 2, 5000);
+    let site = crate::sites::filled(&bench.t.path.join("c"), "site-c", A, 2, 5000);
     // `filled` has an artifact and a folder that only looks like a snapshot; this one is real.
     fs::remove_dir_all(site.snapshot(Digest([5; 32]))).unwrap();
     let (file, _) = bench.export(bench.one, None, "one").unwrap();
     let store = site.open_store().unwrap();
     store.set(setting::SNAPSHOT, &bench.one.to_string()).unwrap();
     import(&site, &file, &bench.key.verifying_key()).unwrap();
-    let before = archive::tree(&site.snapshot(bench.one));
+    let before = crate::archive::tree(&site.snapshot(bench.one));
     let stray = b"nobody's";
     let path = site.blob(Digest::of(stray));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -228,7 +223,7 @@ fn gc_takes_only_what_nothing_uses() {
     assert_eq!(gc::survey(&site, &store, true, &alone).unwrap().len(), waste.len() + 1);
     gc::remove(&waste, &alone).unwrap();
     assert!(!path.exists() && gc::survey(&site, &store, false, &alone).unwrap().is_empty());
-    assert_eq!(archive::tree(&site.snapshot(bench.one)), before);
+    assert_eq!(crate::archive::tree(&site.snapshot(bench.one)), before);
     let key = site.keys().public().unwrap().site_key().unwrap();
     let artifact = gc::ids(&site.join("artifacts")).unwrap()[0];
     let manifest = site.join("artifacts").join(artifact.to_string()).join("manifest.json");
@@ -267,14 +262,14 @@ fn shelves_travel_as_folders_and_go_with_the_last_snapshot() {
     let alone = a.alone_with_blobs().unwrap();
     assert!(gc::survey(a, &store, false, &alone).unwrap().is_empty());
     // `two` has one package more: with it go that package's blob and the shelf, and nothing of `one`.
-    let before = archive::tree(&a.snapshot(bench.one));
+    let before = crate::archive::tree(&a.snapshot(bench.one));
     gc::remove_snapshot(a, &store, bench.two, &alone).unwrap();
     let waste = gc::survey(a, &store, false, &alone).unwrap();
     let kinds: Vec<_> = waste.iter().map(|w| w.kind).collect();
     assert_eq!(kinds, ["blob", "shelf of packages"], "{waste:?}");
     gc::remove(&waste, &alone).unwrap();
     assert!(gc::survey(a, &store, false, &alone).unwrap().is_empty());
-    assert_eq!((gc::ids(&shelves).unwrap().len(), archive::tree(&a.snapshot(bench.one))), (1, before));
+    assert_eq!((gc::ids(&shelves).unwrap().len(), crate::archive::tree(&a.snapshot(bench.one))), (1, before));
     drop(alone);
     assert_eq!(listed(a), [bench.one]);
 }

@@ -16,8 +16,9 @@ use flight::recorder::ring::Packet;
 use host::clock::now_ms;
 use seedd::app::console::AtConsole;
 use seedd::app::{App, Seed};
+use site::store::events::PacketFacts;
 use site::{Site, default_cluster_yaml};
-use web::api::{PacketFacts, SeedApi as _, Tone};
+use web::api::{SeedApi as _, Tone};
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
 

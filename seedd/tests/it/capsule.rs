@@ -1,9 +1,8 @@
 //! A site moves: export, import into standby, promotion, replacement. And everything that must be refused on the way.
 
-mod sites;
-
 use std::fs;
 
+use crate::sites::*;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::enrollment::EnrollmentState as S;
@@ -12,7 +11,6 @@ use cluster_seed::progress::Quiet;
 use cluster_seed::seal::VerifyingKey;
 use site::mode::Mode;
 use site::{Site, setting};
-use sites::*;
 use transfer::capsule::export::{Export, Exported};
 use transfer::capsule::import::{Import, Imported};
 use transfer::capsule::pieces::Discard;

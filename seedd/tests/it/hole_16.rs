@@ -1,15 +1,13 @@
 //! Hole 16 of the field's list: approval races and wipe loops. One approval is one installation, whoever asks at once and
 //! however often; and nothing that waits for a person or for a machine waits for ever.
 
-mod sites;
-
 use std::sync::Arc;
 
+use crate::sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
 use cluster_seed::agent::ReportBody;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use seedd::app::{App, Seed};
-use sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
 use web::api::{ApiError, BootQuery, SeedApi as _};
 
 fn began() -> ReportBody {

@@ -1,10 +1,9 @@
 //! Two seeds of one site: the nodes follow the promoted one, and the other falls silent when it is shown why.
 
-mod sites;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::sites::*;
 use cluster_seed::epoch::EpochProof;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::ids::Digest;
@@ -16,7 +15,6 @@ use payload::state::NodeDir;
 use seedd::app::{App, Seed};
 use site::Site;
 use site::mode::Mode;
-use sites::*;
 use transfer::capsule::export::Export;
 use transfer::capsule::import::Import;
 use web::api::{ApiError, SeedMode};

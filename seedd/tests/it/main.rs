@@ -1,0 +1,26 @@
+//! The seed from outside: one program, so that everything is linked once.
+
+#[path = "../../../darksite/tests/common/mod.rs"]
+mod archive;
+mod life_bench;
+mod medium;
+mod sites;
+
+mod admin;
+mod adopt;
+mod appliance;
+mod capsule;
+mod capsule_hostile;
+mod console;
+mod enrollment;
+mod epoch;
+mod flight;
+mod hole_16;
+mod holes;
+mod killed;
+mod life;
+mod power;
+mod registry;
+mod same_medium;
+mod state;
+mod stick;
