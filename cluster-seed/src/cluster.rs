@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 pub use crate::darksite_spec::DarksiteSpec;
 use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
-use crate::netboot::{DhcpSpec, NetbootSpec};
+use crate::netboot::{DhcpSpec, NetbootSpec, Pool};
 use crate::time::TimeSpec;
 
 /// Largest cluster.yaml read, in bytes.
@@ -99,13 +99,6 @@ pub struct Underlay {
 
 fn default_lease() -> u32 {
     3600
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Pool {
-    pub first: Ipv4Addr,
-    pub last: Ipv4Addr,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

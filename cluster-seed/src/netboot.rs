@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Pool;
 use crate::ids::{Hostname, Mac};
 
 /// The most entries of any list here.
@@ -24,6 +23,14 @@ pub enum Mode {
     /// `full` while no other server answers, else `proxy`.
     #[default]
     Auto,
+}
+
+/// Addresses from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pool {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
 }
 
 /// DHCP on the boot network.

@@ -30,7 +30,7 @@ named! {
     Why {
         /// Shorter than the fixed BOOTP header and the magic cookie (240 bytes, RFC 2131 section 2).
         TooShort => "too_short",
-        /// Longer than [`crate::wire::MAX_PACKET`].
+        /// Longer than [`crate::dhcp::wire::MAX_PACKET`].
         TooLong => "too_long",
         /// `op` is not BOOTREQUEST: another server's reply, or noise.
         NotARequest => "not_a_request",
@@ -72,7 +72,7 @@ named! {
         NotTheHolder => "not_the_holder",
         /// The lease could not be made durable.
         JournalFailed => "journal_failed",
-        /// More leases wait for the disk than [`crate::dhcp_server::MAX_PENDING`].
+        /// More leases wait for the disk than [`crate::server::dhcp::limits::MAX_PENDING`].
         JournalFull => "journal_full",
         /// The machine has no reservation, and only machines with one are served here.
         NotReserved => "not_reserved",

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use cluster_seed::cluster::{Networking, Pool, Underlay};
+use cluster_seed::cluster::{Networking, Underlay};
 use cluster_seed::ids::Digest;
-use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, ReservationSpec, UefiLoader};
+use cluster_seed::netboot::{
+    ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, ReservationSpec, UefiLoader,
+};
 use pxe::counters::Counters;
 use pxe::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
 use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};

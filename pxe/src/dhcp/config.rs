@@ -1,59 +1,28 @@
 //! What one interface serves.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use cluster_seed::ids::Mac;
-
-use crate::leases::{LeaseRecord, LeaseTable};
-use crate::loader::LoaderTable;
-use crate::offer::{ExtraOption, ReplyConfig, Route};
-use crate::pool::{PoolConfig, PoolRange, Reservation};
-use crate::responder::Network;
+use crate::dhcp::leases::{LeaseRecord, LeaseTable};
+use crate::dhcp::loader::LoaderTable;
+use crate::dhcp::mode::DhcpMode;
+use crate::dhcp::network::NetworkConfig;
+use crate::dhcp::pool::PoolError;
+use crate::dhcp::reply::ReplyConfig;
+use crate::dhcp::responder::Network;
 use crate::subnet::Subnet;
-use crate::watch::DhcpMode;
 
 /// The most networks of one interface, its own among them.
 pub const MAX_NETWORKS: usize = 64;
 
-/// One network: the interface's own, or one that a relay stands in.
-#[derive(Debug, Clone)]
-pub struct NetworkConfig {
-    pub subnet: Subnet,
-    /// Not used in the modes `Reservation` and `Proxy`.
-    pub ranges: Vec<PoolRange>,
-    pub reservations: BTreeMap<Mac, Reservation>,
-    pub router: Option<Ipv4Addr>,
-    /// Empty: the server's own address is sent.
-    pub dns: Vec<Ipv4Addr>,
-    pub domain: Option<String>,
-    pub search: Vec<String>,
-    pub ntp: Vec<Ipv4Addr>,
-    pub mtu: Option<u16>,
-    pub routes: Vec<Route>,
-    pub extra: Vec<ExtraOption>,
-    /// At least 60 seconds.
-    pub lease_secs: u32,
-}
-
-impl NetworkConfig {
-    /// A network with addresses and nothing else.
-    pub fn new(subnet: Subnet, ranges: Vec<PoolRange>, lease_secs: u32) -> Self {
-        NetworkConfig {
-            subnet,
-            ranges,
-            reservations: BTreeMap::new(),
-            router: None,
-            dns: Vec::new(),
-            domain: None,
-            search: Vec::new(),
-            ntp: Vec::new(),
-            mtu: None,
-            routes: Vec::new(),
-            extra: Vec::new(),
-            lease_secs,
-        }
-    }
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{0} networks; 1 to {MAX_NETWORKS} can be served")]
+    Networks(usize),
+    #[error("the networks {0} and {1} overlap")]
+    Overlap(Subnet, Subnet),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
 }
 
 /// Everything one interface serves.
@@ -96,49 +65,32 @@ impl DhcpConfig {
     }
 
     /// Tables and reply texts of every network; the first thing wrong, in words. Leases of no network are dropped.
-    pub(crate) fn build(&self, leases: &[LeaseRecord]) -> Result<Vec<Network>, String> {
+    pub(crate) fn build(&self, leases: &[LeaseRecord]) -> Result<Vec<Network>, ConfigError> {
         if self.networks.is_empty() || self.networks.len() > MAX_NETWORKS {
-            return Err(format!("{} networks; 1 to {MAX_NETWORKS} can be served", self.networks.len()));
+            return Err(ConfigError::Networks(self.networks.len()));
         }
         for (n, network) in self.networks.iter().enumerate() {
             let other = self.networks[..n]
                 .iter()
                 .find(|o| o.subnet.contains(network.subnet.network()) || network.subnet.contains(o.subnet.network()));
             if let Some(other) = other {
-                return Err(format!("the networks {} and {} overlap", other.subnet, network.subnet));
+                return Err(ConfigError::Overlap(other.subnet, network.subnet));
             }
         }
         self.networks.iter().enumerate().map(|(n, network)| self.build_one(network, n == 0, leases)).collect()
     }
 
-    fn build_one(&self, network: &NetworkConfig, local: bool, leases: &[LeaseRecord]) -> Result<Network, String> {
-        let pools = matches!(self.mode, DhcpMode::Full | DhcpMode::Auto);
-        let pool = PoolConfig {
-            subnet: network.subnet,
-            ranges: if pools { network.ranges.clone() } else { Vec::new() },
-            server_ip: self.server_ip,
-            router: network.router,
-            lease_secs: network.lease_secs,
-            reservations: network.reservations.clone(),
-        };
+    fn build_one(&self, network: &NetworkConfig, local: bool, leases: &[LeaseRecord]) -> Result<Network, ConfigError> {
+        let pool = network.pool(self.server_ip, matches!(self.mode, DhcpMode::Full | DhcpMode::Auto));
         pool.check(local)?;
         let of_network = |l: &&LeaseRecord| network.subnet.contains(l.ip);
         let table = LeaseTable::new(pool, leases.iter().filter(of_network).cloned().collect());
         let config = ReplyConfig {
             server_ip: self.server_ip,
-            subnet: network.subnet,
-            router: network.router,
-            dns: network.dns.clone(),
-            domain: network.domain.clone(),
-            search: network.search.clone(),
-            ntp: network.ntp.clone(),
-            mtu: network.mtu,
-            routes: network.routes.clone(),
-            extra: network.extra.clone(),
-            lease_secs: network.lease_secs,
             next_server: self.next_server.unwrap_or(self.server_ip),
             http_base: self.http_base.clone(),
             loaders: self.loaders.clone(),
+            network: network.clone(),
         };
         Ok(Network { table, config })
     }

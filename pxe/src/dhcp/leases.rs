@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use cluster_seed::ids::Mac;
 use serde::{Deserialize, Serialize};
 
-pub use crate::pool::{PoolConfig, PoolRange, Reservation};
-use crate::request::{ClientKey, LeaseRequest};
+use crate::dhcp::pool::{PoolConfig, Reservation};
+use crate::dhcp::request::{ClientKey, LeaseRequest};
 use crate::why::Why;
 
 /// An offer is held this many seconds for its client's REQUEST.
@@ -376,5 +376,4 @@ impl LeaseTable {
 }
 
 #[cfg(test)]
-#[path = "leases_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::request::ClientArch;
+use crate::dhcp::arch::ClientArch;
 
 /// The file names iPXE's Debian package uses.
 pub const UNDIONLY: &str = "undionly.kpxe";

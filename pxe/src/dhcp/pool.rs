@@ -11,6 +11,8 @@ use crate::subnet::Subnet;
 pub const MAX_POOL: u32 = 65_536;
 /// The most ranges of one network.
 pub const MAX_RANGES: usize = 32;
+/// The shortest lease, in seconds.
+pub const MIN_LEASE: u32 = 60;
 
 /// Addresses from `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,27 @@ pub struct Reservation {
     pub hostname: Option<String>,
 }
 
+/// What is wrong with the addresses of a network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    #[error("{0} is not a host address of {1}")]
+    NotAHost(Ipv4Addr, Subnet),
+    #[error("more than {MAX_RANGES} pool ranges in {0}")]
+    TooManyRanges(Subnet),
+    #[error("the pool {0} to {1} ends before it starts")]
+    Empty(Ipv4Addr, Ipv4Addr),
+    #[error("the pools from {0} and from {1} overlap")]
+    Overlap(Ipv4Addr, Ipv4Addr),
+    #[error("the pools of {0} have more than {MAX_POOL} addresses")]
+    TooLarge(Subnet),
+    #[error("{ip} (reserved for {mac}) cannot be leased in {subnet}")]
+    NotLeasable { ip: Ipv4Addr, mac: Mac, subnet: Subnet },
+    #[error("{0} is reserved twice")]
+    ReservedTwice(Ipv4Addr),
+    #[error("leases of {0} are shorter than {MIN_LEASE} seconds")]
+    ShortLease(Subnet),
+}
+
 /// What may be leased.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
@@ -61,28 +84,28 @@ impl PoolConfig {
         self.ranges.iter().map(|r| r.len() as usize).sum()
     }
 
-    /// The first thing wrong with the addresses, in words. The server's address must be a host of the network
+    /// The first thing wrong with the addresses. The server's address must be a host of the network
     /// only where `local`: behind a relay it is elsewhere.
-    pub fn check(&self, local: bool) -> Result<(), String> {
+    pub fn check(&self, local: bool) -> Result<(), PoolError> {
         let host = |ip: Ipv4Addr| match self.subnet.is_host(ip) {
             true => Ok(()),
-            false => Err(format!("{ip} is not a host address of {}", self.subnet)),
+            false => Err(PoolError::NotAHost(ip, self.subnet)),
         };
         if self.ranges.len() > MAX_RANGES {
-            return Err(format!("more than {MAX_RANGES} pool ranges in {}", self.subnet));
+            return Err(PoolError::TooManyRanges(self.subnet));
         }
         for (n, range) in self.ranges.iter().enumerate() {
             if range.is_empty() {
-                return Err("the pool ends before it starts".into());
+                return Err(PoolError::Empty(range.first, range.last));
             }
             host(range.first)?;
             host(range.last)?;
             if let Some(twice) = self.ranges[..n].iter().find(|r| r.first <= range.last && range.first <= r.last) {
-                return Err(format!("the pools from {} and from {} overlap", twice.first, range.first));
+                return Err(PoolError::Overlap(twice.first, range.first));
             }
         }
         if self.size() > MAX_POOL as usize {
-            return Err(format!("the pool has more than {MAX_POOL} addresses"));
+            return Err(PoolError::TooLarge(self.subnet));
         }
         if local {
             host(self.server_ip)?;
@@ -90,12 +113,12 @@ impl PoolConfig {
         let mut seen = BTreeSet::new();
         for (mac, reservation) in &self.reservations {
             if !self.subnet.is_host(reservation.ip) || reservation.ip == self.server_ip {
-                return Err(format!("{} (reserved for {mac}) cannot be leased in {}", reservation.ip, self.subnet));
+                return Err(PoolError::NotLeasable { ip: reservation.ip, mac: *mac, subnet: self.subnet });
             }
             if !seen.insert(reservation.ip) {
-                return Err(format!("{} is reserved twice", reservation.ip));
+                return Err(PoolError::ReservedTwice(reservation.ip));
             }
         }
-        if self.lease_secs < 60 { Err("leases shorter than 60 seconds".into()) } else { Ok(()) }
+        if self.lease_secs < MIN_LEASE { Err(PoolError::ShortLease(self.subnet)) } else { Ok(()) }
     }
 }

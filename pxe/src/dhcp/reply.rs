@@ -6,130 +6,35 @@ use cluster_seed::ids::Mac;
 use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption};
 use dhcproto::{Encodable, Encoder};
 
-use crate::loader::LoaderTable;
-use crate::policy::BootDecision;
-use crate::request::{BootRequest, ClientArch, LeaseRequest, Stage};
-use crate::subnet::Subnet;
+use crate::dhcp::boot_info::BootInfo;
+use crate::dhcp::loader::{LoaderTable, MAX_NAME};
+use crate::dhcp::network::{NetworkConfig, Route};
+use crate::dhcp::request::LeaseRequest;
 
 /// BOOTP clients and old relays drop shorter packets (RFC 1542 section 2.1).
 pub const MIN_REPLY: usize = 300;
-/// Every client takes an IP datagram this long (RFC 2132 section 9.10), in bytes;
+/// Every client takes an IP datagram this long (RFC 2132 section 9.10), in bytes.
 const MIN_MAX_SIZE: u16 = 576;
-/// and more than an Ethernet frame's is not sent to any.
+/// The longest IP datagram sent, whatever the client takes: an Ethernet frame's.
 const MAX_SIZE: usize = 1_500;
 const IP_AND_UDP: usize = 28;
-/// The longest boot file option (one option's worth of bytes).
-pub const MAX_BOOT_FILE: usize = 255;
 
-/// What the replies of one interface say.
+/// What the replies of one network say.
 #[derive(Debug, Clone)]
 pub struct ReplyConfig {
     pub server_ip: Ipv4Addr,
-    pub subnet: Subnet,
-    pub router: Option<Ipv4Addr>,
-    /// Never sent empty: without any, the server's own address is sent, as debian-installer asks the
-    /// operator for a name server when the option is missing.
-    pub dns: Vec<Ipv4Addr>,
-    pub domain: Option<String>,
-    pub search: Vec<String>,
-    pub ntp: Vec<Ipv4Addr>,
-    /// Option 26.
-    pub mtu: Option<u16>,
-    /// Option 121. The client then ignores option 3 (RFC 3442), so the router is among them.
-    pub routes: Vec<Route>,
-    /// The operator's own options. They win over what is sent anyway.
-    pub extra: Vec<ExtraOption>,
-    /// Seconds; renewal (58) is at half of it, rebinding (59) at seven eighths (RFC 2131 section 4.4.5).
-    pub lease_secs: u32,
     /// The TFTP server.
     pub next_server: Ipv4Addr,
     /// `http://address[:port]`, under which `/boot/<loader>` is found; HTTP boot clients need it.
     pub http_base: Option<String>,
     pub loaders: LoaderTable,
+    pub network: NetworkConfig,
 }
 
-/// A way to a network (option 121).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    pub to: Subnet,
-    pub via: Ipv4Addr,
-}
-
-/// An option as the operator wrote it; see [`ExtraOption::new`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExtraOption {
-    code: u8,
-    value: Vec<u8>,
-}
-
-impl ExtraOption {
-    /// An option with 1 to 255 bytes. Those that carry the protocol itself are refused.
-    pub fn new(code: u8, value: Vec<u8>) -> Result<Self, String> {
-        // Pad, end; what makes the lease and what echoes the request.
-        if matches!(code, 0 | 1 | 50..=59 | 61 | 82 | 97 | 255) {
-            return Err(format!("option {code} is set by the server itself"));
-        }
-        if value.is_empty() || value.len() > 255 {
-            return Err(format!("option {code} has {} bytes; 1 to 255 fit", value.len()));
-        }
-        Ok(ExtraOption { code, value })
-    }
-}
-
-/// What a reply tells the client to boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BootInfo {
-    Nothing,
-    /// The boot file: a TFTP name or a URL, and the vendor class the client waits for.
-    File {
-        name: String,
-        class: Option<&'static str>,
-        /// The class comes with PXE_DISCOVERY_CONTROL.
-        discovery: bool,
-    },
-}
-
-impl BootInfo {
-    pub fn file(&self) -> Option<&str> {
-        match self {
-            BootInfo::Nothing => None,
-            BootInfo::File { name, .. } => Some(name),
-        }
-    }
-}
-
-/// Turns a decision into what goes on the wire; `Err` is the reason to stay silent.
-///
-/// With `proxy` the answer stands beside another server's, and the client looks at it only if it names the class.
-pub fn boot_info(request: &BootRequest, decision: &BootDecision, config: &ReplyConfig, proxy: bool) -> Result<BootInfo, String> {
-    match decision {
-        BootDecision::Silent { why } => Err(why.clone()),
-        BootDecision::Script { url } if url.len() > MAX_BOOT_FILE => {
-            Err(format!("the script URL has {} bytes, {MAX_BOOT_FILE} fit", url.len()))
-        }
-        BootDecision::Script { .. } if !request.ipxe => Err("a script was decided for firmware that is not iPXE".into()),
-        BootDecision::Script { url } => {
-            Ok(BootInfo::File { name: url.clone(), class: proxy.then_some("PXEClient"), discovery: proxy })
-        }
-        BootDecision::Loader => {
-            let none = || match request.arch {
-                ClientArch::Other(code) => format!("no loader for firmware of kind {code}"),
-                known => format!("no loader for {}", known.name()),
-            };
-            let name = config.loaders.get(request.arch).ok_or_else(none)?;
-            if request.stage != Stage::Http {
-                let class = (proxy || request.stage == Stage::Pxe).then_some("PXEClient");
-                // Beside another server, some UEFI firmware does not take the boot file of an offer that says "no
-                // discovery"; all take one without option 43, and ask for it again on port 4011 as Microsoft's
-                // BINL does (seen by pixiecore's authors, and in EDK2's PxeBcDhcp4.c).
-                let discovery = class.is_some() && (!proxy || request.arch == ClientArch::Bios);
-                return Ok(BootInfo::File { name: name.to_owned(), class, discovery });
-            }
-            let base = config.http_base.as_deref().ok_or("HTTP boot is not set up")?;
-            Ok(BootInfo::File { name: format!("{base}/boot/{name}"), class: Some("HTTPClient"), discovery: false })
-        }
-    }
-}
+/// A reply that cannot be written as a packet.
+#[derive(Debug, thiserror::Error)]
+#[error("encoding the reply")]
+pub struct EncodeError(#[from] dhcproto::error::EncodeError);
 
 /// A DHCPOFFER or DHCPACK of `ip`; with `ip` absent, the ACK of an INFORM, which has no lease times.
 pub fn positive(
@@ -139,49 +44,55 @@ pub fn positive(
     hostname: Option<&str>,
     boot: &BootInfo,
     config: &ReplyConfig,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, EncodeError> {
+    let network = &config.network;
     let mut message = reply(kind, request, config);
     message.set_yiaddr(ip.unwrap_or(Ipv4Addr::UNSPECIFIED)).set_ciaddr(request.ciaddr);
     let options = message.opts_mut();
-    options.insert(DhcpOption::SubnetMask(config.subnet.mask()));
-    if let Some(router) = config.router {
+    options.insert(DhcpOption::SubnetMask(network.subnet.mask()));
+    if let Some(router) = network.router {
         options.insert(DhcpOption::Router(vec![router]));
     }
-    let dns = if config.dns.is_empty() { vec![config.server_ip] } else { config.dns.clone() };
+    let dns = if network.dns.is_empty() { vec![config.server_ip] } else { network.dns.clone() };
     options.insert(DhcpOption::DomainNameServer(dns));
-    options.insert(DhcpOption::BroadcastAddr(config.subnet.broadcast()));
+    options.insert(DhcpOption::BroadcastAddr(network.subnet.broadcast()));
     if let Some(name) = hostname {
         options.insert(DhcpOption::Hostname(name.to_owned()));
     }
-    if let Some(domain) = &config.domain {
+    if let Some(domain) = &network.domain {
         options.insert(DhcpOption::DomainName(domain.clone()));
     }
-    if !config.ntp.is_empty() {
-        options.insert(DhcpOption::NtpServers(config.ntp.clone()));
+    if !network.ntp.is_empty() {
+        options.insert(DhcpOption::NtpServers(network.ntp.clone()));
     }
-    if let Some(mtu) = config.mtu {
+    if let Some(mtu) = network.mtu {
         options.insert(DhcpOption::InterfaceMtu(mtu));
     }
-    if !config.search.is_empty() {
-        options.insert(raw(119, domain_search(&config.search)));
+    if !network.search.is_empty() {
+        options.insert(raw(119, domain_search(&network.search)));
     }
-    if !config.routes.is_empty() {
-        options.insert(raw(121, classless_routes(&config.routes, config.router)));
+    if !network.routes.is_empty() {
+        options.insert(raw(121, classless_routes(&network.routes, network.router)));
     }
     if ip.is_some() {
-        options.insert(DhcpOption::AddressLeaseTime(config.lease_secs));
-        options.insert(DhcpOption::Renewal(config.lease_secs / 2));
-        options.insert(DhcpOption::Rebinding(config.lease_secs / 8 * 7));
+        options.insert(DhcpOption::AddressLeaseTime(network.lease_secs));
+        options.insert(DhcpOption::Renewal(network.lease_secs / 2));
+        options.insert(DhcpOption::Rebinding(network.lease_secs / 8 * 7));
     }
     add_boot(&mut message, boot, config);
-    for extra in &config.extra {
+    for extra in &network.extra {
         message.opts_mut().insert(raw(extra.code, extra.value.clone()));
     }
     encode_within(message, request, config)
 }
 
 /// An answer that holds no address: a proxy's DHCPOFFER, or the DHCPACK of the boot server on port 4011.
-pub fn boot_only(kind: MessageType, request: &LeaseRequest, boot: &BootInfo, config: &ReplyConfig) -> Result<Vec<u8>, String> {
+pub fn boot_only(
+    kind: MessageType,
+    request: &LeaseRequest,
+    boot: &BootInfo,
+    config: &ReplyConfig,
+) -> Result<Vec<u8>, EncodeError> {
     let mut message = reply(kind, request, config);
     if kind == MessageType::Ack {
         message.set_ciaddr(request.ciaddr);
@@ -192,10 +103,10 @@ pub fn boot_only(kind: MessageType, request: &LeaseRequest, boot: &BootInfo, con
 
 /// Encodes; what a client that takes only short replies (option 57; 576 bytes without it) has no room for is left
 /// out, the least important first.
-fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyConfig) -> Result<Vec<u8>, String> {
+fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyConfig) -> Result<Vec<u8>, EncodeError> {
     let room = usize::from(request.max_size.unwrap_or(0).max(MIN_MAX_SIZE)).min(MAX_SIZE) - IP_AND_UDP;
     let mut bytes = encode(&message, request)?;
-    let extras = config.extra.iter().rev().map(|e| e.code);
+    let extras = config.network.extra.iter().rev().map(|e| e.code);
     for code in extras.chain([119, 121, 42, 26, 150, 66, 15, 12]) {
         if bytes.len() <= room {
             break;
@@ -207,7 +118,7 @@ fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyCon
 }
 
 /// A DHCPNAK: no addresses, no lease, only the server and the reason (RFC 2131 table 3).
-pub fn nak(request: &LeaseRequest, why: &str, config: &ReplyConfig) -> Result<Vec<u8>, String> {
+pub fn nak(request: &LeaseRequest, why: &str, config: &ReplyConfig) -> Result<Vec<u8>, EncodeError> {
     let mut message = reply(MessageType::Nak, request, config);
     message.opts_mut().insert(DhcpOption::Message(why.to_owned()));
     if !request.giaddr.is_unspecified() {
@@ -243,7 +154,7 @@ fn reply(kind: MessageType, request: &LeaseRequest, config: &ReplyConfig) -> Mes
 fn add_boot(message: &mut Message, boot: &BootInfo, config: &ReplyConfig) {
     let BootInfo::File { name, class, discovery } = boot else { return };
     message.set_siaddr(config.next_server);
-    if name.len() <= crate::loader::MAX_NAME {
+    if name.len() <= MAX_NAME {
         message.set_fname(name.as_bytes());
     }
     let options = message.opts_mut();
@@ -298,9 +209,9 @@ fn classless_routes(routes: &[Route], router: Option<Ipv4Addr>) -> Vec<u8> {
 }
 
 /// Option 82 comes back as it came, after all others (RFC 3046 section 2.2); the encoder would write it twice.
-fn encode(message: &Message, request: &LeaseRequest) -> Result<Vec<u8>, String> {
+fn encode(message: &Message, request: &LeaseRequest) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(512);
-    message.encode(&mut Encoder::new(&mut bytes)).map_err(|e| e.to_string())?;
+    message.encode(&mut Encoder::new(&mut bytes))?;
     if let Some(info) = &request.relay_info {
         let ended = bytes.pop();
         bytes.extend(ended.filter(|b| *b != 255));
@@ -315,5 +226,4 @@ fn encode(message: &Message, request: &LeaseRequest) -> Result<Vec<u8>, String> 
 }
 
 #[cfg(test)]
-#[path = "offer_tests.rs"]
 mod tests;

@@ -3,14 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use cluster_seed::events::Cause;
 use cluster_seed::ids::Mac;
 use dhcproto::v4::MessageType;
 
 use crate::counters::{Count, Counters};
-use crate::leases::{Answer, LeaseRecord, LeaseTable};
-use crate::offer::{BootInfo, ReplyConfig, boot_info, boot_only, nak, positive};
-use crate::policy::{BootEvent, BootPolicy, EventKind};
-use crate::request::{BootRequest, Classified, Facts, LeaseRequest, MessageKind, classify};
+use crate::dhcp::boot_info::{BootInfo, NoBoot, boot_info};
+use crate::dhcp::leases::{Answer, LeaseRecord, LeaseTable};
+use crate::dhcp::mode::Serving;
+use crate::dhcp::reply::{EncodeError, ReplyConfig, boot_only, nak, positive};
+use crate::dhcp::request::{BootRequest, Classified, Facts, LeaseRequest, MessageKind, classify};
+use crate::policy::{BootEvent, BootEventKind, BootPolicy};
 use crate::why::Why;
 
 pub const SERVER_PORT: u16 = 67;
@@ -69,17 +72,6 @@ struct Ask {
     event: BootEvent,
 }
 
-/// What this server is on its link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Serving {
-    /// Addresses and boot files.
-    Addresses,
-    /// Boot files only, beside another server; leases given before are still renewed.
-    Proxy,
-    /// Nothing yet.
-    Undecided,
-}
-
 /// One network's leases and what its replies say.
 pub struct Network {
     pub table: LeaseTable,
@@ -132,7 +124,7 @@ impl Responder {
             Probed::InUse(by) if by != ask.lease.mac => {
                 table.found_in_use(ip, now);
                 self.counters.add(Count::AddressInUse);
-                let kind = EventKind::AddressInUse { by };
+                let kind = BootEventKind::AddressInUse { by };
                 self.policy.observe(&BootEvent { kind, ip: Some(ip), ..ask.event.clone() });
             }
             Probed::InUse(_) | Probed::Unused => table.found_unused(ip, now),
@@ -156,24 +148,25 @@ impl Responder {
         if boot.is_none() || matches!(lease.kind, MessageKind::Decline | MessageKind::Release) {
             return Err(Why::NotPxe.into());
         }
-        let here = |network: &&Network| network.config.subnet.is_host(*from.ip());
+        let here = |network: &&Network| network.config.network.subnet.is_host(*from.ip());
         let Some(network) = self.networks.iter().find(here).filter(|_| from.port() != 0) else {
             // An answer there would go wherever a stranger points.
             return Err(Why::WrongNetwork.into());
         };
         self.policy.observe(event);
         let info = self.decide(boot.as_ref(), &network.config, true)?;
-        let bytes = boot_only(MessageType::Ack, lease, &info, &network.config).map_err(unencodable)?;
+        let bytes = boot_only(MessageType::Ack, lease, &info, &network.config)?;
         self.counters.add(Count::BootServerAck);
         let event =
-            BootEvent { kind: EventKind::Ack, ip: Some(*from.ip()), file: info.file().map(str::to_owned), ..event.clone() };
+            BootEvent { kind: BootEventKind::Ack, ip: Some(*from.ip()), file: info.file().map(str::to_owned), ..event.clone() };
         Ok(Outcome::Send(Reply { bytes, to: from, hardware: None, event }))
     }
 
     fn read(&self, bytes: &[u8]) -> Option<Ask> {
         match classify(bytes, &self.facts) {
             Classified::Ignored { why, mac, xid } => {
-                let mut event = BootEvent::new(EventKind::Ignored { why, detail: None }, self.facts.iface.clone());
+                let mut event =
+                    BootEvent::new(BootEventKind::Ignored { why, cause: None, detail: None }, self.facts.iface.clone());
                 (event.mac, event.xid) = (mac, xid);
                 self.counters.add_ignored(why);
                 self.policy.observe(&event);
@@ -187,9 +180,9 @@ impl Responder {
     }
 
     fn settle(&self, result: Result<Outcome, Refusal>, event: &BootEvent) -> Outcome {
-        result.unwrap_or_else(|Refusal { why, detail }| {
+        result.unwrap_or_else(|Refusal { why, cause, detail }| {
             self.counters.add_ignored(why);
-            self.policy.observe(&BootEvent { kind: EventKind::Ignored { why, detail }, ..event.clone() });
+            self.policy.observe(&BootEvent { kind: BootEventKind::Ignored { why, cause, detail }, ..event.clone() });
             Outcome::Nothing
         })
     }
@@ -197,7 +190,7 @@ impl Responder {
     /// RFC 2131 section 4.3.1, RFC 3527: the relay's network, or the one it names; for a client with an address
     /// that one's, and else the interface's own.
     fn network_of(&self, lease: &LeaseRequest) -> Result<usize, Refusal> {
-        let of = |ip: Ipv4Addr| self.networks.iter().position(|n| n.config.subnet.is_host(ip));
+        let of = |ip: Ipv4Addr| self.networks.iter().position(|n| n.config.network.subnet.is_host(ip));
         if lease.is_relayed() {
             // Replies go to it: a stranger's address is none of ours.
             let ours = of(lease.giaddr);
@@ -240,9 +233,9 @@ impl Responder {
         }
         let config = &self.networks[network].config;
         let info = self.decide(boot.as_ref(), config, true)?;
-        let bytes = boot_only(MessageType::Offer, lease, &info, config).map_err(unencodable)?;
+        let bytes = boot_only(MessageType::Offer, lease, &info, config)?;
         self.counters.add(Count::ProxyOffer);
-        let event = BootEvent { kind: EventKind::Offer, ip: None, file: info.file().map(str::to_owned), ..event.clone() };
+        let event = BootEvent { kind: BootEventKind::Offer, ip: None, file: info.file().map(str::to_owned), ..event.clone() };
         let (to, hardware) = destination(lease, Ipv4Addr::UNSPECIFIED, None);
         Ok(Outcome::Send(Reply { bytes, to, hardware, event }))
     }
@@ -258,8 +251,8 @@ impl Responder {
         match self.networks[network].table.request(lease, now) {
             Answer::Silent(why) => Err(why.into()),
             Answer::Nak(why) => {
-                let bytes = nak(lease, why.name(), &self.networks[network].config).map_err(unencodable)?;
-                let event = BootEvent { kind: EventKind::Nak { why }, ..event.clone() };
+                let bytes = nak(lease, why.name(), &self.networks[network].config)?;
+                let event = BootEvent { kind: BootEventKind::Nak { why }, ..event.clone() };
                 // A NAK is never unicast to an address its client should not have (RFC 2131 section 4.1).
                 let (to, hardware) = destination(lease, Ipv4Addr::UNSPECIFIED, None);
                 Ok(Outcome::Send(Reply { bytes, to, hardware, event }))
@@ -280,7 +273,7 @@ impl Responder {
             return Err(Why::ProxyPlain.into());
         }
         let config = &self.networks[network].config;
-        if !config.subnet.is_host(lease.ciaddr) {
+        if !config.network.subnet.is_host(lease.ciaddr) {
             return Err(Why::WrongNetwork.into());
         }
         let info = self.decide(boot.as_ref(), config, self.serving == Serving::Proxy)?;
@@ -290,7 +283,7 @@ impl Responder {
     fn decide(&self, boot: Option<&BootRequest>, config: &ReplyConfig, proxy: bool) -> Result<BootInfo, Refusal> {
         let Some(boot) = boot else { return Ok(BootInfo::Nothing) };
         let decision = self.policy.decide(boot);
-        boot_info(boot, &decision, config, proxy).map_err(|why| Refusal { why: Why::PolicySilent, detail: Some(why) })
+        Ok(boot_info(boot, &decision, config, proxy)?)
     }
 
     fn positive(
@@ -304,10 +297,10 @@ impl Responder {
     ) -> Result<Reply, Refusal> {
         let Network { table, config } = &self.networks[network];
         let hostname = table.reservation(lease.mac).and_then(|r| r.hostname.as_deref());
-        let bytes = positive(kind, lease, ip, hostname, info, config).map_err(unencodable)?;
+        let bytes = positive(kind, lease, ip, hostname, info, config)?;
         let offer = kind == MessageType::Offer;
         let event = BootEvent {
-            kind: if offer { EventKind::Offer } else { EventKind::Ack },
+            kind: if offer { BootEventKind::Offer } else { BootEventKind::Ack },
             ip: ip.or(event.ip),
             file: info.file().map(str::to_owned),
             ..event.clone()
@@ -320,17 +313,26 @@ impl Responder {
 
 struct Refusal {
     why: Why,
+    cause: Option<Cause>,
     detail: Option<String>,
 }
 
 impl From<Why> for Refusal {
     fn from(why: Why) -> Self {
-        Refusal { why, detail: None }
+        Refusal { why, cause: None, detail: None }
     }
 }
 
-fn unencodable(detail: String) -> Refusal {
-    Refusal { why: Why::SendFailed, detail: Some(detail) }
+impl From<NoBoot> for Refusal {
+    fn from(no: NoBoot) -> Self {
+        Refusal { why: Why::PolicySilent, cause: Some(no.cause()), detail: Some(no.to_string()) }
+    }
+}
+
+impl From<EncodeError> for Refusal {
+    fn from(error: EncodeError) -> Self {
+        Refusal { why: Why::SendFailed, cause: None, detail: Some(error.to_string()) }
+    }
 }
 
 fn silent_commit(record: LeaseRecord) -> Outcome {
@@ -353,11 +355,11 @@ fn destination(lease: &LeaseRequest, ciaddr: Ipv4Addr, given: Option<Ipv4Addr>) 
 
 fn base_event(lease: &LeaseRequest, boot: Option<&BootRequest>) -> BootEvent {
     let kind = match lease.kind {
-        MessageKind::Discover => EventKind::Discover,
-        MessageKind::Request => EventKind::Request,
-        MessageKind::Decline => EventKind::Decline,
-        MessageKind::Release => EventKind::Release,
-        MessageKind::Inform => EventKind::Inform,
+        MessageKind::Discover => BootEventKind::Discover,
+        MessageKind::Request => BootEventKind::Request,
+        MessageKind::Decline => BootEventKind::Decline,
+        MessageKind::Release => BootEventKind::Release,
+        MessageKind::Inform => BootEventKind::Inform,
     };
     let ciaddr = Some(lease.ciaddr).filter(|ip| !ip.is_unspecified());
     BootEvent {
@@ -374,5 +376,4 @@ fn base_event(lease: &LeaseRequest, boot: Option<&BootRequest>) -> BootEvent {
 }
 
 #[cfg(test)]
-#[path = "responder_tests.rs"]
 mod tests;

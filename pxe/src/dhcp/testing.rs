@@ -2,7 +2,7 @@
 
 use cluster_seed::ids::Mac;
 
-use crate::request::{BootRequest, Classified, Facts, LeaseRequest, classify};
+use super::request::{BootRequest, Classified, Facts, LeaseRequest, classify};
 use crate::subnet::Subnet;
 
 pub const MAC: Mac = Mac([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);

@@ -8,9 +8,9 @@ use std::net::Ipv4Addr;
 
 use cluster_seed::ids::Mac;
 
-use crate::policy::EventKind;
-use crate::responder::Serving;
-use crate::wire::{MIN_PACKET, Packet};
+use crate::dhcp::mode::{DhcpMode, Serving};
+use crate::dhcp::wire::{MIN_PACKET, Packet};
+use crate::policy::BootEventKind;
 
 /// DISCOVERs before `auto` decides, one per second.
 pub const FIRST_ASKS: u32 = 4;
@@ -21,25 +21,11 @@ pub const GONE: u64 = 100;
 /// The most servers remembered; a flood of inventions is not worth more.
 pub const MAX_SERVERS: usize = 16;
 
-/// How an interface is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DhcpMode {
-    /// Addresses from the pools, to everyone.
-    Full,
-    /// Addresses for machines with a reservation only.
-    Reservation,
-    /// Boot files beside another server.
-    Proxy,
-    /// `Full` while nobody else answers, else `Proxy`. Leases that were given are renewed in any case.
-    #[default]
-    Auto,
-}
-
 /// What a look found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     Ask(Vec<u8>),
-    Event(EventKind),
+    Event(BootEventKind),
     Serve(Serving),
 }
 
@@ -83,7 +69,7 @@ impl Watch {
         let gone = |at: &u64| at.saturating_add(GONE) <= now;
         for server in self.others.iter().filter(|(_, at)| gone(at)).map(|(ip, _)| *ip).collect::<Vec<_>>() {
             self.others.remove(&server);
-            findings.push(Finding::Event(EventKind::OtherServerGone { server }));
+            findings.push(Finding::Event(BootEventKind::OtherServerGone { server }));
         }
         if now >= self.next_at {
             if self.asked >= FIRST_ASKS {
@@ -118,7 +104,7 @@ impl Watch {
             return findings;
         }
         if self.others.insert(server, now).is_none() {
-            findings.push(Finding::Event(EventKind::OtherServer { server }));
+            findings.push(Finding::Event(BootEventKind::OtherServer { server }));
             self.decide(&mut findings);
         }
         findings
@@ -132,7 +118,7 @@ impl Watch {
         if serving != self.serving {
             self.serving = serving;
             findings.push(Finding::Serve(serving));
-            findings.push(Finding::Event(EventKind::Serving { proxy: serving == Serving::Proxy }));
+            findings.push(Finding::Event(BootEventKind::Serving { proxy: serving == Serving::Proxy }));
         }
     }
 
@@ -192,7 +178,7 @@ mod tests {
         }
         let found = w.tick(u64::from(FIRST_ASKS));
         assert!(found.contains(&Finding::Serve(Serving::Addresses)), "{found:?}");
-        assert!(found.contains(&Finding::Event(EventKind::Serving { proxy: false })));
+        assert!(found.contains(&Finding::Event(BootEventKind::Serving { proxy: false })));
         assert_eq!(w.tick(5), [], "then it waits");
         assert_eq!(asks(&w.tick(4 + PERIOD)).len(), 1);
     }
@@ -203,7 +189,7 @@ mod tests {
         let question = asks(&w.tick(0)).remove(0);
         let server = Ipv4Addr::new(10, 0, 0, 9);
         let found = w.heard(&offer(&question, server.octets(), [10, 0, 0, 77]), 0);
-        assert_eq!(found[0], Finding::Event(EventKind::OtherServer { server }));
+        assert_eq!(found[0], Finding::Event(BootEventKind::OtherServer { server }));
         assert_eq!(w.serving(), Serving::Proxy);
         assert_eq!(w.heard(&offer(&question, server.octets(), [10, 0, 0, 77]), 50), [], "known already");
         for now in 1..50 + GONE {
@@ -211,7 +197,7 @@ mod tests {
             assert_eq!(w.serving(), Serving::Proxy, "{now}");
         }
         let found = w.tick(50 + GONE);
-        assert_eq!(found[0], Finding::Event(EventKind::OtherServerGone { server }));
+        assert_eq!(found[0], Finding::Event(BootEventKind::OtherServerGone { server }));
         (0..=PERIOD).for_each(|more| drop(w.tick(50 + GONE + more)));
         assert_eq!(w.serving(), Serving::Addresses);
     }
@@ -227,7 +213,7 @@ mod tests {
             let mut w = watch(mode);
             let question = (0..10).flat_map(|now| asks(&w.tick(now))).last().unwrap();
             let found = w.heard(&offer(&question, [10, 0, 0, 9], [10, 0, 0, 77]), 10);
-            assert!(matches!(found[0], Finding::Event(EventKind::OtherServer { .. })), "{mode:?}");
+            assert!(matches!(found[0], Finding::Event(BootEventKind::OtherServer { .. })), "{mode:?}");
             assert_eq!(w.serving(), serving, "{mode:?}");
         }
     }

@@ -9,7 +9,9 @@ use std::fmt;
 use cluster_seed::ids::Mac;
 use cluster_seed::manifest::ROOT_LABEL;
 
-use super::{AgentBoot, CmdlineError, MAX_WAIT, MENU_SECONDS, ScreenText, SeedUrl, Way};
+use super::agent::{AgentBoot, MAX_WAIT, MENU_SECONDS, Way};
+use super::cmdline::{CmdlineError, SeedUrl};
+use super::screen::ScreenText;
 
 /// `(http,10.44.0.1)`, GRUB's name of the seed.
 struct Device(SeedUrl);
@@ -130,5 +132,4 @@ configfile \"{}/boot/ipxe?format=grub&arch=efi-x64&mac={mac}\"
 }
 
 #[cfg(test)]
-#[path = "grub_tests.rs"]
 mod tests;

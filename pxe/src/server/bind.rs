@@ -3,9 +3,12 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use host::random::RandomError;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::dhcp::config::ConfigError;
 
 /// Bytes of packets that may wait for the DHCP server: about 3,500.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -23,8 +26,10 @@ pub enum BindError {
     NoSuchAddress { iface: String, address: Ipv4Addr },
     #[error("opening UDP port {port} on interface {iface}")]
     Socket { iface: String, port: u16, source: io::Error },
-    #[error("configuration of interface {iface}: {what}")]
-    Config { iface: String, what: String },
+    #[error("configuration of interface {iface}: {source}")]
+    Config { iface: String, source: ConfigError },
+    #[error(transparent)]
+    Random(#[from] RandomError),
 }
 
 impl BindError {
@@ -41,6 +46,7 @@ impl BindError {
             }
             BindError::Socket { iface, .. } => format!("`ip address show dev {iface}` shows the state of the interface"),
             BindError::Config { .. } => "correct the dhcp section of cluster.yaml".into(),
+            BindError::Random(_) => "`dmesg` shows what is wrong with this kernel's random numbers".into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::Limits;
 use super::packet::{Packet, ReadRequest, option_ack_packet, parse};
 
 /// Block size without the option (RFC 1350).
@@ -15,27 +16,6 @@ pub const BLKSIZE_RANGE: RangeInclusive<u64> = 8..=65_464;
 /// The shortest wait before a repeat. A client on the link answers in less unless its packet was lost; one that
 /// is merely slow gets a block twice, which it ignores.
 pub const MIN_WAIT: Duration = Duration::from_millis(20);
-
-/// What the server grants and how patient it is.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The largest block granted; 1468 fills an Ethernet frame without fragments.
-    pub max_blksize: u16,
-    /// The most blocks in flight (RFC 7440), at least 1.
-    pub max_window: u16,
-    /// The longest wait before a repeat, and the first one; exact if the client asks for it (RFC 2349).
-    pub timeout: Duration,
-    /// Repeats without progress before giving up. The waits double up to `timeout`: with the defaults at least 9 s.
-    pub retries: u32,
-    /// Repeats before the client has answered once: whoever is at the address may not have asked.
-    pub first_retries: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { max_blksize: 1468, max_window: 64, timeout: Duration::from_secs(1), retries: 14, first_retries: 3 }
-    }
-}
 
 /// How a transfer stands after a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,5 +286,4 @@ impl Transfer {
 }
 
 #[cfg(test)]
-#[path = "transfer_tests.rs"]
 mod tests;

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dhcp::testing::{lease as decode, packet, subnet};
 use crate::subnet::Subnet;
-use crate::testing::{lease as decode, packet, subnet};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const NOW: u64 = 1_000_000;

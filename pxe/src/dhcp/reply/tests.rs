@@ -1,7 +1,7 @@
 use dhcproto::{Decodable, Decoder};
 
 use super::*;
-use crate::testing::{IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, lease, packet, subnet};
+use crate::dhcp::testing::{IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, lease, packet, subnet};
 
 fn config() -> ReplyConfig {
     ReplyConfig {

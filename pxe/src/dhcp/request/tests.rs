@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{IPXE_EFI, IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, facts, hex, lease, packet};
+use crate::dhcp::testing::{IPXE_EFI, IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, facts, hex, lease, packet};
 
 fn why(bytes: &[u8]) -> Why {
     match classify(bytes, &facts()) {
@@ -50,7 +50,7 @@ fn every_reason_to_ignore() {
     };
     let table = [
         (good[..239].to_vec(), Why::TooShort),
-        (vec![1; crate::wire::MAX_PACKET + 1], Why::TooLong),
+        (vec![1; crate::dhcp::wire::MAX_PACKET + 1], Why::TooLong),
         (edit(0, 2), Why::NotARequest),
         (edit(1, 6), Why::NotEthernet),
         (edit(2, 5), Why::NotEthernet),

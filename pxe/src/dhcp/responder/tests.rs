@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
-use crate::leases::{PoolConfig, PoolRange};
-use crate::loader::LoaderTable;
+use crate::dhcp::loader::LoaderTable;
+use crate::dhcp::pool::{PoolConfig, PoolRange};
+use crate::dhcp::testing::{IPXE_EFI, IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, facts, packet, subnet};
+use crate::dhcp::wire::Packet;
 use crate::policy::BootDecision;
 use crate::subnet::Subnet;
-use crate::testing::{IPXE_EFI, IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, facts, packet, subnet};
-use crate::wire::Packet;
 
 const NOW: u64 = 1_000_000;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -86,12 +86,12 @@ fn responder(silent: bool) -> (Responder, Arc<Recorder>) {
     (responder, policy)
 }
 
-fn kinds(policy: &Recorder) -> Vec<EventKind> {
+fn kinds(policy: &Recorder) -> Vec<BootEventKind> {
     policy.events.lock().unwrap().drain(..).map(|e| e.kind).collect()
 }
 
-fn ignored(why: Why) -> EventKind {
-    EventKind::Ignored { why, detail: None }
+fn ignored(why: Why) -> BootEventKind {
+    BootEventKind::Ignored { why, detail: None }
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn a_machine_boots_through_rom_and_ipxe_with_one_address() {
     let selecting = OVMF_PXE.replacen("350101", "350103 36040a000001 32040a00000a", 1);
     let Outcome::Commit { record, reply: Some(ack) } = r.handle(&packet(&selecting), NOW) else { panic!("no commit") };
     assert_eq!((record.mac, record.ip), (MAC, [10, 0, 0, 10].into()));
-    assert_eq!(ack.event.kind, EventKind::Ack);
-    assert_eq!(kinds(&policy), [EventKind::Discover, EventKind::Request]);
+    assert_eq!(ack.event.kind, BootEventKind::Ack);
+    assert_eq!(kinds(&policy), [BootEventKind::Discover, BootEventKind::Request]);
 
     let Outcome::Send(offer) = r.handle(&packet(IPXE_ROM), NOW) else { panic!("no offer") };
     assert_eq!(offer.event.file.as_deref(), Some("http://10.0.0.1/boot/ipxe"));
@@ -118,12 +118,12 @@ fn a_machine_boots_through_rom_and_ipxe_with_one_address() {
 #[test]
 fn silence_of_the_policy_takes_no_address() {
     let (mut r, policy) = responder(true);
-    let want = EventKind::Ignored { why: Why::PolicySilent, detail: Some("denied by the operator".into()) };
+    let want = BootEventKind::Ignored { why: Why::PolicySilent, detail: Some("denied by the operator".into()) };
     assert!(matches!(r.handle(&packet(OVMF_PXE), NOW), Outcome::Nothing));
-    assert_eq!(kinds(&policy), [EventKind::Discover, want.clone()]);
+    assert_eq!(kinds(&policy), [BootEventKind::Discover, want.clone()]);
     let selecting = OVMF_PXE.replacen("350101", "350103 36040a000001 32040a00000a", 1);
     assert!(matches!(r.handle(&packet(&selecting), NOW), Outcome::Nothing));
-    assert_eq!(kinds(&policy), [EventKind::Request, want]);
+    assert_eq!(kinds(&policy), [BootEventKind::Request, want]);
     // A plain client is none of the policy's business.
     assert!(matches!(r.handle(&packet(UDHCPC), NOW), Outcome::Send(_)));
     assert_eq!(r.counters.ignored(Why::PolicySilent), 2);
@@ -150,7 +150,7 @@ fn reasons_of_the_lease_table_are_recorded() {
         assert_eq!(kinds(&policy).last(), Some(&ignored(why)), "{options}");
     }
     let Outcome::Send(nak) = r.handle(&packet("350103 32040a00000a ff"), NOW) else { panic!("no NAK") };
-    assert_eq!(nak.event.kind, EventKind::Nak { why: Why::AddressTaken });
+    assert_eq!(nak.event.kind, BootEventKind::Nak { why: Why::AddressTaken });
     assert_eq!(nak.to, SocketAddrV4::new(Ipv4Addr::BROADCAST, 68));
 }
 
@@ -240,9 +240,9 @@ fn a_relayed_client_renews_directly_and_through_an_override() {
     let offer = sent(r.handle(&relayed(&format!("350101 {via} ff"), [10, 1, 0, 254]), NOW));
     assert_eq!(option(&offer, 54), Some(vec![10, 1, 0, 254]));
     let request = relayed(&format!("350103 36040a0100fe 32040a01000a {via} ff"), [10, 1, 0, 254]);
-    assert_eq!(sent(r.handle(&request, NOW)).event.kind, EventKind::Ack);
+    assert_eq!(sent(r.handle(&request, NOW)).event.kind, BootEventKind::Ack);
     assert_eq!(option(&sent(r.handle(&packet("350101 ff"), NOW)), 54), Some(vec![10, 0, 0, 1]), "nobody else's business");
-    assert_eq!(sent(r.handle(&request, NOW)).event.kind, EventKind::Ack);
+    assert_eq!(sent(r.handle(&request, NOW)).event.kind, BootEventKind::Ack);
     let mut renew = packet("350103 ff");
     renew[12..16].copy_from_slice(&[10, 1, 0, 10]);
     let ack = sent(r.handle(&renew, NOW));
@@ -287,7 +287,7 @@ fn leases_given_before_another_server_came_are_renewed() {
     r.serving = Serving::Proxy;
     let mut renew = packet("350103 ff");
     renew[12..16].copy_from_slice(&[10, 0, 0, 10]);
-    assert_eq!(sent(r.handle(&renew, NOW + 10)).event.kind, EventKind::Ack);
+    assert_eq!(sent(r.handle(&renew, NOW + 10)).event.kind, BootEventKind::Ack);
     assert!(matches!(r.handle(&renew, NOW + 4000), Outcome::Nothing), "once it has ended, it is the other server's client");
 }
 
@@ -339,7 +339,7 @@ fn an_address_is_asked_for_before_it_is_offered() {
     let other = Mac([2, 0, 0, 0, 0, 9]);
     let second = ask(r.after_probe(first, Probed::InUse(other), NOW));
     assert_eq!(second.ip.octets(), [10, 1, 0, 11]);
-    assert!(kinds(&policy).contains(&EventKind::AddressInUse { by: other }));
+    assert!(kinds(&policy).contains(&BootEventKind::AddressInUse { by: other }));
     assert_eq!(sent(r.after_probe(second, Probed::Unused, NOW)).event.ip, Some([10, 1, 0, 11].into()));
     assert_eq!(sent(r.handle(&packet("350101 ff"), NOW + 1)).event.ip, Some([10, 1, 0, 11].into()), "asked for a moment ago");
     // The machine itself may answer for it: it had the address in an earlier stage.

@@ -8,7 +8,7 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg, sendmsg};
 
-use crate::wire::MAX_PACKET;
+use crate::dhcp::wire::MAX_PACKET;
 
 /// Datagrams per call.
 pub const BATCH: usize = 64;

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
-use crate::commit_server::{Group, Outbox};
+use super::batch::Inbox;
+use super::commit::Group;
+use super::limits::{Clock, MAX_PENDING};
+use super::outbox::Outbox;
 use crate::counters::Count;
-use crate::dhcp_batch_server::Inbox;
-use crate::dhcp_server::{Clock, MAX_PENDING};
-use crate::neighbour_server::Neighbours;
-use crate::policy::{BootEvent, EventKind};
-use crate::responder::{Outcome, Pending, Probed, Responder, SERVER_PORT};
-use crate::watch::{Finding, Watch};
+use crate::dhcp::responder::{Outcome, Pending, Probed, Responder, SERVER_PORT};
+use crate::dhcp::watch::{Finding, Watch};
+use crate::policy::{BootEvent, BootEventKind};
+use crate::server::neighbours::Neighbours;
 use crate::why::Why;
 
 /// How long somebody on the link may take to answer for an address.
@@ -32,7 +33,7 @@ const RETRY: Duration = Duration::from_millis(2);
 /// The second's tick of [`Watch`].
 const TICK: Duration = Duration::from_secs(1);
 
-pub(crate) struct Main {
+pub(crate) struct EventLoop {
     pub outbox: Outbox,
     pub boot_server: Option<UdpSocket>,
     pub watching: Option<UdpSocket>,
@@ -48,7 +49,7 @@ pub(crate) struct Main {
     pub stop: Arc<AtomicBool>,
 }
 
-impl Main {
+impl EventLoop {
     pub fn run(mut self, wake: &EventFd) {
         let mut inbox = Inbox::new();
         let mut tick = Instant::now();
@@ -152,7 +153,7 @@ impl Main {
                 Finding::Serve(serving) => self.responder.serving = serving,
                 Finding::Event(kind) => {
                     tracing::info!(iface = %self.responder.facts.iface, ?kind, "DHCP");
-                    if matches!(kind, EventKind::OtherServer { .. }) {
+                    if matches!(kind, BootEventKind::OtherServer { .. }) {
                         self.responder.counters.add(Count::OtherServer);
                     }
                     self.responder.policy.observe(&BootEvent::new(kind, self.responder.facts.iface.clone()));

@@ -8,21 +8,19 @@
 //! elsewhere. Reading them again before that changes nothing: the last word on an address counts.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::leases::LeaseRecord;
+use crate::dhcp::lease_line::{read_line, write_line};
+use crate::dhcp::leases::LeaseRecord;
 
 /// The longest journal file read, in bytes; it is folded long before.
 pub const MAX_FILE: u64 = 256 << 20;
 /// Bytes of zeros in a new file, and as many more whenever they are used up.
 pub const CAPACITY: u64 = 4 << 20;
-/// The longest line: two texts of 255 bytes in hexadecimal and the rest.
-const MAX_LINE: usize = 1_200;
 
 /// The open journal of one interface.
 #[derive(Debug)]
@@ -200,53 +198,5 @@ fn fill(file: &File, from: u64) {
     }
 }
 
-fn hex(bytes: Option<&[u8]>, out: &mut String) {
-    let Some(bytes) = bytes.filter(|b| !b.is_empty()) else { return out.push('-') };
-    for byte in bytes {
-        let digit = |n: u8| char::from_digit(n.into(), 16).unwrap_or('0');
-        out.push(digit(byte >> 4));
-        out.push(digit(byte & 15));
-    }
-}
-
-fn unhex(text: &str) -> Option<Option<Vec<u8>>> {
-    if text == "-" {
-        return Some(None);
-    }
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect::<Option<Vec<u8>>>().map(Some)
-}
-
-fn write_line(record: &LeaseRecord, out: &mut String) {
-    let start = out.len();
-    let _ = write!(out, "{} {} {} ", record.mac, record.ip, record.expires_at);
-    hex(record.hostname.as_deref().map(str::as_bytes), out);
-    out.push(' ');
-    hex(record.client_id.as_deref(), out);
-    let sum = crc32fast::hash(&out.as_bytes()[start..]);
-    let _ = writeln!(out, " {sum:08x}");
-}
-
-/// One line with its end; `None` for one that was torn or is not ours.
-pub fn read_line(line: &[u8]) -> Option<LeaseRecord> {
-    if line.len() > MAX_LINE {
-        return None;
-    }
-    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let (body, sum) = line.rsplit_once(' ')?;
-    if sum.len() != 8 || u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(body.as_bytes()) {
-        return None;
-    }
-    let mut words = body.split(' ');
-    let mut next = || words.next();
-    let (mac, ip, expires_at) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
-    let hostname = unhex(next()?)?.map(String::from_utf8).transpose().ok()?;
-    let client_id = unhex(next()?)?;
-    next().is_none().then_some(LeaseRecord { mac, ip, expires_at, hostname, client_id })
-}
-
 #[cfg(test)]
-#[path = "journal_store_tests.rs"]
 mod tests;

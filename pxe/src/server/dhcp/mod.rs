@@ -1,7 +1,18 @@
 //! The DHCP server's sockets: ports 67 and 4011 of one interface, and port 68 to see who else answers.
 
+pub mod limits;
+
+pub mod journal;
+
+mod batch;
+
+mod outbox;
+
+mod commit;
+
+mod event_loop;
+
 use std::future::Future;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,29 +21,21 @@ use std::sync::mpsc::sync_channel;
 use cluster_seed::ids::Mac;
 use nix::sys::eventfd::EventFd;
 
-use crate::bind::{BindError, udp_on, udp_shared_on};
-use crate::commit_server::{Outbox, committer};
+use self::commit::committer;
+use self::event_loop::EventLoop;
+use self::limits::{BOOT_SERVER_PORT, Clock, Commit, MAX_GROUPS};
+use self::outbox::Outbox;
+use super::bind::{BindError, udp_on, udp_shared_on};
+use super::neighbours::Neighbours;
+use super::wake::event_fd;
 use crate::counters::Counters;
-pub use crate::dhcp_config::{DhcpConfig, NetworkConfig};
-use crate::dhcp_loop_server::Main;
-use crate::leases::LeaseRecord;
-use crate::neighbour_server::Neighbours;
+use crate::dhcp::config::DhcpConfig;
+use crate::dhcp::leases::LeaseRecord;
+use crate::dhcp::mode::DhcpMode;
+use crate::dhcp::request::Facts;
+use crate::dhcp::responder::{CLIENT_PORT, Responder, SERVER_PORT};
+use crate::dhcp::watch::Watch;
 use crate::policy::BootPolicy;
-use crate::request::Facts;
-use crate::responder::{CLIENT_PORT, Responder, SERVER_PORT};
-use crate::tftp::server::event_fd;
-use crate::watch::{DhcpMode, Watch};
-
-/// The boot server's port (PXE 2.1 section 2.2.4).
-pub const BOOT_SERVER_PORT: u16 = 4011;
-/// The most leases that wait for the disk at once. Beyond it REQUESTs are dropped; clients repeat them.
-pub const MAX_PENDING: usize = 16_384;
-/// Groups of leases on their way to the disk.
-const MAX_GROUPS: usize = 128;
-/// Seconds since 1970.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-/// Makes records durable; called for groups, from one thread. No ACK leaves before it returned.
-pub type Commit = Box<dyn FnMut(&[LeaseRecord]) -> Result<(), String> + Send>;
 
 /// A bound DHCP server.
 pub struct DhcpServer {
@@ -47,7 +50,7 @@ pub struct DhcpServer {
 
 impl DhcpServer {
     /// Checks the configuration, loads `leases` and opens the ports on the interface.
-    pub async fn bind(
+    pub fn bind(
         config: DhcpConfig,
         policy: Arc<dyn BootPolicy>,
         leases: &[LeaseRecord],
@@ -55,7 +58,7 @@ impl DhcpServer {
         clock: Clock,
     ) -> Result<Self, BindError> {
         let iface = config.iface.as_str();
-        let networks = config.build(leases).map_err(|what| BindError::Config { iface: iface.to_owned(), what })?;
+        let networks = config.build(leases).map_err(|source| BindError::Config { iface: iface.to_owned(), source })?;
         let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let socket = udp_on(iface, any(SERVER_PORT), true)?;
         // The broadcast socket takes any address; a wrong one in the replies would break every boot later.
@@ -66,8 +69,8 @@ impl DhcpServer {
             true => optional(udp_shared_on(iface, any(CLIENT_PORT)), config.mode == DhcpMode::Auto)?,
             false => None,
         };
-        let random = RandomState::new().build_hasher().finish() as u32;
-        let watch = Watch::new(config.mode, config.server_ip, hardware_address(iface, config.server_ip), random);
+        let first = u32::from_ne_bytes(host::random::bytes()?);
+        let watch = Watch::new(config.mode, config.server_ip, hardware_address(iface, config.server_ip), first);
         let responder = Responder {
             facts: Facts { iface: iface.into(), subnet: config.networks[0].subnet },
             networks,
@@ -106,7 +109,7 @@ impl DhcpServer {
         let pending = Arc::new(AtomicUsize::new(0));
         let outboxes = [self.socket.try_clone()?, self.socket.try_clone()?].map(|socket| Outbox::new(socket, &self.responder));
         let (committer, pacer) = committer(outboxes, receiver, self.commit, pending.clone());
-        let main = Main {
+        let main = EventLoop {
             outbox: Outbox::new(self.socket, &self.responder),
             boot_server: self.boot_server,
             watching: self.watching,
@@ -151,5 +154,4 @@ fn hardware_address(iface: &str, ip: Ipv4Addr) -> Mac {
 }
 
 #[cfg(test)]
-#[path = "dhcp_server_tests.rs"]
 mod tests;

@@ -8,14 +8,14 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::counters::Count;
-use crate::policy::{BootDecision, BootEvent, EventKind};
-use crate::pool::PoolRange;
-use crate::request::BootRequest;
+use crate::dhcp::pool::PoolRange;
+use crate::dhcp::request::BootRequest;
+use crate::dhcp::testing::packet;
+use crate::policy::{BootDecision, BootEvent, BootEventKind};
 use crate::subnet::Subnet;
-use crate::testing::packet;
 use crate::why::Why;
 
-struct Recorder(Mutex<Vec<EventKind>>);
+struct Recorder(Mutex<Vec<BootEventKind>>);
 
 impl BootPolicy for Recorder {
     fn decide(&self, _: &BootRequest) -> BootDecision {
@@ -53,7 +53,7 @@ async fn reply(socket: &UdpSocket) -> u8 {
     let (len, from) = tokio::time::timeout(Duration::from_secs(20), socket.recv_from(&mut buffer)).await.unwrap().unwrap();
     assert_eq!(from.port(), SERVER_PORT);
     assert!(len >= 300);
-    crate::wire::Packet::read(&buffer[..len]).unwrap().option(53).unwrap()[0]
+    crate::dhcp::wire::Packet::read(&buffer[..len]).unwrap().option(53).unwrap()[0]
 }
 
 /// What the commits say, one after the other; they wait for it.
@@ -138,7 +138,7 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(first.try_recv(&mut [0; 10]).is_err());
-    let failed = EventKind::Ignored { why: Why::JournalFailed, detail: Some("disk full".into()) };
+    let failed = BootEventKind::Ignored { why: Why::JournalFailed, detail: Some("disk full".into()) };
     assert!(policy.0.lock().unwrap().contains(&failed));
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
     disk.asked().await;

@@ -1,5 +1,8 @@
 //! The TFTP server's listener: requests on port 69, a new socket for each transfer, transfers on a few threads.
 
+mod shared;
+mod worker;
+
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -12,29 +15,23 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
-pub use super::files::FileTable;
-use super::packet::{Packet, PacketError, ReadRequest, code, error_packet, parse};
-use super::transfer::{Limits, Transfer};
-pub(crate) use super::worker_server::event_fd;
-use super::worker_server::{Job, Order, Shared, Worker};
-use crate::bind::{BindError, udp_on};
+use self::shared::{Active, Job, Order, Shared, tftp_event};
+use self::worker::Worker;
+use super::bind::{BindError, udp_on};
+use super::wake::event_fd;
 use crate::counters::{Count, Counters};
-use crate::policy::{BootEvent, BootPolicy, EventKind};
+use crate::policy::{BootEventKind, BootPolicy, TransferError};
 use crate::subnet::Subnet;
+use crate::tftp::files::FileTable;
+use crate::tftp::limits::{Limits, MAX_DATAGRAM, MAX_WORKERS, SERVER_PORT};
+use crate::tftp::packet::{Packet, PacketError, ReadRequest, code, error_packet, parse};
+use crate::tftp::transfer::Transfer;
 
-pub const SERVER_PORT: u16 = 69;
-/// A transfer that is still running after this time is ended, however steady: it holds a slot.
-pub const MAX_DURATION: Duration = Duration::from_secs(900);
-/// The most threads for transfers.
-pub const MAX_WORKERS: usize = 4;
 /// Transfers that one thread takes before the next one is used: a thread with much to do finds many packets at each look,
 /// and one that sleeps between two costs more than they do.
 const FILL: usize = 128;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
-/// The longest datagram read.
-pub(super) const MAX_DATAGRAM: usize = 1_500;
-
 #[derive(Debug, Clone)]
 pub struct TftpConfig {
     pub iface: String,
@@ -75,14 +72,6 @@ impl TftpConfig {
     }
 }
 
-/// A transfer that runs.
-pub(super) struct Active {
-    pub id: u64,
-    request: ReadRequest,
-    contacted: Arc<AtomicBool>,
-    worker: usize,
-}
-
 pub struct TftpServer {
     socket: UdpSocket,
     config: TftpConfig,
@@ -93,7 +82,7 @@ pub struct TftpServer {
 
 impl TftpServer {
     /// Opens port 69 on the interface.
-    pub async fn bind(config: TftpConfig, files: Arc<FileTable>, policy: Arc<dyn BootPolicy>) -> Result<Self, BindError> {
+    pub fn bind(config: TftpConfig, files: Arc<FileTable>, policy: Arc<dyn BootPolicy>) -> Result<Self, BindError> {
         let socket = udp_on(&config.iface, SocketAddrV4::new(config.address, SERVER_PORT), false)?;
         Ok(TftpServer { socket, config, files, policy, counters: Arc::default() })
     }
@@ -203,8 +192,8 @@ impl Listener {
     fn read_request(&mut self, request: ReadRequest, from: SocketAddrV4) {
         self.shared.counters.add(Count::TftpRequest);
         let Some(file) = self.files.get(&request.name) else {
-            self.refuse(from, Count::TftpNotFound, code::NOT_FOUND, "no such file");
-            let kind = EventKind::TftpError { why: "no such file".into() };
+            self.refuse(from, Count::TftpNotFound, code::NOT_FOUND, &TransferError::NoSuchFile.to_string());
+            let kind = BootEventKind::TftpError(TransferError::NoSuchFile);
             self.shared.policy.observe(&tftp_event(kind, &self.shared.iface, from, &request.name, None));
             return;
         };
@@ -269,10 +258,5 @@ fn choose(busy: impl Iterator<Item = usize>, workers: usize) -> usize {
     counts.iter().position(|n| *n < FILL).unwrap_or_else(fewest)
 }
 
-pub(super) fn tftp_event(kind: EventKind, iface: &Arc<str>, client: SocketAddrV4, name: &str, bytes: Option<u64>) -> BootEvent {
-    BootEvent { ip: Some(*client.ip()), file: Some(name.to_owned()), bytes, ..BootEvent::new(kind, iface.clone()) }
-}
-
 #[cfg(test)]
-#[path = "server_tests.rs"]
 mod tests;

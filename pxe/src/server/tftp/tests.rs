@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
-use super::super::packet::{ack_packet, read_packet};
 use super::*;
+use crate::dhcp::request::BootRequest;
 use crate::policy::BootDecision;
-use crate::request::BootRequest;
+use crate::tftp::packet::{ack_packet, read_packet};
 
 #[derive(Default)]
-struct Recorder(Mutex<Vec<EventKind>>);
+struct Recorder(Mutex<Vec<BootEventKind>>);
 
 impl BootPolicy for Recorder {
     fn decide(&self, _: &BootRequest) -> BootDecision {
@@ -87,7 +87,7 @@ async fn a_transfer_comes_from_the_address_asked_and_ends_with_an_error_packet()
     assert_eq!(receive(&socket).await.0.len(), 4 + 1468);
     socket.send_to(&error_packet(0, "enough"), transfer).await.unwrap();
     server.counted(Count::TftpAborted, 1).await;
-    assert!(server.policy.0.lock().unwrap().contains(&EventKind::TftpAborted { why: "enough".into() }));
+    assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted { why: "enough".into() }));
 }
 
 #[tokio::test]

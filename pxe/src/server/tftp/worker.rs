@@ -6,22 +6,23 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::eventfd::EventFd;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
 
-use super::server::{Active, MAX_DATAGRAM, MAX_DURATION, tftp_event};
-use super::transfer::{Send, Status, Step, Transfer};
-use crate::counters::{Count, Counters};
-use crate::policy::{BootPolicy, EventKind};
+use super::shared::{Job, Order, Shared, tftp_event};
+use crate::counters::Count;
+use crate::policy::{Abort, BootEventKind, TransferError};
+use crate::tftp::limits::{MAX_DATAGRAM, MAX_DURATION};
+use crate::tftp::transfer::{Send, Status, Step};
 
 /// Most packets the kernel cuts one datagram into (UDP_MAX_SEGMENTS of older kernels).
 const MAX_SEGMENTS: usize = 64;
@@ -33,32 +34,6 @@ const EVENTS: usize = 256;
 const MAX_READS: usize = 512;
 /// The epoll key of the wake-up, where a transfer's is its slot.
 const WAKE: u64 = u64::MAX;
-
-/// What all threads of one server share.
-pub(super) struct Shared {
-    pub iface: Arc<str>,
-    pub policy: Arc<dyn BootPolicy>,
-    pub counters: Arc<Counters>,
-    pub active: Mutex<std::collections::HashMap<SocketAddrV4, Active>>,
-    pub stop: AtomicBool,
-    pub began: Instant,
-}
-
-/// A transfer on its way to a worker.
-pub(super) struct Job {
-    pub id: u64,
-    pub transfer: Transfer,
-    pub socket: UdpSocket,
-    pub client: SocketAddrV4,
-    pub name: String,
-    pub contacted: Arc<AtomicBool>,
-}
-
-pub(super) enum Order {
-    Start(Box<Job>),
-    /// The client asked for something else from the same port.
-    Abort(u64),
-}
 
 struct Run {
     job: Job,
@@ -79,10 +54,6 @@ pub(super) struct Worker {
     /// At least one entry per transfer, of a deadline that may have moved since.
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     out: Vec<u8>,
-}
-
-pub(crate) fn event_fd() -> io::Result<Arc<EventFd>> {
-    Ok(Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?))
 }
 
 impl Worker {
@@ -147,9 +118,9 @@ impl Worker {
             self.runs[slot] = Some(run);
         }
         self.shared.counters.add(Count::TftpStarted);
-        self.observe(slot, EventKind::TftpStarted, None);
+        self.observe(slot, BootEventKind::TftpStarted, None);
         if let Err(error) = watched {
-            self.end(slot, EventKind::TftpError { why: error.to_string() });
+            self.end(slot, BootEventKind::TftpError(TransferError::Socket(error.to_string())));
             return;
         }
         self.timers.push(Reverse((now, slot, id)));
@@ -162,7 +133,7 @@ impl Worker {
     fn abort(&mut self, id: u64) {
         let found = self.runs.iter().position(|r| r.as_ref().is_some_and(|r| r.job.id == id));
         if let Some(slot) = found {
-            self.end(slot, EventKind::TftpAborted { why: "replaced by a new request".into() });
+            self.end(slot, BootEventKind::TftpAborted(Abort::Replaced));
         }
     }
 
@@ -177,7 +148,7 @@ impl Worker {
                 Ok(len) => run.job.transfer.on_packet(&buffer[..len], now),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => return self.end(slot, EventKind::TftpError { why: error.to_string() }),
+                Err(error) => return self.end(slot, BootEventKind::TftpError(TransferError::Socket(error.to_string()))),
             };
             let answered = run.job.transfer.is_lock_step() && matches!(step.send, Send::Blocks(_));
             self.act(slot, step, now);
@@ -198,7 +169,7 @@ impl Worker {
                 continue;
             }
             if run.ends <= now {
-                self.end(slot, EventKind::TftpError { why: format!("not done in {} s", MAX_DURATION.as_secs()) });
+                self.end(slot, BootEventKind::TftpError(TransferError::TooSlow(MAX_DURATION)));
                 continue;
             }
             if run.deadline <= now {
@@ -221,7 +192,7 @@ impl Worker {
         let sent = send(run, &step.send, &mut self.out);
         match (sent, step.status) {
             (Err(error), _) if error.kind() == ErrorKind::ConnectionRefused => {
-                self.end(slot, EventKind::TftpError { why: error.to_string() });
+                self.end(slot, BootEventKind::TftpError(TransferError::Socket(error.to_string())));
             }
             // A full queue or a firewall's drop is a lost packet like any other.
             (_, Status::Running) => {
@@ -236,16 +207,16 @@ impl Worker {
                     run.job.contacted.store(true, Ordering::Relaxed);
                 }
             }
-            (_, Status::Done) => self.end(slot, EventKind::TftpDone),
-            (_, Status::Aborted { message }) => self.end(slot, EventKind::TftpAborted { why: message }),
-            (_, Status::TimedOut) => self.end(slot, EventKind::TftpError { why: "the client fell silent".into() }),
+            (_, Status::Done) => self.end(slot, BootEventKind::TftpDone),
+            (_, Status::Aborted { message }) => self.end(slot, BootEventKind::TftpAborted(Abort::Error(message))),
+            (_, Status::TimedOut) => self.end(slot, BootEventKind::TftpError(TransferError::ClientSilent)),
         }
     }
 
-    fn end(&mut self, slot: usize, kind: EventKind) {
+    fn end(&mut self, slot: usize, kind: BootEventKind) {
         self.shared.counters.add(match kind {
-            EventKind::TftpDone => Count::TftpDone,
-            EventKind::TftpAborted { .. } => Count::TftpAborted,
+            BootEventKind::TftpDone => Count::TftpDone,
+            BootEventKind::TftpAborted(_) => Count::TftpAborted,
             _ => Count::TftpFailed,
         });
         let bytes = self.runs[slot].as_ref().map_or(0, |r| r.job.transfer.acked_bytes());
@@ -260,7 +231,7 @@ impl Worker {
         }
     }
 
-    fn observe(&self, slot: usize, kind: EventKind, bytes: Option<u64>) {
+    fn observe(&self, slot: usize, kind: BootEventKind, bytes: Option<u64>) {
         if let Some(Run { job, .. }) = &self.runs[slot] {
             self.shared.policy.observe(&tftp_event(kind, &self.shared.iface, job.client, &job.name, bytes));
         }

@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::super::packet::{ack_packet, data_packet, error_packet, option_ack_packet};
 use super::*;
+use crate::tftp::packet::{ack_packet, data_packet, error_packet, option_ack_packet};
 
 /// A clock that stands still: what the tests below are about does not hang on it.
 const NOW: Duration = Duration::from_secs(5);

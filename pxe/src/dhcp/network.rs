@@ -1,0 +1,103 @@
+//! One network as it is configured: its addresses, and what its replies say.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use cluster_seed::ids::Mac;
+
+use crate::dhcp::pool::{PoolConfig, PoolRange, Reservation};
+use crate::subnet::Subnet;
+
+/// A network: the interface's own, or one behind a relay.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    pub subnet: Subnet,
+    /// Not used in the modes `Reservation` and `Proxy`.
+    pub ranges: Vec<PoolRange>,
+    pub reservations: BTreeMap<Mac, Reservation>,
+    pub router: Option<Ipv4Addr>,
+    /// Without any, the server's own address is sent: debian-installer asks the operator for a name server when the
+    /// option is missing.
+    pub dns: Vec<Ipv4Addr>,
+    pub domain: Option<String>,
+    /// Option 119.
+    pub search: Vec<String>,
+    pub ntp: Vec<Ipv4Addr>,
+    /// Option 26.
+    pub mtu: Option<u16>,
+    /// Option 121. The client then ignores option 3 (RFC 3442), so the router is repeated among them.
+    pub routes: Vec<Route>,
+    /// The operator's own options. They override what is sent otherwise.
+    pub extra: Vec<ExtraOption>,
+    /// At least 60 seconds; renewal (58) is at half of it, rebinding (59) at seven eighths (RFC 2131 section 4.4.5).
+    pub lease_secs: u32,
+}
+
+impl NetworkConfig {
+    /// A network with addresses and nothing else.
+    pub fn new(subnet: Subnet, ranges: Vec<PoolRange>, lease_secs: u32) -> Self {
+        NetworkConfig {
+            subnet,
+            ranges,
+            reservations: BTreeMap::new(),
+            router: None,
+            dns: Vec::new(),
+            domain: None,
+            search: Vec::new(),
+            ntp: Vec::new(),
+            mtu: None,
+            routes: Vec::new(),
+            extra: Vec::new(),
+            lease_secs,
+        }
+    }
+
+    /// What can be leased by a server with this address; without `pools` the reservations only.
+    pub(crate) fn pool(&self, server_ip: Ipv4Addr, pools: bool) -> PoolConfig {
+        PoolConfig {
+            subnet: self.subnet,
+            ranges: if pools { self.ranges.clone() } else { Vec::new() },
+            server_ip,
+            router: self.router,
+            lease_secs: self.lease_secs,
+            reservations: self.reservations.clone(),
+        }
+    }
+}
+
+/// A way to a network (option 121).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub to: Subnet,
+    pub via: Ipv4Addr,
+}
+
+/// An option as the operator wrote it; see [`ExtraOption::new`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraOption {
+    pub(crate) code: u8,
+    pub(crate) value: Vec<u8>,
+}
+
+/// Why an operator's option is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    #[error("option {0} is set by the server itself")]
+    Reserved(u8),
+    #[error("option {code} has {bytes} bytes; 1 to 255 fit")]
+    Length { code: u8, bytes: usize },
+}
+
+impl ExtraOption {
+    /// An option with 1 to 255 bytes. Those that carry the protocol itself are refused.
+    pub fn new(code: u8, value: Vec<u8>) -> Result<Self, OptionError> {
+        // Pad, end; what makes the lease and what echoes the request.
+        if matches!(code, 0 | 1 | 50..=59 | 61 | 82 | 97 | 255) {
+            return Err(OptionError::Reserved(code));
+        }
+        if value.is_empty() || value.len() > 255 {
+            return Err(OptionError::Length { code, bytes: value.len() });
+        }
+        Ok(ExtraOption { code, value })
+    }
+}

@@ -1,0 +1,33 @@
+//! What the TFTP server grants, and where it ends.
+
+use std::time::Duration;
+
+/// UDP port of the server.
+pub const SERVER_PORT: u16 = 69;
+/// A transfer that is still running after this time is ended, however steady: it holds a slot.
+pub const MAX_DURATION: Duration = Duration::from_secs(900);
+/// The most threads for transfers.
+pub const MAX_WORKERS: usize = 4;
+/// The longest datagram read.
+pub const MAX_DATAGRAM: usize = 1_500;
+
+/// What the server grants and how patient it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest block granted; 1468 fills an Ethernet frame without fragments.
+    pub max_blksize: u16,
+    /// The most blocks in flight (RFC 7440), at least 1.
+    pub max_window: u16,
+    /// The longest wait before a repeat, and the first one; exact if the client asks for it (RFC 2349).
+    pub timeout: Duration,
+    /// Repeats without progress before giving up. The waits double up to `timeout`: with the defaults at least 9 s.
+    pub retries: u32,
+    /// Repeats before the client has answered once: whoever is at the address may not have asked.
+    pub first_retries: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_blksize: 1468, max_window: 64, timeout: Duration::from_secs(1), retries: 14, first_retries: 3 }
+    }
+}
