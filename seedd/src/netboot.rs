@@ -11,7 +11,7 @@ use cluster_seed::netboot::{
     ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, ReservationSpec, UefiLoader,
 };
 use pxe::counters::Counters;
-use pxe::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
+use pxe::dhcp::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
 use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
 use pxe::{
     Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
@@ -65,9 +65,9 @@ impl Servers {
             let own = nets.next().ok_or_else(|| anyhow!("no network on {name}"))?;
             let tftp = TftpConfig { relayed: nets.collect(), ..TftpConfig::new(&name, ip, own) };
             let commit = servers.leases.clone().commit();
-            let dhcp = DhcpServer::bind(config, recorder.clone(), &found, commit, Arc::new(steady)).await;
+            let dhcp = DhcpServer::bind(config, recorder.clone(), &found, commit, Arc::new(steady));
             servers.dhcp.push(with_hint(dhcp)?);
-            servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), recorder.clone()).await)?);
+            servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), recorder.clone()))?);
         }
         Ok(servers)
     }
@@ -98,7 +98,7 @@ impl Servers {
     }
 }
 
-fn with_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {
+fn with_hint<T>(result: Result<T, pxe::server::bind::BindError>) -> Result<T> {
     result.map_err(|e| {
         let hint = e.hint();
         hint::with(e, hint)
@@ -108,7 +108,7 @@ fn with_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {
 /// The journal and what of it is not in the database yet.
 pub struct Leases {
     journal: Mutex<Journal>,
-    sealed: Mutex<Vec<pxe::journal_store::Sealed>>,
+    sealed: Mutex<Vec<pxe::server::dhcp::journal::Sealed>>,
 }
 
 impl Leases {
@@ -131,7 +131,7 @@ impl Leases {
     fn commit(self: Arc<Self>) -> Commit {
         Box::new(move |records| {
             let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-            journal.append(records).map_err(|e| format!("writing the lease journal: {e}"))
+            journal.append(records)
         })
     }
 

@@ -92,3 +92,34 @@ pub fn boot_info(request: &BootRequest, decision: &BootDecision, config: &ReplyC
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::dhcp::loader::LoaderTable;
+    use crate::dhcp::network::NetworkConfig;
+    use crate::dhcp::testing::{IPXE_ROM, OVMF_HTTP, OVMF_PXE, boot, packet, subnet};
+
+    #[test]
+    fn reasons_to_stay_silent() {
+        let ip = Ipv4Addr::new(10, 0, 0, 1);
+        let network = NetworkConfig::new(subnet(), Vec::new(), 3600);
+        let bare = ReplyConfig { server_ip: ip, next_server: ip, http_base: None, loaders: LoaderTable::default(), network };
+        let none = ReplyConfig { loaders: LoaderTable::empty(), ..bare.clone() };
+        let script = |len| BootDecision::Script { url: "x".repeat(len) };
+        let denied = BootDecision::Silent { cause: Cause::Other, why: "denied".into() };
+        for (options, decision, config, cause, text) in [
+            (OVMF_PXE, script(9), &bare, Cause::ScriptWithoutIpxe, "a script was chosen for firmware that is not iPXE"),
+            (IPXE_ROM, script(256), &bare, Cause::UrlTooLong, "the script URL has 256 bytes, 255 fit"),
+            (OVMF_PXE, denied, &bare, Cause::Other, "denied"),
+            (OVMF_PXE, BootDecision::Loader, &none, Cause::NoLoader, "no boot loader for efi-x64"),
+            (OVMF_HTTP, BootDecision::Loader, &bare, Cause::NoHttpBoot, "HTTP boot is not set up"),
+        ] {
+            let no = boot_info(&boot(&packet(options)), &decision, config, false).unwrap_err();
+            assert_eq!((no.cause(), no.to_string().as_str()), (cause, text));
+        }
+        assert_eq!(NoBoot::NoLoader(ClientArch::Other(99)).to_string(), "no boot loader for firmware of architecture 99");
+    }
+}

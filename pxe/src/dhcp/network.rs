@@ -53,7 +53,7 @@ impl NetworkConfig {
     }
 
     /// What can be leased by a server with this address; without `pools` the reservations only.
-    pub(crate) fn pool(&self, server_ip: Ipv4Addr, pools: bool) -> PoolConfig {
+    pub fn pool(&self, server_ip: Ipv4Addr, pools: bool) -> PoolConfig {
         PoolConfig {
             subnet: self.subnet,
             ranges: if pools { self.ranges.clone() } else { Vec::new() },
@@ -99,5 +99,20 @@ impl ExtraOption {
             return Err(OptionError::Length { code, bytes: value.len() });
         }
         Ok(ExtraOption { code, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_the_operators_own_options() {
+        for (code, len, fits) in [(252, 0, false), (252, 1, true), (252, 255, true), (252, 256, false), (43, 5, true)] {
+            assert_eq!(ExtraOption::new(code, vec![1; len]).is_ok(), fits, "{code} {len}");
+        }
+        for code in [0, 1, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 82, 97, 255] {
+            assert_eq!(ExtraOption::new(code, vec![1]), Err(OptionError::Reserved(code)));
+        }
     }
 }

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use cluster_seed::ids::Mac;
+
 use super::*;
 
 fn seed(port: u16) -> SeedUrl {

@@ -26,7 +26,7 @@ pub enum BindError {
     NoSuchAddress { iface: String, address: Ipv4Addr },
     #[error("opening UDP port {port} on interface {iface}")]
     Socket { iface: String, port: u16, source: io::Error },
-    #[error("configuration of interface {iface}: {source}")]
+    #[error("configuration of interface {iface}")]
     Config { iface: String, source: ConfigError },
     #[error(transparent)]
     Random(#[from] RandomError),

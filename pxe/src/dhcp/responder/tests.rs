@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
 use crate::dhcp::loader::LoaderTable;
-use crate::dhcp::pool::{PoolConfig, PoolRange};
+use crate::dhcp::network::NetworkConfig;
+use crate::dhcp::pool::PoolRange;
 use crate::dhcp::testing::{IPXE_EFI, IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, facts, packet, subnet};
 use crate::dhcp::wire::Packet;
 use crate::policy::BootDecision;
@@ -20,7 +20,7 @@ struct Recorder {
 impl BootPolicy for Recorder {
     fn decide(&self, request: &BootRequest) -> BootDecision {
         if self.silent {
-            BootDecision::Silent { why: "denied by the operator".into() }
+            BootDecision::Silent { cause: Cause::Other, why: "denied by the operator".into() }
         } else if request.ipxe {
             BootDecision::Script { url: "http://10.0.0.1/boot/ipxe".into() }
         } else {
@@ -38,11 +38,11 @@ fn with_networks(more: &[[u8; 4]]) -> (Responder, Arc<Recorder>) {
     let (mut r, policy) = responder(false);
     for [a, b, c, d] in more {
         let net = Subnet::new([*a, *b, *c, *d].into(), 24).unwrap();
-        let mut pool = r.networks[0].table.pool().clone();
-        pool.subnet = net;
-        pool.ranges = vec![PoolRange { first: [*a, *b, *c, 10].into(), last: [*a, *b, *c, 11].into() }];
-        let config = ReplyConfig { subnet: net, router: Some([*a, *b, *c, 254].into()), ..r.networks[0].config.clone() };
-        r.networks.push(Network { table: LeaseTable::new(pool, Vec::new()), config });
+        let range = PoolRange { first: [*a, *b, *c, 10].into(), last: [*a, *b, *c, 11].into() };
+        let mut network = NetworkConfig::new(net, vec![range], 3600);
+        network.router = Some([*a, *b, *c, 254].into());
+        let table = LeaseTable::new(network.pool(SERVER, true), Vec::new());
+        r.networks.push(Network { table, config: ReplyConfig { network, ..r.networks[0].config.clone() } });
     }
     r.networks[0].config.http_base = Some("http://10.0.0.1".into());
     (r, policy)
@@ -50,33 +50,14 @@ fn with_networks(more: &[[u8; 4]]) -> (Responder, Arc<Recorder>) {
 
 fn responder(silent: bool) -> (Responder, Arc<Recorder>) {
     let policy = Arc::new(Recorder { silent, events: Mutex::default() });
-    let pool = PoolConfig {
-        subnet: subnet(),
-        ranges: vec![PoolRange { first: [10, 0, 0, 10].into(), last: [10, 0, 0, 10].into() }],
-        server_ip: SERVER,
-        router: None,
-        lease_secs: 3600,
-        reservations: BTreeMap::new(),
-    };
-    let config = ReplyConfig {
-        server_ip: SERVER,
-        subnet: subnet(),
-        router: None,
-        dns: Vec::new(),
-        domain: None,
-        search: Vec::new(),
-        ntp: Vec::new(),
-        mtu: None,
-        routes: Vec::new(),
-        extra: Vec::new(),
-        lease_secs: 3600,
-        next_server: SERVER,
-        http_base: None,
-        loaders: LoaderTable::default(),
-    };
+    let range = PoolRange { first: [10, 0, 0, 10].into(), last: [10, 0, 0, 10].into() };
+    let network = NetworkConfig::new(subnet(), vec![range], 3600);
+    let table = LeaseTable::new(network.pool(SERVER, true), Vec::new());
+    let (http_base, loaders) = (None, LoaderTable::default());
+    let config = ReplyConfig { server_ip: SERVER, next_server: SERVER, http_base, loaders, network };
     let responder = Responder {
         facts: facts(),
-        networks: vec![Network { table: LeaseTable::new(pool, Vec::new()), config }],
+        networks: vec![Network { table, config }],
         relays: Vec::new(),
         serving: Serving::Addresses,
         probe: false,
@@ -91,7 +72,7 @@ fn kinds(policy: &Recorder) -> Vec<BootEventKind> {
 }
 
 fn ignored(why: Why) -> BootEventKind {
-    BootEventKind::Ignored { why, detail: None }
+    BootEventKind::Ignored { why, cause: None, detail: None }
 }
 
 #[test]
@@ -118,7 +99,8 @@ fn a_machine_boots_through_rom_and_ipxe_with_one_address() {
 #[test]
 fn silence_of_the_policy_takes_no_address() {
     let (mut r, policy) = responder(true);
-    let want = BootEventKind::Ignored { why: Why::PolicySilent, detail: Some("denied by the operator".into()) };
+    let (cause, detail) = (Some(Cause::Other), Some("denied by the operator".into()));
+    let want = BootEventKind::Ignored { why: Why::PolicySilent, cause, detail };
     assert!(matches!(r.handle(&packet(OVMF_PXE), NOW), Outcome::Nothing));
     assert_eq!(kinds(&policy), [BootEventKind::Discover, want.clone()]);
     let selecting = OVMF_PXE.replacen("350101", "350103 36040a000001 32040a00000a", 1);

@@ -75,6 +75,7 @@ impl Committer {
             match result {
                 Ok(()) => self.send(replies.into_iter().flatten().collect(), began.elapsed()),
                 Err(error) => {
+                    let error = format!("writing the lease journal: {error}");
                     for reply in replies {
                         self.outbox.refuse(reply, Why::JournalFailed, Some(error.clone()));
                     }

@@ -1,5 +1,6 @@
 //! Limits of the DHCP server, and what its owner provides.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::dhcp::leases::LeaseRecord;
@@ -13,4 +14,4 @@ pub(super) const MAX_GROUPS: usize = 128;
 /// Seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Makes records durable; called for groups, from one thread. No ACK leaves before it returned.
-pub type Commit = Box<dyn FnMut(&[LeaseRecord]) -> Result<(), String> + Send>;
+pub type Commit = Box<dyn FnMut(&[LeaseRecord]) -> io::Result<()> + Send>;

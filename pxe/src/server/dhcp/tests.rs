@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::counters::Count;
+use crate::dhcp::network::NetworkConfig;
 use crate::dhcp::pool::PoolRange;
 use crate::dhcp::request::BootRequest;
 use crate::dhcp::testing::packet;
@@ -59,15 +60,15 @@ async fn reply(socket: &UdpSocket) -> u8 {
 /// What the commits say, one after the other; they wait for it.
 struct Disk {
     asked: std::sync::mpsc::Receiver<Vec<LeaseRecord>>,
-    answer: std::sync::mpsc::Sender<Result<(), String>>,
+    answer: std::sync::mpsc::Sender<std::io::Result<()>>,
 }
 
 fn disk() -> (Disk, Commit) {
     let (ask, asked) = std::sync::mpsc::channel();
     let (answer, answers) = std::sync::mpsc::channel();
     let commit = move |records: &[LeaseRecord]| {
-        ask.send(records.to_vec()).map_err(|e| e.to_string())?;
-        answers.recv().map_err(|e| e.to_string())?
+        ask.send(records.to_vec()).map_err(std::io::Error::other)?;
+        answers.recv().map_err(std::io::Error::other)?
     };
     (Disk { asked, answer }, Box::new(commit))
 }
@@ -92,7 +93,7 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     let policy = Arc::new(Recorder(Mutex::default()));
     let (disk, commit) = disk();
     let leases = [lease(10), lease(11)];
-    let server = match DhcpServer::bind(config(), policy.clone(), &leases, commit, Arc::new(|| 1_000)).await {
+    let server = match DhcpServer::bind(config(), policy.clone(), &leases, commit, Arc::new(|| 1_000)) {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
             println!("skipped: {error}");
@@ -133,12 +134,16 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     // A commit that fails: no ACK for it, and the next request is served.
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
     disk.asked().await;
-    disk.answer.send(Err("disk full".into())).unwrap();
+    disk.answer.send(Err(std::io::Error::other("disk full"))).unwrap();
     while counters.ignored(Why::JournalFailed) == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(first.try_recv(&mut [0; 10]).is_err());
-    let failed = BootEventKind::Ignored { why: Why::JournalFailed, detail: Some("disk full".into()) };
+    let failed = BootEventKind::Ignored {
+        why: Why::JournalFailed,
+        cause: None,
+        detail: Some("writing the lease journal: disk full".into()),
+    };
     assert!(policy.0.lock().unwrap().contains(&failed));
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
     disk.asked().await;
@@ -155,7 +160,7 @@ async fn a_disk_that_hangs_for_long_costs_no_lease() {
     let leases: Vec<_> = (10..20).map(lease).collect();
     let policy = Arc::new(Recorder(Mutex::default()));
     let _one = ONE.lock().await;
-    let server = match DhcpServer::bind(config(), policy, &leases, commit, Arc::new(|| 1_000)).await {
+    let server = match DhcpServer::bind(config(), policy, &leases, commit, Arc::new(|| 1_000)) {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
             println!("skipped: {error}");
@@ -190,20 +195,23 @@ async fn a_disk_that_hangs_for_long_costs_no_lease() {
     task.await.unwrap();
 }
 
-#[tokio::test]
-async fn a_configuration_that_cannot_work_is_refused() {
-    let bind = |config: DhcpConfig| async move {
-        DhcpServer::bind(config, Arc::new(Recorder(Mutex::default())), &[], disk().1, Arc::new(|| 1)).await.err().unwrap()
+#[test]
+fn a_configuration_that_cannot_work_is_refused() {
+    let bind = |config: DhcpConfig| {
+        DhcpServer::bind(config, Arc::new(Recorder(Mutex::default())), &[], disk().1, Arc::new(|| 1)).err().unwrap()
     };
-    let mut wrong = config();
-    wrong.networks[0].ranges[0].last = [127, 9, 0, 9].into();
-    let error = bind(wrong).await;
-    assert!(error.to_string().contains("the pool ends before it starts"), "{error}");
-    assert!(error.hint().contains("cluster.yaml"));
+    let wrong = |config| match bind(config) {
+        error @ BindError::Config { .. } => (error.hint(), std::error::Error::source(&error).unwrap().to_string()),
+        other => panic!("{other}"),
+    };
+    let mut backwards = config();
+    backwards.networks[0].ranges[0].last = [127, 9, 0, 9].into();
+    let (hint, what) = wrong(backwards);
+    assert!(what.contains("ends before it starts") && hint.contains("cluster.yaml"), "{what}; {hint}");
     let mut twice = config();
     twice.networks.push(twice.networks[0].clone());
-    assert!(bind(twice).await.to_string().contains("overlap"));
-    assert!(bind(DhcpConfig { networks: Vec::new(), ..config() }).await.to_string().contains("0 networks"));
-    let error = bind(DhcpConfig { iface: "nonesuch0".into(), ..config() }).await;
+    assert!(wrong(twice).1.contains("overlap"));
+    assert!(wrong(DhcpConfig { networks: Vec::new(), ..config() }).1.contains("0 networks"));
+    let error = bind(DhcpConfig { iface: "nonesuch0".into(), ..config() });
     assert!(matches!(error, BindError::NoSuchInterface { .. }), "{error}");
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::dhcp::request::BootRequest;
-use crate::policy::BootDecision;
+use crate::policy::{Abort, BootDecision, BootEvent};
 use crate::tftp::packet::{ack_packet, read_packet};
 
 #[derive(Default)]
@@ -37,7 +37,7 @@ async fn start(net: u8, on_link: [u8; 4], change: impl FnOnce(&mut TftpConfig)) 
     change(&mut config);
     let files = FileTable::new([("boot".to_owned(), Arc::from(vec![7u8; 2_000]))]);
     let policy = Arc::new(Recorder::default());
-    let server = match TftpServer::bind(config, Arc::new(files), policy.clone()).await {
+    let server = match TftpServer::bind(config, Arc::new(files), policy.clone()) {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
             println!("skipped: {error}");
@@ -87,7 +87,7 @@ async fn a_transfer_comes_from_the_address_asked_and_ends_with_an_error_packet()
     assert_eq!(receive(&socket).await.0.len(), 4 + 1468);
     socket.send_to(&error_packet(0, "enough"), transfer).await.unwrap();
     server.counted(Count::TftpAborted, 1).await;
-    assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted { why: "enough".into() }));
+    assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted(Abort::Error("enough".into()))));
 }
 
 #[tokio::test]
