@@ -1,6 +1,5 @@
-use proptest::prelude::*;
-
 use cluster_seed::ids::Mac;
+use proptest::prelude::*;
 
 use super::*;
 

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::capsule::Table;
+use cluster_seed::events::EventKind;
 use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{params, params_from_iter};
 use serde_json::{Map, Value};
@@ -157,7 +158,7 @@ mod tests {
             tx.add_admin("ada", "hash", 5)?;
             tx.see_machine("02:00:00:00:00:01".parse().unwrap(), Some("10.0.0.9".parse().unwrap()), 7)?;
             for n in 0..3u64 {
-                tx.event(n, &NewEvent { kind: "k", text: "é\n\"", machine: Some(1), ..Default::default() })?;
+                tx.event(n, &NewEvent { machine: Some(1), ..NewEvent::new(EventKind::SeedStarted, "é\n\"") })?;
             }
             Ok(())
         });
@@ -197,7 +198,7 @@ mod tests {
         let done: Result<_, StoreError> = there.write(|tx| {
             tx.add_admin("bob", "h", 1)?;
             tx.add_admin("ada", "old", 1)?;
-            tx.event(1, &NewEvent { kind: "x", text: "x", ..Default::default() })
+            tx.event(1, &NewEvent::new(EventKind::SeedStarted, "x"))
         });
         done.unwrap();
         import(&there, &rows).unwrap();

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use camino::Utf8Path;
+use cluster_seed::events::EventKind;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 /// `user_version` of the schema this program writes.
@@ -175,7 +176,7 @@ mod tests {
         drop(old);
         let store = Store::open(&path).unwrap();
         let facts = web::api::PacketFacts { ipxe: true, ..Default::default() };
-        let event = events::NewEvent { kind: "k", text: "t", facts: Some(&facts), ..Default::default() };
+        let event = events::NewEvent { facts: Some(&facts), ..events::NewEvent::new(EventKind::SeedStarted, "t") };
         store.write(|tx| tx.event(8, &event)).unwrap();
         assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), None);
         let rows = store.read(|tx| tx.events_after(0, 9)).unwrap();
