@@ -130,7 +130,7 @@ fn fetch(server: Ipv4Addr, name: &str) -> Result<usize, Failure> {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else {
             silent += 1;
             if silent > 8 {
-                return Err("the server fell silent".into());
+                return Err("the server stopped answering".into());
             }
             socket.send_to(&last, to)?;
             continue;

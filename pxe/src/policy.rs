@@ -1,4 +1,4 @@
-//! What to tell a machine that wants to boot, and the record of everything that was decided.
+//! The seam to the rest of the program: it decides what a machine boots, and hears of everything that happened.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub enum BootDecision {
     Script { url: String },
 }
 
-/// Decides what a machine boots and hears of everything that happened.
+/// Decides what a machine boots, and records events.
 ///
 /// Both methods are called from the server's task: they must answer from memory, in microseconds.
 pub trait BootPolicy: Send + Sync {
@@ -53,15 +53,15 @@ pub enum BootEventKind {
     OtherServer {
         server: Ipv4Addr,
     },
-    /// That server has not answered for a while.
+    /// That server has not answered for [`crate::dhcp::watch::GONE`] seconds.
     OtherServerGone {
         server: Ipv4Addr,
     },
-    /// What `auto` decided: addresses and boot files, or boot files only beside another server.
+    /// Mode `auto` decided: addresses and boot files, or boot files only, beside another server.
     Serving {
         proxy: bool,
     },
-    /// Somebody answers for an address that was about to be offered. It is in quarantine now.
+    /// Another machine uses an address that was about to be offered. It is in quarantine now.
     AddressInUse {
         by: Mac,
     },
@@ -127,7 +127,7 @@ impl TransferError {
     }
 }
 
-/// One line of the boot flight recorder. Texts come from the wire: printable, bounded, untrusted.
+/// One event of the boot flight recorder. Texts come from the wire: printable, bounded, untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootEvent {
     pub kind: BootEventKind,

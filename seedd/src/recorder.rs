@@ -251,22 +251,26 @@ fn words(event: &BootEvent) -> Option<(EventKind, String)> {
         BootEventKind::Request => (EventKind::DhcpRequest, format!("{who} asks for {ip}")),
         BootEventKind::Ack => (EventKind::DhcpAck, format!("has {ip}{then}")),
         BootEventKind::Nak { why } => (EventKind::DhcpNak, format!("was refused {ip}: {}", why.name())),
-        BootEventKind::Release => (EventKind::DhcpRelease, format!("gave {ip} back")),
-        BootEventKind::Decline => (EventKind::DhcpDecline, format!("says {ip} is in use by somebody else")),
+        BootEventKind::Release => (EventKind::DhcpRelease, format!("released {ip}")),
+        BootEventKind::Decline => (EventKind::DhcpDecline, format!("declined {ip}: another machine uses it")),
         BootEventKind::Inform => (EventKind::DhcpInform, format!("{who} at {ip} asked for options")),
-        BootEventKind::OtherServer { server } => (EventKind::DhcpOther, format!("another DHCP server answers here: {server}")),
-        BootEventKind::OtherServerGone { server } => (EventKind::DhcpOther, format!("the DHCP server {server} answers no more")),
+        BootEventKind::OtherServer { server } => {
+            (EventKind::DhcpOther, format!("another DHCP server answers on this network: {server}"))
+        }
+        BootEventKind::OtherServerGone { server } => {
+            (EventKind::DhcpOther, format!("the DHCP server {server} no longer answers"))
+        }
         BootEventKind::Serving { proxy: false } => {
-            (EventKind::DhcpMode, "nobody else serves addresses here: this seed does".to_owned())
+            (EventKind::DhcpMode, "no other DHCP server answers: this seed assigns addresses".to_owned())
         }
         BootEventKind::Serving { proxy: true } => {
-            (EventKind::DhcpMode, "another DHCP server is here: this seed only tells machines what to boot".to_owned())
+            (EventKind::DhcpMode, "another DHCP server answers: this seed only serves boot files".to_owned())
         }
-        BootEventKind::AddressInUse { by } => (EventKind::DhcpInUse, format!("not offered {ip}: {by} answers for it")),
-        BootEventKind::TftpStarted => (EventKind::TftpStarted, format!("{ip} fetches {file}")),
-        BootEventKind::TftpDone => (EventKind::TftpDone, format!("{ip} has {file}, {} bytes", event.bytes.unwrap_or(0))),
-        BootEventKind::TftpAborted(why) => (EventKind::TftpAborted, format!("{ip} ended {file} itself: {why}")),
-        BootEventKind::TftpError(why) => (EventKind::TftpError, format!("{ip} did not get {file}: {why}")),
+        BootEventKind::AddressInUse { by } => (EventKind::DhcpInUse, format!("not offered {ip}: {by} uses it")),
+        BootEventKind::TftpStarted => (EventKind::TftpStarted, format!("{ip} is fetching {file}")),
+        BootEventKind::TftpDone => (EventKind::TftpDone, format!("{ip} fetched {file}, {} bytes", event.bytes.unwrap_or(0))),
+        BootEventKind::TftpAborted(why) => (EventKind::TftpAborted, format!("{ip} aborted the transfer of {file}: {why}")),
+        BootEventKind::TftpError(why) => (EventKind::TftpError, format!("the transfer of {file} to {ip} failed: {why}")),
         BootEventKind::Ignored { why, detail, .. } => {
             // Without a machine to show it at, a counter says enough.
             event.mac?;

@@ -32,13 +32,13 @@ pub struct DhcpConfig {
     /// The server's address on that interface.
     pub server_ip: Ipv4Addr,
     pub mode: DhcpMode,
-    /// The first is the interface's own; relays stand in the others.
+    /// The first is the interface's own; the others are behind relays.
     pub networks: Vec<NetworkConfig>,
-    /// Addresses of relays that are in none of the networks, and name one (RFC 3527).
+    /// Addresses of relays that are in none of the networks and name one (RFC 3527).
     pub relays: Vec<Ipv4Addr>,
-    /// Ask the link whether anybody has an address before it is offered.
+    /// Ask the link whether an address is in use before it is offered.
     pub probe: bool,
-    /// Look who else answers on the link. Mode `Auto` does in any case.
+    /// Watch for other servers on the link. Mode `Auto` always does.
     pub watch: bool,
     /// The TFTP server; absent: `server_ip`.
     pub next_server: Option<Ipv4Addr>,
@@ -64,7 +64,7 @@ impl DhcpConfig {
         }
     }
 
-    /// Tables and reply texts of every network; the first thing wrong, in words. Leases of no network are dropped.
+    /// Lease tables and reply settings of every network. Leases outside all networks are dropped.
     pub(crate) fn build(&self, leases: &[LeaseRecord]) -> Result<Vec<Network>, ConfigError> {
         if self.networks.is_empty() || self.networks.len() > MAX_NETWORKS {
             return Err(ConfigError::Networks(self.networks.len()));

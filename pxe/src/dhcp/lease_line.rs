@@ -28,7 +28,7 @@ pub fn write_line(record: &LeaseRecord, out: &mut String) {
     let _ = writeln!(out, " {sum:08x}");
 }
 
-/// One line with its end; `None` for one that was torn or is not ours.
+/// Reads one line with its line end; `None` if it is torn or foreign.
 pub fn read_line(line: &[u8]) -> Option<LeaseRecord> {
     if line.len() > MAX_LINE {
         return None;

@@ -1,4 +1,4 @@
-//! Who has which address: a pure table. Time is an argument (seconds since 1970), disks are the caller's.
+//! Who has which address: a pure table. Time is an argument (seconds since 1970); storage is up to the caller.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -10,17 +10,16 @@ use crate::dhcp::pool::{PoolConfig, Reservation};
 use crate::dhcp::request::{ClientKey, LeaseRequest};
 use crate::why::Why;
 
-/// An offer is held this many seconds for its client's REQUEST.
+/// An offer is reserved this many seconds for its client's REQUEST.
 pub const OFFER_HOLD: u64 = 30;
-/// A declined address is not given out for this many seconds.
+/// A declined address is not offered for this many seconds.
 pub const QUARANTINE: u64 = 600;
-/// An address that nobody answered for is offered without asking again for this many seconds.
+/// After a probe without an answer, an address is offered without another probe for this many seconds.
 pub const PROBE_GOOD: u64 = 120;
-/// The most offers held at once. A flood of DISCOVERs with random addresses pushes out the oldest offers,
-/// never a lease.
+/// The most open offers. A flood of DISCOVERs with random addresses displaces the oldest offers, never a lease.
 pub const MAX_OFFERS: usize = 1_024;
 
-/// One lease as it is kept on disk; the row for an address replaces the one before it.
+/// One lease as it is stored; a newer record of an address replaces the older one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
     pub mac: Mac,
@@ -67,21 +66,21 @@ pub struct LeaseTable {
     reserved_ips: BTreeMap<Ipv4Addr, Mac>,
     by_ip: HashMap<Ipv4Addr, Binding>,
     by_key: HashMap<ClientKey, Ipv4Addr>,
-    /// Pool addresses by end of their state, so that the longest unused is taken first.
+    /// Pool addresses by the end of their state, so that the one unused for longest is taken first.
     leases: BTreeSet<(u64, Ipv4Addr)>,
     offers: BTreeSet<(u64, Ipv4Addr)>,
-    /// Used before and of nobody now.
+    /// Used before, and free now.
     free: BTreeSet<Ipv4Addr>,
     /// The range and the first address of it that were never used.
     fresh: (usize, u32),
     quarantined: usize,
-    /// When an address was last found unused by asking on the link.
+    /// When a probe last found an address unused.
     probed: HashMap<Ipv4Addr, u64>,
 }
 
 impl LeaseTable {
     /// A table with the leases that an earlier run made durable. Records of addresses that can no longer be
-    /// leased are dropped; of two records of one client the later counts.
+    /// leased are dropped; of two records of one client, the later counts.
     pub fn new(config: PoolConfig, records: Vec<LeaseRecord>) -> Self {
         let size = config.size();
         let mut table = LeaseTable {
@@ -115,7 +114,7 @@ impl LeaseTable {
         &self.config
     }
 
-    /// A lease in force at `now` of this client.
+    /// This client's lease in force at `now`.
     pub fn lease_of(&self, key: &ClientKey, now: u64) -> Option<Ipv4Addr> {
         let ip = *self.by_key.get(key)?;
         self.by_ip.get(&ip).filter(|b| b.state == State::Bound && b.until > now).map(|_| ip)
@@ -128,14 +127,14 @@ impl LeaseTable {
         offered && self.probed.get(&ip).is_none_or(|at| at.saturating_add(PROBE_GOOD) <= now)
     }
 
-    /// Nobody answered for the address.
+    /// The probe found the address unused.
     pub fn found_unused(&mut self, ip: Ipv4Addr, now: u64) {
         if self.in_pool(ip) || self.reserved_ips.contains_key(&ip) {
             self.probed.insert(ip, now);
         }
     }
 
-    /// Somebody answered for an address that is offered: it is taken out of service for [`QUARANTINE`] seconds.
+    /// The probe found an offered address in use: it is taken out of service for [`QUARANTINE`] seconds.
     pub fn found_in_use(&mut self, ip: Ipv4Addr, now: u64) {
         if let Some(mut binding) = self.by_ip.get(&ip).filter(|b| b.state == State::Offered).cloned() {
             self.quarantine(ip, &mut binding, now);
@@ -153,7 +152,7 @@ impl LeaseTable {
     }
 
     /// Chooses an address for a DISCOVER (RFC 2131 section 4.3.1: the client's current one, its last one, the
-    /// one it asks for, any) and holds it for [`OFFER_HOLD`] seconds.
+    /// one it asks for, any) and reserves it for [`OFFER_HOLD`] seconds.
     pub fn offer(&mut self, request: &LeaseRequest, now: u64) -> Result<Ipv4Addr, Why> {
         let ip = self.choose(request, now)?;
         let held = self.by_ip.get(&ip).is_some_and(|b| b.key == request.key && b.state == State::Bound && b.until > now);
@@ -175,7 +174,7 @@ impl LeaseTable {
             return Answer::Silent(Why::NoAddressAsked);
         };
         if !self.leasable(ip, request.mac) {
-            // Without pools this server does not know who else has addresses here.
+            // Without pools, this server does not know which addresses are in use here.
             let known = !self.config.ranges.is_empty() || self.reservation(request.mac).is_some();
             return if known { Answer::Nak(Why::WrongNetwork) } else { Answer::Silent(Why::NotReserved) };
         }
@@ -184,7 +183,7 @@ impl LeaseTable {
         match self.by_ip.get(&ip) {
             Some(b) if b.state == State::Quarantined && b.until > now => Answer::Nak(Why::AddressTaken),
             Some(b) if self.is_holder(b, ip, request) => self.bind(ip, request, now),
-            // An offer pushed out by a flood is still good while nobody else was acknowledged.
+            // An offer displaced by a flood is still valid until another client is acknowledged.
             Some(b) if b.until > now && !(selecting && b.state == State::Offered) => Answer::Nak(Why::AddressTaken),
             _ if selecting => self.bind(ip, request, now),
             _ if own.is_some() => Answer::Nak(Why::WrongAddress),
@@ -192,7 +191,7 @@ impl LeaseTable {
         }
     }
 
-    /// Ends the client's lease. The record tells the disk; nobody waits for it.
+    /// Ends the client's lease. The record is stored without a reply waiting for it.
     pub fn release(&mut self, request: &LeaseRequest, now: u64) -> Result<LeaseRecord, Why> {
         let ip = request.ciaddr;
         let mut binding = self.held(ip, request)?.clone();
@@ -203,7 +202,7 @@ impl LeaseTable {
     }
 
     /// Takes an address that the client found in use out of service for [`QUARANTINE`] seconds. At most a
-    /// quarter of the pool can be in that state: beyond it the address is only given back.
+    /// quarter of the pool can be in that state: beyond it the address is only released.
     pub fn decline(&mut self, request: &LeaseRequest, now: u64) -> Result<LeaseRecord, Why> {
         let ip = request.requested.ok_or(Why::NoAddressAsked)?;
         let mut binding = self.held(ip, request)?.clone();
@@ -247,7 +246,7 @@ impl LeaseTable {
         self.any(now).ok_or(none)
     }
 
-    /// Given back, expired offers, never used, expired leases (longest ago first), and last the oldest offer.
+    /// In this order: released, expired offers, never used, expired leases (oldest first), and last the oldest offer.
     fn any(&mut self, now: u64) -> Option<Ipv4Addr> {
         if self.offers.len() < self.max_offers {
             if let Some(ip) = self.free.pop_first() {
@@ -288,7 +287,7 @@ impl LeaseTable {
         self.in_pool(ip) || self.reserved_ips.get(&ip) == Some(&mac)
     }
 
-    /// A reserved address is its machine's, whichever identifier the stage that asks uses.
+    /// A reserved address belongs to its machine, whichever identifier the current boot stage uses.
     fn is_holder(&self, binding: &Binding, ip: Ipv4Addr, request: &LeaseRequest) -> bool {
         binding.key == request.key || (self.reserved_ips.get(&ip) == Some(&request.mac) && binding.mac == request.mac)
     }
@@ -328,13 +327,13 @@ impl LeaseTable {
         LeaseRecord { mac: b.mac, ip, expires_at: b.until, hostname, client_id }
     }
 
-    /// The one place that changes a binding, so that the indexes always agree with it.
+    /// The only place that changes a binding, so that the indexes always agree.
     fn set(&mut self, ip: Ipv4Addr, binding: Binding) {
         self.clear(ip);
         self.free.remove(&ip);
         let of_client = binding.state != State::Quarantined;
         if of_client && let Some(old) = self.by_key.get(&binding.key).copied() {
-            // One address per client: the one before goes back.
+            // One address per client: the previous one is released.
             self.clear(old);
             self.put_back(old);
         }

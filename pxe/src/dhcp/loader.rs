@@ -8,7 +8,7 @@ use crate::dhcp::arch::ClientArch;
 pub const UNDIONLY: &str = "undionly.kpxe";
 /// Uses the firmware's own network driver: works wherever the firmware itself could boot.
 pub const SNPONLY: &str = "snponly.efi";
-/// Debian's shim, signed by Microsoft: starts with Secure Boot on and off. It fetches [`GRUB`] from where it came.
+/// Debian's shim, signed by Microsoft: starts with Secure Boot on and off. It fetches [`GRUB`] from the same place.
 pub const SHIM: &str = "shimx64.efi";
 /// The name shim asks for: Debian's signed GRUB, the build that boots from the network.
 pub const GRUB: &str = "grubx64.efi";
@@ -16,7 +16,7 @@ pub const GRUB: &str = "grubx64.efi";
 pub const IPXE_ARM64: &str = "ipxe-arm64.efi";
 /// Names under which the signed GRUB looks for its configuration, by its builds.
 pub const GRUB_CONFIGS: [&str; 3] = ["grub/x86_64-efi/grub.cfg", "grub/grub.cfg", "debian-installer/amd64/grub/grub.cfg"];
-/// Brings its own drivers: for firmware whose driver misbehaves.
+/// Has its own drivers: for firmware whose driver misbehaves.
 pub const IPXE_EFI: &str = "ipxe.efi";
 
 /// The longest name that fits the `file` field of a DHCP reply with its NUL (RFC 2131 section 2).
@@ -44,7 +44,7 @@ impl Default for LoaderTable {
 }
 
 impl LoaderTable {
-    /// The default, or with `shim` the Secure Boot chain for x64 UEFI; with what else of iPXE is `there`.
+    /// The default, or with `shim` the Secure Boot chain for x64 UEFI, plus iPXE for ARM. Only files that are `there`.
     pub fn of(shim: bool, there: impl Fn(&str) -> bool) -> Self {
         let mut table = LoaderTable::default();
         if shim && there(SHIM) && there(GRUB) {

@@ -9,18 +9,18 @@ pub enum DhcpMode {
     Reservation,
     /// Boot files beside another server.
     Proxy,
-    /// `Full` while nobody else answers, else `Proxy`. Leases that were given are renewed in any case.
+    /// `Full` while no other server answers, else `Proxy`. Leases granted earlier are renewed in both.
     #[default]
     Auto,
 }
 
-/// What this server is on its link.
+/// What this server does on its link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serving {
     /// Addresses and boot files.
     Addresses,
-    /// Boot files only, beside another server; leases given before are still renewed.
+    /// Boot files only, beside another server; leases granted earlier are still renewed.
     Proxy,
-    /// Nothing yet.
+    /// Nothing until the first probes are over.
     Undecided,
 }

@@ -69,8 +69,8 @@ pub enum PoolError {
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
     pub subnet: Subnet,
-    /// Without any, only machines with a reservation get an address, and nobody else is ever refused one: other
-    /// servers may have their own.
+    /// Without any, only machines with a reservation get an address, and other machines are never refused theirs: it may be
+    /// another server's.
     pub ranges: Vec<PoolRange>,
     pub server_ip: Ipv4Addr,
     pub router: Option<Ipv4Addr>,

@@ -86,7 +86,7 @@ pub fn positive(
     encode_within(message, request, config)
 }
 
-/// An answer that holds no address: a proxy's DHCPOFFER, or the DHCPACK of the boot server on port 4011.
+/// An answer without an address: a proxy's DHCPOFFER, or the DHCPACK of the boot server on port 4011.
 pub fn boot_only(
     kind: MessageType,
     request: &LeaseRequest,
@@ -101,8 +101,8 @@ pub fn boot_only(
     encode(&message, request)
 }
 
-/// Encodes; what a client that takes only short replies (option 57; 576 bytes without it) has no room for is left
-/// out, the least important first.
+/// Encodes. Options that a client with little room (option 57; 576 bytes without it) cannot take are left out, the least
+/// important first.
 fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyConfig) -> Result<Vec<u8>, EncodeError> {
     let room = usize::from(request.max_size.unwrap_or(0).max(MIN_MAX_SIZE)).min(MAX_SIZE) - IP_AND_UDP;
     let mut bytes = encode(&message, request)?;
@@ -179,7 +179,7 @@ fn raw(code: u8, data: Vec<u8>) -> DhcpOption {
     DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code), data))
 }
 
-/// RFC 3397 without compression; labels beyond 63 bytes do not occur as the configuration checks names.
+/// RFC 3397 without compression. Labels over 63 bytes do not occur: the configuration checks names.
 fn domain_search(names: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     for name in names {
@@ -208,7 +208,7 @@ fn classless_routes(routes: &[Route], router: Option<Ipv4Addr>) -> Vec<u8> {
     out
 }
 
-/// Option 82 comes back as it came, after all others (RFC 3046 section 2.2); the encoder would write it twice.
+/// Option 82 is returned as received, after all others (RFC 3046 section 2.2); the encoder would write it twice.
 fn encode(message: &Message, request: &LeaseRequest) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(512);
     message.encode(&mut Encoder::new(&mut bytes))?;

@@ -1,4 +1,4 @@
-//! What a DHCP packet asks for: [`classify`] turns bytes from anyone into a typed request.
+//! What a DHCP packet asks for: [`classify`] turns untrusted bytes into a typed request.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -81,10 +81,9 @@ pub struct LeaseRequest {
     pub uuid: Option<[u8; 17]>,
     /// Option 82 as sent, echoed in replies (RFC 3046 section 2.2).
     pub relay_info: Option<Vec<u8>>,
-    /// An address of the client's network where it is not `giaddr` (RFC 3527; RFC 3011's option 118 from clients
-    /// that know better than their link).
+    /// An address of the client's network where it is not `giaddr` (RFC 3527, or option 118 of RFC 3011 from the client).
     pub link: Option<Ipv4Addr>,
-    /// What the relay wants clients to take for the server (RFC 5107).
+    /// The server address that the relay announces to clients instead (RFC 5107).
     pub server_override: Option<Ipv4Addr>,
     /// The longest reply the client takes, in bytes with the IP header (option 57).
     pub max_size: Option<u16>,
@@ -113,14 +112,14 @@ pub struct BootRequest {
     pub stage: Stage,
 }
 
-/// Which program of a machine is asking. This decides which vendor class the reply must carry.
+/// Which program on a machine is asking. It determines the vendor class in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A PXE ROM (option 60 starts with "PXEClient").
     Pxe,
     /// A UEFI HTTP boot client (option 60 starts with "HTTPClient").
     Http,
-    /// iPXE that names itself nothing else.
+    /// iPXE without a vendor class of its own.
     Ipxe,
 }
 
@@ -138,7 +137,7 @@ pub enum Classified {
     },
 }
 
-/// Reads one datagram. Never panics and never fails: what is no request is [`Classified::Ignored`].
+/// Reads one datagram. Never panics and never fails: anything that is no request is [`Classified::Ignored`].
 pub fn classify(bytes: &[u8], facts: &Facts) -> Classified {
     let packet = match Packet::read(bytes) {
         Ok(packet) => packet,
@@ -255,7 +254,7 @@ fn rfc3004_classes(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Option 93 holds one or more 16-bit codes, the first is the preferred one (RFC 4578 section 2.1). Without
-/// a usable option 93 the vendor class text tells ("PXEClient:Arch:00007:..."); without that, it is a BIOS.
+/// a usable option 93 the vendor class text counts ("PXEClient:Arch:00007:..."); without that, it is a BIOS.
 fn client_arch(packet: &Packet<'_>, vendor: &[u8]) -> ClientArch {
     if let Some([high, low, ..]) = packet.option(93) {
         return ClientArch::from_code(u16::from_be_bytes([*high, *low]));

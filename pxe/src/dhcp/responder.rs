@@ -18,10 +18,10 @@ use crate::why::Why;
 
 pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;
-/// Addresses that are tried for one DISCOVER while somebody answers for them.
+/// Addresses tried for one DISCOVER while other machines turn out to use them.
 pub const MAX_PROBES: u8 = 4;
 
-/// A reply, where it goes, and what to record once it is gone.
+/// A reply, its destination, and what to record once it is sent.
 #[derive(Debug)]
 pub struct Reply {
     pub bytes: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Reply {
     pub event: BootEvent,
 }
 
-/// What the socket side has to do about a packet.
+/// What the server has to do about a packet.
 #[derive(Debug)]
 pub enum Outcome {
     Nothing,
@@ -41,7 +41,7 @@ pub enum Outcome {
         record: LeaseRecord,
         reply: Option<Reply>,
     },
-    /// Find out whether anybody on the link answers for the address, then call [`Responder::after_probe`].
+    /// Ask the link whether a machine uses the address, then call [`Responder::after_probe`].
     Probe(Box<Pending>),
 }
 
@@ -54,13 +54,13 @@ pub struct Pending {
     tries: u8,
 }
 
-/// What asking the link for an address brought.
+/// The result of asking the link for an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probed {
     Unused,
     /// The hardware address that answered.
     InUse(Mac),
-    /// Nobody could be asked, or too many are asked for already.
+    /// The link could not be asked, or too many probes are running.
     NotAsked,
 }
 
@@ -81,7 +81,7 @@ pub struct Network {
 /// Leases, policy and counters of one interface.
 pub struct Responder {
     pub facts: Facts,
-    /// The first is the interface's own; relays stand in the others.
+    /// The first is the interface's own; the others are behind relays.
     pub networks: Vec<Network>,
     /// Addresses of relays in none of the networks.
     pub relays: Vec<Ipv4Addr>,
@@ -116,7 +116,7 @@ impl Responder {
         self.settle(result, &ask.event)
     }
 
-    /// Goes on with a DISCOVER whose address was asked for.
+    /// Continues with a DISCOVER whose address was probed.
     pub fn after_probe(&mut self, pending: Pending, outcome: Probed, now: u64) -> Outcome {
         let Pending { ip, ask, network, tries } = pending;
         let table = &mut self.networks[network].table;
@@ -135,8 +135,7 @@ impl Responder {
         self.settle(result, &ask.event)
     }
 
-    /// Answers one datagram of the boot server's port 4011, which came from `from`: PXE ROMs ask there for what a
-    /// proxy's offer left out.
+    /// Answers one datagram to the boot server's port 4011: PXE ROMs ask there for what a proxy's offer omits.
     pub fn boot_server(&mut self, bytes: &[u8], from: SocketAddrV4) -> Outcome {
         let Some(ask) = self.read(bytes) else { return Outcome::Nothing };
         let result = self.boot_server_reply(&ask, from);
@@ -150,7 +149,7 @@ impl Responder {
         }
         let here = |network: &&Network| network.config.network.subnet.is_host(*from.ip());
         let Some(network) = self.networks.iter().find(here).filter(|_| from.port() != 0) else {
-            // An answer there would go wherever a stranger points.
+            // An answer would go to whatever address a stranger chose.
             return Err(Why::WrongNetwork.into());
         };
         self.policy.observe(event);
@@ -192,7 +191,7 @@ impl Responder {
     fn network_of(&self, lease: &LeaseRequest) -> Result<usize, Refusal> {
         let of = |ip: Ipv4Addr| self.networks.iter().position(|n| n.config.network.subnet.is_host(ip));
         if lease.is_relayed() {
-            // Replies go to it: a stranger's address is none of ours.
+            // Replies go to the relay, so only known relays count.
             let ours = of(lease.giaddr);
             if ours.is_none() && !self.relays.contains(&lease.giaddr) {
                 return Err(Why::UnknownRelay.into());
@@ -208,11 +207,11 @@ impl Responder {
         if self.serving == Serving::Proxy {
             return self.proxy_offer(ask, network);
         }
-        // First the policy: a machine that is met with silence must not hold an address.
+        // The policy comes first: a machine that gets no answer must not occupy an address.
         let info = self.decide(boot.as_ref(), &self.networks[network].config, false)?;
         let table = &mut self.networks[network].table;
         let ip = table.offer(lease, now)?;
-        // A relay's network is not on this link: nobody there would hear the question.
+        // A network behind a relay is not on this link: the question would not reach it.
         let tries = tries.filter(|_| self.probe && network == 0 && !lease.is_relayed());
         if let Some(tries) = tries
             && table.wants_probe(ip, now)
@@ -340,7 +339,7 @@ fn silent_commit(record: LeaseRecord) -> Outcome {
 }
 
 /// RFC 2131 section 4.1: to the relay, to a client that has its address, to everyone on the link if the client
-/// says that it hears nothing else, and otherwise to the address it is given, at its hardware address.
+/// can receive nothing else, and otherwise to the address it is offered, at its hardware address.
 fn destination(lease: &LeaseRequest, ciaddr: Ipv4Addr, given: Option<Ipv4Addr>) -> (SocketAddrV4, Option<Mac>) {
     if lease.is_relayed() {
         (SocketAddrV4::new(lease.giaddr, SERVER_PORT), None)

@@ -1,7 +1,7 @@
-//! Who else answers on the link: a client of its own that asks for an address and never takes one.
+//! Other DHCP servers on the link, found by a client that asks for an address and never takes one.
 //!
-//! Pure: seconds in, packets and findings out. Before `auto` serves, it asks [`FIRST_ASKS`] times; later every
-//! [`PERIOD`] seconds, in every mode, because a second server is worth knowing of whatever this one does.
+//! Pure: seconds in, packets and findings out. Before `auto` serves, it asks [`FIRST_ASKS`] times; after that every
+//! [`PERIOD`] seconds, in every mode: the operator wants to know about a second server whatever this one does.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -14,14 +14,14 @@ use crate::policy::BootEventKind;
 
 /// DISCOVERs before `auto` decides, one per second.
 pub const FIRST_ASKS: u32 = 4;
-/// Seconds between two looks afterwards.
+/// Seconds between two questions afterwards.
 pub const PERIOD: u64 = 30;
 /// A server that has not answered for this many seconds is gone.
 pub const GONE: u64 = 100;
-/// The most servers remembered; a flood of inventions is not worth more.
+/// The most servers remembered, against a flood of forged ones.
 pub const MAX_SERVERS: usize = 16;
 
-/// What a look found.
+/// What watching found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     Ask(Vec<u8>),
@@ -44,7 +44,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// `seed` makes the transaction ids hard to guess for who does not see the packets.
+    /// A random `seed` makes the transaction ids hard to guess without seeing the packets.
     pub fn new(mode: DhcpMode, server_ip: Ipv4Addr, mac: Mac, seed: u32) -> Self {
         let serving = match mode {
             DhcpMode::Full | DhcpMode::Reservation => Serving::Addresses,
@@ -83,8 +83,8 @@ impl Watch {
         findings
     }
 
-    /// The cable is out: what was asked before says nothing about what it is plugged into next. What is served goes
-    /// on (a machine on a direct cable drops its link at every reset), but the questions begin anew at once.
+    /// The link is down: earlier answers say nothing about the next network. Serving continues (a machine on a direct cable
+    /// drops its link at every reset), but the questions start again at once.
     pub fn link_lost(&mut self) {
         (self.asked, self.next_at) = (0, 0);
     }
@@ -95,7 +95,7 @@ impl Watch {
         let Ok(packet) = Packet::read(bytes) else { return findings };
         let ours = self.xid.wrapping_sub(packet.xid) < FIRST_ASKS && packet.chaddr[..6] == self.mac.0;
         let offer = packet.op == 2 && matches!(packet.option(53), Some([2 | 5 | 6]));
-        // A proxy gives no address: it is not what this is about.
+        // A proxy offers no address: it does not compete.
         let address = bytes[16..20] != [0; 4];
         let Some(server) = packet.address(54).filter(|s| ours && offer && address && *s != self.server_ip) else {
             return findings;

@@ -1,4 +1,4 @@
-//! Reading a DHCP packet that anyone may have sent.
+//! Reading an untrusted DHCP packet.
 //!
 //! The replies are written by `dhcproto`; requests are read here instead, because that decoder asserts on
 //! option lengths in debug builds and stops at the first option it cannot read (an empty option 93, a host

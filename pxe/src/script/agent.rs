@@ -14,8 +14,7 @@ pub struct AgentBoot<'a> {
     pub mac: Mac,
     pub kernel: &'a FileName,
     pub initrd: &'a FileName,
-    /// The last is /dev/console, where the agent's log goes; the screen and the first serial port
-    /// where none is given.
+    /// The last is /dev/console, where the agent's log goes. Empty: the screen and the first serial port.
     pub consoles: &'a [Console],
     /// The operator's own parameters.
     pub extra: &'a KernelCmdline,
@@ -31,7 +30,7 @@ pub(super) enum Way {
 
 /// Patterns of the menu's memory test: each reads and writes all memory once.
 const MEMTEST_PATTERNS: u8 = 4;
-/// Seconds that the menu can be asked for before the agent starts.
+/// Seconds in which a key opens the menu before the agent starts.
 pub(super) const MENU_SECONDS: u32 = 3;
 
 impl AgentBoot<'_> {

@@ -7,7 +7,7 @@ use super::cmdline::{CmdlineError, SeedUrl};
 use super::screen::ScreenText;
 
 /// Starts the agent: kernel and initramfs by HTTP from `/boot/`. A key opens a menu with a rescue shell, a memory
-/// test and the local disk; a failure is told and tried again for as long as it takes.
+/// test and the local disk; a failure is shown, and the script retries without end.
 pub fn agent_script(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
     let AgentBoot { seed, mac, kernel, initrd, .. } = boot;
     let (agent, rescue, memtest) = (boot.cmdline(Way::Agent)?, boot.cmdline(Way::Rescue)?, boot.cmdline(Way::MemoryTest)?);
@@ -56,7 +56,7 @@ goto try
     ))
 }
 
-/// The end of a script that leaves for the machine's own disk.
+/// The end of a script that starts the machine's own disk.
 const LOCAL_BOOT: &str = "echo Kubedos: starting from the local disk
 iseq ${platform} efi && goto efi ||
 sanboot --no-describe --drive 0x80 || exit 1
@@ -70,8 +70,8 @@ pub fn local_boot_script() -> String {
     format!("#!ipxe\nimgfree\n{LOCAL_BOOT}")
 }
 
-/// Shows a text, waits (1 to [`MAX_WAIT`] seconds) and asks the seed again, for as long as it takes.
-/// `arch` is the name the machine's first request was given ([`crate::ClientArch::name`]).
+/// Shows a text, waits (1 to [`MAX_WAIT`] seconds) and asks the seed again, without end.
+/// `arch` is the architecture's name in the machine's first request ([`crate::ClientArch::name`]).
 pub fn wait_script(seed: SeedUrl, mac: Mac, arch: &str, text: &ScreenText, seconds: u32) -> String {
     let seconds = seconds.clamp(1, MAX_WAIT);
     format!(

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::dhcp::config::ConfigError;
 
-/// Bytes of packets that may wait for the DHCP server: about 3,500.
+/// Bytes of packets that may wait for the DHCP server: about 3,500 packets.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Why a server could not start on its interface.
@@ -33,16 +33,16 @@ pub enum BindError {
 }
 
 impl BindError {
-    /// One line that says what to do about it.
+    /// What to do about it, in one line.
     pub fn hint(&self) -> String {
         match self {
             BindError::NoSuchInterface { .. } => "`ip -brief link` lists the interfaces of this host".into(),
             BindError::PortInUse { port, .. } => {
-                format!("`ss -ulpn 'sport = :{port}'` shows who holds it; stop that server (often dnsmasq or tftpd-hpa)")
+                format!("`ss -ulpn 'sport = :{port}'` shows the server that uses it (often dnsmasq or tftpd-hpa); stop it")
             }
             BindError::NotPermitted { .. } => "run as root, or with CAP_NET_BIND_SERVICE and CAP_NET_RAW".into(),
             BindError::NoSuchAddress { iface, address } => {
-                format!("give the interface its address first: `ip address add {address}/PREFIX dev {iface}`")
+                format!("add the address first: `ip address add {address}/PREFIX dev {iface}`")
             }
             BindError::Socket { iface, .. } => format!("`ip address show dev {iface}` shows the state of the interface"),
             BindError::Config { .. } => "correct the dhcp section of cluster.yaml".into(),
@@ -58,7 +58,7 @@ pub(crate) fn udp_on(iface: &str, address: SocketAddrV4, broadcast: bool) -> Res
     open(iface, address, broadcast, false)
 }
 
-/// The same beside another program that shares the port: a DHCP client of this host has 68 too.
+/// The same, sharing the port with other programs: a DHCP client on this host uses 68 too.
 pub(crate) fn udp_shared_on(iface: &str, address: SocketAddrV4) -> Result<std::net::UdpSocket, BindError> {
     open(iface, address, true, true)
 }
@@ -83,7 +83,7 @@ fn open(iface: &str, address: SocketAddrV4, broadcast: bool, shared: bool) -> Re
     socket.set_reuse_address(shared).map_err(failed)?;
     socket.set_broadcast(broadcast).map_err(failed)?;
     if broadcast {
-        // A rack that powers on at once; what the kernel's limit does not allow is asked for as root, or missed.
+        // For a rack that powers on at once. Root may exceed the kernel's limit; without that right the limit applies.
         let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).or_else(|_| setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER));
     }
     socket.set_nonblocking(true).map_err(failed)?;

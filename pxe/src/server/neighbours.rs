@@ -1,7 +1,7 @@
 //! The kernel's table of neighbours on one interface, by rtnetlink(7).
 //!
-//! It serves two things: a reply can be sent to an address that its client does not answer for yet (RFC 2131 section
-//! 4.1), and the kernel can be told to ask the link (ARP) who has an address.
+//! It serves two purposes: a reply can be sent to an address that its client does not answer for yet (RFC 2131 section
+//! 4.1), and the kernel can be made to ask the link (ARP) who has an address.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -52,18 +52,18 @@ impl Neighbours {
         let index = if_nametoindex(iface)?;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        // The kernel answers within the call that asks; this is for a bug, not for a wait.
+        // The kernel answers within the call that asks: the timeout guards against a bug only.
         setsockopt(&socket, ReceiveTimeout, &TimeVal::milliseconds(500))?;
         Ok(Neighbours { socket, index, sequence: 0 })
     }
 
-    /// Notes where an address is, so that a reply reaches a client that has not taken it yet.
+    /// Enters an address in the table, so that a reply reaches a client that does not use it yet.
     pub fn learn(&mut self, ip: Ipv4Addr, mac: Mac) -> io::Result<()> {
         let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
         self.change(&self.message(RTM_NEWNEIGH, flags, NUD_REACHABLE, 0, ip, Some(mac)))
     }
 
-    /// Forgets what is known of an address and has the kernel ask the link for it.
+    /// Removes an address from the table and has the kernel ask the link for it.
     pub fn ask(&mut self, ip: Ipv4Addr) -> io::Result<()> {
         match self.change(&self.message(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, NUD_NONE, 0, ip, None)) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),

@@ -1,17 +1,17 @@
-//! What the TFTP server grants, and where it ends.
+//! Limits of the TFTP server.
 
 use std::time::Duration;
 
 /// UDP port of the server.
 pub const SERVER_PORT: u16 = 69;
-/// A transfer that is still running after this time is ended, however steady: it holds a slot.
+/// A transfer that still runs after this time is ended, even if it makes progress: it occupies a slot.
 pub const MAX_DURATION: Duration = Duration::from_secs(900);
 /// The most threads for transfers.
 pub const MAX_WORKERS: usize = 4;
 /// The longest datagram read.
 pub const MAX_DATAGRAM: usize = 1_500;
 
-/// What the server grants and how patient it is.
+/// What the server grants, and how long it waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The largest block granted; 1468 fills an Ethernet frame without fragments.
@@ -22,7 +22,7 @@ pub struct Limits {
     pub timeout: Duration,
     /// Repeats without progress before giving up. The waits double up to `timeout`: with the defaults at least 9 s.
     pub retries: u32,
-    /// Repeats before the client has answered once: whoever is at the address may not have asked.
+    /// Repeats before the first answer: the source address of the request may be forged.
     pub first_retries: u32,
 }
 

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::capsule::Table;
-use cluster_seed::events::EventKind;
 use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{params, params_from_iter};
 use serde_json::{Map, Value};
@@ -146,6 +145,8 @@ impl Tx<'_> {
 
 #[cfg(test)]
 mod tests {
+    use cluster_seed::events::EventKind;
+
     use super::super::Store;
     use super::super::events::NewEvent;
     use super::*;

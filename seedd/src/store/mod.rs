@@ -13,7 +13,6 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use camino::Utf8Path;
-use cluster_seed::events::EventKind;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 /// `user_version` of the schema this program writes.
@@ -151,6 +150,8 @@ pub(super) fn parsed<T: std::str::FromStr>(text: &str, what: &'static str) -> Re
 
 #[cfg(test)]
 mod tests {
+    use cluster_seed::events::EventKind;
+
     use super::*;
 
     #[test]

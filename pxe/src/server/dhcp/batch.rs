@@ -1,4 +1,4 @@
-//! Many datagrams per system call: what the DHCP server's socket reads and writes.
+//! Many datagrams per system call, for the DHCP server's sockets.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -46,7 +46,7 @@ impl Inbox {
     }
 }
 
-/// Sends from the server's own address, whichever the routes would prefer. The result is per datagram.
+/// Sends from the server's own address, whatever the routing table prefers. One result per datagram.
 pub(crate) fn send_all(socket: &UdpSocket, from: Ipv4Addr, batch: &[(&[u8], SocketAddrV4)]) -> Vec<Result<(), Errno>> {
     let info = libc::in_pktinfo {
         ipi_ifindex: 0,
@@ -64,7 +64,7 @@ pub(crate) fn send_all(socket: &UdpSocket, from: Ipv4Addr, batch: &[(&[u8], Sock
         let flags = MsgFlags::MSG_DONTWAIT;
         match sendmmsg(socket.as_raw_fd(), &mut headers, slices[at..end].iter(), &to[at..end], control, flags) {
             Ok(sent) => results.extend(sent.map(|_| Ok(()))),
-            // It is the first one's error; sent alone, it is known which.
+            // It is the first datagram's error; sent alone, its own result is known.
             Err(_) => {
                 let alone = sendmsg(socket.as_raw_fd(), &slices[at], &control, flags, to[at].as_ref());
                 results.push(alone.map(|_| ()));

@@ -13,14 +13,14 @@ use crate::why::Why;
 
 /// Leases made durable by one write at most.
 const MAX_GROUP: usize = 4_096;
-/// ACKs of one sync that leave in one go. More would overflow the receive buffer of whoever hears them all, a relay: an
-/// unchanged Linux socket has room for some 160.
+/// ACKs of one sync that are sent at once. More would overflow the receive buffer of a relay, which gets them all: a Linux
+/// socket with default settings has room for about 160.
 const BURST: usize = 64;
-/// Of more, this many leave at a time, spread over as long as their sync took.
+/// Larger groups are sent this many at a time, spread over as long as their sync took.
 const PIECE: usize = 16;
-/// But no ACK waits for longer than this.
+/// No ACK waits longer than this.
 const MAX_SPREAD: Duration = Duration::from_millis(100);
-/// Groups that wait to be sent; beyond them the next sync waits.
+/// Groups that may wait to be sent; beyond that the next sync waits.
 const MAX_UNSENT: usize = 4;
 
 /// Leases, each with the reply that waits for it.
@@ -31,7 +31,7 @@ pub(crate) struct Committer {
     outbox: Outbox,
     groups: Receiver<Group>,
     commit: Commit,
-    /// Leases that were handed over and are not durable yet.
+    /// Leases that were received and are not durable yet.
     pending: Arc<AtomicUsize>,
     pacer: SyncSender<(Vec<Reply>, Duration)>,
     /// ACKs that the other thread has not sent yet.
@@ -45,7 +45,7 @@ pub(crate) struct Pacer {
     unsent: Arc<AtomicUsize>,
 }
 
-/// Both threads' halves; each sends through an outbox of its own.
+/// Both threads; each sends through an outbox of its own.
 pub(crate) fn committer(
     outboxes: [Outbox; 2],
     groups: Receiver<Group>,
@@ -59,7 +59,7 @@ pub(crate) fn committer(
 }
 
 impl Committer {
-    /// Runs until the other thread is gone; what was handed over before is still made durable and answered.
+    /// Runs until the other thread has ended; what that sent before is still made durable and answered.
     pub fn run(mut self) {
         while let Ok(mut group) = self.groups.recv() {
             // While the disk was busy, more came: one sync for all of them.
@@ -90,13 +90,13 @@ impl Committer {
             return self.outbox.flush();
         }
         self.unsent.fetch_add(replies.len(), Ordering::Relaxed);
-        // It ends after this thread.
+        // The pacer ends after this thread.
         let _ = self.pacer.send((replies, took));
     }
 }
 
 impl Pacer {
-    /// Runs until the committer is gone and everything is sent.
+    /// Runs until the committer has ended and everything is sent.
     pub fn run(mut self) {
         while let Ok((replies, took)) = self.groups.recv() {
             let gap = gap(replies.len(), took);
@@ -114,7 +114,7 @@ impl Pacer {
     }
 }
 
-/// The time from one piece of a group to the next.
+/// The pause between two pieces of a group.
 fn gap(replies: usize, took: Duration) -> Duration {
     let pieces = u32::try_from(replies.div_ceil(PIECE).max(1)).unwrap_or(u32::MAX);
     took.min(MAX_SPREAD) / pieces

@@ -24,13 +24,13 @@ use crate::why::Why;
 
 /// How long somebody on the link may take to answer for an address.
 const PROBE_WAIT: Duration = Duration::from_millis(250);
-/// Addresses asked for at once. In a flood more are offered unasked: a rack that powers on must not wait for it.
+/// Addresses probed at once. In a flood, further ones are offered without a probe: a rack that powers on must not wait.
 const MAX_PROBING: usize = 64;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
-/// A group of leases that the other thread could not take yet is offered again after this long.
+/// The committer's queue is tried again after this long when it was full.
 const RETRY: Duration = Duration::from_millis(2);
-/// The second's tick of [`Watch`].
+/// Between two ticks of [`Watch`].
 const TICK: Duration = Duration::from_secs(1);
 
 pub(crate) struct EventLoop {
@@ -97,7 +97,7 @@ impl EventLoop {
         let others = [&self.boot_server, &self.watching];
         let sockets = own.into_iter().chain(others.into_iter().flatten().map(|s| s.as_fd()));
         let mut fds: Vec<PollFd<'_>> = sockets.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        // Rounded up: what is looked at too early would only be waited for again.
+        // Rounded up: after waking too early it would only wait again.
         let _ = poll(&mut fds, PollTimeout::from(left.as_micros().div_ceil(1000) as u16));
     }
 
@@ -113,7 +113,7 @@ impl EventLoop {
     fn requests(&mut self, inbox: &mut Inbox, now: u64) {
         for n in 0..self.receive(inbox, &self.outbox.socket) {
             let (bytes, _) = inbox.get(n);
-            // The kernel brings a broadcast back to its sender.
+            // The kernel delivers a broadcast to its sender too.
             if self.watching.is_none() || !self.watch.is_own(bytes) {
                 let outcome = self.responder.handle(bytes, now);
                 self.act(outcome, now);
@@ -145,7 +145,7 @@ impl EventLoop {
             match finding {
                 Finding::Ask(packet) => {
                     let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT);
-                    // Not sent is not answered: an interface that is down has no other server either.
+                    // A question that cannot be sent counts as unanswered: an interface that is down has no other server either.
                     if let Some(Err(error)) = self.watching.as_ref().map(|s| s.send_to(&packet, everyone)) {
                         tracing::debug!(iface = %self.responder.facts.iface, %error, "asking who else serves");
                     }
@@ -207,7 +207,7 @@ impl EventLoop {
         self.pending.fetch_add(count, Ordering::Relaxed);
         match self.groups.try_send(group) {
             Ok(()) => {}
-            // The disk takes its time: what comes meanwhile joins this group, up to [`MAX_PENDING`] leases.
+            // The disk is busy: requests that arrive meanwhile join this group, up to [`MAX_PENDING`] leases.
             Err(TrySendError::Full(group)) => {
                 self.pending.fetch_sub(count, Ordering::Relaxed);
                 self.group = group;

@@ -1,11 +1,9 @@
 //! Leases on disk before their ACK: an append-only file, one synced write per group.
 //!
-//! A line is `MAC IP EXPIRES HOSTNAME CLIENT-ID CRC` (the two texts in hexadecimal or `-`, the CRC-32 of what stands
-//! before it), so that a person can read it and a torn line is known for one. A new file is filled with zeros first:
-//! the sync of a group then has data to write and no metadata, and does not wait for the file system's own journal
-//! behind everybody else's changes. Files are numbered; [`Journal::seal`]
-//! begins a new one and hands over what the older ones hold, and [`Sealed::remove`] deletes them once that is safe
-//! elsewhere. Reading them again before that changes nothing: the last word on an address counts.
+//! A new file is filled with zeros first: the sync of a group then writes data and no metadata, and does not wait for the
+//! file system's own journal behind other programs' changes. Files are numbered; [`Journal::seal`] starts a new one and
+//! returns the contents of the older ones, and [`Sealed::remove`] deletes those once the contents are safe elsewhere. Reading
+//! them again before that changes nothing: the last line for an address counts. [`crate::dhcp::lease_line`] has the format.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -28,19 +26,20 @@ pub struct Journal {
     dir: PathBuf,
     number: u64,
     file: File,
-    /// Bytes of the file that are whole lines.
+    /// Bytes of the file up to the end of its last line.
     length: u64,
-    /// Bytes of the file that were there before anything was appended to them.
+    /// Bytes of the file allocated so far, zeros included.
     room: u64,
     /// A write or sync failed: the kernel may have dropped pages, and nothing more is written to this file.
     broken: bool,
     older: Vec<PathBuf>,
-    /// The last word on every address since the last seal.
+    /// The last record of every address since the last seal.
     latest: BTreeMap<Ipv4Addr, LeaseRecord>,
     line: String,
 }
 
-/// The file that the next seal goes on in: filling and syncing it takes as long as many appends, and they need not wait.
+/// The file that the journal continues in after the next seal. Filling and syncing it takes as long as many appends, which need
+/// not wait for it.
 #[derive(Debug)]
 pub struct NextFile {
     dir: PathBuf,
@@ -49,7 +48,7 @@ pub struct NextFile {
 }
 
 impl NextFile {
-    /// Makes the file. Nothing of the journal is held meanwhile.
+    /// Creates the file, without the journal: appends go on meanwhile.
     pub fn make(mut self) -> io::Result<Self> {
         let (number, file) = create(&self.dir, self.number)?;
         (self.number, self.file) = (number, Some(file));
@@ -57,7 +56,7 @@ impl NextFile {
     }
 }
 
-/// Files that are complete, and what they say.
+/// Files that are complete, and their records.
 #[derive(Debug)]
 pub struct Sealed {
     pub records: Vec<LeaseRecord>,
@@ -65,7 +64,7 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Deletes the files, oldest first. After an error the rest stays: it is read again at the next start.
+    /// Deletes the files, oldest first. After an error the rest remains and is read again at the next start.
     pub fn remove(self) -> io::Result<()> {
         for file in self.files {
             fs::remove_file(file)?;
@@ -75,7 +74,7 @@ impl Sealed {
 }
 
 impl Journal {
-    /// Opens a new file in `dir` and returns what older ones hold, in their order.
+    /// Opens a new file in `dir` and returns the records of the older ones, in order.
     pub fn open(dir: &Path) -> io::Result<(Self, Vec<LeaseRecord>)> {
         fs::create_dir_all(dir)?;
         let mut numbers: Vec<u64> = fs::read_dir(dir)?.filter_map(|e| number_of(&e.ok()?.path())).collect();
@@ -89,7 +88,7 @@ impl Journal {
             if records.len() > before {
                 older.push(file);
             } else {
-                // Nobody was acknowledged from it: nothing is lost, and files do not pile up with every start.
+                // No lease in it was acknowledged: nothing is lost, and files do not pile up with every start.
                 fs::remove_file(file)?;
             }
         }
@@ -136,16 +135,16 @@ impl Journal {
         self.latest.is_empty()
     }
 
-    /// What [`Journal::seal`] wants, still to be made.
+    /// The file for [`Journal::seal`], not created yet.
     pub fn next(&self) -> NextFile {
         NextFile { dir: self.dir.clone(), number: self.number + 1, file: None }
     }
 
-    /// Goes on in `next` and hands over what came before.
+    /// Continues in `next` and returns everything before it.
     pub fn seal(&mut self, next: NextFile) -> io::Result<Sealed> {
         match next.file {
             Some(file) if next.number > self.number => self.go_on_in(next.number, file),
-            // This file broke since, and the journal went on in one of a later number.
+            // This file failed since then, and the journal continues in one with a later number.
             _ => self.next_file()?,
         }
         let records = std::mem::take(&mut self.latest).into_values().collect();
@@ -172,7 +171,7 @@ fn number_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("leases-")?.strip_suffix(".journal")?.parse().ok()
 }
 
-/// A new file of that number, or of the next one that is free: a file may have been made and never been gone on in.
+/// A new file with that number, or with the next free one: a file may have been created and never used.
 fn create(dir: &Path, number: u64) -> io::Result<(u64, File)> {
     let mut number = number;
     let file = loop {
@@ -188,7 +187,7 @@ fn create(dir: &Path, number: u64) -> io::Result<(u64, File)> {
     Ok((number, file))
 }
 
-/// Room is nice to have: on a full disk the file stays short, and the append tells.
+/// Best effort: on a full disk the file stays short, and the append fails.
 fn fill(file: &File, from: u64) {
     let zeros = vec![0u8; 1 << 20];
     for at in (from..from + CAPACITY).step_by(zeros.len()) {

@@ -13,5 +13,5 @@ pub const MAX_PENDING: usize = 16_384;
 pub(super) const MAX_GROUPS: usize = 128;
 /// Seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-/// Makes records durable; called for groups, from one thread. No ACK leaves before it returned.
+/// Makes records durable; called for groups, from one thread. No ACK is sent before it has returned.
 pub type Commit = Box<dyn FnMut(&[LeaseRecord]) -> io::Result<()> + Send>;

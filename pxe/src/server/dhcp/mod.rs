@@ -96,7 +96,7 @@ impl DhcpServer {
         let started = event_fd().and_then(|wake| Ok((self.start(&stop, &wake)?, wake)));
         let (threads, wake) = match started {
             Ok(started) => started,
-            Err(error) => return tracing::error!(%error, "starting the DHCP server; nothing is served"),
+            Err(error) => return tracing::error!(%error, "starting the DHCP server's threads; DHCP is not served"),
         };
         shutdown.await;
         stop.store(true, Ordering::Relaxed);
@@ -133,20 +133,20 @@ impl DhcpServer {
     }
 }
 
-/// A port that the mode can do without is only missed.
+/// A port that the mode does not need may fail to open.
 fn optional(opened: Result<UdpSocket, BindError>, needed: bool) -> Result<Option<UdpSocket>, BindError> {
     match opened {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if needed => Err(error),
         Err(error) => {
-            tracing::warn!(%error, hint = error.hint(), "going on without it");
+            tracing::warn!(%error, hint = error.hint(), "continuing without this port");
             Ok(None)
         }
     }
 }
 
 /// The interface's own hardware address; switches that look for rogue servers drop a DISCOVER of any other. Where the
-/// kernel tells none, a locally administered one.
+/// kernel has none, a locally administered one.
 fn hardware_address(iface: &str, ip: Ipv4Addr) -> Mac {
     let text = std::fs::read_to_string(format!("/sys/class/net/{iface}/address")).unwrap_or_default();
     let [a, b, c, d] = ip.octets();

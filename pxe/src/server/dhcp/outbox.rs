@@ -12,7 +12,7 @@ use crate::policy::{BootEvent, BootEventKind, BootPolicy};
 use crate::server::neighbours::Neighbours;
 use crate::why::Why;
 
-/// Sends replies in batches and records what became of them.
+/// Sends replies in batches and records the results.
 pub(crate) struct Outbox {
     pub socket: UdpSocket,
     server_ip: Ipv4Addr,
@@ -63,8 +63,8 @@ impl Outbox {
         }
     }
 
-    /// A client without an address is reached by the table of neighbours; where that cannot be changed, by
-    /// everyone's address, which every client hears too.
+    /// A client without an address is reached through the table of neighbours; where that cannot be changed, by
+    /// broadcast, which every client hears too.
     fn aim(&mut self, reply: &mut Reply) {
         let Some(mac) = reply.hardware else { return };
         let known = self.neighbours.as_mut().is_some_and(|n| n.learn(*reply.to.ip(), mac).is_ok());
@@ -85,7 +85,7 @@ impl Outbox {
         self.policy.observe(&reply.event);
     }
 
-    /// Records that a reply does not leave.
+    /// Records that a reply is not sent.
     pub fn refuse(&self, reply: Option<Reply>, why: Why, detail: Option<String>) {
         self.counters.add_ignored(why);
         if let Some(error) = &detail {

@@ -27,8 +27,8 @@ use crate::tftp::limits::{Limits, MAX_DATAGRAM, MAX_WORKERS, SERVER_PORT};
 use crate::tftp::packet::{Packet, PacketError, ReadRequest, code, error_packet, parse};
 use crate::tftp::transfer::Transfer;
 
-/// Transfers that one thread takes before the next one is used: a thread with much to do finds many packets at each look,
-/// and one that sleeps between two costs more than they do.
+/// Transfers that one thread takes before the next thread is used: a busy thread finds many packets at each wake-up, and waking
+/// a thread costs more than the packet.
 const FILL: usize = 128;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -39,20 +39,20 @@ pub struct TftpConfig {
     pub address: Ipv4Addr,
     /// Only addresses of this network are answered,
     pub on_link: Subnet,
-    /// and of these, which relays stand for.
+    /// and of these networks behind relays.
     pub relayed: Vec<Subnet>,
     pub limits: Limits,
     /// Transfers at once.
     pub max_transfers: usize,
-    /// Transfers at once of one address.
+    /// Transfers at once per address.
     pub max_per_address: usize,
     /// Threads that run transfers, 1 to [`MAX_WORKERS`].
     pub workers: usize,
 }
 
 impl TftpConfig {
-    /// The defaults: 512 transfers in all, 8 of one address, one thread per two processors up to [`MAX_WORKERS`]: the others
-    /// are for DHCP and HTTP, and for the system's own part of every packet.
+    /// The defaults: 512 transfers in all, 8 per address, one thread per two processors up to [`MAX_WORKERS`]. The remaining
+    /// processors are for DHCP, HTTP and the kernel's part of every packet.
     pub fn new(iface: &str, address: Ipv4Addr, on_link: Subnet) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).clamp(1, MAX_WORKERS));
         TftpConfig {
@@ -93,8 +93,8 @@ impl TftpServer {
 
     /// Serves until `shutdown` completes; running transfers end with it.
     ///
-    /// The work is done by threads of its own: a packet costs one system call to read and one to answer, and a
-    /// runtime's wake-ups would cost more than both (adr/0016).
+    /// The server has threads of its own: a packet costs one system call to read and one to answer, and the wake-ups of an
+    /// async runtime would cost more than both (adr/0016).
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let shared = Arc::new(Shared {
             iface: self.config.iface.as_str().into(),
@@ -118,7 +118,7 @@ impl TftpServer {
                 let _ = wake.write(1);
             }
             Err(error) => {
-                tracing::error!(%error, "starting the TFTP server's threads; nothing is served");
+                tracing::error!(%error, "starting the TFTP server's threads; TFTP is not served");
                 shared.stop.store(true, Ordering::Relaxed);
             }
         }
@@ -201,7 +201,7 @@ impl Listener {
         let mut active = shared.active.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = active.get(&from) {
             if old.request == request && !old.contacted.load(Ordering::Relaxed) {
-                // The first answer is on its way or will be repeated: a second transfer would answer twice.
+                // The first answer is on its way or will be repeated; a second transfer would answer twice.
                 self.shared.counters.add(Count::TftpDuplicate);
                 return;
             }
@@ -210,7 +210,7 @@ impl Listener {
         }
         let of_address = active.keys().filter(|client| client.ip() == from.ip()).count();
         if active.len() >= self.config.max_transfers || of_address >= self.config.max_per_address {
-            // Silence: the client asks again, an ERROR would end its boot.
+            // No answer: the client asks again, while an ERROR would end its boot.
             self.shared.counters.add(Count::TftpBusy);
             return;
         }
@@ -243,13 +243,13 @@ impl Listener {
 
     fn refuse(&self, to: SocketAddrV4, count: Count, code: u16, text: &str) {
         self.shared.counters.add(count);
-        // Nobody waits for it: a client that misses the answer asks again.
+        // Best effort: a client that misses the answer asks again.
         let _ = self.socket.send_to(&error_packet(code, text), to);
     }
 }
 
-/// The thread for another transfer, where `busy` names the thread of each that runs: the first with room, or the one with
-/// the fewest.
+/// The thread for another transfer: the first with room, or the one with the fewest. `busy` is the thread of each running
+/// transfer.
 fn choose(busy: impl Iterator<Item = usize>, workers: usize) -> usize {
     let mut counts = [0; MAX_WORKERS];
     busy.for_each(|worker| counts[worker] += 1);

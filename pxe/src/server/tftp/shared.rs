@@ -37,7 +37,7 @@ pub(super) enum Order {
     Abort(u64),
 }
 
-/// A transfer that runs.
+/// A running transfer.
 pub(super) struct Active {
     pub id: u64,
     pub request: ReadRequest,

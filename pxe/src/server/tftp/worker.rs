@@ -30,7 +30,7 @@ const MAX_SEGMENTS: usize = 64;
 const MAX_SEND: usize = 65_000;
 /// Sockets looked at in one round.
 const EVENTS: usize = 256;
-/// Packets read of one socket in one round, more than its queue holds by default.
+/// Packets read from one socket in one round: more than fit its queue by default.
 const MAX_READS: usize = 512;
 /// The epoll key of the wake-up, where a transfer's is its slot.
 const WAKE: u64 = u64::MAX;
@@ -38,7 +38,7 @@ const WAKE: u64 = u64::MAX;
 struct Run {
     job: Job,
     deadline: Duration,
-    /// The entry in the timers that counts; others of this transfer are left-overs.
+    /// The only entry in the timers that counts; others of this transfer are stale.
     queued: Duration,
     ends: Duration,
     segments: bool,
@@ -51,7 +51,7 @@ pub(super) struct Worker {
     orders: Receiver<Order>,
     runs: Vec<Option<Run>>,
     free: Vec<usize>,
-    /// At least one entry per transfer, of a deadline that may have moved since.
+    /// At least one entry per transfer; its deadline may have moved since.
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     out: Vec<u8>,
 }
@@ -99,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// Milliseconds, rounded up: a timer that is looked at too early would only be waited for again.
+    /// Milliseconds, rounded up: after waking too early it would only wait again.
     fn until_next_timer(&self) -> EpollTimeout {
         let Some(Reverse((at, ..))) = self.timers.peek() else { return EpollTimeout::NONE };
         let left = at.saturating_sub(self.shared.began.elapsed()).as_micros().div_ceil(1000);
@@ -108,7 +108,7 @@ impl Worker {
 
     fn start(&mut self, job: Job, now: Duration) {
         let slot = self.free.pop().unwrap_or(self.runs.len());
-        // Told of each packet once: otherwise the kernel looks at every socket a second time at the next wait.
+        // Edge-triggered: otherwise the kernel checks every socket a second time at the next wait.
         let watched = self.epoll.add(&job.socket, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, slot as u64));
         let id = job.id;
         let run = Run { job, deadline: now, queued: now, ends: now + MAX_DURATION, segments: true };
@@ -137,9 +137,9 @@ impl Worker {
         }
     }
 
-    /// Reads all that is there: of a packet left behind there would be no other event. In lock-step the packet after one that
-    /// was answered has not been sent yet, and looking for it would cost as much as the answer; should there be one, it is
-    /// found behind the next, or when the timer runs out.
+    /// Reads until the queue is empty: a packet left behind causes no further event. In lock-step the client sends nothing after
+    /// a packet until it is answered, and checking for more would cost as much as the answer; if there is one after all, it is
+    /// found behind the next, or when the timer expires.
     fn receive(&mut self, slot: usize, buffer: &mut [u8], now: Duration) {
         for _ in 0..MAX_READS {
             let Some(run) = self.runs.get_mut(slot).and_then(Option::as_mut) else { return };
@@ -194,7 +194,7 @@ impl Worker {
             (Err(error), _) if error.kind() == ErrorKind::ConnectionRefused => {
                 self.end(slot, BootEventKind::TftpError(TransferError::Socket(error.to_string())));
             }
-            // A full queue or a firewall's drop is a lost packet like any other.
+            // A full queue or a dropping firewall is packet loss like any other.
             (_, Status::Running) => {
                 if step.rearm {
                     run.deadline = now + run.job.transfer.wait();
@@ -260,7 +260,7 @@ fn send(run: &mut Run, what: &Send, out: &mut Vec<u8>) -> io::Result<()> {
             if !matches!(error, Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE | Errno::EOPNOTSUPP) {
                 return Err(error.into());
             }
-            // This path cannot: the same blocks again, one by one.
+            // Not possible on this path: send the same blocks one by one.
             run.segments = false;
             continue;
         }
