@@ -42,7 +42,7 @@ impl pxe::BootPolicy for Policy {
 }
 
 fn responder(serving: pxe::dhcp::mode::Serving) -> Option<pxe::dhcp::responder::Responder> {
-    use pxe::dhcp::{leases::LeaseTable, reply::ReplyConfig, responder::Network};
+    use pxe::dhcp::{leases::LeaseTable, network::ReplyConfig, responder::Network};
     let server_ip = std::net::Ipv4Addr::new(10, 44, 0, 1);
     let network = |third: u8| {
         let ip = |last| std::net::Ipv4Addr::new(10, 44, third, last);

@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 pub use crate::darksite_spec::DarksiteSpec;
 use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
-use crate::netboot::{DhcpSpec, NetbootSpec, Pool};
+use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
 use crate::time::TimeSpec;
 
 /// Largest cluster.yaml read, in bytes.
@@ -95,6 +95,23 @@ pub struct Underlay {
     pub lease_seconds: u32,
     #[serde(default)]
     pub dhcp: DhcpSpec,
+}
+
+impl Underlay {
+    /// The boot network in the form of the other networks.
+    pub fn network(&self) -> NetworkSpec {
+        let DhcpSpec { pools, reservations, mtu, options, .. } = &self.dhcp;
+        NetworkSpec {
+            subnet: self.subnet,
+            pools: std::iter::once(self.pool.value).chain(pools.iter().copied()).collect(),
+            router: self.router,
+            dns: self.dns.clone(),
+            lease_seconds: Some(self.lease_seconds),
+            reservations: reservations.clone(),
+            mtu: *mtu,
+            options: options.clone(),
+        }
+    }
 }
 
 fn default_lease() -> u32 {

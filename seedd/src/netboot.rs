@@ -5,11 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use cluster_seed::cluster::{Networking, Underlay};
+use cluster_seed::cluster::Underlay;
 use cluster_seed::ids::Digest;
-use cluster_seed::netboot::{
-    ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, ReservationSpec, UefiLoader,
-};
+use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, UefiLoader};
 use pxe::counters::Counters;
 use pxe::dhcp::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
 use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
@@ -206,18 +204,11 @@ fn ranges(pools: &[Pool]) -> Vec<PoolRange> {
 }
 
 fn extras(options: &[OptionSpec]) -> Result<Vec<ExtraOption>> {
-    let one = |o: &OptionSpec| ExtraOption::new(o.code, o.bytes()?);
+    let one = |o: &OptionSpec| Ok::<_, anyhow::Error>(ExtraOption::new(o.code, o.bytes().map_err(anyhow::Error::msg)?)?);
     options
         .iter()
         .map(|o| one(o).map_err(|why| hint::with(anyhow!("dhcp.options: {why}"), "correct it in cluster.yaml")))
         .collect()
-}
-
-fn reserved(network: &mut NetworkConfig, reservations: &[ReservationSpec]) {
-    for r in reservations {
-        let hostname = r.hostname.as_ref().map(ToString::to_string);
-        network.reservations.insert(r.mac, Reservation { ip: r.address, hostname });
-    }
 }
 
 /// The boot network and the networks behind its relays.
@@ -225,22 +216,12 @@ fn own(app: &App, iface: &str, loaders: LoaderTable) -> Result<DhcpConfig> {
     let networking = &app.spec.spec.networking;
     let underlay = &networking.underlay;
     let seed = underlay.seed.value;
-    let DhcpSpec { pools, reservations, mtu, search, routes, options, relayed, relays, probe, .. } = &underlay.dhcp;
-    let subnet = Subnet::new(underlay.subnet.network(), underlay.subnet.prefix_len())?;
-    let all = [&[underlay.pool.value][..], pools].concat();
-    let mut network = NetworkConfig::new(subnet, ranges(&all), underlay.lease_seconds);
-    common(&mut network, app, networking, seed);
-    network.router = underlay.router;
-    if !underlay.dns.is_empty() {
-        network.dns.clone_from(&underlay.dns);
-    }
-    network.mtu = *mtu;
+    let DhcpSpec { search, routes, relayed, relays, probe, .. } = &underlay.dhcp;
+    let mut network = network_of(app, &underlay.network(), seed)?;
     network.search = search.iter().map(ToString::to_string).collect();
     for route in routes {
         network.routes.push(Route { to: Subnet::new(route.to.network(), route.to.prefix_len())?, via: route.via });
     }
-    network.extra = extras(options)?;
-    reserved(&mut network, reservations);
     let mut config = DhcpConfig::new(iface, seed, mode(underlay.dhcp.mode), network);
     for spec in relayed {
         config.networks.push(network_of(app, spec, seed)?);
@@ -268,21 +249,17 @@ fn network_of(app: &App, spec: &NetworkSpec, seed: Ipv4Addr) -> Result<NetworkCo
     let subnet = Subnet::new(spec.subnet.network(), spec.subnet.prefix_len())?;
     let lease = spec.lease_seconds.unwrap_or(networking.underlay.lease_seconds);
     let mut network = NetworkConfig::new(subnet, ranges(&spec.pools), lease);
-    common(&mut network, app, networking, seed);
     network.router = spec.router;
-    if !spec.dns.is_empty() {
-        network.dns.clone_from(&spec.dns);
-    }
-    network.mtu = spec.mtu;
-    network.extra = extras(&spec.options)?;
-    reserved(&mut network, &spec.reservations);
-    Ok(network)
-}
-
-fn common(network: &mut NetworkConfig, app: &App, networking: &Networking, seed: Ipv4Addr) {
-    network.dns = vec![seed];
+    network.dns = if spec.dns.is_empty() { vec![seed] } else { spec.dns.clone() };
     network.domain = Some(networking.domain.to_string());
     network.ntp = if app.spec.spec.time.serve { vec![seed] } else { Vec::new() };
+    network.mtu = spec.mtu;
+    network.extra = extras(&spec.options)?;
+    for r in &spec.reservations {
+        let hostname = r.hostname.as_ref().map(ToString::to_string);
+        network.reservations.insert(r.mac, Reservation { ip: r.address, hostname });
+    }
+    Ok(network)
 }
 
 /// The consoles of the boot scripts.

@@ -3,7 +3,7 @@
 use cluster_seed::events::Cause;
 
 use crate::dhcp::arch::ClientArch;
-use crate::dhcp::reply::ReplyConfig;
+use crate::dhcp::network::ReplyConfig;
 use crate::dhcp::request::{BootRequest, Stage};
 use crate::policy::BootDecision;
 

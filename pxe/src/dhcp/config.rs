@@ -5,9 +5,8 @@ use std::net::Ipv4Addr;
 use crate::dhcp::leases::{LeaseRecord, LeaseTable};
 use crate::dhcp::loader::LoaderTable;
 use crate::dhcp::mode::DhcpMode;
-use crate::dhcp::network::NetworkConfig;
+use crate::dhcp::network::{NetworkConfig, ReplyConfig};
 use crate::dhcp::pool::PoolError;
-use crate::dhcp::reply::ReplyConfig;
 use crate::dhcp::responder::Network;
 use crate::subnet::Subnet;
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use cluster_seed::ids::Mac;
 
+use crate::dhcp::loader::LoaderTable;
 use crate::dhcp::pool::{PoolConfig, PoolRange, Reservation};
 use crate::subnet::Subnet;
 
@@ -63,6 +64,18 @@ impl NetworkConfig {
             reservations: self.reservations.clone(),
         }
     }
+}
+
+/// What the replies of one network say.
+#[derive(Debug, Clone)]
+pub struct ReplyConfig {
+    pub server_ip: Ipv4Addr,
+    /// The TFTP server.
+    pub next_server: Ipv4Addr,
+    /// `http://address[:port]`, under which `/boot/<loader>` is found; HTTP boot clients need it.
+    pub http_base: Option<String>,
+    pub loaders: LoaderTable,
+    pub network: NetworkConfig,
 }
 
 /// A way to a network (option 121).

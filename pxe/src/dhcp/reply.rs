@@ -7,8 +7,8 @@ use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, 
 use dhcproto::{Encodable, Encoder};
 
 use crate::dhcp::boot_info::BootInfo;
-use crate::dhcp::loader::{LoaderTable, MAX_NAME};
-use crate::dhcp::network::{NetworkConfig, Route};
+use crate::dhcp::loader::MAX_NAME;
+use crate::dhcp::network::{ReplyConfig, Route};
 use crate::dhcp::request::LeaseRequest;
 
 /// BOOTP clients and old relays drop shorter packets (RFC 1542 section 2.1).
@@ -18,18 +18,6 @@ const MIN_MAX_SIZE: u16 = 576;
 /// The longest IP datagram sent, whatever the client takes: an Ethernet frame's.
 const MAX_SIZE: usize = 1_500;
 const IP_AND_UDP: usize = 28;
-
-/// What the replies of one network say.
-#[derive(Debug, Clone)]
-pub struct ReplyConfig {
-    pub server_ip: Ipv4Addr,
-    /// The TFTP server.
-    pub next_server: Ipv4Addr,
-    /// `http://address[:port]`, under which `/boot/<loader>` is found; HTTP boot clients need it.
-    pub http_base: Option<String>,
-    pub loaders: LoaderTable,
-    pub network: NetworkConfig,
-}
 
 /// A reply that cannot be written as a packet.
 #[derive(Debug, thiserror::Error)]

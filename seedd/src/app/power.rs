@@ -77,7 +77,12 @@ impl App {
         self.view_power(id)
     }
 
-    fn keep(&self, mac: Mac, controller: &Controller, event: Option<(&MachineRecord, &str, &str, &str)>) -> Result<(), ApiError> {
+    fn keep(
+        &self,
+        mac: Mac,
+        controller: &Controller,
+        event: Option<(&MachineRecord, EventKind, &str, &str)>,
+    ) -> Result<(), ApiError> {
         let json = serde_json::to_string(controller).map_err(unexpected)?;
         self.write(|tx| {
             tx.set(&key(mac), &json).map_err(internal)?;

@@ -2,7 +2,8 @@ use dhcproto::{Decodable, Decoder};
 
 use super::*;
 use crate::dhcp::boot_info::boot_info;
-use crate::dhcp::network::ExtraOption;
+use crate::dhcp::loader::LoaderTable;
+use crate::dhcp::network::{ExtraOption, NetworkConfig};
 use crate::dhcp::testing::{IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, lease, packet, subnet};
 use crate::policy::BootDecision;
 use crate::subnet::Subnet;
