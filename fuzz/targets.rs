@@ -41,60 +41,53 @@ impl pxe::BootPolicy for Policy {
     }
 }
 
-fn responder(serving: pxe::responder::Serving) -> Option<pxe::responder::Responder> {
-    use pxe::leases::{LeaseTable, PoolConfig, PoolRange};
+fn responder(serving: pxe::dhcp::mode::Serving) -> Option<pxe::dhcp::responder::Responder> {
+    use pxe::dhcp::{leases::LeaseTable, network::ReplyConfig, responder::Network};
     let server_ip = std::net::Ipv4Addr::new(10, 44, 0, 1);
     let network = |third: u8| {
         let ip = |last| std::net::Ipv4Addr::new(10, 44, third, last);
         let subnet = pxe::Subnet::new(ip(0), 24).ok()?;
-        let ranges = vec![PoolRange { first: ip(10), last: ip(12) }];
-        let pool = PoolConfig { subnet, ranges, server_ip, router: None, lease_secs: 600, reservations: Default::default() };
-        let config = pxe::offer::ReplyConfig {
-            server_ip,
-            subnet,
+        let network = pxe::NetworkConfig {
             router: Some(ip(254)),
-            dns: Vec::new(),
             domain: Some("lab.test".into()),
             search: vec!["a.test".into()],
             ntp: vec![server_ip],
             mtu: Some(1500),
-            routes: Vec::new(),
-            extra: Vec::new(),
-            lease_secs: 600,
-            next_server: server_ip,
-            http_base: Some("http://10.44.0.1".into()),
-            loaders: pxe::LoaderTable::default(),
+            ..pxe::NetworkConfig::new(subnet, vec![pxe::PoolRange { first: ip(10), last: ip(12) }], 600)
         };
-        Some(pxe::responder::Network { table: LeaseTable::new(pool, Vec::new()), config })
+        let table = LeaseTable::new(network.pool(server_ip, true), Vec::new());
+        let (http_base, loaders) = (Some("http://10.44.0.1".into()), pxe::LoaderTable::default());
+        Some(Network { table, config: ReplyConfig { server_ip, next_server: server_ip, http_base, loaders, network } })
     };
     let networks = vec![network(0)?, network(1)?];
-    let facts = pxe::Facts { iface: "br0".into(), subnet: networks[0].config.subnet };
+    let facts = pxe::Facts { iface: "br0".into(), subnet: networks[0].config.network.subnet };
     let (policy, counters) = (std::sync::Arc::new(Policy), std::sync::Arc::default());
-    Some(pxe::responder::Responder { facts, networks, relays: Vec::new(), serving, probe: false, policy, counters })
+    Some(pxe::dhcp::responder::Responder { facts, networks, relays: Vec::new(), serving, probe: false, policy, counters })
 }
 
 /// The whole way from a datagram to its answer, in both roles, and what is read on port 68 and from the journal.
 pub fn dhcp(data: &[u8]) {
-    use pxe::responder::{Outcome, Serving};
+    use pxe::dhcp::{mode::Serving, responder::Outcome};
     for serving in [Serving::Addresses, Serving::Proxy] {
         let Some(mut responder) = responder(serving) else { return };
         let from = std::net::SocketAddrV4::new([10, 44, 0, 77].into(), 4011);
         for outcome in [responder.handle(data, 1_000), responder.boot_server(data, from), responder.handle(data, 1_001)] {
             if let Outcome::Send(reply) | Outcome::Commit { reply: Some(reply), .. } = outcome {
                 assert!((300..=1_472).contains(&reply.bytes.len()) && reply.bytes[0] == 2);
-                assert!(pxe::wire::Packet::read(&reply.bytes).is_ok_and(|p| p.option(53).is_some_and(|v| v.len() == 1)));
+                assert!(pxe::dhcp::wire::Packet::read(&reply.bytes).is_ok_and(|p| p.option(53).is_some_and(|v| v.len() == 1)));
             }
         }
     }
-    let mut watch = pxe::watch::Watch::new(pxe::DhcpMode::Auto, [10, 44, 0, 1].into(), cluster_seed::ids::Mac([2; 6]), 7);
+    let mut watch = pxe::dhcp::watch::Watch::new(pxe::DhcpMode::Auto, [10, 44, 0, 1].into(), cluster_seed::ids::Mac([2; 6]), 7);
     watch.tick(0);
     let _ = watch.heard(data, 0);
-    let _ = pxe::journal_store::read_line(data);
+    let _ = pxe::dhcp::lease_line::read_line(data);
 }
 
 /// A packet by itself, and as a client's word in a transfer that runs.
 pub fn tftp(data: &[u8]) {
-    use pxe::tftp::transfer::{Limits, Send, Transfer};
+    use pxe::tftp::limits::Limits;
+    use pxe::tftp::transfer::{Send, Transfer};
     let parsed = pxe::tftp::packet::parse(data);
     let request = match parsed {
         Ok(pxe::tftp::packet::Packet::Read(request)) => request,

@@ -10,7 +10,7 @@ use serde_saphyr::Spanned;
 pub use crate::darksite_spec::DarksiteSpec;
 use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
-use crate::netboot::{DhcpSpec, NetbootSpec};
+use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
 use crate::time::TimeSpec;
 
 /// Largest cluster.yaml read, in bytes.
@@ -97,15 +97,25 @@ pub struct Underlay {
     pub dhcp: DhcpSpec,
 }
 
-fn default_lease() -> u32 {
-    3600
+impl Underlay {
+    /// The boot network in the form of the other networks.
+    pub fn network(&self) -> NetworkSpec {
+        let DhcpSpec { pools, reservations, mtu, options, .. } = &self.dhcp;
+        NetworkSpec {
+            subnet: self.subnet,
+            pools: std::iter::once(self.pool.value).chain(pools.iter().copied()).collect(),
+            router: self.router,
+            dns: self.dns.clone(),
+            lease_seconds: Some(self.lease_seconds),
+            reservations: reservations.clone(),
+            mtu: *mtu,
+            options: options.clone(),
+        }
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Pool {
-    pub first: Ipv4Addr,
-    pub last: Ipv4Addr,
+fn default_lease() -> u32 {
+    3600
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

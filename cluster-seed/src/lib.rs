@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod darksite_spec;
 pub mod enrollment;
 pub mod epoch;
+pub mod events;
 pub mod extras;
 pub mod identity;
 pub mod ids;

@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Pool;
 use crate::ids::{Hostname, Mac};
 
 /// The most entries of any list here.
@@ -24,6 +23,14 @@ pub enum Mode {
     /// `full` while no other server answers, else `proxy`.
     #[default]
     Auto,
+}
+
+/// Addresses from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pool {
+    pub first: Ipv4Addr,
+    pub last: Ipv4Addr,
 }
 
 /// DHCP on the boot network.
@@ -94,7 +101,7 @@ pub struct OptionSpec {
     pub code: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Pairs of hexadecimal digits; spaces and colons between them are passed over.
+    /// Pairs of hexadecimal digits; spaces and colons between them are ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hex: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,21 +115,18 @@ impl OptionSpec {
     /// The value as it is sent; an error in words.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         let text = self.text.as_ref().map(|t| Ok(t.as_bytes().to_vec()));
-        let hex = self.hex.as_ref().map(|h| unhex(h).ok_or_else(|| format!("option {}: {h:?} is not hexadecimal", self.code)));
+        let digits = self.hex.as_ref().map(|h| {
+            let digits: String = h.chars().filter(|c| !matches!(c, ' ' | ':')).collect();
+            hex::decode(digits).map_err(|_| format!("option {}: {h:?} is not hexadecimal", self.code))
+        });
         let addresses = self.addresses.as_ref().map(|a| Ok(a.iter().flat_map(|ip| ip.octets()).collect()));
         let number = self.number.map(|n| Ok(n.to_be_bytes().to_vec()));
-        let mut found = [text, hex, addresses, number].into_iter().flatten();
+        let mut found = [text, digits, addresses, number].into_iter().flatten();
         match (found.next(), found.next()) {
             (Some(value), None) => value,
             _ => Err(format!("option {} needs one of text, hex, addresses and number", self.code)),
         }
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text.chars().filter(|c| !matches!(c, ' ' | ':')).map(|c| c.to_digit(16)).collect::<Option<_>>()?;
-    let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| pairs.map(|p| (p[0] * 16 + p[1]) as u8).collect())
 }
 
 /// A network with its addresses.

@@ -41,7 +41,7 @@ fn answer(socket: &UdpSocket, asked: &[u8]) -> Result<String, Failure> {
         if len < 240 || got[0] != 2 || got[4..8] != asked[4..8] {
             continue;
         }
-        let packet = pxe::wire::Packet::read(got).map_err(|why| why.to_string())?;
+        let packet = pxe::dhcp::wire::Packet::read(got).map_err(|why| why.to_string())?;
         let kind = match packet.option(53) {
             Some([2]) => "OFFER",
             Some([5]) => "ACK",

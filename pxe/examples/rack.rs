@@ -61,7 +61,13 @@ impl Machine {
         Ok(())
     }
 
-    fn hear(&mut self, number: u32, packet: &pxe::wire::Packet<'_>, bytes: &[u8], socket: &UdpSocket) -> Result<(), Failure> {
+    fn hear(
+        &mut self,
+        number: u32,
+        packet: &pxe::dhcp::wire::Packet<'_>,
+        bytes: &[u8],
+        socket: &UdpSocket,
+    ) -> Result<(), Failure> {
         let ip = Ipv4Addr::new(bytes[16], bytes[17], bytes[18], bytes[19]);
         match (self.state, packet.option(53), packet.address(54)) {
             (State::Discover, Some([2]), Some(server)) if !ip.is_unspecified() => {
@@ -124,7 +130,7 @@ fn fetch(server: Ipv4Addr, name: &str) -> Result<usize, Failure> {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else {
             silent += 1;
             if silent > 8 {
-                return Err("the server fell silent".into());
+                return Err("the server stopped answering".into());
             }
             socket.send_to(&last, to)?;
             continue;
@@ -156,7 +162,7 @@ fn power_on(machines: &mut HashMap<u32, Machine>, socket: &UdpSocket) -> Result<
     }
     loop {
         if let Ok((len, _)) = socket.recv_from(&mut buffer)
-            && let Ok(packet) = pxe::wire::Packet::read(&buffer[..len])
+            && let Ok(packet) = pxe::dhcp::wire::Packet::read(&buffer[..len])
             && let Some(machine) = machines.get_mut(&packet.xid)
         {
             machine.hear(packet.xid, &packet, &buffer[..len], socket)?;

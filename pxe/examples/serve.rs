@@ -48,7 +48,7 @@ async fn main() -> Result<(), Failure> {
     let quiet = more.iter().any(|w| w == "quiet");
     let policy = Arc::new(Policy { url: url.clone(), quiet });
     let (mut journal, leases) = Journal::open(Path::new(log))?;
-    let commit: Commit = Box::new(move |records| journal.append(records).map_err(|e| e.to_string()));
+    let commit: Commit = Box::new(move |records| journal.append(records));
     let range = PoolRange { first: first.parse()?, last: last.parse()? };
     let mut own = NetworkConfig::new(subnet, vec![range], 600);
     own.domain = Some("lab.test".into());
@@ -59,12 +59,12 @@ async fn main() -> Result<(), Failure> {
         further(word, &mut config, &mut tftp_config)?;
     }
     let clock = Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()));
-    let dhcp = match DhcpServer::bind(config, policy.clone(), &leases, commit, clock).await {
+    let dhcp = match DhcpServer::bind(config, policy.clone(), &leases, commit, clock) {
         Ok(server) => server,
         Err(error) => return Err(format!("{error}; hint: {}", error.hint()).into()),
     };
     let files = Arc::new(FileTable::new(read_files(dir)?));
-    let tftp = TftpServer::bind(tftp_config, files, policy).await?;
+    let tftp = TftpServer::bind(tftp_config, files, policy)?;
     println!("ready");
 
     let (stop, stopped) = watch::channel(());

@@ -1,45 +1,51 @@
-//! DHCP, TFTP and boot scripts: what a machine asks for on the wire and what it is told.
+//! DHCP, TFTP and boot scripts: what a machine asks for on the wire, and the answer it gets.
 //!
-//! Architecture invariant: everything that decides is pure (bytes, typed values and `now` in; values out).
-//! Sockets and files are in the modules named `server` and `store`, and no module reads the wall clock or the
-//! environment (timers run on the monotonic clock).
-//! Other people's packets are normal: they become [`why::Why`] values which are counted, never errors.
+//! Architecture invariant: everything that decides is pure (bytes, typed values and `now` in, values out). Sockets, threads and
+//! files are in [`server`], and nothing reads the wall clock or the environment (timers run on the monotonic clock).
+//! Other people's packets are normal: they become [`why::Why`] values, which are counted, never errors.
+//!
+//! In reading order:
 
-pub mod bind;
-mod commit_server;
-pub mod counters;
-mod dhcp_batch_server;
-mod dhcp_config;
-mod dhcp_loop_server;
-pub mod dhcp_server;
-pub mod journal_store;
-pub mod leases;
-pub mod loader;
-pub mod neighbour_server;
-pub mod offer;
-pub mod policy;
-pub mod pool;
-pub mod request;
-pub mod responder;
-pub mod script;
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+/// An IPv4 network: who is on the link.
 pub mod subnet;
-pub mod tftp;
-pub mod watch;
+
+/// Every reason for giving no answer, or a negative one.
 pub mod why;
-pub mod wire;
 
-#[cfg(test)]
-mod testing;
+/// What was counted, for the metrics page.
+pub mod counters;
 
-pub use dhcp_server::{Clock, Commit, DhcpConfig, DhcpServer, NetworkConfig};
-pub use journal_store::Journal;
-pub use leases::LeaseRecord;
-pub use loader::LoaderTable;
-pub use offer::{ExtraOption, Route};
-pub use policy::{BootDecision, BootEvent, BootPolicy, EventKind};
-pub use pool::{PoolRange, Reservation};
-pub use request::{BootRequest, Classified, ClientArch, Facts, classify};
+/// The seam to the rest of the program: what to boot, and the record of everything that happened.
+pub mod policy;
+
+/// Requests, leases, replies, and who else serves.
+pub mod dhcp;
+
+/// Packets and transfers.
+pub mod tftp;
+
+/// Scripts for iPXE and GRUB, from typed values.
+pub mod script;
+
+/// Sockets, threads, neighbours and the lease journal.
+pub mod server;
+
+pub use dhcp::arch::ClientArch;
+pub use dhcp::config::DhcpConfig;
+pub use dhcp::leases::LeaseRecord;
+pub use dhcp::loader::LoaderTable;
+pub use dhcp::mode::DhcpMode;
+pub use dhcp::network::{ExtraOption, NetworkConfig, Route};
+pub use dhcp::pool::{PoolRange, Reservation};
+pub use dhcp::request::{BootRequest, Classified, Facts, classify};
+pub use policy::{BootDecision, BootEvent, BootEventKind, BootPolicy};
+pub use server::dhcp::DhcpServer;
+pub use server::dhcp::journal::Journal;
+pub use server::dhcp::limits::{Clock, Commit};
+pub use server::tftp::{TftpConfig, TftpServer};
 pub use subnet::Subnet;
-pub use tftp::server::{FileTable, TftpConfig, TftpServer};
-pub use watch::DhcpMode;
+pub use tftp::files::FileTable;
 pub use why::Why;

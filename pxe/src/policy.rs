@@ -1,25 +1,28 @@
-//! What to tell a machine that wants to boot, and the record of everything that was decided.
+//! The seam to the rest of the program: it decides what a machine boots, and hears of everything that happened.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use cluster_seed::events::Cause;
 use cluster_seed::ids::Mac;
 
-use crate::request::{BootRequest, ClientArch};
+use crate::dhcp::arch::ClientArch;
+use crate::dhcp::request::BootRequest;
 use crate::why::Why;
 
 /// The answer to one boot request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootDecision {
     /// No answer at all, not even an address: another server may have one.
-    Silent { why: String },
+    Silent { cause: Cause, why: String },
     /// The loader for the machine's architecture: its name by TFTP, or its URL for HTTP boot clients.
     Loader,
     /// The URL of an iPXE script, up to 255 bytes. Only iPXE understands it.
     Script { url: String },
 }
 
-/// Decides what a machine boots and hears of everything that happened.
+/// Decides what a machine boots, and records events.
 ///
 /// Both methods are called from the server's task: they must answer from memory, in microseconds.
 pub trait BootPolicy: Send + Sync {
@@ -29,7 +32,7 @@ pub trait BootPolicy: Send + Sync {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventKind {
+pub enum BootEventKind {
     Discover,
     Offer,
     Request,
@@ -40,42 +43,94 @@ pub enum EventKind {
     Inform,
     Release,
     Decline,
-    /// No answer was given; `detail` is the policy's own reason where it had one.
+    /// No answer was given; `cause` and `detail` are the policy's own reason where it had one.
     Ignored {
         why: Why,
+        cause: Option<Cause>,
         detail: Option<String>,
     },
     /// Another DHCP server answers on this link, for the first time or again after a silence.
     OtherServer {
         server: Ipv4Addr,
     },
-    /// That server has not answered for a while.
+    /// That server has not answered for [`crate::dhcp::watch::GONE`] seconds.
     OtherServerGone {
         server: Ipv4Addr,
     },
-    /// What `auto` decided: addresses and boot files, or boot files only beside another server.
+    /// Mode `auto` decided: addresses and boot files, or boot files only, beside another server.
     Serving {
         proxy: bool,
     },
-    /// Somebody answers for an address that was about to be offered. It is in quarantine now.
+    /// Another machine uses an address that was about to be offered. It is in quarantine now.
     AddressInUse {
         by: Mac,
     },
     TftpStarted,
     TftpDone,
     /// The client ended the transfer itself with an ERROR packet: normal after a firmware's size probe.
-    TftpAborted {
-        why: String,
-    },
-    TftpError {
-        why: String,
-    },
+    TftpAborted(Abort),
+    TftpError(TransferError),
 }
 
-/// One line of the boot flight recorder. Texts come from the wire: printable, bounded, untrusted.
+impl BootEventKind {
+    /// The cause, where other code decides by it.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            BootEventKind::Ignored { cause, .. } => *cause,
+            BootEventKind::TftpAborted(why) => Some(why.cause()),
+            BootEventKind::TftpError(why) => Some(why.cause()),
+            _ => None,
+        }
+    }
+}
+
+/// How a client ended a transfer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Abort {
+    /// With an ERROR packet; its text is untrusted, printable and bounded.
+    #[error("{0}")]
+    Error(String),
+    #[error("replaced by a new request")]
+    Replaced,
+}
+
+impl Abort {
+    pub fn cause(&self) -> Cause {
+        match self {
+            Abort::Error(_) => Cause::ClientAborted,
+            Abort::Replaced => Cause::Replaced,
+        }
+    }
+}
+
+/// Why a transfer failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    #[error("no such file")]
+    NoSuchFile,
+    #[error("the client stopped answering")]
+    ClientSilent,
+    #[error("not finished after {} s", .0.as_secs())]
+    TooSlow(Duration),
+    #[error("{0}")]
+    Socket(String),
+}
+
+impl TransferError {
+    pub fn cause(&self) -> Cause {
+        match self {
+            TransferError::NoSuchFile => Cause::NoSuchFile,
+            TransferError::ClientSilent => Cause::ClientSilent,
+            TransferError::TooSlow(_) => Cause::TooSlow,
+            TransferError::Socket(_) => Cause::Socket,
+        }
+    }
+}
+
+/// One event of the boot flight recorder. Texts come from the wire: printable, bounded, untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootEvent {
-    pub kind: EventKind,
+    pub kind: BootEventKind,
     pub iface: Arc<str>,
     pub mac: Option<Mac>,
     pub arch: Option<ClientArch>,
@@ -94,7 +149,7 @@ pub struct BootEvent {
 }
 
 impl BootEvent {
-    pub fn new(kind: EventKind, iface: Arc<str>) -> Self {
+    pub fn new(kind: BootEventKind, iface: Arc<str>) -> Self {
         BootEvent {
             kind,
             iface,

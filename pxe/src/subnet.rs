@@ -1,4 +1,4 @@
-//! An IPv4 network as the boot servers need it: who is on the link.
+//! An IPv4 network as the boot servers need it: which addresses are on the link.
 
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -30,7 +30,7 @@ named! {
     Why {
         /// Shorter than the fixed BOOTP header and the magic cookie (240 bytes, RFC 2131 section 2).
         TooShort => "too_short",
-        /// Longer than [`crate::wire::MAX_PACKET`].
+        /// Longer than [`crate::dhcp::wire::MAX_PACKET`].
         TooLong => "too_long",
         /// `op` is not BOOTREQUEST: another server's reply, or noise.
         NotARequest => "not_a_request",
@@ -54,13 +54,13 @@ named! {
         UnknownRelay => "unknown_relay",
         /// A REQUEST that selects another server.
         OtherServer => "other_server",
-        /// The boot policy said to be silent.
+        /// The boot policy chose not to answer.
         PolicySilent => "policy_silent",
         /// Every address is bound or quarantined.
         PoolExhausted => "pool_exhausted",
         /// A REQUEST with neither `ciaddr` nor option 50.
         NoAddressAsked => "no_address_asked",
-        /// A client that wants its old address confirmed and is not known here (RFC 2131 section 4.3.2).
+        /// A client that wants its old address confirmed and is unknown here (RFC 2131 section 4.3.2).
         UnknownClient => "unknown_client",
         /// The address is not in the subnet, or cannot be leased from here.
         WrongNetwork => "wrong_network",
@@ -68,19 +68,19 @@ named! {
         AddressTaken => "address_taken",
         /// The client's address is a different one.
         WrongAddress => "wrong_address",
-        /// A RELEASE or DECLINE for an address this client does not hold.
+        /// A RELEASE or DECLINE for an address that is not this client's.
         NotTheHolder => "not_the_holder",
         /// The lease could not be made durable.
         JournalFailed => "journal_failed",
-        /// More leases wait for the disk than [`crate::dhcp_server::MAX_PENDING`].
+        /// More leases wait for the disk than [`crate::server::dhcp::limits::MAX_PENDING`].
         JournalFull => "journal_full",
         /// The machine has no reservation, and only machines with one are served here.
         NotReserved => "not_reserved",
-        /// Beside another DHCP server: whoever does not want to boot is that one's client.
+        /// Beside another DHCP server: clients that do not want to boot are left to it.
         ProxyPlain => "proxy_plain",
-        /// Not decided yet whether another server is there.
+        /// Still probing for another server.
         StillProbing => "still_probing",
-        /// On the boot server's port 4011, from what does not want to boot.
+        /// On the boot server's port 4011, from a client that does not want to boot.
         NotPxe => "not_pxe",
         /// The reply could not be encoded or sent.
         SendFailed => "send_failed",

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_seed::ids::Mac;
-use pxe::leases::{Answer, LeaseTable, PoolConfig, PoolRange};
+use pxe::dhcp::leases::{Answer, LeaseTable};
+use pxe::dhcp::pool::{PoolConfig, PoolRange};
 use pxe::script::{AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_wait, wait_script};
+use pxe::tftp::limits::Limits;
 use pxe::tftp::packet::{Packet, PacketError, ReadRequest, parse, read_packet};
-use pxe::tftp::transfer::{Limits, Send, Status, Transfer};
+use pxe::tftp::transfer::{Send, Status, Transfer};
 use pxe::{Classified, Facts, FileTable, Subnet, Why, classify};
 
 const NOW: Duration = Duration::from_secs(1);
@@ -27,7 +29,7 @@ fn dhcp(mac: [u8; 6], options: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn request(bytes: &[u8]) -> pxe::request::LeaseRequest {
+fn request(bytes: &[u8]) -> pxe::dhcp::request::LeaseRequest {
     match classify(bytes, &Facts { iface: "x0".into(), subnet: subnet() }) {
         Classified::Plain(lease) => lease,
         Classified::Boot(boot) => boot.lease,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use cluster_seed::events::EventKind;
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -206,7 +207,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
             None => web::server::serve(pages_listener, router, ended_pages).await,
         }
     };
-    app.say(&site::store::events::NewEvent { kind: "seed.started", text: "the seed started", ..Default::default() });
+    app.say(&site::store::events::NewEvent::new(EventKind::SeedStarted, "the seed started"));
 
     // They end only when they were asked to.
     let serving = async { tokio::join!(machines, pages) };

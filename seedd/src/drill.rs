@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::events::EventKind;
 use host::tool::Tool;
 use serde::Deserialize;
 
@@ -33,8 +34,8 @@ pub struct Report {
 
 impl Report {
     /// The kind of its event.
-    pub fn kind(&self) -> &'static str {
-        if self.passed { "drill.passed" } else { "drill.slow" }
+    pub fn kind(&self) -> EventKind {
+        if self.passed { EventKind::DrillPassed } else { EventKind::DrillSlow }
     }
 
     pub fn sentence(&self) -> String {
@@ -141,10 +142,11 @@ mod tests {
             report.sentence(),
             "drill: node n-1 was back 2 min 05 s after the loss of the site, within the target of 30 min 00 s"
         );
-        assert_eq!(report.kind(), "drill.passed");
+        assert_eq!(report.kind(), EventKind::DrillPassed);
         (report.passed, report.seconds) = (false, 3600.0);
         assert!(
-            report.sentence().contains("60 min 00 s after the loss of the site, LONGER than") && report.kind() == "drill.slow"
+            report.sentence().contains("60 min 00 s after the loss of the site, LONGER than")
+                && report.kind() == EventKind::DrillSlow
         );
     }
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use cluster_seed::cluster::{Networking, Pool, Underlay};
+use cluster_seed::cluster::Underlay;
 use cluster_seed::ids::Digest;
-use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, ReservationSpec, UefiLoader};
+use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, UefiLoader};
 use pxe::counters::Counters;
-use pxe::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
+use pxe::dhcp::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
 use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
 use pxe::{
     Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
@@ -64,9 +64,9 @@ impl Servers {
             let own = nets.next().ok_or_else(|| anyhow!("no network on {name}"))?;
             let tftp = TftpConfig { relayed: nets.collect(), ..TftpConfig::new(&name, ip, own) };
             let commit = servers.leases.clone().commit();
-            let dhcp = DhcpServer::bind(config, policy.clone(), &found, commit, Arc::new(steady)).await;
+            let dhcp = DhcpServer::bind(config, policy.clone(), &found, commit, Arc::new(steady));
             servers.dhcp.push(with_hint(dhcp)?);
-            servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), policy.clone()).await)?);
+            servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), policy.clone()))?);
         }
         Ok(servers)
     }
@@ -97,7 +97,7 @@ impl Servers {
     }
 }
 
-fn with_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {
+fn with_hint<T>(result: Result<T, pxe::server::bind::BindError>) -> Result<T> {
     result.map_err(|e| {
         let hint = e.hint();
         hint::with(e, hint)
@@ -107,7 +107,7 @@ fn with_hint<T>(result: Result<T, pxe::bind::BindError>) -> Result<T> {
 /// The journal and what of it is not in the database yet.
 pub struct Leases {
     journal: Mutex<Journal>,
-    sealed: Mutex<Vec<pxe::journal_store::Sealed>>,
+    sealed: Mutex<Vec<pxe::server::dhcp::journal::Sealed>>,
 }
 
 impl Leases {
@@ -134,7 +134,7 @@ impl Leases {
     fn commit(self: Arc<Self>) -> Commit {
         Box::new(move |records| {
             let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-            journal.append(records).map_err(|e| format!("writing the lease journal: {e}"))
+            journal.append(records)
         })
     }
 
@@ -221,18 +221,11 @@ fn ranges(pools: &[Pool]) -> Vec<PoolRange> {
 }
 
 fn extras(options: &[OptionSpec]) -> Result<Vec<ExtraOption>> {
-    let one = |o: &OptionSpec| ExtraOption::new(o.code, o.bytes()?);
+    let one = |o: &OptionSpec| Ok::<_, anyhow::Error>(ExtraOption::new(o.code, o.bytes().map_err(anyhow::Error::msg)?)?);
     options
         .iter()
         .map(|o| one(o).map_err(|why| hint::with(anyhow!("dhcp.options: {why}"), "correct it in cluster.yaml")))
         .collect()
-}
-
-fn reserved(network: &mut NetworkConfig, reservations: &[ReservationSpec]) {
-    for r in reservations {
-        let hostname = r.hostname.as_ref().map(ToString::to_string);
-        network.reservations.insert(r.mac, Reservation { ip: r.address, hostname });
-    }
 }
 
 /// The boot network and the networks behind its relays.
@@ -240,22 +233,12 @@ fn own(app: &App, iface: &str, loaders: LoaderTable) -> Result<DhcpConfig> {
     let networking = &app.spec.spec.networking;
     let underlay = &networking.underlay;
     let seed = underlay.seed.value;
-    let DhcpSpec { pools, reservations, mtu, search, routes, options, relayed, relays, probe, .. } = &underlay.dhcp;
-    let subnet = Subnet::new(underlay.subnet.network(), underlay.subnet.prefix_len())?;
-    let all = [&[underlay.pool.value][..], pools].concat();
-    let mut network = NetworkConfig::new(subnet, ranges(&all), underlay.lease_seconds);
-    common(&mut network, app, networking, seed);
-    network.router = underlay.router;
-    if !underlay.dns.is_empty() {
-        network.dns.clone_from(&underlay.dns);
-    }
-    network.mtu = *mtu;
+    let DhcpSpec { search, routes, relayed, relays, probe, .. } = &underlay.dhcp;
+    let mut network = network_of(app, &underlay.network(), seed)?;
     network.search = search.iter().map(ToString::to_string).collect();
     for route in routes {
         network.routes.push(Route { to: Subnet::new(route.to.network(), route.to.prefix_len())?, via: route.via });
     }
-    network.extra = extras(options)?;
-    reserved(&mut network, reservations);
     let mut config = DhcpConfig::new(iface, seed, mode(underlay.dhcp.mode), network);
     for spec in relayed {
         config.networks.push(network_of(app, spec, seed)?);
@@ -283,21 +266,17 @@ fn network_of(app: &App, spec: &NetworkSpec, seed: Ipv4Addr) -> Result<NetworkCo
     let subnet = Subnet::new(spec.subnet.network(), spec.subnet.prefix_len())?;
     let lease = spec.lease_seconds.unwrap_or(networking.underlay.lease_seconds);
     let mut network = NetworkConfig::new(subnet, ranges(&spec.pools), lease);
-    common(&mut network, app, networking, seed);
     network.router = spec.router;
-    if !spec.dns.is_empty() {
-        network.dns.clone_from(&spec.dns);
-    }
-    network.mtu = spec.mtu;
-    network.extra = extras(&spec.options)?;
-    reserved(&mut network, &spec.reservations);
-    Ok(network)
-}
-
-fn common(network: &mut NetworkConfig, app: &App, networking: &Networking, seed: Ipv4Addr) {
-    network.dns = vec![seed];
+    network.dns = if spec.dns.is_empty() { vec![seed] } else { spec.dns.clone() };
     network.domain = Some(networking.domain.to_string());
     network.ntp = if app.spec.spec.time.serve { vec![seed] } else { Vec::new() };
+    network.mtu = spec.mtu;
+    network.extra = extras(&spec.options)?;
+    for r in &spec.reservations {
+        let hostname = r.hostname.as_ref().map(ToString::to_string);
+        network.reservations.insert(r.mac, Reservation { ip: r.address, hostname });
+    }
+    Ok(network)
 }
 
 /// The consoles of the boot scripts.

@@ -249,6 +249,16 @@ fn sources_of_the_domain_have_no_escape_hatches() {
 }
 
 #[test]
+fn kinds_of_events_are_written_as_types() {
+    // `login` alone is a word of other things too.
+    let kinds: Vec<String> = cluster_seed::events::EventKind::ALL.iter().map(|k| format!("\"{k}\"")).collect();
+    let words: Vec<&str> = kinds.iter().map(String::as_str).filter(|w| w.contains('.')).collect();
+    // A column of a table has the same name.
+    let elsewhere = |s: &Source| !["seedd", "web", "pxe"].contains(&s.krate()) || s.path.ends_with("store/enrollments.rs");
+    report("kinds of events written as text: use cluster_seed::events::EventKind", &uses(&words, elsewhere));
+}
+
+#[test]
 fn no_file_names_a_package_registry() {
     // What this machine's package managers are configured with must not be written into the tree.
     let mut hosts = BTreeSet::new();

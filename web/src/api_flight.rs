@@ -1,5 +1,6 @@
 //! What the boot flight recorder tells of a machine: facts of packets, and what they mean.
 
+use cluster_seed::events::Cause;
 use serde::{Deserialize, Serialize};
 
 /// One thing that the timeline of a machine says, in words for the person who stands before it.
@@ -51,6 +52,9 @@ pub struct PacketFacts {
     /// Stable name of the reason where there was no answer, or a negative one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What other code may decide by; absent in rows of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor_class: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! The machines, nodes and events of the mock site.
 
 use cluster_seed::enrollment::EnrollmentState as S;
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
@@ -148,19 +149,19 @@ pub fn machines(spice: &str) -> Vec<MachineDetail> {
 
 pub fn events(spice: &str) -> Vec<EventView> {
     let story = [
-        (0, "dhcp.discover", "DISCOVER from 52:54:00:ab:00:04, UEFI x64"),
-        (400, "tftp.done", "sent ipxe.efi, 268 KiB"),
-        (6_100, "boot.script", "gave the boot script of the agent"),
-        (31_000, "enrollment.discovered", "its agent called"),
-        (32_500, "enrollment.pending", "waits for approval; the console shows the code"),
-        (75_000, "enrollment.wrong_code", "a wrong code was typed"),
-        (92_000, "enrollment.approved", "approved as db-1.lab.lan, role base, disk nvme0n1"),
-        (94_000, "enrollment.issued", "the sealed identity was handed out"),
-        (95_000, "install.progress", "12 % at 58 MB/s"),
-        (99_000, "install.progress", "64 % at 61 MB/s"),
-        (103_000, "install.done", "4.00 GiB written and verified in 9 s"),
-        (141_000, "enrollment.fabricready", "links, handshakes and SSH are up"),
-        (3_752_000, "enrollment.converged", "24 steps, 11 changed"),
+        (0, EventKind::DhcpDiscover, "DISCOVER from 52:54:00:ab:00:04, UEFI x64"),
+        (400, EventKind::TftpDone, "sent ipxe.efi, 268 KiB"),
+        (6_100, EventKind::BootScript, "gave the boot script of the agent"),
+        (31_000, EventKind::EnrollmentHello, "its agent called"),
+        (32_500, EventKind::EnrollmentPending, "waits for approval; the console shows the code"),
+        (75_000, EventKind::EnrollmentWrongCode, "a wrong code was typed"),
+        (92_000, EventKind::EnrollmentApproved, "approved as db-1.lab.lan, role base, disk nvme0n1"),
+        (94_000, EventKind::EnrollmentIssued, "the sealed identity was handed out"),
+        (95_000, EventKind::InstallProgress, "12 % at 58 MB/s"),
+        (99_000, EventKind::InstallProgress, "64 % at 61 MB/s"),
+        (103_000, EventKind::InstallDone, "4.00 GiB written and verified in 9 s"),
+        (141_000, EventKind::FabricReady, "links, handshakes and SSH are up"),
+        (3_752_000, EventKind::NodeConverged, "24 steps, 11 changed"),
     ];
     let begin = (CLOCK - 3_800) * 1000;
     story
@@ -172,8 +173,8 @@ pub fn events(spice: &str) -> Vec<EventView> {
             kind: format!("{kind}{spice}"),
             text: format!("{text}{spice}"),
             machine: Some(4),
-            actor: kind.ends_with("approved").then(|| format!("ada{spice}")),
-            facts: kind.starts_with("dhcp").then(|| PacketFacts {
+            actor: (*kind == EventKind::EnrollmentApproved).then(|| format!("ada{spice}")),
+            facts: (*kind == EventKind::DhcpDiscover).then(|| PacketFacts {
                 xid: Some("1a2b3c4d".into()),
                 hostname: Some(format!("localhost{spice}")),
                 vendor_class: Some(format!("PXEClient:Arch:00007{spice}")),

@@ -1,4 +1,4 @@
-//! A kernel command line that no string can break out of.
+//! A kernel command line that no value can break out of.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -72,7 +72,7 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Where the kernel and the agent print. The last one given is /dev/console.
+/// Where the kernel and the agent print. The last one is /dev/console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
     /// The screen.
@@ -111,7 +111,7 @@ impl KernelCmdline {
         self
     }
 
-    /// The name under which the boot loader hands over the initramfs; EFI kernels look for it.
+    /// The name under which the boot loader passes the initramfs; EFI kernels look for it.
     pub fn initrd(mut self, name: &FileName) -> Self {
         self.tokens.push(format!("initrd={name}"));
         self
@@ -124,7 +124,7 @@ impl KernelCmdline {
     }
 
     /// The kernel writes and reads all free memory with this many patterns (1 to 17) before it starts the agent; what
-    /// it finds bad is printed and not used (admin-guide/kernel-parameters, `memtest=`).
+    /// it finds bad is reported and not used (admin-guide/kernel-parameters, `memtest=`).
     pub fn memory_test(mut self, patterns: u8) -> Self {
         self.tokens.push(format!("memtest={}", patterns.clamp(1, 17)));
         self

@@ -1,7 +1,7 @@
 //! GRUB's configuration for machines with Secure Boot: shim starts Debian's signed GRUB, which starts Debian's signed
 //! kernel and nothing else.
 //!
-//! The signed image brings its modules; what it has is what is used here: http, linux, configfile, sleep, echo, test,
+//! The signed image has its modules built in; only those are used here: http, linux, configfile, sleep, echo, test,
 //! serial. GRUB's paths are `(http,ADDRESS[:PORT])/path`.
 
 use std::fmt;
@@ -9,7 +9,9 @@ use std::fmt;
 use cluster_seed::ids::Mac;
 use cluster_seed::manifest::ROOT_LABEL;
 
-use super::{AgentBoot, CmdlineError, MAX_WAIT, MENU_SECONDS, ScreenText, SeedUrl, Way};
+use super::agent::{AgentBoot, MAX_WAIT, MENU_SECONDS, Way};
+use super::cmdline::{CmdlineError, SeedUrl};
+use super::screen::ScreenText;
 
 /// `(http,10.44.0.1)`, GRUB's name of the seed.
 struct Device(SeedUrl);
@@ -30,8 +32,8 @@ terminal_input console serial
 terminal_output console serial
 ";
 
-/// What GRUB reads first, by TFTP beside its own file: it knows its hardware address and asks the seed for the rest.
-/// Text of the machine's own, so that nothing has to be made per machine before it is known.
+/// What GRUB reads first, by TFTP beside its own file. It is the same for every machine: GRUB fills in its hardware address and
+/// asks the seed for the rest.
 pub fn grub_first(seed: SeedUrl) -> String {
     format!(
         "{TERMINALS}set timeout=-1
@@ -90,11 +92,11 @@ set default=agent
 const DISK_CONFIG: &str = "/EFI/debian/grub.cfg";
 const DISK_LOADER: &str = "/EFI/BOOT/BOOTX64.EFI";
 
-/// Goes on with the configuration on the disk, as the GRUB there would: it is the same signed program, and the kernel is
-/// checked as ever. First that of a node, by the label of its root, which no seed's medium has; then whatever Debian put on an
-/// ESP; a disk without either gets its loader started. Firmware that came from the network may not have looked at
-/// file systems, so that shim finds none there; and Debian's GRUB knows no exit code: a plain `exit` tells the firmware that all
-/// is done, which shows its set-up screen instead of trying the next boot option.
+/// Continues with the configuration on the disk, as the GRUB there would: it is the same signed program, and the kernel is
+/// verified as usual. First a node's, by the label of its root, which no seed medium has; then whatever Debian put on an
+/// ESP; on a disk without either, the loader is started. Firmware that came from the network may not have looked at
+/// file systems, so that shim finds none there; and Debian's GRUB knows no exit code: a plain `exit` reports
+/// success to the firmware, which then shows its set-up screen instead of trying the next boot option.
 pub fn grub_local_boot() -> String {
     format!(
         "echo \"Kubedos: starting from the local disk\"
@@ -130,5 +132,4 @@ configfile \"{}/boot/ipxe?format=grub&arch=efi-x64&mac={mac}\"
 }
 
 #[cfg(test)]
-#[path = "grub_tests.rs"]
 mod tests;

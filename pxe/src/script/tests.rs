@@ -1,3 +1,4 @@
+use cluster_seed::ids::Mac;
 use proptest::prelude::*;
 
 use super::*;

@@ -12,7 +12,7 @@ impl FileTable {
         FileTable(RwLock::new(files.into_iter().collect()))
     }
 
-    /// Replaces all files at once. Transfers that run keep what they started with.
+    /// Replaces all files at once. Running transfers keep the file they started with.
     pub fn replace(&self, files: impl IntoIterator<Item = (String, Arc<[u8]>)>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = files.into_iter().collect();
     }

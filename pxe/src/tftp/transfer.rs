@@ -1,43 +1,23 @@
 //! One TFTP transfer without its socket: packets and timeouts in, blocks to send and an end out.
 //!
-//! Time is an argument: a [`Duration`] since some fixed moment, as the server's clock gives it.
+//! Time is an argument: a [`Duration`] since some fixed moment of the server's clock.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::Limits;
 use super::packet::{Packet, ReadRequest, option_ack_packet, parse};
 
 /// Block size without the option (RFC 1350).
 pub const DEFAULT_BLKSIZE: usize = 512;
-/// What may be negotiated at all (RFC 2348).
+/// Block sizes that can be negotiated (RFC 2348).
 pub const BLKSIZE_RANGE: RangeInclusive<u64> = 8..=65_464;
 /// The shortest wait before a repeat. A client on the link answers in less unless its packet was lost; one that
-/// is merely slow gets a block twice, which it ignores.
+/// is merely slow receives a block twice and ignores it.
 pub const MIN_WAIT: Duration = Duration::from_millis(20);
 
-/// What the server grants and how patient it is.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The largest block granted; 1468 fills an Ethernet frame without fragments.
-    pub max_blksize: u16,
-    /// The most blocks in flight (RFC 7440), at least 1.
-    pub max_window: u16,
-    /// The longest wait before a repeat, and the first one; exact if the client asks for it (RFC 2349).
-    pub timeout: Duration,
-    /// Repeats without progress before giving up. The waits double up to `timeout`: with the defaults at least 9 s.
-    pub retries: u32,
-    /// Repeats before the client has answered once: whoever is at the address may not have asked.
-    pub first_retries: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { max_blksize: 1468, max_window: 64, timeout: Duration::from_secs(1), retries: 14, first_retries: 3 }
-    }
-}
-
-/// How a transfer stands after a step.
+/// The state of a transfer after a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     Running,
@@ -47,11 +27,11 @@ pub enum Status {
     Aborted {
         message: String,
     },
-    /// The client fell silent.
+    /// The client stopped answering.
     TimedOut,
 }
 
-/// What leaves now.
+/// What to send now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Send {
     Nothing,
@@ -65,8 +45,8 @@ pub enum Send {
 #[derive(Debug)]
 pub struct Step {
     pub send: Send,
-    /// Start the timer anew, with [`Transfer::wait`]. Packets without progress do not, so that nobody keeps a
-    /// transfer alive with noise.
+    /// Restart the timer, with [`Transfer::wait`]. Packets without progress do not, so that noise cannot keep a transfer
+    /// alive.
     pub rearm: bool,
     pub status: Status,
 }
@@ -82,7 +62,7 @@ pub struct Transfer {
     limits: Limits,
     blksize: usize,
     window: u64,
-    /// The client named its own timeout, and gets it.
+    /// The client asked for a timeout, which applies exactly.
     fixed_timeout: bool,
     timeout: Duration,
     option_ack: Option<Vec<u8>>,
@@ -121,7 +101,7 @@ impl RoundTrip {
 
 impl Transfer {
     /// Negotiates the options. One that is malformed or out of its range is left out of the answer, as RFC
-    /// 2347 says of options a server does not accept; the transfer then goes on without it.
+    /// 2347 requires for options a server does not accept; the transfer continues without it.
     pub fn new(file: Arc<[u8]>, request: &ReadRequest, limits: Limits) -> Self {
         let mut transfer = Transfer {
             limits,
@@ -244,7 +224,7 @@ impl Transfer {
         }
     }
 
-    /// The timer ran out: repeat what is in flight, or give up.
+    /// The timer expired: repeat what is in flight, or give up.
     pub fn on_timeout(&mut self) -> Step {
         let budget = if self.contacted { self.limits.retries } else { self.limits.first_retries };
         if self.repeats >= budget {
@@ -306,5 +286,4 @@ impl Transfer {
 }
 
 #[cfg(test)]
-#[path = "transfer_tests.rs"]
 mod tests;

@@ -4,8 +4,9 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, anyhow};
-use cluster_seed::cluster::{ClusterSpec, Pool};
+use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Hostname;
+use cluster_seed::netboot::Pool;
 use ipnet::Ipv4Net;
 
 use site::hint::Hint as _;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cluster_seed::addressing::next_host;
 use cluster_seed::enrollment::EnrollmentEvent;
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Hostname};
 use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
@@ -56,7 +57,8 @@ impl App {
                 tx.advance(&record, EnrollmentEvent::Approved, None, now()).map_err(internal)?;
                 self.mint(tx, keys, &record, &minted)?;
                 let text = format!("approved as {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
-                tx.event(now_ms(), &event_of(&record, "enrollment.approved", &text, Some(&actor.user))).map_err(internal)?;
+                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&actor.user)))
+                    .map_err(internal)?;
                 Ok(())
             })
         })?;
@@ -76,11 +78,11 @@ impl App {
         let count = self.write(|tx| {
             let count = tx.add_wrong_code(record.id).map_err(internal)?;
             let text = format!("wrong pairing code, {count} of {most}");
-            tx.event(now_ms(), &event_of(record, "enrollment.wrong_code", &text, Some(&actor.user))).map_err(internal)?;
+            tx.event(now_ms(), &event_of(record, EventKind::EnrollmentWrongCode, &text, Some(&actor.user))).map_err(internal)?;
             if count >= most {
                 let now_is = tx.enrollment(record.id).map_err(internal)?;
                 tx.advance(&now_is, EnrollmentEvent::Denied, Some("too many wrong pairing codes"), now()).map_err(internal)?;
-                tx.event(now_ms(), &event_of(record, "enrollment.denied", "too many wrong pairing codes", None))
+                tx.event(now_ms(), &event_of(record, EventKind::EnrollmentDenied, "too many wrong pairing codes", None))
                     .map_err(internal)?;
             }
             Ok(count)
@@ -136,7 +138,7 @@ impl App {
             tx.advance(&record, EnrollmentEvent::Revoked, Some("replaced"), now()).map_err(internal)?;
         }
         let text = format!("revoked: {hostname} is replaced");
-        tx.event(now_ms(), &event_of(&record, "node.revoked", &text, Some(&actor.user))).map_err(internal)?;
+        tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, &text, Some(&actor.user))).map_err(internal)?;
         Ok(())
     }
 
@@ -146,7 +148,7 @@ impl App {
         self.write(|tx| {
             let record = tx.enrollment(id).map_err(internal)?;
             tx.advance(&record, EnrollmentEvent::Denied, Some(reason), now()).map_err(internal)?;
-            tx.event(now_ms(), &event_of(&record, "enrollment.denied", reason, Some(&actor.user))).map_err(internal)?;
+            tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentDenied, reason, Some(&actor.user))).map_err(internal)?;
             Ok(())
         })?;
         self.view_of(id)
@@ -164,7 +166,7 @@ impl App {
             let record = tx.enrollment(id).map_err(internal)?;
             tx.advance(&record, EnrollmentEvent::Revoked, Some(reason), now()).map_err(internal)?;
             self.retire(tx, &record)?;
-            tx.event(now_ms(), &event_of(&record, "node.revoked", reason, Some(&actor.user))).map_err(internal)?;
+            tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, reason, Some(&actor.user))).map_err(internal)?;
             Ok(())
         })?;
         self.resign_peers().map_err(unexpected)?;
@@ -181,7 +183,7 @@ impl App {
     }
 }
 
-pub fn event_of<'a>(record: &EnrollmentRecord, kind: &'a str, text: &'a str, actor: Option<&'a str>) -> NewEvent<'a> {
+pub fn event_of<'a>(record: &EnrollmentRecord, kind: EventKind, text: &'a str, actor: Option<&'a str>) -> NewEvent<'a> {
     NewEvent { kind, text, machine: Some(record.machine), enrollment: Some(record.id), actor, facts: None }
 }
 

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use anyhow::Result;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::secret::{AgeKey, SecretError};
 use subtle::ConstantTimeEq as _;
@@ -33,7 +34,7 @@ pub fn first_session(site: &Site, user: &str, password: &str) -> Result<String, 
     let work = |tx: &Tx<'_>| {
         tx.add_admin(user, &hash, now()).map_err(internal)?;
         let text = format!("{user} became the first administrator");
-        let event = NewEvent { kind: "setup.done", text: &text, actor: Some(user), ..Default::default() };
+        let event = NewEvent { actor: Some(user), ..NewEvent::new(EventKind::SetupDone, &text) };
         tx.event(now_ms(), &event).map_err(internal)?;
         Ok::<_, ApiErrorFromStore>(new_session(tx, user)?)
     };
@@ -86,7 +87,7 @@ impl App {
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
             self.throttle.failed(from, steady());
-            self.say(&NewEvent { kind: "setup.refused", text: &format!("wrong set-up code from {from}"), ..Default::default() });
+            self.say(&NewEvent::new(EventKind::SetupRefused, &format!("wrong set-up code from {from}")));
             return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
         }
         check_user(&setup.user)?;
@@ -98,7 +99,7 @@ impl App {
             }
             tx.add_admin(&setup.user, &hash, now()).map_err(internal)?;
             let text = format!("{} became the first administrator", setup.user);
-            let event = NewEvent { kind: "setup.done", text: &text, actor: Some(&setup.user), ..Default::default() };
+            let event = NewEvent { actor: Some(&setup.user), ..NewEvent::new(EventKind::SetupDone, &text) };
             tx.event(now_ms(), &event).map_err(internal)?;
             new_session(tx, &setup.user)
         })?;
@@ -122,13 +123,13 @@ impl App {
             self.throttle.failed(from, steady());
             let name = cluster_seed::machine::tame(&login.user);
             let text = format!("a login as {name:?} from {from} was refused");
-            self.say(&NewEvent { kind: "login.failed", text: &text, ..Default::default() });
+            self.say(&NewEvent::new(EventKind::LoginFailed, &text));
             return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
         }
         self.throttle.succeeded(from, steady());
         self.write(|tx| {
             let text = format!("{} logged in from {from}", login.user);
-            let event = NewEvent { kind: "login", text: &text, actor: Some(&login.user), ..Default::default() };
+            let event = NewEvent { actor: Some(&login.user), ..NewEvent::new(EventKind::Login, &text) };
             tx.event(now_ms(), &event).map_err(internal)?;
             new_session(tx, &login.user)
         })
@@ -166,8 +167,7 @@ impl App {
             }
             Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
                 self.throttle.failed(from, steady());
-                let event =
-                    NewEvent { kind: "seed.unseal.refused", text: "wrong passphrase", actor: Some(who), ..Default::default() };
+                let event = NewEvent { actor: Some(who), ..NewEvent::new(EventKind::SeedUnsealRefused, "wrong passphrase") };
                 self.say(&event);
                 Err(ApiError::Forbidden { why: "the passphrase is wrong".to_owned() })
             }

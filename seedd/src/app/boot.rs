@@ -1,5 +1,6 @@
 //! What a machine boots: the agent, or its own disk once that holds a verified artifact.
 
+use cluster_seed::events::{Cause, EventKind};
 use cluster_seed::ids::Mac;
 use pxe::script::{
     AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot, grub_wait,
@@ -44,20 +45,25 @@ impl App {
             })
             .map_err(internal)?;
         let grub = query.format.as_deref() == Some("grub");
-        let (text, script) = if installed {
-            ("told to start from its own disk", if grub { grub_local_boot() } else { local_boot_script() })
+        let (cause, text, script) = if installed {
+            (Cause::BootsLocalDisk, "booting from its local disk", if grub { grub_local_boot() } else { local_boot_script() })
         } else if netboot.is_none() {
             let say = ScreenText::new("this seed has no netboot image yet; its operator runs seedd image build");
             let arch = query.arch.as_deref().unwrap_or("unknown");
             let wait = if grub { grub_wait(seed, mac, &say, ASK_AGAIN) } else { wait_script(seed, mac, arch, &say, ASK_AGAIN) };
-            ("told to wait: there is no netboot image", wait)
+            (Cause::NoNetbootImage, "waiting: there is no netboot image yet", wait)
         } else {
-            ("given the boot script of the agent", self.agent_script(mac, grub)?)
+            (Cause::BootsAgent, "booting the agent", self.agent_script(mac, grub)?)
         };
         // By the recorder's gate: anybody can ask under any MAC address, as often as they like.
         let arch = query.arch.as_deref().map(|a| a.chars().filter(|c| c.is_ascii_graphic()).take(16).collect());
-        let facts = PacketFacts { arch, ipxe: true, ..PacketFacts::default() };
-        self.record(WireEvent { text: text.to_owned(), mac: Some(mac), facts, ..WireEvent::new(now_ms(), "boot.script") });
+        let facts = PacketFacts { arch, ipxe: true, cause: Some(cause), ..PacketFacts::default() };
+        self.record(WireEvent {
+            text: text.to_owned(),
+            mac: Some(mac),
+            facts,
+            ..WireEvent::new(now_ms(), EventKind::BootScript)
+        });
         Ok(script)
     }
 

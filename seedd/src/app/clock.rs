@@ -1,5 +1,6 @@
 //! The clock of the seed for its administrators.
 
+use cluster_seed::events::EventKind;
 use web::api::{ApiError, ClockView};
 
 use super::{App, internal, unexpected};
@@ -49,7 +50,7 @@ impl App {
         })?;
         let text = format!("the clock was set from {} to {}", told(before), told(to_ms));
         self.write(|tx| {
-            let event = NewEvent { kind: "clock.set", text: &text, actor: Some(who), ..Default::default() };
+            let event = NewEvent { actor: Some(who), ..NewEvent::new(EventKind::ClockSet, &text) };
             tx.event(now_ms(), &event).map_err(internal)
         })?;
         clock::write_config(&self.spec);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, PROTOCOL, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::{MachineKeys, Nonce, opens};
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
@@ -52,11 +53,9 @@ impl App {
             let machine = tx.see_machine(mac, Some(from), now()).map_err(internal)?.ok_or_else(full)?;
             tx.insert_enrollment(id, machine, hello.commitment, seed_nonce, from, now()).map_err(internal)?;
             let event = NewEvent {
-                kind: "enrollment.hello",
-                text: "the agent runs in RAM and asks to enroll",
                 machine: Some(machine),
                 enrollment: Some(id),
-                ..Default::default()
+                ..NewEvent::new(EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll")
             };
             tx.event(now_ms(), &event).map_err(internal)?;
             Ok(())
@@ -97,11 +96,9 @@ impl App {
             tx.set_facts(record.machine, &revealed.facts).map_err(internal)?;
             let text = format!("waits for approval from {from}; the pairing code is on its console");
             let event = NewEvent {
-                kind: "enrollment.pending",
-                text: &text,
                 machine: Some(record.machine),
                 enrollment: Some(id),
-                ..Default::default()
+                ..NewEvent::new(EventKind::EnrollmentPending, &text)
             };
             tx.event(now_ms(), &event).map_err(internal)?;
             Ok(RevealReply { state })
@@ -132,11 +129,9 @@ impl App {
                     tx.set_claim_nonce(id, claim.nonce).map_err(internal)?;
                     let text = format!("the identity was handed out to {from}, once");
                     let event = NewEvent {
-                        kind: "enrollment.issued",
-                        text: &text,
                         machine: Some(record.machine),
                         enrollment: Some(id),
-                        ..Default::default()
+                        ..NewEvent::new(EventKind::EnrollmentIssued, &text)
                     };
                     tx.event(now_ms(), &event).map_err(internal)?;
                 }
@@ -149,13 +144,8 @@ impl App {
         if let Err(error) = &result {
             let text = format!("a claim of this identity from {from} was refused: {error}");
             let machine = self.store.read(|tx| tx.enrollment(id)).ok().map(|r| r.machine);
-            let event = NewEvent {
-                kind: "enrollment.claim.refused",
-                text: &text,
-                machine,
-                enrollment: machine.map(|_| id),
-                ..Default::default()
-            };
+            let event =
+                NewEvent { machine, enrollment: machine.map(|_| id), ..NewEvent::new(EventKind::EnrollmentClaimRefused, &text) };
             self.say(&event);
         }
         result

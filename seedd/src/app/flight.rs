@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use site::store::events::{EventRow, PacketFacts};
 use web::api::ApiError;
@@ -33,7 +34,7 @@ impl App {
         let IpAddr::V4(ip) = from else { return };
         let facts = PacketFacts { file: Some(name.to_owned()), ip: Some(ip), ..PacketFacts::default() };
         let text = format!("{ip} fetches {name} by HTTP");
-        self.record(WireEvent { text, ip: Some(ip), facts, ..WireEvent::new(now_ms(), "http.started") });
+        self.record(WireEvent { text, ip: Some(ip), facts, ..WireEvent::new(now_ms(), EventKind::HttpStarted) });
     }
 
     /// Events of the wire that passed the gate, in one transaction.
@@ -51,7 +52,7 @@ impl App {
                     (None, None) => None,
                 };
                 let facts = (e.facts != PacketFacts::default()).then_some(&e.facts);
-                let row = NewEvent { kind: e.kind, text: &e.text, machine, facts, ..Default::default() };
+                let row = NewEvent { machine, facts, ..NewEvent::new(e.kind, &e.text) };
                 tx.event(e.at, &row).map_err(internal)?;
             }
             Ok(())

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use anyhow::Result;
 use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::seal::VerifyingKey;
@@ -204,7 +205,7 @@ impl App {
     /// Opens the private keys; `who` is for the log.
     pub fn unseal_with(&self, passphrase: &str, who: &str) -> Result<()> {
         let keys = self.site.keys().unseal(passphrase)?;
-        self.say(&NewEvent { kind: "seed.unsealed", text: "the seed was unsealed", actor: Some(who), ..Default::default() });
+        self.say(&NewEvent { actor: Some(who), ..NewEvent::new(EventKind::SeedUnsealed, "the seed was unsealed") });
         self.opened(keys)
     }
 
@@ -221,7 +222,7 @@ impl App {
     /// Writes one event; a failure to write it is logged, and never stops what it tells of.
     pub fn say(&self, event: &NewEvent<'_>) {
         if let Err(error) = self.write(|tx| tx.event(now_ms(), event).map_err(internal)) {
-            tracing::error!(%error, kind = event.kind, "writing an event");
+            tracing::error!(%error, kind = %event.kind, "writing an event");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use cluster_seed::epoch::{EpochProof, EpochReply};
+use cluster_seed::events::EventKind;
 use cluster_seed::seal::{Sealed, SigningKey};
 use web::api::{ApiError, SeedMode};
 
@@ -97,7 +98,7 @@ impl App {
             Mode::Fenced { epoch }.set(tx).map_err(internal)?;
             let text =
                 format!("{who} showed epoch {epoch} of this site: another seed was promoted; this one issues nothing more");
-            tx.event(now_ms(), &NewEvent { kind: "seed.fenced", text: &text, ..Default::default() }).map_err(internal)?;
+            tx.event(now_ms(), &NewEvent::new(EventKind::SeedFenced, &text)).map_err(internal)?;
             Ok(true)
         })?;
         if fenced {

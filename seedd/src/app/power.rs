@@ -1,5 +1,6 @@
 //! Power of machines: who may change it, how often, by which controller; every change is written down.
 
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use cluster_seed::machine::Firmware;
 use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
@@ -23,16 +24,16 @@ fn failed(e: &anyhow::Error) -> ApiError {
     ApiError::BadRequest { why: format!("{e:#}"), hint: hint::of(e) }
 }
 
-fn kind(action: PowerAction) -> (&'static str, &'static str) {
+fn kind(action: PowerAction) -> (EventKind, &'static str) {
     match action {
-        PowerAction::Status => ("power.status", "was asked how it is"),
-        PowerAction::On => ("power.on", "was switched on"),
-        PowerAction::Off => ("power.off", "was switched off"),
-        PowerAction::Cycle => ("power.cycle", "was switched off and on"),
-        PowerAction::NextBootPxe => ("power.next_boot", "starts from the network next time"),
-        PowerAction::InsertMedia => ("power.media", "was given the seed's medium"),
-        PowerAction::EjectMedia => ("power.media", "was relieved of its medium"),
-        PowerAction::Wake => ("power.wake", "was sent a Wake-on-LAN packet"),
+        PowerAction::Status => (EventKind::PowerStatus, "was asked how it is"),
+        PowerAction::On => (EventKind::PowerOn, "was switched on"),
+        PowerAction::Off => (EventKind::PowerOff, "was switched off"),
+        PowerAction::Cycle => (EventKind::PowerCycle, "was switched off and on"),
+        PowerAction::NextBootPxe => (EventKind::PowerNextBoot, "starts from the network next time"),
+        PowerAction::InsertMedia => (EventKind::PowerMedia, "was given the seed's medium"),
+        PowerAction::EjectMedia => (EventKind::PowerMedia, "was relieved of its medium"),
+        PowerAction::Wake => (EventKind::PowerWake, "was sent a Wake-on-LAN packet"),
     }
 }
 
@@ -72,16 +73,21 @@ impl App {
         let recipient = self.with_keys(|keys| Ok(keys.vault.recipient()))?;
         let controller = Controller::new(set, &recipient).map_err(|e| failed(&e))?;
         let text = format!("its controller is at {} now", controller.address());
-        self.keep(machine.mac, &controller, Some((&machine, "power.controller", &text, who)))?;
+        self.keep(machine.mac, &controller, Some((&machine, EventKind::PowerController, &text, who)))?;
         self.view_power(id)
     }
 
-    fn keep(&self, mac: Mac, controller: &Controller, event: Option<(&MachineRecord, &str, &str, &str)>) -> Result<(), ApiError> {
+    fn keep(
+        &self,
+        mac: Mac,
+        controller: &Controller,
+        event: Option<(&MachineRecord, EventKind, &str, &str)>,
+    ) -> Result<(), ApiError> {
         let json = serde_json::to_string(controller).map_err(unexpected)?;
         self.write(|tx| {
             tx.set(&key(mac), &json).map_err(internal)?;
             if let Some((machine, kind, text, who)) = event {
-                let event = NewEvent { kind, text, machine: Some(machine.id), actor: Some(who), ..Default::default() };
+                let event = NewEvent { machine: Some(machine.id), actor: Some(who), ..NewEvent::new(kind, text) };
                 tx.event(now_ms(), &event).map_err(internal)?;
             }
             Ok(())
@@ -93,8 +99,7 @@ impl App {
         self.write(|tx| {
             if tx.unset(&key(machine.mac)).map_err(internal)? {
                 let text = "its controller and the password were forgotten";
-                let event =
-                    NewEvent { kind: "power.controller", text, machine: Some(id), actor: Some(who), ..Default::default() };
+                let event = NewEvent { machine: Some(id), actor: Some(who), ..NewEvent::new(EventKind::PowerController, text) };
                 tx.event(now_ms(), &event).map_err(internal)?;
             }
             Ok(())
@@ -115,9 +120,9 @@ impl App {
             Ok(text) => (kind, format!("it {words}: {text}")),
             // Nobody tried: there is nothing to write down.
             Err(ApiError::Sealed) => return Err(ApiError::Sealed),
-            Err(e) => ("power.failed", format!("that it {words} failed: {e}")),
+            Err(e) => (EventKind::PowerFailed, format!("that it {words} failed: {e}")),
         };
-        self.say(&NewEvent { kind, text: &text, machine: Some(id), actor: Some(who), ..Default::default() });
+        self.say(&NewEvent { machine: Some(id), actor: Some(who), ..NewEvent::new(kind, &text) });
         done.map(|text| PowerDone { text })
     }
 

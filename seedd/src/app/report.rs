@@ -7,6 +7,7 @@ use std::time::Duration;
 use cluster_seed::agent::{GateCheck, Report, ReportBody, ReportReply};
 use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::tame;
 use cluster_seed::seal::Sealed;
@@ -77,7 +78,7 @@ impl App {
         body: &ReportBody,
         ssh: Option<&GateCheck>,
     ) -> Result<EnrollmentState, ApiError> {
-        let say = |kind: &str, text: &str| tx.event(now_ms(), &event_of(record, kind, text, None)).map_err(internal);
+        let say = |kind: EventKind, text: &str| tx.event(now_ms(), &event_of(record, kind, text, None)).map_err(internal);
         // An event that does not fit the state (a play that runs again after a reboot) is written down and moves nothing.
         let advance = |event: EnrollmentEvent, reason: Option<&str>| match record.state.after(event) {
             Ok(_) => tx.advance(record, event, reason, now()).map_err(internal),
@@ -88,7 +89,7 @@ impl App {
                 may_install(record)?;
                 tx.drop_issued(record.id).map_err(internal)?;
                 tx.set_progress(record.id, 0, *total, 0).map_err(internal)?;
-                say("install.began", &format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk)))?;
+                say(EventKind::InstallBegan, &format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk)))?;
                 advance(EnrollmentEvent::InstallBegan, None)?
             }
             ReportBody::InstallProgress { written, total, rate } => {
@@ -97,16 +98,16 @@ impl App {
             }
             ReportBody::InstallDone { seconds } => {
                 tx.set_progress(record.id, record.total, record.total, record.rate).map_err(internal)?;
-                say("install.done", &format!("every chunk verified and written in {seconds} s; restarting from disk"))?;
+                say(EventKind::InstallDone, &format!("every chunk verified and written in {seconds} s; restarting from disk"))?;
                 advance(EnrollmentEvent::InstallDone, None)?
             }
             ReportBody::Booted { kernel, .. } => {
-                say("node.booted", &format!("the installed system runs, kernel {}", tame(kernel)))?;
+                say(EventKind::NodeBooted, &format!("the installed system runs, kernel {}", tame(kernel)))?;
                 record.state
             }
             ReportBody::Gate { checks } => {
                 if self.note_gate(tx, record, checks, ssh)? {
-                    say("fabric.ready", "the fabric gate is passed")?;
+                    say(EventKind::FabricReady, "the fabric gate is passed")?;
                     advance(EnrollmentEvent::GatePassed, None)?
                 } else {
                     record.state
@@ -114,20 +115,20 @@ impl App {
             }
             ReportBody::ApplyProgress { step } => {
                 let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", tame(&step.detail)) };
-                say("apply.step", &format!("{}: {}{detail}", tame(&step.name), tame(&step.result)))?;
+                say(EventKind::ApplyStep, &format!("{}: {}{detail}", tame(&step.name), tame(&step.result)))?;
                 record.state
             }
             ReportBody::ApplyDone { changed, ok } => {
-                say("apply.done", &format!("the play ended: {ok} ok, {changed} changed"))?;
+                say(EventKind::ApplyDone, &format!("the play ended: {ok} ok, {changed} changed"))?;
                 let state = advance(EnrollmentEvent::ApplyDone, None)?;
                 if state != record.state {
-                    say("node.converged", "the node is as its role says")?;
+                    say(EventKind::NodeConverged, "the node is as its role says")?;
                 }
                 state
             }
             ReportBody::Failed { step, why } => {
                 let reason = format!("{}: {}", tame(step), tame(why));
-                say("enrollment.failed", &reason)?;
+                say(EventKind::EnrollmentFailed, &reason)?;
                 // A node that has an operating system tries again by itself; only a failed install is the end.
                 if record.state.boots_from_disk() {
                     record.state
@@ -146,7 +147,7 @@ impl App {
         let percent = |n: u64| (u128::from(n) * 100 / u128::from(total.max(1))) as u64;
         if percent(written) / PROGRESS_STEP > percent(record.written) / PROGRESS_STEP {
             let text = format!("{} % written, {:.1} MB/s", percent(written), rate as f64 / 1e6);
-            tx.event(now_ms(), &event_of(record, "install.progress", &text, None)).map_err(internal)?;
+            tx.event(now_ms(), &event_of(record, EventKind::InstallProgress, &text, None)).map_err(internal)?;
         }
         Ok(())
     }
@@ -160,7 +161,7 @@ impl App {
         ssh: Option<&GateCheck>,
     ) -> Result<bool, ApiError> {
         for check in checks.iter().take(MAX_CHECKS).chain(ssh) {
-            let (kind, result) = if check.ok { ("gate.check", "passed") } else { ("gate.check.failed", "failed") };
+            let (kind, result) = if check.ok { (EventKind::GateCheck, "passed") } else { (EventKind::GateCheckFailed, "failed") };
             let text = format!("{result}: {} ({})", tame(&check.name), tame(&check.detail));
             tx.event(now_ms(), &event_of(record, kind, &text, None)).map_err(internal)?;
         }

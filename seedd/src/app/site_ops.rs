@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress as _;
 use cluster_seed::seal::key_from_text;
@@ -74,7 +75,7 @@ impl App {
             let names: Vec<&str> = done.files.iter().filter_map(|f| f.file_name()).collect();
             let left_out = if done.left_out > 0 { format!(", {} left out", done.left_out) } else { String::new() };
             let text = format!("{} is written: {}, {} blobs{left_out}", names.join(", "), amount(done.stored), done.blobs);
-            app.say(&NewEvent { kind: "site.capsule", text: &text, actor: Some(&who), ..Default::default() });
+            app.say(&NewEvent { actor: Some(&who), ..NewEvent::new(EventKind::SiteCapsule, &text) });
             Ok(text)
         })
     }
@@ -136,9 +137,9 @@ impl App {
             let held = drill::Drill { site: &app.site, lab: &lab, passphrase: &passphrase, stop: &stop, say: &say }.hold();
             let (kind, text) = match &held {
                 Ok((report, _)) => (report.kind(), report.sentence()),
-                Err(error) => ("drill.failed", format!("the drill failed: {error:#}")),
+                Err(error) => (EventKind::DrillFailed, format!("the drill failed: {error:#}")),
             };
-            app.say(&NewEvent { kind, text: &text, actor: Some(&who), ..Default::default() });
+            app.say(&NewEvent { actor: Some(&who), ..NewEvent::new(kind, &text) });
             held.map(|_| text)
         })
     }
@@ -159,7 +160,7 @@ impl App {
             let words: Vec<String> = changes.iter().map(|c| format!("{} from {} to {}", c.field, c.from, c.to)).collect();
             let text = format!("the underlay of this place was changed: {}", words.join("; "));
             self.write(|tx| {
-                let event = NewEvent { kind: "site.moved", text: &text, actor: Some(&actor.user), ..Default::default() };
+                let event = NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::SiteMoved, &text) };
                 tx.event(now_ms(), &event).map_err(internal)
             })?;
             self.reload();
@@ -184,7 +185,7 @@ impl App {
             return Err(ApiError::NotFound { what: "capsule on this seed" });
         }
         let text = format!("capsule {name} was removed from this seed");
-        self.say(&NewEvent { kind: "site.capsule.removed", text: &text, actor: Some(&actor.user), ..Default::default() });
+        self.say(&NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::SiteCapsuleRemoved, &text) });
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::events::family;
 use cluster_seed::seal::Sealed;
 use web::api::ApiError;
 use web::site_api::{CapsuleFile, CapsuleRecord, PlaceView, SiteView};
@@ -34,7 +35,9 @@ impl App {
         let shelf = Shelf(&self.site);
         let (medium, drills) = self
             .store
-            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::MEDIUM)?, tx.newest_of("drill.", DRILLS_TOLD)?)))
+            .read(|tx| {
+                Ok::<_, site::store::StoreError>((tx.setting(setting::MEDIUM)?, tx.newest_of(family::DRILL, DRILLS_TOLD)?))
+            })
             .map_err(internal)?;
         let overview = self.view_overview()?;
         Ok(SiteView {

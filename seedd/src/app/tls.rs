@@ -1,6 +1,7 @@
 //! The certificate of the pages, kept up to date.
 
 use anyhow::Result;
+use cluster_seed::events::EventKind;
 use web::api::ApiError;
 
 use super::{App, unexpected};
@@ -29,7 +30,7 @@ impl App {
         match changed {
             Ok(true) => {
                 let text = format!("the pages show a certificate of the site's CA, sha256 {}", self.tls.fingerprint());
-                self.say(&NewEvent { kind: "tls.certificate", text: &text, ..Default::default() });
+                self.say(&NewEvent::new(EventKind::TlsCertificate, &text));
                 Ok(())
             }
             Ok(false) | Err(ApiError::Sealed) => Ok(()),

@@ -142,6 +142,7 @@ fn shown_facts(f: events::PacketFacts) -> PacketFacts {
         file: f.file,
         bytes: f.bytes,
         why: f.why,
+        cause: f.cause,
         vendor_class: f.vendor_class,
         hostname: f.hostname,
         uuid: f.uuid,

@@ -4,6 +4,7 @@
 use std::sync::PoisonError;
 
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
+use cluster_seed::events::EventKind;
 use web::api::ApiError;
 
 use super::approve::event_of;
@@ -39,7 +40,7 @@ impl App {
             let done = self.write(|tx| {
                 tx.advance(&record, event, Some(why), now()).map_err(internal)?;
                 self.retire(tx, &record)?;
-                tx.event(now_ms(), &event_of(&record, "enrollment.ended", why, None)).map_err(internal)?;
+                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentEnded, why, None)).map_err(internal)?;
                 Ok(())
             });
             match done {

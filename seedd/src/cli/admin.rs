@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use cluster_seed::events::EventKind;
 use web::api::ApiError;
 use zeroize::Zeroizing;
 
@@ -97,7 +98,7 @@ impl Set {
             }
             let what = if known { "got a new password" } else { "became an administrator" };
             let text = format!("{} {what}", self.user);
-            tx.event(now_ms(), &NewEvent { kind: "admin.set", text: &text, actor: Some(ACTOR), ..Default::default() })?;
+            tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::AdminSet, &text) })?;
             Ok::<_, StoreError>(known)
         })?;
         let what = if known { "has a new password; open sessions ended" } else { "is an administrator now" };
@@ -122,7 +123,7 @@ impl Remove {
                 return Ok((others, false));
             }
             let text = format!("{} is no administrator any more", self.user);
-            tx.event(now_ms(), &NewEvent { kind: "admin.removed", text: &text, actor: Some(ACTOR), ..Default::default() })?;
+            tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::AdminRemoved, &text) })?;
             Ok::<_, StoreError>((others, true))
         });
         match left.context("removing an administrator")? {

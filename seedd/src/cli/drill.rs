@@ -5,6 +5,7 @@ use std::io::Write as _;
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::Args;
+use cluster_seed::events::EventKind;
 
 use super::{PassphraseSource, Where, show};
 use crate::drill;
@@ -44,10 +45,10 @@ impl Drill {
         let held = drill::Drill { site: &site, lab: &lab, passphrase: &passphrase, stop: &stop_asked, say: &say }.hold();
         let (kind, text) = match &held {
             Ok((report, _)) => (report.kind(), report.sentence()),
-            Err(error) => ("drill.failed", format!("the drill failed: {error:#}")),
+            Err(error) => (EventKind::DrillFailed, format!("the drill failed: {error:#}")),
         };
         store.write(|tx| {
-            tx.event(now_ms(), &NewEvent { kind, text: &text, actor: Some("command line"), ..Default::default() })?;
+            tx.event(now_ms(), &NewEvent { actor: Some("command line"), ..NewEvent::new(kind, &text) })?;
             Ok::<_, StoreError>(())
         })?;
         let (report, bytes) = held?;

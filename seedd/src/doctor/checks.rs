@@ -165,7 +165,7 @@ pub fn loaders(s: &Subject<'_>) -> Check {
         Err(e) => return Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
     let dir = s.site.join("netboot").join(&id);
-    for file in [pxe::loader::UNDIONLY, pxe::loader::SNPONLY, pxe::loader::IPXE_EFI, "vmlinuz", "initrd.img"] {
+    for file in [pxe::dhcp::loader::UNDIONLY, pxe::dhcp::loader::SNPONLY, pxe::dhcp::loader::IPXE_EFI, "vmlinuz", "initrd.img"] {
         if fs::metadata(dir.join(file)).map_or(0, |m| m.len()) == 0 {
             return Check::new(name, Health::Bad, format!("{} is missing or empty", dir.join(file)), build);
         }

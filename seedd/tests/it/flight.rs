@@ -44,7 +44,12 @@ fn bench() -> Bench {
 
 fn event(kind: &'static str, mac: Mac, seconds_ago: u64) -> WireEvent {
     let facts = PacketFacts { arch: Some("efi-x64".into()), xid: Some("1".into()), ..PacketFacts::default() };
-    WireEvent { text: format!("text of {kind}"), mac: Some(mac), facts, ..WireEvent::new(now_ms() - seconds_ago * 1_000, kind) }
+    WireEvent {
+        text: format!("text of {kind}"),
+        mac: Some(mac),
+        facts,
+        ..WireEvent::new(now_ms() - seconds_ago * 1_000, kind.parse().unwrap())
+    }
 }
 
 /// Asked for 67, was answered, and never fetched its loader.

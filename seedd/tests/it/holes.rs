@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, Mac};
 use flight::recorder::WireEvent;
 use host::clock::{now, now_ms};
@@ -122,18 +123,21 @@ fn hole_19_a_flood_of_made_up_machines_is_bounded_and_hides_nobody() {
         text: "has an address".into(),
         mac: Some(mac(0)),
         ip: Some("10.44.0.150".parse().unwrap()),
-        ..WireEvent::new(now_ms(), "dhcp.ack")
+        ..WireEvent::new(now_ms(), EventKind::DhcpAck)
     };
     b.app.record(held);
-    let flood =
-        (1..=50_000).map(|n| WireEvent { text: "asks".into(), mac: Some(mac(n)), ..WireEvent::new(now_ms(), "dhcp.discover") });
+    let flood = (1..=50_000).map(|n| WireEvent {
+        text: "asks".into(),
+        mac: Some(mac(n)),
+        ..WireEvent::new(now_ms(), EventKind::DhcpDiscover)
+    });
     let events = b.app.flight.pass(flood.collect());
     b.app.write_wire(&events);
     for n in 60_000..62_000 {
         let query = BootQuery { mac: Some(mac(n).to_string()), ..BootQuery::default() };
         seed.boot_script(from, &query).unwrap();
     }
-    let real = WireEvent { text: "asks again".into(), mac: Some(mac(0)), ..WireEvent::new(now_ms(), "dhcp.request") };
+    let real = WireEvent { text: "asks again".into(), mac: Some(mac(0)), ..WireEvent::new(now_ms(), EventKind::DhcpRequest) };
     b.app.record(real);
     let rows = b.app.store.read(|tx| tx.events_after(0, 10_000)).unwrap();
     assert!(rows.len() < 1_000, "{} rows", rows.len());

@@ -1,6 +1,7 @@
 //! From the daemon's values to what stands on a page. Everything a machine or the log says goes through [`clean`].
 
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::events::{EventKind, Tone};
 
 use crate::api::{EnrollmentView, EventView, InstallProgress, MachineRow, PacketFacts};
 use crate::dates::{ago, iso};
@@ -189,26 +190,16 @@ impl Entry {
     }
 }
 
-/// The kind of event of which only the newest in a row is shown.
-const CHATTY: &str = "install.progress";
-
-/// Events in their order; of progress reports of one machine in a row only the last is kept.
+/// Events in their order; of chatty ones of one machine in a row only the last is kept.
 pub(crate) fn told(events: &[EventView]) -> impl DoubleEndedIterator<Item = &EventView> {
-    let repeats = |i: usize| events.get(i + 1).is_some_and(|n| n.kind == CHATTY && n.machine == events[i].machine);
-    events.iter().enumerate().filter(move |(i, e)| e.kind != CHATTY || !repeats(*i)).map(|(_, e)| e)
+    let chatty = |e: &EventView| e.kind.parse().is_ok_and(EventKind::is_chatty);
+    let repeats = move |i: usize| events.get(i + 1).is_some_and(|n| chatty(n) && n.machine == events[i].machine);
+    events.iter().enumerate().filter(move |(i, e)| !chatty(e) || !repeats(*i)).map(|(_, e)| e)
 }
 
+/// Of a kind that this version does not know, none.
 fn tone(kind: &str) -> &'static str {
-    let ends = |words: &[&str]| words.iter().any(|w| kind.ends_with(w));
-    if ends(&["failed", "wrong_code", "wrongcode", "denied", "revoked", "expired", "refused"]) {
-        "bad"
-    } else if ends(&["converged", "ready", "done", "installed"]) {
-        "good"
-    } else if ends(&["pending"]) {
-        "wait"
-    } else {
-        "idle"
-    }
+    kind.parse().map_or(Tone::Idle, EventKind::tone).as_str()
 }
 
 #[cfg(test)]
@@ -258,9 +249,9 @@ mod tests {
             actor: None,
             facts: None,
         };
-        let one = Some(1);
+        let (one, chatty) = (Some(1), EventKind::InstallProgress.as_str());
         let all =
-            [event(1, CHATTY, one), event(2, CHATTY, one), event(3, CHATTY, Some(2)), event(4, "x", one), event(5, CHATTY, one)];
+            [event(1, chatty, one), event(2, chatty, one), event(3, chatty, Some(2)), event(4, "x", one), event(5, chatty, one)];
         assert_eq!(told(&all).map(|e| e.id).collect::<Vec<_>>(), [2, 3, 4, 5]);
         assert_eq!(told(&[]).count(), 0);
     }

@@ -1,5 +1,6 @@
 //! One attempt to boot: a part of the timeline, and the questions that rules ask of it.
 
+use cluster_seed::events::{EventKind, family};
 use site::store::events::{EventRow, PacketFacts};
 
 /// After this long without a packet the firmware's next question is another attempt, in milliseconds.
@@ -19,6 +20,7 @@ const NOTHING: &PacketFacts = &PacketFacts {
     file: None,
     bytes: None,
     why: None,
+    cause: None,
     vendor_class: None,
     hostname: None,
     uuid: None,
@@ -27,6 +29,11 @@ const NOTHING: &PacketFacts = &PacketFacts {
 
 pub fn facts(e: &EventRow) -> &PacketFacts {
     e.facts.as_ref().unwrap_or(NOTHING)
+}
+
+/// The event is of one of these kinds.
+pub fn is_any(e: &EventRow, kinds: &[EventKind]) -> bool {
+    kinds.iter().any(|kind| e.kind == *kind)
 }
 
 /// The firmware's own question for an address: not iPXE's, and not an operating system's.
@@ -38,9 +45,9 @@ pub fn is_firmware(e: &EventRow) -> bool {
 pub fn starts(timeline: &[EventRow]) -> Vec<usize> {
     let mut starts = vec![0];
     for (i, pair) in timeline.windows(2).enumerate() {
-        let asks = pair[1].kind == "dhcp.discover" && is_firmware(&pair[1]) && facts(&pair[1]).repeats.is_none();
-        let still_asking =
-            matches!(pair[0].kind.as_str(), "dhcp.discover" | "dhcp.offer" | "dhcp.ignored" | "dhcp.foreign.offer");
+        let asks = pair[1].kind == EventKind::DhcpDiscover && is_firmware(&pair[1]) && facts(&pair[1]).repeats.is_none();
+        let asking = [EventKind::DhcpDiscover, EventKind::DhcpOffer, EventKind::DhcpIgnored, EventKind::DhcpForeignOffer];
+        let still_asking = is_any(&pair[0], &asking);
         if asks && (!still_asking || pair[1].at.saturating_sub(pair[0].at) > GAP) {
             starts.push(i + 1);
         }
@@ -62,30 +69,30 @@ impl<'a> Attempt<'a> {
         Attempt { events: &timeline[start..end], before: &timeline[..start], now }
     }
 
-    pub fn of<'s>(&'s self, kind: &'s str) -> impl DoubleEndedIterator<Item = &'a EventRow> + use<'s, 'a> {
+    pub fn of(&self, kind: EventKind) -> impl DoubleEndedIterator<Item = &'a EventRow> + use<'a> {
         self.events.iter().filter(move |e| e.kind == kind)
     }
 
-    pub fn has(&self, kind: &str) -> bool {
+    pub fn has(&self, kind: EventKind) -> bool {
         self.of(kind).next().is_some()
     }
 
-    pub fn last(&self, kind: &str) -> Option<&'a EventRow> {
+    pub fn last(&self, kind: EventKind) -> Option<&'a EventRow> {
         self.of(kind).next_back()
     }
 
     /// How often it happened, repeats included.
-    pub fn count(&self, kind: &str) -> u32 {
+    pub fn count(&self, kind: EventKind) -> u32 {
         self.of(kind).map(|e| facts(e).repeats.unwrap_or(1)).fold(0, u32::saturating_add)
     }
 
     /// The last refusal for this reason.
     pub fn ignored(&self, why: &str) -> Option<&'a EventRow> {
-        self.of("dhcp.ignored").rfind(|e| facts(e).why.as_deref() == Some(why))
+        self.of(EventKind::DhcpIgnored).rfind(|e| facts(e).why.as_deref() == Some(why))
     }
 
     /// Something of this kind came after `e`.
-    pub fn after(&self, e: &EventRow, kind: &str) -> bool {
+    pub fn after(&self, e: &EventRow, kind: EventKind) -> bool {
         self.of(kind).any(|x| x.id > e.id)
     }
 
@@ -96,14 +103,13 @@ impl<'a> Attempt<'a> {
 
     /// Its agent has called.
     pub fn called(&self) -> bool {
-        self.events
-            .iter()
-            .any(|e| e.kind.starts_with("enrollment.") || e.kind.starts_with("install.") || e.kind.starts_with("node."))
+        let of_agent = |e: &EventRow| [family::ENROLLMENT, family::INSTALL, family::NODE].contains(&family::of(&e.kind));
+        self.events.iter().any(of_agent)
     }
 
     /// The last acknowledgment that told the firmware what to load.
     pub fn firmware_ack(&self) -> Option<&'a EventRow> {
-        self.of("dhcp.ack").rfind(|e| is_firmware(e) && facts(e).file.is_some())
+        self.of(EventKind::DhcpAck).rfind(|e| is_firmware(e) && facts(e).file.is_some())
     }
 
     /// The firmware fetches by HTTP.

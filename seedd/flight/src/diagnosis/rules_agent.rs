@@ -1,6 +1,8 @@
 //! Rules about what comes after the boot loader: kernel, agent, installation, disk.
 
-use super::attempt::{Attempt, LONG_SILENCE, SILENCE, facts};
+use cluster_seed::events::{Cause, EventKind, family};
+
+use super::attempt::{Attempt, LONG_SILENCE, SILENCE, facts, is_any};
 use super::{Say, bad, good, wait};
 
 /// Starts from its own disk after which the disk does not boot.
@@ -9,16 +11,16 @@ const LOOP: usize = 3;
 const LOOP_TIME: u64 = 1_800_000;
 
 pub fn no_netboot_image(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.last("boot.script").filter(|e| e.text.contains("no netboot image"))?;
-    if a.called() || a.after(e, "http.started") {
+    let e = a.last(EventKind::BootScript).filter(|e| facts(e).cause == Some(Cause::NoNetbootImage))?;
+    if a.called() || a.after(e, EventKind::HttpStarted) {
         return None;
     }
     bad("It waits: this seed has no netboot image yet.", "Run `seedd image build`; the machine asks again every few seconds.")
 }
 
 pub fn kernel_never_fetched(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.last("boot.script").filter(|e| e.text.contains("agent"))?;
-    if a.has("http.started") || a.called() || !a.overdue(e, SILENCE) {
+    let e = a.last(EventKind::BootScript).filter(|e| facts(e).cause == Some(Cause::BootsAgent))?;
+    if a.has(EventKind::HttpStarted) || a.called() || !a.overdue(e, SILENCE) {
         return None;
     }
     bad(
@@ -28,8 +30,8 @@ pub fn kernel_never_fetched(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn agent_never_called(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.last("http.started")?;
-    let whole = a.of("http.started").any(|e| facts(e).file.as_deref() == Some("initrd.img"));
+    let e = a.last(EventKind::HttpStarted)?;
+    let whole = a.of(EventKind::HttpStarted).any(|e| facts(e).file.as_deref() == Some("initrd.img"));
     if !whole || a.called() || !a.overdue(e, LONG_SILENCE) {
         return None;
     }
@@ -41,11 +43,11 @@ pub fn agent_never_called(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn disk_does_not_boot(a: &Attempt<'_>) -> Option<Say> {
-    let local = |e: &&site::store::events::EventRow| e.kind == "boot.script" && e.text.contains("own disk");
+    let local = |e: &&site::store::events::EventRow| e.kind == EventKind::BootScript && facts(e).cause == Some(Cause::BootsLocalDisk);
     let all: Vec<_> = a.before.iter().chain(a.events).filter(local).collect();
     let last = all.last().filter(|_| all.len() >= LOOP)?;
     let first = all[all.len() - LOOP];
-    let booted = a.before.iter().chain(a.events).any(|e| e.kind == "node.booted" && e.at > first.at);
+    let booted = a.before.iter().chain(a.events).any(|e| e.kind == EventKind::NodeBooted && e.at > first.at);
     if booted || last.at.saturating_sub(first.at) > LOOP_TIME {
         return None;
     }
@@ -56,17 +58,18 @@ pub fn disk_does_not_boot(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn gave_up(a: &Attempt<'_>) -> Option<Say> {
-    let e =
-        a.events.iter().rfind(|e| matches!(e.kind.as_str(), "enrollment.failed" | "enrollment.denied" | "enrollment.ended"))?;
-    if a.after(e, "enrollment.hello") || a.after(e, "node.converged") || a.after(e, "node.booted") {
+    let ends = [EventKind::EnrollmentFailed, EventKind::EnrollmentDenied, EventKind::EnrollmentEnded];
+    let e = a.events.iter().rfind(|e| is_any(e, &ends))?;
+    if a.after(e, EventKind::EnrollmentHello) || a.after(e, EventKind::NodeConverged) || a.after(e, EventKind::NodeBooted) {
         return None;
     }
     bad(format!("Its enrollment ended: {}", e.text), "Mend that, then restart the machine: it enrolls again from the start.")
 }
 
 pub fn install_stands_still(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.last("install.progress").or_else(|| a.last("install.began"))?;
-    let over = a.events.iter().any(|x| x.id > e.id && (x.kind == "install.done" || x.kind == "enrollment.failed"));
+    let e = a.last(EventKind::InstallProgress).or_else(|| a.last(EventKind::InstallBegan))?;
+    let ends = [EventKind::InstallDone, EventKind::EnrollmentFailed];
+    let over = a.events.iter().any(|x| x.id > e.id && is_any(x, &ends));
     if over || !a.overdue(e, LONG_SILENCE) {
         return None;
     }
@@ -77,18 +80,22 @@ pub fn install_stands_still(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn waits_for_approval(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.last("enrollment.pending")?;
-    if a.events.iter().any(|x| x.id > e.id && (x.kind.starts_with("enrollment.") && x.kind != "enrollment.wrong_code")) {
+    let e = a.last(EventKind::EnrollmentPending)?;
+    let moved_on = |x: &site::store::events::EventRow| {
+        x.id > e.id && family::of(&x.kind) == family::ENROLLMENT && x.kind != EventKind::EnrollmentWrongCode
+    };
+    if a.events.iter().any(moved_on) {
         return None;
     }
     wait("Nothing is wrong: it waits for you.", "Type the code that its console shows, and choose role, name and disk.")
 }
 
 pub fn works(a: &Attempt<'_>) -> Option<Say> {
-    let last = a.events.iter().rfind(|e| ["node.converged", "fabric.ready", "install.done"].contains(&e.kind.as_str()))?;
-    match last.kind.as_str() {
-        "node.converged" => good("It booted, was installed and is a working node.", "Nothing is to be done."),
-        "fabric.ready" => good("It is installed and on its planes; its role is being applied.", "Nothing is to be done."),
+    let good_ends = [EventKind::NodeConverged, EventKind::FabricReady, EventKind::InstallDone];
+    let last = a.events.iter().filter_map(|e| e.kind.parse().ok()).rfind(|kind| good_ends.contains(kind))?;
+    match last {
+        EventKind::NodeConverged => good("It booted, was installed and is a working node.", "Nothing is to be done."),
+        EventKind::FabricReady => good("It is installed and on its planes; its role is being applied.", "Nothing is to be done."),
         _ => good("It is installed and starts from its disk now.", "Nothing is to be done."),
     }
 }

@@ -1,6 +1,8 @@
 //! Rules about the way to an address.
 
-use super::attempt::{Attempt, SILENCE, facts, is_firmware};
+use cluster_seed::events::{Cause, EventKind, family};
+
+use super::attempt::{Attempt, SILENCE, facts, is_any, is_firmware};
 use super::{Say, bad, wait};
 
 /// Unanswered offers after which it is no accident.
@@ -11,10 +13,10 @@ fn server_of(e: &site::store::events::EventRow) -> String {
 }
 
 pub fn other_server_first(a: &Attempt<'_>) -> Option<Say> {
-    let chosen = a.last("dhcp.foreign.chosen").or_else(|| a.last("dhcp.foreign.ack"));
+    let chosen = a.last(EventKind::DhcpForeignChosen).or_else(|| a.last(EventKind::DhcpForeignAck));
     let told = chosen.or_else(|| a.ignored("other_server"))?;
     // It came to us after all.
-    if a.after(told, "dhcp.ack") {
+    if a.after(told, EventKind::DhcpAck) {
         return None;
     }
     let server = facts(told).server.map(|s| format!(" {s}")).unwrap_or_default();
@@ -24,14 +26,14 @@ pub fn other_server_first(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn other_server_here(a: &Attempt<'_>) -> Option<Say> {
-    let offer = a.last("dhcp.foreign.offer")?;
+    let offer = a.last(EventKind::DhcpForeignOffer)?;
     let advice = "Which of the two a machine takes is chance: stop that one, or serve in proxy mode beside it.";
     wait(format!("Another DHCP server, {}, answers on this network too.", server_of(offer)), advice)
 }
 
 pub fn pool_exhausted(a: &Attempt<'_>) -> Option<Say> {
     let e = a.ignored("pool_exhausted")?;
-    if a.after(e, "dhcp.offer") {
+    if a.after(e, EventKind::DhcpOffer) {
         return None;
     }
     bad(
@@ -42,7 +44,7 @@ pub fn pool_exhausted(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn leases_not_saved(a: &Attempt<'_>) -> Option<Say> {
     let e = a.ignored("journal_failed").or_else(|| a.ignored("journal_full"))?;
-    if a.after(e, "dhcp.ack") {
+    if a.after(e, EventKind::DhcpAck) {
         return None;
     }
     bad(
@@ -53,7 +55,7 @@ pub fn leases_not_saved(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn replies_not_sent(a: &Attempt<'_>) -> Option<Say> {
     let e = a.ignored("send_failed")?;
-    if a.after(e, "dhcp.offer") || a.after(e, "dhcp.ack") {
+    if a.after(e, EventKind::DhcpOffer) || a.after(e, EventKind::DhcpAck) {
         return None;
     }
     bad(
@@ -62,8 +64,14 @@ pub fn replies_not_sent(a: &Attempt<'_>) -> Option<Say> {
     )
 }
 
+/// The versions before causes were recorded kept silent for no other reason.
+fn is_without_loader(e: &site::store::events::EventRow) -> bool {
+    facts(e).cause.is_none_or(|cause| cause == Cause::NoLoader)
+}
+
 pub fn no_loader_for_arch(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.of("dhcp.ignored").rfind(|e| facts(e).why.as_deref() == Some("policy_silent") && e.text.contains("no loader"))?;
+    let silent = |e: &&site::store::events::EventRow| facts(e).why.as_deref() == Some("policy_silent");
+    let e = a.of(EventKind::DhcpIgnored).rfind(|e| silent(e) && is_without_loader(e))?;
     let arch = facts(e).arch.as_deref().unwrap_or("unknown");
     bad(
         format!("There is no boot loader for its kind of firmware ({arch})."),
@@ -73,7 +81,7 @@ pub fn no_loader_for_arch(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn kept_silent(a: &Attempt<'_>) -> Option<Say> {
     let e = a.ignored("policy_silent")?;
-    if e.text.contains("no loader") || a.after(e, "dhcp.offer") {
+    if is_without_loader(e) || a.after(e, EventKind::DhcpOffer) {
         return None;
     }
     wait(
@@ -92,8 +100,8 @@ pub fn unknown_relay(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn broken_packets(a: &Attempt<'_>) -> Option<Say> {
     let reasons = ["broken_options", "bad_cookie", "no_message_type", "bad_message_type", "too_short", "too_long"];
-    let e = a.of("dhcp.ignored").rfind(|e| facts(e).why.as_deref().is_some_and(|w| reasons.contains(&w)))?;
-    if a.has("dhcp.offer") || a.has("dhcp.ack") {
+    let e = a.of(EventKind::DhcpIgnored).rfind(|e| facts(e).why.as_deref().is_some_and(|w| reasons.contains(&w)))?;
+    if a.has(EventKind::DhcpOffer) || a.has(EventKind::DhcpAck) {
         return None;
     }
     let why = facts(e).why.as_deref().unwrap_or_default().replace('_', " ");
@@ -104,7 +112,7 @@ pub fn broken_packets(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn address_in_use(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.last("dhcp.decline")?;
+    let e = a.last(EventKind::DhcpDecline)?;
     let ip = facts(e).ip.map(|i| format!(" {i}")).unwrap_or_default();
     bad(
         format!("The address{ip} that it was given is used by somebody else."),
@@ -113,8 +121,8 @@ pub fn address_in_use(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn moved_network(a: &Attempt<'_>) -> Option<Say> {
-    let nak = a.last("dhcp.nak").filter(|_| a.count("dhcp.nak") >= 2)?;
-    if a.after(nak, "dhcp.ack") {
+    let nak = a.last(EventKind::DhcpNak).filter(|_| a.count(EventKind::DhcpNak) >= 2)?;
+    if a.after(nak, EventKind::DhcpAck) {
         return None;
     }
     let why = facts(nak).why.as_deref().unwrap_or("refused").replace('_', " ");
@@ -125,22 +133,32 @@ pub fn moved_network(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn offers_not_taken(a: &Attempt<'_>) -> Option<Say> {
-    let offer = a.last("dhcp.offer")?;
-    let foreign = a.events.iter().any(|e| e.kind.starts_with("dhcp.foreign")) || a.ignored("other_server").is_some();
-    if foreign || a.has("dhcp.request") || a.has("dhcp.ack") || a.count("dhcp.offer") < SEVERAL || !a.overdue(offer, 2_000) {
+    let offer = a.last(EventKind::DhcpOffer)?;
+    let others = [EventKind::DhcpForeignOffer, EventKind::DhcpForeignAck, EventKind::DhcpForeignChosen];
+    let foreign = a.events.iter().any(|e| is_any(e, &others)) || a.ignored("other_server").is_some();
+    if foreign
+        || a.has(EventKind::DhcpRequest)
+        || a.has(EventKind::DhcpAck)
+        || a.count(EventKind::DhcpOffer) < SEVERAL
+        || !a.overdue(offer, 2_000)
+    {
         return None;
     }
     bad(
-        format!("It asked for an address {} times and took none of {} offers.", a.count("dhcp.discover"), a.count("dhcp.offer")),
+        format!(
+            "It asked for an address {} times and took none of {} offers.",
+            a.count(EventKind::DhcpDiscover),
+            a.count(EventKind::DhcpOffer)
+        ),
         "The offers do not reach it: does the switch block new links (spanning tree without portfast), or filter DHCP servers \
          (DHCP snooping: make the seed's port trusted)?",
     )
 }
 
 pub fn ack_not_heard(a: &Attempt<'_>) -> Option<Say> {
-    let (asked, acked) = (a.count("dhcp.request"), a.count("dhcp.ack"));
-    let ack = a.last("dhcp.ack")?;
-    let went_on = a.has("tftp.started") || a.has("boot.script") || a.called() || a.has("http.started");
+    let (asked, acked) = (a.count(EventKind::DhcpRequest), a.count(EventKind::DhcpAck));
+    let ack = a.last(EventKind::DhcpAck)?;
+    let went_on = a.has(EventKind::TftpStarted) || a.has(EventKind::BootScript) || a.called() || a.has(EventKind::HttpStarted);
     let several = asked > SEVERAL && acked > SEVERAL && facts(ack).repeats.is_some();
     if went_on || !several {
         return None;
@@ -153,9 +171,9 @@ pub fn ack_not_heard(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn not_a_network_boot(a: &Attempt<'_>) -> Option<Say> {
-    let asked = a.last("dhcp.discover").or_else(|| a.last("dhcp.request"))?;
-    let boots = a.events.iter().any(|e| is_firmware(e) || facts(e).ipxe) || a.has("boot.script") || a.called();
-    let booted_before = a.before.iter().any(|e| e.kind.starts_with("enrollment."));
+    let asked = a.last(EventKind::DhcpDiscover).or_else(|| a.last(EventKind::DhcpRequest))?;
+    let boots = a.events.iter().any(|e| is_firmware(e) || facts(e).ipxe) || a.has(EventKind::BootScript) || a.called();
+    let booted_before = a.before.iter().any(|e| family::of(&e.kind) == family::ENROLLMENT);
     if boots || booted_before || !a.overdue(asked, SILENCE) {
         return None;
     }

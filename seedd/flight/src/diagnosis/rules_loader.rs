@@ -1,5 +1,7 @@
 //! Rules about the boot loader and its script.
 
+use cluster_seed::events::{Cause, EventKind, family};
+
 use super::attempt::{Attempt, SILENCE, facts};
 use super::{Say, bad};
 
@@ -15,9 +17,14 @@ fn file_of(e: &site::store::events::EventRow) -> String {
     facts(e).file.clone().unwrap_or_else(|| "its loader".to_owned())
 }
 
+/// In rows without a cause: only a transfer that began has a count of bytes.
+fn is_without_file(e: &site::store::events::EventRow) -> bool {
+    facts(e).cause.map_or(facts(e).bytes.is_none(), |cause| cause == Cause::NoSuchFile)
+}
+
 pub fn wrong_file_name(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.of("tftp.error").rfind(|e| facts(e).why.as_deref() == Some("no such file"))?;
-    if a.after(e, "tftp.done") {
+    let e = a.of(EventKind::TftpError).rfind(|e| is_without_file(e))?;
+    if a.after(e, EventKind::TftpDone) {
         return None;
     }
     bad(
@@ -28,8 +35,8 @@ pub fn wrong_file_name(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn loader_never_fetched(a: &Attempt<'_>) -> Option<Say> {
     let ack = a.firmware_ack()?;
-    let fetched = a.events.iter().any(|e| e.kind.starts_with("tftp.") || e.kind == "http.started");
-    if fetched || a.by_http() || a.has("boot.script") || a.called() || !a.overdue(ack, SILENCE) {
+    let fetched = a.events.iter().any(|e| family::of(&e.kind) == family::TFTP || e.kind == EventKind::HttpStarted);
+    if fetched || a.by_http() || a.has(EventKind::BootScript) || a.called() || !a.overdue(ack, SILENCE) {
         return None;
     }
     bad(
@@ -41,7 +48,7 @@ pub fn loader_never_fetched(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn http_loader_never_fetched(a: &Attempt<'_>) -> Option<Say> {
     let ack = a.firmware_ack().filter(|_| a.by_http())?;
-    if a.has("http.started") || a.has("boot.script") || a.called() || !a.overdue(ack, SILENCE) {
+    if a.has(EventKind::HttpStarted) || a.has(EventKind::BootScript) || a.called() || !a.overdue(ack, SILENCE) {
         return None;
     }
     bad(
@@ -51,8 +58,12 @@ pub fn http_loader_never_fetched(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn size_probe_then_silence(a: &Attempt<'_>) -> Option<Say> {
-    let probe = a.of("tftp.aborted").rfind(|e| facts(e).bytes.unwrap_or(0) < PROBE)?;
-    if a.after(probe, "tftp.started") || a.after(probe, "tftp.done") || a.has("boot.script") || !a.overdue(probe, SILENCE) {
+    let probe = a.of(EventKind::TftpAborted).rfind(|e| facts(e).bytes.unwrap_or(0) < PROBE)?;
+    if a.after(probe, EventKind::TftpStarted)
+        || a.after(probe, EventKind::TftpDone)
+        || a.has(EventKind::BootScript)
+        || !a.overdue(probe, SILENCE)
+    {
         return None;
     }
     bad(
@@ -62,8 +73,8 @@ pub fn size_probe_then_silence(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn transfer_never_began(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.of("tftp.error").rfind(|e| facts(e).why.as_deref() != Some("no such file") && facts(e).bytes.unwrap_or(0) == 0)?;
-    if a.after(e, "tftp.done") {
+    let e = a.of(EventKind::TftpError).rfind(|e| !is_without_file(e) && facts(e).bytes.unwrap_or(0) == 0)?;
+    if a.after(e, EventKind::TftpDone) {
         return None;
     }
     bad(
@@ -74,8 +85,8 @@ pub fn transfer_never_began(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn transfer_broke_off(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.of("tftp.error").rfind(|e| facts(e).bytes.unwrap_or(0) > 0)?;
-    if a.after(e, "tftp.done") {
+    let e = a.of(EventKind::TftpError).rfind(|e| facts(e).bytes.unwrap_or(0) > 0)?;
+    if a.after(e, EventKind::TftpDone) {
         return None;
     }
     let bytes = facts(e).bytes.unwrap_or(0);
@@ -86,8 +97,8 @@ pub fn transfer_broke_off(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn loader_loop(a: &Attempt<'_>) -> Option<Say> {
-    let fetched = a.count("tftp.done");
-    if fetched < LOOP || a.has("boot.script") {
+    let fetched = a.count(EventKind::TftpDone);
+    if fetched < LOOP || a.has(EventKind::BootScript) {
         return None;
     }
     bad(
@@ -97,9 +108,9 @@ pub fn loader_loop(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn loader_does_not_run(a: &Attempt<'_>) -> Option<Say> {
-    let done = a.last("tftp.done")?;
-    let asked = a.of("dhcp.discover").chain(a.of("dhcp.request")).any(|e| facts(e).ipxe && e.id > done.id);
-    if asked || a.has("boot.script") || a.called() || a.count("tftp.done") >= LOOP || !a.overdue(done, SILENCE) {
+    let done = a.last(EventKind::TftpDone)?;
+    let asked = a.of(EventKind::DhcpDiscover).chain(a.of(EventKind::DhcpRequest)).any(|e| facts(e).ipxe && e.id > done.id);
+    if asked || a.has(EventKind::BootScript) || a.called() || a.count(EventKind::TftpDone) >= LOOP || !a.overdue(done, SILENCE) {
         return None;
     }
     let advice = match a.is_uefi() {
@@ -110,8 +121,8 @@ pub fn loader_does_not_run(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn script_never_fetched(a: &Attempt<'_>) -> Option<Say> {
-    let ack = a.of("dhcp.ack").rfind(|e| facts(e).ipxe)?;
-    if a.has("boot.script") || a.called() || !a.overdue(ack, SILENCE) {
+    let ack = a.of(EventKind::DhcpAck).rfind(|e| facts(e).ipxe)?;
+    if a.has(EventKind::BootScript) || a.called() || !a.overdue(ack, SILENCE) {
         return None;
     }
     bad(

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 
 use super::WireEvent;
@@ -168,14 +169,14 @@ impl Gate {
             e.mac = self.holders.get(&ip).copied();
         }
         let who = e.mac.map_or(Who::Address(e.ip), Who::Machine);
-        if let (Some(mac), Some(ip), "dhcp.ack") = (e.mac, e.ip, e.kind) {
+        if let (Some(mac), Some(ip), EventKind::DhcpAck) = (e.mac, e.ip, e.kind) {
             self.know(who, e.at);
             if self.holders.len() < MAX_KNOWN || self.holders.contains_key(&ip) {
                 self.holders.insert(ip, mac);
             }
         }
         // An address that fetched a file is really there: beside another DHCP server nobody else is known at all.
-        if matches!(e.kind, "tftp.done" | "http.started") {
+        if matches!(e.kind, EventKind::TftpDone | EventKind::HttpStarted) {
             self.know(who, e.at);
         }
         let known = self.known.contains_key(&who);
@@ -236,7 +237,7 @@ impl Gate {
             self.told = now;
             let n = std::mem::take(&mut self.suppressed);
             let text = format!("{n} packet events were not written: too many, or of too many strangers");
-            out.push(WireEvent { text, ..WireEvent::new(now, "recorder.suppressed") });
+            out.push(WireEvent { text, ..WireEvent::new(now, EventKind::RecorderSuppressed) });
         }
     }
 }
@@ -245,9 +246,9 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn event(at: u64, kind: &'static str, n: u32) -> WireEvent {
+    fn event(at: u64, kind: EventKind, n: u32) -> WireEvent {
         let [a, b, c, d] = n.to_be_bytes();
-        let mut e = WireEvent { mac: Some(Mac([2, 0, a, b, c, d])), text: kind.to_owned(), ..WireEvent::new(at, kind) };
+        let mut e = WireEvent { mac: Some(Mac([2, 0, a, b, c, d])), text: kind.to_string(), ..WireEvent::new(at, kind) };
         e.facts.xid = Some("1".to_owned());
         e
     }
@@ -261,9 +262,9 @@ mod tests {
     #[test]
     fn repeats_are_told_once_with_their_number() {
         let mut gate = Gate::new(0);
-        let both = |at| [event(at, "dhcp.discover", 1), event(at + 1, "dhcp.offer", 1)];
+        let both = |at| [event(at, EventKind::DhcpDiscover, 1), event(at + 1, EventKind::DhcpOffer, 1)];
         let out = run(&mut gate, (0..8).flat_map(|i| both(i * 2_000)));
-        assert_eq!(out.iter().map(|e| e.kind).collect::<Vec<_>>(), ["dhcp.discover", "dhcp.offer"]);
+        assert_eq!(out.iter().map(|e| e.kind).collect::<Vec<_>>(), [EventKind::DhcpDiscover, EventKind::DhcpOffer]);
         let mut told = Vec::new();
         gate.tick(WINDOW_MS - 1, &mut told);
         assert!(told.is_empty());
@@ -279,30 +280,30 @@ mod tests {
     #[test]
     fn another_transaction_file_or_reason_is_no_repeat() {
         let mut gate = Gate::new(0);
-        let mut other = event(1, "dhcp.discover", 1);
+        let mut other = event(1, EventKind::DhcpDiscover, 1);
         other.facts.xid = Some("2".to_owned());
-        let mut why = event(2, "dhcp.discover", 1);
+        let mut why = event(2, EventKind::DhcpDiscover, 1);
         why.facts.why = Some("pool_exhausted".to_owned());
-        assert_eq!(run(&mut gate, [event(0, "dhcp.discover", 1), other, why]).len(), 3);
+        assert_eq!(run(&mut gate, [event(0, EventKind::DhcpDiscover, 1), other, why]).len(), 3);
     }
 
     #[test]
     fn a_flood_of_made_up_machines_is_bounded_and_hides_nobody() {
         let mut gate = Gate::new(0);
-        let mut ack = event(0, "dhcp.ack", 0);
+        let mut ack = event(0, EventKind::DhcpAck, 0);
         ack.ip = Some(Ipv4Addr::new(10, 44, 0, 100));
         assert_eq!(run(&mut gate, [ack]).len(), 1);
-        let flood = run(&mut gate, (1..50_000u32).map(|n| event(u64::from(n) / 50, "dhcp.discover", n)));
+        let flood = run(&mut gate, (1..50_000u32).map(|n| event(u64::from(n) / 50, EventKind::DhcpDiscover, n)));
         assert!(flood.len() as u64 <= STRANGERS.0, "{}", flood.len());
         assert!(gate.suppressed() > 49_000 && gate.strangers.len() <= MAX_STRANGERS);
         // The machine that holds an address is written about, also where only the address is known.
-        let tftp = WireEvent { ip: Some(Ipv4Addr::new(10, 44, 0, 100)), ..WireEvent::new(1_001, "tftp.started") };
-        let told = run(&mut gate, [event(1_000, "dhcp.request", 0), tftp]);
+        let tftp = WireEvent { ip: Some(Ipv4Addr::new(10, 44, 0, 100)), ..WireEvent::new(1_001, EventKind::TftpStarted) };
+        let told = run(&mut gate, [event(1_000, EventKind::DhcpRequest, 0), tftp]);
         assert_eq!(told.len(), 2);
         assert_eq!(told[1].mac, told[0].mac);
         let mut out = Vec::new();
         gate.tick(IDLE_MS + 1_000, &mut out);
-        assert!(out.iter().any(|e| e.kind == "recorder.suppressed"), "{out:?}");
+        assert!(out.iter().any(|e| e.kind == EventKind::RecorderSuppressed), "{out:?}");
         assert_eq!(gate.suppressed(), 0);
     }
 
@@ -311,7 +312,7 @@ mod tests {
         let mut gate = Gate::new(0);
         let mut rows = 0;
         for second in 0..86_400u64 {
-            let mut e = event(second * 1_000, "dhcp.discover", 1);
+            let mut e = event(second * 1_000, EventKind::DhcpDiscover, 1);
             e.facts.xid = Some(second.to_string());
             rows += run(&mut gate, [e]).len();
             let mut out = Vec::new();
@@ -324,7 +325,10 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_harms_nothing() {
         let mut gate = Gate::new(1_000_000_000);
-        assert_eq!(run(&mut gate, [event(1_000_000_000, "dhcp.discover", 1), event(5, "dhcp.offer", 1)]).len(), 2);
+        assert_eq!(
+            run(&mut gate, [event(1_000_000_000, EventKind::DhcpDiscover, 1), event(5, EventKind::DhcpOffer, 1)]).len(),
+            2
+        );
         let mut out = Vec::new();
         gate.tick(7, &mut out);
         gate.tick(5 + 2 * WINDOW_MS, &mut out);

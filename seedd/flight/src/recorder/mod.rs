@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use prometheus_client::metrics::histogram::Histogram;
-use pxe::{BootEvent, EventKind};
+use pxe::{BootEvent, BootEventKind};
 use site::store::events::PacketFacts;
 use tokio::sync::mpsc;
 
@@ -39,7 +40,7 @@ const MAX_TIMED: usize = 2_048;
 pub struct WireEvent {
     /// Unix milliseconds.
     pub at: u64,
-    pub kind: &'static str,
+    pub kind: EventKind,
     pub text: String,
     pub mac: Option<Mac>,
     /// The address that the machine has.
@@ -48,7 +49,7 @@ pub struct WireEvent {
 }
 
 impl WireEvent {
-    pub fn new(at: u64, kind: &'static str) -> Self {
+    pub fn new(at: u64, kind: EventKind) -> Self {
         WireEvent { at, kind, text: String::new(), mac: None, ip: None, facts: PacketFacts::default() }
     }
 }
@@ -153,10 +154,10 @@ impl Recorder {
         let (Some(ip), Some(file)) = (event.ip, &event.file) else { return };
         let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         match event.kind {
-            EventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Instant::now())),
-            EventKind::TftpDone | EventKind::TftpAborted { .. } | EventKind::TftpError { .. } => {
+            BootEventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Instant::now())),
+            BootEventKind::TftpDone | BootEventKind::TftpAborted(_) | BootEventKind::TftpError(_) => {
                 let started = began.remove(&(ip, file.clone()));
-                if let (EventKind::TftpDone, Some(started)) = (&event.kind, started) {
+                if let (BootEventKind::TftpDone, Some(started)) = (&event.kind, started) {
                     self.transfers.observe(started.elapsed().as_secs_f64());
                 }
             }
@@ -171,15 +172,16 @@ impl Recorder {
         self.time_transfer(event);
         let Some((kind, text)) = words(event) else { return };
         // An address a machine only asks for, or is offered, is not its own yet.
-        let ip = if matches!(event.kind, EventKind::Ack) || event.mac.is_none() { event.ip } else { None };
+        let ip = if matches!(event.kind, BootEventKind::Ack) || event.mac.is_none() { event.ip } else { None };
         self.queue.put(WireEvent { at: now_ms(), kind, text, mac: event.mac, ip, facts: facts(event) });
     }
 }
 
 fn facts(event: &BootEvent) -> PacketFacts {
     let why = match &event.kind {
-        EventKind::Nak { why } | EventKind::Ignored { why, .. } => Some(why.name().to_owned()),
-        EventKind::TftpAborted { why } | EventKind::TftpError { why } => Some(why.clone()),
+        BootEventKind::Nak { why } | BootEventKind::Ignored { why, .. } => Some(why.name().to_owned()),
+        BootEventKind::TftpAborted(why) => Some(why.to_string()),
+        BootEventKind::TftpError(why) => Some(why.to_string()),
         _ => None,
     };
     PacketFacts {
@@ -192,6 +194,7 @@ fn facts(event: &BootEvent) -> PacketFacts {
         file: event.file.clone(),
         bytes: event.bytes,
         why,
+        cause: event.kind.cause(),
         vendor_class: event.vendor_class.clone(),
         hostname: event.hostname.clone(),
         uuid: event.uuid.map(hex::encode),
@@ -200,37 +203,43 @@ fn facts(event: &BootEvent) -> PacketFacts {
 }
 
 /// The event's kind and a sentence, or `None` for what no operator asks about.
-fn words(event: &BootEvent) -> Option<(&'static str, String)> {
+fn words(event: &BootEvent) -> Option<(EventKind, String)> {
     let who = if event.ipxe { "iPXE" } else { "firmware or system" };
     let arch = event.arch.map(|a| format!(", {}", a.name())).unwrap_or_default();
     let ip = event.ip.map(|i| i.to_string()).unwrap_or_default();
     let file = event.file.clone().unwrap_or_default();
     let then = if file.is_empty() { String::new() } else { format!(", boot file {file}") };
     Some(match &event.kind {
-        EventKind::Discover => ("dhcp.discover", format!("{who} asks for an address{arch}")),
-        EventKind::Offer => ("dhcp.offer", format!("offered {ip}{then}")),
-        EventKind::Request => ("dhcp.request", format!("{who} asks for {ip}")),
-        EventKind::Ack => ("dhcp.ack", format!("has {ip}{then}")),
-        EventKind::Nak { why } => ("dhcp.nak", format!("was refused {ip}: {}", why.name())),
-        EventKind::Release => ("dhcp.release", format!("gave {ip} back")),
-        EventKind::Decline => ("dhcp.decline", format!("says {ip} is in use by somebody else")),
-        EventKind::Inform => ("dhcp.inform", format!("{who} at {ip} asked for options")),
-        EventKind::OtherServer { server } => ("dhcp.other", format!("another DHCP server answers here: {server}")),
-        EventKind::OtherServerGone { server } => ("dhcp.other", format!("the DHCP server {server} answers no more")),
-        EventKind::Serving { proxy: false } => ("dhcp.mode", "nobody else serves addresses here: this seed does".to_owned()),
-        EventKind::Serving { proxy: true } => {
-            ("dhcp.mode", "another DHCP server is here: this seed only tells machines what to boot".to_owned())
+        BootEventKind::Discover => (EventKind::DhcpDiscover, format!("{who} asks for an address{arch}")),
+        BootEventKind::Offer => (EventKind::DhcpOffer, format!("offered {ip}{then}")),
+        BootEventKind::Request => (EventKind::DhcpRequest, format!("{who} asks for {ip}")),
+        BootEventKind::Ack => (EventKind::DhcpAck, format!("has {ip}{then}")),
+        BootEventKind::Nak { why } => (EventKind::DhcpNak, format!("was refused {ip}: {}", why.name())),
+        BootEventKind::Release => (EventKind::DhcpRelease, format!("released {ip}")),
+        BootEventKind::Decline => (EventKind::DhcpDecline, format!("declined {ip}: another machine uses it")),
+        BootEventKind::Inform => (EventKind::DhcpInform, format!("{who} at {ip} asked for options")),
+        BootEventKind::OtherServer { server } => {
+            (EventKind::DhcpOther, format!("another DHCP server answers on this network: {server}"))
         }
-        EventKind::AddressInUse { by } => ("dhcp.in_use", format!("not offered {ip}: {by} answers for it")),
-        EventKind::TftpStarted => ("tftp.started", format!("{ip} fetches {file}")),
-        EventKind::TftpDone => ("tftp.done", format!("{ip} has {file}, {} bytes", event.bytes.unwrap_or(0))),
-        EventKind::TftpAborted { why } => ("tftp.aborted", format!("{ip} ended {file} itself: {why}")),
-        EventKind::TftpError { why } => ("tftp.error", format!("{ip} did not get {file}: {why}")),
-        EventKind::Ignored { why, detail } => {
+        BootEventKind::OtherServerGone { server } => {
+            (EventKind::DhcpOther, format!("the DHCP server {server} no longer answers"))
+        }
+        BootEventKind::Serving { proxy: false } => {
+            (EventKind::DhcpMode, "no other DHCP server answers: this seed assigns addresses".to_owned())
+        }
+        BootEventKind::Serving { proxy: true } => {
+            (EventKind::DhcpMode, "another DHCP server answers: this seed only serves boot files".to_owned())
+        }
+        BootEventKind::AddressInUse { by } => (EventKind::DhcpInUse, format!("not offered {ip}: {by} uses it")),
+        BootEventKind::TftpStarted => (EventKind::TftpStarted, format!("{ip} is fetching {file}")),
+        BootEventKind::TftpDone => (EventKind::TftpDone, format!("{ip} fetched {file}, {} bytes", event.bytes.unwrap_or(0))),
+        BootEventKind::TftpAborted(why) => (EventKind::TftpAborted, format!("{ip} aborted the transfer of {file}: {why}")),
+        BootEventKind::TftpError(why) => (EventKind::TftpError, format!("the transfer of {file} to {ip} failed: {why}")),
+        BootEventKind::Ignored { why, detail, .. } => {
             // Without a machine to show it at, a counter says enough.
             event.mac?;
             let detail = detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
-            ("dhcp.ignored", format!("not answered: {}{detail}", reasons::words(*why)))
+            (EventKind::DhcpIgnored, format!("not answered: {}{detail}", reasons::words(*why)))
         }
     })
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType};
@@ -105,13 +106,13 @@ fn event(seen: &Seen, at: u64, iface: &str) -> Option<WireEvent> {
         What::Foreign { server, offered, xid, ack, boot } => {
             let says = if ack { "gave it" } else { "offered it" };
             let also = if boot { ", with a boot file" } else { ", without a boot file" };
-            let kind = if ack { "dhcp.foreign.ack" } else { "dhcp.foreign.offer" };
+            let kind = if ack { EventKind::DhcpForeignAck } else { EventKind::DhcpForeignOffer };
             let facts =
                 PacketFacts { file: boot.then(|| "another server's".to_owned()), ip: Some(offered), ..facts(xid, server) };
             (kind, format!("another DHCP server, {server}, {says} {offered}{also}"), facts)
         }
         What::TookOther { server, xid } => {
-            ("dhcp.foreign.chosen", format!("it takes the offer of another DHCP server, {server}"), facts(xid, server))
+            (EventKind::DhcpForeignChosen, format!("it takes the offer of another DHCP server, {server}"), facts(xid, server))
         }
         What::Other | What::Granted => return None,
     };

@@ -145,6 +145,8 @@ impl Tx<'_> {
 
 #[cfg(test)]
 mod tests {
+    use cluster_seed::events::EventKind;
+
     use super::super::Store;
     use super::super::events::NewEvent;
     use super::*;
@@ -157,7 +159,7 @@ mod tests {
             tx.add_admin("ada", "hash", 5)?;
             tx.see_machine("02:00:00:00:00:01".parse().unwrap(), Some("10.0.0.9".parse().unwrap()), 7)?;
             for n in 0..3u64 {
-                tx.event(n, &NewEvent { kind: "k", text: "é\n\"", machine: Some(1), ..Default::default() })?;
+                tx.event(n, &NewEvent { machine: Some(1), ..NewEvent::new(EventKind::SeedStarted, "é\n\"") })?;
             }
             Ok(())
         });
@@ -197,7 +199,7 @@ mod tests {
         let done: Result<_, StoreError> = there.write(|tx| {
             tx.add_admin("bob", "h", 1)?;
             tx.add_admin("ada", "old", 1)?;
-            tx.event(1, &NewEvent { kind: "x", text: "x", ..Default::default() })
+            tx.event(1, &NewEvent::new(EventKind::SeedStarted, "x"))
         });
         done.unwrap();
         import(&there, &rows).unwrap();

@@ -1,5 +1,6 @@
 //! The append-only, hash-chained event log: audit log, boot flight recorder and feed of the live pages at once.
 
+use cluster_seed::events::{Cause, EventKind};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use rusqlite::{OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct PacketFacts {
     /// Stable name of the reason where there was no answer, or a negative one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// The same reason where a rule decides by it. A word of a later version reads as [`Cause::Other`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor_class: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,9 +65,9 @@ pub struct PacketFacts {
 }
 
 /// What is about to be written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NewEvent<'a> {
-    pub kind: &'a str,
+    pub kind: EventKind,
     pub text: &'a str,
     pub machine: Option<i64>,
     pub enrollment: Option<EnrollmentId>,
@@ -72,11 +76,29 @@ pub struct NewEvent<'a> {
     pub facts: Option<&'a PacketFacts>,
 }
 
-/// `facts` as they are stored. A row without them hashes as it did before there were any.
-fn chain(previous: &str, at: u64, e: &NewEvent<'_>, text: &str, facts: Option<&str>) -> String {
-    let enrollment = e.enrollment.map(|i| i.to_string()).unwrap_or_default();
-    let machine = e.machine.map(|i| i.to_string()).unwrap_or_default();
-    let fields = [previous, &at.to_string(), e.kind, text, &machine, &enrollment, e.actor.unwrap_or_default()];
+impl<'a> NewEvent<'a> {
+    /// An event of the seed itself.
+    pub fn new(kind: EventKind, text: &'a str) -> Self {
+        NewEvent { kind, text, machine: None, enrollment: None, actor: None, facts: None }
+    }
+}
+
+/// A row as it is stored, for its hash.
+struct Row<'a> {
+    kind: &'a str,
+    text: &'a str,
+    machine: Option<i64>,
+    enrollment: Option<&'a str>,
+    actor: Option<&'a str>,
+    /// A row without them hashes as it did before there were any.
+    facts: Option<&'a str>,
+}
+
+fn chain(previous: &str, at: u64, row: &Row<'_>) -> String {
+    let Row { kind, text, machine, enrollment, actor, facts } = *row;
+    let machine = machine.map(|i| i.to_string()).unwrap_or_default();
+    let (at, enrollment, actor) = (at.to_string(), enrollment.unwrap_or_default(), actor.unwrap_or_default());
+    let fields = [previous, &at, kind, text, &machine, enrollment, actor];
     // Length-prefixed, so that no two rows read alike.
     let joined: String = fields.into_iter().chain(facts).map(|f| format!("{}:{f};", f.len())).collect();
     Digest::of(joined.as_bytes()).to_string()
@@ -96,12 +118,14 @@ impl Tx<'_> {
         let previous = self.last_hash()?;
         let text = cut(event.text);
         let facts = event.facts.map(serde_json::to_string).transpose().map_err(|_| StoreError::Corrupt { what: "facts" })?;
-        let hash = chain(previous.as_deref().unwrap_or_default(), at, event, text, facts.as_deref());
         let enrollment = event.enrollment.map(|i| i.to_string());
+        let (kind, enrollment, facts) = (event.kind.as_str(), enrollment.as_deref(), facts.as_deref());
+        let row = Row { kind, text, machine: event.machine, enrollment, actor: event.actor, facts };
+        let hash = chain(previous.as_deref().unwrap_or_default(), at, &row);
         self.tx.execute(
             "INSERT INTO event (at, kind, text, machine, enrollment, actor, hash, facts)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![at, event.kind, text, event.machine, enrollment, event.actor, hash, facts],
+            params![at, kind, text, event.machine, enrollment, event.actor, hash, facts],
         )?;
         Ok(self.tx.last_insert_rowid())
     }
@@ -163,11 +187,11 @@ impl Tx<'_> {
         while let Some(r) = rows.next()? {
             let (kind, text): (String, String) = (r.get(2)?, r.get(3)?);
             let (enrollment, actor): (Option<String>, Option<String>) = (r.get(5)?, r.get(6)?);
-            let enrollment = enrollment.map(|t| super::parsed(&t, "event.enrollment")).transpose()?;
             let (hash, facts): (String, Option<String>) = (r.get(7)?, r.get(8)?);
-            let actor = actor.as_deref();
-            let event = NewEvent { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor, facts: None };
-            if chain(&previous, r.get(1)?, &event, &text, facts.as_deref()) != hash {
+            // The words as they are: rows of other versions have kinds that this one does not know.
+            let (enrollment, actor, facts) = (enrollment.as_deref(), actor.as_deref(), facts.as_deref());
+            let row = Row { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor, facts };
+            if chain(&previous, r.get(1)?, &row) != hash {
                 return Ok(Some(r.get(0)?));
             }
             previous = hash;
@@ -184,7 +208,7 @@ mod tests {
     fn filled() -> Store {
         let store = Store::in_memory().unwrap();
         for text in ["one", "two", "three"] {
-            store.write(|tx| tx.event(1, &NewEvent { kind: "k", text, ..Default::default() })).unwrap();
+            store.write(|tx| tx.event(1, &NewEvent::new(EventKind::SeedStarted, text))).unwrap();
         }
         store
     }
@@ -204,7 +228,7 @@ mod tests {
         let store = filled();
         let texts = |found: Vec<EventRow>| found.into_iter().map(|e| e.text).collect::<Vec<_>>();
         assert_eq!(texts(store.read(|tx| tx.events_after(1, 9)).unwrap()), ["two", "three"]);
-        assert_eq!(texts(store.read(|tx| tx.newest_of("k", 2)).unwrap()), ["three", "two"]);
+        assert_eq!(texts(store.read(|tx| tx.newest_of("seed.", 2)).unwrap()), ["three", "two"]);
         assert!(store.read(|tx| tx.newest_of("other", 2)).unwrap().is_empty());
         assert!(store.read(|tx| tx.timeline(1, 9)).unwrap().is_empty());
     }

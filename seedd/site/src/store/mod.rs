@@ -150,6 +150,8 @@ pub(super) fn parsed<T: std::str::FromStr>(text: &str, what: &'static str) -> Re
 
 #[cfg(test)]
 mod tests {
+    use cluster_seed::events::EventKind;
+
     use super::*;
 
     #[test]
@@ -175,7 +177,7 @@ mod tests {
         drop(old);
         let store = Store::open(&path).unwrap();
         let facts = events::PacketFacts { ipxe: true, ..Default::default() };
-        let event = events::NewEvent { kind: "k", text: "t", facts: Some(&facts), ..Default::default() };
+        let event = events::NewEvent { facts: Some(&facts), ..events::NewEvent::new(EventKind::SeedStarted, "t") };
         store.write(|tx| tx.event(8, &event)).unwrap();
         assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), None);
         let rows = store.read(|tx| tx.events_after(0, 9)).unwrap();

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{
     Assumed, CapsuleHeader, CapsuleManifest, Entry, FRAME, FileRow, Table, Tree, VERSION, header_bytes, seal_frame,
 };
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::{Sealed, SigningKey, key_text};
@@ -216,7 +217,7 @@ impl Export<'_> {
 
     fn say(&self, store: &Store) -> Result<()> {
         let text = format!("a capsule for {} was begun", self.recipient);
-        let event = NewEvent { kind: "site.exported", text: &text, actor: self.actor, ..Default::default() };
+        let event = NewEvent { actor: self.actor, ..NewEvent::new(EventKind::SiteExported, &text) };
         store.write(|tx| tx.event(self.now_ms, &event)).context("writing the event")?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{CapsuleManifest, Table};
 use cluster_seed::cluster::API_VERSION;
+use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::overlay::{self, Overlay};
 use cluster_seed::peers::PeersFile;
@@ -203,7 +204,7 @@ impl Import<'_> {
             m.site,
             own_hash.get(..12).unwrap_or("none")
         );
-        tx.event(self.now_ms, &NewEvent { kind: "site.imported", text: &text, actor: self.actor, ..Default::default() })?;
+        tx.event(self.now_ms, &NewEvent { actor: self.actor, ..NewEvent::new(EventKind::SiteImported, &text) })?;
         Ok(())
     }
 }

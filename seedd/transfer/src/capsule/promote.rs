@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::enrollment::{EnrollmentEvent as E, EnrollmentState as S};
+use cluster_seed::events::EventKind;
 
 use site::hint::Hint as _;
 use site::mode::Mode;
@@ -26,7 +27,7 @@ pub fn promote(store: &Store, now_ms: u64, actor: Option<&str>) -> Result<u64> {
         Mode::Active.set(tx)?;
         let ended = end_what_is_under_way(tx, now_ms)?;
         let text = format!("promoted: this seed issues from epoch {epoch} on; {ended} unfinished enrollments ended");
-        tx.event(now_ms, &NewEvent { kind: "site.promoted", text: &text, actor, ..Default::default() })?;
+        tx.event(now_ms, &NewEvent { actor, ..NewEvent::new(EventKind::SitePromoted, &text) })?;
         Ok(epoch)
     })
 }
@@ -45,11 +46,9 @@ fn end_what_is_under_way(tx: &Tx<'_>, now_ms: u64) -> Result<u32> {
             tx.revoke_node(node.id, now_ms / 1000)?;
         }
         let said = NewEvent {
-            kind: "enrollment.ended",
-            text: MOVED,
             machine: Some(record.machine),
             enrollment: Some(record.id),
-            ..Default::default()
+            ..NewEvent::new(EventKind::EnrollmentEnded, MOVED)
         };
         tx.event(now_ms, &said)?;
         ended += 1;

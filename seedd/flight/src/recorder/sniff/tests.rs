@@ -137,7 +137,10 @@ fn a_foreign_offer_on_the_wire_is_heard_and_kept() {
     send(&udp(other, Mac([0xff; 6]), ips, (67, 68), &bootp(2, PEER, &[53, 1, 2, 54, 4, 10, 44, 0, 9, 67, 1, b'x'])));
     send(&udp(other, PEER, ips, (5000, 5000), b"not of a boot"));
     let event = queue.blocking_recv().unwrap();
-    assert_eq!((event.kind, event.mac, event.facts.server), ("dhcp.foreign.offer", Some(PEER), Some(ips.0)));
+    assert_eq!(
+        (event.kind, event.mac, event.facts.server),
+        (cluster_seed::events::EventKind::DhcpForeignOffer, Some(PEER), Some(ips.0))
+    );
     assert_eq!(event.facts.xid.as_deref(), Some("1a2b3c4d"));
     println!("heard {} packets and 1 event", flight.ring.of(PEER).len());
 }

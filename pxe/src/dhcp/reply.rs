@@ -1,0 +1,217 @@
+//! Building the replies: addresses, the usual options, and what to boot.
+
+use std::net::Ipv4Addr;
+
+use cluster_seed::ids::Mac;
+use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption};
+use dhcproto::{Encodable, Encoder};
+
+use crate::dhcp::boot_info::BootInfo;
+use crate::dhcp::loader::MAX_NAME;
+use crate::dhcp::network::{ReplyConfig, Route};
+use crate::dhcp::request::LeaseRequest;
+
+/// BOOTP clients and old relays drop shorter packets (RFC 1542 section 2.1).
+pub const MIN_REPLY: usize = 300;
+/// Every client takes an IP datagram this long (RFC 2132 section 9.10), in bytes.
+const MIN_MAX_SIZE: u16 = 576;
+/// The longest IP datagram sent, whatever the client takes: an Ethernet frame's.
+const MAX_SIZE: usize = 1_500;
+const IP_AND_UDP: usize = 28;
+
+/// A reply that cannot be written as a packet.
+#[derive(Debug, thiserror::Error)]
+#[error("encoding the reply")]
+pub struct EncodeError(#[from] dhcproto::error::EncodeError);
+
+/// A DHCPOFFER or DHCPACK of `ip`; with `ip` absent, the ACK of an INFORM, which has no lease times.
+pub fn positive(
+    kind: MessageType,
+    request: &LeaseRequest,
+    ip: Option<Ipv4Addr>,
+    hostname: Option<&str>,
+    boot: &BootInfo,
+    config: &ReplyConfig,
+) -> Result<Vec<u8>, EncodeError> {
+    let network = &config.network;
+    let mut message = reply(kind, request, config);
+    message.set_yiaddr(ip.unwrap_or(Ipv4Addr::UNSPECIFIED)).set_ciaddr(request.ciaddr);
+    let options = message.opts_mut();
+    options.insert(DhcpOption::SubnetMask(network.subnet.mask()));
+    if let Some(router) = network.router {
+        options.insert(DhcpOption::Router(vec![router]));
+    }
+    let dns = if network.dns.is_empty() { vec![config.server_ip] } else { network.dns.clone() };
+    options.insert(DhcpOption::DomainNameServer(dns));
+    options.insert(DhcpOption::BroadcastAddr(network.subnet.broadcast()));
+    if let Some(name) = hostname {
+        options.insert(DhcpOption::Hostname(name.to_owned()));
+    }
+    if let Some(domain) = &network.domain {
+        options.insert(DhcpOption::DomainName(domain.clone()));
+    }
+    if !network.ntp.is_empty() {
+        options.insert(DhcpOption::NtpServers(network.ntp.clone()));
+    }
+    if let Some(mtu) = network.mtu {
+        options.insert(DhcpOption::InterfaceMtu(mtu));
+    }
+    if !network.search.is_empty() {
+        options.insert(raw(119, domain_search(&network.search)));
+    }
+    if !network.routes.is_empty() {
+        options.insert(raw(121, classless_routes(&network.routes, network.router)));
+    }
+    if ip.is_some() {
+        options.insert(DhcpOption::AddressLeaseTime(network.lease_secs));
+        options.insert(DhcpOption::Renewal(network.lease_secs / 2));
+        options.insert(DhcpOption::Rebinding(network.lease_secs / 8 * 7));
+    }
+    add_boot(&mut message, boot, config);
+    for extra in &network.extra {
+        message.opts_mut().insert(raw(extra.code, extra.value.clone()));
+    }
+    encode_within(message, request, config)
+}
+
+/// An answer without an address: a proxy's DHCPOFFER, or the DHCPACK of the boot server on port 4011.
+pub fn boot_only(
+    kind: MessageType,
+    request: &LeaseRequest,
+    boot: &BootInfo,
+    config: &ReplyConfig,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut message = reply(kind, request, config);
+    if kind == MessageType::Ack {
+        message.set_ciaddr(request.ciaddr);
+    }
+    add_boot(&mut message, boot, config);
+    encode(&message, request)
+}
+
+/// Encodes. Options that a client with little room (option 57; 576 bytes without it) cannot take are left out, the least
+/// important first.
+fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyConfig) -> Result<Vec<u8>, EncodeError> {
+    let room = usize::from(request.max_size.unwrap_or(0).max(MIN_MAX_SIZE)).min(MAX_SIZE) - IP_AND_UDP;
+    let mut bytes = encode(&message, request)?;
+    let extras = config.network.extra.iter().rev().map(|e| e.code);
+    for code in extras.chain([119, 121, 42, 26, 150, 66, 15, 12]) {
+        if bytes.len() <= room {
+            break;
+        }
+        message.opts_mut().remove(OptionCode::from(code));
+        bytes = encode(&message, request)?;
+    }
+    Ok(bytes)
+}
+
+/// A DHCPNAK: no addresses, no lease, only the server and the reason (RFC 2131 table 3).
+pub fn nak(request: &LeaseRequest, why: &str, config: &ReplyConfig) -> Result<Vec<u8>, EncodeError> {
+    let mut message = reply(MessageType::Nak, request, config);
+    message.opts_mut().insert(DhcpOption::Message(why.to_owned()));
+    if !request.giaddr.is_unspecified() {
+        // The relay must broadcast it: the client does not have the address it thinks it has.
+        message.set_flags(Flags::from(request.flags | 0x8000));
+    }
+    encode(&message, request)
+}
+
+fn reply(kind: MessageType, request: &LeaseRequest, config: &ReplyConfig) -> Message {
+    let Mac(mac) = request.mac;
+    let mut message = Message::default();
+    message
+        .set_opcode(Opcode::BootReply)
+        .set_xid(request.xid)
+        .set_flags(Flags::from(request.flags))
+        .set_giaddr(request.giaddr)
+        .set_chaddr(&mac);
+    let options = message.opts_mut();
+    options.insert(DhcpOption::MessageType(kind));
+    let server = request.server_override.filter(|_| request.is_relayed());
+    options.insert(DhcpOption::ServerIdentifier(server.unwrap_or(config.server_ip)));
+    if let Some(id) = &request.client_id {
+        // RFC 6842: the identifier is echoed.
+        options.insert(DhcpOption::ClientIdentifier(id.clone()));
+    }
+    if let Some(uuid) = &request.uuid {
+        options.insert(DhcpOption::ClientMachineIdentifier(uuid.to_vec()));
+    }
+    message
+}
+
+fn add_boot(message: &mut Message, boot: &BootInfo, config: &ReplyConfig) {
+    let BootInfo::File { name, class, discovery } = boot else { return };
+    message.set_siaddr(config.next_server);
+    if name.len() <= MAX_NAME {
+        message.set_fname(name.as_bytes());
+    }
+    let options = message.opts_mut();
+    options.insert(DhcpOption::TFTPServerName(config.next_server.to_string().into_bytes()));
+    options.insert(DhcpOption::BootfileName(name.as_bytes().to_vec()));
+    options.insert(raw(150, config.next_server.octets().to_vec()));
+    if class.is_none() {
+        // To iPXE: no-pxedhcp (175.176), or it waits seconds for a proxy DHCP server.
+        options.insert(raw(175, vec![176, 1, 1]));
+    }
+    if let Some(class) = class {
+        // A PXE ROM takes an offer for a boot offer only if it names the class (PXE 2.1 section 2.2.3).
+        options.insert(DhcpOption::ClassIdentifier(class.as_bytes().to_vec()));
+        if *discovery {
+            // PXE_DISCOVERY_CONTROL with bit 3: no boot server discovery, no menu, take the boot file.
+            options.insert(DhcpOption::VendorExtensions(vec![6, 1, 8, 255]));
+        }
+    }
+}
+
+fn raw(code: u8, data: Vec<u8>) -> DhcpOption {
+    DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code), data))
+}
+
+/// RFC 3397 without compression. Labels over 63 bytes do not occur: the configuration checks names.
+fn domain_search(names: &[String]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for name in names {
+        for label in name.split('.').filter(|l| !l.is_empty()) {
+            let label = &label.as_bytes()[..label.len().min(63)];
+            out.push(label.len() as u8);
+            out.extend_from_slice(label);
+        }
+        out.push(0);
+    }
+    out
+}
+
+/// RFC 3442: prefix length, the significant bytes of the network, the router; the default route last.
+fn classless_routes(routes: &[Route], router: Option<Ipv4Addr>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for Route { to, via } in routes {
+        out.push(to.prefix());
+        out.extend_from_slice(&to.network().octets()[..usize::from(to.prefix().div_ceil(8))]);
+        out.extend_from_slice(&via.octets());
+    }
+    if let Some(router) = router {
+        out.push(0);
+        out.extend_from_slice(&router.octets());
+    }
+    out
+}
+
+/// Option 82 is returned as received, after all others (RFC 3046 section 2.2); the encoder would write it twice.
+fn encode(message: &Message, request: &LeaseRequest) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::with_capacity(512);
+    message.encode(&mut Encoder::new(&mut bytes))?;
+    if let Some(info) = &request.relay_info {
+        let ended = bytes.pop();
+        bytes.extend(ended.filter(|b| *b != 255));
+        bytes.extend_from_slice(&[82, info.len() as u8]);
+        bytes.extend_from_slice(info);
+        bytes.push(255);
+    }
+    if bytes.len() < MIN_REPLY {
+        bytes.resize(MIN_REPLY, 0);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

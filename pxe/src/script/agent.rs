@@ -1,0 +1,49 @@
+//! How the agent is started, whichever boot loader does it.
+
+use cluster_seed::ids::Mac;
+
+use super::cmdline::{CmdlineError, Console, FileName, KernelCmdline, SeedUrl};
+
+/// The longest pause between two looks at the seed, in seconds.
+pub const MAX_WAIT: u32 = 300;
+
+/// What starts the agent on a machine.
+#[derive(Debug, Clone)]
+pub struct AgentBoot<'a> {
+    pub seed: SeedUrl,
+    pub mac: Mac,
+    pub kernel: &'a FileName,
+    pub initrd: &'a FileName,
+    /// The last is /dev/console, where the agent's log goes. Empty: the screen and the first serial port.
+    pub consoles: &'a [Console],
+    /// The operator's own parameters.
+    pub extra: &'a KernelCmdline,
+}
+
+/// The ways a machine's menu offers to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Agent,
+    Rescue,
+    MemoryTest,
+}
+
+/// Patterns of the menu's memory test: each reads and writes all memory once.
+const MEMTEST_PATTERNS: u8 = 4;
+/// Seconds in which a key opens the menu before the agent starts.
+pub(super) const MENU_SECONDS: u32 = 3;
+
+impl AgentBoot<'_> {
+    pub(super) fn cmdline(&self, way: Way) -> Result<String, CmdlineError> {
+        let default = [Console::Vga, Console::Serial(0)];
+        let consoles = if self.consoles.is_empty() { &default[..] } else { self.consoles };
+        let line = KernelCmdline::new().seed(self.seed).bootif(self.mac);
+        let line = consoles.iter().fold(line, |line, console| line.console(*console)).initrd(self.initrd);
+        let line = match way {
+            Way::Agent => line,
+            Way::Rescue => line.rescue(),
+            Way::MemoryTest => line.memory_test(MEMTEST_PATTERNS),
+        };
+        Ok(line.and(self.extra)?.to_string())
+    }
+}

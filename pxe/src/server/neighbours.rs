@@ -1,0 +1,153 @@
+//! The kernel's table of neighbours on one interface, by rtnetlink(7).
+//!
+//! It serves two purposes: a reply can be sent to an address that its client does not answer for yet (RFC 2131 section
+//! 4.1), and the kernel can be made to ask the link (ARP) who has an address.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use cluster_seed::ids::Mac;
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, setsockopt, socket,
+};
+use nix::sys::time::{TimeVal, TimeValLike as _};
+
+// linux/rtnetlink.h, linux/netlink.h, linux/neighbour.h.
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
+const RTM_GETNEIGH: u16 = 30;
+const NLMSG_ERROR: u16 = 2;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLM_F_REPLACE: u16 = 0x100;
+const NLM_F_CREATE: u16 = 0x400;
+const NUD_REACHABLE: u16 = 0x02;
+const NUD_STALE: u16 = 0x04;
+const NUD_DELAY: u16 = 0x08;
+const NUD_PROBE: u16 = 0x10;
+const NUD_NONE: u16 = 0;
+/// "Use it": the kernel asks the link at once.
+const NTF_USE: u8 = 0x01;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const AF_INET: u8 = 2;
+const HEADER: usize = 16;
+const NDMSG: usize = 12;
+
+/// A socket to the kernel for one interface.
+#[derive(Debug)]
+pub struct Neighbours {
+    socket: OwnedFd,
+    index: u32,
+    sequence: u32,
+}
+
+impl Neighbours {
+    /// Needs CAP_NET_ADMIN for changes; opening alone does not.
+    pub fn open(iface: &str) -> io::Result<Self> {
+        let index = if_nametoindex(iface)?;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        // The kernel answers within the call that asks: the timeout guards against a bug only.
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::milliseconds(500))?;
+        Ok(Neighbours { socket, index, sequence: 0 })
+    }
+
+    /// Enters an address in the table, so that a reply reaches a client that does not use it yet.
+    pub fn learn(&mut self, ip: Ipv4Addr, mac: Mac) -> io::Result<()> {
+        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        self.change(&self.message(RTM_NEWNEIGH, flags, NUD_REACHABLE, 0, ip, Some(mac)))
+    }
+
+    /// Removes an address from the table and has the kernel ask the link for it.
+    pub fn ask(&mut self, ip: Ipv4Addr) -> io::Result<()> {
+        match self.change(&self.message(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, NUD_NONE, 0, ip, None)) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+            _ => {}
+        }
+        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
+        self.change(&self.message(RTM_NEWNEIGH, flags, NUD_NONE, NTF_USE, ip, None))
+    }
+
+    /// Who answered for the address since it was asked for.
+    pub fn answered(&mut self, ip: Ipv4Addr) -> io::Result<Option<Mac>> {
+        let message = self.message(RTM_GETNEIGH, NLM_F_REQUEST, NUD_NONE, 0, ip, None);
+        let reply = match self.exchange(&message) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            other => other?,
+        };
+        Ok(read_neighbour(&reply))
+    }
+
+    fn message(&self, kind: u16, flags: u16, state: u16, ntf: u8, ip: Ipv4Addr, mac: Option<Mac>) -> Vec<u8> {
+        let mut body = vec![AF_INET, 0, 0, 0];
+        body.extend_from_slice(&self.index.to_ne_bytes());
+        body.extend_from_slice(&state.to_ne_bytes());
+        body.extend_from_slice(&[ntf, 0]);
+        attribute(&mut body, NDA_DST, &ip.octets());
+        if let Some(Mac(mac)) = mac {
+            attribute(&mut body, NDA_LLADDR, &mac);
+        }
+        let mut out = Vec::with_capacity(HEADER + body.len());
+        out.extend_from_slice(&((HEADER + body.len()) as u32).to_ne_bytes());
+        out.extend_from_slice(&kind.to_ne_bytes());
+        out.extend_from_slice(&flags.to_ne_bytes());
+        out.extend_from_slice(&self.sequence.wrapping_add(1).to_ne_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend(body);
+        out
+    }
+
+    fn change(&mut self, message: &[u8]) -> io::Result<()> {
+        self.exchange(message).map(|_| ())
+    }
+
+    /// One question and its one answer.
+    fn exchange(&mut self, message: &[u8]) -> io::Result<Vec<u8>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        sendto(self.socket.as_raw_fd(), message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        let mut buffer = vec![0u8; 1024];
+        loop {
+            let len = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+            let reply = &buffer[..len];
+            if len < HEADER || reply[8..12] != self.sequence.to_ne_bytes() {
+                continue;
+            }
+            if u16::from_ne_bytes([reply[4], reply[5]]) != NLMSG_ERROR {
+                return Ok(reply.to_vec());
+            }
+            let code = reply.get(16..20).map_or(-libc::EIO, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+            return if code == 0 { Ok(Vec::new()) } else { Err(Errno::from_raw(-code).into()) };
+        }
+    }
+}
+
+fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    out.extend_from_slice(&((value.len() + 4) as u16).to_ne_bytes());
+    out.extend_from_slice(&kind.to_ne_bytes());
+    out.extend_from_slice(value);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+/// The hardware address in an RTM_NEWNEIGH message, if the neighbour has answered.
+fn read_neighbour(message: &[u8]) -> Option<Mac> {
+    let body = message.get(HEADER..)?;
+    let state = u16::from_ne_bytes([*body.get(8)?, *body.get(9)?]);
+    if state & (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE) == 0 {
+        return None;
+    }
+    let mut rest = body.get(NDMSG..)?;
+    while let [a, b, c, d, ..] = rest {
+        let len = usize::from(u16::from_ne_bytes([*a, *b]));
+        let value = rest.get(4..len)?;
+        if u16::from_ne_bytes([*c, *d]) == NDA_LLADDR {
+            return value.try_into().ok().map(Mac);
+        }
+        rest = rest.get(len.next_multiple_of(4)..)?;
+    }
+    None
+}

@@ -1,0 +1,56 @@
+//! What the TFTP listener and its workers share.
+
+use std::collections::HashMap;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::counters::Counters;
+use crate::policy::{BootEvent, BootEventKind, BootPolicy};
+use crate::tftp::packet::ReadRequest;
+use crate::tftp::transfer::Transfer;
+
+/// What all threads of one server share.
+pub(super) struct Shared {
+    pub iface: Arc<str>,
+    pub policy: Arc<dyn BootPolicy>,
+    pub counters: Arc<Counters>,
+    pub active: Mutex<HashMap<SocketAddrV4, Active>>,
+    pub stop: AtomicBool,
+    pub began: Instant,
+}
+
+/// A transfer on its way to a worker.
+pub(super) struct Job {
+    pub id: u64,
+    pub transfer: Transfer,
+    pub socket: UdpSocket,
+    pub client: SocketAddrV4,
+    pub name: String,
+    pub contacted: Arc<AtomicBool>,
+}
+
+pub(super) enum Order {
+    Start(Box<Job>),
+    /// The client asked for something else from the same port.
+    Abort(u64),
+}
+
+/// A running transfer.
+pub(super) struct Active {
+    pub id: u64,
+    pub request: ReadRequest,
+    pub contacted: Arc<AtomicBool>,
+    pub worker: usize,
+}
+
+pub(super) fn tftp_event(
+    kind: BootEventKind,
+    iface: &Arc<str>,
+    client: SocketAddrV4,
+    name: &str,
+    bytes: Option<u64>,
+) -> BootEvent {
+    BootEvent { ip: Some(*client.ip()), file: Some(name.to_owned()), bytes, ..BootEvent::new(kind, iface.clone()) }
+}

@@ -1,0 +1,189 @@
+//! On the loopback interface with the server's real port: needs root.
+
+use std::sync::Mutex;
+
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::dhcp::request::BootRequest;
+use crate::policy::{Abort, BootDecision, BootEvent};
+use crate::tftp::packet::{ack_packet, read_packet};
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<BootEventKind>>);
+
+impl BootPolicy for Recorder {
+    fn decide(&self, _: &BootRequest) -> BootDecision {
+        BootDecision::Loader
+    }
+
+    fn observe(&self, event: &BootEvent) {
+        self.0.lock().unwrap().push(event.kind.clone());
+    }
+}
+
+struct Running {
+    address: SocketAddrV4,
+    counters: Arc<Counters>,
+    policy: Arc<Recorder>,
+    _stop: oneshot::Sender<()>,
+}
+
+/// A server on 127.8.`net`.1 that answers clients of `on_link`, or nothing where it cannot be opened.
+async fn start(net: u8, on_link: [u8; 4], change: impl FnOnce(&mut TftpConfig)) -> Option<Running> {
+    let address = Ipv4Addr::new(127, 8, net, 1);
+    let mut config = TftpConfig::new("lo", address, Subnet::new(on_link.into(), 24).unwrap());
+    change(&mut config);
+    let files = FileTable::new([("boot".to_owned(), Arc::from(vec![7u8; 2_000]))]);
+    let policy = Arc::new(Recorder::default());
+    let server = match TftpServer::bind(config, Arc::new(files), policy.clone()) {
+        Ok(server) => server,
+        Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
+            println!("skipped: {error}");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let counters = server.counters();
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(server.run(async move {
+        let _ = stopped.await;
+    }));
+    Some(Running { address: SocketAddrV4::new(address, SERVER_PORT), counters, policy, _stop: stop })
+}
+
+async fn client(net: u8, last: u8) -> UdpSocket {
+    UdpSocket::bind(SocketAddrV4::new([127, 8, net, last].into(), 0)).await.unwrap()
+}
+
+async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = vec![0u8; 1500];
+    let (len, from) = tokio::time::timeout(Duration::from_secs(20), socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+    buffer.truncate(len);
+    (buffer, from)
+}
+
+impl Running {
+    async fn counted(&self, what: Count, times: u64) {
+        while self.counters.get(what) < times {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_comes_from_the_address_asked_and_ends_with_an_error_packet() {
+    let Some(server) = start(1, [127, 8, 1, 0], |_| ()).await else { return };
+    let socket = client(1, 2).await;
+    socket.send_to(&read_packet("/boot", &[("blksize", "1468"), ("tsize", "0")]), server.address).await.unwrap();
+    let (options, transfer) = receive(&socket).await;
+    assert_eq!(options, b"\0\x06blksize\x001468\0tsize\x002000\0");
+    assert_eq!(transfer.ip(), *server.address.ip());
+    assert_ne!(transfer.port(), SERVER_PORT);
+    // A stranger's ACK is not this client's.
+    client(1, 3).await.send_to(&ack_packet(0), transfer).await.unwrap();
+    socket.send_to(&ack_packet(0), transfer).await.unwrap();
+    assert_eq!(receive(&socket).await.0.len(), 4 + 1468);
+    socket.send_to(&error_packet(0, "enough"), transfer).await.unwrap();
+    server.counted(Count::TftpAborted, 1).await;
+    assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted(Abort::Error("enough".into()))));
+}
+
+#[tokio::test]
+async fn transfers_are_capped_in_all_and_by_address() {
+    let limits = |c: &mut TftpConfig| (c.max_per_address, c.max_transfers) = (2, 3);
+    let Some(server) = start(2, [127, 8, 2, 0], limits).await else { return };
+    let mut held = Vec::new();
+    // The third of one address, then the fourth in all, are met with silence.
+    for (last, busy) in [(2, 0), (2, 0), (2, 1), (3, 1), (4, 2)] {
+        let socket = client(2, last).await;
+        socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+        server.counted(Count::TftpBusy, busy).await;
+        held.push(socket);
+    }
+    server.counted(Count::TftpStarted, 3).await;
+    assert_eq!((server.counters.get(Count::TftpStarted), server.counters.get(Count::TftpBusy)), (3, 2));
+    // The same request again from the same port is not a second transfer.
+    held[0].send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    server.counted(Count::TftpDuplicate, 1).await;
+    // A transfer that ends makes room.
+    let (_, transfer) = receive(&held[0]).await;
+    held[0].send_to(&error_packet(0, ""), transfer).await.unwrap();
+    server.counted(Count::TftpAborted, 1).await;
+    let next = client(2, 9).await;
+    while server.counters.get(Count::TftpStarted) < 4 {
+        next.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_on_the_link_gets_nothing() {
+    let Some(server) = start(3, [127, 7, 0, 0], |_| ()).await else { return };
+    let socket = client(3, 2).await;
+    socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    server.counted(Count::TftpOffLink, 1).await;
+    assert!(socket.try_recv(&mut [0; 10]).is_err());
+    assert_eq!(server.counters.get(Count::TftpRequest), 0);
+}
+
+#[tokio::test]
+async fn refusals_are_short_and_noise_gets_none() {
+    let Some(server) = start(4, [127, 8, 4, 0], |_| ()).await else { return };
+    let socket = client(4, 2).await;
+    for (packet, code) in [
+        (read_packet("nonesuch", &[]), code::NOT_FOUND),
+        (read_packet("../etc/passwd", &[]), code::NOT_FOUND),
+        (read_packet("..%2fboot", &[]), code::NOT_FOUND),
+        (read_packet("//boot", &[]), code::NOT_FOUND),
+        (b"\0\x02boot\0octet\0".to_vec(), code::ACCESS),
+        (b"\0\x01boot\0netascii\0".to_vec(), code::ILLEGAL),
+        (read_packet("a\x01", &[]), code::ILLEGAL),
+    ] {
+        socket.send_to(&packet, server.address).await.unwrap();
+        let (answer, _) = receive(&socket).await;
+        assert_eq!(answer[..4], [0, 5, 0, code as u8], "{packet:?}");
+        assert!(answer.len() < 40, "no amplification");
+    }
+    let malformed = server.counters.get(Count::TftpMalformed);
+    for noise in [&b"\0\x03\0\x01x"[..], b"\0\x04\0\0", b"\0\x05\0\0x\0", b"\0\x06a\0", b"x", b"\0\x01boot"] {
+        socket.send_to(noise, server.address).await.unwrap();
+    }
+    server.counted(Count::TftpMalformed, malformed + 6).await;
+    assert!(socket.try_recv(&mut [0; 10]).is_err());
+}
+
+#[test]
+fn one_thread_is_filled_before_the_next() {
+    let of = |counts: &[usize]| {
+        let busy = counts.iter().enumerate().flat_map(|(worker, n)| std::iter::repeat_n(worker, *n));
+        choose(busy, counts.len())
+    };
+    assert_eq!(of(&[0, 0]), 0);
+    assert_eq!(of(&[FILL - 1, 0]), 0);
+    assert_eq!(of(&[FILL, 0]), 1);
+    assert_eq!(of(&[FILL, FILL - 1, 0]), 1);
+    assert_eq!(of(&[FILL - 1, FILL]), 0, "who has room again");
+    assert_eq!(of(&[FILL + 2, FILL, FILL + 1]), 1, "all are full");
+    assert_eq!(of(&[FILL]), 0);
+}
+
+#[tokio::test]
+async fn packets_that_say_nothing_new_do_not_hold_up_the_one_that_does() {
+    let Some(server) = start(5, [127, 8, 5, 0], |_| ()).await else { return };
+    let socket = client(5, 2).await;
+    socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    let (_, transfer) = receive(&socket).await;
+    for block in 1..4u16 {
+        // Together, so that the server may find them all at one look.
+        for _ in 0..20 {
+            assert!(socket.try_send_to(&ack_packet(block - 1), transfer).is_ok());
+        }
+        assert!(socket.try_send_to(&ack_packet(block), transfer).is_ok());
+        let (packet, _) = receive(&socket).await;
+        assert_eq!(packet[..4], [0, 3, 0, block as u8 + 1], "the next block, and not the timer's repeat of the last one");
+    }
+    socket.send_to(&ack_packet(4), transfer).await.unwrap();
+    server.counted(Count::TftpDone, 1).await;
+}
