@@ -1,38 +1,39 @@
-//! What can go wrong while a snapshot is planned or built.
+//! Errors while a snapshot is planned or built.
 
 use camino::Utf8PathBuf;
 use cluster_seed::ids::Digest;
+use cluster_seed::progress::Progress;
 use cluster_seed::seal::SealError;
+use host::files::FileError;
 use jiff::Timestamp;
 
-use crate::disk::DiskError;
-use crate::fetch::FetchError;
-use crate::index::IndexError;
-use crate::lock::LockError;
-use crate::pool::PoolError;
-use crate::release_key::ReleaseKeyError;
-use crate::resolve::ResolveError;
-use crate::trust::TrustError;
+use crate::format::index::IndexError;
+use crate::format::lock::LockError;
+use crate::plan::resolve::ResolveError;
+use crate::publish::release_key::ReleaseKeyError;
+use crate::upstream::fetch::FetchError;
+use crate::upstream::pool::PoolError;
+use crate::upstream::trust::TrustError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the request cannot be planned: {0}")]
+    #[error("invalid request: {0}")]
     Request(String),
-    #[error("checking {url}")]
+    #[error("verifying {url}")]
     Trust {
         url: String,
         #[source]
         source: TrustError,
     },
-    #[error("{url} is the Release file of {found}, not of {asked}")]
+    #[error("{url} is the Release file of suite {found}, not of {asked}")]
     WrongSuite { url: String, asked: String, found: String },
-    #[error("{url} is of {found}, older than the one of {seen} that was accepted here before (suite {suite})")]
+    #[error("{url} is dated {found}, but a newer one of {seen} was accepted before (suite {suite})")]
     Downgrade { url: String, suite: String, found: Timestamp, seen: Timestamp },
     #[error("suite {suite} has no index of component {component} for {arch}")]
     NoIndex { suite: String, component: String, arch: String },
-    #[error("{url} is {found} bytes, the signed Release file says {expected}")]
+    #[error("{url} has {found} bytes, but the signed Release file says {expected}")]
     Size { url: String, found: u64, expected: u64 },
-    #[error("{url} has sha256 {found}, the signed Release file says {expected}")]
+    #[error("{url} has sha256 {found}, but the signed Release file says {expected}")]
     Digest { url: String, found: Digest, expected: Digest },
     #[error("unpacking {url}")]
     Unpack {
@@ -42,23 +43,23 @@ pub enum Error {
     },
     #[error("{url} is not UTF-8 text")]
     NotUtf8 { url: String },
-    #[error("reading the index of {index}")]
+    #[error("parsing the index of {index}")]
     Index {
         index: String,
         #[source]
         source: IndexError,
     },
-    #[error("the Release file of suite {suite} that the lock names ({expected}) is neither beside the lock nor on the mirror")]
+    #[error("the Release file of suite {suite} that the lock pins ({expected}) is neither beside the lock nor on the mirror")]
     UpstreamMoved { suite: String, expected: Digest },
-    #[error("the mirror does not have installer package {name}, which is required")]
+    #[error("the mirror does not have the required installer package {name}")]
     NoUdeb { name: String },
     #[error("the mirror's indexes no longer list {}{}", .missing.join(", "), more(.count, .missing))]
     Gone { count: usize, missing: Vec<String> },
-    #[error("index {path} made from this mirror has sha256 {found}, the lock says {expected}")]
+    #[error("index {path} made from this mirror has sha256 {found}, but the lock says {expected}")]
     IndexDiffers { path: String, found: Digest, expected: Digest },
-    #[error("{file} is not what the lock says")]
+    #[error("{file} does not match the lock")]
     Companion { file: Utf8PathBuf },
-    #[error("reading the lock file {path}")]
+    #[error("parsing the lock file {path}")]
     Lock {
         path: Utf8PathBuf,
         #[source]
@@ -72,7 +73,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("{dir} was signed by other keys")]
+    #[error("{dir} was signed with other keys")]
     ForeignSnapshot { dir: Utf8PathBuf },
     #[error("signing the snapshot's manifest")]
     Seal(#[source] SealError),
@@ -85,9 +86,14 @@ pub enum Error {
     #[error(transparent)]
     Pool(#[from] PoolError),
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    File(#[from] FileError),
     #[error(transparent)]
     ReleaseKey(#[from] ReleaseKeyError),
+}
+
+/// An error if the work was cancelled.
+pub(crate) fn check_cancelled(progress: &dyn Progress) -> Result<(), Error> {
+    if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
 fn more(count: &usize, shown: &[String]) -> String {
@@ -96,35 +102,35 @@ fn more(count: &usize, shown: &[String]) -> String {
 }
 
 impl Error {
-    /// What a person can do about it, where that is known.
+    /// What a person can do about it, if known.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Error::Trust { source, .. } => source.hint(),
-            Error::WrongSuite { .. } => "check the suite's name; the mirror may redirect it to another release",
-            Error::NoIndex { .. } => "check the component and the architecture; the suite's Release file lists those it has",
+            Error::WrongSuite { .. } => "check the suite's name; the mirror may redirect to another release",
+            Error::NoIndex { .. } => "check the component and the architecture against the suite's Release file",
             Error::Size { .. } | Error::Digest { .. } | Error::Unpack { .. } => {
-                "the mirror is being updated or changed the file; try again later, or use another mirror"
+                "the mirror is being updated, or changed the file; try again later or use another mirror"
             }
             Error::Downgrade { .. } => {
-                "the mirror is behind, or somebody replays an old state to keep fixes away; use another mirror, or --allow-downgrade"
+                "the mirror is out of date, or somebody is replaying an old state to withhold fixes; use another mirror, or --allow-downgrade"
             }
             Error::UpstreamMoved { .. } | Error::Gone { .. } | Error::IndexDiffers { .. } => {
-                "the mirror has moved on since the lock was written; keep the folder FILE.d beside the lock, name a mirror of that day with --mirror, or write a new lock"
+                "the mirror has changed since the lock was written; keep the folder FILE.d beside the lock, use a mirror with the state of that day (--mirror), or write a new lock"
             }
-            Error::NoUdeb { .. } => "use a mirror that has the whole installer, or do not require it",
-            Error::Companion { .. } => "copy lock and folder again, or remove the folder to take everything from the mirror",
-            Error::Lock { .. } => "write it again with `seedd darksite plan`; a lock file is not edited by hand",
+            Error::NoUdeb { .. } => "use a mirror with the complete installer, or do not require it",
+            Error::Companion { .. } => "copy the lock and its folder again, or remove the folder to use the mirror only",
+            Error::Lock { .. } => "write it again with `seedd darksite plan`; do not edit lock files by hand",
             Error::ForeignSnapshot { .. } => {
-                "this data directory belongs to another site; move the snapshot away or use another directory"
+                "this data directory belongs to another site; move the snapshot away, or use another directory"
             }
-            Error::Cancelled => "run it again to go on from here",
+            Error::Cancelled => "run it again to resume",
             Error::Fetch(e) => e.hint(),
-            Error::Resolve(ResolveError::Conflict { .. }) => "ask for one of the two, or put them into different roles",
+            Error::Resolve(ResolveError::Conflict { .. }) => "remove one of the two, or put them into different roles",
             Error::Resolve(ResolveError::NoRoot { .. } | ResolveError::Unsatisfied { .. }) => {
-                "check the spelling, or add the suite or component that has the package"
+                "check the spelling, or add the suite or component with the package"
             }
             Error::Pool(e) => e.hint(),
-            Error::Disk(e) => e.hint(),
+            Error::File(e) => e.hint(),
             _ => return None,
         })
     }

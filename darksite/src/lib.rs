@@ -3,53 +3,56 @@
 //! ```text
 //! roots -plan-> InRelease -> trust -> index -> resolve -> SnapshotLock -build-> blobs -> pool, dists -> sign -> verify
 //! ```
-//! Parsers and decisions are pure; bytes come in through [`fetch::Fetch`] and go out through [`disk`].
+//! In reading order. [`format`] is pure, and [`plan`] decides without touching a file: it gets its bytes from [`upstream`].
+//! Files are read and written in [`upstream`], [`publish`], [`audit`] and [`extras`]; the network is used in `upstream::fetch`
+//! alone.
 
-mod choose;
-pub mod companion;
-mod contents;
-pub mod deb822;
-pub mod diff;
-pub mod disk;
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+// Directories of the seed.
+pub mod paths;
+
+// What can go wrong, and what to do about it.
 pub mod error;
-pub mod explain;
-pub mod extras;
-pub mod fetch;
-pub mod index;
-pub mod installer;
-pub mod keyring;
-pub mod lint;
-pub mod lock;
-mod locked;
-pub mod mirror;
-pub mod pack;
-pub mod plan;
-pub mod pool;
-pub mod publish;
-pub mod relation;
-pub mod release_key;
-pub mod resolve;
-pub mod sbom;
-pub mod shelf;
-mod stub;
-mod texts;
-mod translation;
-pub mod trust;
-pub mod upstream;
-pub mod verify;
-pub mod version;
 
-pub use companion::{read_lock, write_lock};
-pub use diff::{Difference, diff};
+// Text formats: control data, versions, relations, indexes, lock files.
+pub mod format;
+
+// Mirrors: fetching, signatures, suites, and downloads into the blob store.
+pub mod upstream;
+
+// From roots or a lock to a plan: which packages, and why.
+pub mod plan;
+
+// From a plan to a signed tree on disk.
+pub mod publish;
+
+// Verification, search for secrets, bill of materials.
+pub mod audit;
+
+// Files, images, charts and packages from elsewhere.
+pub mod extras;
+
+pub use audit::verify::{Report, VerifyError, verify};
+pub use audit::{lint, sbom};
 pub use error::Error;
-pub use explain::{Explained, explain, read_snapshot};
-pub use fetch::{AnyFetch, DirFetch, Fetch, HttpLimits};
-pub use keyring::Keyring;
-pub use lock::SnapshotLock;
-pub use locked::from_lock;
-pub use mirror::{has_pockets, mirror_from_apt, security_beside, security_mirror_from_apt};
-pub use plan::{Paths, Plan, PlanRequest, Source, plan};
-pub use publish::{Snapshot, build};
-pub use release_key::ReleaseKey;
-pub use trust::Clock;
-pub use verify::{Report, VerifyError, verify};
+pub use format::layout::MAX_MANIFEST;
+pub use format::lock::SnapshotLock;
+pub use format::{deb822, index, lock, relation, version};
+pub use paths::Paths;
+pub use plan::diff::{self, Difference, diff};
+pub use plan::draft::Plan;
+pub use plan::explain::{Explained, explain};
+pub use plan::from_lock::from_lock;
+pub use plan::from_roots::plan;
+pub use plan::request::PlanRequest;
+pub use publish::build::{Snapshot, build};
+pub use publish::release_key::ReleaseKey;
+pub use publish::saved::{read_lock, read_snapshot, write_lock};
+pub use publish::shelf;
+pub use upstream::fetch::{AnyFetch, DirFetch, Fetch, HttpLimits};
+pub use upstream::keyring::Keyring;
+pub use upstream::mirror::{has_pockets, mirror_from_apt, security_beside, security_mirror_from_apt};
+pub use upstream::suite::Source;
+pub use upstream::trust::{self, Clock};

@@ -135,6 +135,12 @@ pub fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
     }
 }
 
+/// As [`link`], and creates the folder of `to`.
+pub fn link_creating(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
+    create_dirs(parent(to))?;
+    link(from, to)
+}
+
 /// Flushes a directory's entries to the disk.
 pub fn sync_dir(path: &Utf8Path) -> Result<(), FileError> {
     File::open(path).and_then(|d| d.sync_all()).map_err(failed("flushing directory", path))

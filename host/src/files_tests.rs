@@ -79,5 +79,7 @@ fn an_existing_name_is_kept_by_link() {
     assert_eq!(fs::read(dir.join("b")).unwrap(), b"b");
     link(&dir.join("a"), &dir.join("c")).unwrap();
     assert_eq!(fs::read(dir.join("c")).unwrap(), b"a");
+    link_creating(&dir.join("a"), &dir.join("new/folder/a")).unwrap();
+    assert_eq!(fs::read(dir.join("new/folder/a")).unwrap(), b"a");
     assert!(free_space(&dir).unwrap() > 0);
 }

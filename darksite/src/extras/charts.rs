@@ -1,23 +1,23 @@
-//! Helm charts: what is in a chart archive, and the repository's index.yaml (helm.sh/docs, "The Chart Repository Guide").
+//! Helm charts: reads chart archives and writes the repository's index.yaml (helm.sh/docs, "The Chart Repository Guide").
 
 use std::fs::File;
 use std::io::Read;
 
 use camino::Utf8Path;
 use cluster_seed::ids::Digest;
+use host::files::failed;
 use serde::{Deserialize, Serialize};
 
 use super::error::ExtrasError;
-use crate::disk::failed;
 
 /// Bytes of a Chart.yaml.
 const MAX_CHART_YAML: u64 = 1 << 20;
-/// Bytes a chart is unpacked to while its Chart.yaml is looked for.
+/// Bytes of an unpacked chart that are searched for its Chart.yaml.
 const MAX_UNPACKED: u64 = 256 << 20;
 /// Entries of a chart.
 const MAX_ENTRIES: usize = 20_000;
 
-/// The part of Chart.yaml that a repository's index repeats.
+/// The fields of Chart.yaml that a repository's index repeats.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChartYaml {
@@ -41,7 +41,7 @@ pub struct Chart {
     pub file: String,
 }
 
-/// Reads `NAME/Chart.yaml` of a chart archive; name and version must be the expected ones.
+/// Reads `NAME/Chart.yaml` of a chart archive; name and version must match.
 pub fn read(path: &Utf8Path, name: &str, version: &str) -> Result<ChartYaml, ExtrasError> {
     let bad = |why: String| ExtrasError::content(&format!("chart {name} {version}"), why);
     let file = File::open(path).map_err(failed("opening", path))?;
@@ -49,7 +49,7 @@ pub fn read(path: &Utf8Path, name: &str, version: &str) -> Result<ChartYaml, Ext
     let wanted = format!("{name}/Chart.yaml");
     let mut archive = tar::Archive::new(unpacked);
     for (count, entry) in archive.entries().map_err(|e| bad(e.to_string()))?.enumerate() {
-        let entry = entry.map_err(|e| bad(format!("it is no chart archive: {e}")))?;
+        let entry = entry.map_err(|e| bad(format!("not a chart archive: {e}")))?;
         if count >= MAX_ENTRIES {
             break;
         }
@@ -57,21 +57,21 @@ pub fn read(path: &Utf8Path, name: &str, version: &str) -> Result<ChartYaml, Ext
             continue;
         }
         if entry.size() > MAX_CHART_YAML {
-            return Err(bad(format!("Chart.yaml has {} bytes", entry.size())));
+            return Err(bad(format!("Chart.yaml is too large ({} bytes)", entry.size())));
         }
         let mut text = String::new();
         entry.take(MAX_CHART_YAML).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
-        let yaml: ChartYaml = serde_saphyr::from_str(&text).map_err(|e| bad(format!("reading Chart.yaml: {e}")))?;
+        let yaml: ChartYaml = serde_saphyr::from_str(&text).map_err(|e| bad(format!("malformed Chart.yaml: {e}")))?;
         if yaml.name != name || yaml.version != version {
-            return Err(bad(format!("it is {} {}", yaml.name, yaml.version)));
+            return Err(bad(format!("the archive contains {} {}", yaml.name, yaml.version)));
         }
         return Ok(yaml);
     }
-    Err(bad(format!("there is no {wanted} in it")))
+    Err(bad(format!("the archive does not contain {wanted}")))
 }
 
-/// index.yaml of a repository with these charts. JSON is YAML, so nothing has to be quoted twice. `created` says
-/// nothing: it would differ from build to build.
+/// index.yaml of a repository with these charts, as JSON, which is YAML. `created` is constant: the real time would differ from
+/// build to build.
 pub fn index(charts: &[Chart]) -> Result<String, serde_json::Error> {
     let mut entries: std::collections::BTreeMap<&str, Vec<serde_json::Value>> = std::collections::BTreeMap::new();
     for chart in charts {

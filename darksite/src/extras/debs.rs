@@ -1,4 +1,4 @@
-//! Debian packages from elsewhere: found in their repository's signed index, and published as a small suite of our own.
+//! Debian packages of other repositories: found in their signed index, and published as a small suite of our own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,27 +8,31 @@ use std::io::{Read, Write as _};
 use camino::Utf8Path;
 use cluster_seed::extras::{PackageSpec, RepositorySpec};
 use cluster_seed::ids::Digest;
+use host::deb::{self, DebError};
+use host::files::{self, failed};
 
 use super::error::ExtrasError;
 use super::get::{Getter, address};
-use crate::deb822;
-use crate::disk::{self, failed};
-use crate::fetch::{self, FetchError};
-use crate::index::{self, Entry};
-use crate::keyring::Keyring;
-use crate::plan::MAX_INDEX;
-use crate::publish::{ORIGIN, by_hash};
-use crate::release_key::ReleaseKey;
-use crate::trust::{self, Listed, MAX_INRELEASE, Release, format_date};
+use crate::format::date::format_date;
+use crate::format::deb822;
+use crate::format::index::{self, Entry, MAX_INDEX};
+use crate::format::layout::{ORIGIN, by_hash};
+use crate::format::{relation, version};
+use crate::publish::release_key::ReleaseKey;
+use crate::upstream::fetch::{self, FetchError};
+use crate::upstream::keyring::Keyring;
+use crate::upstream::trust::{self, Listed, MAX_INRELEASE, Release};
 
-/// The suite that extras are published as, and its one component.
+/// The suite that extras are published as.
 pub const SUITE: &str = "extras";
+/// Its only component.
 const COMPONENT: &str = "main";
-/// Bytes of a package's control file, and of the archive it stands in, unpacked.
+/// Bytes of a package's control file.
 const MAX_CONTROL: u64 = 1 << 20;
+/// Bytes of the unpacked archive that contains it.
 const MAX_CONTROL_TAR: u64 = 64 << 20;
 
-/// Where a package can be fetched, and who signed the index that says so.
+/// The address of a package, and who signed the index that lists it.
 #[derive(Debug, Clone)]
 pub struct Located {
     pub url: String,
@@ -36,7 +40,7 @@ pub struct Located {
     pub signed_by: String,
 }
 
-/// Finds packages of one repository in its index.
+/// Finds packages in the index of their repository.
 pub(crate) fn locate(
     get: &Getter<'_>,
     name: &str,
@@ -75,25 +79,29 @@ pub(crate) fn locate(
 
 fn pick(entries: &[Entry<'_>], package: &PackageSpec) -> Result<(String, u64), String> {
     let PackageSpec { package: name, version, architecture, sha256, .. } = package;
-    // The index was read for this architecture, and holds what is for all of them too.
+    // The index was parsed for this architecture, and includes the packages for `all`.
     let named = || entries.iter().filter(|e| e.name == name);
     match named().find(|e| e.version == version) {
         Some(entry) if entry.sha256 == *sha256 => Ok((entry.filename.to_owned(), entry.size)),
-        Some(entry) => Err(format!("{name} {version} has sha256 {} there, cluster.yaml says {sha256}", entry.sha256)),
+        Some(entry) => Err(format!("{name} {version} has sha256 {}, but cluster.yaml says {sha256}", entry.sha256)),
         None => {
             let mut versions: Vec<&str> = named().map(|e| e.version).collect();
-            versions.sort_by(|a, b| crate::version::compare(b, a));
+            versions.sort_by(|a, b| version::compare(b, a));
             versions.truncate(5);
-            let there = if versions.is_empty() { "none at all".to_owned() } else { format!("newest: {}", versions.join(", ")) };
-            Err(format!("there is no {name} {version} for {architecture}; {there}"))
+            let there = if versions.is_empty() {
+                "no version found".to_owned()
+            } else {
+                format!("newest versions: {}", versions.join(", "))
+            };
+            Err(format!("it has no {name} {version} for {architecture}; {there}"))
         }
     }
 }
 
-/// The text of a Packages index, by whichever of its forms the Release file lists.
+/// The text of a Packages index, in the first form that the Release file lists.
 fn packages(get: &Getter<'_>, name: &str, dir: &str, plain: &str, release: &Release) -> Result<String, ExtrasError> {
     let bad = |why: String| ExtrasError::Repository { repository: name.to_owned(), why };
-    let missing = || bad(format!("its Release file lists no {plain}"));
+    let missing = || bad(format!("its Release file does not list {plain}"));
     let listed = |ending: &str| release.files.get(&format!("{plain}{ending}")).map(|l| (ending.to_owned(), *l));
     let (ending, form): (String, Listed) = [".xz", ".gz", ""].iter().find_map(|e| listed(e)).ok_or_else(missing)?;
     let url = format!("{dir}/{plain}{ending}");
@@ -105,7 +113,7 @@ fn packages(get: &Getter<'_>, name: &str, dir: &str, plain: &str, release: &Rele
         other => other?,
     };
     if Digest::of(&bytes) != form.sha256 {
-        return Err(bad(format!("{url} is not the file that its Release file lists")));
+        return Err(bad(format!("{url} is not the file that the Release file lists")));
     }
     let mut text = String::new();
     let read = match ending.as_str() {
@@ -114,7 +122,7 @@ fn packages(get: &Getter<'_>, name: &str, dir: &str, plain: &str, release: &Rele
         _ => (&bytes[..]).read_to_string(&mut text),
     };
     read.map_err(|e| bad(format!("unpacking {url}: {e}")))?;
-    // As `apt-ftparchive packages .` writes names.
+    // `apt-ftparchive packages .` writes names like this.
     Ok(text.replace("\nFilename: ./", "\nFilename: "))
 }
 
@@ -126,25 +134,25 @@ pub struct Deb {
     pub arch: String,
     pub size: u64,
     pub sha256: Digest,
-    /// Its control file.
+    /// Text of its control file.
     control: String,
     /// Below the suite's root.
     pub filename: String,
 }
 
-/// Reads a package's control file; `label` is what it is called in messages and in the pool.
+/// Reads a package's control file; messages call it `label`.
 pub fn read(path: &Utf8Path, size: u64, sha256: Digest, label: &str) -> Result<Deb, ExtrasError> {
-    let bad = |why: &str| ExtrasError::content(label, format!("as a Debian package: {why}"));
+    let bad = |why: &str| ExtrasError::content(label, format!("not a usable Debian package: {why}"));
     let file = File::open(path).map_err(failed("opening", path))?;
-    let control = control(file).map_err(|why| bad(&why))?;
+    let control = control(file).map_err(|e| ExtrasError::Deb { name: label.to_owned(), source: e })?;
     let paragraph = deb822::paragraphs(&control).next().ok_or_else(|| bad("its control file is empty"))?;
     paragraph.check().map_err(|e| bad(&e.to_string()))?;
     let field = |name: &str| paragraph.get(name).unwrap_or_default().to_owned();
     let (name, version, arch) = (field("Package"), field("Version"), field("Architecture"));
     let word =
         |w: &str| !w.is_empty() && !w.starts_with('.') && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.~:".contains(&b));
-    if !crate::relation::is_name(&name) || !crate::version::is_valid(&version) || !word(&arch) || !word(&version) {
-        return Err(bad("its name, version or architecture cannot be used"));
+    if !relation::is_name(&name) || !version::is_valid(&version) || !word(&arch) || !word(&version) {
+        return Err(bad("invalid name, version or architecture"));
     }
     let plain_version = version.rsplit(':').next().unwrap_or_default();
     let filename = format!("pool/{name}/{name}_{plain_version}_{arch}.deb");
@@ -152,51 +160,24 @@ pub fn read(path: &Utf8Path, size: u64, sha256: Digest, label: &str) -> Result<D
 }
 
 /// The text of `./control` (deb(5)).
-fn control(mut deb: impl Read) -> Result<String, String> {
-    let mut magic = [0u8; 8];
-    deb.read_exact(&mut magic).map_err(|_| "it is cut short")?;
-    if &magic != b"!<arch>\n" {
-        return Err("it is no ar archive".to_owned());
-    }
-    for _ in 0..4 {
-        let mut header = [0u8; 60];
-        deb.read_exact(&mut header).map_err(|_| "it has no control.tar")?;
-        let text = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map_or("", str::trim_end);
-        let size: u64 = text(48..58).parse().map_err(|_| "an ar header is broken")?;
-        if let Some(ending) = text(0..16).trim_end_matches('/').strip_prefix("control.tar") {
-            let ending = ending.to_owned();
-            return control_of(&ending, deb.take(size));
-        }
-        std::io::copy(&mut (&mut deb).take(size + size % 2), &mut std::io::sink()).map_err(|e| e.to_string())?;
-    }
-    Err("it has no control.tar".to_owned())
-}
-
-fn control_of(ending: &str, data: impl Read) -> Result<String, String> {
-    let unpacked: Box<dyn Read + '_> = match ending {
-        "" => Box::new(data),
-        ".xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(data)),
-        ".gz" => Box::new(flate2::read::MultiGzDecoder::new(data)),
-        ".zst" => Box::new(zstd::stream::read::Decoder::new(data).map_err(|e| e.to_string())?),
-        other => return Err(format!("control.tar{} is packed in an unknown way", other.chars().take(10).collect::<String>())),
-    };
-    let mut archive = tar::Archive::new(unpacked.take(MAX_CONTROL_TAR));
-    for entry in archive.entries().map_err(|e| e.to_string())? {
-        let entry = entry.map_err(|e| e.to_string())?;
+fn control(deb: impl Read) -> Result<String, DebError> {
+    let mut archive = tar::Archive::new(deb::member(deb, "control.tar")?.take(MAX_CONTROL_TAR));
+    for entry in archive.entries()? {
+        let entry = entry?;
         if entry.path_bytes().strip_prefix(b"./").unwrap_or(&entry.path_bytes()) != b"control" {
             continue;
         }
         let mut text = String::new();
-        entry.take(MAX_CONTROL).read_to_string(&mut text).map_err(|e| e.to_string())?;
+        entry.take(MAX_CONTROL).read_to_string(&mut text)?;
         return Ok(text.trim().to_owned());
     }
-    Err("it has no control file".to_owned())
+    Err(DebError::Format("no control file"))
 }
 
 /// Writes `dists/` of the suite into `dir`; the packages themselves are linked by the caller.
 ///
-/// The date is the release key's: apt keeps an index only if the next one is older, and nothing else of it depends on
-/// when it was made. Same packages and same key, same bytes.
+/// Dated as the release key, so that the same packages and the same key give the same bytes: apt refuses only a date that is
+/// older than that of the index before.
 pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), ExtrasError> {
     let dists = dir.join("dists").join(SUITE);
     let mut arches: BTreeSet<&str> = debs.iter().map(|d| d.arch.as_str()).filter(|a| *a != "all").collect();
@@ -217,8 +198,8 @@ pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), Ext
         for (ending, bytes) in [("", text.into_bytes()), (".gz", gz), (".xz", xz)] {
             let name = format!("{COMPONENT}/binary-{arch}/Packages{ending}");
             let digest = Digest::of(&bytes);
-            disk::write_file(&dists.join(&name), &bytes)?;
-            disk::link(&dists.join(&name), &dists.join(by_hash(&name, &digest)))?;
+            files::write_synced(&dists.join(&name), &bytes)?;
+            files::link_creating(&dists.join(&name), &dists.join(by_hash(&name, &digest)))?;
             sums.push((name, bytes.len(), digest));
         }
     }
@@ -238,8 +219,8 @@ pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), Ext
         ("Components", COMPONENT),
         ("SHA256", lines.as_str()),
     ]);
-    disk::write_file(&dists.join("Release"), release.as_bytes())?;
-    disk::write_file(&dists.join("InRelease"), key.sign_cleartext(&release, date)?.as_bytes())?;
-    disk::write_file(&dists.join("Release.gpg"), key.sign_detached(release.as_bytes(), date)?.as_bytes())?;
+    files::write_synced(&dists.join("Release"), release.as_bytes())?;
+    files::write_synced(&dists.join("InRelease"), key.sign_cleartext(&release, date)?.as_bytes())?;
+    files::write_synced(&dists.join("Release.gpg"), key.sign_detached(release.as_bytes(), date)?.as_bytes())?;
     Ok(())
 }

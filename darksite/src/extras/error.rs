@@ -1,21 +1,22 @@
-//! What can go wrong while extras are fetched or published.
+//! Errors while extras are fetched or published.
 
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::SealError;
+use host::deb::DebError;
+use host::files::FileError;
 
-use crate::disk::DiskError;
-use crate::fetch::FetchError;
-use crate::index::IndexError;
-use crate::keyring::KeyringError;
-use crate::lint::{Finding, LintError};
-use crate::release_key::ReleaseKeyError;
-use crate::trust::TrustError;
+use crate::audit::lint::{Finding, LintError};
+use crate::format::index::IndexError;
+use crate::publish::release_key::ReleaseKeyError;
+use crate::upstream::fetch::FetchError;
+use crate::upstream::keyring::KeyringError;
+use crate::upstream::trust::TrustError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExtrasError {
-    #[error("{url} has sha256 {found}, cluster.yaml says {expected}")]
+    #[error("{url} has sha256 {found}, but cluster.yaml says {expected}")]
     Mismatch { url: String, found: Digest, expected: Digest },
-    #[error("the signature of {url}: {why}")]
+    #[error("the signature of {url} {why}")]
     Signature { url: String, why: String },
     #[error("reading key {name}")]
     Key {
@@ -23,7 +24,7 @@ pub enum ExtrasError {
         #[source]
         source: KeyringError,
     },
-    #[error("checking {url}")]
+    #[error("verifying {url}")]
     Trust {
         url: String,
         #[source]
@@ -31,7 +32,7 @@ pub enum ExtrasError {
     },
     #[error("repository {repository}: {why}")]
     Repository { repository: String, why: String },
-    #[error("reading the index of repository {repository}")]
+    #[error("parsing the index of repository {repository}")]
     Index {
         repository: String,
         #[source]
@@ -39,7 +40,13 @@ pub enum ExtrasError {
     },
     #[error("{name}: {why}")]
     Content { name: String, why: String },
-    #[error("extras hold what must not be published: {}", told(.0))]
+    #[error("reading the Debian package {name}")]
+    Deb {
+        name: String,
+        #[source]
+        source: DebError,
+    },
+    #[error("extras contain what must not be published: {}", list(.0))]
     Secrets(Vec<Finding>),
     #[error("packing the index of the extras")]
     Pack(#[source] std::io::Error),
@@ -50,34 +57,36 @@ pub enum ExtrasError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    File(#[from] FileError),
     #[error(transparent)]
     ReleaseKey(#[from] ReleaseKeyError),
 }
 
-fn told(findings: &[Finding]) -> String {
+fn list(findings: &[Finding]) -> String {
     findings.iter().map(|f| format!("{} ({})", f.place, f.what)).collect::<Vec<_>>().join(", ")
 }
 
 impl ExtrasError {
-    /// What a person can do about it.
+    /// What a person can do about it, if known.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             ExtrasError::Mismatch { .. } => {
-                "upstream changed the file, or the digest is of another one; nothing of it was kept. Look before you pin it anew"
+                "upstream changed the file, or the digest belongs to another file; nothing was kept. Inspect the file before you change the digest"
             }
-            ExtrasError::Signature { .. } => "the file or its signature was changed, or another key signed it; it was not taken",
-            ExtrasError::Key { .. } => "extras.keys wants an OpenPGP certificate, armored or binary",
+            ExtrasError::Signature { .. } => {
+                "the file or its signature was modified, or another key signed it; the file was not accepted"
+            }
+            ExtrasError::Key { .. } => "extras.keys needs an OpenPGP certificate, armored or binary",
             ExtrasError::Trust { source, .. } => source.hint(),
             ExtrasError::Repository { .. } | ExtrasError::Index { .. } => {
                 "check url, suite and component against the repository's sources.list line, and package and version"
             }
-            ExtrasError::Content { .. } => "check that the file is what cluster.yaml calls it",
+            ExtrasError::Content { .. } | ExtrasError::Deb { .. } => "check that the file is what cluster.yaml says",
             ExtrasError::Secrets(_) => {
-                "take the secret out; where it is known and harmless (a test key), list the file's sha256 in extras.lintAllow"
+                "remove the secret; if it is harmless (a test key), list the file's sha256 in extras.lintAllow"
             }
             ExtrasError::Fetch(e) => e.hint(),
-            ExtrasError::Disk(e) => e.hint(),
+            ExtrasError::File(e) => e.hint(),
             _ => return None,
         })
     }

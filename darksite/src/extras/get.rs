@@ -1,4 +1,4 @@
-//! Fetching what is pinned by its digest alone: the size is not known before, so it has a limit and no end in sight.
+//! Fetches files that are pinned by their digest only: the size is unknown, but limited.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -7,22 +7,23 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::extras::SignatureSpec;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
+use host::blobs::blob_path;
+use host::files::{self, FileError, failed};
 use jiff::Timestamp;
 use pgp::composed::{Deserializable as _, DetachedSignature};
 use sha2::{Digest as _, Sha256};
 
 use super::error::ExtrasError;
-use crate::disk::{self, DiskError, failed};
-use crate::fetch::{self, Fetch, FetchError, MAX_TRIES};
-use crate::keyring::Keyring;
-use crate::pool::blob_path;
-use crate::trust::{Clock, moment_of};
+use crate::upstream::fetch::{self, Fetch, FetchError, MAX_TRIES};
+use crate::upstream::keyring::Keyring;
+use crate::upstream::pool;
+use crate::upstream::trust::{Clock, moment_of};
 
 /// Bytes of one extra.
 pub const MAX_EXTRA: u64 = 64 << 30;
 /// Bytes of a detached signature.
 const MAX_SIGNATURE: u64 = 256 << 10;
-/// Bytes of a file whose signature is checked: it is held in memory.
+/// Bytes of a signed file: it is read into memory.
 pub const MAX_SIGNED: u64 = 2 << 30;
 
 /// Where bytes come from and go to.
@@ -34,13 +35,13 @@ pub(crate) struct Getter<'a> {
     pub clock: Clock,
 }
 
-/// A path becomes an address.
+/// Turns a path into an address.
 pub(crate) fn address(url: &str) -> String {
     if url.starts_with('/') { format!("file://{url}") } else { url.to_owned() }
 }
 
 impl Getter<'_> {
-    /// Fetches a file into the blob store; gives its place and size. Its digest is checked before it gets its name.
+    /// Fetches a file into the blob store; returns its path and size. Its digest is checked before it gets its name.
     pub fn blob(&self, url: &str, sha256: Digest) -> Result<(Utf8PathBuf, u64), ExtrasError> {
         let blob = blob_path(self.blobs, &sha256);
         if let Ok(meta) = fs::metadata(&blob)
@@ -48,7 +49,7 @@ impl Getter<'_> {
         {
             return Ok((blob, meta.len()));
         }
-        disk::create_dirs(self.tmp)?;
+        files::create_dirs(self.tmp)?;
         let part = self.tmp.join(format!("{sha256}.part"));
         let io = failed("writing", &part);
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(&io)?;
@@ -61,7 +62,7 @@ impl Getter<'_> {
                 Ok((found, size)) if found == sha256 => break size,
                 Ok((found, _)) => {
                     file.set_len(0).map_err(&io)?;
-                    // A part of an earlier run may be to blame: once more from the start.
+                    // The part of an earlier run may be damaged: try once more from the start.
                     if fresh {
                         let _ = fs::remove_file(&part);
                         return Err(ExtrasError::Mismatch { url, found, expected: sha256 });
@@ -73,11 +74,11 @@ impl Getter<'_> {
             }
         };
         file.sync_all().map_err(&io)?;
-        name(self.blobs, &part, sha256)?;
+        pool::place(&part, self.blobs, &sha256)?;
         Ok((blob, size))
     }
 
-    /// One request: goes on after what the part holds; digest and size of all of it.
+    /// One request: resumes after the part on disk; returns digest and size of the file.
     fn attempt(&self, url: &str, file: &mut File, part: &Utf8Path) -> Result<(Digest, u64), ExtrasError> {
         let io = failed("writing", part);
         let mut have = file.metadata().map_err(&io)?.len();
@@ -98,7 +99,7 @@ impl Getter<'_> {
         }
         loop {
             if self.progress.cancelled() {
-                return Err(DiskError::Cancelled.into());
+                return Err(FileError::Cancelled.into());
             }
             let read = body.reader.read(&mut buffer);
             let n = read.map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
@@ -115,7 +116,7 @@ impl Getter<'_> {
         }
     }
 
-    /// Checks a detached signature over a file; gives the certificate's fingerprint.
+    /// Verifies a detached signature of a file; returns the certificate's fingerprint.
     pub fn signature(&self, url: &str, blob: &Utf8Path, spec: &SignatureSpec, keys: &Keyring) -> Result<String, ExtrasError> {
         let bad = |why: String| ExtrasError::Signature { url: url.to_owned(), why };
         let bytes = fetch::get_all(self.fetch, &address(&spec.url), MAX_SIGNATURE)?;
@@ -124,21 +125,12 @@ impl Getter<'_> {
         } else {
             DetachedSignature::from_bytes(&bytes[..])
         };
-        let signature = read.map_err(|_| bad("it is no detached OpenPGP signature".to_owned()))?.signature;
+        let signature = read.map_err(|_| bad("is not a detached OpenPGP signature".to_owned()))?.signature;
         let at = match self.clock {
             Clock::At(now) => now,
             Clock::OfFile => moment_of(&signature, Timestamp::UNIX_EPOCH),
         };
-        let content = disk::read_limited(blob, MAX_SIGNED)?;
-        keys.check(&signature, &content, at).map_err(|why| bad(format!("it {why}")))
+        let content = files::read_limited(blob, MAX_SIGNED)?;
+        keys.check(&signature, &content, at).map_err(|why| bad(why.to_string()))
     }
-}
-
-/// Gives a finished, synced file its name in the blob store.
-pub(crate) fn name(blobs: &Utf8Path, from: &Utf8Path, sha256: Digest) -> Result<(), DiskError> {
-    let blob = blob_path(blobs, &sha256);
-    let shelf = blob.parent().unwrap_or(blobs);
-    disk::create_dirs(shelf)?;
-    fs::rename(from, &blob).map_err(failed("naming", &blob))?;
-    disk::sync_dir(shelf)
 }

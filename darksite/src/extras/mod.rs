@@ -1,12 +1,12 @@
-//! Extras: files, OCI images, Helm charts and packages from other repositories, each pinned by its sha256. Fetched on
-//! the connected side, looked through for secrets, and published as one immutable, signed set named by its content.
+//! Extras: files, OCI images, Helm charts and packages of other repositories, each pinned by its sha256. They are fetched on
+//! the connected side, searched for secrets, and published as one immutable, signed set named by its content.
 //!
 //! ```text
 //! extras/<id>/extras.json                      Sealed<ExtrasManifest>
 //! extras/<id>/tree/{files,charts,apt}/…        served below /darksite/extras/
 //! extras/<id>/oci/sha256/<digest>              blobs of images, served through the registry API
 //! ```
-//! Every file is a link to its blob, so that a set costs nothing beside what it holds.
+//! Every file is a link to its blob, so a set needs no space of its own.
 
 pub mod charts;
 pub mod debs;
@@ -23,42 +23,42 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::BootFile;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealed, SigningKey};
+use host::blobs::blob_path;
+use host::files::{self, FileError, failed};
 
 pub use error::ExtrasError;
 pub use get::{MAX_EXTRA, MAX_SIGNED};
 
-use crate::disk::{self, DiskError, failed};
-use crate::fetch::Fetch;
-use crate::keyring::{Keyring, MAX_KEYRING};
-use crate::lint;
-use crate::plan::Paths;
-use crate::pool::blob_path;
-use crate::release_key::ReleaseKey;
-use crate::trust::Clock;
+use crate::audit::lint;
+use crate::paths::Paths;
+use crate::publish::release_key::ReleaseKey;
+use crate::upstream::fetch::Fetch;
+use crate::upstream::keyring::{Keyring, MAX_KEYRING};
+use crate::upstream::trust::Clock;
 use get::Getter;
 
 /// What to fetch and publish.
 pub struct Job<'a> {
     pub spec: &'a ExtrasSpec,
     pub paths: &'a Paths,
-    /// Folder of all sets.
+    /// The folder of all sets.
     pub sets: &'a Utf8Path,
     pub fetch: &'a dyn Fetch,
     pub clock: Clock,
     pub release_key: &'a ReleaseKey,
     pub site_key: &'a SigningKey,
-    /// The set in use: what is in it need not be fetched and looked through again.
+    /// The set in use: its content need not be fetched and searched again.
     pub previous: Option<&'a ExtrasManifest>,
     pub progress: &'a dyn Progress,
 }
 
-/// A file that was fetched.
+/// A fetched file.
 struct Got {
     origin: Origin,
     blob: Utf8PathBuf,
 }
 
-/// A set being laid out.
+/// An unfinished set.
 struct Set {
     dir: Utf8PathBuf,
     files: BTreeMap<String, BootFile>,
@@ -69,25 +69,25 @@ impl Set {
         self.files.insert(name.clone(), BootFile { name, size, sha256 });
     }
 
-    fn link(&mut self, blob: &Utf8Path, name: String, size: u64, sha256: Digest) -> Result<(), DiskError> {
-        disk::link(blob, &self.dir.join(&name))?;
+    fn link(&mut self, blob: &Utf8Path, name: String, size: u64, sha256: Digest) -> Result<(), FileError> {
+        files::link_creating(blob, &self.dir.join(&name))?;
         self.note(name, size, sha256);
         Ok(())
     }
 
-    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        disk::write_file(&self.dir.join(name), bytes)?;
+    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        files::write_synced(&self.dir.join(name), bytes)?;
         self.note(name.to_owned(), bytes.len() as u64, Digest::of(bytes));
         Ok(())
     }
 }
 
-/// Fetches what is missing and publishes the set; false if it was there already.
+/// Fetches what is missing and publishes the set; false if the set existed before.
 pub fn build(job: &Job<'_>) -> Result<(ExtrasManifest, bool), ExtrasError> {
     let tmp = job.paths.tmp.join(format!("extras-{}", std::process::id()));
     let built = build_in(job, &tmp);
     if built.is_err() {
-        // The error that counts is the one before.
+        // The build's error is the one to report.
         let _ = fs::remove_dir_all(&tmp);
     }
     built
@@ -99,7 +99,7 @@ fn build_in(job: &Job<'_>, tmp: &Utf8Path) -> Result<(ExtrasManifest, bool), Ext
     let keys = keys(job, &get)?;
     remove(tmp)?;
     let mut set = Set { dir: tmp.to_owned(), files: BTreeMap::new() };
-    disk::create_dirs(&set.dir)?;
+    files::create_dirs(&set.dir)?;
     let mut origins = Vec::new();
     files(job, &get, &keys, &mut set, &mut origins)?;
     charts(job, &get, &keys, &mut set, &mut origins)?;
@@ -114,33 +114,33 @@ fn build_in(job: &Job<'_>, tmp: &Utf8Path) -> Result<(ExtrasManifest, bool), Ext
     let place = job.sets.join(manifest.id.to_string());
     let fresh = !place.is_dir();
     if fresh {
-        disk::write_file(
+        files::write_synced(
             &tmp.join(FILE),
             &serde_json::to_vec(&Sealed::sign(&manifest, job.site_key)?).map_err(|e| ExtrasError::Seal(e.into()))?,
         )?;
-        disk::sync_file_system(tmp)?;
-        disk::create_dirs(job.sets)?;
+        files::sync_file_system(tmp)?;
+        files::create_dirs(job.sets)?;
         fs::rename(tmp, &place).map_err(failed("naming", &place))?;
-        disk::sync_dir(job.sets)?;
+        files::sync_dir(job.sets)?;
     } else {
         remove(tmp)?;
     }
     Ok((manifest, fresh))
 }
 
-fn remove(dir: &Utf8Path) -> Result<(), DiskError> {
+fn remove(dir: &Utf8Path) -> Result<(), FileError> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("removing", dir)(e)),
         _ => Ok(()),
     }
 }
 
-/// The certificates that something in the section names.
+/// The certificates of `extras.keys`.
 fn keys(job: &Job<'_>, get: &Getter<'_>) -> Result<BTreeMap<String, Keyring>, ExtrasError> {
     let mut keys = BTreeMap::new();
     for (name, key) in &job.spec.keys {
         let (blob, _) = get.blob(&key.url, key.sha256)?;
-        let bytes = disk::read_limited(&blob, MAX_KEYRING as u64)?;
+        let bytes = files::read_limited(&blob, MAX_KEYRING as u64)?;
         let keyring = Keyring::from_bytes(&bytes).map_err(|source| ExtrasError::Key { name: name.clone(), source })?;
         keys.insert(name.clone(), keyring);
     }
@@ -148,7 +148,7 @@ fn keys(job: &Job<'_>, get: &Getter<'_>) -> Result<BTreeMap<String, Keyring>, Ex
 }
 
 impl Job<'_> {
-    /// Fetches one thing, checks its signature and looks through it.
+    /// Fetches a file, verifies its signature and searches it for secrets.
     fn take(
         &self,
         get: &Getter<'_>,
@@ -162,14 +162,13 @@ impl Job<'_> {
         let same = |o: &&Origin| o.kind == kind && o.name == name && o.version == version && o.sha256 == sha256;
         let before = self.previous.and_then(|p| p.origins.iter().find(same));
         if let Some(origin) = before.filter(|o| signature.is_none() || o.signed_by.is_some()) {
-            // Checked when it was published; upstream need not be asked again.
+            // Verified when it was published.
             return Ok(Got { origin: Origin { url: url.to_owned(), ..origin.clone() }, blob });
         }
         let signed_by = match signature {
             None => None,
             Some(spec) => {
-                let keyring =
-                    keys.get(&spec.key).ok_or_else(|| ExtrasError::content(name, "its key is not among extras.keys"))?;
+                let keyring = keys.get(&spec.key).ok_or_else(|| ExtrasError::content(name, "its key is not in extras.keys"))?;
                 Some(get.signature(url, &blob, spec, keyring)?)
             }
         };
@@ -187,7 +186,7 @@ impl Job<'_> {
         Ok(Got { origin, blob })
     }
 
-    /// Refuses what must not be published; what is in the set in use was looked at when it was published.
+    /// Rejects secrets. Files of the set in use were searched when they were published.
     fn look(&self, label: &str, blob: &Utf8Path, sha256: Digest) -> Result<(), ExtrasError> {
         let known = self.previous.is_some_and(|p| p.origins.iter().any(|o| o.sha256 == sha256));
         let allowed = self.spec.lint_allow.iter().any(|a| a.sha256 == sha256);
@@ -260,7 +259,7 @@ fn images(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins: 
     Ok((tags, manifests.into_values().collect()))
 }
 
-/// An image of the set in use, from the same archive: its blobs are here, so the archive need not be.
+/// An image of the set in use, from the same archive: its blobs are in the store, so the archive is not needed.
 fn held(job: &Job<'_>, store: &oci::Store<'_>, spec: &cluster_seed::extras::ImageSpec) -> Option<(Origin, oci::Image)> {
     let previous = job.previous?;
     let same = |o: &&Origin| o.kind == "image" && o.name == spec.name && o.version == spec.tag && o.sha256 == spec.sha256;
@@ -276,7 +275,7 @@ fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins
     let mut debs = Vec::new();
     for (name, repository) in &job.spec.repositories {
         let wanted: Vec<_> = job.spec.packages.iter().filter(|p| p.repository == *name).collect();
-        // With every package here already, the repository need not be asked.
+        // If every package is in the store, the repository is not needed.
         let absent = wanted.iter().any(|p| !blob_path(get.blobs, &p.sha256).is_file());
         let known = |p: &&cluster_seed::extras::PackageSpec| {
             job.previous.and_then(|m| m.origins.iter().find(|o| o.sha256 == p.sha256 && o.kind == "package").cloned())
@@ -289,7 +288,7 @@ fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins
             }
             continue;
         }
-        let keyring = keys.get(&repository.key).ok_or_else(|| ExtrasError::content(name, "its key is not among extras.keys"))?;
+        let keyring = keys.get(&repository.key).ok_or_else(|| ExtrasError::content(name, "its key is not in extras.keys"))?;
         let located = debs::locate(get, name, repository, keyring, &wanted)?;
         for (spec, found) in wanted.iter().zip(located) {
             let what = ("package", spec.package.as_str(), spec.version.as_str());
@@ -315,11 +314,11 @@ fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins
     }
     let apt = set.dir.join(TREE).join("apt");
     debs::publish(&apt, &debs, job.release_key)?;
-    disk::write_file(&apt.join("keyring.gpg"), &job.release_key.public_keyring()?)?;
+    files::write_synced(&apt.join("keyring.gpg"), &job.release_key.public_keyring()?)?;
     note_tree(set, &apt)
 }
 
-/// Takes the files of the suite's indexes into the list.
+/// Adds the files of the suite's indexes to the list.
 fn note_tree(set: &mut Set, dir: &Utf8Path) -> Result<(), ExtrasError> {
     for entry in dir.read_dir_utf8().map_err(failed("listing", dir))? {
         let path = entry.map_err(failed("listing", dir))?.into_path();
@@ -329,7 +328,7 @@ fn note_tree(set: &mut Set, dir: &Utf8Path) -> Result<(), ExtrasError> {
         }
         let name = path.strip_prefix(&set.dir).unwrap_or(&path).to_string();
         if !set.files.contains_key(&name) {
-            let (size, digest) = disk::digest_file(&path, &cluster_seed::progress::Quiet)?;
+            let (size, digest) = files::digest_file(&path, &cluster_seed::progress::Quiet)?;
             set.note(name, size, digest);
         }
     }

@@ -1,7 +1,7 @@
-//! OCI images: from a layout archive (image-spec, "image-layout") into blobs that are named by their digests.
+//! OCI images: from a layout archive (image-spec, "image-layout") into blobs named by their digests.
 //!
-//! Nothing in an archive says where anything goes: an entry counts only if it is `index.json` or is named by the digest
-//! it has. Links, devices, names that leave the archive and names that come twice are refused, not passed over.
+//! An archive cannot choose where files are written: an entry is used only if it is `index.json` or has its digest as name.
+//! Links, devices, names that leave the archive and duplicate names are rejected, not skipped.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,14 +11,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::extras::OciManifest;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
+use host::blobs::blob_path;
+use host::files::{self, FileError, failed};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use super::error::ExtrasError;
-use super::get;
-use crate::disk::{self, DiskError, failed};
-use crate::pool::blob_path;
+use crate::upstream::pool;
 
 /// Bytes of a manifest or an index (distribution-spec: a registry need not take more than 4 MiB).
 pub const MAX_MANIFEST: u64 = 4 << 20;
@@ -30,7 +30,7 @@ pub const MAX_DESCRIPTORS: usize = 10_000;
 const MAX_DEPTH: usize = 4;
 const TAG: &str = "org.opencontainers.image.ref.name";
 
-/// What points at content (image-spec, "descriptor"); other fields do not matter here.
+/// A reference to content (image-spec, "descriptor"); other fields are not needed.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -45,7 +45,7 @@ pub struct Descriptor {
 impl Descriptor {
     fn sha256(&self) -> Result<Digest, String> {
         let hex = self.digest.strip_prefix("sha256:").and_then(|d| d.parse().ok());
-        hex.ok_or_else(|| format!("{:?} is no sha256 digest", self.digest.chars().take(100).collect::<String>()))
+        hex.ok_or_else(|| format!("{:?} is not a sha256 digest", self.digest.chars().take(100).collect::<String>()))
     }
 }
 
@@ -63,32 +63,32 @@ struct Body {
     layers: Option<Vec<Descriptor>>,
 }
 
-/// What a document of these bytes is served as, and what it points at.
+/// A parsed manifest or index.
 pub struct Document {
     pub media_type: String,
     pub children: Vec<Descriptor>,
-    /// An index, whose children may be absent: platforms nobody here has.
+    /// True for an index: some of its children, other platforms, may be absent.
     pub index: bool,
 }
 
-/// Reads a manifest or an index. `said` is what its descriptor called it.
+/// Parses a manifest or an index. `said` is the media type in its descriptor; empty if there is none.
 pub fn document(bytes: &[u8], said: &str) -> Result<Document, String> {
-    let body: Body = serde_json::from_slice(bytes).map_err(|e| format!("a manifest cannot be read: {e}"))?;
+    let body: Body = serde_json::from_slice(bytes).map_err(|e| format!("malformed manifest: {e}"))?;
     if body.schema_version != 2 {
-        return Err(format!("a manifest has schema version {}", body.schema_version));
+        return Err(format!("a manifest has schema version {}, expected 2", body.schema_version));
     }
     let index = body.manifests.is_some();
     let kind = if index { "application/vnd.oci.image.index.v1+json" } else { "application/vnd.oci.image.manifest.v1+json" };
     let media_type = match (body.media_type, said) {
         (Some(own), "") => own,
         (Some(own), said) if own == said => own,
-        (Some(own), said) => return Err(format!("a manifest calls itself {own:?}, its descriptor {said:?}")),
+        (Some(own), said) => return Err(format!("a manifest has media type {own:?}, but its descriptor says {said:?}")),
         (None, "") => kind.to_owned(),
         (None, said) => said.to_owned(),
     };
     let printable = media_type.len() <= 255 && media_type.bytes().all(|b| b.is_ascii_graphic());
     if !printable || !media_type.contains('/') {
-        return Err("a manifest's media type is none".to_owned());
+        return Err("a manifest has an invalid media type".to_owned());
     }
     let children = match (body.manifests, body.config) {
         (Some(list), None) => list,
@@ -104,7 +104,7 @@ fn is_document(media_type: &str) -> bool {
         .any(|end| media_type.ends_with(end))
 }
 
-/// An image with all that belongs to it.
+/// An image with its manifests and blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     pub digest: Digest,
@@ -113,10 +113,10 @@ pub struct Image {
     pub blobs: BTreeMap<Digest, u64>,
 }
 
-/// Gives a small blob's bytes, if it is there.
+/// Reads a small blob; None if it is absent.
 type ReadBlob<'a> = &'a mut dyn FnMut(&Digest) -> Result<Option<Vec<u8>>, ExtrasError>;
 
-/// Follows descriptors from `top`. `read` gives a small blob's bytes, `size` any blob's size; None where it is absent.
+/// Follows descriptors from `top`. `read` reads a small blob, `size` returns the size of any blob; None if it is absent.
 pub fn walk(
     top: &Descriptor,
     read: ReadBlob<'_>,
@@ -131,23 +131,23 @@ pub fn walk(
         let digest = descriptor.sha256().map_err(bad)?;
         let found = size(&digest).ok_or_else(|| bad(format!("blob {digest} is missing")))?;
         if found != descriptor.size {
-            return Err(bad(format!("blob {digest} has {found} bytes, its descriptor says {}", descriptor.size)));
+            return Err(bad(format!("blob {digest} has {found} bytes, but its descriptor says {}", descriptor.size)));
         }
         if image.blobs.insert(digest, found).is_some() {
             continue;
         }
         if image.blobs.len() > MAX_DESCRIPTORS || waiting.len() > MAX_DESCRIPTORS {
-            return Err(bad("the image has more parts than are allowed".to_owned()));
+            return Err(bad("the image has too many manifests and layers".to_owned()));
         }
         if depth > 0 && !is_document(&descriptor.media_type) {
             continue;
         }
         if depth > MAX_DEPTH || found > MAX_MANIFEST {
-            return Err(bad(format!("manifest {digest} is too large, or too deep inside others")));
+            return Err(bad(format!("manifest {digest} is too large, or nested too deeply")));
         }
         let bytes = read(&digest)?.ok_or_else(|| bad(format!("blob {digest} is missing")))?;
         if Digest::of(&bytes) != digest {
-            return Err(bad(format!("blob {digest} has other content than its name says")));
+            return Err(bad(format!("blob {digest} does not match its digest")));
         }
         let document = document(&bytes, &descriptor.media_type).map_err(bad)?;
         image.manifests.push(OciManifest { digest, size: found, media_type: document.media_type });
@@ -156,7 +156,7 @@ pub fn walk(
             let count = children.len();
             children.retain(|c| c.sha256().is_ok_and(|d| size(&d).is_some()));
             if children.is_empty() && count > 0 {
-                return Err(bad("none of its platforms is in the archive".to_owned()));
+                return Err(bad("the archive contains none of its platforms".to_owned()));
             }
         }
         waiting.extend(children.into_iter().map(|c| (c, depth + 1)));
@@ -165,7 +165,7 @@ pub fn walk(
     Ok(image)
 }
 
-/// A layout archive: where in the file each blob lies.
+/// A layout archive: the offset and size of each blob.
 pub struct Layout {
     file: File,
     path: Utf8PathBuf,
@@ -175,11 +175,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Reads the table of contents. `name` is for messages.
+    /// Reads the headers of the archive. `name` is for messages.
     pub fn open(path: &Utf8Path, name: &str) -> Result<Self, ExtrasError> {
         let file = File::open(path).map_err(failed("opening", path))?;
         let len = file.metadata().map_err(failed("opening", path))?.len();
-        let bad = |why: String| ExtrasError::content(name, format!("as an OCI archive: {why}"));
+        let bad = |why: String| ExtrasError::content(name, format!("not a valid OCI archive: {why}"));
         let handle = file.try_clone().map_err(failed("opening", path))?;
         let mut archive = tar::Archive::new(handle);
         let mut seen: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -194,22 +194,22 @@ impl Layout {
             match entry.header().entry_type() {
                 EntryType::Directory => continue,
                 EntryType::Regular => {}
-                other => return Err(bad(format!("entry {shown:?} is no plain file ({other:?})"))),
+                other => return Err(bad(format!("entry {shown:?} is not a regular file ({other:?})"))),
             }
             let end = place.checked_add(entry.size()).filter(|end| *end <= len);
             if end.is_none() {
-                return Err(bad(format!("entry {shown:?} goes on after the end of the archive")));
+                return Err(bad(format!("entry {shown:?} extends beyond the end of the archive")));
             }
             if seen.insert(entry_name, (place, entry.size())).is_some() {
-                return Err(bad(format!("entry {shown:?} is there twice")));
+                return Err(bad(format!("duplicate entry {shown:?}")));
             }
         }
         if !seen.contains_key("oci-layout") {
-            return Err(
-                bad("there is no oci-layout; `skopeo copy docker://… oci-archive:FILE` makes such an archive".to_owned()),
-            );
+            return Err(bad(
+                "oci-layout is missing; create the archive with `skopeo copy docker://… oci-archive:FILE`".to_owned()
+            ));
         }
-        let index = seen.remove("index.json").ok_or_else(|| bad("there is no index.json".to_owned()))?;
+        let index = seen.remove("index.json").ok_or_else(|| bad("index.json is missing".to_owned()))?;
         let blobs = seen.iter().filter_map(|(n, place)| Some((n.strip_prefix("blobs/sha256/")?.parse().ok()?, *place)));
         Ok(Layout { blobs: blobs.collect(), file, path: path.to_owned(), name: name.to_owned(), index })
     }
@@ -217,7 +217,7 @@ impl Layout {
     fn bytes(&mut self, (place, size): (u64, u64)) -> Result<Vec<u8>, ExtrasError> {
         let io = failed("reading", &self.path);
         if size > MAX_MANIFEST {
-            return Err(ExtrasError::content(&self.name, format!("a manifest of {size} bytes")));
+            return Err(ExtrasError::content(&self.name, format!("a manifest of {size} bytes is too large")));
         }
         self.file.seek(SeekFrom::Start(place)).map_err(&io)?;
         let mut bytes = Vec::new();
@@ -225,13 +225,13 @@ impl Layout {
         Ok(bytes)
     }
 
-    /// The descriptor that `tag` means: the only one, or the one that is called so.
+    /// The descriptor of `tag`: the one with that name, or the only one in the archive.
     fn top(&mut self, tag: &str) -> Result<Descriptor, ExtrasError> {
         let bytes = self.bytes(self.index)?;
         let bad = |why: String| ExtrasError::content(&self.name, why);
         let list = document(&bytes, "").map_err(bad)?;
         if !list.index {
-            return Err(bad("index.json is no index".to_owned()));
+            return Err(bad("index.json is not an index".to_owned()));
         }
         let called = |d: &&Descriptor| {
             let name = d.annotations.get(TAG).map(String::as_str).unwrap_or_default();
@@ -241,11 +241,11 @@ impl Layout {
         match (&list.children[..], &fitting[..]) {
             ([only], _) => Ok(only.clone()),
             (_, [only]) => Ok((*only).clone()),
-            (all, _) => Err(bad(format!("the archive has {} images, and not one alone is called {tag:?}", all.len()))),
+            (all, _) => Err(bad(format!("the archive has {} images, but not exactly one named {tag:?}", all.len()))),
         }
     }
 
-    /// The image behind `tag`, and everything it needs, put into the blob store.
+    /// Stores the image `tag` with everything it needs as blobs.
     pub fn take(&mut self, tag: &str, store: &Store<'_>) -> Result<Image, ExtrasError> {
         let top = self.top(tag)?;
         let places = self.blobs.clone();
@@ -262,7 +262,7 @@ impl Layout {
 
 /// A name inside the archive, without `./`.
 fn clean(bytes: &[u8]) -> Result<String, String> {
-    let name = std::str::from_utf8(bytes).map_err(|_| "a name is not UTF-8".to_owned())?;
+    let name = std::str::from_utf8(bytes).map_err(|_| "a file name is not UTF-8".to_owned())?;
     let name = name.strip_prefix("./").unwrap_or(name).trim_end_matches('/');
     let plain = !name.starts_with('/') && !name.split('/').any(|part| part == "..") && !name.contains(['\\', '\0']);
     if plain && name.len() <= 512 {
@@ -272,7 +272,7 @@ fn clean(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-/// The blob store, and where files are made.
+/// The blob store, and the folder of unfinished files.
 pub struct Store<'a> {
     pub blobs: &'a Utf8Path,
     pub tmp: &'a Utf8Path,
@@ -284,7 +284,7 @@ impl Store<'_> {
         if fs::metadata(blob_path(self.blobs, digest)).is_ok_and(|m| m.is_file() && m.len() == size) {
             return Ok(());
         }
-        disk::create_dirs(self.tmp)?;
+        files::create_dirs(self.tmp)?;
         let part = self.tmp.join(format!("{digest}.part"));
         let io = failed("writing", &part);
         from.seek(SeekFrom::Start(place)).map_err(&io)?;
@@ -292,7 +292,7 @@ impl Store<'_> {
         let (mut left, mut hash, mut buffer) = (size, Sha256::new(), vec![0u8; 256 << 10]);
         while left > 0 {
             if self.progress.cancelled() {
-                return Err(DiskError::Cancelled.into());
+                return Err(FileError::Cancelled.into());
             }
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
             let n = from.read(&mut buffer[..most]).map_err(&io)?;
@@ -305,13 +305,13 @@ impl Store<'_> {
         }
         if Digest(hash.finalize().into()) != *digest {
             let _ = fs::remove_file(&part);
-            return Err(ExtrasError::content(name, format!("blob {digest} has other content than its name says")));
+            return Err(ExtrasError::content(name, format!("blob {digest} does not match its digest")));
         }
         to.sync_all().map_err(&io)?;
-        Ok(get::name(self.blobs, &part, *digest)?)
+        Ok(pool::place(&part, self.blobs, digest)?)
     }
 
-    /// The image whose blobs are all in the store already.
+    /// An image whose blobs are all in the store.
     pub fn again(&self, top: &OciManifest, name: &str) -> Result<Image, ExtrasError> {
         let size = |d: &Digest| fs::metadata(blob_path(self.blobs, d)).ok().filter(|m| m.is_file()).map(|m| m.len());
         let top = Descriptor {
@@ -320,6 +320,6 @@ impl Store<'_> {
             size: top.size,
             annotations: BTreeMap::new(),
         };
-        walk(&top, &mut |d| Ok(Some(disk::read_limited(&blob_path(self.blobs, d), MAX_MANIFEST)?)), &size, name)
+        walk(&top, &mut |d| Ok(Some(files::read_limited(&blob_path(self.blobs, d), MAX_MANIFEST)?)), &size, name)
     }
 }

@@ -8,7 +8,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::SnapshotManifest;
 use cluster_seed::proof::{FILE, MAX_PROOF, ProofState, SnapshotProof};
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
-use darksite::publish::MAX_MANIFEST;
+use darksite::MAX_MANIFEST;
 
 use crate::hint::Hint as _;
 use crate::store::Store;

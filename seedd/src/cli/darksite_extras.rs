@@ -151,11 +151,11 @@ impl List {
         progress.begin("verifying", Some(total));
         let mut wrong = Vec::new();
         for file in &m.files {
-            let found = darksite::disk::digest_file(&dir.join(&file.name), &progress);
+            let found = host::files::digest_file(&dir.join(&file.name), &progress);
             match found {
                 Ok((size, sha256)) if (size, sha256) == (file.size, file.sha256) => {}
                 Ok(_) => wrong.push(format!("{} (its digest is not the signed one)", file.name)),
-                Err(darksite::disk::DiskError::Cancelled) => return Err(anyhow!("stopped on request")),
+                Err(host::files::FileError::Cancelled) => return Err(anyhow!("stopped on request")),
                 Err(e) => wrong.push(format!("{} ({e})", file.name)),
             }
         }

@@ -153,7 +153,7 @@ impl Place {
         let changed = if changed == text { text.replacen("\nVersion: ", "\nVersion: 1", 1) } else { changed };
         mirror(&self.large[1], &changed)?;
         for package in &plan.lock.packages {
-            let blob = darksite::pool::blob_path(&self.work.join("large/blobs"), &package.sha256);
+            let blob = host::blobs::blob_path(&self.work.join("large/blobs"), &package.sha256);
             std::fs::create_dir_all(blob.parent().context("a path")?)?;
             std::fs::File::create(&blob)?.set_len(package.size)?;
         }

@@ -201,8 +201,8 @@ impl Import<'_> {
         }
         for row in self.archive.list.files.iter().filter(|f| trees.contains(&(f.tree, f.id))) {
             let to = staged.join(row.tree.as_str()).join(row.id.to_string()).join(&row.path);
-            // `link` makes folders and copies where the file system cannot link.
-            darksite::disk::link(&self.site.blob(row.sha256), &to)?;
+            // Creates folders, and copies where the file system cannot link.
+            host::files::link_creating(&self.site.blob(row.sha256), &to)?;
         }
         nix::unistd::syncfs(&File::open(staged)?).context("writing to the disk")
     }

@@ -1,0 +1,261 @@
+//! A `Packages` index: what a suite offers. Each stanza is kept byte for byte.
+
+use cluster_seed::ids::Digest;
+
+use crate::format::deb822::{self, Deb822Error};
+use crate::format::{relation, version};
+
+/// Bytes of a decompressed index; Packages of all of Debian main is 57 MB.
+pub const MAX_INDEX: u64 = 512 << 20;
+/// Stanzas in one index; all of Debian main has about 70,000.
+pub const MAX_ENTRIES: usize = 500_000;
+/// Bytes of one package; the largest in Debian is about 2 GB.
+pub const MAX_PACKAGE_SIZE: u64 = 8 << 30;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    #[error("reading a stanza of package {package:?}")]
+    Syntax {
+        package: String,
+        #[source]
+        source: Deb822Error,
+    },
+    #[error("package {package:?}: field {field} is missing or malformed: {value:?}")]
+    Field { package: String, field: &'static str, value: String },
+    #[error("the index lists more than {MAX_ENTRIES} packages")]
+    TooMany,
+}
+
+/// One version of one package. Its fields borrow from the index they were read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub stanza: &'a str,
+    /// Which index it was read from, as given to [`parse`].
+    pub origin: usize,
+    pub name: &'a str,
+    pub version: &'a str,
+    pub arch: &'a str,
+    /// Source package, with its version in brackets if that differs; empty if it has the same name as the package.
+    pub source: &'a str,
+    pub priority: &'a str,
+    pub multi_arch: &'a str,
+    pub essential: bool,
+    pub depends: &'a str,
+    pub pre_depends: &'a str,
+    pub recommends: &'a str,
+    pub provides: &'a str,
+    pub conflicts: &'a str,
+    pub breaks: &'a str,
+    /// Key of the long description in `Translation-en`; empty if the stanza contains the description.
+    pub description_md5: &'a str,
+    /// Path below the mirror, checked: relative, no `..`.
+    pub filename: &'a str,
+    /// Bytes of the .deb.
+    pub size: u64,
+    pub sha256: Digest,
+}
+
+impl Entry<'_> {
+    const EMPTY: Self = Entry {
+        stanza: "",
+        origin: 0,
+        name: "",
+        version: "",
+        arch: "",
+        source: "",
+        priority: "",
+        multi_arch: "",
+        essential: false,
+        depends: "",
+        pre_depends: "",
+        recommends: "",
+        provides: "",
+        conflicts: "",
+        breaks: "",
+        description_md5: "",
+        filename: "",
+        size: 0,
+        sha256: Digest([0; 32]),
+    };
+
+    /// Name of the source package.
+    pub fn source_name(&self) -> &str {
+        self.source.split([' ', '(']).next().filter(|s| !s.is_empty()).unwrap_or(self.name)
+    }
+
+    /// True for packages of every Debian system: Essential, or Priority required.
+    pub fn is_base(&self) -> bool {
+        self.essential || self.priority == "required"
+    }
+}
+
+/// Indexes of at least this many bytes are parsed on two threads.
+const SPLIT_FROM: usize = 4 << 20;
+
+/// Parses an index. Packages of other architectures than `arch` and `all` are skipped.
+pub fn parse<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'a>>, IndexError> {
+    let middle = match text.len() >= SPLIT_FROM {
+        // Between two paragraphs; a text without an empty line in its second half is not split.
+        true => memchr::memmem::find(&text.as_bytes()[text.len() / 2..], b"\n\n").map(|at| text.len() / 2 + at + 1),
+        false => None,
+    };
+    let Some(middle) = middle else { return read_part(text, arch, origin) };
+    let (first, second) = text.split_at(middle);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| read_part(second, arch, origin));
+        let mut entries = read_part(first, arch, origin)?;
+        // Pass a panic of the thread on.
+        let second = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if entries.len() + second.len() > MAX_ENTRIES {
+            return Err(IndexError::TooMany);
+        }
+        entries.extend(second);
+        Ok(entries)
+    })
+}
+
+fn read_part<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'a>>, IndexError> {
+    let mut entries = Vec::with_capacity(text.len() / 800);
+    for paragraph in deb822::paragraphs(text) {
+        let entry = read_entry(paragraph, origin)?;
+        if entry.arch != arch && entry.arch != "all" {
+            continue;
+        }
+        if entries.len() == MAX_ENTRIES {
+            return Err(IndexError::TooMany);
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, origin: usize) -> Result<Entry<'a>, IndexError> {
+    let mut e = Entry { stanza: paragraph.raw(), origin, ..Entry::EMPTY };
+    let mut size = "";
+    let mut sha256 = "";
+    for field in paragraph.fields() {
+        let field = field.map_err(|source| IndexError::Syntax { package: e.name.to_owned(), source })?;
+        let slot = match field.name {
+            "Package" => &mut e.name,
+            "Version" => &mut e.version,
+            "Architecture" => &mut e.arch,
+            "Source" => &mut e.source,
+            "Priority" => &mut e.priority,
+            "Multi-Arch" => &mut e.multi_arch,
+            "Depends" => &mut e.depends,
+            "Pre-Depends" => &mut e.pre_depends,
+            "Recommends" => &mut e.recommends,
+            "Provides" => &mut e.provides,
+            "Conflicts" => &mut e.conflicts,
+            "Breaks" => &mut e.breaks,
+            "Description-md5" => &mut e.description_md5,
+            "Filename" => &mut e.filename,
+            "Size" => &mut size,
+            "SHA256" => &mut sha256,
+            "Essential" => {
+                e.essential = field.value == "yes";
+                continue;
+            }
+            _ => continue,
+        };
+        if !slot.is_empty() {
+            let source = Deb822Error::Duplicate(field.name.to_owned());
+            return Err(IndexError::Syntax { package: e.name.to_owned(), source });
+        }
+        *slot = field.value;
+    }
+    check(&mut e, size, sha256)?;
+    Ok(e)
+}
+
+fn check(e: &mut Entry<'_>, size: &str, sha256: &str) -> Result<(), IndexError> {
+    let bad = |field, value: &str| IndexError::Field {
+        package: e.name.chars().take(80).collect(),
+        field,
+        value: value.chars().take(120).collect(),
+    };
+    if !relation::is_name(e.name) {
+        return Err(bad("Package", e.name));
+    }
+    if !version::is_valid(e.version) {
+        return Err(bad("Version", e.version));
+    }
+    if e.arch.is_empty() || e.arch.contains(char::is_whitespace) {
+        return Err(bad("Architecture", e.arch));
+    }
+    if !is_safe_path(e.filename) {
+        return Err(bad("Filename", e.filename));
+    }
+    let bytes = size.parse().ok().filter(|&n: &u64| n > 0 && n <= MAX_PACKAGE_SIZE).ok_or_else(|| bad("Size", size))?;
+    let digest = sha256.parse().map_err(|_| bad("SHA256", sha256))?;
+    e.size = bytes;
+    e.sha256 = digest;
+    Ok(())
+}
+
+/// A relative path that cannot leave its root and needs no escaping as a path, in a URL or in a line of a lock file.
+pub fn is_safe_path(path: &str) -> bool {
+    !path.is_empty()
+        && path.len() <= 1024
+        && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._+-~:%=@".contains(&b))
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stanza(change: &str, to: &str) -> String {
+        let text = format!(
+            "Package: a\nVersion: 1-1\nArchitecture: amd64\nEssential: yes\nDepends: b,\n c\nFilename: pool/main/a/a_1-1_amd64.deb\nSize: 10\nSHA256: {}\nDescription: x\n long\n",
+            "ab".repeat(32)
+        );
+        assert!(text.contains(change));
+        text.replace(change, to)
+    }
+
+    #[test]
+    fn reads_what_the_resolver_needs() {
+        let text = stanza("x", "y") + "\n" + &stanza("amd64\nE", "arm64\nE");
+        let all = parse(&text, "amd64", 0).unwrap();
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].name, all[0].size, all[0].essential, all[0].depends), ("a", 10, true, "b,\n c"));
+        assert!(all[0].is_base());
+        assert_eq!(all[0].stanza, stanza("x", "y"));
+    }
+
+    #[test]
+    fn a_large_index_is_read_as_a_small_one() {
+        let one = |n: usize| stanza("Package: a\n", &format!("Package: p{n}\n"));
+        let text: String = (0..20_000).map(|n| one(n) + "\n").collect();
+        assert!(text.len() > SPLIT_FROM);
+        let all = parse(&text, "amd64", 3).unwrap();
+        assert_eq!(all, read_part(&text, "amd64", 3).unwrap());
+        assert_eq!((all.len(), all[19_999].name, all[19_999].stanza), (20_000, "p19999", one(19_999).as_str()));
+        let bad = text.replacen("Package: p19998\n", "", 1);
+        assert!(parse(&bad, "amd64", 0).is_err());
+    }
+
+    #[test]
+    fn refuses_what_would_mislead() {
+        for (from, to) in [
+            ("Package: a\n", ""),
+            ("Package: a", "Package: ../a"),
+            ("Version: 1-1", "Version: 1 1"),
+            ("Architecture: amd64\n", ""),
+            ("pool/main/a", "pool/../../a"),
+            ("pool/main/a", "/pool/main/a"),
+            ("pool/main/a", "pool//a"),
+            ("pool/main/a", "pool/a b"),
+            ("Size: 10", "Size: -1"),
+            ("Size: 10", "Size: 0"),
+            ("Size: 10", "Size: 8589934593"),
+            ("SHA256: ab", "SHA256: zz"),
+            ("Version: 1-1\n", "Version: 1-1\nVersion: 1-1\n"),
+            ("Description: x", "no colon"),
+        ] {
+            assert!(parse(&stanza(from, to), "amd64", 0).is_err(), "{to}");
+        }
+        assert!(parse(&stanza("Size: 10", "Size: 8589934592"), "amd64", 0).is_ok());
+    }
+}

@@ -1,0 +1,243 @@
+//! Fetches from a mirror: over HTTP (with resume, timeouts and limits) or from a local directory.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+/// Attempts to fetch one file.
+pub const MAX_TRIES: u32 = 5;
+/// Redirects followed for one request.
+pub const MAX_REDIRECTS: u32 = 5;
+/// Bytes of an HTTP response header.
+pub const MAX_HEADER: usize = 64 << 10;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("the mirror does not have {url}")]
+    NotFound { url: String },
+    #[error("the mirror returned status {status} for {url}")]
+    Status { url: String, status: u16 },
+    #[error("fetching {url}")]
+    Transport {
+        url: String,
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    #[error("reading {url}")]
+    Read {
+        url: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{url} is larger than {limit} bytes")]
+    TooLarge { url: String, limit: u64 },
+    #[error("{url} ended after {got} of {want} bytes")]
+    Short { url: String, got: u64, want: u64 },
+    #[error("{0:?} is not a mirror address (expected http://, https:// or file:///)")]
+    Scheme(String),
+}
+
+impl FetchError {
+    /// True if a retry may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            FetchError::NotFound { .. } | FetchError::TooLarge { .. } | FetchError::Scheme(_) => false,
+            FetchError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            FetchError::Transport { source, .. } => {
+                !matches!(**source, ureq::Error::BadUri(_) | ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed)
+            }
+            FetchError::Read { .. } | FetchError::Short { .. } => true,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            FetchError::NotFound { .. } => {
+                "check the mirror's address, the suite and the component; or the mirror is being updated: try again later"
+            }
+            FetchError::Scheme(_) => "write the mirror as http://host/path, https://host/path or file:///path",
+            FetchError::TooLarge { .. } => "the mirror sends more than the signed index lists; use another mirror",
+            FetchError::Transport { source, .. } if matches!(**source, ureq::Error::TooManyRedirects) => {
+                "the mirror redirects too often; use another mirror"
+            }
+            _ => "check the network and the mirror; completed downloads are kept, run it again to resume",
+        }
+    }
+}
+
+/// An open body. `offset` is where it begins: a server without range requests sends the file from the start.
+pub struct Body {
+    pub offset: u64,
+    pub reader: Box<dyn Read + Send>,
+}
+
+/// Where bytes come from.
+pub trait Fetch: Sync {
+    /// Opens `url` at byte `offset`, or at its start if it cannot be resumed.
+    fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError>;
+}
+
+/// Timeouts of an HTTP server.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    pub connect: Duration,
+    /// For the response header.
+    pub response: Duration,
+    /// Between two reads of a body.
+    pub read: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        HttpLimits { connect: Duration::from_secs(15), response: Duration::from_secs(30), read: Duration::from_secs(30) }
+    }
+}
+
+/// A mirror reached over HTTP or HTTPS.
+pub struct HttpFetch {
+    agent: ureq::Agent,
+}
+
+impl HttpFetch {
+    pub fn new(limits: HttpLimits) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(limits.connect))
+            .timeout_resolve(Some(limits.connect))
+            .timeout_recv_response(Some(limits.response))
+            .timeout_per_read(Some(limits.read))
+            .max_redirects(MAX_REDIRECTS)
+            .max_response_header_size(MAX_HEADER)
+            .max_idle_connections_per_host(8)
+            .http_status_as_error(false)
+            .user_agent(concat!("kubedos/", env!("CARGO_PKG_VERSION")))
+            .build();
+        HttpFetch { agent: config.new_agent() }
+    }
+}
+
+impl Fetch for HttpFetch {
+    fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError> {
+        let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
+        if offset > 0 {
+            request = request.header("Range", format!("bytes={offset}-"));
+        }
+        let response = request.call().map_err(|e| FetchError::Transport { url: url.to_owned(), source: Box::new(e) })?;
+        let status = response.status().as_u16();
+        let offset = match status {
+            200 => 0,
+            206 if offset > 0 && range_start(&response) == Some(offset) => offset,
+            // The part on disk is not shorter than the file: start over.
+            416 if offset > 0 => return self.get(url, 0),
+            404 | 410 => return Err(FetchError::NotFound { url: url.to_owned() }),
+            _ => return Err(FetchError::Status { url: url.to_owned(), status }),
+        };
+        Ok(Body { offset, reader: Box::new(response.into_body().into_reader()) })
+    }
+}
+
+fn range_start(response: &ureq::http::Response<ureq::Body>) -> Option<u64> {
+    let value = response.headers().get("content-range")?.to_str().ok()?;
+    value.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
+}
+
+/// A mirror in a local directory (`file:///srv/mirror`).
+pub struct DirFetch;
+
+impl Fetch for DirFetch {
+    fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError> {
+        let path =
+            url.strip_prefix("file://").filter(|p| p.starts_with('/')).ok_or_else(|| FetchError::Scheme(url.to_owned()))?;
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => FetchError::NotFound { url: url.to_owned() },
+            _ => FetchError::Read { url: url.to_owned(), source },
+        };
+        let mut file = File::open(Utf8PathBuf::from(path)).map_err(failed)?;
+        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+        Ok(Body { offset, reader: Box::new(file) })
+    }
+}
+
+/// Chooses by the address: `file://` or HTTP.
+pub struct AnyFetch {
+    http: HttpFetch,
+}
+
+impl AnyFetch {
+    pub fn new(limits: HttpLimits) -> Self {
+        AnyFetch { http: HttpFetch::new(limits) }
+    }
+}
+
+impl Fetch for AnyFetch {
+    fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError> {
+        match url.split_once("://") {
+            Some(("http" | "https", _)) => self.http.get(url, offset),
+            Some(("file", _)) => DirFetch.get(url, offset),
+            _ => Err(FetchError::Scheme(url.to_owned())),
+        }
+    }
+}
+
+/// A file's address below a mirror. A `%` in a file name is not an escape.
+pub fn join(mirror: &str, path: &str) -> String {
+    let path = if mirror.starts_with("file:") { path.to_owned() } else { path.replace('%', "%25") };
+    format!("{}/{path}", mirror.trim_end_matches('/'))
+}
+
+/// Waits before attempt number `tries` (from 1): 0.2 s, doubled each time.
+pub fn pause(tries: u32) {
+    std::thread::sleep(Duration::from_millis(200 << tries.min(5)));
+}
+
+/// Fetches a small file into memory, with retries.
+pub fn get_all(fetch: &dyn Fetch, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match get_once(fetch, url, limit) {
+            Err(e) if e.is_transient() && tries < MAX_TRIES => pause(tries),
+            other => return other,
+        }
+    }
+}
+
+fn get_once(fetch: &dyn Fetch, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+    let body = fetch.get(url, 0)?;
+    let mut bytes = Vec::new();
+    body.reader.take(limit + 1).read_to_end(&mut bytes).map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
+    if bytes.len() as u64 > limit {
+        return Err(FetchError::TooLarge { url: url.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_mirror_is_read_from_any_offset() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), b"0123456789").unwrap();
+        let url = join(&format!("file://{}", dir.path().display()), "f");
+        let fetch = AnyFetch::new(HttpLimits::default());
+        assert_eq!(get_all(&fetch, &url, 10).unwrap(), b"0123456789");
+        assert!(matches!(get_all(&fetch, &url, 9), Err(FetchError::TooLarge { limit: 9, .. })));
+        let mut rest = String::new();
+        fetch.get(&url, 7).unwrap().reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "789");
+        assert!(matches!(fetch.get(&(url + "x"), 0), Err(FetchError::NotFound { .. })));
+        for bad in ["ftp://x/y", "nothing", "file:relative"] {
+            assert!(matches!(fetch.get(bad, 0), Err(FetchError::Scheme(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_joined_once() {
+        assert_eq!(join("http://m/debian/", "pool/a%3a1.deb"), "http://m/debian/pool/a%253a1.deb");
+        assert_eq!(join("file:///m", "pool/a%3a1.deb"), "file:///m/pool/a%3a1.deb");
+    }
+}

@@ -1,0 +1,11 @@
+//! Everything that comes from a mirror: addresses, bytes, signatures, suites and packages. It reads from the network, from
+//! local mirrors and from the cache, and writes blobs.
+
+pub mod fetch;
+pub mod mirror;
+
+pub mod keyring;
+pub mod trust;
+
+pub mod pool;
+pub mod suite;

@@ -1,0 +1,14 @@
+//! The tests against real files, servers and programs, in one binary so that it is linked once.
+
+mod common;
+
+mod clients;
+mod extras;
+mod hostile;
+mod killed;
+mod lock;
+mod resolve;
+mod rich;
+mod shelves;
+mod snapshot;
+mod trust;
