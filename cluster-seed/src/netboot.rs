@@ -120,9 +120,7 @@ impl OptionSpec {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = text.chars().filter(|c| !matches!(c, ' ' | ':')).map(|c| c.to_digit(16)).collect::<Option<_>>()?;
-    let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| pairs.map(|p| (p[0] * 16 + p[1]) as u8).collect())
+    hex::decode(text.replace([' ', ':'], "")).ok()
 }
 
 /// A network with its addresses.

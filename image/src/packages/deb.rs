@@ -6,58 +6,58 @@ use tar::EntryType;
 
 use crate::tree::{Meta, Tree, TreeError};
 
-/// Bytes one package may unpack to.
+/// Largest unpacked size of one package, in bytes.
 pub const MAX_UNPACKED: u64 = 4 << 30;
-/// Entries of one package.
+/// Most entries of one package.
 pub const MAX_ENTRIES: u32 = 200_000;
-/// Members of the outer archive.
+/// Most members of the outer archive.
 const MAX_MEMBERS: u32 = 16;
 const AR_MAGIC: &[u8; 8] = b"!<arch>\n";
 
-/// Why a package was not unpacked.
+/// Why a package could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum DebError {
     #[error("not a Debian package: {0}")]
     Format(&'static str),
-    #[error("compressed in a way that is not known: {0:?}")]
+    #[error("unknown compression {0:?}")]
     Compression(String),
-    #[error("entry {name:?} is a {kind}, which no package may bring")]
+    #[error("entry {name:?} is a {kind}, which a package must not contain")]
     Kind { name: String, kind: &'static str },
-    #[error("unpacks to more than is allowed")]
+    #[error("unpacks to more than {MAX_ENTRIES} entries or {MAX_UNPACKED} bytes")]
     TooLarge,
-    #[error("an entry was refused")]
+    #[error("unpacking an entry")]
     Entry(#[from] TreeError),
     #[error("reading the package")]
     Read(#[from] io::Error),
 }
 
-/// How entries get their owner.
+/// Who owns the unpacked files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owners {
-    /// As the package says (needs root).
+    /// The owners recorded in the package (needs root).
     Package,
-    /// The caller's own.
+    /// The calling user.
     Caller,
 }
 
-/// Finds `data.tar.*` and returns it decompressed.
+/// The content of `data.tar.*`, decompressed.
 pub fn data_tar<R: Read + 'static>(mut deb: R) -> Result<Box<dyn Read>, DebError> {
     let mut magic = [0u8; 8];
     deb.read_exact(&mut magic)?;
     if &magic != AR_MAGIC {
-        return Err(DebError::Format("no ar archive"));
+        return Err(DebError::Format("not an ar archive"));
     }
     for member in 0..MAX_MEMBERS {
         let mut header = [0u8; 60];
         deb.read_exact(&mut header).map_err(|_| DebError::Format("no data.tar"))?;
         if &header[58..] != b"`\n" {
-            return Err(DebError::Format("a broken ar header"));
+            return Err(DebError::Format("an invalid ar header"));
         }
         let text = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map_or("", str::trim_end);
         let name = text(0..16).trim_end_matches('/').to_owned();
-        let size: u64 = text(48..58).parse().map_err(|_| DebError::Format("a broken member size"))?;
+        let size: u64 = text(48..58).parse().map_err(|_| DebError::Format("an invalid member size"))?;
         if member == 0 && name != "debian-binary" {
-            return Err(DebError::Format("debian-binary does not come first"));
+            return Err(DebError::Format("debian-binary is not the first member"));
         }
         if let Some(ending) = name.strip_prefix("data.tar") {
             return decompress(ending, deb.take(size));
@@ -65,7 +65,7 @@ pub fn data_tar<R: Read + 'static>(mut deb: R) -> Result<Box<dyn Read>, DebError
         // Members start at even offsets.
         let padded = size + size % 2;
         if io::copy(&mut (&mut deb).take(padded), &mut io::sink())? != padded {
-            return Err(DebError::Format("cut short"));
+            return Err(DebError::Format("truncated"));
         }
     }
     Err(DebError::Format("too many members"))
@@ -82,9 +82,9 @@ fn decompress<R: Read + 'static>(ending: &str, data: R) -> Result<Box<dyn Read>,
     })
 }
 
-/// Unpacks the entries that `wanted` says yes to (names without `./`) below `tree`.
+/// Unpacks the entries that `wanted` accepts (by their names without `./`) below `tree`. Returns their size in bytes.
 pub fn unpack(tar: impl Read, tree: &Tree, owners: Owners, wanted: &dyn Fn(&str) -> bool) -> Result<u64, DebError> {
-    // tar's reader hands out names and sizes; where an entry goes is decided by Tree alone.
+    // The tar reader only yields names and sizes; Tree alone decides where an entry goes.
     let mut archive = tar::Archive::new(tar);
     let mut left = MAX_UNPACKED;
     for (count, entry) in archive.entries()?.enumerate() {
@@ -92,8 +92,7 @@ pub fn unpack(tar: impl Read, tree: &Tree, owners: Owners, wanted: &dyn Fn(&str)
             return Err(DebError::TooLarge);
         }
         let mut entry = entry?;
-        let name =
-            String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| DebError::Format("a name that is not UTF-8"))?;
+        let name = String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| DebError::Format("a name is not UTF-8"))?;
         let parts = crate::tree::parts(&name)?;
         if parts.is_empty() || !wanted(&parts.join("/")) {
             continue;
@@ -107,7 +106,7 @@ pub fn unpack(tar: impl Read, tree: &Tree, owners: Owners, wanted: &dyn Fn(&str)
 
 fn place<R: Read>(entry: &mut tar::Entry<'_, R>, name: &str, tree: &Tree, owners: Owners) -> Result<(), DebError> {
     let header = entry.header();
-    let number = |n: u64| u32::try_from(n).map_err(|_| DebError::Format("an owner out of range"));
+    let number = |n: u64| u32::try_from(n).map_err(|_| DebError::Format("an owner is out of range"));
     let owner = match owners {
         Owners::Package => Some((number(header.uid()?)?, number(header.gid()?)?)),
         Owners::Caller => None,
@@ -115,8 +114,8 @@ fn place<R: Read>(entry: &mut tar::Entry<'_, R>, name: &str, tree: &Tree, owners
     let meta = Meta { mode: header.mode()?, owner, mtime: header.mtime()? };
     let kind = header.entry_type();
     let link = || -> Result<String, DebError> {
-        let bytes = entry.link_name_bytes().ok_or(DebError::Format("a link without a target"))?;
-        String::from_utf8(bytes.into_owned()).map_err(|_| DebError::Format("a link that is not UTF-8"))
+        let bytes = entry.link_name_bytes().ok_or(DebError::Format("a link has no target"))?;
+        String::from_utf8(bytes.into_owned()).map_err(|_| DebError::Format("a link is not UTF-8"))
     };
     match kind {
         EntryType::Directory => tree.dir(name, meta)?,
@@ -125,7 +124,7 @@ fn place<R: Read>(entry: &mut tar::Entry<'_, R>, name: &str, tree: &Tree, owners
         EntryType::Regular | EntryType::Continuous => {
             let size = entry.size();
             if tree.file(name, meta, entry, size)? != size {
-                return Err(DebError::Format("cut short"));
+                return Err(DebError::Format("truncated"));
             }
         }
         other => return Err(DebError::Kind { name: name.chars().take(120).collect(), kind: kind_name(other) }),
@@ -137,7 +136,7 @@ fn kind_name(kind: EntryType) -> &'static str {
     match kind {
         EntryType::Char | EntryType::Block => "device",
         EntryType::Fifo => "named pipe",
-        _ => "thing without a name",
+        _ => "special file",
     }
 }
 
