@@ -11,30 +11,38 @@
 /// What is built: recipe, package lists, sizes, ids.
 mod spec;
 
-/// The snapshot's package index, and unpacking its packages.
-mod packages;
-/// Root file systems: the tools' own, and the one of a role.
-mod roots;
 /// Files below a directory whose symbolic links are not trusted.
 mod tree;
 
-/// The sealed artifact of a role: its chunks and its signed manifest.
-mod artifact;
-/// The raw disk: partition table, EFI system partition, GRUB.
-mod disk;
+/// The snapshot's package index, and unpacking its packages.
+mod packages;
+
+/// Root file systems: the tools' own, and the one of a role.
+mod roots;
+
 /// Kernel, initramfs and loaders for netboot, and Debian's installer.
 mod netboot;
-/// Proof that a snapshot's roles install offline.
-mod prove;
+
+/// The raw disk: partition table, EFI system partition, GRUB.
+mod disk;
+
+/// The sealed artifact of a role: its chunks and its signed manifest.
+mod artifact;
+
 /// The seed medium, a bootable ISO image.
 mod seediso;
 
-/// Why a build failed, and what to do about it.
-mod error;
+/// Proof that a snapshot's roles install offline.
+mod prove;
+
 /// Executables that go into an image.
 mod program;
+
 /// Working directories, and publishing what is finished.
 mod store;
+
+/// Why a build failed, and what to do about it.
+mod error;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;

@@ -2,6 +2,7 @@
 
 /// The chunks of the disk image, stored by digest.
 pub(crate) mod chunk;
+
 /// Reading the signed manifest.
 pub(crate) mod manifest;
 
@@ -95,7 +96,7 @@ pub fn build_artifact(
         state_size: layout.state.size,
         chunks: chunked.chunks,
     };
-    manifest.check().map_err(ChunkError::from)?;
+    manifest.check().map_err(|source| Error::Manifest { path: place.join(manifest::FILE), source })?;
     publish(inputs, &manifest, &work, &place)?;
     Ok(manifest)
 }

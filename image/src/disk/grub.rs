@@ -91,6 +91,8 @@ configfile ($root)/boot/grub/grub.cfg
 
 #[cfg(test)]
 mod tests {
+    use cluster_seed::ids::Digest;
+
     use super::*;
 
     const PARTITION: Extent = Extent { offset: 2048 * SECTOR, size: 1 << 20 };
@@ -101,6 +103,13 @@ mod tests {
             core[BLOCKLIST + 10..BLOCKLIST + 12].copy_from_slice(&SEGMENT.to_le_bytes());
         }
         core
+    }
+
+    #[test]
+    fn the_configuration_on_the_esp_is_part_of_the_recipe() {
+        // Other bytes here need another `RECIPE`: the artifact's id would not change.
+        let digest = Digest::of(esp_config("UUID", 4).as_bytes()).to_string();
+        assert_eq!(digest, "dff56c89f162f0edea82259a7cdb0824469915c2eea3abef20952dcc3814ade9");
     }
 
     #[test]

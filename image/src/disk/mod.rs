@@ -2,6 +2,7 @@
 
 /// The EFI system partition (ESP).
 pub(crate) mod esp;
+
 /// GRUB for BIOS, and GRUB's configuration.
 pub(crate) mod grub;
 

@@ -1,13 +1,16 @@
 //! The netboot set: kernel, initramfs with the agent as its init, and loaders.
 
-/// A cpio archive that is the same for the same files.
-mod initramfs;
-/// Debian's installer.
-pub(crate) mod installer;
-/// iPXE, shim and GRUB.
-mod loaders;
 /// The kernel modules that the initramfs needs.
 mod modules;
+
+/// A cpio archive that is the same for the same files.
+mod initramfs;
+
+/// iPXE, shim and GRUB.
+mod loaders;
+
+/// Debian's installer.
+pub(crate) mod installer;
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read};
@@ -86,7 +89,7 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     add_base(&tools, &work, agent, &mut initramfs, progress)?;
     progress.end();
     progress.begin("compressing the initramfs", Some(initramfs.size()));
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS) as u32);
+    let workers = host::parallel::cores().min(MAX_WORKERS) as u32;
     pack(&initramfs, &out.join("initrd.img"), workers)?;
     progress.end();
     loaders::add(&index, &work, &out)?;

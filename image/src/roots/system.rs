@@ -202,3 +202,21 @@ fn remove_logs(tree: &Tree) -> Result<(), TreeError> {
     })?;
     logs.iter().try_for_each(|log| tree.remove(&format!("var/log/{log}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use cluster_seed::ids::Digest;
+
+    use super::*;
+
+    #[test]
+    fn the_texts_of_the_root_are_part_of_the_recipe() {
+        // Other bytes here need another `RECIPE`: the artifact's id would not change.
+        for (text, digest) in [
+            (grub_config("6.12.48"), "8f8d9a237ee027961664d41282ecc1d7867e89eb4b667651ac1a7c689da5cfc5"),
+            (FSTAB.to_owned(), "d2e57f6eba75094412f3a979eedd4ab57e9868abf203f12e4f35c0a1ec61bb3f"),
+        ] {
+            assert_eq!(Digest::of(text.as_bytes()).to_string(), digest, "{text}");
+        }
+    }
+}

@@ -1,12 +1,15 @@
 //! The seed medium: one hybrid ISO 9660 image that boots from CD and USB stick, by BIOS, UEFI and UEFI with Secure Boot. It
 //! contains the seed's root, the darksite and the images, in the layout of [`cluster_seed::medium`].
 
-/// Our files in that root, and documents on the medium.
-mod assets;
 /// How the medium boots.
 mod boot;
+
 /// The seed's own root file system.
 mod root;
+
+/// Our files in that root, and documents on the medium.
+mod assets;
+
 /// The directory that becomes the ISO.
 mod stage;
 
