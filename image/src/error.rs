@@ -10,7 +10,7 @@ use host::tool::ToolError;
 use crate::artifact::chunk::ChunkError;
 use crate::disk::DiskError;
 use crate::disk::grub::GrubError;
-use crate::packages::deb::DebError;
+use crate::packages::unpack::UnpackError;
 use crate::tree::TreeError;
 
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum Error {
     #[error("{path} does not match its digest in the snapshot's index")]
     Changed { path: Utf8PathBuf },
     #[error("unpacking {path}")]
-    Deb { path: Utf8PathBuf, source: DebError },
+    Unpack { path: Utf8PathBuf, source: UnpackError },
     #[error("processing files below {root}")]
     Tree { root: Utf8PathBuf, source: TreeError },
     #[error("{step}")]

@@ -11,8 +11,8 @@ use host::files::{failed, read_limited, write_synced};
 
 use super::initramfs::Initramfs;
 use crate::error::Error;
-use crate::packages::deb::{self, DebError};
 use crate::packages::index::Index;
+use crate::packages::unpack::{UnpackError, data_tar};
 use crate::store;
 
 /// The package with the installer of Debian 13.
@@ -46,7 +46,7 @@ pub fn prepare_installer(inputs: &InstallerInputs, to: &Utf8Path, progress: &dyn
     progress.begin("preparing the installer from the snapshot", None);
     let index = Index::open(inputs.snapshot_dir, inputs.suite)?;
     let (path, file) = index.open_deb(index.get(INSTALLER_PACKAGE, "the installer")?)?;
-    let mut found = read_files(file).map_err(|source| Error::Deb { path: path.clone(), source })?;
+    let mut found = read_files(file).map_err(|source| Error::Unpack { path: path.clone(), source })?;
     let mut take = |name: &str| found.remove(name).ok_or_else(|| Error::Content(format!("{path} has no {FOLDER}/{name}")));
     let (linux, mut initrd) = (take("linux")?, take("initrd.gz")?);
     initrd.extend_from_slice(&addition(&read_limited(inputs.keyring, MAX_INPUT)?)?);
@@ -65,9 +65,9 @@ pub fn prepare_installer(inputs: &InstallerInputs, to: &Utf8Path, progress: &dyn
     Ok(())
 }
 
-fn read_files(deb: fs::File) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
+fn read_files(deb: fs::File) -> Result<BTreeMap<String, Vec<u8>>, UnpackError> {
     let mut found = BTreeMap::new();
-    for entry in tar::Archive::new(deb::data_tar(deb)?).entries()? {
+    for entry in data_tar(deb)?.entries()? {
         let mut entry = entry?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
         let Some(name) = name.strip_prefix(FOLDER).map(|n| n.trim_start_matches('/')) else { continue };
@@ -75,7 +75,7 @@ fn read_files(deb: fs::File) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
             continue;
         }
         if entry.size() > MAX_FILE {
-            return Err(DebError::TooLarge);
+            return Err(UnpackError::TooLarge);
         }
         let name = name.to_owned();
         let mut bytes = Vec::new();

@@ -3,5 +3,5 @@
 /// Which packages there are, what they need, where their files are.
 pub(crate) mod index;
 
-/// Unpacking a Debian package below a directory.
-pub(crate) mod deb;
+/// Unpacking the files of a package below a directory.
+pub(crate) mod unpack;

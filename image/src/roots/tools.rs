@@ -12,8 +12,8 @@ use host::files::{create_dirs, failed};
 use host::tool::{Output, Tool, ToolError};
 
 use crate::error::{Error, in_tree};
-use crate::packages::deb::{self, Owners};
 use crate::packages::index::{Index, Package};
+use crate::packages::unpack::{self, Owners, data_tar};
 use crate::spec::{FILE_PACKAGES, TOOL_PACKAGES};
 use crate::tree::{Meta, Tree};
 use crate::{Dirs, Inputs, store};
@@ -55,7 +55,7 @@ pub(crate) struct ToolRoot {
 pub(crate) fn unpack(index: &Index, package: &Package, tree: &Tree, wanted: &dyn Fn(&str) -> bool) -> Result<u64, Error> {
     let (path, file) = index.open_deb(package)?;
     let owners = if nix::unistd::geteuid().is_root() { Owners::Package } else { Owners::Caller };
-    deb::data_tar(file).and_then(|tar| deb::unpack(tar, tree, owners, wanted)).map_err(|source| Error::Deb { path, source })
+    data_tar(file).and_then(|tar| unpack::unpack(tar, tree, owners, wanted)).map_err(|source| Error::Unpack { path, source })
 }
 
 impl ToolRoot {
