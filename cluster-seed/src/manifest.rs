@@ -13,6 +13,8 @@ pub const CHUNK_SIZE: u64 = 4 << 20;
 pub const MAX_STORED_CHUNK: u64 = CHUNK_SIZE + (64 << 10);
 /// A manifest lists at most this many chunks (256 GiB of disk).
 pub const MAX_CHUNKS: usize = 65_536;
+/// Largest file with a sealed manifest that is read, in bytes.
+pub const MAX_MANIFEST: u64 = 32 << 20;
 
 /// What an artifact is built from. Its canonical JSON's sha256 is its id: same spec, same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

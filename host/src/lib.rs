@@ -10,4 +10,5 @@ pub mod files;
 pub mod hardware;
 pub mod parallel;
 pub mod random;
+pub mod sealed;
 pub mod tool;

@@ -1,6 +1,6 @@
-//! Builds the netboot set and one artifact from a snapshot, and puts the raw disk together, for trying things out.
+//! Builds the netboot set and one artifact from a snapshot, and assembles the raw disk, to try things out.
 //!
-//! `cargo run -p image --example build -- SNAPSHOT_DIR SUITE AGENT DATA_DIR OUT.img`; signed with a throw-away key.
+//! `cargo run -p image --example build -- SNAPSHOT_DIR SUITE AGENT DATA_DIR OUT.img`; signed with a throwaway key.
 
 use std::io::Write as _;
 
@@ -19,7 +19,7 @@ impl Progress for Lines {
     fn advance(&self, _n: u64) {}
     fn end(&self) {}
     fn say(&self, line: &str) {
-        // Nothing to be done when the terminal is gone.
+        // Nothing can be done when the terminal is gone.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 }
@@ -27,7 +27,7 @@ impl Progress for Lines {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<Utf8PathBuf> = std::env::args().skip(1).map(Utf8PathBuf::from).collect();
     let [snapshot, suite, agent, data, out] = &args[..] else {
-        return Err("want: SNAPSHOT_DIR SUITE AGENT DATA_DIR OUT.img".into());
+        return Err("usage: build SNAPSHOT_DIR SUITE AGENT DATA_DIR OUT.img".into());
     };
     let name = snapshot.file_name().unwrap_or_default();
     let inputs = Inputs {
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The error with all its reasons.
+/// The error with its causes.
 fn chain(error: image::Error) -> String {
     let mut text = error.to_string();
     let mut at: &dyn std::error::Error = &error;

@@ -1,60 +1,102 @@
 //! Why something could not be built.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::manifest::ManifestError;
+use cluster_seed::seal::SealError;
+use host::files::FileError;
+use host::sealed::SealedError;
 use host::tool::ToolError;
+
+use crate::artifact::chunk::ChunkError;
+use crate::disk::DiskError;
+use crate::disk::grub::GrubError;
+use crate::packages::unpack::UnpackError;
+use crate::tree::TreeError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot {what} {path}")]
-    Io { what: &'static str, path: Utf8PathBuf, source: std::io::Error },
-    #[error("the snapshot has no package {package}, which {needed_by} needs")]
+    #[error(transparent)]
+    File(FileError),
+    #[error("the snapshot has no package {package}, needed by {needed_by}")]
     Missing { package: String, needed_by: String },
-    #[error("the snapshot's index {path} is not usable: {why}")]
+    #[error("the snapshot's index {path} is unusable: {why}")]
     Index { path: Utf8PathBuf, why: String },
-    #[error("{path} does not have the digest the snapshot's index gives")]
+    #[error("{path} does not match its digest in the snapshot's index")]
     Changed { path: Utf8PathBuf },
     #[error("unpacking {path}")]
-    Deb { path: Utf8PathBuf, source: crate::deb::DebError },
-    #[error("writing below {root}")]
-    Tree { root: Utf8PathBuf, source: crate::tree::TreeError },
+    Unpack { path: Utf8PathBuf, source: UnpackError },
+    #[error("processing files below {root}")]
+    Tree { root: Utf8PathBuf, source: TreeError },
     #[error("{step}")]
     Tool { step: &'static str, source: ToolError },
-    #[error("laying out the disk")]
-    Disk(#[from] crate::disk::DiskError),
-    #[error("making the boot loader")]
-    Grub(#[from] crate::grub::GrubError),
-    #[error("reading or writing chunks")]
-    Chunk(#[from] crate::chunk::ChunkError),
+    #[error("creating the disk image")]
+    Disk(#[from] DiskError),
+    #[error("installing the boot loader")]
+    Grub(#[from] GrubError),
+    #[error("splitting the disk image into chunks")]
+    Chunk(#[from] ChunkError),
     #[error("{0}")]
     Content(String),
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
+    #[error("checking {path}")]
+    Manifest { path: Utf8PathBuf, source: ManifestError },
     #[error("signing the manifest")]
-    Seal(#[from] cluster_seed::seal::SealError),
+    Sign(#[from] SealError),
     #[error("writing the manifest as JSON")]
     Json(#[from] serde_json::Error),
-    #[error("stopped as asked; nothing was left behind")]
+    #[error("stopped on request; nothing was left behind")]
     Cancelled,
 }
 
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Cancelled => Error::Cancelled,
+            other => Error::File(other),
+        }
+    }
+}
+
 impl Error {
-    /// What a person can do about it, where that is known.
+    /// What an operator can do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Error::Missing { .. } => {
-                Some("add image::BASE_PACKAGES and image::TOOL_PACKAGES to the snapshot's roots and build it again")
-            }
+            Error::Missing { .. } => Some("run `seedd darksite build` again, then repeat this command"),
             Error::Changed { .. } => Some("the snapshot on disk is damaged: run `seedd darksite verify`"),
             Error::Tool { source: ToolError::Start { .. }, .. } => {
-                Some("this needs root and util-linux (unshare, setpriv) on the host")
+                Some("run it as root on a host with util-linux (unshare, setpriv)")
             }
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some space or move the data directory")
-            }
+            Error::File(error)
+            | Error::Tree { source: TreeError::File(error), .. }
+            | Error::Disk(DiskError::File(error))
+            | Error::Chunk(ChunkError::File(error)) => Some(error.hint()),
             _ => None,
         }
     }
 }
 
-/// `.map_err(io("open", path))`
-pub(crate) fn io<'p>(what: &'static str, path: &'p Utf8Path) -> impl FnOnce(std::io::Error) -> Error + 'p {
-    move |source| Error::Io { what, path: path.to_owned(), source }
+/// `.map_err(in_tree(tree.root()))`
+pub(crate) fn in_tree(root: &Utf8Path) -> impl Fn(TreeError) -> Error + use<> {
+    let root = root.to_owned();
+    move |source| Error::Tree { root: root.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failed_file_has_a_hint_wherever_it_failed() {
+        let full = || FileError::Full { action: "writing", path: "/data".into() };
+        for error in [
+            Error::from(full()),
+            Error::Tree { root: "/data".into(), source: TreeError::File(full()) },
+            Error::Disk(DiskError::File(full())),
+            Error::Chunk(ChunkError::File(full())),
+        ] {
+            assert_eq!(error.hint(), Some(full().hint()), "{error}");
+        }
+        assert!(matches!(Error::from(FileError::Cancelled), Error::Cancelled));
+    }
 }

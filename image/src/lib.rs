@@ -1,54 +1,65 @@
-//! From a published snapshot and nothing else: the netboot kernel and initramfs, the sealed artifact of a role, and the
-//! seed's own medium.
+//! Builds from a published snapshot alone: the netboot set, the sealed artifact of each role, and the seed medium.
 //!
-//! Programs run in a *tool root* unpacked from the snapshot's own packages, without a network, so the same snapshot
-//! gives the same bytes on any host. The host has to bring: root, and util-linux (`unshare`, `setpriv`, `mount`).
+//! Programs run in a *tool root* unpacked from the snapshot's own packages, without network access, so the same snapshot
+//! gives the same bytes on any host. The host only has to provide root and util-linux (`unshare`, `setpriv`, `mount`).
+//!
+//! The modules, in reading order:
 
-pub mod spec;
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod deb;
-pub mod index;
-pub mod tree;
+/// What is built: recipe, package lists, sizes, ids.
+mod spec;
 
-mod toolroot;
+/// Files below a directory whose symbolic links are not trusted.
+mod tree;
 
-pub mod initramfs;
-mod installer;
-pub mod modules;
+/// The snapshot's package index, and unpacking its packages.
+mod packages;
+
+/// Root file systems: the tools' own, and the one of a role.
+mod roots;
+
+/// Kernel, initramfs and loaders for netboot, and Debian's installer.
 mod netboot;
+
+/// The raw disk: partition table, EFI system partition, GRUB.
+mod disk;
+
+/// The sealed artifact of a role: its chunks and its signed manifest.
+mod artifact;
+
+/// The seed medium, a bootable ISO image.
+mod seediso;
+
+/// Proof that a snapshot's roles install offline.
 mod prove;
 
-pub mod chunk;
-pub mod disk;
-mod esp;
-pub mod grub;
-mod rootfs;
+/// Executables that go into an image.
+mod program;
 
-mod artifact;
-mod seediso;
-mod seediso_assets;
-mod seediso_boot;
-mod seediso_root;
-mod seediso_stage;
-
-mod error;
+/// Working directories, and publishing what is finished.
 mod store;
+
+/// Why a build failed, and what to do about it.
+mod error;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::SigningKey;
 
-pub use artifact::{artifact_spec, build_artifact};
-pub use chunk::assemble;
+pub use artifact::build_artifact;
+pub use artifact::chunk::{CHUNK_FILE, ChunkError, assemble};
+pub use artifact::manifest::read_manifest;
 pub use error::Error;
-pub use installer::{INSTALLER_PACKAGE, InstallerInputs, prepare_installer};
 pub use netboot::build_netboot;
+pub use netboot::installer::{INSTALLER_PACKAGE, InstallerInputs, prepare_installer};
 pub use prove::{PROVEN_ARCH, Subject, prove};
 pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
 pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};
-pub use store::{CHUNK_FILE, WORKDIRS};
+pub use store::WORKDIRS;
 
-/// The folders of the seed's data directory that are read and written here. All on one file system.
+/// The subdirectories of the seed's data directory used here, all on one file system.
 #[derive(Debug, Clone)]
 pub struct Dirs {
     pub blobs: Utf8PathBuf,
@@ -59,7 +70,7 @@ pub struct Dirs {
 }
 
 impl Dirs {
-    /// The usual places under the data directory.
+    /// Their usual places below the data directory.
     pub fn under(data: &Utf8Path) -> Self {
         Dirs {
             blobs: data.join("blobs"),
@@ -71,14 +82,14 @@ impl Dirs {
     }
 }
 
-/// What every build here starts from.
+/// What every build starts from.
 pub struct Inputs<'a> {
-    /// Folder with `dists/` and `pool/`.
+    /// Directory with `dists/` and `pool/`.
     pub snapshot_dir: &'a Utf8Path,
     pub snapshot_id: Digest,
-    /// The published suite's name, a folder of `dists/`.
+    /// Name of the published suite, a directory below `dists/`.
     pub suite: &'a str,
-    /// Public key file that `apt` checks the snapshot's InRelease with.
+    /// OpenPGP certificate that `apt` verifies the snapshot's InRelease with.
     pub keyring: &'a Utf8Path,
     /// The agent, a static executable.
     pub agent: &'a Utf8Path,

@@ -1,5 +1,5 @@
-//! Installing a snapshot's root sets from its published tree and nothing else: mmdebstrap for the base, then apt-get in
-//! the new root, in a network namespace without a network. Programs come from the snapshot's own tool root.
+//! Proves that the roles of a snapshot install from its published tree alone: mmdebstrap for the base system, then apt-get in
+//! the new root, in an empty network namespace. Programs come from the snapshot's own tool root.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,24 @@ use camino::Utf8Path;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::proof::{MAX_WHY, RoleProof};
+use host::files::{failed, read_limited, write_synced};
 use host::tool::ToolError;
 
-use crate::error::{Error, io};
-use crate::index::Index;
+use crate::error::Error;
+use crate::packages::index::Index;
+use crate::roots::tools::ToolRoot;
 use crate::spec::ARCH;
-use crate::toolroot::ToolRoot;
 use crate::{Dirs, store};
 
-/// The architecture that can be proven here: that of the tool root.
+/// The architecture that can be proven: that of the tool root.
 pub const PROVEN_ARCH: &str = ARCH;
+/// Largest keyring, in bytes.
+const MAX_KEYRING: u64 = 1 << 20;
 
-/// $1 the new root; the rest are the packages. stdout is the list of what is installed.
+/// $1 the new root; the rest are the packages. Prints the list of installed packages.
 ///
-/// Services are not started (policy-rc.d, as in any chroot). The snapshot is read where it lies, so its packages are
-/// copied nowhere. `dpkg --audit` prints what is half installed and is silent otherwise.
+/// Services are not started (policy-rc.d, as in any chroot). The snapshot is mounted, so its packages are not copied.
+/// `dpkg --audit` prints packages that are only half installed, and nothing otherwise.
 const INSTALL: &str = r#"
 root=$1
 shift
@@ -42,14 +45,14 @@ in_root apt-get -q --yes --no-install-recommends install "$@" >&2
 in_root apt-get -q check >&2
 half=$(in_root dpkg --audit)
 if test -n "$half"; then
-    echo "E: left half installed: $half" >&2
+    echo "E: only half installed: $half" >&2
     exit 1
 fi
 in_root dpkg-query -W -f '${Package} ${Version} ${Architecture}\n' | LC_ALL=C sort
 "#;
 
-/// apt's settings in the new root. The clock may stand at 1970, and the snapshot may be years old. dpkg does not flush what
-/// is removed right after.
+/// apt's settings in the new root. The clock may be at 1970, and the snapshot may be years old. dpkg need not flush files
+/// that are removed right afterwards.
 const APT_CONF: &str = r#"APT::Install-Recommends "false";
 APT::Update::Error-Mode "any";
 APT::Sandbox::User "root";
@@ -60,9 +63,9 @@ Dpkg::Use-Pty "false";
 Dpkg::Options { "--force-unsafe-io"; };
 "#;
 
-/// What is proven.
+/// The snapshot to prove.
 pub struct Subject<'a> {
-    /// Folder with `dists/` and `pool/`.
+    /// Directory with `dists/` and `pool/`.
     pub snapshot_dir: &'a Utf8Path,
     pub snapshot_id: Digest,
     pub suite: &'a str,
@@ -71,10 +74,10 @@ pub struct Subject<'a> {
     pub dirs: &'a Dirs,
 }
 
-/// Installs every root set on a base of its own; gives how each ended.
+/// Installs the packages of each role on a base system of its own. Returns the result of each.
 ///
 /// # Errors
-/// When the base itself cannot be made, or the work was cancelled. A set that cannot be installed is no error.
+/// When the base system cannot be installed, or the work was cancelled. A role that cannot be installed is a result.
 pub fn prove(
     what: &Subject,
     roots: &BTreeMap<String, Vec<String>>,
@@ -100,10 +103,10 @@ pub fn prove(
     Ok(proofs)
 }
 
-/// `work/base`: the essential packages and apt, with the snapshot as its only source.
+/// Installs the base system in `work/base`: the essential packages and apt, with the snapshot as the only source.
 fn base(what: &Subject, index: &Index, tools: &ToolRoot, work: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> {
-    let keyring = std::fs::read(what.keyring).map_err(io("read", what.keyring))?;
-    store::write_synced(&work.join("keyring.gpg"), &keyring)?;
+    let keyring = read_limited(what.keyring, MAX_KEYRING)?;
+    write_synced(&work.join("keyring.gpg"), &keyring)?;
     let components = index.components.join(" ");
     let source = format!("deb [signed-by=/work/keyring.gpg] copy:/snapshot {} {components}", what.suite);
     let arch = format!("--architectures={ARCH}");
@@ -131,7 +134,7 @@ fn base(what: &Subject, index: &Index, tools: &ToolRoot, work: &Utf8Path, progre
         ("etc/apt/sources.list", source.as_bytes()),
         ("etc/apt/apt.conf.d/90prove", APT_CONF.as_bytes()),
     ] {
-        store::write_synced(&base.join(name), bytes)?;
+        write_synced(&base.join(name), bytes)?;
     }
     Ok(())
 }
@@ -140,7 +143,7 @@ fn install(tools: &ToolRoot, work: &Utf8Path, packages: &[String], progress: &dy
     tools.run("copying the base system", work, &["cp", "-a", "/work/base", "/work/role"], progress)?;
     let mut argv = vec!["/bin/sh", "-eu", "-c", INSTALL, "install", "/work/role"];
     argv.extend(packages.iter().filter_map(|p| for_arch(p)));
-    let proof = match tools.run("installing", work, &argv, progress) {
+    let proof = match tools.run("installing the role", work, &argv, progress) {
         Ok(output) => {
             let packages = u32::try_from(output.stdout.iter().filter(|b| **b == b'\n').count()).unwrap_or(u32::MAX);
             RoleProof::Installed { packages, list: Digest::of(&output.stdout) }
@@ -148,12 +151,13 @@ fn install(tools: &ToolRoot, work: &Utf8Path, packages: &[String], progress: &dy
         Err(Error::Tool { source: ToolError::Failed { stderr, .. }, .. }) => RoleProof::Failed { why: reason(&stderr) },
         Err(other) => return Err(other),
     };
-    // What was mounted in it went with the program's own mount namespace.
-    std::fs::remove_dir_all(work.join("role")).map_err(io("remove", work))?;
+    // Nothing is mounted in it any more: the mounts ended with the program's mount namespace.
+    let role = work.join("role");
+    std::fs::remove_dir_all(&role).map_err(failed("removing", &role))?;
     Ok(proof)
 }
 
-/// The package's name, unless it is asked for another architecture: `name` or `name:architecture`.
+/// The name in `name` or `name:architecture`, unless it is for another architecture.
 fn for_arch(root: &str) -> Option<&str> {
     match root.split_once(':') {
         None => Some(root),
@@ -162,7 +166,7 @@ fn for_arch(root: &str) -> Option<&str> {
     }
 }
 
-/// What a person needs of a program's words: its errors, or its last lines.
+/// What an operator needs to see of a program's output: its error lines, or else its last lines.
 fn reason(stderr: &str) -> String {
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let errors: Vec<&str> = lines
@@ -170,8 +174,8 @@ fn reason(stderr: &str) -> String {
         .copied()
         .filter(|l| l.starts_with("E: ") || l.contains("Depends:") || l.starts_with("dpkg: error"))
         .collect();
-    let told = if errors.is_empty() { lines[lines.len().saturating_sub(5)..].join("; ") } else { errors.join("; ") };
-    told.chars().take(MAX_WHY).collect()
+    let why = if errors.is_empty() { lines[lines.len().saturating_sub(5)..].join("; ") } else { errors.join("; ") };
+    why.chars().take(MAX_WHY).collect()
 }
 
 #[cfg(test)]
@@ -179,12 +183,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_of_other_architectures_are_not_asked_for() {
+    fn packages_of_other_architectures_are_not_requested() {
         assert_eq!(["bash", "libc6:amd64", "libc6:arm64"].map(for_arch), [Some("bash"), Some("libc6"), None]);
     }
 
     #[test]
-    fn the_reason_is_what_apt_says() {
+    fn the_reason_is_from_apt_or_the_last_lines() {
         let apt =
             "Reading package lists...\n\n foo : Depends: bar (>= 2) but it is not installable\nE: Unable to correct problems\n";
         assert_eq!(reason(apt), "foo : Depends: bar (>= 2) but it is not installable; E: Unable to correct problems");

@@ -1,14 +1,14 @@
-//! What is built, decided before anything is touched: package sets, ids, fixed names of file systems, the layout.
+//! What is built, decided before anything is touched: recipe, package lists, sizes, ids, names of file systems.
 
 use cluster_seed::ids::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Version of the building rules in this crate; raised when the same inputs would give other bytes.
+/// Version of the build rules in this crate; raised when the same inputs would give different bytes.
 pub const RECIPE: u32 = 3;
 pub const ARCH: &str = "amd64";
 
-/// In every artifact, whatever its role.
+/// Packages of every artifact, whatever its role.
 pub const BASE_PACKAGES: &[&str] = &[
     "ansible-core",
     "apt",
@@ -34,7 +34,8 @@ pub const BASE_PACKAGES: &[&str] = &[
     "zstd",
 ];
 
-/// Unpacked into the tool root, or read for their files; with `BASE_PACKAGES` what a snapshot must hold to build images.
+/// Packages unpacked into the tool root or read for single files. A snapshot that images are built from needs them and
+/// [`BASE_PACKAGES`].
 pub const TOOL_PACKAGES: &[&str] = &[
     "apt",
     "base-files",
@@ -63,8 +64,8 @@ pub const TOOL_PACKAGES: &[&str] = &[
     "zstd",
 ];
 
-/// The root of a seed medium, beside the essential packages. Its kernel's modules come from the kernel package itself,
-/// without the scripts that would make an initramfs: it boots with the netboot set's.
+/// Packages of a seed medium's root, besides the essential ones. Kernel modules are unpacked from the kernel package itself,
+/// without running its scripts: the medium boots with the initramfs of the netboot set.
 pub const SEED_PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
@@ -88,27 +89,27 @@ pub const SEED_PACKAGES: &[&str] = &[
     "zstd",
 ];
 
-/// Of `TOOL_PACKAGES`, those of which only single files are read: their dependencies are not unpacked.
+/// Those of [`TOOL_PACKAGES`] that only single files are read from: their dependencies are not unpacked.
 pub const FILE_PACKAGES: &[&str] = &["grub-efi-amd64-signed", "ipxe", "shim-signed"];
 
 const MIB: u64 = 1 << 20;
-/// ESP: the smallest size in MiB that FAT32 with clusters of one sector may have, rounded up.
+/// EFI system partition: the smallest size that FAT32 with clusters of one sector can have, rounded up.
 pub const ESP_SIZE: u64 = 64 * MIB;
 pub const STATE_SIZE: u64 = 64 * MIB;
 pub const BIOS_BOOT_SIZE: u64 = MIB;
-/// Free space of the root file system besides its content.
+/// Free space in the root file system.
 const ROOT_SLACK: u64 = 640 * MIB;
-/// A root file system larger than this is refused.
+/// Largest root file system.
 pub const MAX_ROOT: u64 = 16 << 30;
 /// `min_disk` is a multiple of this.
 pub const DISK_STEP: u64 = 256 * MIB;
 
-/// Bytes of the root file system for `content` bytes of files: a quarter more for metadata, and the slack.
+/// Size of the root file system for `content` bytes of files: a quarter more for metadata, and free space.
 pub fn root_size(content: u64) -> u64 {
     (content + content / 4 + ROOT_SLACK).next_multiple_of(64 * MIB)
 }
 
-/// What a netboot set is built from; the sha256 of its JSON is its id.
+/// What a netboot set is built from; its id is the sha256 of this as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetbootSpec {
     pub recipe: u32,
@@ -124,7 +125,7 @@ impl NetbootSpec {
     }
 }
 
-/// Names that would be random elsewhere, here drawn from the artifact's id.
+/// UUIDs and the like that would normally be random, derived from the artifact's id.
 #[derive(Debug, Clone, Copy)]
 pub struct Names(Digest);
 

@@ -1,30 +1,30 @@
-//! The pinned tool root: the snapshot's own packages unpacked, and programs run inside it.
+//! The pinned tool root: the snapshot's own packages unpacked, with programs run inside it.
 //!
-//! Programs run in private mount, PID, network and IPC namespaces, so nothing is mounted on the host, nothing can be
-//! fetched, and all of it ends with the program, also when this process is killed.
+//! Programs run in private mount, PID, network and IPC namespaces: nothing is mounted on the host, nothing can be fetched,
+//! and everything ends with the program, even when this process is killed.
 
-use std::fs;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
-use host::tool::{Output, Tool};
+use host::files::{create_dirs, failed};
+use host::tool::{Output, Tool, ToolError};
 
-use crate::deb::{self, Owners};
-use crate::error::{Error, io};
-use crate::index::{Index, Package};
+use crate::error::{Error, in_tree};
+use crate::packages::index::{Index, Package};
+use crate::packages::unpack::{self, Owners, data_tar};
 use crate::spec::{FILE_PACKAGES, TOOL_PACKAGES};
-use crate::tree::{Meta, Tree, TreeError};
+use crate::tree::{Meta, Tree};
 use crate::{Dirs, Inputs, store};
 
-/// Raised when the fix-ups below change.
+/// Raised when [`ToolRoot::populate`] changes.
 const TOOLROOT_VERSION: u32 = 2;
-/// One program may take this long (mmdebstrap on a slow machine).
+/// Time limit of one program (mmdebstrap on a slow machine).
 const TOOL_TIME: Duration = Duration::from_secs(3 * 3600);
 
-/// $1 tool root, $2 work folder (seen as /work), $3 snapshot (seen as /snapshot, read-only); the rest is the program. Links
-/// of a large snapshot lead to `../../../shelves` from its pool, which is /shelves here.
+/// $1 tool root, $2 work directory (as /work), $3 snapshot (as /snapshot, read-only); the rest is the program. Links in the
+/// pool of a large snapshot point to `../../../shelves`, which is /shelves here.
 const ENTER: &str = r#"
 root=$1 work=$2 snapshot=$3
 shift 3
@@ -51,31 +51,27 @@ pub(crate) struct ToolRoot {
     epoch: u64,
 }
 
-fn tree_error(root: &Utf8Path) -> impl Fn(TreeError) -> Error + '_ {
-    move |source| Error::Tree { root: root.to_owned(), source }
-}
-
-/// Unpacks one package's files that `wanted` says yes to.
+/// Unpacks the files of one package that `wanted` accepts. Returns their size in bytes.
 pub(crate) fn unpack(index: &Index, package: &Package, tree: &Tree, wanted: &dyn Fn(&str) -> bool) -> Result<u64, Error> {
     let (path, file) = index.open_deb(package)?;
     let owners = if nix::unistd::geteuid().is_root() { Owners::Package } else { Owners::Caller };
-    deb::data_tar(file).and_then(|tar| deb::unpack(tar, tree, owners, wanted)).map_err(|source| Error::Deb { path, source })
+    data_tar(file).and_then(|tar| unpack::unpack(tar, tree, owners, wanted)).map_err(|source| Error::Unpack { path, source })
 }
 
 impl ToolRoot {
-    /// The cached tool root of this snapshot, unpacked now if it is not there.
+    /// The cached tool root of this snapshot, unpacked first where needed.
     pub fn open(inputs: &Inputs, index: &Index, progress: &dyn Progress) -> Result<Self, Error> {
         Self::of(inputs.snapshot_id, inputs.snapshot_dir, inputs.dirs, index, progress)
     }
 
-    /// The same, for those who need no other input.
+    /// As [`ToolRoot::open`], from the snapshot alone.
     pub fn of(id: Digest, dir: &Utf8Path, dirs: &Dirs, index: &Index, progress: &dyn Progress) -> Result<Self, Error> {
         let roots: Vec<&str> = TOOL_PACKAGES.iter().copied().filter(|p| !FILE_PACKAGES.contains(p)).collect();
         let packages = index.closure(&roots)?;
         let named: Vec<String> = packages.iter().map(|p| format!("{} {}", p.name, p.sha256)).collect();
         let digest = Digest::of(format!("{TOOLROOT_VERSION}\n{}", named.join("\n")).as_bytes());
         let root = dirs.cache.join(format!("toolroot-{}-{}", id.short(), digest.short()));
-        let snapshot = dir.canonicalize_utf8().map_err(io("find", dir))?;
+        let snapshot = dir.canonicalize_utf8().map_err(failed("resolving", dir))?;
         let tools = |root| ToolRoot { root, snapshot: snapshot.clone(), epoch: index.epoch };
         if root.exists() {
             return Ok(tools(root));
@@ -93,10 +89,10 @@ impl ToolRoot {
 
     fn populate(&self, index: &Index, packages: &[&Package], progress: &dyn Progress) -> Result<(), Error> {
         let tree = Tree::new(&self.root);
-        let wrong = tree_error(&self.root);
+        let wrong = in_tree(&self.root);
         let folder = |mode| Meta { mode, owner: None, mtime: self.epoch };
-        fs::create_dir_all(&self.root).map_err(io("make", &self.root))?;
-        // usr-merge: the links must be there before the first package that still ships /bin or /lib.
+        create_dirs(&self.root)?;
+        // usr-merge: the links must exist before the first package that still ships /bin or /lib.
         for name in ["bin", "lib", "lib64", "sbin"] {
             tree.dir(&format!("usr/{name}"), folder(0o755)).map_err(&wrong)?;
             tree.symlink(name, &format!("usr/{name}")).map_err(&wrong)?;
@@ -108,7 +104,7 @@ impl ToolRoot {
             unpack(index, package, &tree, &|name| !unneeded(name))?;
             progress.advance(1);
         }
-        // What the packages' scripts would have made.
+        // What the packages' scripts would have created.
         for name in ["dev", "proc", "run", "shelves", "snapshot", "sys", "work", "var/lib/dpkg/info", "var/lib/dpkg/updates"] {
             tree.dir(name, folder(0o755)).map_err(&wrong)?;
         }
@@ -122,9 +118,9 @@ impl ToolRoot {
         Ok(())
     }
 
-    /// Runs a program with `work` seen as /work and the snapshot as /snapshot; `step` names it in errors.
+    /// Runs a program with `work` as /work and the snapshot as /snapshot; `step` names it in errors.
     pub fn run(&self, step: &'static str, work: &Utf8Path, argv: &[&str], progress: &dyn Progress) -> Result<Output, Error> {
-        let work = work.canonicalize_utf8().map_err(io("find", work))?;
+        let work = work.canonicalize_utf8().map_err(failed("resolving", work))?;
         let cancelled = || progress.cancelled();
         let tool = Tool::new("setpriv")
             .args(["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--pid", "--fork"])
@@ -143,21 +139,21 @@ impl ToolRoot {
             .cancel(&cancelled)
             .on_stderr_line(|line| {
                 tracing::debug!(step, line, "tool");
-                // What mmdebstrap tells a person.
-                if let Some(news) = line.strip_prefix("I: ") {
-                    progress.say(news);
+                // mmdebstrap marks its progress messages so.
+                if let Some(message) = line.strip_prefix("I: ") {
+                    progress.say(message);
                 }
             });
         match tool.run() {
             Ok(output) => Ok(output),
-            Err(host::tool::ToolError::Cancelled { .. }) => Err(Error::Cancelled),
+            Err(ToolError::Cancelled { .. }) => Err(Error::Cancelled),
             Err(source) => Err(Error::Tool { step, source }),
         }
     }
 
     /// Reads a file of the tool root.
     pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, Error> {
-        Tree::new(&self.root).read(name, limit).map_err(tree_error(&self.root))
+        Tree::new(&self.root).read(name, limit).map_err(in_tree(&self.root))
     }
 }
 

@@ -15,12 +15,12 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    fn cut(&self, image: &[u8]) -> Cut {
+    fn split(&self, image: &[u8]) -> Chunked {
         fs::write(self.at.join("image"), image).unwrap();
-        cut(&self.at.join("image"), &self.at.join("blobs"), &self.at, &Quiet).unwrap()
+        split(&self.at.join("image"), &self.at.join("blobs"), &self.at, &Quiet).unwrap()
     }
 
-    fn manifest(&self, cut: Cut) -> ArtifactManifest {
+    fn manifest(&self, chunked: Chunked) -> ArtifactManifest {
         let spec = ArtifactSpec {
             recipe: 1,
             role: "r".into(),
@@ -29,16 +29,16 @@ impl Bench {
             packages: vec![],
             payload: Digest::of(b"p"),
         };
-        let (id, disk_size) = (spec.id(), cut.size);
+        let (id, disk_size) = (spec.id(), chunked.size);
         ArtifactManifest {
             id,
             spec,
             disk_size,
             min_disk: disk_size,
-            raw: cut.raw,
+            raw: chunked.raw,
             state_offset: 0,
             state_size: 0,
-            chunks: cut.chunks,
+            chunks: chunked.chunks,
         }
     }
 }
@@ -53,10 +53,10 @@ fn image() -> Vec<u8> {
 #[test]
 fn an_image_comes_back_and_zeros_are_not_stored() {
     let b = bench();
-    let cut = b.cut(&image());
-    assert_eq!((cut.chunks.len(), cut.chunks[1]), (4, Chunk::Zero));
-    assert_eq!(cut.raw, Digest::of(&image()));
-    assemble(&b.manifest(cut), &b.at.join("blobs"), &b.at.join("out"), &Quiet).unwrap();
+    let chunked = b.split(&image());
+    assert_eq!((chunked.chunks.len(), chunked.chunks[1]), (4, Chunk::Zero));
+    assert_eq!(chunked.raw, Digest::of(&image()));
+    assemble(&b.manifest(chunked), &b.at.join("blobs"), &b.at.join("out"), &Quiet).unwrap();
     assert!(fs::read(b.at.join("out")).unwrap() == image());
 }
 
@@ -64,15 +64,15 @@ fn an_image_comes_back_and_zeros_are_not_stored() {
 fn lengths_around_one_chunk() {
     let b = bench();
     for (len, chunks) in [(0, 0), (1, 1), (CHUNK_SIZE - 1, 1), (CHUNK_SIZE, 1), (CHUNK_SIZE + 1, 2)] {
-        let cut = b.cut(&vec![3; len as usize]);
-        assert_eq!((cut.chunks.len(), cut.size), (chunks, len));
+        let chunked = b.split(&vec![3; len as usize]);
+        assert_eq!((chunked.chunks.len(), chunked.size), (chunks, len));
     }
 }
 
 #[test]
 fn a_changed_blob_or_a_wrong_digest_is_refused_and_nothing_is_left() {
     let b = bench();
-    let good = b.manifest(b.cut(&image()));
+    let good = b.manifest(b.split(&image()));
     let out = b.at.join("out");
     let refused = |m: &ArtifactManifest| assemble(m, &b.at.join("blobs"), &out, &Quiet).unwrap_err();
     let mut wrong = good.clone();

@@ -1,26 +1,25 @@
-//! The read-only root of a seed medium: the snapshot's packages, the kernel's modules, the program, as one squashfs.
+//! The read-only root of a seed medium as one squashfs: the snapshot's packages, the kernel's modules, `seedd`.
 
 use std::fs;
-use std::io::Read as _;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
+use host::files::failed;
 use serde::Serialize;
 
-use crate::error::{Error, io};
-use crate::index::Index;
-use crate::netboot::kernel_package;
-use crate::rootfs::{self, Bootstrap};
-use crate::seediso_assets::{self as assets, SEEDD, USER_ID};
+use super::assets::{self, SEEDD, USER_ID};
+use crate::error::{Error, in_tree};
+use crate::packages::index::Index;
+use crate::roots::system::{self, Bootstrap};
+use crate::roots::tools::{ToolRoot, unpack};
 use crate::spec::{ARCH, RECIPE, SEED_PACKAGES};
-use crate::toolroot::{ToolRoot, unpack};
 use crate::tree::{Meta, Tree, TreeError};
 use crate::{Inputs, store};
 
-const MAX_PROGRAM: u64 = 512 << 20;
+/// Largest text file that is changed, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
-/// Below usr/lib/modules/RELEASE: what a seed has no use for, by size.
+/// Large modules that a seed does not need, below usr/lib/modules/RELEASE.
 const UNWANTED_MODULES: &[&str] = &[
     "kernel/sound/",
     "kernel/drivers/bluetooth/",
@@ -38,7 +37,7 @@ const UNWANTED_MODULES: &[&str] = &[
     "kernel/net/bluetooth/",
     "kernel/net/mac80211/",
 ];
-/// Licences stay; what people read elsewhere goes.
+/// No documentation but the licences.
 const PATHS: &[&str] = &[
     "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/info/*",
@@ -47,7 +46,7 @@ const PATHS: &[&str] = &[
     "path-include=/usr/share/doc/*/copyright",
 ];
 
-/// What the root is built from; the sha256 of its JSON names it.
+/// What the root is built from; its id is the sha256 of this as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct RootSpec {
     recipe: u32,
@@ -78,19 +77,7 @@ impl RootSpec {
     }
 }
 
-/// Reads the program and checks that it is an x86-64 executable.
-pub(crate) fn read_program(path: &Utf8Path) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(io("open the program", path))?;
-    file.take(MAX_PROGRAM).read_to_end(&mut bytes).map_err(io("read", path))?;
-    // ELF64, little-endian, EM_X86_64 (System V ABI, chapter 4).
-    if !bytes.starts_with(b"\x7fELF\x02\x01") || bytes.get(18..20) != Some(&[62, 0][..]) {
-        return Err(Error::Content(format!("{path} is not an x86-64 executable")));
-    }
-    Ok(bytes)
-}
-
-/// The image of this root in the cache, built now if it is not there.
+/// The image of this root in the cache, built first where needed.
 pub(crate) fn build(
     inputs: &Inputs,
     index: &Index,
@@ -117,30 +104,31 @@ pub(crate) fn build(
         paths: PATHS,
     };
     progress.begin("building the seed's root file system", None);
-    rootfs::bootstrap(&base, progress)?;
+    system::bootstrap(&base, progress)?;
     let tree = Tree::new(&work.join("root"));
-    let wrong = |source: TreeError| Error::Tree { root: tree.root().to_owned(), source };
+    let wrong = in_tree(tree.root());
     add_modules(index, &base, &tree, progress)?;
-    dress(&tree, index.epoch, seedd, version).map_err(wrong)?;
+    add_files(&tree, index.epoch, seedd, version).map_err(&wrong)?;
     systemctl(&base, "disable", assets::DISABLED, progress)?;
     systemctl(&base, "mask", assets::MASKED, progress)?;
-    rootfs::enable(&base, assets::ENABLED, progress)?;
-    rootfs::clean(&tree, index.epoch).map_err(wrong)?;
+    system::enable(&base, assets::ENABLED, progress)?;
+    system::clean(&tree, index.epoch).map_err(&wrong)?;
     tree.clamp_times(index.epoch).map_err(wrong)?;
     progress.end();
-    progress.begin("packing the seed's root file system", None);
-    fs::create_dir(work.join("out")).map_err(io("make", &work))?;
-    // Times come from SOURCE_DATE_EPOCH, which the tool root sets.
+    progress.begin("compressing the seed's root file system", None);
+    let out = work.join("out");
+    fs::create_dir(&out).map_err(failed("creating directory", &out))?;
+    // Timestamps come from SOURCE_DATE_EPOCH, which the tool root sets.
     let argv = ["mksquashfs", "/work/root", "/work/out/root.img", "-noappend", "-no-progress", "-quiet", "-comp", "zstd"];
-    tools.run("packing the root", &work, &[&argv[..], &["-Xcompression-level", "17", "-b", "256K"]].concat(), progress)?;
+    tools.run("compressing the root", &work, &[&argv[..], &["-Xcompression-level", "17", "-b", "256K"]].concat(), progress)?;
     progress.end();
-    store::publish(&work.join("out"), &place)?;
+    store::publish(&out, &place)?;
     Ok(image)
 }
 
 fn systemctl(base: &Bootstrap, verb: &str, units: &[&str], progress: &dyn Progress) -> Result<(), Error> {
     let argv = [&["chroot", "/work/root", "/usr/bin/systemctl", "--root=/", verb], units].concat();
-    base.tools.run("choosing units", base.work, &argv, progress).map(|_| ())
+    base.tools.run("disabling units", base.work, &argv, progress).map(|_| ())
 }
 
 fn wanted_module(name: &str) -> bool {
@@ -150,17 +138,13 @@ fn wanted_module(name: &str) -> bool {
 }
 
 fn add_modules(index: &Index, base: &Bootstrap, tree: &Tree, progress: &dyn Progress) -> Result<(), Error> {
-    unpack(index, kernel_package(index)?, tree, &wanted_module)?;
-    let wrong = |source: TreeError| Error::Tree { root: tree.root().to_owned(), source };
-    let kernels = tree.list("usr/lib/modules").map_err(wrong)?;
-    let [kernel] = &kernels[..] else {
-        return Err(Error::Content(format!("the seed's root has the modules of {} kernels, not one", kernels.len())));
-    };
-    base.tools.run("indexing the kernel's modules", base.work, &["depmod", "-b", "/work/root", kernel], progress).map(|_| ())
+    unpack(index, index.kernel()?, tree, &wanted_module)?;
+    let argv = ["depmod", "-b", "/work/root", &system::only_kernel(tree)?];
+    base.tools.run("indexing the kernel's modules", base.work, &argv, progress).map(|_| ())
 }
 
-/// Everything of ours but which units start.
-fn dress(tree: &Tree, epoch: u64, seedd: &[u8], version: &str) -> Result<(), TreeError> {
+/// Adds `seedd`, our files, our user, and the names of the system.
+fn add_files(tree: &Tree, epoch: u64, seedd: &[u8], version: &str) -> Result<(), TreeError> {
     for file in assets::files() {
         tree.write(file.path.trim_start_matches('/'), file.mode, epoch, file.bytes)?;
     }
@@ -168,7 +152,7 @@ fn dress(tree: &Tree, epoch: u64, seedd: &[u8], version: &str) -> Result<(), Tre
     let folder = |mode| Meta { mode, owner: Some((USER_ID, USER_ID)), mtime: epoch };
     tree.dir("var/lib/kubedos", folder(0o700))?;
     tree.write("etc/hostname", 0o644, epoch, b"kubedos-seed\n")?;
-    // systemd-update-done.service(8): nothing here is newer, so caches are not made again at every boot.
+    // systemd-update-done.service(8): nothing is newer than these, so caches are not rebuilt at every boot.
     for name in ["etc/.updated", "var/.updated"] {
         tree.write(name, 0o644, epoch, format!("TIMESTAMP_NSEC={epoch}000000000\n").as_bytes())?;
     }
@@ -201,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_are_chosen_and_nothing_else_is() {
+    fn only_modules_are_unpacked() {
         for (name, wanted) in [
             ("usr/lib/modules/6.12/kernel/fs/ext4/ext4.ko.xz", true),
             ("lib/modules/6.12/modules.builtin", true),
@@ -212,20 +196,5 @@ mod tests {
         ] {
             assert_eq!(wanted_module(name), wanted, "{name}");
         }
-    }
-
-    #[test]
-    fn the_program_must_be_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = Utf8PathBuf::from_path_buf(dir.path().join("seedd")).unwrap();
-        let mut elf = vec![0u8; 20];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        elf[18] = 62;
-        fs::write(&path, &elf).unwrap();
-        assert!(read_program(&path).is_ok());
-        fs::write(&path, &elf[..19]).unwrap();
-        assert!(read_program(&path).is_err());
-        fs::write(&path, b"#!/bin/sh").unwrap();
-        assert!(read_program(&path).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! A deterministic `newc` cpio archive (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
 //!
-//! Entries are sorted, times are 0, owners are root, inode numbers count up: same files, same bytes.
+//! Entries are sorted, times are 0, the owner is root, inode numbers are consecutive: same files, same bytes.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ enum Entry {
     Char { mode: u32, major: u32, minor: u32 },
 }
 
-/// What will be in the archive; parent folders come by themselves.
+/// The content of the archive; parent directories are added automatically.
 #[derive(Default)]
 pub struct Initramfs {
     entries: BTreeMap<String, Entry>,
@@ -49,12 +49,12 @@ impl Initramfs {
         self.put(name, Entry::Char { mode, major, minor });
     }
 
-    /// Bytes of file content.
+    /// Size of all file content in bytes.
     pub fn size(&self) -> u64 {
         self.entries.values().map(|e| if let Entry::File { content, .. } = e { content.len() as u64 } else { 0 }).sum()
     }
 
-    /// Writes the archive. `Err` also for a file of 4 GiB and more, which the format cannot hold.
+    /// Writes the archive. Fails for a file of 4 GiB or more, which the format does not allow.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         for (inode, (name, entry)) in (1u32..).zip(&self.entries) {
             let (mode, content, device): (u32, &[u8], (u32, u32)) = match entry {
@@ -79,7 +79,7 @@ fn record(out: &mut dyn Write, inode: u32, name: &str, mode: u32, content: &[u8]
     }
     out.write_all(name.as_bytes())?;
     out.write_all(&[0])?;
-    // The header is 110 bytes; name and content each end at a multiple of four.
+    // The header has 110 bytes; name and content are each padded to a multiple of four.
     pad(out, 110 + name.len() + 1)?;
     out.write_all(content)?;
     pad(out, content.len())
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn order_of_adding_does_not_matter_and_parents_come_first() {
+    fn insertion_order_does_not_matter_and_parents_come_first() {
         let mut a = Initramfs::default();
         a.file("usr/bin/x", 0o755, b"hello".to_vec());
         a.link("bin", "usr/bin");

@@ -1,70 +1,73 @@
-//! Debian's installer for the network, taken from the snapshot: its kernel, and its initrd with the snapshot's
-//! certificate added, so that it checks our signatures as it would check Debian's.
+//! Debian's netboot installer from the snapshot: its kernel, and its initrd with the snapshot's certificate added, so that
+//! it verifies our signatures as it would verify Debian's.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write as _};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use cluster_seed::progress::Progress;
+use host::files::{failed, read_limited, write_synced};
 
-use crate::deb::{self, DebError};
-use crate::error::{Error, io};
-use crate::index::Index;
-use crate::initramfs::Initramfs;
+use super::initramfs::Initramfs;
+use crate::error::Error;
+use crate::packages::index::Index;
+use crate::packages::unpack::{UnpackError, data_tar};
 use crate::store;
 
-/// The package that has it, for Debian 13.
+/// The package with the installer of Debian 13.
 pub const INSTALLER_PACKAGE: &str = "debian-installer-13-netboot-amd64";
-/// Folder of the text installer in that package.
+/// Directory of the text installer in that package.
 const FOLDER: &str = "usr/lib/debian-installer/images/13/amd64/text/debian-installer/amd64";
-/// Bytes of one of its files.
+/// Largest of its files, in bytes.
 const MAX_FILE: u64 = 512 << 20;
-/// Where net-retriever and debootstrap look for certificates; debian-archive-keyring-udeb leaves what is there.
+/// Largest agent and certificate, in bytes.
+const MAX_INPUT: u64 = 256 << 20;
+/// Where net-retriever and debootstrap look for certificates; debian-archive-keyring-udeb does not overwrite them.
 const KEYRINGS: &[&str] = &["usr/share/keyrings/archive.gpg", "usr/share/keyrings/archive.pgp"];
-/// Gives apt on the new system the certificate too.
+/// Copies the certificate to the new system, for apt.
 const HOOK: &str = "usr/lib/post-base-installer.d/05kubedos";
 const HOOK_TEXT: &str = "#!/bin/sh\nset -e\nmkdir -p /target/etc/apt/trusted.gpg.d\n\
                          cp /usr/share/keyrings/archive.gpg /target/etc/apt/trusted.gpg.d/kubedos.gpg\n";
 
-/// What is needed.
+/// What the installer is prepared from.
 pub struct InstallerInputs<'a> {
     pub snapshot_dir: &'a Utf8Path,
     pub suite: &'a str,
-    /// Binary certificate that the snapshot is signed with.
+    /// Binary certificate that the snapshot is signed by.
     pub keyring: &'a Utf8Path,
-    /// The static agent, which the installer lays down.
+    /// The static agent, which the installer copies to the new system.
     pub agent: &'a Utf8Path,
     pub tmp: &'a Utf8Path,
 }
 
-/// Writes `linux`, `initrd.gz` and `kubedos-node` into a new folder at `to`; the one that was there is replaced.
+/// Writes `linux`, `initrd.gz` and `kubedos-node` to a new directory at `to`; an existing one is replaced.
 pub fn prepare_installer(inputs: &InstallerInputs, to: &Utf8Path, progress: &dyn Progress) -> Result<(), Error> {
-    progress.begin("taking the installer from the snapshot", None);
+    progress.begin("preparing the installer from the snapshot", None);
     let index = Index::open(inputs.snapshot_dir, inputs.suite)?;
     let (path, file) = index.open_deb(index.get(INSTALLER_PACKAGE, "the installer")?)?;
-    let mut found = read_files(file).map_err(|source| Error::Deb { path: path.clone(), source })?;
+    let mut found = read_files(file).map_err(|source| Error::Unpack { path: path.clone(), source })?;
     let mut take = |name: &str| found.remove(name).ok_or_else(|| Error::Content(format!("{path} has no {FOLDER}/{name}")));
     let (linux, mut initrd) = (take("linux")?, take("initrd.gz")?);
-    initrd.extend_from_slice(&addition(&fs::read(inputs.keyring).map_err(io("read", inputs.keyring))?)?);
-    let agent = fs::read(inputs.agent).map_err(io("read", inputs.agent))?;
+    initrd.extend_from_slice(&addition(&read_limited(inputs.keyring, MAX_INPUT)?)?);
+    let agent = read_limited(inputs.agent, MAX_INPUT)?;
     let (_guard, work) = store::workdir(inputs.tmp, "installer-")?;
-    let out: Utf8PathBuf = work.join("out");
-    fs::create_dir(&out).map_err(io("make", &out))?;
+    let out = work.join("out");
+    fs::create_dir(&out).map_err(failed("creating directory", &out))?;
     for (name, bytes) in [("linux", &linux), ("initrd.gz", &initrd), ("kubedos-node", &agent)] {
-        store::write_synced(&out.join(name), bytes)?;
+        write_synced(&out.join(name), bytes)?;
     }
     if to.exists() {
-        fs::rename(to, work.join("old")).map_err(io("replace", to))?;
+        fs::rename(to, work.join("old")).map_err(failed("replacing", to))?;
     }
     store::publish(&out, to)?;
     progress.end();
     Ok(())
 }
 
-fn read_files(deb: fs::File) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
+fn read_files(deb: fs::File) -> Result<BTreeMap<String, Vec<u8>>, UnpackError> {
     let mut found = BTreeMap::new();
-    for entry in tar::Archive::new(deb::data_tar(deb)?).entries()? {
+    for entry in data_tar(deb)?.entries()? {
         let mut entry = entry?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
         let Some(name) = name.strip_prefix(FOLDER).map(|n| n.trim_start_matches('/')) else { continue };
@@ -72,7 +75,7 @@ fn read_files(deb: fs::File) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
             continue;
         }
         if entry.size() > MAX_FILE {
-            return Err(DebError::TooLarge);
+            return Err(UnpackError::TooLarge);
         }
         let name = name.to_owned();
         let mut bytes = Vec::new();
@@ -82,7 +85,7 @@ fn read_files(deb: fs::File) -> Result<BTreeMap<String, Vec<u8>>, DebError> {
     Ok(found)
 }
 
-/// A second archive behind the first; the kernel unpacks both (Documentation/driver-api/early-userspace).
+/// A second archive to append to the initrd; the kernel unpacks both (Documentation/driver-api/early-userspace).
 fn addition(keyring: &[u8]) -> Result<Vec<u8>, Error> {
     let mut archive = Initramfs::default();
     for name in KEYRINGS {
@@ -90,9 +93,8 @@ fn addition(keyring: &[u8]) -> Result<Vec<u8>, Error> {
     }
     archive.file(HOOK, 0o755, HOOK_TEXT.as_bytes().to_vec());
     let mut gz = flate2::GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::new(6));
-    let place = Utf8Path::new("initrd.gz");
-    archive.write(&mut gz).and_then(|()| gz.flush()).map_err(io("write", place))?;
-    gz.finish().map_err(io("write", place))
+    let compressed = archive.write(&mut gz).and_then(|()| gz.flush()).and_then(|()| gz.finish());
+    Ok(compressed.map_err(failed("compressing", Utf8Path::new("initrd.gz")))?)
 }
 
 #[cfg(test)]

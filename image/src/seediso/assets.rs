@@ -1,16 +1,16 @@
-//! What is laid into the seed's root besides packages and the program.
+//! The files of the seed's root besides packages and `seedd`.
 
 use cluster_seed::ids::Digest;
 use payload::assets::Asset;
 
-/// Numbers of user and group `kubedos`, in every medium the same: a state partition outlives the medium.
+/// Id of user and group `kubedos`. The same on every medium: a state partition outlives its medium.
 pub const USER_ID: u32 = 600;
-/// Where the program lies.
+/// Path of the program.
 pub const SEEDD: &str = "usr/bin/seedd";
 
 macro_rules! asset {
     ($path:literal, $file:literal) => {
-        Asset { path: $path, mode: 0o644, bytes: include_bytes!(concat!("../assets/seed/", $file)) }
+        Asset { path: $path, mode: 0o644, bytes: include_bytes!(concat!("../../assets/seed/", $file)) }
     };
 }
 
@@ -33,14 +33,14 @@ const FILES: &[Asset] = &[
     asset!("/etc/hosts", "hosts"),
 ];
 
-/// On the medium, beside the root: path and content.
+/// Files on the medium besides the root: path and content.
 pub const DOCS: &[(&str, &[u8])] = &[
-    ("README.txt", include_bytes!("../assets/seed/readme.txt")),
-    ("kubedos/docs/running-a-seed.md", include_bytes!("../../docs/running-a-seed.md")),
-    ("kubedos/docs/architecture.md", include_bytes!("../../docs/architecture.md")),
+    ("README.txt", include_bytes!("../../assets/seed/readme.txt")),
+    ("kubedos/docs/running-a-seed.md", include_bytes!("../../../docs/running-a-seed.md")),
+    ("kubedos/docs/architecture.md", include_bytes!("../../../docs/architecture.md")),
 ];
 
-/// Units that are enabled.
+/// Units to enable.
 pub const ENABLED: &[&str] = &[
     "kubedos-console@tty1.service",
     "kubedos-console@ttyS0.service",
@@ -51,9 +51,9 @@ pub const ENABLED: &[&str] = &[
     "kubedos-state.service",
     "kubedos-time.path",
 ];
-/// Units that never start: log-ins (the root account is locked), care for disks that are not there, a clock server before
-/// the daemon wants it.
+/// Units that only the daemon starts.
 pub const DISABLED: &[&str] = &["chrony.service"];
+/// Units that never start: logins (the root account is locked), maintenance of disks that a seed does not have.
 pub const MASKED: &[&str] = &[
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
@@ -64,12 +64,12 @@ pub const MASKED: &[&str] = &[
     "systemd-networkd-wait-online.service",
 ];
 
-/// Every file of the root, in a fixed order.
+/// The files of the root, in a fixed order.
 pub fn files() -> &'static [Asset] {
     FILES
 }
 
-/// Digest over everything in this module: a part of the root's spec.
+/// Digest of the root's files and units, a part of the root's spec.
 pub fn digest() -> Digest {
     let mut bytes = Vec::new();
     let mut put = |part: &[u8]| {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn enabled_units_are_there_and_can_be_enabled() {
+    fn enabled_units_exist_and_have_an_install_section() {
         for name in ENABLED {
             let ending = name.rsplit('.').next().unwrap();
             let file = name.split_once('@').map_or((*name).to_owned(), |(n, _)| format!("{n}@.{ending}"));
@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn units_start_the_program_where_it_lies() {
+    fn units_start_the_program_at_its_path() {
         for name in ["kubedos-state.service", "kubedos-seed.service", "kubedos-console@.service"] {
             assert!(unit(name).contains(&format!("ExecStart=/{SEEDD} ")), "{name}");
         }
     }
 
     #[test]
-    fn the_daemon_is_no_root() {
+    fn the_daemon_does_not_run_as_root() {
         let text = unit("kubedos-seed.service");
         for line in ["User=kubedos", "NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "Restart=on-failure"] {
             assert!(text.lines().any(|l| l == line), "{line}");

@@ -1,4 +1,4 @@
-//! The folder that becomes the ISO: files linked into it where that is possible, each content once.
+//! The directory that becomes the ISO: files are linked into it where possible, each content once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,17 +6,17 @@ use std::fs;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{BootFile, SHELVES};
-use cluster_seed::progress::Progress;
+use cluster_seed::progress::{Progress, Quiet};
+use host::files::{create_dirs, digest_file, failed, write_synced};
 
-use crate::error::{Error, io};
-use crate::store;
-use crate::tree::{Tree, TreeError};
+use crate::error::{Error, in_tree};
+use crate::tree::Tree;
 
-/// Files put in place so far.
+/// The files added so far.
 pub(crate) struct Stage {
     root: Utf8PathBuf,
     files: BTreeMap<String, (Digest, u64)>,
-    /// First name of each content.
+    /// The first name of each content.
     first: BTreeMap<Digest, String>,
 }
 
@@ -25,23 +25,23 @@ impl Stage {
         Stage { root: root.to_owned(), files: BTreeMap::new(), first: BTreeMap::new() }
     }
 
-    /// Where a name lies, its folder made.
+    /// The path for a name; its directory is created.
     pub fn place(&self, name: &str) -> Result<Utf8PathBuf, Error> {
         let path = self.root.join(name);
-        let folder = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(io("make", folder))?;
+        create_dirs(path.parent().unwrap_or(&self.root))?;
         Ok(path)
     }
 
-    /// Everything put in place, sorted by name.
+    /// The files added so far, sorted by name.
     pub fn files(&self) -> Vec<BootFile> {
         let file =
             |(name, (sha256, size)): (&String, &(Digest, u64))| BootFile { name: name.clone(), size: *size, sha256: *sha256 };
         self.files.iter().map(file).collect()
     }
 
+    /// Adds a file with this content.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        store::write_synced(&self.place(name)?, bytes)?;
+        write_synced(&self.place(name)?, bytes)?;
         self.note(name, Digest::of(bytes), bytes.len() as u64);
         Ok(())
     }
@@ -51,18 +51,18 @@ impl Stage {
         self.first.entry(digest).or_insert_with(|| name.to_owned());
     }
 
-    /// Takes a file, following links.
+    /// Adds a file, following links.
     pub fn take(&mut self, from: &Utf8Path, name: &str) -> Result<(), Error> {
-        let (digest, size) = store::digest_file(from)?;
+        let (size, digest) = digest_file(from, &Quiet)?;
         self.put(from, name, digest, size)
     }
 
-    /// Takes a file that must have this digest.
+    /// Adds a file that must have this digest.
     pub fn take_digest(&mut self, from: &Utf8Path, name: &str, digest: &Digest) -> Result<(), Error> {
         if self.files.contains_key(name) {
             return Ok(());
         }
-        let (found, size) = store::digest_file(from)?;
+        let (size, found) = digest_file(from, &Quiet)?;
         if found != *digest {
             return Err(Error::Changed { path: from.to_owned() });
         }
@@ -73,27 +73,26 @@ impl Stage {
         let place = self.place(name)?;
         let source = match self.first.get(&digest) {
             Some(first) => self.root.join(first),
-            None => from.canonicalize_utf8().map_err(io("find", from))?,
+            None => from.canonicalize_utf8().map_err(failed("resolving", from))?,
         };
-        // Another file system, or more links than it allows: then a copy.
+        // Copied where it is on another file system, or has too many links.
         if fs::hard_link(&source, &place).is_err() {
-            fs::copy(&source, &place).map_err(io("copy", &source))?;
+            fs::copy(&source, &place).map_err(failed("copying", &source))?;
         }
         self.note(name, digest, size);
         Ok(())
     }
 
-    /// Another name for content that is in place.
+    /// Adds another name for content that was added before.
     pub fn again(&mut self, digest: &Digest, name: &str) -> Result<(), Error> {
-        let first = self.first.get(digest).ok_or_else(|| Error::Content(format!("nothing with digest {digest} is in place")))?;
+        let first = self.first.get(digest).ok_or_else(|| Error::Content(format!("no file with digest {digest} was added")))?;
         let (from, size) = (self.root.join(first), self.files.get(first).map_or(0, |f| f.1));
         self.put(&from, name, *digest, size)
     }
 
-    /// Takes every file below a folder. Returns their digests.
+    /// Adds every file below a directory. Returns their digests.
     pub fn take_folder(&mut self, from: &Utf8Path, name: &str, progress: &dyn Progress) -> Result<Vec<Digest>, Error> {
         let mut found: Vec<Utf8PathBuf> = Vec::new();
-        let wrong = |source: TreeError| Error::Tree { root: from.to_owned(), source };
         Tree::new(from)
             .walk(&mut |below, meta| {
                 if !meta.is_dir() {
@@ -101,7 +100,7 @@ impl Stage {
                 }
                 Ok(())
             })
-            .map_err(wrong)?;
+            .map_err(in_tree(from))?;
         let mut digests = Vec::new();
         for below in found {
             if progress.cancelled() {
@@ -119,7 +118,7 @@ impl Stage {
     }
 }
 
-/// Where a snapshot's link to a shelf leads; the medium has the folder itself in its place.
+/// The target of a snapshot's link to a shelf; the medium has the directory itself in its place.
 fn shelf(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let real = path.symlink_metadata().ok().filter(fs::Metadata::is_symlink).and_then(|_| path.canonicalize_utf8().ok())?;
     (real.is_dir() && real.parent()?.file_name() == Some(SHELVES)).then_some(real)
@@ -134,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn same_content_is_there_once_and_listed_by_every_name() {
+    fn the_same_content_is_stored_once_and_listed_under_every_name() {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
         fs::create_dir_all(dir.join("from/pool")).unwrap();
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_shelf_becomes_the_folder() {
+    fn a_link_to_a_shelf_becomes_the_directory() {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
         fs::create_dir_all(dir.join("snapshots/shelves/ab/rust")).unwrap();
@@ -165,13 +164,13 @@ mod tests {
         assert_eq!(stage.take_folder(&dir.join("snapshots/x"), "site", &Quiet).unwrap(), [Digest::of(b"deb")]);
         assert_eq!(stage.files()[0].name, "site/pool/main/r/rust/a.deb");
         assert!(fs::symlink_metadata(dir.join("iso/site/pool/main/r")).unwrap().is_dir());
-        // A folder that is linked for any other reason is not.
+        // A link to any other directory is refused.
         std::os::unix::fs::symlink("../shelves/ab/rust", dir.join("snapshots/x/other")).unwrap();
         assert!(stage.take_folder(&dir.join("snapshots/x"), "again", &Quiet).is_err());
     }
 
     #[test]
-    fn a_blob_that_is_not_what_its_name_says_is_refused() {
+    fn a_blob_that_does_not_match_its_name_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
         fs::write(dir.join("blob"), "changed").unwrap();

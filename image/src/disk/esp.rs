@@ -1,35 +1,35 @@
-//! The EFI system partition: Debian's signed shim and GRUB, and the stub that finds GRUB's real configuration.
+//! The EFI system partition: Debian's signed shim and GRUB, and a stub that finds GRUB's actual configuration.
 
 use camino::Utf8Path;
 use cluster_seed::progress::Progress;
 
-use crate::error::Error;
-use crate::index::Index;
+use crate::error::{Error, in_tree};
+use crate::packages::index::Index;
+use crate::roots::tools::{ToolRoot, unpack};
 use crate::spec::Names;
-use crate::toolroot::{ToolRoot, unpack};
-use crate::tree::{Tree, TreeError};
+use crate::tree::Tree;
 
 const MAX_LOADER: u64 = 16 << 20;
-/// Names on the partition and where the packages have them.
+/// Loaders: name on the partition, name in their packages.
 const LOADERS: &[(&str, &str)] = &[
     ("EFI/BOOT/BOOTX64.EFI", "usr/lib/shim/shimx64.efi.signed"),
     ("EFI/BOOT/grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"),
 ];
-/// Where the signed GRUB and its relatives look for their configuration.
+/// Where the signed GRUB, depending on its build, looks for its configuration.
 pub(crate) const CONFIGS: &[&str] = &["EFI/BOOT/grub.cfg", "EFI/debian/grub.cfg"];
 
-/// The FAT of the partition.
+/// The FAT file system of the partition.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     pub fat: &'static str,
     /// Sectors per cluster.
     pub cluster: &'static str,
-    /// Bytes of the image.
+    /// Size of the image in bytes.
     pub size: u64,
 }
 
-/// Makes `work/esp.img`.
-pub(crate) fn make(
+/// Creates `work/esp.img`.
+pub(crate) fn create(
     index: &Index,
     tools: &ToolRoot,
     work: &Utf8Path,
@@ -39,26 +39,26 @@ pub(crate) fn make(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let stage = Tree::new(&work.join("esp"));
-    let wrong = |source: TreeError| Error::Tree { root: stage.root().to_owned(), source };
+    let wrong = in_tree(stage.root());
     let epoch = index.epoch;
     let files = Tree::new(&work.join("signed"));
     for package in ["grub-efi-amd64-signed", "shim-signed"] {
         unpack(index, index.get(package, "the ESP")?, &files, &|n| n.ends_with(".efi.signed") || n.ends_with("-signed"))?;
     }
     for (to, from) in LOADERS {
-        let bytes = files.read(from, MAX_LOADER).map_err(wrong)?;
-        stage.write(to, 0o644, epoch, &bytes).map_err(wrong)?;
+        let bytes = files.read(from, MAX_LOADER).map_err(in_tree(files.root()))?;
+        stage.write(to, 0o644, epoch, &bytes).map_err(&wrong)?;
     }
     for to in CONFIGS {
-        stage.write(to, 0o644, epoch, config.as_bytes()).map_err(wrong)?;
+        stage.write(to, 0o644, epoch, config.as_bytes()).map_err(&wrong)?;
     }
     stage.clamp_times(epoch).map_err(wrong)?;
     let run = |step, argv: &[&str]| tools.run(step, work, argv, progress).map(|_| ());
     let (kib, id, image) = ((kind.size / 1024).to_string(), names.fat_id(), "/work/esp.img");
     let format = ["-F", kind.fat, "-s", kind.cluster, "-i", &id, "-n", "KUBEDOS-ESP", "-C", image, &kib];
-    run("making the ESP", &[&["mkfs.vfat", "--invariant"], &format[..]].concat())?;
-    run("making the ESP", &["mmd", "-i", image, "::/EFI", "::/EFI/BOOT", "::/EFI/debian"])?;
-    // The order is the same as ever: it decides where each file lies.
+    run("creating the ESP", &[&["mkfs.vfat", "--invariant"], &format[..]].concat())?;
+    run("creating the ESP", &["mmd", "-i", image, "::/EFI", "::/EFI/BOOT", "::/EFI/debian"])?;
+    // The order decides where each file is stored, so it must not change.
     for name in [LOADERS[0].0, CONFIGS[0], LOADERS[1].0, CONFIGS[1]] {
         run("filling the ESP", &["mcopy", "-m", "-i", image, &format!("/work/esp/{name}"), &format!("::/{name}")])?;
     }

@@ -1,20 +1,23 @@
-//! Reading a published snapshot: which packages it has, what they need, where their files lie.
+//! The index of a published snapshot: which packages it has, what they need, where their files are.
 //!
-//! The snapshot is our own and was verified when it was published; what is checked here is that it did not change since:
+//! The snapshot is our own and was verified when it was published. Here we only check that it has not changed since:
 //! Packages against Release, every package against Packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{Read, Seek as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
+use host::files::{digest_reader, failed, read_limited};
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
 
-use crate::error::{Error, io};
+use crate::error::{Error, in_tree};
 use crate::spec::ARCH;
-use crate::store;
+use crate::tree;
 
-/// Bytes of a Packages file, decompressed.
+/// Largest Packages file, decompressed, in bytes.
 const MAX_INDEX: u64 = 256 << 20;
 const MAX_RELEASE: u64 = 4 << 20;
 
@@ -22,22 +25,21 @@ const MAX_RELEASE: u64 = 4 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     pub name: String,
-    pub version: String,
     pub essential: bool,
     /// Pre-Depends and Depends: groups of alternatives, names only.
     pub needs: Vec<Vec<String>>,
     pub provides: Vec<String>,
-    /// Below the snapshot's folder.
+    /// Path below the snapshot's directory.
     pub filename: String,
     pub sha256: Digest,
 }
 
-/// All packages of one suite.
+/// Every package of one suite.
 pub struct Index {
     packages: BTreeMap<String, Package>,
     providers: BTreeMap<String, BTreeSet<String>>,
     dir: Utf8PathBuf,
-    /// Release's `Date` in seconds since 1970: the SOURCE_DATE_EPOCH of everything built from the snapshot.
+    /// Release's `Date` in seconds since 1970: SOURCE_DATE_EPOCH of everything built from the snapshot.
     pub epoch: u64,
     pub components: Vec<String>,
 }
@@ -46,8 +48,8 @@ fn field<'t>(stanza: &'t str, name: &str) -> Option<&'t str> {
     stanza.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-/// Names of a relation field (deb-control(5)): versions, architectures and qualifiers dropped, since the snapshot holds
-/// one version of each package and was resolved as a whole.
+/// Names in a relation field (deb-control(5)). Versions, architectures and qualifiers are dropped: the snapshot has one
+/// version of each package, and its dependencies were resolved together.
 fn relations(text: &str) -> Vec<Vec<String>> {
     let name = |part: &str| part.trim().split([' ', '(', '[', ':']).next().unwrap_or_default().to_owned();
     text.split(',')
@@ -60,7 +62,6 @@ fn parse_package(stanza: &str) -> Option<Package> {
     let group = |name: &str| field(stanza, name).map(relations).unwrap_or_default();
     Some(Package {
         name: field(stanza, "Package")?.to_owned(),
-        version: field(stanza, "Version")?.to_owned(),
         essential: field(stanza, "Essential") == Some("yes"),
         needs: [group("Pre-Depends"), group("Depends")].concat(),
         provides: group("Provides").into_iter().flatten().collect(),
@@ -71,30 +72,9 @@ fn parse_package(stanza: &str) -> Option<Package> {
 
 /// Seconds since 1970 of a Release file's `Date` (RFC 5322 form, always UTC).
 fn parse_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let parts: Vec<&str> = text.split_whitespace().collect();
-    let [_, day, month, year, time, "UTC" | "GMT" | "+0000"] = parts[..] else { return None };
-    let month = MONTHS.iter().position(|m| *m == month)? as i64 + 1;
-    let (day, year): (i64, i64) = (day.parse().ok()?, year.parse().ok()?);
-    let clock: Vec<i64> = time.split(':').map(|n| n.parse().ok()).collect::<Option<_>>()?;
-    let [h, m, s] = clock[..] else { return None };
-    // Days from civil (Howard Hinnant, chrono-compatible low-level date algorithms).
-    let y = year - i64::from(month <= 2);
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days =
-        365 * y.rem_euclid(400) + y.rem_euclid(400) / 4 - y.rem_euclid(400) / 100 + day_of_year + y.div_euclid(400) * 146_097
-            - 719_468;
-    u64::try_from(days * 86_400 + h * 3600 + m * 60 + s).ok()
-}
-
-fn read_text(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io("open", path))?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(io("read", path))?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::Index { path: path.to_owned(), why: format!("more than {limit} bytes") });
-    }
-    Ok(bytes)
+    let local = ["UTC", "GMT", "+0000"].iter().find_map(|zone| text.trim().strip_suffix(zone))?;
+    let time = strtime::parse("%a, %d %b %Y %H:%M:%S", local.trim_end()).ok()?.to_datetime().ok()?;
+    u64::try_from(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second()).ok()
 }
 
 impl Index {
@@ -102,9 +82,9 @@ impl Index {
     pub fn open(dir: &Utf8Path, suite: &str) -> Result<Self, Error> {
         let dists = dir.join("dists").join(suite);
         let path = dists.join("Release");
-        let text = String::from_utf8_lossy(&read_text(&path, MAX_RELEASE)?).into_owned();
+        let text = String::from_utf8_lossy(&read_limited(&path, MAX_RELEASE)?).into_owned();
         let bad = |why: &str| Error::Index { path: path.clone(), why: why.to_owned() };
-        let epoch = field(&text, "Date").and_then(parse_date).ok_or_else(|| bad("no Date that can be read"))?;
+        let epoch = field(&text, "Date").and_then(parse_date).ok_or_else(|| bad("no valid Date"))?;
         let components: Vec<String> =
             field(&text, "Components").ok_or_else(|| bad("no Components"))?.split_whitespace().map(str::to_owned).collect();
         let mut index = Index { packages: BTreeMap::new(), providers: BTreeMap::new(), dir: dir.to_owned(), epoch, components };
@@ -125,6 +105,14 @@ impl Index {
     pub fn get(&self, name: &str, needed_by: &str) -> Result<&Package, Error> {
         let missing = || Error::Missing { package: name.to_owned(), needed_by: needed_by.to_owned() };
         self.packages.get(name).ok_or_else(missing)
+    }
+
+    /// The package with the kernel that `linux-image-amd64` depends on.
+    pub fn kernel(&self) -> Result<&Package, Error> {
+        let meta = self.get("linux-image-amd64", "netboot")?;
+        let names = meta.needs.iter().flatten().filter(|n| n.starts_with("linux-image-"));
+        let missing = || Error::Missing { package: "linux-image-*".into(), needed_by: meta.name.clone() };
+        names.filter_map(|n| self.packages.get(n)).next().ok_or_else(missing)
     }
 
     fn satisfy<'s>(&'s self, group: &[String], taken: &BTreeSet<String>) -> Option<&'s Package> {
@@ -155,20 +143,20 @@ impl Index {
         Ok(taken.iter().filter_map(|n| self.packages.get(n)).collect())
     }
 
-    /// Opens a package's file after its digest was compared.
+    /// Verifies the digest of a package's file and returns the file, at its beginning.
     pub fn open_deb(&self, package: &Package) -> Result<(Utf8PathBuf, File), Error> {
-        let parts = crate::tree::parts(&package.filename).map_err(|source| Error::Tree { root: self.dir.clone(), source })?;
-        let path = self.dir.join(parts.join("/"));
-        let mut file = File::open(&path).map_err(io("open", &path))?;
-        if store::digest_rest(&mut file).map_err(io("read", &path))?.0 != package.sha256 {
+        let path = self.dir.join(tree::parts(&package.filename).map_err(in_tree(&self.dir))?.join("/"));
+        let reading = failed("reading", &path);
+        let mut file = File::open(&path).map_err(&reading)?;
+        if digest_reader(&mut file).map_err(&reading)?.1 != package.sha256 {
             return Err(Error::Changed { path });
         }
-        io::Seek::rewind(&mut file).map_err(io("rewind", &path))?;
+        file.rewind().map_err(reading)?;
         Ok((path, file))
     }
 }
 
-/// The first form of Packages that is there, after its digest was compared with Release.
+/// Packages of a component, in the first form that exists, verified against Release.
 fn read_packages(dists: &Utf8Path, component: &str, release: &str) -> Result<String, Error> {
     for ending in ["", ".xz", ".gz"] {
         let name = format!("{component}/binary-{ARCH}/Packages{ending}");
@@ -177,13 +165,13 @@ fn read_packages(dists: &Utf8Path, component: &str, release: &str) -> Result<Str
             continue;
         }
         let bad = |why: &str| Error::Index { path: path.clone(), why: why.to_owned() };
-        let stored = read_text(&path, MAX_INDEX)?;
+        let stored = read_limited(&path, MAX_INDEX)?;
         let listed = release.lines().find_map(|l| {
             let mut words = l.split_whitespace();
             let (digest, _size, file) = (words.next()?, words.next()?, words.next()?);
             (file == name).then(|| digest.parse::<Digest>().ok()).flatten()
         });
-        if listed.ok_or_else(|| bad("Release gives no sha256 for it"))? != Digest::of(&stored) {
+        if listed.ok_or_else(|| bad("Release has no SHA256 for it"))? != Digest::of(&stored) {
             return Err(Error::Changed { path });
         }
         let mut text = Vec::new();
@@ -193,11 +181,11 @@ fn read_packages(dists: &Utf8Path, component: &str, release: &str) -> Result<Str
             ".gz" => flate2::read::GzDecoder::new(&stored[..]).take(limit).read_to_end(&mut text),
             _ => (&stored[..]).take(limit).read_to_end(&mut text),
         }
-        .map_err(io("decompress", &path))?;
+        .map_err(failed("decompressing", &path))?;
         if text.len() as u64 > MAX_INDEX {
-            return Err(bad("too large"));
+            return Err(bad("too large when decompressed"));
         }
-        return String::from_utf8(text).map_err(|_| bad("not UTF-8"));
+        return String::from_utf8(text).map_err(|_| bad("not valid UTF-8"));
     }
     Err(Error::Index { path: dists.join(component), why: format!("no Packages for {ARCH}") })
 }
@@ -243,7 +231,7 @@ mod tests {
     fn a_missing_dependency_names_who_needs_it() {
         let index = index(&stanza("a", "Depends: x | y"));
         let error = index.closure(&["a"]).err().map(|e| e.to_string()).unwrap_or_default();
-        assert_eq!(error, "the snapshot has no package x | y, which a needs");
+        assert_eq!(error, "the snapshot has no package x | y, needed by a");
     }
 
     #[test]

@@ -1,19 +1,26 @@
 //! The raw disk: GPT (UEFI 2.10, chapter 5) with BIOS boot, ESP, state and root, in this order so that root can grow.
 
+/// The EFI system partition (ESP).
+pub(crate) mod esp;
+
+/// GRUB for BIOS, and GRUB's configuration.
+pub(crate) mod grub;
+
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gptman::{GPT, GPTPartitionEntry};
+use host::files::{FileError, failed};
 
 use crate::spec::{BIOS_BOOT_SIZE, ESP_SIZE, Names, STATE_SIZE};
 
 pub const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
-/// Copies skip zeros in pieces of this size, so the image stays sparse.
+/// Copies skip zeros in pieces of this many bytes, so the image stays sparse.
 const PIECE: usize = 64 << 10;
 
-/// Partition numbers, as GRUB's and Linux's names end.
+/// Partition numbers, as in the names of GRUB and Linux.
 pub const BIOS_BOOT: u32 = 1;
 pub const ESP: u32 = 2;
 pub const STATE: u32 = 3;
@@ -27,11 +34,11 @@ const TYPE_ROOT: &str = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
 
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    #[error("cannot write {path}")]
-    Io { path: Utf8PathBuf, source: io::Error },
-    #[error("the partition table was refused")]
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("writing the partition table")]
     Table(#[from] gptman::Error),
-    #[error("{path} has {size} bytes, its partition {room}")]
+    #[error("{path} has {size} bytes, but its partition only {room}")]
     DoesNotFit { path: Utf8PathBuf, size: u64, room: u64 },
 }
 
@@ -52,14 +59,14 @@ impl Extent {
     }
 }
 
-/// Where everything lies, all on MiB boundaries.
+/// Where each partition is, all on MiB boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     pub bios_boot: Extent,
     pub esp: Extent,
     pub state: Extent,
     pub root: Extent,
-    /// Bytes of the whole disk: one MiB after root for the backup table.
+    /// Size of the disk in bytes: one MiB after root is for the backup table.
     pub disk: u64,
 }
 
@@ -75,7 +82,7 @@ impl Layout {
     }
 }
 
-/// A GUID as it stands on disk: the first three fields little-endian.
+/// A GUID as stored on disk: the first three fields little-endian.
 fn guid(big_endian: [u8; 16]) -> [u8; 16] {
     let mut g = big_endian;
     g[0..4].reverse();
@@ -86,28 +93,23 @@ fn guid(big_endian: [u8; 16]) -> [u8; 16] {
 
 fn type_guid(text: &str) -> [u8; 16] {
     let mut bytes = [0u8; 16];
-    // The constants above are well-formed; a unit test reads each back from a table.
+    // The constants above are well-formed: a unit test reads them back from a table.
     let _ = hex::decode_to_slice(text.replace('-', ""), &mut bytes);
     guid(bytes)
 }
 
-/// The raw image being made.
+/// The raw image being written.
 pub struct Disk {
     file: File,
     path: Utf8PathBuf,
 }
 
 impl Disk {
-    fn fail(&self) -> impl FnOnce(io::Error) -> DiskError {
-        let path = self.path.clone();
-        move |source| DiskError::Io { path, source }
-    }
-
-    /// A sparse file of the layout's size, with the partition table and a protective MBR.
+    /// Creates a sparse file of the layout's size, with the partition table and a protective MBR.
     pub fn create(path: &Utf8Path, layout: &Layout, names: &Names) -> Result<Self, DiskError> {
-        let fail = |source| DiskError::Io { path: path.to_owned(), source };
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(fail)?;
-        file.set_len(layout.disk).map_err(fail)?;
+        let creating = failed("creating", path);
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(&creating)?;
+        file.set_len(layout.disk).map_err(creating)?;
         let mut table = GPT::new_from(&mut file, SECTOR, guid(names.uuid("disk")))?;
         for (number, extent, kind, name) in [
             (BIOS_BOOT, layout.bios_boot, TYPE_BIOS_BOOT, "kubedos-bios"),
@@ -131,22 +133,22 @@ impl Disk {
 
     /// Writes bytes at an offset.
     pub fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
-        let done = self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.write_all(bytes));
-        done.map_err(self.fail())
+        let written = self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.write_all(bytes));
+        Ok(written.map_err(failed("writing", &self.path))?)
     }
 
-    /// Copies a file system image into its partition, leaving out zeros.
+    /// Copies a file system image into its partition, skipping zeros.
     pub fn put_file(&mut self, extent: Extent, image: &Utf8Path) -> Result<(), DiskError> {
-        let fail = |source| DiskError::Io { path: image.to_owned(), source };
-        let mut from = File::open(image).map_err(fail)?;
-        let size = from.metadata().map_err(fail)?.len();
+        let reading = failed("reading", image);
+        let mut from = File::open(image).map_err(&reading)?;
+        let size = from.metadata().map_err(&reading)?.len();
         if size > extent.size {
             return Err(DiskError::DoesNotFit { path: image.to_owned(), size, room: extent.size });
         }
         let mut piece = vec![0u8; PIECE];
         let mut at = extent.offset;
         loop {
-            let n = from.read(&mut piece).map_err(fail)?;
+            let n = from.read(&mut piece).map_err(&reading)?;
             if n == 0 {
                 return Ok(());
             }
@@ -157,16 +159,17 @@ impl Disk {
         }
     }
 
-    /// The first sector, to lay the boot code into.
+    /// The first sector, for the boot code to be added.
     pub fn first_sector(&mut self) -> Result<[u8; 512], DiskError> {
         let mut sector = [0u8; 512];
-        let done = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_exact(&mut sector));
-        done.map_err(self.fail())?;
+        let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_exact(&mut sector));
+        read.map_err(failed("reading", &self.path))?;
         Ok(sector)
     }
 
+    /// Flushes the image to the disk.
     pub fn finish(self) -> Result<(), DiskError> {
-        self.file.sync_all().map_err(self.fail())
+        Ok(self.file.sync_all().map_err(failed("flushing", &self.path))?)
     }
 }
 
@@ -174,6 +177,7 @@ impl Disk {
 mod tests {
     use super::*;
     use cluster_seed::ids::Digest;
+    use std::io;
 
     #[test]
     fn partitions_follow_each_other_without_overlap() {
@@ -200,7 +204,7 @@ mod tests {
         assert_eq!(table[STATE].partition_name.as_str(), "kubedos-state");
         assert_eq!(table[STATE].starting_lba * SECTOR, layout.state.offset);
         assert_eq!(table[ROOT].ending_lba * SECTOR + SECTOR, layout.root.end());
-        // UEFI 2.10 table 5.7: the ESP's type GUID as it stands on disk.
+        // UEFI 2.10 table 5.7: the ESP's type GUID as stored on disk.
         assert_eq!(hex::encode(table[ESP].partition_type_guid), "28732ac11ff8d211ba4b00a0c93ec93b");
         assert_eq!(&table[BIOS_BOOT].partition_type_guid, b"Hah!IdontNeedEFI");
         assert_eq!(&a[510..512], &[0x55, 0xaa]);

@@ -1,22 +1,22 @@
-//! Placing GRUB for BIOS as `grub-bios-setup` would, and GRUB's configuration texts.
+//! Installing GRUB for BIOS as `grub-bios-setup` would, and the configuration of GRUB on the ESP.
 //!
 //! Offsets are those of GRUB 2's include/grub/i386/pc/boot.h and include/grub/offsets.h.
 
-use crate::disk::{Extent, SECTOR};
+use super::{Extent, SECTOR};
 
 /// boot.img: first sector of the core image, 64 bits.
 const KERNEL_SECTOR: usize = 0x5c;
-/// boot.img: the jump that trusts the drive number the BIOS passed; two NOPs make it check that number.
+/// boot.img: the jump that trusts the drive number from the BIOS; with two NOPs in its place the number is checked.
 const DRIVE_CHECK: usize = 0x66;
 const NOP: u8 = 0x90;
-/// boot.img: code ends where the partition table of the MBR begins.
+/// boot.img: end of the code; the MBR has its disk signature and partition table from here.
 const MBR_CODE: usize = 440;
 /// First sector of core.img (diskboot.img): its last blocklist entry, 64-bit start, 16-bit length, 16-bit segment.
 const BLOCKLIST: usize = 0x1f4;
 /// Segment that the rest of the core image is loaded to: GRUB_BOOT_MACHINE_KERNEL_SEG + one sector.
 const SEGMENT: u16 = 0x820;
 
-/// Linked into the core image, since the partition may be read before any module can be loaded.
+/// Linked into the core image, which must be able to read the root partition before it can load any other module.
 pub const CORE_MODULES: &[&str] = &[
     "biosdisk",
     "part_gpt",
@@ -37,15 +37,15 @@ pub const CORE_MODULES: &[&str] = &[
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GrubError {
-    #[error("boot.img is not 512 bytes with a boot signature")]
+    #[error("boot.img is not a boot sector of 512 bytes")]
     BootImage,
-    #[error("core.img has {size} bytes, its partition {room}")]
+    #[error("core.img has {size} bytes, but its partition only {room}")]
     CoreTooLarge { size: usize, room: u64 },
-    #[error("core.img does not begin with a blocklist that grub-mkimage makes")]
+    #[error("core.img does not start with the blocklist of grub-mkimage")]
     CoreImage,
 }
 
-/// Lays the boot code into the MBR: the partition table and the disk signature stay.
+/// Writes the boot code into the MBR, whose partition table and disk signature stay.
 pub fn patch_boot(mbr: &mut [u8; 512], boot: &[u8], core: Extent) -> Result<(), GrubError> {
     if boot.len() != 512 || boot[510..] != [0x55, 0xaa] {
         return Err(GrubError::BootImage);
@@ -57,7 +57,7 @@ pub fn patch_boot(mbr: &mut [u8; 512], boot: &[u8], core: Extent) -> Result<(), 
     Ok(())
 }
 
-/// The core image as it goes into the BIOS boot partition: its first sector knows where the others are.
+/// The core image for the BIOS boot partition: its first sector says where the others are.
 pub fn patch_core(core: &[u8], partition: Extent) -> Result<Vec<u8>, GrubError> {
     if core.len() < 2 * SECTOR as usize {
         return Err(GrubError::CoreImage);
@@ -77,24 +77,7 @@ pub fn patch_core(core: &[u8], partition: Extent) -> Result<Vec<u8>, GrubError> 
     Ok(out)
 }
 
-/// `/boot/grub/grub.cfg` of the root file system, read by both loaders.
-pub fn root_config(kernel: &str, root_label: &str) -> String {
-    format!(
-        "# Written at image build.
-set timeout=1
-set default=0
-serial --unit=0 --speed=115200
-terminal_input console serial
-terminal_output console serial
-menuentry 'Kubedos' {{
-    linux /boot/vmlinuz-{kernel} root=LABEL={root_label} ro console=tty0 console=ttyS0,115200n8 panic=30 systemd.gpt_auto=no
-    initrd /boot/initrd.img-{kernel}
-}}
-"
-    )
-}
-
-/// `EFI/debian/grub.cfg` of the ESP, where the signed GRUB looks: finds the root file system, first on its own disk.
+/// `EFI/debian/grub.cfg` of the ESP: finds the root file system, on its own disk first.
 pub fn esp_config(root_uuid: &str, root_number: u32) -> String {
     format!(
         "# Written at image build.
@@ -108,6 +91,8 @@ configfile ($root)/boot/grub/grub.cfg
 
 #[cfg(test)]
 mod tests {
+    use cluster_seed::ids::Digest;
+
     use super::*;
 
     const PARTITION: Extent = Extent { offset: 2048 * SECTOR, size: 1 << 20 };
@@ -118,6 +103,13 @@ mod tests {
             core[BLOCKLIST + 10..BLOCKLIST + 12].copy_from_slice(&SEGMENT.to_le_bytes());
         }
         core
+    }
+
+    #[test]
+    fn the_configuration_on_the_esp_is_part_of_the_recipe() {
+        // Other bytes here need another `RECIPE`: the artifact's id would not change.
+        let digest = Digest::of(esp_config("UUID", 4).as_bytes()).to_string();
+        assert_eq!(digest, "dff56c89f162f0edea82259a7cdb0824469915c2eea3abef20952dcc3814ade9");
     }
 
     #[test]

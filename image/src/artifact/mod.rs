@@ -1,38 +1,40 @@
 //! The sealed artifact of a role: root file system, boot loaders, disk, chunks, signed manifest.
 
+/// The chunks of the disk image, stored by digest.
+pub(crate) mod chunk;
+
+/// Reading the signed manifest.
+pub(crate) mod manifest;
+
 use std::fs;
 
 use camino::Utf8Path;
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, ArtifactPackages, ArtifactSpec, Chunk, ROOT_LABEL};
 use cluster_seed::progress::Progress;
+use host::blobs::blob_path;
+use host::files::{failed, read_limited};
 use payload::assets;
 
-use crate::chunk::{self, ChunkError};
-use crate::disk::{self, Disk, Layout};
-use crate::error::{Error, io};
-use crate::index::Index;
-use crate::netboot::read_agent;
-use crate::rootfs::{self, Bootstrap, FSTAB, Recipe, STATE_LABEL};
+use crate::disk::{self, Disk, Layout, esp, grub};
+use crate::error::{Error, in_tree};
+use crate::packages::index::Index;
+use crate::program::read_agent;
+use crate::roots::system::{self, Bootstrap, FSTAB, Recipe, STATE_LABEL, System};
+use crate::roots::tools::ToolRoot;
 use crate::spec::{ARCH, BASE_PACKAGES, DISK_STEP, ESP_SIZE, MAX_ROOT, Names, RECIPE, root_size};
-use crate::toolroot::ToolRoot;
-use crate::tree::{Meta, Tree, TreeError};
-use crate::{Inputs, esp, grub, store};
+use crate::tree::{Meta, Tree};
+use crate::{Inputs, store};
+use chunk::ChunkError;
 
-const MANIFEST: &str = "manifest.json";
-/// Beside it, for bills of materials.
+/// The installed packages, beside the manifest, for bills of materials.
 const PACKAGES: &str = "packages.json";
-/// Bytes of dpkg's status file.
+/// Largest status file of dpkg, in bytes.
 const MAX_STATUS: u64 = 256 << 20;
 const MAX_LOADER: u64 = 16 << 20;
 const GRUB_PC: &str = "usr/lib/grub/i386-pc";
 
-/// What the artifact of this role is built from; its id is known before anything is built.
-pub fn artifact_spec(inputs: &Inputs, role: &str, packages: &[String]) -> Result<ArtifactSpec, Error> {
-    let agent = Digest::of(&read_agent(inputs.agent)?);
-    Ok(spec(inputs.snapshot_id, role, packages, &agent))
-}
-
+/// What the artifact of this role is built from: its id is known before anything is built.
 fn spec(snapshot: Digest, role: &str, packages: &[String], agent: &Digest) -> ArtifactSpec {
     let mut all: Vec<String> = BASE_PACKAGES.iter().map(|p| (*p).to_owned()).chain(packages.iter().cloned()).collect();
     all.sort();
@@ -48,7 +50,7 @@ fn spec(snapshot: Digest, role: &str, packages: &[String], agent: &Digest) -> Ar
     }
 }
 
-/// Builds the artifact, or returns the one that is there. The manifest goes to `<artifacts>/<id>/`, chunks to `<blobs>`.
+/// Builds the artifact, unless it exists. Its manifest goes to `<artifacts>/<id>/`, its chunks to `<blobs>`.
 pub fn build_artifact(
     inputs: &Inputs,
     role: &str,
@@ -68,37 +70,18 @@ pub fn build_artifact(
     }
     let tools = ToolRoot::open(inputs, &index, progress)?;
     let (_guard, work) = store::workdir(&inputs.dirs.tmp, "artifact-")?;
-    progress.begin("building the root file system", None);
-    let root = rootfs::build(
-        &Recipe {
-            base: Bootstrap {
-                tools: &tools,
-                work: &work,
-                suite: inputs.suite,
-                components: &index.components,
-                keyring: inputs.keyring,
-                packages: &spec.packages,
-                fstab: FSTAB,
-                paths: &[],
-            },
-            agent: &agent,
-            epoch: index.epoch,
-        },
-        progress,
-    )?;
-    progress.end();
-    tracing::info!(kernel = %root.kernel, content = root.content, "root file system built");
+    let root = build_root(inputs, &spec, &agent, (&index, &tools, &work), progress)?;
     let size = root_size(root.content);
     if size > MAX_ROOT {
-        return Err(Error::Content(format!("the root file system would need {size} bytes, {MAX_ROOT} are allowed")));
+        return Err(Error::Content(format!("the root file system needs {size} bytes; at most {MAX_ROOT} are allowed")));
     }
     let layout = Layout::new(size);
     let job = Job { index: &index, tools: &tools, work: &work, names: Names::of(id), layout, progress };
-    progress.begin("making the disk", None);
-    let image = job.make_disk()?;
+    progress.begin("creating the disk image", None);
+    let image = job.create_disk()?;
     progress.end();
-    progress.begin("cutting the disk into chunks", Some(layout.disk));
-    let cut = chunk::cut(&image, &inputs.dirs.blobs, &inputs.dirs.tmp, progress).map_err(|e| match e {
+    progress.begin("splitting the disk image into chunks", Some(layout.disk));
+    let chunked = chunk::split(&image, &inputs.dirs.blobs, &inputs.dirs.tmp, progress).map_err(|e| match e {
         ChunkError::Cancelled => Error::Cancelled,
         other => other.into(),
     })?;
@@ -106,41 +89,65 @@ pub fn build_artifact(
     let manifest = ArtifactManifest {
         id,
         spec,
-        disk_size: cut.size,
-        min_disk: cut.size.next_multiple_of(DISK_STEP),
-        raw: cut.raw,
+        disk_size: chunked.size,
+        min_disk: chunked.size.next_multiple_of(DISK_STEP),
+        raw: chunked.raw,
         state_offset: layout.state.offset,
         state_size: layout.state.size,
-        chunks: cut.chunks,
+        chunks: chunked.chunks,
     };
-    manifest.check().map_err(ChunkError::from)?;
+    manifest.check().map_err(|source| Error::Manifest { path: place.join(manifest::FILE), source })?;
     publish(inputs, &manifest, &work, &place)?;
     Ok(manifest)
 }
 
-/// The artifact that an earlier run finished, if nothing of it is missing.
+/// The artifact, if an earlier run finished it and nothing is missing since.
 fn finished(inputs: &Inputs, id: Digest, place: &Utf8Path) -> Option<ArtifactManifest> {
-    store::read_sealed::<ArtifactManifest>(&place.join(MANIFEST), inputs.site_key)
-        .filter(|m| m.id == id && m.check().is_ok() && chunks_present(m, &inputs.dirs.blobs))
+    let manifest = manifest::read_manifest(place, &inputs.site_key.verifying_key()).ok()?;
+    (manifest.id == id && chunks_present(&manifest, &inputs.dirs.blobs)).then_some(manifest)
+}
+
+fn build_root(
+    inputs: &Inputs,
+    spec: &ArtifactSpec,
+    agent: &[u8],
+    (index, tools, work): (&Index, &ToolRoot, &Utf8Path),
+    progress: &dyn Progress,
+) -> Result<System, Error> {
+    progress.begin("building the root file system", None);
+    let base = Bootstrap {
+        tools,
+        work,
+        suite: inputs.suite,
+        components: &index.components,
+        keyring: inputs.keyring,
+        packages: &spec.packages,
+        fstab: FSTAB,
+        paths: &[],
+    };
+    let root = system::build(&Recipe { base, agent, epoch: index.epoch }, progress)?;
+    progress.end();
+    tracing::info!(kernel = %root.kernel, content = root.content, "root file system built");
+    Ok(root)
 }
 
 fn publish(inputs: &Inputs, manifest: &ArtifactManifest, work: &Utf8Path, place: &Utf8Path) -> Result<(), Error> {
     let out = work.join("out");
-    fs::create_dir(&out).map_err(io("make", &out))?;
-    store::write_sealed(&out.join(MANIFEST), manifest, inputs.site_key)?;
+    fs::create_dir(&out).map_err(failed("creating directory", &out))?;
+    store::write_sealed(&out.join(manifest::FILE), manifest, inputs.site_key)?;
     let packages = installed(&Tree::new(&work.join("root")))?;
     store::write_sealed(&out.join(PACKAGES), &ArtifactPackages { artifact: manifest.id, packages }, inputs.site_key)?;
     if place.exists() {
-        // It was looked at first and found damaged, incomplete or signed by another key.
-        fs::remove_dir_all(place).map_err(io("remove", place))?;
+        // It was checked first: it is damaged, incomplete or signed by another key.
+        fs::remove_dir_all(place).map_err(failed("removing", place))?;
     }
     store::publish(&out, place)
 }
 
-/// What dpkg says is installed in the root, as `name version architecture`, sorted.
+/// The packages installed in the root according to dpkg, as `name version architecture`, sorted.
 fn installed(root: &Tree) -> Result<Vec<String>, Error> {
     let status = "var/lib/dpkg/status";
-    let bytes = root.read(status, MAX_STATUS).map_err(|source| Error::Tree { root: root.root().to_owned(), source })?;
+    let bytes = root.read(status, MAX_STATUS).map_err(in_tree(root.root()))?;
     let text = String::from_utf8_lossy(&bytes);
     let field = |stanza: &str, name: &str| stanza.lines().find_map(|l| l.strip_prefix(name)).map(str::trim).map(str::to_owned);
     let line = |stanza: &str| {
@@ -157,12 +164,12 @@ fn chunks_present(manifest: &ArtifactManifest, blobs: &Utf8Path) -> bool {
     manifest.chunks.iter().all(|c| match c {
         Chunk::Zero => true,
         Chunk::Zstd { stored, stored_size, .. } => {
-            fs::metadata(chunk::blob_path(blobs, stored)).is_ok_and(|m| m.len() == u64::from(*stored_size))
+            fs::metadata(blob_path(blobs, stored)).is_ok_and(|m| m.len() == u64::from(*stored_size))
         }
     })
 }
 
-/// Making the disk around a root file system that lies in `work/root`.
+/// Creates the disk image around the root file system in `work/root`.
 struct Job<'a> {
     index: &'a Index,
     tools: &'a ToolRoot,
@@ -177,16 +184,16 @@ impl Job<'_> {
         self.tools.run(step, self.work, argv, self.progress).map(|_| ())
     }
 
-    fn make_disk(&self) -> Result<camino::Utf8PathBuf, Error> {
-        self.make_ext4("root", ROOT_LABEL, self.layout.root.size)?;
+    fn create_disk(&self) -> Result<camino::Utf8PathBuf, Error> {
+        self.create_ext4("root", ROOT_LABEL, self.layout.root.size)?;
         let state = Tree::new(&self.work.join("state"));
-        let wrong = |source: TreeError| Error::Tree { root: state.root().to_owned(), source };
-        state.dir("", Meta { mode: 0o700, owner: Some((0, 0)), mtime: self.index.epoch }).map_err(wrong)?;
-        self.make_ext4("state", STATE_LABEL, self.layout.state.size)?;
+        let meta = Meta { mode: 0o700, owner: Some((0, 0)), mtime: self.index.epoch };
+        state.dir("", meta).map_err(in_tree(state.root()))?;
+        self.create_ext4("state", STATE_LABEL, self.layout.state.size)?;
         let config = grub::esp_config(&self.names.uuid_text("root file system"), disk::ROOT);
         let kind = esp::Kind { fat: "32", cluster: "1", size: ESP_SIZE };
-        esp::make(self.index, self.tools, self.work, &self.names, kind, &config, self.progress)?;
-        let core = self.make_core()?;
+        esp::create(self.index, self.tools, self.work, &self.names, kind, &config, self.progress)?;
+        let core = self.create_core()?;
 
         let image = self.work.join("disk.img");
         let mut disk = Disk::create(&image, &self.layout, &self.names)?;
@@ -198,20 +205,20 @@ impl Job<'_> {
         for (extent, name) in [(self.layout.esp, "esp.img"), (self.layout.state, "state.img"), (self.layout.root, "root.img")] {
             let path = self.work.join(name);
             disk.put_file(extent, &path)?;
-            fs::remove_file(&path).map_err(io("remove", &path))?;
+            fs::remove_file(&path).map_err(failed("removing", &path))?;
         }
         disk.finish()?;
         Ok(image)
     }
 
-    /// `work/<name>` becomes the ext4 image `work/<name>.img`.
-    fn make_ext4(&self, name: &str, label: &str, size: u64) -> Result<(), Error> {
+    /// Creates the ext4 image `work/<name>.img` from the directory `work/<name>`.
+    fn create_ext4(&self, name: &str, label: &str, size: u64) -> Result<(), Error> {
         let uuid = self.names.uuid_text(&format!("{name} file system"));
         let seed = self.names.uuid_text(&format!("{name} hash seed"));
         let options = format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
         let (from, to) = (format!("/work/{name}"), format!("/work/{name}.img"));
         let blocks = (size / 4096).to_string();
-        // GRUB must be able to read it, so features newer than GRUB's driver stay off.
+        // GRUB must be able to read it: features newer than GRUB's driver stay off.
         let argv = [
             "mke2fs",
             "-q",
@@ -235,17 +242,17 @@ impl Job<'_> {
             &to,
             &blocks,
         ];
-        self.run("making a file system", &argv)
+        self.run("creating a file system", &argv)
     }
 
-    fn make_core(&self) -> Result<Vec<u8>, Error> {
+    fn create_core(&self) -> Result<Vec<u8>, Error> {
         let prefix = format!("(,gpt{})/boot/grub", disk::ROOT);
         let modules = format!("/{GRUB_PC}");
         let mut argv = vec!["grub-mkimage", "-O", "i386-pc", "-d", &modules, "-p", &prefix, "-o", "/work/core.img"];
         argv.extend(grub::CORE_MODULES);
-        self.run("making GRUB's core image", &argv)?;
+        self.run("creating GRUB's core image", &argv)?;
         let path = self.work.join("core.img");
-        fs::read(&path).map_err(io("read", &path))
+        Ok(read_limited(&path, MAX_LOADER)?)
     }
 }
 

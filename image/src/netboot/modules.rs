@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Folders (ending in `/`) and modules below `kernel/` of the RAM agent's initramfs, which also boots the seed's medium.
+/// Directories (with a final `/`) and modules below `kernel/` that the initramfs needs; it boots the seed medium too.
 pub const WANTED: &[&str] = &[
     // Virtual machines.
     "drivers/virtio/",
@@ -68,21 +68,21 @@ pub const WANTED: &[&str] = &[
     "fs/overlayfs/",
     "fs/squashfs/",
     "net/packet/af_packet",
-    // Checksums that are asked for by name at run time.
+    // Checksums requested by name at run time.
     "crypto/crc32c",
     "arch/x86/crypto/crc32c-intel",
 ];
 
-/// Left out of [`WANTED`]: switch chips and cards that no machine boots from, by size.
+/// Exceptions to [`WANTED`]: large drivers of switch chips and cards that no machine boots from.
 pub const UNWANTED: &[&str] = &["drivers/net/ethernet/mellanox/mlxsw/", "drivers/net/ethernet/marvell/prestera/"];
 
-/// A module's name: the file name without endings, `-` as `_` (as the kernel prints it).
+/// The name of a module: its file name without extensions, `-` replaced by `_` (as the kernel prints it).
 pub fn name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 
-/// `modules.dep`: module → what it needs, paths below the modules folder (modules.dep(5)).
+/// `modules.dep` (modules.dep(5)): the modules that each module needs, as paths below the modules directory.
 pub fn parse_dep(text: &str) -> BTreeMap<String, Vec<String>> {
     text.lines()
         .filter_map(|l| l.split_once(':'))
@@ -90,7 +90,7 @@ pub fn parse_dep(text: &str) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// `modules.softdep`: module name → names that must come before or after it (modprobe.d(5)).
+/// `modules.softdep` (modprobe.d(5)): the names of modules to load before or after each module.
 pub fn parse_softdep(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in text.lines() {
@@ -110,7 +110,7 @@ fn selected(path: &str) -> bool {
     WANTED.iter().any(|w| below.starts_with(w)) && !UNWANTED.iter().any(|w| below.starts_with(w))
 }
 
-/// Paths of the selected modules and all they need, hard and soft. A soft dependency that is built in or absent is fine.
+/// Paths of the selected modules and of all their dependencies. A soft dependency may be built in or absent.
 pub fn closure(deps: &BTreeMap<String, Vec<String>>, soft: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
     let by_name: BTreeMap<String, &String> = deps.keys().map(|p| (name_of(p), p)).collect();
     let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -149,7 +149,7 @@ kernel/drivers/ptp/ptp.ko.xz:
     }
 
     #[test]
-    fn a_circle_ends() {
+    fn circular_dependencies_end() {
         let deps = parse_dep("kernel/fs/ext4/a.ko: kernel/fs/ext4/b.ko\nkernel/fs/ext4/b.ko: kernel/fs/ext4/a.ko\n");
         assert_eq!(closure(&deps, &BTreeMap::new()).len(), 2);
     }

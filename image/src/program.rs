@@ -1,0 +1,90 @@
+//! Executables that go into an image: read, and checked to run there.
+
+use camino::Utf8Path;
+use host::files::read_limited;
+
+use crate::error::Error;
+
+const MAX_AGENT: u64 = 256 << 20;
+const MAX_SEEDD: u64 = 512 << 20;
+/// Type of the program header that names a dynamic linker (System V ABI, chapter 5).
+const PT_INTERP: u64 = 3;
+
+/// Reads the agent, which must be a static x86-64 executable: the initramfs has no dynamic linker.
+pub(crate) fn read_agent(path: &Utf8Path) -> Result<Vec<u8>, Error> {
+    let bytes = read(path, MAX_AGENT)?;
+    if has_interpreter(&bytes) {
+        return Err(Error::Content(format!("the agent {path} is not static: it needs a dynamic linker")));
+    }
+    Ok(bytes)
+}
+
+/// Reads `seedd`, which must be an x86-64 executable.
+pub(crate) fn read_seedd(path: &Utf8Path) -> Result<Vec<u8>, Error> {
+    read(path, MAX_SEEDD)
+}
+
+fn read(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let bytes = read_limited(path, limit)?;
+    // ELF64, little-endian, EM_X86_64 (System V ABI, chapter 4).
+    if !bytes.starts_with(b"\x7fELF\x02\x01") || bytes.get(18..20) != Some(&[62, 0][..]) {
+        return Err(Error::Content(format!("{path} is not an x86-64 executable")));
+    }
+    Ok(bytes)
+}
+
+/// Whether there is a program header of type `PT_INTERP`; true also where the headers cannot be read.
+fn has_interpreter(elf: &[u8]) -> bool {
+    let number = |at: usize, len: usize| elf.get(at..at + len).map(|b| b.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b)));
+    let (Some(offset), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else { return true };
+    (0..count).any(|i| {
+        let at = i.checked_mul(size).and_then(|n| n.checked_add(offset)).and_then(|n| usize::try_from(n).ok());
+        at.filter(|a| *a < elf.len()).and_then(|a| number(a, 4)) == Some(PT_INTERP)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// An ELF file with one program header of this type.
+    fn elf(kind: u8) -> Vec<u8> {
+        let mut elf = vec![0u8; 120];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[18] = 62;
+        elf[32] = 64;
+        elf[54] = 56;
+        elf[56] = 1;
+        elf[64] = kind;
+        elf
+    }
+
+    type Reader = fn(&Utf8Path) -> Result<Vec<u8>, Error>;
+
+    fn judge(read: Reader, bytes: &[u8]) -> Result<usize, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("program");
+        fs::write(&path, bytes).unwrap();
+        read(&path).map(|b| b.len()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_agent_must_be_static() {
+        assert_eq!(judge(read_agent, &elf(1)), Ok(120));
+        assert!(judge(read_agent, &elf(3)).unwrap_err().contains("dynamic linker"));
+        assert!(judge(read_agent, &elf(1)[..40]).unwrap_err().contains("dynamic linker"), "headers cut off");
+    }
+
+    #[test]
+    fn only_x86_64_executables_are_accepted() {
+        for read in [read_agent as Reader, read_seedd] {
+            for bad in [&b"#!/bin/sh\n"[..], &elf(1)[..19], b""] {
+                assert!(judge(read, bad).unwrap_err().contains("not an x86-64 executable"));
+            }
+        }
+        assert_eq!(judge(read_seedd, &elf(1)[..20]), Ok(20));
+        assert_eq!(judge(read_seedd, &elf(3)), Ok(120), "seedd may need a dynamic linker");
+    }
+}
