@@ -1,42 +1,35 @@
-//! What an installed node does at every start: name, planes, peers, gate, play, each step reported.
+//! What an installed node does at every start: clock, base role, planes, gate, play; each step is reported.
 
 use std::fs;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use base64::Engine as _;
 use camino::Utf8Path;
 use cluster_seed::agent::{ApplyStep, ReportBody};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
-use serde::Deserialize;
 
-use crate::assets::ANSIBLE_DIR;
+use crate::base::{Base, Change, Command, Outcome, Step};
 use crate::clock;
 use crate::console::Console;
 use crate::gate;
 use crate::http::{Http, Wait, chain};
 use crate::planes;
+use crate::play::{self, Stats};
 use crate::report::{LAST_WORDS, ReportError, Reporter};
-use crate::state::{NodeDir, read_limited, write_atomic};
-use host::tool::{Tool, ToolError};
+use crate::state::NodeDir;
 
-/// Where what the play reads is written, in RAM.
-const RUN: &str = "/run/kubedos";
-/// Attempts to fetch the peer list before the one held must do.
+/// Attempts to fetch the peer list before the stored one is used.
 const PEER_TRIES: u32 = 10;
 /// Times the gate is reported until the seed has reached this node too, three seconds apart.
 const GATE_REPORTS: u32 = 60;
-/// Time limit of the play.
-const PLAY: Duration = Duration::from_secs(50 * 60);
-/// Largest hosts file looked at, in bytes.
-const MAX_HOSTS: u64 = 16 << 20;
-/// Runs of the play before it counts as failed.
+/// Tries of a step of the base role before it counts as failed, and the pause between them.
+const BASE_TRIES: u32 = 5;
+const BASE_PAUSE: Duration = Duration::from_secs(5);
+/// Runs of the play before it counts as failed, and the pause between them.
 const PLAY_TRIES: u32 = 3;
-/// What the callback plugin puts before each line of its own.
-const MARK: &str = "KUBEDOS ";
+const PLAY_PAUSE: Duration = Duration::from_secs(10);
 
 /// An installed node.
 pub struct Node<'a> {
@@ -52,42 +45,72 @@ pub struct Node<'a> {
     pub now: &'a dyn Fn() -> u64,
 }
 
-/// One line of the callback plugin.
-#[derive(Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Stats { stats: Stats },
-    Step { name: String, result: String, detail: String },
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-struct Stats {
-    ok: u32,
-    changed: u32,
-}
-
-fn parse_line(line: &str) -> Option<Line> {
-    serde_json::from_str(line.strip_prefix(MARK)?).ok()
-}
-
 impl Node<'_> {
-    /// Everything; an error means that the unit tries again.
+    /// Everything; after an error the unit tries again.
     pub fn apply(&self) -> anyhow::Result<()> {
         let host = &self.identity.info.hostname;
         nix::unistd::sethostname(host.label()).context("setting the host name")?;
         self.console.step(&format!("node {host}"));
-        // Before WireGuard, which takes no handshake older than the last, and before apt.
+        // Before WireGuard, which accepts no handshake older than the last one, and before apt.
         if let Some(seed) = clock::seed_of(&self.identity.info.seed_url) {
             let words = clock::follow(self.root, seed, self.wait).context("asking the seed for the time")?;
             self.console.step(&format!("time {words}"));
         }
         let peers = self.first_peers()?;
+        self.console.step("base role");
+        let mut base = self.base(&peers);
+        let outcomes = self.run_base(&mut base, Step::ALL);
         self.console.step("planes");
         planes::up(self.root, self.identity, &peers).context("bringing up the planes")?;
         self.booted();
+        self.report(&outcomes);
         self.gate(&peers)?;
-        self.write_play_input(&peers)?;
-        self.play()
+        let mut stats = self.finish_base(&mut base, outcomes)?;
+        if play::has_tasks(self.root, &self.identity.info.role) {
+            let more = self.play()?;
+            stats = Stats { ok: stats.ok + more.ok, changed: stats.changed + more.changed };
+        }
+        self.converged(stats)
+    }
+
+    fn base<'b>(&'b self, peers: &'b PeersFile) -> Base<'b> {
+        Base::new(self.root, &self.identity.info, peers, &Command::run)
+    }
+
+    fn run_base(&self, base: &mut Base<'_>, steps: &[Step]) -> Vec<Outcome> {
+        base.apply(steps, &mut |outcome| match &outcome.result {
+            Err(e) => self.console.error(&format!("base: {}: {}", outcome.step.name(), chain(e))),
+            Ok(_) => self.console.step(&format!("base: {}: {}", outcome.step.name(), outcome.report().result.as_str())),
+        })
+    }
+
+    fn report(&self, outcomes: &[Outcome]) {
+        outcomes.iter().for_each(|o| self.reporter.tell(ReportBody::ApplyProgress { step: o.report() }));
+    }
+
+    /// Repeats the steps that failed before the gate: a failed step must not keep operators from reaching the node.
+    fn finish_base(&self, base: &mut Base<'_>, mut outcomes: Vec<Outcome>) -> anyhow::Result<Stats> {
+        let (mut stats, mut attempt) = (Stats::default(), 1);
+        loop {
+            let good = |change| outcomes.iter().filter(|o| matches!(o.result, Ok(c) if c == change)).count() as u32;
+            stats.ok += good(Change::None) + good(Change::Made);
+            stats.changed += good(Change::Made);
+            let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.result.is_err()).collect();
+            if failed.is_empty() {
+                return Ok(stats);
+            }
+            if attempt == BASE_TRIES {
+                let why =
+                    failed.iter().map(|o| format!("{}: {}", o.step.name(), o.report().detail)).collect::<Vec<_>>().join("; ");
+                self.reporter.failed("base", &why);
+                bail!("the base role failed: {why}");
+            }
+            let again: Vec<Step> = failed.iter().map(|o| o.step).collect();
+            (self.wait)(BASE_PAUSE);
+            outcomes = self.run_base(base, &again);
+            self.report(&outcomes);
+            attempt += 1;
+        }
     }
 
     fn first_peers(&self) -> anyhow::Result<PeersFile> {
@@ -103,22 +126,31 @@ impl Node<'_> {
         self.dir.peers(self.identity).context("reading the peer list")
     }
 
-    /// Fetches the peer list and, if it is news, changes planes and hosts file.
+    /// What the timer runs: fetches the peer list, updates the planes if needed, and restores what was changed by hand.
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
-        let (peers, changed) = planes::refresh(self.http, self.dir, self.identity)?;
+        let fetched = planes::refresh(self.http, self.dir, self.identity);
+        let peers = match &fetched {
+            Ok((peers, _)) => peers.clone(),
+            Err(_) => self.dir.peers(self.identity).context("reading the peer list")?,
+        };
+        self.restore(&peers);
+        let (peers, changed) = fetched?;
         let stale = planes::forget_ahead(self.identity, (self.now)());
         let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
-        if !changed && !missing && !stale {
-            return Ok(());
+        if changed || missing || stale {
+            planes::up(self.root, self.identity, &peers).context("changing the planes")?;
+            tracing::info!(version = peers.version, nodes = peers.nodes.len(), "new peer list");
         }
-        planes::up(self.root, self.identity, &peers).context("changing the planes")?;
-        let hosts = self.root.join("etc/hosts");
-        let ours = read_limited(&hosts, MAX_HOSTS).is_ok_and(|b| planes::is_our_hosts(&String::from_utf8_lossy(&b)));
-        if ours {
-            write_atomic(&hosts, planes::hosts_text(self.identity, &peers).as_bytes(), 0o644)?;
-        }
-        tracing::info!(version = peers.version, nodes = peers.nodes.len(), "new peer list");
         Ok(())
+    }
+
+    /// The base role's local steps. Only logged: two processes that report at once would use each other's numbers up.
+    fn restore(&self, peers: &PeersFile) {
+        self.base(peers).apply(Step::LOCAL, &mut |outcome| match &outcome.result {
+            Ok(Change::None) => {}
+            Ok(Change::Made) => tracing::info!(step = outcome.step.name(), "base role: changed"),
+            Err(e) => tracing::warn!(step = outcome.step.name(), error = %chain(e), "base role: failed"),
+        });
     }
 
     fn booted(&self) {
@@ -157,40 +189,18 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// Variables, hosts file and key ring for the play: nothing of it secret.
-    fn write_play_input(&self, peers: &PeersFile) -> anyhow::Result<()> {
-        let info = &self.identity.info;
-        let run = Utf8Path::new(RUN);
-        fs::create_dir_all(run).with_context(|| format!("making {run}"))?;
-        let keyring = base64::engine::general_purpose::STANDARD.decode(&info.darksite.keyring).context("reading the key ring")?;
-        let vars = serde_json::json!({ "kubedos": {
-            "label": info.hostname.label(),
-            "fqdn": info.hostname,
-            "role": info.role,
-            "planes": info.planes.keys().collect::<Vec<_>>(),
-            "ports": info.planes.values().map(|p| p.port).collect::<Vec<_>>(),
-            "authorized_keys": info.authorized_keys,
-            "darksite": {
-                "url": info.darksite.url,
-                "suite": info.darksite.suite,
-                "components": info.darksite.components,
-                "mode": info.darksite.mode,
-                "upstream": info.darksite.upstream,
-            },
-        }});
-        write_atomic(&run.join("vars.json"), &serde_json::to_vec(&vars)?, 0o600)?;
-        write_atomic(&run.join("darksite.gpg"), &keyring, 0o644)?;
-        write_atomic(&run.join("hosts"), planes::hosts_text(self.identity, peers).as_bytes(), 0o644)?;
-        Ok(())
-    }
-
-    /// A play that failed is run again before the seed is told: Failed is a state an enrollment does not leave.
-    fn play(&self) -> anyhow::Result<()> {
+    /// A play that failed is run again before it is reported: Failed is a state an enrollment does not leave.
+    fn play(&self) -> anyhow::Result<Stats> {
+        play::write_variables(&self.identity.info).context("writing the play's variables")?;
+        let done = |step: ApplyStep| {
+            self.console.step(&format!("play: {}: {}", step.name, step.result.as_str()));
+            self.reporter.tell(ReportBody::ApplyProgress { step });
+        };
         let mut attempt = 1;
-        let stats = loop {
+        loop {
             self.console.step("play");
-            match self.play_once() {
-                Ok(stats) => break stats,
+            match play::run(&done) {
+                Ok(stats) => return Ok(stats),
                 Err(why) if attempt < PLAY_TRIES => self.console.error(&format!("play: {why}; trying again")),
                 Err(why) => {
                     self.console.error(&format!("play: {why}"));
@@ -198,83 +208,21 @@ impl Node<'_> {
                     bail!("the play failed: {why}");
                 }
             }
-            (self.wait)(Duration::from_secs(10));
+            (self.wait)(PLAY_PAUSE);
             attempt += 1;
-        };
+        }
+    }
+
+    fn converged(&self, stats: Stats) -> anyhow::Result<()> {
         let done = ReportBody::ApplyDone { changed: stats.changed, ok: stats.ok };
         match self.reporter.deliver(done, LAST_WORDS) {
             Ok(_) => {}
-            Err(ReportError::Http(e)) if e.status() == Some(409) => tracing::info!("the seed knew that this node had converged"),
-            Err(e) => return Err(e).context("reporting the end of the play"),
+            Err(ReportError::Http(e)) if e.status() == Some(409) => {
+                tracing::info!("the seed already knows that this node has converged");
+            }
+            Err(e) => return Err(e).context("reporting that the role is applied"),
         }
         self.console.step(&format!("converged ({} ok, {} changed)", stats.ok, stats.changed));
         Ok(())
-    }
-
-    /// One run; an error is why it failed, for people.
-    fn play_once(&self) -> Result<Stats, String> {
-        let (stats, failed) = (Mutex::new(Stats::default()), Mutex::new(String::new()));
-        let on_line = |line: &str| match parse_line(line) {
-            Some(Line::Stats { stats: total }) => *lock(&stats) = total,
-            Some(Line::Step { name, result, detail }) => {
-                self.console.step(&format!("play: {name}: {result}"));
-                if result == "failed" || result == "unreachable" {
-                    *lock(&failed) = format!("{name}: {detail}");
-                }
-                self.reporter.tell(ReportBody::ApplyProgress { step: ApplyStep { name, result, detail } });
-            }
-            None => tracing::info!(line, "ansible"),
-        };
-        let result = ansible().on_stderr_line(on_line).run();
-        let why = lock(&failed).clone();
-        match result {
-            Ok(_) => Ok(*lock(&stats)),
-            Err(e) if why.is_empty() => Err(without_lines(&e)),
-            Err(_) => Err(why),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The end of stderr without the callback's lines.
-fn without_lines(error: &ToolError) -> String {
-    chain(error).lines().filter(|l| !l.contains(MARK)).collect::<Vec<_>>().join(" ")
-}
-
-fn ansible<'t>() -> Tool<'t> {
-    Tool::new("ansible-playbook")
-        .args(["-i", "localhost,", "-c", "local", "-e", &format!("@{RUN}/vars.json"), "playbooks/site.yml"])
-        .dir(ANSIBLE_DIR.into())
-        .clean_env()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", "/root")
-        .env("LC_ALL", "C.UTF-8")
-        .env("ANSIBLE_ROLES_PATH", format!("{ANSIBLE_DIR}/roles"))
-        .env("ANSIBLE_CALLBACK_PLUGINS", format!("{ANSIBLE_DIR}/callback_plugins"))
-        .env("ANSIBLE_STDOUT_CALLBACK", "kubedos_json")
-        .env("ANSIBLE_PYTHON_INTERPRETER", "/usr/bin/python3")
-        .env("ANSIBLE_PIPELINING", "True")
-        .env("ANSIBLE_LOCAL_TEMP", format!("{RUN}/ansible"))
-        .env("ANSIBLE_REMOTE_TEMP", format!("{RUN}/ansible"))
-        .env("ANSIBLE_NOCOLOR", "1")
-        .timeout(PLAY)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_the_callback_are_told_from_the_rest() {
-        let step = parse_line(r#"KUBEDOS {"name": "Host name", "result": "changed", "detail": ""}"#).unwrap();
-        assert_eq!(step, Line::Step { name: "Host name".into(), result: "changed".into(), detail: String::new() });
-        let stats = parse_line(r#"KUBEDOS {"stats": {"ok": 3, "changed": 1, "failures": 0}}"#).unwrap();
-        assert_eq!(stats, Line::Stats { stats: Stats { ok: 3, changed: 1 } });
-        for other in ["[WARNING]: x", r#"{"name":"a","result":"ok","detail":""}"#, "KUBEDOS {", "KUBEDOS []"] {
-            assert_eq!(parse_line(other), None, "{other}");
-        }
     }
 }

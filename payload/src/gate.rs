@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use cluster_seed::agent::GateCheck;
+use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::WgPublicKey;
@@ -17,7 +18,6 @@ use host::tool::Tool;
 pub const ROUNDS: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(20);
-const CONTROL_PLANE: &str = "wg1";
 
 /// Looks once. Every check is listed, also those that passed.
 pub fn look(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Vec<GateCheck> {

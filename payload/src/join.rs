@@ -9,6 +9,7 @@ use cluster_seed::agent::ReportBody;
 use cluster_seed::seal::{VerifyingKey, key_text};
 
 use crate::assets;
+use crate::base::firewall::UNIT as FIREWALL_UNIT;
 use crate::cmdline::Cmdline;
 use crate::http::Http;
 use crate::ram::{Drivers, Ram};
@@ -45,13 +46,15 @@ pub fn lay_down(root: &Utf8Path, seed: &str, site: &VerifyingKey) -> anyhow::Res
     Ok(())
 }
 
-/// Makes the units start at the next start of the system below `root`. Its network is the installer's, so ours stays off.
+/// Enables the units below `root`, to start at its next boot. The network is the installer's, so ours stays off; so does the
+/// firewall, if its package is missing, until the agent reports that.
 pub fn enable(root: &Utf8Path) -> anyhow::Result<()> {
-    let ours = assets::enabled_units().iter().filter(|u| u.starts_with("kubedos-"));
+    let there = |unit: &str| root.join("usr/lib/systemd/system").join(unit).exists();
+    let ours = |unit: &&&str| unit.starts_with("kubedos-") || (**unit == FIREWALL_UNIT && there(FIREWALL_UNIT));
     Tool::new("systemctl")
         .arg(format!("--root={root}"))
         .arg("enable")
-        .args(ours)
+        .args(assets::enabled_units().iter().filter(ours))
         .arg(UNIT)
         .run()
         .context("enabling the units")?;

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod assets;
+pub mod base;
 pub mod chunks;
 pub mod clock;
 pub mod cmdline;
@@ -18,6 +19,7 @@ pub mod medium;
 pub mod modules;
 pub mod place;
 pub mod planes;
+pub mod play;
 pub mod preseed;
 pub mod ram;
 pub mod report;

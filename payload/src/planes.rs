@@ -17,8 +17,6 @@ use host::tool::{Tool, ToolError};
 const LIMIT: Duration = Duration::from_secs(30);
 /// Largest peer list fetched, in bytes.
 const MAX_PEERS: u64 = 32 << 20;
-/// First line of the hosts file when it is ours.
-const HOSTS_MARK: &str = "# Written by kubedos-node from the signed peer list.";
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
@@ -99,22 +97,4 @@ pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(P
         }
         Err(e) => Err(e.into()),
     }
-}
-
-/// The hosts file: every node by its address on the control plane, by name and by label.
-pub fn hosts_text(identity: &NodeIdentity, peers: &PeersFile) -> String {
-    let me = &identity.info.hostname;
-    let mut text =
-        format!("{HOSTS_MARK}\n127.0.0.1 localhost\n127.0.1.1 {me} {}\n::1 localhost ip6-localhost ip6-loopback\n", me.label());
-    for (name, node) in &peers.nodes {
-        if let Some(address) = node.addresses.get("wg1").filter(|_| name != me) {
-            text.push_str(&format!("{address} {name} {}\n", name.label()));
-        }
-    }
-    text
-}
-
-/// True if the play wrote this hosts file, so that a refresh may replace it.
-pub fn is_our_hosts(text: &str) -> bool {
-    text.starts_with(HOSTS_MARK)
 }

@@ -114,11 +114,11 @@ impl App {
             }
             ReportBody::ApplyProgress { step } => {
                 let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", tame(&step.detail)) };
-                say("apply.step", &format!("{}: {}{detail}", tame(&step.name), tame(&step.result)))?;
+                say("apply.step", &format!("{}: {}{detail}", tame(&step.name), step.result.as_str()))?;
                 record.state
             }
             ReportBody::ApplyDone { changed, ok } => {
-                say("apply.done", &format!("the play ended: {ok} ok, {changed} changed"))?;
+                say("apply.done", &format!("the role is applied: {ok} ok, {changed} changed"))?;
                 let state = advance(EnrollmentEvent::ApplyDone, None)?;
                 if state != record.state {
                     say("node.converged", "the node is as its role says")?;
