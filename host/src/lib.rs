@@ -3,6 +3,7 @@
 
 pub mod blobs;
 pub mod clock;
+pub mod dhcp;
 pub mod files;
 pub mod hardware;
 pub mod parallel;

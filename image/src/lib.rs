@@ -16,6 +16,7 @@ pub mod initramfs;
 mod installer;
 pub mod modules;
 mod netboot;
+pub mod preseed;
 mod prove;
 
 pub mod chunk;
@@ -43,6 +44,8 @@ pub use chunk::assemble;
 pub use error::Error;
 pub use installer::{INSTALLER_PACKAGE, InstallerInputs, prepare_installer};
 pub use netboot::build_netboot;
+/// What a node gets besides packages, for those who list or check it.
+pub use payload::assets as node_assets;
 pub use prove::{PROVEN_ARCH, Subject, prove};
 pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
 pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};

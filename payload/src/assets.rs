@@ -47,6 +47,8 @@ macro_rules! asset {
 pub const BASE_RULES: Asset = asset!("/usr/share/kubedos/nftables/base.nft", "nftables/base.nft");
 /// What `nftables.service` loads: the base rules and the files of `/etc/nftables.d`.
 pub const FIREWALL: Asset = asset!("/etc/nftables.conf", "nftables/nftables.conf");
+/// Debian's unit that loads it, ordered before `network-pre.target`.
+pub const FIREWALL_UNIT: &str = "nftables.service";
 /// Settings of the SSH server.
 pub const SSH_SERVER: Asset = asset!("/etc/ssh/sshd_config.d/kubedos.conf", "ssh/kubedos.conf");
 /// Which source of packages apt prefers.
@@ -77,13 +79,13 @@ pub fn files() -> Vec<Asset> {
     FILES.to_vec()
 }
 
-/// Units to enable with `systemctl --root`. `nftables.service` is ordered before `network-pre.target`.
+/// Units to enable with `systemctl --root`.
 pub fn enabled_units() -> &'static [&'static str] {
     &[
         "kubedos-hostkeys.service",
         "kubedos-node.service",
         "kubedos-peers.timer",
-        "nftables.service",
+        FIREWALL_UNIT,
         "ssh.service",
         "systemd-networkd.service",
     ]

@@ -3,10 +3,21 @@
 
 use camino::Utf8Path;
 use cluster_seed::epoch::{EpochProof, EpochReply};
-use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::seal::{SealError, Sealed, VerifyingKey};
+use host::files::{FileError, PRIVATE, read_limited, write_atomic};
 
 use crate::http::{Http, chain};
-use crate::state::{StateError, read_limited, write_atomic};
+
+/// Why the proof of an epoch could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum EpochError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the epoch is not signed by this site")]
+    Seal(#[from] SealError),
+    #[error("the proof of the epoch cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
 
 const FILE: &str = "epoch.json";
 const PATH: &str = "/api/v1/epoch";
@@ -20,12 +31,12 @@ pub fn seen(dir: &Utf8Path, site: &VerifyingKey) -> Option<(u64, Sealed<EpochPro
 }
 
 /// Keeps a proof if it is the site's own and newer than the one held.
-pub fn keep(dir: &Utf8Path, site: &VerifyingKey, sealed: &Sealed<EpochProof>) -> Result<(), StateError> {
+pub fn keep(dir: &Utf8Path, site: &VerifyingKey, sealed: &Sealed<EpochProof>) -> Result<(), EpochError> {
     let epoch = sealed.open(site)?.epoch;
     if seen(dir, site).is_some_and(|(held, _)| held >= epoch) {
         return Ok(());
     }
-    write_atomic(&dir.join(FILE), &serde_json::to_vec(sealed)?, 0o600)
+    Ok(write_atomic(&dir.join(FILE), &serde_json::to_vec(sealed)?, PRIVATE)?)
 }
 
 /// The epoch that the seed can prove now; nothing if it cannot, as one that was never unsealed.

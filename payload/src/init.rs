@@ -16,15 +16,11 @@ use nix::unistd::Pid;
 
 use crate::console::Console;
 use crate::http::{Wait, backoff, chain};
-use crate::rescue;
-use crate::state::RUN_DIR;
-use crate::switch;
+use crate::layout::{GAVE_UP, MODPROBE, RUN_DIR};
+use crate::ram::rescue;
+use crate::seed::switch;
 use host::tool::{Running, Tool};
 
-/// Exit status of the agent when it failed for good and told the seed so.
-pub const GAVE_UP: u8 = 3;
-/// Name under which the kernel calls this program to load a module.
-pub const MODPROBE: &str = "modprobe";
 /// How long a failure stays on the screen before the machine starts again.
 const SHOW_FAILURE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(200);

@@ -10,16 +10,20 @@ use cluster_seed::agent::ReportBody;
 use cluster_seed::medium::{PARAMETER, maker_key};
 use cluster_seed::seal::key_from_text;
 
-use payload::apply::Node;
 use payload::cmdline::Cmdline;
 use payload::console::Console;
 use payload::http::Http;
-use payload::modules::Index;
+use payload::init;
+use payload::layout::{GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
+use payload::node::apply::Node;
+use payload::node::{gate, join};
+use payload::ram::modules::Index;
+use payload::ram::session::Session;
 use payload::ram::{Outcome, Ram};
+use payload::ram::{dhcp, rescue};
 use payload::report::{LAST_WORDS, Reporter};
-use payload::session::Session;
-use payload::state::{DISK_SEQ, NodeDir, RUN_DIR, STATE_DIR};
-use payload::{dhcp, gate, init, join, rescue, seed_boot};
+use payload::seed::boot as seed_boot;
+use payload::state::{DISK_SEQ, NodeDir};
 
 #[derive(Parser)]
 #[command(name = "kubedos-node", version, about = "The agent of a Kubedos machine")]
@@ -87,7 +91,7 @@ fn main() -> ExitCode {
     let called = Utf8Path::new(args.first().map_or("", String::as_str)).file_name().unwrap_or_default().to_owned();
     let result = match called.as_str() {
         _ if std::process::id() == 1 => init::run(&exe(), &wait),
-        init::MODPROBE => modprobe(args.last().map_or("", String::as_str)),
+        MODPROBE => modprobe(args.last().map_or("", String::as_str)),
         dhcp::HOOK => {
             let get = |name: &str| std::env::var(name).ok();
             let event = args.get(1).map_or("", String::as_str);
@@ -174,14 +178,14 @@ fn boot_seed() -> anyhow::Result<ExitCode> {
         let key = key.inspect_err(|e| ram.console.error(&format!("THE SEED REFUSES TO START: {PARAMETER}= is {e}")));
         let done = key.map_err(anyhow::Error::from).and_then(|key| seed_boot::run(ram, &key));
         // All was said on every console; the next try is after a restart.
-        Ok(done.map_or(ExitCode::from(init::GAVE_UP), |()| ExitCode::SUCCESS))
+        Ok(done.map_or(ExitCode::from(GAVE_UP), |()| ExitCode::SUCCESS))
     })
 }
 
 fn install(ram: &Ram<'_>, session: &Session) -> anyhow::Result<ExitCode> {
     Ok(match ram.install(session)? {
         Outcome::Installed => ExitCode::SUCCESS,
-        Outcome::GaveUp => ExitCode::from(init::GAVE_UP),
+        Outcome::GaveUp => ExitCode::from(GAVE_UP),
         Outcome::Again => ExitCode::FAILURE,
     })
 }

@@ -9,7 +9,8 @@ use cluster_seed::identity::{DarksiteSource, IdentityInfo};
 use cluster_seed::repo::RepoMode;
 use host::files::{PUBLIC, failed};
 
-use super::{Base, BaseError, Change, Command};
+use super::command::Command;
+use super::context::{Base, BaseError, Change};
 use crate::assets::APT_PRIORITY;
 
 const KEYRINGS: &str = "/etc/apt/keyrings";

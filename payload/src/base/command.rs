@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use host::tool::{Tool, ToolError};
 
+use crate::assets::{FIREWALL, FIREWALL_UNIT};
+
 const SHORT: Duration = Duration::from_secs(60);
 /// A source of packages that is out of reach costs apt several attempts of half a minute each.
 const UPDATE: Duration = Duration::from_secs(600);
@@ -28,9 +30,9 @@ impl Command {
     pub fn argv(&self) -> Vec<&str> {
         match self {
             Command::ReloadSsh => vec!["systemctl", "reload", "ssh.service"],
-            Command::LoadFirewall => vec!["nft", "-f", super::firewall::CONFIG],
+            Command::LoadFirewall => vec!["nft", "-f", FIREWALL.path],
             Command::QueryFirewall(query) => vec!["nft", query],
-            Command::EnableFirewall => vec!["systemctl", "enable", super::firewall::UNIT],
+            Command::EnableFirewall => vec!["systemctl", "enable", FIREWALL_UNIT],
             Command::UpdateLists { strict: true } => vec!["apt-get", "--error-on=any", "-q", "update"],
             Command::UpdateLists { strict: false } => vec!["apt-get", "-q", "update"],
         }

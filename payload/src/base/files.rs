@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use host::files::{failed, read_limited, write_atomic};
 
-use super::{Base, BaseError, Change};
+use super::context::{Base, BaseError, Change};
 use crate::assets::Asset;
 
 const MODE_BITS: u32 = 0o7777;

@@ -4,21 +4,17 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use cluster_seed::identity::IdentityInfo;
+use host::dhcp::is_interface;
 use host::files::PRIVATE;
 
-use super::{Base, BaseError, Change, Command};
+use super::command::Command;
+use super::context::{Base, BaseError, Change};
 use crate::assets::{BASE_RULES, FIREWALL};
 
-/// What the unit loads: the base rules, and every file of `/etc/nftables.d`.
-pub(super) const CONFIG: &str = FIREWALL.path;
-/// Debian's unit, ordered before `network-pre.target`.
-pub const UNIT: &str = "nftables.service";
 /// What the identity adds.
 const ELEMENTS: &str = "/etc/nftables.d/kubedos.nft";
 /// There if the unit is enabled (its `WantedBy=`).
 const ENABLED: &str = "/etc/systemd/system/sysinit.target.wants/nftables.service";
-/// Longest name of an interface, in bytes (IFNAMSIZ without the zero).
-const MAX_NAME: usize = 15;
 
 pub(super) fn write_rules(base: &mut Base<'_>) -> Result<Change, BaseError> {
     let text = elements(base.info)?;
@@ -54,11 +50,8 @@ pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {
 /// # Errors
 /// When a plane's name is none that an interface can have.
 fn sets(info: &IdentityInfo) -> Result<[(&'static str, BTreeSet<String>); 2], BaseError> {
-    for name in info.planes.keys() {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(plain) {
-            return Err(BaseError::refused("the plane", name, "it is not the name of an interface"));
-        }
+    if let Some(bad) = info.planes.keys().find(|name| !is_interface(name)) {
+        return Err(BaseError::refused("the plane", bad, "it is not the name of an interface"));
     }
     let ports = info.planes.values().map(|p| p.port.to_string()).collect();
     let planes = info.planes.keys().map(|p| format!("\"{p}\"")).collect();

@@ -5,7 +5,7 @@ use cluster_seed::identity::IdentityInfo;
 use cluster_seed::peers::PeersFile;
 use host::files::PUBLIC;
 
-use super::{Base, BaseError, Change};
+use super::context::{Base, BaseError, Change};
 
 /// hostname(5): the label alone.
 pub(super) fn write_name(base: &Base<'_>) -> Result<Change, BaseError> {

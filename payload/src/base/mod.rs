@@ -5,6 +5,7 @@
 //! restore the static files where somebody changed them. A step compares first: running it twice changes nothing.
 
 mod command;
+mod context;
 mod files;
 
 pub mod apt;
@@ -13,48 +14,14 @@ pub mod hosts;
 pub mod ssh;
 
 pub use command::Command;
+pub use context::{Base, BaseError, Change};
 
-use camino::Utf8Path;
 use cluster_seed::agent::{ApplyStep, StepResult};
-use cluster_seed::identity::IdentityInfo;
-use cluster_seed::peers::PeersFile;
-use host::files::FileError;
-use host::tool::ToolError;
 
 use crate::http::chain;
 
 /// Longest detail of a step, in characters.
 const MAX_DETAIL: usize = 800;
-
-#[derive(Debug, thiserror::Error)]
-pub enum BaseError {
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-    /// A value that would change the meaning of the file it is written to.
-    #[error("{what} {value:?} is refused: {why}")]
-    Refused { what: &'static str, value: String, why: &'static str },
-}
-
-impl BaseError {
-    fn refused(what: &'static str, value: &str, why: &'static str) -> Self {
-        BaseError::Refused { what, value: value.chars().take(80).collect(), why }
-    }
-}
-
-/// What a step did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    None,
-    Made,
-}
-
-impl Change {
-    fn made_if(changed: bool) -> Self {
-        if changed { Change::Made } else { Change::None }
-    }
-}
 
 /// The steps of the base role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,34 +97,7 @@ impl Outcome {
     }
 }
 
-/// The base role of one node.
-pub struct Base<'a> {
-    /// `/`
-    pub root: &'a Utf8Path,
-    pub info: &'a IdentityInfo,
-    pub peers: &'a PeersFile,
-    /// Runs a program: [`Command::run`].
-    pub run: &'a dyn Fn(&Command) -> Result<(), ToolError>,
-    stale: Stale,
-}
-
-/// What was written and has not been loaded yet; kept for the next try if loading fails.
-#[derive(Debug, Default)]
-struct Stale {
-    ssh: bool,
-    firewall: bool,
-}
-
-impl<'a> Base<'a> {
-    pub fn new(
-        root: &'a Utf8Path,
-        info: &'a IdentityInfo,
-        peers: &'a PeersFile,
-        run: &'a dyn Fn(&Command) -> Result<(), ToolError>,
-    ) -> Self {
-        Base { root, info, peers, run, stale: Stale::default() }
-    }
-
+impl Base<'_> {
     /// Runs steps in order; one that fails does not keep the next from running. `done` is called after each.
     pub fn apply(&mut self, steps: &[Step], done: &mut dyn FnMut(&Outcome)) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(steps.len());

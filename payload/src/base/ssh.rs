@@ -3,7 +3,8 @@
 use cluster_seed::identity::IdentityInfo;
 use host::files::PRIVATE;
 
-use super::{Base, BaseError, Change, Command};
+use super::command::Command;
+use super::context::{Base, BaseError, Change};
 use crate::assets::SSH_SERVER;
 
 pub(super) fn configure_server(base: &mut Base<'_>) -> Result<Change, BaseError> {

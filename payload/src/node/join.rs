@@ -9,17 +9,17 @@ use cluster_seed::agent::ReportBody;
 use cluster_seed::seal::{VerifyingKey, key_text};
 
 use crate::assets;
-use crate::base::firewall::UNIT as FIREWALL_UNIT;
 use crate::cmdline::Cmdline;
 use crate::http::Http;
+use crate::ram::session::Session;
 use crate::ram::{Drivers, Ram};
 use crate::report::{Reporter, UNTIL_HEARD};
-use crate::session::Session;
-use crate::state::{NodeDir, state_files, write_atomic, write_state_files};
+use crate::state::{NodeDir, state_files, write_state_files};
+use host::files::{PUBLIC, write_atomic};
 use host::tool::Tool;
 
 const UNIT: &str = "kubedos-join.service";
-const UNIT_TEXT: &[u8] = include_bytes!("../assets/installer/kubedos-join.service");
+const UNIT_TEXT: &[u8] = include_bytes!("../../assets/installer/kubedos-join.service");
 /// What the unit tells the agent. Both are public.
 const ENVIRONMENT: &str = "etc/kubedos/join.env";
 /// In the node's folder; there once it is a node.
@@ -42,7 +42,7 @@ pub fn lay_down(root: &Utf8Path, seed: &str, site: &VerifyingKey) -> anyhow::Res
     let environment = format!("KUBEDOS_SEED={seed}\nKUBEDOS_SITE_KEY={}\n", key_text(site));
     let path = root.join(ENVIRONMENT);
     fs::create_dir_all(path.parent().unwrap_or(root)).with_context(|| format!("making the folder of {path}"))?;
-    write_atomic(&path, environment.as_bytes(), 0o644)?;
+    write_atomic(&path, environment.as_bytes(), PUBLIC)?;
     Ok(())
 }
 
@@ -50,7 +50,7 @@ pub fn lay_down(root: &Utf8Path, seed: &str, site: &VerifyingKey) -> anyhow::Res
 /// firewall, if its package is missing, until the agent reports that.
 pub fn enable(root: &Utf8Path) -> anyhow::Result<()> {
     let there = |unit: &str| root.join("usr/lib/systemd/system").join(unit).exists();
-    let ours = |unit: &&&str| unit.starts_with("kubedos-") || (**unit == FIREWALL_UNIT && there(FIREWALL_UNIT));
+    let ours = |unit: &&&str| unit.starts_with("kubedos-") || (**unit == assets::FIREWALL_UNIT && there(assets::FIREWALL_UNIT));
     Tool::new("systemctl")
         .arg(format!("--root={root}"))
         .arg("enable")

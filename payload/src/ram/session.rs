@@ -1,16 +1,14 @@
 //! The keys a machine makes in RAM and what the seed gave it for them, kept in a tmpfs between `enroll` and `install`.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::identity::{InstallOrder, NodeIdentity, SealedIdentity};
+use cluster_seed::identity::{IdentityError, InstallOrder, NodeIdentity, SealedIdentity};
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::{MachineKeys, Nonce};
-use cluster_seed::seal::{SigningKey, VerifyingKey, key_from_text, key_text};
+use cluster_seed::seal::{SealError, SigningKey, VerifyingKey, key_from_text, key_text};
 use cluster_seed::secret::{AgeKey, Secret, SecretError};
+use host::files::{FileError, PRIVATE, read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
-
-use crate::enroll::EnrollError;
-use crate::state::{StateError, read_limited, write_atomic};
 
 const SESSION: &str = "session.json";
 /// Largest session file, in bytes: the sealed identity is the bulk of it.
@@ -74,8 +72,14 @@ struct Wire {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    #[error("keeping the session")]
-    State(#[from] StateError),
+    #[error("storing the session")]
+    File(#[from] FileError),
+    #[error("the seed sent something that its site key did not sign")]
+    Seal(#[from] SealError),
+    #[error("opening the identity")]
+    Identity(#[from] IdentityError),
+    #[error("refused: {0}")]
+    Mismatch(&'static str),
     #[error("the session file is damaged")]
     Json(#[from] serde_json::Error),
     #[error("the session file holds a bad key")]
@@ -87,21 +91,21 @@ pub enum SessionError {
 impl Session {
     /// Verifies and opens what the seed issued: signature by the key the pairing code covered, meant for this
     /// enrollment, sealed to this machine.
-    pub fn open(&self) -> Result<(InstallOrder, NodeIdentity), EnrollError> {
+    pub fn open(&self) -> Result<(InstallOrder, NodeIdentity), SessionError> {
         let issued = self.issued.open(&self.site_key)?;
         if issued.enrollment != self.enrollment {
-            return Err(EnrollError::Mismatch("the identity belongs to another enrollment"));
+            return Err(SessionError::Mismatch("the identity belongs to another enrollment"));
         }
         let identity = issued.open(&self.age)?;
         let info = &identity.info;
         if info.enrollment != self.enrollment || info.epoch != issued.epoch {
-            return Err(EnrollError::Mismatch("the identity inside belongs to another enrollment"));
+            return Err(SessionError::Mismatch("the identity inside belongs to another enrollment"));
         }
         if info.site_key != key_text(&self.site_key) {
-            return Err(EnrollError::Mismatch("the identity names another site key"));
+            return Err(SessionError::Mismatch("the identity names another site key"));
         }
         if info.planes.keys().ne(identity.keys.keys()) {
-            return Err(EnrollError::Mismatch("the identity's planes and keys differ"));
+            return Err(SessionError::Mismatch("the identity's planes and keys differ"));
         }
         info.peers.open(&self.site_key)?;
         Ok((issued.order, identity))
@@ -125,7 +129,7 @@ impl Session {
         let bytes = serde_json::to_vec(&wire).map(Zeroizing::new);
         wire.node_key.zeroize();
         wire.age.zeroize();
-        Ok(write_atomic(&Self::path(dir), &bytes?, 0o600)?)
+        Ok(write_atomic(&Self::path(dir), &bytes?, PRIVATE)?)
     }
 
     pub fn load(dir: &Utf8Path) -> Result<Self, SessionError> {

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_result_of_the_callback_plugin_has_a_type() {
-        let plugin = include_str!("../assets/ansible/callback_plugins/kubedos_json.py");
+        let plugin = include_str!("../../assets/ansible/callback_plugins/kubedos_json.py");
         for result in ["ok", "changed", "skipped", "failed", "unreachable"] {
             assert!(plugin.contains(&format!("\"{result}\"")), "{result}");
             let parsed: StepResult = serde_json::from_str(&format!("\"{result}\"")).unwrap();

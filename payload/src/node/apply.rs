@@ -11,12 +11,12 @@ use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
 
 use crate::base::{Base, Change, Command, Outcome, Step};
-use crate::clock;
 use crate::console::Console;
-use crate::gate;
 use crate::http::{Http, Wait, chain};
-use crate::planes;
-use crate::play::{self, Stats};
+use crate::node::clock;
+use crate::node::gate;
+use crate::node::planes;
+use crate::node::play::{self, Stats};
 use crate::report::{LAST_WORDS, ReportError, Reporter};
 use crate::state::NodeDir;
 

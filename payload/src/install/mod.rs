@@ -1,6 +1,9 @@
 //! Writing the sealed artifact to the disk the operator named: every chunk verified before it is written, the identity
 //! placed, and the first MiB last, so that a disk that was not fully verified never boots.
 
+pub mod chunks;
+pub mod place;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
@@ -15,11 +18,12 @@ use cluster_seed::machine::Disk;
 use cluster_seed::manifest::{ArtifactManifest, ManifestError};
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
 
-use crate::chunks::{ChunkError, HEAD, Stream, THREADS, write_zeros};
 use crate::console::Console;
 use crate::http::{Http, HttpError, Wait, retry};
+use crate::install::chunks::{ChunkError, HEAD, Stream, THREADS, write_zeros};
 use crate::report::{ReportError, Reporter, UNTIL_HEARD};
-use crate::state::{StateError, StateFile, state_files, write_atomic};
+use crate::state::{StateError, StateFile, state_files};
+use host::files::{FileError, PRIVATE, write_atomic};
 use host::hardware;
 
 /// Shortest time between two progress reports.
@@ -49,6 +53,8 @@ pub enum InstallError {
     StateInHead(u64),
     #[error("the seed does not agree that the installation begins")]
     Began(#[source] ReportError),
+    #[error("recording that the installation began")]
+    Mark(#[source] FileError),
     #[error("cannot {action} {path}")]
     Disk { action: &'static str, path: Utf8PathBuf, source: io::Error },
     #[error("writing the artifact")]
@@ -67,7 +73,7 @@ impl InstallError {
             Self::FetchManifest(_) | Self::Seal(_) | Self::Manifest(_) | Self::OtherArtifact { .. } | Self::StateInHead(_) => {
                 "manifest"
             }
-            Self::Began(_) => "begin",
+            Self::Began(_) | Self::Mark(_) => "begin",
             Self::Chunk(_) => "chunks",
             Self::Identity(_) | Self::Place(_) => "identity",
         }
@@ -117,7 +123,7 @@ impl Install<'_> {
             let began =
                 ReportBody::InstallBegan { artifact: manifest.id, disk: disk.name.clone(), total: manifest.content_size() };
             self.reporter.deliver(began, UNTIL_HEARD).map_err(InstallError::Began)?;
-            write_atomic(mark, b"", 0o600)?;
+            write_atomic(mark, b"", PRIVATE).map_err(InstallError::Mark)?;
         }
         self.console.step(&format!("install {} on {}", manifest.id.short(), disk.name));
         // Also the end: a second partition table there would bring the old one back.

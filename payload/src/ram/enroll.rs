@@ -5,16 +5,15 @@ use std::time::Duration;
 use camino::Utf8Path;
 use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, POLL_SECONDS, PROTOCOL, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::identity::{IdentityError, SealedIdentity};
+use cluster_seed::identity::SealedIdentity;
 use cluster_seed::machine::{HardwareFacts, tame};
 use cluster_seed::pairing::{Code, Nonce, code, commitment};
 use cluster_seed::seal::{SealError, Sealed, VerifyingKey, key_from_text, key_text};
 
 use crate::console::Console;
-use crate::epoch;
+use crate::epoch::{self, EpochError};
 use crate::http::{Http, HttpError, MAX_JSON, Wait, chain, retry};
-use crate::session::{MachineSecrets, Session};
-use crate::state::StateError;
+use crate::ram::session::{MachineSecrets, Session, SessionError};
 
 /// The code is drawn again after this many polls (one minute), for who comes late to the screen.
 const REDRAW_POLLS: u32 = 30;
@@ -27,18 +26,16 @@ pub enum EnrollError {
     Http(#[from] HttpError),
     #[error("the seed sent something that is not signed by its site key")]
     Seal(#[from] SealError),
-    #[error("opening the identity")]
-    Identity(#[from] IdentityError),
     #[error("the enrollment is {}: {reason}", state.as_str())]
     Refused { state: EnrollmentState, reason: String },
-    #[error("refused: {0}")]
-    Mismatch(&'static str),
+    #[error(transparent)]
+    Session(#[from] SessionError),
     #[error("the identity of this enrollment was claimed by somebody else")]
     Taken,
     #[error("the seed is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
     OldEpoch { epoch: u64, seen: u64 },
-    #[error("keeping the epoch")]
-    State(#[from] StateError),
+    #[error("storing the epoch")]
+    Epoch(#[from] EpochError),
 }
 
 /// What an enrollment talks through.

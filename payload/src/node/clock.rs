@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use cluster_seed::time::{TimeState, node_config, parse_tracking};
 
 use crate::http::{Wait, chain};
-use crate::state::{StateError, write_atomic};
+use host::files::{FileError, PUBLIC, write_atomic};
 use host::tool::Tool;
 
 /// Where chrony's unit of a node looks for its configuration.
@@ -29,8 +29,8 @@ pub fn seed_of(url: &str) -> Option<Ipv4Addr> {
 ///
 /// # Errors
 /// Only when the configuration cannot be written: a node without the time works, its logs are wrong.
-pub fn follow(root: &Utf8Path, seed: Ipv4Addr, wait: Wait<'_>) -> Result<String, StateError> {
-    write_atomic(&root.join(CONFIG), node_config(seed).as_bytes(), 0o644)?;
+pub fn follow(root: &Utf8Path, seed: Ipv4Addr, wait: Wait<'_>) -> Result<String, FileError> {
+    write_atomic(&root.join(CONFIG), node_config(seed).as_bytes(), PUBLIC)?;
     if let Err(e) = Tool::new("systemctl").args(["restart", "chrony.service"]).timeout(LIMIT).run() {
         return Ok(format!("no chrony: {}", chain(&e)));
     }

@@ -11,12 +11,9 @@ use camino::Utf8Path;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
-use crate::init::MODPROBE;
-use crate::seed_boot::SYSROOT;
-use crate::state::RUN_DIR;
+use crate::layout::{MODPROBE, RUN_DIR, SYSROOT};
 
-/// Followed by `execv`.
-pub const INIT: &str = "/usr/lib/systemd/systemd";
+/// [`crate::layout::INIT`], for `execv`.
 const INIT_ARGS: &[&CStr] = &[c"/usr/lib/systemd/systemd"];
 /// include/uapi/linux/magic.h; the initramfs is one of the two.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);

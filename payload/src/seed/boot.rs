@@ -1,5 +1,5 @@
 //! Booting a seed from its medium: everything up to the point where the Debian root could be entered. It runs as a child
-//! of PID 1, so that nothing that fails here stops the machine; PID 1 then does [`crate::switch`].
+//! of PID 1, so that nothing that fails here stops the machine; PID 1 then does [`crate::seed::switch`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,12 +12,11 @@ use cluster_seed::seal::VerifyingKey;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::http::chain;
-use crate::medium;
+use crate::layout::{INIT, SYSROOT};
 use crate::ram::{Drivers, Ram};
+use crate::seed::medium;
 use host::tool::Tool;
 
-/// Where the root will be entered: not below /run, which moves into it.
-pub const SYSROOT: &str = "/sysroot";
 /// The read-only root by itself.
 const LOWER: &str = "/run/kubedos/root";
 /// What the running system changes: gone at power-off.
@@ -149,6 +148,6 @@ fn enter() -> anyhow::Result<()> {
     }
     let layers = format!("lowerdir={LOWER},upperdir={OVERLAY}/upper,workdir={OVERLAY}/work");
     mounted("overlay", SYSROOT, "overlay", MsFlags::empty(), Some(&layers))?;
-    anyhow::ensure!(Utf8Path::new(SYSROOT).join(crate::switch::INIT.trim_start_matches('/')).exists(), "the system has no init");
+    anyhow::ensure!(Utf8Path::new(SYSROOT).join(INIT.trim_start_matches('/')).exists(), "the system has no init");
     Ok(())
 }

@@ -9,7 +9,7 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, key_from_text};
 use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 
-use crate::epoch;
+use crate::epoch::{self, EpochError};
 use crate::http::{Http, HttpError};
 use crate::state::{NodeDir, StateError};
 use host::tool::{Tool, ToolError};
@@ -26,8 +26,10 @@ pub enum PlaneError {
     NoKey(String),
     #[error("fetching the peer list")]
     Fetch(#[from] HttpError),
-    #[error("taking the peer list")]
+    #[error("accepting the peer list")]
     State(#[from] StateError),
+    #[error("storing the epoch")]
+    Epoch(#[from] EpochError),
 }
 
 /// Makes every plane of the identity that is not there, and gives each the peers of `peers`.

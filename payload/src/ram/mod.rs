@@ -1,5 +1,11 @@
 //! The agent's work in RAM, from drivers to a disk that boots.
 
+pub mod dhcp;
+pub mod enroll;
+pub mod modules;
+pub mod rescue;
+pub mod session;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -10,14 +16,14 @@ use cluster_seed::secret::AgeKey;
 
 use crate::cmdline::Cmdline;
 use crate::console::Console;
-use crate::dhcp::Dhcp;
-use crate::enroll::{EnrollError, Enroller};
 use crate::http::{Http, Wait, chain};
+use crate::install::place::place;
 use crate::install::{Install, InstallError};
-use crate::modules::{ALWAYS, Index};
-use crate::place::place;
+use crate::ram::dhcp::Dhcp;
+use crate::ram::enroll::{EnrollError, Enroller};
+use crate::ram::modules::{ALWAYS, Index};
+use crate::ram::session::{MachineSecrets, RANDOM, Session};
 use crate::report::{ReportError, Reporter};
-use crate::session::{MachineSecrets, RANDOM, Session};
 use crate::state::NodeDir;
 use host::hardware;
 use host::tool::Running;

@@ -3,7 +3,8 @@
 use std::process::{Command, Stdio};
 
 use cluster_seed::ids::Digest;
-use payload::preseed::{From, Preseed};
+use image::node_assets::NODE_PACKAGES;
+use image::preseed::{From, Preseed};
 
 fn preseed(from: From) -> String {
     let preseed = Preseed {
@@ -14,7 +15,7 @@ fn preseed(from: From) -> String {
         seed_url: "http://10.44.0.1".into(),
         site_key: "ab".repeat(32),
         disk: Some("vda".into()),
-        packages: payload::assets::NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
+        packages: NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect(),
         agent: Digest::of(b"agent"),
     };
     preseed.render().unwrap()
