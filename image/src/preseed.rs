@@ -1,10 +1,10 @@
-//! The Debian installer's answers for one machine, rendered from a template. No secret: whoever asks may read it.
+//! The Debian installer's answers for one machine, rendered from a template. Not secret: anybody may read them.
 
 use cluster_seed::ids::{Digest, Hostname};
 
-/// With a word between `@` for everything that differs.
+/// Everything that differs between machines is a word between `@`.
 pub const TEMPLATE: &str = include_str!("../assets/preseed/preseed.cfg");
-/// Path of a snapshot on the installer's own medium.
+/// Path of a snapshot on the installer's medium.
 pub const CDROM: &str = "/cdrom/darksite";
 
 /// Where the installer finds packages and the agent.
@@ -12,7 +12,7 @@ pub const CDROM: &str = "/cdrom/darksite";
 pub enum From {
     /// The seed: `host` or `host:port`, and the snapshot's path there.
     Seed { host: String, path: String },
-    /// The installer's own medium, at [`CDROM`].
+    /// The installer's medium, at [`CDROM`].
     Cdrom,
 }
 
@@ -28,23 +28,23 @@ pub struct Preseed {
     pub seed_url: String,
     /// In hex.
     pub site_key: String,
-    /// Kernel name of the disk to install on; without it the installer takes the only one, or asks.
+    /// Kernel name of the disk to install on; without it the installer uses the only disk, or asks.
     pub disk: Option<String>,
-    /// Packages beside the base system.
+    /// Packages besides the base system.
     pub packages: Vec<String>,
-    /// Digest of the agent that the seed hands out.
+    /// Digest of the agent that the seed serves.
     pub agent: Digest,
 }
 
 /// A value that would change the meaning of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is {value:?}, which cannot stand in a preseed")]
+#[error("{what} is {value:?}, which is not allowed in a preseed file")]
 pub struct PreseedError {
     pub what: &'static str,
     pub value: String,
 }
 
-/// Only what cannot end a line, a quote, a word or a command.
+/// Accepts only what cannot end a line, a quote, a word or a command.
 fn word(what: &'static str, value: &str, also: &str) -> Result<String, PreseedError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
     if !value.is_empty() && value.len() <= 512 && value.chars().all(fine) {
@@ -57,7 +57,7 @@ impl Preseed {
     /// The file's text.
     ///
     /// # Errors
-    /// When a value has characters that could add a token or a line.
+    /// When a value has a character that could add a token or a line.
     pub fn render(&self) -> Result<String, PreseedError> {
         let seed_url = word("the seed's address", &self.seed_url, ":/.-")?;
         let seed_host = seed_url.trim_start_matches("http://").split([':', '/']).next().unwrap_or_default().to_owned();

@@ -34,21 +34,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Be PID 1 of the RAM system (what /init does)
+    /// Run as PID 1 of the RAM system (what /init does)
     Init,
     /// In RAM: load drivers, get an address, enroll, install
     Enroll {
-        /// Base URL of the seed; without it, kubedos.seed= of the kernel command line
+        /// Base URL of the seed [default: kubedos.seed= of the kernel command line]
         #[arg(long)]
         seed: Option<String>,
     },
-    /// In RAM: a shell on every console instead of the agent
+    /// In RAM: run a shell on every console instead of the agent
     Rescue,
-    /// In RAM: find and check the seed's medium and prepare its root
+    /// In RAM: find and verify the seed's medium and prepare its root
     BootSeed,
-    /// In RAM: install what an approved enrollment left to be done
+    /// In RAM: install after an approved enrollment
     Install,
-    /// Called by Debian's installer in the new system: put the agent's files in place
+    /// Called by Debian's installer in the new system: install the agent's files
     LayDown {
         /// Base URL of the seed
         #[arg(long)]
@@ -57,7 +57,7 @@ enum Verb {
         #[arg(long)]
         site_key: String,
     },
-    /// On a disk that Debian's installer made: enroll, and become a node
+    /// On a system that Debian's installer made: enroll and become a node
     Join {
         /// Base URL of the seed
         #[arg(long)]
@@ -66,17 +66,17 @@ enum Verb {
         #[arg(long)]
         site_key: String,
     },
-    /// On disk: bring up the planes, pass the gate, run the play
+    /// On disk: apply the base role, bring up the planes, pass the fabric gate, run the role's play
     Apply {
-        /// Only fetch the signed peer list and follow it
+        /// Only update the peers and restore the base role's files
         #[arg(long)]
         peers_only: bool,
     },
-    /// On disk: check the fabric once; exit status 1 if it is not well
+    /// On disk: check the fabric once; exit status 1 if a check fails
     Gate,
-    /// On disk: tell the seed that a step failed
+    /// On disk: report a failed step to the seed
     Report { step: String, why: String },
-    /// On disk: print who this node is (no secrets)
+    /// On disk: show this node's identity (no secrets)
     Status,
 }
 
@@ -118,7 +118,7 @@ fn exe() -> Utf8PathBuf {
     exe.unwrap_or_else(|| "/init".into())
 }
 
-/// The kernel asks for a module by alias or name, as its last argument.
+/// The kernel passes a module's alias or name as the last argument.
 fn modprobe(wanted: &str) -> anyhow::Result<ExitCode> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
     let index = Index::read(&Utf8Path::new("/lib/modules").join(release.trim())).context("reading the module list")?;
@@ -130,7 +130,7 @@ fn modprobe(wanted: &str) -> anyhow::Result<ExitCode> {
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Init => anyhow::bail!("init is for PID 1 of the RAM system"),
+        Verb::Init => anyhow::bail!("init runs only as PID 1 of the RAM system"),
         Verb::Enroll { seed } => enroll(seed),
         Verb::Rescue => ram(&Console::open(), |ram| rescue::run(ram).map(|()| ExitCode::SUCCESS)),
         Verb::BootSeed => boot_seed(),
@@ -174,10 +174,10 @@ fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
 fn boot_seed() -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     ram(&Console::open(), |ram| {
-        let key = maker_key(&text).context("the kernel command line names no maker of a medium")?;
+        let key = maker_key(&text).context("the kernel command line has no maker key")?;
         let key = key.inspect_err(|e| ram.console.error(&format!("THE SEED REFUSES TO START: {PARAMETER}= is {e}")));
         let done = key.map_err(anyhow::Error::from).and_then(|key| seed_boot::run(ram, &key));
-        // All was said on every console; the next try is after a restart.
+        // Every console shows the reason; the next attempt is after a restart.
         Ok(done.map_or(ExitCode::from(GAVE_UP), |()| ExitCode::SUCCESS))
     })
 }

@@ -1,4 +1,4 @@
-//! The node's own files: identity, node key, held peers, report numbers. Mode 0600, each replaced as a whole.
+//! The node's own files: identity, node key, peer list, report numbers. Mode 0600, each replaced atomically.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::identity::{IdentityError, MAX_IDENTITY, NodeIdentity};
@@ -26,27 +26,29 @@ const RESERVE: u64 = 256;
 pub enum StateError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("the identity cannot be used")]
+    #[error("the identity is invalid")]
     Identity(#[from] IdentityError),
-    #[error("{0} does not hold a key of 64 hex digits")]
+    #[error("{0} is not a key of 64 hex digits")]
     Key(Utf8PathBuf),
     #[error("the peer list is not signed by this site")]
     Seal(#[from] SealError),
     #[error("peers.json cannot be read")]
     Json(#[from] serde_json::Error),
-    #[error("the peer list offered is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
+    #[error("the offered peer list is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
     OldEpoch { epoch: u64, seen: u64 },
-    #[error("the peer list offered (epoch {epoch}, version {version}) is older than the one held ({held_epoch}, {held_version})")]
+    #[error(
+        "the offered peer list (epoch {epoch}, version {version}) is older than the stored one ({held_epoch}, {held_version})"
+    )]
     OldPeers { epoch: u64, version: u64, held_epoch: u64, held_version: u64 },
 }
 
-/// A file that is to appear in the state partition before the first boot.
+/// A file to write to the state partition before the first boot.
 pub struct StateFile {
     pub name: &'static str,
     pub bytes: Secret,
 }
 
-/// What a fresh node needs to know of itself.
+/// The files that a new node starts with.
 pub fn state_files(identity: &NodeIdentity, node_key: &SigningKey) -> Result<Vec<StateFile>, StateError> {
     let key = hex::encode(node_key.to_bytes()).into_bytes();
     Ok(vec![StateFile { name: NODE_KEY, bytes: Secret::new(key) }, StateFile { name: IDENTITY, bytes: identity.to_secret()? }])
@@ -81,7 +83,7 @@ impl NodeDir {
         Ok(SigningKey::from_bytes(&key))
     }
 
-    /// The newest peer list that was accepted: the one held, or the identity's own.
+    /// The newest peer list that was accepted: the stored one, or the identity's own.
     pub fn peers(&self, identity: &NodeIdentity) -> Result<PeersFile, StateError> {
         let site = key_from_text(&identity.info.site_key)?;
         let first = identity.info.peers.open(&site)?;
@@ -89,7 +91,7 @@ impl NodeDir {
             Ok(Some(held)) if held.supersedes(&first) => Ok(held),
             Ok(_) => Ok(first),
             Err(e) => {
-                tracing::warn!(error = %crate::http::chain(&e), "peers.json put aside");
+                tracing::warn!(error = %crate::http::chain(&e), "peers.json ignored");
                 Ok(first)
             }
         }
@@ -108,7 +110,7 @@ impl NodeDir {
         &self.dir
     }
 
-    /// Checks a list from the network and keeps it. True if it differs from what was held; an older one is refused.
+    /// Verifies a list from the network and stores it. True if it differs from the stored one; an older one is refused.
     pub fn accept_peers(&self, identity: &NodeIdentity, sealed: &Sealed<PeersFile>) -> Result<(PeersFile, bool), StateError> {
         let site = key_from_text(&identity.info.site_key)?;
         let offered = sealed.open(&site)?;
@@ -132,13 +134,13 @@ impl NodeDir {
         Ok((offered, changed))
     }
 
-    /// Report numbers that were never used in this directory, from `first` upward.
+    /// Report numbers that this directory has not used yet, from `first` upward.
     pub fn sequence(&self, first: u64) -> Sequence {
         Sequence { path: self.dir.join(SEQ), first, next: 0, reserved: 0 }
     }
 }
 
-/// Hands out growing numbers; a number is on disk as used before it is handed out.
+/// Returns increasing numbers; each is recorded on disk as used before it is returned.
 #[derive(Debug)]
 pub struct Sequence {
     path: Utf8PathBuf,

@@ -1,5 +1,5 @@
-//! Writing the sealed artifact to the disk the operator named: every chunk verified before it is written, the identity
-//! placed, and the first MiB last, so that a disk that was not fully verified never boots.
+//! Writes the sealed artifact to the disk that the operator chose: verifies every chunk before it is written, places the
+//! identity, and writes the first MiB last, so that a disk that was not fully verified never boots.
 
 pub mod chunks;
 pub mod place;
@@ -37,21 +37,21 @@ const MANIFEST_TRIES: u32 = 60;
 pub enum InstallError {
     #[error("this machine has no disk {0}")]
     NoDisk(String),
-    #[error("disk {name} is not the one that was approved: {what}")]
+    #[error("disk {name} is not the approved disk: {what}")]
     OtherDisk { name: String, what: String },
     #[error("disk {name} has {size} bytes, the artifact needs {needed}")]
     DiskTooSmall { name: String, size: u64, needed: u64 },
     #[error("fetching the manifest")]
     FetchManifest(#[source] HttpError),
-    #[error("the manifest is not signed by the site key")]
+    #[error("the site key did not sign the manifest")]
     Seal(#[from] SealError),
-    #[error("the manifest contradicts itself")]
+    #[error("the manifest is inconsistent")]
     Manifest(#[from] ManifestError),
-    #[error("the manifest describes artifact {found}, ordered was {ordered}")]
+    #[error("the manifest describes artifact {found} instead of {ordered}")]
     OtherArtifact { found: Digest, ordered: Digest },
     #[error("the manifest places the state partition at byte {0}, in the part that is written last")]
     StateInHead(u64),
-    #[error("the seed does not agree that the installation begins")]
+    #[error("the seed did not accept the start of the installation")]
     Began(#[source] ReportError),
     #[error("recording that the installation began")]
     Mark(#[source] FileError),
@@ -66,7 +66,7 @@ pub enum InstallError {
 }
 
 impl InstallError {
-    /// The word for the step that failed.
+    /// The name of the failed step.
     pub fn step(&self) -> &'static str {
         match self {
             Self::NoDisk(_) | Self::OtherDisk { .. } | Self::DiskTooSmall { .. } | Self::Disk { .. } => "disk",
@@ -91,11 +91,11 @@ pub struct Install<'a> {
     pub order: &'a InstallOrder,
     pub identity: &'a NodeIdentity,
     pub node_key: &'a SigningKey,
-    /// Below it lie sys/block and dev: `/` on a machine.
+    /// The parent of sys/block and dev: `/` on a machine.
     pub root: &'a Utf8Path,
     pub place: Place<'a>,
     pub wait: Wait<'a>,
-    /// File to make once the seed agreed that it begins; `None` if it did so in an earlier attempt.
+    /// File to create once the seed has accepted the start; `None` if an earlier attempt did.
     pub announce: Option<&'a Utf8Path>,
 }
 
@@ -115,7 +115,7 @@ impl Install<'_> {
         let mut handle = &file;
         let size = handle.seek(SeekFrom::End(0)).map_err(|e| failed("measure", e))?;
         if size != disk.size {
-            let what = format!("it has {size} bytes, the kernel said {}", disk.size);
+            let what = format!("it has {size} bytes, the kernel reported {}", disk.size);
             return Err(InstallError::OtherDisk { name: disk.name, what });
         }
         let files = state_files(self.identity, self.node_key)?;
@@ -126,7 +126,7 @@ impl Install<'_> {
             write_atomic(mark, b"", PRIVATE).map_err(InstallError::Mark)?;
         }
         self.console.step(&format!("install {} on {}", manifest.id.short(), disk.name));
-        // Also the end: a second partition table there would bring the old one back.
+        // Also the end: the backup partition table there would restore the old one.
         let wiped = wipe(&file, 0).and_then(|()| wipe(&file, size - HEAD.min(size)));
         wiped.map_err(|e| failed("wipe", e))?;
         let written = self.write(&file, &path, &manifest, &files);
@@ -139,7 +139,7 @@ impl Install<'_> {
         self.console.step("installed");
         let done = ReportBody::InstallDone { seconds: started.elapsed().as_secs() };
         if let Err(e) = self.reporter.deliver(done, UNTIL_HEARD) {
-            // The disk is complete; the installed system tells the seed.
+            // The disk is complete; the installed system will report it.
             self.console.error(&crate::http::chain(&e));
         }
         Ok(())
@@ -149,10 +149,10 @@ impl Install<'_> {
         let order = self.order;
         let found = hardware::disks(self.root).into_iter().find(|d| d.name == order.disk);
         let disk = found.ok_or_else(|| InstallError::NoDisk(order.disk.clone()))?;
-        let told = cluster_seed::machine::tame(&disk.serial);
-        if told != order.disk_serial || disk.size != order.disk_size {
+        let serial = cluster_seed::machine::tame(&disk.serial);
+        if serial != order.disk_serial || disk.size != order.disk_size {
             let what = format!(
-                "approved serial {:?} with {} bytes, found {told:?} with {}",
+                "approved: serial {:?}, {} bytes; found: serial {serial:?}, {} bytes",
                 order.disk_serial, order.disk_size, disk.size
             );
             return Err(InstallError::OtherDisk { name: disk.name, what });
@@ -188,7 +188,7 @@ impl Install<'_> {
                 scope.spawn(move || stream.work(&sender));
             }
             drop(sender);
-            self.tell_progress(&receiver, manifest.content_size());
+            self.report_progress(&receiver, manifest.content_size());
         });
         let head = stream.finish()?;
         self.console.step("flush");
@@ -197,15 +197,15 @@ impl Install<'_> {
         (self.place)(path, manifest.state_offset, files).map_err(InstallError::Place)?;
         file.sync_all().map_err(failed("flush"))?;
         self.console.step("first MiB");
-        // Boot sector last of all: what a power cut leaves before it has no boot code.
+        // The boot sector comes last: after a power cut before it, the disk has no boot code.
         let sector = head.len().min(512);
         file.write_all_at(&head[sector..], sector as u64).and_then(|()| file.sync_all()).map_err(failed("write"))?;
         file.write_all_at(&head[..sector], 0).and_then(|()| file.sync_all()).map_err(failed("write"))
     }
 
-    /// Listens until every thread is done.
-    fn tell_progress(&self, done: &Receiver<u64>, total: u64) {
-        let (mut written, mut told, mut at) = (0u64, 0u64, Instant::now());
+    /// Reports progress until every thread is done.
+    fn report_progress(&self, done: &Receiver<u64>, total: u64) {
+        let (mut written, mut reported, mut at) = (0u64, 0u64, Instant::now());
         loop {
             match done.recv_timeout(PROGRESS_EVERY) {
                 Ok(bytes) => written += bytes,
@@ -214,12 +214,12 @@ impl Install<'_> {
             }
             let elapsed = at.elapsed();
             if elapsed >= PROGRESS_EVERY {
-                let rate = (written - told) * 1000 / u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+                let rate = (written - reported) * 1000 / u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
                 let tenths = rate / 100_000;
                 let percent = written * 100 / total.max(1);
                 self.console.step(&format!("install {percent}% {}.{} MB/s", tenths / 10, tenths % 10));
                 self.reporter.tell(ReportBody::InstallProgress { written, total, rate });
-                (told, at) = (written, Instant::now());
+                (reported, at) = (written, Instant::now());
             }
         }
     }

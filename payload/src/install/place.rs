@@ -1,5 +1,5 @@
-//! The identity's way onto the disk: the state partition's ext4, mounted through a loop device, because a disk whose
-//! first MiB is still withheld has no partition table the kernel could read.
+//! Puts the identity on the disk: mounts the state partition's ext4 through a loop device, because a disk whose first MiB is
+//! still withheld has no partition table for the kernel to read.
 
 use std::fs;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use crate::http::chain;
 use crate::state::{StateFile, write_state_files};
 use host::tool::Tool;
 
-/// Reserved for us: nothing else in the RAM system uses loop devices.
+/// Free for us: nothing else in the RAM system uses loop devices.
 const LOOP: &str = "/dev/loop0";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Writes the files into the ext4 file system at `offset` bytes of `disk`, mounted at `mountpoint` meanwhile.
 pub fn place(disk: &Utf8Path, offset: u64, files: &[StateFile], mountpoint: &Utf8Path) -> Result<(), String> {
     let losetup = |args: &[&str]| Tool::new("busybox").arg("losetup").args(args).timeout(LIMIT).run();
-    // Left by an attempt that was killed; usually there is none.
+    // Left by an attempt that was killed; usually none.
     if umount(mountpoint.as_std_path()).is_ok() {
         tracing::debug!("unmounted an earlier attempt");
     }
     if losetup(&["-d", LOOP]).is_ok() {
         tracing::debug!("detached an earlier attempt");
     }
-    fs::create_dir_all(mountpoint).map_err(|e| format!("making {mountpoint}: {e}"))?;
+    fs::create_dir_all(mountpoint).map_err(|e| format!("creating {mountpoint}: {e}"))?;
     losetup(&["-o", &offset.to_string(), LOOP, disk.as_str()]).map_err(|e| chain(&e))?;
     let written = mount_and_write(files, mountpoint);
     let detached = losetup(&["-d", LOOP]).map_err(|e| chain(&e));

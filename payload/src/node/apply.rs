@@ -46,7 +46,7 @@ pub struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Everything; after an error the unit tries again.
+    /// Runs everything; after an error the unit retries.
     pub fn apply(&self) -> anyhow::Result<()> {
         let host = &self.identity.info.hostname;
         nix::unistd::sethostname(host.label()).context("setting the host name")?;
@@ -171,13 +171,13 @@ impl Node<'_> {
         let here = gate::passed(&checks);
         for _ in 0..GATE_REPORTS {
             match self.reporter.deliver(ReportBody::Gate { checks: checks.clone() }, LAST_WORDS) {
-                // Ours is well but the seed has not reached us yet: it looks again with each report.
+                // Our checks passed, but the seed has not reached us yet: it tries again with each report.
                 Ok(reply) if here && reply.state == EnrollmentState::Installed => (self.wait)(Duration::from_secs(3)),
                 Ok(reply) => {
                     tracing::info!(state = reply.state.as_str(), "gate reported");
                     break;
                 }
-                // A node that converged long ago may be told that there is nothing to gate.
+                // A node that converged earlier has nothing left to pass.
                 Err(ReportError::Http(e)) if e.status() == Some(409) => break,
                 Err(e) => return Err(e).context("reporting the gate"),
             }

@@ -1,6 +1,6 @@
-//! The node's clock: chrony follows the seed, and what depends on time waits a little for its first answer.
+//! The node's clock: chrony follows the seed, and what depends on the time waits briefly for its first response.
 //!
-//! Nothing here is believed for a decision about trust (docs/adr/0010-time.md). The lower bound of the clock is
+//! No decision about trust depends on it (docs/adr/0010-time.md). The lower bound of the clock is
 //! `/usr/lib/clock-epoch`, which systemd applies before it starts anything.
 
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ use host::tool::Tool;
 /// Where chrony's unit of a node looks for its configuration.
 const CONFIG: &str = "run/kubedos/chrony.conf";
 const LIMIT: Duration = Duration::from_secs(20);
-/// Looks at chrony, a second apart, before the node goes on with the clock it has.
+/// Polls of chrony, a second apart, before the node continues with the clock it has.
 const LOOKS: u32 = 15;
 
 /// The seed's address on the underlay, from its URL.
@@ -25,14 +25,14 @@ pub fn seed_of(url: &str) -> Option<Ipv4Addr> {
     authority.split(':').next()?.parse().ok()
 }
 
-/// Starts chrony with the seed as its only server and waits for it. Words for the console.
+/// Starts chrony with the seed as its only server and waits for it. Returns a line for the console.
 ///
 /// # Errors
-/// Only when the configuration cannot be written: a node without the time works, its logs are wrong.
+/// Only when the configuration cannot be written: a node with a wrong clock works, its logs are wrong.
 pub fn follow(root: &Utf8Path, seed: Ipv4Addr, wait: Wait<'_>) -> Result<String, FileError> {
     write_atomic(&root.join(CONFIG), node_config(seed).as_bytes(), PUBLIC)?;
     if let Err(e) = Tool::new("systemctl").args(["restart", "chrony.service"]).timeout(LIMIT).run() {
-        return Ok(format!("no chrony: {}", chain(&e)));
+        return Ok(format!("chrony did not start: {}", chain(&e)));
     }
     Ok(settled(LOOKS, wait, &mut || {
         let tracking = Tool::new("chronyc").args(["-n", "-c", "tracking"]).timeout(LIMIT).run().ok()?;
@@ -47,7 +47,7 @@ fn settled(looks: u32, wait: Wait<'_>, look: &mut dyn FnMut() -> Option<String>)
         }
         wait(Duration::from_secs(1));
     }
-    "no answer from the seed's NTP server; going on".to_owned()
+    "no response from the seed's NTP server; continuing".to_owned()
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_but_not_for_ever() {
+    fn the_wait_ends() {
         let mut looks = 0;
         let mut after = |n: u32| {
             looks = 0;

@@ -14,12 +14,12 @@ use cluster_seed::wireguard::WgPublicKey;
 use crate::http::{Wait, chain};
 use host::tool::Tool;
 
-/// Rounds until the gate gives up, and the pause between them: 180 seconds and what the checks take themselves.
+/// Rounds until the gate gives up, and the pause between them: 180 seconds plus the time the checks take.
 pub const ROUNDS: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Looks once. Every check is listed, also those that passed.
+/// Runs every check once; also lists those that passed.
 pub fn look(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Vec<GateCheck> {
     let mut checks = Vec::new();
     for (plane, place) in &identity.info.planes {
@@ -33,7 +33,7 @@ pub fn look(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Vec<
     checks
 }
 
-/// Looks until everything is well, at most `rounds` times; returns the last look.
+/// Repeats the checks until all pass, at most `rounds` times; returns the last results.
 pub fn pass(rounds: u32, wait: Wait<'_>, mut look: impl FnMut() -> Vec<GateCheck>) -> Vec<GateCheck> {
     let mut checks = look();
     for _ in 1..rounds {
@@ -46,7 +46,7 @@ pub fn pass(rounds: u32, wait: Wait<'_>, mut look: impl FnMut() -> Vec<GateCheck
     checks
 }
 
-/// True if there were checks and each was well.
+/// True if there were checks and all passed.
 pub fn passed(checks: &[GateCheck]) -> bool {
     !checks.is_empty() && checks.iter().all(|c| c.ok)
 }
@@ -62,19 +62,19 @@ fn link(root: &Utf8Path, plane: &str) -> GateCheck {
     let result = match up {
         Ok(true) => Ok("up".to_owned()),
         Ok(false) => Err("down".to_owned()),
-        Err(_) => Err("there is no such interface".to_owned()),
+        Err(_) => Err("no such interface".to_owned()),
     };
     check(format!("{plane} link"), result)
 }
 
-/// The plane's own route is there once the address is.
+/// The plane's route exists once the address does.
 fn route(plane: &str, address: Ipv4Addr) -> GateCheck {
     let output = Tool::new("ip").args(["-o", "-4", "address", "show", "dev", plane]).timeout(LIMIT).run();
     let result = match output {
         Ok(out) if out.text().split_ascii_whitespace().any(|w| w.split('/').next() == Some(&address.to_string())) => {
             Ok(address.to_string())
         }
-        Ok(_) => Err(format!("{address} is not on it")),
+        Ok(_) => Err(format!("{address} is missing")),
         Err(e) => Err(chain(&e)),
     };
     check(format!("{plane} address"), result)
@@ -84,14 +84,14 @@ fn handshake(plane: &str, identity: &NodeIdentity, peers: &PeersFile) -> GateChe
     let name = format!("{plane} handshake with seed");
     let seed = peers.nodes.get(&identity.info.seed_hostname);
     let Some((key, address)) = seed.and_then(|s| Some((*s.keys.get(plane)?, *s.addresses.get(plane)?))) else {
-        return check(name, Err("the seed is not in the peer list of this plane".to_owned()));
+        return check(name, Err("the peer list has no seed on this plane".to_owned()));
     };
-    // A packet is what makes WireGuard shake hands; whether the seed answers it is not the question here.
+    // Any packet starts a WireGuard handshake; whether the seed answers the ping does not matter.
     let ping = Tool::new("ping").args(["-n", "-c", "1", "-W", "2", "-I", plane, &address.to_string()]).timeout(LIMIT).run_any();
     let answered = ping.is_ok_and(|(status, _)| status.success());
     let result = match Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run() {
         Ok(out) if shook(&out.text(), &key) => Ok(format!("{address}{}", if answered { " answers ping" } else { "" })),
-        Ok(_) => Err(format!("none with {address} yet")),
+        Ok(_) => Err(format!("no handshake with {address} yet")),
         Err(e) => Err(chain(&e)),
     };
     check(name, result)
@@ -116,7 +116,7 @@ fn ssh(address: SocketAddr) -> GateCheck {
     };
     let result = match greeting() {
         Ok(text) if text.starts_with("SSH-2.0-") => Ok(text),
-        Ok(text) => Err(format!("{address} greets with {text:?}")),
+        Ok(text) => Err(format!("{address} sent {text:?}")),
         Err(e) => Err(format!("{address}: {e}")),
     };
     check(name, result)
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_waits_but_not_for_ever() {
+    fn the_gate_gives_up() {
         let mut looks = 0;
         let mut after = |n: u32| {
             looks = 0;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_a_time_that_is_not_zero() {
+    fn a_handshake_has_a_time() {
         let key = WgPublicKey([1; 32]);
         let other = WgPublicKey([2; 32]);
         assert!(shook(&format!("{other}\t0\n{key}\t1732300000\n"), &key));

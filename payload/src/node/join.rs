@@ -1,5 +1,5 @@
-//! A machine that Debian's installer made: the agent's files are laid down in the new system, and at its first start it
-//! enrolls as any other machine does, with a code on its console. No disk is written: the system is there already.
+//! A machine that Debian's installer made: the agent's files are installed in the new system, and at its first boot it
+//! enrolls like any other machine, with a code on its console. No disk is written: the system is there already.
 
 use std::fs;
 
@@ -20,34 +20,34 @@ use host::tool::Tool;
 
 const UNIT: &str = "kubedos-join.service";
 const UNIT_TEXT: &[u8] = include_bytes!("../../assets/installer/kubedos-join.service");
-/// What the unit tells the agent. Both are public.
+/// The unit's environment: both values are public.
 const ENVIRONMENT: &str = "etc/kubedos/join.env";
-/// In the node's folder; there once it is a node.
+/// In the node's directory; exists once it is a node.
 const IDENTITY: &str = "identity.json";
 
-/// Writes the agent's units, configuration and play below `root`, and where to enroll. The agent itself is there: it runs.
+/// Writes the agent's units and configuration below `root`, and where to enroll. The agent itself is already there.
 ///
 /// # Errors
-/// When `seed` is no address of a seed, or a file cannot be written.
+/// When `seed` is not an address of a seed, or a file cannot be written.
 pub fn lay_down(root: &Utf8Path, seed: &str, site: &VerifyingKey) -> anyhow::Result<()> {
-    ensure!(!seed.contains(char::is_whitespace), "the seed's address {seed:?} has a space in it");
+    ensure!(!seed.contains(char::is_whitespace), "the seed's address {seed:?} contains a space");
     let seed = Cmdline::parse(&format!("kubedos.seed={seed}")).context("reading the seed's address")?.seed;
     let unit = assets::Asset { path: "/usr/lib/systemd/system/kubedos-join.service", mode: 0o644, bytes: UNIT_TEXT };
     for asset in assets::files().into_iter().chain([unit]) {
         let path = root.join(asset.path.trim_start_matches('/'));
         let folder = path.parent().unwrap_or(root);
-        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+        fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
         write_atomic(&path, asset.bytes, asset.mode)?;
     }
     let environment = format!("KUBEDOS_SEED={seed}\nKUBEDOS_SITE_KEY={}\n", key_text(site));
     let path = root.join(ENVIRONMENT);
-    fs::create_dir_all(path.parent().unwrap_or(root)).with_context(|| format!("making the folder of {path}"))?;
+    fs::create_dir_all(path.parent().unwrap_or(root)).with_context(|| format!("creating the directory of {path}"))?;
     write_atomic(&path, environment.as_bytes(), PUBLIC)?;
     Ok(())
 }
 
-/// Enables the units below `root`, to start at its next boot. The network is the installer's, so ours stays off; so does the
-/// firewall, if its package is missing, until the agent reports that.
+/// Enables the units of the system below `root`, except our network: the installer has set one up. A missing firewall package
+/// is an error only when the agent needs it.
 pub fn enable(root: &Utf8Path) -> anyhow::Result<()> {
     let there = |unit: &str| root.join("usr/lib/systemd/system").join(unit).exists();
     let ours = |unit: &&&str| unit.starts_with("kubedos-") || (**unit == assets::FIREWALL_UNIT && there(assets::FIREWALL_UNIT));
@@ -61,37 +61,37 @@ pub fn enable(root: &Utf8Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Enrolls and becomes a node; returns at once if it is one. `dir` is where the node's files go.
+/// Enrolls and becomes a node; returns at once if it is one. `dir` is the directory of the node's files.
 ///
 /// # Errors
-/// When the seed is of another site than the installer was told, or the node's files cannot be written.
+/// When the seed belongs to another site than the installer's answers, or the node's files cannot be written.
 pub fn join(ram: &Ram<'_>, seed: &str, site: &VerifyingKey, dir: &Utf8Path) -> anyhow::Result<()> {
     if dir.join(IDENTITY).exists() {
         return Ok(());
     }
     for folder in [ram.run, dir] {
-        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+        fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
     }
     let cmdline = Cmdline::parse(&format!("kubedos.seed={seed}")).context("reading the seed's address")?;
     let session = ram.enroll(&cmdline, &mut Drivers::default())?;
     if session.site_key != *site {
-        fs::remove_file(Session::path(ram.run)).context("dropping the session")?;
-        bail!("the seed is of site key {}, the installer was told {}", key_text(&session.site_key), key_text(site));
+        fs::remove_file(Session::path(ram.run)).context("deleting the session")?;
+        bail!("the seed has site key {}, the installer's answers have {}", key_text(&session.site_key), key_text(site));
     }
     let (order, identity) = session.open().context("opening what the seed issued")?;
     let files = state_files(&identity, &session.node_key)?;
     let http = Http::new(&session.seed);
     let reporter = Reporter::new(&http, &session.node_key, session.enrollment, NodeDir::new(ram.run).sequence(1), ram.wait);
-    // The seed's words for a machine that gets its system: nothing of it is written here.
+    // The seed expects these reports of a machine that is being installed; nothing is written here.
     let began = ReportBody::InstallBegan { artifact: order.artifact, disk: order.disk, total: order.disk_size };
-    reporter.deliver(began, UNTIL_HEARD).context("telling the seed")?;
+    reporter.deliver(began, UNTIL_HEARD).context("reporting to the seed")?;
     write_state_files(dir, &files)?;
     ram.console.step("the identity is in place");
     if let Err(e) = reporter.deliver(ReportBody::InstallDone { seconds: 0 }, UNTIL_HEARD) {
-        // It is a node now, and will tell so itself.
+        // It is a node now and will report that itself.
         ram.console.error(&crate::http::chain(&e));
     }
-    fs::remove_file(Session::path(ram.run)).context("dropping the session")?;
+    fs::remove_file(Session::path(ram.run)).context("deleting the session")?;
     Ok(())
 }
 
@@ -101,7 +101,7 @@ mod tests {
     use cluster_seed::seal::SigningKey;
 
     #[test]
-    fn files_are_laid_down_below_the_root_and_nothing_else_is_believed() {
+    fn files_are_installed_below_the_root_and_bad_addresses_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
         let key = SigningKey::from_bytes(&[7; 32]).verifying_key();

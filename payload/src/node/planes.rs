@@ -1,5 +1,5 @@
-//! The node's WireGuard planes: made, addressed and filled from the identity and the signed peer list. Doing it twice
-//! changes nothing.
+//! The node's WireGuard planes: created, addressed and given peers by the identity and the signed peer list. Running it
+//! twice changes nothing.
 
 use std::time::Duration;
 
@@ -32,13 +32,13 @@ pub enum PlaneError {
     Epoch(#[from] EpochError),
 }
 
-/// Makes every plane of the identity that is not there, and gives each the peers of `peers`.
+/// Creates missing planes of the identity and sets the peers of each.
 pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result<(), PlaneError> {
     for (plane, place) in &identity.info.planes {
         let failed = |source| PlaneError::Tool { plane: plane.clone(), source };
         let ip = |args: &[&str]| Tool::new("ip").args(args).timeout(LIMIT).run().map(|_| ()).map_err(failed);
         let device = root.join("sys/class/net").join(plane);
-        // The timer's refresh may have made it between the look and the command.
+        // The timer's refresh may have created it between the check and the command.
         if !device.exists()
             && let Err(e) = ip(&["link", "add", "dev", plane, "type", "wireguard"])
             && !device.exists()
@@ -62,8 +62,7 @@ fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
 }
 
-/// Forgets the peers that were last met at a time that is still to come, as after this clock was set back; true if there
-/// was one. [`up`] sets them again.
+/// Removes peers whose last handshake is in the future, as after this clock was set back; true if there was one. [`up`] adds them again.
 pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
     let mut forgotten = false;
     for plane in identity.info.planes.keys() {
@@ -76,7 +75,7 @@ pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
     forgotten
 }
 
-/// Fetches the signed list and keeps it if it may replace the one held. True if something changed.
+/// Fetches the signed list and stores it if it may replace the stored one. True if something changed.
 pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(PeersFile, bool), PlaneError> {
     let sealed: Sealed<PeersFile> = http.get_json("/api/v1/peers", MAX_PEERS)?;
     let site = key_from_text(&identity.info.site_key).map_err(StateError::from)?;
@@ -91,7 +90,7 @@ pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(P
             Ok((peers, changed))
         }
         Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
-            // It decides by itself whether that is news.
+            // The seed decides whether that is new to it.
             if let Some((_, proof)) = held {
                 epoch::tell(http, &proof);
             }

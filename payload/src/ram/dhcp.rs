@@ -19,19 +19,19 @@ use host::tool::{Running, Tool, ToolError};
 /// Name under which udhcpc calls this program.
 pub const HOOK: &str = "udhcpc-hook";
 const LIMIT: Duration = Duration::from_secs(10);
-/// Seconds one interface is given before the next is tried.
+/// Seconds to wait on one interface before the next is tried.
 const PATIENCE: u32 = 20;
 
 fn ip(args: &[&str]) -> Result<(), ToolError> {
     Tool::new("busybox").arg("ip").args(args).timeout(LIMIT).run().map(|_| ())
 }
 
-/// What udhcpc's script does: `deconfig`, `bound` and `renew` change the interface, anything else is passed over.
+/// udhcpc's script: `deconfig`, `bound` and `renew` change the interface, anything else is ignored.
 pub fn hook(dir: &Utf8Path, event: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<(), ToolError> {
     let interface = get("interface").filter(|i| is_interface(i)).unwrap_or_default();
     match event {
         "deconfig" => {
-            // Without a lease the file is not there either.
+            // It does not exist before the first lease.
             let _ = fs::remove_file(lease_file(dir, &interface));
             ip(&["addr", "flush", "dev", &interface])?;
             ip(&["link", "set", "dev", &interface, "up"])
@@ -43,7 +43,7 @@ pub fn hook(dir: &Utf8Path, event: &str, get: &dyn Fn(&str) -> Option<String>) -
             if let Some(router) = lease.router {
                 ip(&["route", "replace", "default", "via", &router.to_string(), "dev", &lease.interface])?;
             }
-            // The file only wakes the waiting side, so a failure costs a retry and nothing else.
+            // The file only wakes the waiting side, so a failure costs no more than a retry.
             let _ = fs::write(lease_file(dir, &lease.interface), address);
             Ok(())
         }
@@ -55,7 +55,7 @@ fn lease_file(dir: &Utf8Path, interface: &str) -> Utf8PathBuf {
     dir.join(format!("lease.{interface}"))
 }
 
-/// Asks for an address until there is one; the handle keeps renewing it.
+/// Requests an address until there is one; the handle keeps renewing it.
 pub struct Dhcp<'a> {
     pub root: &'a Utf8Path,
     pub dir: &'a Utf8Path,
@@ -66,24 +66,24 @@ pub struct Dhcp<'a> {
 }
 
 impl Dhcp<'_> {
-    /// `refresh` is called before each look at the interfaces: it loads drivers of hardware that came up late.
+    /// `refresh` is called before each look at the interfaces, to load drivers of hardware that appeared late.
     pub fn run(&self, boot_mac: Option<Mac>, refresh: &mut dyn FnMut()) -> Running {
         let mut round = 0u32;
         loop {
             refresh();
             let nics = hardware::nics(self.root);
             let wanted: Vec<&Nic> = nics.iter().filter(|n| boot_mac.is_none_or(|m| m == n.mac)).collect();
-            // After a while without the card the firmware named, any will do: a card may have been replaced.
+            // After a while without the firmware's boot interface, any will do: a card may have been replaced.
             let tried = if wanted.is_empty() && round >= 5 { nics.iter().collect() } else { wanted };
             if tried.is_empty() {
                 let names: Vec<_> = nics.iter().map(|n| format!("{} {}", n.name, n.mac)).collect();
-                self.console.error(&format!("no network card to boot from yet (found: {})", names.join(", ")));
+                self.console.error(&format!("boot network card not found yet (found: {})", names.join(", ")));
                 (self.wait)(Duration::from_secs(2));
             }
             for nic in tried {
                 match self.one(&nic.name) {
                     Ok(Some(running)) => return running,
-                    Ok(None) => self.console.error(&format!("no DHCP answer on {} ({}), trying again", nic.name, nic.mac)),
+                    Ok(None) => self.console.error(&format!("no DHCP response on {} ({}); retrying", nic.name, nic.mac)),
                     Err(e) => self.console.error(&format!("DHCP on {}: {}", nic.name, chain(&e))),
                 }
             }

@@ -1,4 +1,4 @@
-//! From a blank machine to an approved one: commit, reveal, show the code, wait for a person, claim.
+//! Enrollment of a blank machine: commit, reveal, show the code, wait for approval, claim.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::epoch::{self, EpochError};
 use crate::http::{Http, HttpError, MAX_JSON, Wait, chain, retry};
 use crate::ram::session::{MachineSecrets, Session, SessionError};
 
-/// The code is drawn again after this many polls (one minute), for who comes late to the screen.
+/// The code is shown again after this many polls (one minute), for a person who arrives late.
 const REDRAW_POLLS: u32 = 30;
 /// Attempts of hello and reveal before the enrollment starts over with fresh keys.
 const ATTEMPTS: u32 = 30;
@@ -24,13 +24,13 @@ const ATTEMPTS: u32 = 30;
 pub enum EnrollError {
     #[error("talking to the seed")]
     Http(#[from] HttpError),
-    #[error("the seed sent something that is not signed by its site key")]
+    #[error("the seed sent something that its site key did not sign")]
     Seal(#[from] SealError),
     #[error("the enrollment is {}: {reason}", state.as_str())]
     Refused { state: EnrollmentState, reason: String },
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("the identity of this enrollment was claimed by somebody else")]
+    #[error("another machine claimed the identity of this enrollment")]
     Taken,
     #[error("the seed is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
     OldEpoch { epoch: u64, seen: u64 },
@@ -38,16 +38,16 @@ pub enum EnrollError {
     Epoch(#[from] EpochError),
 }
 
-/// What an enrollment talks through.
+/// What an enrollment needs.
 pub struct Enroller<'a> {
     pub http: &'a Http,
     pub console: &'a Console,
     pub wait: Wait<'a>,
-    /// Where the highest epoch seen is kept.
+    /// Directory of the highest epoch seen.
     pub dir: &'a Utf8Path,
 }
 
-/// An enrollment the seed knows, with the key everything later is checked against.
+/// An enrollment known to the seed, with the key that verifies everything later.
 struct Open<'a> {
     secrets: &'a MachineSecrets,
     reply: HelloReply,
@@ -55,7 +55,7 @@ struct Open<'a> {
 }
 
 impl Enroller<'_> {
-    /// Runs one enrollment to its end. Waits for a person as long as the seed lets it.
+    /// Runs one enrollment to its end. Waits for the approval as long as the seed allows.
     pub fn run(&self, secrets: MachineSecrets, facts: &HardwareFacts) -> Result<Session, EnrollError> {
         self.console.step("hello");
         let open = self.hello(&secrets, facts)?;
@@ -71,14 +71,14 @@ impl Enroller<'_> {
         let session = Session { seed, site_key, enrollment, node_key: secrets.node_key, age: secrets.age, issued };
         let (_, identity) = session.open()?;
         self.not_older(identity.info.epoch, &session.site_key)?;
-        // Only now is the key known to be the site's: a person has compared the code that covers it.
+        // Only now is the key known to be the site's: the operator has entered the code that covers it.
         if let Some((_, proof)) = offered {
             epoch::keep(self.dir, &session.site_key, &proof)?;
         }
         Ok(session)
     }
 
-    /// Refuses a seed of an older epoch than this machine has seen of the same site, and tells it so.
+    /// Refuses a seed of an older epoch than this machine has seen of the same site, and sends it the proof.
     fn not_older(&self, now: u64, site: &VerifyingKey) -> Result<(), EnrollError> {
         match epoch::seen(self.dir, site) {
             Some((seen, proof)) if now < seen => {
@@ -107,7 +107,7 @@ impl Enroller<'_> {
         let path = format!("/api/v1/agent/{}/reveal", open.reply.enrollment);
         match self.patiently(|| self.http.post_json::<RevealReply>(&path, &reveal)) {
             Ok(_) => Ok(()),
-            // The answer to an earlier attempt was lost: the status says where we are.
+            // The response to an earlier attempt was lost: the status tells how far it got.
             Err(EnrollError::Http(e)) if e.status() == Some(409) => Ok(()),
             Err(e) => Err(e),
         }
@@ -123,7 +123,7 @@ impl Enroller<'_> {
         })?)
     }
 
-    /// Polls until the identity is here. A seed that restarts or cannot be reached is waited for.
+    /// Polls until the identity arrives. Waits for a seed that restarts or cannot be reached.
     fn await_identity(&self, open: &Open<'_>, shown: Code, facts: &[String]) -> Result<SealedIdentity, EnrollError> {
         let path = format!("/api/v1/agent/{}/status", open.reply.enrollment);
         let (mut polls, mut lost) = (0u32, false);
@@ -132,7 +132,7 @@ impl Enroller<'_> {
             match self.http.get_json::<StatusReply>(&path, MAX_JSON) {
                 Ok(status) => {
                     if std::mem::take(&mut lost) {
-                        self.console.step("the seed is back");
+                        self.console.step("the seed responds again");
                     }
                     if status.state == EnrollmentState::Pending && polls.is_multiple_of(REDRAW_POLLS) {
                         self.console.pairing_code(shown, facts);
@@ -170,9 +170,9 @@ impl Enroller<'_> {
                 let claim = claimed.insert(self.sign_claim(open, challenge)?);
                 self.claim(open, claim)
             }
-            // Our claim arrived and its answer did not: the very same claim gets the very same answer.
+            // Our claim arrived, its response did not: the same claim gets the same response.
             S::Issued => claimed.as_ref().map_or(Err(EnrollError::Taken), |claim| self.claim(open, claim)),
-            state => Err(EnrollError::Refused { state, reason: tame(status.reason.as_deref().unwrap_or("no reason given")) }),
+            state => Err(EnrollError::Refused { state, reason: tame(status.reason.as_deref().unwrap_or("no reason was given")) }),
         }
     }
 
@@ -192,14 +192,14 @@ impl Enroller<'_> {
     }
 }
 
-/// The lines beside the code that tell this machine from its neighbour.
+/// Lines beside the code that identify this machine.
 fn describe(facts: &HardwareFacts) -> Vec<String> {
     let mac = facts.boot_mac.or_else(|| facts.nics.first().map(|n| n.mac));
     vec![
         format!("{} {}  serial {}", facts.vendor, facts.product, facts.serial),
         format!(
             "MAC {}  {} MiB memory  {} disks",
-            mac.map_or("?".to_owned(), |m| m.to_string()),
+            mac.map_or("unknown".to_owned(), |m| m.to_string()),
             facts.memory_mib,
             facts.disks.len()
         ),

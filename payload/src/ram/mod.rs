@@ -28,20 +28,20 @@ use crate::state::NodeDir;
 use host::hardware;
 use host::tool::Running;
 
-/// Before a machine that was refused asks again.
+/// Pause before a refused machine asks again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
-/// Before it asks again after any other failure.
+/// Pause after any other failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// Seconds that slow controllers are given to find their disks.
+/// Seconds that slow controllers have to find their disks.
 const DISK_SECONDS: u32 = 15;
-/// Marks that the seed was told of the installation's begin.
+/// Exists once the seed has acknowledged that the installation began.
 const BEGAN: &str = "began";
 
 /// What everything in RAM needs.
 pub struct Ram<'a> {
     /// `/`
     pub root: &'a Utf8Path,
-    /// Where the session lies: a tmpfs.
+    /// Directory of the session: a tmpfs.
     pub run: &'a Utf8Path,
     pub console: &'a Console,
     pub wait: Wait<'a>,
@@ -49,7 +49,7 @@ pub struct Ram<'a> {
     pub random: &'a dyn Fn(&mut [u8]) -> anyhow::Result<()>,
 }
 
-/// The kernel's modules, and which of them were tried already.
+/// The kernel's modules, and those that were tried already.
 #[derive(Default)]
 pub struct Drivers {
     index: Index,
@@ -57,7 +57,7 @@ pub struct Drivers {
 }
 
 impl Drivers {
-    /// Loads modules by name; one that is built in or not there is passed over.
+    /// Loads modules by name; one that is built in or missing is skipped.
     pub fn load(&self, modules: &[&str]) {
         for module in modules {
             if let Err(e) = self.index.load(module) {
@@ -67,18 +67,18 @@ impl Drivers {
     }
 }
 
-/// How the installation ended.
+/// Result of the installation.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Installed,
-    /// It failed for good and the seed knows.
+    /// It failed permanently, and the seed knows.
     GaveUp,
-    /// It may be tried again with the same session.
+    /// It can be retried with the same session.
     Again,
 }
 
 impl Ram<'_> {
-    /// Reads which modules there are and loads those that are always needed.
+    /// Reads the module list and loads the modules that are always needed.
     pub fn drivers(&self) -> Drivers {
         let release = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
         let dir = self.root.join("lib/modules").join(release.trim());
@@ -92,7 +92,7 @@ impl Ram<'_> {
         drivers
     }
 
-    /// Loads the drivers of hardware that turned up since.
+    /// Loads the drivers of hardware that appeared since.
     pub fn refresh(&self, drivers: &mut Drivers) {
         let fresh = drivers.index.load_for_hardware(self.root, &mut drivers.done);
         if !fresh.is_empty() {
@@ -118,7 +118,7 @@ impl Ram<'_> {
         hardware::gather(self.root, cmdline.boot_mac)
     }
 
-    /// Enrolls again and again until the machine is approved. Returns at once if an earlier run was.
+    /// Enrolls repeatedly until the machine is approved. Returns at once if an earlier run was approved.
     pub fn enroll(&self, cmdline: &Cmdline, drivers: &mut Drivers) -> anyhow::Result<Session> {
         if Session::path(self.run).exists() {
             match Session::load(self.run) {
@@ -146,7 +146,7 @@ impl Ram<'_> {
         }
     }
 
-    /// Installs what the session says.
+    /// Installs what the session orders.
     pub fn install(&self, session: &Session) -> anyhow::Result<Outcome> {
         let http = Http::new(&session.seed);
         let sequence = NodeDir::new(self.run).sequence(1);
@@ -173,7 +173,7 @@ impl Ram<'_> {
             return Ok(Outcome::Again);
         }
         reporter.failed(e.step(), &why);
-        // The identity is spent: the next start is a new enrollment.
+        // The identity is used up: the next start is a new enrollment.
         fs::remove_file(Session::path(self.run))?;
         Ok(Outcome::GaveUp)
     }

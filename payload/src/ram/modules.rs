@@ -1,4 +1,4 @@
-//! Loading the drivers of the hardware that is there: aliases and dependencies as depmod(8) wrote them.
+//! Loads the drivers of the hardware that is present, by the aliases and dependencies that depmod(8) wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -8,17 +8,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
-/// Needed whatever the hardware says: they have no device of their own to be found by.
+/// Always needed: no device's alias asks for them.
 pub const ALWAYS: &[&str] =
     &["virtio_pci", "virtio_mmio", "af_packet", "sd_mod", "nvme", "crc32c_generic", "crc32c_intel", "ext4", "loop"];
 /// Deepest directory below /sys/devices that is looked into.
 const MAX_DEPTH: usize = 24;
-/// Rounds of "a driver brought new devices" at most.
+/// Most rounds of loading drivers that reveal new devices.
 const MAX_ROUNDS: usize = 8;
 /// include/uapi/linux/module.h
 const COMPRESSED_FILE: u32 = 4;
 
-/// What depmod knows of one kernel's modules.
+/// depmod's index of one kernel's modules.
 #[derive(Debug, Default)]
 pub struct Index {
     dir: Utf8PathBuf,
@@ -66,18 +66,18 @@ impl Index {
         found
     }
 
-    /// Files to load for a module, what it needs first (modules.dep lists the nearest first).
+    /// Files to load for a module, its dependencies first (modules.dep lists the nearest first).
     pub fn order(&self, module: &str) -> Vec<Utf8PathBuf> {
         let Some((path, needs)) = self.modules.get(module) else { return Vec::new() };
         needs.iter().rev().chain([path]).map(|p| self.dir.join(p)).collect()
     }
 
-    /// Loads a module and what it needs. One that is there already is fine.
+    /// Loads a module and its dependencies. It is no error if it is loaded already.
     pub fn load(&self, module: &str) -> io::Result<()> {
         self.order(module).iter().try_for_each(|path| load_file(path))
     }
 
-    /// Loads what the devices below `root`/sys/devices ask for, until nothing new turns up. Returns the modules loaded.
+    /// Loads what the devices below `root`/sys/devices ask for, until no new ones appear. Returns the modules loaded.
     pub fn load_for_hardware(&self, root: &Utf8Path, done: &mut BTreeSet<String>) -> Vec<String> {
         let mut fresh = Vec::new();
         for _ in 0..MAX_ROUNDS {
@@ -121,7 +121,7 @@ fn name_of(path: &str) -> String {
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 
-/// What the devices below `root`/sys/devices call themselves.
+/// The aliases of the devices below `root`/sys/devices.
 pub fn modaliases(root: &Utf8Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     walk(&root.join("sys/devices"), MAX_DEPTH, &mut found);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_comes_first() {
+    fn dependencies_come_first() {
         let index = Index::parse(DEP, ALIAS);
         let order = index.order("virtio_net");
         let names: Vec<_> = order.iter().map(|p| name_of(p.as_str())).collect();

@@ -1,5 +1,5 @@
-//! The rescue shell of the machine's menu: one on every console the kernel speaks to, since nobody knows at which of them
-//! the operator sits. Drivers are loaded, nothing is mounted, nothing is asked of the network.
+//! The rescue shell of the machine's menu: one on every console the kernel speaks to, since the operator may
+//! be at any of them. Drivers are loaded, nothing is mounted, nothing is sent to the network.
 
 use std::fs;
 use std::io;
@@ -10,23 +10,23 @@ use crate::http::chain;
 use crate::ram::Ram;
 use host::tool::{Running, Tool};
 
-/// The word on the kernel command line that asks for it.
+/// The word on the kernel command line that requests it.
 pub const PARAMETER: &str = "kubedos.rescue";
-/// Looks for disks and cards that turn up late, a second apart.
+/// Looks for disks and cards that appear late, a second apart.
 const SETTLE: u32 = 3;
 const TICK: Duration = Duration::from_secs(1);
-/// A session of its own, so that Ctrl-C works; the pause is for a terminal that cannot be opened. `$0` is the terminal, `$1`
+/// In a session of its own, so that Ctrl-C works; the pause is for a terminal that cannot be opened. `$0` is the terminal, `$1`
 /// its kind.
 const SHELL: &str = "setsid getty -n -i -L -l /bin/sh 0 \"$0\" \"$1\"; sleep 2";
-const HELP: &str = "rescue shell: disks and cards are in /dev and /sys, nothing is mounted, no address was asked for (udhcpc -i \
-    CARD); reboot -f starts this machine again";
+const HELP: &str = "rescue shell: disks and cards are in /dev and /sys, nothing is mounted, no network address is set (udhcpc \
+    -i CARD); reboot -f restarts this machine";
 
 /// True if the command line asks for the rescue shell.
-pub fn asked(cmdline: &str) -> bool {
+pub fn is_requested(cmdline: &str) -> bool {
     cmdline.split_ascii_whitespace().any(|word| word == PARAMETER)
 }
 
-/// Runs until the operator restarts the machine; a shell that ends is started anew.
+/// Runs until the operator restarts the machine; a shell that exits is started again.
 ///
 /// # Errors
 /// When not even one shell can be started.
@@ -37,7 +37,7 @@ pub fn run(ram: &Ram<'_>) -> anyhow::Result<()> {
         (ram.wait)(TICK);
     }
     let names = terminals();
-    anyhow::ensure!(!names.is_empty(), "the kernel names no console");
+    anyhow::ensure!(!names.is_empty(), "the kernel has no console");
     ram.console.step(HELP);
     let mut shells: Vec<(String, Option<Running>)> = names.into_iter().map(|name| (name, None)).collect();
     loop {
@@ -66,8 +66,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_asked_for_by_a_whole_word() {
-        assert!(asked("quiet kubedos.rescue initrd=initrd.img\n"));
-        assert!(!asked("kubedos.rescued kubedos.seed=http://kubedos.rescue"));
+    fn only_the_complete_word_requests_it() {
+        assert!(is_requested("quiet kubedos.rescue initrd=initrd.img\n"));
+        assert!(!is_requested("kubedos.rescued kubedos.seed=http://kubedos.rescue"));
     }
 }

@@ -1,4 +1,4 @@
-//! The keys a machine makes in RAM and what the seed gave it for them, kept in a tmpfs between `enroll` and `install`.
+//! The keys that a machine generates in RAM and what the seed issued for them, in a tmpfs between `enroll` and `install`.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::identity::{IdentityError, InstallOrder, NodeIdentity, SealedIdentity};
@@ -17,7 +17,7 @@ const MAX_SESSION: u64 = 32 << 20;
 /// Random bytes that [`MachineSecrets::new`] needs.
 pub const RANDOM: usize = 96;
 
-/// Made fresh for every enrollment; the private halves never leave the machine.
+/// Generated for every enrollment; the private keys never leave the machine.
 pub struct MachineSecrets {
     pub age: AgeKey,
     pub recipient: String,
@@ -82,9 +82,9 @@ pub enum SessionError {
     Mismatch(&'static str),
     #[error("the session file is damaged")]
     Json(#[from] serde_json::Error),
-    #[error("the session file holds a bad key")]
+    #[error("the session file has an invalid key")]
     Key,
-    #[error("the session file holds a bad age key")]
+    #[error("the session file has an invalid age key")]
     Age(#[from] SecretError),
 }
 
@@ -102,7 +102,7 @@ impl Session {
             return Err(SessionError::Mismatch("the identity inside belongs to another enrollment"));
         }
         if info.site_key != key_text(&self.site_key) {
-            return Err(SessionError::Mismatch("the identity names another site key"));
+            return Err(SessionError::Mismatch("the identity has another site key"));
         }
         if info.planes.keys().ne(identity.keys.keys()) {
             return Err(SessionError::Mismatch("the identity's planes and keys differ"));
@@ -115,7 +115,7 @@ impl Session {
         dir.join(SESSION)
     }
 
-    /// Keeps it, mode 0600; `dir` must be in RAM.
+    /// Stores it, mode 0600; `dir` must be in RAM.
     pub fn save(&self, dir: &Utf8Path) -> Result<(), SessionError> {
         let age = self.age.to_secret();
         let mut wire = Wire {

@@ -1,5 +1,5 @@
-//! Booting a seed from its medium: everything up to the point where the Debian root could be entered. It runs as a child
-//! of PID 1, so that nothing that fails here stops the machine; PID 1 then does [`crate::seed::switch`].
+//! Boots a seed from its medium, up to the point where the Debian root can be entered. Runs as a child of PID 1, so that no
+//! failure here stops the machine; PID 1 then runs [`crate::seed::switch`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,23 +19,23 @@ use host::tool::Tool;
 
 /// The read-only root by itself.
 const LOWER: &str = "/run/kubedos/root";
-/// What the running system changes: gone at power-off.
+/// What the running system changes: lost at power-off.
 const OVERLAY: &str = "/run/kubedos/overlay";
 /// Nothing else uses loop devices before the root is entered.
 const LOOP: &str = "/dev/loop0";
-/// Of the memory, for what the running system changes.
+/// Share of the memory for what the running system changes.
 const OVERLAY_SIZE: &str = "mode=0700,size=25%";
 const LOSETUP_LIMIT: Duration = Duration::from_secs(60);
-/// Seconds that the medium may take to appear: a USB controller may have to wake, a drive to spin up.
+/// Seconds that the medium may take to appear: a USB controller wakes up, a drive spins up.
 const PATIENCE: u32 = 60;
-/// Seconds between two lines while it does not.
-const TELL_EVERY: u32 = 5;
-/// Seconds that are waited for a good medium after a bad one was seen.
+/// Seconds between two lines while waiting for it.
+const LINE_EVERY: u32 = 5;
+/// Seconds to wait for a good medium after a bad one was seen.
 const AFTER_BAD: u32 = 10;
 /// Modules that no device asks for.
 const MODULES: &[&str] = &["isofs", "squashfs", "overlay", "loop", "sr_mod", "usb_storage", "uas"];
 
-/// Boots as far as [`SYSROOT`]. An error has been told on every console.
+/// Boots as far as [`SYSROOT`]. An error was shown on every console.
 pub fn run(ram: &Ram<'_>, key: &VerifyingKey) -> anyhow::Result<()> {
     let mut drivers = ram.drivers();
     drivers.load(MODULES);
@@ -60,7 +60,7 @@ fn find(ram: &Ram<'_>, key: &VerifyingKey, drivers: &mut Drivers) -> anyhow::Res
                 Ok(()) => return Ok(()),
                 Err(e) => {
                     let why = chain(&*e);
-                    ram.console.error(&format!("the medium in {device} is refused: {why}"));
+                    ram.console.error(&format!("the medium in {device} was refused: {why}"));
                     bad.push((device, why));
                     deadline = deadline.min(second + AFTER_BAD);
                 }
@@ -69,7 +69,7 @@ fn find(ram: &Ram<'_>, key: &VerifyingKey, drivers: &mut Drivers) -> anyhow::Res
         if second >= deadline {
             return Err(refuse(ram, &devices, &bad));
         }
-        if second.is_multiple_of(TELL_EVERY) {
+        if second.is_multiple_of(LINE_EVERY) {
             let seen = if devices.is_empty() { "none yet".to_owned() } else { devices.join(" ") };
             ram.console.step(&format!("looking for the seed medium, {second} of {deadline} s; disks: {seen}"));
         }
@@ -78,17 +78,17 @@ fn find(ram: &Ram<'_>, key: &VerifyingKey, drivers: &mut Drivers) -> anyhow::Res
     }
 }
 
-/// Says why in words that need no manual.
+/// Shows the reason in words that need no manual.
 fn refuse(ram: &Ram<'_>, devices: &[String], bad: &[(String, String)]) -> anyhow::Error {
     let lines = match bad {
         [] => vec![
             format!("THE SEED DOES NOT START: {}.", medium::not_found(devices)),
-            "Plug in the stick or put in the disc this machine was started from.".to_owned(),
+            "Insert the USB stick or disc that this machine was started from.".to_owned(),
         ],
         bad => {
             let mut lines: Vec<String> =
                 bad.iter().map(|(d, why)| format!("THE SEED REFUSES TO START from {d}: {why}.")).collect();
-            lines.push("Nothing of it was run. Write the medium again from an image you trust.".to_owned());
+            lines.push("Nothing on it was run. Write the medium again from an image that you trust.".to_owned());
             lines
         }
     };
@@ -97,11 +97,11 @@ fn refuse(ram: &Ram<'_>, devices: &[String], bad: &[(String, String)]) -> anyhow
 }
 
 fn mounted(source: &str, target: &str, kind: &str, flags: MsFlags, data: Option<&str>) -> anyhow::Result<()> {
-    fs::create_dir_all(target).with_context(|| format!("making {target}"))?;
+    fs::create_dir_all(target).with_context(|| format!("creating {target}"))?;
     mount(Some(source), target, Some(kind), flags, data).with_context(|| format!("mounting {source} at {target} as {kind}"))
 }
 
-/// Undoes what an earlier attempt left; usually nothing.
+/// Cleans up after an earlier attempt; usually there is nothing to do.
 fn clear() {
     for target in [SYSROOT, OVERLAY, LOWER, MOUNTED] {
         if umount2(target, MntFlags::MNT_DETACH).is_ok() {
@@ -127,9 +127,9 @@ fn check(ram: &Ram<'_>, key: &VerifyingKey, device: &str) -> anyhow::Result<()> 
     mounted(&format!("/dev/{device}"), MOUNTED, "iso9660", read_only | MsFlags::MS_NOEXEC, None)?;
     let at = Utf8Path::new(MOUNTED);
     let manifest = medium::manifest(at, key)?;
-    ram.console.step(&format!("seed {} made by version {}; checking the system", manifest.id.short(), manifest.version));
-    let tell = &mut |percent| ram.console.step(&format!("checking the system {percent}%"));
-    let root = medium::check_root(at, &manifest, tell)?;
+    ram.console.step(&format!("seed {} built by version {}; verifying the system", manifest.id.short(), manifest.version));
+    let progress = &mut |percent| ram.console.step(&format!("verifying the system {percent}%"));
+    let root = medium::check_root(at, &manifest, progress)?;
     Tool::new("busybox")
         .args(["losetup", "-r", LOOP, root.as_str()])
         .timeout(LOSETUP_LIMIT)
@@ -138,12 +138,12 @@ fn check(ram: &Ram<'_>, key: &VerifyingKey, device: &str) -> anyhow::Result<()> 
     mounted(LOOP, LOWER, "squashfs", MsFlags::MS_RDONLY | MsFlags::MS_NODEV, None)
 }
 
-/// Lays memory over the read-only root.
+/// Mounts an overlay in memory over the read-only root.
 fn enter() -> anyhow::Result<()> {
     mounted("tmpfs", OVERLAY, "tmpfs", MsFlags::MS_NODEV, Some(OVERLAY_SIZE))?;
     for name in ["upper", "work"] {
         let path = format!("{OVERLAY}/{name}");
-        fs::create_dir(&path).with_context(|| format!("making {path}"))?;
+        fs::create_dir(&path).with_context(|| format!("creating {path}"))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).with_context(|| format!("protecting {path}"))?;
     }
     let layers = format!("lowerdir={LOWER},upperdir={OVERLAY}/upper,workdir={OVERLAY}/work");

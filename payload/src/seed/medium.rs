@@ -1,4 +1,4 @@
-//! Finding the seed medium among the machine's disks, and making sure that it is what its maker signed.
+//! Finds the seed medium among the machine's disks and verifies that it is what its maker signed.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -12,9 +12,9 @@ use cluster_seed::medium::{
 use cluster_seed::seal::{SealError, Sealed, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-/// Devices looked at: more than any machine has.
+/// Most devices looked at: more than any machine has.
 const MAX_DEVICES: usize = 4096;
-/// Devices that are made of others, or are memory.
+/// Devices that consist of others, or of memory.
 const NOT_HARDWARE: &[&str] = &["loop", "ram", "zram", "dm-", "md", "fd", "nbd"];
 const PIECE: usize = 1 << 20;
 
@@ -22,20 +22,20 @@ const PIECE: usize = 1 << 20;
 pub enum CheckError {
     #[error("cannot read {path}")]
     Read { path: Utf8PathBuf, source: io::Error },
-    #[error("its list of content ({MANIFEST}) is not readable")]
+    #[error("its manifest ({MANIFEST}) cannot be parsed")]
     Json(#[from] serde_json::Error),
-    #[error("its list of content is not signed by the maker this machine was told to trust")]
+    #[error("its manifest is not signed by the maker that this machine trusts")]
     Seal(#[from] SealError),
-    #[error("its list of content makes no sense")]
+    #[error("its manifest is invalid")]
     Manifest(#[from] MediumError),
-    #[error("{name} has {found} bytes, signed are {signed}")]
+    #[error("{name} has {found} bytes instead of {signed}")]
     Size { name: &'static str, found: u64, signed: u64 },
-    #[error("{name} was changed or is damaged: its digest is {found}, signed is {signed}")]
+    #[error("{name} is damaged or was changed: its digest is {found} instead of {signed}")]
     Changed { name: &'static str, found: Digest, signed: Digest },
 }
 
-/// Names of block devices that may be the medium: partitions first, so that the disk itself stays free for another one
-/// to be added to it; discs last.
+/// Names of block devices that may be the medium: partitions first, so that the disk itself stays free
+/// for another partition; discs last.
 pub fn devices(root: &Utf8Path) -> Vec<String> {
     let class = root.join("sys/class/block");
     let Ok(entries) = class.read_dir_utf8() else { return Vec::new() };
@@ -58,15 +58,15 @@ fn rank(device: &Utf8Path, name: &str) -> u8 {
     }
 }
 
-/// Whether this device or image begins with a volume that calls itself a seed medium. What cannot be read is none: an
-/// empty drive, a dying disk.
+/// True if this device or image starts with a volume labelled as a seed medium. False if it cannot be read: an empty
+/// drive, a failing disk.
 pub fn is_seed(device: &Utf8Path) -> bool {
     let mut sector = vec![0u8; DESCRIPTOR_SIZE];
     let read = File::open(device).and_then(|f| f.read_exact_at(&mut sector, DESCRIPTOR_AT));
     read.is_ok() && Volume::parse(&sector).is_some_and(|v| v.is_seed())
 }
 
-/// Reads and checks the list of content of the medium mounted at `mounted`.
+/// Reads and verifies the manifest of the medium mounted at `mounted`.
 pub fn manifest(mounted: &Utf8Path, key: &VerifyingKey) -> Result<MediumManifest, CheckError> {
     let path = mounted.join(MANIFEST);
     let mut text = Vec::new();
@@ -77,8 +77,12 @@ pub fn manifest(mounted: &Utf8Path, key: &VerifyingKey) -> Result<MediumManifest
     Ok(manifest)
 }
 
-/// Reads the whole root image and compares its digest. `tell` is given every tenth part, in percent.
-pub fn check_root(mounted: &Utf8Path, manifest: &MediumManifest, tell: &mut dyn FnMut(u64)) -> Result<Utf8PathBuf, CheckError> {
+/// Reads the root image and compares its digest. `progress` is called at every tenth, in percent.
+pub fn check_root(
+    mounted: &Utf8Path,
+    manifest: &MediumManifest,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Utf8PathBuf, CheckError> {
     let signed = manifest.file(ROOT).ok_or(MediumError::NoRoot)?;
     let path = mounted.join(ROOT);
     let failed = |source| CheckError::Read { path: path.clone(), source };
@@ -88,7 +92,7 @@ pub fn check_root(mounted: &Utf8Path, manifest: &MediumManifest, tell: &mut dyn 
     }
     let mut file = File::open(&path).map_err(failed)?;
     let (mut hash, mut piece) = (Sha256::new(), vec![0u8; PIECE]);
-    let (mut done, mut told) = (0u64, 0u64);
+    let (mut done, mut reported) = (0u64, 0u64);
     loop {
         let n = match file.read(&mut piece) {
             Ok(0) => break,
@@ -99,9 +103,9 @@ pub fn check_root(mounted: &Utf8Path, manifest: &MediumManifest, tell: &mut dyn 
         hash.update(&piece[..n]);
         done += n as u64;
         let tenth = done.saturating_mul(10) / found.max(1);
-        if tenth > told {
-            told = tenth;
-            tell(tenth * 10);
+        if tenth > reported {
+            reported = tenth;
+            progress(tenth * 10);
         }
     }
     let found = Digest(hash.finalize().into());
@@ -111,10 +115,10 @@ pub fn check_root(mounted: &Utf8Path, manifest: &MediumManifest, tell: &mut dyn 
     Ok(path)
 }
 
-/// What a person is told who has put in no medium, or another one.
+/// Message for an operator who inserted no medium, or another one.
 pub fn not_found(seen: &[String]) -> String {
-    let seen = if seen.is_empty() { "no disks at all".to_owned() } else { seen.join(" ") };
-    format!("no disk or disc has a volume named {VOLUME}; this machine shows {seen}")
+    let seen = if seen.is_empty() { "no disks".to_owned() } else { seen.join(" ") };
+    format!("no disk or disc has a volume named {VOLUME}; found {seen}")
 }
 
 #[cfg(test)]
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_medium_is_taken_and_progress_told() {
+    fn a_good_medium_is_accepted_and_progress_reported() {
         let (_guard, at) = place();
         let made = medium(&at);
         let read = manifest(&at, &key(1)).unwrap();
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_are_told_apart() {
+    fn volumes_are_recognised() {
         let (_guard, at) = place();
         let mut image = vec![0u8; DESCRIPTOR_AT as usize + DESCRIPTOR_SIZE];
         let path = at.join("image");

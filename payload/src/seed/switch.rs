@@ -1,5 +1,5 @@
-//! PID 1's step from the initramfs into the seed's root, as switch_root(8) does it: the kernel's file systems move along,
-//! the initramfs gives its memory back, and this program becomes systemd.
+//! PID 1's step from the initramfs into the seed's root, as switch_root(8) does it: the kernel's file systems move
+//! along, the initramfs frees its memory, and this program becomes systemd.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -17,20 +17,20 @@ use crate::layout::{MODPROBE, RUN_DIR, SYSROOT};
 const INIT_ARGS: &[&CStr] = &[c"/usr/lib/systemd/systemd"];
 /// include/uapi/linux/magic.h; the initramfs is one of the two.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
-/// What the kernel calls to load a module, when nobody told it otherwise.
+/// What the kernel calls to load a module by default.
 const KERNELS_MODPROBE: &str = "/sbin/modprobe";
-/// Of the memory, as systemd would mount it: the journal lies there.
+/// Share of the memory, as systemd would mount it: the journal is there.
 const RUN_OPTIONS: &str = "mode=0755,size=20%,nr_inodes=800k";
 
-/// Does not return if it succeeds. After an error with the old root gone the kernel stops, which is what has to happen.
+/// Does not return if it succeeds. If it fails once the old root is gone, the kernel panics, which is intended.
 pub fn run() -> anyhow::Result<Infallible> {
-    fs::write("/proc/sys/kernel/modprobe", KERNELS_MODPROBE).context("giving module loading back to the kernel")?;
+    fs::write("/proc/sys/kernel/modprobe", KERNELS_MODPROBE).context("restoring the kernel's modprobe")?;
     fs::remove_file(Utf8Path::new(RUN_DIR).join(MODPROBE)).context("removing our modprobe")?;
-    // In RAM it holds a machine's secrets; here, the medium and a socket.
-    fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755)).context("opening /run/kubedos")?;
+    // In the RAM system it has a machine's secrets; here, the medium and a socket.
+    fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755)).context("changing the mode of /run/kubedos")?;
     let remount = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), remount, Some(RUN_OPTIONS)).context("growing /run")?;
-    umount2("/tmp", MntFlags::MNT_DETACH).context("leaving /tmp")?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), remount, Some(RUN_OPTIONS)).context("resizing /run")?;
+    umount2("/tmp", MntFlags::MNT_DETACH).context("unmounting /tmp")?;
     for name in ["dev", "proc", "sys", "run"] {
         let (from, to) = (format!("/{name}"), format!("{SYSROOT}/{name}"));
         mount(Some(from.as_str()), to.as_str(), None::<&str>, MsFlags::MS_MOVE, None::<&str>)
@@ -52,7 +52,7 @@ fn free_initramfs() {
     }
 }
 
-/// Removes what lies below a folder on one device; never another file system that is mounted there.
+/// Removes what is below a directory on one device; never another file system that is mounted there.
 fn remove_below(dir: &Utf8Path, device: u64) {
     let Ok(entries) = dir.read_dir_utf8() else { return };
     for entry in entries.flatten() {
