@@ -6,9 +6,9 @@ use host::tool::{Tool, ToolError};
 
 use crate::assets::{FIREWALL, FIREWALL_UNIT};
 
-const SHORT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(60);
 /// A source of packages that is out of reach costs apt several attempts of half a minute each.
-const UPDATE: Duration = Duration::from_secs(600);
+const LISTS_LIMIT: Duration = Duration::from_secs(600);
 
 /// One run of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Command {
 
     /// Runs it to its end.
     pub fn run(&self) -> Result<(), ToolError> {
-        let limit = if matches!(self, Command::UpdateLists { .. }) { UPDATE } else { SHORT };
+        let limit = if matches!(self, Command::UpdateLists { .. }) { LISTS_LIMIT } else { LIMIT };
         let argv = self.argv();
         let (program, args) = argv.split_first().map_or(("", &[][..]), |(program, args)| (*program, args));
         Tool::new(program).args(args).env("LC_ALL", "C.UTF-8").timeout(limit).run().map(|_| ())

@@ -62,7 +62,8 @@ fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
 }
 
-/// Removes peers whose last handshake is in the future, as after this clock was set back; true if there was one. [`up`] adds them again.
+/// Removes peers whose last handshake is in the future, as after this clock was set back; true if there was one.
+/// [`up`] adds them again.
 pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
     let mut forgotten = false;
     for plane in identity.info.planes.keys() {

@@ -19,6 +19,7 @@ fn what_depends_on_the_identity_is_written() {
     let (peers, info, run) = (peers(), info(), |c: &Command| machine.run(c));
     let outcomes = Base::new(machine.root(), &info, &peers, &run).apply(Step::ALL, &mut |o| done.push(o.step));
     assert_eq!(done, Step::ALL);
+    assert!(Step::LOCAL.len() == Step::ALL.len() - 1 && !Step::LOCAL.contains(&Step::PackageLists));
     let unchanged = [Step::SshServer, Step::AptPriority, Step::PackageLists];
     for outcome in &outcomes {
         let expected = if unchanged.contains(&outcome.step) { StepResult::Ok } else { StepResult::Changed };
