@@ -96,13 +96,41 @@ pub struct GateCheck {
     pub detail: String,
 }
 
-/// One step of the node's play.
+/// How a step of a node's configuration ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepResult {
+    /// Nothing had to be changed.
+    Ok,
+    Changed,
+    Skipped,
+    Failed,
+    /// Ansible's word for a host it has no connection to.
+    Unreachable,
+}
+
+impl StepResult {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepResult::Ok => "ok",
+            StepResult::Changed => "changed",
+            StepResult::Skipped => "skipped",
+            StepResult::Failed => "failed",
+            StepResult::Unreachable => "unreachable",
+        }
+    }
+
+    pub fn is_failure(self) -> bool {
+        matches!(self, StepResult::Failed | StepResult::Unreachable)
+    }
+}
+
+/// One step of a node's configuration: of the base role, which the agent applies itself, or a task of a role's play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyStep {
     pub name: String,
-    /// ok, changed, skipped, failed
-    pub result: String,
+    pub result: StepResult,
     pub detail: String,
 }
 

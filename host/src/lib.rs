@@ -6,6 +6,7 @@ pub mod blobs;
 pub mod clock;
 #[cfg(feature = "deb")]
 pub mod deb;
+pub mod dhcp;
 pub mod files;
 pub mod hardware;
 pub mod parallel;

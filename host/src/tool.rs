@@ -18,24 +18,24 @@ use nix::unistd::Pid;
 
 /// Bytes of stdout that are kept; more is an error, not a cut.
 pub const MAX_STDOUT: usize = 64 << 20;
-/// Bytes of stderr that are kept: the last ones, where the reason stands.
+/// Bytes of stderr that are kept: the last ones, which have the reason.
 pub const MAX_STDERR: usize = 16 << 10;
 const POLL: Duration = Duration::from_millis(20);
 /// Between SIGTERM and SIGKILL when a program is stopped.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long output is still read after the program itself ended (a daemon it left behind may hold the pipe for ever).
+/// How long output is still read after the program ended: a daemon it left behind may keep the pipe open forever.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Why a program did not do its work.
+/// Why a program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     #[error("cannot start {program}")]
     Start { program: String, source: std::io::Error },
     #[error("{program} failed with {status}: {}", shown(stderr))]
     Failed { program: String, status: ExitStatus, stderr: String },
-    #[error("{program} did not end within {seconds} s: {}", shown(stderr))]
+    #[error("{program} did not finish within {seconds} s: {}", shown(stderr))]
     TimedOut { program: String, seconds: u64, stderr: String },
-    #[error("{program} was stopped as asked")]
+    #[error("{program} was stopped on request")]
     Cancelled { program: String },
     #[error("{program} printed more than {MAX_STDOUT} bytes")]
     TooMuchOutput { program: String },
@@ -45,10 +45,10 @@ pub enum ToolError {
 
 fn shown(stderr: &str) -> &str {
     let text = stderr.trim_end();
-    if text.is_empty() { "(it said nothing)" } else { text }
+    if text.is_empty() { "(no output)" } else { text }
 }
 
-/// What a program that ended well left behind.
+/// The output of a program that succeeded.
 #[derive(Debug)]
 pub struct Output {
     pub stdout: Vec<u8>,
@@ -128,18 +128,18 @@ impl<'a> Tool<'a> {
         Tool { stdout: Some(file), ..self }
     }
 
-    /// Without this a program may run for ever.
+    /// Without this a program may run forever.
     pub fn timeout(self, limit: Duration) -> Self {
         Tool { timeout: Some(limit), ..self }
     }
 
-    /// Asked every few milliseconds; once true the program and its children are stopped.
-    pub fn cancel(mut self, asked: &'a dyn Fn() -> bool) -> Self {
-        self.cancelled = Some(asked);
+    /// Polled every few milliseconds; once true, the program and its children are stopped.
+    pub fn cancel(mut self, requested: &'a dyn Fn() -> bool) -> Self {
+        self.cancelled = Some(requested);
         self
     }
 
-    /// Called on this thread with each whole line of stderr as it comes.
+    /// Called on this thread with each complete line of stderr as it arrives.
     pub fn on_stderr_line(mut self, f: impl Fn(&str) + Send + 'a) -> Self {
         self.on_line = Some(Box::new(f));
         self
@@ -162,7 +162,7 @@ impl<'a> Tool<'a> {
         command.spawn().map_err(|source| ToolError::Start { program: program.to_owned(), source })
     }
 
-    /// Runs to the end; anything but exit status 0 is an error.
+    /// Runs to the end; any exit status but 0 is an error.
     pub fn run(self) -> Result<Output, ToolError> {
         let program = self.program.to_string_lossy().into_owned();
         let (status, output) = self.run_any()?;
@@ -173,7 +173,7 @@ impl<'a> Tool<'a> {
         Err(ToolError::Failed { program, status, stderr: output.stderr })
     }
 
-    /// Runs to the end and hands back the exit status, whatever it is (a signal included).
+    /// Runs to the end and returns the exit status, whatever it is, including a signal.
     pub fn run_any(mut self) -> Result<(ExitStatus, Output), ToolError> {
         let program = self.program.to_string_lossy().into_owned();
         let mut command = self.command();
@@ -181,7 +181,7 @@ impl<'a> Tool<'a> {
         let child = Self::start(&mut command, &program)?;
         let mut running = Running { child, program: program.clone(), stopped: false };
         let feeder = running.child.stdin.take().zip(self.stdin.take()).map(|(mut pipe, bytes)| {
-            // A program that does not read its stdin to the end is judged by its exit status, not by this write.
+            // A program that does not read all of its stdin is judged by its exit status, not by this write.
             thread::spawn(move || pipe.write_all(&bytes).is_ok())
         });
         let stdout = running.child.stdout.take().map(|p| Collector::start(p, Keep::First(MAX_STDOUT)));
@@ -217,11 +217,11 @@ impl<'a> Tool<'a> {
 
     fn watch(&self, running: &mut Running, stderr: Option<&Collector>) -> Ended {
         let started = Instant::now();
-        let mut told = 0;
+        let mut seen = 0;
         loop {
             let status = running.child.try_wait();
             if let (Some(f), Some(collector)) = (&self.on_line, stderr) {
-                told = collector.lines_after(told, f);
+                seen = collector.lines_after(seen, f);
             }
             match status {
                 Ok(Some(status)) => {
@@ -278,20 +278,20 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        // The group may be gone already; that is what was wanted.
+        // The group may be gone already, which is the aim.
         if let Ok(pid) = i32::try_from(self.child.id()) {
             killpg(Pid::from_raw(pid), signal).unwrap_or_else(|e| tracing::debug!(program = %self.program, %e, "signal"));
         }
     }
 
-    /// SIGTERM to the group, a grace of five seconds, then SIGKILL. Returns how it ended, if that is known.
+    /// SIGTERM to the group, a grace of five seconds, then SIGKILL. Returns the exit status, if it is known.
     pub fn stop(&mut self) -> Option<ExitStatus> {
         if self.stopped {
             return None;
         }
         self.signal(Signal::SIGTERM);
-        let asked = Instant::now();
-        while asked.elapsed() < GRACE {
+        let began = Instant::now();
+        while began.elapsed() < GRACE {
             if let Some(status) = self.ended() {
                 self.signal(Signal::SIGKILL);
                 return Some(status);
@@ -326,7 +326,7 @@ enum Keep {
 #[derive(Default)]
 struct Kept {
     bytes: Vec<u8>,
-    /// Bytes seen in all, kept or not.
+    /// Bytes seen in total, kept or not.
     seen: u64,
     over: bool,
 }
@@ -355,14 +355,14 @@ impl Collector {
         Collector { kept, reader }
     }
 
-    fn lines_after(&self, told: u64, f: &dyn Fn(&str)) -> u64 {
+    fn lines_after(&self, from: u64, f: &dyn Fn(&str)) -> u64 {
         let (start, fresh) = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             let oldest = kept.seen - kept.bytes.len() as u64;
-            let start = told.max(oldest);
+            let start = from.max(oldest);
             (start, kept.bytes[(start - oldest) as usize..].to_vec())
         };
-        let Some(end) = fresh.iter().rposition(|&b| b == b'\n') else { return told };
+        let Some(end) = fresh.iter().rposition(|&b| b == b'\n') else { return from };
         String::from_utf8_lossy(&fresh[..end]).lines().for_each(f);
         start + end as u64 + 1
     }

@@ -22,6 +22,8 @@ mod roots;
 
 /// Kernel, initramfs and loaders for netboot, and Debian's installer.
 mod netboot;
+/// The answers of Debian's installer.
+pub mod preseed;
 
 /// The raw disk: partition table, EFI system partition, GRUB.
 mod disk;
@@ -54,6 +56,8 @@ pub use artifact::manifest::read_manifest;
 pub use error::Error;
 pub use netboot::build_netboot;
 pub use netboot::installer::{INSTALLER_PACKAGE, InstallerInputs, prepare_installer};
+/// What a node gets besides packages, for those who list or check it.
+pub use payload::assets as node_assets;
 pub use prove::{PROVEN_ARCH, Subject, prove};
 pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
 pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};

@@ -1,13 +1,14 @@
-//! What is laid into the root file system at image build: units, configuration, the play. No secret, no site.
+//! Files that the image build copies into a node's root file system: units, configuration, playbooks. None is secret or
+//! depends on the site.
 
 use cluster_seed::ids::Digest;
 
-/// Where the agent itself lies in the root.
+/// Path of the agent in the root.
 pub const AGENT_PATH: &str = "/usr/lib/kubedos/kubedos-node";
-/// Directory of the play.
+/// Directory of the playbooks and roles.
 pub const ANSIBLE_DIR: &str = "/usr/share/kubedos/ansible";
 
-/// Debian packages a node needs beside the minimal base system and a kernel.
+/// Debian packages a node needs besides the minimal base system and a kernel. Ansible is for roles with tasks of their own.
 pub const NODE_PACKAGES: &[&str] = &[
     "ansible-core",
     "ca-certificates",
@@ -42,6 +43,17 @@ macro_rules! asset {
     };
 }
 
+/// The firewall's rules that hold for every node.
+pub const BASE_RULES: Asset = asset!("/usr/share/kubedos/nftables/base.nft", "nftables/base.nft");
+/// What `nftables.service` loads: the base rules and the files of `/etc/nftables.d`.
+pub const FIREWALL: Asset = asset!("/etc/nftables.conf", "nftables/nftables.conf");
+/// Debian's unit that loads it, ordered before `network-pre.target`.
+pub const FIREWALL_UNIT: &str = "nftables.service";
+/// Settings of the SSH server.
+pub const SSH_SERVER: Asset = asset!("/etc/ssh/sshd_config.d/kubedos.conf", "ssh/kubedos.conf");
+/// Which source of packages apt prefers.
+pub const APT_PRIORITY: Asset = asset!("/etc/apt/preferences.d/kubedos.pref", "apt/kubedos.pref");
+
 const FILES: &[Asset] = &[
     asset!("/usr/lib/systemd/system/kubedos-node.service", "systemd/kubedos-node.service"),
     asset!("/usr/lib/systemd/system/kubedos-peers.service", "systemd/kubedos-peers.service"),
@@ -51,30 +63,32 @@ const FILES: &[Asset] = &[
     asset!("/usr/lib/systemd/system/chrony.service.d/kubedos.conf", "time/chrony-kubedos.conf"),
     asset!("/usr/lib/clock-epoch", "time/clock-epoch"),
     asset!("/usr/lib/tmpfiles.d/kubedos.conf", "network/kubedos.tmpfiles"),
-    asset!("/etc/ssh/sshd_config.d/kubedos.conf", "ssh/kubedos.conf"),
+    asset!("/usr/lib/systemd/system/nftables.service.d/kubedos.conf", "nftables/nftables-kubedos.conf"),
+    BASE_RULES,
+    FIREWALL,
+    SSH_SERVER,
+    APT_PRIORITY,
     asset!("/etc/apt/apt.conf.d/90kubedos", "apt/90kubedos"),
     asset!("/usr/share/kubedos/ansible/playbooks/site.yml", "ansible/playbooks/site.yml"),
     asset!("/usr/share/kubedos/ansible/playbooks/00_fabric_gate.yml", "ansible/playbooks/00_fabric_gate.yml"),
     asset!("/usr/share/kubedos/ansible/callback_plugins/kubedos_json.py", "ansible/callback_plugins/kubedos_json.py"),
-    asset!("/usr/share/kubedos/ansible/roles/base/tasks/main.yml", "ansible/roles/base/tasks/main.yml"),
-    asset!("/usr/share/kubedos/ansible/roles/base/defaults/main.yml", "ansible/roles/base/defaults/main.yml"),
-    asset!("/usr/share/kubedos/ansible/roles/base/files/kubedos.conf", "ssh/kubedos.conf"),
-    asset!("/usr/share/kubedos/ansible/roles/base/templates/nftables.conf.j2", "ansible/roles/base/templates/nftables.conf.j2"),
-    asset!(
-        "/usr/share/kubedos/ansible/roles/base/templates/kubedos.sources.j2",
-        "ansible/roles/base/templates/kubedos.sources.j2"
-    ),
-    asset!("/usr/share/kubedos/ansible/roles/base/templates/kubedos.pref.j2", "ansible/roles/base/templates/kubedos.pref.j2"),
 ];
 
-/// Every file, in a fixed order. The agent itself is not among them: it is passed to the image build as a path.
+/// Every file, in a fixed order. The agent is not among them: the image build gets it as a path.
 pub fn files() -> Vec<Asset> {
     FILES.to_vec()
 }
 
-/// Units that `systemctl --root enable` is to be told of.
+/// Units to enable with `systemctl --root`.
 pub fn enabled_units() -> &'static [&'static str] {
-    &["kubedos-hostkeys.service", "kubedos-node.service", "kubedos-peers.timer", "ssh.service", "systemd-networkd.service"]
+    &[
+        "kubedos-hostkeys.service",
+        "kubedos-node.service",
+        "kubedos-peers.timer",
+        FIREWALL_UNIT,
+        "ssh.service",
+        "systemd-networkd.service",
+    ]
 }
 
 /// Digest over path, mode and bytes of every file: a part of an artifact's spec.
@@ -111,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn units_start_the_agent_where_it_lies() {
+    fn units_start_the_agent_by_its_path() {
         let node = files().into_iter().find(|a| a.path.ends_with("kubedos-node.service")).unwrap();
         assert!(String::from_utf8_lossy(node.bytes).contains(&format!("ExecStart={AGENT_PATH} apply")));
     }

@@ -1,8 +1,8 @@
-//! The kernel command line, as far as the RAM agent reads it.
+//! The kernel command line's parameters of the RAM agent.
 
 use cluster_seed::ids::Mac;
 
-/// What the boot script told us (`kubedos.seed=http://10.44.0.1 BOOTIF=01-52-54-00-aa-bb-cc`).
+/// What the boot script passed (`kubedos.seed=http://10.44.0.1 BOOTIF=01-52-54-00-aa-bb-cc`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cmdline {
     /// Base URL of the seed, without a slash at its end.
@@ -25,7 +25,7 @@ pub enum CmdlineError {
 const MAX_SEED: usize = 256;
 
 impl Cmdline {
-    /// Reads /proc/cmdline's text. Words that are not ours are passed over; of a repeated one the last counts.
+    /// Reads /proc/cmdline's text. Other words are ignored; of a repeated one the last counts.
     pub fn parse(text: &str) -> Result<Self, CmdlineError> {
         let (mut seed, mut boot_mac) = (None, None);
         for word in text.split_ascii_whitespace() {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_named() {
+    fn errors_quote_the_value() {
         assert_eq!(Cmdline::parse("quiet"), Err(CmdlineError::NoSeed));
         for seed in [
             "",

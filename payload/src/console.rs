@@ -1,4 +1,4 @@
-//! What a person in front of the machine sees, and a program that reads its serial port.
+//! Output for a person in front of the machine, and for a program that reads its serial port.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -9,21 +9,21 @@ use camino::Utf8Path;
 use cluster_seed::machine::tame;
 use cluster_seed::pairing::Code;
 
-/// Where a person may be looking, besides the consoles that the kernel was told of. `/dev/console` is one of them all, so it is
-/// used only if none exists.
+/// Where a person may be looking, besides the kernel's configured consoles. `/dev/console` is an alias of one of them, so it
+/// is used only if none exists.
 const DEVICES: [&str; 2] = ["/dev/tty1", "/dev/ttyS0"];
 /// The kernel's consoles, the last of them /dev/console (Documentation/ABI/testing/sysfs-tty).
 const ACTIVE: &str = "/sys/class/tty/console/active";
-/// The screen's first virtual terminal; `tty0` is whichever is in front and cannot be anybody's own.
+/// The screen's first virtual terminal; `tty0` is whichever is in the foreground and cannot be owned.
 pub(crate) const SCREEN: &str = "tty1";
 
-/// Every console of the machine. A console that cannot be written to is passed over: nobody is helped by stopping.
+/// Every console of the machine. A console that cannot be written to is skipped: stopping would help nobody.
 pub struct Console {
     outputs: Mutex<Vec<Output>>,
 }
 
 struct Output {
-    /// Where it can be opened again.
+    /// Path to reopen it.
     device: Option<String>,
     file: File,
 }
@@ -38,7 +38,7 @@ impl Console {
         Console { outputs: Mutex::new(outputs) }
     }
 
-    /// Writes to one file instead (tests, or a verb started by hand).
+    /// Writes to one file instead (tests, or a command run by hand).
     pub fn to(file: File) -> Self {
         Console { outputs: Mutex::new(vec![Output { device: None, file }]) }
     }
@@ -48,7 +48,7 @@ impl Console {
     }
 
     fn print(&self, text: &str) {
-        // A terminal in raw mode does not return the carriage by itself.
+        // A terminal in raw mode does not add the carriage return.
         let text = text.replace('\n', "\r\n");
         for output in self.outputs.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             output.write(text.as_bytes());
@@ -65,7 +65,7 @@ impl Console {
         self.print(&format!("kubedos: error {}\n", one_line(text)));
     }
 
-    /// The block with the pairing code; `facts` are lines that tell this machine from its neighbour.
+    /// The block with the pairing code; `facts` are lines that identify this machine.
     pub fn pairing_code(&self, code: Code, facts: &[String]) {
         self.print(&code_block(code, facts));
     }
@@ -82,7 +82,7 @@ fn read_terminals(active: &str) -> Vec<String> {
     active.split_ascii_whitespace().filter(plain).map(|n| if n == "tty0" { SCREEN } else { n }.to_owned()).collect()
 }
 
-/// The usual two, and the kernel's others: a board's serial-over-LAN port is often the second one.
+/// The usual two and the kernel's others: a board's serial-over-LAN port is often the second one.
 fn devices(terminals: &[String]) -> Vec<String> {
     let mut devices: Vec<String> = DEVICES.iter().map(|&d| d.to_owned()).collect();
     for device in terminals.iter().map(|t| format!("/dev/{t}")) {
@@ -103,7 +103,7 @@ impl Output {
         Ok(Output { device: Some(path.to_owned()), file })
     }
 
-    /// A login prompt that starts takes the terminal from whoever has it open (vhangup(2)): then it is opened once more.
+    /// A login prompt hangs up the terminal when it starts (vhangup(2)); then the terminal is reopened.
     fn write(&mut self, bytes: &[u8]) {
         if write_patiently(&mut self.file, bytes).is_err()
             && let Some(Ok(again)) = self.device.as_deref().map(Output::device)
@@ -114,13 +114,13 @@ impl Output {
     }
 }
 
-/// A serial port that has no hardware opens, but fails every write with EIO.
+/// A serial port without hardware opens, but fails every write with EIO.
 fn is_there(file: &File) -> bool {
     !matches!((&*file).write(b"\r\n"), Err(e) if e.raw_os_error() == Some(libc::EIO))
 }
 
-/// Non-blocking, so that a serial line nobody reads (hardware flow control) costs a second, not the installation: what it
-/// does not take by then is left out.
+/// Non-blocking, so that a serial line nobody reads (hardware flow control) delays the installation by a second at most: what
+/// it does not accept by then is dropped.
 fn write_patiently(output: &mut File, mut bytes: &[u8]) -> std::io::Result<()> {
     for _ in 0..200 {
         match output.write(bytes) {
@@ -140,7 +140,7 @@ fn one_line(text: &str) -> String {
 
 fn code_block(code: Code, facts: &[String]) -> String {
     let rule = "=".repeat(64);
-    let mut text = format!("\n{rule}\n\n  This machine asks to join. Its code:\n\n");
+    let mut text = format!("\n{rule}\n\n  Pairing code of this machine:\n\n");
     for line in big(&code.to_string()) {
         text.push_str(&format!("    {line}\n"));
     }
@@ -148,7 +148,7 @@ fn code_block(code: Code, facts: &[String]) -> String {
     for fact in facts {
         text.push_str(&format!("  {}\n", tame(fact)));
     }
-    text.push_str(&format!("\n  Type it on the seed's page to approve this machine.\nkubedos: pairing code {code}\n\n{rule}\n"));
+    text.push_str(&format!("\n  Enter it on the seed's page to approve this machine.\nkubedos: pairing code {code}\n\n{rule}\n"));
     text
 }
 

@@ -1,43 +1,54 @@
-//! The highest epoch of its site that a machine has seen, as the site signed it. A seed of an older one is not followed,
-//! and is shown the proof: then it stops issuing.
+//! The highest epoch of its site that a machine has seen, as the site signed it. A seed of an older epoch is not
+//! followed, and is sent the proof: then it stops issuing.
 
 use camino::Utf8Path;
 use cluster_seed::epoch::{EpochProof, EpochReply};
-use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::seal::{SealError, Sealed, VerifyingKey};
+use host::files::{FileError, PRIVATE, read_limited, write_atomic};
 
 use crate::http::{Http, chain};
-use crate::state::{StateError, read_limited, write_atomic};
+
+/// Why the proof of an epoch could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum EpochError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("the epoch is not signed by this site")]
+    Seal(#[from] SealError),
+    #[error("the proof of the epoch cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
 
 const FILE: &str = "epoch.json";
 const PATH: &str = "/api/v1/epoch";
 /// Largest proof read, in bytes.
 const MAX_PROOF: u64 = 4096;
 
-/// What was kept in `dir` for the site with that key.
+/// What `dir` has for the site with that key.
 pub fn seen(dir: &Utf8Path, site: &VerifyingKey) -> Option<(u64, Sealed<EpochProof>)> {
     let sealed: Sealed<EpochProof> = serde_json::from_slice(&read_limited(&dir.join(FILE), MAX_PROOF).ok()?).ok()?;
     Some((sealed.open(site).ok()?.epoch, sealed))
 }
 
-/// Keeps a proof if it is the site's own and newer than the one held.
-pub fn keep(dir: &Utf8Path, site: &VerifyingKey, sealed: &Sealed<EpochProof>) -> Result<(), StateError> {
+/// Stores a proof if it is the site's own and newer than the stored one.
+pub fn keep(dir: &Utf8Path, site: &VerifyingKey, sealed: &Sealed<EpochProof>) -> Result<(), EpochError> {
     let epoch = sealed.open(site)?.epoch;
     if seen(dir, site).is_some_and(|(held, _)| held >= epoch) {
         return Ok(());
     }
-    write_atomic(&dir.join(FILE), &serde_json::to_vec(sealed)?, 0o600)
+    Ok(write_atomic(&dir.join(FILE), &serde_json::to_vec(sealed)?, PRIVATE)?)
 }
 
-/// The epoch that the seed can prove now; nothing if it cannot, as one that was never unsealed.
+/// The epoch that the seed can prove now; `None` if it cannot, such as a seed that was never unsealed.
 pub fn of_seed(http: &Http, site: &VerifyingKey) -> Option<(u64, Sealed<EpochProof>)> {
     let sealed: Sealed<EpochProof> = http.get_json(PATH, MAX_PROOF).ok()?;
     Some((sealed.open(site).ok()?.epoch, sealed))
 }
 
-/// Shows a seed of an older epoch that it was overtaken. It believes its own site's signature, nobody's word.
+/// Sends a seed of an older epoch the proof that another took over. It trusts its site's signature only.
 pub fn tell(http: &Http, proof: &Sealed<EpochProof>) {
     match http.post_json::<EpochReply>(PATH, proof) {
-        Ok(reply) => tracing::warn!(epoch = reply.epoch, fenced = reply.fenced, "told a seed of an older epoch"),
-        Err(e) => tracing::debug!(error = %chain(&e), "a seed of an older epoch was not told"),
+        Ok(reply) => tracing::warn!(epoch = reply.epoch, fenced = reply.fenced, "sent the proof to a seed of an older epoch"),
+        Err(e) => tracing::debug!(error = %chain(&e), "proof not sent to a seed of an older epoch"),
     }
 }

@@ -1,4 +1,4 @@
-//! Requests to the seed: plain HTTP, every answer limited in size and time, nothing believed that is not signed.
+//! Requests to the seed: plain HTTP, every response limited in size and time. Nothing is trusted that is not signed.
 
 use std::io;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use cluster_seed::machine::tame;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Largest JSON answer read, in bytes, unless the caller names another limit.
+/// Largest JSON response read, in bytes, unless the caller passes another limit.
 pub const MAX_JSON: u64 = 8 << 20;
 /// Time limit for one small exchange.
 const SHORT: Duration = Duration::from_secs(20);
@@ -17,18 +17,18 @@ const LONG: Duration = Duration::from_secs(120);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    #[error("the seed at {url} does not answer")]
+    #[error("the seed at {url} does not respond")]
     Unreachable { url: String, source: Box<ureq::Error> },
     #[error("the seed answered {status}: {message}")]
     Status { status: u16, message: String },
-    #[error("the seed's answer is larger than {0} bytes")]
+    #[error("the seed's response is larger than {0} bytes")]
     TooLarge(u64),
-    #[error("the seed's answer cannot be read")]
+    #[error("the seed's response cannot be parsed")]
     Json(#[from] serde_json::Error),
 }
 
 impl HttpError {
-    /// True if the same request may succeed later: no answer, an overloaded, restarting or sealed seed.
+    /// True if the same request may succeed later: no response, or an overloaded, restarting or sealed seed.
     pub fn is_temporary(&self) -> bool {
         match self {
             HttpError::Unreachable { .. } => true,
@@ -64,7 +64,7 @@ impl Http {
         &self.base
     }
 
-    /// The body of a 200 answer; `limit` in bytes.
+    /// The body of a 200 response; `limit` in bytes.
     pub fn get(&self, path: &str, limit: u64) -> Result<Vec<u8>, HttpError> {
         let url = format!("{}{path}", self.base);
         let answer = self.agent.get(&url).config().timeout_global(Some(LONG)).build().call();
@@ -112,12 +112,12 @@ fn body(url: &str, answer: Answer, limit: u64) -> Result<Vec<u8>, HttpError> {
 /// Sleeps; tests pass one that does not.
 pub type Wait<'a> = &'a (dyn Fn(Duration) + Sync);
 
-/// Waits before the n-th repetition: 1, 2, 4, 8, then 10 seconds each time.
+/// Pause before the n-th retry: 1, 2, 4, 8, then 10 seconds each time.
 pub fn backoff(attempt: u32) -> Duration {
     Duration::from_secs(1u64.checked_shl(attempt).unwrap_or(10).clamp(1, 10))
 }
 
-/// Repeats what failed for a temporary reason, at most `attempts` times in all.
+/// Retries after a temporary failure, at most `attempts` times in total.
 pub fn retry<T>(attempts: u32, wait: Wait<'_>, mut f: impl FnMut() -> Result<T, HttpError>) -> Result<T, HttpError> {
     let mut attempt = 0;
     loop {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_repeated_and_what_may_not_is_not() {
+    fn temporary_failures_are_retried_and_others_are_not() {
         for (code, attempts) in [(503, 3), (423, 3), (429, 3), (404, 1), (409, 1), (403, 1)] {
             let mut tried = 0;
             let result = retry(3, &|_| (), || {

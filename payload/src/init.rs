@@ -1,5 +1,5 @@
-//! PID 1 of the RAM system. It mounts, starts the agent as a child, reaps, and reboots. It must never end: the kernel
-//! would stop with it, so everything that may fail runs in the child.
+//! PID 1 of the RAM system. It mounts, starts the agent as a child, reaps, and reboots. It must never exit: the kernel
+//! would panic, so everything that may fail runs in the child.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,16 +16,12 @@ use nix::unistd::Pid;
 
 use crate::console::Console;
 use crate::http::{Wait, backoff, chain};
-use crate::rescue;
-use crate::state::RUN_DIR;
-use crate::switch;
+use crate::layout::{GAVE_UP, MODPROBE, RUN_DIR};
+use crate::ram::rescue;
+use crate::seed::switch;
 use host::tool::{Running, Tool};
 
-/// Exit status of the agent when it failed for good and told the seed so.
-pub const GAVE_UP: u8 = 3;
-/// Name under which the kernel calls this program to load a module.
-pub const MODPROBE: &str = "modprobe";
-/// How long a failure stays on the screen before the machine starts again.
+/// How long a failure stays on the screen before the machine restarts.
 const SHOW_FAILURE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(200);
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,23 +36,23 @@ const MOUNTS: &[(&str, &str, &str, Option<&str>)] = &[
     ("tmpfs", "/tmp", "tmpfs", Some("mode=1777,size=64m")),
 ];
 
-/// Runs for ever (a reboot does not return).
+/// Never returns; a reboot does not either.
 pub fn run(exe: &Utf8Path, wait: Wait<'_>) -> ! {
     let problems: Vec<String> = MOUNTS.iter().filter_map(|m| mount_one(m).err()).collect();
     let console = Console::open();
     console.step("init");
     problems.iter().for_each(|p| console.error(p));
-    for (what, result) in [("making /run/kubedos", make_run_dir(exe)), ("quieting the kernel", quiet_kernel())] {
+    for (what, result) in [("creating /run/kubedos", make_run_dir(exe)), ("lowering the kernel's log level", quiet_kernel())] {
         if let Err(e) = result {
             console.error(&format!("{what}: {e}"));
         }
     }
-    // What a seed's medium asks for, the rescue entry of the menu, and otherwise what a netbooted machine does.
+    // A seed's medium, the menu's rescue entry, or else a netbooted machine.
     let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let seed = maker_key(&cmdline).is_some();
     let verb = if seed {
         "boot-seed"
-    } else if rescue::asked(&cmdline) {
+    } else if rescue::is_requested(&cmdline) {
         "rescue"
     } else {
         "enroll"
@@ -67,37 +63,37 @@ pub fn run(exe: &Utf8Path, wait: Wait<'_>) -> ! {
             Ok(status) if status.success() && seed => {
                 console.step("starting the system");
                 let Err(e) = switch::run();
-                console.error(&format!("the system could not be started: {e:#}"));
+                console.error(&format!("cannot start the system: {e:#}"));
                 pause(SHOW_FAILURE, wait);
                 restart(&console);
             }
             Ok(status) if status.success() => restart(&console),
             Ok(status) if status.code() == Some(i32::from(GAVE_UP)) => {
-                console.error(&format!("gave up; starting again in {} s", SHOW_FAILURE.as_secs()));
+                console.error(&format!("installation failed; restarting in {} s", SHOW_FAILURE.as_secs()));
                 pause(SHOW_FAILURE, wait);
                 restart(&console);
             }
-            Ok(status) => console.error(&format!("the agent ended: {}", told(status))),
-            Err(e) => console.error(&format!("the agent could not be started: {e}")),
+            Ok(status) => console.error(&format!("the agent exited: {}", describe(status))),
+            Err(e) => console.error(&format!("cannot start the agent: {e}")),
         }
         pause(backoff(failures), wait);
         failures = failures.saturating_add(1);
     }
 }
 
-fn told(status: ExitStatus) -> String {
+fn describe(status: ExitStatus) -> String {
     status.signal().map_or_else(|| status.to_string(), |n| format!("killed by signal {n}"))
 }
 
 fn mount_one((source, target, kind, data): &(&str, &str, &str, Option<&str>)) -> Result<(), String> {
-    fs::create_dir_all(target).map_err(|e| format!("making {target}: {e}"))?;
+    fs::create_dir_all(target).map_err(|e| format!("creating {target}: {e}"))?;
     match mount(Some(*source), *target, Some(*kind), MsFlags::MS_NOSUID, *data) {
         Ok(()) | Err(nix::errno::Errno::EBUSY) => Ok(()),
         Err(e) => Err(format!("mounting {target}: {e}")),
     }
 }
 
-/// Also tells the kernel to call us when it wants a module (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
+/// Also makes the kernel call us to load a module (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
 fn make_run_dir(exe: &Utf8Path) -> io::Result<()> {
     fs::create_dir_all(RUN_DIR)?;
     fs::set_permissions(RUN_DIR, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
@@ -106,7 +102,7 @@ fn make_run_dir(exe: &Utf8Path) -> io::Result<()> {
     fs::write("/proc/sys/kernel/modprobe", &modprobe)
 }
 
-/// Warnings and worse only: the code must not scroll away under the drivers' chatter.
+/// Warnings and errors only: drivers' messages must not scroll the pairing code off the screen.
 fn quiet_kernel() -> io::Result<()> {
     fs::write("/proc/sys/kernel/printk", "4 4 1 7")
 }
@@ -128,7 +124,7 @@ fn output() -> io::Result<File> {
     OpenOptions::new().write(true).open("/dev/console").or_else(|_| OpenOptions::new().write(true).open("/dev/null"))
 }
 
-/// Collects orphans; looks before it takes, so that the child's own status stays for [`Running::ended`].
+/// Reaps orphans; peeks first, so that the child's own status is left to [`Running::ended`].
 fn reap(child: Option<&Running>) {
     let keep = child.and_then(|c| i32::try_from(c.pid()).ok()).map(Pid::from_raw);
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

@@ -1,28 +1,26 @@
-//! The agent of a machine: in RAM it enrolls and installs, on disk it brings up the planes and runs the play.
+//! The agent of a machine, `kubedos-node`: in RAM it enrolls and installs; on disk it writes the base role, brings up the
+//! planes and runs the role's play. Also PID 1 of the RAM system, for machines and for a seed that boots from its medium.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod apply;
-pub mod assets;
-pub mod chunks;
-pub mod clock;
+// Used everywhere.
 pub mod cmdline;
 pub mod console;
-pub mod dhcp;
-pub mod enroll;
-pub mod epoch;
-pub mod gate;
 pub mod http;
+pub mod layout;
+
+// What a machine remembers, and what it reports.
+pub mod epoch;
+pub mod report;
+pub mod state;
+
+// The RAM system.
 pub mod init;
 pub mod install;
-pub mod join;
-pub mod medium;
-pub mod modules;
-pub mod place;
-pub mod planes;
-pub mod preseed;
 pub mod ram;
-pub mod report;
-pub mod rescue;
-pub mod seed_boot;
-pub mod session;
-pub mod state;
-pub mod switch;
+pub mod seed;
+
+// The installed node.
+pub mod assets;
+pub mod base;
+pub mod node;

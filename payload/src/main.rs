@@ -1,4 +1,6 @@
 //! `kubedos-node`: PID 1 of the RAM system, and the agent of an installed node.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,16 +12,20 @@ use cluster_seed::agent::ReportBody;
 use cluster_seed::medium::{PARAMETER, maker_key};
 use cluster_seed::seal::key_from_text;
 
-use payload::apply::Node;
 use payload::cmdline::Cmdline;
 use payload::console::Console;
 use payload::http::Http;
-use payload::modules::Index;
+use payload::init;
+use payload::layout::{GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
+use payload::node::apply::Node;
+use payload::node::{gate, join};
+use payload::ram::modules::Index;
+use payload::ram::session::Session;
 use payload::ram::{Outcome, Ram};
+use payload::ram::{dhcp, rescue};
 use payload::report::{LAST_WORDS, Reporter};
-use payload::session::Session;
-use payload::state::{DISK_SEQ, NodeDir, RUN_DIR, STATE_DIR};
-use payload::{dhcp, gate, init, join, rescue, seed_boot};
+use payload::seed::boot as seed_boot;
+use payload::state::{DISK_SEQ, NodeDir};
 
 #[derive(Parser)]
 #[command(name = "kubedos-node", version, about = "The agent of a Kubedos machine")]
@@ -30,21 +36,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Be PID 1 of the RAM system (what /init does)
+    /// Run as PID 1 of the RAM system (what /init does)
     Init,
     /// In RAM: load drivers, get an address, enroll, install
     Enroll {
-        /// Base URL of the seed; without it, kubedos.seed= of the kernel command line
+        /// Base URL of the seed [default: kubedos.seed= of the kernel command line]
         #[arg(long)]
         seed: Option<String>,
     },
-    /// In RAM: a shell on every console instead of the agent
+    /// In RAM: run a shell on every console instead of the agent
     Rescue,
-    /// In RAM: find and check the seed's medium and prepare its root
+    /// In RAM: find and verify the seed's medium and prepare its root
     BootSeed,
-    /// In RAM: install what an approved enrollment left to be done
+    /// In RAM: install after an approved enrollment
     Install,
-    /// Called by Debian's installer in the new system: put the agent's files in place
+    /// Called by Debian's installer in the new system: install the agent's files
     LayDown {
         /// Base URL of the seed
         #[arg(long)]
@@ -53,7 +59,7 @@ enum Verb {
         #[arg(long)]
         site_key: String,
     },
-    /// On a disk that Debian's installer made: enroll, and become a node
+    /// On a system that Debian's installer made: enroll and become a node
     Join {
         /// Base URL of the seed
         #[arg(long)]
@@ -62,17 +68,17 @@ enum Verb {
         #[arg(long)]
         site_key: String,
     },
-    /// On disk: bring up the planes, pass the gate, run the play
+    /// On disk: apply the base role, bring up the planes, pass the fabric gate, run the role's play
     Apply {
-        /// Only fetch the signed peer list and follow it
+        /// Only update the peers and restore the base role's files
         #[arg(long)]
         peers_only: bool,
     },
-    /// On disk: check the fabric once; exit status 1 if it is not well
+    /// On disk: check the fabric once; exit status 1 if a check fails
     Gate,
-    /// On disk: tell the seed that a step failed
+    /// On disk: report a failed step to the seed
     Report { step: String, why: String },
-    /// On disk: print who this node is (no secrets)
+    /// On disk: show this node's identity (no secrets)
     Status,
 }
 
@@ -87,7 +93,7 @@ fn main() -> ExitCode {
     let called = Utf8Path::new(args.first().map_or("", String::as_str)).file_name().unwrap_or_default().to_owned();
     let result = match called.as_str() {
         _ if std::process::id() == 1 => init::run(&exe(), &wait),
-        init::MODPROBE => modprobe(args.last().map_or("", String::as_str)),
+        MODPROBE => modprobe(args.last().map_or("", String::as_str)),
         dhcp::HOOK => {
             let get = |name: &str| std::env::var(name).ok();
             let event = args.get(1).map_or("", String::as_str);
@@ -114,7 +120,7 @@ fn exe() -> Utf8PathBuf {
     exe.unwrap_or_else(|| "/init".into())
 }
 
-/// The kernel asks for a module by alias or name, as its last argument.
+/// The kernel passes a module's alias or name as the last argument.
 fn modprobe(wanted: &str) -> anyhow::Result<ExitCode> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
     let index = Index::read(&Utf8Path::new("/lib/modules").join(release.trim())).context("reading the module list")?;
@@ -126,7 +132,7 @@ fn modprobe(wanted: &str) -> anyhow::Result<ExitCode> {
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Init => anyhow::bail!("init is for PID 1 of the RAM system"),
+        Verb::Init => anyhow::bail!("init runs only as PID 1 of the RAM system"),
         Verb::Enroll { seed } => enroll(seed),
         Verb::Rescue => ram(&Console::open(), |ram| rescue::run(ram).map(|()| ExitCode::SUCCESS)),
         Verb::BootSeed => boot_seed(),
@@ -170,18 +176,18 @@ fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
 fn boot_seed() -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     ram(&Console::open(), |ram| {
-        let key = maker_key(&text).context("the kernel command line names no maker of a medium")?;
+        let key = maker_key(&text).context("the kernel command line has no maker key")?;
         let key = key.inspect_err(|e| ram.console.error(&format!("THE SEED REFUSES TO START: {PARAMETER}= is {e}")));
         let done = key.map_err(anyhow::Error::from).and_then(|key| seed_boot::run(ram, &key));
-        // All was said on every console; the next try is after a restart.
-        Ok(done.map_or(ExitCode::from(init::GAVE_UP), |()| ExitCode::SUCCESS))
+        // Every console shows the reason; the next attempt is after a restart.
+        Ok(done.map_or(ExitCode::from(GAVE_UP), |()| ExitCode::SUCCESS))
     })
 }
 
 fn install(ram: &Ram<'_>, session: &Session) -> anyhow::Result<ExitCode> {
     Ok(match ram.install(session)? {
         Outcome::Installed => ExitCode::SUCCESS,
-        Outcome::GaveUp => ExitCode::from(init::GAVE_UP),
+        Outcome::GaveUp => ExitCode::from(GAVE_UP),
         Outcome::Again => ExitCode::FAILURE,
     })
 }

@@ -1,4 +1,4 @@
-//! Reports to the seed: signed by the node key, numbered, repeated until they are heard.
+//! Reports to the seed: signed by the node key, numbered, repeated until they are acknowledged.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::state::{Sequence, StateError};
 
 /// Attempts for a report that must arrive; with the pauses of [`crate::http::backoff`] about an hour.
 pub const UNTIL_HEARD: u32 = 360;
-/// Attempts for the last words of something that failed; about five minutes.
+/// Attempts for a report after which the agent goes on without the seed; about five minutes.
 pub const LAST_WORDS: u32 = 30;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ impl<'a> Reporter<'a> {
         Reporter { http, key, enrollment, sequence: Mutex::new(sequence), wait }
     }
 
-    /// Sends one report, the same bytes again as long as the seed gives no answer.
+    /// Sends one report; repeats the same bytes as long as the seed does not respond.
     pub fn deliver(&self, body: ReportBody, attempts: u32) -> Result<ReportReply, ReportError> {
         let seq = self.sequence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let sealed = Sealed::sign(&Report { enrollment: self.enrollment, seq, body }, self.key)?;
@@ -45,18 +45,18 @@ impl<'a> Reporter<'a> {
         Ok(retry(attempts, self.wait, || self.http.post_json(&path, &sealed))?)
     }
 
-    /// Sends what is nice to know: one attempt, and a failure is only logged.
+    /// Sends a report that may get lost: one attempt, and a failure is only logged.
     pub fn tell(&self, body: ReportBody) {
         if let Err(e) = self.deliver(body, 1) {
             tracing::debug!(error = %chain(&e), "report not delivered");
         }
     }
 
-    /// The last words of something that gave up.
+    /// Reports a permanent failure.
     pub fn failed(&self, step: &str, why: &str) {
         let body = ReportBody::Failed { step: step.to_owned(), why: why.chars().take(2000).collect() };
         if let Err(e) = self.deliver(body, LAST_WORDS) {
-            tracing::warn!(error = %chain(&e), "the seed was not told of the failure");
+            tracing::warn!(error = %chain(&e), "failure not reported");
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use cluster_seed::identity::{DarksiteSource, IdentityInfo};
@@ -89,13 +90,4 @@ fn numbers_never_come_twice() {
     assert!(again.take().unwrap() > used[RESERVE as usize]);
     fs::write(path.join(SEQ), "rubbish").unwrap();
     assert_eq!(node.sequence(DISK_SEQ).take().unwrap(), DISK_SEQ);
-}
-
-#[test]
-fn limits_of_what_is_read() {
-    let (_keep, _, path) = dir();
-    let file = path.join("f");
-    fs::write(&file, "1234").unwrap();
-    assert_eq!(read_limited(&file, 4).unwrap(), b"1234");
-    assert!(matches!(read_limited(&file, 3), Err(StateError::TooLarge { .. })));
 }

@@ -12,13 +12,13 @@ use cluster_seed::secret::AgeKey;
 
 use host::hardware;
 use mock::{ENROLLMENT, Lie, MIB, Mock, image};
-use payload::chunks::ChunkError;
 use payload::console::Console;
-use payload::enroll::{EnrollError, Enroller};
 use payload::http::Http;
+use payload::install::chunks::ChunkError;
 use payload::install::{Install, InstallError};
+use payload::ram::enroll::{EnrollError, Enroller};
+use payload::ram::session::{MachineSecrets, RANDOM, Session, SessionError};
 use payload::report::Reporter;
-use payload::session::{MachineSecrets, RANDOM, Session};
 use payload::state::{NodeDir, StateFile};
 
 /// A machine: directories that look like /sys and /dev, and a console that is a file.
@@ -147,11 +147,11 @@ fn a_lying_seed_is_refused() {
     let expected: &[Case<E>] = &[
         (Lie::Deny, |e| matches!(e, E::Refused { state: EnrollmentState::Denied, reason } if reason == "not ours")),
         (Lie::Stolen, |e| matches!(e, E::Taken)),
-        (Lie::OtherSigner, |e| matches!(e, E::Seal(_))),
-        (Lie::OtherSiteKeyInside, |e| matches!(e, E::Mismatch(_))),
-        (Lie::OtherEnrollment, |e| matches!(e, E::Mismatch(_))),
-        (Lie::OtherEnrollmentInside, |e| matches!(e, E::Mismatch(_))),
-        (Lie::OtherMachine, |e| matches!(e, E::Identity(_))),
+        (Lie::OtherSigner, |e| matches!(e, E::Session(SessionError::Seal(_)))),
+        (Lie::OtherSiteKeyInside, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
+        (Lie::OtherEnrollment, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
+        (Lie::OtherEnrollmentInside, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
+        (Lie::OtherMachine, |e| matches!(e, E::Session(SessionError::Identity(_)))),
     ];
     for (lie, fits) in expected {
         let error = Machine::new(16).enroll(&Mock::start(*lie)).err().unwrap_or_else(|| panic!("{lie:?} was believed"));
@@ -183,7 +183,7 @@ fn an_honest_seed_installs_every_byte() {
 
 #[test]
 fn a_chunk_damaged_on_the_way_is_fetched_again() {
-    let (mock, machine) = (Mock::start(Lie::Chunk(0, payload::chunks::TAMPER_TRIES - 1)), Machine::new(16));
+    let (mock, machine) = (Mock::start(Lie::Chunk(0, payload::install::chunks::TAMPER_TRIES - 1)), Machine::new(16));
     machine.install(&mock, &place).unwrap();
     assert!(machine.disk()[..MIB] == image()[..MIB]);
 }
@@ -247,10 +247,10 @@ fn hole_01_a_machine_follows_no_seed_that_cannot_sign() {
     let dir = NodeDir::new(&run);
     let (seed, rogue) = (Mock::start(Lie::None), Mock::start(Lie::None));
     let identity = seed.identity();
-    payload::planes::refresh(&Http::new(&seed.url), &dir, &identity).unwrap();
+    payload::node::planes::refresh(&Http::new(&seed.url), &dir, &identity).unwrap();
     let before = fs::read(run.join("peers.json")).unwrap();
     rogue.state().site = SigningKey::from_bytes(&[66; 32]);
-    assert!(payload::planes::refresh(&Http::new(&rogue.url), &dir, &identity).is_err());
+    assert!(payload::node::planes::refresh(&Http::new(&rogue.url), &dir, &identity).is_err());
     assert_eq!(fs::read(run.join("peers.json")).unwrap(), before);
 }
 
@@ -305,7 +305,7 @@ fn an_installed_node_follows_no_older_seed() {
     let identity = new.identity();
     new.state().epoch = Some(2);
     old.state().epoch = Some(1);
-    let refresh = |mock: &Mock| payload::planes::refresh(&Http::new(&mock.url), &dir, &identity);
+    let refresh = |mock: &Mock| payload::node::planes::refresh(&Http::new(&mock.url), &dir, &identity);
     assert_eq!(refresh(&old).unwrap().0.epoch, 1);
     assert_eq!(refresh(&new).unwrap().0.epoch, 2);
     let text = payload::http::chain(&refresh(&old).unwrap_err());

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use cluster_seed::ids::{Hostname, Mac};
-use payload::preseed::{From, Preseed};
+use image::preseed::{From, Preseed};
 
 use cluster_seed::progress::Quiet;
 use host::files::digest_file;
@@ -49,7 +49,7 @@ pub fn preseed(site: &Site, store: &Store, mac: Mac, disk: Option<String>, mediu
         Medium::Seed => From::Seed { host: seed.to_string(), path: format!("/darksite/{}", snapshot.manifest.id) },
         Medium::Cdrom => From::Cdrom,
     };
-    let mut packages: Vec<String> = payload::assets::NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect();
+    let mut packages: Vec<String> = image::node_assets::NODE_PACKAGES.iter().map(|p| (*p).to_owned()).collect();
     packages.sort();
     let preseed = Preseed {
         hostname: name_of(mac)?,

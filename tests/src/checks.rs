@@ -107,7 +107,7 @@ fn darksite_only(ssh: &Ssh<'_>, name: &str) -> Result<()> {
     if update.contains("NO_PUBKEY") || update.contains("W: ") || update.contains("E: ") {
         bail!("apt-get update on {name} complains: {update}");
     }
-    // The play has installed it already: once more from an empty cache, to see where it comes from.
+    // From an empty cache, to see where it comes from.
     let from = ssh.run(&format!("apt-get clean && apt-get -y --print-uris --reinstall install {EXTRA} 2>&1"))?;
     if !from.lines().any(|l| l.contains(&format!("//{}", ssh.fleet.seedd.address)) && l.contains(EXTRA)) {
         bail!("apt-get install on {name} would not fetch {EXTRA} from the darksite: {from}");

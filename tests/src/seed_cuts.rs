@@ -106,7 +106,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
 
 /// Cuts from power-on to the first site. Gives a client of that site.
 fn first_set_up(cuts: &mut Cuts<'_>) -> Result<Client> {
-    cuts.cut_at("checking the system 50%")?;
+    cuts.cut_at("verifying the system 50%")?;
     cuts.cut_at("Starting")?;
     cuts.cut_at("kubedos-state.service")?;
     cuts.seed()?.shown("the set-up code", screen::setup_code)?;

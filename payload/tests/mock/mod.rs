@@ -1,4 +1,4 @@
-//! A seed of a few hundred lines, and the ways in which one can lie or fail.
+//! A small seed, and the ways in which one can be hostile or fail.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

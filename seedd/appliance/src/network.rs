@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::dhcp::Lease;
 use host::tool::Running;
 use ipnet::Ipv4Net;
-use payload::dhcp::Lease;
 
 use super::settings::{Address, Settings};
 use super::tool;

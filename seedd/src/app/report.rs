@@ -115,11 +115,11 @@ impl App {
             }
             ReportBody::ApplyProgress { step } => {
                 let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", tame(&step.detail)) };
-                say(EventKind::ApplyStep, &format!("{}: {}{detail}", tame(&step.name), tame(&step.result)))?;
+                say(EventKind::ApplyStep, &format!("{}: {}{detail}", tame(&step.name), step.result.as_str()))?;
                 record.state
             }
             ReportBody::ApplyDone { changed, ok } => {
-                say(EventKind::ApplyDone, &format!("the play ended: {ok} ok, {changed} changed"))?;
+                say(EventKind::ApplyDone, &format!("the role is applied: {ok} ok, {changed} changed"))?;
                 let state = advance(EnrollmentEvent::ApplyDone, None)?;
                 if state != record.state {
                     say(EventKind::NodeConverged, "the node is as its role says")?;

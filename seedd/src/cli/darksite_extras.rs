@@ -187,10 +187,10 @@ pub struct Lint {
 /// The agent's files and the preseed's template.
 fn payload_findings() -> Vec<Finding> {
     let mut found = Vec::new();
-    for asset in payload::assets::files() {
+    for asset in image::node_assets::files() {
         found.extend(lint::bytes(&format!("payload {}", asset.path), asset.bytes));
     }
-    found.extend(lint::bytes("payload preseed", payload::preseed::TEMPLATE.as_bytes()));
+    found.extend(lint::bytes("payload preseed", image::preseed::TEMPLATE.as_bytes()));
     found
 }
 
@@ -204,7 +204,7 @@ impl Lint {
     pub fn run(&self) -> Result<()> {
         watch_signals()?;
         let mut found = payload_findings();
-        let mut looked = payload::assets::files().len() + 1;
+        let mut looked = image::node_assets::files().len() + 1;
         for file in &self.files {
             found.extend(lint::file(file, file.as_str())?);
             looked += 1;

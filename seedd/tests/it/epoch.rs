@@ -10,7 +10,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::{Http, chain};
-use payload::planes::refresh;
+use payload::node::planes::refresh;
 use payload::state::NodeDir;
 use seedd::app::{App, Seed};
 use site::Site;

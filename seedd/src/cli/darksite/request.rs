@@ -121,7 +121,7 @@ fn roots(spec: &ClusterSpec) -> BTreeMap<String, Vec<String>> {
     let mut roots = BTreeMap::new();
     for (name, role) in &spec.spec.roles {
         let mut packages = own(image::BASE_PACKAGES);
-        packages.extend(own(payload::assets::NODE_PACKAGES));
+        packages.extend(own(image::node_assets::NODE_PACKAGES));
         packages.extend(role.packages.iter().cloned());
         roots.insert(name.clone(), sorted(packages));
     }

@@ -1,0 +1,81 @@
+//! The firewall: base rules from the artifact, loaded before the network is up, and two sets that the identity fills.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use cluster_seed::identity::IdentityInfo;
+use host::dhcp::is_interface;
+use host::files::PRIVATE;
+
+use super::command::Command;
+use super::context::{Base, BaseError, Change};
+use crate::assets::{BASE_RULES, FIREWALL};
+
+/// What the identity adds.
+const ELEMENTS: &str = "/etc/nftables.d/kubedos.nft";
+/// There if the unit is enabled (its `WantedBy=`).
+const ENABLED: &str = "/etc/systemd/system/sysinit.target.wants/nftables.service";
+
+pub(super) fn write_rules(base: &mut Base<'_>) -> Result<Change, BaseError> {
+    let text = elements(base.info)?;
+    let mut changed = false;
+    for change in [base.asset(&BASE_RULES)?, base.asset(&FIREWALL)?, base.file(ELEMENTS, text.as_bytes(), PRIVATE)?] {
+        changed |= change == Change::Made;
+    }
+    base.stale.firewall |= changed;
+    Ok(Change::made_if(changed))
+}
+
+/// Loads the rules if they are not the kernel's.
+pub(super) fn load(base: &mut Base<'_>) -> Result<Change, BaseError> {
+    let query = query(base.info)?;
+    if !base.stale.firewall && (base.run)(&Command::QueryFirewall(query)).is_ok() {
+        return Ok(Change::None);
+    }
+    (base.run)(&Command::LoadFirewall)?;
+    base.stale.firewall = false;
+    Ok(Change::Made)
+}
+
+pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {
+    if fs::symlink_metadata(base.path(ENABLED)).is_ok() {
+        return Ok(Change::None);
+    }
+    (base.run)(&Command::EnableFirewall)?;
+    Ok(Change::Made)
+}
+
+/// Names of the planes, quoted, and their ports.
+///
+/// # Errors
+/// When a plane's name is none that an interface can have.
+fn sets(info: &IdentityInfo) -> Result<[(&'static str, BTreeSet<String>); 2], BaseError> {
+    if let Some(bad) = info.planes.keys().find(|name| !is_interface(name)) {
+        return Err(BaseError::refused("the plane", bad, "it is not the name of an interface"));
+    }
+    let ports = info.planes.values().map(|p| p.port.to_string()).collect();
+    let planes = info.planes.keys().map(|p| format!("\"{p}\"")).collect();
+    Ok([("wireguard", ports), ("planes", planes)])
+}
+
+fn statements(info: &IdentityInfo, verb: &str) -> Result<Vec<String>, BaseError> {
+    let list = |words: BTreeSet<String>| words.into_iter().collect::<Vec<_>>().join(", ");
+    // nft has no empty set.
+    let sets = sets(info)?.into_iter().filter(|(_, words)| !words.is_empty());
+    Ok(sets.map(|(set, words)| format!("{verb} element inet kubedos {set} {{ {} }}", list(words))).collect())
+}
+
+/// The file beside the base rules: the UDP ports of the planes, and the planes themselves.
+///
+/// # Errors
+/// When a plane's name is none that an interface can have.
+pub fn elements(info: &IdentityInfo) -> Result<String, BaseError> {
+    let lines = statements(info, "add")?.join("\n");
+    Ok(format!("# Written by kubedos-node from this node's identity.\n{lines}\n"))
+}
+
+/// Succeeds in nft(8) if the kernel has all of that.
+fn query(info: &IdentityInfo) -> Result<String, BaseError> {
+    let query = statements(info, "get")?.join("; ");
+    Ok(if query.is_empty() { "list table inet kubedos".to_owned() } else { query })
+}

@@ -1,0 +1,14 @@
+//! Fixed names: where things are in the RAM system, on the seed's medium and on an installed node.
+
+/// Where the state partition is mounted on an installed node.
+pub const STATE_DIR: &str = "/var/lib/kubedos";
+/// Where the RAM agent keeps the same files, in a tmpfs.
+pub const RUN_DIR: &str = "/run/kubedos";
+/// Name under which the kernel calls this program to load a module.
+pub const MODPROBE: &str = "modprobe";
+/// Mount point of the seed's root before it is entered: not below /run, which moves into it.
+pub const SYSROOT: &str = "/sysroot";
+/// The init of the seed's root.
+pub const INIT: &str = "/usr/lib/systemd/systemd";
+/// Exit status of the agent in RAM after a permanent failure that the seed was notified of.
+pub const GAVE_UP: u8 = 3;

@@ -1,0 +1,228 @@
+//! What an installed node does at every start: clock, base role, planes, gate, play; each step is reported.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use camino::Utf8Path;
+use cluster_seed::agent::{ApplyStep, ReportBody};
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::identity::NodeIdentity;
+use cluster_seed::peers::PeersFile;
+
+use crate::base::{Base, Change, Command, Outcome, Step};
+use crate::console::Console;
+use crate::http::{Http, Wait, chain};
+use crate::node::clock;
+use crate::node::gate;
+use crate::node::planes;
+use crate::node::play::{self, Stats};
+use crate::report::{LAST_WORDS, ReportError, Reporter};
+use crate::state::NodeDir;
+
+/// Attempts to fetch the peer list before the stored one is used.
+const PEER_TRIES: u32 = 10;
+/// Times the gate is reported until the seed has reached this node too, three seconds apart.
+const GATE_REPORTS: u32 = 60;
+/// Tries of a step of the base role before it counts as failed, and the pause between them.
+const BASE_TRIES: u32 = 5;
+const BASE_PAUSE: Duration = Duration::from_secs(5);
+/// Runs of the play before it counts as failed, and the pause between them.
+const PLAY_TRIES: u32 = 3;
+const PLAY_PAUSE: Duration = Duration::from_secs(10);
+
+/// An installed node.
+pub struct Node<'a> {
+    /// `/`
+    pub root: &'a Utf8Path,
+    pub dir: &'a NodeDir,
+    pub identity: &'a NodeIdentity,
+    pub http: &'a Http,
+    pub console: &'a Console,
+    pub reporter: &'a Reporter<'a>,
+    pub wait: Wait<'a>,
+    /// Unix seconds by the node's clock.
+    pub now: &'a dyn Fn() -> u64,
+}
+
+impl Node<'_> {
+    /// Runs everything; after an error the unit retries.
+    pub fn apply(&self) -> anyhow::Result<()> {
+        let host = &self.identity.info.hostname;
+        nix::unistd::sethostname(host.label()).context("setting the host name")?;
+        self.console.step(&format!("node {host}"));
+        // Before WireGuard, which accepts no handshake older than the last one, and before apt.
+        if let Some(seed) = clock::seed_of(&self.identity.info.seed_url) {
+            let words = clock::follow(self.root, seed, self.wait).context("asking the seed for the time")?;
+            self.console.step(&format!("time {words}"));
+        }
+        let peers = self.first_peers()?;
+        self.console.step("base role");
+        let mut base = self.base(&peers);
+        let outcomes = self.run_base(&mut base, Step::ALL);
+        self.console.step("planes");
+        planes::up(self.root, self.identity, &peers).context("bringing up the planes")?;
+        self.booted();
+        self.report(&outcomes);
+        self.gate(&peers)?;
+        let mut stats = self.finish_base(&mut base, outcomes)?;
+        if play::has_tasks(self.root, &self.identity.info.role) {
+            let more = self.play()?;
+            stats = Stats { ok: stats.ok + more.ok, changed: stats.changed + more.changed };
+        }
+        self.converged(stats)
+    }
+
+    fn base<'b>(&'b self, peers: &'b PeersFile) -> Base<'b> {
+        Base::new(self.root, &self.identity.info, peers, &Command::run)
+    }
+
+    fn run_base(&self, base: &mut Base<'_>, steps: &[Step]) -> Vec<Outcome> {
+        base.apply(steps, &mut |outcome| match &outcome.result {
+            Err(e) => self.console.error(&format!("base: {}: {}", outcome.step.name(), chain(e))),
+            Ok(_) => self.console.step(&format!("base: {}: {}", outcome.step.name(), outcome.report().result.as_str())),
+        })
+    }
+
+    fn report(&self, outcomes: &[Outcome]) {
+        outcomes.iter().for_each(|o| self.reporter.tell(ReportBody::ApplyProgress { step: o.report() }));
+    }
+
+    /// Repeats the steps that failed before the gate: a failed step must not keep operators from reaching the node.
+    fn finish_base(&self, base: &mut Base<'_>, mut outcomes: Vec<Outcome>) -> anyhow::Result<Stats> {
+        let (mut stats, mut attempt) = (Stats::default(), 1);
+        loop {
+            let good = |change| outcomes.iter().filter(|o| matches!(o.result, Ok(c) if c == change)).count() as u32;
+            stats.ok += good(Change::None) + good(Change::Made);
+            stats.changed += good(Change::Made);
+            let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.result.is_err()).collect();
+            if failed.is_empty() {
+                return Ok(stats);
+            }
+            if attempt == BASE_TRIES {
+                let why =
+                    failed.iter().map(|o| format!("{}: {}", o.step.name(), o.report().detail)).collect::<Vec<_>>().join("; ");
+                self.reporter.failed("base", &why);
+                bail!("the base role failed: {why}");
+            }
+            let again: Vec<Step> = failed.iter().map(|o| o.step).collect();
+            (self.wait)(BASE_PAUSE);
+            outcomes = self.run_base(base, &again);
+            self.report(&outcomes);
+            attempt += 1;
+        }
+    }
+
+    fn first_peers(&self) -> anyhow::Result<PeersFile> {
+        for attempt in 0..PEER_TRIES {
+            match planes::refresh(self.http, self.dir, self.identity) {
+                Ok((peers, _)) => return Ok(peers),
+                Err(e) => {
+                    tracing::warn!(error = %chain(&e), attempt, "peer list not refreshed");
+                    (self.wait)(Duration::from_secs(3));
+                }
+            }
+        }
+        self.dir.peers(self.identity).context("reading the peer list")
+    }
+
+    /// What the timer runs: fetches the peer list, updates the planes if needed, and restores what was changed by hand.
+    pub fn refresh_peers(&self) -> anyhow::Result<()> {
+        let fetched = planes::refresh(self.http, self.dir, self.identity);
+        let peers = match &fetched {
+            Ok((peers, _)) => peers.clone(),
+            Err(_) => self.dir.peers(self.identity).context("reading the peer list")?,
+        };
+        self.restore(&peers);
+        let (peers, changed) = fetched?;
+        let stale = planes::forget_ahead(self.identity, (self.now)());
+        let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
+        if changed || missing || stale {
+            planes::up(self.root, self.identity, &peers).context("changing the planes")?;
+            tracing::info!(version = peers.version, nodes = peers.nodes.len(), "new peer list");
+        }
+        Ok(())
+    }
+
+    /// The base role's local steps. Only logged: two processes that report at once would use each other's numbers up.
+    fn restore(&self, peers: &PeersFile) {
+        self.base(peers).apply(Step::LOCAL, &mut |outcome| match &outcome.result {
+            Ok(Change::None) => {}
+            Ok(Change::Made) => tracing::info!(step = outcome.step.name(), "base role: changed"),
+            Err(e) => tracing::warn!(step = outcome.step.name(), error = %chain(e), "base role: failed"),
+        });
+    }
+
+    fn booted(&self) {
+        let read = |path: &str| fs::read_to_string(self.root.join(path)).unwrap_or_default().trim().to_owned();
+        let body =
+            ReportBody::Booted { kernel: read("proc/sys/kernel/osrelease"), boot_id: read("proc/sys/kernel/random/boot_id") };
+        if let Err(e) = self.reporter.deliver(body, LAST_WORDS) {
+            tracing::warn!(error = %chain(&e), "boot not reported");
+        }
+    }
+
+    fn gate(&self, peers: &PeersFile) -> anyhow::Result<()> {
+        self.console.step("fabric gate");
+        let checks = gate::pass(gate::ROUNDS, self.wait, || gate::look(self.root, self.identity, peers));
+        for check in checks.iter().filter(|c| !c.ok) {
+            self.console.error(&format!("{}: {}", check.name, check.detail));
+        }
+        let here = gate::passed(&checks);
+        for _ in 0..GATE_REPORTS {
+            match self.reporter.deliver(ReportBody::Gate { checks: checks.clone() }, LAST_WORDS) {
+                // Our checks passed, but the seed has not reached us yet: it tries again with each report.
+                Ok(reply) if here && reply.state == EnrollmentState::Installed => (self.wait)(Duration::from_secs(3)),
+                Ok(reply) => {
+                    tracing::info!(state = reply.state.as_str(), "gate reported");
+                    break;
+                }
+                // A node that converged earlier has nothing left to pass.
+                Err(ReportError::Http(e)) if e.status() == Some(409) => break,
+                Err(e) => return Err(e).context("reporting the gate"),
+            }
+        }
+        if !here {
+            bail!("the fabric gate did not pass");
+        }
+        self.console.step("fabric ready");
+        Ok(())
+    }
+
+    /// A play that failed is run again before it is reported: Failed is a state an enrollment does not leave.
+    fn play(&self) -> anyhow::Result<Stats> {
+        play::write_variables(&self.identity.info).context("writing the play's variables")?;
+        let done = |step: ApplyStep| {
+            self.console.step(&format!("play: {}: {}", step.name, step.result.as_str()));
+            self.reporter.tell(ReportBody::ApplyProgress { step });
+        };
+        let mut attempt = 1;
+        loop {
+            self.console.step("play");
+            match play::run(&done) {
+                Ok(stats) => return Ok(stats),
+                Err(why) if attempt < PLAY_TRIES => self.console.error(&format!("play: {why}; trying again")),
+                Err(why) => {
+                    self.console.error(&format!("play: {why}"));
+                    self.reporter.failed("ansible", &why);
+                    bail!("the play failed: {why}");
+                }
+            }
+            (self.wait)(PLAY_PAUSE);
+            attempt += 1;
+        }
+    }
+
+    fn converged(&self, stats: Stats) -> anyhow::Result<()> {
+        let done = ReportBody::ApplyDone { changed: stats.changed, ok: stats.ok };
+        match self.reporter.deliver(done, LAST_WORDS) {
+            Ok(_) => {}
+            Err(ReportError::Http(e)) if e.status() == Some(409) => {
+                tracing::info!("the seed already knows that this node has converged");
+            }
+            Err(e) => return Err(e).context("reporting that the role is applied"),
+        }
+        self.console.step(&format!("converged ({} ok, {} changed)", stats.ok, stats.changed));
+        Ok(())
+    }
+}

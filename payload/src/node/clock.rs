@@ -1,0 +1,85 @@
+//! The node's clock: chrony follows the seed, and what depends on the time waits briefly for its first response.
+//!
+//! No decision about trust depends on it (docs/adr/0010-time.md). The lower bound of the clock is
+//! `/usr/lib/clock-epoch`, which systemd applies before it starts anything.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use cluster_seed::time::{TimeState, node_config, parse_tracking};
+
+use crate::http::{Wait, chain};
+use host::files::{FileError, PUBLIC, write_atomic};
+use host::tool::Tool;
+
+/// Where chrony's unit of a node looks for its configuration.
+const CONFIG: &str = "run/kubedos/chrony.conf";
+const LIMIT: Duration = Duration::from_secs(20);
+/// Polls of chrony, a second apart, before the node continues with the clock it has.
+const LOOKS: u32 = 15;
+
+/// The seed's address on the underlay, from its URL.
+pub fn seed_of(url: &str) -> Option<Ipv4Addr> {
+    let authority = url.strip_prefix("http://")?.split('/').next()?;
+    authority.split(':').next()?.parse().ok()
+}
+
+/// Starts chrony with the seed as its only server and waits for it. Returns a line for the console.
+///
+/// # Errors
+/// Only when the configuration cannot be written: a node with a wrong clock works, its logs are wrong.
+pub fn follow(root: &Utf8Path, seed: Ipv4Addr, wait: Wait<'_>) -> Result<String, FileError> {
+    write_atomic(&root.join(CONFIG), node_config(seed).as_bytes(), PUBLIC)?;
+    if let Err(e) = Tool::new("systemctl").args(["restart", "chrony.service"]).timeout(LIMIT).run() {
+        return Ok(format!("chrony did not start: {}", chain(&e)));
+    }
+    Ok(settled(LOOKS, wait, &mut || {
+        let tracking = Tool::new("chronyc").args(["-n", "-c", "tracking"]).timeout(LIMIT).run().ok()?;
+        parse_tracking(&tracking.text()).filter(|t| t.state == TimeState::Synchronised).map(|t| t.source)
+    }))
+}
+
+fn settled(looks: u32, wait: Wait<'_>, look: &mut dyn FnMut() -> Option<String>) -> String {
+    for _ in 0..looks {
+        if let Some(source) = look() {
+            return format!("from {source}");
+        }
+        wait(Duration::from_secs(1));
+    }
+    "no response from the seed's NTP server; continuing".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_is_found_in_its_url() {
+        for (url, seed) in [
+            ("http://10.44.0.1", Some([10, 44, 0, 1].into())),
+            ("http://10.44.0.1:8080/x", Some([10, 44, 0, 1].into())),
+            ("http://seed.lan", None),
+            ("https://10.44.0.1", None),
+            ("", None),
+        ] {
+            assert_eq!(seed_of(url), seed, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_wait_ends() {
+        let mut looks = 0;
+        let mut after = |n: u32| {
+            looks = 0;
+            let words = settled(5, &|_| (), &mut || {
+                looks += 1;
+                (looks >= n).then(|| "10.44.0.1".to_owned())
+            });
+            (words.starts_with("from 10.44.0.1"), looks)
+        };
+        assert_eq!(after(1), (true, 1));
+        assert_eq!(after(5), (true, 5));
+        assert_eq!(after(6), (false, 5));
+    }
+}

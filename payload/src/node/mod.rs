@@ -1,0 +1,11 @@
+//! An installed node: from its first start to Converged, and its part in the fleet from then on.
+
+pub mod join;
+
+pub mod clock;
+pub mod planes;
+
+pub mod gate;
+pub mod play;
+
+pub mod apply;

@@ -1,0 +1,102 @@
+//! The node's WireGuard planes: created, addressed and given peers by the identity and the signed peer list. Running it
+//! twice changes nothing.
+
+use std::time::Duration;
+
+use camino::Utf8Path;
+use cluster_seed::identity::NodeIdentity;
+use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::{Sealed, key_from_text};
+use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
+
+use crate::epoch::{self, EpochError};
+use crate::http::{Http, HttpError};
+use crate::state::{NodeDir, StateError};
+use host::tool::{Tool, ToolError};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// Largest peer list fetched, in bytes.
+const MAX_PEERS: u64 = 32 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    #[error("plane {plane}")]
+    Tool { plane: String, source: ToolError },
+    #[error("the identity has no key for plane {0}")]
+    NoKey(String),
+    #[error("fetching the peer list")]
+    Fetch(#[from] HttpError),
+    #[error("accepting the peer list")]
+    State(#[from] StateError),
+    #[error("storing the epoch")]
+    Epoch(#[from] EpochError),
+}
+
+/// Creates missing planes of the identity and sets the peers of each.
+pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result<(), PlaneError> {
+    for (plane, place) in &identity.info.planes {
+        let failed = |source| PlaneError::Tool { plane: plane.clone(), source };
+        let ip = |args: &[&str]| Tool::new("ip").args(args).timeout(LIMIT).run().map(|_| ()).map_err(failed);
+        let device = root.join("sys/class/net").join(plane);
+        // The timer's refresh may have created it between the check and the command.
+        if !device.exists()
+            && let Err(e) = ip(&["link", "add", "dev", plane, "type", "wireguard"])
+            && !device.exists()
+        {
+            return Err(e);
+        }
+        configure(identity, peers, plane)?;
+        let address = format!("{}/{}", place.address, place.cidr.prefix_len());
+        ip(&["address", "replace", &address, "dev", plane])?;
+        ip(&["link", "set", "dev", plane, "mtu", &MTU.to_string(), "up"])?;
+    }
+    Ok(())
+}
+
+/// `wg syncconf` keeps the sessions of peers that stay. The private key goes by stdin, never by a file or an argument.
+fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<(), PlaneError> {
+    let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
+    let port = identity.info.planes.get(plane).map_or(0, |p| p.port);
+    let text = setconf(key, port, &peers.plane_peers(plane, &identity.info.hostname));
+    let tool = Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
+    tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
+}
+
+/// Removes peers whose last handshake is in the future, as after this clock was set back; true if there was one.
+/// [`up`] adds them again.
+pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
+    let mut forgotten = false;
+    for plane in identity.info.planes.keys() {
+        let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
+        for key in shown.map_or_else(|_| Vec::new(), |out| handshakes_ahead(&out.text(), now)) {
+            let gone = Tool::new("wg").args(["set", plane, "peer", &key.to_string(), "remove"]).timeout(LIMIT).run();
+            forgotten |= gone.is_ok();
+        }
+    }
+    forgotten
+}
+
+/// Fetches the signed list and stores it if it may replace the stored one. True if something changed.
+pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(PeersFile, bool), PlaneError> {
+    let sealed: Sealed<PeersFile> = http.get_json("/api/v1/peers", MAX_PEERS)?;
+    let site = key_from_text(&identity.info.site_key).map_err(StateError::from)?;
+    let held = epoch::seen(dir.path(), &site);
+    match dir.accept_peers(identity, &sealed) {
+        Ok((peers, changed)) => {
+            if held.is_none_or(|(seen, _)| seen < peers.epoch)
+                && let Some((_, proof)) = epoch::of_seed(http, &site)
+            {
+                epoch::keep(dir.path(), &site, &proof)?;
+            }
+            Ok((peers, changed))
+        }
+        Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
+            // The seed decides whether that is new to it.
+            if let Some((_, proof)) = held {
+                epoch::tell(http, &proof);
+            }
+            Err(e.into())
+        }
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,180 @@
+//! The agent's work in RAM, from drivers to a disk that boots.
+
+pub mod dhcp;
+pub mod enroll;
+pub mod modules;
+pub mod rescue;
+pub mod session;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::machine::HardwareFacts;
+use cluster_seed::secret::AgeKey;
+
+use crate::cmdline::Cmdline;
+use crate::console::Console;
+use crate::http::{Http, Wait, chain};
+use crate::install::place::place;
+use crate::install::{Install, InstallError};
+use crate::ram::dhcp::Dhcp;
+use crate::ram::enroll::{EnrollError, Enroller};
+use crate::ram::modules::{ALWAYS, Index};
+use crate::ram::session::{MachineSecrets, RANDOM, Session};
+use crate::report::{ReportError, Reporter};
+use crate::state::NodeDir;
+use host::hardware;
+use host::tool::Running;
+
+/// Pause before a refused machine asks again.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+/// Pause after any other failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// Seconds that slow controllers have to find their disks.
+const DISK_SECONDS: u32 = 15;
+/// Exists once the seed has acknowledged that the installation began.
+const BEGAN: &str = "began";
+
+/// What everything in RAM needs.
+pub struct Ram<'a> {
+    /// `/`
+    pub root: &'a Utf8Path,
+    /// Directory of the session: a tmpfs.
+    pub run: &'a Utf8Path,
+    pub console: &'a Console,
+    pub wait: Wait<'a>,
+    /// Fills with random bytes.
+    pub random: &'a dyn Fn(&mut [u8]) -> anyhow::Result<()>,
+}
+
+/// The kernel's modules, and those that were tried already.
+#[derive(Default)]
+pub struct Drivers {
+    index: Index,
+    done: BTreeSet<String>,
+}
+
+impl Drivers {
+    /// Loads modules by name; one that is built in or missing is skipped.
+    pub fn load(&self, modules: &[&str]) {
+        for module in modules {
+            if let Err(e) = self.index.load(module) {
+                tracing::debug!(module, error = %e, "module not loaded");
+            }
+        }
+    }
+}
+
+/// Result of the installation.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Installed,
+    /// It failed permanently, and the seed knows.
+    GaveUp,
+    /// It can be retried with the same session.
+    Again,
+}
+
+impl Ram<'_> {
+    /// Reads the module list and loads the modules that are always needed.
+    pub fn drivers(&self) -> Drivers {
+        let release = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
+        let dir = self.root.join("lib/modules").join(release.trim());
+        let index = Index::read(&dir).unwrap_or_else(|e| {
+            self.console.error(&format!("no module list in {dir}: {e}"));
+            Index::default()
+        });
+        self.console.step("drivers");
+        let drivers = Drivers { index, done: BTreeSet::new() };
+        drivers.load(ALWAYS);
+        drivers
+    }
+
+    /// Loads the drivers of hardware that appeared since.
+    pub fn refresh(&self, drivers: &mut Drivers) {
+        let fresh = drivers.index.load_for_hardware(self.root, &mut drivers.done);
+        if !fresh.is_empty() {
+            self.console.step(&format!("loaded {}", fresh.join(" ")));
+        }
+    }
+
+    /// Gets an address. The handle renews the lease until it is dropped.
+    pub fn network(&self, cmdline: &Cmdline, exe: &Utf8Path, drivers: &mut Drivers) -> Running {
+        let dhcp = Dhcp { root: self.root, dir: self.run, exe, console: self.console, wait: self.wait };
+        dhcp.run(cmdline.boot_mac, &mut || self.refresh(drivers))
+    }
+
+    fn facts(&self, cmdline: &Cmdline, drivers: &mut Drivers) -> HardwareFacts {
+        for _ in 0..DISK_SECONDS {
+            self.refresh(drivers);
+            let facts = hardware::gather(self.root, cmdline.boot_mac);
+            if !facts.disks.is_empty() {
+                return facts;
+            }
+            (self.wait)(Duration::from_secs(1));
+        }
+        hardware::gather(self.root, cmdline.boot_mac)
+    }
+
+    /// Enrolls repeatedly until the machine is approved. Returns at once if an earlier run was approved.
+    pub fn enroll(&self, cmdline: &Cmdline, drivers: &mut Drivers) -> anyhow::Result<Session> {
+        if Session::path(self.run).exists() {
+            match Session::load(self.run) {
+                Ok(session) => return Ok(session),
+                Err(e) => self.console.error(&chain(&e)),
+            }
+        }
+        let http = Http::new(&cmdline.seed);
+        let enroller = Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run };
+        loop {
+            let facts = self.facts(cmdline, drivers);
+            let mut random = zeroize::Zeroizing::new([0u8; RANDOM]);
+            (self.random)(&mut *random)?;
+            match enroller.run(MachineSecrets::new(AgeKey::generate(), &random), &facts) {
+                Ok(session) => {
+                    session.save(self.run)?;
+                    return Ok(session);
+                }
+                Err(e) => {
+                    self.console.error(&chain(&e));
+                    let pause = if matches!(e, EnrollError::Refused { .. }) { AFTER_REFUSAL } else { AFTER_FAILURE };
+                    (self.wait)(pause);
+                }
+            }
+        }
+    }
+
+    /// Installs what the session orders.
+    pub fn install(&self, session: &Session) -> anyhow::Result<Outcome> {
+        let http = Http::new(&session.seed);
+        let sequence = NodeDir::new(self.run).sequence(1);
+        let reporter = Reporter::new(&http, &session.node_key, session.enrollment, sequence, self.wait);
+        let (order, identity) = session.open()?;
+        let began = self.run.join(BEGAN);
+        let mountpoint: Utf8PathBuf = self.run.join("state");
+        let install = Install {
+            http: &http,
+            console: self.console,
+            reporter: &reporter,
+            order: &order,
+            identity: &identity,
+            node_key: &session.node_key,
+            root: self.root,
+            place: &|disk, offset, files| place(disk, offset, files, &mountpoint),
+            wait: self.wait,
+            announce: (!began.exists()).then_some(began.as_path()),
+        };
+        let Err(e) = install.run() else { return Ok(Outcome::Installed) };
+        let why = chain(&e);
+        self.console.error(&why);
+        if matches!(&e, InstallError::Began(ReportError::Http(h)) if h.is_temporary()) {
+            return Ok(Outcome::Again);
+        }
+        reporter.failed(e.step(), &why);
+        // The identity is used up: the next start is a new enrollment.
+        fs::remove_file(Session::path(self.run))?;
+        Ok(Outcome::GaveUp)
+    }
+}

@@ -1,0 +1,73 @@
+//! The rescue shell of the machine's menu: one on every console the kernel speaks to, since the operator may
+//! be at any of them. Drivers are loaded, nothing is mounted, nothing is sent to the network.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use crate::console::{SCREEN, terminals};
+use crate::http::chain;
+use crate::ram::Ram;
+use host::tool::{Running, Tool};
+
+/// The word on the kernel command line that requests it.
+pub const PARAMETER: &str = "kubedos.rescue";
+/// Looks for disks and cards that appear late, a second apart.
+const SETTLE: u32 = 3;
+const TICK: Duration = Duration::from_secs(1);
+/// In a session of its own, so that Ctrl-C works; the pause is for a terminal that cannot be opened. `$0` is the terminal, `$1`
+/// its kind.
+const SHELL: &str = "setsid getty -n -i -L -l /bin/sh 0 \"$0\" \"$1\"; sleep 2";
+const HELP: &str = "rescue shell: disks and cards are in /dev and /sys, nothing is mounted, no network address is set (udhcpc \
+    -i CARD); reboot -f restarts this machine";
+
+/// True if the command line asks for the rescue shell.
+pub fn is_requested(cmdline: &str) -> bool {
+    cmdline.split_ascii_whitespace().any(|word| word == PARAMETER)
+}
+
+/// Runs until the operator restarts the machine; a shell that exits is started again.
+///
+/// # Errors
+/// When not even one shell can be started.
+pub fn run(ram: &Ram<'_>) -> anyhow::Result<()> {
+    let mut drivers = ram.drivers();
+    for _ in 0..SETTLE {
+        ram.refresh(&mut drivers);
+        (ram.wait)(TICK);
+    }
+    let names = terminals();
+    anyhow::ensure!(!names.is_empty(), "the kernel has no console");
+    ram.console.step(HELP);
+    let mut shells: Vec<(String, Option<Running>)> = names.into_iter().map(|name| (name, None)).collect();
+    loop {
+        for (name, shell) in &mut shells {
+            if shell.as_mut().is_none_or(|s| s.ended().is_some()) {
+                *shell = start(name).inspect_err(|e| ram.console.error(&format!("no shell on {name}: {}", chain(e)))).ok();
+            }
+        }
+        anyhow::ensure!(shells.iter().any(|(_, shell)| shell.is_some()), "no shell could be started");
+        (ram.wait)(TICK);
+    }
+}
+
+fn start(terminal: &str) -> io::Result<Running> {
+    let kind = if terminal == SCREEN { "linux" } else { "vt100" };
+    let nowhere = fs::OpenOptions::new().write(true).open("/dev/null")?;
+    Tool::new("busybox")
+        .args(["sh", "-c", SHELL, terminal, kind])
+        .env("HOME", "/root")
+        .spawn(nowhere)
+        .map_err(|e| io::Error::other(chain(&e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_complete_word_requests_it() {
+        assert!(is_requested("quiet kubedos.rescue initrd=initrd.img\n"));
+        assert!(!is_requested("kubedos.rescued kubedos.seed=http://kubedos.rescue"));
+    }
+}

@@ -1,0 +1,6 @@
+//! The base role on a temporary root: what it writes, that a second run changes nothing, what it refuses, and whether nft
+//! accepts the firewall.
+
+mod firewall;
+mod machine;
+mod steps;
