@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod app;
 pub mod appliance;
+pub mod artifacts;
 pub mod capsule;
 pub mod cli;
 pub mod clock;
@@ -30,3 +31,4 @@ pub mod stick;
 pub mod store;
 pub mod terminal;
 pub mod tls;
+pub mod upstream;

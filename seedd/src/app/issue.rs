@@ -19,12 +19,12 @@ use web::api::ApiError;
 
 use super::mode::Mode;
 use super::{App, internal, unexpected};
-use crate::cli::upstream_sources;
 use crate::keys::Unsealed;
 use crate::site::setting;
 use crate::store::Tx;
 use crate::store::enrollments::EnrollmentRecord;
 use crate::store::nodes::NodeRecord;
+use crate::upstream::upstream_sources;
 use host::random;
 
 /// What the operator decided.

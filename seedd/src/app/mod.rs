@@ -28,32 +28,29 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
-use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::clock::now_ms;
 use tokio::sync::watch;
 use web::api::ApiError;
 
+use crate::artifacts;
 use crate::clock::Silence;
 use crate::extras::Registry;
 use crate::keys::{PublicKeys, Unsealed};
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
 use crate::recorder::Flight;
-use crate::site::{Site, seed_hostname, setting};
+use crate::site::{Site, seed_hostname};
 use crate::store::events::NewEvent;
 use crate::store::{Store, StoreError, Tx};
 use crate::tls::{Tls, host_names};
-use host::files::read_limited;
 use jobs::Jobs;
 use throttle::Throttle;
-
-/// Largest artifact manifest read, in bytes.
-const MAX_MANIFEST: u64 = 32 << 20;
 
 /// The running seed.
 pub struct App {
@@ -230,14 +227,7 @@ impl App {
 
     /// The artifact built for a role, checked against its signature.
     pub fn artifact_of(&self, role: &str) -> Result<Option<ArtifactManifest>> {
-        let Some(id) = self.store.setting(&format!("{}{role}", setting::ARTIFACT))? else { return Ok(None) };
-        let id: Digest = id.parse().context("reading the artifact's id")?;
-        let path = self.site.join("artifacts").join(id.to_string()).join("manifest.json");
-        let sealed: Sealed<ArtifactManifest> =
-            serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).context("reading the manifest")?;
-        let manifest = sealed.open(&self.site_key).with_context(|| format!("checking {path}"))?;
-        manifest.check().with_context(|| format!("checking {path}"))?;
-        Ok(Some(manifest))
+        artifacts::manifest(&self.site, &self.store, &self.site_key, role)
     }
 }
 
