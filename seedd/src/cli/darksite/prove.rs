@@ -76,7 +76,7 @@ impl Prove {
         for (role, outcome) in &proof.roles {
             lines.push(match outcome {
                 RoleProof::Installed { packages, .. } => format!("  {role}: {packages} packages installed offline"),
-                RoleProof::Failed { why } => format!("  {role}: failed: {why}"),
+                RoleProof::Failed { why } => format!("  {role}: could not be installed: {why}"),
             });
         }
         self.args.show(&serde_json::json!({"state": proof.of(m), "proof": proof}), &lines.join("\n"))?;
