@@ -124,9 +124,9 @@ pub fn find_lab() -> Result<Utf8PathBuf> {
     let mut places = vec![own.with_file_name(LAB)];
     places.extend(path.split(':').map(|dir| Utf8Path::new(dir).join(LAB)));
     let found = places.into_iter().find(|p| p.is_file());
-    found.ok_or_else(|| anyhow!("{LAB} was not found beside this program or in PATH")).hint(
-        "a drill boots virtual machines: run it on a workstation with a copy of the site's data and the lab (`just build`)",
-    )
+    found
+        .ok_or_else(|| anyhow!("{LAB} was not found beside this program or in PATH"))
+        .hint("a drill boots virtual machines: run it on a workstation with a copy of the site's data and the lab (`just build`)")
 }
 
 #[cfg(test)]

@@ -23,10 +23,7 @@ pub fn watch_signals() -> Result<()> {
             for _ in 0..2 {
                 tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = term.recv() => {} }
                 if STOP.swap(true, Ordering::SeqCst) {
-                    #[allow(
-                        clippy::disallowed_methods,
-                        reason = "asked twice; the next run removes temporary files"
-                    )]
+                    #[allow(clippy::disallowed_methods, reason = "asked twice; the next run removes temporary files")]
                     std::process::exit(130);
                 }
                 eprintln!("shutting down; press Ctrl-C again to force");

@@ -74,7 +74,9 @@ fn literals(text: &str, from: usize, open: char, close: char, found: &mut BTreeS
                 None => return,
             },
             // A quote of a character, not of a lifetime.
-            '\'' if text[at..].chars().nth(2) == Some('\'') => at += text[at..].chars().take(2).map(char::len_utf8).sum::<usize>(),
+            '\'' if text[at..].chars().nth(2) == Some('\'') => {
+                at += text[at..].chars().take(2).map(char::len_utf8).sum::<usize>()
+            }
             c if c == open => depth += 1,
             c if c == close => depth -= 1,
             _ => {}
@@ -118,7 +120,9 @@ fn literals_are_found() {
 #[test]
 fn errors_and_hints_are_changed_on_purpose() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut text = "# Errors, hints and warnings by crate, sorted. KUBEDOS_BLESS=1 cargo test -p kubedos-tests --test texts rewrites it.\n".to_owned();
+    let mut text =
+        "# Errors, hints and warnings by crate, sorted. KUBEDOS_BLESS=1 cargo test -p kubedos-tests --test texts rewrites it.\n"
+            .to_owned();
     for name in CRATES {
         let mut files = Vec::new();
         sources(&root.join(name), &mut files);

@@ -79,7 +79,7 @@ fn accepted(at: &str) -> Vec<String> {
     mapping(&mut root, at).insert("aaUnknown".to_owned(), json!(1));
     let error = read::<ClusterSpec>(&root.to_string()).unwrap_err().message;
     let (_, list) = error.split_once("expected ").unwrap_or_else(|| panic!("{at}: {error}"));
-    let list = list.trim_start_matches("one of ");
+    let list = list.trim_start_matches("one of ").split(" at line ").next().unwrap_or("");
     list.split([',', ' ']).map(|w| w.trim_matches('`').to_owned()).filter(|w| !w.is_empty() && w != "or").collect()
 }
 

@@ -66,9 +66,7 @@ impl<'a> Subject<'a> {
 
 pub fn daemon(s: &Subject<'_>) -> Check {
     match (s.running, s.sealed) {
-        (false, _) => {
-            Check::new("daemon", Health::Warn, "not running", "start it with `seedd serve --iface IFACE`")
-        }
+        (false, _) => Check::new("daemon", Health::Warn, "not running", "start it with `seedd serve --iface IFACE`"),
         (true, Some(true)) => {
             Check::new("daemon", Health::Warn, "running, sealed", "run `seedd unseal`; until then no machine can be approved")
         }
@@ -95,7 +93,8 @@ pub fn interface(s: &Subject<'_>) -> Check {
     if !addresses(iface).contains(&(seed, prefix)) {
         let held = addresses(iface).iter().map(|(a, p)| format!("{a}/{p}")).collect::<Vec<_>>().join(", ");
         let held = if held.is_empty() { "no address".to_owned() } else { held };
-        let advice = format!("run `ip address add {seed}/{prefix} dev {iface}`, or use `seedd cluster overlay` for another network");
+        let advice =
+            format!("run `ip address add {seed}/{prefix} dev {iface}`, or use `seedd cluster overlay` for another network");
         return Check::new("interface", Health::Bad, format!("{iface} has {held}, not the seed's {seed}/{prefix}"), advice);
     }
     if !carrier {
@@ -131,9 +130,12 @@ fn port_check(name: &'static str, what: &str, pid: Option<u64>, holders: &[Strin
     let advice = "stop that server, or bind it to another interface";
     match (pid, ours, others.is_empty()) {
         (Some(_), true, _) => Check::ok(name, format!("{what} is served")),
-        (Some(_), false, _) => {
-            Check::new(name, Health::Bad, format!("the daemon does not serve {what}"), "a standby serves nothing; see the daemon's log")
-        }
+        (Some(_), false, _) => Check::new(
+            name,
+            Health::Bad,
+            format!("the daemon does not serve {what}"),
+            "a standby serves nothing; see the daemon's log",
+        ),
         (None, _, true) => Check::ok(name, format!("free for {what}")),
         (None, _, false) => Check::new(name, Health::Bad, format!("{} uses the port of {what}", others.join(", ")), advice),
     }
@@ -187,12 +189,19 @@ pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
             format!("{} does not exist", dir(&id)),
             "run `seedd darksite build`, or `seedd adopt` to import from a medium",
         ),
-        Ok(None) => Check::new(name, Health::Bad, "no snapshot", "run `seedd darksite build`, or `seedd adopt` to import from a medium"),
+        Ok(None) => {
+            Check::new(name, Health::Bad, "no snapshot", "run `seedd darksite build`, or `seedd adopt` to import from a medium")
+        }
         Err(e) => Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
     let roles = s.store.read(|tx| tx.settings_under(setting::ARTIFACT)).unwrap_or_default();
     let second = match roles.len() {
-        0 => Check::new("artifacts", Health::Bad, "no role has an artifact, so nothing can be installed", "run `seedd image build`"),
+        0 => Check::new(
+            "artifacts",
+            Health::Bad,
+            "no role has an artifact, so nothing can be installed",
+            "run `seedd image build`",
+        ),
         n => Check::ok("artifacts", format!("{n} role(s) can be installed")),
     };
     vec![first, second]
@@ -209,7 +218,12 @@ pub fn disk(s: &Subject<'_>) -> Check {
     let _ = fs::remove_file(&path);
     let text = format!("{} free, a durable write takes {} ms", amount(free), took.as_millis());
     match written {
-        Err(e) => Check::new(name, Health::Bad, format!("writing to {}: {e}", s.site.data), "check whether it is full or mounted read-only"),
+        Err(e) => Check::new(
+            name,
+            Health::Bad,
+            format!("writing to {}: {e}", s.site.data),
+            "check whether it is full or mounted read-only",
+        ),
         Ok(()) if free < TOO_FEW => Check::new(
             name,
             Health::Bad,

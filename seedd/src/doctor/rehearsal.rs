@@ -80,8 +80,7 @@ async fn one(wire: &Arc<Wire>, number: u32, iface: &str) -> Result<(Duration, Fe
 }
 
 fn foreign(iface: &str, other: Ipv4Addr) -> anyhow::Error {
-    let error =
-        anyhow!("another DHCP server, {other}, answers on {iface}; not simulating machines here");
+    let error = anyhow!("another DHCP server, {other}, answers on {iface}; not simulating machines here");
     crate::hint::with(error, "use a network where only this seed answers; `seedd doctor` lists other servers")
 }
 
