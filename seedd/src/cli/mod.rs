@@ -112,7 +112,7 @@ Example:
     #[command(after_long_help = "\
 Examples:
   seedd export --recipient age1… --out /mnt/site-a.capsule
-  seedd export --recipient age1… --out /mnt/site-a.capsule --since /mnt/earlier.capsule --split-size 4G")]
+  seedd export --recipient age1… --out /mnt/b.capsule --since /mnt/a.capsule --split-size 4G")]
     Export(capsule::Export),
     /// Import a capsule; this seed becomes a standby
     ///

@@ -51,7 +51,7 @@ Examples:
   seedd darksite export --out /mnt/snapshot.kda
   seedd darksite export --since 3f2a… --out /mnt/update.kda --split-size 4G")]
     Export(Export),
-    /// Import a snapshot from such an archive
+    /// Import a snapshot from an archive
     #[command(after_long_help = "\
 Examples:
   seedd darksite import /mnt/snapshot.kda --pin 0123…cdef --use
