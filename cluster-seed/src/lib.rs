@@ -9,6 +9,7 @@ pub mod agent;
 pub mod archive;
 pub mod capsule;
 pub mod cluster;
+pub mod cluster_keys;
 pub mod darksite_spec;
 pub mod enrollment;
 pub mod epoch;

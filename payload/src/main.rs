@@ -27,58 +27,75 @@ use payload::report::{LAST_WORDS, Reporter};
 use payload::seed::boot as seed_boot;
 use payload::state::{DISK_SEQ, NodeDir};
 
+/// The agent of a Kubedos machine
+///
+/// In RAM it enrolls and installs the machine; on disk it joins the node to its planes and applies its role. systemd and
+/// the initramfs run it; by hand `status`, `gate` and `apply` are useful.
 #[derive(Parser)]
-#[command(name = "kubedos-node", version, about = "The agent of a Kubedos machine")]
+#[command(name = "kubedos-node", version, max_term_width = 110, after_long_help = AFTER)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
+const AFTER: &str = "\
+Exit status:
+  0  success
+  1  failure
+  2  wrong usage";
+
 #[derive(Subcommand)]
 enum Verb {
-    /// Run as PID 1 of the RAM system (what /init does)
+    /// In RAM: run as PID 1 (what /init does)
     Init,
-    /// In RAM: load drivers, get an address, enroll, install
+    /// In RAM: load drivers, get an address, enroll and install
     Enroll {
-        /// Base URL of the seed [default: kubedos.seed= of the kernel command line]
+        /// Base URL of the seed [default: kubedos.seed= on the kernel command line]
         #[arg(long)]
         seed: Option<String>,
     },
-    /// In RAM: run a shell on every console instead of the agent
+    /// In RAM: run a rescue shell on every console
     Rescue,
-    /// In RAM: find and verify the seed's medium and prepare its root
+    /// In RAM: find and verify the seed medium and prepare its root file system
     BootSeed,
-    /// In RAM: install after an approved enrollment
+    /// In RAM: resume the installation of an approved enrollment
     Install,
-    /// Called by Debian's installer in the new system: install the agent's files
+    /// In the Debian installer: copy the agent's files into the new system
     LayDown {
         /// Base URL of the seed
         #[arg(long)]
         seed: String,
-        /// The site's public key, 64 hex digits
+        /// Public key of the site, 64 hex digits
         #[arg(long)]
         site_key: String,
     },
-    /// On a system that Debian's installer made: enroll and become a node
+    /// On a disk set up by the Debian installer: enroll and become a node
     Join {
         /// Base URL of the seed
         #[arg(long)]
         seed: String,
-        /// The site's public key, 64 hex digits
+        /// Public key of the site, 64 hex digits
         #[arg(long)]
         site_key: String,
     },
-    /// On disk: apply the base role, bring up the planes, pass the fabric gate, run the role's play
+    /// On disk: bring up the planes, pass the fabric gate and apply the role
     Apply {
-        /// Only update the peers and restore the base role's files
+        /// Only fetch and apply the signed list of peers
         #[arg(long)]
         peers_only: bool,
     },
-    /// On disk: check the fabric once; exit status 1 if a check fails
+    /// On disk: check the fabric once
+    ///
+    /// Exit status 0 if all checks pass, else 1.
     Gate,
     /// On disk: report a failed step to the seed
-    Report { step: String, why: String },
-    /// On disk: show this node's identity (no secrets)
+    Report {
+        /// Name of the step
+        step: String,
+        /// Reason
+        why: String,
+    },
+    /// On disk: show this node's name, role, site and planes (no secrets)
     Status,
 }
 
@@ -229,4 +246,24 @@ fn status() -> anyhow::Result<ExitCode> {
         println!("{plane:8} {}/{} port {}", place.address, place.cidr.prefix_len(), place.port);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+#[path = "../../tests/shared/golden.rs"]
+mod golden;
+
+#[cfg(test)]
+#[path = "../../tests/shared/help.rs"]
+mod help;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_changed_on_purpose() {
+        let command = <Cli as clap::CommandFactory>::command();
+        command.clone().debug_assert();
+        golden::check("tests/golden/kubedos-node.help", &help::all(command));
+    }
 }

@@ -5,48 +5,46 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use cluster_seed::events::EventKind;
-use tokio::sync::watch;
-
-use crate::app::App;
-use crate::app::Seed;
-use crate::app::console::AtConsole;
-use crate::app::wire::{Policy, write_events};
-use crate::clock::write_config;
-use crate::live::setup::own_address;
-use crate::metrics::Meters;
-use crate::netboot::Servers;
-use crate::planes::{self, WireGuard};
 use appliance::console::host::Host;
-use appliance::control;
-use appliance::tool;
+use appliance::{control, tool};
+use cluster_seed::events::EventKind;
 use flight::recorder::{Recorder, sniff};
 use site::Site;
 use site::hint::Hint as _;
 use site::mode::Mode;
 use site::tls::{Tls, check_plain};
+use tokio::sync::watch;
 
-/// How long connections may finish after a stop was asked.
+use crate::app::console::AtConsole;
+use crate::app::wire::{Policy, write_events};
+use crate::app::{App, Seed};
+use crate::clock::write_config;
+use crate::live::setup::own_address;
+use crate::metrics::Meters;
+use crate::netboot::Servers;
+use crate::planes::{self, WireGuard};
+
+/// How long connections may take to finish after a stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 pub struct Options {
     pub iface: String,
-    /// Where machines reach the seed by HTTP.
+    /// HTTP address for machines.
     pub listen: SocketAddrV4,
-    /// Where operators reach the pages, if no socket was passed in.
+    /// Address of the web interface, unless a socket was passed in.
     pub pages: SocketAddr,
-    /// Plain HTTP for the pages; on a loopback address only.
+    /// Plain HTTP for the web interface; on a loopback address only.
     pub pages_without_tls: bool,
     pub wireguard: WireGuard,
     /// Unseals at start.
     pub passphrase: Option<zeroize::Zeroizing<String>>,
     /// The machine it runs on.
     pub host: Host,
-    /// A control socket that is open already and is taken over; without it the site's own is opened.
+    /// An open control socket to use instead of opening the site's own.
     pub control: Option<control::Server>,
-    /// Pages that are shown already and are taken over.
+    /// A listener of the web interface to use instead of opening one.
     pub front: Option<Front>,
-    /// The seed's address on the boot network is put on the interface, also when another site's takes its place.
+    /// Add the seed's address on the boot network to the interface, also after the site was replaced by another.
     pub own_network: bool,
     /// Warnings that stay on every page.
     pub lasting: Vec<String>,
@@ -94,10 +92,10 @@ pub fn serve(site: Site, mut options: Options) -> Result<()> {
     result
 }
 
-/// Why the listeners ended.
+/// Why the listeners stopped.
 enum End {
     Stopped,
-    /// The site is another one now, or may do other things: it is opened anew.
+    /// The site was replaced, or its mode changed: it is reopened.
     Changed,
 }
 
@@ -107,7 +105,7 @@ async fn run_until_stopped(
     front: Option<Front>,
     control: Option<&control::Server>,
 ) -> Result<()> {
-    // A passed socket can be taken once only.
+    // A passed socket can be taken only once.
     let pages = front.map_or_else(|| pages_socket(options.pages), |f| Ok(f.listener))?;
     let (asked, stop) = watch::channel(false);
     tokio::spawn(async move {
@@ -115,13 +113,13 @@ async fn run_until_stopped(
         let _ = asked.send(true);
     });
     loop {
-        let listener = pages.try_clone().context("keeping the pages' listener")?;
+        let listener = pages.try_clone().context("duplicating the web listener")?;
         match run(app.clone(), options, listener, stop.clone()).await? {
             End::Stopped => return Ok(()),
             End::Changed => {
-                println!("seedd: the site has changed; opening it anew");
-                let fresh = tokio::task::spawn_blocking(move || app.reopened()).await.context("opening the site anew")?;
-                app = Arc::new(fresh.context("opening the site anew")?);
+                println!("seedd: the site changed; reloading");
+                let fresh = tokio::task::spawn_blocking(move || app.reopened()).await.context("reloading the site")?;
+                app = Arc::new(fresh.context("reloading the site")?);
                 if let Some(control) = control {
                     control.hand_over(Arc::new(AtConsole { app: app.clone(), host: options.host.clone() }));
                 }
@@ -139,7 +137,7 @@ async fn ended(mut stopped: watch::Receiver<bool>) {
 /// What machines need: DHCP, TFTP and HTTP. Only the issuer of a site serves them.
 async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stopped: &watch::Receiver<bool>) -> Result<Serving> {
     if app.mode()? != Mode::Active {
-        println!("seedd: not the issuer of this site: pages only");
+        println!("seedd: this seed is not active; serving only the web interface");
         return Ok(Box::pin(ended(stopped.clone())));
     }
     if options.own_network {
@@ -164,16 +162,16 @@ async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stoppe
     }))
 }
 
-/// Hears the packets of the boot network beside the servers. A seed that may not is a seed all the same.
+/// Records the packets of the boot network. A seed that may not capture packets serves all the same.
 fn listen_in(app: &App, options: &Options, recorder: &Recorder) -> Option<sniff::Sniffer> {
     app.flight.set_iface(&options.iface);
     let seed = app.spec.spec.networking.underlay.seed.value;
     let sniffer = sniff::start(&options.iface, seed, app.flight.ring.clone(), recorder.queue.clone());
-    sniffer.inspect_err(|error| tracing::warn!("no packets are kept for the machines' pages: {error:#}")).ok()
+    sniffer.inspect_err(|error| tracing::warn!("the flight recorder is off: {error:#}")).ok()
 }
 
 async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut stop: watch::Receiver<bool>) -> Result<End> {
-    let pages_at = pages_listener.local_addr().context("asking for the pages' address")?;
+    let pages_at = pages_listener.local_addr().context("reading the address of the web interface")?;
     let tls = if options.pages_without_tls {
         check_plain(pages_at)?;
         None
@@ -181,7 +179,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
         Some(app.tls.server_config()?)
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    app.pages.set((scheme, pages_at)).map_err(|_| anyhow!("the pages listen twice"))?;
+    app.pages.set((scheme, pages_at)).map_err(|_| anyhow!("the web interface was started twice"))?;
     let (end, stopped) = watch::channel(false);
     let mut changed = app.changed.subscribe();
     let (recorder, queue) = Recorder::new(&app.flight);
@@ -196,7 +194,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     let userspace = Arc::new(planes::Userspace::default());
     tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
     tasks.spawn(watchdog(app.clone()));
-    let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("taking the pages' listener")?;
+    let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("registering the web listener")?;
     write_config(&app.spec);
     announce(&app, options, scheme, pages_at);
     let router = web::operator_router(seed, web::OperatorOptions { secure_cookies: tls.is_some() });
@@ -209,15 +207,15 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     };
     app.say(&site::store::events::NewEvent::new(EventKind::SeedStarted, "the seed started"));
 
-    // They end only when they were asked to.
+    // They end only on request.
     let serving = async { tokio::join!(machines, pages) };
     tokio::pin!(serving);
     let why = tokio::select! {
-        _ = &mut serving => return Err(anyhow!("the servers ended by themselves")),
+        _ = &mut serving => return Err(anyhow!("the servers stopped unexpectedly")),
         _ = stop.wait_for(|s| *s) => End::Stopped,
         _ = changed.wait_for(|c| *c) => End::Changed,
     };
-    println!("seedd: stopping");
+    println!("seedd: shutting down");
     let _ = end.send(true);
     let _ = tokio::time::timeout(DRAIN, serving).await;
     tasks.shutdown().await;
@@ -226,11 +224,11 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     Ok(why)
 }
 
-/// The lines a person at the terminal, or the lab, waits for.
+/// The lines that a person at the terminal, or the lab, waits for.
 fn announce(app: &App, options: &Options, scheme: &str, pages_at: SocketAddr) {
     println!("seedd: machines at http://{} on {}, pages at {scheme}://{pages_at}", app.http, options.iface);
     if let Some(fingerprint) = app.fingerprint() {
-        println!("seedd: the pages' certificate has the sha256 fingerprint {fingerprint}");
+        println!("seedd: certificate sha256 fingerprint {fingerprint}");
     }
     if let Some(code) = app.setup_code() {
         println!("seedd: no administrator yet; open {scheme}://{pages_at}/setup with setup code: {code}");
@@ -255,8 +253,8 @@ pub(crate) async fn signalled() {
 
 fn listen(addr: SocketAddr) -> Result<TcpListener> {
     let hint = match addr.port() {
-        p if p < 1024 => "is the address on an interface of this machine, is the port free, and is this root?",
-        _ => "is the address on an interface of this machine, and is the port free? (ss -ltnp shows who has it)",
+        p if p < 1024 => "check that an interface has this address, that the port is free, and that you are root",
+        _ => "check that an interface has this address and that the port is free (ss -ltnp)",
     };
     let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
     // A restart after kill -9 must not wait for old connections.
@@ -285,9 +283,9 @@ async fn watchdog(app: Arc<App>) {
         tick.tick().await;
         let app = app.clone();
         let round = tokio::task::spawn_blocking(move || {
-            // Addresses come and go; the certificate names those that are there.
+            // Addresses change, and the certificate names the current ones.
             if let Err(error) = app.certify() {
-                tracing::error!(error = format!("{error:#}"), "making a certificate");
+                tracing::error!(error = format!("{error:#}"), "creating a certificate");
             }
             app.watch()
         });

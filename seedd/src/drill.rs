@@ -8,18 +8,17 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::events::EventKind;
+use host::files::{read_limited, write_atomic};
 use host::tool::Tool;
 use serde::Deserialize;
-
-use host::files::{read_limited, write_atomic};
 use site::Site;
 use site::hint::Hint as _;
 
-/// The program that has machines and networks; beside this one or in PATH.
+/// The program that runs virtual machines; beside this one or in PATH.
 pub const LAB: &str = "kubedos-lab";
 /// Largest report read, in bytes.
 const MAX_REPORT: u64 = 64 << 10;
-/// Longest line of the lab's that is told, in bytes.
+/// Longest line of the lab that is passed on, in bytes.
 const MAX_LINE: u64 = 4096;
 
 /// What the lab measured.
@@ -56,24 +55,24 @@ pub struct Drill<'a> {
     pub lab: &'a Utf8Path,
     /// Opens the site's keys, for its capsule.
     pub passphrase: &'a str,
-    /// Asked often; once true the lab is stopped, which removes what it made.
+    /// Polled; once true, the lab is stopped and cleans up.
     pub stop: &'a (dyn Fn() -> bool + Sync),
-    /// Hears each line the lab says.
+    /// Receives each line of the lab's output.
     pub say: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Drill<'_> {
-    /// Runs it; the report, and the same as the lab wrote it. The site is only read.
+    /// Runs the drill; returns the report, parsed and as written. The site is only read.
     ///
     /// # Errors
     /// When the passphrase is wrong, when the lab failed before it had a report, and when it was stopped. A drill that took
     /// too long is no error: the report says so.
     pub fn hold(&self) -> Result<(Report, Vec<u8>)> {
-        // Opened here first: a wrong passphrase is said at once, not in the middle of a drill.
+        // First, so that a wrong passphrase fails now and not in the middle of a drill.
         drop(self.site.keys().unseal(self.passphrase)?);
         self.site.make_folders()?;
         let work = self.site.join("tmp").join(format!("drill-{}", std::process::id()));
-        std::fs::create_dir(&work).with_context(|| format!("making {work}")).hint("does another drill run?")?;
+        std::fs::create_dir(&work).with_context(|| format!("creating {work}")).hint("is another drill running?")?;
         let outcome = self.run(&work);
         let _ = std::fs::remove_dir_all(&work);
         outcome
@@ -82,7 +81,7 @@ impl Drill<'_> {
     fn run(&self, work: &Utf8Path) -> Result<(Report, Vec<u8>)> {
         let (secret, report) = (work.join("passphrase"), work.join("report.json"));
         write_atomic(&secret, self.passphrase.as_bytes(), 0o600)?;
-        let (said, screen) = std::io::pipe().context("making a pipe for the lab's words")?;
+        let (said, screen) = std::io::pipe().context("creating a pipe for the lab's output")?;
         let tool = Tool::new(self.lab)
             .args(["drill", "--data", self.site.data.as_str(), "--passphrase-file", secret.as_str()])
             .args(["--report", report.as_str()])
@@ -92,16 +91,16 @@ impl Drill<'_> {
             scope.spawn(move || tell(said, self.say));
             tool.run()
         });
-        // Too slow is a failure of the lab's, with a report; anything else has none.
+        // A drill that was too slow fails with a report; any other failure has none.
         if !report.exists() {
-            run.with_context(|| format!("running {}", self.lab)).hint("its last lines name the step that failed and its log")?;
+            run.with_context(|| format!("running {}", self.lab)).hint("the last lines name the failed step and its log")?;
         }
         let bytes = read_limited(&report, MAX_REPORT)?;
         Ok((serde_json::from_slice(&bytes).context("reading the lab's report")?, bytes))
     }
 }
 
-/// Hands on line by line until the other end is closed.
+/// Passes on line by line until the other end is closed.
 fn tell(said: std::io::PipeReader, say: &(dyn Fn(&str) + Sync)) {
     let mut reader = BufReader::new(said);
     let mut line = Vec::new();
@@ -119,15 +118,15 @@ fn tell(said: std::io::PipeReader, say: &(dyn Fn(&str) + Sync)) {
 /// # Errors
 /// Where it is not installed, as on an appliance.
 pub fn find_lab() -> Result<Utf8PathBuf> {
-    let own = std::env::current_exe().context("finding this program's own place")?;
+    let own = std::env::current_exe().context("finding the path of this program")?;
     let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("{} is not UTF-8", p.display()))?;
     let path = std::env::var("PATH").unwrap_or_default();
     let mut places = vec![own.with_file_name(LAB)];
     places.extend(path.split(':').map(|dir| Utf8Path::new(dir).join(LAB)));
     let found = places.into_iter().find(|p| p.is_file());
-    found.ok_or_else(|| anyhow!("there is no {LAB} beside this program or in PATH")).hint(
-        "a drill boots a virtual machine: run it on a workstation that has the site's data, with the lab built (`just build`)",
-    )
+    found
+        .ok_or_else(|| anyhow!("{LAB} was not found beside this program or in PATH"))
+        .hint("a drill boots virtual machines: run it on a workstation with a copy of the site's data and the lab (`just build`)")
 }
 
 #[cfg(test)]

@@ -3,14 +3,12 @@
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use cluster_seed::ids::{Hostname, Mac};
-use image::preseed::{From, Preseed};
-
 use cluster_seed::progress::Quiet;
 use host::files::digest_file;
-use site::Site;
+use image::preseed::{From, Preseed};
 use site::hint::Hint as _;
-use site::snapshots;
 use site::store::Store;
+use site::{Site, snapshots};
 
 /// Where the installer finds packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,3 +13,4 @@ pub mod netboot;
 pub mod planes;
 pub mod power;
 pub mod terminal;
+pub mod upstream;

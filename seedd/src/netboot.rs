@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::cluster::Underlay;
 use cluster_seed::ids::Digest;
 use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, UefiLoader};
+use host::clock::steady;
+use host::files;
 use pxe::counters::Counters;
 use pxe::dhcp::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
 use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
@@ -15,16 +17,13 @@ use pxe::{
     Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
     Reservation, Route, Subnet, TftpConfig, TftpServer,
 };
+use site::store::leases::LeaseRow;
+use site::{hint, setting};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::app::wire::Policy;
 use crate::clock::bounded;
-use host::clock::steady;
-use host::files;
-use site::hint;
-use site::setting;
-use site::store::leases::LeaseRow;
 
 /// Largest loader served by TFTP, in bytes.
 const MAX_LOADER: u64 = 8 << 20;

@@ -1,4 +1,4 @@
-//! The seed's own place on every plane: host number 1, by kernel WireGuard or by wireguard-go where the kernel has none.
+//! The seed on every plane, as host number 1: by kernel WireGuard, or by wireguard-go if the kernel has none.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -9,31 +9,33 @@ use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
+use host::clock::now;
 use host::tool::{Running, Tool};
+use site::hint::Hint as _;
+use site::mode::Mode;
 use web::api::ApiError;
 
 use crate::app::App;
-use host::clock::now;
-use site::hint::Hint as _;
-use site::mode::Mode;
 
-/// No `ip` or `wg` call takes longer.
+/// Time limit of an `ip` or `wg` call.
 const LIMIT: Duration = Duration::from_secs(20);
-/// How often a new wireguard-go is asked whether it is ready, a tenth of a second apart.
+/// How often to check whether a new wireguard-go is ready, a tenth of a second apart.
 const READY_TRIES: u32 = 100;
 
 /// The wireguard-go processes of this daemon. One that outlived a killed daemon is found by its interface and kept.
 #[derive(Default)]
 pub struct Userspace(Mutex<Vec<Running>>);
 
-/// How the interfaces are made.
+/// How the interfaces are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum WireGuard {
-    /// The kernel's if it has it, else wireguard-go.
+    /// The kernel's, else wireguard-go
     Auto,
+    /// The kernel's only
     Kernel,
+    /// wireguard-go only
     Userspace,
-    /// No planes on the seed: nodes cannot pass the fabric gate.
+    /// None: nodes cannot pass the fabric gate
     Off,
 }
 
@@ -43,7 +45,7 @@ fn run(program: &str, args: &[&str]) -> Result<String> {
     Ok(output.text())
 }
 
-/// Makes what is missing, and sets keys and peers. Safe to run again; interfaces that exist are kept.
+/// Creates missing interfaces, and sets keys and peers. Idempotent: existing interfaces are kept.
 pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> {
     if how == WireGuard::Off {
         return Ok(());
@@ -67,7 +69,7 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
         let config = configs
             .get(name)
             .ok_or_else(|| anyhow!("the seed has no key for plane {name}"))
-            .hint("planes cannot be added to a site yet after `seedd init`")?;
+            .hint("planes cannot be added after `seedd init` yet")?;
         let own = address(name, plane.value.cidr, SEED_HOST)?;
         if !exists(name) {
             make(app, name, how, userspace)?;
@@ -85,7 +87,7 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
     Ok(())
 }
 
-/// Peers that were met at a time that is still to come, as after the clock was set back, are set anew.
+/// Removes peers whose last handshake is in the future, as after the clock was set back; they are added again.
 fn forget_ahead(name: &str) -> Result<()> {
     for key in handshakes_ahead(&run("wg", &["show", name, "latest-handshakes"])?, now()) {
         run("wg", &["set", name, "peer", &key.to_string(), "remove"])?;
@@ -105,7 +107,7 @@ fn make(app: &App, name: &str, how: WireGuard, userspace: &Userspace) -> Result<
         (Ok(_), _) => {
             run("ip", &["link", "delete", name])?;
         }
-        (Err(e), WireGuard::Kernel) => return Err(e).hint("this kernel has no wireguard module; try --wireguard auto"),
+        (Err(e), WireGuard::Kernel) => return Err(e).hint("this kernel has no WireGuard; use --wireguard auto"),
         (Err(error), _) => {
             tracing::debug!(error = format!("{error:#}"), plane = name, "no kernel WireGuard here; using wireguard-go");
         }
@@ -124,14 +126,14 @@ fn make(app: &App, name: &str, how: WireGuard, userspace: &Userspace) -> Result<
             return Ok(());
         }
         if let Some(status) = running.ended() {
-            return Err(anyhow!("wireguard-go for {name} ended with {status}")).hint(format!("its words are in {path}"));
+            return Err(anyhow!("wireguard-go for {name} ended with {status}")).hint(format!("see its log: {path}"));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Err(anyhow!("wireguard-go for {name} did not get ready")).hint(format!("its words are in {path}"))
+    Err(anyhow!("wireguard-go for {name} did not become ready")).hint(format!("see its log: {path}"))
 }
 
-/// Takes the seed off its planes at an orderly stop: the interfaces go, and with them wireguard-go and the keys it holds.
+/// Removes the interfaces at an orderly stop, and with them wireguard-go and its keys.
 pub fn take_down(app: &App, how: WireGuard, userspace: &Userspace) {
     // Ends those that this daemon started.
     userspace.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -145,7 +147,7 @@ pub fn take_down(app: &App, how: WireGuard, userspace: &Userspace) {
     }
 }
 
-/// Keeps the planes as the signed list says, until the daemon ends.
+/// Keeps the planes as in the signed list, until the daemon ends.
 pub async fn keep(app: Arc<App>, how: WireGuard, userspace: Arc<Userspace>) {
     let mut changed = app.planes_changed.subscribe();
     loop {
@@ -158,7 +160,7 @@ pub async fn keep(app: Arc<App>, how: WireGuard, userspace: Arc<Userspace>) {
                 Err(error) => tracing::error!(%error, "bringing the planes up"),
             }
         }
-        // Also without a change now and then: an interface may have been taken away.
+        // Also now and then without a change: an interface may have been removed.
         if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(60), changed.changed()).await {
             return;
         }

@@ -1,4 +1,4 @@
-//! Progress on the terminal: a bar where there is one, lines where there is none; and Ctrl-C.
+//! Progress: a bar on a terminal, lines elsewhere; and Ctrl-C.
 
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// From now on SIGINT and SIGTERM ask the running work to stop; a second one ends the process at once.
+/// From now on SIGINT and SIGTERM ask the running work to stop; a second one exits immediately.
 pub fn watch_signals() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the signal watcher")?;
     std::thread::spawn(move || {
@@ -23,13 +23,10 @@ pub fn watch_signals() -> Result<()> {
             for _ in 0..2 {
                 tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = term.recv() => {} }
                 if STOP.swap(true, Ordering::SeqCst) {
-                    #[allow(
-                        clippy::disallowed_methods,
-                        reason = "the person asked twice; temporary files are cleaned by the next run"
-                    )]
+                    #[allow(clippy::disallowed_methods, reason = "asked twice; the next run removes temporary files")]
                     std::process::exit(130);
                 }
-                eprintln!("stopping; once more ends it at once");
+                eprintln!("shutting down; press Ctrl-C again to force");
             }
         });
     });
@@ -40,7 +37,7 @@ pub fn stop_asked() -> bool {
     STOP.load(Ordering::SeqCst)
 }
 
-/// Between two lines where there is no terminal.
+/// Time between two lines of progress without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 pub struct Terminal {
@@ -81,7 +78,7 @@ impl Default for Terminal {
     }
 }
 
-/// Bytes for people.
+/// A number of bytes in the unit that suits it.
 pub fn amount(n: u64) -> String {
     match n {
         0..1000 => format!("{n} bytes"),
@@ -90,7 +87,7 @@ pub fn amount(n: u64) -> String {
     }
 }
 
-/// Bytes or items: nobody has a mebibyte of items.
+/// Bytes or items: from a mebibyte on it is bytes.
 fn count(n: u64) -> String {
     if n >= 1 << 20 { amount(n) } else { n.to_string() }
 }

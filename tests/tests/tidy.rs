@@ -213,7 +213,8 @@ fn programs_are_started_only_by_tool() {
 }
 
 /// Files that look at the clock though they are not at the edge, and why.
-const CLOCK_READERS: [(&str, &str); 1] = [("payload/src/install/mod.rs", "measures the rate of an install for its progress reports")];
+const CLOCK_READERS: [(&str, &str); 1] =
+    [("payload/src/install/mod.rs", "measures the rate of an install for its progress reports")];
 
 /// Files at the edge: they may look at the clock and the environment.
 fn is_edge(source: &Source) -> bool {

@@ -8,7 +8,6 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Hostname;
 use cluster_seed::netboot::Pool;
 use ipnet::Ipv4Net;
-
 use site::hint::Hint as _;
 
 /// The text and what it says. `address` is the seed's own on the boot network, with the network's prefix length; the

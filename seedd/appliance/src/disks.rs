@@ -6,11 +6,11 @@ use std::os::unix::fs::FileExt as _;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::files::read_limited;
 
 use super::decide::{self, Content, Disk};
 use super::table::{self, HEAD, Place, Table, TableError, Write};
 use super::tool;
-use host::files::read_limited;
 
 /// Most bytes read of one attribute in /sys, and of the list of mounts.
 const MAX_ATTRIBUTE: u64 = 4096;

@@ -8,6 +8,8 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::files::{read_limited, write_atomic};
+use host::random;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::User;
 use serde::{Deserialize, Serialize};
@@ -18,8 +20,6 @@ use super::disks::{Device, devices, disk_of, mounted, mounts};
 use super::settings::{FILE, Settings, StatePlace};
 use super::table::{Place, Table, Write};
 use super::tool;
-use host::files::{read_limited, write_atomic};
-use host::random;
 
 /// The site's data directory, below the state.
 pub const SITE_DIR: &str = "site";

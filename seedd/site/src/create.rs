@@ -9,9 +9,8 @@ use cluster_seed::cluster::ClusterSpec;
 use crate::hint::Hint as _;
 use crate::keys::PublicKeys;
 use crate::store::Store;
-use crate::tls;
 use crate::tls::ca::Permitted;
-use crate::{Site, setting};
+use crate::{Site, setting, tls};
 
 /// What a new site is made of.
 pub struct NewSite<'a> {

@@ -8,11 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::extras::{ExtrasManifest, FILE, MAX_MANIFEST, OCI, TREE};
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
+use host::files::read_limited;
 
 use crate::gc::ids;
 use crate::store::Store;
 use crate::{Site, setting};
-use host::files::read_limited;
 
 impl Site {
     pub fn extras_dir(&self, id: Digest) -> Utf8PathBuf {

@@ -12,13 +12,13 @@ use cluster_seed::manifest::SHELVES;
 use darksite::SnapshotLock;
 use darksite::lock::{self, MAX_LOCK};
 use darksite::shelf::Shelves;
+use host::files::read_limited;
 
 use super::holding::Alone;
 use crate::artifacts::chunks_of;
 use crate::hint::Hint as _;
 use crate::store::Store;
 use crate::{Site, setting};
-use host::files::read_limited;
 
 /// Of darksite, beside those of `image`: folders in `tmp` that only a job that runs can use.
 const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];

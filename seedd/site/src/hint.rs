@@ -1,4 +1,4 @@
-//! An error with one line that says what to do.
+//! An error with a line of advice.
 
 use std::fmt;
 

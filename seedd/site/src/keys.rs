@@ -12,12 +12,12 @@ use cluster_seed::seal::{SigningKey, VerifyingKey, key_from_text, key_text};
 use cluster_seed::secret::{AgeKey, SCRYPT_LOG_N, Secret, SecretError, lock, seal_to, unlock};
 use cluster_seed::wireguard::{WgPrivateKey, WgPublicKey};
 use darksite::ReleaseKey;
+use host::files::{read_limited, write_atomic};
+use host::random;
 use serde::{Deserialize, Serialize};
 
 use crate::hint::Hint as _;
 use crate::tls::ca::{Ca, Permitted};
-use host::files::{read_limited, write_atomic};
-use host::random;
 
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;

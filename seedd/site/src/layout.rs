@@ -8,9 +8,9 @@ use cluster_seed::cluster::{ClusterSpec, MAX_SPEC, SpecError};
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::overlay::{self, Change, Overlay};
 use cluster_seed::repo::RepoMode;
+use host::files::{read_limited, write_atomic};
 
 use crate::hint::Hint as _;
-use host::files::{read_limited, write_atomic};
 
 /// Name of the daemon's control socket.
 pub const CONTROL_SOCKET: &str = "seedd.sock";

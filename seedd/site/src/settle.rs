@@ -6,10 +6,10 @@ use std::fs::{self, File};
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use cluster_seed::capsule::Tree;
+use host::files::read_limited;
 
 use crate::store::Store;
 use crate::{Site, setting};
-use host::files::read_limited;
 
 /// Folder of the data directory with what an import puts in place.
 pub const STAGED: &str = "import.ready";

@@ -8,12 +8,12 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::SnapshotManifest;
 use cluster_seed::proof::{FILE, MAX_PROOF, ProofState, SnapshotProof};
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
-use darksite::MAX_MANIFEST;
+use darksite::{MAX_MANIFEST, Paths};
+use host::files::{read_limited, write_atomic};
 
 use crate::hint::Hint as _;
 use crate::store::Store;
 use crate::{Site, setting};
-use host::files::{read_limited, write_atomic};
 
 /// A snapshot whose manifest was checked.
 #[derive(Debug, Clone)]
@@ -37,6 +37,12 @@ pub struct Damaged {
 impl Site {
     pub fn snapshot(&self, id: Digest) -> Utf8PathBuf {
         self.join("snapshots").join(id.to_string())
+    }
+
+    /// What the darksite reads and writes in the data directory.
+    pub fn darksite_paths(&self) -> Paths {
+        let [blobs, snapshots, tmp, cache] = ["blobs", "snapshots", "tmp", "cache/darksite"].map(|p| self.join(p));
+        Paths { blobs, snapshots, tmp, cache }
     }
 
     /// Where the proof of a snapshot lies, if there is one.

@@ -9,7 +9,9 @@ use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
+use site::setting;
 use tokio::sync::watch;
+use transfer::capsule::shelf::Shelf;
 use web::api::{
     Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ImageManifest, Login, MachineDetail, MachineRow,
     Overview, PackagesView, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
@@ -18,8 +20,6 @@ use web::site_api::{ExportWish, ImportWish, JobView, PlaceView, SiteApi, SiteVie
 
 use super::{App, internal};
 use crate::installer::{self, Medium};
-use site::setting;
-use transfer::capsule::shelf::Shelf;
 
 /// The names a netboot set may be asked for.
 const BOOT_FILES: &[&str] =

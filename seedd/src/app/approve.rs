@@ -9,15 +9,15 @@ use cluster_seed::ids::{EnrollmentId, Hostname};
 use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::pairing::{Code, MachineKeys, code};
+use host::clock::{now, now_ms};
+use site::store::Tx;
+use site::store::enrollments::EnrollmentRecord;
+use site::store::events::NewEvent;
 use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
 use super::enroll::node_key;
 use super::issue::Minted;
 use super::{App, internal, unexpected};
-use host::clock::{now, now_ms};
-use site::store::Tx;
-use site::store::enrollments::EnrollmentRecord;
-use site::store::events::NewEvent;
 
 fn bad(why: String, hint: &str) -> ApiError {
     ApiError::BadRequest { why, hint: (!hint.is_empty()).then(|| hint.to_owned()) }

@@ -9,16 +9,15 @@ use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier 
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::secret::{AgeKey, SecretError};
-use subtle::ConstantTimeEq as _;
-use web::api::{Actor, ApiError, Login, Setup};
-
-use super::{ApiErrorFromStore, App, internal, unexpected};
-use host::clock::steady;
-use host::clock::{now, now_ms};
+use host::clock::{now, now_ms, steady};
 use host::random;
 use site::Site;
 use site::store::events::NewEvent;
 use site::store::{Store, Tx};
+use subtle::ConstantTimeEq as _;
+use web::api::{Actor, ApiError, Login, Setup};
+
+use super::{ApiErrorFromStore, App, internal, unexpected};
 
 /// A session ends after this many seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;

@@ -2,19 +2,19 @@
 
 use cluster_seed::events::{Cause, EventKind};
 use cluster_seed::ids::Mac;
+use flight::recorder::WireEvent;
+use host::clock::now_ms;
 use pxe::script::{
     AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot, grub_wait,
     local_boot_script, wait_script,
 };
+use site::setting;
+use site::store::StoreError;
 use site::store::events::PacketFacts;
 use web::api::{ApiError, BootQuery};
 
 use super::{App, internal, unexpected};
 use crate::netboot::consoles;
-use flight::recorder::WireEvent;
-use host::clock::now_ms;
-use site::setting;
-use site::store::StoreError;
 
 /// Seconds a machine waits before it asks again, while the seed has nothing for it.
 const ASK_AGAIN: u32 = 15;

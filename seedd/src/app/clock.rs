@@ -1,14 +1,13 @@
 //! The clock of the seed for its administrators.
 
 use cluster_seed::events::EventKind;
+use host::clock::now_ms;
+use site::store::events::NewEvent;
+use site::{hint, setting};
 use web::api::{ApiError, ClockView};
 
 use super::{App, internal, unexpected};
 use crate::clock::{self, PROGRAM_DATE, tool};
-use host::clock::now_ms;
-use site::hint;
-use site::setting;
-use site::store::events::NewEvent;
 
 /// Latest time that can be set (2200-01-01), in Unix seconds.
 const LATEST: u64 = 7_258_118_400;

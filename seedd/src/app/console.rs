@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use web::api::{ApiError, ClockView, SeedMode};
-
-use super::App;
 use appliance::console::host::{Host, page_urls};
 use appliance::console::view::{ConsoleView, Phase};
-use appliance::control::Controlled;
-use appliance::control::SiteRequest;
+use appliance::control::{Controlled, SiteRequest};
 use appliance::settings::Settings;
 use site::hint;
 use site::store::StoreError;
+use web::api::{ApiError, ClockView, SeedMode};
+
+use super::App;
 
 /// A site that is served, and the machine it is served from.
 pub struct AtConsole {

@@ -6,12 +6,11 @@ use cluster_seed::extras::Origin;
 use cluster_seed::ids::Digest;
 use cluster_seed::proof::{ProofState, RoleProof};
 use cluster_seed::seal::key_text;
+use site::extras::{self, Registry};
+use site::{setting, snapshots};
 use web::api::{ApiError, DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 
 use super::{App, internal, unexpected};
-use site::extras::{self, Registry};
-use site::setting;
-use site::snapshots;
 
 impl App {
     pub fn view_packages(&self) -> Result<PackagesView, ApiError> {

@@ -8,14 +8,14 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::{MachineKeys, Nonce, opens};
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
-use web::api::ApiError;
-
-use super::{App, internal, unexpected};
 use host::clock::{now, now_ms};
 use host::random;
 use site::store::Tx;
 use site::store::enrollments::{EnrollmentRecord, Revealed};
 use site::store::events::NewEvent;
+use web::api::ApiError;
+
+use super::{App, internal, unexpected};
 
 fn bad(why: &str) -> ApiError {
     ApiError::BadRequest { why: why.to_owned(), hint: None }

@@ -2,20 +2,18 @@
 
 use std::net::IpAddr;
 
-use cluster_seed::events::EventKind;
-use cluster_seed::ids::Mac;
-use site::store::events::{EventRow, PacketFacts};
-use web::api::ApiError;
-
-use super::{App, internal};
 use ::flight::diagnosis::{Finding, diagnose};
 use ::flight::recorder::{WireEvent, pcapng};
-use site::store::StoreError;
-use site::store::events::NewEvent;
-
-use super::views::TIMELINE;
+use cluster_seed::events::EventKind;
+use cluster_seed::ids::Mac;
 use host::clock::now_ms;
 use host::files::free_space;
+use site::store::StoreError;
+use site::store::events::{EventRow, NewEvent, PacketFacts};
+use web::api::ApiError;
+
+use super::views::TIMELINE;
+use super::{App, internal};
 
 /// Free space of the data directory below which packet events are not written any more, in bytes: leases come first.
 const MIN_FREE: u64 = 128 << 20;

@@ -15,10 +15,6 @@ use cluster_seed::pairing::Nonce;
 use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
 use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
-use web::api::ApiError;
-
-use super::{App, internal, unexpected};
-use crate::cli::upstream_sources;
 use host::random;
 use site::keys::Unsealed;
 use site::mode::Mode;
@@ -26,6 +22,10 @@ use site::setting;
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::nodes::NodeRecord;
+use web::api::ApiError;
+
+use super::{App, internal, unexpected};
+use crate::upstream::upstream_sources;
 
 /// What the operator decided.
 pub struct Minted<'a> {

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use cluster_seed::progress::Progress;
-use web::api::ApiError;
-use web::site_api::{JobKind, JobState, JobView};
-
 use host::clock::now;
 use site::hint;
+use web::api::ApiError;
+use web::site_api::{JobKind, JobState, JobView};
 
 /// The one work that runs, or ran last.
 #[derive(Default)]

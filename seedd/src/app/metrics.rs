@@ -6,18 +6,17 @@
 use std::net::IpAddr;
 
 use cluster_seed::ids::Digest;
+use host::clock::{now, steady};
+use host::files::free_space;
 use serde::{Deserialize, Serialize};
+use site::mode::Mode;
+use site::store::StoreError;
 use subtle::ConstantTimeEq as _;
 use web::api::ApiError;
 
 use super::{App, internal, unexpected};
 use crate::clock;
 use crate::metrics::{Now, render};
-use host::clock::now;
-use host::clock::steady;
-use host::files::free_space;
-use site::mode::Mode;
-use site::store::StoreError;
 
 /// Setting of the token; it stays with this installation.
 pub const TOKEN: &str = "local:metrics-token";

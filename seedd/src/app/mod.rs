@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use ::flight::recorder::Flight;
 use anyhow::Result;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
@@ -37,20 +38,19 @@ use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::clock::now_ms;
-use tokio::sync::watch;
-use web::api::ApiError;
-
-use crate::clock::Silence;
-use crate::metrics::Meters;
-use crate::power::throttle::PowerThrottle;
-use ::flight::recorder::Flight;
-use jobs::Jobs;
 use site::extras::Registry;
 use site::keys::{PublicKeys, Unsealed};
 use site::store::events::NewEvent;
 use site::store::{Store, StoreError, Tx};
 use site::tls::{Tls, host_names};
 use site::{Site, artifacts, seed_hostname};
+use tokio::sync::watch;
+use web::api::ApiError;
+
+use crate::clock::Silence;
+use crate::metrics::Meters;
+use crate::power::throttle::PowerThrottle;
+use jobs::Jobs;
 use throttle::Throttle;
 
 /// The running seed.

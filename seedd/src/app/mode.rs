@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::events::EventKind;
 use cluster_seed::seal::{Sealed, SigningKey};
-use web::api::{ApiError, SeedMode};
-
-use super::{App, internal, unexpected};
 use host::clock::now_ms;
 use site::mode::Mode;
 use site::setting;
 use site::store::Tx;
 use site::store::events::NewEvent;
 use transfer::capsule::promote::promote;
+use web::api::{ApiError, SeedMode};
+
+use super::{App, internal, unexpected};
 
 /// Why nothing is issued, for whoever asked for it.
 pub fn may_issue(mode: Mode) -> Result<(), ApiError> {

@@ -3,17 +3,16 @@
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use cluster_seed::machine::Firmware;
+use host::clock::{now_ms, steady};
+use site::hint;
+use site::store::events::NewEvent;
+use site::store::machines::MachineRecord;
 use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
 
 use super::{App, internal, unexpected};
 use crate::power::controller::{Controller, SETTING};
 use crate::power::fetch::Client;
 use crate::power::{redfish, tool, wake_server};
-use host::clock::now_ms;
-use host::clock::steady;
-use site::hint;
-use site::store::events::NewEvent;
-use site::store::machines::MachineRecord;
 
 fn key(mac: Mac) -> String {
     format!("{SETTING}{mac}")

@@ -1,17 +1,17 @@
 //! What the command line asks of the running site.
 
 use anyhow::{Result, anyhow};
+use appliance::control::SiteRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::ids::Mac;
+use host::clock::now_ms;
 use serde_json::{Value, json};
+use site::hint;
 use site::store::events::EventRow;
 use web::api::{ApiError, SetPower};
 
 use super::{App, views};
-use appliance::control::SiteRequest;
-use host::clock::now_ms;
-use site::hint;
 
 /// Who it is, in the log.
 const WHO: &str = "command line";

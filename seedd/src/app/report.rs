@@ -11,14 +11,14 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::tame;
 use cluster_seed::seal::Sealed;
+use host::clock::{now, now_ms};
+use site::store::Tx;
+use site::store::enrollments::EnrollmentRecord;
 use web::api::ApiError;
 
 use super::approve::{endpoint_of, event_of};
 use super::enroll::node_key;
 use super::{App, internal};
-use host::clock::{now, now_ms};
-use site::store::Tx;
-use site::store::enrollments::EnrollmentRecord;
 
 /// How long the seed tries to reach a node's SSH over the control plane.
 const SSH_TIMEOUT: Duration = Duration::from_secs(5);

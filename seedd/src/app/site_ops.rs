@@ -9,14 +9,6 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress as _;
 use cluster_seed::seal::key_from_text;
 use cluster_seed::secret::AgeKey;
-use web::api::{Actor, ApiError};
-use web::site_api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
-use zeroize::Zeroizing;
-
-use super::jobs::Job;
-use super::{App, internal, unexpected};
-use crate::drill;
-use crate::terminal::amount;
 use host::clock::now_ms;
 use site::hint;
 use site::store::events::NewEvent;
@@ -26,6 +18,14 @@ use transfer::capsule::parts::PartReader;
 use transfer::capsule::pieces::Discard;
 use transfer::capsule::read::Clear;
 use transfer::capsule::shelf::{PieceError, Shelf};
+use web::api::{Actor, ApiError};
+use web::site_api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
+use zeroize::Zeroizing;
+
+use super::jobs::Job;
+use super::{App, internal, unexpected};
+use crate::drill;
+use crate::terminal::amount;
 
 pub(super) fn bad(why: impl Into<String>, hint: &str) -> ApiError {
     ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }

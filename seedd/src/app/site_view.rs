@@ -4,15 +4,15 @@ use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::family;
 use cluster_seed::seal::Sealed;
+use host::files::read_limited;
+use site::setting;
+use transfer::capsule::shelf::{self, Shelf};
+use transfer::capsule::{MAX_RECORD, RECORDS};
 use web::api::ApiError;
 use web::site_api::{CapsuleFile, CapsuleRecord, PlaceView, SiteView};
 
 use super::{App, internal, unexpected, views};
 use crate::drill;
-use host::files::read_limited;
-use site::setting;
-use transfer::capsule::shelf::{self, Shelf};
-use transfer::capsule::{MAX_RECORD, RECORDS};
 
 /// Earlier capsules and drills that are told.
 const RECORDS_TOLD: usize = 20;

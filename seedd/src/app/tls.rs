@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use cluster_seed::events::EventKind;
-use web::api::ApiError;
-
-use super::{App, unexpected};
 use site::keys::Unsealed;
 use site::store::events::NewEvent;
 use site::tls::ca::Permitted;
 use site::tls::{host_names, hostname};
+use web::api::ApiError;
+
+use super::{App, unexpected};
 
 impl App {
     /// A site made by an older version gets its CA when it is opened.

@@ -2,13 +2,6 @@
 
 use anyhow::Result;
 use cluster_seed::ids::EnrollmentId;
-use web::api::{
-    ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
-    Tone,
-};
-
-use super::{App, internal, unexpected};
-use crate::clock;
 use host::clock::now;
 use site::mode::Mode;
 use site::setting;
@@ -16,6 +9,13 @@ use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::events::{self, EventRow};
 use site::store::machines::MachineRecord;
+use web::api::{
+    ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
+    Tone,
+};
+
+use super::{App, internal, unexpected};
+use crate::clock;
 
 /// Newest events shown on a machine's page.
 pub const TIMELINE: u32 = 500;

@@ -5,13 +5,12 @@ use std::sync::PoisonError;
 
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
+use host::clock::{now, now_ms, steady};
+use site::mode::Mode;
 use web::api::ApiError;
 
 use super::approve::event_of;
 use super::{App, internal, unexpected};
-use host::clock::steady;
-use host::clock::{now, now_ms};
-use site::mode::Mode;
 
 impl App {
     /// One round; returns how many enrollments were ended.

@@ -1,47 +1,53 @@
-//! `seedd admin`: who may log in at the pages. For whoever has the data directory; no session is needed.
+//! `seedd admin`: administrators of the web interface. Needs write access to the data directory, and no session.
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::events::EventKind;
-use web::api::ApiError;
-use zeroize::Zeroizing;
-
-use super::{Where, ask_secret, passphrase_from, show};
-use crate::app::auth::{check_password, check_user, hash_password};
 use host::clock::{now, now_ms};
 use site::hint::{self, Hint as _};
 use site::store::StoreError;
 use site::store::events::NewEvent;
+use web::api::ApiError;
 
-/// Who did it, in the event log.
+use super::args::{DataDir, SiteArgs, say};
+use super::prompt::{ask_new_secret, passphrase_from};
+use crate::app::auth::{check_password, check_user, hash_password};
+
+/// The actor in the event log.
 const ACTOR: &str = "command line";
 
 #[derive(Subcommand)]
 pub enum Admin {
     /// List the administrators
     List(List),
-    /// Make an administrator, or give one a new password (open sessions end)
+    /// Create an administrator or reset a password
+    ///
+    /// Resetting a password ends the open sessions of that administrator.
+    #[command(after_long_help = "\
+Examples:
+  seedd admin set ada
+  seedd admin set ada --password-file /run/secrets/ada")]
     Set(Set),
-    /// Remove an administrator; never the last one
+    /// Delete an administrator
+    ///
+    /// The last administrator cannot be deleted.
     Remove(Remove),
 }
 
 #[derive(Args)]
 pub struct List {
     #[command(flatten)]
-    place: Where,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
+    args: SiteArgs,
 }
 
 #[derive(Args)]
 pub struct Set {
     #[command(flatten)]
-    place: Where,
+    args: DataDir,
+    /// User name
     user: String,
-    /// Read the password from the first line of this file instead of asking
+    /// Read the password from the first line of this file instead of prompting
     #[arg(long, value_name = "FILE")]
     password_file: Option<Utf8PathBuf>,
 }
@@ -49,7 +55,8 @@ pub struct Set {
 #[derive(Args)]
 pub struct Remove {
     #[command(flatten)]
-    place: Where,
+    args: DataDir,
+    /// User name
     user: String,
 }
 
@@ -63,8 +70,8 @@ impl Admin {
     }
 }
 
-/// An error for pages, as one for terminals.
-fn told(error: ApiError) -> anyhow::Error {
+/// Turns an error for the web interface into one for the terminal.
+fn plain(error: ApiError) -> anyhow::Error {
     match error {
         ApiError::BadRequest { why, hint: Some(text) } => hint::with(anyhow!(why), text),
         other => anyhow!(other.to_string()),
@@ -73,64 +80,56 @@ fn told(error: ApiError) -> anyhow::Error {
 
 impl List {
     fn run(&self) -> Result<()> {
-        let admins = self.place.site().open_store()?.read(|tx| tx.admins())?;
+        let admins = self.args.site().open_store()?.read(|tx| tx.admins())?;
         let names: Vec<&str> = admins.iter().map(|(user, _)| user.as_str()).collect();
-        let text = if names.is_empty() { "there is no administrator yet".to_owned() } else { names.join("\n") };
+        let text = if names.is_empty() { "no administrators".to_owned() } else { names.join("\n") };
         let rows: Vec<_> = admins.iter().map(|(user, made)| serde_json::json!({"user": user, "created": made})).collect();
-        show(self.json, &serde_json::json!({"administrators": rows}), &text)
+        self.args.show(&serde_json::json!({"administrators": rows}), &text)
     }
 }
 
 impl Set {
     fn run(&self) -> Result<()> {
-        check_user(&self.user).map_err(told)?;
-        let store = self.place.site().open_store()?;
+        check_user(&self.user).map_err(plain)?;
+        let store = self.args.site().open_store()?;
         let password = match &self.password_file {
             Some(file) => passphrase_from(file)?,
-            None => twice()?,
+            None => ask_new_secret("New password")?,
         };
-        check_password(&password).map_err(told)?;
-        let hash = hash_password(&password).map_err(told)?;
+        check_password(&password).map_err(plain)?;
+        let hash = hash_password(&password).map_err(plain)?;
         let known = store.write(|tx| {
             let known = tx.set_password(&self.user, &hash)?;
             if !known {
                 tx.add_admin(&self.user, &hash, now())?;
             }
-            let what = if known { "got a new password" } else { "became an administrator" };
-            let text = format!("{} {what}", self.user);
-            tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::AdminSet, &text) })?;
+            let what = if known { "password reset" } else { "administrator created" };
+            let text = format!("{what}: {}", self.user);
+            tx.event(now_ms(), &NewEvent { kind: "admin.set", text: &text, actor: Some(ACTOR), ..Default::default() })?;
             Ok::<_, StoreError>(known)
         })?;
-        let what = if known { "has a new password; open sessions ended" } else { "is an administrator now" };
-        show(false, &serde_json::Value::Null, &format!("{} {what}", self.user))
+        let what = if known { "password reset; open sessions were ended" } else { "administrator created" };
+        say(&format!("{}: {what}", self.user))
     }
-}
-
-fn twice() -> Result<Zeroizing<String>> {
-    let password = ask_secret("New password")?;
-    if *ask_secret("The same again")? != *password {
-        return Err(anyhow!("the two passwords differ")).hint("nothing was changed; try again");
-    }
-    Ok(password)
 }
 
 impl Remove {
     fn run(&self) -> Result<()> {
-        let store = self.place.site().open_store()?;
+        let store = self.args.site().open_store()?;
         let left = store.write(|tx| {
             let others = tx.admins()?.iter().filter(|(user, _)| *user != self.user).count();
             if others == 0 || !tx.remove_admin(&self.user)? {
                 return Ok((others, false));
             }
-            let text = format!("{} is no administrator any more", self.user);
-            tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::AdminRemoved, &text) })?;
+            let text = format!("administrator deleted: {}", self.user);
+            tx.event(now_ms(), &NewEvent { kind: "admin.removed", text: &text, actor: Some(ACTOR), ..Default::default() })?;
             Ok::<_, StoreError>((others, true))
         });
-        match left.context("removing an administrator")? {
-            (_, true) => show(false, &serde_json::Value::Null, &format!("{} may not log in any more", self.user)),
-            (0, false) => Err(anyhow!("{:?} is the only administrator, or there is none", self.user))
-                .hint("make another one first: seedd admin set NAME"),
-            (_, false) => Err(anyhow!("there is no administrator {:?}", self.user)).hint("`seedd admin list` shows them"),
+        match left.context("deleting the administrator")? {
+            (_, true) => say(&format!("{}: administrator deleted", self.user)),
+            (0, false) => Err(anyhow!("{:?} is the only administrator, or none exists", self.user))
+                .hint("create another one first: seedd admin set NAME"),
+            (_, false) => Err(anyhow!("no administrator named {:?}", self.user)).hint("`seedd admin list` lists them"),
         }
     }
 }

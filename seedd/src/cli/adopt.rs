@@ -4,38 +4,35 @@ use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::seal::key_from_text;
-
-use super::{PassphraseSource, Where, show};
-use crate::terminal::{Terminal, watch_signals};
 use site::hint::Hint as _;
 use transfer::medium::adopt::{Medium, Reading, adopt};
 
-/// The site keeps links to the medium, which has to stay where it is.
+use super::args::{PassphraseSource, SiteArgs};
+use crate::terminal::{Terminal, watch_signals};
+
 #[derive(Args)]
 pub struct Adopt {
-    /// Where the medium is mounted
+    /// Mount point of the medium
     medium: Utf8PathBuf,
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// Site key of whoever made the medium, in hex
+    /// Site key of the seed that made the medium, in hex
     #[arg(long, value_name = "KEY")]
     pin: String,
-    /// Read packages and chunks too, not only what nobody else will check
+    /// Verify every package and chunk, not only the metadata
     #[arg(long)]
     verify: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Adopt {
     pub fn run(&self) -> Result<()> {
         watch_signals()?;
-        let site = self.place.site();
+        let site = self.args.site();
         drop(site.open_store()?);
-        let maker = key_from_text(&self.pin).context("reading --pin").hint("it is the line `site key` of `seedd init`")?;
+        let maker =
+            key_from_text(&self.pin).context("reading --pin").hint("`seedd init` and `seedd status` show it as `site key`")?;
         let medium = Medium::open(&self.medium, &maker)?;
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         let progress = Terminal::new();
@@ -49,6 +46,6 @@ impl Adopt {
         for (role, id) in &m.artifacts {
             text.push_str(&format!("\n  artifact  {}  role {role}", id.short()));
         }
-        show(self.json, &value, &text)
+        self.args.show(&value, &text)
     }
 }

@@ -1,49 +1,49 @@
-//! `seedd appliance`: what the units of a seed that booted from its medium run.
+//! `seedd appliance`: run by the systemd units of a seed that booted from its medium.
 
 use std::net::{SocketAddr, SocketAddrV4};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
+use appliance::boot::Preset;
+use appliance::network::{HOOK, hook};
+use appliance::state::{Places, prepare, stored};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 use cluster_seed::medium::MOUNTED;
 use cluster_seed::seal::key_from_text;
-
-use super::show;
-use crate::live::run::{Options, RUN_DIR, run};
-use crate::planes::WireGuard;
-use appliance::boot::Preset;
-use appliance::network::{HOOK, hook};
-use appliance::state::{Places, prepare, stored};
 use host::files::read_limited;
 use site::hint::Hint as _;
 
+use super::args::show;
+use crate::live::run::{Options, RUN_DIR, run};
+use crate::planes::WireGuard;
+
 /// Longest kernel command line, in bytes.
 const MAX_CMDLINE: u64 = 64 << 10;
-/// Where nobody chose another name.
+/// Host name unless another one was chosen.
 const HOSTNAME: &str = "kubedos-seed";
 
 #[derive(Subcommand)]
 pub enum Appliance {
-    /// Find or make the place of the state and mount it (root)
+    /// Find or create the state partition and mount it (root)
     State(State),
-    /// Bring up the network; set a site up in the browser, or serve it
+    /// Bring up the network, then set up a site in the browser or serve it
     Run(Run),
 }
 
-/// Where an appliance keeps things.
+/// Paths of an appliance.
 #[derive(Args, Clone)]
 struct Machine {
-    /// Where the state is or will be mounted
+    /// Mount point of the state
     #[arg(long, default_value = "/var/lib/kubedos", value_name = "DIR")]
     state_dir: Utf8PathBuf,
-    /// Where the medium is mounted
+    /// Mount point of the medium
     #[arg(long, default_value = MOUNTED, value_name = "DIR")]
     medium: Utf8PathBuf,
-    /// Emptied at every start of the machine
+    /// Directory for files that are lost at a reboot
     #[arg(long, default_value = RUN_DIR, value_name = "DIR")]
     run_dir: Utf8PathBuf,
-    /// Boot parameters
+    /// File with the boot parameters
     #[arg(long, default_value = "/proc/cmdline", value_name = "FILE")]
     cmdline: Utf8PathBuf,
 }
@@ -68,13 +68,13 @@ impl Machine {
 pub struct State {
     #[command(flatten)]
     machine: Machine,
-    /// Who runs the daemon and owns the state
+    /// User who runs the daemon and owns the state
     #[arg(long, value_name = "NAME", default_value = "kubedos")]
     user: String,
-    /// Give the machine its name
+    /// Set the host name
     #[arg(long)]
     hostname: bool,
-    /// Answer in JSON
+    /// Output JSON
     #[arg(long)]
     json: bool,
 }
@@ -83,19 +83,19 @@ pub struct State {
 pub struct Run {
     #[command(flatten)]
     machine: Machine,
-    /// Interface to netboot on; given here, nothing of the machine's network is changed
+    /// Interface to netboot machines on; with it, the machine's network configuration is left alone
     #[arg(long, value_name = "IFACE")]
     iface: Option<String>,
-    /// Address and port of the operators' pages, by HTTPS. A passed socket wins (LISTEN_FDS)
+    /// HTTPS address and port of the web interface. Socket activation (LISTEN_FDS) overrides this
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:443")]
     pages: SocketAddr,
-    /// Address and port for machines; without it the seed's address of cluster.yaml, port 80
+    /// HTTP address and port for machines [default: the seed's address in cluster.yaml, port 80]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddrV4>,
-    /// How the seed's own planes are made
+    /// WireGuard implementation for the seed's planes
     #[arg(long, value_enum, default_value = "auto")]
     wireguard: WireGuard,
-    /// Site key of the medium's maker, in hex, instead of the boot parameter
+    /// Site key of the seed that made the medium, in hex; overrides the boot parameter
     #[arg(long, value_name = "KEY")]
     pin: Option<String>,
 }
@@ -126,7 +126,7 @@ impl Appliance {
     }
 }
 
-/// Called by the DHCP client under the name it was told: does its script's work.
+/// Runs as the DHCP client's script if this program was started under that name.
 pub fn as_hook() -> Option<ExitCode> {
     let mut args = std::env::args();
     if Utf8Path::new(&args.next()?).file_name() != Some(HOOK) {
@@ -149,8 +149,7 @@ fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf> {
 impl State {
     fn run(&self) -> Result<()> {
         if !nix::unistd::geteuid().is_root() {
-            return Err(anyhow!("mounting the state needs root"))
-                .hint("on an appliance the unit kubedos-state.service runs this");
+            return Err(anyhow!("mounting the state requires root")).hint("on an appliance, kubedos-state.service runs this");
         }
         let preset = self.machine.preset()?;
         let places = self.machine.places(Some(&self.user))?;

@@ -1,52 +1,51 @@
 //! `seedd clock`
 
 use anyhow::{Result, anyhow};
-use clap::{Args, Subcommand};
-
-use super::{Where, show};
 use appliance::control::{Request, ask};
+use clap::{Args, Subcommand};
 use site::hint::Hint as _;
+
+use super::args::SiteArgs;
 
 #[derive(Subcommand)]
 pub enum Clock {
-    /// The seed's clock, what it follows and how it drifts
+    /// Show the seed's clock, its source and its drift
     Show(Show),
-    /// Set the clock of a running seed, which the nodes follow
+    /// Set the clock of a running seed
+    ///
+    /// Nodes follow the seed's clock. A seed that follows NTP servers itself need not be set.
+    #[command(after_long_help = "\
+Example:
+  seedd clock set 2026-11-22T19:54:05Z")]
     Set(Set),
 }
 
 #[derive(Args)]
 pub struct Show {
     #[command(flatten)]
-    place: Where,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
+    args: SiteArgs,
 }
 
 #[derive(Args)]
 pub struct Set {
     #[command(flatten)]
-    place: Where,
-    /// The time in UTC: 2026-11-22T19:54:05Z, or 2026-11-22 19:54
+    args: SiteArgs,
+    /// Time in UTC: 2026-11-22T19:54:05Z or "2026-11-22 19:54"
     time: String,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Clock {
     pub fn run(&self) -> Result<()> {
-        let (place, request, json) = match self {
-            Clock::Show(v) => (&v.place, Request::Clock, v.json),
+        let (args, request) = match self {
+            Clock::Show(v) => (&v.args, Request::Clock),
             Clock::Set(v) => {
                 let to_ms = web::dates::parse_time(&v.time)
                     .ok_or_else(|| anyhow!("{:?} is not a time", v.time))
-                    .hint("write it as 2026-11-22T19:54:05Z")?;
-                (&v.place, Request::SetClock { to_ms }, v.json)
+                    .hint("the format is 2026-11-22T19:54:05Z")?;
+                (&v.args, Request::SetClock { to_ms })
             }
         };
-        let value = ask(&place.site().control_socket(), &request)?;
+        let value = ask(&args.site().control_socket(), &request)?;
         let ms = value["clockMs"].as_i64().unwrap_or_default();
         let time = jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string());
         let mut text = format!("{time}\n  source  {}", value["source"].as_str().unwrap_or("unknown"));
@@ -59,6 +58,6 @@ impl Clock {
         if let Some(doubt) = value["doubt"].as_str() {
             text.push_str(&format!("\n  warning {doubt}"));
         }
-        show(json, &value, &text)
+        args.show(&value, &text)
     }
 }

@@ -3,39 +3,46 @@
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
-
-use super::{Where, show};
 use site::read_spec;
+
+use super::args::SiteArgs;
 
 #[derive(Subcommand)]
 pub enum Cluster {
-    /// Check a cluster.yaml and say what it describes
+    /// Check a cluster.yaml and summarise it
+    #[command(after_long_help = "\
+Example:
+  seedd cluster check ./cluster.yaml")]
     Check(Check),
-    /// Give the site another underlay (subnet, seed, pool, router, dns) at this place; takes effect at the next start
+    /// Override the boot network of cluster.yaml at this location
+    ///
+    /// The overlay replaces networking.underlay (subnet, seed, pool, router, dns, …), for example where a standby seed is
+    /// connected to another network. It takes effect the next time the seed starts.
+    #[command(after_long_help = "\
+Examples:
+  seedd cluster overlay ./overlay.yaml --dry-run
+  seedd cluster overlay --remove")]
     Overlay(Overlay),
 }
 
 #[derive(Args)]
 pub struct Overlay {
     #[command(flatten)]
-    place: Where,
-    /// The overlay: `underlay:` with the fields it has in cluster.yaml
+    args: SiteArgs,
+    /// YAML file with `underlay:`, in the form it has in cluster.yaml
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
     file: Option<Utf8PathBuf>,
-    /// Go back to the underlay of cluster.yaml
+    /// Remove the overlay, and use the underlay of cluster.yaml
     #[arg(long)]
     remove: bool,
-    /// Only show what would change
+    /// Show what would change without changing it
     #[arg(long)]
     dry_run: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Overlay {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         site.open_store()?;
         let changes = site.set_overlay(self.file.as_deref(), self.dry_run)?;
         let kept = !changes.is_empty() && !self.dry_run;
@@ -44,23 +51,20 @@ impl Overlay {
             text.push_str(&format!("  {}\n    - {}\n    + {}\n", change.field, change.from, change.to));
         }
         text.push_str(match (changes.is_empty(), self.dry_run) {
-            (true, _) => "nothing changes",
-            (_, true) => "nothing was written (--dry-run)",
-            _ => "kept; it takes effect at the next start of the seed",
+            (true, _) => "no changes",
+            (_, true) => "nothing written (--dry-run)",
+            _ => "saved; takes effect the next time the seed starts",
         });
-        show(self.json, &serde_json::json!({"changes": changes, "kept": kept}), &text)
+        self.args.show(&serde_json::json!({"changes": changes, "kept": kept}), &text)
     }
 }
 
 #[derive(Args)]
 pub struct Check {
     #[command(flatten)]
-    place: Where,
-    /// The file; without it, the site's own
+    args: SiteArgs,
+    /// File to check [default: the site's cluster.yaml]
     file: Option<Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Cluster {
@@ -69,7 +73,7 @@ impl Cluster {
             Cluster::Check(check) => check,
             Cluster::Overlay(overlay) => return overlay.run(),
         };
-        let site = check.place.site();
+        let site = check.args.site();
         let (path, spec) = match &check.file {
             Some(file) => (file.clone(), read_spec(file)?),
             None => (site.cluster_file(), site.spec()?),
@@ -82,12 +86,12 @@ impl Cluster {
         });
         let roles: Vec<&str> = roles.iter().map(|r| r.as_str()).collect();
         let text = format!(
-            "{path} is good\n  site    {}\n  subnet  {}\n  planes  {}\n  roles   {}",
+            "{path} is valid\n  site    {}\n  subnet  {}\n  planes  {}\n  roles   {}",
             spec.metadata.name,
             n.underlay.subnet,
             planes.join(", "),
             roles.join(", ")
         );
-        show(check.json, &value, &text)
+        check.args.show(&value, &text)
     }
 }

@@ -3,40 +3,41 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Result;
-use camino::{Utf8Path, Utf8PathBuf};
-use clap::{Args, ValueEnum};
-
-use super::{DEFAULT_DATA, Where};
 use appliance::console::render::Look;
 use appliance::console::screen;
 use appliance::control::SOCKET;
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, ValueEnum};
+
+use super::args::{DEFAULT_DATA, DataDir};
 
 #[derive(Args)]
 pub struct Console {
     #[command(flatten)]
-    place: Where,
-    /// Control socket of the daemon, instead of the one in --data
+    args: DataDir,
+    /// Control socket of the daemon [default: the one in the data directory]
     #[arg(long, value_name = "PATH", conflicts_with = "data")]
     socket: Option<Utf8PathBuf>,
-    /// How to paint; auto goes by TERM
+    /// Rendering mode; auto uses $TERM
     #[arg(long, value_enum, default_value = "auto")]
     look: Painting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Painting {
+    /// Detect the terminal from $TERM
     Auto,
-    /// Colours, box lines, half blocks: a PC's screen
+    /// Colours, line drawing and half blocks, for a PC's screen
     Full,
-    /// ASCII without colours: a VT100 on a serial line
+    /// ASCII without colours, for a VT100 on a serial line
     Ascii,
-    /// A block of lines whenever something changed; no keys
+    /// A block of lines at each change; no keyboard
     Plain,
 }
 
 impl Console {
     pub fn run(&self) -> Result<()> {
-        let socket = self.socket.clone().unwrap_or_else(|| socket_of(&self.place, Utf8Path::new(RUN)));
+        let socket = self.socket.clone().unwrap_or_else(|| socket_of(&self.args, Utf8Path::new(RUN)));
         let term = std::env::var("TERM").unwrap_or_default();
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let painting = if self.look == Painting::Auto { painting_for(&term, terminal) } else { self.look };
@@ -48,17 +49,17 @@ impl Console {
     }
 }
 
-/// An appliance's, whose daemon has its socket here: there is one before there is a site.
+/// Run directory of an appliance, whose daemon has a control socket before there is a site.
 const RUN: &str = "/run/kubedos";
 
-fn socket_of(place: &Where, run: &Utf8Path) -> Utf8PathBuf {
-    if place.data == DEFAULT_DATA && run.is_dir() {
+fn socket_of(dir: &DataDir, run: &Utf8Path) -> Utf8PathBuf {
+    if dir.data == DEFAULT_DATA && run.is_dir() {
         return run.join(SOCKET);
     }
-    place.site().control_socket()
+    dir.site().control_socket()
 }
 
-/// Terminals known to show colours and more than ASCII; every other one gets what a VT100 can do.
+/// Terminals known to support colours and Unicode; any other is treated as a VT100.
 const RICH: &[&str] = &["linux", "xterm", "screen", "tmux", "rxvt", "alacritty", "kitty", "foot", "konsole", "gnome", "st-"];
 
 fn painting_for(term: &str, terminal: bool) -> Painting {
@@ -78,7 +79,7 @@ mod tests {
     fn an_appliance_has_its_socket_elsewhere() {
         let run = tempfile::tempdir().unwrap();
         let run = Utf8Path::from_path(run.path()).unwrap();
-        let socket = |data: &str, run: &Utf8Path| socket_of(&Where { data: data.into() }, run);
+        let socket = |data: &str, run: &Utf8Path| socket_of(&DataDir { data: data.into() }, run);
         assert_eq!(socket(DEFAULT_DATA, run), run.join(SOCKET));
         assert_eq!(socket(DEFAULT_DATA, &run.join("none")), Utf8Path::new(DEFAULT_DATA).join(SOCKET));
         assert_eq!(socket("/srv/a", run), "/srv/a/seedd.sock");

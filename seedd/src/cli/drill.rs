@@ -6,41 +6,38 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::events::EventKind;
-
-use super::{PassphraseSource, Where, show};
-use crate::drill;
-use crate::terminal::{stop_asked, watch_signals};
 use host::clock::now_ms;
 use host::files::write_atomic;
 use site::hint::Hint as _;
 use site::store::StoreError;
 use site::store::events::NewEvent;
 
+use super::args::{PassphraseSource, SiteArgs};
+use crate::drill;
+use crate::terminal::{stop_asked, watch_signals};
+
 #[derive(Args)]
 pub struct Drill {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// Also keep the report here
+    /// Also write the report to this file
     #[arg(long, value_name = "FILE")]
     report: Option<Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Drill {
     pub fn run(&self) -> Result<()> {
         watch_signals()?;
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let lab = drill::find_lab()?;
         let passphrase = self.passphrase.get("Passphrase")?;
-        // With --json the answer alone is on stdout.
+        // With --json, standard output has the report only.
         let say = |line: &str| {
             let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-            let _ = if self.json { writeln!(err, "{line}") } else { writeln!(out, "{line}") };
+            let _ = if self.args.json { writeln!(err, "{line}") } else { writeln!(out, "{line}") };
         };
         let held = drill::Drill { site: &site, lab: &lab, passphrase: &passphrase, stop: &stop_asked, say: &say }.hold();
         let (kind, text) = match &held {
@@ -55,11 +52,11 @@ impl Drill {
         if let Some(keep) = &self.report {
             write_atomic(keep, &bytes, 0o644)?;
         }
-        show(self.json, &serde_json::from_slice(&bytes).context("reading the lab's report")?, &text)?;
+        self.args.show(&serde_json::from_slice(&bytes).context("reading the lab's report")?, &text)?;
         match report.passed {
             true => Ok(()),
             false => Err(anyhow!("the drill took longer than acceptance.mttrTargetMinutes"))
-                .hint("the report's moments say where the time went"),
+                .hint("the report has the time of each step"),
         }
     }
 }

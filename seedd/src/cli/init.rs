@@ -5,35 +5,33 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Hostname;
-
-use super::{PassphraseSource, Where, show};
 use host::clock::now;
 use site::create::{NewSite, create};
 use site::hint::Hint as _;
 use site::{default_cluster_yaml, read_spec};
 
+use super::args::{PassphraseSource, SiteArgs};
+use super::prompt::ask_new_secret;
+
 #[derive(Args)]
 pub struct Init {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// Name of the site: one label of a-z, 0-9 and -
+    /// Name of the site: a single label of a-z, 0-9 and -
     #[arg(long, default_value = "site-a")]
     name: Hostname,
-    /// Start from this cluster.yaml instead of the commented default
+    /// Start from this cluster.yaml instead of the default one
     #[arg(long, value_name = "FILE")]
     cluster: Option<Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Init {
     pub fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         if site.exists() {
-            return Err(anyhow!("{} holds a site already", site.data)).hint("use another --data; a site is never overwritten");
+            return Err(anyhow!("{} already contains a site", site.data)).hint("use another --data; a site is never overwritten");
         }
         let (text, spec) = match &self.cluster {
             Some(file) => (std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?, read_spec(file)?),
@@ -43,20 +41,20 @@ impl Init {
                 (text, spec)
             }
         };
-        let passphrase = self.passphrase.get("New passphrase for the site's keys")?;
-        if self.passphrase.passphrase_file.is_none() && *self.passphrase.get("The same again")? != *passphrase {
-            return Err(anyhow!("the two passphrases differ")).hint("nothing was made; try again");
-        }
+        let passphrase = match self.passphrase.given()? {
+            Some(passphrase) => passphrase,
+            None => ask_new_secret("New passphrase for the site's keys")?,
+        };
         let new = NewSite { text: &text, spec: &spec, passphrase: &passphrase, now: now() };
         let (public, ()) = create(&site, &new, |_, _| Ok(()))?;
         let value = serde_json::json!({"data": site.data, "siteKey": public.site, "cluster": site.cluster_file()});
         let text = format!(
-            "site {} made in {}\n  site key   {}\n  next       edit {}, then `seedd darksite build`",
+            "site {} created in {}\n  site key   {}\n  next       edit {}, then `seedd darksite build`",
             spec.metadata.name,
             site.data,
             public.site,
             site.cluster_file()
         );
-        show(self.json, &value, &text)
+        self.args.show(&value, &text)
     }
 }

@@ -1,23 +1,26 @@
-//! `seedd installer`: Debian's own installer, with the snapshot as its mirror and no secret in its answers.
+//! `seedd installer`: the Debian installer, with the snapshot as its mirror and no secret in its preseed file.
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::ids::Mac;
-
-use super::image::find_agent;
-use super::{Where, show};
-use crate::installer::{self, Medium};
-use crate::terminal::{Terminal, watch_signals};
 use host::files::write_atomic;
 use site::hint::Hint as _;
 use site::snapshots;
 
+use super::args::{DataDir, say};
+use super::image::find_agent;
+use crate::installer::{self, Medium};
+use crate::terminal::{Terminal, watch_signals};
+
 #[derive(Subcommand)]
 pub enum Installer {
-    /// Take kernel and initrd from the snapshot in use, and put them where the seed serves them
+    /// Extract the installer's kernel and initrd from the snapshot in use, to be served over HTTP
     Prepare(Prepare),
-    /// Write the answers for one machine
+    /// Write the preseed file for one machine
+    #[command(after_long_help = "\
+Example:
+  seedd installer preseed --mac 52:54:00:ab:00:01 --disk sda --out ./preseed.cfg")]
     Preseed(Preseed),
 }
 
@@ -33,8 +36,8 @@ impl Installer {
 #[derive(Args)]
 pub struct Prepare {
     #[command(flatten)]
-    place: Where,
-    /// The static kubedos-node that the installer lays down; without it the one beside this program
+    args: DataDir,
+    /// Static kubedos-node program that the installer copies [default: the one beside this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
 }
@@ -42,7 +45,7 @@ pub struct Prepare {
 impl Prepare {
     fn run(&self) -> Result<()> {
         watch_signals()?;
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let id = snapshots::current(&store)?;
         let held = snapshots::one(&site, &store, id)?;
@@ -58,40 +61,39 @@ impl Prepare {
         };
         let progress = Terminal::new();
         let to = installer::folder(&site);
-        image::prepare_installer(&inputs, &to, &progress).context("preparing the installer").hint(format!(
-            "put {} into darksite.packages of cluster.yaml and build the snapshot again",
-            image::INSTALLER_PACKAGE
-        ))?;
+        image::prepare_installer(&inputs, &to, &progress)
+            .context("preparing the installer")
+            .hint(format!("add {} to darksite.packages in cluster.yaml and build a new snapshot", image::INSTALLER_PACKAGE))?;
         drop(progress);
         let text = format!(
-            "installer of snapshot {} in {to}\n  served as /boot/di-linux, /boot/di-initrd.gz, /boot/preseed.cfg?mac=MAC",
+            "installer of snapshot {} written to {to}\n  served as /boot/di-linux, /boot/di-initrd.gz, /boot/preseed.cfg?mac=MAC",
             id.short()
         );
-        show(false, &serde_json::Value::Null, &text)
+        say(&text)
     }
 }
 
 #[derive(Args)]
 pub struct Preseed {
     #[command(flatten)]
-    place: Where,
+    args: DataDir,
     /// MAC address of the machine
     #[arg(long)]
     mac: Mac,
-    /// Kernel name of the disk to install on; without it the installer takes the only one
+    /// Kernel name of the disk to install to [default: the only disk]
     #[arg(long)]
     disk: Option<String>,
-    /// For the installer's own medium, with the snapshot at /cdrom/darksite
+    /// For an installer medium with the snapshot at /cdrom/darksite
     #[arg(long)]
     cdrom: bool,
-    /// Write to this file instead of the standard output
+    /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
 }
 
 impl Preseed {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let medium = if self.cdrom { Medium::Cdrom } else { Medium::Seed };
         let text = installer::preseed(&site, &store, self.mac, self.disk.clone(), medium)?;
@@ -99,7 +101,7 @@ impl Preseed {
             Some(path) => Ok(write_atomic(path, text.as_bytes(), 0o644)?),
             None => {
                 use std::io::Write as _;
-                std::io::stdout().lock().write_all(text.as_bytes()).map_err(|e| anyhow!(e)).context("writing the answers")
+                std::io::stdout().lock().write_all(text.as_bytes()).map_err(|e| anyhow!(e)).context("writing the preseed file")
             }
         }
     }

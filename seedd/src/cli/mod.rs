@@ -3,182 +3,192 @@
 mod admin;
 mod adopt;
 mod appliance;
+mod args;
 mod capsule;
 mod clock;
 mod cluster;
 mod console;
 mod darksite;
-mod darksite_extras;
-mod darksite_life;
-mod darksite_prove;
 mod doctor;
 mod drill;
 mod image;
-mod image_write;
 mod import;
 mod init;
 mod installer;
 mod metrics;
 mod power;
+mod prompt;
+mod reference;
 mod sbom;
 mod serve;
+mod status;
 mod tail;
-mod talk;
+mod unseal;
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
-use camino::{Utf8Path, Utf8PathBuf};
-use clap::{Args, Parser, Subcommand};
-use zeroize::Zeroizing;
-
-pub use darksite::upstream_sources;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use site::hint;
 
 use crate::terminal;
-use host::files::read_limited;
-use site::Site;
-use site::hint::{self, Hint as _};
 
+/// The Kubedos seed node: netboot, darksite, enrollment, planes
+///
+/// One program builds a signed Debian snapshot, boots blank machines from it over the network, and turns each machine
+/// that an operator approves into a node of a WireGuard-connected fleet. It needs no internet and no other server.
 #[derive(Parser)]
-#[command(name = "seedd", version, about = "The Kubedos seed node: netboot, darksite, enrollment, planes", max_term_width = 110)]
+#[command(name = "seedd", version, max_term_width = 110, after_long_help = AFTER)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
+const AFTER: &str = "\
+First steps:
+  seedd init --name site-a
+  seedd darksite build
+  seedd image build
+  seedd admin set ada
+  seedd serve --iface eth0
+  seedd unseal
+
+Environment:
+  KUBEDOS_DATA  data directory, as --data
+  KUBEDOS_LOG   log filter, for example debug or seedd=debug,info (default: info)
+
+Exit status:
+  0    success
+  1    failure; one line says why, and often a hint line what to do
+  2    wrong usage
+  130  interrupted by SIGINT or SIGTERM";
+
 #[derive(Subcommand)]
 enum Verb {
-    /// Make a site: keys, database and a commented cluster.yaml
+    /// Create a site: keys, database and a commented cluster.yaml
+    ///
+    /// The passphrase encrypts the site's private keys. It cannot be recovered: without it the site can serve, but never
+    /// approve a machine again.
+    #[command(after_long_help = "\
+Examples:
+  seedd init --name site-a
+  seedd init --cluster ./cluster.yaml --passphrase-file /run/secrets/seed")]
     Init(init::Init),
-    /// Read and check cluster.yaml
+    /// Check cluster.yaml, or override its boot network
     #[command(subcommand)]
     Cluster(cluster::Cluster),
-    /// Build and check the signed Debian snapshot
+    /// Build, check and manage signed Debian snapshots
     #[command(subcommand)]
     Darksite(darksite::Darksite),
-    /// Build the netboot image and the sealed artifact of each role
+    /// Build the netboot image, the artifact of each role, and seed media
     #[command(subcommand)]
     Image(image::Image),
-    /// Debian's installer, with the snapshot as its mirror
+    /// Prepare the Debian installer, with the snapshot as its mirror
     #[command(subcommand)]
     Installer(installer::Installer),
-    /// Take over packages and images from a mounted seed medium
+    /// Import packages and images from a mounted seed medium
+    ///
+    /// Signatures are verified first. The site then links to the files on the medium, which must stay mounted at the same
+    /// path.
+    #[command(after_long_help = "\
+Example:
+  seedd adopt /mnt --pin 0123…cdef")]
     Adopt(adopt::Adopt),
-    /// What the units of a seed that booted from its medium run
+    /// Commands run by the appliance's systemd units
     #[command(subcommand)]
     Appliance(appliance::Appliance),
-    /// Serve DHCP, TFTP, HTTP, the pages and the seed's planes
+    /// Serve DHCP, TFTP, HTTP, the web interface and the seed's planes
+    ///
+    /// Runs in the foreground until SIGINT or SIGTERM. The seed starts sealed: it boots machines and serves packages, but
+    /// approves none until it is unsealed.
+    #[command(after_long_help = "\
+Example:
+  seedd serve --iface eth0 --pages 0.0.0.0:443")]
     Serve(serve::Serve),
-    /// Write the whole site as one signed, encrypted file for another site
+    /// Export the site as one signed, encrypted capsule for another seed
+    ///
+    /// A capsule holds the database, the keys and the packages and images that the site uses, encrypted to the other seed.
+    /// If it is interrupted, run the same command again to resume.
+    #[command(after_long_help = "\
+Examples:
+  seedd export --recipient age1… --out /mnt/site-a.capsule
+  seedd export --recipient age1… --out /mnt/b.capsule --since /mnt/a.capsule --split-size 4G")]
     Export(capsule::Export),
-    /// Take a site over from such a file, into standby
+    /// Import a capsule; this seed becomes a standby
+    ///
+    /// Everything is verified before anything is changed. A standby serves nothing to machines until `seedd promote`.
+    #[command(after_long_help = "\
+Example:
+  seedd import /mnt/site-a.capsule --pin 0123…cdef")]
     Import(import::Import),
-    /// Make a standby the seed of its site
+    /// Promote a standby seed to active
+    ///
+    /// Starts the next epoch, so that nodes no longer accept lists of peers from the seed that was replaced. Make sure that
+    /// it is gone for good: two active seeds would issue conflicting identities.
     Promote(import::Promote),
-    /// Look at such a file, or check it
+    /// Inspect or verify a capsule
     #[command(subcommand)]
     Capsule(capsule::Capsule),
-    /// Open the private keys of a running seed
-    Unseal(talk::Unseal),
-    /// Rebuild the site from its capsule in the lab, and measure how long that takes
+    /// Unseal a running seed, so that it can approve machines
+    Unseal(unseal::Unseal),
+    /// Rebuild the site from its capsule in the lab, and measure how long it takes
+    ///
+    /// Runs the whole recovery in virtual machines: import, promotion, first node. The site itself is only read. The time is
+    /// compared with acceptance.mttrTargetMinutes of cluster.yaml; the result is recorded in the event log.
+    #[command(after_long_help = "\
+Exit status:
+  0  recovered within the target
+  1  it failed, or took longer")]
     Drill(drill::Drill),
-    /// Who may log in at the pages
+    /// Manage administrators of the web interface
     #[command(subcommand)]
     Admin(admin::Admin),
-    /// The seed's clock, which the nodes follow
+    /// Show or set the seed's clock, which the nodes follow
     #[command(subcommand)]
     Clock(clock::Clock),
-    /// Ask a running seed how it is
-    Status(talk::Status),
-    /// Watch the event log as it grows: packets, decisions, enrollments
+    /// Show the status of a running seed
+    Status(status::Status),
+    /// Follow the event log: packets, decisions, enrollments
+    ///
+    /// One line per event: time (UTC), MAC address, kind, text. Ctrl-C ends it.
+    #[command(after_long_help = "\
+Examples:
+  seedd tail --mac 52:54:00:ab:00:01
+  seedd tail --kind dhcp. --kind tftp. -n 100 --once")]
     Tail(tail::Tail),
-    /// The packets that the flight recorder keeps of a machine
+    /// Export packets kept by the flight recorder
     #[command(subcommand)]
     Recorder(tail::Recorder),
-    /// Look for what keeps this seed from serving, and what to do about it; or boot made-up machines against it
+    /// Diagnose this seed, or boot simulated machines against it
+    ///
+    /// Checks the daemon, the netboot interface, ports, other DHCP servers, boot loaders, the snapshot, disk space, the
+    /// database and the clock. Each problem comes with what to do about it.
+    #[command(after_long_help = "\
+Examples:
+  seedd doctor
+  seedd doctor --simulate 50
+  seedd doctor --simulate 50 --iface eth0 --seed 10.44.0.1
+
+Exit status:
+  0  ready to serve (warnings included), or all simulated machines booted
+  1  problems must be fixed, or a simulated machine did not boot")]
     Doctor(doctor::Doctor),
-    /// Machines' power: on, off, next start, virtual medium, Wake-on-LAN
+    /// Control a machine's power: on, off, next boot, virtual media, Wake-on-LAN
     #[command(subcommand)]
     Power(power::Power),
-    /// Numbers for Prometheus, and who may read them
+    /// Show Prometheus metrics and manage the access token
     #[command(subcommand)]
     Metrics(metrics::Metrics),
-    /// The screen of an appliance: addresses, set-up code, settings, unsealing
+    /// Run the text console of an appliance: addresses, set-up code, settings, unsealing
     Console(console::Console),
+    /// Write the command reference, man pages or shell completions
+    #[command(subcommand, hide = true)]
+    Reference(reference::Reference),
 }
 
-const DEFAULT_DATA: &str = "/var/lib/kubedos-seed";
-
-/// Which site.
-#[derive(Args, Clone)]
-struct Where {
-    /// Data directory of the site
-    #[arg(long, env = "KUBEDOS_DATA", default_value = DEFAULT_DATA, value_name = "DIR")]
-    data: Utf8PathBuf,
-}
-
-impl Where {
-    fn site(&self) -> Site {
-        Site::new(&self.data)
-    }
-}
-
-/// Where the passphrase comes from.
-#[derive(Args, Clone)]
-struct PassphraseSource {
-    /// Read the passphrase from the first line of this file instead of asking
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<Utf8PathBuf>,
-}
-
-/// Largest passphrase file, in bytes.
-const MAX_PASSPHRASE: u64 = 4096;
-
-impl PassphraseSource {
-    fn given(&self) -> Result<Option<Zeroizing<String>>> {
-        self.passphrase_file.as_deref().map(passphrase_from).transpose()
-    }
-
-    fn get(&self, question: &str) -> Result<Zeroizing<String>> {
-        match self.given()? {
-            Some(passphrase) => Ok(passphrase),
-            None => ask_secret(question),
-        }
-    }
-}
-
-fn passphrase_from(path: &Utf8Path) -> Result<Zeroizing<String>> {
-    let bytes = Zeroizing::new(read_limited(path, MAX_PASSPHRASE)?);
-    let text = std::str::from_utf8(&bytes).with_context(|| format!("reading {path} as UTF-8"))?;
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
-}
-
-/// Asks on the terminal without showing what is typed.
-fn ask_secret(question: &str) -> Result<Zeroizing<String>> {
-    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(anyhow!("there is no terminal to ask for the passphrase")).hint("give it with --passphrase-file");
-    }
-    eprint!("{question}: ");
-    std::io::stderr().flush().ok();
-    let before = tcgetattr(&stdin).context("reading the terminal's mode")?;
-    let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
-    tcsetattr(&stdin, SetArg::TCSANOW, &silent).context("hiding what is typed")?;
-    let mut line = Zeroizing::new(String::new());
-    let read = stdin.lock().read_line(&mut line);
-    tcsetattr(&stdin, SetArg::TCSANOW, &before).context("restoring the terminal")?;
-    eprintln!();
-    read.context("reading the passphrase")?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
-}
-
-/// Prints JSON or text.
-fn show(json: bool, value: &serde_json::Value, text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    if json { writeln!(out, "{value}") } else { writeln!(out, "{text}") }.context("writing the answer")
+/// The parser, for the generated reference and for tests.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line, runs the verb, prints an error chain and one hint line. 0, 1 (failed), 2 (usage) or 130.
@@ -214,6 +224,7 @@ pub fn main() -> ExitCode {
         Verb::Power(v) => v.run(),
         Verb::Metrics(v) => v.run(),
         Verb::Console(v) => v.run(),
+        Verb::Reference(v) => v.run(command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -227,15 +238,4 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         eprintln!("hint: {hint}");
     }
     if terminal::stop_asked() { ExitCode::from(130) } else { ExitCode::FAILURE }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
 }

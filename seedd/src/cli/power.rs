@@ -1,50 +1,53 @@
 //! `seedd power`
 
 use anyhow::Result;
+use appliance::control::{Request, SiteRequest, ask};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use cluster_seed::ids::Mac;
 use web::api::{BmcKind, PowerAction};
 
-use super::{Where, ask_secret, passphrase_from, show};
-use appliance::control::SiteRequest;
-use appliance::control::{Request, ask};
+use super::args::SiteArgs;
+use super::prompt::{ask_secret, passphrase_from};
 
 #[derive(Subcommand)]
 pub enum Power {
-    /// Ask the controller how the machine is
+    /// Show the machine's power state
     Status(One),
-    /// Switch it on
+    /// Power on
     On(One),
-    /// Switch it off at once, as if the plug were pulled
+    /// Power off immediately, without a shutdown
     Off(One),
-    /// Switch it off and on at once
+    /// Power off and on immediately, without a shutdown
     Cycle(One),
-    /// Start it from the network next time
+    /// Boot from the network next time
     Pxe(One),
-    /// Put the seed's medium in its virtual drive, and start it from there next time (Redfish)
+    /// Insert the seed medium into the virtual drive and boot from it next time (Redfish)
     InsertMedia(One),
-    /// Take the medium out again
+    /// Eject the medium from the virtual drive
     EjectMedia(One),
-    /// Send it a Wake-on-LAN packet; needs no controller
+    /// Send a Wake-on-LAN packet; needs no controller
     Wake(One),
-    /// Which controller is known, and its certificate
+    /// Show the machine's controller and its certificate
     Show(One),
-    /// Keep a controller's address, user and password; the password is sealed to the vault
+    /// Save a controller's address, user and password
+    ///
+    /// The password is encrypted to the site's vault, so the seed must be unsealed to use it.
+    #[command(after_long_help = "\
+Examples:
+  seedd power controller 52:54:00:ab:00:01 --kind redfish --address https://10.44.9.1 --user admin
+  seedd power controller 52:54:00:ab:00:01 --kind ipmi --address 10.44.9.1 --user admin")]
     Controller(Controller),
-    /// Forget the controller and its password
+    /// Delete the controller and its password
     Forget(One),
 }
 
 #[derive(Args)]
 pub struct One {
     #[command(flatten)]
-    place: Where,
-    /// The machine's MAC address
+    args: SiteArgs,
+    /// MAC address of the machine
     mac: Mac,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -57,14 +60,16 @@ enum Kind {
 pub struct Controller {
     #[command(flatten)]
     one: One,
+    /// Protocol of the controller
     #[arg(long, value_enum)]
     kind: Kind,
-    /// https://10.44.9.1 for Redfish, 10.44.9.1 for IPMI
+    /// Address, for example https://10.44.9.1 (Redfish) or 10.44.9.1 (IPMI)
     #[arg(long)]
     address: String,
+    /// User name on the controller
     #[arg(long)]
     user: String,
-    /// Read the password from the first line of this file instead of asking
+    /// Read the password from the first line of this file instead of prompting
     #[arg(long, value_name = "FILE")]
     password_file: Option<Utf8PathBuf>,
 }
@@ -83,7 +88,7 @@ impl Power {
             Power::Wake(one) => act(one, PowerAction::Wake),
             Power::Show(one) => run(one, SiteRequest::Power { mac: one.mac }, controller),
             Power::Forget(one) => run(one, SiteRequest::ForgetController { mac: one.mac }, controller),
-            Power::Controller(v) => v.keep(),
+            Power::Controller(v) => v.save(),
         }
     }
 }
@@ -93,7 +98,7 @@ fn of(one: &One) -> Mac {
 }
 
 impl Controller {
-    fn keep(&self) -> Result<()> {
+    fn save(&self) -> Result<()> {
         let password = match &self.password_file {
             Some(path) => passphrase_from(path)?,
             None => ask_secret("Password of the controller")?,
@@ -108,8 +113,8 @@ impl Controller {
 }
 
 fn run(one: &One, ask_for: SiteRequest, text: fn(&serde_json::Value) -> String) -> Result<()> {
-    let value = ask(&one.place.site().control_socket(), &Request::Site { ask: ask_for })?;
-    show(one.json, &value, &text(&value))
+    let value = ask(&one.args.site().control_socket(), &Request::Site { ask: ask_for })?;
+    one.args.show(&value, &text(&value))
 }
 
 fn done(value: &serde_json::Value) -> String {
@@ -120,8 +125,8 @@ fn controller(value: &serde_json::Value) -> String {
     let c = &value["controller"];
     let word = |name: &str| c[name].as_str().unwrap_or("none").to_owned();
     if c.is_null() {
-        return "no controller is known".to_owned();
+        return "no controller configured".to_owned();
     }
-    let pin = c["pin"].as_str().unwrap_or("none yet: the one it shows next counts");
+    let pin = c["pin"].as_str().unwrap_or("none yet; the next one seen is trusted");
     format!("{} at {}, user {}\n  certificate sha256 {pin}", word("kind"), word("address"), word("user"))
 }

@@ -12,39 +12,36 @@ use cluster_seed::seal::Sealed;
 use darksite::SnapshotLock;
 use darksite::lock::MAX_LOCK;
 use darksite::sbom::{Part, Subject, parts_of_extras, parts_of_index, render};
-
-use super::Where;
 use host::files::{read_limited, write_atomic};
-use site::Site;
-use site::extras;
 use site::hint::Hint as _;
-use site::snapshots;
+use site::{Site, artifacts, extras, snapshots};
+
+use super::args::DataDir;
 
 const MAX_INDEX: u64 = 512 << 20;
 const MAX_LIST: u64 = 32 << 20;
 
-/// Write a bill of materials of a snapshot as SPDX 2.3 JSON
 #[derive(Args)]
 pub struct OfSnapshot {
     #[command(flatten)]
-    place: Where,
-    /// The snapshot's id; without it the one in use
+    args: DataDir,
+    /// Id of the snapshot [default: the one in use]
     snapshot: Option<Digest>,
-    /// Also the extras in use
+    /// Include the extras in use
     #[arg(long)]
     extras: bool,
-    /// Write to this file instead of the standard output
+    /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
 }
 
-/// Write a bill of materials of a role's artifact as SPDX 2.3 JSON
 #[derive(Args)]
 pub struct OfArtifact {
     #[command(flatten)]
-    place: Where,
+    args: DataDir,
+    /// Role of the artifact
     role: String,
-    /// Write to this file instead of the standard output
+    /// File to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
 }
@@ -52,15 +49,15 @@ pub struct OfArtifact {
 fn put(out: Option<&Utf8PathBuf>, text: &str) -> Result<()> {
     match out {
         Some(path) => Ok(write_atomic(path, text.as_bytes(), 0o644)?),
-        None => std::io::stdout().lock().write_all(text.as_bytes()).context("writing the bill"),
+        None => std::io::stdout().lock().write_all(text.as_bytes()).context("writing the bill of materials"),
     }
 }
 
-/// The packages of a snapshot as its own indexes describe them, each one that the lock names.
+/// The packages that a snapshot's lock names, as its indexes describe them.
 fn snapshot_parts(site: &Site, manifest: &SnapshotManifest) -> Result<(SnapshotLock, Vec<Part>)> {
     let dir = site.snapshot(manifest.id);
     let bytes = read_limited(&dir.join("snapshot.lock"), MAX_LOCK as u64)?;
-    ensure!(Digest::of(&bytes) == manifest.id, "the lock of snapshot {} has changed", manifest.id);
+    ensure!(Digest::of(&bytes) == manifest.id, "the lock file of snapshot {} was modified", manifest.id);
     let lock = SnapshotLock::parse(std::str::from_utf8(&bytes)?)?;
     let mut wanted: BTreeMap<Digest, ()> = lock.packages.iter().map(|p| (p.sha256, ())).collect();
     let mut parts = Vec::new();
@@ -71,13 +68,13 @@ fn snapshot_parts(site: &Site, manifest: &SnapshotManifest) -> Result<(SnapshotL
                 continue;
             }
             let text = String::from_utf8(read_limited(&path, MAX_INDEX)?).with_context(|| format!("reading {path}"))?;
-            // A package for all architectures stands in each index.
+            // A package for all architectures is in each index.
             parts.extend(parts_of_index(&text).into_iter().filter(|p| wanted.remove(&p.sha256).is_some()));
         }
     }
     if let Some(digest) = wanted.keys().next() {
-        return Err(anyhow!("no index of the snapshot lists the package with digest {digest}"))
-            .hint("`seedd darksite verify` tells what is damaged");
+        return Err(anyhow!("no index of the snapshot lists the package with sha256 {digest}"))
+            .hint("`seedd darksite verify` shows what is damaged");
     }
     Ok((lock, parts))
 }
@@ -96,14 +93,14 @@ fn subject(site: &Site, kind: &'static str, id: Digest, name: String, version: S
 
 impl OfSnapshot {
     pub fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let id = self.snapshot.map_or_else(|| snapshots::current(&store), Ok)?;
         let held = snapshots::one(&site, &store, id)?;
         let (lock, mut parts) = snapshot_parts(&site, &held.manifest)?;
         if self.extras {
             let found = extras::current(&site, &store)?;
-            parts.extend(parts_of_extras(&found.ok_or_else(|| anyhow!("there are no extras"))?));
+            parts.extend(parts_of_extras(&found.ok_or_else(|| anyhow!("no extras are in use"))?));
         }
         let name = format!("Kubedos snapshot of Debian {}", held.manifest.suite);
         let subject = subject(&site, "snapshot", id, name, id.short(), &lock)?;
@@ -113,12 +110,14 @@ impl OfSnapshot {
 
 impl OfArtifact {
     pub fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
-        let manifest = super::image::manifest_of(&site, &self.role)?;
+        let found = artifacts::of_role(&site, &store, &self.role, &site.keys().public()?.site_key()?)?;
+        let manifest =
+            found.ok_or_else(|| anyhow!("role {:?} has no artifact", self.role)).hint("build it with `seedd image build`")?;
         let installed = installed(&site, manifest.id)?;
         let held = snapshots::one(&site, &store, manifest.spec.snapshot)
-            .hint("the bill of an artifact names the files of the snapshot it was built from, which must still be here")?;
+            .hint("a bill of materials needs the snapshot that the artifact was built from")?;
         let parts = parts_of(&site, &held.manifest, &installed)?;
         let name = format!("Kubedos artifact of role {}", self.role);
         let subject = subject(&site, "artifact", manifest.id, name, manifest.id.short(), &parts.0)?;
@@ -126,26 +125,27 @@ impl OfArtifact {
     }
 }
 
-/// What is installed, each package as the snapshot has it.
+/// The installed packages, as the snapshot describes them.
 fn parts_of(site: &Site, snapshot: &SnapshotManifest, installed: &ArtifactPackages) -> Result<(SnapshotLock, Vec<Part>)> {
     let (lock, all) = snapshot_parts(site, snapshot)?;
     let by_name: BTreeMap<_, _> = all.into_iter().map(|p| (format!("{} {} {}", p.name, p.version, p.arch), p)).collect();
-    let find =
-        |line: &String| by_name.get(line).cloned().ok_or_else(|| anyhow!("the artifact has {line}, which its snapshot has not"));
+    let find = |line: &String| {
+        by_name.get(line).cloned().ok_or_else(|| anyhow!("the artifact has {line}, which is not in its snapshot"))
+    };
     let parts = installed.packages.iter().map(find).collect::<Result<Vec<_>>>()?;
     Ok((lock, parts))
 }
 
-/// The list that the build of the artifact left beside it.
+/// The list of packages that was written when the artifact was built.
 fn installed(site: &Site, artifact: Digest) -> Result<ArtifactPackages> {
     let path = site.join("artifacts").join(artifact.to_string()).join("packages.json");
     if !path.is_file() {
-        return Err(anyhow!("artifact {} has no list of its packages", artifact.short()))
-            .hint("it came from a medium, or from an older program: build it here (`seedd image build`)");
+        return Err(anyhow!("artifact {} has no package list", artifact.short()))
+            .hint("it came from a medium or an older version; build it here with `seedd image build`");
     }
     let sealed: Sealed<ArtifactPackages> =
         serde_json::from_slice(&read_limited(&path, MAX_LIST)?).with_context(|| format!("reading {path}"))?;
     let list = sealed.open(&site.keys().public()?.site_key()?).with_context(|| format!("checking {path}"))?;
-    ensure!(list.artifact == artifact, "{path} is of another artifact");
+    ensure!(list.artifact == artifact, "{path} belongs to another artifact");
     Ok(list)
 }

@@ -3,48 +3,49 @@
 use std::net::{SocketAddr, SocketAddrV4};
 
 use anyhow::{Context as _, Result, anyhow};
+use appliance::console::host::Host;
 use clap::Args;
 use cluster_seed::repo::RepoMode;
-
-use super::{PassphraseSource, Where, upstream_sources};
-use crate::daemon::{Options, serve};
-use crate::planes::WireGuard;
-use appliance::console::host::Host;
-use site::hint::Hint as _;
 use site::tls::check_plain;
 
-/// Port machines reach the seed at by HTTP.
+use super::args::{DataDir, PassphraseSource};
+use crate::daemon::{Options, serve};
+use crate::planes::WireGuard;
+use crate::upstream::upstream_sources;
+
+/// HTTP port for machines.
 const HTTP_PORT: u16 = 80;
 
 #[derive(Args)]
 pub struct Serve {
     #[command(flatten)]
-    place: Where,
+    args: DataDir,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// Interface machines netboot on; DHCP and TFTP answer there and nowhere else
+    /// Interface that machines netboot on; DHCP and TFTP answer on no other
     #[arg(long, value_name = "IFACE")]
     iface: String,
-    /// Address and port for machines; without it the seed's address of cluster.yaml, port 80
+    /// HTTP address and port for machines [default: the seed's address in cluster.yaml, port 80]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddrV4>,
-    /// Address and port of the operators' pages, by HTTPS; 0.0.0.0:443 for everybody. A passed socket wins (LISTEN_FDS)
+    /// HTTPS address and port of the web interface; use 0.0.0.0:443 to listen on all interfaces. Socket activation
+    /// (LISTEN_FDS) overrides this
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8443")]
     pages: SocketAddr,
-    /// How the seed's own planes are made
+    /// WireGuard implementation for the seed's planes
     #[arg(long, value_enum, default_value = "auto")]
     wireguard: WireGuard,
-    /// Where nodes get packages from: connected, darksite or both; wins over cluster.yaml
+    /// Where nodes get packages from: connected, darksite or both; overrides cluster.yaml
     #[arg(long, env = "REPO_MODE", value_name = "MODE")]
     repo_mode: Option<RepoMode>,
-    /// Serve the pages by plain HTTP, for a tunnel that ends on this machine; refused on any other address
+    /// Serve the web interface over plain HTTP, for a tunnel that ends on this machine; loopback addresses only
     #[arg(long)]
     pages_without_tls: bool,
 }
 
 impl Serve {
     pub fn run(&self) -> Result<()> {
-        let site = self.place.site().with_repo_mode(self.repo_mode);
+        let site = self.args.site().with_repo_mode(self.repo_mode);
         let spec = site.open_store().and_then(|_| site.spec())?;
         if spec.spec.darksite.mode.uses_upstream() {
             upstream_sources(&spec).context("checking the repository mode")?;
@@ -59,8 +60,8 @@ impl Serve {
                 .filter_map(|e| Some(e.ok()?.file_name().to_string_lossy().into_owned()))
                 .collect();
             known.sort();
-            return Err(anyhow!("there is no interface {:?}", self.iface))
-                .hint(format!("this machine has: {}", known.join(", ")));
+            return Err(anyhow!("no interface named {:?}", self.iface))
+                .hint(format!("interfaces of this machine: {}", known.join(", ")));
         }
         let listen = self.listen.unwrap_or(SocketAddrV4::new(spec.spec.networking.underlay.seed.value, HTTP_PORT));
         let options = Options {

@@ -4,51 +4,50 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use appliance::control::{Request, SiteRequest, ask};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::ids::Mac;
-use serde_json::Value;
-
-use super::Where;
-use crate::terminal;
-use appliance::control::SiteRequest;
-use appliance::control::{Request, ask};
 use host::files::write_atomic;
+use serde_json::Value;
 use site::hint::Hint as _;
 
-/// Between two looks at the log.
-const LOOK: Duration = Duration::from_millis(300);
-/// Events asked for at a time.
+use super::args::DataDir;
+use crate::terminal;
+
+/// Time between two polls.
+const POLL: Duration = Duration::from_millis(300);
+/// Events per request.
 const BATCH: u32 = 200;
 
 #[derive(Args)]
 pub struct Tail {
     #[command(flatten)]
-    place: Where,
-    /// Only this machine, by its MAC address
+    args: DataDir,
+    /// Only events of this machine, by its MAC address
     #[arg(long)]
     mac: Option<Mac>,
-    /// Only kinds that begin so: dhcp., tftp., enrollment., power. ...; may be given several times
+    /// Only kinds with this prefix: dhcp., tftp., enrollment., power., … (repeatable)
     #[arg(long, value_name = "PREFIX")]
     kind: Vec<String>,
-    /// Begin with the last N events
+    /// Start with the last N events
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     lines: u32,
-    /// Print what is there and end
+    /// Print existing events and exit
     #[arg(long)]
     once: bool,
-    /// One JSON object a line
+    /// Output JSON, one object per line
     #[arg(long)]
     json: bool,
 }
 
 impl Tail {
     pub fn run(&self) -> Result<()> {
-        let socket = self.place.site().control_socket();
+        let socket = self.args.site().control_socket();
         terminal::watch_signals()?;
-        // The last lines first: without a number to begin with, the daemon counts back.
+        // Without `after` the daemon starts with the last events.
         let mut after = None;
         let mut stdout = std::io::stdout().lock();
         loop {
@@ -58,7 +57,7 @@ impl Tail {
             for event in events {
                 let written = writeln!(stdout, "{}", if self.json { event.to_string() } else { line(event) });
                 match written.and_then(|()| stdout.flush()) {
-                    // Whoever reads has enough.
+                    // The reader has closed the pipe.
                     Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
                     other => other.context("writing events")?,
                 }
@@ -68,14 +67,13 @@ impl Tail {
                 return Ok(());
             }
             if answer["more"] != true {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL);
             }
         }
     }
 }
 
-/// One event for people. Texts come from the wire and were tamed where they came in; what is left of control characters
-/// must not reach a terminal.
+/// One event as text. Texts from the wire were cleaned where they came in; this is the last guard against control characters.
 fn line(event: &Value) -> String {
     let ms = event["at"].as_i64().unwrap_or_default();
     let time = jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| format!("{t:.3}"));
@@ -86,20 +84,25 @@ fn line(event: &Value) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// What the flight recorder keeps
 #[derive(Subcommand)]
 pub enum Recorder {
-    /// A machine's last packets as a pcapng file, for Wireshark
+    /// Export a machine's last packets as a pcapng file, for Wireshark
+    ///
+    /// The recorder keeps packets in memory, and only since the daemon started.
+    #[command(after_long_help = "\
+Examples:
+  seedd recorder export 52:54:00:ab:00:01 --out boot.pcapng
+  seedd recorder export 52:54:00:ab:00:01 | tshark -r -")]
     Export(Export),
 }
 
 #[derive(Args)]
 pub struct Export {
     #[command(flatten)]
-    place: Where,
-    /// The machine's MAC address
+    args: DataDir,
+    /// MAC address of the machine
     mac: Mac,
-    /// The file to write; without it, to standard output
+    /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
 }
@@ -107,21 +110,21 @@ pub struct Export {
 impl Recorder {
     pub fn run(&self) -> Result<()> {
         let Recorder::Export(v) = self;
-        let answer = ask(&v.place.site().control_socket(), &Request::Site { ask: SiteRequest::Packets { mac: v.mac } })?;
+        let answer = ask(&v.args.site().control_socket(), &Request::Site { ask: SiteRequest::Packets { mac: v.mac } })?;
         let bytes = B64.decode(answer["pcapng"].as_str().unwrap_or_default()).context("reading the daemon's answer")?;
         let count = answer["packets"].as_u64().unwrap_or(0);
         if count == 0 {
-            return Err(anyhow!("no packets of {} are kept", v.mac))
-                .hint("only packets since the daemon's start are; `seedd tail` shows which machines it hears");
+            return Err(anyhow!("no packets of {} are recorded", v.mac))
+                .hint("the recorder starts empty with the daemon; `seedd tail` shows the machines on the network");
         }
         match &v.out {
             Some(path) => {
                 write_atomic(path, &bytes, 0o644)?;
-                eprintln!("seedd: {count} packets in {path}");
+                eprintln!("seedd: {count} packets written to {path}");
                 Ok(())
             }
             None if std::io::stdout().is_terminal() => {
-                Err(anyhow!("packets are not for a terminal")).hint("give a file with --out, or pipe it: … | tshark -r -")
+                Err(anyhow!("not writing packets to a terminal")).hint("use --out, or pipe the output: … | tshark -r -")
             }
             None => std::io::stdout().lock().write_all(&bytes).context("writing packets"),
         }

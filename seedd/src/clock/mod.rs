@@ -10,10 +10,9 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::time::{TimeState, Tracking, seed_config};
 use host::clock::now_ms;
+use host::files::{read_limited, write_atomic};
 use ipnet::Ipv4Net;
 use web::api::ClockView;
-
-use host::files::{read_limited, write_atomic};
 
 /// Where chrony's unit of an appliance looks for its configuration.
 pub const CHRONY_CONFIG: &str = "/run/kubedos/chrony.conf";

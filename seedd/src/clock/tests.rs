@@ -1,5 +1,6 @@
-use super::*;
 use site::default_cluster_yaml;
+
+use super::*;
 
 const NOW: u64 = 1_795_377_600;
 const FAR: u64 = 4_070_908_800;

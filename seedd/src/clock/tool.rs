@@ -8,7 +8,6 @@ use host::tool::Tool;
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
-
 use site::hint::Hint as _;
 
 const LIMIT: Duration = Duration::from_secs(5);

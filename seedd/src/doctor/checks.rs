@@ -1,40 +1,39 @@
-//! The checks that look and do not touch.
+//! Checks that change nothing.
 
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
+use appliance::control::{self, Request, SiteRequest};
 use camino::Utf8Path;
 use cluster_seed::ids::Digest;
+use host::clock::now;
+use host::files::free_space;
 use nix::ifaddrs::getifaddrs;
 use serde_json::Value;
+use site::store::Store;
+use site::{Site, setting};
 
 use super::{Check, Health, holders};
 use crate::clock;
 use crate::terminal::amount;
-use appliance::control::SiteRequest;
-use appliance::control::{self, Request};
-use host::clock::now;
-use host::files::free_space;
-use site::store::Store;
-use site::{Site, setting};
 
-/// Free space below which somebody should act, and below which nothing works, in bytes.
+/// Free space below which there is a warning, and below which nothing works, in bytes.
 const FEW: u64 = 2 << 30;
 const TOO_FEW: u64 = 128 << 20;
-/// A write that takes longer makes every lease wait.
+/// A durable write that takes longer delays every lease.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// What is known before anything is looked at.
+/// What is known before the checks.
 pub struct Subject<'a> {
     pub site: &'a Site,
     pub store: Store,
     pub seed: Ipv4Addr,
     pub prefix: u8,
-    /// Where machines reach the seed by HTTP.
+    /// HTTP address for machines.
     pub http: SocketAddrV4,
-    /// Told on the command line, else by the daemon.
+    /// From the command line, else from the daemon.
     pub iface: Option<String>,
     pub running: bool,
     /// The daemon's process.
@@ -48,15 +47,15 @@ impl<'a> Subject<'a> {
         let spec = site.spec()?;
         let underlay = &spec.spec.networking.underlay;
         let daemon = control::ask(&site.control_socket(), &Request::Site { ask: SiteRequest::Doctor }).ok();
-        let told = |k: &str| daemon.as_ref().and_then(|d| d[k].as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
+        let text = |k: &str| daemon.as_ref().and_then(|d| d[k].as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
         let seed = underlay.seed.value;
         Ok(Subject {
             site,
             store,
             seed,
             prefix: underlay.subnet.prefix_len(),
-            http: told("listen").and_then(|l| l.parse().ok()).unwrap_or(SocketAddrV4::new(seed, 80)),
-            iface: iface.map(str::to_owned).or_else(|| told("iface")),
+            http: text("listen").and_then(|l| l.parse().ok()).unwrap_or(SocketAddrV4::new(seed, 80)),
+            iface: iface.map(str::to_owned).or_else(|| text("iface")),
             running: daemon.is_some(),
             pid: daemon.as_ref().and_then(|d| d["pid"].as_u64()),
             sealed: daemon.as_ref().map(|d| d["sealed"] == Value::Bool(true)),
@@ -66,40 +65,39 @@ impl<'a> Subject<'a> {
 
 pub fn daemon(s: &Subject<'_>) -> Check {
     match (s.running, s.sealed) {
-        (false, _) => {
-            Check::new("daemon", Health::Warn, "no daemon serves this site now", "start it: `seedd serve --iface IFACE`")
-        }
+        (false, _) => Check::new("daemon", Health::Warn, "not running", "start it with `seedd serve --iface IFACE`"),
         (true, Some(true)) => {
-            Check::new("daemon", Health::Warn, "runs, sealed", "`seedd unseal`: until then no machine can be approved")
+            Check::new("daemon", Health::Warn, "running, sealed", "run `seedd unseal`; until then no machine can be approved")
         }
-        (true, _) => Check::ok("daemon", "runs, unsealed"),
+        (true, _) => Check::ok("daemon", "running, unsealed"),
     }
 }
 
 /// Up, with a link, and with the seed's address.
 pub fn interface(s: &Subject<'_>) -> Check {
     let Some(iface) = s.iface.as_deref() else {
-        return Check::skipped("interface", "not told which one: give --iface");
+        return Check::skipped("interface", "no interface known; use --iface");
     };
     let dir = Utf8Path::new("/sys/class/net").join(iface);
     if iface.contains('/') || !dir.exists() {
-        return Check::new("interface", Health::Bad, format!("{iface} does not exist"), "`ip -brief link` lists them");
+        return Check::new("interface", Health::Bad, format!("{iface} does not exist"), "`ip -brief link` lists the interfaces");
     }
     let carrier = fs::read_to_string(dir.join("carrier")).is_ok_and(|c| c.trim() == "1");
     let up = fs::read_to_string(dir.join("flags"));
     let up = up.ok().and_then(|f| u32::from_str_radix(f.trim().trim_start_matches("0x"), 16).ok()).is_some_and(|f| f & 1 == 1);
     if !up {
-        return Check::new("interface", Health::Bad, format!("{iface} is down"), format!("ip link set {iface} up"));
+        return Check::new("interface", Health::Bad, format!("{iface} is down"), format!("run `ip link set {iface} up`"));
     }
     let (seed, prefix) = (s.seed, s.prefix);
     if !addresses(iface).contains(&(seed, prefix)) {
         let held = addresses(iface).iter().map(|(a, p)| format!("{a}/{p}")).collect::<Vec<_>>().join(", ");
         let held = if held.is_empty() { "no address".to_owned() } else { held };
-        let advice = format!("ip address add {seed}/{prefix} dev {iface}; or `seedd cluster overlay` for another network");
+        let advice =
+            format!("run `ip address add {seed}/{prefix} dev {iface}`, or use `seedd cluster overlay` for another network");
         return Check::new("interface", Health::Bad, format!("{iface} has {held}, not the seed's {seed}/{prefix}"), advice);
     }
     if !carrier {
-        return Check::new("interface", Health::Bad, format!("{iface} has no link"), "is the cable in, and the switch on?");
+        return Check::new("interface", Health::Bad, format!("{iface} has no link"), "check the cable and the switch");
     }
     Check::ok("interface", format!("{iface} is up and has {seed}/{prefix}"))
 }
@@ -114,7 +112,7 @@ pub fn addresses(iface: &str) -> Vec<(Ipv4Addr, u8)> {
     .collect()
 }
 
-/// Ports that the daemon needs: held by it while it runs, and free while it does not.
+/// Ports that the daemon needs: in use by it while it runs, else free.
 pub fn ports(s: &Subject<'_>) -> Vec<Check> {
     let udp = [(67, "DHCP", "port 67"), (69, "TFTP", "port 69")];
     let pid = s.pid.filter(|_| s.running);
@@ -128,21 +126,24 @@ fn port_check(name: &'static str, what: &str, pid: Option<u64>, holders: &[Strin
     let is_ours = |h: &&String| pid.is_some_and(|pid| h.ends_with(&format!("(pid {pid})")));
     let ours = holders.iter().any(|h| is_ours(&h));
     let others: Vec<_> = holders.iter().filter(|h| !is_ours(h)).cloned().collect();
-    let advice = "stop that server, or keep it off this interface";
+    let advice = "stop that server, or bind it to another interface";
     match (pid, ours, others.is_empty()) {
         (Some(_), true, _) => Check::ok(name, format!("{what} is served")),
-        (Some(_), false, _) => {
-            Check::new(name, Health::Bad, format!("the daemon does not serve {what}"), "is it in standby? its log says why")
-        }
+        (Some(_), false, _) => Check::new(
+            name,
+            Health::Bad,
+            format!("the daemon does not serve {what}"),
+            "a standby serves nothing; see the daemon's log",
+        ),
         (None, _, true) => Check::ok(name, format!("free for {what}")),
-        (None, _, false) => Check::new(name, Health::Bad, format!("{} holds the port of {what}", others.join(", ")), advice),
+        (None, _, false) => Check::new(name, Health::Bad, format!("{} uses the port of {what}", others.join(", ")), advice),
     }
 }
 
-/// A machine's way in: a TCP connection to the HTTP port.
+/// A TCP connection to the HTTP port, as machines make it.
 pub fn http(s: &Subject<'_>) -> Check {
     if !s.running {
-        return Check::skipped("http", "no daemon runs");
+        return Check::skipped("http", "the daemon is not running");
     }
     match TcpStream::connect_timeout(&s.http.into(), Duration::from_secs(2)) {
         Ok(_) => Check::ok("http", format!("{} answers", s.http)),
@@ -150,7 +151,7 @@ pub fn http(s: &Subject<'_>) -> Check {
             "http",
             Health::Bad,
             format!("{} does not answer: {e}", s.http),
-            "does a firewall of this machine drop it? (nft list ruleset)",
+            "check this machine's firewall (nft list ruleset)",
         ),
     }
 }
@@ -158,10 +159,10 @@ pub fn http(s: &Subject<'_>) -> Check {
 /// The files that machines fetch first.
 pub fn loaders(s: &Subject<'_>) -> Check {
     let name = "loaders";
-    let build = "`seedd image build` makes them";
+    let build = "run `seedd image build`";
     let id = match s.store.setting(setting::NETBOOT) {
         Ok(Some(id)) => id,
-        Ok(None) => return Check::new(name, Health::Bad, "there is no netboot image", build),
+        Ok(None) => return Check::new(name, Health::Bad, "no netboot image", build),
         Err(e) => return Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
     let dir = s.site.join("netboot").join(&id);
@@ -170,7 +171,7 @@ pub fn loaders(s: &Subject<'_>) -> Check {
             return Check::new(name, Health::Bad, format!("{} is missing or empty", dir.join(file)), build);
         }
     }
-    Check::ok(name, format!("netboot set {:.12} is whole", id))
+    Check::ok(name, format!("netboot set {:.12} is complete", id))
 }
 
 /// The snapshot in use, and an artifact for each role.
@@ -179,26 +180,33 @@ pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
     let dir = |id: &str| s.site.join("snapshots").join(id);
     let first = match s.store.setting(setting::SNAPSHOT) {
         Ok(Some(id)) if id.parse::<Digest>().is_ok() && dir(&id).join("dists").is_dir() => {
-            Check::ok(name, format!("{id:.12} is published; `seedd darksite verify` reads every byte"))
+            Check::ok(name, format!("{id:.12} is published; `seedd darksite verify` checks every byte"))
         }
         Ok(Some(id)) => Check::new(
             name,
             Health::Bad,
-            format!("{} is not there", dir(&id)),
-            "`seedd darksite build`, or `seedd adopt` from the medium",
+            format!("{} does not exist", dir(&id)),
+            "run `seedd darksite build`, or `seedd adopt` to import from a medium",
         ),
-        Ok(None) => Check::new(name, Health::Bad, "there is none", "`seedd darksite build`, or `seedd adopt` from the medium"),
+        Ok(None) => {
+            Check::new(name, Health::Bad, "no snapshot", "run `seedd darksite build`, or `seedd adopt` to import from a medium")
+        }
         Err(e) => Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
     let roles = s.store.read(|tx| tx.settings_under(setting::ARTIFACT)).unwrap_or_default();
     let second = match roles.len() {
-        0 => Check::new("artifacts", Health::Bad, "no role has an artifact: nothing can be installed", "`seedd image build`"),
+        0 => Check::new(
+            "artifacts",
+            Health::Bad,
+            "no role has an artifact, so nothing can be installed",
+            "run `seedd image build`",
+        ),
         n => Check::ok("artifacts", format!("{n} role(s) can be installed")),
     };
     vec![first, second]
 }
 
-/// Room, and how long a durable write takes: every lease waits for one.
+/// Free space, and the time of a durable write, which every lease waits for.
 pub fn disk(s: &Subject<'_>) -> Check {
     let name = "disk";
     let free = free_space(&s.site.data).unwrap_or(0);
@@ -209,16 +217,21 @@ pub fn disk(s: &Subject<'_>) -> Check {
     let _ = fs::remove_file(&path);
     let text = format!("{} free, a durable write takes {} ms", amount(free), took.as_millis());
     match written {
-        Err(e) => Check::new(name, Health::Bad, format!("writing to {}: {e}", s.site.data), "is it mounted read-only, or full?"),
+        Err(e) => Check::new(
+            name,
+            Health::Bad,
+            format!("writing to {}: {e}", s.site.data),
+            "check whether it is full or mounted read-only",
+        ),
         Ok(()) if free < TOO_FEW => Check::new(
             name,
             Health::Bad,
             text,
-            "make room: old snapshots and artifacts go with `seedd darksite` and `seedd image`",
+            "free space: delete old snapshots with `seedd darksite remove` and unused data with `seedd darksite gc`",
         ),
-        Ok(()) if free < FEW => Check::new(name, Health::Warn, text, "the next snapshot or image will not fit"),
+        Ok(()) if free < FEW => Check::new(name, Health::Warn, text, "free space before the next snapshot or image"),
         Ok(()) if took > SLOW => {
-            Check::new(name, Health::Warn, text, "leases wait for it: put the data directory on a faster disk")
+            Check::new(name, Health::Warn, text, "every lease waits for it; move the data directory to a faster disk")
         }
         Ok(()) => Check::ok(name, text),
     }
@@ -228,15 +241,15 @@ pub fn disk(s: &Subject<'_>) -> Check {
 pub fn database(s: &Subject<'_>) -> Check {
     let name = "database";
     match s.store.read(|tx| Ok::<_, site::store::StoreError>((tx.damage()?, tx.broken_event()?))) {
-        Ok((None, None)) => Check::ok(name, "whole, and no event was changed"),
+        Ok((None, None)) => Check::ok(name, "intact, and the event log is unmodified"),
         Ok((Some(what), _)) => {
-            Check::new(name, Health::Bad, format!("damaged: {what}"), "import the last capsule (`seedd import`)")
+            Check::new(name, Health::Bad, format!("damaged: {what}"), "restore from the latest capsule (`seedd import`)")
         }
         Ok((None, Some(id))) => Check::new(
             name,
             Health::Bad,
-            format!("event {id} was changed behind the seed's back"),
-            "somebody had write access to seed.db",
+            format!("event {id} was modified outside seedd"),
+            "someone with write access to seed.db changed it",
         ),
         Err(e) => Check::new(name, Health::Bad, format!("{e}"), ""),
     }
@@ -247,7 +260,7 @@ pub fn clock(s: &Subject<'_>) -> Check {
     let id = s.store.setting(setting::SNAPSHOT).ok().flatten();
     let date = id.and_then(|id| clock::snapshot_date(&s.site.join("snapshots").join(id), &suite));
     match clock::doubt(now(), date) {
-        Some(doubt) => Check::new("clock", Health::Warn, doubt, "`seedd clock set`; nothing but logs depends on it"),
+        Some(doubt) => Check::new("clock", Health::Warn, doubt, "run `seedd clock set`; only logs depend on it"),
         None => Check::ok("clock", "plausible"),
     }
 }

@@ -36,7 +36,7 @@ pub fn of_tcp(port: u16) -> Vec<String> {
     programs(&listening.map(|h| h.inode).collect::<Vec<_>>())
 }
 
-/// Processes with an open descriptor of one of these sockets; what may not be looked at is named so.
+/// Processes that have one of these sockets open.
 fn programs(inodes: &[u64]) -> Vec<String> {
     if inodes.is_empty() {
         return Vec::new();

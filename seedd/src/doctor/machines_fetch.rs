@@ -1,4 +1,4 @@
-//! A made-up machine that boots as firmware does: DHCP, loader by TFTP, DHCP again as iPXE, script, kernel and initramfs
+//! A simulated machine that boots as firmware does: DHCP, loader by TFTP, DHCP again as iPXE, script, kernel and initramfs
 //! by HTTP. Nothing of what it fetches is kept.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::dhcp::{self, Message, Reply, Stage};
 
-/// Firmware asks at growing distances (RFC 2131 section 4.1); these are those of EDK2.
+/// Firmware retries at growing intervals (RFC 2131 section 4.1); these are those of EDK2.
 const ASK: [Duration; 4] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8), Duration::from_secs(8)];
 /// Beginnings after a NAK, and the pause before the next, which grows.
 const STARTS: u32 = 6;
@@ -36,10 +36,10 @@ const HTTP_TIME: Duration = Duration::from_secs(300);
 
 /// A DHCPNAK.
 #[derive(Debug, thiserror::Error)]
-#[error("its address was refused each time")]
+#[error("every requested address was refused")]
 struct Refused;
 
-/// The one socket of all made-up machines.
+/// The one socket of all simulated machines.
 pub struct Wire {
     socket: UdpSocket,
     waiting: Mutex<HashMap<u32, mpsc::Sender<Reply>>>,
@@ -55,7 +55,7 @@ impl Wire {
         Ok(Arc::new(Wire { socket, waiting: Mutex::default(), seed, foreign: Mutex::default() }))
     }
 
-    /// Hands answers to whoever asked; ends never.
+    /// Distributes answers to the machines that asked; never returns.
     pub async fn listen(self: Arc<Self>) {
         let mut buffer = [0u8; 1_500];
         loop {
@@ -74,7 +74,7 @@ impl Wire {
         }
     }
 
-    /// Another server answered one of the made-up machines.
+    /// Another server that answered a simulated machine.
     pub fn foreign(&self) -> Option<Ipv4Addr> {
         *self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +94,7 @@ impl Wire {
                         Some(r) if r.kind == kind => return Ok(r),
                         Some(r) if r.kind == 6 => return Err(Refused.into()),
                         Some(_) => {}
-                        None => bail!("the wire is gone"),
+                        None => bail!("the socket was closed"),
                     }
                 }
             };
@@ -106,7 +106,7 @@ impl Wire {
         Err(anyhow!("no answer to DHCP {}", if kind == 2 { "DISCOVER" } else { "REQUEST" }))
     }
 
-    /// DISCOVER to ACK; begins anew after a NAK, as every client does (RFC 2131 section 3.1).
+    /// DISCOVER to ACK; starts over after a NAK, as every client does (RFC 2131 section 3.1).
     pub async fn lease(&self, mac: Mac, stage: Stage, xid: u32) -> Result<Reply> {
         for again in 1..=STARTS {
             match self.lease_once(mac, stage, xid).await {
@@ -178,25 +178,25 @@ pub async fn tftp(own: Ipv4Addr, server: Ipv4Addr, name: &str) -> Result<usize> 
                     }
                 }
             }
-            [0, 5, ..] => bail!("the seed refused {name} by TFTP"),
-            _ => bail!("TFTP answered something else"),
+            [0, 5, ..] => bail!("the seed refused {name} over TFTP"),
+            _ => bail!("unexpected TFTP packet"),
         }
     }
 }
 
 /// Fetches a file by HTTP from an address of its own; the beginning of the body, and its length.
 pub async fn http(own: Ipv4Addr, url: &str, keep: usize) -> Result<(Vec<u8>, u64)> {
-    let rest = url.strip_prefix("http://").ok_or_else(|| anyhow!("{url} is not of HTTP"))?;
+    let rest = url.strip_prefix("http://").ok_or_else(|| anyhow!("{url} is not an HTTP URL"))?;
     let (host, path) = rest.split_once('/').ok_or_else(|| anyhow!("{url} has no path"))?;
     let to: SocketAddr = if host.contains(':') { host.parse() } else { format!("{host}:80").parse() }.context("reading a URL")?;
     let whole = async {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((own, 0)))?;
         let stream = socket.connect(to).await.with_context(|| format!("reaching {to}"))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.context("speaking HTTP")?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.context("starting HTTP")?;
         let connection = tokio::spawn(connection);
         let request = Request::get(format!("/{path}")).header(HOST, host).header("connection", "close").body(Body::empty());
-        let mut answer = sender.send_request(request.context("writing a request")?).await.context("asking")?;
+        let mut answer = sender.send_request(request.context("writing a request")?).await.context("sending a request")?;
         ensure!(answer.status() == 200, "{path} answered {}", answer.status());
         let (mut kept, mut total) = (Vec::new(), 0u64);
         let body = answer.body_mut();
@@ -225,11 +225,11 @@ pub async fn boot(wire: &Wire, mac: Mac, number: u32, address: impl Fn(&Reply) -
     let xid = 0x6b64_0000 | number << 1;
     let first = wire.lease(mac, Stage::Firmware, xid).await.context("firmware")?;
     address(&first)?;
-    let loader = first.file.clone().ok_or_else(|| anyhow!("the firmware was told no loader"))?;
+    let loader = first.file.clone().ok_or_else(|| anyhow!("the firmware got no boot file"))?;
     let tftp = tftp(first.ip, first.next, &loader).await.context("loader")? as u64;
     let second = wire.lease(mac, Stage::Ipxe, xid | 1).await.context("iPXE")?;
-    ensure!(second.ip == first.ip, "it was given {} first and {} then", first.ip, second.ip);
-    let script = second.file.clone().ok_or_else(|| anyhow!("iPXE was told no script"))?;
+    ensure!(second.ip == first.ip, "the address changed from {} to {}", first.ip, second.ip);
+    let script = second.file.clone().ok_or_else(|| anyhow!("iPXE got no script"))?;
     let (text, mut bytes) = http(first.ip, &script, MAX_SCRIPT).await.context("script")?;
     for url in files_of(&String::from_utf8_lossy(&text)) {
         bytes += http(first.ip, &url, 0).await.with_context(|| format!("fetching {url}"))?.1;

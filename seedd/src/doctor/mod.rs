@@ -1,4 +1,4 @@
-//! What keeps a seed from serving, and what to do about it; and made-up machines that boot from it.
+//! What keeps a seed from serving, and what to do about it; and simulated machines that boot from it.
 
 pub mod checks;
 pub mod dhcp;
@@ -10,16 +10,16 @@ pub mod tool;
 
 use serde::Serialize;
 
-/// How one thing is.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Health {
     Ok,
-    /// It serves, yet somebody should act.
+    /// The seed serves, but an operator should act.
     Warn,
-    /// It does not serve.
+    /// The seed does not serve.
     Bad,
-    /// Not looked at; the text says why.
+    /// Not checked; the text says why.
     Skipped,
 }
 
@@ -30,7 +30,7 @@ pub struct Check {
     pub name: &'static str,
     pub health: Health,
     pub text: String,
-    /// What to do; empty where nothing is to be done.
+    /// What to do; empty if nothing.
     pub advice: String,
 }
 
@@ -48,7 +48,7 @@ impl Check {
     }
 }
 
-/// One line for each, with what to do below.
+/// One line per check, with the advice below it.
 pub fn render(checks: &[Check]) -> String {
     let mut out = String::new();
     for c in checks {
@@ -66,9 +66,9 @@ pub fn render(checks: &[Check]) -> String {
     let bad = checks.iter().filter(|c| c.health == Health::Bad).count();
     let warn = checks.iter().filter(|c| c.health == Health::Warn).count();
     out.push_str(&match (bad, warn) {
-        (0, 0) => "this seed is fit to serve".to_owned(),
-        (0, n) => format!("this seed serves; {n} to look at"),
-        (n, _) => format!("{n} to mend before this seed serves"),
+        (0, 0) => "ready to serve".to_owned(),
+        (0, n) => format!("ready to serve; {n} {}", if n == 1 { "warning" } else { "warnings" }),
+        (n, _) => format!("not ready to serve: {n} {} to fix", if n == 1 { "problem" } else { "problems" }),
     });
     out
 }
@@ -78,12 +78,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_line_says_how_it_stands() {
+    fn the_last_line_is_the_verdict() {
         let (good, warn) = (Check::ok("clock", "right"), Check::new("disk", Health::Warn, "slow", "another one"));
         let bad = Check::new("interface", Health::Bad, "down", "ip link set eth1 up");
-        assert!(render(std::slice::from_ref(&good)).ends_with("this seed is fit to serve"));
-        assert!(render(&[good.clone(), warn.clone()]).ends_with("this seed serves; 1 to look at"));
-        let text = render(&[good, warn, bad, Check::skipped("other dhcp", "not told where")]);
-        assert!(text.ends_with("1 to mend before this seed serves") && text.contains("ip link set eth1 up"), "{text}");
+        assert!(render(std::slice::from_ref(&good)).ends_with("ready to serve"));
+        assert!(render(&[good.clone(), warn.clone()]).ends_with("ready to serve; 1 warning"));
+        let text = render(&[good, warn, bad, Check::skipped("other dhcp", "no interface known")]);
+        assert!(text.ends_with("not ready to serve: 1 problem to fix") && text.contains("ip link set eth1 up"), "{text}");
     }
 }

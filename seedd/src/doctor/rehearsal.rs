@@ -1,4 +1,4 @@
-//! `seedd doctor --simulate N`: made-up machines that all boot at once, and how many a minute get through.
+//! `seedd doctor --simulate N`: simulated machines that all boot at once, and how many per minute succeed.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cluster_seed::ids::Mac;
+use flight::recorder::REHEARSAL_PREFIX;
 use serde::{Deserialize, Serialize};
+use site::hint::Hint as _;
 use tokio::task::JoinSet;
 
 use super::machines_fetch::{Fetched, Wire, boot};
 use super::{probe_fetch, tool};
-use flight::recorder::REHEARSAL_PREFIX;
-use site::hint::Hint as _;
 
-/// Most made-up machines.
+/// Most simulated machines.
 pub const MAX_MACHINES: u32 = 1_000;
 /// All of them, from power on to the kernel.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// How it went.
+/// The result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
@@ -32,11 +32,11 @@ pub struct Outcome {
     pub median: f64,
     pub tftp_bytes: u64,
     pub http_bytes: u64,
-    /// What went wrong, each kind once.
+    /// Reasons of failures, each once.
     pub failures: Vec<String>,
 }
 
-/// The made-up machine of that number.
+/// The simulated machine of that number.
 pub fn mac(number: u32) -> Mac {
     let [a, b, c] = REHEARSAL_PREFIX;
     let [_, d, e, f] = number.to_be_bytes();
@@ -46,7 +46,7 @@ pub fn mac(number: u32) -> Mac {
 /// Boots `count` machines on `iface` against the seed at `seed`, and no other: the first answer of another server ends
 /// it, before anything was taken from that one.
 pub fn run(iface: &str, seed: Ipv4Addr, count: u32) -> Result<Outcome> {
-    ensure!((1..=MAX_MACHINES).contains(&count), "between 1 and {MAX_MACHINES} machines can be made up");
+    ensure!((1..=MAX_MACHINES).contains(&count), "between 1 and {MAX_MACHINES} machines can be simulated");
     refuse_foreign(iface, seed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -60,7 +60,7 @@ pub fn run(iface: &str, seed: Ipv4Addr, count: u32) -> Result<Outcome> {
         }
         let done = tokio::time::timeout(LIMIT, boots.join_all()).await;
         listening.abort();
-        let done = done.map_err(|_| anyhow!("the machines did not all boot within {} s", LIMIT.as_secs()))?;
+        let done = done.map_err(|_| anyhow!("not all machines booted within {} s", LIMIT.as_secs()))?;
         if let Some(other) = wire.foreign() {
             return Err(foreign(iface, other));
         }
@@ -80,12 +80,11 @@ async fn one(wire: &Arc<Wire>, number: u32, iface: &str) -> Result<(Duration, Fe
 }
 
 fn foreign(iface: &str, other: Ipv4Addr) -> anyhow::Error {
-    let error =
-        anyhow!("another DHCP server, {other}, answers on {iface}: nothing was taken from it, and no machine is made up here");
-    site::hint::with(error, "rehearse on a network where this seed alone answers; `seedd doctor` names the others")
+    let error = anyhow!("another DHCP server, {other}, answers on {iface}; not simulating machines here");
+    site::hint::with(error, "use a network where only this seed answers; `seedd doctor` lists other servers")
 }
 
-/// Only a network where the seed answers, and nobody else.
+/// Refuses a network where another server answers, or the seed does not.
 fn refuse_foreign(iface: &str, seed: Ipv4Addr) -> Result<()> {
     let answers = probe_fetch::ask_who_answers(iface)?;
     if let Some(other) = answers.iter().find(|r| r.server != seed) {
@@ -93,7 +92,7 @@ fn refuse_foreign(iface: &str, seed: Ipv4Addr) -> Result<()> {
     }
     if answers.is_empty() {
         return Err(anyhow!("the seed {seed} does not answer on {iface}"))
-            .hint("does `seedd serve` run there? `seedd doctor` looks");
+            .hint("check that `seedd serve` runs there; `seedd doctor` shows why not");
     }
     Ok(())
 }
@@ -130,12 +129,12 @@ fn outcome(machines: u32, took: Duration, done: Vec<Result<(Duration, Fetched)>>
 }
 
 impl Outcome {
-    /// For people.
+    /// As text.
     pub fn text(&self) -> String {
         let mb = |n: u64| n as f64 / 1e6;
         let mut text = format!(
-            "{} of {} machines booted in {:.1} s: {:.0} nodes per minute\n  time of one: {:.1} s in the middle, {:.1} s the slowest\n  \
-             {:.1} MB by TFTP, {:.1} MB by HTTP ({:.0} MB/s)",
+            "{} of {} machines booted in {:.1} s: {:.0} nodes per minute\n  boot time: median {:.1} s, slowest {:.1} s\n  \
+             {:.1} MB over TFTP, {:.1} MB over HTTP ({:.0} MB/s)",
             self.booted,
             self.machines,
             self.seconds,
@@ -153,13 +152,13 @@ impl Outcome {
     }
 }
 
-/// Joins the machines to the seed's bridge from a namespace of their own, and reads what came of it.
+/// Runs the simulation in a namespace connected to the seed's bridge, and reads its outcome.
 pub fn through_bridge(bridge: &str, seed: Ipv4Addr, count: u32) -> Result<Outcome> {
     let booth = tool::Booth::new(bridge)?;
     let words =
         ["doctor", "--simulate", &count.to_string(), "--iface", tool::INSIDE, "--seed", &seed.to_string(), "--json", "--here"];
     let text = booth.run(&words.map(str::to_owned))?;
-    serde_json::from_str(&text).context("reading the rehearsal's outcome")
+    serde_json::from_str(&text).context("reading the outcome of the simulation")
 }
 
 #[cfg(test)]
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_machines_are_known_by_their_addresses() {
+    fn simulated_machines_are_known_by_their_addresses() {
         assert_eq!(mac(1).to_string(), "02:6b:64:00:00:01");
         assert_eq!(mac(1_000).to_string(), "02:6b:64:00:03:e8");
         assert!(run("nonesuch0", Ipv4Addr::LOCALHOST, 0).is_err() && run("nonesuch0", Ipv4Addr::LOCALHOST, 1_001).is_err());

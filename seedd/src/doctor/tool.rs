@@ -1,9 +1,8 @@
-//! Interfaces for the rehearsal: a namespace of its own, joined to the seed's bridge by a pair of virtual interfaces.
+//! Interfaces for the simulation: a namespace of its own, connected to the seed's bridge by a veth pair.
 
 use anyhow::{Context as _, Result, ensure};
 use camino::Utf8Path;
 use host::tool::Tool;
-
 use site::hint::Hint as _;
 
 /// A namespace with an interface `kdsim0`; gone when dropped.
@@ -19,7 +18,7 @@ fn ip(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// True for an interface that others can be joined to.
+/// True for a bridge, which other interfaces can be attached to.
 pub fn is_bridge(iface: &str) -> bool {
     Utf8Path::new("/sys/class/net").join(iface).join("bridge").is_dir()
 }
@@ -38,11 +37,11 @@ impl Booth {
 
     /// Runs this program inside; its standard output.
     pub fn run(&self, args: &[String]) -> Result<String> {
-        let own = std::env::current_exe().context("finding this program")?;
+        let own = std::env::current_exe().context("finding the path of this program")?;
         let out = Tool::new("ip").args(["netns", "exec", &self.name]).arg(own).args(args);
-        // What it says goes straight on: its own reason, and its own hint.
-        let (status, out) = out.on_stderr_line(|l| eprintln!("{l}")).run_any().context("rehearsing")?;
-        ensure!(status.success(), "no machine was made up");
+        // Its standard error has its own reason and hint.
+        let (status, out) = out.on_stderr_line(|l| eprintln!("{l}")).run_any().context("simulating machines")?;
+        ensure!(status.success(), "the simulation failed");
         Ok(out.text())
     }
 }
@@ -54,7 +53,7 @@ impl Drop for Booth {
     }
 }
 
-/// Puts an address on the rehearsal's interface.
+/// Adds an address to the simulation's interface.
 pub fn add_address(iface: &str, address: &str) -> Result<()> {
     ip(&["address", "replace", address, "dev", iface])
 }

@@ -5,14 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use camino::Utf8Path;
-use cluster_seed::cluster::ClusterSpec;
-use web::api::ClockView;
-use zeroize::Zeroizing;
-
-use super::setup::{Given, SetUp, own_address};
-use crate::daemon::{self, Front, pages_socket, signalled};
-use crate::planes::WireGuard;
 use appliance::boot::Preset;
 use appliance::console::host::{Host, Place};
 use appliance::console::view::{ConsoleView, Phase};
@@ -20,11 +12,19 @@ use appliance::control::{self, Controlled, SOCKET};
 use appliance::network::{Network, choose, nics, plan, wake};
 use appliance::settings::{Settings, StatePlace};
 use appliance::state::{Places, Report, SITE_DIR, stored};
+use camino::Utf8Path;
+use cluster_seed::cluster::ClusterSpec;
 use host::files::write_atomic;
 use site::hint::Hint as _;
 use site::tls::{Tls, host_names};
 use site::{Site, default_cluster_yaml};
 use transfer::medium::adopt::Medium;
+use web::api::ClockView;
+use zeroize::Zeroizing;
+
+use super::setup::{Given, SetUp, own_address};
+use crate::daemon::{self, Front, pages_socket, signalled};
+use crate::planes::WireGuard;
 
 /// Where an appliance keeps what ends with the machine's run.
 pub const RUN_DIR: &str = "/run/kubedos";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result};
+use flight::recorder::Flight;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,10 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use pxe::counters::{Count, Counters};
 use pxe::why::Why;
-use web::meter::HttpMeter;
-
-use flight::recorder::Flight;
 use site::store::tallies::Tallies;
+use web::meter::HttpMeter;
 
 /// What the running servers count.
 #[derive(Debug, Clone)]

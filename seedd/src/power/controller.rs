@@ -7,9 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::secret::{AgeKey, Secret, seal_to};
 use serde::{Deserialize, Serialize};
-use web::api::{BmcKind, SetPower};
-
 use site::hint::Hint as _;
+use web::api::{BmcKind, SetPower};
 
 /// Longest values taken, in bytes.
 const MAX_USER: usize = 64;

@@ -21,6 +21,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde_json::Value;
+use site::hint::Hint as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -28,7 +29,6 @@ use zeroize::Zeroizing;
 
 use super::choose::{Ask, reason};
 use super::controller::Controller;
-use site::hint::Hint as _;
 
 /// Largest answer read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;

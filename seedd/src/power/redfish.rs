@@ -3,11 +3,11 @@
 use anyhow::{Result, anyhow};
 use cluster_seed::ids::Mac;
 use serde_json::Value;
+use site::hint::Hint as _;
 use web::api::PowerAction;
 
 use super::choose::{Ask, boot_once, eject, has_mac, insert, link, members, reset, takes_iso};
 use super::fetch::Client;
-use site::hint::Hint as _;
 
 /// Does it; what happened, in words. `medium` is the URL of the image for the virtual drive.
 pub async fn act(client: &Client, mac: Mac, action: PowerAction, medium: Option<&str>) -> Result<String> {

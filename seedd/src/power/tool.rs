@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use host::tool::{Tool, ToolError};
+use site::hint::Hint as _;
 use web::api::PowerAction;
 use zeroize::Zeroizing;
 
 use super::controller::Controller;
-use site::hint::Hint as _;
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -26,16 +26,16 @@ fn administrators_are_made_changed_and_removed_but_never_the_last() {
     };
     run(&["admin", "list"], false, "holds no site");
     run(&["init", "--passphrase-file", secret], true, "site key");
-    run(&["admin", "list"], true, "no administrator yet");
-    run(&["admin", "set", "ada", "--password-file", password], true, "ada is an administrator");
+    run(&["admin", "list"], true, "no administrators");
+    run(&["admin", "set", "ada", "--password-file", password], true, "ada: administrator created");
     run(&["admin", "set", "bo b", "--password-file", password], false, "1 to 32 letters");
-    run(&["admin", "set", "bob", "--password-file", secret], true, "bob is an administrator");
-    run(&["admin", "set", "bob", "--password-file", password], true, "new password");
+    run(&["admin", "set", "bob", "--password-file", secret], true, "bob: administrator created");
+    run(&["admin", "set", "bob", "--password-file", password], true, "bob: password reset");
     run(&["admin", "list", "--json"], true, "\"user\":\"bob\"");
     std::fs::write(dir.path().join("short"), "tiny").unwrap();
     run(&["admin", "set", "ada", "--password-file", dir.path().join("short").to_str().unwrap()], false, "fewer than");
-    run(&["admin", "remove", "eve"], false, "no administrator");
-    run(&["admin", "remove", "ada"], true, "ada may not log in");
+    run(&["admin", "remove", "eve"], false, "no administrator named");
+    run(&["admin", "remove", "ada"], true, "ada: administrator deleted");
     run(&["admin", "remove", "bob"], false, "only administrator");
     run(&["admin", "list"], true, "bob");
 }

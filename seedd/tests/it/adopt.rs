@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, tamper, utf8};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use cluster_seed::medium::{MANIFEST, MediumManifest, SITE};
@@ -11,6 +10,8 @@ use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
 use seedd::app::App;
 use site::{Site, setting};
 use transfer::medium::adopt::{Medium, Reading, adopt};
+
+use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, tamper, utf8};
 
 struct Bench {
     _dir: tempfile::TempDir,

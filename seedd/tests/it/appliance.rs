@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
-use crate::medium::{made_site, make_medium, utf8};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::seal::key_text;
 use host::tool::{Running, Tool};
+
+use crate::medium::{made_site, make_medium, utf8};
 
 const PAGES: &str = "127.0.0.1:8443";
 const PASSPHRASE: &str = "four random words here";

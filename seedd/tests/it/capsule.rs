@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::sites::*;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::enrollment::EnrollmentState as S;
@@ -17,6 +16,8 @@ use transfer::capsule::pieces::Discard;
 use transfer::capsule::read::Clear;
 use transfer::capsule::records::since_id;
 use web::api::ApiError;
+
+use crate::sites::*;
 
 const NOW: u64 = 1_760_000_000_000;
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::sites::*;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Entry, FRAME, Piece, Table, header_bytes, seal_frame};
@@ -16,6 +15,8 @@ use transfer::capsule::export::Export;
 use transfer::capsule::import::Import;
 use transfer::capsule::pieces::{Discard, Sink};
 use transfer::capsule::read::Clear;
+
+use crate::sites::*;
 
 const NOW: u64 = 1_760_000_000_000;
 /// Flips, and as many cuts.

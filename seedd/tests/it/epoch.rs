@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::sites::*;
 use cluster_seed::epoch::EpochProof;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::ids::Digest;
@@ -18,6 +17,8 @@ use site::mode::Mode;
 use transfer::capsule::export::Export;
 use transfer::capsule::import::Import;
 use web::api::{ApiError, SeedMode};
+
+use crate::sites::*;
 
 const NOW: u64 = 1_760_000_000_000;
 

@@ -4,8 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use appliance::console::host::Host;
-use appliance::control::Controlled as _;
-use appliance::control::SiteRequest;
+use appliance::control::{Controlled as _, SiteRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use camino::Utf8PathBuf;

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
 use cluster_seed::agent::ReportBody;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use seedd::app::{App, Seed};
 use web::api::{ApiError, BootQuery, SeedApi as _};
+
+use crate::sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
 
 fn began() -> ReportBody {
     ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 }

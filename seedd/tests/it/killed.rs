@@ -3,12 +3,13 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::sites::*;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::Table;
 use cluster_seed::ids::Digest;
 use site::Site;
 use site::store::StoreError;
+
+use crate::sites::*;
 
 const CHUNKS: u32 = 12;
 const CHUNK: u32 = 4 << 20;

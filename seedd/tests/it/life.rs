@@ -5,14 +5,14 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::life_bench::{bench, import, listed, refused, same};
-use crate::sites::{A, B, empty};
 use cluster_seed::ids::Digest;
 use cluster_seed::proof::{ProofState, RoleProof, SnapshotProof};
 use cluster_seed::seal::{SigningKey, key_text};
-use site::{Site, setting};
-use site::{gc, snapshots};
+use site::{Site, gc, setting, snapshots};
 use transfer::archive::write::Export;
+
+use crate::life_bench::{bench, import, listed, refused, same};
+use crate::sites::{A, B, empty};
 
 #[test]
 fn a_snapshot_travels_whole_and_as_a_difference() {

@@ -1,6 +1,6 @@
 //! The seed from outside: one program, so that everything is linked once.
 
-#[path = "../../../darksite/tests/common/mod.rs"]
+#[path = "../../../darksite/tests/it/common/mod.rs"]
 mod archive;
 mod life_bench;
 mod medium;

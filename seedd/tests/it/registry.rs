@@ -4,7 +4,6 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::sites::{A, app, empty, temp};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
@@ -12,6 +11,8 @@ use darksite::extras::Job;
 use darksite::{Clock, DirFetch, Paths};
 use seedd::app::Seed;
 use site::{Site, setting};
+
+use crate::sites::{A, app, empty, temp};
 
 fn tar_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());

@@ -3,7 +3,6 @@
 
 use std::fs;
 
-use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, utf8};
 use anyhow::Result;
 use camino::Utf8Path;
 use cluster_seed::progress::Quiet;
@@ -11,6 +10,8 @@ use site::{Site, setting};
 use transfer::capsule::export::{Export, Exported};
 use transfer::capsule::import::{Import, Imported};
 use transfer::medium::adopt::{Medium, Reading, adopt};
+
+use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, utf8};
 
 const NOW: u64 = 1_760_000_000_000;
 

@@ -39,7 +39,7 @@ fn a_plain_file_is_written_and_proven() {
     let refused = seedd(&[image, "--to", to, "--yes"]);
     assert!(!refused.status.success() && said(&refused).contains("is not a disk"), "{}", said(&refused));
     let unasked = seedd(&[image, "--to", to, "--file-ok"]);
-    assert!(!unasked.status.success() && said(&unasked).contains("no terminal to confirm on"), "{}", said(&unasked));
+    assert!(!unasked.status.success() && said(&unasked).contains("cannot ask for confirmation"), "{}", said(&unasked));
     assert!(fs::read(&stick).expect("the stick").iter().all(|b| *b == 7), "nothing was written so far");
 
     let done = seedd(&[image, "--to", to, "--file-ok", "--yes", "--json"]);
@@ -61,14 +61,14 @@ fn what_is_refused() {
     let root = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     let root = root.lines().find_map(|l| l.split(' ').nth(4).filter(|p| *p == "/").and(l.split(" - ").nth(1)?.split(' ').nth(1)));
     for (args, words) in [
-        (vec![image, "--to", small, "--file-ok", "--yes"], "is no seed medium (ISO 9660 \"HOLIDAY\")"),
+        (vec![image, "--to", small, "--file-ok", "--yes"], "is not a seed medium (ISO 9660 \"HOLIDAY\")"),
         (vec![image, "--to", small, "--file-ok", "--yes", "--any-image"], "the image needs 9439232"),
         (vec![image, "--to", image, "--file-ok", "--yes", "--any-image"], "is the image itself"),
         (vec![image, "--to", "/dev/full", "--file-ok", "--yes", "--any-image"], "is not a disk"),
         (vec![image, "--to", folder, "--file-ok", "--yes", "--any-image"], "is not a disk"),
         (vec![image, "--to", "/dev/nothing", "--yes", "--any-image"], "No such file"),
-        (vec!["/dev/null", "--to", small, "--file-ok", "--yes"], "is no image"),
-        (vec!["--to", small, "--file-ok", "--yes", "--data", folder], "none was built"),
+        (vec!["/dev/null", "--to", small, "--file-ok", "--yes"], "is not an image"),
+        (vec!["--to", small, "--file-ok", "--yes", "--data", folder], "no seed medium found"),
     ] {
         let output = seedd(&args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");

@@ -12,8 +12,11 @@ use kubedos_tests::drill;
 use kubedos_tests::journey::{self, Selection};
 use kubedos_tests::{netns, say, stop};
 
+/// Tests Kubedos end to end, with virtual machines in a network namespace
+///
+/// Requires root. `./dev` installs what it needs and runs it.
 #[derive(Parser)]
-#[command(about = "Drives Kubedos end to end in a network of its own", max_term_width = 100)]
+#[command(name = "kubedos-lab", max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -21,85 +24,89 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Two blank machines become members of a fleet
+    /// Turn two blank virtual machines into members of a fleet
     Demo {
-        /// Approve by the API with the codes from the consoles, instead of waiting for a person
+        /// Approve through the API with the codes from the consoles instead of waiting for a person
         #[arg(long)]
         auto: bool,
-        /// Port of the pages on 127.0.0.1
+        /// Port of the web interface on 127.0.0.1
         #[arg(long, default_value_t = 8443)]
         port: u16,
-        /// Also write the times as JSON
+        /// Write the times as JSON to this file
         #[arg(long)]
         times: Option<PathBuf>,
     },
-    /// The end-to-end run with its variations
+    /// Run the end-to-end tests
     Test {
-        /// Only this part: darksite, prove, protocol, twice, firmware, journey, tampering, refusals, stick, second-site,
+        /// Run only this part: darksite, prove, protocol, twice, firmware, journey, tampering, refusals, stick, second-site,
         /// medium-twice, clock, menu, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long)]
         only: Option<String>,
-        /// The long parts too: prove, second-site, medium-twice, clock, menu, disc, two-seeds, drill, cuts, seed-cuts
+        /// Run the long parts too: prove, second-site, medium-twice, clock, menu, disc, two-seeds, drill, cuts, seed-cuts
         #[arg(long, conflicts_with = "only")]
         all: bool,
-        /// Where pictures of the pages go
+        /// Directory for screenshots of the web interface
         #[arg(long)]
         pictures: Option<PathBuf>,
     },
-    /// A site is rebuilt from its capsule, and the time is measured (what `seedd drill` runs)
+    /// Rebuild a site from its capsule and measure the time (run by `seedd drill`)
     Drill {
-        /// Data directory of the site; it is only read
+        /// Data directory of the site, which is only read
         #[arg(long)]
         data: PathBuf,
+        /// File with the passphrase of the site in its first line
         #[arg(long)]
         passphrase_file: PathBuf,
-        /// Write the times as JSON
+        /// Write the times as JSON to this file
         #[arg(long)]
         report: Option<PathBuf>,
     },
-    /// Measures against the programs that do the same work
+    /// Measure against other programs that do the same work
     #[command(subcommand)]
     Bench(Bench),
-    /// A piece of work that `bench` measures
+    /// Run one step that `bench` measures
     #[command(hide = true)]
-    Step { args: Vec<String> },
-    /// Removes what labs left behind, and the cached site
+    Step {
+        /// Name of the step and its arguments
+        args: Vec<String>,
+    },
+    /// Remove leftovers of earlier runs, and the cached site
     Clean,
 }
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Files by HTTP against nginx
+    /// Files over HTTP, compared with nginx
     Http {
-        /// The program to measure; a release build
+        /// Program to measure, a release build
         #[arg(long, default_value = "target/release/seedd")]
         seedd: PathBuf,
-        /// Seconds of one round
+        /// Length of a round in seconds
         #[arg(long, default_value_t = 4)]
         seconds: u32,
-        /// Write the table as JSON
+        /// Write the table as JSON to this file
         #[arg(long)]
         report: Option<PathBuf>,
     },
-    /// DHCP beside Kea and dnsmasq, TFTP beside dnsmasq, tftpd-hpa and atftpd; whoever is installed
+    /// DHCP compared with Kea and dnsmasq, TFTP with dnsmasq, tftpd-hpa and atftpd, as far as they are installed
     Netboot {
-        /// Only one of them
+        /// Measure only one of them
         #[arg(long)]
         only: Option<netboot::What>,
-        /// Beside a program that writes and syncs files all the time
+        /// Measure while another program keeps writing to the disk
         #[arg(long)]
         busy: bool,
-        /// Also write the tables as Markdown
+        /// Write the tables as Markdown to this file
         #[arg(long)]
         report: Option<PathBuf>,
     },
-    /// Snapshots beside aptly, reprepro and apt
+    /// Snapshots, compared with aptly, reprepro and apt
     Darksite,
 }
 
 fn clean_stale() -> Result<()> {
     for name in netns::clean_stale()? {
-        say::line(&format!("removed namespace {name} of a lab that is gone"));
+        say::line(&format!("removed namespace {name} of an earlier run"));
     }
     dirs::clean_stale();
     Ok(())
@@ -114,7 +121,7 @@ fn run(verb: Verb) -> Result<()> {
             for part in ["site", "logs", "run"] {
                 let _ = std::fs::remove_dir_all(cache.join(part));
             }
-            say::line(&format!("{} holds no site, logs or runs any more", cache.display()));
+            say::line(&format!("{}: site, logs and runs removed", cache.display()));
             Ok(())
         }
         Verb::Bench(Bench::Http { seedd, seconds, report }) => {
@@ -162,5 +169,25 @@ fn main() -> ExitCode {
             say::plain(&format!("failed: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+#[path = "../../shared/golden.rs"]
+mod golden;
+
+#[cfg(test)]
+#[path = "../../shared/help.rs"]
+mod help;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_changed_on_purpose() {
+        let command = <Cli as clap::CommandFactory>::command();
+        command.clone().debug_assert();
+        golden::check("tests/golden/kubedos-lab.help", &help::all(command));
     }
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-
-use crate::console::view::{ConsoleView, DiskView, InterfaceView};
-use crate::settings::{Address, FILE, Settings, StatePlace};
 use host::clock::now;
 use host::files::{read_limited, write_atomic};
 use site::hint::Hint as _;
+
+use crate::console::view::{ConsoleView, DiskView, InterfaceView};
+use crate::settings::{Address, FILE, Settings, StatePlace};
 
 /// Most bytes read of one attribute in /sys.
 const MAX_ATTRIBUTE: u64 = 4096;

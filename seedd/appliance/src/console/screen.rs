@@ -17,11 +17,10 @@ use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use zeroize::Zeroize as _;
 
-use super::plain;
 use super::render::{Daemon, Look, Scene, render};
-use super::text;
 use super::ui::{Asked, Effect, Key, Ui, answered, press};
 use super::view::ConsoleView;
+use super::{plain, text};
 use crate::control::{Request, ask};
 
 /// How often the daemon is asked.

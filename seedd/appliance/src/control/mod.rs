@@ -14,13 +14,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
-
+use site::hint::{self, Hint as _};
 use web::api::ClockView;
 
 use crate::console::host::{Host, Power};
 use crate::console::view::ConsoleView;
 use crate::settings::Settings;
-use site::hint::{self, Hint as _};
 
 /// Its name, wherever it is.
 pub const SOCKET: &str = site::layout::CONTROL_SOCKET;

@@ -43,7 +43,8 @@ pub fn agent_never_called(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn disk_does_not_boot(a: &Attempt<'_>) -> Option<Say> {
-    let local = |e: &&site::store::events::EventRow| e.kind == EventKind::BootScript && facts(e).cause == Some(Cause::BootsLocalDisk);
+    let local =
+        |e: &&site::store::events::EventRow| e.kind == EventKind::BootScript && facts(e).cause == Some(Cause::BootsLocalDisk);
     let all: Vec<_> = a.before.iter().chain(a.events).filter(local).collect();
     let last = all.last().filter(|_| all.len() >= LOOP)?;
     let first = all[all.len() - LOOP];

@@ -16,13 +16,13 @@ use std::time::Instant;
 
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
+use host::clock::now_ms;
 use prometheus_client::metrics::histogram::Histogram;
 use pxe::{BootEvent, BootEventKind};
 use site::store::events::PacketFacts;
 use tokio::sync::mpsc;
 
 use gate::Gate;
-use host::clock::now_ms;
 use ring::Ring;
 
 /// Events that may wait to be written; beyond that they are counted and lost.

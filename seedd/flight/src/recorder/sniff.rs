@@ -10,16 +10,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
+use host::clock::now_ns;
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType};
-use nix::sys::socket::{bind, recv, socket};
+use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, socket};
 use site::store::events::PacketFacts;
 use socket2::{SockFilter, Socket};
 
 use super::frame::{Seen, What, read};
 use super::ring::{Packet, Ring};
 use super::{Queue, WireEvent};
-use host::clock::now_ns;
 
 /// Bytes kept of a frame.
 const SNAP: usize = 1_600;

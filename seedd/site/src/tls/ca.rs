@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::secret::Secret;
+use host::random;
 use ipnet::IpNet;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
@@ -19,8 +20,6 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
-
-use host::random;
 
 /// Everything that is not routed on the internet (RFC 1918, 6598, 3927, 4193, loopback).
 const PRIVATE: [&str; 8] =

@@ -5,35 +5,32 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::progress::Progress as _;
 use darksite::{AnyFetch, HttpLimits, Plan};
+use site::{Site, setting};
 
 use super::request::{Selection, Upstream};
-use super::{hinted, lock_file, paths};
-use crate::cli::{PassphraseSource, Where, show};
+use super::{hinted, lock_file};
+use crate::cli::args::{PassphraseSource, SiteArgs};
 use crate::terminal::{Terminal, amount, watch_signals};
-use site::{Site, setting};
 
 #[derive(Args)]
 pub struct Build {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
     #[command(flatten)]
     upstream: Upstream,
     #[command(flatten)]
     selection: Selection,
-    /// Build what this lock file says instead of planning; without FILE the one of `seedd darksite plan`
+    /// Build from this lock file instead of planning [default file: DIR/darksite.lock, written by `seedd darksite plan`]
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "", conflicts_with = "profile")]
     locked: Option<Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Build {
     pub fn run(&self) -> Result<()> {
         watch_signals()?;
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         site.make_folders()?;
@@ -45,17 +42,17 @@ impl Build {
             progress.say(note);
         }
         progress.say(&format!("{} packages, {}", plan.lock.packages.len(), amount(plan.lock.bytes())));
-        let snapshot = hinted(darksite::build(&plan, &paths(&site), &fetch, &keys.release, &keys.site, &progress))?;
+        let snapshot = hinted(darksite::build(&plan, &site.darksite_paths(), &fetch, &keys.release, &keys.site, &progress))?;
         drop(progress);
         store.set(setting::SNAPSHOT, &snapshot.id.to_string())?;
         let m = &snapshot.manifest;
         let value = serde_json::json!({
             "snapshot": snapshot.id, "directory": snapshot.dir, "packages": m.packages, "bytes": m.bytes, "built": snapshot.built,
         });
-        let word = if snapshot.built { "published" } else { "was there already" };
+        let word = if snapshot.built { "published" } else { "already exists" };
         let text =
             format!("snapshot {} {word}\n  {} packages, {}, in {}", snapshot.id, m.packages, amount(m.bytes), snapshot.dir);
-        show(self.json, &value, &text)
+        self.args.show(&value, &text)
     }
 
     fn plan(&self, site: &Site, fetch: &AnyFetch, progress: &Terminal) -> Result<Plan> {
@@ -67,7 +64,7 @@ impl Build {
         };
         let file = if file.as_str().is_empty() { lock_file(site) } else { file.clone() };
         let (lock, companion) = hinted(darksite::read_lock(&file))?;
-        let sources = self.upstream.sources_of_lock(&spec, &lock)?;
-        hinted(darksite::from_lock(lock, companion, &sources, &paths(site), fetch, &keyring, progress))
+        let sources = self.upstream.mirrors().sources_of_lock(&spec, &lock)?;
+        hinted(darksite::from_lock(lock, companion, &sources, &site.darksite_paths(), fetch, &keyring, progress))
     }
 }

@@ -7,23 +7,20 @@ use camino::Utf8Path;
 use clap::Args;
 use darksite::SnapshotLock;
 use darksite::diff::Changed;
+use site::Site;
 
 use super::{hinted, snapshot_dir};
-use crate::cli::{Where, show};
+use crate::cli::args::SiteArgs;
 use crate::terminal::amount;
-use site::Site;
 
 #[derive(Args)]
 pub struct Diff {
     #[command(flatten)]
-    place: Where,
-    /// A lock file, or a snapshot by the beginning of its id
+    args: SiteArgs,
+    /// Earlier lock file, or a snapshot by the first digits of its id
     before: String,
-    /// The same for the later one
+    /// Later lock file or snapshot
     after: String,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 fn read(site: &Site, named: &str) -> Result<SnapshotLock> {
@@ -45,14 +42,14 @@ fn lines(text: &mut String, mark: &str, list: &[Changed]) {
 
 impl Diff {
     pub fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let d = darksite::diff(&read(&site, &self.before)?, &read(&site, &self.after)?);
         let mut text = String::new();
         for (mark, list) in [("+", &d.added), ("-", &d.removed), ("^", &d.upgraded), ("v", &d.downgraded), ("!", &d.rebuilt)] {
             lines(&mut text, mark, list);
         }
         let counts = format!(
-            "{} added, {} removed, {} upgraded, {} downgraded, {} rebuilt, {} the same; {} to transfer",
+            "{} added, {} removed, {} upgraded, {} downgraded, {} rebuilt, {} unchanged; {} to download",
             d.added.len(),
             d.removed.len(),
             d.upgraded.len(),
@@ -61,6 +58,6 @@ impl Diff {
             d.kept,
             amount(d.transfer)
         );
-        show(self.json, &serde_json::to_value(&d)?, &(text + &counts))
+        self.args.show(&serde_json::to_value(&d)?, &(text + &counts))
     }
 }

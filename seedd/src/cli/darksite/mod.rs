@@ -2,7 +2,10 @@
 
 mod build;
 mod diff;
+mod extras;
+mod life;
 mod plan;
+mod prove;
 mod request;
 mod why;
 
@@ -10,31 +13,51 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::Subcommand;
 use cluster_seed::ids::Digest;
-use darksite::Paths;
-
 use site::Site;
 use site::hint::Hint as _;
 
-pub use request::{judged, upstream_sources};
-
 #[derive(Subcommand)]
 pub enum Darksite {
-    /// Resolve everything the roles need and write the lock file
+    /// Resolve the packages of all roles and write the lock file
+    ///
+    /// Upstream's signatures and indexes are verified. Nothing is downloaded but metadata.
+    #[command(after_long_help = "\
+Example:
+  seedd darksite plan && seedd darksite build --locked")]
     Plan(plan::PlanVerb),
-    /// Resolve, fetch, check and publish a snapshot of everything the roles need
+    /// Build and publish a signed snapshot of the packages that all roles need
+    ///
+    /// Resolves, downloads, verifies, signs, and puts the snapshot in use. If it is interrupted, run the same command again
+    /// to resume.
+    #[command(after_long_help = "\
+Examples:
+  seedd darksite build
+  seedd darksite build --mirror /srv/mirror/debian --security-mirror none
+  seedd darksite build --locked")]
     Build(build::Build),
-    /// What changed between two snapshots or lock files
+    /// Show what changed between two snapshots or lock files
+    #[command(after_long_help = "\
+Example:
+  seedd darksite diff 3f2a 9c41")]
     Diff(diff::Diff),
-    /// Why a package is in a snapshot
+    /// Show why a package is in a snapshot
+    #[command(after_long_help = "\
+Example:
+  seedd darksite why libssl3t64")]
     Why(why::WhyVerb),
     #[command(flatten)]
-    Life(super::darksite_life::Life),
-    /// Files, images, charts and packages from elsewhere
+    Life(life::Life),
+    /// Fetch and verify files, images, charts and packages from other sources
     #[command(subcommand)]
-    Extras(super::darksite_extras::Extras),
+    Extras(extras::Extras),
+    /// Write a bill of materials of a snapshot as SPDX 2.3 JSON
     Sbom(super::sbom::OfSnapshot),
-    /// Look for private keys and password hashes in extras and payload
-    Lint(super::darksite_extras::Lint),
+    /// Search extras and node files for private keys and password hashes
+    #[command(after_long_help = "\
+Exit status:
+  0  nothing found
+  1  findings, one per line")]
+    Lint(extras::Lint),
 }
 
 impl Darksite {
@@ -52,7 +75,7 @@ impl Darksite {
     }
 }
 
-/// Gives a darksite error its hint.
+/// Attaches the hint of a darksite error.
 fn hinted<T>(result: Result<T, darksite::Error>) -> Result<T> {
     match result {
         Ok(value) => Ok(value),
@@ -63,19 +86,9 @@ fn hinted<T>(result: Result<T, darksite::Error>) -> Result<T> {
     }
 }
 
-pub fn paths(site: &Site) -> Paths {
-    let cache = site.join("cache/darksite");
-    Paths { blobs: site.join("blobs"), snapshots: site.join("snapshots"), tmp: site.join("tmp"), cache }
-}
-
-/// Where the lock file is if no other is named.
+/// The default lock file.
 fn lock_file(site: &Site) -> Utf8PathBuf {
     site.join("darksite.lock")
-}
-
-/// The snapshot in use.
-pub fn current(site: &Site) -> Result<Digest> {
-    site::snapshots::current(&site.open_store()?)
 }
 
 /// The directory of a snapshot by the beginning of its id.
@@ -88,7 +101,7 @@ fn snapshot_dir(site: &Site, begin: &str) -> Result<Utf8PathBuf> {
         .collect();
     match (found.pop(), found.pop()) {
         (Some(one), None) => Ok(one),
-        (Some(_), Some(_)) => Err(anyhow!("more than one snapshot begins with {begin}")).hint("give more digits of the id"),
-        _ => Err(anyhow!("{begin:?} is neither a lock file nor a snapshot")).hint("`seedd darksite list` shows the snapshots"),
+        (Some(_), Some(_)) => Err(anyhow!("more than one snapshot begins with {begin}")).hint("use more digits of the id"),
+        _ => Err(anyhow!("{begin:?} is neither a lock file nor a snapshot")).hint("`seedd darksite list` lists the snapshots"),
     }
 }

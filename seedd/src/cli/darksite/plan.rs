@@ -8,29 +8,26 @@ use darksite::{AnyFetch, HttpLimits};
 
 use super::request::{Selection, Upstream};
 use super::{hinted, lock_file};
-use crate::cli::{Where, show};
+use crate::cli::args::SiteArgs;
 use crate::terminal::{Terminal, amount, watch_signals};
 
 #[derive(Args)]
 pub struct PlanVerb {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     upstream: Upstream,
     #[command(flatten)]
     selection: Selection,
-    /// Write the lock here, and upstream's Release files and the indexes into FILE.d; without it DATA/darksite.lock
+    /// Lock file to write; upstream's Release files and indexes go into FILE.d [default: DIR/darksite.lock]
     #[arg(long, value_name = "FILE")]
     lock: Option<Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl PlanVerb {
     pub fn run(&self) -> Result<()> {
         watch_signals()?;
-        let site = self.place.site();
+        let site = self.args.site();
         drop(site.open_store()?);
         let spec = site.spec()?;
         let keyring = self.upstream.keys()?;
@@ -54,6 +51,6 @@ impl PlanVerb {
             lock.packages.len(),
             amount(lock.bytes())
         );
-        show(self.json, &value, &text)
+        self.args.show(&value, &text)
     }
 }

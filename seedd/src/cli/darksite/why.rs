@@ -3,42 +3,40 @@
 use anyhow::{Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::Args;
-
-use super::{current, hinted, snapshot_dir};
-use crate::cli::{Where, show};
 use site::hint::Hint as _;
+use site::snapshots;
+
+use super::{hinted, snapshot_dir};
+use crate::cli::args::SiteArgs;
 
 #[derive(Args)]
 pub struct WhyVerb {
     #[command(flatten)]
-    place: Where,
-    /// Name of a package
+    args: SiteArgs,
+    /// Name of the package
     package: String,
-    /// Ask this snapshot, by the beginning of its id; without it the one in use
+    /// Snapshot to search, by the first digits of its id [default: the one in use]
     #[arg(long, value_name = "ID")]
     snapshot: Option<String>,
-    /// Ask this lock file instead
+    /// Lock file to search instead
     #[arg(long, value_name = "FILE", conflicts_with = "snapshot")]
     lock: Option<Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl WhyVerb {
     pub fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let (lock, companion) = match (&self.lock, &self.snapshot) {
             (Some(file), _) => hinted(darksite::read_lock(file))?,
             (None, Some(begin)) => hinted(darksite::read_snapshot(&snapshot_dir(&site, begin)?))?,
-            (None, None) => hinted(darksite::read_snapshot(&site.join("snapshots").join(current(&site)?.to_string())))?,
+            (None, None) => hinted(darksite::read_snapshot(&site.snapshot(snapshots::current(&site.open_store()?)?)))?,
         };
         let explained = hinted(darksite::explain(lock, &companion))?;
         let found = explained.why(&self.package);
         if found.is_empty() {
             let near = explained.suggest(&self.package);
             let hint = match near.is_empty() {
-                true => "no role needs it; name it in darksite.packages or in a role of cluster.yaml".to_owned(),
+                true => "no role needs it; add it to darksite.packages or to a role in cluster.yaml".to_owned(),
                 false => format!("did you mean {}?", near.join(", ")),
             };
             return Err(anyhow!("{} is not in the snapshot", self.package)).hint(hint);
@@ -54,6 +52,6 @@ impl WhyVerb {
             values
                 .push(serde_json::json!({"name": p.name, "version": p.version, "arch": p.arch, "suite": p.suite, "why": chains}));
         }
-        show(self.json, &serde_json::json!({ "packages": values }), &lines.join("\n"))
+        self.args.show(&serde_json::json!({ "packages": values }), &lines.join("\n"))
     }
 }

@@ -6,8 +6,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{SigningKey, VerifyingKey};
 use darksite::{DirFetch, Keyring, Paths};
-use site::snapshots;
-use site::{Site, setting};
+use site::{Site, setting, snapshots};
 use transfer::archive::read::{Clear, Import, Imported};
 use transfer::archive::write::{Export, Exported};
 

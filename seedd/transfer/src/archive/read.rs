@@ -12,17 +12,16 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
 use darksite::Keyring;
+use host::files::{free_space, read_limited, write_atomic};
+use site::hint::Hint as _;
+use site::store::{Store, StoreError};
+use site::{Site, setting, snapshots};
 
 use crate::capsule::STOPPED;
 use crate::capsule::intake::Intake;
 use crate::capsule::parts::PartReader;
 use crate::capsule::pieces::{Discard, Pieces, Sink};
 use crate::capsule::read::read_exact;
-use host::files::{free_space, read_limited, write_atomic};
-use site::hint::Hint as _;
-use site::snapshots;
-use site::store::{Store, StoreError};
-use site::{Site, setting};
 
 const BUFFER: usize = 1 << 20;
 const MAX_KEYRING: u64 = 1 << 20;

@@ -11,17 +11,16 @@ use cluster_seed::capsule::{Piece, Tree, framed_header};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealed, SigningKey};
+use host::files::{read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use site::hint::Hint as _;
+use site::store::Store;
+use site::{Site, setting, snapshots};
 
 use crate::capsule::STOPPED;
 use crate::capsule::collect::contents;
 use crate::capsule::parts::PartWriter;
-use host::files::{read_limited, write_atomic};
-use site::hint::Hint as _;
-use site::snapshots;
-use site::store::Store;
-use site::{Site, setting};
 
 /// Bytes between two syncs: what a power cut can cost.
 const SYNC_BYTES: u64 = 16 << 20;

@@ -12,15 +12,14 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
-use host::files::digest_file;
+use host::files::{digest_file, read_limited};
 use sha2::{Digest as _, Sha256};
-
-use super::STOPPED;
-use host::files::read_limited;
 use site::artifacts::chunks_of;
 use site::hint::Hint as _;
 use site::store::{StoreError, Tx};
 use site::{Site, setting};
+
+use super::STOPPED;
 
 const MAX_TEXT: u64 = 4 << 20;
 /// Deepest folder looked at in a tree.

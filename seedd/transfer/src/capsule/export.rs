@@ -13,20 +13,19 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::{Sealed, SigningKey, key_text};
 use cluster_seed::secret::AgeKey;
+use host::files::{digest_file, read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use site::hint::Hint as _;
+use site::store::events::NewEvent;
+use site::store::{Store, Tx};
+use site::{Site, setting, snapshots};
 
 use super::collect::{Contents, contents, rows_file, trees, write_files, write_tables};
 use super::parts::PartWriter;
 use super::records::{earlier, keep};
 use super::{MAX_RECORD, STOPPED};
 use crate::medium::record::Held;
-use host::files::{digest_file, read_limited, write_atomic};
-use site::hint::Hint as _;
-use site::snapshots;
-use site::store::events::NewEvent;
-use site::store::{Store, Tx};
-use site::{Site, setting};
 
 /// Frames between two syncs: what a power cut can cost.
 const SYNC_EVERY: u64 = 4;

@@ -14,12 +14,6 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::{Sealed, VerifyingKey};
 use cluster_seed::secret::AgeKey;
-
-use super::collect::{rows_file, trees};
-use super::intake::Intake;
-use super::read::Clear;
-use super::stage::{Lines, stage};
-use crate::medium::record::Held;
 use host::files::{digest_file, free_space, write_atomic};
 use site::hint::Hint as _;
 use site::mode::Mode;
@@ -27,6 +21,12 @@ use site::settle::{STAGED, committed, settle};
 use site::store::Tx;
 use site::store::events::NewEvent;
 use site::{Site, read_spec, setting};
+
+use super::collect::{rows_file, trees};
+use super::intake::Intake;
+use super::read::Clear;
+use super::stage::{Lines, stage};
+use crate::medium::record::Held;
 
 pub struct Import<'a> {
     pub site: &'a Site,

@@ -9,13 +9,12 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::Piece;
 use cluster_seed::ids::Digest;
+use cluster_seed::progress::Quiet;
+use host::files::{digest_file, read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
+use site::Site;
 
 use super::pieces::Sink;
-use cluster_seed::progress::Quiet;
-use host::files::digest_file;
-use host::files::{read_limited, write_atomic};
-use site::Site;
 
 const STATE: &str = "state.json";
 const MAX_STATE: u64 = 4096;

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
-
 use site::hint::Hint as _;
 
 /// Most parts of a capsule: their names have three digits.

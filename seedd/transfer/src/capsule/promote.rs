@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::enrollment::{EnrollmentEvent as E, EnrollmentState as S};
 use cluster_seed::events::EventKind;
-
 use site::hint::Hint as _;
 use site::mode::Mode;
 use site::setting;

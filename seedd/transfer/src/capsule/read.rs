@@ -11,11 +11,11 @@ use cluster_seed::capsule::{
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 use cluster_seed::secret::AgeKey;
+use site::hint::Hint as _;
 
 use super::STOPPED;
 use super::parts::PartReader;
 use super::pieces::{Pieces, Sink};
-use site::hint::Hint as _;
 
 /// A capsule whose clear header was read; nothing of it is believed yet.
 pub struct Clear {

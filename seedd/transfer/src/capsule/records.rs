@@ -7,12 +7,12 @@ use camino::Utf8Path;
 use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::{Sealed, SigningKey};
-
-use super::read::Clear;
-use super::{MAX_RECORD, RECORDS};
 use host::files::{read_limited, write_atomic};
 use site::Site;
 use site::hint::Hint as _;
+
+use super::read::Clear;
+use super::{MAX_RECORD, RECORDS};
 
 /// Keeps a sealed manifest under its capsule's id.
 pub fn keep(site: &Site, id: Digest, sealed: &[u8]) -> Result<()> {

@@ -7,7 +7,6 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
-
 use host::files::{free_space, read_limited, write_atomic};
 use site::Site;
 use site::hint::Hint as _;

@@ -13,13 +13,13 @@ use cluster_seed::manifest::NetbootManifest;
 use cluster_seed::proof::{FILE, MAX_PROOF, SnapshotProof};
 use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
 use cluster_seed::secret::AgeKey;
-
-use super::collect::rows_file;
 use host::files::{read_limited, write_atomic};
 use site::Site;
 use site::artifacts::chunks_of;
 use site::keys::{KeyDir, PublicKeys};
 use site::settle::ID;
+
+use super::collect::rows_file;
 
 const MAX_KEY_FILE: u64 = 64 << 10;
 const MAX_NETBOOT: u64 = 1 << 20;

@@ -15,7 +15,6 @@ use cluster_seed::manifest::{ArtifactManifest, BootFile, Chunk, NetbootManifest,
 use cluster_seed::medium::{CLUSTER, MANIFEST, MediumManifest, RELEASE_KEYRING, SITE};
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey, key_text};
-
 use host::files::{digest_file, read_limited, write_atomic};
 use site::hint::Hint as _;
 use site::store::StoreError;

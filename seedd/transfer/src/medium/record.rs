@@ -8,11 +8,11 @@ use camino::Utf8PathBuf;
 use cluster_seed::ids::Digest;
 use cluster_seed::medium::MediumManifest;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text, key_text};
+use host::files::{read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
+use site::Site;
 
 use crate::medium::adopt::{is_clean, link};
-use host::files::{read_limited, write_atomic};
-use site::Site;
 
 /// File of the data directory.
 const RECORD: &str = "medium.json";

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use host::files::read_limited;
 use serde::Serialize;
 
 use super::content;
-use host::files::read_limited;
 
 const MAX_ATTRIBUTE: u64 = 4096;
 const MAX_TABLE: u64 = 4 << 20;

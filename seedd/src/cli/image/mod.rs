@@ -1,85 +1,98 @@
 //! `seedd image`
 
+mod write;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
-use cluster_seed::seal::Sealed;
 use image::{SeedIso, SeedMedium};
-
-use super::darksite::current;
-use super::{PassphraseSource, Where, show};
-use crate::terminal::{Terminal, amount, watch_signals};
-use host::files::read_limited;
 use site::hint::Hint as _;
 use site::store::StoreError;
-use site::{Site, setting};
+use site::{Site, artifacts, setting, snapshots};
 
-const MAX_MANIFEST: u64 = 32 << 20;
+use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
+use crate::terminal::{Terminal, amount, watch_signals};
 
 #[derive(Subcommand)]
 pub enum Image {
-    /// Build the netboot image, the sealed artifact of each role, and the seed's own medium from the snapshot in use
+    /// Build the netboot image, the artifact of each role and, on request, a seed medium
+    ///
+    /// Everything is built from the snapshot in use, with tools from that snapshot, and requires root. The same snapshot
+    /// gives the same bytes on any host.
+    #[command(after_long_help = "\
+Examples:
+  seedd image build
+  seedd image build --role base
+  seedd image build --target seed-iso --out ./seed.iso")]
     Build(Build),
-    /// List what was built
+    /// List the netboot image and the artifacts in use
     List(List),
-    /// Write the raw disk of a role's artifact to a file, every chunk verified
+    /// Export the raw disk of a role's artifact to a file
+    ///
+    /// Every chunk is verified.
+    #[command(after_long_help = "\
+Example:
+  seedd image export base ./base.img")]
     Export(Export),
-    /// Write a seed medium to a stick, read it back and compare; without --to list the disks
-    Write(super::image_write::Write),
+    /// Write a seed medium to a USB stick and verify it
+    ///
+    /// The stick is read back and compared. Without --to, lists the disks of this machine. Disks that are in use are refused.
+    #[command(after_long_help = "\
+Examples:
+  seedd image write
+  seedd image write --to /dev/sdb")]
+    Write(write::Write),
+    /// Write a bill of materials of a role's artifact as SPDX 2.3 JSON
     Sbom(super::sbom::OfArtifact),
 }
 
 #[derive(Args)]
 pub struct Build {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// Only this role (may be given more than once)
+    /// Build only this role (repeatable)
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    /// What to make: images for machines, or with them the medium a seed boots from (CD and USB stick)
+    /// What to build
     #[arg(long, value_enum, default_value = "images")]
     target: Target,
-    /// With --target seed-iso: the file to write; without it DIR/media/seed-ID.iso
+    /// With --target seed-iso: file to write [default: DIR/media/seed-ID.iso]
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
-    /// With --target seed-iso: the program to put on the medium; without it this one
+    /// With --target seed-iso: seedd program for the medium [default: this one]
     #[arg(long, value_name = "FILE")]
     seedd: Option<Utf8PathBuf>,
-    /// The static kubedos-node to put in; without it the one beside this program
+    /// Static kubedos-node program for the images [default: the one beside this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Target {
-    /// Netboot image and artifacts
+    /// Netboot image and artifacts, for machines
     Images,
-    /// These, and the medium
+    /// Images, and with them a medium that a seed boots from (CD or USB stick)
     SeedIso,
 }
 
 #[derive(Args)]
 pub struct List {
     #[command(flatten)]
-    place: Where,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
+    args: SiteArgs,
 }
 
 #[derive(Args)]
 pub struct Export {
     #[command(flatten)]
-    place: Where,
+    args: DataDir,
+    /// Role of the artifact
     role: String,
+    /// File to write
     file: Utf8PathBuf,
 }
 
@@ -95,41 +108,41 @@ impl Image {
     }
 }
 
-/// Where `cargo` and the installed system put the agent, seen from this program's folder.
+/// Where `cargo` and the package put the agent, relative to this program's folder.
 const AGENT_PLACES: &[&str] =
     &["kubedos-node.static", "../x86_64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node"];
 
 pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
     if let Some(path) = given {
-        anyhow::ensure!(path.is_file(), "there is no agent at {path}");
+        anyhow::ensure!(path.is_file(), "no agent at {path}");
         return Ok(path.clone());
     }
-    let own = std::env::current_exe().context("finding this program's own place")?;
+    let own = std::env::current_exe().context("finding the path of this program")?;
     let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
     let folder = own.parent().unwrap_or(camino::Utf8Path::new("."));
     AGENT_PLACES
         .iter()
         .map(|p| folder.join(p))
         .find(|p| p.is_file())
-        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found"))
-        .hint("build it with `just agent`, or name it with --agent")
+        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found beside this program"))
+        .hint("build it with `just agent`, or use --agent")
 }
 
 impl Build {
     fn run(&self) -> Result<()> {
         watch_signals()?;
         if !nix::unistd::geteuid().is_root() {
-            return Err(anyhow!("building images needs root: it runs the snapshot's own tools in a chroot"))
+            return Err(anyhow!("building images requires root: it runs the snapshot's tools in a chroot"))
                 .hint("run it as root");
         }
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let spec = site.spec()?;
         if let Some(unknown) = self.role.iter().find(|r| !spec.spec.roles.contains_key(*r)) {
-            return Err(anyhow!("there is no role {unknown:?}")).hint("roles are in cluster.yaml");
+            return Err(anyhow!("no role named {unknown:?}")).hint("cluster.yaml lists the roles");
         }
         let agent = find_agent(self.agent.as_ref())?;
-        let snapshot_id = current(&site)?;
+        let snapshot_id = snapshots::current(&store)?;
         let snapshot_dir = site.join("snapshots").join(snapshot_id.to_string());
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         site.make_folders()?;
@@ -186,7 +199,7 @@ impl Build {
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
         for (name, m) in built {
             text.push_str(&format!(
-                "\nartifact {}  role {name}, disk {}, {} to fetch",
+                "\nartifact {}  role {name}, disk {}, {} to download",
                 m.id.short(),
                 amount(m.disk_size),
                 amount(m.stored_size())
@@ -194,13 +207,13 @@ impl Build {
         }
         if let Some((path, m)) = medium {
             text.push_str(&format!(
-                "\nmedium {}  {path}, {}, of which the system without darksite and artifacts {}",
+                "\nmedium {}  {path}, {}; {} without darksite and artifacts",
                 m.manifest.id.short(),
                 amount(m.size),
                 amount(m.system)
             ));
         }
-        show(self.json, &value, &text)
+        self.args.show(&value, &text)
     }
 
     fn seed_iso(
@@ -211,7 +224,7 @@ impl Build {
         built: &Built,
         progress: &Terminal,
     ) -> Result<(Utf8PathBuf, SeedIso)> {
-        let own = std::env::current_exe().context("finding this program")?;
+        let own = std::env::current_exe().context("finding the path of this program")?;
         let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
         let cluster = site.cluster_file();
         let what = SeedMedium {
@@ -223,7 +236,7 @@ impl Build {
         };
         let media = site.join("media");
         let out = self.out.clone().unwrap_or_else(|| media.join("seed.iso"));
-        let made = image::build_seed_iso(inputs, &what, &out, progress).context("building the seed's medium")?;
+        let made = image::build_seed_iso(inputs, &what, &out, progress).context("building the seed medium")?;
         if self.out.is_some() {
             return Ok((out, made));
         }
@@ -236,19 +249,15 @@ impl Build {
 /// Artifacts by role.
 type Built = BTreeMap<String, ArtifactManifest>;
 
-pub fn manifest_of(site: &Site, role: &str) -> Result<ArtifactManifest> {
-    let found = site.open_store()?.setting(&format!("{}{role}", setting::ARTIFACT))?;
-    let id = found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")?;
-    let path = site.join("artifacts").join(&id).join("manifest.json");
-    let sealed: Sealed<ArtifactManifest> = serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?)?;
-    let manifest = sealed.open(&site.keys().public()?.site_key()?).with_context(|| format!("checking {path}"))?;
-    manifest.check()?;
-    Ok(manifest)
+/// The manifest of a role's artifact, which has to be there.
+fn artifact(site: &Site, role: &str) -> Result<ArtifactManifest> {
+    let found = artifacts::of_role(site, &site.open_store()?, role, &site.keys().public()?.site_key()?)?;
+    found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")
 }
 
 impl List {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let settings = store.read(|tx| tx.settings_under(setting::ARTIFACT))?;
         let netboot = store.setting(setting::NETBOOT)?;
@@ -256,23 +265,23 @@ impl List {
         let mut lines: Vec<String> = netboot.iter().map(|id| format!("netboot  {id}")).collect();
         for (key, _) in &settings {
             let role = key.trim_start_matches(setting::ARTIFACT);
-            let m = manifest_of(&site, role)?;
-            lines.push(format!("{role}  {}  disk {}, {} to fetch", m.id, amount(m.disk_size), amount(m.stored_size())));
+            let m = artifact(&site, role)?;
+            lines.push(format!("{role}  {}  disk {}, {} to download", m.id, amount(m.disk_size), amount(m.stored_size())));
             rows.push(serde_json::json!({"role": role, "id": m.id, "disk": m.disk_size, "stored": m.stored_size()}));
         }
-        let text = if lines.is_empty() { "nothing was built yet".to_owned() } else { lines.join("\n") };
-        show(self.json, &serde_json::json!({"netboot": netboot, "artifacts": rows}), &text)
+        let text = if lines.is_empty() { "no images built yet".to_owned() } else { lines.join("\n") };
+        self.args.show(&serde_json::json!({"netboot": netboot, "artifacts": rows}), &text)
     }
 }
 
 impl Export {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
-        let manifest = manifest_of(&site, &self.role)?;
+        let site = self.args.site();
+        let manifest = artifact(&site, &self.role)?;
         watch_signals()?;
         let progress = Terminal::new();
         image::assemble(&manifest, &site.join("blobs"), &self.file, &progress).context("assembling the disk")?;
         drop(progress);
-        show(false, &serde_json::Value::Null, &format!("{} written, {}", self.file, amount(manifest.disk_size)))
+        say(&format!("{} written, {}", self.file, amount(manifest.disk_size)))
     }
 }

@@ -6,27 +6,24 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use cluster_seed::ids::Digest;
 use cluster_seed::proof::{RoleProof, SnapshotProof, VERSION};
-
-use super::{PassphraseSource, Where, show};
-use crate::terminal::Terminal;
 use host::clock::now;
 use site::hint::Hint as _;
 use site::snapshots;
 
+use crate::cli::args::{PassphraseSource, SiteArgs};
+use crate::terminal::Terminal;
+
 #[derive(Args)]
 pub struct Prove {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// The snapshot's id; without it the one in use
+    /// Id of the snapshot [default: the one in use]
     snapshot: Option<Digest>,
-    /// Only this root set (may be given more than once): a trial, which is not recorded
+    /// Only this root set (repeatable); a trial run, which is not recorded
     #[arg(long)]
     role: Vec<String>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Prove {
@@ -34,7 +31,7 @@ impl Prove {
     fn roots(&self, all: &BTreeMap<String, Vec<String>>) -> Result<BTreeMap<String, Vec<String>>> {
         if let Some(unknown) = self.role.iter().find(|r| !all.contains_key(*r)) {
             let known = all.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(anyhow!("the snapshot has no root set {unknown}")).hint(format!("it has {known}"));
+            return Err(anyhow!("the snapshot has no root set {unknown}")).hint(format!("its root sets: {known}"));
         }
         let wanted = |name: &String| self.role.is_empty() || self.role.contains(name);
         Ok(all.iter().filter(|(name, _)| wanted(name)).map(|(name, roots)| (name.clone(), roots.clone())).collect())
@@ -42,16 +39,16 @@ impl Prove {
 
     pub fn run(&self) -> Result<()> {
         if !nix::unistd::geteuid().is_root() {
-            return Err(anyhow!("a proof needs root: it installs packages in a chroot")).hint("run it as root");
+            return Err(anyhow!("a proof requires root: it installs packages in a chroot")).hint("run it as root");
         }
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let id = self.snapshot.map_or_else(|| snapshots::current(&store), Ok)?;
         let held = snapshots::one(&site, &store, id)?;
         let m = &held.manifest;
         if !m.architectures.iter().any(|a| a == image::PROVEN_ARCH) {
             let arches = m.architectures.join(", ");
-            return Err(anyhow!("the snapshot is for {arches}")).hint(format!("{} can be proven here", image::PROVEN_ARCH));
+            return Err(anyhow!("the snapshot is for {arches}")).hint(format!("only {} can be proven", image::PROVEN_ARCH));
         }
         let roots = self.roots(&m.roots)?;
         let key = site.keys().unseal(&self.passphrase.get("Passphrase")?)?.site;
@@ -82,10 +79,10 @@ impl Prove {
                 RoleProof::Failed { why } => format!("  {role}: could not be installed: {why}"),
             });
         }
-        show(self.json, &serde_json::json!({"state": proof.of(m), "proof": proof}), &lines.join("\n"))?;
+        self.args.show(&serde_json::json!({"state": proof.of(m), "proof": proof}), &lines.join("\n"))?;
         if proof.roles.values().any(|r| matches!(r, RoleProof::Failed { .. })) {
-            return Err(anyhow!("not every root set could be installed from the snapshot alone"))
-                .hint("mend the role's packages in cluster.yaml, or `seedd darksite verify` what is here, and build another");
+            return Err(anyhow!("some root sets could not be installed from the snapshot alone"))
+                .hint("run `seedd darksite verify`, or fix the role's packages in cluster.yaml and build a new snapshot");
         }
         Ok(())
     }

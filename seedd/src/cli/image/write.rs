@@ -1,45 +1,43 @@
 //! `seedd image write`
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 use anyhow::{Context as _, Result, anyhow};
+use appliance::console::text::disk_size;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use cluster_seed::medium;
-
-use super::{Where, show};
-use crate::terminal::{Terminal, watch_signals};
-use appliance::console::text::disk_size;
 use site::hint::Hint as _;
 use transfer::stick::content;
 use transfer::stick::copy::{Device, copy};
 use transfer::stick::survey::{Precious, Survey, Target, Unfit};
+
+use crate::cli::args::SiteArgs;
+use crate::cli::prompt::confirm;
+use crate::terminal::{Terminal, watch_signals};
 
 const FIND_OUT: &str = "`seedd image write` without --to lists the disks of this machine";
 
 #[derive(Args)]
 pub struct Write {
     #[command(flatten)]
-    place: Where,
-    /// The seed medium to write (an .iso file); without it the newest one in DIR/media
+    args: SiteArgs,
+    /// Seed medium to write, an .iso file [default: the newest in DIR/media]
     image: Option<Utf8PathBuf>,
-    /// Disk to write it to, as /dev/sdb; everything on it is lost. Without this the disks are listed
+    /// Disk to write to, for example /dev/sdb. Everything on it is lost
     #[arg(long, value_name = "DEVICE")]
     to: Option<Utf8PathBuf>,
-    /// Do not ask for the device's name
+    /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
-    /// Accept a plain file in place of a device
+    /// Accept a regular file instead of a device
     #[arg(long)]
     file_ok: bool,
-    /// Write an image that is no seed medium
+    /// Accept an image that is not a seed medium
     #[arg(long)]
     any_image: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// A device number as the kernel prints it (makedev(3)).
@@ -47,9 +45,9 @@ fn number(device: u64) -> String {
     format!("{}:{}", nix::sys::stat::major(device), nix::sys::stat::minor(device))
 }
 
-/// What must not be overwritten, whatever is mounted where.
+/// Devices that must not be overwritten.
 fn precious(data: &Utf8Path, image: Option<&Utf8Path>) -> Vec<Precious> {
-    // A data directory that is not there yet lies where it would be made.
+    // A data directory that does not exist yet counts where it would be created.
     let data = camino::absolute_utf8(data).unwrap_or_else(|_| data.to_owned());
     let data = data.ancestors().find(|p| p.exists());
     let places = [
@@ -67,11 +65,11 @@ fn precious(data: &Utf8Path, image: Option<&Utf8Path>) -> Vec<Precious> {
 
 impl Write {
     pub fn run(&self) -> Result<()> {
-        let survey = Survey::new(Utf8Path::new("/"), precious(&self.place.data, self.image.as_deref()));
+        let survey = Survey::new(Utf8Path::new("/"), precious(self.args.data(), self.image.as_deref()));
         let Some(to) = &self.to else { return self.list(&survey.targets()) };
         let image = match &self.image {
             Some(image) => image.clone(),
-            None => newest(&self.place.data.join("media"))?,
+            None => newest(&self.args.data().join("media"))?,
         };
         let (mut source, len) = self.open_image(&image)?;
         let place = self.find(&survey, to, &image, len)?;
@@ -86,24 +84,24 @@ impl Write {
         drop(progress);
         let digest = copied
             .with_context(|| format!("writing {to}"))
-            .hint(format!("{to} is unusable now, and does not boot: write it again, or take another one"))?;
+            .hint(format!("{to} is incomplete and does not boot; write it again, or use another disk"))?;
         let value = serde_json::json!({"device": to, "bytes": len, "sha256": digest});
-        let text = format!("{to}: {len} bytes written and read back, sha256 {digest}\nit can be taken out now");
-        show(self.json, &value, &text)
+        let text = format!("{to}: {len} bytes written and verified, sha256 {digest}\nit can be removed now");
+        self.args.show(&value, &text)
     }
 
     fn open_image(&self, path: &Utf8Path) -> Result<(File, u64)> {
         let mut file = File::open(path).with_context(|| format!("opening {path}"))?;
-        let meta = file.metadata().with_context(|| format!("looking at {path}"))?;
+        let meta = file.metadata().with_context(|| format!("reading {path}"))?;
         if !meta.is_file() || meta.len() == 0 {
-            return Err(anyhow!("{path} is no image: it has to be a file that is not empty"));
+            return Err(anyhow!("{path} is not an image: it is empty or not a regular file"));
         }
         let mut head = Vec::new();
         (&mut file).take(content::HEAD as u64).read_to_end(&mut head).with_context(|| format!("reading {path}"))?;
         let volume = content::volume_id(&head);
         if volume.as_deref() != Some(medium::VOLUME) && !self.any_image {
-            let is = content::of(&head).unwrap_or_else(|| "something else".to_owned());
-            return Err(anyhow!("{path} is no seed medium ({is})")).hint("--any-image writes it all the same");
+            let is = content::of(&head).unwrap_or_else(|| "unknown content".to_owned());
+            return Err(anyhow!("{path} is not a seed medium ({is})")).hint("use --any-image to write it anyway");
         }
         std::io::Seek::rewind(&mut file).with_context(|| format!("reading {path}"))?;
         Ok((file, meta.len()))
@@ -111,21 +109,20 @@ impl Write {
 
     fn list(&self, targets: &[Target]) -> Result<()> {
         let value = serde_json::to_value(targets).context("listing the disks")?;
-        show(self.json, &value, &table(targets))
+        self.args.show(&value, &table(targets))
     }
 
     fn find(&self, survey: &Survey, to: &Utf8Path, image: &Utf8Path, len: u64) -> Result<Place> {
         let found = match std::fs::metadata(to) {
             Ok(meta) => Some(meta),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.file_ok => None,
-            Err(e) => return Err(e).with_context(|| format!("looking at {to}")).hint(FIND_OUT),
+            Err(e) => return Err(e).with_context(|| format!("reading {to}")).hint(FIND_OUT),
         };
         if let Some(meta) = found.as_ref().filter(|m| m.file_type().is_block_device()) {
             let node = Utf8PathBuf::from(format!("/sys/dev/block/{}", number(meta.rdev())));
             let name = node.canonicalize_utf8().ok().and_then(|p| p.file_name().map(str::to_owned)).unwrap_or_default();
             if let Some(disk) = survey.disk_of_partition(&name) {
-                return Err(Unfit::Partition { part: name, disk: disk.clone() })
-                    .hint(format!("name the whole disk: /dev/{disk}"));
+                return Err(Unfit::Partition { part: name, disk: disk.clone() }).hint(format!("use the whole disk: /dev/{disk}"));
             }
             let target = survey.target(&name).ok_or_else(|| Unfit::NotADisk(to.to_string())).hint(FIND_OUT)?;
             target.fit(len).hint(FIND_OUT)?;
@@ -149,23 +146,23 @@ impl Write {
     }
 }
 
-/// The medium that was built last.
-fn newest(media: &Utf8Path) -> Result<Utf8PathBuf> {
-    let files = media.read_dir_utf8().into_iter().flatten().flatten();
+/// The latest medium built.
+fn newest(dir: &Utf8Path) -> Result<Utf8PathBuf> {
+    let files = dir.read_dir_utf8().into_iter().flatten().flatten();
     let media = files.filter(|f| f.file_name().starts_with("seed-") && f.file_name().ends_with(".iso"));
     let newest = media.max_by_key(|f| f.metadata().and_then(|m| m.modified()).ok());
     newest
         .map(|f| f.into_path())
-        .ok_or_else(|| anyhow!("no image was named, and none was built"))
-        .hint("`seedd image build --target seed-iso` builds one")
+        .ok_or_else(|| anyhow!("no seed medium found in {dir}"))
+        .hint("build one with `seedd image build --target seed-iso`")
 }
 
-/// One line per disk, with what there is to recognise it by.
+/// One line per disk, with what identifies it.
 fn table(targets: &[Target]) -> String {
     if targets.is_empty() {
         return "no disks found on this machine".to_owned();
     }
-    let mut text = format!("{:<10} {:>8}  {:<24} {:<20} {:<9}  ON IT", "DISK", "SIZE", "MODEL", "SERIAL", "REMOVABLE");
+    let mut text = format!("{:<10} {:>8}  {:<24} {:<20} {:<9}  CONTENT", "DISK", "SIZE", "MODEL", "SERIAL", "REMOVABLE");
     for t in targets {
         let clean = |s: &str, n: usize| cluster_seed::machine::tame(s).chars().take(n).collect::<String>();
         let removable = if t.removable { "yes" } else { "no" };
@@ -178,7 +175,7 @@ fn table(targets: &[Target]) -> String {
             t.content.as_deref().unwrap_or("unknown"),
         ));
         for word in t.uses.iter().map(String::as_str).chain(t.read_only.then_some("it is read-only")) {
-            text.push_str(&format!("\n{:<10} not to be written: {}", "", cluster_seed::machine::tame(word)));
+            text.push_str(&format!("\n{:<10} cannot be used: {}", "", cluster_seed::machine::tame(word)));
         }
     }
     text
@@ -197,12 +194,8 @@ impl Place {
         }
     }
 
-    /// The device's name has to be typed: a slip of the finger is no name.
+    /// Has the operator type the name of the device.
     fn confirm(&self, len: u64) -> Result<()> {
-        let stdin = std::io::stdin();
-        if !stdin.is_terminal() {
-            return Err(anyhow!("there is no terminal to confirm on")).hint("say --yes if the device is the right one");
-        }
         let name = match self {
             Place::Disk { target, .. } => {
                 eprintln!("{}", table(std::slice::from_ref(target)));
@@ -210,27 +203,23 @@ impl Place {
             }
             Place::File { path, .. } => path.file_name().unwrap_or_default().to_owned(),
         };
-        eprint!("{} will be written over everything on it. Type {name} to go on: ", disk_size(len));
-        std::io::stderr().flush().ok();
-        let mut line = String::new();
-        stdin.lock().take(256).read_line(&mut line).context("reading the answer")?;
-        if line.trim() == name { Ok(()) } else { Err(anyhow!("that is not {name}: nothing was written")) }
+        confirm(&format!("Writing {} erases everything on it.", disk_size(len)), &name)
     }
 
-    /// For writing, claimed for us alone, and for reading past the memory where that is possible.
+    /// Opens it for writing, exclusively, and for reading past the page cache where that is possible.
     fn open(&self) -> Result<(File, File)> {
         let (path, flags, create) = match self {
-            // On a block device O_EXCL without O_CREAT means: nobody else's (open(2)).
+            // On a block device O_EXCL without O_CREAT fails if the device is in use (open(2)).
             Place::Disk { path, .. } => (path, nix::libc::O_EXCL, false),
             Place::File { path, .. } => (path, 0, true),
         };
         let write = OpenOptions::new().write(true).create(create).truncate(false).custom_flags(flags).open(path);
         let write = write.with_context(|| format!("opening {path}")).hint(match self {
-            Place::Disk { .. } => "is this root, and does nothing else use the disk? The kernel gives it out once",
-            Place::File { .. } => "may this user write there?",
+            Place::Disk { .. } => "run as root, and make sure that nothing else uses the disk",
+            Place::File { .. } => "check that this user may write there",
         })?;
         let read = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECT).open(path);
-        let read = read.or_else(|_| File::open(path)).with_context(|| format!("opening {path} for reading back"))?;
+        let read = read.or_else(|_| File::open(path)).with_context(|| format!("opening {path} to read it back"))?;
         Ok((write, read))
     }
 }

@@ -7,21 +7,20 @@ use cluster_seed::ids::Digest;
 use darksite::extras::{ExtrasError, Job};
 use darksite::lint::{self, Finding};
 use darksite::{AnyFetch, HttpLimits};
-
-use super::darksite::{judged, paths};
-use super::{PassphraseSource, Where, show};
-use crate::terminal::{Terminal, amount, watch_signals};
-use site::extras;
 use site::hint::Hint as _;
-use site::{Site, setting};
+use site::{Site, extras, setting};
+
+use crate::cli::args::{PassphraseSource, SiteArgs, show};
+use crate::terminal::{Terminal, amount, watch_signals};
+use crate::upstream::judged;
 
 #[derive(Subcommand)]
 pub enum Extras {
-    /// Fetch what cluster.yaml lists under extras, check it and publish it
+    /// Fetch, verify and publish the extras that cluster.yaml lists
     Fetch(Fetch),
     /// List the extras in use
     List(List),
-    /// Read every byte of the extras in use again
+    /// Verify every byte of the extras in use
     Verify(List),
 }
 
@@ -39,18 +38,15 @@ impl Extras {
 #[derive(Args)]
 pub struct Fetch {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// This machine's clock is wrong: judge upstream's signatures by their own dates
+    /// Ignore the local clock when checking upstream signatures, because it is wrong
     #[arg(long)]
     ignore_clock: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
-/// Gives an error of the extras its hint.
+/// Attaches the hint of an extras error.
 fn hinted<T>(result: Result<T, ExtrasError>) -> Result<T> {
     match result {
         Ok(value) => Ok(value),
@@ -63,25 +59,25 @@ fn hinted<T>(result: Result<T, ExtrasError>) -> Result<T> {
 
 impl Fetch {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let spec = site.spec()?.spec.extras;
         if spec.is_empty() {
-            return Err(anyhow!("cluster.yaml lists no extras")).hint("docs/extras.md shows how they are written");
+            return Err(anyhow!("cluster.yaml lists no extras")).hint("see docs/extras.md");
         }
         payload_lint()?;
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         site.make_folders()?;
         let _using = site.use_blobs()?;
-        // A set that cannot be read is no help, and no hindrance.
+        // A set that cannot be read is of no use here, and no reason to fail.
         let previous = extras::current(&site, &store).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the extras in use cannot be read");
+            tracing::warn!(%error, "cannot read the extras in use");
             None
         });
         let progress = Terminal::new();
         let clock = judged(self.ignore_clock, &progress)?;
         let fetch = AnyFetch::new(HttpLimits::default());
-        let (places, sets) = (paths(&site), site.join("extras"));
+        let (places, sets) = (site.darksite_paths(), site.join("extras"));
         let job = Job {
             spec: &spec,
             paths: &places,
@@ -99,8 +95,8 @@ impl Fetch {
             tx.set(setting::EXTRAS, &manifest.id.to_string())?;
             Ok::<_, site::store::StoreError>(())
         })?;
-        let word = if fresh { "published" } else { "were there already" };
-        show(self.json, &value(&manifest), &format!("extras {} {word}\n{}", manifest.id, told(&manifest)))
+        let word = if fresh { "published" } else { "already exist" };
+        self.args.show(&value(&manifest), &format!("extras {} {word}\n{}", manifest.id, table(&manifest)))
     }
 }
 
@@ -109,7 +105,7 @@ fn value(m: &ExtrasManifest) -> serde_json::Value {
     serde_json::json!({"extras": m.id, "bytes": bytes, "origins": m.origins, "images": m.images})
 }
 
-fn told(m: &ExtrasManifest) -> String {
+fn table(m: &ExtrasManifest) -> String {
     let mut lines = Vec::new();
     for o in &m.origins {
         let signed = o.signed_by.as_ref().map(|by| format!(", signed by {by}")).unwrap_or_default();
@@ -122,24 +118,21 @@ fn told(m: &ExtrasManifest) -> String {
 #[derive(Args)]
 pub struct List {
     #[command(flatten)]
-    place: Where,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
+    args: SiteArgs,
 }
 
 impl List {
     fn current(&self) -> Result<(Site, ExtrasManifest)> {
-        let site = self.place.site();
+        let site = self.args.site();
         let found = extras::current(&site, &site.open_store()?)?;
         let manifest =
-            found.ok_or_else(|| anyhow!("there are no extras")).hint("fetch them with `seedd darksite extras fetch`")?;
+            found.ok_or_else(|| anyhow!("no extras are in use")).hint("fetch them with `seedd darksite extras fetch`")?;
         Ok((site, manifest))
     }
 
     fn list(&self) -> Result<()> {
         let (_, m) = self.current()?;
-        show(self.json, &value(&m), &format!("extras {}\n{}", m.id, told(&m)))
+        self.args.show(&value(&m), &format!("extras {}\n{}", m.id, table(&m)))
     }
 
     fn verify(&self) -> Result<()> {
@@ -154,7 +147,7 @@ impl List {
             let found = host::files::digest_file(&dir.join(&file.name), &progress);
             match found {
                 Ok((size, sha256)) if (size, sha256) == (file.size, file.sha256) => {}
-                Ok(_) => wrong.push(format!("{} (its digest is not the signed one)", file.name)),
+                Ok(_) => wrong.push(format!("{} (wrong sha256)", file.name)),
                 Err(host::files::FileError::Cancelled) => return Err(anyhow!("stopped on request")),
                 Err(e) => wrong.push(format!("{} ({e})", file.name)),
             }
@@ -163,25 +156,21 @@ impl List {
         drop(progress);
         if !wrong.is_empty() {
             wrong.truncate(100);
-            return Err(anyhow!("{} files of the extras are not as they were signed: {}", wrong.len(), wrong.join(", ")))
-                .hint("remove the blobs with these digests and fetch the extras again");
+            return Err(anyhow!("{} files of the extras are damaged: {}", wrong.len(), wrong.join(", ")))
+                .hint("delete the blobs with these digests and fetch the extras again");
         }
         let value = serde_json::json!({"extras": m.id, "files": m.files.len(), "bytes": total});
-        show(self.json, &value, &format!("extras {} are good: {} files, {}", m.id, m.files.len(), amount(total)))
+        self.args.show(&value, &format!("extras {} verified: {} files, {}", m.id, m.files.len(), amount(total)))
     }
 }
 
-/// Looks for private keys and password hashes in what nodes are given.
 #[derive(Args)]
 pub struct Lint {
     #[command(flatten)]
-    place: Where,
-    /// Look into these files instead of the site's extras
+    args: SiteArgs,
+    /// Search these files instead of the site's extras
     #[arg(value_name = "FILE")]
     files: Vec<camino::Utf8PathBuf>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// The agent's files and the preseed's template.
@@ -194,7 +183,7 @@ fn payload_findings() -> Vec<Finding> {
     found
 }
 
-/// Run before anything is published.
+/// Refuses to publish while the agent's own files have findings.
 pub fn payload_lint() -> Result<()> {
     let found = payload_findings();
     if found.is_empty() { Ok(()) } else { hinted(Err(ExtrasError::Secrets(found))) }
@@ -209,26 +198,26 @@ impl Lint {
             found.extend(lint::file(file, file.as_str())?);
             looked += 1;
         }
-        if self.files.is_empty() && self.place.site().exists() {
+        if self.files.is_empty() && self.args.site().exists() {
             looked += self.of_site(&mut found)?;
         }
         let rows: Vec<_> = found.iter().map(|f| serde_json::json!({"place": f.place, "what": f.what})).collect();
         if found.is_empty() {
-            let text = format!("{looked} files hold no private key and no password hash");
-            return show(self.json, &serde_json::json!({"looked": looked, "findings": rows}), &text);
+            let text = format!("{looked} files searched: no private keys, no password hashes");
+            return self.args.show(&serde_json::json!({"looked": looked, "findings": rows}), &text);
         }
-        if self.json {
+        if self.args.json {
             show(true, &serde_json::json!({"looked": looked, "findings": rows}), "")?;
         }
         hinted(Err(ExtrasError::Secrets(found)))
     }
 
     fn of_site(&self, found: &mut Vec<Finding>) -> Result<usize> {
-        let site = self.place.site();
+        let site = self.args.site();
         let allowed: Vec<Digest> = site.spec()?.spec.extras.lint_allow.iter().map(|a| a.sha256).collect();
         let Some(m) = extras::current(&site, &site.open_store()?)? else { return Ok(0) };
         let dir = site.extras_dir(m.id);
-        // An image that was allowed came as an archive, whose blobs are its own.
+        // An allowed image was fetched as one archive; its blobs are allowed with it.
         let from_allowed =
             |name: &str| name.starts_with("oci/") && m.origins.iter().any(|o| o.kind == "image" && allowed.contains(&o.sha256));
         let mut looked = 0;

@@ -8,33 +8,54 @@ use clap::{Args, Subcommand};
 use cluster_seed::ids::Digest;
 use cluster_seed::proof::{ProofState, RoleProof};
 use darksite::Keyring;
-
-use super::darksite_prove::Prove;
-use super::{PassphraseSource, Where, show};
-use crate::terminal::{Terminal, amount, watch_signals};
-use site::gc;
 use site::hint::Hint as _;
-use site::snapshots;
+use site::{gc, snapshots};
 use transfer::archive::read::{Archive, Clear, Import as Reading};
 use transfer::archive::write::Export as Writing;
 
+use super::prove::Prove;
+use crate::cli::args::{self, DataDir, PassphraseSource, SiteArgs, say, size};
+use crate::terminal::{Terminal, amount, watch_signals};
+
 #[derive(Subcommand)]
 pub enum Life {
-    /// List the snapshots, and what is proven of them
+    /// List snapshots and their proofs
+    ///
+    /// `*` marks the snapshot in use, `!` a damaged one.
     List(List),
-    /// Read every byte of a snapshot again
+    /// Verify every byte of a snapshot
     Verify(Verify),
     /// Install every role from the snapshot alone, without a network, and sign the result
+    ///
+    /// Each role is installed in a chroot, which requires root.
+    #[command(after_long_help = "\
+Exit status:
+  0  every role was installed
+  1  at least one could not be installed")]
     Prove(Prove),
-    /// Serve this snapshot from now on
+    /// Put a snapshot in use
     Use(One),
-    /// Remove a snapshot that nothing in use was built from
+    /// Delete a snapshot that is not in use
+    ///
+    /// Its packages stay until `seedd darksite gc`.
     Remove(One),
-    /// Tell what no snapshot, artifact or running job needs; with --yes remove it
+    /// List unused data; --yes deletes it
+    ///
+    /// Data is unused if no snapshot, artifact or running job needs it.
     Gc(Gc),
-    /// Write a snapshot, or what it has beyond another, as one signed file for a stick
+    /// Export a snapshot, or its difference from another, as a signed archive
+    ///
+    /// Carries packages to a seed without internet. If it is interrupted, run the same command again to resume.
+    #[command(after_long_help = "\
+Examples:
+  seedd darksite export --out /mnt/snapshot.kda
+  seedd darksite export --since 3f2a… --out /mnt/update.kda --split-size 4G")]
     Export(Export),
-    /// Take a snapshot over from such a file
+    /// Import a snapshot from an archive
+    #[command(after_long_help = "\
+Examples:
+  seedd darksite import /mnt/snapshot.kda --pin 0123…cdef --use
+  seedd darksite import /mnt/snapshot.kda --check")]
     Import(Import),
 }
 
@@ -57,15 +78,12 @@ impl Life {
 #[derive(Args)]
 pub struct List {
     #[command(flatten)]
-    place: Where,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
+    args: SiteArgs,
 }
 
 impl List {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let (held, damaged) = snapshots::all(&site, &store)?;
         let mut lines = Vec::new();
@@ -74,7 +92,7 @@ impl List {
             let m = &one.manifest;
             let mark = if one.in_use { "*" } else { " " };
             let size = amount(m.bytes);
-            lines.push(format!("{mark} {}  {}  {} packages, {size}, {}", m.id, m.suite, m.packages, told(one)));
+            lines.push(format!("{mark} {}  {}  {} packages, {size}, {}", m.id, m.suite, m.packages, proof(one)));
             let mut row = serde_json::to_value(m)?;
             row["inUse"] = one.in_use.into();
             row["proof"] = serde_json::json!({"state": one.state, "document": one.proof});
@@ -84,18 +102,18 @@ impl List {
         lines.extend(damaged.iter().map(|d| format!("! {}  damaged: {}", d.id, d.why)));
         let in_use = held.iter().find(|h| h.in_use).map(|h| h.manifest.id);
         let broken: Vec<_> = damaged.iter().map(|d| serde_json::json!({"id": d.id, "why": d.why})).collect();
-        let text = if lines.is_empty() { "no snapshot yet".to_owned() } else { lines.join("\n") };
-        show(self.json, &serde_json::json!({"snapshots": rows, "inUse": in_use, "damaged": broken}), &text)
+        let text = if lines.is_empty() { "no snapshots".to_owned() } else { lines.join("\n") };
+        self.args.show(&serde_json::json!({"snapshots": rows, "inUse": in_use, "damaged": broken}), &text)
     }
 }
 
-/// What is proven, in words.
-fn told(one: &snapshots::Held) -> String {
+/// The state of a snapshot's proof.
+fn proof(one: &snapshots::Held) -> String {
     match (one.state, &one.proof) {
         (ProofState::Proven, Some(proof)) => format!("proven: {} root sets installed offline", proof.roles.len()),
         (ProofState::Failed, Some(proof)) => {
             let failed = proof.roles.iter().filter(|(_, r)| matches!(r, RoleProof::Failed { .. })).map(|(name, _)| name.as_str());
-            format!("FAILED its proof: {}", failed.collect::<Vec<_>>().join(", "))
+            format!("proof FAILED: {}", failed.collect::<Vec<_>>().join(", "))
         }
         _ => "unproven".to_owned(),
     }
@@ -104,21 +122,18 @@ fn told(one: &snapshots::Held) -> String {
 #[derive(Args)]
 pub struct Verify {
     #[command(flatten)]
-    place: Where,
-    /// The snapshot's id; without it the one in use
+    args: SiteArgs,
+    /// Id of the snapshot [default: the one in use]
     snapshot: Option<Digest>,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Verify {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let id = self.snapshot.map_or_else(|| snapshots::current(&store), Ok)?;
         let dir = site.snapshot(id);
-        anyhow::ensure!(dir.is_dir(), "there is no snapshot {id}");
+        anyhow::ensure!(dir.is_dir(), "no snapshot {id}");
         let (keyring, key) = site.snapshot_keys(&store, id)?;
         let keyring = Keyring::from_bytes(&keyring)?;
         let progress = Terminal::new();
@@ -127,9 +142,8 @@ impl Verify {
         match result {
             Ok(report) => {
                 let value = serde_json::json!({"snapshot": id, "files": report.files, "bytes": report.bytes});
-                let text =
-                    format!("snapshot {id} is good: {} files, {}, every byte as signed", report.files, amount(report.bytes));
-                show(self.json, &value, &text)
+                let text = format!("snapshot {id} verified: {} files, {}", report.files, amount(report.bytes));
+                self.args.show(&value, &text)
             }
             Err(e) => {
                 let hint = e.hint();
@@ -142,48 +156,45 @@ impl Verify {
 #[derive(Args)]
 pub struct One {
     #[command(flatten)]
-    place: Where,
-    /// The snapshot's id
+    args: DataDir,
+    /// Id of the snapshot
     snapshot: Digest,
 }
 
 impl One {
     fn put_in_use(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         snapshots::put_in_use(&site, &site.open_store()?, self.snapshot)?;
-        show(false, &serde_json::Value::Null, &format!("snapshot {} is in use", self.snapshot))
+        say(&format!("snapshot {} is in use", self.snapshot))
     }
 
     fn remove(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         gc::remove_snapshot(&site, &store, self.snapshot, &site.alone_with_blobs()?)?;
-        let text = format!("snapshot {} is gone; `seedd darksite gc` tells what its packages take", self.snapshot);
-        show(false, &serde_json::Value::Null, &text)
+        let text = format!("snapshot {} deleted; `seedd darksite gc` shows the space that can be freed", self.snapshot);
+        say(&text)
     }
 }
 
 #[derive(Args)]
 pub struct Gc {
     #[command(flatten)]
-    place: Where,
-    /// Remove it
+    args: SiteArgs,
+    /// Delete the unused data
     #[arg(long)]
     yes: bool,
-    /// Also what interrupted downloads, imports and exports would go on with
+    /// Include the files that interrupted downloads, imports and exports resume from
     #[arg(long)]
     unfinished: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Gc {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let alone = site.alone_with_blobs()?;
-        let waste = gc::survey(&site, &store, self.unfinished, &alone).context("looking for what can go")?;
+        let waste = gc::survey(&site, &store, self.unfinished, &alone).context("searching for unused data")?;
         let bytes: u64 = waste.iter().map(|w| w.bytes).sum();
         let mut kinds: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
         for one in &waste {
@@ -200,42 +211,40 @@ impl Gc {
             .map(|(kind, (count, bytes))| format!("  {count} × {kind}, {bytes} bytes ({})", amount(*bytes)))
             .collect();
         let head = match (waste.is_empty(), self.yes) {
-            (true, _) => "nothing here is unused".to_owned(),
-            (false, true) => format!("removed {bytes} bytes ({})", amount(bytes)),
-            (false, false) => format!("{bytes} bytes ({}) are used by nothing; --yes removes them", amount(bytes)),
+            (true, _) => "no unused data".to_owned(),
+            (false, true) => format!("deleted {bytes} bytes ({})", amount(bytes)),
+            (false, false) => format!("{bytes} bytes ({}) unused; --yes deletes them", amount(bytes)),
         };
         lines.insert(0, head);
-        show(self.json, &value, &lines.join("\n"))
+        self.args.show(&value, &lines.join("\n"))
     }
 }
 
 #[derive(Args)]
 pub struct Export {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
-    /// The snapshot's id; without it the one in use
+    /// Id of the snapshot [default: the one in use]
     snapshot: Option<Digest>,
-    /// Leave out what this snapshot has; it must be there already
+    /// Omit the contents of this snapshot, which the other seed must already have
     #[arg(long, value_name = "SNAPSHOT")]
     since: Option<Digest>,
-    /// Also the extras in use
+    /// Include the extras in use
     #[arg(long)]
     extras: bool,
-    /// Write parts of at most this many bytes (with K, M, G): FILE.001, FILE.002, …
-    #[arg(long, value_name = "SIZE", value_parser = super::capsule::size)]
+    /// Split into FILE.001, FILE.002, … of at most this size in bytes (or with K, M, G)
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     split_size: Option<u64>,
+    /// File to write
     #[arg(long, value_name = "FILE")]
     out: Utf8PathBuf,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Export {
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let snapshot = self.snapshot.map_or_else(|| snapshots::current(&store), Ok)?;
         let key = site.keys().unseal(&self.passphrase.get("Passphrase")?)?.site;
@@ -260,31 +269,29 @@ impl Export {
         let files: Vec<&str> = done.files.iter().map(|f| f.as_str()).collect();
         let pin = site.keys().public()?.site;
         let text = format!(
-            "snapshot {snapshot}\n  in     {}\n  size   {}, {carried} files carried, {left_out} left out\n  there  seedd darksite import FILE --pin {pin}",
+            "snapshot {snapshot}\n  file   {}\n  size   {}, {carried} files, {left_out} omitted\n  next   on the other seed: seedd darksite import FILE --pin {pin}",
             files.join(" "),
             amount(done.stored)
         );
-        show(self.json, &value, &text)
+        self.args.show(&value, &text)
     }
 }
 
 #[derive(Args)]
 pub struct Import {
     #[command(flatten)]
-    place: Where,
+    args: SiteArgs,
+    /// The archive, or its first part
     file: Utf8PathBuf,
-    /// Site key of the seed that made it; not needed for this site's own
+    /// Site key of the seed that made it, in hex [default: this site's own key]
     #[arg(long, value_name = "KEY")]
     pin: Option<String>,
-    /// Serve it from now on, also where another snapshot is in use
+    /// Put the snapshot in use, even if another one is
     #[arg(long = "use")]
     put_in_use: bool,
-    /// Only read and check every byte; keep nothing
+    /// Verify every byte without importing anything
     #[arg(long)]
     check: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Import {
@@ -294,16 +301,15 @@ impl Import {
             Some(text) => text.as_str(),
             None if clear.claimed_key() == own => own,
             None => {
-                let hint = "give the site key of the seed that made it with --pin (`seedd status` there shows it)";
-                return Err(anyhow!("the archive says it is of site key {}, which is not this site's", clear.claimed_key()))
-                    .hint(hint);
+                let hint = "use --pin with the site key of the seed that made it; `seedd status` there shows it";
+                return Err(anyhow!("the archive is signed by another site, with key {}", clear.claimed_key())).hint(hint);
             }
         };
-        clear.verified(&super::capsule::pin(pin)?).context("checking the archive")
+        clear.verified(&args::pin(pin)?).context("checking the archive")
     }
 
     fn run(&self) -> Result<()> {
-        let site = self.place.site();
+        let site = self.args.site();
         let store = site.open_store()?;
         let mut archive = self.open(&site.keys().public()?.site)?;
         let progress = Terminal::new();
@@ -312,7 +318,7 @@ impl Import {
             drop(progress);
             let value =
                 serde_json::json!({"snapshot": archive.header.snapshot, "content": "good", "bytes": archive.header.bytes});
-            return show(self.json, &value, &format!("snapshot {}: every byte is as it was signed", archive.header.snapshot));
+            return self.args.show(&value, &format!("snapshot {}: every byte verified", archive.header.snapshot));
         }
         let job = Reading { site: &site, store: &store, archive, put_in_use: self.put_in_use };
         let done = job.run(&progress).context("importing the snapshot")?;
@@ -320,11 +326,11 @@ impl Import {
         let value = serde_json::json!({
             "snapshot": done.snapshot, "copied": done.copied, "held": done.held, "already": done.already, "inUse": done.in_use,
         });
-        let how = if done.already { "was here already" } else { "is here, every byte as signed" };
-        let mut text = format!("snapshot {} {how}\n  {} files copied, {} were here", done.snapshot, done.copied, done.held);
+        let how = if done.already { "already exists" } else { "imported and verified" };
+        let mut text = format!("snapshot {} {how}\n  {} files copied, {} already present", done.snapshot, done.copied, done.held);
         if !done.in_use {
             text.push_str(&format!("\n  next   seedd darksite use {}", done.snapshot));
         }
-        show(self.json, &value, &text)
+        self.args.show(&value, &text)
     }
 }
