@@ -3,6 +3,9 @@
 target := "x86_64-unknown-linux-gnu"
 lab := "target/debug/kubedos-lab"
 
+# Tests that could not run are appended to this file, and listed at the end of `just test`.
+export KUBEDOS_SKIPS := env("KUBEDOS_SKIPS", justfile_directory() / "target/skips")
+
 # this list
 default:
     @just --list
@@ -20,8 +23,17 @@ demo *args: build
     {{lab}} demo {{args}}
 
 # everything CI runs; --all adds the long parts
-test *args: lint unit build
+test *args: forget-skips lint unit build && skips
     {{lab}} test {{args}}
+
+[private]
+forget-skips:
+    @mkdir -p target && rm -f "$KUBEDOS_SKIPS"
+
+# the tests that the last `test` skipped, and why
+skips:
+    @[ ! -s "$KUBEDOS_SKIPS" ] || { echo "$(wc -l <"$KUBEDOS_SKIPS") skipped:"; sort "$KUBEDOS_SKIPS" | sed 's/^skipped: /  /'; }
+    @[ -s "$KUBEDOS_SKIPS" ] || echo "no test was skipped"
 
 lint:
     cargo fmt --check

@@ -95,7 +95,7 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     let server = match DhcpServer::bind(config(), policy.clone(), &leases, commit, Arc::new(|| 1_000)).await {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
-            println!("skipped: {error}");
+            kubedos_skip::skip("server-ports", error);
             return;
         }
         Err(error) => panic!("{error}"),
@@ -158,7 +158,7 @@ async fn a_disk_that_hangs_for_long_costs_no_lease() {
     let server = match DhcpServer::bind(config(), policy, &leases, commit, Arc::new(|| 1_000)).await {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
-            println!("skipped: {error}");
+            kubedos_skip::skip("server-ports", error);
             return;
         }
         Err(error) => panic!("{error}"),

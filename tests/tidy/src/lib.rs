@@ -1,88 +1,19 @@
 //! The rules of docs/architecture.md that a program can check.
+#![cfg(test)]
+
+mod circles;
+mod crates;
+mod source;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 9] = ["cluster-seed", "host", "payload", "pxe", "darksite", "image", "web", "seedd", "tests"];
+use crates::{crate_of, crates, sources};
+use source::{Source, files, report, root, walk};
+
 const MAX_FILE: usize = 400;
 const MAX_FUNCTION: usize = 70;
-
-/// Which of our crates a crate may import. Development dependencies count: only `tests` looks at everything.
-fn may_import(name: &str) -> &'static [&'static str] {
-    match name {
-        "cluster-seed" => &[],
-        "host" => &["cluster-seed"],
-        "payload" | "pxe" | "darksite" | "web" => &["cluster-seed", "host"],
-        "image" => &["cluster-seed", "host", "payload"],
-        "seedd" => &["cluster-seed", "host", "payload", "pxe", "darksite", "image", "web"],
-        _ => &["cluster-seed", "host", "payload", "pxe", "darksite", "image", "web", "seedd"],
-    }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
-}
-
-struct Source {
-    /// Path below the workspace, with `/`.
-    path: String,
-    text: String,
-}
-
-impl Source {
-    fn krate(&self) -> &str {
-        self.path.split('/').next().unwrap_or("")
-    }
-
-    fn file(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or("")
-    }
-
-    /// Test code beside the code, in `tests/` and in the lab.
-    fn is_test(&self) -> bool {
-        self.path.starts_with("tests/") || self.path.contains("/tests/") || self.file().ends_with("tests.rs")
-    }
-
-    /// The text before the test module, which always stands last, with comments blanked.
-    fn product(&self) -> String {
-        let end = self.text.find("#[cfg(test)]\nmod ").unwrap_or(self.text.len());
-        self.text[..end].lines().map(|l| if l.trim_start().starts_with("//") { "" } else { l }).collect::<Vec<_>>().join("\n")
-    }
-}
-
-fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().filter_map(|e| e.ok().map(|e| e.path())).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            if path.file_name().is_some_and(|n| n != "target" && n != ".git") {
-                walk(&path, out);
-            }
-        } else {
-            out.push(path);
-        }
-    }
-}
-
-fn files(wanted: impl Fn(&str) -> bool) -> Vec<Source> {
-    let root = root();
-    let mut paths = Vec::new();
-    walk(&root, &mut paths);
-    let name = |p: &PathBuf| p.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
-    let read = |p: PathBuf| Some(Source { path: name(&p), text: fs::read_to_string(&p).ok()? });
-    paths.into_iter().filter(|p| wanted(&name(p))).filter_map(read).collect()
-}
-
-fn sources() -> Vec<Source> {
-    let all = files(|p| p.ends_with(".rs") && CRATES.iter().any(|c| p.starts_with(&format!("{c}/"))));
-    assert!(all.len() >= CRATES.len(), "found only {} source files: is the root right?", all.len());
-    all
-}
-
-fn report(rule: &str, broken: &[String]) {
-    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
-}
 
 /// Every (file, line number, line) of product code that contains one of `words`, except in files that `allowed` names.
 fn uses(words: &[&str], allowed: impl Fn(&Source) -> bool) -> Vec<String> {
@@ -98,34 +29,10 @@ fn uses(words: &[&str], allowed: impl Fn(&Source) -> bool) -> Vec<String> {
 }
 
 #[test]
-fn imports_point_one_way() {
-    let mut broken = Vec::new();
-    for name in CRATES {
-        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("every crate has a Cargo.toml");
-        for other in CRATES.iter().filter(|o| **o != name && !may_import(name).contains(o)) {
-            let listed = |l: &str| l.strip_prefix(other).is_some_and(|rest| rest.starts_with(['.', ' ', '=']));
-            if manifest.lines().any(listed) {
-                broken.push(format!("{name}/Cargo.toml names {other}"));
-            }
-        }
-    }
-    for source in sources() {
-        for other in CRATES.iter().filter(|o| **o != source.krate() && !may_import(source.krate()).contains(o)) {
-            let module = other.replace('-', "_");
-            let names = |l: &str| l.trim_start().starts_with(&format!("use {module}::")) || l.contains(&format!(" {module}::"));
-            if *other != "tests" && *other != "image" && source.product().lines().any(names) {
-                broken.push(format!("{} uses {module}", source.path));
-            }
-        }
-    }
-    report("imports against the direction", &broken);
-}
-
-#[test]
 fn the_domain_does_no_input_or_output() {
     let words =
         ["tokio", "rusqlite", "std::fs", "std::process", "TcpStream", "TcpListener", "UdpSocket", "std::env", "reqwest", "ureq"];
-    report("cluster-seed does no I/O", &uses(&words, |s| s.krate() != "cluster-seed"));
+    report("cluster-seed does no I/O", &uses(&words, |s| crate_of(&s.path).name != "cluster-seed"));
     let manifest = fs::read_to_string(root().join("cluster-seed/Cargo.toml")).expect("cluster-seed has a Cargo.toml");
     let bad: Vec<String> = ["tokio", "rusqlite", "axum", "ureq", "nix", "socket2"]
         .iter()
@@ -199,7 +106,7 @@ const CLOCK_READERS: [(&str, &str); 1] = [("payload/src/install.rs", "measures t
 /// Files at the edge: they may look at the clock and the environment.
 fn is_edge(source: &Source) -> bool {
     let edge_names = ["main.rs", "tool.rs"];
-    ["seedd", "host"].contains(&source.krate())
+    ["seedd", "host"].contains(&crate_of(&source.path).name.as_str())
         || edge_names.contains(&source.file())
         || source.file().contains("server")
         || source.file().contains("fetch")
@@ -241,7 +148,7 @@ fn no_file_names_a_package_registry() {
         }
     }
     if hosts.is_empty() {
-        println!("skipped: no apt sources on this machine");
+        kubedos_skip::skip("apt-sources", "apt has no sources on this machine");
         return;
     }
     let text_file = |p: &str| p != "Cargo.lock" && !p.starts_with("target/") && !p.starts_with(".git/");
@@ -257,7 +164,7 @@ fn the_documents_name_what_is_there() {
     let read = |p: &str| fs::read_to_string(root().join(p)).unwrap_or_else(|e| panic!("{p}: {e}"));
     let architecture = read("docs/architecture.md");
     let missing: Vec<String> =
-        CRATES.iter().filter(|c| !architecture.contains(&format!("`{c}`"))).map(|c| (*c).to_owned()).collect();
+        crates().iter().map(|c| &c.name).filter(|c| !architecture.contains(&format!("`{c}`"))).cloned().collect();
     report("docs/architecture.md does not mention", &missing);
     let readme = read("README.md");
     let mut broken = Vec::new();
