@@ -24,6 +24,7 @@ pub mod member;
 pub mod menu;
 pub mod netns;
 pub mod pages;
+pub mod parts;
 pub mod protocol;
 pub mod prove;
 pub mod qmp;
