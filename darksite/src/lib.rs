@@ -4,6 +4,7 @@
 //! roots -plan-> InRelease -> trust -> index -> resolve -> SnapshotLock -build-> blobs -> pool, dists -> sign -> verify
 //! ```
 //! Parsers and decisions are pure; bytes come in through [`fetch::Fetch`] and go out through [`disk`].
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod choose;
 pub mod companion;

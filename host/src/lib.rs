@@ -1,10 +1,14 @@
 //! What the programs ask of the machine they run on. The agent, the crates of the seed and the lab share it, so that a file
 //! is replaced, a program started and a disk listed in one way only. It imports `cluster-seed` and nothing else of ours.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod blobs;
+#[allow(clippy::disallowed_methods, reason = "this is where the clock is read")]
 pub mod clock;
 pub mod files;
 pub mod hardware;
 pub mod parallel;
 pub mod random;
+#[allow(clippy::disallowed_methods, reason = "this is where programs are started, and their time is limited")]
 pub mod tool;

@@ -3,6 +3,8 @@
 //!
 //! Programs run in a *tool root* unpacked from the snapshot's own packages, without a network, so the same snapshot
 //! gives the same bytes on any host. The host has to bring: root, and util-linux (`unshare`, `setpriv`, `mount`).
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod spec;
 

@@ -1,4 +1,5 @@
 //! The agent of a machine: in RAM it enrolls and installs, on disk it brings up the planes and runs the play.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod apply;
 pub mod assets;

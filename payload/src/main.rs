@@ -1,4 +1,5 @@
 //! `kubedos-node`: PID 1 of the RAM system, and the agent of an installed node.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -4,6 +4,7 @@
 //! Sockets and files are in the modules named `server` and `store`, and no module reads the wall clock or the
 //! environment (timers run on the monotonic clock).
 //! Other people's packets are normal: they become [`why::Why`] values which are counted, never errors.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod bind;
 mod commit_server;

@@ -1,4 +1,5 @@
 //! The seed node: command line, configuration, store, jobs, wiring. Knows every other crate; nobody knows it.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod adopt;
 pub mod app;

@@ -23,6 +23,7 @@ pub mod liar;
 pub mod member;
 pub mod menu;
 pub mod netns;
+pub mod package;
 pub mod pages;
 pub mod parts;
 pub mod protocol;

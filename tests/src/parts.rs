@@ -16,6 +16,7 @@ use crate::fleet::Fleet;
 use crate::journey;
 use crate::menu;
 use crate::netns::PREFIX;
+use crate::package;
 use crate::protocol;
 use crate::prove;
 use crate::refusals;
@@ -101,7 +102,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 18] = [
+static PARTS: [Part; 19] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -136,6 +137,13 @@ static PARTS: [Part; 18] = [
         "stick",
         Run::One("a USB stick under Secure Boot becomes a seed, a blank machine its node; the stick holds no secret", |b| {
             appliance::stick(b.dirs, &b.template, b.accel()?, &b.pictures)
+        }),
+    ),
+    long(
+        "package",
+        Run::One("the Debian package installs, verifies and purges in chroots", |b| {
+            let (work, _) = b.dirs.part("package")?;
+            package::run(&b.template.seedd, &work)
         }),
     ),
     long("second-site", Run::One("a second site takes the place of a lost one", |b| second_site::run(b.dirs, &b.template))),

@@ -67,7 +67,7 @@ pub fn sources() -> &'static [Source] {
 }
 
 /// The floor a crate lives on; imports go down only, and never sideways but for the two pairs of `may_import`.
-fn floor(krate: &Crate) -> u8 {
+pub fn floor(krate: &Crate) -> u8 {
     match krate.dir.as_str() {
         "cluster-seed" => 0,
         "host" => 1,
