@@ -3,6 +3,9 @@
 target := "x86_64-unknown-linux-gnu"
 lab := "target/debug/kubedos-lab"
 
+# Tests that could not run are appended to this file, and listed at the end of `just test`.
+export KUBEDOS_SKIPS := env("KUBEDOS_SKIPS", justfile_directory() / "target/skips")
+
 # this list
 default:
     @just --list
@@ -20,12 +23,44 @@ demo *args: build
     {{lab}} demo {{args}}
 
 # everything CI runs; --all adds the long parts
-test *args: lint unit build
+test *args: forget-skips lint unit build && skips
     {{lab}} test {{args}}
 
+[private]
+forget-skips:
+    @mkdir -p target && rm -f "$KUBEDOS_SKIPS"
+
+# the tests that the last `test` skipped, and why
+skips:
+    @[ ! -s "$KUBEDOS_SKIPS" ] || { echo "$(wc -l <"$KUBEDOS_SKIPS") skipped:"; sort "$KUBEDOS_SKIPS" | sed 's/^skipped: /  /'; }
+    @[ -s "$KUBEDOS_SKIPS" ] || echo "no test was skipped"
+
+# format, the rules of tidy (layers, circles, licences, duplicates, unused dependencies), clippy, documentation
 lint:
     cargo fmt --check
+    cargo test --quiet -p kubedos-tidy
     cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+# what tidy does not know: security advisories; needs cargo-deny
+deny:
+    cargo deny check licenses bans sources
+    @[ ! -d "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs" ] || cargo deny --offline check advisories
+
+version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1`
+dist := "target/release-dist"
+
+# static programs, the Debian package of the seed and checksums, in target/release-dist
+release: agent
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release -p seedd --target {{target}}
+    rm -rf {{dist}} && mkdir -p {{dist}}
+    install -m 755 target/{{target}}/release/seedd target/{{target}}/agent/kubedos-node {{dist}}
+    seedd/debian/build {{dist}}/seedd {{version}} {{dist}}
+    cd {{dist}} && sha256sum seedd kubedos-node *.deb >SHA256SUMS && cat SHA256SUMS
+
+# installs and purges a package in chroots of Debian 12 and 13 (root)
+test-deb *args:
+    seedd/debian/test {{args}}
 
 unit:
     cargo test --workspace

@@ -3,6 +3,8 @@
 //! Architecture invariant: this crate does no I/O. It has no tokio, no SQL, no sockets and no `std::fs`;
 //! clocks, paths and keys are arguments. (Fresh age keys and file keys come from the operating system's
 //! random source inside the age library; every other random value is an argument.)
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod addressing;
 pub mod agent;

@@ -1,8 +1,11 @@
 //! What the programs ask of the machine they run on. The agent, the crates of the seed and the lab share it, so that a file
 //! is replaced, a program started and a disk listed in one way only. It imports `cluster-seed` and nothing else of ours.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod ar;
 pub mod blobs;
+#[allow(clippy::disallowed_methods, reason = "this is where the clock is read")]
 pub mod clock;
 #[cfg(feature = "deb")]
 pub mod deb;
@@ -12,4 +15,5 @@ pub mod hardware;
 pub mod parallel;
 pub mod random;
 pub mod sealed;
+#[allow(clippy::disallowed_methods, reason = "this is where programs are started, and their time is limited")]
 pub mod tool;

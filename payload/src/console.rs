@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_terminal_that_was_taken_away_is_opened_again() {
         if !nix::unistd::geteuid().is_root() {
-            println!("skipped: only root takes terminals away");
+            kubedos_skip::skip("root", "only root takes terminals away");
             return;
         }
         let pty = nix::pty::openpty(None, None).unwrap();

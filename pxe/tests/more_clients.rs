@@ -41,7 +41,7 @@ fn dhcpcd_probes_and_takes_a_lease() {
 fn systemd_networkd_takes_and_releases_a_lease() {
     let networkd = "/lib/systemd/systemd-networkd";
     if fs::metadata(networkd).is_err() {
-        println!("skipped: no systemd-networkd");
+        kubedos_skip::skip("systemd-networkd", "is not installed");
         return;
     }
     let Some(lab) = Lab::start(&needs(&["unshare", "timeout"]), &[]) else { return };

@@ -127,7 +127,7 @@ fn curl_fetches_every_byte_over_a_link_that_loses_packets() {
     let Some(lab) = Lab::start(&needs(&["curl", "nft"]), &[("snponly.efi", &file)]) else { return };
     lab.static_client();
     if !lab.lossy() {
-        println!("skipped: the kernel has no nftables with numgen");
+        kubedos_skip::skip("nft-numgen", "the kernel has no nftables with numgen");
         return;
     }
     let url = format!("tftp://{SERVER}/snponly.efi");

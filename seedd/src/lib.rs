@@ -1,4 +1,5 @@
-//! The seed node: command line, daemon and use cases. Imports every other crate; nothing imports it.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod app;
 pub mod cli;

@@ -36,6 +36,14 @@ impl Answer {
         let hint = self.body["hint"].as_str().map(|h| format!(" (hint: {h})")).unwrap_or_default();
         bail!("{what}: {} {}{hint}", self.status, self.body["error"].as_str().unwrap_or("without a word"))
     }
+
+    /// The body of a refusal with exactly this status.
+    pub fn refused(self, status: u16, what: &str) -> Result<Value> {
+        if self.status == status {
+            return Ok(self.body);
+        }
+        bail!("{what}: answered {}, not {status}: {}", self.status, self.body)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use cluster_seed::time::{TimeSpec, TimeState, parse_tracking, seed_config};
+use kubedos_skip as skip;
 
 use crate::checks::Ssh;
 use crate::demo::accelerator;
@@ -32,7 +33,7 @@ fn now() -> u64 {
 /// (-x). `None` where chrony is not installed: then a node has only the lower bound of its image.
 fn serve_time(ns: &Netns, work: &Path, logs: &Path) -> Result<Option<Background>> {
     let Some(chronyd) = tool::find("chronyd") else {
-        println!("skipped: chrony is not installed; the nodes get no time from the seed");
+        skip::note("chronyd", "is not installed; the nodes get no time from the seed").map_err(Error::msg)?;
         return Ok(None);
     };
     let subnet = SUBNET.parse().context("reading the lab's subnet")?;

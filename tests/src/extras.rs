@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use cluster_seed::ids::Digest;
+use kubedos_skip as skip;
 
 use crate::daemon::Daemon;
 use crate::netns::{Netns, PREFIX, SEED_IP};
 use crate::prove::Bench;
+use crate::stop;
 use crate::tool::{self, Background};
-use crate::{say, stop};
 
 const IMAGE: &str = "registry.example.org/team/hello";
 const TAG: &str = "1.0";
@@ -146,8 +147,7 @@ fn apt(ns: &Netns, dir: &Path) -> Result<()> {
 /// Pulls by the seed's own name, and by the registry's name with the seed standing in for it.
 fn containerd(ns: &Netns, up: &Upstream, logs: &Path) -> Result<()> {
     if tool::find("containerd").is_none() || tool::find("ctr").is_none() {
-        say::line("skipped: containerd is not installed");
-        return Ok(());
+        return skip::note("containerd", "is not installed").map_err(Error::msg);
     }
     let dir = up.dir.join("containerd");
     let hosts = dir.join("certs.d/registry.example.org");

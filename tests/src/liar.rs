@@ -124,12 +124,12 @@ mod tests {
     #[test]
     fn the_mirror_of_this_machine_is_known() {
         if tool::find("apt-get").is_none() {
-            println!("skipped: no apt on this machine");
+            kubedos_skip::skip("apt-get", "is not installed");
             return;
         }
         match upstream() {
             Ok(url) => assert!(url.contains("://") && !url.ends_with('/') && !url.contains("security"), "{url}"),
-            Err(error) => println!("skipped: {error}"),
+            Err(error) => kubedos_skip::skip("apt-sources", error),
         }
     }
 

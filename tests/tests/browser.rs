@@ -13,7 +13,7 @@ const MAX_REQUESTS: usize = 40;
 #[test]
 fn a_form_is_filled_and_sent_by_chromium() {
     if tool::find("chromium").is_none() || tool::find("chromedriver").is_none() {
-        println!("skipped: chromium or chromedriver is not installed");
+        kubedos_skip::skip("chromium", "chromium or chromedriver is not installed");
         return;
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

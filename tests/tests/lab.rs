@@ -13,12 +13,12 @@ const OUTSIDE: &str = "192.0.2.1:9";
 
 fn cannot_run(needed: &[&str]) -> bool {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: network namespaces need root");
+        kubedos_skip::skip("root", "network namespaces need root");
         return true;
     }
     for program in needed {
         if tool::find(program).is_none() {
-            println!("skipped: {program} is not installed");
+            kubedos_skip::skip(program, "is not installed");
             return true;
         }
     }

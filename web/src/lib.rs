@@ -3,6 +3,7 @@
 //! Two routers that share nothing but the [`api::SeedApi`] behind them: [`machine::machine_router`] for the netboot
 //! segment, where everything is public or protects itself by signatures, and [`operator::operator_router`] for people.
 //! [`server::serve`] runs either of them with the limits that a listener needs.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod api;
 pub mod auth;

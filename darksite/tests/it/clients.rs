@@ -12,7 +12,7 @@ macro_rules! need {
         match tool::find($program) {
             Ok(path) => path,
             Err(why) => {
-                println!("skipped: {why}");
+                kubedos_skip::skip($program, why);
                 return;
             }
         }
@@ -235,7 +235,7 @@ fn gpgv_and_sqv_accept_both_signatures() {
         let program = match tool::find(program) {
             Ok(path) => path,
             Err(why) => {
-                println!("skipped: {why}");
+                kubedos_skip::skip(program, why);
                 continue;
             }
         };

@@ -336,7 +336,7 @@ fn apt_takes_the_suite_of_extras() {
     let apt_get = match tool::find("apt-get") {
         Ok(path) => path,
         Err(why) => {
-            println!("skipped: {why}");
+            kubedos_skip::skip("apt-get", why);
             return;
         }
     };

@@ -151,7 +151,7 @@ fn a_full_disk_and_a_read_only_disk_have_their_own_errors() {
         ("ro", "mkdir -p DATA/tmp DATA/blobs DATA/snapshots DATA/cache", ["Read-only file system", "mounted read-only"]),
     ] {
         match build_on(options, before) {
-            None => println!("skipped: no file system can be mounted here"),
+            None => kubedos_skip::skip("mount", "no file system can be mounted here"),
             Some((ok, text)) => assert!(!ok && words.iter().all(|w| text.contains(w)), "{options}: {text}"),
         }
     }

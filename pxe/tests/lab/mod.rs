@@ -24,17 +24,17 @@ pub struct Lab {
     others: Vec<Child>,
 }
 
-/// What the test cannot do without, or the reason it is skipped for.
+/// Whether everything is here that the test needs, or the name of the first thing that is missing.
 pub fn needs(tools: &[&str]) -> Result<(), String> {
     // /proc instead of a call: the workspace allows no unsafe code.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     if !status.lines().any(|l| l.starts_with("Uid:") && l.split_whitespace().nth(2) == Some("0")) {
-        return Err("not root".into());
+        return Err("root".into());
     }
     for tool in ["ip", "sh"].iter().chain(tools) {
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
         if !path.split(':').any(|dir| fs::metadata(format!("{dir}/{tool}")).is_ok()) {
-            return Err(format!("{tool} is not installed"));
+            return Err((*tool).to_owned());
         }
     }
     Ok(())
@@ -60,15 +60,15 @@ impl Lab {
 
     /// The network alone: something else is to be there first.
     pub fn without_server(needs: &Result<(), String>, files: &[(&str, &[u8])], words: &[&str]) -> Option<Lab> {
-        if let Err(why) = needs {
-            println!("skipped: {why}");
+        if let Err(what) = needs {
+            kubedos_skip::skip(what, "the test needs it");
             return None;
         }
         let id = format!("pxe{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let words = words.iter().map(|w| (*w).to_owned()).collect();
         let lab = Lab { id, dir: tempfile::tempdir().unwrap(), server: None, words, others: Vec::new() };
         if !lab.try_ip(&["netns", "add", &lab.ns("srv")]) {
-            println!("skipped: this kernel or container allows no network namespaces");
+            kubedos_skip::skip("netns", "this kernel or container allows no network namespaces");
             return None;
         }
         let srv = lab.ns("srv");

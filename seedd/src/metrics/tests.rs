@@ -57,7 +57,7 @@ fn everything_is_counted_under_its_name() {
 fn promtool_has_nothing_to_say() {
     let said = match Tool::new("promtool").args(["check", "metrics"]).stdin(sample()).run_any() {
         Ok(said) => said,
-        Err(ToolError::Start { .. }) => return println!("skipped: no promtool on this machine"),
+        Err(ToolError::Start { .. }) => return kubedos_skip::skip("promtool", "is not installed"),
         Err(e) => panic!("{e}"),
     };
     assert!(said.0.success(), "{} {}", said.1.text(), said.1.stderr);

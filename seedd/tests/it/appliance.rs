@@ -28,7 +28,7 @@ fn can() -> bool {
         && Tool::new("unshare").args(["--net", "--mount", "sh", "-c", SCRIPT, "sh", "true"]).run().is_ok()
         && ["curl", "nsenter"].iter().all(|p| Tool::new(p).arg("--version").run().is_ok());
     if !works {
-        println!("skipped: needs root, network namespaces with bridges, curl and nsenter");
+        kubedos_skip::skip("netns", "needs root, network namespaces with bridges, curl and nsenter");
     }
     works
 }

@@ -156,7 +156,7 @@ fn redfish_by_the_emulator() {
     let b = bench();
     let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
     let Some(mut emulator) = redfish(dir.path(), port, "first") else {
-        return println!("skipped: no sushy-emulator below {} (pip install sushy-tools in a venv there)", cache().display());
+        return kubedos_skip::skip("sushy-emulator", format!("pip install sushy-tools in a venv below {}", cache().display()));
     };
     let address = format!("https://127.0.0.1:{port}");
     assert!(matches!(b.keep(BmcKind::Redfish, &address, PASSWORD), Err(ApiError::Sealed)), "sealed");
@@ -257,10 +257,10 @@ fn ipmi_by_the_simulator() {
     let b = bench();
     let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
     if Tool::new("ipmitool").arg("-V").run().is_err() {
-        return println!("skipped: no ipmitool on this machine");
+        return kubedos_skip::skip("ipmitool", "is not installed");
     }
     let Some(mut simulator) = ipmi(dir.path(), port) else {
-        return println!("skipped: no ipmi_sim on this machine (apt install openipmi)");
+        return kubedos_skip::skip("ipmi_sim", "is not installed (apt install openipmi)");
     };
     b.app.unseal_with(PASSPHRASE, "test").unwrap();
     b.keep(BmcKind::Ipmi, &format!("127.0.0.1:{port}"), PASSWORD).unwrap();

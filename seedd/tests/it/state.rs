@@ -18,7 +18,7 @@ fn can(programs: &[&str]) -> bool {
     let root = nix::unistd::geteuid().is_root();
     let missing = programs.iter().find(|p| Tool::new(p).arg("--version").run_any().is_err());
     if !root || missing.is_some() || !Utf8Path::new("/dev/loop-control").exists() {
-        println!("skipped: needs root, loop devices and {programs:?}");
+        kubedos_skip::skip("loop-devices", format!("needs root, loop devices and {programs:?}"));
         return false;
     }
     true

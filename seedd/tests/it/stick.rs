@@ -81,7 +81,7 @@ fn what_is_refused() {
             let words = said(&output);
             assert!(words.contains("is in use") || words.contains("is a partition of"), "{words}");
         }
-        None => println!("skipped: the root file system's disk is not visible here"),
+        None => kubedos_skip::skip("root-disk", "the root file system's disk is not visible"),
     }
 }
 
@@ -123,7 +123,7 @@ fn a_block_device_is_written_and_a_mounted_one_is_not() {
     fs::write(&backing, vec![7u8; 24 * MIB]).expect("a file behind it");
     let device = match Loop::new(&backing) {
         Ok(device) => device,
-        Err(why) => return println!("skipped: no loop device: {why}"),
+        Err(why) => return kubedos_skip::skip("loop-devices", why),
     };
     let path = device.0.to_str().expect("UTF-8");
     let done = seedd(&[image, "--to", path, "--yes"]);
@@ -142,7 +142,7 @@ fn a_block_device_is_written_and_a_mounted_one_is_not() {
     fs::create_dir(&point).expect("a mount point");
     let mounted = made.and_then(|_| Command::new("mount").arg(path).arg(&point).output());
     if !mounted.as_ref().is_ok_and(|o| o.status.success()) {
-        return println!("skipped: mounting a loop device: {mounted:?}");
+        return kubedos_skip::skip("loop-devices", format!("mounting one: {mounted:?}"));
     }
     let output = seedd(&[image, "--to", path, "--yes"]);
     Command::new("umount").arg(&point).output().expect("unmounting");

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use kubedos_tests::bench::{self, netboot};
 use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
 use kubedos_tests::drill;
-use kubedos_tests::journey::{self, Selection};
+use kubedos_tests::parts::{self, Selection};
 use kubedos_tests::{netns, say, stop};
 
 /// Tests Kubedos end to end, with virtual machines in a network namespace
@@ -38,11 +39,10 @@ enum Verb {
     },
     /// Run the end-to-end tests
     Test {
-        /// Run only this part: darksite, prove, protocol, twice, firmware, journey, tampering, refusals, stick, second-site,
-        /// medium-twice, clock, menu, disc, two-seeds, drill, cuts, seed-cuts
-        #[arg(long)]
+        /// Run only this part
+        #[arg(long, value_parser = PossibleValuesParser::new(parts::names()))]
         only: Option<String>,
-        /// Run the long parts too: prove, second-site, medium-twice, clock, menu, disc, two-seeds, drill, cuts, seed-cuts
+        /// Run the long parts too
         #[arg(long, conflicts_with = "only")]
         all: bool,
         /// Directory for screenshots of the web interface
@@ -157,7 +157,7 @@ fn run(verb: Verb) -> Result<()> {
             clean_stale()?;
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
-            journey::run(&dirs, &Selection { only, all }, pictures.as_deref())
+            parts::run(&dirs, &Selection { only, all }, pictures.as_deref())
         }
     }
 }

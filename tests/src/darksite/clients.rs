@@ -1,7 +1,8 @@
 //! The programs that have to accept a snapshot.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use camino::Utf8Path;
+use kubedos_skip as skip;
 
 use super::{Bench, SUITE};
 use crate::{say, tool};
@@ -54,8 +55,7 @@ fn is_system(tree: &Utf8Path) -> Result<()> {
 
 fn must(program: &str, args: &[&str]) -> Result<()> {
     if tool::find(program).is_none() {
-        say::line(&format!("skipped: {program} is not installed"));
-        return Ok(());
+        return skip::note(program, "is not installed").map_err(Error::msg);
     }
     let argv = tool::limited(&tool::words(&[&["env", "LC_ALL=C", program], args].concat()), PATIENCE);
     let out = tool::outcome(&argv)?;

@@ -96,7 +96,7 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     let server = match DhcpServer::bind(config(), policy.clone(), &leases, commit, Arc::new(|| 1_000)) {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
-            println!("skipped: {error}");
+            kubedos_skip::skip("server-ports", error);
             return;
         }
         Err(error) => panic!("{error}"),
@@ -163,7 +163,7 @@ async fn a_disk_that_hangs_for_long_costs_no_lease() {
     let server = match DhcpServer::bind(config(), policy, &leases, commit, Arc::new(|| 1_000)) {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
-            println!("skipped: {error}");
+            kubedos_skip::skip("server-ports", error);
             return;
         }
         Err(error) => panic!("{error}"),

@@ -40,7 +40,7 @@ async fn start(net: u8, on_link: [u8; 4], change: impl FnOnce(&mut TftpConfig)) 
     let server = match TftpServer::bind(config, Arc::new(files), policy.clone()) {
         Ok(server) => server,
         Err(error @ (BindError::NotPermitted { .. } | BindError::PortInUse { .. })) => {
-            println!("skipped: {error}");
+            kubedos_skip::skip("server-ports", error);
             return None;
         }
         Err(error) => panic!("{error}"),

@@ -124,7 +124,7 @@ mod tests {
         std::fs::write(&path, write("br0", "It never fetched its loader.", &sample(), "seedd")).unwrap();
         let info = match Tool::new("capinfos").arg(&path).run() {
             Ok(out) => out.text(),
-            Err(host::tool::ToolError::Start { .. }) => return println!("skipped: no capinfos on this machine"),
+            Err(host::tool::ToolError::Start { .. }) => return kubedos_skip::skip("capinfos", "is not installed"),
             Err(e) => panic!("{e}"),
         };
         assert!(info.contains("pcapng") && info.contains("Number of packets:   2"), "{info}");
@@ -143,7 +143,7 @@ mod tests {
         ];
         let text = match Tool::new("tshark").arg("-r").arg(&path).args(fields).run() {
             Ok(out) => out.text(),
-            Err(host::tool::ToolError::Start { .. }) => return println!("skipped: no tshark on this machine"),
+            Err(host::tool::ToolError::Start { .. }) => return kubedos_skip::skip("tshark", "is not installed"),
             Err(e) => panic!("{e}"),
         };
         let lines: Vec<&str> = text.lines().collect();

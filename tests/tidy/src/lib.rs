@@ -1,106 +1,21 @@
 //! The rules of docs/architecture.md that a program can check.
+#![cfg(test)]
+
+mod circles;
+mod crates;
+mod laws;
+mod source;
+mod supply;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders of the crates; a crate below another one comes before it.
-const CRATES: [&str; 13] = [
-    "cluster-seed",
-    "host",
-    "payload",
-    "pxe",
-    "darksite",
-    "image",
-    "web",
-    "seedd/site",
-    "seedd/transfer",
-    "seedd/flight",
-    "seedd/appliance",
-    "seedd",
-    "tests",
-];
+use crates::{crate_of, crates, sources};
+use source::{Source, files, report, root, walk};
+
 const MAX_FILE: usize = 400;
 const MAX_FUNCTION: usize = 70;
-
-/// Which of our crates a crate may import. Development dependencies count: only `tests` looks at everything.
-fn may_import(name: &str) -> &'static [&'static str] {
-    match name {
-        "cluster-seed" => &[],
-        "host" => &["cluster-seed"],
-        "payload" | "pxe" | "darksite" | "web" => &["cluster-seed", "host"],
-        "image" => &["cluster-seed", "host", "payload"],
-        "seedd/site" => &["cluster-seed", "host", "darksite", "image"],
-        "seedd/transfer" => &["cluster-seed", "host", "darksite", "image", "seedd/site"],
-        "seedd/flight" => &["cluster-seed", "host", "pxe", "seedd/site"],
-        "seedd/appliance" => &["cluster-seed", "host", "payload", "image", "web", "seedd/site"],
-        _ => &CRATES,
-    }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
-}
-
-struct Source {
-    /// Path below the workspace, with `/`.
-    path: String,
-    text: String,
-}
-
-impl Source {
-    fn krate(&self) -> &str {
-        CRATES.iter().find(|c| self.path.strip_prefix(**c).is_some_and(|rest| rest.starts_with('/'))).unwrap_or(&"")
-    }
-
-    fn file(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or("")
-    }
-
-    /// Test code beside the code, in `tests/` and in the lab.
-    fn is_test(&self) -> bool {
-        self.path.starts_with("tests/") || self.path.contains("/tests/") || self.file().ends_with("tests.rs")
-    }
-
-    /// The text before the test module, which always stands last, with comments blanked.
-    fn product(&self) -> String {
-        let end = self.text.find("#[cfg(test)]\nmod ").unwrap_or(self.text.len());
-        self.text[..end].lines().map(|l| if l.trim_start().starts_with("//") { "" } else { l }).collect::<Vec<_>>().join("\n")
-    }
-}
-
-fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().filter_map(|e| e.ok().map(|e| e.path())).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            if path.file_name().is_some_and(|n| n != "target" && n != ".git") {
-                walk(&path, out);
-            }
-        } else {
-            out.push(path);
-        }
-    }
-}
-
-fn files(wanted: impl Fn(&str) -> bool) -> Vec<Source> {
-    let root = root();
-    let mut paths = Vec::new();
-    walk(&root, &mut paths);
-    let name = |p: &PathBuf| p.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
-    let read = |p: PathBuf| Some(Source { path: name(&p), text: fs::read_to_string(&p).ok()? });
-    paths.into_iter().filter(|p| wanted(&name(p))).filter_map(read).collect()
-}
-
-fn sources() -> Vec<Source> {
-    let all = files(|p| p.ends_with(".rs") && CRATES.iter().any(|c| p.starts_with(&format!("{c}/"))));
-    assert!(all.len() >= CRATES.len(), "found only {} source files: is the root right?", all.len());
-    all
-}
-
-fn report(rule: &str, broken: &[String]) {
-    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
-}
 
 /// Every (file, line number, line) of product code that contains one of `words`, except in files that `allowed` names.
 fn uses(words: &[&str], allowed: impl Fn(&Source) -> bool) -> Vec<String> {
@@ -116,35 +31,10 @@ fn uses(words: &[&str], allowed: impl Fn(&Source) -> bool) -> Vec<String> {
 }
 
 #[test]
-fn imports_point_one_way() {
-    let mut broken = Vec::new();
-    for name in CRATES {
-        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("every crate has a Cargo.toml");
-        for other in CRATES.iter().filter(|o| **o != name && !may_import(name).contains(o)) {
-            let package = other.rsplit('/').next().unwrap_or(other);
-            let listed = |l: &str| l.strip_prefix(package).is_some_and(|rest| rest.starts_with(['.', ' ', '=']));
-            if manifest.lines().any(listed) {
-                broken.push(format!("{name}/Cargo.toml names {other}"));
-            }
-        }
-    }
-    for source in sources() {
-        for other in CRATES.iter().filter(|o| **o != source.krate() && !may_import(source.krate()).contains(o)) {
-            let module = other.rsplit('/').next().unwrap_or(other).replace('-', "_");
-            let names = |l: &str| l.trim_start().starts_with(&format!("use {module}::")) || l.contains(&format!(" {module}::"));
-            if *other != "tests" && *other != "image" && *other != "seedd/site" && source.product().lines().any(names) {
-                broken.push(format!("{} uses {module}", source.path));
-            }
-        }
-    }
-    report("imports against the direction", &broken);
-}
-
-#[test]
 fn the_domain_does_no_input_or_output() {
     let words =
         ["tokio", "rusqlite", "std::fs", "std::process", "TcpStream", "TcpListener", "UdpSocket", "std::env", "reqwest", "ureq"];
-    report("cluster-seed does no I/O", &uses(&words, |s| s.krate() != "cluster-seed"));
+    report("cluster-seed does no I/O", &uses(&words, |s| crate_of(&s.path).name != "cluster-seed"));
     let manifest = fs::read_to_string(root().join("cluster-seed/Cargo.toml")).expect("cluster-seed has a Cargo.toml");
     let bad: Vec<String> = ["tokio", "rusqlite", "axum", "ureq", "nix", "socket2"]
         .iter()
@@ -203,7 +93,8 @@ fn sql_stands_only_in_the_store() {
 
 #[test]
 fn programs_are_started_only_by_tool() {
-    report("programs started outside tool.rs", &uses(&["Command::new", "process::Command"], |s| s.file() == "tool.rs"));
+    let allowed = |s: &Source| s.file() == "tool.rs" || laws::clippy_knows(s);
+    report("programs started outside tool.rs", &uses(&["Command::new", "process::Command"], allowed));
     let lab: Vec<String> = sources()
         .iter()
         .filter(|s| s.path.starts_with("tests/src/") && s.file() != "tool.rs" && s.text.contains("Command::new"))
@@ -219,8 +110,8 @@ const CLOCK_READERS: [(&str, &str); 1] =
 /// Files at the edge: they may look at the clock and the environment.
 fn is_edge(source: &Source) -> bool {
     let edge_names = ["main.rs", "tool.rs"];
-    source.krate().starts_with("seedd")
-        || source.krate() == "host"
+    crate_of(&source.path).dir.starts_with("seedd")
+        || laws::clippy_knows(source)
         || edge_names.contains(&source.file())
         || source.file().contains("server")
         || source.file().contains("fetch")
@@ -272,7 +163,7 @@ fn no_file_names_a_package_registry() {
         }
     }
     if hosts.is_empty() {
-        println!("skipped: no apt sources on this machine");
+        kubedos_skip::skip("apt-sources", "apt has no sources on this machine");
         return;
     }
     let text_file = |p: &str| p != "Cargo.lock" && !p.starts_with("target/") && !p.starts_with(".git/");
@@ -288,16 +179,30 @@ fn the_documents_name_what_is_there() {
     let read = |p: &str| fs::read_to_string(root().join(p)).unwrap_or_else(|e| panic!("{p}: {e}"));
     let architecture = read("docs/architecture.md");
     let missing: Vec<String> =
-        CRATES.iter().filter(|c| !architecture.contains(&format!("`{c}`"))).map(|c| (*c).to_owned()).collect();
+        crates().iter().map(|c| &c.name).filter(|c| !architecture.contains(&format!("`{c}`"))).cloned().collect();
     report("docs/architecture.md does not mention", &missing);
-    let readme = read("README.md");
     let mut broken = Vec::new();
-    for link in readme.split("](").skip(1).filter_map(|r| r.split(')').next()).filter(|l| !l.contains("://")) {
-        if !root().join(link.split('#').next().unwrap_or("")).exists() {
-            broken.push(format!("README.md links to {link}, which is not there"));
+    for page in files(|p| p.ends_with(".md") && (!p.contains('/') || p.starts_with("docs/"))) {
+        let folder = root().join(Path::new(&page.path).parent().unwrap_or(Path::new("")));
+        for link in page.text.split("](").skip(1).filter_map(|r| r.split(')').next()).filter(|l| !l.contains("://")) {
+            if !folder.join(link.split('#').next().unwrap_or("")).exists() {
+                broken.push(format!("{} links to {link}, which is not there", page.path));
+            }
         }
     }
-    for file in ["LICENSE", "CHANGELOG.md", "Justfile", "dev", ".ci/run", "clippy.toml", "deny.toml"] {
+    for file in [
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/glossary.md",
+        "rust-toolchain.toml",
+        "Justfile",
+        "dev",
+        ".ci/run",
+        "clippy.toml",
+        "deny.toml",
+    ] {
         if !root().join(file).exists() {
             broken.push(format!("{file} is missing"));
         }

@@ -1,0 +1,310 @@
+//! `kubedos-lab test`: the parts of the end-to-end run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::appliance;
+use crate::clock;
+use crate::cuts;
+use crate::darksite;
+use crate::demo::accelerator;
+use crate::dirs::RunDirs;
+use crate::drill;
+use crate::firmware;
+use crate::fleet::Fleet;
+use crate::journey;
+use crate::menu;
+use crate::netns::PREFIX;
+use crate::package;
+use crate::protocol;
+use crate::prove;
+use crate::refusals;
+use crate::say;
+use crate::second_site;
+use crate::seed_cuts;
+use crate::site::Template;
+use crate::tampering;
+use crate::twice;
+use crate::two_seeds;
+use crate::vm::Accel;
+
+/// What passed and what did not; a failure does not stop the parts after it.
+#[derive(Debug, Default)]
+struct Score {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Score {
+    fn note(&mut self, name: &str, result: Result<()>) -> Result<()> {
+        crate::stop::check()?;
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                say::line(&format!("ok      {name}"));
+            }
+            Err(error) => {
+                say::line(&format!("FAILED  {name}: {error:#}"));
+                self.failed.push(name.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn result(&self, dirs: &RunDirs) -> Result<()> {
+        say::plain(&format!("{} passed, {} failed", self.passed, self.failed.len()));
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        bail!("{}; logs: {}", self.failed.join("; "), dirs.logs.display())
+    }
+}
+
+/// What the parts share.
+struct Bench<'a> {
+    dirs: &'a RunDirs,
+    template: Template,
+    pictures: PathBuf,
+}
+
+impl Bench<'_> {
+    fn accel(&self) -> Result<Accel> {
+        accelerator(&self.template.seedd, &self.dirs.part("probe")?.0)
+    }
+}
+
+/// How a part runs.
+#[derive(Clone, Copy)]
+enum Run {
+    /// Without a site, before one is made.
+    Alone(fn(&RunDirs, &mut Score) -> Result<()>),
+    /// On copies of a prepared site; several cases that score themselves.
+    Cases(fn(&Bench<'_>, &mut Score) -> Result<()>),
+    /// On copies of a prepared site; one case, and what it shows.
+    One(&'static str, fn(&Bench<'_>) -> Result<()>),
+}
+
+/// A part of the end-to-end run.
+struct Part {
+    name: &'static str,
+    /// Left to `--all`: it takes long, and tells more than the others only together with them.
+    long: bool,
+    run: Run,
+}
+
+const fn short(name: &'static str, run: Run) -> Part {
+    Part { name, long: false, run }
+}
+
+const fn long(name: &'static str, run: Run) -> Part {
+    Part { name, long: true, run }
+}
+
+/// The parts in the order in which they run. This is the only list of them.
+static PARTS: [Part; 19] = [
+    short("darksite", Run::Alone(darksites)),
+    long("prove", Run::Cases(proofs)),
+    short("protocol", Run::Cases(protocols)),
+    short(
+        "twice",
+        Run::One("images built twice from one snapshot have the same bytes", |b| {
+            let (work, logs) = b.dirs.part("twice")?;
+            twice::run(&b.template, &work, &logs)
+        }),
+    ),
+    short(
+        "firmware",
+        Run::One("BIOS, UEFI, UEFI by HTTP and UEFI with Secure Boot start the agent from the network", |b| {
+            let (work, logs) = b.dirs.part("firmware")?;
+            firmware::run(&b.template, &work, &logs)
+        }),
+    ),
+    short(
+        "journey",
+        Run::One("two blank machines become nodes, through five power cuts of the daemon", |b| {
+            journey::run(b.dirs, &b.template, &b.pictures)
+        }),
+    ),
+    short(
+        "tampering",
+        Run::One("a tampered chunk and a tampered manifest are refused, and nothing boots", |b| {
+            tampering::run(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    short("refusals", Run::Cases(bad_input)),
+    short(
+        "stick",
+        Run::One("a USB stick under Secure Boot becomes a seed, a blank machine its node; the stick holds no secret", |b| {
+            appliance::stick(b.dirs, &b.template, b.accel()?, &b.pictures)
+        }),
+    ),
+    long(
+        "package",
+        Run::One("the Debian package installs, verifies and purges in chroots", |b| {
+            let (work, _) = b.dirs.part("package")?;
+            package::run(&b.template.seedd, &work)
+        }),
+    ),
+    long("second-site", Run::One("a second site takes the place of a lost one", |b| second_site::run(b.dirs, &b.template))),
+    long(
+        "medium-twice",
+        Run::One("the seed's medium built twice from one snapshot has the same bytes", |b| twice::medium(b.dirs, &b.template)),
+    ),
+    long(
+        "clock",
+        Run::One("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", |b| {
+            let (work, logs) = b.dirs.part("clock")?;
+            clock::run(&b.template, &work, &logs)
+        }),
+    ),
+    long(
+        "menu",
+        Run::One("the machine's menu: a rescue shell and a memory test", |b| {
+            let (work, logs) = b.dirs.part("menu")?;
+            menu::run(&b.template, &work, &logs)
+        }),
+    ),
+    long(
+        "disc",
+        Run::One("a CD under SeaBIOS becomes a seed in memory, and a blank machine its node", |b| {
+            appliance::disc(b.dirs, &b.template, b.accel()?, &b.pictures)
+        }),
+    ),
+    long(
+        "two-seeds",
+        Run::One("site B, another machine from the same medium, rebuilds the nodes of A; A comes back and is refused", |b| {
+            two_seeds::run(b.dirs, &b.template, b.accel()?, &b.pictures)
+        }),
+    ),
+    long(
+        "drill",
+        Run::One("a drill rebuilds the site from its capsule and is kept in the event log", |b| drill::held(b.dirs, &b.template)),
+    ),
+    long(
+        "cuts",
+        Run::One("a machine is installed through ten power cuts", |b| {
+            let (work, logs) = b.dirs.part("cuts")?;
+            cuts::run(&b.template, &work, &logs)
+        }),
+    ),
+    long(
+        "seed-cuts",
+        Run::One("power cuts of the seed at set-up, import and approval", |b| seed_cuts::run(b.dirs, &b.template, b.accel()?)),
+    ),
+];
+
+/// The names of all parts, for the command line.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PARTS.iter().map(|p| p.name)
+}
+
+/// Which parts run.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only this one.
+    pub only: Option<String>,
+    /// The long ones too.
+    pub all: bool,
+}
+
+impl Selection {
+    fn wants(&self, part: &Part) -> bool {
+        self.only.as_ref().map_or(self.all || !part.long, |only| only == part.name)
+    }
+}
+
+/// Runs the chosen parts.
+pub fn run(dirs: &RunDirs, selection: &Selection, pictures: Option<&Path>) -> Result<()> {
+    let chosen: Vec<&Part> = PARTS.iter().filter(|p| selection.wants(p)).collect();
+    if chosen.is_empty() {
+        bail!("no part {}; there are {}", selection.only.as_deref().unwrap_or(""), names().collect::<Vec<_>>().join(", "));
+    }
+    let mut score = Score::default();
+    for part in &chosen {
+        if let Run::Alone(run) = part.run {
+            timed(part.name, || run(dirs, &mut score))?;
+        }
+    }
+    if chosen.iter().any(|p| !matches!(p.run, Run::Alone(_))) {
+        let pictures = pictures.map_or_else(|| dirs.logs.join("pictures"), Path::to_owned);
+        let bench = Bench { dirs, template: Template::prepare(dirs)?, pictures };
+        for part in &chosen {
+            match part.run {
+                Run::Alone(_) => {}
+                Run::Cases(run) => timed(part.name, || run(&bench, &mut score))?,
+                Run::One(shown, run) => timed(part.name, || score.note(shown, run(&bench)))?,
+            }
+        }
+    }
+    let left: Vec<&str> = PARTS.iter().filter(|p| !selection.wants(p)).map(|p| p.name).collect();
+    if selection.only.is_none() && !left.is_empty() {
+        say::plain(&format!("left to `./dev test --all`: {}", left.join(", ")));
+    }
+    score.result(dirs)
+}
+
+fn timed(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let began = std::time::Instant::now();
+    run()?;
+    say::line(&format!("part {name} took {}", say::seconds(began.elapsed())));
+    Ok(())
+}
+
+fn darksites(dirs: &RunDirs, score: &mut Score) -> Result<()> {
+    let bench = darksite::Bench::new(dirs)?;
+    darksite::CASES.iter().try_for_each(|(name, case)| score.note(&format!("darksite: {name}"), case(&bench)))
+}
+
+fn proofs(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
+    let (work, logs) = bench.dirs.part("prove")?;
+    let bench = prove::Bench { template: &bench.template, work, logs };
+    prove::CASES.iter().try_for_each(|(name, case)| score.note(&format!("darksite: {name}"), case(&bench)))
+}
+
+fn bad_input(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
+    let (work, _) = bench.dirs.part("refusals")?;
+    let bench = refusals::Bench { template: &bench.template, work };
+    refusals::CASES.iter().try_for_each(|(name, case)| score.note(&format!("refused: {name}"), case(&bench)))
+}
+
+fn protocols(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
+    type Case = (&'static str, fn(&mut Fleet) -> Result<()>);
+    const CASES: [Case; 6] = [
+        ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases outlive kill -9", protocol::leases),
+        ("the pages come by HTTPS only, with a certificate of the site's CA", protocol::pages),
+        ("a wrong code is refused and counted; an identity is issued once", protocol::identities),
+        ("a disk that is too small is refused", protocol::small_disk),
+        ("codes cannot be guessed", protocol::guessing),
+        ("a second daemon on the same site goes away", protocol::two_daemons),
+    ];
+    let (work, logs) = bench.dirs.part("protocol")?;
+    let seedd = bench.template.copy(&work.join("data"))?;
+    let mut fleet = match Fleet::start(&format!("{PREFIX}{}-protocol", std::process::id()), seedd, 0, &work, &logs) {
+        Ok(fleet) => fleet,
+        Err(error) => return score.note("starting a seed", Err(error)),
+    };
+    for (name, case) in CASES {
+        score.note(name, case(&mut fleet))?;
+    }
+    score.note("nothing was addressed to the outside", fleet.ns.must_be_quiet())?;
+    let went = fleet.daemon.stop().then_some(()).context("the daemon did not end on SIGTERM");
+    score.note("SIGTERM ends the daemon", went)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_chosen_by_name_and_length() {
+        let chosen = |only: Option<&str>, all| {
+            let selection = Selection { only: only.map(str::to_owned), all };
+            PARTS.iter().filter(|p| selection.wants(p)).count()
+        };
+        let distinct: std::collections::BTreeSet<&str> = names().collect();
+        assert_eq!((distinct.len(), chosen(None, true)), (PARTS.len(), PARTS.len()));
+        assert!(names().all(|name| chosen(Some(name), false) == 1) && chosen(Some("nothing"), true) == 0);
+        assert_eq!(chosen(None, false), PARTS.iter().filter(|p| !p.long).count());
+    }
+}
