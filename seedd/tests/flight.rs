@@ -17,7 +17,7 @@ use seedd::control_site::SiteRequest;
 use seedd::recorder::WireEvent;
 use seedd::recorder::ring::Packet;
 use seedd::site::{Site, default_cluster_yaml};
-use web::api::{PacketFacts, SeedApi as _, Tone};
+use web::api::{OperatorApi as _, PacketFacts, Tone};
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
 

@@ -10,7 +10,7 @@ use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use seedd::app::{App, Seed};
 use sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
-use web::api::{ApiError, BootQuery, SeedApi as _};
+use web::api::{ApiError, BootQuery, MachineApi as _};
 
 fn began() -> ReportBody {
     ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 }

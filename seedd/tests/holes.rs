@@ -11,7 +11,7 @@ use seedd::app::metrics::{MetricsToken, TOKEN};
 use seedd::app::{App, Seed};
 use seedd::recorder::WireEvent;
 use seedd::site::{Site, default_cluster_yaml};
-use web::api::{ApiError, BootQuery, SeedApi as _};
+use web::api::{ApiError, BootQuery, MachineApi as _, OperatorApi as _};
 
 struct Bench {
     dir: tempfile::TempDir,

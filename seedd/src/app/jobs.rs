@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use cluster_seed::progress::Progress;
 use web::api::ApiError;
-use web::site_api::{JobKind, JobState, JobView};
+use web::api::{JobKind, JobState, JobView};
 
 use crate::hint;
 use host::clock::now;

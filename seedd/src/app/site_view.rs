@@ -4,7 +4,7 @@ use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::seal::Sealed;
 use web::api::ApiError;
-use web::site_api::{CapsuleRecord, PlaceView, SiteView};
+use web::api::{CapsuleRecord, PlaceView, SiteView};
 
 use super::{App, internal, unexpected};
 use crate::capsule::shelf::Shelf;

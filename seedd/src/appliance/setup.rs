@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use web::api::ApiError;
-use web::first_setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
+use web::api::{FirstInterface, FirstSetup, FirstSite, FirstView};
 use zeroize::Zeroizing;
 
 use super::cluster::of_new_site;
@@ -21,11 +21,11 @@ use super::settings::{Address, Settings};
 use crate::adopt::{Medium, Reading, adopt};
 use crate::app::auth::{first_session, new_setup_code};
 use crate::app::throttle::Throttle;
-use crate::app::unexpected;
+use crate::app::{for_page, unexpected};
 use crate::console::host::{Host, page_urls};
 use crate::console::view::{ConsoleView, Phase};
 use crate::control::Controlled;
-use crate::hint::{self, Hint as _};
+use crate::hint::Hint as _;
 use crate::keys::MIN_PASSPHRASE;
 use crate::site::{Site, default_cluster_yaml};
 use crate::site_init::{NewSite, clean, create};
@@ -68,21 +68,6 @@ pub struct Given {
     pub pages: SocketAddr,
     pub tls: Arc<Tls>,
     pub warnings: Vec<String>,
-}
-
-fn bad(why: impl Into<String>, hint: &str) -> ApiError {
-    ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
-}
-
-/// An error with a hint is for whoever sits at the page; any other is for the log.
-fn for_page(error: anyhow::Error) -> ApiError {
-    match error.downcast::<ApiError>() {
-        Ok(e) => e,
-        Err(e) => match hint::of(&e) {
-            Some(hint) => ApiError::Conflict { why: format!("{e:#}"), hint: Some(hint) },
-            None => unexpected(e),
-        },
-    }
 }
 
 impl SetUp {
@@ -177,21 +162,21 @@ impl SetUp {
 
     fn check(&self, form: &FirstSite) -> Result<Hostname, ApiError> {
         let name: Option<Hostname> = form.site.trim().parse().ok().filter(|n: &Hostname| !n.as_str().contains('.'));
-        let name = name.ok_or_else(|| bad("the name of a site has 1 to 63 letters a-z, digits and dashes", ""))?;
+        let name = name.ok_or_else(|| ApiError::bad("the name of a site has 1 to 63 letters a-z, digits and dashes", ""))?;
         if form.passphrase.chars().count() < MIN_PASSPHRASE {
-            return Err(bad(
+            return Err(ApiError::bad(
                 format!("the passphrase has fewer than {MIN_PASSPHRASE} characters"),
                 "four random words make a good one",
             ));
         }
         if form.passphrase.len() > MAX_PASSPHRASE || form.passphrase.contains(['\n', '\r', '\0']) {
-            return Err(bad(format!("the passphrase has more than {MAX_PASSPHRASE} bytes or more than one line"), ""));
+            return Err(ApiError::bad(format!("the passphrase has more than {MAX_PASSPHRASE} bytes or more than one line"), ""));
         }
         crate::app::auth::check_user(&form.user)?;
         crate::app::auth::check_password(&form.password)?;
         let interfaces = self.host.interfaces().map_err(unexpected)?;
         if !interfaces.iter().any(|i| i.name == form.iface) {
-            return Err(bad("this machine has no such interface", "choose one of the list"));
+            return Err(ApiError::bad("this machine has no such interface", "choose one of the list"));
         }
         Ok(name)
     }

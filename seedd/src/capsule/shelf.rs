@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
-use web::site_api::CapsuleFile;
+use web::api::CapsuleFile;
 
 use crate::hint::Hint as _;
 use crate::site::Site;
@@ -49,7 +49,7 @@ impl Shelf<'_> {
         self.0.join(SHELF)
     }
 
-    /// Where a whole file lies, or will. The name has to be a plain one (`web::site_json::CapsuleName`).
+    /// Where a whole file lies, or will. The name has to be a plain one (`CapsuleName` of web).
     pub fn path(&self, name: &str) -> Utf8PathBuf {
         self.dir().join(name)
     }

@@ -1,5 +1,6 @@
 //! The pages. They work without JavaScript; with it, marked regions are fetched again when an event arrives.
 
+pub(crate) mod assets;
 pub(crate) mod clock;
 pub(crate) mod first_setup;
 pub(crate) mod login;
@@ -14,28 +15,28 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::api::{Overview, SeedApi};
-use crate::auth::{Session, csrf};
+use crate::api::Overview;
+use crate::auth::Session;
 use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
 
 use view::clean;
 
-/// What stands around every page.
+/// The frame of every page.
 pub(crate) struct Shell {
     pub(crate) title: String,
     pub(crate) site: String,
     pub(crate) version: String,
     pub(crate) nonce: String,
-    /// Logged in: the name and the token of the forms.
+    /// Who is logged in, and the token for the forms.
     pub(crate) user: Option<User>,
     pub(crate) sealed: bool,
-    /// On top of the page: what an operator should act on; for strangers only what lasts.
+    /// Shown above the page: what an operator should act on; before login only the lasting ones.
     pub(crate) warnings: Vec<String>,
-    /// Seconds after which a browser without JavaScript loads the page again.
+    /// Seconds after which a browser without JavaScript reloads the page.
     pub(crate) refresh: Option<u32>,
-    /// The newest event on the page; the live feed begins behind it.
+    /// The newest event on the page; the live feed starts after it.
     pub(crate) event: i64,
 }
 
@@ -52,7 +53,7 @@ impl Shell {
             site: clean(&overview.site),
             version: clean(&overview.version),
             nonce: id.nonce().to_owned(),
-            user: session.map(|s| User { name: clean(&s.actor.user), csrf: csrf(&s.token) }),
+            user: session.map(|s| User { name: clean(s.user()), csrf: s.csrf() }),
             sealed: overview.sealed && !overview.setup_needed,
             warnings: shown.iter().map(|w| clean(w)).collect(),
             refresh: None,
@@ -60,20 +61,20 @@ impl Shell {
         }
     }
 
-    /// The token of the forms; empty on pages before login, whose forms need none.
+    /// The token for the forms; empty on pages before login, whose forms need none.
     pub(crate) fn csrf(&self) -> &str {
         self.user.as_ref().map_or("", |u| &u.csrf)
     }
 }
 
-/// What a form says when it was refused: shown above it, with what was typed kept.
+/// Why a form was refused: shown above the form, which keeps what was typed.
 pub(crate) struct Refusal {
     pub(crate) error: String,
     pub(crate) hint: Option<String>,
 }
 
 impl Refusal {
-    /// A failure the operator can do something about; the others become error pages.
+    /// A failure that the operator can do something about; the others become error pages.
     fn of(failure: Failure) -> Result<(StatusCode, Self), Failure> {
         if failure.status.is_server_error() && failure.status != StatusCode::SERVICE_UNAVAILABLE {
             return Err(failure);
@@ -83,7 +84,7 @@ impl Refusal {
     }
 }
 
-async fn overview<A: SeedApi>(app: &App<A>) -> Result<Overview, Failure> {
+async fn overview(app: &App) -> Result<Overview, Failure> {
     app.call(|api| api.overview()).await
 }
 

@@ -1,4 +1,4 @@
-//! From the daemon's values to what stands on a page. Everything a machine or the log says goes through [`clean`].
+//! From the daemon's values to what a page shows. Every text from a machine or the log goes through [`clean`].
 
 use cluster_seed::enrollment::EnrollmentState;
 
@@ -7,13 +7,13 @@ use crate::dates::{ago, iso};
 use crate::limits::MAX_SHOWN;
 use crate::safe_json::is_tricky;
 
-/// Text for a page: bounded, and without characters that reorder or hide what stands around them. (The templates
-/// escape what means something in HTML.)
+/// Text for a page: bounded, and without characters that reorder or hide the text around them. (The templates escape
+/// what has a meaning in HTML.)
 pub(crate) fn clean(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if is_tricky(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// `or` where a machine said nothing.
+/// Like [`clean`], with `or` in place of an empty text.
 pub(crate) fn clean_or(text: &str, or: &str) -> String {
     let text = clean(text);
     if text.trim().is_empty() { or.to_owned() } else { text }
@@ -39,29 +39,29 @@ pub(crate) struct State {
     pub(crate) word: &'static str,
     /// Class that gives the colour: idle, wait, busy, good, bad.
     pub(crate) tone: &'static str,
-    /// What it means, for people.
+    /// Explanation for operators.
     pub(crate) meaning: &'static str,
 }
 
-/// `None` is a machine that has asked for an address and no more.
+/// `None` is a machine that has only requested an address.
 pub(crate) fn state(of: Option<EnrollmentState>) -> State {
     use EnrollmentState as S;
     let Some(state) = of else {
-        return State { word: "Seen", tone: "idle", meaning: "It asked for an address; its agent has not called yet." };
+        return State { word: "Seen", tone: "idle", meaning: "Requested an address; its agent has not contacted the seed yet." };
     };
     let (tone, meaning) = match state {
-        S::Discovered => ("busy", "Its agent has called and is about to show its keys."),
-        S::Pending => ("wait", "Waits for you: its console shows a pairing code."),
-        S::Approved => ("busy", "Approved; its agent is about to fetch its identity."),
-        S::Issued => ("busy", "It has fetched its identity and is about to write its disk."),
-        S::Installing => ("busy", "Writing and verifying its disk."),
-        S::Installed => ("busy", "Its disk is written; it starts from it and joins the planes."),
-        S::FabricReady => ("busy", "On all planes; its configuration is being applied."),
+        S::Discovered => ("busy", "The agent has contacted the seed and is about to send its keys."),
+        S::Pending => ("wait", "Waiting for approval: its console shows a pairing code."),
+        S::Approved => ("busy", "Approved; the agent is about to fetch its identity."),
+        S::Issued => ("busy", "The agent has its identity and is about to write the disk."),
+        S::Installing => ("busy", "Writing and verifying the disk."),
+        S::Installed => ("busy", "The disk is written; the machine boots from it and joins the planes."),
+        S::FabricReady => ("busy", "Connected to all planes; its configuration is being applied."),
         S::Converged => ("good", "A working node."),
-        S::Denied => ("bad", "An operator turned it away. Restart the machine to enroll it again."),
+        S::Denied => ("bad", "Denied by an operator. Restart the machine to enroll it again."),
         S::Revoked => ("bad", "No longer a member of the planes."),
-        S::Failed => ("bad", "It gave up. Restart the machine to enroll it again."),
-        S::Expired => ("bad", "Nobody acted in time. Restart the machine to enroll it again."),
+        S::Failed => ("bad", "The machine gave up. Restart it to enroll it again."),
+        S::Expired => ("bad", "Not approved in time. Restart the machine to enroll it again."),
     };
     State { word: state.as_str(), tone, meaning }
 }
@@ -71,7 +71,7 @@ pub(crate) struct Progress {
     /// `1.20 of 4.00 GiB`-like, and the speed.
     pub(crate) done: String,
     pub(crate) rate: String,
-    /// Time left at this speed, if it can be told.
+    /// Time left at this speed, if known.
     pub(crate) left: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl Progress {
     }
 }
 
-/// The progress of an enrollment that is installing now.
+/// The progress of an enrollment that is installing.
 pub(crate) fn progress(e: Option<&EnrollmentView>) -> Option<Progress> {
     let e = e.filter(|e| matches!(e.state, EnrollmentState::Issued | EnrollmentState::Installing))?;
     e.progress.as_ref().map(Progress::of)
@@ -113,7 +113,7 @@ pub(crate) struct Line {
     pub(crate) member: bool,
 }
 
-/// A point in time, told twice.
+/// A point in time, absolute and relative.
 pub(crate) struct Moment {
     pub(crate) iso: String,
     pub(crate) ago: String,
@@ -158,7 +158,7 @@ pub(crate) struct Entry {
     pub(crate) text: String,
     pub(crate) actor: Option<String>,
     pub(crate) machine: Option<i64>,
-    /// What the packet said, beyond the sentence.
+    /// Facts from the packet, in addition to the text.
     pub(crate) facts: Vec<(&'static str, String)>,
 }
 
@@ -189,11 +189,11 @@ impl Entry {
     }
 }
 
-/// The kind of event of which only the newest in a row is shown.
+/// The kind of event of which only the newest of a series is shown.
 const CHATTY: &str = "install.progress";
 
-/// Events in their order; of progress reports of one machine in a row only the last is kept.
-pub(crate) fn told(events: &[EventView]) -> impl DoubleEndedIterator<Item = &EventView> {
+/// Events in order, with only the last of consecutive progress reports of a machine.
+pub(crate) fn condense(events: &[EventView]) -> impl DoubleEndedIterator<Item = &EventView> {
     let repeats = |i: usize| events.get(i + 1).is_some_and(|n| n.kind == CHATTY && n.machine == events[i].machine);
     events.iter().enumerate().filter(move |(i, e)| e.kind != CHATTY || !repeats(*i)).map(|(_, e)| e)
 }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_told_once() {
+    fn progress_is_shown_once() {
         let event = |id, kind: &str, machine| EventView {
             id,
             at: 0,
@@ -261,8 +261,8 @@ mod tests {
         let one = Some(1);
         let all =
             [event(1, CHATTY, one), event(2, CHATTY, one), event(3, CHATTY, Some(2)), event(4, "x", one), event(5, CHATTY, one)];
-        assert_eq!(told(&all).map(|e| e.id).collect::<Vec<_>>(), [2, 3, 4, 5]);
-        assert_eq!(told(&[]).count(), 0);
+        assert_eq!(condense(&all).map(|e| e.id).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        assert_eq!(condense(&[]).count(), 0);
     }
 
     #[test]
