@@ -70,12 +70,13 @@ struct ErrorPage<'a> {
 }
 
 pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, next: Next) -> Response {
-    let mut random = [0u8; 24];
-    if let Err(e) = getrandom::fill(&mut random) {
-        tracing::error!(error = %e, "no random numbers");
-        return axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
-    let id = RequestId(hex::encode(random));
+    let id = match host::random::bytes::<24>() {
+        Ok(random) => RequestId(hex::encode(random)),
+        Err(e) => {
+            tracing::error!(error = %e, "no random numbers");
+            return axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
     let from = peer(request.extensions());
     let method = request.method().clone();
     let path: String = request.uri().path().chars().take(200).collect();
@@ -103,7 +104,7 @@ fn with_body(failure: &Failure, mut bare: Response, id: &str, wants_json: bool) 
         let reply = ErrorReply { error: failure.error.clone(), hint: failure.hint.clone(), request_id: Some(id.to_owned()) };
         SafeJson(reply).into_response()
     } else {
-        let show = crate::pages::view::clean;
+        let show = crate::text::clean;
         let page = ErrorPage {
             status: failure.status.as_u16(),
             error: show(&failure.error),

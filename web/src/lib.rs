@@ -19,6 +19,7 @@ mod error;
 mod extract;
 mod headers;
 mod safe_json;
+mod text;
 
 // Who sent a request, and whether it may change something.
 mod auth;

@@ -9,13 +9,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use crate::error::Failure;
-
-/// Whether a character is not what it looks like: controls, marks that reorder or hide text, tags.
-pub(crate) fn is_tricky(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-}
+use crate::text::is_tricky;
 
 struct Escaping;
 

@@ -13,7 +13,7 @@ use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
 use super::packages::PackagesView;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
-use super::site::{ExportWish, ImportWish, JobView, PlaceView, SiteView};
+use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
 
 /// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,19 +37,6 @@ pub struct Setup {
 pub struct Login {
     pub user: String,
     pub password: String,
-}
-
-/// What a seed may do, as the HTTP API spells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SeedMode {
-    /// It approves machines and issues identities.
-    #[default]
-    Active,
-    /// A second seed, not promoted: web pages only.
-    Standby,
-    /// Another seed of the site was promoted: web pages only.
-    Fenced,
 }
 
 /// HTTP shape of `GET /api/v1/status`; the top of every page is made from it.

@@ -3,7 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::flight::EventView;
-use super::operator::SeedMode;
+
+/// What a seed may do, as the HTTP API spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SeedMode {
+    /// It approves machines and issues identities.
+    #[default]
+    Active,
+    /// A second seed, not promoted: web pages only.
+    Standby,
+    /// Another seed of the site was promoted: web pages only.
+    Fenced,
+}
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

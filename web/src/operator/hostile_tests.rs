@@ -3,9 +3,9 @@
 use futures_util::StreamExt as _;
 use tower::ServiceExt as _;
 
-use crate::safe_json::is_tricky;
 use crate::testing::client::{FORM, ask, cookie, get, site};
 use crate::testing::data::{PENDING, pending_id};
+use crate::text::is_tricky;
 
 /// Put into every text of the mock site.
 const SPICE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;\u{202e}\u{2066}\u{200f}\u{feff}\u{0}\u{1b}[2J\r\n{{7*7}}javascript:";

@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
-use super::{Refusal, Shell, overview, page};
 use crate::api::ClockView;
 use crate::auth::{ChangeForm, NoPage, PageSession, Session};
 use crate::call::App;

@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 
+use super::shell::{Refusal, Shell, page};
 use super::view::clean;
-use super::{Refusal, Shell, page};
 use crate::api::FirstView;
 use crate::error::Failure;
 use crate::headers::RequestId;

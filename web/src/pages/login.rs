@@ -8,8 +8,8 @@ use axum::http::header::SET_COOKIE;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
-use super::{Refusal, Shell, overview, page};
 use crate::api::{Login, Setup};
 use crate::auth::{ChangeForm, NoPage, PageSession, Session, cookie, find, forget_cookie, next_page};
 use crate::call::App;

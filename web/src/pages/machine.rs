@@ -9,8 +9,8 @@ use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
-use super::{Refusal, Shell, overview, page};
 use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Overview, Tone};
 use crate::auth::{Change, ChangeForm, PageSession, Session};
 use crate::call::App;

@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::enrollment::EnrollmentState;
 
+use super::shell::{Shell, overview, page};
 use super::view::{Entry, Line, bytes, clean, condense};
-use super::{Shell, overview, page};
 use crate::api::MachineRow;
 use crate::auth::PageSession;
 use crate::call::App;

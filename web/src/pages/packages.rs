@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::proof::ProofState;
 
+use super::shell::{Shell, overview, page};
 use super::view::{bytes, clean};
-use super::{Shell, overview, page};
 use crate::api::{ExtraView, SnapshotView};
 use crate::auth::{NoPage, PageSession};
 use crate::call::App;

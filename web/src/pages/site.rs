@@ -7,8 +7,8 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, bytes, clean};
-use super::{Refusal, Shell, overview, page};
 use crate::api::{
     Actor, ApiError, CapsuleFile, ExportWish, ImportWish, JobKind, JobState, JobView, OperatorApi, Overview, PlaceView, SeedMode,
     SiteView,
@@ -296,7 +296,7 @@ pub(crate) async fn drill(
     done(sent, change, Cost::Keys, move |api, actor| api.drill(from, actor, &form.word)).await
 }
 
-pub(crate) async fn stop(sent: Sent, ChangeForm(change, form): ChangeForm<WordForm>) -> Result<Response, Failure> {
+pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<WordForm>) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
 }
 

@@ -4,20 +4,7 @@ use cluster_seed::enrollment::EnrollmentState;
 
 use crate::api::{EnrollmentView, EventView, InstallProgress, MachineRow, PacketFacts};
 use crate::dates::{ago, iso};
-use crate::limits::MAX_SHOWN;
-use crate::safe_json::is_tricky;
-
-/// Text for a page: bounded, and without characters that reorder or hide the text around them. (The templates escape
-/// what has a meaning in HTML.)
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).map(|c| if is_tricky(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Like [`clean`], with `or` in place of an empty text.
-pub(crate) fn clean_or(text: &str, or: &str) -> String {
-    let text = clean(text);
-    if text.trim().is_empty() { or.to_owned() } else { text }
-}
+pub(crate) use crate::text::{clean, clean_or};
 
 /// Binary units, three digits.
 pub(crate) fn bytes(n: u64) -> String {
@@ -263,12 +250,5 @@ mod tests {
             [event(1, CHATTY, one), event(2, CHATTY, one), event(3, CHATTY, Some(2)), event(4, "x", one), event(5, CHATTY, one)];
         assert_eq!(condense(&all).map(|e| e.id).collect::<Vec<_>>(), [2, 3, 4, 5]);
         assert_eq!(condense(&[]).count(), 0);
-    }
-
-    #[test]
-    fn text_is_cut_and_straightened() {
-        assert_eq!(clean("a\u{202e}b\u{0}c\nd"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
-        assert_eq!(clean(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN);
-        assert_eq!(clean_or(" ", "none"), "none");
     }
 }

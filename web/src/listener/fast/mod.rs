@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -359,9 +359,8 @@ struct Stamp {
 
 impl Stamp {
     fn new() -> Option<Self> {
-        let mut random = [0u8; 8];
-        getrandom::fill(&mut random).ok()?;
-        Some(Stamp { id: u64::from_le_bytes(random), second: 0, date: String::new() })
+        let id = u64::from_le_bytes(host::random::bytes().ok()?);
+        Some(Stamp { id, second: 0, date: String::new() })
     }
 
     /// Ends a head that has no id yet.
@@ -372,7 +371,7 @@ impl Stamp {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, close: bool) {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let second = host::clock::now();
         if second != self.second || self.date.is_empty() {
             (self.second, self.date) = (second, http_date(second));
         }
