@@ -152,7 +152,7 @@ async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stoppe
     let meters = Meters { dhcp, tftp, http: Arc::default() };
     let meter = meters.http.clone();
     let _ = app.meters.set(meters);
-    let http = web::server::serve_machines(listener, Arc::new(Seed(app.clone())), meter, ended(stopped.clone()));
+    let http = web::listener::serve_machines(listener, Arc::new(Seed(app.clone())), meter, ended(stopped.clone()));
     let servers = servers.run(app.clone(), stopped.clone());
     Ok(Box::pin(async move {
         let (served, ()) = tokio::join!(http, servers);
@@ -201,8 +201,8 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     let ended_pages = ended(stopped.clone());
     let pages = async move {
         match tls {
-            Some(tls) => web::server::serve_tls(pages_listener, tls, router, ended_pages).await,
-            None => web::server::serve(pages_listener, router, ended_pages).await,
+            Some(tls) => web::listener::serve_tls(pages_listener, tls, router, ended_pages).await,
+            None => web::listener::serve(pages_listener, router, ended_pages).await,
         }
     };
     app.say(&site::store::events::NewEvent::new(EventKind::SeedStarted, "the seed started"));

@@ -1,4 +1,4 @@
-//! HTTP dates (RFC 9110 section 5.6.7) and the times that pages show.
+//! HTTP dates (RFC 9110 section 5.6.7) and the times shown on pages.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// The last second that an HTTP date has room for, 9999-12-31T23:59:59Z.
+/// The last second that an HTTP date can express, 9999-12-31T23:59:59Z.
 const LAST_HTTP_SECOND: u64 = 253_402_300_799;
 
 pub(crate) fn http_date(seconds: u64) -> String {
@@ -24,7 +24,7 @@ pub(crate) fn iso(unix: u64) -> String {
     time.map(|t| t.to_string()).unwrap_or_default()
 }
 
-/// A time somebody typed, as Unix milliseconds: RFC 3339, or a date and time without zone, which is UTC.
+/// A typed time as Unix milliseconds: RFC 3339, or a date and time without a zone, which is taken as UTC.
 pub fn parse_time(text: &str) -> Option<u64> {
     let text = text.trim();
     if text.len() > 40 {

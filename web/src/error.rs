@@ -1,4 +1,4 @@
-//! What a failed request answers: a status, a short sentence, a hint, and the id under which the log has the rest.
+//! The answer to a failed request: a status, a short message and a hint. The log has the details under the request's id.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Failure {
     pub error: String,
     pub hint: Option<String>,
     pub internal: Option<String>,
-    /// Seconds until another try makes sense.
+    /// Seconds until another attempt makes sense.
     pub retry_after: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ impl From<ApiError> for Failure {
             ApiError::NotFound { .. } => Failure::new(StatusCode::NOT_FOUND, text),
             ApiError::Conflict { hint, .. } => Failure { hint, ..Failure::new(StatusCode::CONFLICT, text) },
             ApiError::Sealed => Failure::new(StatusCode::LOCKED, text)
-                .with_hint("unseal it with the site's passphrase, on the page /unseal or by seedd unseal"),
+                .with_hint("unseal it with the site's passphrase, on the page /unseal or with seedd unseal"),
             ApiError::TooMany { seconds } => {
                 Failure { retry_after: Some(seconds), ..Failure::new(StatusCode::TOO_MANY_REQUESTS, text) }
             }
@@ -82,8 +82,8 @@ impl From<PathRejection> for Failure {
     }
 }
 
-/// Left in a response for [`crate::headers`] to give it a body, once the request's id and its taste (page or JSON)
-/// are known.
+/// Left in a response for [`crate::headers`], which adds a body once the request's id and the format (page or JSON) are
+/// known.
 #[derive(Clone)]
 pub(crate) struct Failed(pub(crate) Arc<Failure>);
 

@@ -1,4 +1,4 @@
-//! Request bodies with their limits, and the check that a request to change something comes from our own pages.
+//! Request bodies with their limits, names from the path, and the check that no other site sent a request.
 
 use axum::body::Bytes;
 use axum::extract::{Form, FromRequest, Path, Request};
@@ -10,19 +10,20 @@ use tokio::time::timeout;
 use crate::error::Failure;
 use crate::limits::BODY_TIME;
 
-/// A form sent by one of our pages.
+/// A form sent by one of our pages. By itself it proves no session: see [`crate::auth::ChangeForm`].
 pub(crate) struct Posted<T>(pub(crate) T);
 
-/// A JSON body, with the content type that a foreign page cannot send without asking first.
+/// A JSON body of an operator, with the content type that a foreign page cannot send without a preflight request.
 pub(crate) struct OperatorJson<T>(pub(crate) T);
 
-/// A JSON body from an agent: any content type, its authority lies in the signatures inside.
+/// A JSON body of an agent. Any content type: its authority lies in the signatures inside.
 pub(crate) struct AgentJson<T>(pub(crate) T);
 
-/// Refuses what a browser sends for another site. A client that is not a browser sends none of these headers.
+/// Refuses a request that a browser sends on behalf of another site. Clients other than browsers send none of these
+/// headers.
 ///
-/// `Sec-Fetch-Site` counts where it is there (browsers send it to https and loopback only), else `Origin`, which has to
-/// name the host the request was sent to.
+/// `Sec-Fetch-Site` decides if it is present (browsers send it to https and loopback only), otherwise `Origin`, which has
+/// to name the host that the request was sent to.
 pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
     let own = match (text("sec-fetch-site"), text(ORIGIN.as_str())) {
@@ -37,16 +38,15 @@ pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
-    let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time");
+    let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time");
     timeout(BODY_TIME, read).await.map_err(|_| late())
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body)
-        .map_err(|e| Failure::new(StatusCode::BAD_REQUEST, "the request's body is not what belongs here").with_hint(cut(&e)))
+    serde_json::from_slice(body).map_err(|e| Failure::new(StatusCode::BAD_REQUEST, "invalid request body").with_hint(cut(&e)))
 }
 
-/// What the parser says, without the long values it may quote.
+/// The parser's message, without the long values it may quote.
 fn cut(error: &serde_json::Error) -> String {
     error.to_string().chars().take(200).collect()
 }
@@ -66,7 +66,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OperatorJson<T> {
         check_origin(request.headers())?;
         let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         if !kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
-            let failure = Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request's body is not JSON");
+            let failure = Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request body is not JSON");
             return Err(failure.with_hint("send Content-Type: application/json"));
         }
         let body = in_time(Bytes::from_request(request, state)).await??;
@@ -82,7 +82,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for AgentJson<T> {
     }
 }
 
-/// One name from the path; what does not parse does not exist.
+/// One name from the path; a name that does not parse is not found.
 pub(crate) struct Named<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: std::str::FromStr> axum::extract::FromRequestParts<S> for Named<T> {

@@ -1,4 +1,4 @@
-//! The outermost layer of both routers: request id, log line, security headers, and the body of failed answers.
+//! The outermost layer of the routers: request id, log line, security headers, and the body of failed answers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -23,12 +23,12 @@ pub(crate) enum Side {
     Operator,
 }
 
-/// A random value of this request: its id in the log, and half of it the nonce of its page's scripts.
+/// The random value of a request. The first half is its id in the log, the second the nonce of its page's scripts.
 #[derive(Clone)]
 pub(crate) struct RequestId(String);
 
 impl RequestId {
-    /// For `script-src 'nonce-…'`. Another part of the random bytes than the id, which is told in a header.
+    /// For `script-src 'nonce-…'`. Not the part used as the id, which is sent in a header.
     pub(crate) fn nonce(&self) -> &str {
         &self.0[16..]
     }
@@ -38,7 +38,7 @@ impl RequestId {
     }
 }
 
-/// The peer's address, where the listener told it.
+/// The peer's address, if the listener knows it.
 pub(crate) struct From(pub(crate) IpAddr);
 
 pub(crate) fn peer(parts: &axum::http::Extensions) -> IpAddr {
@@ -70,12 +70,13 @@ struct ErrorPage<'a> {
 }
 
 pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, next: Next) -> Response {
-    let mut random = [0u8; 24];
-    if let Err(e) = getrandom::fill(&mut random) {
-        tracing::error!(error = %e, "no random numbers");
-        return axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    }
-    let id = RequestId(hex::encode(random));
+    let id = match host::random::bytes::<24>() {
+        Ok(random) => RequestId(hex::encode(random)),
+        Err(e) => {
+            tracing::error!(error = %e, "no random numbers");
+            return axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
     let from = peer(request.extensions());
     let method = request.method().clone();
     let path: String = request.uri().path().chars().take(200).collect();
@@ -103,7 +104,7 @@ fn with_body(failure: &Failure, mut bare: Response, id: &str, wants_json: bool) 
         let reply = ErrorReply { error: failure.error.clone(), hint: failure.hint.clone(), request_id: Some(id.to_owned()) };
         SafeJson(reply).into_response()
     } else {
-        let show = crate::pages::view::clean;
+        let show = crate::text::clean;
         let page = ErrorPage {
             status: failure.status.as_u16(),
             error: show(&failure.error),
@@ -113,7 +114,7 @@ fn with_body(failure: &Failure, mut bare: Response, id: &str, wants_json: bool) 
         page.render().map_or_else(|_| failure.error.clone().into_response(), |html| Html(html).into_response())
     };
     *full.status_mut() = bare.status();
-    // Of the bare response only what a failure set itself, and 405's Allow.
+    // From the bare response only what the failure set itself, and the Allow of a 405.
     bare.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
     for (name, value) in bare.headers() {
         full.headers_mut().entry(name).or_insert_with(|| value.clone());

@@ -1,70 +1,50 @@
-//! Pages, JSON API, boot scripts and file serving.
+//! Pages, JSON API, boot scripts and file serving. The map, in reading order.
 //!
-//! Two routers that share nothing but the [`api::SeedApi`] behind them: [`machine::machine_router`] for the netboot
-//! segment, where everything is public or protects itself by signatures, and [`operator::operator_router`] for people.
-//! [`server::serve`] runs either of them with the limits that a listener needs.
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Two routers that share no handler and no state: [`machine_router`] for the netboot segment, where everything is public or
+//! protected by signatures, and [`operator_router`] for people. Each can name only its own side of the daemon,
+//! [`api::MachineApi`] or [`api::OperatorApi`]. A third, [`first_setup_router`], is the only page of a seed that has no site
+//! yet. [`listener`] runs any of them with the limits that a listener needs.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+// What the routers ask of the daemon, and the shapes of the HTTP API.
 pub mod api;
-pub mod auth;
-pub mod dates;
-pub mod error;
-pub mod files;
-pub mod first_setup;
+// Every bound of this crate.
 pub mod limits;
-pub mod machine;
-pub mod meter;
-pub mod operator;
-pub mod server;
-pub mod site_api;
 
-mod api_flight;
-mod api_packages;
-mod api_power;
+// From a request to a call into the daemon, and from a failure to an answer.
 mod call;
-mod etag;
+mod error;
 mod extract;
-mod handover;
 mod headers;
-mod json;
-mod json_power;
-mod pages;
-mod registry;
 mod safe_json;
-mod safe_path;
-mod server_fast;
-mod server_fast_cache;
-mod server_fast_head;
-mod server_fast_open;
-mod server_peers;
-mod server_socket;
-mod server_tls;
-mod site_json;
-mod sse;
+mod text;
+
+// Who sent a request, and whether it may change something.
+mod auth;
+
+// The three routers.
+mod first_setup;
+mod machine;
+mod operator;
+
+// What the handlers answer: pages, JSON and files.
+mod files;
+mod json;
+mod pages;
+
+pub mod dates;
+// From sockets to routers.
+pub mod listener;
+pub mod meter;
 
 #[cfg(test)]
-mod client_tests;
-#[cfg(test)]
-mod files_tests;
-#[cfg(test)]
-mod hostile_tests;
-#[cfg(test)]
-mod machine_tests;
-#[cfg(test)]
-mod mock;
-#[cfg(test)]
-mod mock_data;
-#[cfg(test)]
-mod mock_site;
-#[cfg(test)]
-mod operator_tests;
-#[cfg(test)]
-mod site_tests;
-#[cfg(test)]
-mod warning_tests;
+mod testing;
 
+pub use call::OperatorOptions;
 pub use first_setup::first_setup_router;
-pub use machine::machine_router;
-pub use operator::{OperatorOptions, operator_router};
 #[doc(hidden)]
-pub use server_fast_head::read_head;
+pub use listener::read_head;
+pub use machine::machine_router;
+pub use operator::operator_router;

@@ -4,62 +4,62 @@ use std::time::Duration;
 
 /// Largest form or operator JSON body, in bytes.
 pub const MAX_FORM: usize = 64 << 10;
-/// A request body must have arrived whole within this time.
+/// Time for a complete request body to arrive.
 pub const BODY_TIME: Duration = Duration::from_secs(20);
-/// Largest request head that the machines' listener reads by itself, in bytes.
+/// Largest request head that the machines' listener reads itself, in bytes.
 pub const MAX_HEAD: usize = 16 << 10;
-/// Largest body that it reads by itself; the router has a limit of its own.
+/// Largest body that it reads itself, in bytes; the router has its own limit.
 pub const MAX_AGENT_BODY: usize = cluster_seed::agent::MAX_BODY;
-/// A request head must have arrived whole within this time.
+/// Time for a complete request head to arrive.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
-/// A TLS handshake must be done within this time.
+/// Time for a TLS handshake.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// Bytes read of a plain request that came to the HTTPS port.
+/// Bytes read of a plain request to the HTTPS port.
 pub const MAX_PLAIN: usize = 16 << 10;
-/// A connection that takes no byte for this long while we have some for it is closed.
+/// A connection that reads no byte for this long while there is something to send is closed.
 pub const STALL_TIME: Duration = Duration::from_secs(30);
-/// One that takes fewer bytes than this in such a time is closed too.
+/// One that reads fewer bytes than this in that time is closed too.
 pub const STALL_BYTES: usize = 32 << 10;
-/// Connections open at a time per listener.
+/// Open connections per listener.
 pub const MAX_CONNECTIONS: usize = 512;
-/// Threads that serve machines in clear.
+/// Threads that serve machines in plain text.
 pub const MAX_FILE_THREADS: usize = 8;
-/// Of these, from one address: one machine alone cannot keep the others out.
+/// Open connections per address and listener: a single machine cannot lock out the others.
 pub const MAX_PER_ADDRESS: usize = 128;
-/// How long open connections may go on after a shutdown was asked for.
+/// How long open connections may continue after a shutdown was requested.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
-/// Calls into the daemon that run at a time per router.
+/// Concurrent calls into the daemon per router.
 pub const MAX_CALLS: usize = 32;
-/// How long a request waits for its turn to call.
+/// How long a request waits for its call to start.
 pub const CALL_WAIT: Duration = Duration::from_secs(10);
-/// Password hashes and scrypt runs at a time: each takes tens of megabytes or more.
+/// Concurrent password hashes and scrypt runs: each needs tens of megabytes or more.
 pub const MAX_COSTLY: usize = 2;
-/// Live pages at a time.
+/// Open live pages.
 pub const MAX_STREAMS: usize = 64;
-/// Events sent to one live page in one go.
+/// Events sent to a live page at once.
 pub const STREAM_BATCH: u32 = 100;
-/// Silence after which a live page gets a comment, and after which its session is looked at again.
+/// Silence after which a live page gets a comment, and its session is checked again.
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
-/// Most events one JSON request returns.
+/// Most events in one JSON answer.
 pub const MAX_EVENTS: u32 = 500;
 /// Events on the first page.
 pub const RECENT_EVENTS: usize = 12;
-/// Events looked at to find these, as progress reports are told once.
+/// Events read to find these, as consecutive progress reports are condensed.
 pub const RECENT_WINDOW: u32 = 60;
 /// Longest path below a served directory, in bytes as sent.
 pub const MAX_PATH: usize = 1024;
 /// Most entries a directory listing shows.
 pub const MAX_LISTING: usize = 5000;
-/// Most tags of an image that one answer lists.
+/// Most tags of an image in one answer.
 pub const MAX_TAGS: usize = 1000;
-/// Bytes read from a file at a time, and so the memory one download takes.
+/// Bytes read from a file at a time, and so the memory of one download.
 pub const FILE_BUFFER: usize = 64 << 10;
-/// Longest session token looked at, in characters.
+/// Longest session token, in characters.
 pub const MAX_TOKEN: usize = 256;
 /// Longest text from a machine or the event log that a page shows, in characters.
 pub const MAX_SHOWN: usize = 512;
-/// Largest piece of a capsule sent in one request, in bytes, and the time it has to arrive.
+/// Largest piece of a capsule in one request, in bytes, and the time for it to arrive.
 pub const MAX_PIECE: usize = 8 << 20;
 pub const PIECE_TIME: Duration = Duration::from_secs(120);
-/// Largest capsule or part that is taken, in bytes.
+/// Largest capsule or part that may be uploaded, in bytes.
 pub const MAX_CAPSULE: u64 = 16 << 40;

@@ -1,8 +1,8 @@
-//! What was handed to machines over HTTP, counted by kind: shared by the listener and the metrics.
+//! Counts what was served to machines over HTTP, by kind: shared by the listener and the metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is asked for, by the beginning of its path; `other` is the rest.
+/// Kinds of requests, by the first part of the path; `other` is the rest.
 pub const KINDS: [&str; 7] = ["boot", "darksite", "chunks", "artifacts", "media", "api", "other"];
 const STATUSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
@@ -17,7 +17,7 @@ struct Row {
 pub struct HttpMeter([Row; KINDS.len()]);
 
 impl HttpMeter {
-    /// Notes an answer to a request for `path` with a body of `bytes`.
+    /// Counts an answer to a request for `path` with a body of `bytes`.
     pub fn answered(&self, path: &str, status: u16, bytes: u64) {
         let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
         let other = KINDS.len() - 1;

@@ -1,5 +1,5 @@
-//! JSON that is safe to look at: the same values, with every character escaped that a page, a terminal or a reader's
-//! eye could take for something else.
+//! JSON that is safe to display: the same values, with every character escaped that a page, a terminal or a reader could
+//! mistake for something else.
 
 use std::io;
 
@@ -9,13 +9,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use crate::error::Failure;
-
-/// True for characters that are not what they look like: controls, marks that reorder or hide text, tags.
-pub(crate) fn is_tricky(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-}
+use crate::text::is_tricky;
 
 struct Escaping;
 
@@ -41,7 +35,7 @@ pub(crate) fn to_vec(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Erro
     Ok(out)
 }
 
-/// A JSON answer that nobody may store.
+/// A JSON answer that must not be cached.
 pub(crate) struct SafeJson<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for SafeJson<T> {

@@ -1,5 +1,5 @@
-// Keeps the page current: every event on /events makes the marked regions be fetched again, at most once a second.
-// Without this file the pages refresh themselves by <meta http-equiv=refresh>.
+// Keeps the page current: on every event from /events the marked regions are fetched again, at most once a second.
+// Without this script the pages reload themselves by <meta http-equiv=refresh>.
 (() => {
   "use strict";
   const live = document.getElementById("live");
@@ -12,7 +12,7 @@
     if (live) live.className = ok ? "live on" : "live";
   };
 
-  // A form is replaced only when the machine's state is another one: what is being typed stays.
+  // A form is replaced only when the machine's state changes, to keep what is being typed.
   const replace = (old, fresh) => {
     if (old.dataset.live === "form" && old.dataset.state === fresh.dataset.state) return;
     if (old.innerHTML === fresh.innerHTML) return;
@@ -28,7 +28,7 @@
 
   const refresh = async () => {
     try {
-      // The page of a form that was refused is the machine's page.
+      // A refused form is shown at its own path; the page itself is one level up.
       const url = location.pathname.replace(/^(\/machines\/\d+|\/site)\/\w+$/, "$1");
       const response = await fetch(url, { credentials: "same-origin", cache: "no-store" });
       if (response.redirected) { location.assign(response.url); return; }
@@ -38,7 +38,7 @@
         const fresh = page.getElementById(old.id);
         if (fresh) replace(old, fresh);
       }
-    } catch { /* The stream's error handler tells about a seed that cannot be reached. */ }
+    } catch { /* The stream's error handler reports a seed that cannot be reached. */ }
   };
 
   const soon = () => {
@@ -50,7 +50,7 @@
     }, PAUSE);
   };
 
-  // What this browser's clock says, for the form that sets the seed's.
+  // Sends this browser's time with the form that sets the seed's clock.
   document.addEventListener("submit", (event) => {
     const field = event.target.querySelector("[data-clock]");
     if (field) field.value = String(Date.now());
@@ -60,8 +60,8 @@
   source.addEventListener("open", () => say("live", true));
   source.addEventListener("log", soon);
   source.addEventListener("error", () => say("not connected", false));
-  // Relative times grow old without an event.
+  // Relative times change without an event.
   setInterval(soon, 15000);
-  // Work that runs tells how far it is without events.
+  // A running job reports its progress without events.
   setInterval(() => { if (document.querySelector("[data-poll]")) soon(); }, 2000);
 })();

@@ -1,4 +1,4 @@
-// Brings files to the seed in pieces: what was cut off goes on where the seed says it is.
+// Uploads files in pieces. An interrupted upload resumes at the offset that the seed reports.
 (() => {
   "use strict";
   const box = document.querySelector("[data-upload]");
@@ -27,7 +27,7 @@
           const held = await ask("GET", url);
           at = held.status === 200 ? held.answer.size : 0;
           if (at > file.size) {
-            throw Object.assign(new Error(`${file.name}: another file of that name is on the seed; remove it first`), { final: true });
+            throw Object.assign(new Error(`${file.name}: the seed already has another file with this name; delete it first`), { final: true });
           }
           if (at === file.size) return;
         }
@@ -35,7 +35,7 @@
         const { status, answer } = await ask("PUT", `${url}?at=${at}&total=${file.size}`, piece);
         if (status === 409) { at = null; failed += 1; } else if (status !== 200) {
           const why = answer.error || `the seed answered ${status}`;
-          // Busy or gone for a moment: tried again. Anything else is an answer.
+          // Busy for a moment: retry. Anything else is final.
           if (status !== 503 && status !== 429) throw Object.assign(new Error(why + (answer.hint ? `: ${answer.hint}` : "")), { final: true });
           failed += 1;
         } else {
@@ -48,8 +48,8 @@
         failed += 1;
         at = null;
       }
-      if (failed > TRIES) throw new Error(`${file.name}: the seed does not answer; choose the file again to go on`);
-      if (failed > 0) { say(`${file.name}: trying again`); await wait(1000 * failed); }
+      if (failed > TRIES) throw new Error(`${file.name}: the seed does not answer; select the file again to resume`);
+      if (failed > 0) { say(`${file.name}: retrying`); await wait(1000 * failed); }
     }
   };
 
@@ -59,9 +59,9 @@
       for (const file of input.files) {
         say(`${file.name}: 0 %`);
         await send(file);
-        say(`${file.name} is here`);
+        say(`${file.name} uploaded`);
       }
-      // The list of files that can be imported is the seed's to tell.
+      // Reload: the seed knows which files can be imported.
       location.assign("/site");
     } catch (error) {
       say(error.message);

@@ -1,4 +1,4 @@
-//! The pages' and the machines' view of the seed: each call one use case.
+//! The two APIs of `web`, implemented: each call is one use case.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use site::setting;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ImageManifest, Login, MachineDetail, MachineRow,
-    Overview, PackagesView, PowerAction, PowerDone, PowerView, SeedApi, SetPower, Setup,
+    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ExportWish, ImageManifest, ImportWish, JobView,
+    Login, MachineApi, MachineDetail, MachineRow, OperatorApi, Overview, PackagesView, PlaceView, PowerAction, PowerDone,
+    PowerView, SetPower, Setup, SiteView,
 };
-use web::site_api::{ExportWish, ImportWish, JobView, PlaceView, SiteApi, SiteView};
 
 use super::{App, internal};
 use crate::installer::{self, Medium};
 
-/// The names a netboot set may be asked for.
+/// The files of a netboot set that are served.
 const BOOT_FILES: &[&str] =
     &["vmlinuz", "initrd.img", "undionly.kpxe", "snponly.efi", "ipxe.efi", "ipxe-arm64.efi", "shimx64.efi", "grubx64.efi"];
 
-/// A handle that the routers can share.
+/// A handle that both routers share.
 #[derive(Clone)]
 pub struct Seed(pub Arc<App>);
 
-impl SeedApi for Seed {
+impl MachineApi for Seed {
     fn boot_script(&self, _from: IpAddr, query: &BootQuery) -> Result<String, ApiError> {
         self.0.script_for(query)
     }
@@ -45,11 +45,11 @@ impl SeedApi for Seed {
     }
 
     fn preseed(&self, query: &BootQuery) -> Result<String, ApiError> {
-        let bad = |e: cluster_seed::ids::IdError| ApiError::BadRequest { why: e.to_string(), hint: None };
+        let bad = |e: cluster_seed::ids::IdError| ApiError::bad(e.to_string(), "");
         let mac = query.mac.as_deref().unwrap_or_default().parse().map_err(bad)?;
         installer::preseed(&self.0.site, &self.0.store, mac, None, Medium::Seed).map_err(|error| {
-            tracing::warn!(error = format!("{error:#}"), "no answers for the installer");
-            ApiError::Unavailable { why: "the installer is not prepared: seedd installer prepare".to_owned() }
+            tracing::warn!(error = format!("{error:#}"), "no preseed for the installer");
+            ApiError::Unavailable { why: "the installer is not prepared; run seedd installer prepare".to_owned() }
         })
     }
 
@@ -126,16 +126,18 @@ impl SeedApi for Seed {
         self.0.signed_peers()
     }
 
-    fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
-        self.0.ca_certificate()
-    }
-
     fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError> {
         self.0.epoch_proof()
     }
 
     fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
         self.0.hear_epoch(from, proof)
+    }
+}
+
+impl OperatorApi for Seed {
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
+        self.0.ca_certificate()
     }
 
     fn overview(&self) -> Result<Overview, ApiError> {
@@ -158,7 +160,7 @@ impl SeedApi for Seed {
         self.0.session_of(token)
     }
 
-    fn logout(&self, token: &str) -> Result<(), ApiError> {
+    fn logout(&self, _actor: &Actor, token: &str) -> Result<(), ApiError> {
         self.0.log_out(token)
     }
 
@@ -226,9 +228,7 @@ impl SeedApi for Seed {
     fn subscribe(&self) -> watch::Receiver<i64> {
         self.0.newest.subscribe()
     }
-}
 
-impl SiteApi for Seed {
     fn site(&self) -> Result<SiteView, ApiError> {
         self.0.view_site()
     }

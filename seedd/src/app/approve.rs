@@ -19,10 +19,6 @@ use super::enroll::node_key;
 use super::issue::Minted;
 use super::{App, internal, unexpected};
 
-fn bad(why: String, hint: &str) -> ApiError {
-    ApiError::BadRequest { why, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
-}
-
 impl App {
     pub fn approve_by(&self, actor: &Actor, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
         if self.is_sealed() {
@@ -35,15 +31,15 @@ impl App {
             return Err(ApiError::Conflict { why, hint: Some("reload the machine's page".to_owned()) });
         }
         let Some(typed) = Code::parse(&form.code) else {
-            return Err(bad("a pairing code has six digits".to_owned(), "it is on the machine's console"));
+            return Err(ApiError::bad("a pairing code has six digits".to_owned(), "it is on the machine's console"));
         };
         self.check_code(actor, &record, &typed)?;
         let hostname = self.full_name(&form.hostname)?;
         if !self.spec.spec.roles.contains_key(&form.role) {
-            return Err(bad(format!("there is no role {:?}", form.role), "roles are in cluster.yaml"));
+            return Err(ApiError::bad(format!("there is no role {:?}", form.role), "roles are in cluster.yaml"));
         }
         let Some(artifact) = self.artifact_of(&form.role).map_err(unexpected)? else {
-            return Err(bad(format!("role {} has no artifact yet", form.role), "build it with `seedd image build`"));
+            return Err(ApiError::bad(format!("role {} has no artifact yet", form.role), "build it with `seedd image build`"));
         };
         let facts = &record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without facts".to_owned()))?.facts;
         let disk = choose_disk(facts, &form.disk, &artifact)?.clone();
@@ -102,12 +98,12 @@ impl App {
         let suffix = format!(".{domain}");
         let label = typed.strip_suffix(&suffix).unwrap_or(&typed);
         if label.contains('.') {
-            return Err(bad(format!("{typed:?} is not in {domain}"), "type the name without a domain"));
+            return Err(ApiError::bad(format!("{typed:?} is not in {domain}"), "type the name without a domain"));
         }
         let name: Hostname =
-            format!("{label}{suffix}").parse().map_err(|e: cluster_seed::ids::IdError| bad(e.to_string(), ""))?;
+            format!("{label}{suffix}").parse().map_err(|e: cluster_seed::ids::IdError| ApiError::bad(e.to_string(), ""))?;
         if name == self.seed_name {
-            return Err(bad("that is the seed's own name".to_owned(), ""));
+            return Err(ApiError::bad("that is the seed's own name".to_owned(), ""));
         }
         Ok(name)
     }
@@ -196,11 +192,11 @@ pub fn endpoint_of(ip: IpAddr) -> Option<Ipv4Addr> {
 
 fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactManifest) -> Result<&'a Disk, ApiError> {
     let Some(disk) = facts.disks.iter().find(|d| d.name == name) else {
-        return Err(bad(format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)), "choose one of its list"));
+        return Err(ApiError::bad(format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)), "choose one of its list"));
     };
     if disk.size < artifact.min_disk {
         let hint = "choose a larger one";
-        return Err(bad(format!("disk {} has {} bytes, the artifact needs {}", disk.name, disk.size, artifact.min_disk), hint));
+        return Err(ApiError::bad(format!("disk {} has {} bytes, the artifact needs {}", disk.name, disk.size, artifact.min_disk), hint));
     }
     Ok(disk)
 }

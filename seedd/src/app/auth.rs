@@ -48,10 +48,6 @@ pub fn new_setup_code() -> Result<String> {
     Ok(code)
 }
 
-fn bad(why: impl Into<String>, hint: &str) -> ApiError {
-    ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
-}
-
 pub fn hash_password(password: &str) -> Result<String, ApiError> {
     let random = random::bytes::<32>().map_err(unexpected)?;
     let salt = SaltString::encode_b64(&random[..16]).map_err(|e| ApiError::Internal(e.to_string()))?;
@@ -180,15 +176,15 @@ pub fn check_user(user: &str) -> Result<(), ApiError> {
     if good && (1..=32).contains(&user.len()) {
         return Ok(());
     }
-    Err(bad("a user name has 1 to 32 letters, digits, dots, dashes or underscores", ""))
+    Err(ApiError::bad("a user name has 1 to 32 letters, digits, dots, dashes or underscores", ""))
 }
 
 pub fn check_password(password: &str) -> Result<(), ApiError> {
     if password.chars().count() < MIN_PASSWORD {
-        return Err(bad(format!("the password has fewer than {MIN_PASSWORD} characters"), "four random words make a good one"));
+        return Err(ApiError::bad(format!("the password has fewer than {MIN_PASSWORD} characters"), "four random words make a good one"));
     }
     if password.len() > MAX_PASSWORD {
-        return Err(bad(format!("the password has more than {MAX_PASSWORD} bytes"), ""));
+        return Err(ApiError::bad(format!("the password has more than {MAX_PASSWORD} bytes"), ""));
     }
     Ok(())
 }

@@ -17,10 +17,6 @@ use web::api::ApiError;
 
 use super::{App, internal, unexpected};
 
-fn bad(why: &str) -> ApiError {
-    ApiError::BadRequest { why: why.to_owned(), hint: None }
-}
-
 fn conflict(why: &str) -> ApiError {
     ApiError::Conflict { why: why.to_owned(), hint: None }
 }
@@ -34,7 +30,7 @@ pub fn node_key(record: &EnrollmentRecord) -> Result<VerifyingKey, ApiError> {
 impl App {
     pub fn say_hello(&self, from: IpAddr, hello: &Hello) -> Result<HelloReply, ApiError> {
         if hello.protocol != PROTOCOL {
-            return Err(bad(&format!("the agent speaks protocol {}, this seed {PROTOCOL}", hello.protocol)));
+            return Err(ApiError::bad(format!("the agent speaks protocol {}, this seed {PROTOCOL}", hello.protocol), ""));
         }
         let mut id = [0u8; 16];
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
@@ -66,14 +62,14 @@ impl App {
     /// For a loader that did not tell the MAC address: the machine last seen with this address.
     fn mac_of(&self, tx: &Tx<'_>, from: IpAddr) -> Result<Mac, ApiError> {
         let machine = tx.machine_at(from).map_err(internal)?;
-        machine.map(|m| m.mac).ok_or_else(|| bad("boot_mac is missing and the address is unknown"))
+        machine.map(|m| m.mac).ok_or_else(|| ApiError::bad("boot_mac is missing and the address is unknown", ""))
     }
 
     pub fn open_commitment(&self, from: IpAddr, id: EnrollmentId, reveal: &Reveal) -> Result<RevealReply, ApiError> {
-        let key = key_from_text(&reveal.node_key).map_err(|_| bad("the node key is not an ed25519 public key"))?;
-        let facts = reveal.facts.open(&key).map_err(|_| bad("the facts are not signed by the node key"))?.tamed();
+        let key = key_from_text(&reveal.node_key).map_err(|_| ApiError::bad("the node key is not an ed25519 public key", ""))?;
+        let facts = reveal.facts.open(&key).map_err(|_| ApiError::bad("the facts are not signed by the node key", ""))?.tamed();
         if !reveal.recipient.starts_with("age1") || cluster_seed::secret::seal_to(&reveal.recipient, b"").is_err() {
-            return Err(bad("the recipient is not an age recipient"));
+            return Err(ApiError::bad("the recipient is not an age recipient", ""));
         }
         self.write(|tx| {
             let record = tx.enrollment(id).map_err(internal)?;

@@ -10,7 +10,7 @@ use cluster_seed::progress::Progress;
 use host::clock::now;
 use site::hint;
 use web::api::ApiError;
-use web::site_api::{JobKind, JobState, JobView};
+use web::api::{JobKind, JobState, JobView};
 
 /// The one work that runs, or ran last.
 #[derive(Default)]

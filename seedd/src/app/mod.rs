@@ -48,6 +48,7 @@ use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
+use site::hint;
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
 use jobs::Jobs;
@@ -269,4 +270,18 @@ pub fn internal(e: StoreError) -> ApiError {
 /// An unexpected failure, whole chain for the log.
 pub fn unexpected(e: impl Into<anyhow::Error>) -> ApiError {
     ApiError::Internal(format!("{:#}", e.into()))
+}
+
+/// What an error means on a page: with a hint, the operator can act on it; without one it is for the log.
+pub fn for_page(error: anyhow::Error) -> ApiError {
+    let error = match error.downcast::<ApiError>() {
+        Ok(e) => return e,
+        Err(e) => e,
+    };
+    let full = error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull);
+    match hint::of(&error) {
+        Some(hint) => ApiError::conflict(format!("{error:#}"), &hint),
+        None if full => ApiError::conflict("the seed's disk is full", "remove a capsule"),
+        None => unexpected(error),
+    }
 }

@@ -19,37 +19,22 @@ use transfer::capsule::pieces::Discard;
 use transfer::capsule::read::Clear;
 use transfer::capsule::shelf::{PieceError, Shelf};
 use web::api::{Actor, ApiError};
-use web::site_api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
+use web::api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
 use zeroize::Zeroizing;
 
 use super::jobs::Job;
-use super::{App, internal, unexpected};
+use super::{App, for_page, internal, unexpected};
 use crate::drill;
 use crate::terminal::amount;
-
-pub(super) fn bad(why: impl Into<String>, hint: &str) -> ApiError {
-    ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
-}
-
-/// An error with a hint is for whoever sits at the page; any other is for the log.
-pub(super) fn for_page(error: anyhow::Error) -> ApiError {
-    match (error.downcast_ref::<std::io::Error>(), hint::of(&error)) {
-        (_, Some(hint)) => ApiError::Conflict { why: format!("{error:#}"), hint: Some(hint) },
-        (Some(e), None) if e.kind() == std::io::ErrorKind::StorageFull => {
-            ApiError::Conflict { why: "the seed's disk is full".to_owned(), hint: Some("remove a capsule".to_owned()) }
-        }
-        _ => unexpected(error),
-    }
-}
 
 impl App {
     /// Begins to write a capsule onto the shelf.
     pub fn export_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError> {
         cluster_seed::secret::seal_to(&wish.recipient, b"").map_err(|e| {
-            bad(format!("the recipient: {e}"), "it begins with age1 and stands on the other seed's page of its site")
+            ApiError::bad(format!("the recipient: {e}"), "it begins with age1 and stands on the other seed's page of its site")
         })?;
         let since = wish.since.as_deref().map(str::parse::<Digest>).transpose();
-        let since = since.map_err(|_| bad("the earlier capsule has no such id", "choose one of the list"))?;
+        let since = since.map_err(|_| ApiError::bad("the earlier capsule has no such id", "choose one of the list"))?;
         let operator = self.operator_for(from, &actor.user, &wish.passphrase)?;
         let keys = self.site.keys().unseal_with(&operator).map_err(unexpected)?;
         Shelf(&self.site).make().map_err(unexpected)?;
@@ -92,7 +77,7 @@ impl App {
     /// Begins to check or to import a capsule of the shelf.
     pub fn import_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError> {
         let pin = key_from_text(&wish.pin).map_err(|_| {
-            bad("that is no site key", "64 hex digits; they stand on the page of the site at the seed that made the capsule")
+            ApiError::bad("that is no site key", "64 hex digits; they stand on the page of the site at the seed that made the capsule")
         })?;
         let file = self.on_shelf(&wish.file)?;
         let operator = self.operator_for(from, &actor.user, &wish.passphrase)?;
@@ -147,7 +132,7 @@ impl App {
     /// Promotes after somebody typed the site's name.
     pub fn promote_by(&self, actor: &Actor, name: &str) -> Result<u64, ApiError> {
         if name != self.spec.metadata.name.as_str() {
-            return Err(bad("that is not the site's name", "type it as it stands at the top of the page"));
+            return Err(ApiError::bad("that is not the site's name", "type it as it stands at the top of the page"));
         }
         self.promote(&actor.user)
     }
@@ -171,7 +156,7 @@ impl App {
     pub fn put_capsule(&self, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError> {
         Shelf(&self.site).put(name, at, total, piece).map_err(|e| match e {
             PieceError::Io(error) => for_page(error),
-            PieceError::TooLong => bad(e.to_string(), ""),
+            PieceError::TooLong => ApiError::bad(e.to_string(), ""),
             PieceError::NotNext { .. } => {
                 ApiError::Conflict { why: e.to_string(), hint: Some("ask how much is here".to_owned()) }
             }
@@ -205,10 +190,10 @@ fn verify(file: &camino::Utf8Path, pin: &cluster_seed::seal::VerifyingKey, opera
 /// The overlay as a file of its own would say it. Values are typed first: nothing in them can add a line.
 fn overlay_text(place: &PlaceView) -> Result<String, ApiError> {
     let address = |what: &str, text: &str| -> Result<std::net::Ipv4Addr, ApiError> {
-        text.parse().map_err(|_| bad(format!("{what} is no IPv4 address"), "as 10.45.0.1"))
+        text.parse().map_err(|_| ApiError::bad(format!("{what} is no IPv4 address"), "as 10.45.0.1"))
     };
     let subnet: ipnet::Ipv4Net =
-        place.subnet.parse().map_err(|_| bad("the subnet is not written as 10.45.0.0/24", "address, slash, prefix length"))?;
+        place.subnet.parse().map_err(|_| ApiError::bad("the subnet is not written as 10.45.0.0/24", "address, slash, prefix length"))?;
     let (seed, first, last) =
         (address("the seed's address", &place.seed)?, address("the first", &place.first)?, address("the last", &place.last)?);
     let mut text = format!("underlay:\n  subnet: {subnet}\n  seed: {seed}\n  pool: {{first: {first}, last: {last}}}\n");

@@ -9,7 +9,7 @@ use site::setting;
 use transfer::capsule::shelf::{self, Shelf};
 use transfer::capsule::{MAX_RECORD, RECORDS};
 use web::api::ApiError;
-use web::site_api::{CapsuleFile, CapsuleRecord, PlaceView, SiteView};
+use web::api::{CapsuleFile, CapsuleRecord, PlaceView, SiteView};
 
 use super::{App, internal, unexpected, views};
 use crate::drill;

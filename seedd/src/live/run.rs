@@ -168,7 +168,7 @@ impl Machine {
                     () = signalled() => {}
                 }
             };
-            web::server::serve_tls(socket, tls, router, ended).await;
+            web::listener::serve_tls(socket, tls, router, ended).await;
             anyhow::Ok(done.borrow_and_update().clone())
         })?;
         runtime.shutdown_timeout(Duration::from_secs(2));

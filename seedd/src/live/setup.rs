@@ -25,12 +25,12 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use transfer::medium::adopt::{Medium, Reading, adopt};
 use web::api::{ApiError, ClockView};
-use web::first_setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
+use web::api::{FirstInterface, FirstSetup, FirstSite, FirstView};
 use zeroize::Zeroizing;
 
 use crate::app::auth::{first_session, new_setup_code};
 use crate::app::throttle::Throttle;
-use crate::app::unexpected;
+use crate::app::{for_page, unexpected};
 
 /// Longest passphrase taken, in bytes.
 const MAX_PASSPHRASE: usize = 1024;
@@ -67,21 +67,6 @@ pub struct Given {
     pub pages: SocketAddr,
     pub tls: Arc<Tls>,
     pub warnings: Vec<String>,
-}
-
-fn bad(why: impl Into<String>, hint: &str) -> ApiError {
-    ApiError::BadRequest { why: why.into(), hint: (!hint.is_empty()).then(|| hint.to_owned()) }
-}
-
-/// An error with a hint is for whoever sits at the page; any other is for the log.
-fn for_page(error: anyhow::Error) -> ApiError {
-    match error.downcast::<ApiError>() {
-        Ok(e) => e,
-        Err(e) => match hint::of(&e) {
-            Some(hint) => ApiError::Conflict { why: format!("{e:#}"), hint: Some(hint) },
-            None => unexpected(e),
-        },
-    }
 }
 
 impl SetUp {
@@ -176,21 +161,21 @@ impl SetUp {
 
     fn check(&self, form: &FirstSite) -> Result<Hostname, ApiError> {
         let name: Option<Hostname> = form.site.trim().parse().ok().filter(|n: &Hostname| !n.as_str().contains('.'));
-        let name = name.ok_or_else(|| bad("the name of a site has 1 to 63 letters a-z, digits and dashes", ""))?;
+        let name = name.ok_or_else(|| ApiError::bad("the name of a site has 1 to 63 letters a-z, digits and dashes", ""))?;
         if form.passphrase.chars().count() < MIN_PASSPHRASE {
-            return Err(bad(
+            return Err(ApiError::bad(
                 format!("the passphrase has fewer than {MIN_PASSPHRASE} characters"),
                 "four random words make a good one",
             ));
         }
         if form.passphrase.len() > MAX_PASSPHRASE || form.passphrase.contains(['\n', '\r', '\0']) {
-            return Err(bad(format!("the passphrase has more than {MAX_PASSPHRASE} bytes or more than one line"), ""));
+            return Err(ApiError::bad(format!("the passphrase has more than {MAX_PASSPHRASE} bytes or more than one line"), ""));
         }
         crate::app::auth::check_user(&form.user)?;
         crate::app::auth::check_password(&form.password)?;
         let interfaces = self.host.interfaces().map_err(unexpected)?;
         if !interfaces.iter().any(|i| i.name == form.iface) {
-            return Err(bad("this machine has no such interface", "choose one of the list"));
+            return Err(ApiError::bad("this machine has no such interface", "choose one of the list"));
         }
         Ok(name)
     }

@@ -61,7 +61,7 @@ fn serve(app: &Arc<App>) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            web::server::serve(listener, router, std::future::pending()).await;
+            web::listener::serve(listener, router, std::future::pending()).await;
         });
     });
     format!("http://{at}")

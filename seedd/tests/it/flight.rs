@@ -17,7 +17,7 @@ use seedd::app::console::AtConsole;
 use seedd::app::{App, Seed};
 use site::store::events::PacketFacts;
 use site::{Site, default_cluster_yaml};
-use web::api::{SeedApi as _, Tone};
+use web::api::{OperatorApi as _, Tone};
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
 

@@ -7,7 +7,7 @@ use cluster_seed::agent::ReportBody;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use seedd::app::{App, Seed};
-use web::api::{ApiError, BootQuery, SeedApi as _};
+use web::api::{ApiError, BootQuery, MachineApi as _};
 
 use crate::sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
 

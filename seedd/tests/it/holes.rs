@@ -12,7 +12,7 @@ use host::clock::{now, now_ms};
 use seedd::app::metrics::{MetricsToken, TOKEN};
 use seedd::app::{App, Seed};
 use site::{Site, default_cluster_yaml};
-use web::api::{ApiError, BootQuery, SeedApi as _};
+use web::api::{ApiError, BootQuery, MachineApi as _, OperatorApi as _};
 
 struct Bench {
     dir: tempfile::TempDir,

@@ -16,7 +16,7 @@ use host::tool::{Running, Tool};
 use seedd::app::{App, Seed};
 use site::store::events::NewEvent;
 use site::{Site, default_cluster_yaml};
-use web::api::{ApiError, BmcKind, PowerAction, SeedApi as _, SetPower};
+use web::api::{ApiError, BmcKind, MachineApi as _, PowerAction, SetPower};
 
 const PASSPHRASE: &str = "correct horse battery";
 const PASSWORD: &str = "bmc-s3cret-1";
@@ -187,7 +187,7 @@ fn redfish_by_the_emulator() {
     let serving = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let meter = Arc::default();
-        runtime.block_on(web::server::serve_machines(listener, api, meter, async move { drop(stopped.await) })).unwrap();
+        runtime.block_on(web::listener::serve_machines(listener, api, meter, async move { drop(stopped.await) })).unwrap();
     });
     let inserted = b.act(PowerAction::InsertMedia).unwrap();
     assert!(inserted.contains(&format!("/media/{MEDIUM} is in its virtual drive")), "{inserted}");

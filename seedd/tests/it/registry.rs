@@ -97,7 +97,7 @@ fn an_image_is_pulled_by_skopeo_and_a_file_by_its_path() {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let router = web::machine_router(Arc::new(Seed(app(&site))));
-    runtime.spawn(web::server::serve(listener, router, std::future::pending()));
+    runtime.spawn(web::listener::serve(listener, router, std::future::pending()));
 
     let got =
         ureq::get(format!("http://{address}/darksite/extras/files/a/b")).call().unwrap().into_body().read_to_string().unwrap();

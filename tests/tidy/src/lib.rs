@@ -116,6 +116,7 @@ fn is_edge(source: &Source) -> bool {
         || source.file().contains("server")
         || source.file().contains("fetch")
         || source.path.contains("/server/")
+        || source.path.contains("/listener/")
         || source.path.contains("/examples/")
         || CLOCK_READERS.iter().any(|(path, _)| *path == source.path)
 }

@@ -6,14 +6,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
-use super::{Refusal, Shell, overview, page};
-use crate::api::{ClockView, SeedApi};
-use crate::auth::{NoPage, PageSession, Session};
+use crate::api::ClockView;
+use crate::auth::{ChangeForm, NoPage, PageSession, Session};
 use crate::call::App;
 use crate::dates::{iso, parse_time};
 use crate::error::Failure;
-use crate::extract::Posted;
 use crate::headers::RequestId;
 
 #[derive(Template)]
@@ -33,30 +32,29 @@ struct ClockPage {
 
 #[derive(Deserialize)]
 pub(crate) struct ClockForm {
-    csrf: String,
     #[serde(default)]
     time: String,
     /// Milliseconds since 1970 by the browser's clock, filled in by the page's script.
     #[serde(default)]
     browser: String,
-    /// Which button was pressed.
+    /// The button that was pressed.
     #[serde(default)]
     take: String,
 }
 
 impl ClockForm {
     fn wanted(&self) -> Result<u64, Failure> {
-        let bad = |why: &str, hint: &str| Failure::new(StatusCode::BAD_REQUEST, why.to_owned()).with_hint(hint.to_owned());
+        let bad = |why: &str, hint: &str| Failure::new(StatusCode::BAD_REQUEST, why).with_hint(hint);
         if self.take == "browser" {
-            let hint = "it is told by a script; without scripts, type the time";
-            return self.browser.parse().map_err(|_| bad("this browser did not tell its time", hint));
+            let hint = "this needs JavaScript; without it, type the time";
+            return self.browser.parse().map_err(|_| bad("the browser sent no time", hint));
         }
-        parse_time(&self.time).ok_or_else(|| bad("this is not a time", "write it as 2026-11-22T19:54:05Z"))
+        parse_time(&self.time).ok_or_else(|| bad("invalid time", "write it as 2026-11-22T19:54:05Z"))
     }
 }
 
-async fn show_page<A: SeedApi>(
-    app: &App<A>,
+async fn show_page(
+    app: &App,
     id: &RequestId,
     session: &Session,
     refused: Option<(StatusCode, Refusal)>,
@@ -81,28 +79,22 @@ async fn show_page<A: SeedApi>(
     page(status, &template)
 }
 
-pub(crate) async fn show<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-) -> Result<Response, NoPage> {
+pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
     Ok(show_page(&app, &id, &session, None, "").await?)
 }
 
-pub(crate) async fn set<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
+pub(crate) async fn set(
+    State(app): State<App>,
     id: RequestId,
-    Posted(form): Posted<ClockForm>,
+    ChangeForm(change, form): ChangeForm<ClockForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
+    let actor = change.actor().clone();
     let done = match form.wanted() {
         Ok(to_ms) => app.call(move |api| api.set_clock(&actor, to_ms)).await,
         Err(failure) => Err(failure),
     };
     match done {
         Ok(_) => Ok(Redirect::to("/clock").into_response()),
-        Err(failure) => show_page(&app, &id, &session, Some(Refusal::of(failure)?), &form.time).await,
+        Err(failure) => show_page(&app, &id, change.session(), Some(Refusal::of(failure)?), &form.time).await,
     }
 }

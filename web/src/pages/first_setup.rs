@@ -5,13 +5,13 @@ use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 
+use super::shell::{Refusal, Shell, page};
 use super::view::clean;
-use super::{Refusal, Shell, page};
+use crate::api::FirstView;
 use crate::error::Failure;
-use crate::first_setup::FirstView;
 use crate::headers::RequestId;
 
-/// What was typed before and is not secret.
+/// The typed values that are not secret.
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) code: String,

@@ -1,4 +1,4 @@
-//! `/setup`, `/login`, `/unseal` and the way out.
+//! `/setup`, `/login`, `/unseal` and `/logout`.
 
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
@@ -8,10 +8,10 @@ use axum::http::header::SET_COOKIE;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
-use super::{Refusal, Shell, overview, page};
-use crate::api::{Login, SeedApi, Setup};
-use crate::auth::{NoPage, PageSession, Session, cookie, find, forget_cookie, next_page};
+use crate::api::{Login, Setup};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session, cookie, find, forget_cookie, next_page};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Posted;
@@ -60,14 +60,11 @@ pub(crate) struct LoginForm {
 
 #[derive(Deserialize)]
 pub(crate) struct UnsealForm {
-    csrf: String,
     passphrase: String,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct LogoutForm {
-    csrf: String,
-}
+pub(crate) struct LogoutForm {}
 
 #[derive(Deserialize, Default)]
 pub(crate) struct Next {
@@ -75,12 +72,12 @@ pub(crate) struct Next {
     next: String,
 }
 
-fn enter<A: SeedApi>(app: &App<A>, token: &str, to: &str) -> Result<Response, Failure> {
+fn enter(app: &App, token: &str, to: &str) -> Result<Response, Failure> {
     let cookie = cookie(token, app.options)?;
     Ok((AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to(to)).into_response())
 }
 
-pub(crate) async fn setup_form<A: SeedApi>(State(app): State<App<A>>, id: RequestId) -> Result<Response, Failure> {
+pub(crate) async fn setup_form(State(app): State<App>, id: RequestId) -> Result<Response, Failure> {
     let overview = overview(&app).await?;
     if !overview.setup_needed {
         return Ok(Redirect::to("/").into_response());
@@ -89,8 +86,8 @@ pub(crate) async fn setup_form<A: SeedApi>(State(app): State<App<A>>, id: Reques
     page(StatusCode::OK, &SetupPage { shell, refusal: None, code: String::new(), user: String::new() })
 }
 
-pub(crate) async fn setup<A: SeedApi>(
-    State(app): State<App<A>>,
+pub(crate) async fn setup(
+    State(app): State<App>,
     From(from): From,
     id: RequestId,
     Posted(form): Posted<SetupForm>,
@@ -103,15 +100,15 @@ pub(crate) async fn setup<A: SeedApi>(
             Err(failure) => failure,
         }
     } else {
-        Failure::new(StatusCode::BAD_REQUEST, "the two passwords are not the same").with_hint("type it once more in both fields")
+        Failure::new(StatusCode::BAD_REQUEST, "the passwords do not match").with_hint("type the password in both fields")
     };
     let (status, refusal) = Refusal::of(failure)?;
     let shell = Shell::new("First administrator", &overview(&app).await?, &id, None);
     page(status, &SetupPage { shell, refusal: Some(refusal), code, user })
 }
 
-pub(crate) async fn login_form<A: SeedApi>(
-    State(app): State<App<A>>,
+pub(crate) async fn login_form(
+    State(app): State<App>,
     id: RequestId,
     headers: axum::http::HeaderMap,
     query: Result<Query<Next>, QueryRejection>,
@@ -128,8 +125,8 @@ pub(crate) async fn login_form<A: SeedApi>(
     page(StatusCode::OK, &LoginPage { shell, refusal: None, user: String::new(), next: next_page(&next).to_owned() })
 }
 
-pub(crate) async fn login<A: SeedApi>(
-    State(app): State<App<A>>,
+pub(crate) async fn login(
+    State(app): State<App>,
     From(from): From,
     id: RequestId,
     Posted(form): Posted<LoginForm>,
@@ -140,7 +137,7 @@ pub(crate) async fn login<A: SeedApi>(
         Ok(token) => enter(&app, &token, &next),
         Err(mut failure) => {
             if failure.status == StatusCode::UNAUTHORIZED {
-                failure.error = "the name or the password is wrong".to_owned();
+                failure.error = "wrong user name or password".to_owned();
             }
             let (status, refusal) = Refusal::of(failure)?;
             let shell = Shell::new("Log in", &overview(&app).await?, &id, None);
@@ -149,18 +146,16 @@ pub(crate) async fn login<A: SeedApi>(
     }
 }
 
-pub(crate) async fn logout<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    Posted(form): Posted<LogoutForm>,
+pub(crate) async fn logout(
+    State(app): State<App>,
+    ChangeForm(change, LogoutForm {}): ChangeForm<LogoutForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    app.call(move |api| api.logout(&session.token)).await?;
+    app.call(move |api| api.logout(change.actor(), change.token())).await?;
     Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), Redirect::to("/login")).into_response())
 }
 
-async fn unseal_page<A: SeedApi>(
-    app: &App<A>,
+async fn unseal_page(
+    app: &App,
     id: &RequestId,
     session: &Session,
     refused: Option<(StatusCode, Refusal)>,
@@ -173,25 +168,23 @@ async fn unseal_page<A: SeedApi>(
     page(status, &UnsealPage { shell: Shell::new("Unseal", &overview, id, Some(session)), refusal })
 }
 
-pub(crate) async fn unseal_form<A: SeedApi>(
-    State(app): State<App<A>>,
+pub(crate) async fn unseal_form(
+    State(app): State<App>,
     PageSession(session): PageSession,
     id: RequestId,
 ) -> Result<Response, NoPage> {
     Ok(unseal_page(&app, &id, &session, None).await?)
 }
 
-pub(crate) async fn unseal<A: SeedApi>(
-    State(app): State<App<A>>,
+pub(crate) async fn unseal(
+    State(app): State<App>,
     From(from): From,
-    PageSession(session): PageSession,
     id: RequestId,
-    Posted(form): Posted<UnsealForm>,
+    ChangeForm(change, form): ChangeForm<UnsealForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
+    let actor = change.actor().clone();
     match app.costly(move |api| api.unseal(from, &actor, &form.passphrase)).await {
         Ok(()) => Ok(Redirect::to("/").into_response()),
-        Err(failure) => unseal_page(&app, &id, &session, Some(Refusal::of(failure)?)).await,
+        Err(failure) => unseal_page(&app, &id, change.session(), Some(Refusal::of(failure)?)).await,
     }
 }

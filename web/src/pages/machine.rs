@@ -1,4 +1,4 @@
-//! `/machines/<id>`: what a machine is, what happened to it, and the decision about it.
+//! `/machines/<id>`: a machine, what happened to it, and the decision about it.
 
 use askama::Template;
 use axum::extract::State;
@@ -9,24 +9,22 @@ use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
-use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, state, told};
-use super::{Refusal, Shell, overview, page};
-use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, Overview, SeedApi, Tone};
-use crate::auth::{PageSession, Session};
+use super::shell::{Refusal, Shell, overview, page};
+use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
+use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Overview, Tone};
+use crate::auth::{Change, ChangeForm, PageSession, Session};
 use crate::call::App;
 use crate::dates::offset;
 use crate::error::Failure;
-use crate::extract::{Named, Posted};
+use crate::extract::Named;
 use crate::headers::RequestId;
 
-/// How often a browser without JavaScript looks again, in seconds.
+/// How often a browser without JavaScript reloads the page, in seconds.
 const REFRESH: u32 = 5;
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
 pub(crate) struct ApproveForm {
-    #[serde(default)]
-    csrf: String,
     #[serde(default)]
     enrollment: String,
     #[serde(default)]
@@ -37,14 +35,12 @@ pub(crate) struct ApproveForm {
     hostname: String,
     #[serde(default)]
     disk: String,
-    /// A checkbox: there or not.
+    /// A checkbox: present or not.
     replace: Option<String>,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct DenyForm {
-    #[serde(default)]
-    csrf: String,
     #[serde(default)]
     enrollment: String,
     #[serde(default)]
@@ -59,7 +55,7 @@ struct Choice {
 }
 
 impl Choice {
-    /// A name that cannot be shown as it is cannot be chosen either.
+    /// A name that cannot be shown unchanged cannot be chosen either.
     fn new(name: &str, label: String, chosen: bool, possible: bool) -> Self {
         let value = clean(name);
         let possible = possible && value == name;
@@ -104,19 +100,19 @@ struct Page {
     facts: Option<Facts>,
     earlier: Vec<Earlier>,
     timeline: Vec<Entry>,
-    findings: Vec<Said>,
+    findings: Vec<Conclusion>,
     packets: u32,
 }
 
-struct Said {
+struct Conclusion {
     rule: &'static str,
     tone: &'static str,
     what: String,
-    /// Pieces, and whether each is something to type.
+    /// Pieces, and whether each is a command.
     advice: Vec<(bool, String)>,
 }
 
-impl Said {
+impl Conclusion {
     fn of(f: &Finding) -> Self {
         let tone = match f.tone {
             Tone::Good => "good",
@@ -124,12 +120,12 @@ impl Said {
             Tone::Bad => "bad",
         };
         let advice = f.advice.split('`').enumerate().map(|(n, piece)| (n % 2 == 1, clean(piece))).collect();
-        Said { rule: f.rule, tone, what: clean(&f.what), advice }
+        Conclusion { rule: f.rule, tone, what: clean(&f.what), advice }
     }
 }
 
-pub(crate) async fn show<A: SeedApi>(
-    State(app): State<App<A>>,
+pub(crate) async fn show(
+    State(app): State<App>,
     PageSession(session): PageSession,
     request: RequestId,
     Named(id): Named<i64>,
@@ -137,14 +133,12 @@ pub(crate) async fn show<A: SeedApi>(
     render(&app, &session, &request, id, StatusCode::OK, None, ApproveForm::default()).await
 }
 
-pub(crate) async fn approve<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
+pub(crate) async fn approve(
+    State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    Posted(form): Posted<ApproveForm>,
+    ChangeForm(change, form): ChangeForm<ApproveForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
     let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
     let approve = Approve {
         code: form.code.trim().to_owned(),
@@ -153,60 +147,51 @@ pub(crate) async fn approve<A: SeedApi>(
         disk: form.disk.clone(),
         replace: form.replace.is_some(),
     };
-    let actor = session.actor.clone();
+    let actor = change.actor().clone();
     match app.call(move |api| api.approve(&actor, enrollment, &approve)).await {
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
-            render(&app, &session, &request, id, status, Some(refusal), form).await
+            render(&app, change.session(), &request, id, status, Some(refusal), form).await
         }
     }
 }
 
-pub(crate) async fn deny<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
+pub(crate) async fn deny(
+    State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    Posted(form): Posted<DenyForm>,
+    ChangeForm(change, form): ChangeForm<DenyForm>,
 ) -> Result<Response, Failure> {
-    turn_away(app, session, request, id, form, A::deny).await
+    end(app, change, request, id, form, |api, actor, id, why| api.deny(actor, id, why)).await
 }
 
-pub(crate) async fn revoke<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
+pub(crate) async fn revoke(
+    State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    Posted(form): Posted<DenyForm>,
+    ChangeForm(change, form): ChangeForm<DenyForm>,
 ) -> Result<Response, Failure> {
-    turn_away(app, session, request, id, form, A::revoke).await
+    end(app, change, request, id, form, |api, actor, id, why| api.revoke(actor, id, why)).await
 }
 
-type TurnAway<A> = fn(&A, &Actor, EnrollmentId, &str) -> Result<EnrollmentView, ApiError>;
+/// [`OperatorApi::deny`] or [`OperatorApi::revoke`].
+type End = fn(&dyn OperatorApi, &Actor, EnrollmentId, &str) -> Result<EnrollmentView, ApiError>;
 
-async fn turn_away<A: SeedApi>(
-    app: App<A>,
-    session: Session,
-    request: RequestId,
-    id: i64,
-    form: DenyForm,
-    how: TurnAway<A>,
-) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
+async fn end(app: App, change: Change, request: RequestId, id: i64, form: DenyForm, how: End) -> Result<Response, Failure> {
     let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
-    let (actor, reason) = (session.actor.clone(), form.reason.trim().to_owned());
+    let (actor, reason) = (change.actor().clone(), form.reason.trim().to_owned());
     match app.call(move |api| how(api, &actor, enrollment, &reason)).await {
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
-            render(&app, &session, &request, id, status, Some(refusal), ApproveForm::default()).await
+            render(&app, change.session(), &request, id, status, Some(refusal), ApproveForm::default()).await
         }
     }
 }
 
-async fn render<A: SeedApi>(
-    app: &App<A>,
+async fn render(
+    app: &App,
     session: &Session,
     request: &RequestId,
     id: i64,
@@ -215,13 +200,13 @@ async fn render<A: SeedApi>(
     form: ApproveForm,
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
-    let newest = *app.api.subscribe().borrow();
+    let newest = *app.newest().borrow();
     let detail = app.call(move |api| api.machine(id)).await?;
     let line = Line::of(&detail.row, overview.clock);
     let mut shell = Shell::new(&line.name, &overview, request, Some(session));
     shell.event = newest;
     let decision = decide(&detail, &overview, refusal, form);
-    // Loading the page again would lose what is being typed.
+    // A reload would lose what is being typed.
     shell.refresh = decision.is_none().then_some(REFRESH);
     let earlier = detail.earlier.iter().map(|e| Earlier {
         state: state(Some(e.state)),
@@ -237,7 +222,7 @@ async fn render<A: SeedApi>(
         facts: detail.facts.as_ref().map(facts),
         earlier: earlier.collect(),
         timeline: timeline(&detail.timeline),
-        findings: detail.diagnosis.iter().map(Said::of).collect(),
+        findings: detail.diagnosis.iter().map(Conclusion::of).collect(),
         packets: detail.packets,
         shell,
         line,
@@ -245,7 +230,7 @@ async fn render<A: SeedApi>(
     page(status, &template)
 }
 
-/// The form of a Pending machine; or, where a decision came too late, only why it was refused.
+/// The form of a Pending machine; or only the refusal, if a decision came too late.
 fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>, form: ApproveForm) -> Option<Decision> {
     let enrollment = detail.row.enrollment.as_ref();
     let pending = enrollment.filter(|e| e.state == EnrollmentState::Pending);
@@ -263,7 +248,7 @@ fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>,
         Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
     });
     let disks = detail.facts.as_ref().map_or(&[][..], |f| &f.disks);
-    // With several disks nobody but the operator says which one is erased.
+    // With several disks, only the operator decides which one is erased.
     let only = disks.iter().filter(|d| !d.removable).count() == 1;
     let choices = disks.iter().map(|d| {
         let kind = if d.removable { ", removable" } else { "" };
@@ -284,7 +269,7 @@ fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>,
 }
 
 fn facts(f: &HardwareFacts) -> Facts {
-    let or_none = |text: &str| clean_or(text, "not told");
+    let or_none = |text: &str| clean_or(text, "unknown");
     let mut firmware = match f.firmware {
         Firmware::Bios => "BIOS".to_owned(),
         Firmware::Uefi => "UEFI".to_owned(),
@@ -293,7 +278,8 @@ fn facts(f: &HardwareFacts) -> Facts {
         firmware = format!("{firmware} of {}", clean(&f.firmware_date));
     }
     if f.has_old_firmware() {
-        firmware.push_str(": older than known holes of its network stack (PixieFail); install newer firmware");
+        firmware
+            .push_str(", older than the fixes for known vulnerabilities of its network stack (PixieFail); update the firmware");
     }
     let disk = |d: &cluster_seed::machine::Disk| {
         let kind = match (d.rotational, d.removable) {
@@ -320,7 +306,7 @@ fn facts(f: &HardwareFacts) -> Facts {
             ("Firmware", firmware),
             ("Processor", format!("{} \u{d7} {}", f.cpus, or_none(&f.cpu))),
             ("Memory", bytes(f.memory_mib.saturating_mul(1 << 20))),
-            ("Booted from", f.boot_mac.map_or_else(|| "not told".to_owned(), |m| m.to_string())),
+            ("Booted from", f.boot_mac.map_or_else(|| "unknown".to_owned(), |m| m.to_string())),
             ("Kernel", or_none(&f.kernel)),
         ],
         disks: f.disks.iter().map(disk).collect(),
@@ -331,16 +317,16 @@ fn facts(f: &HardwareFacts) -> Facts {
 /// Oldest first, with the time since the first event.
 fn timeline(events: &[EventView]) -> Vec<Entry> {
     let first = events.first().map_or(0, |e| e.at);
-    let mut said = Vec::new();
+    let mut shown = Vec::new();
     let entry = |e: &EventView| {
         let mut entry = Entry::of(e, offset(e.at.saturating_sub(first)));
-        // What the packet before said too is not said again.
+        // Facts already shown for the previous packet are not repeated.
         let facts = std::mem::take(&mut entry.facts);
-        entry.facts = facts.iter().filter(|f| !said.contains(*f)).cloned().collect();
+        entry.facts = facts.iter().filter(|f| !shown.contains(*f)).cloned().collect();
         if !facts.is_empty() {
-            said = facts;
+            shown = facts;
         }
         entry
     };
-    told(events).map(entry).collect()
+    condense(events).map(entry).collect()
 }

@@ -1,4 +1,4 @@
-//! `/`: who is here and what waits for somebody.
+//! `/`: all machines and nodes, and what is waiting for an operator.
 
 use askama::Template;
 use axum::extract::State;
@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::enrollment::EnrollmentState;
 
-use super::view::{Entry, Line, bytes, clean, told};
-use super::{Shell, overview, page};
-use crate::api::{MachineRow, SeedApi};
+use super::shell::{Shell, overview, page};
+use super::view::{Entry, Line, bytes, clean, condense};
+use crate::api::MachineRow;
 use crate::auth::PageSession;
 use crate::call::App;
 use crate::dates::ago;
@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::limits::{RECENT_EVENTS, RECENT_WINDOW};
 
-/// How often a browser without JavaScript looks again, in seconds.
+/// How often a browser without JavaScript reloads the page, in seconds.
 const REFRESH: u32 = 10;
 
 struct Role {
@@ -38,20 +38,16 @@ struct Page {
     nodes: Vec<Line>,
     roles: Vec<Role>,
     snapshot: Option<String>,
-    /// The word, and the colour it is shown in.
+    /// The word and its colour.
     proof: Option<(&'static str, &'static str)>,
     epoch: u64,
     clock: String,
     recent: Vec<Entry>,
 }
 
-pub(crate) async fn show<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-) -> Result<Response, Failure> {
+pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, Failure> {
     let overview = overview(&app).await?;
-    let newest = *app.api.subscribe().borrow();
+    let newest = *app.newest().borrow();
     let (rows, events) = app
         .call(move |api| {
             let events = api.events((newest - i64::from(RECENT_WINDOW)).max(0), RECENT_WINDOW)?;
@@ -70,7 +66,7 @@ pub(crate) async fn show<A: SeedApi>(
         artifact: r.artifact.map(|a| a.short()),
         min_disk: r.min_disk.map(bytes),
     });
-    let recent = told(&events).rev().take(RECENT_EVENTS).map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
+    let recent = condense(&events).rev().take(RECENT_EVENTS).map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
     let mut shell = Shell::new("Machines", &overview, &id, Some(&session));
     shell.refresh = Some(REFRESH);
     shell.event = newest;
@@ -92,7 +88,7 @@ pub(crate) async fn show<A: SeedApi>(
     page(StatusCode::OK, &template)
 }
 
-/// 0 waits for the operator, 1 failed, 2 on its way, 3 only seen, 4 works, 5 is over.
+/// 0: waiting for an operator, 1: failed, 2: in progress, 3: only seen, 4: converged, 5: ended.
 fn urgency(row: &MachineRow) -> u8 {
     use EnrollmentState as S;
     match row.enrollment.as_ref().map(|e| e.state) {

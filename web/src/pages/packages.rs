@@ -1,4 +1,4 @@
-//! `/packages`: the snapshots that are here, what is proven of them, and the extras.
+//! `/packages`: the snapshots, their proofs, and the extras.
 
 use askama::Template;
 use axum::extract::State;
@@ -6,18 +6,18 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::proof::ProofState;
 
+use super::shell::{Shell, overview, page};
 use super::view::{bytes, clean};
-use super::{Shell, overview, page};
-use crate::api::{ExtraView, SeedApi, SnapshotView};
+use crate::api::{ExtraView, SnapshotView};
 use crate::auth::{NoPage, PageSession};
 use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::headers::RequestId;
 
-/// Letters of a digest that are shown; the whole one is in the title.
+/// Digits of a digest that are shown; the full digest is in the title.
 const SHORT: usize = 12;
 
-/// Word and colour of what is proven.
+/// The colour of a proof's result.
 pub(crate) fn tone(proof: ProofState) -> &'static str {
     match proof {
         ProofState::Proven => "good",
@@ -96,13 +96,9 @@ struct Page {
     extras: Vec<Extra>,
 }
 
-pub(crate) async fn show<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-) -> Result<Response, NoPage> {
+pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
     let overview = overview(&app).await?;
-    let newest = *app.api.subscribe().borrow();
+    let newest = *app.newest().borrow();
     let view = app.call(|api| api.packages()).await?;
     let mut shell = Shell::new("Packages", &overview, &id, Some(&session));
     shell.event = newest;

@@ -1,4 +1,4 @@
-//! `/machines/<id>/power`: what its management controller is asked to do, and how the seed reaches that.
+//! `/machines/<id>/power`: power actions, and the management controller that carries them out.
 
 use askama::Template;
 use axum::extract::State;
@@ -6,27 +6,23 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Line, clean};
-use super::{Refusal, Shell, overview, page};
-use crate::api::{BmcKind, PowerAction, SeedApi, SetPower};
-use crate::auth::{NoPage, PageSession, Session};
+use crate::api::{BmcKind, PowerAction, SetPower};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session};
 use crate::call::App;
 use crate::error::Failure;
-use crate::extract::{Named, Posted};
+use crate::extract::Named;
 use crate::headers::RequestId;
 
 #[derive(Deserialize)]
 pub(crate) struct ActForm {
-    #[serde(default)]
-    csrf: String,
     action: PowerAction,
 }
 
 /// No `Debug`: it holds a secret.
 #[derive(Deserialize)]
 pub(crate) struct ControllerForm {
-    #[serde(default)]
-    csrf: String,
     kind: BmcKind,
     #[serde(default)]
     address: String,
@@ -37,10 +33,7 @@ pub(crate) struct ControllerForm {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct ForgetForm {
-    #[serde(default)]
-    csrf: String,
-}
+pub(crate) struct ForgetForm {}
 
 struct Controller {
     kind: &'static str,
@@ -56,13 +49,13 @@ struct Page {
     shell: Shell,
     line: Line,
     refusal: Option<Refusal>,
-    /// What the last action did.
+    /// Result of the last action.
     done: Option<String>,
     controller: Option<Controller>,
     medium: Option<String>,
 }
 
-/// What stands above the forms.
+/// What is shown above the forms.
 #[derive(Default)]
 struct Said {
     refused: Option<(StatusCode, Refusal)>,
@@ -75,7 +68,7 @@ impl Said {
     }
 }
 
-async fn render<A: SeedApi>(app: &App<A>, id: &RequestId, session: &Session, of: i64, said: Said) -> Result<Response, Failure> {
+async fn render(app: &App, id: &RequestId, session: &Session, of: i64, said: Said) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let (detail, power) = app.call(move |api| Ok((api.machine(of)?, api.power(of)?))).await?;
     let line = Line::of(&detail.row, overview.clock);
@@ -98,8 +91,8 @@ async fn render<A: SeedApi>(app: &App<A>, id: &RequestId, session: &Session, of:
     page(status, &template)
 }
 
-pub(crate) async fn show<A: SeedApi>(
-    State(app): State<App<A>>,
+pub(crate) async fn show(
+    State(app): State<App>,
     PageSession(session): PageSession,
     request: RequestId,
     Named(id): Named<i64>,
@@ -107,51 +100,45 @@ pub(crate) async fn show<A: SeedApi>(
     Ok(render(&app, &request, &session, id, Said::default()).await?)
 }
 
-pub(crate) async fn act<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
+pub(crate) async fn act(
+    State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    Posted(form): Posted<ActForm>,
+    ChangeForm(change, form): ChangeForm<ActForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
+    let actor = change.actor().clone();
     let said = match app.call(move |api| api.act_power(&actor, id, form.action)).await {
-        // Shown by this answer: a reload asks before it sends the action again.
+        // Shown in this answer: the browser asks before a reload sends the action again.
         Ok(done) => Said { done: Some(done.text), refused: None },
         Err(failure) => Said::refused(failure)?,
     };
-    render(&app, &request, &session, id, said).await
+    render(&app, &request, change.session(), id, said).await
 }
 
-pub(crate) async fn keep<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
+pub(crate) async fn save(
+    State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    Posted(form): Posted<ControllerForm>,
+    ChangeForm(change, form): ChangeForm<ControllerForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
     let (address, user) = (form.address.trim().to_owned(), form.user.trim().to_owned());
     let set = SetPower { kind: form.kind, address, user, password: form.password };
-    let actor = session.actor.clone();
+    let actor = change.actor().clone();
     match app.call(move |api| api.set_power(&actor, id, &set)).await {
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}/power")).into_response()),
-        Err(failure) => render(&app, &request, &session, id, Said::refused(failure)?).await,
+        Err(failure) => render(&app, &request, change.session(), id, Said::refused(failure)?).await,
     }
 }
 
-pub(crate) async fn forget<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
+pub(crate) async fn forget(
+    State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    Posted(form): Posted<ForgetForm>,
+    ChangeForm(change, ForgetForm {}): ChangeForm<ForgetForm>,
 ) -> Result<Response, Failure> {
-    session.check_field(&form.csrf)?;
-    let actor = session.actor.clone();
+    let actor = change.actor().clone();
     match app.call(move |api| api.forget_power(&actor, id)).await {
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}/power")).into_response()),
-        Err(failure) => render(&app, &request, &session, id, Said::refused(failure)?).await,
+        Err(failure) => render(&app, &request, change.session(), id, Said::refused(failure)?).await,
     }
 }

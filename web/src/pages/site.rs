@@ -1,4 +1,4 @@
-//! `/site`: capsules, the place, a standby's promotion, drills; and the long work on them.
+//! `/site`: capsules, the underlay, promotion of a standby, recovery drills, and the job that is running.
 
 use askama::Template;
 use axum::extract::{FromRequestParts, State};
@@ -7,22 +7,23 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, bytes, clean};
-use super::{Refusal, Shell, overview, page};
-use crate::api::{Actor, ApiError, Overview, SeedApi, SeedMode};
-use crate::auth::{NoPage, PageSession, Session};
+use crate::api::{
+    Actor, ApiError, CapsuleFile, ExportWish, ImportWish, JobKind, JobState, JobView, OperatorApi, Overview, PlaceView, SeedMode,
+    SiteView,
+};
+use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session};
 use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::error::Failure;
-use crate::extract::Posted;
 use crate::headers::{From, RequestId};
-use crate::site_api::{CapsuleFile, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SiteView};
 
-/// How often a browser without JavaScript looks again while something runs, in seconds.
+/// How often a browser without JavaScript reloads the page while a job runs, in seconds.
 const REFRESH: u32 = 5;
-/// Parts that a capsule can be cut into: value of the form, words, bytes.
+/// Sizes of parts that a capsule can be split into: value of the form, label, bytes.
 const SPLITS: [(&str, &str, Option<u64>); 4] = [
-    ("", "one file", None),
+    ("", "single file", None),
     ("650M", "parts of 650 MiB (CD)", Some(650 << 20)),
     ("4000M", "parts of 4000 MiB (FAT32)", Some(4000 << 20)),
     ("23G", "parts of 23 GiB (Blu-ray)", Some(23 << 30)),
@@ -45,8 +46,8 @@ struct Work {
 impl Work {
     fn of(job: &JobView, now: u64) -> Self {
         let title = match job.kind {
-            JobKind::Export => "Writing a capsule",
-            JobKind::Verify => "Checking a capsule",
+            JobKind::Export => "Exporting a capsule",
+            JobKind::Verify => "Verifying a capsule",
             JobKind::Import => "Importing a capsule",
             JobKind::Drill => "Recovery drill",
         };
@@ -80,7 +81,7 @@ impl Work {
 struct File {
     name: String,
     size: String,
-    /// Percent of an upload that is under way.
+    /// Percent of an unfinished upload.
     arrived: Option<u64>,
     changed: String,
 }
@@ -126,8 +127,8 @@ fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<R
     let work = site.job.as_ref().map(|j| Work::of(j, now));
     let busy = work.as_ref().is_some_and(|w| w.running);
     let mode = match site.mode {
-        SeedMode::Active => "active: it is the issuer of this site",
-        SeedMode::Standby => "standby: it serves pages only, until it is promoted",
+        SeedMode::Active => "active: approves machines and issues identities",
+        SeedMode::Standby => "standby: serves only these pages until promoted",
         SeedMode::Fenced => "fenced: another seed of this site was promoted",
     };
     let PlaceView { subnet, seed, first, last, router } = site.place;
@@ -161,14 +162,14 @@ fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<R
     }
 }
 
-async fn show_page<A: SeedApi>(
-    app: &App<A>,
+async fn show_page(
+    app: &App,
     id: &RequestId,
     session: &Session,
     refused: Option<(StatusCode, Refusal)>,
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
-    let newest = *app.api.subscribe().borrow();
+    let newest = *app.newest().borrow();
     let site = app.call(|api| api.site()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let mut shell = Shell::new("Site", &overview, id, Some(session));
@@ -177,59 +178,48 @@ async fn show_page<A: SeedApi>(
     page(status, &template(&overview, site, shell, refusal))
 }
 
-/// How long a call takes: one that opens keys is [`App::costly`].
+/// What a call costs: one that opens keys is [`App::costly`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cost {
     Cheap,
     Keys,
 }
 
-/// What every form of the page has in common: who sent it, and what comes after.
-pub(crate) struct Sent<A> {
-    app: App<A>,
-    session: Session,
-    id: RequestId,
-}
-
-impl<A: SeedApi> Sent<A> {
-    /// Does `work` for whoever is logged in, then goes back to the page: with what went wrong, if something did.
-    async fn then<T: Send + 'static>(
-        self,
-        csrf: &str,
-        cost: Cost,
-        work: impl FnOnce(&A, &Actor) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<Response, Failure> {
-        self.session.check_field(csrf)?;
-        let actor = self.session.actor.clone();
-        let work = move |api: &A| work(api, &actor);
-        let done = if cost == Cost::Keys { self.app.costly(work).await } else { self.app.call(work).await };
-        match done {
-            Ok(_) => Ok(Redirect::to("/site").into_response()),
-            Err(failure) => show_page(&self.app, &self.id, &self.session, Some(Refusal::of(failure)?)).await,
-        }
+/// Does `work` for the operator and returns to the page, with the refusal if there is one.
+async fn done<T: Send + 'static>(
+    Sent { app, id }: Sent,
+    change: Change,
+    cost: Cost,
+    work: impl FnOnce(&dyn OperatorApi, &Actor) -> Result<T, ApiError> + Send + 'static,
+) -> Result<Response, Failure> {
+    let actor = change.actor().clone();
+    let work = move |api: &dyn OperatorApi| work(api, &actor);
+    let done = if cost == Cost::Keys { app.costly(work).await } else { app.call(work).await };
+    match done {
+        Ok(_) => Ok(Redirect::to("/site").into_response()),
+        Err(failure) => show_page(&app, &id, change.session(), Some(Refusal::of(failure)?)).await,
     }
 }
 
-impl<A: SeedApi> FromRequestParts<App<A>> for Sent<A> {
-    type Rejection = NoPage;
-    async fn from_request_parts(parts: &mut Parts, app: &App<A>) -> Result<Self, NoPage> {
-        let PageSession(session) = PageSession::from_request_parts(parts, app).await?;
-        let id = RequestId::from_request_parts(parts, app).await?;
-        Ok(Sent { app: app.clone(), session, id })
+/// What the handler of every form of the page needs beside the form.
+pub(crate) struct Sent {
+    app: App,
+    id: RequestId,
+}
+
+impl FromRequestParts<App> for Sent {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        Ok(Sent { app: app.clone(), id: RequestId::from_request_parts(parts, app).await? })
     }
 }
 
-pub(crate) async fn show<A: SeedApi>(
-    State(app): State<App<A>>,
-    PageSession(session): PageSession,
-    id: RequestId,
-) -> Result<Response, NoPage> {
+pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
     Ok(show_page(&app, &id, &session, None).await?)
 }
 
 #[derive(Deserialize)]
 pub(crate) struct ExportForm {
-    csrf: String,
     #[serde(default)]
     recipient: String,
     #[serde(default)]
@@ -242,10 +232,10 @@ pub(crate) struct ExportForm {
     passphrase: String,
 }
 
-pub(crate) async fn export<A: SeedApi>(
-    sent: Sent<A>,
+pub(crate) async fn export(
+    sent: Sent,
     From(from): From,
-    Posted(form): Posted<ExportForm>,
+    ChangeForm(change, form): ChangeForm<ExportForm>,
 ) -> Result<Response, Failure> {
     let wish = ExportWish {
         recipient: form.recipient.trim().to_owned(),
@@ -254,12 +244,11 @@ pub(crate) async fn export<A: SeedApi>(
         split: SPLITS.iter().find(|(value, ..)| *value == form.split).and_then(|(.., bytes)| *bytes),
         passphrase: form.passphrase,
     };
-    sent.then(&form.csrf, Cost::Keys, move |api, actor| api.export(from, actor, &wish)).await
+    done(sent, change, Cost::Keys, move |api, actor| api.export(from, actor, &wish)).await
 }
 
 #[derive(Deserialize)]
 pub(crate) struct ImportForm {
-    csrf: String,
     #[serde(default)]
     file: String,
     #[serde(default)]
@@ -268,15 +257,15 @@ pub(crate) struct ImportForm {
     passphrase: String,
     #[serde(default)]
     take_place: Option<String>,
-    /// Which button was pressed.
+    /// The button that was pressed.
     #[serde(default)]
     what: String,
 }
 
-pub(crate) async fn import<A: SeedApi>(
-    sent: Sent<A>,
+pub(crate) async fn import(
+    sent: Sent,
     From(from): From,
-    Posted(form): Posted<ImportForm>,
+    ChangeForm(change, form): ChangeForm<ImportForm>,
 ) -> Result<Response, Failure> {
     let wish = ImportWish {
         file: form.file,
@@ -285,40 +274,38 @@ pub(crate) async fn import<A: SeedApi>(
         verify_only: form.what != "import",
         take_place: form.take_place.is_some(),
     };
-    sent.then(&form.csrf, Cost::Keys, move |api, actor| api.import(from, actor, &wish)).await
+    done(sent, change, Cost::Keys, move |api, actor| api.import(from, actor, &wish)).await
 }
 
-/// A form with one word in it, or none.
+/// A form with a single field, or none.
 #[derive(Deserialize)]
 pub(crate) struct WordForm {
-    csrf: String,
     #[serde(default)]
     word: String,
 }
 
-pub(crate) async fn promote<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<WordForm>) -> Result<Response, Failure> {
-    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.promote(actor, form.word.trim())).await
+pub(crate) async fn promote(sent: Sent, ChangeForm(change, form): ChangeForm<WordForm>) -> Result<Response, Failure> {
+    done(sent, change, Cost::Cheap, move |api, actor| api.promote(actor, form.word.trim())).await
 }
 
-pub(crate) async fn drill<A: SeedApi>(
-    sent: Sent<A>,
+pub(crate) async fn drill(
+    sent: Sent,
     From(from): From,
-    Posted(form): Posted<WordForm>,
+    ChangeForm(change, form): ChangeForm<WordForm>,
 ) -> Result<Response, Failure> {
-    sent.then(&form.csrf, Cost::Keys, move |api, actor| api.drill(from, actor, &form.word)).await
+    done(sent, change, Cost::Keys, move |api, actor| api.drill(from, actor, &form.word)).await
 }
 
-pub(crate) async fn stop<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<WordForm>) -> Result<Response, Failure> {
-    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
+pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<WordForm>) -> Result<Response, Failure> {
+    done(sent, change, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
 }
 
-pub(crate) async fn remove<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<WordForm>) -> Result<Response, Failure> {
-    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.remove_capsule(actor, &form.word)).await
+pub(crate) async fn remove(sent: Sent, ChangeForm(change, form): ChangeForm<WordForm>) -> Result<Response, Failure> {
+    done(sent, change, Cost::Cheap, move |api, actor| api.remove_capsule(actor, &form.word)).await
 }
 
 #[derive(Deserialize)]
 pub(crate) struct PlaceForm {
-    csrf: String,
     #[serde(default)]
     subnet: String,
     #[serde(default)]
@@ -329,12 +316,12 @@ pub(crate) struct PlaceForm {
     last: String,
     #[serde(default)]
     router: String,
-    /// Which button was pressed.
+    /// The button that was pressed.
     #[serde(default)]
     what: String,
 }
 
-pub(crate) async fn place<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<PlaceForm>) -> Result<Response, Failure> {
+pub(crate) async fn place(sent: Sent, ChangeForm(change, form): ChangeForm<PlaceForm>) -> Result<Response, Failure> {
     let word = |text: &str| text.trim().to_owned();
     let place = (form.what != "reset").then(|| PlaceView {
         subnet: word(&form.subnet),
@@ -343,5 +330,5 @@ pub(crate) async fn place<A: SeedApi>(sent: Sent<A>, Posted(form): Posted<PlaceF
         last: word(&form.last),
         router: word(&form.router),
     });
-    sent.then(&form.csrf, Cost::Cheap, move |api, actor| api.set_place(actor, place.as_ref())).await
+    done(sent, change, Cost::Cheap, move |api, actor| api.set_place(actor, place.as_ref())).await
 }

@@ -1,24 +1,11 @@
-//! From the daemon's values to what stands on a page. Everything a machine or the log says goes through [`clean`].
+//! From the daemon's values to what a page shows. Every text from a machine or the log goes through [`clean`].
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::{EventKind, Tone};
 
 use crate::api::{EnrollmentView, EventView, InstallProgress, MachineRow, PacketFacts};
 use crate::dates::{ago, iso};
-use crate::limits::MAX_SHOWN;
-use crate::safe_json::is_tricky;
-
-/// Text for a page: bounded, and without characters that reorder or hide what stands around them. (The templates
-/// escape what means something in HTML.)
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).map(|c| if is_tricky(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// `or` where a machine said nothing.
-pub(crate) fn clean_or(text: &str, or: &str) -> String {
-    let text = clean(text);
-    if text.trim().is_empty() { or.to_owned() } else { text }
-}
+pub(crate) use crate::text::{clean, clean_or};
 
 /// Binary units, three digits.
 pub(crate) fn bytes(n: u64) -> String {
@@ -40,29 +27,29 @@ pub(crate) struct State {
     pub(crate) word: &'static str,
     /// Class that gives the colour: idle, wait, busy, good, bad.
     pub(crate) tone: &'static str,
-    /// What it means, for people.
+    /// Explanation for operators.
     pub(crate) meaning: &'static str,
 }
 
-/// `None` is a machine that has asked for an address and no more.
+/// `None` is a machine that has only requested an address.
 pub(crate) fn state(of: Option<EnrollmentState>) -> State {
     use EnrollmentState as S;
     let Some(state) = of else {
-        return State { word: "Seen", tone: "idle", meaning: "It asked for an address; its agent has not called yet." };
+        return State { word: "Seen", tone: "idle", meaning: "Requested an address; its agent has not contacted the seed yet." };
     };
     let (tone, meaning) = match state {
-        S::Discovered => ("busy", "Its agent has called and is about to show its keys."),
-        S::Pending => ("wait", "Waits for you: its console shows a pairing code."),
-        S::Approved => ("busy", "Approved; its agent is about to fetch its identity."),
-        S::Issued => ("busy", "It has fetched its identity and is about to write its disk."),
-        S::Installing => ("busy", "Writing and verifying its disk."),
-        S::Installed => ("busy", "Its disk is written; it starts from it and joins the planes."),
-        S::FabricReady => ("busy", "On all planes; its configuration is being applied."),
+        S::Discovered => ("busy", "The agent has contacted the seed and is about to send its keys."),
+        S::Pending => ("wait", "Waiting for approval: its console shows a pairing code."),
+        S::Approved => ("busy", "Approved; the agent is about to fetch its identity."),
+        S::Issued => ("busy", "The agent has its identity and is about to write the disk."),
+        S::Installing => ("busy", "Writing and verifying the disk."),
+        S::Installed => ("busy", "The disk is written; the machine boots from it and joins the planes."),
+        S::FabricReady => ("busy", "Connected to all planes; its configuration is being applied."),
         S::Converged => ("good", "A working node."),
-        S::Denied => ("bad", "An operator turned it away. Restart the machine to enroll it again."),
+        S::Denied => ("bad", "Denied by an operator. Restart the machine to enroll it again."),
         S::Revoked => ("bad", "No longer a member of the planes."),
-        S::Failed => ("bad", "It gave up. Restart the machine to enroll it again."),
-        S::Expired => ("bad", "Nobody acted in time. Restart the machine to enroll it again."),
+        S::Failed => ("bad", "The machine gave up. Restart it to enroll it again."),
+        S::Expired => ("bad", "Not approved in time. Restart the machine to enroll it again."),
     };
     State { word: state.as_str(), tone, meaning }
 }
@@ -72,7 +59,7 @@ pub(crate) struct Progress {
     /// `1.20 of 4.00 GiB`-like, and the speed.
     pub(crate) done: String,
     pub(crate) rate: String,
-    /// Time left at this speed, if it can be told.
+    /// Time left at this speed, if known.
     pub(crate) left: Option<String>,
 }
 
@@ -90,7 +77,7 @@ impl Progress {
     }
 }
 
-/// The progress of an enrollment that is installing now.
+/// The progress of an enrollment that is installing.
 pub(crate) fn progress(e: Option<&EnrollmentView>) -> Option<Progress> {
     let e = e.filter(|e| matches!(e.state, EnrollmentState::Issued | EnrollmentState::Installing))?;
     e.progress.as_ref().map(Progress::of)
@@ -114,7 +101,7 @@ pub(crate) struct Line {
     pub(crate) member: bool,
 }
 
-/// A point in time, told twice.
+/// A point in time, absolute and relative.
 pub(crate) struct Moment {
     pub(crate) iso: String,
     pub(crate) ago: String,
@@ -159,7 +146,7 @@ pub(crate) struct Entry {
     pub(crate) text: String,
     pub(crate) actor: Option<String>,
     pub(crate) machine: Option<i64>,
-    /// What the packet said, beyond the sentence.
+    /// Facts from the packet, in addition to the text.
     pub(crate) facts: Vec<(&'static str, String)>,
 }
 
@@ -190,8 +177,8 @@ impl Entry {
     }
 }
 
-/// Events in their order; of chatty ones of one machine in a row only the last is kept.
-pub(crate) fn told(events: &[EventView]) -> impl DoubleEndedIterator<Item = &EventView> {
+/// Events in order, with only the last of consecutive chatty ones of a machine.
+pub(crate) fn condense(events: &[EventView]) -> impl DoubleEndedIterator<Item = &EventView> {
     let chatty = |e: &EventView| e.kind.parse().is_ok_and(EventKind::is_chatty);
     let repeats = move |i: usize| events.get(i + 1).is_some_and(|n| chatty(n) && n.machine == events[i].machine);
     events.iter().enumerate().filter(move |(i, e)| !chatty(e) || !repeats(*i)).map(|(_, e)| e)
@@ -239,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_told_once() {
+    fn progress_is_shown_once() {
         let event = |id, kind: &str, machine| EventView {
             id,
             at: 0,
@@ -252,14 +239,7 @@ mod tests {
         let (one, chatty) = (Some(1), EventKind::InstallProgress.as_str());
         let all =
             [event(1, chatty, one), event(2, chatty, one), event(3, chatty, Some(2)), event(4, "x", one), event(5, chatty, one)];
-        assert_eq!(told(&all).map(|e| e.id).collect::<Vec<_>>(), [2, 3, 4, 5]);
-        assert_eq!(told(&[]).count(), 0);
-    }
-
-    #[test]
-    fn text_is_cut_and_straightened() {
-        assert_eq!(clean("a\u{202e}b\u{0}c\nd"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
-        assert_eq!(clean(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN);
-        assert_eq!(clean_or(" ", "none"), "none");
+        assert_eq!(condense(&all).map(|e| e.id).collect::<Vec<_>>(), [2, 3, 4, 5]);
+        assert_eq!(condense(&[]).count(), 0);
     }
 }

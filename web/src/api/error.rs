@@ -1,0 +1,57 @@
+//! Why a call failed.
+
+/// Why a call failed, by what the caller can do about it. `why` and `hint` are shown to the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 400
+    #[error("{why}")]
+    BadRequest { why: String, hint: Option<String> },
+    /// 401
+    #[error("log in first")]
+    Unauthorized,
+    /// 403
+    #[error("{why}")]
+    Forbidden { why: String },
+    /// 404
+    #[error("no such {what}")]
+    NotFound { what: &'static str },
+    /// 409
+    #[error("{why}")]
+    Conflict { why: String, hint: Option<String> },
+    /// 423
+    #[error("the seed is sealed")]
+    Sealed,
+    /// 429
+    #[error("too many attempts; wait {seconds} s")]
+    TooMany { seconds: u64 },
+    /// 503
+    #[error("{why}")]
+    Unavailable { why: String },
+    /// 500. The text goes to the log; the caller sees only "internal error".
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ApiError {
+    /// A request that cannot be carried out as it is. An empty `hint` is none.
+    pub fn bad(why: impl Into<String>, hint: &str) -> Self {
+        ApiError::BadRequest { why: why.into(), hint: some(hint) }
+    }
+
+    /// A request that contradicts the current state. An empty `hint` is none.
+    pub fn conflict(why: impl Into<String>, hint: &str) -> Self {
+        ApiError::Conflict { why: why.into(), hint: some(hint) }
+    }
+
+    pub fn forbidden(why: impl Into<String>) -> Self {
+        ApiError::Forbidden { why: why.into() }
+    }
+
+    pub fn unavailable(why: impl Into<String>) -> Self {
+        ApiError::Unavailable { why: why.into() }
+    }
+}
+
+fn some(hint: &str) -> Option<String> {
+    (!hint.is_empty()).then(|| hint.to_owned())
+}

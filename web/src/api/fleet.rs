@@ -1,0 +1,85 @@
+//! Machines, their enrollments, and the operator's decision about one.
+
+use std::net::IpAddr;
+
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::{EnrollmentId, Mac};
+use cluster_seed::machine::HardwareFacts;
+use serde::{Deserialize, Serialize};
+
+use super::flight::{EventView, Finding};
+
+/// The operator's decision about a Pending enrollment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// As shown on the machine's console.
+    pub code: String,
+    pub role: String,
+    /// Label or full name; the site's domain is added to a label.
+    pub hostname: String,
+    /// Kernel name of the disk that will be wiped.
+    pub disk: String,
+    /// Revoke the node that has this name now and replace it.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// HTTP shape of one machine in the list.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineRow {
+    pub id: i64,
+    pub mac: Mac,
+    pub ip: Option<IpAddr>,
+    /// Vendor and product as reported by the machine, sanitised.
+    pub model: String,
+    /// Unix seconds.
+    pub first_seen: u64,
+    pub last_seen: u64,
+    /// Its latest enrollment, if it has one.
+    pub enrollment: Option<EnrollmentView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnrollmentView {
+    pub id: EnrollmentId,
+    pub state: EnrollmentState,
+    /// Unix seconds of the last change of state.
+    pub since: u64,
+    pub hostname: Option<String>,
+    pub role: Option<String>,
+    /// `(plane, address)` once approved, in plane order.
+    pub addresses: Vec<(String, String)>,
+    pub wrong_codes: u32,
+    pub progress: Option<InstallProgress>,
+    /// Why it was denied, failed or expired.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstallProgress {
+    /// Bytes of disk written and verified.
+    pub written: u64,
+    pub total: u64,
+    /// Bytes per second.
+    pub rate: u64,
+}
+
+/// HTTP shape of one machine with everything known about it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineDetail {
+    pub row: MachineRow,
+    pub facts: Option<HardwareFacts>,
+    /// Older enrollments, newest first.
+    pub earlier: Vec<EnrollmentView>,
+    /// Oldest first, at most 500.
+    pub timeline: Vec<EventView>,
+    /// Diagnosis of the last boot attempt, most useful finding first.
+    pub diagnosis: Vec<Finding>,
+    /// Number of captured packets that can be downloaded.
+    pub packets: u32,
+}

@@ -1,0 +1,30 @@
+//! What the two routers ask of the daemon, and the plain data they get back.
+//!
+//! [`MachineApi`] is all that the machines' listener can name; [`OperatorApi`] is all that needs a person. Both are
+//! implemented by seedd on its store and by this crate's tests in memory. Every call may block (SQLite, scrypt), so
+//! handlers run them on tokio's blocking threads (`call.rs`).
+//!
+//! The structs that serialise are the shape of the HTTP API and nothing else: whoever stores something keeps a struct of
+//! its own and converts.
+
+mod clock;
+mod error;
+mod fleet;
+mod flight;
+mod machine;
+mod operator;
+mod packages;
+mod power;
+mod setup;
+mod site;
+
+pub use clock::ClockView;
+pub use error::ApiError;
+pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow};
+pub use flight::{EventView, Finding, PacketFacts, Tone};
+pub use machine::{BootQuery, ImageManifest, MachineApi};
+pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};
+pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
+pub use power::{BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
+pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
+pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};

@@ -1,0 +1,135 @@
+//! What people ask of the daemon through the pages and the JSON API.
+
+use std::net::IpAddr;
+
+use camino::Utf8PathBuf;
+use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::proof::ProofState;
+use serde::{Deserialize, Serialize};
+
+use super::clock::ClockView;
+use super::error::ApiError;
+use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
+use super::flight::EventView;
+use super::packages::PackagesView;
+use super::power::{PowerAction, PowerDone, PowerView, SetPower};
+use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
+
+/// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    pub user: String,
+}
+
+/// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// The one-time code printed by the daemon.
+    pub code: String,
+    pub user: String,
+    pub password: String,
+}
+
+/// HTTP shape of a login. No `Debug`: it holds a secret.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+/// HTTP shape of `GET /api/v1/status`; the top of every page is made from it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    pub site: String,
+    pub version: String,
+    /// There is no administrator yet.
+    pub setup_needed: bool,
+    pub sealed: bool,
+    pub mode: SeedMode,
+    pub epoch: u64,
+    pub snapshot: Option<Digest>,
+    /// Result of the snapshot's proof.
+    pub proof: Option<ProofState>,
+    pub roles: Vec<RoleView>,
+    /// Seconds since the epoch by the seed's clock.
+    pub clock: u64,
+    /// sha256 of the current TLS certificate, as upper-case hex pairs with colons.
+    pub fingerprint: Option<String>,
+    /// Conditions an operator should act on, as sentences.
+    pub warnings: Vec<String>,
+    /// The warnings that are also shown before login.
+    pub lasting: Vec<String>,
+}
+
+/// HTTP shape of a role.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleView {
+    pub name: String,
+    pub description: String,
+    /// The artifact built for it. A role without one cannot be approved.
+    pub artifact: Option<Digest>,
+    pub min_disk: Option<u64>,
+}
+
+/// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
+/// before there is one, take what they need to find out. `from` is the peer's address.
+pub trait OperatorApi: Send + Sync + 'static {
+    /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
+    fn overview(&self) -> Result<Overview, ApiError>;
+    /// Prometheus text for a caller who may read it: from this machine, from a plane, or with the metrics token.
+    fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError>;
+
+    /// Creates the first administrator and logs in; returns the session token.
+    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;
+    /// Returns the session token (128 random bits or more, hashed at rest).
+    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError>;
+    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError>;
+    /// Ends the session with this token.
+    fn logout(&self, actor: &Actor, token: &str) -> Result<(), ApiError>;
+    fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError>;
+
+    fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
+    fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
+    /// The machine's last packets as a pcapng file.
+    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError>;
+    /// Events with an id above `after`, oldest first.
+    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError>;
+    /// Holds the newest event id. A receiver that falls behind calls `events` again.
+    fn subscribe(&self) -> tokio::sync::watch::Receiver<i64>;
+    fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;
+    fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
+    /// Removes an approved machine from the planes; it may enroll again.
+    fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
+
+    fn power(&self, id: i64) -> Result<PowerView, ApiError>;
+    /// Stores a controller's address and, sealed, its credentials. The certificate it presents next is pinned.
+    fn set_power(&self, actor: &Actor, id: i64, set: &SetPower) -> Result<PowerView, ApiError>;
+    fn forget_power(&self, actor: &Actor, id: i64) -> Result<PowerView, ApiError>;
+    fn act_power(&self, actor: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError>;
+
+    fn packages(&self) -> Result<PackagesView, ApiError>;
+    fn clock(&self) -> Result<ClockView, ApiError>;
+    /// Sets the seed's clock, in Unix milliseconds.
+    fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError>;
+
+    fn site(&self) -> Result<SiteView, ApiError>;
+    fn export(&self, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError>;
+    fn import(&self, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError>;
+    fn drill(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError>;
+    /// Asks the running job to stop; it ends soon and leaves nothing half-written.
+    fn stop_job(&self, actor: &Actor) -> Result<JobView, ApiError>;
+    /// Promotes a standby. `name` is the site's name, typed as a confirmation. Returns the new epoch.
+    fn promote(&self, actor: &Actor, name: &str) -> Result<u64, ApiError>;
+    /// Sets this seed's underlay; `None` returns to that of cluster.yaml.
+    fn set_place(&self, actor: &Actor, place: Option<&PlaceView>) -> Result<PlaceView, ApiError>;
+    /// Path of a complete capsule, if there is one with this name.
+    fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf>;
+    /// Appends a piece to a capsule at offset `at` and returns the new size. The capsule is complete at `total` bytes.
+    fn put_capsule(&self, actor: &Actor, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError>;
+    fn remove_capsule(&self, actor: &Actor, name: &str) -> Result<(), ApiError>;
+}

@@ -1,0 +1,55 @@
+//! `/api/v1/machines` and the decisions about their enrollments.
+
+use axum::extract::State;
+use cluster_seed::ids::EnrollmentId;
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, list_of};
+use crate::api::{Approve, EnrollmentView, MachineDetail};
+use crate::auth::{Change, Session};
+use crate::call::App;
+use crate::extract::{Named, OperatorJson};
+use crate::safe_json::SafeJson;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Why {
+    #[serde(default)]
+    reason: String,
+}
+
+pub(crate) async fn list(State(app): State<App>, _: Session) -> Answer<impl Serialize> {
+    let machines = app.call(|api| api.machines()).await?;
+    Ok(SafeJson(list_of("machines", machines)))
+}
+
+pub(crate) async fn show(State(app): State<App>, _: Session, Named(id): Named<i64>) -> Answer<MachineDetail> {
+    Ok(SafeJson(app.call(move |api| api.machine(id)).await?))
+}
+
+pub(crate) async fn approve(
+    State(app): State<App>,
+    change: Change,
+    Named(id): Named<EnrollmentId>,
+    OperatorJson(approve): OperatorJson<Approve>,
+) -> Answer<EnrollmentView> {
+    Ok(SafeJson(app.call(move |api| api.approve(change.actor(), id, &approve)).await?))
+}
+
+pub(crate) async fn deny(
+    State(app): State<App>,
+    change: Change,
+    Named(id): Named<EnrollmentId>,
+    OperatorJson(why): OperatorJson<Why>,
+) -> Answer<EnrollmentView> {
+    Ok(SafeJson(app.call(move |api| api.deny(change.actor(), id, &why.reason)).await?))
+}
+
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    change: Change,
+    Named(id): Named<EnrollmentId>,
+    OperatorJson(why): OperatorJson<Why>,
+) -> Answer<EnrollmentView> {
+    Ok(SafeJson(app.call(move |api| api.revoke(change.actor(), id, &why.reason)).await?))
+}

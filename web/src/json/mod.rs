@@ -1,0 +1,119 @@
+//! The operators' JSON API, `/api/v1`. Its shapes are the structs of [`crate::api`].
+
+pub(crate) mod machine;
+pub(crate) mod power;
+pub(crate) mod site;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::SET_COOKIE;
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::api::{ClockView, Login, Overview, PackagesView, Setup};
+use crate::auth::{Change, Session, cookie, forget_cookie};
+use crate::call::App;
+use crate::error::Failure;
+use crate::extract::OperatorJson;
+use crate::headers::From;
+use crate::limits::MAX_EVENTS;
+use crate::safe_json::SafeJson;
+
+/// Events returned when the request does not say how many.
+const DEFAULT_EVENTS: u32 = 100;
+
+type Answer<T> = Result<SafeJson<T>, Failure>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unseal {
+    passphrase: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct SetClock {
+    /// Unix milliseconds.
+    to_ms: u64,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct After {
+    #[serde(default)]
+    after: i64,
+    limit: Option<u32>,
+}
+
+fn logged_in(app: &App, token: String) -> Result<Response, Failure> {
+    let cookie = cookie(&token, app.options)?;
+    Ok((AppendHeaders([(SET_COOKIE, cookie)]), SafeJson(json!({ "token": token }))).into_response())
+}
+
+pub(crate) async fn setup(
+    State(app): State<App>,
+    From(from): From,
+    OperatorJson(setup): OperatorJson<Setup>,
+) -> Result<Response, Failure> {
+    let token = app.costly(move |api| api.setup(from, &setup)).await?;
+    logged_in(&app, token)
+}
+
+pub(crate) async fn login(
+    State(app): State<App>,
+    From(from): From,
+    OperatorJson(login): OperatorJson<Login>,
+) -> Result<Response, Failure> {
+    let token = app.costly(move |api| api.login(from, &login)).await?;
+    logged_in(&app, token)
+}
+
+pub(crate) async fn logout(State(app): State<App>, change: Change) -> Result<impl IntoResponse, Failure> {
+    app.call(move |api| api.logout(change.actor(), change.token())).await?;
+    Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), SafeJson(json!({ "loggedOut": true }))))
+}
+
+pub(crate) async fn unseal(
+    State(app): State<App>,
+    From(from): From,
+    change: Change,
+    OperatorJson(unseal): OperatorJson<Unseal>,
+) -> Answer<impl Serialize> {
+    app.costly(move |api| api.unseal(from, change.actor(), &unseal.passphrase)).await?;
+    Ok(SafeJson(json!({ "sealed": false })))
+}
+
+pub(crate) async fn status(State(app): State<App>, _: Session) -> Answer<Overview> {
+    Ok(SafeJson(app.call(|api| api.overview()).await?))
+}
+
+pub(crate) async fn clock(State(app): State<App>, _: Session) -> Answer<ClockView> {
+    Ok(SafeJson(app.call(|api| api.clock()).await?))
+}
+
+pub(crate) async fn set_clock(
+    State(app): State<App>,
+    change: Change,
+    OperatorJson(set): OperatorJson<SetClock>,
+) -> Answer<ClockView> {
+    Ok(SafeJson(app.call(move |api| api.set_clock(change.actor(), set.to_ms)).await?))
+}
+
+pub(crate) async fn snapshots(State(app): State<App>, _: Session) -> Answer<PackagesView> {
+    Ok(SafeJson(app.call(|api| api.packages()).await?))
+}
+
+pub(crate) async fn events(
+    State(app): State<App>,
+    _: Session,
+    query: Result<Query<After>, QueryRejection>,
+) -> Answer<impl Serialize> {
+    let Query(After { after, limit }) = query?;
+    let limit = limit.unwrap_or(DEFAULT_EVENTS).clamp(1, MAX_EVENTS);
+    let events = app.call(move |api| api.events(after.max(0), limit)).await?;
+    Ok(SafeJson(list_of("events", events)))
+}
+
+fn list_of<T: Serialize>(name: &'static str, items: Vec<T>) -> impl Serialize {
+    std::collections::BTreeMap::from([(name, items)])
+}

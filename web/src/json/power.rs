@@ -1,0 +1,43 @@
+//! `/api/v1/machines/<id>/power` and `/controller`.
+
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::Answer;
+use crate::api::{PowerAction, PowerDone, PowerView, SetPower};
+use crate::auth::{Change, Session};
+use crate::call::App;
+use crate::extract::{Named, OperatorJson};
+use crate::safe_json::SafeJson;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Act {
+    action: PowerAction,
+}
+
+pub(crate) async fn view(State(app): State<App>, _: Session, Named(id): Named<i64>) -> Answer<PowerView> {
+    Ok(SafeJson(app.call(move |api| api.power(id)).await?))
+}
+
+pub(crate) async fn act(
+    State(app): State<App>,
+    change: Change,
+    Named(id): Named<i64>,
+    OperatorJson(act): OperatorJson<Act>,
+) -> Answer<PowerDone> {
+    Ok(SafeJson(app.call(move |api| api.act_power(change.actor(), id, act.action)).await?))
+}
+
+pub(crate) async fn save(
+    State(app): State<App>,
+    change: Change,
+    Named(id): Named<i64>,
+    OperatorJson(set): OperatorJson<SetPower>,
+) -> Answer<PowerView> {
+    Ok(SafeJson(app.call(move |api| api.set_power(change.actor(), id, &set)).await?))
+}
+
+pub(crate) async fn forget(State(app): State<App>, change: Change, Named(id): Named<i64>) -> Answer<PowerView> {
+    Ok(SafeJson(app.call(move |api| api.forget_power(change.actor(), id)).await?))
+}

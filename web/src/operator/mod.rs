@@ -1,0 +1,150 @@
+//! The operators' router: pages, JSON and the live feed.
+
+mod sse;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post, put};
+
+use crate::api::OperatorApi;
+use crate::auth::{Session, bearer};
+use crate::call::{App, OperatorOptions};
+use crate::error::Failure;
+use crate::extract::Named;
+use crate::headers::{From, Side, envelope};
+use crate::limits::{MAX_FORM, MAX_PIECE};
+use crate::{json, pages};
+
+/// Everything for people. Belongs behind TLS, or on a loopback address at the end of an SSH tunnel.
+pub fn operator_router(api: Arc<dyn OperatorApi>, options: OperatorOptions) -> Router {
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+        .fallback(async || Failure::not_found())
+        .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(axum::middleware::from_fn_with_state(Side::Operator, envelope))
+        .with_state(App::new(api, options))
+}
+
+type Route = (&'static str, MethodRouter<App>);
+
+/// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
+/// them: one that it does not know fails it.
+fn routes() -> Vec<Route> {
+    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes()].concat()
+}
+
+fn page_routes() -> Vec<Route> {
+    vec![
+        ("/", get(pages::overview::show)),
+        ("/setup", get(pages::login::setup_form).post(pages::login::setup)),
+        ("/login", get(pages::login::login_form).post(pages::login::login)),
+        ("/logout", post(pages::login::logout)),
+        ("/unseal", get(pages::login::unseal_form).post(pages::login::unseal)),
+        ("/machines/{id}", get(pages::machine::show)),
+        ("/machines/{id}/approve", post(pages::machine::approve)),
+        ("/machines/{id}/deny", post(pages::machine::deny)),
+        ("/machines/{id}/revoke", post(pages::machine::revoke)),
+        ("/machines/{id}/packets.pcapng", get(packets)),
+        ("/machines/{id}/power", get(pages::power::show).post(pages::power::act)),
+        ("/machines/{id}/controller", post(pages::power::save)),
+        ("/machines/{id}/controller/forget", post(pages::power::forget)),
+        ("/packages", get(pages::packages::show)),
+        ("/clock", get(pages::clock::show).post(pages::clock::set)),
+        ("/events", get(sse::events)),
+        ("/static/{name}", get(pages::assets::get)),
+        ("/ca.pem", get(ca_certificate)),
+        ("/metrics", get(metrics)),
+    ]
+}
+
+fn site_page_routes() -> Vec<Route> {
+    vec![
+        ("/site", get(pages::site::show)),
+        ("/site/export", post(pages::site::export)),
+        ("/site/import", post(pages::site::import)),
+        ("/site/promote", post(pages::site::promote)),
+        ("/site/place", post(pages::site::place)),
+        ("/site/drill", post(pages::site::drill)),
+        ("/site/stop", post(pages::site::stop)),
+        ("/site/remove", post(pages::site::remove)),
+        ("/capsules/{name}", get(json::site::capsule)),
+    ]
+}
+
+fn json_routes() -> Vec<Route> {
+    vec![
+        ("/api/v1/setup", post(json::setup)),
+        ("/api/v1/login", post(json::login)),
+        ("/api/v1/logout", post(json::logout)),
+        ("/api/v1/unseal", post(json::unseal)),
+        ("/api/v1/status", get(json::status)),
+        ("/api/v1/clock", get(json::clock).post(json::set_clock)),
+        ("/api/v1/snapshots", get(json::snapshots)),
+        ("/api/v1/events", get(json::events)),
+        ("/api/v1/machines", get(json::machine::list)),
+        ("/api/v1/machines/{id}", get(json::machine::show)),
+        ("/api/v1/machines/{id}/packets.pcapng", get(packets)),
+        ("/api/v1/machines/{id}/power", get(json::power::view).post(json::power::act)),
+        ("/api/v1/machines/{id}/controller", put(json::power::save).delete(json::power::forget)),
+        ("/api/v1/enrollments/{id}/approve", post(json::machine::approve)),
+        ("/api/v1/enrollments/{id}/deny", post(json::machine::deny)),
+        ("/api/v1/enrollments/{id}/revoke", post(json::machine::revoke)),
+    ]
+}
+
+fn site_json_routes() -> Vec<Route> {
+    // Pieces of a capsule are larger than any form.
+    let piece = put(json::site::put_capsule).layer(DefaultBodyLimit::max(MAX_PIECE));
+    vec![
+        ("/api/v1/site", get(json::site::site)),
+        ("/api/v1/site/export", post(json::site::export)),
+        ("/api/v1/site/import", post(json::site::import)),
+        ("/api/v1/site/promote", post(json::site::promote)),
+        ("/api/v1/site/place", put(json::site::set_place).delete(json::site::reset_place)),
+        ("/api/v1/site/drill", post(json::site::drill)),
+        ("/api/v1/site/stop", post(json::site::stop)),
+        ("/api/v1/capsules/{name}", get(json::site::uploaded).delete(json::site::remove_capsule).merge(piece)),
+    ]
+}
+
+/// For browsers and programs of operators, who compare its fingerprint with the console before they trust it.
+async fn ca_certificate(State(app): State<App>) -> Result<Response, Failure> {
+    let pem = app.call(|api| api.ca_certificate()).await?;
+    let pem = pem.ok_or_else(|| Failure::not_found().with_hint("the CA is created when the site is first unsealed"))?;
+    let headers =
+        [(CONTENT_TYPE, "application/x-x509-ca-cert"), (CONTENT_DISPOSITION, "attachment; filename=\"kubedos-ca.pem\"")];
+    Ok((headers, pem).into_response())
+}
+
+/// The machine's last packets, for Wireshark.
+async fn packets(State(app): State<App>, _: Session, Named(id): Named<i64>) -> Result<Response, Failure> {
+    let bytes = app.call(move |api| api.packets(id)).await?;
+    let name = format!("attachment; filename=\"machine-{id}.pcapng\"");
+    Ok(([(CONTENT_TYPE, "application/vnd.tcpdump.pcap".to_owned()), (CONTENT_DISPOSITION, name)], bytes).into_response())
+}
+
+/// Prometheus' text format, version 0.0.4. A scraper has no session: the daemon decides by address or bearer token who
+/// may read it.
+async fn metrics(State(app): State<App>, From(from): From, headers: HeaderMap) -> Result<Response, Failure> {
+    let token = bearer(&headers);
+    let text = app.call(move |api| api.metrics(from, token.as_deref())).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+pub(crate) mod routes_tests;
+#[cfg(test)]
+mod site_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod warning_tests;

@@ -1,0 +1,228 @@
+//! The mock's [`OperatorApi`], except for what is about the site as a whole (`site.rs`).
+
+use std::net::IpAddr;
+
+use camino::Utf8PathBuf;
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::EnrollmentId;
+use cluster_seed::pairing::Code;
+use cluster_seed::proof::ProofState;
+use tokio::sync::watch;
+
+use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
+use crate::api::{
+    Actor, ApiError, Approve, ClockView, EnrollmentView, EventView, ExportWish, ImportWish, JobView, Login, MachineDetail,
+    MachineRow, OperatorApi, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView,
+};
+
+fn session(state: &mut State) -> String {
+    let token = format!("session-{}", state.sessions.len());
+    state.sessions.push(token.clone());
+    token
+}
+
+impl OperatorApi for Mock {
+    fn ca_certificate(&self) -> Result<Option<String>, ApiError> {
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        Ok((!self.open()?.overview.setup_needed).then(|| pem.to_owned()))
+    }
+
+    fn packages(&self) -> Result<PackagesView, ApiError> {
+        let overview = self.open()?.overview.clone();
+        let id = overview.snapshot.ok_or(ApiError::NotFound { what: "snapshot" })?;
+        Ok(data::packages(id, overview.proof.unwrap_or(ProofState::Unproven), &self.spice))
+    }
+
+    fn overview(&self) -> Result<Overview, ApiError> {
+        Ok(self.open()?.overview.clone())
+    }
+
+    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
+        self.note("setup");
+        let mut state = self.open()?;
+        state.callers.push(from);
+        if !state.overview.setup_needed {
+            return Err(ApiError::Conflict { why: "there is an administrator already".into(), hint: None });
+        }
+        if setup.code != SETUP_CODE {
+            return Err(ApiError::Forbidden { why: "this is not the code".into() });
+        }
+        state.overview.setup_needed = false;
+        Ok(session(&mut state))
+    }
+
+    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
+        self.note("login");
+        let mut state = self.open()?;
+        state.callers.push(from);
+        match login.password.as_str() {
+            PASSWORD => Ok(session(&mut state)),
+            "too often" => Err(ApiError::TooMany { seconds: 30 }),
+            _ => Err(ApiError::Unauthorized),
+        }
+    }
+
+    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError> {
+        Ok(self.state().sessions.iter().any(|t| t == token).then(|| Actor { user: "ada".into() }))
+    }
+
+    fn logout(&self, _: &Actor, token: &str) -> Result<(), ApiError> {
+        self.note("logout");
+        self.open()?.sessions.retain(|t| t != token);
+        Ok(())
+    }
+
+    fn unseal(&self, _: IpAddr, _: &Actor, passphrase: &str) -> Result<(), ApiError> {
+        self.note("unseal");
+        if passphrase != PASSWORD {
+            return Err(ApiError::Forbidden { why: "this is not the site's passphrase".into() });
+        }
+        self.open()?.overview.sealed = false;
+        Ok(())
+    }
+
+    fn clock(&self) -> Result<ClockView, ApiError> {
+        Ok(data::clock(self.open()?.overview.clock * 1000))
+    }
+
+    fn set_clock(&self, _: &Actor, to_ms: u64) -> Result<ClockView, ApiError> {
+        self.note("set_clock");
+        if to_ms < data::CLOCK * 1000 {
+            return Err(ApiError::Conflict { why: "the seed may not set this machine's clock".into(), hint: None });
+        }
+        self.open()?.overview.clock = to_ms / 1000;
+        self.clock()
+    }
+
+    fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {
+        Ok(self.open()?.machines.iter().map(|m| m.row.clone()).collect())
+    }
+
+    fn machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
+        let state = self.open()?;
+        state.machines.iter().find(|m| m.row.id == id).cloned().ok_or(ApiError::NotFound { what: "machine" })
+    }
+
+    fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError> {
+        self.machine(id).map(|_| vec![0x0a, 0x0d, 0x0d, 0x0a])
+    }
+
+    fn power(&self, id: i64) -> Result<PowerView, ApiError> {
+        self.machine(id).map(|_| data::power(&self.spice))
+    }
+
+    fn set_power(&self, _: &Actor, id: i64, _: &SetPower) -> Result<PowerView, ApiError> {
+        self.note("set_power");
+        self.open_keys()?;
+        self.power(id)
+    }
+
+    fn forget_power(&self, _: &Actor, id: i64) -> Result<PowerView, ApiError> {
+        self.note("forget_power");
+        self.power(id)
+    }
+
+    fn act_power(&self, _: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError> {
+        self.note("act_power");
+        self.open_keys()?;
+        self.machine(id)?;
+        match action {
+            PowerAction::Off => Err(ApiError::TooMany { seconds: 2 }),
+            _ => Ok(PowerDone { text: format!("done{}", self.spice) }),
+        }
+    }
+
+    fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
+        match (from.is_loopback(), token) {
+            (true, _) | (_, Some(METRICS_TOKEN)) => Ok("# EOF\n".to_owned()),
+            _ => Err(ApiError::Forbidden { why: "metrics are for this machine, the planes and holders of the token".into() }),
+        }
+    }
+
+    fn approve(&self, _: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {
+        self.note("approve");
+        let right = Code::parse(CODE).zip(Code::parse(&approve.code)).is_some_and(|(a, b)| a.matches(&b));
+        self.enrollment(id, |e| {
+            e.state = match e.state {
+                EnrollmentState::Pending if right => EnrollmentState::Approved,
+                EnrollmentState::Pending => {
+                    e.wrong_codes += 1;
+                    return Err(ApiError::Forbidden { why: "the code is wrong".into() });
+                }
+                _ => return Err(ApiError::Conflict { why: "it is not pending any more".into(), hint: None }),
+            };
+            (e.hostname, e.role) = (Some(approve.hostname.clone()), Some(approve.role.clone()));
+            Ok(())
+        })
+    }
+
+    fn deny(&self, _: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
+        self.note("deny");
+        self.enrollment(id, |e| {
+            if e.state != EnrollmentState::Pending {
+                return Err(ApiError::Conflict { why: "it is not pending any more".into(), hint: None });
+            }
+            (e.state, e.reason) = (EnrollmentState::Denied, Some(reason.into()));
+            Ok(())
+        })
+    }
+
+    fn revoke(&self, _: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
+        self.note("revoke");
+        self.enrollment(id, |e| {
+            if !e.state.is_member() {
+                return Err(ApiError::Conflict { why: "it is no node".into(), hint: None });
+            }
+            (e.state, e.reason) = (EnrollmentState::Revoked, Some(reason.into()));
+            Ok(())
+        })
+    }
+
+    fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self.open()?.events.iter().filter(|e| e.id > after).take(limit).cloned().collect())
+    }
+
+    fn subscribe(&self) -> watch::Receiver<i64> {
+        self.newest.subscribe()
+    }
+
+    fn site(&self) -> Result<SiteView, ApiError> {
+        self.view_site()
+    }
+    fn export(&self, _: IpAddr, _: &Actor, wish: &ExportWish) -> Result<JobView, ApiError> {
+        self.note("export");
+        self.start_export(wish)
+    }
+    fn import(&self, _: IpAddr, _: &Actor, wish: &ImportWish) -> Result<JobView, ApiError> {
+        self.note("import");
+        self.start_import(wish)
+    }
+    fn drill(&self, _: IpAddr, _: &Actor, passphrase: &str) -> Result<JobView, ApiError> {
+        self.note("drill");
+        self.start_drill(passphrase)
+    }
+    fn stop_job(&self, _: &Actor) -> Result<JobView, ApiError> {
+        self.note("stop_job");
+        self.stop()
+    }
+    fn promote(&self, _: &Actor, name: &str) -> Result<u64, ApiError> {
+        self.note("promote");
+        self.activate(name)
+    }
+    fn set_place(&self, _: &Actor, place: Option<&PlaceView>) -> Result<PlaceView, ApiError> {
+        self.note("set_place");
+        self.move_to(place)
+    }
+    fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf> {
+        (name == "site-a.capsule").then(|| self.file("manifest.json"))
+    }
+    fn put_capsule(&self, _: &Actor, name: &str, at: u64, _: u64, piece: &[u8]) -> Result<u64, ApiError> {
+        self.note("put_capsule");
+        self.append(name, at, piece)
+    }
+    fn remove_capsule(&self, _: &Actor, name: &str) -> Result<(), ApiError> {
+        self.note("remove_capsule");
+        self.remove(name)
+    }
+}

@@ -1,0 +1,34 @@
+//! Texts from machines, the log and other seeds, made safe to show.
+
+use crate::limits::MAX_SHOWN;
+
+/// Whether a character is not what it looks like: controls, marks that reorder or hide text, tags.
+pub(crate) fn is_tricky(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Text for a page: bounded, and without characters that reorder or hide the text around them. (The templates escape
+/// what has a meaning in HTML.)
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).map(|c| if is_tricky(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Like [`clean`], with `or` in place of an empty text.
+pub(crate) fn clean_or(text: &str, or: &str) -> String {
+    let text = clean(text);
+    if text.trim().is_empty() { or.to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_and_straightened() {
+        assert_eq!(clean("a\u{202e}b\u{0}c\nd"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
+        assert_eq!(clean(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN);
+        assert_eq!(clean_or(" ", "none"), "none");
+    }
+}
