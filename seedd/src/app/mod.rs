@@ -48,10 +48,10 @@ use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
-use site::hint;
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
 use jobs::Jobs;
+use site::hint;
 use throttle::Throttle;
 
 /// The running seed.

@@ -105,7 +105,7 @@ impl Set {
             }
             let what = if known { "password reset" } else { "administrator created" };
             let text = format!("{what}: {}", self.user);
-            tx.event(now_ms(), &NewEvent { kind: "admin.set", text: &text, actor: Some(ACTOR), ..Default::default() })?;
+            tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::AdminSet, &text) })?;
             Ok::<_, StoreError>(known)
         })?;
         let what = if known { "password reset; open sessions were ended" } else { "administrator created" };
@@ -122,7 +122,7 @@ impl Remove {
                 return Ok((others, false));
             }
             let text = format!("administrator deleted: {}", self.user);
-            tx.event(now_ms(), &NewEvent { kind: "admin.removed", text: &text, actor: Some(ACTOR), ..Default::default() })?;
+            tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::AdminRemoved, &text) })?;
             Ok::<_, StoreError>((others, true))
         });
         match left.context("deleting the administrator")? {

@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 use cluster_seed::capsule::{CapsuleHeader, CapsuleManifest, Table};
 use host::clock::now_ms;
 use site::Site;
-use site::hint::Hint as _;
 use transfer::capsule::export::Export as Job;
 use transfer::capsule::pieces::Discard;
 use transfer::capsule::read::Clear;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use appliance::console::host::Host;
 use clap::Args;
 use cluster_seed::repo::RepoMode;
+use site::hint::Hint as _;
 use site::tls::check_plain;
 
 use super::args::{DataDir, PassphraseSource};

@@ -17,7 +17,7 @@ use cluster_seed::seal::VerifyingKey;
 use host::clock::{now, steady};
 use ipnet::Ipv4Net;
 use site::create::{NewSite, clean, create};
-use site::hint::{self, Hint as _};
+use site::hint::Hint as _;
 use site::keys::MIN_PASSPHRASE;
 use site::tls::Tls;
 use site::{Site, default_cluster_yaml};
