@@ -29,11 +29,13 @@ fn acks(text: &str) -> BTreeMap<String, String> {
 fn dnsmasq(lab: &mut Lab) {
     lab.address("oth", "10.99.0.9/24");
     let leases = format!("--dhcp-leasefile={}", lab.path("dnsmasq.leases"));
+    // Its own, as several of these tests run at once.
+    let pid = format!("--pid-file={}", lab.path("dnsmasq.pid"));
     let range = "--dhcp-range=10.99.0.200,10.99.0.220,10m";
     lab.background(
         "oth",
         "dnsmasq",
-        &["-k", "-C", "/dev/null", "-p", "0", "-i", "oth0", "--no-ping", "--user=root", range, &leases],
+        &["-k", "-C", "/dev/null", "-p", "0", "-i", "oth0", "--no-ping", "--user=root", range, &leases, &pid],
     );
 }
 

@@ -241,3 +241,19 @@ fn the_manual_explains_every_rule() {
         assert!(manual.contains(&format!("`{rule}`")), "docs/troubleshooting.md does not name {rule}");
     }
 }
+
+#[test]
+fn rows_of_versions_without_causes_are_judged_by_their_other_facts() {
+    let asked = ["dhcp.discover fw", "dhcp.ignored fw why=policy_silent"];
+    assert_eq!(said(&asked, 1), ["no_loader_for_arch"]);
+    let missing = with(&LOADED[..4], &["tftp.error file=bootx64.efi why=no~such~file"]);
+    assert_eq!(said(&missing, 1), ["wrong_file_name"]);
+    let silent = with(&LOADED, &["tftp.error file=snponly.efi bytes=0"]);
+    assert_eq!(said(&silent, 1), ["transfer_never_began"]);
+    let script = with(&until("ipxe"), &["boot.script text=told~to~wait:~there~is~no~netboot~image"]);
+    assert!(!said(&script, 15).contains(&"no_netboot_image"), "no rule reads the sentence");
+    let facts: PacketFacts = serde_json::from_str(r#"{"why":"policy_silent","arch":"efi-ia32","ipxe":false}"#).unwrap();
+    assert_eq!(facts.cause, None);
+    let later: PacketFacts = serde_json::from_str(r#"{"cause":"of_a_later_version"}"#).unwrap();
+    assert_eq!(later.cause, Some(cluster_seed::events::Cause::Other));
+}
