@@ -96,7 +96,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&keys)?;
     let site = secret(&keys.join("site"), || {
         let mut seed = vec![0u8; 32];
-        getrandom::fill(&mut seed).expect("the kernel has random bytes");
+        host::random::fill(&mut seed).expect("the kernel has random bytes");
         seed
     })?;
     let site = SigningKey::from_bytes(&site[..].try_into()?);

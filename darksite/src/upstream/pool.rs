@@ -69,10 +69,10 @@ pub fn keep(blobs: &Utf8Path, tmp: &Utf8Path, bytes: &[u8], digest: &Digest) -> 
 /// Renames a complete, flushed file to its name in the blob store.
 pub(crate) fn place(part: &Utf8Path, blobs: &Utf8Path, digest: &Digest) -> Result<(), FileError> {
     let blob = blob_path(blobs, digest);
-    let shelf = blob.parent().unwrap_or(blobs);
-    files::create_dirs(shelf)?;
+    let dir = blob.parent().unwrap_or(blobs);
+    files::create_dirs(dir)?;
     fs::rename(part, &blob).map_err(failed("naming", &blob))?;
-    files::sync_dir(shelf)
+    files::sync_dir(dir)
 }
 
 /// Fetches what is missing and returns its digests. The first error stops all downloads; incomplete files are kept for the

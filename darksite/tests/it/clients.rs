@@ -1,5 +1,6 @@
 //! Stock apt, gpgv and sqv take a snapshot as it is, and refuse it with one bit flipped.
 
+use crate::common::apt::Apt;
 use crate::common::server::{Lie, Server};
 use crate::common::{self, Archive, Site, crowd, request, tool};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -38,53 +39,6 @@ fn flip(path: &Utf8Path, needle: &str) -> Vec<u8> {
     good
 }
 
-/// apt with nothing of this machine's configuration and state.
-struct Apt {
-    program: String,
-    temp: tempfile::TempDir,
-    options: Vec<String>,
-}
-
-impl Apt {
-    fn new(program: String, url: &str, keyring: &Utf8Path) -> Apt {
-        let temp = tempfile::tempdir().unwrap();
-        let root = Utf8Path::from_path(temp.path()).unwrap();
-        for dir in ["lists/partial", "cache/archives/partial", "out"] {
-            std::fs::create_dir_all(root.join(dir)).unwrap();
-        }
-        common::write(&root.join("status"), b"");
-        common::write(&root.join("sources.list"), format!("deb [signed-by={keyring}] {url} trixie main\n").as_bytes());
-        let options = [
-            format!("Dir::Etc::sourcelist={root}/sources.list"),
-            "Dir::Etc::sourceparts=-".into(),
-            "Dir::Etc::main=/dev/null".into(),
-            "Dir::Etc::parts=-".into(),
-            "Dir::Etc::trusted=/dev/null".into(),
-            "Dir::Etc::trustedparts=-".into(),
-            format!("Dir::State::lists={root}/lists"),
-            format!("Dir::State::status={root}/status"),
-            format!("Dir::Cache={root}/cache"),
-            "APT::Architecture=amd64".into(),
-            "APT::Sandbox::User=".into(),
-            "Acquire::Languages=none".into(),
-        ]
-        .into_iter()
-        .flat_map(|option: String| ["-o".to_owned(), option])
-        .collect();
-        Apt { program, temp, options }
-    }
-
-    fn run(&self, args: &[&str]) -> (bool, String) {
-        let args: Vec<String> = self.options.iter().cloned().chain(args.iter().map(|a| (*a).to_owned())).collect();
-        tool::run(&self.program, &args, &Utf8Path::from_path(self.temp.path()).unwrap().join("out"))
-    }
-
-    /// apt-get update exits 0 with warnings on a bad signature; with this option it tells.
-    fn update(&self) -> (bool, String) {
-        self.run(&["-o", "APT::Update::Error-Mode=any", "update"])
-    }
-}
-
 #[test]
 fn apt_takes_it_from_a_directory_and_over_http() {
     let apt_get = need!("apt-get");
@@ -92,7 +46,7 @@ fn apt_takes_it_from_a_directory_and_over_http() {
     let (_site, dir) = snapshot();
     let server = Server::start(dir.clone(), Lie::None, "", 0);
     for url in [format!("file://{dir}"), server.url.clone()] {
-        let apt = Apt::new(apt_get.clone(), &url, &dir.join("keyring.gpg"));
+        let apt = Apt::new(apt_get.clone(), &url, "trixie", &dir.join("keyring.gpg"));
         let (ok, text) = apt.update();
         assert!(ok && !text.contains("W:") && !text.contains("E:"), "{text}");
         let (ok, text) = apt.run(&["download", "hello"]);
@@ -116,7 +70,7 @@ fn apt_takes_packages_from_a_shelf() {
     let plan = darksite::plan(&req, &DirFetch, &archive.keyring(), &Quiet).unwrap();
     let dir = site.build(&plan, &DirFetch).unwrap().dir;
     assert!(dir.join("pool/main").is_symlink());
-    let apt = Apt::new(apt_get, &format!("file://{dir}"), &dir.join("keyring.gpg"));
+    let apt = Apt::new(apt_get, &format!("file://{dir}"), "trixie", &dir.join("keyring.gpg"));
     let (ok, text) = apt.update();
     assert!(ok && !text.contains("W:") && !text.contains("E:"), "{text}");
     let (ok, text) = apt.run(&["download", "hello"]);
@@ -149,7 +103,7 @@ fn apt_asks_for_nothing_that_is_not_there() {
     let plan = darksite::plan(&req, &DirFetch, &archive.keyring(), &Quiet).unwrap();
     let dir = site.build(&plan, &DirFetch).unwrap().dir;
     let server = Server::start(dir.clone(), Lie::None, "", 0);
-    let apt = Apt::new(apt_get, &server.url, &dir.join("keyring.gpg"));
+    let apt = Apt::new(apt_get, &server.url, "trixie", &dir.join("keyring.gpg"));
     let root = Utf8Path::from_path(apt.temp.path()).unwrap();
     common::write(&root.join("more.conf"), MORE_TARGETS.as_bytes());
     let list = format!("deb [signed-by={}] {} trixie main contrib\n", dir.join("keyring.gpg"), server.url);
@@ -189,7 +143,7 @@ fn apt_refuses_one_flipped_bit() {
     let server = Server::start(dir.clone(), Lie::None, "", 0);
     let keyring = dir.join("keyring.gpg");
     let good = flip(&dists.join("InRelease"), "Snapshot");
-    let (ok, text) = Apt::new(apt_get.clone(), &server.url, &keyring).update();
+    let (ok, text) = Apt::new(apt_get.clone(), &server.url, "trixie", &keyring).update();
     assert!(!ok, "{text}");
     std::fs::write(dists.join("InRelease"), good).unwrap();
 
@@ -205,13 +159,13 @@ fn apt_refuses_one_flipped_bit() {
     for name in ["Packages", "Packages.gz", "Packages.xz"] {
         std::fs::remove_file(dists.join("main/binary-amd64").join(name)).unwrap();
     }
-    let (ok, text) = Apt::new(apt_get.clone(), &server.url, &keyring).update();
+    let (ok, text) = Apt::new(apt_get.clone(), &server.url, "trixie", &keyring).update();
     assert!(!ok, "{text}");
 
     let (_site, dir) = snapshot();
     let server = Server::start(dir.clone(), Lie::None, "", 0);
     flip(&dir.join("pool/main/hello/hello_2.10-1_amd64.deb"), "usr/share/hello");
-    let apt = Apt::new(apt_get, &server.url, &dir.join("keyring.gpg"));
+    let apt = Apt::new(apt_get, &server.url, "trixie", &dir.join("keyring.gpg"));
     assert!(apt.update().0);
     let (ok, text) = apt.run(&["download", "hello"]);
     assert!(!ok && !apt.temp.path().join("out/hello_2.10-1_amd64.deb").exists(), "{text}");
@@ -225,7 +179,7 @@ fn apt_refuses_another_key() {
     let other = darksite::ReleaseKey::from_seed(&[8; 32], "Other", common::at(0)).unwrap();
     let keyring = site.root().join("other.gpg");
     std::fs::write(&keyring, other.public_keyring().unwrap()).unwrap();
-    let (ok, text) = Apt::new(apt_get, &format!("file://{dir}"), &keyring).update();
+    let (ok, text) = Apt::new(apt_get, &format!("file://{dir}"), "trixie", &keyring).update();
     assert!(!ok, "{text}");
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+use crate::common::apt::Apt;
 use crate::common::images::{Entry, ImageFiles, image, packed, tar_of};
 use crate::common::{self, Archive, NOW, PACKAGES, Site, at, chain, deb, tool, tree, write};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -344,36 +345,11 @@ fn apt_takes_the_suite_of_extras() {
     let bench = bench();
     let (manifest, _) = bench.build(&bench.yaml(), None).unwrap();
     let apt = bench.sets().join(manifest.id.to_string()).join("tree/apt");
-    let state = tempfile::tempdir().unwrap();
-    let root = Utf8Path::from_path(state.path()).unwrap();
-    for dir in ["lists/partial", "cache/archives/partial", "out"] {
-        std::fs::create_dir_all(root.join(dir)).unwrap();
-    }
-    write(&root.join("status"), b"");
-    write(&root.join("sources.list"), format!("deb [signed-by={apt}/keyring.gpg] file://{apt} extras main\n").as_bytes());
-    let options = [
-        format!("Dir::Etc::sourcelist={root}/sources.list"),
-        "Dir::Etc::sourceparts=-".into(),
-        "Dir::Etc::main=/dev/null".into(),
-        "Dir::Etc::parts=-".into(),
-        "Dir::Etc::trusted=/dev/null".into(),
-        "Dir::Etc::trustedparts=-".into(),
-        format!("Dir::State::lists={root}/lists"),
-        format!("Dir::State::status={root}/status"),
-        format!("Dir::Cache={root}/cache"),
-        "APT::Architecture=amd64".into(),
-        "APT::Sandbox::User=".into(),
-        "Acquire::Languages=none".into(),
-        "APT::Update::Error-Mode=any".into(),
-    ];
-    let run = |args: &[&str]| {
-        let options = options.iter().flat_map(|o| ["-o".to_owned(), o.clone()]);
-        tool::run(&apt_get, &options.chain(args.iter().map(|a| (*a).to_owned())).collect::<Vec<_>>(), &root.join("out"))
-    };
-    let (ok, text) = run(&["update"]);
+    let apt = Apt::new(apt_get, &format!("file://{apt}"), "extras", &apt.join("keyring.gpg"));
+    let (ok, text) = apt.update();
     assert!(ok && !text.contains("W:") && !text.contains("E:"), "{text}");
-    let (ok, text) = run(&["download", "hello", "single"]);
+    let (ok, text) = apt.run(&["download", "hello", "single"]);
     assert!(ok, "{text}");
     let hello = std::fs::read(bench.upstream.root().join("pool/main/hello/hello_2.10-1_amd64.deb")).unwrap();
-    assert_eq!(std::fs::read(root.join("out/hello_2.10-1_amd64.deb")).unwrap(), hello);
+    assert_eq!(std::fs::read(apt.temp.path().join("out/hello_2.10-1_amd64.deb")).unwrap(), hello);
 }

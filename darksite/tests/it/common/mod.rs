@@ -1,5 +1,6 @@
 //! A small Debian archive, and what is needed to make a snapshot of it.
 
+pub mod apt;
 pub mod images;
 pub mod rich;
 pub mod server;
@@ -149,10 +150,6 @@ impl Archive {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut liblzma::read::XzDecoder::new(&xz[..]), &mut text).unwrap();
         text
-    }
-
-    pub fn publish(&self, suite: &str, index: &str, more: &str) {
-        self.publish_at(suite, index, more, NOW - 1000);
     }
 
     fn publish_at(&self, suite: &str, index: &str, more: &str, date: i64) {
