@@ -40,7 +40,7 @@ pub struct Finding {
 pub enum Tone {
     /// Nothing is wrong.
     Good,
-    /// It is waiting, for somebody or for its next step.
+    /// The machine is waiting, for an operator or for its next step.
     Wait,
     /// This is why it does not boot.
     Bad,

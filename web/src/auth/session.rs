@@ -13,7 +13,7 @@ use crate::api::{Actor, ApiError, EventView};
 use crate::call::App;
 use crate::error::Failure;
 
-/// A request of somebody who is logged in and may read. It has the token inside, so no `Debug`.
+/// A logged-in request, which may read. No `Debug`: it holds the token.
 pub(crate) struct Session {
     pub(super) actor: Actor,
     pub(super) token: String,

@@ -173,8 +173,8 @@ fn visitors() -> Vec<Visitor> {
         let headers = headers.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
         Visitor { name, who, headers, token: token.to_owned() }
     };
-    let session = ("cookie", cookie());
-    let session = (session.0, session.1.as_str());
+    let cookie = cookie();
+    let session = ("cookie", cookie.as_str());
     let bearer = format!("Bearer {TOKEN}");
     let with = |more: &[(&'static str, &'static str)]| {
         let mut headers = vec![(session.0, session.1.to_owned())];
@@ -304,7 +304,8 @@ async fn the_table_has_every_method_of_every_route() {
 async fn json_is_sent_as_json() {
     for (_, method, pattern, body, ..) in rows().iter().filter(|r| r.0 == Change && r.3.starts_with('{')) {
         let (_, router) = site("");
-        let headers = [("cookie", &*cookie()), ("x-csrf-token", &csrf(TOKEN)), ("content-type", "text/plain")];
+        let (cookie, token) = (cookie(), csrf(TOKEN));
+        let headers = [("cookie", cookie.as_str()), ("x-csrf-token", token.as_str()), ("content-type", "text/plain")];
         let answer = ask(&router, method, &real(pattern, method), &headers, body.clone()).await;
         assert_eq!(answer.status, 415, "{method} {pattern}");
     }
@@ -313,7 +314,8 @@ async fn json_is_sent_as_json() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let (_, router) = site("");
-    let session = [("cookie", &*cookie()), ("x-csrf-token", &csrf(TOKEN)), JSON];
+    let (cookie, token) = (cookie(), csrf(TOKEN));
+    let session = [("cookie", cookie.as_str()), ("x-csrf-token", token.as_str()), JSON];
     for (method, path, body, status) in [
         ("GET", "/machines/99", "", 404),
         ("GET", "/machines/x", "", 404),
