@@ -6,7 +6,8 @@
 //! The modules, in reading order:
 
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 /// What is built: recipe, package lists, sizes, ids.
 mod spec;

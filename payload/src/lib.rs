@@ -1,7 +1,7 @@
 //! The agent of a machine, `kubedos-node`: in RAM it enrolls and installs; on disk it writes the base role, brings up the
 //! planes and runs the role's play. Also PID 1 of the RAM system, for machines and for a seed that boots from its medium.
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 // Used everywhere.
 pub mod cmdline;

@@ -1,6 +1,6 @@
 //! `kubedos-node`: PID 1 of the RAM system, and the agent of an installed node.
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::process::ExitCode;
 use std::time::Duration;

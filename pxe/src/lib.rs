@@ -7,7 +7,7 @@
 //! In reading order:
 
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 /// An IPv4 network: who is on the link.
 pub mod subnet;

@@ -1,17 +1,47 @@
-#![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+//! The seed node: command line, daemon and use cases. Imports every other crate of the product; nothing imports it. In
+//! reading order:
 
-pub mod app;
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+/// Subcommands.
 pub mod cli;
-pub mod clock;
-pub mod daemon;
-pub mod doctor;
-pub mod drill;
-pub mod installer;
-pub mod live;
-pub mod metrics;
-pub mod netboot;
-pub mod planes;
-pub mod power;
+
+/// Progress and signals on a terminal.
 pub mod terminal;
+
+/// A seed that runs from its medium.
+pub mod live;
+
+/// `seedd serve`: the servers of one site.
+pub mod daemon;
+
+/// DHCP and TFTP on the boot network.
+pub mod netboot;
+
+/// The seed's own WireGuard planes.
+pub mod planes;
+
+/// What the pages, the machines and the watchdog may do.
+pub mod app;
+
+/// Numbers for Prometheus.
+pub mod metrics;
+
+/// What the clock follows and what it may be set to.
+pub mod clock;
+
+/// Where a snapshot's packages come from.
 pub mod upstream;
+
+/// The Debian installer's medium and answers.
+pub mod installer;
+
+/// A rehearsal of the loss of this seed.
+pub mod drill;
+
+/// Power control: Redfish, IPMI, Wake-on-LAN.
+pub mod power;
+
+/// What keeps this seed from serving.
+pub mod doctor;

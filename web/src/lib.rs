@@ -6,7 +6,7 @@
 //! yet. [`listener`] runs any of them with the limits that a listener needs.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 // What the routers ask of the daemon, and the shapes of the HTTP API.
 pub mod api;

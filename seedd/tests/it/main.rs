@@ -1,5 +1,6 @@
 //! The seed from outside: one program, so that everything is linked once.
 
+#[allow(dead_code, reason = "the seed needs a part of it")]
 #[path = "../../../darksite/tests/it/common/mod.rs"]
 mod archive;
 mod life_bench;
