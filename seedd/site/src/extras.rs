@@ -10,7 +10,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 use host::files::read_limited;
 
-use crate::gc::ids;
+use crate::layout::ids;
 use crate::store::Store;
 use crate::{Site, setting};
 

@@ -17,6 +17,7 @@ use host::files::read_limited;
 use super::holding::Alone;
 use crate::artifacts::chunks_of;
 use crate::hint::Hint as _;
+use crate::layout::ids;
 use crate::store::Store;
 use crate::{Site, setting};
 
@@ -145,19 +146,6 @@ fn names_in(folder: &Utf8Path, names: &mut HashMap<u64, u64>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Entries of a folder that are named by a digest.
-pub fn ids(folder: &Utf8Path) -> Result<Vec<Digest>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
-        found.extend(entry?.file_name().parse::<Digest>().ok());
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// `going`: names that go together with these blobs, by inode.

@@ -125,6 +125,19 @@ impl Site {
     }
 }
 
+/// Entries of a folder that are named by a digest.
+pub fn ids(folder: &Utf8Path) -> Result<Vec<Digest>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
+        found.extend(entry?.file_name().parse::<Digest>().ok());
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Reads and checks a cluster.yaml; an error names file, line and column.
 pub fn read_spec(path: &Utf8Path) -> Result<ClusterSpec> {
     let text = read_text(path)?;

@@ -225,7 +225,7 @@ fn gc_takes_only_what_nothing_uses() {
     assert!(!path.exists() && gc::survey(&site, &store, false, &alone).unwrap().is_empty());
     assert_eq!(crate::archive::tree(&site.snapshot(bench.one)), before);
     let key = site.keys().public().unwrap().site_key().unwrap();
-    let artifact = gc::ids(&site.join("artifacts")).unwrap()[0];
+    let artifact = site::layout::ids(&site.join("artifacts")).unwrap()[0];
     let manifest = site.join("artifacts").join(artifact.to_string()).join("manifest.json");
     for (chunk, _) in site::artifacts::chunks_of(&manifest, &key).unwrap() {
         assert!(site.blob(chunk).exists());
@@ -250,7 +250,7 @@ fn shelves_travel_as_folders_and_go_with_the_last_snapshot() {
     let bench = bench(300);
     let (a, shelves) = (&bench.a, bench.a.join("snapshots/shelves"));
     assert!(a.snapshot(bench.one).join("pool/main").is_symlink() && a.snapshot(bench.two).join("pool/main").is_symlink());
-    assert_eq!(gc::ids(&shelves).unwrap().len(), 2);
+    assert_eq!(site::layout::ids(&shelves).unwrap().len(), 2);
     let (file, _) = bench.export(bench.two, None, "two").unwrap();
     bench.import(&file).unwrap();
     assert!(
@@ -269,7 +269,7 @@ fn shelves_travel_as_folders_and_go_with_the_last_snapshot() {
     assert_eq!(kinds, ["blob", "shelf of packages"], "{waste:?}");
     gc::remove(&waste, &alone).unwrap();
     assert!(gc::survey(a, &store, false, &alone).unwrap().is_empty());
-    assert_eq!((gc::ids(&shelves).unwrap().len(), crate::archive::tree(&a.snapshot(bench.one))), (1, before));
+    assert_eq!((site::layout::ids(&shelves).unwrap().len(), crate::archive::tree(&a.snapshot(bench.one))), (1, before));
     drop(alone);
     assert_eq!(listed(a), [bench.one]);
 }

@@ -139,8 +139,7 @@ fn crates_that_are_there_twice_have_a_reason() {
 }
 
 /// Dependencies that are still listed though nothing uses them: the list may only get shorter.
-const LEFT: [&str; 0] = [
-];
+const LEFT: [&str; 0] = [];
 
 /// Dependencies that no source of their crate names. `[package.metadata.cargo-machete] ignored = […]` is respected.
 fn unused(package: &Value, krate: &Crate) -> Vec<String> {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,6 +18,8 @@ use host::files::{digest_file, read_limited, write_atomic};
 use site::hint::Hint as _;
 use site::store::StoreError;
 use site::{Site, setting};
+
+use crate::medium::links::{is_clean, link};
 
 /// Largest sealed manifest read, in bytes.
 const MAX_MANIFEST: u64 = 32 << 20;
@@ -128,11 +129,6 @@ impl Medium {
     }
 }
 
-pub(crate) fn is_clean(name: &str) -> bool {
-    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-    name.len() <= 4096 && name.split('/').all(plain)
-}
-
 fn read_sealed<T: Sealable>(path: &Utf8Path, key: &VerifyingKey) -> Result<T> {
     let bytes = read_limited(path, MAX_MANIFEST)?;
     let sealed: Sealed<T> = serde_json::from_slice(&bytes).with_context(|| format!("reading {path}"))?;
@@ -229,26 +225,4 @@ fn seal<T: Sealable>(path: &Utf8Path, document: &T, key: &SigningKey) -> Result<
 
 fn make_dir(path: &Utf8Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("making {path}"))
-}
-
-/// Makes `link` lead to `target`. What the site holds itself stays; an older link is replaced.
-pub(crate) fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
-    let make = || -> std::io::Result<()> {
-        match fs::symlink_metadata(link) {
-            Ok(meta) if !meta.is_symlink() => return Ok(()),
-            Ok(_) if fs::read_link(link)? == target.as_std_path() => return Ok(()),
-            Ok(_) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                fs::create_dir_all(link.parent().unwrap_or(link))?;
-            }
-            Err(e) => return Err(e),
-        }
-        let temporary = link.with_file_name(format!(".{}.{}.part", link.file_name().unwrap_or("link"), std::process::id()));
-        match fs::remove_file(&temporary) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-            _ => symlink(target, &temporary)?,
-        }
-        fs::rename(&temporary, link)
-    };
-    make().with_context(|| format!("linking {link} to {target}"))
 }

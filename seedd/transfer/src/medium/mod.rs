@@ -1,4 +1,7 @@
 //! The medium this seed booted from: which one it was, and the packages and images imported from it.
 
-pub mod adopt;
+pub(crate) mod links;
+
 pub mod record;
+
+pub mod adopt;

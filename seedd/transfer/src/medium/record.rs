@@ -12,7 +12,7 @@ use host::files::{read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
 use site::Site;
 
-use crate::medium::adopt::{is_clean, link};
+use crate::medium::links::{is_clean, link};
 
 /// File of the data directory.
 const RECORD: &str = "medium.json";
