@@ -190,11 +190,17 @@ pub fn endpoint_of(ip: IpAddr) -> Option<Ipv4Addr> {
 
 fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactManifest) -> Result<&'a Disk, ApiError> {
     let Some(disk) = facts.disks.iter().find(|d| d.name == name) else {
-        return Err(ApiError::bad(format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)), "choose one of its list"));
+        return Err(ApiError::bad(
+            format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)),
+            "choose one of its list",
+        ));
     };
     if disk.size < artifact.min_disk {
         let hint = "choose a larger one";
-        return Err(ApiError::bad(format!("disk {} has {} bytes, the artifact needs {}", disk.name, disk.size, artifact.min_disk), hint));
+        return Err(ApiError::bad(
+            format!("disk {} has {} bytes, the artifact needs {}", disk.name, disk.size, artifact.min_disk),
+            hint,
+        ));
     }
     Ok(disk)
 }

@@ -182,7 +182,10 @@ pub fn check_user(user: &str) -> Result<(), ApiError> {
 
 pub fn check_password(password: &str) -> Result<(), ApiError> {
     if password.chars().count() < MIN_PASSWORD {
-        return Err(ApiError::bad(format!("the password has fewer than {MIN_PASSWORD} characters"), "four random words make a good one"));
+        return Err(ApiError::bad(
+            format!("the password has fewer than {MIN_PASSWORD} characters"),
+            "four random words make a good one",
+        ));
     }
     if password.len() > MAX_PASSWORD {
         return Err(ApiError::bad(format!("the password has more than {MAX_PASSWORD} bytes"), ""));

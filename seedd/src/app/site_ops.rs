@@ -75,7 +75,10 @@ impl App {
     /// Begins to check or to import a capsule of the shelf.
     pub fn import_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError> {
         let pin = key_from_text(&wish.pin).map_err(|_| {
-            ApiError::bad("that is no site key", "64 hex digits; they stand on the page of the site at the seed that made the capsule")
+            ApiError::bad(
+                "that is no site key",
+                "64 hex digits; they stand on the page of the site at the seed that made the capsule",
+            )
         })?;
         let file = self.on_shelf(&wish.file)?;
         let operator = self.operator_for(from, &actor.user, &wish.passphrase)?;
@@ -190,8 +193,10 @@ fn overlay_text(place: &PlaceView) -> Result<String, ApiError> {
     let address = |what: &str, text: &str| -> Result<std::net::Ipv4Addr, ApiError> {
         text.parse().map_err(|_| ApiError::bad(format!("{what} is no IPv4 address"), "as 10.45.0.1"))
     };
-    let subnet: ipnet::Ipv4Net =
-        place.subnet.parse().map_err(|_| ApiError::bad("the subnet is not written as 10.45.0.0/24", "address, slash, prefix length"))?;
+    let subnet: ipnet::Ipv4Net = place
+        .subnet
+        .parse()
+        .map_err(|_| ApiError::bad("the subnet is not written as 10.45.0.0/24", "address, slash, prefix length"))?;
     let (seed, first, last) =
         (address("the seed's address", &place.seed)?, address("the first", &place.first)?, address("the last", &place.last)?);
     let mut text = format!("underlay:\n  subnet: {subnet}\n  seed: {seed}\n  pool: {{first: {first}, last: {last}}}\n");
