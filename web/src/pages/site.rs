@@ -23,7 +23,7 @@ use crate::headers::{From, RequestId};
 const REFRESH: u32 = 5;
 /// Sizes of parts that a capsule can be split into: value of the form, label, bytes.
 const SPLITS: [(&str, &str, Option<u64>); 4] = [
-    ("", "single file", None),
+    ("", "no, a single file", None),
     ("650M", "parts of 650 MiB (CD)", Some(650 << 20)),
     ("4000M", "parts of 4000 MiB (FAT32)", Some(4000 << 20)),
     ("23G", "parts of 23 GiB (Blu-ray)", Some(23 << 30)),
