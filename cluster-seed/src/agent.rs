@@ -37,7 +37,7 @@ pub struct HelloReply {
     pub seed_nonce: Nonce,
 }
 
-/// POST /api/v1/agent/<enrollment>/reveal
+/// `POST /api/v1/agent/<enrollment>/reveal`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reveal {
@@ -54,7 +54,7 @@ pub struct RevealReply {
     pub state: EnrollmentState,
 }
 
-/// GET /api/v1/agent/<enrollment>/status
+/// `GET /api/v1/agent/<enrollment>/status`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatusReply {
     pub state: EnrollmentState,
@@ -64,7 +64,7 @@ pub struct StatusReply {
     pub reason: Option<String>,
 }
 
-/// POST /api/v1/agent/<enrollment>/claim, sealed by the node key.
+/// `POST /api/v1/agent/<enrollment>/claim`, sealed by the node key.
 ///
 /// The first claim moves Approved to Issued. A claim with the same `nonce` may be repeated until the agent's first
 /// report, and gets the very same ciphertext: an answer lost with a power cut is not an identity lost. Any other
@@ -177,7 +177,7 @@ pub enum ReportBody {
     },
 }
 
-/// POST /api/v1/agent/<enrollment>/report, sealed by the node key.
+/// `POST /api/v1/agent/<enrollment>/report`, sealed by the node key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {

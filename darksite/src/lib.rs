@@ -3,7 +3,7 @@
 //! ```text
 //! roots -plan-> InRelease -> trust -> index -> resolve -> SnapshotLock -build-> blobs -> pool, dists -> sign -> verify
 //! ```
-//! In reading order. [`format`] is pure, and [`plan`] decides without touching a file: it gets its bytes from [`upstream`].
+//! In reading order. [`mod@format`] is pure, and [`mod@plan`] decides without touching a file: it gets its bytes from [`upstream`].
 //! Files are read and written in [`upstream`], [`publish`], [`audit`] and [`extras`]; the network is used in `upstream::fetch`
 //! alone.
 

@@ -57,7 +57,7 @@ pub fn choose(chosen: Option<&str>, nics: &[Nic]) -> Result<String, String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
     Static(Vec<Ipv4Net>),
-    /// From a DHCP server; `fallback` after [`PATIENCE`].
+    /// From a DHCP server; `fallback` after 10 s.
     Dhcp {
         fallback: Option<Ipv4Net>,
         also: Option<Ipv4Net>,

@@ -3,6 +3,7 @@
 //! The locks end with their handles, also when the process is killed.
 
 use std::fs::File;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8Path;
@@ -14,6 +15,10 @@ use crate::hint::Hint as _;
 const BLOBS: &str = "blobs/lock";
 /// Locked by whoever imports a capsule or an archive.
 pub const IMPORTING: &str = "tmp/importing.lock";
+
+/// How often a lock that is taken is tried again, and how long after.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// As long as it lives, no blob is removed.
 #[derive(Debug)]
@@ -27,6 +32,18 @@ fn open(path: &Utf8Path) -> Result<File> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
     File::options().read(true).write(true).create(true).truncate(false).open(path).with_context(|| format!("opening {path}"))
+}
+
+/// Takes the lock, or fails within a tenth of a second. Not at once: a program that this process is starting holds a copy of
+/// every open file until its exec, and so a lock that was just released.
+fn lock_now(file: &File) -> Result<(), std::fs::TryLockError> {
+    for _ in 0..TRIES {
+        if file.try_lock().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    file.try_lock()
 }
 
 impl Site {
@@ -45,7 +62,7 @@ impl Site {
     pub fn alone_with_blobs(&self) -> Result<Alone> {
         let mut held = Vec::new();
         for file in [open(&self.join(BLOBS))?, open(&self.join(IMPORTING))?, folder(&self.join("tmp"))?] {
-            file.try_lock().map_err(|_| anyhow!("a build, an import or an export runs here")).hint("wait for its end")?;
+            lock_now(&file).map_err(|_| anyhow!("a build, an import or an export runs here")).hint("wait for its end")?;
             held.push(file);
         }
         Ok(Alone(held))
@@ -54,7 +71,7 @@ impl Site {
     /// The one import of a site.
     pub fn importing(&self) -> Result<File> {
         let file = open(&self.join(IMPORTING))?;
-        file.try_lock().map_err(|_| anyhow!("another import into {} runs", self.data)).hint("wait for its end")?;
+        lock_now(&file).map_err(|_| anyhow!("another import into {} runs", self.data)).hint("wait for its end")?;
         Ok(file)
     }
 }
