@@ -23,7 +23,11 @@ fn copy(from: &Utf8Path, to: &Utf8Path) {
     for entry in from.read_dir_utf8().unwrap() {
         let entry = entry.unwrap();
         let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type().unwrap().is_dir() { copy(from, &to) } else { drop(fs::copy(from, &to).unwrap()) }
+        if entry.file_type().unwrap().is_dir() {
+            copy(from, &to);
+        } else {
+            fs::copy(from, &to).unwrap();
+        }
     }
 }
 
