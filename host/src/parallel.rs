@@ -10,7 +10,7 @@ pub fn cores() -> usize {
 
 /// Runs `work` on every item, on at most `threads` threads; results come back in the order of the items.
 ///
-/// The first error ends the work: items that no thread has begun are left out. A panic in `work` is passed on.
+/// The first error stops the work: items not yet started are skipped. A panic in `work` is propagated.
 ///
 /// # Errors
 /// The error that came first in time; others that came with it are dropped.
@@ -68,19 +68,19 @@ mod tests {
 
     #[test]
     fn the_first_error_ends_the_work() {
-        let begun = AtomicUsize::new(0);
+        let started = AtomicUsize::new(0);
         let items: Vec<usize> = (0..10_000).collect();
         let result = try_each(2, &items, |at, _| {
-            begun.fetch_add(1, Ordering::Relaxed);
+            started.fetch_add(1, Ordering::Relaxed);
             if at == 3 { Err("the fourth") } else { Ok(()) }
         });
         assert_eq!(result, Err("the fourth"));
-        // One thread at a time: what follows the failed item is never begun.
-        begun.store(0, Ordering::Relaxed);
+        // One thread at a time: items after the failed one are never started.
+        started.store(0, Ordering::Relaxed);
         let single = try_each(1, &items, |at, _| {
-            begun.fetch_add(1, Ordering::Relaxed);
+            started.fetch_add(1, Ordering::Relaxed);
             if at == 3 { Err(at) } else { Ok(()) }
         });
-        assert_eq!((single, begun.into_inner()), (Err(3), 4));
+        assert_eq!((single, started.into_inner()), (Err(3), 4));
     }
 }

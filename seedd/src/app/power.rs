@@ -23,16 +23,17 @@ fn failed(e: &anyhow::Error) -> ApiError {
     ApiError::BadRequest { why: format!("{e:#}"), hint: hint::of(e) }
 }
 
+/// The kind of event, and the action as it is named in its text.
 fn kind(action: PowerAction) -> (EventKind, &'static str) {
     match action {
-        PowerAction::Status => (EventKind::PowerStatus, "was asked how it is"),
-        PowerAction::On => (EventKind::PowerOn, "was switched on"),
-        PowerAction::Off => (EventKind::PowerOff, "was switched off"),
-        PowerAction::Cycle => (EventKind::PowerCycle, "was switched off and on"),
-        PowerAction::NextBootPxe => (EventKind::PowerNextBoot, "starts from the network next time"),
-        PowerAction::InsertMedia => (EventKind::PowerMedia, "was given the seed's medium"),
-        PowerAction::EjectMedia => (EventKind::PowerMedia, "was relieved of its medium"),
-        PowerAction::Wake => (EventKind::PowerWake, "was sent a Wake-on-LAN packet"),
+        PowerAction::Status => (EventKind::PowerStatus, "reading the power state"),
+        PowerAction::On => (EventKind::PowerOn, "power on"),
+        PowerAction::Off => (EventKind::PowerOff, "power off"),
+        PowerAction::Cycle => (EventKind::PowerCycle, "power cycle"),
+        PowerAction::NextBootPxe => (EventKind::PowerNextBoot, "network boot at the next start"),
+        PowerAction::InsertMedia => (EventKind::PowerMedia, "inserting the seed medium"),
+        PowerAction::EjectMedia => (EventKind::PowerMedia, "ejecting the medium"),
+        PowerAction::Wake => (EventKind::PowerWake, "Wake-on-LAN"),
     }
 }
 
@@ -114,12 +115,12 @@ impl App {
             PowerAction::Wake => self.wake(machine.mac),
             _ => self.by_controller(&machine, action),
         };
-        let (kind, words) = kind(action);
+        let (kind, what) = kind(action);
         let (kind, text) = match &done {
-            Ok(text) => (kind, format!("it {words}: {text}")),
+            Ok(text) => (kind, format!("{what}: {text}")),
             // Nobody tried: there is nothing to write down.
             Err(ApiError::Sealed) => return Err(ApiError::Sealed),
-            Err(e) => (EventKind::PowerFailed, format!("that it {words} failed: {e}")),
+            Err(e) => (EventKind::PowerFailed, format!("{what} failed: {e}")),
         };
         self.say(&NewEvent { machine: Some(id), actor: Some(who), ..NewEvent::new(kind, &text) });
         done.map(|text| PowerDone { text })
