@@ -1,9 +1,11 @@
 //! The seed's database. Architecture invariant: SQL stands in this folder and nowhere else.
 
+pub mod admission;
 pub mod dump;
 pub mod enrollments;
 pub mod events;
 pub mod leases;
+pub mod log;
 pub mod machines;
 pub mod nodes;
 pub mod people;
@@ -19,7 +21,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 /// `user_version` of the schema this program writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// From each version to the next, each in one transaction. What is here once is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_event_facts.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema.sql"), include_str!("schema_event_facts.sql"), include_str!("schema_bounds.sql")];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
