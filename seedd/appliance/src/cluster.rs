@@ -127,7 +127,7 @@ mod tests {
             (u.pool.value.first.to_string().as_str(), u.pool.value.last.to_string().as_str()),
             ("192.168.7.100", "192.168.7.199")
         );
-        assert!(new.contains("# The segment machines netboot on."), "{new}");
+        assert!(new.contains("# The segment on which machines netboot."), "{new}");
         // Forms that lines do not reach are written as JSON.
         let flow = text.replace(
             "      subnet: 10.44.0.0/24\n      seed: 10.44.0.1\n",
