@@ -207,7 +207,7 @@ mod tests {
             (None, Some(state("sda")), vec![], use_("sda"), ""),
             (None, Some(state("sda")), vec![state("sdb")], use_("sda"), ""),
             (None, Some(half("sda")), vec![], make("sda"), ""),
-            (None, Some(with("/dev/sda", foreign())), vec![], Action::Ram, "holds xfs"),
+            (None, Some(with("/dev/sda", foreign())), vec![], Action::Ram, "contains xfs"),
             (None, Some(free("/dev/sda")), vec![state("sdb")], use_("sdb"), ""),
             (None, Some(free("/dev/sda")), vec![state("sdb"), state("sdc")], Action::Ram, "both contain"),
             (None, Some(free("/dev/sda")), vec![half("sdb")], add("sda"), ""),

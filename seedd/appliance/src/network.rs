@@ -208,7 +208,7 @@ mod tests {
             (None, "a b", Err("no interface has a link")),
             (None, "", Err("no supported network card")),
             (Some("a"), "a b+", Ok("a")),
-            (Some("c"), "a b+", Err("c is not there")),
+            (Some("c"), "a b+", Err("there is no interface c")),
         ] {
             match (choose(chosen, &cards(nics)), expected) {
                 (Ok(found), Ok(name)) => assert_eq!(found, name, "{nics}"),
