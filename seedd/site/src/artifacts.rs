@@ -17,7 +17,7 @@ const MAX_MANIFEST: u64 = 32 << 20;
 /// The manifest at `path`, signed by `site_key`.
 ///
 /// # Errors
-/// When it cannot be read, has another signature, or contradicts itself.
+/// When it cannot be read, its signature does not match, or it is inconsistent.
 pub fn read(path: &Utf8Path, site_key: &VerifyingKey) -> Result<ArtifactManifest> {
     let sealed: Sealed<ArtifactManifest> =
         serde_json::from_slice(&read_limited(path, MAX_MANIFEST)?).with_context(|| format!("reading {path}"))?;
