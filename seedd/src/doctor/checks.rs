@@ -3,15 +3,14 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use appliance::control::{self, Request, SiteRequest};
+use appliance::control::Client;
 use camino::Utf8Path;
 use cluster_seed::ids::Digest;
-use host::clock::now;
+use host::clock::{Stopwatch, now};
 use host::files::free_space;
 use nix::ifaddrs::getifaddrs;
-use serde_json::Value;
 use site::store::Store;
 use site::{Site, setting};
 
@@ -37,7 +36,7 @@ pub struct Subject<'a> {
     pub iface: Option<String>,
     pub running: bool,
     /// The daemon's process.
-    pub pid: Option<u64>,
+    pub pid: Option<u32>,
     pub sealed: Option<bool>,
 }
 
@@ -46,19 +45,18 @@ impl<'a> Subject<'a> {
         let store = site.open_store()?;
         let spec = site.spec()?;
         let underlay = &spec.spec.networking.underlay;
-        let daemon = control::ask(&site.control_socket(), &Request::Site { ask: SiteRequest::Doctor }).ok();
-        let text = |k: &str| daemon.as_ref().and_then(|d| d[k].as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
+        let daemon = Client::new(&site.control_socket()).doctor().ok();
         let seed = underlay.seed.value;
         Ok(Subject {
             site,
             store,
             seed,
             prefix: underlay.subnet.prefix_len(),
-            http: text("listen").and_then(|l| l.parse().ok()).unwrap_or(SocketAddrV4::new(seed, 80)),
-            iface: iface.map(str::to_owned).or_else(|| text("iface")),
+            http: daemon.as_ref().map_or(SocketAddrV4::new(seed, 80), |d| d.listen),
             running: daemon.is_some(),
-            pid: daemon.as_ref().and_then(|d| d["pid"].as_u64()),
-            sealed: daemon.as_ref().map(|d| d["sealed"] == Value::Bool(true)),
+            pid: daemon.as_ref().map(|d| d.pid),
+            sealed: daemon.as_ref().map(|d| d.sealed),
+            iface: iface.map(str::to_owned).or_else(|| daemon.map(|d| d.iface).filter(|i| !i.is_empty())),
         })
     }
 }
@@ -122,7 +120,7 @@ pub fn ports(s: &Subject<'_>) -> Vec<Check> {
 }
 
 /// `pid`: the daemon's, while it runs.
-fn port_check(name: &'static str, what: &str, pid: Option<u64>, holders: &[String]) -> Check {
+fn port_check(name: &'static str, what: &str, pid: Option<u32>, holders: &[String]) -> Check {
     let is_ours = |h: &&String| pid.is_some_and(|pid| h.ends_with(&format!("(pid {pid})")));
     let ours = holders.iter().any(|h| is_ours(&h));
     let others: Vec<_> = holders.iter().filter(|h| !is_ours(h)).cloned().collect();
@@ -211,7 +209,7 @@ pub fn disk(s: &Subject<'_>) -> Check {
     let name = "disk";
     let free = free_space(&s.site.data).unwrap_or(0);
     let path = s.site.join("tmp").join(format!("doctor.{}", std::process::id()));
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let written = fs::File::create(&path).and_then(|mut f| f.write_all(&[0; 4096]).and_then(|()| f.sync_all()));
     let took = began.elapsed();
     let _ = fs::remove_file(&path);

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use appliance::boot::Preset;
 use appliance::console::host::{Host, Place};
 use appliance::console::view::{ConsoleView, Phase};
+use appliance::control::answer::{Clock, Status};
 use appliance::control::{self, Controlled, SOCKET};
 use appliance::network::{Network, choose, nics, plan, wake};
 use appliance::settings::{Settings, StatePlace};
@@ -19,10 +20,10 @@ use site::hint::Hint as _;
 use site::tls::{Tls, host_names};
 use site::{Site, default_cluster_yaml};
 use transfer::medium::adopt::Medium;
-use web::api::ClockView;
 use zeroize::Zeroizing;
 
 use super::setup::{Given, SetUp, own_address};
+use crate::app::socket;
 use crate::daemon::{self, Front, pages_socket, signalled};
 use crate::planes::WireGuard;
 
@@ -292,15 +293,15 @@ struct Starting {
 }
 
 impl Controlled for Starting {
-    fn clock(&self) -> Result<ClockView> {
-        Ok(crate::clock::of_machine())
+    fn clock(&self) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::of_machine()))
     }
 
-    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
-        crate::clock::set_machine(to_ms)
+    fn set_clock(&self, to_ms: u64) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::set_machine(to_ms)?))
     }
 
-    fn status(&self) -> Result<serde_json::Value> {
+    fn status(&self) -> Result<Status> {
         Err(anyhow!("the seed is starting")).hint("try again in a moment")
     }
 
