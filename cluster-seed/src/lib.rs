@@ -17,6 +17,7 @@ pub mod enrollment;
 pub mod epoch;
 pub mod events;
 pub mod extras;
+pub mod fault;
 pub mod identity;
 pub mod ids;
 pub mod machine;

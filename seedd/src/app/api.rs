@@ -18,7 +18,7 @@ use web::api::{
     PowerView, SetPower, Setup, SiteView,
 };
 
-use super::{App, internal};
+use super::App;
 use crate::installer::{self, Medium};
 
 /// The files of a netboot set that are served.
@@ -221,7 +221,7 @@ impl OperatorApi for Seed {
     }
 
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
-        let rows = self.0.store.read(|tx| tx.events_after(after, limit.min(1000))).map_err(internal)?;
+        let rows = self.0.store.read(|tx| tx.events_after(after, limit.min(1000)))?;
         Ok(rows.into_iter().map(super::views::event).collect())
     }
 

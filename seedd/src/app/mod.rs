@@ -42,7 +42,7 @@ use host::clock::now_ms;
 use site::extras::Registry;
 use site::keys::{PublicKeys, Unsealed};
 use site::store::events::NewEvent;
-use site::store::{Store, StoreError, Tx};
+use site::store::{Store, Tx};
 use site::tls::{Tls, host_names};
 use site::{Site, artifacts, seed_hostname};
 use tokio::sync::watch;
@@ -215,7 +215,7 @@ impl App {
     pub fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let (value, newest) = self.store.write(|tx| {
             let value = work(tx)?;
-            Ok::<_, ApiErrorFromStore>((value, tx.last_event()?))
+            Ok::<_, ApiError>((value, tx.last_event()?))
         })?;
         self.newest.send_if_modified(|held| std::mem::replace(held, newest) < newest);
         Ok(value)
@@ -223,7 +223,7 @@ impl App {
 
     /// Writes one event; a failure to write it is logged, and never stops what it tells of.
     pub fn say(&self, event: &NewEvent<'_>) {
-        if let Err(error) = self.write(|tx| tx.event(now_ms(), event).map_err(internal)) {
+        if let Err(error) = self.write(|tx| Ok(tx.event(now_ms(), event)?)) {
             tracing::error!(%error, kind = %event.kind, "writing an event");
         }
     }
@@ -231,40 +231,6 @@ impl App {
     /// The artifact built for a role, checked against its signature.
     pub fn artifact_of(&self, role: &str) -> Result<Option<ArtifactManifest>> {
         artifacts::of_role(&self.site, &self.store, role, &self.site_key)
-    }
-}
-
-/// Lets a transaction fail with either kind of error.
-struct ApiErrorFromStore(ApiError);
-
-impl From<ApiError> for ApiErrorFromStore {
-    fn from(e: ApiError) -> Self {
-        ApiErrorFromStore(e)
-    }
-}
-
-impl From<StoreError> for ApiErrorFromStore {
-    fn from(e: StoreError) -> Self {
-        ApiErrorFromStore(internal(e))
-    }
-}
-
-impl From<ApiErrorFromStore> for ApiError {
-    fn from(e: ApiErrorFromStore) -> Self {
-        e.0
-    }
-}
-
-/// What a store error means outside.
-pub fn internal(e: StoreError) -> ApiError {
-    match e {
-        StoreError::NotFound("that machine id") => ApiError::NotFound { what: "machine" },
-        StoreError::NotFound("that enrollment id") => ApiError::NotFound { what: "enrollment" },
-        StoreError::Raced(what) => ApiError::Conflict {
-            why: format!("the {what} has changed meanwhile"),
-            hint: Some("reload and look again".to_owned()),
-        },
-        other => ApiError::Internal(other.to_string()),
     }
 }
 

@@ -14,7 +14,7 @@ use web::api::{
     Tone,
 };
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 use crate::clock;
 
 /// Newest events shown on a machine's page.
@@ -56,8 +56,7 @@ impl App {
         let sealed = self.is_sealed();
         let (snapshot, netboot) = self
             .store
-            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))
-            .map_err(internal)?;
+            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))?;
         if snapshot.is_none() {
             warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
         }
@@ -72,7 +71,7 @@ impl App {
             setup_needed: self.setup_code().is_some(),
             sealed,
             mode: super::mode::shown(mode),
-            epoch: self.store.read(|tx| Ok::<_, ApiErrorBox>(self.epoch(tx)?)).map_err(|e| e.0)?,
+            epoch: self.store.read(|tx| self.epoch(tx))?,
             snapshot,
             proof: snapshot.map(|id| self.proof_of(id)),
             roles,
@@ -84,25 +83,20 @@ impl App {
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
-        self.store
-            .read(|tx| {
-                let machines = tx.machines().map_err(internal)?;
-                machines.into_iter().map(|m| Ok(row(tx, m)?.0)).collect::<Result<_, ApiErrorBox>>()
-            })
-            .map_err(|e: ApiErrorBox| e.0)
+        self.store.read(|tx| {
+            let machines = tx.machines()?;
+            machines.into_iter().map(|m| Ok(row(tx, m)?.0)).collect::<Result<_, ApiError>>()
+        })
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
-        let (row, earlier, facts, timeline) = self
-            .store
-            .read(|tx| {
-                let machine = tx.machine(id).map_err(internal)?;
-                let facts = machine.facts.clone();
-                let (row, earlier) = row(tx, machine)?;
-                let timeline = tx.timeline(id, TIMELINE).map_err(internal)?;
-                Ok((row, earlier, facts, timeline))
-            })
-            .map_err(|e: ApiErrorBox| e.0)?;
+        let (row, earlier, facts, timeline) = self.store.read(|tx| {
+            let machine = tx.machine(id)?;
+            let facts = machine.facts.clone();
+            let (row, earlier) = row(tx, machine)?;
+            let timeline = tx.timeline(id, TIMELINE)?;
+            Ok::<_, ApiError>((row, earlier, facts, timeline))
+        })?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
         Ok(MachineDetail {
@@ -116,12 +110,10 @@ impl App {
     }
 
     pub fn view_of(&self, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
-        self.store
-            .read(|tx| {
-                let record = tx.enrollment(id).map_err(internal)?;
-                view(tx, &record)
-            })
-            .map_err(|e: ApiErrorBox| e.0)
+        self.store.read(|tx| {
+            let record = tx.enrollment(id)?;
+            view(tx, &record)
+        })
     }
 }
 
@@ -160,24 +152,9 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
     Finding { rule: f.rule, tone, what: f.what, advice: f.advice }
 }
 
-/// Lets a read fail with either kind of error.
-struct ApiErrorBox(ApiError);
-
-impl From<ApiError> for ApiErrorBox {
-    fn from(e: ApiError) -> Self {
-        ApiErrorBox(e)
-    }
-}
-
-impl From<site::store::StoreError> for ApiErrorBox {
-    fn from(e: site::store::StoreError) -> Self {
-        ApiErrorBox(internal(e))
-    }
-}
-
-fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<EnrollmentView>), ApiErrorBox> {
+fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
     let mut views = Vec::new();
-    for record in tx.enrollments_of(machine.id).map_err(internal)? {
+    for record in tx.enrollments_of(machine.id)? {
         views.push(view(tx, &record)?);
     }
     let latest = (!views.is_empty()).then(|| views.remove(0));
@@ -194,8 +171,8 @@ fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<Enrollmen
     Ok((row, views))
 }
 
-fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiErrorBox> {
-    let node = tx.node_of(record.id).map_err(internal)?;
+fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
+    let node = tx.node_of(record.id)?;
     let addresses = node.iter().flat_map(|n| n.planes.iter().map(|(p, (ip, _))| (p.clone(), ip.to_string()))).collect();
     Ok(EnrollmentView {
         id: record.id,

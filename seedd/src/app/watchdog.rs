@@ -10,7 +10,7 @@ use site::mode::Mode;
 use web::api::ApiError;
 
 use super::approve::event_of;
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 
 impl App {
     /// One round; returns how many enrollments were ended.
@@ -19,7 +19,7 @@ impl App {
             return Ok(0);
         }
         let policy = &self.spec.spec.enrollment;
-        let waiting = self.store.read(|tx| tx.enrollments_waiting()).map_err(internal)?;
+        let waiting = self.store.read(|tx| tx.enrollments_waiting())?;
         let marks: Vec<_> = waiting.iter().map(|r| (r.id, r.touched)).collect();
         let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).of(&marks, steady());
         let mut ended = 0;
@@ -37,9 +37,9 @@ impl App {
                 continue;
             }
             let done = self.write(|tx| {
-                tx.advance(&record, event, Some(why), now()).map_err(internal)?;
+                tx.advance(&record, event, Some(why), now())?;
                 self.retire(tx, &record)?;
-                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentEnded, why, None)).map_err(internal)?;
+                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentEnded, why, None))?;
                 Ok(())
             });
             match done {

@@ -104,7 +104,7 @@ impl Tx<'_> {
     pub fn enrollment(&self, id: EnrollmentId) -> Result<EnrollmentRecord, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM enrollment WHERE id = ?1");
         let found = self.tx.query_row(&sql, [id.to_string()], |r| Ok(record(r))).optional()?;
-        found.ok_or(StoreError::NotFound("that enrollment id"))?
+        found.ok_or(StoreError::NotFound("enrollment"))?
     }
 
     /// A machine's enrollments, the newest first.

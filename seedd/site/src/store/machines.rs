@@ -77,7 +77,7 @@ impl Tx<'_> {
 
     pub fn machine(&self, id: i64) -> Result<MachineRecord, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM machine WHERE id = ?1");
-        record(self.tx.query_row(&sql, [id], raw).optional()?.ok_or(StoreError::NotFound("that machine id"))?)
+        record(self.tx.query_row(&sql, [id], raw).optional()?.ok_or(StoreError::NotFound("machine"))?)
     }
 
     pub fn machine_by_mac(&self, mac: Mac) -> Result<Option<MachineRecord>, StoreError> {

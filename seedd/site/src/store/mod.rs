@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use camino::Utf8Path;
+use cluster_seed::fault::{Fault, FaultKind};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 /// `user_version` of the schema this program writes.
@@ -30,11 +31,21 @@ pub enum StoreError {
     Sql(#[from] rusqlite::Error),
     #[error("the database holds something unreadable in {what}")]
     Corrupt { what: &'static str },
-    #[error("nobody holds {0}")]
+    #[error("no such {0}")]
     NotFound(&'static str),
     /// A conditional update changed no row: somebody else was first.
     #[error("the {0} has changed meanwhile")]
     Raced(&'static str),
+}
+
+impl Fault for StoreError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            StoreError::NotFound(what) => FaultKind::Missing(what),
+            StoreError::Raced(what) => FaultKind::Raced(what),
+            _ => FaultKind::Internal,
+        }
+    }
 }
 
 /// One connection behind a lock: transactions are short, and SQLite has one writer anyway.
@@ -189,7 +200,7 @@ mod tests {
         let store = Store::in_memory().unwrap();
         let result: Result<(), StoreError> = store.write(|tx| {
             tx.set("a", "1")?;
-            Err(StoreError::NotFound("a reason"))
+            Err(StoreError::NotFound("reason"))
         });
         assert!(result.is_err());
         assert_eq!(store.setting("a").unwrap(), None);
