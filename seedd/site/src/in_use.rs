@@ -2,9 +2,10 @@
 //! setting that cannot be read is [`StoreError::Corrupt`].
 
 use cluster_seed::ids::Digest;
-use cluster_seed::seal::{VerifyingKey, key_from_text, key_text};
+use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text, key_text};
 
-use crate::setting::{ARTIFACT, EPOCH, EXTRAS, MAKER, MEDIUM, NETBOOT, SNAPSHOT};
+use crate::setting::{ARTIFACT, EPOCH, EXTRAS, MAKER, MEDIUM, NETBOOT, PEERS, SNAPSHOT};
 use crate::store::{Store, StoreError, Tx};
 
 /// Of a site whose seed was never replaced.
@@ -71,7 +72,7 @@ impl Tx<'_> {
         let all = self.settings_under(ARTIFACT)?.into_iter();
         all.map(|(key, id)| {
             let id = id.parse().map_err(|_| StoreError::Corrupt { what: "setting.artifact" })?;
-            Ok((key.trim_start_matches(ARTIFACT).to_owned(), id))
+            Ok((key.strip_prefix(ARTIFACT).unwrap_or_default().to_owned(), id))
         })
         .collect()
     }
@@ -84,6 +85,12 @@ impl Tx<'_> {
 
     pub fn set_maker(&self, id: Digest, key: &VerifyingKey) -> Result<(), StoreError> {
         self.set(&made_by(id), &key_text(key))
+    }
+
+    /// The list of peers as it was last signed; not verified here.
+    pub fn peers(&self) -> Result<Option<Sealed<PeersFile>>, StoreError> {
+        let text = self.setting(PEERS)?;
+        text.map(|t| serde_json::from_str(&t).map_err(|_| StoreError::Corrupt { what: "setting.peers" })).transpose()
     }
 
     /// The medium that was adopted last.
@@ -99,15 +106,15 @@ impl Tx<'_> {
 /// The same, each in a transaction of its own.
 impl Store {
     pub fn snapshot(&self) -> Result<Option<Digest>, StoreError> {
-        self.read(Tx::snapshot)
+        self.read(|tx| tx.snapshot())
     }
 
     pub fn netboot(&self) -> Result<Option<Digest>, StoreError> {
-        self.read(Tx::netboot)
+        self.read(|tx| tx.netboot())
     }
 
     pub fn extras(&self) -> Result<Option<Digest>, StoreError> {
-        self.read(Tx::extras)
+        self.read(|tx| tx.extras())
     }
 
     pub fn artifact(&self, role: &str) -> Result<Option<Digest>, StoreError> {
@@ -115,7 +122,7 @@ impl Store {
     }
 
     pub fn artifacts(&self) -> Result<Vec<(String, Digest)>, StoreError> {
-        self.read(Tx::artifacts)
+        self.read(|tx| tx.artifacts())
     }
 
     pub fn maker(&self, id: Digest) -> Result<Option<VerifyingKey>, StoreError> {

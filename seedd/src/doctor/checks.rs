@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use appliance::control::Client;
 use camino::Utf8Path;
-use cluster_seed::ids::Digest;
 use host::clock::{Stopwatch, now};
 use host::files::free_space;
 use nix::ifaddrs::getifaddrs;
+use site::Site;
 use site::store::Store;
-use site::{Site, setting};
 
 use super::{Check, Health, holders};
 use crate::clock;
@@ -158,32 +157,31 @@ pub fn http(s: &Subject<'_>) -> Check {
 pub fn loaders(s: &Subject<'_>) -> Check {
     let name = "loaders";
     let build = "run `seedd image build`";
-    let id = match s.store.setting(setting::NETBOOT) {
+    let id = match s.store.netboot() {
         Ok(Some(id)) => id,
         Ok(None) => return Check::new(name, Health::Bad, "no netboot image", build),
         Err(e) => return Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
-    let dir = s.site.join("netboot").join(&id);
+    let dir = s.site.join("netboot").join(id.to_string());
     for file in [pxe::dhcp::loader::UNDIONLY, pxe::dhcp::loader::SNPONLY, pxe::dhcp::loader::IPXE_EFI, "vmlinuz", "initrd.img"] {
         if fs::metadata(dir.join(file)).map_or(0, |m| m.len()) == 0 {
             return Check::new(name, Health::Bad, format!("{} is missing or empty", dir.join(file)), build);
         }
     }
-    Check::ok(name, format!("netboot set {:.12} is complete", id))
+    Check::ok(name, format!("netboot set {} is complete", id.short()))
 }
 
 /// The snapshot in use, and an artifact for each role.
 pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
     let name = "snapshot";
-    let dir = |id: &str| s.site.join("snapshots").join(id);
-    let first = match s.store.setting(setting::SNAPSHOT) {
-        Ok(Some(id)) if id.parse::<Digest>().is_ok() && dir(&id).join("dists").is_dir() => {
-            Check::ok(name, format!("{id:.12} is published; `seedd darksite verify` checks every byte"))
+    let first = match s.store.snapshot() {
+        Ok(Some(id)) if s.site.snapshot(id).join("dists").is_dir() => {
+            Check::ok(name, format!("{} is published; `seedd darksite verify` checks every byte", id.short()))
         }
         Ok(Some(id)) => Check::new(
             name,
             Health::Bad,
-            format!("{} does not exist", dir(&id)),
+            format!("{} does not exist", s.site.snapshot(id)),
             "run `seedd darksite build`, or `seedd adopt` to import from a medium",
         ),
         Ok(None) => {
@@ -191,7 +189,7 @@ pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
         }
         Err(e) => Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
-    let roles = s.store.read(|tx| tx.settings_under(setting::ARTIFACT)).unwrap_or_default();
+    let roles = s.store.artifacts().unwrap_or_default();
     let second = match roles.len() {
         0 => Check::new(
             "artifacts",
@@ -255,8 +253,8 @@ pub fn database(s: &Subject<'_>) -> Check {
 
 pub fn clock(s: &Subject<'_>) -> Check {
     let suite = s.site.spec().map(|spec| spec.spec.darksite.suite).unwrap_or_default();
-    let id = s.store.setting(setting::SNAPSHOT).ok().flatten();
-    let date = id.and_then(|id| clock::snapshot_date(&s.site.join("snapshots").join(id), &suite));
+    let id = s.store.snapshot().ok().flatten();
+    let date = id.and_then(|id| clock::snapshot_date(&s.site.snapshot(id), &suite));
     match clock::doubt(now(), date) {
         Some(doubt) => Check::new("clock", Health::Warn, doubt, "run `seedd clock set`; only logs depend on it"),
         None => Check::ok("clock", "plausible"),

@@ -271,9 +271,9 @@ impl Machine {
     /// A word about a medium that holds other things than those in use.
     fn other_medium(&self) -> Option<String> {
         let maker = self.options.preset.maker.as_ref()?;
-        let adopted = self.site.open_store().ok()?.setting(site::setting::MEDIUM).ok()??;
+        let adopted = self.site.open_store().ok()?.read(|tx| tx.medium()).ok()??;
         match Medium::open(&self.options.places.medium, maker) {
-            Ok(medium) if medium.manifest.id.to_string() == adopted => None,
+            Ok(medium) if medium.manifest.id == adopted => None,
             Ok(_) => Some(format!(
                 "this site took its packages and images from another medium than the one in this machine: put that one in, or run \
                  `seedd adopt {} --data {}`",

@@ -10,9 +10,8 @@ use cluster_seed::cluster::API_VERSION;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::overlay::{self, Overlay};
-use cluster_seed::peers::PeersFile;
 use cluster_seed::progress::{Progress, Quiet};
-use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::files::{digest_file, free_space, write_atomic};
 use site::hint::Hint as _;
@@ -102,7 +101,7 @@ impl Import<'_> {
         if mode == Mode::Active {
             return Err(anyhow!("this is an active seed of that very site")).hint("a capsule is for a second site");
         }
-        let epoch: u64 = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let epoch = tx.epoch()?;
         let event = match tx.setting(setting::IMPORTED_EVENT)? {
             Some(text) if mode == Mode::Standby => text.parse().context("reading the last import")?,
             _ => tx.last_event()?,
@@ -185,10 +184,9 @@ impl Import<'_> {
             }
         }
         tx.check_import()?;
-        let epoch = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let epoch = tx.epoch()?;
         ensure!((epoch, tx.last_event()?) == (m.epoch, m.event), "the rows are not those of the manifest");
-        if let Some(text) = tx.setting(setting::PEERS)? {
-            let peers: Sealed<PeersFile> = serde_json::from_str(&text).context("reading the list of peers")?;
+        if let Some(peers) = tx.peers()? {
             ensure!(peers.open(self.pin).context("checking the list of peers")?.epoch <= epoch, "the peers are of a later epoch");
         }
         for (tree, tree_id) in trees(tx)? {
