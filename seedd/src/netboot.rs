@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::cluster::Underlay;
-use cluster_seed::ids::Digest;
 use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, UefiLoader};
 use host::clock::steady;
 use host::files;
@@ -17,8 +16,8 @@ use pxe::{
     Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
     Reservation, Route, Subnet, TftpConfig, TftpServer,
 };
+use site::hint;
 use site::store::leases::LeaseRow;
-use site::{hint, setting};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -190,8 +189,7 @@ fn longest_lease(underlay: &Underlay) -> u64 {
 /// The files of the netboot set in use, by name, and GRUB's first configuration. If there is none, that is not an error: the web
 /// interface shows it.
 fn files(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
-    let Some(id) = app.store.setting(setting::NETBOOT)? else { return Ok(Vec::new()) };
-    let id: Digest = id.parse().context("reading the netboot set's id")?;
+    let Some(id) = app.store.netboot()? else { return Ok(Vec::new()) };
     let dir = app.site.join("netboot").join(id.to_string());
     let mut files = Vec::new();
     for (name, needed) in [(UNDIONLY, true), (SNPONLY, true), (IPXE_EFI, true), (IPXE_ARM64, false), (SHIM, false), (GRUB, false)]

@@ -2,11 +2,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::clock::Stopwatch;
 use host::dhcp::Lease;
+use host::files::write_atomic;
 use host::tool::Running;
 use ipnet::Ipv4Net;
 
@@ -111,7 +113,7 @@ pub fn hook(event: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<()> {
             if let Some(router) = lease.router {
                 tool::default_route(&lease.interface, &router.to_string())?;
             }
-            fs::write(lease_file(&dir, &lease.interface), &address).context("storing the lease")?;
+            write_atomic(&lease_file(&dir, &lease.interface), address.as_bytes(), 0o644).context("storing the lease")?;
         }
         _ => {}
     }
@@ -120,7 +122,7 @@ pub fn hook(event: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<()> {
 
 /// Brings all interfaces up and waits until one has a link.
 pub fn wake(root: &Utf8Path) -> Vec<Nic> {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     loop {
         let found = nics(root);
         for nic in found.iter().filter(|n| !n.link) {
@@ -161,7 +163,7 @@ impl Network {
                 warnings.push(format!("{iface} has no address: {error:#}"));
             }
         }
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let missing = |iface: &str| !lease_file(dir, iface).exists();
         while waiting.iter().any(|(iface, _)| missing(iface)) && started.elapsed() < PATIENCE {
             std::thread::sleep(TICK);

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 /// Packets and decisions, from the servers to the event log.
 pub mod recorder;

@@ -10,7 +10,7 @@ use crate::hint::Hint as _;
 use crate::keys::PublicKeys;
 use crate::store::Store;
 use crate::tls::ca::Permitted;
-use crate::{Site, setting, tls};
+use crate::{Site, tls};
 
 /// Input for a new site.
 pub struct NewSite<'a> {
@@ -48,7 +48,7 @@ fn fill<T>(place: &Site, new: &NewSite<'_>, finish: impl FnOnce(&Site, &PublicKe
     place.keys().make_ca(new.spec.metadata.name.as_str(), Permitted::of(new.spec, tls::hostname().as_deref()))?;
     host::files::write_atomic(&place.cluster_file(), new.text.as_bytes(), 0o644)?;
     let store = Store::open(&place.database()).context("creating the database")?;
-    store.set(setting::EPOCH, "1")?;
+    store.write(|tx| tx.set_epoch(1))?;
     drop(store);
     let more = finish(place, &public)?;
     Ok((public, more))

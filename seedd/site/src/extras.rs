@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::extras::{ExtrasManifest, FILE, MAX_MANIFEST, OCI, TREE};
 use cluster_seed::ids::Digest;
-use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
-use host::files::read_limited;
+use cluster_seed::seal::VerifyingKey;
+use host::sealed;
 
+use crate::Site;
 use crate::layout::ids;
 use crate::store::Store;
-use crate::{Site, setting};
 
 impl Site {
     pub fn extras_dir(&self, id: Digest) -> Utf8PathBuf {
@@ -33,9 +33,7 @@ pub fn check(dir: &Utf8Path, id: Digest, key: &VerifyingKey) -> Result<()> {
 
 fn read(dir: &Utf8Path, id: Digest, key: &VerifyingKey) -> Result<ExtrasManifest> {
     let path = dir.join(FILE);
-    let sealed: Sealed<ExtrasManifest> =
-        serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).with_context(|| format!("reading {path}"))?;
-    let manifest = sealed.open(key).with_context(|| format!("checking {path}"))?;
+    let manifest: ExtrasManifest = sealed::read(&path, key, MAX_MANIFEST)?;
     manifest.check().map_err(|why| anyhow!(why)).with_context(|| format!("checking {path}"))?;
     ensure!(manifest.id == id, "{path} is the manifest of another set");
     Ok(manifest)
@@ -43,8 +41,8 @@ fn read(dir: &Utf8Path, id: Digest, key: &VerifyingKey) -> Result<ExtrasManifest
 
 /// The key that a set is signed with: this site's, or that of the site it was imported from.
 fn maker(site: &Site, store: &Store, id: Digest) -> Result<VerifyingKey> {
-    match store.setting(&format!("{}{id}", setting::MAKER))? {
-        Some(key) => key_from_text(&key).context("reading the maker's key"),
+    match store.maker(id)? {
+        Some(key) => Ok(key),
         None => site.keys().public()?.site_key(),
     }
 }
@@ -55,8 +53,7 @@ pub fn manifest(site: &Site, store: &Store, id: Digest) -> Result<ExtrasManifest
 
 /// The set in use, if any.
 pub fn current(site: &Site, store: &Store) -> Result<Option<ExtrasManifest>> {
-    let Some(id) = store.setting(setting::EXTRAS)? else { return Ok(None) };
-    manifest(site, store, id.parse().context("reading the extras' id")?).map(Some)
+    store.extras()?.map(|id| manifest(site, store, id)).transpose()
 }
 
 /// Digests that any set refers to, for `gc`.

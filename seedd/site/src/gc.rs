@@ -15,11 +15,11 @@ use darksite::shelf::Shelves;
 use host::files::read_limited;
 
 use super::holding::Alone;
-use crate::artifacts::chunks_of;
+use crate::Site;
+use crate::artifacts::{chunks_of, manifest, netboot_set};
 use crate::hint::Hint as _;
 use crate::layout::ids;
 use crate::store::Store;
-use crate::{Site, setting};
 
 /// Folders of darksite jobs in `tmp` that only a running job can use (those of `image` are in [`image::WORKDIRS`]).
 const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];
@@ -188,7 +188,7 @@ fn size(path: &Utf8Path) -> Result<u64> {
 pub fn remove_snapshot(site: &Site, store: &Store, id: Digest, _alone: &Alone) -> Result<()> {
     let dir = site.snapshot(id);
     ensure!(dir.is_dir(), "there is no snapshot {id}");
-    if store.setting(setting::SNAPSHOT)? == Some(id.to_string()) {
+    if store.snapshot()? == Some(id) {
         return Err(anyhow!("snapshot {id} is in use")).hint("put another one in use first: `seedd darksite use ID`");
     }
     if let Some(what) = builds_on(site, store, id)? {
@@ -212,21 +212,11 @@ pub fn remove_snapshot(site: &Site, store: &Store, id: Digest, _alone: &Alone) -
 /// The artifact or netboot set in use that was built from this snapshot.
 fn builds_on(site: &Site, store: &Store, id: Digest) -> Result<Option<String>> {
     let key = site.keys().public()?.site_key()?;
-    for (name, artifact) in store.read(|tx| tx.settings_under(setting::ARTIFACT))? {
-        let path = site.join("artifacts").join(&artifact).join("manifest.json");
-        let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::ArtifactManifest> =
-            serde_json::from_slice(&read_limited(&path, 32 << 20)?).with_context(|| format!("reading {path}"))?;
-        if sealed.open(&key).with_context(|| format!("checking {path}"))?.spec.snapshot == id {
-            return Ok(Some(format!("the artifact of role {}", name.trim_start_matches(setting::ARTIFACT))));
+    for (role, artifact) in store.artifacts()? {
+        if manifest(site, artifact, &key)?.spec.snapshot == id {
+            return Ok(Some(format!("the artifact of role {role}")));
         }
     }
-    if let Some(netboot) = store.setting(setting::NETBOOT)? {
-        let path = site.join("netboot").join(netboot).join("netboot.json");
-        let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::NetbootManifest> =
-            serde_json::from_slice(&read_limited(&path, 1 << 20)?).with_context(|| format!("reading {path}"))?;
-        if sealed.open(&key).with_context(|| format!("checking {path}"))?.snapshot == id {
-            return Ok(Some("the netboot set".to_owned()));
-        }
-    }
-    Ok(None)
+    let netboot = store.netboot()?.map(|set| netboot_set(&site.join("netboot").join(set.to_string()), &key)).transpose()?;
+    Ok(netboot.filter(|n| n.snapshot == id).map(|_| "the netboot set".to_owned()))
 }

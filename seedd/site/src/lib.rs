@@ -20,6 +20,9 @@ pub mod store;
 /// Active, standby or fenced.
 pub mod mode;
 
+/// Settings as what they stand for: epoch, snapshot, artifacts, makers.
+pub mod in_use;
+
 /// Certificates of the site's own CA.
 pub mod tls;
 

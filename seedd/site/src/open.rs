@@ -3,12 +3,11 @@
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use cluster_seed::ids::Digest;
-use cluster_seed::seal::{VerifyingKey, key_from_text};
+use cluster_seed::seal::VerifyingKey;
 
 use crate::hint::Hint as _;
 use crate::keys::KeyDir;
 use crate::layout::Site;
-use crate::setting;
 use crate::settle::settle;
 use crate::store::Store;
 
@@ -31,15 +30,15 @@ impl Site {
     /// are this site's own, unless the snapshot was adopted from a medium.
     pub fn snapshot_keys(&self, store: &Store, id: Digest) -> Result<(Vec<u8>, VerifyingKey)> {
         let keys = self.keys();
-        match store.setting(&format!("{}{id}", setting::MAKER))? {
-            Some(maker) => Ok((keys.snapshot_keyring(id)?, key_from_text(&maker)?)),
+        match store.maker(id)? {
+            Some(maker) => Ok((keys.snapshot_keyring(id)?, maker)),
             None => Ok((keys.release_keyring()?, keys.public()?.site_key()?)),
         }
     }
 
     /// The file from which [`Self::snapshot_keys`] reads the certificate.
     pub fn snapshot_keyring_path(&self, store: &Store, id: Digest) -> Result<Utf8PathBuf> {
-        let adopted = store.setting(&format!("{}{id}", setting::MAKER))?.is_some();
+        let adopted = store.maker(id)?.is_some();
         let keys = self.keys();
         Ok(if adopted { keys.snapshot_keyring_path(id) } else { keys.release_keyring_path() })
     }

@@ -10,10 +10,11 @@ use cluster_seed::proof::{FILE, MAX_PROOF, ProofState, SnapshotProof};
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
 use darksite::{MAX_MANIFEST, Paths};
 use host::files::{read_limited, write_atomic};
+use host::sealed;
 
+use crate::Site;
 use crate::hint::Hint as _;
 use crate::store::Store;
-use crate::{Site, setting};
 
 /// A snapshot whose manifest was verified.
 #[derive(Debug, Clone)]
@@ -53,9 +54,7 @@ impl Site {
 
 /// The snapshot in use.
 pub fn current(store: &Store) -> Result<Digest> {
-    let found = store.setting(setting::SNAPSHOT)?;
-    let text = found.ok_or_else(|| anyhow!("there is no snapshot yet")).hint("build one with `seedd darksite build`")?;
-    text.parse().context("reading the snapshot's id")
+    store.snapshot()?.ok_or_else(|| anyhow!("there is no snapshot yet")).hint("build one with `seedd darksite build`")
 }
 
 /// All snapshots by id, and folders that are named like one but are not valid. Other names in the folder are ignored.
@@ -83,14 +82,12 @@ pub fn one(site: &Site, store: &Store, id: Digest) -> Result<Held> {
         return Err(anyhow!("there is no snapshot {id}")).hint("`seedd darksite list` lists the snapshots");
     }
     let (_, key) = site.snapshot_keys(store, id)?;
-    let sealed: Sealed<SnapshotManifest> =
-        serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).with_context(|| format!("reading {path}"))?;
-    let manifest = sealed.open(&key).with_context(|| format!("checking {path}"))?;
+    let manifest: SnapshotManifest = sealed::read(&path, &key, MAX_MANIFEST)?;
     anyhow::ensure!(manifest.id == id, "{path} is the manifest of another snapshot");
     let own = site.keys().public()?.site_key()?;
     let proof = proof(site, id, &[own, key]);
     Ok(Held {
-        in_use: store.setting(setting::SNAPSHOT)? == Some(id.to_string()),
+        in_use: store.snapshot()? == Some(id),
         state: proof.as_ref().map_or(ProofState::Unproven, |p| p.of(&manifest)),
         proof,
         maker: (key != own).then_some(key),
@@ -119,5 +116,5 @@ pub fn keep_proof(site: &Site, proof: &SnapshotProof, key: &SigningKey) -> Resul
 /// Selects the snapshot that nodes get.
 pub fn put_in_use(site: &Site, store: &Store, id: Digest) -> Result<()> {
     one(site, store, id)?;
-    store.set(setting::SNAPSHOT, &id.to_string()).context("writing the setting")
+    store.write(|tx| tx.set_snapshot(id)).context("writing the setting")
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use appliance::boot::Preset;
 use appliance::console::host::{Host, Place};
 use appliance::console::view::{ConsoleView, Phase};
+use appliance::control::answer::{Clock, Status};
 use appliance::control::{self, Controlled, SOCKET};
 use appliance::network::{Network, choose, nics, plan, wake};
 use appliance::settings::{Settings, StatePlace};
@@ -20,10 +21,10 @@ use site::hint::Hint as _;
 use site::tls::{Tls, host_names};
 use site::{Site, default_cluster_yaml};
 use transfer::medium::adopt::Medium;
-use web::api::ClockView;
 use zeroize::Zeroizing;
 
 use super::setup::{Given, SetUp, own_address};
+use crate::app::socket;
 use crate::daemon::{self, Front, pages_socket, signalled};
 use crate::planes::WireGuard;
 
@@ -271,9 +272,9 @@ impl Machine {
     /// A warning if the medium is not the one whose files are in use.
     fn other_medium(&self) -> Option<String> {
         let maker = self.options.preset.maker.as_ref()?;
-        let adopted = self.site.open_store().ok()?.setting(site::setting::MEDIUM).ok()??;
+        let adopted = self.site.open_store().ok()?.read(|tx| tx.medium()).ok()??;
         match Medium::open(&self.options.places.medium, maker) {
-            Ok(medium) if medium.manifest.id.to_string() == adopted => None,
+            Ok(medium) if medium.manifest.id == adopted => None,
             Ok(_) => Some(format!(
                 "the packages and images of this site come from another medium: insert that medium, or run \
                  `seedd adopt {} --data {}`",
@@ -293,15 +294,15 @@ struct Starting {
 }
 
 impl Controlled for Starting {
-    fn clock(&self) -> Result<ClockView> {
-        Ok(crate::clock::of_machine())
+    fn clock(&self) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::of_machine()))
     }
 
-    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
-        crate::clock::set_machine(to_ms)
+    fn set_clock(&self, to_ms: u64) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::set_machine(to_ms)?))
     }
 
-    fn status(&self) -> Result<serde_json::Value> {
+    fn status(&self) -> Result<Status> {
         Err(anyhow!("the seed is starting")).hint("try again in a moment")
     }
 

@@ -8,6 +8,7 @@ use appliance::cluster::of_new_site;
 use appliance::console::host::{Host, page_urls};
 use appliance::console::view::{ConsoleView, Phase};
 use appliance::control::Controlled;
+use appliance::control::answer::{Clock, SetUpStatus, Status};
 use appliance::network::{Nic, choose};
 use appliance::settings::{Address, Settings};
 use camino::Utf8PathBuf;
@@ -24,13 +25,13 @@ use site::{Site, default_cluster_yaml};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use transfer::medium::adopt::{Medium, Reading, adopt};
-use web::api::{ApiError, ClockView};
+use web::api::ApiError;
 use web::api::{FirstInterface, FirstSetup, FirstSite, FirstView};
 use zeroize::Zeroizing;
 
 use crate::app::auth::{first_session, new_setup_code};
 use crate::app::throttle::Throttle;
-use crate::app::{for_page, unexpected};
+use crate::app::{for_page, socket, unexpected};
 
 /// Maximum length of the passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 1024;
@@ -216,16 +217,16 @@ pub fn own_address(spec: &cluster_seed::cluster::ClusterSpec) -> Result<Ipv4Net>
 }
 
 impl Controlled for SetUp {
-    fn clock(&self) -> Result<ClockView> {
-        Ok(crate::clock::of_machine())
+    fn clock(&self) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::of_machine()))
     }
 
-    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
-        crate::clock::set_machine(to_ms)
+    fn set_clock(&self, to_ms: u64) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::set_machine(to_ms)?))
     }
 
-    fn status(&self) -> Result<serde_json::Value> {
-        Ok(serde_json::json!({"setup": true, "site": null, "sealed": true, "warnings": self.told()}))
+    fn status(&self) -> Result<Status> {
+        Ok(Status::SetUp(SetUpStatus { setup: true, site: None, sealed: true, warnings: self.told() }))
     }
 
     fn unseal(&self, _passphrase: &str) -> Result<()> {

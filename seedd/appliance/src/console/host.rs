@@ -10,6 +10,7 @@ use host::files::{read_limited, write_atomic};
 use site::hint::Hint as _;
 
 use crate::console::view::{ConsoleView, DiskView, InterfaceView};
+use crate::control::answer::{Asked, Wish};
 use crate::settings::{Address, FILE, Settings, StatePlace};
 
 /// Maximum size of one attribute in /sys, in bytes.
@@ -41,13 +42,6 @@ pub struct Place {
     pub state: Utf8PathBuf,
     /// Emptied at every start; systemd path units watch for the files `reboot` and `poweroff` in it.
     pub run: Utf8PathBuf,
-}
-
-/// Restart or switch off the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Power {
-    Reboot,
-    Off,
 }
 
 #[derive(Debug, Clone)]
@@ -105,14 +99,14 @@ impl Host {
     }
 
     /// Creates a file for the systemd path units: the daemon itself may not switch the machine off.
-    pub fn power(&self, what: Power) -> Result<serde_json::Value> {
+    pub fn power(&self, wish: Wish) -> Result<Asked> {
         let place = self.place()?;
-        let name = match what {
-            Power::Reboot => "reboot",
-            Power::Off => "poweroff",
+        let name = match wish {
+            Wish::Reboot => "reboot",
+            Wish::PowerOff => "poweroff",
         };
         write_atomic(&place.run.join(name), b"requested on the console\n", 0o644)?;
-        Ok(serde_json::json!({"asked": name}))
+        Ok(Asked { asked: wish })
     }
 
     fn place(&self) -> Result<&Place> {

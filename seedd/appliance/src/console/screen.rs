@@ -5,23 +5,23 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::clock::Stopwatch;
 use nix::poll::{PollFd, PollFlags, poll};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::{cursor, execute, style, terminal};
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
-use zeroize::Zeroize as _;
 
 use super::render::{Daemon, Look, Scene, render};
 use super::ui::{Asked, Effect, Key, Ui, answered, press};
 use super::view::ConsoleView;
 use super::{plain, text};
-use crate::control::{Request, ask};
+use crate::control::{Client, Request};
 
 /// Interval between requests to the daemon.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -51,21 +51,16 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
 }
 
 /// Requests a view every two seconds, and sends other requests in between.
-fn asker(socket: &Utf8Path, requests: &Receiver<Request>, news: &Sender<News>) {
+fn asker(daemon: &Client, requests: &Receiver<Request>, news: &Sender<News>) {
     loop {
-        let view = ask(socket, &Request::View)
-            .and_then(|value| serde_json::from_value(value).context("reading the daemon's view"))
-            .map_err(|e| format!("{e:#}"));
+        let view = daemon.view().map(Box::new).map_err(|e| format!("{e:#}"));
         if news.send(News::View(view)).is_err() {
             return;
         }
         match requests.recv_timeout(ASK_EVERY) {
-            Ok(mut request) => {
-                let answer = ask(socket, &request).map(drop).map_err(|e| format!("{e:#}"));
+            Ok(request) => {
                 let asked = Asked::of(&request);
-                if let Request::Unseal { passphrase } = &mut request {
-                    passphrase.zeroize();
-                }
+                let answer = daemon.send(request).map_err(|e| format!("{e:#}"));
                 if news.send(News::Answer(asked, answer)).is_err() {
                     return;
                 }
@@ -87,8 +82,8 @@ pub fn run_plain(socket: &Utf8Path) -> Result<()> {
     let stop = stop_flag()?;
     let (_requests, for_asker) = channel();
     let (news, incoming) = channel();
-    let path = socket.to_owned();
-    std::thread::spawn(move || asker(&path, &for_asker, &news));
+    let daemon = Client::new(socket);
+    std::thread::spawn(move || asker(&daemon, &for_asker, &news));
     let mut last = String::new();
     while !stop.load(Ordering::SeqCst) {
         let Ok(News::View(view)) = incoming.recv_timeout(WAIT) else { continue };
@@ -110,8 +105,8 @@ pub fn run(socket: &Utf8Path, look: Look) -> Result<()> {
     let stop = stop_flag()?;
     let (requests, for_asker) = channel();
     let (news, incoming) = channel();
-    let path = socket.to_owned();
-    std::thread::spawn(move || asker(&path, &for_asker, &news));
+    let daemon = Client::new(socket);
+    std::thread::spawn(move || asker(&daemon, &for_asker, &news));
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         restore();
@@ -191,7 +186,7 @@ struct Console {
 impl Console {
     fn run(&mut self, incoming: &Receiver<News>, stop: &AtomicBool) -> Result<()> {
         let (mut dirty, mut at_once) = (true, true);
-        let mut painted = Instant::now();
+        let mut painted = Stopwatch::start();
         while !stop.load(Ordering::SeqCst) {
             while let Ok(news) = incoming.try_recv() {
                 at_once |= matches!(news, News::Answer(..));
@@ -204,7 +199,7 @@ impl Console {
             }
             if dirty && (at_once || painted.elapsed() >= PAINT_EVERY) {
                 self.paint()?;
-                painted = Instant::now();
+                painted = Stopwatch::start();
                 (dirty, at_once) = (false, false);
             }
             if !event::poll(WAIT).context("reading the terminal")? {

@@ -12,11 +12,10 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
-use host::clock::now_ms;
+use host::clock::{Stopwatch, now_ms};
 use prometheus_client::metrics::histogram::Histogram;
 use pxe::{BootEvent, BootEventKind};
 use site::store::events::PacketFacts;
@@ -155,7 +154,7 @@ pub struct Recorder {
     pub queue: Queue,
     transfers: Histogram,
     /// When transfers began, by client and file.
-    began: Mutex<HashMap<(Ipv4Addr, String), Instant>>,
+    began: Mutex<HashMap<(Ipv4Addr, String), Stopwatch>>,
 }
 
 impl Recorder {
@@ -171,7 +170,7 @@ impl Recorder {
         let (Some(ip), Some(file)) = (event.ip, &event.file) else { return };
         let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         match event.kind {
-            BootEventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Instant::now())),
+            BootEventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Stopwatch::start())),
             BootEventKind::TftpDone | BootEventKind::TftpAborted(_) | BootEventKind::TftpError(_) => {
                 let started = began.remove(&(ip, file.clone()));
                 if let (BootEventKind::TftpDone, Some(started)) = (&event.kind, started) {

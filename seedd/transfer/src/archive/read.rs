@@ -10,12 +10,12 @@ use cluster_seed::archive::{ArchiveError, ArchiveHeader, ArchiveList, MAGIC};
 use cluster_seed::capsule::{CapsuleError, PREFIX, Tree, framed_len};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
-use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
+use cluster_seed::seal::{Sealed, VerifyingKey};
 use darksite::Keyring;
 use host::files::{free_space, read_limited, write_atomic};
 use site::hint::Hint as _;
-use site::store::{Store, StoreError};
-use site::{Site, setting, snapshots};
+use site::store::Store;
+use site::{Site, snapshots};
 
 use crate::capsule::STOPPED;
 use crate::capsule::intake::Intake;
@@ -147,14 +147,14 @@ impl Import<'_> {
             fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
         }
         snapshots::one(self.site, self.store, id).context("inspecting the imported files")?;
-        let free = self.store.setting(setting::SNAPSHOT)?.is_none();
+        let free = self.store.snapshot()?.is_none();
         if self.put_in_use || free {
             snapshots::put_in_use(self.site, self.store, id)?;
             if let Some(row) = self.archive.list.files.iter().find(|f| f.tree == Tree::Extras) {
-                self.store.set(setting::EXTRAS, &row.id.to_string()).context("writing the setting")?;
+                self.store.write(|tx| tx.set_extras(row.id)).context("writing the setting")?;
             }
         }
-        let in_use = self.store.setting(setting::SNAPSHOT)? == Some(id.to_string());
+        let in_use = self.store.snapshot()? == Some(id);
         Ok(Imported { snapshot: id, copied, held, already, in_use })
     }
 
@@ -237,11 +237,7 @@ impl Import<'_> {
                 write_atomic(&self.site.keys().snapshot_keyring_path(*id), &keyring, 0o644)?;
             }
             if *tree != Tree::Proofs && self.archive.pin != own {
-                let maker = key_text(&self.archive.pin);
-                self.store
-                    .write(|tx| tx.set(&format!("{}{id}", setting::MAKER), &maker))
-                    .map_err(|e: StoreError| anyhow!(e))
-                    .context("writing the maker's key")?;
+                self.store.write(|tx| tx.set_maker(*id, &self.archive.pin)).context("writing the maker's key")?;
             }
             let to = self.site.join(tree.as_str()).join(id.to_string());
             let folder: Utf8PathBuf = self.site.join(tree.as_str());

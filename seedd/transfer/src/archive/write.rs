@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use site::hint::Hint as _;
 use site::store::Store;
-use site::{Site, setting, snapshots};
+use site::{Site, snapshots};
 
 use crate::capsule::STOPPED;
 use crate::capsule::collect::contents;
@@ -126,9 +126,9 @@ impl Export<'_> {
             trees.push((Tree::Proofs, self.snapshot));
         }
         if self.extras {
-            let id = self.store.setting(setting::EXTRAS)?;
+            let id = self.store.extras()?;
             let id = id.ok_or_else(|| anyhow!("there are no extras")).hint("fetch them with `seedd darksite extras fetch`")?;
-            trees.push((Tree::Extras, id.parse().context("reading the extras' id")?));
+            trees.push((Tree::Extras, id));
         }
         let found = contents(self.site, &key, &trees, progress)?;
         let held = match self.since {

@@ -14,10 +14,10 @@ use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::files::{digest_file, read_limited};
 use sha2::{Digest as _, Sha256};
+use site::Site;
 use site::artifacts::chunks_of;
 use site::hint::Hint as _;
 use site::store::{StoreError, Tx};
-use site::{Site, setting};
 
 use super::STOPPED;
 
@@ -66,25 +66,15 @@ pub fn contents(site: &Site, site_key: &VerifyingKey, trees: &[(Tree, Digest)], 
 /// What is in use according to the settings: snapshot, netboot set, one artifact per role.
 pub fn trees(tx: &Tx<'_>) -> Result<Vec<(Tree, Digest)>, StoreError> {
     let mut found = BTreeSet::new();
-    let mut add = |tree, id: &str| {
-        let id = id.parse().map_err(|_| StoreError::Corrupt { what: "setting" })?;
-        found.insert((tree, id));
-        Ok::<_, StoreError>(())
-    };
-    for (tree, key) in [(Tree::Snapshots, setting::SNAPSHOT), (Tree::Netboot, setting::NETBOOT), (Tree::Extras, setting::EXTRAS)]
-    {
-        if let Some(id) = tx.setting(key)? {
-            add(tree, &id)?;
-        }
-    }
-    for (_, id) in tx.settings_under(setting::ARTIFACT)? {
-        add(Tree::Artifacts, &id)?;
-    }
+    found.extend(tx.snapshot()?.map(|id| (Tree::Snapshots, id)));
+    found.extend(tx.netboot()?.map(|id| (Tree::Netboot, id)));
+    found.extend(tx.extras()?.map(|id| (Tree::Extras, id)));
+    found.extend(tx.artifacts()?.into_iter().map(|(_, id)| (Tree::Artifacts, id)));
     Ok(found.into_iter().collect())
 }
 
 fn chunks(site: &Site, site_key: &VerifyingKey, dir: &Utf8Path, contents: &mut Contents) -> Result<()> {
-    for (digest, size) in chunks_of(&dir.join("manifest.json"), site_key)? {
+    for (digest, size) in chunks_of(dir, site_key)? {
         contents.blobs.entry(digest).or_insert_with(|| (size, site.blob(digest)));
     }
     Ok(())

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use site::hint::Hint as _;
 use site::store::events::NewEvent;
 use site::store::{Store, Tx};
-use site::{Site, setting, snapshots};
+use site::{Site, snapshots};
 
 use super::collect::{Contents, contents, rows_file, trees, write_files, write_tables};
 use super::parts::PartWriter;
@@ -377,8 +377,7 @@ struct Facts {
 }
 
 fn facts(tx: &Tx<'_>) -> Result<Facts> {
-    let epoch = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
-    Ok(Facts { epoch, event: tx.last_event()? })
+    Ok(Facts { epoch: tx.epoch()?, event: tx.last_event()? })
 }
 
 /// Paths of blobs that are not in the blob store: files of netboot sets and manifests.

@@ -10,9 +10,8 @@ use cluster_seed::cluster::API_VERSION;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::overlay::{self, Overlay};
-use cluster_seed::peers::PeersFile;
 use cluster_seed::progress::{Progress, Quiet};
-use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::files::{digest_file, free_space, write_atomic};
 use site::hint::Hint as _;
@@ -102,7 +101,7 @@ impl Import<'_> {
         if mode == Mode::Active {
             return Err(anyhow!("this seed is an active seed of the same site")).hint("import the capsule on another seed");
         }
-        let epoch: u64 = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let epoch = tx.epoch()?;
         let event = match tx.setting(setting::IMPORTED_EVENT)? {
             Some(text) if mode == Mode::Standby => text.parse().context("reading the last import")?,
             _ => tx.last_event()?,
@@ -189,14 +188,11 @@ impl Import<'_> {
             }
         }
         tx.check_import()?;
-        let epoch = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let epoch = tx.epoch()?;
         ensure!((epoch, tx.last_event()?) == (m.epoch, m.event), "the rows do not match the manifest");
-        if let Some(text) = tx.setting(setting::PEERS)? {
-            let peers: Sealed<PeersFile> = serde_json::from_str(&text).context("reading the list of peers")?;
-            ensure!(
-                peers.open(self.pin).context("checking the list of peers")?.epoch <= epoch,
-                "the list of peers has a later epoch than the site"
-            );
+        if let Some(peers) = tx.peers()? {
+            let listed = peers.open(self.pin).context("checking the list of peers")?.epoch;
+            ensure!(listed <= epoch, "the list of peers has a later epoch than the site");
         }
         for (tree, tree_id) in trees(tx)? {
             let there = staged.join(tree.as_str()).join(tree_id.to_string());

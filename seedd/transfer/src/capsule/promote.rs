@@ -1,11 +1,10 @@
 //! Promotes a standby: the epoch increases, and enrollments in progress on the lost seed end.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use cluster_seed::enrollment::{EnrollmentEvent as E, EnrollmentState as S};
 use cluster_seed::events::EventKind;
 use site::hint::Hint as _;
 use site::mode::Mode;
-use site::setting;
 use site::store::events::NewEvent;
 use site::store::{Store, Tx};
 
@@ -20,9 +19,9 @@ pub fn promote(store: &Store, now_ms: u64, actor: Option<&str>) -> Result<u64> {
         if Mode::of(tx)? != Mode::Standby {
             return Err(anyhow!("this seed is not on standby")).hint("`seedd import` turns a new site into a standby");
         }
-        let epoch: u64 = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let epoch = tx.epoch()?;
         let epoch = epoch.checked_add(1).ok_or_else(|| anyhow!("{epoch} is the highest possible epoch"))?;
-        tx.set(setting::EPOCH, &epoch.to_string())?;
+        tx.set_epoch(epoch)?;
         Mode::Active.set(tx)?;
         let ended = end_what_is_under_way(tx, now_ms)?;
         let text = format!("promoted: this seed issues identities from epoch {epoch}; {ended} unfinished enrollments were ended");

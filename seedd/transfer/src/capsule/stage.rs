@@ -9,20 +9,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{CapsuleManifest, FileRow, KeyRow, MAX_LINE, Table, TextRow, Tree, check_head};
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::NetbootManifest;
 use cluster_seed::proof::{FILE, MAX_PROOF, SnapshotProof};
-use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
+use cluster_seed::seal::{VerifyingKey, key_text};
 use cluster_seed::secret::AgeKey;
 use host::files::{read_limited, write_atomic};
+use host::sealed;
 use site::Site;
-use site::artifacts::chunks_of;
+use site::artifacts::{chunks_of, netboot_set};
 use site::keys::{KeyDir, PublicKeys};
 use site::settle::ID;
 
 use super::collect::rows_file;
 
 const MAX_KEY_FILE: u64 = 64 << 10;
-const MAX_NETBOOT: u64 = 1 << 20;
 /// Maximum number of files in all trees together.
 const MAX_FILES: usize = 1_000_000;
 
@@ -163,14 +162,12 @@ fn files(site: &Site, manifest: &CapsuleManifest, rows: &Utf8Path, staged: &Utf8
 fn check_tree(tree: Tree, id: Digest, dir: &Utf8Path, manifest: &CapsuleManifest, pin: &VerifyingKey) -> Result<()> {
     match tree {
         Tree::Artifacts => {
-            for (chunk, size) in chunks_of(&dir.join("manifest.json"), pin)? {
+            for (chunk, size) in chunks_of(dir, pin)? {
                 ensure!(manifest.size_of(chunk) == Some(size), "chunk {chunk} is missing");
             }
         }
         Tree::Netboot => {
-            let text = read_limited(&dir.join("netboot.json"), MAX_NETBOOT)?;
-            let sealed: Sealed<NetbootManifest> = serde_json::from_slice(&text).context("reading netboot.json")?;
-            let netboot = sealed.open(pin).context("checking netboot.json")?;
+            let netboot = netboot_set(dir, pin)?;
             ensure!(netboot.id == id, "netboot.json belongs to another netboot set");
             for file in netboot.files {
                 let plain = !file.name.contains('/') && file.name != "..";
@@ -186,10 +183,7 @@ fn check_tree(tree: Tree, id: Digest, dir: &Utf8Path, manifest: &CapsuleManifest
 
 /// Checks that a proof is signed by `pin` and belongs to that snapshot.
 pub(crate) fn check_proof(dir: &Utf8Path, snapshot: Digest, pin: &VerifyingKey) -> Result<()> {
-    let path = dir.join(FILE);
-    let sealed: Sealed<SnapshotProof> =
-        serde_json::from_slice(&read_limited(&path, MAX_PROOF)?).with_context(|| format!("reading {FILE}"))?;
-    let proof = sealed.open(pin).with_context(|| format!("checking {FILE}"))?;
+    let proof: SnapshotProof = sealed::read(&dir.join(FILE), pin, MAX_PROOF)?;
     ensure!(proof.snapshot == snapshot, "{FILE} belongs to another snapshot");
     Ok(())
 }

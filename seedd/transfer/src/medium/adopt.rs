@@ -13,11 +13,12 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, BootFile, Chunk, NetbootManifest, SnapshotManifest};
 use cluster_seed::medium::{CLUSTER, MANIFEST, MediumManifest, RELEASE_KEYRING, SITE};
 use cluster_seed::progress::Progress;
-use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey, key_text};
+use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey};
 use host::files::{digest_file, read_limited, write_atomic};
+use host::sealed;
+use site::Site;
 use site::hint::Hint as _;
 use site::store::StoreError;
-use site::{Site, setting};
 
 use crate::medium::links::{is_clean, link};
 
@@ -98,7 +99,7 @@ impl Medium {
 
     fn sealed<T: Sealable>(&self, below: &str) -> Result<T> {
         self.listed(below)?;
-        read_sealed(&self.path(below), &self.maker)
+        Ok(sealed::read(&self.path(below), &self.maker, MAX_MANIFEST)?)
     }
 
     /// Files below the medium's site folder, by relative path.
@@ -129,12 +130,6 @@ impl Medium {
     }
 }
 
-fn read_sealed<T: Sealable>(path: &Utf8Path, key: &VerifyingKey) -> Result<T> {
-    let bytes = read_limited(path, MAX_MANIFEST)?;
-    let sealed: Sealed<T> = serde_json::from_slice(&bytes).with_context(|| format!("reading {path}"))?;
-    sealed.open(key).with_context(|| format!("checking {path}"))
-}
-
 /// Imports everything on `medium` into `site`, whose private key is `key`. Safe to repeat; the settings that put it in use are
 /// written last, in one transaction.
 ///
@@ -162,13 +157,13 @@ pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progr
     let store = site::store::Store::open(&site.database()).context("opening the database")?;
     store
         .write(|tx| {
-            tx.set(setting::SNAPSHOT, &manifest.snapshot.to_string())?;
-            tx.set(&format!("{}{}", setting::MAKER, manifest.snapshot), &key_text(&medium.maker))?;
-            tx.set(setting::NETBOOT, &manifest.netboot.to_string())?;
+            tx.set_snapshot(manifest.snapshot)?;
+            tx.set_maker(manifest.snapshot, &medium.maker)?;
+            tx.set_netboot(manifest.netboot)?;
             for (role, id) in &manifest.artifacts {
-                tx.set(&format!("{}{role}", setting::ARTIFACT), &id.to_string())?;
+                tx.set_artifact(role, *id)?;
             }
-            tx.set(setting::MEDIUM, &manifest.id.to_string())
+            tx.set_medium(manifest.id)
         })
         .map_err(|e: StoreError| e.into())
 }
