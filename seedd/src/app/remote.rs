@@ -7,7 +7,7 @@ use cluster_seed::ids::Mac;
 use host::clock::now_ms;
 use site::hint;
 use site::store::events::EventRow;
-use web::api::{ApiError, SetPower};
+use web::api::{Actor, ApiError, SetPower};
 
 use super::{App, socket};
 
@@ -39,6 +39,17 @@ impl App {
                 Answer::Packets(Packets { packets: self.flight.ring.count(mac), pcapng })
             }
             SiteRequest::Metrics => Answer::Metrics(Metrics { text: self.metrics().map_err(hinted)? }),
+            SiteRequest::Revoke { hostname, reason } => {
+                let node = self.store.read(|tx| tx.live_node(&hostname))?;
+                let node = node.ok_or_else(|| anyhow!("no node is named {hostname}"));
+                let node = node.map_err(|e| hint::with(e, "`seedd node list` shows all"))?;
+                self.revoke_by(&Actor { user: WHO.to_owned() }, node.enrollment, &reason).map_err(hinted)?;
+                Answer::Nothing(Nothing {})
+            }
+            SiteRequest::Forget { mac } => {
+                self.forget_machine(&Actor { user: WHO.to_owned() }, self.id_of(mac)?).map_err(hinted)?;
+                Answer::Nothing(Nothing {})
+            }
             SiteRequest::Power { mac } => Answer::Power(socket::power(self.view_power(self.id_of(mac)?).map_err(hinted)?)),
             SiteRequest::Controller(SetController { mac, kind, address, user, password }) => {
                 let set = SetPower { kind: socket::kind_of(kind), address, user, password };

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::ids::Mac;
+use cluster_seed::ids::{Hostname, Mac};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::Hint as _;
 
@@ -71,6 +71,14 @@ impl Client {
 
     pub fn metrics(&self) -> Result<Metrics> {
         self.ask_site(SiteRequest::Metrics)
+    }
+
+    pub fn revoke(&self, hostname: Hostname, reason: &str) -> Result<Nothing> {
+        self.ask_site(SiteRequest::Revoke { hostname, reason: reason.to_owned() })
+    }
+
+    pub fn forget(&self, mac: Mac) -> Result<Nothing> {
+        self.ask_site(SiteRequest::Forget { mac })
     }
 
     pub fn power(&self, mac: Mac) -> Result<Power> {

@@ -1,6 +1,6 @@
 //! What may be asked over the socket.
 
-use cluster_seed::ids::Mac;
+use cluster_seed::ids::{Hostname, Mac};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
@@ -72,6 +72,15 @@ pub enum SiteRequest {
     },
     Controller(SetController),
     ForgetController {
+        mac: Mac,
+    },
+    /// Takes a node off the planes. [`super::answer::Nothing`], as does the next.
+    Revoke {
+        hostname: Hostname,
+        reason: String,
+    },
+    /// Takes a machine that is no node off the list.
+    Forget {
         mac: Mac,
     },
     /// [`super::answer::PowerDone`].
