@@ -69,8 +69,8 @@ impl Error {
             }
             Error::File(error)
             | Error::Tree { source: TreeError::File(error), .. }
-            | Error::Disk(DiskError::File(error))
-            | Error::Chunk(ChunkError::File(error)) => Some(error.hint()),
+            | Error::Disk(DiskError::File(error)) => Some(error.hint()),
+            Error::Chunk(error) => error.hint(),
             _ => None,
         }
     }

@@ -21,6 +21,9 @@ fn own(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(e) = error.downcast_ref::<image::Error>() {
         return e.hint().map(str::to_owned);
     }
+    if let Some(e) = error.downcast_ref::<image::ChunkError>() {
+        return e.hint().map(str::to_owned);
+    }
     if let Some(e) = error.downcast_ref::<darksite::Error>() {
         return e.hint().map(str::to_owned);
     }

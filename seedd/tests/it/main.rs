@@ -13,6 +13,7 @@ mod earlier;
 mod enrollment;
 mod epoch;
 mod flight;
+mod hints;
 mod hole_16;
 mod holes;
 mod killed;
