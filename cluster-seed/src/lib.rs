@@ -20,6 +20,7 @@ pub mod extras;
 pub mod fault;
 pub mod identity;
 pub mod ids;
+pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod medium;

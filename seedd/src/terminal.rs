@@ -120,7 +120,7 @@ impl Default for Terminal {
     }
 }
 
-/// A number of bytes in the unit that suits it.
+/// A number of bytes in a suitable unit.
 pub fn amount(n: u64) -> String {
     match n {
         0..1000 => format!("{n} bytes"),

@@ -11,7 +11,7 @@ use image::read_manifest;
 use crate::layout::Site;
 use crate::store::Store;
 
-/// Largest manifest of a netboot set read, in bytes.
+/// Maximum size of the manifest of a netboot set, in bytes.
 const MAX_NETBOOT: u64 = 1 << 20;
 
 /// The manifest of the artifact `id`.

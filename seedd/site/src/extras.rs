@@ -1,4 +1,4 @@
-//! The site's extras on disk: which set is in use, whether it is whole, and what the registry finds in it.
+//! The site's extras on disk: which set is in use, whether it is complete, and the images that the registry serves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,13 +20,13 @@ impl Site {
     }
 }
 
-/// Reads a set's manifest, signed by `key`, and checks that it is whole: every file there with its size.
+/// Reads a set's manifest, signed by `key`, and checks that every file exists with its size.
 pub fn check(dir: &Utf8Path, id: Digest, key: &VerifyingKey) -> Result<()> {
     let manifest = read(dir, id, key)?;
     for file in &manifest.files {
         let path = dir.join(&file.name);
         let meta = fs::metadata(&path).with_context(|| format!("looking for {path}"))?;
-        ensure!(meta.is_file() && meta.len() == file.size, "{path} is not what the extras' manifest says");
+        ensure!(meta.is_file() && meta.len() == file.size, "{path} does not match the manifest of the extras");
     }
     Ok(())
 }
@@ -35,7 +35,7 @@ fn read(dir: &Utf8Path, id: Digest, key: &VerifyingKey) -> Result<ExtrasManifest
     let path = dir.join(FILE);
     let manifest: ExtrasManifest = sealed::read(&path, key, MAX_MANIFEST)?;
     manifest.check().map_err(|why| anyhow!(why)).with_context(|| format!("checking {path}"))?;
-    ensure!(manifest.id == id, "{path} is of another set");
+    ensure!(manifest.id == id, "{path} is the manifest of another set");
     Ok(manifest)
 }
 
@@ -51,12 +51,12 @@ pub fn manifest(site: &Site, store: &Store, id: Digest) -> Result<ExtrasManifest
     read(&site.extras_dir(id), id, &maker(site, store, id)?)
 }
 
-/// The set in use, if there is one.
+/// The set in use, if any.
 pub fn current(site: &Site, store: &Store) -> Result<Option<ExtrasManifest>> {
     store.extras()?.map(|id| manifest(site, store, id)).transpose()
 }
 
-/// Digests that any set names, for `gc`.
+/// Digests that any set refers to, for `gc`.
 pub fn used(site: &Site, store: &Store) -> Result<BTreeSet<Digest>> {
     let mut used = BTreeSet::new();
     for id in ids(&site.join("extras"))? {
@@ -67,7 +67,7 @@ pub fn used(site: &Site, store: &Store) -> Result<BTreeSet<Digest>> {
     Ok(used)
 }
 
-/// The images of a set, as the registry looks for them.
+/// The images of a set, indexed for the registry.
 #[derive(Debug)]
 pub struct Registry {
     pub id: Digest,
@@ -104,7 +104,7 @@ impl Registry {
         Some(self.tags.get(repository)?.keys().cloned().collect())
     }
 
-    /// Digest and media type of what a tag or a digest means.
+    /// Digest and media type of the manifest with this tag or digest.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<(Digest, String)> {
         let tags = self.tags.get(repository)?;
         let digest = match reference.strip_prefix("sha256:") {
@@ -124,7 +124,7 @@ impl Registry {
         self.dir.join(OCI).join("sha256").join(digest.to_string())
     }
 
-    /// Root of what is served as files.
+    /// Root of the files that are served.
     pub fn tree(&self) -> Utf8PathBuf {
         self.dir.join(TREE)
     }

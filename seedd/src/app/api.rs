@@ -215,6 +215,14 @@ impl OperatorApi for Seed {
         self.0.deny_by(actor, id, reason)
     }
 
+    fn deny_address(&self, actor: &Actor, address: IpAddr) -> Result<u32, ApiError> {
+        self.0.deny_address(actor, address)
+    }
+
+    fn forget(&self, actor: &Actor, id: i64) -> Result<(), ApiError> {
+        self.0.forget_machine(actor, id)
+    }
+
     fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
         self.0.revoke_by(actor, id, reason)
     }

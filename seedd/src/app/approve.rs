@@ -52,6 +52,7 @@ impl App {
                 let minted = Minted { hostname: &hostname, role: &form.role, host, endpoint, disk: &disk, artifact: &artifact };
                 tx.advance(&record, EnrollmentEvent::Approved, None, now())?;
                 self.mint(tx, keys, &record, &minted)?;
+                tx.set_facts(record.machine, facts)?;
                 let text = format!("approved as {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
                 tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&actor.user)))?;
                 Ok(())

@@ -82,7 +82,7 @@ impl App {
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
             self.throttle.failed(from, steady());
-            self.say(&NewEvent::new(EventKind::SetupRefused, &format!("wrong set-up code from {from}")));
+            self.note(from, EventKind::SetupRefused, &format!("wrong set-up code from {from}"), None);
             return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
         }
         check_user(&setup.user)?;
@@ -118,7 +118,7 @@ impl App {
             self.throttle.failed(from, steady());
             let name = cluster_seed::machine::tame(&login.user);
             let text = format!("a login as {name:?} from {from} was refused");
-            self.say(&NewEvent::new(EventKind::LoginFailed, &text));
+            self.note(from, EventKind::LoginFailed, &text, None);
             return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
         }
         self.throttle.succeeded(from, steady());

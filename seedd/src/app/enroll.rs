@@ -36,26 +36,17 @@ impl App {
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let id = EnrollmentId(id);
         let seed_nonce = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
-        self.write(|tx| {
+        let record = self.write(|tx| {
             self.may_issue(tx)?;
-            if tx.count_waiting()? >= self.spec.spec.enrollment.max_pending {
-                return Err(ApiError::TooMany { seconds: 60 });
-            }
             let mac = match hello.boot_mac {
                 Some(mac) => mac,
                 None => self.mac_of(tx, from)?,
             };
-            let full = || ApiError::Unavailable { why: "too many machines are known".to_owned() };
-            let machine = tx.see_machine(mac, Some(from), now())?.ok_or_else(full)?;
+            let machine = self.admit(tx, mac, from)?;
             tx.insert_enrollment(id, machine, hello.commitment, seed_nonce, from, now())?;
-            let event = NewEvent {
-                machine: Some(machine),
-                enrollment: Some(id),
-                ..NewEvent::new(EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll")
-            };
-            tx.event(now_ms(), &event)?;
-            Ok(())
+            Ok(tx.enrollment(id)?)
         })?;
+        self.note(from, EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll", Some(&record));
         Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), seed_nonce })
     }
 
@@ -71,7 +62,7 @@ impl App {
         if !reveal.recipient.starts_with("age1") || cluster_seed::secret::seal_to(&reveal.recipient, b"").is_err() {
             return Err(ApiError::bad("the recipient is not an age recipient", ""));
         }
-        self.write(|tx| {
+        let (reply, record) = self.write(|tx| {
             let record = tx.enrollment(id)?;
             let keys = MachineKeys { recipient: &reveal.recipient, node_key: &key, nonce: reveal.nonce };
             if !opens(&record.commitment, &keys) {
@@ -80,7 +71,7 @@ impl App {
             // The answer to the first reveal may have been lost: the same one again is no harm.
             if record.state != EnrollmentState::Discovered {
                 let same = record.revealed.as_ref().is_some_and(|r| r.node_key == reveal.node_key && r.nonce == reveal.nonce);
-                return if same { Ok(RevealReply { state: record.state }) } else { Err(conflict("already revealed")) };
+                return if same { Ok((RevealReply { state: record.state }, None)) } else { Err(conflict("already revealed")) };
             }
             if tx.knows_node_key(&reveal.node_key)? {
                 return Err(conflict("this node key enrolled before"));
@@ -89,20 +80,21 @@ impl App {
             let revealed =
                 Revealed { recipient: reveal.recipient.clone(), node_key: reveal.node_key.clone(), nonce: reveal.nonce, facts };
             tx.set_revealed(id, &revealed)?;
-            tx.set_facts(record.machine, &revealed.facts)?;
+            if tx.member_of(record.machine)?.is_none() {
+                tx.set_facts(record.machine, &revealed.facts)?;
+            }
+            Ok((RevealReply { state }, Some(record)))
+        })?;
+        if let Some(record) = record {
             let text = format!("waits for approval from {from}; the pairing code is on its console");
-            let event = NewEvent {
-                machine: Some(record.machine),
-                enrollment: Some(id),
-                ..NewEvent::new(EventKind::EnrollmentPending, &text)
-            };
-            tx.event(now_ms(), &event)?;
-            Ok(RevealReply { state })
-        })
+            self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
+        }
+        Ok(reply)
     }
 
     pub fn status_of(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
         let record = self.store.read(|tx| tx.enrollment(id))?;
+        self.heard(&record);
         let challenge =
             matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
         Ok(StatusReply { state: record.state, challenge, reason: record.reason })
@@ -138,11 +130,15 @@ impl App {
             Ok(ClaimReply { identity })
         });
         if let Err(error) = &result {
-            let text = format!("a claim of this identity from {from} was refused: {error}");
-            let machine = self.store.read(|tx| tx.enrollment(id)).ok().map(|r| r.machine);
-            let event =
-                NewEvent { machine, enrollment: machine.map(|_| id), ..NewEvent::new(EventKind::EnrollmentClaimRefused, &text) };
-            self.say(&event);
+            // Of an identity that waits, an operator wants to know; a claim of anything else is only counted.
+            let known = self.store.read(|tx| tx.enrollment(id)).ok();
+            match known.filter(|r| matches!(r.state, EnrollmentState::Approved | EnrollmentState::Issued)) {
+                Some(record) => {
+                    let text = format!("a claim of this identity from {from} was refused: {error}");
+                    self.note(from, EventKind::EnrollmentClaimRefused, &text, Some(&record));
+                }
+                None => self.flight.count_refused(),
+            }
         }
         result
     }

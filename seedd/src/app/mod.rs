@@ -1,5 +1,6 @@
 //! The use cases: what the pages, the machines and the watchdog may do, on top of the store.
 
+pub mod admission;
 mod api;
 pub use api::Seed;
 pub mod approve;
@@ -12,6 +13,7 @@ pub mod enroll;
 pub mod flight;
 pub mod issue;
 pub mod jobs;
+pub mod log;
 pub mod metrics;
 pub mod mode;
 mod power;
@@ -26,15 +28,16 @@ pub mod views;
 pub mod watchdog;
 pub mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ::flight::recorder::Flight;
 use anyhow::Result;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
-use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
@@ -94,6 +97,12 @@ pub struct App {
     extras: Mutex<Option<Arc<Registry>>>,
     /// Snapshots whose manifest was good when it was first asked for: the others are not served.
     served: Mutex<BTreeSet<Digest>>,
+    /// When each unapproved machine polled last, by the steady clock.
+    polls: Mutex<HashMap<EnrollmentId, u64>>,
+    /// The disk is nearly full.
+    short_of_space: AtomicBool,
+    /// When the log was signed last, by the steady clock; 0 before.
+    checkpointed: AtomicU64,
 }
 
 impl App {
@@ -127,6 +136,9 @@ impl App {
             power: PowerThrottle::default(),
             extras: Mutex::default(),
             served: Mutex::default(),
+            polls: Mutex::default(),
+            short_of_space: AtomicBool::default(),
+            checkpointed: AtomicU64::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

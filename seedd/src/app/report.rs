@@ -39,6 +39,7 @@ impl App {
         if report.seq <= record.last_seq {
             return Ok(ReportReply { state: record.state, fresh: false });
         }
+        must_be_member(&record)?;
         // Looked at before the transaction: a connection may take seconds.
         let ssh = match &report.body {
             ReportBody::Gate { checks } if all_passed(checks) => Some(self.reach_ssh(id)?),
@@ -47,6 +48,7 @@ impl App {
         let (state, fresh, moved) = self.write(|tx| {
             self.may_issue(tx)?;
             let record = tx.enrollment(id)?;
+            must_be_member(&record)?;
             if !tx.take_seq(id, report.seq, from, now())? {
                 return Ok((record.state, false, false));
             }
@@ -152,7 +154,7 @@ impl App {
         Ok(())
     }
 
-    /// Writes the checks down, the seed's own among them; true if all of them passed.
+    /// Records the checks, the seed's own among them, in one row; true if all of them passed.
     fn note_gate(
         &self,
         tx: &Tx<'_>,
@@ -160,11 +162,13 @@ impl App {
         checks: &[GateCheck],
         ssh: Option<&GateCheck>,
     ) -> Result<bool, ApiError> {
-        for check in checks.iter().take(MAX_CHECKS).chain(ssh) {
-            let (kind, result) = if check.ok { (EventKind::GateCheck, "passed") } else { (EventKind::GateCheckFailed, "failed") };
-            let text = format!("{result}: {} ({})", tame(&check.name), tame(&check.detail));
-            tx.event(now_ms(), &event_of(record, kind, &text, None))?;
-        }
+        let all: Vec<_> = checks.iter().take(MAX_CHECKS).chain(ssh).collect();
+        let failed: Vec<_> = all.iter().filter(|c| !c.ok).map(|c| format!("{} ({})", tame(&c.name), tame(&c.detail))).collect();
+        let (kind, text) = match failed.len() {
+            0 => (EventKind::GateCheck, format!("all {} checks passed", all.len())),
+            n => (EventKind::GateCheckFailed, format!("{n} of {} checks failed: {}", all.len(), failed.join("; "))),
+        };
+        tx.event(now_ms(), &event_of(record, kind, &text, None))?;
         Ok(all_passed(checks) && ssh.is_some_and(|s| s.ok))
     }
 
@@ -179,6 +183,14 @@ impl App {
             None => GateCheck { name, ok: false, detail: "the node has no address there".to_owned() },
         })
     }
+}
+
+/// A machine that nobody approved, or whose approval was taken back, moves nothing and writes nothing.
+fn must_be_member(record: &EnrollmentRecord) -> Result<(), ApiError> {
+    if record.state.is_member() {
+        return Ok(());
+    }
+    Err(ApiError::conflict(format!("this enrollment is {}; reports are taken from nodes only", record.state.as_str()), ""))
 }
 
 /// The agent wipes nothing before its report was taken: a machine that was revoked meanwhile keeps its disk.

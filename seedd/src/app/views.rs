@@ -10,7 +10,7 @@ use site::store::events::{self, EventRow};
 use site::store::machines::MachineRecord;
 use web::api::{
     ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
-    Tone,
+    Tone, Waiting,
 };
 
 use super::App;
@@ -86,18 +86,22 @@ impl App {
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
-        let (row, earlier, facts, timeline) = self.store.read(|tx| {
+        let (row, earlier, waiting, facts, timeline) = self.store.read(|tx| {
             let machine = tx.machine(id)?;
-            let facts = machine.facts.clone();
+            let known = machine.facts.clone();
+            let member = tx.member_of(id)?;
+            let facts = member.and_then(|m| m.revealed).map(|r| r.facts).or(known);
+            let waiting = waiting(tx, id)?;
             let (row, earlier) = row(tx, machine)?;
             let timeline = tx.timeline(id, TIMELINE)?;
-            Ok::<_, ApiError>((row, earlier, facts, timeline))
+            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline))
         })?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
         Ok(MachineDetail {
             row,
             facts,
+            waiting,
             earlier,
             timeline: timeline.into_iter().map(event).collect(),
             diagnosis: diagnosis.into_iter().map(finding).collect(),
@@ -148,23 +152,44 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
     Finding { rule: f.rule, tone, what: f.what, advice: f.advice }
 }
 
+/// A machine as the list shows it: as the member it is, whatever else was opened under its MAC address; otherwise by its
+/// newest enrollment.
 fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
-    let mut views = Vec::new();
+    let member = tx.member_of(machine.id)?;
+    let mut earlier = Vec::new();
     for record in tx.enrollments_of(machine.id)? {
-        views.push(view(tx, &record)?);
+        if member.as_ref().is_none_or(|m| m.id != record.id) {
+            earlier.push(view(tx, &record)?);
+        }
     }
-    let latest = (!views.is_empty()).then(|| views.remove(0));
-    let model = machine.facts.as_ref().map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
+    let enrollment = match &member {
+        Some(record) => Some(view(tx, record)?),
+        None => (!earlier.is_empty()).then(|| earlier.remove(0)),
+    };
+    let said = member.as_ref().and_then(|m| m.revealed.as_ref()).map(|r| &r.facts).or(machine.facts.as_ref());
+    let model = said.map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
     let row = MachineRow {
         id: machine.id,
         mac: machine.mac,
-        ip: machine.ip,
+        ip: member.as_ref().map_or(machine.ip, |m| Some(m.ip)),
         model,
         first_seen: machine.first_seen,
-        last_seen: machine.last_seen,
-        enrollment: latest,
+        last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched),
+        enrollment,
     };
-    Ok((row, views))
+    Ok((row, earlier))
+}
+
+/// The enrollments of a machine that wait for a decision, the newest first.
+fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
+    let mut all = Vec::new();
+    for record in tx.enrollments_of(machine)? {
+        let open = !record.state.is_member() && !record.state.is_final();
+        if let (true, Some(revealed)) = (open, &record.revealed) {
+            all.push(Waiting { enrollment: view(tx, &record)?, ip: record.ip, facts: revealed.facts.clone() });
+        }
+    }
+    Ok(all)
 }
 
 fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {

@@ -108,7 +108,7 @@ fn packets_are_given_away_with_the_diagnosis() {
     let (count, bytes) = packets(MAC);
     assert_eq!((count, &bytes[..4]), (1, &[0x0a, 0x0d, 0x0d, 0x0a][..]));
     let text = String::from_utf8_lossy(&bytes);
-    assert!(text.contains("never fetched the loader snponly.efi") && text.contains("br0"));
+    assert!(text.contains("did not download the loader snponly.efi") && text.contains("br0"));
     let id = b.app.view_machines().unwrap().iter().find(|m| m.mac == MAC).unwrap().id;
     assert_eq!(Seed(b.app.clone()).packets(id).unwrap(), bytes);
     assert_eq!(packets(Mac([4; 6])).0, 0);

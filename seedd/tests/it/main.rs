@@ -24,3 +24,4 @@ mod registry;
 mod same_medium;
 mod state;
 mod stick;
+mod strangers;

@@ -152,6 +152,31 @@ fn no_file_names_a_package_registry() {
     report("registry hosts", &broken);
 }
 
+/// running-a-seed.md once said that the seed does not look for other DHCP servers, and that Secure Boot has to be off.
+#[test]
+fn the_documents_explain_every_dhcp_mode_and_loader() {
+    let read = |p: &str| fs::read_to_string(root().join(p)).unwrap_or_else(|e| panic!("{p}: {e}"));
+    let (reference, netboot, running) = (read("docs/cluster-yaml.md"), read("docs/netboot.md"), read("docs/running-a-seed.md"));
+    let words = |key: &str| -> Vec<String> {
+        let row = reference.lines().find(|l| l.starts_with(&format!("| `{key}` | word |"))).unwrap_or_default();
+        let values = row.split(" | ").nth(3).unwrap_or_default();
+        values.split(", ").map(|w| w.trim_matches('`').to_owned()).collect()
+    };
+    let (modes, loaders) = (words("mode"), words("uefi"));
+    assert!(modes.len() >= 4 && loaders.len() >= 2, "the reference lists modes {modes:?} and loaders {loaders:?}");
+    let mut broken: Vec<String> = Vec::new();
+    for mode in modes.iter().filter(|m| !netboot.lines().any(|l| l.starts_with(&format!("| `{m}`")))) {
+        broken.push(format!("docs/netboot.md does not explain the DHCP mode {mode}"));
+    }
+    for loader in loaders.iter().filter(|l| !netboot.contains(l.as_str())) {
+        broken.push(format!("docs/netboot.md does not name the loader {loader}"));
+    }
+    for (page, link) in [(&running, "netboot.md#dhcp-modes"), (&netboot, "Secure Boot")] {
+        broken.extend((!page.contains(link)).then(|| format!("a page does not mention {link}")));
+    }
+    report("documents that contradict the reference", &broken);
+}
+
 #[test]
 fn the_documents_name_what_is_there() {
     let read = |p: &str| fs::read_to_string(root().join(p)).unwrap_or_else(|e| panic!("{p}: {e}"));

@@ -9,6 +9,7 @@ use cluster_seed::machine::HardwareFacts;
 use cluster_seed::pairing::Nonce;
 use rusqlite::{OptionalExtension as _, Row, params};
 
+use super::admission::members;
 use super::{StoreError, Tx, parsed};
 
 #[derive(Debug, Clone)]
@@ -28,13 +29,13 @@ pub struct EnrollmentRecord {
     pub written: u64,
     pub total: u64,
     pub rate: u64,
-    /// Unix seconds: made, last change of state, last word from the machine.
+    /// Unix seconds: created, last change of state, last message from the machine.
     pub created: u64,
     pub since: u64,
     pub touched: u64,
 }
 
-/// What the machine told when it opened its commitment.
+/// What the machine revealed when it opened its commitment.
 #[derive(Debug, Clone)]
 pub struct Revealed {
     pub recipient: String,
@@ -107,12 +108,12 @@ impl Tx<'_> {
         found.ok_or(StoreError::NotFound("enrollment"))?
     }
 
-    /// A machine's enrollments, the newest first.
+    /// A machine's enrollments, newest first.
     pub fn enrollments_of(&self, machine: i64) -> Result<Vec<EnrollmentRecord>, StoreError> {
         self.enrollments_where("machine = ?1 ORDER BY created DESC, rowid DESC LIMIT 100", machine)
     }
 
-    /// Whether one of a machine's enrollments left a system on its disk that was not revoked since.
+    /// Whether one of a machine's enrollments installed a system on its disk that has not been revoked.
     pub fn holds_an_installed_node(&self, machine: i64) -> Result<bool, StoreError> {
         let states = EnrollmentState::ALL.iter().filter(|s| s.boots_from_disk()).map(|s| format!("'{}'", s.as_str()));
         let states = states.collect::<Vec<_>>().join(",");
@@ -120,7 +121,13 @@ impl Tx<'_> {
         Ok(self.tx.query_row(&sql, [machine], |row| row.get(0))?)
     }
 
-    /// Enrollments the watchdog looks at: those that wait for a person or for a machine.
+    /// The enrollment that makes a machine a member, however many others were opened under its MAC address.
+    pub fn member_of(&self, machine: i64) -> Result<Option<EnrollmentRecord>, StoreError> {
+        let condition = format!("machine = ?1 AND state IN ({}) ORDER BY created DESC, rowid DESC LIMIT 1", members());
+        Ok(self.enrollments_where(&condition, machine)?.pop())
+    }
+
+    /// Enrollments that wait for a person or for a machine, for the watchdog.
     pub fn enrollments_waiting(&self) -> Result<Vec<EnrollmentRecord>, StoreError> {
         self.enrollments_where(
             "state IN ('Discovered','Pending','Approved','Issued','Installing') AND machine > ?1 ORDER BY created",
@@ -142,12 +149,7 @@ impl Tx<'_> {
         Ok(all)
     }
 
-    /// Enrollments that wait for an operator.
-    pub fn count_waiting(&self) -> Result<u32, StoreError> {
-        Ok(self.tx.query_row("SELECT count(*) FROM enrollment WHERE state IN ('Discovered','Pending')", [], |r| r.get(0))?)
-    }
-
-    /// Moves to the state after `event`, from exactly the state that was read. Returns the new state.
+    /// Moves to the state after `event`, if the state is still the one that was read. Returns the new state.
     pub fn advance(
         &self,
         from: &EnrollmentRecord,
@@ -179,13 +181,13 @@ impl Tx<'_> {
         Ok(self.tx.query_row("SELECT count(*) > 0 FROM enrollment WHERE node_key = ?1", [node_key], |r| r.get(0))?)
     }
 
-    /// Counts a wrong code; returns how many there are now.
+    /// Counts a wrong code; returns the new count.
     pub fn add_wrong_code(&self, id: EnrollmentId) -> Result<u32, StoreError> {
         self.tx.execute("UPDATE enrollment SET wrong_codes = wrong_codes + 1 WHERE id = ?1", [id.to_string()])?;
         Ok(self.tx.query_row("SELECT wrong_codes FROM enrollment WHERE id = ?1", [id.to_string()], |r| r.get(0))?)
     }
 
-    /// Keeps the sealed identity until it is claimed and acknowledged.
+    /// Stores the sealed identity until it is claimed and acknowledged.
     pub fn set_issued(&self, id: EnrollmentId, challenge: Nonce, issued: &SealedIdentity) -> Result<(), StoreError> {
         let text = serde_json::to_string(issued).map_err(|_| StoreError::Corrupt { what: "enrollment.issued" })?;
         self.tx.execute(
@@ -210,13 +212,13 @@ impl Tx<'_> {
         text.flatten().map(|t| serde_json::from_str(&t).map_err(bad)).transpose()
     }
 
-    /// The machine has it: from now on nobody gets it again.
+    /// Deletes the sealed identity, because the machine has it; it is never delivered again.
     pub fn drop_issued(&self, id: EnrollmentId) -> Result<(), StoreError> {
         self.tx.execute("UPDATE enrollment SET issued = NULL WHERE id = ?1", [id.to_string()])?;
         Ok(())
     }
 
-    /// True if `seq` is new; false if it or a later one was seen.
+    /// True if `seq` is new; false if it or a later one was seen before.
     pub fn take_seq(&self, id: EnrollmentId, seq: u64, ip: IpAddr, now: u64) -> Result<bool, StoreError> {
         let changed = self.tx.execute(
             "UPDATE enrollment SET last_seq = ?2, touched = ?3, ip = ?4 WHERE id = ?1 AND last_seq < ?2",
