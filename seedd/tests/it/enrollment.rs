@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{Claim, GateCheck, Hello, PROTOCOL, Report, ReportBody, Reveal};
-use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
@@ -14,14 +13,17 @@ use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
 use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
 use cluster_seed::secret::AgeKey;
 use seedd::app::App;
-use site::{Site, default_cluster_yaml, setting};
+use site::setting;
 use web::api::{Actor, ApiError, Approve};
 
-pub(crate) const PASSPHRASE: &str = "correct horse battery";
+use crate::support::sites::{Temp, site_a, temp};
+
+pub(crate) use crate::support::sites::PASSPHRASE;
+
 const DISK: u64 = 4 << 30;
 
 pub(crate) struct Bench {
-    pub _dir: tempfile::TempDir,
+    pub _dir: Temp,
     pub app: Arc<App>,
 }
 
@@ -34,13 +36,8 @@ pub(crate) fn admin() -> Actor {
 }
 
 pub(crate) fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
-    site.make_folders().unwrap();
-    let text = default_cluster_yaml("site-a");
-    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
-    site.keys().create(PASSPHRASE, "site-a", &planes, 1_760_000_000).unwrap();
-    std::fs::write(site.cluster_file(), text).unwrap();
+    let dir = temp();
+    let site = site_a(&dir);
     let store = site::store::Store::open(&site.database()).unwrap();
     let keys = site.keys().unseal(PASSPHRASE).unwrap();
     let manifest = manifest();

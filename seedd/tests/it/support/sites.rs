@@ -34,6 +34,14 @@ pub fn temp() -> Temp {
     Temp { _dir: dir, path }
 }
 
+/// The passphrase of [`site_a`].
+pub const PASSPHRASE: &str = "correct horse battery";
+
+/// An empty site in a folder of `t`.
+pub fn site_a(t: &Temp) -> Site {
+    empty(&t.path.join("site"), "site-a", PASSPHRASE)
+}
+
 /// A site as `seedd init` makes it.
 pub fn empty(data: &Utf8Path, name: &str, passphrase: &str) -> Site {
     let site = Site::new(data);
