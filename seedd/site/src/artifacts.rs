@@ -14,9 +14,14 @@ use crate::store::Store;
 /// Maximum size of the manifest of a netboot set, in bytes.
 const MAX_NETBOOT: u64 = 1 << 20;
 
+/// The manifest of the artifact in the folder `dir`, signed by `site_key`.
+pub fn read(dir: &Utf8Path, site_key: &VerifyingKey) -> Result<ArtifactManifest> {
+    Ok(read_manifest(dir, site_key)?)
+}
+
 /// The manifest of the artifact `id`.
 pub fn manifest(site: &Site, id: Digest, site_key: &VerifyingKey) -> Result<ArtifactManifest> {
-    Ok(read_manifest(&site.join("artifacts").join(id.to_string()), site_key)?)
+    read(&site.join("artifacts").join(id.to_string()), site_key)
 }
 
 /// The artifact in use for a role; `None` before one is built.
@@ -24,16 +29,15 @@ pub fn of_role(site: &Site, store: &Store, role: &str, site_key: &VerifyingKey) 
     store.artifact(role)?.map(|id| manifest(site, id, site_key)).transpose()
 }
 
-/// The manifest of the netboot set in `dir`, signed by `site_key`.
+/// The manifest of the netboot set in the folder `dir`, signed by `site_key`.
 pub fn netboot_set(dir: &Utf8Path, site_key: &VerifyingKey) -> Result<NetbootManifest> {
     Ok(sealed::read(&dir.join("netboot.json"), site_key, MAX_NETBOOT)?)
 }
 
-/// The stored chunks of the artifact in `dir`: digest and compressed size.
-pub fn chunks_of(dir: &Utf8Path, site_key: &VerifyingKey) -> Result<Vec<(Digest, u64)>> {
-    let stored = |c: &Chunk| match c {
+/// The stored chunks that a manifest lists: digest and compressed size.
+pub fn chunks_of(manifest: &ArtifactManifest) -> impl Iterator<Item = (Digest, u64)> {
+    manifest.chunks.iter().filter_map(|chunk| match chunk {
         Chunk::Zstd { stored, stored_size, .. } => Some((*stored, u64::from(*stored_size))),
         Chunk::Zero => None,
-    };
-    Ok(read_manifest(dir, site_key)?.chunks.iter().filter_map(stored).collect())
+    })
 }

@@ -110,8 +110,7 @@ fn used(site: &Site, store: &Store) -> Result<(BTreeSet<Digest>, BTreeSet<Digest
     }
     let key = site.keys().public()?.site_key()?;
     for id in ids(&site.join("artifacts"))? {
-        let path = site.join("artifacts").join(id.to_string()).join("manifest.json");
-        used.extend(chunks_of(&path, &key).hint(hint)?.into_iter().map(|(digest, _)| digest));
+        used.extend(chunks_of(&manifest(site, id, &key).hint(hint)?).map(|(digest, _)| digest));
     }
     used.extend(crate::extras::used(site, store).hint(hint)?);
     Ok((used, shelves))

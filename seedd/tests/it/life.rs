@@ -226,8 +226,8 @@ fn gc_takes_only_what_nothing_uses() {
     assert_eq!(crate::support::archive::tree(&site.snapshot(bench.one)), before);
     let key = site.keys().public().unwrap().site_key().unwrap();
     let artifact = site::layout::ids(&site.join("artifacts")).unwrap()[0];
-    let manifest = site.join("artifacts").join(artifact.to_string()).join("manifest.json");
-    for (chunk, _) in site::artifacts::chunks_of(&manifest, &key).unwrap() {
+    let manifest = site::artifacts::manifest(&site, artifact, &key).unwrap();
+    for (chunk, _) in site::artifacts::chunks_of(&manifest) {
         assert!(site.blob(chunk).exists());
     }
     // A lock nobody can read: nothing may go.

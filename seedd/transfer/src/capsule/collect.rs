@@ -15,7 +15,7 @@ use cluster_seed::secret::AgeKey;
 use host::files::{digest_file, read_limited};
 use sha2::{Digest as _, Sha256};
 use site::Site;
-use site::artifacts::chunks_of;
+use site::artifacts::{self, chunks_of};
 use site::hint::Hint as _;
 use site::store::{StoreError, Tx};
 
@@ -74,7 +74,7 @@ pub fn trees(tx: &Tx<'_>) -> Result<Vec<(Tree, Digest)>, StoreError> {
 }
 
 fn chunks(site: &Site, site_key: &VerifyingKey, dir: &Utf8Path, contents: &mut Contents) -> Result<()> {
-    for (digest, size) in chunks_of(dir, site_key)? {
+    for (digest, size) in chunks_of(&artifacts::read(dir, site_key)?) {
         contents.blobs.entry(digest).or_insert_with(|| (size, site.blob(digest)));
     }
     Ok(())

@@ -15,7 +15,7 @@ use cluster_seed::secret::AgeKey;
 use host::files::{read_limited, write_atomic};
 use host::sealed;
 use site::Site;
-use site::artifacts::{chunks_of, netboot_set};
+use site::artifacts::{self, chunks_of, netboot_set};
 use site::keys::{KeyDir, PublicKeys};
 use site::settle::ID;
 
@@ -162,7 +162,7 @@ fn files(site: &Site, manifest: &CapsuleManifest, rows: &Utf8Path, staged: &Utf8
 fn check_tree(tree: Tree, id: Digest, dir: &Utf8Path, manifest: &CapsuleManifest, pin: &VerifyingKey) -> Result<()> {
     match tree {
         Tree::Artifacts => {
-            for (chunk, size) in chunks_of(dir, pin)? {
+            for (chunk, size) in chunks_of(&artifacts::read(dir, pin)?) {
                 ensure!(manifest.size_of(chunk) == Some(size), "chunk {chunk} is missing");
             }
         }
