@@ -19,7 +19,7 @@ use super::{App, unexpected};
 pub fn may_issue(mode: Mode) -> Result<(), ApiError> {
     let (why, hint) = match mode {
         Mode::Active => return Ok(()),
-        Mode::Standby => ("this seed is in standby", "promote it once the other seed of this site is gone"),
+        Mode::Standby => ("this seed is on standby", "promote it once the other seed of this site is gone"),
         Mode::Fenced { .. } => ("another seed of this site was promoted", "use the pages of that one"),
     };
     Err(ApiError::Conflict { why: why.to_owned(), hint: Some(hint.to_owned()) })
@@ -30,7 +30,7 @@ fn may_promote(mode: Mode) -> Result<(), ApiError> {
         return Ok(());
     }
     let hint = "import a capsule of the lost site first";
-    Err(ApiError::Conflict { why: "this seed is not in standby".to_owned(), hint: Some(hint.to_owned()) })
+    Err(ApiError::Conflict { why: "this seed is not on standby".to_owned(), hint: Some(hint.to_owned()) })
 }
 
 /// The mode in the words of the API.

@@ -46,7 +46,7 @@ impl App {
         match mode {
             Mode::Active => {}
             Mode::Standby => {
-                warnings.push("this seed is in standby: it serves pages only, until it is promoted (`seedd promote`)".to_owned())
+                warnings.push("this seed is on standby: it serves pages only, until it is promoted (`seedd promote`)".to_owned())
             }
             Mode::Fenced { epoch } => warnings.push(format!(
                 "another seed of this site was promoted to epoch {epoch}: this one issues nothing more and serves pages only"
