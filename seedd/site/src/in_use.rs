@@ -1,5 +1,5 @@
 //! Settings as what they stand for: the epoch, what the site has in use, and who made what came from another site. A
-//! setting that cannot be read is [`StoreError::Corrupt`].
+//! setting that cannot be read is [`StoreError::Corrupt`](crate::store::StoreError::Corrupt).
 
 use cluster_seed::ids::Digest;
 use cluster_seed::peers::PeersFile;
