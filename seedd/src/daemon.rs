@@ -287,6 +287,10 @@ async fn watchdog(app: Arc<App>) {
             if let Err(error) = app.certify() {
                 tracing::error!(error = format!("{error:#}"), "creating a certificate");
             }
+            app.measure_space();
+            if let Err(error) = app.keep_log() {
+                tracing::error!(%error, "bounding the event log");
+            }
             app.watch()
         });
         match round.await {
