@@ -100,6 +100,7 @@ kinds! {
     NodeBooted "node.booted" Idle,
     NodeConverged "node.converged" Good,
     NodeRevoked "node.revoked" Bad,
+    MachineForgotten "machine.forgotten" Idle,
     PowerController "power.controller" Idle,
     PowerStatus "power.status" Idle,
     PowerOn "power.on" Idle,

@@ -12,6 +12,12 @@ pub const EPOCH: &str = "epoch";
 pub const EPOCH_PROOF: &str = "epoch-proof";
 /// Followed by the id of a snapshot or of extras: the site key of whoever made it, where that is another site.
 pub const MAKER: &str = "maker:";
+/// Followed by a machine's MAC address: its power controller, with the password as ciphertext to the vault.
+pub const CONTROLLER: &str = "bmc:";
+/// Followed by the number of an event in 19 digits: the signed checkpoint of the log there.
+pub const CHECKPOINT: &str = "log.checkpoint.";
+/// The event of the checkpoint up to which rows of the log were deleted. A trigger of the database reads it by this name.
+pub const LOG_FLOOR: &str = "log.floor";
 /// Id of the medium that was adopted last.
 pub const MEDIUM: &str = "medium";
 /// Settings of this one installation begin with it: they do not travel in a capsule.

@@ -18,7 +18,7 @@ use web::api::{
     PowerView, SetPower, Setup, SiteView,
 };
 
-use super::{App, internal};
+use super::App;
 use crate::installer::{self, Medium};
 
 /// The files of a netboot set that are served.
@@ -216,12 +216,20 @@ impl OperatorApi for Seed {
         self.0.deny_by(actor, id, reason)
     }
 
+    fn deny_address(&self, actor: &Actor, address: IpAddr) -> Result<u32, ApiError> {
+        self.0.deny_address(actor, address)
+    }
+
+    fn forget(&self, actor: &Actor, id: i64) -> Result<(), ApiError> {
+        self.0.forget_machine(actor, id)
+    }
+
     fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
         self.0.revoke_by(actor, id, reason)
     }
 
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
-        let rows = self.0.store.read(|tx| tx.events_after(after, limit.min(1000))).map_err(internal)?;
+        let rows = self.0.store.read(|tx| tx.events_after(after, limit.min(1000)))?;
         Ok(rows.into_iter().map(super::views::event).collect())
     }
 

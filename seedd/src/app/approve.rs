@@ -17,7 +17,7 @@ use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
 use super::enroll::node_key;
 use super::issue::Minted;
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 
 impl App {
     pub fn approve_by(&self, actor: &Actor, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
@@ -25,7 +25,7 @@ impl App {
             return Err(ApiError::Sealed);
         }
         super::mode::may_issue(self.mode()?)?;
-        let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
+        let record = self.store.read(|tx| tx.enrollment(id))?;
         if record.state.after(EnrollmentEvent::Approved).is_err() {
             let why = format!("this enrollment is {}, not Pending", record.state.as_str());
             return Err(ApiError::Conflict { why, hint: Some("reload the machine's page".to_owned()) });
@@ -50,11 +50,11 @@ impl App {
                 let host = self.host_for(tx, &hostname)?;
                 let endpoint = endpoint_of(record.ip);
                 let minted = Minted { hostname: &hostname, role: &form.role, host, endpoint, disk: &disk, artifact: &artifact };
-                tx.advance(&record, EnrollmentEvent::Approved, None, now()).map_err(internal)?;
+                tx.advance(&record, EnrollmentEvent::Approved, None, now())?;
                 self.mint(tx, keys, &record, &minted)?;
+                tx.set_facts(record.machine, facts)?;
                 let text = format!("approved as {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
-                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&actor.user)))
-                    .map_err(internal)?;
+                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&actor.user)))?;
                 Ok(())
             })
         })?;
@@ -72,14 +72,13 @@ impl App {
         }
         let most = self.spec.spec.enrollment.max_wrong_codes;
         let count = self.write(|tx| {
-            let count = tx.add_wrong_code(record.id).map_err(internal)?;
+            let count = tx.add_wrong_code(record.id)?;
             let text = format!("wrong pairing code, {count} of {most}");
-            tx.event(now_ms(), &event_of(record, EventKind::EnrollmentWrongCode, &text, Some(&actor.user))).map_err(internal)?;
+            tx.event(now_ms(), &event_of(record, EventKind::EnrollmentWrongCode, &text, Some(&actor.user)))?;
             if count >= most {
-                let now_is = tx.enrollment(record.id).map_err(internal)?;
-                tx.advance(&now_is, EnrollmentEvent::Denied, Some("too many wrong pairing codes"), now()).map_err(internal)?;
-                tx.event(now_ms(), &event_of(record, EventKind::EnrollmentDenied, "too many wrong pairing codes", None))
-                    .map_err(internal)?;
+                let now_is = tx.enrollment(record.id)?;
+                tx.advance(&now_is, EnrollmentEvent::Denied, Some("too many wrong pairing codes"), now())?;
+                tx.event(now_ms(), &event_of(record, EventKind::EnrollmentDenied, "too many wrong pairing codes", None))?;
             }
             Ok(count)
         })?;
@@ -110,31 +109,31 @@ impl App {
 
     /// A name keeps its host number; a new name gets the lowest that nobody ever had.
     fn host_for(&self, tx: &Tx<'_>, hostname: &Hostname) -> Result<u32, ApiError> {
-        if let Some(host) = tx.host_of_name(hostname).map_err(internal)? {
+        if let Some(host) = tx.host_of_name(hostname)? {
             return Ok(host);
         }
         let planes: Vec<_> = self.spec.spec.networking.planes.values().map(|p| p.value.cidr).collect();
-        let mut used = tx.host_numbers().map_err(internal)?;
+        let mut used = tx.host_numbers()?;
         used.insert(cluster_seed::addressing::SEED_HOST);
         next_host(&used, &planes).map_err(unexpected)
     }
 
     /// Frees a name that is taken, if the operator said so.
     fn make_room(&self, tx: &Tx<'_>, actor: &Actor, hostname: &Hostname, replace: bool) -> Result<(), ApiError> {
-        let Some(old) = tx.live_node(hostname).map_err(internal)? else { return Ok(()) };
+        let Some(old) = tx.live_node(hostname)? else { return Ok(()) };
         if !replace {
             return Err(ApiError::Conflict {
                 why: format!("{hostname} is a node already"),
                 hint: Some("choose another name, or tick replace: the old node is revoked".to_owned()),
             });
         }
-        let record = tx.enrollment(old.enrollment).map_err(internal)?;
+        let record = tx.enrollment(old.enrollment)?;
         self.retire(tx, &record)?;
         if record.state.after(EnrollmentEvent::Revoked).is_ok() {
-            tx.advance(&record, EnrollmentEvent::Revoked, Some("replaced"), now()).map_err(internal)?;
+            tx.advance(&record, EnrollmentEvent::Revoked, Some("replaced"), now())?;
         }
         let text = format!("revoked: {hostname} is replaced");
-        tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, &text, Some(&actor.user))).map_err(internal)?;
+        tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, &text, Some(&actor.user)))?;
         Ok(())
     }
 
@@ -142,9 +141,9 @@ impl App {
         let reason = cluster_seed::machine::tame(reason);
         let reason = if reason.is_empty() { "denied by the operator" } else { &reason };
         self.write(|tx| {
-            let record = tx.enrollment(id).map_err(internal)?;
-            tx.advance(&record, EnrollmentEvent::Denied, Some(reason), now()).map_err(internal)?;
-            tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentDenied, reason, Some(&actor.user))).map_err(internal)?;
+            let record = tx.enrollment(id)?;
+            tx.advance(&record, EnrollmentEvent::Denied, Some(reason), now())?;
+            tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentDenied, reason, Some(&actor.user)))?;
             Ok(())
         })?;
         self.view_of(id)
@@ -159,10 +158,10 @@ impl App {
         let reason = if reason.is_empty() { "revoked by the operator" } else { &reason };
         self.write(|tx| {
             self.may_issue(tx)?;
-            let record = tx.enrollment(id).map_err(internal)?;
-            tx.advance(&record, EnrollmentEvent::Revoked, Some(reason), now()).map_err(internal)?;
+            let record = tx.enrollment(id)?;
+            tx.advance(&record, EnrollmentEvent::Revoked, Some(reason), now())?;
             self.retire(tx, &record)?;
-            tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, reason, Some(&actor.user))).map_err(internal)?;
+            tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, reason, Some(&actor.user)))?;
             Ok(())
         })?;
         self.resign_peers().map_err(unexpected)?;
@@ -171,9 +170,9 @@ impl App {
 
     /// Drops what an enrollment holds: the identity that waits for its claim, and the node's place.
     pub fn retire(&self, tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<(), ApiError> {
-        tx.drop_issued(record.id).map_err(internal)?;
-        match tx.node_of(record.id).map_err(internal)? {
-            Some(node) if !node.revoked => tx.revoke_node(node.id, now()).map_err(internal),
+        tx.drop_issued(record.id)?;
+        match tx.node_of(record.id)? {
+            Some(node) if !node.revoked => Ok(tx.revoke_node(node.id, now())?),
             _ => Ok(()),
         }
     }

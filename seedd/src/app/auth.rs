@@ -17,7 +17,7 @@ use site::store::{Store, Tx};
 use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
-use super::{ApiErrorFromStore, App, internal, unexpected};
+use super::{App, unexpected};
 
 /// A session ends after this many seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;
@@ -29,15 +29,15 @@ const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 /// Makes the first administrator of a site that nobody serves yet, and a session of it: the token.
 pub fn first_session(site: &Site, user: &str, password: &str) -> Result<String, ApiError> {
     let hash = hash_password(password)?;
-    let store = Store::open(&site.database()).map_err(internal)?;
+    let store = Store::open(&site.database())?;
     let work = |tx: &Tx<'_>| {
-        tx.add_admin(user, &hash, now()).map_err(internal)?;
+        tx.add_admin(user, &hash, now())?;
         let text = format!("{user} became the first administrator");
         let event = NewEvent { actor: Some(user), ..NewEvent::new(EventKind::SetupDone, &text) };
-        tx.event(now_ms(), &event).map_err(internal)?;
-        Ok::<_, ApiErrorFromStore>(new_session(tx, user)?)
+        tx.event(now_ms(), &event)?;
+        new_session(tx, user)
     };
-    store.write(work).map_err(ApiError::from)
+    store.write(work)
 }
 
 /// Eight characters, about 40 bits, as `ABCD-EFGH`.
@@ -82,20 +82,20 @@ impl App {
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
             self.throttle.failed(from, steady());
-            self.say(&NewEvent::new(EventKind::SetupRefused, &format!("wrong set-up code from {from}")));
+            self.note(from, EventKind::SetupRefused, &format!("wrong set-up code from {from}"), None);
             return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
         }
         check_user(&setup.user)?;
         check_password(&setup.password)?;
         let hash = hash_password(&setup.password)?;
         let token = self.write(|tx| {
-            if tx.has_admin().map_err(internal)? {
+            if tx.has_admin()? {
                 return Err(ApiError::Conflict { why: "there is an administrator already".to_owned(), hint: None });
             }
-            tx.add_admin(&setup.user, &hash, now()).map_err(internal)?;
+            tx.add_admin(&setup.user, &hash, now())?;
             let text = format!("{} became the first administrator", setup.user);
             let event = NewEvent { actor: Some(&setup.user), ..NewEvent::new(EventKind::SetupDone, &text) };
-            tx.event(now_ms(), &event).map_err(internal)?;
+            tx.event(now_ms(), &event)?;
             new_session(tx, &setup.user)
         })?;
         *self.setup_code.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -105,7 +105,7 @@ impl App {
 
     pub fn log_in(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
         self.may_try(from)?;
-        let known = self.store.read(|tx| tx.password_hash(&login.user)).map_err(internal)?;
+        let known = self.store.read(|tx| tx.password_hash(&login.user))?;
         // An unknown name costs as much time as a known one.
         let fits = match (&known, login.password.len() <= MAX_PASSWORD) {
             (Some(hash), true) => password_fits(&login.password, hash),
@@ -118,14 +118,14 @@ impl App {
             self.throttle.failed(from, steady());
             let name = cluster_seed::machine::tame(&login.user);
             let text = format!("a login as {name:?} from {from} was refused");
-            self.say(&NewEvent::new(EventKind::LoginFailed, &text));
+            self.note(from, EventKind::LoginFailed, &text, None);
             return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
         }
         self.throttle.succeeded(from, steady());
         self.write(|tx| {
             let text = format!("{} logged in from {from}", login.user);
             let event = NewEvent { actor: Some(&login.user), ..NewEvent::new(EventKind::Login, &text) };
-            tx.event(now_ms(), &event).map_err(internal)?;
+            tx.event(now_ms(), &event)?;
             new_session(tx, &login.user)
         })
     }
@@ -134,12 +134,12 @@ impl App {
         if token.len() != 64 {
             return Ok(None);
         }
-        let user = self.store.read(|tx| tx.session_user(&token_hash(token), steady(), SESSION_SECONDS)).map_err(internal)?;
+        let user = self.store.read(|tx| tx.session_user(&token_hash(token), steady(), SESSION_SECONDS))?;
         Ok(user.map(|user| Actor { user }))
     }
 
     pub fn log_out(&self, token: &str) -> Result<(), ApiError> {
-        self.write(|tx| tx.end_session(&token_hash(token)).map_err(internal))
+        self.write(|tx| Ok(tx.end_session(&token_hash(token))?))
     }
 
     /// Unseals for somebody at a page.
@@ -194,7 +194,7 @@ pub fn check_password(password: &str) -> Result<(), ApiError> {
 
 fn new_session(tx: &Tx<'_>, user: &str) -> Result<String, ApiError> {
     let token = hex::encode(random::bytes::<32>().map_err(unexpected)?);
-    tx.add_session(&token_hash(&token), user, steady() + SESSION_SECONDS, steady()).map_err(internal)?;
+    tx.add_session(&token_hash(&token), user, steady() + SESSION_SECONDS, steady())?;
     Ok(token)
 }
 

@@ -13,7 +13,7 @@ use site::store::StoreError;
 use site::store::events::PacketFacts;
 use web::api::{ApiError, BootQuery};
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 use crate::netboot::consoles;
 
 /// Seconds a machine waits before it asks again, while the seed has nothing for it.
@@ -31,19 +31,16 @@ impl App {
             .parse()
             .map_err(|e: cluster_seed::ids::IdError| ApiError::BadRequest { why: e.to_string(), hint: None })?;
         let seed = SeedUrl(self.http);
-        let (installed, netboot) = self
-            .store
-            .read(|tx| {
-                let machine = tx.machine_by_mac(mac)?;
-                // Any of them, not the latest: whoever says hello under another machine's MAC address opens an enrollment
-                // too, and must not keep that machine from its disk.
-                let installed = match &machine {
-                    Some(m) => tx.holds_an_installed_node(m.id)?,
-                    None => false,
-                };
-                Ok::<_, StoreError>((installed, tx.setting(setting::NETBOOT)?))
-            })
-            .map_err(internal)?;
+        let (installed, netboot) = self.store.read(|tx| {
+            let machine = tx.machine_by_mac(mac)?;
+            // Any of them, not the latest: whoever says hello under another machine's MAC address opens an enrollment
+            // too, and must not keep that machine from its disk.
+            let installed = match &machine {
+                Some(m) => tx.holds_an_installed_node(m.id)?,
+                None => false,
+            };
+            Ok::<_, StoreError>((installed, tx.setting(setting::NETBOOT)?))
+        })?;
         let grub = query.format.as_deref() == Some("grub");
         let (cause, text, script) = if installed {
             (Cause::BootsLocalDisk, "booting from its local disk", if grub { grub_local_boot() } else { local_boot_script() })

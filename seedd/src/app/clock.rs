@@ -6,7 +6,7 @@ use site::store::events::NewEvent;
 use site::{hint, setting};
 use web::api::{ApiError, ClockView};
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 use crate::clock::{self, PROGRAM_DATE, tool};
 
 /// Latest time that can be set (2200-01-01), in Unix seconds.
@@ -50,7 +50,7 @@ impl App {
         let text = format!("the clock was set from {} to {}", told(before), told(to_ms));
         self.write(|tx| {
             let event = NewEvent { actor: Some(who), ..NewEvent::new(EventKind::ClockSet, &text) };
-            tx.event(now_ms(), &event).map_err(internal)
+            Ok(tx.event(now_ms(), &event)?)
         })?;
         clock::write_config(&self.spec);
         // Peers that were met at a time that is still to come are forgotten.

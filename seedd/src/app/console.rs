@@ -9,6 +9,7 @@ use appliance::control::{Controlled, SiteRequest};
 use appliance::settings::Settings;
 use site::hint;
 use site::store::StoreError;
+use site::store::admission::Whose;
 use web::api::{ApiError, ClockView, SeedMode};
 
 use super::App;
@@ -30,7 +31,7 @@ impl Controlled for AtConsole {
 
     fn view(&self) -> Result<ConsoleView> {
         let overview = self.app.view_overview()?;
-        let counts = self.app.store.read(|tx| Ok::<_, StoreError>((tx.count_live_nodes()?, tx.count_waiting()?)));
+        let counts = self.app.store.read(|tx| Ok::<_, StoreError>((tx.count_live_nodes()?, tx.count_open(Whose::Anybody)?)));
         let (nodes, pending) = counts.context("counting nodes")?;
         let interfaces = self.host.interfaces()?;
         Ok(ConsoleView {

@@ -10,7 +10,7 @@ use site::extras::{self, Registry};
 use site::{setting, snapshots};
 use web::api::{ApiError, DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 
 impl App {
     pub fn view_packages(&self) -> Result<PackagesView, ApiError> {
@@ -58,7 +58,7 @@ impl App {
 
     /// The extras in use, read again only when others come into use.
     pub(super) fn registry(&self) -> Option<Arc<Registry>> {
-        let id: Digest = self.store.setting(setting::EXTRAS).map_err(internal).ok()??.parse().ok()?;
+        let id: Digest = self.store.setting(setting::EXTRAS).ok()??.parse().ok()?;
         let mut held = self.extras.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(registry) = held.as_ref().filter(|r| r.id == id) {
             return Some(registry.clone());

@@ -15,7 +15,7 @@ use site::store::enrollments::{EnrollmentRecord, Revealed};
 use site::store::events::NewEvent;
 use web::api::ApiError;
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 
 fn conflict(why: &str) -> ApiError {
     ApiError::Conflict { why: why.to_owned(), hint: None }
@@ -36,32 +36,23 @@ impl App {
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let id = EnrollmentId(id);
         let seed_nonce = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
-        self.write(|tx| {
+        let record = self.write(|tx| {
             self.may_issue(tx)?;
-            if tx.count_waiting().map_err(internal)? >= self.spec.spec.enrollment.max_pending {
-                return Err(ApiError::TooMany { seconds: 60 });
-            }
             let mac = match hello.boot_mac {
                 Some(mac) => mac,
                 None => self.mac_of(tx, from)?,
             };
-            let full = || ApiError::Unavailable { why: "too many machines are known".to_owned() };
-            let machine = tx.see_machine(mac, Some(from), now()).map_err(internal)?.ok_or_else(full)?;
-            tx.insert_enrollment(id, machine, hello.commitment, seed_nonce, from, now()).map_err(internal)?;
-            let event = NewEvent {
-                machine: Some(machine),
-                enrollment: Some(id),
-                ..NewEvent::new(EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll")
-            };
-            tx.event(now_ms(), &event).map_err(internal)?;
-            Ok(())
+            let machine = self.admit(tx, mac, from)?;
+            tx.insert_enrollment(id, machine, hello.commitment, seed_nonce, from, now())?;
+            Ok(tx.enrollment(id)?)
         })?;
+        self.note(from, EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll", Some(&record));
         Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), seed_nonce })
     }
 
     /// For a loader that did not tell the MAC address: the machine last seen with this address.
     fn mac_of(&self, tx: &Tx<'_>, from: IpAddr) -> Result<Mac, ApiError> {
-        let machine = tx.machine_at(from).map_err(internal)?;
+        let machine = tx.machine_at(from)?;
         machine.map(|m| m.mac).ok_or_else(|| ApiError::bad("boot_mac is missing and the address is unknown", ""))
     }
 
@@ -71,8 +62,8 @@ impl App {
         if !reveal.recipient.starts_with("age1") || cluster_seed::secret::seal_to(&reveal.recipient, b"").is_err() {
             return Err(ApiError::bad("the recipient is not an age recipient", ""));
         }
-        self.write(|tx| {
-            let record = tx.enrollment(id).map_err(internal)?;
+        let (reply, record) = self.write(|tx| {
+            let record = tx.enrollment(id)?;
             let keys = MachineKeys { recipient: &reveal.recipient, node_key: &key, nonce: reveal.nonce };
             if !opens(&record.commitment, &keys) {
                 return Err(ApiError::Forbidden { why: "this does not open the commitment".to_owned() });
@@ -80,29 +71,30 @@ impl App {
             // The answer to the first reveal may have been lost: the same one again is no harm.
             if record.state != EnrollmentState::Discovered {
                 let same = record.revealed.as_ref().is_some_and(|r| r.node_key == reveal.node_key && r.nonce == reveal.nonce);
-                return if same { Ok(RevealReply { state: record.state }) } else { Err(conflict("already revealed")) };
+                return if same { Ok((RevealReply { state: record.state }, None)) } else { Err(conflict("already revealed")) };
             }
-            if tx.knows_node_key(&reveal.node_key).map_err(internal)? {
+            if tx.knows_node_key(&reveal.node_key)? {
                 return Err(conflict("this node key enrolled before"));
             }
-            let state = tx.advance(&record, EnrollmentEvent::Revealed, None, now()).map_err(internal)?;
+            let state = tx.advance(&record, EnrollmentEvent::Revealed, None, now())?;
             let revealed =
                 Revealed { recipient: reveal.recipient.clone(), node_key: reveal.node_key.clone(), nonce: reveal.nonce, facts };
-            tx.set_revealed(id, &revealed).map_err(internal)?;
-            tx.set_facts(record.machine, &revealed.facts).map_err(internal)?;
+            tx.set_revealed(id, &revealed)?;
+            if tx.member_of(record.machine)?.is_none() {
+                tx.set_facts(record.machine, &revealed.facts)?;
+            }
+            Ok((RevealReply { state }, Some(record)))
+        })?;
+        if let Some(record) = record {
             let text = format!("waits for approval from {from}; the pairing code is on its console");
-            let event = NewEvent {
-                machine: Some(record.machine),
-                enrollment: Some(id),
-                ..NewEvent::new(EventKind::EnrollmentPending, &text)
-            };
-            tx.event(now_ms(), &event).map_err(internal)?;
-            Ok(RevealReply { state })
-        })
+            self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
+        }
+        Ok(reply)
     }
 
     pub fn status_of(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
-        let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
+        let record = self.store.read(|tx| tx.enrollment(id))?;
+        self.heard(&record);
         let challenge =
             matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
         Ok(StatusReply { state: record.state, challenge, reason: record.reason })
@@ -113,7 +105,7 @@ impl App {
     pub fn hand_out(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
         let result = self.write(|tx| {
             self.may_issue(tx)?;
-            let record = tx.enrollment(id).map_err(internal)?;
+            let record = tx.enrollment(id)?;
             let refused = || ApiError::Forbidden { why: "the claim is not signed by the machine that enrolled".to_owned() };
             let claim = claim.open(&node_key(&record)?).map_err(|_| refused())?;
             if claim.enrollment != id || Some(claim.challenge) != record.challenge {
@@ -121,28 +113,32 @@ impl App {
             }
             match record.state {
                 EnrollmentState::Approved => {
-                    tx.advance(&record, EnrollmentEvent::Issued, None, now()).map_err(internal)?;
-                    tx.set_claim_nonce(id, claim.nonce).map_err(internal)?;
+                    tx.advance(&record, EnrollmentEvent::Issued, None, now())?;
+                    tx.set_claim_nonce(id, claim.nonce)?;
                     let text = format!("the identity was handed out to {from}, once");
                     let event = NewEvent {
                         machine: Some(record.machine),
                         enrollment: Some(id),
                         ..NewEvent::new(EventKind::EnrollmentIssued, &text)
                     };
-                    tx.event(now_ms(), &event).map_err(internal)?;
+                    tx.event(now_ms(), &event)?;
                 }
                 EnrollmentState::Issued if record.claim_nonce == Some(claim.nonce) => {}
                 _ => return Err(conflict("the identity was handed out before")),
             }
-            let identity = tx.issued(id).map_err(internal)?.ok_or_else(|| conflict("the identity was handed out before"))?;
+            let identity = tx.issued(id)?.ok_or_else(|| conflict("the identity was handed out before"))?;
             Ok(ClaimReply { identity })
         });
         if let Err(error) = &result {
-            let text = format!("a claim of this identity from {from} was refused: {error}");
-            let machine = self.store.read(|tx| tx.enrollment(id)).ok().map(|r| r.machine);
-            let event =
-                NewEvent { machine, enrollment: machine.map(|_| id), ..NewEvent::new(EventKind::EnrollmentClaimRefused, &text) };
-            self.say(&event);
+            // Of an identity that waits, an operator wants to know; a claim of anything else is only counted.
+            let known = self.store.read(|tx| tx.enrollment(id)).ok();
+            match known.filter(|r| matches!(r.state, EnrollmentState::Approved | EnrollmentState::Issued)) {
+                Some(record) => {
+                    let text = format!("a claim of this identity from {from} was refused: {error}");
+                    self.note(from, EventKind::EnrollmentClaimRefused, &text, Some(&record));
+                }
+                None => self.flight.count_refused(),
+            }
         }
         result
     }

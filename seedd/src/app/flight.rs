@@ -7,16 +7,12 @@ use ::flight::recorder::{WireEvent, pcapng};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use host::clock::now_ms;
-use host::files::free_space;
 use site::store::StoreError;
 use site::store::events::{EventRow, NewEvent, PacketFacts};
 use web::api::ApiError;
 
+use super::App;
 use super::views::TIMELINE;
-use super::{App, internal};
-
-/// Free space of the data directory below which packet events are not written any more, in bytes: leases come first.
-const MIN_FREE: u64 = 128 << 20;
 
 impl App {
     /// Passes one event through the gate and writes what comes out.
@@ -37,21 +33,21 @@ impl App {
 
     /// Events of the wire that passed the gate, in one transaction.
     pub fn write_wire(&self, events: &[WireEvent]) {
-        if free_space(&self.site.data).is_ok_and(|free| free < MIN_FREE) {
-            tracing::warn!(events = events.len(), "the disk is nearly full: packet events are not written");
+        if self.is_short_of_space() {
             return;
         }
         let done = self.write(|tx| {
             for e in events {
                 let machine = match (e.mac, e.ip) {
-                    (Some(mac), ip) => tx.see_machine(mac, ip.map(Into::into), e.at / 1000).map_err(internal)?,
+                    _ if e.machine.is_some() => e.machine,
+                    (Some(mac), ip) => tx.see_machine(mac, ip.map(Into::into), e.at / 1000)?,
                     // TFTP knows an address only.
-                    (None, Some(ip)) => tx.machine_at(ip.into()).map_err(internal)?.map(|m| m.id),
+                    (None, Some(ip)) => tx.machine_at(ip.into())?.map(|m| m.id),
                     (None, None) => None,
                 };
                 let facts = (e.facts != PacketFacts::default()).then_some(&e.facts);
-                let row = NewEvent { machine, facts, ..NewEvent::new(e.kind, &e.text) };
-                tx.event(e.at, &row).map_err(internal)?;
+                let row = NewEvent { machine, enrollment: e.enrollment, facts, ..NewEvent::new(e.kind, &e.text) };
+                tx.event(e.at, &row)?;
             }
             Ok(())
         });
@@ -62,14 +58,13 @@ impl App {
 
     /// The machine's last packets as a pcapng file, with the diagnosis as its comment.
     pub fn packets_of(&self, id: i64) -> Result<Vec<u8>, ApiError> {
-        let (mac, timeline) =
-            self.store.read(|tx| Ok::<_, StoreError>((tx.machine(id)?.mac, tx.timeline(id, TIMELINE)?))).map_err(internal)?;
+        let (mac, timeline) = self.store.read(|tx| Ok::<_, StoreError>((tx.machine(id)?.mac, tx.timeline(id, TIMELINE)?)))?;
         Ok(self.pcapng(mac, &self.diagnosis_of(&timeline)))
     }
 
     /// The same by MAC address, also of one that the database does not know.
     pub fn packets_of_mac(&self, mac: Mac) -> Result<Vec<u8>, ApiError> {
-        let known = self.store.read(|tx| tx.machine_by_mac(mac)).map_err(internal)?;
+        let known = self.store.read(|tx| tx.machine_by_mac(mac))?;
         match known {
             Some(machine) => self.packets_of(machine.id),
             None => Ok(self.pcapng(mac, &[])),

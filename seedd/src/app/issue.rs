@@ -24,7 +24,7 @@ use site::store::enrollments::EnrollmentRecord;
 use site::store::nodes::NodeRecord;
 use web::api::ApiError;
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 use crate::upstream::upstream_sources;
 
 /// What the operator decided.
@@ -39,7 +39,7 @@ pub struct Minted<'a> {
 
 impl App {
     pub fn epoch(&self, tx: &Tx<'_>) -> Result<u64, ApiError> {
-        let text = tx.setting(setting::EPOCH).map_err(internal)?;
+        let text = tx.setting(setting::EPOCH)?;
         text.map_or(Ok(1), |t| t.parse()).map_err(unexpected)
     }
 
@@ -71,7 +71,7 @@ impl App {
             revoked: false,
         };
         // The node is in the list of peers it is given, so it goes in first; the vault's copy follows.
-        tx.insert_node(&node, &[]).map_err(internal)?;
+        tx.insert_node(&node, &[])?;
         let peers = self.sign_peers(tx, keys)?;
         let info = IdentityInfo {
             node: node.id,
@@ -91,7 +91,7 @@ impl App {
         let identity = NodeIdentity { info, keys: private };
         let for_machine = identity.seal_to(&revealed.recipient).map_err(unexpected)?;
         let for_vault = identity.seal_to(&self.public.vault).map_err(unexpected)?;
-        tx.set_vault(node.id, &for_vault).map_err(internal)?;
+        tx.set_vault(node.id, &for_vault)?;
         let order = InstallOrder {
             artifact: minted.artifact.id,
             disk: minted.disk.name.clone(),
@@ -101,14 +101,14 @@ impl App {
         let issued = IssuedIdentity::new(record.id, self.epoch(tx)?, order, &for_machine);
         let sealed = Sealed::sign(&issued, &keys.site).map_err(unexpected)?;
         let challenge = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
-        tx.set_issued(record.id, challenge, &sealed).map_err(internal)
+        Ok(tx.set_issued(record.id, challenge, &sealed)?)
     }
 
     /// Packages of the snapshot in use, and the certificate that it is signed with.
     fn darksite_source(&self, tx: &Tx<'_>) -> Result<DarksiteSource, ApiError> {
         let d = &self.spec.spec.darksite;
-        let maker = match tx.setting(setting::SNAPSHOT).map_err(internal)? {
-            Some(id) => tx.setting(&format!("{}{id}", setting::MAKER)).map_err(internal)?.map(|_| id),
+        let maker = match tx.setting(setting::SNAPSHOT)? {
+            Some(id) => tx.setting(&format!("{}{id}", setting::MAKER))?.map(|_| id),
             None => None,
         };
         let keyring = match maker {
@@ -131,12 +131,12 @@ impl App {
         let held = self.held_peers(tx)?;
         let file = self.peers_file(tx, held.map_or(1, |h| h.version + 1))?;
         let sealed = Sealed::sign(&file, &keys.site).map_err(unexpected)?;
-        tx.set(setting::PEERS, &serde_json::to_string(&sealed).map_err(unexpected)?).map_err(internal)?;
+        tx.set(setting::PEERS, &serde_json::to_string(&sealed).map_err(unexpected)?)?;
         Ok(sealed)
     }
 
     fn held_peers(&self, tx: &Tx<'_>) -> Result<Option<PeersFile>, ApiError> {
-        let Some(text) = tx.setting(setting::PEERS).map_err(internal)? else { return Ok(None) };
+        let Some(text) = tx.setting(setting::PEERS)? else { return Ok(None) };
         let sealed: Sealed<PeersFile> = serde_json::from_str(&text).map_err(unexpected)?;
         sealed.open(&self.site_key).map(Some).map_err(unexpected)
     }
@@ -145,7 +145,7 @@ impl App {
     pub fn resign_peers(&self) -> Result<()> {
         let work = self.with_keys(|keys| {
             self.write(|tx| {
-                if Mode::of(tx).map_err(internal)? != Mode::Active {
+                if Mode::of(tx)? != Mode::Active {
                     return Ok(false);
                 }
                 self.sign_epoch(tx, &keys.site)?;
@@ -187,7 +187,7 @@ impl App {
             addresses,
         };
         nodes.insert(self.seed_name.clone(), seed);
-        for node in tx.live_nodes().map_err(internal)? {
+        for node in tx.live_nodes()? {
             let peer = PeerNode {
                 // A node that was last seen at another place has to speak first; its report brings the address.
                 endpoint: node.endpoint.filter(|ip| spec.underlay.subnet.contains(ip)),
@@ -202,7 +202,7 @@ impl App {
 
     /// The list as last signed.
     pub fn signed_peers(&self) -> Result<Sealed<PeersFile>, ApiError> {
-        let text = self.store.setting(setting::PEERS).map_err(internal)?;
+        let text = self.store.setting(setting::PEERS)?;
         let text = text.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })?;
         serde_json::from_str(&text).map_err(unexpected)
     }

@@ -14,7 +14,7 @@ use site::store::StoreError;
 use subtle::ConstantTimeEq as _;
 use web::api::ApiError;
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 use crate::clock;
 use crate::metrics::{Now, render};
 
@@ -52,13 +52,13 @@ impl App {
     }
 
     fn is_metrics_token(&self, token: Option<&str>) -> Result<bool, ApiError> {
-        let (Some(token), Some(kept)) = (token, self.store.setting(TOKEN).map_err(internal)?) else { return Ok(false) };
+        let (Some(token), Some(kept)) = (token, self.store.setting(TOKEN)?) else { return Ok(false) };
         let kept: MetricsToken = serde_json::from_str(&kept).map_err(unexpected)?;
         Ok(kept.opens(token, now()))
     }
 
     pub fn metrics(&self) -> Result<String, ApiError> {
-        let tallies = self.store.read(|tx| Ok::<_, StoreError>((tx.tallies(steady())?, Mode::of(tx)?))).map_err(internal)?;
+        let tallies = self.store.read(|tx| Ok::<_, StoreError>((tx.tallies(steady())?, Mode::of(tx)?)))?;
         let clock = clock::tool::tracking();
         let pool = self.spec.spec.networking.underlay.pool.value;
         let size = u64::from(u32::from(pool.last)).saturating_sub(u64::from(u32::from(pool.first))) + 1;

@@ -1,5 +1,6 @@
 //! The use cases: what the pages, the machines and the watchdog may do, on top of the store.
 
+pub mod admission;
 mod api;
 pub use api::Seed;
 pub mod approve;
@@ -12,6 +13,7 @@ pub mod enroll;
 pub mod flight;
 pub mod issue;
 pub mod jobs;
+pub mod log;
 pub mod metrics;
 pub mod mode;
 mod power;
@@ -25,15 +27,16 @@ pub mod views;
 pub mod watchdog;
 pub mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ::flight::recorder::Flight;
 use anyhow::Result;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
-use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
@@ -41,7 +44,7 @@ use host::clock::now_ms;
 use site::extras::Registry;
 use site::keys::{PublicKeys, Unsealed};
 use site::store::events::NewEvent;
-use site::store::{Store, StoreError, Tx};
+use site::store::{Store, Tx};
 use site::tls::{Tls, host_names};
 use site::{Site, artifacts, seed_hostname};
 use tokio::sync::watch;
@@ -93,6 +96,12 @@ pub struct App {
     extras: Mutex<Option<Arc<Registry>>>,
     /// Snapshots whose manifest was good when it was first asked for: the others are not served.
     served: Mutex<BTreeSet<Digest>>,
+    /// When each unapproved machine polled last, by the steady clock.
+    polls: Mutex<HashMap<EnrollmentId, u64>>,
+    /// The disk is nearly full.
+    short_of_space: AtomicBool,
+    /// When the log was signed last, by the steady clock; 0 before.
+    checkpointed: AtomicU64,
 }
 
 impl App {
@@ -126,6 +135,9 @@ impl App {
             power: PowerThrottle::default(),
             extras: Mutex::default(),
             served: Mutex::default(),
+            polls: Mutex::default(),
+            short_of_space: AtomicBool::default(),
+            checkpointed: AtomicU64::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
@@ -214,7 +226,7 @@ impl App {
     pub fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let (value, newest) = self.store.write(|tx| {
             let value = work(tx)?;
-            Ok::<_, ApiErrorFromStore>((value, tx.last_event()?))
+            Ok::<_, ApiError>((value, tx.last_event()?))
         })?;
         self.newest.send_if_modified(|held| std::mem::replace(held, newest) < newest);
         Ok(value)
@@ -222,7 +234,7 @@ impl App {
 
     /// Writes one event; a failure to write it is logged, and never stops what it tells of.
     pub fn say(&self, event: &NewEvent<'_>) {
-        if let Err(error) = self.write(|tx| tx.event(now_ms(), event).map_err(internal)) {
+        if let Err(error) = self.write(|tx| Ok(tx.event(now_ms(), event)?)) {
             tracing::error!(%error, kind = %event.kind, "writing an event");
         }
     }
@@ -230,40 +242,6 @@ impl App {
     /// The artifact built for a role, checked against its signature.
     pub fn artifact_of(&self, role: &str) -> Result<Option<ArtifactManifest>> {
         artifacts::of_role(&self.site, &self.store, role, &self.site_key)
-    }
-}
-
-/// Lets a transaction fail with either kind of error.
-struct ApiErrorFromStore(ApiError);
-
-impl From<ApiError> for ApiErrorFromStore {
-    fn from(e: ApiError) -> Self {
-        ApiErrorFromStore(e)
-    }
-}
-
-impl From<StoreError> for ApiErrorFromStore {
-    fn from(e: StoreError) -> Self {
-        ApiErrorFromStore(internal(e))
-    }
-}
-
-impl From<ApiErrorFromStore> for ApiError {
-    fn from(e: ApiErrorFromStore) -> Self {
-        e.0
-    }
-}
-
-/// What a store error means outside.
-pub fn internal(e: StoreError) -> ApiError {
-    match e {
-        StoreError::NotFound("that machine id") => ApiError::NotFound { what: "machine" },
-        StoreError::NotFound("that enrollment id") => ApiError::NotFound { what: "enrollment" },
-        StoreError::Raced(what) => ApiError::Conflict {
-            why: format!("the {what} has changed meanwhile"),
-            hint: Some("reload and look again".to_owned()),
-        },
-        other => ApiError::Internal(other.to_string()),
     }
 }
 

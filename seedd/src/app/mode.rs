@@ -13,7 +13,7 @@ use site::store::events::NewEvent;
 use transfer::capsule::promote::promote;
 use web::api::{ApiError, SeedMode};
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 
 /// Why nothing is issued, for whoever asked for it.
 pub fn may_issue(mode: Mode) -> Result<(), ApiError> {
@@ -44,12 +44,12 @@ pub fn shown(mode: Mode) -> SeedMode {
 
 impl App {
     pub fn mode(&self) -> Result<Mode, ApiError> {
-        self.store.read(Mode::of).map_err(internal)
+        Ok(self.store.read(Mode::of)?)
     }
 
     /// Refuses everything that only the issuer of a site may do.
     pub fn may_issue(&self, tx: &Tx<'_>) -> Result<(), ApiError> {
-        may_issue(Mode::of(tx).map_err(internal)?)
+        may_issue(Mode::of(tx)?)
     }
 
     /// Makes a standby the issuer, and lets the daemon begin to serve machines. Gives the new epoch.
@@ -63,17 +63,17 @@ impl App {
     /// Signs the epoch, once.
     pub(super) fn sign_epoch(&self, tx: &Tx<'_>, key: &SigningKey) -> Result<(), ApiError> {
         let epoch = self.epoch(tx)?;
-        let held = tx.setting(setting::EPOCH_PROOF).map_err(internal)?;
+        let held = tx.setting(setting::EPOCH_PROOF)?;
         let held = held.and_then(|t| serde_json::from_str::<Sealed<EpochProof>>(&t).ok()?.open(&self.site_key).ok());
         if held.is_some_and(|p| p.epoch == epoch) {
             return Ok(());
         }
         let sealed = Sealed::sign(&EpochProof { epoch }, key).map_err(unexpected)?;
-        tx.set(setting::EPOCH_PROOF, &serde_json::to_string(&sealed).map_err(unexpected)?).map_err(internal)
+        Ok(tx.set(setting::EPOCH_PROOF, &serde_json::to_string(&sealed).map_err(unexpected)?)?)
     }
 
     pub fn epoch_proof(&self) -> Result<Sealed<EpochProof>, ApiError> {
-        let text = self.store.setting(setting::EPOCH_PROOF).map_err(internal)?;
+        let text = self.store.setting(setting::EPOCH_PROOF)?;
         let text = text.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })?;
         serde_json::from_str(&text).map_err(unexpected)
     }
@@ -83,22 +83,20 @@ impl App {
         let not_ours = |_| ApiError::Forbidden { why: "the epoch is not signed by this site".to_owned() };
         let heard = proof.open(&self.site_key).map_err(not_ours)?;
         self.fence(heard.epoch, &from.to_string())?;
-        let (epoch, mode) = self.write(|tx| Ok((self.epoch(tx)?, Mode::of(tx).map_err(internal)?)))?;
+        let (epoch, mode) = self.write(|tx| Ok((self.epoch(tx)?, Mode::of(tx)?)))?;
         Ok(EpochReply { epoch, fenced: matches!(mode, Mode::Fenced { .. }) })
     }
 
     /// Stops issuing: somebody showed this site's own signature under a higher epoch. True if it was news.
     pub fn fence(&self, epoch: u64, who: &str) -> Result<bool, ApiError> {
         let fenced = self.write(|tx| {
-            if epoch <= self.epoch(tx)?
-                || matches!(Mode::of(tx).map_err(internal)?, Mode::Fenced { epoch: held } if held >= epoch)
-            {
+            if epoch <= self.epoch(tx)? || matches!(Mode::of(tx)?, Mode::Fenced { epoch: held } if held >= epoch) {
                 return Ok(false);
             }
-            Mode::Fenced { epoch }.set(tx).map_err(internal)?;
+            Mode::Fenced { epoch }.set(tx)?;
             let text =
                 format!("{who} showed epoch {epoch} of this site: another seed was promoted; this one issues nothing more");
-            tx.event(now_ms(), &NewEvent::new(EventKind::SeedFenced, &text)).map_err(internal)?;
+            tx.event(now_ms(), &NewEvent::new(EventKind::SeedFenced, &text))?;
             Ok(true)
         })?;
         if fenced {

@@ -9,7 +9,7 @@ use site::store::events::NewEvent;
 use site::store::machines::MachineRecord;
 use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 use crate::power::controller::{Controller, SETTING};
 use crate::power::fetch::Client;
 use crate::power::{redfish, tool, wake_server};
@@ -39,11 +39,11 @@ fn kind(action: PowerAction) -> (EventKind, &'static str) {
 
 impl App {
     fn record_of(&self, id: i64) -> Result<MachineRecord, ApiError> {
-        self.store.read(|tx| tx.machine(id)).map_err(internal)
+        Ok(self.store.read(|tx| tx.machine(id))?)
     }
 
     fn controller_of(&self, mac: Mac) -> Result<Option<Controller>, ApiError> {
-        let kept = self.store.setting(&key(mac)).map_err(internal)?;
+        let kept = self.store.setting(&key(mac))?;
         kept.map(|text| serde_json::from_str(&text)).transpose().map_err(unexpected)
     }
 
@@ -85,10 +85,10 @@ impl App {
     ) -> Result<(), ApiError> {
         let json = serde_json::to_string(controller).map_err(unexpected)?;
         self.write(|tx| {
-            tx.set(&key(mac), &json).map_err(internal)?;
+            tx.set(&key(mac), &json)?;
             if let Some((machine, kind, text, who)) = event {
                 let event = NewEvent { machine: Some(machine.id), actor: Some(who), ..NewEvent::new(kind, text) };
-                tx.event(now_ms(), &event).map_err(internal)?;
+                tx.event(now_ms(), &event)?;
             }
             Ok(())
         })
@@ -97,10 +97,10 @@ impl App {
     pub fn forget_controller(&self, who: &str, id: i64) -> Result<PowerView, ApiError> {
         let machine = self.record_of(id)?;
         self.write(|tx| {
-            if tx.unset(&key(machine.mac)).map_err(internal)? {
+            if tx.unset(&key(machine.mac))? {
                 let text = "its controller and the password were forgotten";
                 let event = NewEvent { machine: Some(id), actor: Some(who), ..NewEvent::new(EventKind::PowerController, text) };
-                tx.event(now_ms(), &event).map_err(internal)?;
+                tx.event(now_ms(), &event)?;
             }
             Ok(())
         })?;

@@ -16,9 +16,9 @@ use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use web::api::ApiError;
 
+use super::App;
 use super::approve::{endpoint_of, event_of};
 use super::enroll::node_key;
-use super::{App, internal};
 
 /// How long the seed tries to reach a node's SSH over the control plane.
 const SSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const MAX_CHECKS: usize = 64;
 
 impl App {
     pub fn take_report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError> {
-        let record = self.store.read(|tx| tx.enrollment(id)).map_err(internal)?;
+        let record = self.store.read(|tx| tx.enrollment(id))?;
         let forged = || ApiError::Forbidden { why: "the report is not signed by this enrollment's node key".to_owned() };
         let report = report.open(&node_key(&record)?).map_err(|_| forged())?;
         if report.enrollment != id {
@@ -39,6 +39,7 @@ impl App {
         if report.seq <= record.last_seq {
             return Ok(ReportReply { state: record.state, fresh: false });
         }
+        must_be_member(&record)?;
         // Looked at before the transaction: a connection may take seconds.
         let ssh = match &report.body {
             ReportBody::Gate { checks } if all_passed(checks) => Some(self.reach_ssh(id)?),
@@ -46,11 +47,12 @@ impl App {
         };
         let (state, fresh, moved) = self.write(|tx| {
             self.may_issue(tx)?;
-            let record = tx.enrollment(id).map_err(internal)?;
-            if !tx.take_seq(id, report.seq, from, now()).map_err(internal)? {
+            let record = tx.enrollment(id)?;
+            must_be_member(&record)?;
+            if !tx.take_seq(id, report.seq, from, now())? {
                 return Ok((record.state, false, false));
             }
-            tx.touch_machine(record.machine, now()).map_err(internal)?;
+            tx.touch_machine(record.machine, now())?;
             let state = self.act(tx, &record, &report.body, ssh.as_ref())?;
             let moved = self.follow_address(tx, &record, from)?;
             Ok((state, true, moved || state == EnrollmentState::Failed))
@@ -63,12 +65,12 @@ impl App {
 
     /// A node that speaks from another address than before is reached there from now on.
     fn follow_address(&self, tx: &Tx<'_>, record: &EnrollmentRecord, from: IpAddr) -> Result<bool, ApiError> {
-        let (Some(node), Some(ip)) = (tx.node_of(record.id).map_err(internal)?, endpoint_of(from)) else { return Ok(false) };
+        let (Some(node), Some(ip)) = (tx.node_of(record.id)?, endpoint_of(from)) else { return Ok(false) };
         let underlay = self.spec.spec.networking.underlay.subnet;
         if node.revoked || !underlay.contains(&ip) {
             return Ok(false);
         }
-        tx.set_endpoint(node.id, ip).map_err(internal)
+        Ok(tx.set_endpoint(node.id, ip)?)
     }
 
     fn act(
@@ -78,17 +80,17 @@ impl App {
         body: &ReportBody,
         ssh: Option<&GateCheck>,
     ) -> Result<EnrollmentState, ApiError> {
-        let say = |kind: EventKind, text: &str| tx.event(now_ms(), &event_of(record, kind, text, None)).map_err(internal);
+        let say = |kind: EventKind, text: &str| tx.event(now_ms(), &event_of(record, kind, text, None));
         // An event that does not fit the state (a play that runs again after a reboot) is written down and moves nothing.
         let advance = |event: EnrollmentEvent, reason: Option<&str>| match record.state.after(event) {
-            Ok(_) => tx.advance(record, event, reason, now()).map_err(internal),
+            Ok(_) => tx.advance(record, event, reason, now()),
             Err(_) => Ok(record.state),
         };
         let state = match body {
             ReportBody::InstallBegan { artifact, disk, total } => {
                 may_install(record)?;
-                tx.drop_issued(record.id).map_err(internal)?;
-                tx.set_progress(record.id, 0, *total, 0).map_err(internal)?;
+                tx.drop_issued(record.id)?;
+                tx.set_progress(record.id, 0, *total, 0)?;
                 say(EventKind::InstallBegan, &format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk)))?;
                 advance(EnrollmentEvent::InstallBegan, None)?
             }
@@ -97,7 +99,7 @@ impl App {
                 record.state
             }
             ReportBody::InstallDone { seconds } => {
-                tx.set_progress(record.id, record.total, record.total, record.rate).map_err(internal)?;
+                tx.set_progress(record.id, record.total, record.total, record.rate)?;
                 say(EventKind::InstallDone, &format!("every chunk verified and written in {seconds} s; restarting from disk"))?;
                 advance(EnrollmentEvent::InstallDone, None)?
             }
@@ -143,16 +145,16 @@ impl App {
 
     fn note_progress(&self, tx: &Tx<'_>, record: &EnrollmentRecord, written: u64, total: u64, rate: u64) -> Result<(), ApiError> {
         let written = written.min(total);
-        tx.set_progress(record.id, written, total, rate).map_err(internal)?;
+        tx.set_progress(record.id, written, total, rate)?;
         let percent = |n: u64| (u128::from(n) * 100 / u128::from(total.max(1))) as u64;
         if percent(written) / PROGRESS_STEP > percent(record.written) / PROGRESS_STEP {
             let text = format!("{} % written, {:.1} MB/s", percent(written), rate as f64 / 1e6);
-            tx.event(now_ms(), &event_of(record, EventKind::InstallProgress, &text, None)).map_err(internal)?;
+            tx.event(now_ms(), &event_of(record, EventKind::InstallProgress, &text, None))?;
         }
         Ok(())
     }
 
-    /// Writes the checks down, the seed's own among them; true if all of them passed.
+    /// Records the checks, the seed's own among them, in one row; true if all of them passed.
     fn note_gate(
         &self,
         tx: &Tx<'_>,
@@ -160,17 +162,19 @@ impl App {
         checks: &[GateCheck],
         ssh: Option<&GateCheck>,
     ) -> Result<bool, ApiError> {
-        for check in checks.iter().take(MAX_CHECKS).chain(ssh) {
-            let (kind, result) = if check.ok { (EventKind::GateCheck, "passed") } else { (EventKind::GateCheckFailed, "failed") };
-            let text = format!("{result}: {} ({})", tame(&check.name), tame(&check.detail));
-            tx.event(now_ms(), &event_of(record, kind, &text, None)).map_err(internal)?;
-        }
+        let all: Vec<_> = checks.iter().take(MAX_CHECKS).chain(ssh).collect();
+        let failed: Vec<_> = all.iter().filter(|c| !c.ok).map(|c| format!("{} ({})", tame(&c.name), tame(&c.detail))).collect();
+        let (kind, text) = match failed.len() {
+            0 => (EventKind::GateCheck, format!("all {} checks passed", all.len())),
+            n => (EventKind::GateCheckFailed, format!("{n} of {} checks failed: {}", all.len(), failed.join("; "))),
+        };
+        tx.event(now_ms(), &event_of(record, kind, &text, None))?;
         Ok(all_passed(checks) && ssh.is_some_and(|s| s.ok))
     }
 
     /// The seed's own check: does the node's SSH answer over the control plane?
     fn reach_ssh(&self, id: EnrollmentId) -> Result<GateCheck, ApiError> {
-        let node = self.store.read(|tx| tx.node_of(id)).map_err(internal)?;
+        let node = self.store.read(|tx| tx.node_of(id))?;
         let address = node.and_then(|n| n.planes.get(CONTROL_PLANE).map(|(ip, _)| *ip));
         let name = format!("ssh over {CONTROL_PLANE} from the seed");
         Ok(match address.map(ssh_banner) {
@@ -179,6 +183,14 @@ impl App {
             None => GateCheck { name, ok: false, detail: "the node has no address there".to_owned() },
         })
     }
+}
+
+/// A machine that nobody approved, or whose approval was taken back, moves nothing and writes nothing.
+fn must_be_member(record: &EnrollmentRecord) -> Result<(), ApiError> {
+    if record.state.is_member() {
+        return Ok(());
+    }
+    Err(ApiError::conflict(format!("this enrollment is {}; reports are taken from nodes only", record.state.as_str()), ""))
 }
 
 /// The agent wipes nothing before its report was taken: a machine that was revoked meanwhile keeps its disk.

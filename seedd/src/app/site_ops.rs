@@ -22,7 +22,7 @@ use web::api::{ExportWish, ImportWish, JobKind, JobView, PlaceView};
 use zeroize::Zeroizing;
 
 use super::jobs::Job;
-use super::{App, for_page, internal, unexpected};
+use super::{App, for_page, unexpected};
 use crate::drill;
 use crate::terminal::amount;
 
@@ -148,7 +148,7 @@ impl App {
             let text = format!("the underlay of this place was changed: {}", words.join("; "));
             self.write(|tx| {
                 let event = NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::SiteMoved, &text) };
-                tx.event(now_ms(), &event).map_err(internal)
+                Ok(tx.event(now_ms(), &event)?)
             })?;
             self.reload();
         }

@@ -11,7 +11,7 @@ use transfer::capsule::{MAX_RECORD, RECORDS};
 use web::api::ApiError;
 use web::api::{CapsuleFile, CapsuleRecord, PlaceView, SiteView};
 
-use super::{App, internal, unexpected, views};
+use super::{App, unexpected, views};
 use crate::drill;
 
 /// Earlier capsules and drills that are told.
@@ -33,12 +33,9 @@ pub(super) fn place(spec: &ClusterSpec) -> Result<PlaceView, ApiError> {
 impl App {
     pub fn view_site(&self) -> Result<SiteView, ApiError> {
         let shelf = Shelf(&self.site);
-        let (medium, drills) = self
-            .store
-            .read(|tx| {
-                Ok::<_, site::store::StoreError>((tx.setting(setting::MEDIUM)?, tx.newest_of(family::DRILL, DRILLS_TOLD)?))
-            })
-            .map_err(internal)?;
+        let (medium, drills) = self.store.read(|tx| {
+            Ok::<_, site::store::StoreError>((tx.setting(setting::MEDIUM)?, tx.newest_of(family::DRILL, DRILLS_TOLD)?))
+        })?;
         let overview = self.view_overview()?;
         Ok(SiteView {
             site_key: self.public.site.clone(),

@@ -11,10 +11,10 @@ use site::store::events::{self, EventRow};
 use site::store::machines::MachineRecord;
 use web::api::{
     ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
-    Tone,
+    Tone, Waiting,
 };
 
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 use crate::clock;
 
 /// Newest events shown on a machine's page.
@@ -56,8 +56,7 @@ impl App {
         let sealed = self.is_sealed();
         let (snapshot, netboot) = self
             .store
-            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))
-            .map_err(internal)?;
+            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))?;
         if snapshot.is_none() {
             warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
         }
@@ -72,7 +71,7 @@ impl App {
             setup_needed: self.setup_code().is_some(),
             sealed,
             mode: super::mode::shown(mode),
-            epoch: self.store.read(|tx| Ok::<_, ApiErrorBox>(self.epoch(tx)?)).map_err(|e| e.0)?,
+            epoch: self.store.read(|tx| self.epoch(tx))?,
             snapshot,
             proof: snapshot.map(|id| self.proof_of(id)),
             roles,
@@ -84,30 +83,29 @@ impl App {
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
-        self.store
-            .read(|tx| {
-                let machines = tx.machines().map_err(internal)?;
-                machines.into_iter().map(|m| Ok(row(tx, m)?.0)).collect::<Result<_, ApiErrorBox>>()
-            })
-            .map_err(|e: ApiErrorBox| e.0)
+        self.store.read(|tx| {
+            let machines = tx.machines()?;
+            machines.into_iter().map(|m| Ok(row(tx, m)?.0)).collect::<Result<_, ApiError>>()
+        })
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
-        let (row, earlier, facts, timeline) = self
-            .store
-            .read(|tx| {
-                let machine = tx.machine(id).map_err(internal)?;
-                let facts = machine.facts.clone();
-                let (row, earlier) = row(tx, machine)?;
-                let timeline = tx.timeline(id, TIMELINE).map_err(internal)?;
-                Ok((row, earlier, facts, timeline))
-            })
-            .map_err(|e: ApiErrorBox| e.0)?;
+        let (row, earlier, waiting, facts, timeline) = self.store.read(|tx| {
+            let machine = tx.machine(id)?;
+            let known = machine.facts.clone();
+            let member = tx.member_of(id)?;
+            let facts = member.and_then(|m| m.revealed).map(|r| r.facts).or(known);
+            let waiting = waiting(tx, id)?;
+            let (row, earlier) = row(tx, machine)?;
+            let timeline = tx.timeline(id, TIMELINE)?;
+            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline))
+        })?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
         Ok(MachineDetail {
             row,
             facts,
+            waiting,
             earlier,
             timeline: timeline.into_iter().map(event).collect(),
             diagnosis: diagnosis.into_iter().map(finding).collect(),
@@ -116,12 +114,10 @@ impl App {
     }
 
     pub fn view_of(&self, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
-        self.store
-            .read(|tx| {
-                let record = tx.enrollment(id).map_err(internal)?;
-                view(tx, &record)
-            })
-            .map_err(|e: ApiErrorBox| e.0)
+        self.store.read(|tx| {
+            let record = tx.enrollment(id)?;
+            view(tx, &record)
+        })
     }
 }
 
@@ -160,42 +156,48 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
     Finding { rule: f.rule, tone, what: f.what, advice: f.advice }
 }
 
-/// Lets a read fail with either kind of error.
-struct ApiErrorBox(ApiError);
-
-impl From<ApiError> for ApiErrorBox {
-    fn from(e: ApiError) -> Self {
-        ApiErrorBox(e)
+/// A machine as the list shows it: as the member it is, whatever else was opened under its MAC address; otherwise by its
+/// newest enrollment.
+fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
+    let member = tx.member_of(machine.id)?;
+    let mut earlier = Vec::new();
+    for record in tx.enrollments_of(machine.id)? {
+        if member.as_ref().is_none_or(|m| m.id != record.id) {
+            earlier.push(view(tx, &record)?);
+        }
     }
-}
-
-impl From<site::store::StoreError> for ApiErrorBox {
-    fn from(e: site::store::StoreError) -> Self {
-        ApiErrorBox(internal(e))
-    }
-}
-
-fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<EnrollmentView>), ApiErrorBox> {
-    let mut views = Vec::new();
-    for record in tx.enrollments_of(machine.id).map_err(internal)? {
-        views.push(view(tx, &record)?);
-    }
-    let latest = (!views.is_empty()).then(|| views.remove(0));
-    let model = machine.facts.as_ref().map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
+    let enrollment = match &member {
+        Some(record) => Some(view(tx, record)?),
+        None => (!earlier.is_empty()).then(|| earlier.remove(0)),
+    };
+    let said = member.as_ref().and_then(|m| m.revealed.as_ref()).map(|r| &r.facts).or(machine.facts.as_ref());
+    let model = said.map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
     let row = MachineRow {
         id: machine.id,
         mac: machine.mac,
-        ip: machine.ip,
+        ip: member.as_ref().map_or(machine.ip, |m| Some(m.ip)),
         model,
         first_seen: machine.first_seen,
-        last_seen: machine.last_seen,
-        enrollment: latest,
+        last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched),
+        enrollment,
     };
-    Ok((row, views))
+    Ok((row, earlier))
 }
 
-fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiErrorBox> {
-    let node = tx.node_of(record.id).map_err(internal)?;
+/// The enrollments of a machine that wait for a decision, the newest first.
+fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
+    let mut all = Vec::new();
+    for record in tx.enrollments_of(machine)? {
+        let open = !record.state.is_member() && !record.state.is_final();
+        if let (true, Some(revealed)) = (open, &record.revealed) {
+            all.push(Waiting { enrollment: view(tx, &record)?, ip: record.ip, facts: revealed.facts.clone() });
+        }
+    }
+    Ok(all)
+}
+
+fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
+    let node = tx.node_of(record.id)?;
     let addresses = node.iter().flat_map(|n| n.planes.iter().map(|(p, (ip, _))| (p.clone(), ip.to_string()))).collect();
     Ok(EnrollmentView {
         id: record.id,

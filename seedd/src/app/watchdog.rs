@@ -1,16 +1,20 @@
 //! Ends what waits too long: nobody approved it, or the machine went silent in the middle of an install. Time counts
 //! while the daemon runs, by a clock that does not jump.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
+use cluster_seed::cluster::EnrollmentPolicy;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use host::clock::{now, now_ms, steady};
 use site::mode::Mode;
+use site::store::enrollments::EnrollmentRecord;
 use web::api::ApiError;
 
+use super::admission::{REVEAL_SECONDS, SILENT_SECONDS};
 use super::approve::event_of;
-use super::{App, internal, unexpected};
+use super::{App, unexpected};
 
 impl App {
     /// One round; returns how many enrollments were ended.
@@ -19,27 +23,20 @@ impl App {
             return Ok(0);
         }
         let policy = &self.spec.spec.enrollment;
-        let waiting = self.store.read(|tx| tx.enrollments_waiting()).map_err(internal)?;
-        let marks: Vec<_> = waiting.iter().map(|r| (r.id, r.touched)).collect();
+        let waiting = self.store.read(|tx| tx.enrollments_waiting())?;
+        // Of a machine that nobody approved, nothing that it says buys time.
+        let mark = |r: &EnrollmentRecord| if is_open(r.state) { r.created } else { r.touched };
+        let marks: Vec<_> = waiting.iter().map(|r| (r.id, mark(r))).collect();
         let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).of(&marks, steady());
+        let unheard: HashMap<_, _> = self.unheard(&waiting).into_iter().collect();
         let mut ended = 0;
         for record in waiting {
-            let (event, minutes, why) = match record.state {
-                EnrollmentState::Issued | EnrollmentState::Installing => {
-                    (EnrollmentEvent::Failed, policy.install_minutes, "the machine went silent during the install")
-                }
-                EnrollmentState::Approved => {
-                    (EnrollmentEvent::Expired, policy.pending_minutes, "the machine never fetched its identity")
-                }
-                _ => (EnrollmentEvent::Expired, policy.pending_minutes, "nobody approved it in time"),
-            };
-            if silent.get(&record.id).is_none_or(|s| *s < u64::from(minutes) * 60) {
-                continue;
-            }
+            let age = silent.get(&record.id).copied().unwrap_or_default();
+            let Some((event, why)) = end_of(&record, age, unheard.get(&record.id).copied(), policy) else { continue };
             let done = self.write(|tx| {
-                tx.advance(&record, event, Some(why), now()).map_err(internal)?;
+                tx.advance(&record, event, Some(why), now())?;
                 self.retire(tx, &record)?;
-                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentEnded, why, None)).map_err(internal)?;
+                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentEnded, why, None))?;
                 Ok(())
             });
             match done {
@@ -52,6 +49,35 @@ impl App {
         if ended > 0 {
             self.resign_peers().map_err(unexpected)?;
         }
+        self.prune_unapproved()?;
         Ok(ended)
+    }
+}
+
+/// Waits for a person, and has no identity.
+fn is_open(state: EnrollmentState) -> bool {
+    !state.is_member() && !state.is_final()
+}
+
+/// Whether an enrollment ends now, and why. `age` counts from its creation while nobody approved it, else from the machine's
+/// last report; `unheard` from its last poll. All in seconds.
+fn end_of(
+    record: &EnrollmentRecord,
+    age: u64,
+    unheard: Option<u64>,
+    policy: &EnrollmentPolicy,
+) -> Option<(EnrollmentEvent, &'static str)> {
+    let (pending, install) = (u64::from(policy.pending_minutes) * 60, u64::from(policy.install_minutes) * 60);
+    let expired = |limit: u64, why| (age >= limit).then_some((EnrollmentEvent::Expired, why));
+    match record.state {
+        EnrollmentState::Issued | EnrollmentState::Installing => {
+            (age >= install).then_some((EnrollmentEvent::Failed, "the machine went silent during the install"))
+        }
+        EnrollmentState::Approved => expired(pending, "the machine never fetched its identity"),
+        EnrollmentState::Discovered => expired(REVEAL_SECONDS.min(pending), "the machine did not go on after its hello"),
+        _ if unheard.is_some_and(|s| s >= SILENT_SECONDS) => {
+            Some((EnrollmentEvent::Expired, "the machine stopped asking before it was approved"))
+        }
+        _ => expired(pending, "nobody approved it in time"),
     }
 }

@@ -17,7 +17,7 @@ const REDFISH_PORT: u16 = 443;
 const IPMI_PORT: u16 = 623;
 
 /// Setting of a controller, followed by the machine's MAC address. It travels in a capsule, as the vault key does.
-pub const SETTING: &str = "bmc:";
+pub const SETTING: &str = site::setting::CONTROLLER;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -17,23 +17,23 @@ use seedd::app::App;
 use site::{Site, default_cluster_yaml, setting};
 use web::api::{Actor, ApiError, Approve};
 
-const PASSPHRASE: &str = "correct horse battery";
+pub(crate) const PASSPHRASE: &str = "correct horse battery";
 const DISK: u64 = 4 << 30;
 
-struct Bench {
-    _dir: tempfile::TempDir,
-    app: Arc<App>,
+pub(crate) struct Bench {
+    pub _dir: tempfile::TempDir,
+    pub app: Arc<App>,
 }
 
-fn ip() -> IpAddr {
+pub(crate) fn ip() -> IpAddr {
     "10.44.0.100".parse().unwrap()
 }
 
-fn admin() -> Actor {
+pub(crate) fn admin() -> Actor {
     Actor { user: "ada".to_owned() }
 }
 
-fn bench() -> Bench {
+pub(crate) fn bench() -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
     site.make_folders().unwrap();
@@ -75,26 +75,29 @@ fn manifest() -> ArtifactManifest {
 }
 
 /// A machine that speaks the protocol.
-struct Machine {
-    age: AgeKey,
-    key: SigningKey,
+pub(crate) struct Machine {
+    pub age: AgeKey,
+    pub key: SigningKey,
     nonce: Nonce,
-    mac: Mac,
+    pub mac: Mac,
+    /// Where it asks from.
+    pub from: IpAddr,
     disk: u64,
 }
 
 impl Machine {
-    fn new(n: u8) -> Self {
+    pub(crate) fn new(n: u8) -> Self {
         Machine {
             age: AgeKey::generate(),
             key: SigningKey::from_bytes(&[n; 32]),
             nonce: Nonce::from_random([n; 32]),
             mac: Mac([2, 0, 0, 0, 0, n]),
+            from: ip(),
             disk: DISK,
         }
     }
 
-    fn facts(&self) -> HardwareFacts {
+    pub(crate) fn facts(&self) -> HardwareFacts {
         HardwareFacts {
             vendor: "QEMU\u{1b}[31m".into(),
             product: "<script>".into(),
@@ -120,42 +123,42 @@ impl Machine {
     }
 
     /// Enrolls up to Pending; gives the id and the code on the console.
-    fn enroll(&self, app: &App) -> (EnrollmentId, String) {
+    pub(crate) fn enroll(&self, app: &App) -> (EnrollmentId, String) {
         let recipient = self.age.recipient();
         let public = self.key.verifying_key();
         let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: self.nonce };
         let hello = Hello { protocol: PROTOCOL, commitment: commitment(&keys), boot_mac: Some(self.mac) };
-        let reply = app.say_hello(ip(), &hello).unwrap();
+        let reply = app.say_hello(self.from, &hello).unwrap();
         let reveal = Reveal {
             recipient: recipient.clone(),
             node_key: key_text(&public),
             nonce: self.nonce,
             facts: Sealed::sign(&self.facts(), &self.key).unwrap(),
         };
-        assert_eq!(app.open_commitment(ip(), reply.enrollment, &reveal).unwrap().state, S::Pending);
+        assert_eq!(app.open_commitment(self.from, reply.enrollment, &reveal).unwrap().state, S::Pending);
         // An answer lost on the way: the same words again are no harm.
-        assert_eq!(app.open_commitment(ip(), reply.enrollment, &reveal).unwrap().state, S::Pending);
+        assert_eq!(app.open_commitment(self.from, reply.enrollment, &reveal).unwrap().state, S::Pending);
         let site = key_from_text(&reply.site_key).unwrap();
         (reply.enrollment, code(&keys, &site, &reply.seed_nonce).to_string())
     }
 
-    fn claim(&self, app: &App, id: EnrollmentId, nonce: u8) -> Result<cluster_seed::agent::ClaimReply, ApiError> {
+    pub(crate) fn claim(&self, app: &App, id: EnrollmentId, nonce: u8) -> Result<cluster_seed::agent::ClaimReply, ApiError> {
         let challenge = app.status_of(id).unwrap().challenge.unwrap_or(Nonce::from_random([0; 32]));
         let claim = Claim { enrollment: id, challenge, nonce: Nonce::from_random([nonce; 32]) };
-        app.hand_out(ip(), id, &Sealed::sign(&claim, &self.key).unwrap())
+        app.hand_out(self.from, id, &Sealed::sign(&claim, &self.key).unwrap())
     }
 
-    fn report(&self, app: &App, id: EnrollmentId, seq: u64, body: ReportBody) -> Result<(S, bool), ApiError> {
+    pub(crate) fn report(&self, app: &App, id: EnrollmentId, seq: u64, body: ReportBody) -> Result<(S, bool), ApiError> {
         let report = Sealed::sign(&Report { enrollment: id, seq, body }, &self.key).unwrap();
-        app.take_report(ip(), id, &report).map(|r| (r.state, r.fresh))
+        app.take_report(self.from, id, &report).map(|r| (r.state, r.fresh))
     }
 }
 
-fn form(code: &str, name: &str) -> Approve {
+pub(crate) fn form(code: &str, name: &str) -> Approve {
     Approve { code: code.to_owned(), role: "base".to_owned(), hostname: name.to_owned(), disk: "vda".to_owned(), replace: false }
 }
 
-fn began() -> ReportBody {
+pub(crate) fn began() -> ReportBody {
     ReportBody::InstallBegan { artifact: manifest().id, disk: "vda".into(), total: 100 }
 }
 

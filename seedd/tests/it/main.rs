@@ -26,3 +26,4 @@ mod registry;
 mod same_medium;
 mod state;
 mod stick;
+mod strangers;

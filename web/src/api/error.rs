@@ -1,5 +1,7 @@
 //! Why a call failed.
 
+use cluster_seed::fault::{Fault, FaultKind};
+
 /// Why a call failed, by what the caller can do about it. `why` and `hint` are shown to the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -52,6 +54,40 @@ impl ApiError {
     }
 }
 
+/// A failure of what lies below, by what the caller can do about it.
+impl<E: Fault> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        match error.kind() {
+            FaultKind::Missing(what) => ApiError::NotFound { what },
+            FaultKind::Raced(what) => ApiError::conflict(format!("the {what} has changed meanwhile"), "reload and look again"),
+            FaultKind::Internal => ApiError::Internal(error.to_string()),
+        }
+    }
+}
+
 fn some(hint: &str) -> Option<String> {
     (!hint.is_empty()).then(|| hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("a fault")]
+    struct Stub(FaultKind);
+
+    impl Fault for Stub {
+        fn kind(&self) -> FaultKind {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_fault_below_gets_the_status_that_the_caller_can_act_on() {
+        let of = |kind| ApiError::from(Stub(kind));
+        assert!(matches!(of(FaultKind::Missing("machine")), ApiError::NotFound { what: "machine" }));
+        assert!(matches!(of(FaultKind::Raced("node")), ApiError::Conflict { hint: Some(_), .. }));
+        assert!(matches!(of(FaultKind::Internal), ApiError::Internal(text) if text == "a fault"));
+    }
 }

@@ -37,7 +37,7 @@ pub struct MachineRow {
     /// Unix seconds.
     pub first_seen: u64,
     pub last_seen: u64,
-    /// Its latest enrollment, if it has one.
+    /// The enrollment that makes it a node, or else its newest one.
     pub enrollment: Option<EnrollmentView>,
 }
 
@@ -68,13 +68,26 @@ pub struct InstallProgress {
     pub rate: u64,
 }
 
+/// An enrollment that waits for a decision, with what that machine says of itself.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    pub enrollment: EnrollmentView,
+    /// Where it was said from.
+    pub ip: IpAddr,
+    pub facts: HardwareFacts,
+}
+
 /// HTTP shape of one machine with everything known about it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineDetail {
     pub row: MachineRow,
+    /// Of the node, or else what was reported last.
     pub facts: Option<HardwareFacts>,
-    /// Older enrollments, newest first.
+    /// Enrollments that wait for a decision, newest first. Whoever says hello under the MAC address of a node opens one too.
+    pub waiting: Vec<Waiting>,
+    /// Other enrollments, newest first.
     pub earlier: Vec<EnrollmentView>,
     /// Oldest first, at most 500.
     pub timeline: Vec<EventView>,

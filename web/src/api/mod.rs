@@ -20,7 +20,7 @@ mod site;
 
 pub use clock::ClockView;
 pub use error::ApiError;
-pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow};
+pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use machine::{BootQuery, ImageManifest, MachineApi};
 pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};

@@ -103,6 +103,10 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn subscribe(&self) -> tokio::sync::watch::Receiver<i64>;
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;
     fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
+    /// Denies every enrollment that waits at an address; returns how many.
+    fn deny_address(&self, actor: &Actor, address: IpAddr) -> Result<u32, ApiError>;
+    /// Takes a machine that is no node off the list, until it is seen again.
+    fn forget(&self, actor: &Actor, id: i64) -> Result<(), ApiError>;
     /// Removes an approved machine from the planes; it may enroll again.
     fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
 

@@ -1,5 +1,7 @@
 //! `/api/v1/machines` and the decisions about their enrollments.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use cluster_seed::ids::EnrollmentId;
 use serde::{Deserialize, Serialize};
@@ -52,4 +54,34 @@ pub(crate) async fn revoke(
     OperatorJson(why): OperatorJson<Why>,
 ) -> Answer<EnrollmentView> {
     Ok(SafeJson(app.call(move |api| api.revoke(change.actor(), id, &why.reason)).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Address {
+    address: IpAddr,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Denied {
+    denied: u32,
+}
+
+pub(crate) async fn deny_address(
+    State(app): State<App>,
+    change: Change,
+    OperatorJson(of): OperatorJson<Address>,
+) -> Answer<Denied> {
+    let denied = app.call(move |api| api.deny_address(change.actor(), of.address)).await?;
+    Ok(SafeJson(Denied { denied }))
+}
+
+#[derive(Serialize)]
+pub(crate) struct Forgotten {
+    forgotten: i64,
+}
+
+pub(crate) async fn forget(State(app): State<App>, change: Change, Named(id): Named<i64>) -> Answer<Forgotten> {
+    app.call(move |api| api.forget(change.actor(), id)).await?;
+    Ok(SafeJson(Forgotten { forgotten: id }))
 }

@@ -51,6 +51,8 @@ fn page_routes() -> Vec<Route> {
         ("/machines/{id}/approve", post(pages::machine::approve)),
         ("/machines/{id}/deny", post(pages::machine::deny)),
         ("/machines/{id}/revoke", post(pages::machine::revoke)),
+        ("/machines/{id}/deny-address", post(pages::machine::deny_address)),
+        ("/machines/{id}/forget", post(pages::machine::forget)),
         ("/machines/{id}/packets.pcapng", get(packets)),
         ("/machines/{id}/power", get(pages::power::show).post(pages::power::act)),
         ("/machines/{id}/controller", post(pages::power::save)),
@@ -89,12 +91,13 @@ fn json_routes() -> Vec<Route> {
         ("/api/v1/snapshots", get(json::snapshots)),
         ("/api/v1/events", get(json::events)),
         ("/api/v1/machines", get(json::machine::list)),
-        ("/api/v1/machines/{id}", get(json::machine::show)),
+        ("/api/v1/machines/{id}", get(json::machine::show).delete(json::machine::forget)),
         ("/api/v1/machines/{id}/packets.pcapng", get(packets)),
         ("/api/v1/machines/{id}/power", get(json::power::view).post(json::power::act)),
         ("/api/v1/machines/{id}/controller", put(json::power::save).delete(json::power::forget)),
         ("/api/v1/enrollments/{id}/approve", post(json::machine::approve)),
         ("/api/v1/enrollments/{id}/deny", post(json::machine::deny)),
+        ("/api/v1/deny-address", post(json::machine::deny_address)),
         ("/api/v1/enrollments/{id}/revoke", post(json::machine::revoke)),
     ]
 }

@@ -73,12 +73,22 @@ struct Decision {
     roles: Vec<Choice>,
     disks: Vec<Choice>,
     can_approve: bool,
+    /// Where the machine asks from.
+    address: String,
 }
 
 struct Facts {
     lines: Vec<(&'static str, String)>,
     disks: Vec<[String; 4]>,
     nics: Vec<[String; 4]>,
+}
+
+/// An enrollment that waits, as the page lists it.
+struct Waits {
+    address: String,
+    model: String,
+    serial: String,
+    since: Moment,
 }
 
 struct Earlier {
@@ -97,6 +107,8 @@ struct Page {
     decision: Option<Decision>,
     /// The enrollment of a node, which may be revoked.
     member: Option<String>,
+    /// Listed where there is more to tell apart than one machine.
+    waiting: Vec<Waits>,
     facts: Option<Facts>,
     earlier: Vec<Earlier>,
     timeline: Vec<Entry>,
@@ -175,6 +187,42 @@ pub(crate) async fn revoke(
     end(app, change, request, id, form, |api, actor, id, why| api.revoke(actor, id, why)).await
 }
 
+#[derive(Deserialize)]
+pub(crate) struct AddressForm {
+    #[serde(default)]
+    address: String,
+}
+
+pub(crate) async fn deny_address(
+    State(app): State<App>,
+    Named(id): Named<i64>,
+    ChangeForm(change, form): ChangeForm<AddressForm>,
+) -> Result<Response, Failure> {
+    let address = form.address.parse().map_err(|_| Failure::not_found())?;
+    let actor = change.actor().clone();
+    app.call(move |api| api.deny_address(&actor, address)).await?;
+    Ok(Redirect::to(&format!("/machines/{id}")).into_response())
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NoFields {}
+
+pub(crate) async fn forget(
+    State(app): State<App>,
+    request: RequestId,
+    Named(id): Named<i64>,
+    ChangeForm(change, _): ChangeForm<NoFields>,
+) -> Result<Response, Failure> {
+    let actor = change.actor().clone();
+    match app.call(move |api| api.forget(&actor, id)).await {
+        Ok(()) => Ok(Redirect::to("/").into_response()),
+        Err(failure) => {
+            let (status, refusal) = Refusal::of(failure)?;
+            render(&app, change.session(), &request, id, status, Some(refusal), ApproveForm::default()).await
+        }
+    }
+}
+
 /// [`OperatorApi::deny`] or [`OperatorApi::revoke`].
 type End = fn(&dyn OperatorApi, &Actor, EnrollmentId, &str) -> Result<EnrollmentView, ApiError>;
 
@@ -219,6 +267,7 @@ async fn render(
         member,
         first_seen: Moment::new(overview.clock, detail.row.first_seen),
         decision,
+        waiting: waits(&detail, overview.clock),
         facts: detail.facts.as_ref().map(facts),
         earlier: earlier.collect(),
         timeline: timeline(&detail.timeline),
@@ -230,10 +279,25 @@ async fn render(
     page(status, &template)
 }
 
+/// What waits under this MAC address, if that is more than the one machine that the page is about.
+fn waits(detail: &MachineDetail, clock: u64) -> Vec<Waits> {
+    let node = detail.row.enrollment.as_ref().is_some_and(|e| e.state.is_member());
+    if !node && detail.waiting.len() < 2 {
+        return Vec::new();
+    }
+    let waits = detail.waiting.iter().map(|w| Waits {
+        address: w.ip.to_string(),
+        model: clean_or(format!("{} {}", w.facts.vendor, w.facts.product).trim(), "unknown model"),
+        serial: clean_or(&w.facts.serial, "unknown"),
+        since: Moment::new(clock, w.enrollment.since),
+    });
+    waits.collect()
+}
+
 /// The form of a Pending machine; or only the refusal, if a decision came too late.
 fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>, form: ApproveForm) -> Option<Decision> {
-    let enrollment = detail.row.enrollment.as_ref();
-    let pending = enrollment.filter(|e| e.state == EnrollmentState::Pending);
+    let waiting = detail.waiting.iter().find(|w| w.enrollment.state == EnrollmentState::Pending);
+    let pending = waiting.map(|w| &w.enrollment);
     if pending.is_none() && refusal.is_none() {
         return None;
     }
@@ -247,7 +311,7 @@ fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>,
         let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
         Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
     });
-    let disks = detail.facts.as_ref().map_or(&[][..], |f| &f.disks);
+    let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
     // With several disks, only the operator decides which one is erased.
     let only = disks.iter().filter(|d| !d.removable).count() == 1;
     let choices = disks.iter().map(|d| {
@@ -265,6 +329,7 @@ fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>,
         hostname: clean(&form.hostname),
         replace: form.replace.is_some(),
         can_approve: pending.is_some(),
+        address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
     })
 }
 

@@ -8,7 +8,7 @@ use cluster_seed::proof::ProofState;
 
 use crate::api::{
     BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, InstallProgress, MachineDetail,
-    MachineRow, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView, SnapshotView, Tone,
+    MachineRow, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView, SnapshotView, Tone, Waiting,
 };
 
 pub const CLOCK: u64 = 1_795_377_600;
@@ -114,7 +114,14 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         what: format!("{what}{spice}"),
         advice: format!("check the switch port{spice}"),
     };
+    let waits = row.enrollment.clone().filter(|e| e.state == S::Pending);
+    let waiting = waits.into_iter().map(|enrollment| Waiting {
+        enrollment,
+        ip: std::net::Ipv4Addr::new(10, 44, 0, 100 + id).into(),
+        facts: facts(spice),
+    });
     MachineDetail {
+        waiting: waiting.collect(),
         row,
         facts: known.then(|| facts(spice)),
         earlier,

@@ -100,7 +100,10 @@ impl OperatorApi for Mock {
 
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
         let state = self.open()?;
-        state.machines.iter().find(|m| m.row.id == id).cloned().ok_or(ApiError::NotFound { what: "machine" })
+        let found = state.machines.iter().find(|m| m.row.id == id).cloned();
+        let mut detail = found.ok_or(ApiError::NotFound { what: "machine" })?;
+        detail.waiting.retain(|_| detail.row.enrollment.as_ref().is_some_and(|e| e.state == EnrollmentState::Pending));
+        Ok(detail)
     }
 
     fn packets(&self, id: i64) -> Result<Vec<u8>, ApiError> {
@@ -165,6 +168,16 @@ impl OperatorApi for Mock {
             (e.state, e.reason) = (EnrollmentState::Denied, Some(reason.into()));
             Ok(())
         })
+    }
+
+    fn deny_address(&self, _: &Actor, _: IpAddr) -> Result<u32, ApiError> {
+        self.note("deny_address");
+        Ok(3)
+    }
+
+    fn forget(&self, _: &Actor, id: i64) -> Result<(), ApiError> {
+        self.note("forget");
+        self.machine(id).map(|_| ())
     }
 
     fn revoke(&self, _: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {

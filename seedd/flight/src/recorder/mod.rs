@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use cluster_seed::events::EventKind;
-use cluster_seed::ids::Mac;
+use cluster_seed::ids::{EnrollmentId, Mac};
 use host::clock::now_ms;
 use prometheus_client::metrics::histogram::Histogram;
 use pxe::{BootEvent, BootEventKind};
@@ -46,11 +46,23 @@ pub struct WireEvent {
     /// The address that the machine has.
     pub ip: Option<Ipv4Addr>,
     pub facts: PacketFacts,
+    /// What it is about, where that is not found by MAC or IP address.
+    pub machine: Option<i64>,
+    pub enrollment: Option<EnrollmentId>,
 }
 
 impl WireEvent {
     pub fn new(at: u64, kind: EventKind) -> Self {
-        WireEvent { at, kind, text: String::new(), mac: None, ip: None, facts: PacketFacts::default() }
+        WireEvent {
+            at,
+            kind,
+            text: String::new(),
+            mac: None,
+            ip: None,
+            facts: PacketFacts::default(),
+            machine: None,
+            enrollment: None,
+        }
     }
 }
 
@@ -90,6 +102,11 @@ impl Flight {
 
     pub fn set_iface(&self, iface: &str) {
         let _ = self.iface.set(iface.to_owned());
+    }
+
+    /// Counts a request that was refused and not recorded.
+    pub fn count_refused(&self) {
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn rehearse_until(&self, at: u64) {
@@ -173,7 +190,7 @@ impl Recorder {
         let Some((kind, text)) = words(event) else { return };
         // An address a machine only asks for, or is offered, is not its own yet.
         let ip = if matches!(event.kind, BootEventKind::Ack) || event.mac.is_none() { event.ip } else { None };
-        self.queue.put(WireEvent { at: now_ms(), kind, text, mac: event.mac, ip, facts: facts(event) });
+        self.queue.put(WireEvent { text, mac: event.mac, ip, facts: facts(event), ..WireEvent::new(now_ms(), kind) });
     }
 }
 

@@ -126,9 +126,7 @@ impl Tx<'_> {
 
     /// Puts the guards of the event log back, and reads everything that was loaded as the program reads it.
     pub fn check_import(&self) -> Result<(), StoreError> {
-        let guards: Vec<&str> =
-            include_str!("schema.sql").lines().filter(|l| l.starts_with("CREATE TRIGGER event_is_")).collect();
-        self.tx.execute_batch(&guards.join("\n"))?;
+        self.tx.execute_batch(include_str!("guards.sql"))?;
         let orphans: i64 = self.tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))?;
         if orphans > 0 {
             return Err(corrupt("the capsule's references"));

@@ -9,6 +9,7 @@ use cluster_seed::machine::HardwareFacts;
 use cluster_seed::pairing::Nonce;
 use rusqlite::{OptionalExtension as _, Row, params};
 
+use super::admission::members;
 use super::{StoreError, Tx, parsed};
 
 #[derive(Debug, Clone)]
@@ -104,7 +105,7 @@ impl Tx<'_> {
     pub fn enrollment(&self, id: EnrollmentId) -> Result<EnrollmentRecord, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM enrollment WHERE id = ?1");
         let found = self.tx.query_row(&sql, [id.to_string()], |r| Ok(record(r))).optional()?;
-        found.ok_or(StoreError::NotFound("that enrollment id"))?
+        found.ok_or(StoreError::NotFound("enrollment"))?
     }
 
     /// A machine's enrollments, the newest first.
@@ -118,6 +119,12 @@ impl Tx<'_> {
         let states = states.collect::<Vec<_>>().join(",");
         let sql = format!("SELECT EXISTS (SELECT 1 FROM enrollment WHERE machine = ?1 AND state IN ({states}))");
         Ok(self.tx.query_row(&sql, [machine], |row| row.get(0))?)
+    }
+
+    /// The enrollment that makes a machine a member, however many others were opened under its MAC address.
+    pub fn member_of(&self, machine: i64) -> Result<Option<EnrollmentRecord>, StoreError> {
+        let condition = format!("machine = ?1 AND state IN ({}) ORDER BY created DESC, rowid DESC LIMIT 1", members());
+        Ok(self.enrollments_where(&condition, machine)?.pop())
     }
 
     /// Enrollments the watchdog looks at: those that wait for a person or for a machine.
@@ -140,11 +147,6 @@ impl Tx<'_> {
             all.push(record(row)?);
         }
         Ok(all)
-    }
-
-    /// Enrollments that wait for an operator.
-    pub fn count_waiting(&self) -> Result<u32, StoreError> {
-        Ok(self.tx.query_row("SELECT count(*) FROM enrollment WHERE state IN ('Discovered','Pending')", [], |r| r.get(0))?)
     }
 
     /// Moves to the state after `event`, from exactly the state that was read. Returns the new state.

@@ -178,12 +178,13 @@ impl Tx<'_> {
         Ok(self.tx.query_row("SELECT coalesce(max(id), 0) FROM event", [], |r| r.get(0))?)
     }
 
-    /// The id of the first row that does not fit the chain, if any.
+    /// The id of the first row that does not fit the chain, if any. Begins after what was deleted behind a checkpoint.
     pub fn broken_event(&self) -> Result<Option<i64>, StoreError> {
-        let mut q =
-            self.tx.prepare("SELECT id, at, kind, text, machine, enrollment, actor, hash, facts FROM event ORDER BY id")?;
-        let mut rows = q.query([])?;
-        let mut previous = String::new();
+        let (floor, mut previous) = self.log_floor()?;
+        let mut q = self
+            .tx
+            .prepare("SELECT id, at, kind, text, machine, enrollment, actor, hash, facts FROM event WHERE id > ?1 ORDER BY id")?;
+        let mut rows = q.query([floor])?;
         while let Some(r) = rows.next()? {
             let (kind, text): (String, String) = (r.get(2)?, r.get(3)?);
             let (enrollment, actor): (Option<String>, Option<String>) = (r.get(5)?, r.get(6)?);

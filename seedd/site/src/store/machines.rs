@@ -9,8 +9,9 @@ use cluster_seed::machine::HardwareFacts;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{StoreError, Tx, parsed};
+use crate::setting;
 
-/// Machines kept; a flood of made-up MAC addresses ends here.
+/// Machines kept; beyond that, those that never became a node are forgotten, the one that was silent longest first.
 pub const MAX_MACHINES: i64 = 10_000;
 
 #[derive(Debug, Clone)]
@@ -43,20 +44,22 @@ fn record((id, mac, ip, first_seen, last_seen, facts): Raw) -> Result<MachineRec
 }
 
 impl Tx<'_> {
-    /// Notes that a machine was seen; `None` once [`MAX_MACHINES`] are known and this one is new.
+    /// Notes that a machine was seen; `None` if it is new and all of [`MAX_MACHINES`] are kept for a reason.
     pub fn see_machine(&self, mac: Mac, ip: Option<IpAddr>, now: u64) -> Result<Option<i64>, StoreError> {
         let ip = ip.map(|i| i.to_string());
         let changed = self.tx.execute(
-            "UPDATE machine SET last_seen = max(last_seen, ?2), ip = coalesce(?3, ip) WHERE mac = ?1",
+            "UPDATE machine SET last_seen = max(last_seen, ?2), ip = coalesce(?3, ip), forgotten = NULL WHERE mac = ?1",
             params![mac.to_string(), now, ip],
         )?;
         if changed == 0 {
             let known: i64 = self.tx.query_row("SELECT count(*) FROM machine", [], |r| r.get(0))?;
-            if known >= MAX_MACHINES {
+            if known >= MAX_MACHINES && !self.evict_machine(setting::CONTROLLER)? {
                 return Ok(None);
             }
             self.tx.execute(
-                "INSERT INTO machine (mac, ip, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3)",
+                // Never the number of a machine that was deleted: events still name it.
+                "INSERT INTO machine (id, mac, ip, first_seen, last_seen) VALUES (1 + max(
+                   (SELECT coalesce(max(id), 0) FROM machine), (SELECT coalesce(max(machine), 0) FROM event)), ?1, ?2, ?3, ?3)",
                 params![mac.to_string(), ip, now],
             )?;
         }
@@ -77,7 +80,7 @@ impl Tx<'_> {
 
     pub fn machine(&self, id: i64) -> Result<MachineRecord, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM machine WHERE id = ?1");
-        record(self.tx.query_row(&sql, [id], raw).optional()?.ok_or(StoreError::NotFound("that machine id"))?)
+        record(self.tx.query_row(&sql, [id], raw).optional()?.ok_or(StoreError::NotFound("machine"))?)
     }
 
     pub fn machine_by_mac(&self, mac: Mac) -> Result<Option<MachineRecord>, StoreError> {
@@ -107,7 +110,8 @@ impl Tx<'_> {
 
     /// All machines, the one seen last first.
     pub fn machines(&self) -> Result<Vec<MachineRecord>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM machine ORDER BY last_seen DESC, id LIMIT {MAX_MACHINES}");
+        let sql =
+            format!("SELECT {COLUMNS} FROM machine WHERE forgotten IS NULL ORDER BY last_seen DESC, id LIMIT {MAX_MACHINES}");
         let mut q = self.tx.prepare(&sql)?;
         let rows = q.query_map([], raw)?;
         rows.map(|r| record(r?)).collect()

@@ -1,9 +1,11 @@
 //! The seed's database. Architecture invariant: SQL stands in this folder and nowhere else.
 
+pub mod admission;
 pub mod dump;
 pub mod enrollments;
 pub mod events;
 pub mod leases;
+pub mod log;
 pub mod machines;
 pub mod nodes;
 pub mod people;
@@ -13,12 +15,14 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use camino::Utf8Path;
+use cluster_seed::fault::{Fault, FaultKind};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 /// `user_version` of the schema this program writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// From each version to the next, each in one transaction. What is here once is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_event_facts.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema.sql"), include_str!("schema_event_facts.sql"), include_str!("schema_bounds.sql")];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -30,11 +34,21 @@ pub enum StoreError {
     Sql(#[from] rusqlite::Error),
     #[error("the database holds something unreadable in {what}")]
     Corrupt { what: &'static str },
-    #[error("nobody holds {0}")]
+    #[error("no such {0}")]
     NotFound(&'static str),
     /// A conditional update changed no row: somebody else was first.
     #[error("the {0} has changed meanwhile")]
     Raced(&'static str),
+}
+
+impl Fault for StoreError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            StoreError::NotFound(what) => FaultKind::Missing(what),
+            StoreError::Raced(what) => FaultKind::Raced(what),
+            _ => FaultKind::Internal,
+        }
+    }
 }
 
 /// One connection behind a lock: transactions are short, and SQLite has one writer anyway.
@@ -189,7 +203,7 @@ mod tests {
         let store = Store::in_memory().unwrap();
         let result: Result<(), StoreError> = store.write(|tx| {
             tx.set("a", "1")?;
-            Err(StoreError::NotFound("a reason"))
+            Err(StoreError::NotFound("reason"))
         });
         assert!(result.is_err());
         assert_eq!(store.setting("a").unwrap(), None);

@@ -1,0 +1,204 @@
+//! What is kept of machines that nobody approved: bounded, and the first to go.
+
+use std::net::IpAddr;
+
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::EnrollmentId;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{StoreError, Tx, parsed};
+
+/// Enrollments that still wait for a person: they can be pushed out by others.
+const OPEN: &str = "state IN ('Discovered','Pending')";
+/// Enrollments that ended without an approval, so that no node was ever made of them.
+const UNUSED: &str = "state IN ('Denied','Expired') AND id NOT IN (SELECT enrollment FROM node)";
+
+/// The states of members, as a list for SQL.
+pub(super) fn members() -> String {
+    let states = EnrollmentState::ALL.iter().filter(|s| s.is_member()).map(|s| format!("'{}'", s.as_str()));
+    states.collect::<Vec<_>>().join(",")
+}
+
+/// Whose open enrollments are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose {
+    Machine(i64),
+    Address(IpAddr),
+    Anybody,
+}
+
+impl Tx<'_> {
+    /// How many enrollments wait for a person.
+    pub fn count_open(&self, whose: Whose) -> Result<u32, StoreError> {
+        let count = |condition: &str, value: &dyn rusqlite::ToSql| {
+            self.tx.query_row(&format!("SELECT count(*) FROM enrollment WHERE {OPEN} AND {condition}"), [value], |r| r.get(0))
+        };
+        Ok(match whose {
+            Whose::Machine(id) => count("machine = ?1", &id)?,
+            Whose::Address(ip) => count("ip = ?1", &ip.to_string())?,
+            Whose::Anybody => count("?1", &true)?,
+        })
+    }
+
+    /// The open enrollment that makes room for another: the oldest of `whose`, or with [`Whose::Anybody`] the oldest of
+    /// the address that holds the most.
+    pub fn to_push_out(&self, whose: Whose) -> Result<Option<EnrollmentId>, StoreError> {
+        let first = |condition: &str, value: &dyn rusqlite::ToSql| {
+            let sql = format!("SELECT id FROM enrollment WHERE {OPEN} AND {condition} ORDER BY created, rowid LIMIT 1");
+            self.tx.query_row(&sql, [value], |r| r.get::<_, String>(0)).optional()
+        };
+        let found = match whose {
+            Whose::Machine(id) => {
+                // The one at the machine's own address goes last: others only claim to be it.
+                let sql = format!(
+                    "SELECT e.id FROM enrollment e JOIN machine m ON m.id = e.machine WHERE {OPEN} AND e.machine = ?1
+                     ORDER BY e.ip IS m.ip, e.created, e.rowid LIMIT 1"
+                );
+                self.tx.query_row(&sql, [id], |r| r.get::<_, String>(0)).optional()?
+            }
+            Whose::Address(ip) => first("ip = ?1", &ip.to_string())?,
+            Whose::Anybody => {
+                let sql =
+                    format!("SELECT ip FROM enrollment WHERE {OPEN} GROUP BY ip ORDER BY count(*) DESC, min(rowid) LIMIT 1");
+                let heaviest: Option<String> = self.tx.query_row(&sql, [], |r| r.get(0)).optional()?;
+                heaviest.map(|ip| first("ip = ?1", &ip)).transpose()?.flatten()
+            }
+        };
+        found.map(|id| parsed(&id, "enrollment.id")).transpose()
+    }
+
+    /// The open enrollments of one address.
+    pub fn open_at(&self, ip: IpAddr) -> Result<Vec<EnrollmentId>, StoreError> {
+        let mut q = self.tx.prepare_cached(&format!("SELECT id FROM enrollment WHERE {OPEN} AND ip = ?1"))?;
+        let ids = q.query_map([ip.to_string()], |r| r.get::<_, String>(0))?;
+        ids.map(|id| parsed(&id?, "enrollment.id")).collect()
+    }
+
+    /// Deletes enrollments that ended before `before` (Unix seconds) without ever having been approved, but for the newest
+    /// of each machine. Returns how many.
+    pub fn prune_enrollments(&self, before: u64) -> Result<usize, StoreError> {
+        let newest = "SELECT max(rowid) FROM enrollment GROUP BY machine";
+        let sql = format!("DELETE FROM enrollment WHERE {UNUSED} AND since < ?1 AND rowid NOT IN ({newest})");
+        Ok(self.tx.execute(&sql, [before])?)
+    }
+
+    /// Deletes the machine that was silent longest of those that never became a node, have nothing open and no controller
+    /// kept for them under `controller` followed by their MAC address. True if there was one.
+    pub(super) fn evict_machine(&self, controller: &str) -> Result<bool, StoreError> {
+        let sql = format!(
+            "SELECT id FROM machine WHERE NOT EXISTS (SELECT 1 FROM enrollment e WHERE e.machine = machine.id AND NOT (e.{UNUSED}))
+             AND NOT EXISTS (SELECT 1 FROM setting WHERE key = ?1 || machine.mac)
+             ORDER BY last_seen, id LIMIT 1"
+        );
+        let oldest: Option<i64> = self.tx.query_row(&sql, [controller], |r| r.get(0)).optional()?;
+        if let Some(id) = oldest {
+            self.delete_machine(id)?;
+        }
+        Ok(oldest.is_some())
+    }
+
+    fn delete_machine(&self, id: i64) -> Result<(), StoreError> {
+        self.tx.execute("DELETE FROM enrollment WHERE machine = ?1", [id])?;
+        self.tx.execute("DELETE FROM machine WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// Forgets a machine: deletes it, or takes it off the list until it is seen again where a node was once made of it, since
+    /// that node's name and addresses stay used. A member is not forgotten: [`StoreError::Raced`].
+    pub fn forget_machine(&self, id: i64, now: u64) -> Result<(), StoreError> {
+        if self.member_of(id)?.is_some() {
+            return Err(StoreError::Raced("machine"));
+        }
+        let nodes = "SELECT count(*) FROM node WHERE enrollment IN (SELECT id FROM enrollment WHERE machine = ?1)";
+        let nodes: i64 = self.tx.query_row(nodes, [id], |r| r.get(0))?;
+        if nodes == 0 {
+            return self.delete_machine(id);
+        }
+        self.tx.execute(&format!("DELETE FROM enrollment WHERE machine = ?1 AND ({OPEN} OR {UNUSED})"), [id])?;
+        self.tx.execute("UPDATE machine SET forgotten = ?2, facts = NULL, ip = NULL WHERE id = ?1", params![id, now])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_seed::enrollment::EnrollmentEvent;
+    use cluster_seed::ids::{Digest, Mac};
+    use cluster_seed::pairing::Nonce;
+
+    use super::super::Store;
+    use super::super::machines::MAX_MACHINES;
+    use super::*;
+
+    fn mac(n: u32) -> Mac {
+        let [a, b, c, d] = n.to_be_bytes();
+        Mac([2, 0, a, b, c, d])
+    }
+
+    fn hello(tx: &Tx<'_>, machine: i64, n: u8, ip: &str, at: u64) -> EnrollmentId {
+        let id = EnrollmentId([n; 16]);
+        let nonce = Nonce::from_random([0; 32]);
+        tx.insert_enrollment(id, machine, Digest([0; 32]), nonce, ip.parse().unwrap(), at).unwrap();
+        id
+    }
+
+    #[test]
+    fn the_oldest_of_the_address_that_holds_most_goes_first() {
+        let store = Store::in_memory().unwrap();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            let ids: Vec<i64> = (0..4).map(|n| tx.see_machine(mac(n), None, 1).unwrap().unwrap()).collect();
+            hello(tx, ids[0], 1, "10.0.0.1", 1);
+            let second = hello(tx, ids[1], 2, "10.0.0.2", 2);
+            hello(tx, ids[2], 3, "10.0.0.2", 3);
+            assert_eq!(tx.to_push_out(Whose::Anybody)?, Some(second));
+            assert_eq!(tx.to_push_out(Whose::Machine(ids[3]))?, None);
+            let at = Whose::Address("10.0.0.2".parse().unwrap());
+            assert_eq!((tx.count_open(at)?, tx.count_open(Whose::Anybody)?), (2, 3));
+            Ok(())
+        });
+        done.unwrap();
+    }
+
+    #[test]
+    fn a_full_list_of_machines_takes_new_ones_and_keeps_what_became_a_node_or_has_a_controller() {
+        let store = Store::in_memory().unwrap();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            let member = tx.see_machine(mac(0), None, 1)?.unwrap();
+            hello(tx, member, 1, "10.0.0.1", 1);
+            let record = tx.enrollments_of(member)?.remove(0);
+            tx.advance(&record, EnrollmentEvent::Revealed, None, 1)?;
+            let record = tx.enrollment(record.id)?;
+            tx.advance(&record, EnrollmentEvent::Approved, None, 1)?;
+            tx.see_machine(mac(1), None, 1)?;
+            tx.set(&format!("{}{}", crate::setting::CONTROLLER, mac(1)), "{}")?;
+            for n in 2..MAX_MACHINES as u32 + 5 {
+                assert!(tx.see_machine(mac(n), None, u64::from(n))?.is_some(), "{n}");
+            }
+            let known = |n| tx.machine_by_mac(mac(n)).unwrap().is_some();
+            assert!(known(0) && known(1) && !known(2) && !known(6) && known(7));
+            assert!(tx.forget_machine(member, 9).is_err(), "a member is not forgotten");
+            Ok(())
+        });
+        done.unwrap();
+    }
+
+    #[test]
+    fn a_forgotten_machine_returns_as_a_new_one_when_it_is_seen_again() {
+        let store = Store::in_memory().unwrap();
+        let done: Result<(), StoreError> = store.write(|tx| {
+            let id = tx.see_machine(mac(1), None, 1)?.unwrap();
+            tx.event(
+                1,
+                &super::super::events::NewEvent {
+                    machine: Some(id),
+                    ..super::super::events::NewEvent::new(cluster_seed::events::EventKind::DhcpAck, "x")
+                },
+            )?;
+            tx.forget_machine(id, 2)?;
+            assert!(tx.machines()?.is_empty());
+            assert_ne!(tx.see_machine(mac(1), None, 3)?.unwrap(), id, "its events are of another time");
+            Ok(())
+        });
+        done.unwrap();
+    }
+}
