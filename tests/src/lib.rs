@@ -16,6 +16,8 @@ pub mod dirs;
 pub mod drill;
 pub mod extras;
 pub mod fake_agent;
+#[path = "../shared/paired.rs"]
+pub mod paired;
 pub mod firmware;
 pub mod fleet;
 pub mod journey;

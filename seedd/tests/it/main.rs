@@ -5,6 +5,8 @@
 mod archive;
 mod life_bench;
 mod medium;
+#[path = "../../../tests/shared/paired.rs"]
+mod paired;
 mod sites;
 
 mod admin;
@@ -21,6 +23,7 @@ mod hole_16;
 mod holes;
 mod killed;
 mod life;
+mod pairing;
 mod power;
 mod registry;
 mod same_medium;

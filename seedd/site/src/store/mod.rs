@@ -21,8 +21,12 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 /// `user_version` of the schema this program writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// From each version to the next, each in one transaction. What is here once is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema_event_facts.sql"), include_str!("schema_bounds.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_event_facts.sql"),
+    include_str!("schema_bounds.sql"),
+    include_str!("schema_pairing.sql"),
+];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -71,7 +75,8 @@ impl Store {
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", "ON")?;
+        // A migration may make a table anew that others refer to (https://sqlite.org/lang_altertable.html, section 7).
+        connection.pragma_update(None, "foreign_keys", "OFF")?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
         if found > VERSION {
             return Err(StoreError::Newer { found });
@@ -82,10 +87,15 @@ impl Store {
             let now: i64 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
             if now == step {
                 tx.execute_batch(sql)?;
+                let orphans: i64 = tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))?;
+                if orphans > 0 {
+                    return Err(StoreError::Corrupt { what: "references between tables" });
+                }
                 tx.pragma_update(None, "user_version", step + 1)?;
             }
             tx.commit()?;
         }
+        connection.pragma_update(None, "foreign_keys", "ON")?;
         Ok(Store { connection: Mutex::new(connection) })
     }
 
