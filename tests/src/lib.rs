@@ -16,8 +16,6 @@ pub mod dirs;
 pub mod drill;
 pub mod extras;
 pub mod fake_agent;
-#[path = "../shared/paired.rs"]
-pub mod paired;
 pub mod firmware;
 pub mod fleet;
 pub mod journey;
@@ -27,6 +25,8 @@ pub mod menu;
 pub mod netns;
 pub mod package;
 pub mod pages;
+#[path = "../shared/paired.rs"]
+pub mod paired;
 pub mod parts;
 pub mod protocol;
 pub mod prove;

@@ -52,7 +52,7 @@ fn moved(a: &Site, b: &Site, t: &Temp) -> Arc<App> {
 }
 
 /// A seed as machines reach it, on a thread of its own until the test ends.
-fn serve(app: &Arc<App>) -> String {
+pub(crate) fn serve(app: &Arc<App>) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let at: SocketAddr = listener.local_addr().unwrap();

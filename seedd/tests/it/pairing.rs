@@ -1,14 +1,21 @@
 //! The pairing as the seed sees it: wrong codes, forged and repeated words, and what is made only after the machine confirmed.
 
+use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::{Confirm, Hello, Mismatch, PROTOCOL};
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pake::Confirmation;
 use cluster_seed::seal::{Sealed, SigningKey};
+use cluster_seed::secret::AgeKey;
+use payload::console::Console;
+use payload::http::Http;
+use payload::ram::enroll::{EnrollError, Enroller};
+use payload::ram::session::{MachineSecrets, RANDOM, Session, WrongCode};
 use seedd::app::App;
 use web::api::{Actor, ApiError, Approve, MachineApi as _};
 
 use crate::enrollment::{Bench, Machine, PASSPHRASE, admin, bench, form, ip};
+use crate::epoch::serve;
 
 fn unsealed() -> Bench {
     let bench = bench();
@@ -208,5 +215,82 @@ fn an_agent_of_another_protocol_is_told_what_to_do() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// The agent itself, over HTTP, in a thread; its console is a file.
+struct Agent {
+    dir: tempfile::TempDir,
+    thread: std::thread::JoinHandle<Result<Session, EnrollError>>,
+}
+
+impl Agent {
+    fn start(url: String, seed: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let thread = std::thread::spawn(move || Self::run(&url, &run, seed));
+        Agent { dir, thread }
+    }
+
+    fn run(url: &str, run: &Utf8Path, seed: u8) -> Result<Session, EnrollError> {
+        let random: [u8; RANDOM] = std::array::from_fn(|i| seed.wrapping_mul(37).wrapping_add(i as u8));
+        let secrets = MachineSecrets::new(AgeKey::generate(), &random).unwrap();
+        let (http, console) = (Http::new(url), Console::to_path(&run.join("console")).unwrap());
+        let wait = |_| std::thread::sleep(std::time::Duration::from_millis(5));
+        let enroller = Enroller { http: &http, console: &console, wait: &wait, dir: run, sites: &[] };
+        enroller.run(secrets, &Machine::new(seed).facts()).map_err(|failed| failed.error)
+    }
+
+    /// What a person reads on the console, as soon as it is there.
+    fn code(&self) -> String {
+        loop {
+            let said = std::fs::read_to_string(self.dir.path().join("console")).unwrap_or_default();
+            let code = said.lines().find_map(|l| l.trim_end().strip_prefix("kubedos: pairing code ").map(str::to_owned));
+            if let Some(code) = code {
+                return code;
+            }
+            assert!(!self.thread.is_finished(), "the agent gave up: {said}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn the_agent_itself_pairs_with_the_seed_its_operator_types_the_code_at() {
+    let Bench { app, _dir } = &unsealed();
+    let agent = Agent::start(serve(app), 1);
+    let code = agent.code();
+    app.approve_code(&admin(), &form(&code, "n1")).unwrap();
+    let session = agent.thread.join().unwrap().unwrap();
+    assert_eq!(*session.site_key(), app.site_key);
+    let approved = session.open().unwrap();
+    assert_eq!((approved.identity().info.hostname.as_str(), approved.order().disk.as_str()), ("n1.kubedos.lan", "vda"));
+    // And with a wrong code: both say so.
+    let agent = Agent::start(serve(app), 2);
+    let code = agent.code();
+    let (_, id) = app.find_by_code(&code).unwrap();
+    app.approve_code(&admin(), &form(&wrong(&code), "n2")).unwrap();
+    let error = agent.thread.join().unwrap().err().unwrap();
+    assert!(matches!(error, EnrollError::WrongCode(WrongCode::Confirmation)), "{error}");
+    assert_eq!(app.view_of(id).unwrap().state, S::Denied);
+}
+
+/// Two seeds on one segment, each a whole daemon with a site of its own; the machine found the wrong one.
+#[test]
+fn of_two_seeds_the_one_that_the_machine_asked_gets_nothing_where_the_code_was_typed_at_the_other() {
+    let (ours, theirs) = (unsealed(), unsealed());
+    // So that both have handed out the machine's number.
+    Machine::new(9).enroll(&ours.app);
+    let agent = Agent::start(serve(&theirs.app), 1);
+    let code = agent.code();
+    // The operator types it at the own seed: whatever waits there under that number is another machine, and finds it wrong.
+    let (_, id) = ours.app.find_by_code(&code).unwrap();
+    ours.app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    // The other seed's owner has to guess.
+    theirs.app.approve_code(&admin(), &form(&wrong(&code), "mine")).unwrap();
+    let error = agent.thread.join().unwrap().err().unwrap();
+    assert!(matches!(error, EnrollError::WrongCode(_)), "{error}");
+    for app in [&ours.app, &theirs.app] {
+        assert!(app.store.read(|tx| tx.live_nodes()).unwrap().is_empty());
     }
 }
