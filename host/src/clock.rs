@@ -4,7 +4,7 @@
 //! deadline (sessions, throttling, leases, the silence of a machine) is counted by it.
 
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Unix seconds by the wall clock; 0 before 1970.
 pub fn now() -> u64 {
@@ -29,4 +29,20 @@ pub fn steady() -> u64 {
     static START: OnceLock<(u64, Instant)> = OnceLock::new();
     let (wall, began) = START.get_or_init(|| (now(), Instant::now()));
     wall.saturating_add(began.elapsed().as_secs())
+}
+
+/// Measures how long something takes: for rates, time limits of waiting loops and progress. What decides about time takes it
+/// as an argument instead.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Stopwatch(Instant::now())
+    }
+
+    /// Time since the start, by a clock that never jumps.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }

@@ -119,6 +119,12 @@ pub fn replace_unsynced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> 
     written.inspect_err(|_| drop(fs::remove_file(&tmp))).map_err(failed("writing", path))
 }
 
+/// Writes a setting of the running kernel: a file below /proc or /sys takes its value in one write and is never replaced.
+#[allow(clippy::disallowed_methods, reason = "such a file has no half-written state, and cannot be renamed over")]
+pub fn write_kernel(path: &Utf8Path, value: &str) -> Result<(), FileError> {
+    fs::write(path, value).map_err(failed("writing", path))
+}
+
 /// Gives an existing file a second name, in a folder that exists; copies it where the file system cannot link.
 pub fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
     match fs::hard_link(from, to) {

@@ -13,6 +13,7 @@ pub mod dhcp;
 pub mod files;
 pub mod hardware;
 pub mod parallel;
+pub mod programs;
 pub mod random;
 pub mod sealed;
 #[allow(clippy::disallowed_methods, reason = "this is where programs are started, and their time is limited")]

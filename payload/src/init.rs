@@ -19,6 +19,7 @@ use crate::http::{Wait, backoff, chain};
 use crate::layout::{GAVE_UP, MODPROBE, RUN_DIR};
 use crate::ram::rescue;
 use crate::seed::switch;
+use host::files::write_kernel;
 use host::tool::{Running, Tool};
 
 /// How long a failure stays on the screen before the machine restarts.
@@ -44,7 +45,7 @@ pub fn run(exe: &Utf8Path, wait: Wait<'_>) -> ! {
     problems.iter().for_each(|p| console.error(p));
     for (what, result) in [("creating /run/kubedos", make_run_dir(exe)), ("lowering the kernel's log level", quiet_kernel())] {
         if let Err(e) = result {
-            console.error(&format!("{what}: {e}"));
+            console.error(&format!("{what}: {e:#}"));
         }
     }
     // A seed's medium, the menu's rescue entry, or else a netbooted machine.
@@ -94,17 +95,17 @@ fn mount_one((source, target, kind, data): &(&str, &str, &str, Option<&str>)) ->
 }
 
 /// Also makes the kernel call us to load a module (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
-fn make_run_dir(exe: &Utf8Path) -> io::Result<()> {
+fn make_run_dir(exe: &Utf8Path) -> anyhow::Result<()> {
     fs::create_dir_all(RUN_DIR)?;
     fs::set_permissions(RUN_DIR, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     let modprobe = format!("{RUN_DIR}/{MODPROBE}");
     std::os::unix::fs::symlink(exe, &modprobe)?;
-    fs::write("/proc/sys/kernel/modprobe", &modprobe)
+    Ok(write_kernel("/proc/sys/kernel/modprobe".into(), &modprobe)?)
 }
 
 /// Warnings and errors only: drivers' messages must not scroll the pairing code off the screen.
-fn quiet_kernel() -> io::Result<()> {
-    fs::write("/proc/sys/kernel/printk", "4 4 1 7")
+fn quiet_kernel() -> anyhow::Result<()> {
+    Ok(write_kernel("/proc/sys/kernel/printk".into(), "4 4 1 7")?)
 }
 
 fn agent(exe: &Utf8Path, verb: &str, wait: Wait<'_>) -> io::Result<ExitStatus> {

@@ -2,6 +2,7 @@
 //! planes and runs the role's play. Also PID 1 of the RAM system, for machines and for a seed that boots from its medium.
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 // Used everywhere.
 pub mod cmdline;

@@ -1,6 +1,7 @@
 //! `kubedos-node`: PID 1 of the RAM system, and the agent of an installed node.
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -106,6 +107,7 @@ fn wait(time: Duration) {
     std::thread::sleep(time);
 }
 
+#[allow(clippy::disallowed_methods, reason = "this is where the command line and the environment are read")]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let called = Utf8Path::new(args.first().map_or("", String::as_str)).file_name().unwrap_or_default().to_owned();
@@ -126,11 +128,6 @@ fn main() -> ExitCode {
         eprintln!("kubedos: error {e:#}");
         ExitCode::FAILURE
     })
-}
-
-/// Unix seconds; 0 before 1970.
-fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 fn exe() -> Utf8PathBuf {
@@ -223,7 +220,16 @@ fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<
     let console = Console::open();
     let reporter = Reporter::new(&http, &key, identity.info.enrollment, dir.sequence(DISK_SEQ), &wait);
     let (root, identity) = (ROOT.into(), &identity);
-    let node = Node { root, dir: &dir, identity, http: &http, console: &console, reporter: &reporter, wait: &wait, now: &now };
+    let node = Node {
+        root,
+        dir: &dir,
+        identity,
+        http: &http,
+        console: &console,
+        reporter: &reporter,
+        wait: &wait,
+        now: &host::clock::now,
+    };
     f(&node).inspect_err(|e| console.error(&format!("{e:#}")))?;
     Ok(ExitCode::SUCCESS)
 }

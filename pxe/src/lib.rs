@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 /// An IPv4 network: who is on the link.
 pub mod subnet;
@@ -31,6 +32,7 @@ pub mod tftp;
 pub mod script;
 
 /// Sockets, threads, neighbours and the lease journal.
+#[allow(clippy::disallowed_methods, reason = "timers of sockets and threads run on the monotonic clock")]
 pub mod server;
 
 pub use dhcp::arch::ClientArch;

@@ -24,7 +24,7 @@ use crate::metrics::Meters;
 use crate::netboot::Servers;
 use crate::planes::{self, WireGuard};
 
-/// How long connections may take to finish after a stop.
+/// How long connections may take to finish after a stop request.
 const DRAIN: Duration = Duration::from_secs(5);
 
 pub struct Options {
@@ -50,7 +50,7 @@ pub struct Options {
     pub lasting: Vec<String>,
 }
 
-/// An open socket for the pages, and the key their certificate is for.
+/// An open socket for the web interface, and the key of its certificate.
 pub struct Front {
     pub listener: TcpListener,
     pub tls: Arc<Tls>,
@@ -134,7 +134,7 @@ async fn ended(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|s| *s).await;
 }
 
-/// What machines need: DHCP, TFTP and HTTP. Only the issuer of a site serves them.
+/// The servers for machines: DHCP, TFTP and HTTP. Only the active seed of a site runs them.
 async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stopped: &watch::Receiver<bool>) -> Result<Serving> {
     if app.mode()? != Mode::Active {
         println!("seedd: this seed is not active; serving only the web interface");
@@ -162,7 +162,7 @@ async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stoppe
     }))
 }
 
-/// Records the packets of the boot network. A seed that may not capture packets serves all the same.
+/// Records the packets of the boot network. Without permission to capture packets the seed still serves.
 fn listen_in(app: &App, options: &Options, recorder: &Recorder) -> Option<sniff::Sniffer> {
     app.flight.set_iface(&options.iface);
     let seed = app.spec.spec.networking.underlay.seed.value;
@@ -220,7 +220,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     let _ = tokio::time::timeout(DRAIN, serving).await;
     tasks.shutdown().await;
     let how = options.wireguard;
-    tokio::task::spawn_blocking(move || planes::take_down(&app, how, &userspace)).await.context("taking the planes down")?;
+    tokio::task::spawn_blocking(move || planes::take_down(&app, how, &userspace)).await.context("removing the planes")?;
     Ok(why)
 }
 
@@ -267,7 +267,7 @@ fn listen(addr: SocketAddr) -> Result<TcpListener> {
 
 /// The first socket passed in (sd_listen_fds(3)), else one of our own.
 pub(crate) fn pages_socket(addr: SocketAddr) -> Result<TcpListener> {
-    let passed = listenfd::ListenFd::from_env().take_tcp_listener(0).context("taking the passed socket")?;
+    let passed = listenfd::ListenFd::from_env().take_tcp_listener(0).context("using the passed socket")?;
     match passed {
         Some(listener) => {
             listener.set_nonblocking(true).context("preparing the passed socket")?;

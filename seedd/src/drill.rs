@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::events::EventKind;
 use host::files::{read_limited, write_atomic};
+use host::programs::find_program;
 use host::tool::Tool;
 use serde::Deserialize;
 use site::Site;
@@ -120,11 +121,9 @@ fn tell(said: std::io::PipeReader, say: &(dyn Fn(&str) + Sync)) {
 pub fn find_lab() -> Result<Utf8PathBuf> {
     let own = std::env::current_exe().context("finding the path of this program")?;
     let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("{} is not UTF-8", p.display()))?;
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut places = vec![own.with_file_name(LAB)];
-    places.extend(path.split(':').map(|dir| Utf8Path::new(dir).join(LAB)));
-    let found = places.into_iter().find(|p| p.is_file());
-    found
+    let beside = Some(own.with_file_name(LAB)).filter(|p| p.is_file());
+    beside
+        .or_else(|| find_program(LAB))
         .ok_or_else(|| anyhow!("{LAB} was not found beside this program or in PATH"))
         .hint("a drill boots virtual machines: run it on a workstation with a copy of the site's data and the lab (`just build`)")
 }

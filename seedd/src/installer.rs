@@ -1,4 +1,4 @@
-//! Debian's installer as the seed serves it: its files, and the answers for each machine.
+//! The Debian installer as served by the seed: its files, and the preseed file for each machine.
 
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
@@ -19,24 +19,24 @@ pub enum Medium {
     Cdrom,
 }
 
-/// The names that the installer's files are asked for by, and theirs in [`folder`].
+/// The names under which the installer's files are served, and their names in [`folder`].
 pub const FILES: &[(&str, &str)] = &[("di-linux", "linux"), ("di-initrd.gz", "initrd.gz"), ("kubedos-node", "kubedos-node")];
 
-/// What `seedd installer prepare` made.
+/// The folder written by `seedd installer prepare`.
 pub fn folder(site: &Site) -> Utf8PathBuf {
     site.join("installer")
 }
 
-/// The name of a machine that is no node yet: `m-` and its MAC address.
+/// The name of a machine that is not a node yet: `m-` and its MAC address.
 fn name_of(mac: Mac) -> Result<Hostname> {
     let hex: String = mac.to_string().chars().filter(|c| *c != ':').collect();
     format!("m-{hex}").parse().context("naming the machine")
 }
 
-/// The answers for one machine. Public: nothing in it opens anything.
+/// The preseed file for one machine. It is public: it contains no secrets.
 ///
 /// # Errors
-/// When nothing was prepared, or there is no snapshot.
+/// When `seedd installer prepare` was not run, or there is no snapshot.
 pub fn preseed(site: &Site, store: &Store, mac: Mac, disk: Option<String>, medium: Medium) -> Result<String> {
     let spec = site.spec()?;
     let snapshot = snapshots::one(site, store, snapshots::current(store)?)?;

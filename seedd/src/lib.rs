@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 /// Subcommands.
 pub mod cli;
@@ -22,13 +23,13 @@ pub mod netboot;
 /// The seed's own WireGuard planes.
 pub mod planes;
 
-/// What the pages, the machines and the watchdog may do.
+/// The use cases of the web interface, the machines and the watchdog.
 pub mod app;
 
-/// Numbers for Prometheus.
+/// Metrics for Prometheus.
 pub mod metrics;
 
-/// What the clock follows and what it may be set to.
+/// The seed's clock.
 pub mod clock;
 
 /// Where a snapshot's packages come from.
@@ -37,11 +38,11 @@ pub mod upstream;
 /// The Debian installer's medium and answers.
 pub mod installer;
 
-/// A rehearsal of the loss of this seed.
+/// A recovery drill: the loss of this seed.
 pub mod drill;
 
 /// Power control: Redfish, IPMI, Wake-on-LAN.
 pub mod power;
 
-/// What keeps this seed from serving.
+/// Diagnosis of problems that keep this seed from serving.
 pub mod doctor;

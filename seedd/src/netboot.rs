@@ -1,4 +1,4 @@
-//! DHCP and TFTP as cluster.yaml says: configurations, the files they serve, and where leases are kept.
+//! DHCP and TFTP as configured in cluster.yaml: configurations, the files that they serve, and the storage of leases.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::cluster::Underlay;
-use cluster_seed::ids::Digest;
 use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, UefiLoader};
 use host::clock::steady;
 use host::files;
@@ -17,8 +16,8 @@ use pxe::{
     Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
     Reservation, Route, Subnet, TftpConfig, TftpServer,
 };
+use site::hint;
 use site::store::leases::LeaseRow;
-use site::{hint, setting};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -29,7 +28,7 @@ use crate::clock::bounded;
 const MAX_LOADER: u64 = 8 << 20;
 /// Below the site's directory.
 const LEASES: &str = "leases";
-/// Between two looks whether the journal is to be folded into the database.
+/// Interval between checks whether the journal must be folded into the database.
 const FOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// The servers of all interfaces.
@@ -40,7 +39,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Opens every port; nothing is answered yet.
+    /// Opens all ports; no requests are answered yet.
     pub async fn bind(app: &Arc<App>, iface: &str, policy: Arc<Policy>) -> Result<Self> {
         let networking = &app.spec.spec.networking;
         let files = files(app)?;
@@ -70,13 +69,13 @@ impl Servers {
         Ok(servers)
     }
 
-    /// What they count, each interface for itself: DHCP, then TFTP.
+    /// Counters per interface: DHCP, then TFTP.
     pub fn counters(&self) -> (Vec<Arc<Counters>>, Vec<Arc<Counters>>) {
         let dhcp = self.dhcp.iter().map(DhcpServer::counters).collect();
         (dhcp, self.tftp.iter().map(TftpServer::counters).collect())
     }
 
-    /// Serves until told to stop; the leases are in the database then.
+    /// Serves until a stop is requested; then the leases are in the database.
     pub async fn run(self, app: Arc<App>, stopped: watch::Receiver<bool>) {
         let ended = |mut stopped: watch::Receiver<bool>| async move {
             let _ = stopped.wait_for(|s| *s).await;
@@ -103,20 +102,20 @@ fn with_hint<T>(result: Result<T, pxe::server::bind::BindError>) -> Result<T> {
     })
 }
 
-/// The journal and what of it is not in the database yet.
+/// The journal, and its leases that are not in the database yet.
 pub struct Leases {
     journal: Mutex<Journal>,
     sealed: Mutex<Vec<pxe::server::dhcp::journal::Sealed>>,
 }
 
 impl Leases {
-    /// Brings into the database what an earlier run left in its journal, and returns all leases.
+    /// Writes the leases in the journal of an earlier run to the database, and returns all leases.
     fn open(app: &App) -> Result<(Arc<Self>, Vec<pxe::LeaseRecord>)> {
         let dir = app.site.join(LEASES);
         let (journal, found) = Journal::open(dir.as_std_path()).with_context(|| format!("opening the lease journal in {dir}"))?;
         let leases = Leases { journal: Mutex::new(journal), sealed: Mutex::default() };
         if !found.is_empty() {
-            leases.fold(app).context("bringing the lease journal into the database")?;
+            leases.fold(app).context("writing the lease journal to the database")?;
         }
         let longest = longest_lease(&app.spec.spec.networking.underlay);
         let stored = app.store.leases().context("reading the leases")?;
@@ -137,15 +136,15 @@ impl Leases {
         })
     }
 
-    /// Files are deleted only once the database holds what they say, oldest first.
+    /// Files are deleted only when the database has their leases, oldest first.
     fn fold(&self, app: &App) -> Result<()> {
         let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
         let journal = || self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let next = Some(journal()).filter(|j| !j.is_empty()).map(|j| j.next());
         if let Some(next) = next {
             // No lease waits for this.
-            let next = next.make().context("making a new lease journal")?;
-            sealed.push(journal().seal(next).context("beginning a new lease journal")?);
+            let next = next.make().context("creating a new lease journal")?;
+            sealed.push(journal().seal(next).context("starting a new lease journal")?);
         }
         while let Some(oldest) = sealed.first() {
             app.store.save_leases(&rows(&oldest.records)).context("saving leases")?;
@@ -187,11 +186,10 @@ fn longest_lease(underlay: &Underlay) -> u64 {
     others.chain([underlay.lease_seconds]).max().unwrap_or(underlay.lease_seconds).into()
 }
 
-/// What the files of the netboot set in use are, by name, and GRUB's first configuration. None yet is no error: the
-/// page says so.
+/// The files of the netboot set in use, by name, and GRUB's first configuration. If there is none, that is not an error: the web
+/// interface shows it.
 fn files(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
-    let Some(id) = app.store.setting(setting::NETBOOT)? else { return Ok(Vec::new()) };
-    let id: Digest = id.parse().context("reading the netboot set's id")?;
+    let Some(id) = app.store.netboot()? else { return Ok(Vec::new()) };
     let dir = app.site.join("netboot").join(id.to_string());
     let mut files = Vec::new();
     for (name, needed) in [(UNDIONLY, true), (SNPONLY, true), (IPXE_EFI, true), (IPXE_ARM64, false), (SHIM, false), (GRUB, false)]

@@ -142,7 +142,7 @@ pub fn take_down(app: &App, how: WireGuard, userspace: &Userspace) {
     }
     for name in app.spec.spec.networking.planes.keys().filter(|n| exists(n)) {
         if let Err(error) = run("ip", &["link", "delete", name]) {
-            tracing::warn!(error = format!("{error:#}"), plane = name, "taking a plane down");
+            tracing::warn!(error = format!("{error:#}"), plane = name, "removing a plane");
         }
     }
 }

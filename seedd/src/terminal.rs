@@ -3,10 +3,11 @@
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cluster_seed::progress::Progress;
+use host::clock::Stopwatch;
 use indicatif::{ProgressBar, ProgressStyle};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -49,14 +50,14 @@ pub struct Terminal {
 struct Step {
     name: String,
     total: Option<u64>,
-    began: Instant,
-    said: Instant,
+    began: Stopwatch,
+    said: Stopwatch,
 }
 
 impl Terminal {
     pub fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(ProgressBar::no_length);
-        let step = Step { name: String::new(), total: None, began: Instant::now(), said: Instant::now() };
+        let step = Step { name: String::new(), total: None, began: Stopwatch::start(), said: Stopwatch::start() };
         Terminal { bar, step: Mutex::new(step), done: AtomicU64::new(0) }
     }
 
@@ -78,7 +79,7 @@ impl Default for Terminal {
     }
 }
 
-/// A number of bytes in the unit that suits it.
+/// A number of bytes in a suitable unit.
 pub fn amount(n: u64) -> String {
     match n {
         0..1000 => format!("{n} bytes"),
@@ -105,7 +106,7 @@ impl Progress for Terminal {
     fn begin(&self, name: &str, total: Option<u64>) {
         self.done.store(0, Ordering::Relaxed);
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        *step = Step { name: name.to_owned(), total, began: Instant::now(), said: Instant::now() };
+        *step = Step { name: name.to_owned(), total, began: Stopwatch::start(), said: Stopwatch::start() };
         match &self.bar {
             Some(bar) => {
                 let big = total.is_some_and(|t| t >= 1 << 20);
@@ -134,7 +135,7 @@ impl Progress for Terminal {
         }
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
         if step.said.elapsed() >= LINE_EVERY {
-            step.said = Instant::now();
+            step.said = Stopwatch::start();
             self.line(&step);
         }
     }

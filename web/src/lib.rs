@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 // What the routers ask of the daemon, and the shapes of the HTTP API.
 pub mod api;
@@ -36,6 +37,7 @@ mod pages;
 
 pub mod dates;
 // From sockets to routers.
+#[allow(clippy::disallowed_methods, reason = "time limits of connections run on the monotonic clock")]
 pub mod listener;
 pub mod meter;
 

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::ReportBody;
@@ -23,6 +23,7 @@ use crate::install::chunks::{ChunkError, HEAD, Stream, THREADS, write_zeros};
 use crate::ram::session::Approved;
 use crate::report::{ReportError, Reporter, UNTIL_HEARD};
 use crate::state::{StateError, StateFile, state_files};
+use host::clock::Stopwatch;
 use host::files::{FileError, PRIVATE, write_atomic};
 use host::hardware;
 
@@ -102,7 +103,7 @@ pub struct Install<'a> {
 impl Install<'_> {
     /// Installs and reports. On an error the disk is either untouched or has a first MiB of zeros.
     pub fn run(&self) -> Result<(), InstallError> {
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let disk = self.find_disk()?;
         let manifest = self.manifest()?;
         let needed = manifest.min_disk.max(manifest.disk_size);
@@ -206,7 +207,7 @@ impl Install<'_> {
 
     /// Reports progress until every thread is done.
     fn report_progress(&self, done: &Receiver<u64>, total: u64) {
-        let (mut written, mut reported, mut at) = (0u64, 0u64, Instant::now());
+        let (mut written, mut reported, mut at) = (0u64, 0u64, Stopwatch::start());
         loop {
             match done.recv_timeout(PROGRESS_EVERY) {
                 Ok(bytes) => written += bytes,
@@ -220,7 +221,7 @@ impl Install<'_> {
                 let percent = written * 100 / total.max(1);
                 self.console.step(&format!("install {percent}% {}.{} MB/s", tenths / 10, tenths % 10));
                 self.reporter.tell(ReportBody::InstallProgress { written, total, rate });
-                (reported, at) = (written, Instant::now());
+                (reported, at) = (written, Stopwatch::start());
             }
         }
     }

@@ -13,6 +13,7 @@ use cluster_seed::machine::Nic;
 use crate::console::Console;
 use crate::http::{Wait, chain};
 use host::dhcp::{Lease, is_interface};
+use host::files::replace_unsynced;
 use host::hardware;
 use host::tool::{Running, Tool, ToolError};
 
@@ -44,7 +45,7 @@ pub fn hook(dir: &Utf8Path, event: &str, get: &dyn Fn(&str) -> Option<String>) -
                 ip(&["route", "replace", "default", "via", &router.to_string(), "dev", &lease.interface])?;
             }
             // The file only wakes the waiting side, so a failure costs no more than a retry.
-            let _ = fs::write(lease_file(dir, &lease.interface), address);
+            let _ = replace_unsynced(&lease_file(dir, &lease.interface), address.as_bytes());
             Ok(())
         }
         _ => Ok(()),

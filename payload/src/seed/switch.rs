@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use anyhow::Context as _;
 use camino::Utf8Path;
+use host::files::write_kernel;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
@@ -24,7 +25,7 @@ const RUN_OPTIONS: &str = "mode=0755,size=20%,nr_inodes=800k";
 
 /// Does not return if it succeeds. If it fails once the old root is gone, the kernel panics, which is intended.
 pub fn run() -> anyhow::Result<Infallible> {
-    fs::write("/proc/sys/kernel/modprobe", KERNELS_MODPROBE).context("restoring the kernel's modprobe")?;
+    write_kernel("/proc/sys/kernel/modprobe".into(), KERNELS_MODPROBE).context("restoring the kernel's modprobe")?;
     fs::remove_file(Utf8Path::new(RUN_DIR).join(MODPROBE)).context("removing our modprobe")?;
     // In the RAM system it has a machine's secrets; here, the medium and a socket.
     fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755)).context("changing the mode of /run/kubedos")?;

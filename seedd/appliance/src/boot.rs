@@ -1,4 +1,4 @@
-//! Boot parameters: what stands before or beside the settings, on the kernel's command line.
+//! Boot parameters: settings on the kernel command line, which override the stored ones.
 
 use std::str::FromStr as _;
 
@@ -7,29 +7,29 @@ use cluster_seed::seal::{VerifyingKey, key_from_text};
 
 use super::settings::{Address, Settings, StatePlace};
 
-/// Longest value looked at, in bytes.
+/// Maximum length of a value, in bytes.
 const MAX_VALUE: usize = 256;
 
-/// What the kernel was started with.
+/// The parameters of the kernel command line.
 #[derive(Debug, Clone, Default)]
 pub struct Preset {
     /// Site key of the medium's maker.
     pub maker: Option<VerifyingKey>,
-    /// They win over what is stored.
+    /// They override the stored settings.
     pub settings: Settings,
-    /// Words of ours that make no sense; they count as not given, and somebody is told.
+    /// Invalid parameters; they are ignored with a warning.
     pub problems: Vec<String>,
 }
 
 impl Preset {
-    /// Reads /proc/cmdline's text. Words that are not ours are passed over; of a repeated one the last counts.
+    /// Parses the text of /proc/cmdline. Other parameters are ignored; if one is repeated, the last counts.
     pub fn parse(text: &str) -> Self {
         let mut preset = Preset::default();
         for word in text.split_ascii_whitespace() {
             let Some((name, value)) = word.split_once('=') else { continue };
             if let Err(why) = preset.take(name, value) {
                 let shown: String = word.chars().take(64).filter(|c| !c.is_control()).collect();
-                preset.problems.push(format!("the boot parameter {shown} was passed over: {why}"));
+                preset.problems.push(format!("the boot parameter {shown} was ignored: {why}"));
             }
         }
         preset
@@ -53,7 +53,7 @@ impl Preset {
         Ok(())
     }
 
-    /// Settings in force: those of the boot parameters, then those that were stored.
+    /// The effective settings: boot parameters, then stored settings.
     pub fn over(&self, stored: &Settings) -> Settings {
         let first = self.settings.clone();
         Settings {
@@ -66,16 +66,16 @@ impl Preset {
 }
 
 fn iface(value: &str) -> Result<String, String> {
-    // linux/if.h: IFNAMSIZ is 16 with its NUL.
+    // linux/if.h: IFNAMSIZ is 16 including the NUL.
     let fits = value.len() <= 15 && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if fits { Ok(value.to_owned()) } else { Err("that is no interface's name".to_owned()) }
+    if fits { Ok(value.to_owned()) } else { Err("it is not the name of an interface".to_owned()) }
 }
 
 fn address(value: &str) -> Result<Address, String> {
     if value == "dhcp" {
         return Ok(Address::Dhcp);
     }
-    let net = ipnet::Ipv4Net::from_str(value).map_err(|_| "want dhcp or an address like 10.44.0.1/24".to_owned())?;
+    let net = ipnet::Ipv4Net::from_str(value).map_err(|_| "use dhcp or an address like 10.44.0.1/24".to_owned())?;
     Ok(Address::Static(net))
 }
 
@@ -86,7 +86,7 @@ fn state(value: &str) -> Result<StatePlace, String> {
         path if path.strip_prefix("/dev/").is_some_and(|p| !p.is_empty() && !p.split('/').any(|s| s.is_empty() || s == "..")) => {
             Ok(StatePlace::Disk(path.to_owned()))
         }
-        _ => Err("want stick, ram or a disk like /dev/sdb".to_owned()),
+        _ => Err("use stick, ram or a disk like /dev/sdb".to_owned()),
     }
 }
 

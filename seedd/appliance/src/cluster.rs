@@ -1,5 +1,5 @@
-//! A new site's cluster.yaml: the medium's, with another name and, if somebody chose one, another address on the boot
-//! network. Comments are kept where a change of lines is enough.
+//! A new site's cluster.yaml: the medium's, with another name and, if chosen, another address on the boot network. Comments
+//! are kept if it is enough to change lines.
 
 use std::net::Ipv4Addr;
 
@@ -10,8 +10,8 @@ use cluster_seed::netboot::Pool;
 use ipnet::Ipv4Net;
 use site::hint::Hint as _;
 
-/// The text and what it says. `address` is the seed's own on the boot network, with the network's prefix length; the
-/// pool of addresses for machines follows from it.
+/// The new text and its parsed form. `address` is the seed's address on the boot network, with the prefix length; the pool of
+/// addresses for machines is derived from it.
 pub fn of_new_site(text: &str, name: &Hostname, address: Option<Ipv4Net>) -> Result<(String, ClusterSpec)> {
     let mut wanted = ClusterSpec::parse(text).map_err(|e| anyhow!("{e}")).context("reading the medium's cluster.yaml")?;
     wanted.metadata.name = name.clone();
@@ -19,16 +19,16 @@ pub fn of_new_site(text: &str, name: &Hostname, address: Option<Ipv4Net>) -> Res
     let moved = address.filter(|a| a.addr() != underlay.seed.value || a.trunc() != underlay.subnet.trunc());
     if let Some(address) = moved {
         let pool = pool(address)
-            .ok_or_else(|| anyhow!("{address} leaves no room for machines"))
+            .ok_or_else(|| anyhow!("{address} leaves no addresses for machines"))
             .hint("choose an address with a prefix length from 8 to 30 that is neither the network's first nor its last")?;
         underlay.subnet = address.trunc();
         underlay.seed.value = address.addr();
         underlay.pool.value = pool;
-        // They belonged to the other network.
+        // They belong to the previous network.
         underlay.router = underlay.router.filter(|r| address.contains(r));
         underlay.dns.retain(|d| address.contains(d));
     }
-    // JSON is YAML too: what lines cannot say is written without its comments.
+    // JSON is valid YAML: if changing lines is not enough, the file is written without comments.
     let plain = || serde_json::to_string_pretty(&wanted).context("writing cluster.yaml");
     for candidate in [lines(text, &wanted, moved.is_some()), plain()?] {
         if let Ok(spec) = ClusterSpec::parse(&candidate)
@@ -37,15 +37,15 @@ pub fn of_new_site(text: &str, name: &Hostname, address: Option<Ipv4Net>) -> Res
             return Ok((candidate, spec));
         }
     }
-    let error = ClusterSpec::parse(&plain()?).err().map_or_else(|| "it changed on the way".to_owned(), |e| e.message);
-    Err(anyhow!("these choices make no good cluster.yaml: {error}"))
+    let error = ClusterSpec::parse(&plain()?).err().map_or_else(|| "the written file differs".to_owned(), |e| e.message);
+    Err(anyhow!("these settings do not give a valid cluster.yaml: {error}"))
 }
 
 fn same(a: &ClusterSpec, b: &ClusterSpec) -> bool {
     serde_json::to_value(a).ok() == serde_json::to_value(b).ok()
 }
 
-/// Changes the lines that hold what differs.
+/// Changes the lines that differ.
 fn lines(text: &str, wanted: &ClusterSpec, moved: bool) -> String {
     let underlay = &wanted.spec.networking.underlay;
     let pool = underlay.pool.value;
@@ -55,7 +55,7 @@ fn lines(text: &str, wanted: &ClusterSpec, moved: bool) -> String {
         new.push(("underlay", "seed", underlay.seed.value.to_string()));
         new.push(("underlay", "pool", format!("{{first: {}, last: {}}}", pool.first, pool.last)));
     }
-    // (indentation, key) of the mappings a line is in.
+    // (indentation, key) of the mappings that a line is in.
     let mut path: Vec<(usize, String)> = Vec::new();
     let mut out = String::new();
     for line in text.lines() {
@@ -79,7 +79,7 @@ fn lines(text: &str, wanted: &ClusterSpec, moved: bool) -> String {
     out
 }
 
-/// A range for machines that leaves the seed out: a hundred addresses where the network has room, else the larger side.
+/// A range for machines without the seed's address: a hundred addresses if possible, otherwise the larger side.
 fn pool(seed: Ipv4Net) -> Option<Pool> {
     if !(8..=30).contains(&seed.prefix_len()) {
         return None;
@@ -127,7 +127,7 @@ mod tests {
             (u.pool.value.first.to_string().as_str(), u.pool.value.last.to_string().as_str()),
             ("192.168.7.100", "192.168.7.199")
         );
-        assert!(new.contains("# The segment machines netboot on."), "{new}");
+        assert!(new.contains("# The segment on which machines netboot."), "{new}");
         // Forms that lines do not reach are written as JSON.
         let flow = text.replace(
             "      subnet: 10.44.0.0/24\n      seed: 10.44.0.1\n",

@@ -1,32 +1,32 @@
-//! Where the state goes: the decision alone, from what was seen of the machine's disks.
+//! Decides where the state is kept, from what is known about the machine's disks. Pure.
 
 use super::settings::StatePlace;
 use super::table::{NAME, Place, TableError};
 
-/// Label of a file system that is being made: it becomes [`NAME`] when it is complete.
+/// Label of an incomplete file system; it becomes [`NAME`] when it is complete.
 pub const UNFINISHED: &str = "KUBEDOS-NEW";
 
-/// What a state partition holds.
+/// Content of a state partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     State,
-    /// Nothing, or a file system whose making was cut off.
+    /// Nothing, or a file system whose creation was interrupted.
     HalfMade,
-    /// Something else, in words. Never touched.
+    /// Something else, as text. It is never changed.
     Foreign(String),
 }
 
-/// What lies on a disk.
+/// Content of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// Under /dev.
+    /// Path under /dev.
     pub path: String,
     pub writable: bool,
-    /// Our partition and what is in it.
+    /// The state partition and its content.
     pub ours: Option<(Place, Content)>,
     /// Where a partition could be added.
     pub free: Result<Place, TableError>,
-    /// Zeros as far as one looked, no partitions, not in use.
+    /// All bytes that were checked are zero; no partitions; not in use.
     pub blank: bool,
 }
 
@@ -37,35 +37,35 @@ pub enum Action {
         disk: String,
         place: Place,
     },
-    /// The partition is there, its file system is not.
+    /// The partition exists, but its file system does not.
     Make {
         disk: String,
         place: Place,
     },
-    /// A partition in the boot disk's free space.
+    /// Create a partition in the free space of the boot disk.
     Add {
         disk: String,
         place: Place,
     },
-    /// A table and a partition on a blank disk.
+    /// Create a partition table and a partition on a blank disk.
     Fill {
         disk: String,
     },
     Ram,
 }
 
-/// What to do, and what an operator has to know.
+/// What to do, and a warning for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub action: Action,
     pub warnings: Vec<String>,
 }
 
-/// Said wherever the state is in memory.
+/// The warning if the state is in memory.
 pub const RAM_WARNING: &str = "the state is in memory: everything is lost when this machine is switched off";
 
-/// What an ext superblock (1024 bytes into the partition) or blkid says about a partition of ours. `head` is its first
-/// 4 KiB, `probed` blkid's `TYPE` and `LABEL` if it knows the content.
+/// The content of a state partition, from its ext superblock (at byte 1024) or blkid. `head` is its first 4 KiB, `probed`
+/// blkid's `TYPE` and `LABEL` if it recognises the content.
 pub fn content(head: &[u8], probed: Option<&str>) -> Content {
     // linux/fs/ext4/ext4.h: s_magic at 0x38, s_volume_name at 0x78.
     let block = head.get(1024..1024 + 136).unwrap_or_default();
@@ -92,20 +92,20 @@ fn good(action: Action) -> Decision {
     Decision { action, warnings: Vec::new() }
 }
 
-/// What a partition of ours asks for.
+/// What to do with an existing state partition.
 fn existing(disk: &Disk, place: Place, content: &Content) -> Decision {
     let path = disk.path.clone();
     match content {
         Content::State if disk.writable => good(Action::Use { disk: path, place }),
         Content::HalfMade if disk.writable => good(Action::Make { disk: path, place }),
-        Content::Foreign(what) => {
-            ram(Some(format!("the state partition of {path} holds {what}; it was left alone, remove it to have a new one made")))
-        }
+        Content::Foreign(what) => ram(Some(format!(
+            "the state partition of {path} contains {what} and was not changed; delete the partition to have a new one created"
+        ))),
         _ => ram(Some(format!("{path} is read-only"))),
     }
 }
 
-/// Chooses. `boot` is the disk the medium is on, `others` all the other disks.
+/// Decides. `boot` is the disk with the medium, `others` are all other disks.
 pub fn decide(wanted: Option<&StatePlace>, boot: Option<&Disk>, others: &[Disk]) -> Decision {
     match wanted {
         Some(StatePlace::Ram) => ram(None),
@@ -118,7 +118,7 @@ pub fn decide(wanted: Option<&StatePlace>, boot: Option<&Disk>, others: &[Disk])
     }
 }
 
-/// Nobody chose, and the boot disk has no state: one that is elsewhere, else a new one on the boot disk.
+/// Nothing was selected, and the boot disk has no state: use the state on another disk, otherwise create one on the boot disk.
 fn found(boot: Option<&Disk>, others: &[Disk]) -> Decision {
     let mut with_state = others.iter().filter_map(|d| match &d.ours {
         Some((place, Content::State)) if d.writable => Some((d, *place)),
@@ -127,7 +127,7 @@ fn found(boot: Option<&Disk>, others: &[Disk]) -> Decision {
     match (with_state.next(), with_state.next()) {
         (Some((disk, place)), None) => good(Action::Use { disk: disk.path.clone(), place }),
         (Some((a, _)), Some((b, _))) => ram(Some(format!(
-            "{} and {} both carry the state of a seed: say which by kubedos.state= or at the console",
+            "{} and {} both contain the state of a seed: select one with kubedos.state= or on the console",
             a.path, b.path
         ))),
         (None, _) => on_boot_disk(boot),
@@ -136,27 +136,29 @@ fn found(boot: Option<&Disk>, others: &[Disk]) -> Decision {
 
 fn on_boot_disk(boot: Option<&Disk>) -> Decision {
     let Some(disk) = boot else {
-        return ram(Some("the medium is not on a disk: choose one for the state by kubedos.state= or at the console".to_owned()));
+        return ram(Some(
+            "the medium is not on a disk: select a disk for the state with kubedos.state= or on the console".to_owned(),
+        ));
     };
     if let Some((place, content)) = &disk.ours {
         return existing(disk, *place, content);
     }
     match &disk.free {
-        _ if !disk.writable => ram(Some(format!("{} is read-only, so the state cannot be kept on it", disk.path))),
+        _ if !disk.writable => ram(Some(format!("{} is read-only, so the state cannot be stored on it", disk.path))),
         Ok(place) => good(Action::Add { disk: disk.path.clone(), place: *place }),
-        Err(why) => ram(Some(format!("{} cannot take the state: {why}", disk.path))),
+        Err(why) => ram(Some(format!("the state cannot be stored on {}: {why}", disk.path))),
     }
 }
 
 fn chosen(path: &str, others: &[Disk]) -> Decision {
     let Some(disk) = others.iter().find(|d| d.path == path) else {
-        return ram(Some(format!("there is no disk {path} (a whole disk has to be named, not a partition)")));
+        return ram(Some(format!("there is no disk {path} (use a whole disk, not a partition)")));
     };
     match &disk.ours {
         Some((place, content)) => existing(disk, *place, content),
         None if !disk.writable => ram(Some(format!("{path} is read-only"))),
         None if disk.blank => good(Action::Fill { disk: path.to_owned() }),
-        None => ram(Some(format!("{path} is not blank and carries no state of a seed: nothing was changed on it"))),
+        None => ram(Some(format!("{path} is not blank and has no state of a seed; it was not changed"))),
     }
 }
 
@@ -205,9 +207,9 @@ mod tests {
             (None, Some(state("sda")), vec![], use_("sda"), ""),
             (None, Some(state("sda")), vec![state("sdb")], use_("sda"), ""),
             (None, Some(half("sda")), vec![], make("sda"), ""),
-            (None, Some(with("/dev/sda", foreign())), vec![], Action::Ram, "holds xfs"),
+            (None, Some(with("/dev/sda", foreign())), vec![], Action::Ram, "contains xfs"),
             (None, Some(free("/dev/sda")), vec![state("sdb")], use_("sdb"), ""),
-            (None, Some(free("/dev/sda")), vec![state("sdb"), state("sdc")], Action::Ram, "both carry"),
+            (None, Some(free("/dev/sda")), vec![state("sdb"), state("sdc")], Action::Ram, "both contain"),
             (None, Some(free("/dev/sda")), vec![half("sdb")], add("sda"), ""),
             (None, Some(locked(free("/dev/sda"))), vec![], Action::Ram, "read-only"),
             (None, Some(locked(state("sda"))), vec![], Action::Ram, "read-only"),
@@ -227,7 +229,7 @@ mod tests {
             (on("/dev/sdb"), Some(free("/dev/sda")), vec![disk("/dev/sdb")], Action::Ram, "not blank"),
             (on("/dev/sdb"), Some(free("/dev/sda")), vec![free("/dev/sdb")], Action::Ram, "not blank"),
             (on("/dev/sdb"), Some(free("/dev/sda")), vec![locked(blank.clone())], Action::Ram, "read-only"),
-            (on("/dev/sdb"), Some(free("/dev/sda")), vec![with("/dev/sdb", foreign())], Action::Ram, "left alone"),
+            (on("/dev/sdb"), Some(free("/dev/sda")), vec![with("/dev/sdb", foreign())], Action::Ram, "was not changed"),
             (on("/dev/sdb1"), Some(free("/dev/sda")), vec![blank], Action::Ram, "no disk /dev/sdb1"),
         ];
         for (n, (wanted, boot, others, action, words)) in table.into_iter().enumerate() {

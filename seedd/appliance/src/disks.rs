@@ -1,4 +1,4 @@
-//! Looking at the machine's disks, without changing any.
+//! Inspects the machine's disks, without changing them.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -12,10 +12,10 @@ use super::decide::{self, Content, Disk};
 use super::table::{self, HEAD, Place, Table, TableError, Write};
 use super::tool;
 
-/// Most bytes read of one attribute in /sys, and of the list of mounts.
+/// Maximum size of one attribute in /sys, and of the list of mounts, in bytes.
 const MAX_ATTRIBUTE: u64 = 4096;
 const MAX_MOUNTS: u64 = 4 << 20;
-/// A disk that is to be filled is looked at whole at both ends, and at this many places between.
+/// To decide whether a disk is blank, both ends are read completely, and this many places in between.
 const SAMPLES: u64 = 256;
 const SAMPLE: u64 = 64 << 10;
 const END: u64 = 1 << 20;
@@ -26,7 +26,7 @@ pub fn mounts(root: &Utf8Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// `(major:minor, type of the file system)` of what is mounted at `point` (proc_pid_mountinfo(5)); the topmost counts.
+/// `(major:minor, file system type)` of the topmost mount at `point` (proc_pid_mountinfo(5)).
 pub fn mounted(mounts: &str, point: &Utf8Path) -> Option<(String, String)> {
     let of_line = |line: &str| {
         let (fields, rest) = line.split_once(" - ")?;
@@ -38,16 +38,16 @@ pub fn mounted(mounts: &str, point: &Utf8Path) -> Option<(String, String)> {
 }
 
 fn attribute(path: &Utf8Path) -> String {
-    // What cannot be read counts as empty: odd hardware must not keep the seed from starting.
+    // Unreadable files count as empty: unusual hardware must not prevent the seed from starting.
     let bytes = read_limited(path, MAX_ATTRIBUTE).unwrap_or_default();
     String::from_utf8_lossy(&bytes).trim().to_owned()
 }
 
-/// The whole disk behind a device number, by its kernel name: through partitions and loop devices. `None` for what is no
-/// disk (a CD drive).
+/// The whole disk behind a device number, by kernel name, through partitions and loop devices. `None` if it is not a disk (a CD
+/// drive).
 pub fn disk_of(root: &Utf8Path, number: &str) -> Option<String> {
     let mut device = root.join("sys/dev/block").join(number).canonicalize_utf8().ok()?;
-    // A loop on a loop is as far as anybody goes.
+    // At most a loop device on a loop device.
     for _ in 0..4 {
         if device.join("partition").exists() {
             device = device.parent()?.to_owned();
@@ -60,20 +60,20 @@ pub fn disk_of(root: &Utf8Path, number: &str) -> Option<String> {
     host::hardware::disks(root).into_iter().any(|d| d.name == name).then_some(name)
 }
 
-/// Something on this machine that may hold the state: what /sys says of it.
+/// A disk that may contain the state, according to /sys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     pub path: Utf8PathBuf,
     /// Bytes.
     pub size: u64,
-    /// Bytes of a sector, as partition tables count.
+    /// Size of a sector in partition tables, in bytes.
     pub sector: u64,
     pub writable: bool,
-    /// Has partitions, or something on top of it.
+    /// Has partitions, or is used by another device.
     pub in_use: bool,
 }
 
-/// Every disk below `root`, by kernel name.
+/// All disks below `root`, by kernel name.
 pub fn devices(root: &Utf8Path) -> Vec<Device> {
     let of = |d: cluster_seed::machine::Disk| {
         let dir = root.join("sys/block").join(&d.name);
@@ -93,13 +93,13 @@ pub fn devices(root: &Utf8Path) -> Vec<Device> {
 }
 
 impl Device {
-    /// A file taken for a disk.
+    /// A file used as a disk.
     pub fn image(path: &Utf8Path) -> Result<Self> {
         let size = fs::metadata(path).with_context(|| format!("looking at {path}"))?.len();
         Ok(Device { path: path.to_owned(), size, sector: 512, writable: true, in_use: false })
     }
 
-    /// The first bytes of the disk; zeros stand for what it does not have.
+    /// The first bytes of the disk, padded with zeros.
     pub fn head(&self) -> Result<Vec<u8>> {
         let mut head = Vec::new();
         let read = File::open(&self.path).and_then(|f| f.take(HEAD as u64).read_to_end(&mut head));
@@ -108,7 +108,7 @@ impl Device {
         Ok(head)
     }
 
-    /// Looks at it; `fill` says that it was chosen to be filled, which makes it worth reading more of it.
+    /// Inspects it; `fill` means that it was selected for the state, so more of it is read to see whether it is blank.
     pub fn look(&self, fill: bool) -> Result<Disk> {
         let head = self.head()?;
         let table = Table::parse(&head, self.size, self.sector);
@@ -132,7 +132,7 @@ impl Device {
         Ok(decide::content(&start, tool::probe(&self.path, place)?.as_deref()))
     }
 
-    /// What would be written to fill it. The same every time, so that a cut off writing is known again.
+    /// The writes that would partition it. They are always the same, so that an interrupted run is recognised.
     pub fn filling(&self) -> Result<(Place, Vec<Write>), TableError> {
         let id = |what: &str| {
             let digest = cluster_seed::ids::Digest::of(format!("kubedos:{what}:v1\0{}", self.size).as_bytes());

@@ -1,22 +1,23 @@
-//! The seed as an appliance that boots from its own medium: where its state is kept, its network, the screen of its console
-//! and the socket over which console and command line ask the daemon. In reading order:
+//! The seed as an appliance that boots from its own medium: its state partition, its network, its console, and the control
+//! socket of the daemon. In reading order:
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-/// What the operator chose at the console.
+/// Settings made on the console.
 pub mod settings;
 
-/// Presets on the kernel command line.
+/// Settings on the kernel command line.
 pub mod boot;
 
 /// Partition tables, read and extended.
 pub mod table;
 
-/// Which disk the state goes to. Pure.
+/// Decides which disk the state is kept on. Pure.
 pub mod decide;
 
-/// The programs it needs: mount, losetup, ip, udhcpc.
+/// The programs that it runs: mount, losetup, ip, udhcpc.
 pub mod tool;
 
 /// Disks of this machine.

@@ -2,27 +2,29 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::clock::Stopwatch;
 use host::dhcp::Lease;
+use host::files::write_atomic;
 use host::tool::Running;
 use ipnet::Ipv4Net;
 
 use super::settings::{Address, Settings};
 use super::tool;
 
-/// Name under which the DHCP client calls this program, and the variable that says where leases are noted.
+/// Name under which the DHCP client calls this program, and the variable with the directory for leases.
 pub const HOOK: &str = "udhcpc-hook";
 const HOOK_DIR: &str = "KUBEDOS_LEASES";
-/// How long a DHCP server may take before the fixed address is used.
+/// How long to wait for a DHCP server before the static address is used.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long cards get to find a link after they were switched on.
+/// How long to wait for a link after the interfaces were brought up.
 const LINK: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_millis(200);
 
-/// An Ethernet interface with hardware behind it.
+/// A physical Ethernet interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nic {
     pub name: String,
@@ -32,24 +34,24 @@ pub struct Nic {
 /// The interfaces below `root`.
 pub fn nics(root: &Utf8Path) -> Vec<Nic> {
     let link = |name: &str| {
-        // A card that is down has no carrier to read.
+        // The carrier attribute cannot be read while the interface is down.
         fs::read_to_string(root.join("sys/class/net").join(name).join("carrier")).is_ok_and(|t| t.trim() == "1")
     };
     host::hardware::nics(root).into_iter().map(|n| Nic { link: link(&n.name), name: n.name }).collect()
 }
 
-/// The interface for netboot: the one that was chosen, else the only one with a link, else the only one.
+/// The interface for netboot: the selected one, otherwise the only one with a link, otherwise the only one.
 pub fn choose(chosen: Option<&str>, nics: &[Nic]) -> Result<String, String> {
     if let Some(name) = chosen {
         let there = nics.iter().any(|n| n.name == name);
-        return if there { Ok(name.to_owned()) } else { Err(format!("the interface {name} is not there")) };
+        return if there { Ok(name.to_owned()) } else { Err(format!("there is no interface {name}")) };
     }
     let mut linked = nics.iter().filter(|n| n.link);
     match (linked.next(), linked.next(), nics) {
         (Some(one), None, _) | (None, None, [one]) => Ok(one.name.clone()),
-        (Some(_), Some(_), _) => Err("more than one interface has a link: choose the one that machines boot from".to_owned()),
-        (None, _, []) => Err("this machine has no network card that is known".to_owned()),
-        (None, _, _) => Err("no interface has a link: plug a cable in, or choose one".to_owned()),
+        (Some(_), Some(_), _) => Err("more than one interface has a link: select the one for netboot".to_owned()),
+        (None, _, []) => Err("no supported network card was found".to_owned()),
+        (None, _, _) => Err("no interface has a link: connect a cable, or select an interface".to_owned()),
     }
 }
 
@@ -64,9 +66,9 @@ pub enum Way {
     },
 }
 
-/// What every interface gets. `own` is the seed's address on the boot network, `site` says that it is served already.
+/// How every interface gets its address. `own` is the seed's address on the boot network; `site` is true once there is a site.
 pub fn plan(settings: &Settings, nics: &[Nic], netboot: Option<&str>, own: Ipv4Net, site: bool) -> Vec<(String, Way)> {
-    // Nobody chose: the page has to be reachable somewhere.
+    // None was selected: the web interface must be reachable at some address.
     let first = netboot.or_else(|| nics.iter().find(|n| n.link).or(nics.first()).map(|n| n.name.as_str()));
     let way = |nic: &Nic| {
         let is_netboot = Some(nic.name.as_str()) == first;
@@ -86,8 +88,8 @@ fn lease_file(dir: &Utf8Path, iface: &str) -> Utf8PathBuf {
     dir.join(format!("lease.{iface}"))
 }
 
-/// What the DHCP client's script does. Only an address that it added itself is ever taken away: the seed's own may be on
-/// the same interface.
+/// The script of the DHCP client. It only removes addresses that it added itself, because the seed's own address may be on the
+/// same interface.
 pub fn hook(event: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<()> {
     let dir = Utf8PathBuf::from(get(HOOK_DIR).ok_or_else(|| anyhow!("{HOOK_DIR} is not set"))?);
     let forget = |iface: &str, but: &str| {
@@ -97,35 +99,35 @@ pub fn hook(event: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<()> {
             if let Err(error) = tool::remove_address(iface, &old) {
                 tracing::warn!(error = format!("{error:#}"), iface, "removing an address");
             }
-            // Without a lease the file is not there either.
+            // Without a lease the file does not exist.
             let _ = fs::remove_file(file);
         }
     };
     match event {
         "deconfig" => forget(&get("interface").unwrap_or_default(), ""),
         "bound" | "renew" => {
-            let lease = Lease::from_env(get).ok_or_else(|| anyhow!("the lease makes no sense"))?;
+            let lease = Lease::from_env(get).ok_or_else(|| anyhow!("the lease is invalid"))?;
             let address = format!("{}/{}", lease.address, lease.prefix);
             forget(&lease.interface, &address);
             tool::add_address(&lease.interface, &address)?;
             if let Some(router) = lease.router {
                 tool::default_route(&lease.interface, &router.to_string())?;
             }
-            fs::write(lease_file(&dir, &lease.interface), &address).context("noting the lease")?;
+            write_atomic(&lease_file(&dir, &lease.interface), address.as_bytes(), 0o644).context("storing the lease")?;
         }
         _ => {}
     }
     Ok(())
 }
 
-/// Switches every card on and waits until one has a link.
+/// Brings all interfaces up and waits until one has a link.
 pub fn wake(root: &Utf8Path) -> Vec<Nic> {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     loop {
         let found = nics(root);
         for nic in found.iter().filter(|n| !n.link) {
             if let Err(error) = tool::link_up(&nic.name) {
-                tracing::warn!(error = format!("{error:#}"), iface = nic.name, "switching a card on");
+                tracing::warn!(error = format!("{error:#}"), iface = nic.name, "bringing up an interface");
             }
         }
         if started.elapsed() >= LINK || !found.is_empty() && found.iter().all(|n| n.link) {
@@ -135,15 +137,15 @@ pub fn wake(root: &Utf8Path) -> Vec<Nic> {
     }
 }
 
-/// The DHCP clients that run; dropping this ends them, the addresses stay.
+/// The running DHCP clients; dropping this stops them, but keeps the addresses.
 #[derive(Default)]
 pub struct Network {
     clients: Vec<Running>,
 }
 
 impl Network {
-    /// Carries a plan out. `dir` is for leases and logs. An interface that fails keeps no other from its address; what
-    /// failed is told.
+    /// Executes a plan. `dir` is for leases and logs. If one interface fails, the others are still configured; failures are
+    /// returned as warnings.
     pub fn start(plan: &[(String, Way)], dir: &Utf8Path) -> (Self, Vec<String>) {
         let (mut network, mut warnings) = (Network::default(), Vec::new());
         let mut waiting = Vec::new();
@@ -161,13 +163,13 @@ impl Network {
                 warnings.push(format!("{iface} has no address: {error:#}"));
             }
         }
-        let started = Instant::now();
+        let started = Stopwatch::start();
         let missing = |iface: &str| !lease_file(dir, iface).exists();
         while waiting.iter().any(|(iface, _)| missing(iface)) && started.elapsed() < PATIENCE {
             std::thread::sleep(TICK);
         }
         for (iface, net) in waiting.iter().filter(|(iface, _)| missing(iface)) {
-            tracing::info!(iface, %net, "no DHCP server answered; the seed's own address is used");
+            tracing::info!(iface, %net, "no DHCP server answered; using the seed's static address");
             if let Err(error) = tool::add_address(iface, &net.to_string()) {
                 warnings.push(format!("{iface} has no address: {error:#}"));
             }
@@ -176,11 +178,11 @@ impl Network {
     }
 
     fn client(&mut self, iface: &str, dir: &Utf8Path) -> Result<()> {
-        fs::create_dir_all(dir).with_context(|| format!("making {dir}"))?;
+        fs::create_dir_all(dir).with_context(|| format!("creating {dir}"))?;
         let script = dir.join(HOOK);
-        let own = std::env::current_exe().context("finding this program's own place")?;
+        let own = std::env::current_exe().context("finding the path of this program")?;
         if !script.is_symlink() {
-            symlink(own, &script).with_context(|| format!("making {script}"))?;
+            symlink(own, &script).with_context(|| format!("creating {script}"))?;
         }
         let _ = fs::remove_file(lease_file(dir, iface));
         let path = dir.join("udhcpc.log");
@@ -206,9 +208,9 @@ mod tests {
             (None, "a b+", Ok("b")),
             (None, "a+ b+", Err("more than one")),
             (None, "a b", Err("no interface has a link")),
-            (None, "", Err("no network card")),
+            (None, "", Err("no supported network card")),
             (Some("a"), "a b+", Ok("a")),
-            (Some("c"), "a b+", Err("c is not there")),
+            (Some("c"), "a b+", Err("there is no interface c")),
         ] {
             match (choose(chosen, &cards(nics)), expected) {
                 (Ok(found), Ok(name)) => assert_eq!(found, name, "{nics}"),

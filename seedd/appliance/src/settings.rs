@@ -1,4 +1,4 @@
-//! What an operator may choose before or beside the site: kept beside it, preset by boot parameters.
+//! Settings of the appliance, independent of the site. Boot parameters override them.
 
 use cluster_seed::ids::Hostname;
 use serde::{Deserialize, Serialize};
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 /// File in the state directory.
 pub const FILE: &str = "appliance.json";
 
-/// Every field may be absent: then the appliance chooses.
+/// Every field is optional; without it the appliance chooses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Settings {
-    /// Interface that machines netboot on.
+    /// Interface for netboot.
     pub iface: Option<String>,
     pub address: Option<Address>,
     pub hostname: Option<Hostname>,
@@ -30,10 +30,10 @@ pub enum Address {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StatePlace {
-    /// A partition in the free space of the stick it booted from.
+    /// A partition in the free space of the stick that it booted from.
     Stick,
     /// A whole disk, by its path under /dev.
     Disk(String),
-    /// Memory: lost at power-off, and every page says so.
+    /// Memory: lost at power-off; every page shows a warning.
     Ram,
 }

@@ -1,7 +1,7 @@
-//! `seedd appliance state`: finds or makes the place of the state and mounts it. Root's part of an appliance.
+//! `seedd appliance state`: finds or creates the state partition and mounts it. Runs as root.
 //!
-//! A power cut at any moment leaves one of these, and each is recognised at the next start: no partition; a partition
-//! without a complete file system (made anew); a complete one (its label is written last).
+//! After a power cut at any time there is one of these, and each is recognised at the next start: no partition; a partition
+//! without a complete file system (it is created again); a complete one (its label is written last).
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -23,40 +23,40 @@ use super::tool;
 
 /// The site's data directory, below the state.
 pub const SITE_DIR: &str = "site";
-/// In the run directory: what was decided, for the daemon and the console.
+/// File in the run directory with the result, for the daemon and the console.
 pub const REPORT: &str = "state.json";
 const MAX_SMALL: u64 = 64 << 10;
-/// Written over both ends of a new partition, so that nothing of an earlier life is taken for ours.
+/// Written over both ends of a new partition, so that old content is not mistaken for a state.
 const END: u64 = 1 << 20;
 
-/// Where things are on an appliance.
+/// Paths of an appliance.
 #[derive(Debug, Clone)]
 pub struct Places {
     pub state: Utf8PathBuf,
     pub medium: Utf8PathBuf,
     pub run: Utf8PathBuf,
-    /// Owner of the state; without it whoever runs this.
+    /// Owner of the state; default: the current user.
     pub user: Option<String>,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {
-    /// In words, for people.
+    /// As text, for people.
     pub place: String,
     pub memory: bool,
     pub warnings: Vec<String>,
 }
 
 impl Report {
-    /// What the last run of `seedd appliance state` left; `None` without one.
+    /// The result of the last run of `seedd appliance state`; `None` if there was none.
     pub fn read(run: &Utf8Path) -> Option<Self> {
         serde_json::from_slice(&read_limited(&run.join(REPORT), MAX_SMALL).ok()?).ok()
     }
 }
 
-/// Settings as stored in a state directory; none stored is the default, unreadable ones are told.
+/// The settings stored in a state directory, or the defaults; unreadable settings give a warning.
 pub fn stored(state: &Utf8Path) -> (Settings, Option<String>) {
     let path = state.join(FILE);
     if !path.exists() {
@@ -68,18 +68,18 @@ pub fn stored(state: &Utf8Path) -> (Settings, Option<String>) {
     read.map_or_else(|e| (Settings::default(), Some(format!("{path} cannot be used: {e:#}"))), |s| (s, None))
 }
 
-/// Mounts the state. Called again it keeps what is mounted, unless that is memory without a site and the settings ask
-/// for another place.
+/// Mounts the state. If it is called again, it keeps the mount, unless that is memory without a site and the settings select
+/// another place.
 pub fn prepare(places: &Places, preset: &Preset) -> Result<Report> {
     for dir in [&places.state, &places.run] {
-        fs::create_dir_all(dir).with_context(|| format!("making {dir}"))?;
+        fs::create_dir_all(dir).with_context(|| format!("creating {dir}"))?;
     }
     own(places, &places.run)?;
     let now = mounted(&mounts(Utf8Path::new("/"))?, &places.state);
     let (settings, problem) = stored(&places.state);
     let mut report = match now {
         Some((_, kind)) if kind != "tmpfs" || has_site(places) || settings.state.is_none_or(|s| s == StatePlace::Ram) => {
-            Report::read(&places.run).ok_or_else(|| anyhow!("{} is mounted, and not by this program", places.state))?
+            Report::read(&places.run).ok_or_else(|| anyhow!("{} was mounted by another program", places.state))?
         }
         Some(_) => move_to(places, preset, settings_text(places)?)?,
         None => first(places, preset)?,
@@ -102,25 +102,27 @@ fn settings_text(places: &Places) -> Result<Option<Vec<u8>>> {
 /// The first start since the machine was switched on.
 fn first(places: &Places, preset: &Preset) -> Result<Report> {
     let report = settle(places, preset.settings.state.as_ref())?;
-    // What is stored on the stick may send us on to a disk.
+    // The settings stored on the stick may select a disk.
     let (settings, _) = stored(&places.state);
     let elsewhere = matches!(settings.state, Some(StatePlace::Disk(_) | StatePlace::Ram));
     if preset.settings.state.is_some() || !elsewhere || report.memory {
         return Ok(report);
     }
     if has_site(places) {
-        let why =
-            format!("the settings name another place for the state, but a site lies on the {} and stays there", report.place);
+        let why = format!(
+            "the settings select another place for the state, but there is a site on the {}, so the state stays there",
+            report.place
+        );
         return Ok(Report { warnings: [report.warnings, vec![why]].concat(), ..report });
     }
     move_to(places, preset, settings_text(places)?)
 }
 
-/// Goes where the settings say, and takes them along.
+/// Moves to the place selected in the settings, and copies the settings there.
 fn move_to(places: &Places, preset: &Preset, text: Option<Vec<u8>>) -> Result<Report> {
     let (settings, _) = stored(&places.state);
     if let Err(error) = umount2(places.state.as_std_path(), MntFlags::empty()) {
-        // Somebody still works there: better a seed in the old place than none.
+        // It is still in use: a seed in the old place is better than none.
         let mut report = Report::read(&places.run).unwrap_or_default();
         report.warnings.push(format!("the state stays where it is until the next start ({error})"));
         return Ok(report);
@@ -133,8 +135,8 @@ fn move_to(places: &Places, preset: &Preset, text: Option<Vec<u8>>) -> Result<Re
     Ok(report)
 }
 
-/// Looks, decides, carries it out; whatever fails ends in memory with a warning: a seed without its disk still has to
-/// say so on its console.
+/// Inspects the disks, decides, and mounts. If anything fails, the state is in memory, with a warning: a seed without its disk
+/// must still be able to show that on its console.
 fn settle(places: &Places, wanted: Option<&StatePlace>) -> Result<Report> {
     let wanted = wanted.map(|w| match w {
         // Names like /dev/disk/by-id/… are links.
@@ -147,7 +149,7 @@ fn settle(places: &Places, wanted: Option<&StatePlace>) -> Result<Report> {
     match carry_out(places, &decision, &seen.devices, boot.as_deref()) {
         Ok(report) => Ok(report),
         Err(e) => {
-            let why = format!("the state cannot be kept where it belongs: {e:#}");
+            let why = format!("the state cannot be stored in the selected place: {e:#}");
             let warnings = [decision.warnings, vec![why, RAM_WARNING.to_owned()]].concat();
             memory(places, warnings)
         }
@@ -172,8 +174,8 @@ impl Seen {
             let disk = match device.look(fill) {
                 Ok(disk) => disk,
                 Err(error) => {
-                    // A dying disk keeps nobody from using another.
-                    tracing::warn!(error = format!("{error:#}"), disk = %device.path, "looking at a disk");
+                    // A failing disk must not prevent the use of another.
+                    tracing::warn!(error = format!("{error:#}"), disk = %device.path, "inspecting a disk");
                     continue;
                 }
             };
@@ -191,11 +193,11 @@ fn carry_out(places: &Places, decision: &Decision, devices: &[Device], boot: Opt
         Action::Add { disk, place } => (disk, Some(*place)),
         Action::Fill { disk } => (disk, None),
     };
-    let device = devices.iter().find(|d| d.path == *disk).ok_or_else(|| anyhow!("{disk} is gone"))?;
+    let device = devices.iter().find(|d| d.path == *disk).ok_or_else(|| anyhow!("{disk} no longer exists"))?;
     let place = match &decision.action {
         Action::Add { .. } => add(device)?,
         Action::Fill { .. } => fill(device)?,
-        _ => place.ok_or_else(|| anyhow!("{disk} has no place for the state"))?,
+        _ => place.ok_or_else(|| anyhow!("{disk} has no space for the state"))?,
     };
     let fresh = !matches!(decision.action, Action::Use { .. });
     let part = open(device, place, fresh)?;
@@ -212,26 +214,27 @@ fn carry_out(places: &Places, decision: &Decision, devices: &[Device], boot: Opt
 fn memory(places: &Places, warnings: Vec<String>) -> Result<Report> {
     let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     mount(Some("tmpfs"), places.state.as_std_path(), Some("tmpfs"), flags, Some("mode=0750,size=50%"))
-        .context("mounting memory for the state")?;
+        .context("mounting a memory file system for the state")?;
     own(places, &places.state)?;
     Ok(Report { place: "memory".to_owned(), memory: true, warnings })
 }
 
-/// Gives a path to the daemon's user.
+/// Changes the owner of a path to the daemon's user.
 fn own(places: &Places, path: &Utf8Path) -> Result<()> {
     let Some(name) = &places.user else { return Ok(()) };
     let Some(user) = User::from_name(name).context("looking up a user")? else {
-        tracing::warn!(user = name, "there is no such user; the state stays with whoever runs this");
+        tracing::warn!(user = name, "there is no such user; the state belongs to the current user");
         return Ok(());
     };
-    nix::unistd::chown(path.as_std_path(), Some(user.uid), Some(user.gid)).with_context(|| format!("giving {path} to {name}"))?;
+    nix::unistd::chown(path.as_std_path(), Some(user.uid), Some(user.gid))
+        .with_context(|| format!("changing the owner of {path} to {name}"))?;
     if *path == places.state {
         fs::set_permissions(path, fs::Permissions::from_mode(0o750)).with_context(|| format!("protecting {path}"))?;
     }
     Ok(())
 }
 
-/// The partition's device, with a checked file system; `fresh` makes that first.
+/// The partition's device, with a checked file system; `fresh` creates the file system first.
 pub fn open(device: &Device, place: Place, fresh: bool) -> Result<String> {
     let part = tool::attach(&device.path, place)?;
     let ready = if fresh { tool::make(&part) } else { tool::check(&part) };
@@ -244,11 +247,11 @@ pub fn open(device: &Device, place: Place, fresh: bool) -> Result<String> {
     Ok(part)
 }
 
-/// Adds our partition behind what is on the disk.
+/// Adds the state partition in the free space of the disk.
 pub fn add(device: &Device) -> Result<Place> {
     let head = device.head()?;
     let table = Table::parse(&head, device.size, device.sector)?;
-    ensure!(table.ours.is_none(), "{} has a state partition already", device.path);
+    ensure!(table.ours.is_none(), "{} already has a state partition", device.path);
     let place = table.free(&head)?;
     let mut id = [0u8; 16];
     id.copy_from_slice(&random::bytes::<16>()?);
@@ -258,7 +261,7 @@ pub fn add(device: &Device) -> Result<Place> {
     Ok(place)
 }
 
-/// Puts a table with our partition on a blank disk.
+/// Writes a partition table with the state partition to a blank disk.
 pub fn fill(device: &Device) -> Result<Place> {
     ensure!(device.look(true)?.blank, "{} is not blank", device.path);
     let (place, writes) = device.filling()?;
@@ -268,7 +271,7 @@ pub fn fill(device: &Device) -> Result<Place> {
 
 fn write(device: &Device, writes: &[Write]) -> Result<()> {
     let path = &device.path;
-    let file: File = OpenOptions::new().write(true).open(path).with_context(|| format!("opening {path} to write"))?;
+    let file: File = OpenOptions::new().write(true).open(path).with_context(|| format!("opening {path} for writing"))?;
     for w in writes {
         ensure!(w.at.checked_add(w.bytes.len() as u64).is_some_and(|end| end <= device.size), "writing beyond the end of {path}");
         file.write_all_at(&w.bytes, w.at).and_then(|()| file.sync_all()).with_context(|| format!("writing to {path}"))?;

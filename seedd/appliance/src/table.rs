@@ -1,15 +1,15 @@
-//! Partition tables, as far as one partition more is concerned: MBR, and GPT (UEFI 2.10, chapter 5). Bytes in, bytes to
-//! write out; everything here is pure.
+//! Reads partition tables and adds one partition: MBR, and GPT (UEFI 2.10, chapter 5). Pure: takes bytes, returns the bytes to
+//! write.
 
-/// Bytes of a disk's start that are looked at: both tables, and the volume descriptor of an ISO image.
+/// Bytes read from the start of a disk: both tables, and the volume descriptor of an ISO image.
 pub const HEAD: usize = 64 << 10;
-/// Name of our partition in a GPT, and of the file system in it.
+/// Name of the state partition in a GPT, and label of its file system.
 pub const NAME: &str = "KUBEDOS-STATE";
-/// Type of our partition in an MBR, which has no names: "non-FS data", which desktops leave alone.
+/// Type of the state partition in an MBR, which has no names: "non-FS data", which desktops ignore.
 const MBR_TYPE: u8 = 0xda;
-/// Smallest state partition made, in bytes.
+/// Minimum size of a new state partition, in bytes.
 pub const MIN_STATE: u64 = 256 << 20;
-/// A GPT with more entries is left alone.
+/// A GPT with more entries is not changed.
 const MAX_ENTRIES: u64 = 1024;
 const ENTRY: usize = 128;
 /// Partitions begin and end at multiples of this many bytes.
@@ -23,11 +23,11 @@ const NO_AUTOMOUNT: u64 = 1 << 63;
 pub enum TableError {
     #[error("it has no partition table")]
     Missing,
-    #[error("its partition table is of a kind that is left alone ({0})")]
+    #[error("its partition table is not supported ({0})")]
     Unusual(&'static str),
     #[error("its partition table is full")]
     Full,
-    #[error("only {} MiB are free behind what is on it, and {} MiB are needed", .0 >> 20, MIN_STATE >> 20)]
+    #[error("only {} MiB are free at its end, but {} MiB are needed", .0 >> 20, MIN_STATE >> 20)]
     NoRoom(u64),
 }
 
@@ -49,15 +49,15 @@ pub struct Place {
 pub struct Table {
     kind: Kind,
     pub partitions: Vec<Place>,
-    /// Ours, if it was made.
+    /// The state partition, if it exists.
     pub ours: Option<Place>,
-    /// End of the ISO image it holds, in bytes; 0 without one.
+    /// End of the ISO image on the disk, in bytes; 0 if there is none.
     iso_end: u64,
     size: u64,
     sector: u64,
 }
 
-/// Bytes for one place of the disk. Each is synced before the next one is written.
+/// Bytes to write at one position of the disk. Each write is synced before the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     pub at: u64,
@@ -68,7 +68,7 @@ fn le(bytes: &[u8], at: usize, len: usize) -> u64 {
     bytes.get(at..at + len).map_or(0, |b| b.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b)))
 }
 
-/// CRC-32 of ISO-HDLC, as GPT uses it.
+/// CRC-32 (ISO-HDLC), as used by GPT.
 fn crc32(bytes: &[u8]) -> u32 {
     let step =
         |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 });
@@ -85,14 +85,14 @@ impl Table {
     /// Reads the table of a disk of `size` bytes with sectors of `sector` bytes from its first [`HEAD`] bytes.
     ///
     /// # Errors
-    /// When there is none, or one that this program leaves alone.
+    /// When there is none, or one that this program does not support.
     pub fn parse(head: &[u8], size: u64, sector: u64) -> Result<Self, TableError> {
         if head.len() < HEAD || !matches!(sector, 512 | 4096) || head.get(510..512) != Some(&[0x55, 0xaa]) {
             return Err(TableError::Missing);
         }
         let mbr: Vec<&[u8]> = head[446..510].chunks_exact(16).collect();
         let mut table = Table { kind: Kind::Mbr, partitions: Vec::new(), ours: None, iso_end: iso_end(head), size, sector };
-        // What the kernel does: a protective entry anywhere makes it a GPT.
+        // Like the kernel: a protective entry at any position makes it a GPT.
         if mbr.iter().any(|e| e[4] == 0xee) {
             table.read_gpt(head)?;
         } else {
@@ -104,10 +104,10 @@ impl Table {
                 }
             }
         }
-        // An ISO image may lie over its own partitions, but ours lies behind all of it.
+        // An ISO image may overlap its own partitions, but the state partition is behind all of it.
         let inside = |p: &Place| p.start >= table.iso_end && p.start.checked_add(p.len).is_some_and(|end| end <= size);
         if table.ours.is_some_and(|p| !inside(&p)) {
-            return Err(TableError::Unusual("the state partition lies outside the disk or over the medium"));
+            return Err(TableError::Unusual("the state partition extends beyond the disk or overlaps the medium"));
         }
         Ok(table)
     }
@@ -135,7 +135,7 @@ impl Table {
         Ok(())
     }
 
-    /// Where a partition of ours would go: all that is free behind the others and behind the ISO image.
+    /// The place for a state partition: all free space behind the other partitions and the ISO image.
     pub fn free(&self, head: &[u8]) -> Result<Place, TableError> {
         let ends = self.partitions.iter().map(|p| p.start.saturating_add(p.len));
         let start = ends.chain([self.iso_end, ALIGN]).max().unwrap_or(ALIGN).div_ceil(ALIGN) * ALIGN;
@@ -157,8 +157,8 @@ impl Table {
         if len < MIN_STATE { Err(TableError::NoRoom(len)) } else { Ok(Place { number, start, len }) }
     }
 
-    /// What has to be written to make our partition at `place`, which [`Self::free`] gave. In an MBR that is one sector; in
-    /// a GPT first the backup at the disk's end, then header and entries as one piece. `id` is the partition's GUID.
+    /// The writes that create the state partition at `place`, which [`Self::free`] returned. In an MBR this is one sector; in a
+    /// GPT first the backup at the end of the disk, then header and entries as one write. `id` is the partition's GUID.
     pub fn add(&self, head: &[u8], place: Place, id: [u8; 16]) -> Vec<Write> {
         let (first, count) = (place.start / self.sector, place.len / self.sector);
         let index = place.number as usize - 1;
@@ -166,7 +166,7 @@ impl Table {
             Kind::Mbr => {
                 let mut sector = head[..512].to_vec();
                 let entry = &mut sector[446 + index * 16..462 + index * 16];
-                // Beyond what cylinders, heads and sectors can say.
+                // Beyond the range of cylinders, heads and sectors.
                 entry[..8].copy_from_slice(&[0, 0xfe, 0xff, 0xff, MBR_TYPE, 0xfe, 0xff, 0xff]);
                 entry[8..12].copy_from_slice(&(first as u32).to_le_bytes());
                 entry[12..].copy_from_slice(&(count as u32).to_le_bytes());
@@ -218,7 +218,7 @@ impl Table {
     }
 }
 
-/// The primary header, checked.
+/// The primary header, verified.
 fn gpt_header(head: &[u8], sector: u64) -> Result<&[u8], TableError> {
     let header = head.get(sector as usize..2 * sector as usize).unwrap_or_default();
     let len = le(header, 12, 4) as usize;
@@ -229,7 +229,7 @@ fn gpt_header(head: &[u8], sector: u64) -> Result<&[u8], TableError> {
     bare[16..20].fill(0);
     let fits = u64::from(crc32(&bare)) == le(header, 16, 4) && le(header, 24, 8) == 1;
     let entries = le(header, 84, 4) == ENTRY as u64 && (1..=MAX_ENTRIES).contains(&le(header, 80, 4));
-    if fits && entries { Ok(header) } else { Err(TableError::Unusual("its GPT is damaged or of an odd size")) }
+    if fits && entries { Ok(header) } else { Err(TableError::Unusual("its GPT is damaged or has an unusual size")) }
 }
 
 fn utf16(name: &str) -> [u8; 72] {
@@ -244,7 +244,7 @@ fn gpt_entry(id: [u8; 16], first: u64, last: u64) -> Vec<u8> {
     [LINUX.as_slice(), &id, &numbers, &utf16(NAME)].concat()
 }
 
-/// A GPT with nothing but our partition, for a blank disk of `size` bytes.
+/// A GPT with only the state partition, for a blank disk of `size` bytes.
 pub fn fresh(size: u64, sector: u64, disk: [u8; 16], partition: [u8; 16]) -> Result<(Place, Vec<Write>), TableError> {
     let s = sector as usize;
     let span = (128 * ENTRY).div_ceil(s) as u64;
@@ -253,7 +253,7 @@ pub fn fresh(size: u64, sector: u64, disk: [u8; 16], partition: [u8; 16]) -> Res
     }
     let last = size / sector - 1;
     let mut head = vec![0u8; HEAD];
-    // UEFI 2.10, table 5.4: one entry over all of it, as far as 32 bits go.
+    // UEFI 2.10, table 5.4: one entry for the whole disk, up to the 32-bit limit.
     head[446..462].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0]);
     head[458..462].copy_from_slice(&u32::try_from(last).unwrap_or(u32::MAX).to_le_bytes());
     head[510..512].copy_from_slice(&[0x55, 0xaa]);
@@ -276,8 +276,8 @@ pub fn fresh(size: u64, sector: u64, disk: [u8; 16], partition: [u8; 16]) -> Res
     Ok((place, writes))
 }
 
-/// Whether `bytes`, read at `at`, are zero but for what `writes` would put there: a blank disk, or one whose
-/// partitioning was cut off.
+/// Whether `bytes`, read at `at`, are zero except for what `writes` would write there: a blank disk, or one whose
+/// partitioning was interrupted.
 pub fn blank(at: u64, bytes: &[u8], writes: &[Write]) -> bool {
     const PIECE: usize = 512;
     bytes.chunks(PIECE).enumerate().all(|(i, piece)| {

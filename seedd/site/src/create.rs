@@ -1,4 +1,4 @@
-//! Making a site: everything aside, then one rename. A site is there wholly or not at all.
+//! Creating a site: everything is written to a temporary directory and renamed at the end, so a site is never incomplete.
 
 use std::fs::{self, File};
 
@@ -10,11 +10,11 @@ use crate::hint::Hint as _;
 use crate::keys::PublicKeys;
 use crate::store::Store;
 use crate::tls::ca::Permitted;
-use crate::{Site, setting, tls};
+use crate::{Site, tls};
 
-/// What a new site is made of.
+/// Input for a new site.
 pub struct NewSite<'a> {
-    /// Text of cluster.yaml, and the same parsed.
+    /// The text of cluster.yaml, and its parsed form.
     pub text: &'a str,
     pub spec: &'a ClusterSpec,
     pub passphrase: &'a str,
@@ -22,17 +22,17 @@ pub struct NewSite<'a> {
     pub now: u64,
 }
 
-/// Makes the site. `finish` adds to it before it appears under its name; if that fails nothing was made.
+/// Creates the site. `finish` adds to it before it is renamed into place; if that fails, nothing is left.
 ///
 /// # Errors
-/// When the directory holds something already, when the passphrase is too short, and on every failed write.
+/// When the directory is not empty, when the passphrase is too short, and when writing fails.
 pub fn create<T>(
     site: &Site,
     new: &NewSite<'_>,
     finish: impl FnOnce(&Site, &PublicKeys) -> Result<T>,
 ) -> Result<(PublicKeys, T)> {
     if site.exists() {
-        return Err(anyhow!("{} holds a site already", site.data)).hint("use another --data; a site is never overwritten");
+        return Err(anyhow!("{} already contains a site", site.data)).hint("use another --data; a site is never overwritten");
     }
     let place = aside(&site.data)?;
     let made = fill(&place, new, finish).and_then(|made| publish(&place, site).map(|()| made));
@@ -47,28 +47,28 @@ fn fill<T>(place: &Site, new: &NewSite<'_>, finish: impl FnOnce(&Site, &PublicKe
     let public = place.keys().create(new.passphrase, new.spec.metadata.name.as_str(), &planes, seconds)?;
     place.keys().make_ca(new.spec.metadata.name.as_str(), Permitted::of(new.spec, tls::hostname().as_deref()))?;
     host::files::write_atomic(&place.cluster_file(), new.text.as_bytes(), 0o644)?;
-    let store = Store::open(&place.database()).context("making the database")?;
-    store.set(setting::EPOCH, "1")?;
+    let store = Store::open(&place.database()).context("creating the database")?;
+    store.write(|tx| tx.set_epoch(1))?;
     drop(store);
     let more = finish(place, &public)?;
     Ok((public, more))
 }
 
-/// Gives the finished directory its name.
+/// Renames the finished directory into place.
 fn publish(place: &Site, site: &Site) -> Result<()> {
     let dir = File::open(&place.data).with_context(|| format!("opening {}", place.data))?;
-    // Links and folders were made by the hundred; one call puts all of them on the disk.
+    // There may be hundreds of links and folders; one call syncs all of them.
     nix::unistd::syncfs(&dir).context("writing the new site to the disk")?;
     if let Ok(meta) = fs::metadata(&site.data) {
-        // An empty directory that was prepared keeps its permissions.
+        // If the target is an existing empty directory, its permissions are kept.
         fs::set_permissions(&place.data, meta.permissions()).with_context(|| format!("protecting {}", place.data))?;
     }
     match fs::rename(&place.data, &site.data) {
         Ok(()) => {}
-        // A directory that something is mounted on cannot be replaced: its entries move, the database last, because
-        // its presence says that the site is complete.
+        // A mount point cannot be replaced: its entries are moved, the database last, because
+        // its presence marks the site as complete.
         Err(e) if matches!(e.raw_os_error(), Some(nix::libc::EBUSY | nix::libc::EXDEV)) => move_entries(place, site)?,
-        Err(e) => return Err(e).with_context(|| format!("making {}", site.data)),
+        Err(e) => return Err(e).with_context(|| format!("creating {}", site.data)),
     }
     let parent = parent_of(&site.data);
     for dir in [parent, site.data.as_path()] {
@@ -82,10 +82,10 @@ fn move_entries(place: &Site, site: &Site) -> Result<()> {
         let entry = entry?;
         let target = site.data.join(entry.file_name().to_string_lossy().as_ref());
         if entry.file_name() != "seed.db" {
-            fs::rename(entry.path(), &target).with_context(|| format!("making {target}"))?;
+            fs::rename(entry.path(), &target).with_context(|| format!("creating {target}"))?;
         }
     }
-    fs::rename(place.database(), site.database()).context("placing the database")
+    fs::rename(place.database(), site.database()).context("moving the database into place")
 }
 
 fn parent_of(data: &Utf8Path) -> &Utf8Path {
@@ -97,9 +97,9 @@ fn aside(data: &Utf8Path) -> Result<Site> {
         return Err(anyhow!("{data} is not empty")).hint("use an empty or new directory for --data");
     }
     let parent = parent_of(data);
-    fs::create_dir_all(parent).with_context(|| format!("making {parent}"))?;
+    fs::create_dir_all(parent).with_context(|| format!("creating {parent}"))?;
     let place = parent.join(format!("{}{}.new", prefix(data), std::process::id()));
-    fs::create_dir(&place).with_context(|| format!("making {place}"))?;
+    fs::create_dir(&place).with_context(|| format!("creating {place}"))?;
     Ok(Site::new(&place))
 }
 
@@ -107,8 +107,8 @@ fn prefix(data: &Utf8Path) -> String {
     format!(".{}.", data.file_name().unwrap_or("site"))
 }
 
-/// Removes what a killed attempt left beside `data`. Only for a caller that knows that nobody else is making a site
-/// there.
+/// Deletes what an interrupted attempt left beside `data`. The caller must know that no other process is creating a
+/// site there.
 pub fn clean(data: &Utf8Path) -> Result<()> {
     let (parent, prefix) = (parent_of(data), prefix(data));
     if !parent.is_dir() {
@@ -122,7 +122,7 @@ pub fn clean(data: &Utf8Path) -> Result<()> {
     let found: Vec<Utf8PathBuf> =
         entries.filter_map(|e| Some(e.ok()?.into_path())).filter(|p| p.file_name().is_some_and(left)).collect();
     for path in found {
-        fs::remove_dir_all(&path).with_context(|| format!("removing {path}, left by an attempt that was cut off"))?;
+        fs::remove_dir_all(&path).with_context(|| format!("deleting {path}, left by an interrupted attempt"))?;
     }
     Ok(())
 }
@@ -159,7 +159,7 @@ mod tests {
         attempt(&site, |_, _| Ok(())).unwrap();
         assert!(site.exists() && site.keys().unseal("correct horse").is_ok());
         let again = attempt(&site, |_, _| Ok(()));
-        assert!(again.unwrap_err().to_string().contains("holds a site already"));
+        assert!(again.unwrap_err().to_string().contains("already contains a site"));
         let other = Site::new(&parent.join(".site.x.new"));
         fs::write(other.data.join("f"), "").unwrap();
         assert!(attempt(&other, |_, _| Ok(())).unwrap_err().to_string().contains("is not empty"));

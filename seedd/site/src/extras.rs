@@ -1,4 +1,4 @@
-//! The site's extras on disk: which set is in use, whether it is whole, and what the registry finds in it.
+//! The site's extras on disk: which set is in use, whether it is complete, and the images that the registry serves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::extras::{ExtrasManifest, FILE, MAX_MANIFEST, OCI, TREE};
 use cluster_seed::ids::Digest;
-use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
-use host::files::read_limited;
+use cluster_seed::seal::VerifyingKey;
+use host::sealed;
 
+use crate::Site;
 use crate::layout::ids;
 use crate::store::Store;
-use crate::{Site, setting};
 
 impl Site {
     pub fn extras_dir(&self, id: Digest) -> Utf8PathBuf {
@@ -20,31 +20,29 @@ impl Site {
     }
 }
 
-/// Reads a set's manifest, signed by `key`, and checks that it is whole: every file there with its size.
+/// Reads a set's manifest, signed by `key`, and checks that every file exists with its size.
 pub fn check(dir: &Utf8Path, id: Digest, key: &VerifyingKey) -> Result<()> {
     let manifest = read(dir, id, key)?;
     for file in &manifest.files {
         let path = dir.join(&file.name);
         let meta = fs::metadata(&path).with_context(|| format!("looking for {path}"))?;
-        ensure!(meta.is_file() && meta.len() == file.size, "{path} is not what the extras' manifest says");
+        ensure!(meta.is_file() && meta.len() == file.size, "{path} does not match the manifest of the extras");
     }
     Ok(())
 }
 
 fn read(dir: &Utf8Path, id: Digest, key: &VerifyingKey) -> Result<ExtrasManifest> {
     let path = dir.join(FILE);
-    let sealed: Sealed<ExtrasManifest> =
-        serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).with_context(|| format!("reading {path}"))?;
-    let manifest = sealed.open(key).with_context(|| format!("checking {path}"))?;
+    let manifest: ExtrasManifest = sealed::read(&path, key, MAX_MANIFEST)?;
     manifest.check().map_err(|why| anyhow!(why)).with_context(|| format!("checking {path}"))?;
-    ensure!(manifest.id == id, "{path} is of another set");
+    ensure!(manifest.id == id, "{path} is the manifest of another set");
     Ok(manifest)
 }
 
 /// The key that a set is signed with: this site's, or that of the site it was imported from.
 fn maker(site: &Site, store: &Store, id: Digest) -> Result<VerifyingKey> {
-    match store.setting(&format!("{}{id}", setting::MAKER))? {
-        Some(key) => key_from_text(&key).context("reading the maker's key"),
+    match store.maker(id)? {
+        Some(key) => Ok(key),
         None => site.keys().public()?.site_key(),
     }
 }
@@ -53,13 +51,12 @@ pub fn manifest(site: &Site, store: &Store, id: Digest) -> Result<ExtrasManifest
     read(&site.extras_dir(id), id, &maker(site, store, id)?)
 }
 
-/// The set in use, if there is one.
+/// The set in use, if any.
 pub fn current(site: &Site, store: &Store) -> Result<Option<ExtrasManifest>> {
-    let Some(id) = store.setting(setting::EXTRAS)? else { return Ok(None) };
-    manifest(site, store, id.parse().context("reading the extras' id")?).map(Some)
+    store.extras()?.map(|id| manifest(site, store, id)).transpose()
 }
 
-/// Digests that any set names, for `gc`.
+/// Digests that any set refers to, for `gc`.
 pub fn used(site: &Site, store: &Store) -> Result<BTreeSet<Digest>> {
     let mut used = BTreeSet::new();
     for id in ids(&site.join("extras"))? {
@@ -70,7 +67,7 @@ pub fn used(site: &Site, store: &Store) -> Result<BTreeSet<Digest>> {
     Ok(used)
 }
 
-/// The images of a set, as the registry looks for them.
+/// The images of a set, indexed for the registry.
 #[derive(Debug)]
 pub struct Registry {
     pub id: Digest,
@@ -107,7 +104,7 @@ impl Registry {
         Some(self.tags.get(repository)?.keys().cloned().collect())
     }
 
-    /// Digest and media type of what a tag or a digest means.
+    /// Digest and media type of the manifest with this tag or digest.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<(Digest, String)> {
         let tags = self.tags.get(repository)?;
         let digest = match reference.strip_prefix("sha256:") {
@@ -127,7 +124,7 @@ impl Registry {
         self.dir.join(OCI).join("sha256").join(digest.to_string())
     }
 
-    /// Root of what is served as files.
+    /// Root of the files that are served.
     pub fn tree(&self) -> Utf8PathBuf {
         self.dir.join(TREE)
     }

@@ -1,5 +1,5 @@
-//! What can go: blobs that nothing names, and what killed jobs left. A blob is named by the lock of a snapshot, the
-//! manifest of an artifact or of extras, or a file that is a link to it; whoever may be about to use one holds a lock.
+//! Garbage collection: finds blobs that nothing refers to, and leftovers of killed jobs. A blob is in use if the lock of a
+//! snapshot, the manifest of an artifact or of extras, or a hard link refers to it; jobs that may need blobs hold a lock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -15,26 +15,26 @@ use darksite::shelf::Shelves;
 use host::files::read_limited;
 
 use super::holding::Alone;
-use crate::artifacts::chunks_of;
+use crate::Site;
+use crate::artifacts::{chunks_of, manifest, netboot_set};
 use crate::hint::Hint as _;
 use crate::layout::ids;
 use crate::store::Store;
-use crate::{Site, setting};
 
-/// Of darksite, beside those of `image`: folders in `tmp` that only a job that runs can use.
+/// Folders of darksite jobs in `tmp` that only a running job can use (those of `image` are in [`image::WORKDIRS`]).
 const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];
-/// What a download that is whole is called until its digest was checked.
+/// Suffix of a complete download whose digest was not checked yet.
 const WHOLE: &str = ".whole";
-/// What an interrupted job would go on with.
+/// Prefixes of folders with which an interrupted job resumes.
 const UNFINISHED: &[&str] = &["import-", "export-", "archive-"];
-/// Names of downloads end in it; they are gone on with too.
+/// Suffix of incomplete downloads; they are resumed too.
 const PART: &str = ".part";
 const LOCKS: &[&str] = &["importing.lock", "import.lock"];
 
-/// Letters of a digest.
+/// Length of a digest in hex digits.
 const HEX: usize = 64;
 
-/// Something that nothing needs.
+/// A file or folder that nothing needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waste {
     pub path: Utf8PathBuf,
@@ -42,12 +42,12 @@ pub struct Waste {
     pub kind: &'static str,
 }
 
-/// Lists what can go. `unfinished` adds what interrupted jobs would go on with.
+/// Lists what can be deleted. `unfinished` adds what interrupted jobs need to resume.
 ///
 /// # Errors
-/// When a snapshot, an artifact or extras cannot be read: then nobody knows what they need, and nothing may go.
+/// When a snapshot, an artifact or extras cannot be read: then it is not known what they need, and nothing may be deleted.
 pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> Result<Vec<Waste>> {
-    ensure!(!site.join(crate::settle::STAGED).exists(), "an import was not placed yet");
+    ensure!(!site.join(crate::settle::STAGED).exists(), "an import is not finished yet");
     let (used, on_shelves) = used(site, store)?;
     let mut waste = shelves(site, &on_shelves)?;
     let mut names = HashMap::new();
@@ -84,7 +84,7 @@ pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> R
     Ok(waste)
 }
 
-/// Removes what [`survey`] listed.
+/// Deletes what [`survey`] listed.
 pub fn remove(waste: &[Waste], _alone: &Alone) -> Result<()> {
     for one in waste {
         let meta = fs::symlink_metadata(&one.path).with_context(|| format!("looking at {}", one.path))?;
@@ -94,17 +94,17 @@ pub fn remove(waste: &[Waste], _alone: &Alone) -> Result<()> {
     Ok(())
 }
 
-/// Digests that something here names: blobs, and shelves.
+/// Digests of blobs and of shelves that are in use.
 fn used(site: &Site, store: &Store) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
     let (mut used, mut shelves) = (BTreeSet::new(), BTreeSet::new());
-    let hint = "remove or repair it first; until then nobody knows which blobs it needs";
+    let hint = "delete or repair it first; until then it is not known which blobs it needs";
     for id in ids(&site.join("snapshots"))? {
         let path = site.snapshot(id).join("snapshot.lock");
         let lock = locked(&path, id).with_context(|| format!("reading {path}")).hint(hint)?;
         used.extend(lock.split_ascii_whitespace().filter(|w| w.len() == HEX).filter_map(|w| w.parse::<Digest>().ok()));
         match SnapshotLock::parse(&lock) {
             Ok(lock) => shelves.extend(Shelves::of(&lock).shelves.iter().map(|s| s.id)),
-            // One of another version: which shelves it has is not known, so all stay.
+            // A lock of another version: its shelves are not known, so all are kept.
             Err(_) => shelves.extend(ids(&site.join("snapshots").join(SHELVES))?),
         }
     }
@@ -117,8 +117,8 @@ fn used(site: &Site, store: &Store) -> Result<(BTreeSet<Digest>, BTreeSet<Digest
     Ok((used, shelves))
 }
 
-/// A lock's text. Every digest it names is a word in locks of all versions, so a snapshot of an older program keeps its
-/// packages too.
+/// A lock's text. In locks of all versions every digest is a separate word, so the packages of snapshots made by an older
+/// program are kept too.
 fn locked(path: &Utf8Path, id: Digest) -> Result<String> {
     let bytes = read_limited(path, MAX_LOCK as u64)?;
     ensure!(Digest::of(&bytes) == id, "it is not the lock of snapshot {id}");
@@ -127,14 +127,14 @@ fn locked(path: &Utf8Path, id: Digest) -> Result<String> {
     Ok(text)
 }
 
-/// Folders of packages that no snapshot has any more.
+/// Shelves that no snapshot uses any more.
 fn shelves(site: &Site, used: &BTreeSet<Digest>) -> Result<Vec<Waste>> {
     let folder = site.join("snapshots").join(SHELVES);
     let unused = ids(&folder)?.into_iter().filter(|id| !used.contains(id));
     Ok(unused.map(|id| Waste { path: folder.join(id.to_string()), bytes: 0, kind: "shelf of packages" }).collect())
 }
 
-/// How many names each file has below a folder, by its inode.
+/// The number of hard links to each file below a folder, by inode.
 fn names_in(folder: &Utf8Path, names: &mut HashMap<u64, u64>) -> Result<()> {
     for entry in folder.read_dir_utf8().with_context(|| format!("listing {folder}"))? {
         let entry = entry?;
@@ -148,7 +148,7 @@ fn names_in(folder: &Utf8Path, names: &mut HashMap<u64, u64>) -> Result<()> {
     Ok(())
 }
 
-/// `going`: names that go together with these blobs, by inode.
+/// `going`: by inode, the number of hard links that will be deleted together with these blobs.
 fn blobs(site: &Site, used: &BTreeSet<Digest>, going: &HashMap<u64, u64>) -> Result<Vec<Waste>> {
     let top = site.join("blobs/sha256");
     let mut waste = Vec::new();
@@ -161,7 +161,7 @@ fn blobs(site: &Site, used: &BTreeSet<Digest>, going: &HashMap<u64, u64>) -> Res
             let entry = entry?;
             let meta = fs::symlink_metadata(entry.path()).with_context(|| format!("looking at {}", entry.path()))?;
             let Ok(digest) = entry.file_name().parse::<Digest>() else { continue };
-            // A link leads to an adopted medium and takes no room; a second name is somebody's file.
+            // A symbolic link points to an adopted medium and takes no space; a second hard link means that a file uses it.
             let names = meta.nlink() - going.get(&meta.ino()).copied().unwrap_or(0).min(meta.nlink());
             if meta.is_file() && names == 1 && !used.contains(&digest) {
                 waste.push(Waste { path: entry.into_path(), bytes: meta.len(), kind: "blob" });
@@ -171,7 +171,7 @@ fn blobs(site: &Site, used: &BTreeSet<Digest>, going: &HashMap<u64, u64>) -> Res
     Ok(waste)
 }
 
-/// Bytes of a file, or of all plain files below a folder that have no other name.
+/// Bytes of a file, or of all regular files below a folder that have no other hard link.
 fn size(path: &Utf8Path) -> Result<u64> {
     let meta = fs::symlink_metadata(path).with_context(|| format!("looking at {path}"))?;
     if !meta.is_dir() {
@@ -184,22 +184,22 @@ fn size(path: &Utf8Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// Removes a snapshot that is neither in use nor what an artifact or netboot set in use was built from.
+/// Deletes a snapshot, unless it is in use, or an artifact or netboot set in use was built from it.
 pub fn remove_snapshot(site: &Site, store: &Store, id: Digest, _alone: &Alone) -> Result<()> {
     let dir = site.snapshot(id);
     ensure!(dir.is_dir(), "there is no snapshot {id}");
-    if store.setting(setting::SNAPSHOT)? == Some(id.to_string()) {
+    if store.snapshot()? == Some(id) {
         return Err(anyhow!("snapshot {id} is in use")).hint("put another one in use first: `seedd darksite use ID`");
     }
     if let Some(what) = builds_on(site, store, id)? {
         return Err(anyhow!("{what} in use was built from snapshot {id}"))
-            .hint("its nodes may still ask for packages of it; build that from another snapshot first");
+            .hint("its nodes may still need packages of it; build it from another snapshot first");
     }
     let gone = site.join("tmp").join(format!("snapshot-{id}.removed"));
     if gone.exists() {
         fs::remove_dir_all(&gone).with_context(|| format!("removing {gone}"))?;
     }
-    // Renamed first: half a snapshot must never be listed or served.
+    // Renamed first: an incomplete snapshot must never be listed or served.
     fs::rename(&dir, &gone).with_context(|| format!("removing {dir}"))?;
     fs::remove_dir_all(&gone).with_context(|| format!("removing {gone}"))?;
     let proof = site.join("proofs").join(id.to_string());
@@ -209,24 +209,14 @@ pub fn remove_snapshot(site: &Site, store: &Store, id: Digest, _alone: &Alone) -
     Ok(())
 }
 
-/// What in use was built from that snapshot.
+/// The artifact or netboot set in use that was built from this snapshot.
 fn builds_on(site: &Site, store: &Store, id: Digest) -> Result<Option<String>> {
     let key = site.keys().public()?.site_key()?;
-    for (name, artifact) in store.read(|tx| tx.settings_under(setting::ARTIFACT))? {
-        let path = site.join("artifacts").join(&artifact).join("manifest.json");
-        let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::ArtifactManifest> =
-            serde_json::from_slice(&read_limited(&path, 32 << 20)?).with_context(|| format!("reading {path}"))?;
-        if sealed.open(&key).with_context(|| format!("checking {path}"))?.spec.snapshot == id {
-            return Ok(Some(format!("the artifact of role {}", name.trim_start_matches(setting::ARTIFACT))));
+    for (role, artifact) in store.artifacts()? {
+        if manifest(site, artifact, &key)?.spec.snapshot == id {
+            return Ok(Some(format!("the artifact of role {role}")));
         }
     }
-    if let Some(netboot) = store.setting(setting::NETBOOT)? {
-        let path = site.join("netboot").join(netboot).join("netboot.json");
-        let sealed: cluster_seed::seal::Sealed<cluster_seed::manifest::NetbootManifest> =
-            serde_json::from_slice(&read_limited(&path, 1 << 20)?).with_context(|| format!("reading {path}"))?;
-        if sealed.open(&key).with_context(|| format!("checking {path}"))?.snapshot == id {
-            return Ok(Some("the netboot set".to_owned()));
-        }
-    }
-    Ok(None)
+    let netboot = store.netboot()?.map(|set| netboot_set(&site.join("netboot").join(set.to_string()), &key)).transpose()?;
+    Ok(netboot.filter(|n| n.snapshot == id).map(|_| "the netboot set".to_owned()))
 }

@@ -1,4 +1,4 @@
-//! An error with a line of advice.
+//! An error with a hint for the reader.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! Who works with blobs, and who may remove them: jobs hold a lock together, `gc` holds it alone.
+//! Locks on blobs: jobs that work with blobs share a lock; `gc`, which deletes them, holds it exclusively.
 //!
-//! The locks end with their handles, also when the process is killed.
+//! The locks are released with their file handles, even if the process is killed.
 
 use std::fs::File;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use camino::Utf8Path;
 use crate::Site;
 use crate::hint::Hint as _;
 
-/// Held by every job that fetches, writes or reads blobs.
+/// Lock file of jobs that download, write or read blobs.
 const BLOBS: &str = "blobs/lock";
-/// Locked by whoever imports a capsule or an archive.
+/// Lock file of imports of a capsule or an archive.
 pub const IMPORTING: &str = "tmp/importing.lock";
 
-/// How often a lock that is taken is tried again, and how long after.
+/// How often, and at which interval, a lock that is held is tried again.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// As long as it lives, no blob is removed.
+/// While it exists, no blob is deleted.
 #[derive(Debug)]
-pub struct Using(#[allow(dead_code, reason = "its drop ends the lock")] File);
+pub struct Using(#[allow(dead_code, reason = "dropping it releases the lock")] File);
 
-/// As long as it lives, no job works with blobs.
+/// While it exists, no job works with blobs.
 #[derive(Debug)]
-pub struct Alone(#[allow(dead_code, reason = "its drop ends the locks")] Vec<File>);
+pub struct Alone(#[allow(dead_code, reason = "dropping it releases the locks")] Vec<File>);
 
 fn open(path: &Utf8Path) -> Result<File> {
     let folder = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
     File::options().read(true).write(true).create(true).truncate(false).open(path).with_context(|| format!("opening {path}"))
 }
 
-/// Takes the lock, or fails within a tenth of a second. Not at once: a program that this process is starting holds a copy of
-/// every open file until its exec, and so a lock that was just released.
+/// Takes the lock, or fails within a tenth of a second. Not immediately: a child process holds a copy of every open file
+/// between fork and exec, and therefore also a lock that was just released.
 fn lock_now(file: &File) -> Result<(), std::fs::TryLockError> {
     for _ in 0..TRIES {
         if file.try_lock().is_ok() {
@@ -47,7 +47,7 @@ fn lock_now(file: &File) -> Result<(), std::fs::TryLockError> {
 }
 
 impl Site {
-    /// For jobs: waits for a running `gc`, then keeps the next one away.
+    /// For jobs: waits for a running `gc`, then blocks the next one.
     pub fn use_blobs(&self) -> Result<Using> {
         let path = self.join(BLOBS);
         let file = open(&path)?;
@@ -58,25 +58,29 @@ impl Site {
     /// For `gc` and `remove`.
     ///
     /// # Errors
-    /// When any job runs: it may be about to use what nothing names yet.
+    /// When any job runs: it may need blobs that nothing refers to yet.
     pub fn alone_with_blobs(&self) -> Result<Alone> {
         let mut held = Vec::new();
         for file in [open(&self.join(BLOBS))?, open(&self.join(IMPORTING))?, folder(&self.join("tmp"))?] {
-            lock_now(&file).map_err(|_| anyhow!("a build, an import or an export runs here")).hint("wait for its end")?;
+            lock_now(&file)
+                .map_err(|_| anyhow!("a build, import or export is running on this site"))
+                .hint("wait until it has finished")?;
             held.push(file);
         }
         Ok(Alone(held))
     }
 
-    /// The one import of a site.
+    /// For imports: only one can run at a time.
     pub fn importing(&self) -> Result<File> {
         let file = open(&self.join(IMPORTING))?;
-        lock_now(&file).map_err(|_| anyhow!("another import into {} runs", self.data)).hint("wait for its end")?;
+        lock_now(&file)
+            .map_err(|_| anyhow!("another import into {} is running", self.data))
+            .hint("wait until it has finished")?;
         Ok(file)
     }
 }
 
-/// A build of a snapshot locks the folder itself.
+/// Opens the folder as a file: a build of a snapshot locks the folder itself.
 fn folder(path: &Utf8Path) -> Result<File> {
     File::open(path).with_context(|| format!("opening {path}"))
 }

@@ -1,7 +1,7 @@
 //! The site's keys. Private halves are on disk only as age ciphertext.
 //!
 //! The operator's passphrase opens `operator.age` (scrypt); the key inside opens the others, which are encrypted to
-//! its public half. So one slow step opens all, and a new passphrase rewrites one small file.
+//! its public half. One slow step therefore opens all keys, and changing the passphrase rewrites one small file.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ use crate::tls::ca::{Ca, Permitted};
 const MAX_KEY_FILE: u64 = 64 << 10;
 /// Largest certificate of an adopted snapshot read, in bytes.
 const MAX_KEYRING: u64 = 1 << 20;
-/// Shortest passphrase taken, in characters.
+/// Minimum length of the passphrase, in characters.
 pub const MIN_PASSPHRASE: usize = 8;
 
-/// The public halves; `keys/public.json`.
+/// The public keys; `keys/public.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PublicKeys {
@@ -45,14 +45,14 @@ impl PublicKeys {
     }
 }
 
-/// The private halves, in memory only.
+/// The private keys, in memory only.
 pub struct Unsealed {
     pub site: SigningKey,
     pub release: ReleaseKey,
     pub planes: BTreeMap<String, WgPrivateKey>,
-    /// Signs the certificates of the pages; a site made by an older version has none yet ([`KeyDir::make_ca`]).
+    /// Signs the certificates of the web interface; a site created by an older version has none yet ([`KeyDir::make_ca`]).
     pub ca: Option<Ca>,
-    /// Opens what was sealed to [`PublicKeys::vault`].
+    /// Decrypts what was encrypted to [`PublicKeys::vault`].
     pub vault: AgeKey,
 }
 
@@ -67,7 +67,7 @@ impl KeyDir {
         self.0.join(name)
     }
 
-    /// Makes every key of a site. `now` is in Unix seconds and dates the OpenPGP key.
+    /// Creates all keys of a site. `now` is in Unix seconds and dates the OpenPGP key.
     pub fn create(&self, passphrase: &str, site_name: &str, planes: &[String], now: i64) -> Result<PublicKeys> {
         if passphrase.chars().count() < MIN_PASSPHRASE {
             return Err(anyhow!("the passphrase has fewer than {MIN_PASSPHRASE} characters"))
@@ -116,7 +116,7 @@ impl KeyDir {
         self.file("release.pgp")
     }
 
-    /// Where the certificate of an adopted snapshot's maker lies.
+    /// Path of the certificate of an adopted snapshot's maker.
     pub fn snapshot_keyring_path(&self, snapshot: Digest) -> Utf8PathBuf {
         self.file(&format!("snapshot-{snapshot}.pgp"))
     }
@@ -126,7 +126,7 @@ impl KeyDir {
         Ok(read_limited(&self.snapshot_keyring_path(snapshot), MAX_KEYRING)?)
     }
 
-    /// Makes the site's CA. The certificate comes after the key and can be written again from `ca.age`.
+    /// Creates the site's CA. The certificate is written after the key, and can be written again from `ca.age`.
     pub fn make_ca(&self, site_name: &str, permitted: Permitted) -> Result<Ca> {
         let ca = Ca::generate(site_name, permitted)?;
         let sealed = seal_to(&self.public()?.operator, ca.to_secret()?.expose())?;
@@ -148,21 +148,23 @@ impl KeyDir {
         String::from_utf8(read_limited(&path, MAX_KEY_FILE)?).context("reading keys/ca.pem").map(Some)
     }
 
-    /// The key that opens the others; takes about a second by design.
+    /// The key that opens the others. This takes about a second by design.
     pub fn operator(&self, passphrase: &str) -> Result<AgeKey> {
         let locked = read_limited(&self.file("operator.age"), MAX_KEY_FILE)?;
         match unlock(passphrase, &locked) {
-            Err(e @ SecretError::WrongPassphrase) => Err(e).hint("it is the one given to `seedd init`; it cannot be reset"),
+            Err(e @ SecretError::WrongPassphrase) => {
+                Err(e).hint("use the passphrase that was set with `seedd init`; it cannot be reset")
+            }
             other => Ok(AgeKey::from_secret(&other.context("opening keys/operator.age")?)?),
         }
     }
 
-    /// Opens everything with the operator's passphrase.
+    /// Opens all keys with the operator's passphrase.
     pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
         self.unseal_with(&self.operator(passphrase)?)
     }
 
-    /// Every private key that is there, encrypted anew to another site's operator: name and ciphertext.
+    /// Every existing private key, encrypted again to another site's operator key: name and ciphertext.
     pub fn resealed(&self, operator: &AgeKey, recipient: &str) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let there = cluster_seed::capsule::KEYS.iter().filter(|name| self.file(name).is_file());
         there
@@ -174,7 +176,7 @@ impl KeyDir {
             .collect()
     }
 
-    /// Opens everything with the operator's key.
+    /// Opens all keys with the operator's key.
     pub fn unseal_with(&self, operator: &AgeKey) -> Result<Unsealed> {
         let open = |name: &str| -> Result<Secret> {
             let bytes = read_limited(&self.file(name), MAX_KEY_FILE)?;
@@ -196,7 +198,7 @@ impl KeyDir {
         let vault = AgeKey::from_secret(&open("vault.age")?).context("reading keys/vault.age")?;
         let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes, ca, vault };
         let expected = self.public()?.site;
-        anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age is not the key of keys/public.json");
+        anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age does not match keys/public.json");
         Ok(unsealed)
     }
 }

@@ -1,4 +1,4 @@
-//! A site on disk: the data directory and what lies where.
+//! A site on disk: the layout of the data directory.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ const FOLDERS: &[&str] = &["blobs/sha256", "snapshots", "proofs", "extras", "art
 #[derive(Debug, Clone)]
 pub struct Site {
     pub data: Utf8PathBuf,
-    /// Wins over `darksite.mode` of cluster.yaml.
+    /// Overrides `darksite.mode` of cluster.yaml.
     repo_mode: Option<RepoMode>,
 }
 
@@ -31,7 +31,7 @@ impl Site {
         Site { data: data.to_owned(), repo_mode: None }
     }
 
-    /// The same site with another source of packages for its nodes than cluster.yaml says, if one is given.
+    /// Overrides where nodes get their packages from (`darksite.mode` of cluster.yaml), if given.
     pub fn with_repo_mode(self, repo_mode: Option<RepoMode>) -> Self {
         Site { repo_mode, ..self }
     }
@@ -64,7 +64,7 @@ impl Site {
     pub fn make_folders(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
         for folder in FOLDERS {
-            fs::create_dir_all(self.join(folder)).with_context(|| format!("making {}", self.join(folder)))?;
+            fs::create_dir_all(self.join(folder)).with_context(|| format!("creating {}", self.join(folder)))?;
         }
         for private in ["keys", "tmp"] {
             let mode = fs::Permissions::from_mode(0o700);
@@ -73,12 +73,12 @@ impl Site {
         Ok(())
     }
 
-    /// The underlay of this place, where it differs from that of cluster.yaml.
+    /// The file that overrides the underlay of cluster.yaml at this location.
     pub fn overlay_file(&self) -> Utf8PathBuf {
         self.join("overlay.yaml")
     }
 
-    /// cluster.yaml, with the overlay of this place if there is one.
+    /// cluster.yaml, with the overlay of this location if there is one.
     pub fn spec(&self) -> Result<ClusterSpec> {
         let mut spec = self.spec_of_place()?;
         spec.spec.darksite.mode = self.repo_mode.unwrap_or(spec.spec.darksite.mode);
@@ -94,14 +94,14 @@ impl Site {
         read_overlay(&path)?.apply(&base).map_err(|e| spec_error(&path, e))
     }
 
-    /// Keeps the overlay of `file` for the next start; `None` goes back to cluster.yaml. What changes is returned, and
-    /// nothing is written if that is nothing or `only_look` is set.
+    /// Stores the overlay from `file` for the next start; `None` removes it. Returns the changes. Nothing is written if there are
+    /// no changes or `only_look` is set.
     pub fn set_overlay(&self, file: Option<&Utf8Path>, only_look: bool) -> Result<Vec<Change>> {
         let text = file.map(read_text).transpose()?;
         self.set_overlay_text(file.map_or("", Utf8Path::as_str), text.as_deref(), only_look)
     }
 
-    /// Like [`Site::set_overlay`], with the overlay's text; `name` is for errors.
+    /// Like [`Site::set_overlay`], with the overlay's text; `name` is used in errors.
     pub fn set_overlay_text(&self, name: &str, text: Option<&str>, only_look: bool) -> Result<Vec<Change>> {
         let base = read_spec(&self.cluster_file())?;
         let held = self.spec()?;
@@ -125,7 +125,7 @@ impl Site {
     }
 }
 
-/// Entries of a folder that are named by a digest.
+/// Entries of a folder whose names are digests.
 pub fn ids(folder: &Utf8Path) -> Result<Vec<Digest>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -138,7 +138,7 @@ pub fn ids(folder: &Utf8Path) -> Result<Vec<Digest>> {
     Ok(found)
 }
 
-/// Reads and checks a cluster.yaml; an error names file, line and column.
+/// Reads and checks a cluster.yaml; errors contain file, line and column.
 pub fn read_spec(path: &Utf8Path) -> Result<ClusterSpec> {
     let text = read_text(path)?;
     ClusterSpec::parse(&text).map_err(|e| spec_error(path, e))
@@ -159,7 +159,7 @@ fn spec_error(path: &Utf8Path, e: SpecError) -> anyhow::Error {
     let error: Result<()> = Err(anyhow!("{place}: {}", e.message));
     match e.hint {
         Some(hint) => error.hint(hint),
-        None => error.hint("`seedd cluster check` reads it without changing anything"),
+        None => error.hint("`seedd cluster check` checks it without changing anything"),
     }
     .err()
     .unwrap_or_else(|| anyhow!("{place}"))
@@ -167,10 +167,10 @@ fn spec_error(path: &Utf8Path, e: SpecError) -> anyhow::Error {
 
 /// The seed's own name among the nodes.
 pub fn seed_hostname(spec: &ClusterSpec) -> Result<Hostname> {
-    format!("seed.{}", spec.spec.networking.domain).parse().context("naming the seed")
+    format!("seed.{}", spec.spec.networking.domain).parse().context("forming the seed's host name")
 }
 
-/// The comment-rich file that `seedd init` writes.
+/// The commented file that `seedd init` writes.
 pub fn default_cluster_yaml(name: &str) -> String {
     include_str!("cluster.yaml").replace("@NAME@", name)
 }

@@ -1,15 +1,15 @@
-//! Does this seed issue identities? One of a site's seeds does: the others wait in standby, or were fenced.
+//! Whether this seed issues identities. Only one seed of a site is active; the others are on standby or fenced.
 
 use crate::setting;
 use crate::store::{StoreError, Tx};
 
-/// What a seed may do.
+/// What a seed is allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Active,
-    /// Imported from a capsule and not promoted: pages only.
+    /// Imported from a capsule and not promoted: serves the web interface only.
     Standby,
-    /// Another seed of this site was promoted, to this epoch: pages only.
+    /// Another seed of this site was promoted, to this epoch: serves the web interface only.
     Fenced {
         epoch: u64,
     },

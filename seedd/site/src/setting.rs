@@ -8,11 +8,11 @@ pub const EXTRAS: &str = "extras";
 pub const ARTIFACT: &str = "artifact:";
 pub const PEERS: &str = "peers";
 pub const EPOCH: &str = "epoch";
-/// The site's signature under it.
+/// The site's signature of the epoch.
 pub const EPOCH_PROOF: &str = "epoch-proof";
 /// The public number that an enrollment was given last.
 pub const NUMBER: &str = "enrollment.number";
-/// Followed by the id of a snapshot or of extras: the site key of whoever made it, where that is another site.
+/// Followed by the id of a snapshot or of extras that another site made: that site's key.
 pub const MAKER: &str = "maker:";
 /// Followed by a machine's MAC address: its power controller, with the password as ciphertext to the vault.
 pub const CONTROLLER: &str = "bmc:";
@@ -20,17 +20,17 @@ pub const CONTROLLER: &str = "bmc:";
 pub const CHECKPOINT: &str = "log.checkpoint.";
 /// The event of the checkpoint up to which rows of the log were deleted. A trigger of the database reads it by this name.
 pub const LOG_FLOOR: &str = "log.floor";
-/// Id of the medium that was adopted last.
+/// Id of the medium adopted last.
 pub const MEDIUM: &str = "medium";
-/// Settings of this one installation begin with it: they do not travel in a capsule.
+/// Prefix of settings of this installation only; they are not part of a capsule.
 pub const LOCAL: &str = "local:";
-/// What this seed may do: see `app::mode`.
+/// The seed's mode; see [`crate::mode`].
 pub const MODE: &str = "local:mode";
-/// Id of the capsule that was imported last, and the number of its newest event.
+/// Id of the capsule imported last, and the number of its newest event.
 pub const IMPORTED: &str = "local:imported";
 pub const IMPORTED_EVENT: &str = "local:imported-event";
 
-/// True for what belongs to this installation and not to the site.
+/// True if a setting belongs to this installation, not to the site.
 pub fn is_local(key: &str) -> bool {
     key.starts_with(LOCAL) || key == MEDIUM
 }

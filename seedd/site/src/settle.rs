@@ -1,5 +1,5 @@
-//! The end of an import. The database's commit decides; the files that belong to it are moved into place afterwards,
-//! by whoever opens the site next if the importer was killed between the two.
+//! The last step of an import. The import takes effect when the database commits; the files are moved into place afterwards.
+//! If the importer was killed in between, the next process that opens the site moves them.
 
 use std::fs::{self, File};
 
@@ -11,16 +11,16 @@ use host::files::read_limited;
 use crate::store::Store;
 use crate::{Site, setting};
 
-/// Folder of the data directory with what an import puts in place.
+/// Folder of the data directory with the files of an import that are not in place yet.
 pub const STAGED: &str = "import.ready";
-/// File in it: the capsule's id.
+/// File in that folder: the capsule's id.
 pub const ID: &str = "id";
-/// Folder in it: what was replaced, until all of it is.
+/// Folder in that folder: replaced files, until all files are in place.
 const REPLACED: &str = "replaced";
-/// Held while a site's files are exchanged.
+/// Lock held while a site's files are replaced.
 const LOCK: &str = "tmp/import.lock";
 
-/// Puts in place what a committed import left to be done. Nothing to do is the usual case, and cheap.
+/// Moves the files of a committed import into place. Usually there is nothing to do, which is cheap.
 pub fn settle(site: &Site, store: &Store) -> Result<()> {
     let staged = site.join(STAGED);
     if !staged.exists() {
@@ -33,7 +33,7 @@ pub fn settle(site: &Site, store: &Store) -> Result<()> {
         return Ok(());
     }
     let replaced = staged.join(REPLACED);
-    fs::create_dir_all(&replaced).with_context(|| format!("making {replaced}"))?;
+    fs::create_dir_all(&replaced).with_context(|| format!("creating {replaced}"))?;
     for tree in Tree::ALL {
         let from = staged.join(tree.as_str());
         if !from.is_dir() {
@@ -47,7 +47,7 @@ pub fn settle(site: &Site, store: &Store) -> Result<()> {
     put(&staged.join("cluster.yaml"), &site.cluster_file(), &replaced.join("cluster.yaml"))?;
     put(&staged.join("keys"), &site.join("keys"), &replaced.join("keys"))?;
     nix::unistd::syncfs(&File::open(&site.data)?).context("writing the imported site to the disk")?;
-    // Renamed first: a folder that is half removed must not look like an import.
+    // Renamed first: a partly deleted folder must not look like an import.
     let gone = site.join("tmp").join("import.done");
     if gone.exists() {
         fs::remove_dir_all(&gone).with_context(|| format!("removing {gone}"))?;
@@ -56,14 +56,14 @@ pub fn settle(site: &Site, store: &Store) -> Result<()> {
     fs::remove_dir_all(&gone).with_context(|| format!("removing {gone}"))
 }
 
-/// True if the database took over the rows of what is staged.
+/// True if the database has the rows of the staged import.
 pub fn committed(staged: &Utf8Path, store: &Store) -> Result<bool> {
     let id = read_limited(&staged.join(ID), 128).unwrap_or_default();
     let imported = store.setting(setting::IMPORTED)?;
     Ok(!id.is_empty() && imported.is_some_and(|held| held.as_bytes() == id))
 }
 
-/// Moves `from` to `to`; what stood there goes aside. Safe to run again after any of its steps.
+/// Moves `from` to `to`, and what was there to `aside`. Safe to run again after an interruption at any step.
 fn put(from: &Utf8Path, to: &Utf8Path, aside: &Utf8Path) -> Result<()> {
     if !from.exists() {
         return Ok(());
@@ -74,11 +74,11 @@ fn put(from: &Utf8Path, to: &Utf8Path, aside: &Utf8Path) -> Result<()> {
             let gone = if meta.is_dir() { fs::remove_dir_all(aside) } else { fs::remove_file(aside) };
             gone.with_context(|| format!("removing {aside}"))?;
         }
-        fs::rename(to, aside).with_context(|| format!("putting {to} aside"))?;
+        fs::rename(to, aside).with_context(|| format!("moving {to} aside"))?;
     } else if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("making {parent}"))?;
+        fs::create_dir_all(parent).with_context(|| format!("creating {parent}"))?;
     }
-    fs::rename(from, to).with_context(|| format!("placing {to}"))
+    fs::rename(from, to).with_context(|| format!("moving {to} into place"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What snapshots are here, and what is proven of each.
+//! The snapshots of a site, and their proofs.
 
 use std::fs;
 
@@ -10,24 +10,25 @@ use cluster_seed::proof::{FILE, MAX_PROOF, ProofState, SnapshotProof};
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
 use darksite::{MAX_MANIFEST, Paths};
 use host::files::{read_limited, write_atomic};
+use host::sealed;
 
+use crate::Site;
 use crate::hint::Hint as _;
 use crate::store::Store;
-use crate::{Site, setting};
 
-/// A snapshot whose manifest was checked.
+/// A snapshot whose manifest was verified.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub manifest: SnapshotManifest,
-    /// Nodes are served this one.
+    /// This is the one that nodes get.
     pub in_use: bool,
     pub state: ProofState,
     pub proof: Option<SnapshotProof>,
-    /// Another site made it, with this key.
+    /// The key of the other site that made it.
     pub maker: Option<VerifyingKey>,
 }
 
-/// A folder that is no snapshot that its maker would know again.
+/// A folder that is not a valid snapshot: damaged, or changed since it was signed.
 #[derive(Debug, Clone)]
 pub struct Damaged {
     pub id: Digest,
@@ -39,13 +40,13 @@ impl Site {
         self.join("snapshots").join(id.to_string())
     }
 
-    /// What the darksite reads and writes in the data directory.
+    /// The darksite's paths in the data directory.
     pub fn darksite_paths(&self) -> Paths {
         let [blobs, snapshots, tmp, cache] = ["blobs", "snapshots", "tmp", "cache/darksite"].map(|p| self.join(p));
         Paths { blobs, snapshots, tmp, cache }
     }
 
-    /// Where the proof of a snapshot lies, if there is one.
+    /// Path of a snapshot's proof.
     pub fn proof_file(&self, snapshot: Digest) -> Utf8PathBuf {
         self.join("proofs").join(snapshot.to_string()).join(FILE)
     }
@@ -53,12 +54,10 @@ impl Site {
 
 /// The snapshot in use.
 pub fn current(store: &Store) -> Result<Digest> {
-    let found = store.setting(setting::SNAPSHOT)?;
-    let text = found.ok_or_else(|| anyhow!("there is no snapshot yet")).hint("make one with `seedd darksite build`")?;
-    text.parse().context("reading the snapshot's id")
+    store.snapshot()?.ok_or_else(|| anyhow!("there is no snapshot yet")).hint("build one with `seedd darksite build`")
 }
 
-/// Every snapshot by its id, and what looks like one and is not. Other names in the folder are nobody's.
+/// All snapshots by id, and folders that are named like one but are not valid. Other names in the folder are ignored.
 pub fn all(site: &Site, store: &Store) -> Result<(Vec<Held>, Vec<Damaged>)> {
     let folder = site.join("snapshots");
     let mut ids: Vec<Digest> = Vec::new();
@@ -76,21 +75,19 @@ pub fn all(site: &Site, store: &Store) -> Result<(Vec<Held>, Vec<Damaged>)> {
     Ok((held, damaged))
 }
 
-/// One snapshot, its manifest checked against its maker's key; its files are not read.
+/// One snapshot; its manifest is verified with its maker's key, but its files are not read.
 pub fn one(site: &Site, store: &Store, id: Digest) -> Result<Held> {
     let path = site.snapshot(id).join("snapshot.json");
     if !site.snapshot(id).is_dir() {
-        return Err(anyhow!("there is no snapshot {id}")).hint("`seedd darksite list` names those that are here");
+        return Err(anyhow!("there is no snapshot {id}")).hint("`seedd darksite list` lists the snapshots");
     }
     let (_, key) = site.snapshot_keys(store, id)?;
-    let sealed: Sealed<SnapshotManifest> =
-        serde_json::from_slice(&read_limited(&path, MAX_MANIFEST)?).with_context(|| format!("reading {path}"))?;
-    let manifest = sealed.open(&key).with_context(|| format!("checking {path}"))?;
+    let manifest: SnapshotManifest = sealed::read(&path, &key, MAX_MANIFEST)?;
     anyhow::ensure!(manifest.id == id, "{path} is the manifest of another snapshot");
     let own = site.keys().public()?.site_key()?;
     let proof = proof(site, id, &[own, key]);
     Ok(Held {
-        in_use: store.setting(setting::SNAPSHOT)? == Some(id.to_string()),
+        in_use: store.snapshot()? == Some(id),
         state: proof.as_ref().map_or(ProofState::Unproven, |p| p.of(&manifest)),
         proof,
         maker: (key != own).then_some(key),
@@ -98,26 +95,26 @@ pub fn one(site: &Site, store: &Store, id: Digest) -> Result<Held> {
     })
 }
 
-/// The proof of a snapshot, if it is signed by one of `keys`: this site proved it, or its maker did.
+/// The proof of a snapshot, if it is signed by one of `keys` (those of this site and of the snapshot's maker).
 pub fn proof(site: &Site, snapshot: Digest, keys: &[VerifyingKey]) -> Option<SnapshotProof> {
     let path = site.proof_file(snapshot);
     let bytes = read_limited(&path, MAX_PROOF).ok()?;
-    let opened = serde_json::from_slice::<Sealed<SnapshotProof>>(&bytes)
-        .map_err(anyhow::Error::from)
-        .and_then(|sealed| keys.iter().find_map(|key| sealed.open(key).ok()).ok_or_else(|| anyhow!("nobody known signed it")));
-    opened.inspect_err(|error| tracing::warn!(%path, %error, "a proof counts for nothing")).ok()
+    let opened = serde_json::from_slice::<Sealed<SnapshotProof>>(&bytes).map_err(anyhow::Error::from).and_then(|sealed| {
+        keys.iter().find_map(|key| sealed.open(key).ok()).ok_or_else(|| anyhow!("it is not signed by a known key"))
+    });
+    opened.inspect_err(|error| tracing::warn!(%path, %error, "proof ignored")).ok()
 }
 
-/// Signs and keeps a proof; an earlier one of the same snapshot is replaced.
+/// Signs and stores a proof; it replaces an earlier one of the same snapshot.
 pub fn keep_proof(site: &Site, proof: &SnapshotProof, key: &SigningKey) -> Result<()> {
     let path = site.proof_file(proof.snapshot);
     let folder = path.parent().unwrap_or(&site.data);
-    fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+    fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
     Ok(write_atomic(&path, &serde_json::to_vec(&Sealed::sign(proof, key)?)?, 0o644)?)
 }
 
-/// Makes a snapshot the one that nodes are served.
+/// Selects the snapshot that nodes get.
 pub fn put_in_use(site: &Site, store: &Store, id: Digest) -> Result<()> {
     one(site, store, id)?;
-    store.set(setting::SNAPSHOT, &id.to_string()).context("writing the setting")
+    store.write(|tx| tx.set_snapshot(id)).context("writing the setting")
 }

@@ -11,7 +11,6 @@ use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
-use site::setting;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
@@ -58,14 +57,14 @@ impl MachineApi for Seed {
     fn snapshot_dir(&self, id: Option<Digest>) -> Option<Utf8PathBuf> {
         let id = match id {
             Some(id) => id,
-            None => self.0.store.setting(setting::SNAPSHOT).ok().flatten()?.parse().ok()?,
+            None => self.0.store.snapshot().ok().flatten()?,
         };
         let dir = self.0.site.snapshot(id);
         (dir.is_dir() && self.0.may_serve(id)).then_some(dir)
     }
 
     fn proof_path(&self, snapshot: Option<Digest>) -> Option<Utf8PathBuf> {
-        let id = snapshot.or_else(|| self.0.store.setting(setting::SNAPSHOT).ok().flatten()?.parse().ok())?;
+        let id = snapshot.or_else(|| self.0.store.snapshot().ok().flatten())?;
         let path = self.0.site.proof_file(id);
         path.is_file().then_some(path)
     }

@@ -8,7 +8,6 @@ use pxe::script::{
     AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot, grub_wait,
     local_boot_script, wait_script,
 };
-use site::setting;
 use site::store::StoreError;
 use site::store::events::PacketFacts;
 use web::api::{ApiError, BootQuery};
@@ -39,7 +38,7 @@ impl App {
                 Some(m) => tx.holds_an_installed_node(m.id)?,
                 None => false,
             };
-            Ok::<_, StoreError>((installed, tx.setting(setting::NETBOOT)?))
+            Ok::<_, StoreError>((installed, tx.netboot()?))
         })?;
         let grub = query.format.as_deref() == Some("grub");
         let (cause, text, script) = if installed {
@@ -77,8 +76,7 @@ impl App {
 
     /// Directory of the netboot set in use.
     pub fn netboot_dir(&self) -> Option<camino::Utf8PathBuf> {
-        let id = self.store.setting(setting::NETBOOT).ok().flatten()?;
-        let id: cluster_seed::ids::Digest = id.parse().ok()?;
+        let id = self.store.netboot().ok().flatten()?;
         Some(self.site.join("netboot").join(id.to_string()))
     }
 }

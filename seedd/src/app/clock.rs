@@ -2,8 +2,8 @@
 
 use cluster_seed::events::EventKind;
 use host::clock::now_ms;
+use site::hint;
 use site::store::events::NewEvent;
-use site::{hint, setting};
 use web::api::{ApiError, ClockView};
 
 use super::{App, unexpected};
@@ -21,8 +21,7 @@ fn told(ms: u64) -> String {
 impl App {
     /// The date of the snapshot in use, in Unix seconds.
     pub(super) fn snapshot_date(&self) -> Option<u64> {
-        let id = self.store.setting(setting::SNAPSHOT).ok().flatten()?;
-        let id: cluster_seed::ids::Digest = id.parse().ok()?;
+        let id = self.store.snapshot().ok().flatten()?;
         clock::snapshot_date(&self.site.join("snapshots").join(id.to_string()), &self.spec.spec.darksite.suite)
     }
 

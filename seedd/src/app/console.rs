@@ -5,14 +5,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow};
 use appliance::console::host::{Host, page_urls};
 use appliance::console::view::{ConsoleView, Phase};
+use appliance::control::answer::{Answer, Clock, Status};
 use appliance::control::{Controlled, SiteRequest};
 use appliance::settings::Settings;
 use site::hint;
 use site::store::StoreError;
 use site::store::admission::Whose;
-use web::api::{ApiError, ClockView, SeedMode};
+use web::api::{ApiError, SeedMode};
 
-use super::App;
+use super::{App, socket};
 
 /// A site that is served, and the machine it is served from.
 pub struct AtConsole {
@@ -21,8 +22,8 @@ pub struct AtConsole {
 }
 
 impl Controlled for AtConsole {
-    fn status(&self) -> Result<serde_json::Value> {
-        serde_json::to_value(self.app.view_overview()?).context("writing the overview")
+    fn status(&self) -> Result<Status> {
+        Ok(Status::Site(Box::new(socket::status(self.app.view_overview()?))))
     }
 
     fn unseal(&self, passphrase: &str) -> Result<()> {
@@ -52,12 +53,12 @@ impl Controlled for AtConsole {
         })
     }
 
-    fn clock(&self) -> Result<ClockView> {
-        Ok(self.app.view_clock())
+    fn clock(&self) -> Result<Clock> {
+        Ok(socket::clock(self.app.view_clock()))
     }
 
-    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
-        self.app.set_clock("control socket", to_ms).map_err(|e| match e {
+    fn set_clock(&self, to_ms: u64) -> Result<Clock> {
+        self.app.set_clock("control socket", to_ms).map(socket::clock).map_err(|e| match e {
             ApiError::BadRequest { why, hint: Some(hint) } | ApiError::Conflict { why, hint: Some(hint) } => {
                 hint::with(anyhow!(why), hint)
             }
@@ -69,7 +70,7 @@ impl Controlled for AtConsole {
         &self.host
     }
 
-    fn site(&self, ask: SiteRequest) -> Result<serde_json::Value> {
+    fn site(&self, ask: SiteRequest) -> Result<Answer> {
         self.app.answer(ask)
     }
 

@@ -7,7 +7,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::proof::{ProofState, RoleProof};
 use cluster_seed::seal::key_text;
 use site::extras::{self, Registry};
-use site::{setting, snapshots};
+use site::snapshots;
 use web::api::{ApiError, DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 
 use super::{App, unexpected};
@@ -58,7 +58,7 @@ impl App {
 
     /// The extras in use, read again only when others come into use.
     pub(super) fn registry(&self) -> Option<Arc<Registry>> {
-        let id: Digest = self.store.setting(setting::EXTRAS).ok()??.parse().ok()?;
+        let id = self.store.extras().ok()??;
         let mut held = self.extras.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(registry) = held.as_ref().filter(|r| r.id == id) {
             return Some(registry.clone());

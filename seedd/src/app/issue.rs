@@ -36,8 +36,7 @@ pub struct Minted<'a> {
 
 impl App {
     pub fn epoch(&self, tx: &Tx<'_>) -> Result<u64, ApiError> {
-        let text = tx.setting(setting::EPOCH)?;
-        text.map_or(Ok(1), |t| t.parse()).map_err(unexpected)
+        Ok(tx.epoch()?)
     }
 
     /// Makes the node's row and keys, and the sealed identity that waits for its claim. The private keys exist in this
@@ -98,12 +97,12 @@ impl App {
     /// Packages of the snapshot in use, and the certificate that it is signed with.
     fn darksite_source(&self, tx: &Tx<'_>) -> Result<DarksiteSource, ApiError> {
         let d = &self.spec.spec.darksite;
-        let maker = match tx.setting(setting::SNAPSHOT)? {
-            Some(id) => tx.setting(&format!("{}{id}", setting::MAKER))?.map(|_| id),
+        let maker = match tx.snapshot()? {
+            Some(id) => tx.maker(id)?.map(|_| id),
             None => None,
         };
         let keyring = match maker {
-            Some(id) => self.site.keys().snapshot_keyring(id.parse().map_err(unexpected)?),
+            Some(id) => self.site.keys().snapshot_keyring(id),
             None => self.site.keys().release_keyring(),
         };
         let upstream = if d.mode.uses_upstream() { upstream_sources(&self.spec).map_err(unexpected)? } else { Vec::new() };
@@ -127,9 +126,7 @@ impl App {
     }
 
     fn held_peers(&self, tx: &Tx<'_>) -> Result<Option<PeersFile>, ApiError> {
-        let Some(text) = tx.setting(setting::PEERS)? else { return Ok(None) };
-        let sealed: Sealed<PeersFile> = serde_json::from_str(&text).map_err(unexpected)?;
-        sealed.open(&self.site_key).map(Some).map_err(unexpected)
+        tx.peers()?.map(|sealed| sealed.open(&self.site_key)).transpose().map_err(unexpected)
     }
 
     /// Signs a new version if the nodes are no longer those of the held one.
@@ -193,8 +190,7 @@ impl App {
 
     /// The list as last signed.
     pub fn signed_peers(&self) -> Result<Sealed<PeersFile>, ApiError> {
-        let text = self.store.setting(setting::PEERS)?;
-        let text = text.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })?;
-        serde_json::from_str(&text).map_err(unexpected)
+        let held = self.store.read(|tx| tx.peers())?;
+        held.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })
     }
 }

@@ -21,6 +21,7 @@ mod remote;
 pub mod report;
 mod site_ops;
 mod site_view;
+pub(crate) mod socket;
 pub(crate) mod throttle;
 pub mod tls;
 pub mod views;

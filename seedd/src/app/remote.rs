@@ -1,17 +1,15 @@
 //! What the command line asks of the running site.
 
 use anyhow::{Result, anyhow};
-use appliance::control::SiteRequest;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as B64;
+use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, Metrics, Nothing, Packets, PowerDone};
+use appliance::control::{EventQuery, SetController, SiteRequest};
 use cluster_seed::ids::Mac;
 use host::clock::now_ms;
-use serde_json::{Value, json};
 use site::hint;
 use site::store::events::EventRow;
-use web::api::{ApiError, SetPower};
+use web::api::{Actor, ApiError, SetPower};
 
-use super::{App, views};
+use super::{App, socket};
 
 /// Who it is, in the log.
 const WHO: &str = "command line";
@@ -33,38 +31,49 @@ fn hinted(e: ApiError) -> anyhow::Error {
 }
 
 impl App {
-    pub(super) fn answer(&self, ask: SiteRequest) -> Result<Value> {
-        let value = match ask {
-            SiteRequest::Events { after, back, limit, mac, kinds } => self.tail(after, back, limit, mac, &kinds)?,
+    pub(super) fn answer(&self, ask: SiteRequest) -> Result<Answer> {
+        Ok(match ask {
+            SiteRequest::Events(query) => Answer::Events(self.tail(&query)?),
             SiteRequest::Packets { mac } => {
-                let bytes = self.packets_of_mac(mac).map_err(hinted)?;
-                json!({ "packets": self.flight.ring.count(mac), "pcapng": B64.encode(bytes) })
+                let pcapng = self.packets_of_mac(mac).map_err(hinted)?;
+                Answer::Packets(Packets { packets: self.flight.ring.count(mac), pcapng })
             }
-            SiteRequest::Metrics => json!({ "text": self.metrics().map_err(hinted)? }),
-            SiteRequest::Power { mac } => serde_json::to_value(self.view_power(self.id_of(mac)?).map_err(hinted)?)?,
-            SiteRequest::Controller { mac, kind, address, user, password } => {
-                let set = SetPower { kind, address, user, password };
-                serde_json::to_value(self.set_controller(WHO, self.id_of(mac)?, &set).map_err(hinted)?)?
+            SiteRequest::Metrics => Answer::Metrics(Metrics { text: self.metrics().map_err(hinted)? }),
+            SiteRequest::Revoke { hostname, reason } => {
+                let node = self.store.read(|tx| tx.live_node(&hostname))?;
+                let node = node.ok_or_else(|| anyhow!("no node is named {hostname}"));
+                let node = node.map_err(|e| hint::with(e, "`seedd node list` shows all"))?;
+                self.revoke_by(&Actor { user: WHO.to_owned() }, node.enrollment, &reason).map_err(hinted)?;
+                Answer::Nothing(Nothing {})
+            }
+            SiteRequest::Forget { mac } => {
+                self.forget_machine(&Actor { user: WHO.to_owned() }, self.id_of(mac)?).map_err(hinted)?;
+                Answer::Nothing(Nothing {})
+            }
+            SiteRequest::Power { mac } => Answer::Power(socket::power(self.view_power(self.id_of(mac)?).map_err(hinted)?)),
+            SiteRequest::Controller(SetController { mac, kind, address, user, password }) => {
+                let set = SetPower { kind: socket::kind_of(kind), address, user, password };
+                Answer::Power(socket::power(self.set_controller(WHO, self.id_of(mac)?, &set).map_err(hinted)?))
             }
             SiteRequest::ForgetController { mac } => {
-                serde_json::to_value(self.forget_controller(WHO, self.id_of(mac)?).map_err(hinted)?)?
+                Answer::Power(socket::power(self.forget_controller(WHO, self.id_of(mac)?).map_err(hinted)?))
             }
             SiteRequest::Act { mac, action } => {
-                serde_json::to_value(self.act_power(WHO, self.id_of(mac)?, action).map_err(hinted)?)?
+                let done = self.act_power(WHO, self.id_of(mac)?, socket::action_of(action)).map_err(hinted)?;
+                Answer::PowerDone(PowerDone { text: done.text })
             }
             SiteRequest::Rehearsal { seconds } => {
                 self.flight.rehearse_until(now_ms() + seconds.min(MAX_REHEARSAL) * 1_000);
-                json!({})
+                Answer::Nothing(Nothing {})
             }
-            SiteRequest::Doctor => json!({
-                "iface": self.flight.iface(),
-                "listen": self.http.to_string(),
-                "active": self.mode().map_err(hinted)? == site::mode::Mode::Active,
-                "sealed": self.is_sealed(),
-                "pid": std::process::id(),
+            SiteRequest::Doctor => Answer::Doctor(DaemonFacts {
+                iface: self.flight.iface().to_owned(),
+                listen: self.http,
+                active: self.mode().map_err(hinted)? == site::mode::Mode::Active,
+                sealed: self.is_sealed(),
+                pid: std::process::id(),
             }),
-        };
-        Ok(value)
+        })
     }
 
     fn id_of(&self, mac: Mac) -> Result<i64> {
@@ -73,13 +82,14 @@ impl App {
         Ok(machine.map_err(|e| hint::with(e, "`seedd tail` shows which are heard; the page lists all"))?.id)
     }
 
-    fn tail(&self, after: Option<i64>, back: u32, limit: u32, mac: Option<Mac>, kinds: &[String]) -> Result<Value> {
+    fn tail(&self, query: &EventQuery) -> Result<EventPage> {
+        let EventQuery { after, back, limit, mac, kinds } = query;
         let machine = mac.map(|m| self.id_of(m)).transpose()?;
         let fits = |e: &EventRow| {
             machine.is_none_or(|m| e.machine == Some(m)) && (kinds.is_empty() || kinds.iter().any(|k| e.kind.starts_with(k)))
         };
-        let limit = limit.clamp(1, MAX_EVENTS);
-        let (events, next, more) = match after {
+        let limit = (*limit).clamp(1, MAX_EVENTS);
+        let (events, next, more) = match *after {
             Some(after) => {
                 let rows = self.store.read(|tx| tx.events_after(after.max(0), limit))?;
                 (
@@ -92,17 +102,16 @@ impl App {
                 let newest = self.store.read(|tx| tx.last_event())?;
                 let rows = self.store.read(|tx| tx.events_after((newest - i64::from(WINDOW)).max(0), WINDOW))?;
                 let mut last: Vec<EventRow> =
-                    rows.iter().rev().filter(|e| fits(e)).take(back.min(limit) as usize).cloned().collect();
+                    rows.iter().rev().filter(|e| fits(e)).take((*back).min(limit) as usize).cloned().collect();
                 last.reverse();
                 (last, rows.last().map_or(newest, |e| e.id), false)
             }
         };
         let macs = self.store.read(|tx| tx.macs_of(events.iter().filter_map(|e| e.machine)))?;
-        let events = events.iter().map(|e| {
-            let mut value = serde_json::to_value(views::event(e.clone()))?;
-            value["mac"] = e.machine.and_then(|m| macs.get(&m)).map_or(Value::Null, |m| m.to_string().into());
-            Ok::<_, anyhow::Error>(value)
-        });
-        Ok(json!({ "events": events.collect::<Result<Vec<_>>>()?, "next": next, "more": more }))
+        let event = |e: EventRow| {
+            let mac = e.machine.and_then(|m| macs.get(&m)).copied();
+            Event::of(e, mac)
+        };
+        Ok(EventPage { events: events.into_iter().map(event).collect(), next, more })
     }
 }

@@ -3,9 +3,7 @@
 use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::family;
-use cluster_seed::seal::Sealed;
-use host::files::read_limited;
-use site::setting;
+use host::sealed;
 use transfer::capsule::shelf::{self, Shelf};
 use transfer::capsule::{MAX_RECORD, RECORDS};
 use web::api::ApiError;
@@ -33,16 +31,15 @@ pub(super) fn place(spec: &ClusterSpec) -> Result<PlaceView, ApiError> {
 impl App {
     pub fn view_site(&self) -> Result<SiteView, ApiError> {
         let shelf = Shelf(&self.site);
-        let (medium, drills) = self.store.read(|tx| {
-            Ok::<_, site::store::StoreError>((tx.setting(setting::MEDIUM)?, tx.newest_of(family::DRILL, DRILLS_TOLD)?))
-        })?;
+        let (medium, drills) =
+            self.store.read(|tx| Ok::<_, site::store::StoreError>((tx.medium()?, tx.newest_of(family::DRILL, DRILLS_TOLD)?)))?;
         let overview = self.view_overview()?;
         Ok(SiteView {
             site_key: self.public.site.clone(),
             recipient: self.public.operator.clone(),
             mode: overview.mode,
             epoch: overview.epoch,
-            medium,
+            medium: medium.map(|id| id.to_string()),
             place: place(&self.spec)?,
             overlaid: self.site.overlay_file().exists(),
             capsules: shelf.list().map_err(unexpected)?.into_iter().map(capsule_file).collect(),
@@ -61,9 +58,7 @@ impl App {
             .flatten()
             .filter_map(|entry| {
                 let id = entry.file_name().strip_suffix(".json")?.to_owned();
-                let sealed: Sealed<CapsuleManifest> =
-                    serde_json::from_slice(&read_limited(entry.path(), MAX_RECORD).ok()?).ok()?;
-                let manifest = sealed.open(&self.site_key).ok()?;
+                let manifest: CapsuleManifest = sealed::read(entry.path(), &self.site_key, MAX_RECORD).ok()?;
                 Some(CapsuleRecord { id, created: manifest.created, recipient: manifest.recipient })
             })
             .collect();

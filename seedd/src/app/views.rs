@@ -6,7 +6,6 @@ use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::Number;
 use host::clock::now;
 use site::mode::Mode;
-use site::setting;
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::events::{self, EventRow};
@@ -16,7 +15,7 @@ use web::api::{
     Tone, Waiting,
 };
 
-use super::{App, unexpected};
+use super::App;
 use crate::clock;
 
 /// Newest events shown on a machine's page.
@@ -56,9 +55,7 @@ impl App {
             )),
         }
         let sealed = self.is_sealed();
-        let (snapshot, netboot) = self
-            .store
-            .read(|tx| Ok::<_, site::store::StoreError>((tx.setting(setting::SNAPSHOT)?, tx.setting(setting::NETBOOT)?)))?;
+        let (snapshot, netboot) = self.store.read(|tx| Ok::<_, site::store::StoreError>((tx.snapshot()?, tx.netboot()?)))?;
         if snapshot.is_none() {
             warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
         }
@@ -66,7 +63,6 @@ impl App {
             warnings.push("there is no netboot image, so no machine can start the agent: run `seedd image build`".to_owned());
         }
         warnings.extend(clock::doubt(now(), self.snapshot_date()));
-        let snapshot = snapshot.map(|t| t.parse()).transpose().map_err(unexpected)?;
         Ok(Overview {
             site: self.spec.metadata.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

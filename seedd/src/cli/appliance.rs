@@ -127,6 +127,7 @@ impl Appliance {
 }
 
 /// Runs as the DHCP client's script if this program was started under that name.
+#[allow(clippy::disallowed_methods, reason = "the DHCP client passes the lease in the environment")]
 pub fn as_hook() -> Option<ExitCode> {
     let mut args = std::env::args();
     if Utf8Path::new(&args.next()?).file_name() != Some(HOOK) {

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use cluster_seed::seal::{VerifyingKey, key_from_text};
+use serde::Serialize;
 use site::Site;
 use site::hint::Hint as _;
 use zeroize::Zeroizing;
@@ -50,14 +51,19 @@ impl SiteArgs {
     }
 
     /// Prints `value` with --json, else `text`.
-    pub fn show(&self, value: &serde_json::Value, text: &str) -> Result<()> {
+    pub fn show(&self, value: &impl Serialize, text: &str) -> Result<()> {
         show(self.json, value, text)
     }
 }
 
-/// Prints JSON or text.
-pub fn show(json: bool, value: &serde_json::Value, text: &str) -> Result<()> {
-    if json { say(&value.to_string()) } else { say(text) }
+/// Prints JSON, its keys sorted, or text.
+pub fn show(json: bool, value: &impl Serialize, text: &str) -> Result<()> {
+    if json { say(&serde_json::to_value(value).context("encoding the output")?.to_string()) } else { say(text) }
+}
+
+/// The moment of so many Unix milliseconds; `None` beyond the year 9999.
+pub fn time_of(ms: u64) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()
 }
 
 /// Prints a line on standard output.

@@ -1,7 +1,7 @@
 //! `seedd clock`
 
 use anyhow::{Result, anyhow};
-use appliance::control::{Request, ask};
+use appliance::control::Client;
 use clap::{Args, Subcommand};
 use site::hint::Hint as _;
 
@@ -36,28 +36,27 @@ pub struct Set {
 
 impl Clock {
     pub fn run(&self) -> Result<()> {
-        let (args, request) = match self {
-            Clock::Show(v) => (&v.args, Request::Clock),
+        let daemon = |args: &SiteArgs| Client::new(&args.site().control_socket());
+        let (args, clock) = match self {
+            Clock::Show(v) => (&v.args, daemon(&v.args).clock()?),
             Clock::Set(v) => {
                 let to_ms = web::dates::parse_time(&v.time)
                     .ok_or_else(|| anyhow!("{:?} is not a time", v.time))
                     .hint("the format is 2026-11-22T19:54:05Z")?;
-                (&v.args, Request::SetClock { to_ms })
+                (&v.args, daemon(&v.args).set_clock(to_ms)?)
             }
         };
-        let value = ask(&args.site().control_socket(), &request)?;
-        let ms = value["clockMs"].as_i64().unwrap_or_default();
-        let time = jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string());
-        let mut text = format!("{time}\n  source  {}", value["source"].as_str().unwrap_or("unknown"));
-        if let Some(offset) = value["offset"].as_f64() {
+        let time = super::args::time_of(clock.clock_ms).map_or_else(|| clock.clock_ms.to_string(), |t| t.to_string());
+        let mut text = format!("{time}\n  source  {}", clock.source);
+        if let Some(offset) = clock.offset {
             text.push_str(&format!("\n  offset  {offset:.6} s"));
         }
-        if let Some(drift) = value["drift"].as_f64() {
+        if let Some(drift) = clock.drift {
             text.push_str(&format!("\n  drift   {drift:.3} ppm"));
         }
-        if let Some(doubt) = value["doubt"].as_str() {
+        if let Some(doubt) = &clock.doubt {
             text.push_str(&format!("\n  warning {doubt}"));
         }
-        args.show(&value, &text)
+        args.show(&clock, &text)
     }
 }

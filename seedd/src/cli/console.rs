@@ -36,6 +36,7 @@ enum Painting {
 }
 
 impl Console {
+    #[allow(clippy::disallowed_methods, reason = "a command reads the environment of its terminal")]
     pub fn run(&self) -> Result<()> {
         let socket = self.socket.clone().unwrap_or_else(|| socket_of(&self.args, Utf8Path::new(RUN)));
         let term = std::env::var("TERM").unwrap_or_default();

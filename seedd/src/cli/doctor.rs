@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use appliance::control::{Request, SiteRequest, ask};
+use appliance::control::Client;
 use clap::Args;
 use site::Site;
 use site::hint::Hint as _;
@@ -73,7 +73,7 @@ impl Doctor {
         if !addresses(iface).contains(&(s.seed, s.prefix)) {
             return skipped(&format!("not probed: {iface} does not have the seed's address, so it may be another network"));
         }
-        let _ = ask(&site.control_socket(), &Request::Site { ask: SiteRequest::Rehearsal { seconds: 10 } });
+        let _ = Client::new(&site.control_socket()).rehearse(10);
         let answers = match probe_fetch::ask_who_answers(iface) {
             Ok(answers) => answers,
             Err(e) => return Check { name, health: Health::Bad, text: format!("{e:#}"), advice: "run as root".to_owned() },
@@ -129,14 +129,15 @@ impl Doctor {
                 s.seed
             ));
         }
-        ask(&site.control_socket(), &Request::Site { ask: SiteRequest::Rehearsal { seconds: REHEARSAL } })?;
+        let daemon = Client::new(&site.control_socket());
+        daemon.rehearse(REHEARSAL)?;
         let done = rehearsal::through_bridge(&iface, s.seed, count);
-        ask(&site.control_socket(), &Request::Site { ask: SiteRequest::Rehearsal { seconds: 0 } })?;
+        daemon.rehearse(0)?;
         done
     }
 
     fn report(&self, outcome: &Outcome) -> Result<ExitCode> {
-        self.args.show(&serde_json::to_value(outcome)?, &outcome.text())?;
+        self.args.show(outcome, &outcome.text())?;
         // In the child process the outcome itself is the result.
         let ok = self.here || outcome.booted == outcome.machines;
         Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -52,7 +52,7 @@ impl Drill {
         if let Some(keep) = &self.report {
             write_atomic(keep, &bytes, 0o644)?;
         }
-        self.args.show(&serde_json::from_slice(&bytes).context("reading the lab's report")?, &text)?;
+        self.args.show(&serde_json::from_slice::<serde_json::Value>(&bytes).context("reading the lab's report")?, &text)?;
         match report.passed {
             true => Ok(()),
             false => Err(anyhow!("the drill took longer than acceptance.mttrTargetMinutes"))

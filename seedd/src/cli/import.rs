@@ -2,8 +2,8 @@
 
 use std::net::SocketAddrV4;
 
-use anyhow::{Context as _, Result, anyhow};
-use appliance::control::{Request, answers, ask};
+use anyhow::{Context as _, Result};
+use appliance::control::Client;
 use camino::Utf8PathBuf;
 use clap::Args;
 use host::clock::now_ms;
@@ -55,12 +55,9 @@ impl Import {
         let progress = Terminal::new();
         let done = job.run(&progress).context("importing the capsule")?;
         drop(progress);
-        let socket = site.control_socket();
-        let served = answers(&socket);
-        if served && !done.already {
-            ask(&socket, &Request::Reload)
-                .context("reloading the daemon")
-                .hint("restart it; it still serves the previous site")?;
+        let daemon = Client::new(&site.control_socket());
+        if daemon.answers() && !done.already {
+            daemon.reload().context("reloading the daemon").hint("restart it; it still serves the previous site")?;
         }
         let value = serde_json::json!({
             "id": done.id, "site": done.site, "epoch": done.epoch, "nodes": done.nodes,
@@ -97,9 +94,9 @@ impl Promote {
         if !self.yes {
             confirm(question, &name)?;
         }
-        let socket = site.control_socket();
-        let epoch = if answers(&socket) {
-            ask(&socket, &Request::Promote)?["epoch"].as_u64().ok_or_else(|| anyhow!("the daemon's answer has no epoch"))?
+        let daemon = Client::new(&site.control_socket());
+        let epoch = if daemon.answers() {
+            daemon.promote()?.epoch
         } else {
             let epoch = promote(&store, now_ms(), Some("command line"))?;
             drop(store);

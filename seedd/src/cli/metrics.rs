@@ -1,7 +1,7 @@
 //! `seedd metrics`
 
 use anyhow::{Context as _, Result};
-use appliance::control::{Request, SiteRequest, ask};
+use appliance::control::Client;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use clap::{Args, Subcommand};
@@ -46,8 +46,7 @@ impl Metrics {
     pub fn run(&self) -> Result<()> {
         match self {
             Metrics::Show(v) => {
-                let value = ask(&v.args.site().control_socket(), &Request::Site { ask: SiteRequest::Metrics })?;
-                print!("{}", value["text"].as_str().unwrap_or_default());
+                print!("{}", Client::new(&v.args.site().control_socket()).metrics()?.text);
                 Ok(())
             }
             Metrics::Token(v) => v.make(),

@@ -15,7 +15,9 @@ mod image;
 mod import;
 mod init;
 mod installer;
+mod log;
 mod metrics;
+mod node;
 mod power;
 mod prompt;
 mod reference;
@@ -173,6 +175,12 @@ Exit status:
   0  ready to serve (warnings included), or all simulated machines booted
   1  problems must be fixed, or a simulated machine did not boot")]
     Doctor(doctor::Doctor),
+    /// List nodes, revoke a node, forget a machine
+    #[command(subcommand)]
+    Node(node::Node),
+    /// Export or verify the event log
+    #[command(subcommand)]
+    Log(log::Log),
     /// Control a machine's power: on, off, next boot, virtual media, Wake-on-LAN
     #[command(subcommand)]
     Power(power::Power),
@@ -221,6 +229,8 @@ pub fn main() -> ExitCode {
         Verb::Tail(v) => v.run(),
         Verb::Recorder(v) => v.run(),
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
+        Verb::Node(v) => v.run(),
+        Verb::Log(v) => v.run(),
         Verb::Power(v) => v.run(),
         Verb::Metrics(v) => v.run(),
         Verb::Console(v) => v.run(),

@@ -1,11 +1,11 @@
 //! `seedd power`
 
 use anyhow::Result;
-use appliance::control::{Request, SiteRequest, ask};
+use appliance::control::answer::{self, ControllerKind, PowerAction};
+use appliance::control::{Client, SetController};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use cluster_seed::ids::Mac;
-use web::api::{BmcKind, PowerAction};
 
 use super::args::SiteArgs;
 use super::prompt::{ask_secret, passphrase_from};
@@ -76,7 +76,6 @@ pub struct Controller {
 
 impl Power {
     pub fn run(&self) -> Result<()> {
-        let act = |one, action| run(one, SiteRequest::Act { mac: of(one), action }, done);
         match self {
             Power::Status(one) => act(one, PowerAction::Status),
             Power::On(one) => act(one, PowerAction::On),
@@ -86,15 +85,17 @@ impl Power {
             Power::InsertMedia(one) => act(one, PowerAction::InsertMedia),
             Power::EjectMedia(one) => act(one, PowerAction::EjectMedia),
             Power::Wake(one) => act(one, PowerAction::Wake),
-            Power::Show(one) => run(one, SiteRequest::Power { mac: one.mac }, controller),
-            Power::Forget(one) => run(one, SiteRequest::ForgetController { mac: one.mac }, controller),
+            Power::Show(one) => show(one, &one.daemon().power(one.mac)?),
+            Power::Forget(one) => show(one, &one.daemon().forget_controller(one.mac)?),
             Power::Controller(v) => v.save(),
         }
     }
 }
 
-fn of(one: &One) -> Mac {
-    one.mac
+impl One {
+    fn daemon(&self) -> Client {
+        Client::new(&self.args.site().control_socket())
+    }
 }
 
 impl Controller {
@@ -104,29 +105,27 @@ impl Controller {
             None => ask_secret("Password of the controller")?,
         };
         let kind = match self.kind {
-            Kind::Redfish => BmcKind::Redfish,
-            Kind::Ipmi => BmcKind::Ipmi,
+            Kind::Redfish => ControllerKind::Redfish,
+            Kind::Ipmi => ControllerKind::Ipmi,
         };
         let (address, user, password) = (self.address.clone(), self.user.clone(), password.to_string());
-        run(&self.one, SiteRequest::Controller { mac: self.one.mac, kind, address, user, password }, controller)
+        let set = SetController { mac: self.one.mac, kind, address, user, password };
+        show(&self.one, &self.one.daemon().set_controller(set)?)
     }
 }
 
-fn run(one: &One, ask_for: SiteRequest, text: fn(&serde_json::Value) -> String) -> Result<()> {
-    let value = ask(&one.args.site().control_socket(), &Request::Site { ask: ask_for })?;
-    one.args.show(&value, &text(&value))
+fn act(one: &One, action: PowerAction) -> Result<()> {
+    let done = one.daemon().act(one.mac, action)?;
+    one.args.show(&done, &done.text)
 }
 
-fn done(value: &serde_json::Value) -> String {
-    value["text"].as_str().unwrap_or_default().to_owned()
-}
-
-fn controller(value: &serde_json::Value) -> String {
-    let c = &value["controller"];
-    let word = |name: &str| c[name].as_str().unwrap_or("none").to_owned();
-    if c.is_null() {
-        return "no controller configured".to_owned();
-    }
-    let pin = c["pin"].as_str().unwrap_or("none yet; the next one seen is trusted");
-    format!("{} at {}, user {}\n  certificate sha256 {pin}", word("kind"), word("address"), word("user"))
+fn show(one: &One, power: &answer::Power) -> Result<()> {
+    let text = match &power.controller {
+        None => "no controller configured".to_owned(),
+        Some(c) => {
+            let pin = c.pin.as_deref().unwrap_or("none yet; the next one seen is trusted");
+            format!("{} at {}, user {}\n  certificate sha256 {pin}", c.kind.as_str(), c.address, c.user)
+        }
+    };
+    one.args.show(power, &text)
 }

@@ -8,11 +8,11 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactPackages, SnapshotManifest};
-use cluster_seed::seal::Sealed;
 use darksite::SnapshotLock;
 use darksite::lock::MAX_LOCK;
 use darksite::sbom::{Part, Subject, parts_of_extras, parts_of_index, render};
 use host::files::{read_limited, write_atomic};
+use host::sealed;
 use site::hint::Hint as _;
 use site::{Site, artifacts, extras, snapshots};
 
@@ -143,9 +143,7 @@ fn installed(site: &Site, artifact: Digest) -> Result<ArtifactPackages> {
         return Err(anyhow!("artifact {} has no package list", artifact.short()))
             .hint("it came from a medium or an older version; build it here with `seedd image build`");
     }
-    let sealed: Sealed<ArtifactPackages> =
-        serde_json::from_slice(&read_limited(&path, MAX_LIST)?).with_context(|| format!("reading {path}"))?;
-    let list = sealed.open(&site.keys().public()?.site_key()?).with_context(|| format!("checking {path}"))?;
+    let list: ArtifactPackages = sealed::read(&path, &site.keys().public()?.site_key()?, MAX_LIST)?;
     ensure!(list.artifact == artifact, "{path} belongs to another artifact");
     Ok(list)
 }

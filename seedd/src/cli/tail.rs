@@ -4,17 +4,15 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use appliance::control::{Request, SiteRequest, ask};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as B64;
+use appliance::control::answer::{Event, Packets};
+use appliance::control::{Client, EventQuery};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::ids::Mac;
 use host::files::write_atomic;
-use serde_json::Value;
 use site::hint::Hint as _;
 
-use super::args::DataDir;
+use super::args::{DataDir, time_of};
 use crate::terminal;
 
 /// Time between two polls.
@@ -45,28 +43,28 @@ pub struct Tail {
 
 impl Tail {
     pub fn run(&self) -> Result<()> {
-        let socket = self.args.site().control_socket();
+        let daemon = Client::new(&self.args.site().control_socket());
         terminal::watch_signals()?;
         // Without `after` the daemon starts with the last events.
         let mut after = None;
         let mut stdout = std::io::stdout().lock();
         loop {
-            let what = SiteRequest::Events { after, back: self.lines, limit: BATCH, mac: self.mac, kinds: self.kind.clone() };
-            let answer = ask(&socket, &Request::Site { ask: what })?;
-            let events = answer["events"].as_array().map_or(&[][..], Vec::as_slice);
-            for event in events {
-                let written = writeln!(stdout, "{}", if self.json { event.to_string() } else { line(event) });
+            let kinds = self.kind.clone();
+            let page = daemon.events(EventQuery { after, back: self.lines, limit: BATCH, mac: self.mac, kinds })?;
+            for event in &page.events {
+                let line = if self.json { serde_json::to_value(event)?.to_string() } else { line(event) };
+                let written = writeln!(stdout, "{line}");
                 match written.and_then(|()| stdout.flush()) {
                     // The reader has closed the pipe.
                     Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
                     other => other.context("writing events")?,
                 }
             }
-            after = Some(answer["next"].as_i64().context("reading the daemon's answer")?);
-            if terminal::stop_asked() || self.once && answer["more"] != true {
+            after = Some(page.next);
+            if terminal::stop_asked() || self.once && !page.more {
                 return Ok(());
             }
-            if answer["more"] != true {
+            if !page.more {
                 std::thread::sleep(POLL);
             }
         }
@@ -74,13 +72,11 @@ impl Tail {
 }
 
 /// One event as text. Texts from the wire were cleaned where they came in; this is the last guard against control characters.
-fn line(event: &Value) -> String {
-    let ms = event["at"].as_i64().unwrap_or_default();
-    let time = jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| format!("{t:.3}"));
-    let mac = event["mac"].as_str().unwrap_or("-");
-    let actor = event["actor"].as_str().map(|a| format!(" (by {a})")).unwrap_or_default();
-    let kind = event["kind"].as_str().unwrap_or_default();
-    let text = format!("{time}  {mac:17}  {kind:20}  {}{actor}", event["text"].as_str().unwrap_or_default());
+fn line(event: &Event) -> String {
+    let time = time_of(event.at).map_or_else(|| event.at.to_string(), |t| format!("{t:.3}"));
+    let mac = event.mac.map_or_else(|| "-".to_owned(), |m| m.to_string());
+    let actor = event.actor.as_ref().map(|a| format!(" (by {a})")).unwrap_or_default();
+    let text = format!("{time}  {mac:17}  {:20}  {}{actor}", event.kind, event.text);
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -110,9 +106,7 @@ pub struct Export {
 impl Recorder {
     pub fn run(&self) -> Result<()> {
         let Recorder::Export(v) = self;
-        let answer = ask(&v.args.site().control_socket(), &Request::Site { ask: SiteRequest::Packets { mac: v.mac } })?;
-        let bytes = B64.decode(answer["pcapng"].as_str().unwrap_or_default()).context("reading the daemon's answer")?;
-        let count = answer["packets"].as_u64().unwrap_or(0);
+        let Packets { packets: count, pcapng: bytes } = Client::new(&v.args.site().control_socket()).packets(v.mac)?;
         if count == 0 {
             return Err(anyhow!("no packets of {} are recorded", v.mac))
                 .hint("the recorder starts empty with the daemon; `seedd tail` shows the machines on the network");
@@ -137,10 +131,16 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_whatever_is_in_it() {
-        let event = serde_json::json!({
-            "at": 1_795_377_600_123_i64, "mac": "52:54:00:ab:00:01", "kind": "dhcp.discover",
-            "text": "asks\n\u{1b}[2Jfor an address", "actor": "ada",
-        });
+        let event = Event {
+            id: 1,
+            at: 1_795_377_600_123,
+            kind: "dhcp.discover".to_owned(),
+            text: "asks\n\u{1b}[2Jfor an address".to_owned(),
+            machine: None,
+            mac: Some("52:54:00:ab:00:01".parse().unwrap()),
+            actor: Some("ada".to_owned()),
+            facts: None,
+        };
         let line = line(&event);
         assert!(line.contains("52:54:00:ab:00:01  dhcp.discover") && line.ends_with("for an address (by ada)"), "{line}");
         assert!(!line.contains(|c: char| c.is_control()));

@@ -1,7 +1,7 @@
 //! `seedd unseal`
 
 use anyhow::Result;
-use appliance::control::{Request, ask};
+use appliance::control::Client;
 use clap::Args;
 
 use super::args::{PassphraseSource, SiteArgs};
@@ -16,8 +16,8 @@ pub struct Unseal {
 
 impl Unseal {
     pub fn run(&self) -> Result<()> {
-        let passphrase = self.passphrase.get("Passphrase")?.to_string();
-        let value = ask(&self.args.site().control_socket(), &Request::Unseal { passphrase })?;
-        self.args.show(&value, "unsealed: machines can be approved now")
+        let passphrase = self.passphrase.get("Passphrase")?;
+        let unsealed = Client::new(&self.args.site().control_socket()).unseal(&passphrase)?;
+        self.args.show(&unsealed, "unsealed: machines can be approved now")
     }
 }

@@ -1,4 +1,4 @@
-//! The seed's clock: what it follows and what it may be set to. `host::clock` has the two times it shows.
+//! The seed's clock: its time source, and setting it. `host::clock` has the two clocks.
 
 pub mod tool;
 
@@ -14,13 +14,13 @@ use host::files::{read_limited, write_atomic};
 use ipnet::Ipv4Net;
 use web::api::ClockView;
 
-/// Where chrony's unit of an appliance looks for its configuration.
+/// Directory in which chrony on an appliance expects its configuration.
 pub const CHRONY_CONFIG: &str = "/run/kubedos/chrony.conf";
-/// A clock before this (2025-01-01) was never set: the program is younger.
+/// A clock before this date (2025-01-01) was never set: the program is newer.
 pub const PROGRAM_DATE: u64 = 1_735_689_600;
-/// A clock this many seconds after the snapshot (20 years) ran away.
+/// A clock more than this many seconds (20 years) after the snapshot is wrong.
 const TOO_LATE: u64 = 20 * 365 * 86_400;
-/// Largest Release file read, in bytes.
+/// Maximum size of a Release file, in bytes.
 const MAX_RELEASE: u64 = 1 << 20;
 
 /// A stored end of something that lasts at most `longest` seconds: one that is further away was stored under another
@@ -29,7 +29,7 @@ pub fn bounded(end: u64, longest: u64, steady: u64) -> u64 {
     end.min(steady.saturating_add(longest))
 }
 
-/// How long each enrollment has been silent while this daemon looked on.
+/// How long each enrollment has been silent, as observed by this daemon.
 #[derive(Debug, Default)]
 pub struct Silence(HashMap<EnrollmentId, (u64, u64)>);
 
@@ -46,7 +46,7 @@ impl Silence {
     }
 }
 
-/// The networks whose machines may ask the seed for the time.
+/// The networks whose machines may query the seed's time.
 pub fn served(spec: &ClusterSpec) -> Vec<Ipv4Net> {
     let n = &spec.spec.networking;
     std::iter::once(n.underlay.subnet.trunc()).chain(n.planes.values().map(|p| p.value.cidr)).collect()
@@ -57,15 +57,15 @@ pub fn chrony_config(spec: &ClusterSpec) -> String {
     seed_config(&spec.spec.time, &served(spec))
 }
 
-/// Writes it on an appliance, whose kubedos-time.path then sets the hardware clock and starts chrony anew. Elsewhere there
-/// is no such folder, and chrony is the operator's own.
+/// Writes it on an appliance, whose kubedos-time.path then sets the hardware clock and restarts chrony. On other systems the
+/// directory does not exist, and the operator configures chrony.
 pub fn write_config(spec: &ClusterSpec) {
     let path = Utf8Path::new(CHRONY_CONFIG);
     if path.parent().is_none_or(|dir| !dir.is_dir()) {
         return;
     }
     if let Err(error) = write_atomic(path, chrony_config(spec).as_bytes(), 0o644) {
-        tracing::warn!(error = format!("{error:#}"), "no configuration for chrony; the nodes get no time from here");
+        tracing::warn!(error = format!("{error:#}"), "chrony was not configured; nodes cannot get the time from this seed");
     }
 }
 
@@ -79,7 +79,7 @@ pub fn snapshot_date(snapshot: &Utf8Path, suite: &str) -> Option<u64> {
     u64::try_from(jiff::fmt::rfc2822::parse(&date).ok()?.timestamp().as_second()).ok()
 }
 
-/// Why the clock cannot be right, in words.
+/// Why the clock must be wrong, as text.
 pub fn doubt(clock: u64, snapshot: Option<u64>) -> Option<String> {
     let floor = snapshot.unwrap_or(PROGRAM_DATE).max(PROGRAM_DATE);
     let than = if snapshot.is_some_and(|s| s >= PROGRAM_DATE) { "the package snapshot" } else { "this program" };
@@ -90,7 +90,7 @@ pub fn doubt(clock: u64, snapshot: Option<u64>) -> Option<String> {
         .then(|| format!("the seed's clock is 20 years ahead of {than}: set it on the clock page; times below are wrong"))
 }
 
-/// What the pages show.
+/// What the web interface shows.
 pub fn view(tracking: Option<&Tracking>, clock_ms: u64, snapshot: Option<u64>) -> ClockView {
     let source = match tracking {
         None => "system clock, not synchronised".to_owned(),
@@ -112,12 +112,12 @@ pub fn view(tracking: Option<&Tracking>, clock_ms: u64, snapshot: Option<u64>) -
     }
 }
 
-/// The machine's clock, where there is no site yet.
+/// The machine's clock, while there is no site yet.
 pub fn of_machine() -> ClockView {
     view(tool::tracking().as_ref(), now_ms(), None)
 }
 
-/// Sets the machine's clock, in Unix milliseconds, where there is no site yet and so no event log.
+/// Sets the machine's clock, in Unix milliseconds, while there is no site yet and therefore no event log.
 pub fn set_machine(to_ms: u64) -> Result<ClockView> {
     tool::set(to_ms)?;
     Ok(of_machine())

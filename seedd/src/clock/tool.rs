@@ -1,4 +1,4 @@
-//! chrony asked, and the clocks of this machine set.
+//! Queries chrony, and sets the clocks of this machine.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use site::hint::Hint as _;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What chrony on this machine says; `None` without chrony.
+/// The status of chrony on this machine; `None` without chrony.
 pub fn tracking() -> Option<Tracking> {
     let output = Tool::new("chronyc").args(["-n", "-c", "tracking"]).timeout(LIMIT).run().ok()?;
     parse_tracking(&output.text())
 }
 
-/// Sets the system's clock, in Unix milliseconds, and the hardware's as far as this process may.
+/// Sets the system clock, in Unix milliseconds, and the hardware clock if this process may.
 ///
 /// # Errors
-/// Without CAP_SYS_TIME, with a hint; nothing is changed then.
+/// Without CAP_SYS_TIME, with a hint; then nothing is changed.
 pub fn set(clock_ms: u64) -> Result<()> {
     let seconds = i64::try_from(clock_ms / 1000).context("reading the time")?;
     let nanos = i64::try_from(clock_ms % 1000 * 1_000_000).context("reading the time")?;

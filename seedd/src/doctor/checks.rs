@@ -3,17 +3,15 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use appliance::control::{self, Request, SiteRequest};
+use appliance::control::Client;
 use camino::Utf8Path;
-use cluster_seed::ids::Digest;
-use host::clock::now;
+use host::clock::{Stopwatch, now};
 use host::files::free_space;
 use nix::ifaddrs::getifaddrs;
-use serde_json::Value;
+use site::Site;
 use site::store::Store;
-use site::{Site, setting};
 
 use super::{Check, Health, holders};
 use crate::clock;
@@ -37,7 +35,7 @@ pub struct Subject<'a> {
     pub iface: Option<String>,
     pub running: bool,
     /// The daemon's process.
-    pub pid: Option<u64>,
+    pub pid: Option<u32>,
     pub sealed: Option<bool>,
 }
 
@@ -46,19 +44,18 @@ impl<'a> Subject<'a> {
         let store = site.open_store()?;
         let spec = site.spec()?;
         let underlay = &spec.spec.networking.underlay;
-        let daemon = control::ask(&site.control_socket(), &Request::Site { ask: SiteRequest::Doctor }).ok();
-        let text = |k: &str| daemon.as_ref().and_then(|d| d[k].as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
+        let daemon = Client::new(&site.control_socket()).doctor().ok();
         let seed = underlay.seed.value;
         Ok(Subject {
             site,
             store,
             seed,
             prefix: underlay.subnet.prefix_len(),
-            http: text("listen").and_then(|l| l.parse().ok()).unwrap_or(SocketAddrV4::new(seed, 80)),
-            iface: iface.map(str::to_owned).or_else(|| text("iface")),
+            http: daemon.as_ref().map_or(SocketAddrV4::new(seed, 80), |d| d.listen),
             running: daemon.is_some(),
-            pid: daemon.as_ref().and_then(|d| d["pid"].as_u64()),
-            sealed: daemon.as_ref().map(|d| d["sealed"] == Value::Bool(true)),
+            pid: daemon.as_ref().map(|d| d.pid),
+            sealed: daemon.as_ref().map(|d| d.sealed),
+            iface: iface.map(str::to_owned).or_else(|| daemon.map(|d| d.iface).filter(|i| !i.is_empty())),
         })
     }
 }
@@ -122,7 +119,7 @@ pub fn ports(s: &Subject<'_>) -> Vec<Check> {
 }
 
 /// `pid`: the daemon's, while it runs.
-fn port_check(name: &'static str, what: &str, pid: Option<u64>, holders: &[String]) -> Check {
+fn port_check(name: &'static str, what: &str, pid: Option<u32>, holders: &[String]) -> Check {
     let is_ours = |h: &&String| pid.is_some_and(|pid| h.ends_with(&format!("(pid {pid})")));
     let ours = holders.iter().any(|h| is_ours(&h));
     let others: Vec<_> = holders.iter().filter(|h| !is_ours(h)).cloned().collect();
@@ -160,32 +157,31 @@ pub fn http(s: &Subject<'_>) -> Check {
 pub fn loaders(s: &Subject<'_>) -> Check {
     let name = "loaders";
     let build = "run `seedd image build`";
-    let id = match s.store.setting(setting::NETBOOT) {
+    let id = match s.store.netboot() {
         Ok(Some(id)) => id,
         Ok(None) => return Check::new(name, Health::Bad, "no netboot image", build),
         Err(e) => return Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
-    let dir = s.site.join("netboot").join(&id);
+    let dir = s.site.join("netboot").join(id.to_string());
     for file in [pxe::dhcp::loader::UNDIONLY, pxe::dhcp::loader::SNPONLY, pxe::dhcp::loader::IPXE_EFI, "vmlinuz", "initrd.img"] {
         if fs::metadata(dir.join(file)).map_or(0, |m| m.len()) == 0 {
             return Check::new(name, Health::Bad, format!("{} is missing or empty", dir.join(file)), build);
         }
     }
-    Check::ok(name, format!("netboot set {:.12} is complete", id))
+    Check::ok(name, format!("netboot set {} is complete", id.short()))
 }
 
 /// The snapshot in use, and an artifact for each role.
 pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
     let name = "snapshot";
-    let dir = |id: &str| s.site.join("snapshots").join(id);
-    let first = match s.store.setting(setting::SNAPSHOT) {
-        Ok(Some(id)) if id.parse::<Digest>().is_ok() && dir(&id).join("dists").is_dir() => {
-            Check::ok(name, format!("{id:.12} is published; `seedd darksite verify` checks every byte"))
+    let first = match s.store.snapshot() {
+        Ok(Some(id)) if s.site.snapshot(id).join("dists").is_dir() => {
+            Check::ok(name, format!("{} is published; `seedd darksite verify` checks every byte", id.short()))
         }
         Ok(Some(id)) => Check::new(
             name,
             Health::Bad,
-            format!("{} does not exist", dir(&id)),
+            format!("{} does not exist", s.site.snapshot(id)),
             "run `seedd darksite build`, or `seedd adopt` to import from a medium",
         ),
         Ok(None) => {
@@ -193,7 +189,7 @@ pub fn snapshot(s: &Subject<'_>) -> Vec<Check> {
         }
         Err(e) => Check::new(name, Health::Bad, format!("reading the database: {e}"), ""),
     };
-    let roles = s.store.read(|tx| tx.settings_under(setting::ARTIFACT)).unwrap_or_default();
+    let roles = s.store.artifacts().unwrap_or_default();
     let second = match roles.len() {
         0 => Check::new(
             "artifacts",
@@ -211,7 +207,7 @@ pub fn disk(s: &Subject<'_>) -> Check {
     let name = "disk";
     let free = free_space(&s.site.data).unwrap_or(0);
     let path = s.site.join("tmp").join(format!("doctor.{}", std::process::id()));
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let written = fs::File::create(&path).and_then(|mut f| f.write_all(&[0; 4096]).and_then(|()| f.sync_all()));
     let took = began.elapsed();
     let _ = fs::remove_file(&path);
@@ -257,8 +253,8 @@ pub fn database(s: &Subject<'_>) -> Check {
 
 pub fn clock(s: &Subject<'_>) -> Check {
     let suite = s.site.spec().map(|spec| spec.spec.darksite.suite).unwrap_or_default();
-    let id = s.store.setting(setting::SNAPSHOT).ok().flatten();
-    let date = id.and_then(|id| clock::snapshot_date(&s.site.join("snapshots").join(id), &suite));
+    let id = s.store.snapshot().ok().flatten();
+    let date = id.and_then(|id| clock::snapshot_date(&s.site.snapshot(id), &suite));
     match clock::doubt(now(), date) {
         Some(doubt) => Check::new("clock", Health::Warn, doubt, "run `seedd clock set`; only logs depend on it"),
         None => Check::ok("clock", "plausible"),

@@ -1,11 +1,12 @@
 //! Other DHCP servers: one DISCOVER on the named interface, and a short wait for offers.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cluster_seed::ids::Mac;
 use flight::recorder::REHEARSAL_PREFIX;
+use host::clock::Stopwatch;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::dhcp::{self, Message, Reply, Stage};
@@ -34,7 +35,7 @@ pub fn ask_who_answers(iface: &str) -> Result<Vec<Reply>> {
     let xid = std::process::id() ^ 0x6b64_0000;
     let question = dhcp::message(Message::Discover, Stage::Plain, mac, xid);
     socket.send_to(&question, SocketAddrV4::new(Ipv4Addr::BROADCAST, 67)).with_context(|| format!("probing {iface}"))?;
-    let (began, mut found, mut buffer) = (Instant::now(), Vec::new(), [0u8; 1_500]);
+    let (began, mut found, mut buffer) = (Stopwatch::start(), Vec::new(), [0u8; 1_500]);
     while let Some(left) = WAIT.checked_sub(began.elapsed()).filter(|l| !l.is_zero()) {
         socket.set_read_timeout(Some(left)).context("waiting for offers")?;
         match socket.recv_from(&mut buffer) {

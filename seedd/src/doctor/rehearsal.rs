@@ -2,11 +2,12 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cluster_seed::ids::Mac;
 use flight::recorder::REHEARSAL_PREFIX;
+use host::clock::Stopwatch;
 use serde::{Deserialize, Serialize};
 use site::hint::Hint as _;
 use tokio::task::JoinSet;
@@ -52,7 +53,7 @@ pub fn run(iface: &str, seed: Ipv4Addr, count: u32) -> Result<Outcome> {
     runtime.block_on(async {
         let wire = Wire::new(probe_fetch::client_socket(iface)?, seed)?;
         let listening = tokio::spawn(wire.clone().listen());
-        let began = Instant::now();
+        let began = Stopwatch::start();
         let mut boots = JoinSet::new();
         for number in 1..=count {
             let (wire, iface) = (wire.clone(), iface.to_owned());
@@ -69,7 +70,7 @@ pub fn run(iface: &str, seed: Ipv4Addr, count: u32) -> Result<Outcome> {
 }
 
 async fn one(wire: &Arc<Wire>, number: u32, iface: &str) -> Result<(Duration, Fetched)> {
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let iface = iface.to_owned();
     let fetched = boot(wire, mac(number), number, |lease| {
         let address = format!("{}/{}", lease.ip, lease.prefix);

@@ -1,4 +1,5 @@
-//! `seedd appliance run`: the network, then the site, or first its set-up. One process, one socket for the pages.
+//! `seedd appliance run`: configures the network, then serves the site, or sets it up first. One process, one socket for the web
+//! interface.
 
 use std::net::{SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use appliance::boot::Preset;
 use appliance::console::host::{Host, Place};
 use appliance::console::view::{ConsoleView, Phase};
+use appliance::control::answer::{Clock, Status};
 use appliance::control::{self, Controlled, SOCKET};
 use appliance::network::{Network, choose, nics, plan, wake};
 use appliance::settings::{Settings, StatePlace};
@@ -19,41 +21,41 @@ use site::hint::Hint as _;
 use site::tls::{Tls, host_names};
 use site::{Site, default_cluster_yaml};
 use transfer::medium::adopt::Medium;
-use web::api::ClockView;
 use zeroize::Zeroizing;
 
 use super::setup::{Given, SetUp, own_address};
+use crate::app::socket;
 use crate::daemon::{self, Front, pages_socket, signalled};
 use crate::planes::WireGuard;
 
-/// Where an appliance keeps what ends with the machine's run.
+/// Directory for files that do not survive a reboot.
 pub const RUN_DIR: &str = "/run/kubedos";
-/// Below the run directory: leases, and the word for the unit that moves the state to another disk.
+/// Below the run directory: leases, and the trigger file of the unit that moves the state to another disk.
 const LEASES: &str = "leases";
 pub const RESTATE: &str = "restate";
-/// Port machines reach the seed at by HTTP.
+/// HTTP port for machines.
 const HTTP_PORT: u16 = 80;
-/// Between two looks for the netboot interface.
+/// Interval between checks for the netboot interface.
 const WAIT: Duration = Duration::from_secs(2);
 
 pub struct Options {
     pub places: Places,
     pub preset: Preset,
-    /// Interface to netboot on, whose addresses are somebody else's business; without it the appliance sees to all.
+    /// Interface for netboot that is configured externally; without it the appliance configures all interfaces.
     pub iface: Option<String>,
     pub pages: SocketAddr,
-    /// Where machines reach the seed, instead of its address in cluster.yaml.
+    /// Address for machines, instead of the seed's address in cluster.yaml.
     pub listen: Option<SocketAddrV4>,
     pub wireguard: WireGuard,
 }
 
-/// What lives from the set-up into the serving.
+/// What is kept from the set-up to the daemon.
 struct Machine {
     options: Options,
     site: Site,
     host: Host,
     network: Mutex<Network>,
-    /// Of the state, of the boot parameters and of the network.
+    /// Warnings about the state, the boot parameters and the network.
     warnings: Vec<String>,
     tls: Arc<Tls>,
 }
@@ -62,7 +64,7 @@ struct Machine {
 pub fn run(options: Options) -> Result<()> {
     let places = &options.places;
     for dir in [&places.state, &places.run] {
-        std::fs::create_dir_all(dir).with_context(|| format!("making {dir}"))?;
+        std::fs::create_dir_all(dir).with_context(|| format!("creating {dir}"))?;
     }
     let report = Report::read(&places.run);
     let mut warnings = report.as_ref().map_or_else(Vec::new, |r| r.warnings.clone());
@@ -94,7 +96,7 @@ enum Control {
     Server(control::Server),
 }
 
-/// Of the site, or of the one that the medium would make.
+/// The cluster.yaml of the site, or of the site that the medium would create.
 fn spec(options: &Options, site: &Site) -> Result<ClusterSpec> {
     if site.exists() {
         return site.spec();
@@ -103,9 +105,9 @@ fn spec(options: &Options, site: &Site) -> Result<ClusterSpec> {
         Some(maker) => Medium::open(&options.places.medium, maker).and_then(|m| m.cluster()),
         None => Ok(default_cluster_yaml("new")),
     };
-    // A bad medium is told at the set-up, which has to be reachable for that.
+    // A damaged medium is reported during set-up, which must be reachable for that.
     let text = text.unwrap_or_else(|error| {
-        tracing::error!(error = format!("{error:#}"), "looking at the medium");
+        tracing::error!(error = format!("{error:#}"), "inspecting the medium");
         default_cluster_yaml("new")
     });
     ClusterSpec::parse(&text).map_err(|e| anyhow!("{e}")).context("reading the medium's cluster.yaml")
@@ -115,7 +117,7 @@ fn in_force(options: &Options) -> Settings {
     options.preset.over(&stored(&options.places.state).0)
 }
 
-/// Addresses for every interface; what went wrong is told and stops nothing.
+/// Configures every interface; failures become warnings.
 fn bring_up(options: &Options, spec: &ClusterSpec, site: bool) -> Result<(Network, Vec<String>)> {
     if options.iface.is_some() {
         return Ok((Network::default(), Vec::new()));
@@ -131,13 +133,13 @@ fn bring_up(options: &Options, spec: &ClusterSpec, site: bool) -> Result<(Networ
 }
 
 impl Machine {
-    /// One page and the console, until there is a site; `None` if a stop was asked for.
+    /// Serves the set-up page and the console until there is a site; `None` if a stop was requested.
     fn set_up(
         self: &Arc<Self>,
         listener: &TcpListener,
         control: control::Socket,
     ) -> Result<Option<(control::Server, Zeroizing<String>)>> {
-        let pages = listener.local_addr().context("asking for the pages' address")?;
+        let pages = listener.local_addr().context("reading the address of the web interface")?;
         let (for_settings, for_change) = (self.clone(), self.clone());
         let given = Given {
             site: self.site.clone(),
@@ -153,13 +155,13 @@ impl Machine {
         let control = control.start(setup.clone() as Arc<dyn Controlled>);
         println!("seedd: no site yet; open https://{pages}/setup with setup code: {}", setup.code());
         println!("seedd: the pages' certificate has the sha256 fingerprint {}", self.tls.fingerprint());
-        let socket = listener.try_clone().context("sharing the pages' socket")?;
+        let socket = listener.try_clone().context("duplicating the socket of the web interface")?;
         let tls = self.tls.server_config()?;
         let router = web::first_setup_router(setup.page(), web::OperatorOptions { secure_cookies: true });
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")?;
         let made = runtime.block_on(async {
-            let socket = tokio::net::TcpListener::from_std(socket).context("taking the pages' listener")?;
+            let socket = tokio::net::TcpListener::from_std(socket).context("registering the listener of the web interface")?;
             let mut done = setup.done();
             let mut until = setup.done();
             let ended = async move {
@@ -175,16 +177,16 @@ impl Machine {
         Ok(made.map(|passphrase| (control, Zeroizing::new(passphrase.to_string()))))
     }
 
-    /// New settings while there is no site: they take effect at once.
+    /// Applies new settings while there is no site: they take effect immediately.
     fn changed(self: &Arc<Self>, settings: &Settings) -> Result<()> {
         let places = &self.options.places;
         let memory = Report::read(&places.run).is_some_and(|r| r.memory);
         if memory && matches!(settings.state, Some(StatePlace::Disk(_) | StatePlace::Stick)) {
-            // A unit of root's restarts us on the disk that was chosen.
-            return Ok(write_atomic(&places.run.join(RESTATE), b"asked at the console\n", 0o644)?);
+            // A systemd unit, running as root, restarts this program on the selected disk.
+            return Ok(write_atomic(&places.run.join(RESTATE), b"requested on the console\n", 0o644)?);
         }
         let machine = self.clone();
-        // Asking for an address takes its time, and somebody at the console waits for the answer.
+        // Getting an address takes time, and an operator waits for the answer on the console.
         std::thread::spawn(move || {
             let mut network = machine.network.lock().unwrap_or_else(PoisonError::into_inner);
             *network = Network::default();
@@ -239,7 +241,7 @@ impl Machine {
         )
     }
 
-    /// The netboot interface; waits for it as long as it takes, since a card may come late, and may be chosen meanwhile.
+    /// Waits for the netboot interface without a time limit: a card may appear late, or be selected in the meantime.
     fn netboot(&self, starting: &Starting) -> String {
         loop {
             let settings = in_force(&self.options);
@@ -257,24 +259,24 @@ impl Machine {
         }
     }
 
-    /// `seedd unseal --data` and its like look for the socket in the site.
+    /// `seedd unseal --data` and other commands expect the socket in the site's directory.
     fn link_socket(&self) -> Result<()> {
         let link = self.site.control_socket();
         match std::fs::remove_file(&link) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(|| format!("removing {link}")),
             _ => {}
         }
-        std::os::unix::fs::symlink(self.options.places.run.join(SOCKET), &link).with_context(|| format!("making {link}"))
+        std::os::unix::fs::symlink(self.options.places.run.join(SOCKET), &link).with_context(|| format!("creating {link}"))
     }
 
-    /// A word about a medium that holds other things than those in use.
+    /// A warning if the medium is not the one whose files are in use.
     fn other_medium(&self) -> Option<String> {
         let maker = self.options.preset.maker.as_ref()?;
-        let adopted = self.site.open_store().ok()?.setting(site::setting::MEDIUM).ok()??;
+        let adopted = self.site.open_store().ok()?.read(|tx| tx.medium()).ok()??;
         match Medium::open(&self.options.places.medium, maker) {
-            Ok(medium) if medium.manifest.id.to_string() == adopted => None,
+            Ok(medium) if medium.manifest.id == adopted => None,
             Ok(_) => Some(format!(
-                "this site took its packages and images from another medium than the one in this machine: put that one in, or run \
+                "the packages and images of this site come from another medium: insert that medium, or run \
                  `seedd adopt {} --data {}`",
                 self.options.places.medium, self.site.data
             )),
@@ -283,24 +285,24 @@ impl Machine {
     }
 }
 
-/// For the console, while a site is being opened.
+/// Answers the console while a site is being opened.
 struct Starting {
     host: Host,
     site: String,
-    /// What it waits for.
+    /// What it is waiting for.
     why: Mutex<String>,
 }
 
 impl Controlled for Starting {
-    fn clock(&self) -> Result<ClockView> {
-        Ok(crate::clock::of_machine())
+    fn clock(&self) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::of_machine()))
     }
 
-    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
-        crate::clock::set_machine(to_ms)
+    fn set_clock(&self, to_ms: u64) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::set_machine(to_ms)?))
     }
 
-    fn status(&self) -> Result<serde_json::Value> {
+    fn status(&self) -> Result<Status> {
         Err(anyhow!("the seed is starting")).hint("try again in a moment")
     }
 

@@ -1,4 +1,4 @@
-//! Before there is a site: one page and the console, both answered from here. A site is made wholly or not at all.
+//! Set-up before there is a site: one page and the console. The site is created completely or not at all.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,7 @@ use appliance::cluster::of_new_site;
 use appliance::console::host::{Host, page_urls};
 use appliance::console::view::{ConsoleView, Phase};
 use appliance::control::Controlled;
+use appliance::control::answer::{Clock, SetUpStatus, Status};
 use appliance::network::{Nic, choose};
 use appliance::settings::{Address, Settings};
 use camino::Utf8PathBuf;
@@ -24,27 +25,27 @@ use site::{Site, default_cluster_yaml};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use transfer::medium::adopt::{Medium, Reading, adopt};
-use web::api::{ApiError, ClockView};
+use web::api::ApiError;
 use web::api::{FirstInterface, FirstSetup, FirstSite, FirstView};
 use zeroize::Zeroizing;
 
 use crate::app::auth::{first_session, new_setup_code};
 use crate::app::throttle::Throttle;
-use crate::app::{for_page, unexpected};
+use crate::app::{for_page, socket, unexpected};
 
-/// Longest passphrase taken, in bytes.
+/// Maximum length of the passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 1024;
 
-/// Called with settings that were stored.
+/// Called after settings were stored.
 pub type OnSettings = Box<dyn Fn(&Settings) -> Result<()> + Send + Sync>;
 
-/// What the set-up works with.
+/// Input of the set-up.
 pub struct SetUp {
     pub site: Site,
-    /// Where the medium is mounted, and its maker's key; without them the new site starts empty.
+    /// Mount point of the medium, and its maker's key; without them the new site is empty.
     pub medium: Option<(Utf8PathBuf, VerifyingKey)>,
     pub host: Host,
-    /// Settings in force: boot parameters, then stored ones.
+    /// Effective settings: boot parameters, then stored settings.
     pub settings: Box<dyn Fn() -> Settings + Send + Sync>,
     pub on_settings: OnSettings,
     pub pages: SocketAddr,
@@ -53,11 +54,11 @@ pub struct SetUp {
     code: String,
     throttle: Throttle,
     making: Mutex<()>,
-    /// Of the finished site: what unseals it.
+    /// What unseals the finished site.
     done: watch::Sender<Option<Arc<Zeroizing<String>>>>,
 }
 
-/// Everything that [`SetUp`] is given.
+/// Arguments of [`SetUp`].
 pub struct Given {
     pub site: Site,
     pub medium: Option<(Utf8PathBuf, VerifyingKey)>,
@@ -70,7 +71,7 @@ pub struct Given {
 }
 
 impl SetUp {
-    /// Removes what an attempt left that was cut off; nobody else makes a site here.
+    /// Deletes what an interrupted attempt left; no other process creates a site here.
     pub fn new(given: Given) -> Result<Arc<Self>> {
         clean(&given.site.data)?;
         Ok(Arc::new(SetUp {
@@ -94,12 +95,12 @@ impl SetUp {
         &self.code
     }
 
-    /// Tells when the site was made.
+    /// Notifies when the site was created.
     pub fn done(&self) -> watch::Receiver<Option<Arc<Zeroizing<String>>>> {
         self.done.subscribe()
     }
 
-    /// The page's way in.
+    /// The API for the set-up page.
     pub fn page(self: &Arc<Self>) -> FirstSetup {
         let (look, make) = (self.clone(), self.clone());
         FirstSetup {
@@ -111,7 +112,7 @@ impl SetUp {
     fn told(&self) -> Vec<String> {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if self.medium.is_none() {
-            warnings.push("no medium was given: the new site will hold no packages and no images".to_owned());
+            warnings.push("there is no medium: the new site will have no packages and no images".to_owned());
         }
         warnings
     }
@@ -136,7 +137,7 @@ impl SetUp {
     }
 
     fn make(&self, from: IpAddr, form: &FirstSite) -> Result<String, ApiError> {
-        // One after the other, so that guesses in parallel are counted too.
+        // One at a time, so that parallel guesses are counted too.
         let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         match self.throttle.wait(from, steady()) {
             0 => {}
@@ -146,22 +147,22 @@ impl SetUp {
         if !bool::from(given.as_bytes().ct_eq(self.code.as_bytes())) {
             self.throttle.failed(from, steady());
             tracing::warn!(%from, "wrong set-up code");
-            return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
+            return Err(ApiError::Forbidden { why: "this is not the set-up code".to_owned() });
         }
         self.throttle.succeeded(from, steady());
         if self.done.borrow().is_some() {
-            return Err(ApiError::Conflict { why: "the site was made a moment ago".to_owned(), hint: Some("log in".to_owned()) });
+            return Err(ApiError::Conflict { why: "the site was just created".to_owned(), hint: Some("log in".to_owned()) });
         }
         let name = self.check(form)?;
         let token = self.create(form, &name).map_err(for_page)?;
-        tracing::info!(site = %name, %from, "the site was made");
+        tracing::info!(site = %name, %from, "the site was created");
         self.done.send_replace(Some(Arc::new(Zeroizing::new(form.passphrase.clone()))));
         Ok(token)
     }
 
     fn check(&self, form: &FirstSite) -> Result<Hostname, ApiError> {
         let name: Option<Hostname> = form.site.trim().parse().ok().filter(|n: &Hostname| !n.as_str().contains('.'));
-        let name = name.ok_or_else(|| ApiError::bad("the name of a site has 1 to 63 letters a-z, digits and dashes", ""))?;
+        let name = name.ok_or_else(|| ApiError::bad("the name of a site must have 1 to 63 characters of a-z, 0-9 and -", ""))?;
         if form.passphrase.chars().count() < MIN_PASSPHRASE {
             return Err(ApiError::bad(
                 format!("the passphrase has fewer than {MIN_PASSPHRASE} characters"),
@@ -175,14 +176,14 @@ impl SetUp {
         crate::app::auth::check_password(&form.password)?;
         let interfaces = self.host.interfaces().map_err(unexpected)?;
         if !interfaces.iter().any(|i| i.name == form.iface) {
-            return Err(ApiError::bad("this machine has no such interface", "choose one of the list"));
+            return Err(ApiError::bad("this machine has no such interface", "choose one from the list"));
         }
         Ok(name)
     }
 
     fn create(&self, form: &FirstSite, name: &Hostname) -> Result<String> {
         let medium = self.medium.as_ref().map(|(path, maker)| Medium::open(path, maker)).transpose();
-        let medium = medium.hint("the medium is damaged or was changed: write it again; nothing was made")?;
+        let medium = medium.hint("the medium is damaged or was modified; write it again. Nothing was created")?;
         let text = medium.as_ref().map_or_else(|| Ok(default_cluster_yaml("new")), Medium::cluster)?;
         let settings = (self.settings)();
         let address = match settings.address {
@@ -190,7 +191,7 @@ impl SetUp {
             _ => None,
         };
         let (text, spec) = of_new_site(&text, name, address)?;
-        // Before the site, which is served with it from its first moment on.
+        // Before the site, so that the site is served with it from the start.
         if self.host.appliance.is_some() {
             let stored = Settings { iface: Some(form.iface.clone()), ..self.host.settings()? };
             self.host.store_settings(&stored)?;
@@ -200,8 +201,8 @@ impl SetUp {
             if let Some(medium) = &medium {
                 let keys = place.keys().unseal(&form.passphrase)?;
                 adopt(place, medium, &keys.site, Reading::Small, &Quiet)
-                    .context("taking over the medium")
-                    .hint("the medium is damaged or was changed: write it again; nothing was made")?;
+                    .context("importing the medium")
+                    .hint("the medium is damaged or was modified; write it again. Nothing was created")?;
             }
             Ok(first_session(place, &form.user, &form.password)?)
         })?;
@@ -209,27 +210,27 @@ impl SetUp {
     }
 }
 
-/// The address of a site's seed on its boot network, with the network's prefix length.
+/// The seed's address on the boot network, with the prefix length.
 pub fn own_address(spec: &cluster_seed::cluster::ClusterSpec) -> Result<Ipv4Net> {
     let underlay = &spec.spec.networking.underlay;
     Ipv4Net::new(underlay.seed.value, underlay.subnet.prefix_len()).context("reading the boot network")
 }
 
 impl Controlled for SetUp {
-    fn clock(&self) -> Result<ClockView> {
-        Ok(crate::clock::of_machine())
+    fn clock(&self) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::of_machine()))
     }
 
-    fn set_clock(&self, to_ms: u64) -> Result<ClockView> {
-        crate::clock::set_machine(to_ms)
+    fn set_clock(&self, to_ms: u64) -> Result<Clock> {
+        Ok(socket::clock(crate::clock::set_machine(to_ms)?))
     }
 
-    fn status(&self) -> Result<serde_json::Value> {
-        Ok(serde_json::json!({"setup": true, "site": null, "sealed": true, "warnings": self.told()}))
+    fn status(&self) -> Result<Status> {
+        Ok(Status::SetUp(SetUpStatus { setup: true, site: None, sealed: true, warnings: self.told() }))
     }
 
     fn unseal(&self, _passphrase: &str) -> Result<()> {
-        Err(anyhow!("there is no site yet")).hint("make it on the page whose address the console shows")
+        Err(anyhow!("there is no site yet")).hint("create it in a browser, at the address that the console shows")
     }
 
     fn view(&self) -> Result<ConsoleView> {

@@ -1,4 +1,4 @@
-//! Numbers for Prometheus: made anew for every scrape from counters that the servers keep anyway.
+//! Metrics for Prometheus, generated for every scrape from the servers' counters.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use pxe::why::Why;
 use site::store::tallies::Tallies;
 use web::meter::HttpMeter;
 
-/// What the running servers count.
+/// Counters of the running servers.
 #[derive(Debug, Clone)]
 pub struct Meters {
     /// One for each interface.
@@ -24,7 +24,7 @@ pub struct Meters {
     pub http: Arc<HttpMeter>,
 }
 
-/// What is known beside the counters.
+/// Values in addition to the counters.
 #[derive(Debug, Clone, Default)]
 pub struct Now {
     pub tallies: Tallies,
@@ -77,7 +77,7 @@ struct Build {
     version: &'static str,
 }
 
-/// Everything in Prometheus' text format, version 0.0.4.
+/// All metrics in Prometheus' text format, version 0.0.4.
 pub fn render(meters: Option<&Meters>, flight: &Flight, now: &Now) -> Result<String> {
     let mut registry = Registry::with_prefix("kubedos");
     if let Some(meters) = meters {
@@ -104,7 +104,7 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
     registry.register(name, help, gauge);
 }
 
-/// Over all interfaces.
+/// Sums over all interfaces.
 fn sum(counters: &[Arc<Counters>], of: impl Fn(&Counters) -> u64) -> u64 {
     counters.iter().map(|c| of(c)).sum()
 }
@@ -129,7 +129,7 @@ fn tftp(registry: &mut Registry, counters: &[Arc<Counters>]) {
             results.get_or_create(&Outcome { result }).inc_by(sum(counters, |c| c.get(*count)));
         }
     }
-    registry.register("tftp_transfers", "TFTP requests and transfers, by what became of them", results);
+    registry.register("tftp_transfers", "TFTP requests and transfers, by result", results);
     counter(registry, "tftp_sent_bytes", "File bytes that TFTP clients acknowledged", sum(counters, Counters::tftp_bytes));
 }
 
@@ -141,16 +141,16 @@ fn http(registry: &mut Registry, meter: &HttpMeter) {
     for (of, value) in meter.bytes() {
         bytes.get_or_create(&Of { of }).inc_by(value);
     }
-    registry.register("http_requests", "Answers to machines over HTTP, by what was asked for and class of status", requests);
-    registry.register("http_sent_bytes", "File bytes handed to machines over HTTP, by what was asked for", bytes);
+    registry.register("http_requests", "HTTP responses to machines, by kind of resource and status class", requests);
+    registry.register("http_sent_bytes", "File bytes sent to machines over HTTP, by kind of resource", bytes);
 }
 
 fn recorder(registry: &mut Registry, flight: &Flight) {
     let (lost, suppressed) = (flight.lost.load(Ordering::Relaxed), flight.suppressed.load(Ordering::Relaxed));
     counter(registry, "recorder_lost_events", "Packet events lost because the database could not keep up", lost);
-    let help = "Packet events not written because one machine, or strangers together, made too many";
+    let help = "Packet events suppressed by the limits per machine and for unknown machines";
     counter(registry, "recorder_suppressed_events", help, suppressed);
-    let help = "Time from the first to the last packet of TFTP transfers that came to their end";
+    let help = "Duration of completed TFTP transfers, from the first to the last packet";
     registry.register("tftp_transfer_seconds", help, flight.transfers.clone());
 }
 
@@ -165,9 +165,9 @@ fn site(registry: &mut Registry, now: &Now) {
     for mode in ["active", "standby", "fenced"] {
         modes.get_or_create(&State { state: mode.to_owned() }).set(i64::from(mode == now.mode));
     }
-    registry.register("enrollments", "Enrollments by state, ended ones included", enrollments);
-    registry.register("mode", "1 for what this seed may do", modes);
-    gauge(registry, "machines", "Machines seen on the wire", now.tallies.machines.into());
+    registry.register("enrollments", "Enrollments by state, including ended ones", enrollments);
+    registry.register("mode", "1 for the current mode of this seed", modes);
+    gauge(registry, "machines", "Machines seen on the network", now.tallies.machines.into());
     gauge(registry, "nodes", "Nodes that are not revoked", now.tallies.nodes.into());
     gauge(registry, "leases", "Addresses leased now", now.tallies.leases.into());
     gauge(registry, "lease_pool_addresses", "Addresses that can be leased", now.pool);
@@ -182,7 +182,7 @@ fn site(registry: &mut Registry, now: &Now) {
         registry.register("clock_offset_seconds", "Seconds from the time server; negative is slow", gauge);
     }
     if let Some(free) = now.free {
-        gauge(registry, "data_free_bytes", "Free space where the site's data lies", free);
+        gauge(registry, "data_free_bytes", "Free space on the file system of the site's data", free);
     }
     gauge(registry, "events", "Rows of the event log", now.tallies.events);
 }

@@ -24,7 +24,7 @@ fn administrators_are_made_changed_and_removed_but_never_the_last() {
         assert_eq!(output.status.success(), good, "{words:?}: {}", text(&output));
         assert!(text(&output).contains(word), "{words:?}: {}", text(&output));
     };
-    run(&["admin", "list"], false, "holds no site");
+    run(&["admin", "list"], false, "there is no site in");
     run(&["init", "--passphrase-file", secret], true, "site key");
     run(&["admin", "list"], true, "no administrators");
     run(&["admin", "set", "ada", "--password-file", password], true, "ada: administrator created");

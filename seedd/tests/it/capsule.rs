@@ -113,7 +113,7 @@ fn a_site_moves_with_its_names_addresses_and_keys() {
     let file = t.path.join("a.capsule");
     let made = export(&a, &b, &file, None).unwrap();
     assert!(!made.resumed && made.blobs >= 6);
-    refused(export(&a, &b, &file, None), "is there already");
+    refused(export(&a, &b, &file, None), "already exists");
     // Nothing before the pin and the recipient are right.
     let before = listing(&b.data);
     refused(import(&b, &file, &key(&b)), "not signed by the expected site key");
@@ -162,7 +162,7 @@ fn a_site_moves_with_its_names_addresses_and_keys() {
     assert_eq!((issued.epoch, issued.open(&blank.age).unwrap().info.epoch), (2, 2));
     assert_eq!(at_b.view_of(n1).unwrap().state, S::Revoked);
     assert_eq!(at_b.store.read(|tx| tx.broken_event()).unwrap(), None);
-    refused(import(&b, &file, &key(&a)), "active seed of that very site");
+    refused(import(&b, &file, &key(&a)), "active seed of the same site");
 }
 
 #[test]
@@ -178,12 +178,12 @@ fn a_later_capsule_leaves_out_what_the_earlier_one_had() {
     let two = export(&a, &b, &second, Some(one.id)).unwrap();
     assert_eq!((two.blobs, two.left_out), (0, one.blobs));
     refused(export(&a, &b, &t.path.join("x"), Some(Digest([1; 32]))), "No such file");
-    refused(import(&b, &second, &key(&a)), "leaves it out");
+    refused(import(&b, &second, &key(&a)), "is missing on this seed");
     assert_eq!(mode(&b), Mode::Active, "nothing was taken over");
     import(&b, &first, &key(&a)).unwrap();
     let done = import(&b, &second, &key(&a)).unwrap();
     assert_eq!((done.nodes, mode(&b)), (1, Mode::Standby));
-    refused(import(&b, &first, &key(&a)), "older than what is here");
+    refused(import(&b, &first, &key(&a)), "older than this site's data");
     assert_eq!(unsealed(&b, B).artifact_of("base").unwrap().unwrap().chunks.len(), 3);
 }
 
@@ -231,7 +231,7 @@ fn a_blob_that_is_not_what_its_name_says_is_not_exported() {
     bad[5] ^= 1;
     fs::write(a.blob(stored), &bad).unwrap();
     let file = t.path.join("a.capsule");
-    refused(export(&a, &b, &file, None), "no longer what the manifest says");
+    refused(export(&a, &b, &file, None), "does not match the manifest any more");
     assert!(!file.exists());
     fs::write(a.blob(stored), &good).unwrap();
     assert!(!export(&a, &b, &file, None).unwrap().resumed, "frames with wrong bytes are not gone on with");

@@ -4,9 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use appliance::console::host::Host;
-use appliance::control::{Controlled as _, SiteRequest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as B64;
+use appliance::control::answer::{Answer, EventPage, Packets};
+use appliance::control::{Controlled as _, EventQuery, SiteRequest};
 use camino::Utf8PathBuf;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Mac;
@@ -82,22 +81,23 @@ fn the_tail_begins_with_the_last_lines_goes_on_and_filters() {
     story(&b);
     let ask = |after, back, mac, kinds: &[&str]| {
         let kinds = kinds.iter().map(|k| (*k).to_owned()).collect();
-        b.console.site(SiteRequest::Events { after, back, limit: 100, mac, kinds }).unwrap()
+        match b.console.site(SiteRequest::Events(EventQuery { after, back, limit: 100, mac, kinds })).unwrap() {
+            Answer::Events(page) => page,
+            other => panic!("{other:?}"),
+        }
     };
-    let kinds = |answer: &serde_json::Value| {
-        let all = answer["events"].as_array().unwrap().iter();
-        all.map(|e| e["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
+    let kinds = |page: &EventPage| page.events.iter().map(|e| e.kind.clone()).collect::<Vec<_>>();
     let last = ask(None, 2, None, &[]);
     assert_eq!(kinds(&last), ["dhcp.ack", "dhcp.discover"]);
-    assert_eq!(last["events"][0]["mac"], MAC.to_string());
+    assert_eq!(last.events[0].mac, Some(MAC));
     assert_eq!(kinds(&ask(None, 9, Some(MAC), &["dhcp.re", "dhcp.ack"])), ["dhcp.request", "dhcp.ack"]);
-    let next = last["next"].as_i64();
+    let next = Some(last.next);
     assert!(kinds(&ask(next, 0, None, &[])).is_empty());
     b.app.record(event("tftp.started", MAC, 1));
     let on = ask(next, 0, None, &["tftp."]);
-    assert_eq!((kinds(&on), on["more"].as_bool()), (vec!["tftp.started".to_owned()], Some(false)));
-    let unknown = b.console.site(SiteRequest::Events { after: None, back: 1, limit: 1, mac: Some(Mac([4; 6])), kinds: vec![] });
+    assert_eq!((kinds(&on), on.more), (vec!["tftp.started".to_owned()], false));
+    let query = EventQuery { back: 1, limit: 1, mac: Some(Mac([4; 6])), ..EventQuery::default() };
+    let unknown = b.console.site(SiteRequest::Events(query));
     assert!(unknown.unwrap_err().to_string().contains("was ever seen"));
 }
 
@@ -108,14 +108,17 @@ fn packets_are_given_away_with_the_diagnosis() {
     b.app.flight.set_iface("br0");
     let packet = Packet { at: 1_795_377_600_000_000_000, length: 60, bytes: vec![7; 60].into() };
     b.app.flight.ring.push(MAC, true, packet);
-    let answer = b.console.site(SiteRequest::Packets { mac: MAC }).unwrap();
-    let bytes = B64.decode(answer["pcapng"].as_str().unwrap()).unwrap();
-    assert_eq!((answer["packets"].as_u64(), &bytes[..4]), (Some(1), &[0x0a, 0x0d, 0x0d, 0x0a][..]));
+    let packets = |mac| match b.console.site(SiteRequest::Packets { mac }).unwrap() {
+        Answer::Packets(Packets { packets, pcapng }) => (packets, pcapng),
+        other => panic!("{other:?}"),
+    };
+    let (count, bytes) = packets(MAC);
+    assert_eq!((count, &bytes[..4]), (1, &[0x0a, 0x0d, 0x0d, 0x0a][..]));
     let text = String::from_utf8_lossy(&bytes);
-    assert!(text.contains("never fetched the loader snponly.efi") && text.contains("br0"));
+    assert!(text.contains("did not download the loader snponly.efi") && text.contains("br0"));
     let id = b.app.view_machines().unwrap().iter().find(|m| m.mac == MAC).unwrap().id;
     assert_eq!(Seed(b.app.clone()).packets(id).unwrap(), bytes);
-    assert_eq!(b.console.site(SiteRequest::Packets { mac: Mac([4; 6]) }).unwrap()["packets"], 0);
+    assert_eq!(packets(Mac([4; 6])).0, 0);
 }
 
 #[test]

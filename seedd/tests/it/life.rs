@@ -19,13 +19,13 @@ fn a_snapshot_travels_whole_and_as_a_difference() {
     let bench = bench(3);
     let (file, done) = bench.export(bench.one, None, "one.archive").unwrap();
     assert!(done.list.held.is_empty() && done.stored == fs::metadata(&file).unwrap().len());
-    refused(bench.export(bench.one, None, "one.archive"), "is there already");
+    refused(bench.export(bench.one, None, "one.archive"), "already exists");
     let (again, _) = bench.export(bench.one, None, "again.archive").unwrap();
     assert_eq!(fs::read(&file).unwrap(), fs::read(again).unwrap(), "the same snapshot gives the same bytes");
     let (diff, left) = bench.export(bench.two, Some(bench.one), "diff.archive").unwrap();
     assert!(left.stored < done.stored && left.list.held.len() > 3, "{:?}", left.list);
 
-    refused(bench.import(&diff), "are not here");
+    refused(bench.import(&diff), "are missing on this site");
     assert!(listed(&bench.b).is_empty());
     let got = bench.import(&file).unwrap();
     assert!(!got.already && got.in_use && got.held == 0);
@@ -78,7 +78,7 @@ fn parts_and_interruption_of_an_export() {
         runs += 1;
         match job(Some(1 << 20)).run(&Stop((files + 100).into())) {
             Ok(done) => break done,
-            Err(e) => assert!(format!("{e:#}").contains("goes on where it was"), "{e:#}"),
+            Err(e) => assert!(format!("{e:#}").contains("run the same command again to resume"), "{e:#}"),
         }
         assert!(runs < 50 && !bench.t.path.join("parts.001").exists());
     };

@@ -15,6 +15,7 @@ mod appliance;
 mod capsule;
 mod capsule_hostile;
 mod console;
+mod control;
 mod earlier;
 mod enrollment;
 mod epoch;

@@ -96,11 +96,11 @@ fn without_the_medium_it_is_refused_and_nothing_changed() {
     export(&a, &bare, &file, true).unwrap();
     let before = fs::read(bare.cluster_file()).unwrap();
     let refused = import(&a, &bare, &file, true).unwrap_err();
-    assert!(format!("{refused:#}").contains("is not here"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("is missing on this seed"), "{refused:#}");
     assert!(site::hint::of(&refused).unwrap().contains("medium"), "{refused:#}");
     assert_eq!(fs::read(bare.cluster_file()).unwrap(), before);
     let refused = export(&bare, &a, &base.join("none"), true).unwrap_err();
-    assert!(format!("{refused:#}").contains("not made from a medium"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("not created from a medium"), "{refused:#}");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_medium_that_changed_is_not_believed() {
     let id = package.read_dir_utf8().unwrap().next().unwrap().unwrap().into_path();
     fs::write(id.join("pool/main/t/tree/tree_1_amd64.deb"), b"a pockage").unwrap();
     let refused = import(&a, &b, &file, true).unwrap_err();
-    assert!(format!("{refused:#}").contains("is not here"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("is missing on this seed"), "{refused:#}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_place_that_overlaps_the_other_sites_planes_is_refused_before_anything_chang
     let text = fs::read_to_string(b.cluster_file()).unwrap().replace("10.44.0.", "10.45.0.");
     fs::write(b.cluster_file(), text).unwrap();
     let refused = import(&a, &b, &file, true).unwrap_err();
-    assert!(format!("{refused:#}").contains("does not go with"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("conflicts with the other site"), "{refused:#}");
     assert_eq!(b.spec().unwrap().metadata.name.as_str(), "site-b");
     assert!(!b.overlay_file().exists());
 }

@@ -1,5 +1,5 @@
-//! Moves a site: to a second place (capsule), to another seed (archive of a snapshot), from the medium the seed booted from,
-//! and onto a USB stick. In reading order:
+//! Moving sites and their contents: a whole site to a second location (capsule), a snapshot to another seed (archive), packages
+//! and images from the medium that the seed booted from, and a medium onto a USB stick. In reading order:
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -11,8 +11,8 @@ pub mod capsule;
 /// A snapshot, or the difference from another, as one file.
 pub mod archive;
 
-/// The medium this seed booted from.
+/// The medium that this seed booted from.
 pub mod medium;
 
-/// A USB stick with the seed's image.
+/// Writing a medium to a USB stick.
 pub mod stick;

@@ -91,40 +91,15 @@ fn sql_stands_only_in_the_store() {
     report("SQL outside seedd/site/src/store", &uses(&words, |s| s.path.starts_with("seedd/site/src/store")));
 }
 
+/// In the product clippy sees to it (`laws`).
 #[test]
-fn programs_are_started_only_by_tool() {
-    let allowed = |s: &Source| s.file() == "tool.rs" || laws::clippy_knows(s);
-    report("programs started outside tool.rs", &uses(&["Command::new", "process::Command"], allowed));
+fn the_lab_starts_programs_only_by_its_tool() {
     let lab: Vec<String> = sources()
         .iter()
         .filter(|s| s.path.starts_with("tests/src/") && s.file() != "tool.rs" && s.text.contains("Command::new"))
         .map(|s| s.path.clone())
         .collect();
     report("the lab starts programs outside its tool.rs", &lab);
-}
-
-/// Files that look at the clock though they are not at the edge, and why.
-const CLOCK_READERS: [(&str, &str); 1] =
-    [("payload/src/install/mod.rs", "measures the rate of an install for its progress reports")];
-
-/// Files at the edge: they may look at the clock and the environment.
-fn is_edge(source: &Source) -> bool {
-    let edge_names = ["main.rs", "tool.rs"];
-    crate_of(&source.path).dir.starts_with("seedd")
-        || laws::clippy_knows(source)
-        || edge_names.contains(&source.file())
-        || source.file().contains("server")
-        || source.file().contains("fetch")
-        || source.path.contains("/server/")
-        || source.path.contains("/listener/")
-        || source.path.contains("/examples/")
-        || CLOCK_READERS.iter().any(|(path, _)| *path == source.path)
-}
-
-#[test]
-fn nobody_below_reads_clock_or_environment() {
-    let words = ["SystemTime::now", "Instant::now", "env::var", "Timestamp::now", "env::args"];
-    report("clock or environment read below seedd and main", &uses(&words, is_edge));
 }
 
 #[test]
@@ -175,6 +150,31 @@ fn no_file_names_a_package_registry() {
         broken.extend(hosts.iter().filter(|h| source.text.contains(h.as_str())).map(|h| format!("{} names {h}", source.path)));
     }
     report("registry hosts", &broken);
+}
+
+/// running-a-seed.md once said that the seed does not look for other DHCP servers, and that Secure Boot has to be off.
+#[test]
+fn the_documents_explain_every_dhcp_mode_and_loader() {
+    let read = |p: &str| fs::read_to_string(root().join(p)).unwrap_or_else(|e| panic!("{p}: {e}"));
+    let (reference, netboot, running) = (read("docs/cluster-yaml.md"), read("docs/netboot.md"), read("docs/running-a-seed.md"));
+    let words = |key: &str| -> Vec<String> {
+        let row = reference.lines().find(|l| l.starts_with(&format!("| `{key}` | word |"))).unwrap_or_default();
+        let values = row.split(" | ").nth(3).unwrap_or_default();
+        values.split(", ").map(|w| w.trim_matches('`').to_owned()).collect()
+    };
+    let (modes, loaders) = (words("mode"), words("uefi"));
+    assert!(modes.len() >= 4 && loaders.len() >= 2, "the reference lists modes {modes:?} and loaders {loaders:?}");
+    let mut broken: Vec<String> = Vec::new();
+    for mode in modes.iter().filter(|m| !netboot.lines().any(|l| l.starts_with(&format!("| `{m}`")))) {
+        broken.push(format!("docs/netboot.md does not explain the DHCP mode {mode}"));
+    }
+    for loader in loaders.iter().filter(|l| !netboot.contains(l.as_str())) {
+        broken.push(format!("docs/netboot.md does not name the loader {loader}"));
+    }
+    for (page, link) in [(&running, "netboot.md#dhcp-modes"), (&netboot, "Secure Boot")] {
+        broken.extend((!page.contains(link)).then(|| format!("a page does not mention {link}")));
+    }
+    report("documents that contradict the reference", &broken);
 }
 
 #[test]

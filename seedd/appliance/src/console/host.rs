@@ -1,4 +1,4 @@
-//! The machine a seed runs on, as its console sees and changes it: interfaces, disks, settings, power.
+//! The machine that a seed runs on, as shown and changed on its console: interfaces, disks, settings, power.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,63 +10,57 @@ use host::files::{read_limited, write_atomic};
 use site::hint::Hint as _;
 
 use crate::console::view::{ConsoleView, DiskView, InterfaceView};
+use crate::control::answer::{Asked, Wish};
 use crate::settings::{Address, FILE, Settings, StatePlace};
 
-/// Most bytes read of one attribute in /sys.
+/// Maximum size of one attribute in /sys, in bytes.
 const MAX_ATTRIBUTE: u64 = 4096;
-/// Largest appliance.json, in bytes.
+/// Maximum size of appliance.json, in bytes.
 const MAX_SETTINGS: u64 = 64 << 10;
-/// Most interfaces and most disks shown.
+/// Maximum number of interfaces and of disks shown.
 const MAX_SHOWN: usize = 64;
 /// ARPHRD_ETHER of linux/if_arp.h.
 const ETHERNET: &str = "1";
 
-/// Why settings were not taken.
+/// Why settings were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     #[error("there is no interface {0:?} on this machine")]
     Interface(String),
-    #[error("{0} is not an address a host can have")]
+    #[error("{0} is not a host address")]
     NotAHost(ipnet::Ipv4Net),
-    #[error("{0} has no room for machines: give a prefix length from 8 to 30")]
+    #[error("{0} leaves no addresses for machines: use a prefix length from 8 to 30")]
     Prefix(ipnet::Ipv4Net),
     #[error("there is no disk {0:?} on this machine")]
     Disk(String),
 }
 
-/// Where an appliance keeps what belongs to the machine and not to the site.
+/// Directories for data that belongs to the appliance, not to the site.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// Holds appliance.json.
+    /// Contains appliance.json.
     pub state: Utf8PathBuf,
-    /// Emptied at every start: units of the system watch for the files `reboot` and `poweroff` in it.
+    /// Emptied at every start; systemd path units watch for the files `reboot` and `poweroff` in it.
     pub run: Utf8PathBuf,
-}
-
-/// What to do with the whole machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Power {
-    Reboot,
-    Off,
 }
 
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// `/`, or what a test made.
+    /// `/`, or a directory in tests.
     pub root: Utf8PathBuf,
-    /// Without it this is a daemon on somebody's server: nothing of the machine is changed.
+    /// None on an ordinary server: then nothing on the machine is changed.
     pub appliance: Option<Place>,
-    /// In words: where the state is.
+    /// Where the state is, as text.
     pub state: String,
 }
 
 impl Host {
-    /// A daemon on somebody's server.
+    /// A daemon on an ordinary server.
     pub fn server(data: &Utf8Path) -> Self {
         Host { root: Utf8PathBuf::from("/"), appliance: None, state: format!("directory {data}") }
     }
 
-    /// Fills in the machine's part of the view.
+    /// Adds the machine's data to the view.
     pub fn complete(&self, view: &mut ConsoleView) -> Result<()> {
         view.version = env!("CARGO_PKG_VERSION").to_owned();
         view.hostname = nix::unistd::gethostname().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -83,7 +77,7 @@ impl Host {
         Ok(interfaces(&self.root, &addresses()?))
     }
 
-    /// What is stored; nothing stored is the default.
+    /// The stored settings, or the defaults.
     pub fn settings(&self) -> Result<Settings> {
         let Some(place) = &self.appliance else { return Ok(Settings::default()) };
         let path = place.state.join(FILE);
@@ -93,7 +87,7 @@ impl Host {
         serde_json::from_slice(&read_limited(&path, MAX_SETTINGS)?).with_context(|| format!("reading {path}"))
     }
 
-    /// Checks and stores; they replace what was there.
+    /// Checks and stores settings; they replace the stored ones.
     pub fn store_settings(&self, settings: &Settings) -> Result<()> {
         let place = self.place()?;
         let names: Vec<String> = interfaces(&self.root, &BTreeMap::new()).into_iter().map(|i| i.name).collect();
@@ -104,29 +98,29 @@ impl Host {
         Ok(write_atomic(&place.state.join(FILE), &text, 0o644)?)
     }
 
-    /// Leaves a word for the system's path units: the daemon itself may not switch the machine off.
-    pub fn power(&self, what: Power) -> Result<serde_json::Value> {
+    /// Creates a file for the systemd path units: the daemon itself may not switch the machine off.
+    pub fn power(&self, wish: Wish) -> Result<Asked> {
         let place = self.place()?;
-        let name = match what {
-            Power::Reboot => "reboot",
-            Power::Off => "poweroff",
+        let name = match wish {
+            Wish::Reboot => "reboot",
+            Wish::PowerOff => "poweroff",
         };
-        write_atomic(&place.run.join(name), b"asked at the console\n", 0o644)?;
-        Ok(serde_json::json!({"asked": name}))
+        write_atomic(&place.run.join(name), b"requested on the console\n", 0o644)?;
+        Ok(Asked { asked: wish })
     }
 
     fn place(&self) -> Result<&Place> {
         let place = self.appliance.as_ref();
         place
-            .ok_or_else(|| anyhow!("this seed is not an appliance: it changes nothing of the machine it runs on"))
-            .hint("change the machine itself, and the options of `seedd serve`")
+            .ok_or_else(|| anyhow!("this seed is not an appliance, so it does not change the settings of its machine"))
+            .hint("change the settings on the machine itself, and the options of `seedd serve`")
     }
 }
 
-/// Judges settings against what the machine has.
+/// Checks settings against the machine's interfaces and disks.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first problem found.
 pub fn check(settings: &Settings, interfaces: &[String], disks: &[String]) -> Result<(), SettingsError> {
     if let Some(iface) = &settings.iface
         && !interfaces.contains(iface)
@@ -158,11 +152,11 @@ pub fn check_address(net: ipnet::Ipv4Net) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// The Ethernet interfaces below `root`, by name; `addresses` are those of each.
+/// The Ethernet interfaces below `root`, sorted by name; `addresses` are the addresses of each.
 pub fn interfaces(root: &Utf8Path, addresses: &BTreeMap<String, Vec<String>>) -> Vec<InterfaceView> {
     let dir = root.join("sys/class/net");
     let attribute = |name: &str, file: &str| {
-        // Some attributes fail when they are read (a card that is down has no carrier): the same as empty.
+        // Some attributes cannot be read (a card that is down has no carrier); they count as empty.
         let bytes = read_limited(&dir.join(name).join(file), MAX_ATTRIBUTE).unwrap_or_default();
         String::from_utf8_lossy(&bytes).trim().to_owned()
     };
@@ -196,7 +190,7 @@ fn addresses() -> Result<BTreeMap<String, Vec<String>>> {
             let text = format!("{}/{}", ip.ip(), u32::from(mask.ip()).leading_ones());
             found.entry(entry.interface_name).or_default().push((false, text));
         } else if let (Some(ip), Some(mask)) = (address.as_sockaddr_in6(), mask.as_sockaddr_in6()) {
-            // A link-local address is of no use in a browser.
+            // A link-local address cannot be used in a browser.
             if !ip.ip().is_unicast_link_local() {
                 let text = format!("{}/{}", ip.ip(), u128::from(mask.ip()).leading_ones());
                 found.entry(entry.interface_name).or_default().push((true, text));
@@ -210,7 +204,7 @@ fn addresses() -> Result<BTreeMap<String, Vec<String>>> {
     Ok(sorted.collect())
 }
 
-/// The addresses a browser may be given for pages that listen at `at`: all of the machine's if that is the wildcard.
+/// The addresses at which a browser reaches a listener on `at`: all addresses of the machine if that is the wildcard.
 pub fn page_urls(scheme: &str, at: SocketAddr, interfaces: &[InterfaceView]) -> Vec<String> {
     let usual = matches!((scheme, at.port()), ("http", 80) | ("https", 443));
     let url = |ip: IpAddr| {
@@ -221,7 +215,7 @@ pub fn page_urls(scheme: &str, at: SocketAddr, interfaces: &[InterfaceView]) -> 
     }
     let all = interfaces.iter().flat_map(|i| &i.addresses);
     let ips: Vec<IpAddr> = all.filter_map(|a| a.split('/').next()?.parse().ok()).collect();
-    // The wildcard of IPv4 hears nothing of IPv6; that of IPv6 hears both (ipv6(7), IPV6_V6ONLY).
+    // The IPv4 wildcard does not accept IPv6; the IPv6 wildcard accepts both (ipv6(7), IPV6_V6ONLY).
     ips.into_iter().filter(|ip| ip.is_ipv4() || at.is_ipv6()).map(url).collect()
 }
 

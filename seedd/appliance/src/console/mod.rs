@@ -1,4 +1,4 @@
-//! The screen on tty1 and the serial line of an appliance.
+//! The screen on tty1 and the serial console of an appliance.
 
 pub mod host;
 pub mod plain;

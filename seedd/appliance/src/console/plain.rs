@@ -1,4 +1,4 @@
-//! The console where a terminal can do nothing (`TERM=dumb`, a pipe): a block of lines when something changed.
+//! The console on terminals without cursor control (`TERM=dumb`, a pipe): a block of lines whenever something has changed.
 
 use super::text::{self, Field};
 use super::view::ConsoleView;
@@ -21,7 +21,7 @@ pub fn lines(head: &str, fields: &[Field]) -> String {
     ascii(&out)
 }
 
-/// Nothing but printable ASCII and line ends leaves: names come from strangers' firmware.
+/// Replaces everything except printable ASCII and newlines: names may come from untrusted firmware.
 pub fn ascii(text: &str) -> String {
     text.chars().map(|c| if c == '\n' || (' '..='~').contains(&c) { c } else { '?' }).collect()
 }

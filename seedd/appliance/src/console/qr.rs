@@ -2,16 +2,16 @@
 
 use fast_qr::{ECL, QRBuilder};
 
-/// Light modules around the code. The standard asks for four; telephones read two, and a screen has few lines.
+/// Width of the quiet zone, in modules. The standard requires four; phones can read two, and a screen has few lines.
 const QUIET: usize = 2;
-/// Longest text encoded, in bytes: a version that still fits on a screen.
+/// Maximum length of the text, in bytes, so that the code fits on a screen.
 const MAX_TEXT: usize = 128;
 
-/// Rows of modules, `true` is dark, quiet zone included.
+/// Rows of modules including the quiet zone; `true` is dark.
 pub struct Qr(Vec<Vec<bool>>);
 
 impl Qr {
-    /// None for a text that is too long.
+    /// None if the text is too long.
     pub fn new(text: &str) -> Option<Self> {
         if text.len() > MAX_TEXT {
             return None;
@@ -25,7 +25,7 @@ impl Qr {
         Some(Qr((0..side).map(|y| (0..side).map(|x| dark(y, x)).collect()).collect()))
     }
 
-    /// Two rows of modules to a line; light is drawn, as terminals are dark.
+    /// Two rows of modules per line. Light modules are drawn, because terminals are dark.
     pub fn blocks(&self) -> Vec<String> {
         let line = |pair: &[Vec<bool>]| {
             let lower = |x: usize| pair.get(1).is_none_or(|row| row[x]);
@@ -40,7 +40,7 @@ impl Qr {
         self.0.chunks(2).map(line).collect()
     }
 
-    /// Two characters to a module, for terminals that know ASCII only.
+    /// Two characters per module, for terminals that support only ASCII.
     pub fn ascii(&self) -> Vec<String> {
         self.0.iter().map(|row| row.iter().map(|dark| if *dark { "  " } else { "##" }).collect()).collect()
     }

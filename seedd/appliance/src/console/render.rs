@@ -1,4 +1,4 @@
-//! The screen as a pure function: what is known and the state of the keys become a buffer of characters.
+//! Draws the screen, as a pure function from the daemon's view and the dialogue's state to a buffer of characters.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -13,18 +13,18 @@ use super::text::{self, Field, Tone, wrap};
 use super::ui::{Act, Choice, Dialogue, Typed, Ui};
 use super::view::ConsoleView;
 
-/// Columns of the labels, where there is room for them.
+/// Width of the column of labels, if there is space for it.
 const LABEL: usize = 13;
-/// From this width on labels stand in a column of their own.
+/// Width from which the head shows version and clock.
 const WIDE: u16 = 60;
-/// From this height on rules part head, body and keys.
+/// Height from which lines separate head, body and keys.
 const TALL: u16 = 14;
 
 /// What the terminal can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     pub colour: bool,
-    /// Box lines and half blocks; else ASCII only.
+    /// Box-drawing characters and half blocks; otherwise ASCII only.
     pub unicode: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Scene<'a> {
     pub look: Look,
 }
 
-/// Paints all of `area`. Any size will do; what does not fit is left out, the last first.
+/// Draws all of `area`, of any size. What does not fit is left out, starting from the end.
 pub fn render(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
     Clear.render(area, buf);
     if area.width < 4 || area.height < 3 {
@@ -83,7 +83,7 @@ fn style(look: Look, tone: Tone) -> Style {
     }
 }
 
-/// What leaves for the terminal: ASCII where it knows nothing else.
+/// The text for the terminal: ASCII if it supports nothing else.
 fn shown(look: Look, text: &str) -> String {
     if look.unicode { text.to_owned() } else { ascii(text) }
 }
@@ -98,7 +98,7 @@ fn head(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
             let name = if area.width >= WIDE { format!("Kubedos seed {}  {site}", view.version) } else { site.to_owned() };
             (name, clock)
         }
-        Daemon::Asking => ("Kubedos seed".to_owned(), "asking".to_owned()),
+        Daemon::Asking => ("Kubedos seed".to_owned(), "connecting".to_owned()),
         Daemon::Down(_) => ("Kubedos seed".to_owned(), "NO ANSWER".to_owned()),
     };
     let right: String = right.chars().take(width).collect();
@@ -146,7 +146,7 @@ fn body(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
     if let Some(code) = code.filter(|_| scene.look.unicode) {
         let rows = code.blocks();
         let side = u16::try_from(rows[0].chars().count()).unwrap_or(u16::MAX);
-        // Beside the text where it leaves room for it.
+        // Beside the text, if there is space.
         if area.width.saturating_sub(side) >= 46 && usize::from(area.height) >= rows.len() {
             area.width -= side + 1;
             paint_code(scene.look, &rows, area.right(), area.y, buf);
@@ -192,11 +192,11 @@ fn paint_code(look: Look, rows: &[String], x: u16, y: u16, buf: &mut Buffer) {
     }
 }
 
-/// A dialogue as lines: its title, its text, and which of the lines must be seen.
+/// A dialogue: its title, its text, and the line that must be visible.
 struct Window {
     title: String,
     lines: Vec<Line<'static>>,
-    /// Below the text.
+    /// The line below the text.
     keys: &'static str,
     focus: usize,
 }
@@ -250,38 +250,38 @@ fn window(scene: &Scene<'_>, room: usize) -> Option<Window> {
     let simple = |title: &str, lines, keys| Window { title: title.to_owned(), lines, keys, focus: 0 };
     Some(match &scene.ui.dialogue {
         Dialogue::None | Dialogue::Qr { .. } => return None,
-        Dialogue::Help => simple("Keys", help().iter().flat_map(|l| wrapped(l, Tone::Plain)).collect(), " any key leaves"),
+        Dialogue::Help => simple("Keys", help().iter().flat_map(|l| wrapped(l, Tone::Plain)).collect(), " any key closes"),
         Dialogue::Pick { title, choices, at } => picking(look, title, choices, *at, room),
         Dialogue::Type { what, text, wrong } => {
             let (title, hint) = match what {
-                Typed::Address => ("Static address", "With its prefix length, as 10.77.0.1/24."),
-                Typed::Hostname => ("Host name", "Letters, digits and dashes; empty: chosen at start."),
+                Typed::Address => ("Static address", "With its prefix length, for example 10.77.0.1/24."),
+                Typed::Hostname => ("Host name", "Letters, digits and dashes. Leave it empty to choose at start."),
             };
             let mut lines = wrapped(hint, Tone::Plain);
             lines.extend(wrapped(&format!("> {text}_"), Tone::Strong));
             lines.extend(wrong.iter().flat_map(|w| wrapped(w, Tone::Warning)));
-            Window { focus: lines.len(), ..simple(title, lines, " Enter goes on, Esc leaves") }
+            Window { focus: lines.len(), ..simple(title, lines, " Enter continues, Esc cancels") }
         }
         Dialogue::Passphrase(text) => {
-            let mut lines = wrapped("The passphrase of the site's keys. What you type is not shown.", Tone::Plain);
+            let mut lines = wrapped("Enter the site's passphrase. What you type is not shown.", Tone::Plain);
             let stars: String = "*".repeat(text.chars().count().min(room.saturating_sub(4)));
             lines.extend(wrapped(&format!("> {stars}_"), Tone::Strong));
-            simple("Unseal", lines, " Enter unseals, Esc leaves")
+            simple("Unseal", lines, " Enter unseals, Esc cancels")
         }
         Dialogue::Confirm { act, changes } => {
             let title = match act {
-                Act::Store(_) => "Store this?",
+                Act::Store(_) => "Save this setting?",
                 Act::Reboot => "Restart the machine?",
                 Act::PowerOff => "Power off?",
             };
             let mut lines: Vec<Line<'static>> = changes.iter().flat_map(|c| wrapped(c, Tone::Strong)).collect();
             lines.extend(wrapped(&effect_of(act, scene.daemon.view()), Tone::Plain));
-            simple(title, lines, " y does it, Esc leaves")
+            simple(title, lines, " y confirms, Esc cancels")
         }
-        Dialogue::Busy(what) => simple("Wait", wrapped(&format!("{what} ..."), Tone::Plain), ""),
+        Dialogue::Busy(what) => simple("Please wait", wrapped(&format!("{what} ..."), Tone::Plain), ""),
         Dialogue::Told { good, text } => {
-            let (title, tone) = if *good { ("Done", Tone::Plain) } else { ("Not done", Tone::Warning) };
-            simple(title, wrapped(text, tone), " any key leaves")
+            let (title, tone) = if *good { ("Done", Tone::Plain) } else { ("Failed", Tone::Warning) };
+            simple(title, wrapped(text, tone), " any key closes")
         }
     })
 }
@@ -290,10 +290,10 @@ fn effect_of(act: &Act, view: Option<&ConsoleView>) -> String {
     match act {
         Act::Store(_) => {
             let when = view.map_or("at the next start", |v| v.takes_effect.as_str());
-            format!("It takes effect {when}. Boot parameters win over it.")
+            format!("It takes effect {when}. Boot parameters override it.")
         }
         Act::Reboot | Act::PowerOff => {
-            "Now. Machines wait for the seed until it is back; it comes back sealed. A job that runs is lost.".to_owned()
+            "Machines wait until the seed is back. It will be sealed then. Running jobs are lost.".to_owned()
         }
     }
 }
@@ -307,29 +307,35 @@ fn picking(look: Look, title: &str, choices: &[Choice], at: usize, room: usize) 
         Line::styled(format!(" {text}"), style)
     };
     let lines = choices.iter().enumerate().map(line).collect();
-    Window { title: title.to_owned(), lines, keys: " arrows or digits, Enter goes on, Esc leaves", focus: at }
+    Window { title: title.to_owned(), lines, keys: " arrows or digits, Enter selects, Esc cancels", focus: at }
 }
 
 fn help() -> &'static [&'static str] {
     &[
-        "i  interface that machines netboot on",
+        "i  interface for netboot",
         "a  its address: static or from a DHCP server",
         "h  host name",
-        "d  disk that keeps the state",
+        "d  disk for the state",
         "u  unseal with the site's passphrase",
-        "c  set-up address as a QR code, before the set-up",
+        "c  QR code of the set-up address, during set-up",
         "r  reboot      p  power off",
-        "Ctrl-L paints anew, arrows scroll, q leaves this screen.",
-        "Everything else is done in a browser, at the address shown.",
+        "Ctrl-L redraws, arrows scroll, q quits.",
+        "Use a browser for everything else, at the address shown.",
     ]
 }
 
-/// The code alone: half blocks on a terminal that has them, else two characters to a module.
+/// The QR code alone: with half blocks if the terminal supports them, otherwise two characters per module.
 fn code_page(scene: &Scene<'_>, blocks: bool, area: Rect, buf: &mut Buffer) {
     Clear.render(area, buf);
     let address = scene.daemon.view().and_then(text::setup_address);
     let (Some(address), Some(code)) = (address.clone(), address.and_then(|a| Qr::new(&a))) else {
-        buf.set_stringn(area.x, area.y, "The set-up is done: there is no code any more.", usize::from(area.width), Style::new());
+        buf.set_stringn(
+            area.x,
+            area.y,
+            "The set-up is complete; there is no code any more.",
+            usize::from(area.width),
+            Style::new(),
+        );
         return;
     };
     let halves = scene.look.unicode || blocks;
@@ -339,15 +345,15 @@ fn code_page(scene: &Scene<'_>, blocks: bool, area: Rect, buf: &mut Buffer) {
         paint_code(scene.look, &rows, area.x, area.y, buf);
     } else {
         let lines = [
-            format!("The code needs {width} columns and {} lines.", height + 1),
-            if halves { "Type the address instead:" } else { "Press c for half its height (needs UTF-8)." }.to_owned(),
+            format!("The QR code needs {width} columns and {} lines.", height + 1),
+            if halves { "Type the address instead:" } else { "Press c for a smaller one (needs UTF-8)." }.to_owned(),
             address,
         ];
         for (y, line) in (area.y..area.bottom()).zip(lines) {
             buf.set_stringn(area.x, y, line, usize::from(area.width), Style::new());
         }
     }
-    buf.set_stringn(area.x, area.bottom() - 1, " Esc leaves", usize::from(area.width), style(scene.look, Tone::Strong));
+    buf.set_stringn(area.x, area.bottom() - 1, " Esc closes", usize::from(area.width), style(scene.look, Tone::Strong));
 }
 
 #[cfg(test)]

@@ -1,37 +1,37 @@
-//! The loop behind the screen: keys in, answers of the daemon in, buffers out. Nothing is decided here.
+//! The main loop of the console: reads keys and the daemon's answers, and draws buffers. It makes no decisions.
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::clock::Stopwatch;
 use nix::poll::{PollFd, PollFlags, poll};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::{cursor, execute, style, terminal};
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
-use zeroize::Zeroize as _;
 
 use super::render::{Daemon, Look, Scene, render};
 use super::ui::{Asked, Effect, Key, Ui, answered, press};
 use super::view::ConsoleView;
 use super::{plain, text};
-use crate::control::{Request, ask};
+use crate::control::{Client, Request};
 
-/// How often the daemon is asked.
+/// Interval between requests to the daemon.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Between two paintings that no key caused: a serial line is slow.
+/// Minimum time between two redraws without a key press, because a serial line is slow.
 const PAINT_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait for a key; signals and answers are looked at in between.
+/// Maximum wait for a key; signals and answers are checked in between.
 const WAIT: Duration = Duration::from_millis(200);
-/// After which a stop that the terminal's library does not notice is made anyway.
+/// Time after which the program ends even if the terminal library does not notice the signal.
 const STUCK: Duration = Duration::from_secs(2);
-/// Of a line that does not tell its size, as serial ones.
+/// Terminal size if it is not known, as on serial lines.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
 
 type Screen = Terminal<CrosstermBackend<std::io::Stdout>>;
@@ -50,22 +50,17 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Asks for a view every two seconds, and what it is told to ask in between.
-fn asker(socket: &Utf8Path, requests: &Receiver<Request>, news: &Sender<News>) {
+/// Requests a view every two seconds, and sends other requests in between.
+fn asker(daemon: &Client, requests: &Receiver<Request>, news: &Sender<News>) {
     loop {
-        let view = ask(socket, &Request::View)
-            .and_then(|value| serde_json::from_value(value).context("reading the daemon's view"))
-            .map_err(|e| format!("{e:#}"));
+        let view = daemon.view().map(Box::new).map_err(|e| format!("{e:#}"));
         if news.send(News::View(view)).is_err() {
             return;
         }
         match requests.recv_timeout(ASK_EVERY) {
-            Ok(mut request) => {
-                let answer = ask(socket, &request).map(drop).map_err(|e| format!("{e:#}"));
+            Ok(request) => {
                 let asked = Asked::of(&request);
-                if let Request::Unseal { passphrase } = &mut request {
-                    passphrase.zeroize();
-                }
+                let answer = daemon.send(request).map_err(|e| format!("{e:#}"));
                 if news.send(News::Answer(asked, answer)).is_err() {
                     return;
                 }
@@ -76,19 +71,19 @@ fn asker(socket: &Utf8Path, requests: &Receiver<Request>, news: &Sender<News>) {
     }
 }
 
-/// A view without what changes all the time.
+/// A view without the fields that change constantly.
 fn settled(mut view: Box<ConsoleView>) -> Box<ConsoleView> {
     view.clock -= view.clock % 60;
     view
 }
 
-/// Prints a block whenever something changed, until a signal.
+/// Prints a block whenever something has changed, until a signal arrives.
 pub fn run_plain(socket: &Utf8Path) -> Result<()> {
     let stop = stop_flag()?;
     let (_requests, for_asker) = channel();
     let (news, incoming) = channel();
-    let path = socket.to_owned();
-    std::thread::spawn(move || asker(&path, &for_asker, &news));
+    let daemon = Client::new(socket);
+    std::thread::spawn(move || asker(&daemon, &for_asker, &news));
     let mut last = String::new();
     while !stop.load(Ordering::SeqCst) {
         let Ok(News::View(view)) = incoming.recv_timeout(WAIT) else { continue };
@@ -105,13 +100,13 @@ pub fn run_plain(socket: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// The full screen, until `q` or a signal. The terminal is as before afterwards, also after a panic.
+/// The full screen, until `q` or a signal. The terminal is restored afterwards, even after a panic.
 pub fn run(socket: &Utf8Path, look: Look) -> Result<()> {
     let stop = stop_flag()?;
     let (requests, for_asker) = channel();
     let (news, incoming) = channel();
-    let path = socket.to_owned();
-    std::thread::spawn(move || asker(&path, &for_asker, &news));
+    let daemon = Client::new(socket);
+    std::thread::spawn(move || asker(&daemon, &for_asker, &news));
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         restore();
@@ -137,9 +132,9 @@ pub fn run(socket: &Utf8Path, look: Look) -> Result<()> {
     console.run(&incoming, &stop)
 }
 
-/// Ends the program when its terminal is gone: reading from one that hung up returns at once and for ever, and the
-/// library below would read again and again.
-#[expect(clippy::disallowed_methods, reason = "main is stuck in a read that never returns; the terminal is restored by hand")]
+/// Ends the program when its terminal is gone: reading from a terminal that hung up returns immediately, and the library
+/// would read in an endless loop.
+#[expect(clippy::disallowed_methods, reason = "the main thread cannot return from its read, so the terminal is restored here")]
 fn watch_terminal(stop: &AtomicBool) {
     let stdin = std::io::stdin();
     loop {
@@ -165,7 +160,7 @@ impl Drop for Restored {
 }
 
 fn restore() {
-    // Nothing can be done about a terminal that is gone.
+    // Errors are ignored: the terminal may be gone.
     let _ = execute!(std::io::stdout(), style::ResetColor, terminal::LeaveAlternateScreen, cursor::Show);
     let _ = terminal::disable_raw_mode();
 }
@@ -184,14 +179,14 @@ struct Console {
     daemon: Daemon,
     ui: Ui,
     requests: Sender<Request>,
-    /// Of the clock at the last full painting.
+    /// Minute of the last full redraw.
     minute: u64,
 }
 
 impl Console {
     fn run(&mut self, incoming: &Receiver<News>, stop: &AtomicBool) -> Result<()> {
         let (mut dirty, mut at_once) = (true, true);
-        let mut painted = Instant::now();
+        let mut painted = Stopwatch::start();
         while !stop.load(Ordering::SeqCst) {
             while let Ok(news) = incoming.try_recv() {
                 at_once |= matches!(news, News::Answer(..));
@@ -199,12 +194,12 @@ impl Console {
             }
             if self.area != size() {
                 self.area = size();
-                self.screen.resize(self.area).context("taking the terminal's new size")?;
+                self.screen.resize(self.area).context("resizing the terminal")?;
                 (dirty, at_once) = (true, true);
             }
             if dirty && (at_once || painted.elapsed() >= PAINT_EVERY) {
                 self.paint()?;
-                painted = Instant::now();
+                painted = Stopwatch::start();
                 (dirty, at_once) = (false, false);
             }
             if !event::poll(WAIT).context("reading the terminal")? {
@@ -217,13 +212,13 @@ impl Console {
                 Effect::Nothing => {}
                 Effect::Leave => return Ok(()),
                 Effect::Repaint => self.wipe()?,
-                Effect::Ask(request) => self.requests.send(request).context("asking the daemon")?,
+                Effect::Ask(request) => self.requests.send(request).context("sending a request to the daemon")?,
             }
         }
         Ok(())
     }
 
-    /// Takes in what came from the daemon; true if it changes the screen.
+    /// Processes answers of the daemon; true if the screen changes.
     fn take(&mut self, news: News) -> bool {
         let next = match news {
             News::Answer(asked, result) => {
@@ -242,8 +237,8 @@ impl Console {
         !same
     }
 
-    /// Everything is painted anew. `Terminal::clear` would ask the terminal where its cursor is, and a serial line with
-    /// nobody at its other end never answers.
+    /// Redraws everything. `Terminal::clear` would query the position of the cursor, which a serial line without a terminal
+    /// never answers.
     fn wipe(&mut self) -> Result<()> {
         self.screen.resize(self.area).context("clearing the terminal")
     }
@@ -251,17 +246,17 @@ impl Console {
     fn paint(&mut self) -> Result<()> {
         let minute = self.daemon.view().map_or(0, |v| v.clock);
         if minute != self.minute {
-            // The kernel writes to the same terminal; once a minute its words are painted over.
+            // The kernel writes to the same terminal; a redraw once a minute removes its messages.
             self.minute = minute;
             self.wipe()?;
         }
         let scene = Scene { daemon: &self.daemon, socket: self.socket.as_str(), ui: &self.ui, look: self.look };
-        self.screen.draw(|frame| render(&scene, frame.area(), frame.buffer_mut())).context("painting the terminal")?;
+        self.screen.draw(|frame| render(&scene, frame.area(), frame.buffer_mut())).context("drawing the screen")?;
         Ok(())
     }
 }
 
-/// The key as the dialogues know it; None for those they do not.
+/// The key for the dialogues; None for keys that they do not use.
 fn key_of(event: KeyEvent) -> Option<Key> {
     if event.kind == KeyEventKind::Release {
         return None;

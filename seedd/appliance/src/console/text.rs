@@ -1,8 +1,8 @@
-//! The words of the screen: what is said about a view, in which order, before anybody paints it.
+//! The texts of the screen: which lines a view gives, and in which order, independent of drawing.
 
 use super::view::{ConsoleView, InterfaceView, Phase};
 
-/// How a line is meant; the terminal decides how it looks.
+/// The meaning of a line; the terminal determines how it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Plain,
@@ -11,7 +11,7 @@ pub enum Tone {
     Warning,
 }
 
-/// A label and what stands behind it; several lines where one is not enough.
+/// A label and its values, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     pub label: &'static str,
@@ -23,7 +23,7 @@ fn field(label: &'static str, tone: Tone, values: impl IntoIterator<Item = Strin
     Field { label, values: values.into_iter().map(|v| cluster_seed::machine::tame(&v)).collect(), tone }
 }
 
-/// Where the set-up is opened, its code included: what the QR code says.
+/// The set-up address including its code; the content of the QR code.
 pub fn setup_address(view: &ConsoleView) -> Option<String> {
     let (page, code) = (view.pages.first()?, view.setup_code.as_ref()?);
     Some(format!("{page}/setup#{code}"))
@@ -40,21 +40,21 @@ pub fn phase(view: &ConsoleView) -> (&'static str, Tone) {
     }
 }
 
-/// Date and minute by the seed's clock: seconds would redraw a slow line all the time.
+/// Date and minute by the seed's clock. No seconds: they would redraw a slow serial line constantly.
 pub fn clock(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
     at.map_or_else(|| "no clock".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
-/// Everything but the head and the keys, the most needed first.
+/// All lines except head and keys, the most important first.
 pub fn fields(view: &ConsoleView) -> Vec<Field> {
     let mut all = Vec::new();
     let todo = match view.phase {
-        Phase::Setup => "Open the page below in a browser and type the set-up code.",
-        _ if view.setup_code.is_some() => "Open the page below and make the first administrator with the set-up code.",
-        Phase::Sealed => "Machines boot and wait. Press u, or use the page, to open the keys.",
+        Phase::Setup => "Open the address below in a browser and enter the set-up code.",
+        _ if view.setup_code.is_some() => "Open the address below and create the first administrator with the set-up code.",
+        Phase::Sealed => "Machines boot and wait. Press u, or use a browser, to unseal the seed.",
         Phase::Serving => "",
-        Phase::Standby => "Imported from another site: it issues nothing until it is promoted.",
+        Phase::Standby => "On standby: this seed issues no identities until it is promoted.",
     };
     if !todo.is_empty() {
         all.push(field("to do", Tone::Strong, [todo.to_owned()]));
@@ -63,7 +63,7 @@ pub fn fields(view: &ConsoleView) -> Vec<Field> {
         all.push(field("set-up code", Tone::Strong, [code.clone()]));
     }
     let none = || vec!["none yet: the interface has no address".to_owned()];
-    all.push(field("pages", Tone::Strong, if view.pages.is_empty() { none() } else { view.pages.clone() }));
+    all.push(field("web address", Tone::Strong, if view.pages.is_empty() { none() } else { view.pages.clone() }));
     if let Some(fingerprint) = &view.fingerprint {
         all.push(field("fingerprint", Tone::Plain, [fingerprint.clone()]));
     }
@@ -78,7 +78,7 @@ pub fn fields(view: &ConsoleView) -> Vec<Field> {
     let state = if in_memory { format!("{}: everything is lost at power-off", view.state) } else { view.state.clone() };
     all.push(field("state", if in_memory { Tone::Warning } else { Tone::Plain }, [state]));
     all.push(field("host name", Tone::Plain, [view.hostname.clone()]));
-    let none = || vec!["none: this machine has no network card that Linux knows".to_owned()];
+    let none = || vec!["none: no supported network card was found".to_owned()];
     let interfaces: Vec<String> = view.interfaces.iter().map(|i| interface(view, i)).collect();
     all.push(field("interfaces", Tone::Plain, if interfaces.is_empty() { none() } else { interfaces }));
     all
@@ -91,24 +91,24 @@ fn interface(view: &ConsoleView, i: &InterfaceView) -> String {
     format!("{}  {link}  {}  {addresses}{role}", i.name, i.mac)
 }
 
-/// What to say while the daemon does not answer.
+/// The lines while the daemon does not answer.
 pub fn unreachable(socket: &str, why: &str) -> Vec<Field> {
     vec![
         field("no answer", Tone::Warning, [format!("The daemon does not answer at {socket}.")]),
-        field("because", Tone::Plain, [why.to_owned()]),
+        field("error", Tone::Plain, [why.to_owned()]),
         field(
             "to do",
             Tone::Strong,
             [
-                "It may still be starting; this screen asks again every two seconds.".to_owned(),
-                "On an appliance: `journalctl -u kubedos-seed`, and Ctrl-Alt-Del restarts it.".to_owned(),
-                "Elsewhere: start `seedd serve`, or name its --data or --socket.".to_owned(),
+                "It may still be starting; this screen retries every two seconds.".to_owned(),
+                "On an appliance: see `journalctl -u kubedos-seed`; Ctrl-Alt-Del restarts the machine.".to_owned(),
+                "Otherwise: start `seedd serve`, or use the right --data or --socket.".to_owned(),
             ],
         ),
     ]
 }
 
-/// A disk's size as its maker prints it on the label.
+/// A disk's size in decimal gigabytes, as printed on its label.
 pub fn disk_size(bytes: u64) -> String {
     let gigabytes = bytes as f64 / 1e9;
     if gigabytes >= 10.0 { format!("{gigabytes:.0} GB") } else { format!("{gigabytes:.1} GB") }

@@ -1,4 +1,4 @@
-//! What a key does: the console's state and its one pure transition.
+//! What keys do: the console's state and its transition function, which is pure.
 
 use cluster_seed::ids::Hostname;
 use zeroize::Zeroizing;
@@ -7,12 +7,12 @@ use super::view::ConsoleView;
 use crate::control::Request;
 use crate::settings::{Address, Settings, StatePlace};
 
-/// Longest line typed, in characters.
+/// Maximum length of an input line, in characters.
 const MAX_TYPED: usize = 512;
-/// Furthest the body scrolls, in lines.
+/// Maximum scroll position of the body, in lines.
 const MAX_SCROLL: u16 = 500;
 
-/// A key, whatever terminal it came from.
+/// A key, independent of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     Char(char),
@@ -27,7 +27,7 @@ pub enum Key {
     Repaint,
 }
 
-/// One of several, on the first line of its dialogue when it is the choice in force.
+/// One of several options in a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     pub text: String,
@@ -37,11 +37,11 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chosen {
     Set(Settings),
-    /// An address has to be typed first.
+    /// An address must be entered first.
     TypeAddress,
 }
 
-/// What is asked to be confirmed, and then of the daemon.
+/// A request that must be confirmed before it is sent to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     Store(Settings),
@@ -60,7 +60,7 @@ pub enum Dialogue {
     #[default]
     None,
     Help,
-    /// The set-up address as a QR code; the second form needs a terminal that shows half blocks.
+    /// The set-up address as a QR code; with `blocks` the terminal must support half blocks.
     Qr {
         blocks: bool,
     },
@@ -72,7 +72,7 @@ pub enum Dialogue {
     Type {
         what: Typed,
         text: String,
-        /// Why the last try was not taken.
+        /// Why the last input was refused.
         wrong: Option<String>,
     },
     Passphrase(Zeroizing<String>),
@@ -81,9 +81,9 @@ pub enum Dialogue {
         /// One line per change.
         changes: Vec<String>,
     },
-    /// The daemon was asked; keys wait.
+    /// Waiting for the daemon; keys are ignored.
     Busy(&'static str),
-    /// What came of it; any key leaves.
+    /// The result; any key closes it.
     Told {
         good: bool,
         text: String,
@@ -93,11 +93,11 @@ pub enum Dialogue {
 #[derive(Debug, Default)]
 pub struct Ui {
     pub dialogue: Dialogue,
-    /// First line of the body that is shown.
+    /// First visible line of the body.
     pub scroll: u16,
 }
 
-/// What a key asks of the world.
+/// What the caller must do after a key.
 pub enum Effect {
     Nothing,
     Leave,
@@ -105,7 +105,7 @@ pub enum Effect {
     Ask(Request),
 }
 
-/// Carries out one key. Without a view (the daemon does not answer) only help and leaving work.
+/// Processes one key. Without a view (the daemon does not answer) only help and quitting work.
 pub fn press(ui: &mut Ui, view: Option<&ConsoleView>, key: Key) -> Effect {
     match key {
         Key::Interrupt => return Effect::Leave,
@@ -126,7 +126,7 @@ pub fn press(ui: &mut Ui, view: Option<&ConsoleView>, key: Key) -> Effect {
         Dialogue::Type { what, text, .. } => type_key(ui, view, key, what, text),
         Dialogue::Passphrase(mut text) => {
             if key == Key::Enter && !text.is_empty() {
-                ui.dialogue = Dialogue::Busy("opening the keys");
+                ui.dialogue = Dialogue::Busy("unsealing the seed");
                 return Effect::Ask(Request::Unseal { passphrase: text.to_string() });
             }
             edit(&mut text, key);
@@ -134,21 +134,21 @@ pub fn press(ui: &mut Ui, view: Option<&ConsoleView>, key: Key) -> Effect {
         }
         Dialogue::Confirm { act, changes } => {
             if key == Key::Char('y') {
-                ui.dialogue = Dialogue::Busy("asking the daemon");
+                ui.dialogue = Dialogue::Busy("waiting for the daemon");
                 return Effect::Ask(match act {
                     Act::Store(settings) => Request::Settings { settings },
                     Act::Reboot => Request::Reboot,
                     Act::PowerOff => Request::PowerOff,
                 });
             }
-            // A stray Enter neither confirms nor hides what is being asked.
+            // An accidental Enter neither confirms nor closes the question.
             ui.dialogue = Dialogue::Confirm { act, changes };
         }
     }
     Effect::Nothing
 }
 
-/// What the daemon said to the last request.
+/// Shows the daemon's answer to the last request.
 pub fn answered(ui: &mut Ui, asked: &Asked, result: Result<(), String>) {
     let (good, text) = match result {
         Ok(()) => (true, asked.done().to_owned()),
@@ -157,7 +157,7 @@ pub fn answered(ui: &mut Ui, asked: &Asked, result: Result<(), String>) {
     ui.dialogue = Dialogue::Told { good, text };
 }
 
-/// Which request is on its way, without what it carried.
+/// The kind of the pending request, without its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     Unseal,
@@ -184,10 +184,10 @@ impl Asked {
     fn done(self) -> &'static str {
         match self {
             Asked::Unseal => "Unsealed: machines can be approved now.",
-            Asked::Settings => "Stored.",
+            Asked::Settings => "Saved.",
             Asked::Reboot => "Restarting.",
             Asked::PowerOff => "Powering off.",
-            Asked::Look => "Asked.",
+            Asked::Look => "Done.",
         }
     }
 }
@@ -210,11 +210,11 @@ fn main_key(ui: &mut Ui, view: Option<&ConsoleView>, key: Key) -> Effect {
 fn opened(view: &ConsoleView, key: char) -> Dialogue {
     let changes_machine = matches!(key, 'i' | 'a' | 'h' | 'd' | 'r' | 'p');
     if changes_machine && !view.appliance {
-        let text = "This seed is a program on somebody's machine, not an appliance: change the machine itself.";
+        let text = "This seed is not an appliance: change these settings on the machine itself.";
         return Dialogue::Told { good: false, text: text.to_owned() };
     }
     match key {
-        'i' => pick("Interface that machines netboot on", interface_choices(view)),
+        'i' => pick("Interface for netboot", interface_choices(view)),
         'a' => pick("Address of that interface", address_choices(view)),
         'd' => pick("Where the state is kept", disk_choices(view)),
         'h' => {
@@ -222,14 +222,14 @@ fn opened(view: &ConsoleView, key: char) -> Dialogue {
             Dialogue::Type { what: Typed::Hostname, text, wrong: None }
         }
         'u' if view.site.is_none() => told(false, "There is no site yet: set it up in a browser first."),
-        'u' if !view.sealed => told(true, "The seed is unsealed already."),
+        'u' if !view.sealed => told(true, "The seed is already unsealed."),
         'u' => {
-            // Never grows: growing would leave copies behind.
+            // It never reallocates: that would leave copies in memory.
             Dialogue::Passphrase(Zeroizing::new(String::with_capacity(MAX_TYPED * 4)))
         }
         'c' if view.setup_code.is_some() && !view.pages.is_empty() => Dialogue::Qr { blocks: false },
-        'r' => Dialogue::Confirm { act: Act::Reboot, changes: vec!["The machine restarts.".to_owned()] },
-        'p' => Dialogue::Confirm { act: Act::PowerOff, changes: vec!["The machine is switched off.".to_owned()] },
+        'r' => Dialogue::Confirm { act: Act::Reboot, changes: vec!["The machine will restart.".to_owned()] },
+        'p' => Dialogue::Confirm { act: Act::PowerOff, changes: vec!["The machine will be switched off.".to_owned()] },
         _ => Dialogue::None,
     }
 }
@@ -262,7 +262,7 @@ fn address_choices(view: &ConsoleView) -> (Vec<Choice>, usize) {
     let choices = vec![
         choice("chosen at start (DHCP if a server answers, else the medium's)", with(None)),
         choice("from a DHCP server", with(Some(Address::Dhcp))),
-        Choice { text: "static: type it".to_owned(), chosen: Chosen::TypeAddress },
+        Choice { text: "static: enter it".to_owned(), chosen: Chosen::TypeAddress },
     ];
     let at = match view.settings.address {
         None => 0,
@@ -329,7 +329,7 @@ fn typed_settings(before: &Settings, what: Typed, text: &str) -> Result<Settings
         Typed::Hostname if text.is_empty() => settings.hostname = None,
         Typed::Hostname => settings.hostname = Some(text.parse().map_err(|e| format!("{e}"))?),
         Typed::Address => {
-            let net = text.parse().map_err(|_| "type it with its prefix length, as 10.77.0.1/24".to_owned())?;
+            let net = text.parse().map_err(|_| "enter it with its prefix length, for example 10.77.0.1/24".to_owned())?;
             super::host::check_address(net).map_err(|e| e.to_string())?;
             settings.address = Some(Address::Static(net));
         }
@@ -340,11 +340,11 @@ fn typed_settings(before: &Settings, what: Typed, text: &str) -> Result<Settings
 fn confirm(view: &ConsoleView, settings: Settings) -> Dialogue {
     let changes = changes(&view.settings, &settings);
     if changes.is_empty() {
-        return told(true, "Nothing changes.");
+        return told(true, "No changes.");
     }
     let mut changes = changes;
     if let (Some(StatePlace::Disk(_)), true) = (&settings.state, settings.state != view.settings.state) {
-        changes.push("Only a blank disk, or one with a seed's state on it, is taken; another is left alone.".to_owned());
+        changes.push("A disk is used only if it is blank or already contains the state of a seed.".to_owned());
     }
     Dialogue::Confirm { act: Act::Store(settings), changes }
 }

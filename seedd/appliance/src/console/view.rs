@@ -1,4 +1,4 @@
-//! What the console shows, asked of the daemon through its control socket (`Request::View`).
+//! What the console shows; the daemon sends it over its control socket (`Request::View`).
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::settings::Settings;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// No site yet: waits for its set-up in a browser.
+    /// No site yet: waiting for set-up in a browser.
     #[default]
     Setup,
     Sealed,
@@ -16,30 +16,30 @@ pub enum Phase {
     Standby,
 }
 
-/// One screen. Nothing in it is secret once the first administrator exists.
+/// The content of the screen. Nothing in it is secret once the first administrator exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsoleView {
     pub phase: Phase,
-    /// There are keys, and they are closed; also in standby.
+    /// The site's keys exist but are not unsealed; also on standby.
     pub sealed: bool,
     pub site: Option<String>,
     pub version: String,
     pub hostname: String,
-    /// Address of the pages, with scheme.
+    /// URLs of the web interface.
     pub pages: Vec<String>,
-    /// sha256 of the certificate the pages show now, as upper-case hex pairs with colons.
+    /// sha256 of the web interface's current certificate, as upper-case hex pairs with colons.
     pub fingerprint: Option<String>,
-    /// While there is no administrator.
+    /// Set while there is no administrator.
     pub setup_code: Option<String>,
     pub interfaces: Vec<InterfaceView>,
     pub disks: Vec<DiskView>,
-    /// In words: `stick /dev/sda3`, `memory`.
+    /// Where the state is: `stick /dev/sda3`, `memory`.
     pub state: String,
-    /// Settings and power can be changed from here.
+    /// Whether settings and power can be changed on the console.
     pub appliance: bool,
     pub settings: Settings,
-    /// When new settings take effect, in words.
+    /// When new settings take effect, as text.
     pub takes_effect: String,
     /// Unix seconds by the seed's clock.
     pub clock: u64,

@@ -1,11 +1,21 @@
 //! The daemon's control socket: a Unix socket of mode 0600, for `seedd unseal`, `seedd status` and `seedd console`.
 //! One JSON line each way.
 
-mod site_request;
+/// What may be asked.
+mod request;
 
-pub use site_request::SiteRequest;
+/// What is answered.
+pub mod answer;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+/// One line each way.
+mod wire;
+
+/// The caller's side.
+mod client;
+
+pub use client::Client;
+pub use request::{EventQuery, Request, SetController, SiteRequest};
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,63 +23,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::{Deserialize, Serialize};
 use site::hint::{self, Hint as _};
-use web::api::ClockView;
 
-use crate::console::host::{Host, Power};
+use self::answer::{Answer, Clock, Promoted, Reloading, Status, Unsealed, Wish};
+use self::wire::{MAX_REQUEST, Reply, TIMEOUT, read_line, write_line};
+use crate::console::host::Host;
 use crate::console::view::ConsoleView;
 use crate::settings::Settings;
 
 /// Its name, wherever it is.
 pub const SOCKET: &str = site::layout::CONTROL_SOCKET;
-/// Longest request and longest answer read, in bytes.
-const MAX_LINE: u64 = 64 << 10;
-const MAX_ANSWER: u64 = 2 << 20;
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "op", deny_unknown_fields)]
-pub enum Request {
-    Unseal {
-        passphrase: String,
-    },
-    Status,
-    /// Answers a [`ConsoleView`].
-    View,
-    /// Stores what an operator chose, as a whole; answers the settings as stored.
-    Settings {
-        settings: Settings,
-    },
-    Reboot,
-    PowerOff,
-    /// Open the site anew: its files were replaced.
-    Reload,
-    /// Make a standby the issuer.
-    Promote,
-    /// Answers a [`web::api::ClockView`], as does the next.
-    Clock,
-    #[serde(rename_all = "camelCase")]
-    SetClock {
-        /// Unix milliseconds.
-        to_ms: u64,
-    },
-    /// What only a running site can answer.
-    Site {
-        ask: SiteRequest,
-    },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Reply {
-    Done(serde_json::Value),
-    Error(String),
-}
 
 /// Who answers: a running site, or the set-up that comes before it.
 pub trait Controlled: Send + Sync {
-    fn status(&self) -> Result<serde_json::Value>;
+    fn status(&self) -> Result<Status>;
     fn unseal(&self, passphrase: &str) -> Result<()>;
     /// The site's part of the view; the machine's part (interfaces, disks, settings, clock) comes from [`Host`].
     fn view(&self) -> Result<ConsoleView>;
@@ -78,10 +45,10 @@ pub trait Controlled: Send + Sync {
     fn takes_effect(&self) -> &'static str {
         "at the next start"
     }
-    fn clock(&self) -> Result<ClockView>;
+    fn clock(&self) -> Result<Clock>;
     /// Sets the clock of this machine, in Unix milliseconds.
-    fn set_clock(&self, to_ms: u64) -> Result<ClockView>;
-    fn site(&self, _ask: SiteRequest) -> Result<serde_json::Value> {
+    fn set_clock(&self, to_ms: u64) -> Result<Clock>;
+    fn site(&self, _ask: SiteRequest) -> Result<Answer> {
         Err(anyhow!("there is no site here yet"))
     }
     /// Called after new settings were stored.
@@ -167,7 +134,7 @@ impl Server {
 fn answer(stream: &UnixStream, who: &dyn Controlled) -> Result<()> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let done = read_line::<Request>(stream, MAX_LINE).and_then(|request| carry_out(request, who));
+    let done = read_line::<Request>(stream, MAX_REQUEST).and_then(|request| carry_out(request, who));
     let reply = match done {
         Ok(value) => Reply::Done(value),
         Err(e) => Reply::Error(match hint::of(&e) {
@@ -178,67 +145,36 @@ fn answer(stream: &UnixStream, who: &dyn Controlled) -> Result<()> {
     write_line(stream, &reply)
 }
 
-fn carry_out(request: Request, who: &dyn Controlled) -> Result<serde_json::Value> {
-    match request {
+fn carry_out(request: Request, who: &dyn Controlled) -> Result<Answer> {
+    Ok(match request {
         Request::Unseal { passphrase } => {
             let passphrase = zeroize::Zeroizing::new(passphrase);
             who.unseal(&passphrase)?;
-            Ok(serde_json::json!({"sealed": false}))
+            Answer::Unsealed(Unsealed { sealed: false })
         }
-        Request::Status => who.status(),
+        Request::Status => Answer::Status(who.status()?),
         Request::View => {
             let mut view = who.view()?;
             who.host().complete(&mut view)?;
             view.takes_effect = who.takes_effect().to_owned();
-            serde_json::to_value(view).context("writing the view")
+            Answer::View(Box::new(view))
         }
         Request::Settings { settings } => {
             who.host().store_settings(&settings)?;
             who.settings_changed(&settings)?;
-            serde_json::to_value(settings).context("writing the settings")
+            Answer::Settings(settings)
         }
-        Request::Clock => serde_json::to_value(who.clock()?).context("writing the clock"),
-        Request::SetClock { to_ms } => serde_json::to_value(who.set_clock(to_ms)?).context("writing the clock"),
-        Request::Site { ask } => who.site(ask),
-        Request::Reboot => who.host().power(Power::Reboot),
-        Request::PowerOff => who.host().power(Power::Off),
+        Request::Clock => Answer::Clock(who.clock()?),
+        Request::SetClock { to_ms } => Answer::Clock(who.set_clock(to_ms)?),
+        Request::Site { ask } => who.site(ask)?,
+        Request::Reboot => Answer::Asked(who.host().power(Wish::Reboot)?),
+        Request::PowerOff => Answer::Asked(who.host().power(Wish::PowerOff)?),
         Request::Reload => {
             who.reload()?;
-            Ok(serde_json::json!({"reloading": true}))
+            Answer::Reloading(Reloading { reloading: true })
         }
-        Request::Promote => Ok(serde_json::json!({"epoch": who.promote()?})),
-    }
-}
-
-fn read_line<T: serde::de::DeserializeOwned>(stream: &UnixStream, limit: u64) -> Result<T> {
-    let mut line = zeroize::Zeroizing::new(String::new());
-    BufReader::new(stream.take(limit)).read_line(&mut line).context("reading the control socket")?;
-    serde_json::from_str(&line).context("reading the control socket's line")
-}
-
-fn write_line<T: Serialize>(mut stream: &UnixStream, value: &T) -> Result<()> {
-    let mut line = zeroize::Zeroizing::new(serde_json::to_vec(value)?);
-    line.push(b'\n');
-    stream.write_all(&line).context("writing to the control socket")
-}
-
-/// True if a daemon answers there.
-pub fn answers(path: &Utf8Path) -> bool {
-    UnixStream::connect(path).is_ok()
-}
-
-/// The caller's side.
-pub fn ask(path: &Utf8Path, request: &Request) -> Result<serde_json::Value> {
-    let stream = UnixStream::connect(path)
-        .with_context(|| format!("reaching the daemon at {path}"))
-        .hint("is `seedd serve` running for this --data?")?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    write_line(&stream, request)?;
-    match read_line(&stream, MAX_ANSWER)? {
-        Reply::Done(value) => Ok(value),
-        Reply::Error(text) => Err(anyhow!(text)),
-    }
+        Request::Promote => Answer::Promoted(Promoted { epoch: who.promote()? }),
+    })
 }
 
 #[cfg(test)]

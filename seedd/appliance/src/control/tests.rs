@@ -8,8 +8,9 @@ struct Fake {
 }
 
 impl Controlled for Fake {
-    fn status(&self) -> Result<serde_json::Value> {
-        Ok(serde_json::json!({}))
+    fn status(&self) -> Result<Status> {
+        let warnings = vec!["no medium".to_owned()];
+        Ok(Status::SetUp(answer::SetUpStatus { setup: true, site: None, sealed: true, warnings }))
     }
 
     fn unseal(&self, passphrase: &str) -> Result<()> {
@@ -25,11 +26,11 @@ impl Controlled for Fake {
         &self.host
     }
 
-    fn clock(&self) -> Result<ClockView> {
+    fn clock(&self) -> Result<Clock> {
         anyhow::bail!("no clock here")
     }
 
-    fn set_clock(&self, _to_ms: u64) -> Result<ClockView> {
+    fn set_clock(&self, _to_ms: u64) -> Result<Clock> {
         anyhow::bail!("no clock here")
     }
 
@@ -39,7 +40,7 @@ impl Controlled for Fake {
 }
 
 fn phase(path: &Utf8Path) -> Phase {
-    serde_json::from_value::<ConsoleView>(ask(path, &Request::View).unwrap()).unwrap().phase
+    Client::new(path).view().unwrap().phase
 }
 
 #[test]
@@ -57,17 +58,17 @@ fn one_socket_speaks_for_the_set_up_and_then_for_the_site() {
 
     server.hand_over(Arc::new(Fake { phase: Phase::Serving, host }));
     assert_eq!(phase(&path), Phase::Serving);
-    assert!(ask(&path, &Request::Unseal { passphrase: "right".to_owned() }).is_ok());
-    let refused = ask(&path, &Request::Unseal { passphrase: "wrong".to_owned() }).unwrap_err();
+    let daemon = Client::new(&path);
+    assert!(daemon.answers() && !daemon.unseal("right").unwrap().sealed);
+    let refused = daemon.unseal("wrong").unwrap_err();
     assert_eq!(refused.to_string(), "the passphrase is wrong");
     let settings = Settings { hostname: Some("seed-a".parse().unwrap()), ..Settings::default() };
-    ask(&path, &Request::Settings { settings: settings.clone() }).unwrap();
-    let view: ConsoleView = serde_json::from_value(ask(&path, &Request::View).unwrap()).unwrap();
-    assert_eq!(view.settings, settings);
-    ask(&path, &Request::PowerOff).unwrap();
+    daemon.send(Request::Settings { settings: settings.clone() }).unwrap();
+    assert_eq!(daemon.view().unwrap().settings, settings);
+    daemon.send(Request::PowerOff).unwrap();
     assert!(dir.join("poweroff").exists());
     server.remove();
-    assert!(ask(&path, &Request::View).is_err());
+    assert!(daemon.view().is_err() && !daemon.answers());
 }
 
 #[test]
@@ -75,4 +76,70 @@ fn a_line_from_nowhere_is_refused() {
     for line in ["", "{}", "{\"op\":\"settings\",\"settings\":{},\"more\":1}", "{\"op\":\"settings\"}", "[[[[", "\"view\""] {
         assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
     }
+}
+
+/// What goes over the wire is read by scripts, and by the program of another version while a seed is updated.
+#[test]
+fn requests_and_answers_are_written_as_they_always_were() {
+    let mac: cluster_seed::ids::Mac = "52:54:00:ab:00:01".parse().unwrap();
+    let set = SetController {
+        mac,
+        kind: answer::ControllerKind::Ipmi,
+        address: "10.44.9.1".to_owned(),
+        user: "u".to_owned(),
+        password: "p".to_owned(),
+    };
+    let query = EventQuery { after: Some(7), back: 1, limit: 2, mac: Some(mac), kinds: vec!["dhcp.".to_owned()] };
+    let act = |action| SiteRequest::Act { mac, action };
+    let site = |ask| Request::Site { ask };
+    let m = "52:54:00:ab:00:01";
+    for (request, line) in [
+        (Request::Unseal { passphrase: "x".to_owned() }, r#"{"op":"unseal","passphrase":"x"}"#.to_owned()),
+        (Request::Status, r#"{"op":"status"}"#.to_owned()),
+        (Request::View, r#"{"op":"view"}"#.to_owned()),
+        (Request::PowerOff, r#"{"op":"powerOff"}"#.to_owned()),
+        (Request::SetClock { to_ms: 9 }, r#"{"op":"setClock","toMs":9}"#.to_owned()),
+        (
+            site(SiteRequest::Events(query)),
+            format!(r#"{{"op":"site","ask":{{"what":"events","after":7,"back":1,"limit":2,"mac":"{m}","kinds":["dhcp."]}}}}"#),
+        ),
+        (
+            site(SiteRequest::Controller(set)),
+            format!(
+                r#"{{"op":"site","ask":{{"what":"controller","mac":"{m}","kind":"ipmi","address":"10.44.9.1","user":"u","password":"p"}}}}"#
+            ),
+        ),
+        (
+            site(act(answer::PowerAction::NextBootPxe)),
+            format!(r#"{{"op":"site","ask":{{"what":"act","mac":"{m}","action":"nextBootPxe"}}}}"#),
+        ),
+        (site(SiteRequest::Rehearsal { seconds: 3 }), r#"{"op":"site","ask":{"what":"rehearsal","seconds":3}}"#.to_owned()),
+    ] {
+        assert_eq!(serde_json::to_string(&request).unwrap(), line);
+        let read: Request = serde_json::from_str(&line).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), line);
+        let more = line.replacen('{', r#"{"more":1,"#, 1);
+        assert!(serde_json::from_str::<Request>(&more).is_err(), "{more}");
+    }
+    for (answer, line) in [
+        (Answer::Unsealed(Unsealed { sealed: false }), r#"{"done":{"sealed":false}}"#),
+        (Answer::Asked(answer::Asked { asked: Wish::PowerOff }), r#"{"done":{"asked":"poweroff"}}"#),
+        (Answer::Promoted(Promoted { epoch: 2 }), r#"{"done":{"epoch":2}}"#),
+        (Answer::Reloading(Reloading { reloading: true }), r#"{"done":{"reloading":true}}"#),
+        (Answer::Packets(answer::Packets { packets: 1, pcapng: b"abc".to_vec() }), r#"{"done":{"packets":1,"pcapng":"YWJj"}}"#),
+        (Answer::Nothing(answer::Nothing {}), r#"{"done":{}}"#),
+    ] {
+        assert_eq!(serde_json::to_string(&Reply::Done(answer)).unwrap(), line);
+    }
+    let packets = r#"{"done":{"packets":1,"pcapng":"YWJj"}}"#;
+    let Reply::Done(packets) = serde_json::from_str::<Reply<answer::Packets>>(packets).unwrap() else { panic!("an error") };
+    assert_eq!(packets.pcapng, b"abc");
+}
+
+#[test]
+fn the_status_of_a_set_up_is_not_mistaken_for_a_sites() {
+    let line = r#"{"setup":true,"site":null,"sealed":true,"warnings":["no medium"]}"#;
+    let status: Status = serde_json::from_str(line).unwrap();
+    assert!(matches!(&status, Status::SetUp(s) if s.warnings == ["no medium"]), "{status:?}");
+    assert_eq!(serde_json::to_string(&status).unwrap(), line);
 }

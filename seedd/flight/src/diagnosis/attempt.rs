@@ -1,13 +1,13 @@
-//! One attempt to boot: a part of the timeline, and the questions that rules ask of it.
+//! One attempt to boot: a part of the timeline, and the queries that rules use.
 
 use cluster_seed::events::{EventKind, family};
 use site::store::events::{EventRow, PacketFacts};
 
-/// After this long without a packet the firmware's next question is another attempt, in milliseconds.
+/// After this time without a packet, the firmware's next request is a new attempt, in milliseconds.
 const GAP: u64 = 120_000;
-/// After this long a step that should have followed at once has not, in milliseconds.
+/// Time after which a step that should follow immediately is overdue, in milliseconds.
 pub const SILENCE: u64 = 15_000;
-/// The same for what takes its time: a kernel that starts and finds its network.
+/// The same for slow steps: the start of the kernel until it has a network.
 pub const LONG_SILENCE: u64 = 120_000;
 
 const NOTHING: &PacketFacts = &PacketFacts {
@@ -31,17 +31,17 @@ pub fn facts(e: &EventRow) -> &PacketFacts {
     e.facts.as_ref().unwrap_or(NOTHING)
 }
 
-/// The event is of one of these kinds.
+/// Whether the event is of one of these kinds.
 pub fn is_any(e: &EventRow, kinds: &[EventKind]) -> bool {
     kinds.iter().any(|kind| e.kind == *kind)
 }
 
-/// The firmware's own question for an address: not iPXE's, and not an operating system's.
+/// Whether the firmware itself requests an address, not iPXE and not an operating system.
 pub fn is_firmware(e: &EventRow) -> bool {
     facts(e).arch.is_some() && !facts(e).ipxe
 }
 
-/// Where attempts begin; the first at 0.
+/// The indexes at which attempts begin; the first is 0.
 pub fn starts(timeline: &[EventRow]) -> Vec<usize> {
     let mut starts = vec![0];
     for (i, pair) in timeline.windows(2).enumerate() {
@@ -56,11 +56,11 @@ pub fn starts(timeline: &[EventRow]) -> Vec<usize> {
 }
 
 pub struct Attempt<'a> {
-    /// From the attempt's first row on.
+    /// The rows of the attempt.
     pub events: &'a [EventRow],
-    /// What was before.
+    /// The rows before it.
     pub before: &'a [EventRow],
-    /// When it is looked at, in Unix milliseconds.
+    /// The time of the diagnosis, in Unix milliseconds.
     pub now: u64,
 }
 
@@ -81,38 +81,38 @@ impl<'a> Attempt<'a> {
         self.of(kind).next_back()
     }
 
-    /// How often it happened, repeats included.
+    /// The number of events of this kind, including repeats.
     pub fn count(&self, kind: EventKind) -> u32 {
         self.of(kind).map(|e| facts(e).repeats.unwrap_or(1)).fold(0, u32::saturating_add)
     }
 
-    /// The last refusal for this reason.
+    /// The last packet that was ignored for this reason.
     pub fn ignored(&self, why: &str) -> Option<&'a EventRow> {
         self.of(EventKind::DhcpIgnored).rfind(|e| facts(e).why.as_deref() == Some(why))
     }
 
-    /// Something of this kind came after `e`.
+    /// Whether an event of this kind came after `e`.
     pub fn after(&self, e: &EventRow, kind: EventKind) -> bool {
         self.of(kind).any(|x| x.id > e.id)
     }
 
-    /// So long ago that the next step is not to be expected any more.
+    /// Whether `e` is so long ago that the next step is overdue.
     pub fn overdue(&self, e: &EventRow, patience: u64) -> bool {
         self.now.saturating_sub(e.at) >= patience
     }
 
-    /// Its agent has called.
+    /// Whether its agent has contacted the seed.
     pub fn called(&self) -> bool {
         let of_agent = |e: &EventRow| [family::ENROLLMENT, family::INSTALL, family::NODE].contains(&family::of(&e.kind));
         self.events.iter().any(of_agent)
     }
 
-    /// The last acknowledgment that told the firmware what to load.
+    /// The last DHCP acknowledgment that gave the firmware a boot file.
     pub fn firmware_ack(&self) -> Option<&'a EventRow> {
         self.of(EventKind::DhcpAck).rfind(|e| is_firmware(e) && facts(e).file.is_some())
     }
 
-    /// The firmware fetches by HTTP.
+    /// Whether the firmware uses HTTP boot.
     pub fn by_http(&self) -> bool {
         self.events.iter().any(|e| facts(e).arch.as_deref().is_some_and(|a| a.starts_with("http-")))
     }

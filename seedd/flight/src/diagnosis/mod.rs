@@ -1,7 +1,7 @@
-//! "Why did it not boot?": what the timeline of a machine means, in plain words.
+//! "Why did it not boot?": a diagnosis of a machine's timeline in plain words.
 //!
-//! Pure: rows of the event log and the time in, findings out. A rule looks at one attempt to boot, which begins with the
-//! firmware's first question. Each rule stands in `RULES` with its name, and each has a test of that name.
+//! Pure: takes rows of the event log and the time, returns findings. A rule examines one attempt to boot, which begins with the
+//! firmware's first request. All rules are listed with their names in `RULES`, and each has a test of that name.
 
 mod attempt;
 mod rules_agent;
@@ -12,7 +12,7 @@ use site::store::events::EventRow;
 
 use attempt::Attempt;
 
-/// One thing that the timeline of a machine says, in words for the person who stands before it.
+/// One result of the diagnosis, written for the operator of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Stable name of the rule.
@@ -28,18 +28,18 @@ pub struct Finding {
 pub enum Tone {
     /// Nothing is wrong.
     Good,
-    /// Somebody has to do something, or it goes on by itself.
+    /// The machine waits for a person, or will continue without one.
     Wait,
-    /// This is why it does not boot.
+    /// The reason why it does not boot.
     Bad,
 }
 
-/// Most findings shown: the first is the most useful.
+/// Maximum number of findings shown; the first is the most useful.
 const MAX_FINDINGS: usize = 3;
 
 type Rule = (&'static str, fn(&Attempt<'_>) -> Option<Say>);
 
-/// What a rule says.
+/// The result of a rule.
 struct Say {
     tone: Tone,
     what: String,
@@ -58,7 +58,7 @@ fn good(what: impl Into<String>, advice: &str) -> Option<Say> {
     Some(Say { tone: Tone::Good, what: what.into(), advice: advice.to_owned() })
 }
 
-/// In the order in which they are told.
+/// All rules, in the order in which their findings are shown.
 const RULES: &[Rule] = &[
     ("other_server_first", rules_dhcp::other_server_first),
     ("pool_exhausted", rules_dhcp::pool_exhausted),
@@ -94,8 +94,8 @@ const RULES: &[Rule] = &[
     ("works", rules_agent::works),
 ];
 
-/// What `timeline` (oldest first) says at `now`, in Unix milliseconds: of the last attempt, or where that is too young to
-/// say anything, of the one before.
+/// The findings of `timeline` (oldest first) at `now`, in Unix milliseconds: of the last attempt, or, if that has no findings
+/// yet, of the one before.
 pub fn diagnose(timeline: &[EventRow], now: u64) -> Vec<Finding> {
     let starts = attempt::starts(timeline);
     let mut end = (timeline.len(), now);
@@ -104,7 +104,7 @@ pub fn diagnose(timeline: &[EventRow], now: u64) -> Vec<Finding> {
         if !findings.is_empty() {
             return findings;
         }
-        // The one before ended when this one began.
+        // The previous attempt ended when this one began.
         end = (start, timeline.get(start).map_or(now, |e| e.at));
     }
     Vec::new()
@@ -118,7 +118,7 @@ fn of(attempt: &Attempt<'_>) -> Vec<Finding> {
     said.take(MAX_FINDINGS).collect()
 }
 
-/// Every rule's name, for the documentation and its test.
+/// The names of all rules, for the documentation and its test.
 pub fn rule_names() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|(name, _)| *name)
 }

@@ -1,11 +1,11 @@
-//! Rules about what comes after the boot loader: kernel, agent, installation, disk.
+//! Rules for what follows the boot loader: kernel, agent, installation, disk.
 
 use cluster_seed::events::{Cause, EventKind, family};
 
 use super::attempt::{Attempt, LONG_SILENCE, SILENCE, facts, is_any};
 use super::{Say, bad, good, wait};
 
-/// Starts from its own disk after which the disk does not boot.
+/// Number of boots from the local disk after which the disk is considered not bootable.
 const LOOP: usize = 3;
 /// Within this time, in milliseconds.
 const LOOP_TIME: u64 = 1_800_000;
@@ -15,7 +15,10 @@ pub fn no_netboot_image(a: &Attempt<'_>) -> Option<Say> {
     if a.called() || a.after(e, EventKind::HttpStarted) {
         return None;
     }
-    bad("It waits: this seed has no netboot image yet.", "Run `seedd image build`; the machine asks again every few seconds.")
+    bad(
+        "The machine is waiting: this seed has no netboot image yet.",
+        "Run `seedd image build`; the machine retries every few seconds.",
+    )
 }
 
 pub fn kernel_never_fetched(a: &Attempt<'_>) -> Option<Say> {
@@ -24,8 +27,8 @@ pub fn kernel_never_fetched(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        "It has its script and never fetched the kernel.",
-        "Look at its screen: iPXE says there why, with a number. Secure Boot refuses a kernel of an unsigned loader.",
+        "The machine received its boot script, but did not download the kernel.",
+        "Look at its screen: iPXE shows an error number. With Secure Boot, an unsigned loader cannot start a kernel.",
     )
 }
 
@@ -36,9 +39,9 @@ pub fn agent_never_called(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        "It fetched kernel and agent, and the agent never called.",
-        "Look at its screen or serial line. Usual reasons: too little memory, no driver for the network card in the kernel, or a \
-         firewall before the seed's HTTP port.",
+        "The machine downloaded kernel and agent, but the agent never contacted the seed.",
+        "Look at its screen or serial console. Common causes: too little memory, no driver for the network card, or a \
+         firewall that blocks the seed's HTTP port.",
     )
 }
 
@@ -53,8 +56,8 @@ pub fn disk_does_not_boot(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("It was sent to its own disk {} times and came back each time: the disk does not boot.", all.len()),
-        "Does its firmware see that disk, and boot in the mode it was installed in (UEFI or BIOS)? Revoke the node to install anew.",
+        format!("The machine was sent to its own disk {} times and came back each time: the disk does not boot.", all.len()),
+        "Check that its firmware detects the disk and boots in the right mode (UEFI or BIOS). To reinstall, revoke the node.",
     )
 }
 
@@ -64,7 +67,7 @@ pub fn gave_up(a: &Attempt<'_>) -> Option<Say> {
     if a.after(e, EventKind::EnrollmentHello) || a.after(e, EventKind::NodeConverged) || a.after(e, EventKind::NodeBooted) {
         return None;
     }
-    bad(format!("Its enrollment ended: {}", e.text), "Mend that, then restart the machine: it enrolls again from the start.")
+    bad(format!("Its enrollment ended: {}", e.text), "Fix the problem, then restart the machine: it enrolls again.")
 }
 
 pub fn install_stands_still(a: &Attempt<'_>) -> Option<Say> {
@@ -75,8 +78,8 @@ pub fn install_stands_still(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        "Its installation stands still: nothing was reported for two minutes.",
-        "Look at its screen: a disk that hangs shows errors there. The installation goes on by itself once the network is back.",
+        "The installation has stalled: no progress was reported for two minutes.",
+        "Look at its screen for disk errors. If the network was interrupted, the installation resumes when it is back.",
     )
 }
 
@@ -98,15 +101,17 @@ pub fn waits_for_approval(a: &Attempt<'_>) -> Option<Say> {
     if a.events.iter().any(moved_on) {
         return None;
     }
-    wait("Nothing is wrong: it waits for you.", "Type the code that its console shows, and choose role, name and disk.")
+    wait("Nothing is wrong: the machine waits for approval.", "Enter the code from its console, and choose role, name and disk.")
 }
 
 pub fn works(a: &Attempt<'_>) -> Option<Say> {
     let good_ends = [EventKind::NodeConverged, EventKind::FabricReady, EventKind::InstallDone];
     let last = a.events.iter().filter_map(|e| e.kind.parse().ok()).rfind(|kind| good_ends.contains(kind))?;
     match last {
-        EventKind::NodeConverged => good("It booted, was installed and is a working node.", "Nothing is to be done."),
-        EventKind::FabricReady => good("It is installed and on its planes; its role is being applied.", "Nothing is to be done."),
-        _ => good("It is installed and starts from its disk now.", "Nothing is to be done."),
+        EventKind::NodeConverged => good("The machine booted, was installed and is a working node.", "Nothing to do."),
+        EventKind::FabricReady => {
+            good("The machine is installed and on its planes; its role is being applied.", "Nothing to do.")
+        }
+        _ => good("The machine is installed and now boots from its disk.", "Nothing to do."),
     }
 }

@@ -1,11 +1,11 @@
-//! Rules about the way to an address.
+//! Rules for getting an address.
 
 use cluster_seed::events::{Cause, EventKind, family};
 
 use super::attempt::{Attempt, SILENCE, facts, is_any, is_firmware};
 use super::{Say, bad, wait};
 
-/// Unanswered offers after which it is no accident.
+/// Number of unanswered offers that is not a coincidence.
 const SEVERAL: u32 = 3;
 
 fn server_of(e: &site::store::events::EventRow) -> String {
@@ -15,20 +15,20 @@ fn server_of(e: &site::store::events::EventRow) -> String {
 pub fn other_server_first(a: &Attempt<'_>) -> Option<Say> {
     let chosen = a.last(EventKind::DhcpForeignChosen).or_else(|| a.last(EventKind::DhcpForeignAck));
     let told = chosen.or_else(|| a.ignored("other_server"))?;
-    // It came to us after all.
+    // In the end it accepted this seed's offer.
     if a.after(told, EventKind::DhcpAck) {
         return None;
     }
     let server = facts(told).server.map(|s| format!(" {s}")).unwrap_or_default();
-    let advice = "Stop that server on this network, or let it name this seed as its boot server (options 66 and 67), or serve in \
-                  proxy mode beside it.";
-    bad(format!("It was answered by another server{server} first, and took its address."), advice)
+    let advice = "Stop that server, or configure this seed as boot server in it (options 66 and 67), or use proxy \
+                  mode.";
+    bad(format!("Another DHCP server{server} answered first, and the machine accepted its address."), advice)
 }
 
 pub fn other_server_here(a: &Attempt<'_>) -> Option<Say> {
     let offer = a.last(EventKind::DhcpForeignOffer)?;
-    let advice = "Which of the two a machine takes is chance: stop that one, or serve in proxy mode beside it.";
-    wait(format!("Another DHCP server, {}, answers on this network too.", server_of(offer)), advice)
+    let advice = "It is random which offer a machine accepts: stop that server, or use proxy mode.";
+    wait(format!("Another DHCP server, {}, also answers on this network.", server_of(offer)), advice)
 }
 
 pub fn pool_exhausted(a: &Attempt<'_>) -> Option<Say> {
@@ -37,8 +37,8 @@ pub fn pool_exhausted(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        "It got no address: every address of the pool is taken.",
-        "Make the pool larger in cluster.yaml (networking.underlay.pool), or a shorter leaseSeconds.",
+        "The machine got no address: all addresses of the pool are in use.",
+        "Enlarge the pool in cluster.yaml (networking.underlay.pool), or reduce leaseSeconds.",
     )
 }
 
@@ -48,8 +48,8 @@ pub fn leases_not_saved(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        "It got no address: the seed could not write the lease to its disk.",
-        "Run `seedd doctor`: is the disk full, slow or read-only?",
+        "The machine got no address: the seed could not write the lease to its disk.",
+        "Run `seedd doctor`: the disk may be full, slow or read-only.",
     )
 }
 
@@ -58,13 +58,10 @@ pub fn replies_not_sent(a: &Attempt<'_>) -> Option<Say> {
     if a.after(e, EventKind::DhcpOffer) || a.after(e, EventKind::DhcpAck) {
         return None;
     }
-    bad(
-        "The seed's answer did not leave this machine.",
-        "Run `seedd doctor`: is the interface up, and does it have the seed's address?",
-    )
+    bad("The seed could not send its reply.", "Run `seedd doctor`: check that the interface is up and has the seed's address.")
 }
 
-/// The versions before causes were recorded kept silent for no other reason.
+/// Versions that did not record causes ignored machines for this reason only.
 fn is_without_loader(e: &site::store::events::EventRow) -> bool {
     facts(e).cause.is_none_or(|cause| cause == Cause::NoLoader)
 }
@@ -75,7 +72,7 @@ pub fn no_loader_for_arch(a: &Attempt<'_>) -> Option<Say> {
     let arch = facts(e).arch.as_deref().unwrap_or("unknown");
     bad(
         format!("There is no boot loader for its kind of firmware ({arch})."),
-        "This seed boots x86 BIOS and 64-bit UEFI machines; look in the firmware's set-up for another boot mode.",
+        "This seed boots x86 BIOS and 64-bit UEFI machines; choose another boot mode in the firmware setup.",
     )
 }
 
@@ -85,16 +82,16 @@ pub fn kept_silent(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     wait(
-        "The seed kept silent on purpose.",
-        "The reason stands in the timeline; it is a rule of this site and no fault of the machine.",
+        "The seed ignored the machine, as configured.",
+        "The reason is in the timeline; it is a rule of this site, not a fault of the machine.",
     )
 }
 
 pub fn unknown_relay(a: &Attempt<'_>) -> Option<Say> {
     a.ignored("unknown_relay")?;
     bad(
-        "Its question came through a relay of a network that this seed does not serve.",
-        "Set the relay's address to one of the seed's subnet, or add that subnet to cluster.yaml.",
+        "The request came through a relay in a network that this seed does not serve.",
+        "Give the relay an address in the seed's subnet, or add its subnet to cluster.yaml.",
     )
 }
 
@@ -106,8 +103,8 @@ pub fn broken_packets(a: &Attempt<'_>) -> Option<Say> {
     }
     let why = facts(e).why.as_deref().unwrap_or_default().replace('_', " ");
     bad(
-        format!("Its DHCP packets cannot be read ({why})."),
-        "Update its firmware or network card; the download of its packets shows what it sends, and a support case needs that.",
+        format!("The machine's DHCP packets are malformed ({why})."),
+        "Update the firmware of the machine or its network card; attach its packet capture to a support case.",
     )
 }
 
@@ -115,8 +112,8 @@ pub fn address_in_use(a: &Attempt<'_>) -> Option<Say> {
     let e = a.last(EventKind::DhcpDecline)?;
     let ip = facts(e).ip.map(|i| format!(" {i}")).unwrap_or_default();
     bad(
-        format!("The address{ip} that it was given is used by somebody else."),
-        "Find the device with that address set by hand (`arping` shows its MAC address), or move the pool in cluster.yaml.",
+        format!("The address{ip} that the machine was assigned is used by another host."),
+        "Find the host that has this static address (`arping` shows its MAC address), or move the pool in cluster.yaml.",
     )
 }
 
@@ -127,8 +124,8 @@ pub fn moved_network(a: &Attempt<'_>) -> Option<Say> {
     }
     let why = facts(nak).why.as_deref().unwrap_or("refused").replace('_', " ");
     bad(
-        format!("It keeps asking for an address that it cannot have here ({why})."),
-        "It was in another network before and does not start anew: power it off and on.",
+        format!("The machine keeps requesting an address that it cannot have on this network ({why})."),
+        "It was on another network before and still uses that lease: power it off and on.",
     )
 }
 
@@ -146,12 +143,12 @@ pub fn offers_not_taken(a: &Attempt<'_>) -> Option<Say> {
     }
     bad(
         format!(
-            "It asked for an address {} times and took none of {} offers.",
+            "The machine asked for an address {} times, but accepted none of {} offers.",
             a.count(EventKind::DhcpDiscover),
             a.count(EventKind::DhcpOffer)
         ),
-        "The offers do not reach it: does the switch block new links (spanning tree without portfast), or filter DHCP servers \
-         (DHCP snooping: make the seed's port trusted)?",
+        "The offers do not reach it: the switch may block new links (spanning tree without portfast) or filter DHCP servers \
+         (DHCP snooping: make the seed's port trusted).",
     )
 }
 
@@ -164,9 +161,8 @@ pub fn ack_not_heard(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("It asked {asked} times for the address that it was given each time."),
-        "The acknowledgments get lost on the way back: look for a filter for DHCP on the switch, or for two machines with this \
-         MAC address.",
+        format!("The machine requested its address {asked} times, although the seed acknowledged it each time."),
+        "The acknowledgments do not reach it: look for a DHCP filter on the switch, or another machine with this MAC address.",
     )
 }
 
@@ -178,7 +174,7 @@ pub fn not_a_network_boot(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     wait(
-        "It asked for an address as an operating system does, not as firmware that wants to boot.",
-        "Put the network before the disk in its boot order, or choose network boot in its boot menu (often F12).",
+        "The request came from an operating system, not from firmware that wants to boot.",
+        "Put the network before the disk in the boot order, or choose network boot in the boot menu (often F12).",
     )
 }

@@ -1,23 +1,23 @@
-//! Rules about the boot loader and its script.
+//! Rules for the boot loader and its script.
 
 use cluster_seed::events::{Cause, EventKind, family};
 
 use super::attempt::{Attempt, SILENCE, facts};
 use super::{Say, bad};
 
-/// Fetches of the loader after which it is a loop.
+/// Number of downloads of the loader that counts as a loop.
 const LOOP: u32 = 3;
-/// Transfers shorter than this were a look at the size, in bytes.
+/// Transfers shorter than this only probed the size, in bytes.
 const PROBE: u64 = 2_000;
 
-const SECURE_BOOT: &str = "If Secure Boot is on, the firmware refuses a loader that is not signed for it: turn it off, or give \
-                           it the signed one. If not, update the firmware of its network card.";
+const SECURE_BOOT: &str = "If Secure Boot is on, the firmware refuses unsigned loaders: turn it off, or use the signed loader \
+                           (netboot.uefi: shim). If it is off, update the firmware of the network card.";
 
 fn file_of(e: &site::store::events::EventRow) -> String {
     facts(e).file.clone().unwrap_or_else(|| "its loader".to_owned())
 }
 
-/// In rows without a cause: only a transfer that began has a count of bytes.
+/// In rows without a cause, only a transfer that began has a number of bytes.
 fn is_without_file(e: &site::store::events::EventRow) -> bool {
     facts(e).cause.map_or(facts(e).bytes.is_none(), |cause| cause == Cause::NoSuchFile)
 }
@@ -28,8 +28,8 @@ pub fn wrong_file_name(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("It asked for a file that is not served: {}.", file_of(e)),
-        "Another DHCP server, or a setting in its firmware, names that file: remove it there; this seed names the right one by itself.",
+        format!("The machine requested a file that is not served: {}.", file_of(e)),
+        "Another DHCP server, or a setting in its firmware, specifies that file: remove it; the seed sends the right file name.",
     )
 }
 
@@ -40,9 +40,9 @@ pub fn loader_never_fetched(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("It asked for 67 and has an address, but never fetched the loader {}.", file_of(ack)),
-        "A firewall between it and the seed drops UDP 69, or its address cannot reach the seed's: `tcpdump udp port 69` on the \
-         seed shows whether anything arrives.",
+        format!("The machine has an address and a boot file name, but did not download the loader {}.", file_of(ack)),
+        "A firewall drops UDP 69, or there is no route from its address to the seed: `tcpdump udp port 69` on the seed shows \
+         whether requests arrive.",
     )
 }
 
@@ -52,8 +52,8 @@ pub fn http_loader_never_fetched(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("Its firmware boots by HTTP, has an address, and never fetched {}.", file_of(ack)),
-        "A firewall drops TCP to the seed, or the firmware allows HTTPS only (EDK2: \u{201c}Allow HTTP connections\u{201d}): try PXE instead.",
+        format!("The firmware uses HTTP boot and has an address, but did not download {}.", file_of(ack)),
+        "A firewall drops TCP, or the firmware allows HTTPS only (EDK2: \u{201c}Allow HTTP connections\u{201d}): try PXE.",
     )
 }
 
@@ -67,8 +67,8 @@ pub fn size_probe_then_silence(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("UEFI size probe of {}, then silence: the firmware asked how large it is and did not fetch it.", file_of(probe)),
-        "Its memory for boot files may be too small, or its TFTP has a fault: update the firmware, or choose HTTP boot in its menu.",
+        format!("UEFI asked for the size of {}, but did not download it.", file_of(probe)),
+        "The firmware's memory for boot files may be too small, or its TFTP may have a bug: update it, or use HTTP boot.",
     )
 }
 
@@ -78,9 +78,9 @@ pub fn transfer_never_began(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("It asked for {}, and none of the answers was heard.", file_of(e)),
-        "TFTP answers from a port of its own: a firewall that lets only UDP 69 through stops every transfer. Allow UDP from the \
-         seed, or load its TFTP helper.",
+        format!("The machine requested {}, but received none of the replies.", file_of(e)),
+        "TFTP replies come from another port: a firewall that allows only UDP 69 blocks every transfer. Allow UDP from the seed, \
+         or load the firewall's TFTP helper.",
     )
 }
 
@@ -92,7 +92,7 @@ pub fn transfer_broke_off(a: &Attempt<'_>) -> Option<Say> {
     let bytes = facts(e).bytes.unwrap_or(0);
     bad(
         format!("The transfer of {} stopped after {bytes} bytes.", file_of(e)),
-        "Packets of full size get lost: look for a smaller MTU on the way, a bad cable or port (`ip -s link` counts errors).",
+        "Full-size packets get lost: look for a smaller MTU on the path, a bad cable or port (`ip -s link` counts errors).",
     )
 }
 
@@ -102,8 +102,10 @@ pub fn loader_loop(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        format!("It fetched its loader {fetched} times without ever asking for a script: it loads itself in a circle."),
-        "Another DHCP server answers the loader's own question with the loader again: look for a foreign server in the timeline.",
+        format!(
+            "The machine downloaded its loader {fetched} times without requesting a script: the loader starts itself in a loop."
+        ),
+        "Another DHCP server answers iPXE with the loader again: look for another server in the timeline.",
     )
 }
 
@@ -115,9 +117,12 @@ pub fn loader_does_not_run(a: &Attempt<'_>) -> Option<Say> {
     }
     let advice = match a.is_uefi() {
         true => SECURE_BOOT,
-        false => "Its network card's boot ROM and the loader do not get along: update the firmware, or boot it by UEFI.",
+        false => "The loader does not work with the boot ROM of the network card: update the firmware, or boot with UEFI.",
     };
-    bad(format!("It has {} whole, and then nothing more was heard: the loader does not run.", file_of(done)), advice)
+    bad(
+        format!("The machine downloaded {} completely, but sent nothing afterwards: the loader does not run.", file_of(done)),
+        advice,
+    )
 }
 
 pub fn script_never_fetched(a: &Attempt<'_>) -> Option<Say> {
@@ -126,8 +131,8 @@ pub fn script_never_fetched(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     bad(
-        "iPXE runs and has an address, but never fetched its script by HTTP.",
-        "A firewall drops TCP port 80 to the seed, or something else answers there: `seedd doctor` looks from here, the machine's \
-         screen shows iPXE's own error number.",
+        "iPXE runs and has an address, but did not download its script over HTTP.",
+        "A firewall drops TCP port 80 to the seed, or another program answers there: run `seedd doctor`; the machine's \
+         screen shows iPXE's error number.",
     )
 }

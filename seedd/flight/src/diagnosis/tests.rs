@@ -201,9 +201,9 @@ fn a_good_boot_is_not_complained_about_at_any_moment() {
 #[test]
 fn names_of_the_other_server_the_file_and_the_reason_are_told() {
     for (rule, part) in [
-        ("other_server_first", "10.0.0.9 first"),
-        ("loader_never_fetched", "asked for 67 and has an address, but never fetched the loader snponly.efi"),
-        ("size_probe_then_silence", "UEFI size probe"),
+        ("other_server_first", "10.0.0.9 answered first"),
+        ("loader_never_fetched", "has an address and a boot file name, but did not download the loader snponly.efi"),
+        ("size_probe_then_silence", "UEFI asked for the size of snponly.efi, but did not download it"),
         ("wrong_file_name", "bootx64.efi"),
         ("transfer_broke_off", "70000 bytes"),
         ("gave_up", "disk too small"),

@@ -1,6 +1,6 @@
-//! Ethernet frames of a boot: whose they are, and what they give away that our own servers do not see.
+//! Parses Ethernet frames of booting machines: which machine they belong to, and facts that our own servers do not see.
 //!
-//! Pure: bytes in, values out. Everything is untrusted; what is not understood belongs to nobody.
+//! Pure: takes bytes, returns values. All input is untrusted; frames that cannot be parsed belong to no machine.
 
 use std::net::Ipv4Addr;
 
@@ -13,26 +13,26 @@ const UDP: u8 = 17;
 /// BOOTP header and magic cookie (RFC 2131 section 2).
 const BOOTP: usize = 240;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// Most options of a packet looked at.
+/// Maximum number of options parsed in a packet.
 const MAX_OPTIONS: usize = 128;
 
-/// What a frame says.
+/// The facts of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// The machine it is about: for DHCP the client's hardware address, else whoever talks with the seed.
+    /// The machine it belongs to: for DHCP the client's hardware address, otherwise the peer of the seed.
     pub mac: Mac,
     pub what: What,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// Costs nothing to make up.
+    /// Easy to forge in any number.
     Other,
-    /// Our own ACK: the machine holds one of the pool's addresses, and there are only so many.
+    /// Our own ACK: the machine holds an address of the pool, whose number is limited.
     Granted,
     /// An OFFER or ACK of another server.
     Foreign { server: Ipv4Addr, offered: Ipv4Addr, xid: u32, ack: bool, boot: bool },
-    /// A REQUEST that takes another server's offer.
+    /// A REQUEST that accepts another server's offer.
     TookOther { server: Ipv4Addr, xid: u32 },
 }
 
@@ -50,7 +50,7 @@ fn mac_at(b: &[u8], at: usize) -> Option<Mac> {
     (mac.0 != [0; 6] && mac.0[0] & 1 == 0).then_some(mac)
 }
 
-/// Whose frame this is; `own` and `seed` are the interface's own addresses. `None` for what concerns no machine.
+/// Parses a frame; `own` and `seed` are the interface's addresses. `None` if it belongs to no machine.
 pub fn read(frame: &[u8], own: Mac, seed: Ipv4Addr) -> Option<Seen> {
     let (to, from) = (mac_at(frame, 0), mac_at(frame, 6));
     let peer = if from == Some(own) { to } else { from };
@@ -85,7 +85,7 @@ fn dhcp(b: &[u8], from: Ipv4Addr, seed: Ipv4Addr) -> Option<Seen> {
     let server = options.server.unwrap_or(from);
     let what = match (b[0], options.kind) {
         (2, Some(2 | 5)) if server != seed => {
-            // A boot file in the header or a server name: it would have booted the machine, too.
+            // A boot file or server name in the header would boot the machine too.
             let boot = options.boot || b[108] != 0;
             What::Foreign { server, offered: ip_at(b, 16)?, xid, ack: options.kind == Some(5), boot }
         }

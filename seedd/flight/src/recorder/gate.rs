@@ -1,7 +1,7 @@
-//! What of the wire is written down: repeats are told once with their number, and no flood fills the disk.
+//! Decides which network events are written: repeats become one row with a count, and floods cannot fill the disk.
 //!
-//! Pure: time comes in with the events. Three bounds, each by a bucket of tokens: one machine, all strangers together,
-//! everybody together. A machine is no stranger once it holds an address of ours, of which there are only so many.
+//! Pure: the time comes with the events. There are three token buckets: per machine, for all strangers together, and for all
+//! machines together. A machine that holds one of the seed's addresses, whose number is limited, is not a stranger.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -11,19 +11,19 @@ use cluster_seed::ids::Mac;
 
 use super::WireEvent;
 
-/// A repeat within this time of its first is counted; the time doubles for as long as it goes on.
+/// Repeats within this time are counted in one row; the time doubles while the repeats continue.
 const WINDOW_MS: u64 = 30_000;
 const MAX_WINDOW_MS: u64 = 3_600_000;
-/// Different events of one machine that are watched for repeats at a time.
+/// Maximum number of different events of one machine that are checked for repeats at a time.
 const MAX_OPEN: usize = 24;
-/// Machines and strangers remembered.
+/// Maximum number of machines and strangers remembered.
 const MAX_KNOWN: usize = 4_096;
 const MAX_STRANGERS: usize = 512;
-/// A stranger that was silent for this long makes room for another.
+/// A stranger that was silent for this time can be replaced by another.
 const IDLE_MS: u64 = 60_000;
 
-/// Tokens at the start, and milliseconds for one more: about 2,900 rows a day of one machine, 8,600 of all strangers,
-/// 86,000 in all, which is some 30 MB.
+/// Tokens at the start, and milliseconds for one more: about 2,900 rows a day for one machine, 8,600 for all strangers,
+/// 86,000 in total, which is about 30 MB.
 const MACHINE: (u64, u64) = (256, 30_000);
 const STRANGERS: (u64, u64) = (512, 10_000);
 const ALL: (u64, u64) = (8_192, 1_000);
@@ -73,7 +73,7 @@ impl Open {
         a.kind == b.kind && a.ip == b.ip && f.xid == g.xid && f.file == g.file && f.why == g.why && f.server == g.server
     }
 
-    /// The row that stands for the repeats, if there were any.
+    /// The row that represents the repeats, if there were any.
     fn told(&mut self) -> Option<WireEvent> {
         let repeats = std::mem::take(&mut self.repeats);
         let mut event = self.event.clone();
@@ -95,7 +95,7 @@ impl Book {
         Book { bucket: Bucket::new(MACHINE, now), open: Vec::new(), heard: now }
     }
 
-    /// True if it is one of those whose repeats are counted.
+    /// Whether repeats of this event are counted.
     fn counts(&mut self, e: &WireEvent) -> bool {
         self.heard = e.at;
         let Some(open) = self.open.iter_mut().find(|o| o.is_like(e)) else { return false };
@@ -125,19 +125,19 @@ impl Book {
     }
 }
 
-/// Who an event is about.
+/// The machine or address that an event belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Who {
     Machine(Mac),
     Address(Option<Ipv4Addr>),
 }
 
-/// Stands before the event log.
+/// The filter in front of the event log.
 #[derive(Debug)]
 pub struct Gate {
     known: HashMap<Who, Book>,
     strangers: HashMap<Who, Book>,
-    /// Who was given which address.
+    /// Which machine was assigned which address.
     holders: HashMap<Ipv4Addr, Mac>,
     of_strangers: Bucket,
     all: Bucket,
@@ -163,7 +163,7 @@ impl Gate {
         self.suppressed
     }
 
-    /// Takes one event; what is to be written now goes to `out`.
+    /// Processes one event; events to be written now are added to `out`.
     pub fn push(&mut self, mut e: WireEvent, out: &mut Vec<WireEvent>) {
         if let (None, Some(ip)) = (e.mac, e.ip) {
             e.mac = self.holders.get(&ip).copied();
@@ -175,7 +175,7 @@ impl Gate {
                 self.holders.insert(ip, mac);
             }
         }
-        // An address that fetched a file is really there: beside another DHCP server nobody else is known at all.
+        // An address that downloaded a file exists. When another DHCP server assigns the addresses, only such machines are known.
         if matches!(e.kind, EventKind::TftpDone | EventKind::HttpStarted) {
             self.know(who, e.at);
         }
@@ -211,7 +211,7 @@ impl Gate {
         self.known.insert(who, book);
     }
 
-    /// Makes a book for a stranger, if there is room and they have not all been too loud.
+    /// Adds a record for a stranger, if there is space and the limit for strangers is not exceeded.
     fn admit(&mut self, who: Who, now: u64) -> bool {
         self.of_strangers.refill(now);
         if self.of_strangers.tokens == 0 {
@@ -228,7 +228,7 @@ impl Gate {
         true
     }
 
-    /// Tells of repeats whose time is over, and once a minute of what was left out. To be called every few seconds.
+    /// Writes rows for repeats whose time is over, and once a minute one for suppressed events. To be called every few seconds.
     pub fn tick(&mut self, now: u64, out: &mut Vec<WireEvent>) {
         for book in self.known.values_mut().chain(self.strangers.values_mut()) {
             book.tick(now, out);
@@ -236,7 +236,7 @@ impl Gate {
         if self.suppressed > 0 && now.saturating_sub(self.told) >= IDLE_MS && self.all.take(now) {
             self.told = now;
             let n = std::mem::take(&mut self.suppressed);
-            let text = format!("{n} packet events were not written: too many, or of too many strangers");
+            let text = format!("{n} packet events were suppressed: too many, or from too many unknown machines");
             out.push(WireEvent { text, ..WireEvent::new(now, EventKind::RecorderSuppressed) });
         }
     }

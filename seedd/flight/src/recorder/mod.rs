@@ -1,5 +1,5 @@
-//! The boot flight recorder: every packet decision, handed from the network tasks to the event log without ever
-//! holding a packet up, and the packets themselves in memory.
+//! The boot flight recorder: every decision about a packet is passed from the network threads to the event log without
+//! delaying packets, and the packets themselves are kept in memory.
 
 pub mod frame;
 pub mod gate;
@@ -12,11 +12,10 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
-use host::clock::now_ms;
+use host::clock::{Stopwatch, now_ms};
 use prometheus_client::metrics::histogram::Histogram;
 use pxe::{BootEvent, BootEventKind};
 use site::store::events::PacketFacts;
@@ -25,17 +24,17 @@ use tokio::sync::mpsc;
 use gate::Gate;
 use ring::Ring;
 
-/// Events that may wait to be written; beyond that they are counted and lost.
+/// Maximum number of events that wait to be written; further ones are counted and dropped.
 const QUEUE: usize = 8_192;
-/// How the MAC addresses of the doctor's made-up machines begin (locally administered, then "kd"). Only while a rehearsal
-/// was announced over the control socket are they passed over.
+/// Prefix of the MAC addresses of the doctor's simulated machines (locally administered, then "kd"). They are ignored only while
+/// a simulation was announced over the control socket.
 pub const REHEARSAL_PREFIX: [u8; 3] = [0x02, 0x6b, 0x64];
 /// Upper bounds of the buckets of a transfer's duration, in seconds.
 pub const TRANSFER_BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
-/// Transfers that are timed at once.
+/// Maximum number of transfers that are timed at once.
 const MAX_TIMED: usize = 2_048;
 
-/// One event, in words and with what the packet said.
+/// One event: text, and facts of the packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireEvent {
     /// Unix milliseconds.
@@ -66,7 +65,7 @@ impl WireEvent {
     }
 }
 
-/// The recorder's part of the running seed.
+/// The recorder of the running seed.
 pub struct Flight {
     gate: Mutex<Gate>,
     pub ring: Arc<Ring>,
@@ -75,7 +74,7 @@ pub struct Flight {
     /// How long TFTP transfers took.
     pub transfers: Histogram,
     iface: OnceLock<String>,
-    /// Until then (Unix milliseconds) the doctor's made-up machines are not written down.
+    /// Until this time (Unix milliseconds) the doctor's simulated machines are not recorded.
     rehearsal: AtomicU64,
 }
 
@@ -95,7 +94,7 @@ impl Flight {
         }
     }
 
-    /// The interface that is listened to; empty before.
+    /// The interface that packets are captured on; empty before capturing starts.
     pub fn iface(&self) -> &str {
         self.iface.get().map_or("", String::as_str)
     }
@@ -113,7 +112,7 @@ impl Flight {
         self.rehearsal.store(at, Ordering::Relaxed);
     }
 
-    /// What of these events is to be written.
+    /// The events of this list that are to be written.
     pub fn pass(&self, mut events: Vec<WireEvent>) -> Vec<WireEvent> {
         let rehearsal = self.rehearsal.load(Ordering::Relaxed);
         events.retain(|e| e.at >= rehearsal || !e.mac.is_none_or(|m| m.0.starts_with(&REHEARSAL_PREFIX)));
@@ -124,7 +123,7 @@ impl Flight {
         out
     }
 
-    /// What is to be written because time has passed.
+    /// Events that are due because time has passed.
     pub fn tick(&self, now: u64) -> Vec<WireEvent> {
         let mut out = Vec::new();
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).tick(now, &mut out);
@@ -132,7 +131,7 @@ impl Flight {
     }
 }
 
-/// Where events are put; never waits.
+/// The queue for events; adding to it never blocks.
 #[derive(Clone)]
 pub struct Queue {
     sender: mpsc::Sender<WireEvent>,
@@ -155,11 +154,11 @@ pub struct Recorder {
     pub queue: Queue,
     transfers: Histogram,
     /// When transfers began, by client and file.
-    began: Mutex<HashMap<(Ipv4Addr, String), Instant>>,
+    began: Mutex<HashMap<(Ipv4Addr, String), Stopwatch>>,
 }
 
 impl Recorder {
-    /// The recorder, and the other end of its queue: whoever keeps the event log reads it.
+    /// The recorder, and the receiving end of its queue, from which the event log is written.
     pub fn new(flight: &Flight) -> (Arc<Self>, mpsc::Receiver<WireEvent>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let queue = Queue { sender, lost: flight.lost.clone() };
@@ -171,7 +170,7 @@ impl Recorder {
         let (Some(ip), Some(file)) = (event.ip, &event.file) else { return };
         let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         match event.kind {
-            BootEventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Instant::now())),
+            BootEventKind::TftpStarted if began.len() < MAX_TIMED => drop(began.insert((ip, file.clone()), Stopwatch::start())),
             BootEventKind::TftpDone | BootEventKind::TftpAborted(_) | BootEventKind::TftpError(_) => {
                 let started = began.remove(&(ip, file.clone()));
                 if let (BootEventKind::TftpDone, Some(started)) = (&event.kind, started) {
@@ -184,11 +183,11 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// Takes in what a DHCP or TFTP server decided, without waiting for anything.
+    /// Records a decision of a DHCP or TFTP server; never blocks.
     pub fn observe(&self, event: &BootEvent) {
         self.time_transfer(event);
         let Some((kind, text)) = words(event) else { return };
-        // An address a machine only asks for, or is offered, is not its own yet.
+        // An address that a machine only requests or is offered is not its address yet.
         let ip = if matches!(event.kind, BootEventKind::Ack) || event.mac.is_none() { event.ip } else { None };
         self.queue.put(WireEvent { text, mac: event.mac, ip, facts: facts(event), ..WireEvent::new(now_ms(), kind) });
     }
@@ -219,7 +218,7 @@ fn facts(event: &BootEvent) -> PacketFacts {
     }
 }
 
-/// The event's kind and a sentence, or `None` for what no operator asks about.
+/// The event's kind and text, or `None` if it is of no interest to operators.
 fn words(event: &BootEvent) -> Option<(EventKind, String)> {
     let who = if event.ipxe { "iPXE" } else { "firmware or system" };
     let arch = event.arch.map(|a| format!(", {}", a.name())).unwrap_or_default();
@@ -253,7 +252,7 @@ fn words(event: &BootEvent) -> Option<(EventKind, String)> {
         BootEventKind::TftpAborted(why) => (EventKind::TftpAborted, format!("{ip} aborted the transfer of {file}: {why}")),
         BootEventKind::TftpError(why) => (EventKind::TftpError, format!("the transfer of {file} to {ip} failed: {why}")),
         BootEventKind::Ignored { why, detail, .. } => {
-            // Without a machine to show it at, a counter says enough.
+            // Without a machine, the counter is sufficient.
             event.mac?;
             let detail = detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
             (EventKind::DhcpIgnored, format!("not answered: {}{detail}", reasons::words(*why)))

@@ -7,7 +7,7 @@ const INTERFACE: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 const ETHERNET: u16 = 1;
-/// Longest text in an option, in bytes; the format's own limit is 65535.
+/// Maximum length of a text option, in bytes; the format's limit is 65535.
 const MAX_TEXT: usize = 4_000;
 
 const COMMENT: u16 = 1;
@@ -16,13 +16,13 @@ const INTERFACE_NAME: u16 = 2;
 /// Power of ten of the timestamps' unit.
 const INTERFACE_RESOLUTION: u16 = 9;
 
-/// The file, little-endian. `comment` (the diagnosis) is shown as the section's by Wireshark.
+/// Writes the file, little-endian. Wireshark shows `comment` (the diagnosis) as the comment of the section.
 pub fn write(iface: &str, comment: &str, packets: &[Packet], program: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(512 + packets.iter().map(|p| p.bytes.len() + 40).sum::<usize>());
     let mut head = Vec::new();
     head.extend(BYTE_ORDER.to_le_bytes());
     head.extend([1, 0, 0, 0]);
-    // Its length is not told: the file ends with it.
+    // Its length is unspecified: it extends to the end of the file.
     head.extend(u64::MAX.to_le_bytes());
     option(&mut head, COMMENT, comment.as_bytes());
     option(&mut head, SECTION_APPLICATION, program.as_bytes());
@@ -61,7 +61,7 @@ fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
         return;
     }
     let mut len = value.len().min(MAX_TEXT);
-    // Not in the middle of a character.
+    // Do not cut in the middle of a character.
     while len < value.len() && value[len] & 0xc0 == 0x80 {
         len -= 1;
     }

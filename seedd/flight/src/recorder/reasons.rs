@@ -1,4 +1,4 @@
-//! Reasons of the DHCP server in words, for the timeline; the fact beside it keeps the stable name.
+//! The DHCP server's reasons as text, for the timeline; the event's facts contain the stable name.
 
 use pxe::Why;
 

@@ -1,19 +1,19 @@
-//! The last packets of each machine, in memory: for the download on its page. Gone with the process.
+//! The last packets of each machine, in memory, for the download on its page. They are lost when the process ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cluster_seed::ids::Mac;
 
-/// Packets and bytes kept of one machine.
+/// Maximum packets and bytes kept for one machine.
 pub const MAX_PACKETS: usize = 512;
 pub const MAX_BYTES: usize = 128 << 10;
-/// Machines that hold an address of ours, and everybody else: a flood of made-up ones pushes
-/// out its like, and nobody else. Together at most 80 MiB.
+/// Maximum number of machines that hold an address of this seed, and of strangers: a flood of invented machines evicts
+/// only strangers. Together at most 80 MiB.
 pub const MAX_MACHINES: usize = 512;
 pub const MAX_STRANGERS: usize = 128;
 
-/// One frame as it was on the wire.
+/// One captured frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     /// Unix nanoseconds.
@@ -27,7 +27,7 @@ pub struct Packet {
 struct Kept {
     packets: VecDeque<Packet>,
     bytes: usize,
-    /// When it was last heard, by count: the lowest goes first.
+    /// A counter of its last packet: the machine with the lowest is evicted first.
     turn: u64,
 }
 
@@ -49,7 +49,7 @@ struct Inner {
     turn: u64,
 }
 
-/// Shared by the sniffer, which writes, and the page, which reads.
+/// Shared by the sniffer, which writes, and the web interface, which reads.
 #[derive(Debug, Default)]
 pub struct Ring(Mutex<Inner>);
 
@@ -65,7 +65,7 @@ impl Ring {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a packet. `granted`: it tells that the machine holds an address of ours; from then on it is no stranger.
+    /// Stores a packet. `granted`: it shows that the machine holds an address of this seed, so it is no longer a stranger.
     pub fn push(&self, mac: Mac, granted: bool, packet: Packet) {
         let inner = &mut *self.lock();
         inner.turn += 1;

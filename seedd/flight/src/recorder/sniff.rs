@@ -1,5 +1,5 @@
-//! Listens on the netboot interface beside the servers (packet(7)), for the packets of a machine's page and for what
-//! other DHCP servers say. It never sends, and the kernel hands it only what belongs to a boot.
+//! Captures packets on the netboot interface (packet(7)), for the download on a machine's page and to see the replies of other
+//! DHCP servers. It never sends, and a kernel filter passes only packets that belong to booting.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
@@ -22,10 +22,10 @@ use super::{Queue, WireEvent};
 
 /// Bytes kept of a frame.
 const SNAP: usize = 1_600;
-/// How often the thread looks whether it is to end.
+/// How often the thread checks whether it should stop.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Ends the listening when it is dropped.
+/// Stops capturing when it is dropped.
 pub struct Sniffer {
     stop: Arc<AtomicBool>,
 }
@@ -41,19 +41,19 @@ fn link(iface: &str) -> Result<(Mac, LinkAddr)> {
     let all = getifaddrs().context("listing interfaces")?;
     let found = all.filter(|a| a.interface_name == iface).find_map(|a| a.address?.as_link_addr().copied());
     let link = found.ok_or_else(|| anyhow!("interface {iface:?} has no hardware address"))?;
-    Ok((Mac(link.addr().ok_or_else(|| anyhow!("interface {iface:?} is no Ethernet"))?), link))
+    Ok((Mac(link.addr().ok_or_else(|| anyhow!("interface {iface:?} is not an Ethernet interface"))?), link))
 }
 
-/// Starts to listen on a thread of its own.
+/// Starts capturing on a separate thread.
 pub fn start(iface: &str, seed: Ipv4Addr, ring: Arc<Ring>, queue: Queue) -> Result<Sniffer> {
     let (own, address) = link(iface)?;
     let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
         .context("opening a packet socket")?;
     let fd = Socket::from(fd);
     let filter: Vec<_> = FILTER.iter().map(|(code, jt, jf, k)| SockFilter::new(*code, *jt, *jf, *k)).collect();
-    fd.attach_filter(&filter).context("limiting what the packet socket hears")?;
+    fd.attach_filter(&filter).context("setting the filter of the packet socket")?;
     bind(fd.as_raw_fd(), &address).with_context(|| format!("listening on interface {iface}"))?;
-    // What came between the two calls may be from another network.
+    // Packets that arrived between the two calls may be from another interface.
     fd.set_nonblocking(true).context("preparing the packet socket")?;
     let mut other = [0u8; 1];
     while recv(fd.as_raw_fd(), &mut other, MsgFlags::empty()).is_ok() {}
@@ -64,18 +64,18 @@ pub fn start(iface: &str, seed: Ipv4Addr, ring: Arc<Ring>, queue: Queue) -> Resu
     std::thread::Builder::new()
         .name("sniffer".to_owned())
         .spawn(move || listen(&fd, &asked, own, seed, &iface, &ring, &queue))
-        .context("starting to listen")?;
+        .context("starting the capture thread")?;
     Ok(Sniffer { stop })
 }
 
 fn listen(fd: &Socket, stop: &AtomicBool, own: Mac, seed: Ipv4Addr, iface: &str, ring: &Ring, queue: &Queue) {
     let mut buffer = vec![0u8; SNAP];
     while !stop.load(Ordering::Relaxed) {
-        // MSG_TRUNC: the length on the wire, also where the buffer is shorter.
+        // MSG_TRUNC: returns the length on the wire even if the buffer is shorter.
         let length = match recv(fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
             Ok(length) => length,
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => continue,
-            // The interface went down: it may come back.
+            // The interface is down; it may come up again.
             Err(error) => {
                 tracing::debug!(%error, iface, "listening for packets");
                 std::thread::sleep(LOOK);
@@ -93,7 +93,7 @@ fn listen(fd: &Socket, stop: &AtomicBool, own: Mac, seed: Ipv4Addr, iface: &str,
     }
 }
 
-/// What other servers say, in words.
+/// The text of events about other servers.
 fn event(seen: &Seen, at: u64, iface: &str) -> Option<WireEvent> {
     let facts = |xid: u32, server| PacketFacts {
         iface: Some(iface.to_owned()),
@@ -103,7 +103,7 @@ fn event(seen: &Seen, at: u64, iface: &str) -> Option<WireEvent> {
     };
     let (kind, text, facts) = match seen.what {
         What::Foreign { server, offered, xid, ack, boot } => {
-            let says = if ack { "gave it" } else { "offered it" };
+            let says = if ack { "assigned" } else { "offered" };
             let also = if boot { ", with a boot file" } else { ", without a boot file" };
             let kind = if ack { EventKind::DhcpForeignAck } else { EventKind::DhcpForeignOffer };
             let facts =
@@ -111,7 +111,7 @@ fn event(seen: &Seen, at: u64, iface: &str) -> Option<WireEvent> {
             (kind, format!("another DHCP server, {server}, {says} {offered}{also}"), facts)
         }
         What::TookOther { server, xid } => {
-            (EventKind::DhcpForeignChosen, format!("it takes the offer of another DHCP server, {server}"), facts(xid, server))
+            (EventKind::DhcpForeignChosen, format!("it accepts the offer of another DHCP server, {server}"), facts(xid, server))
         }
         What::Other | What::Granted => return None,
     };
@@ -132,8 +132,8 @@ const JSET: u16 = 0x45;
 const RET: u16 = 0x06;
 const ALL: u32 = 0x4_0000;
 
-/// ARP; UDP on ports 67, 68, 69 and 4011; and of TFTP transfers, which have ports of their own, the packets that tell
-/// how they went: option acknowledgments, errors, and the first block with its answer.
+/// ARP; UDP on ports 67, 68, 69 and 4011; and of TFTP transfers, which use their own ports, the packets that show their
+/// outcome: option acknowledgments, errors, and the first block with its answer.
 const FILTER: &[Op] = &[
     (LDH, 0, 0, 12),
     (JEQ, 19, 0, 0x0806),  //  1: ARP → accept (21)

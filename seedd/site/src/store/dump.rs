@@ -1,4 +1,4 @@
-//! Tables as versioned JSON lines, for a capsule: every column by its name, so that a newer schema can read an older one.
+//! Tables as versioned JSON lines, for a capsule. Columns are stored by name, so that a newer schema can read older lines.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{StoreError, Tx};
 use crate::setting;
 
-/// Tables that a capsule replaces, parents first. Leases are of a segment and sessions of a browser: neither moves.
+/// Tables that a capsule replaces, parents first. Leases belong to a segment and sessions to a browser; neither is included.
 const TABLES: [(Table, &str); 7] = [
     (Table::Setting, "setting"),
     (Table::Machine, "machine"),
@@ -56,7 +56,7 @@ fn to_sql(value: Value) -> Result<Sql, StoreError> {
 }
 
 impl Tx<'_> {
-    /// Hands every row of a table as one line of JSON to `each`. Settings of this one installation are left out.
+    /// Passes every row of a table to `each` as one line of JSON. Settings of this installation only are left out.
     pub fn dump<E: From<StoreError>>(&self, table: Table, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         let Some(name) = name_of(table) else { return Ok(()) };
         let sql = format!("SELECT * FROM {name} ORDER BY rowid");
@@ -75,7 +75,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Empties what a capsule replaces. Administrators stay, and so do this installation's own settings.
+    /// Empties the tables that a capsule replaces. Administrators and this installation's own settings are kept.
     pub fn clear_for_import(&self) -> Result<(), StoreError> {
         for trigger in TRIGGERS {
             self.tx.execute_batch(&format!("DROP TRIGGER IF EXISTS {trigger}"))?;
@@ -101,7 +101,7 @@ impl Tx<'_> {
             return Err(corrupt("a capsule's setting"));
         }
         let known = self.columns(name)?;
-        // What goes into the statement's text is a column of our own schema, never the capsule's spelling.
+        // The text of the statement uses only column names of our own schema, never text from the capsule.
         if row.is_empty() || row.keys().any(|k| !known.contains(k)) {
             return Err(corrupt("a capsule's row (made by a newer kubedos?)"));
         }
@@ -124,7 +124,7 @@ impl Tx<'_> {
         Ok(names.collect::<Result<_, _>>()?)
     }
 
-    /// Puts the guards of the event log back, and reads everything that was loaded as the program reads it.
+    /// Restores the triggers that protect the event log, and reads every loaded row as the program does.
     pub fn check_import(&self) -> Result<(), StoreError> {
         self.tx.execute_batch(include_str!("guards.sql"))?;
         let orphans: i64 = self.tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))?;

@@ -34,7 +34,7 @@ pub struct EnrollmentRecord {
     pub written: u64,
     pub total: u64,
     pub rate: u64,
-    /// Unix seconds: made, last change of state, last word from the machine.
+    /// Unix seconds: created, last change of state, last message from the machine.
     pub created: u64,
     pub since: u64,
     pub touched: u64,
@@ -165,12 +165,12 @@ impl Tx<'_> {
         found.ok_or(StoreError::NotFound("enrollment"))?
     }
 
-    /// A machine's enrollments, the newest first.
+    /// A machine's enrollments, newest first.
     pub fn enrollments_of(&self, machine: i64) -> Result<Vec<EnrollmentRecord>, StoreError> {
         self.enrollments_where("machine = ?1 ORDER BY created DESC, rowid DESC LIMIT 100", machine)
     }
 
-    /// Whether one of a machine's enrollments left a system on its disk that was not revoked since.
+    /// Whether one of a machine's enrollments installed a system on its disk that has not been revoked.
     pub fn holds_an_installed_node(&self, machine: i64) -> Result<bool, StoreError> {
         let states = EnrollmentState::ALL.iter().filter(|s| s.boots_from_disk()).map(|s| format!("'{}'", s.as_str()));
         let states = states.collect::<Vec<_>>().join(",");
@@ -184,7 +184,7 @@ impl Tx<'_> {
         Ok(self.enrollments_where(&condition, machine)?.pop())
     }
 
-    /// Enrollments the watchdog looks at: those that wait for a person or for a machine.
+    /// Enrollments that wait for a person or for a machine, for the watchdog.
     pub fn enrollments_waiting(&self) -> Result<Vec<EnrollmentRecord>, StoreError> {
         self.enrollments_where(
             "state IN ('Discovered','Pending','Confirming','Approved','Issued','Installing') AND machine > ?1 ORDER BY created",
@@ -206,7 +206,7 @@ impl Tx<'_> {
         Ok(all)
     }
 
-    /// Moves to the state after `event`, from exactly the state that was read. Returns the new state.
+    /// Moves to the state after `event`, if the state is still the one that was read. Returns the new state.
     pub fn advance(
         &self,
         from: &EnrollmentRecord,
@@ -252,13 +252,13 @@ impl Tx<'_> {
         Ok(self.tx.query_row("SELECT count(*) > 0 FROM enrollment WHERE node_key = ?1", [node_key], |r| r.get(0))?)
     }
 
-    /// Counts a wrong code; returns how many there are now.
+    /// Counts a wrong code; returns the new count.
     pub fn add_wrong_code(&self, id: EnrollmentId) -> Result<u32, StoreError> {
         self.tx.execute("UPDATE enrollment SET wrong_codes = wrong_codes + 1 WHERE id = ?1", [id.to_string()])?;
         Ok(self.tx.query_row("SELECT wrong_codes FROM enrollment WHERE id = ?1", [id.to_string()], |r| r.get(0))?)
     }
 
-    /// Keeps the sealed identity until it is claimed and acknowledged.
+    /// Stores the sealed identity until it is claimed and acknowledged.
     pub fn set_issued(&self, id: EnrollmentId, challenge: Nonce, issued: &SealedIdentity) -> Result<(), StoreError> {
         let text = serde_json::to_string(issued).map_err(|_| StoreError::Corrupt { what: "enrollment.issued" })?;
         self.tx.execute(
@@ -283,13 +283,13 @@ impl Tx<'_> {
         text.flatten().map(|t| serde_json::from_str(&t).map_err(bad)).transpose()
     }
 
-    /// The machine has it: from now on nobody gets it again.
+    /// Deletes the sealed identity, because the machine has it; it is never delivered again.
     pub fn drop_issued(&self, id: EnrollmentId) -> Result<(), StoreError> {
         self.tx.execute("UPDATE enrollment SET issued = NULL WHERE id = ?1", [id.to_string()])?;
         Ok(())
     }
 
-    /// True if `seq` is new; false if it or a later one was seen.
+    /// True if `seq` is new; false if it or a later one was seen before.
     pub fn take_seq(&self, id: EnrollmentId, seq: u64, ip: IpAddr, now: u64) -> Result<bool, StoreError> {
         let changed = self.tx.execute(
             "UPDATE enrollment SET last_seq = ?2, touched = ?3, ip = ?4 WHERE id = ?1 AND last_seq < ?2",

@@ -1,4 +1,4 @@
-//! The append-only, hash-chained event log: audit log, boot flight recorder and feed of the live pages at once.
+//! The append-only, hash-chained event log. It is the audit log, the boot flight recorder and the source of the live pages.
 
 use cluster_seed::events::{Cause, EventKind};
 use cluster_seed::ids::{Digest, EnrollmentId};
@@ -10,7 +10,7 @@ use super::{StoreError, Tx};
 /// Longest text of an event, in bytes.
 pub const MAX_TEXT: usize = 600;
 
-/// A row of the log as it is stored.
+/// A row of the log as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
     pub id: i64,
@@ -18,14 +18,15 @@ pub struct EventRow {
     pub at: u64,
     /// For example `dhcp.discover`, `enrollment.pending`, `install.progress`, `login.failed`.
     pub kind: String,
-    /// A sentence for people.
+    /// Text for people.
     pub text: String,
     pub machine: Option<i64>,
     pub actor: Option<String>,
     pub facts: Option<PacketFacts>,
 }
 
-/// What a packet said, as far as the event log keeps it: the JSON of the column `facts`. Texts come from the wire: printable, bounded, untrusted.
+/// Facts of a packet that the event log stores: the JSON of the column `facts`. Texts come from the network: printable, bounded,
+/// untrusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PacketFacts {
@@ -47,10 +48,10 @@ pub struct PacketFacts {
     pub file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Stable name of the reason where there was no answer, or a negative one.
+    /// Stable name of the reason, if there was no answer or a negative one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The same reason where a rule decides by it. A word of a later version reads as [`Cause::Other`].
+    /// The same reason, if a diagnosis rule uses it. A word of a later version is read as [`Cause::Other`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,12 +60,12 @@ pub struct PacketFacts {
     pub hostname: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// This row stands for so many more events of the kind, the last of them at `at`.
+    /// Number of further events of this kind that this row represents, the last of them at `at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u32>,
 }
 
-/// What is about to be written.
+/// An event to be written.
 #[derive(Debug, Clone)]
 pub struct NewEvent<'a> {
     pub kind: EventKind,
@@ -72,7 +73,7 @@ pub struct NewEvent<'a> {
     pub machine: Option<i64>,
     pub enrollment: Option<EnrollmentId>,
     pub actor: Option<&'a str>,
-    /// What the packet said, for events of the wire.
+    /// Facts of the packet, for network events.
     pub facts: Option<&'a PacketFacts>,
 }
 
@@ -90,7 +91,7 @@ struct Row<'a> {
     machine: Option<i64>,
     enrollment: Option<&'a str>,
     actor: Option<&'a str>,
-    /// A row without them hashes as it did before there were any.
+    /// Without facts, the hash is the same as before facts existed.
     facts: Option<&'a str>,
 }
 
@@ -99,7 +100,7 @@ fn chain(previous: &str, at: u64, row: &Row<'_>) -> String {
     let machine = machine.map(|i| i.to_string()).unwrap_or_default();
     let (at, enrollment, actor) = (at.to_string(), enrollment.unwrap_or_default(), actor.unwrap_or_default());
     let fields = [previous, &at, kind, text, &machine, enrollment, actor];
-    // Length-prefixed, so that no two rows read alike.
+    // Length-prefixed, so that different rows never give the same bytes.
     let joined: String = fields.into_iter().chain(facts).map(|f| format!("{}:{f};", f.len())).collect();
     Digest::of(joined.as_bytes()).to_string()
 }
@@ -161,7 +162,7 @@ impl Tx<'_> {
     fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventRow>, StoreError> {
         let mut q = self.tx.prepare_cached(sql)?;
         let rows = q.query_map(params![value, limit], |r| {
-            // Facts of a newer program are left out, not in the way.
+            // Facts of a newer program that cannot be parsed are left out; they are not an error.
             let facts = r.get::<_, Option<String>>(6)?.and_then(|f| serde_json::from_str(&f).ok());
             let (id, at, kind, text) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
             Ok(EventRow { id, at, kind, text, machine: r.get(4)?, actor: r.get(5)?, facts })
@@ -169,7 +170,7 @@ impl Tx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The hash that the next event builds on.
+    /// The hash of the last event, which the next one includes.
     pub fn last_hash(&self) -> Result<Option<String>, StoreError> {
         Ok(self.tx.query_row("SELECT hash FROM event ORDER BY id DESC LIMIT 1", [], |r| r.get(0)).optional()?)
     }
@@ -178,7 +179,7 @@ impl Tx<'_> {
         Ok(self.tx.query_row("SELECT coalesce(max(id), 0) FROM event", [], |r| r.get(0))?)
     }
 
-    /// The id of the first row that does not fit the chain, if any. Begins after what was deleted behind a checkpoint.
+    /// The id of the first row that breaks the hash chain, if any. Begins behind the checkpoint up to which rows were deleted.
     pub fn broken_event(&self) -> Result<Option<i64>, StoreError> {
         let (floor, mut previous) = self.log_floor()?;
         let mut q = self
@@ -189,7 +190,7 @@ impl Tx<'_> {
             let (kind, text): (String, String) = (r.get(2)?, r.get(3)?);
             let (enrollment, actor): (Option<String>, Option<String>) = (r.get(5)?, r.get(6)?);
             let (hash, facts): (String, Option<String>) = (r.get(7)?, r.get(8)?);
-            // The words as they are: rows of other versions have kinds that this one does not know.
+            // Kinds as text: rows of other versions have kinds that this one does not know.
             let (enrollment, actor, facts) = (enrollment.as_deref(), actor.as_deref(), facts.as_deref());
             let row = Row { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor, facts };
             if chain(&previous, r.get(1)?, &row) != hash {

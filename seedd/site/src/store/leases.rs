@@ -1,4 +1,4 @@
-//! DHCP leases, appended in group commits before their ACK leaves.
+//! DHCP leases, written in group commits before their ACKs are sent.
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::{Store, StoreError, parsed};
 
-/// A lease as it is stored.
+/// A lease as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseRow {
     pub mac: Mac,
@@ -20,7 +20,7 @@ pub struct LeaseRow {
 }
 
 impl Store {
-    /// Commits all of them or none. An address has one row: the last word counts.
+    /// Commits all of them or none. There is one row per address; the last lease replaces earlier ones.
     pub fn save_leases(&self, leases: &[LeaseRow]) -> Result<(), StoreError> {
         self.write(|tx| {
             let mut q = tx.tx.prepare_cached(

@@ -3,6 +3,7 @@
 use cluster_seed::log::LogCheckpoint;
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 use rusqlite::{OptionalExtension as _, params};
+use serde::Serialize;
 
 use super::{StoreError, Tx};
 use crate::setting;
@@ -15,6 +16,23 @@ const MOST: usize = 448;
 const APART: u64 = 86_400;
 /// Rows deleted in one transaction: others wait for it.
 const PRUNED_AT_ONCE: i64 = 20_000;
+
+/// A row of the log as it is exported. `hash` is the SHA-256 of the previous row's hash and these fields, each as
+/// `LENGTH:TEXT;`, in the order previous, at, kind, text, machine, enrollment, actor, and facts where there are any.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChainedRow {
+    pub id: i64,
+    /// Unix milliseconds.
+    pub at: u64,
+    pub kind: String,
+    pub text: String,
+    pub machine: Option<i64>,
+    pub enrollment: Option<String>,
+    pub actor: Option<String>,
+    /// JSON, as it was hashed.
+    pub facts: Option<String>,
+    pub hash: String,
+}
 
 fn key(event: i64) -> String {
     format!("{}{event:019}", setting::CHECKPOINT)
@@ -52,6 +70,19 @@ impl Tx<'_> {
     pub fn log_head(&self) -> Result<Option<(i64, String)>, StoreError> {
         let newest = "SELECT id, hash FROM event ORDER BY id DESC LIMIT 1";
         Ok(self.tx.query_row(newest, [], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+    }
+
+    /// Rows after event `after` with everything that their hashes cover, at most `limit`.
+    pub fn chained_rows(&self, after: i64, limit: u32) -> Result<Vec<ChainedRow>, StoreError> {
+        let mut q = self.tx.prepare_cached(
+            "SELECT id, at, kind, text, machine, enrollment, actor, facts, hash FROM event WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )?;
+        let rows = q.query_map(params![after, limit], |r| {
+            let (id, at, kind, text) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?);
+            let (machine, enrollment, actor) = (r.get(4)?, r.get(5)?, r.get(6)?);
+            Ok(ChainedRow { id, at, kind, text, machine, enrollment, actor, facts: r.get(7)?, hash: r.get(8)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Rows in the log.

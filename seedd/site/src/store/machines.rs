@@ -1,4 +1,4 @@
-//! Machines: hardware seen on the wire, by MAC address.
+//! Machines: hardware seen on the network, by MAC address.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::{StoreError, Tx, parsed};
 use crate::setting;
 
-/// Machines kept; beyond that, those that never became a node are forgotten, the one that was silent longest first.
+/// Most machines stored. Beyond that, machines that never became a node are deleted, least recently seen first.
 pub const MAX_MACHINES: i64 = 10_000;
 
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ fn record((id, mac, ip, first_seen, last_seen, facts): Raw) -> Result<MachineRec
 }
 
 impl Tx<'_> {
-    /// Notes that a machine was seen; `None` if it is new and all of [`MAX_MACHINES`] are kept for a reason.
+    /// Records that a machine was seen; `None` if it is new and none of [`MAX_MACHINES`] can be deleted.
     pub fn see_machine(&self, mac: Mac, ip: Option<IpAddr>, now: u64) -> Result<Option<i64>, StoreError> {
         let ip = ip.map(|i| i.to_string());
         let changed = self.tx.execute(
@@ -66,7 +66,7 @@ impl Tx<'_> {
         Ok(Some(self.tx.query_row("SELECT id FROM machine WHERE mac = ?1", [mac.to_string()], |r| r.get(0))?))
     }
 
-    /// Notes that a machine spoke.
+    /// Records that a machine sent a message.
     pub fn touch_machine(&self, id: i64, now: u64) -> Result<(), StoreError> {
         self.tx.execute("UPDATE machine SET last_seen = max(last_seen, ?2) WHERE id = ?1", params![id, now])?;
         Ok(())
@@ -88,7 +88,7 @@ impl Tx<'_> {
         self.tx.query_row(&sql, [mac.to_string()], raw).optional()?.map(record).transpose()
     }
 
-    /// The machine last seen with an address.
+    /// The machine that was last seen with this address.
     pub fn machine_at(&self, ip: IpAddr) -> Result<Option<MachineRecord>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM machine WHERE ip = ?1 ORDER BY last_seen DESC LIMIT 1");
         self.tx.query_row(&sql, [ip.to_string()], raw).optional()?.map(record).transpose()
@@ -108,7 +108,7 @@ impl Tx<'_> {
         Ok(macs)
     }
 
-    /// All machines, the one seen last first.
+    /// All machines, most recently seen first.
     pub fn machines(&self) -> Result<Vec<MachineRecord>, StoreError> {
         let sql =
             format!("SELECT {COLUMNS} FROM machine WHERE forgotten IS NULL ORDER BY last_seen DESC, id LIMIT {MAX_MACHINES}");

@@ -1,4 +1,4 @@
-//! The seed's database. Architecture invariant: SQL stands in this folder and nowhere else.
+//! The seed's database. Architecture invariant: only this folder contains SQL.
 
 pub mod admission;
 pub mod dump;
@@ -20,7 +20,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 /// `user_version` of the schema this program writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
-/// From each version to the next, each in one transaction. What is here once is never changed.
+/// Migrations from each version to the next, each in one transaction. A released migration is never changed.
 const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_event_facts.sql"),
@@ -32,16 +32,16 @@ const BUSY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the database is from a newer kubedos (schema {found}, this program knows {VERSION})")]
+    #[error("the database was written by a newer version of kubedos (schema {found}, this program supports {VERSION})")]
     Newer { found: i64 },
     #[error("reading or writing the database: {0}")]
     Sql(#[from] rusqlite::Error),
-    #[error("the database holds something unreadable in {what}")]
+    #[error("the database has an invalid value in {what}")]
     Corrupt { what: &'static str },
     #[error("no such {0}")]
     NotFound(&'static str),
-    /// A conditional update changed no row: somebody else was first.
-    #[error("the {0} has changed meanwhile")]
+    /// A conditional update changed no row, because another request was first.
+    #[error("the {0} was changed by another request")]
     Raced(&'static str),
 }
 
@@ -55,13 +55,13 @@ impl Fault for StoreError {
     }
 }
 
-/// One connection behind a lock: transactions are short, and SQLite has one writer anyway.
+/// One connection behind a lock. Transactions are short, and SQLite allows only one writer anyway.
 pub struct Store {
     connection: Mutex<Connection>,
 }
 
 impl Store {
-    /// Opens or makes the database, and brings its schema up to date.
+    /// Opens or creates the database, and migrates its schema to the current version.
     pub fn open(path: &Utf8Path) -> Result<Self, StoreError> {
         Self::prepare(Connection::open(path)?)
     }
@@ -83,7 +83,7 @@ impl Store {
         }
         for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            // Another process may have been faster.
+            // Another process may have migrated it in the meantime.
             let now: i64 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
             if now == step {
                 tx.execute_batch(sql)?;
@@ -130,7 +130,7 @@ impl Store {
     }
 }
 
-/// A transaction; the tables' methods stand in this folder's files.
+/// A transaction. Its methods are in the other files of this folder, one file per table.
 pub struct Tx<'a> {
     pub(super) tx: Transaction<'a>,
 }
@@ -149,13 +149,13 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What SQLite finds wrong with its file, if anything.
+    /// The first problem that SQLite finds in its file, if any.
     pub fn damage(&self) -> Result<Option<String>, StoreError> {
         let said: String = self.tx.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
         Ok((said != "ok").then_some(said))
     }
 
-    /// True if there was one.
+    /// True if the setting existed.
     pub fn unset(&self, key: &str) -> Result<bool, StoreError> {
         Ok(self.tx.execute("DELETE FROM setting WHERE key = ?1", [key])? > 0)
     }
@@ -167,7 +167,7 @@ impl Tx<'_> {
     }
 }
 
-/// Text from the database as the type it was written from.
+/// Parses a text column into its type.
 pub(super) fn parsed<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt { what })
 }

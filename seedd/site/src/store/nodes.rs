@@ -1,4 +1,4 @@
-//! Nodes: approved members of the fleet, with their place on every plane.
+//! Nodes: approved members of the fleet, with their addresses on every plane.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -65,7 +65,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps the identity's ciphertext for the vault.
+    /// Stores the identity's ciphertext for the vault.
     pub fn set_vault(&self, id: NodeId, vault: &[u8]) -> Result<(), StoreError> {
         self.tx.execute("UPDATE node SET vault = ?2 WHERE id = ?1", params![id.to_string(), vault])?;
         Ok(())
@@ -92,7 +92,7 @@ impl Tx<'_> {
         self.node_where("enrollment = ?1", &enrollment.to_string())
     }
 
-    /// The node that holds a name now.
+    /// The node that currently has this host name.
     pub fn live_node(&self, hostname: &Hostname) -> Result<Option<NodeRecord>, StoreError> {
         self.node_where("hostname = ?1 AND revoked IS NULL", hostname.as_str())
     }
@@ -111,13 +111,13 @@ impl Tx<'_> {
         Ok(self.tx.query_row("SELECT count(*) FROM node WHERE revoked IS NULL", [], |r| r.get(0))?)
     }
 
-    /// The host number a name was given, also by a node that is revoked now: a name keeps its addresses for ever.
+    /// The host number of a host name, even if its node was revoked: a name keeps its addresses forever.
     pub fn host_of_name(&self, hostname: &Hostname) -> Result<Option<u32>, StoreError> {
         let sql = "SELECT host FROM node WHERE hostname = ?1 LIMIT 1";
         Ok(self.tx.query_row(sql, [hostname.as_str()], |r| r.get(0)).optional()?)
     }
 
-    /// Host numbers that were ever given out.
+    /// All host numbers that were ever assigned.
     pub fn host_numbers(&self) -> Result<BTreeSet<u32>, StoreError> {
         let mut q = self.tx.prepare("SELECT DISTINCT host FROM node")?;
         let rows = q.query_map([], |r| r.get(0))?;
@@ -130,7 +130,7 @@ impl Tx<'_> {
         if changed == 1 { Ok(()) } else { Err(StoreError::Raced("node")) }
     }
 
-    /// True if the address was another one before.
+    /// True if the address has changed.
     pub fn set_endpoint(&self, id: NodeId, endpoint: Ipv4Addr) -> Result<bool, StoreError> {
         let changed = self.tx.execute(
             "UPDATE node SET endpoint = ?2 WHERE id = ?1 AND endpoint IS NOT ?2",

@@ -14,19 +14,19 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A new password, which ends the user's sessions. False if there is no such administrator.
+    /// Sets a new password and ends the user's sessions. False if there is no such administrator.
     pub fn set_password(&self, user: &str, password_hash: &str) -> Result<bool, StoreError> {
         self.end_sessions_of(user)?;
         Ok(self.tx.execute("UPDATE admin SET password = ?2 WHERE user = ?1", params![user, password_hash])? == 1)
     }
 
-    /// Removes an administrator with the sessions; false if there is none of that name.
+    /// Deletes an administrator and their sessions; false if there is no administrator of that name.
     pub fn remove_admin(&self, user: &str) -> Result<bool, StoreError> {
         self.end_sessions_of(user)?;
         Ok(self.tx.execute("DELETE FROM admin WHERE user = ?1", [user])? == 1)
     }
 
-    /// Names and the Unix second each was made, by name.
+    /// Names and times of creation (Unix seconds), sorted by name.
     pub fn admins(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let mut query = self.tx.prepare("SELECT user, created FROM admin ORDER BY user")?;
         let rows = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
@@ -42,7 +42,7 @@ impl Tx<'_> {
         Ok(self.tx.query_row("SELECT password FROM admin WHERE user = ?1", [user], |r| r.get(0)).optional()?)
     }
 
-    /// Also forgets sessions that have ended.
+    /// Also deletes expired sessions.
     pub fn add_session(&self, token_hash: &str, user: &str, expires: u64, now: u64) -> Result<(), StoreError> {
         self.tx.execute("DELETE FROM session WHERE expires <= ?1", [now])?;
         self.tx
@@ -50,8 +50,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whose session it is. One that would last more than `longest` seconds from `now` was made under another clock,
-    /// before this daemon started, and counts as ended.
+    /// The session's user. A session that would last more than `longest` seconds from `now` was created under another clock,
+    /// before this daemon started, and is treated as expired.
     pub fn session_user(&self, token_hash: &str, now: u64, longest: u64) -> Result<Option<String>, StoreError> {
         let sql = "SELECT user FROM session WHERE token_hash = ?1 AND expires > ?2 AND expires <= ?3";
         let latest = now.saturating_add(longest);

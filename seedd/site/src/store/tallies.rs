@@ -1,13 +1,13 @@
-//! Numbers of rows, for the metrics.
+//! Row counts, for the metrics.
 
 use rusqlite::params;
 
 use super::{StoreError, Tx};
 
-/// How many there are of what.
+/// Row counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tallies {
-    /// By state, all states that occur.
+    /// By state; only states that occur.
     pub enrollments: Vec<(String, u32)>,
     pub machines: u32,
     pub nodes: u32,
@@ -16,14 +16,14 @@ pub struct Tallies {
 }
 
 impl Tx<'_> {
-    /// `steady` is in seconds of the clock that leases end by.
+    /// `steady` is in seconds of the clock by which leases expire.
     pub fn tallies(&self, steady: u64) -> Result<Tallies, StoreError> {
         let mut q = self.tx.prepare_cached("SELECT state, count(*) FROM enrollment GROUP BY state ORDER BY state")?;
         let enrollments = q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?;
         let steady = i64::try_from(steady).unwrap_or(i64::MAX);
         let leases = self.tx.query_row("SELECT count(*) FROM lease WHERE expires_at > ?1", params![steady], |r| r.get(0))?;
         let machines = self.tx.query_row("SELECT count(*) FROM machine", [], |r| r.get(0))?;
-        // The log is append-only: its last number is its length.
+        // The log is append-only, so its last id is its length.
         let events = u64::try_from(self.last_event()?).unwrap_or(0);
         Ok(Tallies { enrollments, machines, nodes: self.count_live_nodes()?, leases, events })
     }

@@ -1,8 +1,8 @@
-//! The site's certificate authority: an ECDSA P-256 key that signs the certificates of the site's own pages.
+//! The site's certificate authority: an ECDSA P-256 key that signs the certificates of the site's web interface.
 //!
 //! Its certificate is constrained (RFC 5280, section 4.2.1.10) to the site's domain, this host's name and private
-//! addresses, so a browser that trusts it does not trust the holder of its key for anything else. All dates are wide
-//! (1970 to 9999): a seed without a network may stand at either end of the calendar.
+//! addresses, so a browser that trusts it does not trust the holder of its key for anything else. The validity
+//! is 1970 to 9999, because the clock of a seed without a network can be completely wrong.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,11 +21,11 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// Everything that is not routed on the internet (RFC 1918, 6598, 3927, 4193, loopback).
+/// All networks that are not routed on the internet (RFC 1918, 6598, 3927, 4193, loopback).
 const PRIVATE: [&str; 8] =
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "::1/128"];
 
-/// What a CA may speak for. Kept beside its key, since certificates are made to fit.
+/// The names and addresses that a CA may certify. Stored with its key, because certificates must match them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Permitted {
@@ -35,7 +35,7 @@ pub struct Permitted {
 }
 
 impl Permitted {
-    /// For a site on a host of that name.
+    /// For a site on a host with this name.
     pub fn of(spec: &ClusterSpec, hostname: Option<&str>) -> Self {
         let networking = &spec.spec.networking;
         let mut domains = vec![networking.domain.to_string(), "localhost".to_owned()];
@@ -46,7 +46,7 @@ impl Permitted {
         Permitted { domains, networks }
     }
 
-    /// Whether a certificate with this name would be believed.
+    /// Whether a certificate with this name would be accepted.
     pub fn allows(&self, name: &SanType) -> bool {
         match name {
             SanType::IpAddress(ip) => self.networks.iter().any(|n| n.contains(ip)),
@@ -102,14 +102,14 @@ fn dated(subject: &str) -> CertificateParams {
     params
 }
 
-/// Random: two certificates of one CA with the same number are an error to browsers.
+/// A random serial number: browsers refuse two certificates of one CA with the same number.
 fn serial() -> Result<SerialNumber> {
     let mut bytes = random::bytes::<32>()?;
     bytes[0] = bytes[0] & 0x3f | 0x40;
     Ok(SerialNumber::from_slice(&bytes[..16]))
 }
 
-/// A certificate for `key` and `names`: by `ca`, or by the key itself.
+/// A certificate for `key` and `names`, signed by `ca`, or self-signed.
 pub fn certificate(ca: Option<&Ca>, key: &KeyPair, names: &[SanType]) -> Result<CertificateDer<'static>> {
     let mut params = dated("Kubedos seed");
     params.serial_number = Some(serial()?);
@@ -124,7 +124,7 @@ pub fn certificate(ca: Option<&Ca>, key: &KeyPair, names: &[SanType]) -> Result<
             params.signed_by(key, &Issuer::from_params(&of_ca, &ca.key))
         }
     };
-    Ok(made.context("making the certificate of the pages")?.der().clone())
+    Ok(made.context("creating the certificate of the web interface")?.der().clone())
 }
 
 fn ca_params(subject: &str, permitted: &Permitted) -> CertificateParams {
@@ -137,12 +137,12 @@ fn ca_params(subject: &str, permitted: &Permitted) -> CertificateParams {
 
 impl Ca {
     pub fn generate(site: &str, permitted: Permitted) -> Result<Self> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("making the key of the site's CA")?;
-        // Two sites may have one name, but two CAs of one name confuse browsers.
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key of the site's CA")?;
+        // Two sites may have the same name, but two CAs with the same name confuse browsers.
         let subject = format!("Kubedos site {site} {}", hex::encode(random::bytes::<4>()?));
         let mut params = ca_params(&subject, &permitted);
         params.serial_number = Some(serial()?);
-        let certificate = params.self_signed(&key).context("making the certificate of the site's CA")?.der().clone();
+        let certificate = params.self_signed(&key).context("creating the certificate of the site's CA")?.der().clone();
         Ok(Ca { key, subject, certificate, permitted })
     }
 
@@ -159,7 +159,7 @@ impl Ca {
 
     pub fn from_secret(secret: &Secret) -> Result<Self> {
         let file: Plain = serde_json::from_slice(secret.expose()).map_err(|_| anyhow!("keys/ca.age is not a CA"))?;
-        let der = Zeroizing::new(B64.decode(file.key.as_bytes()).map_err(|_| anyhow!("keys/ca.age holds no key"))?);
+        let der = Zeroizing::new(B64.decode(file.key.as_bytes()).map_err(|_| anyhow!("keys/ca.age does not contain a key"))?);
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&der.as_slice().into(), &PKCS_ECDSA_P256_SHA256)
             .context("reading the key of the site's CA")?;
         let certificate = B64.decode(&file.certificate).context("reading the certificate of the site's CA")?.into();
@@ -182,14 +182,14 @@ fn pem(der: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
-/// A name for a certificate; `None` if it is none.
+/// A DNS name for a certificate; `None` if it is not valid.
 pub fn dns_name(name: &str) -> Option<SanType> {
     let fits = !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
     let name = name.to_ascii_lowercase();
     fits.then(|| name.try_into().ok().map(SanType::DnsName)).flatten()
 }
 
-/// An address that somebody may write into a browser: no link-local IPv6, which needs a zone.
+/// An address that can be used in a URL: no link-local IPv6 address, which needs a zone.
 pub fn ip_name(ip: IpAddr) -> Option<SanType> {
     let usable = match ip {
         IpAddr::V4(v4) => v4 != Ipv4Addr::UNSPECIFIED,

@@ -1,5 +1,5 @@
-//! The certificate the pages show: a key of this run only, self-signed until the site is unsealed, then signed by the
-//! site's CA.
+//! The certificate of the web interface: its key exists in this process only; it is self-signed until the site is unsealed, then
+//! signed by the site's CA.
 
 pub mod ca;
 
@@ -20,26 +20,26 @@ use sha2::{Digest as _, Sha256};
 use crate::hint::Hint as _;
 use ca::{Ca, dns_name, ip_name};
 
-/// Most names in one certificate.
+/// Maximum number of names in one certificate.
 const MAX_NAMES: usize = 128;
 
-/// Where the pages may go without TLS: to the end of somebody's tunnel.
+/// Refuses to serve the web interface without TLS on other than loopback addresses (the end of a tunnel).
 pub fn check_plain(address: SocketAddr) -> Result<()> {
     if address.ip().to_canonical().is_loopback() {
         return Ok(());
     }
-    Err(anyhow!("pages at {address} without TLS would show passwords to the network"))
-        .hint("leave out --pages-without-tls, or keep the pages on 127.0.0.1 and tunnel with ssh -L")
+    Err(anyhow!("without TLS, passwords sent to the web interface at {address} would be readable on the network"))
+        .hint("leave out --pages-without-tls, or listen on 127.0.0.1 and use a tunnel (ssh -L)")
 }
 
-/// This host's name, if it has one that fits into a certificate.
+/// This host's name, if it is valid in a certificate.
 pub fn hostname() -> Option<String> {
     let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
     dns_name(&name).is_some().then(|| name.to_ascii_lowercase())
 }
 
-/// Everything this host may be called in a browser's address line: its addresses at this moment, its name, and the
-/// names and addresses that `spec` gives the seed.
+/// All names and addresses under which a browser can reach this host: its current addresses, its name, and the names and
+/// addresses of the seed in `spec`.
 pub fn host_names(spec: Option<&ClusterSpec>) -> Vec<SanType> {
     let mut names: Vec<Option<SanType>> = vec![dns_name("localhost"), ip_name([127, 0, 0, 1].into())];
     let own = hostname();
@@ -75,12 +75,12 @@ struct Shown {
     certified: Arc<CertifiedKey>,
     fingerprint: String,
     names: Vec<SanType>,
-    /// Certificate of the CA that signed it, in PEM: after an import the site has another one.
+    /// Certificate of the CA that signed it, in PEM; after an import the site has another CA.
     by: Option<String>,
 }
 
-/// The key of this run and the certificate it is shown with. Lives as long as the process; a site that is set up in a
-/// browser takes it over.
+/// The key of this process and its current certificate. It exists as long as the process, and is kept when a site is set up in
+/// the browser.
 pub struct Tls {
     key: KeyPair,
     signing: Arc<dyn SigningKey>,
@@ -94,16 +94,16 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// A new key, with a certificate signed by itself.
+    /// A new key with a self-signed certificate.
     pub fn new(names: Vec<SanType>) -> Result<Arc<Self>> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("making the key of the pages")?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key of the web interface")?;
         let der = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let signing = ring::sign::any_ecdsa_type(&der.into()).context("taking the key of the pages")?;
+        let signing = ring::sign::any_ecdsa_type(&der.into()).context("loading the key of the web interface")?;
         let shown = show(&signing, &key, None, names)?;
         Ok(Arc::new(Tls { key, signing, shown: RwLock::new(shown) }))
     }
 
-    /// Shows a certificate signed by `ca` for `names` from now on; true if it is another than before.
+    /// Uses a certificate signed by `ca` for `names` from now on; true if it has changed.
     pub fn certify(&self, ca: &Ca, names: Vec<SanType>) -> Result<bool> {
         let same = {
             let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +117,7 @@ impl Tls {
         Ok(true)
     }
 
-    /// Of the certificate shown now.
+    /// Fingerprint of the current certificate.
     pub fn fingerprint(&self) -> String {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).fingerprint.clone()
     }

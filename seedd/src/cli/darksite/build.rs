@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::progress::Progress as _;
 use darksite::{AnyFetch, HttpLimits, Plan};
-use site::{Site, setting};
+use site::Site;
 
 use super::request::{Selection, Upstream};
 use super::{hinted, lock_file};
@@ -44,7 +44,7 @@ impl Build {
         progress.say(&format!("{} packages, {}", plan.lock.packages.len(), amount(plan.lock.bytes())));
         let snapshot = hinted(darksite::build(&plan, &site.darksite_paths(), &fetch, &keys.release, &keys.site, &progress))?;
         drop(progress);
-        store.set(setting::SNAPSHOT, &snapshot.id.to_string())?;
+        store.write(|tx| tx.set_snapshot(snapshot.id))?;
         let m = &snapshot.manifest;
         let value = serde_json::json!({
             "snapshot": snapshot.id, "directory": snapshot.dir, "packages": m.packages, "bytes": m.bytes, "built": snapshot.built,

@@ -8,7 +8,7 @@ use darksite::extras::{ExtrasError, Job};
 use darksite::lint::{self, Finding};
 use darksite::{AnyFetch, HttpLimits};
 use site::hint::Hint as _;
-use site::{Site, extras, setting};
+use site::{Site, extras};
 
 use crate::cli::args::{PassphraseSource, SiteArgs, show};
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -91,10 +91,7 @@ impl Fetch {
         };
         let (manifest, fresh) = hinted(darksite::extras::build(&job))?;
         drop(progress);
-        store.write(|tx| {
-            tx.set(setting::EXTRAS, &manifest.id.to_string())?;
-            Ok::<_, site::store::StoreError>(())
-        })?;
+        store.write(|tx| tx.set_extras(manifest.id))?;
         let word = if fresh { "published" } else { "already exist" };
         self.args.show(&value(&manifest), &format!("extras {} {word}\n{}", manifest.id, table(&manifest)))
     }

@@ -11,7 +11,7 @@ use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::{SeedIso, SeedMedium};
 use site::hint::Hint as _;
 use site::store::StoreError;
-use site::{Site, artifacts, setting, snapshots};
+use site::{Site, artifacts, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -175,9 +175,9 @@ impl Build {
         };
         drop(progress);
         store.write(|tx| {
-            tx.set(setting::NETBOOT, &netboot.id.to_string())?;
+            tx.set_netboot(netboot.id)?;
             for (name, manifest) in &built {
-                tx.set(&format!("{}{name}", setting::ARTIFACT), &manifest.id.to_string())?;
+                tx.set_artifact(name, manifest.id)?;
             }
             Ok::<_, StoreError>(())
         })?;
@@ -259,13 +259,11 @@ impl List {
     fn run(&self) -> Result<()> {
         let site = self.args.site();
         let store = site.open_store()?;
-        let settings = store.read(|tx| tx.settings_under(setting::ARTIFACT))?;
-        let netboot = store.setting(setting::NETBOOT)?;
+        let netboot = store.netboot()?;
         let mut rows = Vec::new();
         let mut lines: Vec<String> = netboot.iter().map(|id| format!("netboot  {id}")).collect();
-        for (key, _) in &settings {
-            let role = key.trim_start_matches(setting::ARTIFACT);
-            let m = artifact(&site, role)?;
+        for (role, _) in store.artifacts()? {
+            let m = artifact(&site, &role)?;
             lines.push(format!("{role}  {}  disk {}, {} to download", m.id, amount(m.disk_size), amount(m.stored_size())));
             rows.push(serde_json::json!({"role": role, "id": m.id, "disk": m.disk_size, "stored": m.stored_size()}));
         }

@@ -1,4 +1,4 @@
-//! A snapshot as one file, or what it has beyond another one: written for a stick, read back elsewhere.
+//! A snapshot, or its difference from another one, as one file: written to a stick and imported on another seed.
 
 pub mod read;
 pub mod write;

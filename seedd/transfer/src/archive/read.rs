@@ -1,5 +1,5 @@
-//! Opening an archive: everything is checked under temporary names, then renamed into its place. A run that was killed
-//! goes on where it was synced, and what it left is never listed or served.
+//! Importing an archive: everything is verified under temporary names, then renamed into place. An interrupted import resumes
+//! after the last sync, and its leftovers are never listed or served.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -10,12 +10,12 @@ use cluster_seed::archive::{ArchiveError, ArchiveHeader, ArchiveList, MAGIC};
 use cluster_seed::capsule::{CapsuleError, PREFIX, Tree, framed_len};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
-use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
+use cluster_seed::seal::{Sealed, VerifyingKey};
 use darksite::Keyring;
 use host::files::{free_space, read_limited, write_atomic};
 use site::hint::Hint as _;
-use site::store::{Store, StoreError};
-use site::{Site, setting, snapshots};
+use site::store::Store;
+use site::{Site, snapshots};
 
 use crate::capsule::STOPPED;
 use crate::capsule::intake::Intake;
@@ -25,10 +25,10 @@ use crate::capsule::read::read_exact;
 
 const BUFFER: usize = 1 << 20;
 const MAX_KEYRING: u64 = 1 << 20;
-/// Free room beyond the content that an import asks for, in bytes.
+/// Free space that an import needs beyond the content, in bytes.
 const SLACK: u64 = 16 << 20;
 
-/// An archive whose header was read; nothing of it is believed yet.
+/// An archive whose header was read, but not verified.
 pub struct Clear {
     reader: PartReader,
     sealed: Sealed<ArchiveHeader>,
@@ -55,17 +55,17 @@ impl Clear {
         Ok(Clear { reader, sealed })
     }
 
-    /// The key it claims to be signed by, in hex.
+    /// The key with which it claims to be signed, in hex.
     pub fn claimed_key(&self) -> &str {
         self.sealed.claimed_key()
     }
 
     pub fn verified(mut self, pin: &VerifyingKey) -> Result<Archive> {
         let header = ArchiveHeader::open(&self.sealed, pin)
-            .hint("--pin is the site key of the seed that made it (`seedd status` there shows it)")?;
-        // The file's own size bounds what is kept in memory.
+            .hint("use the site key of the seed that made it as --pin (run `seedd status` there)")?;
+        // The size of the file limits what is kept in memory.
         let left = self.reader.size() - self.reader.position();
-        ensure!(left == header.list_size.saturating_add(header.bytes), "the archive is cut short, or goes on after its end");
+        ensure!(left == header.list_size.saturating_add(header.bytes), "the archive is truncated, or has extra data at its end");
         let mut text = vec![0u8; usize::try_from(header.list_size)?];
         read_exact(&mut self.reader, &mut text)?;
         let list = ArchiveList::open(&text, &header)?;
@@ -75,7 +75,7 @@ impl Clear {
 }
 
 impl Archive {
-    /// Hands the content to `sink`; `done` pieces were handed over by an earlier run and are skipped.
+    /// Passes the content to `sink`; the `done` pieces that an earlier run passed are skipped.
     pub fn content(&mut self, done: usize, sink: &mut dyn Sink, progress: &dyn Progress) -> Result<()> {
         let before: u64 = self.list.blobs.iter().take(done).map(|p| p.size).sum();
         self.reader.seek_to(self.content + before);
@@ -97,7 +97,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Reads every byte and keeps nothing.
+    /// Reads every byte and stores nothing.
     pub fn verify(&mut self, progress: &dyn Progress) -> Result<()> {
         self.content(0, &mut Discard, progress)
     }
@@ -107,17 +107,17 @@ pub struct Import<'a> {
     pub site: &'a Site,
     pub store: &'a Store,
     pub archive: Archive,
-    /// Serve nodes this snapshot from now on; without it only where none was in use.
+    /// Put the snapshot in use; without it, only if none was in use.
     pub put_in_use: bool,
 }
 
 #[derive(Debug)]
 pub struct Imported {
     pub snapshot: Digest,
-    /// Blobs that were copied, and those that were here.
+    /// Blobs that were copied, and blobs that existed already.
     pub copied: usize,
     pub held: usize,
-    /// True if the snapshot was here before.
+    /// True if the snapshot existed already.
     pub already: bool,
     pub in_use: bool,
 }
@@ -135,7 +135,7 @@ impl Import<'_> {
             self.check_held()?;
             self.room()?;
             let dir = self.site.join("tmp").join(format!("archive-{}", self.archive.header.list.short()));
-            fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
+            fs::create_dir_all(&dir).with_context(|| format!("creating {dir}"))?;
             let mut intake = Intake::open(self.site, &dir, Vec::new())?;
             let done = intake.done();
             self.archive.content(done, &mut intake, progress)?;
@@ -146,19 +146,19 @@ impl Import<'_> {
             self.place(&staged, &trees)?;
             fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
         }
-        snapshots::one(self.site, self.store, id).context("looking at what was imported")?;
-        let free = self.store.setting(setting::SNAPSHOT)?.is_none();
+        snapshots::one(self.site, self.store, id).context("inspecting the imported files")?;
+        let free = self.store.snapshot()?.is_none();
         if self.put_in_use || free {
             snapshots::put_in_use(self.site, self.store, id)?;
             if let Some(row) = self.archive.list.files.iter().find(|f| f.tree == Tree::Extras) {
-                self.store.set(setting::EXTRAS, &row.id.to_string()).context("writing the setting")?;
+                self.store.write(|tx| tx.set_extras(row.id)).context("writing the setting")?;
             }
         }
-        let in_use = self.store.setting(setting::SNAPSHOT)? == Some(id.to_string());
+        let in_use = self.store.snapshot()? == Some(id);
         Ok(Imported { snapshot: id, copied, held, already, in_use })
     }
 
-    /// The trees that are not here, snapshots last: they are placed in this order.
+    /// The trees that do not exist yet, snapshots last: they are moved into place in this order.
     fn missing(&self) -> Vec<(Tree, Digest)> {
         let mut trees: Vec<(Tree, Digest)> = self.archive.list.files.iter().map(|f| (f.tree, f.id)).collect();
         trees.sort_by_key(|(tree, id)| (*tree == Tree::Snapshots, *tree, *id));
@@ -167,7 +167,7 @@ impl Import<'_> {
         trees
     }
 
-    /// What the archive leaves out must be here.
+    /// Checks that everything the archive leaves out exists here.
     fn check_held(&self) -> Result<()> {
         let gone = |p: &&cluster_seed::capsule::Piece| {
             !fs::metadata(self.site.blob(p.sha256)).is_ok_and(|m| m.is_file() && m.len() == p.size)
@@ -178,18 +178,18 @@ impl Import<'_> {
         }
         let bytes: u64 = missing.iter().map(|p| p.size).sum();
         let since = self.archive.header.since.map(|d| d.to_string()).unwrap_or_default();
-        Err(anyhow!("{} files ({bytes} bytes) that the archive leaves out are not here", missing.len()))
+        Err(anyhow!("{} files ({bytes} bytes) that the archive leaves out are missing on this site", missing.len()))
             .hint(format!("import snapshot {since} first, or export without --since"))
     }
 
-    /// Refuses to begin what cannot fit.
+    /// Refuses an archive that does not fit on the disk.
     fn room(&self) -> Result<()> {
         let absent = self.archive.list.blobs.iter().filter(|p| !self.site.blob(p.sha256).exists());
         let needed: u64 = absent.map(|p| p.size).sum::<u64>().saturating_add(SLACK);
         let free = free_space(&self.site.data)?;
         if needed > free {
-            return Err(anyhow!("the archive needs {needed} bytes in {}, there are {free}", self.site.data))
-                .hint("`seedd darksite gc` tells what can go");
+            return Err(anyhow!("the archive needs {needed} bytes in {}, but only {free} are free", self.site.data))
+                .hint("`seedd darksite gc` lists what can be deleted");
         }
         Ok(())
     }
@@ -206,7 +206,7 @@ impl Import<'_> {
         nix::unistd::syncfs(&File::open(staged)?).context("writing to the disk")
     }
 
-    /// Every signature, and every byte once more, as it will be served.
+    /// Verifies every signature, and every byte again, as it will be served.
     fn check(&self, staged: &Utf8Path, trees: &[(Tree, Digest)], progress: &dyn Progress) -> Result<()> {
         let pin = &self.archive.pin;
         for (tree, id) in trees {
@@ -216,18 +216,18 @@ impl Import<'_> {
                     let keyring = Keyring::from_bytes(&read_limited(&dir.join("keyring.gpg"), MAX_KEYRING)?)?;
                     let report = darksite::verify(&dir, &keyring, pin, progress)
                         .context("checking the snapshot")
-                        .hint("nothing of the archive is in use; export it again from a good snapshot")?;
-                    ensure!(report.manifest.id == *id, "the snapshot is {}, its folder says {id}", report.manifest.id);
+                        .hint("nothing of the archive was put in use; export it again from an undamaged snapshot")?;
+                    ensure!(report.manifest.id == *id, "the snapshot is {}, but its folder is named {id}", report.manifest.id);
                 }
                 Tree::Proofs => crate::capsule::stage::check_proof(&dir, *id, pin)?,
                 Tree::Extras => site::extras::check(&dir, *id, pin)?,
-                other => return Err(anyhow!("an archive does not carry {}", other.as_str())),
+                other => return Err(anyhow!("an archive cannot contain {}", other.as_str())),
             }
         }
         Ok(())
     }
 
-    /// Brings the maker's keys first: without them nobody could check what is placed.
+    /// Stores the maker's keys first: without them nobody could verify the snapshot.
     fn place(&self, staged: &Utf8Path, trees: &[(Tree, Digest)]) -> Result<()> {
         let own = self.site.keys().public()?.site_key()?;
         for (tree, id) in trees {
@@ -237,15 +237,11 @@ impl Import<'_> {
                 write_atomic(&self.site.keys().snapshot_keyring_path(*id), &keyring, 0o644)?;
             }
             if *tree != Tree::Proofs && self.archive.pin != own {
-                let maker = key_text(&self.archive.pin);
-                self.store
-                    .write(|tx| tx.set(&format!("{}{id}", setting::MAKER), &maker))
-                    .map_err(|e: StoreError| anyhow!(e))
-                    .context("writing the maker's key")?;
+                self.store.write(|tx| tx.set_maker(*id, &self.archive.pin)).context("writing the maker's key")?;
             }
             let to = self.site.join(tree.as_str()).join(id.to_string());
             let folder: Utf8PathBuf = self.site.join(tree.as_str());
-            fs::rename(&from, &to).with_context(|| format!("placing {to}"))?;
+            fs::rename(&from, &to).with_context(|| format!("moving {to} into place"))?;
             File::open(&folder).and_then(|d| d.sync_all()).with_context(|| format!("syncing {folder}"))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Writing an archive. A run that was killed goes on where it was synced; nothing looks like an archive before its end.
+//! Writing an archive. An interrupted export resumes after the last sync; the file gets its name only when it is complete.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use site::hint::Hint as _;
 use site::store::Store;
-use site::{Site, setting, snapshots};
+use site::{Site, snapshots};
 
 use crate::capsule::STOPPED;
 use crate::capsule::collect::contents;
 use crate::capsule::parts::PartWriter;
 
-/// Bytes between two syncs: what a power cut can cost.
+/// Bytes between two syncs: the most that a power cut can lose.
 const SYNC_BYTES: u64 = 16 << 20;
 const BUFFER: usize = 256 << 10;
 const MAX_STATE: u64 = 4096;
@@ -33,11 +33,11 @@ pub struct Export<'a> {
     pub store: &'a Store,
     pub site_key: &'a SigningKey,
     pub snapshot: Digest,
-    /// Leave out what this snapshot has.
+    /// Leave out what this snapshot contains.
     pub since: Option<Digest>,
-    /// Also the extras in use.
+    /// Include the extras in use.
     pub extras: bool,
-    /// Largest part, in bytes.
+    /// Maximum size of a part, in bytes.
     pub split: Option<u64>,
     pub out: &'a Utf8Path,
 }
@@ -48,14 +48,14 @@ pub struct Exported {
     /// Bytes written.
     pub stored: u64,
     pub list: ArchiveList,
-    /// True if an earlier run was gone on with.
+    /// True if it resumed an earlier run.
     pub resumed: bool,
 }
 
-/// How far it is; on disk only after the bytes it counts.
+/// Progress; written to disk only after the bytes it counts.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
-    /// Digest of header and list: another wish begins anew.
+    /// Digest of header and list: an export of something else starts from the beginning.
     head: Digest,
     split: Option<u64>,
     stored: u64,
@@ -79,7 +79,7 @@ impl Export<'_> {
         let mut stored = self.resume(&state_file, Digest::of(&head));
         let resumed = stored.is_some();
         if !resumed && let Some(there) = PartWriter::existing(self.out) {
-            return Err(anyhow!("{there} is there already")).hint("choose another --out; an archive is never overwritten");
+            return Err(anyhow!("{there} already exists")).hint("choose another --out; an archive is never overwritten");
         }
         let total = head.len() as u64 + header.bytes;
         let at = *stored.get_or_insert(0);
@@ -92,7 +92,7 @@ impl Export<'_> {
             }
             self.write(&mut out, &list, &sources, head.len() as u64, progress)?;
             out.save()?;
-            ensure!(out.writer.position() == total, "the archive has {} bytes, not {total}", out.writer.position());
+            ensure!(out.writer.position() == total, "the archive has {} bytes instead of {total}", out.writer.position());
         }
         let parts = self.split.map_or(1, |s| total.div_ceil(s));
         let files = PartWriter::finish(self.out, self.split, parts)?;
@@ -103,16 +103,16 @@ impl Export<'_> {
     fn state_file(&self) -> Result<Utf8PathBuf> {
         let dir = self.out.parent().filter(|p| !p.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
         let dir = dir.canonicalize_utf8().with_context(|| format!("opening {dir}"))?;
-        let name = self.out.file_name().ok_or_else(|| anyhow!("{} is not a file's name", self.out))?;
+        let name = self.out.file_name().ok_or_else(|| anyhow!("{} is not a file name", self.out))?;
         let place = Digest::of(dir.join(name).as_str().as_bytes()).short();
         Ok(self.site.join("tmp").join(format!("archive-out-{place}.json")))
     }
 
-    /// Bytes an earlier run of the same wish has written and synced.
+    /// Bytes that an earlier run of the same export has written and synced.
     fn resume(&self, state_file: &Utf8Path, head: Digest) -> Option<u64> {
         let state: State = serde_json::from_slice(&read_limited(state_file, MAX_STATE).ok()?).ok()?;
         let same = state.head == head && state.split == self.split;
-        // The parts may have their names already: then there is nothing left to write.
+        // If the parts have their names already, there is nothing left to write.
         let there = PartWriter::existing(self.out).is_some() || PartWriter::open(self.out, self.split, state.stored).is_ok();
         (same && there).then_some(state.stored)
     }
@@ -126,15 +126,16 @@ impl Export<'_> {
             trees.push((Tree::Proofs, self.snapshot));
         }
         if self.extras {
-            let id = self.store.setting(setting::EXTRAS)?;
+            let id = self.store.extras()?;
             let id = id.ok_or_else(|| anyhow!("there are no extras")).hint("fetch them with `seedd darksite extras fetch`")?;
-            trees.push((Tree::Extras, id.parse().context("reading the extras' id")?));
+            trees.push((Tree::Extras, id));
         }
         let found = contents(self.site, &key, &trees, progress)?;
         let held = match self.since {
             None => BTreeMap::new(),
             Some(since) => {
-                snapshots::one(self.site, self.store, since).hint("--since takes the id of a snapshot that is here and there")?;
+                snapshots::one(self.site, self.store, since)
+                    .hint("--since needs the id of a snapshot that exists on both seeds")?;
                 ensure!(since != self.snapshot, "a snapshot has no difference from itself");
                 let earlier = contents(self.site, &key, &[(Tree::Snapshots, since)], progress)?;
                 earlier.blobs.into_iter().map(|(digest, (size, _))| (digest, size)).collect()
@@ -160,7 +161,7 @@ impl Export<'_> {
                 skip -= piece.size;
                 continue;
             }
-            let path = sources.get(&piece.sha256).ok_or_else(|| anyhow!("nothing has digest {}", piece.sha256))?;
+            let path = sources.get(&piece.sha256).ok_or_else(|| anyhow!("no file has digest {}", piece.sha256))?;
             copy(out, piece, path, skip, progress)?;
             skip = 0;
         }
@@ -188,7 +189,7 @@ impl Out<'_> {
 
 /// Appends a piece; its first `skip` bytes were written by an earlier run, and are read for the digest only.
 fn copy(out: &mut Out<'_>, piece: &Piece, path: &Utf8Path, skip: u64, progress: &dyn Progress) -> Result<()> {
-    let hint = "a file of the snapshot has changed; `seedd darksite verify` names it";
+    let hint = "a file of the snapshot has changed; `seedd darksite verify` finds it";
     let file = File::open(path).with_context(|| format!("opening {path}")).hint(hint)?;
     let mut file = file.take(piece.size.saturating_add(1));
     let (mut hash, mut size) = (Sha256::new(), 0u64);
@@ -212,7 +213,7 @@ fn copy(out: &mut Out<'_>, piece: &Piece, path: &Utf8Path, skip: u64, progress: 
     if size == piece.size && Digest(hash.finalize().into()) == piece.sha256 {
         return Ok(());
     }
-    // Wrong bytes are written: the next run begins anew.
+    // Wrong bytes were written: the next run must start from the beginning.
     std::fs::remove_file(out.state_file).with_context(|| format!("removing {}", out.state_file))?;
-    Err(anyhow!("{path} is no longer what it was")).hint(hint)
+    Err(anyhow!("{path} has changed")).hint(hint)
 }

@@ -1,4 +1,4 @@
-//! What a site consists of: which files, which keys, which rows.
+//! The contents of a site: files, keys and rows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -14,18 +14,18 @@ use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::files::{digest_file, read_limited};
 use sha2::{Digest as _, Sha256};
+use site::Site;
 use site::artifacts::chunks_of;
 use site::hint::Hint as _;
 use site::store::{StoreError, Tx};
-use site::{Site, setting};
 
 use super::STOPPED;
 
 const MAX_TEXT: u64 = 4 << 20;
-/// Deepest folder looked at in a tree.
+/// Maximum depth of folders in a tree.
 const MAX_DEPTH: usize = 16;
 
-/// Files by their digest, with where they can be read here.
+/// Files by digest, with their paths.
 #[derive(Default)]
 pub struct Contents {
     pub files: Vec<FileRow>,
@@ -52,7 +52,7 @@ pub fn contents(site: &Site, site_key: &VerifyingKey, trees: &[(Tree, Digest)], 
             progress.advance(1);
             contents.blobs.entry(sha256).or_insert((meta.len(), file));
             let row = FileRow { tree: *tree, id: *id, path, size: meta.len(), sha256 };
-            ensure!(row.path_is_plain(), "{} has a name that no capsule can carry", dir.join(&row.path));
+            ensure!(row.path_is_plain(), "{} has a name that is not allowed in a capsule", dir.join(&row.path));
             contents.files.push(row);
         }
         if *tree == Tree::Artifacts {
@@ -63,34 +63,25 @@ pub fn contents(site: &Site, site_key: &VerifyingKey, trees: &[(Tree, Digest)], 
     Ok(contents)
 }
 
-/// The settings' word for what is in use: snapshot, netboot set, one artifact per role.
+/// What is in use according to the settings: snapshot, netboot set, one artifact per role.
 pub fn trees(tx: &Tx<'_>) -> Result<Vec<(Tree, Digest)>, StoreError> {
     let mut found = BTreeSet::new();
-    let mut add = |tree, id: &str| {
-        let id = id.parse().map_err(|_| StoreError::Corrupt { what: "setting" })?;
-        found.insert((tree, id));
-        Ok::<_, StoreError>(())
-    };
-    for (tree, key) in [(Tree::Snapshots, setting::SNAPSHOT), (Tree::Netboot, setting::NETBOOT), (Tree::Extras, setting::EXTRAS)]
-    {
-        if let Some(id) = tx.setting(key)? {
-            add(tree, &id)?;
-        }
-    }
-    for (_, id) in tx.settings_under(setting::ARTIFACT)? {
-        add(Tree::Artifacts, &id)?;
-    }
+    found.extend(tx.snapshot()?.map(|id| (Tree::Snapshots, id)));
+    found.extend(tx.netboot()?.map(|id| (Tree::Netboot, id)));
+    found.extend(tx.extras()?.map(|id| (Tree::Extras, id)));
+    found.extend(tx.artifacts()?.into_iter().map(|(_, id)| (Tree::Artifacts, id)));
     Ok(found.into_iter().collect())
 }
 
 fn chunks(site: &Site, site_key: &VerifyingKey, dir: &Utf8Path, contents: &mut Contents) -> Result<()> {
-    for (digest, size) in chunks_of(&dir.join("manifest.json"), site_key)? {
+    for (digest, size) in chunks_of(dir, site_key)? {
         contents.blobs.entry(digest).or_insert_with(|| (size, site.blob(digest)));
     }
     Ok(())
 }
 
-/// Digests of the blobs by device and inode: a published file is a link to one of them, and need not be read to be known.
+/// Digests of the blobs by device and inode. A published file is a hard link to a blob, so its digest is known without
+/// reading it.
 fn inodes(site: &Site) -> Result<HashMap<(u64, u64), Digest>> {
     let mut map = HashMap::new();
     let top = site.join("blobs/sha256");
@@ -110,9 +101,9 @@ fn inodes(site: &Site) -> Result<HashMap<(u64, u64), Digest>> {
     Ok(map)
 }
 
-/// Plain files below `dir`, sorted; links are followed, as the medium's content is linked in.
+/// Regular files below `dir`, sorted; links are followed, because the medium's content is linked into the site.
 fn walk(dir: &Utf8Path, below: &str, depth: usize, out: &mut Vec<String>) -> Result<()> {
-    ensure!(depth <= MAX_DEPTH, "{dir} is deeper than {MAX_DEPTH} folders");
+    ensure!(depth <= MAX_DEPTH, "{dir} is nested more than {MAX_DEPTH} folders deep");
     let mut names: Vec<String> = Vec::new();
     for entry in dir.join(below).read_dir_utf8()? {
         names.push(entry?.file_name().to_owned());
@@ -124,14 +115,14 @@ fn walk(dir: &Utf8Path, below: &str, depth: usize, out: &mut Vec<String>) -> Res
         if kind.is_dir() {
             walk(dir, &path, depth + 1, out)?;
         } else {
-            ensure!(kind.is_file(), "{} is neither file nor folder", dir.join(&path));
+            ensure!(kind.is_file(), "{} is neither a file nor a folder", dir.join(&path));
             out.push(path);
         }
     }
     Ok(())
 }
 
-/// Writes lines and knows their digest.
+/// Writes lines and computes their digest.
 pub struct Rows {
     file: std::io::BufWriter<File>,
     path: Utf8PathBuf,
@@ -142,7 +133,7 @@ pub struct Rows {
 impl Rows {
     pub fn create(dir: &Utf8Path, table: Table) -> Result<Self> {
         let path = rows_file(dir, table);
-        let file = File::create(&path).with_context(|| format!("making {path}"))?;
+        let file = File::create(&path).with_context(|| format!("creating {path}"))?;
         let mut rows = Rows { file: std::io::BufWriter::new(file), path, hash: Sha256::new(), size: 0 };
         rows.line(&serde_json::to_string(&RowsHead::of(table))?)?;
         Ok(rows)
@@ -164,12 +155,12 @@ impl Rows {
     }
 }
 
-/// Where a table's lines lie in a working folder.
+/// Path of a table's lines in a working folder.
 pub fn rows_file(dir: &Utf8Path, table: Table) -> Utf8PathBuf {
     dir.join(format!("{}.jsonl", table.as_str()))
 }
 
-/// Writes the lines of every table that is not in the database.
+/// Writes the lines of every table that is not stored in the database.
 pub fn write_files(site: &Site, operator: &AgeKey, recipient: &str, files: &[FileRow], dir: &Utf8Path) -> Result<()> {
     let mut texts = Rows::create(dir, Table::Text)?;
     let mut names: Vec<String> = TEXTS.iter().map(|n| (*n).to_owned()).collect();
@@ -184,7 +175,9 @@ pub fn write_files(site: &Site, operator: &AgeKey, recipient: &str, files: &[Fil
     }
     texts.finish()?;
     let mut keys = Rows::create(dir, Table::Key)?;
-    for (name, ciphertext) in site.keys().resealed(operator, recipient).hint("is this the whole site? keys are missing")? {
+    for (name, ciphertext) in
+        site.keys().resealed(operator, recipient).hint("keys are missing; is the data directory complete?")?
+    {
         keys.line(&serde_json::to_string(&KeyRow::new(name, &ciphertext))?)?;
     }
     keys.finish()?;

@@ -1,4 +1,4 @@
-//! Writing a capsule. A run that was killed goes on where it was synced; nothing looks like a capsule before its end.
+//! Writing a capsule. An interrupted export resumes after the last sync; the file gets its name only when it is complete.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use site::hint::Hint as _;
 use site::store::events::NewEvent;
 use site::store::{Store, Tx};
-use site::{Site, setting, snapshots};
+use site::{Site, snapshots};
 
 use super::collect::{Contents, contents, rows_file, trees, write_files, write_tables};
 use super::parts::PartWriter;
@@ -27,7 +27,7 @@ use super::records::{earlier, keep};
 use super::{MAX_RECORD, STOPPED};
 use crate::medium::record::Held;
 
-/// Frames between two syncs: what a power cut can cost.
+/// Frames between two syncs: the most that a power cut can lose.
 const SYNC_EVERY: u64 = 4;
 const MAX_JSON: u64 = 1 << 20;
 const PLAN: &str = "plan.json";
@@ -39,18 +39,18 @@ pub struct Export<'a> {
     pub site: &'a Site,
     pub operator: &'a AgeKey,
     pub site_key: &'a SigningKey,
-    /// age recipient of the site it is for.
+    /// age recipient of the destination site.
     pub recipient: &'a str,
     /// Leave out the blobs of this capsule.
     pub since: Option<Digest>,
-    /// Leave out what the medium holds that this site was made from.
+    /// Leave out what is on the medium from which this site was created.
     pub same_medium: bool,
-    /// Largest part, in bytes.
+    /// Maximum size of a part, in bytes.
     pub split: Option<u64>,
     pub out: &'a Utf8Path,
     /// Unix milliseconds.
     pub now_ms: u64,
-    /// Who asked, for the event log.
+    /// Who requested it, for the event log.
     pub actor: Option<&'a str>,
 }
 
@@ -63,11 +63,11 @@ pub struct Exported {
     pub stored: u64,
     pub blobs: usize,
     pub left_out: usize,
-    /// True if an earlier run was gone on with.
+    /// True if it resumed an earlier run.
     pub resumed: bool,
 }
 
-/// What an interrupted run was about to do: another wish begins anew.
+/// What an interrupted run was exporting; an export of something else starts from the beginning.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Plan {
     site: String,
@@ -78,14 +78,14 @@ struct Plan {
     out: Utf8PathBuf,
 }
 
-/// How far it is; on disk only after the bytes it counts.
+/// Progress; written to disk only after the bytes it counts.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct State {
     /// Data frames written.
     frames: u64,
     /// Bytes of the capsule.
     stored: u64,
-    /// Everything is written; only names are missing.
+    /// Everything is written; only the files must be renamed.
     whole: bool,
 }
 
@@ -105,7 +105,7 @@ impl Export<'_> {
         let _using = self.site.use_blobs()?;
         cluster_seed::secret::seal_to(self.recipient, b"")
             .context("reading the recipient")
-            .hint("it is the operator's recipient of the other site, age1…; `seedd status` there shows it")?;
+            .hint("use the recipient of the other site, age1…; run `seedd status` there")?;
         let job = match self.resume()? {
             Some(job) => job,
             None => self.prepare(progress)?,
@@ -129,7 +129,7 @@ impl Export<'_> {
     fn plan(&self) -> Result<Plan> {
         let dir = self.out.parent().filter(|p| !p.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
         let dir = dir.canonicalize_utf8().with_context(|| format!("opening {dir}"))?;
-        let name = self.out.file_name().ok_or_else(|| anyhow!("{} is not a file's name", self.out))?;
+        let name = self.out.file_name().ok_or_else(|| anyhow!("{} is not a file name", self.out))?;
         Ok(Plan {
             site: key_text(&self.site_key.verifying_key()),
             recipient: self.recipient.to_owned(),
@@ -144,7 +144,7 @@ impl Export<'_> {
         self.site.join("tmp").join(format!("export-{}", Digest::of(plan.out.as_str().as_bytes()).short()))
     }
 
-    /// What an earlier run of the same wish left, if it can be gone on with.
+    /// What an earlier run of the same export left, if it can be resumed.
     fn resume(&self) -> Result<Option<Job>> {
         let plan = self.plan()?;
         let dir = self.workdir(&plan);
@@ -169,18 +169,18 @@ impl Export<'_> {
 
     fn prepare(&self, progress: &dyn Progress) -> Result<Job> {
         if let Some(there) = PartWriter::existing(self.out) {
-            return Err(anyhow!("{there} is there already")).hint("choose another --out; a capsule is never overwritten");
+            return Err(anyhow!("{there} already exists")).hint("choose another --out; a capsule is never overwritten");
         }
         let plan = self.plan()?;
         let dir = self.workdir(&plan);
         if dir.exists() {
             fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
         }
-        fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
+        fs::create_dir_all(&dir).with_context(|| format!("creating {dir}"))?;
         let store = self.site.open_store()?;
         self.say(&store)?;
         let key = self.site_key.verifying_key();
-        // One view of the database for the rows and for what is in use; the files behind it are immutable.
+        // One view of the database for the rows and for what is in use; the files that it refers to are immutable.
         let (used, facts) = store.read(|tx| {
             write_tables(tx, &dir)?;
             Ok::<_, anyhow::Error>((trees(tx)?, facts(tx)?))
@@ -215,7 +215,7 @@ impl Export<'_> {
     }
 
     fn say(&self, store: &Store) -> Result<()> {
-        let text = format!("a capsule for {} was begun", self.recipient);
+        let text = format!("export of a capsule for {} started", self.recipient);
         let event = NewEvent { actor: self.actor, ..NewEvent::new(EventKind::SiteExported, &text) };
         store.write(|tx| tx.event(self.now_ms, &event)).context("writing the event")?;
         Ok(())
@@ -254,13 +254,13 @@ impl Export<'_> {
         })
     }
 
-    /// The medium whose files are left out.
+    /// The medium whose files are left out of the capsule.
     fn medium(&self) -> Result<Option<Held>> {
         if !self.same_medium {
             return Ok(None);
         }
-        let held = Held::of(self.site)?.ok_or_else(|| anyhow!("this site was not made from a medium"));
-        held.hint("write the whole capsule instead").map(Some)
+        let held = Held::of(self.site)?.ok_or_else(|| anyhow!("this site was not created from a medium"));
+        held.hint("export without --same-medium").map(Some)
     }
 
     fn write(&self, job: &Job, progress: &dyn Progress) -> Result<State> {
@@ -275,7 +275,7 @@ impl Export<'_> {
         let mut frames = Frames { export: self, job, writer, progress, frames: job.state.frames, buffer: Vec::new() };
         let mut skip = job.state.frames * FRAME;
         for entry in &job.manifest.entries {
-            // One that ends with the last frame written is read again: its digest may not have been looked at.
+            // A piece that ends with the last written frame is read again: its digest may not have been checked.
             if skip > entry.size() {
                 skip -= entry.size();
                 continue;
@@ -293,7 +293,7 @@ impl Export<'_> {
     }
 }
 
-/// Pieces the content into frames.
+/// Splits the content into frames.
 struct Frames<'a> {
     export: &'a Export<'a>,
     job: &'a Job,
@@ -304,9 +304,9 @@ struct Frames<'a> {
 }
 
 impl Frames<'_> {
-    /// Adds a file; its first `skip` bytes were written by an earlier run, and are read for the digest only.
+    /// Adds a file. An earlier run wrote its first `skip` bytes; they are only read for the digest.
     fn entry(&mut self, entry: &Entry, path: &Utf8Path, skip: u64) -> Result<()> {
-        let gone = "what a capsule needs has changed; `seedd darksite verify` and `seedd image build` make it whole";
+        let gone = "a file has changed; run `seedd darksite verify` and `seedd image build`";
         let file = File::open(path).with_context(|| format!("opening {path}")).hint(gone)?;
         let mut file = file.take(entry.size().saturating_add(1));
         let (mut hash, mut size) = (Sha256::new(), 0u64);
@@ -324,10 +324,10 @@ impl Frames<'_> {
         if size == entry.size() && Digest(hash.finalize().into()) == entry.sha256() {
             return Ok(());
         }
-        // Frames with the wrong bytes are written: the next run begins anew.
+        // Frames with wrong bytes were written: the next run must start from the beginning.
         let state = self.job.dir.join(STATE);
         fs::remove_file(&state).with_context(|| format!("removing {state}"))?;
-        Err(anyhow!("{path} is no longer what the manifest says")).hint(gone)
+        Err(anyhow!("{path} does not match the manifest any more")).hint(gone)
     }
 
     fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -377,11 +377,10 @@ struct Facts {
 }
 
 fn facts(tx: &Tx<'_>) -> Result<Facts> {
-    let epoch = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
-    Ok(Facts { epoch, event: tx.last_event()? })
+    Ok(Facts { epoch: tx.epoch()?, event: tx.last_event()? })
 }
 
-/// Where blobs lie that are not in the blob store: files of netboot sets and manifests.
+/// Paths of blobs that are not in the blob store: files of netboot sets and manifests.
 fn sources(site: &Site, dir: &Utf8Path) -> Result<std::collections::BTreeMap<Digest, Utf8PathBuf>> {
     let path = rows_file(dir, Table::File);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;

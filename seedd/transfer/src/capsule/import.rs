@@ -1,5 +1,5 @@
-//! Opening a capsule: everything is checked before anything is believed, files are laid ready, one transaction takes
-//! the rows over, and the site is in standby. A run that was killed goes on where it was synced.
+//! Importing a capsule: everything is verified first, files are staged, one transaction replaces the rows, and the site is on
+//! standby. An interrupted import resumes after the last sync.
 
 use std::fs;
 
@@ -10,9 +10,8 @@ use cluster_seed::cluster::API_VERSION;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::overlay::{self, Overlay};
-use cluster_seed::peers::PeersFile;
 use cluster_seed::progress::{Progress, Quiet};
-use cluster_seed::seal::{Sealed, VerifyingKey};
+use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::files::{digest_file, free_space, write_atomic};
 use site::hint::Hint as _;
@@ -30,16 +29,16 @@ use crate::medium::record::Held;
 
 pub struct Import<'a> {
     pub site: &'a Site,
-    /// Opens the capsule: the operator's key of this site.
+    /// The operator's key of this site, which decrypts the capsule.
     pub operator: &'a AgeKey,
-    /// The site key the capsule must be signed by.
+    /// The site key that must have signed the capsule.
     pub pin: &'a VerifyingKey,
     pub file: &'a Utf8Path,
-    /// The underlay stays that of this place, whatever the other site's is.
+    /// Keep this seed's underlay instead of the other site's.
     pub keep_place: bool,
     /// Unix milliseconds.
     pub now_ms: u64,
-    /// Who asked, for the event log.
+    /// Who requested it, for the event log.
     pub actor: Option<&'a str>,
 }
 
@@ -49,10 +48,10 @@ pub struct Imported {
     pub site: String,
     pub epoch: u64,
     pub nodes: usize,
-    /// Blobs that were copied, and those that were here.
+    /// Blobs that were copied, and blobs that existed already.
     pub copied: usize,
     pub held: usize,
-    /// True if this very capsule had been imported before.
+    /// True if this capsule had been imported before.
     pub already: bool,
 }
 
@@ -75,12 +74,12 @@ impl Import<'_> {
             (copied, held) = intake.finish()?;
             self.find_on_medium(&manifest)?;
             self.check_assumed(&manifest, progress)?;
-            progress.say("every byte of the capsule is good; placing the site");
+            progress.say("the capsule is verified; moving the site into place");
             let staged = self.site.join(STAGED);
-            ensure!(!committed(&staged, &store)?, "an earlier import was not placed yet");
+            ensure!(!committed(&staged, &store)?, "an earlier import is not finished yet");
             stage(self.site, &manifest, &dir, &staged, self.pin, self.operator, &id)?;
             self.stay_here(&staged)?;
-            store.write(|tx| self.take_over(tx, &manifest, &dir, &staged, id)).context("taking the rows over")?;
+            store.write(|tx| self.take_over(tx, &manifest, &dir, &staged, id)).context("importing the rows")?;
             settle(self.site, &store)?;
             fs::remove_dir_all(&dir).with_context(|| format!("removing {dir}"))?;
         }
@@ -88,7 +87,7 @@ impl Import<'_> {
         Ok(Imported { id, site: manifest.site.clone(), epoch: manifest.epoch, nodes, copied, held, already })
     }
 
-    /// May this site become a standby of that one? True if it is one already, from this very capsule.
+    /// Checks that this site may become a standby of the other. True if it already is one, from this capsule.
     fn allowed(&self, tx: &Tx<'_>, manifest: &CapsuleManifest, id: Digest) -> Result<bool> {
         let mode = Mode::of(tx)?;
         let imported = tx.setting(setting::IMPORTED)?;
@@ -100,22 +99,22 @@ impl Import<'_> {
             return Ok(false);
         }
         if mode == Mode::Active {
-            return Err(anyhow!("this is an active seed of that very site")).hint("a capsule is for a second site");
+            return Err(anyhow!("this seed is an active seed of the same site")).hint("import the capsule on another seed");
         }
-        let epoch: u64 = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
+        let epoch = tx.epoch()?;
         let event = match tx.setting(setting::IMPORTED_EVENT)? {
             Some(text) if mode == Mode::Standby => text.parse().context("reading the last import")?,
             _ => tx.last_event()?,
         };
         if (manifest.epoch, manifest.event) < (epoch, event) {
             let old = format!("epoch {}, event {}", manifest.epoch, manifest.event);
-            return Err(anyhow!("the capsule ({old}) is older than what is here (epoch {epoch}, event {event})"))
-                .hint("import the newest one");
+            return Err(anyhow!("the capsule ({old}) is older than this site's data (epoch {epoch}, event {event})"))
+                .hint("import the newest capsule");
         }
         Ok(false)
     }
 
-    /// What the capsule leaves out because both seeds have the same medium.
+    /// Links the blobs that the capsule leaves out because they are on the common medium.
     fn find_on_medium(&self, manifest: &CapsuleManifest) -> Result<()> {
         if manifest.medium.is_none() {
             return Ok(());
@@ -129,8 +128,8 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Keeps the underlay that this seed has now as the overlay of its place. It changes nothing until the other site's
-    /// cluster.yaml is here, so it may be written before that is decided.
+    /// Stores this seed's current underlay as its overlay. That has no effect until the other site's cluster.yaml is in place, so
+    /// it can be written before the import is committed.
     fn stay_here(&self, staged: &Utf8Path) -> Result<()> {
         if !self.keep_place || self.site.overlay_file().exists() {
             return Ok(());
@@ -145,12 +144,12 @@ impl Import<'_> {
         let text = serde_json::to_string_pretty(&text).context("writing the overlay")?;
         let parsed = Overlay::parse(&text).and_then(|o| o.apply(&theirs));
         parsed
-            .map_err(|e| anyhow!("this place's underlay does not go with the other site: {}", e.message))
-            .hint("give this seed another address first, or take the other site's underlay too")?;
+            .map_err(|e| anyhow!("this seed's underlay conflicts with the other site: {}", e.message))
+            .hint("change this seed's underlay first, or import the other site's (--take-place)")?;
         Ok(write_atomic(&self.site.overlay_file(), text.as_bytes(), 0o644)?)
     }
 
-    /// Blobs that an earlier capsule or the medium brought must be here, and whole.
+    /// Checks that blobs from an earlier capsule or from the medium exist and are undamaged.
     fn check_assumed(&self, manifest: &CapsuleManifest, progress: &dyn Progress) -> Result<()> {
         if manifest.assumed.is_empty() {
             return Ok(());
@@ -161,12 +160,16 @@ impl Import<'_> {
             if digest_file(&self.site.blob(blob.sha256), &Quiet).ok() != Some((blob.size, blob.sha256)) {
                 let hint = match (manifest.since, manifest.medium) {
                     (_, Some(id)) => {
-                        format!("it is on medium {}: boot this seed from that one, or export everything", id.short())
+                        format!(
+                            "it is on medium {}: boot this seed from that medium, or export without --same-medium",
+                            id.short()
+                        )
                     }
                     (Some(since), None) => format!("import capsule {since} first, or export without --since"),
                     (None, None) => "export it again".to_owned(),
                 };
-                return Err(anyhow!("blob {} is not here, and this capsule leaves it out", blob.sha256)).hint(hint);
+                return Err(anyhow!("blob {} is missing on this seed, and the capsule does not contain it", blob.sha256))
+                    .hint(hint);
             }
             progress.advance(blob.size);
         }
@@ -174,7 +177,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The one transaction: rows, mode, event.
+    /// The transaction: rows, mode, event.
     fn take_over(&self, tx: &Tx<'_>, m: &CapsuleManifest, dir: &Utf8Path, staged: &Utf8Path, id: Digest) -> Result<()> {
         let (own, own_hash) = (tx.last_event()?, tx.last_hash()?.unwrap_or_default());
         tx.clear_for_import()?;
@@ -185,21 +188,21 @@ impl Import<'_> {
             }
         }
         tx.check_import()?;
-        let epoch = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
-        ensure!((epoch, tx.last_event()?) == (m.epoch, m.event), "the rows are not those of the manifest");
-        if let Some(text) = tx.setting(setting::PEERS)? {
-            let peers: Sealed<PeersFile> = serde_json::from_str(&text).context("reading the list of peers")?;
-            ensure!(peers.open(self.pin).context("checking the list of peers")?.epoch <= epoch, "the peers are of a later epoch");
+        let epoch = tx.epoch()?;
+        ensure!((epoch, tx.last_event()?) == (m.epoch, m.event), "the rows do not match the manifest");
+        if let Some(peers) = tx.peers()? {
+            let listed = peers.open(self.pin).context("checking the list of peers")?.epoch;
+            ensure!(listed <= epoch, "the list of peers has a later epoch than the site");
         }
         for (tree, tree_id) in trees(tx)? {
             let there = staged.join(tree.as_str()).join(tree_id.to_string());
-            ensure!(there.is_dir(), "the capsule names {} {tree_id} and does not hold it", tree.as_str());
+            ensure!(there.is_dir(), "the capsule refers to {} {tree_id} but does not contain it", tree.as_str());
         }
         Mode::Standby.set(tx)?;
         tx.set(setting::IMPORTED, &id.to_string())?;
         tx.set(setting::IMPORTED_EVENT, &m.event.to_string())?;
         let text = format!(
-            "capsule {} of site {}, epoch {epoch}, was imported into standby; this site's own {own} events ended with {}",
+            "capsule {} of site {}, epoch {epoch}, was imported; this seed is on standby. Its own {own} events ended with {}",
             id.short(),
             m.site,
             own_hash.get(..12).unwrap_or("none")
@@ -216,7 +219,7 @@ fn ensure_empty(tx: &Tx<'_>) -> Result<()> {
     Err(anyhow!("this site has nodes of its own")).hint("import into a new site: `seedd init --data DIR`")
 }
 
-/// The working folder of this capsule; those of others are removed.
+/// The working folder of this capsule; those of other capsules are deleted.
 fn workdir(site: &Site, id: Digest) -> Result<Utf8PathBuf> {
     let tmp = site.join("tmp");
     let name = format!("import-{}", id.short());
@@ -227,17 +230,17 @@ fn workdir(site: &Site, id: Digest) -> Result<Utf8PathBuf> {
         }
     }
     let dir = tmp.join(name);
-    fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
+    fs::create_dir_all(&dir).with_context(|| format!("creating {dir}"))?;
     Ok(dir)
 }
 
-/// Refuses to begin what cannot fit.
+/// Refuses a capsule that does not fit on the disk.
 fn room(site: &Site, manifest: &CapsuleManifest) -> Result<()> {
     let is_missing = |e: &&cluster_seed::capsule::Entry| !site.blob(e.sha256()).exists();
     let needed: u64 = manifest.entries.iter().filter(is_missing).map(|e| e.size()).sum();
     let free = free_space(&site.data)?;
     if needed > free {
-        return Err(anyhow!("the capsule needs {needed} bytes in {}, there are {free}", site.data))
+        return Err(anyhow!("the capsule needs {needed} bytes in {}, but only {free} are free", site.data))
             .hint("use a larger disk for the state");
     }
     Ok(())

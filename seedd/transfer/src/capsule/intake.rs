@@ -1,5 +1,4 @@
-//! Where the content of a capsule or an archive goes while it is read: rows into the working folder, blobs into the
-//! blob store.
+//! Stores the content of a capsule or archive while it is read: rows in the working folder, blobs in the blob store.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -18,11 +17,11 @@ use super::pieces::Sink;
 
 const STATE: &str = "state.json";
 const MAX_STATE: u64 = 4096;
-/// Bytes and entries between two syncs: what a power cut can cost.
+/// Bytes and entries between two syncs: the most that a power cut can lose.
 const SYNC_BYTES: u64 = 16 << 20;
 const SYNC_ENTRIES: usize = 256;
 
-/// How far it is; on disk only after what it counts.
+/// Progress; written to disk only after what it counts.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
     done: usize,
@@ -33,11 +32,11 @@ struct State {
 pub struct Intake<'a> {
     site: &'a Site,
     dir: &'a Utf8Path,
-    /// The first pieces are files of rows, and go here; the others are blobs.
+    /// Paths for the first pieces, which are files of rows; the others are blobs.
     rows: Vec<Utf8PathBuf>,
     state: State,
     file: Option<(Utf8PathBuf, File)>,
-    /// Blobs that are whole but not yet synced and named.
+    /// Blobs that are complete but not yet synced and renamed.
     waiting: Vec<Digest>,
     entries: usize,
     bytes: u64,
@@ -45,7 +44,7 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    /// Goes on with what an earlier run left in `dir`.
+    /// Resumes an earlier run from what it left in `dir`.
     pub fn open(site: &'a Site, dir: &'a Utf8Path, rows: Vec<Utf8PathBuf>) -> Result<Self> {
         let state: State = match read_limited(&dir.join(STATE), MAX_STATE) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
@@ -55,12 +54,12 @@ impl<'a> Intake<'a> {
         Ok(Intake { site, dir, rows, state, file: None, waiting: Vec::new(), entries: 0, bytes: 0, done })
     }
 
-    /// Entries that an earlier run has put away.
+    /// Entries that an earlier run has stored.
     pub fn done(&self) -> usize {
         self.state.done
     }
 
-    /// Puts the rest away; blobs copied, and those that were here.
+    /// Stores the rest; returns the number of blobs that were copied, and of those that existed already.
     pub fn finish(mut self) -> Result<(usize, usize)> {
         self.put_away()?;
         Ok((self.state.copied, self.state.held))
@@ -70,7 +69,7 @@ impl<'a> Intake<'a> {
         self.dir.join(blob.to_string())
     }
 
-    /// Synced under a temporary name, renamed, synced, counted: in this order.
+    /// Syncs under a temporary name, renames, syncs and counts, in this order.
     fn put_away(&mut self) -> Result<()> {
         let sync = || -> Result<()> {
             let data = File::open(&self.site.data).with_context(|| format!("opening {}", self.site.data))?;
@@ -80,8 +79,8 @@ impl<'a> Intake<'a> {
         for blob in &self.waiting {
             let to = self.site.blob(*blob);
             let folder = to.parent().unwrap_or(&self.site.data);
-            fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
-            fs::rename(self.part(*blob), &to).with_context(|| format!("naming {to}"))?;
+            fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
+            fs::rename(self.part(*blob), &to).with_context(|| format!("renaming a file to {to}"))?;
         }
         sync()?;
         self.state.copied += self.waiting.len();
@@ -96,7 +95,7 @@ impl Sink for Intake<'_> {
     fn begin(&mut self, index: usize, piece: &Piece) -> Result<()> {
         let (path, mode) = match self.rows.get(index) {
             Some(path) => (path.clone(), 0o600),
-            // A blob that is here is read, not believed: a damaged one is written anew.
+            // An existing blob is verified: a damaged one is written again.
             None => match digest_file(&self.site.blob(piece.sha256), &Quiet) {
                 Ok(found) if found == (piece.size, piece.sha256) => {
                     self.file = None;
@@ -106,7 +105,7 @@ impl Sink for Intake<'_> {
             },
         };
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
-        self.file = Some((path.clone(), file.with_context(|| format!("making {path}"))?));
+        self.file = Some((path.clone(), file.with_context(|| format!("creating {path}"))?));
         Ok(())
     }
 

@@ -12,11 +12,11 @@ pub mod records;
 pub mod shelf;
 pub(crate) mod stage;
 
-/// Largest record of an earlier capsule read back, in bytes.
+/// Maximum size of the record of an earlier capsule, in bytes.
 pub const MAX_RECORD: u64 = cluster_seed::capsule::MAX_MANIFEST as u64;
 
-/// Where a site keeps the manifests of the capsules it made, for `--since`.
+/// Folder with the manifests of the capsules that a site exported, for `--since`.
 pub const RECORDS: &str = "capsules";
 
-/// Said when the operator stopped the work.
-pub const STOPPED: &str = "stopped; the same command goes on where it was";
+/// The error when the operator stopped the job.
+pub const STOPPED: &str = "stopped; run the same command again to resume";

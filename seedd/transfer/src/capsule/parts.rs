@@ -1,4 +1,4 @@
-//! A capsule's bytes as one file or as `FILE.001`, `FILE.002`, …: one stream either way.
+//! A capsule's bytes as one stream, stored in one file or in `FILE.001`, `FILE.002`, …
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
 use site::hint::Hint as _;
 
-/// Most parts of a capsule: their names have three digits.
+/// Maximum number of parts of a capsule: their names have three digits.
 pub const MAX_PARTS: u64 = 999;
-/// Smallest part, in bytes.
+/// Minimum size of a part, in bytes.
 pub const MIN_PART: u64 = 1 << 20;
 
 fn numbered(base: &Utf8Path, index: u64) -> Utf8PathBuf {
@@ -26,7 +26,7 @@ fn sync_dir_of(path: &Utf8Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).with_context(|| format!("syncing {dir}"))
 }
 
-/// Reads the parts one after the other.
+/// Reads the parts in order.
 pub struct PartReader {
     parts: Vec<(Utf8PathBuf, u64)>,
     at: u64,
@@ -34,7 +34,7 @@ pub struct PartReader {
 }
 
 impl PartReader {
-    /// `path` is the capsule, its first part, or the name its parts begin with.
+    /// `path` is the capsule, its first part, or the name without the parts' numbers.
     pub fn open(path: &Utf8Path) -> Result<Self> {
         let base = path.as_str().strip_suffix(".001").map(Utf8Path::new).unwrap_or(path);
         let split = numbered(base, 0).is_file();
@@ -44,7 +44,8 @@ impl PartReader {
         };
         let mut parts = Vec::new();
         for name in names {
-            let size = fs::metadata(&name).with_context(|| format!("opening {name}")).hint("is that the capsule's name?")?.len();
+            let size =
+                fs::metadata(&name).with_context(|| format!("opening {name}")).hint("check the name of the capsule")?.len();
             parts.push((name, size));
         }
         Ok(PartReader { parts, at: 0, open: None })
@@ -66,7 +67,7 @@ impl PartReader {
         (self.at, self.open) = (at, None);
     }
 
-    /// True if not a byte is left.
+    /// True if everything was read.
     pub fn at_end(&self) -> bool {
         self.at >= self.size()
     }
@@ -112,20 +113,20 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// Goes on at byte `at`: 0 begins anew, and what an earlier run left is removed.
+    /// Resumes at byte `at`; 0 starts from the beginning and deletes what an earlier run left.
     pub fn open(base: &Utf8Path, split: Option<u64>, at: u64) -> Result<Self> {
         let writer = PartWriter { base: base.to_owned(), split, at, open: None };
-        ensure!(split.is_none_or(|s| s >= MIN_PART), "a part has at least {MIN_PART} bytes");
+        ensure!(split.is_none_or(|s| s >= MIN_PART), "a part must have at least {MIN_PART} bytes");
         let (index, offset) = writer.place(at);
         for earlier in 0..index {
             let path = unfinished(&writer.name(earlier));
             let size = fs::metadata(&path).with_context(|| format!("opening {path}"))?.len();
-            ensure!(Some(size) == split, "{path} has {size} bytes, which is no whole part");
+            ensure!(Some(size) == split, "{path} has {size} bytes, which is not the size of a complete part");
         }
         let path = unfinished(&writer.name(index));
         if at > 0 && offset > 0 {
             let size = fs::metadata(&path).with_context(|| format!("opening {path}"))?.len();
-            ensure!(size >= offset, "{path} has {size} bytes, {offset} were written");
+            ensure!(size >= offset, "{path} has {size} bytes, but {offset} were written");
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         file.and_then(|f| f.set_len(offset)).with_context(|| format!("opening {path}"))?;
@@ -145,7 +146,7 @@ impl PartWriter {
         self.split.map_or((0, at), |s| (at / s, at % s))
     }
 
-    /// Names that a finished capsule here would have, or has.
+    /// Names of the parts of a finished capsule.
     pub fn existing(base: &Utf8Path) -> Option<Utf8PathBuf> {
         [base.to_owned(), numbered(base, 0)].into_iter().find(|p| p.exists())
     }
@@ -176,7 +177,7 @@ impl PartWriter {
             let room = self.split.map_or(u64::MAX, |s| s - offset);
             let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             if let Some((_, file)) = &mut self.open {
-                file.write_all(now).with_context(|| format!("writing {path}")).hint("is there room on that medium?")?;
+                file.write_all(now).with_context(|| format!("writing {path}")).hint("check the free space on that medium")?;
             }
             self.at += now.len() as u64;
             bytes = later;
@@ -184,7 +185,7 @@ impl PartWriter {
         Ok(())
     }
 
-    /// What was appended survives a power cut after this.
+    /// Syncs, so that what was appended survives a power cut.
     pub fn sync(&mut self) -> Result<()> {
         if let Some((index, file)) = &self.open {
             file.sync_all().with_context(|| format!("syncing part {}", index + 1))?;
@@ -197,16 +198,16 @@ impl PartWriter {
         self.split.map_or(1, |s| bytes.div_ceil(s))
     }
 
-    /// Gives the parts their names, the first one last: without it nothing looks like a capsule. Safe to run again.
+    /// Renames the parts to their final names, the first part last: without it the files are not a capsule. Safe to run again.
     pub fn finish(base: &Utf8Path, split: Option<u64>, parts: u64) -> Result<Vec<Utf8PathBuf>> {
         let writer = PartWriter { base: base.to_owned(), split, at: 0, open: None };
         for index in (0..parts).rev() {
             let (to, from) = (writer.name(index), unfinished(&writer.name(index)));
             if from.exists() {
                 sync_dir_of(&to)?;
-                fs::rename(&from, &to).with_context(|| format!("naming {to}"))?;
+                fs::rename(&from, &to).with_context(|| format!("renaming a part to {to}"))?;
             }
-            ensure!(to.is_file(), "{to} has gone");
+            ensure!(to.is_file(), "{to} no longer exists");
         }
         sync_dir_of(base)?;
         Ok((0..parts).map(|i| writer.name(i)).collect())

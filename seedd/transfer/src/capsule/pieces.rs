@@ -1,21 +1,20 @@
-//! Content that comes as one stream of pieces whose sizes and digests are known: what a capsule's frames and an archive
-//! have in them.
+//! A stream of pieces whose sizes and digests are known: the content of a capsule's frames and of an archive.
 
 use anyhow::{Result, ensure};
 use cluster_seed::capsule::Piece;
 use cluster_seed::ids::Digest;
 use sha2::{Digest as _, Sha256};
 
-/// What is done with the content while it is read. `index` is the piece's place in the list.
+/// Processes the content while it is read. `index` is the piece's position in the list.
 pub trait Sink {
-    /// A piece begins.
+    /// Called at the start of a piece.
     fn begin(&mut self, index: usize, piece: &Piece) -> Result<()>;
     fn data(&mut self, bytes: &[u8]) -> Result<()>;
-    /// Its size and digest were right; `index + 1` pieces are complete.
+    /// Called when the piece's size and digest were correct; `index + 1` pieces are complete.
     fn end(&mut self, index: usize, piece: &Piece) -> Result<()>;
 }
 
-/// Looks at everything and keeps nothing.
+/// Verifies everything and stores nothing.
 pub struct Discard;
 
 impl Sink for Discard {
@@ -30,7 +29,7 @@ impl Sink for Discard {
     }
 }
 
-/// Cuts the stream into its pieces and checks each.
+/// Splits the stream into its pieces and verifies each.
 pub struct Pieces<'a> {
     pieces: &'a [Piece],
     index: usize,
@@ -40,14 +39,14 @@ pub struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// The stream goes on at piece `done`.
+    /// The stream continues at piece `done`.
     pub fn new(pieces: &'a [Piece], done: usize, sink: &'a mut dyn Sink) -> Result<Self> {
         let mut open = Pieces { pieces, index: done, left: 0, hash: Sha256::new(), sink };
         open.begin()?;
         Ok(open)
     }
 
-    /// Begins the piece at `index`; those without content end at once.
+    /// Starts the piece at `index`; empty pieces end immediately.
     fn begin(&mut self) -> Result<()> {
         while let Some(piece) = self.pieces.get(self.index) {
             self.sink.begin(self.index, piece)?;
@@ -63,7 +62,7 @@ impl<'a> Pieces<'a> {
     fn end(&mut self) -> Result<()> {
         let Some(piece) = self.pieces.get(self.index) else { return Ok(()) };
         let found = Digest(std::mem::take(&mut self.hash).finalize().into());
-        ensure!(found == piece.sha256, "piece {} has digest {found}, it should be {}", self.index, piece.sha256);
+        ensure!(found == piece.sha256, "piece {} has digest {found} instead of {}", self.index, piece.sha256);
         self.sink.end(self.index, piece)?;
         self.index += 1;
         Ok(())
@@ -72,7 +71,7 @@ impl<'a> Pieces<'a> {
     /// The next bytes of the stream.
     pub fn take(&mut self, mut data: &[u8]) -> Result<()> {
         while !data.is_empty() {
-            ensure!(self.index < self.pieces.len(), "there is more content than the list has");
+            ensure!(self.index < self.pieces.len(), "there is more content than the list contains");
             let (now, later) = data.split_at(data.len().min(usize::try_from(self.left).unwrap_or(usize::MAX)));
             self.hash.update(now);
             self.sink.data(now)?;
@@ -88,7 +87,7 @@ impl<'a> Pieces<'a> {
 
     /// After the last byte: every piece must be complete.
     pub fn finish(self) -> Result<()> {
-        ensure!(self.index == self.pieces.len(), "the content ends before its last piece");
+        ensure!(self.index == self.pieces.len(), "the content ends before the last piece");
         Ok(())
     }
 }

@@ -1,37 +1,36 @@
-//! From standby to issuer: the epoch grows, and what was under way at the lost site ends.
+//! Promotes a standby: the epoch increases, and enrollments in progress on the lost seed end.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use cluster_seed::enrollment::{EnrollmentEvent as E, EnrollmentState as S};
 use cluster_seed::events::EventKind;
 use site::hint::Hint as _;
 use site::mode::Mode;
-use site::setting;
 use site::store::events::NewEvent;
 use site::store::{Store, Tx};
 
-/// What the page and the event log say of an enrollment that the move ended.
-const MOVED: &str = "the site moved to another seed; the machine enrolls anew";
+/// The reason of enrollments that a promotion ends, on the page and in the event log.
+const MOVED: &str = "the site moved to another seed; the machine will enroll again";
 
-/// Makes a standby the issuer; gives the new epoch. `now_ms` in Unix milliseconds.
+/// Promotes a standby; returns the new epoch. `now_ms` in Unix milliseconds.
 ///
-/// The list of peers is signed anew at the next unseal, as every change of it.
+/// The list of peers is signed again at the next unseal, like every change of it.
 pub fn promote(store: &Store, now_ms: u64, actor: Option<&str>) -> Result<u64> {
     store.write(|tx| {
         if Mode::of(tx)? != Mode::Standby {
-            return Err(anyhow!("this seed is not in standby")).hint("`seedd import` makes a standby of a new site");
+            return Err(anyhow!("this seed is not on standby")).hint("`seedd import` turns a new site into a standby");
         }
-        let epoch: u64 = tx.setting(setting::EPOCH)?.map_or(Ok(1), |t| t.parse()).context("reading the epoch")?;
-        let epoch = epoch.checked_add(1).ok_or_else(|| anyhow!("there is no epoch after {epoch}"))?;
-        tx.set(setting::EPOCH, &epoch.to_string())?;
+        let epoch = tx.epoch()?;
+        let epoch = epoch.checked_add(1).ok_or_else(|| anyhow!("{epoch} is the highest possible epoch"))?;
+        tx.set_epoch(epoch)?;
         Mode::Active.set(tx)?;
         let ended = end_what_is_under_way(tx, now_ms)?;
-        let text = format!("promoted: this seed issues from epoch {epoch} on; {ended} unfinished enrollments ended");
+        let text = format!("promoted: this seed issues identities from epoch {epoch}; {ended} unfinished enrollments were ended");
         tx.event(now_ms, &NewEvent { actor, ..NewEvent::new(EventKind::SitePromoted, &text) })?;
         Ok(epoch)
     })
 }
 
-/// Nobody here holds what a machine at the other site would need to go on, and its epoch is over.
+/// These enrollments cannot continue: their secrets are not on this seed, and their epoch has ended.
 fn end_what_is_under_way(tx: &Tx<'_>, now_ms: u64) -> Result<u32> {
     let mut ended = 0;
     for record in tx.enrollments_waiting()? {

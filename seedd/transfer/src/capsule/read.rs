@@ -1,4 +1,4 @@
-//! Reading a capsule from its first byte: header, manifest, then content, each believed only after its check.
+//! Reading a capsule: header, manifest, then content; each is used only after it was verified.
 
 use std::io::Read as _;
 
@@ -17,7 +17,7 @@ use super::STOPPED;
 use super::parts::PartReader;
 use super::pieces::{Pieces, Sink};
 
-/// A capsule whose clear header was read; nothing of it is believed yet.
+/// A capsule whose unencrypted header was read, but not verified.
 pub struct Clear {
     reader: PartReader,
     sealed: Sealed<CapsuleHeader>,
@@ -43,7 +43,7 @@ impl Clear {
         Ok(Clear { reader, sealed })
     }
 
-    /// The key it claims to be signed by, in hex.
+    /// The key with which it claims to be signed, in hex.
     pub fn claimed_key(&self) -> &str {
         self.sealed.claimed_key()
     }
@@ -56,7 +56,7 @@ impl Clear {
         self.reader.count()
     }
 
-    /// The header, checked with the key it names itself: shows that it is undamaged, not whose it is.
+    /// The header, verified with the key that it contains: this shows that it is undamaged, but not who made it.
     pub fn unpinned(&self) -> Result<CapsuleHeader> {
         let key = key_from_text(self.claimed_key()).context("reading the capsule's site key")?;
         Ok(CapsuleHeader::open(&self.sealed, &key)?)
@@ -66,18 +66,18 @@ impl Clear {
         Ok(CapsuleHeader::open(&self.sealed, pin)?)
     }
 
-    /// Checks the header's signature; `key` is the operator's of the site the capsule is for.
+    /// Verifies the header's signature; `key` is the operator's key of the destination site.
     pub fn verified<'a>(self, pin: &VerifyingKey, key: &'a AgeKey) -> Result<Capsule<'a>> {
         let header = CapsuleHeader::open(&self.sealed, pin)
-            .hint("--pin is the site key of the seed that made it (`seedd status` there shows it)")?;
+            .hint("use the site key of the seed that made it as --pin (run `seedd status` there)")?;
         if header.recipient != key.recipient() {
             return Err(anyhow!("the capsule is for {}, this site is {}", header.recipient, key.recipient()))
-                .hint("export it again with --recipient of this site (`seedd status` here shows it)");
+                .hint("export it again with --recipient of this site (run `seedd status` here)");
         }
         Ok(Capsule { reader: self.reader, header, site_key: *pin, key, next: 0 })
     }
 
-    /// Checks without a key that the frames follow each other to the end of the file.
+    /// Checks, without a key, that the frames are complete up to the end of the file.
     pub fn check_frames(&mut self, header: &CapsuleHeader) -> Result<()> {
         for index in 0..=frame_count(header.bytes) {
             let size = next_len(&mut self.reader, index)?;
@@ -90,7 +90,7 @@ impl Clear {
 }
 
 pub fn read_exact(reader: &mut PartReader, buffer: &mut [u8]) -> Result<()> {
-    reader.read_exact(buffer).context("reading the file").hint("it ends too early: is a part of it missing?")
+    reader.read_exact(buffer).context("reading the file").hint("the file ends too early; check that no part is missing")
 }
 
 fn next_len(reader: &mut PartReader, index: u64) -> Result<usize> {
@@ -100,7 +100,7 @@ fn next_len(reader: &mut PartReader, index: u64) -> Result<usize> {
 }
 
 fn at_end(reader: &PartReader) -> Result<()> {
-    ensure!(reader.at_end(), "the capsule goes on after its end");
+    ensure!(reader.at_end(), "the capsule has extra data at its end");
     Ok(())
 }
 
@@ -122,13 +122,13 @@ impl Capsule<'_> {
         Ok(())
     }
 
-    /// The signed list of what follows. Has to be called first.
+    /// The signed list of the content. Must be called first.
     pub fn manifest(&mut self) -> Result<CapsuleManifest> {
         let text = self.frame()?;
         Ok(CapsuleManifest::open(&text, &self.header, &self.site_key)?)
     }
 
-    /// Hands the content to `sink`, entry by entry; `done` entries were handed over by an earlier run and are skipped.
+    /// Passes the content to `sink`, entry by entry; the `done` entries that an earlier run passed are skipped.
     pub fn content(
         mut self,
         manifest: &CapsuleManifest,

@@ -1,4 +1,4 @@
-//! Capsules that lie on the seed itself: written here to be carried away, or brought here to be imported.
+//! Capsules that are stored on the seed: exported for download, or uploaded for import.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -13,14 +13,14 @@ use site::hint::Hint as _;
 
 /// Folder of the data directory.
 pub const SHELF: &str = "shelf";
-/// What an upload that is not whole is called, and the note of the size it will have.
+/// Suffix of an incomplete upload, and of the file with its final size.
 const COMING: &str = ".coming";
 const SIZE: &str = ".size";
 /// Bytes of an upload between two syncs.
 const SYNC_EVERY: u64 = 32 << 20;
-/// Most files on the shelf.
+/// Maximum number of files in the folder.
 const MAX_FILES: usize = 2000;
-/// Bytes that stay free for the database when something is brought here.
+/// Bytes that an upload must leave free, for the database.
 const RESERVE: u64 = 64 << 20;
 
 /// A capsule, or a part of one, on this seed.
@@ -28,24 +28,24 @@ const RESERVE: u64 = 64 << 20;
 pub struct CapsuleFile {
     pub name: String,
     pub size: u64,
-    /// Of an unfinished upload: its final size.
+    /// Final size of an incomplete upload.
     pub expected: Option<u64>,
-    /// Unix seconds of its last change.
+    /// Time of its last change, in Unix seconds.
     pub modified: u64,
 }
 
-/// Why a piece was not taken.
+/// Why a piece was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PieceError {
-    #[error("the file has {held} bytes, the piece begins at {at}")]
+    #[error("the file has {held} bytes, but the piece begins at {at}")]
     NotNext { held: u64, at: u64 },
-    #[error("there is another file of that name")]
+    #[error("there is another file with that name")]
     Exists,
-    #[error("the seed has {free} bytes left, the file needs {needed}")]
+    #[error("the seed has {free} bytes free, but the file needs {needed}")]
     Full { needed: u64, free: u64 },
-    #[error("the piece goes beyond the file's end")]
+    #[error("the piece extends beyond the end of the file")]
     TooLong,
-    #[error("the shelf holds {MAX_FILES} files")]
+    #[error("the folder already has {MAX_FILES} capsule files")]
     TooMany,
     #[error(transparent)]
     Io(#[from] anyhow::Error),
@@ -58,7 +58,7 @@ impl Shelf<'_> {
         self.0.join(SHELF)
     }
 
-    /// Where a whole file lies, or will. The name has to be a plain file name.
+    /// Path of a complete file. The name must be a plain file name.
     pub fn path(&self, name: &str) -> Utf8PathBuf {
         self.dir().join(name)
     }
@@ -67,15 +67,15 @@ impl Shelf<'_> {
         self.dir().join(format!(".{name}{suffix}"))
     }
 
-    /// Makes the folder; it holds whole sites, encrypted.
+    /// Creates the folder. It will contain whole sites, encrypted.
     pub fn make(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = self.dir();
-        fs::create_dir_all(&dir).with_context(|| format!("making {dir}"))?;
+        fs::create_dir_all(&dir).with_context(|| format!("creating {dir}"))?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).with_context(|| format!("protecting {dir}"))
     }
 
-    /// Newest first; uploads that are not whole are among them.
+    /// Newest first; incomplete uploads are included.
     pub fn list(&self) -> Result<Vec<CapsuleFile>> {
         let dir = self.dir();
         if !dir.is_dir() {
@@ -92,7 +92,7 @@ impl Shelf<'_> {
                     None => continue,
                 },
             };
-            // Written under a temporary name by an export that runs.
+            // Written under a temporary name by a running export.
             if name.ends_with(".part") {
                 continue;
             }
@@ -109,8 +109,8 @@ impl Shelf<'_> {
         std::str::from_utf8(&text).ok()?.trim().parse().ok()
     }
 
-    /// Appends `piece` at `at` to a file that will have `total` bytes; the bytes that are here now. The last piece makes
-    /// the file whole: synced, then named.
+    /// Appends `piece` at `at` to a file that will have `total` bytes; returns the bytes received so far. With the last piece the
+    /// file is synced and renamed.
     pub fn put(&self, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, PieceError> {
         self.make()?;
         let (whole, coming) = (self.path(name), self.beside(name, COMING));
@@ -131,17 +131,17 @@ impl Shelf<'_> {
         let mut file = OpenOptions::new().write(true).open(&coming).with_context(|| format!("opening {coming}"))?;
         let written = file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(piece));
         if let Err(error) = written {
-            // What does not fit whole is not kept in part: the next try begins where this one did.
+            // A piece that was not written completely is removed: the next attempt starts at the same position.
             let _ = file.set_len(at);
             return Err(PieceError::Io(anyhow::Error::new(error).context(format!("writing {coming}"))));
         }
-        // What a power cut can cost; the end is synced with the name.
+        // Limits what a power cut can lose; the end is synced before the file is renamed.
         if at / SYNC_EVERY != size / SYNC_EVERY {
             file.sync_data().with_context(|| format!("syncing {coming}"))?;
         }
         if size == total {
             file.sync_all().with_context(|| format!("syncing {coming}"))?;
-            fs::rename(&coming, &whole).with_context(|| format!("naming {whole}"))?;
+            fs::rename(&coming, &whole).with_context(|| format!("renaming the file to {whole}"))?;
             self.sync()?;
             let _ = fs::remove_file(self.beside(name, SIZE));
         }
@@ -149,7 +149,7 @@ impl Shelf<'_> {
     }
 
     fn begin(&self, name: &str, total: u64) -> Result<(), PieceError> {
-        let count = self.dir().read_dir_utf8().context("listing the shelf")?.count();
+        let count = self.dir().read_dir_utf8().context("listing the capsules")?.count();
         if count >= 2 * MAX_FILES {
             return Err(PieceError::TooMany);
         }
@@ -160,7 +160,7 @@ impl Shelf<'_> {
         }
         let coming = self.beside(name, COMING);
         let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&coming);
-        made.with_context(|| format!("making {coming}"))?;
+        made.with_context(|| format!("creating {coming}"))?;
         Ok(write_atomic(&self.beside(name, SIZE), total.to_string().as_bytes(), 0o600).map_err(anyhow::Error::from)?)
     }
 
@@ -169,19 +169,23 @@ impl Shelf<'_> {
         File::open(&dir).and_then(|d| d.sync_all()).with_context(|| format!("syncing {dir}"))
     }
 
-    /// Free bytes where the site lies.
+    /// Free bytes on the file system of the site.
     pub fn free(&self) -> Result<u64> {
         Ok(free_space(&self.0.data)?)
     }
 
-    /// Removes a file or an upload; false if there is no such.
+    /// Deletes a file or an upload; false if it does not exist.
     pub fn remove(&self, name: &str) -> Result<bool> {
         let mut found = false;
         for path in [self.path(name), self.beside(name, COMING), self.beside(name, SIZE)] {
             match fs::remove_file(&path) {
                 Ok(()) => found = true,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(anyhow!(e)).with_context(|| format!("removing {path}")).hint("is the disk read-only?"),
+                Err(e) => {
+                    return Err(anyhow!(e))
+                        .with_context(|| format!("removing {path}"))
+                        .hint("check that the disk is not read-only");
+                }
             }
         }
         Ok(found)

@@ -1,4 +1,4 @@
-//! Laying ready what an import will put in place: keys, cluster.yaml, and the trees as links to blobs.
+//! Staging the files of an import: keys, cluster.yaml, and the trees as links to blobs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -9,24 +9,23 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{CapsuleManifest, FileRow, KeyRow, MAX_LINE, Table, TextRow, Tree, check_head};
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::NetbootManifest;
 use cluster_seed::proof::{FILE, MAX_PROOF, SnapshotProof};
-use cluster_seed::seal::{Sealed, VerifyingKey, key_text};
+use cluster_seed::seal::{VerifyingKey, key_text};
 use cluster_seed::secret::AgeKey;
 use host::files::{read_limited, write_atomic};
+use host::sealed;
 use site::Site;
-use site::artifacts::chunks_of;
+use site::artifacts::{chunks_of, netboot_set};
 use site::keys::{KeyDir, PublicKeys};
 use site::settle::ID;
 
 use super::collect::rows_file;
 
 const MAX_KEY_FILE: u64 = 64 << 10;
-const MAX_NETBOOT: u64 = 1 << 20;
-/// Files of all trees together.
+/// Maximum number of files in all trees together.
 const MAX_FILES: usize = 1_000_000;
 
-/// Lines of a file of rows, each limited in length; the head is checked and left out.
+/// Lines of a file of rows, limited in length; the header line is checked and skipped.
 pub struct Lines {
     reader: BufReader<File>,
     path: Utf8PathBuf,
@@ -48,13 +47,13 @@ impl Lines {
         if n == 0 {
             return Ok(None);
         }
-        ensure!(line.ends_with('\n'), "a line of {} is too long, or cut", self.path);
+        ensure!(line.ends_with('\n'), "a line of {} is too long or truncated", self.path);
         line.pop();
         Ok(Some(line))
     }
 }
 
-/// Fills `staged`. Nothing outside of it is written.
+/// Fills `staged`. Nothing is written outside of it.
 pub fn stage(
     site: &Site,
     manifest: &CapsuleManifest,
@@ -68,7 +67,7 @@ pub fn stage(
         fs::remove_dir_all(staged).with_context(|| format!("removing {staged}"))?;
     }
     let keys = staged.join("keys");
-    fs::create_dir_all(&keys).with_context(|| format!("making {keys}"))?;
+    fs::create_dir_all(&keys).with_context(|| format!("creating {keys}"))?;
     protect(&keys)?;
     texts(rows, staged, &keys)?;
     secrets(site, rows, &keys, pin, operator)?;
@@ -91,7 +90,7 @@ fn texts(rows: &Utf8Path, staged: &Utf8Path, keys: &Utf8Path) -> Result<()> {
     let mut seen = BTreeSet::new();
     while let Some(line) = lines.next()? {
         let (name, content) = TextRow::parse(&line)?;
-        ensure!(seen.insert(name.clone()), "the capsule has {name} twice");
+        ensure!(seen.insert(name.clone()), "the capsule contains {name} twice");
         if name == "cluster.yaml" {
             let text = std::str::from_utf8(&content).context("reading the capsule's cluster.yaml")?;
             ClusterSpec::parse(text).map_err(|e| anyhow!("the capsule's cluster.yaml: {}", e.message))?;
@@ -101,18 +100,18 @@ fn texts(rows: &Utf8Path, staged: &Utf8Path, keys: &Utf8Path) -> Result<()> {
         }
     }
     for name in ["cluster.yaml", "public.json", "release.pgp"] {
-        ensure!(seen.contains(name), "the capsule has no {name}");
+        ensure!(seen.contains(name), "the capsule does not contain {name}");
     }
     Ok(())
 }
 
-/// The other site's keys under this site's operator, each opened once to see that it is what it is called.
+/// The other site's keys, encrypted to this site's operator key. Each is opened once to check that it matches its name.
 fn secrets(site: &Site, rows: &Utf8Path, keys: &Utf8Path, pin: &VerifyingKey, operator: &AgeKey) -> Result<()> {
     let mut lines = Lines::open(&rows_file(rows, Table::Key), Table::Key)?;
     let mut seen = BTreeSet::new();
     while let Some(line) = lines.next()? {
         let (name, ciphertext) = KeyRow::parse(&line)?;
-        ensure!(seen.insert(name), "the capsule has {name} twice");
+        ensure!(seen.insert(name), "the capsule contains {name} twice");
         write_atomic(&keys.join(name), &ciphertext, 0o600)?;
     }
     let own = read_limited(&site.join("keys/operator.age"), MAX_KEY_FILE)?;
@@ -120,20 +119,20 @@ fn secrets(site: &Site, rows: &Utf8Path, keys: &Utf8Path, pin: &VerifyingKey, op
     let path = keys.join("public.json");
     let mut public: PublicKeys =
         serde_json::from_slice(&read_limited(&path, MAX_KEY_FILE)?).context("reading the capsule's public keys")?;
-    ensure!(public.site == key_text(pin), "the capsule's public keys are of another site");
+    ensure!(public.site == key_text(pin), "the capsule's public keys belong to another site");
     public.operator = operator.recipient();
     write_atomic(&path, &serde_json::to_vec_pretty(&public)?, 0o644)?;
     let opened = KeyDir::new(keys).unseal_with(operator).context("opening the capsule's keys")?;
     let same = opened.planes.len() == public.planes.len()
         && opened.planes.iter().all(|(plane, key)| public.planes.get(plane) == Some(&key.public()));
-    ensure!(same, "the capsule's plane keys are not those of its public keys");
+    ensure!(same, "the capsule's plane keys do not match its public keys");
     let vault =
         operator.open(&read_limited(&keys.join("vault.age"), MAX_KEY_FILE)?).context("opening the capsule's vault key")?;
-    ensure!(AgeKey::from_secret(&vault)?.recipient() == public.vault, "the capsule's vault key is another");
+    ensure!(AgeKey::from_secret(&vault)?.recipient() == public.vault, "the capsule's vault key does not match its public keys");
     Ok(())
 }
 
-/// Links every listed file to its blob; gives the trees that were made.
+/// Links every listed file to its blob; returns the trees that were created.
 fn files(site: &Site, manifest: &CapsuleManifest, rows: &Utf8Path, staged: &Utf8Path) -> Result<BTreeSet<(Tree, Digest)>> {
     let mut lines = Lines::open(&rows_file(rows, Table::File), Table::File)?;
     let mut made = BTreeSet::new();
@@ -142,13 +141,13 @@ fn files(site: &Site, manifest: &CapsuleManifest, rows: &Utf8Path, staged: &Utf8
         let row = FileRow::parse(&line)?;
         count += 1;
         ensure!(count <= MAX_FILES, "the capsule lists more than {MAX_FILES} files");
-        ensure!(manifest.size_of(row.sha256) == Some(row.size), "the capsule lists {} without its content", row.path);
+        ensure!(manifest.size_of(row.sha256) == Some(row.size), "the capsule lists {} but does not contain it", row.path);
         let to = staged.join(row.tree.as_str()).join(row.id.to_string()).join(&row.path);
         let folder = to.parent().unwrap_or(staged);
-        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+        fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
         let blob = site.blob(row.sha256);
         match fs::hard_link(&blob, &to) {
-            // Too many links (ext4 allows 65,000), or a blob on another file system.
+            // Too many hard links (ext4 allows 65,000), or a blob on another file system.
             Err(e) if matches!(e.raw_os_error(), Some(nix::libc::EMLINK | nix::libc::EXDEV)) => {
                 fs::copy(&blob, &to).map(|_| ()).with_context(|| format!("copying to {to}"))?;
             }
@@ -159,37 +158,32 @@ fn files(site: &Site, manifest: &CapsuleManifest, rows: &Utf8Path, staged: &Utf8
     Ok(made)
 }
 
-/// What is served by name must be what the site signed, and whole.
+/// Checks that what is served by name is complete and was signed by the site.
 fn check_tree(tree: Tree, id: Digest, dir: &Utf8Path, manifest: &CapsuleManifest, pin: &VerifyingKey) -> Result<()> {
     match tree {
         Tree::Artifacts => {
-            for (chunk, size) in chunks_of(&dir.join("manifest.json"), pin)? {
+            for (chunk, size) in chunks_of(dir, pin)? {
                 ensure!(manifest.size_of(chunk) == Some(size), "chunk {chunk} is missing");
             }
         }
         Tree::Netboot => {
-            let text = read_limited(&dir.join("netboot.json"), MAX_NETBOOT)?;
-            let sealed: Sealed<NetbootManifest> = serde_json::from_slice(&text).context("reading netboot.json")?;
-            let netboot = sealed.open(pin).context("checking netboot.json")?;
-            ensure!(netboot.id == id, "netboot.json is of another set");
+            let netboot = netboot_set(dir, pin)?;
+            ensure!(netboot.id == id, "netboot.json belongs to another netboot set");
             for file in netboot.files {
                 let plain = !file.name.contains('/') && file.name != "..";
                 ensure!(plain && dir.join(&file.name).is_file(), "{} is missing", file.name);
             }
         }
         Tree::Proofs => check_proof(dir, id, pin)?,
-        // Signed by their makers, who may be another site: checked against the maker's key whenever they are read.
+        // Signed by their makers, which may be other sites: verified with the maker's key whenever they are read.
         Tree::Snapshots | Tree::Extras => {}
     }
     Ok(())
 }
 
-/// A proof signed by `pin` that is of that snapshot.
+/// Checks that a proof is signed by `pin` and belongs to that snapshot.
 pub(crate) fn check_proof(dir: &Utf8Path, snapshot: Digest, pin: &VerifyingKey) -> Result<()> {
-    let path = dir.join(FILE);
-    let sealed: Sealed<SnapshotProof> =
-        serde_json::from_slice(&read_limited(&path, MAX_PROOF)?).with_context(|| format!("reading {FILE}"))?;
-    let proof = sealed.open(pin).with_context(|| format!("checking {FILE}"))?;
-    ensure!(proof.snapshot == snapshot, "{FILE} is of another snapshot");
+    let proof: SnapshotProof = sealed::read(&dir.join(FILE), pin, MAX_PROOF)?;
+    ensure!(proof.snapshot == snapshot, "{FILE} belongs to another snapshot");
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Taking over what a medium holds: checked against its maker's key, linked instead of copied, signed again with the
-//! site's own key. The snapshot stays its maker's: nodes pin the certificate that came with it.
+//! Importing the content of a medium: it is verified with its maker's key, linked instead of copied, and signed again with the
+//! site's own key. The snapshot keeps its maker's signature: nodes pin the certificate that came with it.
 //!
-//! Checked here: every signature, every size, and the digest of everything but packages and chunks. Those are named by
-//! their digest, and whoever uses one (apt, the agent) checks it again.
+//! Verified here: every signature, every size, and the digest of everything except packages and chunks. Those are named by
+//! their digest, and their users (apt, the agent) verify it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,31 +13,32 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, BootFile, Chunk, NetbootManifest, SnapshotManifest};
 use cluster_seed::medium::{CLUSTER, MANIFEST, MediumManifest, RELEASE_KEYRING, SITE};
 use cluster_seed::progress::Progress;
-use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey, key_text};
+use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey};
 use host::files::{digest_file, read_limited, write_atomic};
+use host::sealed;
+use site::Site;
 use site::hint::Hint as _;
 use site::store::StoreError;
-use site::{Site, setting};
 
 use crate::medium::links::{is_clean, link};
 
-/// Largest sealed manifest read, in bytes.
+/// Maximum size of a sealed manifest, in bytes.
 const MAX_MANIFEST: u64 = 32 << 20;
-/// Largest cluster.yaml and certificate read, in bytes.
+/// Maximum size of cluster.yaml and of a certificate, in bytes.
 const MAX_SMALL: u64 = 1 << 20;
-/// Files a medium may list.
+/// Maximum number of files that a medium may list.
 const MAX_FILES: usize = 1_000_000;
 
-/// How much of a medium is read.
+/// How much of a medium is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// Everything but packages and chunks.
+    /// Everything except packages and chunks.
     Small,
     /// Every byte.
     All,
 }
 
-/// A medium whose manifest was checked.
+/// A medium whose manifest was verified.
 pub struct Medium {
     root: Utf8PathBuf,
     maker: VerifyingKey,
@@ -47,12 +48,12 @@ pub struct Medium {
 }
 
 impl Medium {
-    /// Reads and checks the sealed manifest, and that every file it lists is there with its size.
+    /// Reads and verifies the sealed manifest, and checks that every listed file exists with its size.
     ///
     /// # Errors
-    /// When the manifest is not signed by `maker`, or a file is missing, is no plain file or has another size.
+    /// When the manifest is not signed by `maker`, or a file is missing, is not a regular file, or has another size.
     pub fn open(root: &Utf8Path, maker: &VerifyingKey) -> Result<Self> {
-        // Links in the site point there, from wherever it runs.
+        // Absolute: links in the site point there.
         let root = root.canonicalize_utf8().with_context(|| format!("looking for the medium at {root}"))?;
         let path = root.join(MANIFEST);
         let sealed: Sealed<MediumManifest> =
@@ -60,21 +61,21 @@ impl Medium {
         let manifest = sealed
             .open(maker)
             .with_context(|| format!("checking {path}"))
-            .hint("this is not a medium of the site whose key was given, or it was changed; nothing was taken from it")?;
+            .hint("the medium was not made by the site with that key, or it was modified; nothing was imported")?;
         ensure!(manifest.files.len() <= MAX_FILES, "the medium lists more than {MAX_FILES} files");
         let mut files = BTreeMap::new();
         for file in &manifest.files {
-            ensure!(is_clean(&file.name), "the medium lists a file with the name {:?}", file.name);
+            ensure!(is_clean(&file.name), "the medium lists a file with the invalid name {:?}", file.name);
             let path = root.join(&file.name);
             let meta = fs::symlink_metadata(&path).with_context(|| format!("looking for {path}"))?;
-            ensure!(meta.is_file(), "{path} is no plain file");
-            ensure!(meta.len() == file.size, "{path} has {} bytes, the medium's manifest says {}", meta.len(), file.size);
+            ensure!(meta.is_file(), "{path} is not a regular file");
+            ensure!(meta.len() == file.size, "{path} has {} bytes, but the medium's manifest says {}", meta.len(), file.size);
             files.insert(file.name.clone(), file.clone());
         }
         Ok(Medium { root, maker: *maker, manifest, sealed, files })
     }
 
-    /// The maker's cluster.yaml, the start of a new site's.
+    /// The maker's cluster.yaml, the template for a new site's.
     pub fn cluster(&self) -> Result<String> {
         String::from_utf8(self.small(CLUSTER)?).context("reading the medium's cluster.yaml as UTF-8")
     }
@@ -88,20 +89,20 @@ impl Medium {
         self.root.join(SITE).join(below)
     }
 
-    /// A listed file whose digest was checked.
+    /// A listed file whose digest was verified.
     fn small(&self, below: &str) -> Result<Vec<u8>> {
         let file = self.listed(below)?;
         let bytes = read_limited(&self.path(below), MAX_SMALL)?;
-        ensure!(Digest::of(&bytes) == file.sha256, "{} is not as it was signed", self.path(below));
+        ensure!(Digest::of(&bytes) == file.sha256, "{} does not match the signed manifest", self.path(below));
         Ok(bytes)
     }
 
     fn sealed<T: Sealable>(&self, below: &str) -> Result<T> {
         self.listed(below)?;
-        read_sealed(&self.path(below), &self.maker)
+        Ok(sealed::read(&self.path(below), &self.maker, MAX_MANIFEST)?)
     }
 
-    /// Files below the site's folder, by their path there.
+    /// Files below the medium's site folder, by relative path.
     fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a BootFile)> {
         let prefix = format!("{SITE}/{folder}/");
         self.files
@@ -122,24 +123,18 @@ impl Medium {
         progress.begin("reading the medium", Some(wanted.iter().map(|f| f.size).sum()));
         for file in wanted {
             let path = self.root.join(&file.name);
-            ensure!(digest_file(&path, progress)?.1 == file.sha256, "{path} is not as it was signed");
+            ensure!(digest_file(&path, progress)?.1 == file.sha256, "{path} does not match the signed manifest");
         }
         progress.end();
         Ok(())
     }
 }
 
-fn read_sealed<T: Sealable>(path: &Utf8Path, key: &VerifyingKey) -> Result<T> {
-    let bytes = read_limited(path, MAX_MANIFEST)?;
-    let sealed: Sealed<T> = serde_json::from_slice(&bytes).with_context(|| format!("reading {path}"))?;
-    sealed.open(key).with_context(|| format!("checking {path}"))
-}
-
-/// Takes over all that `medium` holds into `site`, whose private key is `key`. Safe to repeat; the settings that bring
-/// it into use are written last, in one transaction.
+/// Imports everything on `medium` into `site`, whose private key is `key`. Safe to repeat; the settings that put it in use are
+/// written last, in one transaction.
 ///
 /// # Errors
-/// When anything on the medium is not as its maker signed it; then nothing of it is in use.
+/// When anything on the medium differs from what its maker signed; then nothing of it is put in use.
 pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progress: &dyn Progress) -> Result<()> {
     let manifest = &medium.manifest;
     medium.read(how, progress)?;
@@ -162,25 +157,25 @@ pub fn adopt(site: &Site, medium: &Medium, key: &SigningKey, how: Reading, progr
     let store = site::store::Store::open(&site.database()).context("opening the database")?;
     store
         .write(|tx| {
-            tx.set(setting::SNAPSHOT, &manifest.snapshot.to_string())?;
-            tx.set(&format!("{}{}", setting::MAKER, manifest.snapshot), &key_text(&medium.maker))?;
-            tx.set(setting::NETBOOT, &manifest.netboot.to_string())?;
+            tx.set_snapshot(manifest.snapshot)?;
+            tx.set_maker(manifest.snapshot, &medium.maker)?;
+            tx.set_netboot(manifest.netboot)?;
             for (role, id) in &manifest.artifacts {
-                tx.set(&format!("{}{role}", setting::ARTIFACT), &id.to_string())?;
+                tx.set_artifact(role, *id)?;
             }
-            tx.set(setting::MEDIUM, &manifest.id.to_string())
+            tx.set_medium(manifest.id)
         })
         .map_err(|e: StoreError| e.into())
 }
 
-/// Links the published snapshot; the certificate it is signed with.
+/// Links the published snapshot; returns the certificate that it is signed with.
 fn snapshot(site: &Site, medium: &Medium) -> Result<Vec<u8>> {
     let id = medium.manifest.snapshot;
     let folder = format!("snapshots/{id}");
     let held: SnapshotManifest = medium.sealed(&format!("{folder}/snapshot.json"))?;
-    ensure!(held.id == id, "the medium's snapshot is {}, its manifest says {id}", held.id);
+    ensure!(held.id == id, "the medium's snapshot is {}, but its manifest says {id}", held.id);
     let release = medium.listed(&format!("{folder}/dists/{}/Release", held.suite))?;
-    ensure!(release.sha256 == held.release, "the snapshot's Release file is not the one that was signed");
+    ensure!(release.sha256 == held.release, "the snapshot's Release file does not match its signed manifest");
     let keyring = medium.small(RELEASE_KEYRING)?;
     darksite::Keyring::from_bytes(&keyring).context("reading the medium's release key")?;
     link(&medium.path(&folder), &site.join(&folder))?;
@@ -191,12 +186,16 @@ fn netboot(site: &Site, medium: &Medium, key: &SigningKey) -> Result<()> {
     let id = medium.manifest.netboot;
     let folder = format!("netboot/{id}");
     let held: NetbootManifest = medium.sealed(&format!("{folder}/netboot.json"))?;
-    ensure!(held.id == id, "the medium's netboot set is {}, its manifest says {id}", held.id);
+    ensure!(held.id == id, "the medium's netboot set is {}, but its manifest says {id}", held.id);
     make_dir(&site.join(&folder))?;
     for file in &held.files {
-        ensure!(is_clean(&file.name) && !file.name.contains('/'), "the netboot set names a file {:?}", file.name);
+        ensure!(
+            is_clean(&file.name) && !file.name.contains('/'),
+            "the netboot set lists a file with the invalid name {:?}",
+            file.name
+        );
         let name = format!("{folder}/{}", file.name);
-        ensure!(medium.listed(&name)?.sha256 == file.sha256, "{name} is not the one that was signed");
+        ensure!(medium.listed(&name)?.sha256 == file.sha256, "{name} does not match the signed manifest");
         link(&medium.path(&name), &site.join(&name))?;
     }
     seal(&site.join(&folder).join("netboot.json"), &held, key)
@@ -206,13 +205,13 @@ fn artifact(site: &Site, medium: &Medium, role: &str, id: Digest, key: &SigningK
     let folder = format!("artifacts/{id}");
     let held: ArtifactManifest = medium.sealed(&format!("{folder}/manifest.json"))?;
     held.check().with_context(|| format!("checking the medium's artifact of role {role}"))?;
-    ensure!(held.id == id && held.spec.role == role, "the medium's artifact of role {role} is another one");
+    ensure!(held.id == id && held.spec.role == role, "the medium's artifact of role {role} is not the one in its manifest");
     for chunk in &held.chunks {
         let Chunk::Zstd { stored, stored_size, .. } = chunk else { continue };
         let hex = stored.to_string();
         let blob = medium.listed(&format!("blobs/sha256/{}/{hex}", &hex[..2]))?;
         if blob.sha256 != *stored || blob.size != u64::from(*stored_size) {
-            bail!("chunk {hex} of role {role} is not as it was signed");
+            bail!("chunk {hex} of role {role} does not match the signed manifest");
         }
     }
     make_dir(&site.join(&folder))?;
@@ -224,5 +223,5 @@ fn seal<T: Sealable>(path: &Utf8Path, document: &T, key: &SigningKey) -> Result<
 }
 
 fn make_dir(path: &Utf8Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("making {path}"))
+    fs::create_dir_all(path).with_context(|| format!("creating {path}"))
 }

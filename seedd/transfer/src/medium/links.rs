@@ -1,4 +1,4 @@
-//! Names on a medium, and links that lead to its files.
+//! Names on a medium, and links to its files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,13 +6,13 @@ use std::os::unix::fs::symlink;
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
-/// A relative path without tricks, of at most 4096 bytes.
+/// A relative path without `.` or `..`, of at most 4096 bytes.
 pub(crate) fn is_clean(name: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
     name.len() <= 4096 && name.split('/').all(plain)
 }
 
-/// Makes `link` lead to `target`. What the site holds itself stays; an older link is replaced.
+/// Makes `link` point to `target`. A file of the site is kept; an older link is replaced.
 pub(crate) fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
     let make = || -> std::io::Result<()> {
         match fs::symlink_metadata(link) {

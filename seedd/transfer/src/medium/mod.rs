@@ -1,4 +1,4 @@
-//! The medium this seed booted from: which one it was, and the packages and images imported from it.
+//! The medium that this seed booted from: its identity, and importing its packages and images.
 
 pub(crate) mod links;
 

@@ -1,5 +1,5 @@
-//! What this site knows of the medium it took its packages and images from: enough to leave the same out of a capsule,
-//! and to find it again when a capsule left it out.
+//! The record of the medium from which this site imported packages and images. It is used to leave these files out of a capsule,
+//! and to find them again when importing such a capsule.
 
 use std::collections::HashMap;
 
@@ -27,20 +27,20 @@ struct Record {
     manifest: Sealed<MediumManifest>,
 }
 
-/// The files of a medium by their digest.
+/// The files of a medium by digest.
 pub struct Held {
     pub id: Digest,
     files: HashMap<Digest, (u64, Utf8PathBuf)>,
 }
 
-/// Keeps a note of the medium that is adopted.
+/// Stores the record of the medium that is adopted.
 pub fn note(site: &Site, root: &camino::Utf8Path, maker: &VerifyingKey, manifest: &Sealed<MediumManifest>) -> Result<()> {
     let record = Record { root: root.to_owned(), maker: key_text(maker), manifest: manifest.clone() };
     Ok(write_atomic(&site.join(RECORD), &serde_json::to_vec(&record)?, 0o644)?)
 }
 
 impl Held {
-    /// The medium that was adopted last, if one was.
+    /// The medium adopted last, if any.
     pub fn of(site: &Site) -> Result<Option<Self>> {
         let path = site.join(RECORD);
         if !path.exists() {
@@ -55,12 +55,12 @@ impl Held {
         Ok(Some(Held { id: manifest.id, files }))
     }
 
-    /// True if the medium has this very file.
+    /// True if the medium has this file.
     pub fn has(&self, sha256: Digest, size: u64) -> bool {
         self.files.get(&sha256).is_some_and(|(held, _)| *held == size)
     }
 
-    /// Makes `sha256` a blob of the site that leads to the medium; false if the medium has none. Its bytes are not read.
+    /// Makes `sha256` a blob of the site that links to the medium; false if the medium does not have it. Its bytes are not read.
     pub fn link(&self, site: &Site, sha256: Digest) -> Result<bool> {
         let Some((_, file)) = self.files.get(&sha256) else { return Ok(false) };
         link(file, &site.blob(sha256))?;

@@ -1,11 +1,11 @@
-//! What is on a disk, told from its first bytes, so that a person recognises it before it is overwritten.
+//! Identifies the content of a disk from its first bytes, so that a person can recognise it before it is overwritten.
 
-/// Bytes needed from the start of a disk.
+/// Number of bytes needed from the start of a disk.
 pub const HEAD: usize = 68 << 10;
 /// Start of the primary volume descriptor (ECMA-119 section 8.4).
 const VOLUME: usize = 0x8000;
 
-/// The most telling words; None where nothing is known.
+/// A description of the content; None if it is not recognised.
 pub fn of(head: &[u8]) -> Option<String> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
     let named = |kind: &str, label: Option<String>| Some(label.map_or_else(|| kind.to_owned(), |l| format!("{kind} \"{l}\"")));

@@ -1,8 +1,8 @@
-//! The copy of an image to a device, and the proof that it is there.
+//! Copying an image to a device, and verifying the copy.
 //!
-//! A stick that was not fully written and verified never boots: its first MiB is emptied at first and written last. What
-//! is read back comes from the medium and not from memory (open(2), O_DIRECT), and is compared with what was read in,
-//! piece by piece: a stick that claims more room than it has is found out, whatever it overwrote.
+//! A stick that was not fully written and verified never boots: its first MiB is zeroed first and written last. The data is
+//! read back from the medium, not from the page cache (open(2), O_DIRECT), and compared with what was written, piece by piece.
+//! This detects sticks that report more capacity than they have.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,38 +17,38 @@ use sha2::{Digest as _, Sha256};
 pub const FIRST: usize = 1 << 20;
 /// Bytes read, written and compared at once; a multiple of [`FIRST`].
 const PIECE: usize = 4 << 20;
-/// Bytes after which the device is waited for, so that the progress shown is the device's and not the memory's.
+/// Bytes between syncs, so that the progress shown is that of the device and not of the page cache.
 const SYNC_EVERY: u64 = 32 << 20;
-/// Every sector size in use divides it; O_DIRECT wants buffers, places and lengths of whole sectors.
+/// A multiple of all sector sizes in use; O_DIRECT requires aligned buffers, offsets and lengths.
 const ALIGN: usize = 4096;
 
-/// Why the copy is not there. After any of these but [`CopyError::Image`] on the first bytes, the device does not boot.
+/// Why copying failed. After all of these errors except [`CopyError::Image`] at the first bytes, the device does not boot.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     #[error("reading the image at byte {at}")]
     Image { at: u64, source: io::Error },
     #[error("writing at byte {at}")]
     Write { at: u64, source: io::Error },
-    #[error("waiting until the device has written")]
+    #[error("waiting for the device to finish writing")]
     Sync(#[source] io::Error),
     #[error("reading back at byte {at}")]
     ReadBack { at: u64, source: io::Error },
-    #[error("what is read back differs from what was written, from byte {at} on")]
+    #[error("the data read back differs from the data written, starting at byte {at}")]
     Differs { at: u64 },
-    #[error("stopped as asked")]
+    #[error("stopped on request")]
     Stopped,
 }
 
-/// The same place, twice open.
+/// The target, opened twice: for writing, and for reading back.
 pub struct Device<'a> {
     pub write: &'a File,
-    /// Past the memory, if the file system or device can.
+    /// Bypasses the page cache, if the file system or device supports it.
     pub read: &'a File,
-    /// Bytes; a plain file that may grow has as many as the image.
+    /// Size in bytes; for a regular file, which can grow, that of the image.
     pub size: u64,
 }
 
-/// Bytes at an address that O_DIRECT takes.
+/// A buffer with the alignment that O_DIRECT requires.
 struct Buffer {
     bytes: Vec<u8>,
     start: usize,
@@ -80,7 +80,7 @@ fn pieces(len: u64) -> impl Iterator<Item = (u64, usize)> {
 /// Copies `len` bytes, reads them back and compares. Returns their digest.
 ///
 /// # Errors
-/// Whatever it was, the first MiB of the device is empty then, unless not even that could be written.
+/// After any error the first MiB of the device is zeroed, unless that write failed too.
 pub fn copy(image: &mut impl Read, len: u64, device: &Device<'_>, progress: &dyn Progress) -> Result<Digest, CopyError> {
     let mut buffer = Buffer::new(PIECE);
     let mut first = vec![0u8; len.min(FIRST as u64) as usize];
@@ -123,13 +123,13 @@ pub fn copy(image: &mut impl Read, len: u64, device: &Device<'_>, progress: &dyn
     if progress.cancelled() {
         return Err(CopyError::Stopped);
     }
-    // Everything else is there: from here on it may boot.
+    // Everything else is written: from here on it may boot.
     device.write.write_all_at(&first, 0).map_err(|source| CopyError::Write { at: 0, source })?;
     device.write.sync_all().map_err(CopyError::Sync)?;
     forget(device)?;
     let proven = compare(device, &mut buffer, 0, first.len(), &hashes[0]);
     if let Err(error) = proven {
-        // What cannot be read back must not boot; if even this fails, the error says enough.
+        // A device that cannot be verified must not boot. If this write fails too, the first error is reported.
         let _ = device.write.write_all_at(&vec![0; first.len()], 0).and_then(|()| device.write.sync_all());
         return Err(error);
     }
@@ -138,7 +138,7 @@ pub fn copy(image: &mut impl Read, len: u64, device: &Device<'_>, progress: &dyn
     Ok(Digest(whole.finalize().into()))
 }
 
-/// Zeros over the first MiB, and over the last: a partition table of an earlier life has its second copy there.
+/// Zeroes the first MiB, and the last one, where a previous GPT has its backup.
 fn empty_ends(device: &Device<'_>, len: u64) -> Result<(), CopyError> {
     let last = device.size.saturating_sub(FIRST as u64).max(len);
     for (at, count) in [(0, len.min(FIRST as u64)), (last, device.size.saturating_sub(last))] {
@@ -148,13 +148,13 @@ fn empty_ends(device: &Device<'_>, len: u64) -> Result<(), CopyError> {
     device.write.sync_all().map_err(CopyError::Sync)
 }
 
-/// Drops what memory holds of the device, for those that know no O_DIRECT.
+/// Drops the device's pages from the page cache, for devices without O_DIRECT.
 fn forget(device: &Device<'_>) -> Result<(), CopyError> {
     posix_fadvise(device.read, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).map_err(|e| CopyError::Sync(e.into()))
 }
 
 fn compare(device: &Device<'_>, buffer: &mut Buffer, at: u64, count: usize, expected: &[u8; 32]) -> Result<(), CopyError> {
-    // Whole sectors are asked for; a file may end within the last one.
+    // Whole sectors are read; a file may end within the last one.
     let asked = buffer.get(count.next_multiple_of(ALIGN));
     let mut got = 0;
     while got < count {

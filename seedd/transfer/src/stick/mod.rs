@@ -1,4 +1,4 @@
-//! Writing a medium to a stick: which disks there are, whether one may be overwritten, the copy and its proof.
+//! Writing a medium to a stick: listing disks, checking whether one may be overwritten, copying and verifying.
 
 pub mod content;
 pub mod copy;

@@ -1,4 +1,4 @@
-//! Which disks there are and who uses them, read from /sys and /proc below a given root.
+//! Lists disks and what uses them, from /sys and /proc below a given root.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,9 +12,9 @@ use super::content;
 
 const MAX_ATTRIBUTE: u64 = 4096;
 const MAX_TABLE: u64 = 4 << 20;
-/// Layers between a file system and its disk that are followed: partition, LUKS, LVM, RAID and a loop or two.
+/// Maximum number of layers between a file system and its disk: partition, LUKS, LVM, RAID and one or two loop devices.
 const MAX_DEPTH: u32 = 8;
-/// Bytes of a sector as /sys counts them (Documentation/ABI/stable/sysfs-block).
+/// Size of a sector in /sys, in bytes (Documentation/ABI/stable/sysfs-block).
 const SECTOR: u64 = 512;
 
 /// Why a device must not be overwritten.
@@ -28,11 +28,11 @@ pub enum Unfit {
     InUse { name: String, uses: Vec<String> },
     #[error("{0} is read-only")]
     ReadOnly(String),
-    #[error("{name} has {has} bytes, the image needs {need}")]
+    #[error("{name} has {has} bytes, but the image needs {need}")]
     TooSmall { name: String, has: u64, need: u64 },
 }
 
-/// A disk that might be written to.
+/// A disk that can be offered as target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
@@ -44,11 +44,11 @@ pub struct Target {
     pub removable: bool,
     pub read_only: bool,
     pub content: Option<String>,
-    /// Why it is not to be overwritten; empty for one that may be.
+    /// What uses it; empty if it may be overwritten.
     pub uses: Vec<String>,
 }
 
-/// A device number, as `8:1`, and what is lost with the disk below it.
+/// A device number, such as `8:1`, and what would be lost with the disk below it.
 #[derive(Debug, Clone)]
 pub struct Precious {
     pub number: String,
@@ -63,7 +63,7 @@ pub struct Survey {
 }
 
 fn read(path: &Utf8Path, limit: u64) -> String {
-    // What cannot be read counts as empty; the kernel has the last word when the disk is opened exclusively.
+    // Unreadable files count as empty; in the end the kernel decides, when the disk is opened exclusively.
     String::from_utf8_lossy(&read_limited(path, limit).unwrap_or_default()).trim().to_owned()
 }
 
@@ -85,12 +85,12 @@ impl Survey {
         }
     }
 
-    /// Every disk, by name.
+    /// All disks, sorted by name.
     pub fn targets(&self) -> Vec<Target> {
         host::hardware::disks(&self.root).into_iter().filter_map(|d| self.target(&d.name)).collect()
     }
 
-    /// One block device by kernel name, whole or loop; None for a partition and for what is no block device.
+    /// One block device by kernel name, a whole disk or loop device; None for partitions and for what is not a block device.
     pub fn target(&self, name: &str) -> Option<Target> {
         let dir = self.root.join("sys/block").join(name);
         if name.is_empty() || name.contains('/') || !dir.exists() {
@@ -124,7 +124,7 @@ impl Survey {
         names(&dir).into_iter().filter(|n| dir.join(n).join("partition").exists()).collect()
     }
 
-    /// In words, everything that uses the disk or one of its partitions.
+    /// A description of everything that uses the disk or one of its partitions.
     fn uses(&self, disk: &str) -> Vec<String> {
         let dir = self.root.join("sys/block").join(disk);
         let mut uses = BTreeSet::new();
@@ -146,19 +146,19 @@ impl Survey {
             let file = read(&self.root.join("sys/block").join(&name).join("loop/backing_file"), MAX_ATTRIBUTE);
             let backs = file.strip_prefix("/dev/").is_some_and(|f| f == disk || self.partitions(disk).iter().any(|p| p == f));
             if backs {
-                uses.insert(format!("{name} reads it"));
+                uses.insert(format!("{name} uses it"));
             }
         }
         uses.into_iter().collect()
     }
 
-    /// The name of a volume as people know it: `dm-0` says nothing.
+    /// The label of a volume, because `dm-0` alone is not meaningful.
     fn holder(&self, name: &str) -> String {
         let label = read(&self.root.join("sys/block").join(name).join("dm/name"), MAX_ATTRIBUTE);
         if label.is_empty() { name.to_owned() } else { format!("{label} ({name})") }
     }
 
-    /// Where it is mounted: by number, or by source for file systems with numbers of their own
+    /// Where it is mounted, by device number, or by source for file systems with their own device numbers
     /// (proc_pid_mountinfo(5)).
     fn mounted(&self, name: &str, number: &str) -> Vec<String> {
         let device = format!("/dev/{name}");
@@ -171,7 +171,7 @@ impl Survey {
         self.mounts.lines().filter_map(line).collect()
     }
 
-    /// Whole disks that a block device lies on.
+    /// Whole disks that a block device is stored on.
     fn disks_below(&self, number: &str, depth: u32) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let Ok(dir) = self.root.join("sys/dev/block").join(number).canonicalize_utf8() else { return found };
@@ -198,7 +198,7 @@ impl Target {
     /// Whether an image of `need` bytes may be written over it.
     ///
     /// # Errors
-    /// The first reason against it.
+    /// The first reason why not.
     pub fn fit(&self, need: u64) -> Result<(), Unfit> {
         let name = || self.name.clone();
         if !self.uses.is_empty() {

@@ -91,12 +91,12 @@ fn settings_are_stored_whole_or_not_at_all() {
 fn power_leaves_a_word_and_a_server_refuses() {
     let (_dir, host) = machine();
     let run = host.appliance.clone().unwrap().run;
-    host.power(Power::Reboot).unwrap();
+    host.power(Wish::Reboot).unwrap();
     assert!(run.join("reboot").exists() && !run.join("poweroff").exists());
-    host.power(Power::Off).unwrap();
+    host.power(Wish::PowerOff).unwrap();
     assert!(run.join("poweroff").exists());
     let server = Host { appliance: None, ..host };
-    assert!(server.power(Power::Off).is_err() && server.store_settings(&Settings::default()).is_err());
+    assert!(server.power(Wish::PowerOff).is_err() && server.store_settings(&Settings::default()).is_err());
     assert_eq!(server.settings().unwrap(), Settings::default());
 }
 

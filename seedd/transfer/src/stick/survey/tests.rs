@@ -109,7 +109,7 @@ fn every_use_is_found() {
             "a loop on a partition",
             |m, t| m.file("sys/block/loop3/loop/backing_file", t),
             "/dev/sda2\n".to_owned(),
-            "loop3 reads it",
+            "loop3 uses it",
         ),
     ];
     for (what, make, text, expected) in cases {

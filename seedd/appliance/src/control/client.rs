@@ -1,0 +1,136 @@
+//! The caller's side: one method per request, so that each answer is read as what it is.
+
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context as _, Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::ids::{Hostname, Mac};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use site::hint::Hint as _;
+
+use super::answer::{
+    Clock, DaemonFacts, EventPage, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted, Reloading, Status,
+    Unsealed,
+};
+use super::request::{EventQuery, Request, SetController, SiteRequest};
+use super::wire::{MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
+use crate::console::view::ConsoleView;
+
+/// Asks the daemon behind one socket; every call is a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: Utf8PathBuf,
+}
+
+impl Client {
+    pub fn new(socket: &Utf8Path) -> Self {
+        Client { socket: socket.to_owned() }
+    }
+
+    /// True if a daemon answers there.
+    pub fn answers(&self) -> bool {
+        UnixStream::connect(&self.socket).is_ok()
+    }
+
+    pub fn status(&self) -> Result<Status> {
+        self.ask(Request::Status)
+    }
+
+    pub fn unseal(&self, passphrase: &str) -> Result<Unsealed> {
+        self.ask(Request::Unseal { passphrase: passphrase.to_owned() })
+    }
+
+    pub fn view(&self) -> Result<ConsoleView> {
+        self.ask(Request::View)
+    }
+
+    pub fn reload(&self) -> Result<Reloading> {
+        self.ask(Request::Reload)
+    }
+
+    pub fn promote(&self) -> Result<Promoted> {
+        self.ask(Request::Promote)
+    }
+
+    pub fn clock(&self) -> Result<Clock> {
+        self.ask(Request::Clock)
+    }
+
+    /// `to_ms`: Unix milliseconds.
+    pub fn set_clock(&self, to_ms: u64) -> Result<Clock> {
+        self.ask(Request::SetClock { to_ms })
+    }
+
+    pub fn events(&self, query: EventQuery) -> Result<EventPage> {
+        self.ask_site(SiteRequest::Events(query))
+    }
+
+    pub fn packets(&self, mac: Mac) -> Result<Packets> {
+        self.ask_site(SiteRequest::Packets { mac })
+    }
+
+    pub fn metrics(&self) -> Result<Metrics> {
+        self.ask_site(SiteRequest::Metrics)
+    }
+
+    pub fn revoke(&self, hostname: Hostname, reason: &str) -> Result<Nothing> {
+        self.ask_site(SiteRequest::Revoke { hostname, reason: reason.to_owned() })
+    }
+
+    pub fn forget(&self, mac: Mac) -> Result<Nothing> {
+        self.ask_site(SiteRequest::Forget { mac })
+    }
+
+    pub fn power(&self, mac: Mac) -> Result<Power> {
+        self.ask_site(SiteRequest::Power { mac })
+    }
+
+    pub fn set_controller(&self, controller: SetController) -> Result<Power> {
+        self.ask_site(SiteRequest::Controller(controller))
+    }
+
+    pub fn forget_controller(&self, mac: Mac) -> Result<Power> {
+        self.ask_site(SiteRequest::ForgetController { mac })
+    }
+
+    pub fn act(&self, mac: Mac, action: PowerAction) -> Result<PowerDone> {
+        self.ask_site(SiteRequest::Act { mac, action })
+    }
+
+    pub fn doctor(&self) -> Result<DaemonFacts> {
+        self.ask_site(SiteRequest::Doctor)
+    }
+
+    /// Announces made-up machines for so many seconds; 0 ends it.
+    pub fn rehearse(&self, seconds: u64) -> Result<Nothing> {
+        self.ask_site(SiteRequest::Rehearsal { seconds })
+    }
+
+    /// Has something done whose answer says nothing new.
+    pub fn send(&self, request: Request) -> Result<()> {
+        self.ask::<IgnoredAny>(request).map(drop)
+    }
+
+    fn ask_site<T: DeserializeOwned>(&self, ask: SiteRequest) -> Result<T> {
+        self.ask(Request::Site { ask })
+    }
+
+    fn ask<T: DeserializeOwned>(&self, mut request: Request) -> Result<T> {
+        let answer = self.exchange(&request);
+        request.wipe();
+        answer
+    }
+
+    fn exchange<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
+        let stream = UnixStream::connect(&self.socket)
+            .with_context(|| format!("reaching the daemon at {}", self.socket))
+            .hint("is `seedd serve` running for this --data?")?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        write_line(&stream, request)?;
+        match read_line(&stream, MAX_ANSWER)? {
+            Reply::Done(value) => Ok(value),
+            Reply::Error(text) => Err(anyhow!(text)),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What may be asked over the socket.
+
+use cluster_seed::ids::{Hostname, Mac};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
+
+use super::answer::{ControllerKind, PowerAction};
+use crate::settings::Settings;
+
+/// No `Debug`: some of them hold a secret. Each names its answer in [`super::answer`].
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "op", deny_unknown_fields)]
+pub enum Request {
+    /// [`super::answer::Unsealed`].
+    Unseal {
+        passphrase: String,
+    },
+    /// [`super::answer::Status`].
+    Status,
+    /// [`crate::console::view::ConsoleView`].
+    View,
+    /// Stores what an operator chose, as a whole. Answers the settings as stored.
+    Settings {
+        settings: Settings,
+    },
+    /// [`super::answer::Asked`], as does the next.
+    Reboot,
+    PowerOff,
+    /// Open the site again: its files were replaced. [`super::answer::Reloading`].
+    Reload,
+    /// Make a standby the issuer. [`super::answer::Promoted`].
+    Promote,
+    /// [`super::answer::Clock`], as does the next.
+    Clock,
+    #[serde(rename_all = "camelCase")]
+    SetClock {
+        /// Unix milliseconds.
+        to_ms: u64,
+    },
+    /// What only a running site can answer.
+    Site {
+        ask: SiteRequest,
+    },
+}
+
+impl Request {
+    /// Overwrites the secret that it holds, if any.
+    pub(super) fn wipe(&mut self) {
+        match self {
+            Request::Unseal { passphrase } => passphrase.zeroize(),
+            Request::Site { ask: SiteRequest::Controller(c) } => c.password.zeroize(),
+            _ => {}
+        }
+    }
+}
+
+/// What the command line asks a running site for.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "what", deny_unknown_fields)]
+pub enum SiteRequest {
+    /// The event log. [`super::answer::EventPage`].
+    Events(EventQuery),
+    /// The last packets of a machine. [`super::answer::Packets`].
+    Packets {
+        mac: Mac,
+    },
+    /// [`super::answer::Metrics`].
+    Metrics,
+    /// [`super::answer::Power`], as do the next two.
+    Power {
+        mac: Mac,
+    },
+    Controller(SetController),
+    ForgetController {
+        mac: Mac,
+    },
+    /// Takes a node off the planes. [`super::answer::Nothing`], as does the next.
+    Revoke {
+        hostname: Hostname,
+        reason: String,
+    },
+    /// Takes a machine that is no node off the list.
+    Forget {
+        mac: Mac,
+    },
+    /// [`super::answer::PowerDone`].
+    Act {
+        mac: Mac,
+        action: PowerAction,
+    },
+    /// [`super::answer::DaemonFacts`].
+    Doctor,
+    /// For so many seconds (at most an hour) the made-up machines of the doctor are counted but not written down.
+    /// [`super::answer::Nothing`].
+    Rehearsal {
+        seconds: u64,
+    },
+}
+
+/// A controller's address and credentials. No `Debug`: it holds a secret.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetController {
+    pub mac: Mac,
+    pub kind: ControllerKind,
+    /// `https://address[:port]` for Redfish, `address[:port]` for IPMI.
+    pub address: String,
+    pub user: String,
+    pub password: String,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Only newer ones; without it the last `back` that fit.
+    pub after: Option<i64>,
+    pub back: u32,
+    pub limit: u32,
+    pub mac: Option<Mac>,
+    /// Beginnings of kinds; none means all.
+    pub kinds: Vec<String>,
+}

@@ -1,0 +1,110 @@
+//! `seedd node`
+
+use anyhow::{Context as _, Result};
+use appliance::control::Client;
+use clap::{Args, Subcommand};
+use cluster_seed::ids::{Hostname, Mac};
+use serde_json::json;
+use site::hint::Hint as _;
+use site::store::StoreError;
+
+use super::args::SiteArgs;
+
+#[derive(Subcommand)]
+pub enum Node {
+    /// List the nodes of this site
+    List(List),
+    /// Revoke a node: its keys leave the list of peers at once
+    ///
+    /// The other nodes stop communicating with it as soon as they have the new list. The machine can be installed again from
+    /// the network, with new keys. Needs an unsealed seed.
+    #[command(after_long_help = "\
+Example:
+  seedd node revoke n7 --reason stolen")]
+    Revoke(Revoke),
+    /// Remove a machine that is not a node from the list, with its unapproved enrollments
+    ///
+    /// It returns to the list when it is seen on the network again.
+    Forget(Forget),
+}
+
+#[derive(Args)]
+pub struct List {
+    #[command(flatten)]
+    args: SiteArgs,
+}
+
+#[derive(Args)]
+pub struct Revoke {
+    /// Host name, with or without the site's domain
+    hostname: String,
+    /// Reason, for the event log
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    args: SiteArgs,
+}
+
+#[derive(Args)]
+pub struct Forget {
+    /// MAC address of the machine
+    mac: Mac,
+    #[command(flatten)]
+    args: SiteArgs,
+}
+
+impl Node {
+    pub fn run(&self) -> Result<()> {
+        match self {
+            Node::List(v) => v.run(),
+            Node::Revoke(v) => v.run(),
+            Node::Forget(v) => v.run(),
+        }
+    }
+}
+
+impl List {
+    fn run(&self) -> Result<()> {
+        let store = self.args.site().open_store()?;
+        let nodes = store.read(|tx| {
+            let mut rows = Vec::new();
+            for node in tx.live_nodes()? {
+                rows.push((tx.enrollment(node.enrollment)?.state, node));
+            }
+            Ok::<_, StoreError>(rows)
+        })?;
+        let mut text = Vec::new();
+        let mut values = Vec::new();
+        for (state, node) in nodes {
+            let address = node.planes.values().next().map(|(ip, _)| ip.to_string()).unwrap_or_default();
+            text.push(format!("{:<32} {:<12} {:<12} {address}", node.hostname.as_str(), node.role, state.as_str()));
+            let planes: Vec<_> = node.planes.iter().map(|(plane, (ip, _))| json!({"plane": plane, "address": ip})).collect();
+            values.push(json!({
+                "hostname": node.hostname, "role": node.role, "state": state, "endpoint": node.endpoint, "planes": planes,
+            }));
+        }
+        let text = if text.is_empty() { "no nodes yet".to_owned() } else { text.join("\n") };
+        self.args.show(&json!({ "nodes": values }), &text)
+    }
+}
+
+impl Revoke {
+    fn run(&self) -> Result<()> {
+        let site = self.args.site();
+        let typed = self.hostname.trim().to_ascii_lowercase();
+        let full = if typed.contains('.') { typed } else { format!("{typed}.{}", site.spec()?.spec.networking.domain) };
+        let hostname: Hostname = full.parse().context("reading the host name").hint("use the label alone, such as n7")?;
+        Client::new(&site.control_socket()).revoke(hostname.clone(), &self.reason)?;
+        self.args.show(
+            &json!({ "revoked": hostname }),
+            &format!("{hostname} revoked; the other nodes drop it with their next list of peers"),
+        )
+    }
+}
+
+impl Forget {
+    fn run(&self) -> Result<()> {
+        Client::new(&self.args.site().control_socket()).forget(self.mac)?;
+        self.args.show(&json!({ "forgotten": self.mac }), &format!("{} forgotten", self.mac))
+    }
+}
