@@ -92,11 +92,7 @@ impl App {
 }
 
 /// The message, if the enrollment's own machine signed it for this enrollment.
-fn open<T: Sealable>(
-    record: &EnrollmentRecord,
-    sealed: &Sealed<T>,
-    about: impl Fn(&T) -> EnrollmentId,
-) -> Result<T, ApiError> {
+fn open<T: Sealable>(record: &EnrollmentRecord, sealed: &Sealed<T>, about: impl Fn(&T) -> EnrollmentId) -> Result<T, ApiError> {
     let refused = || ApiError::forbidden("this is not signed by the machine that enrolled");
     let message = sealed.open(&node_key(record)?).map_err(|_| refused())?;
     if about(&message) == record.id { Ok(message) } else { Err(refused()) }

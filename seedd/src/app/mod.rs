@@ -7,6 +7,7 @@ pub mod approve;
 pub mod auth;
 pub mod boot;
 mod clock;
+pub mod confirm;
 pub mod console;
 mod darksite;
 pub mod enroll;
