@@ -67,10 +67,10 @@ impl Error {
             Error::Tool { source: ToolError::Start { .. }, .. } => {
                 Some("run it as root on a host with util-linux (unshare, setpriv)")
             }
-            Error::File(error)
-            | Error::Tree { source: TreeError::File(error), .. }
-            | Error::Disk(DiskError::File(error))
-            | Error::Chunk(ChunkError::File(error)) => Some(error.hint()),
+            Error::File(error) | Error::Tree { source: TreeError::File(error), .. } | Error::Disk(DiskError::File(error)) => {
+                Some(error.hint())
+            }
+            Error::Chunk(error) => error.hint(),
             _ => None,
         }
     }

@@ -9,21 +9,30 @@ use anyhow::{Context as _, Result};
 use cluster_seed::progress::Progress;
 use host::clock::Stopwatch;
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// From now on SIGINT and SIGTERM ask the running work to stop; a second one exits immediately.
+/// From now on SIGINT and SIGTERM ask the running work to stop; a second one exits immediately. Once is enough.
 pub fn watch_signals() -> Result<()> {
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the signal watcher")?;
+    // Registered here, not on the thread: who returns from this function may rely on it.
+    let listening = |kind| {
+        let _inside = runtime.enter();
+        signal(kind).context("listening for signals")
+    };
+    let (mut interrupt, mut terminate) = (listening(SignalKind::interrupt())?, listening(SignalKind::terminate())?);
     std::thread::spawn(move || {
         runtime.block_on(async {
-            let mut term = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(signal) => signal,
-                Err(_) => return,
-            };
             for _ in 0..2 {
-                tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = term.recv() => {} }
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 if STOP.swap(true, Ordering::SeqCst) {
+                    restore();
                     #[allow(clippy::disallowed_methods, reason = "asked twice; the next run removes temporary files")]
                     std::process::exit(130);
                 }
@@ -32,6 +41,38 @@ pub fn watch_signals() -> Result<()> {
         });
     });
     Ok(())
+}
+
+/// How the terminal was before its echo was switched off.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// While it lives, what is typed is not shown. The terminal is as before afterwards, also if a signal ends the program.
+pub struct Silent(());
+
+impl Silent {
+    pub fn new() -> Result<Self> {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).context("reading the terminal mode")?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        let guard = Silent(());
+        tcsetattr(&stdin, SetArg::TCSANOW, &silent).context("turning off echo")?;
+        Ok(guard)
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn restore() {
+    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // Nothing can be done about a terminal that is gone.
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &before);
+    }
 }
 
 pub fn stop_asked() -> bool {

@@ -30,6 +30,19 @@ pub enum ChunkError {
     Cancelled,
 }
 
+impl ChunkError {
+    /// What an operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ChunkError::File(e) => Some(e.hint()),
+            ChunkError::Corrupt { .. } | ChunkError::Manifest(_) | ChunkError::Image => {
+                Some("the artifact on disk is damaged: run `seedd image build` again, or import it again")
+            }
+            ChunkError::Cancelled => None,
+        }
+    }
+}
+
 /// Stores bytes under their digest, unless that blob exists.
 fn store(blobs: &Utf8Path, tmp: &Utf8Path, bytes: &[u8]) -> Result<Digest, ChunkError> {
     let digest = Digest::of(bytes);

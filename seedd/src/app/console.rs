@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use appliance::console::host::{Host, page_urls};
 use appliance::console::view::{ConsoleView, Phase};
 use appliance::control::answer::{Answer, Clock, Status};
 use appliance::control::{Controlled, SiteRequest};
 use appliance::settings::Settings;
-use site::hint;
 use site::store::StoreError;
 use site::store::admission::Whose;
-use web::api::{ApiError, SeedMode};
+use web::api::SeedMode;
 
+use super::remote::hinted;
 use super::{App, socket};
 
 /// A site that is served, and the machine it is served from.
@@ -58,12 +58,7 @@ impl Controlled for AtConsole {
     }
 
     fn set_clock(&self, to_ms: u64) -> Result<Clock> {
-        self.app.set_clock("control socket", to_ms).map(socket::clock).map_err(|e| match e {
-            ApiError::BadRequest { why, hint: Some(hint) } | ApiError::Conflict { why, hint: Some(hint) } => {
-                hint::with(anyhow!(why), hint)
-            }
-            other => other.into(),
-        })
+        self.app.set_clock("control socket", to_ms).map(socket::clock).map_err(hinted)
     }
 
     fn host(&self) -> &Host {
@@ -80,7 +75,7 @@ impl Controlled for AtConsole {
     }
 
     fn promote(&self) -> Result<u64> {
-        Ok(self.app.promote("control socket")?)
+        self.app.promote("control socket").map_err(hinted)
     }
 
     fn settings_changed(&self, _settings: &Settings) -> Result<()> {

@@ -11,8 +11,9 @@ use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, Se
 
 use super::{App, unexpected};
 use crate::power::controller::{Controller, SETTING};
-use crate::power::fetch::Client;
-use crate::power::{redfish, tool, wake_server};
+use crate::power::net::https::Client;
+use crate::power::net::wake::wake;
+use crate::power::{redfish, tool};
 
 fn key(mac: Mac) -> String {
     format!("{SETTING}{mac}")
@@ -131,7 +132,7 @@ impl App {
         if iface.is_empty() {
             return Err(ApiError::Unavailable { why: "this seed serves no machines".to_owned() });
         }
-        wake_server::wake(iface, mac).map_err(|e| failed(&e))?;
+        wake(iface, mac).map_err(|e| failed(&e))?;
         Ok(format!("a magic packet for {mac} left on {iface}"))
     }
 

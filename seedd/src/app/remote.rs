@@ -20,7 +20,7 @@ const WINDOW: u32 = 5_000;
 const MAX_REHEARSAL: u64 = 3_600;
 
 /// An error of a use case with its hint.
-fn hinted(e: ApiError) -> anyhow::Error {
+pub(super) fn hinted(e: ApiError) -> anyhow::Error {
     match e {
         ApiError::BadRequest { why, hint: Some(hint) } | ApiError::Conflict { why, hint: Some(hint) } => {
             hint::with(anyhow!(why), hint)

@@ -11,8 +11,9 @@ use site::hint::Hint as _;
 
 use super::args::SiteArgs;
 use crate::doctor::checks::{self, Subject, addresses};
+use crate::doctor::net::probe;
 use crate::doctor::rehearsal::{self, Outcome};
-use crate::doctor::{Check, Health, probe_fetch, render, tool};
+use crate::doctor::{Check, Health, render, tool};
 
 /// How long the daemon expects simulated machines, in seconds.
 const REHEARSAL: u64 = 1_000;
@@ -74,7 +75,7 @@ impl Doctor {
             return skipped(&format!("not probed: {iface} does not have the seed's address, so it may be another network"));
         }
         let _ = Client::new(&site.control_socket()).rehearse(10);
-        let answers = match probe_fetch::ask_who_answers(iface) {
+        let answers = match probe::ask_who_answers(iface) {
             Ok(answers) => answers,
             Err(e) => return Check { name, health: Health::Bad, text: format!("{e:#}"), advice: "run as root".to_owned() },
         };

@@ -11,6 +11,7 @@ mod console;
 mod darksite;
 mod doctor;
 mod drill;
+mod hints;
 mod image;
 mod import;
 mod init;
@@ -31,7 +32,6 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use site::hint;
 
 use crate::terminal;
 
@@ -61,7 +61,7 @@ Environment:
 
 Exit status:
   0    success
-  1    failure; one line says why, and often a hint line what to do
+  1    failure; one line says why, and often hint lines what to do
   2    wrong usage
   130  interrupted by SIGINT or SIGTERM";
 
@@ -199,7 +199,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Parses the command line, runs the verb, prints an error chain and one hint line. 0, 1 (failed), 2 (usage) or 130.
+/// Parses the command line, runs the verb, prints an error chain and its hints. 0, 1 (failed), 2 (usage) or 130.
 pub fn main() -> ExitCode {
     if let Some(code) = appliance::as_hook() {
         return code;
@@ -244,7 +244,7 @@ pub fn main() -> ExitCode {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("seedd: {error:#}");
-    if let Some(hint) = hint::of(error) {
+    for hint in hints::of(error) {
         eprintln!("hint: {hint}");
     }
     if terminal::stop_asked() { ExitCode::from(130) } else { ExitCode::FAILURE }

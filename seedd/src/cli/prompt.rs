@@ -1,15 +1,22 @@
 //! Questions on the terminal: passphrases, which are not echoed, and confirmations.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8Path;
 use host::files::read_limited;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use site::hint::Hint as _;
 use zeroize::Zeroizing;
 
+use crate::terminal::{self, Silent};
+
 /// Largest passphrase file, in bytes.
 const MAX_PASSPHRASE: u64 = 4096;
+/// Between two looks whether a signal came, in milliseconds.
+const LOOK_EVERY: u16 = 100;
 /// Longest confirmation read, in bytes.
 const MAX_LINE: u64 = 256;
 
@@ -20,26 +27,37 @@ pub fn passphrase_from(path: &Utf8Path) -> Result<Zeroizing<String>> {
 }
 
 /// Asks on the terminal without echo. By hand rather than with rpassword, which opens /dev/tty: this one reads what is
-/// standard input, a pseudo-terminal without a session included, and never holds a copy that is not wiped.
+/// standard input, a pseudo-terminal without a session included, never holds a copy that is not wiped, and gives the
+/// terminal back as it was when a signal ends it.
 pub fn ask_secret(question: &str) -> Result<Zeroizing<String>> {
-    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err(anyhow!("cannot prompt for a secret: standard input is not a terminal"))
             .hint("use --passphrase-file (or --password-file)");
     }
+    terminal::watch_signals()?;
+    let silent = Silent::new()?;
     eprint!("{question}: ");
     std::io::stderr().flush().ok();
-    let before = tcgetattr(&stdin).context("reading the terminal mode")?;
-    let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
-    tcsetattr(&stdin, SetArg::TCSANOW, &silent).context("turning off echo")?;
     let mut line = Zeroizing::new(String::new());
-    let read = stdin.lock().read_line(&mut line);
-    tcsetattr(&stdin, SetArg::TCSANOW, &before).context("restoring the terminal mode")?;
+    let read = wait_for_line(&stdin).and_then(|()| stdin.lock().read_line(&mut line).context("reading the secret"));
+    drop(silent);
     eprintln!();
-    read.context("reading the secret")?;
+    read?;
     Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// Waits until a line was typed: a terminal is readable then, not before.
+fn wait_for_line(stdin: &std::io::Stdin) -> Result<()> {
+    loop {
+        let mut line = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut line, LOOK_EVERY) {
+            _ if terminal::stop_asked() => return Err(anyhow!("interrupted while asking for a secret")),
+            Ok(n) if n > 0 => return Ok(()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("waiting for the terminal"),
+        }
+    }
 }
 
 /// Asks twice, and refuses two different answers.

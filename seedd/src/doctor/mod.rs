@@ -3,8 +3,7 @@
 pub mod checks;
 pub mod dhcp;
 pub mod holders;
-pub mod machines_fetch;
-pub mod probe_fetch;
+pub mod net;
 pub mod rehearsal;
 pub mod tool;
 

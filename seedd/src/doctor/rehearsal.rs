@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use site::hint::Hint as _;
 use tokio::task::JoinSet;
 
-use super::machines_fetch::{Fetched, Wire, boot};
-use super::{probe_fetch, tool};
+use super::net::machines::{Fetched, Wire, boot};
+use super::net::probe;
+use super::tool;
 
 /// Most simulated machines.
 pub const MAX_MACHINES: u32 = 1_000;
@@ -51,7 +52,7 @@ pub fn run(iface: &str, seed: Ipv4Addr, count: u32) -> Result<Outcome> {
     refuse_foreign(iface, seed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let wire = Wire::new(probe_fetch::client_socket(iface)?, seed)?;
+        let wire = Wire::new(probe::client_socket(iface)?, seed)?;
         let listening = tokio::spawn(wire.clone().listen());
         let began = Stopwatch::start();
         let mut boots = JoinSet::new();
@@ -87,7 +88,7 @@ fn foreign(iface: &str, other: Ipv4Addr) -> anyhow::Error {
 
 /// Refuses a network where another server answers, or the seed does not.
 fn refuse_foreign(iface: &str, seed: Ipv4Addr) -> Result<()> {
-    let answers = probe_fetch::ask_who_answers(iface)?;
+    let answers = probe::ask_who_answers(iface)?;
     if let Some(other) = answers.iter().find(|r| r.server != seed) {
         return Err(foreign(iface, other.server));
     }

@@ -41,16 +41,7 @@ pub type OnSettings = Box<dyn Fn(&Settings) -> Result<()> + Send + Sync>;
 
 /// Input of the set-up.
 pub struct SetUp {
-    pub site: Site,
-    /// Mount point of the medium, and its maker's key; without them the new site is empty.
-    pub medium: Option<(Utf8PathBuf, VerifyingKey)>,
-    pub host: Host,
-    /// Effective settings: boot parameters, then stored settings.
-    pub settings: Box<dyn Fn() -> Settings + Send + Sync>,
-    pub on_settings: OnSettings,
-    pub pages: SocketAddr,
-    pub tls: Arc<Tls>,
-    pub warnings: Mutex<Vec<String>>,
+    given: Given,
     code: String,
     throttle: Throttle,
     making: Mutex<()>,
@@ -61,8 +52,10 @@ pub struct SetUp {
 /// Arguments of [`SetUp`].
 pub struct Given {
     pub site: Site,
+    /// Where the medium is mounted, and its maker's key; without them the new site starts empty.
     pub medium: Option<(Utf8PathBuf, VerifyingKey)>,
     pub host: Host,
+    /// Settings in force: boot parameters, then stored ones.
     pub settings: Box<dyn Fn() -> Settings + Send + Sync>,
     pub on_settings: OnSettings,
     pub pages: SocketAddr,
@@ -75,14 +68,7 @@ impl SetUp {
     pub fn new(given: Given) -> Result<Arc<Self>> {
         clean(&given.site.data)?;
         Ok(Arc::new(SetUp {
-            site: given.site,
-            medium: given.medium,
-            host: given.host,
-            settings: given.settings,
-            on_settings: given.on_settings,
-            pages: given.pages,
-            tls: given.tls,
-            warnings: Mutex::new(given.warnings),
+            given,
             code: new_setup_code()?,
             throttle: Throttle::default(),
             making: Mutex::new(()),
@@ -110,17 +96,17 @@ impl SetUp {
     }
 
     fn told(&self) -> Vec<String> {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if self.medium.is_none() {
+        let mut warnings = self.given.warnings.clone();
+        if self.given.medium.is_none() {
             warnings.push("there is no medium: the new site will have no packages and no images".to_owned());
         }
         warnings
     }
 
     fn look(&self) -> Result<FirstView> {
-        let interfaces = self.host.interfaces()?;
+        let interfaces = self.given.host.interfaces()?;
         let nics: Vec<Nic> = interfaces.iter().map(|i| Nic { name: i.name.clone(), link: i.up }).collect();
-        let chosen = choose((self.settings)().iface.as_deref(), &nics).ok();
+        let chosen = choose((self.given.settings)().iface.as_deref(), &nics).ok();
         let of = |i: appliance::console::view::InterfaceView| FirstInterface {
             chosen: Some(&i.name) == chosen.as_ref(),
             name: i.name,
@@ -174,7 +160,7 @@ impl SetUp {
         }
         crate::app::auth::check_user(&form.user)?;
         crate::app::auth::check_password(&form.password)?;
-        let interfaces = self.host.interfaces().map_err(unexpected)?;
+        let interfaces = self.given.host.interfaces().map_err(unexpected)?;
         if !interfaces.iter().any(|i| i.name == form.iface) {
             return Err(ApiError::bad("this machine has no such interface", "choose one from the list"));
         }
@@ -182,22 +168,22 @@ impl SetUp {
     }
 
     fn create(&self, form: &FirstSite, name: &Hostname) -> Result<String> {
-        let medium = self.medium.as_ref().map(|(path, maker)| Medium::open(path, maker)).transpose();
+        let medium = self.given.medium.as_ref().map(|(path, maker)| Medium::open(path, maker)).transpose();
         let medium = medium.hint("the medium is damaged or was modified; write it again. Nothing was created")?;
         let text = medium.as_ref().map_or_else(|| Ok(default_cluster_yaml("new")), Medium::cluster)?;
-        let settings = (self.settings)();
+        let settings = (self.given.settings)();
         let address = match settings.address {
             Some(Address::Static(net)) => Some(net),
             _ => None,
         };
         let (text, spec) = of_new_site(&text, name, address)?;
         // Before the site, so that the site is served with it from the start.
-        if self.host.appliance.is_some() {
-            let stored = Settings { iface: Some(form.iface.clone()), ..self.host.settings()? };
-            self.host.store_settings(&stored)?;
+        if self.given.host.appliance.is_some() {
+            let stored = Settings { iface: Some(form.iface.clone()), ..self.given.host.settings()? };
+            self.given.host.store_settings(&stored)?;
         }
         let new = NewSite { text: &text, spec: &spec, passphrase: &form.passphrase, now: now() };
-        let (_, token) = create(&self.site, &new, |place, _| {
+        let (_, token) = create(&self.given.site, &new, |place, _| {
             if let Some(medium) = &medium {
                 let keys = place.keys().unseal(&form.passphrase)?;
                 adopt(place, medium, &keys.site, Reading::Small, &Quiet)
@@ -234,11 +220,11 @@ impl Controlled for SetUp {
     }
 
     fn view(&self) -> Result<ConsoleView> {
-        let interfaces = self.host.interfaces()?;
+        let interfaces = self.given.host.interfaces()?;
         Ok(ConsoleView {
             phase: Phase::Setup,
-            pages: page_urls("https", self.pages, &interfaces),
-            fingerprint: Some(self.tls.fingerprint()),
+            pages: page_urls("https", self.given.pages, &interfaces),
+            fingerprint: Some(self.given.tls.fingerprint()),
             setup_code: Some(self.code.clone()),
             warnings: self.told(),
             ..ConsoleView::default()
@@ -246,10 +232,10 @@ impl Controlled for SetUp {
     }
 
     fn host(&self) -> &Host {
-        &self.host
+        &self.given.host
     }
 
     fn settings_changed(&self, settings: &Settings) -> Result<()> {
-        (self.on_settings)(settings)
+        (self.given.on_settings)(settings)
     }
 }

@@ -2,8 +2,7 @@
 
 pub mod choose;
 pub mod controller;
-pub mod fetch;
+pub mod net;
 pub mod redfish;
 pub mod throttle;
 pub mod tool;
-pub mod wake_server;

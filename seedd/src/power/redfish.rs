@@ -7,7 +7,7 @@ use site::hint::Hint as _;
 use web::api::PowerAction;
 
 use super::choose::{Ask, boot_once, eject, has_mac, insert, link, members, reset, takes_iso};
-use super::fetch::Client;
+use super::net::https::Client;
 
 /// Does it; what happened, in words. `medium` is the URL of the image for the virtual drive.
 pub async fn act(client: &Client, mac: Mac, action: PowerAction, medium: Option<&str>) -> Result<String> {

@@ -25,10 +25,10 @@ fn words(action: PowerAction, uefi: bool) -> Option<&'static [&'static str]> {
     })
 }
 
-/// Does it; what happened, in words. `uefi`: how the machine boots.
+/// Carries the action out; returns what ipmitool printed last. `uefi`: how the machine boots.
 pub fn act(controller: &Controller, password: &[u8], action: PowerAction, uefi: bool) -> Result<String> {
     let Some(words) = words(action, uefi) else {
-        return Err(anyhow!("IPMI has no virtual drive")).hint("keep the controller with Redfish, if it speaks that");
+        return Err(anyhow!("IPMI has no virtual drive")).hint("save the controller with --kind redfish if it supports Redfish");
     };
     let password = Zeroizing::new(std::str::from_utf8(password)?.to_owned());
     let (host, port) = (controller.host.to_string(), controller.port.to_string());
@@ -40,15 +40,15 @@ pub fn act(controller: &Controller, password: &[u8], action: PowerAction, uefi: 
         Err(ToolError::Start { .. }) => {
             Err(anyhow!("ipmitool is not installed on the seed")).hint("install the package ipmitool, or use Redfish")
         }
-        Err(ToolError::Failed { stderr, .. }) => Err(anyhow!("the controller did not do it: {}", said(&stderr)))
-            .hint("user, password, address; is IPMI over LAN switched on in the controller?"),
+        Err(ToolError::Failed { stderr, .. }) => Err(anyhow!("ipmitool failed: {}", said(&stderr)))
+            .hint("check the user, the password and the address, and that IPMI over LAN is enabled on the controller"),
         Err(e) => Err(e.into()),
     }
 }
 
 /// The last line, bounded and printable.
 fn said(text: &str) -> String {
-    let line = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
+    let line = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("(no output)");
     line.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
@@ -62,6 +62,6 @@ mod tests {
         assert_eq!(words(PowerAction::NextBootPxe, false).unwrap().last(), Some(&"pxe"));
         assert!(words(PowerAction::InsertMedia, true).is_none() && words(PowerAction::Wake, true).is_none());
         assert_eq!(said("a\n\nChassis Power is on\n\n"), "Chassis Power is on");
-        assert_eq!(said(""), "it said nothing");
+        assert_eq!(said(""), "(no output)");
     }
 }

@@ -11,7 +11,7 @@ use seedd::app::App;
 use site::{Site, setting};
 use transfer::medium::adopt::{Medium, Reading, adopt};
 
-use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, tamper, utf8};
+use crate::support::medium::{PASSPHRASE, made_site, make_medium, new_site, tamper, utf8};
 
 struct Bench {
     _dir: tempfile::TempDir,

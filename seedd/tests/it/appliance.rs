@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::seal::key_text;
 use host::tool::{Running, Tool};
 
-use crate::medium::{made_site, make_medium, utf8};
+use crate::support::medium::{made_site, make_medium, utf8};
 
 const PAGES: &str = "127.0.0.1:8443";
 const PASSPHRASE: &str = "four random words here";
@@ -36,7 +36,7 @@ fn can() -> bool {
 impl Appliance {
     fn new(dir: &Utf8Path) -> Self {
         let made = made_site(&dir.join("maker"));
-        let maker = make_medium(&made, crate::medium::PASSPHRASE, &dir.join("medium"));
+        let maker = make_medium(&made, crate::support::medium::PASSPHRASE, &dir.join("medium"));
         Appliance { dir: dir.to_owned(), pin: key_text(&maker), process: None, starts: 0 }
     }
 

@@ -10,38 +10,22 @@ use cluster_seed::progress::Quiet;
 use cluster_seed::seal::VerifyingKey;
 use site::mode::Mode;
 use site::{Site, setting};
-use transfer::capsule::export::{Export, Exported};
+use transfer::capsule::export::Exported;
 use transfer::capsule::import::{Import, Imported};
 use transfer::capsule::pieces::Discard;
 use transfer::capsule::read::Clear;
 use transfer::capsule::records::since_id;
 use web::api::ApiError;
 
-use crate::sites::*;
-
-const NOW: u64 = 1_760_000_000_000;
+use crate::support::capsules::{self, NOW};
+use crate::support::sites::*;
 
 fn export(a: &Site, b: &Site, out: &Utf8Path, since: Option<Digest>) -> Result<Exported> {
     export_with(a, b, out, since, false)
 }
 
 fn export_with(a: &Site, b: &Site, out: &Utf8Path, since: Option<Digest>, same_medium: bool) -> Result<Exported> {
-    let operator = a.keys().operator(A)?;
-    let keys = a.keys().unseal_with(&operator)?;
-    let recipient = b.keys().public()?.operator;
-    let job = Export {
-        site: a,
-        operator: &operator,
-        site_key: &keys.site,
-        recipient: &recipient,
-        since,
-        same_medium,
-        split: None,
-        out,
-        now_ms: NOW,
-        actor: None,
-    };
-    job.run(&Quiet)
+    capsules::export((a, A), b, out, since, same_medium)
 }
 
 fn import(b: &Site, file: &Utf8Path, pin: &VerifyingKey) -> Result<Imported> {
@@ -49,8 +33,7 @@ fn import(b: &Site, file: &Utf8Path, pin: &VerifyingKey) -> Result<Imported> {
 }
 
 fn import_with(b: &Site, file: &Utf8Path, pin: &VerifyingKey, keep_place: bool) -> Result<Imported> {
-    let operator = b.keys().operator(B)?;
-    Import { site: b, operator: &operator, pin, file, keep_place, now_ms: NOW, actor: None }.run(&Quiet)
+    capsules::import((b, B), file, pin, keep_place)
 }
 
 fn key(site: &Site) -> VerifyingKey {

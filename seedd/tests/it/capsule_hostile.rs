@@ -11,14 +11,13 @@ use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey};
 use cluster_seed::secret::AgeKey;
 use site::Site;
-use transfer::capsule::export::Export;
 use transfer::capsule::import::Import;
 use transfer::capsule::pieces::{Discard, Sink};
 use transfer::capsule::read::Clear;
 
-use crate::sites::*;
+use crate::support::capsules::{NOW, export};
+use crate::support::sites::*;
 
-const NOW: u64 = 1_760_000_000_000;
 /// Flips, and as many cuts.
 const PLACES: usize = 2000;
 
@@ -36,23 +35,10 @@ fn bench(chunks: u32, size: u32) -> Bench {
     let a = filled(&t.path.join("a"), "site-a", A, chunks, size);
     let b = empty(&t.path.join("b"), "site-b", B);
     let file = t.path.join("a.capsule");
-    let keys = a.keys().unseal(A).unwrap();
-    let recipient = b.keys().public().unwrap().operator;
-    let export = Export {
-        site: &a,
-        operator: &a.keys().operator(A).unwrap(),
-        site_key: &keys.site,
-        recipient: &recipient,
-        since: None,
-        same_medium: false,
-        split: None,
-        out: &file,
-        now_ms: NOW,
-        actor: None,
-    };
-    export.run(&Quiet).unwrap();
+    export((&a, A), &b, &file, None, false).unwrap();
+    let site_key = a.keys().unseal(A).unwrap().site;
     let operator = b.keys().operator(B).unwrap();
-    Bench { t, a, b, site_key: keys.site, operator, file }
+    Bench { t, a, b, site_key, operator, file }
 }
 
 impl Bench {

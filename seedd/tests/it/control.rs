@@ -8,39 +8,31 @@ use std::sync::Arc;
 use appliance::console::host::Host;
 use appliance::control::listen;
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Mac;
 use flight::recorder::WireEvent;
 use host::clock::now_ms;
 use host::tool::Tool;
-use seedd::app::App;
 use seedd::app::console::AtConsole;
 use serde_json::{Value, json};
 use site::store::events::PacketFacts;
-use site::{Site, default_cluster_yaml};
+
+use crate::support::sites::{PASSPHRASE, Temp, app, site_a, temp};
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
-const PASSPHRASE: &str = "correct horse battery";
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    _dir: Temp,
     data: Utf8PathBuf,
 }
 
 /// A sealed site with one machine in its log, behind its socket.
 fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let data = Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap();
-    let site = Site::new(&data);
-    site.make_folders().unwrap();
-    let text = default_cluster_yaml("site-a");
-    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
-    site.keys().create(PASSPHRASE, "site-a", &planes, 1_760_000_000).unwrap();
-    std::fs::write(site.cluster_file(), text).unwrap();
-    drop(site::store::Store::open(&site.database()).unwrap());
+    let dir = temp();
+    let site = site_a(&dir);
+    let data = site.data.clone();
     let socket = listen(&site.control_socket()).unwrap();
     let host = Host::server(&site.data);
-    let app = Arc::new(App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap());
+    let app = app(&site);
     let facts = PacketFacts {
         iface: Some("br0".into()),
         xid: Some("1".into()),
@@ -154,7 +146,7 @@ fn the_socket_speaks_as_before() {
         (json!({"op": "promote"}), "not in standby"),
         (json!({"op": "site", "ask": {"what": "act", "mac": mac, "action": "status"}}), "controller"),
         (json!({"op": "site", "ask": {"what": "act", "mac": mac, "action": "juggle"}}), "juggle"),
-        (json!({"op": "status", "more": 1}), "reading the control socket's line"),
+        (json!({"op": "setClock", "toMs": 1, "more": 1}), "reading the control socket's line"),
     ] {
         let answer = raw(&b.data, &request);
         assert!(answer["error"].as_str().is_some_and(|e| e.contains(why)), "{request}: {answer}");

@@ -11,7 +11,7 @@ use site::Site;
 use site::mode::Mode;
 use transfer::capsule::import::Import;
 
-use crate::sites::{Temp, temp, unsealed};
+use crate::support::sites::{Temp, temp, unsealed};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/f38c67a");
 const ONE: &str = "fixture passphrase one";

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{Claim, Confirm, GateCheck, Hello, Mismatch, PROTOCOL, Report, ReportBody};
-use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
@@ -14,16 +13,18 @@ use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 use cluster_seed::secret::AgeKey;
 use seedd::app::App;
-use site::{Site, default_cluster_yaml, setting};
+use site::setting;
 use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
-use crate::paired::Paired;
+use crate::support::paired::Paired;
+use crate::support::sites::{Temp, site_a, temp};
 
-pub(crate) const PASSPHRASE: &str = "correct horse battery";
+pub(crate) use crate::support::sites::PASSPHRASE;
+
 const DISK: u64 = 4 << 30;
 
 pub(crate) struct Bench {
-    pub _dir: tempfile::TempDir,
+    pub _dir: Temp,
     pub app: Arc<App>,
 }
 
@@ -36,13 +37,8 @@ pub(crate) fn admin() -> Actor {
 }
 
 pub(crate) fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
-    site.make_folders().unwrap();
-    let text = default_cluster_yaml("site-a");
-    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
-    site.keys().create(PASSPHRASE, "site-a", &planes, 1_760_000_000).unwrap();
-    std::fs::write(site.cluster_file(), text).unwrap();
+    let dir = temp();
+    let site = site_a(&dir);
     let store = site::store::Store::open(&site.database()).unwrap();
     let keys = site.keys().unseal(PASSPHRASE).unwrap();
     let manifest = manifest();

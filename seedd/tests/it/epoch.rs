@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use cluster_seed::epoch::EpochProof;
 use cluster_seed::identity::NodeIdentity;
-use cluster_seed::ids::Digest;
-use cluster_seed::progress::Quiet;
 use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::{Http, chain};
 use payload::node::planes::refresh;
@@ -14,37 +12,17 @@ use payload::state::NodeDir;
 use seedd::app::{App, Seed};
 use site::Site;
 use site::mode::Mode;
-use transfer::capsule::export::Export;
-use transfer::capsule::import::Import;
 use web::api::{ApiError, SeedMode};
 
-use crate::sites::*;
-
-const NOW: u64 = 1_760_000_000_000;
+use crate::support::capsules::{export, import};
+use crate::support::sites::*;
 
 /// Site A's capsule, imported at B and promoted.
 fn moved(a: &Site, b: &Site, t: &Temp) -> Arc<App> {
     let file = t.path.join("a.capsule");
-    let operator = a.keys().operator(A).unwrap();
-    let keys = a.keys().unseal_with(&operator).unwrap();
-    let recipient = b.keys().public().unwrap().operator;
-    let (since, split, actor) = (None, None, None);
-    let export = Export {
-        site: a,
-        operator: &operator,
-        site_key: &keys.site,
-        recipient: &recipient,
-        since,
-        same_medium: false,
-        split,
-        out: &file,
-        now_ms: NOW,
-        actor,
-    };
-    export.run(&Quiet).unwrap();
+    export((a, A), b, &file, None, false).unwrap();
+    import((b, B), &file, &a.keys().public().unwrap().site_key().unwrap(), true).unwrap();
     let operator = b.keys().operator(B).unwrap();
-    let pin = keys.site.verifying_key();
-    Import { site: b, operator: &operator, pin: &pin, file: &file, keep_place: true, now_ms: NOW, actor }.run(&Quiet).unwrap();
     let at_b = app(b);
     at_b.promote("test").unwrap();
     at_b.reload_with(Some(operator));
@@ -145,27 +123,8 @@ fn a_fenced_seed_becomes_the_standby_of_the_one_that_took_over() {
     assert!(at_a.hear_epoch(ip(), &at_b.epoch_proof().unwrap()).unwrap().fenced);
     Machine::new(4).install(&at_b, "n4", false);
     let file = t.path.join("b.capsule");
-    let operator = b.keys().operator(B).unwrap();
-    let keys = b.keys().unseal_with(&operator).unwrap();
-    let recipient = a.keys().public().unwrap().operator;
-    let export = Export {
-        site: &b,
-        operator: &operator,
-        site_key: &keys.site,
-        recipient: &recipient,
-        since: None::<Digest>,
-        same_medium: false,
-        split: None,
-        out: &file,
-        now_ms: NOW,
-        actor: None,
-    };
-    export.run(&Quiet).unwrap();
-    let operator = a.keys().operator(A).unwrap();
-    let pin = keys.site.verifying_key();
-    let done = Import { site: &a, operator: &operator, pin: &pin, file: &file, keep_place: true, now_ms: NOW, actor: None }
-        .run(&Quiet)
-        .unwrap();
+    export((&b, B), &a, &file, None, false).unwrap();
+    let done = import((&a, A), &file, &b.keys().public().unwrap().site_key().unwrap(), true).unwrap();
     assert_eq!((done.epoch, done.nodes), (2, 1));
     assert_eq!(app(&a).promote("test").unwrap(), 3, "and may take over again");
 }

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use appliance::console::host::Host;
 use appliance::control::answer::{Answer, EventPage, Packets};
 use appliance::control::{Controlled as _, EventQuery, SiteRequest};
-use camino::Utf8PathBuf;
-use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Mac;
 use flight::recorder::WireEvent;
 use flight::recorder::ring::Packet;
@@ -15,28 +13,23 @@ use host::clock::now_ms;
 use seedd::app::console::AtConsole;
 use seedd::app::{App, Seed};
 use site::store::events::PacketFacts;
-use site::{Site, default_cluster_yaml};
 use web::api::{OperatorApi as _, Tone};
+
+use crate::support::sites::{Temp, app, site_a, temp};
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    _dir: Temp,
     app: Arc<App>,
     console: AtConsole,
 }
 
 fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
-    site.make_folders().unwrap();
-    let text = default_cluster_yaml("site-a");
-    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
-    site.keys().create("correct horse battery", "site-a", &planes, 1_760_000_000).unwrap();
-    std::fs::write(site.cluster_file(), text).unwrap();
-    drop(site::store::Store::open(&site.database()).unwrap());
+    let dir = temp();
+    let site = site_a(&dir);
     let host = Host::server(&site.data);
-    let app = Arc::new(App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap());
+    let app = app(&site);
     Bench { _dir: dir, console: AtConsole { app: app.clone(), host }, app }
 }
 

@@ -9,7 +9,7 @@ use cluster_seed::ids::{Digest, EnrollmentId};
 use seedd::app::{App, Seed};
 use web::api::{ApiError, BootQuery, MachineApi as _};
 
-use crate::sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
+use crate::support::sites::{A, Machine, admin, filled, form, ip, temp, unsealed};
 
 fn began() -> ReportBody {
     ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 }

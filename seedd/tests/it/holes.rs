@@ -3,33 +3,25 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
-use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, Mac};
 use flight::recorder::WireEvent;
 use host::clock::{now, now_ms};
 use seedd::app::metrics::{MetricsToken, TOKEN};
 use seedd::app::{App, Seed};
-use site::{Site, default_cluster_yaml};
 use web::api::{ApiError, BootQuery, MachineApi as _, OperatorApi as _};
 
+use crate::support::sites::{Temp, app, site_a, temp};
+
 struct Bench {
-    dir: tempfile::TempDir,
+    dir: Temp,
     app: Arc<App>,
 }
 
 fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
-    site.make_folders().unwrap();
-    let text = default_cluster_yaml("site-a");
-    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
-    site.keys().create("correct horse battery", "site-a", &planes, 1_760_000_000).unwrap();
-    std::fs::write(site.cluster_file(), text).unwrap();
-    drop(site::store::Store::open(&site.database()).unwrap());
-    let app = App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap();
-    Bench { dir, app: Arc::new(app) }
+    let dir = temp();
+    let site = site_a(&dir);
+    Bench { app: app(&site), dir }
 }
 
 fn mac(n: u32) -> Mac {
@@ -82,7 +74,7 @@ fn hole_20_the_metrics_token_is_hashed_scoped_and_ends() {
     keep(now() + 3_600);
     b.app.store.write(|tx| tx.unset(TOKEN)).unwrap();
     assert!(seed.metrics(stranger, Some(token)).is_err(), "taken away");
-    for entry in std::fs::read_dir(b.dir.path().join("site")).unwrap() {
+    for entry in std::fs::read_dir(b.dir.path.join("site")).unwrap() {
         let path = entry.unwrap().path();
         let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
         assert!(!bytes.windows(token.len()).any(|w| w == token.as_bytes()), "{} holds it", path.display());

@@ -9,7 +9,7 @@ use cluster_seed::ids::Digest;
 use site::Site;
 use site::store::StoreError;
 
-use crate::sites::*;
+use crate::support::sites::*;
 
 const CHUNKS: u32 = 12;
 const CHUNK: u32 = 4 << 20;

@@ -11,8 +11,8 @@ use cluster_seed::seal::{SigningKey, key_text};
 use site::{Site, gc, setting, snapshots};
 use transfer::archive::write::Export;
 
-use crate::life_bench::{bench, import, listed, refused, same};
-use crate::sites::{A, B, empty};
+use crate::support::life::{bench, import, listed, refused, same};
+use crate::support::sites::{A, B, empty};
 
 #[test]
 fn a_snapshot_travels_whole_and_as_a_difference() {
@@ -73,7 +73,7 @@ fn parts_and_interruption_of_an_export() {
     }
     let mut runs = 0;
     // Listing asks too, for each file.
-    let files = crate::archive::tree(&bench.a.snapshot(bench.one)).len() as i64;
+    let files = crate::support::archive::tree(&bench.a.snapshot(bench.one)).len() as i64;
     let done = loop {
         runs += 1;
         match job(Some(1 << 20)).run(&Stop((files + 100).into())) {
@@ -191,14 +191,14 @@ fn proofs_are_believed_only_from_those_who_may_give_them() {
 #[test]
 fn gc_takes_only_what_nothing_uses() {
     let bench = bench(2);
-    let site = crate::sites::filled(&bench.t.path.join("c"), "site-c", A, 2, 5000);
+    let site = crate::support::sites::filled(&bench.t.path.join("c"), "site-c", A, 2, 5000);
     // `filled` has an artifact and a folder that only looks like a snapshot; this one is real.
     fs::remove_dir_all(site.snapshot(Digest([5; 32]))).unwrap();
     let (file, _) = bench.export(bench.one, None, "one").unwrap();
     let store = site.open_store().unwrap();
     store.set(setting::SNAPSHOT, &bench.one.to_string()).unwrap();
     import(&site, &file, &bench.key.verifying_key()).unwrap();
-    let before = crate::archive::tree(&site.snapshot(bench.one));
+    let before = crate::support::archive::tree(&site.snapshot(bench.one));
     let stray = b"nobody's";
     let path = site.blob(Digest::of(stray));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -223,7 +223,7 @@ fn gc_takes_only_what_nothing_uses() {
     assert_eq!(gc::survey(&site, &store, true, &alone).unwrap().len(), waste.len() + 1);
     gc::remove(&waste, &alone).unwrap();
     assert!(!path.exists() && gc::survey(&site, &store, false, &alone).unwrap().is_empty());
-    assert_eq!(crate::archive::tree(&site.snapshot(bench.one)), before);
+    assert_eq!(crate::support::archive::tree(&site.snapshot(bench.one)), before);
     let key = site.keys().public().unwrap().site_key().unwrap();
     let artifact = site::layout::ids(&site.join("artifacts")).unwrap()[0];
     let manifest = site.join("artifacts").join(artifact.to_string()).join("manifest.json");
@@ -262,14 +262,14 @@ fn shelves_travel_as_folders_and_go_with_the_last_snapshot() {
     let alone = a.alone_with_blobs().unwrap();
     assert!(gc::survey(a, &store, false, &alone).unwrap().is_empty());
     // `two` has one package more: with it go that package's blob and the shelf, and nothing of `one`.
-    let before = crate::archive::tree(&a.snapshot(bench.one));
+    let before = crate::support::archive::tree(&a.snapshot(bench.one));
     gc::remove_snapshot(a, &store, bench.two, &alone).unwrap();
     let waste = gc::survey(a, &store, false, &alone).unwrap();
     let kinds: Vec<_> = waste.iter().map(|w| w.kind).collect();
     assert_eq!(kinds, ["blob", "shelf of packages"], "{waste:?}");
     gc::remove(&waste, &alone).unwrap();
     assert!(gc::survey(a, &store, false, &alone).unwrap().is_empty());
-    assert_eq!((site::layout::ids(&shelves).unwrap().len(), crate::archive::tree(&a.snapshot(bench.one))), (1, before));
+    assert_eq!((site::layout::ids(&shelves).unwrap().len(), crate::support::archive::tree(&a.snapshot(bench.one))), (1, before));
     drop(alone);
     assert_eq!(listed(a), [bench.one]);
 }

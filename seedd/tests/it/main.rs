@@ -1,13 +1,6 @@
 //! The seed from outside: one program, so that everything is linked once.
 
-#[allow(dead_code, reason = "the seed needs a part of it")]
-#[path = "../../../darksite/tests/it/common/mod.rs"]
-mod archive;
-mod life_bench;
-mod medium;
-#[path = "../../../tests/shared/paired.rs"]
-mod paired;
-mod sites;
+mod support;
 
 mod admin;
 mod adopt;
@@ -20,12 +13,14 @@ mod earlier;
 mod enrollment;
 mod epoch;
 mod flight;
+mod hints;
 mod hole_16;
 mod holes;
 mod killed;
 mod life;
 mod pairing;
 mod power;
+mod prompt;
 mod registry;
 mod same_medium;
 mod state;

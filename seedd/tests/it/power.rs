@@ -8,17 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use camino::Utf8PathBuf;
-use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use host::tool::{Running, Tool};
 use seedd::app::{App, Seed};
 use site::store::events::NewEvent;
-use site::{Site, default_cluster_yaml};
 use web::api::{ApiError, BmcKind, MachineApi as _, PowerAction, SetPower};
 
-const PASSPHRASE: &str = "correct horse battery";
+use crate::support::sites::{PASSPHRASE, Temp, site_a, temp};
+
 const PASSWORD: &str = "bmc-s3cret-1";
 /// bcrypt of the password, as the emulator's file of users wants it.
 const USERS: &str = "admin:$2b$04$8bSJMrjdz./k1ebA9nLYFO5a9QyeMJavmOmS.kxSE2dBAf4qVfjsS\n";
@@ -26,7 +24,7 @@ const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
 const MEDIUM: &str = "seed-ab12cd34.iso";
 
 struct Bench {
-    dir: tempfile::TempDir,
+    dir: Temp,
     app: Arc<App>,
     machine: i64,
     /// Serves the medium.
@@ -38,16 +36,10 @@ fn free_port() -> u16 {
 }
 
 fn bench() -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::new(&Utf8PathBuf::from_path_buf(dir.path().join("site")).unwrap());
-    site.make_folders().unwrap();
-    let text = default_cluster_yaml("site-a");
-    let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
-    site.keys().create(PASSPHRASE, "site-a", &planes, 1_760_000_000).unwrap();
-    fs::write(site.cluster_file(), text).unwrap();
+    let dir = temp();
+    let site = site_a(&dir);
     fs::create_dir_all(site.join("media")).unwrap();
     fs::write(site.join("media").join(MEDIUM), vec![7u8; 1 << 20]).unwrap();
-    drop(site::store::Store::open(&site.database()).unwrap());
     let http = TcpListener::bind("127.0.0.1:0").unwrap();
     let std::net::SocketAddr::V4(at) = http.local_addr().unwrap() else { unreachable!("an IPv4 address was asked for") };
     let app = Arc::new(App::open(site, at).unwrap());
@@ -84,7 +76,7 @@ impl Bench {
     fn nothing_leaked(&self) {
         self.app.say(&NewEvent::new(EventKind::SeedStarted, "the end"));
         let mut files = 0;
-        for entry in walk(self.dir.path()) {
+        for entry in walk(self.dir.path.as_std_path()) {
             let bytes = fs::read(&entry).unwrap();
             assert!(!bytes.windows(PASSWORD.len()).any(|w| w == PASSWORD.as_bytes()), "{} holds it", entry.display());
             files += 1;

@@ -12,7 +12,7 @@ use darksite::{Clock, DirFetch, Paths};
 use seedd::app::Seed;
 use site::{Site, setting};
 
-use crate::sites::{A, app, empty, temp};
+use crate::support::sites::{A, app, empty, temp};
 
 fn tar_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());

@@ -7,13 +7,12 @@ use anyhow::Result;
 use camino::Utf8Path;
 use cluster_seed::progress::Quiet;
 use site::{Site, setting};
-use transfer::capsule::export::{Export, Exported};
-use transfer::capsule::import::{Import, Imported};
+use transfer::capsule::export::Exported;
+use transfer::capsule::import::Imported;
 use transfer::medium::adopt::{Medium, Reading, adopt};
 
-use crate::medium::{PASSPHRASE, made_site, make_medium, new_site, utf8};
-
-const NOW: u64 = 1_760_000_000_000;
+use crate::support::capsules;
+use crate::support::medium::{PASSPHRASE, made_site, make_medium, new_site, utf8};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -37,28 +36,11 @@ fn bench() -> Bench {
 }
 
 fn export(a: &Site, b: &Site, out: &Utf8Path, same_medium: bool) -> Result<Exported> {
-    let operator = a.keys().operator(PASSPHRASE)?;
-    let keys = a.keys().unseal_with(&operator)?;
-    let recipient = b.keys().public()?.operator;
-    let job = Export {
-        site: a,
-        operator: &operator,
-        site_key: &keys.site,
-        recipient: &recipient,
-        since: None,
-        same_medium,
-        split: None,
-        out,
-        now_ms: NOW,
-        actor: None,
-    };
-    job.run(&Quiet)
+    capsules::export((a, PASSPHRASE), b, out, None, same_medium)
 }
 
 fn import(a: &Site, b: &Site, file: &Utf8Path, keep_place: bool) -> Result<Imported> {
-    let operator = b.keys().operator(PASSPHRASE)?;
-    let pin = a.keys().public()?.site_key()?;
-    Import { site: b, operator: &operator, pin: &pin, file, keep_place, now_ms: NOW, actor: None }.run(&Quiet)
+    capsules::import((b, PASSPHRASE), file, &a.keys().public()?.site_key()?, keep_place)
 }
 
 fn move_to(site: &Site, text: &str) {

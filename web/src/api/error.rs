@@ -45,6 +45,14 @@ impl ApiError {
         ApiError::Conflict { why: why.into(), hint: some(hint) }
     }
 
+    /// What the caller can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            ApiError::BadRequest { hint, .. } | ApiError::Conflict { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+
     pub fn forbidden(why: impl Into<String>) -> Self {
         ApiError::Forbidden { why: why.into() }
     }

@@ -7,8 +7,8 @@ use cluster_seed::progress::Progress as _;
 use darksite::{AnyFetch, HttpLimits, Plan};
 use site::Site;
 
+use super::lock_file;
 use super::request::{Selection, Upstream};
-use super::{hinted, lock_file};
 use crate::cli::args::{PassphraseSource, SiteArgs};
 use crate::terminal::{Terminal, amount, watch_signals};
 
@@ -42,7 +42,7 @@ impl Build {
             progress.say(note);
         }
         progress.say(&format!("{} packages, {}", plan.lock.packages.len(), amount(plan.lock.bytes())));
-        let snapshot = hinted(darksite::build(&plan, &site.darksite_paths(), &fetch, &keys.release, &keys.site, &progress))?;
+        let snapshot = darksite::build(&plan, &site.darksite_paths(), &fetch, &keys.release, &keys.site, &progress)?;
         drop(progress);
         store.write(|tx| tx.set_snapshot(snapshot.id))?;
         let m = &snapshot.manifest;
@@ -60,11 +60,11 @@ impl Build {
         let keyring = self.upstream.keys()?;
         let Some(file) = &self.locked else {
             let request = self.selection.request(site, &spec, &self.upstream, progress)?;
-            return hinted(darksite::plan(&request, fetch, &keyring, progress));
+            return Ok(darksite::plan(&request, fetch, &keyring, progress)?);
         };
         let file = if file.as_str().is_empty() { lock_file(site) } else { file.clone() };
-        let (lock, companion) = hinted(darksite::read_lock(&file))?;
+        let (lock, companion) = darksite::read_lock(&file)?;
         let sources = self.upstream.mirrors().sources_of_lock(&spec, &lock)?;
-        hinted(darksite::from_lock(lock, companion, &sources, &site.darksite_paths(), fetch, &keyring, progress))
+        Ok(darksite::from_lock(lock, companion, &sources, &site.darksite_paths(), fetch, &keyring, progress)?)
     }
 }

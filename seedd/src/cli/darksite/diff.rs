@@ -9,7 +9,7 @@ use darksite::SnapshotLock;
 use darksite::diff::Changed;
 use site::Site;
 
-use super::{hinted, snapshot_dir};
+use super::snapshot_dir;
 use crate::cli::args::SiteArgs;
 use crate::terminal::amount;
 
@@ -26,9 +26,9 @@ pub struct Diff {
 fn read(site: &Site, named: &str) -> Result<SnapshotLock> {
     let path = Utf8Path::new(named);
     if path.is_file() {
-        return Ok(hinted(darksite::read_lock(path))?.0);
+        return Ok(darksite::read_lock(path)?.0);
     }
-    Ok(hinted(darksite::read_snapshot(&snapshot_dir(site, named)?))?.0)
+    Ok(darksite::read_snapshot(&snapshot_dir(site, named)?)?.0)
 }
 
 fn lines(text: &mut String, mark: &str, list: &[Changed]) {

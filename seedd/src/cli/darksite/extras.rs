@@ -46,17 +46,6 @@ pub struct Fetch {
     ignore_clock: bool,
 }
 
-/// Attaches the hint of an extras error.
-fn hinted<T>(result: Result<T, ExtrasError>) -> Result<T> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(e) => match e.hint() {
-            Some(hint) => Err(e).hint(hint),
-            None => Err(e.into()),
-        },
-    }
-}
-
 impl Fetch {
     fn run(&self) -> Result<()> {
         let site = self.args.site();
@@ -89,7 +78,7 @@ impl Fetch {
             previous: previous.as_ref(),
             progress: &progress,
         };
-        let (manifest, fresh) = hinted(darksite::extras::build(&job))?;
+        let (manifest, fresh) = darksite::extras::build(&job)?;
         drop(progress);
         store.write(|tx| tx.set_extras(manifest.id))?;
         let word = if fresh { "published" } else { "already exist" };
@@ -183,7 +172,7 @@ fn payload_findings() -> Vec<Finding> {
 /// Refuses to publish while the agent's own files have findings.
 pub fn payload_lint() -> Result<()> {
     let found = payload_findings();
-    if found.is_empty() { Ok(()) } else { hinted(Err(ExtrasError::Secrets(found))) }
+    if found.is_empty() { Ok(()) } else { Err(ExtrasError::Secrets(found).into()) }
 }
 
 impl Lint {
@@ -206,7 +195,7 @@ impl Lint {
         if self.args.json {
             show(true, &serde_json::json!({"looked": looked, "findings": rows}), "")?;
         }
-        hinted(Err(ExtrasError::Secrets(found)))
+        Err(ExtrasError::Secrets(found).into())
     }
 
     fn of_site(&self, found: &mut Vec<Finding>) -> Result<usize> {

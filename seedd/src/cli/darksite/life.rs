@@ -145,10 +145,7 @@ impl Verify {
                 let text = format!("snapshot {id} verified: {} files, {}", report.files, amount(report.bytes));
                 self.args.show(&value, &text)
             }
-            Err(e) => {
-                let hint = e.hint();
-                Err(e).hint(hint)
-            }
+            Err(e) => Err(e.into()),
         }
     }
 }

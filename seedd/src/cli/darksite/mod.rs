@@ -75,17 +75,6 @@ impl Darksite {
     }
 }
 
-/// Attaches the hint of a darksite error.
-fn hinted<T>(result: Result<T, darksite::Error>) -> Result<T> {
-    match result {
-        Ok(value) => Ok(value),
-        Err(e) => match e.hint() {
-            Some(hint) => Err(e).hint(hint),
-            None => Err(e.into()),
-        },
-    }
-}
-
 /// The default lock file.
 fn lock_file(site: &Site) -> Utf8PathBuf {
     site.join("darksite.lock")

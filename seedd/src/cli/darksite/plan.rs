@@ -6,8 +6,8 @@ use clap::Args;
 use cluster_seed::progress::Progress as _;
 use darksite::{AnyFetch, HttpLimits};
 
+use super::lock_file;
 use super::request::{Selection, Upstream};
-use super::{hinted, lock_file};
 use crate::cli::args::SiteArgs;
 use crate::terminal::{Terminal, amount, watch_signals};
 
@@ -34,13 +34,13 @@ impl PlanVerb {
         site.make_folders()?;
         let progress = Terminal::new();
         let request = self.selection.request(&site, &spec, &self.upstream, &progress)?;
-        let plan = hinted(darksite::plan(&request, &AnyFetch::new(HttpLimits::default()), &keyring, &progress))?;
+        let plan = darksite::plan(&request, &AnyFetch::new(HttpLimits::default()), &keyring, &progress)?;
         for note in &plan.notes {
             progress.say(note);
         }
         drop(progress);
         let path = self.lock.clone().unwrap_or_else(|| lock_file(&site));
-        hinted(darksite::write_lock(&plan, &path))?;
+        darksite::write_lock(&plan, &path)?;
         let lock = &plan.lock;
         let value = serde_json::json!({
             "lock": path, "snapshot": lock.id(), "packages": lock.packages.len(), "bytes": lock.bytes(), "notes": plan.notes,

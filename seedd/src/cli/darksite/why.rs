@@ -6,7 +6,7 @@ use clap::Args;
 use site::hint::Hint as _;
 use site::snapshots;
 
-use super::{hinted, snapshot_dir};
+use super::snapshot_dir;
 use crate::cli::args::SiteArgs;
 
 #[derive(Args)]
@@ -27,11 +27,11 @@ impl WhyVerb {
     pub fn run(&self) -> Result<()> {
         let site = self.args.site();
         let (lock, companion) = match (&self.lock, &self.snapshot) {
-            (Some(file), _) => hinted(darksite::read_lock(file))?,
-            (None, Some(begin)) => hinted(darksite::read_snapshot(&snapshot_dir(&site, begin)?))?,
-            (None, None) => hinted(darksite::read_snapshot(&site.snapshot(snapshots::current(&site.open_store()?)?)))?,
+            (Some(file), _) => darksite::read_lock(file)?,
+            (None, Some(begin)) => darksite::read_snapshot(&snapshot_dir(&site, begin)?)?,
+            (None, None) => darksite::read_snapshot(&site.snapshot(snapshots::current(&site.open_store()?)?))?,
         };
-        let explained = hinted(darksite::explain(lock, &companion))?;
+        let explained = darksite::explain(lock, &companion)?;
         let found = explained.why(&self.package);
         if found.is_empty() {
             let near = explained.suggest(&self.package);

@@ -27,8 +27,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::choose::{Ask, reason};
-use super::controller::Controller;
+use crate::power::choose::{Ask, reason};
+use crate::power::controller::Controller;
 
 /// Largest answer read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;

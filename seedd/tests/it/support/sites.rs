@@ -19,7 +19,7 @@ use site::store::Store;
 use site::{Site, default_cluster_yaml, setting};
 use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
-use crate::paired::Paired;
+use super::paired::Paired;
 
 pub const A: &str = "passphrase of site a";
 pub const B: &str = "passphrase of site b";
@@ -34,6 +34,14 @@ pub fn temp() -> Temp {
     let dir = tempfile::tempdir().unwrap();
     let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
     Temp { _dir: dir, path }
+}
+
+/// The passphrase of [`site_a`].
+pub const PASSPHRASE: &str = "correct horse battery";
+
+/// An empty site in a folder of `t`.
+pub fn site_a(t: &Temp) -> Site {
+    empty(&t.path.join("site"), "site-a", PASSPHRASE)
 }
 
 /// A site as `seedd init` makes it.

@@ -9,7 +9,7 @@ use flight::recorder::REHEARSAL_PREFIX;
 use host::clock::Stopwatch;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::dhcp::{self, Message, Reply, Stage};
+use crate::doctor::dhcp::{self, Message, Reply, Stage};
 
 /// How long to wait for offers; a server that pings first takes a second or two.
 const WAIT: Duration = Duration::from_secs(3);

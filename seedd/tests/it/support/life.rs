@@ -10,8 +10,8 @@ use site::{Site, setting, snapshots};
 use transfer::archive::read::{Clear, Import, Imported};
 use transfer::archive::write::{Export, Exported};
 
-use crate::archive::{self, Archive, Package};
-use crate::sites::{A, B, Temp, empty, temp};
+use super::archive::{self, Archive, Package};
+use super::sites::{A, B, Temp, empty, temp};
 
 /// Two sites, the first with two snapshots, of which the second has one package more.
 pub struct Bench {

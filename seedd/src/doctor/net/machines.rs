@@ -17,7 +17,7 @@ use tokio::net::{TcpSocket, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::dhcp::{self, Message, Reply, Stage};
+use crate::doctor::dhcp::{self, Message, Reply, Stage};
 
 /// Firmware retries at growing intervals (RFC 2131 section 4.1); these are those of EDK2.
 const ASK: [Duration; 4] = [Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8), Duration::from_secs(8)];

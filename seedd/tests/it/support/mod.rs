@@ -1,0 +1,11 @@
+//! What the tests set up: sites, media, capsules between sites, machines.
+
+#[allow(dead_code, reason = "the seed needs a part of it")]
+#[path = "../../../../darksite/tests/it/common/mod.rs"]
+pub mod archive;
+pub mod capsules;
+pub mod life;
+pub mod medium;
+#[path = "../../../../tests/shared/paired.rs"]
+pub mod paired;
+pub mod sites;
