@@ -80,7 +80,7 @@ pub(crate) struct Machine {
     pub mac: Mac,
     /// Where it asks from.
     pub from: IpAddr,
-    disk: u64,
+    pub disk: u64,
 }
 
 impl Machine {

@@ -68,11 +68,12 @@ fn a_wrong_confirmation_of_the_machine_denies_it() {
     let m = Machine::new(1);
     let (id, code) = m.enroll(app);
     app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    let right = confirmation(app, &m, id);
     let guess: Confirmation = "00".repeat(32).parse().unwrap();
     assert!(matches!(app.confirm(id, &signed(id, guess, &m.key)), Err(ApiError::Forbidden { .. })));
     assert_eq!((app.view_of(id).unwrap().state, app.view_of(id).unwrap().wrong_codes), (S::Denied, 1));
     assert!(m.claim(app, id, 1).is_err() && app.store.read(|tx| tx.live_nodes()).unwrap().is_empty());
-    assert!(m.confirm(app, id).is_err(), "the right one comes too late");
+    assert!(app.confirm(id, &signed(id, right, &m.key)).is_err(), "the right one comes too late");
 }
 
 #[test]

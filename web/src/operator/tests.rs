@@ -2,6 +2,7 @@
 
 use cluster_seed::enrollment::EnrollmentState;
 
+use crate::api::MachineDetail;
 use crate::auth::csrf;
 use crate::limits::MAX_FORM;
 use crate::testing::TOKEN;
@@ -99,6 +100,14 @@ async fn a_wrong_code_keeps_what_was_typed() {
     assert!(late.text().contains("not pending any more") && !late.text().contains("approve-submit"));
 }
 
+fn comes_back_with_another_code(detail: &mut MachineDetail) {
+    let mut again = detail.row.enrollment.clone().unwrap();
+    detail.earlier.insert(0, again.clone());
+    (again.state, again.number, again.reason) = (EnrollmentState::Pending, Some(13), None);
+    detail.waiting[0].enrollment = again.clone();
+    detail.row.enrollment = Some(again);
+}
+
 #[tokio::test]
 async fn a_wrong_code_is_told_beside_the_next_one() {
     let (mock, router) = site("");
@@ -107,15 +116,7 @@ async fn a_wrong_code_is_told_beside_the_next_one() {
     assert_eq!(answer.status, 303);
     let page = get(&router, "/machines/2", &[("cookie", &cookie)]).await.text();
     assert!(page.contains("the code was wrong") && !page.contains("was-wrong"), "{page}");
-    // The machine comes back with another code.
-    let mut state = mock.state();
-    let detail = &mut state.machines[1];
-    let mut again = detail.row.enrollment.clone().unwrap();
-    detail.earlier.insert(0, again.clone());
-    (again.state, again.number, again.reason) = (EnrollmentState::Pending, Some(13), None);
-    detail.waiting[0].enrollment = again.clone();
-    detail.row.enrollment = Some(again);
-    drop(state);
+    comes_back_with_another_code(&mut mock.state().machines[1]);
     let page = get(&router, "/machines/2", &[("cookie", &cookie)]).await.text();
     assert!(page.contains("id=\"was-wrong\"") && page.contains("<code id=\"code-number\">13-</code>"), "{page}");
 }
