@@ -169,6 +169,7 @@ impl OperatorApi for Mock {
     }
 
     fn find_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError> {
+        self.note("find_code");
         let code: PairingCode = code.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "look again"))?;
         let state = self.open()?;
         let mut all = state.machines.iter().filter_map(|m| Some((m.row.id, m.row.enrollment.as_ref()?)));
