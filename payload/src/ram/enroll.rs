@@ -34,7 +34,7 @@ pub enum EnrollError {
     Http(#[from] HttpError),
     #[error("the seed sent something that its site key did not sign")]
     Seal(#[from] SealError),
-    #[error("this seed has site key {found}, but {source_of_key} has {expected}: it is another site's, and was told nothing")]
+    #[error("this seed has site key {found}, but {source_of_key} requires {expected}: it belongs to another site")]
     OtherSite { found: String, expected: String, source_of_key: Source },
     #[error("starting the pairing")]
     Pairing(#[from] PakeError),

@@ -13,68 +13,25 @@ use cluster_seed::agent::{
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
-use cluster_seed::identity::{
-    DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress, SealedIdentity,
-};
-use cluster_seed::ids::{Digest, EnrollmentId, NodeId};
-use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, CHUNK_SIZE, Chunk};
+use cluster_seed::identity::{InstallOrder, IssuedIdentity, NodeIdentity, SealedIdentity};
+use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::manifest::{ArtifactManifest, Chunk};
 use cluster_seed::pairing::{Nonce, Number, PairingCode};
 use cluster_seed::pake::{Confirmation, Decision, Parties, answer};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
-use cluster_seed::wireguard::WgPrivateKey;
+
+mod lies;
+pub mod machine;
+mod made;
+
+pub use lies::Lie;
+pub use made::image;
+use made::{artifact, identity};
 
 pub const ENROLLMENT: EnrollmentId = EnrollmentId([2; 16]);
 pub const NUMBER: u16 = 12;
 pub const MIB: usize = 1 << 20;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lie {
-    None,
-    Deny,
-    /// Another program in the seed's place: it approves at once, without any code.
-    ApprovesAtOnce,
-    /// It answers the pairing with a code that it made up.
-    Guesses,
-    /// It sends the machine's own message back.
-    Reflects,
-    /// The right code, but somebody on the wire changes the disk that is to be wiped.
-    OfferChanged,
-    /// The right code and confirmation; then the identity orders another disk than was confirmed.
-    OtherOrder,
-    OtherName,
-    OtherRole,
-    /// The answer to the first confirmation is lost on the way.
-    LoseConfirm,
-    /// Sealed when the first confirmation arrives.
-    Sealed,
-    /// The identity is signed by another key than the one in the hello.
-    OtherSigner,
-    /// The identity inside names another site key.
-    OtherSiteKeyInside,
-    /// The identity belongs to another enrollment.
-    OtherEnrollment,
-    OtherEnrollmentInside,
-    /// The identity is sealed to another machine.
-    OtherMachine,
-    /// The state is Issued although this machine claimed nothing.
-    Stolen,
-    /// The answer to the first claim is lost on the way.
-    LoseClaim,
-    /// Every third request is answered 503 or not at all.
-    Restarting,
-    ManifestByOther,
-    ManifestUnsigned,
-    ManifestBitFlip,
-    ManifestOfOther,
-    ManifestContradicts,
-    StateInHead,
-    /// The n-th chunk is wrong the first so many times.
-    Chunk(usize, u32),
-    ChunkTooLong(usize),
-    ChunkMissing(usize),
-    RefuseBegin,
-}
 
 pub struct State {
     pub site: SigningKey,
@@ -111,47 +68,6 @@ pub struct Mock {
     pub url: String,
     state: Arc<Mutex<State>>,
     stop: Arc<AtomicBool>,
-}
-
-/// An image of ten MiB: three chunks, the middle one zeros, the last one short.
-pub fn image() -> Vec<u8> {
-    let mut image: Vec<u8> = (0..10 * MIB).map(|i| (i / 7 % 251) as u8 + 1).collect();
-    image[4 * MIB..8 * MIB].fill(0);
-    image
-}
-
-fn artifact() -> (ArtifactManifest, BTreeMap<Digest, Vec<u8>>) {
-    let image = image();
-    let spec = ArtifactSpec {
-        recipe: 1,
-        role: "base".into(),
-        arch: "amd64".into(),
-        snapshot: Digest::of(b"s"),
-        packages: vec![],
-        payload: payload::assets::digest(),
-    };
-    let mut stored = BTreeMap::new();
-    let pieces = image.chunks(CHUNK_SIZE as usize).map(|raw| {
-        if raw.iter().all(|b| *b == 0) {
-            return Chunk::Zero;
-        }
-        let bytes = zstd::bulk::compress(raw, 1).unwrap();
-        let chunk = Chunk::Zstd { stored: Digest::of(&bytes), stored_size: bytes.len() as u32, raw: Digest::of(raw) };
-        stored.insert(Digest::of(&bytes), bytes);
-        chunk
-    });
-    let chunks = pieces.collect();
-    let manifest = ArtifactManifest {
-        id: spec.id(),
-        spec,
-        disk_size: image.len() as u64,
-        min_disk: 12 << 20,
-        raw: Digest::of(&image),
-        state_offset: 9 << 20,
-        state_size: 1 << 20,
-        chunks,
-    };
-    (manifest, stored)
 }
 
 impl Mock {
@@ -213,29 +129,6 @@ impl Drop for Mock {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         drop(TcpStream::connect(self.url.trim_start_matches("http://")));
-    }
-}
-
-fn identity(site: &SigningKey, enrollment: EnrollmentId) -> NodeIdentity {
-    let peers = PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes: BTreeMap::new() };
-    let plane = PlaneAddress { cidr: "10.78.0.0/16".parse().unwrap(), address: "10.78.0.2".parse().unwrap(), port: 51821 };
-    NodeIdentity {
-        info: IdentityInfo {
-            node: NodeId([1; 16]),
-            enrollment,
-            site: "a".into(),
-            epoch: 1,
-            site_key: key_text(&site.verifying_key()),
-            hostname: "n1.lan".parse().unwrap(),
-            role: "base".into(),
-            seed_url: "http://10.44.0.1".into(),
-            seed_hostname: "seed.lan".parse().unwrap(),
-            planes: BTreeMap::from([("wg1".to_owned(), plane)]),
-            authorized_keys: vec![],
-            darksite: DarksiteSource { suite: "trixie".into(), ..DarksiteSource::default() },
-            peers: Sealed::sign(&peers, site).unwrap(),
-        },
-        keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
     }
 }
 
