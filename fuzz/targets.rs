@@ -22,6 +22,9 @@ pub const TARGETS: &[Target] = &[
     ("frame", frame),
     ("dhcp_reply", dhcp_reply),
     ("http_head", http_head),
+    ("pairing", pairing),
+    ("agent", agent),
+    ("site_key", site_key),
 ];
 
 /// What machines boot, for the responder below.
@@ -294,5 +297,61 @@ pub fn inrelease(data: &[u8]) {
     let _ = darksite::trust::read_message(data);
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = darksite::trust::read_release(text);
+    }
+}
+
+/// What an operator types.
+pub fn pairing(data: &[u8]) {
+    use cluster_seed::pairing::PairingCode;
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(code) = text.parse::<PairingCode>() {
+        let shown = code.secret.shown(code.number);
+        let again: PairingCode = shown.parse().expect("what is shown can be typed");
+        assert_eq!(again.secret.shown(again.number), shown);
+        assert!((1..=999).contains(&code.number.get()));
+    }
+}
+
+/// The messages of an enrollment, as each side reads what the other sent.
+pub fn agent(data: &[u8]) {
+    use cluster_seed::agent::{Confirm, Hello, HelloReply, Mismatch, Reveal, StatusReply};
+    use cluster_seed::ids::{Digest, EnrollmentId};
+    use cluster_seed::pairing::{Number, PairingSecret};
+    use cluster_seed::pake::{Decision, MachineSide, Parties};
+    use cluster_seed::seal::{Sealed, SigningKey};
+    let _ = serde_json::from_slice::<Hello>(data);
+    let _ = serde_json::from_slice::<HelloReply>(data);
+    let _ = serde_json::from_slice::<Reveal>(data);
+    let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+    if let Ok(sealed) = serde_json::from_slice::<Sealed<Confirm>>(data) {
+        assert!(sealed.open(&key).is_err(), "nobody signed this");
+    }
+    if let Ok(sealed) = serde_json::from_slice::<Sealed<Mismatch>>(data) {
+        assert!(sealed.open(&key).is_err(), "nobody signed this");
+    }
+    let Some(offer) = serde_json::from_slice::<StatusReply>(data).ok().and_then(|s| s.offer) else { return };
+    let secret = PairingSecret::from_random(&[3; 32]).expect("not above the largest multiple");
+    let side = MachineSide::start(&secret, &key, &key, &[5; 64]).expect("a side");
+    let parties = Parties {
+        enrollment: EnrollmentId([1; 16]),
+        number: Number::new(1).expect("a number"),
+        site_key: &key,
+        node_key: &key,
+        recipient: "age1",
+        facts: Digest([2; 32]),
+    };
+    let decision = Decision { order: &offer.order, hostname: &offer.hostname, role: &offer.role };
+    if let Ok(both) = side.finish(&parties, &decision, &offer.pake) {
+        assert!(!both.of_seed.matches(&offer.confirmation), "nobody knew the secret");
+    }
+}
+
+/// A site key from a file or from firmware.
+pub fn site_key(data: &[u8]) {
+    use cluster_seed::seal::key_text;
+    use cluster_seed::site_key::{from_text, from_variable};
+    for key in [from_text(data), from_variable(data)].into_iter().flatten() {
+        assert!(!key.is_weak());
+        assert_eq!(from_text(key_text(&key).as_bytes()).expect("what is written is read"), key);
     }
 }

@@ -6,35 +6,37 @@
 use serde::{Deserialize, Serialize};
 
 use crate::enrollment::EnrollmentState;
-use crate::identity::SealedIdentity;
-use crate::ids::{Digest, EnrollmentId, Mac};
+use crate::identity::{InstallOrder, SealedIdentity};
+use crate::ids::{Digest, EnrollmentId, Hostname, Mac};
 use crate::machine::HardwareFacts;
-use crate::pairing::Nonce;
+use crate::pairing::{Nonce, Number};
+use crate::pake::{Confirmation, PakeMessage};
 use crate::seal::{Sealable, Sealed};
 
-/// Version of these messages; a seed refuses any other.
-pub const PROTOCOL: u32 = 1;
+pub use crate::pake::PROTOCOL;
+
 /// Largest request body the seed reads from an agent, in bytes.
 pub const MAX_BODY: usize = 256 << 10;
 /// Seconds between an agent's status polls.
 pub const POLL_SECONDS: u64 = 2;
 
 /// POST /api/v1/agent/hello
+///
+/// Unknown fields are ignored, unlike everywhere else: an agent of another protocol shall be told so, not that it
+/// sent a field too many.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Hello {
     pub protocol: u32,
-    /// [`crate::pairing::commitment`] over recipient, node key and nonce.
-    pub commitment: Digest,
     pub boot_mac: Option<Mac>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HelloReply {
     pub enrollment: EnrollmentId,
-    /// The site's public key in hex; trusted only because the pairing code covers it.
+    /// The site's public key in hex; trusted only once the seed has confirmed the pairing.
     pub site_key: String,
-    pub seed_nonce: Nonce,
+    /// First part of the pairing code, unique among the open enrollments.
+    pub number: Number,
 }
 
 /// `POST /api/v1/agent/<enrollment>/reveal`
@@ -44,9 +46,9 @@ pub struct Reveal {
     pub recipient: String,
     /// The machine's ed25519 public key in hex.
     pub node_key: String,
-    pub nonce: Nonce,
     /// Signed by the node key.
     pub facts: Sealed<HardwareFacts>,
+    pub pake: PakeMessage,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,14 +56,61 @@ pub struct RevealReply {
     pub state: EnrollmentState,
 }
 
+/// What the operator decided, with the seed's proof that the code was typed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    pub pake: PakeMessage,
+    pub confirmation: Confirmation,
+    pub order: InstallOrder,
+    pub hostname: Hostname,
+    pub role: String,
+}
+
 /// `GET /api/v1/agent/<enrollment>/status`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatusReply {
     pub state: EnrollmentState,
+    /// To be checked by the machine; there while the state is Confirming.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
     /// To be signed in a [`Claim`]; there once the state is Approved.
     pub challenge: Option<Nonce>,
     /// Why, where the state is Denied, Expired or Revoked.
     pub reason: Option<String>,
+}
+
+/// `POST /api/v1/agent/<enrollment>/confirm`, sealed by the node key: the machine has checked the seed's confirmation.
+///
+/// With it the seed mints the identity: Confirming becomes Approved, or Denied if the confirmation is wrong. 423 while the
+/// seed is sealed; the same confirmation may be sent again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    pub enrollment: EnrollmentId,
+    pub confirmation: Confirmation,
+}
+
+impl Sealable for Confirm {
+    const PURPOSE: &'static str = "pairing-confirm";
+}
+
+/// `POST /api/v1/agent/<enrollment>/mismatch`, sealed by the node key: the seed's confirmation was wrong, so another code
+/// was typed than the console shows, or somebody sits in between. Confirming becomes Denied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mismatch {
+    pub enrollment: EnrollmentId,
+}
+
+impl Sealable for Mismatch {
+    const PURPOSE: &'static str = "pairing-mismatch";
+}
+
+/// Answer to [`Confirm`] and [`Mismatch`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConfirmReply {
+    pub state: EnrollmentState,
 }
 
 /// `POST /api/v1/agent/<enrollment>/claim`, sealed by the node key.

@@ -145,7 +145,7 @@ pub struct EnrollmentPolicy {
     /// An enrollment nobody approved is Expired after this many minutes.
     #[serde(default = "default_pending_minutes")]
     pub pending_minutes: u32,
-    /// Wrong codes after which an enrollment is Denied.
+    /// Wrong codes of one operator that cost no wait.
     #[serde(default = "default_wrong_codes")]
     pub max_wrong_codes: u32,
     /// Enrollments that may wait at once; a further hello is answered 429.

@@ -28,6 +28,7 @@ macro_rules! states {
 states! {
     Discovered = "Discovered",
     Pending = "Pending",
+    Confirming = "Confirming",
     Approved = "Approved",
     Issued = "Issued",
     Installing = "Installing",
@@ -43,10 +44,12 @@ states! {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnrollmentEvent {
-    /// The machine opened its commitment.
+    /// The machine sent its keys, its facts and its message of the pairing.
     Revealed,
-    /// The operator typed the right code and chose role and name.
-    Approved,
+    /// The operator typed a code and chose role and name; whether the code is right, only the machine can tell.
+    CodeTyped,
+    /// The machine's confirmation was right: it shows that code, and knows what was decided.
+    Confirmed,
     Denied,
     /// The sealed identity left the seed.
     Issued,
@@ -77,8 +80,9 @@ impl EnrollmentState {
         use EnrollmentState as S;
         Ok(match (self, event) {
             (S::Discovered, E::Revealed) => S::Pending,
-            (S::Pending, E::Approved) => S::Approved,
-            (S::Discovered | S::Pending, E::Denied) => S::Denied,
+            (S::Pending, E::CodeTyped) => S::Confirming,
+            (S::Confirming, E::Confirmed) => S::Approved,
+            (S::Discovered | S::Pending | S::Confirming, E::Denied) => S::Denied,
             (S::Approved, E::Issued) => S::Issued,
             (S::Issued, E::InstallBegan) => S::Installing,
             (S::Installing, E::InstallDone) => S::Installed,
@@ -105,6 +109,12 @@ impl EnrollmentState {
         matches!(self, S::Installed | S::FabricReady | S::Converged)
     }
 
+    /// True before the pairing has ended: its public number is in use.
+    pub fn is_open(self) -> bool {
+        use EnrollmentState as S;
+        matches!(self, S::Discovered | S::Pending | S::Confirming)
+    }
+
     /// True if nothing more can happen but a new enrollment.
     pub fn is_final(self) -> bool {
         use EnrollmentState as S;
@@ -114,13 +124,16 @@ impl EnrollmentState {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
     use super::*;
     use EnrollmentEvent as E;
     use EnrollmentState as S;
 
-    const EVENTS: [E; 11] = [
+    const EVENTS: [E; 12] = [
         E::Revealed,
-        E::Approved,
+        E::CodeTyped,
+        E::Confirmed,
         E::Denied,
         E::Issued,
         E::InstallBegan,
@@ -132,9 +145,83 @@ mod tests {
         E::Revoked,
     ];
 
+    /// Where a path stands, and what happened on it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    struct Path {
+        state: S,
+        revealed: u8,
+        typed: u8,
+        confirmed: u8,
+        issued: u8,
+    }
+
+    /// Every path from Discovered: each pair of a place reached, and one step further.
+    fn explore() -> Vec<(Path, E, Path)> {
+        let start = Path { state: S::Discovered, revealed: 0, typed: 0, confirmed: 0, issued: 0 };
+        let (mut seen, mut open, mut steps) = (HashSet::from([start]), vec![start], Vec::new());
+        while let Some(from) = open.pop() {
+            for event in EVENTS {
+                let Ok(state) = from.state.after(event) else { continue };
+                let count = |n: u8, counted: E| n + u8::from(event == counted);
+                let to = Path {
+                    state,
+                    revealed: count(from.revealed, E::Revealed),
+                    typed: count(from.typed, E::CodeTyped),
+                    confirmed: count(from.confirmed, E::Confirmed),
+                    issued: count(from.issued, E::Issued),
+                };
+                assert!(seen.len() < 10_000, "a circle: {to:?}");
+                steps.push((from, event, to));
+                if seen.insert(to) {
+                    open.push(to);
+                }
+            }
+        }
+        steps
+    }
+
+    #[test]
+    fn no_path_issues_twice_and_none_skips_the_confirmation() {
+        let steps = explore();
+        let reached: HashSet<S> = steps.iter().map(|s| s.2.state).chain([S::Discovered]).collect();
+        assert_eq!(reached.len(), S::ALL.len(), "a state is not reached at all");
+        for (from, event, to) in steps {
+            assert!(to.issued <= 1 && to.confirmed <= 1 && to.typed <= 1 && to.revealed <= 1, "{from:?} {event:?}");
+            if to.state.is_member() || to.issued == 1 {
+                assert_eq!((to.revealed, to.typed, to.confirmed), (1, 1, 1), "{from:?} {event:?} {to:?}");
+            }
+            // The only way in.
+            if to.state == S::Approved {
+                assert_eq!((from.state, event), (S::Confirming, E::Confirmed));
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_way_out_and_none_is_a_circle() {
+        for state in S::ALL {
+            let (mut seen, mut open) = (HashSet::new(), vec![*state]);
+            let mut end = false;
+            while let Some(state) = open.pop() {
+                end |= state.is_final() || state == S::Converged;
+                let next = EVENTS.iter().filter_map(|e| state.after(*e).ok());
+                open.extend(next.filter(|s| seen.insert(*s)));
+            }
+            assert!(end, "{state:?} has no end");
+            assert!(!seen.contains(state), "{state:?} leads back to itself");
+            // Without the machine's help: what waits for it can be ended by an operator or by the clock.
+            let helpless = [E::Denied, E::Expired, E::Revoked, E::Failed];
+            assert!(
+                state.is_final() || helpless.iter().any(|e| state.after(*e).is_ok()),
+                "{state:?} can only be left by the machine"
+            );
+        }
+    }
+
     #[test]
     fn the_good_road() {
-        let road = [E::Revealed, E::Approved, E::Issued, E::InstallBegan, E::InstallDone, E::GatePassed, E::ApplyDone];
+        let road =
+            [E::Revealed, E::CodeTyped, E::Confirmed, E::Issued, E::InstallBegan, E::InstallDone, E::GatePassed, E::ApplyDone];
         let end = road.iter().try_fold(S::Discovered, |s, e| s.after(*e)).unwrap();
         assert_eq!(end, S::Converged);
     }
@@ -143,8 +230,16 @@ mod tests {
     fn an_identity_is_issued_from_approved_only() {
         for state in S::ALL {
             assert_eq!(state.after(E::Issued).is_ok(), *state == S::Approved, "{state:?}");
-            assert_eq!(state.after(E::Approved).is_ok(), *state == S::Pending, "{state:?}");
+            assert_eq!(state.after(E::Confirmed).is_ok(), *state == S::Confirming, "{state:?}");
+            assert_eq!(state.after(E::CodeTyped).is_ok(), *state == S::Pending, "{state:?}");
         }
+    }
+
+    #[test]
+    fn a_number_is_in_use_until_the_pairing_has_ended() {
+        let open: BTreeSet<&str> = S::ALL.iter().filter(|s| s.is_open()).map(|s| s.as_str()).collect();
+        assert_eq!(open, BTreeSet::from(["Confirming", "Discovered", "Pending"]));
+        assert!(S::ALL.iter().all(|s| !(s.is_open() && (s.is_member() || s.is_final()))));
     }
 
     #[test]

@@ -82,6 +82,7 @@ kinds! {
     RecorderSuppressed "recorder.suppressed" Wait,
     EnrollmentHello "enrollment.hello" Idle,
     EnrollmentPending "enrollment.pending" Wait,
+    EnrollmentConfirming "enrollment.confirming" Idle,
     EnrollmentWrongCode "enrollment.wrong_code" Bad,
     EnrollmentApproved "enrollment.approved" Idle,
     EnrollmentDenied "enrollment.denied" Bad,

@@ -1,15 +1,24 @@
-//! Commit-reveal pairing: a short code that both sides derive and a person compares.
+//! The pairing code that a machine shows and an operator types: `12-597-850`.
 //!
-//! The construction is the short-authentication-string protocol of Vaudenay (CRYPTO 2005), as used by ZRTP (RFC 6189
-//! section 4.4.1): the machine commits to its keys and nonce before it sees the seed's nonce, so somebody in the
-//! middle has to fix every value blind and meets the right code once in a million tries.
+//! Its first part is the enrollment's public number, chosen by the seed; the last six digits are the machine's secret, which
+//! never crosses the wire ([`crate::pake`] proves it instead).
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::ids::Digest;
-use crate::seal::VerifyingKey;
+
+/// Highest public number of an enrollment; the lowest is 1.
+pub const MAX_NUMBER: u16 = 999;
+/// Secrets that are possible: six digits.
+pub const SECRETS: u32 = 1_000_000;
+/// Longest text that is read as a code, in bytes.
+pub const MAX_TYPED: usize = 32;
+/// Random bytes that [`PairingSecret::from_random`] needs.
+pub const SECRET_RANDOM: usize = 32;
 
 /// 32 random bytes, in hex on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,126 +31,209 @@ impl Nonce {
     }
 }
 
-/// What the machine commits to and later reveals.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MachineKeys<'a> {
-    /// The machine's age recipient, `age1…`.
-    pub recipient: &'a str,
-    pub node_key: &'a VerifyingKey,
-    pub nonce: Nonce,
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodeError {
+    #[error("not a pairing code (want a number and six digits, as 12-597-850)")]
+    Form,
+    #[error("not the number of an enrollment (want 1 to {MAX_NUMBER})")]
+    Number,
 }
 
-/// The commitment sent first: SHA-256 over a domain tag and the length-prefixed values.
-pub fn commitment(keys: &MachineKeys<'_>) -> Digest {
-    let mut h = Sha256::new();
-    feed(&mut h, b"kubedos:pairing-commit:v1");
-    feed_keys(&mut h, keys);
-    Digest(h.finalize().into())
+/// The public number of an open enrollment, 1 to [`MAX_NUMBER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Number(u16);
+
+impl Number {
+    pub fn new(number: u16) -> Result<Self, CodeError> {
+        if (1..=MAX_NUMBER).contains(&number) { Ok(Number(number)) } else { Err(CodeError::Number) }
+    }
+
+    pub fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The number handed out after this one; 1 follows the last.
+    pub fn next(self) -> Self {
+        if self.0 >= MAX_NUMBER { Number(1) } else { Number(self.0 + 1) }
+    }
+
+    /// The first number that is not `taken`, looking from the one after `last`: a number that was in use lately comes last.
+    pub fn free(last: Option<Self>, taken: &dyn Fn(Self) -> bool) -> Option<Self> {
+        let mut number = last.map_or(Number(1), Self::next);
+        for _ in 0..MAX_NUMBER {
+            if !taken(number) {
+                return Some(number);
+            }
+            number = number.next();
+        }
+        None
+    }
 }
 
-/// True if `keys` are the ones that were committed to.
-pub fn opens(commitment_received: &Digest, keys: &MachineKeys<'_>) -> bool {
-    commitment(keys).0.ct_eq(&commitment_received.0).into()
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Number::new(u16::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
 }
 
-/// The six digits that machine and seed both derive.
-pub fn code(keys: &MachineKeys<'_>, site_key: &VerifyingKey, seed_nonce: &Nonce) -> Code {
-    let mut h = Sha256::new();
-    feed(&mut h, b"kubedos:pairing-code:v1");
-    feed_keys(&mut h, keys);
-    feed(&mut h, site_key.as_bytes());
-    feed(&mut h, &seed_nonce.0.0);
-    let digest: [u8; 32] = h.finalize().into();
-    let mut first = [0u8; 8];
-    first.copy_from_slice(&digest[..8]);
-    // 2^64 is not a multiple of a million; the bias is below 1e-13.
-    Code((u64::from_be_bytes(first) % 1_000_000) as u32)
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
 }
 
-fn feed(h: &mut Sha256, bytes: &[u8]) {
-    h.update((bytes.len() as u64).to_be_bytes());
-    h.update(bytes);
+/// Six digits that exist on the machine's console and in the operator's head only.
+pub struct PairingSecret(u32);
+
+impl Drop for PairingSecret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
-fn feed_keys(h: &mut Sha256, keys: &MachineKeys<'_>) {
-    feed(h, keys.recipient.as_bytes());
-    feed(h, keys.node_key.as_bytes());
-    feed(h, &keys.nonce.0.0);
+impl PairingSecret {
+    /// Every secret is equally likely; `None` if the bytes are of no use, which random ones are once in 10^53.
+    pub fn from_random(bytes: &[u8; SECRET_RANDOM]) -> Option<Self> {
+        // The largest multiple of a million: what lies above it would prefer small secrets.
+        let end = u64::MAX - u64::MAX % u64::from(SECRETS);
+        let (words, _) = bytes.as_chunks::<8>();
+        let number = words.iter().map(|w| u64::from_be_bytes(*w)).find(|n| *n < end)?;
+        u32::try_from(number % u64::from(SECRETS)).ok().map(PairingSecret)
+    }
+
+    /// The six digits, as the exchange takes them.
+    pub(crate) fn digits(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{:06}", self.0))
+    }
+
+    /// The code as the console shows it beside the public number.
+    pub fn shown(&self, number: Number) -> String {
+        format!("{number}-{:03}-{:03}", self.0 / 1000, self.0 % 1000)
+    }
 }
 
-/// A pairing code, 000000 to 999999. Shown as `123 456`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Code(u32);
+impl fmt::Debug for PairingSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PairingSecret(..)")
+    }
+}
 
-impl Code {
-    /// Reads what an operator typed: six digits, spaces and dashes between them allowed.
-    pub fn parse(typed: &str) -> Option<Self> {
-        if typed.len() > 32 {
-            return None;
+/// What an operator typed: the number of an enrollment, and the secret of its machine.
+#[derive(Debug)]
+pub struct PairingCode {
+    pub number: Number,
+    pub secret: PairingSecret,
+}
+
+impl FromStr for PairingCode {
+    type Err = CodeError;
+
+    /// Spaces and dashes may stand anywhere. The last six digits are the secret, what is before them is the number.
+    fn from_str(typed: &str) -> Result<Self, CodeError> {
+        if typed.len() > MAX_TYPED {
+            return Err(CodeError::Form);
         }
         let digits: String = typed.chars().filter(|c| !matches!(c, ' ' | '-' | '\u{a0}')).collect();
-        if digits.len() != 6 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
+        let digits = Zeroizing::new(digits);
+        if !(7..=9).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(CodeError::Form);
         }
-        digits.parse().ok().map(Code)
-    }
-
-    /// Compares in constant time.
-    pub fn matches(&self, other: &Code) -> bool {
-        self.0.to_be_bytes().ct_eq(&other.0.to_be_bytes()).into()
-    }
-}
-
-impl std::fmt::Display for Code {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:03} {:03}", self.0 / 1000, self.0 % 1000)
-    }
-}
-
-impl std::fmt::Debug for Code {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Code(..)")
+        let (number, secret) = digits.split_at(digits.len() - 6);
+        let number = Number::new(number.parse().map_err(|_| CodeError::Form)?)?;
+        let secret = secret.parse().map(PairingSecret).map_err(|_| CodeError::Form)?;
+        Ok(PairingCode { number, secret })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::seal::SigningKey;
+    use proptest::prelude::*;
 
-    fn nonce(n: u8) -> Nonce {
-        Nonce::from_random([n; 32])
-    }
-
-    #[test]
-    fn both_sides_derive_the_same_code_and_any_change_another() {
-        let node = SigningKey::from_bytes(&[1; 32]).verifying_key();
-        let site = SigningKey::from_bytes(&[2; 32]).verifying_key();
-        let evil = SigningKey::from_bytes(&[3; 32]).verifying_key();
-        let keys = MachineKeys { recipient: "age1abc", node_key: &node, nonce: nonce(9) };
-        let c = commitment(&keys);
-        assert!(opens(&c, &keys));
-        let first = code(&keys, &site, &nonce(5));
-        assert!(first.matches(&code(&keys, &site, &nonce(5))));
-        for (other, key, seed_nonce) in [
-            (MachineKeys { recipient: "age1abd", ..keys.clone() }, &site, nonce(5)),
-            (MachineKeys { node_key: &evil, ..keys.clone() }, &site, nonce(5)),
-            (MachineKeys { nonce: nonce(8), ..keys.clone() }, &site, nonce(5)),
-        ] {
-            assert!(!opens(&c, &other));
-            assert!(!first.matches(&code(&other, key, &seed_nonce)));
-        }
-        assert!(!first.matches(&code(&keys, &evil, &nonce(5))));
-        assert!(!first.matches(&code(&keys, &site, &nonce(6))));
+    fn shown(typed: &str) -> Result<String, CodeError> {
+        typed.parse::<PairingCode>().map(|code| code.secret.shown(code.number))
     }
 
     #[test]
     fn codes_are_read_as_people_type_them() {
-        for typed in ["012 345", "012345", "012-345", " 012345 "] {
-            assert_eq!(Code::parse(typed).unwrap().to_string(), "012 345");
+        for typed in
+            ["12-597-850", "12597850", "12 597 850", " 1 2 5 9 7 8 5 0 ", "012-597-850", "12-597850", "12\u{a0}597\u{a0}850"]
+        {
+            assert_eq!(shown(typed).unwrap(), "12-597-850", "{typed}");
         }
-        for typed in ["", "12345", "1234567", "12345a", "١٢٣٤٥٦", "+12345"] {
-            assert!(Code::parse(typed).is_none(), "{typed}");
+        assert_eq!(shown("1000000").unwrap(), "1-000-000");
+        assert_eq!(shown("999999999").unwrap(), "999-999-999");
+        for typed in ["", "597850", "1234567890", "12-597-85a", "١٢٥٩٧٨٥٠", "+2-597-850", "12.597.850", &" ".repeat(33)] {
+            assert_eq!(shown(typed), Err(CodeError::Form), "{typed}");
         }
+        assert_eq!(shown("0-597-850"), Err(CodeError::Number));
+        assert_eq!(shown("000-597-850"), Err(CodeError::Number));
+    }
+
+    #[test]
+    fn numbers_are_handed_out_in_turn_and_one_in_use_is_left_out() {
+        let last = |n| Some(Number::new(n).unwrap());
+        let free = |from, taken: &[u16]| Number::free(from, &|n| taken.contains(&n.get())).map(Number::get);
+        assert_eq!(free(None, &[]), Some(1));
+        assert_eq!(free(last(1), &[]), Some(2));
+        assert_eq!(free(last(1), &[2, 3]), Some(4));
+        assert_eq!(free(last(999), &[1]), Some(2));
+        assert_eq!(Number::free(last(5), &|n| n.get() != 5).map(Number::get), Some(5));
+        assert_eq!(Number::free(None, &|_| true), None);
+        for bad in [0, 1000, u16::MAX] {
+            assert!(Number::new(bad).is_err());
+            assert!(serde_json::from_str::<Number>(&bad.to_string()).is_err());
+        }
+    }
+
+    #[test]
+    fn secrets_are_spread_evenly_and_biased_bytes_are_not_used() {
+        // 2^64 - 1 is above the largest multiple of a million.
+        assert!(PairingSecret::from_random(&[0xff; 32]).is_none());
+        let mut bytes = [0xff; 32];
+        bytes[24..].copy_from_slice(&1_000_042u64.to_be_bytes());
+        assert_eq!(PairingSecret::from_random(&bytes).unwrap().0, 42);
+        let mut tens = [0u32; 10];
+        for n in 0..10_000u64 {
+            let digest = Digest::of(&n.to_be_bytes());
+            tens[(PairingSecret::from_random(&digest.0).unwrap().0 / 100_000) as usize] += 1;
+        }
+        // Chi square with nine degrees of freedom: above 33.7 once in ten thousand.
+        let chi: f64 = tens.iter().map(|n| (f64::from(*n) - 1000.0).powi(2) / 1000.0).sum();
+        assert!(chi < 33.7, "{tens:?}");
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let code: PairingCode = "12-597-850".parse().unwrap();
+        assert!(!format!("{code:?}").contains("597"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_code_is_read_back(number in 1..=MAX_NUMBER, secret in 0..SECRETS, gaps in proptest::collection::vec("[ -]{0,2}", 10)) {
+            let plain = PairingSecret(secret).shown(Number::new(number).unwrap());
+            let spread: String = plain.chars().filter(char::is_ascii_digit).zip(&gaps).map(|(c, gap)| format!("{gap}{c}")).collect();
+            prop_assert_eq!(shown(&plain).unwrap(), plain.clone());
+            prop_assert_eq!(shown(&spread).unwrap(), plain);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}") {
+            let _ = shown(&text);
+        }
+    }
+
+    #[test]
+    fn all_numbers_come_before_one_comes_again() {
+        let (mut seen, mut last) = (BTreeSet::new(), None);
+        for _ in 0..MAX_NUMBER {
+            last = Number::free(last, &|_| false);
+            assert!(seen.insert(last));
+        }
+        assert_eq!(Number::free(last, &|_| false), Number::free(None, &|_| false));
     }
 }

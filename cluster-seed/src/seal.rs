@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 
+use crate::ids::Digest;
+
 pub use ed25519_dalek::{SigningKey, VerifyingKey};
 
 /// Payloads above this many bytes are refused before they are parsed.
@@ -62,6 +64,11 @@ impl<T: Sealable> Sealed<T> {
     /// The key the envelope says it was signed by: a hint for messages, until [`Sealed::open`] agrees with it.
     pub fn claimed_key(&self) -> &str {
         &self.key
+    }
+
+    /// SHA-256 of the bytes that are signed: what another document refers to.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&message(T::PURPOSE, &self.payload))
     }
 
     /// The document, after its signature by `key` was checked (`verify_strict`).

@@ -1,6 +1,8 @@
 //! The kernel command line's parameters of the RAM agent.
 
 use cluster_seed::ids::Mac;
+use cluster_seed::seal::{VerifyingKey, key_from_text};
+use cluster_seed::site_key;
 
 /// What the boot script passed (`kubedos.seed=http://10.44.0.1 BOOTIF=01-52-54-00-aa-bb-cc`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub struct Cmdline {
     pub seed: String,
     /// The interface the firmware booted from. The leading `01` is the ARP hardware type of Ethernet (pxelinux, `ipappend 2`).
     pub boot_mac: Option<Mac>,
+    /// The only site to enroll at (`kubedos.site=`), where whoever started the machine knows it.
+    pub site: Option<VerifyingKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +23,8 @@ pub enum CmdlineError {
     BadSeed(String),
     #[error("BOOTIF={0:?} is not a hardware type and a MAC address")]
     BadBootif(String),
+    #[error("kubedos.site={0:?} is not a public key of 64 hex digits")]
+    BadSite(String),
 }
 
 /// Longest URL of a seed, in bytes.
@@ -27,15 +33,16 @@ const MAX_SEED: usize = 256;
 impl Cmdline {
     /// Reads /proc/cmdline's text. Other words are ignored; of a repeated one the last counts.
     pub fn parse(text: &str) -> Result<Self, CmdlineError> {
-        let (mut seed, mut boot_mac) = (None, None);
+        let (mut seed, mut boot_mac, mut site) = (None, None, None);
         for word in text.split_ascii_whitespace() {
             match word.split_once('=') {
                 Some(("kubedos.seed", value)) => seed = Some(parse_seed(value)?),
+                Some((site_key::PARAMETER, value)) => site = Some(parse_site(value)?),
                 Some(("BOOTIF", value)) => boot_mac = Some(parse_bootif(value)?),
                 _ => {}
             }
         }
-        Ok(Cmdline { seed: seed.ok_or(CmdlineError::NoSeed)?, boot_mac })
+        Ok(Cmdline { seed: seed.ok_or(CmdlineError::NoSeed)?, boot_mac, site })
     }
 }
 
@@ -53,6 +60,10 @@ fn parse_seed(value: &str) -> Result<String, CmdlineError> {
     Ok(format!("http://{host}"))
 }
 
+fn parse_site(value: &str) -> Result<VerifyingKey, CmdlineError> {
+    key_from_text(value).map_err(|_| CmdlineError::BadSite(shown(value)))
+}
+
 fn parse_bootif(value: &str) -> Result<Mac, CmdlineError> {
     let mac = value.split_once('-').filter(|(kind, _)| *kind == "01").and_then(|(_, mac)| mac.parse().ok());
     mac.ok_or_else(|| CmdlineError::BadBootif(shown(value)))
@@ -68,7 +79,11 @@ mod tests {
         let line = Cmdline::parse(text).unwrap();
         assert_eq!(line.seed, "http://10.44.0.1:8000");
         assert_eq!(line.boot_mac.unwrap().to_string(), "52:54:00:aa:bb:cc");
-        assert_eq!(Cmdline::parse("kubedos.seed=http://s").unwrap().boot_mac, None);
+        let bare = Cmdline::parse("kubedos.seed=http://s").unwrap();
+        assert_eq!((bare.boot_mac, bare.site), (None, None));
+        let key = cluster_seed::seal::SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let text = format!("kubedos.seed=http://s kubedos.site={}", cluster_seed::seal::key_text(&key));
+        assert_eq!(Cmdline::parse(&text).unwrap().site, Some(key));
     }
 
     #[test]
@@ -85,6 +100,11 @@ mod tests {
             &format!("http://{}", "a".repeat(250)),
         ] {
             assert!(matches!(Cmdline::parse(&format!("kubedos.seed={seed}")), Err(CmdlineError::BadSeed(_))), "{seed}");
+        }
+        // A key that cannot be read must not count as none.
+        for site in ["", "00", &"0".repeat(64), &"g".repeat(64)] {
+            let text = format!("kubedos.seed=http://a kubedos.site={site}");
+            assert!(matches!(Cmdline::parse(&text), Err(CmdlineError::BadSite(_))), "{site}");
         }
         for mac in ["", "01", "20-52-54-00-aa-bb-cc", "52-54-00-aa-bb-cc", "01-52-54-00-aa-bb"] {
             let text = format!("kubedos.seed=http://a BOOTIF={mac}");

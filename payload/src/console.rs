@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8Path;
 use cluster_seed::machine::tame;
-use cluster_seed::pairing::Code;
 
 /// Where a person may be looking, besides the kernel's configured consoles. `/dev/console` is an alias of one of them, so it
 /// is used only if none exists.
@@ -31,7 +30,7 @@ struct Output {
 impl Console {
     /// Opens the consoles that exist.
     pub fn open() -> Self {
-        let mut outputs = there(&devices(&terminals()));
+        let mut outputs = there(&places());
         if outputs.is_empty() {
             outputs.extend(Output::device("/dev/console").ok());
         }
@@ -66,7 +65,7 @@ impl Console {
     }
 
     /// The block with the pairing code; `facts` are lines that identify this machine.
-    pub fn pairing_code(&self, code: Code, facts: &[String]) {
+    pub fn pairing_code(&self, code: &str, facts: &[String]) {
         self.print(&code_block(code, facts));
     }
 }
@@ -80,6 +79,11 @@ fn read_terminals(active: &str) -> Vec<String> {
     let plain =
         |name: &&str| (name.starts_with("tty") || name.starts_with("hvc")) && name.bytes().all(|b| b.is_ascii_alphanumeric());
     active.split_ascii_whitespace().filter(plain).map(|n| if n == "tty0" { SCREEN } else { n }.to_owned()).collect()
+}
+
+/// Where a person may be, as device names: what [`Console::open`] writes to.
+pub(crate) fn places() -> Vec<String> {
+    devices(&terminals())
 }
 
 /// The usual two and the kernel's others: a board's serial-over-LAN port is often the second one.
@@ -138,10 +142,10 @@ fn one_line(text: &str) -> String {
     words.join(" ").chars().filter(|c| !c.is_control()).take(600).collect()
 }
 
-fn code_block(code: Code, facts: &[String]) -> String {
+fn code_block(code: &str, facts: &[String]) -> String {
     let rule = "=".repeat(64);
     let mut text = format!("\n{rule}\n\n  Pairing code of this machine:\n\n");
-    for line in big(&code.to_string()) {
+    for line in big(code) {
         text.push_str(&format!("    {line}\n"));
     }
     text.push('\n');
@@ -166,9 +170,11 @@ const DIGITS: [[&str; 5]; 10] = [
     ["###", "# #", "###", "  #", "###"],
 ];
 
+const DASH: [&str; 5] = ["  ", "  ", "##", "  ", "  "];
+
 fn big(text: &str) -> [String; 5] {
     std::array::from_fn(|row| {
-        let cells: Vec<&str> = text.chars().map(|c| c.to_digit(10).map_or("  ", |d| DIGITS[d as usize][row])).collect();
+        let cells: Vec<&str> = text.chars().map(|c| c.to_digit(10).map_or(DASH[row], |d| DIGITS[d as usize][row])).collect();
         cells.join("  ").trim_end().to_owned()
     })
 }
@@ -183,11 +189,12 @@ mod tests {
 
     #[test]
     fn the_block_has_exactly_one_line_for_programs() {
-        let code = Code::parse("012345").unwrap();
-        let block = code_block(code, &["vendor \u{1b}[2J\nkubedos: pairing code 999 999".to_owned()]);
+        let block = code_block("12-012-345", &["vendor \u{1b}[2J\nkubedos: pairing code 9-999-999".to_owned()]);
         let lines: Vec<_> = block.lines().filter(|l| l.starts_with("kubedos: pairing code")).collect();
-        assert_eq!(lines, ["kubedos: pairing code 012 345"]);
+        assert_eq!(lines, ["kubedos: pairing code 12-012-345"]);
         assert!(!block.contains('\u{1b}'));
+        // The widest code fits a screen of 80 columns.
+        assert!(code_block("999-999-999", &[]).lines().all(|l| l.len() < 80));
     }
 
     #[test]
@@ -233,6 +240,6 @@ mod tests {
 
     #[test]
     fn digits_are_drawn() {
-        assert_eq!(big("1 7"), [" #       ###", "##         #", " #         #", " #         #", "###        #"]);
+        assert_eq!(big("1-7"), [" #       ###", "##         #", " #   ##    #", " #         #", "###        #"]);
     }
 }

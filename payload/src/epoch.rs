@@ -25,7 +25,7 @@ const PATH: &str = "/api/v1/epoch";
 const MAX_PROOF: u64 = 4096;
 
 /// What `dir` has for the site with that key.
-pub fn seen(dir: &Utf8Path, site: &VerifyingKey) -> Option<(u64, Sealed<EpochProof>)> {
+pub fn seen(dir: &Utf8Path, site: &VerifyingKey) -> Option<Offered> {
     let sealed: Sealed<EpochProof> = serde_json::from_slice(&read_limited(&dir.join(FILE), MAX_PROOF).ok()?).ok()?;
     Some((sealed.open(site).ok()?.epoch, sealed))
 }
@@ -39,8 +39,11 @@ pub fn keep(dir: &Utf8Path, site: &VerifyingKey, sealed: &Sealed<EpochProof>) ->
     Ok(write_atomic(&dir.join(FILE), &serde_json::to_vec(sealed)?, PRIVATE)?)
 }
 
+/// An epoch, and its proof.
+pub type Offered = (u64, Sealed<EpochProof>);
+
 /// The epoch that the seed can prove now; `None` if it cannot, such as a seed that was never unsealed.
-pub fn of_seed(http: &Http, site: &VerifyingKey) -> Option<(u64, Sealed<EpochProof>)> {
+pub fn of_seed(http: &Http, site: &VerifyingKey) -> Option<Offered> {
     let sealed: Sealed<EpochProof> = http.get_json(PATH, MAX_PROOF).ok()?;
     Some((sealed.open(site).ok()?.epoch, sealed))
 }

@@ -20,6 +20,7 @@ use payload::init;
 use payload::layout::{GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
 use payload::node::apply::Node;
 use payload::node::{gate, join};
+use payload::ram::key::wait_for_key;
 use payload::ram::modules::Index;
 use payload::ram::session::Session;
 use payload::ram::{Outcome, Ram};
@@ -148,9 +149,9 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Init => anyhow::bail!("init runs only as PID 1 of the RAM system"),
         Verb::Enroll { seed } => enroll(seed),
-        Verb::Rescue => ram(&Console::open(), |ram| rescue::run(ram).map(|()| ExitCode::SUCCESS)),
+        Verb::Rescue => ram(&Console::open(), &wait_for_key, |ram| rescue::run(ram).map(|()| ExitCode::SUCCESS)),
         Verb::BootSeed => boot_seed(),
-        Verb::Install => ram(&Console::open(), |ram| install(ram, &Session::load(RUN_DIR.into())?)),
+        Verb::Install => ram(&Console::open(), &wait_for_key, |ram| install(ram, &Session::load(RUN_DIR.into())?)),
         Verb::LayDown { seed, site_key } => {
             join::lay_down(ROOT.into(), &seed, &key_from_text(&site_key).context("reading --site-key")?)?;
             join::enable(ROOT.into())?;
@@ -158,7 +159,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Join { seed, site_key } => {
             let key = key_from_text(&site_key).context("reading --site-key")?;
-            ram(&Console::open(), |ram| join::join(ram, &seed, &key, STATE_DIR.into()).map(|()| ExitCode::SUCCESS))
+            // Its consoles belong to login prompts, which take the keys.
+            ram(&Console::open(), &|| false, |ram| join::join(ram, &seed, &key, STATE_DIR.into()).map(|()| ExitCode::SUCCESS))
         }
         Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
         Verb::Gate => gate_once(),
@@ -170,15 +172,19 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn ram(console: &Console, f: impl FnOnce(&Ram<'_>) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+fn ram(
+    console: &Console,
+    key: &dyn Fn() -> bool,
+    f: impl FnOnce(&Ram<'_>) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
     let random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|e| anyhow::anyhow!("reading random bytes: {e}"));
-    f(&Ram { root: ROOT.into(), run: RUN_DIR.into(), console, wait: &wait, random: &random })
+    f(&Ram { root: ROOT.into(), run: RUN_DIR.into(), console, wait: &wait, random: &random, key })
 }
 
 fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let text = seed.map_or(text.clone(), |s| format!("{text} kubedos.seed={s}"));
-    ram(&Console::open(), |ram| {
+    ram(&Console::open(), &wait_for_key, |ram| {
         let cmdline = Cmdline::parse(&text)?;
         let mut drivers = ram.drivers();
         let _lease = ram.network(&cmdline, &exe(), &mut drivers);
@@ -189,7 +195,7 @@ fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
 
 fn boot_seed() -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
-    ram(&Console::open(), |ram| {
+    ram(&Console::open(), &wait_for_key, |ram| {
         let key = maker_key(&text).context("the kernel command line has no maker key")?;
         let key = key.inspect_err(|e| ram.console.error(&format!("THE SEED REFUSES TO START: {PARAMETER}= is {e}")));
         let done = key.map_err(anyhow::Error::from).and_then(|key| seed_boot::run(ram, &key));

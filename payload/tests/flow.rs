@@ -3,103 +3,25 @@
 mod mock;
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::ReportBody;
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::pairing::PairingCode;
 use cluster_seed::seal::{SigningKey, key_text};
-use cluster_seed::secret::AgeKey;
 
-use host::hardware;
-use mock::{ENROLLMENT, Lie, MIB, Mock, image};
-use payload::console::Console;
+use mock::machine::{Machine, OLD, place};
+use mock::{Lie, MIB, Mock, image};
+use payload::cmdline::Cmdline;
 use payload::http::Http;
+use payload::install::InstallError;
 use payload::install::chunks::ChunkError;
-use payload::install::{Install, InstallError};
-use payload::ram::enroll::{EnrollError, Enroller};
-use payload::ram::session::{MachineSecrets, RANDOM, Session, SessionError};
-use payload::report::Reporter;
-use payload::state::{NodeDir, StateFile};
-
-/// A machine: directories that look like /sys and /dev, and a console that is a file.
-struct Machine {
-    _dir: tempfile::TempDir,
-    root: Utf8PathBuf,
-}
-
-/// Bytes of another system that lay on the disk before.
-const OLD: u8 = 0xee;
-
-impl Machine {
-    fn new(disk_mib: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
-        fs::create_dir_all(root.join("sys/block/vda")).unwrap();
-        fs::create_dir_all(root.join("dev")).unwrap();
-        fs::create_dir_all(root.join("run")).unwrap();
-        fs::write(root.join("sys/block/vda/size"), (disk_mib * 2048).to_string()).unwrap();
-        fs::write(root.join("sys/block/vda/serial"), "disk-a").unwrap();
-        fs::write(root.join("dev/vda"), vec![OLD; disk_mib * MIB]).unwrap();
-        Machine { _dir: dir, root }
-    }
-
-    fn console(&self) -> Console {
-        Console::to_path(&self.root.join("console")).unwrap()
-    }
-
-    fn printed(&self) -> String {
-        fs::read_to_string(self.root.join("console")).unwrap_or_default()
-    }
-
-    fn disk(&self) -> Vec<u8> {
-        fs::read(self.root.join("dev/vda")).unwrap()
-    }
-
-    fn enroll(&self, mock: &Mock) -> Result<Session, EnrollError> {
-        let random: [u8; RANDOM] = std::array::from_fn(|i| i as u8);
-        let secrets = MachineSecrets::new(AgeKey::generate(), &random);
-        let (http, console) = (Http::new(&mock.url), self.console());
-        let run = self.root.join("run");
-        let enroller = Enroller { http: &http, console: &console, wait: &|_| (), dir: &run };
-        enroller.run(secrets, &hardware::gather(&self.root, None))
-    }
-
-    fn install(&self, mock: &Mock, place: payload::install::Place<'_>) -> Result<(), InstallError> {
-        mock.state().disk = Some(self.root.join("dev/vda"));
-        let (http, console) = (Http::new(&mock.url), self.console());
-        let key = SigningKey::from_bytes(&[7; 32]);
-        let run = self.root.join("run");
-        let reporter = Reporter::new(&http, &key, ENROLLMENT, NodeDir::new(&run).sequence(1), &|_| ());
-        let (identity, order) = (mock.identity(), mock.state().order.clone());
-        let began = run.join("began");
-        let install = Install {
-            http: &http,
-            console: &console,
-            reporter: &reporter,
-            order: &order,
-            identity: &identity,
-            node_key: &key,
-            root: &self.root,
-            place,
-            wait: &|_| (),
-            announce: Some(&began),
-        };
-        install.run()
-    }
-}
-
-/// Stands in for the ext4 of the state partition: the names, written where the partition lies.
-fn place(disk: &Utf8Path, offset: u64, files: &[StateFile]) -> Result<(), String> {
-    use std::os::unix::fs::FileExt as _;
-    let file = fs::OpenOptions::new().read(true).write(true).open(disk).map_err(|e| e.to_string())?;
-    let mut head = vec![1; MIB];
-    file.read_exact_at(&mut head, 0).map_err(|e| e.to_string())?;
-    if head.iter().any(|b| *b != 0) {
-        return Err("the first MiB was written before the identity".to_owned());
-    }
-    let names: Vec<_> = files.iter().map(|f| f.name).collect();
-    file.write_all_at(names.join(" ").as_bytes(), offset).map_err(|e| e.to_string())
-}
+use payload::ram::enroll::EnrollError;
+use payload::ram::session::{Session, SessionError, WrongCode};
+use payload::ram::site::Source;
+use payload::ram::{Drivers, Ram};
+use payload::state::NodeDir;
 
 /// A lie, and whether an error fits it.
 type Case<E> = (Lie, fn(&E) -> bool);
@@ -112,16 +34,24 @@ fn bodies(mock: &Mock) -> Vec<ReportBody> {
 fn a_machine_is_approved_and_gets_its_identity() {
     let (mock, machine) = (Mock::start(Lie::None), Machine::new(16));
     let session = machine.enroll(&mock).unwrap();
-    let shown = format!("kubedos: pairing code {}", mock.state().code.unwrap());
-    assert_eq!(machine.printed().lines().filter(|l| l.trim_end() == shown).count(), 1, "{}", machine.printed());
-    let (order, identity) = session.open().unwrap();
+    let printed = machine.printed();
+    let codes: Vec<_> = printed.lines().filter_map(|l| l.trim_end().strip_prefix("kubedos: pairing code ")).collect();
+    assert!(codes.len() == 1 && codes[0].starts_with("12-") && codes[0].parse::<PairingCode>().is_ok(), "{printed}");
+    // The secret is on the console, and nowhere on the wire.
+    let (heard, secret) = (String::from_utf8_lossy(&mock.state().heard).into_owned(), &codes[0][3..]);
+    assert!(heard.len() > 500 && !heard.contains(secret) && !heard.contains(&secret.replace('-', "")), "{secret}: {heard}");
+    let approved = session.open().unwrap();
+    let (order, identity) = (approved.order(), approved.identity());
     assert_eq!((order.disk.as_str(), identity.info.hostname.as_str()), ("vda", "n1.lan"));
+    let state = mock.state();
+    assert_eq!((state.confirms, state.mismatches), (1, 0));
+    drop(state);
     // What `install` reads after `enroll` ended is the same.
     let run = machine.root.join("run");
     session.save(&run).unwrap();
     let again = Session::load(&run).unwrap();
-    assert_eq!(again.open().unwrap().1.info, identity.info);
-    assert_eq!(key_text(&again.node_key.verifying_key()), key_text(&session.node_key.verifying_key()));
+    assert_eq!(again.open().unwrap().identity().info, identity.info);
+    assert_eq!(key_text(&again.node_key().verifying_key()), key_text(&session.node_key().verifying_key()));
 }
 
 #[test]
@@ -131,6 +61,17 @@ fn a_lost_answer_is_asked_for_again_with_the_same_nonce() {
     let state = mock.state();
     assert_eq!(state.claims.len(), 2);
     assert_eq!(state.claims[0].nonce, state.claims[1].nonce);
+}
+
+#[test]
+fn a_lost_answer_to_the_confirmation_and_a_sealed_seed_are_waited_for() {
+    // Where only the answer was lost, the status tells that the seed has it.
+    for (lie, confirms) in [(Lie::LoseConfirm, 1), (Lie::Sealed, 2)] {
+        let (mock, machine) = (Mock::start(lie), Machine::new(16));
+        machine.enroll(&mock).unwrap();
+        let state = mock.state();
+        assert_eq!((state.confirms, state.mismatches, state.claims.len()), (confirms, 0, 1), "{lie:?}");
+    }
 }
 
 #[test]
@@ -147,6 +88,13 @@ fn a_lying_seed_is_refused() {
     let expected: &[Case<E>] = &[
         (Lie::Deny, |e| matches!(e, E::Refused { state: EnrollmentState::Denied, reason } if reason == "not ours")),
         (Lie::Stolen, |e| matches!(e, E::Taken)),
+        (Lie::ApprovesAtOnce, |e| matches!(e, E::Unconfirmed { state: EnrollmentState::Approved })),
+        (Lie::Guesses, |e| matches!(e, E::WrongCode(WrongCode::Confirmation))),
+        (Lie::Reflects, |e| matches!(e, E::WrongCode(WrongCode::Message(_)))),
+        (Lie::OfferChanged, |e| matches!(e, E::WrongCode(WrongCode::Confirmation))),
+        (Lie::OtherOrder, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
+        (Lie::OtherName, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
+        (Lie::OtherRole, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
         (Lie::OtherSigner, |e| matches!(e, E::Session(SessionError::Seal(_)))),
         (Lie::OtherSiteKeyInside, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
         (Lie::OtherEnrollment, |e| matches!(e, E::Session(SessionError::Mismatch(_)))),
@@ -231,15 +179,89 @@ fn what_is_wrong_before_the_wipe_leaves_the_disk_alone() {
     }
 }
 
-/// Another program answers under the seed's address, as a rogue DHCP server would have it.
+/// Another program answers under the seed's address, as a rogue DHCP server would have it, with a key of its own that signs
+/// everything. It does not know the code on the console.
 #[test]
-fn hole_01_a_machine_follows_no_seed_that_cannot_sign() {
+fn hole_01_a_machine_obeys_no_seed_that_its_operator_did_not_type_the_code_at() {
+    for lie in [Lie::ApprovesAtOnce, Lie::Guesses, Lie::Reflects, Lie::OfferChanged, Lie::Stolen, Lie::OtherOrder] {
+        let (rogue, machine) = (Mock::start(lie), Machine::new(16));
+        rogue.state().site = SigningKey::from_bytes(&[66; 32]);
+        assert!(machine.follow(&rogue).is_err(), "{lie:?}: it was obeyed");
+        assert!(machine.disk().iter().all(|b| *b == OLD), "{lie:?}: the disk was touched");
+        assert!(rogue.state().reports.is_empty(), "{lie:?}: it was told that the installation begins");
+        assert!(!Session::path(&machine.root.join("run")).exists());
+    }
+    // With the same key, and the code typed by the operator: that is how a seed proves itself.
+    let (seed, machine) = (Mock::start(Lie::None), Machine::new(16));
+    seed.state().site = SigningKey::from_bytes(&[66; 32]);
+    machine.follow(&seed).unwrap();
+    assert!(machine.disk()[..MIB] == image()[..MIB]);
+}
+
+#[test]
+fn a_seed_of_another_site_than_the_known_one_is_told_nothing() {
+    let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key();
+    let (mock, mut machine) = (Mock::start(Lie::None), Machine::new(16));
+    machine.sites = vec![(Source::CommandLine, key(1)), (Source::Firmware, key(2))];
+    let error = machine.enroll(&mock).err().unwrap();
+    assert!(matches!(&error, EnrollError::OtherSite { source_of_key: Source::Firmware, .. }), "{error}");
+    assert!(error.to_string().contains(&key_text(&key(2))) && error.to_string().contains(&key_text(&key(1))), "{error}");
+    assert_eq!(mock.state().reveals, 0);
+    let heard = String::from_utf8_lossy(&mock.state().heard).into_owned();
+    assert!(!heard.contains("age1") && !heard.contains("facts"), "{heard}");
+    machine.sites.pop();
+    machine.enroll(&mock).unwrap();
+}
+
+/// Enrolls for a day of simulated time; `key` tells whether somebody presses a key when asked.
+fn reveals_within_a_day(lie: Lie, key: &dyn Fn() -> bool) -> (u32, String) {
+    let (mock, machine) = (Mock::start(lie), Machine::new(1));
+    let seconds = AtomicU64::new(0);
+    let wait = |time: Duration| {
+        seconds.fetch_add(time.as_secs(), Ordering::Relaxed);
+    };
+    let random = |bytes: &mut [u8]| {
+        anyhow::ensure!(seconds.load(Ordering::Relaxed) < 24 * 3600, "the day is over");
+        bytes.iter_mut().zip(0u8..).for_each(|(b, n)| *b = n);
+        Ok(())
+    };
+    let key = || {
+        let someone = key();
+        if someone {
+            wait(Duration::from_secs(24 * 3600));
+        }
+        someone
+    };
+    mock.state().console = Some(machine.root.join("console"));
+    let run = machine.root.join("run");
+    let console = machine.console();
+    let ram = Ram { root: &machine.root, run: &run, console: &console, wait: &wait, random: &random, key: &key };
+    let cmdline = Cmdline::parse(&format!("kubedos.seed={}", mock.url)).unwrap();
+    let over = ram.enroll(&cmdline, &mut Drivers::default()).err().unwrap();
+    assert_eq!(over.to_string(), "the day is over");
+    let reveals = mock.state().reveals;
+    (reveals, machine.printed())
+}
+
+#[test]
+fn a_day_of_wrong_codes_is_five_codes_and_then_a_person() {
+    let (reveals, printed) = reveals_within_a_day(Lie::Guesses, &|| true);
+    assert_eq!(reveals, 5);
+    assert!(printed.contains("the code changed 5 times") && printed.contains("press a key"), "{printed}");
+    // Without a console to press a key on.
+    let (reveals, printed) = reveals_within_a_day(Lie::Guesses, &|| false);
+    assert!((95..=100).contains(&reveals), "{reveals}");
+    assert!(printed.contains("next attempt in 900 s"), "{printed}");
+}
+
+#[test]
+fn hole_01_a_machine_installs_nothing_that_the_site_did_not_sign() {
     for lie in [Lie::ManifestUnsigned, Lie::ManifestByOther, Lie::ManifestBitFlip] {
         let (rogue, machine) = (Mock::start(lie), Machine::new(16));
         let error = machine.install(&rogue, &place).unwrap_err();
         assert!(matches!(error, InstallError::Seal(_)) && error.step() == "manifest", "{lie:?}: {error:?}");
         assert!(machine.disk().iter().all(|b| *b == OLD), "{lie:?}: the disk was touched");
-        assert!(rogue.state().reports.is_empty(), "{lie:?}: nothing was told to it either");
+        assert!(rogue.state().reports.is_empty(), "{lie:?}: it was told that the installation begins");
     }
     // A node that runs: the rogue's list of peers is signed too, by a key of its own.
     let machine = Machine::new(16);

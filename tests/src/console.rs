@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use cluster_seed::pairing::PairingCode;
 
 /// A console that has said this much is not read any further.
 const MAX_LOG: u64 = 256 << 20;
@@ -76,7 +77,7 @@ impl Console {
         self.lines.iter().skip(from).find(|l| l.text.contains(pattern))
     }
 
-    /// The newest pairing code the agent printed, six digits.
+    /// The newest pairing code the agent printed, `12-597-850`.
     pub fn pairing_code(&self) -> Option<String> {
         self.lines.iter().rev().find_map(|l| pairing_code(&l.text))
     }
@@ -87,11 +88,11 @@ impl Console {
     }
 }
 
-/// The six digits in `kubedos: pairing code 123 456`.
+/// The code in `kubedos: pairing code 12-597-850`.
 pub fn pairing_code(line: &str) -> Option<String> {
     let (_, after) = line.split_once("kubedos: pairing code ")?;
-    let digits: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == ' ').filter(|c| *c != ' ').collect();
-    (digits.len() == 6).then_some(digits)
+    let code: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect();
+    code.parse::<PairingCode>().ok().map(|_| code)
 }
 
 /// Text without ECMA-48 control sequences, carriage returns and other control characters.
@@ -136,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_six_digits() {
+    fn codes_are_a_number_and_six_digits() {
         let table = [
-            ("kubedos: pairing code 123 456", Some("123456")),
-            ("[  1.5] kubedos: pairing code 000 001  |", Some("000001")),
-            ("kubedos: pairing code 123 45", None),
-            ("kubedos: pairing code 1234567", None),
-            ("pairing code 123 456", None),
+            ("kubedos: pairing code 12-123-456", Some("12-123-456")),
+            ("[  1.5] kubedos: pairing code 999-000-001  |", Some("999-000-001")),
+            ("kubedos: pairing code 123-456", None),
+            ("kubedos: pairing code 1234-123-456", None),
+            ("pairing code 12-123-456", None),
         ];
         for (line, want) in table {
             assert_eq!(pairing_code(line).as_deref(), want, "{line}");
@@ -155,14 +156,14 @@ mod tests {
         let path = dir.path().join("log");
         let mut console = Console::follow(&path);
         console.poll().unwrap();
-        for part in ["kubedos: ste", "p hello\r\nkubedos: pairing ", "code 111 222\nkubedos: pairing code 333 444\ntail"] {
+        for part in ["kubedos: ste", "p hello\r\nkubedos: pairing ", "code 1-111-222\nkubedos: pairing code 2-333-444\ntail"] {
             use std::io::Write as _;
             std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap().write_all(part.as_bytes()).unwrap();
             console.poll().unwrap();
         }
         let texts: Vec<&str> = console.lines.iter().map(|l| l.text.as_str()).collect();
-        assert_eq!(texts, ["kubedos: step hello", "kubedos: pairing code 111 222", "kubedos: pairing code 333 444"]);
-        assert_eq!(console.pairing_code().unwrap(), "333444");
+        assert_eq!(texts, ["kubedos: step hello", "kubedos: pairing code 1-111-222", "kubedos: pairing code 2-333-444"]);
+        assert_eq!(console.pairing_code().unwrap(), "2-333-444");
         assert!(console.find(0, "step hello").is_some());
         assert!(console.find(1, "step hello").is_none());
     }

@@ -91,7 +91,7 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
                 fleet.approve(index, &code).context("step 7: approval")?;
             } else if !*told {
                 *told = true;
-                say::line(&format!("console of {}: pairing code {} {}", fleet.members[index].name(), &code[..3], &code[3..]));
+                say::line(&format!("console of {}: pairing code {code}", fleet.members[index].name()));
             }
         }
         Ok(fleet.all(Step::Approved))

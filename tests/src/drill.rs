@@ -92,6 +92,7 @@ pub fn held(dirs: &RunDirs, template: &Template) -> Result<()> {
     let code = agent.enroll()?;
     let decision = Decision { code: &code, role: "base", hostname: "delta", disk: "vda", replace: false };
     fleet.client.approve(&agent.enrollment()?, &decision)?.good("approving the drill's node")?;
+    ensure!(agent.confirm()?, "the drill's node did not confirm its code");
     agent.open(agent.send_claim(&agent.claim(random()?)?)?)?;
     let began = ReportBody::InstallBegan { artifact: Digest::of(b"any"), disk: "vda".into(), total: 1 };
     agent.report(1, began)?.good("reporting")?;

@@ -4,17 +4,18 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, PROTOCOL, Report, ReportBody, Reveal, StatusReply};
+use cluster_seed::agent::{Claim, ClaimReply, Confirm, Hello, HelloReply, Mismatch, PROTOCOL, Report, ReportBody, StatusReply};
 use cluster_seed::ids::Mac;
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
-use cluster_seed::pairing::{self, MachineKeys, Nonce};
-use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
+use cluster_seed::pairing::Nonce;
+use cluster_seed::seal::{Sealed, SigningKey, key_from_text};
 use cluster_seed::secret::AgeKey;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::{Answer, http_agent};
 use crate::netns::{Netns, SEED_IP};
+use crate::paired::Paired;
 
 /// 32 bytes of the kernel's randomness.
 pub fn random() -> Result<[u8; 32]> {
@@ -32,17 +33,17 @@ pub struct FakeAgent<'a> {
     pub mac: Mac,
     pub age: AgeKey,
     key: SigningKey,
-    nonce: Nonce,
     /// Bytes of its only disk, `vda`.
     pub disk: u64,
     hello: Option<HelloReply>,
+    paired: Option<Paired>,
 }
 
 impl<'a> FakeAgent<'a> {
     pub fn new(ns: &'a Netns, number: u8, disk: u64) -> Result<Self> {
         let mac = Mac([0x52, 0x54, 0x00, 0xfa, 0xce, number]);
         let key = SigningKey::from_bytes(&random()?);
-        Ok(FakeAgent { ns, mac, age: AgeKey::generate(), key, nonce: Nonce::from_random(random()?), disk, hello: None })
+        Ok(FakeAgent { ns, mac, age: AgeKey::generate(), key, disk, hello: None, paired: None })
     }
 
     /// POST from inside the lab's network.
@@ -91,19 +92,36 @@ impl<'a> FakeAgent<'a> {
         }
     }
 
-    /// Hello and reveal; the pairing code a person would read on the console.
+    /// Hello and reveal; the pairing code a person would read on the console. May be called again, as after a wrong code.
     pub fn enroll(&mut self) -> Result<String> {
-        let node_key = self.key.verifying_key();
-        let recipient = self.age.recipient();
-        let keys = MachineKeys { recipient: &recipient, node_key: &node_key, nonce: self.nonce };
-        let hello = Hello { protocol: PROTOCOL, commitment: pairing::commitment(&keys), boot_mac: Some(self.mac) };
+        self.key = SigningKey::from_bytes(&random()?);
+        let hello = Hello { protocol: PROTOCOL, boot_mac: Some(self.mac) };
         let reply: HelloReply = serde_json::from_value(self.post("/api/v1/agent/hello", &hello)?.good("hello")?)?;
-        let facts = Sealed::sign(&self.facts(), &self.key)?;
-        let reveal = Reveal { recipient: recipient.clone(), node_key: key_text(&node_key), nonce: self.nonce, facts };
+        let paired = Paired::start(&reply, &self.key, &self.age.recipient(), &self.facts(), random()?);
+        let (paired, reveal, code) = paired.context("starting the pairing")?;
         self.post(&format!("/api/v1/agent/{}/reveal", reply.enrollment), &reveal)?.good("reveal")?;
-        let code = pairing::code(&keys, &key_from_text(&reply.site_key)?, &reply.seed_nonce);
-        self.hello = Some(reply);
-        Ok(code.to_string())
+        (self.hello, self.paired) = (Some(reply), Some(paired));
+        Ok(code)
+    }
+
+    /// What a machine does once the operator has typed a code: checks the seed's proof and sends its own, or tells that the code
+    /// was wrong. True if it was right.
+    pub fn confirm(&mut self) -> Result<bool> {
+        let offer = self.status()?.offer.context("nobody has typed a code")?;
+        let enrollment = self.reply()?.enrollment;
+        let right = self.paired.take().context("this pairing is used up")?.check(&offer);
+        let path = |what: &str| format!("/api/v1/agent/{enrollment}/{what}");
+        match right {
+            Some(confirmation) => {
+                let confirm = Sealed::sign(&Confirm { enrollment, confirmation }, &self.key)?;
+                self.post(&path("confirm"), &confirm)?.good("confirming the code")?;
+            }
+            None => {
+                let mismatch = Sealed::sign(&Mismatch { enrollment }, &self.key)?;
+                self.post(&path("mismatch"), &mismatch)?.good("telling of a wrong code")?;
+            }
+        }
+        Ok(right.is_some())
     }
 
     fn reply(&self) -> Result<&HelloReply> {

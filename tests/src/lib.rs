@@ -25,6 +25,8 @@ pub mod menu;
 pub mod netns;
 pub mod package;
 pub mod pages;
+#[path = "../shared/paired.rs"]
+pub mod paired;
 pub mod parts;
 pub mod protocol;
 pub mod prove;

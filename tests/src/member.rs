@@ -37,7 +37,7 @@ impl Step {
     /// The last step that a machine in this enrollment state has behind it.
     pub fn reached(state: &str) -> Option<Step> {
         Some(match state {
-            "Pending" => Step::Enrolled,
+            "Pending" | "Confirming" => Step::Enrolled,
             "Approved" | "Issued" | "Installing" => Step::Approved,
             "Installed" => Step::Installed,
             "FabricReady" => Step::FabricReady,
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_good_state_is_behind_some_step() {
-        let road = ["Pending", "Approved", "Issued", "Installing", "Installed", "FabricReady", "Converged"];
+        let road = ["Pending", "Confirming", "Approved", "Issued", "Installing", "Installed", "FabricReady", "Converged"];
         let steps: Vec<Step> = road.iter().filter_map(|s| Step::reached(s)).collect();
         assert_eq!(steps.len(), road.len());
         assert!(steps.is_sorted());

@@ -62,6 +62,7 @@ fn site_a(template: &Template, work: &Path, logs: &Path) -> Result<(Seedd, Addre
         let code = agent.enroll()?;
         let decision = Decision { code: &code, role: "base", hostname: name, disk: "vda", replace: false };
         fleet.client.approve(&agent.enrollment()?, &decision)?.good("approving at site A")?;
+        ensure!(agent.confirm()?, "{name} did not confirm its code");
         agent.open(agent.send_claim(&agent.claim(random()?)?)?)?;
         let began = ReportBody::InstallBegan { artifact: Digest::of(b"any"), disk: "vda".into(), total: 1 };
         agent.report(1, began)?.good("reporting to site A")?;

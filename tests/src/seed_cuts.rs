@@ -200,7 +200,8 @@ fn approved(cuts: &mut Cuts<'_>, client: Client) -> Result<()> {
     let decision = Decision { code: &code, role: "base", hostname: "cut-node", disk: "vda", replace: false };
     let id = agent.enrollment()?;
     rack.operator.enter(|| client.approve(&id, &decision)?.good("approving").map(|_| ()))?;
-    cuts.cut("right after an approval was answered")?;
+    ensure!(agent.confirm()?, "the machine did not confirm its code");
+    cuts.cut("right after a confirmation was answered")?;
     cuts.enter()?;
     ensure!(agent.status()?.state.as_str() == "Approved", "an approval that was answered is gone");
     let claim = agent.claim(random()?)?;

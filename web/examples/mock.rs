@@ -1,5 +1,5 @@
 //! The pages on http://127.0.0.1:8099 with an example site: log in under any name with the password `correct horse`; the
-//! pairing code is 123 456. Port 8098 shows the same site sealed, 8097 before its first administrator (code `one-time`),
+//! pairing code is 12-345-678. Port 8098 shows the same site sealed, 8097 before its first administrator (code `one-time`),
 //! and 8096 a seed that has no site yet.
 
 use std::sync::Arc;

@@ -28,8 +28,9 @@
 
   const refresh = async () => {
     try {
-      // A refused form is shown at its own path; the page itself is one level up.
-      const url = location.pathname.replace(/^(\/machines\/\d+|\/site)\/\w+$/, "$1");
+      // A form's answer is shown at the form's path; the page itself is elsewhere.
+      const page_of = document.querySelector("[data-page]");
+      const url = page_of ? page_of.dataset.page : location.pathname.replace(/^(\/machines\/\d+|\/site)\/\w+$/, "$1");
       const response = await fetch(url, { credentials: "same-origin", cache: "no-store" });
       if (response.redirected) { location.assign(response.url); return; }
       if (!response.ok) return;

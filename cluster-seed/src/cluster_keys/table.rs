@@ -129,7 +129,7 @@ pub const KEYS: &[Section] = &[
     ] },
     Section { at: &["spec.enrollment"], about: "", keys: &[
         key("pendingMinutes", "integer, minutes", "1440", "", "An enrollment that nobody approves expires after this time."),
-        key("maxWrongCodes", "integer", "5", "", "Wrong pairing codes after which an enrollment is denied."),
+        key("maxWrongCodes", "integer", "5", "", "Wrong pairing codes of one operator that cost no wait; further ones do, longer each time. Each uses up the code of its machine."),
         key("maxPending", "integer", "256", "", "Enrollments that may be pending at once."),
         key("installMinutes", "integer, minutes", "60", "", "An installation that reports nothing for this time has failed."),
     ] },

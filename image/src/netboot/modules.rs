@@ -58,6 +58,7 @@ pub const WANTED: &[&str] = &[
     "drivers/net/usb/",
     // File systems and protocols.
     "drivers/net/wireguard/",
+    "fs/efivarfs/",
     "fs/ext4/",
     "fs/fat/",
     "fs/isofs/",

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::ReportBody;
-use cluster_seed::identity::{InstallOrder, NodeIdentity};
 use cluster_seed::ids::Digest;
 use cluster_seed::machine::Disk;
 use cluster_seed::manifest::{ArtifactManifest, ManifestError};
@@ -21,6 +20,7 @@ use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_t
 use crate::console::Console;
 use crate::http::{Http, HttpError, Wait, retry};
 use crate::install::chunks::{ChunkError, HEAD, Stream, THREADS, write_zeros};
+use crate::ram::session::Approved;
 use crate::report::{ReportError, Reporter, UNTIL_HEARD};
 use crate::state::{StateError, StateFile, state_files};
 use host::clock::Stopwatch;
@@ -89,8 +89,8 @@ pub struct Install<'a> {
     pub http: &'a Http,
     pub console: &'a Console,
     pub reporter: &'a Reporter<'a>,
-    pub order: &'a InstallOrder,
-    pub identity: &'a NodeIdentity,
+    /// There is one only after the seed has proved itself.
+    pub approved: &'a Approved,
     pub node_key: &'a SigningKey,
     /// The parent of sys/block and dev: `/` on a machine.
     pub root: &'a Utf8Path,
@@ -119,7 +119,7 @@ impl Install<'_> {
             let what = format!("it has {size} bytes, the kernel reported {}", disk.size);
             return Err(InstallError::OtherDisk { name: disk.name, what });
         }
-        let files = state_files(self.identity, self.node_key)?;
+        let files = state_files(self.approved.identity(), self.node_key)?;
         if let Some(mark) = self.announce {
             let began =
                 ReportBody::InstallBegan { artifact: manifest.id, disk: disk.name.clone(), total: manifest.content_size() };
@@ -147,7 +147,7 @@ impl Install<'_> {
     }
 
     fn find_disk(&self) -> Result<Disk, InstallError> {
-        let order = self.order;
+        let order = self.approved.order();
         let found = hardware::disks(self.root).into_iter().find(|d| d.name == order.disk);
         let disk = found.ok_or_else(|| InstallError::NoDisk(order.disk.clone()))?;
         let serial = cluster_seed::machine::tame(&disk.serial);
@@ -163,14 +163,15 @@ impl Install<'_> {
 
     fn manifest(&self) -> Result<ArtifactManifest, InstallError> {
         self.console.step("manifest");
-        let site: VerifyingKey = key_from_text(&self.identity.info.site_key)?;
-        let path = format!("/artifacts/{}/manifest.json", self.order.artifact);
+        let site: VerifyingKey = key_from_text(&self.approved.identity().info.site_key)?;
+        let ordered = self.approved.order().artifact;
+        let path = format!("/artifacts/{ordered}/manifest.json");
         let sealed: Sealed<ArtifactManifest> =
             retry(MANIFEST_TRIES, self.wait, || self.http.get_json(&path, MAX_MANIFEST)).map_err(InstallError::FetchManifest)?;
         let manifest = sealed.open(&site)?;
         manifest.check()?;
-        if manifest.id != self.order.artifact {
-            return Err(InstallError::OtherArtifact { found: manifest.id, ordered: self.order.artifact });
+        if manifest.id != ordered {
+            return Err(InstallError::OtherArtifact { found: manifest.id, ordered });
         }
         if manifest.state_offset < HEAD {
             return Err(InstallError::StateInHead(manifest.state_offset));

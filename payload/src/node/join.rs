@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use camino::Utf8Path;
 use cluster_seed::agent::ReportBody;
 use cluster_seed::seal::{VerifyingKey, key_text};
@@ -64,7 +64,7 @@ pub fn enable(root: &Utf8Path) -> anyhow::Result<()> {
 /// Enrolls and becomes a node; returns at once if it is one. `dir` is the directory of the node's files.
 ///
 /// # Errors
-/// When the seed belongs to another site than the installer's answers, or the node's files cannot be written.
+/// When a key that this machine was given cannot be read, or the node's files cannot be written.
 pub fn join(ram: &Ram<'_>, seed: &str, site: &VerifyingKey, dir: &Utf8Path) -> anyhow::Result<()> {
     if dir.join(IDENTITY).exists() {
         return Ok(());
@@ -73,17 +73,16 @@ pub fn join(ram: &Ram<'_>, seed: &str, site: &VerifyingKey, dir: &Utf8Path) -> a
         fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
     }
     let cmdline = Cmdline::parse(&format!("kubedos.seed={seed}")).context("reading the seed's address")?;
+    // A seed of another site than the installer's answers gets nothing.
+    let cmdline = Cmdline { site: Some(*site), ..cmdline };
     let session = ram.enroll(&cmdline, &mut Drivers::default())?;
-    if session.site_key != *site {
-        fs::remove_file(Session::path(ram.run)).context("deleting the session")?;
-        bail!("the seed has site key {}, the installer's answers have {}", key_text(&session.site_key), key_text(site));
-    }
-    let (order, identity) = session.open().context("opening what the seed issued")?;
-    let files = state_files(&identity, &session.node_key)?;
-    let http = Http::new(&session.seed);
-    let reporter = Reporter::new(&http, &session.node_key, session.enrollment, NodeDir::new(ram.run).sequence(1), ram.wait);
+    let approved = session.open().context("opening what the seed issued")?;
+    let (order, identity) = (approved.order(), approved.identity());
+    let files = state_files(identity, session.node_key())?;
+    let http = Http::new(session.seed());
+    let reporter = Reporter::new(&http, session.node_key(), session.enrollment(), NodeDir::new(ram.run).sequence(1), ram.wait);
     // The seed expects these reports of a machine that is being installed; nothing is written here.
-    let began = ReportBody::InstallBegan { artifact: order.artifact, disk: order.disk, total: order.disk_size };
+    let began = ReportBody::InstallBegan { artifact: order.artifact, disk: order.disk.clone(), total: order.disk_size };
     reporter.deliver(began, UNTIL_HEARD).context("reporting to the seed")?;
     write_state_files(dir, &files)?;
     ram.console.step("the identity is in place");

@@ -1,24 +1,32 @@
-//! Enrollment of a blank machine: commit, reveal, show the code, wait for approval, claim.
+//! Enrollment of a blank machine: hello, reveal, show the code, confirm the pairing with the seed, claim.
 
 use std::time::Duration;
 
 use camino::Utf8Path;
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, POLL_SECONDS, PROTOCOL, Reveal, RevealReply, StatusReply};
+use cluster_seed::agent::{
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Offer, POLL_SECONDS, PROTOCOL, Reveal, RevealReply,
+    StatusReply,
+};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::SealedIdentity;
 use cluster_seed::machine::{HardwareFacts, tame};
-use cluster_seed::pairing::{Code, Nonce, code, commitment};
+use cluster_seed::pairing::Nonce;
+use cluster_seed::pake::PakeError;
 use cluster_seed::seal::{SealError, Sealed, VerifyingKey, key_from_text, key_text};
 
 use crate::console::Console;
 use crate::epoch::{self, EpochError};
 use crate::http::{Http, HttpError, MAX_JSON, Wait, chain, retry};
-use crate::ram::session::{MachineSecrets, Session, SessionError};
+use crate::ram::attempts::Failure;
+use crate::ram::session::{ConfirmedSeed, MachineSecrets, Pairing, Session, SessionError, WrongCode};
+use crate::ram::site::Source;
 
 /// The code is shown again after this many polls (one minute), for a person who arrives late.
 const REDRAW_POLLS: u32 = 30;
 /// Attempts of hello and reveal before the enrollment starts over with fresh keys.
 const ATTEMPTS: u32 = 30;
+/// Attempts of telling the seed that the code was wrong.
+const MISMATCH_TRIES: u32 = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
@@ -26,6 +34,14 @@ pub enum EnrollError {
     Http(#[from] HttpError),
     #[error("the seed sent something that its site key did not sign")]
     Seal(#[from] SealError),
+    #[error("this seed has site key {found}, but {source_of_key} requires {expected}: it belongs to another site")]
+    OtherSite { found: String, expected: String, source_of_key: Source },
+    #[error("starting the pairing")]
+    Pairing(#[from] PakeError),
+    #[error("the seed did not prove that this machine's code was typed")]
+    WrongCode(#[from] WrongCode),
+    #[error("the seed says {}, but never proved that this machine's code was typed", state.as_str())]
+    Unconfirmed { state: EnrollmentState },
     #[error("the enrollment is {}: {reason}", state.as_str())]
     Refused { state: EnrollmentState, reason: String },
     #[error(transparent)]
@@ -38,6 +54,27 @@ pub enum EnrollError {
     Epoch(#[from] EpochError),
 }
 
+impl EnrollError {
+    /// What this costs, where a code was shown already.
+    fn after_the_code(&self) -> Failure {
+        match self {
+            EnrollError::Refused { state: EnrollmentState::Expired, .. }
+            | EnrollError::Http(_)
+            | EnrollError::OldEpoch { .. } => Failure::Unused,
+            _ => Failure::Code,
+        }
+    }
+}
+
+/// An attempt that did not lead to an approval.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failed {
+    #[source]
+    pub error: EnrollError,
+    pub failure: Failure,
+}
+
 /// What an enrollment needs.
 pub struct Enroller<'a> {
     pub http: &'a Http,
@@ -45,6 +82,8 @@ pub struct Enroller<'a> {
     pub wait: Wait<'a>,
     /// Directory of the highest epoch seen.
     pub dir: &'a Utf8Path,
+    /// Site keys that this machine was given: a seed with another one gets nothing.
+    pub sites: &'a [(Source, VerifyingKey)],
 }
 
 /// An enrollment known to the seed, with the key that verifies everything later.
@@ -54,28 +93,38 @@ struct Open<'a> {
     site_key: VerifyingKey,
 }
 
+/// How far the pairing got.
+#[derive(Default)]
+struct Progress {
+    pairing: Option<Pairing>,
+    confirmed: Option<(ConfirmedSeed, Sealed<Confirm>)>,
+    claimed: Option<Sealed<Claim>>,
+}
+
 impl Enroller<'_> {
     /// Runs one enrollment to its end. Waits for the approval as long as the seed allows.
-    pub fn run(&self, secrets: MachineSecrets, facts: &HardwareFacts) -> Result<Session, EnrollError> {
+    pub fn run(&self, secrets: MachineSecrets, facts: &HardwareFacts) -> Result<Session, Failed> {
+        let early = |error| Failed { error, failure: Failure::BeforeTheCode };
         self.console.step("hello");
-        let open = self.hello(&secrets, facts)?;
+        let open = self.hello(&secrets, facts).map_err(early)?;
         let offered = epoch::of_seed(self.http, &open.site_key);
         if let Some((now, _)) = &offered {
-            self.not_older(*now, &open.site_key)?;
+            self.not_older(*now, &open.site_key).map_err(early)?;
         }
-        self.reveal(&open, facts)?;
-        let shown = code(&secrets.keys(), &open.site_key, &open.reply.seed_nonce);
-        let issued = self.await_identity(&open, shown, &describe(facts))?;
-        let (site_key, enrollment) = (open.site_key, open.reply.enrollment);
-        let seed = self.http.base().to_owned();
-        let session = Session { seed, site_key, enrollment, node_key: secrets.node_key, age: secrets.age, issued };
-        let (_, identity) = session.open()?;
-        self.not_older(identity.info.epoch, &session.site_key)?;
-        // Only now is the key known to be the site's: the operator has entered the code that covers it.
-        if let Some((_, proof)) = offered {
-            epoch::keep(self.dir, &session.site_key, &proof)?;
-        }
+        let (confirmed, issued) = self.pair(&open, facts)?;
+        let session = Session::new(self.http.base(), confirmed, secrets, issued);
+        self.check(&session, offered).map_err(|error| Failed { failure: error.after_the_code(), error })?;
         Ok(session)
+    }
+
+    fn check(&self, session: &Session, offered: Option<epoch::Offered>) -> Result<(), EnrollError> {
+        let approved = session.open()?;
+        self.not_older(approved.identity().info.epoch, session.site_key())?;
+        // Only now is the key known to be the site's: the seed proved that the operator typed this machine's code.
+        if let Some((_, proof)) = offered {
+            epoch::keep(self.dir, session.site_key(), &proof)?;
+        }
+        Ok(())
     }
 
     /// Refuses a seed of an older epoch than this machine has seen of the same site, and sends it the proof.
@@ -90,25 +139,41 @@ impl Enroller<'_> {
     }
 
     fn hello<'s>(&self, secrets: &'s MachineSecrets, facts: &HardwareFacts) -> Result<Open<'s>, EnrollError> {
-        let hello = Hello { protocol: PROTOCOL, commitment: commitment(&secrets.keys()), boot_mac: facts.boot_mac };
+        let hello = Hello { protocol: PROTOCOL, boot_mac: facts.boot_mac };
         let reply: HelloReply = self.patiently(|| self.http.post_json("/api/v1/agent/hello", &hello))?;
         let site_key = key_from_text(&reply.site_key)?;
         self.console.step(&format!("site key {}", &key_text(&site_key)[..16]));
+        if let Some((source, expected)) = self.sites.iter().find(|(_, key)| *key != site_key) {
+            let (found, expected) = (key_text(&site_key), key_text(expected));
+            return Err(EnrollError::OtherSite { found, expected, source_of_key: *source });
+        }
         Ok(Open { secrets, reply, site_key })
     }
 
-    fn reveal(&self, open: &Open<'_>, facts: &HardwareFacts) -> Result<(), EnrollError> {
+    /// Reveals the machine, shows its code, and waits until the seed is confirmed and the identity has arrived.
+    fn pair(&self, open: &Open<'_>, facts: &HardwareFacts) -> Result<(ConfirmedSeed, SealedIdentity), Failed> {
+        let early = |error| Failed { error, failure: Failure::BeforeTheCode };
+        let pairing = self.reveal(open, facts).map_err(early)?;
+        let shown = open.secrets.shown(open.reply.number);
+        self.await_identity(open, pairing, &shown, &describe(facts))
+            .map_err(|error| Failed { failure: error.after_the_code(), error })
+    }
+
+    fn reveal(&self, open: &Open<'_>, facts: &HardwareFacts) -> Result<Pairing, EnrollError> {
+        let facts = Sealed::sign(facts, &open.secrets.node_key)?;
+        let HelloReply { enrollment, number, .. } = open.reply;
+        let pairing = Pairing::start(open.secrets, enrollment, number, open.site_key, facts.digest())?;
         let reveal = Reveal {
             recipient: open.secrets.recipient.clone(),
             node_key: key_text(&open.secrets.node_public),
-            nonce: open.secrets.nonce,
-            facts: Sealed::sign(facts, &open.secrets.node_key)?,
+            facts,
+            pake: pairing.message(),
         };
-        let path = format!("/api/v1/agent/{}/reveal", open.reply.enrollment);
+        let path = format!("/api/v1/agent/{enrollment}/reveal");
         match self.patiently(|| self.http.post_json::<RevealReply>(&path, &reveal)) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(pairing),
             // The response to an earlier attempt was lost: the status tells how far it got.
-            Err(EnrollError::Http(e)) if e.status() == Some(409) => Ok(()),
+            Err(EnrollError::Http(e)) if e.status() == Some(409) => Ok(pairing),
             Err(e) => Err(e),
         }
     }
@@ -124,10 +189,16 @@ impl Enroller<'_> {
     }
 
     /// Polls until the identity arrives. Waits for a seed that restarts or cannot be reached.
-    fn await_identity(&self, open: &Open<'_>, shown: Code, facts: &[String]) -> Result<SealedIdentity, EnrollError> {
+    fn await_identity(
+        &self,
+        open: &Open<'_>,
+        pairing: Pairing,
+        shown: &str,
+        facts: &[String],
+    ) -> Result<(ConfirmedSeed, SealedIdentity), EnrollError> {
         let path = format!("/api/v1/agent/{}/status", open.reply.enrollment);
         let (mut polls, mut lost) = (0u32, false);
-        let mut claimed: Option<Sealed<Claim>> = None;
+        let mut progress = Progress { pairing: Some(pairing), ..Progress::default() };
         loop {
             match self.http.get_json::<StatusReply>(&path, MAX_JSON) {
                 Ok(status) => {
@@ -138,8 +209,10 @@ impl Enroller<'_> {
                         self.console.pairing_code(shown, facts);
                     }
                     polls = polls.wrapping_add(1);
-                    if let Some(identity) = self.act(open, status, &mut claimed)? {
-                        return Ok(identity);
+                    if let Some(identity) = self.act(open, status, &mut progress)?
+                        && let Some((confirmed, _)) = progress.confirmed.take()
+                    {
+                        return Ok((confirmed, identity));
                     }
                 }
                 Err(e) if e.is_temporary() => {
@@ -153,26 +226,54 @@ impl Enroller<'_> {
         }
     }
 
-    fn act(
-        &self,
-        open: &Open<'_>,
-        status: StatusReply,
-        claimed: &mut Option<Sealed<Claim>>,
-    ) -> Result<Option<SealedIdentity>, EnrollError> {
+    fn act(&self, open: &Open<'_>, status: StatusReply, progress: &mut Progress) -> Result<Option<SealedIdentity>, EnrollError> {
         use EnrollmentState as S;
-        match status.state {
+        let state = status.state;
+        match state {
             S::Discovered | S::Pending => Ok(None),
+            S::Confirming => self.confirm(open, status.offer, progress).map(|()| None),
+            // Whatever it says: without the seed's proof there is nothing to claim.
+            S::Approved | S::Issued if progress.confirmed.is_none() => Err(EnrollError::Unconfirmed { state }),
             S::Approved => {
                 let Some(challenge) = status.challenge else { return Ok(None) };
-                if claimed.is_none() {
+                if progress.claimed.is_none() {
                     self.console.step("approved");
                 }
-                let claim = claimed.insert(self.sign_claim(open, challenge)?);
+                let claim = progress.claimed.insert(self.sign_claim(open, challenge)?);
                 self.claim(open, claim)
             }
             // Our claim arrived, its response did not: the same claim gets the same response.
-            S::Issued => claimed.as_ref().map_or(Err(EnrollError::Taken), |claim| self.claim(open, claim)),
+            S::Issued => progress.claimed.as_ref().map_or(Err(EnrollError::Taken), |claim| self.claim(open, claim)),
             state => Err(EnrollError::Refused { state, reason: tame(status.reason.as_deref().unwrap_or("no reason was given")) }),
+        }
+    }
+
+    /// Checks the seed's confirmation, once, and sends the machine's own until the seed has it.
+    fn confirm(&self, open: &Open<'_>, offer: Option<Offer>, progress: &mut Progress) -> Result<(), EnrollError> {
+        let Some(offer) = offer else { return Ok(()) };
+        if let Some(pairing) = progress.pairing.take() {
+            let (confirmed, confirmation) = pairing.check(offer).inspect_err(|_| self.tell_mismatch(open))?;
+            self.console.step("the seed has proved that this machine's code was typed");
+            let confirm = Confirm { enrollment: open.reply.enrollment, confirmation };
+            progress.confirmed = Some((confirmed, Sealed::sign(&confirm, &open.secrets.node_key)?));
+        }
+        let Some((_, confirm)) = &progress.confirmed else { return Ok(()) };
+        let path = format!("/api/v1/agent/{}/confirm", open.reply.enrollment);
+        match self.http.post_json::<ConfirmReply>(&path, confirm) {
+            Ok(_) => Ok(()),
+            // A sealed seed, or one that has it already: the status tells.
+            Err(e) if e.is_temporary() || e.status() == Some(409) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// So that the operator reads at once that the code was wrong; the attempt is over with or without it.
+    fn tell_mismatch(&self, open: &Open<'_>) {
+        let path = format!("/api/v1/agent/{}/mismatch", open.reply.enrollment);
+        let told = Sealed::sign(&Mismatch { enrollment: open.reply.enrollment }, &open.secrets.node_key);
+        let Ok(told) = told else { return };
+        if let Err(e) = retry(MISMATCH_TRIES, self.wait, || self.http.post_json::<ConfirmReply>(&path, &told)) {
+            tracing::debug!(error = %chain(&e), "the seed was not told that the code was wrong");
         }
     }
 

@@ -1,15 +1,19 @@
 //! The agent's work in RAM, from drivers to a disk that boots.
 
+pub mod attempts;
 pub mod dhcp;
 pub mod enroll;
+pub mod key;
 pub mod modules;
 pub mod rescue;
 pub mod session;
+pub mod site;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::machine::HardwareFacts;
 use cluster_seed::secret::AgeKey;
@@ -19,8 +23,9 @@ use crate::console::Console;
 use crate::http::{Http, Wait, chain};
 use crate::install::place::place;
 use crate::install::{Install, InstallError};
+use crate::ram::attempts::{Attempts, Next};
 use crate::ram::dhcp::Dhcp;
-use crate::ram::enroll::{EnrollError, Enroller};
+use crate::ram::enroll::{Enroller, Failed};
 use crate::ram::modules::{ALWAYS, Index};
 use crate::ram::session::{MachineSecrets, RANDOM, Session};
 use crate::report::{ReportError, Reporter};
@@ -28,10 +33,6 @@ use crate::state::NodeDir;
 use host::hardware;
 use host::tool::Running;
 
-/// Pause before a refused machine asks again.
-const AFTER_REFUSAL: Duration = Duration::from_secs(60);
-/// Pause after any other failure.
-const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// Seconds that slow controllers have to find their disks.
 const DISK_SECONDS: u32 = 15;
 /// Exists once the seed has acknowledged that the installation began.
@@ -47,6 +48,8 @@ pub struct Ram<'a> {
     pub wait: Wait<'a>,
     /// Fills with random bytes.
     pub random: &'a dyn Fn(&mut [u8]) -> anyhow::Result<()>,
+    /// Waits until somebody presses a key; false where there is no console to press one on.
+    pub key: &'a dyn Fn() -> bool,
 }
 
 /// The kernel's modules, and those that were tried already.
@@ -126,20 +129,39 @@ impl Ram<'_> {
                 Err(e) => self.console.error(&chain(&e)),
             }
         }
+        let sites = site::known(self.root, cmdline).context("finding the site key this machine was given")?;
         let http = Http::new(&cmdline.seed);
-        let enroller = Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run };
+        let enroller = Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run, sites: &sites };
+        let mut attempts = Attempts::default();
         loop {
             let facts = self.facts(cmdline, drivers);
             let mut random = zeroize::Zeroizing::new([0u8; RANDOM]);
             (self.random)(&mut *random)?;
-            match enroller.run(MachineSecrets::new(AgeKey::generate(), &random), &facts) {
+            let secrets = MachineSecrets::new(AgeKey::generate(), &random).context("drawing a pairing code")?;
+            match enroller.run(secrets, &facts) {
                 Ok(session) => {
                     session.save(self.run)?;
                     return Ok(session);
                 }
-                Err(e) => {
-                    self.console.error(&chain(&e));
-                    let pause = if matches!(e, EnrollError::Refused { .. }) { AFTER_REFUSAL } else { AFTER_FAILURE };
+                Err(failed) => self.pause(&failed, &mut attempts),
+            }
+        }
+    }
+
+    fn pause(&self, failed: &Failed, attempts: &mut Attempts) {
+        self.console.error(&chain(failed));
+        match attempts.failed(failed.failure) {
+            Next::Pause(pause) => {
+                self.console.step(&format!("next attempt in {} s", pause.as_secs()));
+                (self.wait)(pause);
+            }
+            Next::Key(pause) => {
+                let count = attempts.codes();
+                self.console.error(&format!("the code changed {count} times and no approval came: press a key for a new one"));
+                if (self.key)() {
+                    attempts.someone_is_here();
+                } else {
+                    self.console.step(&format!("no console to press a key on; next attempt in {} s", pause.as_secs()));
                     (self.wait)(pause);
                 }
             }
@@ -148,19 +170,18 @@ impl Ram<'_> {
 
     /// Installs what the session orders.
     pub fn install(&self, session: &Session) -> anyhow::Result<Outcome> {
-        let http = Http::new(&session.seed);
+        let http = Http::new(session.seed());
         let sequence = NodeDir::new(self.run).sequence(1);
-        let reporter = Reporter::new(&http, &session.node_key, session.enrollment, sequence, self.wait);
-        let (order, identity) = session.open()?;
+        let reporter = Reporter::new(&http, session.node_key(), session.enrollment(), sequence, self.wait);
+        let approved = session.open()?;
         let began = self.run.join(BEGAN);
         let mountpoint: Utf8PathBuf = self.run.join("state");
         let install = Install {
             http: &http,
             console: self.console,
             reporter: &reporter,
-            order: &order,
-            identity: &identity,
-            node_key: &session.node_key,
+            approved: &approved,
+            node_key: session.node_key(),
             root: self.root,
             place: &|disk, offset, files| place(disk, offset, files, &mountpoint),
             wait: self.wait,

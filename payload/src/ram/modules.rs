@@ -10,7 +10,7 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 
 /// Always needed: no device's alias asks for them.
 pub const ALWAYS: &[&str] =
-    &["virtio_pci", "virtio_mmio", "af_packet", "sd_mod", "nvme", "crc32c_generic", "crc32c_intel", "ext4", "loop"];
+    &["virtio_pci", "virtio_mmio", "af_packet", "sd_mod", "nvme", "crc32c_generic", "crc32c_intel", "efivarfs", "ext4", "loop"];
 /// Deepest directory below /sys/devices that is looked into.
 const MAX_DEPTH: usize = 24;
 /// Most rounds of loading drivers that reveal new devices.

@@ -1,9 +1,12 @@
-//! The keys that a machine generates in RAM and what the seed issued for them, in a tmpfs between `enroll` and `install`.
+//! The keys that a machine generates in RAM, the seed that has proved itself to it, and what that seed issued; in a tmpfs
+//! between `enroll` and `install`.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::agent::Offer;
 use cluster_seed::identity::{IdentityError, InstallOrder, NodeIdentity, SealedIdentity};
-use cluster_seed::ids::EnrollmentId;
-use cluster_seed::pairing::{MachineKeys, Nonce};
+use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
+use cluster_seed::pairing::{Nonce, Number, PairingSecret, SECRET_RANDOM};
+use cluster_seed::pake::{Confirmation, Decision, MachineSide, PAKE_RANDOM, PakeError, PakeMessage, Parties};
 use cluster_seed::seal::{SealError, SigningKey, VerifyingKey, key_from_text, key_text};
 use cluster_seed::secret::{AgeKey, Secret, SecretError};
 use host::files::{FileError, PRIVATE, read_limited, write_atomic};
@@ -15,49 +18,142 @@ const SESSION: &str = "session.json";
 const MAX_SESSION: u64 = 32 << 20;
 
 /// Random bytes that [`MachineSecrets::new`] needs.
-pub const RANDOM: usize = 96;
+pub const RANDOM: usize = 64 + SECRET_RANDOM + PAKE_RANDOM;
 
-/// Generated for every enrollment; the private keys never leave the machine.
+/// Generated for every enrollment; none of it leaves the machine, but for the six digits that a person reads.
 pub struct MachineSecrets {
     pub age: AgeKey,
     pub recipient: String,
     pub node_key: SigningKey,
     pub node_public: VerifyingKey,
-    pub nonce: Nonce,
     pub claim_nonce: Nonce,
+    code: PairingSecret,
+    pake: Zeroizing<[u8; PAKE_RANDOM]>,
 }
 
 impl MachineSecrets {
-    pub fn new(age: AgeKey, random: &[u8; RANDOM]) -> Self {
-        let part = |n: usize| {
-            let mut bytes = [0u8; 32];
-            bytes.copy_from_slice(&random[n * 32..(n + 1) * 32]);
-            bytes
-        };
-        let node_key = SigningKey::from_bytes(&part(0));
-        MachineSecrets {
+    /// `None` where the bytes are of no use, which random ones never are ([`PairingSecret::from_random`]).
+    pub fn new(age: AgeKey, random: &[u8; RANDOM]) -> Option<Self> {
+        let (node, rest) = random.split_first_chunk::<32>()?;
+        let (nonce, rest) = rest.split_first_chunk::<32>()?;
+        let (code, pake) = rest.split_first_chunk::<SECRET_RANDOM>()?;
+        let node_key = SigningKey::from_bytes(node);
+        Some(MachineSecrets {
             recipient: age.recipient(),
             age,
             node_public: node_key.verifying_key(),
             node_key,
-            nonce: Nonce::from_random(part(1)),
-            claim_nonce: Nonce::from_random(part(2)),
-        }
+            claim_nonce: Nonce::from_random(*nonce),
+            code: PairingSecret::from_random(code)?,
+            pake: Zeroizing::new(pake.try_into().ok()?),
+        })
     }
 
-    pub fn keys(&self) -> MachineKeys<'_> {
-        MachineKeys { recipient: &self.recipient, node_key: &self.node_public, nonce: self.nonce }
+    /// What the console shows.
+    pub fn shown(&self, number: Number) -> String {
+        self.code.shown(number)
     }
+}
+
+/// The pairing from the machine's reveal to the first answer of a seed.
+pub struct Pairing {
+    side: MachineSide,
+    enrollment: EnrollmentId,
+    number: Number,
+    site_key: VerifyingKey,
+    node_key: VerifyingKey,
+    recipient: String,
+    facts: Digest,
+}
+
+/// The seed has no proof that this machine's code was typed.
+#[derive(Debug, thiserror::Error)]
+pub enum WrongCode {
+    #[error("another code was typed than this console shows, or somebody answers in the seed's place")]
+    Confirmation,
+    #[error("the seed's answer to the pairing is not one")]
+    Message(#[from] PakeError),
+}
+
+impl Pairing {
+    /// `facts` is the digest of the facts as they are signed.
+    pub fn start(
+        secrets: &MachineSecrets,
+        enrollment: EnrollmentId,
+        number: Number,
+        site_key: VerifyingKey,
+        facts: Digest,
+    ) -> Result<Self, PakeError> {
+        Ok(Pairing {
+            side: MachineSide::start(&secrets.code, &site_key, &secrets.node_public, &secrets.pake)?,
+            enrollment,
+            number,
+            site_key,
+            node_key: secrets.node_public,
+            recipient: secrets.recipient.clone(),
+            facts,
+        })
+    }
+
+    pub fn message(&self) -> PakeMessage {
+        self.side.message()
+    }
+
+    /// Checks the seed's confirmation; if it is right, gives the machine's own, for the seed to check. A wrong one uses the
+    /// pairing up: whoever guesses, guesses once.
+    pub fn check(self, offer: Offer) -> Result<(ConfirmedSeed, Confirmation), WrongCode> {
+        let parties = Parties {
+            enrollment: self.enrollment,
+            number: self.number,
+            site_key: &self.site_key,
+            node_key: &self.node_key,
+            recipient: &self.recipient,
+            facts: self.facts,
+        };
+        let decision = Decision { order: &offer.order, hostname: &offer.hostname, role: &offer.role };
+        let expected = self.side.finish(&parties, &decision, &offer.pake)?;
+        if !expected.of_seed.matches(&offer.confirmation) {
+            return Err(WrongCode::Confirmation);
+        }
+        let Offer { order, hostname, role, .. } = offer;
+        let (site_key, enrollment) = (self.site_key, self.enrollment);
+        Ok((ConfirmedSeed { site_key, enrollment, order, hostname, role }, expected.of_machine))
+    }
+}
+
+/// A seed that proved that the operator typed this machine's code, and what was decided then. Only [`Pairing::check`] makes
+/// one; without it there is no [`Session`], and without a session nothing is written to a disk.
+pub struct ConfirmedSeed {
+    site_key: VerifyingKey,
+    enrollment: EnrollmentId,
+    order: InstallOrder,
+    hostname: Hostname,
+    role: String,
 }
 
 /// An enrollment that was approved and claimed.
 pub struct Session {
-    pub seed: String,
-    pub site_key: VerifyingKey,
-    pub enrollment: EnrollmentId,
-    pub node_key: SigningKey,
-    pub age: AgeKey,
-    pub issued: SealedIdentity,
+    seed: String,
+    confirmed: ConfirmedSeed,
+    node_key: SigningKey,
+    age: AgeKey,
+    issued: SealedIdentity,
+}
+
+/// What was issued, verified: signed by the confirmed seed's key, for this machine, and as it was confirmed.
+pub struct Approved {
+    order: InstallOrder,
+    identity: NodeIdentity,
+}
+
+impl Approved {
+    pub fn order(&self) -> &InstallOrder {
+        &self.order
+    }
+
+    pub fn identity(&self) -> &NodeIdentity {
+        &self.identity
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +161,9 @@ struct Wire {
     seed: String,
     site_key: String,
     enrollment: EnrollmentId,
+    order: InstallOrder,
+    hostname: Hostname,
+    role: String,
     node_key: String,
     age: String,
     issued: SealedIdentity,
@@ -89,26 +188,54 @@ pub enum SessionError {
 }
 
 impl Session {
-    /// Verifies and opens what the seed issued: signature by the key the pairing code covered, meant for this
-    /// enrollment, sealed to this machine.
-    pub fn open(&self) -> Result<(InstallOrder, NodeIdentity), SessionError> {
-        let issued = self.issued.open(&self.site_key)?;
-        if issued.enrollment != self.enrollment {
+    /// `seed` is the base URL of the seed.
+    pub fn new(seed: &str, confirmed: ConfirmedSeed, secrets: MachineSecrets, issued: SealedIdentity) -> Self {
+        Session { seed: seed.to_owned(), confirmed, node_key: secrets.node_key, age: secrets.age, issued }
+    }
+
+    pub fn seed(&self) -> &str {
+        &self.seed
+    }
+
+    pub fn site_key(&self) -> &VerifyingKey {
+        &self.confirmed.site_key
+    }
+
+    pub fn enrollment(&self) -> EnrollmentId {
+        self.confirmed.enrollment
+    }
+
+    pub fn node_key(&self) -> &SigningKey {
+        &self.node_key
+    }
+
+    /// Verifies and opens what the seed issued: signature by the key that the pairing confirmed, meant for this enrollment,
+    /// sealed to this machine, and with the order, name and role that were confirmed.
+    pub fn open(&self) -> Result<Approved, SessionError> {
+        let ConfirmedSeed { site_key, enrollment, order, hostname, role } = &self.confirmed;
+        let issued = self.issued.open(site_key)?;
+        if issued.enrollment != *enrollment {
             return Err(SessionError::Mismatch("the identity belongs to another enrollment"));
+        }
+        if issued.order != *order {
+            return Err(SessionError::Mismatch("the order of installation is not the one that was confirmed"));
         }
         let identity = issued.open(&self.age)?;
         let info = &identity.info;
-        if info.enrollment != self.enrollment || info.epoch != issued.epoch {
+        if info.enrollment != *enrollment || info.epoch != issued.epoch {
             return Err(SessionError::Mismatch("the identity inside belongs to another enrollment"));
         }
-        if info.site_key != key_text(&self.site_key) {
+        if info.site_key != key_text(site_key) {
             return Err(SessionError::Mismatch("the identity has another site key"));
+        }
+        if info.hostname != *hostname || info.role != *role {
+            return Err(SessionError::Mismatch("the identity has another name or role than were confirmed"));
         }
         if info.planes.keys().ne(identity.keys.keys()) {
             return Err(SessionError::Mismatch("the identity's planes and keys differ"));
         }
-        info.peers.open(&self.site_key)?;
-        Ok((issued.order, identity))
+        info.peers.open(site_key)?;
+        Ok(Approved { order: issued.order, identity })
     }
 
     pub fn path(dir: &Utf8Path) -> Utf8PathBuf {
@@ -120,8 +247,11 @@ impl Session {
         let age = self.age.to_secret();
         let mut wire = Wire {
             seed: self.seed.clone(),
-            site_key: key_text(&self.site_key),
-            enrollment: self.enrollment,
+            site_key: key_text(&self.confirmed.site_key),
+            enrollment: self.confirmed.enrollment,
+            order: self.confirmed.order.clone(),
+            hostname: self.confirmed.hostname.clone(),
+            role: self.confirmed.role.clone(),
             node_key: hex::encode(self.node_key.to_bytes()),
             age: String::from_utf8_lossy(age.expose()).into_owned(),
             issued: self.issued.clone(),
@@ -137,10 +267,17 @@ impl Session {
         let wire: Wire = serde_json::from_slice(&bytes)?;
         let mut key = Zeroizing::new([0u8; 32]);
         hex::decode_to_slice(&wire.node_key, &mut *key).map_err(|_| SessionError::Key)?;
-        Ok(Session {
-            seed: wire.seed,
+        // Only `save` writes this file, of a session whose seed was confirmed; the directory is root's and in RAM.
+        let confirmed = ConfirmedSeed {
             site_key: key_from_text(&wire.site_key).map_err(|_| SessionError::Key)?,
             enrollment: wire.enrollment,
+            order: wire.order,
+            hostname: wire.hostname,
+            role: wire.role,
+        };
+        Ok(Session {
+            seed: wire.seed,
+            confirmed,
             node_key: SigningKey::from_bytes(&key),
             age: AgeKey::from_secret(&Secret::new(wire.age.into_bytes()))?,
             issued: wire.issued,

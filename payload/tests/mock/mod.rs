@@ -8,54 +8,30 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
-    Claim, ClaimReply, Hello, HelloReply, Report, ReportBody, ReportReply, Reveal, RevealReply, StatusReply,
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Offer, PROTOCOL, Report, ReportBody, ReportReply,
+    Reveal, RevealReply, StatusReply,
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
-use cluster_seed::identity::{
-    DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress, SealedIdentity,
-};
-use cluster_seed::ids::{Digest, EnrollmentId, NodeId};
-use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, CHUNK_SIZE, Chunk};
-use cluster_seed::pairing::{Code, MachineKeys, Nonce, code, opens};
+use cluster_seed::identity::{InstallOrder, IssuedIdentity, NodeIdentity, SealedIdentity};
+use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::manifest::{ArtifactManifest, Chunk};
+use cluster_seed::pairing::{Nonce, Number, PairingCode};
+use cluster_seed::pake::{Confirmation, Decision, Parties, answer};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
-use cluster_seed::wireguard::WgPrivateKey;
+
+mod lies;
+pub mod machine;
+mod made;
+
+pub use lies::Lie;
+pub use made::image;
+use made::{artifact, identity};
 
 pub const ENROLLMENT: EnrollmentId = EnrollmentId([2; 16]);
+pub const NUMBER: u16 = 12;
 pub const MIB: usize = 1 << 20;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lie {
-    None,
-    Deny,
-    /// The identity is signed by another key than the one in the hello.
-    OtherSigner,
-    /// The identity inside names another site key.
-    OtherSiteKeyInside,
-    /// The identity belongs to another enrollment.
-    OtherEnrollment,
-    OtherEnrollmentInside,
-    /// The identity is sealed to another machine.
-    OtherMachine,
-    /// The state is Issued although this machine claimed nothing.
-    Stolen,
-    /// The answer to the first claim is lost on the way.
-    LoseClaim,
-    /// Every third request is answered 503 or not at all.
-    Restarting,
-    ManifestByOther,
-    ManifestUnsigned,
-    ManifestBitFlip,
-    ManifestOfOther,
-    ManifestContradicts,
-    StateInHead,
-    /// The n-th chunk is wrong the first so many times.
-    Chunk(usize, u32),
-    ChunkTooLong(usize),
-    ChunkMissing(usize),
-    RefuseBegin,
-}
 
 pub struct State {
     pub site: SigningKey,
@@ -65,8 +41,14 @@ pub struct State {
     pub chunks: BTreeMap<Digest, Vec<u8>>,
     pub order: InstallOrder,
     pub reports: Vec<Report>,
-    pub code: Option<Code>,
     pub claims: Vec<Claim>,
+    /// The machine's console, where the operator reads the code.
+    pub console: Option<Utf8PathBuf>,
+    /// Everything machines sent.
+    pub heard: Vec<u8>,
+    pub reveals: u32,
+    pub confirms: u32,
+    pub mismatches: u32,
     /// Looked at during every chunk request: its first MiB must be zero.
     pub disk: Option<Utf8PathBuf>,
     pub head_seen: bool,
@@ -74,8 +56,8 @@ pub struct State {
     pub epoch: Option<u64>,
     /// Epochs that it was shown.
     pub told: Vec<u64>,
-    hello: Option<Hello>,
     reveal: Option<Reveal>,
+    offer: Option<(Offer, Confirmation)>,
     issued: Option<SealedIdentity>,
     polls: u32,
     requests: u32,
@@ -86,47 +68,6 @@ pub struct Mock {
     pub url: String,
     state: Arc<Mutex<State>>,
     stop: Arc<AtomicBool>,
-}
-
-/// An image of ten MiB: three chunks, the middle one zeros, the last one short.
-pub fn image() -> Vec<u8> {
-    let mut image: Vec<u8> = (0..10 * MIB).map(|i| (i / 7 % 251) as u8 + 1).collect();
-    image[4 * MIB..8 * MIB].fill(0);
-    image
-}
-
-fn artifact() -> (ArtifactManifest, BTreeMap<Digest, Vec<u8>>) {
-    let image = image();
-    let spec = ArtifactSpec {
-        recipe: 1,
-        role: "base".into(),
-        arch: "amd64".into(),
-        snapshot: Digest::of(b"s"),
-        packages: vec![],
-        payload: payload::assets::digest(),
-    };
-    let mut stored = BTreeMap::new();
-    let pieces = image.chunks(CHUNK_SIZE as usize).map(|raw| {
-        if raw.iter().all(|b| *b == 0) {
-            return Chunk::Zero;
-        }
-        let bytes = zstd::bulk::compress(raw, 1).unwrap();
-        let chunk = Chunk::Zstd { stored: Digest::of(&bytes), stored_size: bytes.len() as u32, raw: Digest::of(raw) };
-        stored.insert(Digest::of(&bytes), bytes);
-        chunk
-    });
-    let chunks = pieces.collect();
-    let manifest = ArtifactManifest {
-        id: spec.id(),
-        spec,
-        disk_size: image.len() as u64,
-        min_disk: 12 << 20,
-        raw: Digest::of(&image),
-        state_offset: 9 << 20,
-        state_size: 1 << 20,
-        chunks,
-    };
-    (manifest, stored)
 }
 
 impl Mock {
@@ -141,14 +82,18 @@ impl Mock {
             chunks,
             order,
             reports: vec![],
-            code: None,
             claims: vec![],
+            console: None,
+            heard: vec![],
+            reveals: 0,
+            confirms: 0,
+            mismatches: 0,
             disk: None,
             head_seen: false,
             epoch: None,
             told: vec![],
-            hello: None,
             reveal: None,
+            offer: None,
             issued: None,
             polls: 0,
             requests: 0,
@@ -184,29 +129,6 @@ impl Drop for Mock {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         drop(TcpStream::connect(self.url.trim_start_matches("http://")));
-    }
-}
-
-fn identity(site: &SigningKey, enrollment: EnrollmentId) -> NodeIdentity {
-    let peers = PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes: BTreeMap::new() };
-    let plane = PlaneAddress { cidr: "10.78.0.0/16".parse().unwrap(), address: "10.78.0.2".parse().unwrap(), port: 51821 };
-    NodeIdentity {
-        info: IdentityInfo {
-            node: NodeId([1; 16]),
-            enrollment,
-            site: "a".into(),
-            epoch: 1,
-            site_key: key_text(&site.verifying_key()),
-            hostname: "n1.lan".parse().unwrap(),
-            role: "base".into(),
-            seed_url: "http://10.44.0.1".into(),
-            seed_hostname: "seed.lan".parse().unwrap(),
-            planes: BTreeMap::from([("wg1".to_owned(), plane)]),
-            authorized_keys: vec![],
-            darksite: DarksiteSource { suite: "trixie".into(), ..DarksiteSource::default() },
-            peers: Sealed::sign(&peers, site).unwrap(),
-        },
-        keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
     }
 }
 
@@ -254,15 +176,19 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
 impl State {
     fn answer(&mut self, path: &str, body: &[u8]) -> Answer {
         self.requests += 1;
+        self.heard.extend_from_slice(body);
         if self.lie == Lie::Restarting && self.requests % 3 == 1 {
             return if self.requests % 2 == 1 { error(503, "starting") } else { (0, vec![]) };
         }
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match parts[..] {
             ["api", "v1", "agent", "hello"] => {
-                self.hello = Some(serde_json::from_slice(body).unwrap());
+                let hello: Hello = serde_json::from_slice(body).unwrap();
+                assert_eq!(hello.protocol, PROTOCOL);
+                self.state = EnrollmentState::Discovered;
+                (self.polls, self.offer, self.issued, self.claims) = (0, None, None, vec![]);
                 let site_key = key_text(&self.site.verifying_key());
-                json(&HelloReply { enrollment: ENROLLMENT, site_key, seed_nonce: Nonce::from_random([5; 32]) })
+                json(&HelloReply { enrollment: ENROLLMENT, site_key, number: Number::new(NUMBER).unwrap() })
             }
             ["api", "v1", "epoch"] if body.is_empty() => match self.epoch {
                 Some(epoch) => json(&Sealed::sign(&EpochProof { epoch }, &self.site).unwrap()),
@@ -280,6 +206,8 @@ impl State {
             }
             ["api", "v1", "agent", _, "reveal"] => self.reveal(body),
             ["api", "v1", "agent", _, "status"] => self.status(),
+            ["api", "v1", "agent", _, "confirm"] => self.confirm(body),
+            ["api", "v1", "agent", _, "mismatch"] => self.mismatch(body),
             ["api", "v1", "agent", _, "claim"] => self.claim(body),
             ["api", "v1", "agent", _, "report"] => self.report(body),
             ["artifacts", _, "manifest.json"] => self.manifest(),
@@ -291,27 +219,81 @@ impl State {
     fn reveal(&mut self, body: &[u8]) -> Answer {
         let reveal: Reveal = serde_json::from_slice(body).unwrap();
         let node_key = key_from_text(&reveal.node_key).unwrap();
-        let keys = MachineKeys { recipient: &reveal.recipient, node_key: &node_key, nonce: reveal.nonce };
-        assert!(opens(&self.hello.as_ref().unwrap().commitment, &keys), "the reveal does not open the commitment");
         reveal.facts.open(&node_key).expect("facts signed by the node key");
-        self.code = Some(code(&keys, &self.site.verifying_key(), &Nonce::from_random([5; 32])));
         self.reveal = Some(reveal);
+        self.reveals += 1;
         self.state = EnrollmentState::Pending;
         json(&RevealReply { state: self.state })
+    }
+
+    /// The operator reads the newest code of the console and types it; a rogue has to make one up.
+    fn offer(&mut self) {
+        let console = std::fs::read_to_string(self.console.as_ref().unwrap()).unwrap();
+        let shown = console.lines().rev().find_map(|l| l.trim_end().strip_prefix("kubedos: pairing code ")).unwrap();
+        let code: PairingCode = if self.lie == Lie::Guesses { "12-000-000" } else { shown }.parse().unwrap();
+        assert_eq!(code.number.get(), NUMBER);
+        let reveal = self.reveal.as_ref().unwrap();
+        let parties = Parties {
+            enrollment: ENROLLMENT,
+            number: code.number,
+            site_key: &self.site.verifying_key(),
+            node_key: &key_from_text(&reveal.node_key).unwrap(),
+            recipient: &reveal.recipient,
+            facts: reveal.facts.digest(),
+        };
+        let (hostname, role) = ("n1.lan".parse().unwrap(), "base".to_owned());
+        let decision = Decision { order: &self.order, hostname: &hostname, role: &role };
+        let (pake, both) = answer(&code.secret, &parties, &decision, &reveal.pake, &[5; 64]).unwrap();
+        let pake = if self.lie == Lie::Reflects { reveal.pake } else { pake };
+        let mut order = self.order.clone();
+        if self.lie == Lie::OfferChanged {
+            order.disk = "vdb".into();
+        }
+        self.offer = Some((Offer { pake, confirmation: both.of_seed, order, hostname, role }, both.of_machine));
+        self.state = EnrollmentState::Confirming;
     }
 
     fn status(&mut self) -> Answer {
         self.polls += 1;
         if self.polls == 3 {
-            self.state = match self.lie {
-                Lie::Deny => EnrollmentState::Denied,
-                Lie::Stolen => EnrollmentState::Issued,
-                _ => EnrollmentState::Approved,
-            };
+            match self.lie {
+                Lie::Deny => self.state = EnrollmentState::Denied,
+                Lie::ApprovesAtOnce => self.state = EnrollmentState::Approved,
+                _ => self.offer(),
+            }
         }
         let challenge = (self.state == EnrollmentState::Approved).then(|| Nonce::from_random([6; 32]));
         let reason = (self.state == EnrollmentState::Denied).then(|| "not ours".to_owned());
-        json(&StatusReply { state: self.state, challenge, reason })
+        let offer = self.offer.as_ref().filter(|_| self.state == EnrollmentState::Confirming).map(|(offer, _)| offer.clone());
+        json(&StatusReply { state: self.state, offer, challenge, reason })
+    }
+
+    fn node_key(&self) -> cluster_seed::seal::VerifyingKey {
+        key_from_text(&self.reveal.as_ref().unwrap().node_key).unwrap()
+    }
+
+    fn confirm(&mut self, body: &[u8]) -> Answer {
+        self.confirms += 1;
+        if self.lie == Lie::Sealed && self.confirms == 1 {
+            return error(423, "sealed");
+        }
+        let sealed: Sealed<Confirm> = serde_json::from_slice(body).unwrap();
+        let confirm = sealed.open(&self.node_key()).expect("signed by the node key");
+        if self.state != EnrollmentState::Confirming {
+            return error(409, "not now");
+        }
+        assert!(confirm.confirmation.matches(&self.offer.as_ref().unwrap().1), "the machine's confirmation is wrong");
+        self.state = if self.lie == Lie::Stolen { EnrollmentState::Issued } else { EnrollmentState::Approved };
+        let lost = self.lie == Lie::LoseConfirm && self.confirms == 1;
+        if lost { (0, vec![]) } else { json(&ConfirmReply { state: self.state }) }
+    }
+
+    fn mismatch(&mut self, body: &[u8]) -> Answer {
+        let sealed: Sealed<Mismatch> = serde_json::from_slice(body).unwrap();
+        sealed.open(&self.node_key()).expect("signed by the node key");
+        self.mismatches += 1;
+        self.state = EnrollmentState::Denied;
+        json(&ConfirmReply { state: self.state })
     }
 
     fn claim(&mut self, body: &[u8]) -> Answer {
@@ -330,8 +312,18 @@ impl State {
         let outside = if self.lie == Lie::OtherEnrollment { EnrollmentId([9; 16]) } else { ENROLLMENT };
         let elsewhere = cluster_seed::secret::AgeKey::generate().recipient();
         let recipient = if self.lie == Lie::OtherMachine { &elsewhere } else { &reveal.recipient };
-        let ciphertext = identity(inside_key, inside).seal_to(recipient).unwrap();
-        let issued = IssuedIdentity::new(outside, 1, self.order.clone(), &ciphertext);
+        let mut inner = identity(inside_key, inside);
+        match self.lie {
+            Lie::OtherName => inner.info.hostname = "n2.lan".parse().unwrap(),
+            Lie::OtherRole => inner.info.role = "master".into(),
+            _ => {}
+        }
+        let ciphertext = inner.seal_to(recipient).unwrap();
+        let mut order = self.order.clone();
+        if self.lie == Lie::OtherOrder {
+            order.disk = "vdb".into();
+        }
+        let issued = IssuedIdentity::new(outside, 1, order, &ciphertext);
         let signer = if self.lie == Lie::OtherSigner { &other } else { &self.site };
         let answer = self.issued.get_or_insert_with(|| Sealed::sign(&issued, signer).unwrap()).clone();
         if self.lie == Lie::LoseClaim && self.claims.len() == 1 { (0, vec![]) } else { json(&ClaimReply { identity: answer }) }

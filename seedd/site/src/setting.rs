@@ -10,6 +10,8 @@ pub const PEERS: &str = "peers";
 pub const EPOCH: &str = "epoch";
 /// The site's signature of the epoch.
 pub const EPOCH_PROOF: &str = "epoch-proof";
+/// The public number that an enrollment was given last.
+pub const NUMBER: &str = "enrollment.number";
 /// Followed by the id of a snapshot or of extras that another site made: that site's key.
 pub const MAKER: &str = "maker:";
 /// Followed by a machine's MAC address: its power controller, with the password as ciphertext to the vault.

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
+use cluster_seed::agent::{
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
+};
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
@@ -106,11 +108,19 @@ impl MachineApi for Seed {
     }
 
     fn reveal(&self, from: IpAddr, id: EnrollmentId, reveal: Reveal) -> Result<RevealReply, ApiError> {
-        self.0.open_commitment(from, id, &reveal)
+        self.0.take_reveal(from, id, &reveal)
     }
 
     fn enrollment_status(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
         self.0.status_of(id)
+    }
+
+    fn confirm(&self, id: EnrollmentId, confirm: &Sealed<Confirm>) -> Result<ConfirmReply, ApiError> {
+        self.0.confirm(id, confirm)
+    }
+
+    fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError> {
+        self.0.mismatch(id, mismatch)
     }
 
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
@@ -209,6 +219,14 @@ impl OperatorApi for Seed {
 
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {
         self.0.approve_by(actor, id, approve)
+    }
+
+    fn approve_code(&self, actor: &Actor, approve: &Approve) -> Result<EnrollmentView, ApiError> {
+        self.0.approve_code(actor, approve)
+    }
+
+    fn find_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError> {
+        self.0.find_by_code(code)
     }
 
     fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {

@@ -1,39 +1,73 @@
-//! The operator's decision: the right code makes a machine a node, in one transaction.
+//! The operator's decision: a code that was typed, with what the machine shall become. Whether it is right, the machine tells.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use cluster_seed::addressing::next_host;
 use cluster_seed::enrollment::EnrollmentEvent;
 use cluster_seed::events::EventKind;
+use cluster_seed::identity::InstallOrder;
 use cluster_seed::ids::{EnrollmentId, Hostname};
 use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
-use cluster_seed::pairing::{Code, MachineKeys, code};
-use host::clock::{now, now_ms};
+use cluster_seed::pairing::{CodeError, PairingCode};
+use cluster_seed::pake::{Decision, PAKE_RANDOM, PakeError, Parties, answer};
+use host::clock::{now, now_ms, steady};
+use host::random;
 use site::store::Tx;
-use site::store::enrollments::EnrollmentRecord;
+use site::store::enrollments::{Decided, EnrollmentRecord};
 use site::store::events::NewEvent;
 use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
 use super::enroll::node_key;
-use super::issue::Minted;
 use super::{App, unexpected};
 
+/// What the operator chose, checked.
+struct Choice<'a> {
+    hostname: Hostname,
+    order: InstallOrder,
+    form: &'a Approve,
+}
+
+fn read_code(typed: &str) -> Result<PairingCode, ApiError> {
+    typed.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "it is on the machine's console"))
+}
+
 impl App {
+    /// The open enrollment whose machine shows this code, by its number, with the id of its machine.
+    pub fn find_by_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError> {
+        let code = read_code(code)?;
+        let record = self.store.read(|tx| tx.enrollment_of_number(code.number))?;
+        let hint = "read it again from the machine's console; it changes after every attempt";
+        let none = || ApiError::bad(format!("no machine waits with a code that begins with {}", code.number), hint);
+        record.map(|r| (r.machine, r.id)).ok_or_else(none)
+    }
+
+    pub fn approve_code(&self, actor: &Actor, form: &Approve) -> Result<EnrollmentView, ApiError> {
+        let (_, id) = self.find_by_code(&form.code)?;
+        self.approve_by(actor, id, form)
+    }
+
+    /// Runs the seed's side of the pairing with the code that was typed, and keeps the decision until the machine has
+    /// confirmed it (`app::confirm`). Nothing is made, replaced or revoked here: the code may be wrong.
     pub fn approve_by(&self, actor: &Actor, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
         }
         super::mode::may_issue(self.mode()?)?;
-        let record = self.store.read(|tx| tx.enrollment(id))?;
-        if record.state.after(EnrollmentEvent::Approved).is_err() {
-            let why = format!("this enrollment is {}, not Pending", record.state.as_str());
-            return Err(ApiError::Conflict { why, hint: Some("reload the machine's page".to_owned()) });
+        match self.wrong_codes.wait(actor.user.clone(), steady()) {
+            0 => {}
+            seconds => return Err(ApiError::TooMany { seconds }),
         }
-        let Some(typed) = Code::parse(&form.code) else {
-            return Err(ApiError::bad("a pairing code has six digits".to_owned(), "it is on the machine's console"));
-        };
-        self.check_code(actor, &record, &typed)?;
+        let record = self.store.read(|tx| tx.enrollment(id))?;
+        if record.state.after(EnrollmentEvent::CodeTyped).is_err() {
+            let why = format!("this enrollment is {}, not Pending", record.state.as_str());
+            return Err(ApiError::conflict(why, "reload the machine's page"));
+        }
+        let code = read_code(&form.code)?;
+        if record.number != Some(code.number) {
+            let why = format!("a code that begins with {} is another machine's", code.number);
+            return Err(ApiError::bad(why, "enter it on the first page, which finds the machine"));
+        }
         let hostname = self.full_name(&form.hostname)?;
         if !self.spec.spec.roles.contains_key(&form.role) {
             return Err(ApiError::bad(format!("there is no role {:?}", form.role), "roles are in cluster.yaml"));
@@ -41,54 +75,70 @@ impl App {
         let Some(artifact) = self.artifact_of(&form.role).map_err(unexpected)? else {
             return Err(ApiError::bad(format!("role {} has no artifact yet", form.role), "build it with `seedd image build`"));
         };
-        let facts = &record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without facts".to_owned()))?.facts;
-        let disk = choose_disk(facts, &form.disk, &artifact)?.clone();
-        self.with_keys(|keys| {
-            self.write(|tx| {
-                self.may_issue(tx)?;
-                self.make_room(tx, actor, &hostname, form.replace)?;
-                let host = self.host_for(tx, &hostname)?;
-                let endpoint = endpoint_of(record.ip);
-                let minted = Minted { hostname: &hostname, role: &form.role, host, endpoint, disk: &disk, artifact: &artifact };
-                tx.advance(&record, EnrollmentEvent::Approved, None, now())?;
-                self.mint(tx, keys, &record, &minted)?;
-                tx.set_facts(record.machine, facts)?;
-                let text = format!("approved as {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
-                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&actor.user)))?;
-                Ok(())
-            })
+        let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without facts".to_owned()))?;
+        let disk = choose_disk(&revealed.facts, &form.disk, &artifact)?;
+        let order = InstallOrder {
+            artifact: artifact.id,
+            disk: disk.name.clone(),
+            disk_serial: disk.serial.clone(),
+            disk_size: disk.size,
+        };
+        let text = format!("code typed: as {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
+        let decided = self.pair(actor, &record, &code, Choice { hostname, order, form })?;
+        self.write(|tx| {
+            self.may_issue(tx)?;
+            self.has_room(tx, &decided.hostname, form.replace)?;
+            tx.advance(&record, EnrollmentEvent::CodeTyped, None, now())?;
+            tx.set_decision(id, &decided)?;
+            tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentConfirming, &text, Some(&actor.user)))?;
+            Ok(())
         })?;
-        self.planes_changed.send_modify(|v| *v += 1);
         self.view_of(id)
     }
 
-    /// Counts a wrong code; too many deny the enrollment.
-    fn check_code(&self, actor: &Actor, record: &EnrollmentRecord, typed: &Code) -> Result<(), ApiError> {
+    /// The seed's side of the pairing, start and finish at once.
+    fn pair(
+        &self,
+        actor: &Actor,
+        record: &EnrollmentRecord,
+        code: &PairingCode,
+        choice: Choice<'_>,
+    ) -> Result<Decided, ApiError> {
+        let Choice { hostname, order, form } = choice;
         let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without keys".to_owned()))?;
-        let key = node_key(record)?;
-        let keys = MachineKeys { recipient: &revealed.recipient, node_key: &key, nonce: revealed.nonce };
-        if code(&keys, &self.site_key, &record.seed_nonce).matches(typed) {
+        let old = || ApiError::conflict("this machine's agent is of an earlier version", "restart the machine");
+        let part = revealed.pairing.ok_or_else(old)?;
+        let parties = Parties {
+            enrollment: record.id,
+            number: code.number,
+            site_key: &self.site_key,
+            node_key: &node_key(record)?,
+            recipient: &revealed.recipient,
+            facts: part.facts,
+        };
+        let decision = Decision { order: &order, hostname: &hostname, role: &form.role };
+        let random = random::bytes::<PAKE_RANDOM>().map_err(unexpected)?;
+        let bad = |e: PakeError| ApiError::bad(e.to_string(), "deny this machine; it does not follow the protocol");
+        let (message, both) = answer(&code.secret, &parties, &decision, &part.message, &random).map_err(bad)?;
+        Ok(Decided {
+            actor: actor.user.clone(),
+            hostname,
+            role: form.role.clone(),
+            replace: form.replace,
+            order,
+            message,
+            confirmation: both.of_seed,
+            expected: both.of_machine,
+        })
+    }
+
+    /// Refuses a name that is taken, unless its node is to be replaced.
+    pub(super) fn has_room(&self, tx: &Tx<'_>, hostname: &Hostname, replace: bool) -> Result<(), ApiError> {
+        if replace || tx.live_node(hostname)?.is_none() {
             return Ok(());
         }
-        let most = self.spec.spec.enrollment.max_wrong_codes;
-        let count = self.write(|tx| {
-            let count = tx.add_wrong_code(record.id)?;
-            let text = format!("wrong pairing code, {count} of {most}");
-            tx.event(now_ms(), &event_of(record, EventKind::EnrollmentWrongCode, &text, Some(&actor.user)))?;
-            if count >= most {
-                let now_is = tx.enrollment(record.id)?;
-                tx.advance(&now_is, EnrollmentEvent::Denied, Some("too many wrong pairing codes"), now())?;
-                tx.event(now_ms(), &event_of(record, EventKind::EnrollmentDenied, "too many wrong pairing codes", None))?;
-            }
-            Ok(count)
-        })?;
-        let left = most.saturating_sub(count);
-        let hint = if left == 0 {
-            "the machine was denied; it enrolls anew with another code".to_owned()
-        } else {
-            format!("read it again from this machine's console; {left} more tries")
-        };
-        Err(ApiError::BadRequest { why: "that is not this machine's pairing code".to_owned(), hint: Some(hint) })
+        let hint = "choose another name, or tick replace: the old node is revoked";
+        Err(ApiError::conflict(format!("{hostname} is a node already"), hint))
     }
 
     fn full_name(&self, typed: &str) -> Result<Hostname, ApiError> {
@@ -108,7 +158,7 @@ impl App {
     }
 
     /// A name keeps its host number; a new name gets the lowest that nobody ever had.
-    fn host_for(&self, tx: &Tx<'_>, hostname: &Hostname) -> Result<u32, ApiError> {
+    pub(super) fn host_for(&self, tx: &Tx<'_>, hostname: &Hostname) -> Result<u32, ApiError> {
         if let Some(host) = tx.host_of_name(hostname)? {
             return Ok(host);
         }
@@ -119,21 +169,16 @@ impl App {
     }
 
     /// Frees a name that is taken, if the operator said so.
-    fn make_room(&self, tx: &Tx<'_>, actor: &Actor, hostname: &Hostname, replace: bool) -> Result<(), ApiError> {
+    pub(super) fn make_room(&self, tx: &Tx<'_>, actor: &str, hostname: &Hostname, replace: bool) -> Result<(), ApiError> {
+        self.has_room(tx, hostname, replace)?;
         let Some(old) = tx.live_node(hostname)? else { return Ok(()) };
-        if !replace {
-            return Err(ApiError::Conflict {
-                why: format!("{hostname} is a node already"),
-                hint: Some("choose another name, or tick replace: the old node is revoked".to_owned()),
-            });
-        }
         let record = tx.enrollment(old.enrollment)?;
         self.retire(tx, &record)?;
         if record.state.after(EnrollmentEvent::Revoked).is_ok() {
             tx.advance(&record, EnrollmentEvent::Revoked, Some("replaced"), now())?;
         }
         let text = format!("revoked: {hostname} is replaced");
-        tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, &text, Some(&actor.user)))?;
+        tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, &text, Some(actor)))?;
         Ok(())
     }
 

@@ -2,52 +2,57 @@
 
 use std::net::IpAddr;
 
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, PROTOCOL, Reveal, RevealReply, StatusReply};
+use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Offer, PROTOCOL, Reveal, RevealReply, StatusReply};
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
-use cluster_seed::pairing::{MachineKeys, Nonce, opens};
 use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
 use host::clock::{now, now_ms};
 use host::random;
 use site::store::Tx;
-use site::store::enrollments::{EnrollmentRecord, Revealed};
+use site::store::enrollments::{Decided, EnrollmentRecord, PairingPart, Revealed};
 use site::store::events::NewEvent;
 use web::api::ApiError;
 
 use super::{App, unexpected};
 
-fn conflict(why: &str) -> ApiError {
+pub(super) fn conflict(why: &str) -> ApiError {
     ApiError::Conflict { why: why.to_owned(), hint: None }
 }
 
-/// The node key an enrollment was opened with.
+/// The node key of an enrollment.
 pub fn node_key(record: &EnrollmentRecord) -> Result<VerifyingKey, ApiError> {
-    let revealed = record.revealed.as_ref().ok_or_else(|| conflict("the commitment was not opened yet"))?;
+    let revealed = record.revealed.as_ref().ok_or_else(|| conflict("the machine has not revealed itself yet"))?;
     key_from_text(&revealed.node_key).map_err(unexpected)
+}
+
+fn offer(decided: Decided) -> Offer {
+    let Decided { message: pake, confirmation, order, hostname, role, .. } = decided;
+    Offer { pake, confirmation, order, hostname, role }
 }
 
 impl App {
     pub fn say_hello(&self, from: IpAddr, hello: &Hello) -> Result<HelloReply, ApiError> {
         if hello.protocol != PROTOCOL {
-            return Err(ApiError::bad(format!("the agent speaks protocol {}, this seed {PROTOCOL}", hello.protocol), ""));
+            let why = format!("the agent speaks protocol {}, this seed protocol {PROTOCOL}", hello.protocol);
+            return Err(ApiError::bad(why, "restart the machine from the network: it loads the agent of this seed then"));
         }
         let mut id = [0u8; 16];
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let id = EnrollmentId(id);
-        let seed_nonce = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
-        let record = self.write(|tx| {
+        let (record, number) = self.write(|tx| {
             self.may_issue(tx)?;
             let mac = match hello.boot_mac {
                 Some(mac) => mac,
                 None => self.mac_of(tx, from)?,
             };
             let machine = self.admit(tx, mac, from)?;
-            tx.insert_enrollment(id, machine, hello.commitment, seed_nonce, from, now())?;
-            Ok(tx.enrollment(id)?)
+            let number = tx.take_number()?.ok_or(ApiError::TooMany { seconds: 60 })?;
+            tx.insert_enrollment(id, machine, number, from, now())?;
+            Ok((tx.enrollment(id)?, number))
         })?;
         self.note(from, EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll", Some(&record));
-        Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), seed_nonce })
+        Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), number })
     }
 
     /// For a loader that did not tell the MAC address: the machine last seen with this address.
@@ -56,29 +61,26 @@ impl App {
         machine.map(|m| m.mac).ok_or_else(|| ApiError::bad("boot_mac is missing and the address is unknown", ""))
     }
 
-    pub fn open_commitment(&self, from: IpAddr, id: EnrollmentId, reveal: &Reveal) -> Result<RevealReply, ApiError> {
+    pub fn take_reveal(&self, from: IpAddr, id: EnrollmentId, reveal: &Reveal) -> Result<RevealReply, ApiError> {
         let key = key_from_text(&reveal.node_key).map_err(|_| ApiError::bad("the node key is not an ed25519 public key", ""))?;
         let facts = reveal.facts.open(&key).map_err(|_| ApiError::bad("the facts are not signed by the node key", ""))?.tamed();
         if !reveal.recipient.starts_with("age1") || cluster_seed::secret::seal_to(&reveal.recipient, b"").is_err() {
             return Err(ApiError::bad("the recipient is not an age recipient", ""));
         }
+        let pairing = PairingPart { facts: reveal.facts.digest(), message: reveal.pake };
         let (reply, record) = self.write(|tx| {
             let record = tx.enrollment(id)?;
-            let keys = MachineKeys { recipient: &reveal.recipient, node_key: &key, nonce: reveal.nonce };
-            if !opens(&record.commitment, &keys) {
-                return Err(ApiError::Forbidden { why: "this does not open the commitment".to_owned() });
-            }
             // The answer to the first reveal may have been lost: the same one again is no harm.
             if record.state != EnrollmentState::Discovered {
-                let same = record.revealed.as_ref().is_some_and(|r| r.node_key == reveal.node_key && r.nonce == reveal.nonce);
+                let same = record.revealed.as_ref().is_some_and(|r| r.node_key == reveal.node_key && r.pairing == Some(pairing));
                 return if same { Ok((RevealReply { state: record.state }, None)) } else { Err(conflict("already revealed")) };
             }
             if tx.knows_node_key(&reveal.node_key)? {
                 return Err(conflict("this node key enrolled before"));
             }
             let state = tx.advance(&record, EnrollmentEvent::Revealed, None, now())?;
-            let revealed =
-                Revealed { recipient: reveal.recipient.clone(), node_key: reveal.node_key.clone(), nonce: reveal.nonce, facts };
+            let (recipient, node_key) = (reveal.recipient.clone(), reveal.node_key.clone());
+            let revealed = Revealed { recipient, node_key, facts, pairing: Some(pairing) };
             tx.set_revealed(id, &revealed)?;
             if tx.member_of(record.machine)?.is_none() {
                 tx.set_facts(record.machine, &revealed.facts)?;
@@ -86,7 +88,8 @@ impl App {
             Ok((RevealReply { state }, Some(record)))
         })?;
         if let Some(record) = record {
-            let text = format!("waits for approval from {from}; the pairing code is on its console");
+            let number = record.number.map(|n| n.to_string()).unwrap_or_default();
+            let text = format!("waits for approval from {from}; the code on its console begins with {number}");
             self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
         }
         Ok(reply)
@@ -97,7 +100,8 @@ impl App {
         self.heard(&record);
         let challenge =
             matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
-        Ok(StatusReply { state: record.state, challenge, reason: record.reason })
+        let decision = record.decision.filter(|_| record.state == EnrollmentState::Confirming);
+        Ok(StatusReply { state: record.state, offer: decision.map(offer), challenge, reason: record.reason })
     }
 
     /// Hands the sealed identity out: to the first claim, and to repetitions of that very claim until the machine's

@@ -9,8 +9,6 @@ use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
 use cluster_seed::ids::{Hostname, NodeId};
-use cluster_seed::machine::Disk;
-use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::pairing::Nonce;
 use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
 use cluster_seed::seal::Sealed;
@@ -33,8 +31,7 @@ pub struct Minted<'a> {
     pub role: &'a str,
     pub host: u32,
     pub endpoint: Option<Ipv4Addr>,
-    pub disk: &'a Disk,
-    pub artifact: &'a ArtifactManifest,
+    pub order: &'a InstallOrder,
 }
 
 impl App {
@@ -64,7 +61,7 @@ impl App {
             hostname: minted.hostname.clone(),
             role: minted.role.to_owned(),
             host: minted.host,
-            artifact: minted.artifact.id,
+            artifact: minted.order.artifact,
             endpoint: minted.endpoint,
             planes,
             revoked: false,
@@ -91,13 +88,7 @@ impl App {
         let for_machine = identity.seal_to(&revealed.recipient).map_err(unexpected)?;
         let for_vault = identity.seal_to(&self.public.vault).map_err(unexpected)?;
         tx.set_vault(node.id, &for_vault)?;
-        let order = InstallOrder {
-            artifact: minted.artifact.id,
-            disk: minted.disk.name.clone(),
-            disk_serial: minted.disk.serial.clone(),
-            disk_size: minted.disk.size,
-        };
-        let issued = IssuedIdentity::new(record.id, self.epoch(tx)?, order, &for_machine);
+        let issued = IssuedIdentity::new(record.id, self.epoch(tx)?, minted.order.clone(), &for_machine);
         let sealed = Sealed::sign(&issued, &keys.site).map_err(unexpected)?;
         let challenge = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
         Ok(tx.set_issued(record.id, challenge, &sealed)?)

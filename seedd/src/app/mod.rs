@@ -7,6 +7,7 @@ pub mod approve;
 pub mod auth;
 pub mod boot;
 mod clock;
+pub mod confirm;
 pub mod console;
 mod darksite;
 pub mod enroll;
@@ -80,6 +81,8 @@ pub struct App {
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
+    /// Wrong pairing codes, by the account that typed them.
+    wrong_codes: Throttle<String>,
     /// True once the site's files or its mode are no longer those that were read: the daemon opens the site anew.
     pub changed: watch::Sender<bool>,
     /// Opens the keys of the site as it is then.
@@ -127,6 +130,7 @@ impl App {
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
             throttle: Throttle::default(),
+            wrong_codes: Throttle::with_free(spec.spec.enrollment.max_wrong_codes),
             changed: watch::Sender::new(false),
             operator: Mutex::new(None),
             silence: Mutex::default(),

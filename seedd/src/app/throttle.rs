@@ -1,7 +1,8 @@
-//! Slows down guessing: after a few failures an address has to wait, longer each time. `now` counts steadily
+//! Slows down guessing: after a few failures an address (or an account) has to wait, longer each time. `now` counts steadily
 //! ([`host::clock::steady`]): setting the clock neither frees nor locks out anybody.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -14,8 +15,16 @@ const MAX_ADDRESSES: usize = 4_096;
 /// Failures are forgotten after this many quiet seconds.
 const FORGET: u64 = 3_600;
 
-#[derive(Default)]
-pub struct Throttle(Mutex<HashMap<Option<IpAddr>, Record>>);
+pub struct Throttle<K = IpAddr> {
+    free: u32,
+    records: Mutex<HashMap<Option<K>, Record>>,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Throttle::with_free(FREE)
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Record {
@@ -23,21 +32,27 @@ struct Record {
     last: u64,
 }
 
-fn wait_after(failures: u32) -> u64 {
-    match failures.checked_sub(FREE) {
+fn wait_after(failures: u32, free: u32) -> u64 {
+    match failures.checked_sub(free) {
         None => 0,
         Some(n) => (1u64 << n.min(10)).min(MAX_WAIT),
     }
 }
 
-impl Throttle {
-    fn with<T>(&self, from: IpAddr, now: u64, work: impl FnOnce(&mut Record) -> T) -> T {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl<K: Hash + Eq> Throttle<K> {
+    /// `free` failures cost nothing.
+    pub fn with_free(free: u32) -> Self {
+        Throttle { free, records: Mutex::default() }
+    }
+
+    fn with<T>(&self, from: K, now: u64, work: impl FnOnce(&mut Record) -> T) -> T {
+        let mut map = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= MAX_ADDRESSES {
             map.retain(|_, r| now.saturating_sub(r.last) < FORGET);
         }
-        let known = map.contains_key(&Some(from)) || map.len() < MAX_ADDRESSES;
-        let record = map.entry(known.then_some(from)).or_insert(Record { failures: 0, last: now });
+        let from = Some(from);
+        let known = map.contains_key(&from) || map.len() < MAX_ADDRESSES;
+        let record = map.entry(if known { from } else { None }).or_insert(Record { failures: 0, last: now });
         if now.saturating_sub(record.last) >= FORGET {
             record.failures = 0;
         }
@@ -45,18 +60,18 @@ impl Throttle {
     }
 
     /// Seconds `from` still has to wait; 0 if it may try.
-    pub fn wait(&self, from: IpAddr, now: u64) -> u64 {
-        self.with(from, now, |r| (r.last + wait_after(r.failures)).saturating_sub(now).min(MAX_WAIT))
+    pub fn wait(&self, from: K, now: u64) -> u64 {
+        self.with(from, now, |r| (r.last + wait_after(r.failures, self.free)).saturating_sub(now).min(MAX_WAIT))
     }
 
-    pub fn failed(&self, from: IpAddr, now: u64) {
+    pub fn failed(&self, from: K, now: u64) {
         self.with(from, now, |r| {
             r.failures = r.failures.saturating_add(1);
             r.last = now;
         });
     }
 
-    pub fn succeeded(&self, from: IpAddr, now: u64) {
+    pub fn succeeded(&self, from: K, now: u64) {
         self.with(from, now, |r| r.failures = 0);
     }
 }
@@ -93,7 +108,7 @@ mod tests {
                 t.failed(IpAddr::from(n.to_be_bytes()), 100);
             }
         }
-        assert!(t.0.lock().unwrap().len() <= MAX_ADDRESSES + 1);
+        assert!(t.records.lock().unwrap().len() <= MAX_ADDRESSES + 1);
         assert!(t.wait("203.0.113.1".parse().unwrap(), 100) > 0);
     }
 }

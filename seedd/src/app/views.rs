@@ -1,7 +1,9 @@
 //! Rows of the database as the pages and the API show them.
 
 use anyhow::Result;
+use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::EnrollmentId;
+use cluster_seed::pairing::Number;
 use host::clock::now;
 use site::mode::Mode;
 use site::store::Tx;
@@ -194,13 +196,18 @@ fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
 
 fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
     let node = tx.node_of(record.id)?;
+    // Before there is a node: what it shall become.
+    let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);
+    let hostname = node.as_ref().map(|n| &n.hostname).or(decided.map(|d| &d.hostname));
+    let role = node.as_ref().map(|n| &n.role).or(decided.map(|d| &d.role));
     let addresses = node.iter().flat_map(|n| n.planes.iter().map(|(p, (ip, _))| (p.clone(), ip.to_string()))).collect();
     Ok(EnrollmentView {
         id: record.id,
         state: record.state,
         since: record.since,
-        hostname: node.as_ref().map(|n| n.hostname.to_string()),
-        role: node.as_ref().map(|n| n.role.clone()),
+        number: record.number.filter(|_| record.state.is_open()).map(Number::get),
+        hostname: hostname.map(|h| h.to_string()),
+        role: role.cloned(),
         addresses,
         wrong_codes: record.wrong_codes,
         progress: (record.total > 0).then_some(InstallProgress {

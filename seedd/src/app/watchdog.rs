@@ -14,6 +14,7 @@ use web::api::ApiError;
 
 use super::admission::{REVEAL_SECONDS, SILENT_SECONDS};
 use super::approve::event_of;
+use super::confirm::CONFIRM_SECONDS;
 use super::{App, unexpected};
 
 impl App {
@@ -25,7 +26,7 @@ impl App {
         let policy = &self.spec.spec.enrollment;
         let waiting = self.store.read(|tx| tx.enrollments_waiting())?;
         // Of a machine that nobody approved, nothing that it says buys time.
-        let mark = |r: &EnrollmentRecord| if is_open(r.state) { r.created } else { r.touched };
+        let mark = |r: &EnrollmentRecord| if waits_for_a_person(r.state) { r.created } else { r.touched };
         let marks: Vec<_> = waiting.iter().map(|r| (r.id, mark(r))).collect();
         let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).of(&marks, steady());
         let unheard: HashMap<_, _> = self.unheard(&waiting).into_iter().collect();
@@ -54,12 +55,12 @@ impl App {
     }
 }
 
-/// Waits for a person, and has no identity.
-fn is_open(state: EnrollmentState) -> bool {
-    !state.is_member() && !state.is_final()
+/// Nobody has typed its code yet.
+fn waits_for_a_person(state: EnrollmentState) -> bool {
+    matches!(state, EnrollmentState::Discovered | EnrollmentState::Pending)
 }
 
-/// Whether an enrollment ends now, and why. `age` counts from its creation while nobody approved it, else from the machine's
+/// Whether an enrollment ends now, and why. `age` counts from its creation while nobody typed its code, else from the machine's
 /// last report; `unheard` from its last poll. All in seconds.
 fn end_of(
     record: &EnrollmentRecord,
@@ -72,6 +73,9 @@ fn end_of(
     match record.state {
         EnrollmentState::Issued | EnrollmentState::Installing => {
             (age >= install).then_some((EnrollmentEvent::Failed, "the machine went silent during the install"))
+        }
+        EnrollmentState::Confirming => {
+            (age >= CONFIRM_SECONDS.min(pending)).then_some((EnrollmentEvent::Denied, "the machine did not confirm the code"))
         }
         EnrollmentState::Approved => expired(pending, "the machine never fetched its identity"),
         EnrollmentState::Discovered => expired(REVEAL_SECONDS.min(pending), "the machine did not go on after its hello"),

@@ -89,7 +89,7 @@ fn a_site_moves_with_its_names_addresses_and_keys() {
     Machine::new(2).install(&at_a, "n2", false);
     let waiting = Machine::new(3);
     let (approved, code) = waiting.enroll(&at_a);
-    at_a.approve_by(&admin(), approved, &form(&code, "n3", false)).unwrap();
+    waiting.approve(&at_a, approved, &form(&code, "n3", false)).unwrap();
     let addresses = at_a.view_of(n1).unwrap().addresses;
     let vault = |site: &Site| format!("{:?}", site.keys().public().unwrap().vault);
 
@@ -139,7 +139,7 @@ fn a_site_moves_with_its_names_addresses_and_keys() {
 
     // A replacement has the same name and addresses, with keys of its own.
     let (second, code) = blank.enroll(&at_b);
-    let view = at_b.approve_by(&admin(), second, &form(&code, "n1", true)).unwrap();
+    let view = blank.approve(&at_b, second, &form(&code, "n1", true)).unwrap();
     assert_eq!(view.addresses, addresses);
     let issued = blank.claim(&at_b, second).unwrap().identity.open(&at_a.site_key).unwrap();
     assert_eq!((issued.epoch, issued.open(&blank.age).unwrap().info.epoch), (2, 2));

@@ -1,21 +1,22 @@
 //! Enrollment through the app, as machines and operators meet it, without a network.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use camino::Utf8PathBuf;
-use cluster_seed::agent::{Claim, GateCheck, Hello, PROTOCOL, Report, ReportBody, Reveal};
+use cluster_seed::agent::{Claim, Confirm, GateCheck, Hello, Mismatch, PROTOCOL, Report, ReportBody};
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
 use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, Chunk};
-use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
-use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
+use cluster_seed::pairing::Nonce;
+use cluster_seed::seal::{Sealed, SigningKey};
 use cluster_seed::secret::AgeKey;
 use seedd::app::App;
 use site::setting;
-use web::api::{Actor, ApiError, Approve};
+use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
+use crate::support::paired::Paired;
 use crate::support::sites::{Temp, site_a, temp};
 
 pub(crate) use crate::support::sites::PASSPHRASE;
@@ -75,11 +76,11 @@ fn manifest() -> ArtifactManifest {
 pub(crate) struct Machine {
     pub age: AgeKey,
     pub key: SigningKey,
-    nonce: Nonce,
+    pub paired: Mutex<Option<Paired>>,
     pub mac: Mac,
     /// Where it asks from.
     pub from: IpAddr,
-    disk: u64,
+    pub disk: u64,
 }
 
 impl Machine {
@@ -87,7 +88,7 @@ impl Machine {
         Machine {
             age: AgeKey::generate(),
             key: SigningKey::from_bytes(&[n; 32]),
-            nonce: Nonce::from_random([n; 32]),
+            paired: Mutex::default(),
             mac: Mac([2, 0, 0, 0, 0, n]),
             from: ip(),
             disk: DISK,
@@ -121,22 +122,35 @@ impl Machine {
 
     /// Enrolls up to Pending; gives the id and the code on the console.
     pub(crate) fn enroll(&self, app: &App) -> (EnrollmentId, String) {
-        let recipient = self.age.recipient();
-        let public = self.key.verifying_key();
-        let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: self.nonce };
-        let hello = Hello { protocol: PROTOCOL, commitment: commitment(&keys), boot_mac: Some(self.mac) };
+        let hello = Hello { protocol: PROTOCOL, boot_mac: Some(self.mac) };
         let reply = app.say_hello(self.from, &hello).unwrap();
-        let reveal = Reveal {
-            recipient: recipient.clone(),
-            node_key: key_text(&public),
-            nonce: self.nonce,
-            facts: Sealed::sign(&self.facts(), &self.key).unwrap(),
-        };
-        assert_eq!(app.open_commitment(self.from, reply.enrollment, &reveal).unwrap().state, S::Pending);
+        let random = Digest::of(self.key.as_bytes()).0;
+        let (paired, reveal, code) = Paired::start(&reply, &self.key, &self.age.recipient(), &self.facts(), random).unwrap();
+        assert_eq!(app.take_reveal(self.from, reply.enrollment, &reveal).unwrap().state, S::Pending);
         // An answer lost on the way: the same words again are no harm.
-        assert_eq!(app.open_commitment(self.from, reply.enrollment, &reveal).unwrap().state, S::Pending);
-        let site = key_from_text(&reply.site_key).unwrap();
-        (reply.enrollment, code(&keys, &site, &reply.seed_nonce).to_string())
+        assert_eq!(app.take_reveal(self.from, reply.enrollment, &reveal).unwrap().state, S::Pending);
+        *self.paired.lock().unwrap() = Some(paired);
+        (reply.enrollment, code)
+    }
+
+    /// Checks the seed's confirmation and sends the machine's own, or tells that the code was wrong.
+    pub(crate) fn confirm(&self, app: &App, id: EnrollmentId) -> Result<S, ApiError> {
+        let offer = app.status_of(id).unwrap().offer.expect("the code was typed");
+        let paired = self.paired.lock().unwrap().take().expect("a pairing that is not used up");
+        match paired.check(&offer) {
+            Some(confirmation) => {
+                let confirm = Sealed::sign(&Confirm { enrollment: id, confirmation }, &self.key).unwrap();
+                app.confirm(id, &confirm).map(|r| r.state)
+            }
+            None => app.mismatch(id, &Sealed::sign(&Mismatch { enrollment: id }, &self.key).unwrap()).map(|r| r.state),
+        }
+    }
+
+    /// The operator types a code, and the machine confirms it.
+    pub(crate) fn approve(&self, app: &App, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
+        app.approve_by(&admin(), id, form)?;
+        self.confirm(app, id)?;
+        app.view_of(id)
     }
 
     pub(crate) fn claim(&self, app: &App, id: EnrollmentId, nonce: u8) -> Result<cluster_seed::agent::ClaimReply, ApiError> {
@@ -189,6 +203,11 @@ fn the_whole_road_once() {
     app.unseal_with(PASSPHRASE, "test").unwrap();
     assert!(m.claim(app, id, 1).is_err(), "nothing before approval");
     let view = app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    assert_eq!((view.state, view.addresses.len()), (S::Confirming, 0));
+    assert!(m.claim(app, id, 1).is_err(), "nothing before the machine has confirmed");
+    assert!(app.store.read(|tx| tx.live_nodes()).unwrap().is_empty());
+    assert_eq!(m.confirm(app, id).unwrap(), S::Approved);
+    let view = app.view_of(id).unwrap();
     assert_eq!(view.hostname.as_deref(), Some("n1.kubedos.lan"));
     assert_eq!(view.addresses[0], ("wg1".to_owned(), "10.78.0.2".to_owned()));
 
@@ -220,7 +239,7 @@ fn forged_words_are_refused() {
     app.unseal_with(PASSPHRASE, "test").unwrap();
     let (m, thief) = (Machine::new(1), Machine::new(9));
     let (id, code) = m.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.approve(app, id, &form(&code, "n1")).unwrap();
     assert!(matches!(thief.claim(app, id, 1), Err(ApiError::Forbidden { .. })));
     assert!(matches!(thief.report(app, id, 1, began()), Err(ApiError::Forbidden { .. })));
     m.claim(app, id, 1).unwrap();
@@ -231,45 +250,11 @@ fn forged_words_are_refused() {
 }
 
 #[test]
-fn a_reveal_that_does_not_open_the_commitment_is_refused() {
-    let Bench { app, _dir } = &bench();
-    let (m, evil) = (Machine::new(1), Machine::new(2));
-    let (recipient, public) = (m.age.recipient(), m.key.verifying_key());
-    let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: m.nonce };
-    let hello = Hello { protocol: PROTOCOL, commitment: commitment(&keys), boot_mac: Some(m.mac) };
-    let id = app.say_hello(ip(), &hello).unwrap().enrollment;
-    let reveal = Reveal {
-        recipient: evil.age.recipient(),
-        node_key: key_text(&evil.key.verifying_key()),
-        nonce: evil.nonce,
-        facts: Sealed::sign(&evil.facts(), &evil.key).unwrap(),
-    };
-    assert!(matches!(app.open_commitment(ip(), id, &reveal), Err(ApiError::Forbidden { .. })));
-    let wrong_protocol = Hello { protocol: PROTOCOL + 1, ..hello };
-    assert!(matches!(app.say_hello(ip(), &wrong_protocol), Err(ApiError::BadRequest { .. })));
-}
-
-#[test]
-fn wrong_codes_are_counted_and_then_deny() {
+fn two_operators_at_once_approve_one_node() {
     let Bench { app, _dir } = &bench();
     app.unseal_with(PASSPHRASE, "test").unwrap();
     let m = Machine::new(1);
     let (id, code) = m.enroll(app);
-    let wrong = if code == "000 000" { "000 001" } else { "000 000" };
-    let most = app.spec.spec.enrollment.max_wrong_codes;
-    for n in 1..=most {
-        assert!(matches!(app.approve_by(&admin(), id, &form(wrong, "n1")), Err(ApiError::BadRequest { .. })));
-        assert_eq!(app.view_of(id).unwrap().wrong_codes, n);
-    }
-    assert_eq!(app.view_of(id).unwrap().state, S::Denied);
-    assert!(matches!(app.approve_by(&admin(), id, &form(&code, "n1")), Err(ApiError::Conflict { .. })));
-}
-
-#[test]
-fn two_operators_at_once_approve_one_node() {
-    let Bench { app, _dir } = &bench();
-    app.unseal_with(PASSPHRASE, "test").unwrap();
-    let (id, code) = Machine::new(1).enroll(app);
     let results: Vec<bool> = std::thread::scope(|s| {
         let threads: Vec<_> = (0..4)
             .map(|n| {
@@ -280,6 +265,7 @@ fn two_operators_at_once_approve_one_node() {
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
     assert_eq!(results.iter().filter(|ok| **ok).count(), 1, "{results:?}");
+    assert_eq!(m.confirm(app, id).unwrap(), S::Approved);
     assert_eq!(app.store.read(|tx| tx.live_nodes()).unwrap().len(), 1);
 }
 
@@ -299,6 +285,7 @@ fn bad_decisions_are_refused_with_a_reason_and_change_nothing() {
         (Approve { disk: "sda; rm".into(), ..good.clone() }, "no disk"),
         (good.clone(), "needs"),
         (Approve { code: "12345".into(), ..good.clone() }, "six digits"),
+        (Approve { code: "999-000-000".into(), ..good.clone() }, "another machine's"),
     ] {
         let error = app.approve_by(&admin(), id, &bad).unwrap_err();
         assert!(error.to_string().contains(word), "{word}: {error}");
@@ -314,11 +301,14 @@ fn a_replacement_keeps_name_and_address_and_revokes_the_old() {
     app.unseal_with(PASSPHRASE, "test").unwrap();
     let (old, new) = (Machine::new(1), Machine::new(2));
     let (first, code) = old.enroll(app);
-    let before = app.approve_by(&admin(), first, &form(&code, "n1")).unwrap().addresses;
+    let before = old.approve(app, first, &form(&code, "n1")).unwrap().addresses;
     let old_key = app.store.read(|tx| tx.live_nodes()).unwrap()[0].planes["wg1"].1;
     let (second, code) = new.enroll(app);
     assert!(matches!(app.approve_by(&admin(), second, &form(&code, "n1")), Err(ApiError::Conflict { .. })));
-    let view = app.approve_by(&admin(), second, &Approve { replace: true, ..form(&code, "n1") }).unwrap();
+    app.approve_by(&admin(), second, &Approve { replace: true, ..form(&code, "n1") }).unwrap();
+    assert_eq!(app.view_of(first).unwrap().state, S::Approved, "nobody is replaced before the machine has confirmed");
+    new.confirm(app, second).unwrap();
+    let view = app.view_of(second).unwrap();
     assert_eq!(view.addresses, before);
     assert_eq!(app.view_of(first).unwrap().state, S::Revoked);
     assert!(old.claim(app, first, 1).is_err());
@@ -336,7 +326,7 @@ fn a_stranger_under_its_mac_does_not_keep_a_machine_from_its_disk() {
     let script = || app.script_for(&query).unwrap();
     let unknown = script();
     let (id, code) = m.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.approve(app, id, &form(&code, "n1")).unwrap();
     m.claim(app, id, 1).unwrap();
     m.report(app, id, 1, began()).unwrap();
     assert_eq!(script(), unknown, "not while it installs");
@@ -355,7 +345,7 @@ fn no_private_key_is_in_the_database() {
     app.unseal_with(PASSPHRASE, "test").unwrap();
     let m = Machine::new(1);
     let (id, code) = m.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.approve(app, id, &form(&code, "n1")).unwrap();
     let identity = m.claim(app, id, 1).unwrap().identity.open(&app.site_key).unwrap().open(&m.age).unwrap();
     let mut files = vec![app.site.database()];
     files.push(Utf8PathBuf::from(format!("{}-wal", app.site.database())));
@@ -379,7 +369,7 @@ fn a_revoked_or_failed_node_leaves_the_peers_and_frees_its_name() {
     let m = Machine::new(1);
     let (id, code) = m.enroll(app);
     assert!(app.revoke_by(&admin(), id, "").is_err(), "nobody was approved yet");
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.approve(app, id, &form(&code, "n1")).unwrap();
     m.claim(app, id, 1).unwrap();
     assert_eq!(names(), 2);
     m.report(app, id, 1, began()).unwrap();
@@ -389,7 +379,7 @@ fn a_revoked_or_failed_node_leaves_the_peers_and_frees_its_name() {
 
     let again = Machine::new(2);
     let (id, code) = again.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    again.approve(app, id, &form(&code, "n1")).unwrap();
     assert_eq!(names(), 2);
     assert_eq!(app.revoke_by(&admin(), id, "stolen").unwrap().state, S::Revoked);
     assert_eq!(names(), 1);

@@ -30,7 +30,7 @@ fn moved(a: &Site, b: &Site, t: &Temp) -> Arc<App> {
 }
 
 /// A seed as machines reach it, on a thread of its own until the test ends.
-fn serve(app: &Arc<App>) -> String {
+pub(crate) fn serve(app: &Arc<App>) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let at: SocketAddr = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ fn serve(app: &Arc<App>) -> String {
 
 fn node(machine: &Machine, app: &App, name: &str) -> NodeIdentity {
     let (id, code) = machine.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, name, false)).unwrap();
+    machine.approve(app, id, &form(&code, name, false)).unwrap();
     machine.claim(app, id).unwrap().identity.open(&app.site_key).unwrap().open(&machine.age).unwrap()
 }
 

@@ -37,6 +37,7 @@ fn hole_16_of_many_at_once_one_is_approved_and_one_gets_the_identity() {
     let (id, code) = machine.enroll(&app);
     let approve = |n: u8| app.approve_by(&admin(), id, &form(&code, &format!("n{n}"), false)).is_ok();
     assert_eq!(at_once(approve), 1);
+    assert_eq!(machine.confirm(&app, id).unwrap(), S::Approved);
     assert_eq!(app.store.read(|tx| tx.live_nodes()).unwrap().len(), 1);
     // Each with a nonce of its own, as several agents under one key would ask.
     let claim = |n: u8| machine.claim_with(&app, id, n).is_ok();
@@ -51,7 +52,7 @@ fn hole_16_a_wipe_is_allowed_once_and_only_while_the_approval_stands() {
     let (first, second) = (Machine::new(1), Machine::new(2));
     // Revoked between the identity and the wipe: the agent asks before it writes, and is told no.
     let (id, code) = first.enroll(&app);
-    app.approve_by(&admin(), id, &form(&code, "n1", false)).unwrap();
+    first.approve(&app, id, &form(&code, "n1", false)).unwrap();
     first.claim(&app, id).unwrap();
     app.revoke_by(&admin(), id, "a mistake").unwrap();
     assert!(matches!(first.report(&app, id, 1, began()), Err(ApiError::Conflict { .. })));
@@ -59,7 +60,7 @@ fn hole_16_a_wipe_is_allowed_once_and_only_while_the_approval_stands() {
 
     // Once it began, the approval is used up: the same claim again, as an agent that started anew would send it, gets nothing.
     let (id, code) = second.enroll(&app);
-    app.approve_by(&admin(), id, &form(&code, "n2", false)).unwrap();
+    second.approve(&app, id, &form(&code, "n2", false)).unwrap();
     second.claim(&app, id).unwrap();
     second.report(&app, id, 1, began()).unwrap();
     assert!(second.claim(&app, id).is_err());
@@ -114,9 +115,11 @@ fn at_every_state(app: &Arc<App>) -> Vec<(EnrollmentId, S, S)> {
     let approved = |n: u8| {
         let machine = Machine::new(n);
         let (id, code) = machine.enroll(app);
-        app.approve_by(&admin(), id, &form(&code, &format!("n{n}"), false)).unwrap();
+        machine.approve(app, id, &form(&code, &format!("n{n}"), false)).unwrap();
         (machine, id)
     };
+    let (confirming, code) = Machine::new(6).enroll(app);
+    app.approve_by(&admin(), confirming, &form(&code, "n6", false)).unwrap();
     let (_, fetched_nothing) = approved(3);
     let (issued, issued_id) = approved(4);
     issued.claim(app, issued_id).unwrap();
@@ -126,6 +129,7 @@ fn at_every_state(app: &Arc<App>) -> Vec<(EnrollmentId, S, S)> {
     let all = vec![
         (discovered, S::Discovered, S::Expired),
         (pending, S::Pending, S::Expired),
+        (confirming, S::Confirming, S::Denied),
         (fetched_nothing, S::Approved, S::Expired),
         (issued_id, S::Issued, S::Failed),
         (installing_id, S::Installing, S::Failed),

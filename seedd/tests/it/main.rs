@@ -18,6 +18,7 @@ mod hole_16;
 mod holes;
 mod killed;
 mod life;
+mod pairing;
 mod power;
 mod prompt;
 mod registry;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use cluster_seed::agent::{Claim, Hello, PROTOCOL, ReportBody};
 use cluster_seed::enrollment::EnrollmentState as S;
-use cluster_seed::ids::{Digest, EnrollmentId, Mac};
+use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 use seedd::app::App;
@@ -22,7 +22,7 @@ fn made_up(n: u32) -> Mac {
 }
 
 fn hello(app: &App, from: IpAddr, mac: Mac) -> Option<EnrollmentId> {
-    let hello = Hello { protocol: PROTOCOL, commitment: Digest([7; 32]), boot_mac: Some(mac) };
+    let hello = Hello { protocol: PROTOCOL, boot_mac: Some(mac) };
     app.say_hello(from, &hello).ok().map(|r| r.enrollment)
 }
 
@@ -37,7 +37,7 @@ fn hellos_under_the_mac_address_of_a_node_hide_nothing_of_it() {
     app.unseal_with(PASSPHRASE, "test").unwrap();
     let node = Machine::new(1);
     let (id, code) = node.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    node.approve(app, id, &form(&code, "n1")).unwrap();
     node.claim(app, id, 1).unwrap();
     node.report(app, id, 1, began()).unwrap();
     let machine = app.view_machines().unwrap().remove(0).id;
@@ -70,7 +70,7 @@ fn a_machine_that_waits_keeps_its_place_against_others_with_its_mac_address() {
     for n in 0..200 {
         hello(app, address(60 + n), real.mac);
     }
-    assert_eq!(app.approve_by(&admin(), id, &form(&code, "n1")).unwrap().state, S::Approved);
+    assert_eq!(real.approve(app, id, &form(&code, "n1")).unwrap().state, S::Approved);
 }
 
 /// H4: made-up machines of some addresses take no place from a rack that enrolls.
@@ -109,11 +109,12 @@ fn refused_claims_leave_hardly_a_row() {
         assert!(app.hand_out(address(9), nobody, &claim(nobody)).is_err());
     }
     assert_eq!(rows(app), before, "of an enrollment that there is not");
-    let (id, code) = Machine::new(1).enroll(app);
+    let m = Machine::new(1);
+    let (id, code) = m.enroll(app);
     for _ in 0..100 {
         assert!(app.hand_out(address(9), id, &claim(id)).is_err());
     }
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.approve(app, id, &form(&code, "n1")).unwrap();
     let before = rows(app);
     for _ in 0..500 {
         assert!(app.hand_out(address(9), id, &claim(id)).is_err());
@@ -131,7 +132,7 @@ fn reports_are_taken_from_members_only() {
     let (second, _) = denied.enroll(app);
     app.deny_by(&admin(), second, "").unwrap();
     let (third, code) = revoked.enroll(app);
-    app.approve_by(&admin(), third, &form(&code, "n3")).unwrap();
+    revoked.approve(app, third, &form(&code, "n3")).unwrap();
     app.revoke_by(&admin(), third, "").unwrap();
     let (before, touched) = (rows(app), app.store.read(|tx| tx.enrollment(first)).unwrap().touched);
     for (machine, id) in [(&pending, first), (&denied, second), (&revoked, third)] {
@@ -152,7 +153,7 @@ fn a_round_of_the_gate_is_one_row() {
     app.unseal_with(PASSPHRASE, "test").unwrap();
     let m = Machine::new(1);
     let (id, code) = m.enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    m.approve(app, id, &form(&code, "n1")).unwrap();
     m.claim(app, id, 1).unwrap();
     m.report(app, id, 1, began()).unwrap();
     let check = |n: usize| cluster_seed::agent::GateCheck { name: format!("check {n}"), ok: n != 3, detail: "d".into() };
@@ -205,8 +206,9 @@ fn a_machine_is_forgotten_and_a_node_is_not() {
     let Bench { app, _dir } = &bench();
     app.unseal_with(PASSPHRASE, "test").unwrap();
     hello(app, address(1), made_up(1)).unwrap();
-    let (id, code) = Machine::new(1).enroll(app);
-    app.approve_by(&admin(), id, &form(&code, "n1")).unwrap();
+    let m = Machine::new(1);
+    let (id, code) = m.enroll(app);
+    m.approve(app, id, &form(&code, "n1")).unwrap();
     let find = |node: bool| app.view_machines().unwrap().into_iter().find(|m| (m.mac == Machine::new(1).mac) == node);
     app.forget_machine(&admin(), find(false).unwrap().id).unwrap();
     assert!(find(false).is_none());

@@ -13,7 +13,7 @@ use super::flight::{EventView, Finding};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approve {
-    /// As shown on the machine's console.
+    /// As shown on the machine's console: `12-597-850`. It leads to the machine by its number.
     pub code: String,
     pub role: String,
     /// Label or full name; the site's domain is added to a label.
@@ -48,6 +48,9 @@ pub struct EnrollmentView {
     pub state: EnrollmentState,
     /// Unix seconds of the last change of state.
     pub since: u64,
+    /// First part of the pairing code on its console, while the pairing is open.
+    pub number: Option<u16>,
+    /// From the moment the code is typed.
     pub hostname: Option<String>,
     pub role: Option<String>,
     /// `(plane, address)` once approved, in plane order.

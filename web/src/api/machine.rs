@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use camino::Utf8PathBuf;
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
+use cluster_seed::agent::{
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
+};
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
@@ -58,6 +60,9 @@ pub trait MachineApi: Send + Sync + 'static {
     fn hello(&self, from: IpAddr, hello: Hello) -> Result<HelloReply, ApiError>;
     fn reveal(&self, from: IpAddr, id: EnrollmentId, reveal: Reveal) -> Result<RevealReply, ApiError>;
     fn enrollment_status(&self, id: EnrollmentId) -> Result<StatusReply, ApiError>;
+    /// 423 while the seed is sealed: the machine asks again.
+    fn confirm(&self, id: EnrollmentId, confirm: &Sealed<Confirm>) -> Result<ConfirmReply, ApiError>;
+    fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError>;
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
     fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
     fn peers(&self) -> Result<Sealed<PeersFile>, ApiError>;

@@ -101,7 +101,12 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError>;
     /// Holds the newest event id. A receiver that falls behind calls `events` again.
     fn subscribe(&self) -> tokio::sync::watch::Receiver<i64>;
+    /// Takes the code and the decision about one machine: the state is Confirming until the machine has checked the code.
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;
+    /// The same for the machine that shows the code.
+    fn approve_code(&self, actor: &Actor, approve: &Approve) -> Result<EnrollmentView, ApiError>;
+    /// The machine, and its enrollment, that show this code; by its number, whatever the secret.
+    fn find_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError>;
     fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
     /// Denies every enrollment that waits at an address; returns how many.
     fn deny_address(&self, actor: &Actor, address: IpAddr) -> Result<u32, ApiError>;

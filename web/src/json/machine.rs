@@ -38,6 +38,14 @@ pub(crate) async fn approve(
     Ok(SafeJson(app.call(move |api| api.approve(change.actor(), id, &approve)).await?))
 }
 
+pub(crate) async fn approve_code(
+    State(app): State<App>,
+    change: Change,
+    OperatorJson(approve): OperatorJson<Approve>,
+) -> Answer<EnrollmentView> {
+    Ok(SafeJson(app.call(move |api| api.approve_code(change.actor(), &approve)).await?))
+}
+
 pub(crate) async fn deny(
     State(app): State<App>,
     change: Change,

@@ -12,7 +12,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use cluster_seed::agent::{
-    Claim, ClaimReply, Hello, HelloReply, MAX_BODY, Report, ReportReply, Reveal, RevealReply, StatusReply,
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, MAX_BODY, Mismatch, Report, ReportReply, Reveal, RevealReply,
+    StatusReply,
 };
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
@@ -56,6 +57,8 @@ pub fn machine_router(api: Arc<dyn MachineApi>) -> Router {
         .route("/api/v1/agent/hello", post(hello))
         .route("/api/v1/agent/{enrollment}/reveal", post(reveal))
         .route("/api/v1/agent/{enrollment}/status", get(status))
+        .route("/api/v1/agent/{enrollment}/confirm", post(confirm))
+        .route("/api/v1/agent/{enrollment}/mismatch", post(mismatch))
         .route("/api/v1/agent/{enrollment}/claim", post(claim))
         .route("/api/v1/agent/{enrollment}/report", post(report))
         .route("/api/v1/peers", get(peers))
@@ -172,6 +175,22 @@ async fn reveal(
 
 async fn status(State(app): State<Machines>, Named(id): Named<EnrollmentId>) -> Answer<StatusReply> {
     Ok(SafeJson(app.call(move |api| api.enrollment_status(id)).await?))
+}
+
+async fn confirm(
+    State(app): State<Machines>,
+    Named(id): Named<EnrollmentId>,
+    AgentJson(confirm): AgentJson<Sealed<Confirm>>,
+) -> Answer<ConfirmReply> {
+    Ok(SafeJson(app.call(move |api| api.confirm(id, &confirm)).await?))
+}
+
+async fn mismatch(
+    State(app): State<Machines>,
+    Named(id): Named<EnrollmentId>,
+    AgentJson(mismatch): AgentJson<Sealed<Mismatch>>,
+) -> Answer<ConfirmReply> {
+    Ok(SafeJson(app.call(move |api| api.mismatch(id, &mismatch)).await?))
 }
 
 async fn claim(

@@ -1,8 +1,8 @@
 //! The machine's side: what it answers, and what it does not have.
 
 use camino::Utf8Path;
-use cluster_seed::agent::{Claim, Hello, MAX_BODY, PROTOCOL, Report, ReportBody};
-use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::agent::{Claim, Confirm, Hello, MAX_BODY, Mismatch, PROTOCOL, Report, ReportBody};
+use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 
@@ -59,19 +59,25 @@ async fn the_agents_messages() {
     let key = SigningKey::from_bytes(&[5; 32]);
     let enrollment = EnrollmentId([2; 16]);
     let nonce = Nonce::from_random([1; 32]);
-    let hello = |protocol| serde_json::to_string(&Hello { protocol, commitment: Digest::of(b"x"), boot_mac: None }).unwrap();
+    let hello = |protocol| serde_json::to_string(&Hello { protocol, boot_mac: None }).unwrap();
     let claim = Sealed::sign(&Claim { enrollment, challenge: nonce, nonce }, &key).unwrap();
     let report = Sealed::sign(&Report { enrollment, seq: 1, body: ReportBody::InstallDone { seconds: 1 } }, &key).unwrap();
+    let confirmation = "00".repeat(32).parse().unwrap();
+    let confirm = Sealed::sign(&Confirm { enrollment, confirmation }, &key).unwrap();
+    let mismatch = Sealed::sign(&Mismatch { enrollment }, &key).unwrap();
     let agent = |rest: &str| format!("/api/v1/agent/{}/{rest}", pending_id());
     for (method, path, body, status, says) in [
-        ("POST", "/api/v1/agent/hello".to_owned(), hello(PROTOCOL), 200, "seed_nonce"),
+        ("POST", "/api/v1/agent/hello".to_owned(), hello(PROTOCOL), 200, "\"number\":12"),
         ("POST", "/api/v1/agent/hello".to_owned(), hello(PROTOCOL + 1), 400, "another protocol"),
         ("POST", "/api/v1/agent/hello".to_owned(), "{".to_owned(), 400, "hint"),
-        ("POST", "/api/v1/agent/hello".to_owned(), r#"{"protocol":1,"evil":2}"#.to_owned(), 400, "unknown field"),
+        ("POST", "/api/v1/agent/hello".to_owned(), r#"{"protocol":1,"commitment":"00"}"#.to_owned(), 400, "another protocol"),
         ("GET", agent("status"), String::new(), 200, "Pending"),
         ("GET", "/api/v1/agent/ffffffffffffffffffffffffffffffff/status".to_owned(), String::new(), 404, "enrollment"),
         ("GET", "/api/v1/agent/FFFF/status".to_owned(), String::new(), 404, "error"),
         ("POST", agent("claim"), serde_json::to_string(&claim).unwrap(), 409, "issued"),
+        ("POST", agent("confirm"), serde_json::to_string(&confirm).unwrap(), 423, "sealed"),
+        ("POST", agent("mismatch"), serde_json::to_string(&mismatch).unwrap(), 200, "Denied"),
+        ("POST", agent("confirm"), serde_json::to_string(&report).unwrap().replace('}', ""), 400, "error"),
         ("POST", agent("report"), serde_json::to_string(&report).unwrap(), 200, "Installing"),
         ("POST", agent("reveal"), "{}".to_owned(), 400, "missing field"),
         ("GET", "/api/v1/peers".to_owned(), String::new(), 200, "signature"),

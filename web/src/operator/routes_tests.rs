@@ -50,6 +50,8 @@ fn page_rows() -> Vec<Row> {
         (Read, "GET", "/unseal", none(), 303, 200),
         (Change, "POST", "/unseal", form(&format!("passphrase={PASSWORD}")), 303, 303),
         (Read, "GET", "/machines/{id}", none(), 200, 200),
+        (Read, "GET", "/approve", none(), 303, 303),
+        (Change, "POST", "/approve", form(&format!("code={CODE}")), 200, 200),
         (Change, "POST", "/machines/{id}/approve", form(&approve), 303, 423),
         (Change, "POST", "/machines/{id}/deny", form(&format!("enrollment={id}&reason=x")), 303, 423),
         (Change, "POST", "/machines/{id}/revoke", form(&format!("enrollment={id}&reason=x")), 409, 423),
@@ -88,7 +90,7 @@ fn site_page_rows() -> Vec<Row> {
 
 fn json_rows() -> Vec<Row> {
     let s = String::from;
-    let approve = r#"{"code":"123456","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
+    let approve = r#"{"code":"12345678","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
     let place = r#"{"subnet":"10.9.0.0/24","seed":"10.9.0.1","first":"10.9.0.2","last":"10.9.0.9"}"#;
     let controller = r#"{"kind":"ipmi","address":"10.44.9.1","user":"admin","password":"x"}"#;
     let setup = format!(r#"{{"code":"{SETUP_CODE}","user":"a","password":"p"}}"#);
@@ -111,6 +113,7 @@ fn json_rows() -> Vec<Row> {
         (Change, "POST", "/api/v1/machines/{id}/power", s(r#"{"action":"cycle"}"#), 200, 423),
         (Change, "PUT", "/api/v1/machines/{id}/controller", s(controller), 200, 423),
         (Change, "DELETE", "/api/v1/machines/{id}/controller", none(), 200, 200),
+        (Change, "POST", "/api/v1/approve", s(approve), 200, 423),
         (Change, "POST", "/api/v1/enrollments/{id}/approve", s(approve), 200, 423),
         (Change, "POST", "/api/v1/enrollments/{id}/deny", s(r#"{"reason":"x"}"#), 200, 423),
         (Change, "POST", "/api/v1/deny-address", s(r#"{"address":"10.44.0.9"}"#), 200, 200),
@@ -266,12 +269,8 @@ async fn every_route_with_every_visitor() {
             let answer = visitor.ask(&router, method, &path, body).await;
             let (status, changes) = visitor.expects(&row, pattern);
             assert_eq!(answer.status, status, "{what}: {}", answer.text());
-            assert_eq!(
-                !mock.state().changes.is_empty(),
-                changes,
-                "{what}: {guard:?}, but the daemon saw {:?}",
-                mock.state().changes
-            );
+            let saw = mock.state().changes.clone();
+            assert_eq!(!saw.is_empty(), changes, "{what}: {guard:?}, but the daemon saw {saw:?}");
             if visitor.who == Who::Stranger && status == 303 && matches!(guard, Read | Change) {
                 assert!(answer.header("location").starts_with("/login"), "{what}");
             }

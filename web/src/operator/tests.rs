@@ -1,5 +1,8 @@
 //! The operators' pages and JSON, as a browser and a program use them.
 
+use cluster_seed::enrollment::EnrollmentState;
+
+use crate::api::MachineDetail;
 use crate::auth::csrf;
 use crate::limits::MAX_FORM;
 use crate::testing::TOKEN;
@@ -79,19 +82,64 @@ async fn a_wrong_code_keeps_what_was_typed() {
     }
     assert!(page.contains("<span id=\"state\" class=\"state wait\">Pending</span>"));
     assert!(page.contains("<option value=\"worker\" disabled>"), "no artifact, no approval");
-    let form = format!("{}&replace=1", approve_form("654321"));
+    let form = format!("{}&replace=1", approve_form("13-654-321"));
     let answer = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], form).await;
-    assert_eq!(answer.status, 403);
+    assert_eq!(answer.status, 400);
     let page = answer.text();
-    assert!(page.contains("the code is wrong") && page.contains("value=\"n-9\"") && page.contains("value=\"654321\""));
+    let kept = page.contains("value=\"n-9\"") && page.contains("value=\"13-654-321\"");
+    assert!(kept && page.contains("another machine"), "{page}");
     assert!(page.contains("<option value=\"nvme0n1\" selected>") && page.contains("value=\"1\" checked"));
-    assert_eq!(mock.state().machines[1].row.enrollment.as_ref().unwrap().wrong_codes, 2);
+    assert_eq!(mock.state().machines[1].row.enrollment.as_ref().unwrap().wrong_codes, 1, "it costs the machine nothing");
 
-    let answer = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("123+456")).await;
+    let answer = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("12+345+678")).await;
     assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/machines/2"));
-    let late = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("123+456")).await;
+    let page = get(&router, "/machines/2", &[("cookie", &cookie)]).await.text();
+    assert!(page.contains("Checking the code with the machine") && !page.contains("approve-submit"));
+    let late = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("12+345+678")).await;
     assert_eq!(late.status, 409);
     assert!(late.text().contains("not pending any more") && !late.text().contains("approve-submit"));
+}
+
+fn comes_back_with_another_code(detail: &mut MachineDetail) {
+    let mut again = detail.row.enrollment.clone().unwrap();
+    detail.earlier.insert(0, again.clone());
+    (again.state, again.number, again.reason) = (EnrollmentState::Pending, Some(13), None);
+    detail.waiting[0].enrollment = again.clone();
+    detail.row.enrollment = Some(again);
+}
+
+#[tokio::test]
+async fn a_wrong_code_is_told_beside_the_next_one() {
+    let (mock, router) = site("");
+    let cookie = cookie();
+    let answer = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("12-000-000")).await;
+    assert_eq!(answer.status, 303);
+    let page = get(&router, "/machines/2", &[("cookie", &cookie)]).await.text();
+    assert!(page.contains("the code was wrong") && !page.contains("was-wrong"), "{page}");
+    comes_back_with_another_code(&mut mock.state().machines[1]);
+    let page = get(&router, "/machines/2", &[("cookie", &cookie)]).await.text();
+    assert!(page.contains("id=\"was-wrong\"") && page.contains("<code id=\"code-number\">13-</code>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_code_leads_to_its_machine_and_stays_out_of_the_address() {
+    let (_, router) = site("");
+    let cookie = cookie();
+    let headers: Headers = &[("cookie", &cookie), FORM];
+    assert!(get(&router, "/", &[("cookie", &cookie)]).await.text().contains("id=\"find-code\""));
+    let found = ask(&router, "POST", "/approve", headers, format!("csrf={}&code=12+345-678", form_token())).await;
+    assert_eq!((found.status.as_u16(), found.headers.contains_key("location")), (200, false));
+    let page = found.text();
+    assert!(page.contains("action=\"/machines/2/approve\"") && page.contains("value=\"12 345-678\""), "{page}");
+    assert!(page.contains(&format!("name=\"enrollment\" value=\"{}\"", pending_id())), "{page}");
+    assert!(page.contains("data-page=\"/machines/2\""), "the page stays live although its address is the form's");
+    for (code, says) in [("99-345-678", "no machine waits"), ("12-345", "not a pairing code"), ("", "not a pairing code")] {
+        let answer = ask(&router, "POST", "/approve", headers, format!("csrf={}&code={code}", form_token())).await;
+        assert_eq!(answer.status, 400, "{code}");
+        let page = answer.text();
+        assert!(page.contains(says) && page.contains(&format!("name=\"code\" class=\"code\" value=\"{code}\"")), "{page}");
+    }
+    assert_eq!(get(&router, "/approve", &[("cookie", &cookie)]).await.header("location"), "/");
 }
 
 #[tokio::test]

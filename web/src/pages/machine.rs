@@ -4,14 +4,14 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
+use super::decision::{ApproveForm, Decision, decide};
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
-use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Overview, Tone};
+use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Tone};
 use crate::auth::{Change, ChangeForm, PageSession, Session};
 use crate::call::App;
 use crate::dates::offset;
@@ -22,59 +22,12 @@ use crate::headers::RequestId;
 /// How often a browser without JavaScript reloads the page, in seconds.
 const REFRESH: u32 = 5;
 
-/// The approval form as it was typed.
-#[derive(Deserialize, Default)]
-pub(crate) struct ApproveForm {
-    #[serde(default)]
-    enrollment: String,
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    role: String,
-    #[serde(default)]
-    hostname: String,
-    #[serde(default)]
-    disk: String,
-    /// A checkbox: present or not.
-    replace: Option<String>,
-}
-
 #[derive(Deserialize)]
 pub(crate) struct DenyForm {
     #[serde(default)]
     enrollment: String,
     #[serde(default)]
     reason: String,
-}
-
-struct Choice {
-    value: String,
-    label: String,
-    chosen: bool,
-    possible: bool,
-}
-
-impl Choice {
-    /// A name that cannot be shown unchanged cannot be chosen either.
-    fn new(name: &str, label: String, chosen: bool, possible: bool) -> Self {
-        let value = clean(name);
-        let possible = possible && value == name;
-        Choice { label, chosen: chosen && possible, possible, value }
-    }
-}
-
-/// The form as it is shown.
-struct Decision {
-    enrollment: String,
-    refusal: Option<Refusal>,
-    code: String,
-    hostname: String,
-    replace: bool,
-    roles: Vec<Choice>,
-    disks: Vec<Choice>,
-    can_approve: bool,
-    /// Where the machine asks from.
-    address: String,
 }
 
 struct Facts {
@@ -86,6 +39,7 @@ struct Facts {
 /// An enrollment that waits, as the page lists it.
 struct Waits {
     address: String,
+    number: String,
     model: String,
     serial: String,
     since: Moment,
@@ -238,7 +192,7 @@ async fn end(app: App, change: Change, request: RequestId, id: i64, form: DenyFo
     }
 }
 
-async fn render(
+pub(super) async fn render(
     app: &App,
     session: &Session,
     request: &RequestId,
@@ -287,50 +241,12 @@ fn waits(detail: &MachineDetail, clock: u64) -> Vec<Waits> {
     }
     let waits = detail.waiting.iter().map(|w| Waits {
         address: w.ip.to_string(),
+        number: w.enrollment.number.map(|n| format!("{n}-")).unwrap_or_default(),
         model: clean_or(format!("{} {}", w.facts.vendor, w.facts.product).trim(), "unknown model"),
         serial: clean_or(&w.facts.serial, "unknown"),
         since: Moment::new(clock, w.enrollment.since),
     });
     waits.collect()
-}
-
-/// The form of a Pending machine; or only the refusal, if a decision came too late.
-fn decide(detail: &MachineDetail, overview: &Overview, refusal: Option<Refusal>, form: ApproveForm) -> Option<Decision> {
-    let waiting = detail.waiting.iter().find(|w| w.enrollment.state == EnrollmentState::Pending);
-    let pending = waiting.map(|w| &w.enrollment);
-    if pending.is_none() && refusal.is_none() {
-        return None;
-    }
-    let built = overview.roles.iter().filter(|r| r.artifact.is_some()).count();
-    let roles = overview.roles.iter().map(|r| {
-        let need = match (r.artifact, r.min_disk) {
-            (None, _) => " (no artifact built yet)".to_owned(),
-            (_, Some(min)) => format!(" (disk of {} or more)", bytes(min)),
-            _ => String::new(),
-        };
-        let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
-        Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
-    });
-    let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
-    // With several disks, only the operator decides which one is erased.
-    let only = disks.iter().filter(|d| !d.removable).count() == 1;
-    let choices = disks.iter().map(|d| {
-        let kind = if d.removable { ", removable" } else { "" };
-        let label = format!("{}: {}, {}{kind}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
-        let chosen = if form.disk.is_empty() { only && !d.removable } else { form.disk == d.name };
-        Choice::new(&d.name, label, chosen, true)
-    });
-    Some(Decision {
-        enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
-        refusal,
-        roles: roles.collect(),
-        disks: choices.collect(),
-        code: clean(&form.code),
-        hostname: clean(&form.hostname),
-        replace: form.replace.is_some(),
-        can_approve: pending.is_some(),
-        address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
-    })
 }
 
 fn facts(f: &HardwareFacts) -> Facts {

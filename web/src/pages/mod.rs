@@ -2,6 +2,7 @@
 
 pub(crate) mod assets;
 pub(crate) mod clock;
+pub(crate) mod code;
 pub(crate) mod first_setup;
 pub(crate) mod login;
 pub(crate) mod machine;
@@ -10,5 +11,6 @@ pub(crate) mod packages;
 pub(crate) mod power;
 pub(crate) mod site;
 
+mod decision;
 mod shell;
 mod view;

@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::enrollment::EnrollmentState;
 
-use super::shell::{Shell, overview, page};
+use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, bytes, clean, condense};
 use crate::api::MachineRow;
-use crate::auth::PageSession;
+use crate::auth::{PageSession, Session};
 use crate::call::App;
 use crate::dates::ago;
 use crate::error::Failure;
@@ -30,6 +30,9 @@ struct Role {
 #[template(path = "overview.html")]
 struct Page {
     shell: Shell,
+    refusal: Option<Refusal>,
+    /// As it was typed.
+    code: String,
     waiting: usize,
     working: usize,
     converged: usize,
@@ -46,7 +49,18 @@ struct Page {
 }
 
 pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, Failure> {
-    let overview = overview(&app).await?;
+    render(&app, &session, &id, StatusCode::OK, None).await
+}
+
+/// `refused` is a code that leads nowhere, with the reason.
+pub(super) async fn render(
+    app: &App,
+    session: &Session,
+    id: &RequestId,
+    status: StatusCode,
+    refused: Option<(Refusal, String)>,
+) -> Result<Response, Failure> {
+    let overview = overview(app).await?;
     let newest = *app.newest().borrow();
     let (rows, events) = app
         .call(move |api| {
@@ -67,11 +81,15 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
         min_disk: r.min_disk.map(bytes),
     });
     let recent = condense(&events).rev().take(RECENT_EVENTS).map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
-    let mut shell = Shell::new("Machines", &overview, &id, Some(&session));
-    shell.refresh = Some(REFRESH);
+    let mut shell = Shell::new("Machines", &overview, id, Some(session));
+    // While a code may be typed, a reload would lose it.
+    shell.refresh = (waiting == 0 && refused.is_none()).then_some(REFRESH);
+    let (refusal, code) = refused.map_or((None, String::new()), |(refusal, code)| (Some(refusal), clean(&code)));
     shell.event = newest;
     let template = Page {
         shell,
+        refusal,
+        code,
         waiting,
         working,
         converged,
@@ -85,7 +103,7 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
         clock: crate::dates::iso(overview.clock),
         recent,
     };
-    page(StatusCode::OK, &template)
+    page(status, &template)
 }
 
 /// 0: waiting for an operator, 1: failed, 2: in progress, 3: only seen, 4: converged, 5: ended.
@@ -94,7 +112,7 @@ fn urgency(row: &MachineRow) -> u8 {
     match row.enrollment.as_ref().map(|e| e.state) {
         Some(S::Pending) => 0,
         Some(S::Failed) => 1,
-        Some(S::Discovered | S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady) => 2,
+        Some(S::Discovered | S::Confirming | S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady) => 2,
         None => 3,
         Some(S::Converged) => 4,
         Some(S::Denied | S::Revoked | S::Expired) => 5,

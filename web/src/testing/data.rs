@@ -89,6 +89,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         id: EnrollmentId([id; 16]),
         state,
         since: CLOCK - 40 * u64::from(id),
+        number: (state == S::Pending).then_some(12),
         hostname: name.map(|n| format!("{n}.lab.lan{spice}")),
         role: name.map(|_| format!("base{spice}")),
         addresses: name.map_or(vec![], |_| vec![plane(1), plane(2), plane(3)]),

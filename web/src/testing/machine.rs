@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 
 use camino::Utf8PathBuf;
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Report, ReportReply, Reveal, RevealReply, StatusReply};
+use cluster_seed::agent::{
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
+};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
-use cluster_seed::pairing::Nonce;
+use cluster_seed::pairing::Number;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, SigningKey};
 
@@ -89,19 +91,27 @@ impl MachineApi for Mock {
         if hello.protocol != cluster_seed::agent::PROTOCOL {
             return Err(bad("another protocol"));
         }
-        let seed_nonce = Nonce::from_random([3; 32]);
-        Ok(HelloReply { enrollment: EnrollmentId([7; 16]), site_key: "00".into(), seed_nonce })
+        let number = Number::new(12).map_err(|e| ApiError::Internal(e.to_string()))?;
+        Ok(HelloReply { enrollment: EnrollmentId([7; 16]), site_key: "00".into(), number })
     }
 
     fn reveal(&self, _: IpAddr, _: EnrollmentId, _: Reveal) -> Result<RevealReply, ApiError> {
-        Err(ApiError::Forbidden { why: "the keys do not open the commitment".into() })
+        Err(ApiError::Forbidden { why: "the facts are not signed by the node key".into() })
     }
 
     fn enrollment_status(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
         let state = self.open()?;
         let all = state.machines.iter().filter_map(|m| m.row.enrollment.as_ref());
         let found = all.into_iter().find(|e| e.id == id).ok_or(ApiError::NotFound { what: "enrollment" })?;
-        Ok(StatusReply { state: found.state, challenge: None, reason: found.reason.clone() })
+        Ok(StatusReply { state: found.state, offer: None, challenge: None, reason: found.reason.clone() })
+    }
+
+    fn confirm(&self, _: EnrollmentId, _: &Sealed<Confirm>) -> Result<ConfirmReply, ApiError> {
+        Err(ApiError::Sealed)
+    }
+
+    fn mismatch(&self, _: EnrollmentId, _: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError> {
+        Ok(ConfirmReply { state: EnrollmentState::Denied })
     }
 
     fn claim(&self, _: IpAddr, _: EnrollmentId, _: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {

@@ -24,7 +24,7 @@ pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const PASSWORD: &str = "correct horse";
 pub const SETUP_CODE: &str = "one-time";
 pub const METRICS_TOKEN: &str = "metrics-of-the-mock";
-pub const CODE: &str = "123 456";
+pub const CODE: &str = "12-345-678";
 
 pub struct State {
     pub overview: Overview,

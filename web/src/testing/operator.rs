@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use camino::Utf8PathBuf;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::EnrollmentId;
-use cluster_seed::pairing::Code;
+use cluster_seed::pairing::{CodeError, PairingCode};
 use cluster_seed::proof::ProofState;
 use tokio::sync::watch;
 
@@ -144,19 +144,37 @@ impl OperatorApi for Mock {
 
     fn approve(&self, _: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {
         self.note("approve");
-        let right = Code::parse(CODE).zip(Code::parse(&approve.code)).is_some_and(|(a, b)| a.matches(&b));
+        let code: PairingCode = approve.code.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "look again"))?;
+        let right = code.secret.shown(code.number) == CODE;
         self.enrollment(id, |e| {
-            e.state = match e.state {
-                EnrollmentState::Pending if right => EnrollmentState::Approved,
-                EnrollmentState::Pending => {
-                    e.wrong_codes += 1;
-                    return Err(ApiError::Forbidden { why: "the code is wrong".into() });
-                }
-                _ => return Err(ApiError::Conflict { why: "it is not pending any more".into(), hint: None }),
-            };
+            if e.state != EnrollmentState::Pending {
+                return Err(ApiError::Conflict { why: "it is not pending any more".into(), hint: None });
+            }
+            if e.number != Some(code.number.get()) {
+                return Err(ApiError::bad("that code is another machine's", ""));
+            }
+            // A machine would need a moment to tell.
+            e.state = if right { EnrollmentState::Confirming } else { EnrollmentState::Denied };
+            if !right {
+                (e.wrong_codes, e.reason) = (e.wrong_codes + 1, Some("the code was wrong".into()));
+            }
             (e.hostname, e.role) = (Some(approve.hostname.clone()), Some(approve.role.clone()));
             Ok(())
         })
+    }
+
+    fn approve_code(&self, actor: &Actor, approve: &Approve) -> Result<EnrollmentView, ApiError> {
+        let (_, id) = self.find_code(&approve.code)?;
+        self.approve(actor, id, approve)
+    }
+
+    fn find_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError> {
+        self.note("find_code");
+        let code: PairingCode = code.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "look again"))?;
+        let state = self.open()?;
+        let mut all = state.machines.iter().filter_map(|m| Some((m.row.id, m.row.enrollment.as_ref()?)));
+        let found = all.find(|(_, e)| e.number == Some(code.number.get()));
+        found.map(|(id, e)| (id, e.id)).ok_or_else(|| ApiError::bad("no machine waits with such a code", "read it again"))
     }
 
     fn deny(&self, _: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {

@@ -87,6 +87,7 @@ const RULES: &[Rule] = &[
     ("disk_does_not_boot", rules_agent::disk_does_not_boot),
     ("gave_up", rules_agent::gave_up),
     ("install_stands_still", rules_agent::install_stands_still),
+    ("wrong_code", rules_agent::wrong_code),
     ("waits_for_approval", rules_agent::waits_for_approval),
     ("not_a_network_boot", rules_dhcp::not_a_network_boot),
     ("other_server_here", rules_dhcp::other_server_here),

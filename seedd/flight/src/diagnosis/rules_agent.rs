@@ -83,11 +83,21 @@ pub fn install_stands_still(a: &Attempt<'_>) -> Option<Say> {
     )
 }
 
+pub fn wrong_code(a: &Attempt<'_>) -> Option<Say> {
+    let e = a.last(EventKind::EnrollmentWrongCode)?;
+    if a.after(e, EventKind::EnrollmentHello) || a.after(e, EventKind::EnrollmentPending) {
+        return None;
+    }
+    wait(
+        "The code was wrong; nothing was changed, and the machine shows a new one after a pause.",
+        "Read the next code from its console. After five wrong codes the console waits for a key. If the code was typed as it stood \
+         there, another program may answer in the seed's place.",
+    )
+}
+
 pub fn waits_for_approval(a: &Attempt<'_>) -> Option<Say> {
     let e = a.last(EventKind::EnrollmentPending)?;
-    let moved_on = |x: &site::store::events::EventRow| {
-        x.id > e.id && family::of(&x.kind) == family::ENROLLMENT && x.kind != EventKind::EnrollmentWrongCode
-    };
+    let moved_on = |x: &site::store::events::EventRow| x.id > e.id && family::of(&x.kind) == family::ENROLLMENT;
     if a.events.iter().any(moved_on) {
         return None;
     }

@@ -160,7 +160,8 @@ fn stories_of_the_agent() -> Vec<Story> {
             120,
             "install.done",
         ),
-        ("waits_for_approval", pending.clone(), 1, "enrollment.approved"),
+        ("waits_for_approval", pending.clone(), 1, "enrollment.confirming"),
+        ("wrong_code", with(&pending, &["enrollment.confirming", "enrollment.wrong_code"]), 1, "enrollment.hello"),
         ("works", with(&pending, &["enrollment.approved", "install.done", "node.booted", "node.converged"]), 1, ""),
     ]
 }

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{StoreError, Tx, parsed};
 
-/// Enrollments that still wait for a person: they can be pushed out by others.
+/// Enrollments that still wait for a person: they can be pushed out by others. One whose code was typed (Confirming) cannot.
 const OPEN: &str = "state IN ('Discovered','Pending')";
 /// Enrollments that ended without an approval, so that no node was ever made of them.
 const UNUSED: &str = "state IN ('Denied','Expired') AND id NOT IN (SELECT enrollment FROM node)";
@@ -123,8 +123,7 @@ impl Tx<'_> {
 #[cfg(test)]
 mod tests {
     use cluster_seed::enrollment::EnrollmentEvent;
-    use cluster_seed::ids::{Digest, Mac};
-    use cluster_seed::pairing::Nonce;
+    use cluster_seed::ids::Mac;
 
     use super::super::Store;
     use super::super::machines::MAX_MACHINES;
@@ -137,8 +136,8 @@ mod tests {
 
     fn hello(tx: &Tx<'_>, machine: i64, n: u8, ip: &str, at: u64) -> EnrollmentId {
         let id = EnrollmentId([n; 16]);
-        let nonce = Nonce::from_random([0; 32]);
-        tx.insert_enrollment(id, machine, Digest([0; 32]), nonce, ip.parse().unwrap(), at).unwrap();
+        let number = tx.take_number().unwrap().unwrap();
+        tx.insert_enrollment(id, machine, number, ip.parse().unwrap(), at).unwrap();
         id
     }
 
@@ -167,8 +166,8 @@ mod tests {
             hello(tx, member, 1, "10.0.0.1", 1);
             let record = tx.enrollments_of(member)?.remove(0);
             tx.advance(&record, EnrollmentEvent::Revealed, None, 1)?;
-            let record = tx.enrollment(record.id)?;
-            tx.advance(&record, EnrollmentEvent::Approved, None, 1)?;
+            tx.advance(&tx.enrollment(record.id)?, EnrollmentEvent::CodeTyped, None, 1)?;
+            tx.advance(&tx.enrollment(record.id)?, EnrollmentEvent::Confirmed, None, 1)?;
             tx.see_machine(mac(1), None, 1)?;
             tx.set(&format!("{}{}", crate::setting::CONTROLLER, mac(1)), "{}")?;
             for n in 2..MAX_MACHINES as u32 + 5 {

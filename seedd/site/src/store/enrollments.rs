@@ -1,26 +1,31 @@
 //! Enrollments. Every change of state is a conditional UPDATE whose row count is checked.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
-use cluster_seed::identity::SealedIdentity;
-use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::identity::{InstallOrder, SealedIdentity};
+use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
 use cluster_seed::machine::HardwareFacts;
-use cluster_seed::pairing::Nonce;
+use cluster_seed::pairing::{Nonce, Number};
+use cluster_seed::pake::{Confirmation, PakeMessage};
 use rusqlite::{OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::admission::members;
 use super::{StoreError, Tx, parsed};
+use crate::setting;
 
 #[derive(Debug, Clone)]
 pub struct EnrollmentRecord {
     pub id: EnrollmentId,
     pub machine: i64,
     pub state: EnrollmentState,
-    pub commitment: Digest,
-    pub seed_nonce: Nonce,
+    /// First part of the pairing code; `None` in rows of earlier versions.
+    pub number: Option<Number>,
     pub ip: IpAddr,
     pub revealed: Option<Revealed>,
+    pub decision: Option<Decided>,
     pub wrong_codes: u32,
     pub reason: Option<String>,
     pub challenge: Option<Nonce>,
@@ -35,71 +40,123 @@ pub struct EnrollmentRecord {
     pub touched: u64,
 }
 
-/// What the machine revealed when it opened its commitment.
+/// What the machine told in its reveal.
 #[derive(Debug, Clone)]
 pub struct Revealed {
     pub recipient: String,
     /// ed25519 public key in hex.
     pub node_key: String,
-    pub nonce: Nonce,
     pub facts: HardwareFacts,
+    /// `None` in rows of earlier versions.
+    pub pairing: Option<PairingPart>,
 }
 
-const COLUMNS: &str = "id, machine, state, commitment, seed_nonce, ip, recipient, node_key, nonce, facts, wrong_codes, reason, \
-     challenge, claim_nonce, last_seq, written, total, rate, created, since, touched";
+/// The machine's part of the pairing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairingPart {
+    /// Of the facts as the machine signed them.
+    pub facts: Digest,
+    pub message: PakeMessage,
+}
+
+/// What an operator decided, with the seed's part of the pairing. Nothing is made of it before the machine has confirmed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decided {
+    /// Who typed the code.
+    pub actor: String,
+    pub hostname: Hostname,
+    pub role: String,
+    /// Revoke the node that has this name.
+    pub replace: bool,
+    pub order: InstallOrder,
+    pub message: PakeMessage,
+    /// The seed's own confirmation, and the one that the machine must send.
+    pub confirmation: Confirmation,
+    pub expected: Confirmation,
+}
+
+/// Enrollments whose public number is in use, as [`EnrollmentState::is_open`] says.
+const OPEN: &str = "state IN ('Discovered','Pending','Confirming')";
+const COLUMNS: &str = "id, machine, state, number, ip, recipient, node_key, facts, facts_digest, pake, decision, wrong_codes, \
+     reason, challenge, claim_nonce, last_seq, written, total, rate, created, since, touched";
 
 fn nonce(text: Option<String>, what: &'static str) -> Result<Option<Nonce>, StoreError> {
     text.map(|t| parsed(&t, what).map(Nonce)).transpose()
 }
 
+fn json<T: serde::de::DeserializeOwned>(text: Option<String>, what: &'static str) -> Result<Option<T>, StoreError> {
+    text.map(|t| serde_json::from_str(&t)).transpose().map_err(|_| StoreError::Corrupt { what })
+}
+
 fn record(r: &Row<'_>) -> Result<EnrollmentRecord, StoreError> {
     let text = |i: usize| r.get::<_, Option<String>>(i);
     let need = |i: usize, what| text(i)?.ok_or(StoreError::Corrupt { what });
-    let revealed = match (text(6)?, text(7)?, nonce(text(8)?, "enrollment.nonce")?, text(9)?) {
-        (Some(recipient), Some(node_key), Some(nonce), Some(facts)) => {
-            let facts = serde_json::from_str(&facts).map_err(|_| StoreError::Corrupt { what: "enrollment.facts" })?;
-            Some(Revealed { recipient, node_key, nonce, facts })
+    let pairing = match (text(8)?, text(9)?) {
+        (Some(facts), Some(message)) => {
+            Some(PairingPart { facts: parsed(&facts, "enrollment.facts_digest")?, message: parsed(&message, "enrollment.pake")? })
         }
         _ => None,
     };
+    let revealed = match (text(5)?, text(6)?, json(text(7)?, "enrollment.facts")?) {
+        (Some(recipient), Some(node_key), Some(facts)) => Some(Revealed { recipient, node_key, facts, pairing }),
+        _ => None,
+    };
+    let number = r.get::<_, Option<u16>>(3)?.map(Number::new).transpose();
     Ok(EnrollmentRecord {
         id: parsed(&need(0, "enrollment.id")?, "enrollment.id")?,
         machine: r.get(1)?,
         state: parsed(&need(2, "enrollment.state")?, "enrollment.state")?,
-        commitment: parsed(&need(3, "enrollment.commitment")?, "enrollment.commitment")?,
-        seed_nonce: Nonce(parsed(&need(4, "enrollment.seed_nonce")?, "enrollment.seed_nonce")?),
-        ip: parsed(&need(5, "enrollment.ip")?, "enrollment.ip")?,
+        number: number.map_err(|_| StoreError::Corrupt { what: "enrollment.number" })?,
+        ip: parsed(&need(4, "enrollment.ip")?, "enrollment.ip")?,
         revealed,
-        wrong_codes: r.get(10)?,
-        reason: text(11)?,
-        challenge: nonce(text(12)?, "enrollment.challenge")?,
-        claim_nonce: nonce(text(13)?, "enrollment.claim_nonce")?,
-        last_seq: r.get(14)?,
-        written: r.get(15)?,
-        total: r.get(16)?,
-        rate: r.get(17)?,
-        created: r.get(18)?,
-        since: r.get(19)?,
-        touched: r.get(20)?,
+        decision: json(text(10)?, "enrollment.decision")?,
+        wrong_codes: r.get(11)?,
+        reason: text(12)?,
+        challenge: nonce(text(13)?, "enrollment.challenge")?,
+        claim_nonce: nonce(text(14)?, "enrollment.claim_nonce")?,
+        last_seq: r.get(15)?,
+        written: r.get(16)?,
+        total: r.get(17)?,
+        rate: r.get(18)?,
+        created: r.get(19)?,
+        since: r.get(20)?,
+        touched: r.get(21)?,
     })
 }
 
 impl Tx<'_> {
+    /// Takes the next public number that no open enrollment has; `None` if all are in use.
+    pub fn take_number(&self) -> Result<Option<Number>, StoreError> {
+        let last = self.setting(setting::NUMBER)?.and_then(|t| t.parse().ok()).and_then(|n| Number::new(n).ok());
+        let mut q = self.tx.prepare_cached(&format!("SELECT number FROM enrollment WHERE number IS NOT NULL AND {OPEN}"))?;
+        let taken = q.query_map([], |r| r.get::<_, u16>(0))?.collect::<Result<BTreeSet<_>, _>>()?;
+        let number = Number::free(last, &|n| taken.contains(&n.get()));
+        if let Some(number) = number {
+            self.set(setting::NUMBER, &number.to_string())?;
+        }
+        Ok(number)
+    }
+
     pub fn insert_enrollment(
         &self,
         id: EnrollmentId,
         machine: i64,
-        commitment: Digest,
-        seed_nonce: Nonce,
+        number: Number,
         ip: IpAddr,
         now: u64,
     ) -> Result<(), StoreError> {
         self.tx.execute(
-            "INSERT INTO enrollment (id, machine, state, commitment, seed_nonce, ip, created, since, touched)
-             VALUES (?1, ?2, 'Discovered', ?3, ?4, ?5, ?6, ?6, ?6)",
-            params![id.to_string(), machine, commitment.to_string(), seed_nonce.0.to_string(), ip.to_string(), now],
+            "INSERT INTO enrollment (id, machine, state, number, ip, created, since, touched)
+             VALUES (?1, ?2, 'Discovered', ?3, ?4, ?5, ?5, ?5)",
+            params![id.to_string(), machine, number.get(), ip.to_string(), now],
         )?;
         Ok(())
+    }
+
+    /// The open enrollment that has a public number.
+    pub fn enrollment_of_number(&self, number: Number) -> Result<Option<EnrollmentRecord>, StoreError> {
+        Ok(self.enrollments_where(&format!("number = ?1 AND {OPEN}"), i64::from(number.get()))?.pop())
     }
 
     pub fn enrollment(&self, id: EnrollmentId) -> Result<EnrollmentRecord, StoreError> {
@@ -130,7 +187,7 @@ impl Tx<'_> {
     /// Enrollments that wait for a person or for a machine, for the watchdog.
     pub fn enrollments_waiting(&self) -> Result<Vec<EnrollmentRecord>, StoreError> {
         self.enrollments_where(
-            "state IN ('Discovered','Pending','Approved','Issued','Installing') AND machine > ?1 ORDER BY created",
+            "state IN ('Discovered','Pending','Confirming','Approved','Issued','Installing') AND machine > ?1 ORDER BY created",
             -1,
         )
     }
@@ -168,11 +225,25 @@ impl Tx<'_> {
 
     pub fn set_revealed(&self, id: EnrollmentId, revealed: &Revealed) -> Result<(), StoreError> {
         let facts = serde_json::to_string(&revealed.facts).map_err(|_| StoreError::Corrupt { what: "enrollment.facts" })?;
-        let Revealed { recipient, node_key, nonce, .. } = revealed;
+        let Revealed { recipient, node_key, pairing, .. } = revealed;
+        let (digest, message) = (pairing.map(|p| p.facts.to_string()), pairing.map(|p| p.message.to_string()));
         self.tx.execute(
-            "UPDATE enrollment SET recipient = ?2, node_key = ?3, nonce = ?4, facts = ?5 WHERE id = ?1",
-            params![id.to_string(), recipient, node_key, nonce.0.to_string(), facts],
+            "UPDATE enrollment SET recipient = ?2, node_key = ?3, facts = ?4, facts_digest = ?5, pake = ?6 WHERE id = ?1",
+            params![id.to_string(), recipient, node_key, facts, digest, message],
         )?;
+        Ok(())
+    }
+
+    /// Keeps the decision until the machine has confirmed it.
+    pub fn set_decision(&self, id: EnrollmentId, decided: &Decided) -> Result<(), StoreError> {
+        let text = serde_json::to_string(decided).map_err(|_| StoreError::Corrupt { what: "enrollment.decision" })?;
+        self.tx.execute("UPDATE enrollment SET decision = ?2 WHERE id = ?1", params![id.to_string(), text])?;
+        Ok(())
+    }
+
+    /// The machine spoke and proved that it is the one.
+    pub fn touch_enrollment(&self, id: EnrollmentId, now: u64) -> Result<(), StoreError> {
+        self.tx.execute("UPDATE enrollment SET touched = max(touched, ?2) WHERE id = ?1", params![id.to_string(), now])?;
         Ok(())
     }
 

@@ -21,8 +21,12 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 /// `user_version` of the schema this program writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Migrations from each version to the next, each in one transaction. A released migration is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema_event_facts.sql"), include_str!("schema_bounds.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_event_facts.sql"),
+    include_str!("schema_bounds.sql"),
+    include_str!("schema_pairing.sql"),
+];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -71,7 +75,8 @@ impl Store {
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", "ON")?;
+        // A migration may make a table anew that others refer to (https://sqlite.org/lang_altertable.html, section 7).
+        connection.pragma_update(None, "foreign_keys", "OFF")?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
         if found > VERSION {
             return Err(StoreError::Newer { found });
@@ -82,10 +87,15 @@ impl Store {
             let now: i64 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
             if now == step {
                 tx.execute_batch(sql)?;
+                let orphans: i64 = tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))?;
+                if orphans > 0 {
+                    return Err(StoreError::Corrupt { what: "references between tables" });
+                }
                 tx.pragma_update(None, "user_version", step + 1)?;
             }
             tx.commit()?;
         }
+        connection.pragma_update(None, "foreign_keys", "ON")?;
         Ok(Store { connection: Mutex::new(connection) })
     }
 
@@ -196,6 +206,38 @@ mod tests {
         assert_eq!(store.read(|tx| tx.broken_event()).unwrap(), None);
         let rows = store.read(|tx| tx.events_after(0, 9)).unwrap();
         assert_eq!((rows[0].facts.as_ref(), rows[1].facts.as_ref()), (None, Some(&facts)));
+    }
+
+    #[test]
+    fn enrollments_of_protocol_1_stay_what_they_became_and_unfinished_ones_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(dir.path().join("seed.db")).unwrap();
+        let old = Connection::open(&path).unwrap();
+        MIGRATIONS[..3].iter().for_each(|sql| old.execute_batch(sql).unwrap());
+        old.pragma_update(None, "user_version", 3).unwrap();
+        old.execute_batch("INSERT INTO machine (mac, first_seen, last_seen) VALUES ('02:00:00:00:00:01', 1, 1)").unwrap();
+        let facts = r#"{"vendor":"","product":"","serial":"","uuid":"","firmware":"bios","cpu":"","cpus":1,"memory_mib":1,
+            "disks":[],"nics":[],"boot_mac":null,"kernel":""}"#;
+        let hex = |n: u8, len: usize| format!("{n:02x}").repeat(len);
+        for (n, state) in [(1, "Discovered"), (2, "Pending"), (3, "Approved"), (4, "Converged"), (5, "Denied")] {
+            let sql = "INSERT INTO enrollment (id, machine, state, commitment, seed_nonce, ip, recipient, node_key, nonce, facts,
+                challenge, created, since, touched) VALUES (?1, 1, ?2, ?3, ?3, '10.0.0.1', 'age1', ?3, ?3, ?4, ?3, 1, 1, 1)";
+            old.execute(sql, params![hex(n, 16), state, hex(n, 32), facts]).unwrap();
+        }
+        let sql = "INSERT INTO node (id, enrollment, hostname, role, host, artifact, vault) VALUES (?1, ?2, 'n.lan', 'base', 2, ?3, x'00')";
+        old.execute(sql, params![hex(9, 16), hex(4, 16), hex(9, 32)]).unwrap();
+        drop(old);
+        let store = Store::open(&path).unwrap();
+        let all = store.read(|tx| tx.every_enrollment()).unwrap();
+        let states: Vec<&str> = all.iter().map(|r| r.state.as_str()).collect();
+        assert_eq!(states, ["Expired", "Expired", "Approved", "Converged", "Denied"]);
+        assert!(all[1].reason.as_ref().unwrap().contains("restart the machine"));
+        // An approved one can still fetch its identity: key and challenge are there.
+        assert!(all[2].challenge.is_some() && all[2].revealed.as_ref().unwrap().pairing.is_none() && all[2].number.is_none());
+        assert_eq!(store.read(|tx| tx.live_nodes()).unwrap()[0].enrollment, all[3].id);
+        let keys_hold = |sql: &str| store.lock().execute(sql, []).is_err();
+        assert!(keys_hold("DELETE FROM enrollment"), "a node refers to one");
+        assert!(keys_hold("UPDATE enrollment SET state = 'Elsewhere'") && keys_hold("UPDATE enrollment SET number = 1000"));
     }
 
     #[test]

@@ -6,4 +6,6 @@ pub mod archive;
 pub mod capsules;
 pub mod life;
 pub mod medium;
+#[path = "../../../../tests/shared/paired.rs"]
+pub mod paired;
 pub mod sites;

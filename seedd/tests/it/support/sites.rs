@@ -2,22 +2,24 @@
 //! Small sites in temporary folders, and machines that speak the protocol, for the tests of capsules and epochs.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::agent::{Claim, ClaimReply, Hello, PROTOCOL, Report, ReportBody, Reveal};
+use cluster_seed::agent::{Claim, ClaimReply, Confirm, Hello, Mismatch, PROTOCOL, Report, ReportBody};
 use cluster_seed::cluster::ClusterSpec;
-use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
 use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, BootFile, CHUNK_SIZE, Chunk, NetbootManifest};
-use cluster_seed::pairing::{MachineKeys, Nonce, code, commitment};
-use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
+use cluster_seed::pairing::Nonce;
+use cluster_seed::seal::{Sealed, SigningKey};
 use cluster_seed::secret::{AgeKey, lock};
 use seedd::app::App;
 use site::store::Store;
 use site::{Site, default_cluster_yaml, setting};
-use web::api::{Actor, ApiError, Approve};
+use web::api::{Actor, ApiError, Approve, EnrollmentView};
+
+use super::paired::Paired;
 
 pub const A: &str = "passphrase of site a";
 pub const B: &str = "passphrase of site b";
@@ -152,7 +154,7 @@ pub fn ip() -> IpAddr {
 pub struct Machine {
     pub age: AgeKey,
     key: SigningKey,
-    nonce: Nonce,
+    paired: Mutex<Option<Paired>>,
     mac: Mac,
 }
 
@@ -161,7 +163,7 @@ impl Machine {
         Machine {
             age: AgeKey::generate(),
             key: SigningKey::from_bytes(&[n; 32]),
-            nonce: Nonce::from_random([n; 32]),
+            paired: Mutex::default(),
             mac: Mac([2, 0, 0, 0, 0, n]),
         }
     }
@@ -197,25 +199,37 @@ impl Machine {
     }
 
     pub fn hello(&self, app: &App) -> Result<cluster_seed::agent::HelloReply, ApiError> {
-        let (recipient, public) = (self.age.recipient(), self.key.verifying_key());
-        let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: self.nonce };
-        app.say_hello(ip(), &Hello { protocol: PROTOCOL, commitment: commitment(&keys), boot_mac: Some(self.mac) })
+        app.say_hello(ip(), &Hello { protocol: PROTOCOL, boot_mac: Some(self.mac) })
     }
 
     /// Enrolls up to Pending; gives the id and the code on the console.
     pub fn enroll(&self, app: &App) -> (EnrollmentId, String) {
         let reply = self.hello(app).unwrap();
-        let (recipient, public) = (self.age.recipient(), self.key.verifying_key());
-        let keys = MachineKeys { recipient: &recipient, node_key: &public, nonce: self.nonce };
-        let reveal = Reveal {
-            recipient: recipient.clone(),
-            node_key: key_text(&public),
-            nonce: self.nonce,
-            facts: Sealed::sign(&self.facts(), &self.key).unwrap(),
-        };
-        app.open_commitment(ip(), reply.enrollment, &reveal).unwrap();
-        let site = key_from_text(&reply.site_key).unwrap();
-        (reply.enrollment, code(&keys, &site, &reply.seed_nonce).to_string())
+        let random = Digest::of(self.key.as_bytes()).0;
+        let (paired, reveal, code) = Paired::start(&reply, &self.key, &self.age.recipient(), &self.facts(), random).unwrap();
+        app.take_reveal(ip(), reply.enrollment, &reveal).unwrap();
+        *self.paired.lock().unwrap() = Some(paired);
+        (reply.enrollment, code)
+    }
+
+    /// Checks the seed's confirmation and sends the machine's own, or tells that the code was wrong.
+    pub fn confirm(&self, app: &App, id: EnrollmentId) -> Result<S, ApiError> {
+        let offer = app.status_of(id).unwrap().offer.expect("the code was typed");
+        let paired = self.paired.lock().unwrap().take().expect("a pairing that is not used up");
+        match paired.check(&offer) {
+            Some(confirmation) => {
+                let confirm = Sealed::sign(&Confirm { enrollment: id, confirmation }, &self.key).unwrap();
+                app.confirm(id, &confirm).map(|r| r.state)
+            }
+            None => app.mismatch(id, &Sealed::sign(&Mismatch { enrollment: id }, &self.key).unwrap()).map(|r| r.state),
+        }
+    }
+
+    /// The operator types a code, and the machine confirms it.
+    pub fn approve(&self, app: &App, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
+        app.approve_by(&admin(), id, form)?;
+        self.confirm(app, id)?;
+        app.view_of(id)
     }
 
     pub fn claim(&self, app: &App, id: EnrollmentId) -> Result<ClaimReply, ApiError> {
@@ -228,7 +242,7 @@ impl Machine {
         app.hand_out(ip(), id, &Sealed::sign(&claim, &self.key).unwrap())
     }
 
-    pub fn report(&self, app: &App, id: EnrollmentId, seq: u64, body: ReportBody) -> Result<EnrollmentState, ApiError> {
+    pub fn report(&self, app: &App, id: EnrollmentId, seq: u64, body: ReportBody) -> Result<S, ApiError> {
         let report = Sealed::sign(&Report { enrollment: id, seq, body }, &self.key).unwrap();
         app.take_report(ip(), id, &report).map(|r| r.state)
     }
@@ -236,7 +250,7 @@ impl Machine {
     /// From nothing to Installed.
     pub fn install(&self, app: &App, name: &str, replace: bool) -> EnrollmentId {
         let (id, code) = self.enroll(app);
-        app.approve_by(&admin(), id, &form(&code, name, replace)).unwrap();
+        self.approve(app, id, &form(&code, name, replace)).unwrap();
         self.claim(app, id).unwrap();
         let began = ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 };
         self.report(app, id, 1, began).unwrap();

@@ -36,6 +36,7 @@ fn end_what_is_under_way(tx: &Tx<'_>, now_ms: u64) -> Result<u32> {
     for record in tx.enrollments_waiting()? {
         let event = match record.state {
             S::Issued | S::Installing => E::Failed,
+            S::Confirming => E::Denied,
             _ => E::Expired,
         };
         tx.advance(&record, event, Some(MOVED), now_ms / 1000)?;

@@ -1,0 +1,111 @@
+//! The site keys this machine was given in advance. If there is one, a seed of another site gets nothing.
+
+use std::fmt;
+
+use camino::Utf8Path;
+use cluster_seed::seal::{SealError, VerifyingKey};
+use cluster_seed::site_key::{FILE, MAX_BYTES, PARAMETER, VARIABLE, from_text, from_variable};
+use host::files::{FileError, read_limited};
+use nix::mount::{MsFlags, mount};
+
+use crate::cmdline::Cmdline;
+
+/// Where the kernel shows UEFI variables, below `/`.
+const VARIABLES: &str = "sys/firmware/efi/efivars";
+
+/// Where a key was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The kernel command line, or the command that was run.
+    CommandLine,
+    Medium,
+    Firmware,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::CommandLine => write!(f, "{PARAMETER}= on the command line"),
+            Source::Medium => write!(f, "the medium (/{FILE})"),
+            Source::Firmware => write!(f, "the UEFI variable {VARIABLE}"),
+        }
+    }
+}
+
+/// A key that is there and cannot be read is an error: it must not count as none.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    #[error("reading the site key of {source_of_key}")]
+    Read {
+        source_of_key: Source,
+        #[source]
+        source: FileError,
+    },
+    #[error("the site key of {source_of_key} is invalid")]
+    Key {
+        source_of_key: Source,
+        #[source]
+        source: SealError,
+    },
+}
+
+/// Every key this machine was given.
+pub fn known(root: &Utf8Path, cmdline: &Cmdline) -> Result<Vec<(Source, VerifyingKey)>, SiteError> {
+    let mut keys: Vec<_> = cmdline.site.map(|key| (Source::CommandLine, key)).into_iter().collect();
+    show_variables(root);
+    let variable = root.join(VARIABLES).join(VARIABLE);
+    for (source_of_key, path, parse) in [
+        (Source::Medium, root.join(FILE), from_text as fn(&[u8]) -> Result<VerifyingKey, SealError>),
+        (Source::Firmware, variable, from_variable),
+    ] {
+        match read_limited(&path, MAX_BYTES as u64) {
+            Ok(bytes) => {
+                let key = parse(&bytes).map_err(|source| SiteError::Key { source_of_key, source })?;
+                keys.push((source_of_key, key));
+            }
+            Err(e) if e.is_not_found() => {}
+            Err(source) => return Err(SiteError::Read { source_of_key, source }),
+        }
+    }
+    Ok(keys)
+}
+
+/// Mounts efivarfs on a machine with UEFI where nobody has yet: the RAM system starts with an empty directory.
+fn show_variables(root: &Utf8Path) {
+    let dir = root.join(VARIABLES);
+    if dir.read_dir_utf8().is_ok_and(|mut entries| entries.next().is_none()) {
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        if let Err(error) = mount(Some("efivarfs"), dir.as_std_path(), Some("efivarfs"), flags, None::<&str>) {
+            tracing::warn!(%error, "UEFI variables are not readable");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use cluster_seed::seal::{SigningKey, key_text};
+
+    #[test]
+    fn keys_are_found_in_every_place_and_a_bad_one_is_not_no_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key();
+        let bare = Cmdline::parse("kubedos.seed=http://a").unwrap();
+        assert!(known(root, &bare).unwrap().is_empty());
+        fs::create_dir_all(root.join("etc/kubedos")).unwrap();
+        fs::create_dir_all(root.join(VARIABLES)).unwrap();
+        fs::write(root.join(FILE), key_text(&key(2))).unwrap();
+        let variable = root.join(VARIABLES).join(VARIABLE);
+        fs::write(&variable, [&[7, 0, 0, 0][..], key(3).as_bytes()].concat()).unwrap();
+        let line = Cmdline::parse(&format!("kubedos.seed=http://a kubedos.site={}", key_text(&key(1)))).unwrap();
+        let all = [(Source::CommandLine, key(1)), (Source::Medium, key(2)), (Source::Firmware, key(3))];
+        assert_eq!(known(root, &line).unwrap(), all);
+        fs::write(&variable, [7, 0, 0, 0]).unwrap();
+        assert!(matches!(known(root, &bare), Err(SiteError::Key { source_of_key: Source::Firmware, .. })));
+        fs::write(root.join(FILE), "x".repeat(MAX_BYTES + 1)).unwrap();
+        assert!(matches!(known(root, &bare), Err(SiteError::Read { source_of_key: Source::Medium, .. })));
+    }
+}

@@ -1,0 +1,105 @@
+//! The end of the pairing: the machine has checked the seed's confirmation and sends its own. Only now is the code known to be
+//! right, and only now is anything made of the decision.
+
+use cluster_seed::agent::{Confirm, ConfirmReply, Mismatch};
+use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
+use cluster_seed::events::EventKind;
+use cluster_seed::ids::EnrollmentId;
+use cluster_seed::seal::{Sealable, Sealed};
+use host::clock::{now, now_ms, steady};
+use site::store::Tx;
+use site::store::enrollments::{Decided, EnrollmentRecord};
+use web::api::ApiError;
+
+use super::App;
+use super::approve::{endpoint_of, event_of};
+use super::enroll::{conflict, node_key};
+use super::issue::Minted;
+
+/// Seconds after the code was typed within which the machine, which asks every two, has to confirm it.
+pub const CONFIRM_SECONDS: u64 = 120;
+/// Shown to the operator and to the machine.
+const WRONG: &str = "the code was wrong; the machine shows a new one";
+
+impl App {
+    /// Takes the machine's confirmation and makes it a node, in one transaction. A sealed seed answers 423 and the machine asks
+    /// again; a confirmation that is wrong uses the code up, as one that the machine finds wrong does.
+    pub fn confirm(&self, id: EnrollmentId, confirm: &Sealed<Confirm>) -> Result<ConfirmReply, ApiError> {
+        let record = self.store.read(|tx| tx.enrollment(id))?;
+        let confirm = open(&record, confirm, |c| c.enrollment)?;
+        let decided = awaited(&record)?;
+        if !confirm.confirmation.matches(&decided.expected) {
+            self.wrong_code(&record, decided)?;
+            return Err(ApiError::forbidden("the confirmation is wrong"));
+        }
+        if self.is_sealed() {
+            // The machine has proved itself: its time does not run out while it waits for the passphrase.
+            self.store.write(|tx| tx.touch_enrollment(id, now()))?;
+            return Err(ApiError::Sealed);
+        }
+        self.with_keys(|keys| {
+            self.write(|tx| {
+                self.may_issue(tx)?;
+                if tx.live_node(&decided.hostname)?.is_some() && !decided.replace {
+                    return self.name_is_taken(tx, &record, decided);
+                }
+                self.make_room(tx, &decided.actor, &decided.hostname, decided.replace)?;
+                let host = self.host_for(tx, &decided.hostname)?;
+                let (hostname, role, endpoint) = (&decided.hostname, &decided.role, endpoint_of(record.ip));
+                tx.advance(&record, EnrollmentEvent::Confirmed, None, now())?;
+                self.mint(tx, keys, &record, &Minted { hostname, role, host, endpoint, order: &decided.order })?;
+                if let Some(revealed) = &record.revealed {
+                    tx.set_facts(record.machine, &revealed.facts)?;
+                }
+                let text = format!("the machine confirmed the code: approved as {hostname}, role {role}");
+                tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&decided.actor)))?;
+                Ok(())
+            })
+        })?;
+        self.wrong_codes.succeeded(decided.actor.clone(), steady());
+        self.planes_changed.send_modify(|v| *v += 1);
+        let state = self.store.read(|tx| tx.enrollment(id))?.state;
+        Ok(ConfirmReply { state })
+    }
+
+    /// Somebody else got the name between the code and its confirmation.
+    fn name_is_taken(&self, tx: &Tx<'_>, record: &EnrollmentRecord, decided: &Decided) -> Result<(), ApiError> {
+        let why = format!("{} became a node meanwhile", decided.hostname);
+        tx.advance(record, EnrollmentEvent::Denied, Some(&why), now())?;
+        tx.event(now_ms(), &event_of(record, EventKind::EnrollmentDenied, &why, Some(&decided.actor)))?;
+        Ok(())
+    }
+
+    /// The machine found the seed's confirmation wrong: another code was typed than it shows.
+    pub fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError> {
+        let record = self.store.read(|tx| tx.enrollment(id))?;
+        open(&record, mismatch, |m| m.enrollment)?;
+        self.wrong_code(&record, awaited(&record)?)?;
+        Ok(ConfirmReply { state: EnrollmentState::Denied })
+    }
+
+    /// The attempt is used up, here and at the machine.
+    fn wrong_code(&self, record: &EnrollmentRecord, decided: &Decided) -> Result<(), ApiError> {
+        self.write(|tx| {
+            tx.add_wrong_code(record.id)?;
+            tx.advance(record, EnrollmentEvent::Denied, Some(WRONG), now())?;
+            tx.event(now_ms(), &event_of(record, EventKind::EnrollmentWrongCode, WRONG, Some(&decided.actor)))?;
+            Ok(())
+        })?;
+        self.wrong_codes.failed(decided.actor.clone(), steady());
+        Ok(())
+    }
+}
+
+/// The message, if the enrollment's own machine signed it for this enrollment.
+fn open<T: Sealable>(record: &EnrollmentRecord, sealed: &Sealed<T>, about: impl Fn(&T) -> EnrollmentId) -> Result<T, ApiError> {
+    let refused = || ApiError::forbidden("this is not signed by the machine that enrolled");
+    let message = sealed.open(&node_key(record)?).map_err(|_| refused())?;
+    if about(&message) == record.id { Ok(message) } else { Err(refused()) }
+}
+
+/// The decision that waits for the machine's confirmation; nothing else can be confirmed, and nothing twice.
+fn awaited(record: &EnrollmentRecord) -> Result<&Decided, ApiError> {
+    let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);
+    decided.ok_or_else(|| conflict(&format!("this enrollment is {}, not Confirming", record.state.as_str())))
+}

@@ -1,0 +1,108 @@
+//! The form with which an operator approves a machine.
+
+use cluster_seed::enrollment::EnrollmentState;
+use serde::Deserialize;
+
+use super::shell::Refusal;
+use super::view::{bytes, clean, clean_or};
+use crate::api::{MachineDetail, Overview};
+
+/// The approval form as it was typed.
+#[derive(Deserialize, Default)]
+pub(crate) struct ApproveForm {
+    #[serde(default)]
+    pub(super) enrollment: String,
+    #[serde(default)]
+    pub(super) code: String,
+    #[serde(default)]
+    pub(super) role: String,
+    #[serde(default)]
+    pub(super) hostname: String,
+    #[serde(default)]
+    pub(super) disk: String,
+    /// A checkbox: present or not.
+    pub(super) replace: Option<String>,
+}
+
+pub(super) struct Choice {
+    pub(super) value: String,
+    pub(super) label: String,
+    pub(super) chosen: bool,
+    pub(super) possible: bool,
+}
+
+impl Choice {
+    /// A name that cannot be shown unchanged cannot be chosen either.
+    fn new(name: &str, label: String, chosen: bool, possible: bool) -> Self {
+        let value = clean(name);
+        let possible = possible && value == name;
+        Choice { label, chosen: chosen && possible, possible, value }
+    }
+}
+
+/// The form as it is shown.
+pub(super) struct Decision {
+    pub(super) enrollment: String,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) code: String,
+    pub(super) hostname: String,
+    pub(super) replace: bool,
+    pub(super) roles: Vec<Choice>,
+    pub(super) disks: Vec<Choice>,
+    pub(super) can_approve: bool,
+    /// How the code on its console begins.
+    pub(super) number: String,
+    /// The code before this one was wrong.
+    pub(super) was_wrong: bool,
+    /// Where the machine asks from.
+    pub(super) address: String,
+}
+
+/// The form of a Pending machine; or only the refusal, if a decision came too late.
+pub(super) fn decide(
+    detail: &MachineDetail,
+    overview: &Overview,
+    refusal: Option<Refusal>,
+    form: ApproveForm,
+) -> Option<Decision> {
+    let mut pending = detail.waiting.iter().filter(|w| w.enrollment.state == EnrollmentState::Pending);
+    // The one that was asked for, where several claim this MAC address.
+    let asked = pending.clone().find(|w| w.enrollment.id.to_string() == form.enrollment);
+    let waiting = asked.or_else(|| pending.next());
+    let pending = waiting.map(|w| &w.enrollment);
+    if pending.is_none() && refusal.is_none() {
+        return None;
+    }
+    let built = overview.roles.iter().filter(|r| r.artifact.is_some()).count();
+    let roles = overview.roles.iter().map(|r| {
+        let need = match (r.artifact, r.min_disk) {
+            (None, _) => " (no artifact built yet)".to_owned(),
+            (_, Some(min)) => format!(" (disk of {} or more)", bytes(min)),
+            _ => String::new(),
+        };
+        let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
+        Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
+    });
+    let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
+    // With several disks, only the operator decides which one is erased.
+    let only = disks.iter().filter(|d| !d.removable).count() == 1;
+    let choices = disks.iter().map(|d| {
+        let kind = if d.removable { ", removable" } else { "" };
+        let label = format!("{}: {}, {}{kind}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
+        let chosen = if form.disk.is_empty() { only && !d.removable } else { form.disk == d.name };
+        Choice::new(&d.name, label, chosen, true)
+    });
+    Some(Decision {
+        enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
+        refusal,
+        roles: roles.collect(),
+        disks: choices.collect(),
+        code: clean(&form.code),
+        hostname: clean(&form.hostname),
+        replace: form.replace.is_some(),
+        can_approve: pending.is_some(),
+        number: pending.and_then(|e| e.number).map(|n| n.to_string()).unwrap_or_default(),
+        was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
+        address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
+    })
+}
