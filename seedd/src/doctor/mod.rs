@@ -4,6 +4,7 @@ pub mod checks;
 pub mod dhcp;
 pub mod holders;
 pub mod machines_fetch;
+pub mod open_files;
 pub mod probe_fetch;
 pub mod rehearsal;
 pub mod tool;
