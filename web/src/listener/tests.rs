@@ -146,11 +146,18 @@ async fn idle_connections_of_many_addresses_keep_no_other_out() {
             }
         }
         assert!(held.len() >= 12, "{}", held.len());
+        // Others that say nothing yet: the idle ones make room for them.
+        let mut silent = Vec::new();
+        for last in 30..40 {
+            silent.push(from(address, last).await);
+        }
+        let mut closed = 0;
         for last in 100..140 {
             let mut fresh = from(address, last).await;
             let head = ask(&mut fresh).await.unwrap_or_else(|| panic!("127.0.0.{last} is not served"));
-            assert!(head.contains("Connection: close\r\n"), "places are scarce: {head}");
+            closed += usize::from(head.contains("Connection: close\r\n"));
         }
+        assert!(closed > 0, "while places are scarce");
         assert!(meter.get(Turn::Idle) > 0);
         server.abort();
     }
@@ -198,7 +205,8 @@ async fn who_is_turned_away_is_told_so() {
     fifth.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: "), "{answer}");
     assert_eq!(meter.get(Turn::Address), 1);
-    (server.abort(), pages.abort());
+    server.abort();
+    pages.abort();
 }
 
 /// A demonstration on one machine: a whole rack has the address 127.0.0.1.
@@ -211,9 +219,10 @@ async fn the_seeds_own_address_may_hold_more() {
             assert!(ask(&mut stream).await.is_some(), "{n}");
             held.push(stream);
         }
+        // The last of them made places scarce, and ended with its answer.
+        assert!(ended(&mut held[11]).await);
         let mut more = TcpStream::connect(address).await.unwrap();
-        assert!(ask(&mut more).await.is_some(), "an idle one of its own makes room");
-        assert!(ended(&mut held[0]).await);
+        assert!(ask(&mut more).await.is_some());
         server.abort();
     }
 }

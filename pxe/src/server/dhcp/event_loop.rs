@@ -91,11 +91,11 @@ impl EventLoop {
                 Some(Err(_)) | None => Owner::NotAsked,
             };
             let findings = self.watch.owner(ip, owner);
-            self.found(findings, now);
+            self.found(findings);
         }
         if self.has_link() {
             let findings = self.watch.tick(now);
-            self.found(findings, now);
+            self.found(findings);
         } else {
             self.watch.link_lost();
         }
@@ -185,11 +185,11 @@ impl EventLoop {
         let Some(socket) = &self.watching else { return };
         for n in 0..self.receive(inbox, socket) {
             let findings = self.watch.heard(inbox.get(n).0, now);
-            self.found(findings, now);
+            self.found(findings);
         }
     }
 
-    fn found(&mut self, findings: Vec<Finding>, now: u64) {
+    fn found(&mut self, findings: Vec<Finding>) {
         for finding in findings {
             match finding {
                 Finding::Arp(ip) => match self.neighbours.as_mut().map(|n| n.ask(ip)) {
@@ -197,7 +197,7 @@ impl EventLoop {
                     Some(Ok(())) => self.servers.push(ip),
                     Some(Err(_)) | None => {
                         let findings = self.watch.owner(ip, Owner::NotAsked);
-                        self.found(findings, now);
+                        self.found(findings);
                     }
                 },
                 Finding::Ask(packet) => {
