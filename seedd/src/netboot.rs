@@ -63,7 +63,7 @@ impl Servers {
         let mut servers = Servers { dhcp: Vec::new(), tftp: Vec::new(), leases, presences: Vec::new() };
         for config in configs {
             let (name, ip) = (config.iface.clone(), config.server_ip);
-            let mut nets = config.networks.iter().map(|n| n.subnet);
+            let mut nets = config.networks.iter().map(|n| n.subnet).collect::<Vec<_>>().into_iter();
             let own = nets.next().ok_or_else(|| anyhow!("no network on {name}"))?;
             let commit = servers.leases.clone().commit();
             let dhcp = with_hint(DhcpServer::bind(config, policy.clone(), &found, commit, Arc::new(steady)))?;
