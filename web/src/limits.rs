@@ -30,7 +30,7 @@ pub const REFUSAL_TIME: Duration = Duration::from_secs(2);
 pub const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Threads that serve machines in plain text.
 pub const MAX_FILE_THREADS: usize = 8;
-/// Open connections of one address to the machines' listener: an agent has at most 8.
+/// Open connections of one address to the machines' listener: an agent downloads over 3, and asks over one more.
 pub const MAX_OF_MACHINE: usize = 16;
 /// Open connections of one address to the pages: a browser opens 6.
 pub const MAX_OF_BROWSER: usize = 8;
