@@ -65,7 +65,8 @@ fn responder(serving: pxe::dhcp::mode::Serving) -> Option<pxe::dhcp::responder::
     let networks = vec![network(0)?, network(1)?];
     let facts = pxe::Facts { iface: "br0".into(), subnet: networks[0].config.network.subnet };
     let (policy, counters) = (std::sync::Arc::new(Policy), std::sync::Arc::default());
-    Some(pxe::dhcp::responder::Responder { facts, networks, relays: Vec::new(), serving, probe: false, policy, counters })
+    let informs = pxe::dhcp::responder::INFORMS;
+    Some(pxe::dhcp::responder::Responder { facts, networks, relays: Vec::new(), serving, probe: false, informs, policy, counters })
 }
 
 /// The whole way from a datagram to its answer, in both roles, and what is read on port 68 and from the journal.
@@ -100,7 +101,7 @@ pub fn tftp(data: &[u8]) {
     let now = std::time::Duration::from_secs(1);
     let mut transfer = Transfer::new(file, &request, Limits::default());
     let steps =
-        [transfer.start(now), transfer.on_packet(&[0, 4, 0, 0], now), transfer.on_packet(data, now), transfer.on_timeout()];
+        [transfer.start(now), transfer.on_packet(&[0, 4, 0, 0], now), transfer.on_packet(data, now), transfer.on_timeout(now)];
     for step in steps {
         if let Send::Blocks(blocks) = step.send {
             assert!(blocks.clone().count() <= 64 && blocks.map(|b| transfer.data(b).len()).max() <= Some(1_468));

@@ -63,6 +63,7 @@ async fn main() -> Result<(), Failure> {
         Ok(server) => server,
         Err(error) => return Err(format!("{error}; hint: {}", error.hint()).into()),
     };
+    tftp_config.presence = dhcp.presence();
     let files = Arc::new(FileTable::new(read_files(dir)?));
     let tftp = TftpServer::bind(tftp_config, files, policy)?;
     println!("ready");

@@ -18,6 +18,8 @@ named! {
         ProxyOffer => "proxy_offer",
         BootServerAck => "boot_server_ack",
         OtherServer => "other_server",
+        OtherServerDoubted => "other_server_doubted",
+        LeaseReclaimed => "lease_reclaimed",
         AddressProbe => "address_probe",
         AddressInUse => "address_in_use",
         ReceiveError => "receive_error",
@@ -32,6 +34,7 @@ named! {
         TftpOffLink => "tftp_off_link",
         TftpBusy => "tftp_busy",
         TftpDuplicate => "tftp_duplicate",
+        TftpPushedOut => "tftp_pushed_out",
     }
 }
 

@@ -42,6 +42,7 @@ pub use dhcp::loader::LoaderTable;
 pub use dhcp::mode::DhcpMode;
 pub use dhcp::network::{ExtraOption, NetworkConfig, Route};
 pub use dhcp::pool::{PoolRange, Reservation};
+pub use dhcp::presence::Presence;
 pub use dhcp::request::{BootRequest, Classified, Facts, classify};
 pub use policy::{BootDecision, BootEvent, BootEventKind, BootPolicy};
 pub use server::dhcp::DhcpServer;

@@ -9,6 +9,8 @@ use cluster_seed::ids::Mac;
 
 use crate::dhcp::arch::ClientArch;
 use crate::dhcp::request::BootRequest;
+use crate::dhcp::watch::Owner;
+use crate::tftp::transfer::{PACE_BYTES, PACE_TIME};
 use crate::why::Why;
 
 /// The answer to one boot request.
@@ -49,9 +51,18 @@ pub enum BootEventKind {
         cause: Option<Cause>,
         detail: Option<String>,
     },
-    /// Another DHCP server answers on this link, for the first time or again after a silence.
+    /// Another DHCP server answers on this link, for the first time or again after a silence: so many questions, and `owner`
+    /// answers for its address.
     OtherServer {
         server: Ipv4Addr,
+        answers: u32,
+        owner: Owner,
+    },
+    /// Somebody answered under this address, and not often enough, or nobody answers for the address: it is not believed.
+    OtherServerDoubted {
+        server: Ipv4Addr,
+        answers: u32,
+        owner: Owner,
     },
     /// That server has not answered for [`crate::dhcp::watch::GONE`] seconds.
     OtherServerGone {
@@ -92,13 +103,16 @@ pub enum Abort {
     Error(String),
     #[error("replaced by a new request")]
     Replaced,
+    /// Places are scarce, and another client asked for one.
+    #[error("its place was needed")]
+    PushedOut,
 }
 
 impl Abort {
     pub fn cause(&self) -> Cause {
         match self {
             Abort::Error(_) => Cause::ClientAborted,
-            Abort::Replaced => Cause::Replaced,
+            Abort::Replaced | Abort::PushedOut => Cause::Replaced,
         }
     }
 }
@@ -112,6 +126,8 @@ pub enum TransferError {
     ClientSilent,
     #[error("not finished after {} s", .0.as_secs())]
     TooSlow(Duration),
+    #[error("fewer than {PACE_BYTES} bytes in {} s", PACE_TIME.as_secs())]
+    BelowRate,
     #[error("{0}")]
     Socket(String),
 }
@@ -121,7 +137,7 @@ impl TransferError {
         match self {
             TransferError::NoSuchFile => Cause::NoSuchFile,
             TransferError::ClientSilent => Cause::ClientSilent,
-            TransferError::TooSlow(_) => Cause::TooSlow,
+            TransferError::TooSlow(_) | TransferError::BelowRate => Cause::TooSlow,
             TransferError::Socket(_) => Cause::Socket,
         }
     }

@@ -82,6 +82,8 @@ named! {
         StillProbing => "still_probing",
         /// On the boot server's port 4011, from a client that does not want to boot.
         NotPxe => "not_pxe",
+        /// More of these requests in a second than are answered.
+        TooMany => "too_many",
         /// The reply could not be encoded or sent.
         SendFailed => "send_failed",
     }

@@ -111,7 +111,7 @@ fn hole_5_whoever_never_answered_gets_four_packets_at_most() {
                 Send::Options => 1,
                 Send::Blocks(blocks) => blocks.count(),
             };
-            step = t.on_timeout();
+            step = t.on_timeout(NOW);
         }
         assert_eq!((packets, step.status), (4, Status::TimedOut), "a window is never sent before an answer");
     }
@@ -171,6 +171,7 @@ fn table(machines: u8) -> LeaseTable {
         server_ip: ip(1),
         router: None,
         lease_secs: 600,
+        stranger_secs: 600,
         reservations: Default::default(),
     };
     LeaseTable::new(config, Vec::new())

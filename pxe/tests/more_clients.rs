@@ -34,7 +34,7 @@ fn dhcpcd_probes_and_takes_a_lease() {
     );
     let script = lab.file("dhcpcd.sh", script.as_bytes());
     let got = lab.client("unshare", &["-m", "sh", &script]);
-    assert!(got.contains("leased 10.99.0.100 for 600 seconds"), "{got}");
+    assert!(got.contains("leased 10.99.0.100 for 120 seconds"), "{got}");
 }
 
 #[test]

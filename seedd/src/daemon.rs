@@ -9,11 +9,13 @@ use appliance::console::host::Host;
 use appliance::{control, tool};
 use cluster_seed::events::EventKind;
 use flight::recorder::{Recorder, sniff};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use site::Site;
 use site::hint::Hint as _;
 use site::mode::Mode;
 use site::tls::{Tls, check_plain};
 use tokio::sync::watch;
+use web::meter::DoorMeter;
 
 use crate::app::console::AtConsole;
 use crate::app::wire::{Policy, write_events};
@@ -58,6 +60,7 @@ pub struct Front {
 
 /// Runs until SIGINT or SIGTERM.
 pub fn serve(site: Site, mut options: Options) -> Result<()> {
+    raise_open_files();
     // Before the database is opened: two daemons never share a site.
     let socket = match &options.control {
         Some(_) => None,
@@ -90,6 +93,17 @@ pub fn serve(site: Site, mut options: Options) -> Result<()> {
         control.remove();
     }
     result
+}
+
+/// Every connection and every transfer needs a descriptor; a shell's limit is often 1,024. The hard limit is the administrator's.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| match soft < hard {
+        true => setrlimit(Resource::RLIMIT_NOFILE, hard, hard),
+        false => Ok(()),
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "raising the limit of open files");
+    }
 }
 
 /// Why the listeners stopped.
@@ -135,7 +149,13 @@ async fn ended(mut stopped: watch::Receiver<bool>) {
 }
 
 /// The servers for machines: DHCP, TFTP and HTTP. Only the active seed of a site runs them.
-async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stopped: &watch::Receiver<bool>) -> Result<Serving> {
+async fn machines(
+    app: &Arc<App>,
+    options: &Options,
+    policy: Arc<Policy>,
+    pages: Arc<DoorMeter>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Serving> {
     if app.mode()? != Mode::Active {
         println!("seedd: this seed is not active; serving only the web interface");
         return Ok(Box::pin(ended(stopped.clone())));
@@ -149,10 +169,11 @@ async fn machines(app: &Arc<App>, options: &Options, policy: Arc<Policy>, stoppe
     let listener = listen(app.http.into())?;
     let servers = Servers::bind(app, &options.iface, policy).await?;
     let (dhcp, tftp) = servers.counters();
-    let meters = Meters { dhcp, tftp, http: Arc::default() };
+    let meters = Meters { dhcp, tftp, http: Arc::default(), pages };
     let meter = meters.http.clone();
     let _ = app.meters.set(meters);
-    let http = web::listener::serve_machines(listener, Arc::new(Seed(app.clone())), meter, ended(stopped.clone()));
+    let (api, heard) = (Arc::new(Seed(app.clone())), servers.heard());
+    let http = web::listener::serve_machines(listener, api, meter, heard, ended(stopped.clone()));
     let servers = servers.run(app.clone(), stopped.clone());
     Ok(Box::pin(async move {
         let (served, ()) = tokio::join!(http, servers);
@@ -186,7 +207,8 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     // Lives as long as the servers do.
     let _sniffer = listen_in(&app, options, &recorder);
     let policy = Arc::new(Policy { seed: pxe::script::SeedUrl(app.http), recorder });
-    let machines = machines(&app, options, policy, &stopped).await?;
+    let door: Arc<DoorMeter> = Arc::default();
+    let machines = machines(&app, options, policy, door.clone(), &stopped).await?;
     let seed = Arc::new(Seed(app.clone()));
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -199,12 +221,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     announce(&app, options, scheme, pages_at);
     let router = web::operator_router(seed, web::OperatorOptions { secure_cookies: tls.is_some() });
     let ended_pages = ended(stopped.clone());
-    let pages = async move {
-        match tls {
-            Some(tls) => web::listener::serve_tls(pages_listener, tls, router, ended_pages).await,
-            None => web::listener::serve(pages_listener, router, ended_pages).await,
-        }
-    };
+    let pages = web::listener::serve_pages(pages_listener, tls, router, door, ended_pages);
     app.say(&site::store::events::NewEvent::new(EventKind::SeedStarted, "the seed started"));
 
     // They end only on request.

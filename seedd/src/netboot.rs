@@ -1,6 +1,6 @@
 //! DHCP and TFTP as configured in cluster.yaml: configurations, the files that they serve, and the storage of leases.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use pxe::counters::Counters;
 use pxe::dhcp::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
 use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
 use pxe::{
-    Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange,
+    Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange, Presence,
     Reservation, Route, Subnet, TftpConfig, TftpServer,
 };
 use site::hint;
@@ -31,11 +31,15 @@ const LEASES: &str = "leases";
 /// Interval between checks whether the journal must be folded into the database.
 const FOLD_EVERY: Duration = Duration::from_secs(5);
 
+/// Between two looks which machines are members.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// The servers of all interfaces.
 pub struct Servers {
     dhcp: Vec<DhcpServer>,
     tftp: Vec<TftpServer>,
     leases: Arc<Leases>,
+    presences: Vec<Arc<Presence>>,
 }
 
 impl Servers {
@@ -55,18 +59,31 @@ impl Servers {
         for spec in &networking.underlay.dhcp.interfaces {
             configs.push(further(app, spec, loaders.clone())?);
         }
-        let mut servers = Servers { dhcp: Vec::new(), tftp: Vec::new(), leases };
+        let mut servers = Servers { dhcp: Vec::new(), tftp: Vec::new(), leases, presences: Vec::new() };
         for config in configs {
             let (name, ip) = (config.iface.clone(), config.server_ip);
-            let mut nets = config.networks.iter().map(|n| n.subnet);
+            let mut nets = config.networks.iter().map(|n| n.subnet).collect::<Vec<_>>().into_iter();
             let own = nets.next().ok_or_else(|| anyhow!("no network on {name}"))?;
-            let tftp = TftpConfig { relayed: nets.collect(), ..TftpConfig::new(&name, ip, own) };
             let commit = servers.leases.clone().commit();
-            let dhcp = DhcpServer::bind(config, policy.clone(), &found, commit, Arc::new(steady));
-            servers.dhcp.push(with_hint(dhcp)?);
+            let dhcp = with_hint(DhcpServer::bind(config, policy.clone(), &found, commit, Arc::new(steady)))?;
+            let presence = dhcp.presence();
+            let tftp = TftpConfig { relayed: nets.collect(), presence: presence.clone(), ..TftpConfig::new(&name, ip, own) };
+            servers.presences.push(presence);
+            servers.dhcp.push(dhcp);
             servers.tftp.push(with_hint(TftpServer::bind(tftp, files.clone(), policy.clone()))?);
         }
+        tell_members(app, &servers.presences);
         Ok(servers)
+    }
+
+    /// To be called with the address of whoever made a request: its lease is no stranger's.
+    pub fn heard(&self) -> web::listener::Heard {
+        let presences = self.presences.clone();
+        Arc::new(move |ip: IpAddr| {
+            if let IpAddr::V4(ip) = ip.to_canonical() {
+                presences.iter().for_each(|p| p.heard(ip));
+            }
+        })
     }
 
     /// Counters per interface: DHCP, then TFTP.
@@ -89,6 +106,7 @@ impl Servers {
         }
         tokio::select! {
             () = fold_for_ever(app.clone(), self.leases.clone()) => {}
+            () = tell_members_for_ever(app.clone(), self.presences) => {}
             () = async { while tasks.join_next().await.is_some() {} } => {}
         }
         fold(app, self.leases).await;
@@ -170,6 +188,26 @@ async fn fold_for_ever(app: Arc<App>, leases: Arc<Leases>) {
     loop {
         tokio::time::sleep(FOLD_EVERY).await;
         fold(app.clone(), leases.clone()).await;
+    }
+}
+
+/// Machines that are members have leases of the normal length whether they were heard of or not.
+fn tell_members(app: &App, presences: &[Arc<Presence>]) {
+    let members = app.store.read(|tx| {
+        let all = tx.every_enrollment()?;
+        tx.macs_of(all.iter().filter(|e| e.state.is_member()).map(|e| e.machine))
+    });
+    match members {
+        Ok(members) => presences.iter().for_each(|p| p.known(members.values().copied().collect())),
+        Err(error) => tracing::error!(%error, "reading which machines are members; their leases are a stranger's"),
+    }
+}
+
+async fn tell_members_for_ever(app: Arc<App>, presences: Vec<Arc<Presence>>) {
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let (app, presences) = (app.clone(), presences.clone());
+        let _ = tokio::task::spawn_blocking(move || tell_members(&app, &presences)).await;
     }
 }
 

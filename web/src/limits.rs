@@ -19,13 +19,21 @@ pub const MAX_PLAIN: usize = 16 << 10;
 /// A connection that reads no byte for this long while there is something to send is closed.
 pub const STALL_TIME: Duration = Duration::from_secs(30);
 /// One that reads fewer bytes than this in that time is closed too.
-pub const STALL_BYTES: usize = 32 << 10;
-/// Open connections per listener.
+pub const STALL_BYTES: usize = 128 << 10;
+/// Open connections per listener. The last quarter is for addresses that have none.
 pub const MAX_CONNECTIONS: usize = 512;
+/// Connections that are told at once why they are turned away.
+pub const MAX_REFUSALS: usize = 32;
+/// How long such a connection may take to hear it.
+pub const REFUSAL_TIME: Duration = Duration::from_secs(2);
+/// Time between two lines in the log about connections that the system could not accept.
+pub const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Threads that serve machines in plain text.
 pub const MAX_FILE_THREADS: usize = 8;
-/// Open connections per address and listener: a single machine cannot lock out the others.
-pub const MAX_PER_ADDRESS: usize = 128;
+/// Open connections of one address to the machines' listener: an agent downloads over 3, and asks over one more.
+pub const MAX_OF_MACHINE: usize = 16;
+/// Open connections of one address to the pages: a browser opens 6.
+pub const MAX_OF_BROWSER: usize = 8;
 /// How long open connections may continue after a shutdown was requested.
 pub const DRAIN_TIME: Duration = Duration::from_secs(3);
 /// Concurrent calls into the daemon per router.

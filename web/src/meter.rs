@@ -1,5 +1,6 @@
-//! Counts what was served to machines over HTTP, by kind: shared by the listener and the metrics.
+//! Counts what was served to machines over HTTP, by kind, and who was turned away: shared by the listeners and the metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Kinds of requests, by the first part of the path; `other` is the rest.
@@ -12,11 +13,63 @@ struct Row {
     bytes: AtomicU64,
 }
 
+/// Why a connection was not taken, or ended before its peer wanted it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The address, or its network, holds as many as it may, and none of them is idle.
+    Address,
+    /// Every place is taken.
+    Full,
+    /// Idle, and its place was needed.
+    Idle,
+    /// Without a whole request, and its place was needed.
+    Unfinished,
+    /// In the middle of an answer, and its place was needed: its address held more than any other.
+    Answering,
+    /// The system had no descriptor or memory for it.
+    System,
+}
+
+impl Turn {
+    pub const ALL: [Turn; 6] = [Turn::Address, Turn::Full, Turn::Idle, Turn::Unfinished, Turn::Answering, Turn::System];
+
+    /// The stable name, used as a metric label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Turn::Address => "address",
+            Turn::Full => "full",
+            Turn::Idle => "idle",
+            Turn::Unfinished => "unfinished",
+            Turn::Answering => "answering",
+            Turn::System => "system",
+        }
+    }
+}
+
+/// Counts the connections of a listener that were turned away or closed.
+#[derive(Debug, Default)]
+pub struct DoorMeter([AtomicU64; Turn::ALL.len()]);
+
+impl DoorMeter {
+    pub fn count(&self, turn: Turn) {
+        self.0[turn as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn get(&self, turn: Turn) -> u64 {
+        self.0[turn as usize].load(Ordering::Relaxed)
+    }
+}
+
 /// Counters without locks.
 #[derive(Debug, Default)]
-pub struct HttpMeter([Row; KINDS.len()]);
+pub struct HttpMeter([Row; KINDS.len()], Arc<DoorMeter>);
 
 impl HttpMeter {
+    /// Of the machines' listener.
+    pub fn door(&self) -> &Arc<DoorMeter> {
+        &self.1
+    }
+
     /// Counts an answer to a request for `path` with a body of `bytes`.
     pub fn answered(&self, path: &str, status: u16, bytes: u64) {
         let first = path.trim_start_matches('/').split('/').next().unwrap_or("");

@@ -10,6 +10,10 @@ use crate::dhcp::pool::{PoolConfig, Reservation};
 use crate::dhcp::request::{ClientKey, LeaseRequest};
 use crate::why::Why;
 
+mod choose;
+
+pub mod strangers;
+
 /// An offer is reserved this many seconds for its client's REQUEST.
 pub const OFFER_HOLD: u64 = 30;
 /// A declined address is not offered for this many seconds.
@@ -48,6 +52,29 @@ enum State {
     Quarantined,
 }
 
+/// When the link was asked whether the holder of a binding is there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    /// When the client got the address, and when it last asked for it.
+    since: u64,
+    renewed: u64,
+    /// When the link was last asked, and how often in a row nobody answered.
+    at: Option<u64>,
+    misses: u8,
+    /// A client said that another machine uses the address, and the link was not asked yet.
+    due: bool,
+}
+
+impl Asked {
+    fn new(now: u64) -> Self {
+        Asked { since: now, renewed: now, ..Asked::default() }
+    }
+
+    fn due() -> Self {
+        Asked { due: true, ..Asked::default() }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Binding {
     key: ClientKey,
@@ -56,6 +83,10 @@ struct Binding {
     until: u64,
     hostname: Option<String>,
     client_id: Option<Vec<u8>>,
+    /// What the link was asked about it.
+    asked: Asked,
+    /// Of an offer: whose lease it was before. The link may know better than a RELEASE that anybody can send.
+    before: Option<Box<Binding>>,
 }
 
 /// All addresses of one interface. Its size is bounded by the pool and the reservations.
@@ -76,6 +107,8 @@ pub struct LeaseTable {
     quarantined: usize,
     /// When a probe last found an address unused.
     probed: HashMap<Ipv4Addr, u64>,
+    /// Machines that are no strangers, and when they were last heard of.
+    vouched: HashMap<Mac, u64>,
 }
 
 impl LeaseTable {
@@ -95,6 +128,7 @@ impl LeaseTable {
             fresh: (0, config.ranges.first().map_or(0, |r| u32::from(r.first))),
             quarantined: 0,
             probed: HashMap::new(),
+            vouched: HashMap::new(),
             config,
         };
         let mut records = records;
@@ -103,7 +137,9 @@ impl LeaseTable {
             if table.leasable(record.ip, record.mac) {
                 let key = ClientKey::new(record.mac, record.client_id.as_deref());
                 let LeaseRecord { mac, ip, expires_at, hostname, client_id } = record;
-                table.set(ip, Binding { key, mac, state: State::Bound, until: expires_at, hostname, client_id });
+                let (state, until) = (State::Bound, expires_at);
+                let (asked, before) = (Asked::default(), None);
+                table.set(ip, Binding { key, mac, state, until, hostname, client_id, asked, before });
             }
         }
         table
@@ -134,9 +170,14 @@ impl LeaseTable {
         }
     }
 
-    /// The probe found an offered address in use: it is taken out of service for [`QUARANTINE`] seconds.
-    pub fn found_in_use(&mut self, ip: Ipv4Addr, now: u64) {
+    /// The probe found an offered address in use: it is taken out of service for [`QUARANTINE`] seconds. If it is the machine
+    /// whose lease it was before, that one has it still, and somebody else released it in its name.
+    pub fn found_in_use(&mut self, ip: Ipv4Addr, by: Mac, now: u64) {
         if let Some(mut binding) = self.by_ip.get(&ip).filter(|b| b.state == State::Offered).cloned() {
+            if let Some(mut before) = binding.before.take().filter(|b| b.mac == by && !self.by_key.contains_key(&b.key)) {
+                before.until = now.saturating_add(self.lease_secs(by).into());
+                return self.set(ip, *before);
+            }
             self.quarantine(ip, &mut binding, now);
             self.set(ip, binding);
         }
@@ -157,7 +198,12 @@ impl LeaseTable {
         let ip = self.choose(request, now)?;
         let held = self.by_ip.get(&ip).is_some_and(|b| b.key == request.key && b.state == State::Bound && b.until > now);
         if !held {
-            let binding = Self::binding(request, State::Offered, now.saturating_add(OFFER_HOLD));
+            let mut binding = Self::binding(request, State::Offered, now.saturating_add(OFFER_HOLD), now);
+            binding.before = self.by_ip.get(&ip).and_then(|old| match old.state {
+                State::Bound if old.key != request.key => Some(Box::new(old.clone())),
+                State::Offered => old.before.clone(),
+                _ => None,
+            });
             self.set(ip, binding);
         }
         Ok(ip)
@@ -194,8 +240,8 @@ impl LeaseTable {
     /// Ends the client's lease. The record is stored without a reply waiting for it.
     pub fn release(&mut self, request: &LeaseRequest, now: u64) -> Result<LeaseRecord, Why> {
         let ip = request.ciaddr;
-        let mut binding = self.held(ip, request)?.clone();
-        binding.until = binding.until.min(now);
+        let mut binding = self.held(ip, request, now)?.clone();
+        binding.until = now;
         let record = Self::record(ip, &binding);
         self.set(ip, binding);
         Ok(record)
@@ -205,10 +251,11 @@ impl LeaseTable {
     /// quarter of the pool can be in that state: beyond it the address is only released.
     pub fn decline(&mut self, request: &LeaseRequest, now: u64) -> Result<LeaseRecord, Why> {
         let ip = request.requested.ok_or(Why::NoAddressAsked)?;
-        let mut binding = self.held(ip, request)?.clone();
+        let mut binding = self.held(ip, request, now)?.clone();
         binding.until = now;
         let record = Self::record(ip, &binding);
         self.quarantine(ip, &mut binding, now);
+        binding.asked = Asked::due();
         self.set(ip, binding);
         Ok(record)
     }
@@ -220,60 +267,6 @@ impl LeaseTable {
             binding.state = State::Quarantined;
             binding.until = now.saturating_add(QUARANTINE);
         }
-    }
-
-    fn choose(&mut self, request: &LeaseRequest, now: u64) -> Result<Ipv4Addr, Why> {
-        if let Some(reservation) = self.reservation(request.mac)
-            && self
-                .by_ip
-                .get(&reservation.ip)
-                .is_none_or(|b| b.mac == request.mac && b.state != State::Quarantined || b.until <= now)
-        {
-            return Ok(reservation.ip);
-        }
-        if let Some(ip) = self.by_key.get(&request.key).copied()
-            && self.leasable(ip, request.mac)
-        {
-            return Ok(ip);
-        }
-        if let Some(ip) = request.requested
-            && self.leasable(ip, request.mac)
-            && self.by_ip.get(&ip).is_none_or(|b| b.until <= now)
-        {
-            return Ok(ip);
-        }
-        let none = if self.config.ranges.is_empty() { Why::NotReserved } else { Why::PoolExhausted };
-        self.any(now).ok_or(none)
-    }
-
-    /// In this order: released, expired offers, never used, expired leases (oldest first), and last the oldest offer.
-    fn any(&mut self, now: u64) -> Option<Ipv4Addr> {
-        if self.offers.len() < self.max_offers {
-            if let Some(ip) = self.free.pop_first() {
-                return Some(ip);
-            }
-            if let Some((_, ip)) = self.offers.first().filter(|(until, _)| *until <= now) {
-                return Some(*ip);
-            }
-            while let Some(ip) = self.next_fresh() {
-                if self.in_pool(ip) && !self.by_ip.contains_key(&ip) {
-                    return Some(ip);
-                }
-            }
-            if let Some((_, ip)) = self.leases.first().filter(|(until, _)| *until <= now) {
-                return Some(*ip);
-            }
-        }
-        self.offers.first().map(|(_, ip)| *ip)
-    }
-
-    fn next_fresh(&mut self) -> Option<Ipv4Addr> {
-        let (range, next) = self.fresh;
-        let current = self.config.ranges.get(range)?;
-        let ended = next == u32::from(current.last);
-        let after = self.config.ranges.get(range + 1).map_or(0, |r| u32::from(r.first));
-        self.fresh = if ended { (range + 1, after) } else { (range, next + 1) };
-        Some(Ipv4Addr::from(next))
     }
 
     fn in_pool(&self, ip: Ipv4Addr) -> bool {
@@ -292,17 +285,22 @@ impl LeaseTable {
         binding.key == request.key || (self.reserved_ips.get(&ip) == Some(&request.mac) && binding.mac == request.mac)
     }
 
-    fn held(&self, ip: Ipv4Addr, request: &LeaseRequest) -> Result<&Binding, Why> {
+    /// The lease in force that a client may end. One that is over already makes no further record, however often it is released.
+    fn held(&self, ip: Ipv4Addr, request: &LeaseRequest, now: u64) -> Result<&Binding, Why> {
         if request.selects(self.config.server_ip) == Some(false) {
             return Err(Why::OtherServer);
         }
         let binding = self.by_ip.get(&ip).ok_or(Why::NotTheHolder)?;
-        let good = self.is_holder(binding, ip, request) && binding.state != State::Quarantined;
+        let good = self.is_holder(binding, ip, request) && binding.state != State::Quarantined && binding.until > now;
         if good { Ok(binding) } else { Err(Why::NotTheHolder) }
     }
 
     fn bind(&mut self, ip: Ipv4Addr, request: &LeaseRequest, now: u64) -> Answer {
-        let binding = Self::binding(request, State::Bound, now.saturating_add(self.config.lease_secs.into()));
+        let until = now.saturating_add(self.lease_secs(request.mac).into());
+        let mut binding = Self::binding(request, State::Bound, until, now);
+        if let Some(old) = self.by_ip.get(&ip).filter(|b| b.state == State::Bound && b.key == request.key && b.until > now) {
+            binding.asked.since = old.asked.since;
+        }
         let record = Self::record(ip, &binding);
         self.set(ip, binding);
         Answer::Ack(record)
@@ -317,9 +315,10 @@ impl LeaseTable {
         }
     }
 
-    fn binding(request: &LeaseRequest, state: State, until: u64) -> Binding {
+    fn binding(request: &LeaseRequest, state: State, until: u64, now: u64) -> Binding {
         let (hostname, client_id) = (request.hostname.clone(), request.client_id.clone());
-        Binding { key: request.key.clone(), mac: request.mac, state, until, hostname, client_id }
+        let (key, mac, asked) = (request.key.clone(), request.mac, Asked::new(now));
+        Binding { key, mac, state, until, hostname, client_id, asked, before: None }
     }
 
     fn record(ip: Ipv4Addr, b: &Binding) -> LeaseRecord {
@@ -375,4 +374,4 @@ impl LeaseTable {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::dhcp) mod tests;

@@ -12,6 +12,8 @@ pub mod pool;
 
 pub mod leases;
 
+pub mod presence;
+
 pub mod lease_line;
 
 // What replies say.
@@ -27,6 +29,8 @@ pub mod reply;
 pub mod mode;
 
 pub mod watch;
+
+pub mod budget;
 
 pub mod responder;
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use cluster_seed::ids::Mac;
 
+use crate::dhcp::leases::strangers::STRANGER_LEASE;
 use crate::dhcp::loader::LoaderTable;
 use crate::dhcp::pool::{PoolConfig, PoolRange, Reservation};
 use crate::subnet::Subnet;
@@ -32,6 +33,8 @@ pub struct NetworkConfig {
     pub extra: Vec<ExtraOption>,
     /// At least 60 seconds; renewal (58) is at half of it, rebinding (59) at seven eighths (RFC 2131 section 4.4.5).
     pub lease_secs: u32,
+    /// The same until the machine's loader or agent was heard of.
+    pub stranger_secs: u32,
 }
 
 impl NetworkConfig {
@@ -50,6 +53,7 @@ impl NetworkConfig {
             routes: Vec::new(),
             extra: Vec::new(),
             lease_secs,
+            stranger_secs: lease_secs.min(STRANGER_LEASE),
         }
     }
 
@@ -61,6 +65,7 @@ impl NetworkConfig {
             server_ip,
             router: self.router,
             lease_secs: self.lease_secs,
+            stranger_secs: self.stranger_secs,
             reservations: self.reservations.clone(),
         }
     }

@@ -75,6 +75,8 @@ pub struct PoolConfig {
     pub server_ip: Ipv4Addr,
     pub router: Option<Ipv4Addr>,
     pub lease_secs: u32,
+    /// The lease of a machine that nobody has heard of but by DHCP; never more than `lease_secs`.
+    pub stranger_secs: u32,
     pub reservations: BTreeMap<Mac, Reservation>,
 }
 

@@ -24,18 +24,18 @@ const IP_AND_UDP: usize = 28;
 #[error("encoding the reply")]
 pub struct EncodeError(#[from] dhcproto::error::EncodeError);
 
-/// A DHCPOFFER or DHCPACK of `ip`; with `ip` absent, the ACK of an INFORM, which has no lease times.
+/// A DHCPOFFER or DHCPACK of an address for so many seconds; with it absent, the ACK of an INFORM, which has no lease times.
 pub fn positive(
     kind: MessageType,
     request: &LeaseRequest,
-    ip: Option<Ipv4Addr>,
+    lease: Option<(Ipv4Addr, u32)>,
     hostname: Option<&str>,
     boot: &BootInfo,
     config: &ReplyConfig,
 ) -> Result<Vec<u8>, EncodeError> {
     let network = &config.network;
     let mut message = reply(kind, request, config);
-    message.set_yiaddr(ip.unwrap_or(Ipv4Addr::UNSPECIFIED)).set_ciaddr(request.ciaddr);
+    message.set_yiaddr(lease.map_or(Ipv4Addr::UNSPECIFIED, |(ip, _)| ip)).set_ciaddr(request.ciaddr);
     let options = message.opts_mut();
     options.insert(DhcpOption::SubnetMask(network.subnet.mask()));
     if let Some(router) = network.router {
@@ -62,10 +62,10 @@ pub fn positive(
     if !network.routes.is_empty() {
         options.insert(raw(121, classless_routes(&network.routes, network.router)));
     }
-    if ip.is_some() {
-        options.insert(DhcpOption::AddressLeaseTime(network.lease_secs));
-        options.insert(DhcpOption::Renewal(network.lease_secs / 2));
-        options.insert(DhcpOption::Rebinding(network.lease_secs / 8 * 7));
+    if let Some((_, secs)) = lease {
+        options.insert(DhcpOption::AddressLeaseTime(secs));
+        options.insert(DhcpOption::Renewal(secs / 2));
+        options.insert(DhcpOption::Rebinding(secs / 8 * 7));
     }
     add_boot(&mut message, boot, config);
     for extra in &network.extra {

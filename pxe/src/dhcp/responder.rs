@@ -9,6 +9,7 @@ use dhcproto::v4::MessageType;
 
 use crate::counters::{Count, Counters};
 use crate::dhcp::boot_info::{BootInfo, NoBoot, boot_info};
+use crate::dhcp::budget::Budget;
 use crate::dhcp::leases::{Answer, LeaseRecord, LeaseTable};
 use crate::dhcp::mode::Serving;
 use crate::dhcp::network::ReplyConfig;
@@ -21,6 +22,9 @@ pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;
 /// Addresses tried for one DISCOVER while other machines turn out to use them.
 pub const MAX_PROBES: u8 = 4;
+
+/// Answers to INFORM at once, and in a second.
+pub const INFORMS: Budget = Budget::new(64, 32);
 
 /// A reply, its destination, and what to record once it is sent.
 #[derive(Debug)]
@@ -89,6 +93,8 @@ pub struct Responder {
     pub serving: Serving,
     /// Addresses of the interface's own network are probed before they are offered.
     pub probe: bool,
+    /// Answers to INFORM, which cost no lease and go to whatever address the packet names.
+    pub informs: Budget,
     pub policy: Arc<dyn BootPolicy>,
     pub counters: Arc<Counters>,
 }
@@ -110,6 +116,7 @@ impl Responder {
             _ if self.serving == Serving::Undecided => Err(Why::StillProbing.into()),
             MessageKind::Discover => self.discover(&ask, network, Some(0), now),
             MessageKind::Request => self.request(&ask, network, now),
+            MessageKind::Inform if !self.informs.take(now) => Err(Why::TooMany.into()),
             MessageKind::Inform => self.inform(&ask, network),
             MessageKind::Release => Ok(silent_commit(self.networks[network].table.release(&ask.lease, now)?)),
             MessageKind::Decline => Ok(silent_commit(self.networks[network].table.decline(&ask.lease, now)?)),
@@ -123,7 +130,7 @@ impl Responder {
         let table = &mut self.networks[network].table;
         match outcome {
             Probed::InUse(by) if by != ask.lease.mac => {
-                table.found_in_use(ip, now);
+                table.found_in_use(ip, by, now);
                 self.counters.add(Count::AddressInUse);
                 let kind = BootEventKind::AddressInUse { by };
                 self.policy.observe(&BootEvent { kind, ip: Some(ip), ..ask.event.clone() });
@@ -223,7 +230,8 @@ impl Responder {
             self.counters.add(Count::AddressProbe);
             return Ok(Outcome::Probe(Box::new(Pending { ip, ask: ask.clone(), network, tries: tries + 1 })));
         }
-        self.positive(MessageType::Offer, lease, Some(ip), &info, event, network).map(Outcome::Send)
+        let secs = self.networks[network].table.lease_secs(lease.mac);
+        self.positive(MessageType::Offer, lease, Some((ip, secs)), &info, event, network).map(Outcome::Send)
     }
 
     fn proxy_offer(&self, ask: &Ask, network: usize) -> Result<Outcome, Refusal> {
@@ -258,7 +266,8 @@ impl Responder {
                 Ok(Outcome::Send(Reply { bytes, to, hardware, event }))
             }
             Answer::Ack(record) => {
-                let reply = self.positive(MessageType::Ack, lease, Some(record.ip), &info, event, network)?;
+                let secs = u32::try_from(record.expires_at.saturating_sub(now)).unwrap_or(u32::MAX);
+                let reply = self.positive(MessageType::Ack, lease, Some((record.ip, secs)), &info, event, network)?;
                 Ok(Outcome::Commit { record, reply: Some(reply) })
             }
         }
@@ -290,14 +299,15 @@ impl Responder {
         &self,
         kind: MessageType,
         lease: &LeaseRequest,
-        ip: Option<Ipv4Addr>,
+        given: Option<(Ipv4Addr, u32)>,
         info: &BootInfo,
         event: &BootEvent,
         network: usize,
     ) -> Result<Reply, Refusal> {
         let Network { table, config } = &self.networks[network];
         let hostname = table.reservation(lease.mac).and_then(|r| r.hostname.as_deref());
-        let bytes = positive(kind, lease, ip, hostname, info, config)?;
+        let bytes = positive(kind, lease, given, hostname, info, config)?;
+        let ip = given.map(|(ip, _)| ip);
         let offer = kind == MessageType::Offer;
         let event = BootEvent {
             kind: if offer { BootEventKind::Offer } else { BootEventKind::Ack },

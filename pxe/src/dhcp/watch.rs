@@ -2,6 +2,9 @@
 //!
 //! Pure: seconds in, packets and findings out. Before `auto` serves, it asks [`FIRST_ASKS`] times; after that every
 //! [`PERIOD`] seconds, in every mode: the operator wants to know about a second server whatever this one does.
+//!
+//! Questions are broadcast, so anybody on the link can answer one in any name. A server counts once it has answered
+//! [`CONFIRM`] of them and somebody answers (ARP) for the address it names as its own; until then it is only told of.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,13 +14,21 @@ use cluster_seed::ids::Mac;
 use crate::dhcp::mode::{DhcpMode, Serving};
 use crate::dhcp::wire::{MIN_PACKET, Packet};
 use crate::policy::BootEventKind;
+use crate::subnet::Subnet;
 
 /// DISCOVERs before `auto` decides, one per second.
 pub const FIRST_ASKS: u32 = 4;
+/// Further ones, where a server has answered and is not confirmed yet.
+pub const MORE_ASKS: u32 = 3;
+/// Questions that a server must answer, one answer to each question counting; more where the link cannot be asked (ARP).
+pub const CONFIRM: u32 = 2;
+pub const CONFIRM_WITHOUT_ARP: u32 = 3;
 /// Seconds between two questions afterwards.
 pub const PERIOD: u64 = 30;
 /// A server that has not answered for this many seconds is gone.
 pub const GONE: u64 = 100;
+/// Questions in a row that a server which is not confirmed may leave unanswered.
+pub const MAX_UNANSWERED: u32 = 2;
 /// The most servers remembered, against a flood of forged ones.
 pub const MAX_SERVERS: usize = 16;
 
@@ -25,8 +36,37 @@ pub const MAX_SERVERS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     Ask(Vec<u8>),
+    /// Ask the link who has this address; [`Watch::owner`] is to be told within a second or two.
+    Arp(Ipv4Addr),
     Event(BootEventKind),
     Serve(Serving),
+}
+
+/// What the link said about an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// It was not asked yet.
+    Unknown,
+    /// It could not be asked: this program may not change the table of neighbours.
+    NotAsked,
+    Nobody,
+    Machine(Mac),
+}
+
+/// A server that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// The second of its last answer.
+    pub last: u64,
+    /// Questions answered.
+    pub answers: u32,
+    /// Of `at`.
+    pub owner: Owner,
+    /// The address asked for: the server's own, or the relay's if that brought its answer from another network.
+    pub at: Option<Ipv4Addr>,
+    pub confirmed: bool,
+    /// The number of the last question that it answered.
+    question: u32,
 }
 
 /// The state of watching one interface.
@@ -34,66 +74,90 @@ pub enum Finding {
 pub struct Watch {
     mode: DhcpMode,
     server_ip: Ipv4Addr,
+    subnet: Subnet,
     mac: Mac,
-    /// Number of the last question: its transaction id, with a random start.
-    xid: u32,
+    seed: u32,
+    /// Questions asked so far.
+    question: u32,
     next_at: u64,
+    /// Questions since the link came up.
     asked: u32,
+    /// Questions asked early, since the last one that was due.
+    early: u32,
     serving: Serving,
-    others: BTreeMap<Ipv4Addr, u64>,
+    others: BTreeMap<Ipv4Addr, Other>,
 }
 
 impl Watch {
     /// A random `seed` makes the transaction ids hard to guess without seeing the packets.
-    pub fn new(mode: DhcpMode, server_ip: Ipv4Addr, mac: Mac, seed: u32) -> Self {
+    pub fn new(mode: DhcpMode, server_ip: Ipv4Addr, subnet: Subnet, mac: Mac, seed: u32) -> Self {
         let serving = match mode {
             DhcpMode::Full | DhcpMode::Reservation => Serving::Addresses,
             DhcpMode::Proxy => Serving::Proxy,
             DhcpMode::Auto => Serving::Undecided,
         };
-        Watch { mode, server_ip, mac, xid: seed, next_at: 0, asked: 0, serving, others: BTreeMap::new() }
+        let (question, next_at, asked, early, others) = (0, 0, 0, 0, BTreeMap::new());
+        Watch { mode, server_ip, subnet, mac, seed, question, next_at, asked, early, serving, others }
     }
 
     pub fn serving(&self) -> Serving {
         self.serving
     }
 
-    /// Other servers that answer, with the second they were last heard.
-    pub fn others(&self) -> &BTreeMap<Ipv4Addr, u64> {
+    /// Other servers that answer.
+    pub fn others(&self) -> &BTreeMap<Ipv4Addr, Other> {
         &self.others
     }
 
     /// To be called about once per second.
     pub fn tick(&mut self, now: u64) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let gone = |at: &u64| at.saturating_add(GONE) <= now;
-        for server in self.others.iter().filter(|(_, at)| gone(at)).map(|(ip, _)| *ip).collect::<Vec<_>>() {
-            self.others.remove(&server);
-            findings.push(Finding::Event(BootEventKind::OtherServerGone { server }));
-        }
+        self.forget(now, &mut findings);
         if now >= self.next_at {
-            if self.asked >= FIRST_ASKS {
+            let doubtful = self.others.values().any(|o| !o.confirmed);
+            if self.asked >= FIRST_ASKS && (self.serving != Serving::Undecided || !doubtful || self.early >= MORE_ASKS) {
                 self.decide(&mut findings);
             }
+            let soon = doubtful && self.early < MORE_ASKS;
+            self.early = if soon { self.early + 1 } else { 0 };
             self.asked = self.asked.saturating_add(1);
-            self.next_at = now + if self.asked <= FIRST_ASKS { 1 } else { PERIOD };
-            self.xid = self.xid.wrapping_add(1);
+            self.next_at = now + if soon || self.asked <= FIRST_ASKS { 1 } else { PERIOD };
+            self.question = self.question.wrapping_add(1);
             findings.push(Finding::Ask(self.discover()));
         }
         findings
     }
 
+    /// Servers that fell silent: a confirmed one after [`GONE`] seconds, another one as soon as it left questions unanswered.
+    fn forget(&mut self, now: u64, findings: &mut Vec<Finding>) {
+        let question = self.question;
+        self.others.retain(|server, other| {
+            let (server, answers, owner) = (*server, other.answers, other.owner);
+            let silent = other.last.saturating_add(GONE) <= now;
+            let kind = match other.confirmed {
+                true if silent => BootEventKind::OtherServerGone { server },
+                false if silent || question.wrapping_sub(other.question) > MAX_UNANSWERED => {
+                    BootEventKind::OtherServerDoubted { server, answers, owner }
+                }
+                _ => return true,
+            };
+            findings.push(Finding::Event(kind));
+            false
+        });
+    }
+
     /// The link is down: earlier answers say nothing about the next network. Serving continues (a machine on a direct cable
     /// drops its link at every reset), but the questions start again at once.
     pub fn link_lost(&mut self) {
-        (self.asked, self.next_at) = (0, 0);
+        (self.asked, self.early, self.next_at) = (0, 0, 0);
     }
 
     /// Reads a packet of port 68. An answer to one of the last questions names a server.
     pub fn heard(&mut self, bytes: &[u8], now: u64) -> Vec<Finding> {
         let mut findings = Vec::new();
         let Ok(packet) = Packet::read(bytes) else { return findings };
-        let ours = self.xid.wrapping_sub(packet.xid) < FIRST_ASKS && packet.chaddr[..6] == self.mac.0;
+        let recent = (0..FIRST_ASKS.min(self.question)).any(|n| self.xid(self.question - n) == packet.xid);
+        let ours = recent && packet.chaddr[..6] == self.mac.0;
         let offer = packet.op == 2 && matches!(packet.option(53), Some([2 | 5 | 6]));
         // A proxy offers no address: it does not compete.
         let address = bytes[16..20] != [0; 4];
@@ -103,18 +167,63 @@ impl Watch {
         if self.others.len() >= MAX_SERVERS && !self.others.contains_key(&server) {
             return findings;
         }
-        if self.others.insert(server, now).is_none() {
-            findings.push(Finding::Event(BootEventKind::OtherServer { server }));
-            self.decide(&mut findings);
+        let question = self.question;
+        let at = [server, packet.giaddr].into_iter().find(|ip| self.subnet.is_host(*ip) && *ip != self.server_ip);
+        let first =
+            Other { last: now, answers: 0, owner: Owner::Unknown, at, confirmed: false, question: question.wrapping_sub(1) };
+        let other = self.others.entry(server).or_insert(first);
+        other.last = now;
+        // Several answers between two questions are one: a burst may repeat what was heard before.
+        if other.question == question || other.confirmed {
+            return findings;
         }
+        (other.question, other.answers) = (question, other.answers.saturating_add(1));
+        match (other.at, other.owner) {
+            (Some(at), Owner::Unknown | Owner::Nobody) => findings.push(Finding::Arp(at)),
+            (None, _) => other.owner = Owner::Nobody,
+            _ => {}
+        }
+        if self.early < MORE_ASKS {
+            self.next_at = self.next_at.min(now.saturating_add(1));
+        }
+        self.confirm(&mut findings);
         findings
+    }
+
+    /// What the link said about an address that it was asked for.
+    pub fn owner(&mut self, at: Ipv4Addr, owner: Owner) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let owner = if owner == Owner::Machine(self.mac) { Owner::Nobody } else { owner };
+        self.others.values_mut().filter(|o| o.at == Some(at)).for_each(|o| o.owner = owner);
+        self.confirm(&mut findings);
+        findings
+    }
+
+    fn confirm(&mut self, findings: &mut Vec<Finding>) {
+        let before = findings.len();
+        for (server, other) in self.others.iter_mut().filter(|(_, o)| !o.confirmed) {
+            let enough = match other.owner {
+                Owner::Machine(_) => CONFIRM,
+                Owner::NotAsked => CONFIRM_WITHOUT_ARP,
+                Owner::Unknown | Owner::Nobody => continue,
+            };
+            if other.answers >= enough {
+                other.confirmed = true;
+                let (server, answers, owner) = (*server, other.answers, other.owner);
+                findings.push(Finding::Event(BootEventKind::OtherServer { server, answers, owner }));
+            }
+        }
+        if findings.len() > before {
+            self.decide(findings);
+        }
     }
 
     fn decide(&mut self, findings: &mut Vec<Finding>) {
         if self.mode != DhcpMode::Auto {
             return;
         }
-        let serving = if self.others.is_empty() { Serving::Addresses } else { Serving::Proxy };
+        let beside = self.others.values().any(|o| o.confirmed);
+        let serving = if beside { Serving::Proxy } else { Serving::Addresses };
         if serving != self.serving {
             self.serving = serving;
             findings.push(Finding::Serve(serving));
@@ -122,11 +231,19 @@ impl Watch {
         }
     }
 
+    /// The transaction id of a question. Who saw one cannot compute the next (the finalizer of MurmurHash3 over a secret).
+    fn xid(&self, question: u32) -> u32 {
+        let mut x = self.seed ^ question.wrapping_mul(0x9e37_79b9);
+        x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
+        x = (x ^ (x >> 13)).wrapping_mul(0xc2b2_ae35);
+        x ^ (x >> 16)
+    }
+
     /// A DISCOVER that asks for a broadcast answer. No PXE class: only a server with addresses answers.
     fn discover(&self) -> Vec<u8> {
         let mut bytes = vec![0u8; MIN_PACKET];
         bytes[..4].copy_from_slice(&[1, 1, 6, 0]);
-        bytes[4..8].copy_from_slice(&self.xid.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.xid(self.question).to_be_bytes());
         bytes[10] = 0x80;
         bytes[28..34].copy_from_slice(&self.mac.0);
         bytes[236..240].copy_from_slice(&[99, 130, 83, 99]);
@@ -144,112 +261,4 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
-
-    fn watch(mode: DhcpMode) -> Watch {
-        Watch::new(mode, OWN, MAC, u32::MAX - 1)
-    }
-
-    /// Another server's offer to the question.
-    fn offer(question: &[u8], server: [u8; 4], yiaddr: [u8; 4]) -> Vec<u8> {
-        let mut bytes = question[..MIN_PACKET].to_vec();
-        bytes[0] = 2;
-        bytes[16..20].copy_from_slice(&yiaddr);
-        bytes.extend_from_slice(&[53, 1, 2, 54, 4]);
-        bytes.extend_from_slice(&server);
-        bytes.push(255);
-        bytes
-    }
-
-    fn asks(findings: &[Finding]) -> Vec<Vec<u8>> {
-        findings.iter().filter_map(|f| if let Finding::Ask(b) = f { Some(b.clone()) } else { None }).collect()
-    }
-
-    #[test]
-    fn nobody_answers_and_auto_serves() {
-        let mut w = watch(DhcpMode::Auto);
-        for now in 0..u64::from(FIRST_ASKS) {
-            assert_eq!(asks(&w.tick(now)).len(), 1);
-            assert_eq!(w.serving(), Serving::Undecided);
-        }
-        let found = w.tick(u64::from(FIRST_ASKS));
-        assert!(found.contains(&Finding::Serve(Serving::Addresses)), "{found:?}");
-        assert!(found.contains(&Finding::Event(BootEventKind::Serving { proxy: false })));
-        assert_eq!(w.tick(5), [], "then it waits");
-        assert_eq!(asks(&w.tick(4 + PERIOD)).len(), 1);
-    }
-
-    #[test]
-    fn somebody_answers_and_auto_stands_beside_until_it_is_gone() {
-        let mut w = watch(DhcpMode::Auto);
-        let question = asks(&w.tick(0)).remove(0);
-        let server = Ipv4Addr::new(10, 0, 0, 9);
-        let found = w.heard(&offer(&question, server.octets(), [10, 0, 0, 77]), 0);
-        assert_eq!(found[0], Finding::Event(BootEventKind::OtherServer { server }));
-        assert_eq!(w.serving(), Serving::Proxy);
-        assert_eq!(w.heard(&offer(&question, server.octets(), [10, 0, 0, 77]), 50), [], "known already");
-        for now in 1..50 + GONE {
-            w.tick(now);
-            assert_eq!(w.serving(), Serving::Proxy, "{now}");
-        }
-        let found = w.tick(50 + GONE);
-        assert_eq!(found[0], Finding::Event(BootEventKind::OtherServerGone { server }));
-        (0..=PERIOD).for_each(|more| drop(w.tick(50 + GONE + more)));
-        assert_eq!(w.serving(), Serving::Addresses);
-    }
-
-    #[test]
-    fn a_second_server_that_comes_later_is_an_event_in_every_mode() {
-        for (mode, serving) in [
-            (DhcpMode::Full, Serving::Addresses),
-            (DhcpMode::Reservation, Serving::Addresses),
-            (DhcpMode::Proxy, Serving::Proxy),
-            (DhcpMode::Auto, Serving::Proxy),
-        ] {
-            let mut w = watch(mode);
-            let question = (0..10).flat_map(|now| asks(&w.tick(now))).last().unwrap();
-            let found = w.heard(&offer(&question, [10, 0, 0, 9], [10, 0, 0, 77]), 10);
-            assert!(matches!(found[0], Finding::Event(BootEventKind::OtherServer { .. })), "{mode:?}");
-            assert_eq!(w.serving(), serving, "{mode:?}");
-        }
-    }
-
-    #[test]
-    fn a_new_cable_is_asked_about_at_once_and_nothing_is_decided_without_one() {
-        let mut w = watch(DhcpMode::Auto);
-        for _ in 0..100 {
-            w.link_lost();
-        }
-        assert_eq!(w.serving(), Serving::Undecided);
-        (100..110).for_each(|now| drop(w.tick(now)));
-        assert_eq!(w.serving(), Serving::Addresses);
-        w.link_lost();
-        assert_eq!(asks(&w.tick(111)).len(), 1);
-        assert_eq!(w.serving(), Serving::Addresses);
-    }
-
-    #[test]
-    fn what_is_no_answer_of_another_server_changes_nothing() {
-        let mut w = watch(DhcpMode::Auto);
-        let question = asks(&w.tick(0)).remove(0);
-        let good = offer(&question, [10, 0, 0, 9], [10, 0, 0, 77]);
-        let mut stranger = good.clone();
-        stranger[33] ^= 1;
-        let mut old = good.clone();
-        old[4..8].copy_from_slice(&5_000u32.to_be_bytes());
-        let own = offer(&question, OWN.octets(), [10, 0, 0, 77]);
-        let proxy = offer(&question, [10, 0, 0, 9], [0; 4]);
-        for packet in [&stranger, &old, &own, &proxy, &question, &good[..100].to_vec()] {
-            assert_eq!(w.heard(packet, 0), []);
-        }
-        assert!(w.is_own(&question) && !w.is_own(&good));
-        for n in 0..=MAX_SERVERS as u8 {
-            w.heard(&offer(&question, [10, 0, 1, n + 1], [10, 0, 0, 77]), 0);
-        }
-        assert_eq!(w.others().len(), MAX_SERVERS);
-    }
-}
+mod tests;

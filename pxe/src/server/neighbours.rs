@@ -29,6 +29,8 @@ const NUD_REACHABLE: u16 = 0x02;
 const NUD_STALE: u16 = 0x04;
 const NUD_DELAY: u16 = 0x08;
 const NUD_PROBE: u16 = 0x10;
+const NUD_NOARP: u16 = 0x40;
+const NUD_PERMANENT: u16 = 0x80;
 const NUD_NONE: u16 = 0;
 /// "Use it": the kernel asks the link at once.
 const NTF_USE: u8 = 0x01;
@@ -63,8 +65,13 @@ impl Neighbours {
         self.change(&self.message(RTM_NEWNEIGH, flags, NUD_REACHABLE, 0, ip, Some(mac)))
     }
 
-    /// Removes an address from the table and has the kernel ask the link for it.
+    /// Removes an address from the table and has the kernel ask the link for it. What the operator entered stays, and is an
+    /// error: others choose which addresses are asked for.
     pub fn ask(&mut self, ip: Ipv4Addr) -> io::Result<()> {
+        let known = self.exchange(&self.message(RTM_GETNEIGH, NLM_F_REQUEST, NUD_NONE, 0, ip, None));
+        if known.is_ok_and(|reply| state(&reply).is_some_and(|s| s & (NUD_PERMANENT | NUD_NOARP) != 0)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         match self.change(&self.message(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK, NUD_NONE, 0, ip, None)) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
             _ => {}
@@ -133,11 +140,16 @@ fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
+/// The state in an RTM_NEWNEIGH message.
+fn state(message: &[u8]) -> Option<u16> {
+    let body = message.get(HEADER..)?;
+    Some(u16::from_ne_bytes([*body.get(8)?, *body.get(9)?]))
+}
+
 /// The hardware address in an RTM_NEWNEIGH message, if the neighbour has answered.
 fn read_neighbour(message: &[u8]) -> Option<Mac> {
     let body = message.get(HEADER..)?;
-    let state = u16::from_ne_bytes([*body.get(8)?, *body.get(9)?]);
-    if state & (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE) == 0 {
+    if state(message)? & (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE) == 0 {
         return None;
     }
     let mut rest = body.get(NDMSG..)?;

@@ -17,6 +17,16 @@ pub const BLKSIZE_RANGE: RangeInclusive<u64> = 8..=65_464;
 /// is merely slow receives a block twice and ignores it.
 pub const MIN_WAIT: Duration = Duration::from_millis(20);
 
+/// The longest wait that a client may ask for (RFC 2349 allows 255 s, for which a place would be held). The answer must name
+/// the very value asked for, so a longer one is left out of it.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that named its own wait is given up after about this much silence, and after three repeats at least.
+pub const MAX_SILENCE: Duration = Duration::from_secs(30);
+/// A client that has answered must acknowledge [`PACE_BYTES`] in this time, or finish.
+pub const PACE_TIME: Duration = Duration::from_secs(30);
+/// Bytes. A ROM that fetches one block of 512 bytes per round trip is this slow only where a round trip takes a second.
+pub const PACE_BYTES: u64 = 16 << 10;
+
 /// The state of a transfer after a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
@@ -29,6 +39,8 @@ pub enum Status {
     },
     /// The client stopped answering.
     TimedOut,
+    /// The client answers, but acknowledged fewer than [`PACE_BYTES`] in [`PACE_TIME`].
+    TooSlow,
 }
 
 /// What to send now.
@@ -76,6 +88,8 @@ pub struct Transfer {
     /// A repeated ACK has been answered already since the last progress.
     resent: bool,
     round: RoundTrip,
+    /// When the bytes that count for the minimum rate began to count, and how many were acknowledged by then.
+    pace: (Duration, u64),
 }
 
 /// How long an answer takes (RFC 6298, with Karn's rule: what was repeated is not measured).
@@ -117,6 +131,7 @@ impl Transfer {
             repeats: 0,
             resent: false,
             round: RoundTrip::default(),
+            pace: (Duration::ZERO, 0),
             file,
         };
         let mut granted: Vec<(&str, u64)> = Vec::new();
@@ -144,7 +159,7 @@ impl Transfer {
                 Some(("blksize", granted))
             }
             "tsize" => Some(("tsize", self.file.len() as u64)),
-            "timeout" if (1..=255).contains(&value) => {
+            "timeout" if (1..=MAX_TIMEOUT.as_secs()).contains(&value) => {
                 (self.timeout, self.fixed_timeout) = (Duration::from_secs(value), true);
                 Some(("timeout", value))
             }
@@ -157,8 +172,12 @@ impl Transfer {
     }
 
     /// How long to wait for the client now. After the first answers it follows the measured round trip, so that a
-    /// lost packet costs milliseconds; each repeat doubles it, up to the limit.
+    /// lost packet costs milliseconds; each repeat doubles it, up to the limit. Before the first answer the client's own
+    /// value does not count: whoever asked may not be there.
     pub fn wait(&self) -> Duration {
+        if !self.contacted {
+            return self.limits.timeout;
+        }
         match self.round.smooth {
             Some(smooth) if !self.fixed_timeout => {
                 let base = (smooth + 4 * self.round.spread).max(MIN_WAIT);
@@ -214,6 +233,9 @@ impl Transfer {
 
     /// Takes a packet of the client. Anything but an ACK in the window or an ERROR changes nothing.
     pub fn on_packet(&mut self, bytes: &[u8], now: Duration) -> Step {
+        if self.is_too_slow(now) {
+            return Step { status: Status::TooSlow, ..Step::NOTHING };
+        }
         // Most packets are ACKs; the parser's other cases need not be looked at for them.
         match bytes {
             [0, 4, a, b, ..] => self.on_ack(u16::from_be_bytes([*a, *b]), now).unwrap_or(Step::NOTHING),
@@ -225,15 +247,40 @@ impl Transfer {
     }
 
     /// The timer expired: repeat what is in flight, or give up.
-    pub fn on_timeout(&mut self) -> Step {
-        let budget = if self.contacted { self.limits.retries } else { self.limits.first_retries };
-        if self.repeats >= budget {
+    pub fn on_timeout(&mut self, now: Duration) -> Step {
+        if self.is_too_slow(now) {
+            return Step { status: Status::TooSlow, ..Step::NOTHING };
+        }
+        if self.repeats >= self.budget() {
             return Step { status: Status::TimedOut, ..Step::NOTHING };
         }
         self.repeats += 1;
         self.resent = true;
         self.round.began = None;
         Step { send: self.current(), rearm: true, status: Status::Running }
+    }
+
+    /// Repeats without progress before the client is given up.
+    fn budget(&self) -> u32 {
+        match (self.contacted, self.fixed_timeout) {
+            (false, _) => self.limits.first_retries,
+            (true, false) => self.limits.retries,
+            (true, true) => {
+                let fit = MAX_SILENCE.as_secs() / self.timeout.as_secs().max(1);
+                self.limits.retries.min(u32::try_from(fit).unwrap_or(u32::MAX).max(3))
+            }
+        }
+    }
+
+    /// Whether the client holds its place without fetching the file. A transfer that runs well starts a new period.
+    fn is_too_slow(&mut self, now: Duration) -> bool {
+        let (since, bytes) = self.pace;
+        if !self.contacted || now.saturating_sub(since) < PACE_TIME {
+            return false;
+        }
+        let acked = self.acked_bytes();
+        self.pace = (now, acked);
+        acked - bytes < PACE_BYTES
     }
 
     fn on_ack(&mut self, block: u16, now: Duration) -> Option<Step> {
@@ -250,7 +297,9 @@ impl Transfer {
             return None;
         }
         self.acked += ahead;
-        self.contacted = true;
+        if !self.contacted {
+            (self.contacted, self.pace) = (true, (now, 0));
+        }
         self.repeats = 0;
         // An ACK inside the window means the rest of it was lost; what follows here repeats it already.
         self.resent = self.acked < self.sent;

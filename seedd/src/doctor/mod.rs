@@ -4,6 +4,7 @@ pub mod checks;
 pub mod dhcp;
 pub mod holders;
 pub mod net;
+pub mod open_files;
 pub mod rehearsal;
 pub mod tool;
 

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use pxe::counters::{Count, Counters};
 use pxe::why::Why;
 use site::store::tallies::Tallies;
-use web::meter::HttpMeter;
+use web::meter::{DoorMeter, HttpMeter, Turn};
 
 /// Counters of the running servers.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Meters {
     pub dhcp: Vec<Arc<Counters>>,
     pub tftp: Vec<Arc<Counters>>,
     pub http: Arc<HttpMeter>,
+    /// Of the pages' listener.
+    pub pages: Arc<DoorMeter>,
 }
 
 /// Values in addition to the counters.
@@ -73,6 +75,12 @@ struct Status {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Turned {
+    listener: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -84,6 +92,7 @@ pub fn render(meters: Option<&Meters>, flight: &Flight, now: &Now) -> Result<Str
         dhcp(&mut registry, &meters.dhcp);
         tftp(&mut registry, &meters.tftp);
         http(&mut registry, &meters.http);
+        turned(&mut registry, meters);
     }
     recorder(&mut registry, flight);
     site(&mut registry, now);
@@ -143,6 +152,16 @@ fn http(registry: &mut Registry, meter: &HttpMeter) {
     }
     registry.register("http_requests", "HTTP responses to machines, by kind of resource and status class", requests);
     registry.register("http_sent_bytes", "File bytes sent to machines over HTTP, by kind of resource", bytes);
+}
+
+fn turned(registry: &mut Registry, meters: &Meters) {
+    let turned = Family::<Turned, Counter>::default();
+    for (listener, door) in [("machines", meters.http.door()), ("pages", &meters.pages)] {
+        for turn in Turn::ALL {
+            turned.get_or_create(&Turned { listener, reason: turn.name() }).inc_by(door.get(turn));
+        }
+    }
+    registry.register("http_turned_away", "Connections that were not taken, or closed because their place was needed", turned);
 }
 
 fn recorder(registry: &mut Registry, flight: &Flight) {

@@ -14,7 +14,14 @@ fn sample() -> String {
     dhcp.add_ignored(Why::PoolExhausted);
     tftp.add(Count::TftpDone);
     tftp.add_tftp_bytes(260_000);
-    let meters = Meters { dhcp: vec![dhcp, Arc::default()], tftp: vec![tftp], http: Arc::new(HttpMeter::default()) };
+    let meters = Meters {
+        dhcp: vec![dhcp, Arc::default()],
+        tftp: vec![tftp],
+        http: Arc::new(HttpMeter::default()),
+        pages: Arc::default(),
+    };
+    meters.http.door().count(Turn::Address);
+    meters.pages.count(Turn::Idle);
     meters.http.answered("/chunks/ab", 200, 4 << 20);
     let flight = Flight::new(0);
     flight.transfers.observe(0.3);
@@ -42,6 +49,8 @@ fn everything_is_counted_under_its_name() {
         "kubedos_tftp_transfer_seconds_bucket{le=\"0.5\"} 1",
         "kubedos_http_requests_total{of=\"chunks\",status=\"2xx\"} 1",
         "kubedos_http_sent_bytes_total{of=\"chunks\"} 4194304",
+        "kubedos_http_turned_away_total{listener=\"machines\",reason=\"address\"} 1",
+        "kubedos_http_turned_away_total{listener=\"pages\",reason=\"idle\"} 1",
         "kubedos_enrollments{state=\"Pending\"} 2",
         "kubedos_mode{state=\"active\"} 1",
         "kubedos_sealed 0",

@@ -179,7 +179,9 @@ fn redfish_by_the_emulator() {
     let serving = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let meter = Arc::default();
-        runtime.block_on(web::listener::serve_machines(listener, api, meter, async move { drop(stopped.await) })).unwrap();
+        runtime
+            .block_on(web::listener::serve_machines(listener, api, meter, Arc::new(|_| ()), async move { drop(stopped.await) }))
+            .unwrap();
     });
     let inserted = b.act(PowerAction::InsertMedia).unwrap();
     assert!(inserted.contains(&format!("/media/{MEDIUM} is in its virtual drive")), "{inserted}");

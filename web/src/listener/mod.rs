@@ -1,39 +1,36 @@
 //! The listeners: they accept, limit and close connections, in plain text or under TLS.
 
-mod peers;
+mod complaints;
+mod general;
+mod places;
 mod socket;
 mod tls;
 
 mod fast;
 
-use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tower::ServiceExt as _;
 
 use crate::api::MachineApi;
-use crate::limits::{DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_FILE_THREADS, MAX_PER_ADDRESS, STALL_TIME};
+use crate::limits::{
+    DRAIN_TIME, HANDSHAKE_TIME, HEAD_TIME, MAX_CONNECTIONS, MAX_FILE_THREADS, MAX_OF_BROWSER, MAX_OF_MACHINE, MAX_REFUSALS,
+    REFUSAL_TIME, STALL_TIME,
+};
 use crate::machine::machine_router;
-use crate::meter::HttpMeter;
+use crate::meter::{DoorMeter, HttpMeter, Turn};
+use complaints::Complaints;
 use fast::{Clock, Fast};
-use peers::Peers;
+use places::{Capacity, Place, Places};
 use socket::Impatient;
 
 #[doc(hidden)]
@@ -42,44 +39,71 @@ pub use fast::read_head;
 /// Pause after the system had no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// What a connection to the machines' listener is told when there is no place for it.
+const TURNED_AWAY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// The bounds of a listener; tests use shorter ones.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
-    connections: usize,
+    capacity: Capacity,
     handshake: Duration,
     head: Duration,
     stall: Duration,
 }
 
-const BOUNDS: Bounds = Bounds { connections: MAX_CONNECTIONS, handshake: HANDSHAKE_TIME, head: HEAD_TIME, stall: STALL_TIME };
+const BOUNDS: Bounds = Bounds {
+    capacity: Capacity { connections: MAX_CONNECTIONS, per_address: MAX_OF_BROWSER },
+    handshake: HANDSHAKE_TIME,
+    head: HEAD_TIME,
+    stall: STALL_TIME,
+};
+
+const MACHINES: Bounds = Bounds { capacity: Capacity { connections: MAX_CONNECTIONS, per_address: MAX_OF_MACHINE }, ..BOUNDS };
+
+/// Called with the address of whoever has sent a whole request.
+pub type Heard = Arc<dyn Fn(IpAddr) + Send + Sync>;
 
 /// Serves `router` on `listener` until `stop` is done, then lets open requests end within [`DRAIN_TIME`].
 ///
-/// At most [`MAX_CONNECTIONS`] at a time (more wait in the listener's backlog); a request head has [`HEAD_TIME`] to
-/// arrive, which also ends an idle connection; a peer that reads almost nothing for [`STALL_TIME`] is dropped, and no
-/// address has more than [`MAX_PER_ADDRESS`].
+/// At most [`MAX_CONNECTIONS`] at a time and [`MAX_OF_BROWSER`] of one address (see `places`); a request head has [`HEAD_TIME`]
+/// to arrive, which also ends an idle connection; a peer that reads almost nothing for [`STALL_TIME`] is dropped.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    run(listener, Way::Plain, router, stop, BOUNDS).await;
+    serve_pages(listener, None, router, Arc::default(), stop).await;
 }
 
 /// Like [`serve`], under TLS. A connection counts from the moment it is accepted, has [`HANDSHAKE_TIME`] for its
 /// handshake, and one that starts with plain HTTP gets an explanation and is closed.
 pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, stop: impl Future<Output = ()>) {
-    run(listener, Way::Tls(TlsAcceptor::from(tls)), router, stop, BOUNDS).await;
+    serve_pages(listener, Some(tls), router, Arc::default(), stop).await;
+}
+
+/// The same, with or without TLS; whoever is turned away is counted in `meter`.
+pub async fn serve_pages(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    meter: Arc<DoorMeter>,
+    stop: impl Future<Output = ()>,
+) {
+    let way = tls.map_or(Way::Plain, |tls| Way::Tls(TlsAcceptor::from(tls)));
+    run(listener, way, router, meter, stop, BOUNDS).await;
 }
 
 /// Serves machines in plain text, on threads of its own, so that a slow disk delays files but neither leases nor pages.
 ///
-/// Files leave by sendfile (`fast/`); the bounds are those of [`serve`]. Answers are counted in `meter`.
+/// Files leave by sendfile (`fast/`); the bounds are those of [`serve`], but [`MAX_OF_MACHINE`] of one address. Answers are
+/// counted in `meter`; `heard` learns who is there.
 pub async fn serve_machines(
     listener: std::net::TcpListener,
     api: Arc<dyn MachineApi>,
     meter: Arc<HttpMeter>,
+    heard: Heard,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let began = Instant::now();
     let clock = move || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    serve_machines_by(Box::new(clock), listener, api, meter, stop).await
+    serve_machines_by(Box::new(clock), listener, api, meter, heard, stop).await
 }
 
 async fn serve_machines_by(
@@ -87,6 +111,7 @@ async fn serve_machines_by(
     listener: std::net::TcpListener,
     api: Arc<dyn MachineApi>,
     meter: Arc<HttpMeter>,
+    heard: Heard,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -96,9 +121,10 @@ async fn serve_machines_by(
     let (done, ended) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("files".to_owned()).spawn(move || {
         let result = runtime.block_on(async {
-            let fast = Fast::new(api.clone(), machine_router(api), meter, clock);
+            let door = meter.door().clone();
+            let fast = Fast::new(api.clone(), machine_router(api), meter, heard, clock);
             let router = fast.router();
-            run(TcpListener::from_std(listener)?, Way::Machines(Arc::new(fast)), router, stop, BOUNDS).await;
+            run(TcpListener::from_std(listener)?, Way::Machines(Arc::new(fast)), router, door, stop, MACHINES).await;
             Ok(())
         });
         runtime.shutdown_timeout(DRAIN_TIME);
@@ -115,57 +141,85 @@ enum Way {
     Machines(Arc<Fast>),
 }
 
-async fn run(listener: TcpListener, way: Way, router: Router, stop: impl Future<Output = ()>, bounds: Bounds) {
+async fn run(
+    listener: TcpListener,
+    way: Way,
+    router: Router,
+    meter: Arc<DoorMeter>,
+    stop: impl Future<Output = ()>,
+    bounds: Bounds,
+) {
     let (stopping, stopped) = watch::channel(false);
-    let slots = Arc::new(Semaphore::new(bounds.connections));
-    let peers = Peers::new(MAX_PER_ADDRESS);
-    let graceful = GracefulShutdown::new();
+    let places = Places::new(bounds.capacity, meter.clone());
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let (alive, mut ended) = mpsc::channel::<()>(1);
+    let mut complaints = Complaints::default();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let next = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            next = next => next,
+            accepted = listener.accept() => accepted,
         };
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(e) if is_of_one_connection(&e) => continue,
-            Err(e) => {
-                tracing::warn!(error = %e, "accepting a connection");
+            Err(error) => {
+                meter.count(Turn::System);
+                if let Some(times) = complaints.say(tokio::time::Instant::now()) {
+                    tracing::warn!(%error, times, "accepting a connection");
+                }
+                places.close_one();
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Some(place) = peers.enter(peer.ip()) else {
-            tracing::debug!(%peer, "too many connections from one address");
-            continue;
+        // What the kernel still has to send to a peer that is gone, or reads nothing, ends too.
+        let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(bounds.stall * 2));
+        let own = socket.local_addr().is_ok_and(|local| local.ip() == peer.ip());
+        let place = match places.enter(peer.ip(), own) {
+            Ok(place) => place,
+            Err(why) => {
+                tracing::debug!(%peer, why = why.name(), "no place for a connection");
+                if let (Ok(turn), Way::Plain | Way::Machines(_)) = (refusals.clone().try_acquire_owned(), &way) {
+                    tokio::spawn(async move {
+                        let _turn = turn;
+                        let _ = timeout(REFUSAL_TIME, turn_away(socket)).await;
+                    });
+                }
+                continue;
+            }
         };
-        let connection = Connection { peer, router: router.clone(), watcher: graceful.watcher(), bounds, stop: stopped.clone() };
-        let way = way.clone();
+        let connection = Connection { peer, router: router.clone(), place: Arc::new(place), bounds, stop: stopped.clone() };
+        let (way, alive) = (way.clone(), alive.clone());
         tokio::spawn(async move {
-            let (_slot, _place) = (slot, place);
-            connection.talk(socket, way).await;
+            let _alive = alive;
+            let place = connection.place.clone();
+            tokio::select! {
+                () = place.cut_off() => {}
+                () = connection.talk(socket, way) => {}
+            }
         });
     }
-    drop(listener);
+    drop((listener, alive));
     let _ = stopping.send(true);
-    let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
-    let quiet = async {
-        graceful.shutdown().await;
-        let _ = slots.acquire_many(all).await;
-    };
-    if timeout(DRAIN_TIME, quiet).await.is_err() {
+    if timeout(DRAIN_TIME, ended.recv()).await.is_err() {
         tracing::info!("some connections were still open at shutdown");
     }
+}
+
+/// Unread data on a closing socket makes the kernel reset the connection, and the answer could be lost; so some is read.
+async fn turn_away(mut socket: TcpStream) -> io::Result<()> {
+    let mut some = [0u8; 1024];
+    socket.write_all(TURNED_AWAY).await?;
+    socket.shutdown().await?;
+    while socket.read(&mut some).await? > 0 {}
+    Ok(())
 }
 
 struct Connection {
     peer: SocketAddr,
     router: Router,
-    watcher: Watcher,
+    place: Arc<Place>,
     bounds: Bounds,
     stop: watch::Receiver<bool>,
 }
@@ -177,7 +231,7 @@ impl Connection {
             Way::Plain => return self.http(Impatient::new(socket, bounds.stall)).await,
             Way::Machines(fast) => {
                 let limits = fast::Limits { head: bounds.head, stall: bounds.stall };
-                if let Some(on) = fast::talk(socket, peer, &fast, &limits, self.stop.clone()).await {
+                if let Some(on) = fast::talk(socket, peer, &fast, &limits, &self.place, self.stop.clone()).await {
                     self.http(Impatient::with_read(on.socket, on.read, bounds.stall)).await;
                 }
                 return;
@@ -191,30 +245,6 @@ impl Connection {
             Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
         }
     }
-
-    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Connection { peer, router, watcher, bounds, .. } = self;
-        let service = service_fn(move |request| answer(router.clone(), peer, request));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(bounds.head)
-            // Spelled as in `fast/`; GRUB accepts no other spelling.
-            .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service);
-        if let Err(e) = watcher.watch(connection).await {
-            tracing::debug!(%peer, error = %e, "connection ended");
-        }
-    }
-}
-
-async fn answer(
-    router: Router,
-    peer: SocketAddr,
-    request: hyper::Request<Incoming>,
-) -> Result<axum::response::Response, Infallible> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    router.oneshot(request).await
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -1,6 +1,5 @@
 //! The HTTPS port with real sockets: good clients, bad clients, and clients that speak something else.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::places::Capacity;
 use super::{BOUNDS, Bounds, Way, run};
 use crate::testing::client::machines;
 
@@ -45,7 +45,7 @@ async fn start(bounds: Bounds) -> Server {
         let stopped = async {
             let _ = stopped.await;
         };
-        run(listener, Way::Tls(acceptor), router, stopped, bounds).await;
+        run(listener, Way::Tls(acceptor), router, Arc::default(), stopped, bounds).await;
     });
     Server { address, trusts: TlsConnector::from(Arc::new(client)), stop, task }
 }
@@ -64,6 +64,19 @@ impl Server {
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("#!ipxe\n"), "{answer}");
+    }
+
+    /// The same, once the place of the connection before is free, which is a moment after its end.
+    async fn serves_soon(&self) {
+        for _ in 0..500 {
+            let socket = TcpStream::connect(self.address).await.unwrap();
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            if self.trusts.connect(name, socket).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it serves nobody");
     }
 
     async fn ends(self) {
@@ -142,17 +155,41 @@ async fn garbage_ends_its_own_connection_only() {
     server.ends().await;
 }
 
+const BEGUN: [&[u8]; 3] = [b"", &[0x16, 3, 1, 0, 60, 1, 0], b"GET / HTTP/1.1\r\n"];
+
+fn one_place() -> Capacity {
+    Capacity { connections: 1, per_address: 8 }
+}
+
+async fn has_ended(silent: &mut TcpStream) -> bool {
+    let ended = silent.read(&mut [0u8; 64]).await;
+    ended.is_ok() || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
 #[tokio::test]
 async fn a_silent_handshake_is_cut_and_counts_before_it_began() {
-    let server = start(Bounds { connections: 1, handshake: Duration::from_secs(1), ..BOUNDS }).await;
-    for begun in [&b""[..], &[0x16, 3, 1, 0, 60, 1, 0], b"GET / HTTP/1.1\r\n"] {
+    let server = start(Bounds { capacity: one_place(), handshake: Duration::from_secs(1), ..BOUNDS }).await;
+    for begun in BEGUN {
         let mut silent = TcpStream::connect(server.address).await.unwrap();
         silent.write_all(begun).await.unwrap();
-        // There is one place, and the silent one has it: this waits for its end.
-        server.serves().await;
-        let mut silent = silent.into_std().unwrap();
-        let ended = silent.read(&mut [0u8; 64]);
-        assert!(ended.is_ok() || ended.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset), "{ended:?}");
+        // There is one place, and the silent one has it: the same address gets no other.
+        let mut second = TcpStream::connect(server.address).await.unwrap();
+        assert!(has_ended(&mut second).await && has_ended(&mut silent).await);
+        server.serves_soon().await;
+    }
+    server.ends().await;
+}
+
+#[tokio::test]
+async fn a_silent_handshake_keeps_no_other_address_out() {
+    let server = start(Bounds { capacity: one_place(), handshake: Duration::from_secs(600), ..BOUNDS }).await;
+    for begun in BEGUN {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        let mut silent = socket.connect(server.address).await.unwrap();
+        silent.write_all(begun).await.unwrap();
+        server.serves_soon().await;
+        assert!(has_ended(&mut silent).await);
     }
     server.ends().await;
 }

@@ -8,22 +8,23 @@ use crate::subnet::Subnet;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const NOW: u64 = 1_000_000;
 
-fn ip(last: u8) -> Ipv4Addr {
+pub(in crate::dhcp) fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
 }
 
-fn mac(n: u32) -> Mac {
+pub(in crate::dhcp) fn mac(n: u32) -> Mac {
     let [a, b, c, d] = n.to_be_bytes();
     Mac([2, 0, a, b, c, d])
 }
 
-fn config(first: u8, last: u8) -> PoolConfig {
+pub(in crate::dhcp) fn config(first: u8, last: u8) -> PoolConfig {
     PoolConfig {
         subnet: subnet(),
         ranges: vec![PoolRange { first: ip(first), last: ip(last) }],
         server_ip: SERVER,
         router: None,
         lease_secs: 3600,
+        stranger_secs: 3600,
         reservations: BTreeMap::new(),
     }
 }
@@ -33,26 +34,26 @@ fn table(first: u8, last: u8) -> LeaseTable {
 }
 
 /// A request as the wire module would give it; each test sets what it is about.
-fn from(n: u32) -> LeaseRequest {
+pub(in crate::dhcp) fn from(n: u32) -> LeaseRequest {
     let mut request = decode(&packet("350103ff"));
     request.mac = mac(n);
     request.key = ClientKey::Mac(request.mac);
     request
 }
 
-fn selecting(n: u32, address: Ipv4Addr) -> LeaseRequest {
+pub(in crate::dhcp) fn selecting(n: u32, address: Ipv4Addr) -> LeaseRequest {
     LeaseRequest { server_id: Some(SERVER), requested: Some(address), ..from(n) }
 }
 
-fn reboot(n: u32, address: Ipv4Addr) -> LeaseRequest {
+pub(in crate::dhcp) fn reboot(n: u32, address: Ipv4Addr) -> LeaseRequest {
     LeaseRequest { requested: Some(address), ..from(n) }
 }
 
-fn renew(n: u32, address: Ipv4Addr) -> LeaseRequest {
+pub(in crate::dhcp) fn renew(n: u32, address: Ipv4Addr) -> LeaseRequest {
     LeaseRequest { ciaddr: address, ..from(n) }
 }
 
-fn bound(table: &mut LeaseTable, n: u32, now: u64) -> Ipv4Addr {
+pub(in crate::dhcp) fn bound(table: &mut LeaseTable, n: u32, now: u64) -> Ipv4Addr {
     let address = table.offer(&from(n), now).unwrap();
     match table.request(&selecting(n, address), now) {
         Answer::Ack(record) => record.ip,
@@ -296,7 +297,7 @@ fn an_address_that_answers_is_not_offered() {
     let mut t = table(10, 13);
     let first = t.offer(&from(1), NOW).unwrap();
     assert!(t.wants_probe(first, NOW));
-    t.found_in_use(first, NOW);
+    t.found_in_use(first, mac(250), NOW);
     let second = t.offer(&from(1), NOW).unwrap();
     assert_ne!(first, second);
     t.found_unused(second, NOW);
@@ -314,7 +315,7 @@ fn an_address_that_answers_is_not_offered() {
     r.found_unused(ip(50), NOW);
     assert!(!r.wants_probe(ip(50), NOW + 1));
     // A bound address is never taken from its client by an answer.
-    t.found_in_use(second, NOW);
+    t.found_in_use(second, mac(250), NOW);
     assert_eq!(t.lease_of(&from(1).key, NOW), Some(second));
     assert_eq!(t.lease_of(&from(1).key, NOW + 3600), None);
 }

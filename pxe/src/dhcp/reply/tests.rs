@@ -33,7 +33,7 @@ fn decode(bytes: &[u8]) -> Message {
 fn offer_to(options: &str, decision: &BootDecision, config: &ReplyConfig) -> Message {
     let request = boot(&packet(options));
     let info = boot_info(&request, decision, config, false).unwrap();
-    decode(&positive(MessageType::Offer, &request.lease, Some(IP), None, &info, config).unwrap())
+    decode(&positive(MessageType::Offer, &request.lease, Some((IP, 3600)), None, &info, config).unwrap())
 }
 
 /// The `file` field up to its NUL.
@@ -50,7 +50,7 @@ fn option(message: &Message, code: u8) -> Option<Vec<u8>> {
 #[test]
 fn plain_offer() {
     let request = lease(&packet(UDHCPC));
-    let message = decode(&positive(MessageType::Offer, &request, Some(IP), None, &BootInfo::Nothing, &config()).unwrap());
+    let message = decode(&positive(MessageType::Offer, &request, Some((IP, 3600)), None, &BootInfo::Nothing, &config()).unwrap());
     assert_eq!((message.opcode(), message.xid(), message.yiaddr()), (Opcode::BootReply, 0x1122_3344, IP));
     assert_eq!(message.chaddr(), MAC.0);
     assert_eq!(message.siaddr(), Ipv4Addr::UNSPECIFIED);
@@ -93,7 +93,7 @@ fn options_that_are_set_are_sent() {
     };
     let config = ReplyConfig { network, ..config() };
     let request = lease(&packet("350103 3d050012345678 5205 0103616263 ff"));
-    let bytes = positive(MessageType::Ack, &request, Some(IP), Some("node1"), &BootInfo::Nothing, &config).unwrap();
+    let bytes = positive(MessageType::Ack, &request, Some((IP, 3600)), Some("node1"), &BootInfo::Nothing, &config).unwrap();
     let message = decode(&bytes);
     for (code, want) in [
         (53, vec![5]),
@@ -151,7 +151,7 @@ fn script_url_limits() {
         let info = boot_info(&request, &BootDecision::Script { url: url.clone() }, &config(), false);
         assert_eq!(info.is_ok(), fits, "{len}");
         let Ok(info) = info else { continue };
-        let message = decode(&positive(MessageType::Offer, &request.lease, Some(IP), None, &info, &config()).unwrap());
+        let message = decode(&positive(MessageType::Offer, &request.lease, Some((IP, 3600)), None, &info, &config()).unwrap());
         assert_eq!(message.fname().is_some(), in_file, "{len}");
         assert_eq!(option(&message, 67).unwrap(), url.as_bytes());
     }
@@ -184,7 +184,7 @@ fn routes_mtu_and_the_operators_own_options() {
     let config = ReplyConfig { network, ..config() };
     let request = boot(&packet(OVMF_PXE));
     let info = boot_info(&request, &BootDecision::Loader, &config, false).unwrap();
-    let message = decode(&positive(MessageType::Ack, &request.lease, Some(IP), None, &info, &config).unwrap());
+    let message = decode(&positive(MessageType::Ack, &request.lease, Some((IP, 3600)), None, &info, &config).unwrap());
     assert_eq!(option(&message, 26), Some(9000u16.to_be_bytes().to_vec()));
     let routes = [&[16, 10, 9, 10, 0, 0, 7][..], &[12, 172, 16, 10, 0, 0, 1], &[0, 10, 0, 0, 254]].concat();
     assert_eq!(option(&message, 121), Some(routes), "RFC 3442: the default route is among them");
@@ -199,7 +199,7 @@ fn a_client_with_little_room_gets_what_matters() {
     let network = NetworkConfig { extra, search: vec!["a.test".into()], domain: Some("lab.test".into()), ..network() };
     let config = ReplyConfig { network, ..config() };
     let long = |options: &str| {
-        positive(MessageType::Ack, &lease(&packet(options)), Some(IP), None, &BootInfo::Nothing, &config).unwrap()
+        positive(MessageType::Ack, &lease(&packet(options)), Some((IP, 3600)), None, &BootInfo::Nothing, &config).unwrap()
     };
     let small = long("350103 ff");
     assert!(small.len() <= 548, "{}", small.len());

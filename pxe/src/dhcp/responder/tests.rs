@@ -61,6 +61,7 @@ fn responder(silent: bool) -> (Responder, Arc<Recorder>) {
         relays: Vec::new(),
         serving: Serving::Addresses,
         probe: false,
+        informs: INFORMS,
         policy: policy.clone(),
         counters: Arc::default(),
     };

@@ -16,8 +16,10 @@ use super::commit::Group;
 use super::limits::{Clock, MAX_PENDING};
 use super::outbox::Outbox;
 use crate::counters::Count;
+use crate::dhcp::mode::Serving;
+use crate::dhcp::presence::Presence;
 use crate::dhcp::responder::{Outcome, Pending, Probed, Responder, SERVER_PORT};
-use crate::dhcp::watch::{Finding, Watch};
+use crate::dhcp::watch::{Finding, Owner, Watch};
 use crate::policy::{BootEvent, BootEventKind};
 use crate::server::neighbours::Neighbours;
 use crate::why::Why;
@@ -30,8 +32,10 @@ const MAX_PROBING: usize = 64;
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// The committer's queue is tried again after this long when it was full.
 const RETRY: Duration = Duration::from_millis(2);
-/// Between two ticks of [`Watch`].
+/// Between two ticks of [`Watch`], and two looks for strangers that are not there. The kernel asks (ARP) once or twice meanwhile.
 const TICK: Duration = Duration::from_secs(1);
+/// Strangers asked for in one tick.
+const MAX_SUSPECTS: usize = 64;
 
 pub(crate) struct EventLoop {
     pub outbox: Outbox,
@@ -45,6 +49,10 @@ pub(crate) struct EventLoop {
     pub pending: Arc<AtomicUsize>,
     /// In the order of their deadlines.
     pub probing: VecDeque<(Instant, Box<Pending>)>,
+    /// Addresses that the link was asked for at the last tick.
+    pub suspects: Vec<Ipv4Addr>,
+    pub servers: Vec<Ipv4Addr>,
+    pub presence: Arc<Presence>,
     pub clock: Clock,
     pub stop: Arc<AtomicBool>,
 }
@@ -56,13 +64,12 @@ impl EventLoop {
         while !self.stop.load(Ordering::Relaxed) {
             self.wait(wake, tick);
             let now = (self.clock)();
-            if self.watching.is_some() && tick <= Instant::now() {
+            self.hear_of(now);
+            if tick <= Instant::now() {
                 tick = Instant::now() + TICK;
-                if self.has_link() {
-                    let findings = self.watch.tick(now);
-                    self.found(findings);
-                } else {
-                    self.watch.link_lost();
+                self.reclaim(now);
+                if self.watching.is_some() {
+                    self.watch_others(now);
                 }
             }
             self.requests(&mut inbox, now);
@@ -76,6 +83,51 @@ impl EventLoop {
         }
     }
 
+    fn watch_others(&mut self, now: u64) {
+        for ip in std::mem::take(&mut self.servers) {
+            let owner = match self.neighbours.as_mut().map(|n| n.answered(ip)) {
+                Some(Ok(Some(mac))) => Owner::Machine(mac),
+                Some(Ok(None)) => Owner::Nobody,
+                Some(Err(_)) | None => Owner::NotAsked,
+            };
+            let findings = self.watch.owner(ip, owner);
+            self.found(findings);
+        }
+        if self.has_link() {
+            let findings = self.watch.tick(now);
+            self.found(findings);
+        } else {
+            self.watch.link_lost();
+        }
+    }
+
+    /// Who was heard of outside DHCP is no stranger.
+    fn hear_of(&mut self, now: u64) {
+        let (addresses, machines) = self.presence.take();
+        for network in &mut self.responder.networks {
+            addresses.iter().for_each(|ip| network.table.heard_from(*ip, now));
+            machines.iter().for_each(|mac| network.table.vouch(*mac, now));
+        }
+    }
+
+    /// Where addresses are scarce, those of strangers that are not there become free. A network behind a relay is not on this
+    /// link: there, their leases end by themselves.
+    fn reclaim(&mut self, now: u64) {
+        let (Some(neighbours), Some(own)) = (&mut self.neighbours, self.responder.networks.first_mut()) else { return };
+        if !self.responder.probe || self.responder.serving != Serving::Addresses {
+            return self.suspects.clear();
+        }
+        for ip in std::mem::take(&mut self.suspects) {
+            let Ok(by) = neighbours.answered(ip) else { continue };
+            if let Some(record) = own.table.answered(ip, by, now) {
+                self.responder.counters.add(Count::LeaseReclaimed);
+                self.group.push((record, None));
+            }
+        }
+        let suspects = own.table.suspects(now, MAX_SUSPECTS);
+        self.suspects = suspects.into_iter().filter(|ip| neighbours.ask(*ip).is_ok()).collect();
+    }
+
     /// sysfs-class-net: `carrier` is 1 where the other side of the cable is up; unreadable while the interface is down.
     fn has_link(&self) -> bool {
         let path = format!("/sys/class/net/{}/carrier", self.responder.facts.iface);
@@ -83,10 +135,7 @@ impl EventLoop {
     }
 
     fn wait(&self, wake: &EventFd, tick: Instant) {
-        let mut left = TICK;
-        if self.watching.is_some() {
-            left = left.min(tick.saturating_duration_since(Instant::now()));
-        }
+        let mut left = tick.saturating_duration_since(Instant::now());
         if !self.group.is_empty() {
             left = left.min(RETRY);
         }
@@ -143,6 +192,14 @@ impl EventLoop {
     fn found(&mut self, findings: Vec<Finding>) {
         for finding in findings {
             match finding {
+                Finding::Arp(ip) => match self.neighbours.as_mut().map(|n| n.ask(ip)) {
+                    Some(Ok(())) if self.servers.contains(&ip) => {}
+                    Some(Ok(())) => self.servers.push(ip),
+                    Some(Err(_)) | None => {
+                        let findings = self.watch.owner(ip, Owner::NotAsked);
+                        self.found(findings);
+                    }
+                },
                 Finding::Ask(packet) => {
                     let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT);
                     // A question that cannot be sent counts as unanswered: an interface that is down has no other server either.
@@ -153,8 +210,10 @@ impl EventLoop {
                 Finding::Serve(serving) => self.responder.serving = serving,
                 Finding::Event(kind) => {
                     tracing::info!(iface = %self.responder.facts.iface, ?kind, "DHCP");
-                    if matches!(kind, BootEventKind::OtherServer { .. }) {
-                        self.responder.counters.add(Count::OtherServer);
+                    match kind {
+                        BootEventKind::OtherServer { .. } => self.responder.counters.add(Count::OtherServer),
+                        BootEventKind::OtherServerDoubted { .. } => self.responder.counters.add(Count::OtherServerDoubted),
+                        _ => {}
                     }
                     self.responder.policy.observe(&BootEvent::new(kind, self.responder.facts.iface.clone()));
                 }

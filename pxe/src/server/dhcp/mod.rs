@@ -32,8 +32,9 @@ use crate::counters::Counters;
 use crate::dhcp::config::DhcpConfig;
 use crate::dhcp::leases::LeaseRecord;
 use crate::dhcp::mode::DhcpMode;
+use crate::dhcp::presence::Presence;
 use crate::dhcp::request::Facts;
-use crate::dhcp::responder::{CLIENT_PORT, Responder, SERVER_PORT};
+use crate::dhcp::responder::{CLIENT_PORT, INFORMS, Responder, SERVER_PORT};
 use crate::dhcp::watch::Watch;
 use crate::policy::BootPolicy;
 
@@ -46,6 +47,7 @@ pub struct DhcpServer {
     responder: Responder,
     commit: Commit,
     clock: Clock,
+    presence: Arc<Presence>,
 }
 
 impl DhcpServer {
@@ -70,21 +72,33 @@ impl DhcpServer {
             false => None,
         };
         let first = u32::from_ne_bytes(host::random::bytes()?);
-        let watch = Watch::new(config.mode, config.server_ip, hardware_address(iface, config.server_ip), first);
+        let watch = Watch::new(
+            config.mode,
+            config.server_ip,
+            config.networks[0].subnet,
+            hardware_address(iface, config.server_ip),
+            first,
+        );
         let responder = Responder {
             facts: Facts { iface: iface.into(), subnet: config.networks[0].subnet },
             networks,
             relays: config.relays,
             serving: watch.serving(),
             probe: config.probe,
+            informs: INFORMS,
             policy,
             counters: Arc::new(Counters::default()),
         };
-        Ok(DhcpServer { socket, boot_server, watching, watch, responder, commit, clock })
+        Ok(DhcpServer { socket, boot_server, watching, watch, responder, commit, clock, presence: Arc::default() })
     }
 
     pub fn counters(&self) -> Arc<Counters> {
         self.responder.counters.clone()
+    }
+
+    /// Where to say who was heard of: until then a machine is a stranger, and its lease short.
+    pub fn presence(&self) -> Arc<Presence> {
+        self.presence.clone()
     }
 
     /// Serves until `shutdown` completes.
@@ -120,6 +134,9 @@ impl DhcpServer {
             group: Vec::new(),
             pending,
             probing: Default::default(),
+            suspects: Vec::new(),
+            servers: Vec::new(),
+            presence: self.presence,
             clock: self.clock,
             stop: stop.clone(),
         };

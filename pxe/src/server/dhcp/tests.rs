@@ -113,7 +113,7 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     // The first client's commit hangs; the second is answered meanwhile.
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
     let records = disk.asked().await;
-    assert_eq!((records.len(), records[0].ip, records[0].expires_at), (1, [127, 9, 0, 10].into(), 1_600));
+    assert_eq!((records.len(), records[0].ip, records[0].expires_at), (1, [127, 9, 0, 10].into(), 1_120));
     second.send_to(&from_client(11, "350108ff"), to).await.unwrap();
     assert_eq!(reply(&second).await, 5);
     assert!(first.try_recv(&mut [0; 10]).is_err(), "an ACK left before its commit");

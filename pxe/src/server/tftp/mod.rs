@@ -1,5 +1,6 @@
 //! The TFTP server's listener: requests on port 69, a new socket for each transfer, transfers on a few threads.
 
+mod places;
 mod shared;
 mod worker;
 
@@ -15,12 +16,14 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 
-use self::shared::{Active, Job, Order, Shared, tftp_event};
+use self::places::{Active, Place, Places};
+use self::shared::{Job, Order, Shared, tftp_event};
 use self::worker::Worker;
 use super::bind::{BindError, udp_on};
 use super::wake::event_fd;
 use crate::counters::{Count, Counters};
-use crate::policy::{BootEventKind, BootPolicy, TransferError};
+use crate::dhcp::presence::Presence;
+use crate::policy::{Abort, BootEventKind, BootPolicy, TransferError};
 use crate::subnet::Subnet;
 use crate::tftp::files::FileTable;
 use crate::tftp::limits::{Limits, MAX_DATAGRAM, MAX_WORKERS, SERVER_PORT};
@@ -48,6 +51,8 @@ pub struct TftpConfig {
     pub max_per_address: usize,
     /// Threads that run transfers, 1 to [`MAX_WORKERS`].
     pub workers: usize,
+    /// Where to say who fetched a file.
+    pub presence: Arc<Presence>,
 }
 
 impl TftpConfig {
@@ -64,6 +69,7 @@ impl TftpConfig {
             max_transfers: 512,
             max_per_address: 8,
             workers,
+            presence: Arc::default(),
         }
     }
 
@@ -100,9 +106,10 @@ impl TftpServer {
             iface: self.config.iface.as_str().into(),
             policy: self.policy,
             counters: self.counters,
-            active: Mutex::default(),
+            active: Mutex::new(Places::new(self.config.max_transfers, self.config.max_per_address)),
             stop: AtomicBool::new(false),
             began: Instant::now(),
+            presence: self.config.presence.clone(),
         });
         let mut listener =
             Listener { socket: self.socket, config: self.config, files: self.files, shared, workers: Vec::new(), next: 0 };
@@ -199,20 +206,24 @@ impl Listener {
         };
         let shared = self.shared.clone();
         let mut active = shared.active.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = active.get(&from) {
+        if let Some(old) = active.running.get(&from) {
             if old.request == request && !old.contacted.load(Ordering::Relaxed) {
                 // The first answer is on its way or will be repeated; a second transfer would answer twice.
                 self.shared.counters.add(Count::TftpDuplicate);
                 return;
             }
-            self.order(old.worker, Order::Abort(old.id));
-            active.remove(&from);
+            self.order(old.worker, Order::Abort(old.id, Abort::Replaced));
+            active.running.remove(&from);
         }
-        let of_address = active.keys().filter(|client| client.ip() == from.ip()).count();
-        if active.len() >= self.config.max_transfers || of_address >= self.config.max_per_address {
+        let now = shared.began.elapsed();
+        match active.find(*from.ip(), now) {
+            Place::Free => {}
+            Place::Instead(old) => {
+                self.shared.counters.add(Count::TftpPushedOut);
+                self.order(old.worker, Order::Abort(old.id, Abort::PushedOut));
+            }
             // No answer: the client asks again, while an ERROR would end its boot.
-            self.shared.counters.add(Count::TftpBusy);
-            return;
+            Place::None => return self.shared.counters.add(Count::TftpBusy),
         }
         let socket = udp_on(&self.config.iface, SocketAddrV4::new(self.config.address, 0), false);
         let socket = match socket.map_err(|e| e.to_string()).and_then(|s| s.connect(from).map(|()| s).map_err(|e| e.to_string()))
@@ -225,11 +236,11 @@ impl Listener {
             }
         };
         self.next += 1;
-        let (id, worker) = (self.next, choose(active.values().map(|a| a.worker), self.workers.len()));
+        let (id, worker) = (self.next, choose(active.running.values().map(|a| a.worker), self.workers.len()));
         let contacted = Arc::new(AtomicBool::new(false));
         let transfer = Transfer::new(file, &request, self.config.limits);
         let name = request.name.clone();
-        active.insert(from, Active { id, request, contacted: contacted.clone(), worker });
+        active.running.insert(from, Active { id, request, contacted: contacted.clone(), worker, since: now });
         drop(active);
         self.order(worker, Order::Start(Box::new(Job { id, transfer, socket, client: from, name, contacted })));
     }

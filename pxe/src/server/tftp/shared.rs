@@ -1,14 +1,14 @@
 //! What the TFTP listener and its workers share.
 
-use std::collections::HashMap;
 use std::net::{SocketAddrV4, UdpSocket};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::places::Places;
 use crate::counters::Counters;
-use crate::policy::{BootEvent, BootEventKind, BootPolicy};
-use crate::tftp::packet::ReadRequest;
+use crate::dhcp::presence::Presence;
+use crate::policy::{Abort, BootEvent, BootEventKind, BootPolicy};
 use crate::tftp::transfer::Transfer;
 
 /// What all threads of one server share.
@@ -16,9 +16,10 @@ pub(super) struct Shared {
     pub iface: Arc<str>,
     pub policy: Arc<dyn BootPolicy>,
     pub counters: Arc<Counters>,
-    pub active: Mutex<HashMap<SocketAddrV4, Active>>,
+    pub active: Mutex<Places>,
     pub stop: AtomicBool,
     pub began: Instant,
+    pub presence: Arc<Presence>,
 }
 
 /// A transfer on its way to a worker.
@@ -33,16 +34,8 @@ pub(super) struct Job {
 
 pub(super) enum Order {
     Start(Box<Job>),
-    /// The client asked for something else from the same port.
-    Abort(u64),
-}
-
-/// A running transfer.
-pub(super) struct Active {
-    pub id: u64,
-    pub request: ReadRequest,
-    pub contacted: Arc<AtomicBool>,
-    pub worker: usize,
+    /// The client asked for something else from the same port, or its place was needed.
+    Abort(u64, Abort),
 }
 
 pub(super) fn tftp_event(

@@ -90,31 +90,71 @@ async fn a_transfer_comes_from_the_address_asked_and_ends_with_an_error_packet()
     assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted(Abort::Error("enough".into()))));
 }
 
+/// Asks for the file and answers its first block, so that the server knows the client is there.
+async fn fetching(server: &Running, net: u8, last: u8) -> (UdpSocket, SocketAddr) {
+    let socket = client(net, last).await;
+    socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    let (_, transfer) = receive(&socket).await;
+    socket.send_to(&ack_packet(1), transfer).await.unwrap();
+    // The second block: the answer has arrived.
+    assert_eq!(receive(&socket).await.0[..4], [0, 3, 0, 2]);
+    (socket, transfer)
+}
+
 #[tokio::test]
 async fn transfers_are_capped_in_all_and_by_address() {
     let limits = |c: &mut TftpConfig| (c.max_per_address, c.max_transfers) = (2, 3);
     let Some(server) = start(2, [127, 8, 2, 0], limits).await else { return };
+    let mut held = vec![fetching(&server, 2, 2).await, fetching(&server, 2, 2).await];
+    // The third of one address is met with silence.
+    let third = client(2, 2).await;
+    third.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    server.counted(Count::TftpBusy, 1).await;
+    // The same request again from the same port is not a second transfer.
+    let waiting = client(2, 3).await;
+    waiting.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    server.counted(Count::TftpStarted, 3).await;
+    waiting.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    server.counted(Count::TftpDuplicate, 1).await;
+    assert_eq!((server.counters.get(Count::TftpStarted), server.counters.get(Count::TftpPushedOut)), (3, 0));
+    // The fourth in all has the place of the one that did not answer yet,
+    let fourth = fetching(&server, 2, 4).await;
+    server.counted(Count::TftpPushedOut, 1).await;
+    assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted(Abort::PushedOut)));
+    // the next one that of the oldest of whoever has two, and then nobody who answers can be pushed out.
+    held.push(fetching(&server, 2, 5).await);
+    server.counted(Count::TftpPushedOut, 2).await;
+    client(2, 6).await.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
+    server.counted(Count::TftpBusy, 2).await;
+    // A transfer that ends makes room.
+    let aborted = server.counters.get(Count::TftpAborted);
+    fourth.0.send_to(&error_packet(0, ""), fourth.1).await.unwrap();
+    server.counted(Count::TftpAborted, aborted + 1).await;
+    fetching(&server, 2, 9).await;
+    drop(held);
+}
+
+/// What `tftp_hold.py` does: every place of 64 addresses with a wait of 255 seconds, and never an answer.
+#[tokio::test]
+async fn requests_that_are_never_answered_hold_no_place() {
+    let Some(server) = start(6, [127, 8, 6, 0], |c| c.max_transfers = 64).await else { return };
+    let options = [("timeout", "255"), ("blksize", "1468")];
     let mut held = Vec::new();
-    // The third of one address, then the fourth in all, are met with silence.
-    for (last, busy) in [(2, 0), (2, 0), (2, 1), (3, 1), (4, 2)] {
-        let socket = client(2, last).await;
-        socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
-        server.counted(Count::TftpBusy, busy).await;
+    for n in 0..128u8 {
+        let socket = client(6, 100 + n / 8).await;
+        socket.send_to(&read_packet("boot", &options), server.address).await.unwrap();
+        server.counted(Count::TftpRequest, u64::from(n) + 1).await;
         held.push(socket);
     }
-    server.counted(Count::TftpStarted, 3).await;
-    assert_eq!((server.counters.get(Count::TftpStarted), server.counters.get(Count::TftpBusy)), (3, 2));
-    // The same request again from the same port is not a second transfer.
-    held[0].send_to(&read_packet("boot", &[]), server.address).await.unwrap();
-    server.counted(Count::TftpDuplicate, 1).await;
-    // A transfer that ends makes room.
-    let (_, transfer) = receive(&held[0]).await;
-    held[0].send_to(&error_packet(0, ""), transfer).await.unwrap();
-    server.counted(Count::TftpAborted, 1).await;
-    let next = client(2, 9).await;
-    while server.counters.get(Count::TftpStarted) < 4 {
-        next.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    // Another address is served at its first request, whatever the flood has asked for, and so is one of the flood's own.
+    for (done, last) in [(1, 200), (2, 100)] {
+        let (socket, transfer) = fetching(&server, 6, last).await;
+        for block in 2..=3u16 {
+            socket.send_to(&ack_packet(block), transfer).await.unwrap();
+            assert_eq!(receive(&socket).await.0[..4], [0, 3, 0, block as u8 + 1]);
+        }
+        socket.send_to(&ack_packet(4), transfer).await.unwrap();
+        server.counted(Count::TftpDone, done).await;
     }
 }
 

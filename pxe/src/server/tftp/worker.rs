@@ -92,7 +92,7 @@ impl Worker {
             while let Ok(order) = self.orders.try_recv() {
                 match order {
                     Order::Start(job) => self.start(*job, now),
-                    Order::Abort(id) => self.abort(id),
+                    Order::Abort(id, why) => self.abort(id, why),
                 }
             }
             self.timeouts(&mut buffer, now);
@@ -130,10 +130,10 @@ impl Worker {
         }
     }
 
-    fn abort(&mut self, id: u64) {
+    fn abort(&mut self, id: u64, why: Abort) {
         let found = self.runs.iter().position(|r| r.as_ref().is_some_and(|r| r.job.id == id));
         if let Some(slot) = found {
-            self.end(slot, BootEventKind::TftpAborted(Abort::Replaced));
+            self.end(slot, BootEventKind::TftpAborted(why));
         }
     }
 
@@ -177,7 +177,7 @@ impl Worker {
             }
             let Some(run) = self.runs[slot].as_mut().filter(|r| r.job.id == id) else { continue };
             if run.deadline <= now {
-                let step = run.job.transfer.on_timeout();
+                let step = run.job.transfer.on_timeout(now);
                 self.act(slot, step, now);
             }
             if let Some(run) = self.runs[slot].as_mut().filter(|r| r.job.id == id) {
@@ -209,6 +209,7 @@ impl Worker {
             }
             (_, Status::Done) => self.end(slot, BootEventKind::TftpDone),
             (_, Status::Aborted { message }) => self.end(slot, BootEventKind::TftpAborted(Abort::Error(message))),
+            (_, Status::TooSlow) => self.end(slot, BootEventKind::TftpError(TransferError::BelowRate)),
             (_, Status::TimedOut) => self.end(slot, BootEventKind::TftpError(TransferError::ClientSilent)),
         }
     }
@@ -221,13 +222,17 @@ impl Worker {
         });
         let bytes = self.runs[slot].as_ref().map_or(0, |r| r.job.transfer.acked_bytes());
         self.shared.counters.add_tftp_bytes(bytes);
+        let is_done = kind == BootEventKind::TftpDone;
         self.observe(slot, kind, Some(bytes));
         let Some(run) = self.runs[slot].take() else { return };
+        if is_done {
+            self.shared.presence.heard(*run.job.client.ip());
+        }
         let _ = self.epoll.delete(&run.job.socket);
         self.free.push(slot);
         let mut active = self.shared.active.lock().unwrap_or_else(PoisonError::into_inner);
-        if active.get(&run.job.client).is_some_and(|a| a.id == run.job.id) {
-            active.remove(&run.job.client);
+        if active.running.get(&run.job.client).is_some_and(|a| a.id == run.job.id) {
+            active.running.remove(&run.job.client);
         }
     }
 

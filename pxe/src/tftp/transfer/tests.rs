@@ -52,7 +52,9 @@ fn options_are_granted_capped_or_left_out() {
         (vec![("tsize", "0")], vec![("tsize", 700)]),
         (vec![("tsize", "5")], vec![("tsize", 700)]),
         (vec![("timeout", "1")], vec![("timeout", 1)]),
-        (vec![("timeout", "255")], vec![("timeout", 255)]),
+        (vec![("timeout", "10")], vec![("timeout", 10)]),
+        (vec![("tsize", "0"), ("timeout", "11")], vec![("tsize", 700)]),
+        (vec![("tsize", "0"), ("timeout", "255")], vec![("tsize", 700)]),
         (vec![("windowsize", "1")], vec![("windowsize", 1)]),
         (vec![("windowsize", "64")], vec![("windowsize", 64)]),
         (vec![("windowsize", "65")], vec![("windowsize", 64)]),
@@ -132,20 +134,20 @@ fn the_retry_budget_resets_on_progress_and_is_small_before_contact() {
     let mut t = transfer(5_000, &[]);
     t.start(NOW);
     for _ in 0..limits.first_retries {
-        assert_eq!(blocks(&t.on_timeout()), [1]);
+        assert_eq!(blocks(&t.on_timeout(NOW)), [1]);
     }
-    assert_eq!(t.on_timeout().status, Status::TimedOut);
+    assert_eq!(t.on_timeout(NOW).status, Status::TimedOut);
 
     let mut t = transfer(5_000, &[]);
     t.start(NOW);
     for block in 1..4 {
         t.on_packet(&ack_packet(block), NOW);
         for _ in 0..limits.retries {
-            assert_eq!(blocks(&t.on_timeout()), [block + 1]);
+            assert_eq!(blocks(&t.on_timeout(NOW)), [block + 1]);
             assert!(!t.on_packet(&ack_packet(block), NOW).rearm, "noise does not reset the timer");
         }
     }
-    assert_eq!(t.on_timeout().status, Status::TimedOut);
+    assert_eq!(t.on_timeout(NOW).status, Status::TimedOut);
 }
 
 #[test]
@@ -252,7 +254,7 @@ fn run(file: &Arc<[u8]>, blksize: u16, window: u16, fates: &[u8]) -> (Status, Cl
         }
         if quiet && queue.is_empty() {
             now += t.wait();
-            step = t.on_timeout();
+            step = t.on_timeout(now);
         }
     }
 }
@@ -274,10 +276,10 @@ fn the_wait_follows_the_round_trip_unless_the_client_named_its_own() {
     t.on_packet(&ack_packet(1), NOW + Duration::from_micros(300));
     assert_eq!(t.wait(), MIN_WAIT);
     for doubled in [2, 4, 8, 16, 32] {
-        t.on_timeout();
+        t.on_timeout(NOW);
         assert_eq!(t.wait(), MIN_WAIT * doubled);
     }
-    t.on_timeout();
+    t.on_timeout(NOW);
     assert_eq!(t.wait(), limit);
     // A block that was repeated tells nothing about the round trip; the next one does.
     t.on_packet(&ack_packet(2), NOW + Duration::from_secs(3));
@@ -290,8 +292,63 @@ fn the_wait_follows_the_round_trip_unless_the_client_named_its_own() {
     t.on_packet(&ack_packet(0), NOW);
     t.on_packet(&ack_packet(1), NOW);
     assert_eq!(t.wait(), Duration::from_secs(3));
-    t.on_timeout();
+    t.on_timeout(NOW);
     assert_eq!(t.wait(), Duration::from_secs(3));
+}
+
+/// How long a transfer lasts whose client does `answer` at each of the server's packets, in whole seconds, and how it ends.
+fn lasts(t: &mut Transfer, mut answer: impl FnMut(&Step) -> Option<Vec<u8>>, every: Duration) -> (u64, Status) {
+    let mut now = NOW;
+    let mut step = t.start(now);
+    while step.status == Status::Running && now < NOW + Duration::from_secs(3_600) {
+        match answer(&step) {
+            Some(packet) => {
+                now += every;
+                step = t.on_packet(&packet, now);
+            }
+            None => {
+                now += t.wait();
+                step = t.on_timeout(now);
+            }
+        }
+    }
+    ((now - NOW).as_secs(), step.status)
+}
+
+#[test]
+fn a_clients_timeout_counts_only_once_it_has_answered() {
+    // Four packets, a second apart, whatever was asked for.
+    for timeout in ["1", "10", "255"] {
+        let mut t = transfer(50_000, &[("timeout", timeout), ("blksize", "1468")]);
+        assert_eq!(lasts(&mut t, |_| None, NOW), (4, Status::TimedOut), "{timeout}");
+    }
+    // One answer, then silence: half a minute or so, and not a quarter of an hour.
+    for (timeout, seconds) in [("1", 15), ("3", 33), ("9", 36), ("10", 30)] {
+        let mut t = transfer(50_000, &[("timeout", timeout)]);
+        let mut first = Some(ack_packet(0));
+        let (lasted, status) = lasts(&mut t, |_| first.take(), Duration::ZERO);
+        assert!(lasted <= seconds && matches!(status, Status::TimedOut | Status::TooSlow), "{timeout}: {lasted} {status:?}");
+    }
+}
+
+#[test]
+fn a_client_that_takes_a_block_now_and_then_does_not_keep_its_place() {
+    let ack = |step: &Step| match &step.send {
+        Send::Options => Some(ack_packet(0)),
+        Send::Blocks(blocks) => Some(ack_packet(*blocks.start() as u16)),
+        Send::Nothing => None,
+    };
+    let block = |bytes: &str, timeout: &str| transfer(4_000_000, &[("blksize", bytes), ("timeout", timeout)]);
+    // A block of 1468 bytes each nine seconds, and the smallest block as fast as a machine far away takes it.
+    for (mut t, every) in [(block("1468", "10"), 9_000), (block("512", "2"), 1_000), (block("8", "1"), 20)] {
+        let (lasted, status) = lasts(&mut t, ack, Duration::from_millis(every));
+        assert!(lasted <= 48 && status == Status::TooSlow, "{every} ms: {lasted} {status:?}");
+    }
+    // At twice the rate it goes on to the end, however long that takes.
+    let per_block = PACE_TIME.as_millis() as u64 * 1_468 / PACE_BYTES / 2;
+    let mut t = transfer(400_000, &[("blksize", "1468")]);
+    let (lasted, status) = lasts(&mut t, ack, Duration::from_millis(per_block));
+    assert!(status == Status::Done && lasted > 300, "{lasted} {status:?}");
 }
 
 proptest! {
@@ -307,7 +364,7 @@ proptest! {
         if status == Status::Done {
             prop_assert_eq!(&client.got[..], &file[..]);
         } else {
-            prop_assert_eq!(status, Status::TimedOut);
+            prop_assert!(matches!(status, Status::TimedOut | Status::TooSlow));
         }
         // No amplification: each block at most as often as the budget and one early repeat allow.
         let all = len / usize::from(blksize) + 2;

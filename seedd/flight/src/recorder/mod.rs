@@ -17,6 +17,7 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
 use host::clock::{Stopwatch, now_ms};
 use prometheus_client::metrics::histogram::Histogram;
+use pxe::dhcp::watch::Owner;
 use pxe::{BootEvent, BootEventKind};
 use site::store::events::PacketFacts;
 use tokio::sync::mpsc;
@@ -206,7 +207,12 @@ fn facts(event: &BootEvent) -> PacketFacts {
         arch: event.arch.map(|a| a.name().to_owned()),
         ipxe: event.ipxe,
         ip: event.ip,
-        server: None,
+        server: match event.kind {
+            BootEventKind::OtherServer { server, .. }
+            | BootEventKind::OtherServerDoubted { server, .. }
+            | BootEventKind::OtherServerGone { server } => Some(server),
+            _ => None,
+        },
         file: event.file.clone(),
         bytes: event.bytes,
         why,
@@ -215,6 +221,15 @@ fn facts(event: &BootEvent) -> PacketFacts {
         hostname: event.hostname.clone(),
         uuid: event.uuid.map(hex::encode),
         repeats: None,
+    }
+}
+
+/// Who answers for the address of another DHCP server.
+fn owns(owner: Owner) -> String {
+    match owner {
+        Owner::Machine(mac) => format!("its address is at {mac}"),
+        Owner::Nobody | Owner::Unknown => "no machine has its address".to_owned(),
+        Owner::NotAsked => "the network could not be asked for its address".to_owned(),
     }
 }
 
@@ -234,8 +249,17 @@ fn words(event: &BootEvent) -> Option<(EventKind, String)> {
         BootEventKind::Release => (EventKind::DhcpRelease, format!("released {ip}")),
         BootEventKind::Decline => (EventKind::DhcpDecline, format!("declined {ip}: another machine uses it")),
         BootEventKind::Inform => (EventKind::DhcpInform, format!("{who} at {ip} asked for options")),
-        BootEventKind::OtherServer { server } => {
-            (EventKind::DhcpOther, format!("another DHCP server answers on this network: {server}"))
+        BootEventKind::OtherServer { server, answers, owner } => {
+            let seen = format!("{answers} answers in a row, {}", owns(*owner));
+            (EventKind::DhcpOther, format!("another DHCP server answers on this network: {server} ({seen})"))
+        }
+        BootEventKind::OtherServerDoubted { server, answers, owner } => {
+            let times = if *answers == 1 { "once".to_owned() } else { format!("{answers} times") };
+            let text = format!(
+                "somebody answered {times} as DHCP server {server} ({}); this seed does not stand down for it",
+                owns(*owner)
+            );
+            (EventKind::DhcpOther, text)
         }
         BootEventKind::OtherServerGone { server } => {
             (EventKind::DhcpOther, format!("the DHCP server {server} no longer answers"))

@@ -32,6 +32,7 @@ pub fn words(why: Why) -> &'static str {
         Why::ProxyPlain => "it does not want to boot; another server assigns addresses",
         Why::StillProbing => "the seed is still probing for other DHCP servers",
         Why::NotPxe => "it does not want to boot",
+        Why::TooMany => "too many such requests arrive",
         Why::SendFailed => "the reply could not be sent",
     }
 }

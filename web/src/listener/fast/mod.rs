@@ -8,6 +8,7 @@
 mod cache;
 mod head;
 mod open;
+mod stamp;
 
 use std::fs::File;
 use std::io;
@@ -29,16 +30,18 @@ use tokio::time::{Duration, timeout};
 use tower::ServiceExt as _;
 
 use crate::api::MachineApi;
-use crate::dates::http_date;
 use crate::files;
 use crate::files::etag::Answer;
 use crate::files::handover::{CanSend, Sendable};
 use crate::limits::{BODY_TIME, MAX_AGENT_BODY, MAX_HEAD};
+use crate::listener::Heard;
+use crate::listener::places::{Doing, Place};
 use crate::listener::socket::Patience;
 use crate::meter::HttpMeter;
 use cache::{Entry, FileCache, Held};
 use head::{Head, Read, read, rest, write};
 use open::{NOSNIFF, Places};
+use stamp::{Stamp, reusable};
 
 pub use head::read_head;
 
@@ -56,6 +59,7 @@ pub(crate) struct Fast {
     meter: Arc<HttpMeter>,
     cache: FileCache,
     places: Places,
+    heard: Heard,
     clock: Clock,
 }
 
@@ -71,8 +75,8 @@ pub(crate) struct Limits {
 }
 
 impl Fast {
-    pub(crate) fn new(api: Arc<dyn MachineApi>, router: Router, meter: Arc<HttpMeter>, clock: Clock) -> Self {
-        Fast { router, meter, cache: FileCache::default(), places: Places::new(api), clock }
+    pub(crate) fn new(api: Arc<dyn MachineApi>, router: Router, meter: Arc<HttpMeter>, heard: Heard, clock: Clock) -> Self {
+        Fast { router, meter, cache: FileCache::default(), places: Places::new(api), heard, clock }
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -118,26 +122,35 @@ pub(crate) async fn talk(
     peer: SocketAddr,
     fast: &Fast,
     limits: &Limits,
+    place: &Place,
     mut stop: watch::Receiver<bool>,
 ) -> Option<HandOn> {
     let _ = socket.set_nodelay(true);
     let (buffer, patience, stamp) = (Vec::with_capacity(2048), Patience::new(limits.stall), Stamp::new()?);
     let mut talk = Talk { socket, peer, fast, buffer, patience, stamp };
+    let mut is_first = true;
     loop {
         let head = tokio::select! {
             // Checked only between requests.
             _ = stop.wait_for(|s| *s), if talk.buffer.is_empty() => return None,
+            () = place.to_leave() => return None,
             head = timeout(limits.head, talk.head()) => head,
         };
+        if matches!(head, Ok(Ok(Some(_)))) && std::mem::take(&mut is_first) {
+            (fast.heard)(peer.ip());
+        }
         match head {
-            Ok(Ok(Some(Read::Request(head)))) => match talk.answer(head).await {
-                Ok(true) if !*stop.borrow() => {}
-                Ok(_) => return None,
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "connection ended");
-                    return None;
+            Ok(Ok(Some(Read::Request(mut head)))) => {
+                head.close |= place.is_scarce();
+                match talk.answer(head, place).await {
+                    Ok(true) if !*stop.borrow() => place.does(Doing::Nothing),
+                    Ok(_) => return None,
+                    Err(error) => {
+                        tracing::debug!(%peer, %error, "connection ended");
+                        return None;
+                    }
                 }
-            },
+            }
             Ok(Ok(Some(_))) => return Some(HandOn { socket: talk.socket, read: talk.buffer }),
             // Closed, broken, or too slow.
             Ok(Ok(None) | Err(_)) | Err(_) => return None,
@@ -187,17 +200,19 @@ impl Talk<'_> {
     }
 
     /// True if the connection may go on.
-    async fn answer(&mut self, head: Head) -> io::Result<bool> {
+    async fn answer(&mut self, head: Head, place: &Place) -> io::Result<bool> {
         let close = head.close;
+        place.does(Doing::Reading);
         if let Some(path) = head.cached_path()
             && let Some(entry) = self.fast.entry(path).await
         {
+            place.does(Doing::Answering);
             self.send_cached(&entry, &head).await?;
             rest(&mut self.buffer, 0..head.length);
             return Ok(!close);
         }
         let body = self.body(&head).await?;
-        self.ask_router(head, body).await?;
+        self.ask_router(head, body, place).await?;
         Ok(!close)
     }
 
@@ -251,7 +266,7 @@ impl Talk<'_> {
         }
     }
 
-    async fn ask_router(&mut self, head: Head, body: Vec<u8>) -> io::Result<()> {
+    async fn ask_router(&mut self, head: Head, body: Vec<u8>, place: &Place) -> io::Result<()> {
         let cached = head.cached_path().map(str::to_owned);
         // Before the answer, so that a snapshot published meanwhile is noticed at the next check.
         let root = match &cached {
@@ -266,6 +281,7 @@ impl Talk<'_> {
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(CanSend);
         let Ok(mut response) = self.fast.router.clone().oneshot(request).await;
+        place.does(Doing::Answering);
         let found = response.extensions_mut().remove::<Sendable>();
         let status = response.status();
         let (body, head_bytes) = match &found {
@@ -340,44 +356,6 @@ impl Talk<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// A head to reuse: without the id of this request.
-fn reusable(head: &[u8]) -> Vec<u8> {
-    let lines = head.split_inclusive(|b| *b == b'\n').filter(|l| !l.starts_with(b"X-Request-Id:"));
-    lines.flatten().copied().collect()
-}
-
-/// What differs from answer to answer: the date, and the request's id, which starts at a random number per connection and
-/// counts up.
-struct Stamp {
-    id: u64,
-    second: u64,
-    date: String,
-}
-
-impl Stamp {
-    fn new() -> Option<Self> {
-        let id = u64::from_le_bytes(host::random::bytes().ok()?);
-        Some(Stamp { id, second: 0, date: String::new() })
-    }
-
-    /// Ends a head that has no id yet.
-    fn end(&mut self, out: &mut Vec<u8>, close: bool) {
-        self.id = self.id.wrapping_add(1);
-        out.extend(format!("X-Request-Id: {:016x}\r\n", self.id).bytes());
-        self.finish(out, close);
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>, close: bool) {
-        let second = host::clock::now();
-        if second != self.second || self.date.is_empty() {
-            (self.second, self.date) = (second, http_date(second));
-        }
-        out.extend(b"Date: ");
-        out.extend(self.date.bytes());
-        out.extend(if close { &b"\r\nConnection: close\r\n\r\n"[..] } else { b"\r\n\r\n" });
     }
 }
 

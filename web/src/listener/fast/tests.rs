@@ -54,7 +54,7 @@ fn seed() -> Seed {
     let clock = Arc::new(AtomicU64::new(0));
     let time = clock.clone();
     let now = move || time.load(Ordering::Relaxed);
-    let ended = tokio::spawn(serve_machines_by(Box::new(now), listener, mock, meter.clone(), async {
+    let ended = tokio::spawn(serve_machines_by(Box::new(now), listener, mock, meter.clone(), Arc::new(|_| ()), async {
         let _ = stopped.await;
     }));
     Seed { dir, address, meter, chunk, stop: Some(stop), clock, ended }
