@@ -82,7 +82,9 @@ pub fn dhcp(data: &[u8]) {
             }
         }
     }
-    let mut watch = pxe::dhcp::watch::Watch::new(pxe::DhcpMode::Auto, [10, 44, 0, 1].into(), cluster_seed::ids::Mac([2; 6]), 7);
+    let Ok(subnet) = pxe::Subnet::new([10, 44, 0, 0].into(), 24) else { return };
+    let mac = cluster_seed::ids::Mac([2; 6]);
+    let mut watch = pxe::dhcp::watch::Watch::new(pxe::DhcpMode::Auto, [10, 44, 0, 1].into(), subnet, mac, 7);
     watch.tick(0);
     let _ = watch.heard(data, 0);
     let _ = pxe::dhcp::lease_line::read_line(data);
