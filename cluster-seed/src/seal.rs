@@ -12,6 +12,8 @@ use std::marker::PhantomData;
 
 pub use ed25519_dalek::{SigningKey, VerifyingKey};
 
+use crate::ids::Digest;
+
 /// Payloads above this many bytes are refused before they are parsed.
 pub const MAX_PAYLOAD: usize = 16 << 20;
 
@@ -62,6 +64,11 @@ impl<T: Sealable> Sealed<T> {
     /// The key the envelope says it was signed by: a hint for messages, until [`Sealed::open`] agrees with it.
     pub fn claimed_key(&self) -> &str {
         &self.key
+    }
+
+    /// sha256 of the JSON text that was signed.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.payload.as_bytes())
     }
 
     /// The document, after its signature by `key` was checked (`verify_strict`).

@@ -9,12 +9,14 @@ use cluster_seed::agent::{ApplyStep, ReportBody};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::SigningKey;
 
 use crate::base::{Base, Change, Command, Outcome, Step};
 use crate::console::Console;
 use crate::http::{Http, Wait, chain};
 use crate::node::clock;
 use crate::node::gate;
+use crate::node::lists::{self, ListError, Lists, Refreshed};
 use crate::node::planes;
 use crate::node::play::{self, Stats};
 use crate::report::{LAST_WORDS, ReportError, Reporter};
@@ -37,6 +39,8 @@ pub struct Node<'a> {
     pub root: &'a Utf8Path,
     pub dir: &'a NodeDir,
     pub identity: &'a NodeIdentity,
+    pub key: &'a SigningKey,
+    /// The seed on the boot network.
     pub http: &'a Http,
     pub console: &'a Console,
     pub reporter: &'a Reporter<'a>,
@@ -113,10 +117,23 @@ impl Node<'_> {
         }
     }
 
+    /// Tells the seed which list this node holds; over the control plane if it can be reached there.
+    fn refresh(&self) -> Result<Refreshed, ListError> {
+        let held = self.dir.peers(self.identity)?;
+        let plane = lists::plane_url(self.root, self.identity, &held).map(|url| Http::new(&url));
+        let lists = Lists { dir: self.dir, identity: self.identity, key: self.key };
+        lists.refresh(plane.as_ref(), self.http)
+    }
+
     fn first_peers(&self) -> anyhow::Result<PeersFile> {
+        let stored = self.dir.peers(self.identity).context("reading the peer list")?;
+        // With the stored list, so that the new one can come over the control plane.
+        if let Err(e) = planes::up(self.root, self.identity, &stored) {
+            tracing::warn!(error = %chain(&e), "planes not up by the stored list");
+        }
         for attempt in 0..PEER_TRIES {
-            match planes::refresh(self.http, self.dir, self.identity) {
-                Ok((peers, _)) => return Ok(peers),
+            match self.refresh() {
+                Ok(refreshed) => return Ok(refreshed.peers),
                 Err(e) => {
                     tracing::warn!(error = %chain(&e), attempt, "peer list not refreshed");
                     (self.wait)(Duration::from_secs(3));
@@ -128,13 +145,13 @@ impl Node<'_> {
 
     /// What the timer runs: fetches the peer list, updates the planes if needed, and restores what was changed by hand.
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
-        let fetched = planes::refresh(self.http, self.dir, self.identity);
+        let fetched = self.refresh();
         let peers = match &fetched {
-            Ok((peers, _)) => peers.clone(),
+            Ok(refreshed) => refreshed.peers.clone(),
             Err(_) => self.dir.peers(self.identity).context("reading the peer list")?,
         };
         self.restore(&peers);
-        let (peers, changed) = fetched?;
+        let Refreshed { peers, changed, .. } = fetched?;
         let stale = planes::forget_ahead(self.identity, (self.now)());
         let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
         if changed || missing || stale {

@@ -78,6 +78,8 @@ impl App {
             pool: size,
             free: free_space(&self.site.data).ok(),
             administrators_needed: self.setup_code().is_some(),
+            peers_refused: self.heard.refused(),
+            behind: self.store.read(|tx| self.standing(tx))?.lists.behind,
         };
         render(self.meters.get(), &self.flight, &state).map_err(unexpected)
     }

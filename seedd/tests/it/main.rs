@@ -22,6 +22,7 @@ mod hole_16;
 mod holes;
 mod killed;
 mod life;
+mod lists;
 mod power;
 mod registry;
 mod same_medium;

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod dump;
 pub mod enrollments;
 pub mod events;
+pub mod held;
 pub mod leases;
 pub mod log;
 pub mod machines;
@@ -21,8 +22,12 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 /// `user_version` of the schema this program writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Migrations from each version to the next, each in one transaction. A released migration is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema_event_facts.sql"), include_str!("schema_bounds.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_event_facts.sql"),
+    include_str!("schema_bounds.sql"),
+    include_str!("schema_held.sql"),
+];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 

@@ -143,7 +143,7 @@ pub fn ip() -> IpAddr {
 /// A machine that speaks the protocol.
 pub struct Machine {
     pub age: AgeKey,
-    key: SigningKey,
+    pub key: SigningKey,
     nonce: Nonce,
     mac: Mac,
 }
