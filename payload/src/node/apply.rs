@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
 use cluster_seed::agent::{ApplyStep, ReportBody};
+use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
@@ -74,7 +75,19 @@ impl Node<'_> {
             let more = self.play()?;
             stats = Stats { ok: stats.ok + more.ok, changed: stats.changed + more.changed };
         }
-        self.converged(stats)
+        self.converged(stats)?;
+        self.time_over_plane(&peers)
+    }
+
+    /// Last, because it takes chrony some seconds and nothing waits for it.
+    fn time_over_plane(&self, peers: &PeersFile) -> anyhow::Result<()> {
+        let info = &self.identity.info;
+        let plane = peers.nodes.get(&info.seed_hostname).and_then(|s| s.addresses.get(CONTROL_PLANE));
+        if let (Some(seed), Some(plane)) = (clock::seed_of(&info.seed_url), plane) {
+            let words = clock::move_to_plane(self.root, seed, *plane, self.wait).context("asking the seed for the time")?;
+            self.console.step(&format!("time {words}"));
+        }
+        Ok(())
     }
 
     fn base<'b>(&'b self, peers: &'b PeersFile) -> Base<'b> {

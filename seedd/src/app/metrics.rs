@@ -107,6 +107,7 @@ mod tests {
         let planes: Vec<String> = spec.spec.networking.planes.keys().cloned().collect();
         site.keys().create("a passphrase", "a", &planes, 1_760_000_000).unwrap();
         std::fs::write(site.cluster_file(), text).unwrap();
+        site::store::Store::open(&site.database()).unwrap().set(site::setting::EPOCH, "1").unwrap();
         let app = App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap();
         let cidr = spec.spec.networking.planes["wg1"].value.cidr;
         let own = address("wg1", cidr, SEED_HOST).unwrap();
