@@ -101,6 +101,8 @@ kinds! {
     NodeBooted "node.booted" Idle,
     NodeConverged "node.converged" Good,
     NodeRevoked "node.revoked" Bad,
+    PeersOvertaken "peers.overtaken" Bad,
+    PeersForked "peers.forked" Bad,
     MachineForgotten "machine.forgotten" Idle,
     PowerController "power.controller" Idle,
     PowerStatus "power.status" Idle,

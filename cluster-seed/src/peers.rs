@@ -1,6 +1,7 @@
 //! `peers.json`: who is on which plane. The shape of the shell KubeDOS, extended with public keys, roles, a version
 //! that only grows and an epoch, and signed by the site key as [`crate::seal::Sealed`].
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -28,6 +29,16 @@ pub struct PeerNode {
     pub addresses: BTreeMap<String, Ipv4Addr>,
 }
 
+/// How one list stands to another of the same site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Newer,
+    Same,
+    Older,
+    /// The same epoch and version, and another content: two seeds sign for one site, or one was restored from an old copy.
+    Conflict,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeersFile {
     /// Which issuer wrote it; a promoted second site has a higher one.
@@ -43,9 +54,26 @@ impl Sealable for PeersFile {
 }
 
 impl PeersFile {
-    /// True if this file may replace `held`: never an older epoch, never an older version within one.
+    /// How this file stands to `held`.
+    pub fn order(&self, held: &PeersFile) -> Order {
+        match (self.epoch, self.version).cmp(&(held.epoch, held.version)) {
+            Ordering::Less => Order::Older,
+            Ordering::Greater => Order::Newer,
+            Ordering::Equal if self == held => Order::Same,
+            Ordering::Equal => Order::Conflict,
+        }
+    }
+
+    /// True if this file may replace `held`: never an older epoch, never an older version within one, and never another
+    /// content under the same numbers.
     pub fn supersedes(&self, held: &PeersFile) -> bool {
-        (self.epoch, self.version) >= (held.epoch, held.version)
+        matches!(self.order(held), Order::Newer | Order::Same)
+    }
+
+    /// Names of `earlier` that are not in this file with the same keys.
+    pub fn lacks<'a>(&self, earlier: &'a PeersFile) -> Vec<&'a Hostname> {
+        let kept = |name: &Hostname, node: &PeerNode| self.nodes.get(name).is_some_and(|n| n.keys == node.keys);
+        earlier.nodes.iter().filter(|(name, node)| !kept(name, node)).map(|(name, _)| name).collect()
     }
 
     /// The peers of one plane as `me` needs them: everybody else who has an address and a key there.
@@ -106,5 +134,22 @@ mod tests {
         let with = |epoch, version| PeersFile { epoch, version, ..file() };
         assert!(with(1, 4).supersedes(&held) && with(1, 5).supersedes(&held) && with(2, 1).supersedes(&held));
         assert!(!with(1, 3).supersedes(&held) && !with(0, 9).supersedes(&held));
+    }
+
+    #[test]
+    fn one_number_stands_for_one_list_only() {
+        let held = file();
+        let mut other = file();
+        let name: Hostname = "n2.lan".parse().unwrap();
+        other.nodes.remove(&name);
+        assert_eq!((other.order(&held), held.order(&other)), (Order::Conflict, Order::Conflict));
+        assert!(!other.supersedes(&held));
+        assert_eq!((other.lacks(&held), held.lacks(&other)), (vec![&name], vec![]));
+        other.version += 1;
+        assert_eq!((other.order(&held), held.order(&other)), (Order::Newer, Order::Older));
+        // A machine that was replaced has its name and other keys.
+        let seed: Hostname = "seed.lan".parse().unwrap();
+        other.nodes.get_mut(&seed).unwrap().keys.clear();
+        assert_eq!(other.lacks(&held), [&name, &seed]);
     }
 }

@@ -69,12 +69,30 @@ pub fn seed_config(time: &TimeSpec, networks: &[Ipv4Net]) -> String {
     text
 }
 
-/// chrony.conf(5) of a node: follows the seed wherever its clock goes. What a forged answer can do is in
-/// docs/adr/0010-time.md.
-pub fn node_config(seed: Ipv4Addr) -> String {
+/// Most seconds by which a node's clock is corrected at once after its first correction.
+pub const MAX_CHANGE: u32 = 60;
+
+/// Where a node gets the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeTime {
+    /// From the seed's address on the boot network, before the planes are up. Anybody there can forge it.
+    Underlay(Ipv4Addr),
+    /// From the seed's address on the control plane: WireGuard proves whose it is.
+    ControlPlane(Ipv4Addr),
+}
+
+/// chrony.conf(5) of a node. The first correction may be a step of any size, no later one is larger than [`MAX_CHANGE`].
+///
+/// A larger one is ignored on the boot network, for as long as chrony runs. On the control plane it is what an operator set:
+/// after four of them chrony ends, systemd starts it again, and the first correction is a step. docs/adr/0010-time.md.
+pub fn node_config(from: NodeTime) -> String {
+    let (seed, ignored) = match from {
+        NodeTime::Underlay(seed) => (seed, -1),
+        NodeTime::ControlPlane(seed) => (seed, 4),
+    };
     format!(
-        "# Written by kubedos-node at each start.\nserver {seed} iburst minpoll 4 maxpoll 8\nmakestep 1 -1\n\
-         driftfile /var/lib/chrony/chrony.drift\nrtcsync\nport 0\n"
+        "# Written by kubedos-node at each start.\nserver {seed} iburst minpoll 4 maxpoll 8\nmakestep 1 1\n\
+         maxchange {MAX_CHANGE} 1 {ignored}\ndriftfile /var/lib/chrony/chrony.drift\nrtcsync\nport 0\n"
     )
 }
 
@@ -149,7 +167,20 @@ mod tests {
         let follows = seed_config(&TimeSpec { serve: false, servers: vec!["ntp.example.org".into()] }, &networks);
         assert!(follows.contains("server ntp.example.org iburst\nmakestep 1 3\n"));
         assert!(!follows.contains("allow") && !follows.contains("local stratum"));
-        assert!(node_config([10, 44, 0, 1].into()).contains("\nserver 10.44.0.1 iburst"));
+    }
+
+    /// L9: whoever answers in the seed's place moves a node's clock once, and by a minute at a time after that.
+    #[test]
+    fn a_node_steps_once() {
+        let underlay = node_config(NodeTime::Underlay([10, 44, 0, 1].into()));
+        let plane = node_config(NodeTime::ControlPlane([10, 78, 0, 1].into()));
+        for (text, server, limit) in [(&underlay, "10.44.0.1", "-1"), (&plane, "10.78.0.1", "4")] {
+            let lines = |word: &str| text.lines().filter(|l| l.starts_with(word)).map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(lines("server"), [format!("server {server} iburst minpoll 4 maxpoll 8")], "one source");
+            assert_eq!(lines("makestep"), ["makestep 1 1"]);
+            assert_eq!(lines("maxchange"), [format!("maxchange 60 1 {limit}")]);
+            assert_eq!(lines("port"), ["port 0"]);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod deb;
 pub mod dhcp;
 pub mod files;
 pub mod hardware;
+pub mod interfaces;
 pub mod parallel;
 pub mod programs;
 pub mod random;

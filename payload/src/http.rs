@@ -76,11 +76,21 @@ impl Http {
     }
 
     pub fn post_json<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, HttpError> {
+        self.post_json_within(path, document, MAX_JSON)
+    }
+
+    /// The same; `limit` is that of the response, in bytes.
+    pub fn post_json_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+        limit: u64,
+    ) -> Result<T, HttpError> {
         let url = format!("{}{path}", self.base);
         let bytes = serde_json::to_vec(document)?;
         let request = self.agent.post(&url).header("content-type", "application/json");
         let answer = request.config().timeout_global(Some(SHORT)).build().send(&bytes[..]);
-        Ok(serde_json::from_slice(&body(&url, answer, MAX_JSON)?)?)
+        Ok(serde_json::from_slice(&body(&url, answer, limit)?)?)
     }
 }
 

@@ -224,6 +224,7 @@ fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<
         root,
         dir: &dir,
         identity,
+        key: &key,
         http: &http,
         console: &console,
         reporter: &reporter,

@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::identity::{IdentityError, MAX_IDENTITY, NodeIdentity};
-use cluster_seed::peers::PeersFile;
+use cluster_seed::peers::{Order, PeersFile};
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
 use cluster_seed::secret::Secret;
 use host::files::{FileError, PRIVATE, read_limited, write_atomic};
@@ -17,6 +17,8 @@ const IDENTITY: &str = "identity.json";
 const NODE_KEY: &str = "node.key";
 const PEERS: &str = "peers.json";
 const SEQ: &str = "report.seq";
+/// Numbers of the messages about the list, apart from those of reports: another process sends them.
+const HELD_SEQ: &str = "held.seq";
 /// Largest peers.json read, in bytes.
 const MAX_PEERS: u64 = 32 << 20;
 /// Report numbers reserved by one write, so that not every report costs one.
@@ -40,6 +42,10 @@ pub enum StateError {
         "the offered peer list (epoch {epoch}, version {version}) is older than the stored one ({held_epoch}, {held_version})"
     )]
     OldPeers { epoch: u64, version: u64, held_epoch: u64, held_version: u64 },
+    #[error(
+        "the offered peer list differs from the stored one, both are epoch {epoch}, version {version}: two seeds sign for this site"
+    )]
+    Fork { epoch: u64, version: u64 },
 }
 
 /// A file to write to the state partition before the first boot.
@@ -85,25 +91,28 @@ impl NodeDir {
 
     /// The newest peer list that was accepted: the stored one, or the identity's own.
     pub fn peers(&self, identity: &NodeIdentity) -> Result<PeersFile, StateError> {
+        Ok(self.newest(identity)?.0)
+    }
+
+    /// The same, and as the site signed it.
+    pub fn newest(&self, identity: &NodeIdentity) -> Result<(PeersFile, Sealed<PeersFile>), StateError> {
         let site = key_from_text(&identity.info.site_key)?;
         let first = identity.info.peers.open(&site)?;
         match self.held(&site) {
-            Ok(Some(held)) if held.supersedes(&first) => Ok(held),
-            Ok(_) => Ok(first),
-            Err(e) => {
-                tracing::warn!(error = %crate::http::chain(&e), "peers.json ignored");
-                Ok(first)
-            }
+            Ok(Some((held, sealed))) if held.order(&first) != Order::Older => return Ok((held, sealed)),
+            Ok(_) => {}
+            Err(e) => tracing::warn!(error = %crate::http::chain(&e), "peers.json ignored"),
         }
+        Ok((first, identity.info.peers.clone()))
     }
 
-    fn held(&self, site: &VerifyingKey) -> Result<Option<PeersFile>, StateError> {
+    fn held(&self, site: &VerifyingKey) -> Result<Option<(PeersFile, Sealed<PeersFile>)>, StateError> {
         let path = self.dir.join(PEERS);
         if !path.exists() {
             return Ok(None);
         }
         let sealed: Sealed<PeersFile> = serde_json::from_slice(&read_limited(&path, MAX_PEERS)?)?;
-        Ok(Some(sealed.open(site)?))
+        Ok(Some((sealed.open(site)?, sealed)))
     }
 
     pub fn path(&self) -> &Utf8Path {
@@ -119,19 +128,25 @@ impl NodeDir {
         if offered.epoch < seen {
             return Err(StateError::OldEpoch { epoch: offered.epoch, seen });
         }
-        if !offered.supersedes(&held) {
-            return Err(StateError::OldPeers {
+        match offered.order(&held) {
+            Order::Same => Ok((offered, false)),
+            Order::Newer => {
+                write_atomic(&self.dir.join(PEERS), &serde_json::to_vec(sealed)?, PRIVATE)?;
+                Ok((offered, true))
+            }
+            Order::Conflict => Err(StateError::Fork { epoch: offered.epoch, version: offered.version }),
+            Order::Older => Err(StateError::OldPeers {
                 epoch: offered.epoch,
                 version: offered.version,
                 held_epoch: held.epoch,
                 held_version: held.version,
-            });
+            }),
         }
-        let changed = offered != held;
-        if changed {
-            write_atomic(&self.dir.join(PEERS), &serde_json::to_vec(sealed)?, PRIVATE)?;
-        }
-        Ok((offered, changed))
+    }
+
+    /// A number for the next message about the list: above all earlier ones, also those of another process.
+    pub fn held_number(&self) -> Result<u64, StateError> {
+        Sequence { path: self.dir.join(HELD_SEQ), first: 1, next: 0, reserved: 0 }.take()
     }
 
     /// Report numbers that this directory has not used yet, from `first` upward.

@@ -80,6 +80,28 @@ fn an_older_or_foreign_peer_list_is_refused() {
     assert_eq!(node.peers(&me).unwrap(), peers(2, 1));
 }
 
+/// Two seeds that sign for one site, or one that was restored from an old copy: the node follows neither blindly.
+#[test]
+fn another_list_under_the_same_number_is_refused() {
+    let (_keep, node, path) = dir();
+    let me = identity();
+    let mut other = peers(1, 5);
+    other.planes.insert("wg9".into(), serde_json::from_str(r#"{"cidr":"10.99.0.0/16","port":1}"#).unwrap());
+    let refused = node.accept_peers(&me, &Sealed::sign(&other, &site()).unwrap());
+    assert!(matches!(refused, Err(StateError::Fork { epoch: 1, version: 5 })), "{refused:?}");
+    assert!(!path.join(PEERS).exists());
+    assert_eq!(node.peers(&me).unwrap(), peers(1, 5));
+    other.version = 6;
+    assert!(node.accept_peers(&me, &Sealed::sign(&other, &site()).unwrap()).unwrap().1, "above both it is followed");
+}
+
+#[test]
+fn numbers_of_two_processes_differ() {
+    let (_keep, node, _) = dir();
+    let numbers: Vec<u64> = (0..3).map(|_| NodeDir::new(node.path()).held_number().unwrap()).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b) && numbers[0] > 0, "{numbers:?}");
+}
+
 #[test]
 fn numbers_never_come_twice() {
     let (_keep, node, path) = dir();

@@ -24,6 +24,7 @@ use crate::clock::write_config;
 use crate::live::setup::own_address;
 use crate::metrics::Meters;
 use crate::netboot::Servers;
+use crate::plane_listener;
 use crate::planes::{self, WireGuard};
 
 /// How long connections may take to finish after a stop request.
@@ -215,6 +216,9 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     tasks.spawn(write_events(app.clone(), queue));
     let userspace = Arc::new(planes::Userspace::default());
     tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
+    if options.wireguard != WireGuard::Off && app.mode()? == Mode::Active {
+        tasks.spawn(plane_listener::keep(app.clone(), stopped.clone()));
+    }
     tasks.spawn(watchdog(app.clone()));
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("registering the web listener")?;
     write_config(&app.spec);

@@ -23,6 +23,9 @@ pub mod netboot;
 /// The seed's own WireGuard planes.
 pub mod planes;
 
+/// Nodes on the control plane.
+pub mod plane_listener;
+
 /// The use cases of the web interface, the machines and the watchdog.
 pub mod app;
 

@@ -1,4 +1,4 @@
-//! The firewall: base rules from the artifact, loaded before the network is up, and two sets that the identity fills.
+//! The firewall: base rules from the artifact, loaded before the network is up, and the sets that the identity fills.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,17 +45,19 @@ pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {
     Ok(Change::Made)
 }
 
-/// Names of the planes, quoted, and their ports.
+/// Names of the planes, quoted, their ports, and this node's address on each.
 ///
 /// # Errors
 /// When a plane's name is none that an interface can have.
-fn sets(info: &IdentityInfo) -> Result<[(&'static str, BTreeSet<String>); 2], BaseError> {
+fn sets(info: &IdentityInfo) -> Result<[(&'static str, BTreeSet<String>); 4], BaseError> {
     if let Some(bad) = info.planes.keys().find(|name| !is_interface(name)) {
         return Err(BaseError::refused("the plane", bad, "it is not the name of an interface"));
     }
     let ports = info.planes.values().map(|p| p.port.to_string()).collect();
     let planes = info.planes.keys().map(|p| format!("\"{p}\"")).collect();
-    Ok([("wireguard", ports), ("planes", planes)])
+    let places = info.planes.iter().map(|(name, p)| format!("\"{name}\" . {}", p.address)).collect();
+    let addresses = info.planes.values().map(|p| p.address.to_string()).collect();
+    Ok([("wireguard", ports), ("planes", planes), ("places", places), ("addresses", addresses)])
 }
 
 fn statements(info: &IdentityInfo, verb: &str) -> Result<Vec<String>, BaseError> {
@@ -65,7 +67,7 @@ fn statements(info: &IdentityInfo, verb: &str) -> Result<Vec<String>, BaseError>
     Ok(sets.map(|(set, words)| format!("{verb} element inet kubedos {set} {{ {} }}", list(words))).collect())
 }
 
-/// The file beside the base rules: the UDP ports of the planes, and the planes themselves.
+/// The file beside the base rules: the UDP ports of the planes, the planes themselves, and this node's addresses on them.
 ///
 /// # Errors
 /// When a plane's name is none that an interface can have.

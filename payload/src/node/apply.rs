@@ -6,15 +6,18 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
 use cluster_seed::agent::{ApplyStep, ReportBody};
+use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::SigningKey;
 
 use crate::base::{Base, Change, Command, Outcome, Step};
 use crate::console::Console;
 use crate::http::{Http, Wait, chain};
 use crate::node::clock;
 use crate::node::gate;
+use crate::node::lists::{self, ListError, Lists, Refreshed};
 use crate::node::planes;
 use crate::node::play::{self, Stats};
 use crate::report::{LAST_WORDS, ReportError, Reporter};
@@ -37,6 +40,8 @@ pub struct Node<'a> {
     pub root: &'a Utf8Path,
     pub dir: &'a NodeDir,
     pub identity: &'a NodeIdentity,
+    pub key: &'a SigningKey,
+    /// The seed on the boot network.
     pub http: &'a Http,
     pub console: &'a Console,
     pub reporter: &'a Reporter<'a>,
@@ -70,7 +75,19 @@ impl Node<'_> {
             let more = self.play()?;
             stats = Stats { ok: stats.ok + more.ok, changed: stats.changed + more.changed };
         }
-        self.converged(stats)
+        self.converged(stats)?;
+        self.time_over_plane(&peers)
+    }
+
+    /// Last, because it takes chrony some seconds and nothing waits for it.
+    fn time_over_plane(&self, peers: &PeersFile) -> anyhow::Result<()> {
+        let info = &self.identity.info;
+        let plane = peers.nodes.get(&info.seed_hostname).and_then(|s| s.addresses.get(CONTROL_PLANE));
+        if let (Some(seed), Some(plane)) = (clock::seed_of(&info.seed_url), plane) {
+            let words = clock::move_to_plane(self.root, seed, *plane, self.wait).context("asking the seed for the time")?;
+            self.console.step(&format!("time {words}"));
+        }
+        Ok(())
     }
 
     fn base<'b>(&'b self, peers: &'b PeersFile) -> Base<'b> {
@@ -113,10 +130,23 @@ impl Node<'_> {
         }
     }
 
+    /// Tells the seed which list this node holds; over the control plane if it can be reached there.
+    fn refresh(&self) -> Result<Refreshed, ListError> {
+        let held = self.dir.peers(self.identity)?;
+        let plane = lists::plane_url(self.root, self.identity, &held).map(|url| Http::new(&url));
+        let lists = Lists { dir: self.dir, identity: self.identity, key: self.key };
+        lists.refresh(plane.as_ref(), self.http)
+    }
+
     fn first_peers(&self) -> anyhow::Result<PeersFile> {
+        let stored = self.dir.peers(self.identity).context("reading the peer list")?;
+        // With the stored list, so that the new one can come over the control plane.
+        if let Err(e) = planes::up(self.root, self.identity, &stored) {
+            tracing::warn!(error = %chain(&e), "planes not up by the stored list");
+        }
         for attempt in 0..PEER_TRIES {
-            match planes::refresh(self.http, self.dir, self.identity) {
-                Ok((peers, _)) => return Ok(peers),
+            match self.refresh() {
+                Ok(refreshed) => return Ok(refreshed.peers),
                 Err(e) => {
                     tracing::warn!(error = %chain(&e), attempt, "peer list not refreshed");
                     (self.wait)(Duration::from_secs(3));
@@ -128,13 +158,13 @@ impl Node<'_> {
 
     /// What the timer runs: fetches the peer list, updates the planes if needed, and restores what was changed by hand.
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
-        let fetched = planes::refresh(self.http, self.dir, self.identity);
+        let fetched = self.refresh();
         let peers = match &fetched {
-            Ok((peers, _)) => peers.clone(),
+            Ok(refreshed) => refreshed.peers.clone(),
             Err(_) => self.dir.peers(self.identity).context("reading the peer list")?,
         };
         self.restore(&peers);
-        let (peers, changed) = fetched?;
+        let Refreshed { peers, changed, .. } = fetched?;
         let stale = planes::forget_ahead(self.identity, (self.now)());
         let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
         if changed || missing || stale {

@@ -3,6 +3,7 @@
 pub mod join;
 
 pub mod clock;
+pub mod lists;
 pub mod planes;
 
 pub mod gate;

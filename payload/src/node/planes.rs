@@ -6,17 +6,11 @@ use std::time::Duration;
 use camino::Utf8Path;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
-use cluster_seed::seal::{Sealed, key_from_text};
 use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 
-use crate::epoch::{self, EpochError};
-use crate::http::{Http, HttpError};
-use crate::state::{NodeDir, StateError};
 use host::tool::{Tool, ToolError};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Largest peer list fetched, in bytes.
-const MAX_PEERS: u64 = 32 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
@@ -24,12 +18,6 @@ pub enum PlaneError {
     Tool { plane: String, source: ToolError },
     #[error("the identity has no key for plane {0}")]
     NoKey(String),
-    #[error("fetching the peer list")]
-    Fetch(#[from] HttpError),
-    #[error("accepting the peer list")]
-    State(#[from] StateError),
-    #[error("storing the epoch")]
-    Epoch(#[from] EpochError),
 }
 
 /// Creates missing planes of the identity and sets the peers of each.
@@ -74,29 +62,4 @@ pub fn forget_ahead(identity: &NodeIdentity, now: u64) -> bool {
         }
     }
     forgotten
-}
-
-/// Fetches the signed list and stores it if it may replace the stored one. True if something changed.
-pub fn refresh(http: &Http, dir: &NodeDir, identity: &NodeIdentity) -> Result<(PeersFile, bool), PlaneError> {
-    let sealed: Sealed<PeersFile> = http.get_json("/api/v1/peers", MAX_PEERS)?;
-    let site = key_from_text(&identity.info.site_key).map_err(StateError::from)?;
-    let held = epoch::seen(dir.path(), &site);
-    match dir.accept_peers(identity, &sealed) {
-        Ok((peers, changed)) => {
-            if held.is_none_or(|(seen, _)| seen < peers.epoch)
-                && let Some((_, proof)) = epoch::of_seed(http, &site)
-            {
-                epoch::keep(dir.path(), &site, &proof)?;
-            }
-            Ok((peers, changed))
-        }
-        Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
-            // The seed decides whether that is new to it.
-            if let Some((_, proof)) = held {
-                epoch::tell(http, &proof);
-            }
-            Err(e.into())
-        }
-        Err(e) => Err(e.into()),
-    }
 }

@@ -60,6 +60,9 @@ fn the_loaded_rules_answer_the_query_and_let_in_what_they_should() {
     let order = [
         "policy drop;",
         "iif \"lo\" accept",
+        "iifname @planes iifname . ip daddr != @places drop",
+        "iifname @planes meta nfproto != ipv4 drop",
+        "iifname != @planes ip daddr @addresses drop",
         "ct state established,related accept",
         "ct state invalid drop",
         "meta l4proto { icmp, ipv6-icmp } accept",
@@ -90,4 +93,72 @@ fn the_firewall_is_loaded_before_the_network() {
     assert!(assets::enabled_units().contains(&"nftables.service"));
     let node = assets::files().into_iter().find(|a| a.path.ends_with("/kubedos-node.service")).unwrap();
     assert!(String::from_utf8_lossy(node.bytes).contains("After=network.target nftables.service "));
+}
+
+/// Two namespaces joined by pairs of interfaces: the first is the node, with pairs of its planes' names, the second is what
+/// can send to it by each. Prints what answers.
+const ACROSS: &str = r#"
+set -e
+unshare --net sleep 60 & far=$!
+trap 'kill $far' EXIT
+until [ "$(readlink /proc/$far/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done
+out() { nsenter --net=/proc/$far/ns/net "$@"; }
+sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
+ip link set lo up
+for plane in 1 2; do
+  ip link add wg$plane type veth peer name far$plane netns $far
+  ip address add 10.5$plane.0.2/24 dev wg$plane
+  ip link set wg$plane up
+  out ip address add 10.5$plane.0.9/24 dev far$plane
+  out ip link set far$plane up
+done
+ip link add eth0 type veth peer name far0 netns $far
+ip address add 10.44.0.2/24 dev eth0
+ip link set eth0 up
+out ip address add 10.44.0.9/24 dev far0
+out ip link set far0 up
+nft -f RULES
+asks() { if out ping -n -q -c 2 -i 0.2 -W 2 -I $1 $2 >/dev/null 2>&1; then echo "$1 $2 answers"; else echo "$1 $2 silent"; fi; }
+asks far1 10.51.0.2
+asks far2 10.52.0.2
+asks far0 10.44.0.2
+# The next hop is the node itself, by the wrong interface.
+out ip route replace 10.52.0.2/32 via 10.51.0.2 dev far1
+asks far1 10.52.0.2
+out ip route replace 10.52.0.2/32 via 10.44.0.2 dev far0
+asks far0 10.52.0.2
+out ip route replace 10.44.0.2/32 via 10.51.0.2 dev far1
+asks far1 10.44.0.2
+"#;
+
+/// L8: what arrives on a plane for another plane's address is dropped, and so is what arrives elsewhere for a plane's.
+#[test]
+fn a_plane_reaches_its_own_address_only() {
+    let machine = Machine::new();
+    machine.apply(&info());
+    let script = ACROSS.replace("RULES", &rules(&machine));
+    if let Err(e) = nft(&["list", "ruleset"]) {
+        return kubedos_skip::skip("nft", e);
+    }
+    let out = Tool::new("unshare").args(["--net", "sh", "-c", &script]).run().unwrap().text();
+    let expected = [
+        "far1 10.51.0.2 answers",
+        "far2 10.52.0.2 answers",
+        "far0 10.44.0.2 answers",
+        "far1 10.52.0.2 silent",
+        "far0 10.52.0.2 silent",
+        "far1 10.44.0.2 silent",
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+}
+
+/// The planes come up in these units only, after the rules are loaded.
+#[test]
+fn no_plane_comes_up_before_the_rules() {
+    for name in ["/kubedos-node.service", "/kubedos-peers.service"] {
+        let unit = assets::files().into_iter().find(|a| a.path.ends_with(name)).unwrap();
+        let text = String::from_utf8_lossy(unit.bytes).into_owned();
+        let after: Vec<_> = text.lines().filter_map(|l| l.strip_prefix("After=")).flat_map(str::split_whitespace).collect();
+        assert!(after.contains(&assets::FIREWALL_UNIT), "{name}: {after:?}");
+    }
 }

@@ -13,6 +13,7 @@ use cluster_seed::agent::{
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
+use cluster_seed::held::{Held, HeldReply};
 use cluster_seed::identity::{InstallOrder, IssuedIdentity, NodeIdentity, SealedIdentity};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::manifest::{ArtifactManifest, Chunk};
@@ -56,6 +57,13 @@ pub struct State {
     pub epoch: Option<u64>,
     /// Epochs that it was shown.
     pub told: Vec<u64>,
+    /// Version of its list of peers.
+    pub version: u64,
+    /// What nodes told of their lists, and the lists that they sent.
+    pub held: Vec<Held>,
+    pub shown: Vec<Sealed<PeersFile>>,
+    /// Its answer to such a list.
+    pub above: Option<PeersFile>,
     reveal: Option<Reveal>,
     offer: Option<(Offer, Confirmation)>,
     issued: Option<SealedIdentity>,
@@ -92,6 +100,10 @@ impl Mock {
             head_seen: false,
             epoch: None,
             told: vec![],
+            version: 9,
+            held: vec![],
+            shown: vec![],
+            above: None,
             reveal: None,
             offer: None,
             issued: None,
@@ -199,10 +211,11 @@ impl State {
                 self.told.push(proof.open(&self.site.verifying_key()).unwrap().epoch);
                 json(&EpochReply { epoch: self.epoch.unwrap_or(1), fenced: true })
             }
-            ["api", "v1", "peers"] => {
-                let peers =
-                    PeersFile { epoch: self.epoch.unwrap_or(1), version: 9, planes: BTreeMap::new(), nodes: BTreeMap::new() };
-                json(&Sealed::sign(&peers, &self.site).unwrap())
+            ["api", "v1", "agent", _, "held"] => self.held(body),
+            ["api", "v1", "agent", _, "list"] => {
+                self.shown.push(serde_json::from_slice(body).unwrap());
+                let peers = self.above.clone();
+                json(&HeldReply { peers: peers.map(|p| Sealed::sign(&p, &self.site).unwrap()), send: false })
             }
             ["api", "v1", "agent", _, "reveal"] => self.reveal(body),
             ["api", "v1", "agent", _, "status"] => self.status(),
@@ -214,6 +227,18 @@ impl State {
             ["chunks", name] => self.chunk(name),
             _ => error(404, "no such page"),
         }
+    }
+
+    fn held(&mut self, body: &[u8]) -> Answer {
+        let sealed: Sealed<Held> = serde_json::from_slice(body).unwrap();
+        let held = sealed.open(&SigningKey::from_bytes(&[7; 32]).verifying_key()).expect("signed by the node key");
+        assert!(self.held.last().is_none_or(|last| last.seq < held.seq), "numbers grow");
+        let version = (self.epoch.unwrap_or(1), self.version);
+        let peers = PeersFile { epoch: version.0, version: version.1, planes: BTreeMap::new(), nodes: BTreeMap::new() };
+        let own = Sealed::sign(&peers, &self.site).unwrap();
+        let (same, send) = (held.digest == own.digest(), (held.epoch, held.version) >= version);
+        self.held.push(held);
+        json(&HeldReply { peers: (!same).then_some(own), send: send && !same })
     }
 
     fn reveal(&mut self, body: &[u8]) -> Answer {

@@ -7,6 +7,12 @@ pub const EXTRAS: &str = "extras";
 /// Followed by the role's name.
 pub const ARTIFACT: &str = "artifact:";
 pub const PEERS: &str = "peers";
+/// When the list was signed, and which one took a node off last. Of this installation.
+pub const PEERS_SIGNED: &str = "local:peers-signed";
+/// A newer list than this seed's own was found with a node. Of this installation.
+pub const OVERTAKEN: &str = "local:peers-overtaken";
+/// A node holds another list under the same number. Of this installation.
+pub const FORKED: &str = "local:peers-forked";
 pub const EPOCH: &str = "epoch";
 /// The site's signature of the epoch.
 pub const EPOCH_PROOF: &str = "epoch-proof";

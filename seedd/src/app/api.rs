@@ -8,6 +8,7 @@ use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
 };
 use cluster_seed::epoch::{EpochProof, EpochReply};
+use cluster_seed::held::{Held, HeldReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
@@ -16,7 +17,7 @@ use transfer::capsule::shelf::Shelf;
 use web::api::{
     Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ExportWish, ImageManifest, ImportWish, JobView,
     Login, MachineApi, MachineDetail, MachineRow, OperatorApi, Overview, PackagesView, PlaceView, PowerAction, PowerDone,
-    PowerView, SetPower, Setup, SiteView,
+    PowerView, SetPower, Setup, SiteView, Via,
 };
 
 use super::App;
@@ -131,8 +132,20 @@ impl MachineApi for Seed {
         self.0.take_report(from, id, report)
     }
 
-    fn peers(&self) -> Result<Sealed<PeersFile>, ApiError> {
-        self.0.signed_peers()
+    fn peers(&self, from: IpAddr, via: Via) -> Result<Sealed<PeersFile>, ApiError> {
+        self.0.peers_for(from, via)
+    }
+
+    fn held(&self, from: IpAddr, id: EnrollmentId, held: &Sealed<Held>) -> Result<HeldReply, ApiError> {
+        self.0.hear_held(from, id, held)
+    }
+
+    fn expects_list(&self, id: EnrollmentId) -> Result<(), ApiError> {
+        self.0.expects_list(id)
+    }
+
+    fn take_list(&self, from: IpAddr, id: EnrollmentId, list: &Sealed<PeersFile>) -> Result<HeldReply, ApiError> {
+        self.0.take_list(from, id, list)
     }
 
     fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError> {

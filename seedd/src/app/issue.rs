@@ -13,6 +13,7 @@ use cluster_seed::pairing::Nonce;
 use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
 use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
+use host::clock::now;
 use host::random;
 use site::keys::Unsealed;
 use site::mode::Mode;
@@ -117,15 +118,17 @@ impl App {
     }
 
     /// Writes and signs the next version of the list of peers.
-    fn sign_peers(&self, tx: &Tx<'_>, keys: &Unsealed) -> Result<Sealed<PeersFile>, ApiError> {
+    pub(super) fn sign_peers(&self, tx: &Tx<'_>, keys: &Unsealed) -> Result<Sealed<PeersFile>, ApiError> {
         let held = self.held_peers(tx)?;
-        let file = self.peers_file(tx, held.map_or(1, |h| h.version + 1))?;
+        let file = self.peers_file(tx, held.as_ref().map_or(1, |h| h.version + 1))?;
         let sealed = Sealed::sign(&file, &keys.site).map_err(unexpected)?;
+        let signed = self.signed_at(tx)?.then(held.as_ref(), &file, now());
+        tx.set(setting::PEERS_SIGNED, &serde_json::to_string(&signed).map_err(unexpected)?)?;
         tx.set(setting::PEERS, &serde_json::to_string(&sealed).map_err(unexpected)?)?;
         Ok(sealed)
     }
 
-    fn held_peers(&self, tx: &Tx<'_>) -> Result<Option<PeersFile>, ApiError> {
+    pub(super) fn held_peers(&self, tx: &Tx<'_>) -> Result<Option<PeersFile>, ApiError> {
         tx.peers()?.map(|sealed| sealed.open(&self.site_key)).transpose().map_err(unexpected)
     }
 

@@ -1,13 +1,15 @@
 //! Who may read the metrics, and what they are now.
 //!
 //! They name no secret, yet they tell how a site is doing. So they are for programs on this machine, for nodes on a plane
-//! (whose addresses only WireGuard lets in), and for holders of the metrics token, which opens nothing else.
+//! that is up (whose addresses only WireGuard lets in), and for holders of the metrics token, which opens nothing else.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::ids::Digest;
 use host::clock::{now, steady};
 use host::files::free_space;
+use host::interfaces::is_up_with;
 use serde::{Deserialize, Serialize};
 use site::mode::Mode;
 use site::store::StoreError;
@@ -40,15 +42,20 @@ impl MetricsToken {
 
 impl App {
     pub fn metrics_for(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
-        let on_a_plane = match from {
-            IpAddr::V4(ip) => self.spec.spec.networking.planes.values().any(|p| p.value.cidr.contains(&ip)),
-            IpAddr::V6(_) => false,
-        };
-        if !(from.is_loopback() || on_a_plane || self.is_metrics_token(token)?) {
+        if !(from.is_loopback() || self.is_on_a_plane(from, &is_up_with) || self.is_metrics_token(token)?) {
             let why = "metrics are for this machine, the planes and holders of the metrics token".to_owned();
             return Err(ApiError::Forbidden { why });
         }
         self.metrics()
+    }
+
+    /// True for an address of a plane that is up here. While it is, the answers to such an address leave through WireGuard,
+    /// so only that node can complete a connection from it. While it is not, anybody on the boot network can.
+    fn is_on_a_plane(&self, from: IpAddr, is_up: &dyn Fn(&str, Ipv4Addr) -> bool) -> bool {
+        let IpAddr::V4(ip) = from else { return false };
+        let planes = self.spec.spec.networking.planes.iter();
+        let mut of = planes.filter(|(_, plane)| plane.value.cidr.contains(&ip));
+        of.any(|(name, plane)| address(name, plane.value.cidr, SEED_HOST).is_ok_and(|own| is_up(name, own)))
     }
 
     fn is_metrics_token(&self, token: Option<&str>) -> Result<bool, ApiError> {
@@ -78,6 +85,8 @@ impl App {
             pool: size,
             free: free_space(&self.site.data).ok(),
             administrators_needed: self.setup_code().is_some(),
+            peers_refused: self.heard.refused(),
+            behind: self.store.read(|tx| self.standing(tx))?.lists.behind,
         };
         render(self.meters.get(), &self.flight, &state).map_err(unexpected)
     }
@@ -86,6 +95,31 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// L15: on the boot network anybody can send from an address of a plane.
+    #[test]
+    fn an_address_of_a_plane_counts_only_while_the_plane_is_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = site::Site::new(camino::Utf8Path::from_path(dir.path()).unwrap());
+        site.make_folders().unwrap();
+        let text = site::default_cluster_yaml("a");
+        let spec = cluster_seed::cluster::ClusterSpec::parse(&text).unwrap();
+        let planes: Vec<String> = spec.spec.networking.planes.keys().cloned().collect();
+        site.keys().create("a passphrase", "a", &planes, 1_760_000_000).unwrap();
+        std::fs::write(site.cluster_file(), text).unwrap();
+        site::store::Store::open(&site.database()).unwrap().set(site::setting::EPOCH, "1").unwrap();
+        let app = App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap();
+        let cidr = spec.spec.networking.planes["wg1"].value.cidr;
+        let own = address("wg1", cidr, SEED_HOST).unwrap();
+        let from = IpAddr::V4(address("wg1", cidr, 7).unwrap());
+        assert!(!app.is_on_a_plane(from, &|_, _| false));
+        assert!(app.is_on_a_plane(from, &|name, ip| (name, ip) == ("wg1", own)));
+        assert!(!app.is_on_a_plane(from, &|name, _| name == "wg2"), "another plane is up");
+        assert!(!app.is_on_a_plane("10.44.0.9".parse().unwrap(), &|_, _| true));
+        // No test has an interface of this name.
+        assert!(matches!(app.metrics_for(from, None), Err(ApiError::Forbidden { .. })));
+        assert!(app.metrics_for("127.0.0.1".parse().unwrap(), None).is_ok());
+    }
 
     #[test]
     fn a_token_opens_in_its_time_only_and_is_kept_as_its_hash() {

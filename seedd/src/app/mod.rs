@@ -14,6 +14,8 @@ pub mod enroll;
 pub mod flight;
 pub mod issue;
 pub mod jobs;
+pub mod lists;
+mod lists_view;
 pub mod log;
 pub mod metrics;
 pub mod mode;
@@ -106,6 +108,8 @@ pub struct App {
     short_of_space: AtomicBool,
     /// When the log was signed last, by the steady clock; 0 before.
     checkpointed: AtomicU64,
+    /// What nodes say of their lists of peers.
+    pub heard: lists::Heard,
 }
 
 impl App {
@@ -143,6 +147,7 @@ impl App {
             polls: Mutex::default(),
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
+            heard: lists::Heard::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

@@ -16,6 +16,7 @@ use web::api::{
 };
 
 use super::App;
+use super::lists_view::Standing;
 use crate::clock;
 
 /// Newest events shown on a machine's page.
@@ -55,7 +56,11 @@ impl App {
             )),
         }
         let sealed = self.is_sealed();
-        let (snapshot, netboot) = self.store.read(|tx| Ok::<_, site::store::StoreError>((tx.snapshot()?, tx.netboot()?)))?;
+        let (snapshot, netboot, standing, alarms) = self
+            .store
+            .read(|tx| Ok::<_, ApiError>((tx.snapshot()?, tx.netboot()?, self.standing(tx)?, self.list_alarms(tx)?)))?;
+        warnings.extend(alarms);
+        warnings.extend(standing.warnings());
         if snapshot.is_none() {
             warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
         }
@@ -77,13 +82,14 @@ impl App {
             fingerprint: self.fingerprint(),
             warnings,
             lasting,
+            lists: standing.lists,
         })
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
         self.store.read(|tx| {
-            let machines = tx.machines()?;
-            machines.into_iter().map(|m| Ok(row(tx, m)?.0)).collect::<Result<_, ApiError>>()
+            let (machines, standing) = (tx.machines()?, self.standing(tx)?);
+            machines.into_iter().map(|m| Ok(row(tx, m, &standing)?.0)).collect::<Result<_, ApiError>>()
         })
     }
 
@@ -94,7 +100,7 @@ impl App {
             let member = tx.member_of(id)?;
             let facts = member.and_then(|m| m.revealed).map(|r| r.facts).or(known);
             let waiting = waiting(tx, id)?;
-            let (row, earlier) = row(tx, machine)?;
+            let (row, earlier) = row(tx, machine, &self.standing(tx)?)?;
             let timeline = tx.timeline(id, TIMELINE)?;
             Ok::<_, ApiError>((row, earlier, waiting, facts, timeline))
         })?;
@@ -156,7 +162,7 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
 
 /// A machine as the list shows it: as the member it is, whatever else was opened under its MAC address; otherwise by its
 /// newest enrollment.
-fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
+fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
     let member = tx.member_of(machine.id)?;
     let mut earlier = Vec::new();
     for record in tx.enrollments_of(machine.id)? {
@@ -170,14 +176,16 @@ fn row(tx: &Tx<'_>, machine: MachineRecord) -> Result<(MachineRow, Vec<Enrollmen
     };
     let said = member.as_ref().and_then(|m| m.revealed.as_ref()).map(|r| &r.facts).or(machine.facts.as_ref());
     let model = said.map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
+    let list = member.as_ref().and_then(|m| standing.of(m.id));
     let row = MachineRow {
         id: machine.id,
         mac: machine.mac,
         ip: member.as_ref().map_or(machine.ip, |m| Some(m.ip)),
         model,
         first_seen: machine.first_seen,
-        last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched),
+        last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched.max(list.map_or(0, |(_, at)| at))),
         enrollment,
+        list: list.map(|(view, _)| view),
     };
     Ok((row, earlier))
 }

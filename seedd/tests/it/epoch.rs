@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use cluster_seed::agent::ReportBody;
 use cluster_seed::epoch::EpochProof;
 use cluster_seed::identity::NodeIdentity;
+use cluster_seed::ids::Digest;
 use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::{Http, chain};
-use payload::node::planes::refresh;
+use payload::node::lists::{ListError, Lists, Refreshed};
 use payload::state::NodeDir;
 use seedd::app::{App, Seed};
 use site::Site;
@@ -45,7 +47,7 @@ pub(crate) fn serve(app: &Arc<App>) -> String {
     format!("http://{at}")
 }
 
-fn node(machine: &Machine, app: &App, name: &str) -> NodeIdentity {
+pub(crate) fn node(machine: &Machine, app: &App, name: &str) -> NodeIdentity {
     let (id, code) = machine.enroll(app);
     machine.approve(app, id, &form(&code, name, false)).unwrap();
     machine.claim(app, id).unwrap().identity.open(&app.site_key).unwrap().open(&machine.age).unwrap()
@@ -57,17 +59,24 @@ fn the_nodes_follow_the_promoted_seed_and_silence_the_other() {
     let a = filled(&t.path.join("a"), "site-a", A, 1, 100);
     let b = empty(&t.path.join("b"), "site-b", B);
     let at_a = unsealed(&a, A);
-    let identity = node(&Machine::new(1), &at_a, "n1");
+    let first = Machine::new(1);
+    let identity = node(&first, &at_a, "n1");
+    let id = identity.info.enrollment;
+    let began = ReportBody::InstallBegan { artifact: Digest([1; 32]), disk: "vda".into(), total: 100 };
+    first.report(&at_a, id, 1, began).unwrap();
+    first.report(&at_a, id, 2, ReportBody::InstallDone { seconds: 1 }).unwrap();
     let waiting = Machine::new(2);
     let (pending, code) = waiting.enroll(&at_a);
     let at_b = moved(&a, &b, &t);
     let (old, new) = (Http::new(&serve(&at_a)), Http::new(&serve(&at_b)));
     let dir = NodeDir::new(&t.path);
 
-    assert_eq!(refresh(&old, &dir, &identity).unwrap().0.epoch, 1);
+    let lists = Lists { dir: &dir, identity: &identity, key: &first.key };
+    let refresh = |seed: &Http| -> Result<Refreshed, ListError> { lists.refresh(None, seed) };
+    assert_eq!(refresh(&old).unwrap().peers.epoch, 1);
     assert_eq!(at_a.mode().unwrap(), Mode::Active, "nobody has told it yet");
-    assert_eq!(refresh(&new, &dir, &identity).unwrap().0.epoch, 2);
-    let refused = chain(&refresh(&old, &dir, &identity).unwrap_err());
+    assert_eq!(refresh(&new).unwrap().peers.epoch, 2);
+    let refused = chain(&refresh(&old).unwrap_err());
     assert!(refused.contains("epoch 1") && refused.contains("epoch 2"), "{refused}");
 
     // The node has shown the proof: from now on site A's first seed issues nothing.

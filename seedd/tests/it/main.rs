@@ -19,6 +19,7 @@ mod holes;
 mod killed;
 mod life;
 mod pairing;
+mod lists;
 mod power;
 mod prompt;
 mod registry;

@@ -8,6 +8,7 @@ use cluster_seed::machine::HardwareFacts;
 use serde::{Deserialize, Serialize};
 
 use super::flight::{EventView, Finding};
+use super::lists::HeldView;
 
 /// The operator's decision about a Pending enrollment.
 #[derive(Debug, Clone, Deserialize)]
@@ -39,6 +40,8 @@ pub struct MachineRow {
     pub last_seen: u64,
     /// The enrollment that makes it a node, or else its newest one.
     pub enrollment: Option<EnrollmentView>,
+    /// The list of peers that it holds, of a node that runs.
+    pub list: Option<HeldView>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -7,12 +7,14 @@ use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
 };
 use cluster_seed::epoch::{EpochProof, EpochReply};
+use cluster_seed::held::{Held, HeldReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
 use serde::Deserialize;
 
 use super::error::ApiError;
+use super::lists::Via;
 
 /// Query of `GET /boot/ipxe`. Every value comes from a machine and is untrusted.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -65,7 +67,14 @@ pub trait MachineApi: Send + Sync + 'static {
     fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError>;
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
     fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
-    fn peers(&self) -> Result<Sealed<PeersFile>, ApiError>;
+    /// The list of peers, for members: to a node's address on the control plane, or to a node whose agent is too old to sign.
+    fn peers(&self, from: IpAddr, via: Via) -> Result<Sealed<PeersFile>, ApiError>;
+    /// Takes what a node says of its list, and answers with the seed's list if that is another one.
+    fn held(&self, from: IpAddr, id: EnrollmentId, held: &Sealed<Held>) -> Result<HeldReply, ApiError>;
+    /// Refuses a node that was not asked for its list.
+    fn expects_list(&self, id: EnrollmentId) -> Result<(), ApiError>;
+    /// Takes the list of a node that was asked for it. Only the site's signature on it counts.
+    fn take_list(&self, from: IpAddr, id: EnrollmentId, list: &Sealed<PeersFile>) -> Result<HeldReply, ApiError>;
     /// The site's epoch, signed with the site key.
     fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError>;
     /// Takes an epoch that another seed of this site has signed, as relayed by a machine.

@@ -11,6 +11,7 @@ use super::clock::ClockView;
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
+use super::lists::ListsView;
 use super::packages::PackagesView;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
@@ -62,6 +63,8 @@ pub struct Overview {
     pub warnings: Vec<String>,
     /// The warnings that are also shown before login.
     pub lasting: Vec<String>,
+    /// Which list of peers the nodes hold.
+    pub lists: ListsView,
 }
 
 /// HTTP shape of a role.

@@ -1,6 +1,9 @@
 //! The machines' router: boot scripts, boot files, the darksite, chunks, images and the agent's messages.
 
+mod lists;
 mod registry;
+
+pub use lists::member_router;
 
 use std::sync::Arc;
 
@@ -17,10 +20,9 @@ use cluster_seed::agent::{
 };
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
-use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
 
-use crate::api::{BootQuery, MachineApi};
+use crate::api::{BootQuery, MachineApi, Via};
 use crate::call::{Calls, Machines};
 use crate::error::Failure;
 use crate::extract::{AgentJson, Named};
@@ -61,7 +63,7 @@ pub fn machine_router(api: Arc<dyn MachineApi>) -> Router {
         .route("/api/v1/agent/{enrollment}/mismatch", post(mismatch))
         .route("/api/v1/agent/{enrollment}/claim", post(claim))
         .route("/api/v1/agent/{enrollment}/report", post(report))
-        .route("/api/v1/peers", get(peers))
+        .merge(lists::routes(Via::Underlay))
         .route("/api/v1/epoch", get(epoch).post(hear_epoch))
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
@@ -209,10 +211,6 @@ async fn report(
     AgentJson(report): AgentJson<Sealed<Report>>,
 ) -> Answer<ReportReply> {
     Ok(SafeJson(app.call(move |api| api.report(from, id, &report)).await?))
-}
-
-async fn peers(State(app): State<Machines>) -> Answer<Sealed<PeersFile>> {
-    Ok(SafeJson(app.call(|api| api.peers()).await?))
 }
 
 async fn epoch(State(app): State<Machines>) -> Answer<Sealed<EpochProof>> {

@@ -2,7 +2,8 @@
 
 use camino::Utf8Path;
 use cluster_seed::agent::{Claim, Confirm, Hello, MAX_BODY, Mismatch, PROTOCOL, Report, ReportBody};
-use cluster_seed::ids::EnrollmentId;
+use cluster_seed::held::{Held, MAX_LIST};
+use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 
@@ -65,6 +66,8 @@ async fn the_agents_messages() {
     let confirmation = "00".repeat(32).parse().unwrap();
     let confirm = Sealed::sign(&Confirm { enrollment, confirmation }, &key).unwrap();
     let mismatch = Sealed::sign(&Mismatch { enrollment }, &key).unwrap();
+    let held = Held { enrollment, seq: 1, epoch: 1, version: 1, digest: Digest::of(b"x") };
+    let held = Sealed::sign(&held, &key).unwrap();
     let agent = |rest: &str| format!("/api/v1/agent/{}/{rest}", pending_id());
     for (method, path, body, status, says) in [
         ("POST", "/api/v1/agent/hello".to_owned(), hello(PROTOCOL), 200, "\"number\":12"),
@@ -80,7 +83,11 @@ async fn the_agents_messages() {
         ("POST", agent("confirm"), serde_json::to_string(&report).unwrap().replace('}', ""), 400, "error"),
         ("POST", agent("report"), serde_json::to_string(&report).unwrap(), 200, "Installing"),
         ("POST", agent("reveal"), "{}".to_owned(), 400, "missing field"),
-        ("GET", "/api/v1/peers".to_owned(), String::new(), 200, "signature"),
+        ("GET", "/api/v1/peers".to_owned(), String::new(), 403, "members"),
+        ("POST", agent("held"), serde_json::to_string(&held).unwrap(), 200, "signature"),
+        ("POST", agent("held"), "{}".to_owned(), 400, "missing field"),
+        ("POST", agent("list"), "{}".to_owned(), 400, "invalid"),
+        ("POST", "/api/v1/agent/09090909090909090909090909090909/list".to_owned(), "{".to_owned(), 403, "nobody asked"),
         ("GET", "/api/v1/epoch".to_owned(), String::new(), 200, "signature"),
         ("GET", "/api/v1/agent/hello".to_owned(), String::new(), 405, "error"),
         ("DELETE", agent("status"), String::new(), 405, "error"),
@@ -98,6 +105,30 @@ async fn bodies_end_at_their_limit() {
     for (len, status) in [(MAX_BODY, 400), (MAX_BODY + 1, 413)] {
         assert_eq!(ask(&router, "POST", "/api/v1/agent/hello", &[], vec![b'['; len]).await.status, status);
     }
+}
+
+#[tokio::test]
+async fn a_list_is_read_only_where_it_was_asked_for() {
+    let (_, router) = machines(Utf8Path::new(NOWHERE));
+    let path = |id: &str| format!("/api/v1/agent/{id}/list");
+    let nobody = "09".repeat(16);
+    let long = |len: usize| vec![b'['; len];
+    // Larger than every other message of an agent, and refused before it is read.
+    assert_eq!(ask(&router, "POST", &path(&nobody), &[], long(MAX_LIST + 1)).await.status, 403);
+    for (len, status) in [(MAX_BODY + 1, 400), (MAX_LIST + 1, 413)] {
+        assert_eq!(ask(&router, "POST", &path(&pending_id().to_string()), &[], long(len)).await.status, status, "{len}");
+    }
+}
+
+#[tokio::test]
+async fn the_control_plane_has_lists_and_epochs_only() {
+    let (mock, _) = machines(Utf8Path::new(NOWHERE));
+    let router = crate::member_router(mock);
+    for (path, status) in [("/api/v1/peers", 200), ("/api/v1/epoch", 200), ("/boot/ipxe?mac=52:54:00:ab:00:01", 404), ("/", 404)]
+    {
+        assert_eq!(get(&router, path, &[]).await.status, status, "{path}");
+    }
+    assert_eq!(get(&router, "/api/v1/agent/02020202020202020202020202020202/held", &[]).await.status, 405);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use cluster_seed::enrollment::EnrollmentState;
 
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, bytes, clean, condense};
-use crate::api::MachineRow;
+use crate::api::{ListsView, MachineRow};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
 use crate::dates::ago;
@@ -44,6 +44,9 @@ struct Page {
     /// The word and its colour.
     proof: Option<(&'static str, &'static str)>,
     epoch: u64,
+    lists: ListsView,
+    /// Names of the nodes that were revoked last.
+    revoked: String,
     clock: String,
     recent: Vec<Entry>,
 }
@@ -100,6 +103,8 @@ pub(super) async fn render(
         snapshot: overview.snapshot.map(|s| s.short()),
         proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), super::packages::tone(p))),
         epoch: overview.epoch,
+        revoked: overview.lists.revoked.iter().map(|n| clean(n)).collect::<Vec<_>>().join(", "),
+        lists: overview.lists,
         clock: crate::dates::iso(overview.clock),
         recent,
     };

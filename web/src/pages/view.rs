@@ -3,7 +3,7 @@
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::{EventKind, Tone};
 
-use crate::api::{EnrollmentView, EventView, InstallProgress, MachineRow, PacketFacts};
+use crate::api::{EnrollmentView, EventView, HeldView, InstallProgress, MachineRow, PacketFacts};
 use crate::dates::{ago, iso};
 pub(crate) use crate::text::{clean, clean_or};
 
@@ -100,6 +100,8 @@ pub(crate) struct Line {
     pub(crate) since: Option<Moment>,
     pub(crate) wrong_codes: u32,
     pub(crate) member: bool,
+    /// The list of peers it holds, and whether it is late.
+    pub(crate) list: Option<(String, bool)>,
 }
 
 /// A point in time, absolute and relative.
@@ -133,7 +135,15 @@ impl Line {
             since: e.map(|e| Moment::new(now, e.since)),
             wrong_codes: e.map_or(0, |e| e.wrong_codes),
             member: e.is_some_and(|e| e.state.is_member()),
+            list: row.list.map(|l| (holds(&l), l.behind)),
         }
+    }
+}
+
+fn holds(list: &HeldView) -> String {
+    match list.version {
+        Some(version) => format!("holds list version {version} of {}", list.current),
+        None => format!("has not told which list it holds, the current one is version {}", list.current),
     }
 }
 

@@ -7,8 +7,9 @@ use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
 
 use crate::api::{
-    BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, InstallProgress, MachineDetail,
-    MachineRow, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView, SnapshotView, Tone, Waiting,
+    BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
+    ListsView, MachineDetail, MachineRow, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView, SnapshotView,
+    Tone, Waiting,
 };
 
 pub const CLOCK: u64 = 1_795_377_600;
@@ -45,6 +46,7 @@ pub fn overview(spice: &str) -> Overview {
         fingerprint: None,
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
         lasting: vec![format!("the state is in memory{spice}")],
+        lists: ListsView { version: 9, nodes: 2, behind: 1, unaware: 1, revoked: vec![format!("n9.lab.lan{spice}")] },
     }
 }
 
@@ -104,6 +106,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         model: format!("Supermicro SYS-5019D{spice}"),
         first_seen: CLOCK - 900,
         last_seen: CLOCK - 3 * u64::from(id),
+        list: state.filter(|s| s.boots_from_disk()).map(|_| HeldView { version: Some(7), current: 9, behind: true }),
         enrollment,
     };
     let mut earlier = row.enrollment.clone().into_iter().collect::<Vec<_>>();

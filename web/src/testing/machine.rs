@@ -8,13 +8,14 @@ use cluster_seed::agent::{
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
+use cluster_seed::held::{Held, HeldReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::pairing::Number;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, SigningKey};
 
 use super::Mock;
-use crate::api::{ApiError, BootQuery, ImageManifest, MachineApi};
+use crate::api::{ApiError, BootQuery, ImageManifest, MachineApi, Via};
 
 const IMAGE: &str = "registry.k8s.io/pause";
 
@@ -122,7 +123,23 @@ impl MachineApi for Mock {
         Ok(ReportReply { state: EnrollmentState::Installing, fresh: true })
     }
 
-    fn peers(&self) -> Result<Sealed<PeersFile>, ApiError> {
+    fn held(&self, from: IpAddr, _: EnrollmentId, _: &Sealed<Held>) -> Result<HeldReply, ApiError> {
+        Ok(HeldReply { peers: Some(self.peers(from, Via::ControlPlane)?), send: true })
+    }
+
+    fn expects_list(&self, id: EnrollmentId) -> Result<(), ApiError> {
+        let asked = id == super::data::pending_id();
+        if asked { Ok(()) } else { Err(ApiError::forbidden("nobody asked")) }
+    }
+
+    fn take_list(&self, from: IpAddr, _: EnrollmentId, _: &Sealed<PeersFile>) -> Result<HeldReply, ApiError> {
+        Ok(HeldReply { peers: Some(self.peers(from, Via::ControlPlane)?), send: false })
+    }
+
+    fn peers(&self, _: IpAddr, via: Via) -> Result<Sealed<PeersFile>, ApiError> {
+        if via == Via::Underlay {
+            return Err(ApiError::forbidden("for members only"));
+        }
         let file = PeersFile { epoch: 1, version: 1, planes: Default::default(), nodes: Default::default() };
         Sealed::sign(&file, &SigningKey::from_bytes(&[1; 32])).map_err(|e| ApiError::Internal(e.to_string()))
     }

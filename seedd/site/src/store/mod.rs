@@ -4,6 +4,7 @@ pub mod admission;
 pub mod dump;
 pub mod enrollments;
 pub mod events;
+pub mod held;
 pub mod leases;
 pub mod log;
 pub mod machines;
@@ -26,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_event_facts.sql"),
     include_str!("schema_bounds.sql"),
     include_str!("schema_pairing.sql"),
+    include_str!("schema_held.sql"),
 ];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);

@@ -153,7 +153,7 @@ pub fn ip() -> IpAddr {
 /// A machine that speaks the protocol.
 pub struct Machine {
     pub age: AgeKey,
-    key: SigningKey,
+    pub key: SigningKey,
     paired: Mutex<Option<Paired>>,
     mac: Mac,
 }

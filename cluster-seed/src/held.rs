@@ -1,0 +1,43 @@
+//! What a node says about the peer list that it holds, and what it gets back: the way in which a revocation arrives, and
+//! the seed learns that it did.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Digest, EnrollmentId};
+use crate::peers::PeersFile;
+use crate::seal::{Sealable, Sealed};
+
+/// Seconds between two of these messages of a node that runs (`kubedos-peers.timer`).
+pub const PERIOD: u64 = 30;
+/// Seconds after a change of the list from which a node that has not told of it is shown: one period and some slack.
+pub const LATE: u64 = 45;
+/// Largest request body with a list, in bytes: a list of [`crate::seal::MAX_PAYLOAD`], escaped.
+pub const MAX_LIST: usize = 32 << 20;
+
+/// `POST /api/v1/agent/<enrollment>/held`, sealed by the node key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    pub enrollment: EnrollmentId,
+    /// Grows with every message of this kind, also across a restart: an old message says nothing and gets nothing.
+    pub seq: u64,
+    pub epoch: u64,
+    pub version: u64,
+    /// [`Sealed::digest`] of the list: one number must not stand for two lists.
+    pub digest: Digest,
+}
+
+impl Sealable for Held {
+    const PURPOSE: &'static str = "held";
+}
+
+/// The answer to [`Held`], and to `POST /api/v1/agent/<enrollment>/list`, whose body is the node's list as the site signed
+/// it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldReply {
+    /// The seed's list, unless the node holds that very one.
+    pub peers: Option<Sealed<PeersFile>>,
+    /// The seed does not know the node's list and wants to see it.
+    #[serde(default)]
+    pub send: bool,
+}

@@ -1,0 +1,136 @@
+//! The node's list of peers: it tells the seed which one it holds, and gets the seed's if that is another one.
+//!
+//! Over the control plane first: what arrives there is the seed's. On the boot network anybody can answer in its place, and
+//! keep a list with a revocation from arriving; but then the seed does not hear of the new list either, and shows it.
+
+use camino::Utf8Path;
+use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::held::{Held, HeldReply, MAX_LIST};
+use cluster_seed::identity::NodeIdentity;
+use cluster_seed::peers::PeersFile;
+use cluster_seed::seal::{SealError, Sealed, SigningKey, key_from_text};
+
+use crate::epoch::{self, EpochError};
+use crate::http::{Http, HttpError, chain};
+use crate::state::{NodeDir, StateError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    #[error("fetching the peer list")]
+    Fetch(#[from] HttpError),
+    #[error("accepting the peer list")]
+    State(#[from] StateError),
+    #[error("signing what this node holds")]
+    Seal(#[from] SealError),
+    #[error("storing the epoch")]
+    Epoch(#[from] EpochError),
+}
+
+/// What a node signs with, and where it keeps its list.
+pub struct Lists<'a> {
+    pub dir: &'a NodeDir,
+    pub identity: &'a NodeIdentity,
+    pub key: &'a SigningKey,
+}
+
+/// The list after a refresh.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    pub peers: PeersFile,
+    /// It differs from the one that was stored.
+    pub changed: bool,
+    /// The seed answered over the control plane.
+    pub on_plane: bool,
+}
+
+/// The seed's URL on the control plane, by the list that the node holds; `None` while the plane's interface does not exist.
+pub fn plane_url(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Option<String> {
+    if !root.join("sys/class/net").join(CONTROL_PLANE).exists() {
+        return None;
+    }
+    let address = peers.nodes.get(&identity.info.seed_hostname)?.addresses.get(CONTROL_PLANE)?;
+    let authority = identity.info.seed_url.strip_prefix("http://")?.split('/').next()?;
+    Some(match authority.split_once(':') {
+        Some((_, port)) => format!("http://{address}:{port}"),
+        None => format!("http://{address}"),
+    })
+}
+
+impl Lists<'_> {
+    /// Asks over the control plane, and on the boot network only if nobody answers there.
+    ///
+    /// # Errors
+    /// When the seed cannot be reached, refuses this node, or offers a list that must not replace the stored one.
+    pub fn refresh(&self, plane: Option<&Http>, underlay: &Http) -> Result<Refreshed, ListError> {
+        if let Some(http) = plane {
+            match self.exchange(http) {
+                Err(ListError::Fetch(e)) => tracing::warn!(error = %chain(&e), "no list of peers over the control plane"),
+                other => return other.map(|(peers, changed)| Refreshed { peers, changed, on_plane: true }),
+            }
+        }
+        let (peers, changed) = self.exchange(underlay)?;
+        Ok(Refreshed { peers, changed, on_plane: false })
+    }
+
+    fn exchange(&self, http: &Http) -> Result<(PeersFile, bool), ListError> {
+        let (mine, sealed) = self.dir.newest(self.identity)?;
+        let mut reply = self.tell(http, &mine, &sealed)?;
+        if reply.send {
+            // This node may know better than a seed that was restored from an old copy.
+            match http.post_json_within(&self.path("list"), &sealed, MAX_LIST as u64) {
+                Ok(HeldReply { peers: Some(list), .. }) => reply.peers = Some(list),
+                Ok(_) => {}
+                Err(e) => tracing::warn!(error = %chain(&e), "the seed asked for this node's list and did not take it"),
+            }
+        }
+        let Some(list) = reply.peers else { return Ok((mine, false)) };
+        let (peers, changed) = self.accept(http, &list)?;
+        if changed {
+            // The seed shows who does not know of a revocation yet; this node does from now on.
+            if let Err(e) = self.tell(http, &peers, &list) {
+                tracing::debug!(error = %chain(&e), "the new list of peers was not reported");
+            }
+        }
+        Ok((peers, changed))
+    }
+
+    fn path(&self, what: &str) -> String {
+        format!("/api/v1/agent/{}/{what}", self.identity.info.enrollment)
+    }
+
+    fn tell(&self, http: &Http, peers: &PeersFile, sealed: &Sealed<PeersFile>) -> Result<HeldReply, ListError> {
+        let held = Held {
+            enrollment: self.identity.info.enrollment,
+            seq: self.dir.held_number()?,
+            epoch: peers.epoch,
+            version: peers.version,
+            digest: sealed.digest(),
+        };
+        Ok(http.post_json_within(&self.path("held"), &Sealed::sign(&held, self.key)?, MAX_LIST as u64)?)
+    }
+
+    /// Stores the list if it may replace the stored one.
+    fn accept(&self, http: &Http, sealed: &Sealed<PeersFile>) -> Result<(PeersFile, bool), ListError> {
+        let site = key_from_text(&self.identity.info.site_key).map_err(StateError::from)?;
+        let dir = self.dir.path();
+        let held = epoch::seen(dir, &site);
+        match self.dir.accept_peers(self.identity, sealed) {
+            Ok((peers, changed)) => {
+                if held.is_none_or(|(seen, _)| seen < peers.epoch)
+                    && let Some((_, proof)) = epoch::of_seed(http, &site)
+                {
+                    epoch::keep(dir, &site, &proof)?;
+                }
+                Ok((peers, changed))
+            }
+            Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
+                // The seed decides whether that is new to it.
+                if let Some((_, proof)) = held {
+                    epoch::tell(http, &proof);
+                }
+                Err(e.into())
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+}

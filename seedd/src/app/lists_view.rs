@@ -1,0 +1,164 @@
+//! What the pages say of the nodes' lists.
+
+use std::collections::HashMap;
+
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::held::LATE;
+use cluster_seed::ids::{EnrollmentId, Hostname};
+use cluster_seed::peers::PeersFile;
+use host::clock::now;
+use serde::{Deserialize, Serialize};
+use site::setting;
+use site::store::Tx;
+use web::api::{ApiError, HeldView, ListsView};
+
+use super::lists::{Overtaken, some_of};
+use super::{App, unexpected};
+
+/// When this seed signed its list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Signed {
+    /// Epoch and version, and Unix seconds.
+    pub list: (u64, u64),
+    pub at: u64,
+    /// The list that took nodes off last.
+    pub revocation: Option<(u64, u64)>,
+    pub revoked_at: u64,
+    /// These nodes.
+    pub revoked: Vec<Hostname>,
+}
+
+impl Signed {
+    /// After `next` was signed in the place of `before`.
+    pub fn then(self, before: Option<&PeersFile>, next: &PeersFile, now: u64) -> Self {
+        let list = (next.epoch, next.version);
+        let gone: Vec<Hostname> = before.map_or_else(Vec::new, |b| next.lacks(b).into_iter().cloned().collect());
+        if gone.is_empty() {
+            return Signed { list, at: now, ..self };
+        }
+        Signed { list, at: now, revocation: Some(list), revoked_at: now, revoked: gone }
+    }
+
+    /// Whether a node that holds `held` has had the time to get the list, and to get that of the last revocation: `(behind,
+    /// unaware)`. A clock that was set back makes nobody wait.
+    fn judge(&self, held: Option<(u64, u64)>, now: u64) -> (bool, bool) {
+        let late = |at: u64| !(at..at.saturating_add(LATE)).contains(&now);
+        let lacks = |list: (u64, u64)| held.is_none_or(|h| h < list);
+        let unaware = self.revocation.is_some_and(|list| lacks(list) && late(self.revoked_at));
+        (unaware || (lacks(self.list) && late(self.at)), unaware)
+    }
+}
+
+/// How all nodes stand.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub lists: ListsView,
+    of: HashMap<EnrollmentId, (HeldView, u64)>,
+    behind: Vec<Hostname>,
+    unaware: Vec<Hostname>,
+}
+
+impl Standing {
+    /// What a node holds, and when it said so, in Unix seconds; 0 for never.
+    pub fn of(&self, id: EnrollmentId) -> Option<(HeldView, u64)> {
+        self.of.get(&id).copied()
+    }
+
+    /// What an operator should know, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let (all, n) = (self.lists.nodes, self.unaware.len());
+        if n > 0 {
+            let gone = some_of(&self.lists.revoked);
+            return vec![format!(
+                "{gone} revoked: {n} of {all} nodes do not know of this revocation yet ({})",
+                some_of(&self.unaware)
+            )];
+        }
+        if self.behind.is_empty() {
+            return Vec::new();
+        }
+        vec![format!("{} of {all} nodes hold an older list of peers ({})", self.behind.len(), some_of(&self.behind))]
+    }
+}
+
+impl App {
+    pub(super) fn signed_at(&self, tx: &Tx<'_>) -> Result<Signed, ApiError> {
+        let text = tx.setting(setting::PEERS_SIGNED)?;
+        Ok(text.map(|t| serde_json::from_str(&t)).transpose().map_err(unexpected)?.unwrap_or_default())
+    }
+
+    /// Compares every node that runs with the seed's list.
+    pub(super) fn standing(&self, tx: &Tx<'_>) -> Result<Standing, ApiError> {
+        let Some(own) = self.held_peers(tx)? else { return Ok(Standing::default()) };
+        let signed = Signed { list: (own.epoch, own.version), ..self.signed_at(tx)? };
+        let mut standing = Standing { lists: ListsView { version: own.version, ..ListsView::default() }, ..Standing::default() };
+        for holder in tx.holders()?.into_iter().filter(|h| h.state.boots_from_disk()) {
+            let held = holder.held.map(|h| (h.epoch, h.version));
+            // Until its planes are up, a node may well be restarting for the first time.
+            let silent = held.is_none() && holder.state == EnrollmentState::Installed;
+            let (behind, unaware) = if silent { (false, false) } else { signed.judge(held, now()) };
+            // Only a number of the same epoch can be compared with the current one.
+            let version = holder.held.filter(|h| h.epoch == own.epoch).map(|h| h.version);
+            let view = HeldView { version, current: own.version, behind };
+            standing.of.insert(holder.enrollment, (view, holder.held.map_or(0, |h| h.at)));
+            standing.lists.nodes += 1;
+            standing.lists.behind += u32::from(behind);
+            standing.lists.unaware += u32::from(unaware);
+            if behind {
+                standing.behind.push(holder.hostname.clone());
+            }
+            if unaware {
+                standing.unaware.push(holder.hostname);
+            }
+        }
+        standing.lists.revoked = signed.revoked.iter().map(Hostname::to_string).collect();
+        Ok(standing)
+    }
+
+    /// What was found with nodes and stays true until somebody has looked at it.
+    pub(super) fn list_alarms(&self, tx: &Tx<'_>) -> Result<Vec<String>, ApiError> {
+        let mut all = Vec::new();
+        if let Some(text) = tx.setting(setting::OVERTAKEN)? {
+            let o: Overtaken = serde_json::from_str(&text).map_err(unexpected)?;
+            let mut text = format!(
+                "this seed was restored from an old copy: a node held version {} of the list of peers where this seed had {}; it \
+                 went on above that",
+                o.found, o.had
+            );
+            for (nodes, what) in [(&o.revoked, "revoked again"), (&o.unknown, "unknown here, enroll them again")] {
+                if !nodes.is_empty() {
+                    text.push_str(&format!("; {what}: {}", some_of(nodes)));
+                }
+            }
+            all.push(text);
+        }
+        all.extend(tx.setting(setting::FORKED)?);
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_behind_once_it_had_the_time() {
+        let signed = Signed { list: (1, 9), at: 500, revocation: Some((1, 7)), revoked_at: 100, revoked: vec![] };
+        for (held, now, expected) in [
+            (Some((1, 9)), 9_999, (false, false)),
+            (Some((1, 8)), 500 + LATE - 1, (false, false)),
+            (Some((1, 8)), 500 + LATE, (true, false)),
+            (Some((1, 6)), 100 + LATE - 1, (true, false)),
+            (Some((1, 6)), 500, (true, true)),
+            (None, 500, (true, true)),
+            // Of an epoch that has passed.
+            (Some((0, 99)), 9_999, (true, true)),
+            // The clock was set back.
+            (Some((1, 6)), 5, (true, true)),
+        ] {
+            assert_eq!(signed.judge(held, now), expected, "{held:?} at {now}");
+        }
+        assert_eq!(Signed { revocation: None, ..signed }.judge(Some((1, 6)), 9_999), (true, false));
+    }
+}

@@ -1,0 +1,94 @@
+//! Where nodes ask for their list of peers: the seed's address on the control plane, on a socket bound to its interface.
+//!
+//! WireGuard takes a packet only from the address of the peer that encrypted it, and the socket only what came in by that
+//! interface. So here a source address is proof of membership, which on the boot network it is not.
+
+use std::net::{SocketAddrV4, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::cluster::CONTROL_PLANE;
+use nix::net::if_::if_nametoindex;
+use socket2::{Domain, Socket, Type};
+use tokio::sync::watch;
+
+use crate::app::{App, Seed};
+
+/// How often the interface is looked for: it comes up after the daemon, and may be made anew.
+const LOOK: Duration = Duration::from_secs(5);
+const BACKLOG: i32 = 256;
+
+/// A listener on `at` that takes only what comes in by the interface `device`.
+///
+/// # Errors
+/// When there is no such interface, it does not have the address, or the port is taken.
+pub fn bind(device: &str, at: SocketAddrV4) -> Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("opening a socket")?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind_device(Some(device.as_bytes())).with_context(|| format!("binding a socket to {device}"))?;
+    socket.bind(&at.into()).with_context(|| format!("listening on {at}"))?;
+    socket.listen(BACKLOG).with_context(|| format!("listening on {at}"))?;
+    Ok(socket.into())
+}
+
+/// Serves nodes on the control plane whenever its interface is there, until `stop`.
+pub async fn keep(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let Some(plane) = app.spec.spec.networking.planes.get(CONTROL_PLANE) else { return };
+    let own = match address(CONTROL_PLANE, plane.value.cidr, SEED_HOST) {
+        Ok(own) => SocketAddrV4::new(own, app.http.port()),
+        Err(error) => return tracing::error!(%error, "the seed has no address on the control plane"),
+    };
+    let mut said = false;
+    while !*stop.borrow() {
+        let index = if_nametoindex(CONTROL_PLANE).ok();
+        match index.map(|_| bind(CONTROL_PLANE, own)) {
+            Some(Ok(listener)) => {
+                said = false;
+                tracing::info!(%own, "nodes are served on the control plane");
+                serve(&app, listener, index, stop.clone()).await;
+            }
+            Some(Err(error)) if !said => {
+                said = true;
+                tracing::warn!(error = format!("{error:#}"), "nodes are not served on the control plane");
+            }
+            _ => {}
+        }
+        pause(stop.clone()).await;
+    }
+}
+
+/// Until the end, or until the interface is another one: a socket stays with the one that it was bound to.
+async fn serve(app: &Arc<App>, listener: TcpListener, index: Option<u32>, stop: watch::Receiver<bool>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "registering the listener of the control plane"),
+    };
+    let over = async move {
+        while !*stop.borrow() && if_nametoindex(CONTROL_PLANE).ok() == index {
+            pause(stop.clone()).await;
+        }
+    };
+    web::listener::serve(listener, web::member_router(Arc::new(Seed(app.clone()))), over).await;
+}
+
+async fn pause(mut stop: watch::Receiver<bool>) {
+    let _ = tokio::time::timeout(LOOK, stop.wait_for(|s| *s)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_belongs_to_one_interface() {
+        let at = "127.0.0.1:0".parse().unwrap();
+        let listener = bind("lo", at).unwrap();
+        let socket = Socket::from(listener.try_clone().unwrap());
+        assert_eq!(socket.device().unwrap().as_deref(), Some(&b"lo"[..]));
+        drop(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        assert!(bind("no-such-if", at).is_err());
+    }
+}
