@@ -13,6 +13,7 @@ pub mod dhcp;
 pub mod files;
 pub mod hardware;
 pub mod parallel;
+pub mod process;
 pub mod programs;
 pub mod random;
 pub mod sealed;

@@ -9,6 +9,7 @@ use appliance::console::host::Host;
 use appliance::{control, tool};
 use cluster_seed::events::EventKind;
 use flight::recorder::{Recorder, sniff};
+use host::process;
 use site::Site;
 use site::hint::Hint as _;
 use site::mode::Mode;
@@ -63,6 +64,8 @@ pub fn serve(site: Site, mut options: Options) -> Result<()> {
         Some(_) => None,
         None => Some(control::listen(&site.control_socket())?),
     };
+    site.protect()?;
+    lock_memory();
     let front = options.front.take();
     let app = Arc::new(match &front {
         Some(front) => App::open_with(site, options.listen, front.tls.clone())?,
@@ -90,6 +93,19 @@ pub fn serve(site: Site, mut options: Options) -> Result<()> {
         control.remove();
     }
     result
+}
+
+/// Keys stay out of swap where this process may lock memory; the log says where it may not.
+fn lock_memory() {
+    match process::lock_memory() {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!(
+                "the memory is not locked: keys of an unsealed seed may reach swap space (LimitMEMLOCK=infinity allows it)"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "locking the memory: keys of an unsealed seed may reach swap space"),
+    }
 }
 
 /// Why the listeners stopped.

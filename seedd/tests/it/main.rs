@@ -23,6 +23,7 @@ mod holes;
 mod killed;
 mod life;
 mod power;
+mod private;
 mod registry;
 mod same_medium;
 mod state;
