@@ -66,7 +66,16 @@ fn responder(serving: pxe::dhcp::mode::Serving) -> Option<pxe::dhcp::responder::
     let facts = pxe::Facts { iface: "br0".into(), subnet: networks[0].config.network.subnet };
     let (policy, counters) = (std::sync::Arc::new(Policy), std::sync::Arc::default());
     let informs = pxe::dhcp::responder::INFORMS;
-    Some(pxe::dhcp::responder::Responder { facts, networks, relays: Vec::new(), serving, probe: false, informs, policy, counters })
+    Some(pxe::dhcp::responder::Responder {
+        facts,
+        networks,
+        relays: Vec::new(),
+        serving,
+        probe: false,
+        informs,
+        policy,
+        counters,
+    })
 }
 
 /// The whole way from a datagram to its answer, in both roles, and what is read on port 68 and from the journal.
@@ -253,7 +262,17 @@ pub fn packages(data: &[u8]) {
 }
 
 pub fn deb822(data: &[u8]) {
+    use cluster_seed::ids::Digest;
+    use darksite::extras::control::Control;
     let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(control) = Control::parse(text) {
+        let stanza = control.stanza("pool/a/a_1_all.deb", 1, Digest([0; 32]));
+        let mut paragraphs = darksite::deb822::paragraphs(&stanza);
+        let only = paragraphs.next().filter(|p| p.check().is_ok() && paragraphs.next().is_none());
+        let said = |name| only.and_then(|p| p.get(name));
+        assert_eq!(said("Package"), Some(control.name.as_str()), "a control file says something else in an index");
+        assert_eq!((said("Version"), said("Filename")), (Some(control.version.as_str()), Some("pool/a/a_1_all.deb")));
+    }
     let mut kept = 0;
     for paragraph in darksite::deb822::paragraphs(text) {
         kept += paragraph.raw().len();

@@ -18,6 +18,18 @@ impl Sealable for EpochProof {
     const PURPOSE: &'static str = "epoch";
 }
 
+/// The same in a drill, where a rebuilt copy of the site reaches the next epoch beside the running one. It is signed for another
+/// purpose, so that it fences nobody who gets hold of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillProof {
+    pub epoch: u64,
+}
+
+impl Sealable for DrillProof {
+    const PURPOSE: &'static str = "epoch-drill";
+}
+
 /// What a seed answers to a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochReply {

@@ -115,6 +115,7 @@ kinds! {
     PowerFailed "power.failed" Bad,
     SeedStarted "seed.started" Idle,
     SeedUnsealed "seed.unsealed" Idle,
+    SeedSealed "seed.sealed" Idle,
     SeedUnsealRefused "seed.unseal.refused" Bad,
     SeedFenced "seed.fenced" Bad,
     SetupDone "setup.done" Good,

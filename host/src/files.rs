@@ -9,6 +9,8 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use sha2::{Digest as _, Sha256};
 
+use crate::random;
+
 /// Permission bits of files that anybody on this machine may read.
 pub const PUBLIC: u32 = 0o644;
 /// Permission bits of files that only their owner may read.
@@ -72,51 +74,66 @@ pub fn create_dirs(path: &Utf8Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(failed("creating directory", path))
 }
 
-/// Writes a new file and flushes it to the disk; a file that is there already is overwritten in place. For folders that get
-/// their final name later.
+/// Writes a new file and flushes it to the disk; a file that is there already is overwritten in place, a link is refused. For
+/// folders that get their final name later.
 pub fn write_synced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
     let failed = failed("writing", path);
     create_dirs(parent(path))?;
-    let mut file = File::create(path).map_err(&failed)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).custom_flags(nix::libc::O_NOFOLLOW);
+    let mut file = options.open(path).map_err(&failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&failed)
 }
 
-/// A temporary name beside `path`. Each process has its own: a timer may write the same file as a command does.
-fn temporary(path: &Utf8Path) -> Utf8PathBuf {
-    path.with_file_name(format!(".{}.{}.part", path.file_name().unwrap_or("file"), std::process::id()))
+/// How often a temporary name is drawn again. 64 random bits meet an existing name only where somebody knows them.
+const DRAWS: usize = 4;
+
+/// A temporary name beside `path` that nobody can know in advance: whoever may write to the folder could otherwise leave a
+/// link of that name.
+fn temporary(path: &Utf8Path) -> io::Result<Utf8PathBuf> {
+    let drawn = u64::from_le_bytes(random::bytes().map_err(io::Error::other)?);
+    Ok(path.with_file_name(format!(".{}.{drawn:016x}.part", path.file_name().unwrap_or("file"))))
 }
 
+/// Creates `path` itself: an existing file is left alone, and a link is not followed (open(2): O_EXCL, O_NOFOLLOW).
 fn write_new(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
-    // A leftover of a power cut may have another mode.
-    if let Err(e) = fs::remove_file(path)
-        && e.kind() != io::ErrorKind::NotFound
-    {
-        return Err(e);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(mode).custom_flags(nix::libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
+    let written = file.write_all(bytes).and_then(|()| if sync { file.sync_all() } else { Ok(()) });
+    written.inspect_err(|_| drop(fs::remove_file(path)))
+}
+
+/// Writes a new file beside `path` and gives it that name.
+fn replace(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+    let mut tmp = temporary(path)?;
+    let mut written = write_new(&tmp, bytes, mode, sync);
+    for _ in 1..DRAWS {
+        if !written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists) {
+            break;
+        }
+        tmp = temporary(path)?;
+        written = write_new(&tmp, bytes, mode, sync);
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    if sync { file.sync_all() } else { Ok(()) }
+    written?;
+    fs::rename(&tmp, path).inspect_err(|_| drop(fs::remove_file(&tmp)))
 }
 
 /// Replaces or creates a file: temporary name, flush, rename, flush of the folder. Whoever reads it meanwhile sees the old
 /// content or the new. `mode` are the permission bits.
 pub fn write_atomic(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let tmp = temporary(path);
     let write = || {
-        write_new(&tmp, bytes, mode, true)?;
-        fs::rename(&tmp, path)?;
+        replace(path, bytes, mode, true)?;
         File::open(parent(path))?.sync_all()
     };
-    write().inspect_err(|_| drop(fs::remove_file(&tmp))).map_err(failed("writing", path))
+    write().map_err(failed("writing", path))
 }
 
 /// As [`write_atomic`] with mode 0644, without flushing: for caches, which are checked whenever they are read. Creates the
 /// folder.
 pub fn replace_unsynced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
     create_dirs(parent(path))?;
-    let tmp = temporary(path);
-    let written = write_new(&tmp, bytes, PUBLIC, false).and_then(|()| fs::rename(&tmp, path));
-    written.inspect_err(|_| drop(fs::remove_file(&tmp))).map_err(failed("writing", path))
+    replace(path, bytes, PUBLIC, false).map_err(failed("writing", path))
 }
 
 /// Writes a setting of the running kernel: a file below /proc or /sys takes its value in one write and is never replaced.

@@ -35,13 +35,27 @@ fn a_read_ends_at_its_limit() {
 }
 
 #[test]
-fn a_leftover_of_a_power_cut_does_not_lend_its_mode() {
+fn what_another_user_planted_is_neither_followed_nor_in_the_way() {
     let (_keep, dir) = dir();
-    let path = dir.join("key");
-    fs::write(temporary(&path), b"old").unwrap();
-    fs::set_permissions(temporary(&path), fs::Permissions::from_mode(0o666)).unwrap();
+    let (path, victim) = (dir.join("key"), dir.join("victim"));
+    fs::write(&victim, b"precious").unwrap();
+    // The name that was used before held a process id, which anybody can see.
+    let guessed = dir.join(format!(".key.{}.part", std::process::id()));
+    fs::create_dir_all(guessed.join("full")).unwrap();
     write_atomic(&path, b"new", PRIVATE).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, PRIVATE);
+    replace_unsynced(&path, b"newer").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"newer");
+    let names = [temporary(&path).unwrap(), temporary(&path).unwrap()];
+    assert!(names[0] != names[1] && names.iter().all(|n| n.parent() == Some(&dir) && n.as_str().ends_with(".part")));
+    // Even a name that was guessed gains nothing.
+    std::os::unix::fs::symlink(&victim, &names[0]).unwrap();
+    assert_eq!(write_new(&names[0], b"x", PUBLIC, false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert!(write_synced(&names[0], b"x").is_err());
+    // The file itself may be a link: it is replaced, not followed.
+    std::os::unix::fs::symlink(&victim, dir.join("link")).unwrap();
+    write_atomic(&dir.join("link"), b"own", PRIVATE).unwrap();
+    assert!(!fs::symlink_metadata(dir.join("link")).unwrap().is_symlink());
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod files;
 pub mod hardware;
 pub mod interfaces;
 pub mod parallel;
+pub mod process;
 pub mod programs;
 pub mod random;
 pub mod sealed;

@@ -9,6 +9,7 @@ use appliance::console::host::Host;
 use appliance::{control, tool};
 use cluster_seed::events::EventKind;
 use flight::recorder::{Recorder, sniff};
+use host::process;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use site::Site;
 use site::hint::Hint as _;
@@ -67,6 +68,8 @@ pub fn serve(site: Site, mut options: Options) -> Result<()> {
         Some(_) => None,
         None => Some(control::listen(&site.control_socket())?),
     };
+    site.protect()?;
+    lock_memory();
     let front = options.front.take();
     let app = Arc::new(match &front {
         Some(front) => App::open_with(site, options.listen, front.tls.clone())?,
@@ -104,6 +107,19 @@ fn raise_open_files() {
     });
     if let Err(error) = raised {
         tracing::warn!(%error, "raising the limit of open files");
+    }
+}
+
+/// Keys stay out of swap where this process may lock memory; the log says where it may not.
+fn lock_memory() {
+    match process::lock_memory() {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!(
+                "the memory is not locked: keys of an unsealed seed may reach swap space (LimitMEMLOCK=infinity allows it)"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "locking the memory: keys of an unsealed seed may reach swap space"),
     }
 }
 

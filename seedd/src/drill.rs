@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::events::EventKind;
-use host::files::{read_limited, write_atomic};
+use host::files::read_limited;
 use host::programs::find_program;
 use host::tool::Tool;
 use serde::Deserialize;
@@ -19,6 +19,8 @@ use site::hint::Hint as _;
 pub const LAB: &str = "kubedos-lab";
 /// Largest report read, in bytes.
 const MAX_REPORT: u64 = 64 << 10;
+/// Folders of drills in `tmp`; the number of the process follows.
+const WORK: &str = "drill-";
 /// Longest line of the lab that is passed on, in bytes.
 const MAX_LINE: u64 = 4096;
 
@@ -72,20 +74,35 @@ impl Drill<'_> {
         // First, so that a wrong passphrase fails now and not in the middle of a drill.
         drop(self.site.keys().unseal(self.passphrase)?);
         self.site.make_folders()?;
-        let work = self.site.join("tmp").join(format!("drill-{}", std::process::id()));
+        self.sweep()?;
+        let work = self.site.join("tmp").join(format!("{WORK}{}", std::process::id()));
         std::fs::create_dir(&work).with_context(|| format!("creating {work}")).hint("is another drill running?")?;
         let outcome = self.run(&work);
         let _ = std::fs::remove_dir_all(&work);
         outcome
     }
 
+    /// Removes what drills left whose process is gone.
+    fn sweep(&self) -> Result<()> {
+        let tmp = self.site.join("tmp");
+        for entry in tmp.read_dir_utf8().with_context(|| format!("listing {tmp}"))? {
+            let path = entry?.into_path();
+            let owner = path.file_name().and_then(|n| n.strip_prefix(WORK)?.parse::<u32>().ok());
+            if owner.is_some_and(|pid| !Utf8Path::new("/proc").join(pid.to_string()).exists()) {
+                std::fs::remove_dir_all(&path).with_context(|| format!("removing {path}, left by a drill that was killed"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The passphrase goes through a pipe: a drill that is killed leaves no secret on the disk.
     fn run(&self, work: &Utf8Path) -> Result<(Report, Vec<u8>)> {
-        let (secret, report) = (work.join("passphrase"), work.join("report.json"));
-        write_atomic(&secret, self.passphrase.as_bytes(), 0o600)?;
+        let report = work.join("report.json");
         let (said, screen) = std::io::pipe().context("creating a pipe for the lab's output")?;
         let tool = Tool::new(self.lab)
-            .args(["drill", "--data", self.site.data.as_str(), "--passphrase-file", secret.as_str()])
+            .args(["drill", "--data", self.site.data.as_str(), "--passphrase-file", "/dev/stdin"])
             .args(["--report", report.as_str()])
+            .stdin(self.passphrase.as_bytes())
             .stdout_to(File::from(OwnedFd::from(screen)))
             .cancel(self.stop);
         let run = std::thread::scope(|scope| {

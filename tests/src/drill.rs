@@ -1,5 +1,8 @@
 //! `kubedos-lab drill`: a site is rebuilt from its capsule in a network of its own, and the time it took is measured.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -7,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cluster_seed::agent::ReportBody;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Digest;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::api::{Decision, Machine};
 use crate::demo::accelerator;
@@ -39,6 +43,21 @@ pub struct Options {
     pub report: Option<PathBuf>,
 }
 
+/// A secret as a file for other programs, without a place on a disk; it is gone with this process (memfd_create(2)).
+struct InMemory(File);
+
+impl InMemory {
+    fn new(name: &str, secret: &[u8]) -> Result<Self> {
+        let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC).context("making a file in memory")?);
+        file.write_all(secret).context("writing a file in memory")?;
+        Ok(InMemory(file))
+    }
+
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()))
+    }
+}
+
 /// Moments since the loss, in the order they came.
 #[derive(Debug)]
 struct Clock {
@@ -57,12 +76,14 @@ impl Clock {
 /// Runs the drill. The site's own daemon may go on running: its database is read, nothing of it is written.
 pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let (work, logs) = dirs.part("drill")?;
-    let lost_site = Seedd::new(&options.data, &options.passphrase_file)?;
+    // Standard input can be read once, but several verbs need the passphrase.
+    let given = std::fs::read(&options.passphrase_file).context("reading the site's passphrase")?;
+    let given = InMemory::new("passphrase", &given)?;
+    let lost_site = Seedd::new(&options.data, &given.path())?;
     let spec = spec_of(&lost_site)?;
     let passphrase = hex(&random()?);
-    let file = work.join("passphrase");
-    crate::site::write_private(&file, &passphrase)?;
-    let site = Seedd { address: SECOND_SEED_IP.to_owned(), ..Seedd::new(&work.join("site"), &file)? };
+    let own = InMemory::new("own", passphrase.as_bytes())?;
+    let site = Seedd { address: SECOND_SEED_IP.to_owned(), ..Seedd::new(&work.join("site"), &own.path())? };
     say::line("a seed of its own for the drill");
     site.init().context("making the drill's seed")?;
     say::line("the site's capsule");
@@ -74,7 +95,7 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let mut clock = Clock { lost: Instant::now(), moments: Vec::new() };
     site.say(&["import", &path, "--pin", &lost_site.public("site")?]).context("importing the capsule")?;
     clock.note("imported");
-    promote(&site, &work, &passphrase)?;
+    promote(&site, &work, &own)?;
     clock.note("promoted");
     let planes: Vec<String> = spec.spec.networking.planes.values().map(|p| p.value.cidr.to_string()).collect();
     let name = rebuild(site, &passphrase, &planes, &work, &logs, &mut clock)?;
@@ -119,13 +140,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn promote(site: &Seedd, work: &Path, password: &str) -> Result<()> {
+fn promote(site: &Seedd, work: &Path, password: &InMemory) -> Result<()> {
     let overlay = work.join("overlay.yaml");
     std::fs::write(&overlay, OVERLAY).context("writing the overlay")?;
     site.say_plain(&["cluster", "overlay", &overlay.to_string_lossy()]).context("moving to the drill's segment")?;
-    site.say(&["promote", "--yes"]).context("promoting the drill's seed")?;
-    let file = work.join("password");
-    crate::site::write_private(&file, password)?;
+    site.say(&["promote", "--drill", "--yes"]).context("promoting the drill's seed")?;
+    let file = password.path();
     site.say_plain(&["admin", "set", USER, "--password-file", &file.to_string_lossy()]).context("making an administrator")?;
     Ok(())
 }
@@ -183,6 +203,17 @@ fn finish(options: &Options, spec: &ClusterSpec, node: &str, capsule: u64, secon
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_in_memory_is_read_by_each_program_that_needs_it() {
+        let secret = InMemory::new("test", b"correct horse").unwrap();
+        for _ in 0..2 {
+            assert_eq!(
+                crate::tool::run_owned(&["cat".to_owned(), secret.path().display().to_string()]).unwrap(),
+                "correct horse"
+            );
+        }
+    }
 
     #[test]
     fn the_node_to_replace_is_one_that_lives() {

@@ -48,11 +48,20 @@ pub struct Origin {
 pub struct ExtrasManifest {
     pub version: u32,
     pub id: Digest,
+    /// Counts the sets with other packages than the one before; the suite's date follows it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub serial: u64,
     pub origins: Vec<Origin>,
     pub images: Vec<ImageTag>,
     pub manifests: Vec<OciManifest>,
     /// Every file of the set but this one, by its path in the set, sorted.
     pub files: Vec<BootFile>,
+}
+
+/// Sets of earlier versions have no serial.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(serial: &u64) -> bool {
+    *serial == 0
 }
 
 impl Sealable for ExtrasManifest {

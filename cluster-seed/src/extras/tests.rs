@@ -93,6 +93,7 @@ fn manifest(files: &[&str]) -> ExtrasManifest {
     let mut m = ExtrasManifest {
         version: VERSION,
         id: Digest([0; 32]),
+        serial: 0,
         origins: vec![],
         images: vec![],
         manifests: vec![],

@@ -1,23 +1,24 @@
 //! Debian packages of other repositories: found in their signed index, and published as a small suite of our own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write as _};
 
 use camino::Utf8Path;
-use cluster_seed::extras::{PackageSpec, RepositorySpec};
+use cluster_seed::extras::{ExtrasManifest, PackageSpec, RepositorySpec, TREE};
 use cluster_seed::ids::Digest;
 use host::deb::{self, DebError};
 use host::files::{self, failed};
+use jiff::Timestamp;
 
+use super::control::Control;
 use super::error::ExtrasError;
 use super::get::{Getter, address};
 use crate::format::date::format_date;
 use crate::format::deb822;
 use crate::format::index::{self, Entry, MAX_INDEX};
 use crate::format::layout::{ORIGIN, by_hash};
-use crate::format::{relation, version};
+use crate::format::version;
 use crate::publish::release_key::ReleaseKey;
 use crate::upstream::fetch::{self, FetchError};
 use crate::upstream::keyring::Keyring;
@@ -27,6 +28,8 @@ use crate::upstream::trust::{self, Listed, MAX_INRELEASE, Release};
 pub const SUITE: &str = "extras";
 /// Its only component.
 const COMPONENT: &str = "main";
+/// An expiry that no clock reaches; every reader can hold it.
+const NEVER: &str = "Fri, 01 Jan 9999 00:00:00 UTC";
 /// Bytes of a package's control file.
 const MAX_CONTROL: u64 = 1 << 20;
 /// Bytes of the unpacked archive that contains it.
@@ -134,8 +137,7 @@ pub struct Deb {
     pub arch: String,
     pub size: u64,
     pub sha256: Digest,
-    /// Text of its control file.
-    control: String,
+    control: Control,
     /// Below the suite's root.
     pub filename: String,
 }
@@ -144,41 +146,44 @@ pub struct Deb {
 pub fn read(path: &Utf8Path, size: u64, sha256: Digest, label: &str) -> Result<Deb, ExtrasError> {
     let bad = |why: &str| ExtrasError::content(label, format!("not a usable Debian package: {why}"));
     let file = File::open(path).map_err(failed("opening", path))?;
-    let control = control(file).map_err(|e| ExtrasError::Deb { name: label.to_owned(), source: e })?;
-    let paragraph = deb822::paragraphs(&control).next().ok_or_else(|| bad("its control file is empty"))?;
-    paragraph.check().map_err(|e| bad(&e.to_string()))?;
-    let field = |name: &str| paragraph.get(name).unwrap_or_default().to_owned();
-    let (name, version, arch) = (field("Package"), field("Version"), field("Architecture"));
-    let word =
-        |w: &str| !w.is_empty() && !w.starts_with('.') && w.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.~:".contains(&b));
-    if !relation::is_name(&name) || !version::is_valid(&version) || !word(&arch) || !word(&version) {
-        return Err(bad("invalid name, version or architecture"));
-    }
+    let text = control(file).map_err(|e| ExtrasError::Deb { name: label.to_owned(), source: e })?;
+    let control = Control::parse(&text).map_err(|e| bad(&e.to_string()))?;
+    let (name, version, arch) = (control.name.clone(), control.version.clone(), control.arch.clone());
     let plain_version = version.rsplit(':').next().unwrap_or_default();
     let filename = format!("pool/{name}/{name}_{plain_version}_{arch}.deb");
     Ok(Deb { name, version, arch, size, sha256, control, filename })
 }
 
-/// The text of `./control` (deb(5)).
+/// The text of `./control` (deb(5)). A second one is refused: dpkg would use the last, whatever was reviewed.
 fn control(deb: impl Read) -> Result<String, DebError> {
     let mut archive = tar::Archive::new(deb::member(deb, "control.tar")?.take(MAX_CONTROL_TAR));
+    let mut found = None;
     for entry in archive.entries()? {
-        let entry = entry?;
-        if entry.path_bytes().strip_prefix(b"./").unwrap_or(&entry.path_bytes()) != b"control" {
+        let mut entry = entry?;
+        let path = entry.path_bytes();
+        let mut parts = path.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b"."));
+        if parts.next() != Some(b"control") || parts.next().is_some() {
             continue;
         }
+        if found.is_some() || !entry.header().entry_type().is_file() {
+            return Err(DebError::Format("more than one control file, or one that is no file"));
+        }
         let mut text = String::new();
-        entry.take(MAX_CONTROL).read_to_string(&mut text)?;
-        return Ok(text.trim().to_owned());
+        if entry.by_ref().take(MAX_CONTROL + 1).read_to_string(&mut text)? as u64 > MAX_CONTROL {
+            return Err(DebError::Format("a control file of more than 1 MiB"));
+        }
+        found = Some(text);
     }
-    Err(DebError::Format("no control file"))
+    found.ok_or(DebError::Format("no control file"))
 }
 
-/// Writes `dists/` of the suite into `dir`; the packages themselves are linked by the caller.
+/// Writes `dists/` of the suite into `dir`; the packages themselves are linked by the caller. Gives the set's
+/// [serial](ExtrasManifest::serial).
 ///
-/// Dated as the release key, so that the same packages and the same key give the same bytes: apt refuses only a date that is
-/// older than that of the index before.
-pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), ExtrasError> {
+/// Its date is the release key's plus one second for each serial: the same packages and the same key give the same bytes, and
+/// whoever saw a later suite refuses an earlier one (apt compares dates), with a clock at 1970 too. It never expires: a machine
+/// without a network must not lose its packages to a wrong clock.
+pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey, previous: Option<&ExtrasManifest>) -> Result<u64, ExtrasError> {
     let dists = dir.join("dists").join(SUITE);
     let mut arches: BTreeSet<&str> = debs.iter().map(|d| d.arch.as_str()).filter(|a| *a != "all").collect();
     if arches.is_empty() {
@@ -188,8 +193,7 @@ pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), Ext
     for arch in &arches {
         let mut text = String::new();
         for deb in debs.iter().filter(|d| d.arch == **arch || d.arch == "all") {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{}\nFilename: {}\nSize: {}\nSHA256: {}\n\n", deb.control, deb.filename, deb.size, deb.sha256);
+            text.push_str(&deb.control.stanza(&deb.filename, deb.size, deb.sha256));
         }
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
         let xz = xz.write_all(text.as_bytes()).and_then(|()| xz.finish()).map_err(ExtrasError::Pack)?;
@@ -205,7 +209,8 @@ pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), Ext
     }
     sums.sort();
     let lines: String = sums.iter().map(|(name, size, digest)| format!("\n {digest} {size:>16} {name}")).collect();
-    let date = key.created();
+    let serial = serial_of(&sums, previous);
+    let date = Timestamp::from_second(key.created().as_second().saturating_add_unsigned(serial)).unwrap_or(Timestamp::MAX);
     let architectures = arches.iter().copied().chain(["all"]).collect::<Vec<_>>().join(" ");
     let release = deb822::render([
         ("Origin", ORIGIN),
@@ -213,6 +218,7 @@ pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), Ext
         ("Suite", SUITE),
         ("Codename", SUITE),
         ("Date", format_date(date).as_str()),
+        ("Valid-Until", NEVER),
         ("Acquire-By-Hash", "yes"),
         ("No-Support-for-Architecture-all", "Packages"),
         ("Architectures", architectures.as_str()),
@@ -222,5 +228,15 @@ pub fn publish(dir: &Utf8Path, debs: &[Deb], key: &ReleaseKey) -> Result<(), Ext
     files::write_synced(&dists.join("Release"), release.as_bytes())?;
     files::write_synced(&dists.join("InRelease"), key.sign_cleartext(&release, date)?.as_bytes())?;
     files::write_synced(&dists.join("Release.gpg"), key.sign_detached(release.as_bytes(), date)?.as_bytes())?;
-    Ok(())
+    Ok(serial)
+}
+
+/// The serial of the set before where its suite has the same indexes, else the next one.
+fn serial_of(sums: &[(String, usize, Digest)], previous: Option<&ExtrasManifest>) -> u64 {
+    let Some(previous) = previous else { return 0 };
+    let place = format!("{TREE}/apt/dists/{SUITE}/");
+    let before = previous.files.iter().filter_map(|f| Some((f.name.strip_prefix(&place)?, f.sha256)));
+    let before: BTreeSet<_> = before.filter(|(name, _)| !name.contains("/by-hash/") && name.contains('/')).collect();
+    let now: BTreeSet<_> = sums.iter().map(|(name, _, digest)| (name.as_str(), *digest)).collect();
+    if before == now { previous.serial } else { previous.serial.saturating_add(1) }
 }

@@ -9,6 +9,7 @@
 //! Every file is a link to its blob, so a set needs no space of its own.
 
 pub mod charts;
+pub mod control;
 pub mod debs;
 mod error;
 mod get;
@@ -104,11 +105,11 @@ fn build_in(job: &Job<'_>, tmp: &Utf8Path) -> Result<(ExtrasManifest, bool), Ext
     files(job, &get, &keys, &mut set, &mut origins)?;
     charts(job, &get, &keys, &mut set, &mut origins)?;
     let (images, manifests) = images(job, &get, &keys, &mut set, &mut origins)?;
-    packages(job, &get, &keys, &mut set, &mut origins)?;
+    let serial = packages(job, &get, &keys, &mut set, &mut origins)?;
     job.progress.end();
     origins.sort_by(|a, b| (&a.kind, &a.name, &a.version).cmp(&(&b.kind, &b.name, &b.version)));
     let files = std::mem::take(&mut set.files).into_values().collect();
-    let mut manifest = ExtrasManifest { version: VERSION, id: Digest([0; 32]), origins, images, manifests, files };
+    let mut manifest = ExtrasManifest { version: VERSION, id: Digest([0; 32]), serial, origins, images, manifests, files };
     manifest.id = Digest::of(manifest.naming().as_bytes());
     manifest.check().map_err(|why| ExtrasError::content("the set", why))?;
     let place = job.sets.join(manifest.id.to_string());
@@ -271,7 +272,8 @@ fn held(job: &Job<'_>, store: &oci::Store<'_>, spec: &cluster_seed::extras::Imag
     wanted.then(|| (Origin { url: spec.url.clone(), ..origin.clone() }, image))
 }
 
-fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins: &mut Vec<Origin>) -> Result<(), ExtrasError> {
+/// Gives the set's serial.
+fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins: &mut Vec<Origin>) -> Result<u64, ExtrasError> {
     let mut debs = Vec::new();
     for (name, repository) in &job.spec.repositories {
         let wanted: Vec<_> = job.spec.packages.iter().filter(|p| p.repository == *name).collect();
@@ -306,16 +308,20 @@ fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins
         debs.push(deb);
     }
     if debs.is_empty() {
-        return Ok(());
+        return Ok(job.previous.map_or(0, |p| p.serial));
     }
     debs.sort_by(|a, b| (&a.name, &a.version, &a.arch).cmp(&(&b.name, &b.version, &b.arch)));
+    if let Some(twice) = debs.windows(2).find(|pair| pair[0].filename == pair[1].filename) {
+        return Err(ExtrasError::content(&twice[0].name, "two packages have this name, version and architecture"));
+    }
     for deb in &debs {
         set.link(&blob_path(get.blobs, &deb.sha256), format!("{TREE}/apt/{}", deb.filename), deb.size, deb.sha256)?;
     }
     let apt = set.dir.join(TREE).join("apt");
-    debs::publish(&apt, &debs, job.release_key)?;
+    let serial = debs::publish(&apt, &debs, job.release_key, job.previous)?;
     files::write_synced(&apt.join("keyring.gpg"), &job.release_key.public_keyring()?)?;
-    note_tree(set, &apt)
+    note_tree(set, &apt)?;
+    Ok(serial)
 }
 
 /// Adds the files of the suite's indexes to the list.

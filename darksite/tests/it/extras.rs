@@ -185,6 +185,53 @@ fn what_is_not_what_was_pinned_is_refused() {
     bench.refused(&yaml, "not a signed Release file");
 }
 
+/// A control file with a second paragraph once put a package of its own into the index that the site signs.
+#[test]
+fn a_package_adds_no_stanza_but_its_own_to_the_index() {
+    let bench = bench();
+    let good = "Package: single\nVersion: 1:2.0-1\nArchitecture: amd64\nDescription: test\n";
+    let evil = "Package: openssh-server\nVersion: 9:99-1\nArchitecture: amd64\nFilename: pool/e.deb\nSHA256: 00\n";
+    let cases = [
+        (format!("{good}\n{evil}"), "more than one paragraph"),
+        (format!("{good} \t\n{evil}"), "more than one paragraph"),
+        (format!("{good}Filename: pool/e.deb\n"), "belongs to an index"),
+        (format!("{good}SHA512: 00\n"), "belongs to an index"),
+        (format!("{good}package: openssh-server\n"), "twice"),
+    ];
+    for (control, word) in cases {
+        write(&bench.upstream.root().join("single.deb"), &common::packed_deb("single", &control));
+        bench.refused(&bench.yaml(), word);
+    }
+}
+
+#[test]
+fn the_suites_date_counts_up_and_does_not_expire() {
+    let bench = bench();
+    let release = |manifest: &ExtrasManifest| {
+        let path = bench.sets().join(manifest.id.to_string()).join("tree/apt/dists/extras/Release");
+        let text = std::fs::read_to_string(path).unwrap();
+        let release = darksite::trust::read_release(&text).unwrap();
+        (release.date, release.valid_until.unwrap())
+    };
+    let (first, _) = bench.build(&bench.yaml(), None).unwrap();
+    // Another file, the same packages: the suite stays as it is.
+    write(&bench.upstream.root().join("more"), b"more");
+    let sha = bench.sha("more");
+    let extra = format!("files: [{{path: more, url: {}/more, sha256: {sha}}}, ", bench.upstream.root());
+    let (second, _) = bench.build(&bench.yaml().replace("files: [", &extra), Some(&first)).unwrap();
+    assert_eq!((second.serial, release(&second)), (0, release(&first)));
+    write(&bench.upstream.root().join("single.deb"), &deb(&common::Package { name: "single", version: "1:2.0-2", fields: "" }));
+    let (third, _) = bench.build(&bench.yaml(), Some(&second)).unwrap();
+    assert_eq!(third.serial, 1);
+    assert!(release(&third).0 > release(&first).0, "apt refuses the earlier suite after the later one");
+    // Back to fewer packages: an old list, but a new suite.
+    let without = bench.yaml().lines().filter(|l| !l.starts_with("debs")).map(|l| format!("{l}\n")).collect::<String>();
+    let (fourth, _) = bench.build(&without, Some(&third)).unwrap();
+    assert_eq!(fourth.serial, 2);
+    let last = jiff::Timestamp::from_second(253_370_764_800).unwrap();
+    assert!([&first, &third, &fourth].iter().all(|m| release(m).1 == last));
+}
+
 #[test]
 fn secrets_are_not_published_unless_known() {
     let bench = bench();

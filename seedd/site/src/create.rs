@@ -1,6 +1,7 @@
 //! Creating a site: everything is written to a temporary directory and renamed at the end, so a site is never incomplete.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -60,8 +61,9 @@ fn publish(place: &Site, site: &Site) -> Result<()> {
     // There may be hundreds of links and folders; one call syncs all of them.
     nix::unistd::syncfs(&dir).context("writing the new site to the disk")?;
     if let Ok(meta) = fs::metadata(&site.data) {
-        // If the target is an existing empty directory, its permissions are kept.
-        fs::set_permissions(&place.data, meta.permissions()).with_context(|| format!("protecting {}", place.data))?;
+        // If the target is an existing empty directory, what its owner may do is kept.
+        let mode = fs::Permissions::from_mode(meta.permissions().mode() & 0o7700);
+        fs::set_permissions(&place.data, mode).with_context(|| format!("protecting {}", place.data))?;
     }
     match fs::rename(&place.data, &site.data) {
         Ok(()) => {}
@@ -70,6 +72,8 @@ fn publish(place: &Site, site: &Site) -> Result<()> {
         Err(e) if matches!(e.raw_os_error(), Some(nix::libc::EBUSY | nix::libc::EXDEV)) => move_entries(place, site)?,
         Err(e) => return Err(e).with_context(|| format!("creating {}", site.data)),
     }
+    // A mount point's root may be open to all.
+    site.protect()?;
     let parent = parent_of(&site.data);
     for dir in [parent, site.data.as_path()] {
         File::open(dir).and_then(|d| d.sync_all()).with_context(|| format!("writing {dir} to the disk"))?;

@@ -22,7 +22,7 @@ use crate::layout::ids;
 use crate::store::Store;
 
 /// Folders of darksite jobs in `tmp` that only a running job can use (those of `image` are in [`image::WORKDIRS`]).
-const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", image::CHUNK_FILE];
+const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", "drill-", image::CHUNK_FILE];
 /// Suffix of a complete download whose digest was not checked yet.
 const WHOLE: &str = ".whole";
 /// Prefixes of folders with which an interrupted job resumes.

@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
-use cluster_seed::seal::{SigningKey, VerifyingKey, key_from_text, key_text};
+use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey, key_from_text, key_text};
 use cluster_seed::secret::{AgeKey, SCRYPT_LOG_N, Secret, SecretError, lock, seal_to, unlock};
 use cluster_seed::wireguard::{WgPrivateKey, WgPublicKey};
-use darksite::ReleaseKey;
+use darksite::{Keyring, ReleaseKey};
 use host::files::{read_limited, write_atomic};
 use host::random;
 use serde::{Deserialize, Serialize};
 
 use crate::hint::Hint as _;
 use crate::tls::ca::{Ca, Permitted};
+use crate::tls::sealed::SealedIdentity;
 
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;
@@ -27,7 +28,7 @@ const MAX_KEYRING: u64 = 1 << 20;
 pub const MIN_PASSPHRASE: usize = 8;
 
 /// The public keys; `keys/public.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PublicKeys {
     /// ed25519 in hex.
@@ -44,6 +45,47 @@ impl PublicKeys {
         key_from_text(&self.site).context("reading the site's public key")
     }
 }
+
+impl Sealable for PublicKeys {
+    const PURPOSE: &'static str = "public-keys";
+}
+
+/// `keys/public.json`: the keys, and the same once more signed by the site key. Versions before did not sign them.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PublicFile {
+    site: String,
+    operator: String,
+    vault: String,
+    planes: BTreeMap<String, WgPublicKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed: Option<Sealed<PublicKeys>>,
+}
+
+impl PublicFile {
+    fn keys(&self) -> PublicKeys {
+        let PublicFile { site, operator, vault, planes, .. } = self;
+        PublicKeys { site: site.clone(), operator: operator.clone(), vault: vault.clone(), planes: planes.clone() }
+    }
+}
+
+/// Reads the text of a `public.json`. A signature in it must be by its own site key and over its own keys: who changes one
+/// of them has to change all, and unsealing finds that.
+pub fn parse_public(text: &[u8]) -> Result<PublicKeys> {
+    let file: PublicFile = serde_json::from_slice(text).context("reading keys/public.json")?;
+    let keys = file.keys();
+    if let Some(signed) = &file.signed {
+        let over = signed.open(&keys.site_key()?).context("checking the signature of keys/public.json")?;
+        if over != keys {
+            return Err(anyhow!("keys/public.json was changed after it was signed")).hint(CHANGED);
+        }
+    }
+    Ok(keys)
+}
+
+/// What somebody can do who finds other public keys than the private ones.
+const CHANGED: &str =
+    "somebody may have replaced keys, to read what is encrypted to them; restore keys/ from a backup or a capsule";
 
 /// The private keys, in memory only.
 pub struct Unsealed {
@@ -97,14 +139,46 @@ impl KeyDir {
         write_atomic(&self.file("release.pgp"), &release.public_keyring()?, 0o644)?;
         let public =
             PublicKeys { site: key_text(&site.verifying_key()), operator: recipient, vault: vault.recipient(), planes: public };
-        write_atomic(&self.file("public.json"), &serde_json::to_vec_pretty(&public)?, 0o644)?;
+        self.write_public(&public, Some(&site))?;
         write_atomic(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), SCRYPT_LOG_N)?, 0o600)?;
         Ok(public)
     }
 
     pub fn public(&self) -> Result<PublicKeys> {
-        let bytes = read_limited(&self.file("public.json"), MAX_KEY_FILE)?;
-        serde_json::from_slice(&bytes).context("reading keys/public.json")
+        parse_public(&read_limited(&self.file("public.json"), MAX_KEY_FILE)?)
+    }
+
+    /// Writes `public.json`. Without the site key it is unsigned until the keys are opened.
+    pub fn write_public(&self, public: &PublicKeys, site: Option<&SigningKey>) -> Result<()> {
+        let signed = site.map(|key| Sealed::sign(public, key)).transpose().context("signing the public keys")?;
+        let PublicKeys { site, operator, vault, planes } = public.clone();
+        let file = PublicFile { site, operator, vault, planes, signed };
+        Ok(write_atomic(&self.file("public.json"), &serde_json::to_vec_pretty(&file)?, 0o644)?)
+    }
+
+    /// Compares every public key on disk with the opened private ones. Signs `public.json` if nobody did.
+    fn compare(&self, operator: &AgeKey, open: &Unsealed) -> Result<()> {
+        let text = read_limited(&self.file("public.json"), MAX_KEY_FILE)?;
+        let held = parse_public(&text)?;
+        let planes: BTreeMap<String, WgPublicKey> = open.planes.iter().map(|(name, key)| (name.clone(), key.public())).collect();
+        let release = Keyring::from_bytes(&self.release_keyring()?).map(|k| k.fingerprints()).unwrap_or_default();
+        let pairs = [
+            ("site.age", held.site == key_text(&open.site.verifying_key())),
+            ("operator.age", held.operator == operator.recipient()),
+            ("vault.age", held.vault == open.vault.recipient()),
+            ("planes.age", held.planes == planes),
+        ];
+        if let Some((name, _)) = pairs.iter().find(|(_, same)| !same) {
+            return Err(anyhow!("keys/{name} does not match keys/public.json")).hint(CHANGED);
+        }
+        if release != [open.release.fingerprint()] {
+            return Err(anyhow!("keys/release.age does not match keys/release.pgp")).hint(CHANGED);
+        }
+        let file: PublicFile = serde_json::from_slice(&text).context("reading keys/public.json")?;
+        if file.signed.is_none() {
+            self.write_public(&held, Some(&open.site))?;
+        }
+        Ok(())
     }
 
     /// The release key's OpenPGP certificate, binary.
@@ -133,6 +207,16 @@ impl KeyDir {
         write_atomic(&self.file("ca.age"), &sealed, 0o600)?;
         self.publish_ca(&ca)?;
         Ok(ca)
+    }
+
+    /// What the web interface shows while the site is sealed, if the site was ever unsealed.
+    pub fn sealed_identity(&self) -> Result<Option<SealedIdentity>> {
+        SealedIdentity::read(&self.0)
+    }
+
+    /// As [`Self::sealed_identity`]; created where there is none by `ca` yet.
+    pub fn ensure_sealed_identity(&self, ca: &Ca, domain: &str) -> Result<SealedIdentity> {
+        SealedIdentity::ensure(&self.0, ca, domain)
     }
 
     fn publish_ca(&self, ca: &Ca) -> Result<()> {
@@ -197,56 +281,11 @@ impl KeyDir {
         }
         let vault = AgeKey::from_secret(&open("vault.age")?).context("reading keys/vault.age")?;
         let unsealed = Unsealed { site: SigningKey::from_bytes(&site), release, planes, ca, vault };
-        let expected = self.public()?.site;
-        anyhow::ensure!(key_text(&unsealed.site.verifying_key()) == expected, "keys/site.age does not match keys/public.json");
+        self.compare(operator, &unsealed)?;
         Ok(unsealed)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_site_without_a_ca_gets_one_that_is_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = KeyDir::new(Utf8Path::from_path(dir.path()).unwrap());
-        keys.create("correct horse", "a", &[], 1_700_000_000).unwrap();
-        assert!(keys.unseal("correct horse").unwrap().ca.is_none() && keys.ca_certificate().unwrap().is_none());
-        let permitted = Permitted { domains: vec!["a.lan".to_owned()], networks: Vec::new() };
-        let made = keys.make_ca("a", permitted.clone()).unwrap();
-        // A power cut between the two files, or a damaged certificate: it is written again.
-        for damage in [None, Some("")] {
-            match damage {
-                None => std::fs::remove_file(dir.path().join("ca.pem")).unwrap(),
-                Some(text) => std::fs::write(dir.path().join("ca.pem"), text).unwrap(),
-            }
-            let again = keys.unseal("correct horse").unwrap().ca.unwrap();
-            assert_eq!((again.pem(), &again.permitted), (made.pem(), &permitted));
-            assert_eq!(keys.ca_certificate().unwrap(), Some(made.pem()));
-        }
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::metadata(dir.path().join("ca.age")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let sealed = std::fs::read(dir.path().join("ca.age")).unwrap();
-        assert!(sealed.starts_with(b"age-encryption.org/v1") && !sealed.windows(4).any(|w| w == b"key\""));
-    }
-
-    #[test]
-    fn keys_open_with_their_passphrase_only_and_no_private_half_is_in_clear() {
-        let dir = tempfile::tempdir().unwrap();
-        let keys = KeyDir::new(Utf8Path::from_path(dir.path()).unwrap());
-        assert!(keys.create("short", "a", &[], 1_700_000_000).is_err());
-        keys.create("correct horse", "a", &["wg1".to_owned()], 1_700_000_000).unwrap();
-        let open = keys.unseal("correct horse").unwrap();
-        let wrong = keys.unseal("correct horsf").err().unwrap();
-        assert!(wrong.to_string().contains("passphrase is wrong"), "{wrong:#}");
-        let secrets = [open.site.as_bytes().to_vec(), open.planes["wg1"].expose().as_bytes().to_vec()];
-        for entry in std::fs::read_dir(dir.path()).unwrap() {
-            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            for secret in &secrets {
-                assert!(!bytes.windows(secret.len()).any(|w| w == secret.as_slice()));
-            }
-        }
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! A site on disk: the layout of the data directory.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -61,14 +62,24 @@ impl Site {
         self.database().exists()
     }
 
+    /// Creates what is missing, and [protects](Self::protect) it.
     pub fn make_folders(&self) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
         for folder in FOLDERS {
             fs::create_dir_all(self.join(folder)).with_context(|| format!("creating {}", self.join(folder)))?;
         }
-        for private in ["keys", "tmp"] {
-            let mode = fs::Permissions::from_mode(0o700);
-            fs::set_permissions(self.join(private), mode).with_context(|| format!("protecting {private}"))?;
+        self.protect()
+    }
+
+    /// Closes the data directory to everybody but its owner; versions before left it readable. Nobody else needs it:
+    /// machines, apt and time clients get what they may have over the network.
+    pub fn protect(&self) -> Result<()> {
+        for folder in ["", "keys", "tmp"] {
+            let path = self.join(folder);
+            let mode = fs::metadata(&path).with_context(|| format!("looking at {path}"))?.permissions().mode();
+            if mode & 0o077 != 0 {
+                let closed = fs::Permissions::from_mode(mode & 0o7700);
+                fs::set_permissions(&path, closed).with_context(|| format!("protecting {path}"))?;
+            }
         }
         Ok(())
     }

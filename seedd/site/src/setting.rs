@@ -32,6 +32,8 @@ pub const MEDIUM: &str = "medium";
 pub const LOCAL: &str = "local:";
 /// The seed's mode; see [`crate::mode`].
 pub const MODE: &str = "local:mode";
+/// Present where this is the copy of a site in a drill.
+pub const DRILL: &str = "local:drill";
 /// Id of the capsule imported last, and the number of its newest event.
 pub const IMPORTED: &str = "local:imported";
 pub const IMPORTED_EVENT: &str = "local:imported-event";

@@ -190,6 +190,11 @@ impl OperatorApi for Seed {
         self.0.unseal_by(from, &actor.user, passphrase)
     }
 
+    fn seal(&self, actor: &Actor) -> Result<(), ApiError> {
+        self.0.seal(&actor.user);
+        Ok(())
+    }
+
     fn clock(&self) -> Result<ClockView, ApiError> {
         Ok(self.0.view_clock())
     }

@@ -19,6 +19,7 @@ use site::store::events::NewEvent;
 use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
 use super::enroll::node_key;
+use super::throttle::Attempt;
 use super::{App, unexpected};
 
 /// What the operator chose, checked.
@@ -54,7 +55,7 @@ impl App {
             return Err(ApiError::Sealed);
         }
         super::mode::may_issue(self.mode()?)?;
-        match self.wrong_codes.wait(actor.user.clone(), steady()) {
+        match self.throttle.wait(&Attempt::pairing_code(&actor.user), steady()) {
             0 => {}
             seconds => return Err(ApiError::TooMany { seconds }),
         }

@@ -17,10 +17,13 @@ use site::store::{Store, Tx};
 use subtle::ConstantTimeEq as _;
 use web::api::{Actor, ApiError, Login, Setup};
 
+use super::throttle::{Attempt, Purpose};
 use super::{App, unexpected};
 
 /// A session ends after this many seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;
+/// All places for slow work are taken.
+const BUSY: ApiError = ApiError::TooMany { seconds: 1 };
 const MIN_PASSWORD: usize = 10;
 const MAX_PASSWORD: usize = 512;
 /// No 0/O, 1/I/L: the code is read off a screen.
@@ -64,15 +67,16 @@ fn token_hash(token: &str) -> String {
 }
 
 impl App {
-    fn may_try(&self, from: IpAddr) -> Result<(), ApiError> {
-        match self.throttle.wait(from, steady()) {
+    fn may_try(&self, attempt: &Attempt<'_>) -> Result<(), ApiError> {
+        match self.throttle.wait(attempt, steady()) {
             0 => Ok(()),
             seconds => Err(ApiError::TooMany { seconds }),
         }
     }
 
     pub fn first_administrator(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
-        self.may_try(from)?;
+        let attempt = Attempt { purpose: Purpose::SetUp, from, account: "" };
+        self.may_try(&attempt)?;
         let given = setup.code.trim().to_ascii_uppercase();
         let Some(code) = self.setup_code() else {
             return Err(ApiError::Conflict {
@@ -81,7 +85,7 @@ impl App {
             });
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
-            self.throttle.failed(from, steady());
+            self.throttle.failed(&attempt, steady());
             self.note(from, EventKind::SetupRefused, &format!("wrong set-up code from {from}"), None);
             return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
         }
@@ -99,12 +103,14 @@ impl App {
             new_session(tx, &setup.user)
         })?;
         *self.setup_code.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.throttle.succeeded(from, steady());
+        self.throttle.succeeded(&attempt, steady());
         Ok(token)
     }
 
     pub fn log_in(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
-        self.may_try(from)?;
+        let attempt = Attempt { purpose: Purpose::Login, from, account: &login.user };
+        self.may_try(&attempt)?;
+        let slot = self.slots.hash(self.throttle.knows(&attempt)).ok_or(BUSY)?;
         let known = self.store.read(|tx| tx.password_hash(&login.user))?;
         // An unknown name costs as much time as a known one.
         let fits = match (&known, login.password.len() <= MAX_PASSWORD) {
@@ -114,14 +120,15 @@ impl App {
                 false
             }
         };
+        drop(slot);
         if !fits {
-            self.throttle.failed(from, steady());
+            self.throttle.failed(&attempt, steady());
             let name = cluster_seed::machine::tame(&login.user);
             let text = format!("a login as {name:?} from {from} was refused");
             self.note(from, EventKind::LoginFailed, &text, None);
             return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
         }
-        self.throttle.succeeded(from, steady());
+        self.throttle.succeeded(&attempt, steady());
         self.write(|tx| {
             let text = format!("{} logged in from {from}", login.user);
             let event = NewEvent { actor: Some(&login.user), ..NewEvent::new(EventKind::Login, &text) };
@@ -154,14 +161,16 @@ impl App {
 
     /// Guesses at the passphrase are counted and slowed down, whatever it is for.
     fn with_passphrase<T>(&self, from: IpAddr, who: &str, open: impl FnOnce() -> anyhow::Result<T>) -> Result<T, ApiError> {
-        self.may_try(from)?;
+        let attempt = Attempt { purpose: Purpose::Passphrase, from, account: who };
+        self.may_try(&attempt)?;
+        let _slot = self.slots.passphrase().ok_or(BUSY)?;
         match open() {
             Ok(opened) => {
-                self.throttle.succeeded(from, steady());
+                self.throttle.succeeded(&attempt, steady());
                 Ok(opened)
             }
             Err(e) if e.chain().any(|c| c.downcast_ref::<SecretError>().is_some()) || e.to_string().contains("passphrase") => {
-                self.throttle.failed(from, steady());
+                self.throttle.failed(&attempt, steady());
                 let event = NewEvent { actor: Some(who), ..NewEvent::new(EventKind::SeedUnsealRefused, "wrong passphrase") };
                 self.say(&event);
                 Err(ApiError::Forbidden { why: "the passphrase is wrong".to_owned() })

@@ -15,6 +15,7 @@ use super::App;
 use super::approve::{endpoint_of, event_of};
 use super::enroll::{conflict, node_key};
 use super::issue::Minted;
+use super::throttle::Attempt;
 
 /// Seconds after the code was typed within which the machine, which asks every two, has to confirm it.
 pub const CONFIRM_SECONDS: u64 = 120;
@@ -56,7 +57,7 @@ impl App {
                 Ok(())
             })
         })?;
-        self.wrong_codes.succeeded(decided.actor.clone(), steady());
+        self.throttle.succeeded(&Attempt::pairing_code(&decided.actor), steady());
         self.planes_changed.send_modify(|v| *v += 1);
         let state = self.store.read(|tx| tx.enrollment(id))?.state;
         Ok(ConfirmReply { state })
@@ -86,7 +87,7 @@ impl App {
             tx.event(now_ms(), &event_of(record, EventKind::EnrollmentWrongCode, WRONG, Some(&decided.actor)))?;
             Ok(())
         })?;
-        self.wrong_codes.failed(decided.actor.clone(), steady());
+        self.throttle.failed(&Attempt::pairing_code(&decided.actor), steady());
         Ok(())
     }
 }

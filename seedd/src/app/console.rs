@@ -23,11 +23,16 @@ pub struct AtConsole {
 
 impl Controlled for AtConsole {
     fn status(&self) -> Result<Status> {
-        Ok(Status::Site(Box::new(socket::status(self.app.view_overview()?))))
+        Ok(Status::Site(Box::new(socket::status(self.app.view_overview()?, self.app.tls.sealed_fingerprint()))))
     }
 
     fn unseal(&self, passphrase: &str) -> Result<()> {
         self.app.unseal_with(passphrase, "control socket")
+    }
+
+    fn seal(&self) -> Result<()> {
+        self.app.seal("control socket");
+        Ok(())
     }
 
     fn view(&self) -> Result<ConsoleView> {

@@ -24,6 +24,7 @@ mod remote;
 pub mod report;
 mod site_ops;
 mod site_view;
+pub(crate) mod slots;
 pub(crate) mod socket;
 pub(crate) mod throttle;
 pub mod tls;
@@ -59,6 +60,7 @@ use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
 use jobs::Jobs;
 use site::hint;
+use slots::Slots;
 use throttle::Throttle;
 
 /// The running seed.
@@ -83,8 +85,7 @@ pub struct App {
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
-    /// Wrong pairing codes, by the account that typed them.
-    wrong_codes: Throttle<String>,
+    slots: Slots,
     /// True once the site's files or its mode are no longer those that were read: the daemon opens the site anew.
     pub changed: watch::Sender<bool>,
     /// Opens the keys of the site as it is then.
@@ -122,6 +123,12 @@ impl App {
     pub fn open_with(site: Site, http: SocketAddrV4, tls: Arc<Tls>) -> Result<Self> {
         let store = site.open_store()?;
         let spec = site.spec()?;
+        if let Some(identity) = site.keys().sealed_identity()? {
+            tls.keep_sealed(&identity)?;
+            if !tls.is_certified() {
+                tls.seal();
+            }
+        }
         let public = site.keys().public()?;
         let newest = store.read(|tx| tx.last_event())?;
         let setup_needed = !store.read(|tx| tx.has_admin())?;
@@ -133,8 +140,8 @@ impl App {
             newest: watch::Sender::new(newest),
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
-            throttle: Throttle::default(),
-            wrong_codes: Throttle::with_free(spec.spec.enrollment.max_wrong_codes),
+            throttle: Throttle::with_free_codes(spec.spec.enrollment.max_wrong_codes),
+            slots: Slots::default(),
             changed: watch::Sender::new(false),
             operator: Mutex::new(None),
             silence: Mutex::default(),
@@ -195,6 +202,7 @@ impl App {
     /// From now on the seed is unsealed.
     fn opened(&self, mut keys: Unsealed) -> Result<()> {
         self.ensure_ca(&mut keys)?;
+        self.ensure_sealed_identity(&keys)?;
         *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         self.certify()?;
         self.resign_peers()?;

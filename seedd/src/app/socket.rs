@@ -3,7 +3,7 @@
 use appliance::control::answer::{self, Controller, ControllerKind, Role, SiteStatus};
 use web::api::{BmcKind, BmcView, ClockView, Overview, PowerAction, PowerView, RoleView, SeedMode};
 
-pub fn status(o: Overview) -> SiteStatus {
+pub fn status(o: Overview, sealed_fingerprint: Option<String>) -> SiteStatus {
     let role = |r: RoleView| Role { name: r.name, description: r.description, artifact: r.artifact, min_disk: r.min_disk };
     SiteStatus {
         site: o.site,
@@ -21,6 +21,7 @@ pub fn status(o: Overview) -> SiteStatus {
         roles: o.roles.into_iter().map(role).collect(),
         clock: o.clock,
         fingerprint: o.fingerprint,
+        sealed_fingerprint,
         warnings: o.warnings,
         lasting: o.lasting,
     }

@@ -1,5 +1,7 @@
 //! The certificate of the pages, kept up to date.
 
+use std::sync::PoisonError;
+
 use anyhow::Result;
 use cluster_seed::events::EventKind;
 use site::keys::Unsealed;
@@ -18,6 +20,27 @@ impl App {
             keys.ca = Some(self.site.keys().make_ca(self.spec.metadata.name.as_str(), permitted)?);
         }
         Ok(())
+    }
+
+    /// Creates the certificate for the time while sealed at the first unseal, and after the CA changed.
+    pub(super) fn ensure_sealed_identity(&self, keys: &Unsealed) -> Result<()> {
+        let Some(ca) = &keys.ca else { return Ok(()) };
+        let domain = &self.spec.spec.networking.domain;
+        self.tls.keep_sealed(&self.site.keys().ensure_sealed_identity(ca, domain.as_str())?)
+    }
+
+    /// Forgets the private keys, until they are opened again. False if they were not open. WireGuard interfaces that run
+    /// keep their own keys in the kernel, and with them the planes.
+    pub fn seal(&self, who: &str) -> bool {
+        let held = self.unsealed.write().unwrap_or_else(PoisonError::into_inner).take();
+        let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.tls.seal();
+        let was_open = held.is_some();
+        drop((held, operator));
+        if was_open {
+            self.say(&NewEvent { actor: Some(who), ..NewEvent::new(EventKind::SeedSealed, "the seed was sealed") });
+        }
+        was_open
     }
 
     /// Shows a certificate of the site's CA for the names this host has now. Nothing while sealed: then only the

@@ -7,8 +7,8 @@ use appliance::control::Client;
 use camino::Utf8PathBuf;
 use clap::Args;
 use host::clock::now_ms;
-use site::Site;
 use site::hint::Hint as _;
+use site::{Site, setting};
 use transfer::capsule::import::Import as Job;
 use transfer::capsule::promote::promote;
 
@@ -83,6 +83,9 @@ pub struct Promote {
     /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
+    /// Promote a copy of the site in a drill: what it signs fences no other seed
+    #[arg(long, hide = true)]
+    drill: bool,
 }
 
 impl Promote {
@@ -95,6 +98,9 @@ impl Promote {
             confirm(question, &name)?;
         }
         let daemon = Client::new(&site.control_socket());
+        if self.drill {
+            store.set(setting::DRILL, "1")?;
+        }
         let epoch = if daemon.answers() {
             daemon.promote()?.epoch
         } else {

@@ -23,6 +23,7 @@ mod power;
 mod prompt;
 mod reference;
 mod sbom;
+mod seal;
 mod serve;
 mod status;
 mod tail;
@@ -31,7 +32,9 @@ mod unseal;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use host::process;
 
 use crate::terminal;
 
@@ -133,6 +136,11 @@ Example:
     Capsule(capsule::Capsule),
     /// Unseal a running seed, so that it can approve machines
     Unseal(unseal::Unseal),
+    /// Seal a running seed: it forgets the private keys until it is unsealed
+    ///
+    /// The seed goes on serving boot files and packages, and approves no machine. Running WireGuard interfaces keep their
+    /// keys in the kernel; restart the daemon to remove them too.
+    Seal(seal::Seal),
     /// Rebuild the site from its capsule in the lab, and measure how long it takes
     ///
     /// Runs the whole recovery in virtual machines: import, promotion, first node. The site itself is only read. The time is
@@ -208,6 +216,9 @@ pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KUBEDOS_LOG").unwrap_or_else(|_| "info".into());
     let colour = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).with_ansi(colour).init();
+    if let Err(error) = keep_private(&cli.verb) {
+        return failed(&error);
+    }
     let result = match cli.verb {
         Verb::Init(v) => v.run(),
         Verb::Cluster(v) => v.run(),
@@ -222,6 +233,7 @@ pub fn main() -> ExitCode {
         Verb::Promote(v) => v.run(),
         Verb::Capsule(v) => v.run(),
         Verb::Unseal(v) => v.run(),
+        Verb::Seal(v) => v.run(),
         Verb::Drill(v) => v.run(),
         Verb::Admin(v) => v.run(),
         Verb::Clock(v) => v.run(),
@@ -240,6 +252,17 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+/// Secrets pass through nearly every verb. Those that build trees for other machines set the permissions in them and must
+/// give the same bytes under any umask, and the appliance's units have theirs; all of them write below a closed data directory.
+fn keep_private(verb: &Verb) -> anyhow::Result<()> {
+    process::keep_memory_private().context("protecting the memory of this process")?;
+    match verb {
+        Verb::Image(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) => {}
+        _ => process::keep_files_private(),
+    }
+    Ok(())
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

@@ -29,6 +29,10 @@ impl Status {
         let site = self.args.site();
         let told = Client::new(&site.control_socket()).status()?;
         let public = site.keys().public()?;
+        let later = match &told {
+            Told::Site(s) if !s.sealed => s.sealed_fingerprint.as_deref(),
+            _ => None,
+        };
         let (name, snapshot, fingerprint, sealed, warnings) = match &told {
             Told::Site(s) => (Some(s.site.as_str()), s.snapshot, s.fingerprint.as_deref(), s.sealed, &s.warnings),
             Told::SetUp(s) => (None, None, None, s.sealed, &s.warnings),
@@ -39,6 +43,9 @@ impl Status {
         text.push_str(&format!("\n  site key  {}\n  recipient {}", public.site, public.operator));
         if let Some(fingerprint) = fingerprint {
             text.push_str(&format!("\n  web       certificate sha256 {fingerprint}"));
+        }
+        if let Some(fingerprint) = later {
+            text.push_str(&format!("\n  sealed    certificate sha256 {fingerprint}"));
         }
         for warning in warnings {
             text.push_str(&format!("\n  warning   {warning}"));

@@ -30,7 +30,7 @@ use web::api::{FirstInterface, FirstSetup, FirstSite, FirstView};
 use zeroize::Zeroizing;
 
 use crate::app::auth::{first_session, new_setup_code};
-use crate::app::throttle::Throttle;
+use crate::app::throttle::{Attempt, Purpose, Throttle};
 use crate::app::{for_page, socket, unexpected};
 
 /// Maximum length of the passphrase, in bytes.
@@ -125,17 +125,18 @@ impl SetUp {
     fn make(&self, from: IpAddr, form: &FirstSite) -> Result<String, ApiError> {
         // One at a time, so that parallel guesses are counted too.
         let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.throttle.wait(from, steady()) {
+        let attempt = Attempt { purpose: Purpose::SetUp, from, account: "" };
+        match self.throttle.wait(&attempt, steady()) {
             0 => {}
             seconds => return Err(ApiError::TooMany { seconds }),
         }
         let given = form.code.trim().to_ascii_uppercase();
         if !bool::from(given.as_bytes().ct_eq(self.code.as_bytes())) {
-            self.throttle.failed(from, steady());
+            self.throttle.failed(&attempt, steady());
             tracing::warn!(%from, "wrong set-up code");
             return Err(ApiError::Forbidden { why: "this is not the set-up code".to_owned() });
         }
-        self.throttle.succeeded(from, steady());
+        self.throttle.succeeded(&attempt, steady());
         if self.done.borrow().is_some() {
             return Err(ApiError::Conflict { why: "the site was just created".to_owned(), hint: Some("log in".to_owned()) });
         }

@@ -82,7 +82,7 @@ fn role() -> Value {
 fn status() -> Value {
     json!({
         "site": "", "version": "", "setupNeeded": true, "sealed": true, "mode": "", "epoch": 0, "snapshot": null,
-        "proof": null, "roles": [role()], "clock": 0, "fingerprint": "", "warnings": [""], "lasting": [],
+        "proof": null, "roles": [role()], "clock": 0, "fingerprint": "", "sealedFingerprint": null, "warnings": [""], "lasting": [],
     })
 }
 

@@ -12,8 +12,9 @@ use payload::http::{Http, chain};
 use payload::node::lists::{ListError, Lists, Refreshed};
 use payload::state::NodeDir;
 use seedd::app::{App, Seed};
-use site::Site;
 use site::mode::Mode;
+use site::store::Store;
+use site::{Site, setting};
 use web::api::{ApiError, SeedMode};
 
 use crate::support::capsules::{export, import};
@@ -120,6 +121,22 @@ fn only_the_sites_own_signature_silences_a_seed() {
     assert!(show(u64::MAX, &key).unwrap().fenced);
     assert!(show(5, &key).unwrap().fenced, "an older proof does not undo it");
     assert_eq!(at_a.mode().unwrap(), Mode::Fenced { epoch: u64::MAX });
+}
+
+#[test]
+fn the_proof_of_a_drill_fences_nobody() {
+    let t = temp();
+    let a = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let b = empty(&t.path.join("b"), "site-b", B);
+    Store::open(&b.database()).unwrap().set(setting::DRILL, "1").unwrap();
+    let (at_b, at_a) = (moved(&a, &b, &t), unsealed(&a, A));
+    assert_eq!(at_b.view_overview().unwrap().epoch, 2);
+    let proof = at_b.epoch_proof().unwrap();
+    assert!(matches!(at_a.hear_epoch(ip(), &proof), Err(ApiError::Forbidden { .. })), "the HTTP status is 403");
+    assert_eq!(at_a.mode().unwrap(), Mode::Active);
+    // It stays one after the copy is opened again.
+    at_b.unseal_with(B, "test").unwrap();
+    assert!(at_b.epoch_proof().unwrap().open(&at_a.site_key).is_err());
 }
 
 #[test]

@@ -95,6 +95,8 @@ pub trait OperatorApi: Send + Sync + 'static {
     /// Ends the session with this token.
     fn logout(&self, actor: &Actor, token: &str) -> Result<(), ApiError>;
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError>;
+    /// Forgets the site's private keys.
+    fn seal(&self, actor: &Actor) -> Result<(), ApiError>;
 
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;

@@ -83,6 +83,11 @@ pub(crate) async fn unseal(
     Ok(SafeJson(json!({ "sealed": false })))
 }
 
+pub(crate) async fn seal(State(app): State<App>, change: Change) -> Answer<impl Serialize> {
+    app.call(move |api| api.seal(change.actor())).await?;
+    Ok(SafeJson(json!({ "sealed": true })))
+}
+
 pub(crate) async fn status(State(app): State<App>, _: Session) -> Answer<Overview> {
     Ok(SafeJson(app.call(|api| api.overview()).await?))
 }

@@ -76,6 +76,7 @@ fn site_page_routes() -> Vec<Route> {
         ("/site/place", post(pages::site::place)),
         ("/site/drill", post(pages::site::drill)),
         ("/site/stop", post(pages::site::stop)),
+        ("/site/seal", post(pages::site::seal)),
         ("/site/remove", post(pages::site::remove)),
         ("/capsules/{name}", get(json::site::capsule)),
     ]
@@ -87,6 +88,7 @@ fn json_routes() -> Vec<Route> {
         ("/api/v1/login", post(json::login)),
         ("/api/v1/logout", post(json::logout)),
         ("/api/v1/unseal", post(json::unseal)),
+        ("/api/v1/seal", post(json::seal)),
         ("/api/v1/status", get(json::status)),
         ("/api/v1/clock", get(json::clock).post(json::set_clock)),
         ("/api/v1/snapshots", get(json::snapshots)),

@@ -83,6 +83,7 @@ fn site_page_rows() -> Vec<Row> {
         (Change, "POST", "/site/drill", form(&format!("word={PASSWORD}")), 409, 409),
         (Change, "POST", "/site/place", form("subnet=10.9.0.0/24"), 303, 303),
         (Change, "POST", "/site/stop", form(""), 303, 303),
+        (Change, "POST", "/site/seal", form(""), 303, 303),
         (Change, "POST", "/site/remove", form("word=half"), 303, 303),
         (Read, "GET", "/capsules/{name}", none(), 404, 404),
     ]
@@ -126,6 +127,7 @@ fn json_rows() -> Vec<Row> {
         (Change, "DELETE", "/api/v1/site/place", none(), 200, 200),
         (Change, "POST", "/api/v1/site/drill", passphrase(""), 409, 409),
         (Change, "POST", "/api/v1/site/stop", none(), 200, 200),
+        (Change, "POST", "/api/v1/seal", none(), 200, 200),
         (Read, "GET", "/api/v1/capsules/{name}", none(), 200, 200),
         (Change, "PUT", "/api/v1/capsules/{name}", s("defg"), 200, 200),
         (Change, "DELETE", "/api/v1/capsules/{name}", none(), 200, 200),

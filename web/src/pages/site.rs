@@ -296,6 +296,10 @@ pub(crate) async fn drill(
     done(sent, change, Cost::Keys, move |api, actor| api.drill(from, actor, &form.word)).await
 }
 
+pub(crate) async fn seal(sent: Sent, ChangeForm(change, _): ChangeForm<WordForm>) -> Result<Response, Failure> {
+    done(sent, change, Cost::Cheap, move |api, actor| api.seal(actor)).await
+}
+
 pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<WordForm>) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
 }

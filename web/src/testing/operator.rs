@@ -72,6 +72,12 @@ impl OperatorApi for Mock {
         Ok(())
     }
 
+    fn seal(&self, _: &Actor) -> Result<(), ApiError> {
+        self.note("seal");
+        self.open()?.overview.sealed = true;
+        Ok(())
+    }
+
     fn unseal(&self, _: IpAddr, _: &Actor, passphrase: &str) -> Result<(), ApiError> {
         self.note("unseal");
         if passphrase != PASSWORD {

@@ -61,6 +61,12 @@ pub fn deb(package: &Package) -> Vec<u8> {
         "Package: {}\nVersion: {}\nArchitecture: amd64\nMaintainer: T <t@example.org>\n{}Description: test\n",
         package.name, package.version, package.fields
     );
+    packed_deb(package.name, &control)
+}
+
+/// A .deb with this control file.
+pub fn packed_deb(name: &str, control: &str) -> Vec<u8> {
+    let data_name = name;
     let tar = |name: &str, content: &[u8]| {
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_ustar();
@@ -71,7 +77,7 @@ pub fn deb(package: &Package) -> Vec<u8> {
         builder.into_inner().unwrap()
     };
     let mut out = b"!<arch>\n".to_vec();
-    let data = tar(&format!("./usr/share/{}", package.name), &[7; 5000]);
+    let data = tar(&format!("./usr/share/{data_name}"), &[7; 5000]);
     for (name, bytes) in
         [("debian-binary", b"2.0\n".to_vec()), ("control.tar", tar("./control", control.as_bytes())), ("data.tar", data)]
     {

@@ -177,7 +177,7 @@ impl Asked {
             Request::View | Request::Status | Request::Reload | Request::Promote | Request::Clock | Request::SetClock { .. } => {
                 Asked::Look
             }
-            Request::Site { .. } => Asked::Look,
+            Request::Site { .. } | Request::Seal => Asked::Look,
         }
     }
 

@@ -36,7 +36,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nothing {}
 
-/// The keys are open.
+/// Whether the keys are open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsealed {
     pub sealed: bool,
@@ -69,6 +69,9 @@ pub struct SiteStatus {
     pub clock: u64,
     /// sha256 of the current TLS certificate, as upper-case hex pairs with colons.
     pub fingerprint: Option<String>,
+    /// The same of the certificate that is shown while sealed; `None` before the first unseal.
+    #[serde(default)]
+    pub sealed_fingerprint: Option<String>,
     /// Conditions an operator should act on, as sentences.
     pub warnings: Vec<String>,
     /// The warnings that are also shown before login.

@@ -40,6 +40,10 @@ impl Client {
         self.ask(Request::Unseal { passphrase: passphrase.to_owned() })
     }
 
+    pub fn seal(&self) -> Result<Unsealed> {
+        self.ask(Request::Seal)
+    }
+
     pub fn view(&self) -> Result<ConsoleView> {
         self.ask(Request::View)
     }

@@ -38,6 +38,9 @@ pub const SOCKET: &str = site::layout::CONTROL_SOCKET;
 pub trait Controlled: Send + Sync {
     fn status(&self) -> Result<Status>;
     fn unseal(&self, passphrase: &str) -> Result<()>;
+    fn seal(&self) -> Result<()> {
+        Err(anyhow!("there is no site here yet"))
+    }
     /// The site's part of the view; the machine's part (interfaces, disks, settings, clock) comes from [`Host`].
     fn view(&self) -> Result<ConsoleView>;
     fn host(&self) -> &Host;
@@ -151,6 +154,10 @@ fn carry_out(request: Request, who: &dyn Controlled) -> Result<Answer> {
             let passphrase = zeroize::Zeroizing::new(passphrase);
             who.unseal(&passphrase)?;
             Answer::Unsealed(Unsealed { sealed: false })
+        }
+        Request::Seal => {
+            who.seal()?;
+            Answer::Unsealed(Unsealed { sealed: true })
         }
         Request::Status => Answer::Status(who.status()?),
         Request::View => {

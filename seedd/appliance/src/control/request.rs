@@ -15,6 +15,8 @@ pub enum Request {
     Unseal {
         passphrase: String,
     },
+    /// Forget the keys. [`super::answer::Unsealed`].
+    Seal,
     /// [`super::answer::Status`].
     Status,
     /// [`crate::console::view::ConsoleView`].

@@ -95,6 +95,7 @@ fn requests_and_answers_are_written_as_they_always_were() {
     let m = "52:54:00:ab:00:01";
     for (request, line) in [
         (Request::Unseal { passphrase: "x".to_owned() }, r#"{"op":"unseal","passphrase":"x"}"#.to_owned()),
+        (Request::Seal, r#"{"op":"seal"}"#.to_owned()),
         (Request::Status, r#"{"op":"status"}"#.to_owned()),
         (Request::View, r#"{"op":"view"}"#.to_owned()),
         (Request::PowerOff, r#"{"op":"powerOff"}"#.to_owned()),

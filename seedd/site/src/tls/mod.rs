@@ -1,7 +1,8 @@
-//! The certificate of the web interface: its key exists in this process only; it is self-signed until the site is unsealed, then
-//! signed by the site's CA.
+//! The certificate of the web interface. Unsealed, its key exists in this process only and the site's CA signs it. Sealed, it is
+//! the [`sealed::SealedIdentity`]; before the first unseal it is self-signed.
 
 pub mod ca;
+pub mod sealed;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::hint::Hint as _;
 use ca::{Ca, dns_name, ip_name};
+use sealed::SealedIdentity;
 
 /// Maximum number of names in one certificate.
 const MAX_NAMES: usize = 128;
@@ -85,6 +87,8 @@ pub struct Tls {
     key: KeyPair,
     signing: Arc<dyn SigningKey>,
     shown: RwLock<Shown>,
+    /// For the time while sealed: certificate and fingerprint.
+    sealed: RwLock<Option<(Arc<CertifiedKey>, String)>>,
 }
 
 impl fmt::Debug for Tls {
@@ -97,10 +101,36 @@ impl Tls {
     /// A new key with a self-signed certificate.
     pub fn new(names: Vec<SanType>) -> Result<Arc<Self>> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key of the web interface")?;
-        let der = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let signing = ring::sign::any_ecdsa_type(&der.into()).context("loading the key of the web interface")?;
+        let signing = loaded(&key)?;
         let shown = show(&signing, &key, None, names)?;
-        Ok(Arc::new(Tls { key, signing, shown: RwLock::new(shown) }))
+        Ok(Arc::new(Tls { key, signing, shown: RwLock::new(shown), sealed: RwLock::default() }))
+    }
+
+    /// From now on this is what [`Self::seal`] shows.
+    pub fn keep_sealed(&self, identity: &SealedIdentity) -> Result<()> {
+        let certified = Arc::new(CertifiedKey::new(vec![identity.certificate.clone()], loaded(&identity.key)?));
+        let fingerprint = fingerprint(&identity.certificate);
+        *self.sealed.write().unwrap_or_else(PoisonError::into_inner) = Some((certified, fingerprint));
+        Ok(())
+    }
+
+    /// Shows the identity for the time while sealed, if there is one.
+    pub fn seal(&self) {
+        let held = self.sealed.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((certified, fingerprint)) = held {
+            let shown = Shown { certified, fingerprint, names: Vec::new(), by: None };
+            *self.shown.write().unwrap_or_else(PoisonError::into_inner) = shown;
+        }
+    }
+
+    /// Fingerprint of the certificate while sealed; none before the first unseal.
+    pub fn sealed_fingerprint(&self) -> Option<String> {
+        self.sealed.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, fingerprint)| fingerprint.clone())
+    }
+
+    /// A certificate of a CA is shown.
+    pub fn is_certified(&self) -> bool {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).by.is_some()
     }
 
     /// Uses a certificate signed by `ca` for `names` from now on; true if it has changed.
@@ -131,6 +161,11 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+fn loaded(key: &KeyPair) -> Result<Arc<dyn SigningKey>> {
+    let der = PrivatePkcs8KeyDer::from(key.serialize_der());
+    ring::sign::any_ecdsa_type(&der.into()).context("loading the key of the web interface")
 }
 
 fn show(signing: &Arc<dyn SigningKey>, key: &KeyPair, ca: Option<&Ca>, names: Vec<SanType>) -> Result<Shown> {

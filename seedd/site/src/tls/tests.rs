@@ -135,3 +135,36 @@ fn a_site_that_was_taken_over_shows_its_own_ca_at_once() {
     assert!(tls.certify(&other, names()).unwrap(), "the same names, signed by another CA");
     assert_ne!(tls.fingerprint(), before);
 }
+
+#[test]
+fn while_sealed_the_certificate_is_the_same_at_every_start_and_speaks_for_one_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = camino::Utf8Path::from_path(dir.path()).unwrap();
+    let (ca, other) = (made(), made());
+    assert!(SealedIdentity::read(dir).unwrap().is_none());
+    let first = SealedIdentity::ensure(dir, &ca, "kubedos.lan").unwrap();
+    for _ in 0..2 {
+        assert_eq!(SealedIdentity::read(dir).unwrap().unwrap().certificate, first.certificate);
+        assert_eq!(SealedIdentity::ensure(dir, &ca, "kubedos.lan").unwrap().certificate, first.certificate);
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(std::fs::metadata(dir.join(sealed::FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(trusted(ca.der(), &first.certificate, "sealed.kubedos.lan", 0));
+    for name in ["seed.kubedos.lan", "localhost", "10.44.0.1"] {
+        assert!(!trusted(ca.der(), &first.certificate, name, NOW), "{name}");
+    }
+    assert_ne!(SealedIdentity::ensure(dir, &other, "kubedos.lan").unwrap().certificate, first.certificate, "another CA");
+
+    let tls = Tls::new(host_names(Some(&spec()))).unwrap();
+    let own = tls.fingerprint();
+    tls.seal();
+    assert_eq!((tls.fingerprint(), tls.sealed_fingerprint()), (own, None));
+    tls.keep_sealed(&first).unwrap();
+    tls.seal();
+    assert_eq!(tls.fingerprint(), fingerprint(&first.certificate));
+    assert!(tls.certify(&ca, host_names(Some(&spec()))).unwrap() && tls.is_certified());
+    assert_ne!(tls.fingerprint(), fingerprint(&first.certificate));
+    tls.seal();
+    assert_eq!(Some(tls.fingerprint()), tls.sealed_fingerprint());
+    assert!(!tls.is_certified());
+}

@@ -16,7 +16,7 @@ use host::files::{read_limited, write_atomic};
 use host::sealed;
 use site::Site;
 use site::artifacts::{self, chunks_of, netboot_set};
-use site::keys::{KeyDir, PublicKeys};
+use site::keys::{KeyDir, parse_public};
 use site::settle::ID;
 
 use super::collect::rows_file;
@@ -117,12 +117,13 @@ fn secrets(site: &Site, rows: &Utf8Path, keys: &Utf8Path, pin: &VerifyingKey, op
     let own = read_limited(&site.join("keys/operator.age"), MAX_KEY_FILE)?;
     write_atomic(&keys.join("operator.age"), &own, 0o600)?;
     let path = keys.join("public.json");
-    let mut public: PublicKeys =
-        serde_json::from_slice(&read_limited(&path, MAX_KEY_FILE)?).context("reading the capsule's public keys")?;
+    let mut public = parse_public(&read_limited(&path, MAX_KEY_FILE)?).context("reading the capsule's public keys")?;
     ensure!(public.site == key_text(pin), "the capsule's public keys belong to another site");
     public.operator = operator.recipient();
-    write_atomic(&path, &serde_json::to_vec_pretty(&public)?, 0o644)?;
-    let opened = KeyDir::new(keys).unseal_with(operator).context("opening the capsule's keys")?;
+    let dir = KeyDir::new(keys);
+    // The operator's key is this site's: it is signed again as soon as the site key is open.
+    dir.write_public(&public, None)?;
+    let opened = dir.unseal_with(operator).context("opening the capsule's keys")?;
     let same = opened.planes.len() == public.planes.len()
         && opened.planes.iter().all(|(plane, key)| public.planes.get(plane) == Some(&key.public()));
     ensure!(same, "the capsule's plane keys do not match its public keys");
