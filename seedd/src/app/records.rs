@@ -8,8 +8,6 @@ use site::store::enrollments::EnrollmentRecord;
 use site::store::events::NewEvent;
 use web::api::ApiError;
 
-use super::unexpected;
-
 pub(super) fn conflict(why: &str) -> ApiError {
     ApiError::Conflict { why: why.to_owned(), hint: None }
 }
@@ -17,7 +15,7 @@ pub(super) fn conflict(why: &str) -> ApiError {
 /// The node key of an enrollment.
 pub fn node_key(record: &EnrollmentRecord) -> Result<VerifyingKey, ApiError> {
     let revealed = record.revealed.as_ref().ok_or_else(|| conflict("the machine has not revealed itself yet"))?;
-    key_from_text(&revealed.node_key).map_err(unexpected)
+    key_from_text(&revealed.node_key).map_err(|e| ApiError::Internal(format!("the node key of enrollment {}: {e}", record.id)))
 }
 
 pub fn event_of<'a>(record: &EnrollmentRecord, kind: EventKind, text: &'a str, actor: Option<&'a str>) -> NewEvent<'a> {
