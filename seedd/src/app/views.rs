@@ -67,6 +67,10 @@ impl App {
         if netboot.is_none() {
             warnings.push("there is no netboot image, so no machine can start the agent: run `seedd image build`".to_owned());
         }
+        if self.is_short_of_space() {
+            let hint = "delete unused data with `seedd darksite gc --yes`";
+            warnings.push(format!("the disk is nearly full: new machines cannot enroll, and their events are not recorded; {hint}"));
+        }
         warnings.extend(clock::doubt(now(), self.snapshot_date()));
         Ok(Overview {
             site: self.spec.metadata.name.to_string(),
