@@ -1,4 +1,4 @@
-//! Where nodes ask for their list of peers: the seed's address on the control plane, on a socket bound to its interface.
+//! Where nodes ask for their peer list: the seed's address on the control plane, on a socket bound to its interface.
 //!
 //! WireGuard takes a packet only from the address of the peer that encrypted it, and the socket only what came in by that
 //! interface. So here a source address is proof of membership, which on the boot network it is not.

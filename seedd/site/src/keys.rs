@@ -113,7 +113,7 @@ impl KeyDir {
     pub fn create(&self, passphrase: &str, site_name: &str, planes: &[String], now: i64) -> Result<PublicKeys> {
         if passphrase.chars().count() < MIN_PASSPHRASE {
             return Err(anyhow!("the passphrase has fewer than {MIN_PASSPHRASE} characters"))
-                .hint("four random words make a good one");
+                .hint("use, for example, four random words");
         }
         let (operator, vault) = (AgeKey::generate(), AgeKey::generate());
         let mut seed = [0u8; 32];

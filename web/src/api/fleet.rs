@@ -40,7 +40,7 @@ pub struct MachineRow {
     pub last_seen: u64,
     /// The enrollment that makes it a node, or else its newest one.
     pub enrollment: Option<EnrollmentView>,
-    /// The list of peers that it holds, of a node that runs.
+    /// The peer list that it holds, of a node that runs.
     pub list: Option<HeldView>,
 }
 

@@ -1,4 +1,4 @@
-//! Which list of peers the nodes hold.
+//! Which peer list the nodes hold.
 
 use serde::Serialize;
 

@@ -67,7 +67,7 @@ pub trait MachineApi: Send + Sync + 'static {
     fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError>;
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
     fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
-    /// The list of peers, for members: to a node's address on the control plane, or to a node whose agent is too old to sign.
+    /// The peer list, for members: to a node's address on the control plane, or to a node whose agent is too old to sign.
     fn peers(&self, from: IpAddr, via: Via) -> Result<Sealed<PeersFile>, ApiError>;
     /// Takes what a node says of its list, and answers with the seed's list if that is another one.
     fn held(&self, from: IpAddr, id: EnrollmentId, held: &Sealed<Held>) -> Result<HeldReply, ApiError>;

@@ -63,7 +63,7 @@ pub struct Overview {
     pub warnings: Vec<String>,
     /// The warnings that are also shown before login.
     pub lasting: Vec<String>,
-    /// Which list of peers the nodes hold.
+    /// Which peer list the nodes hold.
     pub lists: ListsView,
 }
 

@@ -37,7 +37,7 @@ fn router(spice: &'static str) -> (Router, Arc<Mutex<Vec<FirstSite>>>) {
                 "GOOD" => Ok("0123456789abcdef".to_owned()),
                 "WAIT" => Err(ApiError::TooMany { seconds: 9 }),
                 "BROKEN" => Err(ApiError::Internal("secret path".to_owned())),
-                _ => Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() }),
+                _ => Err(ApiError::Forbidden { why: "wrong one-time code".to_owned() }),
             }
         }),
     };

@@ -100,7 +100,7 @@ pub(crate) struct Line {
     pub(crate) since: Option<Moment>,
     pub(crate) wrong_codes: u32,
     pub(crate) member: bool,
-    /// The list of peers it holds, and whether it is late.
+    /// The peer list it holds, and whether it is late.
     pub(crate) list: Option<(String, bool)>,
 }
 

@@ -144,7 +144,9 @@ impl OperatorApi for Mock {
     fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
         match (from.is_loopback(), token) {
             (true, _) | (_, Some(METRICS_TOKEN)) => Ok("# EOF\n".to_owned()),
-            _ => Err(ApiError::Forbidden { why: "metrics are for this machine, the planes and holders of the token".into() }),
+            _ => Err(ApiError::Forbidden {
+                why: "metrics are available on this machine, on the planes, and with the metrics token".into(),
+            }),
         }
     }
 
@@ -157,7 +159,7 @@ impl OperatorApi for Mock {
                 return Err(ApiError::Conflict { why: "it is not pending any more".into(), hint: None });
             }
             if e.number != Some(code.number.get()) {
-                return Err(ApiError::bad("that code is another machine's", ""));
+                return Err(ApiError::bad("this code belongs to another machine", ""));
             }
             // A machine would need a moment to tell.
             e.state = if right { EnrollmentState::Confirming } else { EnrollmentState::Denied };
@@ -180,7 +182,7 @@ impl OperatorApi for Mock {
         let state = self.open()?;
         let mut all = state.machines.iter().filter_map(|m| Some((m.row.id, m.row.enrollment.as_ref()?)));
         let found = all.find(|(_, e)| e.number == Some(code.number.get()));
-        found.map(|(id, e)| (id, e.id)).ok_or_else(|| ApiError::bad("no machine waits with such a code", "read it again"))
+        found.map(|(id, e)| (id, e.id)).ok_or_else(|| ApiError::bad("no machine is waiting with this code", "read it again"))
     }
 
     fn deny(&self, _: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
