@@ -112,7 +112,7 @@ impl Error {
                 "the mirror is being updated, or changed the file; try again later or use another mirror"
             }
             Error::Downgrade { .. } => {
-                "the mirror is out of date, or somebody is replaying an old state to withhold fixes; use another mirror, or --allow-downgrade"
+                "the mirror is out of date, or an attacker is replaying an old state to withhold fixes; use another mirror, or --allow-downgrade"
             }
             Error::UpstreamMoved { .. } | Error::Gone { .. } | Error::IndexDiffers { .. } => {
                 "the mirror has changed since the lock was written; keep the folder FILE.d beside the lock, use a mirror with the state of that day (--mirror), or write a new lock"

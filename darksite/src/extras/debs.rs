@@ -28,7 +28,7 @@ use crate::upstream::trust::{self, Listed, MAX_INRELEASE, Release};
 pub const SUITE: &str = "extras";
 /// Its only component.
 const COMPONENT: &str = "main";
-/// An expiry that no clock reaches; every reader can hold it.
+/// An expiry that no clock reaches, and that every reader can represent.
 const NEVER: &str = "Fri, 01 Jan 9999 00:00:00 UTC";
 /// Bytes of a package's control file.
 const MAX_CONTROL: u64 = 1 << 20;

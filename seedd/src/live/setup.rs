@@ -133,7 +133,7 @@ impl SetUp {
         let given = form.code.trim().to_ascii_uppercase();
         if !bool::from(given.as_bytes().ct_eq(self.code.as_bytes())) {
             self.throttle.failed(&attempt, steady());
-            tracing::warn!(%from, "wrong set-up code");
+            tracing::warn!(%from, "wrong one-time code");
             return Err(ApiError::Forbidden { why: "wrong one-time code".to_owned() });
         }
         self.throttle.succeeded(&attempt, steady());

@@ -1,4 +1,4 @@
-//! The peer list: what nodes say of theirs, and what they get. On the boot network and on the control plane.
+//! Peer lists: reports of nodes, and answers. On the boot network and on the control plane.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use crate::headers::{From, Side, envelope};
 use crate::limits::{BODY_TIME, MAX_CALLS};
 use crate::safe_json::SafeJson;
 
-/// What nodes ask for on the control plane: their peer list, and the site's epoch. Serve it on a socket that is bound to
-/// the plane's interface.
+/// Routes for nodes on the control plane: the peer list and the site's epoch. Serve it on a socket that is bound to the
+/// plane's interface.
 pub fn member_router(api: Arc<dyn MachineApi>) -> Router {
     routes(Via::ControlPlane)
         .route("/api/v1/epoch", get(epoch).post(hear_epoch))

@@ -35,8 +35,8 @@ use crate::safe_json::SafeJson;
 
 type Answer<T> = Result<SafeJson<T>, Failure>;
 
-/// Everything a machine asks for, over plain HTTP on the netboot segment. It has no page and no session, and no call into
-/// the daemon that an operator makes.
+/// Everything for machines, over plain HTTP on the netboot segment. It has no page, no session, and no operator's call into
+/// the daemon.
 pub fn machine_router(api: Arc<dyn MachineApi>) -> Router {
     Router::new()
         .route("/boot/ipxe", get(boot_script))

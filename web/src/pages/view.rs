@@ -143,7 +143,7 @@ impl Line {
 fn holds(list: &HeldView) -> String {
     match list.version {
         Some(version) => format!("holds list version {version} of {}", list.current),
-        None => format!("has not told which list it holds, the current one is version {}", list.current),
+        None => format!("has not reported its list; the current one is version {}", list.current),
     }
 }
 

@@ -17,7 +17,7 @@ fn job(kind: JobKind, state: JobState, spice: &str) -> JobView {
         step: format!("writing the capsule{spice}"),
         done: 3 << 20,
         total: Some(12 << 20),
-        text: (state != JobState::Running).then(|| format!("it is written{spice}")),
+        text: (state != JobState::Running).then(|| format!("capsule exported{spice}")),
         hint: None,
         actor: format!("ada{spice}"),
         began: data::CLOCK - 60,
