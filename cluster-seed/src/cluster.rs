@@ -249,7 +249,7 @@ impl ClusterSpec {
         if first > last || !net.contains(&first) || !net.contains(&last) || net.network() == first || net.broadcast() == last {
             return Err(at(
                 &u.pool,
-                format!("the pool {first} to {last} does not lie within {net}"),
+                format!("the pool {first} to {last} is not within {net}"),
                 "first <= last, both hosts of the subnet",
             ));
         }

@@ -75,7 +75,7 @@ pub enum ManifestError {
     ChunkCount { found: usize, expected: u64 },
     #[error("the manifest's id is not the digest of its spec")]
     Id,
-    #[error("the state partition lies outside the image")]
+    #[error("the state partition is outside the image")]
     State,
     #[error("chunk {0} exceeds the maximum size")]
     ChunkSize(usize),

@@ -257,7 +257,7 @@ fn check_network(subnet: Ipv4Net, pools: &[Pool], reservations: &[ReservationSpe
     }
     for pool in pools {
         if pool.first > pool.last || !subnet.contains(&pool.first) || !subnet.contains(&pool.last) {
-            return Err(format!("dhcp: the pool {} to {} does not lie within {subnet}", pool.first, pool.last));
+            return Err(format!("dhcp: the pool {} to {} is not within {subnet}", pool.first, pool.last));
         }
     }
     for (n, reservation) in reservations.iter().enumerate() {
@@ -308,7 +308,7 @@ mod tests {
         for (bad, what) in [
             ("{mode: maybe}", "maybe"),
             ("{mtu: 575}", "576"),
-            ("{pools: [{first: 10.0.0.9, last: 10.0.0.5}]}", "does not lie"),
+            ("{pools: [{first: 10.0.0.9, last: 10.0.0.5}]}", "is not within"),
             ("{reservations: [{mac: \"02:00:00:00:00:01\", address: 10.1.0.5}]}", "is not in"),
             ("{relayed: [{subnet: 10.1.0.0/31}]}", "no addresses"),
             ("{relayed: [{subnet: 10.1.0.0/24, leaseSeconds: 119}]}", "below 120"),

@@ -114,7 +114,7 @@ pub const KEYS: &[Section] = &[
         key("architecture", "string", "amd64", "`amd64`", "Architecture of the images."),
         key("moreArchitectures", "list of strings", "[]", "`amd64`, `arm64`", "Further architectures whose packages are in the snapshot."),
         key("mirror", "URL or absolute path", "null", "", "Debian mirror. Without it: the one that this machine's apt uses."),
-        key("securityMirror", "URL, absolute path or `none`", "null", "", "Mirror of the security archive. Without it: apt's, or the one beside the mirror."),
+        key("securityMirror", "URL, absolute path or `none`", "null", "", "Mirror of the security archive. Without it: apt's, or the one next to the mirror."),
         key("packages", "list of package names", "[]", "", "Additional packages that nodes may install later."),
         key("updates", "boolean", "false", "", "Older form of `profile: base+updates`."),
         key("profile", "word", "null", "`base`, `base+updates`, `full`", "Extent of the snapshot. `base`: what the roles need, as released. `base+updates`: the same with updates and security fixes. `full`: every package. Without it: `base`."),

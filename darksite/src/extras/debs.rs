@@ -166,7 +166,7 @@ fn control(deb: impl Read) -> Result<String, DebError> {
             continue;
         }
         if found.is_some() || !entry.header().entry_type().is_file() {
-            return Err(DebError::Format("more than one control file, or one that is no file"));
+            return Err(DebError::Format("more than one control file, or one that is not a regular file"));
         }
         let mut text = String::new();
         if entry.by_ref().take(MAX_CONTROL + 1).read_to_string(&mut text)? as u64 > MAX_CONTROL {

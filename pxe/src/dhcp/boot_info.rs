@@ -81,9 +81,9 @@ pub fn boot_info(request: &BootRequest, decision: &BootDecision, config: &ReplyC
             let name = config.loaders.get(request.arch).ok_or(NoBoot::NoLoader(request.arch))?;
             if request.stage != Stage::Http {
                 let class = (proxy || request.stage == Stage::Pxe).then_some("PXEClient");
-                // Next to another server, some UEFI firmware ignores the boot file of an offer that says "no discovery". All accept
-                // one without option 43, and then ask on port 4011, as with Microsoft's BINL (reported by the authors of pixiecore,
-                // and visible in EDK2's PxeBcDhcp4.c).
+                // Next to another server, some UEFI firmware ignores the boot file of an offer that says "no discovery". All
+                // accept one without option 43, and then ask on port 4011, as with Microsoft's BINL (reported by the authors of
+                // pixiecore, and visible in EDK2's PxeBcDhcp4.c).
                 let discovery = class.is_some() && (!proxy || request.arch == ClientArch::Bios);
                 return Ok(BootInfo::File { name: name.to_owned(), class, discovery });
             }

@@ -128,7 +128,7 @@ impl Watch {
         findings
     }
 
-    /// Servers that stopped answering: a confirmed one after [`GONE`] seconds, an unconfirmed one after a few unanswered DISCOVERs.
+    /// Servers that stopped answering: a confirmed one after [`GONE`] seconds, an unconfirmed one after a few DISCOVERs.
     fn forget(&mut self, now: u64, findings: &mut Vec<Finding>) {
         let question = self.question;
         self.others.retain(|server, other| {
@@ -231,7 +231,7 @@ impl Watch {
         }
     }
 
-    /// The transaction id of a DISCOVER. A host that saw one cannot compute the next (the finalizer of MurmurHash3 over a secret).
+    /// The transaction id of a DISCOVER. A host that saw one cannot compute the next (MurmurHash3's finalizer over a secret).
     fn xid(&self, question: u32) -> u32 {
         let mut x = self.seed ^ question.wrapping_mul(0x9e37_79b9);
         x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);

@@ -85,7 +85,7 @@ pub fn parse_public(text: &[u8]) -> Result<PublicKeys> {
 
 /// What somebody can do who finds other public keys than the private ones.
 const CHANGED: &str =
-    "somebody may have replaced keys, to read what is encrypted to them; restore keys/ from a backup or a capsule";
+    "an attacker may have replaced keys, to decrypt what is encrypted to them; restore keys/ from a backup or a capsule";
 
 /// The private keys, in memory only.
 pub struct Unsealed {

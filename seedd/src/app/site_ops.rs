@@ -131,7 +131,7 @@ impl App {
     /// Promotes this seed once the operator has typed the site's name.
     pub fn promote_by(&self, actor: &Actor, name: &str) -> Result<u64, ApiError> {
         if name != self.spec.metadata.name.as_str() {
-            return Err(ApiError::bad("the site name does not match", "type it exactly as shown at the top of the page"));
+            return Err(ApiError::bad("the site name does not match", "enter it exactly as shown at the top of the page"));
         }
         self.promote(&actor.user)
     }

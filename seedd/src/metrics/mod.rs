@@ -192,7 +192,7 @@ fn site(registry: &mut Registry, now: &Now) {
     registry.register("mode", "1 for the current mode of this seed", modes);
     gauge(registry, "machines", "Machines seen on the network", now.tallies.machines.into());
     gauge(registry, "nodes", "Nodes that are not revoked", now.tallies.nodes.into());
-    gauge(registry, "nodes_behind", "Nodes that hold an older peer list, or told of none", now.behind.into());
+    gauge(registry, "nodes_behind", "Nodes that hold an older peer list, or have not reported one", now.behind.into());
     counter(registry, "peers_refused", "Requests for the peer list that came from no member", now.peers_refused);
     gauge(registry, "leases", "Addresses leased now", now.tallies.leases.into());
     gauge(registry, "lease_pool_addresses", "Addresses that can be leased", now.pool);

@@ -214,7 +214,7 @@ fn a_blob_that_is_not_what_its_name_says_is_not_exported() {
     bad[5] ^= 1;
     fs::write(a.blob(stored), &bad).unwrap();
     let file = t.path.join("a.capsule");
-    refused(export(&a, &b, &file, None), "does not match the manifest any more");
+    refused(export(&a, &b, &file, None), "no longer matches the manifest");
     assert!(!file.exists());
     fs::write(a.blob(stored), &good).unwrap();
     assert!(!export(&a, &b, &file, None).unwrap().resumed, "frames with wrong bytes are not gone on with");

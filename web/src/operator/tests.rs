@@ -133,7 +133,7 @@ async fn a_code_leads_to_its_machine_and_stays_out_of_the_address() {
     assert!(page.contains("action=\"/machines/2/approve\"") && page.contains("value=\"12 345-678\""), "{page}");
     assert!(page.contains(&format!("name=\"enrollment\" value=\"{}\"", pending_id())), "{page}");
     assert!(page.contains("data-page=\"/machines/2\""), "the page stays live although its address is the form's");
-    for (code, says) in [("99-345-678", "no machine waits"), ("12-345", "not a pairing code"), ("", "not a pairing code")] {
+    for (code, says) in [("99-345-678", "no machine is waiting"), ("12-345", "not a pairing code"), ("", "not a pairing code")] {
         let answer = ask(&router, "POST", "/approve", headers, format!("csrf={}&code={code}", form_token())).await;
         assert_eq!(answer.status, 400, "{code}");
         let page = answer.text();

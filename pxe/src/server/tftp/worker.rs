@@ -138,8 +138,8 @@ impl Worker {
     }
 
     /// Reads until the queue is empty: a remaining packet causes no further event. In lock-step the client sends nothing until
-    /// its packet is answered, and checking for more would cost as much as the answer; a packet that is queued anyway is read with
-    /// the next one, or when the timer expires.
+    /// its packet is answered, and checking for more would cost as much as the answer; a packet that is queued anyway is read
+    /// with the next one, or when the timer expires.
     fn receive(&mut self, slot: usize, buffer: &mut [u8], now: Duration) {
         for _ in 0..MAX_READS {
             let Some(run) = self.runs.get_mut(slot).and_then(Option::as_mut) else { return };

@@ -124,7 +124,7 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
         .iter()
         .map(|p| folder.join(p))
         .find(|p| p.is_file())
-        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found beside this program"))
+        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found next to this program"))
         .hint("build it with `just agent`, or use --agent")
 }
 
