@@ -43,7 +43,7 @@ pub const DESCRIPTOR_SIZE: usize = 2048;
 pub struct MediumManifest {
     /// Digest of its contents: same id, same bytes.
     pub id: Digest,
-    /// Of the program that made it.
+    /// Version of the program that made it.
     pub version: String,
     pub arch: String,
     pub snapshot: Digest,

@@ -8,8 +8,8 @@ use cluster_seed::events::Cause;
 use cluster_seed::ids::Mac;
 
 use crate::dhcp::arch::ClientArch;
+use crate::dhcp::owner::Owner;
 use crate::dhcp::request::BootRequest;
-use crate::dhcp::watch::Owner;
 use crate::tftp::transfer::{PACE_BYTES, PACE_TIME};
 use crate::why::Why;
 

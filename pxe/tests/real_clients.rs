@@ -23,7 +23,7 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
     let common = ["-i", "cli0", "-f", "-n", "-q", "-t", "5", "-T", "1", "-s", &script];
     let first = lab.client("udhcpc", &[&common[..], &["-x", "hostname:<b>x</b>"]].concat());
     assert!(
-        first.contains("bound ip=10.99.0.100 mask=255.255.255.0 dns=10.99.0.1 domain=lab.test lease=600 server=10.99.0.1"),
+        first.contains("bound ip=10.99.0.100 mask=255.255.255.0 dns=10.99.0.1 domain=lab.test lease=120 server=10.99.0.1"),
         "{first}"
     );
     // This one exits as soon as it has its lease, and releases it.

@@ -18,6 +18,7 @@ pub mod extras;
 pub mod fake_agent;
 pub mod firmware;
 pub mod fleet;
+pub mod floods;
 pub mod journey;
 pub mod liar;
 pub mod member;

@@ -13,6 +13,7 @@ use crate::dirs::RunDirs;
 use crate::drill;
 use crate::firmware;
 use crate::fleet::Fleet;
+use crate::floods;
 use crate::journey;
 use crate::menu;
 use crate::netns::PREFIX;
@@ -276,13 +277,15 @@ fn bad_input(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
 
 fn protocols(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
     type Case = (&'static str, fn(&mut Fleet) -> Result<()>);
-    const CASES: [Case; 6] = [
+    const CASES: [Case; 8] = [
         ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases survive kill -9", protocol::leases),
         ("the web interface uses HTTPS only, with a certificate of the site's CA", protocol::pages),
         ("a wrong code is refused and counted; an identity is issued once", protocol::identities),
         ("a disk that is too small is refused", protocol::small_disk),
         ("codes cannot be guessed", protocol::guessing),
         ("a second daemon on the same site exits", protocol::two_daemons),
+        ("a minute of refused claims adds fewer than ten rows to the event log", floods::claims),
+        ("a rack of 40 machines enrolls through all floods at once, from 64 addresses", floods::rack),
     ];
     let (work, logs) = bench.dirs.part("protocol")?;
     let seedd = bench.template.copy(&work.join("data"))?;

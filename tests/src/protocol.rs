@@ -189,7 +189,7 @@ pub fn wrong_code(code: &str) -> Result<String> {
     Ok(format!("{number}-{:06}", (secret + 1) % 1_000_000))
 }
 
-fn first_role(client: &Client) -> Result<String> {
+pub fn first_role(client: &Client) -> Result<String> {
     let status = client.status()?;
     let roles = status["roles"].as_array().cloned().unwrap_or_default();
     let role = roles.iter().find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());

@@ -49,3 +49,13 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Resul
         std::thread::sleep(TICK);
     }
 }
+
+/// Sleeps for `time`; an error as soon as somebody asks the run to stop.
+pub fn sleep(time: Duration) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        check()?;
+        std::thread::sleep(TICK.min(time.saturating_sub(start.elapsed())));
+    }
+    check()
+}

@@ -163,7 +163,7 @@ fn comes_back(rack: &Rack, off_a: Off, seed_b: Seed, members: &mut [Member]) -> 
         for member in members.iter_mut() {
             member.vm.poll()?;
         }
-        // The listener changes hands when it falls silent.
+        // The listener is replaced when it is fenced.
         let mode = rack.operator.enter(|| client.status()).map(|s| s["mode"].clone()).unwrap_or_default();
         Ok((mode == json!("fenced")).then_some(()))
     })?;

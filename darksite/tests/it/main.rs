@@ -5,6 +5,7 @@ mod common;
 mod clients;
 mod extras;
 mod hostile;
+mod image_archives;
 mod killed;
 mod lock;
 mod resolve;

@@ -173,7 +173,7 @@ struct Wire {
 pub enum SessionError {
     #[error("storing the session")]
     File(#[from] FileError),
-    #[error("the seed sent something that its site key did not sign")]
+    #[error("the seed sent a message that is not signed by its site key")]
     Seal(#[from] SealError),
     #[error("opening the identity")]
     Identity(#[from] IdentityError),

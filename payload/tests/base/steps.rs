@@ -59,7 +59,9 @@ fn a_second_run_changes_nothing() {
         ran[0].argv(),
         [
             "nft",
-            "get element inet kubedos wireguard { 51821, 51822, 51823 }; get element inet kubedos planes { \"wg1\", \"wg2\", \"wg3\" }"
+            "get element inet kubedos wireguard { 51821, 51822, 51823 }; get element inet kubedos planes { \"wg1\", \"wg2\", \"wg3\" }; \
+             get element inet kubedos places { \"wg1\" . 10.51.0.2, \"wg2\" . 10.52.0.2, \"wg3\" . 10.53.0.2 }; \
+             get element inet kubedos addresses { 10.51.0.2, 10.52.0.2, 10.53.0.2 }"
         ]
     );
 }

@@ -28,6 +28,8 @@ pub mod reply;
 // The server's decisions, and other servers on the link.
 pub mod mode;
 
+pub mod owner;
+
 pub mod watch;
 
 pub mod budget;

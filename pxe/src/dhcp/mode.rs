@@ -1,6 +1,6 @@
 //! The server's role on a link.
 
-/// How an interface is served.
+/// DHCP mode of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DhcpMode {
     /// Addresses from the pools, to everyone.

@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use cluster_seed::ids::Mac;
 
 use crate::dhcp::mode::{DhcpMode, Serving};
+pub use crate::dhcp::owner::Owner;
 use crate::dhcp::wire::{MIN_PACKET, Packet};
 use crate::policy::BootEventKind;
 use crate::subnet::Subnet;
@@ -40,17 +41,6 @@ pub enum Finding {
     Arp(Ipv4Addr),
     Event(BootEventKind),
     Serve(Serving),
-}
-
-/// ARP result for an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// Not probed yet.
-    Unknown,
-    /// Not possible: this program may not change the neighbour table.
-    NotAsked,
-    Nobody,
-    Machine(Mac),
 }
 
 /// A server that answered.

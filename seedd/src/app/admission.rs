@@ -79,7 +79,7 @@ impl App {
 
     /// Records an event of a machine without an identity, within the flight recorder's budget.
     pub(super) fn note(&self, from: IpAddr, kind: EventKind, text: &str, about: Option<&EnrollmentRecord>) {
-        let ip = super::approve::endpoint_of(from);
+        let ip = super::records::endpoint_of(from);
         let (machine, enrollment) = (about.map(|r| r.machine), about.map(|r| r.id));
         self.record(WireEvent { text: text.to_owned(), ip, machine, enrollment, ..WireEvent::new(now_ms(), kind) });
     }

@@ -1,7 +1,5 @@
 //! The operator's decision: the entered pairing code and what the machine is to become. The machine then confirms the code.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use cluster_seed::addressing::next_host;
 use cluster_seed::enrollment::EnrollmentEvent;
 use cluster_seed::events::EventKind;
@@ -15,10 +13,9 @@ use host::clock::{now, now_ms, steady};
 use host::random;
 use site::store::Tx;
 use site::store::enrollments::{Decided, EnrollmentRecord};
-use site::store::events::NewEvent;
 use web::api::{Actor, ApiError, Approve, EnrollmentView};
 
-use super::enroll::node_key;
+use super::records::{event_of, node_key};
 use super::throttle::Attempt;
 use super::{App, unexpected};
 
@@ -225,17 +222,6 @@ impl App {
             Some(node) if !node.revoked => Ok(tx.revoke_node(node.id, now())?),
             _ => Ok(()),
         }
-    }
-}
-
-pub fn event_of<'a>(record: &EnrollmentRecord, kind: EventKind, text: &'a str, actor: Option<&'a str>) -> NewEvent<'a> {
-    NewEvent { kind, text, machine: Some(record.machine), enrollment: Some(record.id), actor, facts: None }
-}
-
-pub fn endpoint_of(ip: IpAddr) -> Option<Ipv4Addr> {
-    match ip {
-        IpAddr::V4(ip) => Some(ip),
-        IpAddr::V6(ip) => ip.to_ipv4_mapped(),
     }
 }
 

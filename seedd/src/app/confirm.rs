@@ -12,9 +12,8 @@ use site::store::enrollments::{Decided, EnrollmentRecord};
 use web::api::ApiError;
 
 use super::App;
-use super::approve::{endpoint_of, event_of};
-use super::enroll::{conflict, node_key};
 use super::issue::Minted;
+use super::records::{conflict, endpoint_of, event_of, node_key};
 use super::throttle::Attempt;
 
 /// Seconds after the code was entered within which the machine, which polls every two seconds, has to confirm it.

@@ -6,25 +6,16 @@ use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Offer, PROTOCOL,
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
-use cluster_seed::seal::{Sealed, VerifyingKey, key_from_text};
+use cluster_seed::seal::{Sealed, key_from_text};
 use host::clock::{now, now_ms};
 use host::random;
 use site::store::Tx;
-use site::store::enrollments::{Decided, EnrollmentRecord, PairingPart, Revealed};
+use site::store::enrollments::{Decided, PairingPart, Revealed};
 use site::store::events::NewEvent;
 use web::api::ApiError;
 
+use super::records::{conflict, node_key};
 use super::{App, unexpected};
-
-pub(super) fn conflict(why: &str) -> ApiError {
-    ApiError::Conflict { why: why.to_owned(), hint: None }
-}
-
-/// The node key of an enrollment.
-pub fn node_key(record: &EnrollmentRecord) -> Result<VerifyingKey, ApiError> {
-    let revealed = record.revealed.as_ref().ok_or_else(|| conflict("the machine has not sent its keys yet"))?;
-    key_from_text(&revealed.node_key).map_err(unexpected)
-}
 
 fn offer(decided: Decided) -> Offer {
     let Decided { message: pake, confirmation, order, hostname, role, .. } = decided;

@@ -26,8 +26,7 @@ use site::store::held::HeldRecord;
 use site::store::nodes::NodeRecord;
 use web::api::{ApiError, Via};
 
-use super::approve::{endpoint_of, event_of};
-use super::enroll::node_key;
+use super::records::{endpoint_of, event_of, node_key};
 use super::{App, unexpected};
 
 /// Most node names in one sentence.

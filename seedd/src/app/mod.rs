@@ -20,7 +20,9 @@ pub mod log;
 pub mod metrics;
 pub mod mode;
 mod power;
+pub(crate) mod records;
 mod remote;
+
 pub mod report;
 mod site_ops;
 mod site_view;

@@ -17,8 +17,7 @@ use site::store::enrollments::EnrollmentRecord;
 use web::api::ApiError;
 
 use super::App;
-use super::approve::{endpoint_of, event_of};
-use super::enroll::node_key;
+use super::records::{endpoint_of, event_of, node_key};
 
 /// How long the seed tries to reach a node's SSH over the control plane.
 const SSH_TIMEOUT: Duration = Duration::from_secs(5);

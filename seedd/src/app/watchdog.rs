@@ -13,8 +13,8 @@ use site::store::enrollments::EnrollmentRecord;
 use web::api::ApiError;
 
 use super::admission::{REVEAL_SECONDS, SILENT_SECONDS};
-use super::approve::event_of;
 use super::confirm::CONFIRM_SECONDS;
+use super::records::event_of;
 use super::{App, unexpected};
 
 impl App {

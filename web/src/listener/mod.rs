@@ -2,6 +2,7 @@
 
 mod complaints;
 mod general;
+mod heard;
 mod places;
 mod socket;
 mod tls;
@@ -9,7 +10,7 @@ mod tls;
 mod fast;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ use socket::Impatient;
 
 #[doc(hidden)]
 pub use fast::read_head;
+pub use heard::Heard;
 
 /// Pause after the system had no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -60,9 +62,6 @@ const BOUNDS: Bounds = Bounds {
 };
 
 const MACHINES: Bounds = Bounds { capacity: Capacity { connections: MAX_CONNECTIONS, per_address: MAX_OF_MACHINE }, ..BOUNDS };
-
-/// Called with the address of a peer that has sent a complete request.
-pub type Heard = Arc<dyn Fn(IpAddr) + Send + Sync>;
 
 /// Serves `router` on `listener` until `stop` completes, then lets open requests finish within [`DRAIN_TIME`].
 ///

@@ -8,12 +8,12 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use cluster_seed::agent::MAX_BODY;
+use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::held::{Held, HeldReply, MAX_LIST};
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::seal::Sealed;
 use tokio::time::timeout;
 
-use super::{Answer, epoch, hear_epoch};
 use crate::api::{MachineApi, Via};
 use crate::call::{Calls, Machines};
 use crate::error::Failure;
@@ -22,11 +22,12 @@ use crate::headers::{From, Side, envelope};
 use crate::limits::{BODY_TIME, MAX_CALLS};
 use crate::safe_json::SafeJson;
 
+pub(super) type Answer<T> = Result<SafeJson<T>, Failure>;
+
 /// Routes for nodes on the control plane: the peer list and the site's epoch. Serve it on a socket that is bound to the
 /// plane's interface.
 pub fn member_router(api: Arc<dyn MachineApi>) -> Router {
     routes(Via::ControlPlane)
-        .route("/api/v1/epoch", get(epoch).post(hear_epoch))
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
@@ -42,6 +43,19 @@ pub(super) fn routes(via: Via) -> Router<Machines> {
         .route("/api/v1/peers", get(peers))
         .route("/api/v1/agent/{enrollment}/held", post(held))
         .route("/api/v1/agent/{enrollment}/list", post(list))
+        .route("/api/v1/epoch", get(epoch).post(hear_epoch))
+}
+
+async fn epoch(State(app): State<Machines>) -> Answer<Sealed<EpochProof>> {
+    Ok(SafeJson(app.call(|api| api.epoch()).await?))
+}
+
+async fn hear_epoch(
+    State(app): State<Machines>,
+    From(from): From,
+    AgentJson(proof): AgentJson<Sealed<EpochProof>>,
+) -> Answer<EpochReply> {
+    Ok(SafeJson(app.call(move |api| api.hear_epoch(from, &proof)).await?))
 }
 
 async fn held(

@@ -18,7 +18,6 @@ use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, MAX_BODY, Mismatch, Report, ReportReply, Reveal, RevealReply,
     StatusReply,
 };
-use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::seal::Sealed;
 
@@ -32,8 +31,7 @@ use crate::files::safe_path::SafePath;
 use crate::headers::{From, Side, envelope};
 use crate::limits::MAX_CALLS;
 use crate::safe_json::SafeJson;
-
-type Answer<T> = Result<SafeJson<T>, Failure>;
+use lists::Answer;
 
 /// Everything for machines, over plain HTTP on the netboot segment. It has no page, no session, and no operator's call into
 /// the daemon.
@@ -64,7 +62,6 @@ pub fn machine_router(api: Arc<dyn MachineApi>) -> Router {
         .route("/api/v1/agent/{enrollment}/claim", post(claim))
         .route("/api/v1/agent/{enrollment}/report", post(report))
         .merge(lists::routes(Via::Underlay))
-        .route("/api/v1/epoch", get(epoch).post(hear_epoch))
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -211,18 +208,6 @@ async fn report(
     AgentJson(report): AgentJson<Sealed<Report>>,
 ) -> Answer<ReportReply> {
     Ok(SafeJson(app.call(move |api| api.report(from, id, &report)).await?))
-}
-
-async fn epoch(State(app): State<Machines>) -> Answer<Sealed<EpochProof>> {
-    Ok(SafeJson(app.call(|api| api.epoch()).await?))
-}
-
-async fn hear_epoch(
-    State(app): State<Machines>,
-    From(from): From,
-    AgentJson(proof): AgentJson<Sealed<EpochProof>>,
-) -> Answer<EpochReply> {
-    Ok(SafeJson(app.call(move |api| api.hear_epoch(from, &proof)).await?))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use crate::files;
 use crate::files::etag::Answer;
 use crate::files::handover::{CanSend, Sendable};
 use crate::limits::{BODY_TIME, MAX_AGENT_BODY, MAX_HEAD};
-use crate::listener::Heard;
+use crate::listener::heard::Heard;
 use crate::listener::places::{Doing, Place};
 use crate::listener::socket::Patience;
 use crate::meter::HttpMeter;

@@ -1,0 +1,100 @@
+//! Lists of peers on an installed node: from whom it takes one, and what it tells the seed.
+
+use std::fs;
+
+use cluster_seed::seal::SigningKey;
+use payload::http::Http;
+use payload::node::lists::Lists;
+use payload::state::NodeDir;
+
+use crate::mock::machine::Machine;
+use crate::mock::{Lie, Mock};
+
+#[test]
+fn an_installed_node_refuses_an_older_seed() {
+    let machine = Machine::new(16);
+    let run = machine.root.join("run");
+    let dir = NodeDir::new(&run);
+    let (new, old) = (Mock::start(Lie::None), Mock::start(Lie::None));
+    let identity = new.identity();
+    new.state().epoch = Some(2);
+    old.state().epoch = Some(1);
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let lists = Lists { dir: &dir, identity: &identity, key: &key };
+    let refresh = |mock: &Mock| lists.refresh(None, &Http::new(&mock.url));
+    assert_eq!(refresh(&old).unwrap().peers.epoch, 1);
+    assert_eq!(refresh(&new).unwrap().peers.epoch, 2);
+    let text = payload::http::chain(&refresh(&old).unwrap_err());
+    assert!(text.contains("epoch 1") && text.contains("epoch 2"), "{text}");
+    assert_eq!((old.state().told.clone(), new.state().told.len()), (vec![2], 0));
+    // The proof alone is enough, even if the list itself was lost.
+    fs::remove_file(run.join("peers.json")).unwrap();
+    assert!(refresh(&old).is_err());
+    assert_eq!(refresh(&new).unwrap().peers.epoch, 2);
+}
+
+/// M5: a host that impersonates the seed on the boot network cannot withhold a revocation from a node whose plane works.
+#[test]
+fn the_list_comes_over_the_control_plane_first() {
+    let machine = Machine::new(16);
+    let run = machine.root.join("run");
+    let dir = NodeDir::new(&run);
+    let (seed, replayed) = (Mock::start(Lie::None), Mock::start(Lie::None));
+    replayed.state().version = 3;
+    let (identity, key) = (seed.identity(), SigningKey::from_bytes(&[7; 32]));
+    let lists = Lists { dir: &dir, identity: &identity, key: &key };
+    let refresh = |plane: Option<&str>| lists.refresh(plane.map(Http::new).as_ref(), &Http::new(&replayed.url));
+    // While the plane is down, the node gets only the replayed list.
+    let nobody = format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let first = refresh(Some(&nobody)).unwrap();
+    assert_eq!((first.peers.version, first.changed, first.on_plane), (3, true, false));
+    replayed.state().held.clear();
+    let next = refresh(Some(&seed.url)).unwrap();
+    assert_eq!((next.peers.version, next.changed, next.on_plane), (9, true, true));
+    assert!(replayed.state().held.is_empty(), "the boot network was not asked");
+    // It reports the old version, and at once the new one.
+    let told: Vec<u64> = seed.state().held.iter().map(|h| h.version).collect();
+    assert_eq!(told, [3, 9]);
+    assert!(!refresh(Some(&seed.url)).unwrap().changed);
+}
+
+/// M6: a node sends its newer list to a seed with an older one, and accepts the higher version in the answer.
+#[test]
+fn a_restored_seed_gets_the_newer_list() {
+    let machine = Machine::new(16);
+    let run = machine.root.join("run");
+    let dir = NodeDir::new(&run);
+    let (seed, key) = (Mock::start(Lie::None), SigningKey::from_bytes(&[7; 32]));
+    let identity = seed.identity();
+    let lists = Lists { dir: &dir, identity: &identity, key: &key };
+    let refresh = || lists.refresh(None, &Http::new(&seed.url));
+    assert_eq!(refresh().unwrap().peers.version, 9);
+    seed.state().version = 4;
+    // The seed ignores it: the node keeps its list.
+    assert!(refresh().is_err());
+    assert_eq!(dir.peers(&identity).unwrap().version, 9);
+    let mut above = dir.peers(&identity).unwrap();
+    above.version = 10;
+    seed.state().above = Some(above);
+    assert_eq!(refresh().unwrap().peers.version, 10);
+    let key = seed.state().site.verifying_key();
+    let shown: Vec<u64> = seed.state().shown.iter().map(|s| s.open(&key).unwrap().version).collect();
+    assert_eq!(shown, [9, 9]);
+}
+
+#[test]
+fn the_seed_is_found_on_the_control_plane() {
+    let machine = Machine::new(16);
+    let seed = Mock::start(Lie::None);
+    let mut identity = seed.identity();
+    let peers: cluster_seed::peers::PeersFile = serde_json::from_str(
+        r#"{"epoch":1,"version":1,"planes":{},"nodes":{"seed.lan":{"endpoint":null,"role":"seed","wg1":"10.78.0.1","keys":{}}}}"#,
+    )
+    .unwrap();
+    let url = |identity: &_| payload::node::lists::plane_url(&machine.root, identity, &peers);
+    assert_eq!(url(&identity), None, "there is no interface yet");
+    fs::create_dir_all(machine.root.join("sys/class/net/wg1")).unwrap();
+    assert_eq!(url(&identity).as_deref(), Some("http://10.78.0.1"));
+    identity.info.seed_url = "http://10.44.0.1:8080".into();
+    assert_eq!(url(&identity).as_deref(), Some("http://10.78.0.1:8080"));
+}
