@@ -19,7 +19,7 @@ async fn the_page_shows_work_capsules_and_the_way_to_the_other_seed() {
     let stopped = ask(&router, "POST", "/site/stop", &[("cookie", &cookie), FORM], format!("csrf={token}")).await;
     assert_eq!(stopped.status, 303);
     let text = get(&router, "/site", &[("cookie", &cookie)]).await.text();
-    assert!(text.contains("Stopped") && text.contains("it is written") && !text.contains("data-poll"), "{text}");
+    assert!(text.contains("Stopped") && text.contains("capsule exported") && !text.contains("data-poll"), "{text}");
     mock.state().site.mode = crate::api::SeedMode::Active;
     let text = get(&router, "/site", &[("cookie", &cookie)]).await.text();
     assert!(!text.contains("Promote this seed"), "an active seed is not promoted");

@@ -32,7 +32,7 @@ async fn setup_comes_first_and_once() {
     }
     for (form, status, says) in [
         ("code=one-time&user=ada&password=a&password2=b", 400, "do not match"),
-        ("code=wrong&user=ada&password=a&password2=a", 403, "not the code"),
+        ("code=wrong&user=ada&password=a&password2=a", 403, "wrong one-time code"),
     ] {
         let answer = ask(&router, "POST", "/setup", &[FORM], form).await;
         assert_eq!(answer.status, status);
@@ -97,7 +97,7 @@ async fn a_wrong_code_keeps_what_was_typed() {
     assert!(page.contains("Checking the code with the machine") && !page.contains("approve-submit"));
     let late = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("12+345+678")).await;
     assert_eq!(late.status, 409);
-    assert!(late.text().contains("not pending any more") && !late.text().contains("approve-submit"));
+    assert!(late.text().contains("no longer pending") && !late.text().contains("approve-submit"));
 }
 
 fn comes_back_with_another_code(detail: &mut MachineDetail) {
