@@ -12,11 +12,11 @@ pub const SEED_HOST: u32 = 1;
 pub enum AddressError {
     #[error("plane {plane} ({cidr}) has no host number {host}")]
     OutOfRange { plane: String, cidr: Ipv4Net, host: u32 },
-    #[error("no host number is free: {0} are in use")]
+    #[error("no free host number: all {0} are in use")]
     Exhausted(usize),
 }
 
-/// The address of host number `host` on `net`; the network and broadcast addresses are never given out.
+/// The address of host number `host` on `net`; the network and broadcast addresses are never assigned.
 pub fn address(plane: &str, net: Ipv4Net, host: u32) -> Result<Ipv4Addr, AddressError> {
     let out = || AddressError::OutOfRange { plane: plane.to_owned(), cidr: net, host };
     let size = 1u64 << (32 - u32::from(net.prefix_len()));

@@ -22,8 +22,7 @@ pub const POLL_SECONDS: u64 = 2;
 
 /// POST /api/v1/agent/hello
 ///
-/// Unknown fields are ignored, unlike everywhere else: an agent of another protocol shall be told so, not that it
-/// sent a field too many.
+/// Unknown fields are ignored, unlike everywhere else, so that an agent of another protocol gets the right error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Hello {
     pub protocol: u32,
@@ -56,7 +55,7 @@ pub struct RevealReply {
     pub state: EnrollmentState,
 }
 
-/// What the operator decided, with the seed's proof that the code was typed.
+/// The operator's decision, with the seed's proof that the code was entered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
@@ -71,19 +70,19 @@ pub struct Offer {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatusReply {
     pub state: EnrollmentState,
-    /// To be checked by the machine; there while the state is Confirming.
+    /// To be verified by the machine; present while the state is Confirming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<Offer>,
-    /// To be signed in a [`Claim`]; there once the state is Approved.
+    /// To be signed in a [`Claim`]; present once the state is Approved.
     pub challenge: Option<Nonce>,
-    /// Why, where the state is Denied, Expired or Revoked.
+    /// The reason, if the state is Denied, Expired or Revoked.
     pub reason: Option<String>,
 }
 
-/// `POST /api/v1/agent/<enrollment>/confirm`, sealed by the node key: the machine has checked the seed's confirmation.
+/// `POST /api/v1/agent/<enrollment>/confirm`, sealed by the node key: the machine has verified the seed's confirmation.
 ///
-/// With it the seed mints the identity: Confirming becomes Approved, or Denied if the confirmation is wrong. 423 while the
-/// seed is sealed; the same confirmation may be sent again.
+/// The seed then issues the identity: Confirming becomes Approved, or Denied if the confirmation is wrong. 423 while the seed
+/// is sealed; the same confirmation may be sent again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
@@ -95,8 +94,8 @@ impl Sealable for Confirm {
     const PURPOSE: &'static str = "pairing-confirm";
 }
 
-/// `POST /api/v1/agent/<enrollment>/mismatch`, sealed by the node key: the seed's confirmation was wrong, so another code
-/// was typed than the console shows, or somebody sits in between. Confirming becomes Denied.
+/// `POST /api/v1/agent/<enrollment>/mismatch`, sealed by the node key: the seed's confirmation was wrong, so the code entered
+/// is not the one on the console, or there is a man in the middle. Confirming becomes Denied.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mismatch {
@@ -116,8 +115,7 @@ pub struct ConfirmReply {
 /// `POST /api/v1/agent/<enrollment>/claim`, sealed by the node key.
 ///
 /// The first claim moves Approved to Issued. A claim with the same `nonce` may be repeated until the agent's first
-/// report, and gets the very same ciphertext: an answer lost with a power cut is not an identity lost. Any other
-/// nonce gets 409.
+/// report, and gets the same ciphertext, so that a lost answer does not lose the identity. Any other nonce gets 409.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
@@ -145,7 +143,7 @@ pub struct GateCheck {
     pub detail: String,
 }
 
-/// How a step of a node's configuration ended.
+/// Result of a step of a node's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepResult {
@@ -192,7 +190,7 @@ pub enum ReportBody {
         disk: String,
         total: u64,
     },
-    /// Bytes of disk written and verified so far, and bytes per second lately; zeros do not count, nor do they in `total`.
+    /// Bytes of disk written and verified so far, and recent bytes per second; zeros are not counted, nor in `total`.
     InstallProgress {
         written: u64,
         total: u64,
@@ -231,8 +229,8 @@ pub enum ReportBody {
 #[serde(deny_unknown_fields)]
 pub struct Report {
     pub enrollment: EnrollmentId,
-    /// Grows by one or more with every report of this enrollment, also across the reboot; the seed answers a number it
-    /// has seen with 200 and does nothing.
+    /// Increases with every report of this enrollment, also across the reboot; the seed answers a known number with 200 and
+    /// does nothing.
     pub seq: u64,
     pub body: ReportBody,
 }
@@ -244,7 +242,7 @@ impl Sealable for Report {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReportReply {
     pub state: EnrollmentState,
-    /// True if the seed acted on it, false if the number was seen before.
+    /// True if the seed processed it, false if the number was known.
     pub fresh: bool,
 }
 

@@ -1,4 +1,4 @@
-//! ClusterSpec: the operator's `cluster.yaml`, parsed strictly and checked as a whole.
+//! ClusterSpec: the operator's `cluster.yaml`, parsed strictly and validated.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ use crate::time::TimeSpec;
 /// Largest cluster.yaml read, in bytes.
 pub const MAX_SPEC: usize = 1 << 20;
 pub const API_VERSION: &str = "kubedos/v1alpha1";
-/// The planes every site has; more by configuration.
+/// The default planes; more can be configured.
 pub const CONTROL_PLANE: &str = "wg1";
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -55,11 +55,11 @@ pub struct Spec {
     pub extras: ExtrasSpec,
 }
 
-/// What a drill is measured against.
+/// Target of a drill.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Acceptance {
-    /// From the loss of a site to its first node at the second one, in minutes (1 to 10080).
+    /// Time from the loss of a site to its first node at the second site, in minutes (1 to 10080).
     pub mttr_target_minutes: u32,
 }
 
@@ -88,7 +88,7 @@ pub struct Underlay {
     pub pool: Spanned<Pool>,
     #[serde(default)]
     pub router: Option<Ipv4Addr>,
-    /// Name servers for DHCP option 6; the seed's own address where none is given, since installers ask otherwise.
+    /// Name servers for DHCP option 6; default: the seed's own address, since installers prompt without the option.
     #[serde(default)]
     pub dns: Vec<Ipv4Addr>,
     #[serde(default = "default_lease")]
@@ -98,7 +98,7 @@ pub struct Underlay {
 }
 
 impl Underlay {
-    /// The boot network in the form of the other networks.
+    /// The boot network, in the same form as the other networks.
     pub fn network(&self) -> NetworkSpec {
         let DhcpSpec { pools, reservations, mtu, options, .. } = &self.dhcp;
         NetworkSpec {
@@ -133,7 +133,7 @@ pub struct PlaneSpec {
 pub struct RoleSpec {
     #[serde(default)]
     pub description: String,
-    /// Packages beside the base system, the kernel, SSH, WireGuard and Ansible.
+    /// Packages in addition to the base system, the kernel, SSH, WireGuard and Ansible.
     #[serde(default)]
     pub packages: Vec<String>,
 }
@@ -142,13 +142,13 @@ pub struct RoleSpec {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnrollmentPolicy {
-    /// An enrollment nobody approved is Expired after this many minutes.
+    /// An unapproved enrollment expires after this many minutes.
     #[serde(default = "default_pending_minutes")]
     pub pending_minutes: u32,
-    /// Wrong codes of one operator that cost no wait.
+    /// Wrong codes of one operator before waits begin.
     #[serde(default = "default_wrong_codes")]
     pub max_wrong_codes: u32,
-    /// Enrollments that may wait at once; a further hello is answered 429.
+    /// Most pending enrollments; a further hello is answered with 429.
     #[serde(default = "default_max_pending")]
     pub max_pending: u32,
     /// An install that reports nothing for this many minutes is Failed.
@@ -188,7 +188,7 @@ pub struct SshSpec {
     pub authorized_keys: Vec<String>,
 }
 
-/// What is wrong with a cluster.yaml, and where (1-based; 0 where it concerns the whole file).
+/// A problem in cluster.yaml, and its position (1-based; 0 if it concerns the file in general).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub struct SpecError {
@@ -211,7 +211,7 @@ impl ClusterSpec {
     /// Parses and checks. Unknown keys, wrong types and contradictions are errors.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         if text.len() > MAX_SPEC {
-            return Err(whole(format!("{} bytes, more than the {MAX_SPEC} a cluster.yaml may have", text.len()), ""));
+            return Err(whole(format!("the file has {} bytes, but at most {MAX_SPEC} are allowed", text.len()), ""));
         }
         let spec: ClusterSpec = read(text)?;
         spec.check()?;
@@ -249,7 +249,7 @@ impl ClusterSpec {
         if first > last || !net.contains(&first) || !net.contains(&last) || net.network() == first || net.broadcast() == last {
             return Err(at(
                 &u.pool,
-                format!("the pool {first} to {last} does not lie within {net}"),
+                format!("the pool {first} to {last} is not within {net}"),
                 "first <= last, both hosts of the subnet",
             ));
         }
@@ -261,7 +261,7 @@ impl ClusterSpec {
             ));
         }
         if u.lease_seconds < 120 {
-            return Err(at(&u.pool, format!("leaseSeconds is {}, below 120", u.lease_seconds), "3600 is a good value"));
+            return Err(at(&u.pool, format!("leaseSeconds is {}, below 120", u.lease_seconds), "use, for example, 3600"));
         }
         u.dhcp.check(net).map_err(|why| at(&u.pool, why, "docs/netboot.md shows the dhcp section"))
     }
@@ -285,7 +285,7 @@ impl ClusterSpec {
                 return Err(at(plane, format!("plane {name}: {cidr} has host bits set"), &hint));
             }
             if cidr.prefix_len() > 29 {
-                return Err(at(plane, format!("plane {name}: {cidr} is too small for a fleet"), "use /29 or larger"));
+                return Err(at(plane, format!("plane {name}: {cidr} is too small"), "use /29 or larger"));
             }
             if plane.value.port == 0 {
                 return Err(at(plane, format!("plane {name}: port 0"), "wg1 uses 51821, wg2 51822, wg3 51823"));

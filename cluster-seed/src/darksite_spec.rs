@@ -1,4 +1,4 @@
-//! The `darksite:` part of cluster.yaml: what the snapshot holds, and where nodes get packages from.
+//! The `darksite:` section of cluster.yaml: contents of the snapshot, and package sources of nodes.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +21,10 @@ pub struct DarksiteSpec {
     /// Base URL or directory of a Debian mirror; without it, the one this machine's apt uses.
     #[serde(default)]
     pub mirror: Option<String>,
-    /// Packages beside those of the roles that nodes may install later.
+    /// Additional packages that nodes may install later.
     #[serde(default)]
     pub packages: Vec<String>,
-    /// The older word for `profile: base+updates`.
+    /// Older form of `profile: base+updates`.
     #[serde(default)]
     pub updates: bool,
     /// How much of upstream: base, base+updates, full.
@@ -70,7 +70,7 @@ impl DarksiteSpec {
             return Err(whole(format!("architecture {:?}", self.architecture), "this version builds amd64"));
         }
         if let Some(bad) = self.more_architectures.iter().find(|a| !ARCHITECTURES.contains(&a.as_str())) {
-            return Err(whole(format!("darksite.moreArchitectures: {bad:?}"), "a snapshot can hold amd64 and arm64"));
+            return Err(whole(format!("darksite.moreArchitectures: {bad:?}"), "a snapshot can contain amd64 and arm64"));
         }
         if !is_package_name(&self.suite) {
             return Err(whole(format!("suite {:?} is not a suite name", self.suite), "for example trixie"));
@@ -78,7 +78,7 @@ impl DarksiteSpec {
         let component = |c: &str| c.len() <= 64 && is_package_name(c);
         if self.components.is_empty() || self.components.iter().any(|c| !component(c)) {
             let hint = "for example [main, contrib, non-free, non-free-firmware]";
-            return Err(whole("darksite.components is empty or holds a name that is none".to_owned(), hint));
+            return Err(whole("darksite.components is empty or contains an invalid name".to_owned(), hint));
         }
         Ok(())
     }

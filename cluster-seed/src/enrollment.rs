@@ -1,4 +1,4 @@
-//! The enrollment state machine: the only road from a machine to a node.
+//! The enrollment state machine: the only way from a machine to a node.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,40 +41,40 @@ states! {
     Expired = "Expired",
 }
 
-/// What happened.
+/// An event of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnrollmentEvent {
-    /// The machine sent its keys, its facts and its message of the pairing.
+    /// The machine sent its keys, its facts and its pairing message.
     Revealed,
-    /// The operator typed a code and chose role and name; whether the code is right, only the machine can tell.
+    /// The operator entered a code and chose role and name; only the machine can verify the code.
     CodeTyped,
-    /// The machine's confirmation was right: it shows that code, and knows what was decided.
+    /// The machine's confirmation was right: it shows this code and knows the decision.
     Confirmed,
     Denied,
-    /// The sealed identity left the seed.
+    /// The sealed identity was issued.
     Issued,
-    /// The machine has opened its identity and begun to write.
+    /// The machine has opened its identity and started to write.
     InstallBegan,
     InstallDone,
     GatePassed,
     ApplyDone,
-    /// The machine or a watchdog gave up.
+    /// The machine reported a failure, or the watchdog gave up.
     Failed,
-    /// Nobody acted in time.
+    /// Not approved in time.
     Expired,
     Revoked,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    #[error("an enrollment that is {} cannot be {event:?}", state.as_str())]
+    #[error("an enrollment in state {} does not allow {event:?}", state.as_str())]
     NotNow { state: EnrollmentState, event: EnrollmentEvent },
     #[error("not an enrollment state: {0:?}")]
     Unknown(String),
 }
 
 impl EnrollmentState {
-    /// The state after `event`, or why it cannot happen now.
+    /// The state after `event`, or an error if it is not allowed.
     pub fn after(self, event: EnrollmentEvent) -> Result<Self, StateError> {
         use EnrollmentEvent as E;
         use EnrollmentState as S;
@@ -97,7 +97,7 @@ impl EnrollmentState {
         })
     }
 
-    /// True while the holder of the identity is, or may become, a member of the planes.
+    /// True while the machine is, or may become, a member of the planes.
     pub fn is_member(self) -> bool {
         use EnrollmentState as S;
         matches!(self, S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady | S::Converged)
@@ -115,7 +115,7 @@ impl EnrollmentState {
         matches!(self, S::Discovered | S::Pending | S::Confirming)
     }
 
-    /// True if nothing more can happen but a new enrollment.
+    /// True if only a new enrollment can follow.
     pub fn is_final(self) -> bool {
         use EnrollmentState as S;
         matches!(self, S::Denied | S::Revoked | S::Failed | S::Expired)
@@ -170,7 +170,7 @@ mod tests {
                     confirmed: count(from.confirmed, E::Confirmed),
                     issued: count(from.issued, E::Issued),
                 };
-                assert!(seen.len() < 10_000, "a circle: {to:?}");
+                assert!(seen.len() < 10_000, "a cycle: {to:?}");
                 steps.push((from, event, to));
                 if seen.insert(to) {
                     open.push(to);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_has_a_way_out_and_none_is_a_circle() {
+    fn every_state_has_an_exit_and_there_are_no_cycles() {
         for state in S::ALL {
             let (mut seen, mut open) = (HashSet::new(), vec![*state]);
             let mut end = false;
@@ -209,7 +209,7 @@ mod tests {
             }
             assert!(end, "{state:?} has no end");
             assert!(!seen.contains(state), "{state:?} leads back to itself");
-            // Without the machine's help: what waits for it can be ended by an operator or by the clock.
+            // A state that waits for the machine can be ended by an operator or by a timeout.
             let helpless = [E::Denied, E::Expired, E::Revoked, E::Failed];
             assert!(
                 state.is_final() || helpless.iter().any(|e| state.after(*e).is_ok()),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_good_road() {
+    fn the_successful_path() {
         let road =
             [E::Revealed, E::CodeTyped, E::Confirmed, E::Issued, E::InstallBegan, E::InstallDone, E::GatePassed, E::ApplyDone];
         let end = road.iter().try_fold(S::Discovered, |s, e| s.after(*e)).unwrap();

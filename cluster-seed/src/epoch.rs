@@ -1,7 +1,6 @@
-//! The proof that a site has reached an epoch: small, signed, and worth showing to a seed that does not know of it.
+//! The signed proof that a site has reached an epoch, to be sent to a seed that does not know of it.
 //!
-//! A seed fences itself only on its own site's signature, never on somebody's word: a report of a node would let any
-//! one node silence the seed.
+//! A seed fences itself only on its own site's signature: otherwise any single node could disable it.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +17,8 @@ impl Sealable for EpochProof {
     const PURPOSE: &'static str = "epoch";
 }
 
-/// The same in a drill, where a rebuilt copy of the site reaches the next epoch beside the running one. It is signed for another
-/// purpose, so that it fences nobody who gets hold of it.
+/// The same in a drill, where a rebuilt copy of the site reaches the next epoch next to the running one. It is signed for
+/// another purpose, so it cannot fence a real seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DrillProof {
@@ -30,11 +29,11 @@ impl Sealable for DrillProof {
     const PURPOSE: &'static str = "epoch-drill";
 }
 
-/// What a seed answers to a proof.
+/// The seed's answer to a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochReply {
     /// Its own epoch.
     pub epoch: u64,
-    /// True if it issues nothing more, now or since an earlier proof.
+    /// True if it is fenced, now or by an earlier proof.
     pub fenced: bool,
 }

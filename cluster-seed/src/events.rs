@@ -1,19 +1,19 @@
-//! The words of the event log: what happened, how it looks to an operator, and the cause behind a packet's answer.
+//! Vocabulary of the event log: event kinds, their display, and the causes of answers to packets.
 //!
-//! Words are stored and sent; they never change. A program reads rows of other versions too: an unknown kind has no
-//! [`EventKind`] and is shown by its word, and an unknown cause reads as [`Cause::Other`].
+//! Words are stored and sent, so they never change. Rows of other versions are read too: an unknown kind has no [`EventKind`]
+//! and is shown as its word, and an unknown cause is read as [`Cause::Other`].
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How an event looks on a page.
+/// Display style of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Good,
     Idle,
-    /// Worth a look.
+    /// Needs attention.
     Wait,
     Bad,
 }
@@ -32,12 +32,12 @@ impl Tone {
 
 /// No event has this kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a kind of event")]
+#[error("{0:?} is not an event kind")]
 pub struct UnknownKind(String);
 
 macro_rules! kinds {
     ($($variant:ident $word:literal $tone:ident,)+) => {
-        /// What an event is about. The part of its word before the first dot is its family.
+        /// The kind of an event. The part of its word before the first dot is its family.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum EventKind { $($variant,)+ }
 
@@ -146,14 +146,14 @@ pub mod family {
     pub const NODE: &str = "node";
     pub const DRILL: &str = "drill";
 
-    /// The family of a kind's word, known or not.
+    /// The family of a kind's word, even if the kind is unknown.
     pub fn of(word: &str) -> &str {
         word.split('.').next().unwrap_or(word)
     }
 }
 
 impl EventKind {
-    /// Repeats itself so often that only the newest of several in a row is worth showing.
+    /// So frequent that only the newest of several in a row is shown.
     pub fn is_chatty(self) -> bool {
         matches!(self, EventKind::InstallProgress)
     }
@@ -193,13 +193,13 @@ impl<'de> Deserialize<'de> for EventKind {
     }
 }
 
-/// Why a machine got this answer, or none: what other code may decide by. The sentence beside it is for people.
+/// Why a machine got this answer or none, for code. The accompanying sentence is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// There is no boot loader for this kind of firmware.
     NoLoader,
-    /// The firmware boots by HTTP, and the seed has no HTTP address to send it to.
+    /// The firmware boots by HTTP, but the seed has no HTTP address for it.
     NoHttpBoot,
     /// A script was chosen for firmware, which only iPXE understands.
     ScriptWithoutIpxe,
@@ -207,7 +207,7 @@ pub enum Cause {
     UrlTooLong,
     /// The script boots the agent.
     BootsAgent,
-    /// The script starts the machine's own disk.
+    /// The script boots the local disk.
     BootsLocalDisk,
     /// The script waits: there is no netboot image yet.
     NoNetbootImage,
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_not_idle() {
+    fn failures_are_not_shown_as_idle() {
         for kind in EventKind::ALL.iter().filter(|k| {
             let ends = |words: &[&str]| words.iter().any(|w| k.as_str().ends_with(w));
             ends(&["failed", "wrong_code", "denied", "revoked", "refused", "error"])

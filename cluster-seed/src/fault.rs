@@ -1,13 +1,13 @@
-//! What an error of a lower layer means to a caller, without naming the layers above it.
+//! Classifies errors of a lower layer for its callers.
 
-/// By what the caller can do about it.
+/// The class of an error, by what the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// What was asked for does not exist; the noun completes "no such …".
+    /// The requested object does not exist; the noun completes "no such …".
     Missing(&'static str),
-    /// Somebody else changed it first; the noun completes "the … has changed meanwhile".
+    /// It was modified concurrently; the noun completes "the … was modified concurrently".
     Raced(&'static str),
-    /// Nothing the caller can help: for the log.
+    /// Nothing the caller can do: for the log.
     Internal,
 }
 

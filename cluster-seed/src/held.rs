@@ -1,5 +1,5 @@
-//! What a node says about the peer list that it holds, and what it gets back: the way in which a revocation arrives, and
-//! the seed learns that it did.
+//! A node's report of the peer list that it holds, and the answer: how a revocation reaches nodes, and how the seed learns
+//! that it did.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use crate::ids::{Digest, EnrollmentId};
 use crate::peers::PeersFile;
 use crate::seal::{Sealable, Sealed};
 
-/// Seconds between two of these messages of a node that runs (`kubedos-peers.timer`).
+/// Seconds between two of these messages of a running node (`kubedos-peers.timer`).
 pub const PERIOD: u64 = 30;
-/// Seconds after a change of the list from which a node that has not told of it is shown: one period and some slack.
+/// Seconds after a change of the list until a node that did not report it is shown as late: one period and some slack.
 pub const LATE: u64 = 45;
 /// Largest request body with a list, in bytes: a list of [`crate::seal::MAX_PAYLOAD`], escaped.
 pub const MAX_LIST: usize = 32 << 20;
@@ -19,11 +19,11 @@ pub const MAX_LIST: usize = 32 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Held {
     pub enrollment: EnrollmentId,
-    /// Grows with every message of this kind, also across a restart: an old message says nothing and gets nothing.
+    /// Increases with every message of this kind, also across a restart: old messages are refused.
     pub seq: u64,
     pub epoch: u64,
     pub version: u64,
-    /// [`Sealed::digest`] of the list: one number must not stand for two lists.
+    /// [`Sealed::digest`] of the list: detects two lists with the same version.
     pub digest: Digest,
 }
 
@@ -35,9 +35,9 @@ impl Sealable for Held {
 /// it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HeldReply {
-    /// The seed's list, unless the node holds that very one.
+    /// The seed's list, unless the node holds the same one.
     pub peers: Option<Sealed<PeersFile>>,
-    /// The seed does not know the node's list and wants to see it.
+    /// The seed does not know the node's list and asks for it.
     #[serde(default)]
     pub send: bool,
 }

@@ -1,4 +1,4 @@
-//! The identity of a node: what it is told at approval, and its private keys, sealed to the machine that enrolled.
+//! The identity of a node: its data and private keys, sealed to the machine that enrolled.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -24,7 +24,7 @@ pub enum IdentityError {
     Secret(#[from] SecretError),
     #[error("reading the identity")]
     Json(#[from] serde_json::Error),
-    #[error("the identity holds a bad key")]
+    #[error("the identity contains an invalid key")]
     Key(#[from] KeyError),
     #[error("the identity is too large")]
     TooLarge,
@@ -32,7 +32,7 @@ pub enum IdentityError {
     Encoding,
 }
 
-/// A node's place on one plane.
+/// A node's address on one plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaneAddress {
     pub cidr: Ipv4Net,
@@ -40,30 +40,30 @@ pub struct PlaneAddress {
     pub port: u16,
 }
 
-/// Where a node's apt gets its packages.
+/// Package sources of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DarksiteSource {
     pub url: String,
     pub suite: String,
     pub components: Vec<String>,
-    /// Which of the two the node's apt asks: the seed, upstream, or both.
+    /// Which sources the node's apt uses: the seed, upstream, or both.
     #[serde(default)]
     pub mode: RepoMode,
-    /// Where upstream is, for the modes that ask it.
+    /// Upstream's sources, for the modes that use them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<UpstreamSource>,
     /// The release key's OpenPGP certificate, binary, in base64.
     pub keyring: String,
 }
 
-/// Everything a node is told that is not a secret.
+/// The part of an identity that is not secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityInfo {
     pub node: NodeId,
     pub enrollment: EnrollmentId,
     pub site: String,
     pub epoch: u64,
-    /// The site's public key in hex; every later document is checked against it.
+    /// The site's public key in hex; every later document is verified with it.
     pub site_key: String,
     pub hostname: Hostname,
     pub role: String,
@@ -77,7 +77,7 @@ pub struct IdentityInfo {
     pub peers: Sealed<PeersFile>,
 }
 
-/// The identity with its WireGuard private keys. Not `Serialize`: [`NodeIdentity::to_secret`] is the one way out.
+/// The identity with its WireGuard private keys. Not `Serialize`: [`NodeIdentity::to_secret`] is the only way to export it.
 #[derive(Debug)]
 pub struct NodeIdentity {
     pub info: IdentityInfo,
@@ -121,19 +121,19 @@ impl NodeIdentity {
     }
 }
 
-/// What to write where. Public, but signed by the site key inside the [`IssuedIdentity`].
+/// The artifact to write and the disk. Public, but signed by the site key inside the [`IssuedIdentity`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstallOrder {
     pub artifact: Digest,
-    /// Kernel name of the disk the operator approved for wiping, with its serial and size as the machine reported them:
-    /// the agent refuses if any of the three no longer fits.
+    /// Kernel name of the disk that the operator approved for erasure, with its reported serial and size: the agent refuses
+    /// if any of the three differs.
     pub disk: String,
     pub disk_serial: String,
     pub disk_size: u64,
 }
 
-/// What the seed hands out exactly once, signed by the site key: see [`SealedIdentity`].
+/// The issued document, signed by the site key and issued exactly once: see [`SealedIdentity`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuedIdentity {

@@ -1,4 +1,4 @@
-//! Small names with a checked form: MAC addresses, digests, host names.
+//! Validated names: MAC addresses, digests, host names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// Why a text is not the name it was taken for.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     #[error("not a MAC address (want aa:bb:cc:dd:ee:ff): {0:?}")]
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn mac_refuses_what_is_not_one() {
+    fn mac_refuses_other_texts() {
         for text in ["", "52:54:00:ab:cd", "52:54:00:ab:cd:01:", "52:54:00:ab:cd:+1", "5254:00:ab:cd:001", "zz:54:00:ab:cd:01"] {
             assert!(text.parse::<Mac>().is_err(), "{text:?}");
         }

@@ -1,14 +1,14 @@
 //! Signed checkpoints of the seed's event log.
 //!
-//! The log is a chain of SHA-256 hashes. Who can write the database could compute the whole chain again; the site key under
-//! a checkpoint makes that show, and lets rows before it be deleted without a gap in the proof.
+//! The log is a chain of SHA-256 hashes. An attacker who can write the database could recompute the chain; a checkpoint signed
+//! with the site key reveals that, and allows rows before it to be deleted without a gap in the proof.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Digest;
 use crate::seal::Sealable;
 
-/// The log up to and with one event, sealed by the site key.
+/// The log up to and including one event, sealed by the site key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogCheckpoint {

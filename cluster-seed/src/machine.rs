@@ -1,11 +1,11 @@
-//! What a machine says of itself. All of it is untrusted text from hardware.
+//! Facts that a machine reports. All of it is untrusted text from hardware.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Mac;
 use crate::seal::Sealable;
 
-/// Longest text kept of any one fact, in characters.
+/// Longest text of a fact, in characters.
 pub const MAX_TEXT: usize = 96;
 /// Most disks and most network interfaces kept.
 pub const MAX_DEVICES: usize = 64;
@@ -37,11 +37,11 @@ pub struct Nic {
     pub mac: Mac,
     pub driver: String,
     pub link_up: bool,
-    /// Megabit per second where the kernel knows it.
+    /// Megabits per second, if the kernel knows it.
     pub speed: Option<u32>,
 }
 
-/// The machine's hardware as its RAM agent read it from /sys and /proc.
+/// The machine's hardware, read by the RAM agent from /sys and /proc.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HardwareFacts {
@@ -51,7 +51,7 @@ pub struct HardwareFacts {
     /// SMBIOS UUID; may be all zero or shared by many machines, so it is never an identity.
     pub uuid: String,
     pub firmware: Firmware,
-    /// As the firmware says it, MM/DD/YYYY (SMBIOS 3.7 section 7.1).
+    /// Date as reported by the firmware, MM/DD/YYYY (SMBIOS 3.7 section 7.1).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub firmware_date: String,
     pub cpu: String,
@@ -59,7 +59,7 @@ pub struct HardwareFacts {
     pub memory_mib: u64,
     pub disks: Vec<Disk>,
     pub nics: Vec<Nic>,
-    /// MAC address the machine booted from, where the loader told it.
+    /// MAC address that the machine booted from, if the loader passed it.
     pub boot_mac: Option<Mac>,
     pub kernel: String,
 }
@@ -68,7 +68,7 @@ impl Sealable for HardwareFacts {
     const PURPOSE: &'static str = "hardware-facts";
 }
 
-/// Untrusted text made fit for a log line or a page: control characters become `?`, the length is cut to [`MAX_TEXT`].
+/// Sanitises untrusted text for logs and pages: control characters become `?`, the length is cut to [`MAX_TEXT`].
 pub fn tame(text: &str) -> String {
     text.trim().chars().take(MAX_TEXT).map(|c| if c.is_control() || is_bidi(c) { '?' } else { c }).collect()
 }
@@ -78,13 +78,12 @@ fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// When the holes of EDK2's network stack (PixieFail, CVE-2023-45229 to 45237) were told, as year, month and day:
-/// firmware that is older does not have them shut.
+/// Date when the vulnerabilities of EDK2's network stack (PixieFail, CVE-2023-45229 to 45237) were published, as year, month
+/// and day: older firmware does not have the fixes.
 const NETWORK_HOLES_TOLD: (u16, u16, u16) = (2024, 1, 16);
 
 impl HardwareFacts {
-    /// Whether it boots by UEFI firmware that is older than the known holes of its network stack. A date that cannot be
-    /// read says nothing.
+    /// Whether its UEFI firmware is older than the fixes for its network stack. False if the date cannot be parsed.
     pub fn has_old_firmware(&self) -> bool {
         let mut parts = self.firmware_date.split('/');
         let mut next = || parts.next().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
@@ -95,7 +94,7 @@ impl HardwareFacts {
         self.firmware == Firmware::Uefi && is_date && (year, month, day) < NETWORK_HOLES_TOLD
     }
 
-    /// Bounds every text and list, so that a hostile machine cannot fill the database or draw on the page.
+    /// Bounds every text and list, so that a hostile machine cannot fill the database or manipulate a page.
     pub fn tamed(mut self) -> Self {
         let hardware = [&mut self.vendor, &mut self.product, &mut self.serial, &mut self.uuid, &mut self.cpu];
         for text in hardware.into_iter().chain([&mut self.kernel, &mut self.firmware_date]) {
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_is_cut_and_tamed() {
+    fn hostile_text_is_cut_and_sanitised() {
         assert_eq!(tame("a\u{1b}[31m\nb\u{202e}c"), "a?[31m?b?c");
         assert_eq!(tame(&"x".repeat(MAX_TEXT)).len(), MAX_TEXT);
         assert_eq!(tame(&"x".repeat(MAX_TEXT + 1)).len(), MAX_TEXT);

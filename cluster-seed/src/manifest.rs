@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Digest;
 use crate::seal::Sealable;
 
-/// Label of a node's root file system, by which its loader and a loader from the network find it.
+/// Label of a node's root file system; its boot loader and a network boot loader find it by this label.
 pub const ROOT_LABEL: &str = "kubedos-root";
 /// Bytes of disk a chunk covers (the last one may cover less).
 pub const CHUNK_SIZE: u64 = 4 << 20;
@@ -16,11 +16,11 @@ pub const MAX_CHUNKS: usize = 65_536;
 /// Largest file with a sealed manifest that is read, in bytes.
 pub const MAX_MANIFEST: u64 = 32 << 20;
 
-/// What an artifact is built from. Its canonical JSON's sha256 is its id: same spec, same bytes.
+/// Inputs of an artifact. The sha256 of its canonical JSON is its id: same spec, same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactSpec {
-    /// Version of the building rules; raised when the same inputs would give other bytes.
+    /// Version of the build rules; raised when the same inputs would produce different bytes.
     pub recipe: u32,
     pub role: String,
     pub arch: String,
@@ -44,7 +44,7 @@ impl ArtifactSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
 pub enum Chunk {
-    /// Nothing but zeros: not stored, but written, since the disk may hold something else there.
+    /// Only zeros: not stored, but written, since the disk may contain other data.
     Zero,
     /// zstd-compressed; `stored` names the compressed bytes (what is fetched), `raw` the bytes for the disk.
     Zstd { stored: Digest, stored_size: u32, raw: Digest },
@@ -68,23 +68,23 @@ pub struct ArtifactManifest {
     pub chunks: Vec<Chunk>,
 }
 
-/// Why a manifest that was signed is still not usable.
+/// Why a signed manifest is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    #[error("the manifest lists {found} chunks, its disk size needs {expected}")]
+    #[error("the manifest lists {found} chunks, but its disk size requires {expected}")]
     ChunkCount { found: usize, expected: u64 },
     #[error("the manifest's id is not the digest of its spec")]
     Id,
-    #[error("the state partition lies outside the image")]
+    #[error("the state partition is outside the image")]
     State,
-    #[error("chunk {0} is larger than a chunk may be")]
+    #[error("chunk {0} exceeds the maximum size")]
     ChunkSize(usize),
-    #[error("the image is {0} bytes, more than a manifest may describe")]
+    #[error("the image has {0} bytes, more than a manifest can describe")]
     TooLarge(u64),
 }
 
 impl ArtifactManifest {
-    /// Checks what a signature does not say: counts, sizes and offsets fit together.
+    /// Checks what the signature does not cover: counts, sizes and offsets are consistent.
     pub fn check(&self) -> Result<(), ManifestError> {
         if self.id != self.spec.id() {
             return Err(ManifestError::Id);
@@ -116,17 +116,17 @@ impl ArtifactManifest {
         self.disk_size.saturating_sub(start).min(CHUNK_SIZE)
     }
 
-    /// Bytes of chunk `index` that are more than zeros: what an installation is measured by, since zeros cost next to nothing.
+    /// Bytes of chunk `index` that are not zeros. Progress counts only these, since zeros take almost no time.
     pub fn content_len(&self, index: usize) -> u64 {
         if matches!(self.chunks.get(index), Some(Chunk::Zstd { .. })) { self.chunk_len(index) } else { 0 }
     }
 
-    /// The same of the whole image.
+    /// The same for the image.
     pub fn content_size(&self) -> u64 {
         (0..self.chunks.len()).map(|index| self.content_len(index)).sum()
     }
 
-    /// Bytes to fetch for the whole image, each distinct chunk once.
+    /// Bytes to fetch for the image, each distinct chunk once.
     pub fn stored_size(&self) -> u64 {
         let mut seen = std::collections::BTreeSet::new();
         self.chunks
@@ -143,7 +143,7 @@ impl Sealable for ArtifactManifest {
     const PURPOSE: &'static str = "artifact-manifest";
 }
 
-/// What was installed into an artifact's root, beside its manifest as `packages.json`.
+/// Packages installed in an artifact's root, stored next to its manifest as `packages.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactPackages {
@@ -182,10 +182,10 @@ impl Sealable for NetbootManifest {
     const PURPOSE: &'static str = "netboot-manifest";
 }
 
-/// The folder beside the snapshots with what several of them share: folders of packages, to which they have symbolic links.
+/// The folder next to the snapshots with shelves: package folders that several snapshots share through symbolic links.
 pub const SHELVES: &str = "shelves";
 
-/// What a published snapshot holds; `id` is the sha256 of its lock file's text.
+/// Contents of a published snapshot; `id` is the sha256 of its lock file's text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotManifest {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn another_spec_is_another_artifact() {
+    fn a_different_spec_has_a_different_id() {
         let a = manifest(1, 1);
         let mut b = a.clone();
         b.spec.packages.push("zsh".into());

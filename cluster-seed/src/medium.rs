@@ -1,4 +1,4 @@
-//! What a seed medium (CD or USB stick) holds, signed by the site that made it.
+//! Contents of a seed medium (disc or USB stick), signed by the site that made it.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ pub const VOLUME: &str = "KUBEDOS";
 pub const MANIFEST: &str = "kubedos/medium.json";
 /// The read-only root file system, from the medium's root.
 pub const ROOT: &str = "kubedos/root.img";
-/// What a seed adopts: `blobs snapshots artifacts netboot` as in a data directory, and the maker's public files.
+/// Files for a seed to adopt: `blobs snapshots artifacts netboot` as in a data directory, and the maker's public files.
 pub const SITE: &str = "kubedos/site";
-/// In [`SITE`]: the maker's cluster.yaml, the start of a new site's.
+/// In [`SITE`]: the maker's cluster.yaml, the template for a new site.
 pub const CLUSTER: &str = "cluster.yaml";
 /// In [`SITE`]: the OpenPGP certificate that the snapshot is signed with.
 pub const RELEASE_KEYRING: &str = "release.pgp";
 /// Kernel parameter that makes the agent boot a seed: the maker's site key in hex.
 pub const PARAMETER: &str = "kubedos.medium";
-/// Where the running seed sees the medium.
+/// Mount point of the medium on the running seed.
 pub const MOUNTED: &str = "/run/kubedos/medium";
 
-/// Bytes of the sealed manifest's file at most.
+/// Largest file with a sealed manifest, in bytes.
 pub const MAX_MANIFEST: u64 = 32 << 20;
 /// A manifest lists at most this many files.
 pub const MAX_FILES: usize = 65_536;
-/// Bytes in one file's path.
+/// Longest path of a file, in bytes.
 pub const MAX_PATH: usize = 1024;
 
 /// Where a volume's descriptors begin, in bytes (ECMA-119 6.2.1: 16 sectors of 2048 bytes stay free).
@@ -37,20 +37,20 @@ pub const DESCRIPTOR_AT: u64 = 16 * 2048;
 /// Bytes of one descriptor.
 pub const DESCRIPTOR_SIZE: usize = 2048;
 
-/// Signed by the site that made the medium; the verifying key stands on the kernel's command line.
+/// Signed by the site that made the medium; the verifying key is on the kernel command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MediumManifest {
-    /// Digest of everything that is on it: same id, same bytes.
+    /// Digest of its contents: same id, same bytes.
     pub id: Digest,
-    /// Of the program that made it.
+    /// Version of the program that made it.
     pub version: String,
     pub arch: String,
     pub snapshot: Digest,
     pub netboot: Digest,
     /// Role to artifact.
     pub artifacts: BTreeMap<String, Digest>,
-    /// Every file that is neither the manifest nor read by firmware, by its path from the medium's root, sorted.
+    /// All files except the manifest and files read by firmware, by path from the medium's root, sorted.
     pub files: Vec<BootFile>,
 }
 
@@ -58,12 +58,12 @@ impl Sealable for MediumManifest {
     const PURPOSE: &'static str = "medium-manifest";
 }
 
-/// Why a medium's manifest that was signed is still not usable.
+/// Why a signed manifest of a medium is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MediumError {
-    #[error("the manifest lists {0} files, {MAX_FILES} are allowed")]
+    #[error("the manifest lists {0} files, but at most {MAX_FILES} are allowed")]
     TooMany(usize),
-    #[error("{0:?} is no path inside the medium")]
+    #[error("{0:?} is not a path inside the medium")]
     Path(String),
     #[error("{0:?} is out of order or listed twice")]
     Order(String),
@@ -71,7 +71,7 @@ pub enum MediumError {
     NoRoot,
 }
 
-/// Whether this is a relative path that stays below where it starts.
+/// Whether this is a relative path without `..`.
 fn is_inside(path: &str) -> bool {
     path.len() <= MAX_PATH
         && !path.chars().any(|c| c.is_control() || c == '\\')
@@ -79,7 +79,7 @@ fn is_inside(path: &str) -> bool {
 }
 
 impl MediumManifest {
-    /// Checks what a signature does not say: paths stay inside and are sorted, and the root is among them.
+    /// Checks what the signature does not cover: paths are inside the medium and sorted, and include the root.
     pub fn check(&self) -> Result<(), MediumError> {
         if self.files.len() > MAX_FILES {
             return Err(MediumError::TooMany(self.files.len()));
@@ -94,38 +94,38 @@ impl MediumManifest {
         self.file(ROOT).map(|_| ()).ok_or(MediumError::NoRoot)
     }
 
-    /// The entry of one file; the manifest has to be checked.
+    /// The entry of one file; the manifest must have been checked.
     pub fn file(&self, name: &str) -> Option<&BootFile> {
         let at = self.files.binary_search_by(|f| f.name.as_str().cmp(name)).ok()?;
         self.files.get(at)
     }
 }
 
-/// The maker's key, if the kernel's command line asks for a seed: [`PARAMETER`] with 64 hex digits. Of repeated words the
-/// last counts. `Err` if what stands there is no key.
+/// The maker's key, if the kernel command line starts a seed: [`PARAMETER`] with 64 hex digits. The last of a repeated
+/// parameter wins. `Err` if its value is not a key.
 pub fn maker_key(cmdline: &str) -> Option<Result<VerifyingKey, SealError>> {
     let mut values = cmdline.split_ascii_whitespace().filter_map(|w| w.strip_prefix(PARAMETER)?.strip_prefix('='));
     values.next_back().map(key_from_text)
 }
 
-/// What a primary volume descriptor says (ECMA-119 8.4).
+/// A primary volume descriptor (ECMA-119 8.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    /// Without the spaces at its end.
+    /// Without trailing spaces.
     pub id: String,
-    /// Bytes from the volume's begin to its end.
+    /// Size of the volume, in bytes.
     pub size: u64,
 }
 
 impl Volume {
-    /// Reads the sector at [`DESCRIPTOR_AT`]; `None` if it is no primary volume descriptor with blocks of 2048 bytes.
+    /// Reads the sector at [`DESCRIPTOR_AT`]; `None` if it is not a primary volume descriptor with blocks of 2048 bytes.
     pub fn parse(sector: &[u8]) -> Option<Self> {
         let sector = sector.get(..DESCRIPTOR_SIZE)?;
         // 8.4.1 to 8.4.3: type 1, identifier, version 1.
         if sector[..7] != *b"\x01CD001\x01" {
             return None;
         }
-        // 7.3.3 and 7.2.3: numbers stand in both byte orders; where they disagree somebody has changed one.
+        // 7.3.3 and 7.2.3: numbers are stored in both byte orders; a difference means that one was modified.
         let little = u32::from_le_bytes(sector[80..84].try_into().ok()?);
         let big = u32::from_be_bytes(sector[84..88].try_into().ok()?);
         let block = sector[128..132] == [0, 8, 8, 0];
@@ -136,7 +136,7 @@ impl Volume {
         Some(Volume { id: String::from_utf8(id.to_vec()).ok()?, size: u64::from(little) * 2048 })
     }
 
-    /// Whether it calls itself a seed medium; what it really is, its manifest says.
+    /// Whether it is labelled as a seed medium; only its manifest proves it.
     pub fn is_seed(&self) -> bool {
         self.id == VOLUME
     }

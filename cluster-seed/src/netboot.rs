@@ -1,4 +1,4 @@
-//! What a site says about DHCP and booting: `networking.underlay.dhcp` and `netboot` of cluster.yaml.
+//! DHCP and network boot settings of a site: `networking.underlay.dhcp` and `netboot` of cluster.yaml.
 
 use std::net::Ipv4Addr;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Hostname, Mac};
 
-/// The most entries of any list here.
+/// Most entries of a list.
 pub const MAX_LIST: usize = 4_096;
 
-/// How an interface is served.
+/// DHCP mode of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -18,7 +18,7 @@ pub enum Mode {
     Full,
     /// Addresses for machines with a reservation only.
     Reservation,
-    /// Boot files beside another DHCP server.
+    /// Boot files only, next to another DHCP server.
     Proxy,
     /// `full` while no other server answers, else `proxy`.
     #[default]
@@ -38,7 +38,7 @@ pub struct Pool {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DhcpSpec {
     pub mode: Mode,
-    /// Ask the network whether anybody has an address before it is offered.
+    /// Probe an address with ARP before it is offered.
     pub probe: bool,
     pub reservations: Vec<ReservationSpec>,
     /// Further ranges of the subnet.
@@ -53,9 +53,9 @@ pub struct DhcpSpec {
     pub options: Vec<OptionSpec>,
     /// Networks behind relays.
     pub relayed: Vec<NetworkSpec>,
-    /// Addresses of relays that are in none of the networks and name one (RFC 3527).
+    /// Addresses of relays outside all networks, which name a network (RFC 3527).
     pub relays: Vec<Ipv4Addr>,
-    /// More interfaces of the seed, VLANs among them.
+    /// More interfaces of the seed, such as VLANs.
     pub interfaces: Vec<InterfaceSpec>,
 }
 
@@ -77,7 +77,7 @@ impl Default for DhcpSpec {
     }
 }
 
-/// An address set aside for one machine.
+/// An address reserved for one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReservationSpec {
@@ -106,13 +106,13 @@ pub struct OptionSpec {
     pub hex: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<Ipv4Addr>>,
-    /// 32 bits, as most numbers in DHCP.
+    /// A 32-bit number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u32>,
 }
 
 impl OptionSpec {
-    /// The value as it is sent; an error in words.
+    /// The value as sent; or an error message.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         let text = self.text.as_ref().map(|t| Ok(t.as_bytes().to_vec()));
         let digits = self.hex.as_ref().map(|h| {
@@ -140,7 +140,7 @@ pub struct NetworkSpec {
     pub router: Option<Ipv4Addr>,
     #[serde(default)]
     pub dns: Vec<Ipv4Addr>,
-    /// As on the boot network where none is given.
+    /// Default: as on the boot network.
     #[serde(default)]
     pub lease_seconds: Option<u32>,
     #[serde(default)]
@@ -155,23 +155,23 @@ pub struct NetworkSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InterfaceSpec {
-    /// As the kernel calls it, for example `eth0.100`; its address is the operator's to set.
+    /// Name of the interface, for example `eth0.100`; the operator has to configure its address.
     pub interface: String,
-    /// The seed's address there. It is also the router where none is given, so that machines reach the seed.
+    /// The seed's address on it; also the default router, so that machines reach the seed.
     pub seed: Ipv4Addr,
     #[serde(default)]
     pub mode: Mode,
     pub network: NetworkSpec,
 }
 
-/// Which loader UEFI machines get.
+/// Loader for UEFI machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UefiLoader {
     /// Debian's signed shim and GRUB: with Secure Boot on and off.
     #[default]
     Shim,
-    /// iPXE, which firmware with Secure Boot refuses.
+    /// iPXE, which Secure Boot refuses.
     Ipxe,
 }
 
@@ -180,7 +180,7 @@ pub enum UefiLoader {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NetbootSpec {
     pub uefi: UefiLoader,
-    /// `vga` or `ttyS0` to `ttyS3`; the last is where the agent shows its code first. `[vga, ttyS0]` where none is given.
+    /// `vga` or `ttyS0` to `ttyS3`; the agent shows its code first on the last one. Default: `[vga, ttyS0]`.
     pub consoles: Vec<ConsoleSpec>,
     /// Kernel parameters for the agent, each `name` or `name=value`.
     pub kernel_parameters: Vec<String>,
@@ -201,7 +201,7 @@ pub enum ConsoleSpec {
 }
 
 impl DhcpSpec {
-    /// One line for a person who compares two of them.
+    /// One line that helps to compare two of them.
     pub fn summary(&self) -> String {
         let mode = match self.mode {
             Mode::Full => "full",
@@ -219,7 +219,7 @@ impl DhcpSpec {
         std::iter::once(format!("mode {mode}")).chain(told).collect()
     }
 
-    /// The first thing wrong, in words. Addresses are checked against their networks by who serves them, too.
+    /// The first problem, as text. The DHCP server checks addresses against their networks, too.
     pub(crate) fn check(&self, subnet: Ipv4Net) -> Result<(), String> {
         let lists = [self.reservations.len(), self.relayed.len(), self.interfaces.len(), self.options.len(), self.routes.len()];
         if lists.into_iter().any(|n| n > MAX_LIST) {
@@ -241,7 +241,7 @@ impl DhcpSpec {
         for InterfaceSpec { interface, seed, network, .. } in &self.interfaces {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
             if interface.is_empty() || interface.len() > 15 || !interface.chars().all(plain) {
-                return Err(format!("dhcp.interfaces: {interface:?} is not the name of an interface"));
+                return Err(format!("dhcp.interfaces: {interface:?} is not an interface name"));
             }
             if !network.subnet.contains(seed) {
                 return Err(format!("dhcp.interfaces: the seed's address {seed} is not in {}", network.subnet));
@@ -253,11 +253,11 @@ impl DhcpSpec {
 
 fn check_network(subnet: Ipv4Net, pools: &[Pool], reservations: &[ReservationSpec]) -> Result<(), String> {
     if !(1..=30).contains(&subnet.prefix_len()) {
-        return Err(format!("dhcp: {subnet} has no room for machines; use /30 or larger"));
+        return Err(format!("dhcp: {subnet} has no addresses for machines; use /30 or larger"));
     }
     for pool in pools {
         if pool.first > pool.last || !subnet.contains(&pool.first) || !subnet.contains(&pool.last) {
-            return Err(format!("dhcp: the pool {} to {} does not lie within {subnet}", pool.first, pool.last));
+            return Err(format!("dhcp: the pool {} to {} is not within {subnet}", pool.first, pool.last));
         }
     }
     for (n, reservation) in reservations.iter().enumerate() {
@@ -266,7 +266,7 @@ fn check_network(subnet: Ipv4Net, pools: &[Pool], reservations: &[ReservationSpe
         }
         let same = |r: &&ReservationSpec| r.mac == reservation.mac || r.address == reservation.address;
         if let Some(twice) = reservations[..n].iter().find(same) {
-            return Err(format!("dhcp: the reservations of {} and {} collide", twice.mac, reservation.mac));
+            return Err(format!("dhcp: the reservations of {} and {} conflict", twice.mac, reservation.mac));
         }
     }
     Ok(())
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_told() {
+    fn contradictions_are_reported() {
         assert_eq!(DhcpSpec::default().check("10.0.0.0/24".parse().unwrap()), Ok(()));
         let good = "{mode: proxy, reservations: [{mac: \"02:00:00:00:00:01\", address: 10.0.0.5, hostname: a}], \
             relayed: [{subnet: 10.1.0.0/24, pools: [{first: 10.1.0.5, last: 10.1.0.9}]}], \
@@ -308,12 +308,12 @@ mod tests {
         for (bad, what) in [
             ("{mode: maybe}", "maybe"),
             ("{mtu: 575}", "576"),
-            ("{pools: [{first: 10.0.0.9, last: 10.0.0.5}]}", "does not lie"),
+            ("{pools: [{first: 10.0.0.9, last: 10.0.0.5}]}", "is not within"),
             ("{reservations: [{mac: \"02:00:00:00:00:01\", address: 10.1.0.5}]}", "is not in"),
-            ("{relayed: [{subnet: 10.1.0.0/31}]}", "no room"),
+            ("{relayed: [{subnet: 10.1.0.0/31}]}", "no addresses"),
             ("{relayed: [{subnet: 10.1.0.0/24, leaseSeconds: 119}]}", "below 120"),
             ("{options: [{code: 7}]}", "needs one of"),
-            ("{interfaces: [{interface: \"a b\", seed: 10.2.0.1, network: {subnet: 10.2.0.0/24}}]}", "name of an interface"),
+            ("{interfaces: [{interface: \"a b\", seed: 10.2.0.1, network: {subnet: 10.2.0.0/24}}]}", "not an interface name"),
             ("{interfaces: [{interface: eth1, seed: 10.3.0.1, network: {subnet: 10.2.0.0/24}}]}", "is not in"),
         ] {
             assert!(dhcp(bad).unwrap_err().contains(what), "{bad}: {:?}", dhcp(bad));

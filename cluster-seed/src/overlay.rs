@@ -1,4 +1,4 @@
-//! Another underlay for the same site: what a second place changes of cluster.yaml, and nothing else.
+//! Another underlay for the same site: the only part of cluster.yaml that a second location changes.
 
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
@@ -15,7 +15,7 @@ fn kind() -> String {
     KIND.to_owned()
 }
 
-/// The operator's `overlay.yaml`. Its first two lines may be left out.
+/// The operator's `overlay.yaml`. Its first two lines are optional.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Overlay {
@@ -23,7 +23,7 @@ pub struct Overlay {
     pub api_version: String,
     #[serde(default = "kind")]
     pub kind: String,
-    /// As a whole: what is not named has its default, not the value of cluster.yaml, whose router is elsewhere.
+    /// Replaces the section: missing keys have their defaults, not the values of cluster.yaml, whose router is elsewhere.
     pub underlay: Spanned<Underlay>,
 }
 
@@ -36,10 +36,10 @@ pub struct Change {
 }
 
 impl Overlay {
-    /// Parses strictly; whether it fits a site is seen by [`Overlay::apply`]. Lines and columns are those of `text`.
+    /// Parses strictly; [`Overlay::apply`] checks it against a site. Lines and columns refer to `text`.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         if text.len() > MAX_SPEC {
-            return Err(whole(format!("{} bytes, more than the {MAX_SPEC} an overlay may have", text.len()), ""));
+            return Err(whole(format!("the file has {} bytes, but at most {MAX_SPEC} are allowed", text.len()), ""));
         }
         let overlay: Overlay = read(text)?;
         if overlay.api_version != API_VERSION {
@@ -52,7 +52,7 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// The site with this underlay: same planes, same names. Doing it twice is doing it once.
+    /// The site with this underlay: same planes, same names. Idempotent.
     pub fn apply(&self, base: &ClusterSpec) -> Result<ClusterSpec, SpecError> {
         let mut spec = base.clone();
         spec.spec.networking.underlay = self.underlay.value.clone();
@@ -60,7 +60,7 @@ impl Overlay {
         for (name, plane) in &spec.spec.networking.planes {
             if overlap(plane.value.cidr, subnet) {
                 let message = format!("the underlay ({subnet}) overlaps plane {name} ({})", plane.value.cidr);
-                return Err(at(&self.underlay, message, "the planes stay as they are; choose another subnet"));
+                return Err(at(&self.underlay, message, "the planes cannot be changed; choose another subnet"));
             }
         }
         spec.check_underlay()?;
@@ -68,7 +68,7 @@ impl Overlay {
     }
 }
 
-/// What another underlay changes, in the order of the file; nothing if they say the same.
+/// Differences between two underlays, in the order of the file.
 pub fn changes(from: &Underlay, to: &Underlay) -> Vec<Change> {
     let list = |u: &Underlay| {
         let dns: Vec<String> = u.dns.iter().map(ToString::to_string).collect();
@@ -83,7 +83,7 @@ pub fn changes(from: &Underlay, to: &Underlay) -> Vec<Change> {
         ]
     };
     let mut new = list(to);
-    // The summary leaves things out.
+    // The summary is not complete.
     if let Some((_, dhcp)) = new.last_mut()
         && from.dhcp != to.dhcp
         && *dhcp == from.dhcp.summary()
@@ -132,7 +132,7 @@ underlay:
     }
 
     #[test]
-    fn only_the_underlay_changes_and_twice_is_once() {
+    fn only_the_underlay_changes_and_applying_twice_changes_nothing() {
         let (base, overlay) = (base(), Overlay::parse(GOOD).unwrap());
         let once = overlay.apply(&base).unwrap();
         let names = |s: &ClusterSpec| {
@@ -154,13 +154,13 @@ underlay:
             ]
         );
         let short = GOOD.split_once("UnderlayOverlay\n").unwrap().1;
-        assert_eq!(changes(new, &Overlay::parse(short).unwrap().underlay.value), [], "the head may be left out");
+        assert_eq!(changes(new, &Overlay::parse(short).unwrap().underlay.value), [], "the first two lines are optional");
         let twice = overlay.apply(&once).unwrap();
         assert!(changes(new, &twice.spec.networking.underlay).is_empty());
     }
 
     #[test]
-    fn every_mistake_is_named_with_its_place_in_the_overlay() {
+    fn every_error_has_its_position_in_the_overlay() {
         for (from, to, line, word) in [
             ("kind: UnderlayOverlay", "kind: Cluster", 0, "kind"),
             ("v1alpha1", "v9", 0, "apiVersion"),

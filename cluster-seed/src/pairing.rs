@@ -1,7 +1,7 @@
-//! The pairing code that a machine shows and an operator types: `12-597-850`.
+//! The pairing code that a machine shows and an operator enters: `12-597-850`.
 //!
-//! Its first part is the enrollment's public number, chosen by the seed; the last six digits are the machine's secret, which
-//! never crosses the wire ([`crate::pake`] proves it instead).
+//! Its first part is the enrollment's public number, chosen by the seed; the last six digits are the machine's secret, which is
+//! never sent over the network ([`crate::pake`] proves it instead).
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::ids::Digest;
 
 /// Highest public number of an enrollment; the lowest is 1.
 pub const MAX_NUMBER: u16 = 999;
-/// Secrets that are possible: six digits.
+/// Number of possible secrets: six digits.
 pub const SECRETS: u32 = 1_000_000;
 /// Longest text that is read as a code, in bytes.
 pub const MAX_TYPED: usize = 32;
@@ -33,9 +33,9 @@ impl Nonce {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
-    #[error("not a pairing code (want a number and six digits, as 12-597-850)")]
+    #[error("not a pairing code (want a number and six digits, such as 12-597-850)")]
     Form,
-    #[error("not the number of an enrollment (want 1 to {MAX_NUMBER})")]
+    #[error("not an enrollment number (want 1 to {MAX_NUMBER})")]
     Number,
 }
 
@@ -53,12 +53,12 @@ impl Number {
         self.0
     }
 
-    /// The number handed out after this one; 1 follows the last.
+    /// The next number; 1 follows the last.
     pub fn next(self) -> Self {
         if self.0 >= MAX_NUMBER { Number(1) } else { Number(self.0 + 1) }
     }
 
-    /// The first number that is not `taken`, looking from the one after `last`: a number that was in use lately comes last.
+    /// The first number after `last` that is not `taken`, so that numbers are reused as late as possible.
     pub fn free(last: Option<Self>, taken: &dyn Fn(Self) -> bool) -> Option<Self> {
         let mut number = last.map_or(Number(1), Self::next);
         for _ in 0..MAX_NUMBER {
@@ -83,7 +83,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// Six digits that exist on the machine's console and in the operator's head only.
+/// Six digits that are known only from the machine's console.
 pub struct PairingSecret(u32);
 
 impl Drop for PairingSecret {
@@ -93,21 +93,21 @@ impl Drop for PairingSecret {
 }
 
 impl PairingSecret {
-    /// Every secret is equally likely; `None` if the bytes are of no use, which random ones are once in 10^53.
+    /// Every secret is equally likely; `None` if the bytes are unusable, which happens to random ones once in 10^53.
     pub fn from_random(bytes: &[u8; SECRET_RANDOM]) -> Option<Self> {
-        // The largest multiple of a million: what lies above it would prefer small secrets.
+        // The largest multiple of a million: values above it would favour small secrets.
         let end = u64::MAX - u64::MAX % u64::from(SECRETS);
         let (words, _) = bytes.as_chunks::<8>();
         let number = words.iter().map(|w| u64::from_be_bytes(*w)).find(|n| *n < end)?;
         u32::try_from(number % u64::from(SECRETS)).ok().map(PairingSecret)
     }
 
-    /// The six digits, as the exchange takes them.
+    /// The six digits, as input of the exchange.
     pub(crate) fn digits(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{:06}", self.0))
     }
 
-    /// The code as the console shows it beside the public number.
+    /// The code as shown on the console, with the public number.
     pub fn shown(&self, number: Number) -> String {
         format!("{number}-{:03}-{:03}", self.0 / 1000, self.0 % 1000)
     }
@@ -119,7 +119,7 @@ impl fmt::Debug for PairingSecret {
     }
 }
 
-/// What an operator typed: the number of an enrollment, and the secret of its machine.
+/// A code entered by an operator: the number of an enrollment, and the secret of its machine.
 #[derive(Debug)]
 pub struct PairingCode {
     pub number: Number,
@@ -129,7 +129,7 @@ pub struct PairingCode {
 impl FromStr for PairingCode {
     type Err = CodeError;
 
-    /// Spaces and dashes may stand anywhere. The last six digits are the secret, what is before them is the number.
+    /// Spaces and dashes are ignored. The last six digits are the secret; the digits before them are the number.
     fn from_str(typed: &str) -> Result<Self, CodeError> {
         if typed.len() > MAX_TYPED {
             return Err(CodeError::Form);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_handed_out_in_turn_and_one_in_use_is_left_out() {
+    fn numbers_are_assigned_in_turn_and_one_in_use_is_skipped() {
         let last = |n| Some(Number::new(n).unwrap());
         let free = |from, taken: &[u16]| Number::free(from, &|n| taken.contains(&n.get())).map(Number::get);
         assert_eq!(free(None, &[]), Some(1));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn all_numbers_come_before_one_comes_again() {
+    fn all_numbers_are_used_before_one_repeats() {
         let (mut seen, mut last) = (BTreeSet::new(), None);
         for _ in 0..MAX_NUMBER {
             last = Number::free(last, &|_| false);

@@ -1,9 +1,9 @@
-//! The proof that the operator typed the machine's secret: SPAKE2 between machine and seed, and the confirmation of both.
+//! The proof that the operator entered the machine's secret: SPAKE2 between machine and seed, and both confirmations.
 //!
 //! SPAKE2 (Abdalla and Pointcheval, CT-RSA 2005; group and encoding as in python-spake2 and magic-wormhole) turns the six
-//! digits into a strong key. Who does not know them gets one guess per exchange, in the middle or at either end, and nothing
-//! to try further guesses on. Keys for the confirmations are derived over a transcript of everything that both sides must
-//! agree on. Byte layouts and test vectors: docs/protocol.md.
+//! digits into a strong key. An attacker without them, in the middle or at either end, gets one guess per exchange and nothing
+//! for an offline attack. Keys for the confirmations are derived over a transcript of everything that both sides must agree
+//! on. Byte layouts and test vectors: docs/protocol.md.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,16 +30,16 @@ const MESSAGE: usize = 33;
 const DOMAIN: &[u8] = b"kubedos:pairing:v2";
 const OF_SEED: &[u8] = b"kubedos:pairing:v2:confirmation of the seed";
 const OF_MACHINE: &[u8] = b"kubedos:pairing:v2:confirmation of the machine";
-/// The SHA-256 of the generation that spake2 is on.
+/// SHA-256 in the crate generation that spake2 uses.
 type Sha256 = <Ed25519Group as Group>::TranscriptHash;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PakeError {
-    #[error("not a message of the pairing (want {} hex digits)", MESSAGE * 2)]
+    #[error("not a pairing message (want {} hex digits)", MESSAGE * 2)]
     Message,
-    #[error("not a confirmation of the pairing (want 64 hex digits)")]
+    #[error("not a pairing confirmation (want 64 hex digits)")]
     Confirmation,
-    #[error("the pairing message is not a point of the group, or of the wrong side")]
+    #[error("the pairing message is not a point of the group, or has the wrong side")]
     Point,
     #[error("deriving the keys of the pairing")]
     Derive,
@@ -56,7 +56,7 @@ macro_rules! hex_text {
             type Err = PakeError;
             fn from_str(text: &str) -> Result<Self, PakeError> {
                 let mut bytes = [0u8; $bytes];
-                // Only one way to write it, as everywhere.
+                // Only the canonical spelling.
                 let plain = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
                 if !plain || hex::decode_to_slice(text, &mut bytes).is_err() {
                     return Err($error);
@@ -77,7 +77,7 @@ macro_rules! hex_text {
     };
 }
 
-/// What one side sends: 33 bytes, in hex on the wire.
+/// Message of one side: 33 bytes, in hex on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PakeMessage([u8; MESSAGE]);
 hex_text!(PakeMessage, MESSAGE, PakeError::Message);
@@ -112,7 +112,7 @@ impl fmt::Debug for Confirmation {
     }
 }
 
-/// Who pairs, known to both sides once the machine has revealed itself.
+/// The parties, known to both sides after the machine's reveal.
 #[derive(Debug, Clone, Copy)]
 pub struct Parties<'a> {
     pub enrollment: EnrollmentId,
@@ -125,7 +125,7 @@ pub struct Parties<'a> {
     pub facts: Digest,
 }
 
-/// What the operator decided.
+/// The operator's decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision<'a> {
     pub order: &'a InstallOrder,
@@ -140,7 +140,7 @@ pub struct Confirmations {
     pub of_machine: Confirmation,
 }
 
-/// The machine's side, between its reveal and the seed's answer. It is used up by the first answer.
+/// The machine's side, between its reveal and the seed's answer. Consumed by the first answer.
 pub struct MachineSide {
     state: Spake2<Ed25519Group>,
     message: PakeMessage,
@@ -162,20 +162,20 @@ impl MachineSide {
         self.message
     }
 
-    /// The confirmations, if the seed ran its side with the same secret over the same values; else other ones.
+    /// The confirmations; they match the seed's only if it used the same secret and the same values.
     ///
     /// # Errors
-    /// When the seed's message is not one.
+    /// If the seed's message is invalid.
     pub fn finish(self, parties: &Parties<'_>, decision: &Decision<'_>, seed: &PakeMessage) -> Result<Confirmations, PakeError> {
         let key = finish(self.state, seed)?;
         confirmations(&key, &transcript(parties, decision, &self.message, seed))
     }
 }
 
-/// The seed's side, start and finish at once: the machine's message is known when the operator types the code.
+/// The seed's side in one step: the machine's message is known when the operator enters the code.
 ///
 /// # Errors
-/// When the machine's message is not one.
+/// If the machine's message is invalid.
 pub fn answer(
     secret: &PairingSecret,
     parties: &Parties<'_>,
@@ -251,7 +251,7 @@ fn confirmations(key: &[u8], transcript: &[u8]) -> Result<Confirmations, PakeErr
     Ok(Confirmations { of_seed: confirmation(OF_SEED)?, of_machine: confirmation(OF_MACHINE)? })
 }
 
-/// Random bytes that the caller gave, in the form spake2 asks for them. It takes exactly [`PAKE_RANDOM`].
+/// Adapts the caller's random bytes to the interface that spake2 requires. It reads exactly [`PAKE_RANDOM`].
 struct Given {
     bytes: Zeroizing<[u8; PAKE_RANDOM]>,
     used: usize,
@@ -274,7 +274,7 @@ impl RngCore for Given {
 
     fn fill_bytes(&mut self, out: &mut [u8]) {
         for byte in out {
-            // More than it asks for today would be a changed library, which the test vectors show.
+            // A request for more would mean a changed library; the test vectors detect that.
             *byte = self.bytes.get(self.used).copied().unwrap_or_default();
             self.used += 1;
         }

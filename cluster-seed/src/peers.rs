@@ -1,5 +1,5 @@
-//! `peers.json`: who is on which plane. The shape of the shell KubeDOS, extended with public keys, roles, a version
-//! that only grows and an epoch, and signed by the site key as [`crate::seal::Sealed`].
+//! `peers.json`: the nodes on each plane. The format of the shell KubeDOS, extended with public keys, roles, an increasing
+//! version and an epoch, and signed by the site key as [`crate::seal::Sealed`].
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -24,26 +24,26 @@ pub struct PeerNode {
     pub endpoint: Option<Ipv4Addr>,
     pub role: String,
     pub keys: BTreeMap<String, WgPublicKey>,
-    /// Address per plane, beside the fields above as in the old file: `"wg1": "10.78.0.2"`.
+    /// Address per plane, next to the fields above as in the old format: `"wg1": "10.78.0.2"`.
     #[serde(flatten)]
     pub addresses: BTreeMap<String, Ipv4Addr>,
 }
 
-/// How one list stands to another of the same site.
+/// Relation of one list to another of the same site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     Newer,
     Same,
     Older,
-    /// The same epoch and version, and another content: two seeds sign for one site, or one was restored from an old copy.
+    /// Same epoch and version, but different content: two seeds sign for one site, or one was restored from an old copy.
     Conflict,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeersFile {
-    /// Which issuer wrote it; a promoted second site has a higher one.
+    /// Epoch of the seed that signed it; a promoted second site has a higher one.
     pub epoch: u64,
-    /// Grows with every change within an epoch.
+    /// Increases with every change within an epoch.
     pub version: u64,
     pub planes: BTreeMap<String, PeerPlane>,
     pub nodes: BTreeMap<Hostname, PeerNode>,
@@ -54,7 +54,7 @@ impl Sealable for PeersFile {
 }
 
 impl PeersFile {
-    /// How this file stands to `held`.
+    /// Relation of this list to `held`.
     pub fn order(&self, held: &PeersFile) -> Order {
         match (self.epoch, self.version).cmp(&(held.epoch, held.version)) {
             Ordering::Less => Order::Older,
@@ -64,19 +64,19 @@ impl PeersFile {
         }
     }
 
-    /// True if this file may replace `held`: never an older epoch, never an older version within one, and never another
-    /// content under the same numbers.
+    /// True if this list may replace `held`: never an older epoch, never an older version within an epoch, and never different
+    /// content with the same version.
     pub fn supersedes(&self, held: &PeersFile) -> bool {
         matches!(self.order(held), Order::Newer | Order::Same)
     }
 
-    /// Names of `earlier` that are not in this file with the same keys.
+    /// Names in `earlier` that are not in this list with the same keys.
     pub fn lacks<'a>(&self, earlier: &'a PeersFile) -> Vec<&'a Hostname> {
         let kept = |name: &Hostname, node: &PeerNode| self.nodes.get(name).is_some_and(|n| n.keys == node.keys);
         earlier.nodes.iter().filter(|(name, node)| !kept(name, node)).map(|(name, _)| name).collect()
     }
 
-    /// The peers of one plane as `me` needs them: everybody else who has an address and a key there.
+    /// The peers of `me` on one plane: all other nodes with an address and a key on it.
     pub fn plane_peers(&self, plane: &str, me: &Hostname) -> Vec<WgPeer> {
         let Some(port) = self.planes.get(plane).map(|p| p.port) else {
             return Vec::new();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn one_number_stands_for_one_list_only() {
+    fn a_version_identifies_one_list() {
         let held = file();
         let mut other = file();
         let name: Hostname = "n2.lan".parse().unwrap();

@@ -1,22 +1,22 @@
-//! How long work tells how far it is, and how it is asked to stop.
+//! Progress reports and stop requests of long jobs.
 
-/// What a long job reports to. Implemented by the terminal (seedd's CLI), by the daemon's job table and by tests.
+/// Receiver of a job's progress. Implemented by the terminal (seedd's CLI), the daemon's jobs and tests.
 pub trait Progress: Send + Sync {
-    /// A step begins; `total` is its size in bytes or items where it is known.
+    /// A step begins; `total` is its size in bytes or items, if known.
     fn begin(&self, step: &str, total: Option<u64>);
     /// `n` more bytes or items of the step are done.
     fn advance(&self, n: u64);
     /// The step is done.
     fn end(&self);
-    /// One line a person should see.
+    /// A line for the user.
     fn say(&self, line: &str);
-    /// True once the work was asked to stop. Long loops look at it and return early, leaving nothing half-written.
+    /// True once a stop was requested. Long loops check it and return early, leaving nothing half-written.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// Reports to nobody.
+/// Discards all reports.
 pub struct Quiet;
 
 impl Progress for Quiet {

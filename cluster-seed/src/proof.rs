@@ -11,16 +11,16 @@ use crate::ids::Digest;
 use crate::manifest::SnapshotManifest;
 use crate::seal::Sealable;
 
-/// Version of the document's form.
+/// Version of the format.
 pub const VERSION: u32 = 1;
 /// Largest proof read, in bytes.
 pub const MAX_PROOF: u64 = 1 << 20;
 /// The file's name in `proofs/<snapshot>/`.
 pub const FILE: &str = "proof.json";
-/// Characters kept of what a program said when an install failed.
+/// Longest error output kept of a failed install, in characters.
 pub const MAX_WHY: usize = 2000;
 
-/// How the install of one root set ended.
+/// Result of installing one root set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "outcome", deny_unknown_fields)]
 pub enum RoleProof {
@@ -31,11 +31,11 @@ pub enum RoleProof {
         /// Digest of the sorted lines `name version architecture` of what was installed.
         list: Digest,
     },
-    /// In the words of the program that failed.
+    /// Error output of the program that failed.
     Failed { why: String },
 }
 
-/// What was tried, signed by the site key of whoever tried it.
+/// The results, signed by the site key of the seed that made the proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SnapshotProof {
@@ -45,9 +45,9 @@ pub struct SnapshotProof {
     pub release: Digest,
     /// Debian's name of the architecture that was installed.
     pub arch: String,
-    /// Of the program that proved it.
+    /// Version of the program that made the proof.
     pub program: String,
-    /// Unix seconds by the prover's clock; for people.
+    /// Unix seconds by the prover's clock; informational.
     pub made: u64,
     /// By the names of the snapshot's root sets.
     pub roles: BTreeMap<String, RoleProof>,
@@ -57,7 +57,7 @@ impl Sealable for SnapshotProof {
     const PURPOSE: &'static str = "snapshot-proof";
 }
 
-/// What is known of a snapshot.
+/// Proof state of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProofState {
@@ -65,7 +65,7 @@ pub enum ProofState {
     Proven,
     /// At least one could not be.
     Failed,
-    /// Nobody tried, or not with every root set, or with another Release file.
+    /// Not tested, or not with every root set, or with another Release file.
     Unproven,
 }
 
@@ -81,7 +81,7 @@ impl ProofState {
 }
 
 impl SnapshotProof {
-    /// What this document says about that snapshot.
+    /// The result of this proof for a snapshot.
     pub fn of(&self, snapshot: &SnapshotManifest) -> ProofState {
         if self.version != VERSION || self.snapshot != snapshot.id || self.release != snapshot.release {
             return ProofState::Unproven;

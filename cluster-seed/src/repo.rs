@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 /// Architectures a snapshot can hold (Debian's names); `all` comes with each of them.
 pub const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 
-/// Where the apt of a node takes packages from (`REPO_MODE`).
+/// Package sources of a node's apt (`REPO_MODE`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RepoMode {
-    /// From upstream's mirror alone.
+    /// Only upstream's mirror.
     Connected,
-    /// From the seed alone.
+    /// Only the seed.
     #[default]
     Darksite,
     /// From the seed where it has a package, else from upstream.
     Both,
 }
 
-/// How much of upstream a snapshot holds (`REPO_PROFILE`).
+/// Extent of a snapshot (`REPO_PROFILE`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RepoProfile {
     /// What the roles need, from the release as it was published.
@@ -36,7 +36,7 @@ pub enum RepoProfile {
     Full,
 }
 
-/// A word that is no mode or profile.
+/// An unknown mode or profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is not one of {}", known.join(", "))]
 pub struct UnknownWord {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_read_back_and_others_are_told() {
+    fn words_are_read_back_and_unknown_ones_are_refused() {
         for word in RepoMode::WORDS {
             assert_eq!(word.parse::<RepoMode>().unwrap().as_str(), *word);
             assert_eq!(serde_json::from_str::<RepoMode>(&format!("{word:?}")).unwrap().as_str(), *word);

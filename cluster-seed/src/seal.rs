@@ -1,7 +1,7 @@
 //! `Sealed<T>`: a JSON document with a detached ed25519 signature (RFC 8032) over its exact bytes.
 //!
 //! The signed bytes are `kubedos:<purpose>:v1\0` followed by the payload's JSON text as it stands in the envelope,
-//! so nobody has to agree on a canonical form, and a signature for one purpose is worth nothing for another.
+//! so no canonical form is needed, and a signature for one purpose is not valid for another.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
@@ -28,7 +28,7 @@ pub enum SealError {
     Signature,
     #[error("signed by key {found}, expected {expected}")]
     WrongKey { found: String, expected: String },
-    #[error("the document is {0} bytes, more than is allowed")]
+    #[error("the document has {0} bytes, more than allowed")]
     TooLarge(usize),
     #[error("not a public key (want 64 hex digits of an ed25519 point)")]
     BadKey,
@@ -61,7 +61,7 @@ impl<T: Sealable> Sealed<T> {
         })
     }
 
-    /// The key the envelope says it was signed by: a hint for messages, until [`Sealed::open`] agrees with it.
+    /// The signer according to the envelope: a hint for messages until [`Sealed::open`] has verified it.
     pub fn claimed_key(&self) -> &str {
         &self.key
     }
@@ -96,7 +96,7 @@ pub fn key_text(key: &VerifyingKey) -> String {
     hex::encode(key.to_bytes())
 }
 
-/// Reads what [`key_text`] prints.
+/// Parses the output of [`key_text`].
 pub fn key_from_text(text: &str) -> Result<VerifyingKey, SealError> {
     let mut bytes = [0u8; 32];
     hex::decode_to_slice(text, &mut bytes).map_err(|_| SealError::BadKey)?;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_for_one_purpose_is_worth_nothing_for_another() {
+    fn a_signature_for_one_purpose_is_not_valid_for_another() {
         let sealed = Sealed::sign(&Note { text: "hello".into() }, &key(1)).unwrap();
         let json = serde_json::to_string(&sealed).unwrap();
         let other: Sealed<Other> = serde_json::from_str(&json).unwrap();
@@ -150,7 +150,7 @@ mod tests {
             let mut bad = json.clone();
             bad[at] ^= 1;
             let opened = serde_json::from_slice::<Sealed<Note>>(&bad).ok().and_then(|s| s.open(&key(1).verifying_key()).ok());
-            assert!(opened.is_none(), "byte {at} of {} flipped unseen", json.len());
+            assert!(opened.is_none(), "byte {at} of {} flipped without an error", json.len());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Values that must not leak: no `Serialize`, no `Clone`, and a `Debug` that says nothing.
+//! Secret values: no `Serialize`, no `Clone`, and a `Debug` that prints nothing.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// Work factor (log2 N) of the scrypt step of age's passphrase recipient; 2^18 takes about a second (C2SP age, scrypt).
 pub const SCRYPT_LOG_N: u8 = 18;
-/// A file asking for a higher work factor is refused: it would hold the seed up for minutes.
+/// A file with a higher work factor is refused: it would block the seed for minutes.
 pub const SCRYPT_MAX_LOG_N: u8 = 22;
 
 /// Bytes that are wiped from memory when dropped.
@@ -18,7 +18,7 @@ impl Secret {
         Secret(Zeroizing::new(bytes))
     }
 
-    /// The bytes themselves; the name makes every use easy to find.
+    /// The bytes; the name makes every use easy to find.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -36,7 +36,7 @@ pub enum SecretError {
     Encrypt(#[from] age::EncryptError),
     #[error("the passphrase is wrong")]
     WrongPassphrase,
-    #[error("not meant for this key, or damaged")]
+    #[error("encrypted for another key, or damaged")]
     Decrypt,
     #[error("not an age recipient (want age1…)")]
     Recipient,
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_passphrase_opens_its_own_lock_only() {
+    fn only_the_right_passphrase_decrypts() {
         let locked = lock("right", b"key", 2).unwrap();
         assert_eq!(unlock("right", &locked).unwrap().expose(), b"key");
         assert!(matches!(unlock("wrong", &locked), Err(SecretError::WrongPassphrase)));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_opens_what_was_sealed_to_it_only() {
+    fn only_the_recipients_key_decrypts() {
         let (a, b) = (AgeKey::generate(), AgeKey::generate());
         let sealed = seal_to(&a.recipient(), b"identity").unwrap();
         assert_eq!(a.open(&sealed).unwrap().expose(), b"identity");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_says_nothing() {
+    fn debug_prints_no_secret() {
         assert_eq!(format!("{:?}", Secret::new(vec![1, 2, 3])), "Secret(..)");
         let key = AgeKey::generate();
         assert!(!format!("{key:?}").contains("SECRET"));

@@ -1,11 +1,11 @@
-//! A site key that a machine was given before it met a seed: it pairs with no other site then.
+//! A site key given to a machine in advance: it then pairs only with this site.
 //!
-//! Three places are looked at: the kernel command line, a file of the medium it booted from, and a UEFI variable.
+//! There are three sources: the kernel command line, a file on the boot medium, and a UEFI variable.
 
 use crate::ids::Digest;
 use crate::seal::{SealError, VerifyingKey, key_from_text};
 
-/// Word on the kernel command line, `kubedos.site=<64 hex digits>`.
+/// Kernel command line parameter, `kubedos.site=<64 hex digits>`.
 pub const PARAMETER: &str = "kubedos.site";
 /// The file in the RAM system, below `/`.
 pub const FILE: &str = "etc/kubedos/site.key";
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_error_and_never_no_key() {
+    fn an_invalid_key_is_an_error() {
         let text = key_text(&SigningKey::from_bytes(&[7; 32]).verifying_key());
         for bad in [&b""[..], b"\n", &text.as_bytes()[1..], &[0xff; 64], &[b'0'; 64], &vec![b' '; MAX_BYTES + 1]] {
             assert!(from_text(bad).is_err(), "{bad:?}");

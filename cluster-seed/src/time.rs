@@ -1,4 +1,4 @@
-//! `time:` of cluster.yaml, and the chrony configurations made from it. Texts only; nobody's clock is read here.
+//! `time:` of cluster.yaml, and the chrony configurations made from it. Text only; no clock is read here.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 /// Most time servers of a site.
 pub const MAX_SERVERS: usize = 8;
-/// What the seed says of its own clock while it follows nobody: worse than any real source, better than nothing
-/// (RFC 5905, figure 11: 16 is unsynchronised).
+/// Stratum of the seed's own clock without a time server: worse than any real source (RFC 5905, figure 11: 16 is
+/// unsynchronised).
 pub const LOCAL_STRATUM: u8 = 8;
 
-/// Where the site's time comes from.
+/// Time settings of the site.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TimeSpec {
-    /// Tell machines by DHCP (option 42) that the seed is their NTP server.
+    /// Announce the seed as NTP server by DHCP (option 42).
     #[serde(default = "yes")]
     pub serve: bool,
-    /// NTP servers that the seed follows, by name or address; none: its own clock counts.
+    /// NTP servers of the seed, by name or address; if empty, its own clock is used.
     #[serde(default)]
     pub servers: Vec<String>,
 }
@@ -35,7 +35,7 @@ impl Default for TimeSpec {
 }
 
 impl TimeSpec {
-    /// What is wrong with it, in words. A server's name ends up as a word of chrony's configuration.
+    /// The first problem, as text. A server's name becomes a word in chrony's configuration.
     pub fn check(&self) -> Result<(), String> {
         if self.servers.len() > MAX_SERVERS {
             return Err(format!("time.servers has {} entries, more than {MAX_SERVERS}", self.servers.len()));
@@ -57,7 +57,7 @@ pub fn seed_config(time: &TimeSpec, networks: &[Ipv4Net]) -> String {
         let _ = writeln!(text, "server {server} iburst");
     }
     if !time.servers.is_empty() {
-        // Only at the start: later the nodes hang on this clock.
+        // Only at the start: later, nodes depend on this clock.
         text.push_str("makestep 1 3\n");
     }
     if time.serve {
@@ -69,22 +69,22 @@ pub fn seed_config(time: &TimeSpec, networks: &[Ipv4Net]) -> String {
     text
 }
 
-/// Most seconds by which a node's clock is corrected at once after its first correction.
+/// Largest correction of a node's clock after the first one, in seconds.
 pub const MAX_CHANGE: u32 = 60;
 
-/// Where a node gets the time.
+/// Time source of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeTime {
-    /// From the seed's address on the boot network, before the planes are up. Anybody there can forge it.
+    /// The seed's address on the boot network, before the planes are up. Any host there can forge it.
     Underlay(Ipv4Addr),
-    /// From the seed's address on the control plane: WireGuard proves whose it is.
+    /// The seed's address on the control plane, authenticated by WireGuard.
     ControlPlane(Ipv4Addr),
 }
 
 /// chrony.conf(5) of a node. The first correction may be a step of any size, no later one is larger than [`MAX_CHANGE`].
 ///
-/// A larger one is ignored on the boot network, for as long as chrony runs. On the control plane it is what an operator set:
-/// after four of them chrony ends, systemd starts it again, and the first correction is a step. docs/adr/0010-time.md.
+/// On the boot network a larger one is ignored while chrony runs. On the control plane it means that an operator set the
+/// clock: after four of them chrony exits, systemd restarts it, and the first correction is a step. docs/adr/0010-time.md.
 pub fn node_config(from: NodeTime) -> String {
     let (seed, ignored) = match from {
         NodeTime::Underlay(seed) => (seed, -1),
@@ -96,33 +96,33 @@ pub fn node_config(from: NodeTime) -> String {
     )
 }
 
-/// What `chronyc -n -c tracking` tells (chronyc(1), tracking; the fields' order is its source's).
+/// Output of `chronyc -n -c tracking` (chronyc(1), tracking; the order of the fields is from its source code).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tracking {
-    /// Address of the source; empty while there is none.
+    /// Address of the source; empty if there is none.
     pub source: String,
     pub stratum: u8,
     /// Seconds that the clock is slow (negative) or fast of NTP time.
     pub offset: f64,
-    /// Parts per million that the clock would gain or lose by itself.
+    /// Drift of the clock without correction, in parts per million.
     pub drift: f64,
     pub state: TimeState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeState {
-    /// Follows a server.
+    /// Synchronised to a server.
     Synchronised,
-    /// Follows nobody, and serves its own clock.
+    /// Not synchronised; serves its own clock.
     Local,
-    /// Follows nobody.
+    /// Not synchronised.
     Unsynchronised,
 }
 
 /// chrony's reference id of its own clock: 127.127.1.1.
 const LOCAL_REFERENCE: &str = "7F7F0101";
 
-/// `None` for anything else than one line of 14 fields.
+/// `None` unless it is one line of 14 fields.
 pub fn parse_tracking(csv: &str) -> Option<Tracking> {
     let fields: Vec<&str> = csv.trim_end_matches('\n').split(',').collect();
     let [id, source, stratum, _, offset, _, _, drift, .., leap] = fields[..] else { return None };
@@ -169,7 +169,7 @@ mod tests {
         assert!(!follows.contains("allow") && !follows.contains("local stratum"));
     }
 
-    /// L9: whoever answers in the seed's place moves a node's clock once, and by a minute at a time after that.
+    /// L9: a host that impersonates the seed can step a node's clock once, and then only by a minute at a time.
     #[test]
     fn a_node_steps_once() {
         let underlay = node_config(NodeTime::Underlay([10, 44, 0, 1].into()));

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 /// Seconds between keepalives, so that a path through NAT stays open (wg(8) recommends 25).
 pub const KEEPALIVE_SECONDS: u16 = 25;
-/// Seconds by which a handshake may lie in the future: the clock is corrected in small steps all the time.
+/// Tolerance for handshakes in the future, in seconds: the clock is constantly corrected in small steps.
 const HANDSHAKE_SLACK: u64 = 5;
 /// MTU of a plane: 1500 less IPv6, UDP and WireGuard headers, as wg-quick chooses.
 pub const MTU: u16 = 1420;
@@ -24,7 +24,7 @@ pub struct KeyError;
 pub struct WgPrivateKey(StaticSecret);
 
 impl WgPrivateKey {
-    /// From 32 random bytes; clamped as RFC 7748 section 5 says, so that `wg` prints the same bytes back.
+    /// From 32 random bytes; clamped according to RFC 7748 section 5, so that `wg` prints the same bytes.
     pub fn from_random(mut bytes: [u8; 32]) -> Self {
         bytes[0] &= 248;
         bytes[31] &= 127;
@@ -91,16 +91,16 @@ impl<'de> Deserialize<'de> for WgPublicKey {
     }
 }
 
-/// One other end of a plane.
+/// A peer on a plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WgPeer {
     pub key: WgPublicKey,
     pub address: Ipv4Addr,
-    /// Where to send first; a peer without one has to speak first.
+    /// Endpoint; a peer without one has to initiate the handshake.
     pub endpoint: Option<SocketAddrV4>,
 }
 
-/// The text for `wg setconf` and `wg syncconf`. Holds the private key: hand it over by stdin, never by a file.
+/// The text for `wg setconf` and `wg syncconf`. Contains the private key: pass it on stdin, never in a file.
 pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::new());
     // Writing to a String cannot fail.
@@ -115,8 +115,8 @@ pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer]) -> Ze
     text
 }
 
-/// Peers whose last handshake lies in the future: this clock went back since. WireGuard takes a handshake only if its
-/// time is later than that of the one before (whitepaper, section 5.1), so such a peer has to be forgotten and set again.
+/// Peers whose last handshake is in the future: the clock was set back. WireGuard accepts a handshake only if its timestamp
+/// is later than the previous one (whitepaper, section 5.1), so such a peer has to be removed and added again.
 /// `text` is what `wg show IF latest-handshakes` prints, `now` Unix seconds.
 pub fn handshakes_ahead(text: &str, now: u64) -> Vec<WgPublicKey> {
     let lines = text.lines().filter_map(|l| l.split_once('\t'));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_met_in_the_future_are_found() {
+    fn peers_with_a_handshake_in_the_future_are_found() {
         let (a, b, c) = (WgPublicKey([1; 32]), WgPublicKey([2; 32]), WgPublicKey([3; 32]));
         let text = format!("{a}\t1005\n{b}\t1006\n{c}\t0\nnonsense\nx\t2000\n");
         assert_eq!(handshakes_ahead(&text, 1000), [b]);

@@ -49,7 +49,9 @@ pub enum Error {
         #[source]
         source: IndexError,
     },
-    #[error("the Release file of suite {suite} that the lock pins ({expected}) is neither beside the lock nor on the mirror")]
+    #[error(
+        "the Release file of suite {suite} that the lock pins ({expected}) is neither in the lock's folder nor on the mirror"
+    )]
     UpstreamMoved { suite: String, expected: Digest },
     #[error("the mirror does not have the required installer package {name}")]
     NoUdeb { name: String },
@@ -112,10 +114,10 @@ impl Error {
                 "the mirror is being updated, or changed the file; try again later or use another mirror"
             }
             Error::Downgrade { .. } => {
-                "the mirror is out of date, or somebody is replaying an old state to withhold fixes; use another mirror, or --allow-downgrade"
+                "the mirror is out of date, or an attacker is replaying an old state to withhold fixes; use another mirror, or --allow-downgrade"
             }
             Error::UpstreamMoved { .. } | Error::Gone { .. } | Error::IndexDiffers { .. } => {
-                "the mirror has changed since the lock was written; keep the folder FILE.d beside the lock, use a mirror with the state of that day (--mirror), or write a new lock"
+                "the mirror has changed since the lock was written; keep the folder FILE.d next to the lock, use a mirror with the state of that day (--mirror), or write a new lock"
             }
             Error::NoUdeb { .. } => "use a mirror with the complete installer, or do not require it",
             Error::Companion { .. } => "copy the lock and its folder again, or remove the folder to use the mirror only",

@@ -5,7 +5,7 @@ pub const MAGIC: &[u8; 8] = b"!<arch>\n";
 /// Bytes of a member's header. Members start at even offsets; a filler byte follows one of odd size.
 pub const HEADER: usize = 60;
 
-/// What a member's header says.
+/// Header of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Without the `/` that GNU ar ends it with.

@@ -1,4 +1,4 @@
-//! Where a blob lies: content of any kind, named by its sha256, in folders of the first two hex digits.
+//! Paths of blobs: content of any kind, named by its sha256, in folders named by the first two hex digits.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blob_lies_below_the_first_two_digits_of_its_digest() {
+    fn a_blob_is_stored_below_the_first_two_digits_of_its_digest() {
         let digest = Digest([0xab; 32]);
         let path = blob_path(Utf8Path::new("/data/blobs"), &digest);
         assert_eq!(path, format!("/data/blobs/sha256/ab/{}", "ab".repeat(32)));

@@ -1,7 +1,7 @@
 //! The clocks of this machine.
 //!
-//! Two times: [`now`] is what people and logs see, and it may jump when somebody sets it; [`steady`] never jumps, and every
-//! deadline (sessions, throttling, leases, the silence of a machine) is counted by it.
+//! [`now`] is the wall clock for people and logs, which jumps when it is set. [`steady`] never jumps; all deadlines (sessions,
+//! throttling, leases, timeouts of machines) use it.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,18 +21,18 @@ pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Seconds that start at the wall clock of the first call and from then on only count up.
+/// Seconds that start at the wall clock of the first call and then only increase.
 ///
-/// Database rows keep deadlines in it. After a restart it starts at the wall clock again, so a deadline from before may
-/// seem far away or long past; whoever reads one limits what it believes.
+/// Database rows store deadlines in it. After a restart it starts at the wall clock again, so a stored deadline may seem far
+/// away or long past; callers limit such values.
 pub fn steady() -> u64 {
     static START: OnceLock<(u64, Instant)> = OnceLock::new();
     let (wall, began) = START.get_or_init(|| (now(), Instant::now()));
     wall.saturating_add(began.elapsed().as_secs())
 }
 
-/// Measures how long something takes: for rates, time limits of waiting loops and progress. What decides about time takes it
-/// as an argument instead.
+/// Measures durations: for rates, timeouts of waiting loops and progress. Decisions that depend on time take it as an argument
+/// instead.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 

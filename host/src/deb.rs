@@ -20,12 +20,12 @@ pub enum DebError {
 
 /// Finds the archive `name` (`control.tar` or `data.tar`), whatever it is compressed with, and decompresses it.
 ///
-/// How much it decompresses to is up to the package: the caller limits what it reads.
+/// The decompressed size is not limited: the caller limits what it reads.
 pub fn member<'a>(mut deb: impl Read + 'a, name: &str) -> Result<Box<dyn Read + 'a>, DebError> {
     let mut magic = [0; ar::MAGIC.len()];
-    deb.read_exact(&mut magic).map_err(|e| cut_short(e, "no ar archive"))?;
+    deb.read_exact(&mut magic).map_err(|e| cut_short(e, "not an ar archive"))?;
     if &magic != ar::MAGIC {
-        return Err(DebError::Format("no ar archive"));
+        return Err(DebError::Format("not an ar archive"));
     }
     for at in 0..MAX_MEMBERS {
         let mut header = [0; ar::HEADER];

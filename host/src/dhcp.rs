@@ -1,8 +1,8 @@
-//! A lease as busybox udhcpc passes it to its script: values in environment variables (networking/udhcp).
+//! A lease as passed by busybox udhcpc to its script, in environment variables (networking/udhcp).
 
 use std::net::Ipv4Addr;
 
-/// The values of one lease that matter here.
+/// The used values of one lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub interface: String,

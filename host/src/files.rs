@@ -1,4 +1,4 @@
-//! Files that are there as a whole or not at all, also after a power cut.
+//! Atomic file operations that survive a power failure.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::random;
 
-/// Permission bits of files that anybody on this machine may read.
+/// Permission bits of files that all users of this machine may read.
 pub const PUBLIC: u32 = 0o644;
 /// Permission bits of files that only their owner may read.
 pub const PRIVATE: u32 = 0o600;
@@ -38,7 +38,7 @@ impl FileError {
     pub fn hint(&self) -> &'static str {
         match self {
             FileError::Full { .. } => "free some disk space and run it again; completed work is kept",
-            FileError::TooLarge { .. } => "replace the file; a file of ours is never this large",
+            FileError::TooLarge { .. } => "replace the file; Kubedos never writes one of this size",
             FileError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 "the data directory is on a file system mounted read-only"
             }
@@ -50,7 +50,7 @@ impl FileError {
         }
     }
 
-    /// True where the file is not there.
+    /// True if the file does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -65,7 +65,7 @@ pub fn failed(action: &'static str, path: &Utf8Path) -> impl Fn(io::Error) -> Fi
     }
 }
 
-/// The folder a file lies in; `.` for a bare name.
+/// The folder of a file; `.` for a bare name.
 fn parent(path: &Utf8Path) -> &Utf8Path {
     path.parent().filter(|p| !p.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
 }
@@ -74,8 +74,8 @@ pub fn create_dirs(path: &Utf8Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(failed("creating directory", path))
 }
 
-/// Writes a new file and flushes it to the disk; a file that is there already is overwritten in place, a link is refused. For
-/// folders that get their final name later.
+/// Writes a new file and flushes it to the disk; an existing file is overwritten in place, a link is refused. For folders that
+/// get their final name later.
 pub fn write_synced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
     let failed = failed("writing", path);
     create_dirs(parent(path))?;
@@ -85,17 +85,17 @@ pub fn write_synced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&failed)
 }
 
-/// How often a temporary name is drawn again. 64 random bits meet an existing name only where somebody knows them.
+/// Attempts to find an unused temporary name. With 64 random bits, a collision means that another process guessed the name.
 const DRAWS: usize = 4;
 
-/// A temporary name beside `path` that nobody can know in advance: whoever may write to the folder could otherwise leave a
-/// link of that name.
+/// An unpredictable temporary name in the folder of `path`: otherwise, a process with write access to the folder could place a
+/// link with this name.
 fn temporary(path: &Utf8Path) -> io::Result<Utf8PathBuf> {
     let drawn = u64::from_le_bytes(random::bytes().map_err(io::Error::other)?);
     Ok(path.with_file_name(format!(".{}.{drawn:016x}.part", path.file_name().unwrap_or("file"))))
 }
 
-/// Creates `path` itself: an existing file is left alone, and a link is not followed (open(2): O_EXCL, O_NOFOLLOW).
+/// Creates `path`: an existing file is an error, and a link is not followed (open(2): O_EXCL, O_NOFOLLOW).
 fn write_new(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(mode).custom_flags(nix::libc::O_NOFOLLOW);
@@ -104,7 +104,7 @@ fn write_new(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result
     written.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
-/// Writes a new file beside `path` and gives it that name.
+/// Writes a temporary file and renames it to `path`.
 fn replace(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let mut tmp = temporary(path)?;
     let mut written = write_new(&tmp, bytes, mode, sync);
@@ -119,8 +119,8 @@ fn replace(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<(
     fs::rename(&tmp, path).inspect_err(|_| drop(fs::remove_file(&tmp)))
 }
 
-/// Replaces or creates a file: temporary name, flush, rename, flush of the folder. Whoever reads it meanwhile sees the old
-/// content or the new. `mode` are the permission bits.
+/// Replaces or creates a file: temporary name, flush, rename, flush of the folder. Readers see either the old or the new
+/// content. `mode` are the permission bits.
 pub fn write_atomic(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let write = || {
         replace(path, bytes, mode, true)?;
@@ -136,13 +136,13 @@ pub fn replace_unsynced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> 
     replace(path, bytes, PUBLIC, false).map_err(failed("writing", path))
 }
 
-/// Writes a setting of the running kernel: a file below /proc or /sys takes its value in one write and is never replaced.
-#[allow(clippy::disallowed_methods, reason = "such a file has no half-written state, and cannot be renamed over")]
+/// Writes a kernel setting: a file below /proc or /sys takes its value in one write and is never replaced.
+#[allow(clippy::disallowed_methods, reason = "such a file cannot be half-written, and cannot be replaced")]
 pub fn write_kernel(path: &Utf8Path, value: &str) -> Result<(), FileError> {
     fs::write(path, value).map_err(failed("writing", path))
 }
 
-/// Gives an existing file a second name, in a folder that exists; copies it where the file system cannot link.
+/// Creates a hard link to a file in an existing folder; copies it if the file system cannot link.
 pub fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
     match fs::hard_link(from, to) {
         Ok(()) => Ok(()),
@@ -169,8 +169,8 @@ pub fn sync_dir(path: &Utf8Path) -> Result<(), FileError> {
     File::open(path).and_then(|d| d.sync_all()).map_err(failed("flushing directory", path))
 }
 
-/// Flushes everything that was written to the file system of `path`: for a tree of thousands of directories one wait
-/// instead of one for each. Since Linux 5.8 it reports a failed write too (syncfs(2)).
+/// Flushes everything that was written to the file system of `path`: for a tree of thousands of directories, one wait instead
+/// of thousands. Since Linux 5.8 it also reports failed writes (syncfs(2)).
 pub fn sync_file_system(path: &Utf8Path) -> Result<(), FileError> {
     let dir = File::open(path).map_err(failed("flushing", path))?;
     nix::unistd::syncfs(&dir).map_err(|errno| failed("flushing", path)(errno.into()))
@@ -187,7 +187,7 @@ pub fn read_limited(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Length and sha256 of what is left to read.
+/// Length and sha256 of the remaining data.
 pub fn digest_reader(mut reader: impl Read) -> io::Result<(u64, Digest)> {
     let (mut hash, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 256 << 10];

@@ -7,17 +7,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Mac;
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 
-/// Bytes of a sector as /sys/block/*/size counts them, whatever the disk's own sector is
+/// Unit of /sys/block/*/size in bytes, whatever the disk's sector size is
 /// (Documentation/ABI/stable/sysfs-block).
 const SECTOR: u64 = 512;
 /// Most bytes read of one attribute.
 const MAX_ATTRIBUTE: u64 = 4096;
 /// Most bytes read of /proc/cpuinfo.
 const MAX_CPUINFO: u64 = 4 << 20;
-/// Block devices that are no disk to install on.
+/// Block devices that cannot be installed on.
 const NOT_DISKS: [&str; 10] = ["loop", "ram", "sr", "zram", "fd", "dm-", "md", "nbd", "mtdblock", "drbd"];
 
-/// Everything that is sent to the seed. What cannot be read stays empty: odd hardware must still get as far as a page.
+/// All facts that are sent to the seed. Values that cannot be read stay empty: unusual hardware must still be listed.
 pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
     let dmi = |name: &str| attribute(&root.join("sys/class/dmi/id").join(name));
     let cpuinfo = read(&root.join("proc/cpuinfo"), MAX_CPUINFO);
@@ -41,7 +41,7 @@ pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
     .tamed()
 }
 
-/// Disks by name, those without a medium left out.
+/// Disks by name, without drives that have no medium.
 pub fn disks(root: &Utf8Path) -> Vec<Disk> {
     names(&root.join("sys/block")).into_iter().filter_map(|name| disk(root, name)).collect()
 }

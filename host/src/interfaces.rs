@@ -1,12 +1,12 @@
-//! The machine's network interfaces, as the kernel has them now.
+//! The machine's current network interfaces.
 
 use std::net::Ipv4Addr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
-/// True if the interface `name` is up and has this address: then the kernel sends whatever goes to the address' network
-/// through it.
+/// True if the interface `name` is up and has this address: the kernel then routes packets to the address's network through
+/// it.
 pub fn is_up_with(name: &str, address: Ipv4Addr) -> bool {
     let Ok(mut all) = getifaddrs() else { return false };
     all.any(|entry| {
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_that_of_its_interface_only() {
+    fn an_address_belongs_to_its_interface_only() {
         assert!(is_up_with("lo", Ipv4Addr::LOCALHOST));
         assert!(!is_up_with("lo", Ipv4Addr::new(10, 78, 0, 1)));
         assert!(!is_up_with("wg1", Ipv4Addr::LOCALHOST));

@@ -1,5 +1,5 @@
-//! What the programs ask of the machine they run on. The agent, the crates of the seed and the lab share it, so that a file
-//! is replaced, a program started and a disk listed in one way only. It imports `cluster-seed` and nothing else of ours.
+//! Access to the host: files, programs, clocks, hardware. Shared by the agent, the crates of the seed and the lab, so that
+//! there is one way to replace a file, start a program or list disks. Imports only `cluster-seed` of our crates.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

@@ -13,7 +13,7 @@ pub fn cores() -> usize {
 /// The first error stops the work: items not yet started are skipped. A panic in `work` is propagated.
 ///
 /// # Errors
-/// The error that came first in time; others that came with it are dropped.
+/// The first error in time; later ones are dropped.
 pub fn try_each<T: Sync, R: Send, E: Send>(
     threads: usize,
     items: &[T],

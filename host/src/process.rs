@@ -1,4 +1,4 @@
-//! What a process that holds secrets asks of the kernel: that its files and its memory are its user's alone.
+//! Kernel settings for a process that holds secrets: only its user can access its files and memory.
 
 use std::io;
 
@@ -8,8 +8,8 @@ use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
-/// From now on, nobody but the owner may read or enter what this process and the programs it starts create, whatever
-/// permission bits the call asks for.
+/// Sets the umask so that only the owner can access files and folders that this process and its child processes create,
+/// whatever permission bits they request.
 pub fn keep_files_private() {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
 }
@@ -22,10 +22,10 @@ pub fn keep_memory_private() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 
-/// Keeps every page that is in memory, or will be, out of swap; pages are not read in advance for it. False where this
-/// process may lock a limited amount only: beyond it, the kernel would refuse memory of any kind (mlockall(2)).
+/// Keeps all current and future pages out of swap; pages are not read in advance for it. False if this process may lock only a
+/// limited amount: beyond that, the kernel would refuse any allocation (mlockall(2)).
 pub fn lock_memory() -> io::Result<bool> {
-    // Root may raise its limit; anybody else has what the service manager gave.
+    // Root can raise its limit; other users have the limit set by the service manager.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     if getrlimit(Resource::RLIMIT_MEMLOCK)?.0 != RLIM_INFINITY {
         return Ok(false);

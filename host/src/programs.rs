@@ -2,8 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// The first file of that name in `PATH`.
-#[allow(clippy::disallowed_methods, reason = "PATH says where programs are, for us as for those that we start")]
+/// The first file with this name in `PATH`.
+#[allow(clippy::disallowed_methods, reason = "PATH is the search path for programs, as for child processes")]
 pub fn find_program(name: &str) -> Option<Utf8PathBuf> {
     find_in(&std::env::var("PATH").unwrap_or_default(), name)
 }
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_folder_that_has_it_wins_and_the_current_one_is_not_looked_at() {
+    fn the_first_folder_in_path_wins_and_the_current_one_is_not_searched() {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
         for folder in ["a", "b"] {

@@ -1,6 +1,6 @@
 //! Random bytes from the kernel (getrandom(2)).
 
-/// The kernel has no random bytes to give.
+/// The kernel could not provide random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("reading random bytes from the kernel")]
 pub struct RandomError(#[source] getrandom::Error);

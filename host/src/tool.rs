@@ -1,7 +1,7 @@
-//! The one place that starts programs: argv logged, stderr kept in the error, time limit, cancellation, exit status.
+//! Starts programs: argv is logged, stderr is part of the error, with time limit, cancellation and exit status.
 //!
-//! Every program runs in a process group of its own, so stopping it stops what it started; a Ctrl-C of the terminal
-//! reaches only this process, which then cancels. Values of the environment and stdin are never logged.
+//! Every program runs in its own process group, so stopping it also stops its children; Ctrl-C on the terminal reaches only
+//! this process, which then cancels. Environment values and stdin are never logged.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -16,14 +16,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// Bytes of stdout that are kept; more is an error, not a cut.
+/// Bytes of stdout that are kept; more is an error, it is not truncated.
 pub const MAX_STDOUT: usize = 64 << 20;
-/// Bytes of stderr that are kept: the last ones, which have the reason.
+/// Bytes of stderr that are kept: the last ones, which contain the reason.
 pub const MAX_STDERR: usize = 16 << 10;
 const POLL: Duration = Duration::from_millis(20);
 /// Between SIGTERM and SIGKILL when a program is stopped.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long output is still read after the program ended: a daemon it left behind may keep the pipe open forever.
+/// How long output is read after the program exited: a daemon that it started may keep the pipe open forever.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why a program failed.
@@ -57,7 +57,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// stdout as text, invalid UTF-8 replaced, white space at the end removed.
+    /// stdout as text, with invalid UTF-8 replaced and trailing white space removed.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
     }
@@ -109,7 +109,7 @@ impl<'a> Tool<'a> {
         self
     }
 
-    /// Starts from an empty environment instead of ours.
+    /// Starts with an empty environment instead of ours.
     pub fn clean_env(self) -> Self {
         Tool { clean: true, ..self }
     }
@@ -162,7 +162,7 @@ impl<'a> Tool<'a> {
         command.spawn().map_err(|source| ToolError::Start { program: program.to_owned(), source })
     }
 
-    /// Runs to the end; any exit status but 0 is an error.
+    /// Runs the program; any exit status other than 0 is an error.
     pub fn run(self) -> Result<Output, ToolError> {
         let program = self.program.to_string_lossy().into_owned();
         let (status, output) = self.run_any()?;
@@ -173,7 +173,7 @@ impl<'a> Tool<'a> {
         Err(ToolError::Failed { program, status, stderr: output.stderr })
     }
 
-    /// Runs to the end and returns the exit status, whatever it is, including a signal.
+    /// Runs the program and returns its exit status, including a signal.
     pub fn run_any(mut self) -> Result<(ExitStatus, Output), ToolError> {
         let program = self.program.to_string_lossy().into_owned();
         let mut command = self.command();
@@ -201,7 +201,7 @@ impl<'a> Tool<'a> {
         }
     }
 
-    /// Leaves the program running (a server, a virtual machine); it is stopped when the handle is dropped.
+    /// Starts a program that keeps running (a server, a virtual machine); it is stopped when the handle is dropped.
     /// stdout and stderr go to `log`.
     pub fn spawn(mut self, log: File) -> Result<Running, ToolError> {
         let program = self.program.to_string_lossy().into_owned();
@@ -278,7 +278,7 @@ impl Running {
     }
 
     fn signal(&self, signal: Signal) {
-        // The group may be gone already, which is the aim.
+        // The group may have ended already.
         if let Ok(pid) = i32::try_from(self.child.id()) {
             killpg(Pid::from_raw(pid), signal).unwrap_or_else(|e| tracing::debug!(program = %self.program, %e, "signal"));
         }
@@ -303,7 +303,7 @@ impl Running {
         self.child.wait().ok()
     }
 
-    /// Kills the group at once, as a power cut would.
+    /// Kills the group at once, like a power failure.
     pub fn kill(&mut self) {
         if !self.stopped {
             self.signal(Signal::SIGKILL);
@@ -326,12 +326,12 @@ enum Keep {
 #[derive(Default)]
 struct Kept {
     bytes: Vec<u8>,
-    /// Bytes seen in total, kept or not.
+    /// Total bytes read, kept or not.
     seen: u64,
     over: bool,
 }
 
-/// Reads a pipe to its end on a thread of its own, so that a full pipe never stops the program.
+/// Reads a pipe to its end on a separate thread, so that a full pipe never blocks the program.
 struct Collector {
     kept: Arc<Mutex<Kept>>,
     reader: JoinHandle<()>,

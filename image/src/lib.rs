@@ -23,7 +23,7 @@ mod roots;
 
 /// Kernel, initramfs and loaders for netboot, and Debian's installer.
 mod netboot;
-/// The answers of Debian's installer.
+/// Preseed files for Debian's installer.
 pub mod preseed;
 
 /// The raw disk: partition table, EFI system partition, GRUB.

@@ -1,4 +1,4 @@
-//! The Debian installer's answers for one machine, rendered from a template. Not secret: anybody may read them.
+//! The Debian installer's preseed file for one machine, rendered from a template. It is public.
 
 use cluster_seed::ids::{Digest, Hostname};
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_is_filled_in() {
+    fn every_placeholder_is_filled_in() {
         for from in [preseed().from, From::Cdrom] {
             for disk in [None, Some("nvme0n1".to_owned())] {
                 let text = Preseed { from: from.clone(), disk, ..preseed() }.render().unwrap();

@@ -8,7 +8,7 @@ pub const AGENT_PATH: &str = "/usr/lib/kubedos/kubedos-node";
 /// Directory of the playbooks and roles.
 pub const ANSIBLE_DIR: &str = "/usr/share/kubedos/ansible";
 
-/// Debian packages a node needs besides the minimal base system and a kernel. Ansible is for roles with tasks of their own.
+/// Debian packages a node needs besides the minimal base system and a kernel. Ansible runs the tasks of a role.
 pub const NODE_PACKAGES: &[&str] = &[
     "ansible-core",
     "ca-certificates",
@@ -43,15 +43,15 @@ macro_rules! asset {
     };
 }
 
-/// The firewall's rules that hold for every node.
+/// Firewall rules of every node.
 pub const BASE_RULES: Asset = asset!("/usr/share/kubedos/nftables/base.nft", "nftables/base.nft");
-/// What `nftables.service` loads: the base rules and the files of `/etc/nftables.d`.
+/// Loaded by `nftables.service`: the base rules and the files of `/etc/nftables.d`.
 pub const FIREWALL: Asset = asset!("/etc/nftables.conf", "nftables/nftables.conf");
-/// Debian's unit that loads it, ordered before `network-pre.target`.
+/// Debian's unit that loads the rules, ordered before `network-pre.target`.
 pub const FIREWALL_UNIT: &str = "nftables.service";
 /// Settings of the SSH server.
 pub const SSH_SERVER: Asset = asset!("/etc/ssh/sshd_config.d/kubedos.conf", "ssh/kubedos.conf");
-/// Which source of packages apt prefers.
+/// Pin priorities of the package sources.
 pub const APT_PRIORITY: Asset = asset!("/etc/apt/preferences.d/kubedos.pref", "apt/kubedos.pref");
 
 const FILES: &[Asset] = &[
@@ -74,7 +74,7 @@ const FILES: &[Asset] = &[
     asset!("/usr/share/kubedos/ansible/callback_plugins/kubedos_json.py", "ansible/callback_plugins/kubedos_json.py"),
 ];
 
-/// Every file, in a fixed order. The agent is not among them: the image build gets it as a path.
+/// All files, in a fixed order, without the agent: the image build gets it as a path.
 pub fn files() -> Vec<Asset> {
     FILES.to_vec()
 }
@@ -91,7 +91,7 @@ pub fn enabled_units() -> &'static [&'static str] {
     ]
 }
 
-/// Digest over path, mode and bytes of every file: a part of an artifact's spec.
+/// Digest over path, mode and content of every file; part of an artifact's spec.
 pub fn digest() -> Digest {
     let mut bytes = Vec::new();
     for asset in FILES {

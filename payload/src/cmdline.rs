@@ -1,17 +1,17 @@
-//! The kernel command line's parameters of the RAM agent.
+//! Kernel command line parameters of the RAM agent.
 
 use cluster_seed::ids::Mac;
 use cluster_seed::seal::{VerifyingKey, key_from_text};
 use cluster_seed::site_key;
 
-/// What the boot script passed (`kubedos.seed=http://10.44.0.1 BOOTIF=01-52-54-00-aa-bb-cc`).
+/// Parameters set by the boot script (`kubedos.seed=http://10.44.0.1 BOOTIF=01-52-54-00-aa-bb-cc`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cmdline {
     /// Base URL of the seed, without a slash at its end.
     pub seed: String,
     /// The interface the firmware booted from. The leading `01` is the ARP hardware type of Ethernet (pxelinux, `ipappend 2`).
     pub boot_mac: Option<Mac>,
-    /// The only site to enroll at (`kubedos.site=`), where whoever started the machine knows it.
+    /// The only site to enroll at (`kubedos.site=`), if it was given.
     pub site: Option<VerifyingKey>,
 }
 
@@ -31,7 +31,7 @@ pub enum CmdlineError {
 const MAX_SEED: usize = 256;
 
 impl Cmdline {
-    /// Reads /proc/cmdline's text. Other words are ignored; of a repeated one the last counts.
+    /// Parses the text of /proc/cmdline. Other parameters are ignored; the last of a repeated one wins.
     pub fn parse(text: &str) -> Result<Self, CmdlineError> {
         let (mut seed, mut boot_mac, mut site) = (None, None, None);
         for word in text.split_ascii_whitespace() {
@@ -101,7 +101,7 @@ mod tests {
         ] {
             assert!(matches!(Cmdline::parse(&format!("kubedos.seed={seed}")), Err(CmdlineError::BadSeed(_))), "{seed}");
         }
-        // A key that cannot be read must not count as none.
+        // An invalid key must not be treated as no key.
         for site in ["", "00", &"0".repeat(64), &"g".repeat(64)] {
             let text = format!("kubedos.seed=http://a kubedos.site={site}");
             assert!(matches!(Cmdline::parse(&text), Err(CmdlineError::BadSite(_))), "{site}");

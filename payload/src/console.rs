@@ -1,4 +1,4 @@
-//! Output for a person in front of the machine, and for a program that reads its serial port.
+//! Output for a person at the machine, and for a program that reads its serial port.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -8,15 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use camino::Utf8Path;
 use cluster_seed::machine::tame;
 
-/// Where a person may be looking, besides the kernel's configured consoles. `/dev/console` is an alias of one of them, so it
-/// is used only if none exists.
+/// Used in addition to the kernel's configured consoles. `/dev/console` is an alias of one of them, so it is used only if
+/// none of them exists.
 const DEVICES: [&str; 2] = ["/dev/tty1", "/dev/ttyS0"];
 /// The kernel's consoles, the last of them /dev/console (Documentation/ABI/testing/sysfs-tty).
 const ACTIVE: &str = "/sys/class/tty/console/active";
 /// The screen's first virtual terminal; `tty0` is whichever is in the foreground and cannot be owned.
 pub(crate) const SCREEN: &str = "tty1";
 
-/// Every console of the machine. A console that cannot be written to is skipped: stopping would help nobody.
+/// All consoles of the machine. A console that cannot be written to is skipped; the boot must not stop because of it.
 pub struct Console {
     outputs: Mutex<Vec<Output>>,
 }
@@ -70,7 +70,7 @@ impl Console {
     }
 }
 
-/// Terminals of the kernel's consoles, as `tty1`.
+/// Terminals of the kernel's consoles, such as `tty1`.
 pub(crate) fn terminals() -> Vec<String> {
     read_terminals(&std::fs::read_to_string(ACTIVE).unwrap_or_default())
 }
@@ -81,12 +81,12 @@ fn read_terminals(active: &str) -> Vec<String> {
     active.split_ascii_whitespace().filter(plain).map(|n| if n == "tty0" { SCREEN } else { n }.to_owned()).collect()
 }
 
-/// Where a person may be, as device names: what [`Console::open`] writes to.
+/// Device names of the consoles that [`Console::open`] writes to.
 pub(crate) fn places() -> Vec<String> {
     devices(&terminals())
 }
 
-/// The usual two and the kernel's others: a board's serial-over-LAN port is often the second one.
+/// The two defaults and the kernel's others: serial-over-LAN is often the second serial port.
 fn devices(terminals: &[String]) -> Vec<String> {
     let mut devices: Vec<String> = DEVICES.iter().map(|&d| d.to_owned()).collect();
     for device in terminals.iter().map(|t| format!("/dev/{t}")) {
@@ -123,8 +123,8 @@ fn is_there(file: &File) -> bool {
     !matches!((&*file).write(b"\r\n"), Err(e) if e.raw_os_error() == Some(libc::EIO))
 }
 
-/// Non-blocking, so that a serial line nobody reads (hardware flow control) delays the installation by a second at most: what
-/// it does not accept by then is dropped.
+/// Non-blocking, so that a serial line that nobody reads (hardware flow control) delays the installation by at most a second;
+/// output it has not accepted by then is dropped.
 fn write_patiently(output: &mut File, mut bytes: &[u8]) -> std::io::Result<()> {
     for _ in 0..200 {
         match output.write(bytes) {
@@ -152,7 +152,9 @@ fn code_block(code: &str, facts: &[String]) -> String {
     for fact in facts {
         text.push_str(&format!("  {}\n", tame(fact)));
     }
-    text.push_str(&format!("\n  Enter it on the seed's page to approve this machine.\nkubedos: pairing code {code}\n\n{rule}\n"));
+    text.push_str(&format!(
+        "\n  Enter it in the seed's web interface to approve this machine.\nkubedos: pairing code {code}\n\n{rule}\n"
+    ));
     text
 }
 
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_console_of_the_kernel_is_written_to() {
+    fn output_goes_to_every_kernel_console() {
         assert_eq!(read_terminals("tty0 ttyS0\n"), ["tty1", "ttyS0"]);
         assert_eq!(read_terminals("ttyAMA0 hvc0"), ["ttyAMA0", "hvc0"]);
         assert_eq!(read_terminals("netcon0 ../tty1 tty/../sda\n"), Vec::<String>::new());
@@ -213,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_that_was_taken_away_is_opened_again() {
+    fn a_terminal_that_was_hung_up_is_reopened() {
         if !nix::unistd::geteuid().is_root() {
-            kubedos_skip::skip("root", "only root takes terminals away");
+            kubedos_skip::skip("root", "only root can hang up a terminal");
             return;
         }
         let pty = nix::pty::openpty(None, None).unwrap();
@@ -230,7 +232,7 @@ mod tests {
         drop(console);
         drop(pty.slave);
         let mut said = Vec::new();
-        // The end of a terminal nobody has open is an error.
+        // Reading a terminal that nobody has open fails.
         let _ = File::from(pty.master).read_to_end(&mut said);
         let said = String::from_utf8_lossy(&said);
         for step in ["before", "after", "and again"] {

@@ -1,4 +1,4 @@
-//! Requests to the seed: plain HTTP, every response limited in size and time. Nothing is trusted that is not signed.
+//! Requests to the seed: plain HTTP, with limits on the size and time of every response. Only signed data is trusted.
 
 use std::io;
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl Http {
         self.post_json_within(path, document, MAX_JSON)
     }
 
-    /// The same; `limit` is that of the response, in bytes.
+    /// The same; `limit` applies to the response, in bytes.
     pub fn post_json_within<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -100,7 +100,7 @@ fn body(url: &str, answer: Answer, limit: u64) -> Result<Vec<u8>, HttpError> {
     let lost = |e: ureq::Error| HttpError::Unreachable { url: url.to_owned(), source: Box::new(e) };
     let mut answer = answer.map_err(lost)?;
     let status = answer.status().as_u16();
-    // One byte more than allowed shows that there is more.
+    // Reading one byte beyond the limit detects a longer response.
     let bytes = match answer.body_mut().with_config().limit(limit + 1).read_to_vec() {
         Ok(bytes) if bytes.len() as u64 > limit => return Err(HttpError::TooLarge(limit)),
         Ok(bytes) => bytes,

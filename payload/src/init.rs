@@ -94,7 +94,7 @@ fn mount_one((source, target, kind, data): &(&str, &str, &str, Option<&str>)) ->
     }
 }
 
-/// Also makes the kernel call us to load a module (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
+/// Also sets this program as the kernel's modprobe (Documentation/admin-guide/sysctl/kernel.rst, modprobe).
 fn make_run_dir(exe: &Utf8Path) -> anyhow::Result<()> {
     fs::create_dir_all(RUN_DIR)?;
     fs::set_permissions(RUN_DIR, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
@@ -120,7 +120,7 @@ fn agent(exe: &Utf8Path, verb: &str, wait: Wait<'_>) -> io::Result<ExitStatus> {
     }
 }
 
-/// Where the agent's own log goes.
+/// Log file of the agent.
 fn output() -> io::Result<File> {
     OpenOptions::new().write(true).open("/dev/console").or_else(|_| OpenOptions::new().write(true).open("/dev/null"))
 }
@@ -129,7 +129,7 @@ fn output() -> io::Result<File> {
 fn reap(child: Option<&Running>) {
     let keep = child.and_then(|c| i32::try_from(c.pid()).ok()).map(Pid::from_raw);
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    // At most one look per process that can exist.
+    // Bounded by the number of processes that can exist.
     for _ in 0..4096 {
         let ended = match waitid(Id::All, look) {
             Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) if Some(pid) != keep => pid,

@@ -1,4 +1,4 @@
-//! Fixed names: where things are in the RAM system, on the seed's medium and on an installed node.
+//! Fixed paths in the RAM system, on the seed's medium and on an installed node.
 
 /// Where the state partition is mounted on an installed node.
 pub const STATE_DIR: &str = "/var/lib/kubedos";

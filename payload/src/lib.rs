@@ -10,7 +10,7 @@ pub mod console;
 pub mod http;
 pub mod layout;
 
-// What a machine remembers, and what it reports.
+// State of a machine, and its reports.
 pub mod epoch;
 pub mod report;
 pub mod state;

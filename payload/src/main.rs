@@ -82,7 +82,7 @@ enum Verb {
     },
     /// On disk: bring up the planes, pass the fabric gate and apply the role
     Apply {
-        /// Only fetch and apply the signed list of peers
+        /// Only fetch and apply the signed peer list
         #[arg(long)]
         peers_only: bool,
     },
@@ -159,7 +159,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Join { seed, site_key } => {
             let key = key_from_text(&site_key).context("reading --site-key")?;
-            // Its consoles belong to login prompts, which take the keys.
+            // Login prompts read the keys of its consoles.
             ram(&Console::open(), &|| false, |ram| join::join(ram, &seed, &key, STATE_DIR.into()).map(|()| ExitCode::SUCCESS))
         }
         Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
@@ -199,7 +199,7 @@ fn boot_seed() -> anyhow::Result<ExitCode> {
         let key = maker_key(&text).context("the kernel command line has no maker key")?;
         let key = key.inspect_err(|e| ram.console.error(&format!("THE SEED REFUSES TO START: {PARAMETER}= is {e}")));
         let done = key.map_err(anyhow::Error::from).and_then(|key| seed_boot::run(ram, &key));
-        // Every console shows the reason; the next attempt is after a restart.
+        // Every console shows the reason; the next attempt follows a restart.
         Ok(done.map_or(ExitCode::from(GAVE_UP), |()| ExitCode::SUCCESS))
     })
 }

@@ -11,7 +11,7 @@ use crate::state::{Sequence, StateError};
 
 /// Attempts for a report that must arrive; with the pauses of [`crate::http::backoff`] about an hour.
 pub const UNTIL_HEARD: u32 = 360;
-/// Attempts for a report after which the agent goes on without the seed; about five minutes.
+/// Attempts for a report before the agent continues without the seed; about five minutes.
 pub const LAST_WORDS: u32 = 30;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ impl<'a> Reporter<'a> {
         Reporter { http, key, enrollment, sequence: Mutex::new(sequence), wait }
     }
 
-    /// Sends one report; repeats the same bytes as long as the seed does not respond.
+    /// Sends one report; repeats the same bytes until the seed responds.
     pub fn deliver(&self, body: ReportBody, attempts: u32) -> Result<ReportReply, ReportError> {
         let seq = self.sequence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let sealed = Sealed::sign(&Report { enrollment: self.enrollment, seq, body }, self.key)?;
@@ -45,7 +45,7 @@ impl<'a> Reporter<'a> {
         Ok(retry(attempts, self.wait, || self.http.post_json(&path, &sealed))?)
     }
 
-    /// Sends a report that may get lost: one attempt, and a failure is only logged.
+    /// Sends a report that may be lost: one attempt, and a failure is only logged.
     pub fn tell(&self, body: ReportBody) {
         if let Err(e) = self.deliver(body, 1) {
             tracing::debug!(error = %chain(&e), "report not delivered");

@@ -1,4 +1,4 @@
-//! The node's own files: identity, node key, peer list, report numbers. Mode 0600, each replaced atomically.
+//! The node's files: identity, node key, peer list, report numbers. Mode 0600, each replaced atomically.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::identity::{IdentityError, MAX_IDENTITY, NodeIdentity};
@@ -10,18 +10,18 @@ use zeroize::Zeroizing;
 
 use crate::epoch;
 
-/// Report numbers of the installed system start here; those of the RAM agent stay below.
+/// First report number of the installed system; those of the RAM agent are lower.
 pub const DISK_SEQ: u64 = 1_000_000;
 
 const IDENTITY: &str = "identity.json";
 const NODE_KEY: &str = "node.key";
 const PEERS: &str = "peers.json";
 const SEQ: &str = "report.seq";
-/// Numbers of the messages about the list, apart from those of reports: another process sends them.
+/// Message numbers for the peer list, separate from report numbers: another process sends them.
 const HELD_SEQ: &str = "held.seq";
 /// Largest peers.json read, in bytes.
 const MAX_PEERS: u64 = 32 << 20;
-/// Report numbers reserved by one write, so that not every report costs one.
+/// Report numbers reserved by one write, so that not every report needs a write.
 const RESERVE: u64 = 256;
 
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +36,14 @@ pub enum StateError {
     Seal(#[from] SealError),
     #[error("peers.json cannot be read")]
     Json(#[from] serde_json::Error),
-    #[error("the offered peer list is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
+    #[error("the offered peer list is of epoch {epoch}, but this site has reached epoch {seen}: another seed was promoted")]
     OldEpoch { epoch: u64, seen: u64 },
     #[error(
         "the offered peer list (epoch {epoch}, version {version}) is older than the stored one ({held_epoch}, {held_version})"
     )]
     OldPeers { epoch: u64, version: u64, held_epoch: u64, held_version: u64 },
     #[error(
-        "the offered peer list differs from the stored one, both are epoch {epoch}, version {version}: two seeds sign for this site"
+        "the offered peer list differs from the stored one, but both are version {version} of epoch {epoch}: two seeds are signing for this site"
     )]
     Fork { epoch: u64, version: u64 },
 }
@@ -94,7 +94,7 @@ impl NodeDir {
         Ok(self.newest(identity)?.0)
     }
 
-    /// The same, and as the site signed it.
+    /// The same, with the site's signature.
     pub fn newest(&self, identity: &NodeIdentity) -> Result<(PeersFile, Sealed<PeersFile>), StateError> {
         let site = key_from_text(&identity.info.site_key)?;
         let first = identity.info.peers.open(&site)?;
@@ -144,7 +144,7 @@ impl NodeDir {
         }
     }
 
-    /// A number for the next message about the list: above all earlier ones, also those of another process.
+    /// A number for the next message about the list: higher than all earlier ones, including those of another process.
     pub fn held_number(&self) -> Result<u64, StateError> {
         Sequence { path: self.dir.join(HELD_SEQ), first: 1, next: 0, reserved: 0 }.take()
     }

@@ -45,7 +45,7 @@ fn dir() -> (tempfile::TempDir, NodeDir, Utf8PathBuf) {
 }
 
 #[test]
-fn identity_and_key_come_back_and_are_for_root_alone() {
+fn identity_and_key_are_read_back_and_readable_by_root_only() {
     let (_keep, node, path) = dir();
     let key = SigningKey::from_bytes(&[7; 32]);
     write_state_files(&path, &state_files(&identity(), &key).unwrap()).unwrap();
@@ -80,9 +80,9 @@ fn an_older_or_foreign_peer_list_is_refused() {
     assert_eq!(node.peers(&me).unwrap(), peers(2, 1));
 }
 
-/// Two seeds that sign for one site, or one that was restored from an old copy: the node follows neither blindly.
+/// Two seeds sign for one site, or one was restored from an old copy: the node does not accept either blindly.
 #[test]
-fn another_list_under_the_same_number_is_refused() {
+fn a_different_list_with_the_same_version_is_refused() {
     let (_keep, node, path) = dir();
     let me = identity();
     let mut other = peers(1, 5);
@@ -92,7 +92,7 @@ fn another_list_under_the_same_number_is_refused() {
     assert!(!path.join(PEERS).exists());
     assert_eq!(node.peers(&me).unwrap(), peers(1, 5));
     other.version = 6;
-    assert!(node.accept_peers(&me, &Sealed::sign(&other, &site()).unwrap()).unwrap().1, "above both it is followed");
+    assert!(node.accept_peers(&me, &Sealed::sign(&other, &site()).unwrap()).unwrap().1, "a higher version is accepted");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn numbers_of_two_processes_differ() {
 }
 
 #[test]
-fn numbers_never_come_twice() {
+fn numbers_are_never_reused() {
     let (_keep, node, path) = dir();
     let mut first = node.sequence(10);
     let used: Vec<_> = (0..RESERVE + 1).map(|_| first.take().unwrap()).collect();

@@ -1,7 +1,7 @@
-//! Sends DHCP packets from a file and tells the answers: `ask FILE`, in the network namespace of a client.
+//! Sends DHCP packets from a file and prints the answers: `ask FILE`, in the network namespace of a client.
 //!
-//! Each line is `NAME CIADDR GIADDR OPTIONS-IN-HEX`; every packet has a hardware address and a transaction of its own and
-//! asks for broadcast answers. One line per packet comes out: `NAME KIND ADDRESS OPTION-CODES`, or `NAME silence`.
+//! Each line is `NAME CIADDR GIADDR OPTIONS-IN-HEX`; every packet has its own hardware address and transaction id and asks for
+//! a broadcast answer. It prints one line per packet: `NAME KIND ADDRESS OPTION-CODES`, or `NAME silence`.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;

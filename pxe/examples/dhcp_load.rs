@@ -1,8 +1,8 @@
-//! DHCP clients behind a relay, more of them per second than perfdhcp can play on the cores that the server needs too:
+//! Simulates DHCP clients behind a relay, at a higher rate than perfdhcp reaches on the cores that it shares with the server:
 //! `dhcp_load SERVER OWN-ADDRESS RATE SECONDS CLIENTS`.
 //!
-//! It starts RATE exchanges (DISCOVER, OFFER, REQUEST, ACK) per second, whatever comes back, with CLIENTS hardware
-//! addresses in turn, repeats nothing, and counts what is not whole within a second as lost. One line of JSON comes out.
+//! It starts RATE exchanges (DISCOVER, OFFER, REQUEST, ACK) per second, independent of the answers, cycling through CLIENTS
+//! hardware addresses. It never retransmits; an exchange not complete within a second counts as lost. Prints one line of JSON.
 
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
@@ -17,10 +17,10 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg, s
 
 type Failure = Box<dyn std::error::Error>;
 
-/// An exchange that takes longer is lost.
+/// An exchange that takes longer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(1);
 const BATCH: usize = 64;
-/// The client is not what is measured: it has room for every answer.
+/// Large enough that the client never drops an answer: only the server is measured.
 const RECEIVE_BUFFER: usize = 8 << 20;
 const OPTIONS: usize = 240;
 
@@ -39,7 +39,7 @@ struct Load {
     times: Vec<Duration>,
     /// Who has which address.
     holders: HashMap<Ipv4Addr, u32>,
-    /// Answers that are not what was asked for, and addresses that two clients hold.
+    /// Unexpected answers, and addresses that two clients hold.
     wrong: u64,
     out: Vec<Vec<u8>>,
     buffers: Vec<Vec<u8>>,
@@ -134,7 +134,7 @@ impl Load {
         let flags = MsgFlags::MSG_DONTWAIT;
         let lengths: Vec<usize> = match recvmmsg(self.socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None) {
             Ok(received) => received.map(|m| m.bytes).collect(),
-            // Refused: the server's port is closed, which its loss tells.
+            // Refused: the server's port is closed; counted as loss.
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
@@ -158,7 +158,7 @@ impl Load {
                 let packet = self.packet(xid, &options);
                 self.out.push(packet);
             }
-            // One offer is taken.
+            // Accept one offer.
             2 => {}
             5 if exchange.offered == ip => {
                 exchange.done = true;
@@ -187,7 +187,7 @@ impl Load {
     }
 }
 
-/// Transaction, address given, message type and server identifier.
+/// Transaction id, assigned address, message type and server identifier.
 fn read(bytes: &[u8]) -> Option<(u32, Ipv4Addr, u8, [u8; 4])> {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok());
     let (xid, ip) = (u32::from_be_bytes(word(4)?), Ipv4Addr::from(word(16)?));

@@ -1,8 +1,8 @@
-//! A rack that powers on: `rack SERVER MACHINES FIRST-NUMBER FLOOD-PACKETS [FILE]`, in the network namespace of the clients.
+//! Simulates a rack that powers on: `rack SERVER MACHINES FIRST-NUMBER FLOOD-PACKETS [FILE]`, in the clients' namespace.
 //!
-//! Each machine asks as firmware does (PXE options, broadcast flag, waits of 1, 2, 4 and 8 s), then fetches FILE by TFTP.
-//! Meanwhile a stranger sends FLOOD-PACKETS: DISCOVERs of random hardware addresses, and noise. Every ACK is printed as
-//! `ack MAC IP` at once; the last line is `booted N of M`.
+//! Each machine behaves like firmware (PXE options, broadcast flag, waits of 1, 2, 4 and 8 s), then fetches FILE by TFTP.
+//! At the same time a stranger sends FLOOD-PACKETS: DISCOVERs with random hardware addresses, and noise. Every ACK is printed
+//! at once as `ack MAC IP`; the last line is `booted N of M`.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
@@ -100,12 +100,12 @@ fn flood(server: Ipv4Addr, packets: u32) -> Result<(), Failure> {
         let [a, b, c, d, e, ..] = state.to_be_bytes();
         let mut packet = message([2, a, b, c, d, e], n | 0x8000_0000, &[53, 1, 1]);
         match n % 4 {
-            // Cut somewhere, or a byte changed, or as it should be.
+            // Truncated, with a changed byte, or valid.
             0 => packet.truncate((state % 300) as usize),
             1 => packet[(state % 280) as usize] ^= a | 1,
             _ => {}
         }
-        // A full queue of this side is no matter.
+        // A full send queue on this side is ignored.
         let _ = socket.send_to(&packet, SocketAddrV4::new(server, 67));
         if n % 4 == 0 {
             let _ = socket.send_to(&packet, SocketAddrV4::new(server, 69));
@@ -117,7 +117,7 @@ fn flood(server: Ipv4Addr, packets: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The file in lock-step; its length.
+/// Fetches the file in lock-step; returns its length.
 fn fetch(server: Ipv4Addr, name: &str) -> Result<usize, Failure> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -203,7 +203,7 @@ fn main() -> Result<(), Failure> {
         machines.values().filter_map(|m| if let State::Bound(ip) = m.state { Some(ip) } else { None }).collect();
     let different: HashSet<&Ipv4Addr> = bound.iter().collect();
     if different.len() != bound.len() {
-        return Err("an address was given twice".into());
+        return Err("an address was assigned twice".into());
     }
     let booted = Arc::new(AtomicUsize::new(0));
     let fetching: Vec<_> = bound

@@ -1,8 +1,8 @@
-//! The DHCP and TFTP servers alone, for tests with real clients and for a look by hand:
+//! Only the DHCP and TFTP servers, for tests with real clients and for manual tests:
 //! `serve IFACE SERVER_IP PREFIX POOL_FIRST POOL_LAST NETBOOT_DIR SCRIPT_URL LEASE_DIR [WORD…]`.
 //!
 //! Boot files come from the directory, leases go to a journal in the lease directory, events to standard
-//! output. It ends when its standard input does.
+//! output. It exits when standard input is closed.
 
 use std::io::Read;
 use std::net::Ipv4Addr;
@@ -123,7 +123,7 @@ fn further(word: &str, config: &mut DhcpConfig, tftp: &mut TftpConfig) -> Result
     Ok(())
 }
 
-/// The files below the directory, by their path in it.
+/// The files below the directory, by relative path.
 fn read_files(dir: &str) -> std::io::Result<Vec<(String, Arc<[u8]>)>> {
     let mut files = Vec::new();
     let mut folders = vec![Path::new(dir).to_owned()];

@@ -1,9 +1,9 @@
-//! Many TFTP clients in one thread, as a rack that boots:
+//! Simulates many TFTP clients in one thread, like a booting rack:
 //! `tftp_load SERVER NAME CLIENTS BLKSIZE WINDOW SECONDS LOSS-PER-1000 FIRST-ADDRESS`.
 //!
-//! Each client has its own address (FIRST-ADDRESS and the ones after it) and a new port for every transfer, fetches the
-//! file again and again, and checks its length and sum. Packets are lost in the client, both ways, so that every server
-//! sees the same link on a kernel without netem. One line of JSON comes out.
+//! Each client has its own address (FIRST-ADDRESS and the following ones) and a new port for every transfer. It fetches the
+//! file repeatedly and checks its length and checksum. The client drops packets in both directions, so that every server sees
+//! the same link on a kernel without netem. Prints one line of JSON.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -22,7 +22,7 @@ struct Settings {
     name: String,
     blksize: usize,
     window: u16,
-    /// Of 1000.
+    /// Per 1000 packets.
     loss: u64,
 }
 
@@ -32,9 +32,9 @@ struct Client {
     connected: bool,
     next: u64,
     in_window: u16,
-    /// As granted; a server that knows no windows leaves the option out.
+    /// As granted; a server without window support omits the option.
     window: u16,
-    /// The blocks after a gap are not asked for one by one.
+    /// Blocks after a gap are not requested one by one.
     gap_told: bool,
     bytes: u64,
     sum: crc32fast::Hasher,
@@ -96,7 +96,7 @@ impl Client {
         })
     }
 
-    /// True once the file is whole; an error ends the transfer.
+    /// True once the file is complete; an error ends the transfer.
     fn receive(&mut self, packet: &[u8], settings: &Settings, lose_ack: bool, now: Instant) -> Result<bool, Failure> {
         match packet {
             [0, 6, ..] if self.next == 1 => {
@@ -117,7 +117,7 @@ impl Client {
                 if u16::from_be_bytes([*a, *b]) != self.next as u16 {
                     let again = u16::from_be_bytes([*a, *b]) == (self.next - 1) as u16;
                     if self.window == 1 && again {
-                        // The ACK was lost, or is late.
+                        // The ACK was lost or is late.
                         self.answer((self.next - 1) as u16, lose_ack, now);
                     } else if self.window > 1 && !self.gap_told {
                         self.gap_told = true;
@@ -134,7 +134,7 @@ impl Client {
                 let whole = data.len() < settings.blksize;
                 if whole || self.in_window >= self.window {
                     self.in_window = 0;
-                    // The last ACK is not lost: who waits for it is no matter of this client any more.
+                    // Never drop the last ACK: the transfer is over for this client.
                     self.answer((self.next - 1) as u16, lose_ack && !whole, now);
                 }
                 Ok(whole)
@@ -230,7 +230,7 @@ fn serve(
     buffer: &mut [u8],
     now: Instant,
 ) -> Result<(), Failure> {
-    // A window's packets are waiting together.
+    // All packets of a window are queued.
     for _ in 0..client.window.max(1) {
         let len = match client.socket.recv_from(buffer) {
             Ok((len, from)) => {

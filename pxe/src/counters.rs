@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::why::{Why, named};
 
 named! {
-    /// What happened, once per packet or transfer.
+    /// Outcomes, counted once per packet or transfer.
     Count {
         Discover => "discover",
         Request => "request",
@@ -38,7 +38,7 @@ named! {
     }
 }
 
-/// Shared counters of one server. Reading and adding need no lock.
+/// Shared counters of one server, without locks.
 #[derive(Debug)]
 pub struct Counters {
     counts: Vec<AtomicU64>,
@@ -79,7 +79,7 @@ impl Counters {
         self.tftp_bytes.load(Ordering::Relaxed)
     }
 
-    /// All counters as (name, reason, value); the reason is empty but for `ignored`.
+    /// All counters as (name, reason, value); the reason is empty except for `ignored`.
     pub fn snapshot(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut rows: Vec<_> = Count::ALL.iter().map(|c| (c.name(), "", self.get(*c))).collect();
         rows.push(("tftp_bytes", "", self.tftp_bytes()));
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_its_own_and_counts_alone() {
+    fn every_counter_has_its_own_name_and_value() {
         let counters = Counters::default();
         for (i, why) in Why::ALL.iter().enumerate() {
             for _ in 0..=i {

@@ -1,8 +1,8 @@
-//! DHCP, TFTP and boot scripts: what a machine asks for on the wire, and the answer it gets.
+//! DHCP, TFTP and boot scripts: the servers that a booting machine uses.
 //!
 //! Architecture invariant: everything that decides is pure (bytes, typed values and `now` in, values out). Sockets, threads and
 //! files are in [`server`], and nothing reads the wall clock or the environment (timers run on the monotonic clock).
-//! Other people's packets are normal: they become [`why::Why`] values, which are counted, never errors.
+//! Unexpected packets are normal: they become [`why::Why`] values, which are counted, never errors.
 //!
 //! In reading order:
 
@@ -10,19 +10,19 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-/// An IPv4 network: who is on the link.
+/// An IPv4 network.
 pub mod subnet;
 
-/// Every reason for giving no answer, or a negative one.
+/// Every reason for no answer or a negative one.
 pub mod why;
 
-/// What was counted, for the metrics page.
+/// Counters for the metrics.
 pub mod counters;
 
-/// The seam to the rest of the program: what to boot, and the record of everything that happened.
+/// Interface to the rest of the program: the boot policy, and the event sink.
 pub mod policy;
 
-/// Requests, leases, replies, and who else serves.
+/// Requests, leases, replies, and detection of other servers.
 pub mod dhcp;
 
 /// Packets and transfers.

@@ -1,4 +1,4 @@
-//! The seam to the rest of the program: it decides what a machine boots, and hears of everything that happened.
+//! Interface to the rest of the program: it decides what a machine boots, and receives all events.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::why::Why;
 /// The answer to one boot request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootDecision {
-    /// No answer at all, not even an address: another server may have one.
+    /// No answer at all, not even an address: another server may assign one.
     Silent { cause: Cause, why: String },
     /// The loader for the machine's architecture: its name by TFTP, or its URL for HTTP boot clients.
     Loader,
@@ -26,13 +26,13 @@ pub enum BootDecision {
 
 /// Decides what a machine boots, and records events.
 ///
-/// Both methods are called from the server's task: they must answer from memory, in microseconds.
+/// Both methods are called from the server's threads: they must answer from memory, within microseconds.
 pub trait BootPolicy: Send + Sync {
     fn decide(&self, request: &BootRequest) -> BootDecision;
     fn observe(&self, event: &BootEvent);
 }
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootEventKind {
     Discover,
@@ -45,20 +45,20 @@ pub enum BootEventKind {
     Inform,
     Release,
     Decline,
-    /// No answer was given; `cause` and `detail` are the policy's own reason where it had one.
+    /// No answer was sent; `cause` and `detail` are the policy's reason, if it had one.
     Ignored {
         why: Why,
         cause: Option<Cause>,
         detail: Option<String>,
     },
-    /// Another DHCP server answers on this link, for the first time or again after a silence: so many questions, and `owner`
-    /// answers for its address.
+    /// Another DHCP server answers on this link, for the first time or again: it answered this many DISCOVERs, and `owner`
+    /// answers ARP for its address.
     OtherServer {
         server: Ipv4Addr,
         answers: u32,
         owner: Owner,
     },
-    /// Somebody answered under this address, and not often enough, or nobody answers for the address: it is not believed.
+    /// A host answered under this address, but not often enough, or without an ARP answer: it is not confirmed.
     OtherServerDoubted {
         server: Ipv4Addr,
         answers: u32,
@@ -72,7 +72,7 @@ pub enum BootEventKind {
     Serving {
         proxy: bool,
     },
-    /// Another machine uses an address that was about to be offered. It is in quarantine now.
+    /// Another machine uses an address that was about to be offered. It is now quarantined.
     AddressInUse {
         by: Mac,
     },
@@ -84,7 +84,7 @@ pub enum BootEventKind {
 }
 
 impl BootEventKind {
-    /// The cause, where other code decides by it.
+    /// The cause, for code that depends on it.
     pub fn cause(&self) -> Option<Cause> {
         match self {
             BootEventKind::Ignored { cause, .. } => *cause,
@@ -95,7 +95,7 @@ impl BootEventKind {
     }
 }
 
-/// How a client ended a transfer.
+/// How a transfer was ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Abort {
     /// With an ERROR packet; its text is untrusted, printable and bounded.
@@ -103,8 +103,8 @@ pub enum Abort {
     Error(String),
     #[error("replaced by a new request")]
     Replaced,
-    /// Places are scarce, and another client asked for one.
-    #[error("its place was needed")]
+    /// All slots were in use, and another client needed one.
+    #[error("its slot was needed")]
     PushedOut,
 }
 
@@ -143,7 +143,7 @@ impl TransferError {
     }
 }
 
-/// One event of the boot flight recorder. Texts come from the wire: printable, bounded, untrusted.
+/// One event for the flight recorder. Texts come from the wire: printable, bounded, untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootEvent {
     pub kind: BootEventKind,
@@ -151,7 +151,7 @@ pub struct BootEvent {
     pub mac: Option<Mac>,
     pub arch: Option<ClientArch>,
     pub ipxe: bool,
-    /// The address offered, confirmed or asked for; the client's address in TFTP events.
+    /// The address offered, confirmed or requested; the client's address in TFTP events.
     pub ip: Option<Ipv4Addr>,
     pub xid: Option<u32>,
     pub hostname: Option<String>,

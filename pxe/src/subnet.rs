@@ -1,4 +1,4 @@
-//! An IPv4 network as the boot servers need it: which addresses are on the link.
+//! An IPv4 network: which addresses are on the link.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ pub struct Subnet {
 pub struct PrefixError(pub u8);
 
 impl Subnet {
-    /// The network that `address` is in; host bits are dropped.
+    /// The network of `address`; host bits are dropped.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Result<Self, PrefixError> {
         if !(1..=30).contains(&prefix) {
             return Err(PrefixError(prefix));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_on_the_link() {
+    fn addresses_on_the_link() {
         let net = Subnet::new(Ipv4Addr::new(10, 1, 2, 3), 24).unwrap();
         assert_eq!(net.to_string(), "10.1.2.0/24");
         assert_eq!(net.mask(), Ipv4Addr::new(255, 255, 255, 0));

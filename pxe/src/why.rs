@@ -1,4 +1,4 @@
-//! Why a packet got no answer, or a negative one. Every reason is a value with a stable name for metrics.
+//! Reasons for no answer or a negative one. Each has a stable name for metrics.
 
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $text:literal,)+ }) => {
@@ -60,7 +60,7 @@ named! {
         PoolExhausted => "pool_exhausted",
         /// A REQUEST with neither `ciaddr` nor option 50.
         NoAddressAsked => "no_address_asked",
-        /// A client that wants its old address confirmed and is unknown here (RFC 2131 section 4.3.2).
+        /// A client asks to confirm its old address but is unknown here (RFC 2131 section 4.3.2).
         UnknownClient => "unknown_client",
         /// The address is not in the subnet, or cannot be leased from here.
         WrongNetwork => "wrong_network",
@@ -68,21 +68,21 @@ named! {
         AddressTaken => "address_taken",
         /// The client's address is a different one.
         WrongAddress => "wrong_address",
-        /// A RELEASE or DECLINE for an address that is not this client's.
+        /// A RELEASE or DECLINE for an address that does not belong to this client.
         NotTheHolder => "not_the_holder",
-        /// The lease could not be made durable.
+        /// The lease could not be stored.
         JournalFailed => "journal_failed",
-        /// More leases wait for the disk than [`crate::server::dhcp::limits::MAX_PENDING`].
+        /// More leases are waiting for the disk than [`crate::server::dhcp::limits::MAX_PENDING`].
         JournalFull => "journal_full",
-        /// The machine has no reservation, and only machines with one are served here.
+        /// The machine has no reservation, and only machines with a reservation are served.
         NotReserved => "not_reserved",
-        /// Beside another DHCP server: clients that do not want to boot are left to it.
+        /// Another DHCP server is active: it serves clients that do not boot from the network.
         ProxyPlain => "proxy_plain",
         /// Still probing for another server.
         StillProbing => "still_probing",
-        /// On the boot server's port 4011, from a client that does not want to boot.
+        /// On the boot server's port 4011, from a client that does not boot from the network.
         NotPxe => "not_pxe",
-        /// More of these requests in a second than are answered.
+        /// Rate limit exceeded.
         TooMany => "too_many",
         /// The reply could not be encoded or sent.
         SendFailed => "send_failed",

@@ -1,4 +1,4 @@
-//! The servers among other programs: rival DHCP servers, relays, squatters, and a rack under a flood.
+//! The servers together with other DHCP servers, relays, statically configured hosts, and a rack under a flood.
 
 mod lab;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lab::{Lab, SERVER, needs};
 
-/// An address script for udhcpc that says what it got.
+/// A udhcpc script that prints the lease.
 const SAY: &[u8] = b"#!/bin/sh\necho \"$1 ip=$ip server=$serverid boot=$boot_file siaddr=$siaddr\"\n";
 
 fn udhcpc(lab: &Lab, side: &str, more: &[&str]) -> String {
@@ -29,7 +29,7 @@ fn acks(text: &str) -> BTreeMap<String, String> {
 fn dnsmasq(lab: &mut Lab) {
     lab.address("oth", "10.99.0.9/24");
     let leases = format!("--dhcp-leasefile={}", lab.path("dnsmasq.leases"));
-    // Its own, as several of these tests run at once.
+    // One per test, as several run at once.
     let pid = format!("--pid-file={}", lab.path("dnsmasq.pid"));
     let range = "--dhcp-range=10.99.0.200,10.99.0.220,10m";
     lab.background(
@@ -40,7 +40,7 @@ fn dnsmasq(lab: &mut Lab) {
 }
 
 #[test]
-fn hole_1_auto_stands_beside_a_server_that_is_there_and_boots_machines() {
+fn hole_1_auto_is_a_proxy_next_to_another_server_and_boots_machines() {
     let Some(mut lab) = Lab::without_server(&needs(&["dnsmasq", "udhcpc"]), &[("snponly.efi", b"x")], &["mode=auto"]) else {
         return;
     };
@@ -50,7 +50,7 @@ fn hole_1_auto_stands_beside_a_server_that_is_there_and_boots_machines() {
     lab.wait_for("Serving { proxy: true }");
     let plain = udhcpc(&lab, "cli", &[]);
     assert!(plain.contains("server=10.99.0.9") && !lab.events().contains("event Offer"), "{plain}");
-    // As firmware asks: the offer with an address is dnsmasq's, and ours tells what to boot.
+    // Like firmware: dnsmasq offers the address, and our server the boot file.
     lab.rack_address();
     let pxe = lab.run("cli", &Lab::example("rack"), &[SERVER, "1", "7", "0"]);
     assert!(acks(&pxe).values().all(|ip| ip.starts_with("10.99.0.2")) && pxe.ends_with("booted 1 of 1\n"), "{pxe}");
@@ -59,13 +59,13 @@ fn hole_1_auto_stands_beside_a_server_that_is_there_and_boots_machines() {
 }
 
 #[test]
-fn hole_1_auto_serves_where_nobody_does_and_tells_of_a_server_that_comes_later() {
+fn hole_1_auto_serves_alone_and_reports_a_server_that_appears_later() {
     let Some(mut lab) = Lab::start_with(&needs(&["dnsmasq", "udhcpc"]), &[], &["mode=auto", "noprobe"]) else { return };
     lab.wait_for("Serving { proxy: false }");
     let got = udhcpc(&lab, "cli", &[]);
     assert!(got.contains("server=10.99.0.1"), "{got}");
     dnsmasq(&mut lab);
-    // The next look is at most half a minute away.
+    // The next probe is at most half a minute away.
     for _ in 0..400 {
         if lab.events().contains("OtherServer { server: 10.99.0.9,") {
             break;
@@ -73,13 +73,13 @@ fn hole_1_auto_serves_where_nobody_does_and_tells_of_a_server_that_comes_later()
         std::thread::sleep(Duration::from_millis(100));
     }
     lab.wait_for("Serving { proxy: true }");
-    // The lease given before is still renewed.
+    // The earlier lease is still renewed.
     let again = udhcpc(&lab, "cli", &["-r", "10.99.0.100"]);
     assert!(again.contains("bound ip=10.99.0."), "{again}");
 }
 
 #[test]
-fn beside_kea_only_machines_that_boot_are_answered() {
+fn next_to_kea_only_booting_machines_are_answered() {
     let Some(mut lab) = Lab::without_server(&needs(&["kea-dhcp4", "udhcpc"]), &[("snponly.efi", b"x")], &["mode=proxy"]) else {
         return;
     };
@@ -103,7 +103,7 @@ fn beside_kea_only_machines_that_boot_are_answered() {
 }
 
 #[test]
-fn an_address_that_somebody_took_by_hand_is_not_offered() {
+fn a_statically_configured_address_is_not_offered() {
     let Some(lab) = Lab::start(&needs(&["udhcpc"]), &[]) else { return };
     lab.address("oth", "10.99.0.100/24");
     let got = udhcpc(&lab, "cli", &[]);
@@ -126,10 +126,10 @@ fn only_reserved_machines_are_served_in_that_mode() {
 }
 
 #[test]
-fn a_relay_brings_another_networks_machines() {
+fn a_relay_forwards_machines_of_another_network() {
     let relay = "relay=10.98.0.0/24,10.98.0.50,10.98.0.60";
     let Some(mut lab) = Lab::start_with(&needs(&["dhcrelay", "udhcpc"]), &[], &[relay]) else { return };
-    // The other namespace is the relay: one leg on the server's network, one where the clients are.
+    // The other namespace is the relay, with one interface on the server's network and one on the clients'.
     lab.address("oth", "10.99.0.8/24");
     let client = lab.ns("cli");
     lab.ip_of("oth", &["link", "add", "leg0", "type", "veth", "peer", "name", "far0", "netns", &client]);
@@ -156,7 +156,7 @@ fn hole_19_a_rack_boots_while_a_stranger_floods() {
 }
 
 #[test]
-fn no_acknowledged_lease_is_forgotten_or_given_twice_after_kill_9() {
+fn no_acknowledged_lease_is_lost_or_assigned_twice_after_kill_9() {
     let words = ["quiet", "pools=10.99.0.10,10.99.0.250", "noprobe", "nowatch"];
     let Some(mut lab) = Lab::start_with(&needs(&[]), &[], &words) else { return };
     lab.rack_address();
@@ -181,5 +181,5 @@ fn no_acknowledged_lease_is_forgotten_or_given_twice_after_kill_9() {
     assert_eq!(acks(&said), known, "the same machines, the same addresses");
     let others = acks(&lab.run("cli", &Lab::example("rack"), &[SERVER, "100", "5000", "0"]));
     assert_eq!(others.len(), 100);
-    assert!(others.values().all(|ip| !known.values().any(|k| k == ip)), "an address was given twice");
+    assert!(others.values().all(|ip| !known.values().any(|k| k == ip)), "an address was assigned twice");
 }

@@ -1,8 +1,8 @@
-//! The same packets to this server, to dnsmasq and to Kea: every answer that differs is explained.
+//! Sends the same packets to this server, dnsmasq and Kea: every difference in the answers is explained.
 //!
-//! Options differ by configuration and taste: this server always sends 6, 15, 28, 58 and 59, and echoes 61 (RFC 6842, as Kea
-//! does and dnsmasq does not); to machines that boot it sends 43, 60, 66, 67, 97 and 150. The kind of the answer must not
-//! differ without a reason.
+//! Options depend on the configuration and the implementation: this server always sends 6, 15, 28, 58 and 59, and echoes 61
+//! (RFC 6842, like Kea and unlike dnsmasq); to booting machines it sends 43, 60, 66, 67, 97 and 150. The type of the answer
+//! must not differ without a reason.
 
 mod lab;
 
@@ -51,7 +51,7 @@ const ROWS: &[Row] = &[
     row("requested-elsewhere", [NONE, NONE], "350101370b0103060c0f1c2a33363a3b3204c0a80707ff", ["OFFER", "OFFER", "OFFER"],
         ""),
     row("empty-option-93", [NONE, NONE], "3501015d00370b0103060c0f1c2a33363a3bff", ["OFFER", "OFFER", "silence"],
-        "Kea drops the packet for an option that is empty; the client still needs an address"),
+        "Kea drops the packet because of an empty option; the client still needs an address"),
     row("pxe-bios", [NONE, NONE], "350101370b0103060c0f1c2a33363a3b5d0200003c20505845436c69656e743a417263683a30303030303a554e44493a30303230303161110000000000000000000000000000000000ff", ["OFFER", "OFFER", "OFFER"],
         ""),
     row("pxe-uefi", [NONE, NONE], "350101370b0103060c0f1c2a33363a3b5d0200073c20505845436c69656e743a417263683a30303030373a554e44493a30303330303061110000000000000000000000000000000000ff", ["OFFER", "OFFER", "OFFER"],
@@ -61,23 +61,23 @@ const ROWS: &[Row] = &[
     row("server-type", [NONE, NONE], "350102ff", ["silence", "silence", "silence"],
         ""),
     row("type-too-long", [NONE, NONE], "35020101ff", ["silence", "OFFER", "OFFER"],
-        "a message type of two bytes is no message type (RFC 2132 section 9.6); both others read the first"),
+        "a message type of two bytes is invalid (RFC 2132 section 9.6); the others use the first byte"),
     row("runs-over", [NONE, NONE], "3501010cc861", ["silence", "OFFER", "OFFER"],
-        "an option beyond the end of the packet makes it unreadable as a whole; both others read what came before"),
+        "an option beyond the end makes the packet invalid; the others use the options before it"),
     row("other-server-chosen", [NONE, NONE], "35010336040a63004d32040a63008cff", ["silence", "NAK", "silence"],
-        "the client took another server: dnsmasq, told to be authoritative, refuses what is not its own"),
+        "the client chose another server; dnsmasq, configured as authoritative, refuses an unknown address"),
     row("chosen-without-discover", [NONE, NONE], "35010336040a63000132040a63008d370b0103060c0f1c2a33363a3bff", ["ACK", "ACK", "ACK"],
         ""),
     row("reboot-unknown", [NONE, NONE], "35010332040a63008eff", ["silence", "ACK", "NAK"],
-        "RFC 2131 section 4.3.2: a server without a record of the client must remain silent; dnsmasq gives the address, Kea refuses it"),
+        "RFC 2131 section 4.3.2: a server without a record of the client must remain silent; dnsmasq assigns the address, Kea refuses"),
     row("reboot-elsewhere", [NONE, NONE], "3501033204c0a80707ff", ["NAK", "NAK", "NAK"],
         ""),
     row("renew-unknown", ["10.99.0.143", NONE], "350103ff", ["silence", "silence", "silence"],
         ""),
     row("renew-elsewhere", ["192.168.7.7", NONE], "350103ff", ["NAK", "NAK", "silence"],
-        "an address of another network is refused, so that the client asks anew at once; Kea finds no subnet and is silent"),
+        "an address of another network is refused, so that the client restarts at once; Kea finds no subnet and is silent"),
     row("request-nothing", [NONE, NONE], "350103ff", ["silence", "NAK", "ACK"],
-        "a REQUEST without any address asks for nothing; dnsmasq refuses, Kea gives an address"),
+        "a REQUEST without an address is ignored; dnsmasq refuses, Kea assigns an address"),
     row("decline-unheld", [NONE, NONE], "35010432040a63009036040a630001ff", ["silence", "silence", "silence"],
         ""),
     row("release-unheld", ["10.99.0.144", NONE], "35010736040a630001ff", ["silence", "silence", "silence"],
@@ -110,14 +110,14 @@ fn every_difference_has_a_reason() {
 }
 
 #[test]
-fn this_server_answers_as_said() {
+fn this_server_answers_as_listed() {
     let words = ["noprobe", "nowatch", "quiet", "pools=10.99.0.100,10.99.0.150"];
     let Some(lab) = Lab::start_with(&needs(&[]), &[], &words) else { return };
     compare(&lab, 0, "kubedos");
 }
 
 #[test]
-fn dnsmasq_answers_as_said() {
+fn dnsmasq_answers_as_listed() {
     let Some(mut lab) = Lab::without_server(&needs(&["dnsmasq"]), &[], &[]) else { return };
     let leases = format!("--dhcp-leasefile={}", lab.path("dnsmasq.leases"));
     let range = "--dhcp-range=10.99.0.100,10.99.0.150,255.255.255.0,10m";
@@ -127,7 +127,7 @@ fn dnsmasq_answers_as_said() {
 }
 
 #[test]
-fn kea_answers_as_said() {
+fn kea_answers_as_listed() {
     let Some(mut lab) = Lab::without_server(&needs(&["kea-dhcp4"]), &[], &[]) else { return };
     let config = format!(
         "{{\"Dhcp4\":{{\"interfaces-config\":{{\"interfaces\":[\"srv0\"]}},\"valid-lifetime\":600,\"authoritative\":true,\

@@ -1,4 +1,4 @@
-//! The known holes of this kind of server (their numbers are those of the project's list of the field's), each closed.
+//! Known vulnerabilities of boot servers, each with a regression test. The numbers are those of docs/known-holes.md.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn request(bytes: &[u8]) -> pxe::dhcp::request::LeaseRequest {
 }
 
 #[test]
-fn hole_2_lengths_that_lie_are_read_or_refused() {
+fn hole_2_wrong_lengths_are_handled_or_refused() {
     let good = dhcp([2, 0, 0, 0, 0, 1], &[53, 1, 1, 12, 3, b'a', b'b', b'c', 82, 6, 5, 4, 10, 0, 0, 1]);
     let facts = Facts { iface: "x0".into(), subnet: subnet() };
     for at in 240..good.len() {
@@ -78,7 +78,7 @@ fn hole_3_a_name_is_a_key_and_never_a_path() {
     assert_eq!(parse(&read_packet(&long, &[])), Err(PacketError::TooLong));
     assert_eq!(parse(b"\0\x01boot"), Err(PacketError::Unterminated));
     assert_eq!(parse(b"\0\x01bo\x1bot\0octet\0"), Err(PacketError::Name));
-    // What follows a NUL is no part of the name.
+    // Text after a NUL is not part of the name.
     let Ok(Packet::Read(read)) = parse(b"\0\x01boot\0octet\0/../x\0") else { panic!("not read") };
     assert_eq!(read.name, "boot");
 }
@@ -92,15 +92,15 @@ fn transfer(len: usize, options: &[(&str, &str)]) -> Transfer {
 fn hole_4_windows_errors_and_options_of_value_zero() {
     let mut t = transfer(100_000, &[("windowsize", "4"), ("tsize", "0"), ("blksize", "0")]);
     t.start(NOW);
-    assert_eq!(t.option_ack(), b"\0\x06windowsize\x004\0tsize\x00100000\0", "0 asks for the size, and is no block size");
+    assert_eq!(t.option_ack(), b"\0\x06windowsize\x004\0tsize\x00100000\0", "0 asks for the size and is not a block size");
     assert_eq!(t.on_packet(&[0, 4, 0, 0], NOW).send, Send::Blocks(1..=4));
     assert_eq!(t.on_packet(&[0, 4, 0, 2], NOW).send, Send::Blocks(3..=6), "the rest of the window was lost");
-    assert_eq!(t.on_packet(&[0, 4, 0, 2], NOW).send, Send::Nothing, "said twice, repeated once");
+    assert_eq!(t.on_packet(&[0, 4, 0, 2], NOW).send, Send::Nothing, "repeated twice, retransmitted once");
     assert!(matches!(t.on_packet(b"\0\x05\0\0stop\0", NOW).status, Status::Aborted { message } if message == "stop"));
 }
 
 #[test]
-fn hole_5_whoever_never_answered_gets_four_packets_at_most() {
+fn hole_5_a_client_that_never_answered_gets_at_most_four_packets() {
     for options in [&[][..], &[("windowsize", "64"), ("blksize", "1468")]] {
         let mut t = transfer(1_000_000, options);
         let mut packets = 0;
@@ -178,7 +178,7 @@ fn table(machines: u8) -> LeaseTable {
 }
 
 #[test]
-fn hole_17_cloned_addresses_and_zero_uuids_are_told_apart_by_what_differs() {
+fn hole_17_cloned_addresses_and_zero_uuids_are_distinguished_by_other_fields() {
     let zeros = [&[97u8, 17][..], &[0; 17]].concat();
     let ask = |mac, id: &[u8]| {
         let id = if id.is_empty() { Vec::new() } else { [&[61, id.len() as u8][..], id].concat() };
@@ -189,14 +189,14 @@ fn hole_17_cloned_addresses_and_zero_uuids_are_told_apart_by_what_differs() {
     let first = t.offer(&ask(mac, &[0, 1, 1]), 100).unwrap();
     let second = t.offer(&ask(mac, &[0, 1, 2]), 100).unwrap();
     assert_ne!(first, second, "the same hardware address and UUID, two identifiers");
-    // Two clones alike in everything are one client: both get the same address, and nobody else loses one.
+    // Two identical clones are one client: both get the same address, and no other client loses one.
     let clone = t.offer(&ask(mac, &[0, 1, 1]), 101).unwrap();
     assert_eq!(clone, first);
     assert_ne!(t.offer(&ask([2, 0, 0, 0, 0, 2], &[]), 101).unwrap(), first);
 }
 
 #[test]
-fn hole_19_random_addresses_starve_nobody_who_answers() {
+fn hole_19_random_addresses_do_not_starve_clients_that_answer() {
     let mut t = table(200);
     for n in 0..50_000u32 {
         let [_, b, c, d] = n.to_be_bytes();

@@ -9,7 +9,7 @@ use lab::{Lab, SERVER, needs};
 #[test]
 fn dhclient_gets_and_releases_a_lease() {
     let Some(lab) = Lab::start(&needs(&["dhclient"]), &[]) else { return };
-    // The script configures nothing, and a RELEASE needs a way to the server.
+    // The script configures nothing, but a RELEASE needs a route to the server.
     lab.static_client();
     let script = lab.file("dhc.sh", b"#!/bin/sh\necho \"$reason ip=$new_ip_address dns=$new_domain_name_servers\"\n");
     lab.run("", "chmod", &["+x", &script]);
@@ -27,7 +27,7 @@ fn dhcpcd_probes_and_takes_a_lease() {
     let Some(lab) = Lab::start(&needs(&["dhcpcd", "unshare"]), &[]) else { return };
     let nothing = lab.file("none.sh", b"#!/bin/sh\nexit 0\n");
     lab.run("", "chmod", &["+x", &nothing]);
-    // Leases that another run left in the host's folders are none of this one.
+    // Hide leases of earlier runs in the host's directories.
     let script = format!(
         "mount -t tmpfs tmpfs /run\nfor d in /var/lib/dhcpcd*; do mount -t tmpfs tmpfs $d; done\n\
          dhcpcd -4 -1 -B -t 20 -c {nothing} cli0 2>&1\n"
@@ -45,7 +45,7 @@ fn systemd_networkd_takes_and_releases_a_lease() {
         return;
     }
     let Some(lab) = Lab::start(&needs(&["unshare", "timeout"]), &[]) else { return };
-    // Its own /run; a read-only /sys tells it that there is no udev to wait for.
+    // A private /run; a read-only /sys makes it not wait for udev.
     let script = format!(
         "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/network /run/systemd/netif\nmount -o remount,ro,bind /sys\n\
          printf '[Match]\\nName=cli0\\n[Network]\\nDHCP=ipv4\\nLinkLocalAddressing=no\\n' > /run/systemd/network/10-cli0.network\n\

@@ -26,7 +26,7 @@ fn udhcpc_gets_renews_and_releases_a_lease() {
         first.contains("bound ip=10.99.0.100 mask=255.255.255.0 dns=10.99.0.1 domain=lab.test lease=120 server=10.99.0.1"),
         "{first}"
     );
-    // This one ends itself as soon as it has its lease, and releases on the way out.
+    // This one exits as soon as it has its lease, and releases it.
     let leave = lab.file("leave.sh", format!("#!/bin/sh\n{script} $1\n[ $1 = bound ] && kill -TERM $PPID\n").as_bytes());
     lab.run("", "chmod", &["+x", &leave]);
     let again = format!("udhcpc -i cli0 -f -n -t 5 -T 1 -R -r 10.99.0.100 -s {leave} || true");
@@ -60,7 +60,7 @@ fn an_acknowledged_lease_survives_kill_9() {
 }
 
 #[test]
-fn a_pxe_client_made_of_udhcpc_is_told_its_loader() {
+fn udhcpc_with_pxe_options_gets_its_loader() {
     let Some(lab) = Lab::start(&needs(&["udhcpc"]), &[]) else { return };
     let script = lab.file("script.sh", b"#!/bin/sh\necho \"$1 next=$siaddr boot=$boot_file file=$bootfile name=$tftp\"\n");
     lab.run("", "chmod", &["+x", &script]);

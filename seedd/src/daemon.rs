@@ -270,7 +270,7 @@ fn announce(app: &App, options: &Options, scheme: &str, pages_at: SocketAddr) {
     if let Some(code) = app.setup_code() {
         println!("seedd: no administrator yet; open {scheme}://{pages_at}/setup with setup code: {code}");
     }
-    println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the page)" } else { "unsealed" });
+    println!("seedd: {}", if app.is_sealed() { "sealed (run `seedd unseal` or use the web interface)" } else { "unsealed" });
 }
 
 /// Ends with SIGINT or SIGTERM.

@@ -1,5 +1,5 @@
-//! The drill: the site is rebuilt from its capsule in the lab beside the running one, and the time it took goes into the
-//! event log.
+//! The drill: rebuilds the site from its capsule in the lab, next to the running one, and records the time in the event
+//! log.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -15,16 +15,16 @@ use serde::Deserialize;
 use site::Site;
 use site::hint::Hint as _;
 
-/// The program that runs virtual machines; beside this one or in PATH.
+/// The program that runs virtual machines; next to this one or in PATH.
 pub const LAB: &str = "kubedos-lab";
 /// Largest report read, in bytes.
 const MAX_REPORT: u64 = 64 << 10;
 /// Folders of drills in `tmp`; the number of the process follows.
 const WORK: &str = "drill-";
-/// Longest line of the lab that is passed on, in bytes.
+/// Longest line of the lab's output that is forwarded, in bytes.
 const MAX_LINE: u64 = 4096;
 
-/// What the lab measured.
+/// Result of the lab.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -35,16 +35,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// The kind of its event.
+    /// Its event kind.
     pub fn kind(&self) -> EventKind {
         if self.passed { EventKind::DrillPassed } else { EventKind::DrillSlow }
     }
 
     pub fn sentence(&self) -> String {
         let minutes = |s: f64| format!("{} min {:02} s", s as u64 / 60, s as u64 % 60);
-        let verdict = if self.passed { "within" } else { "LONGER than" };
+        let verdict = if self.passed { "within" } else { "exceeding" };
         format!(
-            "drill: node {} was back {} after the loss of the site, {verdict} the target of {}",
+            "drill: node {} was restored {} after the loss of the site, {verdict} the target of {}",
             self.node,
             minutes(self.seconds),
             minutes(self.target_seconds)
@@ -56,7 +56,7 @@ impl Report {
 pub struct Drill<'a> {
     pub site: &'a Site,
     pub lab: &'a Utf8Path,
-    /// Opens the site's keys, for its capsule.
+    /// Unseals the site, for its capsule.
     pub passphrase: &'a str,
     /// Polled; once true, the lab is stopped and cleans up.
     pub stop: &'a (dyn Fn() -> bool + Sync),
@@ -65,13 +65,13 @@ pub struct Drill<'a> {
 }
 
 impl Drill<'_> {
-    /// Runs the drill; returns the report, parsed and as written. The site is only read.
+    /// Runs the drill; returns the report, parsed and as text. The site is only read.
     ///
     /// # Errors
-    /// When the passphrase is wrong, when the lab failed before it had a report, and when it was stopped. A drill that took
-    /// too long is no error: the report says so.
+    /// If the passphrase is wrong, the lab failed without a report, or the drill was stopped. A drill that took too long is not
+    /// an error; see the report.
     pub fn hold(&self) -> Result<(Report, Vec<u8>)> {
-        // First, so that a wrong passphrase fails now and not in the middle of a drill.
+        // First, so that a wrong passphrase fails at once.
         drop(self.site.keys().unseal(self.passphrase)?);
         self.site.make_folders()?;
         self.sweep()?;
@@ -82,7 +82,7 @@ impl Drill<'_> {
         outcome
     }
 
-    /// Removes what drills left whose process is gone.
+    /// Removes files of drills whose process no longer exists.
     fn sweep(&self) -> Result<()> {
         let tmp = self.site.join("tmp");
         for entry in tmp.read_dir_utf8().with_context(|| format!("listing {tmp}"))? {
@@ -95,7 +95,7 @@ impl Drill<'_> {
         Ok(())
     }
 
-    /// The passphrase goes through a pipe: a drill that is killed leaves no secret on the disk.
+    /// The passphrase is passed through a pipe: a killed drill leaves no secret on the disk.
     fn run(&self, work: &Utf8Path) -> Result<(Report, Vec<u8>)> {
         let report = work.join("report.json");
         let (said, screen) = std::io::pipe().context("creating a pipe for the lab's output")?;
@@ -118,7 +118,7 @@ impl Drill<'_> {
     }
 }
 
-/// Passes on line by line until the other end is closed.
+/// Forwards lines until the other end is closed.
 fn tell(said: std::io::PipeReader, say: &(dyn Fn(&str) + Sync)) {
     let mut reader = BufReader::new(said);
     let mut line = Vec::new();
@@ -134,14 +134,14 @@ fn tell(said: std::io::PipeReader, say: &(dyn Fn(&str) + Sync)) {
 /// The lab's program.
 ///
 /// # Errors
-/// Where it is not installed, as on an appliance.
+/// If it is not installed, as on an appliance.
 pub fn find_lab() -> Result<Utf8PathBuf> {
     let own = std::env::current_exe().context("finding the path of this program")?;
     let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("{} is not UTF-8", p.display()))?;
     let beside = Some(own.with_file_name(LAB)).filter(|p| p.is_file());
     beside
         .or_else(|| find_program(LAB))
-        .ok_or_else(|| anyhow!("{LAB} was not found beside this program or in PATH"))
+        .ok_or_else(|| anyhow!("{LAB} was not found next to this program or in PATH"))
         .hint("a drill boots virtual machines: run it on a workstation with a copy of the site's data and the lab (`just build`)")
 }
 
@@ -150,17 +150,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_report_says_how_it_went() {
+    fn the_report_becomes_a_sentence() {
         let text = r#"{"site": "a", "node": "n-1", "seconds": 125.4, "targetSeconds": 1800.0, "passed": true, "moments": {}}"#;
         let mut report: Report = serde_json::from_str(text).unwrap();
         assert_eq!(
             report.sentence(),
-            "drill: node n-1 was back 2 min 05 s after the loss of the site, within the target of 30 min 00 s"
+            "drill: node n-1 was restored 2 min 05 s after the loss of the site, within the target of 30 min 00 s"
         );
         assert_eq!(report.kind(), EventKind::DrillPassed);
         (report.passed, report.seconds) = (false, 3600.0);
         assert!(
-            report.sentence().contains("60 min 00 s after the loss of the site, LONGER than")
+            report.sentence().contains("60 min 00 s after the loss of the site, exceeding")
                 && report.kind() == EventKind::DrillSlow
         );
     }

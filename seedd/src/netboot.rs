@@ -31,7 +31,7 @@ const LEASES: &str = "leases";
 /// Interval between checks whether the journal must be folded into the database.
 const FOLD_EVERY: Duration = Duration::from_secs(5);
 
-/// Between two looks which machines are members.
+/// Interval between updates of the known nodes.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The servers of all interfaces.
@@ -76,7 +76,7 @@ impl Servers {
         Ok(servers)
     }
 
-    /// To be called with the address of whoever made a request: its lease is no stranger's.
+    /// Call it with the address of a peer that made a request: its lease gets the normal length.
     pub fn heard(&self) -> web::listener::Heard {
         let presences = self.presences.clone();
         Arc::new(move |ip: IpAddr| {
@@ -191,7 +191,7 @@ async fn fold_for_ever(app: Arc<App>, leases: Arc<Leases>) {
     }
 }
 
-/// Machines that are members have leases of the normal length whether they were heard of or not.
+/// Nodes always have leases of the normal length.
 fn tell_members(app: &App, presences: &[Arc<Presence>]) {
     let members = app.store.read(|tx| {
         let all = tx.every_enrollment()?;
@@ -199,7 +199,7 @@ fn tell_members(app: &App, presences: &[Arc<Presence>]) {
     });
     match members {
         Ok(members) => presences.iter().for_each(|p| p.known(members.values().copied().collect())),
-        Err(error) => tracing::error!(%error, "reading which machines are members; their leases are a stranger's"),
+        Err(error) => tracing::error!(%error, "reading the nodes; their leases are short"),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Where nodes ask for their list of peers: the seed's address on the control plane, on a socket bound to its interface.
+//! Listener for nodes on the control plane: the seed's address there, on a socket bound to the interface.
 //!
-//! WireGuard takes a packet only from the address of the peer that encrypted it, and the socket only what came in by that
-//! interface. So here a source address is proof of membership, which on the boot network it is not.
+//! WireGuard accepts a packet only from the address of the peer that encrypted it, and the socket only packets from this
+//! interface. So here a source address proves membership; on the boot network it does not.
 
 use std::net::{SocketAddrV4, TcpListener};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use tokio::sync::watch;
 
 use crate::app::{App, Seed};
 
-/// How often the interface is looked for: it comes up after the daemon, and may be made anew.
+/// Interval between checks for the interface: it comes up after the daemon, and may be recreated.
 const LOOK: Duration = Duration::from_secs(5);
 const BACKLOG: i32 = 256;
 
-/// A listener on `at` that takes only what comes in by the interface `device`.
+/// A listener on `at` that accepts only packets from the interface `device`.
 ///
 /// # Errors
-/// When there is no such interface, it does not have the address, or the port is taken.
+/// If the interface does not exist or does not have the address, or the port is in use.
 pub fn bind(device: &str, at: SocketAddrV4) -> Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("opening a socket")?;
     socket.set_reuse_address(true)?;
@@ -34,7 +34,7 @@ pub fn bind(device: &str, at: SocketAddrV4) -> Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves nodes on the control plane whenever its interface is there, until `stop`.
+/// Serves nodes on the control plane while its interface exists, until `stop`.
 pub async fn keep(app: Arc<App>, stop: watch::Receiver<bool>) {
     let Some(plane) = app.spec.spec.networking.planes.get(CONTROL_PLANE) else { return };
     let own = match address(CONTROL_PLANE, plane.value.cidr, SEED_HOST) {
@@ -47,12 +47,12 @@ pub async fn keep(app: Arc<App>, stop: watch::Receiver<bool>) {
         match index.map(|_| bind(CONTROL_PLANE, own)) {
             Some(Ok(listener)) => {
                 said = false;
-                tracing::info!(%own, "nodes are served on the control plane");
+                tracing::info!(%own, "serving nodes on the control plane");
                 serve(&app, listener, index, stop.clone()).await;
             }
             Some(Err(error)) if !said => {
                 said = true;
-                tracing::warn!(error = format!("{error:#}"), "nodes are not served on the control plane");
+                tracing::warn!(error = format!("{error:#}"), "cannot serve nodes on the control plane");
             }
             _ => {}
         }
@@ -60,7 +60,7 @@ pub async fn keep(app: Arc<App>, stop: watch::Receiver<bool>) {
     }
 }
 
-/// Until the end, or until the interface is another one: a socket stays with the one that it was bound to.
+/// Runs until stopped, or until the interface is replaced: a socket stays bound to the old one.
 async fn serve(app: &Arc<App>, listener: TcpListener, index: Option<u32>, stop: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,

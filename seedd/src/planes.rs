@@ -51,9 +51,9 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
         return Ok(());
     }
     let peers: PeersFile = match app.signed_peers() {
-        Ok(sealed) => sealed.open(&app.site_key).context("checking the list of peers")?,
+        Ok(sealed) => sealed.open(&app.site_key).context("checking the peer list")?,
         Err(ApiError::Unavailable { .. }) => return Ok(()),
-        Err(e) => return Err(anyhow!("reading the list of peers: {e}")),
+        Err(e) => return Err(anyhow!("reading the peer list: {e}")),
     };
     let configs = app
         .with_keys(|keys| {

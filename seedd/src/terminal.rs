@@ -14,14 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// From now on SIGINT and SIGTERM ask the running work to stop; a second one exits immediately. Once is enough.
+/// Makes SIGINT and SIGTERM request a stop; a second one exits immediately. Call it once.
 pub fn watch_signals() -> Result<()> {
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if WATCHED.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the signal watcher")?;
-    // Registered here, not on the thread: who returns from this function may rely on it.
+    // Registered here, not on the thread, so that it is effective when this function returns.
     let listening = |kind| {
         let _inside = runtime.enter();
         signal(kind).context("listening for signals")
@@ -33,7 +33,7 @@ pub fn watch_signals() -> Result<()> {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
                 if STOP.swap(true, Ordering::SeqCst) {
                     restore();
-                    #[allow(clippy::disallowed_methods, reason = "asked twice; the next run removes temporary files")]
+                    #[allow(clippy::disallowed_methods, reason = "interrupted twice; the next run removes temporary files")]
                     std::process::exit(130);
                 }
                 eprintln!("shutting down; press Ctrl-C again to force");
@@ -43,10 +43,10 @@ pub fn watch_signals() -> Result<()> {
     Ok(())
 }
 
-/// How the terminal was before its echo was switched off.
+/// Terminal mode before echo was turned off.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// While it lives, what is typed is not shown. The terminal is as before afterwards, also if a signal ends the program.
+/// Turns echo off while it exists. The terminal is restored afterwards, also if a signal ends the program.
 pub struct Silent(());
 
 impl Silent {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pace_is_said_where_it_means_something() {
+    fn the_pace_is_shown_only_for_bytes() {
         assert_eq!(pace(50_000_000, 150_000_000, 5.0), ", 10.0 MB/s, 10 s left");
         assert_eq!(pace(3, 10, 5.0), "");
         assert_eq!(pace(0, 150_000_000, 5.0), "");

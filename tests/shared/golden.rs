@@ -1,4 +1,4 @@
-// Files that pin what a program prints. Included with #[path] by the crates that have such a test.
+// Golden files of program output. Included with #[path] by the crates that have such a test.
 
 /// Compares `text` with a file of the workspace; with KUBEDOS_BLESS=1 writes it instead.
 pub fn check(file: &str, text: &str) {

@@ -1,4 +1,4 @@
-//! The machine's side of a pairing, for the agents of tests: what `payload::ram` does on a real machine.
+//! The machine's side of a pairing for test agents; on a real machine `payload::ram` does this.
 
 use cluster_seed::agent::{HelloReply, Offer, Reveal};
 use cluster_seed::ids::{Digest, EnrollmentId};
@@ -18,7 +18,7 @@ pub struct Paired {
 }
 
 impl Paired {
-    /// What the machine sends, the code it shows, and what it keeps; `None` where the seed or the bytes are of no use.
+    /// The machine's message, its code, and its state; `None` if the random bytes are unusable.
     pub fn start(
         reply: &HelloReply,
         key: &SigningKey,

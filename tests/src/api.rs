@@ -1,4 +1,4 @@
-//! The operator's side of the seed over HTTP, as a program uses it.
+//! A client for the seed's HTTP API.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::trust::https_agent;
 
 /// Most bytes read of any answer.
 const MAX_ANSWER: u64 = 16 << 20;
-/// Unsealing and logging in compute an expensive hash, slow beside emulated machines.
+/// Unsealing and logging in compute an expensive hash, which is slow while machines are emulated.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Bytes of a capsule that are sent at once.
 const PIECE: usize = 4 << 20;
@@ -28,13 +28,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body of a good answer; the seed's own words otherwise.
+    /// The body of a successful answer; otherwise the seed's error.
     pub fn good(self, what: &str) -> Result<Value> {
         if (200..300).contains(&self.status) {
             return Ok(self.body);
         }
         let hint = self.body["hint"].as_str().map(|h| format!(" (hint: {h})")).unwrap_or_default();
-        bail!("{what}: {} {}{hint}", self.status, self.body["error"].as_str().unwrap_or("without a word"))
+        bail!("{what}: {} {}{hint}", self.status, self.body["error"].as_str().unwrap_or("no message"))
     }
 
     /// The body of a refusal with exactly this status.
@@ -95,18 +95,18 @@ pub struct Event {
     pub machine: Option<i64>,
 }
 
-/// What an operator decides about a machine.
+/// An operator's decision about a machine.
 #[derive(Debug, Clone)]
 pub struct Decision<'a> {
     pub code: &'a str,
     pub role: &'a str,
     pub hostname: &'a str,
     pub disk: &'a str,
-    /// The node of that name is revoked and replaced.
+    /// Revoke and replace the node with this name.
     pub replace: bool,
 }
 
-/// A client that may be logged in.
+/// A client, logged in or not.
 #[derive(Debug)]
 pub struct Client {
     agent: ureq::Agent,
@@ -128,12 +128,12 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>, what:
 }
 
 impl Client {
-    /// For the pages at `base`, shown with a certificate that one of `roots` is or signed.
+    /// For the web interface at `base`, whose certificate is one of `roots` or signed by one.
     pub fn new(base: &str, roots: &[Certificate<'static>]) -> Self {
         Client { agent: https_agent(PATIENCE, roots), base: base.to_owned(), token: None }
     }
 
-    /// Believes `roots` from now on, and nobody else.
+    /// Trusts only `roots` from now on.
     pub fn trust(&mut self, roots: &[Certificate<'static>]) {
         self.agent = https_agent(PATIENCE, roots);
     }
@@ -171,7 +171,7 @@ impl Client {
         answer(request.send_json(body), path)
     }
 
-    /// The site as a whole: its keys, place, capsules and work.
+    /// The site: its keys, underlay, capsules and job.
     pub fn site(&self) -> Result<Value> {
         self.get("/api/v1/site")?.good("asking for the site")
     }
@@ -188,14 +188,14 @@ impl Client {
         std::io::copy(&mut response.body_mut().as_reader(), &mut file).with_context(|| format!("saving {url}"))
     }
 
-    /// Brings bytes of a capsule to the seed, piece by piece from `at` to `until`; the bytes that are there then.
+    /// Uploads bytes `at` to `until` of a capsule in pieces; returns the size on the seed.
     pub fn upload(&self, name: &str, content: &[u8], at: usize, until: usize) -> Result<usize> {
         let mut at = at;
         while at < until {
             let end = until.min(at + PIECE);
             let url = format!("{}/api/v1/capsules/{name}?at={at}&total={}", self.base, content.len());
             let request = self.agent.put(&url).header("authorization", self.authorization());
-            answer(request.send(&content[at..end]), &url)?.good("bringing a capsule")?;
+            answer(request.send(&content[at..end]), &url)?.good("uploading a capsule")?;
             at = end;
         }
         Ok(at)
@@ -237,7 +237,7 @@ impl Client {
         serde_json::from_value(list).context("reading the list of machines")
     }
 
-    /// Kernel names of the disks the machine told of, with sizes in bytes.
+    /// Kernel names of the machine's disks, with sizes in bytes.
     pub fn disks(&self, machine: i64) -> Result<Vec<(String, u64)>> {
         let body = self.get(&format!("/api/v1/machines/{machine}"))?.good("asking for a machine")?;
         let disks = body["facts"]["disks"].as_array().cloned().unwrap_or_default();
@@ -252,7 +252,7 @@ impl Client {
 
     /// Every event so far.
     pub fn events(&self) -> Result<Vec<Event>> {
-        /// Pages read before giving up: far more than any run makes.
+        /// Most pages read: far more than any run produces.
         const MAX_PAGES: usize = 200;
         let mut all: Vec<Event> = Vec::new();
         for _ in 0..MAX_PAGES {

@@ -1,4 +1,4 @@
-//! The seed on a medium: a machine boots it, a browser sets it up, a blank machine joins; nothing else is there.
+//! The seed on a medium: a machine boots it, a browser sets it up, and a blank machine joins; nothing else is needed.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub fn stick(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path)
     seed.vm.console.poll()?;
     ensure!(seed.vm.console.find(0, "Secure boot enabled").is_some(), "the kernel does not say that Secure Boot is on");
     let client = seed.enter(&rack, None)?;
-    ensure!(!warned_of_memory(&rack, &client)?, "the state is in memory although the stick has room");
+    ensure!(!warned_of_memory(&rack, &client)?, "the state is in memory although the stick has free space");
     let members = rack.join(&mut seed, &client, blank(Firmware::OvmfSecure), false)?;
     for sign in ["secureboot: Secure boot enabled", "Kubedos: starting from the local disk"] {
         let seen = members.iter().all(|m| m.vm.console.find(0, sign).is_some());
@@ -44,11 +44,11 @@ pub fn stick(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path)
     seed.shown("the sealed site", sealed)?;
     let client = seed.enter(&rack, Some(PASSPHRASE))?;
     let machines = rack.operator.enter(|| client.machines())?;
-    ensure!(machines.iter().any(|m| m.state() == "FabricReady" || m.state() == "Converged"), "the node was forgotten");
+    ensure!(machines.iter().any(|m| m.state() == "FabricReady" || m.state() == "Converged"), "the node is missing");
     rack.segment.must_be_quiet()
 }
 
-/// As a CD under SeaBIOS: there is nowhere to keep the state, which the seed says; a node joins all the same.
+/// As a CD under SeaBIOS: the state cannot be stored, and the seed warns about that; a node joins anyway.
 pub fn disc(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -> Result<()> {
     let iso = template.seed_iso(dirs)?;
     let rack = Rack::new(dirs, "disc", accel)?;
@@ -68,7 +68,7 @@ fn warned_of_memory(rack: &Rack, client: &Client) -> Result<bool> {
     Ok(warnings.iter().any(|w| w.as_str().is_some_and(|w| w.contains("memory"))))
 }
 
-/// The WireGuard keys that the seed minted for these nodes, as they lie on the nodes' disks, in every form they are written.
+/// The WireGuard keys that the seed issued to these nodes, read from the nodes' disks, in every encoding.
 fn secrets_of(members: &[Member]) -> Result<Vec<Vec<u8>>> {
     let mut secrets = Vec::new();
     for member in members {
@@ -79,7 +79,7 @@ fn secrets_of(members: &[Member]) -> Result<Vec<Vec<u8>>> {
     Ok(secrets)
 }
 
-/// Searches the raw stick for what was typed and made: nothing of it may be there in clear.
+/// Searches the raw stick for secrets: none may be on it unencrypted.
 fn holds_no_secret(stick: &Path, minted: &[Vec<u8>]) -> Result<()> {
     let typed: [(&str, &[u8]); 5] = [
         ("the passphrase", PASSPHRASE.as_bytes()),
@@ -91,7 +91,7 @@ fn holds_no_secret(stick: &Path, minted: &[Vec<u8>]) -> Result<()> {
     let needles: Vec<&[u8]> = typed.iter().map(|(_, n)| *n).chain(minted.iter().map(Vec::as_slice)).collect();
     let found = crate::secrets::search(stick, &needles)?;
     let named: Vec<&str> = found.into_iter().map(|i| typed.get(i).map_or("a node's WireGuard key", |(name, _)| *name)).collect();
-    ensure!(named.is_empty(), "the stick holds in clear: {}", named.join(", "));
-    say::line(&format!("the raw stick holds none of {} passphrases, passwords and private keys in clear", needles.len()));
+    ensure!(named.is_empty(), "unencrypted on the stick: {}", named.join(", "));
+    say::line(&format!("none of {} passphrases, passwords and private keys is on the raw stick unencrypted", needles.len()));
     Ok(())
 }

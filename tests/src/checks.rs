@@ -1,4 +1,4 @@
-//! Step 9: is what came out a fleet? Pings on every plane, handshakes, apt from the darksite only.
+//! Step 9: checks the fleet. Pings on every plane, handshakes, apt from the darksite only.
 
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub fn all(fleet: &Fleet, ssh_key: &Path) -> Result<Vec<String>> {
         darksite_only(&ssh, name)?;
     }
     passed.push("the nodes ping each other on every plane, and wg show has a handshake for every peer".to_owned());
-    passed.push("apt on every node knows the darksite only, and installs from it".to_owned());
+    passed.push("apt on every node uses only the darksite, and installs from it".to_owned());
     Ok(passed)
 }
 
@@ -101,11 +101,11 @@ fn darksite_only(ssh: &Ssh<'_>, name: &str) -> Result<()> {
     let uris = ssh.run("apt-get indextargets --format '$(REPO_URI)'")?;
     let strangers: Vec<&str> = uris.lines().filter(|u| !u.contains(&ssh.fleet.seedd.address)).collect();
     if uris.trim().is_empty() || !strangers.is_empty() {
-        bail!("apt on {name} knows {}", if strangers.is_empty() { "no repository".to_owned() } else { strangers.join(", ") });
+        bail!("apt on {name} uses {}", if strangers.is_empty() { "no repository".to_owned() } else { strangers.join(", ") });
     }
     let update = ssh.run("apt-get update 2>&1")?;
     if update.contains("NO_PUBKEY") || update.contains("W: ") || update.contains("E: ") {
-        bail!("apt-get update on {name} complains: {update}");
+        bail!("apt-get update on {name} failed: {update}");
     }
     // From an empty cache, to see where it comes from.
     let from = ssh.run(&format!("apt-get clean && apt-get -y --print-uris --reinstall install {EXTRA} 2>&1"))?;

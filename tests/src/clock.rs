@@ -1,4 +1,4 @@
-//! Wrong clocks: a machine whose hardware clock stands at 1970 when it is installed, and in 2099 when it starts again.
+//! Wrong clocks: a machine whose hardware clock is at 1970 during installation, and at 2099 after a restart.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -102,9 +102,9 @@ fn judge(fleet: &Fleet, template: &Template, address: &str, served: bool, hardwa
             tracking.state == TimeState::Synchronised && [SEED_IP, SEED_ON_PLANE].contains(&tracking.source.as_str()),
             "chrony follows {tracking:?}"
         );
-        ensure!(now().abs_diff(clock) < CLOSE, "the node's clock says {clock}");
+        ensure!(now().abs_diff(clock) < CLOSE, "the node's clock is at {clock}");
     }
     // 2025 to 2060: the date of the image, and whatever a person can have set meanwhile.
-    ensure!((1_735_689_600..2_840_140_800).contains(&clock), "the node believes its hardware clock: {clock}");
+    ensure!((1_735_689_600..2_840_140_800).contains(&clock), "the node uses its hardware clock: {clock}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A machine's serial console, followed while it is written.
+//! Follows a machine's serial console.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use cluster_seed::pairing::PairingCode;
 
-/// A console that has said this much is not read any further.
+/// Most output read from a console.
 const MAX_LOG: u64 = 256 << 20;
 /// Bytes read at once.
 const MAX_READ: u64 = 1 << 20;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_they_are_cut() {
+    fn lines_are_complete_however_the_input_is_split() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let mut console = Console::follow(&path);

@@ -1,4 +1,4 @@
-//! Power cuts of a machine that is being installed: whatever moment the plug is pulled at, pressing power again leads on.
+//! Power failures of a machine during installation: whenever it happens, switching it on again continues.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::vm::{Firmware, Spec};
 const FLOW_LIMIT: Duration = Duration::from_secs(60 * 60);
 const NAME: &str = "cut";
 
-/// What is said, and whether the time has come.
+/// Description of a moment, and a test for it.
 type Cut = (&'static str, fn(&Member) -> bool);
 
 fn shows(member: &Member, text: &str) -> bool {
@@ -31,7 +31,7 @@ const CUTS: [Cut; 10] = [
     ("while the loader is fetched", |m| shows(m, "iPXE")),
     ("while kernel and initramfs are fetched", |m| shows(m, "initrd.img")),
     ("when the agent has started", |m| shows(m, "kubedos: step init")),
-    ("while it waits for its approval", |m| m.state() == "Pending" && m.vm.console.pairing_code().is_some()),
+    ("while it is waiting for approval", |m| m.state() == "Pending" && m.vm.console.pairing_code().is_some()),
     ("right after the approval", |m| m.approval_sent),
     ("at the first chunks", |m| written(m, 1)),
     ("in the middle of the install", |m| written(m, 50)),
@@ -49,7 +49,7 @@ pub fn run(template: &Template, work: &Path, logs: &Path) -> Result<()> {
     let mut cuts = CUTS.iter().peekable();
     fleet.until("the machine to be Converged after its last power cut", FLOW_LIMIT, |fleet| {
         if let Some((when, _)) = cuts.next_if(|(_, now)| now(&fleet.members[0])) {
-            say::line(&format!("power cut of the machine {when}"));
+            say::line(&format!("power failure of the machine {when}"));
             fleet.pull_plug(0)?;
             return Ok(false);
         }
@@ -58,12 +58,12 @@ pub fn run(template: &Template, work: &Path, logs: &Path) -> Result<()> {
         }
         Ok(cuts.peek().is_none() && fleet.all(Step::Converged))
     })?;
-    ensure!(cuts.peek().is_none(), "not every power cut came to pass");
+    ensure!(cuts.peek().is_none(), "not every power failure was simulated");
     let machine = fleet.members[0].machine.as_ref().map(|m| m.id);
     let issued = fleet.client.events()?.iter().filter(|e| e.machine == machine && e.kind == "enrollment.issued").count();
-    // Every identity that was handed out before its machine lost it is worth nothing now.
+    // Every identity whose machine lost it has been revoked.
     let nodes = fleet.client.machines()?.iter().filter(|m| m.state() == "Converged").count();
     ensure!(nodes == 1, "there are {nodes} nodes");
-    say::line(&format!("{} power cuts, {issued} identities handed out, one node", CUTS.len()));
+    say::line(&format!("{} power failures, {issued} identities issued, one node", CUTS.len()));
     fleet.ns.must_be_quiet()
 }

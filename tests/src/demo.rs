@@ -30,7 +30,7 @@ pub struct Options {
 
 const PROGRAMS: [&str; 9] = ["ip", "nft", "wg", "ssh", "ssh-keygen", "ping", "qemu-system-x86_64", "mount", "cp"];
 
-/// Step 1: everything the lab needs is here.
+/// Step 1: all requirements are met.
 pub fn check_host() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("step host: network namespaces need root");
@@ -62,7 +62,7 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     check_host()?;
     let template = Template::prepare(dirs)?;
     if template.reused {
-        say::line("steps 2 to 4: site, darksite and images are there from an earlier run");
+        say::line("steps 2 to 4: using site, darksite and images of an earlier run");
     }
     let (work, logs) = dirs.part("demo")?;
     say::line("step 5: seedd serve");
@@ -78,9 +78,9 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
         let status = fleet.client.status()?;
         let shown = status["fingerprint"].as_str().context("a status without a fingerprint")?;
         say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}", fleet.client.base));
-        say::plain("    the browser does not know this site's CA; the certificate it warns of has the sha256 fingerprint");
+        say::plain("    the browser does not trust this site's CA yet; compare the sha256 fingerprint of the certificate:");
         say::plain(&format!("    {shown}\n"));
-        say::plain("    each machine's console shows its pairing code; type it into the machine's page\n");
+        say::plain("    each machine's console shows its pairing code; enter it in the web interface\n");
     }
     let auto = options.auto;
     let mut told = [false; 2];

@@ -1,4 +1,4 @@
-//! Where the lab keeps things: all of it outside the tree.
+//! Directories of the lab, all outside the source tree.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ pub fn cache() -> PathBuf {
     }
 }
 
-/// Directories of one run. `work` disappears with it; `logs` stays for whoever asks why.
+/// Directories of one run. `work` is removed at its end; `logs` is kept for troubleshooting.
 #[derive(Debug)]
 pub struct RunDirs {
     pub cache: PathBuf,
@@ -71,7 +71,7 @@ fn forget_old(logs: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes run directories whose lab is gone. Returns how many.
+/// Removes directories of runs that have ended. Returns how many.
 pub fn clean_stale() -> usize {
     let owner = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let stale = |path: &PathBuf| owner(path).is_some_and(|pid| pid != std::process::id() && !netns::lab_lives(pid));

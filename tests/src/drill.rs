@@ -1,4 +1,4 @@
-//! `kubedos-lab drill`: a site is rebuilt from its capsule in a network of its own, and the time it took is measured.
+//! `kubedos-lab drill`: rebuilds a site from its capsule in an isolated network and measures the time.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -91,7 +91,7 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let path = capsule.to_string_lossy();
     lost_site.say(&["export", "--recipient", &site.public("operator")?, "--out", &path]).context("exporting the site")?;
     let size = std::fs::metadata(&capsule).context("reading the capsule")?.len();
-    say::line(&format!("the site is lost; what is left is a capsule of {}", say::megabytes(size)));
+    say::line(&format!("the site is lost; a capsule of {} is left", say::megabytes(size)));
     let mut clock = Clock { lost: Instant::now(), moments: Vec::new() };
     site.say(&["import", &path, "--pin", &lost_site.public("site")?]).context("importing the capsule")?;
     clock.note("imported");
@@ -123,7 +123,7 @@ pub fn held(dirs: &RunDirs, template: &Template) -> Result<()> {
     let report: serde_json::Value = serde_json::from_str(&told).with_context(|| format!("reading the report {told}"))?;
     ensure!(report["node"] == "delta" && report["passed"] == true, "the drill's report: {report}");
     let event = fleet.client.events()?.into_iter().find(|e| e.kind == "drill.passed");
-    let event = event.context("the event log knows of no drill")?;
+    let event = event.context("the event log contains no drill")?;
     say::line(&event.text);
     let site = fleet.client.site()?;
     ensure!(site["drills"][0]["kind"] == "drill.passed" && site["noDrill"].is_null(), "the page does not show it: {site}");
@@ -196,7 +196,7 @@ fn finish(options: &Options, spec: &ClusterSpec, node: &str, capsule: u64, secon
     if seconds > target {
         bail!("the drill took {took}, the target (acceptance.mttrTargetMinutes) is {aim}");
     }
-    say::line(&format!("{node} is back {took} after the loss of the site; the target is {aim}"));
+    say::line(&format!("{node} was restored {took} after the loss of the site; the target is {aim}"));
     Ok(())
 }
 
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_node_to_replace_is_one_that_lives() {
+    fn the_node_to_replace_is_not_a_revoked_one() {
         let machine = |state: &str, name: Option<&str>| -> Machine {
             let enrollment = serde_json::json!({"id": "x", "state": state, "hostname": name, "addresses": []});
             serde_json::from_value(serde_json::json!({"id": 1, "mac": "m", "ip": null, "enrollment": enrollment})).unwrap()

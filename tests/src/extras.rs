@@ -1,4 +1,4 @@
-//! Extras from cluster.yaml to the programs that take them: containerd, apt, curl.
+//! Extras from cluster.yaml to the programs that use them: containerd, apt, curl.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ pub fn taken(bench: &Bench<'_>) -> Result<()> {
     let mut daemon = Daemon::new(0, &bench.logs.join("extras-seedd.log"))?;
     daemon.start(&ns, &seedd)?;
     let get = |path: &str| ns.run(&["curl", "-sS", "--fail", "--max-time", "60", &format!("http://{SEED_IP}{path}")]);
-    ensure!(get("/darksite/extras/files/lab/file")? == FILE, "the file is another one");
+    ensure!(get("/darksite/extras/files/lab/file")? == FILE, "the file differs");
     let charts = get("/darksite/extras/charts/index.yaml")?;
     ensure!(charts.contains("hello-0.1.0.tgz"), "the charts' index: {charts}");
     get("/darksite/extras/charts/hello-0.1.0.tgz").context("fetching the chart as Helm does")?;
@@ -140,7 +140,7 @@ fn apt(ns: &Netns, dir: &Path) -> Result<()> {
     apt(&["update"])?;
     apt(&["download", "hello-extra"])?;
     let got = fs::read(root.join("out/hello-extra_1_all.deb")).context("reading what apt fetched")?;
-    ensure!(fs::read(dir.join("hello-extra_1_all.deb")).is_ok_and(|sent| sent == got), "apt has other bytes");
+    ensure!(fs::read(dir.join("hello-extra_1_all.deb")).is_ok_and(|sent| sent == got), "apt fetched different bytes");
     Ok(())
 }
 
@@ -178,8 +178,8 @@ fn containerd(ns: &Netns, up: &Upstream, logs: &Path) -> Result<()> {
         ensure!(list.contains(&up.manifest.to_string()), "{name} is another image: {list}");
     }
     let layer = ctr(&["content", "get", &format!("sha256:{}", up.layer)])?;
-    ensure!(layer.stdout.contains(FILE.trim()), "the layer is another one");
+    ensure!(layer.stdout.contains(FILE.trim()), "the layer differs");
     let unknown = ctr(&["images", "pull", "--plain-http", &format!("{SEED_IP}/{IMAGE}:2.0")])?;
-    ensure!(unknown.code != 0, "a tag that is not there was pulled");
+    ensure!(unknown.code != 0, "a missing tag was pulled");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! An agent without a machine: speaks the enrollment protocol by the book, or against it.
+//! An agent without a machine: follows the enrollment protocol, or violates it.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -107,9 +107,9 @@ impl<'a> FakeAgent<'a> {
     /// What a machine does once the operator has typed a code: checks the seed's proof and sends its own, or tells that the code
     /// was wrong. True if it was right.
     pub fn confirm(&mut self) -> Result<bool> {
-        let offer = self.status()?.offer.context("nobody has typed a code")?;
+        let offer = self.status()?.offer.context("no code has been entered")?;
         let enrollment = self.reply()?.enrollment;
-        let right = self.paired.take().context("this pairing is used up")?.check(&offer);
+        let right = self.paired.take().context("this pairing has ended")?.check(&offer);
         let path = |what: &str| format!("/api/v1/agent/{enrollment}/{what}");
         match right {
             Some(confirmation) => {
@@ -118,7 +118,7 @@ impl<'a> FakeAgent<'a> {
             }
             None => {
                 let mismatch = Sealed::sign(&Mismatch { enrollment }, &self.key)?;
-                self.post(&path("mismatch"), &mismatch)?.good("telling of a wrong code")?;
+                self.post(&path("mismatch"), &mismatch)?.good("reporting a wrong code")?;
             }
         }
         Ok(right.is_some())

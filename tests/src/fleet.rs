@@ -1,4 +1,4 @@
-//! A whole lab: namespace, seed, operator, machines.
+//! A complete lab: namespace, seed, operator, machines.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub const PASSWORD: &str = "lab-operator-password";
 /// How often the seed is asked for its machines.
 const ASK: Duration = Duration::from_millis(500);
 
-/// How the lab gets into a seed.
+/// Credentials of the lab for a seed.
 #[derive(Debug, Clone)]
 pub struct Access {
     pub user: String,

@@ -1,4 +1,4 @@
-//! Two blank machines become nodes, with everything that may go wrong on the way.
+//! Two blank machines become nodes in spite of failures.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::protocol::wrong_code;
 use crate::site::Template;
 use crate::summary::{self, Figures};
 
-/// When the daemon is killed: what is said, and whether the time has come for the first machine.
+/// When the daemon is killed: a description, and a test on the first machine.
 type Cut = (&'static str, fn(&Fleet) -> bool);
 
 const CUTS: [Cut; 5] = [
@@ -59,7 +59,7 @@ pub fn run(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
         }
         Ok(fleet.all(Step::Converged))
     })?;
-    ensure!(cuts.peek().is_none(), "not every power cut came to pass");
+    ensure!(cuts.peek().is_none(), "not every power failure was simulated");
     finish(&fleet, template, &operator)
 }
 
@@ -85,7 +85,7 @@ fn finish(fleet: &Fleet, template: &Template, operator: &Operator) -> Result<()>
         operator.show_machine(machine.id, &format!("converged-{}", member.name()))?;
     }
     let mut passed = checks::all(fleet, &template.ssh_key)?;
-    passed.push(format!("{} power cuts of the daemon: one identity each, no lease lost", fleet.daemon.restarts));
+    passed.push(format!("{} power failures of the daemon: one identity per machine, no lease lost", fleet.daemon.restarts));
     let figures = Figures::measure(fleet)?;
     summary::print(fleet, &figures, &passed);
     fleet.ns.must_be_quiet()

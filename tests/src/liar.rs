@@ -1,4 +1,4 @@
-//! A mirror that relays the real one and, at a chosen place, lies or stops.
+//! A hostile mirror: relays the real one, but modifies or truncates chosen files.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -37,9 +37,9 @@ pub struct Liar {
 impl Liar {
     pub fn start(lie: Lie) -> Result<Self> {
         let upstream = upstream()?;
-        let listener = TcpListener::bind("127.0.0.1:0").context("opening the lying mirror's socket")?;
+        let listener = TcpListener::bind("127.0.0.1:0").context("opening the hostile mirror's socket")?;
         let url = format!("http://{}", listener.local_addr().context("asking for an address")?);
-        listener.set_nonblocking(true).context("preparing the lying mirror")?;
+        listener.set_nonblocking(true).context("preparing the hostile mirror")?;
         let stop = Arc::new(AtomicBool::new(false));
         let (flag, open) = (Arc::clone(&stop), Arc::new(AtomicUsize::new(0)));
         std::thread::spawn(move || {
@@ -54,7 +54,7 @@ impl Liar {
                 }
                 let (upstream, open) = (upstream.clone(), Arc::clone(&open));
                 std::thread::spawn(move || {
-                    // A client that hangs up is its own affair.
+                    // A client that disconnects is not an error.
                     let _ = serve(stream, &upstream, lie);
                     open.fetch_sub(1, Ordering::Relaxed);
                 });
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_are_told_in_their_place_only() {
+    fn only_the_chosen_files_are_modified() {
         let (index, package) = ("/dists/trixie/main/binary-amd64/Packages.xz", "/pool/main/h/hello/hello_1_amd64.deb");
         let table = [
             (Lie::ChangedIndex, index, true),

@@ -1,5 +1,5 @@
-//! The lab: a network of its own, real machines under QEMU, and everything that drives the product through its
-//! public interfaces, the way its users do.
+//! The lab: an isolated network, machines under QEMU, and clients that use the product through its public interfaces, as
+//! users do.
 
 pub mod api;
 pub mod appliance;

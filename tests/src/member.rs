@@ -1,4 +1,4 @@
-//! One machine on its way through an enrollment, with the times of every step.
+//! One machine during its enrollment, with the times of all steps.
 
 use std::time::{Duration, Instant};
 
@@ -47,12 +47,12 @@ impl Step {
     }
 }
 
-/// States from which nothing good can follow.
+/// Final states of a failed enrollment.
 pub fn is_lost(state: &str) -> bool {
     ["Denied", "Revoked", "Failed", "Expired"].contains(&state)
 }
 
-/// A virtual machine and what is known of it.
+/// A virtual machine and its state.
 #[derive(Debug)]
 pub struct Member {
     pub vm: Vm,
@@ -156,7 +156,7 @@ impl Member {
         let role = roles.iter().find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());
         let machine = self.machine.as_ref().context("the machine is not known to the seed")?;
         let disks = client.disks(machine.id)?;
-        let disk = disks.first().context("the machine told of no disk")?;
+        let disk = disks.first().context("the machine reported no disk")?;
         Ok((role.context("no role has an artifact")?.to_owned(), disk.0.clone()))
     }
 
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_good_state_is_behind_some_step() {
+    fn every_successful_state_belongs_to_a_step() {
         let road = ["Pending", "Confirming", "Approved", "Issued", "Installing", "Installed", "FabricReady", "Converged"];
         let steps: Vec<Step> = road.iter().filter_map(|s| Step::reached(s)).collect();
         assert_eq!(steps.len(), road.len());

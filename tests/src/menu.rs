@@ -1,4 +1,4 @@
-//! The machine's menu, by keys on its serial line: a rescue shell that answers, and the kernel's memory test.
+//! The machine's boot menu over its serial line: a rescue shell, and the kernel's memory test.
 
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub fn run(template: &Template, work: &Path, logs: &Path) -> Result<()> {
         let mut vm = Vm::start(&fleet.ns, spec, accel, work, logs)?;
         rescue(&mut vm, &kind).with_context(|| format!("the rescue shell of {}", kind.name))?;
         memory_test(&mut vm, &kind).with_context(|| format!("the memory test of {}", kind.name))?;
-        say::line(&format!("{}: a shell answered, and memory was tested before the agent", kind.name));
+        say::line(&format!("{}: the rescue shell works, and memory was tested before the agent", kind.name));
     }
     fleet.ns.must_be_quiet()
 }

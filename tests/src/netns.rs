@@ -1,4 +1,4 @@
-//! A network of its own: a namespace with a bridge, no way out, and a counter of everything that tried.
+//! An isolated network: a namespace with a bridge, no route to the outside, and a counter for packets to the outside.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ impl Netns {
         Ok(ns)
     }
 
-    /// A guarded segment without anybody on it: the seed is a machine that is plugged in.
+    /// An empty guarded segment: the seed is a machine that is connected later.
     pub fn segment(name: &str, dir: &Path, also: &[String]) -> Result<Self> {
         let ns = Netns::empty(name, dir)?;
         // Before anything can send: a packet that meets the rules while they are being loaded may be taken for a stranger's.

@@ -1,4 +1,4 @@
-//! `kubedos-lab test`: the parts of the end-to-end run.
+//! `kubedos-lab test`: the parts of the end-to-end tests.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ use crate::twice;
 use crate::two_seeds;
 use crate::vm::Accel;
 
-/// What passed and what did not; a failure does not stop the parts after it.
+/// Results; a failure does not stop the following parts.
 #[derive(Debug, Default)]
 struct Score {
     passed: usize,
@@ -62,7 +62,7 @@ impl Score {
     }
 }
 
-/// What the parts share.
+/// Shared state of the parts.
 struct Bench<'a> {
     dirs: &'a RunDirs,
     template: Template,
@@ -89,7 +89,7 @@ enum Run {
 /// A part of the end-to-end run.
 struct Part {
     name: &'static str,
-    /// Left to `--all`: it takes long, and tells more than the others only together with them.
+    /// Only with `--all`: it takes long.
     long: bool,
     run: Run,
 }
@@ -116,29 +116,30 @@ static PARTS: [Part; 19] = [
     ),
     short(
         "firmware",
-        Run::One("BIOS, UEFI, UEFI by HTTP and UEFI with Secure Boot start the agent from the network", |b| {
+        Run::One("BIOS, UEFI, UEFI HTTP boot and UEFI with Secure Boot start the agent from the network", |b| {
             let (work, logs) = b.dirs.part("firmware")?;
             firmware::run(&b.template, &work, &logs)
         }),
     ),
     short(
         "journey",
-        Run::One("two blank machines become nodes, through five power cuts of the daemon", |b| {
+        Run::One("two blank machines become nodes in spite of five power failures of the daemon", |b| {
             journey::run(b.dirs, &b.template, &b.pictures)
         }),
     ),
     short(
         "tampering",
-        Run::One("a tampered chunk and a tampered manifest are refused, and nothing boots", |b| {
+        Run::One("a tampered chunk and a tampered manifest are refused, and the disks do not boot", |b| {
             tampering::run(b.dirs, &b.template, b.accel()?)
         }),
     ),
     short("refusals", Run::Cases(bad_input)),
     short(
         "stick",
-        Run::One("a USB stick under Secure Boot becomes a seed, a blank machine its node; the stick holds no secret", |b| {
-            appliance::stick(b.dirs, &b.template, b.accel()?, &b.pictures)
-        }),
+        Run::One(
+            "a USB stick boots a seed under Secure Boot, and a blank machine joins; the stick contains no unencrypted secret",
+            |b| appliance::stick(b.dirs, &b.template, b.accel()?, &b.pictures),
+        ),
     ),
     long(
         "package",
@@ -147,51 +148,56 @@ static PARTS: [Part; 19] = [
             package::run(&b.template.seedd, &work)
         }),
     ),
-    long("second-site", Run::One("a second site takes the place of a lost one", |b| second_site::run(b.dirs, &b.template))),
+    long("second-site", Run::One("a second site replaces a lost one", |b| second_site::run(b.dirs, &b.template))),
     long(
         "medium-twice",
         Run::One("the seed's medium built twice from one snapshot has the same bytes", |b| twice::medium(b.dirs, &b.template)),
     ),
     long(
         "clock",
-        Run::One("hardware clocks of 1970 and 2099: the node converges and takes the time from the seed", |b| {
+        Run::One("hardware clocks of 1970 and 2099: the node converges and synchronises with the seed", |b| {
             let (work, logs) = b.dirs.part("clock")?;
             clock::run(&b.template, &work, &logs)
         }),
     ),
     long(
         "menu",
-        Run::One("the machine's menu: a rescue shell and a memory test", |b| {
+        Run::One("the boot menu: rescue shell and memory test", |b| {
             let (work, logs) = b.dirs.part("menu")?;
             menu::run(&b.template, &work, &logs)
         }),
     ),
     long(
         "disc",
-        Run::One("a CD under SeaBIOS becomes a seed in memory, and a blank machine its node", |b| {
+        Run::One("a CD boots a seed in memory under SeaBIOS, and a blank machine joins", |b| {
             appliance::disc(b.dirs, &b.template, b.accel()?, &b.pictures)
         }),
     ),
     long(
         "two-seeds",
-        Run::One("site B, another machine from the same medium, rebuilds the nodes of A; A comes back and is refused", |b| {
-            two_seeds::run(b.dirs, &b.template, b.accel()?, &b.pictures)
-        }),
+        Run::One(
+            "site B, a second machine booted from the same medium, rebuilds the nodes of A; A comes back and is refused",
+            |b| two_seeds::run(b.dirs, &b.template, b.accel()?, &b.pictures),
+        ),
     ),
     long(
         "drill",
-        Run::One("a drill rebuilds the site from its capsule and is kept in the event log", |b| drill::held(b.dirs, &b.template)),
+        Run::One("a drill rebuilds the site from its capsule and is recorded in the event log", |b| {
+            drill::held(b.dirs, &b.template)
+        }),
     ),
     long(
         "cuts",
-        Run::One("a machine is installed through ten power cuts", |b| {
+        Run::One("a machine is installed in spite of ten power failures", |b| {
             let (work, logs) = b.dirs.part("cuts")?;
             cuts::run(&b.template, &work, &logs)
         }),
     ),
     long(
         "seed-cuts",
-        Run::One("power cuts of the seed at set-up, import and approval", |b| seed_cuts::run(b.dirs, &b.template, b.accel()?)),
+        Run::One("power failures of the seed during set-up, import and approval", |b| {
+            seed_cuts::run(b.dirs, &b.template, b.accel()?)
+        }),
     ),
 ];
 
@@ -219,7 +225,7 @@ impl Selection {
 pub fn run(dirs: &RunDirs, selection: &Selection, pictures: Option<&Path>) -> Result<()> {
     let chosen: Vec<&Part> = PARTS.iter().filter(|p| selection.wants(p)).collect();
     if chosen.is_empty() {
-        bail!("no part {}; there are {}", selection.only.as_deref().unwrap_or(""), names().collect::<Vec<_>>().join(", "));
+        bail!("no part {}; choose from {}", selection.only.as_deref().unwrap_or(""), names().collect::<Vec<_>>().join(", "));
     }
     let mut score = Score::default();
     for part in &chosen {
@@ -240,7 +246,7 @@ pub fn run(dirs: &RunDirs, selection: &Selection, pictures: Option<&Path>) -> Re
     }
     let left: Vec<&str> = PARTS.iter().filter(|p| !selection.wants(p)).map(|p| p.name).collect();
     if selection.only.is_none() && !left.is_empty() {
-        say::plain(&format!("left to `./dev test --all`: {}", left.join(", ")));
+        say::plain(&format!("run only by `./dev test --all`: {}", left.join(", ")));
     }
     score.result(dirs)
 }
@@ -272,12 +278,12 @@ fn bad_input(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
 fn protocols(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
     type Case = (&'static str, fn(&mut Fleet) -> Result<()>);
     const CASES: [Case; 8] = [
-        ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases outlive kill -9", protocol::leases),
-        ("the pages come by HTTPS only, with a certificate of the site's CA", protocol::pages),
+        ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases survive kill -9", protocol::leases),
+        ("the web interface uses HTTPS only, with a certificate of the site's CA", protocol::pages),
         ("a wrong code is refused and counted; an identity is issued once", protocol::identities),
         ("a disk that is too small is refused", protocol::small_disk),
         ("codes cannot be guessed", protocol::guessing),
-        ("a second daemon on the same site goes away", protocol::two_daemons),
+        ("a second daemon on the same site exits", protocol::two_daemons),
         ("a minute of refused claims adds fewer than ten rows to the event log", floods::claims),
         ("a rack of 40 machines enrolls through all floods at once, from 64 addresses", floods::rack),
     ];

@@ -1,4 +1,4 @@
-//! Protocols against the running daemon, with real clients and with one that cheats.
+//! Tests protocols on the running daemon, with real clients and a hostile one.
 
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Guest {
     pub fn lease(&self) -> Result<String> {
         let out = self.ns.outcome(&["udhcpc", "-f", "-n", "-q", "-t", "10", "-T", "2", "-i", "eth0", "-s", "/bin/true"])?;
         let text = format!("{}{}", out.stdout, out.stderr);
-        let (_, after) = text.split_once("lease of ").with_context(|| format!("udhcpc got nothing: {text}"))?;
+        let (_, after) = text.split_once("lease of ").with_context(|| format!("udhcpc got no lease: {text}"))?;
         Ok(after.split([' ', ',']).next().unwrap_or("").to_owned())
     }
 }
@@ -43,7 +43,7 @@ pub fn leases(fleet: &mut Fleet) -> Result<()> {
     let (first, second) = (one.lease()?, two.lease()?);
     ensure!(first.starts_with("10.44.0.") && first != second, "leases {first} and {second}");
     fleet.power_cut("after a DHCP ACK")?;
-    ensure!(two.lease()? == second && one.lease()? == first, "a lease was lost in a power cut");
+    ensure!(two.lease()? == second && one.lease()? == first, "a lease was lost in a power failure");
     one.ns.ip(&["addr", "add", &format!("{first}/24"), "dev", "eth0"])?;
     tftp(&one, &fleet.work)?;
     http(&one)
@@ -54,12 +54,12 @@ fn tftp(guest: &Guest, dir: &Path) -> Result<()> {
     let file = dir.join("undionly.kpxe");
     let path = file.to_string_lossy().into_owned();
     guest.ns.run(&["tftp", "-m", "binary", SEED_IP, "-c", "get", "undionly.kpxe", &path])?;
-    let bytes = std::fs::read(&file).context("reading what TFTP brought")?;
+    let bytes = std::fs::read(&file).context("reading the file fetched by TFTP")?;
     ensure!(bytes.len() > 40_000, "undionly.kpxe has {} bytes", bytes.len());
     for name in ["../../../../etc/passwd", "/etc/passwd", "undionly.kpxe/../seed.db"] {
         let _ = std::fs::remove_file(&file);
         guest.ns.outcome(&["tftp", "-m", "binary", SEED_IP, "-c", "get", name, &path])?;
-        ensure!(std::fs::read(&file).unwrap_or_default().is_empty(), "TFTP gave something for {name}");
+        ensure!(std::fs::read(&file).unwrap_or_default().is_empty(), "TFTP served {name}");
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ fn http(guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// Everything of the operator comes by HTTPS, vouched for by the site's CA, and port 80 knows nothing of it.
+/// Operators' routes are served only over HTTPS, with a certificate of the site's CA, and not on port 80.
 pub fn pages(fleet: &mut Fleet) -> Result<()> {
     let ca = fleet.seedd.data.join("keys/ca.pem").to_string_lossy().into_owned();
     let https = fleet.client.base.clone();
@@ -98,7 +98,7 @@ pub fn pages(fleet: &mut Fleet) -> Result<()> {
     };
     let good = curl(&["--cacert", &ca], &format!("{https}/login"))?;
     ensure!(good.stdout == "200", "curl with the site's CA: {good:?}");
-    // Exit code 60: the certificate was not believed (curl(1)).
+    // Exit code 60: the certificate is not trusted (curl(1)).
     let strange = curl(&[], &format!("{https}/login"))?;
     ensure!(strange.code == 60, "curl without the site's CA: {strange:?}");
     let plain = curl(&[], &format!("{}/login", https.replace("https:", "http:")))?;
@@ -128,23 +128,23 @@ pub fn pages(fleet: &mut Fleet) -> Result<()> {
     Ok(())
 }
 
-/// Wrong codes are refused and counted; the identity is handed out once, whatever is sent again.
+/// Wrong codes are refused and counted; the identity is issued once, whatever is sent again.
 pub fn identities(fleet: &mut Fleet) -> Result<()> {
     let role = first_role(&fleet.client)?;
     let mut agent = FakeAgent::new(&fleet.ns, 1, DISK)?;
     let decide = |id: &str, code: &str| {
         fleet.client.approve(id, &Decision { code, role: &role, hostname: "fake1", disk: "vda", replace: false })
     };
-    // A wrong code is found out by the machine, and uses this attempt up on both sides.
+    // The machine detects a wrong code, and the attempt ends on both sides.
     let wrong = wrong_code(&agent.enroll()?)?;
     let burnt = agent.enrollment()?;
-    decide(&burnt, &wrong)?.good("typing a wrong code")?;
-    ensure!(!agent.confirm()?, "the machine took a wrong code for its own");
-    ensure!(agent.status()?.state.as_str() == "Denied", "the wrong code did not use the attempt up");
+    decide(&burnt, &wrong)?.good("entering a wrong code")?;
+    ensure!(!agent.confirm()?, "the machine accepted a wrong code");
+    ensure!(agent.status()?.state.as_str() == "Denied", "the wrong code did not end the attempt");
     let code = agent.enroll()?;
     let id = agent.enrollment()?;
     agent.send_claim(&agent.claim(random()?)?)?.refused(403, "a claim before the approval")?;
-    decide(&id, &code)?.good("typing the right code")?;
+    decide(&id, &code)?.good("entering the right code")?;
     decide(&id, &code)?.refused(409, "a second approval")?;
     agent.send_claim(&agent.claim(random()?)?)?.refused(403, "a claim before the machine has confirmed")?;
     ensure!(agent.confirm()?, "the machine did not confirm its code");
@@ -153,7 +153,7 @@ pub fn identities(fleet: &mut Fleet) -> Result<()> {
     let claim = agent.claim(nonce)?;
     let host = agent.open(agent.send_claim(&claim)?)?;
     ensure!(host.starts_with("fake1"), "the identity is for {host}");
-    // An answer lost on the wire is repeated, to the same key and nonce only.
+    // A lost answer is repeated only for the same key and nonce.
     agent.open(agent.send_claim(&claim)?)?;
     let other_nonce = agent.claim(random()?)?;
     let second = agent.send_claim(&other_nonce)?.refused(409, "a second claim")?;
@@ -171,7 +171,7 @@ pub fn identities(fleet: &mut Fleet) -> Result<()> {
 
 fn fleet_issued_once(fleet: &Fleet, id: &str) -> Result<()> {
     let machine = fleet.client.machines()?.into_iter().find(|m| m.enrollment.as_ref().is_some_and(|e| e.id == id));
-    let machine = machine.context("the machine is gone")?.id;
+    let machine = machine.context("the machine is missing")?.id;
     let issued = fleet.client.events()?.iter().filter(|e| e.machine == Some(machine) && e.kind == "enrollment.issued").count();
     ensure!(issued == 1, "{issued} identities were issued to machine {machine}");
     Ok(())
@@ -209,7 +209,7 @@ pub fn small_disk(fleet: &mut Fleet) -> Result<()> {
     Ok(())
 }
 
-/// Each wrong code uses an attempt up; after the fifth the operator has to wait, and then the right code is taken.
+/// Each wrong code ends an attempt; after the fifth the operator has to wait, and then the right code is accepted.
 pub fn guessing(fleet: &mut Fleet) -> Result<()> {
     /// `maxWrongCodes` of the lab's site, which leaves it at the default.
     const MOST: u32 = 5;
@@ -222,8 +222,8 @@ pub fn guessing(fleet: &mut Fleet) -> Result<()> {
     for guess in 1..=MOST {
         let wrong = wrong_code(&agent.enroll()?)?;
         let id = agent.enrollment()?;
-        decide(&id, &wrong)?.good("typing a wrong code")?;
-        ensure!(!agent.confirm()?, "the machine took wrong code {guess} for its own");
+        decide(&id, &wrong)?.good("entering a wrong code")?;
+        ensure!(!agent.confirm()?, "the machine accepted the wrong code {guess}");
         let state = agent.status()?.state.as_str();
         ensure!(state == "Denied", "{state} after a wrong code");
         if guess == 1 {
@@ -241,7 +241,7 @@ pub fn guessing(fleet: &mut Fleet) -> Result<()> {
     Ok(())
 }
 
-/// Two daemons on one site: the second one goes, the first one stays.
+/// Two daemons on one site: the second one exits, the first one continues.
 pub fn two_daemons(fleet: &mut Fleet) -> Result<()> {
     let argv = fleet.ns.argv(&fleet.seedd.serve_on("br0", "10.44.0.1:81", "127.0.0.1:0"));
     let out = tool::outcome(&tool::limited(&argv, 60))?;

@@ -28,9 +28,9 @@ pub struct Bench<'a> {
 type Case = (&'static str, fn(&Bench<'_>) -> Result<()>);
 
 pub const CASES: [Case; 4] = [
-    ("every root set is installed from the snapshot alone; without one package it is not", proven),
-    ("a snapshot travels on a stick through kill -9, and is never listed before it is whole", travels),
-    ("containerd, apt and curl take images, packages and charts from the seed", crate::extras::taken),
+    ("every root set installs from the snapshot alone; with one package missing it does not", proven),
+    ("a snapshot is transferred on a stick in spite of kill -9, and is listed only when it is complete", travels),
+    ("containerd, apt and curl get images, packages and charts from the seed", crate::extras::taken),
     ("lint finds a planted private key and a planted password hash", lint),
 ];
 
@@ -120,7 +120,7 @@ fn travels(bench: &Bench<'_>) -> Result<()> {
     let trees = [&a, &b].map(|s| s.data.join("snapshots").to_string_lossy().into_owned());
     tool::run(&["diff", "-r", &trees[0], &trees[1]]).context("comparing the trees")?;
     let waste = json(&b.say_plain(&["darksite", "gc", "--json"])?)?;
-    ensure!(waste["bytes"] == 0, "an import left something behind: {waste}");
+    ensure!(waste["bytes"] == 0, "an import left files behind: {waste}");
     Ok(())
 }
 

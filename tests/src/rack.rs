@@ -1,4 +1,4 @@
-//! Seeds that are machines: a segment, an operator's machine plugged into it, and what booted the medium.
+//! Seeds on virtual machines: a segment, an operator's machine on it, and machines booted from the medium.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::vm::{Accel, Firmware, Medium, Spec, Vm};
 const BOOT_LIMIT: Duration = Duration::from_secs(20 * 60);
 pub const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
 const ENTER_LIMIT: Duration = Duration::from_secs(300);
-/// A long work that was asked for on a page.
+/// Time limit of a job started in the web interface.
 const WORK_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// The operator's machine on the segment, outside of the seed's pool; it is on the second site's subnet too.
 const OPERATOR: [&str; 2] = ["10.44.0.9/24", "10.45.0.9/24"];
@@ -126,7 +126,9 @@ impl Rack {
         stop::wait_for(&format!("the {kind} to end"), WORK_LIMIT, || {
             let job = match self.operator.enter(|| client.site()) {
                 Ok(site) => site["job"].clone(),
-                Err(error) if may_leave => return Ok(Some(format!("the pages changed hands: {error:#}"))),
+                Err(error) if may_leave => {
+                    return Ok(Some(format!("the web interface now belongs to the imported site: {error:#}")));
+                }
                 Err(error) => return Err(error),
             };
             let text = job["text"].as_str().unwrap_or_default().to_owned();
@@ -157,7 +159,7 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// Pulls the plug.
+    /// Cuts the power.
     pub fn off(self) -> Off {
         let spec = self.vm.spec.clone();
         Off { spec, disk: self.vm.power_off(), address: self.address }
@@ -226,7 +228,7 @@ impl Seed {
     /// A client that is logged in; it unseals with `passphrase` if there is one.
     pub fn enter(&mut self, rack: &Rack, passphrase: Option<&str>) -> Result<Client> {
         // The listener may change hands between the two: after an import, a promotion, a move.
-        let client = stop::wait_for("the seed to take a login", ENTER_LIMIT, || {
+        let client = stop::wait_for("the seed to accept a login", ENTER_LIMIT, || {
             let mut client = self.client(rack)?;
             match rack.operator.enter(|| client.try_login(USER, PASSWORD)) {
                 Ok(answer) => {
@@ -255,7 +257,7 @@ impl Seed {
         // Its old address stays until it is switched off; from here on it is asked at the new one.
         self.address = address.to_owned();
         let client = self.enter(rack, None)?;
-        ensure!(rack.operator.enter(|| client.site())?["overlaid"] == json!(true), "the seed forgot its new place");
+        ensure!(rack.operator.enter(|| client.site())?["overlaid"] == json!(true), "the seed lost its new underlay");
         Ok(())
     }
 }

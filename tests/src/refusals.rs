@@ -1,4 +1,4 @@
-//! Bad input: each a clear message with a hint, an exit code, and nothing half-written.
+//! Invalid input: each case gives a clear message with a hint and an exit code, and leaves nothing half-written.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use crate::tool::{self, Outcome};
 /// Seconds after which a command that must refuse has not refused.
 const LIMIT: u32 = 600;
 
-/// What every refusal needs.
+/// Context of every case.
 pub struct Bench<'a> {
     pub template: &'a Template,
     pub work: PathBuf,
@@ -54,7 +54,7 @@ impl Bench<'_> {
     }
 }
 
-/// The refusal itself: an exit code of its own, words, a hint; no panic.
+/// The refusal: an exit code, a message, a hint; no panic.
 fn refused(out: &Outcome, words: &[&str]) -> Result<()> {
     let text = out.stderr.to_lowercase();
     ensure!(out.code > 0 && out.code < 124, "ended with {}: {}{}", out.code, out.stdout, out.stderr);
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_has_a_code_words_and_a_hint() {
+    fn a_refusal_has_an_exit_code_a_message_and_a_hint() {
         let out = |code, stderr: &str| Outcome { code, stdout: String::new(), stderr: stderr.to_owned() };
         assert!(refused(&out(1, "error: no space left\nhint: make room"), &["Space"]).is_ok());
         for bad in

@@ -1,4 +1,4 @@
-//! What the lab tells the person in front of it.
+//! Output of the lab on the terminal.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! What a person would read on a serial terminal of 80 by 24, whatever the machine did to get it there.
+//! Emulates a serial terminal of 80 by 24 and reads its screen.
 
 use std::num::NonZero;
 
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_and_fingerprint_are_read_off_the_screen() {
+    fn code_and_fingerprint_are_read_from_the_screen() {
         let third = "AB:".repeat(10);
         let screen = format!(
             " to do        Open the page and type the set-up code.\n set-up code  ABCD-EFGH       ##  ##\n pages        https://10.77.0.1\n fingerprint  {third}  ###\n              {third}\n              {third} ##\n              AB:CD   ##\n warnings     ! 12:30"
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_screen_is_what_is_left_on_it() {
+    fn the_screen_shows_the_final_text() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("serial");
         std::fs::write(&file, b"kernel says\r\n\x1b[2J\x1b[3;5Hset-up code  AAAA-BBBB\x1b[3;18HCCCC").unwrap();

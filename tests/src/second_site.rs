@@ -1,4 +1,4 @@
-//! The loss of a site: its capsule is opened at a second one, which takes its place.
+//! The loss of a site: a second one imports its capsule and replaces it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,14 +23,14 @@ use crate::site::Template;
 use crate::stop;
 
 const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
-/// A node that is asked to follow an older seed must say no within this.
+/// Time limit for a node to refuse an older seed.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(180);
 const NODES: [&str; 2] = ["alpha", "beta"];
 const DISK: u64 = 8 << 30;
 /// Names and plane addresses of nodes, in the order of [`NODES`].
 type Addresses = Vec<Vec<(String, String)>>;
 
-/// Site A with two nodes is lost; site B imports, promotes and installs both anew; then A comes back and is refused.
+/// Site A with two nodes is lost; site B imports, is promoted and reinstalls both; then A comes back and is refused.
 pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
     let (work, logs) = dirs.part("second-site")?;
     let (a, before) = site_a(template, &work, &logs)?;
@@ -42,7 +42,10 @@ pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
     take_over(&a, &b, &capsule, &work)?;
     let (mut fleet, after) = rebuild(b, &work, &logs)?;
     ensure!(after == before, "the planes' addresses changed: {before:?} became {after:?}");
-    say::line(&format!("both nodes are back {} after the loss, with their names and addresses", say::seconds(lost.elapsed())));
+    say::line(&format!(
+        "both nodes were restored {} after the loss, with their names and addresses",
+        say::seconds(lost.elapsed())
+    ));
     // The play that is behind the fabric gate brings the operators' SSH keys.
     fleet.until("both replacements to be Converged", FLOW_LIMIT, |fleet| Ok(fleet.all(Step::Converged)))?;
     refuses_the_old_seed(&mut fleet, &a, &template.ssh_key)?;
@@ -99,10 +102,10 @@ fn take_over(a: &Seedd, b: &Seedd, capsule: &Path, work: &Path) -> Result<()> {
     let file = capsule.to_string_lossy();
     ensure!(b.say(&["import", &file, "--pin", &"0".repeat(64)]).is_err(), "a capsule of another site was imported");
     b.say(&["import", &file, "--pin", &a.public("site")?]).context("importing at site B")?;
-    ensure!(b.public("site")? == a.public("site")?, "site B did not take over the site key");
+    ensure!(b.public("site")? == a.public("site")?, "site B did not get the site key");
     let overlay = work.join("overlay.yaml");
     std::fs::write(&overlay, OVERLAY).context("writing the overlay")?;
-    b.say_plain(&["cluster", "overlay", &overlay.to_string_lossy()]).context("laying site B's subnet over cluster.yaml")?;
+    b.say_plain(&["cluster", "overlay", &overlay.to_string_lossy()]).context("overriding the subnet with site B's")?;
     b.say(&["promote", "--yes"]).context("promoting site B").map(|_| ())
 }
 
@@ -133,7 +136,7 @@ fn rebuild(b: Seedd, work: &Path, logs: &Path) -> Result<(Fleet, Addresses)> {
     Ok((fleet, after))
 }
 
-/// Site A's seed answers in B's place: the nodes tell it that its epoch is over, and it falls silent.
+/// Site A's seed answers at B's address: the nodes send it the newer epoch, and it is fenced.
 fn refuses_the_old_seed(fleet: &mut Fleet, a: &Seedd, key: &Path) -> Result<()> {
     let address = fleet.members[0].machine.as_ref().context("no machine")?.planes().remove("wg1").context("no wg1")?;
     let held = epoch_of(fleet, key, &address)?;
@@ -142,18 +145,18 @@ fn refuses_the_old_seed(fleet: &mut Fleet, a: &Seedd, key: &Path) -> Result<()> 
     old.say_plain(&["cluster", "overlay", &overlay_of(a)?.to_string_lossy()]).context("moving site A to site B's segment")?;
     let new = std::mem::replace(&mut fleet.seedd, old);
     fleet.power_cut("and site A's in its place")?;
-    stop::wait_for("site A to learn from a node that it was overtaken", REFUSAL_LIMIT, || {
+    stop::wait_for("site A to be fenced by a node", REFUSAL_LIMIT, || {
         for member in &mut fleet.members {
             member.vm.poll()?;
         }
-        // The listener changes hands when it falls silent.
+        // The listener is replaced when it is fenced.
         let mode = fleet.client.status().map(|s| s["mode"].clone()).unwrap_or_default();
         Ok((mode == json!("fenced")).then_some(()))
     })?;
-    say::line("site A was told by a node, and is silent");
+    say::line("a node fenced site A");
     fleet.seedd = new;
-    fleet.power_cut("of site A; site B goes on")?;
-    // The seed's end of the plane is made anew.
+    fleet.power_cut("of site A; site B continues")?;
+    // The seed's plane is recreated.
     let now = stop::wait_for("a node to answer site B again", REFUSAL_LIMIT, || Ok(epoch_of(fleet, key, &address).ok()))?;
     ensure!(now == held, "the node's epoch changed");
     Ok(())
@@ -163,7 +166,7 @@ fn refuses_the_old_seed(fleet: &mut Fleet, a: &Seedd, key: &Path) -> Result<()> 
 fn epoch_of(fleet: &Fleet, key: &Path, address: &str) -> Result<String> {
     let said = Ssh { fleet, key, address }.run("/usr/lib/kubedos/kubedos-node status").context("asking a node for its epoch")?;
     let mut words = said.split_whitespace().skip_while(|w| *w != "epoch").skip(1);
-    words.next().map(str::to_owned).with_context(|| format!("a node names no epoch: {said}"))
+    words.next().map(str::to_owned).with_context(|| format!("a node printed no epoch: {said}"))
 }
 
 fn overlay_of(a: &Seedd) -> Result<PathBuf> {

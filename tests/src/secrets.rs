@@ -1,4 +1,4 @@
-//! What must not be found in clear, and where it is looked for.
+//! Searches files for unencrypted secrets.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -28,7 +28,7 @@ fn windows(path: &Path, overlap: usize, mut look: impl FnMut(&[u8])) -> Result<(
     }
 }
 
-/// Which of the needles stand in a file of any size, by their indexes.
+/// Indexes of the needles that occur in a file of any size.
 pub fn search(path: &Path, needles: &[&[u8]]) -> Result<Vec<usize>> {
     let longest = needles.iter().map(|n| n.len()).max().unwrap_or(0);
     let mut found = vec![false; needles.len()];
@@ -64,7 +64,7 @@ mod tests {
     use crate::tool::end_of;
 
     #[test]
-    fn needles_are_found_wherever_they_stand() {
+    fn needles_are_found_at_any_offset() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("hay");
         let mut hay = vec![0u8; 9 << 20];
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_an_identity_are_read_off_a_disk() {
+    fn keys_of_an_identity_are_read_from_a_disk() {
         let dir = tempfile::tempdir().unwrap();
         let disk = dir.path().join("disk");
         let key = base64::engine::general_purpose::STANDARD.encode([7u8; 32]);

@@ -1,5 +1,5 @@
-//! Power cuts of a seed that is a machine: at first set-up, while a capsule is imported, and while a machine is approved.
-//! Each time it comes back to a state that somebody was told of, and what was under way goes on.
+//! Power failures of a seed on a virtual machine: during set-up, the import of a capsule, and an approval. Each time it
+//! restarts in a state that was acknowledged, and the interrupted work continues.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Cuts<'_> {
 
     fn cut(&mut self, when: &str) -> Result<()> {
         self.count += 1;
-        say::line(&format!("power cut {} of the seed {when}", self.count));
+        say::line(&format!("power failure {} of the seed {when}", self.count));
         let off = self.seed.take().context("the seed is off")?.off();
         self.seed = Some(self.rack.seed_again(off)?);
         Ok(())
@@ -100,7 +100,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let made = first_set_up(&mut cuts)?;
     let client = taken_over(&mut cuts, template, made)?;
     approved(&mut cuts, client)?;
-    say::line(&format!("{} power cuts of the seed, each survived", cuts.count));
+    say::line(&format!("the seed survived {} power failures", cuts.count));
     rack.segment.must_be_quiet()
 }
 
@@ -110,20 +110,20 @@ fn first_set_up(cuts: &mut Cuts<'_>) -> Result<Client> {
     cuts.cut_at("Starting")?;
     cuts.cut_at("kubedos-state.service")?;
     cuts.seed()?.shown("the set-up code", screen::setup_code)?;
-    cuts.cut("while it waits for its set-up")?;
+    cuts.cut("while it is waiting for set-up")?;
     // The keys are opened by a slow function: the site is made during the seconds after the form was sent.
     for millis in [150u64, 2500, 6000, 12_000] {
         cuts.send_set_up(Duration::from_millis(millis))?;
         cuts.cut(&format!("{millis} ms after the set-up form was sent"))?;
         if cuts.site_is_there()? {
-            say::line("the site was made");
+            say::line("the site was created");
             return cuts.enter();
         }
-        say::line("nothing was made; the set-up is asked for again");
+        say::line("no site was created; the set-up starts again");
     }
     cuts.send_set_up(LIMIT)?;
-    cuts.cut("after the set-up was answered")?;
-    ensure!(cuts.site_is_there()?, "a site whose set-up was answered is gone");
+    cuts.cut("after the set-up was confirmed")?;
+    ensure!(cuts.site_is_there()?, "a site whose set-up was confirmed is missing");
     cuts.enter()
 }
 
@@ -146,8 +146,8 @@ fn taken_over(cuts: &mut Cuts<'_>, template: &Template, client: Client) -> Resul
     let mut client = cuts.enter()?;
     let held = rack.operator.enter(|| Ok(client.get(&format!("/api/v1/capsules/{CAPSULE}"))?.body["size"].as_u64()))?;
     let held = usize::try_from(held.unwrap_or(0)).unwrap_or(0);
-    ensure!(held >= content.len() / 4, "of half a capsule only {held} bytes outlived the power cut");
-    say::line(&format!("{} of {} are there", say::megabytes(held as u64), say::megabytes(content.len() as u64)));
+    ensure!(held >= content.len() / 4, "only {held} bytes of half a capsule survived the power failure");
+    say::line(&format!("{} of {} uploaded", say::megabytes(held as u64), say::megabytes(content.len() as u64)));
     rack.operator.enter(|| client.upload(CAPSULE, &content, held, content.len()))?;
     let wish = json!({"file": CAPSULE, "pin": pin, "passphrase": PASSPHRASE});
     for percent in [1, 60, 100] {
@@ -158,7 +158,7 @@ fn taken_over(cuts: &mut Cuts<'_>, template: &Template, client: Client) -> Resul
         let site = rack.operator.enter(|| client.site())?;
         // Either the site of before, or the other one in standby: nothing in between can be entered at all.
         let (own, theirs) = (site["mode"] == json!("active"), site["mode"] == json!("standby"));
-        ensure!(own != theirs && (theirs == (site["siteKey"] == json!(pin))), "half an import: {site}");
+        ensure!(own != theirs && (theirs == (site["siteKey"] == json!(pin))), "the import is incomplete: {site}");
     }
     let begun = rack.operator.enter(|| client.post("/api/v1/site/import", &wish)?.good("importing"))?;
     say::line(&rack.work(&client, begun)?);
@@ -168,7 +168,7 @@ fn taken_over(cuts: &mut Cuts<'_>, template: &Template, client: Client) -> Resul
     cuts.cut("right after the promotion")?;
     let client = cuts.enter()?;
     let site = rack.operator.enter(|| client.site())?;
-    ensure!(site["mode"] == json!("active") && site["epoch"] == json!(2), "the promotion was forgotten: {site}");
+    ensure!(site["mode"] == json!("active") && site["epoch"] == json!(2), "the promotion was lost: {site}");
     Ok(client)
 }
 
@@ -195,21 +195,21 @@ fn approved(cuts: &mut Cuts<'_>, client: Client) -> Result<()> {
     let mut agent = FakeAgent::new(&rack.operator, 77, DISK)?;
     let code = agent.enroll()?;
     drop(client);
-    cuts.cut("while a machine waits for its approval")?;
+    cuts.cut("while a machine is waiting for approval")?;
     let client = cuts.enter()?;
     let decision = Decision { code: &code, role: "base", hostname: "cut-node", disk: "vda", replace: false };
     let id = agent.enrollment()?;
     rack.operator.enter(|| client.approve(&id, &decision)?.good("approving").map(|_| ()))?;
     ensure!(agent.confirm()?, "the machine did not confirm its code");
-    cuts.cut("right after a confirmation was answered")?;
+    cuts.cut("right after a confirmation was acknowledged")?;
     cuts.enter()?;
-    ensure!(agent.status()?.state.as_str() == "Approved", "an approval that was answered is gone");
+    ensure!(agent.status()?.state.as_str() == "Approved", "an acknowledged approval was lost");
     let claim = agent.claim(random()?)?;
     let first = agent.open(agent.send_claim(&claim)?)?;
-    cuts.cut("right after an identity was handed out")?;
+    cuts.cut("right after an identity was issued")?;
     cuts.enter()?;
-    ensure!(agent.open(agent.send_claim(&claim)?)? == first, "the same claim got another answer");
+    ensure!(agent.open(agent.send_claim(&claim)?)? == first, "the same claim got a different answer");
     let another = agent.send_claim(&agent.claim(random()?)?)?;
-    ensure!(another.status == 409, "another claim was answered with {}", another.status);
+    ensure!(another.status == 409, "a different claim was answered with {}", another.status);
     Ok(())
 }

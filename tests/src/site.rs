@@ -1,4 +1,4 @@
-//! A prepared site: made once, kept in the cache, copied for every run so that no run can damage it.
+//! A prepared site: created once, cached, and copied for every run so that no run can damage it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -87,7 +87,7 @@ fn programs(seedd: &Seedd) -> Result<String> {
     Ok(text)
 }
 
-/// Makes the site, or brings the one of an older program up to date: what is named by its digest is built once.
+/// Creates the site, or updates the one of an older build: files named by their digest are built once.
 fn build(seedd: &Seedd, ssh_key: &Path, dirs: &RunDirs) -> Result<()> {
     say::line("step 2: seedd init");
     let fresh = seedd.on(&dirs.work.join("fresh-site"));
@@ -97,12 +97,12 @@ fn build(seedd: &Seedd, ssh_key: &Path, dirs: &RunDirs) -> Result<()> {
     let text = for_the_lab(&text, public.trim())?;
     let known = fs::read_to_string(seedd.cluster_file()).is_ok_and(|old| old == text) && seedd.data.join("seed.db").exists();
     if known {
-        say::line("a site of an older program is there; building what is new");
+        say::line("found a site of an older build; building what changed");
         if images(seedd, dirs).is_ok() {
             return Ok(());
         }
         crate::stop::check()?;
-        say::line("the older site is of no use; building a new one");
+        say::line("the older site cannot be used; building a new one");
     }
     if seedd.data.exists() {
         fs::remove_dir_all(&seedd.data).context("removing the site of an older program")?;
@@ -138,7 +138,7 @@ pub fn for_the_lab(text: &str, public_key: &str) -> Result<String> {
     }
     for want in [format!("subnet: {SUBNET}"), format!("seed: {SEED_IP}")] {
         if !out.contains(&want) {
-            bail!("cluster.yaml has no {want:?}, which the lab is built for");
+            bail!("cluster.yaml has no {want:?}, which the lab requires");
         }
     }
     Ok(out)

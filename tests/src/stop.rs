@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: a flag that every wait looks at, so that what was made is always removed.
+//! Ctrl-C and SIGTERM: a flag that every wait checks, so that everything is cleaned up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How often a wait looks at the world.
+/// Polling interval of waits.
 pub const TICK: Duration = Duration::from_millis(100);
 
 fn flag() -> &'static Arc<AtomicBool> {

@@ -1,4 +1,4 @@
-//! The one screen at the end of a run.
+//! The summary at the end of a run.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::member::Step;
 use crate::say::{megabytes, plain, seconds};
 
-/// What was measured beside the times.
+/// Measurements besides the times.
 #[derive(Debug)]
 pub struct Figures {
     pub kernel: u64,

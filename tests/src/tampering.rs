@@ -1,4 +1,4 @@
-//! Tampered goods: a changed chunk and a changed manifest are refused, and the disk left behind does not boot.
+//! Tampering: a modified chunk and a modified manifest are refused, and the disk does not boot afterwards.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -23,7 +23,7 @@ const FLOW_LIMIT: Duration = Duration::from_secs(25 * 60);
 /// The agent writes this part of a disk last, after everything else was verified.
 const FIRST_PART: usize = 1 << 20;
 
-/// What is changed, the number of the machine that gets it, and the file it is stored in.
+/// The modified object, the number of the machine that gets it, and its file.
 type Variant = (&'static str, u8, fn(&Seedd) -> Result<PathBuf>);
 
 /// Installs from a site with a changed chunk and from one with a changed manifest, side by side.
@@ -50,7 +50,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
                 say::line(&format!("approved, then one byte of a {name} changed: {file}"));
             }
             let state = fleet.members[0].state();
-            ensure!(!["Installed", "FabricReady", "Converged"].contains(&state), "a tampered install came to {state}");
+            ensure!(!["Installed", "FabricReady", "Converged"].contains(&state), "a tampered installation reached {state}");
             let said = fleet.members[0].approval_sent && fleet.members[0].vm.console.find(0, "kubedos: error").is_some();
             refused += usize::from(is_lost(state) || said);
         }

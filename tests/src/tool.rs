@@ -1,4 +1,4 @@
-//! The only file of the lab that starts programs.
+//! Starts programs; the only file of the lab that does.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -22,7 +22,7 @@ pub fn words(argv: &[&str]) -> Vec<String> {
     argv.iter().map(|w| (*w).to_owned()).collect()
 }
 
-/// What a finished program left.
+/// Output of a finished program.
 #[derive(Debug)]
 pub struct Outcome {
     /// Exit code; -1 when a signal ended it.

@@ -1,5 +1,4 @@
-//! Trust in the seed's pages, as its operator has it: first by the fingerprint that the daemon prints, then by the
-//! site's CA.
+//! Trust in the web interface like an operator's: first by the fingerprint that the daemon prints, then by the site's CA.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -25,7 +24,7 @@ pub fn fingerprint(der: &[u8]) -> String {
     hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect::<Vec<_>>().join(":")
 }
 
-/// Believes one certificate.
+/// Trusts one certificate.
 #[derive(Debug)]
 struct Pin {
     fingerprint: String,

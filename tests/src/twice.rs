@@ -1,4 +1,4 @@
-//! The images built a second time, elsewhere: the same snapshot gives the same bytes.
+//! Builds the images a second time, elsewhere: the same snapshot produces the same bytes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::tool;
 
 /// Directories whose content the second build makes anew: the results, and the tools it works with.
 const MADE: [&str; 3] = ["artifacts", "netboot", "cache"];
-/// Without these in what is compared, nothing was compared.
+/// Files that must be among the compared ones.
 const EXPECTED: [&str; 3] = ["manifest.json", "vmlinuz", "initrd.img"];
 
 /// Builds the netboot image and every role's artifact from a copy that has the keys and the snapshot only. An id is of

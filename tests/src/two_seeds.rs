@@ -18,9 +18,9 @@ use crate::stop;
 use crate::vm::{Accel, Firmware, Medium, Spec};
 
 const NODES: [&str; 2] = ["alpha", "beta"];
-const PASSPHRASE_B: &str = "the second place has its own";
+const PASSPHRASE_B: &str = "the second site has its own";
 const CAPSULE: &str = "from-a.capsule";
-/// A node that is asked to follow an older seed must say no within this.
+/// Time limit for a node to refuse an older seed.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(600);
 
 /// `first` tells the machines of the two sites apart.
@@ -32,7 +32,7 @@ fn blank(first: u8) -> Vec<Spec> {
 /// Runs it; prints how long site B needed.
 pub fn run(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -> Result<()> {
     let iso = template.seed_iso(dirs)?;
-    // B stands ready before A is lost, as the runbook says.
+    // B is prepared before A is lost, as in the runbook.
     let rack_b = Rack::new(dirs, "site-b", accel)?;
     let stick_b = rack_b.stick(&iso)?;
     let (off_b, recipient) = prepare_b(&rack_b, &stick_b, pictures)?;
@@ -45,7 +45,10 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel, pictures: &Path) -
     let mut members = rack_b.join(&mut seed, &client, blank(31), true)?;
     let after = addresses(&rack_b, &client)?;
     ensure!(after == before, "the planes' addresses changed: {before:?} became {after:?}");
-    say::line(&format!("both nodes are back {} after the loss, with their names and addresses", say::seconds(lost.elapsed())));
+    say::line(&format!(
+        "both nodes were restored {} after the loss, with their names and addresses",
+        say::seconds(lost.elapsed())
+    ));
     comes_back(&rack_b, off_a, seed, &mut members)?;
     for rack in [&rack_a, &rack_b] {
         rack.segment.must_be_quiet()?;
@@ -80,7 +83,7 @@ fn site_a(rack: &Rack, iso: &Path, recipient: &str, pictures: &Path) -> Result<(
     let begun = rack.operator.enter(|| client.post("/api/v1/site/export", &wish)?.good("exporting site A"))?;
     say::line(&rack.work(&client, begun)?);
     let site = rack.operator.enter(|| client.site())?;
-    let name = site["capsules"][0]["name"].as_str().context("A wrote no capsule")?.to_owned();
+    let name = site["capsules"][0]["name"].as_str().context("A exported no capsule")?.to_owned();
     let size = rack.operator.enter(|| client.download(&name, &rack.work.join(CAPSULE)))?;
     say::line(&format!("capsule {name} saved, {}", say::megabytes(size)));
     drop(members);
@@ -127,7 +130,7 @@ fn take_over(rack: &Rack, seed: &mut Seed, capsule: &Path, pin: &str) -> Result<
     })?;
     let client = seed.enter(rack, None)?;
     ensure!(site["mode"] == json!("standby") && site["siteKey"] == json!(pin), "B is not the standby of A: {site}");
-    ensure!(site["place"]["seed"] == json!(SECOND_SEED_IP), "B left its place: {}", site["place"]);
+    ensure!(site["place"]["seed"] == json!(SECOND_SEED_IP), "B changed its underlay: {}", site["place"]);
     let promoted = |name: &str| rack.operator.enter(|| client.post("/api/v1/site/promote", &json!({"name": name})));
     ensure!(promoted("site-b")?.status == 400, "it was promoted under another name");
     let epoch = promoted("site-a")?.good("promoting site B")?["epoch"].clone();
@@ -141,7 +144,7 @@ fn take_over(rack: &Rack, seed: &mut Seed, capsule: &Path, pin: &str) -> Result<
     Ok(client)
 }
 
-/// A key that is one, and nobody's.
+/// A valid key of no site.
 fn wrong_key() -> String {
     cluster_seed::seal::key_text(&cluster_seed::seal::SigningKey::from_bytes(&[9; 32]).verifying_key())
 }
@@ -155,29 +158,29 @@ fn comes_back(rack: &Rack, off_a: Off, seed_b: Seed, members: &mut [Member]) -> 
     a.move_to(rack, &client, SECOND_SEED_IP)?;
     let from: Vec<usize> = members.iter().map(|m| m.vm.console.lines.len()).collect();
     let client = a.enter(rack, None)?;
-    stop::wait_for("site A to learn that it was overtaken", REFUSAL_LIMIT, || {
+    stop::wait_for("site A to be fenced", REFUSAL_LIMIT, || {
         a.vm.poll()?;
         for member in members.iter_mut() {
             member.vm.poll()?;
         }
-        // The listener changes hands when it falls silent.
+        // The listener is replaced when it is fenced.
         let mode = rack.operator.enter(|| client.status()).map(|s| s["mode"].clone()).unwrap_or_default();
         Ok((mode == json!("fenced")).then_some(()))
     })?;
-    let refused = stop::wait_for("a node to say that it refuses site A", REFUSAL_LIMIT, || {
+    let refused = stop::wait_for("a node to refuse site A", REFUSAL_LIMIT, || {
         members.iter_mut().try_for_each(|m| m.vm.poll())?;
         Ok(members.iter().zip(&from).find_map(|(m, from)| {
-            let line = m.vm.console.find(*from, "this site has reached epoch 2")?;
+            let line = m.vm.console.find(*from, "but this site has reached epoch 2")?;
             Some(format!("{}: {}", m.name(), line.text.trim()))
         }))
     })?;
     say::line(&format!("site A is fenced; {refused}"));
     let wish = json!({"recipient": "age1none", "passphrase": PASSPHRASE});
-    ensure!(rack.operator.enter(|| client.post("/api/v1/site/export", &wish))?.status == 400, "nonsense was taken");
+    ensure!(rack.operator.enter(|| client.post("/api/v1/site/export", &wish))?.status == 400, "an invalid epoch was accepted");
     drop(a);
     let mut b = rack.seed_again(off_b)?;
     let client = b.enter(rack, Some(PASSPHRASE_B))?;
     let site = rack.operator.enter(|| client.site())?;
-    ensure!(site["mode"] == json!("active") && site["epoch"] == json!(2), "B did not stay the issuer: {site}");
+    ensure!(site["mode"] == json!("active") && site["epoch"] == json!(2), "B did not stay active: {site}");
     addresses(rack, &client).map(|_| ())
 }

@@ -22,7 +22,7 @@ pub enum Firmware {
     Ovmf,
     /// OVMF with Secure Boot on and Microsoft's keys enrolled.
     OvmfSecure,
-    /// OVMF that is told to boot by HTTP and not by PXE.
+    /// OVMF configured for HTTP boot instead of PXE.
     OvmfHttp,
 }
 
@@ -32,7 +32,7 @@ impl Firmware {
     }
 }
 
-/// What a machine may boot besides its disk.
+/// Boot devices besides the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Medium {
     Cd(PathBuf),
@@ -70,7 +70,7 @@ pub struct Spec {
     pub network_boot: bool,
     /// In a drive or a port, and booted first.
     pub medium: Option<Medium>,
-    /// What the hardware clock says at power-on, as `1970-01-01T00:00:00`; none: the host's time.
+    /// Hardware clock at power-on, such as `1970-01-01T00:00:00`; `None`: the host's time.
     pub clock: Option<String>,
 }
 
@@ -233,7 +233,7 @@ impl Vm {
         qmp::ask(&self.qmp, "system_reset", &serde_json::json!({})).map(|_| ())
     }
 
-    /// Pulls the plug; the disk stays.
+    /// Cuts the power; the disk is kept.
     pub fn power_off(mut self) -> PathBuf {
         self.qemu.kill();
         self.disk.clone()

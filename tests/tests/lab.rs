@@ -1,4 +1,4 @@
-//! The lab itself: does its guard see what it must see, do its machines start, is everything gone afterwards?
+//! Tests of the lab: its guard counts packets, its machines start, and everything is removed afterwards.
 
 use std::net::UdpSocket;
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[path = "../shared/golden.rs"]
 mod golden;
 
-/// Where texts are: the brackets after each of these hold literals that an operator may read.
+/// Markers of texts: the brackets after each contain literals that an operator may read.
 const MARKS: [&str; 11] = [
     "#[error(",
     "anyhow!(",

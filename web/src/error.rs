@@ -53,7 +53,7 @@ impl From<ApiError> for Failure {
             ApiError::NotFound { .. } => Failure::new(StatusCode::NOT_FOUND, text),
             ApiError::Conflict { hint, .. } => Failure { hint, ..Failure::new(StatusCode::CONFLICT, text) },
             ApiError::Sealed => Failure::new(StatusCode::LOCKED, text)
-                .with_hint("unseal it with the site's passphrase, on the page /unseal or with seedd unseal"),
+                .with_hint("unseal it with the site's passphrase, at /unseal or with seedd unseal"),
             ApiError::TooMany { seconds } => {
                 Failure { retry_after: Some(seconds), ..Failure::new(StatusCode::TOO_MANY_REQUESTS, text) }
             }

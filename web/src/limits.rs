@@ -22,15 +22,15 @@ pub const STALL_TIME: Duration = Duration::from_secs(30);
 pub const STALL_BYTES: usize = 128 << 10;
 /// Open connections per listener. The last quarter is for addresses that have none.
 pub const MAX_CONNECTIONS: usize = 512;
-/// Connections that are told at once why they are turned away.
+/// Refused connections that get an answer at the same time.
 pub const MAX_REFUSALS: usize = 32;
-/// How long such a connection may take to hear it.
+/// Time for such a connection to receive it.
 pub const REFUSAL_TIME: Duration = Duration::from_secs(2);
 /// Time between two lines in the log about connections that the system could not accept.
 pub const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Threads that serve machines in plain text.
 pub const MAX_FILE_THREADS: usize = 8;
-/// Open connections of one address to the machines' listener: an agent downloads over 3, and asks over one more.
+/// Open connections of one address to the machines' listener: an agent uses 3 for downloads and one for requests.
 pub const MAX_OF_MACHINE: usize = 16;
 /// Open connections of one address to the pages: a browser opens 6.
 pub const MAX_OF_BROWSER: usize = 8;

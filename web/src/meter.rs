@@ -1,4 +1,4 @@
-//! Counts what was served to machines over HTTP, by kind, and who was turned away: shared by the listeners and the metrics.
+//! Counts answers to machines over HTTP, by kind, and refused connections: shared by the listeners and the metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,18 +13,18 @@ struct Row {
     bytes: AtomicU64,
 }
 
-/// Why a connection was not taken, or ended before its peer wanted it to.
+/// Why a connection was refused or closed early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// The address, or its network, holds as many as it may, and none of them is idle.
+    /// The address or its network has reached its limit, and none of its connections is idle.
     Address,
-    /// Every place is taken.
+    /// All slots are in use.
     Full,
-    /// Idle, and its place was needed.
+    /// It was idle, and its slot was needed.
     Idle,
-    /// Without a whole request, and its place was needed.
+    /// It had not sent a complete request, and its slot was needed.
     Unfinished,
-    /// In the middle of an answer, and its place was needed: its address held more than any other.
+    /// An answer was in progress, but its slot was needed: its address held more connections than any other.
     Answering,
     /// The system had no descriptor or memory for it.
     System,
@@ -46,7 +46,7 @@ impl Turn {
     }
 }
 
-/// Counts the connections of a listener that were turned away or closed.
+/// Counts refused and closed connections of a listener.
 #[derive(Debug, Default)]
 pub struct DoorMeter([AtomicU64; Turn::ALL.len()]);
 

@@ -1,7 +1,7 @@
-//! The list: every file of the trees in the archive, then the pieces it carries, then those it leaves out.
+//! The list: every file of the trees in the archive, then the pieces that it contains, then those that it omits.
 //!
-//! One JSON object a line: `{"file":{tree,id,path,size,sha256}}`, `{"blob":{size,sha256}}`, `{"held":{size,sha256}}`.
-//! Links, devices, modes and owners cannot be said; a path is a plain one (capsule's `FileRow`).
+//! One JSON object per line: `{"file":{tree,id,path,size,sha256}}`, `{"blob":{size,sha256}}`, `{"held":{size,sha256}}`.
+//! Links, devices, modes and owners cannot be expressed; a path is a plain one (capsule's `FileRow`).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{ArchiveError, ArchiveHeader, MAX_FILES};
 use crate::capsule::{FileRow, MAX_BLOB, Piece, Tree};
 use crate::ids::Digest;
 
-/// Bytes of a list.
+/// Largest list, in bytes.
 pub const MAX_LIST: u64 = 512 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -22,14 +22,14 @@ enum Line {
     Held(Piece),
 }
 
-/// What an archive holds.
+/// Contents of an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ArchiveList {
     /// Sorted by tree, id and path.
     pub files: Vec<FileRow>,
-    /// Carried, sorted by digest.
+    /// Contained, sorted by digest.
     pub blobs: Vec<Piece>,
-    /// Left out, because the snapshot it builds on has them; sorted by digest.
+    /// Omitted, because the base snapshot has them; sorted by digest.
     pub held: Vec<Piece>,
 }
 
@@ -68,7 +68,7 @@ impl ArchiveList {
         Ok(out)
     }
 
-    /// Reads a list that the header names, and checks what a signature does not say.
+    /// Reads the list named in the header, and checks what the signature does not cover.
     pub fn open(text: &[u8], header: &ArchiveHeader) -> Result<Self, ArchiveError> {
         if text.len() as u64 != header.list_size || Digest::of(text) != header.list {
             return Err(ArchiveError::OtherList);
@@ -76,16 +76,16 @@ impl ArchiveList {
         let text = std::str::from_utf8(text).map_err(|_| ArchiveError::List("it is not UTF-8".to_owned()))?;
         let list = Self::parse(text)?;
         if list.bytes() != header.bytes {
-            return Err(ArchiveError::List("its content has another size than the header says".to_owned()));
+            return Err(ArchiveError::List("the size of its content differs from the header".to_owned()));
         }
         if !list.held.is_empty() && header.since.is_none() {
-            return Err(ArchiveError::List("pieces are left out, and nothing says which snapshot has them".to_owned()));
+            return Err(ArchiveError::List("pieces are omitted, but no base snapshot is named".to_owned()));
         }
         if !list.files.iter().any(|f| f.tree == Tree::Snapshots && f.id == header.snapshot) {
-            return Err(ArchiveError::List("it has no file of its snapshot".to_owned()));
+            return Err(ArchiveError::List("it contains no file of its snapshot".to_owned()));
         }
         if list.files.iter().any(|f| f.tree == Tree::Snapshots && f.id != header.snapshot) {
-            return Err(ArchiveError::List("it has files of another snapshot".to_owned()));
+            return Err(ArchiveError::List("it contains files of another snapshot".to_owned()));
         }
         Ok(list)
     }
@@ -96,15 +96,15 @@ impl ArchiveList {
         for (n, line) in text.lines().enumerate() {
             let bad = |what: String| ArchiveError::Line { line: n + 1, what };
             if n >= 3 * MAX_FILES {
-                return Err(bad("there are more lines than are allowed".to_owned()));
+                return Err(bad("too many lines".to_owned()));
             }
             match serde_json::from_str(line).map_err(|e| bad(e.to_string()))? {
                 Line::File(row) => {
                     if !row.path_is_plain() || row.size > MAX_BLOB {
-                        return Err(bad("not a plain path, or too large".to_owned()));
+                        return Err(bad("not a plain relative path, or too large".to_owned()));
                     }
                     if !matches!(row.tree, Tree::Snapshots | Tree::Proofs | Tree::Extras) {
-                        return Err(bad(format!("an archive does not carry {}", row.tree.as_str())));
+                        return Err(bad(format!("an archive must not contain {}", row.tree.as_str())));
                     }
                     list.files.push(row);
                 }
@@ -114,7 +114,7 @@ impl ArchiveList {
         }
         list.check()?;
         if list.render()? != text {
-            return Err(ArchiveError::List("it is not in the form it is written in".to_owned()));
+            return Err(ArchiveError::List("it is not in canonical form".to_owned()));
         }
         Ok(list)
     }
@@ -122,7 +122,7 @@ impl ArchiveList {
     fn check(&self) -> Result<(), ArchiveError> {
         let bad = |what: &str| Err(ArchiveError::List(what.to_owned()));
         if self.files.len() > MAX_FILES {
-            return bad("more files than are allowed");
+            return bad("too many files");
         }
         if !self.files.is_sorted_by(|a, b| key(a) < key(b)) {
             return bad("files are out of order or listed twice");
@@ -135,11 +135,11 @@ impl ArchiveList {
                 (*tree, *id) == (row.tree, row.id) && row.path.starts_with(path) && row.path.len() > path.len()
             });
             if names.iter().any(|(_, _, path)| row.path.as_bytes().get(path.len()) == Some(&b'/')) {
-                return bad("a file stands where another needs a folder");
+                return bad("a path is both a file and a folder");
             }
             names.push(key(row));
         }
-        for (what, pieces) in [("carried", &self.blobs), ("left out", &self.held)] {
+        for (what, pieces) in [("carried", &self.blobs), ("omitted", &self.held)] {
             if !pieces.is_sorted_by(|a, b| a.sha256 < b.sha256) || pieces.iter().any(|p| p.size > MAX_BLOB) {
                 return bad(&format!("pieces {what} are out of order, listed twice or too large"));
             }
@@ -147,16 +147,16 @@ impl ArchiveList {
         let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
         for piece in self.blobs.iter().chain(&self.held) {
             if sizes.insert(piece.sha256, piece.size).is_some() {
-                return bad("a piece is both carried and left out");
+                return bad("a piece is both contained and omitted");
             }
         }
         let mut used = BTreeMap::new();
         for row in &self.files {
             if sizes.get(&row.sha256) != Some(&row.size) {
-                return bad("a file's content is not listed, or with another size");
+                return bad("a file's content is not listed, or is listed with another size");
             }
             used.insert(row.sha256, ());
         }
-        if used.len() != sizes.len() { bad("it lists content that no file has") } else { Ok(()) }
+        if used.len() != sizes.len() { bad("it lists content that no file refers to") } else { Ok(()) }
     }
 }

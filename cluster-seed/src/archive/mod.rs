@@ -1,15 +1,14 @@
-//! The archive: a published snapshot, or what one has beyond another, as one signed file for a stick. No I/O.
+//! The archive: a published snapshot, or its difference from another, as one signed file for a USB stick. No I/O.
 //!
 //! ```text
 //! "KUBEDOS-ARCHIVE\n"                          16 bytes
 //! u32 big endian length, Sealed<ArchiveHeader>  signed by the site key, as in a capsule
-//! the list                                      size and digest stand in the header
-//! content                                       what the list carries, in its order, nothing between
+//! the list                                      its size and digest are in the header
+//! content                                       the pieces of the list, in its order, without gaps
 //! ```
 //!
-//! A snapshot is public, so unlike a capsule nothing is encrypted, and nothing needs frames: the place of every piece
-//! follows from the list. Nothing is compressed: what is read is never larger than what was written. The same snapshot
-//! gives the same bytes.
+//! A snapshot is public, so unlike a capsule nothing is encrypted, and no frames are needed: the offset of every piece follows
+//! from the list. Nothing is compressed, so reading never expands data. The same snapshot produces the same bytes.
 
 mod list;
 
@@ -28,24 +27,24 @@ pub const VERSION: u32 = 1;
 /// Most files of an archive.
 pub const MAX_FILES: usize = 1_000_000;
 
-/// Why bytes are not the archive they were taken for.
+/// Why bytes are not a valid archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("this is not a kubedos archive")]
     Magic,
-    #[error("the archive has format {0}, this program reads {VERSION}")]
+    #[error("the archive has format {0}, but this program supports format {VERSION}")]
     Version(u32),
     #[error("reading the archive's header")]
     Header(#[from] CapsuleError),
     #[error("the header is not signed by the expected site key")]
     Seal(#[from] SealError),
-    #[error("the archive's header says {what} has {size} bytes, more than is allowed")]
+    #[error("according to the archive's header, {what} has {size} bytes, more than allowed")]
     TooLarge { what: &'static str, size: u64 },
-    #[error("the archive's list is not the one that the header names")]
+    #[error("the archive's list does not match its header")]
     OtherList,
     #[error("line {line} of the archive's list: {what}")]
     Line { line: usize, what: String },
-    #[error("the archive's list contradicts itself: {0}")]
+    #[error("the archive's list is inconsistent: {0}")]
     List(String),
 }
 
@@ -54,14 +53,14 @@ pub enum ArchiveError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ArchiveHeader {
     pub version: u32,
-    /// The snapshot that is in it.
+    /// The snapshot that it contains.
     pub snapshot: Digest,
     /// Digest and bytes of the list.
     pub list: Digest,
     pub list_size: u64,
     /// Bytes of content.
     pub bytes: u64,
-    /// The snapshot whose files were left out.
+    /// The base snapshot, whose files are omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Digest>,
 }
@@ -71,7 +70,7 @@ impl Sealable for ArchiveHeader {
 }
 
 impl ArchiveHeader {
-    /// The header, after its signature by `key` and its numbers were checked.
+    /// The header, after checking its signature by `key` and its sizes.
     pub fn open(sealed: &Sealed<ArchiveHeader>, key: &VerifyingKey) -> Result<Self, ArchiveError> {
         let header = sealed.open(key)?;
         if header.version != VERSION {

@@ -1,4 +1,4 @@
-//! Frames: equal pieces of the content, each encrypted by itself so that writing and reading can begin at any of them.
+//! Frames: equal pieces of the content, each encrypted separately, so that writing and reading can start at any frame.
 
 use super::{CapsuleError, FRAME, MAX_STORED_FRAME, MAX_STORED_MANIFEST};
 use crate::ids::Digest;
@@ -14,7 +14,7 @@ fn label(id: &Digest, index: u64) -> [u8; LABEL] {
     bytes
 }
 
-/// Data frames that `bytes` of content take.
+/// Number of data frames for `bytes` of content.
 pub fn frame_count(bytes: u64) -> u64 {
     bytes.div_ceil(FRAME)
 }
@@ -25,7 +25,7 @@ pub fn frame_payload(bytes: u64, index: u64) -> u64 {
     bytes.saturating_sub(start).min(FRAME)
 }
 
-/// A frame as it is stored: length and ciphertext.
+/// The stored form of a frame: length and ciphertext.
 pub fn seal_frame(recipient: &str, id: &Digest, index: u64, content: &[u8]) -> Result<Vec<u8>, CapsuleError> {
     let plain = [&label(id, index)[..], content].concat();
     let ciphertext = seal_to(recipient, &plain).map_err(|source| CapsuleError::Frame { index, source })?;
@@ -34,7 +34,7 @@ pub fn seal_frame(recipient: &str, id: &Digest, index: u64, content: &[u8]) -> R
     Ok([&length.to_be_bytes()[..], &ciphertext].concat())
 }
 
-/// Reads a frame's length field; refuses what no frame can be before anything is read.
+/// Reads a frame's length field; refuses impossible lengths before anything else is read.
 pub fn frame_len(index: u64, field: [u8; 4]) -> Result<usize, CapsuleError> {
     let size = u32::from_be_bytes(field);
     let most = if index == 0 { MAX_STORED_MANIFEST } else { MAX_STORED_FRAME };

@@ -1,4 +1,4 @@
-//! The clear part: who signed it, for whom, and how much there is. Nothing in it tells what the site is like.
+//! The unencrypted part: signer, recipient and size. It reveals nothing else about the site.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +18,11 @@ pub struct CapsuleHeader {
     pub id: Digest,
     /// age recipient of the site it is for.
     pub recipient: String,
-    /// Unix seconds by the maker's clock; for people.
+    /// Unix seconds by the maker's clock; informational.
     pub created: u64,
     /// Bytes of content, without the manifest.
     pub bytes: u64,
-    /// The capsule whose blobs were left out.
+    /// The base capsule, whose blobs are omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Digest>,
 }
@@ -39,7 +39,7 @@ impl CapsuleHeader {
             return Err(CapsuleError::Version(header.version));
         }
         if header.bytes > MAX_BYTES {
-            return Err(CapsuleError::Contradiction("more content than a capsule may have"));
+            return Err(CapsuleError::Contradiction("more content than allowed"));
         }
         Ok(header)
     }
@@ -50,7 +50,7 @@ pub fn header_bytes(sealed: &Sealed<CapsuleHeader>) -> Result<Vec<u8>, CapsuleEr
     framed_header(MAGIC, sealed)
 }
 
-/// A signed header behind its magic and its length: how a capsule and an archive begin.
+/// A signed header after its magic and its length: the beginning of a capsule or an archive.
 pub fn framed_header<T: Sealable>(magic: &[u8; 16], sealed: &Sealed<T>) -> Result<Vec<u8>, CapsuleError> {
     let json = serde_json::to_vec(sealed).map_err(|e| CapsuleError::Json("header", e))?;
     let length = u32::try_from(json.len()).ok().filter(|_| json.len() <= MAX_HEADER);
@@ -63,7 +63,7 @@ pub fn header_len(prefix: &[u8; PREFIX]) -> Result<usize, CapsuleError> {
     framed_len(MAGIC, prefix).ok_or(CapsuleError::Magic)?
 }
 
-/// The same for any magic; `None` if another stands there.
+/// The same for any magic; `None` if the magic differs.
 pub fn framed_len(expected: &[u8; 16], prefix: &[u8; PREFIX]) -> Option<Result<usize, CapsuleError>> {
     let (magic, length) = prefix.split_at(expected.len());
     if magic != expected {

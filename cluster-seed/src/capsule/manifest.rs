@@ -1,5 +1,5 @@
-//! What a capsule holds: files of rows by table, then blobs by digest. There are no names from outside, so nothing in
-//! a capsule can point anywhere.
+//! Contents of a capsule: files of rows by table, then blobs by digest. A capsule contains no external names, so it cannot
+//! refer to anything outside.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::{CapsuleError, CapsuleHeader, MAX_BLOB, MAX_BYTES, MAX_ENTRIES, MAX_R
 use crate::ids::Digest;
 use crate::seal::{Sealable, Sealed, VerifyingKey, key_text};
 
-/// A file of rows, one JSON object a line. A capsule has each exactly once, in this order.
+/// A file of rows, one JSON object per line. A capsule contains each exactly once, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Table {
@@ -57,7 +57,7 @@ impl Table {
     }
 }
 
-/// One thing a capsule holds.
+/// One entry of a capsule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
 pub enum Entry {
@@ -83,7 +83,7 @@ impl Entry {
     }
 }
 
-/// So many bytes with that digest.
+/// Size in bytes and digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Piece {
@@ -91,7 +91,7 @@ pub struct Piece {
     pub sha256: Digest,
 }
 
-/// A blob that was left out because an earlier capsule or the medium has it.
+/// A blob that is omitted because an earlier capsule or the medium has it.
 pub type Assumed = Piece;
 
 /// Signed by the site key; its digest is the capsule's id.
@@ -99,7 +99,7 @@ pub type Assumed = Piece;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CapsuleManifest {
     pub version: u32,
-    /// Of the program that made it.
+    /// Version of the program that made it.
     pub program: String,
     pub site: String,
     /// Public key in hex.
@@ -111,7 +111,7 @@ pub struct CapsuleManifest {
     pub event: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Digest>,
-    /// The medium whose files were left out.
+    /// The medium whose files are omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub medium: Option<Digest>,
     /// Every table once in the order of [`Table::ALL`], then blobs in the order of their digests.
@@ -147,7 +147,7 @@ impl CapsuleManifest {
         Err(CapsuleError::Contradiction(contradiction))
     }
 
-    /// Checks what a signature does not say: kinds, order, sizes. Gives the bytes of content.
+    /// Checks what the signature does not cover: kinds, order, sizes. Returns the bytes of content.
     pub fn check(&self) -> Result<u64, CapsuleError> {
         let bad = |what: String| Err(CapsuleError::Manifest(what));
         if self.version != VERSION {
@@ -165,7 +165,7 @@ impl CapsuleManifest {
                     last = Some(*sha256);
                     MAX_BLOB
                 }
-                _ => return bad(format!("entry {i} is not what belongs there")),
+                _ => return bad(format!("entry {i} has the wrong kind")),
             };
             if entry.size() > most {
                 return bad(format!("entry {i} is {} bytes", entry.size()));
@@ -179,13 +179,13 @@ impl CapsuleManifest {
             return bad(format!("{bytes} bytes of content"));
         }
         if !self.assumed.is_sorted_by(|a, b| a.sha256 < b.sha256) {
-            return bad("the blobs it builds on are not in order".to_owned());
+            return bad("the omitted blobs are not in order".to_owned());
         }
         if self.assumed.iter().any(|a| a.size > MAX_BLOB || self.blob(a.sha256).is_some()) {
-            return bad("a blob that it builds on is among its own, or too large".to_owned());
+            return bad("an omitted blob is also contained, or too large".to_owned());
         }
         if self.since.is_none() && self.medium.is_none() && !self.assumed.is_empty() {
-            return bad("it builds on blobs of no capsule".to_owned());
+            return bad("blobs are omitted, but no base capsule is named".to_owned());
         }
         Ok(bytes)
     }
@@ -199,7 +199,7 @@ impl CapsuleManifest {
         blobs.binary_search_by_key(&sha256, Entry::sha256).ok().map(|i| blobs[i].size())
     }
 
-    /// Size of a blob that whoever reads this capsule has afterwards.
+    /// Size of a blob that is available after importing this capsule.
     pub fn size_of(&self, sha256: Digest) -> Option<u64> {
         let assumed = || self.assumed.binary_search_by_key(&sha256, |a| a.sha256).ok().map(|i| self.assumed[i].size);
         self.blob(sha256).or_else(assumed)

@@ -1,4 +1,4 @@
-//! The site capsule: a whole site as one signed, encrypted, resumable file. Framing, parsing and limits; no I/O.
+//! The site capsule: a complete site as one signed, encrypted, resumable file. Framing, parsing and limits; no I/O.
 //!
 //! ```text
 //! "KUBEDOS-CAPSULE\n"                          16 bytes
@@ -7,10 +7,9 @@
 //! u32 big endian length, age ciphertext         frame 1…n: what the manifest lists, in its order, 4 MiB each
 //! ```
 //!
-//! Every frame is an age file of its own (age v1, STREAM) to the recipient of the header, and begins inside the
-//! encryption with the capsule's id and its own number, so that no frame can stand in another's place or in another
-//! capsule. The id is the digest of frame 0's document. Nothing is compressed: what is read is never larger than what
-//! was written.
+//! Every frame is a separate age file (age v1, STREAM) for the header's recipient. Its plaintext begins with the capsule's id
+//! and the frame's number, so a frame cannot be moved to another position or capsule. The id is the digest of frame 0's
+//! document. Nothing is compressed, so reading never expands data.
 
 mod frame;
 mod header;
@@ -47,35 +46,35 @@ pub const MAX_ROWS: u64 = 4 << 30;
 pub const MAX_BLOB: u64 = 64 << 30;
 /// Most content of a capsule, in bytes.
 pub const MAX_BYTES: u64 = 4 << 40;
-/// Longest line in a file of rows, in bytes: an issued identity is the longest there is.
+/// Longest line in a file of rows, in bytes: the longest possible is an issued identity.
 pub const MAX_LINE: usize = 16 << 20;
 
-/// Why bytes are not the capsule they were taken for.
+/// Why bytes are not a valid capsule.
 #[derive(Debug, thiserror::Error)]
 pub enum CapsuleError {
     #[error("this is not a kubedos capsule")]
     Magic,
-    #[error("the capsule has format {0}, this program reads {VERSION}")]
+    #[error("the capsule has format {0}, but this program supports format {VERSION}")]
     Version(u32),
-    #[error("the capsule's header is {0} bytes, more than is allowed")]
+    #[error("the capsule's header has {0} bytes, more than allowed")]
     HeaderSize(usize),
     #[error("the header is not signed by the expected site key")]
     Seal(#[from] SealError),
     #[error("reading the capsule's {0}")]
     Json(&'static str, #[source] serde_json::Error),
-    #[error("frame {index} is {size} bytes, more than is allowed")]
+    #[error("frame {index} has {size} bytes, more than allowed")]
     FrameSize { index: u64, size: u64 },
     #[error("frame {index}")]
     Frame { index: u64, source: SecretError },
-    #[error("frame {index} belongs to another place or another capsule")]
+    #[error("frame {index} belongs to another position or another capsule")]
     Misplaced { index: u64 },
-    #[error("frame {index} has another length than its place asks for")]
+    #[error("frame {index} has the wrong length for its position")]
     FrameLength { index: u64 },
-    #[error("the manifest is not the one that the header names")]
+    #[error("the manifest does not match the capsule's header")]
     OtherManifest,
     #[error("the manifest contradicts the header: {0}")]
     Contradiction(&'static str),
-    #[error("the manifest contradicts itself: {0}")]
+    #[error("the manifest is inconsistent: {0}")]
     Manifest(String),
     #[error("a row of {table}: {what}")]
     Row { table: &'static str, what: String },

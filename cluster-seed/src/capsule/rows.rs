@@ -1,4 +1,4 @@
-//! Lines of a capsule's files that are not database rows. Paths are checked here, before anybody joins them to a folder.
+//! Lines of a capsule's files that are not database rows. Paths are validated here, before they are joined to a folder.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{CapsuleError, MAX_BLOB, Table};
 use crate::ids::Digest;
 
-/// Version of the rows' form; the first line of every file of rows says it.
+/// Version of the row format, in the first line of every file of rows.
 const ROWS: u32 = 1;
-/// Private key files that a capsule may hold, by their names in a site's `keys` folder. The operator's own is not
-/// among them: it stays under its passphrase.
+/// Private key files that a capsule may contain, by their names in a site's `keys` folder. The operator's key is not
+/// included: it stays encrypted with its passphrase.
 pub const KEYS: &[&str] = &["site.age", "release.age", "vault.age", "planes.age", "ca.age"];
-/// Text and public key files that a capsule may hold, beside the certificates of adopted snapshots.
+/// Text and public key files that a capsule may contain, besides the certificates of adopted snapshots.
 pub const TEXTS: &[&str] = &["cluster.yaml", "public.json", "release.pgp", "ca.pem"];
 /// Longest path below a tree, in bytes, and most folders in it.
 const MAX_PATH: usize = 512;
@@ -32,7 +32,7 @@ impl RowsHead {
     }
 }
 
-/// Refuses a file of rows of another table or another form.
+/// Refuses a file of rows of another table or version.
 pub fn check_head(table: Table, line: &str) -> Result<(), CapsuleError> {
     let head: RowsHead = serde_json::from_str(line).map_err(|e| CapsuleError::Json(table.as_str(), e))?;
     if head == RowsHead::of(table) { Ok(()) } else { Err(bad(table, "of another table or another version")) }
@@ -69,7 +69,7 @@ impl Tree {
     }
 }
 
-/// One plain file of a tree. Links, devices and modes cannot be said.
+/// One plain file of a tree. Links, devices and modes cannot be expressed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileRow {
@@ -86,12 +86,12 @@ impl FileRow {
     pub fn parse(line: &str) -> Result<Self, CapsuleError> {
         let row: FileRow = serde_json::from_str(line).map_err(|e| CapsuleError::Json("file", e))?;
         if row.size > MAX_BLOB {
-            return Err(bad(Table::File, "larger than a file may be"));
+            return Err(bad(Table::File, "larger than allowed"));
         }
-        if row.path_is_plain() { Ok(row) } else { Err(bad(Table::File, "a path that is not a plain relative one")) }
+        if row.path_is_plain() { Ok(row) } else { Err(bad(Table::File, "not a plain relative path")) }
     }
 
-    /// Every part of the path is a visible name of printable ASCII, so neither `..` nor `/` nor `.hidden`.
+    /// Every part of the path is printable ASCII and does not start with a dot, so neither `..` nor `.hidden`.
     pub fn path_is_plain(&self) -> bool {
         let name_ok = |name: &str| {
             !name.is_empty()
@@ -158,7 +158,7 @@ pub fn keyring_name(snapshot: Digest) -> String {
     format!("snapshot-{snapshot}.pgp")
 }
 
-/// True for what [`keyring_name`] gives.
+/// True for a name made by [`keyring_name`].
 pub fn is_keyring_name(name: &str) -> bool {
     let id = name.strip_prefix("snapshot-").and_then(|n| n.strip_suffix(".pgp"));
     id.is_some_and(|id| id.parse::<Digest>().is_ok())

@@ -26,7 +26,7 @@ pub struct OciManifest {
     pub media_type: String,
 }
 
-/// Where something came from, and who signed it there.
+/// Source and upstream signature of an extra.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Origin {
@@ -42,7 +42,7 @@ pub struct Origin {
     pub signed_by: Option<String>,
 }
 
-/// What a site's extras are, signed by the site key; `id` is the digest of [`ExtrasManifest::naming`].
+/// A site's extras, signed by the site key; `id` is the digest of [`ExtrasManifest::naming`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExtrasManifest {
@@ -54,7 +54,7 @@ pub struct ExtrasManifest {
     pub origins: Vec<Origin>,
     pub images: Vec<ImageTag>,
     pub manifests: Vec<OciManifest>,
-    /// Every file of the set but this one, by its path in the set, sorted.
+    /// All files of the set except this one, by path, sorted.
     pub files: Vec<BootFile>,
 }
 
@@ -69,20 +69,20 @@ impl Sealable for ExtrasManifest {
 }
 
 impl ExtrasManifest {
-    /// What the set's id is the digest of: all of it but the id.
+    /// Input of the id's digest: everything except the id.
     pub fn naming(&self) -> String {
         let bare = ExtrasManifest { id: Digest([0; 32]), ..self.clone() };
         // Strings and numbers always serialise.
         serde_json::to_string(&bare).unwrap_or_default()
     }
 
-    /// Checks what a signature does not say.
+    /// Checks what the signature does not cover.
     pub fn check(&self) -> Result<(), String> {
         if self.version != VERSION {
-            return Err(format!("the extras have format {}, this program reads {VERSION}", self.version));
+            return Err(format!("the extras have format {}, but this program supports format {VERSION}", self.version));
         }
         if self.id != Digest::of(self.naming().as_bytes()) {
-            return Err("the extras' id is not the digest of what they are".to_owned());
+            return Err("the extras' id does not match their contents".to_owned());
         }
         if !self.files.is_sorted_by(|a, b| a.name < b.name) {
             return Err("files are out of order or listed twice".to_owned());
@@ -92,7 +92,7 @@ impl ExtrasManifest {
             blob || name.strip_prefix("tree/").is_some_and(is_plain_tree_path)
         };
         match self.files.iter().find(|f| !place(&f.name)) {
-            Some(bad) => Err(format!("{:?} is no place for a file", bad.name.chars().take(120).collect::<String>())),
+            Some(bad) => Err(format!("{:?} is not a valid path of a file", bad.name.chars().take(120).collect::<String>())),
             None => Ok(()),
         }
     }

@@ -1,5 +1,5 @@
-//! Extras: what a site needs beside Debian's packages. The section of cluster.yaml that pins each thing by its sha256,
-//! and the signed list of what was fetched and is served. No I/O.
+//! Extras: files, images, charts and packages from other sources than Debian. The section of cluster.yaml that pins each by
+//! its sha256, and the signed list of what was fetched and is served. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ mod manifest;
 
 pub use manifest::{ExtrasManifest, ImageTag, OciManifest, Origin};
 
-/// Things in one section.
+/// Most entries in all sections.
 pub const MAX_THINGS: usize = 10_000;
 /// Version of the manifest's form.
 pub const VERSION: u32 = 1;
@@ -27,7 +27,7 @@ pub const OCI: &str = "oci";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExtrasSpec {
-    /// OpenPGP certificates of those who sign, by a name for use below.
+    /// OpenPGP certificates of signers, by a name for use below.
     pub keys: BTreeMap<String, Pinned>,
     /// Served at `/darksite/extras/files/PATH`.
     pub files: Vec<FileSpec>,
@@ -45,7 +45,7 @@ pub struct ExtrasSpec {
     pub lint_allow: Vec<AllowSpec>,
 }
 
-/// Somewhere, with a known digest.
+/// A source with a known digest.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pinned {
@@ -76,7 +76,7 @@ pub struct FileSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImageSpec {
-    /// As a node asks for it, with its registry: `registry.k8s.io/pause`.
+    /// Name as used by nodes, with its registry: `registry.k8s.io/pause`.
     pub name: String,
     pub tag: String,
     pub url: String,
@@ -137,7 +137,7 @@ pub struct DebSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AllowSpec {
     pub sha256: Digest,
-    /// For whoever reads the file next.
+    /// The reason.
     pub why: String,
 }
 
@@ -172,14 +172,14 @@ pub fn is_tag(tag: &str) -> bool {
         && !tag.starts_with(['.', '-'])
 }
 
-/// A word in a path or a list.
+/// A name in a path or a list.
 fn is_word(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-~:".contains(&b))
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-/// What is wrong, with a hint; empty where nothing needs to be said.
+/// A problem and a hint, which may be empty.
 pub type Wrong = (String, &'static str);
 
 fn check_url(what: &str, url: &str) -> Result<(), Wrong> {
@@ -187,7 +187,7 @@ fn check_url(what: &str, url: &str) -> Result<(), Wrong> {
     if known && !url.chars().any(|c| c.is_whitespace() || c.is_control()) && url.len() <= 2048 {
         return Ok(());
     }
-    Err((format!("extras: {what}: {url:?} is no address"), "http://…, https://…, file:///… or an absolute path"))
+    Err((format!("extras: {what}: {url:?} is not an address"), "http://…, https://…, file:///… or an absolute path"))
 }
 
 impl ExtrasSpec {
@@ -199,11 +199,11 @@ impl ExtrasSpec {
             && self.debs.is_empty()
     }
 
-    /// Checks what the types do not say. `signature` keys and repositories must exist, names must not collide.
+    /// Checks what the types do not ensure: `signature` keys and repositories must exist, names must be unique.
     pub fn check(&self) -> Result<(), Wrong> {
         let things = self.files.len() + self.images.len() + self.charts.len() + self.packages.len() + self.debs.len();
         if things + self.keys.len() + self.repositories.len() + self.lint_allow.len() > MAX_THINGS {
-            return Err((format!("extras: more than {MAX_THINGS} things"), ""));
+            return Err((format!("extras: more than {MAX_THINGS} entries"), ""));
         }
         for (name, key) in &self.keys {
             check_url(&format!("key {name}"), &key.url)?;
@@ -224,7 +224,7 @@ impl ExtrasSpec {
             let Some(signature) = signature else { continue };
             check_url(what, &signature.url)?;
             if !self.keys.contains_key(&signature.key) {
-                return Err((format!("extras: {what}: there is no key {:?}", signature.key), "extras.keys names certificates"));
+                return Err((format!("extras: {what}: there is no key {:?}", signature.key), "define it in extras.keys"));
             }
         }
         Ok(())
@@ -242,12 +242,12 @@ impl ExtrasSpec {
         }
         let parents = seen.iter().flat_map(|p| p.match_indices('/').map(|(at, _)| &p[..at]));
         if let Some(both) = parents.into_iter().find(|p| seen.contains(p)) {
-            return Err((format!("extras: {both} is a file and a folder"), ""));
+            return Err((format!("extras: {both} is both a file and a folder"), ""));
         }
         let mut seen = BTreeSet::new();
         for chart in &self.charts {
             if !is_word(&chart.name) || !is_word(&chart.version) || chart.version.contains(':') || chart.name.contains(':') {
-                return Err((format!("extras: chart {:?} {:?} is no name and version", chart.name, chart.version), ""));
+                return Err((format!("extras: chart {:?} {:?}: invalid name or version", chart.name, chart.version), ""));
             }
             if !seen.insert((&chart.name, &chart.version)) {
                 return Err((format!("extras: chart {} {} is listed twice", chart.name, chart.version), ""));
@@ -261,7 +261,7 @@ impl ExtrasSpec {
         for image in &self.images {
             if !is_image_name(&image.name) {
                 let hint = "with its registry, without its tag: registry.k8s.io/pause, docker.io/library/nginx";
-                return Err((format!("extras: {:?} is not the name of an image", image.name), hint));
+                return Err((format!("extras: {:?} is not an image name", image.name), hint));
             }
             if !is_tag(&image.tag) {
                 return Err((format!("extras: image {}: {:?} is not a tag", image.name, image.tag), "quote it: tag: \"3.10\""));
@@ -277,7 +277,7 @@ impl ExtrasSpec {
         for (name, repository) in &self.repositories {
             check_url(name, &repository.url)?;
             if !is_word(name) || name.contains(':') {
-                return Err((format!("extras: {name:?} is not a repository's name"), "letters, digits, dots and dashes"));
+                return Err((format!("extras: {name:?} is not a repository name"), "letters, digits, dots and dashes"));
             }
             if !self.keys.contains_key(&repository.key) {
                 return Err((format!("extras: repository {name}: there is no key {:?}", repository.key), "see extras.keys"));
@@ -292,11 +292,11 @@ impl ExtrasSpec {
         let mut seen = BTreeSet::new();
         for package in &self.packages {
             if !self.repositories.contains_key(&package.repository) {
-                let hint = "extras.repositories names them";
+                let hint = "define it in extras.repositories";
                 return Err((format!("extras: package {}: no repository {:?}", package.package, package.repository), hint));
             }
             if ![&package.package, &package.version, &package.architecture].into_iter().all(|w| is_word(w)) {
-                return Err((format!("extras: {:?} is no package with version and architecture", package.package), ""));
+                return Err((format!("extras: {:?} is not a package with version and architecture", package.package), ""));
             }
             if !seen.insert((&package.package, &package.version, &package.architecture)) {
                 return Err((format!("extras: package {} {} is listed twice", package.package, package.version), ""));

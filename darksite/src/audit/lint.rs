@@ -1,6 +1,6 @@
 //! Searches what is about to be published for private keys and password hashes, also inside tar, deb, gzip, xz and zstd.
 //!
-//! It catches accidents, not somebody who hides a secret: data that cannot be unpacked is searched as it is.
+//! It finds accidents, not deliberately hidden secrets: data that cannot be unpacked is searched in its packed form.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

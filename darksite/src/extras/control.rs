@@ -1,5 +1,5 @@
-//! The control file of a binary package (deb-control(5)) from elsewhere. What is published is written anew from its fields:
-//! no byte of it reaches an index unread.
+//! The control file of a binary package (deb-control(5)) from another source. The published stanza is generated from its
+//! parsed fields: no byte of it is copied unparsed into an index.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,8 @@ use cluster_seed::ids::Digest;
 use crate::format::deb822::{self, Deb822Error};
 use crate::format::{relation, version};
 
-/// Fields that are published (deb-control(5), Debian policy 5.3 and 5.6), as they are spelled. Others say nothing to apt
-/// and are left out: vendors add fields of their own.
+/// Fields that are published (deb-control(5), Debian policy 5.3 and 5.6), in their canonical spelling. Others, such as
+/// vendor fields, mean nothing to apt and are omitted.
 const PUBLISHED: &[&str] = &[
     "Package",
     "Package-Type",
@@ -50,11 +50,11 @@ const PUBLISHED: &[&str] = &[
     "Task",
 ];
 
-/// Fields that only an index has, beside every name that begins with `SHA`. In a package they could only be meant for the
-/// index's reader.
+/// Fields that only an index has, in addition to every name that begins with `SHA`. In a package they could only be meant to
+/// mislead a reader of the index.
 const OF_INDEX: &[&str] = &["Filename", "Size", "MD5sum", "Description-md5", "Status", "Phased-Update-Percentage"];
 
-/// Why a control file is not used.
+/// Why a control file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
     #[error("its control file is empty")]
@@ -73,7 +73,7 @@ pub enum ControlError {
     Identity,
 }
 
-/// A control file that was read.
+/// A parsed control file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     pub name: String,

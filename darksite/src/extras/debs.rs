@@ -28,7 +28,7 @@ use crate::upstream::trust::{self, Listed, MAX_INRELEASE, Release};
 pub const SUITE: &str = "extras";
 /// Its only component.
 const COMPONENT: &str = "main";
-/// An expiry that no clock reaches; every reader can hold it.
+/// An expiry that no clock reaches, and that every reader can represent.
 const NEVER: &str = "Fri, 01 Jan 9999 00:00:00 UTC";
 /// Bytes of a package's control file.
 const MAX_CONTROL: u64 = 1 << 20;
@@ -166,7 +166,7 @@ fn control(deb: impl Read) -> Result<String, DebError> {
             continue;
         }
         if found.is_some() || !entry.header().entry_type().is_file() {
-            return Err(DebError::Format("more than one control file, or one that is no file"));
+            return Err(DebError::Format("more than one control file, or one that is not a regular file"));
         }
         let mut text = String::new();
         if entry.by_ref().take(MAX_CONTROL + 1).read_to_string(&mut text)? as u64 > MAX_CONTROL {

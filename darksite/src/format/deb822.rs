@@ -1,6 +1,6 @@
 //! Debian control data (deb822(5), Debian policy 5.1), parsed without changing a byte.
 //!
-//! A paragraph keeps its exact text, so that we publish what upstream wrote.
+//! A paragraph keeps its exact text, so that it is published unchanged.
 
 /// Bytes of one paragraph. Debian's longest is under 64 KiB.
 pub const MAX_PARAGRAPH: usize = 1 << 20;
@@ -209,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_rendered_is_read_back(fields in prop::collection::vec(("[A-Za-z][A-Za-z0-9-]{0,12}", "[!-~]([ -~]{0,30}[!-~])?(\n [!-~]{1,20}){0,3}"), 1..8)) {
+        fn a_rendered_paragraph_is_read_back(fields in prop::collection::vec(("[A-Za-z][A-Za-z0-9-]{0,12}", "[!-~]([ -~]{0,30}[!-~])?(\n [!-~]{1,20}){0,3}"), 1..8)) {
             let text = render(fields.iter().map(|(n, v)| (n.as_str(), v.as_str())));
             let all: Vec<_> = paragraphs(&text).collect();
             prop_assert_eq!(all.len(), 1);

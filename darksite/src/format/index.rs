@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_index_is_read_as_a_small_one() {
+    fn a_large_index_is_read_like_a_small_one() {
         let one = |n: usize| stanza("Package: a\n", &format!("Package: p{n}\n"));
         let text: String = (0..20_000).map(|n| one(n) + "\n").collect();
         assert!(text.len() > SPLIT_FROM);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_would_mislead() {
+    fn refuses_misleading_stanzas() {
         for (from, to) in [
             ("Package: a\n", ""),
             ("Package: a", "Package: ../a"),

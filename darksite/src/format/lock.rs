@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_could_mislead() {
+    fn refuses_misleading_lines() {
         let good = lock_of(&[("a".into(), "1".into(), 1), ("b".into(), "1".into(), 1)], BTreeMap::new()).render();
         assert!(SnapshotLock::parse(&good).is_ok());
         for (from, to) in [

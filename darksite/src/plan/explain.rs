@@ -33,7 +33,7 @@ impl Explained {
 /// Resolves the roots of a lock among its own packages.
 pub fn explain(lock: SnapshotLock, companion: &Companion) -> Result<Explained, Error> {
     let Some((indexes, texts)) = &companion.indexes else {
-        return Err(Error::Request("the folder beside the lock, which has its indexes, is missing".to_owned()));
+        return Err(Error::Request("the lock's folder FILE.d, which has its indexes, is missing".to_owned()));
     };
     let mut per_arch = Vec::new();
     for arch in &lock.architectures {

@@ -80,7 +80,7 @@ fn open(
 ) -> Result<Suite, Error> {
     let moved = || Error::UpstreamMoved { suite: upstream.suite.clone(), expected: upstream.sha256 };
     let source = sources.iter().find(|s| s.suite == upstream.suite).ok_or_else(|| {
-        Error::Request(format!("the lock has packages from suite {}, but no mirror of it is given", upstream.suite))
+        Error::Request(format!("the lock has packages from suite {}, but no mirror of this suite is given", upstream.suite))
     })?;
     let beside = companion.releases.get(&upstream.suite).map(|f| f.bytes.clone());
     let kept = beside.or_else(|| suite::in_a_snapshot(paths, &upstream.suite, &upstream.sha256));

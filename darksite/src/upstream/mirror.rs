@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn the_security_archive_is_beside() {
+    fn the_security_archive_is_next_to_the_main_one() {
         assert_eq!(security_beside("http://m.example.org/debian/").as_deref(), Some("http://m.example.org/debian-security"));
         assert_eq!(security_beside("http://m.example.org/deb"), None);
         assert!(has_pockets("trixie") && has_pockets("bookworm") && !has_pockets("sid"));
     }
 
     #[test]
-    fn finds_nothing_where_there_is_nothing() {
+    fn finds_no_mirror_in_other_sources() {
         for text in [
             "",
             "deb",

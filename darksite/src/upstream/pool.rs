@@ -35,7 +35,7 @@ impl PoolError {
             PoolError::Fetch(e) => e.hint(),
             PoolError::File(e) => e.hint(),
             PoolError::Mismatch { .. } => {
-                "the mirror serves other bytes than Debian signed, and nothing was kept; use another mirror"
+                "the mirror's file differs from the one that Debian signed, and nothing was kept; use another mirror"
             }
         }
     }

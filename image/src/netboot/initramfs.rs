@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_golden_record() {
+    fn the_archive_has_the_expected_bytes() {
         let mut i = Initramfs::default();
         i.file("ab", 0o644, b"hi".to_vec());
         let out = bytes(&i);

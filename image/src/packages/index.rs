@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_dependency_names_who_needs_it() {
+    fn a_missing_dependency_names_the_package_that_needs_it() {
         let index = index(&stanza("a", "Depends: x | y"));
         let error = index.closure(&["a"]).err().map(|e| e.to_string()).unwrap_or_default();
         assert_eq!(error, "the snapshot has no package x | y, needed by a");

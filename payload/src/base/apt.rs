@@ -1,4 +1,4 @@
-//! Where packages come from: the seed, upstream or both, and nowhere else.
+//! Package sources: the seed, upstream or both, and no others.
 
 use std::fs;
 
@@ -16,12 +16,12 @@ use crate::assets::APT_PRIORITY;
 const KEYRINGS: &str = "/etc/apt/keyrings";
 /// The site's release key.
 const KEYRING: &str = "/etc/apt/keyrings/kubedos.gpg";
-/// Debian's own, for upstream.
+/// Debian's keys, for upstream.
 const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const SOURCES: &str = "kubedos.sources";
 /// Directories that apt reads sources from (sources.list(5)).
 const FOLDERS: [&str; 2] = ["/etc/apt", "/etc/apt/sources.list.d"];
-/// Longest word of a source, in bytes.
+/// Longest value in a source, in bytes.
 const MAX_WORD: usize = 512;
 
 pub(super) fn write_keyring(base: &Base<'_>) -> Result<Change, BaseError> {
@@ -52,12 +52,12 @@ pub(super) fn remove_other_sources(base: &Base<'_>) -> Result<Change, BaseError>
     Ok(Change::made_if(!others.is_empty()))
 }
 
-/// apt passes over hidden files.
+/// apt ignores hidden files.
 fn is_source(name: &str) -> bool {
     !name.starts_with('.') && (name.ends_with(".list") || name.ends_with(".sources"))
 }
 
-/// With both sources, upstream may be out of reach. Fetching lists is no change.
+/// With both sources, upstream may be unreachable. Fetching lists does not count as a change.
 pub(super) fn update_lists(base: &Base<'_>) -> Result<Change, BaseError> {
     (base.run)(&Command::UpdateLists { strict: base.info.darksite.mode != RepoMode::Both })?;
     Ok(Change::None)
@@ -66,7 +66,7 @@ pub(super) fn update_lists(base: &Base<'_>) -> Result<Change, BaseError> {
 /// The site's release key, binary.
 ///
 /// # Errors
-/// When the identity's is not base64.
+/// If the key in the identity is not base64.
 pub fn keyring(info: &IdentityInfo) -> Result<Vec<u8>, BaseError> {
     let text = &info.darksite.keyring;
     STANDARD.decode(text).map_err(|_| BaseError::refused("the APT keyring", text, "it is not base64"))
@@ -75,7 +75,7 @@ pub fn keyring(info: &IdentityInfo) -> Result<Vec<u8>, BaseError> {
 /// The sources in deb822 style (sources.list(5)).
 ///
 /// # Errors
-/// When a value has a character that could add a word or a line.
+/// If a value has a character that could add a word or a line.
 pub fn sources(darksite: &DarksiteSource) -> Result<String, BaseError> {
     let components = words("a component", &darksite.components)?;
     let mut stanzas = Vec::new();

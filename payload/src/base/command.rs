@@ -1,4 +1,4 @@
-//! The programs that the base role runs.
+//! Programs run by the base role.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use host::tool::{Tool, ToolError};
 use crate::assets::{FIREWALL, FIREWALL_UNIT};
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// A source of packages that is out of reach costs apt several attempts of half a minute each.
+/// For an unreachable package source, apt makes several attempts of half a minute each.
 const LISTS_LIMIT: Duration = Duration::from_secs(600);
 
 /// One run of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// The SSH server reads its settings again.
+    /// Reloads the SSH server's settings.
     ReloadSsh,
     /// Loads `/etc/nftables.conf`, in one transaction.
     LoadFirewall,
-    /// Fails unless the kernel's rules have the elements this queries, in nft's language.
+    /// Fails unless the kernel's rules contain the given elements; the query is an nft script.
     QueryFirewall(String),
     /// Makes systemd load the firewall at boot.
     EnableFirewall,
-    /// Fetches the package lists; if `strict`, of every source.
+    /// Fetches the package lists; `strict` fails if any source is unreachable.
     UpdateLists { strict: bool },
 }
 
@@ -38,7 +38,7 @@ impl Command {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs it and waits for it to exit.
     pub fn run(&self) -> Result<(), ToolError> {
         let limit = if matches!(self, Command::UpdateLists { .. }) { LISTS_LIMIT } else { LIMIT };
         let argv = self.argv();

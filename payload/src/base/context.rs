@@ -1,4 +1,4 @@
-//! What a step works on, and what it can answer.
+//! The context of a step, and its result.
 
 use camino::Utf8Path;
 use cluster_seed::identity::IdentityInfo;
@@ -25,7 +25,7 @@ impl BaseError {
     }
 }
 
-/// What a step did.
+/// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     None,
@@ -49,7 +49,7 @@ pub struct Base<'a> {
     pub(super) stale: Stale,
 }
 
-/// What was written and has not been loaded yet; kept for the next try if loading fails.
+/// Written but not loaded yet; kept for the next attempt if loading fails.
 #[derive(Debug, Default)]
 pub(super) struct Stale {
     pub ssh: bool,

@@ -1,4 +1,4 @@
-//! Files of the root, written only where they differ.
+//! Writes files of the root only if they differ.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,12 +12,12 @@ use crate::assets::Asset;
 const MODE_BITS: u32 = 0o7777;
 
 impl Base<'_> {
-    /// An absolute path of the node, below the root.
+    /// An absolute path on the node, below the root.
     pub(super) fn path(&self, absolute: &str) -> Utf8PathBuf {
         self.root.join(absolute.trim_start_matches('/'))
     }
 
-    /// Makes a file have this content and mode. Creates missing directories.
+    /// Ensures that a file has this content and mode. Creates missing directories.
     pub(super) fn file(&self, absolute: &str, bytes: &[u8], mode: u32) -> Result<Change, BaseError> {
         let path = self.path(absolute);
         if is_same(&path, bytes, mode) {
@@ -27,17 +27,17 @@ impl Base<'_> {
             host::files::create_dirs(folder)?;
         }
         write_atomic(&path, bytes, mode)?;
-        // The umask may have taken bits away.
+        // The umask may have cleared bits.
         set_mode(&path, mode)?;
         Ok(Change::Made)
     }
 
-    /// Restores a file of the artifact.
+    /// Restores a file to its content in the artifact.
     pub(super) fn asset(&self, asset: &Asset) -> Result<Change, BaseError> {
         self.file(asset.path, asset.bytes, asset.mode)
     }
 
-    /// Makes a directory exist with this mode.
+    /// Ensures that a directory exists with this mode.
     pub(super) fn folder(&self, absolute: &str, mode: u32) -> Result<Change, BaseError> {
         let path = self.path(absolute);
         if fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir() && m.permissions().mode() & MODE_BITS == mode) {
@@ -53,7 +53,7 @@ fn set_mode(path: &Utf8Path, mode: u32) -> Result<(), BaseError> {
     Ok(fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("setting the mode of", path))?)
 }
 
-/// True for a regular file of this content and mode; a link to one is not the same.
+/// True for a regular file with this content and mode; false for a link to one.
 fn is_same(path: &Utf8Path, bytes: &[u8], mode: u32) -> bool {
     let size = bytes.len() as u64;
     fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == size && m.permissions().mode() & MODE_BITS == mode)

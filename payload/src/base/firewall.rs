@@ -1,4 +1,4 @@
-//! The firewall: base rules from the artifact, loaded before the network is up, and the sets that the identity fills.
+//! The firewall: base rules from the artifact, loaded before the network is up, and sets filled from the identity.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,9 +11,9 @@ use super::command::Command;
 use super::context::{Base, BaseError, Change};
 use crate::assets::{BASE_RULES, FIREWALL};
 
-/// What the identity adds.
+/// The file written from the identity.
 const ELEMENTS: &str = "/etc/nftables.d/kubedos.nft";
-/// There if the unit is enabled (its `WantedBy=`).
+/// Exists if the unit is enabled (its `WantedBy=`).
 const ENABLED: &str = "/etc/systemd/system/sysinit.target.wants/nftables.service";
 
 pub(super) fn write_rules(base: &mut Base<'_>) -> Result<Change, BaseError> {
@@ -26,7 +26,7 @@ pub(super) fn write_rules(base: &mut Base<'_>) -> Result<Change, BaseError> {
     Ok(Change::made_if(changed))
 }
 
-/// Loads the rules if they are not the kernel's.
+/// Loads the rules unless the kernel has them already.
 pub(super) fn load(base: &mut Base<'_>) -> Result<Change, BaseError> {
     let query = query(base.info)?;
     if !base.stale.firewall && (base.run)(&Command::QueryFirewall(query)).is_ok() {
@@ -48,10 +48,10 @@ pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {
 /// Names of the planes, quoted, their ports, and this node's address on each.
 ///
 /// # Errors
-/// When a plane's name is none that an interface can have.
+/// If a plane's name is not a valid interface name.
 fn sets(info: &IdentityInfo) -> Result<[(&'static str, BTreeSet<String>); 4], BaseError> {
     if let Some(bad) = info.planes.keys().find(|name| !is_interface(name)) {
-        return Err(BaseError::refused("the plane", bad, "it is not the name of an interface"));
+        return Err(BaseError::refused("the plane", bad, "it is not a valid interface name"));
     }
     let ports = info.planes.values().map(|p| p.port.to_string()).collect();
     let planes = info.planes.keys().map(|p| format!("\"{p}\"")).collect();
@@ -67,16 +67,16 @@ fn statements(info: &IdentityInfo, verb: &str) -> Result<Vec<String>, BaseError>
     Ok(sets.map(|(set, words)| format!("{verb} element inet kubedos {set} {{ {} }}", list(words))).collect())
 }
 
-/// The file beside the base rules: the UDP ports of the planes, the planes themselves, and this node's addresses on them.
+/// The file loaded after the base rules: the planes, their UDP ports, and this node's addresses on them.
 ///
 /// # Errors
-/// When a plane's name is none that an interface can have.
+/// If a plane's name is not a valid interface name.
 pub fn elements(info: &IdentityInfo) -> Result<String, BaseError> {
     let lines = statements(info, "add")?.join("\n");
     Ok(format!("# Written by kubedos-node from this node's identity.\n{lines}\n"))
 }
 
-/// Succeeds in nft(8) if the kernel has all of that.
+/// An nft(8) script that succeeds only if the kernel has all of these elements.
 fn query(info: &IdentityInfo) -> Result<String, BaseError> {
     let query = statements(info, "get")?.join("; ");
     Ok(if query.is_empty() { "list table inet kubedos".to_owned() } else { query })

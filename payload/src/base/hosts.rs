@@ -1,4 +1,4 @@
-//! The node's name, and the names of the others.
+//! The node's host name, and the hosts file.
 
 use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::identity::IdentityInfo;
@@ -7,7 +7,7 @@ use host::files::PUBLIC;
 
 use super::context::{Base, BaseError, Change};
 
-/// hostname(5): the label alone.
+/// hostname(5): only the label.
 pub(super) fn write_name(base: &Base<'_>) -> Result<Change, BaseError> {
     base.file("/etc/hostname", format!("{}\n", base.info.hostname.label()).as_bytes(), PUBLIC)
 }

@@ -1,8 +1,8 @@
-//! The base role: what every node has, whatever its other tasks. Written by the agent itself, because Ansible takes minutes
-//! for it on a slow machine (docs/adr/0018-the-agent-writes-the-base-role.md).
+//! The base role: configuration that every node has, in addition to its role. The agent applies it itself, because Ansible
+//! takes minutes for it on a slow machine (docs/adr/0018-the-agent-writes-the-base-role.md).
 //!
-//! Everything static is in the artifact ([`crate::assets`]). The steps here write what depends on the node's identity, and
-//! restore the static files where somebody changed them. A step compares first: running it twice changes nothing.
+//! Everything static is in the artifact ([`crate::assets`]). These steps write the files that depend on the node's identity,
+//! and restore static files that were changed. Steps are idempotent.
 
 mod command;
 mod context;
@@ -20,7 +20,7 @@ use cluster_seed::agent::{ApplyStep, StepResult};
 
 use crate::http::chain;
 
-/// Longest detail of a step, in characters.
+/// Longest detail text of a step, in characters.
 const MAX_DETAIL: usize = 800;
 
 /// The steps of the base role.
@@ -56,7 +56,7 @@ impl Step {
         Step::OtherAptSources,
         Step::PackageLists,
     ];
-    /// Those that need no network: cheap enough for a timer.
+    /// The steps that need no network: cheap enough for a timer.
     pub const LOCAL: &'static [Step] = Step::ALL.split_at(Step::ALL.len() - 1).0;
 
     /// The name in reports.
@@ -78,7 +78,7 @@ impl Step {
     }
 }
 
-/// A step and how it ended.
+/// A step and its result.
 #[derive(Debug)]
 pub struct Outcome {
     pub step: Step,
@@ -86,7 +86,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// As it is reported to the seed.
+    /// The form that is reported to the seed.
     pub fn report(&self) -> ApplyStep {
         let (result, detail) = match &self.result {
             Ok(Change::None) => (StepResult::Ok, String::new()),
@@ -98,7 +98,7 @@ impl Outcome {
 }
 
 impl Base<'_> {
-    /// Runs steps in order; one that fails does not keep the next from running. `done` is called after each.
+    /// Runs steps in order and continues after a failure. `done` is called after each.
     pub fn apply(&mut self, steps: &[Step], done: &mut dyn FnMut(&Outcome)) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(steps.len());
         for &step in steps {

@@ -1,4 +1,4 @@
-//! Who may log in, and how. There are no passwords.
+//! SSH access. There are no passwords.
 
 use cluster_seed::identity::IdentityInfo;
 use host::files::PRIVATE;
@@ -24,10 +24,10 @@ pub(super) fn write_keys(base: &Base<'_>) -> Result<Change, BaseError> {
     Ok(Change::made_if([folder, file].contains(&Change::Made)))
 }
 
-/// authorized_keys (sshd(8)): one key a line.
+/// authorized_keys (sshd(8)): one key per line.
 ///
 /// # Errors
-/// When a key has a control character, which could add a line, or is no key at all.
+/// If a key contains a control character, which could add a line, or has no type and value.
 pub fn authorized_keys(info: &IdentityInfo) -> Result<String, BaseError> {
     let mut text = String::new();
     for key in &info.authorized_keys {

@@ -1,4 +1,4 @@
-//! Fetches the chunks of an artifact, several at a time, and writes those that match the manifest.
+//! Fetches the chunks of an artifact in parallel, and writes those that match the manifest.
 
 use std::fs::File;
 use std::io;
@@ -19,7 +19,7 @@ pub const THREADS: usize = 3;
 pub const TAMPER_TRIES: u32 = 3;
 /// Attempts for a chunk while the seed does not respond: about fifteen minutes with the pauses.
 pub const NET_TRIES: u32 = 90;
-/// The start of the disk, which is written last: boot code and partition table, so everything that makes it bootable.
+/// The start of the disk, which is written last: boot code and partition table, without which the disk does not boot.
 pub const HEAD: u64 = 1 << 20;
 /// Chunks one thread writes between two flushes, so that progress counts what is on the disk.
 const FLUSH_EVERY: u32 = 16;
@@ -45,7 +45,7 @@ pub fn unpack(stored: &[u8], chunk: &Chunk, len: u64) -> Result<Vec<u8>, &'stati
     }
     let len = usize::try_from(len).map_err(|_| "it is too long")?;
     // The capacity is a hard limit: a frame that wants to grow beyond it is an error, not memory.
-    let bytes = zstd::bulk::decompress(stored, len).map_err(|_| "it does not unpack to its size")?;
+    let bytes = zstd::bulk::decompress(stored, len).map_err(|_| "it cannot be unpacked to its size")?;
     if bytes.len() != len {
         return Err("it unpacks to another length");
     }
@@ -55,7 +55,7 @@ pub fn unpack(stored: &[u8], chunk: &Chunk, len: u64) -> Result<Vec<u8>, &'stati
     Ok(bytes)
 }
 
-/// What the download threads share.
+/// Shared state of the download threads.
 pub struct Stream<'a> {
     pub http: &'a Http,
     pub manifest: &'a ArtifactManifest,
@@ -81,7 +81,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// One thread's work: takes chunks until none is left or another thread failed. Sends the bytes done, without zeros.
+    /// One download thread: takes chunks until none is left or another thread failed. Reports bytes written, without zeros.
     pub fn work(&self, done: &Sender<u64>) {
         let mut since_flush = 0;
         while !self.stop.load(Ordering::Relaxed) {
@@ -96,12 +96,12 @@ impl<'a> Stream<'a> {
                 self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
                 break;
             }
-            // The receiver is gone only when the installation is over.
+            // The receiver is dropped only when the installation ended.
             let _ = done.send(self.manifest.content_len(index));
         }
     }
 
-    /// The withheld start of the image, if every chunk was written.
+    /// The start of the image, which is written last, if every chunk was written.
     pub fn finish(self) -> Result<Vec<u8>, ChunkError> {
         match self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(e) => Err(e),
@@ -132,7 +132,7 @@ impl<'a> Stream<'a> {
         write(at, self.disk.write_all_at(bytes, at))
     }
 
-    /// The chunk's content, or `None` if another thread failed meanwhile.
+    /// The chunk's content, or `None` if another thread failed in the meantime.
     fn fetch(&self, index: usize, name: Digest, chunk: &Chunk, len: u64) -> Result<Option<Vec<u8>>, ChunkError> {
         let Chunk::Zstd { stored_size, .. } = chunk else { return Ok(None) };
         let (mut tampered, mut lost) = (0, 0);
@@ -160,7 +160,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Zeros a range, by the device itself where it can (fallocate(2) works on block devices too).
+/// Zeros a range, by the device itself if possible (fallocate(2) works on block devices too).
 pub fn write_zeros(disk: &File, at: u64, len: u64) -> io::Result<()> {
     let range = |n: u64| libc::off_t::try_from(n).map_err(io::Error::other);
     let flags = FallocateFlags::FALLOC_FL_ZERO_RANGE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
@@ -205,12 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_not_unpacked_beyond_its_place() {
+    fn a_decompression_bomb_is_not_unpacked_beyond_its_size() {
         let (bytes, chunk) = stored(&vec![0u8; 64 << 20]);
         assert!(bytes.len() < 64 << 10, "it should be small");
-        assert_eq!(unpack(&bytes, &chunk, CHUNK_SIZE), Err("it does not unpack to its size"));
+        assert_eq!(unpack(&bytes, &chunk, CHUNK_SIZE), Err("it cannot be unpacked to its size"));
         let (bytes, chunk) = stored(&vec![0u8; CHUNK_SIZE as usize + 1]);
-        assert_eq!(unpack(&bytes, &chunk, CHUNK_SIZE), Err("it does not unpack to its size"));
+        assert_eq!(unpack(&bytes, &chunk, CHUNK_SIZE), Err("it cannot be unpacked to its size"));
     }
 
     #[test]

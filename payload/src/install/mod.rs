@@ -89,7 +89,7 @@ pub struct Install<'a> {
     pub http: &'a Http,
     pub console: &'a Console,
     pub reporter: &'a Reporter<'a>,
-    /// There is one only after the seed has proved itself.
+    /// Exists only after the seed has proved that it knows the code.
     pub approved: &'a Approved,
     pub node_key: &'a SigningKey,
     /// The parent of sys/block and dev: `/` on a machine.
@@ -127,7 +127,7 @@ impl Install<'_> {
             write_atomic(mark, b"", PRIVATE).map_err(InstallError::Mark)?;
         }
         self.console.step(&format!("install {} on {}", manifest.id.short(), disk.name));
-        // Also the end: the backup partition table there would restore the old one.
+        // The end too: its backup partition table would restore the old one.
         let wiped = wipe(&file, 0).and_then(|()| wipe(&file, size - HEAD.min(size)));
         wiped.map_err(|e| failed("wipe", e))?;
         let written = self.write(&file, &path, &manifest, &files);
@@ -199,13 +199,13 @@ impl Install<'_> {
         (self.place)(path, manifest.state_offset, files).map_err(InstallError::Place)?;
         file.sync_all().map_err(failed("flush"))?;
         self.console.step("first MiB");
-        // The boot sector comes last: after a power cut before it, the disk has no boot code.
+        // The boot sector is written last: after a power failure before it, the disk has no boot code.
         let sector = head.len().min(512);
         file.write_all_at(&head[sector..], sector as u64).and_then(|()| file.sync_all()).map_err(failed("write"))?;
         file.write_all_at(&head[..sector], 0).and_then(|()| file.sync_all()).map_err(failed("write"))
     }
 
-    /// Reports progress until every thread is done.
+    /// Reports progress until all threads are done.
     fn report_progress(&self, done: &Receiver<u64>, total: u64) {
         let (mut written, mut reported, mut at) = (0u64, 0u64, Stopwatch::start());
         loop {

@@ -1,5 +1,5 @@
-//! Puts the identity on the disk: mounts the state partition's ext4 through a loop device, because a disk whose first MiB is
-//! still withheld has no partition table for the kernel to read.
+//! Writes the identity to the disk: mounts the state partition's ext4 through a loop device, because a disk whose first MiB
+//! is not written yet has no partition table for the kernel to read.
 
 use std::fs;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::http::chain;
 use crate::state::{StateFile, write_state_files};
 use host::tool::Tool;
 
-/// Free for us: nothing else in the RAM system uses loop devices.
+/// Always free: nothing else in the RAM system uses loop devices.
 const LOOP: &str = "/dev/loop0";
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Writes the files into the ext4 file system at `offset` bytes of `disk`, mounted at `mountpoint` meanwhile.
+/// Writes the files into the ext4 file system at `offset` bytes of `disk`, temporarily mounted at `mountpoint`.
 pub fn place(disk: &Utf8Path, offset: u64, files: &[StateFile], mountpoint: &Utf8Path) -> Result<(), String> {
     let losetup = |args: &[&str]| Tool::new("busybox").arg("losetup").args(args).timeout(LIMIT).run();
     // Left by an attempt that was killed; usually none.

@@ -1,4 +1,4 @@
-//! What an installed node does at every start: clock, base role, planes, gate, play; each step is reported.
+//! The start of an installed node: clock, base role, planes, gate, play. Each step is reported.
 
 use std::fs;
 use std::time::Duration;
@@ -25,12 +25,12 @@ use crate::state::NodeDir;
 
 /// Attempts to fetch the peer list before the stored one is used.
 const PEER_TRIES: u32 = 10;
-/// Times the gate is reported until the seed has reached this node too, three seconds apart.
+/// Number of gate reports, three seconds apart, until the seed can reach this node too.
 const GATE_REPORTS: u32 = 60;
-/// Tries of a step of the base role before it counts as failed, and the pause between them.
+/// Attempts for a step of the base role before it counts as failed, and the pause between them.
 const BASE_TRIES: u32 = 5;
 const BASE_PAUSE: Duration = Duration::from_secs(5);
-/// Runs of the play before it counts as failed, and the pause between them.
+/// Attempts for the play before it counts as failed, and the pause between them.
 const PLAY_TRIES: u32 = 3;
 const PLAY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -79,7 +79,7 @@ impl Node<'_> {
         self.time_over_plane(&peers)
     }
 
-    /// Last, because it takes chrony some seconds and nothing waits for it.
+    /// Runs last, because chrony needs some seconds and nothing depends on it.
     fn time_over_plane(&self, peers: &PeersFile) -> anyhow::Result<()> {
         let info = &self.identity.info;
         let plane = peers.nodes.get(&info.seed_hostname).and_then(|s| s.addresses.get(CONTROL_PLANE));
@@ -130,7 +130,7 @@ impl Node<'_> {
         }
     }
 
-    /// Tells the seed which list this node holds; over the control plane if it can be reached there.
+    /// Reports to the seed which list this node holds, over the control plane if possible.
     fn refresh(&self) -> Result<Refreshed, ListError> {
         let held = self.dir.peers(self.identity)?;
         let plane = lists::plane_url(self.root, self.identity, &held).map(|url| Http::new(&url));
@@ -156,7 +156,7 @@ impl Node<'_> {
         self.dir.peers(self.identity).context("reading the peer list")
     }
 
-    /// What the timer runs: fetches the peer list, updates the planes if needed, and restores what was changed by hand.
+    /// Run by the timer: fetches the peer list, updates the planes if needed, and reverts manual changes.
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
         let fetched = self.refresh();
         let peers = match &fetched {
@@ -174,7 +174,7 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// The base role's local steps. Only logged: two processes that report at once would use each other's numbers up.
+    /// The base role's local steps. Only logged: reports of two processes would conflict in their numbers.
     fn restore(&self, peers: &PeersFile) {
         self.base(peers).apply(Step::LOCAL, &mut |outcome| match &outcome.result {
             Ok(Change::None) => {}
@@ -201,13 +201,13 @@ impl Node<'_> {
         let here = gate::passed(&checks);
         for _ in 0..GATE_REPORTS {
             match self.reporter.deliver(ReportBody::Gate { checks: checks.clone() }, LAST_WORDS) {
-                // Our checks passed, but the seed has not reached us yet: it tries again with each report.
+                // All local checks passed, but the seed has not reached this node yet: it retries with each report.
                 Ok(reply) if here && reply.state == EnrollmentState::Installed => (self.wait)(Duration::from_secs(3)),
                 Ok(reply) => {
                     tracing::info!(state = reply.state.as_str(), "gate reported");
                     break;
                 }
-                // A node that converged earlier has nothing left to pass.
+                // A node that converged earlier does not need to pass the gate again.
                 Err(ReportError::Http(e)) if e.status() == Some(409) => break,
                 Err(e) => return Err(e).context("reporting the gate"),
             }
@@ -219,7 +219,7 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// A play that failed is run again before it is reported: Failed is a state an enrollment does not leave.
+    /// A failed play is retried before it is reported: Failed is a final state of an enrollment.
     fn play(&self) -> anyhow::Result<Stats> {
         play::write_variables(&self.identity.info).context("writing the play's variables")?;
         let done = |step: ApplyStep| {
@@ -231,7 +231,7 @@ impl Node<'_> {
             self.console.step("play");
             match play::run(&done) {
                 Ok(stats) => return Ok(stats),
-                Err(why) if attempt < PLAY_TRIES => self.console.error(&format!("play: {why}; trying again")),
+                Err(why) if attempt < PLAY_TRIES => self.console.error(&format!("play: {why}; retrying")),
                 Err(why) => {
                     self.console.error(&format!("play: {why}"));
                     self.reporter.failed("ansible", &why);

@@ -1,6 +1,6 @@
-//! The node's clock: chrony follows the seed, and what depends on the time waits briefly for its first response.
+//! The node's clock: chrony follows the seed; steps that depend on the time wait briefly for its first response.
 //!
-//! No decision about trust depends on it (docs/adr/0010-time.md). The lower bound of the clock is
+//! No trust decision depends on it (docs/adr/0010-time.md). The lower bound of the clock is
 //! `/usr/lib/clock-epoch`, which systemd applies before it starts anything.
 
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use crate::http::{Wait, chain};
 use host::files::{FileError, PUBLIC, write_atomic};
 use host::tool::Tool;
 
-/// Where chrony's unit of a node looks for its configuration.
+/// The configuration that chrony's unit on a node reads.
 const CONFIG: &str = "run/kubedos/chrony.conf";
 const LIMIT: Duration = Duration::from_secs(20);
 /// Polls of chrony, a second apart, before the node continues with the clock it has.
@@ -28,16 +28,16 @@ pub fn seed_of(url: &str) -> Option<Ipv4Addr> {
 /// Starts chrony with the seed on the boot network as its only server, and waits for it. Returns a line for the console.
 ///
 /// # Errors
-/// Only when the configuration cannot be written: a node with a wrong clock works, its logs are wrong.
+/// Only if the configuration cannot be written: a node with a wrong clock works, but its log timestamps are wrong.
 pub fn follow(root: &Utf8Path, seed: Ipv4Addr, wait: Wait<'_>) -> Result<String, FileError> {
     start(root, NodeTime::Underlay(seed))?.map_or_else(Ok, |()| Ok(words(settled(LOOKS, wait, &mut ask))))
 }
 
-/// From now on the time comes over the control plane, where nobody can forge it; if the seed does not serve it there, from
-/// the boot network as before. Returns a line for the console.
+/// Switches to the control plane, where time cannot be forged; if the seed does not serve NTP there, keeps the boot network.
+/// Returns a line for the console.
 ///
 /// # Errors
-/// Only when the configuration cannot be written.
+/// Only if the configuration cannot be written.
 pub fn move_to_plane(root: &Utf8Path, seed: Ipv4Addr, plane: Ipv4Addr, wait: Wait<'_>) -> Result<String, FileError> {
     decide(seed, plane, &mut |from| {
         let started = start(root, from)?;
@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// L9: the boot network gives the time only until the plane does.
+    /// L9: time comes from the boot network only until the plane serves it.
     #[test]
     fn the_time_comes_over_the_plane_if_the_seed_serves_it_there() {
         let (seed, plane): (Ipv4Addr, Ipv4Addr) = ([10, 44, 0, 1].into(), [10, 78, 0, 1].into());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_ends() {
+    fn the_wait_is_bounded() {
         let mut looks = 0;
         let mut after = |n: u32| {
             looks = 0;

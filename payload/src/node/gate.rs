@@ -14,12 +14,12 @@ use cluster_seed::wireguard::WgPublicKey;
 use crate::http::{Wait, chain};
 use host::tool::Tool;
 
-/// Rounds until the gate gives up, and the pause between them: 180 seconds plus the time the checks take.
+/// Rounds before the gate fails, and the pause between them: 180 seconds plus the duration of the checks.
 pub const ROUNDS: u32 = 60;
 const PAUSE: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs every check once; also lists those that passed.
+/// Runs every check once; returns passed and failed checks.
 pub fn look(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Vec<GateCheck> {
     let mut checks = Vec::new();
     for (plane, place) in &identity.info.planes {
@@ -86,7 +86,7 @@ fn handshake(plane: &str, identity: &NodeIdentity, peers: &PeersFile) -> GateChe
     let Some((key, address)) = seed.and_then(|s| Some((*s.keys.get(plane)?, *s.addresses.get(plane)?))) else {
         return check(name, Err("the peer list has no seed on this plane".to_owned()));
     };
-    // Any packet starts a WireGuard handshake; whether the seed answers the ping does not matter.
+    // Any packet starts a WireGuard handshake; a reply to the ping is not needed.
     let ping = Tool::new("ping").args(["-n", "-c", "1", "-W", "2", "-I", plane, &address.to_string()]).timeout(LIMIT).run_any();
     let answered = ping.is_ok_and(|(status, _)| status.success());
     let result = match Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run() {
@@ -103,7 +103,7 @@ fn shook(text: &str, key: &WgPublicKey) -> bool {
     line.is_some_and(|(_, time)| time.trim().parse::<u64>().is_ok_and(|t| t > 0))
 }
 
-/// The server's identification string comes first (RFC 4253 section 4.2).
+/// The server sends its identification string first (RFC 4253 section 4.2).
 fn ssh(address: SocketAddr) -> GateCheck {
     let name = format!("ssh on {CONTROL_PLANE}");
     let greeting = || {

@@ -1,5 +1,5 @@
-//! A machine that Debian's installer made: the agent's files are installed in the new system, and at its first boot it
-//! enrolls like any other machine, with a code on its console. No disk is written: the system is there already.
+//! A machine installed by the Debian installer: the agent's files are added to the new system, and at its first boot it
+//! enrolls like any other machine, with a code on its console. No disk is written, since the system is installed already.
 
 use std::fs;
 
@@ -22,13 +22,13 @@ const UNIT: &str = "kubedos-join.service";
 const UNIT_TEXT: &[u8] = include_bytes!("../../assets/installer/kubedos-join.service");
 /// The unit's environment: both values are public.
 const ENVIRONMENT: &str = "etc/kubedos/join.env";
-/// In the node's directory; exists once it is a node.
+/// In the node's directory; exists once the machine is a node.
 const IDENTITY: &str = "identity.json";
 
-/// Writes the agent's units and configuration below `root`, and where to enroll. The agent itself is already there.
+/// Writes the agent's units, its configuration and the seed's address below `root`. The agent itself is already there.
 ///
 /// # Errors
-/// When `seed` is not an address of a seed, or a file cannot be written.
+/// If `seed` is not an address of a seed, or a file cannot be written.
 pub fn lay_down(root: &Utf8Path, seed: &str, site: &VerifyingKey) -> anyhow::Result<()> {
     ensure!(!seed.contains(char::is_whitespace), "the seed's address {seed:?} contains a space");
     let seed = Cmdline::parse(&format!("kubedos.seed={seed}")).context("reading the seed's address")?.seed;
@@ -46,8 +46,8 @@ pub fn lay_down(root: &Utf8Path, seed: &str, site: &VerifyingKey) -> anyhow::Res
     Ok(())
 }
 
-/// Enables the units of the system below `root`, except our network: the installer has set one up. A missing firewall package
-/// is an error only when the agent needs it.
+/// Enables the units of the system below `root`, except the network unit: the installer has configured the network. A missing
+/// firewall package is an error only once the agent needs it.
 pub fn enable(root: &Utf8Path) -> anyhow::Result<()> {
     let there = |unit: &str| root.join("usr/lib/systemd/system").join(unit).exists();
     let ours = |unit: &&&str| unit.starts_with("kubedos-") || (**unit == assets::FIREWALL_UNIT && there(assets::FIREWALL_UNIT));
@@ -64,7 +64,7 @@ pub fn enable(root: &Utf8Path) -> anyhow::Result<()> {
 /// Enrolls and becomes a node; returns at once if it is one. `dir` is the directory of the node's files.
 ///
 /// # Errors
-/// When a key that this machine was given cannot be read, or the node's files cannot be written.
+/// If a site key given to this machine cannot be read, or the node's files cannot be written.
 pub fn join(ram: &Ram<'_>, seed: &str, site: &VerifyingKey, dir: &Utf8Path) -> anyhow::Result<()> {
     if dir.join(IDENTITY).exists() {
         return Ok(());
@@ -73,7 +73,7 @@ pub fn join(ram: &Ram<'_>, seed: &str, site: &VerifyingKey, dir: &Utf8Path) -> a
         fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
     }
     let cmdline = Cmdline::parse(&format!("kubedos.seed={seed}")).context("reading the seed's address")?;
-    // A seed of another site than the installer's answers gets nothing.
+    // Nothing is sent to a seed of another site than the preseed file names.
     let cmdline = Cmdline { site: Some(*site), ..cmdline };
     let session = ram.enroll(&cmdline, &mut Drivers::default())?;
     let approved = session.open().context("opening what the seed issued")?;
@@ -81,13 +81,13 @@ pub fn join(ram: &Ram<'_>, seed: &str, site: &VerifyingKey, dir: &Utf8Path) -> a
     let files = state_files(identity, session.node_key())?;
     let http = Http::new(session.seed());
     let reporter = Reporter::new(&http, session.node_key(), session.enrollment(), NodeDir::new(ram.run).sequence(1), ram.wait);
-    // The seed expects these reports of a machine that is being installed; nothing is written here.
+    // The seed expects these reports from a machine that is being installed; no disk is written here.
     let began = ReportBody::InstallBegan { artifact: order.artifact, disk: order.disk.clone(), total: order.disk_size };
     reporter.deliver(began, UNTIL_HEARD).context("reporting to the seed")?;
     write_state_files(dir, &files)?;
     ram.console.step("the identity is in place");
     if let Err(e) = reporter.deliver(ReportBody::InstallDone { seconds: 0 }, UNTIL_HEARD) {
-        // It is a node now and will report that itself.
+        // It is a node now and reports that itself.
         ram.console.error(&crate::http::chain(&e));
     }
     fs::remove_file(Session::path(ram.run)).context("deleting the session")?;

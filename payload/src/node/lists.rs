@@ -1,7 +1,7 @@
-//! The node's list of peers: it tells the seed which one it holds, and gets the seed's if that is another one.
+//! The node's peer list: the node reports which one it holds, and gets the seed's if that is a different one.
 //!
-//! Over the control plane first: what arrives there is the seed's. On the boot network anybody can answer in its place, and
-//! keep a list with a revocation from arriving; but then the seed does not hear of the new list either, and shows it.
+//! It asks over the control plane first, where only the seed can answer. On the boot network another host can answer in its
+//! place and withhold a list with a revocation; but then the seed gets no report of the new list, and shows that.
 
 use camino::Utf8Path;
 use cluster_seed::cluster::CONTROL_PLANE;
@@ -26,7 +26,7 @@ pub enum ListError {
     Epoch(#[from] EpochError),
 }
 
-/// What a node signs with, and where it keeps its list.
+/// The node's signing key, and the directory of its list.
 pub struct Lists<'a> {
     pub dir: &'a NodeDir,
     pub identity: &'a NodeIdentity,
@@ -37,13 +37,13 @@ pub struct Lists<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refreshed {
     pub peers: PeersFile,
-    /// It differs from the one that was stored.
+    /// It differs from the stored one.
     pub changed: bool,
     /// The seed answered over the control plane.
     pub on_plane: bool,
 }
 
-/// The seed's URL on the control plane, by the list that the node holds; `None` while the plane's interface does not exist.
+/// The seed's URL on the control plane, from the node's list; `None` while the plane's interface does not exist.
 pub fn plane_url(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Option<String> {
     if !root.join("sys/class/net").join(CONTROL_PLANE).exists() {
         return None;
@@ -57,14 +57,14 @@ pub fn plane_url(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) ->
 }
 
 impl Lists<'_> {
-    /// Asks over the control plane, and on the boot network only if nobody answers there.
+    /// Asks over the control plane, and on the boot network only if there is no answer.
     ///
     /// # Errors
-    /// When the seed cannot be reached, refuses this node, or offers a list that must not replace the stored one.
+    /// If the seed cannot be reached, refuses this node, or offers a list that must not replace the stored one.
     pub fn refresh(&self, plane: Option<&Http>, underlay: &Http) -> Result<Refreshed, ListError> {
         if let Some(http) = plane {
             match self.exchange(http) {
-                Err(ListError::Fetch(e)) => tracing::warn!(error = %chain(&e), "no list of peers over the control plane"),
+                Err(ListError::Fetch(e)) => tracing::warn!(error = %chain(&e), "no peer list over the control plane"),
                 other => return other.map(|(peers, changed)| Refreshed { peers, changed, on_plane: true }),
             }
         }
@@ -76,19 +76,19 @@ impl Lists<'_> {
         let (mine, sealed) = self.dir.newest(self.identity)?;
         let mut reply = self.tell(http, &mine, &sealed)?;
         if reply.send {
-            // This node may know better than a seed that was restored from an old copy.
+            // This node may hold a newer list than a seed that was restored from an old copy.
             match http.post_json_within(&self.path("list"), &sealed, MAX_LIST as u64) {
                 Ok(HeldReply { peers: Some(list), .. }) => reply.peers = Some(list),
                 Ok(_) => {}
-                Err(e) => tracing::warn!(error = %chain(&e), "the seed asked for this node's list and did not take it"),
+                Err(e) => tracing::warn!(error = %chain(&e), "the seed asked for this node's list but did not accept it"),
             }
         }
         let Some(list) = reply.peers else { return Ok((mine, false)) };
         let (peers, changed) = self.accept(http, &list)?;
         if changed {
-            // The seed shows who does not know of a revocation yet; this node does from now on.
+            // The seed shows which nodes have not received a revocation; report it at once.
             if let Err(e) = self.tell(http, &peers, &list) {
-                tracing::debug!(error = %chain(&e), "the new list of peers was not reported");
+                tracing::debug!(error = %chain(&e), "the new peer list was not reported");
             }
         }
         Ok((peers, changed))
@@ -124,7 +124,7 @@ impl Lists<'_> {
                 Ok((peers, changed))
             }
             Err(e @ (StateError::OldEpoch { .. } | StateError::OldPeers { .. })) => {
-                // The seed decides whether that is new to it.
+                // The seed decides whether this is new to it.
                 if let Some((_, proof)) = held {
                     epoch::tell(http, &proof);
                 }

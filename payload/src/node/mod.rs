@@ -1,4 +1,4 @@
-//! An installed node: from its first start to Converged, and its part in the fleet from then on.
+//! An installed node: from its first start to Converged, and the maintenance after that.
 
 pub mod join;
 

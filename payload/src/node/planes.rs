@@ -1,5 +1,4 @@
-//! The node's WireGuard planes: created, addressed and given peers by the identity and the signed peer list. Running it
-//! twice changes nothing.
+//! The node's WireGuard planes: interfaces, addresses and peers from the identity and the signed peer list. Idempotent.
 
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         let failed = |source| PlaneError::Tool { plane: plane.clone(), source };
         let ip = |args: &[&str]| Tool::new("ip").args(args).timeout(LIMIT).run().map(|_| ()).map_err(failed);
         let device = root.join("sys/class/net").join(plane);
-        // The timer's refresh may have created it between the check and the command.
+        // The timer's refresh may have created it after the check.
         if !device.exists()
             && let Err(e) = ip(&["link", "add", "dev", plane, "type", "wireguard"])
             && !device.exists()
@@ -41,7 +40,7 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
     Ok(())
 }
 
-/// `wg syncconf` keeps the sessions of peers that stay. The private key goes by stdin, never by a file or an argument.
+/// `wg syncconf` keeps the sessions of unchanged peers. The private key is passed on stdin, never in a file or an argument.
 fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<(), PlaneError> {
     let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
     let port = identity.info.planes.get(plane).map_or(0, |p| p.port);

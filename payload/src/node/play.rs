@@ -1,4 +1,4 @@
-//! The play of a role that has Ansible tasks of its own, besides the base role.
+//! The Ansible play of a role that has tasks besides the base role.
 
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,16 +16,16 @@ use serde::Deserialize;
 use crate::assets::ANSIBLE_DIR;
 use crate::http::chain;
 
-/// Where the play's variables are written, in RAM.
+/// File with the play's variables, in RAM.
 const RUN: &str = "/run/kubedos";
 /// The role that the agent applies itself.
 const BASE: &str = "base";
 /// Time limit of one run.
 const LIMIT: Duration = Duration::from_secs(50 * 60);
-/// What the callback plugin puts before each line of its own.
+/// Prefix of each line of the callback plugin.
 const MARK: &str = "KUBEDOS ";
 
-/// How many steps ended well, and how many of those changed something.
+/// Number of steps that succeeded, and how many of those changed something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Stats {
     pub ok: u32,
@@ -44,7 +44,7 @@ fn parse_line(line: &str) -> Option<Line> {
     serde_json::from_str(line.strip_prefix(MARK)?).ok()
 }
 
-/// True if the role has tasks of its own below `root`.
+/// True if the role has tasks below `root`.
 pub fn has_tasks(root: &Utf8Path, role: &str) -> bool {
     let is_label = role.parse::<Hostname>().is_ok() && !role.contains('.');
     let tasks = root.join(ANSIBLE_DIR.trim_start_matches('/')).join("roles").join(role).join("tasks/main.yml");
@@ -73,7 +73,7 @@ pub fn write_variables(info: &IdentityInfo) -> anyhow::Result<()> {
     Ok(write_atomic(&run.join("vars.json"), &serde_json::to_vec(&vars)?, PRIVATE)?)
 }
 
-/// One run; `done` is called after each task. An error is the reason in words.
+/// One run; `done` is called after each task. An error is the reason as text.
 pub fn run(done: &(dyn Fn(ApplyStep) + Sync)) -> Result<Stats, String> {
     let (stats, failed) = (Mutex::new(Stats::default()), Mutex::new(String::new()));
     let on_line = |line: &str| match parse_line(line) {
@@ -99,7 +99,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The end of stderr without the callback's lines.
+/// The last lines of stderr, without the callback's.
 fn without_lines(error: &ToolError) -> String {
     chain(error).lines().filter(|l| !l.contains(MARK)).collect::<Vec<_>>().join(" ")
 }

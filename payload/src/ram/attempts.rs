@@ -1,6 +1,6 @@
-//! How often a machine may start over: pauses that grow, and after a few codes that led nowhere, a person.
+//! Limits how often a machine retries enrollment: growing pauses, and after a few failed codes a key press.
 //!
-//! Every code that somebody could guess at costs the guesser one of these attempts. Pure: the caller waits.
+//! Every guess at a code uses up one of these attempts. Pure: the caller does the waiting.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_secs(10);
 /// Longest pause.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// Failed codes after which somebody has to press a key.
+/// Failed codes after which a person has to press a key.
 pub const CODES: u32 = 5;
 
-/// How an attempt ended that did not lead to an approval.
+/// How an attempt without approval ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// No code was shown: the seed does not respond, refuses, or is another site's.
+    /// No code was shown: the seed does not respond, refuses, or belongs to another site.
     BeforeTheCode,
-    /// A code was shown, and nobody can have guessed at it: it expired.
+    /// A code was shown and expired, so nobody guessed at it.
     Unused,
-    /// A code was shown, and this attempt is used up.
+    /// A code was shown, and the attempt counts as a possible guess.
     Code,
 }
 
@@ -26,11 +26,11 @@ pub enum Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     Pause(Duration),
-    /// Wait for a key on a console. Where none can be pressed, pause this long.
+    /// Wait for a key press on a console. If there is no console, pause this long.
     Key(Duration),
 }
 
-/// Counts failures since the start, or since a person was there.
+/// Counts failures since the start, or since the last key press.
 #[derive(Debug, Default)]
 pub struct Attempts {
     pauses: u32,
@@ -67,7 +67,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    /// Attempts within a day, where each fails at once; `key` is what pressing a key takes, `None` where none can be pressed.
+    /// Attempts within a day if each fails at once; `key` is the time until a key is pressed, `None` without a console.
     fn within_a_day(failure: Failure, key: Option<Duration>) -> u32 {
         let (mut attempts, mut now, mut count) = (Attempts::default(), Duration::ZERO, 0);
         while now < DAY {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn after_five_codes_somebody_has_to_come() {
+    fn after_five_codes_a_key_press_is_required() {
         let mut attempts = Attempts::default();
         for _ in 1..CODES {
             assert!(matches!(attempts.failed(Failure::Code), Next::Pause(_)));
@@ -117,12 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn a_day_has_few_codes_to_guess_at() {
-        // Nobody comes: the machine waits.
+    fn few_codes_can_be_guessed_per_day() {
+        // No key is pressed: the machine waits.
         assert_eq!(within_a_day(Failure::Code, Some(DAY)), 5);
-        // No console to press a key on: a code each quarter of an hour.
+        // No console: one code every 15 minutes.
         assert_eq!(within_a_day(Failure::Code, None), 100);
-        // Codes that nobody can guess at: the pauses alone.
+        // Codes that expire: only the pauses apply.
         assert_eq!(within_a_day(Failure::Unused, Some(DAY)), 102);
     }
 }

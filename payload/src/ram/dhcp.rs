@@ -44,7 +44,7 @@ pub fn hook(dir: &Utf8Path, event: &str, get: &dyn Fn(&str) -> Option<String>) -
             if let Some(router) = lease.router {
                 ip(&["route", "replace", "default", "via", &router.to_string(), "dev", &lease.interface])?;
             }
-            // The file only wakes the waiting side, so a failure costs no more than a retry.
+            // The file only wakes the waiting side, so a failure causes at most a retry.
             let _ = replace_unsynced(&lease_file(dir, &lease.interface), address.as_bytes());
             Ok(())
         }
@@ -56,25 +56,25 @@ fn lease_file(dir: &Utf8Path, interface: &str) -> Utf8PathBuf {
     dir.join(format!("lease.{interface}"))
 }
 
-/// Requests an address until there is one; the handle keeps renewing it.
+/// Requests an address until it gets one; the handle keeps renewing it.
 pub struct Dhcp<'a> {
     pub root: &'a Utf8Path,
     pub dir: &'a Utf8Path,
-    /// This program, for the script.
+    /// Path of this program, used as the script.
     pub exe: &'a Utf8Path,
     pub console: &'a Console,
     pub wait: Wait<'a>,
 }
 
 impl Dhcp<'_> {
-    /// `refresh` is called before each look at the interfaces, to load drivers of hardware that appeared late.
+    /// `refresh` is called before each listing of the interfaces, to load drivers of hardware that appeared late.
     pub fn run(&self, boot_mac: Option<Mac>, refresh: &mut dyn FnMut()) -> Running {
         let mut round = 0u32;
         loop {
             refresh();
             let nics = hardware::nics(self.root);
             let wanted: Vec<&Nic> = nics.iter().filter(|n| boot_mac.is_none_or(|m| m == n.mac)).collect();
-            // After a while without the firmware's boot interface, any will do: a card may have been replaced.
+            // If the firmware's boot interface does not appear, use any: a card may have been replaced.
             let tried = if wanted.is_empty() && round >= 5 { nics.iter().collect() } else { wanted };
             if tried.is_empty() {
                 let names: Vec<_> = nics.iter().map(|n| format!("{} {}", n.name, n.mac)).collect();

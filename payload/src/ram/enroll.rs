@@ -25,22 +25,22 @@ use crate::ram::site::Source;
 const REDRAW_POLLS: u32 = 30;
 /// Attempts of hello and reveal before the enrollment starts over with fresh keys.
 const ATTEMPTS: u32 = 30;
-/// Attempts of telling the seed that the code was wrong.
+/// Attempts to report a wrong code to the seed.
 const MISMATCH_TRIES: u32 = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
     #[error("talking to the seed")]
     Http(#[from] HttpError),
-    #[error("the seed sent something that its site key did not sign")]
+    #[error("the seed sent a message that is not signed by its site key")]
     Seal(#[from] SealError),
     #[error("this seed has site key {found}, but {source_of_key} requires {expected}: it belongs to another site")]
     OtherSite { found: String, expected: String, source_of_key: Source },
     #[error("starting the pairing")]
     Pairing(#[from] PakeError),
-    #[error("the seed did not prove that this machine's code was typed")]
+    #[error("the seed did not prove that this machine's code was entered")]
     WrongCode(#[from] WrongCode),
-    #[error("the seed says {}, but never proved that this machine's code was typed", state.as_str())]
+    #[error("the seed says {}, but never proved that this machine's code was entered", state.as_str())]
     Unconfirmed { state: EnrollmentState },
     #[error("the enrollment is {}: {reason}", state.as_str())]
     Refused { state: EnrollmentState, reason: String },
@@ -48,14 +48,14 @@ pub enum EnrollError {
     Session(#[from] SessionError),
     #[error("another machine claimed the identity of this enrollment")]
     Taken,
-    #[error("the seed is of epoch {epoch}, this site has reached epoch {seen}: another seed took over")]
+    #[error("the seed is of epoch {epoch}, but this site has reached epoch {seen}: another seed was promoted")]
     OldEpoch { epoch: u64, seen: u64 },
     #[error("storing the epoch")]
     Epoch(#[from] EpochError),
 }
 
 impl EnrollError {
-    /// What this costs, where a code was shown already.
+    /// How this counts if a code was shown already.
     fn after_the_code(&self) -> Failure {
         match self {
             EnrollError::Refused { state: EnrollmentState::Expired, .. }
@@ -66,7 +66,7 @@ impl EnrollError {
     }
 }
 
-/// An attempt that did not lead to an approval.
+/// An attempt without approval.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Failed {
@@ -75,14 +75,14 @@ pub struct Failed {
     pub failure: Failure,
 }
 
-/// What an enrollment needs.
+/// Inputs of an enrollment.
 pub struct Enroller<'a> {
     pub http: &'a Http,
     pub console: &'a Console,
     pub wait: Wait<'a>,
     /// Directory of the highest epoch seen.
     pub dir: &'a Utf8Path,
-    /// Site keys that this machine was given: a seed with another one gets nothing.
+    /// Site keys given to this machine: nothing is sent to a seed with another one.
     pub sites: &'a [(Source, VerifyingKey)],
 }
 
@@ -93,7 +93,7 @@ struct Open<'a> {
     site_key: VerifyingKey,
 }
 
-/// How far the pairing got.
+/// Progress of the pairing.
 #[derive(Default)]
 struct Progress {
     pairing: Option<Pairing>,
@@ -102,7 +102,7 @@ struct Progress {
 }
 
 impl Enroller<'_> {
-    /// Runs one enrollment to its end. Waits for the approval as long as the seed allows.
+    /// Runs one enrollment. Waits for approval as long as the seed allows.
     pub fn run(&self, secrets: MachineSecrets, facts: &HardwareFacts) -> Result<Session, Failed> {
         let early = |error| Failed { error, failure: Failure::BeforeTheCode };
         self.console.step("hello");
@@ -120,7 +120,7 @@ impl Enroller<'_> {
     fn check(&self, session: &Session, offered: Option<epoch::Offered>) -> Result<(), EnrollError> {
         let approved = session.open()?;
         self.not_older(approved.identity().info.epoch, session.site_key())?;
-        // Only now is the key known to be the site's: the seed proved that the operator typed this machine's code.
+        // Only now is the site key trusted: the seed proved that the operator entered this machine's code.
         if let Some((_, proof)) = offered {
             epoch::keep(self.dir, session.site_key(), &proof)?;
         }
@@ -150,7 +150,7 @@ impl Enroller<'_> {
         Ok(Open { secrets, reply, site_key })
     }
 
-    /// Reveals the machine, shows its code, and waits until the seed is confirmed and the identity has arrived.
+    /// Reveals the machine, shows its code, and waits until the seed is verified and the identity has arrived.
     fn pair(&self, open: &Open<'_>, facts: &HardwareFacts) -> Result<(ConfirmedSeed, SealedIdentity), Failed> {
         let early = |error| Failed { error, failure: Failure::BeforeTheCode };
         let pairing = self.reveal(open, facts).map_err(early)?;
@@ -172,7 +172,7 @@ impl Enroller<'_> {
         let path = format!("/api/v1/agent/{enrollment}/reveal");
         match self.patiently(|| self.http.post_json::<RevealReply>(&path, &reveal)) {
             Ok(_) => Ok(pairing),
-            // The response to an earlier attempt was lost: the status tells how far it got.
+            // The response to an earlier attempt was lost: get the current state.
             Err(EnrollError::Http(e)) if e.status() == Some(409) => Ok(pairing),
             Err(e) => Err(e),
         }
@@ -188,7 +188,7 @@ impl Enroller<'_> {
         })?)
     }
 
-    /// Polls until the identity arrives. Waits for a seed that restarts or cannot be reached.
+    /// Polls until the identity arrives. Waits while the seed restarts or cannot be reached.
     fn await_identity(
         &self,
         open: &Open<'_>,
@@ -232,7 +232,7 @@ impl Enroller<'_> {
         match state {
             S::Discovered | S::Pending => Ok(None),
             S::Confirming => self.confirm(open, status.offer, progress).map(|()| None),
-            // Whatever it says: without the seed's proof there is nothing to claim.
+            // Whatever the seed says: without its proof nothing is claimed.
             S::Approved | S::Issued if progress.confirmed.is_none() => Err(EnrollError::Unconfirmed { state }),
             S::Approved => {
                 let Some(challenge) = status.challenge else { return Ok(None) };
@@ -242,18 +242,18 @@ impl Enroller<'_> {
                 let claim = progress.claimed.insert(self.sign_claim(open, challenge)?);
                 self.claim(open, claim)
             }
-            // Our claim arrived, its response did not: the same claim gets the same response.
+            // The claim arrived but its response was lost: the same claim gets the same response.
             S::Issued => progress.claimed.as_ref().map_or(Err(EnrollError::Taken), |claim| self.claim(open, claim)),
             state => Err(EnrollError::Refused { state, reason: tame(status.reason.as_deref().unwrap_or("no reason was given")) }),
         }
     }
 
-    /// Checks the seed's confirmation, once, and sends the machine's own until the seed has it.
+    /// Verifies the seed's confirmation, once, and sends the machine's own until the seed has it.
     fn confirm(&self, open: &Open<'_>, offer: Option<Offer>, progress: &mut Progress) -> Result<(), EnrollError> {
         let Some(offer) = offer else { return Ok(()) };
         if let Some(pairing) = progress.pairing.take() {
             let (confirmed, confirmation) = pairing.check(offer).inspect_err(|_| self.tell_mismatch(open))?;
-            self.console.step("the seed has proved that this machine's code was typed");
+            self.console.step("the seed has proved that this machine's code was entered");
             let confirm = Confirm { enrollment: open.reply.enrollment, confirmation };
             progress.confirmed = Some((confirmed, Sealed::sign(&confirm, &open.secrets.node_key)?));
         }
@@ -261,19 +261,19 @@ impl Enroller<'_> {
         let path = format!("/api/v1/agent/{}/confirm", open.reply.enrollment);
         match self.http.post_json::<ConfirmReply>(&path, confirm) {
             Ok(_) => Ok(()),
-            // A sealed seed, or one that has it already: the status tells.
+            // The seed is sealed or has it already: the status shows which.
             Err(e) if e.is_temporary() || e.status() == Some(409) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
 
-    /// So that the operator reads at once that the code was wrong; the attempt is over with or without it.
+    /// Lets the web interface show at once that the code was wrong; the attempt ends either way.
     fn tell_mismatch(&self, open: &Open<'_>) {
         let path = format!("/api/v1/agent/{}/mismatch", open.reply.enrollment);
         let told = Sealed::sign(&Mismatch { enrollment: open.reply.enrollment }, &open.secrets.node_key);
         let Ok(told) = told else { return };
         if let Err(e) = retry(MISMATCH_TRIES, self.wait, || self.http.post_json::<ConfirmReply>(&path, &told)) {
-            tracing::debug!(error = %chain(&e), "the seed was not told that the code was wrong");
+            tracing::debug!(error = %chain(&e), "the wrong code could not be reported to the seed");
         }
     }
 
@@ -293,7 +293,7 @@ impl Enroller<'_> {
     }
 }
 
-/// Lines beside the code that identify this machine.
+/// Lines shown with the code to identify this machine.
 fn describe(facts: &HardwareFacts) -> Vec<String> {
     let mac = facts.boot_mac.or_else(|| facts.nics.first().map(|n| n.mac));
     vec![

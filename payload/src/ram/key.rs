@@ -1,4 +1,4 @@
-//! Waits until somebody presses a key on one of the machine's consoles.
+//! Waits for a key press on one of the machine's consoles.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -10,28 +10,28 @@ use nix::sys::termios::{FlushArg, LocalFlags, SetArg, Termios, tcflush, tcgetatt
 
 use crate::console::places;
 
-/// A console that keys are read from; its settings return when it is dropped.
+/// A console that keys are read from; its settings are restored on drop.
 struct Keys {
     file: File,
     before: Termios,
 }
 
 impl Keys {
-    /// `None` for what is no terminal, such as a serial port without hardware.
+    /// `None` if it is not a terminal, such as a serial port without hardware.
     fn open(device: &str) -> Option<Self> {
         let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(device).ok()?;
         let before = tcgetattr(&file).ok()?;
         let mut now = before.clone();
-        // A single key, without Enter and without an echo.
+        // A single key, without Enter and without echo.
         now.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
         tcsetattr(&file, SetArg::TCSANOW, &now).ok()?;
-        // What was typed earlier was not an answer.
+        // Discard keys that were pressed earlier.
         tcflush(&file, FlushArg::TCIFLUSH).ok()?;
         Some(Keys { file, before })
     }
 
-    /// Whether a key was pressed; `None` once the terminal is gone.
+    /// Whether a key was pressed; `None` if the terminal no longer exists.
     fn pressed(&mut self) -> Option<bool> {
         match self.file.read(&mut [0; 64]) {
             Ok(0) => None,
@@ -80,26 +80,26 @@ mod tests {
     fn one_key_on_any_console_is_enough() {
         let (a, b) = (nix::pty::openpty(None, None).unwrap(), nix::pty::openpty(None, None).unwrap());
         let names = [&a, &b].map(|p| nix::unistd::ttyname(&p.slave).unwrap().to_str().unwrap().to_owned());
-        // Typed before it was asked for.
+        // Typed before the wait.
         File::from(b.master.try_clone().unwrap()).write_all(b"early").unwrap();
         let mut typist = File::from(b.master.try_clone().unwrap());
         let flags = nix::fcntl::OFlag::O_NONBLOCK;
         nix::fcntl::fcntl(&b.master, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
         let devices = names.clone();
         let waiter = std::thread::spawn(move || wait_on(&devices));
-        // Without Enter. The terminal is emptied when the waiting begins, so a key may have to be pressed again.
+        // Without Enter. Input is discarded when the wait begins, so a key may have to be pressed again.
         while !waiter.is_finished() {
-            // Full once nobody reads any more.
+            // Full once nobody reads.
             let _ = typist.write(b"x");
             std::thread::yield_now();
         }
         assert!(waiter.join().unwrap());
         let settings = tcgetattr(&b.slave).unwrap();
-        assert!(settings.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO), "the settings are as before");
+        assert!(settings.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO), "the settings are restored");
     }
 
     #[test]
-    fn without_a_console_nobody_is_waited_for() {
+    fn without_a_console_there_is_no_wait() {
         assert!(!wait_on(&[]));
         assert!(!wait_on(&["/dev/null".to_owned(), "/nonexistent".to_owned()]));
     }

@@ -1,4 +1,4 @@
-//! The agent's work in RAM, from drivers to a disk that boots.
+//! The agent in RAM: from loading drivers to a bootable disk.
 
 pub mod attempts;
 pub mod dhcp;
@@ -33,12 +33,12 @@ use crate::state::NodeDir;
 use host::hardware;
 use host::tool::Running;
 
-/// Seconds that slow controllers have to find their disks.
+/// Seconds to wait for slow controllers to find their disks.
 const DISK_SECONDS: u32 = 15;
 /// Exists once the seed has acknowledged that the installation began.
 const BEGAN: &str = "began";
 
-/// What everything in RAM needs.
+/// Context of all steps in RAM.
 pub struct Ram<'a> {
     /// `/`
     pub root: &'a Utf8Path,
@@ -48,11 +48,11 @@ pub struct Ram<'a> {
     pub wait: Wait<'a>,
     /// Fills with random bytes.
     pub random: &'a dyn Fn(&mut [u8]) -> anyhow::Result<()>,
-    /// Waits until somebody presses a key; false where there is no console to press one on.
+    /// Waits for a key press; false if there is no console.
     pub key: &'a dyn Fn() -> bool,
 }
 
-/// The kernel's modules, and those that were tried already.
+/// The kernel's modules, and those already tried.
 #[derive(Default)]
 pub struct Drivers {
     index: Index,
@@ -60,7 +60,7 @@ pub struct Drivers {
 }
 
 impl Drivers {
-    /// Loads modules by name; one that is built in or missing is skipped.
+    /// Loads modules by name; built-in and missing ones are skipped.
     pub fn load(&self, modules: &[&str]) {
         for module in modules {
             if let Err(e) = self.index.load(module) {
@@ -74,7 +74,7 @@ impl Drivers {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Installed,
-    /// It failed permanently, and the seed knows.
+    /// It failed permanently, and the seed was notified.
     GaveUp,
     /// It can be retried with the same session.
     Again,
@@ -95,7 +95,7 @@ impl Ram<'_> {
         drivers
     }
 
-    /// Loads the drivers of hardware that appeared since.
+    /// Loads drivers of newly appeared hardware.
     pub fn refresh(&self, drivers: &mut Drivers) {
         let fresh = drivers.index.load_for_hardware(self.root, &mut drivers.done);
         if !fresh.is_empty() {
@@ -129,7 +129,7 @@ impl Ram<'_> {
                 Err(e) => self.console.error(&chain(&e)),
             }
         }
-        let sites = site::known(self.root, cmdline).context("finding the site key this machine was given")?;
+        let sites = site::known(self.root, cmdline).context("reading the site key given to this machine")?;
         let http = Http::new(&cmdline.seed);
         let enroller = Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run, sites: &sites };
         let mut attempts = Attempts::default();
@@ -137,7 +137,7 @@ impl Ram<'_> {
             let facts = self.facts(cmdline, drivers);
             let mut random = zeroize::Zeroizing::new([0u8; RANDOM]);
             (self.random)(&mut *random)?;
-            let secrets = MachineSecrets::new(AgeKey::generate(), &random).context("drawing a pairing code")?;
+            let secrets = MachineSecrets::new(AgeKey::generate(), &random).context("generating a pairing code")?;
             match enroller.run(secrets, &facts) {
                 Ok(session) => {
                     session.save(self.run)?;
@@ -157,18 +157,18 @@ impl Ram<'_> {
             }
             Next::Key(pause) => {
                 let count = attempts.codes();
-                self.console.error(&format!("the code changed {count} times and no approval came: press a key for a new one"));
+                self.console.error(&format!("the code changed {count} times without approval: press a key for a new one"));
                 if (self.key)() {
                     attempts.someone_is_here();
                 } else {
-                    self.console.step(&format!("no console to press a key on; next attempt in {} s", pause.as_secs()));
+                    self.console.step(&format!("no console for a key press; next attempt in {} s", pause.as_secs()));
                     (self.wait)(pause);
                 }
             }
         }
     }
 
-    /// Installs what the session orders.
+    /// Carries out the session's order of installation.
     pub fn install(&self, session: &Session) -> anyhow::Result<Outcome> {
         let http = Http::new(session.seed());
         let sequence = NodeDir::new(self.run).sequence(1);
@@ -194,7 +194,7 @@ impl Ram<'_> {
             return Ok(Outcome::Again);
         }
         reporter.failed(e.step(), &why);
-        // The identity is used up: the next start is a new enrollment.
+        // The identity cannot be used again: the next start is a new enrollment.
         fs::remove_file(Session::path(self.run))?;
         Ok(Outcome::GaveUp)
     }

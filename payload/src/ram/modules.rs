@@ -8,10 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
-/// Always needed: no device's alias asks for them.
+/// Always needed: no device's alias refers to them.
 pub const ALWAYS: &[&str] =
     &["virtio_pci", "virtio_mmio", "af_packet", "sd_mod", "nvme", "crc32c_generic", "crc32c_intel", "efivarfs", "ext4", "loop"];
-/// Deepest directory below /sys/devices that is looked into.
+/// Maximum depth of the walk below /sys/devices.
 const MAX_DEPTH: usize = 24;
 /// Most rounds of loading drivers that reveal new devices.
 const MAX_ROUNDS: usize = 8;
@@ -54,7 +54,7 @@ impl Index {
         index
     }
 
-    /// The modules that claim an alias, or the one of that name.
+    /// The modules that match an alias, or the one with that name.
     pub fn resolve(&self, wanted: &str) -> BTreeSet<String> {
         let claims = self.aliases.get(bus(wanted)).into_iter().flatten();
         let mut found: BTreeSet<_> =
@@ -72,12 +72,12 @@ impl Index {
         needs.iter().rev().chain([path]).map(|p| self.dir.join(p)).collect()
     }
 
-    /// Loads a module and its dependencies. It is no error if it is loaded already.
+    /// Loads a module and its dependencies. Succeeds if it is loaded already.
     pub fn load(&self, module: &str) -> io::Result<()> {
         self.order(module).iter().try_for_each(|path| load_file(path))
     }
 
-    /// Loads what the devices below `root`/sys/devices ask for, until no new ones appear. Returns the modules loaded.
+    /// Loads the drivers of the devices below `root`/sys/devices, until no new devices appear. Returns the loaded modules.
     pub fn load_for_hardware(&self, root: &Utf8Path, done: &mut BTreeSet<String>) -> Vec<String> {
         let mut fresh = Vec::new();
         for _ in 0..MAX_ROUNDS {
@@ -102,7 +102,7 @@ fn load_file(path: &Utf8Path) -> io::Result<()> {
     let plain = path.as_str().trim_end_matches(".xz").trim_end_matches(".zst");
     let (file, flags) = match File::open(plain) {
         Ok(file) => (file, ModuleInitFlags::empty()),
-        // The kernel unpacks it, if it was built to.
+        // Decompressed by the kernel if it supports that.
         Err(_) => (File::open(path)?, ModuleInitFlags::from_bits_retain(COMPRESSED_FILE as _)),
     };
     match finit_module(&file, c"", flags) {
@@ -131,7 +131,7 @@ pub fn modaliases(root: &Utf8Path) -> BTreeSet<String> {
 fn walk(dir: &Utf8Path, depth: usize, found: &mut BTreeSet<String>) {
     let Ok(entries) = dir.read_dir_utf8() else { return };
     for entry in entries.flatten() {
-        // file_type() does not follow links, and a device tree without its links has no circle.
+        // file_type() does not follow links, and without links the device tree has no cycles.
         match entry.file_type() {
             Ok(kind) if kind.is_dir() && depth > 0 => walk(entry.path(), depth - 1, found),
             Ok(_) if entry.file_name() == "modalias" => {
@@ -146,7 +146,7 @@ fn walk(dir: &Utf8Path, depth: usize, found: &mut BTreeSet<String>) {
     }
 }
 
-/// fnmatch(3) with `*`, `?` and `[...]`, as modprobe compares aliases. Takes time of the product of the lengths at most.
+/// fnmatch(3) with `*`, `?` and `[...]`, as modprobe matches aliases. Time is at most the product of the lengths.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

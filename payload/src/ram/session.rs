@@ -1,5 +1,5 @@
-//! The keys that a machine generates in RAM, the seed that has proved itself to it, and what that seed issued; in a tmpfs
-//! between `enroll` and `install`.
+//! The keys that a machine generates in RAM, the verified seed, and the identity it issued; stored in a tmpfs between
+//! `enroll` and `install`.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::Offer;
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 const SESSION: &str = "session.json";
-/// Largest session file, in bytes: the sealed identity is the bulk of it.
+/// Largest session file, in bytes: most of it is the sealed identity.
 const MAX_SESSION: u64 = 32 << 20;
 
 /// Random bytes that [`MachineSecrets::new`] needs.
 pub const RANDOM: usize = 64 + SECRET_RANDOM + PAKE_RANDOM;
 
-/// Generated for every enrollment; none of it leaves the machine, but for the six digits that a person reads.
+/// Generated for every enrollment. Only the six digits leave the machine, read by a person.
 pub struct MachineSecrets {
     pub age: AgeKey,
     pub recipient: String,
@@ -32,7 +32,7 @@ pub struct MachineSecrets {
 }
 
 impl MachineSecrets {
-    /// `None` where the bytes are of no use, which random ones never are ([`PairingSecret::from_random`]).
+    /// `None` if the bytes are unusable, which never happens with random ones ([`PairingSecret::from_random`]).
     pub fn new(age: AgeKey, random: &[u8; RANDOM]) -> Option<Self> {
         let (node, rest) = random.split_first_chunk::<32>()?;
         let (nonce, rest) = rest.split_first_chunk::<32>()?;
@@ -49,7 +49,7 @@ impl MachineSecrets {
         })
     }
 
-    /// What the console shows.
+    /// The code shown on the console.
     pub fn shown(&self, number: Number) -> String {
         self.code.shown(number)
     }
@@ -66,17 +66,17 @@ pub struct Pairing {
     facts: Digest,
 }
 
-/// The seed has no proof that this machine's code was typed.
+/// The seed did not prove that this machine's code was entered.
 #[derive(Debug, thiserror::Error)]
 pub enum WrongCode {
-    #[error("another code was typed than this console shows, or somebody answers in the seed's place")]
+    #[error("the code entered is not the one on this console, or another host is impersonating the seed")]
     Confirmation,
-    #[error("the seed's answer to the pairing is not one")]
+    #[error("the seed's pairing message is invalid")]
     Message(#[from] PakeError),
 }
 
 impl Pairing {
-    /// `facts` is the digest of the facts as they are signed.
+    /// `facts` is the digest of the signed facts.
     pub fn start(
         secrets: &MachineSecrets,
         enrollment: EnrollmentId,
@@ -99,8 +99,8 @@ impl Pairing {
         self.side.message()
     }
 
-    /// Checks the seed's confirmation; if it is right, gives the machine's own, for the seed to check. A wrong one uses the
-    /// pairing up: whoever guesses, guesses once.
+    /// Verifies the seed's confirmation and returns the machine's own. A wrong one ends the pairing, so only one guess is
+    /// possible.
     pub fn check(self, offer: Offer) -> Result<(ConfirmedSeed, Confirmation), WrongCode> {
         let parties = Parties {
             enrollment: self.enrollment,
@@ -121,8 +121,8 @@ impl Pairing {
     }
 }
 
-/// A seed that proved that the operator typed this machine's code, and what was decided then. Only [`Pairing::check`] makes
-/// one; without it there is no [`Session`], and without a session nothing is written to a disk.
+/// A seed that proved that the operator entered this machine's code, and the decision. Only [`Pairing::check`] creates one;
+/// without it there is no [`Session`], and without a session nothing is written to a disk.
 pub struct ConfirmedSeed {
     site_key: VerifyingKey,
     enrollment: EnrollmentId,
@@ -140,7 +140,7 @@ pub struct Session {
     issued: SealedIdentity,
 }
 
-/// What was issued, verified: signed by the confirmed seed's key, for this machine, and as it was confirmed.
+/// The issued identity, verified: signed by the verified seed's key, for this machine, and matching the confirmed decision.
 pub struct Approved {
     order: InstallOrder,
     identity: NodeIdentity,
@@ -173,7 +173,7 @@ struct Wire {
 pub enum SessionError {
     #[error("storing the session")]
     File(#[from] FileError),
-    #[error("the seed sent something that its site key did not sign")]
+    #[error("the seed sent a message that is not signed by its site key")]
     Seal(#[from] SealError),
     #[error("opening the identity")]
     Identity(#[from] IdentityError),
@@ -209,8 +209,8 @@ impl Session {
         &self.node_key
     }
 
-    /// Verifies and opens what the seed issued: signature by the key that the pairing confirmed, meant for this enrollment,
-    /// sealed to this machine, and with the order, name and role that were confirmed.
+    /// Verifies and opens the issued identity: signed by the key that the pairing confirmed, for this enrollment, sealed to this
+    /// machine, and with the confirmed order, name and role.
     pub fn open(&self) -> Result<Approved, SessionError> {
         let ConfirmedSeed { site_key, enrollment, order, hostname, role } = &self.confirmed;
         let issued = self.issued.open(site_key)?;
@@ -218,7 +218,7 @@ impl Session {
             return Err(SessionError::Mismatch("the identity belongs to another enrollment"));
         }
         if issued.order != *order {
-            return Err(SessionError::Mismatch("the order of installation is not the one that was confirmed"));
+            return Err(SessionError::Mismatch("the order of installation differs from the confirmed one"));
         }
         let identity = issued.open(&self.age)?;
         let info = &identity.info;
@@ -229,7 +229,7 @@ impl Session {
             return Err(SessionError::Mismatch("the identity has another site key"));
         }
         if info.hostname != *hostname || info.role != *role {
-            return Err(SessionError::Mismatch("the identity has another name or role than were confirmed"));
+            return Err(SessionError::Mismatch("the identity's name or role differs from the confirmed one"));
         }
         if info.planes.keys().ne(identity.keys.keys()) {
             return Err(SessionError::Mismatch("the identity's planes and keys differ"));
@@ -267,7 +267,7 @@ impl Session {
         let wire: Wire = serde_json::from_slice(&bytes)?;
         let mut key = Zeroizing::new([0u8; 32]);
         hex::decode_to_slice(&wire.node_key, &mut *key).map_err(|_| SessionError::Key)?;
-        // Only `save` writes this file, of a session whose seed was confirmed; the directory is root's and in RAM.
+        // Only `save` writes this file, for a session with a verified seed; the directory is in RAM and belongs to root.
         let confirmed = ConfirmedSeed {
             site_key: key_from_text(&wire.site_key).map_err(|_| SessionError::Key)?,
             enrollment: wire.enrollment,

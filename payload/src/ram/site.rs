@@ -1,4 +1,4 @@
-//! The site keys this machine was given in advance. If there is one, a seed of another site gets nothing.
+//! Site keys given to this machine in advance. If there is one, nothing is sent to a seed of another site.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use nix::mount::{MsFlags, mount};
 
 use crate::cmdline::Cmdline;
 
-/// Where the kernel shows UEFI variables, below `/`.
+/// Mount point of the kernel's UEFI variables, below `/`.
 const VARIABLES: &str = "sys/firmware/efi/efivars";
 
 /// Where a key was found.
@@ -32,7 +32,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A key that is there and cannot be read is an error: it must not count as none.
+/// A key that exists but cannot be read is an error: it must not be treated as no key.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     #[error("reading the site key of {source_of_key}")]
@@ -49,7 +49,7 @@ pub enum SiteError {
     },
 }
 
-/// Every key this machine was given.
+/// All keys given to this machine.
 pub fn known(root: &Utf8Path, cmdline: &Cmdline) -> Result<Vec<(Source, VerifyingKey)>, SiteError> {
     let mut keys: Vec<_> = cmdline.site.map(|key| (Source::CommandLine, key)).into_iter().collect();
     show_variables(root);
@@ -70,7 +70,7 @@ pub fn known(root: &Utf8Path, cmdline: &Cmdline) -> Result<Vec<(Source, Verifyin
     Ok(keys)
 }
 
-/// Mounts efivarfs on a machine with UEFI where nobody has yet: the RAM system starts with an empty directory.
+/// Mounts efivarfs on a UEFI machine unless it is mounted: in the RAM system, the directory is empty at first.
 fn show_variables(root: &Utf8Path) {
     let dir = root.join(VARIABLES);
     if dir.read_dir_utf8().is_ok_and(|mut entries| entries.next().is_none()) {
@@ -89,7 +89,7 @@ mod tests {
     use cluster_seed::seal::{SigningKey, key_text};
 
     #[test]
-    fn keys_are_found_in_every_place_and_a_bad_one_is_not_no_key() {
+    fn keys_are_read_from_every_source_and_an_invalid_one_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
         let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key();

@@ -17,22 +17,22 @@ use crate::ram::{Drivers, Ram};
 use crate::seed::medium;
 use host::tool::Tool;
 
-/// The read-only root by itself.
+/// Mount point of the read-only root.
 const LOWER: &str = "/run/kubedos/root";
-/// What the running system changes: lost at power-off.
+/// Changes of the running system, in memory: lost at power-off.
 const OVERLAY: &str = "/run/kubedos/overlay";
 /// Nothing else uses loop devices before the root is entered.
 const LOOP: &str = "/dev/loop0";
-/// Share of the memory for what the running system changes.
+/// Share of the memory for changes of the running system.
 const OVERLAY_SIZE: &str = "mode=0700,size=25%";
 const LOSETUP_LIMIT: Duration = Duration::from_secs(60);
-/// Seconds that the medium may take to appear: a USB controller wakes up, a drive spins up.
+/// Seconds until the medium has to appear: USB controllers and drives need time to start.
 const PATIENCE: u32 = 60;
 /// Seconds between two lines while waiting for it.
 const LINE_EVERY: u32 = 5;
-/// Seconds to wait for a good medium after a bad one was seen.
+/// Seconds to wait for a valid medium after an invalid one was seen.
 const AFTER_BAD: u32 = 10;
-/// Modules that no device asks for.
+/// Modules that no device's alias refers to.
 const MODULES: &[&str] = &["isofs", "squashfs", "overlay", "loop", "sr_mod", "usb_storage", "uas"];
 
 /// Boots as far as [`SYSROOT`]. An error was shown on every console.
@@ -43,7 +43,7 @@ pub fn run(ram: &Ram<'_>, key: &VerifyingKey) -> anyhow::Result<()> {
     enter().context("preparing the system").inspect_err(|e| ram.console.error(&chain(&**e)))
 }
 
-/// Leaves the good medium mounted at [`MOUNTED`], and its root at [`LOWER`].
+/// Leaves the valid medium mounted at [`MOUNTED`], and its root at [`LOWER`].
 fn find(ram: &Ram<'_>, key: &VerifyingKey, drivers: &mut Drivers) -> anyhow::Result<()> {
     let mut bad: Vec<(String, String)> = Vec::new();
     let mut deadline = PATIENCE;
@@ -78,7 +78,7 @@ fn find(ram: &Ram<'_>, key: &VerifyingKey, drivers: &mut Drivers) -> anyhow::Res
     }
 }
 
-/// Shows the reason in words that need no manual.
+/// Shows the reason so that it can be understood without a manual.
 fn refuse(ram: &Ram<'_>, devices: &[String], bad: &[(String, String)]) -> anyhow::Error {
     let lines = match bad {
         [] => vec![

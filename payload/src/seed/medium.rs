@@ -1,4 +1,4 @@
-//! Finds the seed medium among the machine's disks and verifies that it is what its maker signed.
+//! Finds the seed medium among the machine's disks and verifies its maker's signature.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -12,7 +12,7 @@ use cluster_seed::medium::{
 use cluster_seed::seal::{SealError, Sealed, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-/// Most devices looked at: more than any machine has.
+/// Most devices that are examined: more than any machine has.
 const MAX_DEVICES: usize = 4096;
 /// Devices that consist of others, or of memory.
 const NOT_HARDWARE: &[&str] = &["loop", "ram", "zram", "dm-", "md", "fd", "nbd"];
@@ -24,13 +24,13 @@ pub enum CheckError {
     Read { path: Utf8PathBuf, source: io::Error },
     #[error("its manifest ({MANIFEST}) cannot be parsed")]
     Json(#[from] serde_json::Error),
-    #[error("its manifest is not signed by the maker that this machine trusts")]
+    #[error("its manifest is not signed by the maker key that this machine trusts")]
     Seal(#[from] SealError),
     #[error("its manifest is invalid")]
     Manifest(#[from] MediumError),
-    #[error("{name} has {found} bytes instead of {signed}")]
+    #[error("{name} has {found} bytes, expected {signed}")]
     Size { name: &'static str, found: u64, signed: u64 },
-    #[error("{name} is damaged or was changed: its digest is {found} instead of {signed}")]
+    #[error("{name} is damaged or was modified: its digest is {found}, expected {signed}")]
     Changed { name: &'static str, found: Digest, signed: Digest },
 }
 
@@ -77,7 +77,7 @@ pub fn manifest(mounted: &Utf8Path, key: &VerifyingKey) -> Result<MediumManifest
     Ok(manifest)
 }
 
-/// Reads the root image and compares its digest. `progress` is called at every tenth, in percent.
+/// Reads the root image and compares its digest. `progress` is called every 10 percent.
 pub fn check_root(
     mounted: &Utf8Path,
     manifest: &MediumManifest,
@@ -115,7 +115,7 @@ pub fn check_root(
     Ok(path)
 }
 
-/// Message for an operator who inserted no medium, or another one.
+/// Message if no medium, or a different one, is inserted.
 pub fn not_found(seen: &[String]) -> String {
     let seen = if seen.is_empty() { "no disks".to_owned() } else { seen.join(" ") };
     format!("no disk or disc has a volume named {VOLUME}; found {seen}")

@@ -18,16 +18,16 @@ use crate::layout::{MODPROBE, RUN_DIR, SYSROOT};
 const INIT_ARGS: &[&CStr] = &[c"/usr/lib/systemd/systemd"];
 /// include/uapi/linux/magic.h; the initramfs is one of the two.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
-/// What the kernel calls to load a module by default.
+/// The kernel's default modprobe path.
 const KERNELS_MODPROBE: &str = "/sbin/modprobe";
-/// Share of the memory, as systemd would mount it: the journal is there.
+/// Share of the memory, the same as systemd's default; it holds the journal.
 const RUN_OPTIONS: &str = "mode=0755,size=20%,nr_inodes=800k";
 
-/// Does not return if it succeeds. If it fails once the old root is gone, the kernel panics, which is intended.
+/// Does not return on success. If it fails after the old root was removed, the kernel panics, which is intended.
 pub fn run() -> anyhow::Result<Infallible> {
     write_kernel("/proc/sys/kernel/modprobe".into(), KERNELS_MODPROBE).context("restoring the kernel's modprobe")?;
     fs::remove_file(Utf8Path::new(RUN_DIR).join(MODPROBE)).context("removing our modprobe")?;
-    // In the RAM system it has a machine's secrets; here, the medium and a socket.
+    // In the RAM system it contains a machine's secrets; here, only the medium and a socket.
     fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755)).context("changing the mode of /run/kubedos")?;
     let remount = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), remount, Some(RUN_OPTIONS)).context("resizing /run")?;
@@ -45,7 +45,7 @@ pub fn run() -> anyhow::Result<Infallible> {
     nix::unistd::execv(INIT_ARGS[0], INIT_ARGS).context("starting systemd")
 }
 
-/// Removes the unpacked initramfs. Whatever cannot be removed only costs memory.
+/// Removes the unpacked initramfs. Files that cannot be removed only use memory.
 fn free_initramfs() {
     let in_memory = statfs("/").is_ok_and(|s| [RAMFS_MAGIC, TMPFS_MAGIC].contains(&s.filesystem_type()));
     if let (true, Ok(root)) = (in_memory, fs::metadata("/")) {
@@ -53,7 +53,7 @@ fn free_initramfs() {
     }
 }
 
-/// Removes what is below a directory on one device; never another file system that is mounted there.
+/// Removes everything below a directory on one device; never files of another file system mounted there.
 fn remove_below(dir: &Utf8Path, device: u64) {
     let Ok(entries) = dir.read_dir_utf8() else { return };
     for entry in entries.flatten() {

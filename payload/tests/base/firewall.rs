@@ -1,4 +1,4 @@
-//! The rules as nft(8) sees them.
+//! The rules, checked with nft(8).
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use payload::base::Command;
 
 use crate::machine::{Machine, info};
 
-/// What nft(8) would load, with the paths of a temporary root.
+/// The rules for nft(8), with the paths of a temporary root.
 fn rules(machine: &Machine) -> String {
     let text = machine.text(assets::FIREWALL.path).replace("\"/", &format!("\"{}/", machine.root()));
     machine.write("/rules.nft", text.as_bytes());
@@ -27,14 +27,14 @@ fn nft_accepts_the_rules_with_and_without_an_identity() {
         return;
     }
     let machine = Machine::new();
-    nft(&["-c", "-f", &rules(&machine)]).expect("the base rules load by themselves");
+    nft(&["-c", "-f", &rules(&machine)]).expect("the base rules load on their own");
     machine.apply(&info());
-    nft(&["-c", "-f", &rules(&machine)]).expect("the base rules load with a node's own");
+    nft(&["-c", "-f", &rules(&machine)]).expect("the base rules load with a node's rules");
     let none = IdentityInfo { planes: Default::default(), ..info() };
     machine.apply(&none);
     nft(&["-c", "-f", &rules(&machine)]).expect("a node without planes has rules");
     machine.write("/etc/nftables.d/other.nft", b"add rule inet nothing\n");
-    assert!(nft(&["-c", "-f", &rules(&machine)]).is_err(), "the check checks");
+    assert!(nft(&["-c", "-f", &rules(&machine)]).is_err(), "the check can fail");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_loaded_rules_answer_the_query_and_let_in_what_they_should() {
         machine.apply(&info());
         machine.ran.borrow().iter().find_map(|c| if let Command::QueryFirewall(q) = c { Some(q.clone()) } else { None }).unwrap()
     };
-    // Before there is an identity: nothing is let in, and the query says so.
+    // Before there is an identity: nothing is admitted, and the query fails.
     assert!(run("list table inet kubedos").unwrap().contains("policy drop"));
     let query = ran(&machine);
     let rules = run(&query).unwrap();
@@ -95,8 +95,8 @@ fn the_firewall_is_loaded_before_the_network() {
     assert!(String::from_utf8_lossy(node.bytes).contains("After=network.target nftables.service "));
 }
 
-/// Two namespaces joined by pairs of interfaces: the first is the node, with pairs of its planes' names, the second is what
-/// can send to it by each. Prints what answers.
+/// Two namespaces joined by veth pairs: the first is the node, with interfaces named like its planes; the second sends to it
+/// over each. Prints what answers.
 const ACROSS: &str = r#"
 set -e
 unshare --net sleep 60 & far=$!
@@ -131,7 +131,8 @@ out ip route replace 10.44.0.2/32 via 10.51.0.2 dev far1
 asks far1 10.44.0.2
 "#;
 
-/// L8: what arrives on a plane for another plane's address is dropped, and so is what arrives elsewhere for a plane's.
+/// L8: packets that arrive on a plane for another plane's address are dropped, and so are packets for a plane's address that
+/// arrive on any other interface.
 #[test]
 fn a_plane_reaches_its_own_address_only() {
     let machine = Machine::new();

@@ -1,4 +1,4 @@
-//! A root as the artifact leaves it, an identity, and programs that only note that they ran.
+//! A root as in the artifact, an identity, and programs that only record that they ran.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -70,7 +70,7 @@ pub fn info() -> IdentityInfo {
     }
 }
 
-/// A node's root as the artifact leaves it, and the programs that ran on it.
+/// A node's root as in the artifact, and the programs that ran on it.
 pub struct Machine {
     dir: tempfile::TempDir,
     pub ran: RefCell<Vec<Command>>,

@@ -12,7 +12,7 @@ use payload::base::{Base, Command, Outcome, Step, apt, firewall, hosts, ssh};
 use crate::machine::{Machine, info, peers, words};
 
 #[test]
-fn what_depends_on_the_identity_is_written() {
+fn files_that_depend_on_the_identity_are_written() {
     let machine = Machine::new();
     machine.write("/etc/apt/sources.list", b"deb http://elsewhere.example.org/debian trixie main\n");
     let mut done = Vec::new();
@@ -67,7 +67,7 @@ fn a_second_run_changes_nothing() {
 }
 
 #[test]
-fn what_somebody_changed_is_restored() {
+fn changed_files_are_restored() {
     type Drift = (&'static [Step], fn(&Machine));
     const DRIFTS: &[Drift] = &[
         (&[Step::HostName], |m| m.write("/etc/hostname", b"other\n")),
@@ -103,7 +103,7 @@ fn what_somebody_changed_is_restored() {
 }
 
 #[test]
-fn what_is_no_source_of_packages_stays() {
+fn files_that_are_not_package_sources_stay() {
     let machine = Machine::new();
     let kept = ["/etc/apt/sources.list.d/x.list.save", "/etc/apt/sources.list.d/.hidden.list", "/etc/apt/apt.conf.d/90kubedos"];
     kept.iter().for_each(|path| machine.write(path, b"x"));
@@ -168,7 +168,7 @@ fn hostile_values_are_refused() {
         }
     }
     refused(&IdentityInfo { darksite: DarksiteSource { keyring: "?".into(), ..info().darksite }, ..info() }, Step::AptKeyring);
-    // Host names are checked where an identity is read.
+    // Host names are validated when an identity is read.
     let text = serde_json::to_string(&info()).unwrap();
     for name in ["alpha\\n10.0.0.1 bank", "", "-a", "a b", "Alpha", "10.0.0.1"] {
         let bad = text.replace("\"hostname\":\"alpha.kubedos.lan\"", &format!("\"hostname\":\"{name}\""));

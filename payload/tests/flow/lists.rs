@@ -11,7 +11,7 @@ use crate::mock::machine::Machine;
 use crate::mock::{Lie, Mock};
 
 #[test]
-fn an_installed_node_follows_no_older_seed() {
+fn an_installed_node_refuses_an_older_seed() {
     let machine = Machine::new(16);
     let run = machine.root.join("run");
     let dir = NodeDir::new(&run);
@@ -27,13 +27,13 @@ fn an_installed_node_follows_no_older_seed() {
     let text = payload::http::chain(&refresh(&old).unwrap_err());
     assert!(text.contains("epoch 1") && text.contains("epoch 2"), "{text}");
     assert_eq!((old.state().told.clone(), new.state().told.len()), (vec![2], 0));
-    // The proof alone is enough, also where the list itself was lost.
+    // The proof alone is enough, even if the list itself was lost.
     fs::remove_file(run.join("peers.json")).unwrap();
     assert!(refresh(&old).is_err());
     assert_eq!(refresh(&new).unwrap().peers.epoch, 2);
 }
 
-/// M5: whoever answers in the seed's place on the boot network keeps no revocation from a node whose plane works.
+/// M5: a host that impersonates the seed on the boot network cannot withhold a revocation from a node whose plane works.
 #[test]
 fn the_list_comes_over_the_control_plane_first() {
     let machine = Machine::new(16);
@@ -44,7 +44,7 @@ fn the_list_comes_over_the_control_plane_first() {
     let (identity, key) = (seed.identity(), SigningKey::from_bytes(&[7; 32]));
     let lists = Lists { dir: &dir, identity: &identity, key: &key };
     let refresh = |plane: Option<&str>| lists.refresh(plane.map(Http::new).as_ref(), &Http::new(&replayed.url));
-    // While the plane does not work, the replay is all there is.
+    // While the plane is down, the node gets only the replayed list.
     let nobody = format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let first = refresh(Some(&nobody)).unwrap();
     assert_eq!((first.peers.version, first.changed, first.on_plane), (3, true, false));
@@ -52,15 +52,15 @@ fn the_list_comes_over_the_control_plane_first() {
     let next = refresh(Some(&seed.url)).unwrap();
     assert_eq!((next.peers.version, next.changed, next.on_plane), (9, true, true));
     assert!(replayed.state().held.is_empty(), "the boot network was not asked");
-    // What it held, and at once what it holds now.
+    // It reports the old version, and at once the new one.
     let told: Vec<u64> = seed.state().held.iter().map(|h| h.version).collect();
     assert_eq!(told, [3, 9]);
     assert!(!refresh(Some(&seed.url)).unwrap().changed);
 }
 
-/// M6: a seed with an older list is shown the node's, and its answer above that is followed.
+/// M6: a node sends its newer list to a seed with an older one, and accepts the higher version in the answer.
 #[test]
-fn a_seed_that_was_restored_is_shown_the_newer_list() {
+fn a_restored_seed_gets_the_newer_list() {
     let machine = Machine::new(16);
     let run = machine.root.join("run");
     let dir = NodeDir::new(&run);
@@ -70,7 +70,7 @@ fn a_seed_that_was_restored_is_shown_the_newer_list() {
     let refresh = || lists.refresh(None, &Http::new(&seed.url));
     assert_eq!(refresh().unwrap().peers.version, 9);
     seed.state().version = 4;
-    // It does not learn from it: the node keeps what it has.
+    // The seed ignores it: the node keeps its list.
     assert!(refresh().is_err());
     assert_eq!(dir.peers(&identity).unwrap().version, 9);
     let mut above = dir.peers(&identity).unwrap();

@@ -1,4 +1,4 @@
-//! Enrollment and installation against a seed that is honest, slow, or lying.
+//! Enrollment and installation against a seed that is honest, slow or hostile.
 
 mod lists;
 mod mock;
@@ -25,7 +25,7 @@ use payload::ram::site::Source;
 use payload::ram::{Drivers, Ram};
 use payload::state::NodeDir;
 
-/// A lie, and whether an error fits it.
+/// A hostile behaviour, and whether an error matches it.
 type Case<E> = (Lie, fn(&E) -> bool);
 
 fn bodies(mock: &Mock) -> Vec<ReportBody> {
@@ -39,7 +39,7 @@ fn a_machine_is_approved_and_gets_its_identity() {
     let printed = machine.printed();
     let codes: Vec<_> = printed.lines().filter_map(|l| l.trim_end().strip_prefix("kubedos: pairing code ")).collect();
     assert!(codes.len() == 1 && codes[0].starts_with("12-") && codes[0].parse::<PairingCode>().is_ok(), "{printed}");
-    // The secret is on the console, and nowhere on the wire.
+    // The secret is on the console but never on the wire.
     let (heard, secret) = (String::from_utf8_lossy(&mock.state().heard).into_owned(), &codes[0][3..]);
     assert!(heard.len() > 500 && !heard.contains(secret) && !heard.contains(&secret.replace('-', "")), "{secret}: {heard}");
     let approved = session.open().unwrap();
@@ -48,7 +48,7 @@ fn a_machine_is_approved_and_gets_its_identity() {
     let state = mock.state();
     assert_eq!((state.confirms, state.mismatches), (1, 0));
     drop(state);
-    // What `install` reads after `enroll` ended is the same.
+    // `install` later reads the same session.
     let run = machine.root.join("run");
     session.save(&run).unwrap();
     let again = Session::load(&run).unwrap();
@@ -57,7 +57,7 @@ fn a_machine_is_approved_and_gets_its_identity() {
 }
 
 #[test]
-fn a_lost_answer_is_asked_for_again_with_the_same_nonce() {
+fn a_claim_with_a_lost_answer_is_repeated_with_the_same_nonce() {
     let (mock, machine) = (Mock::start(Lie::LoseClaim), Machine::new(16));
     machine.enroll(&mock).unwrap();
     let state = mock.state();
@@ -66,8 +66,8 @@ fn a_lost_answer_is_asked_for_again_with_the_same_nonce() {
 }
 
 #[test]
-fn a_lost_answer_to_the_confirmation_and_a_sealed_seed_are_waited_for() {
-    // Where only the answer was lost, the status tells that the seed has it.
+fn a_machine_waits_after_a_lost_answer_and_for_a_sealed_seed() {
+    // If only the answer was lost, the status shows that the seed has it.
     for (lie, confirms) in [(Lie::LoseConfirm, 1), (Lie::Sealed, 2)] {
         let (mock, machine) = (Mock::start(lie), Machine::new(16));
         machine.enroll(&mock).unwrap();
@@ -77,7 +77,7 @@ fn a_lost_answer_to_the_confirmation_and_a_sealed_seed_are_waited_for() {
 }
 
 #[test]
-fn a_seed_that_restarts_is_waited_for() {
+fn a_machine_waits_for_a_restarting_seed() {
     let (mock, machine) = (Mock::start(Lie::Restarting), Machine::new(16));
     machine.enroll(&mock).unwrap();
     assert!(machine.printed().contains("kubedos: step waiting for the seed"));
@@ -85,7 +85,7 @@ fn a_seed_that_restarts_is_waited_for() {
 }
 
 #[test]
-fn a_lying_seed_is_refused() {
+fn a_hostile_seed_is_refused() {
     use EnrollError as E;
     let expected: &[Case<E>] = &[
         (Lie::Deny, |e| matches!(e, E::Refused { state: EnrollmentState::Denied, reason } if reason == "not ours")),
@@ -104,7 +104,7 @@ fn a_lying_seed_is_refused() {
         (Lie::OtherMachine, |e| matches!(e, E::Session(SessionError::Identity(_)))),
     ];
     for (lie, fits) in expected {
-        let error = Machine::new(16).enroll(&Mock::start(*lie)).err().unwrap_or_else(|| panic!("{lie:?} was believed"));
+        let error = Machine::new(16).enroll(&Mock::start(*lie)).err().unwrap_or_else(|| panic!("{lie:?} was accepted"));
         assert!(fits(&error), "{lie:?}: {error:?}");
     }
 }
@@ -119,12 +119,12 @@ fn an_honest_seed_installs_every_byte() {
     expected[9 * MIB..9 * MIB + names.len()].copy_from_slice(names);
     assert!(disk[..10 * MIB] == expected[..], "the disk differs from the image");
     assert!(disk[10 * MIB..15 * MIB].iter().all(|b| *b == OLD) && disk[15 * MIB..].iter().all(|b| *b == 0));
-    assert!(!mock.state().head_seen, "the first MiB was there before the end");
+    assert!(!mock.state().head_seen, "the first MiB was written before the end");
     let reports = bodies(&mock);
-    // Zeros are no work.
+    // Zeros are not downloaded.
     let chunks = image();
     let held: usize = chunks.chunks(4 * MIB).filter(|c| c.iter().any(|b| *b != 0)).map(<[u8]>::len).sum();
-    assert!(held < 10 * MIB, "the image has no zeros to leave out");
+    assert!(held < 10 * MIB, "the image has no zeros to skip");
     assert!(matches!(reports.first(), Some(ReportBody::InstallBegan { total, .. }) if *total == held as u64));
     assert!(matches!(reports.last(), Some(ReportBody::InstallDone { .. })));
     let numbers: Vec<_> = mock.state().reports.iter().map(|r| r.seq).collect();
@@ -163,7 +163,7 @@ fn an_identity_that_cannot_be_placed_leaves_a_disk_that_does_not_boot() {
 }
 
 #[test]
-fn what_is_wrong_before_the_wipe_leaves_the_disk_alone() {
+fn an_error_before_the_wipe_leaves_the_disk_untouched() {
     use InstallError as E;
     let expected: &[Case<E>] = &[
         (Lie::ManifestByOther, |e| matches!(e, E::Seal(_))),
@@ -181,8 +181,8 @@ fn what_is_wrong_before_the_wipe_leaves_the_disk_alone() {
     }
 }
 
-/// Another program answers under the seed's address, as a rogue DHCP server would have it, with a key of its own that signs
-/// everything. It does not know the code on the console.
+/// A rogue seed, to which a rogue DHCP server directs the machine, signs everything with its own key. It does not know the
+/// code on the console.
 #[test]
 fn hole_01_a_machine_obeys_no_seed_that_its_operator_did_not_type_the_code_at() {
     for lie in [Lie::ApprovesAtOnce, Lie::Guesses, Lie::Reflects, Lie::OfferChanged, Lie::Stolen, Lie::OtherOrder] {
@@ -190,10 +190,10 @@ fn hole_01_a_machine_obeys_no_seed_that_its_operator_did_not_type_the_code_at() 
         rogue.state().site = SigningKey::from_bytes(&[66; 32]);
         assert!(machine.follow(&rogue).is_err(), "{lie:?}: it was obeyed");
         assert!(machine.disk().iter().all(|b| *b == OLD), "{lie:?}: the disk was touched");
-        assert!(rogue.state().reports.is_empty(), "{lie:?}: it was told that the installation begins");
+        assert!(rogue.state().reports.is_empty(), "{lie:?}: it received the start of the installation");
         assert!(!Session::path(&machine.root.join("run")).exists());
     }
-    // With the same key, and the code typed by the operator: that is how a seed proves itself.
+    // With the same key, and the code entered by the operator, the seed is accepted.
     let (seed, machine) = (Mock::start(Lie::None), Machine::new(16));
     seed.state().site = SigningKey::from_bytes(&[66; 32]);
     machine.follow(&seed).unwrap();
@@ -201,7 +201,7 @@ fn hole_01_a_machine_obeys_no_seed_that_its_operator_did_not_type_the_code_at() 
 }
 
 #[test]
-fn a_seed_of_another_site_than_the_known_one_is_told_nothing() {
+fn nothing_is_sent_to_a_seed_of_another_site() {
     let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key();
     let (mock, mut machine) = (Mock::start(Lie::None), Machine::new(16));
     machine.sites = vec![(Source::CommandLine, key(1)), (Source::Firmware, key(2))];
@@ -215,7 +215,7 @@ fn a_seed_of_another_site_than_the_known_one_is_told_nothing() {
     machine.enroll(&mock).unwrap();
 }
 
-/// Enrolls for a day of simulated time; `key` tells whether somebody presses a key when asked.
+/// Enrolls for a day of simulated time; `key` is whether a person presses a key when asked.
 fn reveals_within_a_day(lie: Lie, key: &dyn Fn() -> bool) -> (u32, String) {
     let (mock, machine) = (Mock::start(lie), Machine::new(1));
     let seconds = AtomicU64::new(0);
@@ -246,11 +246,11 @@ fn reveals_within_a_day(lie: Lie, key: &dyn Fn() -> bool) -> (u32, String) {
 }
 
 #[test]
-fn a_day_of_wrong_codes_is_five_codes_and_then_a_person() {
+fn a_day_of_wrong_codes_is_five_codes_and_then_a_key_press() {
     let (reveals, printed) = reveals_within_a_day(Lie::Guesses, &|| true);
     assert_eq!(reveals, 5);
     assert!(printed.contains("the code changed 5 times") && printed.contains("press a key"), "{printed}");
-    // Without a console to press a key on.
+    // Without a console.
     let (reveals, printed) = reveals_within_a_day(Lie::Guesses, &|| false);
     assert!((95..=100).contains(&reveals), "{reveals}");
     assert!(printed.contains("next attempt in 900 s"), "{printed}");
@@ -263,9 +263,9 @@ fn hole_01_a_machine_installs_nothing_that_the_site_did_not_sign() {
         let error = machine.install(&rogue, &place).unwrap_err();
         assert!(matches!(error, InstallError::Seal(_)) && error.step() == "manifest", "{lie:?}: {error:?}");
         assert!(machine.disk().iter().all(|b| *b == OLD), "{lie:?}: the disk was touched");
-        assert!(rogue.state().reports.is_empty(), "{lie:?}: it was told that the installation begins");
+        assert!(rogue.state().reports.is_empty(), "{lie:?}: it received the start of the installation");
     }
-    // A node that runs: the rogue's list of peers is signed too, by a key of its own.
+    // On a running node: the rogue's peer list is signed too, with its own key.
     let machine = Machine::new(16);
     let run = machine.root.join("run");
     let dir = NodeDir::new(&run);
@@ -301,18 +301,18 @@ fn only_the_approved_disk_is_written_and_only_if_it_is_large_enough() {
     assert!(matches!(result, Err(InstallError::OtherDisk { .. })) && untouched);
     let (result, untouched) = run(16, &|s, _| s.order.disk_size += 512);
     assert!(matches!(result, Err(InstallError::OtherDisk { .. })) && untouched);
-    // The kernel's word and the device disagree.
+    // The kernel's size and the device's differ.
     let (result, _) = run(16, &|_, m| fs::write(m.root.join("dev/vda"), vec![OLD; 17 * MIB]).unwrap());
     assert!(matches!(result, Err(InstallError::OtherDisk { .. })));
 }
 
 #[test]
-fn a_seed_of_an_older_epoch_is_refused_and_told() {
+fn a_seed_of_an_older_epoch_is_refused_and_gets_the_proof() {
     let machine = Machine::new(16);
     let new = Mock::start(Lie::None);
     new.state().epoch = Some(2);
     machine.enroll(&new).unwrap();
-    // The older seed of the same site, and one that cannot prove any epoch: what it issues is of epoch 1.
+    // An older seed of the same site, and one that cannot prove any epoch: it counts as epoch 1.
     for proof in [Some(1), None] {
         let old = Mock::start(Lie::None);
         old.state().epoch = proof;

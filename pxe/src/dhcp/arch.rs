@@ -1,4 +1,4 @@
-//! What kind of firmware asks.
+//! Architecture of a client's firmware.
 
 /// The processor and firmware of a PXE client (RFC 4578 section 2.1 and IANA's registry of
 /// "Processor Architecture Types").
@@ -20,7 +20,7 @@ pub enum ClientArch {
     HttpArm64,
     /// 20: PC/AT BIOS boot from HTTP.
     HttpBios,
-    /// Anything else, by its number.
+    /// Any other, by its code.
     Other(u16),
 }
 
@@ -54,7 +54,7 @@ impl ClientArch {
         }
     }
 
-    /// The firmware fetches its loader by HTTP and wants a URL.
+    /// The firmware fetches its loader by HTTP and needs a URL.
     pub fn is_http(self) -> bool {
         matches!(self, ClientArch::HttpIa32 | ClientArch::HttpX64 | ClientArch::HttpArm64 | ClientArch::HttpBios)
     }

@@ -1,4 +1,4 @@
-//! What a reply says to boot: the policy's decision in terms of the protocol.
+//! Boot information in a reply: the policy's decision in terms of the protocol.
 
 use cluster_seed::events::Cause;
 
@@ -10,15 +10,15 @@ use crate::policy::BootDecision;
 /// The longest boot file option (one option's worth of bytes).
 pub const MAX_BOOT_FILE: usize = 255;
 
-/// What a reply says to boot.
+/// Boot information of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootInfo {
     Nothing,
-    /// The boot file: a TFTP name or a URL, and the vendor class the client waits for.
+    /// The boot file (a TFTP name or a URL) and the vendor class that the client expects.
     File {
         name: String,
         class: Option<&'static str>,
-        /// The class comes with PXE_DISCOVERY_CONTROL.
+        /// The class is sent with PXE_DISCOVERY_CONTROL.
         discovery: bool,
     },
 }
@@ -32,7 +32,7 @@ impl BootInfo {
     }
 }
 
-/// Why a machine that wants to boot gets no answer.
+/// Why a machine that asks for boot information gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoBoot {
     #[error("{why}")]
@@ -66,9 +66,9 @@ impl NoBoot {
     }
 }
 
-/// Turns a decision into what goes on the wire; the error is the reason to stay silent.
+/// Converts a decision to its wire form; the error is the reason for no answer.
 ///
-/// With `proxy` the answer goes out beside another server's, and the client looks at it only if it names the class.
+/// With `proxy`, another server answers too, and the client accepts this answer only if it names the class.
 pub fn boot_info(request: &BootRequest, decision: &BootDecision, config: &ReplyConfig, proxy: bool) -> Result<BootInfo, NoBoot> {
     match decision {
         BootDecision::Silent { cause, why } => Err(NoBoot::Policy { cause: *cause, why: why.clone() }),
@@ -81,9 +81,9 @@ pub fn boot_info(request: &BootRequest, decision: &BootDecision, config: &ReplyC
             let name = config.loaders.get(request.arch).ok_or(NoBoot::NoLoader(request.arch))?;
             if request.stage != Stage::Http {
                 let class = (proxy || request.stage == Stage::Pxe).then_some("PXEClient");
-                // Beside another server, some UEFI firmware does not take the boot file of an offer that says "no
-                // discovery"; all take one without option 43, and ask for it again on port 4011 as Microsoft's
-                // BINL does (seen by pixiecore's authors, and in EDK2's PxeBcDhcp4.c).
+                // Next to another server, some UEFI firmware ignores the boot file of an offer that says "no discovery". All
+                // accept one without option 43, and then ask on port 4011, as with Microsoft's BINL (reported by the authors of
+                // pixiecore, and visible in EDK2's PxeBcDhcp4.c).
                 let discovery = class.is_some() && (!proxy || request.arch == ClientArch::Bios);
                 return Ok(BootInfo::File { name: name.to_owned(), class, discovery });
             }
@@ -103,7 +103,7 @@ mod tests {
     use crate::dhcp::testing::{IPXE_ROM, OVMF_HTTP, OVMF_PXE, boot, packet, subnet};
 
     #[test]
-    fn reasons_to_stay_silent() {
+    fn reasons_for_no_answer() {
         let ip = Ipv4Addr::new(10, 0, 0, 1);
         let network = NetworkConfig::new(subnet(), Vec::new(), 3600);
         let bare = ReplyConfig { server_ip: ip, next_server: ip, http_base: None, loaders: LoaderTable::default(), network };

@@ -1,6 +1,6 @@
-//! How many answers of a kind are given in a second.
+//! Rate limit for one kind of answer.
 
-/// A bucket of tokens; time is an argument, in seconds.
+/// A token bucket; time is an argument, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     tokens: u32,
@@ -10,12 +10,12 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Full at first.
+    /// Starts full.
     pub const fn new(most: u32, each_second: u32) -> Self {
         Budget { tokens: most, most, each_second, filled: 0 }
     }
 
-    /// Takes one; false if none is left.
+    /// Takes a token; false if none is left.
     pub fn take(&mut self, now: u64) -> bool {
         // The clock may be set back.
         let passed = u32::try_from(now.saturating_sub(self.filled)).unwrap_or(u32::MAX);
@@ -32,10 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_at_once_and_so_many_a_second() {
+    fn a_burst_and_then_a_rate_per_second() {
         let mut budget = Budget::new(4, 2);
         let many = |budget: &mut Budget, now| (0..10).filter(|_| budget.take(now)).count();
         assert_eq!((many(&mut budget, 100), many(&mut budget, 100), many(&mut budget, 101)), (4, 0, 2));
-        assert_eq!((many(&mut budget, 1_000), many(&mut budget, 5), many(&mut budget, 6)), (4, 0, 2), "also set back");
+        assert_eq!(
+            (many(&mut budget, 1_000), many(&mut budget, 5), many(&mut budget, 6)),
+            (4, 0, 2),
+            "also after the clock was set back"
+        );
     }
 }

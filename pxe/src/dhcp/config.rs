@@ -1,4 +1,4 @@
-//! What one interface serves.
+//! DHCP configuration of one interface.
 
 use std::net::Ipv4Addr;
 
@@ -10,10 +10,10 @@ use crate::dhcp::pool::PoolError;
 use crate::dhcp::responder::Network;
 use crate::subnet::Subnet;
 
-/// The most networks of one interface, its own among them.
+/// Most networks of one interface, including its own.
 pub const MAX_NETWORKS: usize = 64;
 
-/// What is wrong with a configuration.
+/// An invalid configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{0} networks; 1 to {MAX_NETWORKS} can be served")]
@@ -24,22 +24,22 @@ pub enum ConfigError {
     Pool(#[from] PoolError),
 }
 
-/// Everything one interface serves.
+/// DHCP configuration of one interface.
 #[derive(Debug, Clone)]
 pub struct DhcpConfig {
     pub iface: String,
     /// The server's address on that interface.
     pub server_ip: Ipv4Addr,
     pub mode: DhcpMode,
-    /// The first is the interface's own; the others are behind relays.
+    /// The first is the interface's own network; the others are behind relays.
     pub networks: Vec<NetworkConfig>,
-    /// Addresses of relays that are in none of the networks and name one (RFC 3527).
+    /// Addresses of relays outside all networks, which name a network (RFC 3527).
     pub relays: Vec<Ipv4Addr>,
-    /// Ask the link whether an address is in use before it is offered.
+    /// Probe (ARP) whether an address is in use before it is offered.
     pub probe: bool,
     /// Watch for other servers on the link. Mode `Auto` always does.
     pub watch: bool,
-    /// The TFTP server; absent: `server_ip`.
+    /// The TFTP server; default: `server_ip`.
     pub next_server: Option<Ipv4Addr>,
     /// `http://address[:port]` for UEFI HTTP boot clients.
     pub http_base: Option<String>,

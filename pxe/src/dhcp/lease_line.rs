@@ -1,7 +1,7 @@
 //! A lease as one line of the journal.
 //!
-//! `MAC IP EXPIRES HOSTNAME CLIENT-ID CRC`: the two texts in hexadecimal or `-`, the CRC-32 of everything before it. A person
-//! can read it, and a torn line is recognized.
+//! `MAC IP EXPIRES HOSTNAME CLIENT-ID CRC`: both texts in hexadecimal or `-`, then the CRC-32 of everything before it. Lines are
+//! readable, and a torn line is detected.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ fn text(bytes: Option<&[u8]>) -> String {
     bytes.filter(|b| !b.is_empty()).map_or_else(|| "-".to_owned(), hex::encode)
 }
 
-/// `Some(None)` for `-`, `None` for what is not hexadecimal.
+/// `Some(None)` for `-`, `None` if it is not hexadecimal.
 fn bytes(text: &str) -> Option<Option<Vec<u8>>> {
     if text == "-" { Some(None) } else { hex::decode(text).ok().map(Some) }
 }
@@ -28,7 +28,7 @@ pub fn write_line(record: &LeaseRecord, out: &mut String) {
     let _ = writeln!(out, " {sum:08x}");
 }
 
-/// Reads one line with its line end; `None` if it is torn or foreign.
+/// Reads one line including its line end; `None` if it is torn or not a lease.
 pub fn read_line(line: &[u8]) -> Option<LeaseRecord> {
     if line.len() > MAX_LINE {
         return None;
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_changed_byte_spoils_its_line_only() {
+    fn a_changed_byte_invalidates_only_its_line() {
         let record = LeaseRecord {
             mac: Mac([2, 0, 0, 0, 0, 1]),
             ip: [10, 0, 0, 1].into(),
@@ -87,7 +87,7 @@ mod tests {
         }
 
         #[test]
-        fn any_line_is_read_or_refused(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_line_is_parsed_or_refused(line in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = read_line(&line);
         }
     }

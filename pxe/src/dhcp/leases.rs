@@ -1,4 +1,4 @@
-//! Who has which address: a pure table. Time is an argument (seconds since 1970); storage is up to the caller.
+//! The lease table: pure. Time is an argument (seconds since 1970); the caller stores records.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -20,10 +20,10 @@ pub const OFFER_HOLD: u64 = 30;
 pub const QUARANTINE: u64 = 600;
 /// After a probe without an answer, an address is offered without another probe for this many seconds.
 pub const PROBE_GOOD: u64 = 120;
-/// The most open offers. A flood of DISCOVERs with random addresses displaces the oldest offers, never a lease.
+/// Most open offers. A flood of DISCOVERs with random addresses evicts the oldest offers, never a lease.
 pub const MAX_OFFERS: usize = 1_024;
 
-/// One lease as it is stored; a newer record of an address replaces the older one.
+/// One stored lease; a newer record of an address replaces the older one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
     pub mac: Mac,
@@ -32,7 +32,7 @@ pub struct LeaseRecord {
     pub expires_at: u64,
     /// Untrusted text, printable, up to 64 characters.
     pub hostname: Option<String>,
-    /// Option 61, unless it only repeats the hardware address.
+    /// Option 61, unless it repeats the hardware address.
     pub client_id: Option<Vec<u8>>,
 }
 
@@ -52,16 +52,16 @@ enum State {
     Quarantined,
 }
 
-/// When the link was asked whether the holder of a binding is there.
+/// When the holder of a binding was probed on the link.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
-    /// When the client got the address, and when it last asked for it.
+    /// When the client got the address, and when it last requested it.
     since: u64,
     renewed: u64,
-    /// When the link was last asked, and how often in a row nobody answered.
+    /// When the address was last probed, and the number of consecutive probes without an answer.
     at: Option<u64>,
     misses: u8,
-    /// A client said that another machine uses the address, and the link was not asked yet.
+    /// A client declined the address as used by another machine, and it was not probed yet.
     due: bool,
 }
 
@@ -83,13 +83,13 @@ struct Binding {
     until: u64,
     hostname: Option<String>,
     client_id: Option<Vec<u8>>,
-    /// What the link was asked about it.
+    /// Probes of the address.
     asked: Asked,
-    /// Of an offer: whose lease it was before. The link may know better than a RELEASE that anybody can send.
+    /// For an offer: the previous holder of the lease. Any host can send a RELEASE, so the holder may still use the address.
     before: Option<Box<Binding>>,
 }
 
-/// All addresses of one interface. Its size is bounded by the pool and the reservations.
+/// All addresses of one interface. The size is bounded by the pool and the reservations.
 #[derive(Debug)]
 pub struct LeaseTable {
     config: PoolConfig,
@@ -97,27 +97,27 @@ pub struct LeaseTable {
     reserved_ips: BTreeMap<Ipv4Addr, Mac>,
     by_ip: HashMap<Ipv4Addr, Binding>,
     by_key: HashMap<ClientKey, Ipv4Addr>,
-    /// Pool addresses by the end of their state, so that the one unused for longest is taken first.
+    /// Pool addresses by the end of their state, so that the least recently used one is taken first.
     leases: BTreeSet<(u64, Ipv4Addr)>,
     offers: BTreeSet<(u64, Ipv4Addr)>,
-    /// Used before, and free now.
+    /// Used earlier, now free.
     free: BTreeSet<Ipv4Addr>,
-    /// The range and the first address of it that were never used.
+    /// The range, and the first address in it that was never used.
     fresh: (usize, u32),
     quarantined: usize,
-    /// When a probe last found an address unused.
+    /// When a probe last found the address unused.
     probed: HashMap<Ipv4Addr, u64>,
-    /// Machines that are no strangers, and when they were last heard of.
+    /// Known machines, and when they were last heard from.
     vouched: HashMap<Mac, u64>,
 }
 
 impl LeaseTable {
-    /// A table with the leases that an earlier run made durable. Records of addresses that can no longer be
-    /// leased are dropped; of two records of one client, the later counts.
+    /// A table with the leases stored by an earlier run. Records of addresses that can no longer be leased are
+    /// dropped; of two records of one client, the later one wins.
     pub fn new(config: PoolConfig, records: Vec<LeaseRecord>) -> Self {
         let size = config.size();
         let mut table = LeaseTable {
-            // In all but a small pool, half of the addresses stay out of reach of a flood of DISCOVERs.
+            // Except in a small pool, a flood of DISCOVERs can take at most half of the addresses.
             max_offers: MAX_OFFERS.min((size / 2).max(64)).min(size),
             reserved_ips: config.reservations.iter().map(|(mac, r)| (r.ip, *mac)).collect(),
             by_ip: HashMap::new(),
@@ -145,19 +145,19 @@ impl LeaseTable {
         table
     }
 
-    /// The network's own configuration.
+    /// The network's configuration.
     pub fn pool(&self) -> &PoolConfig {
         &self.config
     }
 
-    /// This client's lease in force at `now`.
+    /// This client's lease that is valid at `now`.
     pub fn lease_of(&self, key: &ClientKey, now: u64) -> Option<Ipv4Addr> {
         let ip = *self.by_key.get(key)?;
         self.by_ip.get(&ip).filter(|b| b.state == State::Bound && b.until > now).map(|_| ip)
     }
 
-    /// Whether an address that [`LeaseTable::offer`] chose should be asked for on the link first: it is not this
-    /// client's lease, and was not found unused in the last [`PROBE_GOOD`] seconds.
+    /// Whether an address chosen by [`LeaseTable::offer`] should be probed first: it is not this client's lease, and
+    /// was not found unused in the last [`PROBE_GOOD`] seconds.
     pub fn wants_probe(&self, ip: Ipv4Addr, now: u64) -> bool {
         let offered = self.by_ip.get(&ip).is_some_and(|b| b.state == State::Offered);
         offered && self.probed.get(&ip).is_none_or(|at| at.saturating_add(PROBE_GOOD) <= now)
@@ -170,8 +170,8 @@ impl LeaseTable {
         }
     }
 
-    /// The probe found an offered address in use: it is taken out of service for [`QUARANTINE`] seconds. If it is the machine
-    /// whose lease it was before, that one has it still, and somebody else released it in its name.
+    /// The probe found an offered address in use: it is quarantined for [`QUARANTINE`] seconds. If the previous holder answered,
+    /// it gets its lease back: another host released it in its name.
     pub fn found_in_use(&mut self, ip: Ipv4Addr, by: Mac, now: u64) {
         if let Some(mut binding) = self.by_ip.get(&ip).filter(|b| b.state == State::Offered).cloned() {
             if let Some(mut before) = binding.before.take().filter(|b| b.mac == by && !self.by_key.contains_key(&b.key)) {
@@ -187,13 +187,13 @@ impl LeaseTable {
         self.config.reservations.get(&mac)
     }
 
-    /// Leases in force at `now`.
+    /// Leases valid at `now`.
     pub fn active(&self, now: u64) -> usize {
         self.by_ip.values().filter(|b| b.state == State::Bound && b.until > now).count()
     }
 
     /// Chooses an address for a DISCOVER (RFC 2131 section 4.3.1: the client's current one, its last one, the
-    /// one it asks for, any) and reserves it for [`OFFER_HOLD`] seconds.
+    /// requested one, any) and reserves it for [`OFFER_HOLD`] seconds.
     pub fn offer(&mut self, request: &LeaseRequest, now: u64) -> Result<Ipv4Addr, Why> {
         let ip = self.choose(request, now)?;
         let held = self.by_ip.get(&ip).is_some_and(|b| b.key == request.key && b.state == State::Bound && b.until > now);
@@ -220,7 +220,7 @@ impl LeaseTable {
             return Answer::Silent(Why::NoAddressAsked);
         };
         if !self.leasable(ip, request.mac) {
-            // Without pools, this server does not know which addresses are in use here.
+            // Without pools, this server does not know which addresses are in use on this network.
             let known = !self.config.ranges.is_empty() || self.reservation(request.mac).is_some();
             return if known { Answer::Nak(Why::WrongNetwork) } else { Answer::Silent(Why::NotReserved) };
         }
@@ -229,7 +229,7 @@ impl LeaseTable {
         match self.by_ip.get(&ip) {
             Some(b) if b.state == State::Quarantined && b.until > now => Answer::Nak(Why::AddressTaken),
             Some(b) if self.is_holder(b, ip, request) => self.bind(ip, request, now),
-            // An offer displaced by a flood is still valid until another client is acknowledged.
+            // An offer evicted by a flood remains valid until the address is acknowledged to another client.
             Some(b) if b.until > now && !(selecting && b.state == State::Offered) => Answer::Nak(Why::AddressTaken),
             _ if selecting => self.bind(ip, request, now),
             _ if own.is_some() => Answer::Nak(Why::WrongAddress),
@@ -237,7 +237,7 @@ impl LeaseTable {
         }
     }
 
-    /// Ends the client's lease. The record is stored without a reply waiting for it.
+    /// Ends the client's lease. The record is stored; there is no reply.
     pub fn release(&mut self, request: &LeaseRequest, now: u64) -> Result<LeaseRecord, Why> {
         let ip = request.ciaddr;
         let mut binding = self.held(ip, request, now)?.clone();
@@ -247,8 +247,8 @@ impl LeaseTable {
         Ok(record)
     }
 
-    /// Takes an address that the client found in use out of service for [`QUARANTINE`] seconds. At most a
-    /// quarter of the pool can be in that state: beyond it the address is only released.
+    /// Quarantines an address that the client found in use for [`QUARANTINE`] seconds. At most a quarter of the pool can
+    /// be quarantined; beyond that the address is only released.
     pub fn decline(&mut self, request: &LeaseRequest, now: u64) -> Result<LeaseRecord, Why> {
         let ip = request.requested.ok_or(Why::NoAddressAsked)?;
         let mut binding = self.held(ip, request, now)?.clone();
@@ -280,12 +280,12 @@ impl LeaseTable {
         self.in_pool(ip) || self.reserved_ips.get(&ip) == Some(&mac)
     }
 
-    /// A reserved address belongs to its machine, whichever identifier the current boot stage uses.
+    /// A reserved address belongs to its machine, whatever identifier the current boot stage uses.
     fn is_holder(&self, binding: &Binding, ip: Ipv4Addr, request: &LeaseRequest) -> bool {
         binding.key == request.key || (self.reserved_ips.get(&ip) == Some(&request.mac) && binding.mac == request.mac)
     }
 
-    /// The lease in force that a client may end. One that is over already makes no further record, however often it is released.
+    /// The valid lease that a client may end. A lease that has ended produces no further record, however often it is released.
     fn held(&self, ip: Ipv4Addr, request: &LeaseRequest, now: u64) -> Result<&Binding, Why> {
         if request.selects(self.config.server_ip) == Some(false) {
             return Err(Why::OtherServer);
@@ -326,7 +326,7 @@ impl LeaseTable {
         LeaseRecord { mac: b.mac, ip, expires_at: b.until, hostname, client_id }
     }
 
-    /// The only place that changes a binding, so that the indexes always agree.
+    /// The only function that changes a binding, so that the indexes stay consistent.
     fn set(&mut self, ip: Ipv4Addr, binding: Binding) {
         self.clear(ip);
         self.free.remove(&ip);

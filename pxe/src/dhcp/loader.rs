@@ -1,22 +1,22 @@
-//! Which network boot program a machine's firmware gets.
+//! Network boot programs by firmware architecture.
 
 use std::collections::BTreeMap;
 
 use crate::dhcp::arch::ClientArch;
 
-/// The file names iPXE's Debian package uses.
+/// File names of Debian's iPXE package.
 pub const UNDIONLY: &str = "undionly.kpxe";
 /// Uses the firmware's own network driver: works wherever the firmware itself could boot.
 pub const SNPONLY: &str = "snponly.efi";
 /// Debian's shim, signed by Microsoft: starts with Secure Boot on and off. It fetches [`GRUB`] from the same place.
 pub const SHIM: &str = "shimx64.efi";
-/// The name shim asks for: Debian's signed GRUB, the build that boots from the network.
+/// The name that shim requests: Debian's signed GRUB for network boot.
 pub const GRUB: &str = "grubx64.efi";
 /// iPXE for ARM 64-bit UEFI.
 pub const IPXE_ARM64: &str = "ipxe-arm64.efi";
-/// Names under which the signed GRUB looks for its configuration, by its builds.
+/// Names under which builds of the signed GRUB request their configuration.
 pub const GRUB_CONFIGS: [&str; 3] = ["grub/x86_64-efi/grub.cfg", "grub/grub.cfg", "debian-installer/amd64/grub/grub.cfg"];
-/// Has its own drivers: for firmware whose driver misbehaves.
+/// Has its own drivers: for firmware with a faulty driver.
 pub const IPXE_EFI: &str = "ipxe.efi";
 
 /// The longest name that fits the `file` field of a DHCP reply with its NUL (RFC 2131 section 2).
@@ -31,7 +31,7 @@ pub struct NameError(String);
 pub struct LoaderTable(BTreeMap<ClientArch, String>);
 
 impl Default for LoaderTable {
-    /// iPXE's undionly.kpxe for BIOS and snponly.efi for x64 UEFI; other architectures have no loader.
+    /// iPXE's undionly.kpxe for BIOS and snponly.efi for x64 UEFI; no loader for other architectures.
     fn default() -> Self {
         let rows = [
             (ClientArch::Bios, UNDIONLY),
@@ -44,7 +44,7 @@ impl Default for LoaderTable {
 }
 
 impl LoaderTable {
-    /// The default, or with `shim` the Secure Boot chain for x64 UEFI, plus iPXE for ARM. Only files that are `there`.
+    /// The default, or with `shim` the Secure Boot chain for x64 UEFI, plus iPXE for ARM. Only files for which `there` is true.
     pub fn of(shim: bool, there: impl Fn(&str) -> bool) -> Self {
         let mut table = LoaderTable::default();
         if shim && there(SHIM) && there(GRUB) {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secure_boot_chain_is_offered_only_whole() {
+    fn the_secure_boot_chain_is_offered_only_if_complete() {
         let all = |shim, names: &[&str]| LoaderTable::of(shim, |n| names.contains(&n));
         assert_eq!(all(true, &[SHIM, GRUB]).get(ClientArch::EfiX64), Some(SHIM));
         assert_eq!(all(false, &[SHIM, GRUB]).get(ClientArch::EfiX64), Some(SNPONLY));

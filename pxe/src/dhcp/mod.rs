@@ -1,13 +1,13 @@
-//! DHCP without sockets: a packet and the time in, a reply and what to record out.
+//! DHCP without sockets: from a packet and the time to a reply and a record.
 
-// Reading what anyone may have sent.
+// Parsing untrusted packets.
 pub mod wire;
 
 pub mod arch;
 
 pub mod request;
 
-// Who has which address.
+// Leases.
 pub mod pool;
 
 pub mod leases;
@@ -16,7 +16,7 @@ pub mod presence;
 
 pub mod lease_line;
 
-// What replies say.
+// Contents of replies.
 pub mod network;
 
 pub mod loader;
@@ -25,7 +25,7 @@ pub mod boot_info;
 
 pub mod reply;
 
-// The server's decisions, and who else serves the link.
+// The server's decisions, and other servers on the link.
 pub mod mode;
 
 pub mod owner;

@@ -1,4 +1,4 @@
-//! One network as it is configured: its addresses, and what its replies say.
+//! Configuration of one network: its addresses, and the options in its replies.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use crate::dhcp::loader::LoaderTable;
 use crate::dhcp::pool::{PoolConfig, PoolRange, Reservation};
 use crate::subnet::Subnet;
 
-/// A network: the interface's own, or one behind a relay.
+/// The interface's own network, or one behind a relay.
 #[derive(Debug, Clone)]
 pub struct NetworkConfig {
     pub subnet: Subnet,
@@ -18,8 +18,7 @@ pub struct NetworkConfig {
     pub ranges: Vec<PoolRange>,
     pub reservations: BTreeMap<Mac, Reservation>,
     pub router: Option<Ipv4Addr>,
-    /// Without any, the server's own address is sent: debian-installer asks the operator for a name server when the
-    /// option is missing.
+    /// If empty, the server's own address is sent: without the option, debian-installer prompts for a name server.
     pub dns: Vec<Ipv4Addr>,
     pub domain: Option<String>,
     /// Option 119.
@@ -27,18 +26,18 @@ pub struct NetworkConfig {
     pub ntp: Vec<Ipv4Addr>,
     /// Option 26.
     pub mtu: Option<u16>,
-    /// Option 121. The client then ignores option 3 (RFC 3442), so the router is repeated among them.
+    /// Option 121. Clients then ignore option 3 (RFC 3442), so the default router is included here.
     pub routes: Vec<Route>,
-    /// The operator's own options. They override what is sent otherwise.
+    /// Options set by the operator. They override the defaults.
     pub extra: Vec<ExtraOption>,
     /// At least 60 seconds; renewal (58) is at half of it, rebinding (59) at seven eighths (RFC 2131 section 4.4.5).
     pub lease_secs: u32,
-    /// The same until the machine's loader or agent was heard of.
+    /// The same, until the machine's loader or agent was heard from.
     pub stranger_secs: u32,
 }
 
 impl NetworkConfig {
-    /// A network with addresses and nothing else.
+    /// A network with addresses but no options.
     pub fn new(subnet: Subnet, ranges: Vec<PoolRange>, lease_secs: u32) -> Self {
         NetworkConfig {
             subnet,
@@ -57,7 +56,7 @@ impl NetworkConfig {
         }
     }
 
-    /// What can be leased by a server with this address; without `pools` the reservations only.
+    /// Addresses that a server with this address can lease; without `pools`, only the reservations.
     pub fn pool(&self, server_ip: Ipv4Addr, pools: bool) -> PoolConfig {
         PoolConfig {
             subnet: self.subnet,
@@ -71,7 +70,7 @@ impl NetworkConfig {
     }
 }
 
-/// What the replies of one network say.
+/// Options in the replies of one network.
 #[derive(Debug, Clone)]
 pub struct ReplyConfig {
     pub server_ip: Ipv4Addr,
@@ -83,14 +82,14 @@ pub struct ReplyConfig {
     pub network: NetworkConfig,
 }
 
-/// A way to a network (option 121).
+/// A route to a network (option 121).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     pub to: Subnet,
     pub via: Ipv4Addr,
 }
 
-/// An option as the operator wrote it; see [`ExtraOption::new`].
+/// An option set by the operator; see [`ExtraOption::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraOption {
     pub(crate) code: u8,
@@ -107,9 +106,9 @@ pub enum OptionError {
 }
 
 impl ExtraOption {
-    /// An option with 1 to 255 bytes. Those that carry the protocol itself are refused.
+    /// An option with 1 to 255 bytes. Options that the server itself controls are refused.
     pub fn new(code: u8, value: Vec<u8>) -> Result<Self, OptionError> {
-        // Pad, end; what makes the lease and what echoes the request.
+        // Pad, end, and options that define the lease or echo the request.
         if matches!(code, 0 | 1 | 50..=59 | 61 | 82 | 97 | 255) {
             return Err(OptionError::Reserved(code));
         }

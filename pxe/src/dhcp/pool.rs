@@ -1,4 +1,4 @@
-//! What may be leased in one network: ranges, reservations and their limits.
+//! Leasable addresses of one network: ranges, reservations and their limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -7,14 +7,14 @@ use cluster_seed::ids::Mac;
 
 use crate::subnet::Subnet;
 
-/// The most addresses of one network's pools (a /16).
+/// Most addresses in the pools of one network (a /16).
 pub const MAX_POOL: u32 = 65_536;
-/// The most ranges of one network.
+/// Most ranges of one network.
 pub const MAX_RANGES: usize = 32;
 /// The shortest lease, in seconds.
 pub const MIN_LEASE: u32 = 60;
 
-/// Addresses from `first` to `last`, both included.
+/// Addresses from `first` to `last`, inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolRange {
     pub first: Ipv4Addr,
@@ -26,7 +26,7 @@ impl PoolRange {
         (self.first..=self.last).contains(&ip)
     }
 
-    /// Addresses in it; 0 if it ends before it starts.
+    /// Number of addresses; 0 if it ends before it starts.
     pub fn len(self) -> u32 {
         u32::from(self.last).checked_sub(u32::from(self.first)).map_or(0, |n| n.saturating_add(1))
     }
@@ -36,7 +36,7 @@ impl PoolRange {
     }
 }
 
-/// An address set aside for one machine.
+/// An address reserved for one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
     pub ip: Ipv4Addr,
@@ -44,7 +44,7 @@ pub struct Reservation {
     pub hostname: Option<String>,
 }
 
-/// What is wrong with the addresses of a network.
+/// Invalid addresses in a network's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     #[error("{0} is not a host address of {1}")]
@@ -65,17 +65,17 @@ pub enum PoolError {
     ShortLease(Subnet),
 }
 
-/// What may be leased.
+/// Leasable addresses.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
     pub subnet: Subnet,
-    /// Without any, only machines with a reservation get an address, and other machines are never refused theirs: it may be
-    /// another server's.
+    /// If empty, only machines with a reservation get an address, and other machines never get a NAK: another server may have
+    /// assigned their address.
     pub ranges: Vec<PoolRange>,
     pub server_ip: Ipv4Addr,
     pub router: Option<Ipv4Addr>,
     pub lease_secs: u32,
-    /// The lease of a machine that nobody has heard of but by DHCP; never more than `lease_secs`.
+    /// The lease of a machine known only from DHCP; at most `lease_secs`.
     pub stranger_secs: u32,
     pub reservations: BTreeMap<Mac, Reservation>,
 }
@@ -86,8 +86,8 @@ impl PoolConfig {
         self.ranges.iter().map(|r| r.len() as usize).sum()
     }
 
-    /// The first thing wrong with the addresses. The server's address must be a host of the network
-    /// only where `local`: behind a relay it is elsewhere.
+    /// The first problem with the addresses. Only if `local`, the server's address must be a host of the network: behind a
+    /// relay it is not.
     pub fn check(&self, local: bool) -> Result<(), PoolError> {
         let host = |ip: Ipv4Addr| match self.subnet.is_host(ip) {
             true => Ok(()),

@@ -1,4 +1,4 @@
-//! Who was heard of outside DHCP, on its way to the thread that keeps the leases.
+//! Passes machines heard from outside DHCP to the lease thread.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use cluster_seed::ids::Mac;
 
-/// Addresses that may wait; more are forgotten, and heard of again.
+/// Most queued addresses; further ones are dropped and queued again when next heard.
 const MAX_WAITING: usize = 4_096;
 
-/// Filled by whoever hears a machine, emptied by the DHCP server of its interface.
+/// Filled by other servers that hear from a machine, drained by the DHCP server of its interface.
 #[derive(Debug, Default)]
 pub struct Presence {
     some: AtomicBool,
@@ -18,8 +18,8 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// A machine fetched its loader from this address, or made a request from it over TCP: neither can be done under an address
-    /// that is not one's own.
+    /// A machine fetched its loader from this address, or made a TCP request from it: neither is possible with a spoofed
+    /// address.
     pub fn heard(&self, ip: Ipv4Addr) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.0.len() < MAX_WAITING {
@@ -28,14 +28,14 @@ impl Presence {
         }
     }
 
-    /// These machines are known, whatever they do. To be called again now and then.
+    /// Marks these machines as known. Has to be repeated periodically.
     pub fn known(&self, machines: Vec<Mac>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.1 = machines;
         self.some.store(true, Ordering::Release);
     }
 
-    /// What came since the last call.
+    /// Takes everything queued since the last call.
     pub(crate) fn take(&self) -> (HashSet<Ipv4Addr>, Vec<Mac>) {
         if !self.some.swap(false, Ordering::Acquire) {
             return Default::default();

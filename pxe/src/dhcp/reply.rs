@@ -1,4 +1,4 @@
-//! Building the replies: addresses, the usual options, and what to boot.
+//! Builds replies: addresses, standard options and boot information.
 
 use std::net::Ipv4Addr;
 
@@ -13,9 +13,9 @@ use crate::dhcp::request::LeaseRequest;
 
 /// BOOTP clients and old relays drop shorter packets (RFC 1542 section 2.1).
 pub const MIN_REPLY: usize = 300;
-/// Every client takes an IP datagram this long (RFC 2132 section 9.10), in bytes.
+/// Every client accepts an IP datagram of this length (RFC 2132 section 9.10), in bytes.
 const MIN_MAX_SIZE: u16 = 576;
-/// The longest IP datagram sent, whatever the client takes: an Ethernet frame's.
+/// The longest IP datagram sent, whatever the client accepts: an Ethernet frame's.
 const MAX_SIZE: usize = 1_500;
 const IP_AND_UDP: usize = 28;
 
@@ -24,7 +24,7 @@ const IP_AND_UDP: usize = 28;
 #[error("encoding the reply")]
 pub struct EncodeError(#[from] dhcproto::error::EncodeError);
 
-/// A DHCPOFFER or DHCPACK of an address for so many seconds; with it absent, the ACK of an INFORM, which has no lease times.
+/// A DHCPOFFER or DHCPACK with a lease time in seconds; `None` makes the ACK of an INFORM, which has no lease times.
 pub fn positive(
     kind: MessageType,
     request: &LeaseRequest,
@@ -89,7 +89,7 @@ pub fn boot_only(
     encode(&message, request)
 }
 
-/// Encodes. Options that a client with little room (option 57; 576 bytes without it) cannot take are left out, the least
+/// Encodes the reply. Options that exceed the client's maximum size (option 57; 576 bytes without it) are omitted, the least
 /// important first.
 fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyConfig) -> Result<Vec<u8>, EncodeError> {
     let room = usize::from(request.max_size.unwrap_or(0).max(MIN_MAX_SIZE)).min(MAX_SIZE) - IP_AND_UDP;
@@ -105,12 +105,12 @@ fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyCon
     Ok(bytes)
 }
 
-/// A DHCPNAK: no addresses, no lease, only the server and the reason (RFC 2131 table 3).
+/// A DHCPNAK: no addresses, no lease, only the server identifier and the reason (RFC 2131 table 3).
 pub fn nak(request: &LeaseRequest, why: &str, config: &ReplyConfig) -> Result<Vec<u8>, EncodeError> {
     let mut message = reply(MessageType::Nak, request, config);
     message.opts_mut().insert(DhcpOption::Message(why.to_owned()));
     if !request.giaddr.is_unspecified() {
-        // The relay must broadcast it: the client does not have the address it thinks it has.
+        // The relay must broadcast it: the client does not have a valid address.
         message.set_flags(Flags::from(request.flags | 0x8000));
     }
     encode(&message, request)
@@ -154,10 +154,10 @@ fn add_boot(message: &mut Message, boot: &BootInfo, config: &ReplyConfig) {
         options.insert(raw(175, vec![176, 1, 1]));
     }
     if let Some(class) = class {
-        // A PXE ROM takes an offer for a boot offer only if it names the class (PXE 2.1 section 2.2.3).
+        // A PXE ROM accepts a boot offer only if it names the class (PXE 2.1 section 2.2.3).
         options.insert(DhcpOption::ClassIdentifier(class.as_bytes().to_vec()));
         if *discovery {
-            // PXE_DISCOVERY_CONTROL with bit 3: no boot server discovery, no menu, take the boot file.
+            // PXE_DISCOVERY_CONTROL with bit 3: no boot server discovery, no menu, use the boot file.
             options.insert(DhcpOption::VendorExtensions(vec![6, 1, 8, 255]));
         }
     }
@@ -167,7 +167,7 @@ fn raw(code: u8, data: Vec<u8>) -> DhcpOption {
     DhcpOption::Unknown(UnknownOption::new(OptionCode::from(code), data))
 }
 
-/// RFC 3397 without compression. Labels over 63 bytes do not occur: the configuration checks names.
+/// RFC 3397 without compression. Labels over 63 bytes cannot occur: the configuration validates names.
 fn domain_search(names: &[String]) -> Vec<u8> {
     let mut out = Vec::new();
     for name in names {

@@ -1,4 +1,4 @@
-//! What a DHCP packet asks for: [`classify`] turns untrusted bytes into a typed request.
+//! DHCP requests: [`classify`] parses untrusted bytes into a typed request.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::dhcp::wire::Packet;
 use crate::subnet::Subnet;
 use crate::why::Why;
 
-/// Relays may add themselves this many times (RFC 1542 section 4.1.1).
+/// Most relay hops (RFC 1542 section 4.1.1).
 pub const MAX_HOPS: u8 = 16;
 /// Untrusted text is cut to this many characters.
 pub const MAX_TEXT: usize = 64;
@@ -25,10 +25,10 @@ pub enum MessageKind {
     Inform,
 }
 
-/// What tells one client from another: option 61 if sent, else the hardware address (RFC 2131 section 4.2).
+/// Identifies a client: option 61 if sent, else the hardware address (RFC 2131 section 4.2).
 ///
-/// An identifier that only repeats the hardware address (type 1, RFC 2132 section 9.14) is the same key as
-/// none at all, so a machine keeps its address from option ROM to iPXE to the running system.
+/// An identifier that repeats the hardware address (type 1, RFC 2132 section 9.14) gives the same key as no
+/// identifier, so a machine keeps its address from option ROM to iPXE to the running system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClientKey {
     Mac(Mac),
@@ -47,22 +47,22 @@ impl ClientKey {
     }
 }
 
-/// What the socket knows about a packet.
+/// Metadata of a packet from its socket.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The interface it came in on.
+    /// The interface it was received on.
     pub iface: Arc<str>,
     /// The network of the interface.
     pub subnet: Subnet,
 }
 
-/// A well-formed DHCP message of a client. Texts are untrusted, printable and bounded by [`MAX_TEXT`].
+/// A well-formed DHCP message from a client. Texts are untrusted, printable and bounded by [`MAX_TEXT`].
 #[derive(Debug, Clone)]
 pub struct LeaseRequest {
     pub kind: MessageKind,
     pub mac: Mac,
     pub key: ClientKey,
-    /// Option 61 as sent, if it is not just the hardware address.
+    /// Option 61 as sent, unless it repeats the hardware address.
     pub client_id: Option<Vec<u8>>,
     pub xid: u32,
     pub secs: u16,
@@ -81,11 +81,11 @@ pub struct LeaseRequest {
     pub uuid: Option<[u8; 17]>,
     /// Option 82 as sent, echoed in replies (RFC 3046 section 2.2).
     pub relay_info: Option<Vec<u8>>,
-    /// An address of the client's network where it is not `giaddr` (RFC 3527, or option 118 of RFC 3011 from the client).
+    /// An address of the client's network if that differs from `giaddr` (RFC 3527, or option 118 of RFC 3011 from the client).
     pub link: Option<Ipv4Addr>,
     /// The server address that the relay announces to clients instead (RFC 5107).
     pub server_override: Option<Ipv4Addr>,
-    /// The longest reply the client takes, in bytes with the IP header (option 57).
+    /// The longest reply that the client accepts, in bytes with the IP header (option 57).
     pub max_size: Option<u16>,
     pub iface: Arc<str>,
 }
@@ -102,17 +102,17 @@ impl LeaseRequest {
     }
 }
 
-/// A request of firmware or of iPXE: it wants something to boot besides its address.
+/// A request from firmware or iPXE: it asks for boot information besides an address.
 #[derive(Debug, Clone)]
 pub struct BootRequest {
     pub lease: LeaseRequest,
     pub arch: ClientArch,
-    /// iPXE is asking: it wants a script, not a loader.
+    /// The request is from iPXE: it needs a script, not a loader.
     pub ipxe: bool,
     pub stage: Stage,
 }
 
-/// Which program on a machine is asking. It determines the vendor class in the reply.
+/// The program that sent the request. It determines the vendor class in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A PXE ROM (option 60 starts with "PXEClient").
@@ -127,7 +127,7 @@ pub enum Stage {
 #[derive(Debug, Clone)]
 pub enum Classified {
     Boot(BootRequest),
-    /// A client that wants an address only.
+    /// A client that needs only an address.
     Plain(LeaseRequest),
     Ignored {
         why: Why,
@@ -137,7 +137,7 @@ pub enum Classified {
     },
 }
 
-/// Reads one datagram. Never panics and never fails: anything that is no request is [`Classified::Ignored`].
+/// Parses one datagram. Never panics and never fails: anything that is not a request is [`Classified::Ignored`].
 pub fn classify(bytes: &[u8], facts: &Facts) -> Classified {
     let packet = match Packet::read(bytes) {
         Ok(packet) => packet,
@@ -221,7 +221,7 @@ fn sub_address(mut rest: &[u8], code: u8) -> Option<Ipv4Addr> {
     None
 }
 
-/// The order matters: iPXE also calls itself "PXEClient", so it is looked for first.
+/// The order matters: iPXE also identifies as "PXEClient", so it is checked first.
 fn boot_or_plain(packet: &Packet<'_>, lease: LeaseRequest) -> Classified {
     let vendor = packet.option(60).unwrap_or_default();
     let ipxe = is_ipxe(packet);
@@ -237,7 +237,7 @@ fn boot_or_plain(packet: &Packet<'_>, lease: LeaseRequest) -> Classified {
     Classified::Boot(BootRequest { lease, arch: client_arch(packet, vendor), ipxe, stage })
 }
 
-/// iPXE sends option 77 as the plain text "iPXE", not as RFC 3004 says; other software that imitates it
+/// iPXE sends option 77 as the plain text "iPXE", not as specified in RFC 3004; other software that imitates it
 /// prefixes the length. Option 175 holds iPXE's own encapsulated options.
 fn is_ipxe(packet: &Packet<'_>) -> bool {
     let class = packet.option(77).unwrap_or_default();
@@ -254,7 +254,7 @@ fn rfc3004_classes(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Option 93 holds one or more 16-bit codes, the first is the preferred one (RFC 4578 section 2.1). Without
-/// a usable option 93 the vendor class text counts ("PXEClient:Arch:00007:..."); without that, it is a BIOS.
+/// a usable option 93 the vendor class text is used ("PXEClient:Arch:00007:..."); without that, BIOS is assumed.
 fn client_arch(packet: &Packet<'_>, vendor: &[u8]) -> ClientArch {
     if let Some([high, low, ..]) = packet.option(93) {
         return ClientArch::from_code(u16::from_be_bytes([*high, *low]));
@@ -263,7 +263,7 @@ fn client_arch(packet: &Packet<'_>, vendor: &[u8]) -> ClientArch {
     ClientArch::from_code(code.unwrap_or(0))
 }
 
-/// Printable ASCII of an untrusted field, trailing NULs dropped, anything else shown as `?`, cut to [`MAX_TEXT`].
+/// Printable ASCII of an untrusted field: trailing NULs dropped, other characters replaced by `?`, cut to [`MAX_TEXT`].
 fn text(bytes: &[u8]) -> Option<String> {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     let shown = |b: &u8| if (0x20..0x7f).contains(b) { char::from(*b) } else { '?' };

@@ -1,4 +1,4 @@
-//! One packet in, one outcome out: the DHCP server without its socket.
+//! The DHCP server without its socket: one packet in, one outcome out.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -20,37 +20,37 @@ use crate::why::Why;
 
 pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;
-/// Addresses tried for one DISCOVER while other machines turn out to use them.
+/// Addresses tried for one DISCOVER if probes find them in use.
 pub const MAX_PROBES: u8 = 4;
 
-/// Answers to INFORM at once, and in a second.
+/// Burst and rate per second of answers to INFORM.
 pub const INFORMS: Budget = Budget::new(64, 32);
 
-/// A reply, its destination, and what to record once it is sent.
+/// A reply, its destination, and the event to record once it is sent.
 #[derive(Debug)]
 pub struct Reply {
     pub bytes: Vec<u8>,
     pub to: SocketAddrV4,
-    /// The client does not answer for `to` yet: the frame goes to this hardware address.
+    /// The client does not use `to` yet: the frame is sent to this hardware address.
     pub hardware: Option<Mac>,
     pub event: BootEvent,
 }
 
-/// What the server has to do about a packet.
+/// What the server has to do for a packet.
 #[derive(Debug)]
 pub enum Outcome {
     Nothing,
     Send(Reply),
-    /// Make the record durable, then send the reply (a RELEASE has none).
+    /// Store the record, then send the reply (a RELEASE has none).
     Commit {
         record: LeaseRecord,
         reply: Option<Reply>,
     },
-    /// Ask the link whether a machine uses the address, then call [`Responder::after_probe`].
+    /// Probe whether a machine uses the address, then call [`Responder::after_probe`].
     Probe(Box<Pending>),
 }
 
-/// A DISCOVER that waits for the outcome of a probe.
+/// A DISCOVER that waits for the result of a probe.
 #[derive(Debug)]
 pub struct Pending {
     pub ip: Ipv4Addr,
@@ -59,17 +59,17 @@ pub struct Pending {
     tries: u8,
 }
 
-/// The result of asking the link for an address.
+/// The result of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probed {
     Unused,
     /// The hardware address that answered.
     InUse(Mac),
-    /// The link could not be asked, or too many probes are running.
+    /// The probe was not possible, or too many are running.
     NotAsked,
 }
 
-/// A request with what is recorded about it.
+/// A request and its event.
 #[derive(Debug, Clone)]
 struct Ask {
     lease: LeaseRequest,
@@ -77,7 +77,7 @@ struct Ask {
     event: BootEvent,
 }
 
-/// One network's leases and what its replies say.
+/// One network's leases and reply options.
 pub struct Network {
     pub table: LeaseTable,
     pub config: ReplyConfig,
@@ -88,12 +88,12 @@ pub struct Responder {
     pub facts: Facts,
     /// The first is the interface's own; the others are behind relays.
     pub networks: Vec<Network>,
-    /// Addresses of relays in none of the networks.
+    /// Addresses of relays outside all networks.
     pub relays: Vec<Ipv4Addr>,
     pub serving: Serving,
     /// Addresses of the interface's own network are probed before they are offered.
     pub probe: bool,
-    /// Answers to INFORM, which cost no lease and go to whatever address the packet names.
+    /// Limits answers to INFORM, which need no lease and are sent to the address in the packet.
     pub informs: Budget,
     pub policy: Arc<dyn BootPolicy>,
     pub counters: Arc<Counters>,
@@ -143,7 +143,7 @@ impl Responder {
         self.settle(result, &ask.event)
     }
 
-    /// Answers one datagram to the boot server's port 4011: PXE ROMs ask there for what a proxy's offer omits.
+    /// Answers one datagram to the boot server's port 4011: PXE ROMs ask there for information that a proxy's offer omits.
     pub fn boot_server(&mut self, bytes: &[u8], from: SocketAddrV4) -> Outcome {
         let Some(ask) = self.read(bytes) else { return Outcome::Nothing };
         let result = self.boot_server_reply(&ask, from);
@@ -157,7 +157,7 @@ impl Responder {
         }
         let here = |network: &&Network| network.config.network.subnet.is_host(*from.ip());
         let Some(network) = self.networks.iter().find(here).filter(|_| from.port() != 0) else {
-            // An answer would go to whatever address a stranger chose.
+            // The answer would be sent to an address chosen by a stranger.
             return Err(Why::WrongNetwork.into());
         };
         self.policy.observe(event);
@@ -194,12 +194,12 @@ impl Responder {
         })
     }
 
-    /// RFC 2131 section 4.3.1, RFC 3527: the relay's network, or the one it names; for a client with an address
-    /// that one's, and else the interface's own.
+    /// RFC 2131 section 4.3.1, RFC 3527: the network of the relay, or the one it names; for a client with an address,
+    /// the address's network; else the interface's own.
     fn network_of(&self, lease: &LeaseRequest) -> Result<usize, Refusal> {
         let of = |ip: Ipv4Addr| self.networks.iter().position(|n| n.config.network.subnet.is_host(ip));
         if lease.is_relayed() {
-            // Replies go to the relay, so only known relays count.
+            // Replies are sent to the relay, so only known relays are accepted.
             let ours = of(lease.giaddr);
             if ours.is_none() && !self.relays.contains(&lease.giaddr) {
                 return Err(Why::UnknownRelay.into());
@@ -215,11 +215,11 @@ impl Responder {
         if self.serving == Serving::Proxy {
             return self.proxy_offer(ask, network);
         }
-        // The policy comes first: a machine that gets no answer must not occupy an address.
+        // The policy decides first: a machine that gets no answer must not occupy an address.
         let info = self.decide(boot.as_ref(), &self.networks[network].config, false)?;
         let table = &mut self.networks[network].table;
         let ip = table.offer(lease, now)?;
-        // A network behind a relay is not on this link: the question would not reach it.
+        // A network behind a relay is not on this link: a probe would not reach it.
         let tries = tries.filter(|_| self.probe && network == 0 && !lease.is_relayed());
         if let Some(tries) = tries
             && table.wants_probe(ip, now)
@@ -261,7 +261,7 @@ impl Responder {
             Answer::Nak(why) => {
                 let bytes = nak(lease, why.name(), &self.networks[network].config)?;
                 let event = BootEvent { kind: BootEventKind::Nak { why }, ..event.clone() };
-                // A NAK is never unicast to an address its client should not have (RFC 2131 section 4.1).
+                // A NAK is never unicast to an address that its client should not have (RFC 2131 section 4.1).
                 let (to, hardware) = destination(lease, Ipv4Addr::UNSPECIFIED, None);
                 Ok(Outcome::Send(Reply { bytes, to, hardware, event }))
             }

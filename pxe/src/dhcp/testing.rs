@@ -1,4 +1,4 @@
-//! Packets for the tests of this crate, as hexadecimal text of what real clients send.
+//! Packets of real clients for the tests of this crate, as hexadecimal text.
 
 use cluster_seed::ids::Mac;
 

@@ -1,10 +1,10 @@
-//! Other DHCP servers on the link, found by a client that asks for an address and never takes one.
+//! Detects other DHCP servers on the link, with a client that sends DISCOVERs and never accepts an offer.
 //!
-//! Pure: seconds in, packets and findings out. Before `auto` serves, it asks [`FIRST_ASKS`] times; after that every
-//! [`PERIOD`] seconds, in every mode: the operator wants to know about a second server whatever this one does.
+//! Pure: seconds in, packets and findings out. Before `auto` serves, it sends [`FIRST_ASKS`] DISCOVERs; after that one every
+//! [`PERIOD`] seconds, in every mode, so that the operator learns of a second server.
 //!
-//! Questions are broadcast, so anybody on the link can answer one in any name. A server counts once it has answered
-//! [`CONFIRM`] of them and somebody answers (ARP) for the address it names as its own; until then it is only told of.
+//! DISCOVERs are broadcast, so any host on the link can answer one under any address. A server is confirmed once it has
+//! answered [`CONFIRM`] of them and a host answers ARP for its address; until then it is only reported.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -19,25 +19,25 @@ use crate::subnet::Subnet;
 
 /// DISCOVERs before `auto` decides, one per second.
 pub const FIRST_ASKS: u32 = 4;
-/// Further ones, where a server has answered and is not confirmed yet.
+/// Further DISCOVERs if a server has answered and is not confirmed yet.
 pub const MORE_ASKS: u32 = 3;
-/// Questions that a server must answer, one answer to each question counting; more where the link cannot be asked (ARP).
+/// DISCOVERs that a server has to answer, counting one answer each; more if ARP is not available.
 pub const CONFIRM: u32 = 2;
 pub const CONFIRM_WITHOUT_ARP: u32 = 3;
-/// Seconds between two questions afterwards.
+/// Seconds between two later DISCOVERs.
 pub const PERIOD: u64 = 30;
-/// A server that has not answered for this many seconds is gone.
+/// A server that has not answered for this many seconds counts as gone.
 pub const GONE: u64 = 100;
-/// Questions in a row that a server which is not confirmed may leave unanswered.
+/// Consecutive DISCOVERs that an unconfirmed server may leave unanswered.
 pub const MAX_UNANSWERED: u32 = 2;
-/// The most servers remembered, against a flood of forged ones.
+/// Most servers remembered, against a flood of forged ones.
 pub const MAX_SERVERS: usize = 16;
 
-/// What watching found.
+/// A finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     Ask(Vec<u8>),
-    /// Ask the link who has this address; [`Watch::owner`] is to be told within a second or two.
+    /// Probe (ARP) this address; call [`Watch::owner`] with the result within a second or two.
     Arp(Ipv4Addr),
     Event(BootEventKind),
     Serve(Serving),
@@ -46,20 +46,20 @@ pub enum Finding {
 /// A server that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Other {
-    /// The second of its last answer.
+    /// Time of its last answer, in seconds.
     pub last: u64,
-    /// Questions answered.
+    /// DISCOVERs answered.
     pub answers: u32,
     /// Of `at`.
     pub owner: Owner,
-    /// The address asked for: the server's own, or the relay's if that brought its answer from another network.
+    /// The address to probe: the server's own, or the relay's if a relay forwarded the answer from another network.
     pub at: Option<Ipv4Addr>,
     pub confirmed: bool,
-    /// The number of the last question that it answered.
+    /// Number of the last DISCOVER that it answered.
     question: u32,
 }
 
-/// The state of watching one interface.
+/// The state for one interface.
 #[derive(Debug)]
 pub struct Watch {
     mode: DhcpMode,
@@ -67,19 +67,19 @@ pub struct Watch {
     subnet: Subnet,
     mac: Mac,
     seed: u32,
-    /// Questions asked so far.
+    /// DISCOVERs sent so far.
     question: u32,
     next_at: u64,
-    /// Questions since the link came up.
+    /// DISCOVERs since the link came up.
     asked: u32,
-    /// Questions asked early, since the last one that was due.
+    /// Additional DISCOVERs since the last regular one.
     early: u32,
     serving: Serving,
     others: BTreeMap<Ipv4Addr, Other>,
 }
 
 impl Watch {
-    /// A random `seed` makes the transaction ids hard to guess without seeing the packets.
+    /// A random `seed` makes the transaction ids unpredictable for a host that does not see the packets.
     pub fn new(mode: DhcpMode, server_ip: Ipv4Addr, subnet: Subnet, mac: Mac, seed: u32) -> Self {
         let serving = match mode {
             DhcpMode::Full | DhcpMode::Reservation => Serving::Addresses,
@@ -99,7 +99,7 @@ impl Watch {
         &self.others
     }
 
-    /// To be called about once per second.
+    /// Call it about once per second.
     pub fn tick(&mut self, now: u64) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.forget(now, &mut findings);
@@ -118,7 +118,7 @@ impl Watch {
         findings
     }
 
-    /// Servers that fell silent: a confirmed one after [`GONE`] seconds, another one as soon as it left questions unanswered.
+    /// Servers that stopped answering: a confirmed one after [`GONE`] seconds, an unconfirmed one after a few DISCOVERs.
     fn forget(&mut self, now: u64, findings: &mut Vec<Finding>) {
         let question = self.question;
         self.others.retain(|server, other| {
@@ -136,20 +136,20 @@ impl Watch {
         });
     }
 
-    /// The link is down: earlier answers say nothing about the next network. Serving continues (a machine on a direct cable
-    /// drops its link at every reset), but the questions start again at once.
+    /// The link is down: earlier answers do not apply to the next network. Serving continues (a machine on a direct cable drops
+    /// its link at every reset), but probing starts again at once.
     pub fn link_lost(&mut self) {
         (self.asked, self.early, self.next_at) = (0, 0, 0);
     }
 
-    /// Reads a packet of port 68. An answer to one of the last questions names a server.
+    /// Reads a packet from port 68. An answer to one of the last DISCOVERs names a server.
     pub fn heard(&mut self, bytes: &[u8], now: u64) -> Vec<Finding> {
         let mut findings = Vec::new();
         let Ok(packet) = Packet::read(bytes) else { return findings };
         let recent = (0..FIRST_ASKS.min(self.question)).any(|n| self.xid(self.question - n) == packet.xid);
         let ours = recent && packet.chaddr[..6] == self.mac.0;
         let offer = packet.op == 2 && matches!(packet.option(53), Some([2 | 5 | 6]));
-        // A proxy offers no address: it does not compete.
+        // A proxy offers no address, so it does not conflict.
         let address = bytes[16..20] != [0; 4];
         let Some(server) = packet.address(54).filter(|s| ours && offer && address && *s != self.server_ip) else {
             return findings;
@@ -163,7 +163,7 @@ impl Watch {
             Other { last: now, answers: 0, owner: Owner::Unknown, at, confirmed: false, question: question.wrapping_sub(1) };
         let other = self.others.entry(server).or_insert(first);
         other.last = now;
-        // Several answers between two questions are one: a burst may repeat what was heard before.
+        // Several answers to one DISCOVER count once: a burst may replay earlier answers.
         if other.question == question || other.confirmed {
             return findings;
         }
@@ -180,7 +180,7 @@ impl Watch {
         findings
     }
 
-    /// What the link said about an address that it was asked for.
+    /// Takes the ARP result of an address.
     pub fn owner(&mut self, at: Ipv4Addr, owner: Owner) -> Vec<Finding> {
         let mut findings = Vec::new();
         let owner = if owner == Owner::Machine(self.mac) { Owner::Nobody } else { owner };
@@ -221,7 +221,7 @@ impl Watch {
         }
     }
 
-    /// The transaction id of a question. Who saw one cannot compute the next (the finalizer of MurmurHash3 over a secret).
+    /// The transaction id of a DISCOVER. A host that saw one cannot compute the next (MurmurHash3's finalizer over a secret).
     fn xid(&self, question: u32) -> u32 {
         let mut x = self.seed ^ question.wrapping_mul(0x9e37_79b9);
         x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
@@ -229,7 +229,7 @@ impl Watch {
         x ^ (x >> 16)
     }
 
-    /// A DISCOVER that asks for a broadcast answer. No PXE class: only a server with addresses answers.
+    /// A DISCOVER that asks for a broadcast answer. Without a PXE class, only a server with addresses answers.
     fn discover(&self) -> Vec<u8> {
         let mut bytes = vec![0u8; MIN_PACKET];
         bytes[..4].copy_from_slice(&[1, 1, 6, 0]);
@@ -244,7 +244,7 @@ impl Watch {
         bytes
     }
 
-    /// Whether a packet of port 67 is this watch's own question, which a bridge may bring back.
+    /// Whether a packet on port 67 is this watch's own DISCOVER, which a bridge may reflect.
     pub fn is_own(&self, bytes: &[u8]) -> bool {
         bytes.get(28..34) == Some(&self.mac.0[..]) && bytes.windows(13).any(|w| w == b"kubedos-probe")
     }

@@ -1,4 +1,4 @@
-//! Reading an untrusted DHCP packet.
+//! Parses an untrusted DHCP packet.
 //!
 //! The replies are written by `dhcproto`; requests are read here instead, because that decoder asserts on
 //! option lengths in debug builds and stops at the first option it cannot read (an empty option 93, a host
@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use crate::why::Why;
 
-/// The longest packet looked at, in bytes (an Ethernet frame's payload).
+/// The longest packet that is parsed, in bytes (an Ethernet frame's payload).
 pub const MAX_PACKET: usize = 1500;
 /// Header and magic cookie (RFC 2131 section 2).
 pub const MIN_PACKET: usize = 240;
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_run_over_are_broken() {
+    fn options_beyond_the_end_are_malformed() {
         for broken in [&[53][..], &[53, 1], &[53, 2, 1], &[12, 255, b'a']] {
             assert_eq!(Packet::read(&packet(broken)).unwrap_err(), Why::BrokenOptions, "{broken:?}");
         }

@@ -1,26 +1,26 @@
-//! How the agent is started, whichever boot loader does it.
+//! How boot loaders start the agent.
 
 use cluster_seed::ids::Mac;
 
 use super::cmdline::{CmdlineError, Console, FileName, KernelCmdline, SeedUrl};
 
-/// The longest pause between two looks at the seed, in seconds.
+/// The longest pause between two requests to the seed, in seconds.
 pub const MAX_WAIT: u32 = 300;
 
-/// What starts the agent on a machine.
+/// Parameters for starting the agent on a machine.
 #[derive(Debug, Clone)]
 pub struct AgentBoot<'a> {
     pub seed: SeedUrl,
     pub mac: Mac,
     pub kernel: &'a FileName,
     pub initrd: &'a FileName,
-    /// The last is /dev/console, where the agent's log goes. Empty: the screen and the first serial port.
+    /// The last is /dev/console, which gets the agent's log. Empty: the screen and the first serial port.
     pub consoles: &'a [Console],
-    /// The operator's own parameters.
+    /// Parameters set by the operator.
     pub extra: &'a KernelCmdline,
 }
 
-/// The ways a machine's menu offers to start.
+/// Entries of a machine's boot menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Agent,
@@ -28,9 +28,9 @@ pub(super) enum Way {
     MemoryTest,
 }
 
-/// Patterns of the menu's memory test: each reads and writes all memory once.
+/// Patterns of the memory test: each reads and writes all memory once.
 const MEMTEST_PATTERNS: u8 = 4;
-/// Seconds in which a key opens the menu before the agent starts.
+/// Seconds during which a key opens the menu before the agent starts.
 pub(super) const MENU_SECONDS: u32 = 3;
 
 impl AgentBoot<'_> {

@@ -1,4 +1,4 @@
-//! A kernel command line that no value can break out of.
+//! A kernel command line that values cannot break out of.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -10,7 +10,7 @@ pub const MAX_CMDLINE: usize = 2_048;
 /// The longest key or value of one parameter.
 pub const MAX_TOKEN: usize = 256;
 
-/// Parameters that only this program sets.
+/// Parameters that only this program may set.
 const RESERVED: [&str; 11] = [
     "kubedos.seed",
     "kubedos.rescue",
@@ -72,7 +72,7 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Where the kernel and the agent print. The last one is /dev/console.
+/// Consoles of the kernel and the agent. The last one is /dev/console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
     /// The screen.
@@ -123,14 +123,14 @@ impl KernelCmdline {
         self
     }
 
-    /// The kernel writes and reads all free memory with this many patterns (1 to 17) before it starts the agent; what
-    /// it finds bad is reported and not used (admin-guide/kernel-parameters, `memtest=`).
+    /// The kernel tests all free memory with this many patterns (1 to 17) before it starts the agent; bad memory is
+    /// reported and not used (admin-guide/kernel-parameters, `memtest=`).
     pub fn memory_test(mut self, patterns: u8) -> Self {
         self.tokens.push(format!("memtest={}", patterns.clamp(1, 17)));
         self
     }
 
-    /// Parameters as an operator wrote them: `name` or `name=value`, each checked as [`KernelCmdline::param`] does.
+    /// Parameters set by an operator: `name` or `name=value`, each validated by [`KernelCmdline::param`].
     pub fn params<'a>(self, words: impl IntoIterator<Item = &'a str>) -> Result<Self, CmdlineError> {
         words.into_iter().try_fold(self, |line, word| match word.split_once('=') {
             Some((key, value)) => line.param(key, Some(value)),
@@ -144,7 +144,7 @@ impl KernelCmdline {
         if self.to_string().len() >= MAX_CMDLINE { Err(CmdlineError::TooLong) } else { Ok(self) }
     }
 
-    /// An operator's own parameter, with a value or without. Nothing in it can add a second parameter.
+    /// A parameter set by an operator, with or without a value. It cannot add a second parameter.
     pub fn param(mut self, key: &str, value: Option<&str>) -> Result<Self, CmdlineError> {
         let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         if key.is_empty() || key.len() > MAX_TOKEN || key.starts_with('-') || !key.bytes().all(word) {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_out_is_refused() {
+    fn values_that_would_break_out_are_refused() {
         for bad in ["a b", "a\nb", "a\tb", "${x}", "a\"b", "a'b", "a\\b", "a;b", "a|b", "a&b", "#", "\u{e9}", "a\0b", "[x]"] {
             assert!(matches!(KernelCmdline::new().param("k", Some(bad)), Err(CmdlineError::Value(_))), "{bad:?}");
             assert!(KernelCmdline::new().param(bad, None).is_err(), "{bad:?}");

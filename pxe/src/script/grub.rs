@@ -111,7 +111,7 @@ if search --no-floppy --file --set=root {DISK_LOADER}; then
   chainloader ($root){DISK_LOADER}
   boot
 fi
-echo \"Kubedos: no disk here starts; back to the firmware in 10 seconds\"
+echo \"Kubedos: no bootable disk found; returning to the firmware in 10 seconds\"
 sleep 10
 exit 1
 "

@@ -1,7 +1,7 @@
 //! Boot scripts as text from typed values.
 //!
-//! Every script ends in something a person can read or in the next boot device, never at iPXE's own prompt
-//! or in a silent stop. Text from machines and operators reaches a script only through `ScreenText`.
+//! Every script ends with a readable message or with the next boot device, never at iPXE's prompt or without a
+//! message. Text from machines and operators reaches a script only through `ScreenText`.
 
 mod screen;
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// The longest line shown to a person.
 pub const MAX_SCREEN: usize = 72;
 
-/// One line for the screen, with whatever iPXE would interpret replaced by `?`.
+/// One line for the screen; characters that iPXE would interpret are replaced by `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScreenText(String);
 

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::dhcp::config::ConfigError;
 
-/// Bytes of packets that may wait for the DHCP server: about 3,500 packets.
+/// Receive buffer of the DHCP server in bytes: about 3,500 packets.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Why a server could not start on its interface.
@@ -33,7 +33,7 @@ pub enum BindError {
 }
 
 impl BindError {
-    /// What to do about it, in one line.
+    /// The remedy, in one line.
     pub fn hint(&self) -> String {
         match self {
             BindError::NoSuchInterface { .. } => "`ip -brief link` lists the interfaces of this host".into(),
@@ -53,7 +53,7 @@ impl BindError {
 
 /// Opens a nonblocking UDP socket bound to `iface` (SO_BINDTODEVICE) and `address`.
 ///
-/// SO_REUSEADDR stays off on purpose: a second server on the port must be an error, not a silent split.
+/// SO_REUSEADDR is not set: a second server on the port must be an error, not silently share it.
 pub(crate) fn udp_on(iface: &str, address: SocketAddrV4, broadcast: bool) -> Result<std::net::UdpSocket, BindError> {
     open(iface, address, broadcast, false)
 }

@@ -1,7 +1,7 @@
-//! The kernel's table of neighbours on one interface, by rtnetlink(7).
+//! The kernel's neighbour table of one interface, through rtnetlink(7).
 //!
-//! It serves two purposes: a reply can be sent to an address that its client does not answer for yet (RFC 2131 section
-//! 4.1), and the kernel can be made to ask the link (ARP) who has an address.
+//! It has two uses: to send a reply to an address that its client does not use yet (RFC 2131 section 4.1), and to make
+//! the kernel send ARP requests for an address.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -32,7 +32,7 @@ const NUD_PROBE: u16 = 0x10;
 const NUD_NOARP: u16 = 0x40;
 const NUD_PERMANENT: u16 = 0x80;
 const NUD_NONE: u16 = 0;
-/// "Use it": the kernel asks the link at once.
+/// "Use it": the kernel sends an ARP request at once.
 const NTF_USE: u8 = 0x01;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
@@ -54,19 +54,19 @@ impl Neighbours {
         let index = if_nametoindex(iface)?;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        // The kernel answers within the call that asks: the timeout guards against a bug only.
+        // The kernel answers synchronously: the timeout only guards against bugs.
         setsockopt(&socket, ReceiveTimeout, &TimeVal::milliseconds(500))?;
         Ok(Neighbours { socket, index, sequence: 0 })
     }
 
-    /// Enters an address in the table, so that a reply reaches a client that does not use it yet.
+    /// Adds an address to the table, so that a reply reaches a client that does not use it yet.
     pub fn learn(&mut self, ip: Ipv4Addr, mac: Mac) -> io::Result<()> {
         let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
         self.change(&self.message(RTM_NEWNEIGH, flags, NUD_REACHABLE, 0, ip, Some(mac)))
     }
 
-    /// Removes an address from the table and has the kernel ask the link for it. What the operator entered stays, and is an
-    /// error: others choose which addresses are asked for.
+    /// Removes an address from the table and has the kernel send an ARP request for it. A permanent entry of the operator is
+    /// kept and is an error: remote hosts influence which addresses are probed.
     pub fn ask(&mut self, ip: Ipv4Addr) -> io::Result<()> {
         let known = self.exchange(&self.message(RTM_GETNEIGH, NLM_F_REQUEST, NUD_NONE, 0, ip, None));
         if known.is_ok_and(|reply| state(&reply).is_some_and(|s| s & (NUD_PERMANENT | NUD_NOARP) != 0)) {
@@ -80,7 +80,7 @@ impl Neighbours {
         self.change(&self.message(RTM_NEWNEIGH, flags, NUD_NONE, NTF_USE, ip, None))
     }
 
-    /// Who answered for the address since it was asked for.
+    /// The hardware address that answered since the probe.
     pub fn answered(&mut self, ip: Ipv4Addr) -> io::Result<Option<Mac>> {
         let message = self.message(RTM_GETNEIGH, NLM_F_REQUEST, NUD_NONE, 0, ip, None);
         let reply = match self.exchange(&message) {
@@ -113,7 +113,7 @@ impl Neighbours {
         self.exchange(message).map(|_| ())
     }
 
-    /// One question and its one answer.
+    /// One request and its answer.
     fn exchange(&mut self, message: &[u8]) -> io::Result<Vec<u8>> {
         self.sequence = self.sequence.wrapping_add(1);
         sendto(self.socket.as_raw_fd(), message, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;

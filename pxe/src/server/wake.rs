@@ -1,4 +1,4 @@
-//! How another thread ends a wait for packets.
+//! Lets another thread interrupt a wait for packets.
 
 use std::io;
 use std::sync::Arc;

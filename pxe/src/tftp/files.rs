@@ -17,13 +17,13 @@ impl FileTable {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = files.into_iter().collect();
     }
 
-    /// The file of that name; one leading `/`, which some firmware adds, is not part of it.
+    /// The file with this name; a leading `/`, which some firmware adds, is ignored.
     pub fn get(&self, name: &str) -> Option<Arc<[u8]>> {
         let files = self.0.read().unwrap_or_else(PoisonError::into_inner);
         files.get(name).or_else(|| files.get(name.strip_prefix('/')?)).cloned()
     }
 
-    /// Whether a file of that name is served.
+    /// Whether a file with this name is served.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }

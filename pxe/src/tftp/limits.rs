@@ -6,23 +6,23 @@ use std::time::Duration;
 pub const SERVER_PORT: u16 = 69;
 /// A transfer that still runs after this time is ended, even if it makes progress: it occupies a slot.
 pub const MAX_DURATION: Duration = Duration::from_secs(900);
-/// The most threads for transfers.
+/// Most threads for transfers.
 pub const MAX_WORKERS: usize = 4;
 /// The longest datagram read.
 pub const MAX_DATAGRAM: usize = 1_500;
 
-/// What the server grants, and how long it waits.
+/// Limits that the server grants, and its timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The largest block granted; 1468 fills an Ethernet frame without fragments.
     pub max_blksize: u16,
-    /// The most blocks in flight (RFC 7440), at least 1.
+    /// Most blocks in flight (RFC 7440), at least 1.
     pub max_window: u16,
-    /// The longest wait before a repeat, and the first one; exact if the client asks for it (RFC 2349).
+    /// Longest wait before a retransmission, and the first wait; exact if the client asks for it (RFC 2349).
     pub timeout: Duration,
-    /// Repeats without progress before giving up. The waits double up to `timeout`: with the defaults at least 9 s.
+    /// Retransmissions without progress before giving up. Waits double up to `timeout`: at least 9 s with the defaults.
     pub retries: u32,
-    /// Repeats before the first answer: the source address of the request may be forged.
+    /// Retransmissions before the first answer: the source address of the request may be forged.
     pub first_retries: u32,
 }
 

@@ -1,10 +1,10 @@
-//! TFTP packets. Reading never panics and accepts padding: tunnels append zeros to short datagrams.
+//! TFTP packets. Parsing never panics and accepts padding: tunnels append zeros to short datagrams.
 
-/// The longest read or write request looked at, in bytes (RFC 2347: "must be limited to 512 octets").
+/// The longest read or write request accepted, in bytes (RFC 2347: "must be limited to 512 octets").
 pub const MAX_REQUEST: usize = 512;
 /// The longest file name.
 pub const MAX_NAME: usize = 128;
-/// The most options looked at in one request.
+/// Most options of one request.
 pub const MAX_OPTIONS: usize = 16;
 /// The longest error text kept.
 pub const MAX_MESSAGE: usize = 128;
@@ -34,7 +34,7 @@ pub enum Packet<'a> {
     OptionAck(Vec<(String, String)>),
 }
 
-/// Why a datagram is no TFTP packet that can be answered.
+/// Why a datagram is not an acceptable TFTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
     #[error("shorter than its header")]
@@ -43,7 +43,7 @@ pub enum PacketError {
     Operation(u16),
     #[error("request longer than {MAX_REQUEST} bytes")]
     TooLong,
-    #[error("text without its end mark")]
+    #[error("text without a terminating NUL")]
     Unterminated,
     #[error("file name is empty, longer than {MAX_NAME} bytes or not printable ASCII")]
     Name,
@@ -84,7 +84,7 @@ fn read_request(body: &[u8]) -> Result<ReadRequest, PacketError> {
     Ok(ReadRequest { name: ascii(name), options: options(rest)? })
 }
 
-/// Pairs of texts up to the end, or up to padding: an empty option name, or a rest without an end mark.
+/// Pairs of texts up to the end, or up to padding: an empty option name, or a remainder without a NUL.
 fn options(mut rest: &[u8]) -> Result<Vec<(String, String)>, PacketError> {
     let mut out = Vec::new();
     while let Ok((name, tail)) = take_text(rest) {

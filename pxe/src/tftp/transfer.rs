@@ -1,4 +1,4 @@
-//! One TFTP transfer without its socket: packets and timeouts in, blocks to send and an end out.
+//! One TFTP transfer without its socket: packets and timeouts in, blocks to send and a result out.
 //!
 //! Time is an argument: a [`Duration`] since some fixed moment of the server's clock.
 
@@ -13,18 +13,18 @@ use super::packet::{Packet, ReadRequest, option_ack_packet, parse};
 pub const DEFAULT_BLKSIZE: usize = 512;
 /// Block sizes that can be negotiated (RFC 2348).
 pub const BLKSIZE_RANGE: RangeInclusive<u64> = 8..=65_464;
-/// The shortest wait before a repeat. A client on the link answers in less unless its packet was lost; one that
-/// is merely slow receives a block twice and ignores it.
+/// Shortest wait before a retransmission. A client on the link answers sooner unless a packet was lost; one that is
+/// merely slow receives a block twice and ignores it.
 pub const MIN_WAIT: Duration = Duration::from_millis(20);
 
-/// The longest wait that a client may ask for (RFC 2349 allows 255 s, for which a place would be held). The answer must name
-/// the very value asked for, so a longer one is left out of it.
+/// Longest wait that a client may request (RFC 2349 allows 255 s, which would hold a slot for too long). The answer must
+/// repeat the requested value, so a longer one is omitted from it.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that named its own wait is given up after about this much silence, and after three repeats at least.
+/// A client that requested a wait is given up after about this much silence, and after at least three retransmissions.
 pub const MAX_SILENCE: Duration = Duration::from_secs(30);
 /// A client that has answered must acknowledge [`PACE_BYTES`] in this time, or finish.
 pub const PACE_TIME: Duration = Duration::from_secs(30);
-/// Bytes. A ROM that fetches one block of 512 bytes per round trip is this slow only where a round trip takes a second.
+/// Bytes. A ROM that fetches one block of 512 bytes per round trip is this slow only if a round trip takes a second.
 pub const PACE_BYTES: u64 = 16 << 10;
 
 /// The state of a transfer after a step.
@@ -57,8 +57,7 @@ pub enum Send {
 #[derive(Debug)]
 pub struct Step {
     pub send: Send,
-    /// Restart the timer, with [`Transfer::wait`]. Packets without progress do not, so that noise cannot keep a transfer
-    /// alive.
+    /// Restart the timer with [`Transfer::wait`]. Packets without progress do not, so that noise cannot keep a transfer alive.
     pub rearm: bool,
     pub status: Status,
 }
@@ -74,7 +73,7 @@ pub struct Transfer {
     limits: Limits,
     blksize: usize,
     window: u64,
-    /// The client asked for a timeout, which applies exactly.
+    /// The client requested a timeout, which applies exactly.
     fixed_timeout: bool,
     timeout: Duration,
     option_ack: Option<Vec<u8>>,
@@ -85,14 +84,14 @@ pub struct Transfer {
     last: u64,
     contacted: bool,
     repeats: u32,
-    /// A repeated ACK has been answered already since the last progress.
+    /// A repeated ACK was answered already since the last progress.
     resent: bool,
     round: RoundTrip,
-    /// When the bytes that count for the minimum rate began to count, and how many were acknowledged by then.
+    /// Start of the current period for the minimum rate, and the bytes acknowledged by then.
     pace: (Duration, u64),
 }
 
-/// How long an answer takes (RFC 6298, with Karn's rule: what was repeated is not measured).
+/// Round-trip time (RFC 6298, with Karn's algorithm: retransmitted blocks are not measured).
 #[derive(Debug, Default)]
 struct RoundTrip {
     began: Option<Duration>,
@@ -114,8 +113,8 @@ impl RoundTrip {
 }
 
 impl Transfer {
-    /// Negotiates the options. One that is malformed or out of its range is left out of the answer, as RFC
-    /// 2347 requires for options a server does not accept; the transfer continues without it.
+    /// Negotiates the options. A malformed or out-of-range option is omitted from the answer, as RFC 2347 requires for
+    /// options that a server does not accept; the transfer continues without it.
     pub fn new(file: Arc<[u8]>, request: &ReadRequest, limits: Limits) -> Self {
         let mut transfer = Transfer {
             limits,
@@ -171,9 +170,9 @@ impl Transfer {
         }
     }
 
-    /// How long to wait for the client now. After the first answers it follows the measured round trip, so that a
-    /// lost packet costs milliseconds; each repeat doubles it, up to the limit. Before the first answer the client's own
-    /// value does not count: whoever asked may not be there.
+    /// How long to wait for the client now. After the first answers it follows the measured round trip, so that a lost
+    /// packet costs milliseconds; each retransmission doubles it, up to the limit. Before the first answer the client's
+    /// value is not used: the request may be forged.
     pub fn wait(&self) -> Duration {
         if !self.contacted {
             return self.limits.timeout;
@@ -192,7 +191,7 @@ impl Transfer {
         (self.acked * self.blksize as u64).min(self.file.len() as u64)
     }
 
-    /// The client has answered at least once.
+    /// Whether the client has answered at least once.
     pub fn contacted(&self) -> bool {
         self.contacted
     }
@@ -202,7 +201,7 @@ impl Transfer {
         self.window == 1
     }
 
-    /// The packet that grants the options, while it is not acknowledged.
+    /// The packet that grants the options, until it is acknowledged.
     pub fn option_ack(&self) -> &[u8] {
         self.option_ack.as_deref().unwrap_or_default()
     }
@@ -231,12 +230,12 @@ impl Transfer {
         Step { send: self.current(), rearm: true, status: Status::Running }
     }
 
-    /// Takes a packet of the client. Anything but an ACK in the window or an ERROR changes nothing.
+    /// Handles a packet from the client. Anything but an ACK in the window or an ERROR is ignored.
     pub fn on_packet(&mut self, bytes: &[u8], now: Duration) -> Step {
         if self.is_too_slow(now) {
             return Step { status: Status::TooSlow, ..Step::NOTHING };
         }
-        // Most packets are ACKs; the parser's other cases need not be looked at for them.
+        // Fast path: most packets are ACKs.
         match bytes {
             [0, 4, a, b, ..] => self.on_ack(u16::from_be_bytes([*a, *b]), now).unwrap_or(Step::NOTHING),
             _ => match parse(bytes) {
@@ -246,7 +245,7 @@ impl Transfer {
         }
     }
 
-    /// The timer expired: repeat what is in flight, or give up.
+    /// The timer expired: retransmit the blocks in flight, or give up.
     pub fn on_timeout(&mut self, now: Duration) -> Step {
         if self.is_too_slow(now) {
             return Step { status: Status::TooSlow, ..Step::NOTHING };
@@ -260,7 +259,7 @@ impl Transfer {
         Step { send: self.current(), rearm: true, status: Status::Running }
     }
 
-    /// Repeats without progress before the client is given up.
+    /// Retransmissions without progress before the client is given up.
     fn budget(&self) -> u32 {
         match (self.contacted, self.fixed_timeout) {
             (false, _) => self.limits.first_retries,
@@ -272,7 +271,7 @@ impl Transfer {
         }
     }
 
-    /// Whether the client holds its place without fetching the file. A transfer that runs well starts a new period.
+    /// Whether the client holds its slot without fetching the file. A transfer with enough progress starts a new period.
     fn is_too_slow(&mut self, now: Duration) -> bool {
         let (since, bytes) = self.pace;
         if !self.contacted || now.saturating_sub(since) < PACE_TIME {
@@ -284,7 +283,7 @@ impl Transfer {
     }
 
     fn on_ack(&mut self, block: u16, now: Duration) -> Option<Step> {
-        // The window is far below 65,536, so the distance tells new from old.
+        // The window is far below 65,536, so the distance distinguishes new from old.
         let ahead = u64::from(block.wrapping_sub(self.acked as u16));
         if self.option_ack.is_some() {
             if block != 0 {
@@ -313,8 +312,8 @@ impl Transfer {
         Some(Step { send: self.current(), rearm: true, status: Status::Running })
     }
 
-    /// In lock-step a repeated ACK is never answered (RFC 1123 section 4.2.3.1). With a window it says that
-    /// the first block of it was lost (RFC 7440 section 4): repeated once, the rest is for the timer.
+    /// In lock-step a repeated ACK is never answered (RFC 1123 section 4.2.3.1). With a window it means that the first
+    /// block was lost (RFC 7440 section 4): retransmit once, then leave it to the timer.
     fn on_repeated_ack(&mut self) -> Option<Step> {
         if self.window == 1 || self.resent {
             return None;

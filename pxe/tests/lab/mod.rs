@@ -1,7 +1,7 @@
-//! Network namespaces on one bridge: the example server's, the clients', and one for whoever else is there. All is
-//! removed on drop.
+//! Network namespaces on one bridge: for the example server, the clients, and other servers. Everything is removed on
+//! drop.
 
-// Each test program uses its own part of it.
+// Each test program uses only a part of it.
 #![allow(dead_code)]
 
 use std::fs;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub const SERVER: &str = "10.99.0.1";
-/// How long the lab waits for a thing that should happen at once.
+/// How long the lab waits for an immediate effect.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -24,7 +24,7 @@ pub struct Lab {
     others: Vec<Child>,
 }
 
-/// Whether everything is here that the test needs, or the name of the first thing that is missing.
+/// Whether all requirements of the test are met, or the first missing one.
 pub fn needs(tools: &[&str]) -> Result<(), String> {
     // /proc instead of a call: the workspace allows no unsafe code.
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -46,7 +46,7 @@ impl Lab {
         Lab::start_with(needs, files, &[])
     }
 
-    /// The same with further words for the example server.
+    /// The same, with additional arguments for the example server.
     pub fn start_with(needs: &Result<(), String>, files: &[(&str, &[u8])], words: &[&str]) -> Option<Lab> {
         let mut lab = Lab::without_server(needs, files, words)?;
         lab.serve_again();
@@ -58,7 +58,7 @@ impl Lab {
         self.wait_for("ready");
     }
 
-    /// The network alone: something else is to be there first.
+    /// Only the network, without the server.
     pub fn without_server(needs: &Result<(), String>, files: &[(&str, &[u8])], words: &[&str]) -> Option<Lab> {
         if let Err(what) = needs {
             kubedos_skip::skip(what, "the test needs it");
@@ -72,7 +72,7 @@ impl Lab {
             return None;
         }
         let srv = lab.ns("srv");
-        // The server's interface is a bridge, so that there is room for more than one neighbour.
+        // The server's interface is a bridge, so that it can have several neighbours.
         lab.ip(&[
             "-n",
             &srv,
@@ -101,7 +101,7 @@ impl Lab {
     }
 
     fn serve(&self, iface: &str, events: &str, errors: Stdio) -> Child {
-        // Cargo builds the examples of a crate before it runs its tests, beside the tests' directory.
+        // Cargo builds the examples of a crate before its tests, in a sibling directory.
         let exe = Lab::example("serve");
         Command::new("ip")
             .args(["netns", "exec", &self.ns("srv")])
@@ -127,12 +127,12 @@ impl Lab {
         self.ip(&["-n", &ns, "link", "set", "lo", "up"]);
     }
 
-    /// Gives an address to a side's interface.
+    /// Adds an address to a namespace's interface.
     pub fn address(&self, side: &str, address: &str) {
         self.ip(&["-n", &self.ns(side), "address", "add", address, "dev", &format!("{side}0")]);
     }
 
-    /// An address for the clients' side, and a way for packets to everyone's address.
+    /// Adds an address on the clients' side, and a route for broadcasts.
     pub fn rack_address(&self) {
         self.address("cli", "10.99.0.3/24");
         self.ip_of("cli", &["route", "add", "default", "dev", "cli0"]);
@@ -143,7 +143,7 @@ impl Lab {
         self.ip(&[&["-n", &self.ns(side)], args].concat());
     }
 
-    /// Starts a program of another vendor in a side's namespace; it is killed at the end.
+    /// Starts a third-party program in a namespace; it is killed at the end.
     pub fn background(&mut self, side: &str, program: &str, args: &[&str]) {
         let log = fs::File::create(self.path(&format!("{side}.log"))).unwrap();
         let mut command = Command::new("ip");
@@ -163,7 +163,7 @@ impl Lab {
         exe.join("examples").join(name).to_str().unwrap().to_owned()
     }
 
-    /// Kills the server as a power cut would and starts it again with what it left behind.
+    /// Kills the server like a power failure and restarts it with its files.
     pub fn kill_and_restart(&mut self) {
         let mut server = self.server.take().unwrap();
         server.kill().unwrap();
@@ -172,12 +172,12 @@ impl Lab {
         self.wait_for("ready");
     }
 
-    /// Makes the client side another machine.
+    /// Gives the client side another MAC address.
     pub fn set_client_mac(&self, mac: &str) {
         self.ip(&["-n", &self.ns("cli"), "link", "set", "cli0", "address", mac]);
     }
 
-    /// What a second server on that interface says before it gives up.
+    /// Output of a second server on this interface before it exits.
     pub fn second_server(&self, iface: &str) -> String {
         let mut child = self.serve(iface, &self.path("second"), Stdio::piped());
         let said: String = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok).collect();
@@ -198,7 +198,7 @@ impl Lab {
         self.path(name)
     }
 
-    /// Runs a program to its end in a namespace ("srv", "cli", or none) and returns all it said.
+    /// Runs a program in a namespace ("srv", "cli", or none) and returns its output.
     pub fn run(&self, side: &str, program: &str, args: &[&str]) -> String {
         let mut command = match side {
             "" => Command::new(program),
@@ -218,13 +218,13 @@ impl Lab {
         self.run("cli", program, args)
     }
 
-    /// Gives the client side an address without DHCP.
+    /// Adds a static address on the client side.
     pub fn static_client(&self) {
         self.ip(&["-n", &self.ns("cli"), "address", "add", "10.99.0.50/24", "dev", "cli0"]);
     }
 
-    /// Loses 2 of 100 packets each way, where they arrive (a drop on the way out would be an error of the
-    /// sender's own socket); false where the kernel cannot.
+    /// Drops 2 % of the packets in each direction at the receiver (an outgoing drop would be an error on the sender's
+    /// socket); false if the kernel does not support it.
     pub fn lossy(&self) -> bool {
         let rules =
             "table ip loss {\n chain input {\n type filter hook input priority 0;\n numgen random mod 100 < 2 drop\n }\n}\n";
@@ -267,7 +267,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if let Some(mut server) = self.server.take() {
-            // It ends when its standard input closes, which wait() does first.
+            // It exits when its standard input is closed, which wait() does first.
             drop(server.stdin.take());
             let _ = server.wait();
         }

@@ -68,7 +68,7 @@ impl Preset {
 fn iface(value: &str) -> Result<String, String> {
     // linux/if.h: IFNAMSIZ is 16 including the NUL.
     let fits = value.len() <= 15 && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if fits { Ok(value.to_owned()) } else { Err("it is not the name of an interface".to_owned()) }
+    if fits { Ok(value.to_owned()) } else { Err("it is not a valid interface name".to_owned()) }
 }
 
 fn address(value: &str) -> Result<Address, String> {

@@ -87,7 +87,7 @@ impl Tx<'_> {
         self.set(&made_by(id), &key_text(key))
     }
 
-    /// The list of peers as it was last signed; not verified here.
+    /// The peer list as it was last signed; not verified here.
     pub fn peers(&self) -> Result<Option<Sealed<PeersFile>>, StoreError> {
         let text = self.setting(PEERS)?;
         text.map(|t| serde_json::from_str(&t).map_err(|_| StoreError::Corrupt { what: "setting.peers" })).transpose()

@@ -85,7 +85,7 @@ pub fn parse_public(text: &[u8]) -> Result<PublicKeys> {
 
 /// What somebody can do who finds other public keys than the private ones.
 const CHANGED: &str =
-    "somebody may have replaced keys, to read what is encrypted to them; restore keys/ from a backup or a capsule";
+    "an attacker may have replaced keys, to decrypt what is encrypted to them; restore keys/ from a backup or a capsule";
 
 /// The private keys, in memory only.
 pub struct Unsealed {
@@ -113,7 +113,7 @@ impl KeyDir {
     pub fn create(&self, passphrase: &str, site_name: &str, planes: &[String], now: i64) -> Result<PublicKeys> {
         if passphrase.chars().count() < MIN_PASSPHRASE {
             return Err(anyhow!("the passphrase has fewer than {MIN_PASSPHRASE} characters"))
-                .hint("four random words make a good one");
+                .hint("use, for example, four random words");
         }
         let (operator, vault) = (AgeKey::generate(), AgeKey::generate());
         let mut seed = [0u8; 32];

@@ -1,7 +1,7 @@
-//! What somebody without an identity may make the seed write down: bounded in number, in time and on disk.
+//! Limits on what a machine without an identity can make the seed store: in number, time and disk space.
 //!
-//! A hello is a claim. It opens an enrollment and touches nothing of a machine that is a member: neither its state nor
-//! its address, its facts or the operator's controls.
+//! A hello is an unproven claim. It opens an enrollment and changes nothing about a node with the same MAC address: not its
+//! state, its address, its facts or the operator's controls.
 
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -22,21 +22,21 @@ use web::api::{Actor, ApiError};
 
 use super::App;
 
-/// Open enrollments of one machine and of one address; beyond them the oldest is pushed out.
+/// Open enrollments per machine and per address; a further one evicts the oldest.
 const PER_MACHINE: u32 = 3;
 const PER_ADDRESS: u32 = 8;
 /// Seconds from hello to reveal.
 pub const REVEAL_SECONDS: u64 = 120;
-/// Seconds without a poll after which a Pending machine is gone: it polls every two.
+/// Seconds without a poll after which a Pending machine counts as gone; it polls every two seconds.
 pub const SILENT_SECONDS: u64 = 600;
-/// Seconds for which an enrollment that ended without an approval is kept, so that its machine can read why.
+/// Seconds for which an enrollment that ended without approval is kept, so that its machine can read the reason.
 const ENDED_SECONDS: u64 = 600;
-/// Free space of the data directory below which only operators' and members' rows are written, in bytes: leases and
-/// the work that frees space come first.
+/// Free space of the data directory, in bytes, below which only events of operators and nodes are recorded: the rest is
+/// reserved for leases and for deleting data.
 const MIN_FREE: u64 = 128 << 20;
 
 impl App {
-    /// True while the disk is nearly full. Looked at by the watchdog.
+    /// True while the disk is nearly full. Updated by the watchdog.
     pub fn is_short_of_space(&self) -> bool {
         self.short_of_space.load(Ordering::Relaxed)
     }
@@ -45,12 +45,12 @@ impl App {
     pub fn measure_space(&self) {
         let short = free_space(&self.site.data).is_ok_and(|free| free < MIN_FREE);
         if short && !self.short_of_space.swap(short, Ordering::Relaxed) {
-            tracing::warn!("the disk is nearly full: only events of operators and members are recorded");
+            tracing::warn!("the disk is nearly full: only events of operators and nodes are recorded");
         }
         self.short_of_space.store(short, Ordering::Relaxed);
     }
 
-    /// The machine that a hello is about, and room for one more enrollment of it.
+    /// Finds or creates the machine of a hello, and makes room for one more enrollment of it.
     pub(super) fn admit(&self, tx: &Tx<'_>, mac: Mac, from: IpAddr) -> Result<i64, ApiError> {
         if self.is_short_of_space() {
             return Err(ApiError::unavailable("the seed's disk is nearly full"));
@@ -59,7 +59,7 @@ impl App {
         let member = known.as_ref().map(|m| tx.member_of(m.id)).transpose()?.flatten();
         let machine = match (known, member) {
             (Some(machine), Some(_)) => machine.id,
-            // Where a machine is, its DHCP lease says; a hello only of one that nothing else is known of.
+            // The DHCP lease determines a machine's address; the hello does only if there is no lease.
             (Some(MachineRecord { id, ip: Some(_), .. }), None) => {
                 tx.touch_machine(id, now())?;
                 id
@@ -71,13 +71,13 @@ impl App {
         {
             while tx.count_open(whose)? >= most.max(1) {
                 let Some(oldest) = tx.to_push_out(whose)? else { return Err(ApiError::TooMany { seconds: 60 }) };
-                tx.advance(&tx.enrollment(oldest)?, EnrollmentEvent::Expired, Some("newer requests took its place"), now())?;
+                tx.advance(&tx.enrollment(oldest)?, EnrollmentEvent::Expired, Some("replaced by newer requests"), now())?;
             }
         }
         Ok(machine)
     }
 
-    /// Records an event of somebody without an identity, within the budget of the boot flight recorder.
+    /// Records an event of a machine without an identity, within the flight recorder's budget.
     pub(super) fn note(&self, from: IpAddr, kind: EventKind, text: &str, about: Option<&EnrollmentRecord>) {
         let ip = super::records::endpoint_of(from);
         let (machine, enrollment) = (about.map(|r| r.machine), about.map(|r| r.id));
@@ -91,7 +91,7 @@ impl App {
         }
     }
 
-    /// Seconds since each Pending machine polled, or since it was first looked for. Forgets the others.
+    /// Seconds since each Pending machine last polled, or since the first call. Drops the others.
     pub(super) fn unheard(&self, waiting: &[EnrollmentRecord]) -> Vec<(EnrollmentId, u64)> {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let now = steady();
@@ -101,7 +101,7 @@ impl App {
         polls.iter().map(|(id, at)| (*id, now.saturating_sub(*at))).collect()
     }
 
-    /// Deletes what ended unapproved a while ago.
+    /// Deletes enrollments that ended without approval more than [`KEPT`] seconds ago.
     pub(super) fn prune_unapproved(&self) -> Result<(), ApiError> {
         let before = now().saturating_sub(ENDED_SECONDS);
         let pruned = self.store.write(|tx| tx.prune_enrollments(before))?;
@@ -111,23 +111,23 @@ impl App {
         Ok(())
     }
 
-    /// Denies every machine that waits at one address; returns how many.
+    /// Denies every enrollment that is waiting at one address; returns how many.
     pub fn deny_address(&self, actor: &Actor, ip: IpAddr) -> Result<u32, ApiError> {
         self.write(|tx| {
             let open = tx.open_at(ip)?;
             for id in &open {
-                let reason = "denied together with all others of its address";
+                let reason = "denied with all others at its address";
                 tx.advance(&tx.enrollment(*id)?, EnrollmentEvent::Denied, Some(reason), now())?;
             }
             let count = u32::try_from(open.len()).unwrap_or(u32::MAX);
-            let text = format!("all {count} waiting at {ip} denied");
+            let text = format!("all {count} machines waiting at {ip} denied");
             let event = NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::EnrollmentDenied, &text) };
             tx.event(now_ms(), &event)?;
             Ok(count)
         })
     }
 
-    /// Takes a machine that is no member off the list, with everything that was never approved.
+    /// Removes a machine that is not a node from the list, with all its unapproved enrollments.
     pub fn forget_machine(&self, actor: &Actor, id: i64) -> Result<(), ApiError> {
         self.write(|tx| {
             let MachineRecord { mac, .. } = tx.machine(id)?;

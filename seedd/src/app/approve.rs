@@ -1,4 +1,4 @@
-//! The operator's decision: a code that was typed, with what the machine shall become. Whether it is right, the machine tells.
+//! The operator's decision: the entered pairing code and what the machine is to become. The machine then confirms the code.
 
 use cluster_seed::addressing::next_host;
 use cluster_seed::enrollment::EnrollmentEvent;
@@ -31,12 +31,12 @@ fn read_code(typed: &str) -> Result<PairingCode, ApiError> {
 }
 
 impl App {
-    /// The open enrollment whose machine shows this code, by its number, with the id of its machine.
+    /// The open enrollment with this code's number, and the id of its machine.
     pub fn find_by_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError> {
         let code = read_code(code)?;
         let record = self.store.read(|tx| tx.enrollment_of_number(code.number))?;
-        let hint = "read it again from the machine's console; it changes after every attempt";
-        let none = || ApiError::bad(format!("no machine waits with a code that begins with {}", code.number), hint);
+        let hint = "check the code on the machine's console; it changes after every attempt";
+        let none = || ApiError::bad(format!("no machine is waiting with a code that begins with {}", code.number), hint);
         record.map(|r| (r.machine, r.id)).ok_or_else(none)
     }
 
@@ -45,8 +45,8 @@ impl App {
         self.approve_by(actor, id, form)
     }
 
-    /// Runs the seed's side of the pairing with the code that was typed, and keeps the decision until the machine has
-    /// confirmed it (`app::confirm`). Nothing is made, replaced or revoked here: the code may be wrong.
+    /// Runs the seed's side of the pairing with the entered code, and stores the decision until the machine has confirmed the
+    /// code (`app::confirm`). Nothing is issued, replaced or revoked here: the code may be wrong.
     pub fn approve_by(&self, actor: &Actor, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
@@ -63,8 +63,8 @@ impl App {
         }
         let code = read_code(&form.code)?;
         if record.number != Some(code.number) {
-            let why = format!("a code that begins with {} is another machine's", code.number);
-            return Err(ApiError::bad(why, "enter it on the first page, which finds the machine"));
+            let why = format!("a code that begins with {} belongs to another machine", code.number);
+            return Err(ApiError::bad(why, "enter it on the start page, which finds the machine"));
         }
         let hostname = self.full_name(&form.hostname)?;
         if !self.spec.spec.roles.contains_key(&form.role) {
@@ -73,7 +73,10 @@ impl App {
         let Some(artifact) = self.artifact_of(&form.role).map_err(unexpected)? else {
             return Err(ApiError::bad(format!("role {} has no artifact yet", form.role), "build it with `seedd image build`"));
         };
-        let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without facts".to_owned()))?;
+        let revealed = record
+            .revealed
+            .as_ref()
+            .ok_or_else(|| ApiError::Internal("the enrollment is Pending but has no facts".to_owned()))?;
         let disk = choose_disk(&revealed.facts, &form.disk, &artifact)?;
         let order = InstallOrder {
             artifact: artifact.id,
@@ -81,7 +84,7 @@ impl App {
             disk_serial: disk.serial.clone(),
             disk_size: disk.size,
         };
-        let text = format!("code typed: as {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
+        let text = format!("code entered: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
         let decided = self.pair(actor, &record, &code, Choice { hostname, order, form })?;
         self.write(|tx| {
             self.may_issue(tx)?;
@@ -94,7 +97,7 @@ impl App {
         self.view_of(id)
     }
 
-    /// The seed's side of the pairing, start and finish at once.
+    /// The seed's side of the pairing, both steps at once.
     fn pair(
         &self,
         actor: &Actor,
@@ -103,8 +106,9 @@ impl App {
         choice: Choice<'_>,
     ) -> Result<Decided, ApiError> {
         let Choice { hostname, order, form } = choice;
-        let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("pending without keys".to_owned()))?;
-        let old = || ApiError::conflict("this machine's agent is of an earlier version", "restart the machine");
+        let revealed =
+            record.revealed.as_ref().ok_or_else(|| ApiError::Internal("the enrollment is Pending but has no keys".to_owned()))?;
+        let old = || ApiError::conflict("this machine runs an agent of an earlier version", "restart the machine");
         let part = revealed.pairing.ok_or_else(old)?;
         let parties = Parties {
             enrollment: record.id,
@@ -116,7 +120,7 @@ impl App {
         };
         let decision = Decision { order: &order, hostname: &hostname, role: &form.role };
         let random = random::bytes::<PAKE_RANDOM>().map_err(unexpected)?;
-        let bad = |e: PakeError| ApiError::bad(e.to_string(), "deny this machine; it does not follow the protocol");
+        let bad = |e: PakeError| ApiError::bad(e.to_string(), "deny this machine; it violates the protocol");
         let (message, both) = answer(&code.secret, &parties, &decision, &part.message, &random).map_err(bad)?;
         Ok(Decided {
             actor: actor.user.clone(),
@@ -130,13 +134,13 @@ impl App {
         })
     }
 
-    /// Refuses a name that is taken, unless its node is to be replaced.
+    /// Refuses a name that is in use, unless its node is to be replaced.
     pub(super) fn has_room(&self, tx: &Tx<'_>, hostname: &Hostname, replace: bool) -> Result<(), ApiError> {
         if replace || tx.live_node(hostname)?.is_none() {
             return Ok(());
         }
-        let hint = "choose another name, or tick replace: the old node is revoked";
-        Err(ApiError::conflict(format!("{hostname} is a node already"), hint))
+        let hint = "choose another name, or select Replace to revoke the old node";
+        Err(ApiError::conflict(format!("a node named {hostname} already exists"), hint))
     }
 
     fn full_name(&self, typed: &str) -> Result<Hostname, ApiError> {
@@ -145,17 +149,17 @@ impl App {
         let suffix = format!(".{domain}");
         let label = typed.strip_suffix(&suffix).unwrap_or(&typed);
         if label.contains('.') {
-            return Err(ApiError::bad(format!("{typed:?} is not in {domain}"), "type the name without a domain"));
+            return Err(ApiError::bad(format!("{typed:?} is not in the domain {domain}"), "type the name without a domain"));
         }
         let name: Hostname =
             format!("{label}{suffix}").parse().map_err(|e: cluster_seed::ids::IdError| ApiError::bad(e.to_string(), ""))?;
         if name == self.seed_name {
-            return Err(ApiError::bad("that is the seed's own name".to_owned(), ""));
+            return Err(ApiError::bad("this is the seed's own name".to_owned(), ""));
         }
         Ok(name)
     }
 
-    /// A name keeps its host number; a new name gets the lowest that nobody ever had.
+    /// A known name keeps its host number; a new one gets the lowest number that was never used.
     pub(super) fn host_for(&self, tx: &Tx<'_>, hostname: &Hostname) -> Result<u32, ApiError> {
         if let Some(host) = tx.host_of_name(hostname)? {
             return Ok(host);
@@ -166,7 +170,7 @@ impl App {
         next_host(&used, &planes).map_err(unexpected)
     }
 
-    /// Frees a name that is taken, if the operator said so.
+    /// Revokes the node that has the name, if the operator asked to replace it.
     pub(super) fn make_room(&self, tx: &Tx<'_>, actor: &str, hostname: &Hostname, replace: bool) -> Result<(), ApiError> {
         self.has_room(tx, hostname, replace)?;
         let Some(old) = tx.live_node(hostname)? else { return Ok(()) };
@@ -192,7 +196,7 @@ impl App {
         self.view_of(id)
     }
 
-    /// Takes a node off the planes: its keys leave the signed list at once, which is why the seed must be unsealed.
+    /// Removes a node from the planes: a new peer list without its keys is signed at once, so the seed must be unsealed.
     pub fn revoke_by(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
@@ -211,7 +215,7 @@ impl App {
         self.view_of(id)
     }
 
-    /// Drops what an enrollment holds: the identity that waits for its claim, and the node's place.
+    /// Deletes what an enrollment holds: the unclaimed identity and the node.
     pub fn retire(&self, tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<(), ApiError> {
         tx.drop_issued(record.id)?;
         match tx.node_of(record.id)? {
@@ -225,11 +229,11 @@ fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactMani
     let Some(disk) = facts.disks.iter().find(|d| d.name == name) else {
         return Err(ApiError::bad(
             format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)),
-            "choose one of its list",
+            "choose a disk from its list",
         ));
     };
     if disk.size < artifact.min_disk {
-        let hint = "choose a larger one";
+        let hint = "choose a larger disk";
         return Err(ApiError::bad(
             format!("disk {} has {} bytes, the artifact needs {}", disk.name, disk.size, artifact.min_disk),
             hint,

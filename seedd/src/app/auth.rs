@@ -1,4 +1,4 @@
-//! Who may act: the first administrator, passwords, sessions, unsealing.
+//! Authentication: the first administrator, passwords, sessions, unsealing.
 
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -20,16 +20,16 @@ use web::api::{Actor, ApiError, Login, Setup};
 use super::throttle::{Attempt, Purpose};
 use super::{App, unexpected};
 
-/// A session ends after this many seconds.
+/// Lifetime of a session, in seconds.
 const SESSION_SECONDS: u64 = 12 * 3600;
-/// All places for slow work are taken.
+/// All slots for slow work are in use.
 const BUSY: ApiError = ApiError::TooMany { seconds: 1 };
 const MIN_PASSWORD: usize = 10;
 const MAX_PASSWORD: usize = 512;
 /// No 0/O, 1/I/L: the code is read off a screen.
 const ALPHABET: &[u8; 31] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
 
-/// Makes the first administrator of a site that nobody serves yet, and a session of it: the token.
+/// Creates the first administrator of a site that is not served yet; returns the token of a new session.
 pub fn first_session(site: &Site, user: &str, password: &str) -> Result<String, ApiError> {
     let hash = hash_password(password)?;
     let store = Store::open(&site.database())?;
@@ -86,8 +86,8 @@ impl App {
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
             self.throttle.failed(&attempt, steady());
-            self.note(from, EventKind::SetupRefused, &format!("wrong set-up code from {from}"), None);
-            return Err(ApiError::Forbidden { why: "that is not the set-up code".to_owned() });
+            self.note(from, EventKind::SetupRefused, &format!("wrong one-time code from {from}"), None);
+            return Err(ApiError::Forbidden { why: "wrong one-time code".to_owned() });
         }
         check_user(&setup.user)?;
         check_password(&setup.password)?;
@@ -112,7 +112,7 @@ impl App {
         self.may_try(&attempt)?;
         let slot = self.slots.hash(self.throttle.knows(&attempt)).ok_or(BUSY)?;
         let known = self.store.read(|tx| tx.password_hash(&login.user))?;
-        // An unknown name costs as much time as a known one.
+        // An unknown name takes as much time as a known one.
         let fits = match (&known, login.password.len() <= MAX_PASSWORD) {
             (Some(hash), true) => password_fits(&login.password, hash),
             _ => {
@@ -124,7 +124,7 @@ impl App {
         if !fits {
             self.throttle.failed(&attempt, steady());
             let name = cluster_seed::machine::tame(&login.user);
-            let text = format!("a login as {name:?} from {from} was refused");
+            let text = format!("failed login as {name:?} from {from}");
             self.note(from, EventKind::LoginFailed, &text, None);
             return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
         }
@@ -149,17 +149,17 @@ impl App {
         self.write(|tx| Ok(tx.end_session(&token_hash(token))?))
     }
 
-    /// Unseals for somebody at a page.
+    /// Unseals from the web interface.
     pub fn unseal_by(&self, from: IpAddr, who: &str, passphrase: &str) -> Result<(), ApiError> {
         self.with_passphrase(from, who, || self.unseal_with(passphrase, who))
     }
 
-    /// The operator's key for somebody who typed the passphrase for a work on the whole site.
+    /// The operator's key, for a job on the site that asks for the passphrase.
     pub fn operator_for(&self, from: IpAddr, who: &str, passphrase: &str) -> Result<AgeKey, ApiError> {
         self.with_passphrase(from, who, || self.site.keys().operator(passphrase))
     }
 
-    /// Guesses at the passphrase are counted and slowed down, whatever it is for.
+    /// Wrong passphrases are counted and slowed down, whatever the passphrase is for.
     fn with_passphrase<T>(&self, from: IpAddr, who: &str, open: impl FnOnce() -> anyhow::Result<T>) -> Result<T, ApiError> {
         let attempt = Attempt { purpose: Purpose::Passphrase, from, account: who };
         self.may_try(&attempt)?;
@@ -192,7 +192,7 @@ pub fn check_password(password: &str) -> Result<(), ApiError> {
     if password.chars().count() < MIN_PASSWORD {
         return Err(ApiError::bad(
             format!("the password has fewer than {MIN_PASSWORD} characters"),
-            "four random words make a good one",
+            "use, for example, four random words",
         ));
     }
     if password.len() > MAX_PASSWORD {

@@ -1,4 +1,4 @@
-//! What a machine boots: the agent, or its own disk once that holds a verified artifact.
+//! What a machine boots: the agent, or its local disk once that contains a verified artifact.
 
 use cluster_seed::events::{Cause, EventKind};
 use cluster_seed::ids::Mac;
@@ -15,7 +15,7 @@ use web::api::{ApiError, BootQuery};
 use super::{App, unexpected};
 use crate::netboot::consoles;
 
-/// Seconds a machine waits before it asks again, while the seed has nothing for it.
+/// Seconds a machine waits before it retries while there is no netboot image.
 const ASK_AGAIN: u32 = 15;
 
 impl App {
@@ -32,8 +32,8 @@ impl App {
         let seed = SeedUrl(self.http);
         let (installed, netboot) = self.store.read(|tx| {
             let machine = tx.machine_by_mac(mac)?;
-            // Any of them, not the latest: whoever says hello under another machine's MAC address opens an enrollment
-            // too, and must not keep that machine from its disk.
+            // Any enrollment, not only the newest: a hello under another machine's MAC address opens an enrollment too, and
+            // must not prevent that machine from booting its disk.
             let installed = match &machine {
                 Some(m) => tx.holds_an_installed_node(m.id)?,
                 None => false,
@@ -44,14 +44,14 @@ impl App {
         let (cause, text, script) = if installed {
             (Cause::BootsLocalDisk, "booting from its local disk", if grub { grub_local_boot() } else { local_boot_script() })
         } else if netboot.is_none() {
-            let say = ScreenText::new("this seed has no netboot image yet; its operator runs seedd image build");
+            let say = ScreenText::new("this seed has no netboot image yet; run seedd image build on the seed");
             let arch = query.arch.as_deref().unwrap_or("unknown");
             let wait = if grub { grub_wait(seed, mac, &say, ASK_AGAIN) } else { wait_script(seed, mac, arch, &say, ASK_AGAIN) };
             (Cause::NoNetbootImage, "waiting: there is no netboot image yet", wait)
         } else {
             (Cause::BootsAgent, "booting the agent", self.agent_script(mac, grub)?)
         };
-        // By the recorder's gate: anybody can ask under any MAC address, as often as they like.
+        // Rate-limited by the recorder's gate: any host can ask under any MAC address, as often as it likes.
         let arch = query.arch.as_deref().map(|a| a.chars().filter(|c| c.is_ascii_graphic()).take(16).collect());
         let facts = PacketFacts { arch, ipxe: true, cause: Some(cause), ..PacketFacts::default() };
         self.record(WireEvent {

@@ -1,4 +1,4 @@
-//! The clock of the seed for its administrators.
+//! The seed's clock in the web interface.
 
 use cluster_seed::events::EventKind;
 use host::clock::now_ms;
@@ -12,7 +12,7 @@ use crate::clock::{self, PROGRAM_DATE, tool};
 /// Latest time that can be set (2200-01-01), in Unix seconds.
 const LATEST: u64 = 7_258_118_400;
 
-/// Unix milliseconds for people.
+/// Unix milliseconds as readable text.
 fn told(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| format!("{ms} ms"), |t| t.to_string())
@@ -25,7 +25,7 @@ impl App {
         clock::snapshot_date(&self.site.join("snapshots").join(id.to_string()), &self.spec.spec.darksite.suite)
     }
 
-    /// Asks chrony: not for every page.
+    /// Asks chrony, so it is not called for every page.
     pub fn view_clock(&self) -> ClockView {
         clock::view(tool::tracking().as_ref(), now_ms(), self.snapshot_date())
     }
@@ -34,8 +34,8 @@ impl App {
     pub fn set_clock(&self, who: &str, to_ms: u64) -> Result<ClockView, ApiError> {
         let earliest = self.snapshot_date().unwrap_or(PROGRAM_DATE).max(PROGRAM_DATE);
         if !(earliest..=LATEST).contains(&(to_ms / 1000)) {
-            let hint = format!("it is after {}, and before {}", told(earliest * 1000), told(LATEST * 1000));
-            return Err(ApiError::BadRequest { why: format!("{} cannot be the time", told(to_ms)), hint: Some(hint) });
+            let hint = format!("enter a time after {} and before {}", told(earliest * 1000), told(LATEST * 1000));
+            return Err(ApiError::BadRequest { why: format!("{} is not a plausible time", told(to_ms)), hint: Some(hint) });
         }
         if let Some(tracking) = tool::tracking().filter(|t| t.state == cluster_seed::time::TimeState::Synchronised) {
             let why = format!("the clock follows the time server {}", tracking.source);
@@ -52,7 +52,7 @@ impl App {
             Ok(tx.event(now_ms(), &event)?)
         })?;
         clock::write_config(&self.spec);
-        // Peers that were met at a time that is still to come are forgotten.
+        // Drop replay state that lies in the future of the new time.
         self.planes_changed.send_modify(|v| *v += 1);
         Ok(self.view_clock())
     }

@@ -1,5 +1,5 @@
-//! The end of the pairing: the machine has checked the seed's confirmation and sends its own. Only now is the code known to be
-//! right, and only now is anything made of the decision.
+//! The end of the pairing: the machine has verified the seed's confirmation and sends its own. Only now is the code known to
+//! be right, and only now is the decision carried out.
 
 use cluster_seed::agent::{Confirm, ConfirmReply, Mismatch};
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
@@ -16,14 +16,14 @@ use super::issue::Minted;
 use super::records::{conflict, endpoint_of, event_of, node_key};
 use super::throttle::Attempt;
 
-/// Seconds after the code was typed within which the machine, which asks every two, has to confirm it.
+/// Seconds after the code was entered within which the machine, which polls every two seconds, has to confirm it.
 pub const CONFIRM_SECONDS: u64 = 120;
 /// Shown to the operator and to the machine.
-const WRONG: &str = "the code was wrong; the machine shows a new one";
+const WRONG: &str = "wrong code; the machine now shows a new one";
 
 impl App {
-    /// Takes the machine's confirmation and makes it a node, in one transaction. A sealed seed answers 423 and the machine asks
-    /// again; a confirmation that is wrong uses the code up, as one that the machine finds wrong does.
+    /// Verifies the machine's confirmation and makes the machine a node, in one transaction. A sealed seed answers 423 and the
+    /// machine retries. A wrong confirmation invalidates the code, just as a wrong one from the seed does.
     pub fn confirm(&self, id: EnrollmentId, confirm: &Sealed<Confirm>) -> Result<ConfirmReply, ApiError> {
         let record = self.store.read(|tx| tx.enrollment(id))?;
         let confirm = open(&record, confirm, |c| c.enrollment)?;
@@ -33,7 +33,7 @@ impl App {
             return Err(ApiError::forbidden("the confirmation is wrong"));
         }
         if self.is_sealed() {
-            // The machine has proved itself: its time does not run out while it waits for the passphrase.
+            // The machine has proved that it knows the code, so it does not expire while the seed is sealed.
             self.store.write(|tx| tx.touch_enrollment(id, now()))?;
             return Err(ApiError::Sealed);
         }
@@ -62,15 +62,15 @@ impl App {
         Ok(ConfirmReply { state })
     }
 
-    /// Somebody else got the name between the code and its confirmation.
+    /// The name was given to another machine between the code and its confirmation.
     fn name_is_taken(&self, tx: &Tx<'_>, record: &EnrollmentRecord, decided: &Decided) -> Result<(), ApiError> {
-        let why = format!("{} became a node meanwhile", decided.hostname);
+        let why = format!("a node named {} was approved in the meantime", decided.hostname);
         tx.advance(record, EnrollmentEvent::Denied, Some(&why), now())?;
         tx.event(now_ms(), &event_of(record, EventKind::EnrollmentDenied, &why, Some(&decided.actor)))?;
         Ok(())
     }
 
-    /// The machine found the seed's confirmation wrong: another code was typed than it shows.
+    /// The machine rejected the seed's confirmation: the entered code is not the one that it shows.
     pub fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError> {
         let record = self.store.read(|tx| tx.enrollment(id))?;
         open(&record, mismatch, |m| m.enrollment)?;
@@ -78,7 +78,7 @@ impl App {
         Ok(ConfirmReply { state: EnrollmentState::Denied })
     }
 
-    /// The attempt is used up, here and at the machine.
+    /// The attempt is over, here and on the machine.
     fn wrong_code(&self, record: &EnrollmentRecord, decided: &Decided) -> Result<(), ApiError> {
         self.write(|tx| {
             tx.add_wrong_code(record.id)?;
@@ -91,14 +91,14 @@ impl App {
     }
 }
 
-/// The message, if the enrollment's own machine signed it for this enrollment.
+/// The message, if it is signed with this enrollment's node key.
 fn open<T: Sealable>(record: &EnrollmentRecord, sealed: &Sealed<T>, about: impl Fn(&T) -> EnrollmentId) -> Result<T, ApiError> {
-    let refused = || ApiError::forbidden("this is not signed by the machine that enrolled");
+    let refused = || ApiError::forbidden("the message is not signed by the machine that enrolled");
     let message = sealed.open(&node_key(record)?).map_err(|_| refused())?;
     if about(&message) == record.id { Ok(message) } else { Err(refused()) }
 }
 
-/// The decision that waits for the machine's confirmation; nothing else can be confirmed, and nothing twice.
+/// The stored decision of a Confirming enrollment; nothing else can be confirmed, and nothing twice.
 fn awaited(record: &EnrollmentRecord) -> Result<&Decided, ApiError> {
     let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);
     decided.ok_or_else(|| conflict(&format!("this enrollment is {}, not Confirming", record.state.as_str())))

@@ -1,4 +1,4 @@
-//! The running site behind the control socket.
+//! The running site as the control socket sees it.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use web::api::SeedMode;
 use super::remote::hinted;
 use super::{App, socket};
 
-/// A site that is served, and the machine it is served from.
+/// A running site and the host it runs on.
 pub struct AtConsole {
     pub app: Arc<App>,
     pub host: Host,
@@ -84,7 +84,7 @@ impl Controlled for AtConsole {
     }
 
     fn settings_changed(&self, _settings: &Settings) -> Result<()> {
-        // A running site keeps its interface and name: leases and certificates hang on them.
+        // A running site keeps its interface and name: leases and certificates depend on them.
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Snapshots and extras as the pages, the API and container runtimes see them.
+//! Snapshots and extras for the web interface, the API and container runtimes.
 
 use std::sync::{Arc, PoisonError};
 
@@ -38,7 +38,7 @@ impl App {
         })
     }
 
-    /// True if the snapshot's manifest is signed by its maker. What was good once is not read again.
+    /// True if the snapshot's manifest is signed by its maker. A manifest that passed once is not read again.
     pub(super) fn may_serve(&self, id: Digest) -> bool {
         let served = || self.served.lock().unwrap_or_else(PoisonError::into_inner);
         if served().contains(&id) {
@@ -51,12 +51,12 @@ impl App {
         checked.is_ok()
     }
 
-    /// What is proven of a snapshot; what cannot be read is not proven.
+    /// The proof of a snapshot; a proof that cannot be read counts as none.
     pub(super) fn proof_of(&self, snapshot: Digest) -> ProofState {
         snapshots::one(&self.site, &self.store, snapshot).map_or(ProofState::Unproven, |held| held.state)
     }
 
-    /// The extras in use, read again only when others come into use.
+    /// The extras in use, cached until others are put in use.
     pub(super) fn registry(&self) -> Option<Arc<Registry>> {
         let id = self.store.extras().ok()??;
         let mut held = self.extras.lock().unwrap_or_else(PoisonError::into_inner);

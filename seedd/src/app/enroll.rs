@@ -25,8 +25,8 @@ fn offer(decided: Decided) -> Offer {
 impl App {
     pub fn say_hello(&self, from: IpAddr, hello: &Hello) -> Result<HelloReply, ApiError> {
         if hello.protocol != PROTOCOL {
-            let why = format!("the agent speaks protocol {}, this seed protocol {PROTOCOL}", hello.protocol);
-            return Err(ApiError::bad(why, "restart the machine from the network: it loads the agent of this seed then"));
+            let why = format!("the agent uses protocol {}, but this seed uses protocol {PROTOCOL}", hello.protocol);
+            return Err(ApiError::bad(why, "restart the machine from the network to load this seed's agent"));
         }
         let mut id = [0u8; 16];
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
@@ -46,10 +46,10 @@ impl App {
         Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), number })
     }
 
-    /// For a loader that did not tell the MAC address: the machine last seen with this address.
+    /// For a boot loader that did not send the MAC address: the machine last seen with this IP address.
     fn mac_of(&self, tx: &Tx<'_>, from: IpAddr) -> Result<Mac, ApiError> {
         let machine = tx.machine_at(from)?;
-        machine.map(|m| m.mac).ok_or_else(|| ApiError::bad("boot_mac is missing and the address is unknown", ""))
+        machine.map(|m| m.mac).ok_or_else(|| ApiError::bad("boot_mac is missing, and no machine is known at this address", ""))
     }
 
     pub fn take_reveal(&self, from: IpAddr, id: EnrollmentId, reveal: &Reveal) -> Result<RevealReply, ApiError> {
@@ -61,13 +61,17 @@ impl App {
         let pairing = PairingPart { facts: reveal.facts.digest(), message: reveal.pake };
         let (reply, record) = self.write(|tx| {
             let record = tx.enrollment(id)?;
-            // The answer to the first reveal may have been lost: the same one again is no harm.
+            // The answer to the first reveal may have been lost: accept the same one again.
             if record.state != EnrollmentState::Discovered {
                 let same = record.revealed.as_ref().is_some_and(|r| r.node_key == reveal.node_key && r.pairing == Some(pairing));
-                return if same { Ok((RevealReply { state: record.state }, None)) } else { Err(conflict("already revealed")) };
+                return if same {
+                    Ok((RevealReply { state: record.state }, None))
+                } else {
+                    Err(conflict("different keys were already sent"))
+                };
             }
             if tx.knows_node_key(&reveal.node_key)? {
-                return Err(conflict("this node key enrolled before"));
+                return Err(conflict("this node key was used for an earlier enrollment"));
             }
             let state = tx.advance(&record, EnrollmentEvent::Revealed, None, now())?;
             let (recipient, node_key) = (reveal.recipient.clone(), reveal.node_key.clone());
@@ -80,7 +84,7 @@ impl App {
         })?;
         if let Some(record) = record {
             let number = record.number.map(|n| n.to_string()).unwrap_or_default();
-            let text = format!("waits for approval from {from}; the code on its console begins with {number}");
+            let text = format!("waiting for approval, request from {from}; the code on its console begins with {number}");
             self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
         }
         Ok(reply)
@@ -95,8 +99,8 @@ impl App {
         Ok(StatusReply { state: record.state, offer: decision.map(offer), challenge, reason: record.reason })
     }
 
-    /// Hands the sealed identity out: to the first claim, and to repetitions of that very claim until the machine's
-    /// first report. See docs/adr/0003.
+    /// Issues the sealed identity: to the first claim, and to repetitions of the same claim until the machine's first report.
+    /// See docs/adr/0003.
     pub fn hand_out(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
         let result = self.write(|tx| {
             self.may_issue(tx)?;
@@ -110,7 +114,7 @@ impl App {
                 EnrollmentState::Approved => {
                     tx.advance(&record, EnrollmentEvent::Issued, None, now())?;
                     tx.set_claim_nonce(id, claim.nonce)?;
-                    let text = format!("the identity was handed out to {from}, once");
+                    let text = format!("the identity was issued to {from}");
                     let event = NewEvent {
                         machine: Some(record.machine),
                         enrollment: Some(id),
@@ -119,13 +123,13 @@ impl App {
                     tx.event(now_ms(), &event)?;
                 }
                 EnrollmentState::Issued if record.claim_nonce == Some(claim.nonce) => {}
-                _ => return Err(conflict("the identity was handed out before")),
+                _ => return Err(conflict("the identity was already issued")),
             }
-            let identity = tx.issued(id)?.ok_or_else(|| conflict("the identity was handed out before"))?;
+            let identity = tx.issued(id)?.ok_or_else(|| conflict("the identity was already issued"))?;
             Ok(ClaimReply { identity })
         });
         if let Err(error) = &result {
-            // Of an identity that waits, an operator wants to know; a claim of anything else is only counted.
+            // Recorded only if an identity is waiting; other claims are only counted.
             let known = self.store.read(|tx| tx.enrollment(id)).ok();
             match known.filter(|r| matches!(r.state, EnrollmentState::Approved | EnrollmentState::Issued)) {
                 Some(record) => {

@@ -1,4 +1,4 @@
-//! The boot flight recorder's rows, packets and diagnosis.
+//! Rows, packets and diagnosis of the flight recorder.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use super::App;
 use super::views::TIMELINE;
 
 impl App {
-    /// Passes one event through the gate and writes what comes out.
+    /// Passes one event through the gate and writes the resulting rows.
     pub fn record(&self, event: WireEvent) {
         let events = self.flight.pass(vec![event]);
         if !events.is_empty() {
@@ -31,7 +31,7 @@ impl App {
         self.record(WireEvent { text, ip: Some(ip), facts, ..WireEvent::new(now_ms(), EventKind::HttpStarted) });
     }
 
-    /// Events of the wire that passed the gate, in one transaction.
+    /// Writes packet events that passed the gate, in one transaction.
     pub fn write_wire(&self, events: &[WireEvent]) {
         if self.is_short_of_space() {
             return;
@@ -41,7 +41,7 @@ impl App {
                 let machine = match (e.mac, e.ip) {
                     _ if e.machine.is_some() => e.machine,
                     (Some(mac), ip) => tx.see_machine(mac, ip.map(Into::into), e.at / 1000)?,
-                    // TFTP knows an address only.
+                    // TFTP requests carry only an IP address.
                     (None, Some(ip)) => tx.machine_at(ip.into())?.map(|m| m.id),
                     (None, None) => None,
                 };
@@ -52,7 +52,7 @@ impl App {
             Ok(())
         });
         if let Err(error) = done {
-            tracing::error!(%error, events = events.len(), at = now_ms(), "writing the boot flight recorder");
+            tracing::error!(%error, events = events.len(), at = now_ms(), "writing events of the flight recorder");
         }
     }
 
@@ -62,7 +62,7 @@ impl App {
         Ok(self.pcapng(mac, &self.diagnosis_of(&timeline)))
     }
 
-    /// The same by MAC address, also of one that the database does not know.
+    /// The same by MAC address, even if the database does not know it.
     pub fn packets_of_mac(&self, mac: Mac) -> Result<Vec<u8>, ApiError> {
         let known = self.store.read(|tx| tx.machine_by_mac(mac))?;
         match known {
@@ -78,7 +78,7 @@ impl App {
         pcapng::write(self.flight.iface(), &comment, &self.flight.ring.of(mac), program)
     }
 
-    /// What a timeline means now.
+    /// The diagnosis of a timeline at this time.
     pub(super) fn diagnosis_of(&self, timeline: &[EventRow]) -> Vec<Finding> {
         diagnose(timeline, now_ms())
     }

@@ -1,4 +1,4 @@
-//! Minting: keys, addresses, the sealed identity, and the signed list of peers.
+//! Issuing identities: keys, addresses, the sealed identity, and the signed peer list.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,7 +26,7 @@ use web::api::ApiError;
 use super::{App, unexpected};
 use crate::upstream::upstream_sources;
 
-/// What the operator decided.
+/// The operator's decision.
 pub struct Minted<'a> {
     pub hostname: &'a Hostname,
     pub role: &'a str,
@@ -40,10 +40,13 @@ impl App {
         Ok(tx.epoch()?)
     }
 
-    /// Makes the node's row and keys, and the sealed identity that waits for its claim. The private keys exist in this
-    /// function only: what it keeps is age ciphertext, to the machine and to the vault.
+    /// Creates the node's row, its keys, and the sealed identity for its claim. The private keys exist only inside this
+    /// function: it stores age ciphertext for the machine and for the vault.
     pub fn mint(&self, tx: &Tx<'_>, keys: &Unsealed, record: &EnrollmentRecord, minted: &Minted<'_>) -> Result<(), ApiError> {
-        let revealed = record.revealed.as_ref().ok_or_else(|| ApiError::Internal("minting without keys".to_owned()))?;
+        let revealed = record
+            .revealed
+            .as_ref()
+            .ok_or_else(|| ApiError::Internal("issuing an identity requires the site's keys".to_owned()))?;
         let mut id = [0u8; 16];
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let mut private = BTreeMap::new();
@@ -67,7 +70,7 @@ impl App {
             planes,
             revoked: false,
         };
-        // The node is in the list of peers it is given, so it goes in first; the vault's copy follows.
+        // Insert the node first: its identity contains the peer list, which must include it.
         tx.insert_node(&node, &[])?;
         let peers = self.sign_peers(tx, keys)?;
         let info = IdentityInfo {
@@ -95,7 +98,7 @@ impl App {
         Ok(tx.set_issued(record.id, challenge, &sealed)?)
     }
 
-    /// Packages of the snapshot in use, and the certificate that it is signed with.
+    /// The package source of the snapshot in use, and the certificate that it is signed with.
     fn darksite_source(&self, tx: &Tx<'_>) -> Result<DarksiteSource, ApiError> {
         let d = &self.spec.spec.darksite;
         let maker = match tx.snapshot()? {
@@ -117,7 +120,7 @@ impl App {
         })
     }
 
-    /// Writes and signs the next version of the list of peers.
+    /// Writes and signs the next version of the peer list.
     pub(super) fn sign_peers(&self, tx: &Tx<'_>, keys: &Unsealed) -> Result<Sealed<PeersFile>, ApiError> {
         let held = self.held_peers(tx)?;
         let file = self.peers_file(tx, held.as_ref().map_or(1, |h| h.version + 1))?;
@@ -132,7 +135,7 @@ impl App {
         tx.peers()?.map(|sealed| sealed.open(&self.site_key)).transpose().map_err(unexpected)
     }
 
-    /// Signs a new version if the nodes are no longer those of the held one.
+    /// Signs a new version if the nodes differ from those in the current one.
     pub fn resign_peers(&self) -> Result<()> {
         let work = self.with_keys(|keys| {
             self.write(|tx| {
@@ -156,9 +159,9 @@ impl App {
                 self.planes_changed.send_modify(|v| *v += 1);
                 Ok(())
             }
-            // Sealed: the list is signed anew when somebody unseals.
+            // Sealed: the list is signed at the next unseal.
             Ok(false) | Err(ApiError::Sealed) => Ok(()),
-            Err(e) => Err(anyhow::anyhow!("signing the list of peers: {e}")),
+            Err(e) => Err(anyhow::anyhow!("signing the peer list: {e}")),
         }
     }
 
@@ -180,7 +183,7 @@ impl App {
         nodes.insert(self.seed_name.clone(), seed);
         for node in tx.live_nodes()? {
             let peer = PeerNode {
-                // A node that was last seen at another place has to speak first; its report brings the address.
+                // A node last seen in another underlay has to contact the seed first; its report contains the new address.
                 endpoint: node.endpoint.filter(|ip| spec.underlay.subnet.contains(ip)),
                 role: node.role,
                 keys: node.planes.iter().map(|(n, (_, key))| (n.clone(), *key)).collect(),
@@ -191,7 +194,7 @@ impl App {
         Ok(PeersFile { epoch: self.epoch(tx)?, version, planes, nodes })
     }
 
-    /// The list as last signed.
+    /// The newest signed list.
     pub fn signed_peers(&self) -> Result<Sealed<PeersFile>, ApiError> {
         let held = self.store.read(|tx| tx.peers())?;
         held.ok_or(ApiError::Unavailable { why: "the seed was never unsealed".to_owned() })

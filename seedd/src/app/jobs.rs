@@ -1,6 +1,6 @@
-//! Long work that an operator asked for on a page: one at a time, on a thread of its own, with progress and a way to
-//! stop it. What it did is told in the event log; what is here ends with the process, and the work goes on where it was
-//! when it is asked for again.
+//! Long jobs that an operator starts in the web interface: one at a time, on its own thread, with progress and a stop
+//! button. The event log records the outcome. This state is lost when the process ends; starting the same job again
+//! resumes it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use site::hint;
 use web::api::ApiError;
 use web::api::{JobKind, JobState, JobView};
 
-/// The one work that runs, or ran last.
+/// The running or last job.
 #[derive(Default)]
 pub struct Jobs {
     current: Mutex<Option<Arc<Job>>>,
@@ -29,7 +29,7 @@ struct End {
     hint: Option<String>,
 }
 
-/// One work; what it reports to.
+/// One job and its progress.
 pub struct Job {
     id: u64,
     kind: JobKind,
@@ -50,10 +50,10 @@ impl Jobs {
         lock(&self.current).as_ref().map(|job| job.view())
     }
 
-    /// Begins `work` on a thread of its own.
+    /// Starts `work` on its own thread.
     ///
     /// # Errors
-    /// [`ApiError::Conflict`] while another one runs.
+    /// [`ApiError::Conflict`] while another job is running.
     pub fn start(
         &self,
         kind: JobKind,
@@ -62,8 +62,8 @@ impl Jobs {
     ) -> Result<JobView, ApiError> {
         let mut current = lock(&self.current);
         if current.as_ref().is_some_and(|job| job.runs()) {
-            let hint = Some("wait for its end, or stop it".to_owned());
-            return Err(ApiError::Conflict { why: "another work runs on this seed".to_owned(), hint });
+            let hint = Some("wait until it ends, or stop it".to_owned());
+            return Err(ApiError::Conflict { why: "another job is running on this seed".to_owned(), hint });
         }
         let job = Arc::new(Job {
             id: current.as_ref().map_or(1, |job| job.id + 1),
@@ -77,21 +77,21 @@ impl Jobs {
         });
         let runs = job.clone();
         let begun = std::thread::Builder::new().name(format!("job-{}", job.id)).spawn(move || {
-            // A panic ends the work, not the seed; without this the page would show it running for ever.
+            // A panic ends the job, not the seed; otherwise the page would show the job as running for ever.
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&runs)));
-            runs.finish(result.unwrap_or_else(|_| Err(anyhow::anyhow!("the work broke off; the log has the reason"))));
+            runs.finish(result.unwrap_or_else(|_| Err(anyhow::anyhow!("the job crashed; see the daemon's log"))));
         });
-        begun.map_err(|e| ApiError::Unavailable { why: format!("no thread for the work: {e}") })?;
+        begun.map_err(|e| ApiError::Unavailable { why: format!("starting a thread for the job: {e}") })?;
         let view = job.view();
         *current = Some(job);
         Ok(view)
     }
 
-    /// Asks the one that runs to stop.
+    /// Asks the running job to stop.
     pub fn stop(&self) -> Result<JobView, ApiError> {
         let current = lock(&self.current);
         let job = current.as_ref().filter(|job| job.runs());
-        let job = job.ok_or_else(|| ApiError::Conflict { why: "nothing runs".to_owned(), hint: None })?;
+        let job = job.ok_or_else(|| ApiError::Conflict { why: "no job is running".to_owned(), hint: None })?;
         job.stop.store(true, Ordering::SeqCst);
         Ok(job.view())
     }
@@ -123,7 +123,7 @@ impl Job {
             Ok(text) => End { state: JobState::Done, text, hint: None },
             Err(error) => {
                 let stopped = self.stop.load(Ordering::SeqCst);
-                tracing::warn!(job = self.id, error = format!("{error:#}"), stopped, "long work ended");
+                tracing::warn!(job = self.id, error = format!("{error:#}"), stopped, "job ended");
                 let state = if stopped { JobState::Stopped } else { JobState::Failed };
                 End { state, text: format!("{error:#}"), hint: hint::of(&error) }
             }
@@ -131,7 +131,7 @@ impl Job {
         *lock(&self.end) = Some(end);
     }
 
-    /// True once it was asked to stop.
+    /// True once a stop was requested.
     pub fn stop_asked(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_and_it_tells_how_far_it_is() {
+    fn one_job_runs_at_a_time_and_reports_its_progress() {
         let jobs = Jobs::default();
         assert!(jobs.view().is_none() && jobs.stop().is_err());
         let (go, wait) = channel::<()>();
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn it_stops_when_asked_fails_with_its_hint_and_outlives_a_panic() {
+    fn a_job_stops_on_request_fails_with_its_hint_and_a_panic_is_contained() {
         use site::hint::Hint as _;
         let jobs = Jobs::default();
         let until_stopped = |job: &Job| {
             while !job.cancelled() {
                 std::thread::yield_now();
             }
-            anyhow::bail!("stopped; the same command goes on")
+            anyhow::bail!("stopped; run the same command again to resume")
         };
         jobs.start(JobKind::Import, "ada", until_stopped).unwrap();
         jobs.stop().unwrap();

@@ -1,7 +1,7 @@
-//! Which list of peers the nodes hold: told by each of them, compared with the seed's, and shown.
+//! Which version of the peer list each node holds: reported by the nodes and compared with the seed's own.
 //!
-//! A node that holds a newer list than this seed means that this seed was restored from an old copy: its signature on the
-//! list says so, and the seed goes on above it. Two lists under one number are an alarm.
+//! If a node holds a newer list, signed by this site, this seed was restored from an old copy; the seed continues with a
+//! higher version. Two different lists with the same version raise an alarm.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -29,15 +29,15 @@ use web::api::{ApiError, Via};
 use super::records::{endpoint_of, event_of, node_key};
 use super::{App, unexpected};
 
-/// Names of nodes in one sentence.
+/// Most node names in one sentence.
 const MAX_NAMES: usize = 5;
 
-/// What was heard since the site was opened.
+/// What nodes reported since the site was opened.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Nodes that were asked for their list.
+    /// Nodes that the seed asked for their list.
     asked: Mutex<HashSet<EnrollmentId>>,
-    /// Requests for the list that came from no member.
+    /// Requests for the list that did not come from a node.
     refused: AtomicU64,
 }
 
@@ -47,7 +47,7 @@ impl Heard {
     }
 }
 
-/// A newer list that a node brought to a seed that was restored from an old copy.
+/// A newer list that a node sent to a seed that was restored from an old copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Overtaken {
@@ -56,9 +56,9 @@ pub struct Overtaken {
     /// Version of this seed's list, and of the node's.
     pub had: u64,
     pub found: u64,
-    /// Nodes that are not in the newer list: revoked here too.
+    /// Nodes that the newer list does not contain: revoked here too.
     pub revoked: Vec<Hostname>,
-    /// Nodes of the newer list that this seed does not know: they have to enroll again.
+    /// Nodes of the newer list that this seed does not know: they have to be enrolled again.
     pub unknown: Vec<Hostname>,
 }
 
@@ -74,7 +74,7 @@ pub fn some_of<T: ToString>(names: &[T]) -> String {
 }
 
 impl App {
-    /// The list for whoever asks without a signature: a node on the control plane, or one with an agent of version 0.1.
+    /// The list for a request without a signature: from a node on the control plane, or from an agent of version 0.1.
     pub fn peers_for(&self, from: IpAddr, via: Via) -> Result<Sealed<PeersFile>, ApiError> {
         let member = match (endpoint_of(from), via) {
             (Some(ip), Via::ControlPlane) => self.store.read(|tx| tx.is_on_plane(CONTROL_PLANE, ip))?,
@@ -84,10 +84,10 @@ impl App {
         if member { self.signed_peers() } else { Err(self.stranger()) }
     }
 
-    /// Counted, not recorded: strangers send as much as they like.
+    /// Counted, not recorded: strangers can send any number of requests.
     fn stranger(&self) -> ApiError {
         self.heard.refused.fetch_add(1, Ordering::Relaxed);
-        ApiError::forbidden("the list of peers is for members of this site, on proof")
+        ApiError::forbidden("only nodes of this site that prove their identity get the peer list")
     }
 
     fn member(&self, id: EnrollmentId) -> Result<(EnrollmentRecord, NodeRecord), ApiError> {
@@ -106,13 +106,13 @@ impl App {
             return Err(self.stranger());
         }
         if [held.seq, held.epoch, held.version].iter().any(|n| i64::try_from(*n).is_err()) {
-            return Err(ApiError::bad("a number of the message is too large", ""));
+            return Err(ApiError::bad("a number in the message is too large", ""));
         }
         self.note_held(&node, &held)?;
-        tracing::trace!(%from, node = %node.hostname, version = held.version, "a node told which list it holds");
+        tracing::trace!(%from, node = %node.hostname, version = held.version, "a node reported which list it holds");
         let own = match self.signed_peers() {
             Ok(own) => own,
-            // A seed that has signed none yet learns of the node's.
+            // A seed that has not signed a list yet asks for the node's.
             Err(ApiError::Unavailable { .. }) => return Ok(self.ask(id, None)),
             Err(e) => return Err(e),
         };
@@ -132,28 +132,28 @@ impl App {
         HeldReply { peers, send: true }
     }
 
-    /// Writes down what a node holds, in one row and no event. An old message is refused: it may be a replay.
+    /// Stores what a node holds, in one row and without an event. An old message is refused: it may be a replay.
     fn note_held(&self, node: &NodeRecord, held: &Held) -> Result<(), ApiError> {
         let said = HeldRecord { epoch: held.epoch, version: held.version, seq: held.seq, at: now() };
         if self.store.write(|tx| tx.set_held(node.id, &said))? {
             return Ok(());
         }
-        Err(ApiError::conflict("a later message of this node was heard before", ""))
+        Err(ApiError::conflict("a newer message of this node was already processed", ""))
     }
 
-    /// Refuses whoever was not asked for a list, before the list is read.
+    /// Refuses a node that was not asked for its list, before the list is read.
     pub fn expects_list(&self, id: EnrollmentId) -> Result<(), ApiError> {
         if lock(&self.heard.asked).contains(&id) {
             return Ok(());
         }
-        Err(ApiError::forbidden("this node was not asked for its list of peers"))
+        Err(ApiError::forbidden("this node was not asked for its peer list"))
     }
 
     pub fn take_list(&self, from: IpAddr, id: EnrollmentId, list: &Sealed<PeersFile>) -> Result<HeldReply, ApiError> {
         self.expects_list(id)?;
         lock(&self.heard.asked).remove(&id);
         let (_, node) = self.member(id)?;
-        let not_ours = |_| ApiError::forbidden("the list of peers is not signed by this site");
+        let not_ours = |_| ApiError::forbidden("the peer list is not signed by this site");
         let found = list.open(&self.site_key).map_err(not_ours)?;
         let who = format!("{} ({from})", node.hostname);
         if found.epoch > self.store.read(|tx| self.epoch(tx))? {
@@ -180,7 +180,7 @@ impl App {
         Ok(HeldReply { peers: self.signed_peers().ok(), send: false })
     }
 
-    /// This seed's own, newer signature: the seed takes that list for its own, and revokes whom it does not list.
+    /// The list has this site's own, newer signature: the seed adopts it, and revokes the nodes that it does not list.
     fn overtaken(
         &self,
         tx: &Tx<'_>,
@@ -203,7 +203,7 @@ impl App {
             if record.state.after(EnrollmentEvent::Revoked).is_ok() {
                 tx.advance(&record, EnrollmentEvent::Revoked, Some(reason), now())?;
             }
-            let text = format!("{}: {reason}; the list that {who} holds does not have it", node.hostname);
+            let text = format!("{}: {reason}; it is not in the list that {who} holds", node.hostname);
             tx.event(now_ms(), &event_of(&record, EventKind::NodeRevoked, &text, None))?;
             revoked.push(node.hostname);
         }
@@ -211,9 +211,11 @@ impl App {
         tx.set(setting::PEERS, &serde_json::to_string(list).map_err(unexpected)?)?;
         let had = own.map_or(0, |o| o.version);
         let (off, again) = (some_of(&revoked), some_of(&unknown));
-        let mut text =
-            format!("{who} holds version {} of the list of peers, this seed had {had}: it is an old copy", found.version);
-        for (nodes, what) in [(off, "revoked here too"), (again, "unknown here, to be enrolled again")] {
+        let mut text = format!(
+            "{who} holds version {} of the peer list, but this seed had {had}: this seed was restored from an old copy",
+            found.version
+        );
+        for (nodes, what) in [(off, "revoked here too"), (again, "unknown here, enroll again")] {
             if !nodes.is_empty() {
                 text.push_str(&format!("; {what}: {nodes}"));
             }
@@ -223,11 +225,11 @@ impl App {
         Ok(tx.set(setting::OVERTAKEN, &serde_json::to_string(&kept).map_err(unexpected)?)?)
     }
 
-    /// Two lists of one number, both signed by this site. Nothing is decided: one of two seeds has to go.
+    /// Two lists with the same version, both signed by this site. Nothing is changed: the operator has to shut down one seed.
     fn forked(&self, tx: &Tx<'_>, who: &str, found: &PeersFile) -> Result<(), ApiError> {
         let text = format!(
-            "{who} holds another list of peers than this seed, both are version {} of epoch {} and signed by this site: two \
-             seeds sign for it, or this one was restored from an old copy",
+            "{who} holds a different peer list than this seed, although both are version {} of epoch {} and signed by this site: two \
+             seeds are signing for this site, or this one was restored from an old copy",
             found.version, found.epoch
         );
         if tx.setting(setting::FORKED)?.as_deref() != Some(&text) {
@@ -237,7 +239,7 @@ impl App {
         Ok(())
     }
 
-    /// Signs the next version whether or not the nodes are the same. A sealed seed serves the list it was brought.
+    /// Signs the next version even if the nodes are the same. A sealed seed serves the list that it received.
     fn sign_above(&self) -> Result<(), ApiError> {
         let signed = self.with_keys(|keys| {
             self.write(|tx| {

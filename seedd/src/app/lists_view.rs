@@ -1,4 +1,4 @@
-//! What the pages say of the nodes' lists.
+//! The nodes' peer lists in the web interface.
 
 use std::collections::HashMap;
 
@@ -15,22 +15,22 @@ use web::api::{ApiError, HeldView, ListsView};
 use super::lists::{Overtaken, some_of};
 use super::{App, unexpected};
 
-/// When this seed signed its list.
+/// When this seed signed its lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Signed {
     /// Epoch and version, and Unix seconds.
     pub list: (u64, u64),
     pub at: u64,
-    /// The list that took nodes off last.
+    /// The newest list from which nodes were removed.
     pub revocation: Option<(u64, u64)>,
     pub revoked_at: u64,
-    /// These nodes.
+    /// The nodes that it removed.
     pub revoked: Vec<Hostname>,
 }
 
 impl Signed {
-    /// After `next` was signed in the place of `before`.
+    /// Updates the history after `next` was signed to replace `before`.
     pub fn then(self, before: Option<&PeersFile>, next: &PeersFile, now: u64) -> Self {
         let list = (next.epoch, next.version);
         let gone: Vec<Hostname> = before.map_or_else(Vec::new, |b| next.lacks(b).into_iter().cloned().collect());
@@ -40,8 +40,8 @@ impl Signed {
         Signed { list, at: now, revocation: Some(list), revoked_at: now, revoked: gone }
     }
 
-    /// Whether a node that holds `held` has had the time to get the list, and to get that of the last revocation: `(behind,
-    /// unaware)`. A clock that was set back makes nobody wait.
+    /// Whether a node that holds `held` is late with the newest list, and with the one of the last revocation: `(behind,
+    /// unaware)`. A clock that was set back does not extend the grace time.
     fn judge(&self, held: Option<(u64, u64)>, now: u64) -> (bool, bool) {
         let late = |at: u64| !(at..at.saturating_add(LATE)).contains(&now);
         let lacks = |list: (u64, u64)| held.is_none_or(|h| h < list);
@@ -50,7 +50,7 @@ impl Signed {
     }
 }
 
-/// How all nodes stand.
+/// The state of all nodes.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub lists: ListsView,
@@ -60,25 +60,25 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// What a node holds, and when it said so, in Unix seconds; 0 for never.
+    /// What a node holds, and when it reported that, in Unix seconds; 0 for never.
     pub fn of(&self, id: EnrollmentId) -> Option<(HeldView, u64)> {
         self.of.get(&id).copied()
     }
 
-    /// What an operator should know, as sentences.
+    /// Warnings for operators, as sentences.
     pub fn warnings(&self) -> Vec<String> {
         let (all, n) = (self.lists.nodes, self.unaware.len());
         if n > 0 {
             let gone = some_of(&self.lists.revoked);
             return vec![format!(
-                "{gone} revoked: {n} of {all} nodes do not know of this revocation yet ({})",
+                "{gone} revoked: {n} of {all} nodes have not received this revocation yet ({})",
                 some_of(&self.unaware)
             )];
         }
         if self.behind.is_empty() {
             return Vec::new();
         }
-        vec![format!("{} of {all} nodes hold an older list of peers ({})", self.behind.len(), some_of(&self.behind))]
+        vec![format!("{} of {all} nodes hold an older peer list ({})", self.behind.len(), some_of(&self.behind))]
     }
 }
 
@@ -88,17 +88,17 @@ impl App {
         Ok(text.map(|t| serde_json::from_str(&t)).transpose().map_err(unexpected)?.unwrap_or_default())
     }
 
-    /// Compares every node that runs with the seed's list.
+    /// Compares the list of every running node with the seed's.
     pub(super) fn standing(&self, tx: &Tx<'_>) -> Result<Standing, ApiError> {
         let Some(own) = self.held_peers(tx)? else { return Ok(Standing::default()) };
         let signed = Signed { list: (own.epoch, own.version), ..self.signed_at(tx)? };
         let mut standing = Standing { lists: ListsView { version: own.version, ..ListsView::default() }, ..Standing::default() };
         for holder in tx.holders()?.into_iter().filter(|h| h.state.boots_from_disk()) {
             let held = holder.held.map(|h| (h.epoch, h.version));
-            // Until its planes are up, a node may well be restarting for the first time.
+            // Until its planes are up, a node may still be in its first boot from disk.
             let silent = held.is_none() && holder.state == EnrollmentState::Installed;
             let (behind, unaware) = if silent { (false, false) } else { signed.judge(held, now()) };
-            // Only a number of the same epoch can be compared with the current one.
+            // Versions can be compared only within one epoch.
             let version = holder.held.filter(|h| h.epoch == own.epoch).map(|h| h.version);
             let view = HeldView { version, current: own.version, behind };
             standing.of.insert(holder.enrollment, (view, holder.held.map_or(0, |h| h.at)));
@@ -116,17 +116,17 @@ impl App {
         Ok(standing)
     }
 
-    /// What was found with nodes and stays true until somebody has looked at it.
+    /// Findings that stay on the page until an operator acknowledges them.
     pub(super) fn list_alarms(&self, tx: &Tx<'_>) -> Result<Vec<String>, ApiError> {
         let mut all = Vec::new();
         if let Some(text) = tx.setting(setting::OVERTAKEN)? {
             let o: Overtaken = serde_json::from_str(&text).map_err(unexpected)?;
             let mut text = format!(
-                "this seed was restored from an old copy: a node held version {} of the list of peers where this seed had {}; it \
-                 went on above that",
+                "this seed was restored from an old copy: a node held version {} of the peer list, but this seed had {}; it \
+                 continues with a higher version",
                 o.found, o.had
             );
-            for (nodes, what) in [(&o.revoked, "revoked again"), (&o.unknown, "unknown here, enroll them again")] {
+            for (nodes, what) in [(&o.revoked, "revoked"), (&o.unknown, "unknown here, enroll them again")] {
                 if !nodes.is_empty() {
                     text.push_str(&format!("; {what}: {}", some_of(nodes)));
                 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_behind_once_it_had_the_time() {
+    fn a_node_is_behind_after_the_grace_time() {
         let signed = Signed { list: (1, 9), at: 500, revocation: Some((1, 7)), revoked_at: 100, revoked: vec![] };
         for (held, now, expected) in [
             (Some((1, 9)), 9_999, (false, false)),
@@ -152,7 +152,7 @@ mod tests {
             (Some((1, 6)), 100 + LATE - 1, (true, false)),
             (Some((1, 6)), 500, (true, true)),
             (None, 500, (true, true)),
-            // Of an epoch that has passed.
+            // From an earlier epoch.
             (Some((0, 99)), 9_999, (true, true)),
             // The clock was set back.
             (Some((1, 6)), 5, (true, true)),

@@ -1,4 +1,4 @@
-//! Keeping the event log bounded: signed checkpoints each hour, and the deletion of the oldest rows behind one.
+//! Keeps the event log bounded: hourly signed checkpoints, and deletion of the oldest rows before one.
 
 use cluster_seed::log::LogCheckpoint;
 use cluster_seed::seal::Sealed;
@@ -10,12 +10,12 @@ use super::{App, unexpected};
 
 /// Seconds between two checkpoints.
 const EVERY: u64 = 3_600;
-/// Rows beyond which the oldest are deleted, and rows that are kept then: about 150 MB.
+/// Number of rows at which the oldest are deleted, and number of rows kept then: about 150 MB.
 const MOST_ROWS: i64 = 500_000;
 const KEPT_ROWS: i64 = 400_000;
 
 impl App {
-    /// One round of the watchdog: a checkpoint if one is due, and a bounded part of a deletion.
+    /// Called by the watchdog: writes a checkpoint if one is due, and does a bounded part of a deletion.
     pub fn keep_log(&self) -> Result<(), ApiError> {
         let last = self.checkpointed.load(Ordering::Relaxed);
         if last == 0 || steady().saturating_sub(last) >= EVERY {
@@ -24,7 +24,7 @@ impl App {
         self.bound_log(MOST_ROWS, KEPT_ROWS)
     }
 
-    /// Signs the log as it is now. Does nothing while the seed is sealed, or if nothing was written since.
+    /// Signs the current log. Does nothing while the seed is sealed, or if nothing was written since the last checkpoint.
     pub fn sign_log(&self) -> Result<(), ApiError> {
         let signed = self.with_keys(|keys| {
             self.write(|tx| {
@@ -42,7 +42,7 @@ impl App {
         Ok(())
     }
 
-    /// Deletes the oldest rows once there are more than `most`, behind the newest checkpoint that leaves `keep`.
+    /// Deletes the oldest rows once there are more than `most`, up to the newest checkpoint that leaves `keep` rows.
     pub fn bound_log(&self, most: i64, keep: i64) -> Result<(), ApiError> {
         let gone = self.store.write(|tx| {
             if tx.log_rows()? > most
@@ -53,7 +53,7 @@ impl App {
             tx.prune_log()
         })?;
         if gone > 0 {
-            tracing::info!(rows = gone, "oldest rows of the event log deleted behind a signed checkpoint");
+            tracing::info!(rows = gone, "oldest rows of the event log deleted up to a signed checkpoint");
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! Who may read the metrics, and what they are now.
+//! The metrics, and who may read them.
 //!
-//! They name no secret, yet they tell how a site is doing. So they are for programs on this machine, for nodes on a plane
-//! that is up (whose addresses only WireGuard lets in), and for holders of the metrics token, which opens nothing else.
+//! They contain no secrets but reveal the state of the site. So they are served to programs on this machine, to nodes on a
+//! plane that is up (WireGuard admits only their addresses), and with the metrics token, which gives no other access.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -20,10 +20,10 @@ use super::{App, unexpected};
 use crate::clock;
 use crate::metrics::{Now, render};
 
-/// Setting of the token; it stays with this installation.
+/// Setting that stores the token; it is local to this installation.
 pub const TOKEN: &str = "local:metrics-token";
 
-/// The token as it is kept: nobody can read it again.
+/// The token as it is stored: only its hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricsToken {
@@ -33,7 +33,7 @@ pub struct MetricsToken {
 }
 
 impl MetricsToken {
-    /// True for the right token in its time.
+    /// True for the right token until it expires.
     pub fn opens(&self, token: &str, now: u64) -> bool {
         let same = Digest::of(token.as_bytes()).0.ct_eq(&self.sha256.0);
         bool::from(same) && now < self.expires
@@ -43,14 +43,14 @@ impl MetricsToken {
 impl App {
     pub fn metrics_for(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
         if !(from.is_loopback() || self.is_on_a_plane(from, &is_up_with) || self.is_metrics_token(token)?) {
-            let why = "metrics are for this machine, the planes and holders of the metrics token".to_owned();
+            let why = "metrics are available on this machine, on the planes, and with the metrics token".to_owned();
             return Err(ApiError::Forbidden { why });
         }
         self.metrics()
     }
 
-    /// True for an address of a plane that is up here. While it is, the answers to such an address leave through WireGuard,
-    /// so only that node can complete a connection from it. While it is not, anybody on the boot network can.
+    /// True for an address of a plane that is up here. While it is up, answers to such an address leave through WireGuard, so
+    /// only that node can complete a connection from it. While it is down, any host on the boot network can.
     fn is_on_a_plane(&self, from: IpAddr, is_up: &dyn Fn(&str, Ipv4Addr) -> bool) -> bool {
         let IpAddr::V4(ip) = from else { return false };
         let planes = self.spec.spec.networking.planes.iter();
@@ -96,7 +96,7 @@ impl App {
 mod tests {
     use super::*;
 
-    /// L15: on the boot network anybody can send from an address of a plane.
+    /// L15: on the boot network any host can send from an address of a plane.
     #[test]
     fn an_address_of_a_plane_counts_only_while_the_plane_is_up() {
         let dir = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_in_its_time_only_and_is_kept_as_its_hash() {
+    fn a_token_expires_and_is_stored_as_its_hash() {
         let kept = MetricsToken { sha256: Digest::of(b"kdm-right"), expires: 100 };
         for (token, now, opens) in [("kdm-right", 99, true), ("kdm-right", 100, false), ("kdm-wrong", 99, false), ("", 99, false)]
         {

@@ -1,4 +1,4 @@
-//! The use cases: what the pages, the machines and the watchdog may do, on top of the store.
+//! The use cases of the web interface, the machines and the watchdog, on top of the store.
 
 pub mod admission;
 mod api;
@@ -73,45 +73,45 @@ pub struct App {
     pub public: PublicKeys,
     pub site_key: VerifyingKey,
     pub seed_name: Hostname,
-    /// Warnings of the machine, that stand on every page for as long as this process lives.
+    /// Warnings about this host, shown on every page while this process runs.
     pub lasting: OnceLock<Vec<String>>,
-    /// Where the pages listen, once they do: `https` or `http`, and the address.
+    /// Scheme (`https` or `http`) and address of the web interface, once it is listening.
     pub pages: OnceLock<(&'static str, SocketAddr)>,
-    /// Where machines reach the seed by HTTP on the underlay.
+    /// Address at which machines reach the seed by HTTP on the underlay.
     pub http: SocketAddrV4,
-    /// What the pages show themselves with.
+    /// The TLS certificate of the web interface.
     pub tls: Arc<Tls>,
     unsealed: RwLock<Option<Unsealed>>,
     newest: watch::Sender<i64>,
-    /// Wakes whoever keeps the seed's own planes: the value is the version of the peers.
+    /// Wakes the task that configures the seed's own planes; the value is the version of the peer list.
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
     slots: Slots,
-    /// True once the site's files or its mode are no longer those that were read: the daemon opens the site anew.
+    /// True once the site's files or its mode differ from those that were read: the daemon reloads the site.
     pub changed: watch::Sender<bool>,
-    /// Opens the keys of the site as it is then.
+    /// The operator's key with which the reloaded site is unsealed.
     operator: Mutex<Option<AgeKey>>,
     silence: Mutex<Silence>,
-    /// Goes on when the site is opened anew.
+    /// Survives a reload of the site.
     pub jobs: Arc<Jobs>,
     /// The boot flight recorder.
     pub flight: Flight,
-    /// What the metrics read, once the servers run.
+    /// Counters for the metrics, once the servers run.
     pub meters: OnceLock<Meters>,
-    /// Machines whose power was changed, and when.
+    /// When the power of each machine was last changed.
     pub power: PowerThrottle,
-    /// The extras that were served last.
+    /// Cache of the extras in use.
     extras: Mutex<Option<Arc<Registry>>>,
-    /// Snapshots whose manifest was good when it was first asked for: the others are not served.
+    /// Snapshots whose manifest was verified at the first request; others are not served.
     served: Mutex<BTreeSet<Digest>>,
-    /// When each unapproved machine polled last, by the steady clock.
+    /// When each unapproved machine last polled, by the steady clock.
     polls: Mutex<HashMap<EnrollmentId, u64>>,
     /// The disk is nearly full.
     short_of_space: AtomicBool,
-    /// When the log was signed last, by the steady clock; 0 before.
+    /// When the log was last signed, by the steady clock; 0 before the first time.
     checkpointed: AtomicU64,
-    /// What nodes say of their lists of peers.
+    /// Peer list versions that nodes reported.
     pub heard: lists::Heard,
 }
 
@@ -121,7 +121,7 @@ impl App {
         App::open_with(site, http, tls)
     }
 
-    /// Opens a site for pages that are shown already.
+    /// Opens a site whose web interface is already running.
     pub fn open_with(site: Site, http: SocketAddrV4, tls: Arc<Tls>) -> Result<Self> {
         let store = site.open_store()?;
         let spec = site.spec()?;
@@ -168,7 +168,7 @@ impl App {
         })
     }
 
-    /// Asks the daemon to open the site anew, which keeps it unsealed: with `operator` where the keys changed.
+    /// Asks the daemon to reload the site and keep it unsealed, with `operator` if the keys changed.
     pub fn reload_with(&self, operator: Option<AgeKey>) {
         *self.operator.lock().unwrap_or_else(PoisonError::into_inner) = operator;
         self.changed.send_replace(true);
@@ -178,7 +178,7 @@ impl App {
         self.reload_with(None);
     }
 
-    /// The same site as it is on disk now. Keys that were open stay open if they are still its keys.
+    /// The site as it is on disk now. It stays unsealed if its keys are unchanged.
     pub fn reopened(&self) -> Result<Self> {
         let mut fresh = App::open_with(self.site.clone(), self.http, self.tls.clone())?;
         fresh.jobs = self.jobs.clone();
@@ -201,7 +201,7 @@ impl App {
         Ok(fresh)
     }
 
-    /// From now on the seed is unsealed.
+    /// Marks the seed as unsealed.
     fn opened(&self, mut keys: Unsealed) -> Result<()> {
         self.ensure_ca(&mut keys)?;
         self.ensure_sealed_identity(&keys)?;
@@ -216,7 +216,7 @@ impl App {
         pxe::script::SeedUrl(self.http).to_string()
     }
 
-    /// The one-time code for the first administrator, while there is none: `seedd admin set` may have made one meanwhile.
+    /// The one-time code for the first administrator, unless one was created in the meantime (`seedd admin set`).
     pub fn setup_code(&self) -> Option<String> {
         let mut code = self.setup_code.lock().unwrap_or_else(PoisonError::into_inner);
         if code.is_some() && self.store.read(|tx| tx.has_admin()).unwrap_or(false) {
@@ -229,7 +229,7 @@ impl App {
         self.unsealed.read().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Runs `work` with the private keys, or says that the seed is sealed.
+    /// Runs `work` with the private keys; fails if the seed is sealed.
     pub fn with_keys<T>(&self, work: impl FnOnce(&Unsealed) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let guard = self.unsealed.read().unwrap_or_else(PoisonError::into_inner);
         guard.as_ref().map_or(Err(ApiError::Sealed), work)
@@ -252,7 +252,7 @@ impl App {
         Ok(value)
     }
 
-    /// Writes one event; a failure to write it is logged, and never stops what it tells of.
+    /// Writes one event; a failure is logged and does not stop the action that it describes.
     pub fn say(&self, event: &NewEvent<'_>) {
         if let Err(error) = self.write(|tx| Ok(tx.event(now_ms(), event)?)) {
             tracing::error!(%error, kind = %event.kind, "writing an event");
@@ -265,12 +265,12 @@ impl App {
     }
 }
 
-/// An unexpected failure, whole chain for the log.
+/// An unexpected failure, with the full chain of causes for the log.
 pub fn unexpected(e: impl Into<anyhow::Error>) -> ApiError {
     ApiError::Internal(format!("{:#}", e.into()))
 }
 
-/// What an error means on a page: with a hint, the operator can act on it; without one it is for the log.
+/// Maps an error for the web interface: with a hint, the operator can act on it; without one, it only goes to the log.
 pub fn for_page(error: anyhow::Error) -> ApiError {
     let error = match error.downcast::<ApiError>() {
         Ok(e) => return e,
@@ -279,7 +279,7 @@ pub fn for_page(error: anyhow::Error) -> ApiError {
     let full = error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull);
     match hint::of(&error) {
         Some(hint) => ApiError::conflict(format!("{error:#}"), &hint),
-        None if full => ApiError::conflict("the seed's disk is full", "remove a capsule"),
+        None if full => ApiError::conflict("the seed's disk is full", "delete a capsule"),
         None => unexpected(error),
     }
 }

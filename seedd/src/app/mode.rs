@@ -1,4 +1,4 @@
-//! Does this seed issue? One of a site's seeds does: the others wait in standby, or were overtaken.
+//! Whether this seed issues identities. Exactly one seed of a site does; the others are standbys, or fenced.
 
 use std::net::IpAddr;
 
@@ -15,12 +15,12 @@ use web::api::{ApiError, SeedMode};
 
 use super::{App, unexpected};
 
-/// Why nothing is issued, for whoever asked for it.
+/// The reason why nothing is issued, as an error for the caller.
 pub fn may_issue(mode: Mode) -> Result<(), ApiError> {
     let (why, hint) = match mode {
         Mode::Active => return Ok(()),
-        Mode::Standby => ("this seed is on standby", "promote it once the other seed of this site is gone"),
-        Mode::Fenced { .. } => ("another seed of this site was promoted", "use the pages of that one"),
+        Mode::Standby => ("this seed is a standby", "promote it after the other seed of this site is shut down for good"),
+        Mode::Fenced { .. } => ("another seed of this site was promoted", "use the web interface of that seed"),
     };
     Err(ApiError::Conflict { why: why.to_owned(), hint: Some(hint.to_owned()) })
 }
@@ -30,10 +30,10 @@ fn may_promote(mode: Mode) -> Result<(), ApiError> {
         return Ok(());
     }
     let hint = "import a capsule of the lost site first";
-    Err(ApiError::Conflict { why: "this seed is not on standby".to_owned(), hint: Some(hint.to_owned()) })
+    Err(ApiError::Conflict { why: "this seed is not a standby".to_owned(), hint: Some(hint.to_owned()) })
 }
 
-/// The mode in the words of the API.
+/// The mode as the API spells it.
 pub fn shown(mode: Mode) -> SeedMode {
     match mode {
         Mode::Active => SeedMode::Active,
@@ -47,12 +47,12 @@ impl App {
         Ok(self.store.read(Mode::of)?)
     }
 
-    /// Refuses everything that only the issuer of a site may do.
+    /// Fails unless this seed is the active one.
     pub fn may_issue(&self, tx: &Tx<'_>) -> Result<(), ApiError> {
         may_issue(Mode::of(tx)?)
     }
 
-    /// Makes a standby the issuer, and lets the daemon begin to serve machines. Gives the new epoch.
+    /// Promotes a standby: the daemon starts to serve machines. Returns the new epoch.
     pub fn promote(&self, who: &str) -> Result<u64, ApiError> {
         may_promote(self.mode()?)?;
         let epoch = promote(&self.store, now_ms(), Some(who)).map_err(unexpected)?;
@@ -60,7 +60,7 @@ impl App {
         Ok(epoch)
     }
 
-    /// Signs the epoch, once. In a drill, what is signed proves it to nobody outside.
+    /// Signs the epoch, once. In a drill, the signature is not valid outside it.
     pub(super) fn sign_epoch(&self, tx: &Tx<'_>, key: &SigningKey) -> Result<(), ApiError> {
         let epoch = self.epoch(tx)?;
         if tx.setting(setting::DRILL)?.is_some() {
@@ -82,7 +82,7 @@ impl App {
         serde_json::from_str(&text).map_err(unexpected)
     }
 
-    /// Somebody shows an epoch. Only this site's own signature counts.
+    /// Takes an epoch from anyone; only this site's signature counts.
     pub fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
         let not_ours = |_| ApiError::Forbidden { why: "the epoch is not signed by this site".to_owned() };
         let heard = proof.open(&self.site_key).map_err(not_ours)?;
@@ -91,20 +91,19 @@ impl App {
         Ok(EpochReply { epoch, fenced: matches!(mode, Mode::Fenced { .. }) })
     }
 
-    /// Stops issuing: somebody showed this site's own signature under a higher epoch. True if it was news.
+    /// Stops issuing: a higher epoch with this site's signature was received. True if this is new.
     pub fn fence(&self, epoch: u64, who: &str) -> Result<bool, ApiError> {
         let fenced = self.write(|tx| {
             if epoch <= self.epoch(tx)? || matches!(Mode::of(tx)?, Mode::Fenced { epoch: held } if held >= epoch) {
                 return Ok(false);
             }
             Mode::Fenced { epoch }.set(tx)?;
-            let text =
-                format!("{who} showed epoch {epoch} of this site: another seed was promoted; this one issues nothing more");
+            let text = format!("{who} presented epoch {epoch} of this site: another seed was promoted; this one is fenced");
             tx.event(now_ms(), &NewEvent::new(EventKind::SeedFenced, &text))?;
             Ok(true)
         })?;
         if fenced {
-            tracing::warn!(epoch, "another seed of this site was promoted; this one issues nothing more");
+            tracing::warn!(epoch, "another seed of this site was promoted; this one is fenced");
             self.planes_changed.send_modify(|v| *v += 1);
             self.reload();
         }

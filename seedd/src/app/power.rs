@@ -1,4 +1,4 @@
-//! Power of machines: who may change it, how often, by which controller; every change is written down.
+//! Power control of machines: who may use it, how often, and through which controller. Every change is recorded.
 
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
@@ -19,12 +19,12 @@ fn key(mac: Mac) -> String {
     format!("{SETTING}{mac}")
 }
 
-/// A failure that the operator can do something about.
+/// A failure that the operator can act on.
 fn failed(e: &anyhow::Error) -> ApiError {
     ApiError::BadRequest { why: format!("{e:#}"), hint: hint::of(e) }
 }
 
-/// The kind of event, and the action as it is named in its text.
+/// The event kind, and the action as its text names it.
 fn kind(action: PowerAction) -> (EventKind, &'static str) {
     match action {
         PowerAction::Status => (EventKind::PowerStatus, "reading the power state"),
@@ -48,7 +48,7 @@ impl App {
         kept.map(|text| serde_json::from_str(&text)).transpose().map_err(unexpected)
     }
 
-    /// The newest medium of this seed: the name of its file.
+    /// File name of this seed's newest medium.
     pub fn medium(&self) -> Option<String> {
         let files = std::fs::read_dir(self.site.join("media")).ok()?;
         let named = files.filter_map(|e| {
@@ -73,7 +73,7 @@ impl App {
         let machine = self.record_of(id)?;
         let recipient = self.with_keys(|keys| Ok(keys.vault.recipient()))?;
         let controller = Controller::new(set, &recipient).map_err(|e| failed(&e))?;
-        let text = format!("its controller is at {} now", controller.address());
+        let text = format!("controller set to {}", controller.address());
         self.keep(machine.mac, &controller, Some((&machine, EventKind::PowerController, &text, who)))?;
         self.view_power(id)
     }
@@ -99,7 +99,7 @@ impl App {
         let machine = self.record_of(id)?;
         self.write(|tx| {
             if tx.unset(&key(machine.mac))? {
-                let text = "its controller and the password were forgotten";
+                let text = "controller and password deleted";
                 let event = NewEvent { machine: Some(id), actor: Some(who), ..NewEvent::new(EventKind::PowerController, text) };
                 tx.event(now_ms(), &event)?;
             }
@@ -108,7 +108,7 @@ impl App {
         self.view_power(id)
     }
 
-    /// Does it, and writes down who asked for it and what came of it.
+    /// Performs the action and records who asked for it, with the result.
     pub fn act_power(&self, who: &str, id: i64, action: PowerAction) -> Result<PowerDone, ApiError> {
         let machine = self.record_of(id)?;
         self.power.take(id, steady()).map_err(|seconds| ApiError::TooMany { seconds })?;
@@ -119,7 +119,7 @@ impl App {
         let (kind, what) = kind(action);
         let (kind, text) = match &done {
             Ok(text) => (kind, format!("{what}: {text}")),
-            // Nobody tried: there is nothing to write down.
+            // Nothing was attempted, so nothing is recorded.
             Err(ApiError::Sealed) => return Err(ApiError::Sealed),
             Err(e) => (EventKind::PowerFailed, format!("{what} failed: {e}")),
         };
@@ -130,16 +130,16 @@ impl App {
     fn wake(&self, mac: Mac) -> Result<String, ApiError> {
         let iface = self.flight.iface();
         if iface.is_empty() {
-            return Err(ApiError::Unavailable { why: "this seed serves no machines".to_owned() });
+            return Err(ApiError::Unavailable { why: "this seed does not serve machines".to_owned() });
         }
         wake(iface, mac).map_err(|e| failed(&e))?;
-        Ok(format!("a magic packet for {mac} left on {iface}"))
+        Ok(format!("Wake-on-LAN packet for {mac} sent on {iface}"))
     }
 
     fn by_controller(&self, machine: &MachineRecord, action: PowerAction) -> Result<String, ApiError> {
         let unknown = || ApiError::Conflict {
-            why: "the seed knows no management controller of this machine".to_owned(),
-            hint: Some("keep its address, user and password first (page Power, or `seedd power controller`)".to_owned()),
+            why: "no management controller is configured for this machine".to_owned(),
+            hint: Some("save its address, user and password first (Power page, or `seedd power controller`)".to_owned()),
         };
         let mut controller = self.controller_of(machine.mac)?.ok_or_else(unknown)?;
         let password = self.with_keys(|keys| controller.password(&keys.vault).map_err(unexpected))?;
@@ -151,7 +151,7 @@ impl App {
         let medium = self.medium().map(|name| format!("{}/media/{name}", self.seed_url()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unexpected)?;
         let done = runtime.block_on(redfish::act(&client, machine.mac, action, medium.as_deref()));
-        // The first certificate counts as soon as whoever showed it knew the password's user.
+        // Pin the first certificate as soon as the controller accepted the login.
         if let (None, Some(pin), Ok(_)) = (&controller.pin, client.seen(), &done) {
             controller.pin = Some(pin);
             self.keep(machine.mac, &controller, None)?;
@@ -160,7 +160,7 @@ impl App {
     }
 }
 
-/// Names that `seedd image build --target seed-iso` gives.
+/// File names made by `seedd image build --target seed-iso`.
 pub fn is_medium(name: &str) -> bool {
     let id = name.strip_prefix("seed-").and_then(|n| n.strip_suffix(".iso"));
     id.is_some_and(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_media_of_the_seed_are_media() {
+    fn only_seed_media_are_offered() {
         for (name, good) in
             [("seed-ab12.iso", true), ("seed-.iso", false), ("seed-../x.iso", false), ("seed.iso", false), ("x.iso", false)]
         {

@@ -14,7 +14,7 @@ pub(super) fn conflict(why: &str) -> ApiError {
 
 /// The node key of an enrollment.
 pub fn node_key(record: &EnrollmentRecord) -> Result<VerifyingKey, ApiError> {
-    let revealed = record.revealed.as_ref().ok_or_else(|| conflict("the machine has not revealed itself yet"))?;
+    let revealed = record.revealed.as_ref().ok_or_else(|| conflict("the machine has not sent its keys yet"))?;
     key_from_text(&revealed.node_key).map_err(|e| ApiError::Internal(format!("the node key of enrollment {}: {e}", record.id)))
 }
 

@@ -1,4 +1,4 @@
-//! What the command line asks of the running site.
+//! Requests of the command line to the running site.
 
 use anyhow::{Result, anyhow};
 use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, Metrics, Nothing, Packets, PowerDone};
@@ -11,12 +11,12 @@ use web::api::{Actor, ApiError, SetPower};
 
 use super::{App, socket};
 
-/// Who it is, in the log.
+/// The actor in the event log.
 const WHO: &str = "command line";
-/// Most events in one answer, and rows looked at for them.
+/// Most events in one answer, and most rows searched for them.
 const MAX_EVENTS: u32 = 500;
 const WINDOW: u32 = 5_000;
-/// Longest rehearsal, in seconds.
+/// Longest drill, in seconds.
 const MAX_REHEARSAL: u64 = 3_600;
 
 /// An error of a use case with its hint.
@@ -25,7 +25,7 @@ pub(super) fn hinted(e: ApiError) -> anyhow::Error {
         ApiError::BadRequest { why, hint: Some(hint) } | ApiError::Conflict { why, hint: Some(hint) } => {
             hint::with(anyhow!(why), hint)
         }
-        ApiError::Sealed => hint::with(anyhow!("the seed is sealed"), "open its keys with `seedd unseal` first"),
+        ApiError::Sealed => hint::with(anyhow!("the seed is sealed"), "unseal it first: `seedd unseal`"),
         other => other.into(),
     }
 }
@@ -41,8 +41,8 @@ impl App {
             SiteRequest::Metrics => Answer::Metrics(Metrics { text: self.metrics().map_err(hinted)? }),
             SiteRequest::Revoke { hostname, reason } => {
                 let node = self.store.read(|tx| tx.live_node(&hostname))?;
-                let node = node.ok_or_else(|| anyhow!("no node is named {hostname}"));
-                let node = node.map_err(|e| hint::with(e, "`seedd node list` shows all"))?;
+                let node = node.ok_or_else(|| anyhow!("there is no node named {hostname}"));
+                let node = node.map_err(|e| hint::with(e, "`seedd node list` lists all nodes"))?;
                 self.revoke_by(&Actor { user: WHO.to_owned() }, node.enrollment, &reason).map_err(hinted)?;
                 Answer::Nothing(Nothing {})
             }
@@ -78,8 +78,10 @@ impl App {
 
     fn id_of(&self, mac: Mac) -> Result<i64> {
         let found = self.store.read(|tx| tx.machine_by_mac(mac))?;
-        let machine = found.ok_or_else(|| anyhow!("no machine with the MAC address {mac} was ever seen"));
-        Ok(machine.map_err(|e| hint::with(e, "`seedd tail` shows which are heard; the page lists all"))?.id)
+        let machine = found.ok_or_else(|| anyhow!("no machine with the MAC address {mac} has been seen"));
+        Ok(machine
+            .map_err(|e| hint::with(e, "the web interface lists all machines; `seedd tail` shows events as they happen"))?
+            .id)
     }
 
     fn tail(&self, query: &EventQuery) -> Result<EventPage> {

@@ -1,4 +1,4 @@
-//! What a machine says of itself after it has its identity; moves the enrollment on.
+//! Reports of a machine that has its identity; they advance its enrollment.
 
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -22,9 +22,9 @@ use super::records::{endpoint_of, event_of, node_key};
 /// How long the seed tries to reach a node's SSH over the control plane.
 const SSH_TIMEOUT: Duration = Duration::from_secs(5);
 const SSH_PORT: u16 = 22;
-/// Progress is written to the event log each time this many percent more are done.
+/// Step, in percent, at which progress is recorded in the event log.
 const PROGRESS_STEP: u64 = 5;
-/// Most gate checks of one report that are looked at.
+/// Most gate checks of one report that are processed.
 const MAX_CHECKS: usize = 64;
 
 impl App {
@@ -39,7 +39,7 @@ impl App {
             return Ok(ReportReply { state: record.state, fresh: false });
         }
         must_be_member(&record)?;
-        // Looked at before the transaction: a connection may take seconds.
+        // Before the transaction: a connection may take seconds.
         let ssh = match &report.body {
             ReportBody::Gate { checks } if all_passed(checks) => Some(self.reach_ssh(id)?),
             _ => None,
@@ -62,7 +62,7 @@ impl App {
         Ok(ReportReply { state, fresh })
     }
 
-    /// A node that speaks from another address than before is reached there from now on.
+    /// Updates the endpoint of a node that reports from a new address.
     fn follow_address(&self, tx: &Tx<'_>, record: &EnrollmentRecord, from: IpAddr) -> Result<bool, ApiError> {
         let (Some(node), Some(ip)) = (tx.node_of(record.id)?, endpoint_of(from)) else { return Ok(false) };
         let underlay = self.spec.spec.networking.underlay.subnet;
@@ -80,7 +80,7 @@ impl App {
         ssh: Option<&GateCheck>,
     ) -> Result<EnrollmentState, ApiError> {
         let say = |kind: EventKind, text: &str| tx.event(now_ms(), &event_of(record, kind, text, None));
-        // An event that does not fit the state (a play that runs again after a reboot) is written down and moves nothing.
+        // An event that does not fit the state (a play that runs again after a reboot) is recorded without a transition.
         let advance = |event: EnrollmentEvent, reason: Option<&str>| match record.state.after(event) {
             Ok(_) => tx.advance(record, event, reason, now()),
             Err(_) => Ok(record.state),
@@ -99,16 +99,16 @@ impl App {
             }
             ReportBody::InstallDone { seconds } => {
                 tx.set_progress(record.id, record.total, record.total, record.rate)?;
-                say(EventKind::InstallDone, &format!("every chunk verified and written in {seconds} s; restarting from disk"))?;
+                say(EventKind::InstallDone, &format!("all chunks verified and written in {seconds} s; restarting from disk"))?;
                 advance(EnrollmentEvent::InstallDone, None)?
             }
             ReportBody::Booted { kernel, .. } => {
-                say(EventKind::NodeBooted, &format!("the installed system runs, kernel {}", tame(kernel)))?;
+                say(EventKind::NodeBooted, &format!("the installed system is running, kernel {}", tame(kernel)))?;
                 record.state
             }
             ReportBody::Gate { checks } => {
                 if self.note_gate(tx, record, checks, ssh)? {
-                    say(EventKind::FabricReady, "the fabric gate is passed")?;
+                    say(EventKind::FabricReady, "fabric gate passed")?;
                     advance(EnrollmentEvent::GatePassed, None)?
                 } else {
                     record.state
@@ -120,17 +120,17 @@ impl App {
                 record.state
             }
             ReportBody::ApplyDone { changed, ok } => {
-                say(EventKind::ApplyDone, &format!("the role is applied: {ok} ok, {changed} changed"))?;
+                say(EventKind::ApplyDone, &format!("role applied: {ok} ok, {changed} changed"))?;
                 let state = advance(EnrollmentEvent::ApplyDone, None)?;
                 if state != record.state {
-                    say(EventKind::NodeConverged, "the node is as its role says")?;
+                    say(EventKind::NodeConverged, "converged: the node's configuration matches its role")?;
                 }
                 state
             }
             ReportBody::Failed { step, why } => {
                 let reason = format!("{}: {}", tame(step), tame(why));
                 say(EventKind::EnrollmentFailed, &reason)?;
-                // A node that has an operating system tries again by itself; only a failed install is the end.
+                // An installed node retries by itself; only a failed installation ends the enrollment.
                 if record.state.boots_from_disk() {
                     record.state
                 } else {
@@ -153,7 +153,7 @@ impl App {
         Ok(())
     }
 
-    /// Records the checks, the seed's own among them, in one row; true if all of them passed.
+    /// Records all checks, including the seed's own, in one row; true if all of them passed.
     fn note_gate(
         &self,
         tx: &Tx<'_>,
@@ -171,7 +171,7 @@ impl App {
         Ok(all_passed(checks) && ssh.is_some_and(|s| s.ok))
     }
 
-    /// The seed's own check: does the node's SSH answer over the control plane?
+    /// The seed's own check: whether the node's SSH server answers over the control plane.
     fn reach_ssh(&self, id: EnrollmentId) -> Result<GateCheck, ApiError> {
         let node = self.store.read(|tx| tx.node_of(id))?;
         let address = node.and_then(|n| n.planes.get(CONTROL_PLANE).map(|(ip, _)| *ip));
@@ -179,25 +179,25 @@ impl App {
         Ok(match address.map(ssh_banner) {
             Some(Ok(banner)) => GateCheck { name, ok: true, detail: banner },
             Some(Err(e)) => GateCheck { name, ok: false, detail: e.to_string() },
-            None => GateCheck { name, ok: false, detail: "the node has no address there".to_owned() },
+            None => GateCheck { name, ok: false, detail: "the node has no address on this plane".to_owned() },
         })
     }
 }
 
-/// A machine that nobody approved, or whose approval was taken back, moves nothing and writes nothing.
+/// Refuses reports of a machine that was not approved or was revoked.
 fn must_be_member(record: &EnrollmentRecord) -> Result<(), ApiError> {
     if record.state.is_member() {
         return Ok(());
     }
-    Err(ApiError::conflict(format!("this enrollment is {}; reports are taken from nodes only", record.state.as_str()), ""))
+    Err(ApiError::conflict(format!("this enrollment is {}; only nodes can send reports", record.state.as_str()), ""))
 }
 
-/// The agent wipes nothing before its report was taken: a machine that was revoked meanwhile keeps its disk.
+/// The agent erases nothing before its report is accepted: a machine that was revoked in the meantime keeps its disk.
 fn may_install(record: &EnrollmentRecord) -> Result<(), ApiError> {
     if matches!(record.state, EnrollmentState::Issued | EnrollmentState::Installing) {
         return Ok(());
     }
-    let why = format!("this enrollment is {}, nothing may be installed", record.state.as_str());
+    let why = format!("this enrollment is {}; installation is not allowed", record.state.as_str());
     Err(ApiError::Conflict { why, hint: None })
 }
 

@@ -1,4 +1,4 @@
-//! What an operator does with the whole site on a page: capsules, promotion, another place, drills.
+//! Site operations in the web interface: capsules, promotion, a new underlay, drills.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use crate::drill;
 use crate::terminal::amount;
 
 impl App {
-    /// Begins to write a capsule onto the shelf.
+    /// Starts the export of a capsule into the capsules directory.
     pub fn export_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError> {
         cluster_seed::secret::seal_to(&wish.recipient, b"").map_err(|e| {
-            ApiError::bad(format!("the recipient: {e}"), "it begins with age1 and stands on the other seed's page of its site")
+            ApiError::bad(format!("invalid recipient: {e}"), "it begins with age1; the Site page of the other seed shows it")
         })?;
         let since = wish.since.as_deref().map(str::parse::<Digest>).transpose();
-        let since = since.map_err(|_| ApiError::bad("the earlier capsule has no such id", "choose one of the list"))?;
+        let since = since.map_err(|_| ApiError::bad("the id of the earlier capsule is invalid", "choose one from the list"))?;
         let operator = self.operator_for(from, &actor.user, &wish.passphrase)?;
         let keys = self.site.keys().unseal_with(&operator).map_err(unexpected)?;
         Shelf(&self.site).make().map_err(unexpected)?;
-        // One wish, one name: what was cut off goes on when the same is asked for again.
+        // The same request gets the same name, so an interrupted export resumes.
         let words = format!("{}\n{since:?}\n{:?}\n{}", wish.recipient, wish.split, wish.same_medium);
         let stem = format!("{}-{}", self.spec.metadata.name, &Digest::of(words.as_bytes()).short()[..6]);
         let (app, wish, who) = (self.clone(), wish.clone(), actor.user.clone());
@@ -57,14 +57,14 @@ impl App {
             }
             .run(job)?;
             let names: Vec<&str> = done.files.iter().filter_map(|f| f.file_name()).collect();
-            let left_out = if done.left_out > 0 { format!(", {} left out", done.left_out) } else { String::new() };
-            let text = format!("{} is written: {}, {} blobs{left_out}", names.join(", "), amount(done.stored), done.blobs);
+            let left_out = if done.left_out > 0 { format!(", {} omitted", done.left_out) } else { String::new() };
+            let text = format!("capsule {} exported: {}, {} blobs{left_out}", names.join(", "), amount(done.stored), done.blobs);
             app.say(&NewEvent { actor: Some(&who), ..NewEvent::new(EventKind::SiteCapsule, &text) });
             Ok(text)
         })
     }
 
-    /// A name on the shelf that nothing has; the same one for as long as nothing does.
+    /// An unused file name among the capsules; the same one until it is used.
     fn free_name(&self, stem: &str) -> camino::Utf8PathBuf {
         let shelf = Shelf(&self.site);
         let name = |n: u32| if n == 0 { format!("{stem}.capsule") } else { format!("{stem}-{n}.capsule") };
@@ -73,13 +73,10 @@ impl App {
         shelf.path(&free)
     }
 
-    /// Begins to check or to import a capsule of the shelf.
+    /// Starts to verify or import a capsule of this seed.
     pub fn import_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError> {
         let pin = key_from_text(&wish.pin).map_err(|_| {
-            ApiError::bad(
-                "that is no site key",
-                "64 hex digits; they stand on the page of the site at the seed that made the capsule",
-            )
+            ApiError::bad("invalid site key", "a site key has 64 hex digits; the Site page of the exporting seed shows it")
         })?;
         let file = self.on_shelf(&wish.file)?;
         let operator = self.operator_for(from, &actor.user, &wish.passphrase)?;
@@ -102,8 +99,8 @@ impl App {
             if !done.already {
                 app.reload_with(Some(operator));
             }
-            let how = if done.already { "had been imported before" } else { "is imported, into standby" };
-            Ok(format!("site {} {how}: epoch {}, {} nodes, {} blobs copied", done.site, done.epoch, done.nodes, done.copied))
+            let how = if done.already { "was already imported" } else { "imported; this seed is now a standby" };
+            Ok(format!("site {} {how} (epoch {}, {} nodes, {} blobs copied)", done.site, done.epoch, done.nodes, done.copied))
         })
     }
 
@@ -113,7 +110,7 @@ impl App {
         Ok(Shelf(&self.site).path(&file.name))
     }
 
-    /// Begins a drill.
+    /// Starts a drill.
     pub fn drill_by(self: &Arc<Self>, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError> {
         let lab = drill::find_lab().map_err(for_page)?;
         drop(self.operator_for(from, &actor.user, passphrase)?);
@@ -131,21 +128,21 @@ impl App {
         })
     }
 
-    /// Promotes after somebody typed the site's name.
+    /// Promotes this seed once the operator has typed the site's name.
     pub fn promote_by(&self, actor: &Actor, name: &str) -> Result<u64, ApiError> {
         if name != self.spec.metadata.name.as_str() {
-            return Err(ApiError::bad("that is not the site's name", "type it as it stands at the top of the page"));
+            return Err(ApiError::bad("the site name does not match", "enter it exactly as shown at the top of the page"));
         }
         self.promote(&actor.user)
     }
 
-    /// Moves the underlay of this place, or goes back to the one of cluster.yaml.
+    /// Changes the underlay of this seed, or resets it to the one in cluster.yaml.
     pub fn set_place_by(&self, actor: &Actor, place: Option<&PlaceView>) -> Result<PlaceView, ApiError> {
         let text = place.map(overlay_text).transpose()?;
-        let changes = self.site.set_overlay_text("the form", text.as_deref(), false).map_err(for_page)?;
+        let changes = self.site.set_overlay_text("reading the form", text.as_deref(), false).map_err(for_page)?;
         if !changes.is_empty() {
             let words: Vec<String> = changes.iter().map(|c| format!("{} from {} to {}", c.field, c.from, c.to)).collect();
-            let text = format!("the underlay of this place was changed: {}", words.join("; "));
+            let text = format!("the underlay was changed: {}", words.join("; "));
             self.write(|tx| {
                 let event = NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::SiteMoved, &text) };
                 Ok(tx.event(now_ms(), &event)?)
@@ -160,9 +157,9 @@ impl App {
             PieceError::Io(error) => for_page(error),
             PieceError::TooLong => ApiError::bad(e.to_string(), ""),
             PieceError::NotNext { .. } => {
-                ApiError::Conflict { why: e.to_string(), hint: Some("ask how much is here".to_owned()) }
+                ApiError::Conflict { why: e.to_string(), hint: Some("query the size of the file on this seed".to_owned()) }
             }
-            other => ApiError::Conflict { why: other.to_string(), hint: Some("remove a capsule of this seed".to_owned()) },
+            other => ApiError::Conflict { why: other.to_string(), hint: Some("delete a capsule on this seed".to_owned()) },
         })
     }
 
@@ -171,7 +168,7 @@ impl App {
         if !listed || !Shelf(&self.site).remove(name).map_err(for_page)? {
             return Err(ApiError::NotFound { what: "capsule on this seed" });
         }
-        let text = format!("capsule {name} was removed from this seed");
+        let text = format!("capsule {name} was deleted");
         self.say(&NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::SiteCapsuleRemoved, &text) });
         Ok(())
     }
@@ -183,23 +180,21 @@ fn verify(file: &camino::Utf8Path, pin: &cluster_seed::seal::VerifyingKey, opera
     let manifest = capsule.manifest()?;
     let id = capsule.header.id.short();
     capsule.content(&manifest, 0, &mut Discard, job)?;
-    Ok(format!(
-        "capsule {id} of site {}, epoch {}, in {parts} file(s): every byte is as it was signed",
-        manifest.site, manifest.epoch
-    ))
+    Ok(format!("capsule {id} of site {}, epoch {}, in {parts} file(s) is valid", manifest.site, manifest.epoch))
 }
 
-/// The overlay as a file of its own would say it. Values are typed first: nothing in them can add a line.
+/// The overlay as YAML. The values are parsed first, so none of them can add a line.
 fn overlay_text(place: &PlaceView) -> Result<String, ApiError> {
     let address = |what: &str, text: &str| -> Result<std::net::Ipv4Addr, ApiError> {
-        text.parse().map_err(|_| ApiError::bad(format!("{what} is no IPv4 address"), "as 10.45.0.1"))
+        text.parse().map_err(|_| ApiError::bad(format!("{what} is not an IPv4 address"), "write it as 10.45.0.1"))
     };
-    let subnet: ipnet::Ipv4Net = place
-        .subnet
-        .parse()
-        .map_err(|_| ApiError::bad("the subnet is not written as 10.45.0.0/24", "address, slash, prefix length"))?;
-    let (seed, first, last) =
-        (address("the seed's address", &place.seed)?, address("the first", &place.first)?, address("the last", &place.last)?);
+    let subnet: ipnet::Ipv4Net =
+        place.subnet.parse().map_err(|_| ApiError::bad("invalid subnet", "write it as address/prefix length"))?;
+    let (seed, first, last) = (
+        address("the seed's address", &place.seed)?,
+        address("the first address", &place.first)?,
+        address("the last address", &place.last)?,
+    );
     let mut text = format!("underlay:\n  subnet: {subnet}\n  seed: {seed}\n  pool: {{first: {first}, last: {last}}}\n");
     if !place.router.is_empty() {
         text.push_str(&format!("  router: {}\n", address("the router", &place.router)?));
@@ -212,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_typed_before_it_is_written() {
+    fn underlay_values_are_parsed_before_they_are_written() {
         let place = |subnet: &str, router: &str| PlaceView {
             subnet: subnet.into(),
             seed: "10.45.0.1".into(),

@@ -1,4 +1,4 @@
-//! The page of the whole site, as data.
+//! The data of the Site page.
 
 use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::cluster::ClusterSpec;
@@ -12,7 +12,7 @@ use web::api::{CapsuleFile, CapsuleRecord, PlaceView, SiteView};
 use super::{App, unexpected, views};
 use crate::drill;
 
-/// Earlier capsules and drills that are told.
+/// Most earlier capsules and drills that are shown.
 const RECORDS_TOLD: usize = 20;
 const DRILLS_TOLD: u32 = 10;
 
@@ -51,7 +51,7 @@ impl App {
         })
     }
 
-    /// Capsules this site made, newest first. A record that cannot be read is none.
+    /// Capsules that this site exported, newest first. Records that cannot be read are skipped.
     fn capsule_records(&self) -> Vec<CapsuleRecord> {
         let Ok(entries) = self.site.join(RECORDS).read_dir_utf8() else { return Vec::new() };
         let mut records: Vec<CapsuleRecord> = entries

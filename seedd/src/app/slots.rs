@@ -1,13 +1,13 @@
-//! Places for work that is slow on purpose: hashing a password takes a core for a tenth of a second, opening the operator's
-//! key for a whole one. A flood of logins may not take both cores.
+//! Slots for work that is slow by design: hashing a password takes one core for a tenth of a second, opening the operator's
+//! key for a full second. A flood of logins must not occupy all cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Passwords that are hashed at a time.
+/// Passwords hashed at a time.
 const HASHES: usize = 2;
-/// Of these, how many for addresses from which nobody logged in before.
+/// Of these, slots for addresses without an earlier login.
 const STRANGERS: usize = 1;
-/// Passphrases that are tried at a time.
+/// Passphrases tried at a time.
 const PASSPHRASES: usize = 1;
 
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Slots {
     passphrases: AtomicUsize,
 }
 
-/// A place, until it is dropped.
+/// A slot, held until it is dropped.
 #[derive(Debug)]
 pub struct Slot<'a>(&'a AtomicUsize);
 
@@ -32,12 +32,12 @@ fn take(count: &AtomicUsize, most: usize) -> Option<Slot<'_>> {
 }
 
 impl Slots {
-    /// A place to hash a password; none if all that such an address may have are taken.
+    /// A slot to hash a password; `None` if all slots for such an address are in use.
     pub fn hash(&self, known: bool) -> Option<Slot<'_>> {
         take(&self.hashes, if known { HASHES } else { STRANGERS })
     }
 
-    /// A place to try the passphrase.
+    /// A slot to try the passphrase.
     pub fn passphrase(&self) -> Option<Slot<'_>> {
         take(&self.passphrases, PASSPHRASES)
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_passwords_at_a_time_and_strangers_leave_one_place() {
+    fn two_passwords_at_a_time_and_strangers_leave_one_slot() {
         let slots = Slots::default();
         let stranger = slots.hash(false).unwrap();
         assert!(slots.hash(false).is_none());

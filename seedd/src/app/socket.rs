@@ -1,4 +1,4 @@
-//! What the pages show, in the shapes of the control socket.
+//! Converts the data of the web interface to the types of the control socket.
 
 use appliance::control::answer::{self, Controller, ControllerKind, Role, SiteStatus};
 use web::api::{BmcKind, BmcView, ClockView, Overview, PowerAction, PowerView, RoleView, SeedMode};

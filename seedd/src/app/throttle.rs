@@ -1,53 +1,53 @@
-//! Slows down guessing, without a way for strangers to lock out operators. `now` counts steadily ([`host::clock::steady`]):
-//! setting the clock neither frees nor locks out anybody.
+//! Slows down guessing without letting strangers lock out operators. `now` is monotonic ([`host::clock::steady`]): setting
+//! the clock neither unlocks nor locks out anyone.
 //!
-//! The rule:
-//! 1. Each purpose (set-up code, login, passphrase, pairing code) has records of its own, and a success resets only those of its purpose.
-//! 2. An address that failed [`FREE`] times waits after each further failure, up to [`MAX_WAIT`]. Loopback addresses are the
-//!    end of a tunnel, where everybody has the same one: there, each account is counted by itself.
+//! Rules:
+//! 1. Each purpose (one-time code, login, passphrase, pairing code) has its own records; a success resets only these.
+//! 2. An address that failed [`FREE`] times has to wait after each further failure, up to [`MAX_WAIT`]. All users of a tunnel
+//!    share its loopback address, so failures from there are counted per account.
 //! 3. Logins are counted for each account as well, whatever the addresses. After [`ACCOUNT_FREE`] failures, an address from which the
 //!    account never logged in has to wait [`ACCOUNT_WAIT`] before each attempt. The time counts from its own last attempt, so
 //!    nobody else's attempts prolong it: the right password gets in after that time from anywhere.
 //! 4. An address from which the account logged in before does not wait for other addresses' failures, and strangers leave it a
-//!    place ([`super::slots`]).
-//! 5. The passphrase is counted for each administrator and address; only somebody who is logged in can try it. Wrong pairing codes
-//!    are counted for each administrator alone.
+//!    slot ([`super::slots`]).
+//! 5. Wrong passphrases are counted per administrator and address; trying one requires a login. Wrong pairing codes are
+//!    counted per administrator.
 //!
-//! The control socket (`seedd unseal`, the console) is not throttled: who reaches it owns the seed. All tables are bounded; the
-//! oldest entry gives way.
+//! The control socket (`seedd unseal`, the console) is not throttled: whoever can reach it controls the seed anyway. All
+//! tables are bounded; the oldest entry is evicted.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-/// Failures that cost nothing: people mistype.
+/// Failures without a wait: people mistype.
 const FREE: u32 = 5;
 /// Longest wait of an address, in seconds.
 const MAX_WAIT: u64 = 300;
-/// Failures of one account before addresses that are new to it wait.
+/// Failures of one account before addresses without an earlier login to it have to wait.
 const ACCOUNT_FREE: u32 = 20;
-/// How long they wait, in seconds.
+/// Their wait, in seconds.
 const ACCOUNT_WAIT: u64 = 30;
 /// Entries of each table.
 const MAX_ENTRIES: usize = 4_096;
-/// Accounts are counted in this many places: names that nobody has need no more room than those of administrators, and
-/// are not told apart from them.
+/// Number of counters for accounts, shared by hash: unknown names need no additional memory and behave like those of
+/// administrators.
 const ACCOUNTS: u64 = 1_024;
 /// Failures are forgotten after this many quiet seconds.
 const FORGET: u64 = 3_600;
 
-/// What is tried.
+/// What is being tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     SetUp,
     Login,
     Passphrase,
-    /// Pairing codes, by the account that typed them: each costs a machine its attempt.
+    /// Pairing codes, per account: each wrong one ends a machine's attempt.
     PairingCode,
 }
 
-/// Somebody tries something.
+/// One attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
     pub purpose: Purpose,
@@ -65,9 +65,9 @@ impl<'a> Attempt<'a> {
 #[derive(Default)]
 pub struct Throttle {
     tables: Mutex<Tables>,
-    /// Wrong pairing codes that cost nothing; see [`FREE`] for the other purposes.
+    /// Wrong pairing codes without a wait; see [`FREE`] for the other purposes.
     free_codes: u32,
-    /// Secret of this process: nobody chooses a name that shares another's place.
+    /// Random per process, so nobody can choose a name that shares another account's counter.
     places: RandomState,
 }
 
@@ -75,16 +75,16 @@ pub struct Throttle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Address(Purpose, IpAddr),
-    /// An account, at one loopback address or for the passphrase.
+    /// An account: at a loopback address, or for the passphrase.
     Account(Purpose, u64),
 }
 
 #[derive(Default)]
 struct Tables {
     failures: HashMap<Key, Record>,
-    /// When an address last tried an account, or was told to wait for it.
+    /// When an address last tried an account, or was refused.
     asked: HashMap<(u64, IpAddr), Record>,
-    /// Addresses from which an account logged in.
+    /// Addresses from which an account has logged in.
     known: HashMap<(u64, IpAddr), Record>,
 }
 
@@ -101,7 +101,7 @@ fn wait_after(failures: u32, free: u32) -> u64 {
     }
 }
 
-/// A host may have any address of its /64 (RFC 4291); link-local addresses of all hosts share one.
+/// A host can use any address of its /64 (RFC 4291); all link-local addresses share one.
 fn whole(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(v6) if !v6.is_unicast_link_local() => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
@@ -109,7 +109,7 @@ fn whole(from: IpAddr) -> IpAddr {
     }
 }
 
-/// The entry, made if it is not there; the one that was quiet longest gives way.
+/// The entry, created if missing; the least recently used one is evicted.
 fn entry<K: Hash + Eq + Copy>(table: &mut HashMap<K, Record>, key: K, now: u64) -> &mut Record {
     if table.len() >= MAX_ENTRIES && !table.contains_key(&key) {
         let oldest = table.iter().min_by_key(|(_, r)| r.last).map(|(k, _)| *k);
@@ -140,7 +140,7 @@ impl Throttle {
         self.places.hash_one(account) % ACCOUNTS
     }
 
-    /// The records that an attempt waits for, and that its success resets.
+    /// The records that limit an attempt and that its success resets.
     fn own(&self, attempt: &Attempt<'_>) -> Vec<Key> {
         let address = Key::Address(attempt.purpose, whole(attempt.from));
         let account = Key::Account(attempt.purpose, self.place(attempt.account));
@@ -205,7 +205,7 @@ impl Throttle {
         }
     }
 
-    /// The account logged in from this address before.
+    /// Whether the account has logged in from this address.
     pub fn knows(&self, attempt: &Attempt<'_>) -> bool {
         self.tables().known.contains_key(&(self.place(attempt.account), whole(attempt.from)))
     }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_and_end() {
+    fn waits_grow_up_to_the_limit_and_expire() {
         let t = Throttle::default();
         let ada = login("192.0.2.1", "ada");
         for _ in 0..FREE - 1 {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_frees_no_guess_at_the_passphrase() {
+    fn a_login_does_not_reset_wrong_passphrases() {
         let t = Throttle::default();
         let (ada, guess) = (login("192.0.2.1", "ada"), at(Purpose::Passphrase, "192.0.2.1", "ada"));
         for _ in 0..FREE + 3 {
@@ -252,12 +252,12 @@ mod tests {
             t.succeeded(&ada, 100);
         }
         assert_eq!(t.wait(&guess, 100), 8);
-        assert_eq!(t.wait(&at(Purpose::Passphrase, "192.0.2.7", "ada"), 100), 8, "nor does another address");
+        assert_eq!(t.wait(&at(Purpose::Passphrase, "192.0.2.7", "ada"), 100), 8, "nor does a login from another address");
         assert_eq!((t.wait(&ada, 100), t.wait(&at(Purpose::Passphrase, "192.0.2.2", "bob"), 100)), (0, 0));
     }
 
     #[test]
-    fn at_the_end_of_a_tunnel_the_mistakes_of_one_lock_out_no_other() {
+    fn behind_a_tunnel_one_account_does_not_lock_out_another() {
         let t = Throttle::default();
         for _ in 0..FREE + 5 {
             t.failed(&login("127.0.0.1", "eve"), 100);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stranger_locks_an_operator_out() {
+    fn strangers_cannot_lock_an_operator_out() {
         let t = Throttle::default();
         let (home, away) = (login("192.0.2.1", "ada"), login("198.51.100.1", "ada"));
         t.succeeded(&home, 0);
@@ -278,7 +278,7 @@ mod tests {
         }
         assert_eq!(t.wait(&home, 100), 0, "her own address is known");
         assert_eq!(t.wait(&away, 100), ACCOUNT_WAIT);
-        // The guessing goes on without a pause, and she asks again and again.
+        // The guessing continues without a pause, and she keeps trying.
         for second in 100..100 + ACCOUNT_WAIT {
             t.failed(&stranger(second as u32), second);
             assert_eq!(t.wait(&away, second), 100 + ACCOUNT_WAIT - second);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_is_remembered_up_to_a_limit() {
+    fn a_flood_of_addresses_fills_a_bounded_table() {
         let t = Throttle::default();
         let known = login("192.0.2.1", "ada");
         t.succeeded(&known, 0);
@@ -304,7 +304,7 @@ mod tests {
         assert!(tables.failures.len() <= MAX_ENTRIES && tables.asked.len() <= MAX_ENTRIES);
         drop(tables);
         assert!(t.knows(&known) && t.wait(&known, 100) == 0);
-        // All addresses of one IPv6 host are one.
+        // All addresses of one IPv6 host count as one.
         for n in 0..FREE + 1 {
             t.failed(&Attempt { account: "bob", ..login(["2001:db8::1", "2001:db8::2"][n as usize % 2], "") }, 200);
         }

@@ -1,4 +1,4 @@
-//! The certificate of the pages, kept up to date.
+//! Keeps the TLS certificate of the web interface up to date.
 
 use std::sync::PoisonError;
 
@@ -13,7 +13,7 @@ use web::api::ApiError;
 use super::{App, unexpected};
 
 impl App {
-    /// A site made by an older version gets its CA when it is opened.
+    /// A site created by an older version gets its CA at the first unseal.
     pub(super) fn ensure_ca(&self, keys: &mut Unsealed) -> Result<()> {
         if keys.ca.is_none() {
             let permitted = Permitted::of(&self.spec, hostname().as_deref());
@@ -22,15 +22,15 @@ impl App {
         Ok(())
     }
 
-    /// Creates the certificate for the time while sealed at the first unseal, and after the CA changed.
+    /// Creates the certificate that is used while sealed, at the first unseal and after the CA changed.
     pub(super) fn ensure_sealed_identity(&self, keys: &Unsealed) -> Result<()> {
         let Some(ca) = &keys.ca else { return Ok(()) };
         let domain = &self.spec.spec.networking.domain;
         self.tls.keep_sealed(&self.site.keys().ensure_sealed_identity(ca, domain.as_str())?)
     }
 
-    /// Forgets the private keys, until they are opened again. False if they were not open. WireGuard interfaces that run
-    /// keep their own keys in the kernel, and with them the planes.
+    /// Removes the private keys from memory until the next unseal. False if the seed was sealed already. The planes stay up:
+    /// WireGuard holds their keys in the kernel.
     pub fn seal(&self, who: &str) -> bool {
         let held = self.unsealed.write().unwrap_or_else(PoisonError::into_inner).take();
         let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -43,8 +43,8 @@ impl App {
         was_open
     }
 
-    /// Shows a certificate of the site's CA for the names this host has now. Nothing while sealed: then only the
-    /// fingerprint counts, and it should not change.
+    /// Uses a certificate of the site's CA for the current names of this host. Does nothing while sealed: then users compare the
+    /// fingerprint, which should not change.
     pub fn certify(&self) -> Result<()> {
         let changed = self.with_keys(|keys| match &keys.ca {
             Some(ca) => self.tls.certify(ca, host_names(Some(&self.spec))).map_err(unexpected),
@@ -52,16 +52,16 @@ impl App {
         });
         match changed {
             Ok(true) => {
-                let text = format!("the pages show a certificate of the site's CA, sha256 {}", self.tls.fingerprint());
+                let text = format!("the web interface uses a certificate of the site's CA, sha256 {}", self.tls.fingerprint());
                 self.say(&NewEvent::new(EventKind::TlsCertificate, &text));
                 Ok(())
             }
             Ok(false) | Err(ApiError::Sealed) => Ok(()),
-            Err(e) => Err(anyhow::anyhow!("making the certificate of the pages: {e}")),
+            Err(e) => Err(anyhow::anyhow!("creating the certificate of the web interface: {e}")),
         }
     }
 
-    /// Of the certificate the pages show now; none if they go without TLS.
+    /// Fingerprint of the current certificate; `None` without TLS.
     pub fn fingerprint(&self) -> Option<String> {
         let plain = self.pages.get().is_some_and(|(scheme, _)| *scheme == "http");
         (!plain).then(|| self.tls.fingerprint())

@@ -1,4 +1,4 @@
-//! Rows of the database as the pages and the API show them.
+//! Converts database rows to the types of the web interface and the API.
 
 use anyhow::Result;
 use cluster_seed::enrollment::EnrollmentState;
@@ -48,11 +48,11 @@ impl App {
         let mode = self.mode()?;
         match mode {
             Mode::Active => {}
-            Mode::Standby => {
-                warnings.push("this seed is on standby: it serves pages only, until it is promoted (`seedd promote`)".to_owned())
-            }
+            Mode::Standby => warnings.push(
+                "this seed is a standby: until it is promoted (`seedd promote`), it serves only the web interface".to_owned(),
+            ),
             Mode::Fenced { epoch } => warnings.push(format!(
-                "another seed of this site was promoted to epoch {epoch}: this one issues nothing more and serves pages only"
+                "another seed of this site was promoted to epoch {epoch}: this one is fenced and serves only the web interface"
             )),
         }
         let sealed = self.is_sealed();
@@ -164,8 +164,8 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
     Finding { rule: f.rule, tone, what: f.what, advice: f.advice }
 }
 
-/// A machine as the list shows it: as the member it is, whatever else was opened under its MAC address; otherwise by its
-/// newest enrollment.
+/// A machine in the list: as a node if it is one, whatever other enrollments were opened under its MAC address; otherwise by
+/// its newest enrollment.
 fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
     let member = tx.member_of(machine.id)?;
     let mut earlier = Vec::new();
@@ -194,7 +194,7 @@ fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(Mach
     Ok((row, earlier))
 }
 
-/// The enrollments of a machine that wait for a decision, the newest first.
+/// The enrollments of a machine that are waiting for a decision, newest first.
 fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
     let mut all = Vec::new();
     for record in tx.enrollments_of(machine)? {
@@ -208,7 +208,7 @@ fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
 
 fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
     let node = tx.node_of(record.id)?;
-    // Before there is a node: what it shall become.
+    // Before there is a node: the name and role from the decision.
     let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);
     let hostname = node.as_ref().map(|n| &n.hostname).or(decided.map(|d| &d.hostname));
     let role = node.as_ref().map(|n| &n.role).or(decided.map(|d| &d.role));

@@ -1,5 +1,5 @@
-//! Ends what waits too long: nobody approved it, or the machine went silent in the middle of an install. Time counts
-//! while the daemon runs, by a clock that does not jump.
+//! Expires enrollments: those not approved in time, and machines that went silent during an installation. Time counts only
+//! while the daemon runs, by the monotonic clock.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -25,7 +25,7 @@ impl App {
         }
         let policy = &self.spec.spec.enrollment;
         let waiting = self.store.read(|tx| tx.enrollments_waiting())?;
-        // Of a machine that nobody approved, nothing that it says buys time.
+        // Messages of an unapproved machine do not extend its time.
         let mark = |r: &EnrollmentRecord| if waits_for_a_person(r.state) { r.created } else { r.touched };
         let marks: Vec<_> = waiting.iter().map(|r| (r.id, mark(r))).collect();
         let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).of(&marks, steady());
@@ -42,7 +42,7 @@ impl App {
             });
             match done {
                 Ok(()) => ended += 1,
-                // It moved on while we looked: good.
+                // It changed state in the meantime: nothing to expire.
                 Err(ApiError::Conflict { .. }) => {}
                 Err(e) => return Err(e),
             }
@@ -55,13 +55,13 @@ impl App {
     }
 }
 
-/// Nobody has typed its code yet.
+/// No code has been entered yet.
 fn waits_for_a_person(state: EnrollmentState) -> bool {
     matches!(state, EnrollmentState::Discovered | EnrollmentState::Pending)
 }
 
-/// Whether an enrollment ends now, and why. `age` counts from its creation while nobody typed its code, else from the machine's
-/// last report; `unheard` from its last poll. All in seconds.
+/// Whether an enrollment expires now, and why. `age` counts from its creation until its code is entered, then from the
+/// machine's last report; `unheard` from its last poll. All in seconds.
 fn end_of(
     record: &EnrollmentRecord,
     age: u64,
@@ -72,16 +72,16 @@ fn end_of(
     let expired = |limit: u64, why| (age >= limit).then_some((EnrollmentEvent::Expired, why));
     match record.state {
         EnrollmentState::Issued | EnrollmentState::Installing => {
-            (age >= install).then_some((EnrollmentEvent::Failed, "the machine went silent during the install"))
+            (age >= install).then_some((EnrollmentEvent::Failed, "the machine stopped reporting during the installation"))
         }
         EnrollmentState::Confirming => {
             (age >= CONFIRM_SECONDS.min(pending)).then_some((EnrollmentEvent::Denied, "the machine did not confirm the code"))
         }
         EnrollmentState::Approved => expired(pending, "the machine never fetched its identity"),
-        EnrollmentState::Discovered => expired(REVEAL_SECONDS.min(pending), "the machine did not go on after its hello"),
+        EnrollmentState::Discovered => expired(REVEAL_SECONDS.min(pending), "the machine sent a hello but no keys"),
         _ if unheard.is_some_and(|s| s >= SILENT_SECONDS) => {
-            Some((EnrollmentEvent::Expired, "the machine stopped asking before it was approved"))
+            Some((EnrollmentEvent::Expired, "the machine stopped polling before it was approved"))
         }
-        _ => expired(pending, "nobody approved it in time"),
+        _ => expired(pending, "not approved in time"),
     }
 }

@@ -1,4 +1,4 @@
-//! What a machine is told to boot, and how packet events reach the event log.
+//! The boot policy, and the path of packet events into the event log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::App;
 
 /// Most events in one transaction.
 const BATCH: usize = 256;
-/// How often the log looks for repeats that have ended.
+/// How often ended series of repeated events are written.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The boot policy of a seed: a loader for firmware, a script for iPXE; what was decided goes to the recorder.
+/// The boot policy of a seed: a loader for firmware, a script for iPXE. Decisions are passed to the recorder.
 pub struct Policy {
     pub seed: SeedUrl,
     pub recorder: Arc<Recorder>,
@@ -36,7 +36,7 @@ impl BootPolicy for Policy {
     }
 }
 
-/// Writes what comes, in batches, until the recorder is gone.
+/// Writes events in batches until the recorder ends.
 pub async fn write_events(app: Arc<App>, mut queue: mpsc::Receiver<WireEvent>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut tick = tokio::time::interval(TICK);

@@ -48,7 +48,7 @@ fn own(error: &(dyn Error + 'static)) -> Option<String> {
     match (error.downcast_ref::<FileError>(), error.downcast_ref::<ApiError>()) {
         // Its other hints are about the data directory, and this may be any file that the operator named.
         (Some(e @ FileError::Full { .. }), _) => Some(e.hint().to_owned()),
-        (_, Some(ApiError::Sealed)) => Some("open its keys with `seedd unseal` first".to_owned()),
+        (_, Some(ApiError::Sealed)) => Some("unseal it first: `seedd unseal`".to_owned()),
         (_, Some(e)) => e.hint().map(str::to_owned),
         _ => None,
     }

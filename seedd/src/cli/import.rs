@@ -113,7 +113,7 @@ impl Promote {
         self.args.show(&value, &format!("this seed is active for site {name}, epoch {epoch}"))
     }
 
-    /// Signs the list of peers for the new epoch if a passphrase file is named; otherwise the next unseal does.
+    /// Signs the peer list for the new epoch if a passphrase file is named; otherwise the next unseal does.
     fn sign(&self, site: &Site) -> Result<()> {
         let Some(passphrase) = self.passphrase.given()? else { return Ok(()) };
         let seed = site.spec()?.spec.networking.underlay.seed.value;

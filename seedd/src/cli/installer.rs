@@ -37,7 +37,7 @@ impl Installer {
 pub struct Prepare {
     #[command(flatten)]
     args: DataDir,
-    /// Static kubedos-node program that the installer copies [default: the one beside this program]
+    /// Static kubedos-node program that the installer copies [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
 }

@@ -115,7 +115,7 @@ impl Verify {
             (None, None) => self.args.show(&json!({ "events": rows, "checkpoints": checkpoints, "intact": true }), &text),
             (Some(event), _) => Err(hint::with(
                 anyhow::anyhow!("event {event} does not fit the hash chain"),
-                "somebody changed the database; compare it with the last capsule or export",
+                "the database was modified; compare it with the last capsule or export",
             )),
             (None, Some(event)) => bail!("the log does not match the signed checkpoint at event {event}"),
         }

@@ -128,7 +128,7 @@ Example:
     Import(import::Import),
     /// Promote a standby seed to active
     ///
-    /// Starts the next epoch, so that nodes no longer accept lists of peers from the seed that was replaced. Make sure that
+    /// Starts the next epoch, so that nodes no longer accept peer lists from the seed that was replaced. Make sure that
     /// it is gone for good: two active seeds would issue conflicting identities.
     Promote(import::Promote),
     /// Inspect or verify a capsule

@@ -14,7 +14,7 @@ use super::args::SiteArgs;
 pub enum Node {
     /// List the nodes of this site
     List(List),
-    /// Revoke a node: its keys leave the list of peers at once
+    /// Revoke a node: its keys leave the peer list at once
     ///
     /// The other nodes stop communicating with it as soon as they have the new list. The machine can be installed again from
     /// the network, with new keys. Needs an unsealed seed.
@@ -97,7 +97,7 @@ impl Revoke {
         Client::new(&site.control_socket()).revoke(hostname.clone(), &self.reason)?;
         self.args.show(
             &json!({ "revoked": hostname }),
-            &format!("{hostname} revoked; the other nodes drop it with their next list of peers"),
+            &format!("{hostname} revoked; the other nodes drop it with their next peer list"),
         )
     }
 }

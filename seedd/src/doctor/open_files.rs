@@ -23,7 +23,7 @@ fn judge(limits: &str, running: bool) -> Check {
     let line = limits.lines().find_map(|l| l.strip_prefix("Max open files"));
     let mut numbers = line.unwrap_or_default().split_whitespace();
     let mut next = || numbers.next().map(|n| n.parse().unwrap_or(u64::MAX));
-    let (Some(soft), Some(hard)) = (next(), next()) else { return Check::skipped(name, "the kernel does not tell the limit") };
+    let (Some(soft), Some(hard)) = (next(), next()) else { return Check::skipped(name, "the kernel does not report the limit") };
     let limit = if running { soft } else { hard };
     if limit < NEEDED {
         let text = format!("at most {limit}; {NEEDED} are needed when every place is taken");

@@ -133,8 +133,8 @@ impl SetUp {
         let given = form.code.trim().to_ascii_uppercase();
         if !bool::from(given.as_bytes().ct_eq(self.code.as_bytes())) {
             self.throttle.failed(&attempt, steady());
-            tracing::warn!(%from, "wrong set-up code");
-            return Err(ApiError::Forbidden { why: "this is not the set-up code".to_owned() });
+            tracing::warn!(%from, "wrong one-time code");
+            return Err(ApiError::Forbidden { why: "wrong one-time code".to_owned() });
         }
         self.throttle.succeeded(&attempt, steady());
         if self.done.borrow().is_some() {
@@ -153,7 +153,7 @@ impl SetUp {
         if form.passphrase.chars().count() < MIN_PASSPHRASE {
             return Err(ApiError::bad(
                 format!("the passphrase has fewer than {MIN_PASSPHRASE} characters"),
-                "four random words make a good one",
+                "use, for example, four random words",
             ));
         }
         if form.passphrase.len() > MAX_PASSPHRASE || form.passphrase.contains(['\n', '\r', '\0']) {

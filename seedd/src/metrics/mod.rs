@@ -41,7 +41,7 @@ pub struct Now {
     pub pool: u64,
     pub free: Option<u64>,
     pub administrators_needed: bool,
-    /// Requests for the list of peers of no member.
+    /// Requests for the peer list of no member.
     pub peers_refused: u64,
     /// Nodes that hold an older list.
     pub behind: u32,
@@ -192,8 +192,8 @@ fn site(registry: &mut Registry, now: &Now) {
     registry.register("mode", "1 for the current mode of this seed", modes);
     gauge(registry, "machines", "Machines seen on the network", now.tallies.machines.into());
     gauge(registry, "nodes", "Nodes that are not revoked", now.tallies.nodes.into());
-    gauge(registry, "nodes_behind", "Nodes that hold an older list of peers, or told of none", now.behind.into());
-    counter(registry, "peers_refused", "Requests for the list of peers that came from no member", now.peers_refused);
+    gauge(registry, "nodes_behind", "Nodes that hold an older peer list, or have not reported one", now.behind.into());
+    counter(registry, "peers_refused", "Requests for the peer list that came from no member", now.peers_refused);
     gauge(registry, "leases", "Addresses leased now", now.tallies.leases.into());
     gauge(registry, "lease_pool_addresses", "Addresses that can be leased", now.pool);
     gauge(registry, "sealed", "1 while the private keys are sealed", u64::from(now.sealed));

@@ -214,7 +214,7 @@ fn a_blob_that_is_not_what_its_name_says_is_not_exported() {
     bad[5] ^= 1;
     fs::write(a.blob(stored), &bad).unwrap();
     let file = t.path.join("a.capsule");
-    refused(export(&a, &b, &file, None), "does not match the manifest any more");
+    refused(export(&a, &b, &file, None), "no longer matches the manifest");
     assert!(!file.exists());
     fs::write(a.blob(stored), &good).unwrap();
     assert!(!export(&a, &b, &file, None).unwrap().resumed, "frames with wrong bytes are not gone on with");
@@ -233,6 +233,6 @@ fn a_site_with_nodes_of_its_own_is_not_overwritten() {
     let file = t.path.join("a.capsule");
     export(&a, &b, &file, None).unwrap();
     refused(import(&b, &file, &key(&a)), "nodes of its own");
-    refused(transfer::capsule::promote::promote(&b.open_store().unwrap(), NOW, None), "not on standby");
+    refused(transfer::capsule::promote::promote(&b.open_store().unwrap(), NOW, None), "not a standby");
     assert_eq!(key(&b), unsealed(&b, B).site_key);
 }

@@ -143,7 +143,7 @@ fn the_socket_speaks_as_before() {
     assert_eq!(keys.join(" "), expected);
     for (request, why) in [
         (json!({"op": "reboot"}), "not an appliance"),
-        (json!({"op": "promote"}), "not on standby"),
+        (json!({"op": "promote"}), "not a standby"),
         (json!({"op": "site", "ask": {"what": "act", "mac": mac, "action": "status"}}), "controller"),
         (json!({"op": "site", "ask": {"what": "act", "mac": mac, "action": "juggle"}}), "juggle"),
         (json!({"op": "setClock", "toMs": 1, "more": 1}), "reading the control socket's line"),

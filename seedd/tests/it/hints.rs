@@ -22,5 +22,5 @@ fn a_hint_of_the_image_is_shown_where_an_export_fails() {
     let hints: Vec<&str> = text.lines().filter(|l| l.starts_with("hint: ")).collect();
     assert_eq!(hints, ["hint: check the data directory and its disk"], "{text}");
     let text = seedd(&["promote", "--yes"]);
-    assert!(text.contains("not on standby") && text.contains("\nhint: `seedd import` turns a new site"), "{text}");
+    assert!(text.contains("not a standby") && text.contains("\nhint: `seedd import` turns a new site"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The lists of peers that nodes hold: a revocation that does not arrive is seen, and a seed that was restored from an old
+//! The peer lists that nodes hold: a revocation that does not arrive is seen, and a seed that was restored from an old
 //! copy learns what it has forgotten.
 
 use std::net::IpAddr;

@@ -1,14 +1,14 @@
-//! What a test does where it cannot run: it says why and is counted, and it fails where everything is required.
+//! Skips a test that cannot run: the reason is recorded, and the test fails if everything is required.
 //!
-//! Cargo shows nothing of a test that passed, so the reason also goes to the file that `KUBEDOS_SKIPS` names, one line
-//! each; `./dev test` prints them at its end. With `KUBEDOS_REQUIRE=all`, which CI sets, a test may be skipped only for
-//! what `allowed.txt` lists.
+//! Cargo hides the output of passed tests, so the reason is also appended to the file in `KUBEDOS_SKIPS`, one line each;
+//! `./dev test` prints them at the end. With `KUBEDOS_REQUIRE=all`, which CI sets, a test may be skipped only if
+//! `allowed.txt` lists what is missing.
 
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
-/// What a machine of CI cannot have: `NAME reason`, one a line.
+/// What CI machines cannot have: `NAME reason`, one per line.
 const ALLOWED: &str = include_str!("../allowed.txt");
 
 /// The file that every skip is appended to.
@@ -16,7 +16,7 @@ pub const SKIPS: &str = "KUBEDOS_SKIPS";
 /// `all`: only skips of the list are accepted.
 pub const REQUIRE: &str = "KUBEDOS_REQUIRE";
 
-/// Skips a test: `return skip("promtool", "is not installed")`. `what` is the thing that is missing.
+/// Skips a test: `return skip("promtool", "is not installed")`. `what` is missing.
 ///
 /// # Panics
 /// Where `KUBEDOS_REQUIRE=all` is set and `what` is not on the list: the test fails.

@@ -1,4 +1,4 @@
-//! `kubedos-lab bench darksite`: publishing, planning and verifying beside the tools that do the same.
+//! `kubedos-lab bench darksite`: publishing, planning and verifying, compared with similar tools.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -88,7 +88,7 @@ fn mirror(dir: &Utf8Path, packages: &str) -> Result<()> {
 fn part(log: &Path, name: &str) -> Result<f64> {
     let text = std::fs::read_to_string(log)?;
     let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words.iter().position(|w| *w == name).context("the step did not tell its time")?;
+    let at = words.iter().position(|w| *w == name).context("the step printed no time")?;
     Ok(words.get(at + 1).context("a number")?.parse()?)
 }
 

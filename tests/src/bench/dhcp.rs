@@ -1,5 +1,5 @@
-//! DORA per second: the highest rate that loses less than 1 of 100 exchanges, and what it costs. By two clients: perfdhcp,
-//! which needs more of the processors than these servers do, and `pxe/examples/dhcp_load.rs`, which needs little.
+//! DORA per second: the highest rate with less than 1 % lost exchanges, and its CPU cost. With two clients: perfdhcp, which
+//! needs more CPU than the servers, and `pxe/examples/dhcp_load.rs`, which needs little.
 
 use std::fs;
 

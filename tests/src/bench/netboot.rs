@@ -1,4 +1,4 @@
-//! `./dev bench netboot`: DHCP and TFTP beside their peers, as tables with ratios.
+//! `./dev bench netboot`: DHCP and TFTP compared with other servers, as tables with ratios.
 
 use std::fmt::Write as _;
 use std::path::Path;

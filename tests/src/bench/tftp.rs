@@ -1,4 +1,4 @@
-//! TFTP beside its peers: many clients, with and without windows and loss.
+//! TFTP compared with other servers: many clients, with and without windows and loss.
 
 use std::fs;
 use std::path::Path;

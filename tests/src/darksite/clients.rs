@@ -1,4 +1,4 @@
-//! The programs that have to accept a snapshot.
+//! Programs that have to accept a snapshot.
 
 use anyhow::{Context, Error, Result, ensure};
 use camino::Utf8Path;

@@ -1,4 +1,4 @@
-//! Our closure beside the one apt finds for the same request in the same indexes.
+//! Compares our closure with apt's for the same request in the same indexes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! `kubedos-lab test --only darksite`: snapshots of real Debian packages, judged by apt and its relatives.
+//! `kubedos-lab test --only darksite`: snapshots of real Debian packages, checked with apt and related tools.
 
 mod clients;
 mod closure;
@@ -24,8 +24,8 @@ pub const SUITE: &str = "trixie";
 pub type Case = (&'static str, fn(&Bench) -> Result<()>);
 
 pub const CASES: [Case; 3] = [
-    ("twelve sets of roots: our closure and apt's, every difference explained", closure::compare),
-    ("apt, gpgv, sqv, debootstrap and mmdebstrap take a snapshot as it is", clients::accept),
+    ("twelve sets of roots: every difference between our closure and apt's is explained", closure::compare),
+    ("apt, gpgv, sqv, debootstrap and mmdebstrap accept an unmodified snapshot", clients::accept),
     ("two builds of one lock, in two directories at two SOURCE_DATE_EPOCHs, are byte-identical", twice::identical),
 ];
 
@@ -38,7 +38,7 @@ pub struct Bench {
     pub keyring: Keyring,
 }
 
-/// Tells of a few steps only.
+/// Prints only a few steps.
 pub struct Steps;
 
 impl Progress for Steps {

@@ -248,7 +248,7 @@ fn files_do_not_import_each_other_in_a_circle() {
     let new = show_all(real.difference(&listed).collect());
     assert!(new.is_empty(), "circles that {LIST} does not list (or not with exactly these files):\n\n{new}\n");
     let gone = show_all(listed.difference(&real).collect());
-    assert!(gone.is_empty(), "circles of {LIST} that are no more; remove them there:\n\n{gone}\n");
+    assert!(gone.is_empty(), "circles of {LIST} that no longer exist; remove them:\n\n{gone}\n");
 }
 
 #[test]

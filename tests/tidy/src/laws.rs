@@ -1,4 +1,4 @@
-//! What clippy and rustc are told to refuse: the roots of the product's crates say it, so that no flag is needed.
+//! Lints of clippy and rustc: denied in the roots of the product's crates, so that no flag is needed.
 
 use std::collections::BTreeMap;
 

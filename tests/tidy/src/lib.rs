@@ -6,6 +6,7 @@ mod crates;
 mod laws;
 mod source;
 mod supply;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -189,7 +190,7 @@ fn the_documents_name_what_is_there() {
         let folder = root().join(Path::new(&page.path).parent().unwrap_or(Path::new("")));
         for link in page.text.split("](").skip(1).filter_map(|r| r.split(')').next()).filter(|l| !l.contains("://")) {
             if !folder.join(link.split('#').next().unwrap_or("")).exists() {
-                broken.push(format!("{} links to {link}, which is not there", page.path));
+                broken.push(format!("{} links to {link}, which does not exist", page.path));
             }
         }
     }

@@ -34,7 +34,31 @@ impl Source {
         text
     }
 
-    /// The same with the content of strings blanked too.
+    /// The string literals of the product with their lines, without quotes.
+    pub fn literals(&self) -> Vec<(usize, String)> {
+        let text = self.product();
+        let bytes = text.as_bytes();
+        let (mut found, mut at, mut line) = (Vec::new(), 0, 1);
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let (len, is_string) = match rest[0] {
+                b'r' | b'b' if !is_word_before(bytes, at) => raw_end(rest).map_or((1, false), |n| (n, true)),
+                b'"' => (string_end(rest), true),
+                b'\'' => (char_end(rest).unwrap_or(1), false),
+                _ => (1, false),
+            };
+            let literal = String::from_utf8_lossy(&rest[..len]);
+            if is_string {
+                found
+                    .push((line, literal.trim_start_matches(['b', 'r', '#']).trim_end_matches('#').trim_matches('"').to_owned()));
+            }
+            line += rest[..len].iter().filter(|b| **b == b'\n').count();
+            at += len;
+        }
+        found
+    }
+
+    /// [`Source::product`] with the content of strings blanked too.
     pub fn code(&self) -> String {
         let mut text = blank(&self.text, true);
         for (from, to) in without_tests(&text) {

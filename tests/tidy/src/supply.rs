@@ -1,4 +1,4 @@
-//! What is built from: licences, crates that are there twice, registries, and dependencies nobody uses. The rules are
+//! Dependencies: licences, duplicate crates, registries, and unused dependencies. The rules are
 //! deny.toml's, read here so that they hold on every machine; cargo-deny is not needed (docs/adr/0019).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,7 +134,7 @@ fn crates_that_are_there_twice_have_a_reason() {
         }
     }
     let twice = |(name, version): &&(String, String)| versions.get(name).is_some_and(|v| v.len() > 1 && v.contains(version));
-    broken.extend(skips.keys().filter(|s| !twice(s)).map(|(n, v)| format!("{n}@{v} is no duplicate any more: remove it")));
+    broken.extend(skips.keys().filter(|s| !twice(s)).map(|(n, v)| format!("{n}@{v} is no longer a duplicate: remove it")));
     report("duplicates against deny.toml's list skip", &broken);
 }
 

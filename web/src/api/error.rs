@@ -67,7 +67,9 @@ impl<E: Fault> From<E> for ApiError {
     fn from(error: E) -> Self {
         match error.kind() {
             FaultKind::Missing(what) => ApiError::NotFound { what },
-            FaultKind::Raced(what) => ApiError::conflict(format!("the {what} has changed meanwhile"), "reload and look again"),
+            FaultKind::Raced(what) => {
+                ApiError::conflict(format!("the {what} was modified concurrently"), "reload the page and try again")
+            }
             FaultKind::Internal => ApiError::Internal(error.to_string()),
         }
     }

@@ -40,7 +40,7 @@ pub struct MachineRow {
     pub last_seen: u64,
     /// The enrollment that makes it a node, or else its newest one.
     pub enrollment: Option<EnrollmentView>,
-    /// The list of peers that it holds, of a node that runs.
+    /// The peer list that it holds, if it is a running node.
     pub list: Option<HeldView>,
 }
 
@@ -53,7 +53,7 @@ pub struct EnrollmentView {
     pub since: u64,
     /// First part of the pairing code on its console, while the pairing is open.
     pub number: Option<u16>,
-    /// From the moment the code is typed.
+    /// Set once the code is entered.
     pub hostname: Option<String>,
     pub role: Option<String>,
     /// `(plane, address)` once approved, in plane order.
@@ -74,24 +74,24 @@ pub struct InstallProgress {
     pub rate: u64,
 }
 
-/// An enrollment that waits for a decision, with what that machine says of itself.
+/// An enrollment that is waiting for a decision, with the machine's reported facts.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     pub enrollment: EnrollmentView,
-    /// Where it was said from.
+    /// Source address of the report.
     pub ip: IpAddr,
     pub facts: HardwareFacts,
 }
 
-/// HTTP shape of one machine with everything known about it.
+/// HTTP shape of one machine with all details.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MachineDetail {
     pub row: MachineRow,
-    /// Of the node, or else what was reported last.
+    /// Facts of the node, or else the last reported ones.
     pub facts: Option<HardwareFacts>,
-    /// Enrollments that wait for a decision, newest first. Whoever says hello under the MAC address of a node opens one too.
+    /// Enrollments that are waiting for a decision, newest first. A hello under the MAC address of a node opens one too.
     pub waiting: Vec<Waiting>,
     /// Other enrollments, newest first.
     pub earlier: Vec<EnrollmentView>,

@@ -1,4 +1,4 @@
-//! Which list of peers the nodes hold.
+//! Peer list versions of the nodes.
 
 use serde::Serialize;
 
@@ -11,19 +11,19 @@ pub enum Via {
     ControlPlane,
 }
 
-/// HTTP shape of the list that one node holds.
+/// HTTP shape of one node's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldView {
-    /// Version that the node told of last; `None` if it has told of none.
+    /// Version that the node last reported; `None` if it has not reported one.
     pub version: Option<u64>,
     /// Version of the seed's list.
     pub current: u64,
-    /// The node has had the time to get the seed's list, and has not told of it.
+    /// The grace time has passed, and the node has not reported the seed's list.
     pub behind: bool,
 }
 
-/// HTTP shape of what all nodes hold.
+/// HTTP shape of the lists of all nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListsView {
@@ -31,10 +31,10 @@ pub struct ListsView {
     pub version: u64,
     /// Nodes that should hold it.
     pub nodes: u32,
-    /// Nodes that hold an older one, or have told of none.
+    /// Nodes that hold an older one, or have not reported one.
     pub behind: u32,
-    /// Nodes of these that do not know of the last revocation.
+    /// Of these, nodes that have not received the last revocation.
     pub unaware: u32,
-    /// Names of the nodes that were revoked last.
+    /// Names of the most recently revoked nodes.
     pub revoked: Vec<String>,
 }

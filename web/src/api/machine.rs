@@ -1,4 +1,4 @@
-//! What the machines' listener asks of the daemon.
+//! Interface of the machines' listener to the daemon.
 
 use std::net::IpAddr;
 
@@ -67,13 +67,13 @@ pub trait MachineApi: Send + Sync + 'static {
     fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError>;
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
     fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
-    /// The list of peers, for members: to a node's address on the control plane, or to a node whose agent is too old to sign.
+    /// The peer list, for members: to a node's address on the control plane, or to a node whose agent is too old to sign.
     fn peers(&self, from: IpAddr, via: Via) -> Result<Sealed<PeersFile>, ApiError>;
-    /// Takes what a node says of its list, and answers with the seed's list if that is another one.
+    /// Takes a node's report of its list, and answers with the seed's list if that is a different one.
     fn held(&self, from: IpAddr, id: EnrollmentId, held: &Sealed<Held>) -> Result<HeldReply, ApiError>;
-    /// Refuses a node that was not asked for its list.
+    /// Fails unless the seed asked this node for its list.
     fn expects_list(&self, id: EnrollmentId) -> Result<(), ApiError>;
-    /// Takes the list of a node that was asked for it. Only the site's signature on it counts.
+    /// Takes the list that the seed asked a node for. Only the site's signature on it is trusted.
     fn take_list(&self, from: IpAddr, id: EnrollmentId, list: &Sealed<PeersFile>) -> Result<HeldReply, ApiError>;
     /// The site's epoch, signed with the site key.
     fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError>;

@@ -1,11 +1,10 @@
-//! What the two routers ask of the daemon, and the plain data they get back.
+//! Interfaces of the two routers to the daemon, and their plain data types.
 //!
 //! [`MachineApi`] is all that the machines' listener can name; [`OperatorApi`] is all that needs a person. Both are
 //! implemented by seedd on its store and by this crate's tests in memory. Every call may block (SQLite, scrypt), so
 //! handlers run them on tokio's blocking threads (`call.rs`).
 //!
-//! The structs that serialise are the shape of the HTTP API and nothing else: whoever stores something keeps a struct of
-//! its own and converts.
+//! The serialisable structs are only the shape of the HTTP API: code that stores data has its own structs and converts.
 
 mod clock;
 mod error;

@@ -1,4 +1,4 @@
-//! What people ask of the daemon through the pages and the JSON API.
+//! Interface of the pages and the JSON API to the daemon.
 
 use std::net::IpAddr;
 
@@ -63,7 +63,7 @@ pub struct Overview {
     pub warnings: Vec<String>,
     /// The warnings that are also shown before login.
     pub lasting: Vec<String>,
-    /// Which list of peers the nodes hold.
+    /// Which peer list the nodes hold.
     pub lists: ListsView,
 }
 
@@ -106,16 +106,16 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError>;
     /// Holds the newest event id. A receiver that falls behind calls `events` again.
     fn subscribe(&self) -> tokio::sync::watch::Receiver<i64>;
-    /// Takes the code and the decision about one machine: the state is Confirming until the machine has checked the code.
+    /// Takes the code and the decision about one machine; its state is Confirming until the machine has verified the code.
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError>;
     /// The same for the machine that shows the code.
     fn approve_code(&self, actor: &Actor, approve: &Approve) -> Result<EnrollmentView, ApiError>;
     /// The machine, and its enrollment, that show this code; by its number, whatever the secret.
     fn find_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError>;
     fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
-    /// Denies every enrollment that waits at an address; returns how many.
+    /// Denies every enrollment that is waiting at an address; returns how many.
     fn deny_address(&self, actor: &Actor, address: IpAddr) -> Result<u32, ApiError>;
-    /// Takes a machine that is no node off the list, until it is seen again.
+    /// Removes a machine that is not a node from the list, until it is seen again.
     fn forget(&self, actor: &Actor, id: i64) -> Result<(), ApiError>;
     /// Removes an approved machine from the planes; it may enroll again.
     fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;

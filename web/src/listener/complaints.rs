@@ -1,4 +1,4 @@
-//! One line a minute about a failure that repeats five times a second.
+//! Rate limit for log lines: one line per minute for a failure that may repeat several times per second.
 
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ pub(crate) struct Complaints {
 }
 
 impl Complaints {
-    /// Counts a failure; how many to tell of now, if it is time for a line.
+    /// Counts a failure; returns the number to log, if a line is due.
     pub(crate) fn say(&mut self, now: Instant) -> Option<u64> {
         self.unsaid += 1;
         if self.last.is_some_and(|last| now.duration_since(last) < COMPLAIN_EVERY) {
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_told_once_a_minute_with_their_number() {
+    fn failures_are_logged_once_a_minute_with_their_number() {
         let (mut complaints, start) = (Complaints::default(), Instant::now());
         let mut told = Vec::new();
         for fifth in 0..=600u32 {

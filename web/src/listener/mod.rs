@@ -41,7 +41,7 @@ pub use heard::Heard;
 /// Pause after the system had no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// What a connection to the machines' listener is told when there is no place for it.
+/// Answer to a connection to the machines' listener if there is no slot for it.
 const TURNED_AWAY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -63,7 +63,7 @@ const BOUNDS: Bounds = Bounds {
 
 const MACHINES: Bounds = Bounds { capacity: Capacity { connections: MAX_CONNECTIONS, per_address: MAX_OF_MACHINE }, ..BOUNDS };
 
-/// Serves `router` on `listener` until `stop` is done, then lets open requests end within [`DRAIN_TIME`].
+/// Serves `router` on `listener` until `stop` completes, then lets open requests finish within [`DRAIN_TIME`].
 ///
 /// At most [`MAX_CONNECTIONS`] at a time and [`MAX_OF_BROWSER`] of one address (see `places`); a request head has [`HEAD_TIME`]
 /// to arrive, which also ends an idle connection; a peer that reads almost nothing for [`STALL_TIME`] is dropped.
@@ -77,7 +77,7 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Ro
     serve_pages(listener, Some(tls), router, Arc::default(), stop).await;
 }
 
-/// The same, with or without TLS; whoever is turned away is counted in `meter`.
+/// The same, with or without TLS; refused connections are counted in `meter`.
 pub async fn serve_pages(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -91,8 +91,8 @@ pub async fn serve_pages(
 
 /// Serves machines in plain text, on threads of its own, so that a slow disk delays files but neither leases nor pages.
 ///
-/// Files leave by sendfile (`fast/`); the bounds are those of [`serve`], but [`MAX_OF_MACHINE`] of one address. Answers are
-/// counted in `meter`; `heard` learns who is there.
+/// Files are sent with sendfile(2) (`fast/`); the limits are those of [`serve`], but [`MAX_OF_MACHINE`] per address. Answers are
+/// counted in `meter`; `heard` gets the addresses of peers.
 pub async fn serve_machines(
     listener: std::net::TcpListener,
     api: Arc<dyn MachineApi>,
@@ -172,13 +172,13 @@ async fn run(
                 continue;
             }
         };
-        // What the kernel still has to send to a peer that is gone, or reads nothing, ends too.
+        // Unsent data for a peer that is gone or does not read is dropped, too.
         let _ = socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(bounds.stall * 2));
         let own = socket.local_addr().is_ok_and(|local| local.ip() == peer.ip());
         let place = match places.enter(peer.ip(), own) {
             Ok(place) => place,
             Err(why) => {
-                tracing::debug!(%peer, why = why.name(), "no place for a connection");
+                tracing::debug!(%peer, why = why.name(), "no slot for a connection");
                 if let (Ok(turn), Way::Plain | Way::Machines(_)) = (refusals.clone().try_acquire_owned(), &way) {
                     tokio::spawn(async move {
                         let _turn = turn;

@@ -1,9 +1,9 @@
-//! Who may hold a connection: how many of one address, and whose is closed where places are scarce.
+//! Connection slots: how many one address may hold, and which connection is closed when slots are scarce.
 //!
-//! A connection costs its peer little and this program a descriptor. So every connection is accepted, and then decided upon: up
-//! to three quarters of the places are given to whoever comes, the rest only to addresses that hold none. Whoever gets one of
-//! those may displace another, in this order: what is idle, what has not sent a whole request, and at last the oldest of the
-//! address that holds most. Answers that are being sent to others stay untouched as long as anything else can go.
+//! A connection is cheap for its peer but uses a descriptor here. So every connection is accepted and then checked: three
+//! quarters of the slots are for all addresses, the rest only for addresses without a connection. A connection in one of the
+//! latter may evict another, in this order: an idle one, one without a complete request, and finally the oldest of the address
+//! with the most connections. Answers in progress are evicted last.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,44 +14,44 @@ use tokio::sync::Notify;
 
 use crate::meter::{DoorMeter, Turn};
 
-/// Places of one IPv6 network (/64) in multiples of what an address may have: every host has as many addresses as it likes.
+/// Slots of one IPv6 network (/64), in multiples of the limit for an address: a host can use any number of addresses.
 const PER_NET: usize = 8;
-/// Connections that were told to end and have not ended yet; beyond that nobody else is displaced.
+/// Most connections that are being closed; beyond that no further one is evicted.
 const MAX_LEAVING: usize = 128;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
-    /// Connections in all.
+    /// Connections in total.
     pub(crate) connections: usize,
     /// Connections of one address.
     pub(crate) per_address: usize,
 }
 
 impl Capacity {
-    /// Places that an address with connections may take more of; above it, places are scarce.
+    /// Slots available to addresses with connections; above it, slots are scarce.
     fn share(self) -> usize {
         (self.connections / 4 * 3).max(1)
     }
 }
 
-/// What a connection is doing.
+/// State of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// Between two requests.
     Nothing = 0,
-    /// Its first request, a handshake, a body, or the work for an answer.
+    /// Waiting for its first request, a handshake or a body, or preparing an answer.
     Reading = 1,
     Answering = 2,
 }
 
-/// The places of one listener.
+/// The slots of one listener.
 #[derive(Clone)]
 pub(crate) struct Places(Arc<Inner>);
 
 struct Inner {
     capacity: Capacity,
     meter: Arc<DoorMeter>,
-    /// Counts the changes of what connections do: the lowest number is the one of longest ago.
+    /// Counts state changes: the lowest number is the oldest.
     changes: AtomicU64,
     held: AtomicUsize,
     table: Mutex<Table>,
@@ -69,11 +69,11 @@ struct Table {
 struct Seat {
     address: IpAddr,
     net: Option<IpAddr>,
-    /// What it does, in the two lowest bits, and since which change.
+    /// Its state in the two lowest bits, and the number of its last change.
     mark: AtomicU64,
-    /// It may end an answer that has begun meanwhile.
+    /// It may finish an answer in progress.
     leave: Notify,
-    /// It ends now.
+    /// It is closed at once.
     cut: Notify,
 }
 
@@ -87,7 +87,7 @@ impl Seat {
     }
 }
 
-/// A place, given back when dropped.
+/// A slot, released on drop.
 pub(crate) struct Place {
     id: u64,
     seat: Arc<Seat>,
@@ -105,12 +105,12 @@ impl Place {
         self.places.0.held.load(Ordering::Relaxed) >= self.places.0.capacity.share()
     }
 
-    /// Done once the place of an idle connection is needed.
+    /// Completes once the slot of an idle connection is needed.
     pub(crate) async fn to_leave(&self) {
         self.seat.leave.notified().await;
     }
 
-    /// Done once the place of a busy connection is needed.
+    /// Completes once the slot of a busy connection is needed.
     pub(crate) async fn cut_off(&self) {
         self.seat.cut.notified().await;
     }
@@ -152,7 +152,7 @@ impl Table {
         self.oldest(|s| s.doing() == Doing::Nothing && which(s))
     }
 
-    /// The connection that makes room for an address without any.
+    /// The connection to evict for an address without one.
     fn for_a_newcomer(&self, which: impl Fn(&Seat) -> bool) -> Option<u64> {
         let reading = || self.oldest(|s| s.doing() == Doing::Reading && which(s));
         let of_most = || {
@@ -173,8 +173,8 @@ impl Places {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection of that address, or why there is none. `own`: the peer is this machine itself, which a stranger on
-    /// the wire cannot be; behind that address there may be a proxy with many clients, or a whole simulated rack.
+    /// A slot for a connection of this address, or the reason why there is none. `own`: the peer is this machine itself, which
+    /// cannot be spoofed; it may be a proxy with many clients, or a simulated rack.
     pub(crate) fn enter(&self, peer: IpAddr, own: bool) -> Result<Place, Turn> {
         let Capacity { connections, per_address, .. } = self.0.capacity;
         let address = peer.to_canonical();
@@ -198,7 +198,7 @@ impl Places {
         } else if all >= share
             && let Some(idle) = table.idle(|_| true)
         {
-            // Room for the next one, before it comes.
+            // Make room for the next one in advance.
             let _ = self.displace(&mut table, Ok(idle));
         }
         let seat = Seat { address, net, mark: AtomicU64::new(0), leave: Notify::new(), cut: Notify::new() };
@@ -214,7 +214,7 @@ impl Places {
         Ok(place)
     }
 
-    /// Closes the connection that has been idle for longest: descriptors are scarce.
+    /// Closes the longest idle connection: descriptors are scarce.
     pub(crate) fn close_one(&self) {
         let mut table = self.table();
         if let Some(idle) = table.idle(|_| true) {
@@ -250,7 +250,7 @@ impl Places {
 /// The /64 of an IPv6 address, as the key of a network.
 fn net_of(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
-    // Never an address that a peer has: those of a network end in something.
+    // Never a peer's address: host addresses have a non-zero suffix.
     Some(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)))
 }
 

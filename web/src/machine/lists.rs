@@ -1,4 +1,4 @@
-//! The list of peers: what nodes say of theirs, and what they get. On the boot network and on the control plane.
+//! Peer lists: reports of nodes, and answers. On the boot network and on the control plane.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use crate::safe_json::SafeJson;
 
 pub(super) type Answer<T> = Result<SafeJson<T>, Failure>;
 
-/// What nodes ask for on the control plane: their list of peers, and the site's epoch. Serve it on a socket that is bound to
-/// the plane's interface.
+/// Routes for nodes on the control plane: the peer list and the site's epoch. Serve it on a socket that is bound to the
+/// plane's interface.
 pub fn member_router(api: Arc<dyn MachineApi>) -> Router {
     routes(Via::ControlPlane)
         .fallback(async || Failure::not_found())

@@ -33,8 +33,8 @@ use crate::limits::MAX_CALLS;
 use crate::safe_json::SafeJson;
 use lists::Answer;
 
-/// Everything a machine asks for, over plain HTTP on the netboot segment. It has no page and no session, and no call into
-/// the daemon that an operator makes.
+/// Everything for machines, over plain HTTP on the netboot segment. It has no page, no session, and no operator's call into
+/// the daemon.
 pub fn machine_router(api: Arc<dyn MachineApi>) -> Router {
     Router::new()
         .route("/boot/ipxe", get(boot_script))

@@ -87,7 +87,7 @@ async fn the_agents_messages() {
         ("POST", agent("held"), serde_json::to_string(&held).unwrap(), 200, "signature"),
         ("POST", agent("held"), "{}".to_owned(), 400, "missing field"),
         ("POST", agent("list"), "{}".to_owned(), 400, "invalid"),
-        ("POST", "/api/v1/agent/09090909090909090909090909090909/list".to_owned(), "{".to_owned(), 403, "nobody asked"),
+        ("POST", "/api/v1/agent/09090909090909090909090909090909/list".to_owned(), "{".to_owned(), 403, "not requested"),
         ("GET", "/api/v1/epoch".to_owned(), String::new(), 200, "signature"),
         ("GET", "/api/v1/agent/hello".to_owned(), String::new(), 405, "error"),
         ("DELETE", agent("status"), String::new(), 405, "error"),

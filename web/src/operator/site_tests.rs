@@ -19,7 +19,7 @@ async fn the_page_shows_work_capsules_and_the_way_to_the_other_seed() {
     let stopped = ask(&router, "POST", "/site/stop", &[("cookie", &cookie), FORM], format!("csrf={token}")).await;
     assert_eq!(stopped.status, 303);
     let text = get(&router, "/site", &[("cookie", &cookie)]).await.text();
-    assert!(text.contains("Stopped") && text.contains("it is written") && !text.contains("data-poll"), "{text}");
+    assert!(text.contains("Stopped") && text.contains("capsule exported") && !text.contains("data-poll"), "{text}");
     mock.state().site.mode = crate::api::SeedMode::Active;
     let text = get(&router, "/site", &[("cookie", &cookie)]).await.text();
     assert!(!text.contains("Promote this seed"), "an active seed is not promoted");
@@ -33,7 +33,7 @@ async fn a_refusal_is_shown_on_the_page() {
     for (path, body, status, said) in [
         ("/site/export", format!("csrf={token}&recipient=age1x&passphrase=wrong"), 403, "the passphrase is wrong"),
         ("/site/export", format!("csrf={token}&recipient=me&passphrase={PASSWORD}"), 400, "it begins with age1"),
-        ("/site/promote", format!("csrf={token}&word=another"), 400, "that is not the site&#39;s name"),
+        ("/site/promote", format!("csrf={token}&word=another"), 400, "the site name does not match"),
         ("/site/export", format!("csrf=old&recipient=age1x&passphrase={PASSWORD}"), 403, "another session"),
     ] {
         let answer = ask(&router, "POST", path, &[("cookie", &cookie), FORM], body).await;

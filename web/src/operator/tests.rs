@@ -32,7 +32,7 @@ async fn setup_comes_first_and_once() {
     }
     for (form, status, says) in [
         ("code=one-time&user=ada&password=a&password2=b", 400, "do not match"),
-        ("code=wrong&user=ada&password=a&password2=a", 403, "not the code"),
+        ("code=wrong&user=ada&password=a&password2=a", 403, "wrong one-time code"),
     ] {
         let answer = ask(&router, "POST", "/setup", &[FORM], form).await;
         assert_eq!(answer.status, status);
@@ -97,7 +97,7 @@ async fn a_wrong_code_keeps_what_was_typed() {
     assert!(page.contains("Checking the code with the machine") && !page.contains("approve-submit"));
     let late = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], approve_form("12+345+678")).await;
     assert_eq!(late.status, 409);
-    assert!(late.text().contains("not pending any more") && !late.text().contains("approve-submit"));
+    assert!(late.text().contains("no longer pending") && !late.text().contains("approve-submit"));
 }
 
 fn comes_back_with_another_code(detail: &mut MachineDetail) {
@@ -133,7 +133,7 @@ async fn a_code_leads_to_its_machine_and_stays_out_of_the_address() {
     assert!(page.contains("action=\"/machines/2/approve\"") && page.contains("value=\"12 345-678\""), "{page}");
     assert!(page.contains(&format!("name=\"enrollment\" value=\"{}\"", pending_id())), "{page}");
     assert!(page.contains("data-page=\"/machines/2\""), "the page stays live although its address is the form's");
-    for (code, says) in [("99-345-678", "no machine waits"), ("12-345", "not a pairing code"), ("", "not a pairing code")] {
+    for (code, says) in [("99-345-678", "no machine is waiting"), ("12-345", "not a pairing code"), ("", "not a pairing code")] {
         let answer = ask(&router, "POST", "/approve", headers, format!("csrf={}&code={code}", form_token())).await;
         assert_eq!(answer.status, 400, "{code}");
         let page = answer.text();

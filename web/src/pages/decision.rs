@@ -52,9 +52,9 @@ pub(super) struct Decision {
     pub(super) can_approve: bool,
     /// How the code on its console begins.
     pub(super) number: String,
-    /// The code before this one was wrong.
+    /// The previous code was wrong.
     pub(super) was_wrong: bool,
-    /// Where the machine asks from.
+    /// Address of the machine.
     pub(super) address: String,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn decide(
     form: ApproveForm,
 ) -> Option<Decision> {
     let mut pending = detail.waiting.iter().filter(|w| w.enrollment.state == EnrollmentState::Pending);
-    // The one that was asked for, where several claim this MAC address.
+    // The requested one, if several claim this MAC address.
     let asked = pending.clone().find(|w| w.enrollment.id.to_string() == form.enrollment);
     let waiting = asked.or_else(|| pending.next());
     let pending = waiting.map(|w| &w.enrollment);

@@ -1,4 +1,4 @@
-//! `/machines/<id>`: a machine, what happened to it, and the decision about it.
+//! `/machines/<id>`: a machine, its events, and the decision about it.
 
 use askama::Template;
 use axum::extract::State;
@@ -61,7 +61,7 @@ struct Page {
     decision: Option<Decision>,
     /// The enrollment of a node, which may be revoked.
     member: Option<String>,
-    /// Listed where there is more to tell apart than one machine.
+    /// Shown if several machines have to be distinguished.
     waiting: Vec<Waits>,
     facts: Option<Facts>,
     earlier: Vec<Earlier>,
@@ -233,7 +233,7 @@ pub(super) async fn render(
     page(status, &template)
 }
 
-/// What waits under this MAC address, if that is more than the one machine that the page is about.
+/// Enrollments waiting under this MAC address, if there are others than the page's own.
 fn waits(detail: &MachineDetail, clock: u64) -> Vec<Waits> {
     let node = detail.row.enrollment.as_ref().is_some_and(|e| e.state.is_member());
     if !node && detail.waiting.len() < 2 {

@@ -45,7 +45,7 @@ struct Page {
     proof: Option<(&'static str, &'static str)>,
     epoch: u64,
     lists: ListsView,
-    /// Names of the nodes that were revoked last.
+    /// Names of the most recently revoked nodes.
     revoked: String,
     clock: String,
     recent: Vec<Entry>,

@@ -100,7 +100,7 @@ pub(crate) struct Line {
     pub(crate) since: Option<Moment>,
     pub(crate) wrong_codes: u32,
     pub(crate) member: bool,
-    /// The list of peers it holds, and whether it is late.
+    /// The peer list it holds, and whether it is late.
     pub(crate) list: Option<(String, bool)>,
 }
 
@@ -143,7 +143,7 @@ impl Line {
 fn holds(list: &HeldView) -> String {
     match list.version {
         Some(version) => format!("holds list version {version} of {}", list.current),
-        None => format!("has not told which list it holds, the current one is version {}", list.current),
+        None => format!("has not reported its list; the current one is version {}", list.current),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the tests of this crate ask the routers with.
+//! Test client for the routers.
 
 use std::sync::Arc;
 

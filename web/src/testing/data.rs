@@ -110,7 +110,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         enrollment,
     };
     let mut earlier = row.enrollment.clone().into_iter().collect::<Vec<_>>();
-    earlier.iter_mut().for_each(|e| (e.state, e.reason) = (S::Expired, Some(format!("nobody acted in time{spice}"))));
+    earlier.iter_mut().for_each(|e| (e.state, e.reason) = (S::Expired, Some(format!("not approved in time{spice}"))));
     let known = row.enrollment.is_some();
     let finding = |tone, what: &str| Finding {
         rule: "mock",
@@ -162,12 +162,12 @@ pub fn events(spice: &str) -> Vec<EventView> {
     let story = [
         (0, EventKind::DhcpDiscover, "DISCOVER from 52:54:00:ab:00:04, UEFI x64"),
         (400, EventKind::TftpDone, "sent ipxe.efi, 268 KiB"),
-        (6_100, EventKind::BootScript, "gave the boot script of the agent"),
-        (31_000, EventKind::EnrollmentHello, "its agent called"),
-        (32_500, EventKind::EnrollmentPending, "waits for approval; the console shows the code"),
-        (75_000, EventKind::EnrollmentWrongCode, "a wrong code was typed"),
+        (6_100, EventKind::BootScript, "sent the boot script of the agent"),
+        (31_000, EventKind::EnrollmentHello, "the agent has started"),
+        (32_500, EventKind::EnrollmentPending, "waiting for approval; the console shows the code"),
+        (75_000, EventKind::EnrollmentWrongCode, "wrong code"),
         (92_000, EventKind::EnrollmentApproved, "approved as db-1.lab.lan, role base, disk nvme0n1"),
-        (94_000, EventKind::EnrollmentIssued, "the sealed identity was handed out"),
+        (94_000, EventKind::EnrollmentIssued, "the sealed identity was issued"),
         (95_000, EventKind::InstallProgress, "12 % at 58 MB/s"),
         (99_000, EventKind::InstallProgress, "64 % at 61 MB/s"),
         (103_000, EventKind::InstallDone, "4.00 GiB written and verified in 9 s"),

@@ -20,7 +20,7 @@ use crate::api::{ApiError, BootQuery, ImageManifest, MachineApi, Via};
 const IMAGE: &str = "registry.k8s.io/pause";
 
 fn bad(why: &str) -> ApiError {
-    ApiError::bad(why, "look at it again")
+    ApiError::bad(why, "check it")
 }
 
 fn existing(path: Utf8PathBuf) -> Option<Utf8PathBuf> {
@@ -116,7 +116,7 @@ impl MachineApi for Mock {
     }
 
     fn claim(&self, _: IpAddr, _: EnrollmentId, _: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
-        Err(ApiError::Conflict { why: "this identity has been issued".into(), hint: None })
+        Err(ApiError::Conflict { why: "the identity was already issued".into(), hint: None })
     }
 
     fn report(&self, _: IpAddr, _: EnrollmentId, _: &Sealed<Report>) -> Result<ReportReply, ApiError> {
@@ -129,7 +129,7 @@ impl MachineApi for Mock {
 
     fn expects_list(&self, id: EnrollmentId) -> Result<(), ApiError> {
         let asked = id == super::data::pending_id();
-        if asked { Ok(()) } else { Err(ApiError::forbidden("nobody asked")) }
+        if asked { Ok(()) } else { Err(ApiError::forbidden("not requested")) }
     }
 
     fn take_list(&self, from: IpAddr, _: EnrollmentId, _: &Sealed<PeersFile>) -> Result<HeldReply, ApiError> {

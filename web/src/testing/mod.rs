@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::api::{ApiError, EnrollmentView, EventView, MachineDetail, Overview, SiteView};
 
-/// The session that is there from the start.
+/// A session that exists from the start.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub const PASSWORD: &str = "correct horse";
 pub const SETUP_CODE: &str = "one-time";
@@ -42,7 +42,7 @@ pub struct State {
     pub changes: Vec<&'static str>,
 }
 
-/// Files lie in `dir`: `boot/<name>`, `snapshot/`, `chunks/<digest>`, `manifest.json`.
+/// Files are in `dir`: `boot/<name>`, `snapshot/`, `chunks/<digest>`, `manifest.json`.
 pub struct Mock {
     dir: Utf8PathBuf,
     spice: String,
@@ -51,7 +51,7 @@ pub struct Mock {
 }
 
 impl Mock {
-    /// `spice` is added to every text that comes from outside.
+    /// `spice` is appended to every text from outside.
     pub fn new(dir: &Utf8Path, spice: &str) -> Self {
         let machines = data::machines(spice);
         let events = data::events(spice);

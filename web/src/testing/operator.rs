@@ -45,7 +45,7 @@ impl OperatorApi for Mock {
             return Err(ApiError::Conflict { why: "there is an administrator already".into(), hint: None });
         }
         if setup.code != SETUP_CODE {
-            return Err(ApiError::Forbidden { why: "this is not the code".into() });
+            return Err(ApiError::Forbidden { why: "wrong one-time code".into() });
         }
         state.overview.setup_needed = false;
         Ok(session(&mut state))
@@ -81,7 +81,7 @@ impl OperatorApi for Mock {
     fn unseal(&self, _: IpAddr, _: &Actor, passphrase: &str) -> Result<(), ApiError> {
         self.note("unseal");
         if passphrase != PASSWORD {
-            return Err(ApiError::Forbidden { why: "this is not the site's passphrase".into() });
+            return Err(ApiError::Forbidden { why: "wrong passphrase".into() });
         }
         self.open()?.overview.sealed = false;
         Ok(())
@@ -144,22 +144,24 @@ impl OperatorApi for Mock {
     fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
         match (from.is_loopback(), token) {
             (true, _) | (_, Some(METRICS_TOKEN)) => Ok("# EOF\n".to_owned()),
-            _ => Err(ApiError::Forbidden { why: "metrics are for this machine, the planes and holders of the token".into() }),
+            _ => Err(ApiError::Forbidden {
+                why: "metrics are available on this machine, on the planes, and with the metrics token".into(),
+            }),
         }
     }
 
     fn approve(&self, _: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {
         self.note("approve");
-        let code: PairingCode = approve.code.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "look again"))?;
+        let code: PairingCode = approve.code.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "reload the page"))?;
         let right = code.secret.shown(code.number) == CODE;
         self.enrollment(id, |e| {
             if e.state != EnrollmentState::Pending {
-                return Err(ApiError::Conflict { why: "it is not pending any more".into(), hint: None });
+                return Err(ApiError::Conflict { why: "it is no longer pending".into(), hint: None });
             }
             if e.number != Some(code.number.get()) {
-                return Err(ApiError::bad("that code is another machine's", ""));
+                return Err(ApiError::bad("this code belongs to another machine", ""));
             }
-            // A machine would need a moment to tell.
+            // A real machine would need a moment to answer.
             e.state = if right { EnrollmentState::Confirming } else { EnrollmentState::Denied };
             if !right {
                 (e.wrong_codes, e.reason) = (e.wrong_codes + 1, Some("the code was wrong".into()));
@@ -176,18 +178,18 @@ impl OperatorApi for Mock {
 
     fn find_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError> {
         self.note("find_code");
-        let code: PairingCode = code.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "look again"))?;
+        let code: PairingCode = code.parse().map_err(|e: CodeError| ApiError::bad(e.to_string(), "reload the page"))?;
         let state = self.open()?;
         let mut all = state.machines.iter().filter_map(|m| Some((m.row.id, m.row.enrollment.as_ref()?)));
         let found = all.find(|(_, e)| e.number == Some(code.number.get()));
-        found.map(|(id, e)| (id, e.id)).ok_or_else(|| ApiError::bad("no machine waits with such a code", "read it again"))
+        found.map(|(id, e)| (id, e.id)).ok_or_else(|| ApiError::bad("no machine is waiting with this code", "check the code"))
     }
 
     fn deny(&self, _: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
         self.note("deny");
         self.enrollment(id, |e| {
             if e.state != EnrollmentState::Pending {
-                return Err(ApiError::Conflict { why: "it is not pending any more".into(), hint: None });
+                return Err(ApiError::Conflict { why: "it is no longer pending".into(), hint: None });
             }
             (e.state, e.reason) = (EnrollmentState::Denied, Some(reason.into()));
             Ok(())
@@ -208,7 +210,7 @@ impl OperatorApi for Mock {
         self.note("revoke");
         self.enrollment(id, |e| {
             if !e.state.is_member() {
-                return Err(ApiError::Conflict { why: "it is no node".into(), hint: None });
+                return Err(ApiError::Conflict { why: "it is not a node".into(), hint: None });
             }
             (e.state, e.reason) = (EnrollmentState::Revoked, Some(reason.into()));
             Ok(())

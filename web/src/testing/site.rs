@@ -17,7 +17,7 @@ fn job(kind: JobKind, state: JobState, spice: &str) -> JobView {
         step: format!("writing the capsule{spice}"),
         done: 3 << 20,
         total: Some(12 << 20),
-        text: (state != JobState::Running).then(|| format!("it is written{spice}")),
+        text: (state != JobState::Running).then(|| format!("capsule exported{spice}")),
         hint: None,
         actor: format!("ada{spice}"),
         began: data::CLOCK - 60,
@@ -62,7 +62,7 @@ impl Mock {
     pub(super) fn start_export(&self, wish: &ExportWish) -> Result<JobView, ApiError> {
         check(&wish.passphrase)?;
         if !wish.recipient.starts_with("age1") {
-            return Err(ApiError::BadRequest { why: "that is no recipient".into(), hint: Some("it begins with age1".into()) });
+            return Err(ApiError::BadRequest { why: "invalid recipient".into(), hint: Some("it begins with age1".into()) });
         }
         Ok(job(JobKind::Export, JobState::Running, ""))
     }
@@ -88,7 +88,7 @@ impl Mock {
     pub(super) fn activate(&self, name: &str) -> Result<u64, ApiError> {
         let mut state = self.open()?;
         if name != state.overview.site {
-            return Err(ApiError::BadRequest { why: "that is not the site's name".into(), hint: None });
+            return Err(ApiError::BadRequest { why: "the site name does not match".into(), hint: None });
         }
         state.site.mode = SeedMode::Active;
         Ok(3)

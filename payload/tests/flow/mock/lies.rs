@@ -1,37 +1,37 @@
-//! The ways in which the small seed is hostile, or fails.
+//! Hostile and faulty behaviours of the mock seed.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
     None,
     Deny,
-    /// Another program in the seed's place: it approves at once, without any code.
+    /// A rogue seed: it approves at once, without any code.
     ApprovesAtOnce,
     /// It answers the pairing with a code that it made up.
     Guesses,
-    /// It sends the machine's own message back.
+    /// It reflects the machine's own message.
     Reflects,
-    /// The right code, but somebody on the wire changes the disk that is to be wiped.
+    /// The right code, but the disk to be erased is changed on the wire.
     OfferChanged,
-    /// The right code and confirmation; then the identity orders another disk than was confirmed.
+    /// The right code and confirmation, but the identity orders another disk than the confirmed one.
     OtherOrder,
     OtherName,
     OtherRole,
-    /// The answer to the first confirmation is lost on the way.
+    /// The answer to the first confirmation is lost.
     LoseConfirm,
     /// Sealed when the first confirmation arrives.
     Sealed,
     /// The identity is signed by another key than the one in the hello.
     OtherSigner,
-    /// The identity inside names another site key.
+    /// The identity contains another site key.
     OtherSiteKeyInside,
     /// The identity belongs to another enrollment.
     OtherEnrollment,
     OtherEnrollmentInside,
     /// The identity is sealed to another machine.
     OtherMachine,
-    /// The state is Issued although this machine claimed nothing.
+    /// The state is Issued although this machine has not claimed.
     Stolen,
-    /// The answer to the first claim is lost on the way.
+    /// The answer to the first claim is lost.
     LoseClaim,
     /// Every third request is answered 503 or not at all.
     Restarting,
@@ -41,7 +41,7 @@ pub enum Lie {
     ManifestOfOther,
     ManifestContradicts,
     StateInHead,
-    /// The n-th chunk is wrong the first so many times.
+    /// The n-th chunk is wrong the given number of times.
     Chunk(usize, u32),
     ChunkTooLong(usize),
     ChunkMissing(usize),

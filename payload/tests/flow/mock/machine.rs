@@ -1,4 +1,4 @@
-//! A machine that meets the small seed.
+//! A machine that enrolls at the mock seed.
 
 use std::fs;
 
@@ -21,11 +21,11 @@ use super::{MIB, Mock};
 pub struct Machine {
     _dir: tempfile::TempDir,
     pub root: Utf8PathBuf,
-    /// Site keys it was given.
+    /// Site keys given to it.
     pub sites: Vec<(Source, VerifyingKey)>,
 }
 
-/// Bytes of another system that lay on the disk before.
+/// Bytes of an earlier system on the disk.
 pub const OLD: u8 = 0xee;
 
 impl Machine {
@@ -63,7 +63,7 @@ impl Machine {
         enroller.run(secrets, &hardware::gather(&self.root, None)).map_err(|failed| failed.error)
     }
 
-    /// Everything a machine does that boots and finds this seed.
+    /// Boots the machine against this seed.
     pub fn follow(&self, mock: &Mock) -> Result<(), String> {
         let session = self.enroll(mock).map_err(|e| chain(&e))?;
         self.install_with(mock, &session, &place).map_err(|e| chain(&e))
@@ -97,7 +97,7 @@ impl Machine {
     }
 }
 
-/// Stands in for the ext4 of the state partition: the names, written where the partition lies.
+/// Replaces the ext4 of the state partition: writes the file names at the partition's offset.
 pub fn place(disk: &Utf8Path, offset: u64, files: &[StateFile]) -> Result<(), String> {
     use std::os::unix::fs::FileExt as _;
     let file = fs::OpenOptions::new().read(true).write(true).open(disk).map_err(|e| e.to_string())?;

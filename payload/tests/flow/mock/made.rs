@@ -1,4 +1,4 @@
-//! What the small seed serves: an image of three chunks, and an identity.
+//! Data of the mock seed: an image of three chunks, and an identity.
 
 use std::collections::BTreeMap;
 

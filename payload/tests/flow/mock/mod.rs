@@ -1,4 +1,4 @@
-//! A small seed, and the ways in which one can be hostile or fail.
+//! A mock seed, with hostile and faulty behaviours.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -51,16 +51,16 @@ pub struct State {
     pub reveals: u32,
     pub confirms: u32,
     pub mismatches: u32,
-    /// Looked at during every chunk request: its first MiB must be zero.
+    /// Checked at every chunk request: its first MiB must be zero.
     pub disk: Option<Utf8PathBuf>,
     pub head_seen: bool,
     /// The epoch it can prove.
     pub epoch: Option<u64>,
-    /// Epochs that it was shown.
+    /// Epochs that it received.
     pub told: Vec<u64>,
-    /// Version of its list of peers.
+    /// Version of its peer list.
     pub version: u64,
-    /// What nodes told of their lists, and the lists that they sent.
+    /// Versions that nodes reported, and lists that they sent.
     pub held: Vec<Held>,
     pub shown: Vec<Sealed<PeersFile>>,
     /// Its answer to such a list.
@@ -132,7 +132,7 @@ impl Mock {
         self.state.lock().unwrap()
     }
 
-    /// As if everything up to the claim had happened.
+    /// Skips to the state before the claim.
     pub fn identity(&self) -> NodeIdentity {
         identity(&self.state().site, ENROLLMENT)
     }
@@ -252,7 +252,7 @@ impl State {
         json(&RevealReply { state: self.state })
     }
 
-    /// The operator reads the newest code of the console and types it; a rogue has to make one up.
+    /// The operator reads the newest code from the console and enters it; a rogue has to guess one.
     fn offer(&mut self) {
         let console = std::fs::read_to_string(self.console.as_ref().unwrap()).unwrap();
         let shown = console.lines().rev().find_map(|l| l.trim_end().strip_prefix("kubedos: pairing code ")).unwrap();

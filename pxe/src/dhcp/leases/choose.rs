@@ -1,4 +1,4 @@
-//! Which address a client is offered.
+//! Chooses the address to offer.
 
 use std::net::Ipv4Addr;
 

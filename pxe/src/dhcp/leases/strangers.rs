@@ -1,7 +1,7 @@
-//! Leases of machines that nobody knows yet: short, and taken back where addresses get scarce and nobody is there.
+//! Leases of unknown machines: short, and reclaimed when addresses are scarce and the machine does not answer.
 //!
-//! Whoever has a cable can ask for every address under made-up names. What does not follow is that a machine then fetches its
-//! loader or talks to the seed from that address, so until it does, its lease is short.
+//! Any host on the link can request every address under invented MAC addresses. A real machine then fetches its loader or
+//! contacts the seed from its address; until that happens, its lease is short.
 
 use std::net::Ipv4Addr;
 
@@ -9,19 +9,19 @@ use cluster_seed::ids::Mac;
 
 use super::{LeaseRecord, LeaseTable, State};
 
-/// A stranger's lease, in seconds: the time from a ROM's ACK to the first packet of its loader is a few of them.
+/// Lease of an unknown machine, in seconds: a ROM needs only a few from its ACK to the first packet of its loader.
 pub const STRANGER_LEASE: u32 = 120;
-/// Where fewer than one in this many addresses is free, strangers that are not there lose theirs.
+/// If fewer than one in this many addresses is free, unknown machines that do not answer lose theirs.
 pub const SCARCE: usize = 5;
-/// A lease younger than this many seconds is left alone: the client may not have taken up its address yet.
+/// A lease younger than this many seconds is not reclaimed: the client may not have configured its address yet.
 pub const YOUNG: u64 = 5;
-/// Whoever answered is not asked for again for this many seconds.
+/// A machine that answered is not probed again for this many seconds.
 pub const ASK_AGAIN: u64 = 60;
-/// Times that nobody has to answer for a lease, about a second each.
+/// Number of unanswered probes, about a second each, before a lease is reclaimed.
 pub const MISSES: u8 = 2;
-/// A declined address for which nobody answers stays out of service for this many seconds.
+/// A declined address that does not answer a probe stays quarantined for this many seconds.
 pub const DECLINE_HOLD: u64 = 60;
-/// The most machines remembered that were heard of.
+/// Most known machines that are remembered.
 pub const MAX_VOUCHED: usize = 16_384;
 
 impl LeaseTable {
@@ -35,7 +35,7 @@ impl LeaseTable {
         !self.vouched.contains_key(&mac) && !self.config.reservations.contains_key(&mac)
     }
 
-    /// This machine is no stranger, from its next request on.
+    /// Marks this machine as known, from its next request on.
     pub fn vouch(&mut self, mac: Mac, now: u64) {
         if self.vouched.len() >= MAX_VOUCHED
             && !self.vouched.contains_key(&mac)
@@ -46,14 +46,14 @@ impl LeaseTable {
         self.vouched.insert(mac, now);
     }
 
-    /// A loader was fetched, or a request made, from this address: who leases it is there.
+    /// A loader was fetched or a request made from this address: its lease holder is present.
     pub fn heard_from(&mut self, ip: Ipv4Addr, now: u64) {
         if let Some(mac) = self.by_ip.get(&ip).filter(|b| b.state == State::Bound && b.until > now).map(|b| b.mac) {
             self.vouch(mac, now);
         }
     }
 
-    /// Addresses that can be had at `now` without taking one from anybody.
+    /// Addresses that are free at `now`.
     pub fn free(&self, now: u64) -> usize {
         let from = (now.saturating_add(1), Ipv4Addr::UNSPECIFIED);
         self.config.size().saturating_sub(self.leases.range(from..).count() + self.offers.range(from..).count())
@@ -63,7 +63,7 @@ impl LeaseTable {
         self.free(now) * SCARCE < self.config.size()
     }
 
-    /// Addresses to ask the link for, up to `most`; then [`LeaseTable::answered`] is to be called for each.
+    /// Addresses to probe, up to `most`; call [`LeaseTable::answered`] for each afterwards.
     pub fn suspects(&mut self, now: u64, most: usize) -> Vec<Ipv4Addr> {
         let scarce = self.is_scarce(now);
         let from = (now.saturating_add(1), Ipv4Addr::UNSPECIFIED);
@@ -89,11 +89,11 @@ impl LeaseTable {
         found.into_iter().map(|(_, ip)| ip).collect()
     }
 
-    /// What the link said about one of the suspects. The record of a lease that ends is returned, to be stored.
+    /// Result of a probe. Returns the record of a lease that ends, to be stored.
     pub fn answered(&mut self, ip: Ipv4Addr, by: Option<Mac>, now: u64) -> Option<LeaseRecord> {
         let scarce = self.is_scarce(now);
         let mut binding = self.by_ip.get(&ip)?.clone();
-        // The client asked for it meanwhile: it is there.
+        // The client requested it in the meantime: it is present.
         let asked = binding.asked.at.filter(|at| binding.asked.renewed < *at && binding.until > now)?;
         match (binding.state, by) {
             (State::Bound, Some(_)) => binding.asked.misses = 0,

@@ -33,7 +33,7 @@ fn table(first: u8, last: u8) -> LeaseTable {
     LeaseTable::new(config(first, last), Vec::new())
 }
 
-/// A request as the wire module would give it; each test sets what it is about.
+/// A request as parsed by the wire module; each test sets the fields it needs.
 pub(in crate::dhcp) fn from(n: u32) -> LeaseRequest {
     let mut request = decode(&packet("350103ff"));
     request.mac = mac(n);
@@ -65,7 +65,7 @@ pub(in crate::dhcp) fn bound(table: &mut LeaseTable, n: u32, now: u64) -> Ipv4Ad
 fn discover_to_ack_and_the_record() {
     let mut t = table(10, 20);
     assert_eq!(t.offer(&from(1), NOW), Ok(ip(10)));
-    assert_eq!(t.offer(&from(1), NOW + 1), Ok(ip(10)), "asked twice, the same address");
+    assert_eq!(t.offer(&from(1), NOW + 1), Ok(ip(10)), "a repeated DISCOVER gets the same address");
     assert_eq!(t.offer(&from(2), NOW), Ok(ip(11)));
     let want = LeaseRecord { mac: mac(1), ip: ip(10), expires_at: NOW + 3600, hostname: None, client_id: None };
     assert_eq!(t.request(&selecting(1, ip(10)), NOW), Answer::Ack(want));
@@ -114,7 +114,7 @@ fn an_offer_is_held_until_its_limit_and_freed_by_another_choice() {
 }
 
 #[test]
-fn a_lease_ends_at_its_second_and_its_client_may_still_have_it() {
+fn a_lease_ends_on_time_and_its_client_may_get_it_again() {
     let mut t = table(10, 10);
     bound(&mut t, 1, NOW);
     assert_eq!(t.offer(&from(2), NOW + 3599), Err(Why::PoolExhausted));
@@ -136,7 +136,7 @@ fn exhaustion_takes_the_oldest_offer_but_never_a_lease() {
 }
 
 #[test]
-fn a_flood_cannot_take_leases_nor_stop_a_client_that_answers_at_once() {
+fn a_flood_takes_no_leases_and_does_not_block_a_client_that_answers_at_once() {
     let mut t = table(10, 250);
     let kept: Vec<_> = (0..50).map(|n| bound(&mut t, n, NOW)).collect();
     for n in 1000..51_000 {
@@ -163,7 +163,7 @@ fn offers_are_capped() {
     let first = *t.by_key.get(&ClientKey::Mac(mac(0))).unwrap();
     assert_eq!(t.offer(&from(500), NOW), Ok(first));
     assert_eq!(t.offers.len(), 127);
-    // The client whose offer was pushed out is still served if it is the first to ask.
+    // A client whose offer was evicted is still served if it is the first to request the address.
     assert!(matches!(t.request(&selecting(0, first), NOW), Answer::Ack(_)));
     assert_eq!(t.request(&selecting(500, first), NOW), Answer::Nak(Why::AddressTaken));
 }
@@ -282,14 +282,14 @@ fn ranges_and_their_limits() {
 }
 
 #[test]
-fn without_pools_only_reserved_machines_are_known_and_nobody_is_refused() {
+fn without_pools_only_reserved_machines_are_served_and_none_is_refused() {
     let mut only = PoolConfig { ranges: Vec::new(), ..config(10, 20) };
     only.reservations.insert(mac(1), Reservation { ip: ip(50), hostname: None });
     let mut t = LeaseTable::new(only, Vec::new());
     assert_eq!(bound(&mut t, 1, NOW), ip(50));
     assert_eq!(t.offer(&from(2), NOW), Err(Why::NotReserved));
     assert_eq!(t.request(&reboot(2, ip(60)), NOW), Answer::Silent(Why::NotReserved));
-    assert_eq!(t.request(&reboot(1, ip(60)), NOW), Answer::Nak(Why::WrongNetwork), "a machine of ours");
+    assert_eq!(t.request(&reboot(1, ip(60)), NOW), Answer::Nak(Why::WrongNetwork), "a machine with a reservation");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn an_address_that_answers_is_not_offered() {
     assert_eq!(t.request(&selecting(2, first), NOW), Answer::Nak(Why::AddressTaken));
     assert!(matches!(t.request(&selecting(1, second), NOW), Answer::Ack(_)));
     assert!(!t.wants_probe(second, NOW + PROBE_GOOD), "its holder answers for it");
-    // A reserved address outside the pool is asked for once, too.
+    // A reserved address outside the pool is probed once, too.
     let mut reserved = config(10, 11);
     reserved.reservations.insert(mac(1), Reservation { ip: ip(50), hostname: None });
     let mut r = LeaseTable::new(reserved, Vec::new());
@@ -314,14 +314,14 @@ fn an_address_that_answers_is_not_offered() {
     assert!(r.wants_probe(ip(50), NOW));
     r.found_unused(ip(50), NOW);
     assert!(!r.wants_probe(ip(50), NOW + 1));
-    // A bound address is never taken from its client by an answer.
+    // An answer to a probe never takes a bound address from its client.
     t.found_in_use(second, mac(250), NOW);
     assert_eq!(t.lease_of(&from(1).key, NOW), Some(second));
     assert_eq!(t.lease_of(&from(1).key, NOW + 3600), None);
 }
 
 proptest! {
-    /// Whatever clients do in whatever order, no address has two holders with leases in force.
+    /// Whatever clients do in whatever order, no address has two valid leases.
     #[test]
     fn no_address_is_acknowledged_twice(steps in proptest::collection::vec((0u32..6, 0u8..6, 10u8..16, 0u64..400), 1..120)) {
         let mut t = table(10, 15);

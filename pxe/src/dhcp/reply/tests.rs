@@ -108,7 +108,7 @@ fn options_that_are_set_are_sent() {
         assert_eq!(option(&message, code), Some(want), "option {code}");
     }
     let echoed = b"\x52\x05\x01\x03abc\xff";
-    assert!(bytes.windows(echoed.len()).any(|w| w == echoed), "option 82 comes back last");
+    assert!(bytes.windows(echoed.len()).any(|w| w == echoed), "option 82 is echoed last");
 }
 
 #[test]
@@ -189,12 +189,12 @@ fn routes_mtu_and_the_operators_own_options() {
     let routes = [&[16, 10, 9, 10, 0, 0, 7][..], &[12, 172, 16, 10, 0, 0, 1], &[0, 10, 0, 0, 254]].concat();
     assert_eq!(option(&message, 121), Some(routes), "RFC 3442: the default route is among them");
     assert_eq!(option(&message, 252).as_deref(), Some(&b"http://x/"[..]));
-    assert_eq!(option(&message, 6), Some(vec![10, 0, 0, 5]), "the operator's word wins");
+    assert_eq!(option(&message, 6), Some(vec![10, 0, 0, 5]), "the operator's option wins");
     assert_eq!(option(&message, 150), Some(SERVER.octets().to_vec()));
 }
 
 #[test]
-fn a_client_with_little_room_gets_what_matters() {
+fn a_client_with_a_small_maximum_size_gets_the_important_options() {
     let extra = (224..230).map(|code| ExtraOption::new(code, vec![b'x'; 100]).unwrap()).collect();
     let network = NetworkConfig { extra, search: vec!["a.test".into()], domain: Some("lab.test".into()), ..network() };
     let config = ReplyConfig { network, ..config() };
@@ -208,5 +208,5 @@ fn a_client_with_little_room_gets_what_matters() {
     assert_eq!(option(&message, 51).unwrap().len(), 4);
     let large = long("350103 390205c0 ff");
     assert!(large.len() > 548 && option(&decode(&large), 229).is_some());
-    assert!(long("350103 39020000 ff").len() <= 548, "less than every client must take is no wish");
+    assert!(long("350103 39020000 ff").len() <= 548, "a size below the minimum is ignored");
 }

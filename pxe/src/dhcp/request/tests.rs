@@ -134,7 +134,7 @@ fn architecture_codes() {
     assert_eq!(arch("5d0400070000"), ClientArch::EfiX64, "the first of several");
     assert_eq!(arch("5d00"), ClientArch::Bios, "empty");
     assert_eq!(arch("5d0107"), ClientArch::Bios, "one byte");
-    // Without option 93 the vendor class tells.
+    // Without option 93 the vendor class is used.
     let text = "350101 3c0f 505845436c69656e743a417263683a 3c05 3030303037 ff";
     assert_eq!(boot(&packet(text)).arch, ClientArch::EfiX64);
 }

@@ -33,7 +33,7 @@ impl BootPolicy for Recorder {
     }
 }
 
-/// Networks, each with two addresses at its start of the pool; the first is the interface's own.
+/// Networks with pools of two addresses; the first is the interface's own.
 fn with_networks(more: &[[u8; 4]]) -> (Responder, Arc<Recorder>) {
     let (mut r, policy) = responder(false);
     for [a, b, c, d] in more {
@@ -80,7 +80,7 @@ fn ignored(why: Why) -> BootEventKind {
 fn a_machine_boots_through_rom_and_ipxe_with_one_address() {
     let (mut r, policy) = responder(false);
     let Outcome::Send(offer) = r.handle(&packet(OVMF_PXE), NOW) else { panic!("no offer") };
-    // No broadcast flag: to the address it is given, which it does not answer for yet.
+    // No broadcast flag: sent to the assigned address, which the client does not use yet.
     assert_eq!((offer.to, offer.hardware), (SocketAddrV4::new([10, 0, 0, 10].into(), 68), Some(MAC)));
     assert_eq!(offer.event.file.as_deref(), Some("snponly.efi"));
     assert_eq!(offer.event.ip, Some([10, 0, 0, 10].into()));
@@ -98,7 +98,7 @@ fn a_machine_boots_through_rom_and_ipxe_with_one_address() {
 }
 
 #[test]
-fn silence_of_the_policy_takes_no_address() {
+fn a_machine_without_an_answer_takes_no_address() {
     let (mut r, policy) = responder(true);
     let (cause, detail) = (Some(Cause::Other), Some("denied by the operator".into()));
     let want = BootEventKind::Ignored { why: Why::PolicySilent, cause, detail };
@@ -107,7 +107,7 @@ fn silence_of_the_policy_takes_no_address() {
     let selecting = OVMF_PXE.replacen("350101", "350103 36040a000001 32040a00000a", 1);
     assert!(matches!(r.handle(&packet(&selecting), NOW), Outcome::Nothing));
     assert_eq!(kinds(&policy), [BootEventKind::Request, want]);
-    // A plain client is none of the policy's business.
+    // The policy does not apply to a plain client.
     assert!(matches!(r.handle(&packet(UDHCPC), NOW), Outcome::Send(_)));
     assert_eq!(r.counters.ignored(Why::PolicySilent), 2);
 }
@@ -160,7 +160,7 @@ fn where_replies_go() {
     inform[12..16].copy_from_slice(&[10, 0, 0, 77]);
     let Outcome::Send(ack) = r.handle(&inform, NOW) else { panic!("no ACK") };
     assert_eq!(ack.to, SocketAddrV4::new([10, 0, 0, 77].into(), 68));
-    // An address off this network would make the server send packets wherever a stranger points.
+    // With an address outside this network, a stranger could make the server send packets anywhere.
     inform[12] = 11;
     assert!(matches!(r.handle(&inform, NOW), Outcome::Nothing));
     assert_eq!(r.counters.ignored(Why::WrongNetwork), 1);
@@ -224,7 +224,7 @@ fn a_relayed_client_renews_directly_and_through_an_override() {
     assert_eq!(option(&offer, 54), Some(vec![10, 1, 0, 254]));
     let request = relayed(&format!("350103 36040a0100fe 32040a01000a {via} ff"), [10, 1, 0, 254]);
     assert_eq!(sent(r.handle(&request, NOW)).event.kind, BootEventKind::Ack);
-    assert_eq!(option(&sent(r.handle(&packet("350101 ff"), NOW)), 54), Some(vec![10, 0, 0, 1]), "nobody else's business");
+    assert_eq!(option(&sent(r.handle(&packet("350101 ff"), NOW)), 54), Some(vec![10, 0, 0, 1]), "only the relay gets it");
     assert_eq!(sent(r.handle(&request, NOW)).event.kind, BootEventKind::Ack);
     let mut renew = packet("350103 ff");
     renew[12..16].copy_from_slice(&[10, 1, 0, 10]);
@@ -233,7 +233,7 @@ fn a_relayed_client_renews_directly_and_through_an_override() {
 }
 
 #[test]
-fn beside_another_server_only_boot_files_are_offered() {
+fn a_proxy_offers_only_boot_files() {
     let (mut r, policy) = with_networks(&[]);
     r.serving = Serving::Proxy;
     for (options, file, discovery) in [
@@ -271,11 +271,11 @@ fn leases_given_before_another_server_came_are_renewed() {
     let mut renew = packet("350103 ff");
     renew[12..16].copy_from_slice(&[10, 0, 0, 10]);
     assert_eq!(sent(r.handle(&renew, NOW + 10)).event.kind, BootEventKind::Ack);
-    assert!(matches!(r.handle(&renew, NOW + 4000), Outcome::Nothing), "once it has ended, it is the other server's client");
+    assert!(matches!(r.handle(&renew, NOW + 4000), Outcome::Nothing), "once it has ended, the other server serves the client");
 }
 
 #[test]
-fn the_boot_server_answers_whoever_asks_on_its_network() {
+fn the_boot_server_answers_clients_on_its_network() {
     let (mut r, policy) = with_networks(&[]);
     let rom = SocketAddrV4::new([10, 0, 0, 77].into(), 4011);
     let request = OVMF_PXE.replacen("350101", "350103 470400000000", 1);
@@ -298,7 +298,7 @@ fn the_boot_server_answers_whoever_asks_on_its_network() {
 }
 
 #[test]
-fn nothing_is_served_before_it_is_decided_what() {
+fn nothing_is_served_before_the_role_is_decided() {
     let (mut r, policy) = with_networks(&[]);
     r.serving = Serving::Undecided;
     for options in ["350101 ff", OVMF_PXE, "350103 32040a00000a ff"] {
@@ -308,7 +308,7 @@ fn nothing_is_served_before_it_is_decided_what() {
 }
 
 #[test]
-fn an_address_is_asked_for_before_it_is_offered() {
+fn an_address_is_probed_before_it_is_offered() {
     let (mut r, policy) = with_networks(&[[10, 1, 0, 0]]);
     r.networks.remove(0);
     r.networks[0].config.server_ip = SERVER;
@@ -324,13 +324,13 @@ fn an_address_is_asked_for_before_it_is_offered() {
     assert_eq!(second.ip.octets(), [10, 1, 0, 11]);
     assert!(kinds(&policy).contains(&BootEventKind::AddressInUse { by: other }));
     assert_eq!(sent(r.after_probe(second, Probed::Unused, NOW)).event.ip, Some([10, 1, 0, 11].into()));
-    assert_eq!(sent(r.handle(&packet("350101 ff"), NOW + 1)).event.ip, Some([10, 1, 0, 11].into()), "asked for a moment ago");
-    // The machine itself may answer for it: it had the address in an earlier stage.
+    assert_eq!(sent(r.handle(&packet("350101 ff"), NOW + 1)).event.ip, Some([10, 1, 0, 11].into()), "probed a moment ago");
+    // The machine itself may answer: it had the address in an earlier boot stage.
     let again = ask(r.handle(&packet("350101 ff"), NOW + 200));
     assert_eq!(sent(r.after_probe(again, Probed::InUse(MAC), NOW + 200)).event.ip, Some([10, 1, 0, 11].into()));
-    // In a flood nobody is asked for, and machines are served.
+    // In a flood nothing is probed, and machines are served.
     let third = ask(r.handle(&packet("350101 ff"), NOW + 400));
     assert!(matches!(r.after_probe(third, Probed::NotAsked, NOW + 400), Outcome::Send(_)));
-    // Behind a relay nobody would hear the question.
+    // Behind a relay no probe would arrive.
     assert!(matches!(r.handle(&relayed("350101 ff", [10, 1, 0, 254]), NOW + 900), Outcome::Send(_)));
 }

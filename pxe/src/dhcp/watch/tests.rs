@@ -9,7 +9,7 @@ fn watch(mode: DhcpMode) -> Watch {
     Watch::new(mode, OWN, Subnet::new([10, 0, 0, 0].into(), 24).unwrap(), MAC, u32::MAX - 1)
 }
 
-/// Another server's offer to the question.
+/// Another server's answer to the DISCOVER.
 fn offer(question: &[u8], server: [u8; 4], yiaddr: [u8; 4]) -> Vec<u8> {
     let mut bytes = question[..MIN_PACKET].to_vec();
     bytes[0] = 2;
@@ -24,7 +24,7 @@ fn asks(findings: &[Finding]) -> Vec<Vec<u8>> {
     findings.iter().filter_map(|f| if let Finding::Ask(b) = f { Some(b.clone()) } else { None }).collect()
 }
 
-/// A link on which these servers answer each question, and their addresses when asked for; all that was found until `to`.
+/// Simulates a link on which these servers answer each DISCOVER, and ARP; returns all findings until `to`.
 fn run(w: &mut Watch, (from, to): (u64, u64), servers: &[Ipv4Addr], there: bool) -> Vec<Finding> {
     let mut all = Vec::new();
     let mut arps: Vec<Ipv4Addr> = Vec::new();
@@ -46,7 +46,7 @@ fn run(w: &mut Watch, (from, to): (u64, u64), servers: &[Ipv4Addr], there: bool)
 }
 
 #[test]
-fn nobody_answers_and_auto_serves() {
+fn auto_serves_if_no_other_server_answers() {
     let mut w = watch(DhcpMode::Auto);
     for now in 0..u64::from(FIRST_ASKS) {
         assert_eq!(asks(&w.tick(now)).len(), 1);
@@ -60,7 +60,7 @@ fn nobody_answers_and_auto_serves() {
 }
 
 #[test]
-fn somebody_answers_and_auto_stands_beside_until_it_is_gone() {
+fn auto_is_a_proxy_while_another_server_answers() {
     let mut w = watch(DhcpMode::Auto);
     let found = run(&mut w, (0, 2), &[RIVAL], true);
     let owner = Owner::Machine(THEIRS);
@@ -83,7 +83,7 @@ fn somebody_answers_and_auto_stands_beside_until_it_is_gone() {
 }
 
 #[test]
-fn a_second_server_that_comes_later_is_an_event_in_every_mode() {
+fn a_second_server_that_appears_later_is_reported_in_every_mode() {
     for (mode, serving) in [
         (DhcpMode::Full, Serving::Addresses),
         (DhcpMode::Reservation, Serving::Addresses),
@@ -98,11 +98,11 @@ fn a_second_server_that_comes_later_is_an_event_in_every_mode() {
     }
 }
 
-/// `rogue_offer.py`: one OFFER in a made-up name, to a question at the start or later; at once, or many times.
+/// `rogue_offer.py`: one OFFER under an invented address, at the start or later; once, or many times.
 #[test]
-fn one_forged_offer_or_a_burst_of_them_does_not_move_auto() {
+fn one_forged_offer_or_a_burst_of_them_does_not_change_the_role() {
     for (heard_at, copies) in [(0, 1), (3, 1), (3, 50), (64, 1), (64, 50)] {
-        // Even where the name is that of a machine that is there.
+        // Even if the address belongs to a machine on the link.
         for there in [false, true] {
             let mut w = watch(DhcpMode::Auto);
             let mut questions = Vec::new();
@@ -112,7 +112,7 @@ fn one_forged_offer_or_a_burst_of_them_does_not_move_auto() {
             questions.extend(asks(&w.tick(heard_at)));
             let mut found = Vec::new();
             for _ in 0..copies {
-                // To every question that was heard so far, in one burst.
+                // In one burst, to every DISCOVER so far.
                 for question in &questions {
                     found.extend(w.heard(&offer(question, RIVAL.octets(), [10, 0, 0, 77]), heard_at));
                 }
@@ -130,15 +130,15 @@ fn one_forged_offer_or_a_burst_of_them_does_not_move_auto() {
 }
 
 #[test]
-fn a_name_that_nobody_answers_for_is_not_believed_however_often_it_is_heard() {
+fn an_address_without_an_arp_answer_is_never_confirmed() {
     let mut w = watch(DhcpMode::Auto);
     run(&mut w, (0, 500), &[RIVAL], false);
     assert_eq!(w.serving(), Serving::Addresses);
     assert!(w.others()[&RIVAL].answers > 10 && !w.others()[&RIVAL].confirmed);
-    // And our own hardware address proves nothing.
+    // An answer from our own hardware address proves nothing.
     let found = w.owner(RIVAL, Owner::Machine(MAC));
     assert!(found.is_empty() && w.serving() == Serving::Addresses);
-    // Where the link cannot be asked, answers alone must do, and more of them.
+    // If ARP is not available, more DHCP answers are required instead.
     let mut w = watch(DhcpMode::Auto);
     for now in 0..3 {
         let question = asks(&w.tick(now)).remove(0);
@@ -153,7 +153,7 @@ fn a_name_that_nobody_answers_for_is_not_believed_however_often_it_is_heard() {
 }
 
 #[test]
-fn a_server_of_another_network_is_asked_for_at_its_relay() {
+fn for_a_server_of_another_network_the_relay_is_probed() {
     let mut w = watch(DhcpMode::Auto);
     let question = asks(&w.tick(0)).remove(0);
     let mut far = offer(&question, [172, 16, 0, 5], [10, 0, 0, 77]);
@@ -164,7 +164,7 @@ fn a_server_of_another_network_is_asked_for_at_its_relay() {
 }
 
 #[test]
-fn made_up_names_do_not_hide_a_server_that_is_there() {
+fn forged_addresses_do_not_hide_a_real_server() {
     let mut w = watch(DhcpMode::Auto);
     let mut n = 0u32;
     let mut arps = Vec::new();
@@ -188,7 +188,7 @@ fn made_up_names_do_not_hide_a_server_that_is_there() {
 }
 
 #[test]
-fn a_new_cable_is_asked_about_at_once_and_nothing_is_decided_without_one() {
+fn a_new_link_is_probed_at_once_and_nothing_is_decided_without_one() {
     let mut w = watch(DhcpMode::Auto);
     for _ in 0..100 {
         w.link_lost();
@@ -202,7 +202,7 @@ fn a_new_cable_is_asked_about_at_once_and_nothing_is_decided_without_one() {
 }
 
 #[test]
-fn what_is_no_answer_of_another_server_changes_nothing() {
+fn packets_that_are_not_answers_of_another_server_change_nothing() {
     let mut w = watch(DhcpMode::Auto);
     let question = asks(&w.tick(0)).remove(0);
     let good = offer(&question, [10, 0, 0, 9], [10, 0, 0, 77]);

@@ -13,7 +13,7 @@ use crate::dhcp::wire::MAX_PACKET;
 /// Datagrams per call.
 pub const BATCH: usize = 64;
 
-/// Room for a batch of datagrams.
+/// Buffers for a batch of datagrams.
 pub(crate) struct Inbox {
     buffers: Vec<Vec<u8>>,
     lengths: Vec<(usize, SocketAddrV4)>,
@@ -24,7 +24,7 @@ impl Inbox {
         Inbox { buffers: vec![vec![0u8; MAX_PACKET + 1]; BATCH], lengths: Vec::with_capacity(BATCH) }
     }
 
-    /// Takes what is waiting, up to [`BATCH`] datagrams.
+    /// Receives queued datagrams, at most [`BATCH`].
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.lengths.clear();
         let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
@@ -64,7 +64,7 @@ pub(crate) fn send_all(socket: &UdpSocket, from: Ipv4Addr, batch: &[(&[u8], Sock
         let flags = MsgFlags::MSG_DONTWAIT;
         match sendmmsg(socket.as_raw_fd(), &mut headers, slices[at..end].iter(), &to[at..end], control, flags) {
             Ok(sent) => results.extend(sent.map(|_| Ok(()))),
-            // It is the first datagram's error; sent alone, its own result is known.
+            // The error belongs to the first datagram; send it alone to get its result.
             Err(_) => {
                 let alone = sendmsg(socket.as_raw_fd(), &slices[at], &control, flags, to[at].as_ref());
                 results.push(alone.map(|_| ()));

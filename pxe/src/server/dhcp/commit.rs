@@ -1,4 +1,4 @@
-//! The threads that make leases durable and then send their ACKs.
+//! The threads that store leases and then send their ACKs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,19 +11,19 @@ use crate::dhcp::leases::LeaseRecord;
 use crate::dhcp::responder::Reply;
 use crate::why::Why;
 
-/// Leases made durable by one write at most.
+/// Most leases stored by one write.
 const MAX_GROUP: usize = 4_096;
-/// ACKs of one sync that are sent at once. More would overflow the receive buffer of a relay, which gets them all: a Linux
-/// socket with default settings has room for about 160.
+/// ACKs of one sync that are sent at once. More would overflow the receive buffer of a relay, which receives all of them: a
+/// Linux socket with default settings holds about 160.
 const BURST: usize = 64;
 /// Larger groups are sent this many at a time, spread over as long as their sync took.
 const PIECE: usize = 16;
-/// No ACK waits longer than this.
+/// Longest delay of an ACK.
 const MAX_SPREAD: Duration = Duration::from_millis(100);
-/// Groups that may wait to be sent; beyond that the next sync waits.
+/// Most groups waiting to be sent; beyond that the next sync waits.
 const MAX_UNSENT: usize = 4;
 
-/// Leases, each with the reply that waits for it.
+/// Leases, each with its reply.
 pub(crate) type Group = Vec<(LeaseRecord, Option<Reply>)>;
 
 /// The thread that waits for the disk.
@@ -31,21 +31,21 @@ pub(crate) struct Committer {
     outbox: Outbox,
     groups: Receiver<Group>,
     commit: Commit,
-    /// Leases that were received and are not durable yet.
+    /// Leases that were received and not stored yet.
     pending: Arc<AtomicUsize>,
     pacer: SyncSender<(Vec<Reply>, Duration)>,
-    /// ACKs that the other thread has not sent yet.
+    /// ACKs that the pacer has not sent yet.
     unsent: Arc<AtomicUsize>,
 }
 
-/// The thread that sends the ACKs of a large group, while the next group waits for the disk.
+/// The thread that sends the ACKs of a large group while the next group is written.
 pub(crate) struct Pacer {
     outbox: Outbox,
     groups: Receiver<(Vec<Reply>, Duration)>,
     unsent: Arc<AtomicUsize>,
 }
 
-/// Both threads; each sends through an outbox of its own.
+/// Both threads; each has its own outbox.
 pub(crate) fn committer(
     outboxes: [Outbox; 2],
     groups: Receiver<Group>,
@@ -59,10 +59,10 @@ pub(crate) fn committer(
 }
 
 impl Committer {
-    /// Runs until the other thread has ended; what that sent before is still made durable and answered.
+    /// Runs until the other thread has ended; leases it sent before are still stored and answered.
     pub fn run(mut self) {
         while let Ok(mut group) = self.groups.recv() {
-            // While the disk was busy, more came: one sync for all of them.
+            // More leases arrived while the disk was busy: one sync for all of them.
             while group.len() < MAX_GROUP
                 && let Ok(more) = self.groups.try_recv()
             {

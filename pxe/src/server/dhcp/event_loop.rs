@@ -1,4 +1,4 @@
-//! The thread that reads requests, decides and sends what needs no lease.
+//! The thread that reads requests, decides, and sends replies that need no lease record.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -24,17 +24,17 @@ use crate::policy::{BootEvent, BootEventKind};
 use crate::server::neighbours::Neighbours;
 use crate::why::Why;
 
-/// How long somebody on the link may take to answer for an address.
+/// How long to wait for an answer to a probe.
 const PROBE_WAIT: Duration = Duration::from_millis(250);
-/// Addresses probed at once. In a flood, further ones are offered without a probe: a rack that powers on must not wait.
+/// Most concurrent probes. In a flood, further addresses are offered without a probe: a rack that powers on must not wait.
 const MAX_PROBING: usize = 64;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
-/// The committer's queue is tried again after this long when it was full.
+/// Pause before retrying when the committer's queue was full.
 const RETRY: Duration = Duration::from_millis(2);
-/// Between two ticks of [`Watch`], and two looks for strangers that are not there. The kernel asks (ARP) once or twice meanwhile.
+/// Interval of [`Watch`] and of the search for absent strangers. The kernel sends one or two ARP requests in this time.
 const TICK: Duration = Duration::from_secs(1);
-/// Strangers asked for in one tick.
+/// Strangers probed per tick.
 const MAX_SUSPECTS: usize = 64;
 
 pub(crate) struct EventLoop {
@@ -47,9 +47,9 @@ pub(crate) struct EventLoop {
     pub groups: SyncSender<Group>,
     pub group: Group,
     pub pending: Arc<AtomicUsize>,
-    /// In the order of their deadlines.
+    /// Ordered by deadline.
     pub probing: VecDeque<(Instant, Box<Pending>)>,
-    /// Addresses that the link was asked for at the last tick.
+    /// Addresses probed at the last tick.
     pub suspects: Vec<Ipv4Addr>,
     pub servers: Vec<Ipv4Addr>,
     pub presence: Arc<Presence>,
@@ -101,7 +101,7 @@ impl EventLoop {
         }
     }
 
-    /// Who was heard of outside DHCP is no stranger.
+    /// Machines heard from outside DHCP become known.
     fn hear_of(&mut self, now: u64) {
         let (addresses, machines) = self.presence.take();
         for network in &mut self.responder.networks {
@@ -110,8 +110,8 @@ impl EventLoop {
         }
     }
 
-    /// Where addresses are scarce, those of strangers that are not there become free. A network behind a relay is not on this
-    /// link: there, their leases end by themselves.
+    /// When addresses are scarce, reclaims those of absent strangers. A network behind a relay is not on this link: there, their
+    /// leases simply expire.
     fn reclaim(&mut self, now: u64) {
         let (Some(neighbours), Some(own)) = (&mut self.neighbours, self.responder.networks.first_mut()) else { return };
         if !self.responder.probe || self.responder.serving != Serving::Addresses {
@@ -128,7 +128,7 @@ impl EventLoop {
         self.suspects = suspects.into_iter().filter(|ip| neighbours.ask(*ip).is_ok()).collect();
     }
 
-    /// sysfs-class-net: `carrier` is 1 where the other side of the cable is up; unreadable while the interface is down.
+    /// sysfs-class-net: `carrier` is 1 if the other end of the cable is up; unreadable while the interface is down.
     fn has_link(&self) -> bool {
         let path = format!("/sys/class/net/{}/carrier", self.responder.facts.iface);
         std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
@@ -146,7 +146,7 @@ impl EventLoop {
         let others = [&self.boot_server, &self.watching];
         let sockets = own.into_iter().chain(others.into_iter().flatten().map(|s| s.as_fd()));
         let mut fds: Vec<PollFd<'_>> = sockets.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        // Rounded up: after waking too early it would only wait again.
+        // Rounded up, to avoid waking too early.
         let _ = poll(&mut fds, PollTimeout::from(left.as_micros().div_ceil(1000) as u16));
     }
 
@@ -202,9 +202,9 @@ impl EventLoop {
                 },
                 Finding::Ask(packet) => {
                     let everyone = SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT);
-                    // A question that cannot be sent counts as unanswered: an interface that is down has no other server either.
+                    // A DISCOVER that cannot be sent counts as unanswered: an interface that is down has no other server either.
                     if let Some(Err(error)) = self.watching.as_ref().map(|s| s.send_to(&packet, everyone)) {
-                        tracing::debug!(iface = %self.responder.facts.iface, %error, "asking who else serves");
+                        tracing::debug!(iface = %self.responder.facts.iface, %error, "probing for other DHCP servers");
                     }
                 }
                 Finding::Serve(serving) => self.responder.serving = serving,
@@ -266,7 +266,7 @@ impl EventLoop {
         self.pending.fetch_add(count, Ordering::Relaxed);
         match self.groups.try_send(group) {
             Ok(()) => {}
-            // The disk is busy: requests that arrive meanwhile join this group, up to [`MAX_PENDING`] leases.
+            // The disk is busy: requests that arrive in the meantime join this group, up to [`MAX_PENDING`] leases.
             Err(TrySendError::Full(group)) => {
                 self.pending.fetch_sub(count, Ordering::Relaxed);
                 self.group = group;

@@ -1,9 +1,9 @@
 //! Leases on disk before their ACK: an append-only file, one synced write per group.
 //!
-//! A new file is filled with zeros first: the sync of a group then writes data and no metadata, and does not wait for the
-//! file system's own journal behind other programs' changes. Files are numbered; [`Journal::seal`] starts a new one and
-//! returns the contents of the older ones, and [`Sealed::remove`] deletes those once the contents are safe elsewhere. Reading
-//! them again before that changes nothing: the last line for an address counts. [`crate::dhcp::lease_line`] has the format.
+//! A new file is filled with zeros first: the sync of a group then writes only data, no metadata, and does not wait for other
+//! programs' changes in the file system's journal. Files are numbered; [`Journal::seal`] starts a new one and returns the
+//! contents of the older ones, and [`Sealed::remove`] deletes those once their contents are stored elsewhere. Reading them
+//! twice is harmless: the last line of an address wins. [`crate::dhcp::lease_line`] defines the format.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use crate::dhcp::lease_line::{read_line, write_line};
 use crate::dhcp::leases::LeaseRecord;
 
-/// The longest journal file read, in bytes; it is folded long before.
+/// The longest journal file read, in bytes; files are folded long before they reach this size.
 pub const MAX_FILE: u64 = 256 << 20;
-/// Bytes of zeros in a new file, and as many more whenever they are used up.
+/// Zeros written to a new file, in bytes, and again whenever they are used up.
 pub const CAPACITY: u64 = 4 << 20;
 
 /// The open journal of one interface.
@@ -26,11 +26,11 @@ pub struct Journal {
     dir: PathBuf,
     number: u64,
     file: File,
-    /// Bytes of the file up to the end of its last line.
+    /// Length up to the end of the last line, in bytes.
     length: u64,
-    /// Bytes of the file allocated so far, zeros included.
+    /// Allocated length including zeros, in bytes.
     room: u64,
-    /// A write or sync failed: the kernel may have dropped pages, and nothing more is written to this file.
+    /// A write or sync failed: the kernel may have dropped pages, so nothing more is written to this file.
     broken: bool,
     older: Vec<PathBuf>,
     /// The last record of every address since the last seal.
@@ -38,8 +38,7 @@ pub struct Journal {
     line: String,
 }
 
-/// The file that the journal continues in after the next seal. Filling and syncing it takes as long as many appends, which need
-/// not wait for it.
+/// The next file of the journal. Creating it takes as long as many appends, so it is prepared without blocking them.
 #[derive(Debug)]
 pub struct NextFile {
     dir: PathBuf,
@@ -48,7 +47,7 @@ pub struct NextFile {
 }
 
 impl NextFile {
-    /// Creates the file, without the journal: appends go on meanwhile.
+    /// Creates the file without locking the journal, so appends continue.
     pub fn make(mut self) -> io::Result<Self> {
         let (number, file) = create(&self.dir, self.number)?;
         (self.number, self.file) = (number, Some(file));
@@ -56,7 +55,7 @@ impl NextFile {
     }
 }
 
-/// Files that are complete, and their records.
+/// Completed files, and their records.
 #[derive(Debug)]
 pub struct Sealed {
     pub records: Vec<LeaseRecord>,
@@ -64,7 +63,7 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Deletes the files, oldest first. After an error the rest remains and is read again at the next start.
+    /// Deletes the files, oldest first. After an error the remaining ones are read again at the next start.
     pub fn remove(self) -> io::Result<()> {
         for file in self.files {
             fs::remove_file(file)?;
@@ -88,7 +87,7 @@ impl Journal {
             if records.len() > before {
                 older.push(file);
             } else {
-                // No lease in it was acknowledged: nothing is lost, and files do not pile up with every start.
+                // No lease in it was acknowledged, so it can be deleted; otherwise files would accumulate with every start.
                 fs::remove_file(file)?;
             }
         }
@@ -99,8 +98,8 @@ impl Journal {
         Ok((journal, records))
     }
 
-    /// Appends the records and syncs. After an error none of them may be acknowledged, even if a later start finds
-    /// them on the disk.
+    /// Appends the records and syncs. After an error none of them may be acknowledged, even if a later start finds them
+    /// on the disk.
     pub fn append(&mut self, records: &[LeaseRecord]) -> io::Result<()> {
         if self.broken {
             self.next_file()?;
@@ -135,7 +134,7 @@ impl Journal {
         self.latest.is_empty()
     }
 
-    /// The file for [`Journal::seal`], not created yet.
+    /// The next file for [`Journal::seal`], not created yet.
     pub fn next(&self) -> NextFile {
         NextFile { dir: self.dir.clone(), number: self.number + 1, file: None }
     }
@@ -144,7 +143,7 @@ impl Journal {
     pub fn seal(&mut self, next: NextFile) -> io::Result<Sealed> {
         match next.file {
             Some(file) if next.number > self.number => self.go_on_in(next.number, file),
-            // This file failed since then, and the journal continues in one with a later number.
+            // The journal failed in the meantime and continued in a file with a higher number.
             _ => self.next_file()?,
         }
         let records = std::mem::take(&mut self.latest).into_values().collect();
@@ -171,7 +170,7 @@ fn number_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("leases-")?.strip_suffix(".journal")?.parse().ok()
 }
 
-/// A new file with that number, or with the next free one: a file may have been created and never used.
+/// A new file with this number, or the next free one: a file may have been created but never used.
 fn create(dir: &Path, number: u64) -> io::Result<(u64, File)> {
     let mut number = number;
     let file = loop {
@@ -182,7 +181,7 @@ fn create(dir: &Path, number: u64) -> io::Result<(u64, File)> {
     };
     fill(&file, 0);
     file.sync_all()?;
-    // The name must outlive a power cut as the lines do.
+    // The directory entry must survive a power failure too.
     File::open(dir)?.sync_all()?;
     Ok((number, file))
 }

@@ -1,4 +1,4 @@
-//! Limits of the DHCP server, and what its owner provides.
+//! Limits of the DHCP server, and the interfaces that its owner provides.
 
 use std::io;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use crate::dhcp::leases::LeaseRecord;
 
 /// The boot server's port (PXE 2.1 section 2.2.4).
 pub const BOOT_SERVER_PORT: u16 = 4011;
-/// The most leases that wait for the disk at once. Beyond it REQUESTs are dropped; clients repeat them.
+/// Most leases waiting for the disk. Beyond it REQUESTs are dropped; clients repeat them.
 pub const MAX_PENDING: usize = 16_384;
-/// Groups of leases on their way to the disk.
+/// Groups of leases queued for the disk.
 pub(super) const MAX_GROUPS: usize = 128;
 /// Seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-/// Makes records durable; called for groups, from one thread. No ACK is sent before it has returned.
+/// Stores records durably; called with groups, from one thread. No ACK is sent before it has returned.
 pub type Commit = Box<dyn FnMut(&[LeaseRecord]) -> io::Result<()> + Send>;

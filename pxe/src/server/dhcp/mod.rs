@@ -1,4 +1,4 @@
-//! The DHCP server's sockets: ports 67 and 4011 of one interface, and port 68 to see who else answers.
+//! The DHCP server's sockets: ports 67 and 4011 of one interface, and port 68 to detect other servers.
 
 pub mod limits;
 
@@ -63,7 +63,7 @@ impl DhcpServer {
         let networks = config.build(leases).map_err(|source| BindError::Config { iface: iface.to_owned(), source })?;
         let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let socket = udp_on(iface, any(SERVER_PORT), true)?;
-        // The broadcast socket takes any address; a wrong one in the replies would break every boot later.
+        // The broadcast socket accepts any address; a wrong one in the replies would break every boot.
         udp_on(iface, SocketAddrV4::new(config.server_ip, 0), false)?;
         let beside = matches!(config.mode, DhcpMode::Proxy | DhcpMode::Auto);
         let boot_server = optional(udp_on(iface, any(BOOT_SERVER_PORT), false), beside)?;
@@ -96,15 +96,15 @@ impl DhcpServer {
         self.responder.counters.clone()
     }
 
-    /// Where to say who was heard of: until then a machine is a stranger, and its lease short.
+    /// Where to report machines that were heard from: until then a machine is a stranger and its lease is short.
     pub fn presence(&self) -> Arc<Presence> {
         self.presence.clone()
     }
 
     /// Serves until `shutdown` completes.
     ///
-    /// Threads do the work: one reads, decides and sends what needs no lease, another makes groups of leases durable and
-    /// then sends their ACKs, and a third sends those of large groups while the next sync runs (adr/0016).
+    /// It uses three threads: one reads, decides and sends replies without a lease record; another stores groups of leases and
+    /// then sends their ACKs; a third sends those of large groups while the next sync runs (adr/0016).
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let stop = Arc::new(AtomicBool::new(false));
         let started = event_fd().and_then(|wake| Ok((self.start(&stop, &wake)?, wake)));
@@ -150,7 +150,7 @@ impl DhcpServer {
     }
 }
 
-/// A port that the mode does not need may fail to open.
+/// Opening a port that the mode does not need may fail.
 fn optional(opened: Result<UdpSocket, BindError>, needed: bool) -> Result<Option<UdpSocket>, BindError> {
     match opened {
         Ok(socket) => Ok(Some(socket)),
@@ -162,8 +162,8 @@ fn optional(opened: Result<UdpSocket, BindError>, needed: bool) -> Result<Option
     }
 }
 
-/// The interface's own hardware address; switches that look for rogue servers drop a DISCOVER of any other. Where the
-/// kernel has none, a locally administered one.
+/// The interface's hardware address; switches with DHCP snooping drop a DISCOVER from any other. If the interface has none,
+/// a locally administered one.
 fn hardware_address(iface: &str, ip: Ipv4Addr) -> Mac {
     let text = std::fs::read_to_string(format!("/sys/class/net/{iface}/address")).unwrap_or_default();
     let [a, b, c, d] = ip.octets();

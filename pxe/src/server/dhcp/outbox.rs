@@ -1,4 +1,4 @@
-//! Replies on their way out.
+//! Sends replies.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Outbox {
         self.waiting.push(reply);
     }
 
-    /// Sends what is waiting.
+    /// Sends queued replies.
     pub fn flush(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -55,7 +55,7 @@ impl Outbox {
         self.waiting = replies;
     }
 
-    /// Sends one reply from another socket.
+    /// Sends one reply through another socket.
     pub fn send_on(&mut self, socket: &UdpSocket, reply: Reply) {
         let results = send_all(socket, self.server_ip, &[(&reply.bytes, reply.to)]);
         if let Some(result) = results.into_iter().next() {
@@ -63,8 +63,8 @@ impl Outbox {
         }
     }
 
-    /// A client without an address is reached through the table of neighbours; where that cannot be changed, by
-    /// broadcast, which every client hears too.
+    /// A client without an address is reached through the neighbour table; if that cannot be changed, by broadcast, which
+    /// every client receives too.
     fn aim(&mut self, reply: &mut Reply) {
         let Some(mac) = reply.hardware else { return };
         let known = self.neighbours.as_mut().is_some_and(|n| n.learn(*reply.to.ip(), mac).is_ok());

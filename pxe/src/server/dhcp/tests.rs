@@ -35,7 +35,7 @@ fn config() -> DhcpConfig {
     DhcpConfig { probe: false, watch: false, ..DhcpConfig::new("lo", [127, 9, 0, 1].into(), DhcpMode::Full, own) }
 }
 
-/// A packet of the client with that last byte in its hardware and its IP address.
+/// A packet of the client whose hardware and IP address end in this byte.
 fn from_client(last: u8, options: &str) -> Vec<u8> {
     let mut bytes = packet(options);
     bytes[33] = last;
@@ -57,7 +57,7 @@ async fn reply(socket: &UdpSocket) -> u8 {
     crate::dhcp::wire::Packet::read(&buffer[..len]).unwrap().option(53).unwrap()[0]
 }
 
-/// What the commits say, one after the other; they wait for it.
+/// Results of the commits, in order; commits wait for them.
 struct Disk {
     asked: std::sync::mpsc::Receiver<Vec<LeaseRecord>>,
     answer: std::sync::mpsc::Sender<std::io::Result<()>>,
@@ -110,14 +110,14 @@ async fn an_ack_waits_for_its_commit_and_nobody_waits_for_another() {
     let (first, second) = (client(10).await.unwrap(), client(11).await.unwrap());
     let to = (Ipv4Addr::new(127, 9, 0, 1), SERVER_PORT);
 
-    // The first client's commit hangs; the second is answered meanwhile.
+    // The first client's commit blocks; the second client is answered.
     first.send_to(&from_client(10, "350103ff"), to).await.unwrap();
     let records = disk.asked().await;
     assert_eq!((records.len(), records[0].ip, records[0].expires_at), (1, [127, 9, 0, 10].into(), 1_120));
     second.send_to(&from_client(11, "350108ff"), to).await.unwrap();
     assert_eq!(reply(&second).await, 5);
-    assert!(first.try_recv(&mut [0; 10]).is_err(), "an ACK left before its commit");
-    // What comes while the disk is busy is one group afterwards.
+    assert!(first.try_recv(&mut [0; 10]).is_err(), "an ACK was sent before its commit");
+    // Requests that arrive while the disk is busy form one group.
     for _ in 0..3 {
         second.send_to(&from_client(11, "350103ff"), to).await.unwrap();
     }
@@ -174,7 +174,7 @@ async fn a_disk_that_hangs_for_long_costs_no_lease() {
         let _ = stopped.await;
     }));
     let client = UdpSocket::bind(SocketAddrV4::new([127, 9, 0, 12].into(), 68)).await.unwrap();
-    // More groups than the channel holds: each request is a loop of its own.
+    // More groups than the channel holds: one request per loop.
     let most = MAX_GROUPS as u64 + 20;
     for n in 0..most {
         client.send_to(&from_client(12, "350103ff"), (Ipv4Addr::new(127, 9, 0, 1), SERVER_PORT)).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_disk_that_hangs_for_long_costs_no_lease() {
 }
 
 #[test]
-fn a_configuration_that_cannot_work_is_refused() {
+fn an_invalid_configuration_is_refused() {
     let bind = |config: DhcpConfig| {
         DhcpServer::bind(config, Arc::new(Recorder(Mutex::default())), &[], disk().1, Arc::new(|| 1)).err().unwrap()
     };

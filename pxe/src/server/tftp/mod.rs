@@ -1,4 +1,4 @@
-//! The TFTP server's listener: requests on port 69, a new socket for each transfer, transfers on a few threads.
+//! The TFTP server's listener: requests on port 69, one socket per transfer, transfers on a few threads.
 
 mod places;
 mod shared;
@@ -30,8 +30,8 @@ use crate::tftp::limits::{Limits, MAX_DATAGRAM, MAX_WORKERS, SERVER_PORT};
 use crate::tftp::packet::{Packet, PacketError, ReadRequest, code, error_packet, parse};
 use crate::tftp::transfer::Transfer;
 
-/// Transfers that one thread takes before the next thread is used: a busy thread finds many packets at each wake-up, and waking
-/// a thread costs more than the packet.
+/// Transfers assigned to one thread before the next is used: a busy thread finds many packets at each wake-up, and waking a
+/// thread costs more than handling a packet.
 const FILL: usize = 128;
 /// Pause after a receive error (interface down), so that the loop does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -45,19 +45,19 @@ pub struct TftpConfig {
     /// and of these networks behind relays.
     pub relayed: Vec<Subnet>,
     pub limits: Limits,
-    /// Transfers at once.
+    /// Most concurrent transfers.
     pub max_transfers: usize,
-    /// Transfers at once per address.
+    /// Most concurrent transfers per address.
     pub max_per_address: usize,
     /// Threads that run transfers, 1 to [`MAX_WORKERS`].
     pub workers: usize,
-    /// Where to say who fetched a file.
+    /// Where to report machines that fetched a file.
     pub presence: Arc<Presence>,
 }
 
 impl TftpConfig {
-    /// The defaults: 512 transfers in all, 8 per address, one thread per two processors up to [`MAX_WORKERS`]. The remaining
-    /// processors are for DHCP, HTTP and the kernel's part of every packet.
+    /// The defaults: 512 transfers in total, 8 per address, one thread per two processors up to [`MAX_WORKERS`]. The remaining
+    /// processors are left for DHCP, HTTP and the kernel.
     pub fn new(iface: &str, address: Ipv4Addr, on_link: Subnet) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).clamp(1, MAX_WORKERS));
         TftpConfig {
@@ -99,8 +99,8 @@ impl TftpServer {
 
     /// Serves until `shutdown` completes; running transfers end with it.
     ///
-    /// The server has threads of its own: a packet costs one system call to read and one to answer, and the wake-ups of an
-    /// async runtime would cost more than both (adr/0016).
+    /// The server has its own threads: a packet takes one system call to read and one to answer, and the wake-ups of an async
+    /// runtime would cost more than both (adr/0016).
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let shared = Arc::new(Shared {
             iface: self.config.iface.as_str().into(),
@@ -191,7 +191,7 @@ impl Listener {
             Err(PacketError::Name | PacketError::Options | PacketError::TooLong) => {
                 self.refuse(from, Count::TftpMalformed, code::ILLEGAL, "malformed request");
             }
-            // Data, ACK and ERROR belong to a transfer's own port; an answer could start a loop.
+            // Data, ACK and ERROR belong to a transfer's port; answering them could start a loop.
             Ok(_) | Err(_) => self.shared.counters.add(Count::TftpMalformed),
         }
     }
@@ -208,7 +208,7 @@ impl Listener {
         let mut active = shared.active.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = active.running.get(&from) {
             if old.request == request && !old.contacted.load(Ordering::Relaxed) {
-                // The first answer is on its way or will be repeated; a second transfer would answer twice.
+                // The first answer was sent or will be repeated; a second transfer would answer twice.
                 self.shared.counters.add(Count::TftpDuplicate);
                 return;
             }
@@ -222,7 +222,7 @@ impl Listener {
                 self.shared.counters.add(Count::TftpPushedOut);
                 self.order(old.worker, Order::Abort(old.id, Abort::PushedOut));
             }
-            // No answer: the client asks again, while an ERROR would end its boot.
+            // No answer: the client retries, while an ERROR would abort its boot.
             Place::None => return self.shared.counters.add(Count::TftpBusy),
         }
         let socket = udp_on(&self.config.iface, SocketAddrV4::new(self.config.address, 0), false);
@@ -254,7 +254,7 @@ impl Listener {
 
     fn refuse(&self, to: SocketAddrV4, count: Count, code: u16, text: &str) {
         self.shared.counters.add(count);
-        // Best effort: a client that misses the answer asks again.
+        // Best effort: a client that misses the answer retries.
         let _ = self.socket.send_to(&error_packet(code, text), to);
     }
 }

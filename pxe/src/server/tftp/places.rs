@@ -1,7 +1,7 @@
-//! Which transfers may run: who gets a place, and whose place it was.
+//! Slots for transfers: which transfers may run, and which are evicted.
 //!
-//! A request costs its sender one packet that may even carry a forged address, so a transfer whose client never answered holds
-//! its place only until somebody else wants it. Where all have answered, an address with many makes room for one with none.
+//! A request costs its sender one packet, possibly with a forged address, so a transfer whose client never answered keeps its
+//! slot only until another client needs it. If all have answered, an address with several transfers yields to one with none.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -11,30 +11,30 @@ use std::time::Duration;
 
 use crate::tftp::packet::ReadRequest;
 
-/// Transfers pushed out for one address within a second, and for all. Each makes this server send a packet to an address that may
-/// be forged.
+/// Most evictions per second for one address, and in total. Each makes this server send a packet to an address that may be
+/// forged.
 const MAX_PUSHED_BY_ONE: u32 = 256;
 const MAX_PUSHED: u32 = 4_096;
-/// Where every transfer is of another address and has answered, the oldest one that has run for longer than this makes room.
+/// If every transfer has a different address and has answered, the oldest one that has run for longer than this is evicted.
 const LONG: Duration = Duration::from_secs(60);
 
 /// A running transfer.
 #[derive(Debug)]
 pub(super) struct Active {
-    /// Counts up, so the lowest is the oldest.
+    /// Increasing number: the lowest is the oldest.
     pub id: u64,
     pub request: ReadRequest,
     pub contacted: Arc<AtomicBool>,
     pub worker: usize,
-    /// Since the server began.
+    /// Since the server started.
     pub since: Duration,
 }
 
-/// Whether there is a place.
+/// Whether there is a slot.
 #[derive(Debug)]
 pub(super) enum Place {
     Free,
-    /// After this transfer is ended; it is no longer among the running ones.
+    /// After ending this transfer, which is already removed from the running ones.
     Instead(Active),
     None,
 }
@@ -44,7 +44,7 @@ pub(super) struct Places {
     pub running: HashMap<SocketAddrV4, Active>,
     max: usize,
     per_address: usize,
-    /// The second that is counted, and how many were pushed out in it, in all and for each address.
+    /// The current second, and the evictions in it, in total and per address.
     pushed: (u64, u32, HashMap<Ipv4Addr, u32>),
 }
 
@@ -53,7 +53,7 @@ impl Places {
         Places { running: HashMap::new(), max, per_address, pushed: (0, 0, HashMap::new()) }
     }
 
-    /// A place for one more transfer of that address.
+    /// Requests a slot for a transfer of this address.
     pub fn find(&mut self, ip: Ipv4Addr, now: Duration) -> Place {
         let held = self.running.keys().filter(|c| *c.ip() == ip).count();
         let out = if held >= self.per_address {
@@ -71,7 +71,7 @@ impl Places {
         self.running.iter().filter(|(c, a)| which(c, a)).min_by_key(|(_, a)| a.id).map(|(c, _)| *c)
     }
 
-    /// The oldest transfer of the address that has most; where none has two, the oldest of all that is older than [`LONG`].
+    /// The oldest transfer of the address with the most; if none has two, the oldest of all that is older than [`LONG`].
     fn of_the_greediest(&self, now: Duration) -> Option<SocketAddrV4> {
         let mut counts: HashMap<Ipv4Addr, usize> = HashMap::new();
         self.running.keys().for_each(|c| *counts.entry(*c.ip()).or_default() += 1);
@@ -87,7 +87,7 @@ impl Places {
             (*second, *all) = (now.as_secs(), 0);
             by.clear();
         }
-        // No more addresses than pushes are ever remembered.
+        // At most one address per eviction is remembered.
         if *all >= MAX_PUSHED || by.get(&ip).is_some_and(|n| *n >= MAX_PUSHED_BY_ONE) {
             return false;
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     impl Server {
-        /// A request of that address from a port of its own: whether it got a place, and the number of the one pushed out.
+        /// A request of this address from a new port: whether it got a slot, and the number of the evicted transfer.
         fn ask(&mut self, address: u16, contacted: bool, now: Duration) -> Option<Option<u64>> {
             let pushed = match self.places.find(ip(address), now) {
                 Place::Free => None,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_never_answered_makes_room_oldest_first() {
+    fn transfers_without_an_answer_are_evicted_oldest_first() {
         let mut s = server(4, 2);
         for n in 1..=4 {
             assert_eq!(s.ask(n, false, NOW), Some(None));
@@ -151,32 +151,32 @@ mod tests {
         assert_eq!(s.ask(5, false, NOW), Some(Some(1)));
         assert_eq!(s.ask(6, false, NOW), Some(Some(2)));
         assert_eq!(s.places.running.len(), 4);
-        // Its own oldest at the limit of an address, although others are older.
+        // At the limit of an address its own oldest is evicted, although others are older.
         assert_eq!((s.ask(6, false, NOW), s.ask(6, false, NOW)), (Some(Some(3)), Some(Some(6))));
         assert_eq!(s.held(6), 2);
     }
 
     #[test]
-    fn a_client_that_answers_keeps_its_place_from_the_greedy() {
+    fn a_client_that_answers_keeps_its_slot() {
         let mut s = server(64 * 8, 8);
-        // 64 addresses take every place and answer.
+        // 64 addresses take every slot and answer.
         for n in 0..64 {
             (0..8).for_each(|_| assert_eq!(s.ask(n, true, NOW), Some(None)));
         }
         assert_eq!(s.ask(3, true, NOW), None, "the ninth of an address");
-        // Forty machines come, two files each: one at a time, as firmware asks.
+        // Forty machines arrive, with two files each, one at a time like firmware.
         for machine in 1_000..1_040 {
             assert!(s.ask(machine, true, NOW).is_some(), "{machine}");
         }
         assert!((0..64).all(|n| s.held(n) >= 7), "taken from each in turn");
         for n in 0..64 {
-            assert_eq!(s.ask(n, true, NOW), None, "who has some cannot push out");
+            assert_eq!(s.ask(n, true, NOW), None, "an address with transfers cannot evict others");
         }
         assert!((1_000..1_040).all(|machine| s.held(machine) == 1));
     }
 
     #[test]
-    fn among_one_each_only_a_long_one_makes_room() {
+    fn with_one_transfer_per_address_only_a_long_one_is_evicted() {
         let mut s = server(3, 8);
         (1..=3).for_each(|n| assert_eq!(s.ask(n, true, NOW), Some(None)));
         assert_eq!(s.ask(4, true, NOW + LONG), None);
@@ -184,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_under_one_address_pushes_out_so_many_a_second() {
+    fn evictions_by_one_address_are_limited_per_second() {
         let mut s = server(512, 8);
         let got = (0..10_000).filter(|_| s.ask(1, false, NOW).is_some()).count();
         assert_eq!(got, 8 + MAX_PUSHED_BY_ONE as usize);
-        assert!(s.ask(2, false, NOW).is_some(), "another address has places of its own");
-        assert!(s.ask(1, false, NOW + Duration::from_secs(1)).is_some(), "and the next second is another");
+        assert!(s.ask(2, false, NOW).is_some(), "another address has its own limit");
+        assert!(s.ask(1, false, NOW + Duration::from_secs(1)).is_some(), "the limit is reset in the next second");
         let mut s = server(512, 8);
         let got = (0..40_000u16).filter(|n| s.ask(*n, false, NOW).is_some()).count();
         assert_eq!(got, 512 + MAX_PUSHED as usize);

@@ -1,4 +1,4 @@
-//! What the TFTP listener and its workers share.
+//! State shared by the TFTP listener and its workers.
 
 use std::net::{SocketAddrV4, UdpSocket};
 use std::sync::atomic::AtomicBool;
@@ -11,7 +11,7 @@ use crate::dhcp::presence::Presence;
 use crate::policy::{Abort, BootEvent, BootEventKind, BootPolicy};
 use crate::tftp::transfer::Transfer;
 
-/// What all threads of one server share.
+/// State shared by all threads of one server.
 pub(super) struct Shared {
     pub iface: Arc<str>,
     pub policy: Arc<dyn BootPolicy>,
@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub presence: Arc<Presence>,
 }
 
-/// A transfer on its way to a worker.
+/// A transfer handed to a worker.
 pub(super) struct Job {
     pub id: u64,
     pub transfer: Transfer,
@@ -34,7 +34,7 @@ pub(super) struct Job {
 
 pub(super) enum Order {
     Start(Box<Job>),
-    /// The client asked for something else from the same port, or its place was needed.
+    /// The client sent another request from the same port, or its slot was needed.
     Abort(u64, Abort),
 }
 

@@ -30,7 +30,7 @@ struct Running {
     _stop: oneshot::Sender<()>,
 }
 
-/// A server on 127.8.`net`.1 that answers clients of `on_link`, or nothing where it cannot be opened.
+/// A server on 127.8.`net`.1 that answers clients of `on_link`; `None` if it cannot be opened.
 async fn start(net: u8, on_link: [u8; 4], change: impl FnOnce(&mut TftpConfig)) -> Option<Running> {
     let address = Ipv4Addr::new(127, 8, net, 1);
     let mut config = TftpConfig::new("lo", address, Subnet::new(on_link.into(), 24).unwrap());
@@ -90,7 +90,7 @@ async fn a_transfer_comes_from_the_address_asked_and_ends_with_an_error_packet()
     assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted(Abort::Error("enough".into()))));
 }
 
-/// Asks for the file and answers its first block, so that the server knows the client is there.
+/// Requests the file and acknowledges its first block, so that the server knows that the client is real.
 async fn fetching(server: &Running, net: u8, last: u8) -> (UdpSocket, SocketAddr) {
     let socket = client(net, last).await;
     socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
@@ -106,7 +106,7 @@ async fn transfers_are_capped_in_all_and_by_address() {
     let limits = |c: &mut TftpConfig| (c.max_per_address, c.max_transfers) = (2, 3);
     let Some(server) = start(2, [127, 8, 2, 0], limits).await else { return };
     let mut held = vec![fetching(&server, 2, 2).await, fetching(&server, 2, 2).await];
-    // The third of one address is met with silence.
+    // The third of one address gets no answer.
     let third = client(2, 2).await;
     third.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
     server.counted(Count::TftpBusy, 1).await;
@@ -117,11 +117,11 @@ async fn transfers_are_capped_in_all_and_by_address() {
     waiting.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
     server.counted(Count::TftpDuplicate, 1).await;
     assert_eq!((server.counters.get(Count::TftpStarted), server.counters.get(Count::TftpPushedOut)), (3, 0));
-    // The fourth in all has the place of the one that did not answer yet,
+    // The fourth in total gets the slot of the one that has not answered,
     let fourth = fetching(&server, 2, 4).await;
     server.counted(Count::TftpPushedOut, 1).await;
     assert!(server.policy.0.lock().unwrap().contains(&BootEventKind::TftpAborted(Abort::PushedOut)));
-    // the next one that of the oldest of whoever has two, and then nobody who answers can be pushed out.
+    // the next one the slot of the oldest of an address with two; after that none can be evicted.
     held.push(fetching(&server, 2, 5).await);
     server.counted(Count::TftpPushedOut, 2).await;
     client(2, 6).await.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
@@ -134,7 +134,7 @@ async fn transfers_are_capped_in_all_and_by_address() {
     drop(held);
 }
 
-/// What `tftp_hold.py` does: every place of 64 addresses with a wait of 255 seconds, and never an answer.
+/// Like `tftp_hold.py`: 64 addresses take every slot with a wait of 255 seconds, and never answer.
 #[tokio::test]
 async fn requests_that_are_never_answered_hold_no_place() {
     let Some(server) = start(6, [127, 8, 6, 0], |c| c.max_transfers = 64).await else { return };
@@ -146,7 +146,7 @@ async fn requests_that_are_never_answered_hold_no_place() {
         server.counted(Count::TftpRequest, u64::from(n) + 1).await;
         held.push(socket);
     }
-    // Another address is served at its first request, whatever the flood has asked for, and so is one of the flood's own.
+    // Another address is served at its first request in spite of the flood, and so is one from the flood.
     for (done, last) in [(1, 200), (2, 100)] {
         let (socket, transfer) = fetching(&server, 6, last).await;
         for block in 2..=3u16 {
@@ -204,7 +204,7 @@ fn one_thread_is_filled_before_the_next() {
     assert_eq!(of(&[FILL - 1, 0]), 0);
     assert_eq!(of(&[FILL, 0]), 1);
     assert_eq!(of(&[FILL, FILL - 1, 0]), 1);
-    assert_eq!(of(&[FILL - 1, FILL]), 0, "who has room again");
+    assert_eq!(of(&[FILL - 1, FILL]), 0, "which has a free slot again");
     assert_eq!(of(&[FILL + 2, FILL, FILL + 1]), 1, "all are full");
     assert_eq!(of(&[FILL]), 0);
 }
@@ -216,7 +216,7 @@ async fn packets_that_say_nothing_new_do_not_hold_up_the_one_that_does() {
     socket.send_to(&read_packet("boot", &[]), server.address).await.unwrap();
     let (_, transfer) = receive(&socket).await;
     for block in 1..4u16 {
-        // Together, so that the server may find them all at one look.
+        // Sent together, so that the server may read them in one round.
         for _ in 0..20 {
             assert!(socket.try_send_to(&ack_packet(block - 1), transfer).is_ok());
         }

@@ -1,7 +1,7 @@
 //! One thread that runs many transfers: an epoll set of connected sockets, and their timers.
 //!
-//! Windows leave as one datagram that the kernel (or the card) cuts into packets (UDP_SEGMENT, udp(7)); where it
-//! cannot, packet by packet.
+//! A window is sent as one datagram that the kernel (or the card) splits into packets (UDP_SEGMENT, udp(7)); if that is not
+//! supported, packet by packet.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -24,21 +24,21 @@ use crate::policy::{Abort, BootEventKind, TransferError};
 use crate::tftp::limits::{MAX_DATAGRAM, MAX_DURATION};
 use crate::tftp::transfer::{Send, Status, Step};
 
-/// Most packets the kernel cuts one datagram into (UDP_MAX_SEGMENTS of older kernels).
+/// Most packets into which the kernel splits one datagram (UDP_MAX_SEGMENTS of older kernels).
 const MAX_SEGMENTS: usize = 64;
-/// The longest datagram before it is cut, in bytes.
+/// The longest datagram before it is split, in bytes.
 const MAX_SEND: usize = 65_000;
-/// Sockets looked at in one round.
+/// Sockets handled in one round.
 const EVENTS: usize = 256;
-/// Packets read from one socket in one round: more than fit its queue by default.
+/// Packets read from one socket in one round: more than its default queue holds.
 const MAX_READS: usize = 512;
-/// The epoll key of the wake-up, where a transfer's is its slot.
+/// The epoll key of the wake-up; a transfer's key is its slot.
 const WAKE: u64 = u64::MAX;
 
 struct Run {
     job: Job,
     deadline: Duration,
-    /// The only entry in the timers that counts; others of this transfer are stale.
+    /// The valid timer entry of this transfer; its others are stale.
     queued: Duration,
     ends: Duration,
     segments: bool,
@@ -51,7 +51,7 @@ pub(super) struct Worker {
     orders: Receiver<Order>,
     runs: Vec<Option<Run>>,
     free: Vec<usize>,
-    /// At least one entry per transfer; its deadline may have moved since.
+    /// At least one entry per transfer; its deadline may have changed since.
     timers: BinaryHeap<Reverse<(Duration, usize, u64)>>,
     out: Vec<u8>,
 }
@@ -99,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// Milliseconds, rounded up: after waking too early it would only wait again.
+    /// Milliseconds, rounded up to avoid waking too early.
     fn until_next_timer(&self) -> EpollTimeout {
         let Some(Reverse((at, ..))) = self.timers.peek() else { return EpollTimeout::NONE };
         let left = at.saturating_sub(self.shared.began.elapsed()).as_micros().div_ceil(1000);
@@ -137,9 +137,9 @@ impl Worker {
         }
     }
 
-    /// Reads until the queue is empty: a packet left behind causes no further event. In lock-step the client sends nothing after
-    /// a packet until it is answered, and checking for more would cost as much as the answer; if there is one after all, it is
-    /// found behind the next, or when the timer expires.
+    /// Reads until the queue is empty: a remaining packet causes no further event. In lock-step the client sends nothing until
+    /// its packet is answered, and checking for more would cost as much as the answer; a packet that is queued anyway is read
+    /// with the next one, or when the timer expires.
     fn receive(&mut self, slot: usize, buffer: &mut [u8], now: Duration) {
         for _ in 0..MAX_READS {
             let Some(run) = self.runs.get_mut(slot).and_then(Option::as_mut) else { return };

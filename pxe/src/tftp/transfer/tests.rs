@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::tftp::packet::{ack_packet, data_packet, error_packet, option_ack_packet};
 
-/// A clock that stands still: what the tests below are about does not hang on it.
+/// A stopped clock: these tests do not depend on time.
 const NOW: Duration = Duration::from_secs(5);
 
 fn request(options: &[(&str, &str)]) -> ReadRequest {
@@ -42,7 +42,7 @@ fn silent(step: &Step) -> bool {
 }
 
 #[test]
-fn options_are_granted_capped_or_left_out() {
+fn options_are_granted_capped_or_omitted() {
     for (options, want) in [
         (vec![("blksize", "1468")], vec![("blksize", 1468)]),
         (vec![("blksize", "1467")], vec![("blksize", 1467)]),
@@ -239,7 +239,7 @@ fn run(file: &Arc<[u8]>, blksize: u16, window: u16, fates: &[u8]) -> (Status, Cl
                 carry(&mut acks, ack);
             }
         }
-        // Every answer is acted upon at once, as the server does.
+        // Every answer is handled at once, like in the server.
         let mut quiet = true;
         step = Step { send: Send::Nothing, rearm: false, status: Status::Running };
         while let (Some(ack), true) = (acks.pop_front(), step.status == Status::Running) {
@@ -268,7 +268,7 @@ fn a_block_is_header_and_part_of_the_file() {
 }
 
 #[test]
-fn the_wait_follows_the_round_trip_unless_the_client_named_its_own() {
+fn the_wait_follows_the_round_trip_unless_the_client_requested_one() {
     let limit = Limits::default().timeout;
     let mut t = transfer(50_000, &[]);
     t.start(NOW);
@@ -281,7 +281,7 @@ fn the_wait_follows_the_round_trip_unless_the_client_named_its_own() {
     }
     t.on_timeout(NOW);
     assert_eq!(t.wait(), limit);
-    // A block that was repeated tells nothing about the round trip; the next one does.
+    // A retransmitted block does not measure the round trip; the next one does.
     t.on_packet(&ack_packet(2), NOW + Duration::from_secs(3));
     assert_eq!(t.wait(), MIN_WAIT);
     t.on_packet(&ack_packet(3), NOW + Duration::from_secs(3) + Duration::from_millis(160));
@@ -296,7 +296,7 @@ fn the_wait_follows_the_round_trip_unless_the_client_named_its_own() {
     assert_eq!(t.wait(), Duration::from_secs(3));
 }
 
-/// How long a transfer lasts whose client does `answer` at each of the server's packets, in whole seconds, and how it ends.
+/// Duration of a transfer in seconds, and its result, if the client reacts with `answer` to each packet.
 fn lasts(t: &mut Transfer, mut answer: impl FnMut(&Step) -> Option<Vec<u8>>, every: Duration) -> (u64, Status) {
     let mut now = NOW;
     let mut step = t.start(now);
@@ -316,8 +316,8 @@ fn lasts(t: &mut Transfer, mut answer: impl FnMut(&Step) -> Option<Vec<u8>>, eve
 }
 
 #[test]
-fn a_clients_timeout_counts_only_once_it_has_answered() {
-    // Four packets, a second apart, whatever was asked for.
+fn a_clients_timeout_applies_only_after_its_first_answer() {
+    // Four packets, a second apart, whatever was requested.
     for timeout in ["1", "10", "255"] {
         let mut t = transfer(50_000, &[("timeout", timeout), ("blksize", "1468")]);
         assert_eq!(lasts(&mut t, |_| None, NOW), (4, Status::TimedOut), "{timeout}");
@@ -332,19 +332,19 @@ fn a_clients_timeout_counts_only_once_it_has_answered() {
 }
 
 #[test]
-fn a_client_that_takes_a_block_now_and_then_does_not_keep_its_place() {
+fn a_client_that_is_too_slow_loses_its_slot() {
     let ack = |step: &Step| match &step.send {
         Send::Options => Some(ack_packet(0)),
         Send::Blocks(blocks) => Some(ack_packet(*blocks.start() as u16)),
         Send::Nothing => None,
     };
     let block = |bytes: &str, timeout: &str| transfer(4_000_000, &[("blksize", bytes), ("timeout", timeout)]);
-    // A block of 1468 bytes each nine seconds, and the smallest block as fast as a machine far away takes it.
+    // A block of 1468 bytes every nine seconds, and the smallest blocks at the speed of a distant machine.
     for (mut t, every) in [(block("1468", "10"), 9_000), (block("512", "2"), 1_000), (block("8", "1"), 20)] {
         let (lasted, status) = lasts(&mut t, ack, Duration::from_millis(every));
         assert!(lasted <= 48 && status == Status::TooSlow, "{every} ms: {lasted} {status:?}");
     }
-    // At twice the rate it goes on to the end, however long that takes.
+    // At twice the rate it completes, however long that takes.
     let per_block = PACE_TIME.as_millis() as u64 * 1_468 / PACE_BYTES / 2;
     let mut t = transfer(400_000, &[("blksize", "1468")]);
     let (lasted, status) = lasts(&mut t, ack, Duration::from_millis(per_block));
@@ -366,14 +366,14 @@ proptest! {
         } else {
             prop_assert!(matches!(status, Status::TimedOut | Status::TooSlow));
         }
-        // No amplification: each block at most as often as the budget and one early repeat allow.
+        // No amplification: each block at most as often as the budget and one early retransmission allow.
         let all = len / usize::from(blksize) + 2;
         let most = all * usize::from(window) * (Limits::default().retries as usize + 2);
         prop_assert!(packets <= most, "{packets} > {most}");
     }
 
     #[test]
-    fn a_link_without_loss_needs_each_block_once(len in 0usize..40_000, blksize in 8u16..1469, window in 1u16..65) {
+    fn without_loss_each_block_is_sent_once(len in 0usize..40_000, blksize in 8u16..1469, window in 1u16..65) {
         let file = bytes(len);
         let (status, client, packets) = run(&file, blksize, window, &[63]);
         prop_assert_eq!(status, Status::Done);

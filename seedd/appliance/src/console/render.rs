@@ -332,7 +332,7 @@ fn code_page(scene: &Scene<'_>, blocks: bool, area: Rect, buf: &mut Buffer) {
         buf.set_stringn(
             area.x,
             area.y,
-            "The set-up is complete; there is no code any more.",
+            "The set-up is complete; the code is no longer needed.",
             usize::from(area.width),
             Style::new(),
         );

@@ -39,7 +39,7 @@ pub trait Controlled: Send + Sync {
     fn status(&self) -> Result<Status>;
     fn unseal(&self, passphrase: &str) -> Result<()>;
     fn seal(&self) -> Result<()> {
-        Err(anyhow!("there is no site here yet"))
+        Err(anyhow!("this seed has no site yet"))
     }
     /// The site's part of the view; the machine's part (interfaces, disks, settings, clock) comes from [`Host`].
     fn view(&self) -> Result<ConsoleView>;
@@ -52,16 +52,16 @@ pub trait Controlled: Send + Sync {
     /// Sets the clock of this machine, in Unix milliseconds.
     fn set_clock(&self, to_ms: u64) -> Result<Clock>;
     fn site(&self, _ask: SiteRequest) -> Result<Answer> {
-        Err(anyhow!("there is no site here yet"))
+        Err(anyhow!("this seed has no site yet"))
     }
     /// Called after new settings were stored.
     fn settings_changed(&self, settings: &Settings) -> Result<()>;
     fn reload(&self) -> Result<()> {
-        Err(anyhow!("there is no site here yet"))
+        Err(anyhow!("this seed has no site yet"))
     }
     /// The new epoch.
     fn promote(&self) -> Result<u64> {
-        Err(anyhow!("there is no site here yet"))
+        Err(anyhow!("this seed has no site yet"))
     }
 }
 

@@ -90,8 +90,8 @@ pub fn wrong_code(a: &Attempt<'_>) -> Option<Say> {
     }
     wait(
         "The code was wrong; nothing was changed, and the machine shows a new one after a pause.",
-        "Read the next code from its console. After five wrong codes the console waits for a key. If the code was typed as it stood \
-         there, another program may answer in the seed's place.",
+        "Read the next code from its console. After five wrong codes the console waits for a key. If the code was entered as \
+         shown there, another host may be impersonating the seed.",
     )
 }
 

@@ -174,7 +174,7 @@ pub fn not_a_network_boot(a: &Attempt<'_>) -> Option<Say> {
         return None;
     }
     wait(
-        "The request came from an operating system, not from firmware that wants to boot.",
+        "The request came from an operating system, not from booting firmware.",
         "Put the network before the disk in the boot order, or choose network boot in the boot menu (often F12).",
     )
 }

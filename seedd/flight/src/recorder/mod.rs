@@ -255,10 +255,7 @@ fn words(event: &BootEvent) -> Option<(EventKind, String)> {
         }
         BootEventKind::OtherServerDoubted { server, answers, owner } => {
             let times = if *answers == 1 { "once".to_owned() } else { format!("{answers} times") };
-            let text = format!(
-                "somebody answered {times} as DHCP server {server} ({}); this seed does not stand down for it",
-                owns(*owner)
-            );
+            let text = format!("a host answered {times} as DHCP server {server} ({}); this seed keeps serving", owns(*owner));
             (EventKind::DhcpOther, text)
         }
         BootEventKind::OtherServerGone { server } => {

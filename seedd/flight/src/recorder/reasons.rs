@@ -29,9 +29,9 @@ pub fn words(why: Why) -> &'static str {
         Why::JournalFailed => "the lease could not be written to disk",
         Why::JournalFull => "too many leases are waiting for the disk",
         Why::NotReserved => "no address is reserved for it",
-        Why::ProxyPlain => "it does not want to boot; another server assigns addresses",
+        Why::ProxyPlain => "it does not boot from the network; another server assigns addresses",
         Why::StillProbing => "the seed is still probing for other DHCP servers",
-        Why::NotPxe => "it does not want to boot",
+        Why::NotPxe => "it does not boot from the network",
         Why::TooMany => "too many such requests arrive",
         Why::SendFailed => "the reply could not be sent",
     }

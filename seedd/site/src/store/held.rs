@@ -1,4 +1,4 @@
-//! Which list of peers each node holds, as it said last.
+//! Which peer list each node holds, as it said last.
 
 use std::net::Ipv4Addr;
 

@@ -73,7 +73,7 @@ impl SealedIdentity {
             return Ok(held);
         }
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key for the time while sealed")?;
-        let name = dns_name(&format!("sealed.{domain}")).ok_or_else(|| anyhow!("{domain} is no domain"))?;
+        let name = dns_name(&format!("sealed.{domain}")).ok_or_else(|| anyhow!("{domain} is not a domain name"))?;
         let certificate = ca::certificate(Some(ca), &key, &[name])?;
         let file = Plain { key: B64.encode(key.serialized_der()), certificate: B64.encode(&certificate), ca: digest(ca) };
         let text = Zeroizing::new(serde_json::to_vec(&file).context("writing the identity for the time while sealed")?);

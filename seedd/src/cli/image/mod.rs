@@ -67,7 +67,7 @@ pub struct Build {
     /// With --target seed-iso: seedd program for the medium [default: this one]
     #[arg(long, value_name = "FILE")]
     seedd: Option<Utf8PathBuf>,
-    /// Static kubedos-node program for the images [default: the one beside this program]
+    /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
 }
@@ -124,7 +124,7 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
         .iter()
         .map(|p| folder.join(p))
         .find(|p| p.is_file())
-        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found beside this program"))
+        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found next to this program"))
         .hint("build it with `just agent`, or use --agent")
 }
 

@@ -327,7 +327,7 @@ impl Frames<'_> {
         // Frames with wrong bytes were written: the next run must start from the beginning.
         let state = self.job.dir.join(STATE);
         fs::remove_file(&state).with_context(|| format!("removing {state}"))?;
-        Err(anyhow!("{path} does not match the manifest any more")).hint(gone)
+        Err(anyhow!("{path} no longer matches the manifest")).hint(gone)
     }
 
     fn push(&mut self, mut bytes: &[u8]) -> Result<()> {

@@ -191,8 +191,8 @@ impl Import<'_> {
         let epoch = tx.epoch()?;
         ensure!((epoch, tx.last_event()?) == (m.epoch, m.event), "the rows do not match the manifest");
         if let Some(peers) = tx.peers()? {
-            let listed = peers.open(self.pin).context("checking the list of peers")?.epoch;
-            ensure!(listed <= epoch, "the list of peers has a later epoch than the site");
+            let listed = peers.open(self.pin).context("checking the peer list")?.epoch;
+            ensure!(listed <= epoch, "the peer list has a later epoch than the site");
         }
         for (tree, tree_id) in trees(tx)? {
             let there = staged.join(tree.as_str()).join(tree_id.to_string());

@@ -13,11 +13,11 @@ const MOVED: &str = "the site moved to another seed; the machine will enroll aga
 
 /// Promotes a standby; returns the new epoch. `now_ms` in Unix milliseconds.
 ///
-/// The list of peers is signed again at the next unseal, like every change of it.
+/// The peer list is signed again at the next unseal, like every change of it.
 pub fn promote(store: &Store, now_ms: u64, actor: Option<&str>) -> Result<u64> {
     store.write(|tx| {
         if Mode::of(tx)? != Mode::Standby {
-            return Err(anyhow!("this seed is not on standby")).hint("`seedd import` turns a new site into a standby");
+            return Err(anyhow!("this seed is not a standby")).hint("`seedd import` turns a new site into a standby");
         }
         let epoch = tx.epoch()?;
         let epoch = epoch.checked_add(1).ok_or_else(|| anyhow!("{epoch} is the highest possible epoch"))?;

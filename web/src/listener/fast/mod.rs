@@ -1,8 +1,8 @@
-//! The machines' listener in plain text: HTTP/1.1 for what machines ask for, with file bytes sent by the kernel.
+//! The machines' listener in plain text: HTTP/1.1, with file bytes sent by the kernel.
 //!
 //! Copying every byte through this program costs more than everything else (docs/adr/0012). So a connection is read here
 //! first: plain GETs and small POSTs go through the same router as everything, and if the answer is a file, its bytes
-//! leave by sendfile(2). Anything that is not plain is handed over, unread, to the general server, for the rest of the
+//! are sent with sendfile(2). Anything else is handed over, unread, to the general server, for the rest of the
 //! connection. Recently requested files of snapshots and chunks come from [`cache`], others from [`open`].
 
 mod cache;
@@ -53,7 +53,7 @@ const MAX_ANSWER: usize = 16 << 20;
 /// Milliseconds that only count up.
 pub(crate) type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// What all connections share.
+/// State shared by all connections.
 pub(crate) struct Fast {
     router: Router,
     meter: Arc<HttpMeter>,
@@ -273,7 +273,7 @@ impl Talk<'_> {
             Some(path) if path.starts_with("/darksite/current/") => self.fast.root().await,
             _ => None,
         };
-        let uri = head.uri().ok_or_else(|| io::Error::other("a target that is no path"))?;
+        let uri = head.uri().ok_or_else(|| io::Error::other("a request target that is not a path"))?;
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = uri;

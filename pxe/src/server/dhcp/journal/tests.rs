@@ -13,7 +13,7 @@ fn only_file(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn what_was_appended_is_read_again_in_its_order() {
+fn records_are_read_back_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, found) = Journal::open(dir.path()).unwrap();
     assert!(found.is_empty() && journal.is_empty());
@@ -41,7 +41,7 @@ fn a_file_cut_at_any_byte_loses_only_the_torn_line() {
         // Some cuts end in the zeros after the lines.
         let lines = whole[..cut].iter().filter(|b| **b == b'\n').count();
         assert_eq!(found.len(), lines, "{cut}");
-        // The next run writes elsewhere: its first line is not glued to the torn one.
+        // The next run writes to a new file, so its first line is not joined to the torn one.
         journal.append(&[record(4, 10)]).unwrap();
         drop(journal);
         assert_eq!(Journal::open(dir.path()).unwrap().1.len(), lines + 1, "{cut}");
@@ -55,7 +55,7 @@ fn sealing_keeps_the_files_until_they_are_removed() {
     journal.append(&[record(1, 7), record(1, 8)]).unwrap();
     let next = journal.next().make().unwrap();
     let sealed = journal.seal(next).unwrap();
-    assert_eq!(sealed.records, [record(1, 8)], "the last word");
+    assert_eq!(sealed.records, [record(1, 8)], "the last record");
     assert!(journal.is_empty() && journal.length() == 0);
     journal.append(&[record(2, 9)]).unwrap();
     assert_eq!(Journal::open(dir.path()).unwrap().1.len(), 3, "a crash before the removal");
@@ -65,7 +65,7 @@ fn sealing_keeps_the_files_until_they_are_removed() {
 }
 
 #[test]
-fn a_journal_that_broke_while_the_next_file_was_made_goes_forward() {
+fn a_journal_that_failed_while_the_next_file_was_created_continues() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path()).unwrap();
     journal.append(&[record(1, 7)]).unwrap();
@@ -76,14 +76,14 @@ fn a_journal_that_broke_while_the_next_file_was_made_goes_forward() {
     let sealed = journal.seal(next).unwrap();
     assert_eq!(sealed.records, [record(1, 9)]);
     journal.append(&[record(1, 10)]).unwrap();
-    // Read again before anything is removed, the last word is still the last.
+    // Read again before anything is removed: the last record still wins.
     assert_eq!(Journal::open(dir.path()).unwrap().1.last(), Some(&record(1, 10)));
     sealed.remove().unwrap();
     assert_eq!(Journal::open(dir.path()).unwrap().1, [record(1, 10)]);
 }
 
 #[test]
-fn a_full_file_grows_by_as_much_again() {
+fn a_full_file_is_extended() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path()).unwrap();
     let many: Vec<_> = (0..1_000).map(|n| record(n as u8, u64::from(n as u32))).collect();
@@ -106,11 +106,11 @@ fn starts_without_leases_leave_no_files_behind() {
 }
 
 #[test]
-fn a_journal_that_broke_goes_on_in_a_new_file() {
+fn after_a_failure_the_journal_continues_in_a_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path()).unwrap();
     journal.append(&[record(1, 7)]).unwrap();
-    // A file that cannot be written to any more, as a disk with errors leaves it.
+    // A file that can no longer be written, as after disk errors.
     journal.file = File::open(only_file(dir.path())).unwrap();
     assert!(journal.append(&[record(2, 8)]).is_err());
     journal.append(&[record(3, 9)]).unwrap();
@@ -120,7 +120,7 @@ fn a_journal_that_broke_goes_on_in_a_new_file() {
 
 #[test]
 fn a_full_disk_is_an_error_and_nothing_is_lost() {
-    // /dev/full takes no byte (full(4)).
+    // /dev/full accepts no data (full(4)).
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path()).unwrap();
     journal.append(&[record(1, 7)]).unwrap();
