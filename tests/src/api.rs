@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::tls::Certificate;
 
-use crate::trust::https_agent;
+use crate::trust::{compared_agent, https_agent};
 
 /// Most bytes read of any answer.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -131,6 +131,16 @@ impl Client {
     /// For the web interface at `base`, whose certificate is one of `roots` or signed by one.
     pub fn new(base: &str, roots: &[Certificate<'static>]) -> Self {
         Client { agent: https_agent(PATIENCE, roots), base: base.to_owned(), token: None }
+    }
+
+    /// For the web interface at `base`, whose certificate was compared with a printed fingerprint.
+    pub fn compared(base: &str) -> Self {
+        Client { agent: compared_agent(PATIENCE), base: base.to_owned(), token: None }
+    }
+
+    /// The certificate was compared with the fingerprint that the server printed.
+    pub fn trust_compared(&mut self) {
+        self.agent = compared_agent(PATIENCE);
     }
 
     /// Trusts only `roots` from now on.

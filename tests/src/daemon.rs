@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ureq::tls::Certificate;
 
 use crate::netns::Netns;
 use crate::seedd::Seedd;
@@ -20,8 +19,6 @@ pub struct Daemon {
     listener: TcpListener,
     pub log: PathBuf,
     process: Option<Background>,
-    /// What the pages showed at the start.
-    certificate: Option<Certificate<'static>>,
     /// Largest resident set seen at a sample (several a second while machines run), in bytes.
     pub memory: u64,
     /// The kernel's own high-water mark, in bytes: it also has the moment a passphrase is opened, where scrypt takes
@@ -36,7 +33,7 @@ impl Daemon {
     pub fn new(port: u16, log: &Path) -> Result<Self> {
         let listener =
             TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("opening 127.0.0.1:{port} for the pages"))?;
-        Ok(Daemon { listener, log: log.to_owned(), process: None, certificate: None, memory: 0, peak_memory: 0, restarts: 0 })
+        Ok(Daemon { listener, log: log.to_owned(), process: None, memory: 0, peak_memory: 0, restarts: 0 })
     }
 
     pub fn address(&self) -> Result<String> {
@@ -56,14 +53,8 @@ impl Daemon {
             // The socket was listening before the daemon was, and the log may end with the words of the one before:
             // only a handshake with the printed certificate counts.
             let printed = read_to_string(&self.log).ok().as_deref().and_then(fingerprint);
-            self.certificate = printed.and_then(|printed| trust::pinned(address, &printed).ok());
-            Ok(self.certificate.is_some().then_some(()))
+            Ok(printed.and_then(|printed| trust::pinned(address, &printed).ok()).map(|_| ()))
         })
-    }
-
-    /// What the pages showed when the daemon started; it was the one whose fingerprint was printed.
-    pub fn certificate(&self) -> Result<Certificate<'static>> {
-        self.certificate.clone().context("the daemon was not started")
     }
 
     pub fn must_run(&mut self) -> Result<()> {

@@ -80,15 +80,15 @@ impl Fleet {
         let ns = Netns::lab_at(name, work, &seedd.address, planes)?;
         let mut daemon = Daemon::new(port, &logs.join("seedd.log"))?;
         daemon.start(&ns, &seedd).context("step seedd serve")?;
-        let client = Client::new(&daemon.address()?, &[daemon.certificate()?]);
+        let client = Client::compared(&daemon.address()?);
         let (work, logs) = (work.to_owned(), logs.to_owned());
         Ok(Fleet { members: Vec::new(), daemon, client, ns, seedd, accel: Accel::Tcg, work, logs, access, asked: None })
     }
 
     /// Logs in and unseals.
     fn enter(&mut self) -> Result<()> {
-        // Another key at each start, and until it is unsealed known only by what the daemon printed.
-        self.client.trust(&[self.daemon.certificate()?]);
+        // Sealed, it shows the certificate whose fingerprint it printed; the daemon was waited for with that.
+        self.client.trust_compared();
         self.client.login(&self.access.user, &self.access.password)?;
         self.client.unseal(&self.access.passphrase)?.good("unsealing after a restart")?;
         self.client.trust(&[ca_of(&self.seedd.data)?]);

@@ -186,7 +186,11 @@ impl Seed {
             let print = screen::fingerprint(&screen::of(&self.vm.console)?);
             Ok(print.and_then(|print| rack.operator.enter(|| trust::pinned_with_ca(address, &print)).ok()))
         })?;
-        Ok(Client::new(&format!("https://{}", self.address), &roots))
+        let base = format!("https://{}", self.address);
+        let client = Client::new(&base, &roots);
+        // Unsealed, its name is checked too.
+        let named = rack.operator.enter(|| client.get("/login")).is_ok();
+        Ok(if named { client } else { Client::compared(&base) })
     }
 
     /// The set-up page, filled in by a browser on the operator's machine.

@@ -69,7 +69,8 @@ impl App {
         }
         if self.is_short_of_space() {
             let hint = "delete unused data with `seedd darksite gc --yes`";
-            warnings.push(format!("the disk is nearly full: new machines cannot enroll, and their events are not recorded; {hint}"));
+            warnings
+                .push(format!("the disk is nearly full: new machines cannot enroll, and their events are not recorded; {hint}"));
         }
         warnings.extend(clock::doubt(now(), self.snapshot_date()));
         Ok(Overview {

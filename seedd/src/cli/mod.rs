@@ -138,7 +138,7 @@ Example:
     Unseal(unseal::Unseal),
     /// Seal a running seed: it forgets the private keys until it is unsealed
     ///
-    /// The seed goes on serving boot files and packages, and approves no machine. Running WireGuard interfaces keep their
+    /// The seed continues to serve boot files and packages, but approves no machine. Running WireGuard interfaces keep their
     /// keys in the kernel; restart the daemon to remove them too.
     Seal(seal::Seal),
     /// Rebuild the site from its capsule in the lab, and measure how long it takes
