@@ -10,6 +10,8 @@ use crate::seal::{SealError, Sealable, VerifyingKey, key_from_text};
 
 /// ISO 9660 volume id of every seed medium.
 pub const VOLUME: &str = "KUBEDOS";
+/// ISO 9660 volume id of every enrollment medium. It differs from [`VOLUME`]: a seed must not take one for its own medium.
+pub const ENROLL_VOLUME: &str = "KUBEDOS_ENROLL";
 /// The sealed manifest, from the medium's root.
 pub const MANIFEST: &str = "kubedos/medium.json";
 /// The read-only root file system, from the medium's root.
@@ -56,6 +58,25 @@ pub struct MediumManifest {
 
 impl Sealable for MediumManifest {
     const PURPOSE: &'static str = "medium-manifest";
+}
+
+/// A finished enrollment medium, signed by its site. It is stored beside the image, not on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnrollManifest {
+    /// Digest of everything that it was made from: same id, same bytes.
+    pub id: Digest,
+    pub arch: String,
+    pub snapshot: Digest,
+    pub netboot: Digest,
+    /// Bytes of the image.
+    pub size: u64,
+    /// Digest of the image.
+    pub sha256: Digest,
+}
+
+impl Sealable for EnrollManifest {
+    const PURPOSE: &'static str = "enroll-medium";
 }
 
 /// Why a signed manifest of a medium is not usable.
@@ -178,6 +199,8 @@ mod tests {
         let mut other = sector();
         other[47] = b'2';
         assert!(!Volume::parse(&other).unwrap().is_seed());
+        other[40..40 + ENROLL_VOLUME.len()].copy_from_slice(ENROLL_VOLUME.as_bytes());
+        assert_eq!(Volume::parse(&other).map(|v| (v.is_seed(), v.id)), Some((false, ENROLL_VOLUME.to_owned())));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Builds from a published snapshot alone: the netboot set, the sealed artifact of each role, and the seed medium.
+//! Builds from a published snapshot alone: the netboot set, the sealed artifact of each role, and media.
 //!
 //! Programs run in a *tool root* unpacked from the snapshot's own packages, without network access, so the same snapshot
 //! gives the same bytes on any host. The host only has to provide root and util-linux (`unshare`, `setpriv`, `mount`).
@@ -32,8 +32,13 @@ mod disk;
 /// The sealed artifact of a role: its chunks and its signed manifest.
 mod artifact;
 
-/// The seed medium, a bootable ISO image.
+/// Bootable ISO images.
+mod iso;
+/// The seed medium.
 mod seediso;
+
+/// The enrollment medium.
+mod enrolliso;
 
 /// Proof that a snapshot's roles install offline.
 mod prove;
@@ -54,6 +59,7 @@ use cluster_seed::seal::SigningKey;
 pub use artifact::build_artifact;
 pub use artifact::chunk::{CHUNK_FILE, ChunkError, assemble};
 pub use artifact::manifest::read_manifest;
+pub use enrolliso::{EnrollIso, EnrollMedium, build_enroll_iso};
 pub use error::Error;
 pub use netboot::build_netboot;
 pub use netboot::installer::{INSTALLER_PACKAGE, InstallerInputs, prepare_installer};

@@ -10,7 +10,8 @@ use crate::error::Error;
 
 /// Prefixes of the working directories in `tmp`. A killed job leaves its directory behind; it can be removed while no job
 /// is running.
-pub const WORKDIRS: &[&str] = &["artifact-", "prove-", "toolroot-", "seedroot-", "seediso-", "installer-", "netboot-"];
+pub const WORKDIRS: &[&str] =
+    &["artifact-", "prove-", "toolroot-", "seedroot-", "seediso-", "enrolliso-", "installer-", "netboot-"];
 
 /// A working directory below `tmp`, removed with its content when dropped. `prefix` is one of [`WORKDIRS`].
 pub(crate) fn workdir(tmp: &Utf8Path, prefix: &str) -> Result<(tempfile::TempDir, Utf8PathBuf), Error> {

@@ -185,9 +185,9 @@ fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let text = seed.map_or(text.clone(), |s| format!("{text} kubedos.seed={s}"));
     ram(&Console::open(), &wait_for_key, |ram| {
-        let cmdline = Cmdline::parse(&text)?;
+        let mut cmdline = Cmdline::parse(&text)?;
         let mut drivers = ram.drivers();
-        let _lease = ram.network(&cmdline, &exe(), &mut drivers);
+        let _lease = ram.network(&mut cmdline, &exe(), &mut drivers);
         let session = ram.enroll(&cmdline, &mut drivers)?;
         install(ram, &session)
     })

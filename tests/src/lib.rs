@@ -14,6 +14,7 @@ pub mod darksite;
 pub mod demo;
 pub mod dirs;
 pub mod drill;
+pub mod enroll_iso;
 pub mod extras;
 pub mod fake_agent;
 pub mod firmware;

@@ -11,6 +11,7 @@ use crate::darksite;
 use crate::demo::accelerator;
 use crate::dirs::RunDirs;
 use crate::drill;
+use crate::enroll_iso;
 use crate::firmware;
 use crate::fleet::Fleet;
 use crate::floods;
@@ -103,7 +104,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 19] = [
+static PARTS: [Part; 20] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -179,6 +180,12 @@ static PARTS: [Part; 19] = [
             "site B, a second machine booted from the same medium, rebuilds the nodes of A; A comes back and is refused",
             |b| two_seeds::run(b.dirs, &b.template, b.accel()?, &b.pictures),
         ),
+    ),
+    long(
+        "enroll-iso",
+        Run::One("machines enroll from a medium under BIOS and Secure Boot, and a seed with another key gets nothing", |b| {
+            enroll_iso::run(b.dirs, &b.template, b.accel()?)
+        }),
     ),
     long(
         "drill",

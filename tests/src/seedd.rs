@@ -88,6 +88,12 @@ impl Seedd {
         tool::run_long(&ns.argv(&self.with_passphrase(&verb)), log, BUILD_LIMIT, say::progress)
     }
 
+    /// The medium that machines enroll from.
+    pub fn enroll_iso_build(&self, ns: &Netns, iso: &Path, log: &Path) -> Result<()> {
+        let verb = ["image", "build", "--target", "enroll-iso", "--out", &iso.to_string_lossy()];
+        tool::run_long(&ns.argv(&self.with_passphrase(&verb)), log, BUILD_LIMIT, say::progress)
+    }
+
     /// The daemon on the lab's bridge; its pages come by socket activation.
     pub fn serve_argv(&self) -> Vec<String> {
         let listen = format!("{}:80", self.address);

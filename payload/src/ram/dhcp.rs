@@ -67,8 +67,9 @@ pub struct Dhcp<'a> {
 }
 
 impl Dhcp<'_> {
-    /// `refresh` is called before each listing of the interfaces, to load drivers of hardware that appeared late.
-    pub fn run(&self, boot_mac: Option<Mac>, refresh: &mut dyn FnMut()) -> Running {
+    /// `refresh` is called before each listing of the interfaces, to load drivers of hardware that appeared late. Also returns
+    /// the interface that got the address.
+    pub fn run(&self, boot_mac: Option<Mac>, refresh: &mut dyn FnMut()) -> (Running, Mac) {
         let mut round = 0u32;
         loop {
             refresh();
@@ -83,7 +84,7 @@ impl Dhcp<'_> {
             }
             for nic in tried {
                 match self.one(&nic.name) {
-                    Ok(Some(running)) => return running,
+                    Ok(Some(running)) => return (running, nic.mac),
                     Ok(None) => self.console.error(&format!("no DHCP response on {} ({}); retrying", nic.name, nic.mac)),
                     Err(e) => self.console.error(&format!("DHCP on {}: {}", nic.name, chain(&e))),
                 }

@@ -103,10 +103,13 @@ impl Ram<'_> {
         }
     }
 
-    /// Gets an address. The handle renews the lease until it is dropped.
-    pub fn network(&self, cmdline: &Cmdline, exe: &Utf8Path, drivers: &mut Drivers) -> Running {
+    /// Gets an address. The handle renews the lease until it is dropped. Where the loader did not tell which card it booted from
+    /// (a medium), the card that got the address counts.
+    pub fn network(&self, cmdline: &mut Cmdline, exe: &Utf8Path, drivers: &mut Drivers) -> Running {
         let dhcp = Dhcp { root: self.root, dir: self.run, exe, console: self.console, wait: self.wait };
-        dhcp.run(cmdline.boot_mac, &mut || self.refresh(drivers))
+        let (running, mac) = dhcp.run(cmdline.boot_mac, &mut || self.refresh(drivers));
+        cmdline.boot_mac.get_or_insert(mac);
+        running
     }
 
     fn facts(&self, cmdline: &Cmdline, drivers: &mut Drivers) -> HardwareFacts {

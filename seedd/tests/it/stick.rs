@@ -61,7 +61,7 @@ fn what_is_refused() {
     let root = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     let root = root.lines().find_map(|l| l.split(' ').nth(4).filter(|p| *p == "/").and(l.split(" - ").nth(1)?.split(' ').nth(1)));
     for (args, words) in [
-        (vec![image, "--to", small, "--file-ok", "--yes"], "is not a seed medium (ISO 9660 \"HOLIDAY\")"),
+        (vec![image, "--to", small, "--file-ok", "--yes"], "is not a Kubedos medium (ISO 9660 \"HOLIDAY\")"),
         (vec![image, "--to", small, "--file-ok", "--yes", "--any-image"], "the image needs 9439232"),
         (vec![image, "--to", image, "--file-ok", "--yes", "--any-image"], "is the image itself"),
         (vec![image, "--to", "/dev/full", "--file-ok", "--yes", "--any-image"], "is not a disk"),

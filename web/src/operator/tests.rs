@@ -100,6 +100,22 @@ async fn a_wrong_code_keeps_what_was_typed() {
     assert!(late.text().contains("no longer pending") && !late.text().contains("approve-submit"));
 }
 
+#[tokio::test]
+async fn the_approval_page_says_what_booting_from_the_network_cannot_promise() {
+    let (_mock, router) = site("");
+    let page = get(&router, "/machines/2", &[("cookie", &cookie())]).await.text();
+    let (_, help) = page.split_once("<details id=\"boot-help\">").unwrap();
+    let (help, _) = help.split_once("</details>").unwrap();
+    for said in [
+        "does not prove which program the machine runs",
+        "does not authenticate its initramfs and command line",
+        "Secure Boot covers shim, GRUB, kernel and kernel modules only",
+        "<code>seedd image build --target enroll-iso</code>",
+    ] {
+        assert!(help.contains(said), "{said}: {help}");
+    }
+}
+
 fn comes_back_with_another_code(detail: &mut MachineDetail) {
     let mut again = detail.row.enrollment.clone().unwrap();
     detail.earlier.insert(0, again.clone());

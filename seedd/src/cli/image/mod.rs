@@ -1,5 +1,7 @@
 //! `seedd image`
 
+mod media;
+
 mod write;
 
 use std::collections::BTreeMap;
@@ -8,17 +10,18 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
-use image::{SeedIso, SeedMedium};
+use pxe::script::SeedUrl;
 use site::hint::Hint as _;
 use site::store::StoreError;
 use site::{Site, artifacts, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
+use media::{Enroll, Medium, Seed};
 
 #[derive(Subcommand)]
 pub enum Image {
-    /// Build the netboot image, the artifact of each role and, on request, a seed medium
+    /// Build the netboot image, the artifact of each role and, on request, a medium
     ///
     /// Everything is built from the snapshot in use, with tools from that snapshot, and requires root. The same snapshot
     /// gives the same bytes on any host.
@@ -26,7 +29,8 @@ pub enum Image {
 Examples:
   seedd image build
   seedd image build --role base
-  seedd image build --target seed-iso --out ./seed.iso")]
+  seedd image build --target seed-iso --out ./seed.iso
+  seedd image build --target enroll-iso --seed http://10.44.0.1")]
     Build(Build),
     /// List the netboot image and the artifacts in use
     List(List),
@@ -37,13 +41,14 @@ Examples:
 Example:
   seedd image export base ./base.img")]
     Export(Export),
-    /// Write a seed medium to a USB stick and verify it
+    /// Write a seed or enrollment medium to a USB stick and verify it
     ///
     /// The stick is read back and compared. Without --to, lists the disks of this machine. Disks that are in use are refused.
     #[command(after_long_help = "\
 Examples:
   seedd image write
-  seedd image write --to /dev/sdb")]
+  seedd image write --to /dev/sdb
+  seedd image write --to /dev/sdb ./enroll.iso")]
     Write(write::Write),
     /// Write a bill of materials of a role's artifact as SPDX 2.3 JSON
     Sbom(super::sbom::OfArtifact),
@@ -61,12 +66,15 @@ pub struct Build {
     /// What to build
     #[arg(long, value_enum, default_value = "images")]
     target: Target,
-    /// With --target seed-iso: file to write [default: DIR/media/seed-ID.iso]
+    /// With --target seed-iso or enroll-iso: file to write [default: DIR/media/seed-ID.iso or enroll-ID.iso]
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
     /// With --target seed-iso: seedd program for the medium [default: this one]
     #[arg(long, value_name = "FILE")]
     seedd: Option<Utf8PathBuf>,
+    /// With --target enroll-iso: address of the seed [default: the one in cluster.yaml, port 80]
+    #[arg(long, value_name = "URL", value_parser = media::seed_url)]
+    seed: Option<SeedUrl>,
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
@@ -78,6 +86,8 @@ enum Target {
     Images,
     /// Images, and with them a medium that a seed boots from (CD or USB stick)
     SeedIso,
+    /// Netboot image, and a small medium with the site's public key that machines enroll from (CD or USB stick)
+    EnrollIso,
 }
 
 #[derive(Args)]
@@ -130,6 +140,9 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
 
 impl Build {
     fn run(&self) -> Result<()> {
+        if self.seed.is_some() && self.target != Target::EnrollIso {
+            return Err(anyhow!("--seed is for an enrollment medium")).hint("add --target enroll-iso");
+        }
         watch_signals()?;
         if !nix::unistd::geteuid().is_root() {
             return Err(anyhow!("building images requires root: it runs the snapshot's tools in a chroot"))
@@ -162,7 +175,7 @@ impl Build {
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
         let mut built = BTreeMap::new();
         for (name, role) in &spec.spec.roles {
-            if !self.role.is_empty() && !self.role.contains(name) {
+            if self.target == Target::EnrollIso || !self.role.is_empty() && !self.role.contains(name) {
                 continue;
             }
             let manifest = image::build_artifact(&inputs, name, &role.packages, &progress)
@@ -171,7 +184,14 @@ impl Build {
         }
         let medium = match self.target {
             Target::Images => None,
-            Target::SeedIso => Some(self.seed_iso(&site, &inputs, &netboot, &built, &progress)?),
+            Target::SeedIso => {
+                let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: &built };
+                Some(seed.build(&site, &inputs, &netboot, &progress)?)
+            }
+            Target::EnrollIso => {
+                let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec: &spec };
+                Some(enroll.build(&site, &inputs, &netboot, &progress)?)
+            }
         };
         drop(progress);
         store.write(|tx| {
@@ -184,17 +204,16 @@ impl Build {
         self.report(&netboot, &built, medium.as_ref())
     }
 
-    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&(Utf8PathBuf, SeedIso)>) -> Result<()> {
+    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&Medium>) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
             .iter()
             .map(|(n, m)| (n, serde_json::json!({"id": m.id, "disk": m.disk_size, "raw": m.raw, "stored": m.stored_size()})))
             .collect();
-        let medium_value =
-            medium.map(|(path, m)| serde_json::json!({"id": m.manifest.id, "file": path, "size": m.size, "system": m.system}));
         let value = serde_json::json!({
-            "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts, "medium": medium_value,
+            "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts,
+            "medium": medium.map(Medium::value),
         });
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
         for (name, m) in built {
@@ -205,44 +224,10 @@ impl Build {
                 amount(m.stored_size())
             ));
         }
-        if let Some((path, m)) = medium {
-            text.push_str(&format!(
-                "\nmedium {}  {path}, {}; {} without darksite and artifacts",
-                m.manifest.id.short(),
-                amount(m.size),
-                amount(m.system)
-            ));
+        if let Some(medium) = medium {
+            text.push_str(&format!("\n{}", medium.text()));
         }
         self.args.show(&value, &text)
-    }
-
-    fn seed_iso(
-        &self,
-        site: &Site,
-        inputs: &image::Inputs,
-        netboot: &NetbootManifest,
-        built: &Built,
-        progress: &Terminal,
-    ) -> Result<(Utf8PathBuf, SeedIso)> {
-        let own = std::env::current_exe().context("finding the path of this program")?;
-        let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
-        let cluster = site.cluster_file();
-        let what = SeedMedium {
-            seedd: self.seedd.as_ref().unwrap_or(&own),
-            version: env!("CARGO_PKG_VERSION"),
-            cluster: &cluster,
-            netboot,
-            artifacts: built,
-        };
-        let media = site.join("media");
-        let out = self.out.clone().unwrap_or_else(|| media.join("seed.iso"));
-        let made = image::build_seed_iso(inputs, &what, &out, progress).context("building the seed medium")?;
-        if self.out.is_some() {
-            return Ok((out, made));
-        }
-        let named = media.join(format!("seed-{}.iso", made.manifest.id.short()));
-        std::fs::rename(&out, &named).with_context(|| format!("naming {named}"))?;
-        Ok((named, made))
     }
 }
 

@@ -24,7 +24,7 @@ const FIND_OUT: &str = "`seedd image write` without --to lists the disks of this
 pub struct Write {
     #[command(flatten)]
     args: SiteArgs,
-    /// Seed medium to write, an .iso file [default: the newest in DIR/media]
+    /// Seed or enrollment medium to write, an .iso file [default: the newest seed medium in DIR/media]
     image: Option<Utf8PathBuf>,
     /// Disk to write to, for example /dev/sdb. Everything on it is lost
     #[arg(long, value_name = "DEVICE")]
@@ -35,7 +35,7 @@ pub struct Write {
     /// Accept a regular file instead of a device
     #[arg(long)]
     file_ok: bool,
-    /// Accept an image that is not a seed medium
+    /// Accept an image that is neither
     #[arg(long)]
     any_image: bool,
 }
@@ -99,9 +99,10 @@ impl Write {
         let mut head = Vec::new();
         (&mut file).take(content::HEAD as u64).read_to_end(&mut head).with_context(|| format!("reading {path}"))?;
         let volume = content::volume_id(&head);
-        if volume.as_deref() != Some(medium::VOLUME) && !self.any_image {
+        let known = [medium::VOLUME, medium::ENROLL_VOLUME];
+        if !volume.is_some_and(|v| known.contains(&v.as_str())) && !self.any_image {
             let is = content::of(&head).unwrap_or_else(|| "unknown content".to_owned());
-            return Err(anyhow!("{path} is not a seed medium ({is})")).hint("use --any-image to write it anyway");
+            return Err(anyhow!("{path} is not a Kubedos medium ({is})")).hint("use --any-image to write it anyway");
         }
         std::io::Seek::rewind(&mut file).with_context(|| format!("reading {path}"))?;
         Ok((file, meta.len()))

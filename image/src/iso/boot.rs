@@ -1,4 +1,5 @@
-//! How a seed medium boots: GRUB's configuration, and the arguments that make one image bootable from CD and USB stick.
+//! How a medium boots: what is common to GRUB's configurations, and the arguments that make one image bootable from CD and
+//! USB stick.
 //!
 //! The partition table is an MBR, not a GPT: partition 1 is the ISO itself (from sector 64, so that nothing starts at
 //! sector 0), partition 2 the ESP after it, and the rest of the stick is free for a third. A GPT has its backup at the end
@@ -8,7 +9,6 @@
 //! docs/adr/0006-seed-medium.md.
 
 use cluster_seed::ids::Digest;
-use cluster_seed::medium::{PARAMETER, VOLUME};
 use jiff::Timestamp;
 
 use crate::disk::esp;
@@ -53,20 +53,8 @@ pub(crate) fn mark(id: Digest) -> String {
     format!("boot/grub/{}.id", id.short())
 }
 
-/// `boot/grub/grub.cfg` of the medium. `key` is the key of the site that built it, in hex. The kernel prints to every console
-/// named on its command line; the last one is also /dev/console.
-pub(crate) fn menu(key: &str, version: &str, id: Digest) -> String {
-    let entry = |title: &str, parameters: &str| {
-        format!(
-            "menuentry '{title}' {{
-    linux /boot/vmlinuz {PARAMETER}={key} panic=30 systemd.gpt_auto=no {parameters}
-    initrd /boot/initrd.img
-}}
-"
-        )
-    };
-    let both = "console=tty0 console=ttyS0,115200n8";
-    let mut text = "# Written at image build.
+/// Start of a medium's `boot/grub/grub.cfg`.
+pub(crate) const MENU_HEAD: &str = "# Written at image build.
 set timeout=5
 set default=0
 # UEFI presents all its consoles, including serial ones, as one.
@@ -76,16 +64,15 @@ if [ \"$grub_platform\" = pc ]; then
         terminal_output console serial
     fi
 fi
-"
-    .to_owned();
-    text.push_str(&format!("echo 'Kubedos seed {version}, medium {}'\n", id.short()));
-    text.push_str(&entry("Kubedos seed", both));
-    text.push_str(&entry("Kubedos seed (serial console only)", "console=ttyS0,115200n8"));
-    text.push_str(&entry("Kubedos seed (screen only)", "console=tty0"));
-    text.push_str(&entry("Kubedos seed (state in memory, lost at power-off)", &format!("{both} kubedos.state=ram")));
-    text.push_str("menuentry 'Restart' {\n    reboot\n}\nmenuentry 'Power off' {\n    halt\n}\n");
-    text
+";
+/// Its last entries.
+pub(crate) const MENU_END: &str = "menuentry 'Restart' {
+    reboot
 }
+menuentry 'Power off' {
+    halt
+}
+";
 
 /// `EFI/debian/grub.cfg`, where the signed GRUB looks, both on the ESP and in the ISO, which it sees when started from a CD.
 /// Finds the medium that GRUB was started from, on its own disk first.
@@ -107,12 +94,12 @@ configfile ($root)/boot/grub/grub.cfg
     )
 }
 
-/// Arguments of xorriso's mkisofs for `work/iso` and `work/esp.img`. `date` is `YYYYMMDDhhmmsscc`: it becomes every timestamp
+/// Arguments of xorriso's mkisofs for `work/iso` and `work/esp.img`. `volume` is the volume id, `date` is `YYYYMMDDhhmmsscc`: it becomes every timestamp
 /// in the image, and so the UUID that GRUB derives. Files with the same inode are stored once in any case; `--hardlinks`
 /// would also record the time of the build.
-pub(crate) fn xorriso(date: &str) -> Vec<String> {
+pub(crate) fn xorriso(volume: &str, date: &str) -> Vec<String> {
     let words = format!(
-        "xorriso -as mkisofs -quiet -V {VOLUME} -o /work/out.iso -iso-level 3 -r -D \
+        "xorriso -as mkisofs -quiet -V {volume} -o /work/out.iso -iso-level 3 -r -D \
          --modification-date={date} --set_all_file_dates {date} -partition_offset 16 \
          -c boot/boot.cat -b {ELTORITO} -no-emul-boot -boot-load-size 4 -boot-info-table --grub2-boot-info \
          --grub2-mbr /usr/lib/grub/i386-pc/boot_hybrid.img -iso_mbr_part_type 0x83 --mbr-force-bootable \
@@ -147,21 +134,6 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_trusts_the_site_and_the_first_uses_both_consoles() {
-        let key = "ab".repeat(32);
-        let text = menu(&key, "1.2.3", Digest::of(b"x"));
-        let lines: Vec<&str> = text.lines().filter(|l| l.trim_start().starts_with("linux ")).collect();
-        assert_eq!(lines.len(), 4);
-        assert!(lines.iter().all(|l| l.contains(&format!(" kubedos.medium={key} "))));
-        assert!(lines[0].ends_with("console=tty0 console=ttyS0,115200n8"));
-        assert!(!lines[1].contains("tty0") && !lines[2].contains("ttyS0"));
-        assert!(lines[3].ends_with(" kubedos.state=ram"));
-        assert!(text.contains("set timeout=5\nset default=0\n"));
-        // A quote would end a title.
-        assert!(text.lines().all(|l| l.matches('\'').count().is_multiple_of(2)));
-    }
-
-    #[test]
     fn the_stub_finds_the_medium_by_its_mark() {
         let id = Digest::of(b"x");
         assert!(stub(id).contains(&format!("--hint=\"$disk\" /boot/grub/{}.id\n", id.short())));
@@ -169,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn the_arguments_depend_only_on_the_date() {
-        let words = xorriso("2025111510000000");
+    fn the_arguments_depend_only_on_volume_and_date() {
+        let words = xorriso("KUBEDOS", "2025111510000000");
         let after = |option: &str| words.iter().skip_while(|w| *w != option).nth(1).cloned().unwrap_or_default();
         assert_eq!((after("-V").as_str(), after("-b").as_str()), ("KUBEDOS", ELTORITO));
         assert_eq!(after("--set_all_file_dates"), "2025111510000000");
