@@ -116,6 +116,9 @@ pub struct NetbootSpec {
     pub arch: String,
     pub snapshot: Digest,
     pub agent: Digest,
+    /// As `netboot.rescue` of cluster.yaml. The id is that of versions before where it is on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_rescue: bool,
 }
 
 impl NetbootSpec {
