@@ -104,6 +104,7 @@ kinds! {
     PeersOvertaken "peers.overtaken" Bad,
     PeersForked "peers.forked" Bad,
     MachineForgotten "machine.forgotten" Idle,
+    GrubPassword "grub.password" Idle,
     PowerController "power.controller" Idle,
     PowerStatus "power.status" Idle,
     PowerOn "power.on" Idle,

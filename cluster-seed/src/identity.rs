@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as B64;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::grub::GrubHash;
 use crate::ids::{Digest, EnrollmentId, Hostname, NodeId};
 use crate::peers::PeersFile;
 use crate::repo::{RepoMode, UpstreamSource};
@@ -75,6 +76,9 @@ pub struct IdentityInfo {
     pub authorized_keys: Vec<String>,
     pub darksite: DarksiteSource,
     pub peers: Sealed<PeersFile>,
+    /// Hash of the password of GRUB's editor, as `grub-mkpasswd-pbkdf2` prints it. Seeds before 0.2.0 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grub: Option<GrubHash>,
 }
 
 /// The identity with its WireGuard private keys. Not `Serialize`: [`NodeIdentity::to_secret`] is the only way to export it.
@@ -192,6 +196,7 @@ mod tests {
                     keyring: String::new(),
                 },
                 peers: Sealed::sign(&peers, &site).unwrap(),
+                grub: None,
             },
             keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
         }

@@ -184,6 +184,24 @@ pub struct NetbootSpec {
     pub consoles: Vec<ConsoleSpec>,
     /// Kernel parameters for the agent, each `name` or `name=value`.
     pub kernel_parameters: Vec<String>,
+    pub rescue: Rescue,
+}
+
+/// Whether somebody at a machine's console may have a shell before the machine is a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rescue {
+    /// The menu has a rescue entry.
+    #[default]
+    On,
+    /// No entry, no editing of GRUB's menu, and the netboot image refuses `kubedos.rescue`.
+    Off,
+}
+
+impl Rescue {
+    pub fn is_off(self) -> bool {
+        self == Rescue::Off
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -291,6 +309,16 @@ mod tests {
         {
             assert!(option(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_rescue_shell_is_on_unless_it_is_switched_off() {
+        let rescue = |yaml: &str| serde_saphyr::from_str::<NetbootSpec>(yaml).map(|n| n.rescue).map_err(|e| e.to_string());
+        assert_eq!(rescue("{}"), Ok(Rescue::On));
+        for (yaml, want) in [("rescue: on", Rescue::On), ("rescue: off", Rescue::Off), ("{rescue: 'off'}", Rescue::Off)] {
+            assert_eq!(rescue(yaml), Ok(want), "{yaml}");
+        }
+        assert!(rescue("rescue: maybe").is_err());
     }
 
     fn dhcp(yaml: &str) -> Result<(), String> {

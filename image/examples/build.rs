@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         agent,
         dirs: &Dirs::under(data),
         site_key: &SigningKey::from_bytes(&[7; 32]),
+        no_rescue: false,
     };
     let netboot = image::build_netboot(&inputs, &Lines).map_err(chain)?;
     for file in &netboot.files {

@@ -106,4 +106,6 @@ pub struct Inputs<'a> {
     pub agent: &'a Utf8Path,
     pub dirs: &'a Dirs,
     pub site_key: &'a SigningKey,
+    /// The netboot image refuses `kubedos.rescue`.
+    pub no_rescue: bool,
 }

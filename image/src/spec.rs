@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Version of the build rules in this crate; raised when the same inputs would give different bytes.
-pub const RECIPE: u32 = 3;
+pub const RECIPE: u32 = 4;
 pub const ARCH: &str = "amd64";
 
 /// Packages of every artifact, whatever its role.
@@ -116,6 +116,9 @@ pub struct NetbootSpec {
     pub arch: String,
     pub snapshot: Digest,
     pub agent: Digest,
+    /// As `netboot.rescue` of cluster.yaml. The id is that of versions before where it is on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_rescue: bool,
 }
 
 impl NetbootSpec {

@@ -53,11 +53,14 @@ pub fn run(exe: &Utf8Path, wait: Wait<'_>) -> ! {
     let seed = maker_key(&cmdline).is_some();
     let verb = if seed {
         "boot-seed"
-    } else if rescue::is_requested(&cmdline) {
+    } else if rescue::is_requested(&cmdline) && !rescue::is_refused("/".into()) {
         "rescue"
     } else {
         "enroll"
     };
+    if rescue::is_requested(&cmdline) && verb == "enroll" {
+        console.error(rescue::REFUSED);
+    }
     let mut failures = 0;
     loop {
         match agent(exe, verb, wait) {

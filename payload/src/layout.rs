@@ -10,5 +10,9 @@ pub const MODPROBE: &str = "modprobe";
 pub const SYSROOT: &str = "/sysroot";
 /// The init of the seed's root.
 pub const INIT: &str = "/usr/lib/systemd/systemd";
+/// Exists in a netboot image that was built with `netboot.rescue: off`.
+pub const NO_RESCUE: &str = "/etc/kubedos/no-rescue";
+/// On the state partition: the name and the password's hash that open GRUB's editor.
+pub const GRUB_USER: &str = "grub-user.cfg";
 /// Exit status of the agent in RAM after a permanent failure that the seed was notified of.
 pub const GAVE_UP: u8 = 3;

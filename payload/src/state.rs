@@ -9,6 +9,7 @@ use host::files::{FileError, PRIVATE, read_limited, write_atomic};
 use zeroize::Zeroizing;
 
 use crate::epoch;
+use crate::layout::GRUB_USER;
 
 /// First report number of the installed system; those of the RAM agent are lower.
 pub const DISK_SEQ: u64 = 1_000_000;
@@ -57,7 +58,10 @@ pub struct StateFile {
 /// The files that a new node starts with.
 pub fn state_files(identity: &NodeIdentity, node_key: &SigningKey) -> Result<Vec<StateFile>, StateError> {
     let key = hex::encode(node_key.to_bytes()).into_bytes();
-    Ok(vec![StateFile { name: NODE_KEY, bytes: Secret::new(key) }, StateFile { name: IDENTITY, bytes: identity.to_secret()? }])
+    let grub =
+        identity.info.grub.as_ref().map(|hash| StateFile { name: GRUB_USER, bytes: Secret::new(hash.config().into_bytes()) });
+    let own = [StateFile { name: NODE_KEY, bytes: Secret::new(key) }, StateFile { name: IDENTITY, bytes: identity.to_secret()? }];
+    Ok(own.into_iter().chain(grub).collect())
 }
 
 /// Writes the files into a directory, readable by root alone.

@@ -33,6 +33,7 @@ fn identity() -> NodeIdentity {
             authorized_keys: vec![],
             darksite: DarksiteSource { suite: "trixie".into(), ..DarksiteSource::default() },
             peers: Sealed::sign(&peers(1, 5), &site()).unwrap(),
+            grub: None,
         },
         keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
     }
@@ -112,4 +113,17 @@ fn numbers_are_never_reused() {
     assert!(again.take().unwrap() > used[RESERVE as usize]);
     fs::write(path.join(SEQ), "rubbish").unwrap();
     assert_eq!(node.sequence(DISK_SEQ).take().unwrap(), DISK_SEQ);
+}
+
+#[test]
+fn a_node_gets_the_hash_of_grubs_password_beside_its_identity() {
+    let key = SigningKey::from_bytes(&[9; 32]);
+    let names = |identity: &NodeIdentity| state_files(identity, &key).unwrap().iter().map(|f| f.name).collect::<Vec<_>>();
+    let mut identity = identity();
+    assert_eq!(names(&identity), ["node.key", "identity.json"]);
+    let hash: cluster_seed::grub::GrubHash = "grub.pbkdf2.sha512.10000.AB.CD".parse().unwrap();
+    identity.info.grub = Some(hash.clone());
+    assert_eq!(names(&identity), ["node.key", "identity.json", "grub-user.cfg"]);
+    assert_eq!(state_files(&identity, &key).unwrap()[2].bytes.expose(), hash.config().as_bytes());
+    assert_eq!(NodeIdentity::from_secret(&identity.to_secret().unwrap()).unwrap().info.grub, Some(hash));
 }

@@ -156,7 +156,7 @@ fn hole_9_no_text_adds_a_word_or_a_line_to_a_boot_script() {
         assert!(KernelCmdline::new().params([reserved]).is_err(), "{reserved}");
     }
     let (kernel, initrd, extra) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap(), KernelCmdline::new());
-    let boot = AgentBoot { seed, mac, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra };
+    let boot = AgentBoot { seed, mac, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue: true };
     for script in [agent_script(&boot).unwrap(), grub_agent(&boot).unwrap()] {
         assert!(!script.contains("password") && !script.contains("token"), "hole 15: a boot script holds no secret");
     }

@@ -237,7 +237,7 @@ fn files(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
             files.push((name.to_owned(), Arc::from(files::read_limited(&dir.join(name), MAX_LOADER)?)));
         }
     }
-    let grub: Arc<[u8]> = grub_first(SeedUrl(app.http)).into_bytes().into();
+    let grub: Arc<[u8]> = grub_first(SeedUrl(app.http), !app.spec.spec.netboot.rescue.is_off()).into_bytes().into();
     files.extend(GRUB_CONFIGS.map(|name| (name.to_owned(), grub.clone())));
     Ok(files)
 }

@@ -147,6 +147,7 @@ pub const KEYS: &[Section] = &[
         key("uefi", "word", "shim", "`shim`, `ipxe`", "Loader for UEFI machines. `shim`: Debian's signed shim and GRUB, with Secure Boot on or off. `ipxe`: iPXE, which Secure Boot refuses."),
         key("consoles", "list of words", "[]", "`vga`, `ttyS0` to `ttyS3`", "Kernel consoles; the agent shows its code first on the last one. If empty: `[vga, ttyS0]`."),
         key("kernelParameters", "list of strings", "[]", "each `name` or `name=value`", "More kernel parameters for the agent."),
+        key("rescue", "word", "\"on\"", "`on`, `off`", "`on`: the menu offers a rescue shell. `off`: it does not, GRUB's menu cannot be edited, and netboot images built from then on refuse `kubedos.rescue`."),
     ] },
     Section { at: &["spec.extras"], about: "Each entry is pinned by its sha256.", keys: &[
         key("keys", "map", "{}", "", "OpenPGP certificates of signers, by a name for use below."),

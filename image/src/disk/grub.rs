@@ -33,6 +33,9 @@ pub const CORE_MODULES: &[&str] = &[
     "test",
     "boot",
     "minicmd",
+    "regexp",
+    "password_pbkdf2",
+    "gcry_sha512",
 ];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

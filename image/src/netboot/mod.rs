@@ -29,6 +29,7 @@ use crate::spec::{ARCH, NetbootSpec, RECIPE};
 use crate::tree::{Meta, Tree};
 use crate::{Inputs, store};
 use initramfs::Initramfs;
+use payload::layout::NO_RESCUE;
 
 const MANIFEST: &str = "netboot.json";
 /// Largest module, decompressed, in bytes.
@@ -68,7 +69,8 @@ exit 0
 /// Builds the set in `<netboot>/<id>/`, unless it exists.
 pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<NetbootManifest, Error> {
     let agent = read_agent(inputs.agent)?;
-    let spec = NetbootSpec { recipe: RECIPE, arch: ARCH.to_owned(), snapshot: inputs.snapshot_id, agent: Digest::of(&agent) };
+    let (snapshot, no_rescue) = (inputs.snapshot_id, inputs.no_rescue);
+    let spec = NetbootSpec { recipe: RECIPE, arch: ARCH.to_owned(), snapshot, agent: Digest::of(&agent), no_rescue };
     let id = spec.id();
     let place = inputs.dirs.netboot.join(id.to_string());
     if let Some(manifest) = finished(inputs, id, &place) {
@@ -87,6 +89,7 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     let mut initramfs = Initramfs::default();
     add_modules(&tools, &work, &kernel, &mut initramfs, progress)?;
     add_base(&tools, &work, agent, &mut initramfs, progress)?;
+    add_settings(no_rescue, &mut initramfs);
     progress.end();
     progress.begin("compressing the initramfs", Some(initramfs.size()));
     let workers = host::parallel::cores().min(MAX_WORKERS) as u32;
@@ -219,6 +222,13 @@ fn add_base(
     Ok(())
 }
 
+/// What a kernel command line cannot override.
+fn add_settings(no_rescue: bool, initramfs: &mut Initramfs) {
+    if no_rescue {
+        initramfs.file(NO_RESCUE, 0o644, Vec::new());
+    }
+}
+
 /// Compresses with `workers` threads, at least one: the bytes don't depend on how many. With none (0) they would differ.
 fn pack(initramfs: &Initramfs, path: &Utf8Path, workers: u32) -> Result<(), Error> {
     let writing = failed("writing", path);
@@ -246,6 +256,25 @@ mod tests {
     use camino::Utf8PathBuf;
 
     use super::*;
+
+    #[test]
+    fn an_image_without_rescue_shell_is_another_image() {
+        let spec = |no_rescue| NetbootSpec {
+            recipe: 3,
+            arch: "amd64".into(),
+            snapshot: Digest::of(b"snapshot"),
+            agent: Digest::of(b"agent"),
+            no_rescue,
+        };
+        assert_ne!(spec(true).id(), spec(false).id());
+        let has = |no_rescue| {
+            let (mut initramfs, mut bytes) = (Initramfs::default(), Vec::new());
+            add_settings(no_rescue, &mut initramfs);
+            initramfs.write(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes).contains(NO_RESCUE.trim_start_matches('/'))
+        };
+        assert!(has(true) && !has(false));
+    }
 
     #[test]
     fn the_initramfs_has_the_same_bytes_however_many_threads_pack_it() {

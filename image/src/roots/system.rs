@@ -6,8 +6,10 @@ use cluster_seed::manifest::ROOT_LABEL;
 use cluster_seed::progress::Progress;
 use host::files::{read_limited, write_synced};
 use payload::assets;
+use payload::layout::GRUB_USER;
 
 use super::tools::ToolRoot;
+use crate::disk::STATE;
 use crate::error::{Error, in_tree};
 use crate::spec::ARCH;
 use crate::tree::{Meta, Tree, TreeError};
@@ -86,6 +88,7 @@ pub(crate) fn build(r: &Recipe, progress: &dyn Progress) -> Result<System, Error
     add_payload(&tree, r).map_err(&wrong)?;
     enable(&r.base, assets::enabled_units(), progress)?;
     clean(&tree, r.epoch).map_err(&wrong)?;
+    root_is_locked(&tree)?;
     let kernel = only_kernel(&tree)?;
     for name in [format!("boot/vmlinuz-{kernel}"), format!("boot/initrd.img-{kernel}")] {
         if !tree.target(&name).map_err(&wrong)?.is_file() {
@@ -97,6 +100,45 @@ pub(crate) fn build(r: &Recipe, progress: &dyn Progress) -> Result<System, Error
     Ok(System { kernel, content })
 }
 
+/// Largest /etc/shadow, or unit, in bytes.
+const MAX_SHADOW: u64 = 1 << 20;
+/// With this in its environment systemd's rescue shell opens though root is locked (sulogin(8), `--force`).
+const SULOGIN_FORCE: &str = "SYSTEMD_SULOGIN_FORCE";
+
+/// No account has a password: with root locked, sulogin(8) gives no shell in rescue and emergency mode either. A package's
+/// script could have set one, or made sulogin skip the question.
+fn root_is_locked(tree: &Tree) -> Result<(), Error> {
+    let wrong = in_tree(tree.root());
+    let shadow = tree.read("etc/shadow", MAX_SHADOW).map_err(&wrong)?;
+    if let Some(open) = open_account(&String::from_utf8_lossy(&shadow)) {
+        return Err(Error::Content(format!("account {open} has a password, or needs none, in the root file system")));
+    }
+    for unit in ["rescue.service", "emergency.service"] {
+        for dir in ["etc/systemd/system", "usr/lib/systemd/system"] {
+            let below = tree.list(&format!("{dir}/{unit}.d")).map_err(&wrong)?;
+            let files = below.iter().map(|name| format!("{dir}/{unit}.d/{name}")).chain([format!("{dir}/{unit}")]);
+            for file in files.filter(|f| tree.target(f).is_ok_and(|p| p.is_file())) {
+                let text = tree.read(&file, MAX_SHADOW).map_err(&wrong)?;
+                if String::from_utf8_lossy(&text).contains(SULOGIN_FORCE) {
+                    return Err(Error::Content(format!("{file} opens a shell without a password ({SULOGIN_FORCE})")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first account whose password field (shadow(5)) does not begin with `!` or `*`. Root has to be there.
+fn open_account(shadow: &str) -> Option<String> {
+    let accounts: Vec<(&str, &str)> = shadow
+        .lines()
+        .filter_map(|l| l.split_once(':'))
+        .map(|(name, rest)| (name, rest.split(':').next().unwrap_or("")))
+        .collect();
+    let open = accounts.iter().find(|(_, password)| !password.starts_with(['!', '*'])).map(|(name, _)| (*name).to_owned());
+    open.or_else(|| (!accounts.iter().any(|(name, _)| *name == "root")).then(|| "root".to_owned()))
+}
+
 /// Release of the kernel that the root has modules for.
 pub(crate) fn only_kernel(tree: &Tree) -> Result<String, Error> {
     let mut kernels = tree.list("usr/lib/modules").map_err(in_tree(tree.root()))?;
@@ -106,16 +148,24 @@ pub(crate) fn only_kernel(tree: &Tree) -> Result<String, Error> {
     }
 }
 
-/// `/boot/grub/grub.cfg`, read by the loaders for BIOS and for UEFI.
+/// `/boot/grub/grub.cfg`, read by the loaders for BIOS and for UEFI. Editing and the command line are locked (adr/0024): nobody
+/// is a superuser, unless the state partition of the same disk names one. `root` is the disk in use by then, whichever loader
+/// reads this; a label would also find the partition of another disk.
 fn grub_config(kernel: &str) -> String {
     format!(
         "# Written at image build.
+set superusers=\"\"
+export superusers
+regexp --set=1:disk '^([^,]+),' \"$root\"
+if [ -f ($disk,gpt{STATE})/{GRUB_USER} ]; then
+    source ($disk,gpt{STATE})/{GRUB_USER}
+fi
 set timeout=1
 set default=0
 serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
-menuentry 'Kubedos' {{
+menuentry 'Kubedos' --unrestricted {{
     linux /boot/vmlinuz-{kernel} root=LABEL={ROOT_LABEL} ro console=tty0 console=ttyS0,115200n8 panic=30 systemd.gpt_auto=no
     initrd /boot/initrd.img-{kernel}
 }}
@@ -210,10 +260,48 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_account_that_is_not_locked_ends_the_build() {
+        for (shadow, open) in [
+            ("root:*:20000:0:99999:7:::\ndaemon:*:20000::::::\n_chrony:!:20000::::::\n", None),
+            ("root:!*:20000::::::\n", None),
+            ("root::20000::::::\n", Some("root")),
+            ("root:$y$j9T$abc:20000::::::\n", Some("root")),
+            ("root:*:20000::::::\nada:$6$x$y:20000::::::\n", Some("ada")),
+            ("daemon:*:20000::::::\n", Some("root")),
+        ] {
+            assert_eq!(open_account(shadow).as_deref(), open, "{shadow}");
+        }
+    }
+
+    #[test]
+    fn a_rescue_shell_without_a_password_ends_the_build() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::new(camino::Utf8Path::from_path(dir.path()).unwrap());
+        let write = |name: &str, text: &str| tree.write(name, 0o600, 0, text.as_bytes()).unwrap();
+        write("etc/shadow", "root:*:20000::::::\n");
+        write("usr/lib/systemd/system/rescue.service", "[Service]\nExecStart=-/usr/lib/systemd/systemd-sulogin-shell rescue\n");
+        assert!(root_is_locked(&tree).is_ok());
+        write("etc/systemd/system/emergency.service.d/open.conf", "[Service]\nEnvironment=SYSTEMD_SULOGIN_FORCE=1\n");
+        assert!(root_is_locked(&tree).unwrap_err().to_string().contains("emergency.service.d/open.conf"));
+    }
+
+    #[test]
+    fn the_menu_of_a_node_is_locked_with_and_without_a_password() {
+        let text = grub_config("6.12.48");
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+        // Locked first: a state partition that cannot be read opens nothing.
+        assert!(at("set superusers=\"\"") < at("source ($disk,gpt3)/grub-user.cfg"));
+        assert!(at("source") < at("menuentry"));
+        assert_eq!(text.matches("menuentry ").count(), text.matches(" --unrestricted ").count());
+        assert!(!text.contains("password") && !text.contains("SULOGIN"));
+        assert!(text.contains("panic=30"), "the initramfs gives no shell where the kernel restarts by itself");
+    }
+
+    #[test]
     fn the_texts_of_the_root_are_part_of_the_recipe() {
         // Other bytes here need another `RECIPE`: the artifact's id would not change.
         for (text, digest) in [
-            (grub_config("6.12.48"), "8f8d9a237ee027961664d41282ecc1d7867e89eb4b667651ac1a7c689da5cfc5"),
+            (grub_config("6.12.48"), "d6a13a43e5696778d5aea8c6713b8a1a1e63271f9dbdae0d7070ecccf95f4367"),
             (FSTAB.to_owned(), "d2e57f6eba75094412f3a979eedd4ab57e9868abf203f12e4f35c0a1ec61bb3f"),
         ] {
             assert_eq!(Digest::of(text.as_bytes()).to_string(), digest, "{text}");

@@ -5,8 +5,11 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use camino::Utf8Path;
+
 use crate::console::{SCREEN, terminals};
 use crate::http::chain;
+use crate::layout::NO_RESCUE;
 use crate::ram::Ram;
 use host::tool::{Running, Tool};
 
@@ -18,6 +21,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// In a session of its own, so that Ctrl-C works; the pause is for a terminal that cannot be opened. `$0` is the terminal, `$1`
 /// its kind.
 const SHELL: &str = "setsid getty -n -i -L -l /bin/sh 0 \"$0\" \"$1\"; sleep 2";
+/// What the console says instead.
+pub const REFUSED: &str = "this site has no rescue shell (netboot.rescue: off)";
 const HELP: &str = "rescue shell: disks and cards are in /dev and /sys, nothing is mounted, no network address is set (udhcpc \
     -i CARD); reboot -f restarts this machine";
 
@@ -26,11 +31,18 @@ pub fn is_requested(cmdline: &str) -> bool {
     cmdline.split_ascii_whitespace().any(|word| word == PARAMETER)
 }
 
+/// True if the image below `root` was built for a site without rescue shell. It is part of the image, and not of the command
+/// line, which whoever sits at a boot loader may change.
+pub fn is_refused(root: &Utf8Path) -> bool {
+    root.join(NO_RESCUE.trim_start_matches('/')).exists()
+}
+
 /// Runs until the operator restarts the machine; a shell that exits is started again.
 ///
 /// # Errors
-/// When not even one shell can be started.
+/// When this image refuses it, and when not even one shell can be started.
 pub fn run(ram: &Ram<'_>) -> anyhow::Result<()> {
+    anyhow::ensure!(!is_refused(ram.root), REFUSED);
     let mut drivers = ram.drivers();
     for _ in 0..SETTLE {
         ram.refresh(&mut drivers);
@@ -64,6 +76,20 @@ fn start(terminal: &str) -> io::Result<Running> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::Console;
+
+    #[test]
+    fn an_image_built_without_rescue_shell_starts_none_whatever_the_command_line_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        assert!(!is_refused(root));
+        fs::create_dir_all(root.join("etc/kubedos")).unwrap();
+        fs::write(root.join("etc/kubedos/no-rescue"), b"").unwrap();
+        assert!(is_refused(root));
+        let console = Console::open();
+        let ram = Ram { root, run: root, console: &console, wait: &|_| {}, random: &|_| Ok(()), key: &|| false };
+        assert_eq!(run(&ram).unwrap_err().to_string(), REFUSED);
+    }
 
     #[test]
     fn only_the_complete_word_requests_it() {

@@ -18,6 +18,8 @@ pub struct AgentBoot<'a> {
     pub consoles: &'a [Console],
     /// Parameters set by the operator.
     pub extra: &'a KernelCmdline,
+    /// Offer a rescue shell. Without it GRUB's menu and command line are locked too: both could ask for one.
+    pub rescue: bool,
 }
 
 /// Entries of a machine's boot menu.

@@ -32,11 +32,19 @@ terminal_input console serial
 terminal_output console serial
 ";
 
+/// Locks editing and the command line: with `superusers` set and empty, nobody is one (GRUB manual, "Authentication and
+/// authorisation"). A configuration has its own variables unless they are exported, so each says it.
+const LOCK: &str = "set superusers=\"\"\nexport superusers\n";
+
+fn lock(rescue: bool) -> &'static str {
+    if rescue { "" } else { LOCK }
+}
+
 /// What GRUB reads first, by TFTP beside its own file. It is the same for every machine: GRUB fills in its hardware address and
-/// asks the seed for the rest.
-pub fn grub_first(seed: SeedUrl) -> String {
+/// asks the seed for the rest. `rescue`: see [`AgentBoot::rescue`].
+pub fn grub_first(seed: SeedUrl, rescue: bool) -> String {
     format!(
-        "{TERMINALS}set timeout=-1
+        "{}{TERMINALS}set timeout=-1
 set ask=yes
 while [ \"$ask\" = yes ]; do
   echo \"Kubedos: this machine is $net_default_mac; asking the seed {seed}\"
@@ -45,6 +53,7 @@ while [ \"$ask\" = yes ]; do
   sleep 10
 done
 ",
+        lock(rescue),
         Device(seed)
     )
 }
@@ -55,7 +64,7 @@ pub fn grub_agent(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
     let device = Device(*seed);
     let entry = |title: &str, key: char, id: &str, way| -> Result<String, CmdlineError> {
         Ok(format!(
-            "menuentry \"{title} ({key})\" --hotkey={key} --id {id} {{
+            "menuentry \"{title} ({key})\" --unrestricted --hotkey={key} --id {id} {{
   set again=yes
   while [ \"$again\" = yes ]; do
     echo \"Kubedos: starting on {mac} from {seed}\"
@@ -74,14 +83,15 @@ pub fn grub_agent(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
             boot.cmdline(way)?
         ))
     };
+    let rescue = if boot.rescue { entry("Rescue shell", 'r', "rescue", Way::Rescue)? } else { String::new() };
     Ok(format!(
-        "set timeout={MENU_SECONDS}
+        "{}set timeout={MENU_SECONDS}
 set default=agent
-{}{}{}menuentry \"Start from the local disk (l)\" --hotkey=l --id local {{
+{}{rescue}{}menuentry \"Start from the local disk (l)\" --unrestricted --hotkey=l --id local {{
 {}}}
 ",
+        lock(boot.rescue),
         entry("Start the agent", 'a', "agent", Way::Agent)?,
-        entry("Rescue shell", 'r', "rescue", Way::Rescue)?,
         entry("Memory test, then the agent", 't', "memtest", Way::MemoryTest)?,
         grub_local_boot(),
     ))

@@ -10,7 +10,14 @@ use super::screen::ScreenText;
 /// test and the local disk; a failure is shown, and the script retries without end.
 pub fn agent_script(boot: &AgentBoot<'_>) -> Result<String, CmdlineError> {
     let AgentBoot { seed, mac, kernel, initrd, .. } = boot;
-    let (agent, rescue, memtest) = (boot.cmdline(Way::Agent)?, boot.cmdline(Way::Rescue)?, boot.cmdline(Way::MemoryTest)?);
+    let (agent, memtest) = (boot.cmdline(Way::Agent)?, boot.cmdline(Way::MemoryTest)?);
+    let rescue = boot.cmdline(Way::Rescue)?;
+    let (offer, item, entry) = if boot.rescue {
+        let entry = format!(":rescue\nkernel --name {kernel} {seed}/boot/{kernel} {rescue} || goto failed\ngoto initrd\n");
+        ("rescue shell, memory test", "item --key r rescue Rescue shell (r) ||\n", entry)
+    } else {
+        ("memory test", "", String::new())
+    };
     let wait = MENU_SECONDS * 1_000;
     Ok(format!(
         "#!ipxe
@@ -18,11 +25,10 @@ imgfree
 set try:int32 0
 set way agent
 echo
-prompt --key 0x6d --timeout {wait} Kubedos: press m for rescue shell, memory test or local disk || goto try
+prompt --key 0x6d --timeout {wait} Kubedos: press m for {offer} or local disk || goto try
 menu Kubedos: {mac}, seed {seed} ||
 item --key a agent Start the agent (a) ||
-item --key r rescue Rescue shell (r) ||
-item --key t memtest Memory test, then the agent (t) ||
+{item}item --key t memtest Memory test, then the agent (t) ||
 item --key l local Start from the local disk (l) ||
 choose --default agent --timeout 60000 way || set way agent
 iseq ${{way}} local && goto local ||
@@ -35,10 +41,7 @@ goto ${{way}} || goto agent
 :agent
 kernel --name {kernel} {seed}/boot/{kernel} {agent} || goto failed
 goto initrd
-:rescue
-kernel --name {kernel} {seed}/boot/{kernel} {rescue} || goto failed
-goto initrd
-:memtest
+{entry}:memtest
 kernel --name {kernel} {seed}/boot/{kernel} {memtest} || goto failed
 :initrd
 initrd --name {initrd} {seed}/boot/{initrd} || goto failed

@@ -10,8 +10,12 @@ fn seed(port: u16) -> SeedUrl {
 const MAC: Mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
 
 fn agent(extra: KernelCmdline) -> Result<String, CmdlineError> {
+    agent_with(extra, true)
+}
+
+fn agent_with(extra: KernelCmdline, rescue: bool) -> Result<String, CmdlineError> {
     let (kernel, initrd) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap());
-    agent_script(&AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra })
+    agent_script(&AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue })
 }
 
 #[test]
@@ -63,6 +67,19 @@ exit 1
 ";
     let extra = KernelCmdline::new().param("quiet", None).unwrap().param("loglevel", Some("4")).unwrap();
     assert_eq!(agent(extra).unwrap(), want);
+}
+
+#[test]
+fn a_site_without_rescue_shell_has_no_way_to_it() {
+    let with = agent(KernelCmdline::new()).unwrap();
+    let without = agent_with(KernelCmdline::new(), false).unwrap();
+    assert!(with.contains("kubedos.rescue") && !without.contains("rescue"), "{without}");
+    // Nothing else is missing, and every label that is jumped to exists.
+    assert_eq!(with.lines().count(), without.lines().count() + 4);
+    let labels: Vec<&str> = without.lines().filter_map(|l| l.strip_prefix(':')).collect();
+    for target in without.split("goto ").skip(1).filter_map(|t| t.split_whitespace().next()).filter(|t| !t.starts_with('$')) {
+        assert!(labels.contains(&target), "{target}");
+    }
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub mod tls;
 /// The site's keys, encrypted at rest.
 pub mod keys;
 
+/// The password of GRUB's editor on the nodes.
+pub mod grub;
+
 /// Finishing an interrupted import.
 pub mod settle;
 

@@ -22,6 +22,8 @@ pub const NUMBER: &str = "enrollment.number";
 pub const MAKER: &str = "maker:";
 /// Followed by a machine's MAC address: its power controller, with the password as ciphertext to the vault.
 pub const CONTROLLER: &str = "bmc:";
+/// The password of GRUB's editor as ciphertext to the vault, and its hash; see [`crate::grub`].
+pub const GRUB_PASSWORD: &str = "grub.password";
 /// Followed by the number of an event in 19 digits: the signed checkpoint of the log there.
 pub const CHECKPOINT: &str = "log.checkpoint.";
 /// The event of the checkpoint up to which rows of the log were deleted. A trigger of the database reads it by this name.

@@ -21,7 +21,7 @@ const ASK_AGAIN: u32 = 15;
 impl App {
     pub fn script_for(&self, query: &BootQuery) -> Result<String, ApiError> {
         if query.format.as_deref() == Some("grub-first") {
-            return Ok(grub_first(SeedUrl(self.http)));
+            return Ok(grub_first(SeedUrl(self.http), !self.spec.spec.netboot.rescue.is_off()));
         }
         let mac: Mac = query
             .mac
@@ -70,7 +70,7 @@ impl App {
         let (kernel, initrd) = (file("vmlinuz")?, file("initrd.img")?);
         let consoles = consoles(&netboot.consoles);
         let (seed, consoles, extra) = (SeedUrl(self.http), &consoles[..], &extra);
-        let boot = AgentBoot { seed, mac, kernel: &kernel, initrd: &initrd, consoles, extra };
+        let boot = AgentBoot { seed, mac, kernel: &kernel, initrd: &initrd, consoles, extra, rescue: !netboot.rescue.is_off() };
         if grub { grub_agent(&boot) } else { agent_script(&boot) }.map_err(unexpected)
     }
 

@@ -7,21 +7,25 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::events::EventKind;
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
 use cluster_seed::ids::{Hostname, NodeId};
 use cluster_seed::pairing::Nonce;
 use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
 use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
-use host::clock::now;
+use host::clock::{now, now_ms};
 use host::random;
+use site::grub::GrubPassword;
 use site::keys::Unsealed;
 use site::mode::Mode;
 use site::setting;
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
+use site::store::events::NewEvent;
 use site::store::nodes::NodeRecord;
 use web::api::ApiError;
+use zeroize::Zeroizing;
 
 use super::{App, unexpected};
 use crate::upstream::upstream_sources;
@@ -87,6 +91,7 @@ impl App {
             authorized_keys: self.spec.spec.ssh.authorized_keys.clone(),
             darksite: self.darksite_source(tx)?,
             peers,
+            grub: Some(self.grub_password(tx)?.hash),
         };
         let identity = NodeIdentity { info, keys: private };
         let for_machine = identity.seal_to(&revealed.recipient).map_err(unexpected)?;
@@ -96,6 +101,29 @@ impl App {
         let sealed = Sealed::sign(&issued, &keys.site).map_err(unexpected)?;
         let challenge = Nonce::from_random(random::bytes::<32>().map_err(unexpected)?);
         Ok(tx.set_issued(record.id, challenge, &sealed)?)
+    }
+
+    /// The password of GRUB's editor on every node; drawn when the first one needs it.
+    pub(super) fn grub_password(&self, tx: &Tx<'_>) -> Result<GrubPassword, ApiError> {
+        if let Some(held) = tx.setting(setting::GRUB_PASSWORD)? {
+            return serde_json::from_str(&held).map_err(unexpected);
+        }
+        let drawn = GrubPassword::draw(&self.public.vault).map_err(unexpected)?;
+        tx.set(setting::GRUB_PASSWORD, &serde_json::to_string(&drawn).map_err(unexpected)?)?;
+        Ok(drawn)
+    }
+
+    /// The password in clear, and that somebody has seen it in the log.
+    pub fn show_grub_password(&self, who: &str) -> Result<Zeroizing<String>, ApiError> {
+        self.with_keys(|keys| {
+            self.write(|tx| {
+                let password = self.grub_password(tx)?.open(&keys.vault).map_err(unexpected)?;
+                let text = String::from_utf8(password.expose().to_vec()).map_err(unexpected)?;
+                let shown = "the password of the nodes' GRUB was shown";
+                tx.event(now_ms(), &NewEvent { actor: Some(who), ..NewEvent::new(EventKind::GrubPassword, shown) })?;
+                Ok(Zeroizing::new(text))
+            })
+        })
     }
 
     /// The package source of the snapshot in use, and the certificate that it is signed with.

@@ -1,7 +1,7 @@
 //! Requests of the command line to the running site.
 
 use anyhow::{Result, anyhow};
-use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, Metrics, Nothing, Packets, PowerDone};
+use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, GrubPassword, Metrics, Nothing, Packets, PowerDone};
 use appliance::control::{EventQuery, SetController, SiteRequest};
 use cluster_seed::ids::Mac;
 use host::clock::now_ms;
@@ -57,6 +57,10 @@ impl App {
             }
             SiteRequest::ForgetController { mac } => {
                 Answer::Power(socket::power(self.forget_controller(WHO, self.id_of(mac)?).map_err(hinted)?))
+            }
+            SiteRequest::GrubPassword => {
+                let password = self.show_grub_password(WHO).map_err(hinted)?.to_string();
+                Answer::GrubPassword(GrubPassword { user: cluster_seed::grub::USER.to_owned(), password })
             }
             SiteRequest::Act { mac, action } => {
                 let done = self.act_power(WHO, self.id_of(mac)?, socket::action_of(action)).map_err(hinted)?;

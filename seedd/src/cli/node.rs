@@ -26,6 +26,17 @@ Example:
     ///
     /// It returns to the list when it is seen on the network again.
     Forget(Forget),
+    /// Show the user and password that unlock GRUB on the nodes
+    ///
+    /// A node's GRUB starts the node without asking. To edit its entry or to use its command line, press `e` or `c` and give
+    /// both. They are the same on every node of the site. Needs an unsealed seed; the event log records that they were shown.
+    GrubPassword(GrubPassword),
+}
+
+#[derive(Args)]
+pub struct GrubPassword {
+    #[command(flatten)]
+    args: SiteArgs,
 }
 
 #[derive(Args)]
@@ -59,6 +70,7 @@ impl Node {
             Node::List(v) => v.run(),
             Node::Revoke(v) => v.run(),
             Node::Forget(v) => v.run(),
+            Node::GrubPassword(v) => v.run(),
         }
     }
 }
@@ -106,5 +118,12 @@ impl Forget {
     fn run(&self) -> Result<()> {
         Client::new(&self.args.site().control_socket()).forget(self.mac)?;
         self.args.show(&json!({ "forgotten": self.mac }), &format!("{} forgotten", self.mac))
+    }
+}
+
+impl GrubPassword {
+    fn run(&self) -> Result<()> {
+        let shown = Client::new(&self.args.site().control_socket()).grub_password()?;
+        self.args.show(&shown, &format!("user      {}\npassword  {}", shown.user, shown.password))
     }
 }

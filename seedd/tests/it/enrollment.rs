@@ -215,6 +215,8 @@ fn the_whole_road_once() {
     let opened = identity.open(&app.site_key).unwrap().open(&m.age).unwrap();
     assert_eq!(opened.info.hostname.as_str(), "n1.kubedos.lan");
     assert_eq!(opened.info.peers.open(&app.site_key).unwrap().nodes.len(), 2);
+    let grub = opened.info.grub.unwrap().to_string();
+    assert!(grub.starts_with("grub.pbkdf2.sha512.10000.") && !grub.contains(app.show_grub_password("test").unwrap().as_str()));
     // The same claim again, its answer was lost: the same bytes. Another claim: nothing.
     assert_eq!(m.claim(app, id, 1).unwrap().identity, identity);
     assert!(matches!(m.claim(app, id, 2), Err(ApiError::Conflict { .. })));

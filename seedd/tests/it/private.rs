@@ -183,6 +183,23 @@ fn a_sealed_seed_has_no_keys_and_the_same_certificate_at_every_start() {
 }
 
 #[test]
+fn the_password_of_the_nodes_grub_is_shown_by_an_unsealed_seed_only_and_the_log_says_so() {
+    let temp = temp();
+    let app = App::open(empty(&temp.path.join("site"), "site-a", A), "10.44.0.1:80".parse().unwrap()).unwrap();
+    assert!(matches!(app.show_grub_password("test"), Err(ApiError::Sealed)));
+    app.unseal_with(A, "test").unwrap();
+    let password = app.show_grub_password("ada").unwrap();
+    assert_eq!((password.len(), &password), (16, &app.show_grub_password("ada").unwrap()), "one for all nodes");
+    let told = app.store.read(|tx| tx.events_after(0, 100)).unwrap();
+    let shown: Vec<_> = told.iter().filter(|e| e.kind == "grub.password").collect();
+    assert_eq!((shown.len(), shown[0].actor.as_deref()), (2, Some("ada")));
+    assert!(!told.iter().any(|e| e.text.contains(password.as_str())));
+    assert!(!holds(&app.site.data, &password), "the data directory has it as ciphertext only");
+    assert!(app.seal("test"));
+    assert!(matches!(app.show_grub_password("test"), Err(ApiError::Sealed)));
+}
+
+#[test]
 fn passwords_that_fail_at_one_account_lock_out_neither_another_nor_the_passphrase() {
     let temp = temp();
     let app = App::open(empty(&temp.path.join("site"), "site-a", A), "10.44.0.1:80".parse().unwrap()).unwrap();

@@ -23,15 +23,16 @@ while [ \"$ask\" = yes ]; do
   sleep 10
 done
 ";
-    assert_eq!(grub_first(seed(80)), want);
-    assert!(grub_first(seed(8000)).contains("(http,10.77.0.1:8000)/boot/ipxe"));
+    assert_eq!(grub_first(seed(80), true), want);
+    assert!(grub_first(seed(8000), true).contains("(http,10.77.0.1:8000)/boot/ipxe"));
 }
 
 #[test]
 fn the_menu_offers_agent_rescue_memory_test_and_disk() {
     let extra = KernelCmdline::new().param("quiet", None).unwrap();
     let (kernel, initrd) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap());
-    let boot = AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra };
+    let boot =
+        AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue: true };
     let text = grub_agent(&boot).unwrap();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.starts_with("if linux")).collect();
     let base = "if linux (http,10.77.0.1)/boot/vmlinuz kubedos.seed=http://10.77.0.1 BOOTIF=01-52-54-00-aa-bb-cc \
@@ -50,6 +51,24 @@ fn the_menu_offers_agent_rescue_memory_test_and_disk() {
     assert!(node.unwrap() < local.find("/EFI/debian").unwrap(), "a node before whatever else has GRUB, such as a seed's medium");
     assert!(local.contains("/EFI/debian/grub.cfg; then\n  configfile ($root)/EFI/debian/grub.cfg\nfi\n"));
     assert_eq!(text.matches('{').count(), text.matches('}').count());
+}
+
+#[test]
+fn a_site_without_rescue_shell_offers_none_and_locks_the_menu() {
+    let extra = KernelCmdline::new();
+    let (kernel, initrd) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap());
+    let text = |rescue| {
+        let boot = AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue };
+        (grub_agent(&boot).unwrap(), grub_first(seed(80), rescue))
+    };
+    let lock = "set superusers=\"\"\nexport superusers\n";
+    let (menu, first) = text(false);
+    assert!(!menu.contains("rescue") && menu.starts_with(lock) && first.starts_with(lock), "{menu}{first}");
+    // A locked menu still starts what it offers.
+    assert_eq!(menu.matches("menuentry ").count(), 3);
+    assert_eq!(menu.matches(" --unrestricted ").count(), 3);
+    let (menu, first) = text(true);
+    assert!(menu.contains("kubedos.rescue") && !menu.contains("superusers") && !first.contains("superusers"));
 }
 
 proptest! {

@@ -29,7 +29,21 @@ pub enum Answer {
     Power(Power),
     PowerDone(PowerDone),
     Doctor(DaemonFacts),
+    GrubPassword(GrubPassword),
     Nothing(Nothing),
+}
+
+/// What opens GRUB's editor on a node. No useful `Debug`: it holds a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrubPassword {
+    pub user: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for GrubPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GrubPassword").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// Nothing to say.

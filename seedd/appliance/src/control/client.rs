@@ -9,8 +9,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::Hint as _;
 
 use super::answer::{
-    Clock, DaemonFacts, EventPage, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted, Reloading, Status,
-    Unsealed,
+    Clock, DaemonFacts, EventPage, GrubPassword, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted, Reloading,
+    Status, Unsealed,
 };
 use super::request::{EventQuery, Request, SetController, SiteRequest};
 use super::wire::{MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
@@ -99,6 +99,11 @@ impl Client {
 
     pub fn act(&self, mac: Mac, action: PowerAction) -> Result<PowerDone> {
         self.ask_site(SiteRequest::Act { mac, action })
+    }
+
+    /// Needs an unsealed seed.
+    pub fn grub_password(&self) -> Result<GrubPassword> {
+        self.ask_site(SiteRequest::GrubPassword)
     }
 
     pub fn doctor(&self) -> Result<DaemonFacts> {

@@ -85,6 +85,8 @@ pub enum SiteRequest {
     Forget {
         mac: Mac,
     },
+    /// [`super::answer::GrubPassword`].
+    GrubPassword,
     /// [`super::answer::PowerDone`].
     Act {
         mac: Mac,

@@ -170,6 +170,7 @@ impl Build {
             agent: &agent,
             dirs: &dirs,
             site_key: &keys.site,
+            no_rescue: spec.spec.netboot.rescue.is_off(),
         };
         let progress = Terminal::new();
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
