@@ -77,5 +77,5 @@ fn a_duplicate_key_is_refused() {
 fn size_limit() {
     let pad = |n: usize| format!("{GOOD}#{}\n", "x".repeat(n - GOOD.len() - 2));
     assert!(ClusterSpec::parse(&pad(MAX_SPEC)).is_ok());
-    assert!(ClusterSpec::parse(&pad(MAX_SPEC + 1)).unwrap_err().message.contains("more than"));
+    assert!(ClusterSpec::parse(&pad(MAX_SPEC + 1)).unwrap_err().message.contains("but at most"));
 }

@@ -348,6 +348,6 @@ mod tests {
         }
         let twice =
             "{reservations: [{mac: \"02:00:00:00:00:01\", address: 10.0.0.5}, {mac: \"02:00:00:00:00:02\", address: 10.0.0.5}]}";
-        assert!(dhcp(twice).unwrap_err().contains("collide"));
+        assert!(dhcp(twice).unwrap_err().contains("conflict"));
     }
 }

@@ -89,7 +89,7 @@ impl Daemon {
         self.memory = self.memory.max(kib_of(&status, "VmRSS:").unwrap_or(0));
     }
 
-    /// The one-time code for the first administrator, from the log.
+    /// The set-up code for the first administrator, from the log.
     pub fn setup_code(&self) -> Result<String> {
         let what = format!("the one-time setup code in {}", self.log.display());
         stop::wait_for(&what, Duration::from_secs(20), || Ok(read_to_string(&self.log).ok().as_deref().and_then(setup_code)))

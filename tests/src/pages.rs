@@ -10,6 +10,8 @@ use crate::fleet::{Fleet, PASSWORD, USER};
 use crate::stop;
 
 const LOADING: Duration = Duration::from_secs(60);
+/// A machine waits 10 seconds after a wrong code, and starts its pairing again.
+const NEW_CODE: Duration = Duration::from_secs(180);
 
 /// A logged-in browser and where its pictures go.
 #[derive(Debug)]
@@ -53,15 +55,17 @@ impl Operator {
         self.picture(name)
     }
 
-    /// Types the code into the form of a Pending machine and approves. A wrong code first, if given, must be refused.
+    /// Enters the code in the form of a Pending machine and approves. With a wrong code first, the machine must find it out and
+    /// show another one, which is entered then.
     pub fn approve(&self, fleet: &mut Fleet, index: usize, code: &str, wrong: Option<&str>) -> Result<()> {
         let (role, disk) = fleet.choice(index)?;
         let member = &fleet.members[index];
         let id = member.machine.as_ref().context("the machine is not known to the seed")?.id;
         let name = member.name().to_owned();
+        let mut fresh = None;
         for (code, good) in wrong.map(|w| (w, false)).into_iter().chain([(code, true)]) {
             self.show_machine(id, "pending")?;
-            self.browser.fill("form input[name=code]", code)?;
+            self.browser.fill("form input[name=code]", fresh.as_deref().unwrap_or(code))?;
             self.browser.fill("form input[name=hostname]", &name)?;
             self.choose("role", &role)?;
             self.choose("disk", &disk)?;
@@ -74,7 +78,14 @@ impl Operator {
                 Ok((refused || state != "Pending").then_some((refused, state)))
             })?;
             ensure!(!good || !refused, "the right code for {name} was refused; the page: {}", self.browser.title()?);
-            ensure!(good || state == "Pending", "a wrong code in the page made {name} {state}");
+            if !good {
+                ensure!(["Confirming", "Denied"].contains(&state.as_str()), "a wrong code in the page made {name} {state}");
+                fleet.members[index].over = fleet.members[index].enrollment().map(str::to_owned);
+                fresh = Some(stop::wait_for(&format!("another code of {name} after a wrong one"), NEW_CODE, || {
+                    fleet.tick(true)?;
+                    Ok(fleet.waiting_code(index))
+                })?);
+            }
         }
         fleet.members[index].approval_sent = true;
         Ok(())

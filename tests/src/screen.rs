@@ -24,7 +24,7 @@ pub fn of(console: &Console) -> Result<String> {
     Ok(terminal.screen().contents())
 }
 
-/// The one-time code on the line that begins with `set-up code`; other lines talk about it.
+/// The set-up code on the line that begins with `set-up code`; other lines talk about it.
 pub fn setup_code(screen: &str) -> Option<String> {
     let after = screen.lines().find_map(|line| line.trim_start().strip_prefix("set-up code"))?;
     let word = after.trim_start_matches([' ', ':']).split_whitespace().next()?;

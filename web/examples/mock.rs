@@ -25,7 +25,7 @@ fn first_setup() -> api::FirstSetup {
         interfaces: vec![interface("eth0", false), interface("eth1", true)],
         warnings: vec!["The state is in memory and is lost at power-off".to_owned()],
     };
-    let refuse = |_, _: &api::FirstSite| Err(api::ApiError::forbidden("wrong one-time code"));
+    let refuse = |_, _: &api::FirstSite| Err(api::ApiError::forbidden("wrong set-up code"));
     api::FirstSetup { look: Arc::new(move || Ok(view.clone())), make: Arc::new(refuse) }
 }
 

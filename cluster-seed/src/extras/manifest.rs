@@ -109,7 +109,7 @@ impl ExtrasManifest {
     }
 }
 
-/// As [`is_plain_path`], with the depth and the characters that an apt repository needs.
+/// As `is_plain_path`, with the depth and the characters that an apt repository needs.
 fn is_plain_tree_path(path: &str) -> bool {
     let name_ok = |n: &str| {
         !n.is_empty()

@@ -142,7 +142,7 @@ impl Node<'_> {
         let stored = self.dir.peers(self.identity).context("reading the peer list")?;
         // With the stored list, so that the new one can come over the control plane.
         if let Err(e) = planes::up(self.root, self.identity, &stored) {
-            tracing::warn!(error = %chain(&e), "planes not up by the stored list");
+            tracing::warn!(error = %chain(&e), "the planes did not come up from the stored peer list");
         }
         for attempt in 0..PEER_TRIES {
             match self.refresh() {

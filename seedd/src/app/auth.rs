@@ -86,8 +86,8 @@ impl App {
         };
         if !bool::from(given.as_bytes().ct_eq(code.as_bytes())) {
             self.throttle.failed(&attempt, steady());
-            self.note(from, EventKind::SetupRefused, &format!("wrong one-time code from {from}"), None);
-            return Err(ApiError::Forbidden { why: "wrong one-time code".to_owned() });
+            self.note(from, EventKind::SetupRefused, &format!("wrong set-up code from {from}"), None);
+            return Err(ApiError::Forbidden { why: "wrong set-up code".to_owned() });
         }
         check_user(&setup.user)?;
         check_password(&setup.password)?;

@@ -66,7 +66,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// At most [`MAX_NAMES`] names, and how many more there are.
+/// At most `MAX_NAMES` names, and how many more there are.
 pub fn some_of<T: ToString>(names: &[T]) -> String {
     let shown: Vec<String> = names.iter().take(MAX_NAMES).map(T::to_string).collect();
     let more = names.len().saturating_sub(MAX_NAMES);

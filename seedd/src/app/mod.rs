@@ -216,7 +216,7 @@ impl App {
         pxe::script::SeedUrl(self.http).to_string()
     }
 
-    /// The one-time code for the first administrator, unless one was created in the meantime (`seedd admin set`).
+    /// The set-up code for the first administrator, unless one was created in the meantime (`seedd admin set`).
     pub fn setup_code(&self) -> Option<String> {
         let mut code = self.setup_code.lock().unwrap_or_else(PoisonError::into_inner);
         if code.is_some() && self.store.read(|tx| tx.has_admin()).unwrap_or(false) {

@@ -2,7 +2,7 @@
 //! the clock neither unlocks nor locks out anyone.
 //!
 //! Rules:
-//! 1. Each purpose (one-time code, login, passphrase, pairing code) has its own records; a success resets only these.
+//! 1. Each purpose (set-up code, login, passphrase, pairing code) has its own records; a success resets only these.
 //! 2. An address that failed [`FREE`] times has to wait after each further failure, up to [`MAX_WAIT`]. All users of a tunnel
 //!    share its loopback address, so failures from there are counted per account.
 //! 3. Logins are counted for each account as well, whatever the addresses. After [`ACCOUNT_FREE`] failures, an address from which the

@@ -76,7 +76,7 @@ impl SetUp {
         }))
     }
 
-    /// The one-time code, for the console.
+    /// The set-up code, for the console.
     pub fn code(&self) -> &str {
         &self.code
     }
@@ -133,8 +133,8 @@ impl SetUp {
         let given = form.code.trim().to_ascii_uppercase();
         if !bool::from(given.as_bytes().ct_eq(self.code.as_bytes())) {
             self.throttle.failed(&attempt, steady());
-            tracing::warn!(%from, "wrong one-time code");
-            return Err(ApiError::Forbidden { why: "wrong one-time code".to_owned() });
+            tracing::warn!(%from, "wrong set-up code");
+            return Err(ApiError::Forbidden { why: "wrong set-up code".to_owned() });
         }
         self.throttle.succeeded(&attempt, steady());
         if self.done.borrow().is_some() {

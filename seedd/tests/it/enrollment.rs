@@ -287,7 +287,7 @@ fn bad_decisions_are_refused_with_a_reason_and_change_nothing() {
         (Approve { disk: "sda; rm".into(), ..good.clone() }, "no disk"),
         (good.clone(), "needs"),
         (Approve { code: "12345".into(), ..good.clone() }, "six digits"),
-        (Approve { code: "999-000-000".into(), ..good.clone() }, "another machine's"),
+        (Approve { code: "999-000-000".into(), ..good.clone() }, "another machine"),
     ] {
         let error = app.approve_by(&admin(), id, &bad).unwrap_err();
         assert!(error.to_string().contains(word), "{word}: {error}");

@@ -91,7 +91,7 @@ fn the_tail_begins_with_the_last_lines_goes_on_and_filters() {
     assert_eq!((kinds(&on), on.more), (vec!["tftp.started".to_owned()], false));
     let query = EventQuery { back: 1, limit: 1, mac: Some(Mac([4; 6])), ..EventQuery::default() };
     let unknown = b.console.site(SiteRequest::Events(query));
-    assert!(unknown.unwrap_err().to_string().contains("was ever seen"));
+    assert!(unknown.unwrap_err().to_string().contains("has been seen"));
 }
 
 #[test]

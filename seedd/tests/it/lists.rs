@@ -122,7 +122,7 @@ fn a_node_that_does_not_learn_of_a_revocation_is_seen() {
     assert_eq!(nodes[1].refresh(&replay), before);
     let view = app.view_overview().unwrap();
     assert_eq!((view.lists.nodes, view.lists.behind, view.lists.unaware, view.lists.version), (2, 1, 1, version));
-    let says = |w: &&String| w.contains("1 of 2 nodes do not know of this revocation yet (n2.kubedos.lan)");
+    let says = |w: &&String| w.contains("1 of 2 nodes have not received this revocation yet (n2.kubedos.lan)");
     assert!(view.warnings.iter().find(says).is_some_and(|w| w.starts_with("n3.kubedos.lan revoked")), "{:?}", view.warnings);
     let held = row(&app, nodes[1].id()).list.unwrap();
     assert_eq!((held.version, held.current, held.behind), (Some(before), version, true));
@@ -290,7 +290,7 @@ fn two_lists_under_one_number_are_an_alarm() {
     }
     assert_eq!(nodes[0].dir.peers(&nodes[0].identity).unwrap(), held, "the node keeps what it has");
     assert_eq!(events(&copy, EventKind::PeersForked), 1, "told once");
-    assert!(copy.view_overview().unwrap().warnings.iter().any(|w| w.contains("two seeds sign for it")));
+    assert!(copy.view_overview().unwrap().warnings.iter().any(|w| w.contains("two seeds are signing")));
     assert_eq!(copy.view_of(nodes[1].id()).unwrap().state, S::Installed, "nothing is decided by it");
     // A node that only claims another list is no alarm: the site's own signature is the proof.
     let fresh = restored(&site, &t, "third");

@@ -52,7 +52,7 @@ fn a_wrong_code_costs_the_attempt_on_both_sides_and_makes_nothing() {
     assert_eq!(m.confirm(app, id).unwrap(), S::Denied);
     let view = app.view_of(id).unwrap();
     assert_eq!((view.state, view.wrong_codes), (S::Denied, 1));
-    assert!(view.reason.unwrap().contains("the code was wrong"));
+    assert!(view.reason.unwrap().contains("wrong code"));
     assert!(kinds(app).iter().any(|k| k == "enrollment.wrong_code"));
     assert!(app.store.read(|tx| tx.live_nodes()).unwrap().is_empty());
     // Not even the right code is good for this attempt any more; the machine comes back with another.
@@ -165,7 +165,7 @@ fn a_name_that_was_taken_between_code_and_confirmation_denies_the_second() {
     app.approve_by(&admin(), second, &form(&two, "n1")).unwrap();
     assert_eq!(a.confirm(app, first).unwrap(), S::Approved);
     assert_eq!(b.confirm(app, second).unwrap(), S::Denied);
-    assert!(app.view_of(second).unwrap().reason.unwrap().contains("became a node meanwhile"));
+    assert!(app.view_of(second).unwrap().reason.unwrap().contains("was approved in the meantime"));
 }
 
 #[test]

@@ -24,6 +24,8 @@ use stranger::{Floods, addresses};
 const RACK: u8 = 40;
 const FIRST: u8 = 100;
 const DISK: u64 = 64 << 30;
+/// How long the floods run before the first machine is switched on.
+const AHEAD: Duration = Duration::from_secs(25);
 /// From the first DHCPDISCOVER to the last report.
 const LIMIT: Duration = Duration::from_secs(600);
 /// Between two attempts of a machine at one step, as firmware and the agent wait.
@@ -73,13 +75,15 @@ pub fn rack(fleet: &mut Fleet) -> Result<()> {
     let (stop, floods) = (AtomicBool::new(false), Floods::default());
     let macs: Vec<Mac> = (FIRST..FIRST + RACK).map(mac).collect();
     let before = newest(fleet)?;
-    let began = Instant::now();
+    let mut took = Duration::ZERO;
     let fleet_ref: &Fleet = fleet;
     let failed = std::thread::scope(|scope| -> Result<Vec<String>> {
         let running = scope.spawn(|| ns.enter(|| floods.all(&stop, &macs)));
-        // The floods are there before the rack is switched on.
-        stop::sleep(Duration::from_secs(5))?;
+        // The floods have taken what they can get before the rack is switched on.
+        stop::sleep(AHEAD)?;
+        let began = Instant::now();
         let failed = power_on(fleet_ref, &guests, &role);
+        took = began.elapsed();
         stop.store(true, Ordering::Relaxed);
         running.join().map_err(|_| anyhow::anyhow!("the floods panicked"))??;
         Ok(failed)
@@ -87,7 +91,7 @@ pub fn rack(fleet: &mut Fleet) -> Result<()> {
     say::line(&format!(
         "{} of {RACK} machines enrolled in {} through {}; {} rows were added to the event log",
         usize::from(RACK) - failed.len(),
-        say::seconds(began.elapsed()),
+        say::seconds(took),
         floods.summary(),
         newest(fleet)? - before
     ));

@@ -18,7 +18,8 @@ use crate::fake_agent::random;
 pub const ADDRESSES: u8 = 64;
 const FIRST: u8 = 20;
 const SEED: Ipv4Addr = Ipv4Addr::new(10, 44, 0, 1);
-const ROGUE: Ipv4Addr = Ipv4Addr::new(10, 44, 0, 66);
+/// Nobody has it: a server that is really there cannot be told from one that is meant (docs/netboot.md).
+const ROGUE: Ipv4Addr = Ipv4Addr::new(10, 44, 0, 90);
 /// Connections of one address, and transfers.
 const EACH: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(1);

@@ -26,7 +26,7 @@ pub struct Actor {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setup {
-    /// The one-time code printed by the daemon.
+    /// The set-up code printed by the daemon.
     pub code: String,
     pub user: String,
     pub password: String,

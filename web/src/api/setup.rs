@@ -34,7 +34,7 @@ pub struct FirstInterface {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FirstSite {
-    /// The one-time code shown on the console.
+    /// The set-up code shown on the console.
     pub code: String,
     pub site: String,
     /// Passphrase of the site's keys.

@@ -1,5 +1,5 @@
 //! The only page of a seed that has no site yet: it creates the site and its first administrator. The only proof it
-//! requires is a one-time code from the machine's console; the daemon behind [`FirstSetup::make`] checks it and throttles
+//! requires is a set-up code from the machine's console; the daemon behind [`FirstSetup::make`] checks it and throttles
 //! guesses.
 
 use std::net::IpAddr;

@@ -37,7 +37,7 @@ fn router(spice: &'static str) -> (Router, Arc<Mutex<Vec<FirstSite>>>) {
                 "GOOD" => Ok("0123456789abcdef".to_owned()),
                 "WAIT" => Err(ApiError::TooMany { seconds: 9 }),
                 "BROKEN" => Err(ApiError::Internal("secret path".to_owned())),
-                _ => Err(ApiError::Forbidden { why: "wrong one-time code".to_owned() }),
+                _ => Err(ApiError::Forbidden { why: "wrong set-up code".to_owned() }),
             }
         }),
     };
@@ -62,7 +62,7 @@ async fn everything_else_is_refused() {
     let (router, seen) = router("");
     let swap = |a: &str, b: &str| GOOD.replace(a, b);
     for (body, status, words) in [
-        (swap("code=GOOD", "code=BAD"), 403, "wrong one-time code"),
+        (swap("code=GOOD", "code=BAD"), 403, "wrong set-up code"),
         (swap("code=GOOD", "code=WAIT"), 429, "wait 9 s"),
         (swap("passphrase2=correct+horse", "passphrase2=other"), 400, "the passphrases do not match"),
         (swap("password2=tenletters", "password2=other"), 400, "the passwords do not match"),

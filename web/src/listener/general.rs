@@ -42,7 +42,7 @@ impl Connection {
         };
         let ended = match ended {
             Some(ended) => ended,
-            // The answer that has begun is still given.
+            // An answer in progress is finished first.
             None => {
                 connection.as_mut().graceful_shutdown();
                 timeout(DRAIN_TIME, connection).await.unwrap_or(Ok(()))

@@ -32,7 +32,7 @@ async fn setup_comes_first_and_once() {
     }
     for (form, status, says) in [
         ("code=one-time&user=ada&password=a&password2=b", 400, "do not match"),
-        ("code=wrong&user=ada&password=a&password2=a", 403, "wrong one-time code"),
+        ("code=wrong&user=ada&password=a&password2=a", 403, "wrong set-up code"),
     ] {
         let answer = ask(&router, "POST", "/setup", &[FORM], form).await;
         assert_eq!(answer.status, status);

@@ -45,7 +45,7 @@ impl OperatorApi for Mock {
             return Err(ApiError::Conflict { why: "there is an administrator already".into(), hint: None });
         }
         if setup.code != SETUP_CODE {
-            return Err(ApiError::Forbidden { why: "wrong one-time code".into() });
+            return Err(ApiError::Forbidden { why: "wrong set-up code".into() });
         }
         state.overview.setup_needed = false;
         Ok(session(&mut state))

@@ -29,7 +29,7 @@ pub fn words(why: Why) -> &'static str {
         Why::JournalFailed => "the lease could not be written to disk",
         Why::JournalFull => "too many leases are waiting for the disk",
         Why::NotReserved => "no address is reserved for it",
-        Why::ProxyPlain => "it does not boot from the network; another server assigns addresses",
+        Why::ProxyPlain => "no network boot; another server assigns the addresses",
         Why::StillProbing => "the seed is still probing for other DHCP servers",
         Why::NotPxe => "it does not boot from the network",
         Why::TooMany => "too many such requests arrive",

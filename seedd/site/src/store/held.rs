@@ -80,7 +80,7 @@ impl Tx<'_> {
         Ok(self.tx.query_row(sql, params![plane, address.to_string()], |r| r.get::<_, i64>(0))? > 0)
     }
 
-    /// True if a live node that has never told of its list was last seen at this address of the underlay: its agent may be
+    /// Whether a live node that never reported its list was last seen at this underlay address: its agent may be
     /// one of an earlier version, which asks without a signature.
     pub fn is_unsigned_node(&self, endpoint: Ipv4Addr) -> Result<bool, StoreError> {
         let sql = "SELECT count(*) FROM node JOIN enrollment ON enrollment.id = node.enrollment

@@ -1,5 +1,5 @@
 //! The certificate of the web interface. Unsealed, its key exists in this process only and the site's CA signs it. Sealed, it is
-//! the [`sealed::SealedIdentity`]; before the first unseal it is self-signed.
+//! the `SealedIdentity`; before the first unseal it is self-signed.
 
 pub mod ca;
 pub mod sealed;
