@@ -126,6 +126,7 @@ fn a_finished_medium_is_taken_only_if_it_is_intact_and_the_sites() {
         agent: dir,
         dirs: &dirs,
         site_key,
+        no_rescue: false,
     };
     let (file, id) = (dir.join("enroll-x.iso"), Digest::of(b"id"));
     let manifest = EnrollManifest {
