@@ -130,8 +130,9 @@ impl NodeIdentity {
 #[serde(deny_unknown_fields)]
 pub struct InstallOrder {
     pub artifact: Digest,
-    /// Kernel name of the disk that the operator approved for erasure, with its reported serial and size: the agent refuses
-    /// if any of the three differs.
+    /// Name of the disk that the operator approved for erasure, with the text that identifies it
+    /// ([`Disk::mark`](crate::machine::Disk::mark), usually its serial number) and its size: the agent refuses if any of the
+    /// three differs.
     pub disk: String,
     pub disk_serial: String,
     pub disk_size: u64,

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+/// Most networks that a seed serves the time to: the underlay and the planes.
+const MAX_NETWORKS: usize = 64;
 /// Most time servers of a site.
 pub const MAX_SERVERS: usize = 8;
 /// Stratum of the seed's own clock without a time server: worse than any real source (RFC 5905, figure 11: 16 is
@@ -67,6 +69,16 @@ pub fn seed_config(time: &TimeSpec, networks: &[Ipv4Net]) -> String {
         }
     }
     text
+}
+
+/// True if `text` is exactly what [`seed_config`] writes for some site: chrony starts as root, and other directives of
+/// chrony.conf(5) name files and programs.
+pub fn is_seed_config(text: &str) -> bool {
+    let after = |word: &'static str| text.lines().filter_map(move |l| l.strip_prefix(word));
+    let servers = after("server ").map(|l| l.strip_suffix(" iburst").unwrap_or_default().to_owned()).collect();
+    let time = TimeSpec { serve: after("local stratum ").next().is_some(), servers };
+    let networks: Result<Vec<Ipv4Net>, _> = after("allow ").map(str::parse).collect();
+    time.check().is_ok() && networks.is_ok_and(|n| n.len() <= MAX_NETWORKS && seed_config(&time, &n) == text)
 }
 
 /// Largest correction of a node's clock after the first one, in seconds.
@@ -167,6 +179,22 @@ mod tests {
         let follows = seed_config(&TimeSpec { serve: false, servers: vec!["ntp.example.org".into()] }, &networks);
         assert!(follows.contains("server ntp.example.org iburst\nmakestep 1 3\n"));
         assert!(!follows.contains("allow") && !follows.contains("local stratum"));
+    }
+
+    /// L6: chrony starts as root with a file that the daemon's user wrote.
+    #[test]
+    fn a_configuration_with_another_directive_is_not_a_seeds() {
+        let networks = ["10.44.0.0/24".parse().unwrap(), "10.78.0.0/16".parse().unwrap()];
+        let follows = TimeSpec { serve: true, servers: vec!["ntp.example.org".into(), "fd00::9".into()] };
+        for time in [TimeSpec::default(), follows, TimeSpec { serve: false, servers: Vec::new() }] {
+            let text = seed_config(&time, &networks);
+            assert!(is_seed_config(&text), "{text}");
+            for more in ["pidfile /etc/shadow", "include /tmp/x", "mailonchange root 1", "allow", "server -x iburst", " ", "#"] {
+                assert!(!is_seed_config(&format!("{text}{more}\n")) && !is_seed_config(&format!("{more}\n{text}")), "{more}");
+            }
+            assert!(!is_seed_config(&text.replace("/var/lib/chrony/chrony.drift", "/etc/passwd")));
+            assert!(!is_seed_config(text.trim_end()) && !is_seed_config(""));
+        }
     }
 
     /// L9: a host that impersonates the seed can step a node's clock once, and then only by a minute at a time.

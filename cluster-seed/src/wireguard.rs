@@ -13,8 +13,23 @@ use zeroize::Zeroizing;
 pub const KEEPALIVE_SECONDS: u16 = 25;
 /// Tolerance for handshakes in the future, in seconds: the clock is constantly corrected in small steps.
 const HANDSHAKE_SLACK: u64 = 5;
-/// MTU of a plane: 1500 less IPv6, UDP and WireGuard headers, as wg-quick chooses.
+/// Bytes that a plane's packets grow by: IPv6, UDP and WireGuard headers, as wg-quick counts.
+const OVERHEAD: u32 = 80;
+/// MTU of a plane over Ethernet. Larger frames of the underlay are not used: another part of the path may not have them.
 pub const MTU: u16 = 1420;
+/// Smallest MTU of a plane: what every IPv4 host accepts (RFC 791 section 3.1).
+const MIN_MTU: u16 = 576;
+/// Seconds after which a session without a new handshake is over: rejected after 180, and renewed every 120 while packets flow
+/// (whitepaper, section 6.1).
+const SESSION_SECONDS: u64 = 180;
+/// Seconds without a handshake after which a peer's earlier handshakes are forgotten.
+const DEAD_SECONDS: u64 = 300;
+
+/// MTU of a plane whose packets travel over an underlay with this MTU in bytes (PPPoE, VXLAN and tunnels have less than 1500).
+pub fn plane_mtu(underlay: u32) -> u16 {
+    let room = u16::try_from(underlay.saturating_sub(OVERHEAD)).unwrap_or(u16::MAX);
+    room.clamp(MIN_MTU, MTU)
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a WireGuard key (want 32 bytes in base64)")]
@@ -101,13 +116,15 @@ pub struct WgPeer {
 }
 
 /// The text for `wg setconf` and `wg syncconf`. Contains the private key: pass it on stdin, never in a file.
-pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer]) -> Zeroizing<String> {
+/// A peer in `live` gets no endpoint: WireGuard follows it to where its packets come from, through NAT too, and a configured
+/// endpoint would replace that one.
+pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer], live: &[WgPublicKey]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::new());
     // Writing to a String cannot fail.
     let _ = writeln!(text, "[Interface]\nPrivateKey = {}\nListenPort = {listen_port}", private.expose().as_str());
     for peer in peers {
         let _ = writeln!(text, "\n[Peer]\nPublicKey = {}\nAllowedIPs = {}/32", peer.key, peer.address);
-        if let Some(endpoint) = peer.endpoint {
+        if let Some(endpoint) = peer.endpoint.filter(|_| !live.contains(&peer.key)) {
             let _ = writeln!(text, "Endpoint = {endpoint}");
         }
         let _ = writeln!(text, "PersistentKeepalive = {KEEPALIVE_SECONDS}");
@@ -115,13 +132,27 @@ pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer]) -> Ze
     text
 }
 
-/// Peers whose last handshake is in the future: the clock was set back. WireGuard accepts a handshake only if its timestamp
-/// is later than the previous one (whitepaper, section 5.1), so such a peer has to be removed and added again.
-/// `text` is what `wg show IF latest-handshakes` prints, `now` Unix seconds.
-pub fn handshakes_ahead(text: &str, now: u64) -> Vec<WgPublicKey> {
+/// The peers and times in what `wg show IF latest-handshakes` prints; a peer without a handshake has 0.
+fn handshakes(text: &str) -> impl Iterator<Item = (WgPublicKey, u64)> {
     let lines = text.lines().filter_map(|l| l.split_once('\t'));
-    let ahead = lines.filter(|(_, at)| at.trim().parse::<u64>().is_ok_and(|at| at > now.saturating_add(HANDSHAKE_SLACK)));
-    ahead.filter_map(|(key, _)| key.parse().ok()).collect()
+    lines.filter_map(|(key, at)| Some((key.parse().ok()?, at.trim().parse().ok()?)))
+}
+
+/// Peers to remove and add again. WireGuard accepts a handshake only if its timestamp is later than the previous one
+/// (whitepaper, section 5.1), so a peer whose clock went back is ignored until that one is forgotten.
+///
+/// These are peers with a handshake in the future (this machine's clock went back), and those that have been silent for so long
+/// that theirs may have. `text` is what `wg show IF latest-handshakes` prints, `now` Unix seconds.
+pub fn handshakes_to_forget(text: &str, now: u64) -> Vec<WgPublicKey> {
+    let ahead = |at: u64| at > now.saturating_add(HANDSHAKE_SLACK);
+    let dead = |at: u64| at > 0 && at.saturating_add(DEAD_SECONDS) < now;
+    handshakes(text).filter(|(_, at)| ahead(*at) || dead(*at)).map(|(key, _)| key).collect()
+}
+
+/// Peers with a session at `now`, in Unix seconds. `text` is what `wg show IF latest-handshakes` prints.
+pub fn live(text: &str, now: u64) -> Vec<WgPublicKey> {
+    let recent = |at: u64| at > 0 && at <= now.saturating_add(HANDSHAKE_SLACK) && at.saturating_add(SESSION_SECONDS) > now;
+    handshakes(text).filter(|(_, at)| recent(*at)).map(|(key, _)| key).collect()
 }
 
 #[cfg(test)]
@@ -145,7 +176,7 @@ mod tests {
             address: Ipv4Addr::new(10, 78, 0, 2),
             endpoint: Some("10.44.0.100:51821".parse().unwrap()),
         };
-        let text = setconf(&key, 51821, &[peer]);
+        let text = setconf(&key, 51821, std::slice::from_ref(&peer), &[WgPublicKey([2; 32])]);
         let expected = format!(
             "[Interface]\nPrivateKey = {}\nListenPort = 51821\n\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.78.0.2/32\n\
              Endpoint = 10.44.0.100:51821\nPersistentKeepalive = 25\n",
@@ -153,15 +184,38 @@ mod tests {
             WgPublicKey([1; 32])
         );
         assert_eq!(text.as_str(), expected);
+        // The endpoint that WireGuard learned stays.
+        let live = setconf(&key, 51821, &[peer], &[WgPublicKey([1; 32])]);
+        assert_eq!(live.as_str(), expected.replace("Endpoint = 10.44.0.100:51821\n", ""));
     }
 
     #[test]
-    fn peers_with_a_handshake_in_the_future_are_found() {
+    fn a_peer_is_forgotten_or_live_by_its_last_handshake() {
         let (a, b, c) = (WgPublicKey([1; 32]), WgPublicKey([2; 32]), WgPublicKey([3; 32]));
         let text = format!("{a}\t1005\n{b}\t1006\n{c}\t0\nnonsense\nx\t2000\n");
-        assert_eq!(handshakes_ahead(&text, 1000), [b]);
-        assert_eq!(handshakes_ahead(&text, 0), [a, b]);
-        assert!(handshakes_ahead(&text, u64::MAX).is_empty() && handshakes_ahead("", 0).is_empty());
+        let none: [WgPublicKey; 0] = [];
+        for (now, forget, alive) in [
+            // In the future.
+            (0, vec![a, b], vec![]),
+            (1000, vec![b], vec![a]),
+            (1001, vec![], vec![a, b]),
+            // The session is over, and the peer may come back at its endpoint.
+            (1185, vec![], vec![b]),
+            (1186, vec![], vec![]),
+            (1305, vec![], vec![]),
+            (1306, vec![a], vec![]),
+            (1307, vec![a, b], vec![]),
+        ] {
+            assert_eq!((handshakes_to_forget(&text, now), live(&text, now)), (forget, alive), "{now}");
+        }
+        assert_eq!((handshakes_to_forget("", 0), live("", 0)), (none.to_vec(), none.to_vec()));
+    }
+
+    #[test]
+    fn a_plane_fits_into_its_underlay() {
+        for (underlay, plane) in [(1500, 1420), (9000, 1420), (1492, 1412), (1450, 1370), (1400, 1320), (600, 576), (0, 576)] {
+            assert_eq!(plane_mtu(underlay), plane, "{underlay}");
+        }
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The seed on every plane, as host number 1: by kernel WireGuard, or by wireguard-go if the kernel has none.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
-use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
+use cluster_seed::wireguard::{MTU, handshakes_to_forget, live, plane_mtu, setconf};
 use host::clock::now;
 use host::files::{PRIVATE, Start, open};
+use host::interfaces::mtu_to;
 use host::tool::{Running, Tool};
 use site::hint::Hint as _;
 use site::mode::Mode;
@@ -60,11 +62,15 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
             let mut texts = BTreeMap::new();
             for (name, plane) in &app.spec.spec.networking.planes {
                 let Some(key) = keys.planes.get(name) else { continue };
-                texts.insert(name.clone(), setconf(key, plane.value.port, &peers.plane_peers(name, &app.seed_name)));
+                // Without the interface there is no session either.
+                let shown = run("wg", &["show", name, "latest-handshakes"]).unwrap_or_default();
+                let peers = peers.plane_peers(name, &app.seed_name);
+                texts.insert(name.clone(), setconf(key, plane.value.port, &peers, &live(&shown, now())));
             }
             Ok(texts)
         })
         .map_err(|e| anyhow!("reading the plane keys: {e}"))?;
+    let mtu = mtu(app).to_string();
     for (name, plane) in &app.spec.spec.networking.planes {
         let config = configs
             .get(name)
@@ -74,7 +80,7 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
         if !exists(name) {
             make(app, name, how, userspace)?;
         }
-        forget_ahead(name)?;
+        forget(name)?;
         Tool::new("wg")
             .args(["syncconf", name, "/dev/stdin"])
             .stdin(config.as_bytes())
@@ -82,14 +88,25 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
             .run()
             .with_context(|| format!("configuring {name}"))?;
         run("ip", &["address", "replace", &format!("{own}/{}", plane.value.cidr.prefix_len()), "dev", name])?;
-        run("ip", &["link", "set", name, "mtu", &MTU.to_string(), "up"])?;
+        run("ip", &["link", "set", name, "mtu", &mtu, "up"])?;
     }
     Ok(())
 }
 
-/// Removes peers whose last handshake is in the future, as after the clock was set back; they are added again.
-fn forget_ahead(name: &str) -> Result<()> {
-    for key in handshakes_ahead(&run("wg", &["show", name, "latest-handshakes"])?, now()) {
+/// MTU of the planes: what the underlay's interface and `dhcp.mtu` leave.
+fn mtu(app: &App) -> u16 {
+    let underlay = &app.spec.spec.networking.underlay;
+    // The way to this machine's own address would be the loopback interface.
+    let last = Ipv4Addr::from(u32::from(underlay.subnet.broadcast()).saturating_sub(1));
+    let other = if last == underlay.seed.value { underlay.subnet.network() } else { last };
+    let interface = mtu_to("/".into(), other);
+    let announced = underlay.dhcp.mtu.map(u32::from);
+    interface.into_iter().chain(announced).min().map_or(MTU, plane_mtu)
+}
+
+/// Removes peers that would not be heard any more; they are added again.
+fn forget(name: &str) -> Result<()> {
+    for key in handshakes_to_forget(&run("wg", &["show", name, "latest-handshakes"])?, now()) {
         run("wg", &["set", name, "peer", &key.to_string(), "remove"])?;
     }
     Ok(())

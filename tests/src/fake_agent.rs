@@ -74,6 +74,7 @@ impl<'a> FakeAgent<'a> {
             serial: format!("FAKE{}", self.mac),
             rotational: false,
             removable: false,
+            ..Disk::default()
         };
         HardwareFacts {
             vendor: "Nobody".into(),
@@ -86,6 +87,7 @@ impl<'a> FakeAgent<'a> {
             cpus: 1,
             memory_mib: 1024,
             disks: vec![disk],
+            disks_left_out: 0,
             nics: vec![Nic { name: "eth0".into(), mac: self.mac, driver: "none".into(), link_up: true, speed: None }],
             boot_mac: Some(self.mac),
             kernel: "0".into(),

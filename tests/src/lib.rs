@@ -50,3 +50,4 @@ pub mod trust;
 pub mod twice;
 pub mod two_seeds;
 pub mod vm;
+pub mod wrong_seed;

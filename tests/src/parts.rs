@@ -30,6 +30,7 @@ use crate::tampering;
 use crate::twice;
 use crate::two_seeds;
 use crate::vm::Accel;
+use crate::wrong_seed;
 
 /// Results; a failure does not stop the following parts.
 #[derive(Debug, Default)]
@@ -104,7 +105,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 20] = [
+static PARTS: [Part; 21] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -185,6 +186,12 @@ static PARTS: [Part; 20] = [
         "enroll-iso",
         Run::One("machines enroll from a medium under BIOS and Secure Boot, and a seed with another key gets nothing", |b| {
             enroll_iso::run(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "wrong-seed",
+        Run::One("two seeds on one segment: the one without the code gets nothing, and the disk keeps every byte", |b| {
+            wrong_seed::run(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(

@@ -148,17 +148,24 @@ impl Install<'_> {
 
     fn find_disk(&self) -> Result<Disk, InstallError> {
         let order = self.approved.order();
-        let found = hardware::disks(self.root).into_iter().find(|d| d.name == order.disk);
-        let disk = found.ok_or_else(|| InstallError::NoDisk(order.disk.clone()))?;
-        let serial = cluster_seed::machine::tame(&disk.serial);
-        if serial != order.disk_serial || disk.size != order.disk_size {
-            let what = format!(
-                "approved: serial {:?}, {} bytes; found: serial {serial:?}, {} bytes",
+        // The list as it was reported: the seed chose the mark from it.
+        let disks = hardware::gather(self.root, None).disks;
+        let found = disks.iter().find(|d| d.name == order.disk);
+        let disk = found.ok_or_else(|| InstallError::NoDisk(order.disk.clone()))?.clone();
+        let other = |what| Err(InstallError::OtherDisk { name: disk.name.clone(), what });
+        let Some(mark) = disk.mark(&disks) else {
+            return other("another disk has the same size and no serial number".to_owned());
+        };
+        if mark != order.disk_serial || disk.size != order.disk_size {
+            return other(format!(
+                "approved: serial {:?}, {} bytes; found: serial {mark:?}, {} bytes",
                 order.disk_serial, order.disk_size, disk.size
-            );
-            return Err(InstallError::OtherDisk { name: disk.name, what });
+            ));
         }
-        Ok(disk)
+        match disk.unfit() {
+            Some(why) => other(why),
+            None => Ok(disk),
+        }
     }
 
     fn manifest(&self) -> Result<ArtifactManifest, InstallError> {

@@ -21,6 +21,8 @@ use host::tool::Tool;
 const LOWER: &str = "/run/kubedos/root";
 /// Changes of the running system, in memory: lost at power-off.
 const OVERLAY: &str = "/run/kubedos/overlay";
+/// The root image in memory, in the initramfs itself: /run is too small.
+const COPY: &str = "/root.img";
 /// Nothing else uses loop devices before the root is entered.
 const LOOP: &str = "/dev/loop0";
 /// Share of the memory for changes of the running system.
@@ -129,12 +131,12 @@ fn check(ram: &Ram<'_>, key: &VerifyingKey, device: &str) -> anyhow::Result<()> 
     let manifest = medium::manifest(at, key)?;
     ram.console.step(&format!("seed {} built by version {}; verifying the system", manifest.id.short(), manifest.version));
     let progress = &mut |percent| ram.console.step(&format!("verifying the system {percent}%"));
-    let root = medium::check_root(at, &manifest, progress)?;
-    Tool::new("busybox")
-        .args(["losetup", "-r", LOOP, root.as_str()])
-        .timeout(LOSETUP_LIMIT)
-        .run()
-        .context("opening the system")?;
+    let copied = medium::copy_root(at, &manifest, COPY.into(), progress).map_err(anyhow::Error::from).and_then(|()| {
+        Tool::new("busybox").args(["losetup", "-r", LOOP, COPY]).timeout(LOSETUP_LIMIT).run().context("opening the system")
+    });
+    // The loop device keeps the file, and its memory, for as long as it is attached.
+    drop(fs::remove_file(COPY));
+    copied?;
     mounted(LOOP, LOWER, "squashfs", MsFlags::MS_RDONLY | MsFlags::MS_NODEV, None)
 }
 

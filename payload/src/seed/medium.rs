@@ -1,7 +1,7 @@
 //! Finds the seed medium among the machine's disks and verifies its maker's signature.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,6 +10,7 @@ use cluster_seed::medium::{
     DESCRIPTOR_AT, DESCRIPTOR_SIZE, MANIFEST, MAX_MANIFEST, MediumError, MediumManifest, ROOT, VOLUME, Volume,
 };
 use cluster_seed::seal::{SealError, Sealed, VerifyingKey};
+use host::files::{PRIVATE, Start, open};
 use sha2::{Digest as _, Sha256};
 
 /// Most devices that are examined: more than any machine has.
@@ -22,6 +23,8 @@ const PIECE: usize = 1 << 20;
 pub enum CheckError {
     #[error("cannot read {path}")]
     Read { path: Utf8PathBuf, source: io::Error },
+    #[error("cannot copy the system to memory ({path}); the machine may have too little")]
+    Copy { path: Utf8PathBuf, source: io::Error },
     #[error("its manifest ({MANIFEST}) cannot be parsed")]
     Json(#[from] serde_json::Error),
     #[error("its manifest is not signed by the maker key that this machine trusts")]
@@ -77,12 +80,14 @@ pub fn manifest(mounted: &Utf8Path, key: &VerifyingKey) -> Result<MediumManifest
     Ok(manifest)
 }
 
-/// Reads the root image and compares its digest. `progress` is called every 10 percent.
-pub fn check_root(
+/// Copies the root image to `copy`, which must be in memory, and compares its digest. `progress` is called every 10 percent.
+/// The copy is what gets mounted: a drive could return other bytes when it is read again.
+pub fn copy_root(
     mounted: &Utf8Path,
     manifest: &MediumManifest,
+    copy: &Utf8Path,
     progress: &mut dyn FnMut(u64),
-) -> Result<Utf8PathBuf, CheckError> {
+) -> Result<(), CheckError> {
     let signed = manifest.file(ROOT).ok_or(MediumError::NoRoot)?;
     let path = mounted.join(ROOT);
     let failed = |source| CheckError::Read { path: path.clone(), source };
@@ -91,6 +96,8 @@ pub fn check_root(
         return Err(CheckError::Size { name: ROOT, found, signed: signed.size });
     }
     let mut file = File::open(&path).map_err(failed)?;
+    let writing = |source| CheckError::Copy { path: copy.to_owned(), source };
+    let mut to = open(copy, Start::Empty, PRIVATE).map_err(writing)?;
     let (mut hash, mut piece) = (Sha256::new(), vec![0u8; PIECE]);
     let (mut done, mut reported) = (0u64, 0u64);
     loop {
@@ -101,6 +108,7 @@ pub fn check_root(
             Err(e) => return Err(failed(e)),
         };
         hash.update(&piece[..n]);
+        to.write_all(&piece[..n]).map_err(writing)?;
         done += n as u64;
         let tenth = done.saturating_mul(10) / found.max(1);
         if tenth > reported {
@@ -112,7 +120,7 @@ pub fn check_root(
     if found != signed.sha256 {
         return Err(CheckError::Changed { name: ROOT, found, signed: signed.sha256 });
     }
-    Ok(path)
+    Ok(())
 }
 
 /// Message if no medium, or a different one, is inserted.
@@ -167,8 +175,21 @@ mod tests {
         let read = manifest(&at, &key(1)).unwrap();
         assert_eq!(read, made);
         let mut told = Vec::new();
-        assert_eq!(check_root(&at, &read, &mut |p| told.push(p)).unwrap(), at.join(ROOT));
+        copy_root(&at, &read, &at.join("copy"), &mut |p| told.push(p)).unwrap();
         assert_eq!((told.len(), told.last()), (4, Some(&100)));
+    }
+
+    /// L12: what was checked is what is mounted.
+    #[test]
+    fn a_drive_that_answers_differently_the_second_time_changes_nothing() {
+        let (_guard, at) = place();
+        let made = medium(&at);
+        let copy = at.join("copy");
+        copy_root(&at, &made, &copy, &mut |_| ()).unwrap();
+        fs::write(at.join(ROOT), b"another system").unwrap();
+        assert_eq!(Digest::of(&fs::read(&copy).unwrap()), made.files[0].sha256);
+        let nowhere = at.join("missing/copy");
+        assert!(matches!(copy_root(&at, &medium(&at), &nowhere, &mut |_| ()), Err(CheckError::Copy { .. })));
     }
 
     #[test]
@@ -181,16 +202,16 @@ mod tests {
             let mut bad = good.clone();
             bad[place] ^= 1;
             fs::write(at.join(ROOT), &bad).unwrap();
-            assert!(matches!(check_root(&at, &made, &mut |_| ()), Err(CheckError::Changed { .. })), "{place}");
+            assert!(matches!(copy_root(&at, &made, &at.join("copy"), &mut |_| ()), Err(CheckError::Changed { .. })), "{place}");
         }
         for size in [good.len() - 1, good.len() + 1, 0] {
             let mut bad = good.clone();
             bad.resize(size, 0);
             fs::write(at.join(ROOT), &bad).unwrap();
-            assert!(matches!(check_root(&at, &made, &mut |_| ()), Err(CheckError::Size { .. })), "{size}");
+            assert!(matches!(copy_root(&at, &made, &at.join("copy"), &mut |_| ()), Err(CheckError::Size { .. })), "{size}");
         }
         fs::remove_file(at.join(ROOT)).unwrap();
-        assert!(matches!(check_root(&at, &made, &mut |_| ()), Err(CheckError::Read { .. })));
+        assert!(matches!(copy_root(&at, &made, &at.join("copy"), &mut |_| ()), Err(CheckError::Read { .. })));
         fs::write(at.join(MANIFEST), b"{}").unwrap();
         assert!(matches!(manifest(&at, &key(1)), Err(CheckError::Json(_))));
     }

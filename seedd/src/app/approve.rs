@@ -77,13 +77,8 @@ impl App {
             .revealed
             .as_ref()
             .ok_or_else(|| ApiError::Internal("the enrollment is Pending but has no facts".to_owned()))?;
-        let disk = choose_disk(&revealed.facts, &form.disk, &artifact)?;
-        let order = InstallOrder {
-            artifact: artifact.id,
-            disk: disk.name.clone(),
-            disk_serial: disk.serial.clone(),
-            disk_size: disk.size,
-        };
+        let (disk, mark) = choose_disk(&revealed.facts, &form.disk, &artifact)?;
+        let order = InstallOrder { artifact: artifact.id, disk: disk.name.clone(), disk_serial: mark, disk_size: disk.size };
         let text = format!("code entered: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
         let decided = self.pair(actor, &record, &code, Choice { hostname, order, form })?;
         self.write(|tx| {
@@ -225,7 +220,8 @@ impl App {
     }
 }
 
-fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactManifest) -> Result<&'a Disk, ApiError> {
+/// The disk, and the text that identifies it among the machine's disks.
+fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactManifest) -> Result<(&'a Disk, String), ApiError> {
     let Some(disk) = facts.disks.iter().find(|d| d.name == name) else {
         return Err(ApiError::bad(
             format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)),
@@ -239,5 +235,14 @@ fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactMani
             hint,
         ));
     }
-    Ok(disk)
+    if let Some(why) = disk.unfit() {
+        return Err(ApiError::bad(why, "choose another disk, or format it with sectors of 512 bytes (sg_format, nvme format)"));
+    }
+    let Some(mark) = disk.mark(&facts.disks) else {
+        return Err(ApiError::bad(
+            format!("disk {} cannot be told apart from another disk of the same size without a serial number", disk.name),
+            "disconnect one of them, and restart the machine",
+        ));
+    };
+    Ok((disk, mark))
 }

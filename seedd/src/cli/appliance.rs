@@ -15,6 +15,7 @@ use host::files::read_limited;
 use site::hint::Hint as _;
 
 use super::args::show;
+use crate::clock::{CHRONY_CONFIG, install_config};
 use crate::live::run::{Options, RUN_DIR, run};
 use crate::planes::WireGuard;
 
@@ -27,6 +28,8 @@ const HOSTNAME: &str = "kubedos-seed";
 pub enum Appliance {
     /// Find or create the state partition and mount it (root)
     State(State),
+    /// Check the daemon's time settings and pass them on to chrony (root)
+    Time(Time),
     /// Bring up the network, then set up a site in the browser or serve it
     Run(Run),
 }
@@ -117,10 +120,27 @@ impl Run {
     }
 }
 
+#[derive(Args)]
+pub struct Time {
+    /// File that the daemon wrote
+    #[arg(long, default_value = CHRONY_CONFIG, value_name = "FILE")]
+    from: Utf8PathBuf,
+    /// File that chrony reads
+    #[arg(long, default_value = "/run/kubedos-time/chrony.conf", value_name = "FILE")]
+    to: Utf8PathBuf,
+}
+
+impl Time {
+    fn run(&self) -> Result<()> {
+        install_config(&self.from, &self.to)
+    }
+}
+
 impl Appliance {
     pub fn run(&self) -> Result<()> {
         match self {
             Appliance::State(v) => v.run(),
+            Appliance::Time(v) => v.run(),
             Appliance::Run(v) => v.run(),
         }
     }

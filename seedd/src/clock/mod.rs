@@ -4,22 +4,25 @@ pub mod tool;
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8Path;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::EnrollmentId;
-use cluster_seed::time::{TimeState, Tracking, seed_config};
+use cluster_seed::time::{TimeState, Tracking, is_seed_config, seed_config};
 use host::clock::now_ms;
-use host::files::{read_limited, write_atomic};
+use host::files::{PUBLIC, create_dirs, read_limited, write_atomic};
 use ipnet::Ipv4Net;
+use site::hint::Hint as _;
 use web::api::ClockView;
 
-/// Directory in which chrony on an appliance expects its configuration.
+/// Where the daemon on an appliance leaves chrony's configuration, for `seedd appliance time`.
 pub const CHRONY_CONFIG: &str = "/run/kubedos/chrony.conf";
 /// A clock before this date (2025-01-01) was never set: the program is newer.
 pub const PROGRAM_DATE: u64 = 1_735_689_600;
 /// A clock more than this many seconds (20 years) after the snapshot is wrong.
 const TOO_LATE: u64 = 20 * 365 * 86_400;
+/// Maximum size of chrony's configuration, in bytes.
+const MAX_CONFIG: u64 = 64 << 10;
 /// Maximum size of a Release file, in bytes.
 const MAX_RELEASE: u64 = 1 << 20;
 
@@ -57,7 +60,7 @@ pub fn chrony_config(spec: &ClusterSpec) -> String {
     seed_config(&spec.spec.time, &served(spec))
 }
 
-/// Writes it on an appliance, whose kubedos-time.path then sets the hardware clock and restarts chrony. On other systems the
+/// Writes it on an appliance, whose kubedos-time.path then runs [`install_config`] and restarts chrony. On other systems the
 /// directory does not exist, and the operator configures chrony.
 pub fn write_config(spec: &ClusterSpec) {
     let path = Utf8Path::new(CHRONY_CONFIG);
@@ -67,6 +70,17 @@ pub fn write_config(spec: &ClusterSpec) {
     if let Err(error) = write_atomic(path, chrony_config(spec).as_bytes(), 0o644) {
         tracing::warn!(error = format!("{error:#}"), "chrony was not configured; nodes cannot get the time from this seed");
     }
+}
+
+/// As root: takes over the configuration that the daemon wrote if it has only what [`chrony_config`] writes. chrony starts
+/// as root, and with another configuration could write anywhere.
+pub fn install_config(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let text = String::from_utf8(read_limited(from, MAX_CONFIG)?).with_context(|| format!("reading {from}"))?;
+    if !is_seed_config(&text) {
+        return Err(anyhow!("{from} has more than chrony's settings for a seed")).hint("restart kubedos-seed.service");
+    }
+    create_dirs(to.parent().unwrap_or(to))?;
+    Ok(write_atomic(to, text.as_bytes(), PUBLIC)?)
 }
 
 /// The date of a published snapshot (the `Date` of its Release), in Unix seconds.

@@ -88,3 +88,19 @@ fn chrony_serves_the_underlay_and_the_planes() {
         assert!(text.contains(&format!("\nallow {network}\n")), "{text}");
     }
 }
+
+/// L6: the daemon's user cannot choose directives for a program that starts as root.
+#[test]
+fn only_a_seeds_own_configuration_reaches_chrony() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = Utf8Path::from_path(dir.path()).unwrap();
+    let (from, to) = (dir.join("daemon.conf"), dir.join("root/chrony.conf"));
+    let text = chrony_config(&ClusterSpec::parse(&default_cluster_yaml("site-a")).unwrap());
+    std::fs::write(&from, &text).unwrap();
+    install_config(&from, &to).unwrap();
+    for bad in [format!("{text}include /tmp/x\n"), String::new(), "x".repeat(1 << 20)] {
+        std::fs::write(&from, &bad).unwrap();
+        assert!(install_config(&from, &to).is_err());
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), text);
+    }
+}

@@ -113,7 +113,9 @@ impl Machine {
                 serial: "s1".into(),
                 rotational: false,
                 removable: false,
+                ..Disk::default()
             }],
+            disks_left_out: 0,
             nics: vec![],
             boot_mac: Some(self.mac),
             kernel: "6.12".into(),

@@ -1,6 +1,7 @@
 //! The form with which an operator approves a machine.
 
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::machine::Disk;
 use serde::Deserialize;
 
 use super::shell::Refusal;
@@ -87,10 +88,11 @@ pub(super) fn decide(
     // With several disks, only the operator decides which one is erased.
     let only = disks.iter().filter(|d| !d.removable).count() == 1;
     let choices = disks.iter().map(|d| {
-        let kind = if d.removable { ", removable" } else { "" };
-        let label = format!("{}: {}, {}{kind}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
-        let chosen = if form.disk.is_empty() { only && !d.removable } else { form.disk == d.name };
-        Choice::new(&d.name, label, chosen, true)
+        let notes: String = disk_notes(d, disks).iter().map(|n| format!(", {n}")).collect();
+        let label = format!("{}: {}, {}{notes}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
+        let possible = d.unfit().is_none() && d.mark(disks).is_some();
+        let chosen = if form.disk.is_empty() { only && possible && !d.removable } else { form.disk == d.name };
+        Choice::new(&d.name, label, chosen, possible)
     });
     Some(Decision {
         enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
@@ -105,4 +107,25 @@ pub(super) fn decide(
         was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
         address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
     })
+}
+
+/// What an operator should know of a disk before it is erased.
+pub(super) fn disk_notes(disk: &Disk, disks: &[Disk]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if disk.removable {
+        notes.push("removable".to_owned());
+    }
+    if !disk.part_of.is_empty() {
+        notes.push(format!("part of {}", clean(&disk.part_of)));
+    }
+    let paths = disk.other_paths(disks);
+    if !paths.is_empty() {
+        notes.push(format!("the same disk as {} (multipath)", clean(&paths.join(", "))));
+    }
+    if disk.sector > 0 && disk.unfit().is_some() {
+        notes.push(format!("sectors of {} bytes: cannot be installed on", disk.sector));
+    } else if disk.mark(disks).is_none() {
+        notes.push("not distinguishable from another disk: cannot be installed on".to_owned());
+    }
+    notes
 }

@@ -8,7 +8,7 @@ use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
-use super::decision::{ApproveForm, Decision, decide};
+use super::decision::{ApproveForm, Decision, decide, disk_notes};
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
 use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Tone};
@@ -33,6 +33,7 @@ pub(crate) struct DenyForm {
 struct Facts {
     lines: Vec<(&'static str, String)>,
     disks: Vec<[String; 4]>,
+    disks_left_out: u32,
     nics: Vec<[String; 4]>,
 }
 
@@ -263,12 +264,15 @@ fn facts(f: &HardwareFacts) -> Facts {
             .push_str(", older than the fixes for known vulnerabilities of its network stack (PixieFail); update the firmware");
     }
     let disk = |d: &cluster_seed::machine::Disk| {
-        let kind = match (d.rotational, d.removable) {
-            (_, true) => "removable",
-            (true, _) => "rotating",
-            _ => "solid state",
+        let kind = if d.rotational { "rotating" } else { "solid state" };
+        let kind = std::iter::once(kind.to_owned()).filter(|_| !d.removable).chain(disk_notes(d, &f.disks));
+        let model = std::iter::once(or_none(&d.model)).chain(kind).collect::<Vec<_>>().join(", ");
+        let mark = match (d.serial.is_empty(), d.wwn.is_empty(), d.path.is_empty()) {
+            (true, false, _) => format!("none; WWN {}", clean(&d.wwn)),
+            (true, true, false) => format!("none; connected at {}", clean(&d.path)),
+            _ => or_none(&d.serial),
         };
-        [clean(&d.name), bytes(d.size), format!("{}, {kind}", or_none(&d.model)), or_none(&d.serial)]
+        [clean(&d.name), bytes(d.size), model, mark]
     };
     let nic = |n: &cluster_seed::machine::Nic| {
         let link = match (n.link_up, n.speed) {
@@ -291,6 +295,7 @@ fn facts(f: &HardwareFacts) -> Facts {
             ("Kernel", or_none(&f.kernel)),
         ],
         disks: f.disks.iter().map(disk).collect(),
+        disks_left_out: f.disks_left_out,
         nics: f.nics.iter().map(nic).collect(),
     }
 }

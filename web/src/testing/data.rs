@@ -59,6 +59,7 @@ fn facts(spice: &str) -> HardwareFacts {
         serial: text("S5GXNX0T123456"),
         rotational: false,
         removable,
+        ..Disk::default()
     };
     let nic = |name: &str, n, up: bool| Nic {
         name: text(name),
@@ -78,6 +79,7 @@ fn facts(spice: &str) -> HardwareFacts {
         cpus: 8,
         memory_mib: 32 << 10,
         disks: vec![disk("nvme0n1", 500_107_862_016, false), disk("sda", 8 << 30, true)],
+        disks_left_out: 0,
         nics: vec![nic("eno1", 1, true), nic("eno2", 2, false)],
         boot_mac: Some(Mac([0x52, 0x54, 0, 0xab, 0, 1])),
         kernel: text("6.12.48+deb13-amd64"),

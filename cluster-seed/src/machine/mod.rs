@@ -1,33 +1,27 @@
 //! Facts that a machine reports. All of it is untrusted text from hardware.
 
+mod disk;
+pub mod firmware;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Mac;
 use crate::seal::Sealable;
 
+pub use disk::{Disk, SECTOR};
+
 /// Longest text of a fact, in characters.
 pub const MAX_TEXT: usize = 96;
-/// Most disks and most network interfaces kept.
-pub const MAX_DEVICES: usize = 64;
+/// Most disks kept; a message of the agent has room for them.
+pub const MAX_DISKS: usize = 100;
+/// Most network interfaces kept.
+pub const MAX_NICS: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
     Bios,
     Uefi,
-}
-
-/// A disk the artifact could be written to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Disk {
-    /// Kernel name without `/dev/`, for example `nvme0n1`.
-    pub name: String,
-    pub size: u64,
-    pub model: String,
-    pub serial: String,
-    pub rotational: bool,
-    pub removable: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,16 +42,19 @@ pub struct HardwareFacts {
     pub vendor: String,
     pub product: String,
     pub serial: String,
-    /// SMBIOS UUID; may be all zero or shared by many machines, so it is never an identity.
+    /// SMBIOS UUID; empty if it is a placeholder. Vendors give one to many machines, so it is never an identity.
     pub uuid: String,
     pub firmware: Firmware,
-    /// Date as reported by the firmware, MM/DD/YYYY (SMBIOS 3.7 section 7.1).
+    /// Date as reported by the firmware; see [`firmware::parse_date`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub firmware_date: String,
     pub cpu: String,
     pub cpus: u32,
     pub memory_mib: u64,
     pub disks: Vec<Disk>,
+    /// Disks beyond [`MAX_DISKS`], which are not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disks_left_out: u32,
     pub nics: Vec<Nic>,
     /// MAC address that the machine booted from, if the loader passed it.
     pub boot_mac: Option<Mac>,
@@ -66,6 +63,11 @@ pub struct HardwareFacts {
 
 impl Sealable for HardwareFacts {
     const PURPOSE: &'static str = "hardware-facts";
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// Sanitises untrusted text for logs and pages: control characters become `?`, the length is cut to [`MAX_TEXT`].
@@ -80,33 +82,35 @@ fn is_bidi(c: char) -> bool {
 
 /// Date when the vulnerabilities of EDK2's network stack (PixieFail, CVE-2023-45229 to 45237) were published, as year, month
 /// and day: older firmware does not have the fixes.
-const NETWORK_HOLES_TOLD: (u16, u16, u16) = (2024, 1, 16);
+const NETWORK_HOLES_TOLD: firmware::Date = (2024, 1, 16);
 
 impl HardwareFacts {
     /// Whether its UEFI firmware is older than the fixes for its network stack. False if the date cannot be parsed.
     pub fn has_old_firmware(&self) -> bool {
-        let mut parts = self.firmware_date.split('/');
-        let mut next = || parts.next().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
-        let (month, day, year) = (next(), next(), next());
-        let number = |text: Option<&str>| text.and_then(|t| t.parse::<u16>().ok());
-        let (Some(month), Some(day), Some(year)) = (number(month), number(day), number(year)) else { return false };
-        let is_date = (1..=12).contains(&month) && (1..=31).contains(&day);
-        self.firmware == Firmware::Uefi && is_date && (year, month, day) < NETWORK_HOLES_TOLD
+        let date = firmware::parse_date(&self.firmware_date);
+        self.firmware == Firmware::Uefi && date.is_some_and(|d| d < NETWORK_HOLES_TOLD)
     }
 
-    /// Bounds every text and list, so that a hostile machine cannot fill the database or manipulate a page.
+    /// Bounds every text and list, so that a hostile machine cannot fill the database or manipulate a page. Placeholders that
+    /// a vendor left in SMBIOS become empty.
     pub fn tamed(mut self) -> Self {
         let hardware = [&mut self.vendor, &mut self.product, &mut self.serial, &mut self.uuid, &mut self.cpu];
         for text in hardware.into_iter().chain([&mut self.kernel, &mut self.firmware_date]) {
             *text = tame(text);
         }
-        self.disks.truncate(MAX_DEVICES);
-        for disk in &mut self.disks {
-            for text in [&mut disk.name, &mut disk.model, &mut disk.serial] {
-                *text = tame(text);
+        for text in [&mut self.vendor, &mut self.product, &mut self.serial] {
+            if firmware::is_placeholder(text) {
+                text.clear();
             }
         }
-        self.nics.truncate(MAX_DEVICES);
+        if firmware::is_shared_uuid(&self.uuid) {
+            self.uuid.clear();
+        }
+        let more = u32::try_from(self.disks.len().saturating_sub(MAX_DISKS)).unwrap_or(u32::MAX);
+        self.disks_left_out = self.disks_left_out.saturating_add(more);
+        self.disks.truncate(MAX_DISKS);
+        self.disks = self.disks.into_iter().map(Disk::tamed).collect();
+        self.nics.truncate(MAX_NICS);
         for nic in &mut self.nics {
             for text in [&mut nic.name, &mut nic.driver] {
                 *text = tame(text);
@@ -135,7 +139,7 @@ mod tests {
             ("02/01/2024", false),
             ("09/01/1999", true),
             ("", false),
-            ("2019-01-01", false),
+            ("2019-01-01", true),
             ("1/2", false),
             ("+1/01/2019", false),
             ("999/01/2019", false),

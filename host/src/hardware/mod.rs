@@ -1,21 +1,20 @@
 //! The machine's hardware, read from /sys and /proc below a given root (so that a test can bring its own).
 
+mod disks;
+
 use std::fs;
 use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Mac;
-use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
+use cluster_seed::machine::{Firmware, HardwareFacts, Nic};
 
-/// Unit of /sys/block/*/size in bytes, whatever the disk's sector size is
-/// (Documentation/ABI/stable/sysfs-block).
-const SECTOR: u64 = 512;
+pub use disks::{candidates, disks};
+
 /// Most bytes read of one attribute.
 const MAX_ATTRIBUTE: u64 = 4096;
 /// Most bytes read of /proc/cpuinfo.
 const MAX_CPUINFO: u64 = 4 << 20;
-/// Block devices that cannot be installed on.
-const NOT_DISKS: [&str; 10] = ["loop", "ram", "sr", "zram", "fd", "dm-", "md", "nbd", "mtdblock", "drbd"];
 
 /// All facts that are sent to the seed. Values that cannot be read stay empty: unusual hardware must still be listed.
 pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
@@ -33,47 +32,13 @@ pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
         cpu: cpuinfo.lines().find(|l| l.starts_with("model name")).and_then(field).unwrap_or_default(),
         cpus: u32::try_from(cpuinfo.lines().filter(|l| l.starts_with("processor")).count()).unwrap_or(u32::MAX),
         memory_mib: memory_mib(&read(&root.join("proc/meminfo"), MAX_ATTRIBUTE)),
-        disks: disks(root),
+        disks: candidates(root),
+        disks_left_out: 0,
         nics: nics(root),
         boot_mac,
         kernel: attribute(&root.join("proc/sys/kernel/osrelease")),
     }
     .tamed()
-}
-
-/// Disks by name, without drives that have no medium.
-pub fn disks(root: &Utf8Path) -> Vec<Disk> {
-    names(&root.join("sys/block")).into_iter().filter_map(|name| disk(root, name)).collect()
-}
-
-fn disk(root: &Utf8Path, name: String) -> Option<Disk> {
-    let boot_part = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
-    let dir = root.join("sys/block").join(&name);
-    let flag = |file: &str| attribute(&dir.join(file)) == "1";
-    if NOT_DISKS.iter().any(|p| name.starts_with(p)) || boot_part || flag("hidden") {
-        return None;
-    }
-    let size = attribute(&dir.join("size")).parse::<u64>().ok()?.checked_mul(SECTOR).filter(|s| *s > 0)?;
-    let serial = [dir.join("serial"), dir.join("device/serial")].iter().map(attribute).find(|s| !s.is_empty());
-    Some(Disk {
-        size,
-        model: attribute(&dir.join("device/model")),
-        serial: serial.unwrap_or_else(|| vpd_serial(&dir)),
-        rotational: flag("queue/rotational"),
-        removable: flag("removable"),
-        name,
-    })
-}
-
-/// Unit serial number page of SCSI and ATA disks: a header of four bytes, then ASCII (SPC-4 section 7.8.15).
-fn vpd_serial(dir: &Utf8Path) -> String {
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(dir.join("device/vpd_pg80")) {
-        // An unreadable page is the same as none.
-        let _ = file.take(MAX_ATTRIBUTE).read_to_end(&mut bytes);
-    }
-    let text: String = bytes.iter().skip(4).filter(|b| b.is_ascii_graphic() || **b == b' ').map(|b| char::from(*b)).collect();
-    text.trim().to_owned()
 }
 
 /// Ethernet interfaces that have hardware behind them.
@@ -126,5 +91,4 @@ fn read(path: &Utf8Path, limit: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "hardware_tests.rs"]
 mod tests;
