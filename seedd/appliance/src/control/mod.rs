@@ -14,7 +14,7 @@ mod wire;
 mod client;
 
 pub use client::Client;
-pub use request::{EventQuery, Request, SetController, SiteRequest};
+pub use request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
