@@ -79,10 +79,55 @@ pub fn create_dirs(path: &Utf8Path) -> Result<(), FileError> {
 pub fn write_synced(path: &Utf8Path, bytes: &[u8]) -> Result<(), FileError> {
     let failed = failed("writing", path);
     create_dirs(parent(path))?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).custom_flags(nix::libc::O_NOFOLLOW);
-    let mut file = options.open(path).map_err(&failed)?;
+    let mut file = open(path, Start::Empty, PUBLIC).map_err(&failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&failed)
+}
+
+/// What happens to the content of a file that is opened for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The file must not exist yet, not even as a link (open(2): O_EXCL).
+    New,
+    /// Its content is dropped.
+    Empty,
+    /// Its content stays, to be continued or used as a lock.
+    Keep,
+    /// Everything is written at its end (O_APPEND).
+    End,
+}
+
+/// Opens a file for reading and writing; creates it with the permission bits `mode` if it does not exist. A symbolic link is
+/// refused (O_NOFOLLOW): whoever may write in the folder could otherwise choose the file that a privileged process overwrites.
+#[allow(clippy::disallowed_methods, reason = "this is where files are opened for writing")]
+pub fn open(path: &Utf8Path, start: Start, mode: u32) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).mode(mode).custom_flags(nix::libc::O_NOFOLLOW);
+    match start {
+        Start::New => options.write(true).create_new(true),
+        Start::Empty => options.write(true).create(true).truncate(true),
+        Start::Keep => options.write(true).create(true).truncate(false),
+        Start::End => options.append(true).create(true),
+    };
+    options.open(path).map_err(|e| match e.raw_os_error() {
+        Some(nix::libc::ELOOP) => io::Error::other("it is a symbolic link, which is not followed"),
+        _ => e,
+    })
+}
+
+/// What an existing file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+    Both,
+}
+
+/// Opens an existing device or terminal; `flags` are those of open(2), such as `O_EXCL`. Links are followed: the names below
+/// /dev/disk are links.
+#[allow(clippy::disallowed_methods, reason = "this is where devices are opened")]
+pub fn open_device(path: impl AsRef<std::path::Path>, access: Access, flags: i32) -> io::Result<File> {
+    let (read, write) = (access != Access::Write, access != Access::Read);
+    OpenOptions::new().read(read).write(write).custom_flags(flags).open(path)
 }
 
 /// Attempts to find an unused temporary name. With 64 random bits, a collision means that another process guessed the name.
@@ -95,11 +140,9 @@ fn temporary(path: &Utf8Path) -> io::Result<Utf8PathBuf> {
     Ok(path.with_file_name(format!(".{}.{drawn:016x}.part", path.file_name().unwrap_or("file"))))
 }
 
-/// Creates `path`: an existing file is an error, and a link is not followed (open(2): O_EXCL, O_NOFOLLOW).
+/// Writes a file that must not exist yet.
 fn write_new(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(mode).custom_flags(nix::libc::O_NOFOLLOW);
-    let mut file = options.open(path)?;
+    let mut file = open(path, Start::New, mode)?;
     let written = file.write_all(bytes).and_then(|()| if sync { file.sync_all() } else { Ok(()) });
     written.inspect_err(|_| drop(fs::remove_file(path)))
 }
@@ -151,8 +194,9 @@ pub fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
             if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported) =>
         {
             let failed = failed("copying to", to);
-            fs::copy(from, to).map_err(&failed)?;
-            File::open(to).and_then(|f| f.sync_all()).map_err(failed)
+            let mut file = open(to, Start::Empty, PUBLIC).map_err(&failed)?;
+            io::copy(&mut File::open(from).map_err(&failed)?, &mut file).map_err(&failed)?;
+            file.sync_all().map_err(failed)
         }
         Err(e) => Err(failed("linking", to)(e)),
     }

@@ -111,3 +111,22 @@ fn two_folders_exchange_their_names() {
     }
     assert!(exchange(&dir.join("a"), &dir.join("none")).unwrap_err().is_not_found());
 }
+
+#[test]
+fn a_link_is_never_followed_when_a_file_is_opened_for_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = Utf8Path::from_path(dir.path()).unwrap();
+    let (target, link) = (dir.join("target"), dir.join("link"));
+    fs::write(&target, b"theirs").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    for start in [Start::New, Start::Empty, Start::Keep, Start::End] {
+        let refused = open(&link, start, PRIVATE).unwrap_err();
+        assert!(start == Start::New || refused.to_string().contains("symbolic link"), "{start:?}: {refused}");
+    }
+    assert_eq!(fs::read(&target).unwrap(), b"theirs");
+    let mode = |path: &Utf8Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (name, start) in [("a", Start::New), ("b", Start::Empty), ("c", Start::Keep), ("d", Start::End)] {
+        open(&dir.join(name), start, PRIVATE).unwrap().write_all(b"x").unwrap();
+        assert_eq!(mode(&dir.join(name)), PRIVATE, "{start:?}");
+    }
+}

@@ -3,13 +3,13 @@
 //!
 //! Nobody else may write below the directory at the same time; it is inside our own data directory.
 
-use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use host::files::{FileError, create_dirs, failed, read_limited};
+use host::files::{FileError, PRIVATE, Start, create_dirs, failed, open, read_limited};
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
@@ -149,7 +149,7 @@ impl Tree {
     pub fn file(&self, name: &str, meta: Meta, content: &mut dyn Read, limit: u64) -> Result<u64, TreeError> {
         let place = self.make_way(name)?;
         let writing = failed("writing", &place);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&place).map_err(&writing)?;
+        let mut file = open(&place, Start::New, PRIVATE).map_err(&writing)?;
         let copied = io::copy(&mut content.take(limit.saturating_add(1)), &mut file).map_err(writing)?;
         if copied > limit {
             return Err(TreeError::TooLarge { name: shown(name), limit });

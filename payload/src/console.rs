@@ -1,12 +1,12 @@
 //! Output for a person at the machine, and for a program that reads its serial port.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8Path;
 use cluster_seed::machine::tame;
+use host::files::{Access, PUBLIC, Start, open, open_device};
 
 /// Used in addition to the kernel's configured consoles. `/dev/console` is an alias of one of them, so it is used only if
 /// none of them exists.
@@ -43,7 +43,7 @@ impl Console {
     }
 
     pub fn to_path(path: &Utf8Path) -> std::io::Result<Self> {
-        Ok(Self::to(OpenOptions::new().append(true).create(true).open(path)?))
+        Ok(Self::to(open(path, Start::End, PUBLIC)?))
     }
 
     fn print(&self, text: &str) {
@@ -103,7 +103,7 @@ fn there(devices: &[String]) -> Vec<Output> {
 
 impl Output {
     fn device(path: &str) -> std::io::Result<Self> {
-        let file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK).open(path)?;
+        let file = open_device(path, Access::Write, libc::O_NOCTTY | libc::O_NONBLOCK)?;
         Ok(Output { device: Some(path.to_owned()), file })
     }
 

@@ -1,7 +1,7 @@
 //! PID 1 of the RAM system. It mounts, starts the agent as a child, reaps, and reboots. It must never exit: the kernel
 //! would panic, so everything that may fail runs in the child.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -19,7 +19,7 @@ use crate::http::{Wait, backoff, chain};
 use crate::layout::{GAVE_UP, MODPROBE, RUN_DIR};
 use crate::ram::rescue;
 use crate::seed::switch;
-use host::files::write_kernel;
+use host::files::{Access, open_device, write_kernel};
 use host::tool::{Running, Tool};
 
 /// How long a failure stays on the screen before the machine restarts.
@@ -125,7 +125,7 @@ fn agent(exe: &Utf8Path, verb: &str, wait: Wait<'_>) -> io::Result<ExitStatus> {
 
 /// Log file of the agent.
 fn output() -> io::Result<File> {
-    OpenOptions::new().write(true).open("/dev/console").or_else(|_| OpenOptions::new().write(true).open("/dev/null"))
+    open_device("/dev/console", Access::Write, 0).or_else(|_| open_device("/dev/null", Access::Write, 0))
 }
 
 /// Reaps orphans; peeks first, so that the child's own status is left to [`Running::ended`].

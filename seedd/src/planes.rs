@@ -1,7 +1,6 @@
 //! The seed on every plane, as host number 1: by kernel WireGuard, or by wireguard-go if the kernel has none.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::wireguard::{MTU, handshakes_ahead, setconf};
 use host::clock::now;
+use host::files::{PRIVATE, Start, open};
 use host::tool::{Running, Tool};
 use site::hint::Hint as _;
 use site::mode::Mode;
@@ -113,7 +113,7 @@ fn make(app: &App, name: &str, how: WireGuard, userspace: &Userspace) -> Result<
         }
     }
     let path = app.site.join("tmp/wireguard-go.log");
-    let log = OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("opening {path}"))?;
+    let log = open(&path, Start::End, PRIVATE).with_context(|| format!("opening {path}"))?;
     let mut running = Tool::new("wireguard-go")
         .args(["--foreground", name])
         .env("LOG_LEVEL", "error")

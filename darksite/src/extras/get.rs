@@ -1,6 +1,6 @@
 //! Fetches files that are pinned by their digest only: the size is unknown, but limited.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -8,7 +8,7 @@ use cluster_seed::extras::SignatureSpec;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use host::blobs::blob_path;
-use host::files::{self, FileError, failed};
+use host::files::{self, FileError, PUBLIC, Start, failed, open};
 use jiff::Timestamp;
 use pgp::composed::{Deserializable as _, DetachedSignature};
 use sha2::{Digest as _, Sha256};
@@ -52,7 +52,7 @@ impl Getter<'_> {
         files::create_dirs(self.tmp)?;
         let part = self.tmp.join(format!("{sha256}.part"));
         let io = failed("writing", &part);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(&io)?;
+        let mut file = open(&part, Start::Keep, PUBLIC).map_err(&io)?;
         file.lock().map_err(&io)?;
         let url = address(url);
         let (mut tries, mut fresh) = (0, false);

@@ -12,7 +12,7 @@ use cluster_seed::extras::OciManifest;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use host::blobs::blob_path;
-use host::files::{self, FileError, failed};
+use host::files::{self, FileError, PUBLIC, Start, failed, open};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
@@ -288,7 +288,7 @@ impl Store<'_> {
         let part = self.tmp.join(format!("{digest}.part"));
         let io = failed("writing", &part);
         from.seek(SeekFrom::Start(place)).map_err(&io)?;
-        let mut to = File::create(&part).map_err(&io)?;
+        let mut to = open(&part, Start::Empty, PUBLIC).map_err(&io)?;
         let (mut left, mut hash, mut buffer) = (size, Sha256::new(), vec![0u8; 256 << 10]);
         while left > 0 {
             if self.progress.cancelled() {

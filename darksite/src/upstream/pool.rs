@@ -1,7 +1,7 @@
 //! Downloads into the blob store: every package once, named by its sha256, shared by all snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use host::blobs::blob_path;
-use host::files::{self, FileError, failed};
+use host::files::{self, FileError, PUBLIC, Start, failed, open};
 use host::parallel::{cores, each, try_each};
 use sha2::{Digest as _, Sha256};
 
@@ -119,7 +119,7 @@ impl Job<'_> {
     fn run(&self) -> Result<(), PoolError> {
         let part = self.tmp.join(format!("{}.part", self.wanted.sha256));
         let io = failed("writing", &part);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(&io)?;
+        let mut file = open(&part, Start::Keep, PUBLIC).map_err(&io)?;
         // Another process may be fetching the same file; then its result is ours too.
         file.lock().map_err(&io)?;
         if has(self.blobs, self.wanted) {

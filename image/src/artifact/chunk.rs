@@ -1,6 +1,6 @@
 //! Splitting a raw image into chunks stored by digest, and assembling it again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -8,7 +8,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, CHUNK_SIZE, Chunk, MAX_STORED_CHUNK, ManifestError};
 use cluster_seed::progress::Progress;
 use host::blobs::blob_path;
-use host::files::{FileError, create_dirs, failed, read_limited, sync_dir};
+use host::files::{FileError, PUBLIC, Start, create_dirs, failed, open, read_limited, sync_dir};
 use sha2::{Digest as _, Sha256};
 
 /// Prefix of the temporary file of a chunk being written.
@@ -138,7 +138,7 @@ pub fn assemble(
 
 fn write_image(m: &ArtifactManifest, blobs: &Utf8Path, to: &Utf8Path, progress: &dyn Progress) -> Result<(), ChunkError> {
     let writing = failed("writing", to);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(to).map_err(&writing)?;
+    let mut file = open(to, Start::Empty, PUBLIC).map_err(&writing)?;
     file.set_len(m.disk_size).map_err(&writing)?;
     progress.begin("assembling the image", Some(m.disk_size));
     let mut hash = Sha256::new();

@@ -6,12 +6,12 @@ pub(crate) mod esp;
 /// GRUB for BIOS, and GRUB's configuration.
 pub(crate) mod grub;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use gptman::{GPT, GPTPartitionEntry};
-use host::files::{FileError, failed};
+use host::files::{FileError, PUBLIC, Start, failed, open};
 
 use crate::spec::{BIOS_BOOT_SIZE, ESP_SIZE, Names, STATE_SIZE};
 
@@ -108,7 +108,7 @@ impl Disk {
     /// Creates a sparse file of the layout's size, with the partition table and a protective MBR.
     pub fn create(path: &Utf8Path, layout: &Layout, names: &Names) -> Result<Self, DiskError> {
         let creating = failed("creating", path);
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(&creating)?;
+        let mut file = open(path, Start::New, PUBLIC).map_err(&creating)?;
         file.set_len(layout.disk).map_err(creating)?;
         let mut table = GPT::new_from(&mut file, SECTOR, guid(names.uuid("disk")))?;
         for (number, extent, kind, name) in [

@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::NetbootManifest;
 use cluster_seed::progress::Progress;
-use host::files::{create_dirs, failed, sync_dir};
+use host::files::{PUBLIC, Start, create_dirs, failed, open, sync_dir};
 
 use crate::Dirs;
 use crate::disk::esp;
@@ -76,7 +76,7 @@ impl Bootable<'_> {
         let path = self.work.join("out.iso");
         // The disk signature, which the kernel identifies partitions by.
         let signature = &Names::of(self.id).uuid("disk signature")[..4];
-        let patched = fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| {
+        let patched = open(&path, Start::Keep, PUBLIC).and_then(|mut file| {
             file.seek(SeekFrom::Start(boot::MBR_SIGNATURE))?;
             file.write_all(signature)?;
             file.sync_all()

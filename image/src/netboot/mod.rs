@@ -19,7 +19,7 @@ use camino::Utf8Path;
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{BootFile, MAX_MANIFEST, NetbootManifest};
 use cluster_seed::progress::{Progress, Quiet};
-use host::files::{FileError, digest_file, failed, write_synced};
+use host::files::{FileError, PUBLIC, Start, digest_file, failed, open, write_synced};
 
 use crate::error::{Error, in_tree};
 use crate::packages::index::Index;
@@ -232,7 +232,7 @@ fn add_settings(no_rescue: bool, initramfs: &mut Initramfs) {
 /// Compresses with `workers` threads, at least one: the bytes don't depend on how many. With none (0) they would differ.
 fn pack(initramfs: &Initramfs, path: &Utf8Path, workers: u32) -> Result<(), Error> {
     let writing = failed("writing", path);
-    let file = BufWriter::new(File::create(path).map_err(&writing)?);
+    let file = BufWriter::new(open(path, Start::Empty, PUBLIC).map_err(&writing)?);
     let written = zstd::stream::write::Encoder::new(file, ZSTD_LEVEL).and_then(|mut encoder| {
         encoder.multithread(workers)?;
         initramfs.write(&mut encoder)?;

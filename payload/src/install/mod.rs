@@ -4,9 +4,9 @@
 pub mod chunks;
 pub mod place;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::ram::session::Approved;
 use crate::report::{ReportError, Reporter, UNTIL_HEARD};
 use crate::state::{StateError, StateFile, state_files};
 use host::clock::Stopwatch;
-use host::files::{FileError, PRIVATE, write_atomic};
+use host::files::{Access, FileError, PRIVATE, open_device, write_atomic};
 use host::hardware;
 
 /// Shortest time between two progress reports.
@@ -231,7 +231,7 @@ impl Install<'_> {
 fn open_disk(path: &Utf8Path) -> io::Result<File> {
     let device = std::fs::metadata(path)?.file_type().is_block_device();
     let flags = if device { libc::O_EXCL } else { 0 };
-    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+    open_device(path, Access::Both, flags)
 }
 
 fn wipe(file: &File, at: u64) -> io::Result<()> {

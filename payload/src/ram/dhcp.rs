@@ -1,7 +1,7 @@
 //! The machine's address in RAM: busybox udhcpc on the interface the firmware booted from, with this program as its
 //! script (busybox networking/udhcp: event as first argument, values in the environment).
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use cluster_seed::machine::Nic;
 use crate::console::Console;
 use crate::http::{Wait, chain};
 use host::dhcp::{Lease, is_interface};
-use host::files::replace_unsynced;
+use host::files::{PRIVATE, Start, open, replace_unsynced};
 use host::hardware;
 use host::tool::{Running, Tool, ToolError};
 
@@ -101,7 +101,7 @@ impl Dhcp<'_> {
             symlink(self.exe, &script)?;
         }
         ip(&["link", "set", "dev", interface, "up"])?;
-        let log = OpenOptions::new().create(true).append(true).open(self.dir.join("udhcpc.log"))?;
+        let log = open(&self.dir.join("udhcpc.log"), Start::End, PRIVATE)?;
         let args = ["udhcpc", "-f", "-i", interface, "-s", script.as_str(), "-t", "8", "-T", "2", "-A", "3"];
         let mut running = Tool::new("busybox").args(args).spawn(log)?;
         let lease = lease_file(self.dir, interface);

@@ -1,10 +1,10 @@
 //! Waits for a key press on one of the machine's consoles.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 
+use host::files::{Access, open_device};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, LocalFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
 
@@ -20,7 +20,7 @@ impl Keys {
     /// `None` if it is not a terminal, such as a serial port without hardware.
     fn open(device: &str) -> Option<Self> {
         let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(device).ok()?;
+        let file = open_device(device, Access::Both, flags).ok()?;
         let before = tcgetattr(&file).ok()?;
         let mut now = before.clone();
         // A single key, without Enter and without echo.

@@ -1,7 +1,6 @@
 //! The rescue shell of the machine's menu: one on every console the kernel speaks to, since the operator may
 //! be at any of them. Drivers are loaded, nothing is mounted, nothing is sent to the network.
 
-use std::fs;
 use std::io;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::console::{SCREEN, terminals};
 use crate::http::chain;
 use crate::layout::NO_RESCUE;
 use crate::ram::Ram;
+use host::files::{Access, open_device};
 use host::tool::{Running, Tool};
 
 /// The word on the kernel command line that requests it.
@@ -65,7 +65,7 @@ pub fn run(ram: &Ram<'_>) -> anyhow::Result<()> {
 
 fn start(terminal: &str) -> io::Result<Running> {
     let kind = if terminal == SCREEN { "linux" } else { "vt100" };
-    let nowhere = fs::OpenOptions::new().write(true).open("/dev/null")?;
+    let nowhere = open_device("/dev/null", Access::Write, 0)?;
     Tool::new("busybox")
         .args(["sh", "-c", SHELL, terminal, kind])
         .env("HOME", "/root")
@@ -75,6 +75,8 @@ fn start(terminal: &str) -> io::Result<Running> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::console::Console;
 

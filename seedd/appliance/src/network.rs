@@ -1,6 +1,6 @@
 //! The addresses of an appliance: which interface is for netboot, and how each one gets its address.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::clock::Stopwatch;
 use host::dhcp::Lease;
-use host::files::write_atomic;
+use host::files::{PRIVATE, Start, open, write_atomic};
 use host::tool::Running;
 use ipnet::Ipv4Net;
 
@@ -186,7 +186,7 @@ impl Network {
         }
         let _ = fs::remove_file(lease_file(dir, iface));
         let path = dir.join("udhcpc.log");
-        let log = OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("opening {path}"))?;
+        let log = open(&path, Start::End, PRIVATE).with_context(|| format!("opening {path}"))?;
         self.clients.push(tool::dhcp_client(iface, &script, (HOOK_DIR, dir), log)?);
         Ok(())
     }

@@ -3,12 +3,12 @@
 //! After a power cut at any time there is one of these, and each is recognised at the next start: no partition; a partition
 //! without a complete file system (it is created again); a complete one (its label is written last).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
-use host::files::{read_limited, write_atomic};
+use host::files::{Access, open_device, read_limited, write_atomic};
 use host::random;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::User;
@@ -271,7 +271,7 @@ pub fn fill(device: &Device) -> Result<Place> {
 
 fn write(device: &Device, writes: &[Write]) -> Result<()> {
     let path = &device.path;
-    let file: File = OpenOptions::new().write(true).open(path).with_context(|| format!("opening {path} for writing"))?;
+    let file: File = open_device(path, Access::Write, 0).with_context(|| format!("opening {path} for writing"))?;
     for w in writes {
         ensure!(w.at.checked_add(w.bytes.len() as u64).is_some_and(|end| end <= device.size), "writing beyond the end of {path}");
         file.write_all_at(&w.bytes, w.at).and_then(|()| file.sync_all()).with_context(|| format!("writing to {path}"))?;

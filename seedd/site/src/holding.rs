@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8Path;
+use host::files::{PRIVATE, Start, open as open_file};
 
 use crate::Site;
 use crate::hint::Hint as _;
@@ -31,7 +32,7 @@ pub struct Alone(#[allow(dead_code, reason = "dropping it releases the locks")] 
 fn open(path: &Utf8Path) -> Result<File> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).with_context(|| format!("creating {folder}"))?;
-    File::options().read(true).write(true).create(true).truncate(false).open(path).with_context(|| format!("opening {path}"))
+    open_file(path, Start::Keep, PRIVATE).with_context(|| format!("opening {path}"))
 }
 
 /// Takes the lock, or fails within a tenth of a second. Not immediately: a child process holds a copy of every open file

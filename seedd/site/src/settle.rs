@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use cluster_seed::capsule::Tree;
-use host::files::read_limited;
+use host::files::{self, PRIVATE, Start, read_limited};
 
 use crate::store::Store;
 use crate::{Site, setting};
@@ -27,7 +27,7 @@ pub fn settle(site: &Site, store: &Store) -> Result<()> {
         return Ok(());
     }
     let path = site.join(LOCK);
-    let lock = File::create(&path).with_context(|| format!("opening {path}"))?;
+    let lock = files::open(&path, Start::Keep, PRIVATE).with_context(|| format!("opening {path}"))?;
     lock.lock().with_context(|| format!("locking {path}"))?;
     if !committed(&staged, store)? {
         return Ok(());

@@ -69,12 +69,14 @@ impl Export {
     /// Under a temporary name until it is complete.
     fn write_to(&self, path: &Utf8Path) -> Result<()> {
         let part = Utf8PathBuf::from(format!("{path}.part"));
-        let done = std::fs::File::create(&part).with_context(|| format!("creating {part}")).and_then(|file| {
-            let mut out = std::io::BufWriter::new(file);
-            self.write(&mut out)?;
-            out.get_ref().sync_all().with_context(|| format!("writing {part}"))?;
-            std::fs::rename(&part, path).with_context(|| format!("renaming {part}"))
-        });
+        let done = host::files::open(&part, host::files::Start::Empty, host::files::PRIVATE)
+            .with_context(|| format!("creating {part}"))
+            .and_then(|file| {
+                let mut out = std::io::BufWriter::new(file);
+                self.write(&mut out)?;
+                out.get_ref().sync_all().with_context(|| format!("writing {part}"))?;
+                std::fs::rename(&part, path).with_context(|| format!("renaming {part}"))
+            });
         if done.is_err() {
             let _ = std::fs::remove_file(&part);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use appliance::control::Client;
 use camino::Utf8Path;
 use host::clock::{Stopwatch, now};
-use host::files::free_space;
+use host::files::{PRIVATE, Start, free_space, open};
 use nix::ifaddrs::getifaddrs;
 use site::Site;
 use site::store::Store;
@@ -208,7 +208,7 @@ pub fn disk(s: &Subject<'_>) -> Check {
     let free = free_space(&s.site.data).unwrap_or(0);
     let path = s.site.join("tmp").join(format!("doctor.{}", std::process::id()));
     let began = Stopwatch::start();
-    let written = fs::File::create(&path).and_then(|mut f| f.write_all(&[0; 4096]).and_then(|()| f.sync_all()));
+    let written = open(&path, Start::Empty, PRIVATE).and_then(|mut f| f.write_all(&[0; 4096]).and_then(|()| f.sync_all()));
     let took = began.elapsed();
     let _ = fs::remove_file(&path);
     let text = format!("{} free, a durable write takes {} ms", amount(free), took.as_millis());

@@ -64,7 +64,7 @@ pub struct PackedIndex {
 
 /// Writes the plain form to a new file; returns its size and digest.
 pub fn write_plain_file(stanzas: &Stanzas<'_>, path: &Utf8Path) -> io::Result<(u64, Digest)> {
-    let mut sum = Sum::new(std::fs::File::create(path)?);
+    let mut sum = Sum::new(files::open(path, files::Start::Empty, files::PUBLIC)?);
     let mut out = io::BufWriter::with_capacity(1 << 20, &mut sum);
     write_plain(stanzas, &mut out)?;
     out.flush()?;

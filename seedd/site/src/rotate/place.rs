@@ -4,7 +4,7 @@ use std::fs::{self, File};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
-use host::files::{read_limited, sync_dir};
+use host::files::{PRIVATE, Start, open, read_limited, sync_dir};
 
 use super::AfterStep;
 use crate::store::Store;
@@ -24,7 +24,7 @@ pub(super) fn folder(site: &Site) -> Utf8PathBuf {
 /// Waits for another change of keys.
 pub(super) fn lock(site: &Site) -> Result<File> {
     let path = site.join(LOCK);
-    let file = File::create(&path).with_context(|| format!("opening {path}"))?;
+    let file = open(&path, Start::Keep, PRIVATE).with_context(|| format!("opening {path}"))?;
     file.lock().with_context(|| format!("locking {path}"))?;
     Ok(file)
 }

@@ -1,14 +1,15 @@
 //! `seedd image write`
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 use anyhow::{Context as _, Result, anyhow};
 use appliance::console::text::disk_size;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use cluster_seed::medium;
+use host::files::{Access, PUBLIC, Start, open, open_device};
 use site::hint::Hint as _;
 use transfer::stick::content;
 use transfer::stick::copy::{Device, copy};
@@ -209,17 +210,16 @@ impl Place {
 
     /// Opens it for writing, exclusively, and for reading past the page cache where that is possible.
     fn open(&self) -> Result<(File, File)> {
-        let (path, flags, create) = match self {
+        let (path, write) = match self {
             // On a block device O_EXCL without O_CREAT fails if the device is in use (open(2)).
-            Place::Disk { path, .. } => (path, nix::libc::O_EXCL, false),
-            Place::File { path, .. } => (path, 0, true),
+            Place::Disk { path, .. } => (path, open_device(path, Access::Write, nix::libc::O_EXCL)),
+            Place::File { path, .. } => (path, open(path, Start::Keep, PUBLIC)),
         };
-        let write = OpenOptions::new().write(true).create(create).truncate(false).custom_flags(flags).open(path);
         let write = write.with_context(|| format!("opening {path}")).hint(match self {
             Place::Disk { .. } => "run as root, and make sure that nothing else uses the disk",
             Place::File { .. } => "check that this user may write there",
         })?;
-        let read = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECT).open(path);
+        let read = open_device(path, Access::Read, nix::libc::O_DIRECT);
         let read = read.or_else(|_| File::open(path)).with_context(|| format!("opening {path} to read it back"))?;
         Ok((write, read))
     }

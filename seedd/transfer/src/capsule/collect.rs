@@ -12,7 +12,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::{Progress, Quiet};
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
-use host::files::{digest_file, read_limited};
+use host::files::{PRIVATE, Start, digest_file, open, read_limited};
 use sha2::{Digest as _, Sha256};
 use site::Site;
 use site::artifacts::{self, chunks_of};
@@ -133,7 +133,7 @@ pub struct Rows {
 impl Rows {
     pub fn create(dir: &Utf8Path, table: Table) -> Result<Self> {
         let path = rows_file(dir, table);
-        let file = File::create(&path).with_context(|| format!("creating {path}"))?;
+        let file = open(&path, Start::Empty, PRIVATE).with_context(|| format!("creating {path}"))?;
         let mut rows = Rows { file: std::io::BufWriter::new(file), path, hash: Sha256::new(), size: 0 };
         rows.line(&serde_json::to_string(&RowsHead::of(table))?)?;
         Ok(rows)

@@ -1,15 +1,14 @@
 //! Stores the content of a capsule or archive while it is read: rows in the working folder, blobs in the blob store.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::Piece;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
-use host::files::{digest_file, read_limited, write_atomic};
+use host::files::{Start, digest_file, open, read_limited, write_atomic};
 use serde::{Deserialize, Serialize};
 use site::Site;
 
@@ -104,7 +103,7 @@ impl Sink for Intake<'_> {
                 _ => (self.part(piece.sha256), 0o644),
             },
         };
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path);
+        let file = open(&path, Start::Empty, mode);
         self.file = Some((path.clone(), file.with_context(|| format!("creating {path}"))?));
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! A capsule's bytes as one stream, stored in one file or in `FILE.001`, `FILE.002`, …
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
+use host::files::{PRIVATE, Start, open};
 use site::hint::Hint as _;
 
 /// Maximum number of parts of a capsule: their names have three digits.
@@ -128,7 +128,7 @@ impl PartWriter {
             let size = fs::metadata(&path).with_context(|| format!("opening {path}"))?.len();
             ensure!(size >= offset, "{path} has {size} bytes, but {offset} were written");
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = open(&path, Start::Keep, PRIVATE);
         file.and_then(|f| f.set_len(offset)).with_context(|| format!("opening {path}"))?;
         if split.is_some() {
             for later in (index + 1..MAX_PARTS).map(|i| unfinished(&writer.name(i))).take_while(|p| p.exists()) {
@@ -164,13 +164,7 @@ impl PartWriter {
                 if index >= MAX_PARTS {
                     return Err(anyhow!("the capsule would have more than {MAX_PARTS} parts")).hint("use a larger --split-size");
                 }
-                let mut file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(0o600)
-                    .open(&path)
-                    .with_context(|| format!("opening {path}"))?;
+                let mut file = open(&path, Start::Keep, PRIVATE).with_context(|| format!("opening {path}"))?;
                 file.seek(SeekFrom::Start(offset)).with_context(|| format!("opening {path}"))?;
                 self.open = Some((index, file));
             }

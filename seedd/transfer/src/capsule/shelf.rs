@@ -1,13 +1,12 @@
 //! Capsules that are stored on the seed: exported for download, or uploaded for import.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
-use host::files::{free_space, read_limited, write_atomic};
+use host::files::{PRIVATE, Start, free_space, open, read_limited, write_atomic};
 use site::Site;
 use site::hint::Hint as _;
 
@@ -128,7 +127,7 @@ impl Shelf<'_> {
         if size > total {
             return Err(PieceError::TooLong);
         }
-        let mut file = OpenOptions::new().write(true).open(&coming).with_context(|| format!("opening {coming}"))?;
+        let mut file = open(&coming, Start::Keep, PRIVATE).with_context(|| format!("opening {coming}"))?;
         let written = file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(piece));
         if let Err(error) = written {
             // A piece that was not written completely is removed: the next attempt starts at the same position.
@@ -159,7 +158,7 @@ impl Shelf<'_> {
             return Err(PieceError::Full { needed, free });
         }
         let coming = self.beside(name, COMING);
-        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&coming);
+        let made = open(&coming, Start::Empty, PRIVATE);
         made.with_context(|| format!("creating {coming}"))?;
         Ok(write_atomic(&self.beside(name, SIZE), total.to_string().as_bytes(), 0o600).map_err(anyhow::Error::from)?)
     }
