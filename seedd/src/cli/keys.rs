@@ -97,8 +97,8 @@ impl Rotate {
 
 /// Without a daemon. Its socket is held meanwhile, so that none starts with the old keys.
 fn offline(site: &Site, store: &Store, passphrase: &str, choice: &Choice) -> Result<KeysRotated> {
-    let socket = listen(&site.control_socket())?;
     let operator = site.keys().operator(passphrase)?;
+    let socket = listen(&site.control_socket())?;
     let rotation = Rotation { site, store, operator: &operator, choice, now_ms: now_ms(), actor: ACTOR };
     let done = rotation.run(&mut |step| {
         tracing::debug!(step, "changing keys");
