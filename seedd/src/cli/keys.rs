@@ -168,9 +168,7 @@ fn after(done: &KeysRotated, serving: bool) -> String {
             "  next      if the old key leaked together with a database or a backup, change the passwords of controllers"
                 .to_owned(),
         );
-        lines.push(
-            "            (`seedd power controller`) and install the nodes again: whoever has both can read them".to_owned(),
-        );
+        lines.push("            (`seedd power controller`) and install the nodes again: who has both can read them".to_owned());
     }
     if done.release.is_some() {
         lines.push(

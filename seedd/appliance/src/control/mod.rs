@@ -4,6 +4,9 @@
 /// What may be asked.
 mod request;
 
+/// The answer to a change of keys.
+mod rotated;
+
 /// What is answered.
 pub mod answer;
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use host::files::{PRIVATE, Start, open, read_limited, sync_dir};
 
-use super::AfterStep;
+use super::what::AfterStep;
 use crate::store::Store;
 use crate::{Site, setting};
 

@@ -16,7 +16,7 @@ use host::files::{PRIVATE, PUBLIC, read_limited, write_atomic};
 use host::random;
 
 use super::place::{ID, folder};
-use super::{AfterStep, Changed, Rotated, Rotation};
+use super::what::{AfterStep, Changed, Rotated, Rotation};
 use crate::Site;
 use crate::hint::Hint as _;
 use crate::keys::{KeyDir, MAX_KEYRING, PublicKeys, ReleaseKeys, Unsealed, plane_text, public_text, release_name};

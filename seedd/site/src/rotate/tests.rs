@@ -1,11 +1,19 @@
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
+use anyhow::{Result, anyhow};
 use camino::Utf8PathBuf;
+use cluster_seed::ids::Digest;
+use cluster_seed::secret::{AgeKey, seal_to};
 use cluster_seed::wireguard::WgPrivateKey;
 
 use super::*;
 use crate::grub::GrubPassword;
 use crate::keys::PublicKeys;
+use crate::mode::Mode;
+use crate::store::Store;
+use crate::store::vault::Resealed;
+use crate::{Site, setting};
 
 const NOW: u64 = 1_760_000_000_000;
 const CONTROLLER: &str = "bmc:02:00:00:00:00:01";
