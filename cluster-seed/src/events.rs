@@ -119,6 +119,7 @@ kinds! {
     SeedSealed "seed.sealed" Idle,
     SeedUnsealRefused "seed.unseal.refused" Bad,
     SeedFenced "seed.fenced" Bad,
+    KeysRotated "keys.rotated" Idle,
     SetupDone "setup.done" Good,
     SetupRefused "setup.refused" Bad,
     Login "login" Idle,

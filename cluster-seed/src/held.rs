@@ -40,4 +40,29 @@ pub struct HeldReply {
     /// The seed does not know the node's list and asks for it.
     #[serde(default)]
     pub send: bool,
+    /// The certificates that the site's packages are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apt: Option<Sealed<AptKeys>>,
+}
+
+/// The certificates with which nodes verify packages from the seed. Nodes store the newest statement; it replaces the keyring
+/// of their identity, so that a changed release key reaches them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AptKeys {
+    pub epoch: u64,
+    /// Increases with every change.
+    pub serial: u64,
+    /// OpenPGP certificates, binary, in base64.
+    pub keyring: String,
+}
+
+impl AptKeys {
+    /// Later ones replace earlier ones; a seed that was replaced by another signs with a lower epoch.
+    pub fn is_newer(&self, than: &AptKeys) -> bool {
+        (self.epoch, self.serial) > (than.epoch, than.serial)
+    }
+}
+
+impl Sealable for AptKeys {
+    const PURPOSE: &'static str = "apt-keys";
 }

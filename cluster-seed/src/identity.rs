@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::grub::GrubHash;
+use crate::held::AptKeys;
 use crate::ids::{Digest, EnrollmentId, Hostname, NodeId};
 use crate::peers::PeersFile;
 use crate::repo::{RepoMode, UpstreamSource};
@@ -79,6 +80,9 @@ pub struct IdentityInfo {
     /// Hash of the password of GRUB's editor, as `grub-mkpasswd-pbkdf2` prints it. Seeds before 0.2.0 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grub: Option<GrubHash>,
+    /// The same certificates as in `darksite`, as the site signed them: a node takes only later ones. Seeds before 0.2.0 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apt: Option<Sealed<AptKeys>>,
 }
 
 /// The identity with its WireGuard private keys. Not `Serialize`: [`NodeIdentity::to_secret`] is the only way to export it.
@@ -198,6 +202,7 @@ mod tests {
                 },
                 peers: Sealed::sign(&peers, &site).unwrap(),
                 grub: None,
+                apt: None,
             },
             keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
         }

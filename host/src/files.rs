@@ -208,6 +208,13 @@ pub fn link_creating(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
     link(from, to)
 }
 
+/// Exchanges two files or folders of one file system: at every moment both names exist (renameat2(2), RENAME_EXCHANGE).
+pub fn exchange(a: &Utf8Path, b: &Utf8Path) -> Result<(), FileError> {
+    let here = nix::fcntl::AT_FDCWD;
+    nix::fcntl::renameat2(here, a.as_std_path(), here, b.as_std_path(), nix::fcntl::RenameFlags::RENAME_EXCHANGE)
+        .map_err(|errno| failed("exchanging", b)(errno.into()))
+}
+
 /// Flushes a directory's entries to the disk.
 pub fn sync_dir(path: &Utf8Path) -> Result<(), FileError> {
     File::open(path).and_then(|d| d.sync_all()).map_err(failed("flushing directory", path))

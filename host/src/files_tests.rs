@@ -99,6 +99,20 @@ fn an_existing_name_is_kept_by_link() {
 }
 
 #[test]
+fn two_folders_exchange_their_names() {
+    let (_keep, dir) = dir();
+    for name in ["a", "b"] {
+        create_dirs(&dir.join(name)).unwrap();
+        write_synced(&dir.join(name).join("file"), name.as_bytes()).unwrap();
+    }
+    exchange(&dir.join("a"), &dir.join("b")).unwrap();
+    for (name, content) in [("a", "b"), ("b", "a")] {
+        assert_eq!(read_limited(&dir.join(name).join("file"), 9).unwrap(), content.as_bytes());
+    }
+    assert!(exchange(&dir.join("a"), &dir.join("none")).unwrap_err().is_not_found());
+}
+
+#[test]
 fn a_link_is_never_followed_when_a_file_is_opened_for_writing() {
     let dir = tempfile::tempdir().unwrap();
     let dir = Utf8Path::from_path(dir.path()).unwrap();

@@ -1,6 +1,9 @@
 //! The node's files: identity, node key, peer list, report numbers. Mode 0600, each replaced atomically.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::held::AptKeys;
 use cluster_seed::identity::{IdentityError, MAX_IDENTITY, NodeIdentity};
 use cluster_seed::peers::{Order, PeersFile};
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
@@ -17,11 +20,15 @@ pub const DISK_SEQ: u64 = 1_000_000;
 const IDENTITY: &str = "identity.json";
 const NODE_KEY: &str = "node.key";
 const PEERS: &str = "peers.json";
+/// The site's newest statement of its release certificates; see [`AptKeys`].
+const APT_KEYS: &str = "apt-keys.json";
 const SEQ: &str = "report.seq";
 /// Message numbers for the peer list, separate from report numbers: another process sends them.
 const HELD_SEQ: &str = "held.seq";
 /// Largest peers.json read, in bytes.
 const MAX_PEERS: u64 = 32 << 20;
+/// Largest apt-keys.json read, in bytes.
+const MAX_APT_KEYS: u64 = 256 << 10;
 /// Report numbers reserved by one write, so that not every report needs a write.
 const RESERVE: u64 = 256;
 
@@ -35,6 +42,8 @@ pub enum StateError {
     Key(Utf8PathBuf),
     #[error("the peer list is not signed by this site")]
     Seal(#[from] SealError),
+    #[error("the seed's APT keys are {0}")]
+    AptKeys(&'static str),
     #[error("peers.json cannot be read")]
     Json(#[from] serde_json::Error),
     #[error("the offered peer list is of epoch {epoch}, but this site has reached epoch {seen}: another seed was promoted")]
@@ -80,9 +89,50 @@ impl NodeDir {
         NodeDir { dir: dir.to_owned() }
     }
 
+    /// The identity, with the site's newest release certificates.
     pub fn identity(&self) -> Result<NodeIdentity, StateError> {
         let bytes = read_limited(&self.dir.join(IDENTITY), MAX_IDENTITY as u64)?;
-        Ok(NodeIdentity::from_secret(&Secret::new(bytes))?)
+        let mut identity = NodeIdentity::from_secret(&Secret::new(bytes))?;
+        let site = key_from_text(&identity.info.site_key)?;
+        if let Some(keys) = self.apt_keys(&identity, &site) {
+            identity.info.darksite.keyring = keys.keyring;
+        }
+        Ok(identity)
+    }
+
+    /// The newest statement of the site: the stored one, or the identity's own.
+    fn apt_keys(&self, identity: &NodeIdentity, site: &VerifyingKey) -> Option<AptKeys> {
+        let own = identity.info.apt.as_ref().and_then(|keys| keys.open(site).ok());
+        let held = match read_limited(&self.dir.join(APT_KEYS), MAX_APT_KEYS) {
+            Ok(bytes) => serde_json::from_slice::<Sealed<AptKeys>>(&bytes).ok().and_then(|keys| keys.open(site).ok()),
+            Err(_) => None,
+        };
+        match (own, held) {
+            (Some(own), Some(held)) => Some(if held.is_newer(&own) { held } else { own }),
+            (own, held) => held.or(own),
+        }
+    }
+
+    /// Verifies release certificates from the network and stores them, if they are newer than the stored ones. They are in force
+    /// when the base role is applied next.
+    pub fn accept_apt_keys(&self, identity: &NodeIdentity, sealed: &Sealed<AptKeys>) -> Result<bool, StateError> {
+        let site = key_from_text(&identity.info.site_key)?;
+        let offered = sealed.open(&site)?;
+        if self.apt_keys(identity, &site).is_some_and(|held| !offered.is_newer(&held)) {
+            return Ok(false);
+        }
+        // Checked here, because the base role refuses an identity whose keyring cannot be decoded.
+        let good = STANDARD.decode(&offered.keyring).is_ok_and(|bytes| !bytes.is_empty());
+        let text = serde_json::to_vec(sealed)?;
+        if !good || text.len() as u64 > MAX_APT_KEYS {
+            return Err(StateError::AptKeys("not certificates"));
+        }
+        let seen = epoch::seen(&self.dir, &site).map_or(0, |(epoch, _)| epoch);
+        if offered.epoch < seen {
+            return Err(StateError::AptKeys("of an earlier epoch"));
+        }
+        write_atomic(&self.dir.join(APT_KEYS), &text, PRIVATE)?;
+        Ok(true)
     }
 
     pub fn node_key(&self) -> Result<SigningKey, StateError> {

@@ -34,6 +34,7 @@ fn identity() -> NodeIdentity {
             darksite: DarksiteSource { suite: "trixie".into(), ..DarksiteSource::default() },
             peers: Sealed::sign(&peers(1, 5), &site()).unwrap(),
             grub: None,
+            apt: None,
         },
         keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
     }
@@ -126,4 +127,39 @@ fn a_node_gets_the_hash_of_grubs_password_beside_its_identity() {
     assert_eq!(names(&identity), ["node.key", "identity.json", "grub-user.cfg"]);
     assert_eq!(state_files(&identity, &key).unwrap()[2].bytes.expose(), hash.config().as_bytes());
     assert_eq!(NodeIdentity::from_secret(&identity.to_secret().unwrap()).unwrap().info.grub, Some(hash));
+}
+
+#[test]
+fn release_certificates_are_replaced_by_later_ones_of_the_site_only() {
+    let (_keep, node, path) = dir();
+    let signed = |epoch, serial, keyring: &str, by: &SigningKey| {
+        Sealed::sign(&AptKeys { epoch, serial, keyring: keyring.into() }, by).unwrap()
+    };
+    let mut me = identity();
+    me.info.darksite.keyring = "Zmlyc3Q=".into();
+    me.info.apt = Some(signed(1, 2, "Zmlyc3Q=", &site()));
+    write_state_files(&path, &state_files(&me, &SigningKey::from_bytes(&[7; 32])).unwrap()).unwrap();
+    let keyring = || node.identity().unwrap().info.darksite.keyring;
+    assert_eq!(keyring(), "Zmlyc3Q=");
+    // A statement from before this node was installed, and the one that it has.
+    for serial in [1, 2] {
+        assert!(!node.accept_apt_keys(&me, &signed(1, serial, "b2xk", &site())).unwrap());
+    }
+    assert!(matches!(
+        node.accept_apt_keys(&me, &signed(1, 3, "bmV3", &SigningKey::from_bytes(&[3; 32]))),
+        Err(StateError::Seal(_))
+    ));
+    for bad in ["", "?", "bmV3bg"] {
+        assert!(matches!(node.accept_apt_keys(&me, &signed(1, 3, bad, &site())), Err(StateError::AptKeys(_))), "{bad:?}");
+    }
+    assert_eq!(keyring(), "Zmlyc3Q=");
+    assert!(node.accept_apt_keys(&me, &signed(1, 3, "bmV3", &site())).unwrap());
+    assert_eq!(keyring(), "bmV3");
+    // A promoted seed counts from one again; the seed that it replaced is not listened to.
+    assert!(node.accept_apt_keys(&me, &signed(2, 1, "c2Vjb25k", &site())).unwrap());
+    assert!(!node.accept_apt_keys(&me, &signed(1, 9, "bmV3", &site())).unwrap());
+    assert_eq!(keyring(), "c2Vjb25k");
+    // A damaged file: the identity's own count again.
+    fs::write(path.join(APT_KEYS), "{").unwrap();
+    assert_eq!(keyring(), "Zmlyc3Q=");
 }

@@ -40,7 +40,8 @@ pub struct Snapshot {
     pub built: bool,
 }
 
-/// Fetches what is missing and publishes. A snapshot that exists is returned at once.
+/// Fetches what is missing and publishes. A snapshot that exists is returned at once, unless this site signed it with another
+/// release key: then it is built again and replaced.
 pub fn build(
     plan: &Plan,
     paths: &Paths,
@@ -57,8 +58,9 @@ pub fn build(
     let lock = failed("locking", &paths.tmp);
     let tmp_dir = fs::File::open(&paths.tmp).map_err(&lock)?;
     tmp_dir.lock().map_err(&lock)?;
-    if dir.is_dir() {
-        return existing(id, dir, release_key, site_key);
+    let replace = dir.is_dir();
+    if replace && let Some(held) = existing(id, &dir, release_key, site_key)? {
+        return Ok(held);
     }
     let wanted = plan.wanted();
     let fetched = pool::fetch_all(&wanted, &paths.blobs, &paths.tmp, fetch, progress)?;
@@ -73,8 +75,14 @@ pub fn build(
     files::sync_file_system(&tmp)?;
     files::create_dirs(&paths.snapshots)?;
     linker.place(&shelves)?;
-    fs::rename(&tmp, &dir).map_err(failed("naming", &dir))?;
+    match replace {
+        true => files::exchange(&tmp, &dir)?,
+        false => fs::rename(&tmp, &dir).map_err(failed("naming", &dir))?,
+    }
     files::sync_dir(&paths.snapshots)?;
+    if replace {
+        fs::remove_dir_all(&tmp).map_err(failed("removing", &tmp))?;
+    }
     cache.prune();
     progress.end();
     Ok(Snapshot { id, dir, manifest, built: true })
@@ -91,16 +99,21 @@ fn remove_leftovers(tmp: &Utf8Path) -> Result<(), FileError> {
     Ok(())
 }
 
-fn existing(id: Digest, dir: Utf8PathBuf, release_key: &ReleaseKey, site_key: &SigningKey) -> Result<Snapshot, Error> {
-    let foreign = || Error::ForeignSnapshot { dir: dir.clone() };
+/// The snapshot that is there, if it is signed with this release key.
+///
+/// # Errors
+/// If another site made it.
+fn existing(id: Digest, dir: &Utf8Path, release_key: &ReleaseKey, site_key: &SigningKey) -> Result<Option<Snapshot>, Error> {
+    let foreign = || Error::ForeignSnapshot { dir: dir.to_owned() };
     let json = files::read_limited(&dir.join("snapshot.json"), MAX_MANIFEST)?;
     let sealed: Sealed<SnapshotManifest> = serde_json::from_slice(&json).map_err(|_| foreign())?;
     let manifest = sealed.open(&site_key.verifying_key()).map_err(|_| foreign())?;
-    let keyring = files::read_limited(&dir.join("keyring.gpg"), MAX_MANIFEST)?;
-    if manifest.id != id || keyring != release_key.public_keyring()? {
+    if manifest.id != id {
         return Err(foreign());
     }
-    Ok(Snapshot { id, dir, manifest, built: false })
+    let keyring = files::read_limited(&dir.join("keyring.gpg"), MAX_MANIFEST)?;
+    let same = keyring == release_key.public_keyring()?;
+    Ok(same.then(|| Snapshot { id, dir: dir.to_owned(), manifest, built: false }))
 }
 
 /// An unfinished tree. It is flushed to disk before it gets its name.

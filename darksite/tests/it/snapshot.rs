@@ -1,6 +1,6 @@
 //! A snapshot of a small archive: what is in it, that it is the same every time, and that a flipped byte is named.
 
-use crate::common::{Archive, Package, Site, chain, request, tree};
+use crate::common::{Archive, NOW, Package, Site, at, chain, request, tree};
 use camino::Utf8PathBuf;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
@@ -71,6 +71,28 @@ fn a_snapshot_of_another_site_is_not_taken_for_ours() {
     assert!(matches!(error, darksite::Error::ForeignSnapshot { .. }), "{error}");
     assert!(error.hint().is_some());
     assert!(site.verify(&dir).is_err());
+}
+
+#[test]
+fn a_snapshot_is_signed_again_after_the_release_key_was_changed() {
+    let archive = Archive::new();
+    let plan = darksite::plan(&request(&archive.url(), &["hello"]), &DirFetch, &archive.keyring(), &Quiet).unwrap();
+    let mut site = Site::new();
+    let first = site.build(&plan, &DirFetch).unwrap();
+    let before = tree(&first.dir);
+    site.release_key = darksite::ReleaseKey::from_seed(&[8; 32], "Kubedos test", at(NOW - 10)).unwrap();
+    assert!(site.verify(&first.dir).is_err());
+    // Nothing has to be fetched for it.
+    std::fs::remove_dir_all(archive.root()).unwrap();
+    let again = site.build(&plan, &DirFetch).unwrap();
+    assert_eq!((again.id, again.built, &again.dir), (first.id, true, &first.dir));
+    assert_eq!(site.verify(&again.dir).unwrap().manifest, again.manifest);
+    let after = tree(&again.dir);
+    let changed: Vec<&str> = after.iter().filter(|(path, bytes)| before[*path] != **bytes).map(|(p, _)| p.as_str()).collect();
+    assert_eq!(changed, ["dists/trixie/InRelease", "dists/trixie/Release.gpg", "keyring.gpg"]);
+    assert_eq!(before.len(), after.len());
+    assert!(std::fs::read_dir(site.paths().tmp).unwrap().next().is_none(), "something was left in tmp");
+    assert!(!site.build(&plan, &DirFetch).unwrap().built);
 }
 
 #[test]

@@ -83,11 +83,23 @@ impl Lists<'_> {
                 Err(e) => tracing::warn!(error = %chain(&e), "the seed asked for this node's list but did not accept it"),
             }
         }
-        let Some(list) = reply.peers else { return Ok((mine, false)) };
-        let (peers, changed) = self.accept(http, &list)?;
+        let apt = reply.apt.take();
+        let taken = match reply.peers {
+            Some(list) => self.take(http, &list)?,
+            None => (mine, false),
+        };
+        // Only from a seed whose list counts.
+        if let Some(Err(e)) = apt.map(|keys| self.dir.accept_apt_keys(self.identity, &keys)) {
+            tracing::warn!(error = %chain(&e), "the APT keys of the seed were not accepted");
+        }
+        Ok(taken)
+    }
+
+    fn take(&self, http: &Http, list: &Sealed<PeersFile>) -> Result<(PeersFile, bool), ListError> {
+        let (peers, changed) = self.accept(http, list)?;
         if changed {
             // The seed shows which nodes have not received a revocation; report it at once.
-            if let Err(e) = self.tell(http, &peers, &list) {
+            if let Err(e) = self.tell(http, &peers, list) {
                 tracing::debug!(error = %chain(&e), "the new peer list was not reported");
             }
         }

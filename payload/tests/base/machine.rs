@@ -68,6 +68,7 @@ pub fn info() -> IdentityInfo {
         },
         peers: Sealed::sign(&peers(), &site).unwrap(),
         grub: None,
+        apt: None,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use cluster_seed::seal::SigningKey;
+use cluster_seed::held::AptKeys;
+use cluster_seed::seal::{Sealed, SigningKey};
 use payload::http::Http;
 use payload::node::lists::Lists;
-use payload::state::NodeDir;
+use payload::state::{NodeDir, state_files, write_state_files};
 
 use crate::mock::machine::Machine;
 use crate::mock::{Lie, Mock};
@@ -80,6 +81,31 @@ fn a_restored_seed_gets_the_newer_list() {
     let key = seed.state().site.verifying_key();
     let shown: Vec<u64> = seed.state().shown.iter().map(|s| s.open(&key).unwrap().version).collect();
     assert_eq!(shown, [9, 9]);
+}
+
+/// The release key of the seed was changed: its certificate comes with the list, and from no seed whose list is refused.
+#[test]
+fn a_new_release_certificate_comes_with_the_list() {
+    let machine = Machine::new(16);
+    let run = machine.root.join("run");
+    let dir = NodeDir::new(&run);
+    let (seed, old) = (Mock::start(Lie::None), Mock::start(Lie::None));
+    let (identity, key) = (seed.identity(), SigningKey::from_bytes(&[7; 32]));
+    write_state_files(&run, &state_files(&identity, &key).unwrap()).unwrap();
+    let lists = Lists { dir: &dir, identity: &identity, key: &key };
+    let keyring = || dir.identity().unwrap().info.darksite.keyring;
+    let sign = |mock: &Mock, serial, keyring: &str| {
+        let signed = Sealed::sign(&AptKeys { epoch: 1, serial, keyring: keyring.into() }, &mock.state().site).unwrap();
+        mock.state().apt = Some(signed);
+    };
+    assert!(lists.refresh(None, &Http::new(&seed.url)).unwrap().changed);
+    sign(&seed, 2, "bmV3");
+    assert!(!lists.refresh(None, &Http::new(&seed.url)).unwrap().changed, "the list is the same");
+    assert_eq!(keyring(), "bmV3");
+    sign(&old, 3, "b2xk");
+    old.state().version = 4;
+    assert!(lists.refresh(None, &Http::new(&old.url)).is_err());
+    assert_eq!(keyring(), "bmV3");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn an_honest_seed_installs_every_byte() {
     let (mock, machine) = (Mock::start(Lie::None), Machine::new(16));
     machine.install(&mock, &place).unwrap();
     let disk = machine.disk();
-    let names = b"node.key identity.json";
+    let names = b"node.key identity.json grub-user.cfg";
     let mut expected = image();
     expected[9 * MIB..9 * MIB + names.len()].copy_from_slice(names);
     assert!(disk[..10 * MIB] == expected[..], "the disk differs from the image");

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as B64;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::{Sealable, Sealed, SigningKey, VerifyingKey, key_from_text, key_text};
@@ -23,7 +25,7 @@ use crate::tls::sealed::SealedIdentity;
 /// Largest key file read, in bytes.
 const MAX_KEY_FILE: u64 = 64 << 10;
 /// Largest certificate of an adopted snapshot read, in bytes.
-const MAX_KEYRING: u64 = 1 << 20;
+pub(crate) const MAX_KEYRING: u64 = 1 << 20;
 /// Minimum length of the passphrase, in characters.
 pub const MIN_PASSPHRASE: usize = 8;
 
@@ -38,6 +40,19 @@ pub struct PublicKeys {
     pub vault: String,
     /// The seed's WireGuard keys per plane.
     pub planes: BTreeMap<String, WgPublicKey>,
+    /// Since the release key was changed for the first time; before, `keys/release.pgp` is the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseKeys>,
+}
+
+/// The site's word on which key signs its packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReleaseKeys {
+    /// OpenPGP fingerprint of the key in use, in upper-case hex.
+    pub fingerprint: String,
+    /// Certificates of earlier keys, binary, in base64: those that snapshots of this site are still signed with.
+    pub earlier: Vec<String>,
 }
 
 impl PublicKeys {
@@ -59,14 +74,30 @@ struct PublicFile {
     vault: String,
     planes: BTreeMap<String, WgPublicKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<ReleaseKeys>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     signed: Option<Sealed<PublicKeys>>,
 }
 
 impl PublicFile {
     fn keys(&self) -> PublicKeys {
-        let PublicFile { site, operator, vault, planes, .. } = self;
-        PublicKeys { site: site.clone(), operator: operator.clone(), vault: vault.clone(), planes: planes.clone() }
+        let PublicFile { site, operator, vault, planes, release, signed: _ } = self;
+        PublicKeys {
+            site: site.clone(),
+            operator: operator.clone(),
+            vault: vault.clone(),
+            planes: planes.clone(),
+            release: release.clone(),
+        }
     }
+}
+
+/// The text of a `public.json`; unsigned without the site key.
+pub(crate) fn public_text(public: &PublicKeys, site: Option<&SigningKey>) -> Result<Vec<u8>> {
+    let signed = site.map(|key| Sealed::sign(public, key)).transpose().context("signing the public keys")?;
+    let PublicKeys { site, operator, vault, planes, release } = public.clone();
+    let file = PublicFile { site, operator, vault, planes, release, signed };
+    serde_json::to_vec_pretty(&file).context("writing the public keys")
 }
 
 /// Reads the text of a `public.json`. A signature in it must be by its own site key and over its own keys: who changes one
@@ -98,15 +129,25 @@ pub struct Unsealed {
     pub vault: AgeKey,
 }
 
-pub struct KeyDir(Utf8PathBuf);
+pub struct KeyDir {
+    dir: Utf8PathBuf,
+    /// Files here count instead of those of the same name in `dir`.
+    over: Option<Utf8PathBuf>,
+}
 
 impl KeyDir {
     pub fn new(dir: &Utf8Path) -> Self {
-        KeyDir(dir.to_owned())
+        KeyDir { dir: dir.to_owned(), over: None }
     }
 
-    fn file(&self, name: &str) -> Utf8PathBuf {
-        self.0.join(name)
+    /// As it will be once the files of `over` have replaced those of `dir`; only read it.
+    pub(crate) fn replaced(dir: &Utf8Path, over: &Utf8Path) -> Self {
+        KeyDir { dir: dir.to_owned(), over: Some(over.to_owned()) }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> Utf8PathBuf {
+        let new = self.over.as_ref().map(|over| over.join(name)).filter(|path| path.exists());
+        new.unwrap_or_else(|| self.dir.join(name))
     }
 
     /// Creates all keys of a site. `now` is in Unix seconds and dates the OpenPGP key.
@@ -120,25 +161,28 @@ impl KeyDir {
         random::fill(&mut seed)?;
         let site = SigningKey::from_bytes(&seed);
         let created = jiff::Timestamp::from_second(now).context("reading the clock")?;
-        let release = ReleaseKey::generate(&format!("Kubedos darksite of {site_name}"), created)?;
-        let mut public = BTreeMap::new();
-        let mut private: BTreeMap<String, String> = BTreeMap::new();
+        let release = ReleaseKey::generate(&release_name(site_name), created)?;
+        let mut private = BTreeMap::new();
         for plane in planes {
-            let key = WgPrivateKey::from_random(random::bytes::<32>()?);
-            public.insert(plane.clone(), key.public());
-            private.insert(plane.clone(), key.expose().to_string());
+            private.insert(plane.clone(), WgPrivateKey::from_random(random::bytes::<32>()?));
         }
+        let public = private.iter().map(|(plane, key)| (plane.clone(), key.public())).collect();
         let recipient = operator.recipient();
         let sealed =
             |name: &str, plain: &[u8]| -> Result<()> { Ok(write_atomic(&self.file(name), &seal_to(&recipient, plain)?, 0o600)?) };
-        let private = Secret::new(serde_json::to_vec(&private).context("writing the plane keys")?);
+        let private = plane_text(&private)?;
         sealed("site.age", site.as_bytes())?;
         sealed("release.age", &release.to_secret_bytes()?)?;
         sealed("vault.age", vault.to_secret().expose())?;
         sealed("planes.age", private.expose())?;
         write_atomic(&self.file("release.pgp"), &release.public_keyring()?, 0o644)?;
-        let public =
-            PublicKeys { site: key_text(&site.verifying_key()), operator: recipient, vault: vault.recipient(), planes: public };
+        let public = PublicKeys {
+            site: key_text(&site.verifying_key()),
+            operator: recipient,
+            vault: vault.recipient(),
+            planes: public,
+            release: None,
+        };
         self.write_public(&public, Some(&site))?;
         write_atomic(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), SCRYPT_LOG_N)?, 0o600)?;
         Ok(public)
@@ -150,10 +194,7 @@ impl KeyDir {
 
     /// Writes `public.json`. Without the site key it is unsigned until the keys are opened.
     pub fn write_public(&self, public: &PublicKeys, site: Option<&SigningKey>) -> Result<()> {
-        let signed = site.map(|key| Sealed::sign(public, key)).transpose().context("signing the public keys")?;
-        let PublicKeys { site, operator, vault, planes } = public.clone();
-        let file = PublicFile { site, operator, vault, planes, signed };
-        Ok(write_atomic(&self.file("public.json"), &serde_json::to_vec_pretty(&file)?, 0o644)?)
+        Ok(write_atomic(&self.file("public.json"), &public_text(public, site)?, 0o644)?)
     }
 
     /// Compares every public key on disk with the opened private ones. Signs `public.json` if nobody did.
@@ -171,7 +212,8 @@ impl KeyDir {
         if let Some((name, _)) = pairs.iter().find(|(_, same)| !same) {
             return Err(anyhow!("keys/{name} does not match keys/public.json")).hint(CHANGED);
         }
-        if release != [open.release.fingerprint()] {
+        let stated = held.release.as_ref().is_none_or(|r| r.fingerprint == open.release.fingerprint());
+        if release != [open.release.fingerprint()] || !stated {
             return Err(anyhow!("keys/release.age does not match keys/release.pgp")).hint(CHANGED);
         }
         let file: PublicFile = serde_json::from_slice(&text).context("reading keys/public.json")?;
@@ -188,6 +230,16 @@ impl KeyDir {
 
     pub fn release_keyring_path(&self) -> Utf8PathBuf {
         self.file("release.pgp")
+    }
+
+    /// True if this file is the certificate of an earlier release key of this site.
+    pub fn is_earlier_release(&self, certificate: &Utf8Path) -> Result<bool> {
+        let Some(release) = self.public()?.release else { return Ok(false) };
+        match read_limited(certificate, MAX_KEY_FILE) {
+            Ok(bytes) => Ok(release.earlier.contains(&B64.encode(bytes))),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Path of the certificate of an adopted snapshot's maker.
@@ -211,12 +263,12 @@ impl KeyDir {
 
     /// What the web interface shows while the site is sealed, if the site was ever unsealed.
     pub fn sealed_identity(&self) -> Result<Option<SealedIdentity>> {
-        SealedIdentity::read(&self.0)
+        SealedIdentity::read(&self.dir)
     }
 
     /// As [`Self::sealed_identity`]; created where there is none by `ca` yet.
     pub fn ensure_sealed_identity(&self, ca: &Ca, domain: &str) -> Result<SealedIdentity> {
-        SealedIdentity::ensure(&self.0, ca, domain)
+        SealedIdentity::ensure(&self.dir, ca, domain)
     }
 
     fn publish_ca(&self, ca: &Ca) -> Result<()> {
@@ -284,6 +336,18 @@ impl KeyDir {
         self.compare(operator, &unsealed)?;
         Ok(unsealed)
     }
+}
+
+/// The plaintext of `planes.age`.
+pub(crate) fn plane_text(keys: &BTreeMap<String, WgPrivateKey>) -> Result<Secret> {
+    let texts: BTreeMap<&str, zeroize::Zeroizing<String>> = keys.iter().map(|(k, v)| (k.as_str(), v.expose())).collect();
+    let plain: BTreeMap<&str, &str> = texts.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    Ok(Secret::new(serde_json::to_vec(&plain).context("writing the plane keys")?))
+}
+
+/// The user id of a site's release key.
+pub(crate) fn release_name(site_name: &str) -> String {
+    format!("Kubedos darksite of {site_name}")
 }
 
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub mod grub;
 /// Finishing an interrupted import.
 pub mod settle;
 
+/// Changing the keys of planes, vault and release.
+pub mod rotate;
+
 /// Opening a site.
 pub mod open;
 

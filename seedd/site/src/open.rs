@@ -4,10 +4,12 @@ use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::VerifyingKey;
+use host::files::read_limited;
 
 use crate::hint::Hint as _;
-use crate::keys::KeyDir;
+use crate::keys::{KeyDir, MAX_KEYRING};
 use crate::layout::Site;
+use crate::rotate;
 use crate::settle::settle;
 use crate::store::Store;
 
@@ -23,6 +25,7 @@ impl Site {
         }
         let store = Store::open(&self.database()).with_context(|| format!("opening seed database {}", self.database()))?;
         settle(self, &store).context("finishing an import")?;
+        rotate::settle(self, &store).context("finishing a change of keys")?;
         Ok(store)
     }
 
@@ -32,14 +35,30 @@ impl Site {
         let keys = self.keys();
         match store.maker(id)? {
             Some(maker) => Ok((keys.snapshot_keyring(id)?, maker)),
-            None => Ok((keys.release_keyring()?, keys.public()?.site_key()?)),
+            None => Ok((read_limited(&self.own_keyring_path(id)?, MAX_KEYRING)?, keys.public()?.site_key()?)),
         }
     }
 
     /// The file from which [`Self::snapshot_keys`] reads the certificate.
     pub fn snapshot_keyring_path(&self, store: &Store, id: Digest) -> Result<Utf8PathBuf> {
         let adopted = store.maker(id)?.is_some();
-        let keys = self.keys();
-        Ok(if adopted { keys.snapshot_keyring_path(id) } else { keys.release_keyring_path() })
+        if adopted { Ok(self.keys().snapshot_keyring_path(id)) } else { self.own_keyring_path(id) }
+    }
+
+    /// The release certificate of a snapshot that this site made: the site's, unless it is signed with an earlier key.
+    fn own_keyring_path(&self, id: Digest) -> Result<Utf8PathBuf> {
+        let (keys, own) = (self.keys(), self.snapshot(id).join("keyring.gpg"));
+        Ok(if keys.is_earlier_release(&own)? { own } else { keys.release_keyring_path() })
+    }
+
+    /// The certificate of a snapshot that this site made, and after it the one that its next snapshot will be signed with, if
+    /// that is another.
+    pub fn own_keyrings(&self, id: Digest) -> Result<Vec<u8>> {
+        let mut all = read_limited(&self.own_keyring_path(id)?, MAX_KEYRING)?;
+        let current = self.keys().release_keyring()?;
+        if all != current {
+            all.extend(current);
+        }
+        Ok(all)
     }
 }

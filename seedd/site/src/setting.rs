@@ -13,6 +13,8 @@ pub const PEERS_SIGNED: &str = "local:peers-signed";
 pub const OVERTAKEN: &str = "local:peers-overtaken";
 /// A node holds another list under the same number. Of this installation.
 pub const FORKED: &str = "local:peers-forked";
+/// The release certificates that nodes verify packages with, signed.
+pub const APT_KEYS: &str = "apt-keys";
 pub const EPOCH: &str = "epoch";
 /// The site's signature of the epoch.
 pub const EPOCH_PROOF: &str = "epoch-proof";
@@ -39,6 +41,12 @@ pub const DRILL: &str = "local:drill";
 /// Id of the capsule imported last, and the number of its newest event.
 pub const IMPORTED: &str = "local:imported";
 pub const IMPORTED_EVENT: &str = "local:imported-event";
+
+/// Id of the change of keys that was committed last; see [`crate::rotate`].
+pub const ROTATED: &str = "local:keys-rotated";
+
+/// Settings whose JSON has a `password` that is ciphertext to the vault: names, or beginnings of names that end in a colon.
+pub const VAULTED: [&str; 2] = [GRUB_PASSWORD, CONTROLLER];
 
 /// True if a setting belongs to this installation, not to the site.
 pub fn is_local(key: &str) -> bool {

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::events::EventKind;
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
@@ -92,6 +90,7 @@ impl App {
             darksite: self.darksite_source(tx)?,
             peers,
             grub: Some(self.grub_password(tx)?.hash),
+            apt: Some(self.sign_apt_keys(tx, &keys.site)?),
         };
         let identity = NodeIdentity { info, keys: private };
         let for_machine = identity.seal_to(&revealed.recipient).map_err(unexpected)?;
@@ -129,14 +128,6 @@ impl App {
     /// The package source of the snapshot in use, and the certificate that it is signed with.
     fn darksite_source(&self, tx: &Tx<'_>) -> Result<DarksiteSource, ApiError> {
         let d = &self.spec.spec.darksite;
-        let maker = match tx.snapshot()? {
-            Some(id) => tx.maker(id)?.map(|_| id),
-            None => None,
-        };
-        let keyring = match maker {
-            Some(id) => self.site.keys().snapshot_keyring(id),
-            None => self.site.keys().release_keyring(),
-        };
         let upstream = if d.mode.uses_upstream() { upstream_sources(&self.spec).map_err(unexpected)? } else { Vec::new() };
         Ok(DarksiteSource {
             mode: d.mode,
@@ -144,7 +135,7 @@ impl App {
             url: format!("{}/darksite/current", self.seed_url()),
             suite: d.suite.clone(),
             components: d.components.clone(),
-            keyring: B64.encode(keyring.map_err(unexpected)?),
+            keyring: self.node_keyring(tx)?,
         })
     }
 

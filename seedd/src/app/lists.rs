@@ -119,17 +119,17 @@ impl App {
         let current = own.open(&self.site_key).map_err(unexpected)?;
         let numbers = |epoch, version| (epoch, version) == (current.epoch, current.version);
         if numbers(held.epoch, held.version) && held.digest == own.digest() {
-            return Ok(HeldReply { peers: None, send: false });
+            return Ok(HeldReply { peers: None, send: false, apt: self.signed_apt_keys() });
         }
         if (held.epoch, held.version) >= (current.epoch, current.version) {
             return Ok(self.ask(id, Some(own)));
         }
-        Ok(HeldReply { peers: Some(own), send: false })
+        Ok(HeldReply { peers: Some(own), send: false, apt: self.signed_apt_keys() })
     }
 
     fn ask(&self, id: EnrollmentId, peers: Option<Sealed<PeersFile>>) -> HeldReply {
         lock(&self.heard.asked).insert(id);
-        HeldReply { peers, send: true }
+        HeldReply { peers, send: true, apt: None }
     }
 
     /// Stores what a node holds, in one row and without an event. An old message is refused: it may be a replay.
@@ -158,7 +158,7 @@ impl App {
         let who = format!("{} ({from})", node.hostname);
         if found.epoch > self.store.read(|tx| self.epoch(tx))? {
             self.fence(found.epoch, &who)?;
-            return Ok(HeldReply { peers: None, send: false });
+            return Ok(HeldReply { peers: None, send: false, apt: None });
         }
         let changed = self.write(|tx| {
             if Mode::of(tx)? != Mode::Active {
@@ -177,7 +177,7 @@ impl App {
             tracing::error!(node = %who, version = found.version, "this seed was restored from an old copy: a node has a newer list");
             self.sign_above()?;
         }
-        Ok(HeldReply { peers: self.signed_peers().ok(), send: false })
+        Ok(HeldReply { peers: self.signed_peers().ok(), send: false, apt: None })
     }
 
     /// The list has this site's own, newer signature: the seed adopts it, and revokes the nodes that it does not list.

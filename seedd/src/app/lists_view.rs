@@ -66,10 +66,16 @@ impl Standing {
     }
 
     /// Warnings for operators, as sentences.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self, seed: &Hostname) -> Vec<String> {
         let (all, n) = (self.lists.nodes, self.unaware.len());
         if n > 0 {
             let gone = some_of(&self.lists.revoked);
+            if gone == seed.as_str() {
+                return vec![format!(
+                    "the seed's keys of planes were changed: {n} of {all} nodes have not received the new ones yet ({})",
+                    some_of(&self.unaware)
+                )];
+            }
             return vec![format!(
                 "{gone} revoked: {n} of {all} nodes have not received this revocation yet ({})",
                 some_of(&self.unaware)

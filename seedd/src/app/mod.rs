@@ -4,6 +4,7 @@ pub mod admission;
 mod api;
 pub use api::Seed;
 pub mod approve;
+mod apt;
 pub mod auth;
 pub mod boot;
 mod clock;
@@ -24,6 +25,7 @@ pub(crate) mod records;
 mod remote;
 
 pub mod report;
+pub mod rotate;
 mod site_ops;
 mod site_view;
 pub(crate) mod slots;
@@ -208,6 +210,7 @@ impl App {
         *self.unsealed.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         self.certify()?;
         self.resign_peers()?;
+        self.resign_apt_keys()?;
         self.planes_changed.send_modify(|v| *v += 1);
         Ok(())
     }

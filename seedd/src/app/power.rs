@@ -71,25 +71,29 @@ impl App {
 
     pub fn set_controller(&self, who: &str, id: i64, set: &SetPower) -> Result<PowerView, ApiError> {
         let machine = self.record_of(id)?;
-        let recipient = self.with_keys(|keys| Ok(keys.vault.recipient()))?;
-        let controller = Controller::new(set, &recipient).map_err(|e| failed(&e))?;
-        let text = format!("controller set to {}", controller.address());
-        self.keep(machine.mac, &controller, Some((&machine, EventKind::PowerController, &text, who)))?;
+        // Stored while the keys are held: the vault key must not change in between.
+        self.with_keys(|keys| {
+            let controller = Controller::new(set, &keys.vault.recipient()).map_err(|e| failed(&e))?;
+            let text = format!("controller set to {}", controller.address());
+            let json = serde_json::to_string(&controller).map_err(unexpected)?;
+            self.write(|tx| {
+                tx.set(&key(machine.mac), &json)?;
+                let new = NewEvent::new(EventKind::PowerController, &text);
+                tx.event(now_ms(), &NewEvent { machine: Some(machine.id), actor: Some(who), ..new })?;
+                Ok(())
+            })
+        })?;
         self.view_power(id)
     }
 
-    fn keep(
-        &self,
-        mac: Mac,
-        controller: &Controller,
-        event: Option<(&MachineRecord, EventKind, &str, &str)>,
-    ) -> Result<(), ApiError> {
-        let json = serde_json::to_string(controller).map_err(unexpected)?;
+    /// Stores the first certificate of a controller, unless the controller was changed or forgotten meanwhile.
+    fn pin(&self, mac: Mac, seen: &Controller, pin: &str) -> Result<(), ApiError> {
         self.write(|tx| {
-            tx.set(&key(mac), &json)?;
-            if let Some((machine, kind, text, who)) = event {
-                let event = NewEvent { machine: Some(machine.id), actor: Some(who), ..NewEvent::new(kind, text) };
-                tx.event(now_ms(), &event)?;
+            let Some(text) = tx.setting(&key(mac))? else { return Ok(()) };
+            let mut held: Controller = serde_json::from_str(&text).map_err(unexpected)?;
+            if held.address() == seen.address() && held.pin.is_none() {
+                held.pin = Some(pin.to_owned());
+                tx.set(&key(mac), &serde_json::to_string(&held).map_err(unexpected)?)?;
             }
             Ok(())
         })
@@ -141,8 +145,13 @@ impl App {
             why: "no management controller is configured for this machine".to_owned(),
             hint: Some("save its address, user and password first (Power page, or `seedd power controller`)".to_owned()),
         };
-        let mut controller = self.controller_of(machine.mac)?.ok_or_else(unknown)?;
-        let password = self.with_keys(|keys| controller.password(&keys.vault).map_err(unexpected))?;
+        self.controller_of(machine.mac)?.ok_or_else(unknown)?;
+        // Read again while the keys are held: the vault key must not change in between.
+        let (controller, password) = self.with_keys(|keys| {
+            let controller = self.controller_of(machine.mac)?.ok_or_else(unknown)?;
+            let password = controller.password(&keys.vault).map_err(unexpected)?;
+            Ok((controller, password))
+        })?;
         if controller.kind == BmcKind::Ipmi {
             let uefi = machine.facts.as_ref().is_none_or(|f| f.firmware == Firmware::Uefi);
             return tool::act(&controller, password.expose(), action, uefi).map_err(|e| failed(&e));
@@ -153,8 +162,7 @@ impl App {
         let done = runtime.block_on(redfish::act(&client, machine.mac, action, medium.as_deref()));
         // Pin the first certificate as soon as the controller accepted the login.
         if let (None, Some(pin), Ok(_)) = (&controller.pin, client.seen(), &done) {
-            controller.pin = Some(pin);
-            self.keep(machine.mac, &controller, None)?;
+            self.pin(machine.mac, &controller, &pin)?;
         }
         done.map_err(|e| failed(&e))
     }

@@ -2,12 +2,14 @@
 
 use anyhow::{Result, anyhow};
 use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, GrubPassword, Metrics, Nothing, Packets, PowerDone};
-use appliance::control::{EventQuery, SetController, SiteRequest};
+use appliance::control::{EventQuery, RotateKeys, SetController, SiteRequest};
 use cluster_seed::ids::Mac;
 use host::clock::now_ms;
 use site::hint;
+use site::rotate::Choice;
 use site::store::events::EventRow;
 use web::api::{Actor, ApiError, SetPower};
+use zeroize::Zeroizing;
 
 use super::{App, socket};
 
@@ -61,6 +63,15 @@ impl App {
             SiteRequest::GrubPassword => {
                 let password = self.show_grub_password(WHO).map_err(hinted)?.to_string();
                 Answer::GrubPassword(GrubPassword { user: cluster_seed::grub::USER.to_owned(), password })
+            }
+            SiteRequest::RotateKeys(RotateKeys { passphrase, planes, vault, release }) => {
+                let passphrase = Zeroizing::new(passphrase);
+                let choice = Choice { planes: planes.into_iter().collect(), vault, release };
+                let said = &mut |step: &str| {
+                    tracing::debug!(step, "changing keys");
+                    Ok(())
+                };
+                Answer::KeysRotated(self.rotate_keys(WHO, &passphrase, &choice, said)?.into())
             }
             SiteRequest::Act { mac, action } => {
                 let done = self.act_power(WHO, self.id_of(mac)?, socket::action_of(action)).map_err(hinted)?;

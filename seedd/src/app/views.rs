@@ -60,7 +60,7 @@ impl App {
             .store
             .read(|tx| Ok::<_, ApiError>((tx.snapshot()?, tx.netboot()?, self.standing(tx)?, self.list_alarms(tx)?)))?;
         warnings.extend(alarms);
-        warnings.extend(standing.warnings());
+        warnings.extend(standing.warnings(&self.seed_name));
         if snapshot.is_none() {
             warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
         }

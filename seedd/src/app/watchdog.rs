@@ -51,6 +51,8 @@ impl App {
             self.resign_peers().map_err(unexpected)?;
         }
         self.prune_unapproved()?;
+        // The command line may have put another snapshot in use.
+        self.resign_apt_keys().map_err(unexpected)?;
         Ok(ended)
     }
 }

@@ -16,6 +16,7 @@ mod image;
 mod import;
 mod init;
 mod installer;
+mod keys;
 mod log;
 mod metrics;
 mod node;
@@ -141,6 +142,9 @@ Example:
     /// The seed continues to serve boot files and packages, but approves no machine. Running WireGuard interfaces keep their
     /// keys in the kernel; restart the daemon to remove them too.
     Seal(seal::Seal),
+    /// Replace the seed's own keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Rebuild the site from its capsule in the lab, and measure how long it takes
     ///
     /// Runs the whole recovery in virtual machines: import, promotion, first node. The site itself is only read. The time is
@@ -234,6 +238,7 @@ pub fn main() -> ExitCode {
         Verb::Capsule(v) => v.run(),
         Verb::Unseal(v) => v.run(),
         Verb::Seal(v) => v.run(),
+        Verb::Keys(v) => v.run(),
         Verb::Drill(v) => v.run(),
         Verb::Admin(v) => v.run(),
         Verb::Clock(v) => v.run(),

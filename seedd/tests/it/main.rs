@@ -24,6 +24,7 @@ mod power;
 mod private;
 mod prompt;
 mod registry;
+mod rotate;
 mod same_medium;
 mod state;
 mod stick;

@@ -124,7 +124,7 @@ impl MachineApi for Mock {
     }
 
     fn held(&self, from: IpAddr, _: EnrollmentId, _: &Sealed<Held>) -> Result<HeldReply, ApiError> {
-        Ok(HeldReply { peers: Some(self.peers(from, Via::ControlPlane)?), send: true })
+        Ok(HeldReply { peers: Some(self.peers(from, Via::ControlPlane)?), send: true, apt: None })
     }
 
     fn expects_list(&self, id: EnrollmentId) -> Result<(), ApiError> {
@@ -133,7 +133,7 @@ impl MachineApi for Mock {
     }
 
     fn take_list(&self, from: IpAddr, _: EnrollmentId, _: &Sealed<PeersFile>) -> Result<HeldReply, ApiError> {
-        Ok(HeldReply { peers: Some(self.peers(from, Via::ControlPlane)?), send: false })
+        Ok(HeldReply { peers: Some(self.peers(from, Via::ControlPlane)?), send: false, apt: None })
     }
 
     fn peers(&self, _: IpAddr, via: Via) -> Result<Sealed<PeersFile>, ApiError> {

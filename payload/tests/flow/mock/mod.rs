@@ -13,7 +13,7 @@ use cluster_seed::agent::{
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
-use cluster_seed::held::{Held, HeldReply};
+use cluster_seed::held::{AptKeys, Held, HeldReply};
 use cluster_seed::identity::{InstallOrder, IssuedIdentity, NodeIdentity, SealedIdentity};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::manifest::ArtifactManifest;
@@ -62,6 +62,8 @@ pub struct State {
     pub version: u64,
     /// Versions that nodes reported, and lists that they sent.
     pub held: Vec<Held>,
+    /// Sent with every answer to it.
+    pub apt: Option<Sealed<AptKeys>>,
     pub shown: Vec<Sealed<PeersFile>>,
     /// Its answer to such a list.
     pub above: Option<PeersFile>,
@@ -103,6 +105,7 @@ impl Mock {
             told: vec![],
             version: 9,
             held: vec![],
+            apt: None,
             shown: vec![],
             above: None,
             reveal: None,
@@ -216,7 +219,7 @@ impl State {
             ["api", "v1", "agent", _, "list"] => {
                 self.shown.push(serde_json::from_slice(body).unwrap());
                 let peers = self.above.clone();
-                json(&HeldReply { peers: peers.map(|p| Sealed::sign(&p, &self.site).unwrap()), send: false })
+                json(&HeldReply { peers: peers.map(|p| Sealed::sign(&p, &self.site).unwrap()), send: false, apt: None })
             }
             ["api", "v1", "agent", _, "reveal"] => self.reveal(body),
             ["api", "v1", "agent", _, "status"] => self.status(),
@@ -239,7 +242,7 @@ impl State {
         let own = Sealed::sign(&peers, &self.site).unwrap();
         let (same, send) = (held.digest == own.digest(), (held.epoch, held.version) >= version);
         self.held.push(held);
-        json(&HeldReply { peers: (!same).then_some(own), send: send && !same })
+        json(&HeldReply { peers: (!same).then_some(own), send: send && !same, apt: self.apt.clone() })
     }
 
     fn reveal(&mut self, body: &[u8]) -> Answer {

@@ -8,6 +8,7 @@ use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 use site::store::events::{EventRow, PacketFacts as StoredFacts};
 
+pub use super::rotated::{KeyChange, KeysRotated, ReleaseChange, VaultChange};
 use crate::console::view::ConsoleView;
 use crate::settings::Settings;
 
@@ -30,6 +31,7 @@ pub enum Answer {
     PowerDone(PowerDone),
     Doctor(DaemonFacts),
     GrubPassword(GrubPassword),
+    KeysRotated(KeysRotated),
     Nothing(Nothing),
 }
 

@@ -9,10 +9,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::Hint as _;
 
 use super::answer::{
-    Clock, DaemonFacts, EventPage, GrubPassword, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted, Reloading,
-    Status, Unsealed,
+    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted,
+    Reloading, Status, Unsealed,
 };
-use super::request::{EventQuery, Request, SetController, SiteRequest};
+use super::request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
 use crate::console::view::ConsoleView;
 
@@ -104,6 +104,10 @@ impl Client {
     /// Needs an unsealed seed.
     pub fn grub_password(&self) -> Result<GrubPassword> {
         self.ask_site(SiteRequest::GrubPassword)
+    }
+
+    pub fn rotate_keys(&self, which: RotateKeys) -> Result<KeysRotated> {
+        self.ask_site(SiteRequest::RotateKeys(which))
     }
 
     pub fn doctor(&self) -> Result<DaemonFacts> {

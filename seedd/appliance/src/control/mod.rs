@@ -4,6 +4,9 @@
 /// What may be asked.
 mod request;
 
+/// The answer to a change of keys.
+mod rotated;
+
 /// What is answered.
 pub mod answer;
 
@@ -14,7 +17,7 @@ mod wire;
 mod client;
 
 pub use client::Client;
-pub use request::{EventQuery, Request, SetController, SiteRequest};
+pub use request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -51,6 +51,7 @@ impl Request {
         match self {
             Request::Unseal { passphrase } => passphrase.zeroize(),
             Request::Site { ask: SiteRequest::Controller(c) } => c.password.zeroize(),
+            Request::Site { ask: SiteRequest::RotateKeys(r) } => r.passphrase.zeroize(),
             _ => {}
         }
     }
@@ -87,6 +88,8 @@ pub enum SiteRequest {
     },
     /// [`super::answer::GrubPassword`].
     GrubPassword,
+    /// Replaces keys of the seed. [`super::answer::KeysRotated`].
+    RotateKeys(RotateKeys),
     /// [`super::answer::PowerDone`].
     Act {
         mac: Mac,
@@ -111,6 +114,17 @@ pub struct SetController {
     pub address: String,
     pub user: String,
     pub password: String,
+}
+
+/// Which keys to replace. No `Debug`: it holds a secret.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKeys {
+    pub passphrase: String,
+    /// Names of planes.
+    pub planes: Vec<String>,
+    pub vault: bool,
+    pub release: bool,
 }
 
 /// Which events.

@@ -11,6 +11,7 @@ pub mod machines;
 pub mod nodes;
 pub mod people;
 pub mod tallies;
+pub mod vault;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -121,6 +122,11 @@ impl Store {
         let mut connection = self.lock();
         let tx = Tx { tx: connection.transaction().map_err(StoreError::from)? };
         work(&tx)
+    }
+
+    /// Writes everything into the database file and empties its journal, unless somebody is reading.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        Ok(self.lock().pragma_update(None, "wal_checkpoint", "TRUNCATE")?)
     }
 
     pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {

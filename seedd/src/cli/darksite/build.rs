@@ -32,9 +32,11 @@ impl Build {
         watch_signals()?;
         let site = self.args.site();
         let store = site.open_store()?;
-        let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
+        let passphrase = self.passphrase.get("Passphrase")?;
         site.make_folders()?;
+        // Before the keys are opened: they are not changed while this is held.
         let _using = site.use_blobs()?;
+        let keys = site.keys().unseal(&passphrase)?;
         let progress = Terminal::new();
         let fetch = AnyFetch::new(HttpLimits::default());
         let plan = self.plan(&site, &fetch, &progress)?;

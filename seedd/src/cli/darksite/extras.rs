@@ -55,9 +55,11 @@ impl Fetch {
             return Err(anyhow!("cluster.yaml lists no extras")).hint("see docs/extras.md");
         }
         payload_lint()?;
-        let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
+        let passphrase = self.passphrase.get("Passphrase")?;
         site.make_folders()?;
+        // Before the keys are opened: they are not changed while this is held.
         let _using = site.use_blobs()?;
+        let keys = site.keys().unseal(&passphrase)?;
         // A set that cannot be read is of no use here, and no reason to fail.
         let previous = extras::current(&site, &store).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the extras in use");
