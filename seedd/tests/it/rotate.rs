@@ -106,7 +106,7 @@ fn the_running_seed_changes_its_keys_and_a_node_follows_over_the_boot_network() 
     let url = serve(&app);
     let refreshed = lists.refresh(Some(&Http::new(&nobody)), &Http::new(&url)).unwrap();
     assert_eq!((&refreshed.peers, refreshed.changed, refreshed.on_plane), (&list, true, false));
-    let config = setconf(&identity.keys["wg1"], 51821, &refreshed.peers.plane_peers("wg1", &identity.info.hostname));
+    let config = setconf(&identity.keys["wg1"], 51821, &refreshed.peers.plane_peers("wg1", &identity.info.hostname), &[]);
     assert!(config.contains(&app.public.planes["wg1"].to_string()) && !config.contains(&old.planes["wg1"].to_string()));
 
     // The snapshot in use keeps the old release key; once another one is in use, nodes drop it.
