@@ -176,6 +176,12 @@ pub fn offers_not_taken(a: &Attempt<'_>) -> Option<Say> {
     {
         return None;
     }
+    if a.is_beside() {
+        return bad(
+            "The machine got no address: this seed serves boot files only, and no other DHCP server answered it.",
+            "Start the other DHCP server, or let this seed assign the addresses (dhcp.mode: auto or full).",
+        );
+    }
     bad(
         format!(
             "The machine asked for an address {} times, but accepted none of {} offers.",

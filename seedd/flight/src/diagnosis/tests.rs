@@ -266,6 +266,14 @@ fn beside_another_server_only_its_boot_file_is_a_fault() {
 }
 
 #[test]
+fn without_the_other_server_a_machine_beside_it_gets_no_address() {
+    let rows = ["dhcp.discover fw x=4", "dhcp.offer fw noip file=shimx64.efi x=4"];
+    let timeline = story(&rows);
+    let finding = diagnose(&timeline, timeline[1].at + 5_000).remove(0);
+    assert!(finding.rule == "offers_not_taken" && finding.what.contains("boot files only"), "{finding:?}");
+}
+
+#[test]
 fn three_files_of_one_chain_are_no_loop_and_a_configuration_is_no_loader() {
     let chain: Vec<_> = BESIDE[..11].to_vec();
     assert_eq!(said(&chain, 15), ["script_never_fetched"], "GRUB runs, and cannot reach the seed by HTTP");
