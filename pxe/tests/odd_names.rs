@@ -1,4 +1,8 @@
 //! A matrix of odd TFTP requests, each spelling of a name with each mode, and other packets, sent to this server and to dnsmasq.
+//!
+//! Where the two differ: docs/compatibility.md, "TFTP". A name that is no file's is error 1 whatever the mode, since shim goes on to
+//! GRUB after that code only; netascii is refused; packets that are no requests get no answer, which could start a loop; an option
+//! with a value that RFC 2348 does not allow is left out, where dnsmasq grants another one.
 
 mod lab;
 
@@ -11,79 +15,79 @@ const MODES: [&str; 5] = ["octet", "OCTET", "netascii", "mail", ""];
 /// a digit an error's code, `-` silence.
 #[rustfmt::skip]
 const NAMES: &[(&str, &str, &str)] = &[
-    ("shimx64.efi",            "ddddd", "ddddd"),
-    ("/shimx64.efi",           "ddddd", "ddddd"),
-    ("//shimx64.efi",          "ddddd", "ddddd"),
-    ("./shimx64.efi",          "ddddd", "ddddd"),
-    ("/././/shimx64.efi",      "ddddd", "ddddd"),
-    ("\\x5cshimx64.efi",       "ddddd", "ddddd"),
-    (".\\x5cshimx64.efi",      "ddddd", "ddddd"),
-    ("SHIMX64.EFI",            "ddddd", "ddddd"),
-    ("/Grub.CFG",              "ddddd", "ddddd"),
-    ("shimx64.efi/",           "ddddd", "ddddd"),
-    ("../shimx64.efi",         "ddddd", "ddddd"),
-    ("../../etc/passwd",       "ddddd", "ddddd"),
-    ("%2e%2e/etc/passwd",      "ddddd", "ddddd"),
-    ("/",                      "ddddd", "ddddd"),
-    (".",                      "ddddd", "ddddd"),
-    ("",                       "ddddd", "ddddd"),
-    (" shimx64.efi",           "ddddd", "ddddd"),
-    ("shimx64.efi ",           "ddddd", "ddddd"),
-    ("shimx64.efi\\x07",       "ddddd", "ddddd"),
-    ("shimx64.efi\\xff",       "ddddd", "ddddd"),
-    ("shimx64.efia\\x11",      "ddddd", "ddddd"),
-    ("\\xbfNIC one",           "ddddd", "ddddd"),
-    ("\\xbfOnboard",           "ddddd", "ddddd"),
-    ("\\x02\\x01\\x0c",        "ddddd", "ddddd"),
-    ("f\\xc3\\xbcr.efi",       "ddddd", "ddddd"),
-    ("\\xef\\xbb\\xbfshimx64.efi", "ddddd", "ddddd"),
-    ("NAME-OF-128",            "ddddd", "ddddd"),
-    ("NAME-OF-129",            "ddddd", "ddddd"),
-    ("NAME-OF-300",            "ddddd", "ddddd"),
-    ("NAME-OF-700",            "ddddd", "ddddd"),
-    ("pxelinux.cfg/01-52-54-00-aa-bb-cc", "ddddd", "ddddd"),
-    ("12345678/start4.elf",    "ddddd", "ddddd"),
+    ("shimx64.efi",            "dd444", "ddd44"),
+    ("/shimx64.efi",           "dd444", "ddd44"),
+    ("//shimx64.efi",          "dd444", "ddd44"),
+    ("./shimx64.efi",          "dd444", "ddd44"),
+    ("/././/shimx64.efi",      "dd444", "ddd44"),
+    ("\\x5cshimx64.efi",       "dd444", "ddd44"),
+    (".\\x5cshimx64.efi",      "dd444", "ddd44"),
+    ("SHIMX64.EFI",            "dd444", "11144"),
+    ("/Grub.CFG",              "dd444", "11144"),
+    ("shimx64.efi/",           "11111", "00044"),
+    ("../shimx64.efi",         "11111", "22244"),
+    ("../../etc/passwd",       "11111", "22244"),
+    ("%2e%2e/etc/passwd",      "11111", "11144"),
+    ("/",                      "11111", "00044"),
+    (".",                      "11111", "00044"),
+    ("",                       "11111", "44444"),
+    (" shimx64.efi",           "11111", "11144"),
+    ("shimx64.efi ",           "11111", "11144"),
+    ("shimx64.efi\\x07",       "11111", "11144"),
+    ("shimx64.efi\\xff",       "11111", "11144"),
+    ("shimx64.efia\\x11",      "11111", "11144"),
+    ("\\xbfNIC one",           "11111", "11144"),
+    ("\\xbfOnboard",           "11111", "11144"),
+    ("\\x02\\x01\\x0c",        "11111", "11144"),
+    ("f\\xc3\\xbcr.efi",       "11111", "11144"),
+    ("\\xef\\xbb\\xbfshimx64.efi", "11111", "11144"),
+    ("NAME-OF-128",            "11111", "11144"),
+    ("NAME-OF-129",            "11111", "11144"),
+    ("NAME-OF-300",            "11111", "00044"),
+    ("NAME-OF-700",            "11111", "00044"),
+    ("pxelinux.cfg/01-52-54-00-aa-bb-cc", "11111", "11144"),
+    ("12345678/start4.elf",    "11111", "11144"),
 ];
 
 /// Other packets in hexadecimal, and the answers of both. `o` is an OACK.
 #[rustfmt::skip]
 const PACKETS: &[(&str, &str, &str, &str)] = &[
-    ("no-nul",         "0001677275622e636667", "d", "d"),
-    ("mode-without-nul", "0001677275622e636667006f63746574", "d", "d"),
-    ("no-name-at-all", "0001", "d", "d"),
-    ("write",          "0002677275622e636667006f6374657400", "d", "d"),
-    ("write-new",      "00026e6577006f6374657400", "d", "d"),
-    ("data",           "0003000178", "d", "d"),
-    ("ack",            "00040000", "d", "d"),
-    ("error",          "00050000656e6f75676800", "d", "d"),
-    ("oack",           "0006626c6b73697a65003100", "d", "d"),
-    ("opcode-7",       "0007", "d", "d"),
-    ("one-byte",       "00", "d", "d"),
-    ("opcode-swapped", "0100677275622e636667006f6374657400", "d", "d"),
+    ("no-nul",         "0001677275622e636667", "1", "4"),
+    ("mode-without-nul", "0001677275622e636667006f63746574", "4", "4"),
+    ("no-name-at-all", "0001", "1", "4"),
+    ("write",          "0002677275622e636667006f6374657400", "2", "4"),
+    ("write-new",      "00026e6577006f6374657400", "2", "4"),
+    ("data",           "0003000178", "-", "4"),
+    ("ack",            "00040000", "-", "4"),
+    ("error",          "00050000656e6f75676800", "-", "4"),
+    ("oack",           "0006626c6b73697a65003100", "-", "4"),
+    ("opcode-7",       "0007", "-", "4"),
+    ("one-byte",       "00", "-", "-"),
+    ("opcode-swapped", "0100677275622e636667006f6374657400", "-", "4"),
 ];
 
 /// Options after a good name, and the answers of both.
 #[rustfmt::skip]
 const OPTIONS: &[(&str, &str, &str, &str)] = &[
-    ("blksize 1468",          "blksize\\x001468\\x00", "d", "d"),
-    ("blksize 8",             "blksize\\x008\\x00", "d", "d"),
-    ("blksize 7",             "blksize\\x007\\x00", "d", "d"),
-    ("blksize 65464",         "blksize\\x0065464\\x00", "d", "d"),
-    ("blksize 0",             "blksize\\x000\\x00", "d", "d"),
-    ("blksize -1",            "blksize\\x00-1\\x00", "d", "d"),
-    ("blksize text",          "blksize\\x00large\\x00", "d", "d"),
-    ("blksize twice",         "blksize\\x00512\\x00blksize\\x001024\\x00", "d", "d"),
-    ("BLKSIZE",               "BLKSIZE\\x001024\\x00", "d", "d"),
+    ("blksize 1468",          "blksize\\x001468\\x00", "o", "o"),
+    ("blksize 8",             "blksize\\x008\\x00", "o", "o"),
+    ("blksize 7",             "blksize\\x007\\x00", "d", "o"),
+    ("blksize 65464",         "blksize\\x0065464\\x00", "o", "o"),
+    ("blksize 0",             "blksize\\x000\\x00", "d", "o"),
+    ("blksize -1",            "blksize\\x00-1\\x00", "d", "o"),
+    ("blksize text",          "blksize\\x00large\\x00", "d", "o"),
+    ("blksize twice",         "blksize\\x00512\\x00blksize\\x001024\\x00", "o", "o"),
+    ("BLKSIZE",               "BLKSIZE\\x001024\\x00", "o", "o"),
     ("without a value",       "blksize\\x00", "d", "d"),
-    ("value without its nul", "blksize\\x00512", "d", "d"),
-    ("tsize",                 "tsize\\x000\\x00", "d", "d"),
+    ("value without its nul", "blksize\\x00512", "d", "4"),
+    ("tsize",                 "tsize\\x000\\x00", "o", "o"),
     ("windowsize 0",          "windowsize\\x000\\x00", "d", "d"),
-    ("windowsize 65535",      "windowsize\\x0065535\\x00", "d", "d"),
+    ("windowsize 65535",      "windowsize\\x0065535\\x00", "o", "d"),
     ("timeout 0",             "timeout\\x000\\x00", "d", "d"),
     ("unknown",               "multicast\\x00\\x00rollover\\x000\\x00", "d", "d"),
-    ("forty, then tsize",     "FORTYtsize\\x000\\x00", "d", "d"),
+    ("forty, then tsize",     "FORTYtsize\\x000\\x00", "o", "d"),
     ("padded with zeros",     "ZEROS", "d", "d"),
-    ("padded with others",    "OTHERS", "d", "d"),
+    ("padded with others",    "OTHERS", "d", "4"),
 ];
 
 /// Text with `\xNN` as bytes.
@@ -144,7 +148,8 @@ fn check(lab: &Lab, of_dnsmasq: bool) {
     let said = lab.run("cli", &Lab::example("ask_tftp"), &[&lab.file("corpus", corpus().as_bytes()), SERVER]);
     let letters: Vec<char> = said.lines().map(letter).collect();
     let (names, others) = letters.split_at(NAMES.len() * MODES.len());
-    let got: Vec<String> = names.chunks(MODES.len()).map(|c| c.iter().collect()).chain(others.iter().map(char::to_string)).collect();
+    let got: Vec<String> =
+        names.chunks(MODES.len()).map(|c| c.iter().collect()).chain(others.iter().map(char::to_string)).collect();
     let want = NAMES.iter().map(|(name, ours, theirs)| (*name, *ours, *theirs));
     let want = want.chain(PACKETS.iter().chain(OPTIONS).map(|(name, _, ours, theirs)| (*name, *ours, *theirs)));
     let wrong: Vec<String> = want

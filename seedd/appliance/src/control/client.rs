@@ -150,7 +150,9 @@ impl Client {
 fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::PermissionDenied => "run this as root, or as the user that runs `seedd serve`",
-        ErrorKind::InvalidInput => "the path of a socket has at most 107 bytes: give --data a shorter one, for example a symbolic link",
+        ErrorKind::InvalidInput => {
+            "the path of a socket has at most 107 bytes: give --data a shorter one, for example a symbolic link"
+        }
         _ => "is `seedd serve` running for this --data?",
     }
 }

@@ -36,7 +36,8 @@ pub fn other_server_first(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn other_server_here(a: &Attempt<'_>) -> Option<Say> {
     let offer = a.last(EventKind::DhcpForeignOffer)?;
-    if a.is_beside() {
+    // Only where both offer addresses.
+    if a.is_beside() || !a.of(EventKind::DhcpOffer).any(|e| facts(e).ip.is_some()) {
         return None;
     }
     let advice = "It is random which offer a machine accepts: stop that server, or use proxy mode.";
