@@ -120,9 +120,10 @@ fn this_server_answers_as_listed() {
 fn dnsmasq_answers_as_listed() {
     let Some(mut lab) = Lab::without_server(&needs(&["dnsmasq"]), &[], &[]) else { return };
     let leases = format!("--dhcp-leasefile={}", lab.path("dnsmasq.leases"));
+    let pid = format!("--pid-file={}", lab.path("dnsmasq.pid"));
     let range = "--dhcp-range=10.99.0.100,10.99.0.150,255.255.255.0,10m";
     let fixed = ["-k", "-C", "/dev/null", "-p", "0", "-i", "srv0", "--no-ping", "--user=root", "--dhcp-authoritative"];
-    lab.background("srv", "dnsmasq", &[&fixed[..], &[range, &leases]].concat());
+    lab.background("srv", "dnsmasq", &[&fixed[..], &[range, &leases, &pid]].concat());
     compare(&lab, 1, "dnsmasq");
 }
 

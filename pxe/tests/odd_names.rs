@@ -171,8 +171,8 @@ fn this_server_answers_odd_names_as_listed() {
 #[test]
 fn dnsmasq_answers_odd_names_as_listed() {
     let Some(mut lab) = Lab::without_server(&needs(&["dnsmasq"]), FILES, &[]) else { return };
-    let root = format!("--tftp-root={}", lab.path("netboot"));
+    let (root, pid) = (format!("--tftp-root={}", lab.path("netboot")), format!("--pid-file={}", lab.path("dnsmasq.pid")));
     let fixed = ["-k", "-C", "/dev/null", "-p", "0", "-i", "srv0", "--user=root", "--enable-tftp"];
-    lab.background("srv", "dnsmasq", &[&fixed[..], &[&root]].concat());
+    lab.background("srv", "dnsmasq", &[&fixed[..], &[&root, &pid]].concat());
     check(&lab, true);
 }

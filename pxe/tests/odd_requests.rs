@@ -210,9 +210,10 @@ fn dnsmasq_refuses_strangers_as_listed() {
     for (n, more) in [(3, &["--dhcp-authoritative"][..]), (4, &[])] {
         let Some(mut lab) = Lab::without_server(&needs(&["dnsmasq"]), &[], &[]) else { return };
         let leases = format!("--dhcp-leasefile={}", lab.path("dnsmasq.leases"));
+        let pid = format!("--pid-file={}", lab.path("dnsmasq.pid"));
         let fixed = ["-k", "-C", "/dev/null", "-p", "0", "-i", "srv0", "--no-ping", "--user=root"];
         let range = "--dhcp-range=10.99.0.4,10.99.0.250,255.255.255.0,10m";
-        lab.background("srv", "dnsmasq", &[&fixed[..], &[range, &leases], more].concat());
+        lab.background("srv", "dnsmasq", &[&fixed[..], &[range, &leases, &pid], more].concat());
         check_strangers(&lab, n);
     }
 }
@@ -242,8 +243,9 @@ fn this_server_answers_the_matrix_as_listed() {
 fn dnsmasq_answers_the_matrix_as_listed() {
     let Some(mut lab) = Lab::without_server(&needs(&["dnsmasq"]), &[], &[]) else { return };
     let leases = format!("--dhcp-leasefile={}", lab.path("dnsmasq.leases"));
+    let pid = format!("--pid-file={}", lab.path("dnsmasq.pid"));
     let range = "--dhcp-range=10.99.0.4,10.99.0.250,255.255.255.0,10m";
     let fixed = ["-k", "-C", "/dev/null", "-p", "0", "-i", "srv0", "--no-ping", "--user=root", "--dhcp-authoritative"];
-    lab.background("srv", "dnsmasq", &[&fixed[..], &[range, &leases, "--dhcp-boot=undionly.kpxe,,10.99.0.1"]].concat());
+    lab.background("srv", "dnsmasq", &[&fixed[..], &[range, &leases, &pid, "--dhcp-boot=undionly.kpxe,,10.99.0.1"]].concat());
     check(&lab, true);
 }
