@@ -56,7 +56,7 @@ impl App {
         match mac {
             Some(mac) => self.script_for(&BootQuery { mac: Some(mac.to_string()), ..query.clone() }),
             None if is_grub => {
-                let what = ScreenText::new("the firmware tells GRUB no hardware address of this machine");
+                let what = ScreenText::new("the firmware gives GRUB no hardware address of this machine");
                 let advice = ScreenText::new("and the seed does not know its IP address. Let it get one from the seed.");
                 Ok(grub_nameless(SeedUrl(self.http), [&what, &advice], ASK_AGAIN))
             }

@@ -1,4 +1,4 @@
-mod odd;
+mod odd_tests;
 
 use std::sync::Mutex;
 
