@@ -32,7 +32,7 @@ struct Policy;
 
 impl pxe::BootPolicy for Policy {
     fn decide(&self, request: &pxe::BootRequest) -> pxe::BootDecision {
-        match request.ipxe {
+        match request.takes_script() {
             true => pxe::BootDecision::Script { url: "http://10.44.0.1/boot/ipxe".into() },
             false => pxe::BootDecision::Loader,
         }
@@ -84,7 +84,9 @@ pub fn dhcp(data: &[u8]) {
     for serving in [Serving::Addresses, Serving::Proxy] {
         let Some(mut responder) = responder(serving) else { return };
         let from = std::net::SocketAddrV4::new([10, 44, 0, 77].into(), 4011);
-        for outcome in [responder.handle(data, 1_000), responder.boot_server(data, from), responder.handle(data, 1_001)] {
+        let outcomes =
+            [responder.handle(data, 1_000), responder.boot_server(data, from), responder.handle_from(data, from, 1_001)];
+        for outcome in outcomes {
             if let Outcome::Send(reply) | Outcome::Commit { reply: Some(reply), .. } = outcome {
                 assert!((300..=1_472).contains(&reply.bytes.len()) && reply.bytes[0] == 2);
                 assert!(pxe::dhcp::wire::Packet::read(&reply.bytes).is_ok_and(|p| p.option(53).is_some_and(|v| v.len() == 1)));
@@ -104,6 +106,10 @@ pub fn tftp(data: &[u8]) {
     use pxe::tftp::limits::Limits;
     use pxe::tftp::transfer::{Send, Transfer};
     let parsed = pxe::tftp::packet::parse(data);
+    let shown = pxe::tftp::packet::shown_name(data);
+    assert!(shown.len() <= pxe::tftp::packet::MAX_NAME && shown.bytes().all(|b| (0x20..0x7f).contains(&b)));
+    let table = pxe::FileTable::new([("a/b".to_owned(), std::sync::Arc::from(&b"x"[..]))]);
+    assert!(table.find(&shown).is_none() || shown.to_ascii_lowercase().ends_with('b'));
     let request = match parsed {
         Ok(pxe::tftp::packet::Packet::Read(request)) => request,
         _ => pxe::tftp::packet::ReadRequest { name: "f".into(), options: vec![("windowsize".into(), "4".into())] },

@@ -215,6 +215,8 @@ pub enum Cause {
     NoNetbootImage,
     /// TFTP serves no file of this name.
     NoSuchFile,
+    /// TFTP does not serve such a request: one to write, in another mode than octet, from another network, or none at all.
+    Refused,
     /// The TFTP client stopped answering.
     ClientSilent,
     /// The transfer did not end in time.

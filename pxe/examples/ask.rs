@@ -1,7 +1,7 @@
 //! Sends DHCP packets from a file and prints the answers: `ask FILE`, in the network namespace of a client.
 //!
-//! Each line is `NAME CIADDR GIADDR OPTIONS-IN-HEX`; every packet has its own hardware address and transaction id and asks for
-//! a broadcast answer. It prints one line per packet: `NAME KIND ADDRESS OPTION-CODES`, or `NAME silence`.
+//! Each line is `NAME CIADDR GIADDR OPTIONS-IN-HEX [AT=HEX…]`; every packet has its own hardware address and transaction id and
+//! asks for a broadcast answer. `AT=HEX` replaces bytes of the packet; `AT=` cuts it off there. It prints one line per packet: `NAME KIND ADDRESS OPTION-CODES`, or `NAME silence`.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Failure> {
     socket.set_read_timeout(Some(Duration::from_millis(700)))?;
     for (n, line) in (1u8..).zip(std::fs::read_to_string(file)?.lines()) {
         let words: Vec<&str> = line.split(' ').collect();
-        let [name, ciaddr, giaddr, options] = words[..] else { return Err(line.into()) };
+        let [name, ciaddr, giaddr, options, changes @ ..] = &words[..] else { return Err(line.into()) };
         let mut packet = vec![0u8; 236];
         packet[..8].copy_from_slice(&[1, 1, 6, 0, 0x77, 0, 0, n]);
         packet[10] = 0x80;
@@ -28,6 +28,12 @@ fn main() -> Result<(), Failure> {
         packet[28..34].copy_from_slice(&[2, 0, 0, 0, 0, n]);
         packet.extend_from_slice(&[99, 130, 83, 99]);
         packet.extend(bytes_of(options)?);
+        for change in changes {
+            let (at, hex) = change.split_once('=').ok_or("AT=HEX")?;
+            let (at, new) = (at.parse::<usize>()?, bytes_of(hex)?);
+            packet.truncate(if new.is_empty() { at } else { packet.len() });
+            packet.get_mut(at..at + new.len()).ok_or("beyond the packet")?.copy_from_slice(&new);
+        }
         socket.send_to(&packet, SocketAddrV4::new(Ipv4Addr::BROADCAST, 67))?;
         println!("{name} {}", answer(&socket, &packet)?);
     }

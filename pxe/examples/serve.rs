@@ -23,7 +23,7 @@ struct Policy {
 
 impl BootPolicy for Policy {
     fn decide(&self, request: &BootRequest) -> BootDecision {
-        if request.ipxe { BootDecision::Script { url: self.url.clone() } } else { BootDecision::Loader }
+        if request.takes_script() { BootDecision::Script { url: self.url.clone() } } else { BootDecision::Loader }
     }
 
     fn observe(&self, event: &BootEvent) {

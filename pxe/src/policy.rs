@@ -122,6 +122,14 @@ impl Abort {
 pub enum TransferError {
     #[error("no such file")]
     NoSuchFile,
+    #[error("this server is read-only")]
+    ReadOnly,
+    #[error("only mode octet is served")]
+    Mode,
+    #[error("the packet is not a request")]
+    NotARequest,
+    #[error("its address is in none of the networks in cluster.yaml")]
+    OffLink,
     #[error("the client stopped answering")]
     ClientSilent,
     #[error("not finished after {} s", .0.as_secs())]
@@ -136,6 +144,7 @@ impl TransferError {
     pub fn cause(&self) -> Cause {
         match self {
             TransferError::NoSuchFile => Cause::NoSuchFile,
+            TransferError::ReadOnly | TransferError::Mode | TransferError::NotARequest | TransferError::OffLink => Cause::Refused,
             TransferError::ClientSilent => Cause::ClientSilent,
             TransferError::TooSlow(_) | TransferError::BelowRate => Cause::TooSlow,
             TransferError::Socket(_) => Cause::Socket,

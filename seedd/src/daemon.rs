@@ -289,17 +289,25 @@ pub(crate) async fn signalled() {
 }
 
 fn listen(addr: SocketAddr) -> Result<TcpListener> {
-    let hint = match addr.port() {
-        p if p < 1024 => "check that an interface has this address, that the port is free, and that you are root",
-        _ => "check that an interface has this address and that the port is free (ss -ltnp)",
-    };
     let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::STREAM, None)?;
     // A restart after kill -9 must not wait for old connections.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&addr.into()).with_context(|| format!("listening on {addr}")).hint(hint)?;
-    socket.listen(1024).with_context(|| format!("listening on {addr}")).hint(hint)?;
-    Ok(socket.into())
+    let bound = socket.bind(&addr.into()).and_then(|()| socket.listen(1024));
+    match bound.map_err(|e| (remedy(e.kind(), addr.port()), e)) {
+        Ok(()) => Ok(socket.into()),
+        Err((hint, error)) => Err(error).with_context(|| format!("listening on {addr}")).hint(hint),
+    }
+}
+
+/// What to do about an address that cannot be listened on.
+fn remedy(kind: std::io::ErrorKind, port: u16) -> String {
+    match kind {
+        std::io::ErrorKind::AddrInUse => format!("`ss -ltnp 'sport = :{port}'` shows the program that uses it; stop that one"),
+        std::io::ErrorKind::AddrNotAvailable => "no interface has this address; `ip -brief address` lists them".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "run as root, or with CAP_NET_BIND_SERVICE".to_owned(),
+        _ => "check that an interface has this address and that the port is free (ss -ltnp)".to_owned(),
+    }
 }
 
 /// The first socket passed in (sd_listen_fds(3)), else one of our own.
@@ -336,5 +344,21 @@ async fn watchdog(app: Arc<App>) {
             Ok(Err(error)) => tracing::error!(%error, "running the watchdog"),
             Err(error) => tracing::error!(%error, "running the watchdog"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_names_the_cause_of_an_address_that_cannot_be_listened_on() {
+        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let taken = first.local_addr().unwrap();
+        for (addr, part) in [(taken, "ss -ltnp 'sport"), ("192.0.2.1:0".parse().unwrap(), "no interface has this address")] {
+            let error = listen(addr).unwrap_err();
+            assert!(site::hint::all(&error, &|_| None).iter().any(|h| h.contains(part)), "{error:#}");
+        }
+        assert!(remedy(std::io::ErrorKind::PermissionDenied, 80).contains("CAP_NET_BIND_SERVICE"));
     }
 }

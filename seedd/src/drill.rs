@@ -76,7 +76,7 @@ impl Drill<'_> {
         self.site.make_folders()?;
         self.sweep()?;
         let work = self.site.join("tmp").join(format!("{WORK}{}", std::process::id()));
-        std::fs::create_dir(&work).with_context(|| format!("creating {work}")).hint("is another drill running?")?;
+        std::fs::create_dir(&work).with_context(|| format!("creating {work}"))?;
         let outcome = self.run(&work);
         let _ = std::fs::remove_dir_all(&work);
         outcome

@@ -20,6 +20,8 @@ pub enum ClientArch {
     HttpArm64,
     /// 20: PC/AT BIOS boot from HTTP.
     HttpBios,
+    /// 41: a Raspberry Pi's boot ROM, which calls itself an x86 BIOS (0); see [`crate::dhcp::request`].
+    RaspberryPi,
     /// Any other, by its code.
     Other(u16),
 }
@@ -35,6 +37,7 @@ impl ClientArch {
             16 => ClientArch::HttpX64,
             19 => ClientArch::HttpArm64,
             20 => ClientArch::HttpBios,
+            41 => ClientArch::RaspberryPi,
             other => ClientArch::Other(other),
         }
     }
@@ -50,6 +53,7 @@ impl ClientArch {
             ClientArch::HttpX64 => "http-x64",
             ClientArch::HttpArm64 => "http-arm64",
             ClientArch::HttpBios => "http-bios",
+            ClientArch::RaspberryPi => "arm-rpiboot",
             ClientArch::Other(_) => "other",
         }
     }

@@ -219,13 +219,11 @@ impl LeaseTable {
         let Some(ip) = (if renewing { Some(request.ciaddr) } else { request.requested }) else {
             return Answer::Silent(Why::NoAddressAsked);
         };
-        if !self.leasable(ip, request.mac) {
-            // Without pools, this server does not know which addresses are in use on this network.
-            let known = !self.config.ranges.is_empty() || self.reservation(request.mac).is_some();
-            return if known { Answer::Nak(Why::WrongNetwork) } else { Answer::Silent(Why::NotReserved) };
-        }
         let own = self.by_key.get(&request.key).copied();
         let selecting = request.server_id.is_some() && !renewing;
+        if !self.leasable(ip, request.mac) {
+            return self.not_ours(ip, own.is_some() || selecting, request.mac);
+        }
         match self.by_ip.get(&ip) {
             Some(b) if b.state == State::Quarantined && b.until > now => Answer::Nak(Why::AddressTaken),
             Some(b) if self.is_holder(b, ip, request) => self.bind(ip, request, now),
@@ -235,6 +233,18 @@ impl LeaseTable {
             _ if own.is_some() => Answer::Nak(Why::WrongAddress),
             _ => Answer::Silent(Why::UnknownClient),
         }
+    }
+
+    /// An address that is not leased from here. RFC 2131 section 4.3.2: NAK on the wrong network; on the right one, silence
+    /// unless there is a record of this client or it chose this server (docs/compatibility.md has each mode).
+    fn not_ours(&self, ip: Ipv4Addr, is_known: bool, mac: Mac) -> Answer {
+        let is_reserved = self.reservation(mac).is_some();
+        // Without pools, this server does not know which addresses are in use on this network.
+        if self.config.ranges.is_empty() && !is_reserved {
+            return Answer::Silent(Why::NotReserved);
+        }
+        let refused = is_known || is_reserved || !self.config.subnet.is_host(ip);
+        if refused { Answer::Nak(Why::WrongNetwork) } else { Answer::Silent(Why::UnknownClient) }
     }
 
     /// Ends the client's lease. The record is stored; there is no reply.

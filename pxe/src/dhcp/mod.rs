@@ -5,6 +5,8 @@ pub mod wire;
 
 pub mod arch;
 
+mod firmware;
+
 pub mod request;
 
 // Leases.

@@ -6,7 +6,7 @@ use cluster_seed::ids::Mac;
 use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption};
 use dhcproto::{Encodable, Encoder};
 
-use crate::dhcp::boot_info::BootInfo;
+use crate::dhcp::boot_info::{BootInfo, MAX_BOOT_FILE};
 use crate::dhcp::loader::MAX_NAME;
 use crate::dhcp::network::{ReplyConfig, Route};
 use crate::dhcp::request::LeaseRequest;
@@ -69,7 +69,8 @@ pub fn positive(
     }
     add_boot(&mut message, boot, config);
     for extra in &network.extra {
-        message.opts_mut().insert(raw(extra.code, extra.value.clone()));
+        let value = if matches!(extra.code, 66 | 67) { ended(&extra.value) } else { extra.value.clone() };
+        message.opts_mut().insert(raw(extra.code, value));
     }
     encode_within(message, request, config)
 }
@@ -146,8 +147,8 @@ fn add_boot(message: &mut Message, boot: &BootInfo, config: &ReplyConfig) {
         message.set_fname(name.as_bytes());
     }
     let options = message.opts_mut();
-    options.insert(DhcpOption::TFTPServerName(config.next_server.to_string().into_bytes()));
-    options.insert(DhcpOption::BootfileName(name.as_bytes().to_vec()));
+    options.insert(DhcpOption::TFTPServerName(ended(config.next_server.to_string().as_bytes())));
+    options.insert(DhcpOption::BootfileName(ended(name.as_bytes())));
     options.insert(raw(150, config.next_server.octets().to_vec()));
     if class.is_none() {
         // To iPXE: no-pxedhcp (175.176), or it waits seconds for a proxy DHCP server.
@@ -161,6 +162,14 @@ fn add_boot(message: &mut Message, boot: &BootInfo, config: &ReplyConfig) {
             options.insert(DhcpOption::VendorExtensions(vec![6, 1, 8, 255]));
         }
     }
+}
+
+/// With a NUL, if it fits, as dnsmasq sends options 66 and 67: many ROMs and UEFI builds read up to a NUL whatever the option's
+/// length says, and would take the next option for a part of the name. RFC 2132 section 2: clients must not need it, and accept
+/// it.
+fn ended(text: &[u8]) -> Vec<u8> {
+    let nul: &[u8] = if text.len() < MAX_BOOT_FILE && text.last() != Some(&0) { &[0] } else { &[] };
+    [text, nul].concat()
 }
 
 fn raw(code: u8, data: Vec<u8>) -> DhcpOption {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use cluster_seed::ids::Mac;
 
 use crate::dhcp::arch::ClientArch;
+use crate::dhcp::firmware::{client_archs, is_ipxe, is_raspberry_pi, lacks_features};
+use crate::dhcp::loader::LoaderTable;
 use crate::dhcp::wire::Packet;
 use crate::subnet::Subnet;
 use crate::why::Why;
@@ -14,6 +16,8 @@ use crate::why::Why;
 pub const MAX_HOPS: u8 = 16;
 /// Untrusted text is cut to this many characters.
 pub const MAX_TEXT: usize = 64;
+/// UDP port of servers and relays.
+pub const SERVER_PORT: u16 = 67;
 
 /// The messages a client sends (RFC 2131 section 3.1, table 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,10 @@ pub struct LeaseRequest {
     pub server_override: Option<Ipv4Addr>,
     /// The longest reply that the client accepts, in bytes with the IP header (option 57).
     pub max_size: Option<u16>,
+    /// The relay wants its answer on the port that it sent from (RFC 8357, option 82.19),
+    pub from_port: bool,
+    /// which is this one, else 67.
+    pub relay_port: u16,
     pub iface: Arc<str>,
 }
 
@@ -106,10 +114,33 @@ impl LeaseRequest {
 #[derive(Debug, Clone)]
 pub struct BootRequest {
     pub lease: LeaseRequest,
+    /// The kind that the client names first; see [`BootRequest::choose`].
     pub arch: ClientArch,
-    /// The request is from iPXE: it needs a script, not a loader.
+    /// Further kinds of loaders that it starts (RFC 4578 section 2.1).
+    pub also: Vec<ClientArch>,
     pub ipxe: bool,
+    /// An iPXE, for example that of a network card, that cannot fetch the script or start the kernel.
+    pub lacks_features: bool,
     pub stage: Stage,
+}
+
+impl BootRequest {
+    /// The request is from an iPXE that can do all that the scripts do: it needs a script, not a loader.
+    pub fn takes_script(&self) -> bool {
+        self.ipxe && !self.lacks_features
+    }
+
+    /// Settles on the first kind of those the client names that has a loader, one of the way it boots (TFTP, HTTP) before one
+    /// of the other. An iPXE that has no loader to be replaced by keeps its script.
+    pub fn choose(&mut self, loaders: &LoaderTable) {
+        let fits = |a: &ClientArch| loaders.get(*a).is_some();
+        let same_way = |a: &ClientArch| fits(a) && a.is_http() == (self.stage == Stage::Http);
+        if !self.also.is_empty() {
+            let all = || std::iter::once(self.arch).chain(self.also.iter().copied());
+            self.arch = all().find(same_way).or_else(|| all().find(fits)).unwrap_or(self.arch);
+        }
+        self.lacks_features &= fits(&self.arch);
+    }
 }
 
 /// The program that sent the request. It determines the vendor class in the reply.
@@ -134,6 +165,8 @@ pub enum Classified {
         /// Known when the header was readable.
         mac: Option<Mac>,
         xid: Option<u32>,
+        /// What is wrong, where the reason does not say it all.
+        detail: Option<String>,
     },
 }
 
@@ -141,13 +174,44 @@ pub enum Classified {
 pub fn classify(bytes: &[u8], facts: &Facts) -> Classified {
     let packet = match Packet::read(bytes) {
         Ok(packet) => packet,
-        Err(why) => return Classified::Ignored { why, mac: None, xid: None },
+        Err(why) => {
+            let (mac, xid) = header_of(bytes);
+            return Classified::Ignored { why, mac, xid, detail: None };
+        }
     };
-    let mac = header_mac(&packet);
-    match mac.and_then(|mac| lease_request(&packet, mac, facts)) {
+    let mac = match header_mac(&packet) {
+        Ok(mac) => mac,
+        Err(why) => return without_address(&packet, why),
+    };
+    match lease_request(&packet, mac, facts) {
         Ok(lease) => boot_or_plain(&packet, lease),
-        Err(why) => Classified::Ignored { why, mac: mac.ok(), xid: Some(packet.xid) },
+        Err(why) => Classified::Ignored { why, mac: Some(mac), xid: Some(packet.xid), detail: None },
     }
+}
+
+/// Hardware address and transaction of a packet whose options cannot be read, or that is too short to have any.
+fn header_of(bytes: &[u8]) -> (Option<Mac>, Option<u32>) {
+    let at = |at: usize, n: usize| bytes.get(at..at + n);
+    let mac = at(28, 6).and_then(|b| Some(Mac(b.try_into().ok()?))).filter(|mac| is_of_one(*mac));
+    let xid = at(4, 4).and_then(|b| Some(u32::from_be_bytes(b.try_into().ok()?)));
+    (mac.filter(|_| bytes.starts_with(&[1, 1, 6])), xid)
+}
+
+/// A packet whose hardware address this server cannot answer. IPoIB has none at all (RFC 4390).
+fn without_address(packet: &Packet<'_>, why: Why) -> Classified {
+    let from_id = match packet.option(61) {
+        Some([1, id @ ..]) => <[u8; 6]>::try_from(id).ok().map(Mac),
+        _ => None,
+    };
+    let mac = from_id.filter(|mac| why == Why::NotEthernet && packet.htype == 1 && is_of_one(*mac));
+    let kind = if packet.htype == 32 { ", InfiniBand" } else { "" };
+    let detail = (why == Why::NotEthernet).then(|| format!("type {}{kind}, {} bytes", packet.htype, packet.hlen));
+    Classified::Ignored { why, mac, xid: Some(packet.xid), detail }
+}
+
+/// The group bit covers broadcast too.
+fn is_of_one(mac: Mac) -> bool {
+    mac.0 != [0; 6] && mac.0[0] & 1 == 0
 }
 
 fn header_mac(packet: &Packet<'_>) -> Result<Mac, Why> {
@@ -158,19 +222,15 @@ fn header_mac(packet: &Packet<'_>) -> Result<Mac, Why> {
         return Err(Why::NotEthernet);
     }
     let [a, b, c, d, e, f, ..] = packet.chaddr;
-    let mac = Mac([a, b, c, d, e, f]);
-    // The group bit covers broadcast too.
-    if mac.0 == [0; 6] || a & 1 != 0 {
-        return Err(Why::BadMac);
-    }
-    Ok(mac)
+    Some(Mac([a, b, c, d, e, f])).filter(|mac| is_of_one(*mac)).ok_or(Why::BadMac)
 }
 
 fn lease_request(packet: &Packet<'_>, mac: Mac, facts: &Facts) -> Result<LeaseRequest, Why> {
     if packet.hops > MAX_HOPS {
         return Err(Why::TooManyHops);
     }
-    let kind = match packet.option(53).ok_or(Why::NoMessageType)? {
+    let missing = if packet.cut { Why::BrokenOptions } else { Why::NoMessageType };
+    let kind = match packet.option(53).ok_or(missing)? {
         [1] => MessageKind::Discover,
         [3] => MessageKind::Request,
         [4] => MessageKind::Decline,
@@ -180,7 +240,8 @@ fn lease_request(packet: &Packet<'_>, mac: Mac, facts: &Facts) -> Result<LeaseRe
         _ => return Err(Why::BadMessageType),
     };
     let relay_info = packet.option(82).filter(|v| v.len() <= 255);
-    let from_relay = |code| relay_info.filter(|_| !packet.giaddr.is_unspecified()).and_then(|v| sub_address(v, code));
+    let of_relay = relay_info.filter(|_| !packet.giaddr.is_unspecified());
+    let from_relay = |code| of_relay.and_then(|v| sub_address(v, code));
     let client_id = packet.option(61);
     let key = ClientKey::new(mac, client_id);
     Ok(LeaseRequest {
@@ -205,20 +266,26 @@ fn lease_request(packet: &Packet<'_>, mac: Mac, facts: &Facts) -> Result<LeaseRe
         link: from_relay(5).or(packet.address(118)),
         server_override: from_relay(11),
         max_size: packet.option(57).and_then(|v| v.try_into().ok()).map(u16::from_be_bytes),
+        from_port: of_relay.is_some_and(|v| sub_option(v, 19).is_some()),
+        relay_port: SERVER_PORT,
         iface: facts.iface.clone(),
     })
 }
 
-/// A sub-option of option 82 that is one address.
-fn sub_address(mut rest: &[u8], code: u8) -> Option<Ipv4Addr> {
+/// A sub-option of option 82.
+fn sub_option(mut rest: &[u8], code: u8) -> Option<&[u8]> {
     while let [found, len, tail @ ..] = rest {
         let value = tail.get(..usize::from(*len))?;
         if *found == code {
-            return <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from).filter(|ip| !ip.is_unspecified());
+            return Some(value);
         }
         rest = &tail[value.len()..];
     }
     None
+}
+
+fn sub_address(rest: &[u8], code: u8) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(sub_option(rest, code)?).ok().map(Ipv4Addr::from).filter(|ip| !ip.is_unspecified())
 }
 
 /// The order matters: iPXE also identifies as "PXEClient", so it is checked first.
@@ -234,33 +301,10 @@ fn boot_or_plain(packet: &Packet<'_>, lease: LeaseRequest) -> Classified {
     } else {
         return Classified::Plain(lease);
     };
-    Classified::Boot(BootRequest { lease, arch: client_arch(packet, vendor), ipxe, stage })
-}
-
-/// iPXE sends option 77 as the plain text "iPXE", not as specified in RFC 3004; other software that imitates it
-/// prefixes the length. Option 175 holds iPXE's own encapsulated options.
-fn is_ipxe(packet: &Packet<'_>) -> bool {
-    let class = packet.option(77).unwrap_or_default();
-    class == b"iPXE" || rfc3004_classes(class).any(|c| c == b"iPXE") || packet.option(175).is_some_and(|v| !v.is_empty())
-}
-
-fn rfc3004_classes(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (len, tail) = rest.split_first()?;
-        let class = tail.get(..usize::from(*len))?;
-        rest = &tail[class.len()..];
-        Some(class)
-    })
-}
-
-/// Option 93 holds one or more 16-bit codes, the first is the preferred one (RFC 4578 section 2.1). Without
-/// a usable option 93 the vendor class text is used ("PXEClient:Arch:00007:..."); without that, BIOS is assumed.
-fn client_arch(packet: &Packet<'_>, vendor: &[u8]) -> ClientArch {
-    if let Some([high, low, ..]) = packet.option(93) {
-        return ClientArch::from_code(u16::from_be_bytes([*high, *low]));
-    }
-    let code = std::str::from_utf8(vendor).ok().and_then(|v| v.split(':').nth(2)).and_then(|digits| digits.parse().ok());
-    ClientArch::from_code(code.unwrap_or(0))
+    let (arch, also) = client_archs(packet, vendor);
+    let is_pi = arch == ClientArch::Bios && stage == Stage::Pxe && !ipxe && is_raspberry_pi(lease.mac, lease.uuid);
+    let arch = if is_pi { ClientArch::RaspberryPi } else { arch };
+    Classified::Boot(BootRequest { lease, arch, also, ipxe, lacks_features: ipxe && lacks_features(packet), stage })
 }
 
 /// Printable ASCII of an untrusted field: trailing NULs dropped, other characters replaced by `?`, cut to [`MAX_TEXT`].

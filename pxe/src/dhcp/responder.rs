@@ -14,11 +14,11 @@ use crate::dhcp::leases::{Answer, LeaseRecord, LeaseTable};
 use crate::dhcp::mode::Serving;
 use crate::dhcp::network::ReplyConfig;
 use crate::dhcp::reply::{EncodeError, boot_only, nak, positive};
+pub use crate::dhcp::request::SERVER_PORT;
 use crate::dhcp::request::{BootRequest, Classified, Facts, LeaseRequest, MessageKind, classify};
 use crate::policy::{BootEvent, BootEventKind, BootPolicy};
 use crate::why::Why;
 
-pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;
 /// Addresses tried for one DISCOVER if probes find them in use.
 pub const MAX_PROBES: u8 = 4;
@@ -100,9 +100,14 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Answers one datagram of port 67 at `now` (seconds since 1970).
+    /// Answers one datagram of port 67 from a client's own port at `now` (seconds since 1970).
     pub fn handle(&mut self, bytes: &[u8], now: u64) -> Outcome {
-        let Some(ask) = self.read(bytes) else { return Outcome::Nothing };
+        self.handle_from(bytes, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT), now)
+    }
+
+    /// The same with the sender's address.
+    pub fn handle_from(&mut self, bytes: &[u8], from: SocketAddrV4, now: u64) -> Outcome {
+        let Some(ask) = self.read(bytes, from) else { return Outcome::Nothing };
         let count = match ask.lease.kind {
             MessageKind::Discover => Count::Discover,
             MessageKind::Request => Count::Request,
@@ -145,7 +150,7 @@ impl Responder {
 
     /// Answers one datagram to the boot server's port 4011: PXE ROMs ask there for information that a proxy's offer omits.
     pub fn boot_server(&mut self, bytes: &[u8], from: SocketAddrV4) -> Outcome {
-        let Some(ask) = self.read(bytes) else { return Outcome::Nothing };
+        let Some(ask) = self.read(bytes, from) else { return Outcome::Nothing };
         let result = self.boot_server_reply(&ask, from);
         self.settle(result, &ask.event)
     }
@@ -169,21 +174,26 @@ impl Responder {
         Ok(Outcome::Send(Reply { bytes, to: from, hardware: None, event }))
     }
 
-    fn read(&self, bytes: &[u8]) -> Option<Ask> {
-        match classify(bytes, &self.facts) {
-            Classified::Ignored { why, mac, xid } => {
-                let mut event =
-                    BootEvent::new(BootEventKind::Ignored { why, cause: None, detail: None }, self.facts.iface.clone());
-                (event.mac, event.xid) = (mac, xid);
+    fn read(&self, bytes: &[u8], from: SocketAddrV4) -> Option<Ask> {
+        let (mut lease, mut boot) = match classify(bytes, &self.facts) {
+            Classified::Ignored { why, mac, xid, detail } => {
+                let kind = BootEventKind::Ignored { why, cause: None, detail };
+                // Without a hardware address, the sender's other address says who it was.
+                let ip = Some(*from.ip()).filter(|ip| mac.is_none() && !ip.is_unspecified());
                 self.counters.add_ignored(why);
-                self.policy.observe(&event);
-                None
+                self.policy.observe(&BootEvent { mac, xid, ip, ..BootEvent::new(kind, self.facts.iface.clone()) });
+                return None;
             }
-            Classified::Plain(lease) => Some(Ask { event: base_event(&lease, None), lease, boot: None }),
-            Classified::Boot(boot) => {
-                Some(Ask { event: base_event(&boot.lease, Some(&boot)), lease: boot.lease.clone(), boot: Some(boot) })
-            }
+            Classified::Plain(lease) => (lease, None),
+            Classified::Boot(boot) => (boot.lease.clone(), Some(boot)),
+        };
+        if lease.from_port && from.port() != 0 {
+            lease.relay_port = from.port();
         }
+        if let (Some(boot), Some(own)) = (&mut boot, self.networks.first()) {
+            boot.choose(&own.config.loaders);
+        }
+        Some(Ask { event: base_event(&lease, boot.as_ref()), lease, boot })
     }
 
     fn settle(&self, result: Result<Outcome, Refusal>, event: &BootEvent) -> Outcome {
@@ -353,7 +363,7 @@ fn silent_commit(record: LeaseRecord) -> Outcome {
 /// can receive nothing else, and otherwise to the address it is offered, at its hardware address.
 fn destination(lease: &LeaseRequest, ciaddr: Ipv4Addr, given: Option<Ipv4Addr>) -> (SocketAddrV4, Option<Mac>) {
     if lease.is_relayed() {
-        (SocketAddrV4::new(lease.giaddr, SERVER_PORT), None)
+        (SocketAddrV4::new(lease.giaddr, lease.relay_port), None)
     } else if !ciaddr.is_unspecified() {
         (SocketAddrV4::new(ciaddr, CLIENT_PORT), None)
     } else if let Some(ip) = given.filter(|_| lease.flags & 0x8000 == 0) {
@@ -375,7 +385,8 @@ fn base_event(lease: &LeaseRequest, boot: Option<&BootRequest>) -> BootEvent {
     BootEvent {
         mac: Some(lease.mac),
         arch: boot.map(|b| b.arch),
-        ipxe: boot.is_some_and(|b| b.ipxe),
+        // An iPXE that is replaced by a loader is firmware like any other.
+        ipxe: boot.is_some_and(BootRequest::takes_script),
         ip: ciaddr.or(lease.requested),
         xid: Some(lease.xid),
         hostname: lease.hostname.clone(),

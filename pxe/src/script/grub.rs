@@ -141,5 +141,21 @@ configfile \"{}/boot/ipxe?format=grub&arch=efi-x64&mac={mac}\"
     )
 }
 
+/// For a machine that is known neither by a hardware address, which not every firmware tells GRUB, nor by its IP address: shows
+/// both texts, waits, and asks again.
+pub fn grub_nameless(seed: SeedUrl, texts: [&ScreenText; 2], seconds: u32) -> String {
+    let seconds = seconds.clamp(1, MAX_WAIT);
+    let [what, advice] = texts;
+    format!(
+        "echo \"Kubedos: {what}\"
+echo \"  {advice}\"
+echo \"  seed {seed}; the next try is in {seconds} seconds\"
+sleep {seconds}
+configfile \"{}/boot/ipxe?format=grub&arch=efi-x64&mac=$net_default_mac\"
+",
+        Device(seed)
+    )
+}
+
 #[cfg(test)]
 mod tests;

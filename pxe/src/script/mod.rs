@@ -15,7 +15,7 @@ mod grub;
 
 pub use agent::{AgentBoot, MAX_WAIT};
 pub use cmdline::{CmdlineError, Console, FileName, KernelCmdline, MAX_CMDLINE, SeedUrl};
-pub use grub::{grub_agent, grub_first, grub_local_boot, grub_wait};
+pub use grub::{grub_agent, grub_first, grub_local_boot, grub_nameless, grub_wait};
 pub use ipxe::{agent_script, boot_url, local_boot_script, wait_script};
 pub use screen::{MAX_SCREEN, ScreenText};
 

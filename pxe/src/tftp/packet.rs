@@ -1,11 +1,11 @@
 //! TFTP packets. Parsing never panics and accepts padding: tunnels append zeros to short datagrams.
 
-/// The longest read or write request accepted, in bytes (RFC 2347: "must be limited to 512 octets").
+/// The longest read or write request, in bytes (RFC 2347: "must be limited to 512 octets"). The server reads no more of one.
 pub const MAX_REQUEST: usize = 512;
 /// The longest file name.
 pub const MAX_NAME: usize = 128;
-/// Most options of one request.
-pub const MAX_OPTIONS: usize = 16;
+/// Most options read of one packet, more than fit in a request; further ones are ignored.
+pub const MAX_OPTIONS: usize = MAX_REQUEST / 3;
 /// The longest error text kept.
 pub const MAX_MESSAGE: usize = 128;
 
@@ -49,8 +49,6 @@ pub enum PacketError {
     Name,
     #[error("transfer mode is not octet")]
     Mode,
-    #[error("more than {MAX_OPTIONS} options")]
-    Options,
 }
 
 /// Reads one datagram.
@@ -67,38 +65,59 @@ pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, PacketError> {
         3 => Ok(Packet::Data { block: block()?, data: &body[2..] }),
         4 => Ok(Packet::Ack { block: block()? }),
         5 => Ok(Packet::Error { code: block()?, message: message(&body[2..]) }),
-        6 => options(body).map(Packet::OptionAck),
+        6 => Ok(Packet::OptionAck(options(body))),
         other => Err(PacketError::Operation(other)),
     }
 }
 
 fn read_request(body: &[u8]) -> Result<ReadRequest, PacketError> {
     let (name, rest) = take_text(body)?;
-    if name.is_empty() || name.len() > MAX_NAME || !name.iter().all(|b| (0x20..0x7f).contains(b)) {
+    if !is_name(name) {
         return Err(PacketError::Name);
     }
     let (mode, rest) = take_text(rest)?;
     if !mode.eq_ignore_ascii_case(b"octet") {
         return Err(PacketError::Mode);
     }
-    Ok(ReadRequest { name: ascii(name), options: options(rest)? })
+    Ok(ReadRequest { name: ascii(name), options: options(rest) })
+}
+
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME && name.iter().all(|b| (0x20..0x7f).contains(b))
+}
+
+/// The name in a request, for a person: bytes that are not printable as `\x07`, and at most [`MAX_NAME`] characters.
+pub fn shown_name(request: &[u8]) -> String {
+    let name = request.get(2..).unwrap_or_default();
+    let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    let shown = |b: &u8| if (0x20..0x7f).contains(b) { char::from(*b).to_string() } else { format!("\\x{b:02x}") };
+    let mut text = String::new();
+    for part in name[..end].iter().map(shown) {
+        if text.len() + part.len() > MAX_NAME {
+            break;
+        }
+        text.push_str(&part);
+    }
+    text
+}
+
+/// Whether a request that [`parse`] refuses has a name that a file could have.
+pub fn has_name(request: &[u8]) -> bool {
+    request.get(2..).is_some_and(|body| take_text(body).is_ok_and(|(name, _)| is_name(name)))
 }
 
 /// Pairs of texts up to the end, or up to padding: an empty option name, or a remainder without a NUL.
-fn options(mut rest: &[u8]) -> Result<Vec<(String, String)>, PacketError> {
+fn options(mut rest: &[u8]) -> Vec<(String, String)> {
     let mut out = Vec::new();
     while let Ok((name, tail)) = take_text(rest) {
-        if name.is_empty() {
+        if name.is_empty() || out.len() == MAX_OPTIONS {
             break;
         }
         let Ok((value, tail)) = take_text(tail) else { break };
-        if out.len() == MAX_OPTIONS {
-            return Err(PacketError::Options);
-        }
         out.push((ascii(name).to_ascii_lowercase(), ascii(value)));
         rest = tail;
     }
-    Ok(out)
+    out
 }
 
 fn take_text(bytes: &[u8]) -> Result<(&[u8], &[u8]), PacketError> {
@@ -202,9 +221,33 @@ mod tests {
         assert_eq!(name_of(&packet).unwrap(), "n");
         packet.push(0);
         assert_eq!(parse(&packet).unwrap_err(), PacketError::TooLong);
-        for (count, ok) in [(MAX_OPTIONS - 1, true), (MAX_OPTIONS, true), (MAX_OPTIONS + 1, false)] {
-            assert_eq!(parse(&read_packet("n", &vec![("o", "1"); count])).is_ok(), ok, "{count}");
+        // Empty values: the most options that fit.
+        for count in [40, 165, 167] {
+            let Ok(Packet::Read(read)) = parse(&read_packet("n", &vec![("o", ""); count])) else { panic!("{count}") };
+            assert_eq!(read.options.len(), count);
         }
+        let ack = [&[0, 6][..], &b"o\0\0".repeat(MAX_OPTIONS + 1)].concat();
+        assert!(matches!(parse(&ack), Ok(Packet::OptionAck(options)) if options.len() == MAX_OPTIONS));
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_shown_cut_and_without_control_characters() {
+        for (name, shown, can_be) in [
+            (&b"grubx64.efi"[..], "grubx64.efi".to_owned(), true),
+            (b"", String::new(), false),
+            (b"\xbfNIC one", "\\xbfNIC one".to_owned(), false),
+            (b"\x02\x01\x0c", "\\x02\\x01\\x0c".to_owned(), false),
+            (b"undionly.kpxea\x11", "undionly.kpxea\\x11".to_owned(), false),
+            ("für".as_bytes(), "f\\xc3\\xbcr".to_owned(), false),
+            (&[b'n'; MAX_NAME], "n".repeat(MAX_NAME), true),
+            (&[b'n'; MAX_NAME + 1], "n".repeat(MAX_NAME), false),
+            (&[7; 300], "\\x07".repeat(MAX_NAME / 4), false),
+        ] {
+            let request = [b"\0\x01", name, b"\0octet\0"].concat();
+            assert_eq!((shown_name(&request), has_name(&request)), (shown.clone(), can_be), "{name:?}");
+            assert_eq!(shown_name(&request[..2 + name.len()]), shown, "without its NUL");
+        }
+        assert_eq!((shown_name(b"\0\x01"), has_name(b"\0"), has_name(b"\0\x01n")), (String::new(), false, false));
     }
 
     #[test]

@@ -32,8 +32,8 @@ const BOOT_FILES: &[&str] =
 pub struct Seed(pub Arc<App>);
 
 impl MachineApi for Seed {
-    fn boot_script(&self, _from: IpAddr, query: &BootQuery) -> Result<String, ApiError> {
-        self.0.script_for(query)
+    fn boot_script(&self, from: IpAddr, query: &BootQuery) -> Result<String, ApiError> {
+        self.0.script_to(from, query)
     }
 
     fn boot_file(&self, from: IpAddr, name: &str) -> Option<Utf8PathBuf> {

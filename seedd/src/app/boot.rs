@@ -1,12 +1,14 @@
 //! What a machine boots: the agent, or its local disk once that contains a verified artifact.
 
+use std::net::IpAddr;
+
 use cluster_seed::events::{Cause, EventKind};
 use cluster_seed::ids::Mac;
 use flight::recorder::WireEvent;
 use host::clock::now_ms;
 use pxe::script::{
-    AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot, grub_wait,
-    local_boot_script, wait_script,
+    AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot,
+    grub_nameless, grub_wait, local_boot_script, wait_script,
 };
 use site::store::StoreError;
 use site::store::events::PacketFacts;
@@ -18,7 +20,59 @@ use crate::netboot::consoles;
 /// Seconds a machine waits before it retries while there is no netboot image.
 const ASK_AGAIN: u32 = 15;
 
+/// The kernel's ARP table: a line with IP address, hardware type, flags, and hardware address of each neighbour (proc(5)).
+const ARP_TABLE: &str = "/proc/net/arp";
+/// The flag of an entry that is complete (ATF_COM, linux/if_arp.h).
+const COMPLETE: u32 = 2;
+
+/// The hardware address of a neighbour on Ethernet.
+fn neighbour(table: &str, ip: IpAddr) -> Option<Mac> {
+    table.lines().skip(1).find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [address, kind, flags, mac, ..] = words[..] else { return None };
+        let number = |hex: &str| u32::from_str_radix(hex.trim_start_matches("0x"), 16).ok();
+        let fits = address.parse() == Ok(ip) && number(kind)? == 1 && number(flags)? & COMPLETE != 0;
+        if fits { mac.parse().ok() } else { None }
+    })
+}
+
 impl App {
+    /// The script for a request from this address. With some firmware GRUB has no name for the network card's hardware address
+    /// and sends an empty one, or its variable's name: then the machine is found by its address.
+    pub fn script_to(&self, from: IpAddr, query: &BootQuery) -> Result<String, ApiError> {
+        let is_named = query.mac.as_deref().is_some_and(|m| m.parse::<Mac>().is_ok());
+        if is_named || query.format.as_deref() == Some("grub-first") {
+            return self.script_for(query);
+        }
+        let is_grub = query.format.as_deref() == Some("grub");
+        let ip = if let IpAddr::V4(ip) = from { Some(ip) } else { None };
+        let mac = self.mac_at(from)?;
+        let text = match mac {
+            Some(mac) => format!("{from} asks for its script without its hardware address, which is {mac}"),
+            None => format!("{from} asks for its script without its hardware address, and is unknown by its other one"),
+        };
+        let facts = PacketFacts { ip, ..PacketFacts::default() };
+        self.record(WireEvent { text, mac, ip, facts, ..WireEvent::new(now_ms(), EventKind::BootScript) });
+        match mac {
+            Some(mac) => self.script_for(&BootQuery { mac: Some(mac.to_string()), ..query.clone() }),
+            None if is_grub => {
+                let what = ScreenText::new("the firmware gives GRUB no hardware address of this machine");
+                let advice = ScreenText::new("and the seed does not know its IP address. Let it get one from the seed.");
+                Ok(grub_nameless(SeedUrl(self.http), [&what, &advice], ASK_AGAIN))
+            }
+            None => self.script_for(query),
+        }
+    }
+
+    /// The machine with this address: of the link's neighbours, else the one that was last seen with it.
+    fn mac_at(&self, ip: IpAddr) -> Result<Option<Mac>, ApiError> {
+        let table = std::fs::read_to_string(ARP_TABLE).unwrap_or_default();
+        if let Some(mac) = neighbour(&table, ip) {
+            return Ok(Some(mac));
+        }
+        Ok(self.store.read(|tx| tx.machine_at(ip))?.map(|m| m.mac))
+    }
+
     pub fn script_for(&self, query: &BootQuery) -> Result<String, ApiError> {
         if query.format.as_deref() == Some("grub-first") {
             return Ok(grub_first(SeedUrl(self.http), !self.spec.spec.netboot.rescue.is_off()));
@@ -78,5 +132,26 @@ impl App {
     pub fn netboot_dir(&self) -> Option<camino::Utf8PathBuf> {
         let id = self.store.netboot().ok().flatten()?;
         Some(self.site.join("netboot").join(id.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_is_found_if_its_entry_is_complete() {
+        let table = "IP address       HW type     Flags       HW address            Mask     Device\n\
+                     10.44.0.100      0x1         0x2         52:54:00:ab:00:01     *        br0\n\
+                     10.44.0.101      0x1         0x0         00:00:00:00:00:00     *        br0\n\
+                     10.44.0.102      0x20        0x2         80:00:02:08:fe:80     *        ib0\n\
+                     10.44.0.10       0x1         0x6         52:54:00:ab:00:02     *        br0\n";
+        let at = |ip: &str| neighbour(table, ip.parse().unwrap()).map(|m| m.to_string());
+        assert_eq!(at("10.44.0.100").as_deref(), Some("52:54:00:ab:00:01"));
+        assert_eq!(at("10.44.0.10").as_deref(), Some("52:54:00:ab:00:02"));
+        for nobody in ["10.44.0.101", "10.44.0.102", "10.44.0.1", "::1"] {
+            assert_eq!(at(nobody), None, "{nobody}");
+        }
+        assert_eq!(neighbour("", "10.44.0.100".parse().unwrap()), None);
     }
 }

@@ -15,9 +15,11 @@ use super::{App, socket};
 
 /// The actor in the event log.
 const WHO: &str = "command line";
-/// Most events in one answer, and most rows searched for them.
+/// Most events in one answer; the client asks for the next ones.
 const MAX_EVENTS: u32 = 500;
-const WINDOW: u32 = 5_000;
+/// Rows read at a time while the log is searched backwards, and most rows searched in all.
+const WINDOW: i64 = 5_000;
+const MAX_SEARCHED: i64 = 500_000;
 /// Longest drill, in seconds.
 const MAX_REHEARSAL: u64 = 3_600;
 
@@ -106,29 +108,35 @@ impl App {
             machine.is_none_or(|m| e.machine == Some(m)) && (kinds.is_empty() || kinds.iter().any(|k| e.kind.starts_with(k)))
         };
         let limit = (*limit).clamp(1, MAX_EVENTS);
-        let (events, next, more) = match *after {
-            Some(after) => {
-                let rows = self.store.read(|tx| tx.events_after(after.max(0), limit))?;
-                (
-                    rows.iter().filter(|e| fits(e)).cloned().collect::<Vec<_>>(),
-                    rows.last().map_or(after, |e| e.id),
-                    rows.len() == limit as usize,
-                )
-            }
-            None => {
-                let newest = self.store.read(|tx| tx.last_event())?;
-                let rows = self.store.read(|tx| tx.events_after((newest - i64::from(WINDOW)).max(0), WINDOW))?;
-                let mut last: Vec<EventRow> =
-                    rows.iter().rev().filter(|e| fits(e)).take((*back).min(limit) as usize).cloned().collect();
-                last.reverse();
-                (last, rows.last().map_or(newest, |e| e.id), false)
-            }
+        let after = match *after {
+            Some(after) => after.max(0),
+            None => self.before_the_last(*back, &fits)?,
         };
+        let rows = self.store.read(|tx| tx.events_after(after, limit))?;
+        let events: Vec<EventRow> = rows.iter().filter(|e| fits(e)).cloned().collect();
+        let (next, more) = (rows.last().map_or(after, |e| e.id), rows.len() == limit as usize);
         let macs = self.store.read(|tx| tx.macs_of(events.iter().filter_map(|e| e.machine)))?;
         let event = |e: EventRow| {
             let mac = e.machine.and_then(|m| macs.get(&m)).copied();
             Event::of(e, mac)
         };
         Ok(EventPage { events: events.into_iter().map(event).collect(), next, more })
+    }
+    /// The number of the event before the last `back` events that fit, however many answers it takes to list them.
+    fn before_the_last(&self, back: u32, fits: &dyn Fn(&EventRow) -> bool) -> Result<i64> {
+        let newest = self.store.read(|tx| tx.last_event())?;
+        let (mut end, mut left) = (newest, back);
+        while left > 0 && end > 0 && newest - end < MAX_SEARCHED {
+            let start = (end - WINDOW).max(0);
+            let rows = self.store.read(|tx| tx.events_after(start, (end - start) as u32))?;
+            for row in rows.iter().rev().filter(|e| e.id <= end && fits(e)) {
+                left -= 1;
+                if left == 0 {
+                    return Ok(row.id - 1);
+                }
+            }
+            end = start;
+        }
+        Ok(end)
     }
 }

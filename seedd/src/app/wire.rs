@@ -17,7 +17,7 @@ const BATCH: usize = 256;
 /// How often ended series of repeated events are written.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The boot policy of a seed: a loader for firmware, a script for iPXE. Decisions are passed to the recorder.
+/// The boot policy of a seed: a loader for firmware and for an iPXE that cannot run the script, else the script. Decisions are passed to the recorder.
 pub struct Policy {
     pub seed: SeedUrl,
     pub recorder: Arc<Recorder>,
@@ -25,7 +25,7 @@ pub struct Policy {
 
 impl BootPolicy for Policy {
     fn decide(&self, request: &BootRequest) -> BootDecision {
-        if !request.ipxe {
+        if !request.takes_script() {
             return BootDecision::Loader;
         }
         BootDecision::Script { url: boot_url(self.seed, request.lease.mac, request.arch.name(), None) }

@@ -95,6 +95,65 @@ fn the_tail_begins_with_the_last_lines_goes_on_and_filters() {
 }
 
 #[test]
+fn more_lines_than_fit_in_one_answer_are_all_told() {
+    let b = bench();
+    let before = b.app.store.read(|tx| tx.last_event()).unwrap();
+    let many: Vec<WireEvent> = (0..1_300).map(|n| event(if n % 2 == 0 { "tftp.done" } else { "tftp.started" }, MAC, n)).collect();
+    b.app.write_wire(&many);
+    let told = |back, kinds: &[&str]| {
+        let (mut after, mut ids) = (None, Vec::new());
+        loop {
+            let kinds = kinds.iter().map(|k| (*k).to_owned()).collect();
+            let query = EventQuery { after, back, limit: 200, mac: None, kinds };
+            let Answer::Events(page) = b.console.site(SiteRequest::Events(query)).unwrap() else { panic!() };
+            ids.extend(page.events.iter().map(|e| e.id));
+            after = Some(page.next);
+            if !page.more {
+                return ids;
+            }
+        }
+    };
+    let newest = before + 1_300;
+    for (back, kinds, first, count) in [
+        (0, &[][..], newest + 1, 0),
+        (1, &[], newest, 1),
+        (199, &[], newest - 198, 199),
+        (200, &[], newest - 199, 200),
+        (201, &[], newest - 200, 201),
+        (1_250, &[], newest - 1_249, 1_250),
+        (600, &["tftp.started"], newest - 1_198, 600),
+        (100_000, &["tftp."], before + 1, 1_300),
+    ] {
+        let ids = told(back, kinds);
+        assert_eq!((ids.len(), *ids.first().unwrap_or(&(newest + 1))), (count, first), "{back} {kinds:?}");
+        assert!(ids.windows(2).all(|w| w[0] < w[1]));
+    }
+}
+
+#[test]
+fn a_machine_that_grub_cannot_name_boots_by_its_address() {
+    let b = bench();
+    story(&b);
+    let ask = |from: &str, mac: Option<&str>, format: Option<&str>| {
+        let query = web::api::BootQuery { mac: mac.map(str::to_owned), format: format.map(str::to_owned), ..Default::default() };
+        b.app.script_to(from.parse().unwrap(), &query)
+    };
+    let named = ask("10.44.0.200", Some(&MAC.to_string()), Some("grub")).unwrap();
+    assert!(named.contains(&MAC.to_string()));
+    for mac in [None, Some(""), Some("$net_default_mac"), Some("${net_default_mac}"), Some("80:00:02:08:fe:80:00:00")] {
+        assert_eq!(ask("10.44.0.100", mac, Some("grub")).unwrap(), named, "{mac:?}");
+        let lost = ask("10.44.0.200", mac, Some("grub")).unwrap();
+        assert!(lost.contains("no hardware address") && lost.contains("&mac=$net_default_mac"), "{lost}");
+        assert!(ask("10.44.0.100", mac, None).unwrap().starts_with("#!ipxe"));
+        assert!(ask("10.44.0.200", mac, None).is_err(), "iPXE always knows its address");
+    }
+    let told = b.app.store.read(|tx| tx.newest_of("boot.script", 50)).unwrap();
+    assert!(told.iter().any(|e| e.text.contains("10.44.0.200 asks for its script without its hardware address")), "{told:?}");
+    assert!(told.iter().any(|e| e.text.contains(&format!("which is {MAC}"))));
+    assert!(ask("10.44.0.200", None, Some("grub-first")).unwrap().contains("while"));
+}
+
+#[test]
 fn packets_are_given_away_with_the_diagnosis() {
     let b = bench();
     story(&b);

@@ -268,7 +268,7 @@ pub(crate) fn head(of: &Opened, answer: Answer) -> Result<Response, Failure> {
     };
     let len = answer.part(v.len).map_or(0, |(_, len)| len);
     let mut response =
-        (status, common, [(CONTENT_TYPE, of.kind)], [(CONTENT_LENGTH, len.to_string())], Body::empty()).into_response();
+        (status, [(CONTENT_LENGTH, len.to_string())], common, [(CONTENT_TYPE, of.kind)], Body::empty()).into_response();
     if let Some(seconds) = v.modified {
         insert(&mut response, LAST_MODIFIED, &http_date(seconds))?;
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::dhcp::boot_info::boot_info;
 use crate::dhcp::loader::LoaderTable;
 use crate::dhcp::network::{ExtraOption, NetworkConfig};
-use crate::dhcp::testing::{IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, lease, packet, subnet};
+use crate::dhcp::testing::{IPXE_EFI, IPXE_ROM, MAC, OVMF_HTTP, OVMF_PXE, UDHCPC, boot, lease, packet, subnet};
 use crate::policy::BootDecision;
 use crate::subnet::Subnet;
 
@@ -116,8 +116,8 @@ fn a_pxe_rom_gets_the_loader_of_its_architecture() {
     let message = offer_to(OVMF_PXE, &BootDecision::Loader, &config());
     assert_eq!(message.siaddr(), SERVER);
     assert_eq!(file(&message), b"snponly.efi");
-    assert_eq!(option(&message, 66).unwrap(), b"10.0.0.1");
-    assert_eq!(option(&message, 67).unwrap(), b"snponly.efi");
+    assert_eq!(option(&message, 66).unwrap(), b"10.0.0.1\0");
+    assert_eq!(option(&message, 67).unwrap(), b"snponly.efi\0");
     assert_eq!(option(&message, 60).unwrap(), b"PXEClient");
     assert_eq!(option(&message, 43).unwrap(), [6, 1, 8, 255]);
     assert_eq!(option(&message, 97).unwrap().len(), 17);
@@ -128,7 +128,7 @@ fn ipxe_gets_its_script_and_no_pxe_options() {
     let url = "http://10.0.0.1/boot/ipxe?mac=52-54-00-12-34-56&arch=bios";
     let message = offer_to(IPXE_ROM, &BootDecision::Script { url: url.into() }, &config());
     assert_eq!(file(&message), url.as_bytes());
-    assert_eq!(option(&message, 67).unwrap(), url.as_bytes());
+    assert_eq!(option(&message, 67).unwrap(), [url.as_bytes(), b"\0"].concat());
     assert_eq!((option(&message, 60), option(&message, 43)), (None, None));
     assert_eq!(option(&message, 175).unwrap(), [176, 1, 1]);
 }
@@ -136,7 +136,7 @@ fn ipxe_gets_its_script_and_no_pxe_options() {
 #[test]
 fn http_boot_gets_a_url_and_its_class() {
     let message = offer_to(OVMF_HTTP, &BootDecision::Loader, &config());
-    assert_eq!(option(&message, 67).unwrap(), b"http://10.0.0.1/boot/snponly.efi");
+    assert_eq!(option(&message, 67).unwrap(), b"http://10.0.0.1/boot/snponly.efi\0");
     assert_eq!(option(&message, 60).unwrap(), b"HTTPClient");
     assert_eq!(option(&message, 43), None);
 }
@@ -153,7 +153,49 @@ fn script_url_limits() {
         let Ok(info) = info else { continue };
         let message = decode(&positive(MessageType::Offer, &request.lease, Some((IP, 3600)), None, &info, &config()).unwrap());
         assert_eq!(message.fname().is_some(), in_file, "{len}");
-        assert_eq!(option(&message, 67).unwrap(), url.as_bytes());
+        let nul: &[u8] = if len < 255 { b"\0" } else { b"" };
+        assert_eq!(option(&message, 67).unwrap(), [url.as_bytes(), nul].concat(), "{len}");
+    }
+}
+
+/// What a ROM reads that goes up to a NUL, whatever the length says.
+fn read_to_the_nul(reply: &[u8], code: u8) -> Vec<u8> {
+    let mut at = 240;
+    while reply[at] != code {
+        assert_ne!(reply[at], 255, "option {code} is missing");
+        at += if reply[at] == 0 { 1 } else { 2 + usize::from(reply[at + 1]) };
+    }
+    reply[at + 2..].iter().copied().take_while(|b| *b != 0).collect()
+}
+
+#[test]
+fn the_names_end_where_a_rom_stops_that_ignores_their_length() {
+    let script = BootDecision::Script { url: "http://10.0.0.1/boot/ipxe?mac=52-54-00-12-34-56&arch=bios".into() };
+    for (options, decision) in
+        [(OVMF_PXE, &BootDecision::Loader), (OVMF_HTTP, &BootDecision::Loader), (IPXE_ROM, &script), (IPXE_EFI, &script)]
+    {
+        let request = boot(&packet(options));
+        for proxy in [false, true] {
+            let info = boot_info(&request, decision, &config(), proxy).unwrap();
+            let name = info.file().unwrap().as_bytes();
+            let whole = positive(MessageType::Offer, &request.lease, Some((IP, 3600)), None, &info, &config()).unwrap();
+            let bare = boot_only(MessageType::Ack, &request.lease, &info, &config()).unwrap();
+            for bytes in [whole, bare] {
+                assert_eq!(read_to_the_nul(&bytes, 67), name, "{options}");
+                assert_eq!(read_to_the_nul(&bytes, 66), b"10.0.0.1", "{options}");
+            }
+        }
+    }
+    // The operator's own, too, with a NUL already there or without.
+    for name in [&b"other.efi"[..], b"other.efi\0"] {
+        let extra = vec![ExtraOption::new(66, name.to_vec()).unwrap(), ExtraOption::new(67, name.to_vec()).unwrap()];
+        let config = ReplyConfig { network: NetworkConfig { extra, ..network() }, ..config() };
+        let request = lease(&packet(UDHCPC));
+        let bytes = positive(MessageType::Offer, &request, Some((IP, 3600)), None, &BootInfo::Nothing, &config).unwrap();
+        assert_eq!(
+            (option(&decode(&bytes), 66).unwrap(), option(&decode(&bytes), 67).unwrap()),
+            (b"other.efi\0".to_vec(), b"other.efi\0".to_vec())
+        );
     }
 }
 

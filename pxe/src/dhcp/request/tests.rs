@@ -59,9 +59,10 @@ fn every_reason_to_ignore() {
         (edit(236, 0), Why::BadCookie),
         (edit(3, MAX_HOPS + 1), Why::TooManyHops),
         (packet("3501"), Why::BrokenOptions),
+        (packet("0cc861"), Why::BrokenOptions),
+        (packet("ff"), Why::NoMessageType),
         (packet("0c0161ff"), Why::NoMessageType),
         (packet("3500ff"), Why::BadMessageType),
-        (packet("35020101ff"), Why::BadMessageType),
         (packet("350100ff"), Why::BadMessageType),
         (packet("350109ff"), Why::BadMessageType),
         (packet("350102ff"), Why::ServerMessage),
@@ -80,8 +81,78 @@ fn every_reason_to_ignore() {
     assert_eq!(lease(&relayed).giaddr, Ipv4Addr::new(10, 0, 0, 254));
 }
 
+/// The reason, the hardware address and what else is known of a packet that is not taken.
+fn refused(bytes: &[u8]) -> (Why, Option<Mac>, Option<u32>, Option<String>) {
+    match classify(bytes, &facts()) {
+        Classified::Ignored { why, mac, xid, detail } => (why, mac, xid, detail),
+        other => panic!("taken: {other:?}"),
+    }
+}
+
+#[test]
+fn a_refused_packet_names_its_machine_if_it_has_a_header() {
+    let good = packet("350101ff");
+    let xid = Some(0x1122_3344);
+    for (len, mac, xid) in [
+        (0, None, None),
+        (7, None, None),
+        (8, None, xid),
+        (33, None, xid),
+        (34, Some(MAC), xid),
+        (235, Some(MAC), xid),
+        (239, Some(MAC), xid),
+    ] {
+        assert_eq!(refused(&good[..len]), (Why::TooShort, mac, xid, None), "{len}");
+    }
+    // Plain BOOTP, with the cookie and without it.
+    let mut bootp = good.clone();
+    bootp[236..240].fill(0);
+    assert_eq!(refused(&bootp), (Why::BadCookie, Some(MAC), xid, None));
+    assert_eq!(refused(&packet("")), (Why::NoMessageType, Some(MAC), xid, None));
+    assert_eq!(refused(&[&good[..], &[0; 1_500]].concat()), (Why::TooLong, Some(MAC), xid, None));
+    assert_eq!(refused(&packet("3501")), (Why::BrokenOptions, Some(MAC), xid, None));
+    // A header that is not a request's, or not of one machine, names nobody.
+    for (at, value) in [(0, 2), (1, 6), (2, 5), (28, 1)] {
+        let mut bytes = bootp.clone();
+        bytes[at] = value;
+        assert_eq!(refused(&bytes), (Why::BadCookie, None, xid, None), "{at}");
+    }
+}
+
+#[test]
+fn a_hardware_address_that_is_not_ethernet_is_described() {
+    let change = |htype, hlen, chaddr: [u8; 6], options: &str| {
+        let mut bytes = packet(&format!("350101{options}ff"));
+        (bytes[1], bytes[2]) = (htype, hlen);
+        bytes[28..34].copy_from_slice(&chaddr);
+        let (why, mac, _, detail) = refused(&bytes);
+        assert_eq!(why, Why::NotEthernet);
+        (mac, detail.unwrap())
+    };
+    let id = "3d0701525400123456";
+    let ipoib = "3d11ff00000001000300010001020304050607";
+    assert_eq!(change(32, 0, [0; 6], ipoib), (None, "type 32, InfiniBand, 0 bytes".into()));
+    assert_eq!(change(32, 20, [9; 6], ""), (None, "type 32, InfiniBand, 20 bytes".into()));
+    assert_eq!(change(1, 0, [0; 6], id), (Some(MAC), "type 1, 0 bytes".into()), "its identifier is its address");
+    assert_eq!(change(1, 0, [0; 6], ""), (None, "type 1, 0 bytes".into()));
+    assert_eq!(change(1, 16, MAC.0, ""), (None, "type 1, 16 bytes".into()));
+    assert_eq!(change(6, 6, MAC.0, id), (None, "type 6, 6 bytes".into()));
+}
+
 #[test]
 fn message_types() {
+    for (options, want) in [
+        ("35020301ff", MessageKind::Request),
+        ("350103350101ff", MessageKind::Request),
+        ("350101350101ff", MessageKind::Discover),
+        ("3500350104ff", MessageKind::Decline),
+        ("350101340100ff", MessageKind::Discover),
+        ("3501010c28686f7374", MessageKind::Discover),
+        ("3501010c", MessageKind::Discover),
+        ("350101", MessageKind::Discover),
+    ] {
+        assert_eq!(lease(&packet(options)).kind, want, "{options}");
+    }
     for (code, want) in [
         ("01", MessageKind::Discover),
         ("03", MessageKind::Request),
@@ -111,6 +182,115 @@ fn ipxe_is_found_in_each_form() {
     }
     // Without a vendor class too.
     assert_eq!(boot(&packet("350101 4d0469505845 ff")).stage, Stage::Ipxe);
+}
+
+#[test]
+fn an_ipxe_without_http_or_kernels_needs_a_loader() {
+    // Features as flags (code, 1, 1): 19 HTTP, 24 bzImage, 36 EFI, 16 PXE, 33 and so on.
+    let flags = |codes: &[u8]| codes.iter().map(|c| format!("{c:02x}0101")).collect::<String>();
+    for (features, takes) in [
+        (flags(&[16, 33, 17, 18, 34, 23]), false),
+        (flags(&[16, 33, 19, 18, 34, 23]), false),
+        (flags(&[16, 33, 24]), false),
+        (flags(&[36, 39]), false),
+        (flags(&[19, 24]), true),
+        (flags(&[36, 19]), true),
+        (flags(&[19, 20, 24, 33, 39, 16, 17]), true),
+        ("130100180101".to_owned(), false),
+        ("1300180101".to_owned(), false),
+        (flags(&[19]) + "00" + &flags(&[24]), true),
+        (flags(&[19]) + "ff" + &flags(&[24]), false),
+        (flags(&[19]) + "18", false),
+        // Settings only: nothing is known about its features.
+        ("b105011af41000eb03010000".to_owned(), true),
+        ("b0".to_owned(), true),
+    ] {
+        for class in ["", "4d0469505845", "3c09505845436c69656e74"] {
+            let options = format!("350101{class}af{:02x}{features}ff", features.len() / 2);
+            let mut got = boot(&packet(&options));
+            assert!(got.ipxe, "{features}");
+            assert_eq!(got.takes_script(), takes, "{features}");
+            got.choose(&LoaderTable::default());
+            assert_eq!(got.takes_script(), takes, "{features}");
+            got.choose(&LoaderTable::empty());
+            assert!(got.takes_script(), "there is nothing to replace it with");
+        }
+    }
+    assert!(boot(&packet("3501014d0469505845ff")).takes_script(), "it lists nothing");
+    assert!(boot(&packet(IPXE_ROM)).takes_script() && boot(&packet(IPXE_EFI)).takes_script());
+    assert!(!boot(&packet(OVMF_PXE)).takes_script());
+}
+
+#[test]
+fn of_several_kinds_the_first_with_a_loader_is_chosen() {
+    let chosen = |class: &str, codes: &str| {
+        let vendor: String = class.bytes().map(|b| format!("{b:02x}")).collect();
+        let options = format!("3501013c{:02x}{vendor}5d{:02x}{codes}ff", class.len(), codes.len() / 2);
+        let mut got = boot(&packet(&options));
+        got.choose(&LoaderTable::default());
+        got.arch
+    };
+    let (x64, other) = (ClientArch::EfiX64, ClientArch::Other);
+    for (codes, want) in [
+        ("00060007", x64),
+        ("00070006", x64),
+        ("00000007", ClientArch::Bios),
+        ("0006000b0007", x64),
+        ("0006000f", ClientArch::EfiIa32),
+        ("00100007", x64),
+        ("0010", ClientArch::HttpX64),
+        ("000600", ClientArch::EfiIa32),
+        ("0006000707", x64),
+        ("0063006200610060005f005e005d00070000", x64),
+        ("0063006200610060005f005e005d005c0007", other(99)),
+    ] {
+        assert_eq!(chosen("PXEClient", codes), want, "{codes}");
+    }
+    assert_eq!(chosen("HTTPClient", "00070010"), ClientArch::HttpX64, "by HTTP first");
+    assert_eq!(chosen("HTTPClient", "000f0007"), x64);
+    // The same option twice is one list.
+    let mut got = boot(&packet("3501013c09505845436c69656e745d0200065d020007ff"));
+    got.choose(&LoaderTable::default());
+    assert_eq!(got.arch, x64);
+}
+
+#[test]
+fn a_raspberry_pi_is_not_a_bios() {
+    let arch = |mac: [u8; 6], options: &str| {
+        let mut bytes = packet(options);
+        bytes[28..34].copy_from_slice(&mac);
+        boot(&bytes).arch
+    };
+    let rom = "350101 5d020000 3c20505845436c69656e743a417263683a30303030303a554e44493a303032303031";
+    for oui in
+        [[0xb8, 0x27, 0xeb], [0xdc, 0xa6, 0x32], [0xe4, 0x5f, 0x01], [0x28, 0xcd, 0xc1], [0xd8, 0x3a, 0xdd], [0x2c, 0xcf, 0x67]]
+    {
+        let mac = [oui[0], oui[1], oui[2], 1, 2, 3];
+        assert_eq!(arch(mac, &format!("{rom}ff")), ClientArch::RaspberryPi, "{mac:?}");
+        // Its UEFI and an iPXE on it say what they are.
+        assert_eq!(arch(mac, "350101 5d02000b 3c09505845436c69656e74 ff"), ClientArch::EfiArm64);
+        assert_eq!(arch(mac, &format!("{rom} 4d0469505845 ff")), ClientArch::Bios);
+    }
+    let id = |text: &str| format!("{rom} 6111 00{text} 000102030405060708090a0b ff");
+    assert_eq!(arch(MAC.0, &id("52506934")), ClientArch::RaspberryPi, "RPi4");
+    assert_eq!(arch(MAC.0, &id("52506835")), ClientArch::Bios);
+    assert_eq!(ClientArch::from_code(41), ClientArch::RaspberryPi);
+}
+
+#[test]
+fn a_relay_may_want_its_answer_on_its_own_port() {
+    for (options, giaddr, want) in [
+        ("5202 1300", [10, 0, 0, 254], true),
+        ("5208 01040a0000011300", [10, 0, 0, 254], true),
+        ("5202 1300", [0; 4], false),
+        ("5206 01040a000001", [10, 0, 0, 254], false),
+        ("5203 13ff00", [10, 0, 0, 254], false),
+    ] {
+        let mut bytes = packet(&format!("350101 {options} ff"));
+        bytes[24..28].copy_from_slice(&giaddr);
+        let got = lease(&bytes);
+        assert_eq!((got.from_port, got.relay_port), (want, 67), "{options}");
+    }
 }
 
 #[test]

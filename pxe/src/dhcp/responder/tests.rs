@@ -1,3 +1,5 @@
+mod odd_tests;
+
 use std::sync::Mutex;
 
 use super::*;
@@ -21,7 +23,7 @@ impl BootPolicy for Recorder {
     fn decide(&self, request: &BootRequest) -> BootDecision {
         if self.silent {
             BootDecision::Silent { cause: Cause::Other, why: "denied by the operator".into() }
-        } else if request.ipxe {
+        } else if request.takes_script() {
             BootDecision::Script { url: "http://10.0.0.1/boot/ipxe".into() }
         } else {
             BootDecision::Loader
@@ -284,7 +286,7 @@ fn the_boot_server_answers_clients_on_its_network() {
     let ack = sent(r.boot_server(&bytes, rom));
     assert_eq!((ack.to, ack.hardware), (rom, None));
     assert_eq!(option(&ack, 53), Some(vec![5]));
-    assert_eq!(option(&ack, 67).as_deref(), Some(&b"snponly.efi"[..]));
+    assert_eq!(option(&ack, 67).as_deref(), Some(&b"snponly.efi\0"[..]));
     assert_eq!((ack.bytes[12..16].to_vec(), option(&ack, 51)), (vec![10, 0, 0, 77], None));
     for (bytes, from, why) in [
         (packet(UDHCPC), rom, Why::NotPxe),

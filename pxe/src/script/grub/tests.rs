@@ -28,6 +28,24 @@ done
 }
 
 #[test]
+fn a_machine_without_a_name_is_told_why_and_asks_again() {
+    let (what, advice) = (ScreenText::new("no hardware address $(reboot)"), ScreenText::new("let it get one"));
+    let want = "echo \"Kubedos: no hardware address ?(reboot)\"
+echo \"  let it get one\"
+";
+    let text = grub_nameless(seed(80), [&what, &advice], 15);
+    assert!(text.starts_with(want), "{text}");
+    let end = "echo \"  seed http://10.77.0.1; the next try is in 15 seconds\"
+sleep 15
+configfile \"(http,10.77.0.1)/boot/ipxe?format=grub&arch=efi-x64&mac=$net_default_mac\"
+";
+    assert!(text.ends_with(end), "{text}");
+    for (asked, got) in [(0, 1), (MAX_WAIT + 1, MAX_WAIT)] {
+        assert!(grub_nameless(seed(80), [&what, &advice], asked).contains(&format!("\nsleep {got}\n")));
+    }
+}
+
+#[test]
 fn the_menu_offers_agent_rescue_memory_test_and_disk() {
     let extra = KernelCmdline::new().param("quiet", None).unwrap();
     let (kernel, initrd) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap());

@@ -161,10 +161,10 @@ impl EventLoop {
 
     fn requests(&mut self, inbox: &mut Inbox, now: u64) {
         for n in 0..self.receive(inbox, &self.outbox.socket) {
-            let (bytes, _) = inbox.get(n);
+            let (bytes, from) = inbox.get(n);
             // The kernel delivers a broadcast to its sender too.
             if self.watching.is_none() || !self.watch.is_own(bytes) {
-                let outcome = self.responder.handle(bytes, now);
+                let outcome = self.responder.handle_from(bytes, from, now);
                 self.act(outcome, now);
             }
         }

@@ -27,7 +27,7 @@ use crate::policy::{Abort, BootEventKind, BootPolicy, TransferError};
 use crate::subnet::Subnet;
 use crate::tftp::files::FileTable;
 use crate::tftp::limits::{Limits, MAX_DATAGRAM, MAX_WORKERS, SERVER_PORT};
-use crate::tftp::packet::{Packet, PacketError, ReadRequest, code, error_packet, parse};
+use crate::tftp::packet::{MAX_REQUEST, Packet, PacketError, ReadRequest, code, error_packet, has_name, parse, shown_name};
 use crate::tftp::transfer::Transfer;
 
 /// Transfers assigned to one thread before the next is used: a busy thread finds many packets at each wake-up, and waking a
@@ -180,29 +180,37 @@ impl Listener {
     }
 
     fn handle(&mut self, bytes: &[u8], from: SocketAddrV4) {
+        // A longer request is padded, or has more options than RFC 2347 allows.
+        let is_read = bytes.starts_with(&[0, 1]);
+        let bytes = if is_read { &bytes[..bytes.len().min(MAX_REQUEST)] } else { bytes };
         if !self.config.answers(*from.ip()) || from.port() == 0 {
             self.shared.counters.add(Count::TftpOffLink);
-            return;
+            return self.record(bytes, from, TransferError::OffLink);
         }
         match parse(bytes) {
-            Ok(Packet::Read(request)) => self.read_request(request, from),
-            Ok(Packet::Write) => self.refuse(from, Count::TftpRefused, code::ACCESS, "this server is read-only"),
-            Err(PacketError::Mode) => self.refuse(from, Count::TftpRefused, code::ILLEGAL, "only mode octet is served"),
-            Err(PacketError::Name | PacketError::Options | PacketError::TooLong) => {
-                self.refuse(from, Count::TftpMalformed, code::ILLEGAL, "malformed request");
+            Ok(Packet::Read(request)) => self.read_request(bytes, request, from),
+            Ok(Packet::Write) => self.refuse(bytes, from, Count::TftpRefused, code::ACCESS, TransferError::ReadOnly),
+            // The mode matters only for a file that is there.
+            Err(PacketError::Mode | PacketError::Unterminated)
+                if has_name(bytes) && self.files.find(&shown_name(bytes)).is_some() =>
+            {
+                self.refuse(bytes, from, Count::TftpRefused, code::ILLEGAL, TransferError::Mode);
             }
+            // Whatever cannot be a name is the name of no file: shim, which asks for the text of its own boot entry, goes on to
+            // GRUB after this code only.
+            Err(_) if is_read => self.refuse(bytes, from, Count::TftpMalformed, code::NOT_FOUND, TransferError::NoSuchFile),
             // Data, ACK and ERROR belong to a transfer's port; answering them could start a loop.
-            Ok(_) | Err(_) => self.shared.counters.add(Count::TftpMalformed),
+            Ok(_) | Err(_) => {
+                self.shared.counters.add(Count::TftpMalformed);
+                self.record(&[], from, TransferError::NotARequest);
+            }
         }
     }
 
-    fn read_request(&mut self, request: ReadRequest, from: SocketAddrV4) {
+    fn read_request(&mut self, bytes: &[u8], request: ReadRequest, from: SocketAddrV4) {
         self.shared.counters.add(Count::TftpRequest);
-        let Some(file) = self.files.get(&request.name) else {
-            self.refuse(from, Count::TftpNotFound, code::NOT_FOUND, &TransferError::NoSuchFile.to_string());
-            let kind = BootEventKind::TftpError(TransferError::NoSuchFile);
-            self.shared.policy.observe(&tftp_event(kind, &self.shared.iface, from, &request.name, None));
-            return;
+        let Some(file) = self.files.find(&request.name) else {
+            return self.refuse(bytes, from, Count::TftpNotFound, code::NOT_FOUND, TransferError::NoSuchFile);
         };
         let shared = self.shared.clone();
         let mut active = shared.active.lock().unwrap_or_else(PoisonError::into_inner);
@@ -252,10 +260,16 @@ impl Listener {
         }
     }
 
-    fn refuse(&self, to: SocketAddrV4, count: Count, code: u16, text: &str) {
+    fn refuse(&self, request: &[u8], to: SocketAddrV4, count: Count, code: u16, why: TransferError) {
         self.shared.counters.add(count);
         // Best effort: a client that misses the answer retries.
-        let _ = self.socket.send_to(&error_packet(code, text), to);
+        let _ = self.socket.send_to(&error_packet(code, &why.to_string()), to);
+        self.record(request, to, why);
+    }
+
+    fn record(&self, request: &[u8], from: SocketAddrV4, why: TransferError) {
+        let kind = BootEventKind::TftpError(why);
+        self.shared.policy.observe(&tftp_event(kind, &self.shared.iface, from, &shown_name(request), None));
     }
 }
 

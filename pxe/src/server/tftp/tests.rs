@@ -168,30 +168,88 @@ async fn who_is_not_on_the_link_gets_nothing() {
     assert_eq!(server.counters.get(Count::TftpRequest), 0);
 }
 
+/// A request with any bytes as its name.
+fn named(name: &[u8]) -> Vec<u8> {
+    [b"\0\x01", name, b"\0octet\0"].concat()
+}
+
 #[tokio::test]
-async fn refusals_are_short_and_noise_gets_none() {
+async fn refusals_are_short_and_told_and_noise_gets_no_answer() {
     let Some(server) = start(4, [127, 8, 4, 0], |_| ()).await else { return };
     let socket = client(4, 2).await;
-    for (packet, code) in [
-        (read_packet("nonesuch", &[]), code::NOT_FOUND),
-        (read_packet("../etc/passwd", &[]), code::NOT_FOUND),
-        (read_packet("..%2fboot", &[]), code::NOT_FOUND),
-        (read_packet("//boot", &[]), code::NOT_FOUND),
-        (b"\0\x02boot\0octet\0".to_vec(), code::ACCESS),
-        (b"\0\x01boot\0netascii\0".to_vec(), code::ILLEGAL),
-        (read_packet("a\x01", &[]), code::ILLEGAL),
-    ] {
-        socket.send_to(&packet, server.address).await.unwrap();
+    let missing = TransferError::NoSuchFile;
+    let told =
+        |n: usize| server.policy.0.lock().unwrap().iter().filter(|k| matches!(k, BootEventKind::TftpError(_))).count() == n;
+    let refused = [
+        (read_packet("nonesuch", &[]), code::NOT_FOUND, missing.clone()),
+        (read_packet("../etc/passwd", &[]), code::NOT_FOUND, missing.clone()),
+        (read_packet("..%2fboot", &[]), code::NOT_FOUND, missing.clone()),
+        (read_packet("boot/", &[]), code::NOT_FOUND, missing.clone()),
+        (b"\0\x02boot\0octet\0".to_vec(), code::ACCESS, TransferError::ReadOnly),
+        (b"\0\x01boot\0netascii\0".to_vec(), code::ILLEGAL, TransferError::Mode),
+        (b"\0\x01BOOT\0mail\0".to_vec(), code::ILLEGAL, TransferError::Mode),
+        (b"\0\x01boot\0octet".to_vec(), code::ILLEGAL, TransferError::Mode),
+        (b"\0\x01boot\0".to_vec(), code::ILLEGAL, TransferError::Mode),
+        (b"\0\x01nonesuch\0netascii\0".to_vec(), code::NOT_FOUND, missing.clone()),
+        // What firmware and loaders ask for that read something else as a name (shim#649, netboot.xyz#1198).
+        (named(b"a\x01"), code::NOT_FOUND, missing.clone()),
+        (named(b"\xbfNIC one"), code::NOT_FOUND, missing.clone()),
+        (named(b"\x02\x01\x0c"), code::NOT_FOUND, missing.clone()),
+        (named(b"boota\x11"), code::NOT_FOUND, missing.clone()),
+        (named(b"boot\xff"), code::NOT_FOUND, missing.clone()),
+        (named("f\u{fc}r".as_bytes()), code::NOT_FOUND, missing.clone()),
+        (named(b""), code::NOT_FOUND, missing.clone()),
+        (named(&[b'n'; 300]), code::NOT_FOUND, missing.clone()),
+        (named(&[b'n'; 700]), code::NOT_FOUND, missing.clone()),
+        (b"\0\x01boot".to_vec(), code::NOT_FOUND, missing.clone()),
+        (b"\0\x01".to_vec(), code::NOT_FOUND, missing),
+    ];
+    for (n, (packet, code, why)) in refused.iter().enumerate() {
+        socket.send_to(packet, server.address).await.unwrap();
         let (answer, _) = receive(&socket).await;
-        assert_eq!(answer[..4], [0, 5, 0, code as u8], "{packet:?}");
+        assert_eq!(answer[..4], [0, 5, 0, *code as u8], "{packet:?}");
         assert!(answer.len() < 40, "no amplification");
+        while !told(n + 1) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(server.policy.0.lock().unwrap().last(), Some(&BootEventKind::TftpError(why.clone())), "{packet:?}");
     }
     let malformed = server.counters.get(Count::TftpMalformed);
-    for noise in [&b"\0\x03\0\x01x"[..], b"\0\x04\0\0", b"\0\x05\0\0x\0", b"\0\x06a\0", b"x", b"\0\x01boot"] {
+    for noise in [&b"\0\x03\0\x01x"[..], b"\0\x04\0\0", b"\0\x05\0\0x\0", b"\0\x06a\0", b"x"] {
         socket.send_to(noise, server.address).await.unwrap();
     }
-    server.counted(Count::TftpMalformed, malformed + 6).await;
+    server.counted(Count::TftpMalformed, malformed + 5).await;
     assert!(socket.try_recv(&mut [0; 10]).is_err());
+    while !told(refused.len() + 5) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn odd_spellings_many_options_and_padding_are_served() {
+    let Some(server) = start(7, [127, 8, 7, 0], |_| ()).await else { return };
+    let padded = |mut packet: Vec<u8>| {
+        packet.resize(600, b'x');
+        packet
+    };
+    let many: Vec<(String, &str)> = (0..60).map(|n| (format!("o{n}"), "")).collect();
+    let mut options: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    options.push(("blksize", "1024"));
+    for (last, packet) in (10u8..).zip([
+        read_packet("//boot", &[]),
+        read_packet("./boot", &[]),
+        read_packet("\\boot", &[]),
+        read_packet("BOOT", &[]),
+        read_packet("/.\\Boot", &[]),
+        read_packet("boot", &options),
+        padded(read_packet("boot", &[])),
+    ]) {
+        let socket = client(7, last).await;
+        socket.send_to(&packet, server.address).await.unwrap();
+        let (answer, _) = receive(&socket).await;
+        let asked_options = packet.windows(7).any(|w| w == b"blksize");
+        assert_eq!(answer[..2], [0, if asked_options { 6 } else { 3 }], "{packet:?}");
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The caller's side: one method per request, so that each answer is read as what it is.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::{Hostname, Mac};
 use serde::de::{DeserializeOwned, IgnoredAny};
-use site::hint::Hint as _;
+use site::hint::with;
 
 use super::answer::{
     Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted,
@@ -135,9 +136,10 @@ impl Client {
     }
 
     fn exchange<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
-        let stream = UnixStream::connect(&self.socket)
-            .with_context(|| format!("reaching the daemon at {}", self.socket))
-            .hint("is `seedd serve` running for this --data?")?;
+        let stream = UnixStream::connect(&self.socket).map_err(|error| {
+            let hint = remedy(error.kind());
+            with(anyhow!(error).context(format!("reaching the daemon at {}", self.socket)), hint)
+        })?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         write_line(&stream, request)?;
@@ -145,5 +147,36 @@ impl Client {
             Reply::Done(value) => Ok(value),
             Reply::Error(text) => Err(anyhow!(text)),
         }
+    }
+}
+
+/// What to do about a socket that cannot be reached.
+fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::PermissionDenied => "run this as root, or as the user that runs `seedd serve`",
+        ErrorKind::InvalidInput => {
+            "the path of a socket has at most 107 bytes: give --data a shorter one, for example a symbolic link"
+        }
+        _ => "is `seedd serve` running for this --data?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_names_the_cause() {
+        for (kind, part) in [
+            (ErrorKind::NotFound, "seedd serve` running"),
+            (ErrorKind::ConnectionRefused, "seedd serve` running"),
+            (ErrorKind::PermissionDenied, "as root"),
+            (ErrorKind::InvalidInput, "107 bytes"),
+        ] {
+            assert!(remedy(kind).contains(part), "{kind}");
+        }
+        let long = Client::new(Utf8Path::new(&format!("/tmp/{}/socket", "x".repeat(120))));
+        let error = long.status().unwrap_err();
+        assert!(site::hint::all(&error, &|_| None).iter().any(|h| h.contains("107 bytes")), "{error:#}");
     }
 }

@@ -112,6 +112,18 @@ impl<'a> Attempt<'a> {
         self.of(EventKind::DhcpAck).rfind(|e| is_firmware(e) && facts(e).file.is_some())
     }
 
+    /// Whether the seed served beside another DHCP server on purpose: its offer then has no address, and a system that does not
+    /// boot from the network gets none at all.
+    pub fn is_beside(&self) -> bool {
+        self.of(EventKind::DhcpOffer).any(|e| facts(e).ip.is_none()) || self.ignored("proxy_plain").is_some()
+    }
+
+    /// Whether the machine got from this seed what it boots.
+    pub fn boots_from_here(&self) -> bool {
+        let steps = [EventKind::TftpStarted, EventKind::TftpDone, EventKind::HttpStarted, EventKind::BootScript];
+        self.called() || self.events.iter().any(|e| is_any(e, &steps))
+    }
+
     /// Whether the firmware uses HTTP boot.
     pub fn by_http(&self) -> bool {
         self.events.iter().any(|e| facts(e).arch.as_deref().is_some_and(|a| a.starts_with("http-")))

@@ -15,11 +15,20 @@ fn server_of(e: &site::store::events::EventRow) -> String {
 pub fn other_server_first(a: &Attempt<'_>) -> Option<Say> {
     let chosen = a.last(EventKind::DhcpForeignChosen).or_else(|| a.last(EventKind::DhcpForeignAck));
     let told = chosen.or_else(|| a.ignored("other_server"))?;
-    // In the end it accepted this seed's offer.
-    if a.after(told, EventKind::DhcpAck) {
+    // In the end it accepted this seed's offer, or whoever gave it its address, it boots from here.
+    if a.after(told, EventKind::DhcpAck) || a.boots_from_here() {
         return None;
     }
     let server = facts(told).server.map(|s| format!(" {s}")).unwrap_or_default();
+    if a.is_beside() {
+        let names_one = |e: &&site::store::events::EventRow| facts(e).file.is_some();
+        a.of(EventKind::DhcpForeignOffer).chain(a.of(EventKind::DhcpForeignAck)).find(names_one)?;
+        return bad(
+            format!("Another DHCP server{server}, from which the machine has its address, also names a boot file."),
+            "Remove the boot file from that server's configuration (next-server, options 66 and 67): it is random which of the two \
+             a machine boots.",
+        );
+    }
     let advice = "Stop that server, or configure this seed as boot server in it (options 66 and 67), or use proxy \
                   mode.";
     bad(format!("Another DHCP server{server} answered first, and the machine accepted its address."), advice)
@@ -27,6 +36,10 @@ pub fn other_server_first(a: &Attempt<'_>) -> Option<Say> {
 
 pub fn other_server_here(a: &Attempt<'_>) -> Option<Say> {
     let offer = a.last(EventKind::DhcpForeignOffer)?;
+    // Only where both offer addresses.
+    if a.is_beside() || !a.of(EventKind::DhcpOffer).any(|e| facts(e).ip.is_some()) {
+        return None;
+    }
     let advice = "It is random which offer a machine accepts: stop that server, or use proxy mode.";
     wait(format!("Another DHCP server, {}, also answers on this network.", server_of(offer)), advice)
 }
@@ -70,10 +83,13 @@ pub fn no_loader_for_arch(a: &Attempt<'_>) -> Option<Say> {
     let silent = |e: &&site::store::events::EventRow| facts(e).why.as_deref() == Some("policy_silent");
     let e = a.of(EventKind::DhcpIgnored).rfind(|e| silent(e) && is_without_loader(e))?;
     let arch = facts(e).arch.as_deref().unwrap_or("unknown");
-    bad(
-        format!("There is no boot loader for its kind of firmware ({arch})."),
-        "This seed boots x86 BIOS and 64-bit UEFI machines; choose another boot mode in the firmware setup.",
-    )
+    let advice = match arch {
+        "arm-rpiboot" => {
+            "A Raspberry Pi loads files of its own by TFTP, which this seed does not have; start it from its card or disk."
+        }
+        _ => "This seed boots x86 BIOS and 64-bit UEFI machines; choose another boot mode in the firmware setup.",
+    };
+    bad(format!("There is no boot loader for its kind of firmware ({arch})."), advice)
 }
 
 pub fn kept_silent(a: &Attempt<'_>) -> Option<Say> {
@@ -95,16 +111,36 @@ pub fn unknown_relay(a: &Attempt<'_>) -> Option<Say> {
     )
 }
 
+/// Reasons for which a packet is refused before anything is decided about it.
+const UNREADABLE: [&str; 6] = ["broken_options", "bad_cookie", "no_message_type", "bad_message_type", "too_short", "too_long"];
+
 pub fn broken_packets(a: &Attempt<'_>) -> Option<Say> {
-    let reasons = ["broken_options", "bad_cookie", "no_message_type", "bad_message_type", "too_short", "too_long"];
-    let e = a.of(EventKind::DhcpIgnored).rfind(|e| facts(e).why.as_deref().is_some_and(|w| reasons.contains(&w)))?;
+    let e = a.of(EventKind::DhcpIgnored).rfind(|e| facts(e).why.as_deref().is_some_and(|w| UNREADABLE.contains(&w)))?;
     if a.has(EventKind::DhcpOffer) || a.has(EventKind::DhcpAck) {
         return None;
+    }
+    // Both are sound BOOTP (RFC 951), which old firmware and some switches speak.
+    if matches!(facts(e).why.as_deref(), Some("bad_cookie" | "no_message_type")) {
+        return bad(
+            "The machine speaks BOOTP, not DHCP, and this seed only serves DHCP.",
+            "Switch to PXE or UEFI network boot in its firmware setup, or update the firmware.",
+        );
     }
     let why = facts(e).why.as_deref().unwrap_or_default().replace('_', " ");
     bad(
         format!("The machine's DHCP packets are malformed ({why})."),
         "Update the firmware of the machine or its network card; attach its packet capture to a support case.",
+    )
+}
+
+pub fn not_ethernet(a: &Attempt<'_>) -> Option<Say> {
+    a.ignored("not_ethernet")?;
+    if a.has(EventKind::DhcpOffer) || a.has(EventKind::DhcpAck) {
+        return None;
+    }
+    bad(
+        "The machine asks over a network that is not Ethernet, or leaves out its hardware address.",
+        "Boot it over an Ethernet port; a card with both kinds of ports (InfiniBand) can be switched in its firmware setup.",
     )
 }
 
@@ -140,6 +176,12 @@ pub fn offers_not_taken(a: &Attempt<'_>) -> Option<Say> {
         || !a.overdue(offer, 2_000)
     {
         return None;
+    }
+    if a.is_beside() {
+        return bad(
+            "The machine got no address: this seed serves boot files only, and no other DHCP server answered it.",
+            "Start the other DHCP server, or let this seed assign the addresses (dhcp.mode: auto or full).",
+        );
     }
     bad(
         format!(

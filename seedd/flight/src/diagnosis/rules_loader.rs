@@ -22,14 +22,37 @@ fn is_without_file(e: &site::store::events::EventRow) -> bool {
     facts(e).cause.map_or(facts(e).bytes.is_none(), |cause| cause == Cause::NoSuchFile)
 }
 
+fn is_refused(e: &site::store::events::EventRow) -> bool {
+    facts(e).cause == Some(Cause::Refused)
+}
+
+/// The configuration that GRUB reads, and not a program.
+fn is_configuration(e: &site::store::events::EventRow) -> bool {
+    facts(e).file.as_deref().is_some_and(|f| f.to_ascii_lowercase().ends_with(".cfg"))
+}
+
 pub fn wrong_file_name(a: &Attempt<'_>) -> Option<Say> {
     let e = a.of(EventKind::TftpError).rfind(|e| is_without_file(e))?;
-    if a.after(e, EventKind::TftpDone) {
+    // Loaders try several names; GRUB does so for its lists of modules, after its configuration.
+    if a.after(e, EventKind::TftpDone) || a.has(EventKind::BootScript) || a.called() {
         return None;
     }
     bad(
         format!("The machine requested a file that is not served: {}.", file_of(e)),
         "Another DHCP server, or a setting in its firmware, specifies that file: remove it; the seed sends the right file name.",
+    )
+}
+
+pub fn request_refused(a: &Attempt<'_>) -> Option<Say> {
+    let e = a.of(EventKind::TftpError).rfind(|e| is_refused(e))?;
+    if a.after(e, EventKind::TftpDone) || a.has(EventKind::BootScript) || a.called() {
+        return None;
+    }
+    let why = facts(e).why.as_deref().unwrap_or("refused");
+    bad(
+        format!("The machine sent a TFTP request that this seed does not serve ({why})."),
+        "The seed serves files for reading, in mode octet, to the networks in cluster.yaml: compare the machine's address and the \
+         settings of its boot program.",
     )
 }
 
@@ -73,7 +96,7 @@ pub fn size_probe_then_silence(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn transfer_never_began(a: &Attempt<'_>) -> Option<Say> {
-    let e = a.of(EventKind::TftpError).rfind(|e| !is_without_file(e) && facts(e).bytes.unwrap_or(0) == 0)?;
+    let e = a.of(EventKind::TftpError).rfind(|e| !is_without_file(e) && !is_refused(e) && facts(e).bytes.unwrap_or(0) == 0)?;
     if a.after(e, EventKind::TftpDone) {
         return None;
     }
@@ -96,8 +119,17 @@ pub fn transfer_broke_off(a: &Attempt<'_>) -> Option<Say> {
     )
 }
 
+/// How often the file that was downloaded most was downloaded. Shim, GRUB and its configuration are three files and no loop.
+fn most_downloads(a: &Attempt<'_>) -> u32 {
+    let of = |file: &Option<String>| {
+        let same = a.of(EventKind::TftpDone).filter(|e| facts(e).file == *file);
+        same.map(|e| facts(e).repeats.unwrap_or(1)).fold(0, u32::saturating_add)
+    };
+    a.of(EventKind::TftpDone).map(|e| of(&facts(e).file)).max().unwrap_or(0)
+}
+
 pub fn loader_loop(a: &Attempt<'_>) -> Option<Say> {
-    let fetched = a.count(EventKind::TftpDone);
+    let fetched = most_downloads(a);
     if fetched < LOOP || a.has(EventKind::BootScript) {
         return None;
     }
@@ -110,9 +142,9 @@ pub fn loader_loop(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn loader_does_not_run(a: &Attempt<'_>) -> Option<Say> {
-    let done = a.last(EventKind::TftpDone)?;
+    let done = a.last(EventKind::TftpDone).filter(|e| !is_configuration(e))?;
     let asked = a.of(EventKind::DhcpDiscover).chain(a.of(EventKind::DhcpRequest)).any(|e| facts(e).ipxe && e.id > done.id);
-    if asked || a.has(EventKind::BootScript) || a.called() || a.count(EventKind::TftpDone) >= LOOP || !a.overdue(done, SILENCE) {
+    if asked || a.has(EventKind::BootScript) || a.called() || most_downloads(a) >= LOOP || !a.overdue(done, SILENCE) {
         return None;
     }
     let advice = match a.is_uefi() {
@@ -126,13 +158,15 @@ pub fn loader_does_not_run(a: &Attempt<'_>) -> Option<Say> {
 }
 
 pub fn script_never_fetched(a: &Attempt<'_>) -> Option<Say> {
-    let ack = a.of(EventKind::DhcpAck).rfind(|e| facts(e).ipxe)?;
-    if a.has(EventKind::BootScript) || a.called() || !a.overdue(ack, SILENCE) {
+    let by_ipxe = a.of(EventKind::DhcpAck).rfind(|e| facts(e).ipxe);
+    let by_grub = a.of(EventKind::TftpDone).rfind(|e| is_configuration(e));
+    let (who, last) = by_ipxe.map(|e| ("iPXE", e)).or(by_grub.map(|e| ("GRUB", e)))?;
+    if a.has(EventKind::BootScript) || a.called() || !a.overdue(last, SILENCE) {
         return None;
     }
     bad(
-        "iPXE runs and has an address, but did not download its script over HTTP.",
+        format!("{who} runs and has an address, but did not download its script over HTTP."),
         "A firewall drops TCP port 80 to the seed, or another program answers there: run `seedd doctor`; the machine's \
-         screen shows iPXE's error number.",
+         screen shows the error.",
     )
 }

@@ -10,7 +10,7 @@ use super::{diagnose, rule_names};
 const BEGIN: u64 = 1_795_377_600_000;
 
 /// A timeline in short: one row a word, 100 ms apart. `kind`, then facts: `fw` (UEFI firmware), `bios`, `http`, `ipxe`,
-/// `file=`, `why=`, `bytes=`, `x` (repeats), `from=` (another server), `text=`, `cause=`, `+` (seconds passed before it).
+/// `file=`, `why=`, `bytes=`, `x` (repeats), `from=` (another server), `noip` (without an address), `text=`, `cause=`, `+` (seconds passed before it).
 fn story(rows: &[&str]) -> Vec<EventRow> {
     let mut at = BEGIN;
     let row = |(i, row): (usize, &&str)| {
@@ -29,11 +29,13 @@ fn story(rows: &[&str]) -> Vec<EventRow> {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("fw", _) => f.arch = Some("efi-x64".into()),
                 ("bios", _) => f.arch = Some("bios".into()),
+                ("arch", arch) => f.arch = Some(arch.into()),
                 ("http", _) => f.arch = Some("http-x64".into()),
                 ("ipxe", _) => (f.ipxe, f.arch) = (true, Some("efi-x64".into())),
                 ("file", name) => f.file = Some(name.into()),
                 ("why", why) => f.why = Some(why.replace('~', " ")),
                 ("bytes", n) => f.bytes = Some(n.parse().unwrap()),
+                ("noip", _) => f.ip = None,
                 ("x", n) => f.repeats = Some(n.parse().unwrap()),
                 ("from", ip) => f.server = Some(ip.parse().unwrap()),
                 ("text", text) => e.text = text.replace('~', " "),
@@ -106,6 +108,7 @@ fn stories_of_dhcp() -> Vec<Story> {
         ("no_loader_for_arch", ignored("dhcp.ignored fw why=policy_silent cause=no_loader"), 1, ""),
         ("unknown_relay", ignored("dhcp.ignored fw why=unknown_relay"), 1, ""),
         ("broken_packets", vec!["dhcp.ignored why=broken_options"], 1, "dhcp.offer fw"),
+        ("not_ethernet", vec!["dhcp.ignored why=not_ethernet"], 1, "dhcp.offer fw"),
         ("address_in_use", with(acked, &["dhcp.decline fw"]), 1, ""),
         ("moved_network", vec!["dhcp.request fw", "dhcp.nak fw why=wrong_network", "dhcp.nak x=4 why=wrong_network"], 1, ACK),
         ("offers_not_taken", with(asked, &["dhcp.discover fw x=4", "dhcp.offer fw x=4"]), 5, "dhcp.request fw"),
@@ -123,6 +126,7 @@ fn stories_of_the_loader() -> Vec<Story> {
     let silent = |bytes: &'static str| with(&LOADED, &[bytes]);
     vec![
         ("wrong_file_name", with(acked, &["tftp.error file=bootx64.efi cause=no_such_file"]), 1, done),
+        ("request_refused", with(acked, &["tftp.error file=a cause=refused"]), 1, done),
         ("loader_never_fetched", acked.to_vec(), 15, "tftp.started file=snponly.efi"),
         (
             "http_loader_never_fetched",
@@ -196,6 +200,100 @@ fn a_good_boot_is_not_complained_about_at_any_moment() {
         let complaints: Vec<_> = diagnose(&timeline, now).into_iter().filter(|f| f.tone == super::Tone::Bad).collect();
         assert!(complaints.is_empty(), "after {n} rows: {complaints:?}");
     }
+}
+
+/// A UEFI machine that boots in proxy mode, as far as its code: shim and GRUB, and the agent's own request for an address.
+const BESIDE: [&str; 20] = [
+    "dhcp.foreign.offer from=10.0.0.9",
+    "dhcp.discover fw",
+    "dhcp.offer fw noip file=shimx64.efi",
+    "dhcp.foreign.chosen from=10.0.0.9",
+    "dhcp.request fw",
+    "dhcp.ignored fw why=other_server",
+    "dhcp.foreign.ack from=10.0.0.9",
+    "dhcp.ack fw file=shimx64.efi",
+    "tftp.done file=shimx64.efi bytes=900000",
+    "tftp.done file=grubx64.efi bytes=900000",
+    "tftp.done file=/grub/grub.cfg bytes=600",
+    "boot.script cause=boots_agent",
+    "http.started file=vmlinuz",
+    "http.started file=initrd.img",
+    "dhcp.discover",
+    "dhcp.ignored why=proxy_plain",
+    "dhcp.foreign.chosen from=10.0.0.9",
+    "dhcp.ignored why=other_server",
+    "enrollment.hello",
+    "enrollment.pending",
+];
+
+#[test]
+fn a_machine_that_boots_beside_another_server_is_not_told_to_stop_it() {
+    assert_eq!(said(&BESIDE, 1), ["waits_for_approval"]);
+    // Whatever the firmware leaves out: no request on port 4011, HTTP boot, BIOS and iPXE.
+    let drop = |words: &[&str]| BESIDE.into_iter().filter(|r| !words.iter().any(|w| r.contains(w))).collect::<Vec<_>>();
+    for left_out in [&["dhcp.ack"][..], &["tftp"], &["foreign.ack"], &["dhcp.offer"], &["proxy_plain"], &["enrollment"]] {
+        let rows = drop(left_out);
+        for n in 0..=rows.len() {
+            for seconds in [0, 5] {
+                let said = said(&rows[..n], seconds);
+                assert!(
+                    !said.iter().any(|r| r.starts_with("other_server")) || left_out == ["dhcp.offer"],
+                    "{n} {rows:?}: {said:?}"
+                );
+            }
+        }
+    }
+    // In full mode too: whoever gave it its address, it boots from here.
+    let full: Vec<_> = BESIDE.iter().map(|r| r.replace(" noip", "").replace("proxy_plain", "no_address_asked")).collect();
+    let full: Vec<_> = full.iter().map(String::as_str).collect();
+    assert!(!said(&full, 1).contains(&"other_server_first"));
+    assert_eq!(said(&full[..7], 1)[0], "other_server_first", "before it boots");
+}
+
+#[test]
+fn beside_another_server_only_its_boot_file_is_a_fault() {
+    let rows = |file: &'static str| {
+        let offer = if file.is_empty() { "dhcp.foreign.offer from=10.0.0.9" } else { file };
+        with(&["dhcp.discover fw", "dhcp.offer fw noip file=shimx64.efi", offer], &["dhcp.foreign.chosen from=10.0.0.9"])
+    };
+    assert!(said(&rows(""), 5).is_empty());
+    let boot = rows("dhcp.foreign.offer from=10.0.0.9 file=x");
+    let timeline = story(&boot);
+    let finding = diagnose(&timeline, timeline[3].at + 1_000).remove(0);
+    assert_eq!(finding.rule, "other_server_first");
+    assert!(finding.what.contains("also names a boot file") && !finding.advice.contains("top that server"), "{finding:?}");
+    assert!(said(&with(&boot, &["tftp.started file=shimx64.efi"]), 1).is_empty());
+}
+
+#[test]
+fn without_the_other_server_a_machine_beside_it_gets_no_address() {
+    let rows = ["dhcp.discover fw x=4", "dhcp.offer fw noip file=shimx64.efi x=4"];
+    let timeline = story(&rows);
+    let finding = diagnose(&timeline, timeline[1].at + 5_000).remove(0);
+    assert!(finding.rule == "offers_not_taken" && finding.what.contains("boot files only"), "{finding:?}");
+}
+
+#[test]
+fn three_files_of_one_chain_are_no_loop_and_a_configuration_is_no_loader() {
+    let chain: Vec<_> = BESIDE[..11].to_vec();
+    assert_eq!(said(&chain, 15), ["script_never_fetched"], "GRUB runs, and cannot reach the seed by HTTP");
+    let again = with(&chain, &["tftp.done file=shimx64.efi bytes=1 x=2"]);
+    assert_eq!(said(&again, 1), ["loader_loop"]);
+    assert_eq!(said(&BESIDE[..10], 15), ["loader_does_not_run"]);
+}
+
+#[test]
+fn bootp_and_a_raspberry_pi_are_told_apart_from_faults() {
+    let first = |rows: &[&str]| {
+        let timeline = story(rows);
+        diagnose(&timeline, timeline.last().unwrap().at + 1_000).remove(0)
+    };
+    for why in ["bad_cookie", "no_message_type"] {
+        let finding = first(&[&format!("dhcp.ignored why={why}")]);
+        assert!(finding.rule == "broken_packets" && finding.what.contains("BOOTP"), "{finding:?}");
+    }
+    let pi = ["dhcp.discover arch=arm-rpiboot", "dhcp.ignored arch=arm-rpiboot why=policy_silent cause=no_loader"];
+    assert!(first(&pi).advice.contains("Raspberry Pi"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod pcapng;
 pub mod reasons;
 pub mod ring;
 pub mod sniff;
+mod words;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -17,13 +18,13 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
 use host::clock::{Stopwatch, now_ms};
 use prometheus_client::metrics::histogram::Histogram;
-use pxe::dhcp::watch::Owner;
 use pxe::{BootEvent, BootEventKind};
 use site::store::events::PacketFacts;
 use tokio::sync::mpsc;
 
 use gate::Gate;
 use ring::Ring;
+use words::words;
 
 /// Maximum number of events that wait to be written; further ones are counted and dropped.
 const QUEUE: usize = 8_192;
@@ -187,7 +188,7 @@ impl Recorder {
     /// Records a decision of a DHCP or TFTP server; never blocks.
     pub fn observe(&self, event: &BootEvent) {
         self.time_transfer(event);
-        let Some((kind, text)) = words(event) else { return };
+        let (kind, text) = words(event);
         // An address that a machine only requests or is offered is not its address yet.
         let ip = if matches!(event.kind, BootEventKind::Ack) || event.mac.is_none() { event.ip } else { None };
         self.queue.put(WireEvent { text, mac: event.mac, ip, facts: facts(event), ..WireEvent::new(now_ms(), kind) });
@@ -222,61 +223,4 @@ fn facts(event: &BootEvent) -> PacketFacts {
         uuid: event.uuid.map(hex::encode),
         repeats: None,
     }
-}
-
-/// Who answers for the address of another DHCP server.
-fn owns(owner: Owner) -> String {
-    match owner {
-        Owner::Machine(mac) => format!("its address is at {mac}"),
-        Owner::Nobody | Owner::Unknown => "no machine has its address".to_owned(),
-        Owner::NotAsked => "the network could not be asked for its address".to_owned(),
-    }
-}
-
-/// The event's kind and text, or `None` if it is of no interest to operators.
-fn words(event: &BootEvent) -> Option<(EventKind, String)> {
-    let who = if event.ipxe { "iPXE" } else { "firmware or system" };
-    let arch = event.arch.map(|a| format!(", {}", a.name())).unwrap_or_default();
-    let ip = event.ip.map(|i| i.to_string()).unwrap_or_default();
-    let file = event.file.clone().unwrap_or_default();
-    let then = if file.is_empty() { String::new() } else { format!(", boot file {file}") };
-    Some(match &event.kind {
-        BootEventKind::Discover => (EventKind::DhcpDiscover, format!("{who} asks for an address{arch}")),
-        BootEventKind::Offer => (EventKind::DhcpOffer, format!("offered {ip}{then}")),
-        BootEventKind::Request => (EventKind::DhcpRequest, format!("{who} asks for {ip}")),
-        BootEventKind::Ack => (EventKind::DhcpAck, format!("has {ip}{then}")),
-        BootEventKind::Nak { why } => (EventKind::DhcpNak, format!("was refused {ip}: {}", why.name())),
-        BootEventKind::Release => (EventKind::DhcpRelease, format!("released {ip}")),
-        BootEventKind::Decline => (EventKind::DhcpDecline, format!("declined {ip}: another machine uses it")),
-        BootEventKind::Inform => (EventKind::DhcpInform, format!("{who} at {ip} asked for options")),
-        BootEventKind::OtherServer { server, answers, owner } => {
-            let seen = format!("{answers} answers in a row, {}", owns(*owner));
-            (EventKind::DhcpOther, format!("another DHCP server answers on this network: {server} ({seen})"))
-        }
-        BootEventKind::OtherServerDoubted { server, answers, owner } => {
-            let times = if *answers == 1 { "once".to_owned() } else { format!("{answers} times") };
-            let text = format!("a host answered {times} as DHCP server {server} ({}); this seed keeps serving", owns(*owner));
-            (EventKind::DhcpOther, text)
-        }
-        BootEventKind::OtherServerGone { server } => {
-            (EventKind::DhcpOther, format!("the DHCP server {server} no longer answers"))
-        }
-        BootEventKind::Serving { proxy: false } => {
-            (EventKind::DhcpMode, "no other DHCP server answers: this seed assigns addresses".to_owned())
-        }
-        BootEventKind::Serving { proxy: true } => {
-            (EventKind::DhcpMode, "another DHCP server answers: this seed only serves boot files".to_owned())
-        }
-        BootEventKind::AddressInUse { by } => (EventKind::DhcpInUse, format!("not offered {ip}: {by} uses it")),
-        BootEventKind::TftpStarted => (EventKind::TftpStarted, format!("{ip} is fetching {file}")),
-        BootEventKind::TftpDone => (EventKind::TftpDone, format!("{ip} fetched {file}, {} bytes", event.bytes.unwrap_or(0))),
-        BootEventKind::TftpAborted(why) => (EventKind::TftpAborted, format!("{ip} aborted the transfer of {file}: {why}")),
-        BootEventKind::TftpError(why) => (EventKind::TftpError, format!("the transfer of {file} to {ip} failed: {why}")),
-        BootEventKind::Ignored { why, detail, .. } => {
-            // Without a machine, the counter is sufficient.
-            event.mac?;
-            let detail = detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
-            (EventKind::DhcpIgnored, format!("not answered: {}{detail}", reasons::words(*why)))
-        }
-    })
 }

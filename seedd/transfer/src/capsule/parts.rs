@@ -1,7 +1,7 @@
 //! A capsule's bytes as one stream, stored in one file or in `FILE.001`, `FILE.002`, …
 
 use std::fs::{self, File};
-use std::io::{Read, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Read, Seek as _, SeekFrom, Write as _};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -171,7 +171,10 @@ impl PartWriter {
             let room = self.split.map_or(u64::MAX, |s| s - offset);
             let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
             if let Some((_, file)) = &mut self.open {
-                file.write_all(now).with_context(|| format!("writing {path}")).hint("check the free space on that medium")?;
+                let written = file.write_all(now);
+                let is_full = written.as_ref().is_err_and(|e| e.kind() == ErrorKind::StorageFull);
+                let written = written.with_context(|| format!("writing {path}"));
+                if is_full { written.hint("the medium is full: use a larger one, or --split-size")? } else { written? }
             }
             self.at += now.len() as u64;
             bytes = later;

@@ -109,15 +109,14 @@ fn number(text: &[u8]) -> Option<usize> {
     digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
-/// Status line and headers, without the final empty line.
+/// Status line and headers, without the final empty line. The length comes first: shim 16.0 fails if it is not the first header.
 pub(crate) fn write<B>(response: &Response<B>) -> Vec<u8> {
     let status = response.status();
     let mut out = Vec::with_capacity(512);
     out.extend(format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or("")).bytes());
-    for (name, value) in response.headers() {
-        if name == CONNECTION {
-            continue;
-        }
+    let length = response.headers().get(CONTENT_LENGTH).map(|value| (&CONTENT_LENGTH, value));
+    let others = response.headers().iter().filter(|(name, _)| *name != CONNECTION && *name != CONTENT_LENGTH);
+    for (name, value) in length.into_iter().chain(others) {
         title_case(name.as_str(), &mut out);
         out.extend(b": ");
         out.extend(value.as_bytes());
@@ -187,6 +186,16 @@ mod tests {
         ] {
             assert_eq!(is(&text), kind, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_length_is_the_first_header_and_stands_there_once() {
+        let mut response = Response::new(());
+        for (name, value) in [("etag", "x"), ("connection", "close"), ("content-length", "7"), ("content-type", "text/plain")] {
+            response.headers_mut().append(name, value.parse().unwrap());
+        }
+        let text = String::from_utf8(write(&response)).unwrap();
+        assert_eq!(text, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nEtag: x\r\nContent-Type: text/plain\r\n");
     }
 
     #[test]
