@@ -109,6 +109,67 @@ pub fn parse(text: &str) -> Result<Vec<Group<'_>>, RelationError> {
     Ok(groups)
 }
 
+/// True for a field that apt can read, if it is not empty. One that it cannot read makes the whole index unusable for apt, so
+/// a package with such a field is not published. It follows apt 2.6 and 3.0 exactly (ParseDepends of apt's deblistparser.cc):
+/// apt takes a comma at the end, but not two in a row, and wants at least four characters behind an opening bracket.
+pub fn apt_reads(field: &str) -> bool {
+    let bytes = field.as_bytes();
+    let skip = |mut at: usize| {
+        while bytes.get(at).is_some_and(|b| is_space(*b)) {
+            at += 1;
+        }
+        at
+    };
+    let mut at = 0;
+    while at < bytes.len() {
+        at = skip(at);
+        let name = at;
+        while bytes.get(at).is_some_and(|b| !is_space(*b) && !b"(),|[]<>".contains(b)) {
+            at += 1;
+        }
+        if at == name {
+            return false;
+        }
+        at = skip(at);
+        if bytes.get(at) == Some(&b'(') {
+            at = skip(at + 1);
+            if at + 3 >= bytes.len() {
+                return false;
+            }
+            at = skip(at + operator(&bytes[at..]));
+            let Some(end) = memchr::memchr(b')', &bytes[at..]).filter(|end| *end > 0) else { return false };
+            at = skip(at + end + 1);
+        }
+        match bytes.get(at) {
+            None => return true,
+            Some(b',') => at = skip(at + 1),
+            // Without an alternative behind it, apt 2.6 crashes.
+            Some(b'|') if skip(at + 1) < bytes.len() => at = skip(at + 1),
+            Some(_) => return false,
+        }
+    }
+    true
+}
+
+/// As isspace(3).
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
+/// Bytes of the operator that apt reads; none means "equal".
+fn operator(text: &[u8]) -> usize {
+    match text {
+        [b'<', b'=' | b'<', ..] | [b'>', b'=' | b'>', ..] => 2,
+        [b'<' | b'>' | b'=', ..] => 1,
+        _ => 0,
+    }
+}
+
+/// The packages that a Provides field names, without those in a form that nothing can ask for.
+pub fn provided(text: &str) -> impl Iterator<Item = Atom<'_>> {
+    text.split(',').filter_map(|part| parse_atom(part.trim()).ok())
+}
+
 /// Parses one package with its restrictions.
 pub fn parse_atom(text: &str) -> Result<Atom<'_>, RelationError> {
     let (head, restriction) = match text.find('(') {

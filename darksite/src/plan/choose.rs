@@ -1,6 +1,6 @@
 //! Chooses packages from upstream's indexes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cluster_seed::ids::Digest;
@@ -9,12 +9,12 @@ use cluster_seed::repo::RepoProfile;
 use host::parallel::{cores, try_each};
 
 use crate::error::{Error, check_cancelled};
-use crate::format::index::{self, Entry};
+use crate::format::index::{self, Entry, LeftOut};
 use crate::format::lock::LockedPackage;
 use crate::format::texts::{Slice, Texts};
 use crate::plan::draft::Found;
 use crate::plan::request::PlanRequest;
-use crate::plan::resolve::{self, Universe};
+use crate::plan::resolve::{self, Closure, ResolveError, Universe};
 use crate::plan::why::role_why;
 use crate::upstream::suite::{Reader, Suite};
 
@@ -25,6 +25,9 @@ struct Loaded {
     arch: String,
     text: Arc<String>,
 }
+
+/// Packages whose relations the resolver cannot follow and that are left out for it, at most; each costs one more run.
+const MAX_DROPPED: usize = 50;
 
 /// Reads every index of the request's suites, components and architectures and resolves the roots.
 pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], progress: &dyn Progress) -> Result<Found, Error> {
@@ -37,18 +40,18 @@ pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], p
     for one in &loaded {
         texts.add(Arc::clone(&one.text));
     }
-    let mut per_arch: Vec<(String, Vec<Entry<'_>>)> = req.architectures.iter().map(|a| (a.clone(), Vec::new())).collect();
-    for (origin, one) in loaded.iter().enumerate() {
-        let failed = |source| Error::Index { index: format!("{}/{}", suites[one.suite].source.suite, one.component), source };
-        let entries = index::parse(&one.text, &one.arch, origin).map_err(failed)?;
-        let list = per_arch.iter_mut().find(|(arch, _)| *arch == one.arch);
-        list.into_iter().for_each(|(_, list)| list.extend_from_slice(&entries));
+    let (mut per_arch, mut left_out) = (Vec::new(), Vec::new());
+    for arch in &req.architectures {
+        per_arch.push((arch.clone(), entries(arch, &loaded, suites, &mut notes, &mut left_out)?));
     }
-    let universe = Universe::new(per_arch)?;
-    let closures = resolve::closures(&req.roots, &req.architectures, req.recommends, &universe)?;
+    let again = || {
+        let read = |arch: &String| Ok((arch.clone(), entries(arch, &loaded, suites, &mut Vec::new(), &mut Vec::new())?));
+        req.architectures.iter().map(read).collect()
+    };
+    let (universe, closures) = resolve(req, per_arch, &again, &mut notes, &mut left_out)?;
     notes.extend(closures.iter().flat_map(|c| c.conflicts.iter().chain(&c.notes).cloned()));
     let chosen = match req.profile {
-        RepoProfile::Full => (0..universe.len()).collect(),
+        RepoProfile::Full => full(&universe, resolve::union(&closures), &mut notes),
         _ => resolve::union(&closures),
     };
     let order = sorted(&universe, chosen, &loaded);
@@ -59,6 +62,86 @@ pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], p
     progress.end();
     let (packages, stanzas, descriptions) = found;
     Ok(Found { packages, stanzas, descriptions, texts, why, notes })
+}
+
+/// The packages of one architecture that can be used, with a note for each index that has others.
+fn entries<'a>(
+    arch: &str,
+    loaded: &'a [Loaded],
+    suites: &[Suite],
+    notes: &mut Vec<String>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<Entry<'a>>, Error> {
+    let mut all = Vec::new();
+    for (origin, one) in loaded.iter().enumerate().filter(|(_, one)| one.arch == arch) {
+        let index = format!("{}/{}", suites[one.suite].source.suite, one.component);
+        let read = index::read(&one.text, arch, origin).map_err(|source| Error::Index { index: index.clone(), source })?;
+        notes.extend(index::left_out_note(&index, &read.left_out));
+        left_out.extend(read.left_out);
+        all.extend(read.entries);
+    }
+    Ok(all)
+}
+
+type PerArch<'a> = Vec<(String, Vec<Entry<'a>>)>;
+
+/// Resolves the roots. A package with a relation that cannot be followed is left out, and is an error only where it is needed.
+/// `again` reads the packages once more: that is rare, and copies of them would cost every plan.
+fn resolve<'a>(
+    req: &PlanRequest,
+    mut per_arch: PerArch<'a>,
+    again: &dyn Fn() -> Result<PerArch<'a>, Error>,
+    notes: &mut Vec<String>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<(Universe<'a>, Vec<Closure>), Error> {
+    let mut dropped: Vec<String> = Vec::new();
+    loop {
+        let universe = Universe::new(per_arch)?;
+        let error = match resolve::closures(&req.roots, &req.architectures, req.recommends, &universe) {
+            Ok(closures) => return Ok((universe, closures)),
+            Err(error) => error,
+        };
+        let ResolveError::Relation { package, field, source } = &error else { return Err(explained(error, left_out)) };
+        if dropped.len() == MAX_DROPPED {
+            return Err(error.into());
+        }
+        let out = LeftOut { package: package.clone(), version: String::new(), why: format!("{field}: {source}") };
+        notes.extend(index::left_out_note("the indexes", std::slice::from_ref(&out)));
+        left_out.push(out);
+        dropped.push(package.clone());
+        per_arch = again()?;
+        per_arch.iter_mut().for_each(|(_, list)| list.retain(|e| !dropped.iter().any(|d| d == e.name)));
+    }
+}
+
+/// All packages, but of several with one file name only the first: a role's, if it needs one.
+fn full(universe: &Universe<'_>, needed: Vec<usize>, notes: &mut Vec<String>) -> Vec<usize> {
+    let mut names = HashSet::with_capacity(universe.len());
+    names.extend(needed.iter().map(|at| universe.entry(*at).filename));
+    let mut all = vec![false; universe.len()];
+    needed.iter().for_each(|at| all[*at] = true);
+    for at in 0..universe.len() {
+        let entry = universe.entry(at);
+        if all[at] || names.insert(entry.filename) {
+            all[at] = true;
+        } else {
+            notes.push(format!("{} {} left out: another package has its file {}", entry.name, entry.version, entry.filename));
+        }
+    }
+    (0..universe.len()).filter(|at| all[*at]).collect()
+}
+
+/// The error, with the reason if the missing package is one that was left out.
+fn explained(error: ResolveError, left_out: &[LeftOut]) -> Error {
+    let missing = match &error {
+        ResolveError::NoRoot { name, .. } => name.split(':').next(),
+        ResolveError::Unsatisfied { wanted, .. } => wanted.split([' ', ':']).next(),
+        _ => None,
+    };
+    match left_out.iter().find(|l| missing == Some(l.package.as_str())) {
+        Some(out) => Error::LeftOut { name: out.package.clone(), why: out.why.clone(), source: error },
+        None => error.into(),
+    }
 }
 
 /// Loads on all cores: hashing and unpacking take longer than everything else in a plan.
@@ -77,12 +160,19 @@ fn load(
     // Also on a single core: some of the time is spent waiting for the mirror.
     let texts = try_each(cores().max(2), &jobs, |_, (suite, component, arch)| {
         check_cancelled(progress)?;
-        reader.text(&suites[*suite], &format!("{component}/binary-{arch}/Packages"))
+        let suite = &suites[*suite];
+        let own = reader.text(suite, &format!("{component}/binary-{arch}/Packages"))?;
+        let all = match suite.release.binary_all {
+            true => reader.text(suite, &format!("{component}/binary-all/Packages"))?,
+            false => None,
+        };
+        Ok::<_, Error>([own, all])
     })?;
     let (mut loaded, mut notes) = (Vec::new(), Vec::new());
-    for ((suite, component, arch), text) in jobs.into_iter().zip(texts) {
-        match text {
-            Some(text) => loaded.push(Loaded { suite, component: component.clone(), arch: arch.clone(), text }),
+    for ((suite, component, arch), texts) in jobs.into_iter().zip(texts) {
+        let mut texts = texts.into_iter().flatten().peekable();
+        match texts.peek() {
+            Some(_) => loaded.extend(texts.map(|text| Loaded { suite, component: component.clone(), arch: arch.clone(), text })),
             // The release must have it; updates and security fixes need not.
             None if suite == 0 => {
                 let suite = suites[suite].source.suite.clone();
