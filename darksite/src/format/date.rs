@@ -145,7 +145,8 @@ impl Parts {
 
     /// `19:00:00`, `19:00`, or an ISO date with its time.
     fn clock(&mut self, word: &str) -> Option<()> {
-        if let Some((date, time)) = word.split_once(['T', 't']) {
+        // The T of a zone stands behind the time.
+        if let Some((date, time)) = word.split_once(['T', 't']).filter(|(date, _)| !date.contains(':')) {
             self.dashed(date)?;
             return self.clock(time);
         }

@@ -121,7 +121,9 @@ pub struct LeftOut {
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ({})", self.package, self.version, self.why)
+        let name = if self.package.is_empty() { "one without a name" } else { &self.package };
+        let gap = if self.version.is_empty() { "" } else { " " };
+        write!(f, "{name}{gap}{} ({})", self.version, self.why)
     }
 }
 
