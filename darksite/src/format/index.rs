@@ -25,8 +25,6 @@ pub enum IndexError {
     },
     #[error("package {package:?}: field {field} is missing or malformed: {value:?}")]
     Field { package: String, field: &'static str, value: String },
-    #[error("package {package:?}: apt cannot read field {field}: {value:?}")]
-    Relation { package: String, field: String, value: String },
     #[error("the index lists more than {MAX_ENTRIES} packages")]
     TooMany,
 }
@@ -38,7 +36,6 @@ impl IndexError {
             IndexError::Syntax { source, .. } => source.to_string(),
             IndexError::Field { field, value, .. } if value.is_empty() => format!("it has no {field}"),
             IndexError::Field { field, value, .. } => format!("{field} {value:?}"),
-            IndexError::Relation { field, value, .. } => format!("apt cannot read {field} {value:?}"),
             IndexError::TooMany => self.to_string(),
         }
     }
@@ -64,6 +61,11 @@ pub struct Entry<'a> {
     pub provides: &'a str,
     pub conflicts: &'a str,
     pub breaks: &'a str,
+    pub suggests: &'a str,
+    pub replaces: &'a str,
+    pub enhances: &'a str,
+    /// A Provides field that is there, but empty: apt refuses it.
+    pub provides_nothing: bool,
     /// Key of the long description in `Translation-en`; empty if the stanza contains the description.
     pub description_md5: &'a str,
     /// Path below the mirror, checked: relative, no `..`.
@@ -90,6 +92,10 @@ impl Entry<'_> {
         provides: "",
         conflicts: "",
         breaks: "",
+        suggests: "",
+        replaces: "",
+        enhances: "",
+        provides_nothing: false,
         description_md5: "",
         filename: "",
         size: 0,
@@ -99,6 +105,23 @@ impl Entry<'_> {
     /// Name of the source package.
     pub fn source_name(&self) -> &str {
         self.source.split([' ', '(']).next().filter(|s| !s.is_empty()).unwrap_or(self.name)
+    }
+
+    /// The relation field that apt cannot read, if there is one, with its value. apt refuses an index with such a package.
+    pub fn refused_by_apt(&self) -> Option<(&'static str, &str)> {
+        let fields = [
+            ("Depends", self.depends),
+            ("Pre-Depends", self.pre_depends),
+            ("Recommends", self.recommends),
+            ("Suggests", self.suggests),
+            ("Conflicts", self.conflicts),
+            ("Breaks", self.breaks),
+            ("Replaces", self.replaces),
+            ("Enhances", self.enhances),
+            ("Provides", self.provides),
+        ];
+        let empty = self.provides_nothing.then_some(("Provides", ""));
+        empty.or_else(|| fields.into_iter().find(|(_, value)| !relation::apt_reads(value)))
     }
 
     /// True for packages of every Debian system: Essential, or Priority required.
@@ -152,8 +175,7 @@ pub fn parse<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'
     Ok(read_halves(text, &|part| read_part(part, arch, origin, false))?.entries)
 }
 
-/// Parses somebody else's index: a package that cannot be used, or whose relations apt cannot read, is left out. Only
-/// [`IndexError::TooMany`] is an error.
+/// Parses somebody else's index: a package that cannot be used is left out. Only [`IndexError::TooMany`] is an error.
 pub fn read<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Index<'a>, IndexError> {
     read_halves(text, &|part| read_part(part, arch, origin, true))
 }
@@ -193,7 +215,7 @@ fn read_part<'a>(text: &'a str, arch: &str, origin: usize, foreign: bool) -> Res
     let mut index = Index { entries: Vec::with_capacity(text.len() / 800), left_out: Vec::new() };
     for paragraph in deb822::paragraphs(text) {
         let mut entry = Entry { stanza: paragraph.raw(), origin, ..Entry::EMPTY };
-        let read = read_entry(paragraph, &mut entry, foreign);
+        let read = read_entry(paragraph, &mut entry);
         if read.is_ok() && entry.arch != arch && entry.arch != "all" {
             continue;
         }
@@ -213,45 +235,41 @@ fn read_part<'a>(text: &'a str, arch: &str, origin: usize, foreign: bool) -> Res
     Ok(index)
 }
 
-/// Relation fields that the resolver does not follow, but apt reads.
-const UNFOLLOWED: [&str; 3] = ["Suggests", "Replaces", "Enhances"];
-
-/// Reads one stanza into `e`, which has what was read before an error. `foreign` stanzas must have relations that apt can read.
-fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, e: &mut Entry<'a>, foreign: bool) -> Result<(), IndexError> {
+/// Reads one stanza into `e`, which has what was read before an error.
+fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, e: &mut Entry<'a>) -> Result<(), IndexError> {
     let mut size = "";
     let mut sha256 = "";
-    let mut refused: Option<(&str, &str)> = None;
     for field in paragraph.fields() {
         let field = field.map_err(|source| IndexError::Syntax { package: e.name.to_owned(), source })?;
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         // By length first: most fields of an index are not needed, and there are a million of them.
-        let (slot, relation) = match field.name.len() {
-            4 if is("Size") => (&mut size, false),
-            6 if is("SHA256") => (&mut sha256, false),
-            6 if is("Source") => (&mut e.source, false),
-            6 if is("Breaks") => (&mut e.breaks, true),
-            7 if is("Package") => (&mut e.name, false),
-            7 if is("Version") => (&mut e.version, false),
-            7 if is("Depends") => (&mut e.depends, true),
-            8 if is("Filename") => (&mut e.filename, false),
-            8 if is("Priority") => (&mut e.priority, false),
-            8 if is("Provides") => (&mut e.provides, true),
-            9 if is("Conflicts") => (&mut e.conflicts, true),
+        let slot = match field.name.len() {
+            4 if is("Size") => &mut size,
+            6 if is("SHA256") => &mut sha256,
+            6 if is("Source") => &mut e.source,
+            6 if is("Breaks") => &mut e.breaks,
+            7 if is("Package") => &mut e.name,
+            7 if is("Version") => &mut e.version,
+            7 if is("Depends") => &mut e.depends,
+            8 if is("Filename") => &mut e.filename,
+            8 if is("Priority") => &mut e.priority,
+            8 if is("Provides") => {
+                e.provides_nothing = field.value.is_empty();
+                &mut e.provides
+            }
+            8 if is("Suggests") => &mut e.suggests,
+            8 if is("Replaces") => &mut e.replaces,
+            8 if is("Enhances") => &mut e.enhances,
+            9 if is("Conflicts") => &mut e.conflicts,
             9 if is("Essential") => {
                 e.essential = field.value == "yes";
                 continue;
             }
-            10 if is("Multi-Arch") => (&mut e.multi_arch, false),
-            10 if is("Recommends") => (&mut e.recommends, true),
-            11 if is("Pre-Depends") => (&mut e.pre_depends, true),
-            12 if is("Architecture") => (&mut e.arch, false),
-            15 if is("Description-md5") => (&mut e.description_md5, false),
-            8 if foreign && UNFOLLOWED.into_iter().any(is) => {
-                if !relation::apt_reads(field.value) {
-                    refused.get_or_insert((field.name, field.value));
-                }
-                continue;
-            }
+            10 if is("Multi-Arch") => &mut e.multi_arch,
+            10 if is("Recommends") => &mut e.recommends,
+            11 if is("Pre-Depends") => &mut e.pre_depends,
+            12 if is("Architecture") => &mut e.arch,
+            15 if is("Description-md5") => &mut e.description_md5,
             _ => continue,
         };
         if !slot.is_empty() {
@@ -259,19 +277,8 @@ fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, e: &mut Entry<'a>, foreign: 
             return Err(IndexError::Syntax { package: e.name.to_owned(), source });
         }
         *slot = field.value;
-        if foreign && relation && (!relation::apt_reads(field.value) || field.value.is_empty() && is("Provides")) {
-            refused.get_or_insert((field.name, field.value));
-        }
     }
-    check(e, size, sha256)?;
-    match refused {
-        Some((field, value)) => Err(IndexError::Relation {
-            package: e.name.to_owned(),
-            field: field.chars().take(80).collect(),
-            value: value.chars().take(120).collect(),
-        }),
-        None => Ok(()),
-    }
+    check(e, size, sha256)
 }
 
 fn check(e: &mut Entry<'_>, size: &str, sha256: &str) -> Result<(), IndexError> {

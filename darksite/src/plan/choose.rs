@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::repo::RepoProfile;
-use host::parallel::{cores, try_each};
+use host::parallel::{cores, each, try_each};
 
 use crate::error::{Error, check_cancelled};
 use crate::format::index::{self, Entry, LeftOut};
@@ -26,8 +26,10 @@ struct Loaded {
     text: Arc<String>,
 }
 
-/// Packages whose relations the resolver cannot follow and that are left out for it, at most; each costs one more run.
-const MAX_DROPPED: usize = 50;
+/// Runs of the resolver that leave out a package whose relations it cannot follow.
+const MAX_ROUNDS: usize = 50;
+/// Packages checked by one thread at a time.
+const PART: usize = 4_096;
 
 /// Reads every index of the request's suites, components and architectures and resolves the roots.
 pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], progress: &dyn Progress) -> Result<Found, Error> {
@@ -48,12 +50,8 @@ pub(crate) fn choose(req: &PlanRequest, reader: &Reader<'_>, suites: &[Suite], p
         let read = |arch: &String| Ok((arch.clone(), entries(arch, &loaded, suites, &mut Vec::new(), &mut Vec::new())?));
         req.architectures.iter().map(read).collect()
     };
-    let (universe, closures) = resolve(req, per_arch, &again, &mut notes, &mut left_out)?;
+    let Resolved { universe, closures, chosen } = resolve(req, per_arch, &again, &mut notes, &mut left_out)?;
     notes.extend(closures.iter().flat_map(|c| c.conflicts.iter().chain(&c.notes).cloned()));
-    let chosen = match req.profile {
-        RepoProfile::Full => full(&universe, resolve::union(&closures), &mut notes),
-        _ => resolve::union(&closures),
-    };
     let order = sorted(&universe, chosen, &loaded);
     let found = lock_packages(&universe, &order, &loaded, suites, &texts)?;
     let place: HashMap<usize, usize> = order.iter().enumerate().map(|(place, at)| (*at, place)).collect();
@@ -85,33 +83,69 @@ fn entries<'a>(
 
 type PerArch<'a> = Vec<(String, Vec<Entry<'a>>)>;
 
-/// Resolves the roots. A package with a relation that cannot be followed is left out, and is an error only where it is needed.
-/// `again` reads the packages once more: that is rare, and copies of them would cost every plan.
+struct Resolved<'a> {
+    universe: Universe<'a>,
+    closures: Vec<Closure>,
+    chosen: Vec<usize>,
+}
+
+/// Resolves the roots. A package with a relation that cannot be followed, or that apt could not read in the snapshot, is left
+/// out, and is an error only where it is needed. `again` reads the packages once more: that is rare, and copies of them would
+/// cost every plan.
 fn resolve<'a>(
     req: &PlanRequest,
     mut per_arch: PerArch<'a>,
     again: &dyn Fn() -> Result<PerArch<'a>, Error>,
     notes: &mut Vec<String>,
     left_out: &mut Vec<LeftOut>,
-) -> Result<(Universe<'a>, Vec<Closure>), Error> {
-    let mut dropped: Vec<String> = Vec::new();
-    loop {
+) -> Result<Resolved<'a>, Error> {
+    let mut dropped: Vec<LeftOut> = Vec::new();
+    for round in 0.. {
         let universe = Universe::new(per_arch)?;
-        let error = match resolve::closures(&req.roots, &req.architectures, req.recommends, &universe) {
-            Ok(closures) => return Ok((universe, closures)),
-            Err(error) => error,
+        let mut found = match resolve::closures(&req.roots, &req.architectures, req.recommends, &universe) {
+            Ok(closures) => {
+                let mut said = Vec::new();
+                let chosen = match req.profile {
+                    RepoProfile::Full => full(&universe, resolve::union(&closures), &mut said),
+                    _ => resolve::union(&closures),
+                };
+                let refused = refused_by_apt(&universe, &chosen);
+                if refused.is_empty() {
+                    notes.extend(said);
+                    return Ok(Resolved { universe, closures, chosen });
+                }
+                refused
+            }
+            Err(ResolveError::Relation { package, field, source }) if round < MAX_ROUNDS => {
+                vec![LeftOut { package, version: String::new(), why: format!("{field}: {source}") }]
+            }
+            Err(error) => return Err(explained(error, left_out)),
         };
-        let ResolveError::Relation { package, field, source } = &error else { return Err(explained(error, left_out)) };
-        if dropped.len() == MAX_DROPPED {
-            return Err(error.into());
-        }
-        let out = LeftOut { package: package.clone(), version: String::new(), why: format!("{field}: {source}") };
-        notes.extend(index::left_out_note("the indexes", std::slice::from_ref(&out)));
-        left_out.push(out);
-        dropped.push(package.clone());
+        notes.extend(index::left_out_note("the indexes", &found));
+        left_out.extend(found.iter().cloned());
+        dropped.append(&mut found);
         per_arch = again()?;
-        per_arch.iter_mut().for_each(|(_, list)| list.retain(|e| !dropped.iter().any(|d| d == e.name)));
+        let gone =
+            |e: &Entry<'_>| dropped.iter().any(|d| d.package == e.name && (d.version.is_empty() || d.version == e.version));
+        per_arch.iter_mut().for_each(|(_, list)| list.retain(|e| !gone(e)));
     }
+    Err(ResolveError::TooMany.into())
+}
+
+/// Packages that would make the snapshot's index unusable for apt.
+fn refused_by_apt(universe: &Universe<'_>, chosen: &[usize]) -> Vec<LeftOut> {
+    let check = |part: &&[usize]| -> Vec<LeftOut> {
+        let refused = |at: &usize| {
+            let entry = universe.entry(*at);
+            let (field, value) = entry.refused_by_apt()?;
+            let value: String = value.chars().take(120).collect();
+            let why = format!("apt cannot read {field} {value:?}");
+            Some(LeftOut { package: entry.name.to_owned(), version: entry.version.to_owned(), why })
+        };
+        part.iter().filter_map(refused).collect()
+    };
+    let parts: Vec<&[usize]> = chosen.chunks(PART).collect();
+    each(cores(), &parts, |_, part| check(part)).into_iter().flatten().collect()
 }
 
 /// All packages, but of several with one file name only the first: a role's, if it needs one.

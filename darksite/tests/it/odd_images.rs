@@ -80,7 +80,8 @@ fn the_image_that_is_meant_is_found() {
 #[test]
 fn platforms_without_an_index_get_one() {
     let (a, b) = (image(b"a"), image(b"b"));
-    let on = |i: &ImageFiles, arch: &str| entry(i, &[(TAG, "latest")], json!({"platform": {"os": "linux", "architecture": arch}}));
+    let on =
+        |i: &ImageFiles, arch: &str| entry(i, &[(TAG, "latest")], json!({"platform": {"os": "linux", "architecture": arch}}));
     let (one, two) = ([on(&a, "amd64"), on(&b, "arm64")], [on(&b, "arm64"), on(&a, "amd64")]);
     let first = image_from(&archive(&[&a, &b], &one)).unwrap();
     let second = image_from(&archive(&[&a, &b], &two)).unwrap();

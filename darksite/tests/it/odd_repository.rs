@@ -49,7 +49,12 @@ const RELEASES: &[(&str, Change, Result<&str, &str>, bool)] = &[
     ("a Date of tomorrow", |t| date(t, "Fri, 02 Jan 2026 00:00:00 UTC"), Err("dated 2026-01-02"), true),
     ("a Date of tomorrow, with a zone", |t| date(t, "Wed, 31 Dec 2025 23:00:00 -0800"), Err("dated 2026-01-01T07:00:00Z"), true),
     ("a Valid-Until that is none", |t| t + "Valid-Until: never\n", Err("no valid Valid-Until"), true),
-    ("an expired Valid-Until", |t| t + "Valid-Until: Wed, 31 Dec 2025 15:59:59 -0800\n", Err("expired at 2025-12-31T23:59:59Z"), true),
+    (
+        "an expired Valid-Until",
+        |t| t + "Valid-Until: Wed, 31 Dec 2025 15:59:59 -0800\n",
+        Err("expired at 2025-12-31T23:59:59Z"),
+        true,
+    ),
     ("a Valid-Until with a zone", |t| t + "Valid-Until: Thu, 01 Jan 2026 09:00:00 +0100\n", Ok(""), true),
     ("no Suite", |t| t.replace("Suite: odd\n", ""), Ok(""), true),
     ("neither Suite nor Codename", |t| t.replace("Suite: odd\nCodename: odd\n", ""), Ok("neither Suite nor Codename"), true),
@@ -59,7 +64,12 @@ const RELEASES: &[(&str, Change, Result<&str, &str>, bool)] = &[
     ("field names in small letters", |t| t.replace("SHA256:", "sha256:").replace("Suite", "suite"), Ok(""), true),
     ("digests in capitals", |t| capitals(&t), Ok(""), false),
     ("an odd line in the list", |t| t.replace("SHA256:\n", "SHA256:\n zz 1 main/x\n 00 y\n"), Ok(""), true),
-    ("a file that leaves the suite", |t| t.replace("SHA256:\n", &format!("SHA256:\n {} 1 ../x\n", "ab".repeat(32))), Ok(""), true),
+    (
+        "a file that leaves the suite",
+        |t| t.replace("SHA256:\n", &format!("SHA256:\n {} 1 ../x\n", "ab".repeat(32))),
+        Ok(""),
+        true,
+    ),
     ("names with ./", |t| t.replace(" main/", " ./main/"), Ok(""), false),
     ("MD5Sum alone", |t| t.replace("SHA256:", "MD5Sum:"), Err("MD5 and SHA-1 prove nothing"), false),
     ("no list", |t| t.split("SHA256:").next().unwrap().to_owned(), Err("lists no file"), false),
@@ -110,7 +120,8 @@ fn a_suite_of_another_name_is_still_another_suite() {
 #[test]
 fn the_next_form_is_used_where_one_is_missing() {
     let apt = Apt::find();
-    type Case = (&'static [&'static str], &'static [&'static str], Option<&'static str>, Result<&'static str, &'static str>, bool);
+    type Case =
+        (&'static [&'static str], &'static [&'static str], Option<&'static str>, Result<&'static str, &'static str>, bool);
     let cases: &[Case] = &[
         (&["", ".xz"], &[], None, Ok(""), true),
         (&["", ".xz", ".gz"], &[".xz"], None, Ok(""), true),
@@ -193,9 +204,8 @@ fn packages_for_all_architectures_in_an_index_of_their_own() {
     }
     // Debian's own way: the index for all is not to be read.
     let (_temp, root) = temp();
-    let release: Change = |t| {
-        t.replace("Architectures: amd64", "No-Support-for-Architecture-all: Packages\nArchitectures: amd64 all")
-    };
+    let release: Change =
+        |t| t.replace("Architectures: amd64", "No-Support-for-Architecture-all: Packages\nArchitectures: amd64 all");
     Odd { arch: "all", packages: HELLO.replace("amd64", "all").into(), release, ..Odd::default() }.write(&root);
     assert!(matches!(plan(&format!("file://{root}")), Err(Error::NoIndex { .. })));
 }
@@ -262,7 +272,9 @@ fn keys_in_the_files_that_people_publish() {
         write(&root.join("key.gpg"), &bytes);
         assert_eq!(try_folder(&repo, &root, "odd"), Ok(String::new()), "{what}");
     }
-    for (what, bytes) in [("none", String::new()), ("text", "no key".into()), ("broken", broken.into()), ("cut", own[..200].into())] {
+    for (what, bytes) in
+        [("none", String::new()), ("text", "no key".into()), ("broken", broken.into()), ("cut", own[..200].into())]
+    {
         assert!(Keyring::from_bytes(bytes.as_bytes()).is_err(), "{what}");
     }
     write(&root.join("key.gpg"), other.as_bytes());
@@ -286,7 +298,9 @@ fn servers_with_habits() {
         ..Odd::default()
     };
     repo.write(&root);
-    for (plus, status, page) in [(false, 404, ""), (true, 404, ""), (true, 403, "<Error/>"), (true, 410, ""), (true, 200, "<html>no</html>")] {
+    for (plus, status, page) in
+        [(false, 404, ""), (true, 404, ""), (true, 403, "<Error/>"), (true, 410, ""), (true, 200, "<html>no</html>")]
+    {
         let (at, page) = (root.clone(), page.as_bytes().to_vec());
         let server = Server::start(Arc::new(move |path: &str, _: &[String]| match file_at(&at, path, plus) {
             Some(body) => (200, body),
@@ -340,7 +354,11 @@ fn a_password_goes_to_its_server_and_nowhere_else() {
     fetch(&yaml, &AnyFetch::with_logins(HttpLimits::default(), netrc(&server.url))).0.unwrap();
     assert!(seen.lock().unwrap().is_empty(), "the password was sent to another server");
     // Signed addresses are secrets too.
-    let file = format!("files: [{{path: f, url: \"{}/pool/hello_1.0_amd64.deb?token=s3cret\", sha256: {}}}]", other.url, Digest::of(&repo.deb()));
+    let file = format!(
+        "files: [{{path: f, url: \"{}/pool/hello_1.0_amd64.deb?token=s3cret\", sha256: {}}}]",
+        other.url,
+        Digest::of(&repo.deb())
+    );
     let tokens = Server::start(Arc::new({
         let root = root.clone();
         move |path: &str, _: &[String]| {
