@@ -11,6 +11,7 @@ mod lock;
 mod odd_images;
 mod odd_index;
 mod odd_repository;
+mod odd_servers;
 mod resolve;
 mod rich;
 mod shelves;
