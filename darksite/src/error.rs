@@ -36,7 +36,7 @@ pub enum Error {
     #[error("{url} has {found} bytes, but the signed Release file says {expected}")]
     Size { url: String, found: u64, expected: u64 },
     #[error("{url} has {} {found}, but the signed Release file says {expected}", .found.name())]
-    Digest { url: String, found: Sum, expected: Sum },
+    Digest { url: String, found: Box<Sum>, expected: Box<Sum> },
     #[error("unpacking {url}")]
     Unpack {
         url: String,
@@ -60,7 +60,7 @@ pub enum Error {
         name: String,
         why: String,
         #[source]
-        source: ResolveError,
+        source: Box<ResolveError>,
     },
     #[error("the mirror does not have the required installer package {name}")]
     NoUdeb { name: String },

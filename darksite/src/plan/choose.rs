@@ -154,11 +154,10 @@ fn full(universe: &Universe<'_>, needed: Vec<usize>, notes: &mut Vec<String>) ->
     names.extend(needed.iter().map(|at| universe.entry(*at).filename));
     let mut all = vec![false; universe.len()];
     needed.iter().for_each(|at| all[*at] = true);
-    for at in 0..universe.len() {
+    for (at, taken) in all.iter_mut().enumerate().filter(|(_, taken)| !**taken) {
         let entry = universe.entry(at);
-        if all[at] || names.insert(entry.filename) {
-            all[at] = true;
-        } else {
+        *taken = names.insert(entry.filename);
+        if !*taken {
             notes.push(format!("{} {} left out: another package has its file {}", entry.name, entry.version, entry.filename));
         }
     }
@@ -173,7 +172,7 @@ fn explained(error: ResolveError, left_out: &[LeftOut]) -> Error {
         _ => None,
     };
     match left_out.iter().find(|l| missing == Some(l.package.as_str())) {
-        Some(out) => Error::LeftOut { name: out.package.clone(), why: out.why.clone(), source: error },
+        Some(out) => Error::LeftOut { name: out.package.clone(), why: out.why.clone(), source: Box::new(error) },
         None => error.into(),
     }
 }

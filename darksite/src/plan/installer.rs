@@ -218,7 +218,8 @@ fn size_of(req: &PlanRequest, reader: &Reader<'_>, url: &str, sha256: Digest) ->
     };
     let (size, found) = (bytes.len() as u64, Digest::of(&bytes));
     if found != sha256 {
-        return Err(Error::Digest { url: url.to_owned(), found: Sum::Sha256(found), expected: Sum::Sha256(sha256) });
+        let (found, expected) = (Box::new(Sum::Sha256(found)), Box::new(Sum::Sha256(sha256)));
+        return Err(Error::Digest { url: url.to_owned(), found, expected });
     }
     if let Some(paths) = &req.paths {
         pool::keep(&paths.blobs, &paths.tmp, &bytes, &sha256)?;

@@ -14,7 +14,7 @@ pub enum ListedError {
     #[error("{url} has {found} bytes, but the signed Release file says {expected}")]
     Size { url: String, found: u64, expected: u64 },
     #[error("{url} has {} {found}, but the signed Release file says {expected}", .found.name())]
-    Digest { url: String, found: Sum, expected: Sum },
+    Digest { url: String, found: Box<Sum>, expected: Box<Sum> },
     #[error("unpacking {url}")]
     Unpack {
         url: String,
@@ -107,5 +107,6 @@ pub fn matches_listed(bytes: &[u8], listed: &Listed, url: &str) -> Result<(), Li
     if listed.sum.fits(bytes) {
         return Ok(());
     }
-    Err(ListedError::Digest { url: url.to_owned(), found: listed.sum.again(bytes), expected: listed.sum })
+    let (found, expected) = (Box::new(listed.sum.again(bytes)), Box::new(listed.sum));
+    Err(ListedError::Digest { url: url.to_owned(), found, expected })
 }
