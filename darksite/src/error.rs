@@ -132,7 +132,7 @@ impl Error {
             }
             Error::Trust { source, .. } => source.hint(),
             Error::LeftOut { .. } => {
-                "apt cannot use it either, or its place cannot be served; ask whoever publishes the repository"
+                "apt cannot use it either, or its place cannot be served; ask the publisher of the repository"
             }
             Error::WrongSuite { .. } => "check the suite's name; the mirror may redirect to another release",
             Error::NoIndex { .. } => "check the component and the architecture against the suite's Release file",

@@ -49,7 +49,7 @@ impl TrustError {
                 "this is not the Release file of a Debian archive; check the mirror's address"
             }
             TrustError::Field { .. } | TrustError::NoSums => {
-                "whoever publishes the repository has to correct its Release file; apt refuses it too"
+                "the publisher of the repository has to correct its Release file; apt refuses it too"
             }
             TrustError::Signature(_) => "the file was modified, or the keyring lacks the key that signs it now",
             TrustError::Expired { .. } => {
