@@ -304,7 +304,8 @@ fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins
         if let (false, Some(before)) = (absent, before) {
             for (spec, origin) in wanted.iter().zip(before) {
                 debs.push(debs::read(&blob_path(get.blobs, &spec.sha256), origin.size, spec.sha256, &spec.package)?);
-                origins.push(origin);
+                // Sets of earlier versions may have a password in it.
+                origins.push(Origin { url: published(&origin.url), ..origin });
             }
             continue;
         }
