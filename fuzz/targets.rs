@@ -18,6 +18,8 @@ pub const TARGETS: &[Target] = &[
     ("release", release),
     ("lock", lock),
     ("inrelease", inrelease),
+    ("keyring", keyring),
+    ("netrc", netrc),
     ("medium", medium),
     ("frame", frame),
     ("dhcp_reply", dhcp_reply),
@@ -253,10 +255,16 @@ pub fn oci(data: &[u8]) {
 }
 
 pub fn packages(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Ok(entries) = darksite::index::parse(text, "amd64", 0) {
-        assert!(entries.len() <= text.len());
+    let lossy = String::from_utf8_lossy(data);
+    if let Ok(index) = darksite::index::read(&lossy, "amd64", 0) {
+        assert!(index.entries.iter().all(|e| !e.filename.split('/').any(|part| part == "..")));
+        let strict = darksite::index::parse(&lossy, "amd64", 0);
+        assert!(strict.is_err() || strict.is_ok_and(|own| own.len() >= index.entries.len()), "we read more than ours");
     }
+    for offer in darksite::extras::offers::read(&lossy, &["hello"]).usable {
+        assert!(offer.name == "hello" && !offer.path.starts_with('/') && !offer.path.split(['/', '\\']).any(|part| part == ".."));
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = darksite::relation::parse(text);
     if let Ok(lock) = darksite::SnapshotLock::parse(text) {
         let again = darksite::SnapshotLock::parse(&lock.render());
@@ -296,6 +304,7 @@ pub fn deb822(data: &[u8]) {
 
 pub fn relations(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = (darksite::relation::apt_reads(text), darksite::relation::provided(text).count());
     if let Ok(groups) = darksite::relation::parse(text) {
         let written = groups.iter().map(|g| darksite::relation::group_text(g)).collect::<Vec<_>>().join(", ");
         assert_eq!(darksite::relation::parse(&written).as_ref(), Ok(&groups));
@@ -323,8 +332,26 @@ pub fn lock(data: &[u8]) {
 
 pub fn inrelease(data: &[u8]) {
     let _ = darksite::trust::read_message(data);
+    let _ = darksite::trust::open(data);
+    let _ = darksite::trust::join(b"Suite: s\n", data);
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = darksite::trust::read_release(text);
+    }
+}
+
+pub fn keyring(data: &[u8]) {
+    if let Ok(keyring) = darksite::Keyring::from_bytes(data) {
+        assert!(!keyring.fingerprints().is_empty() && keyring.bytes() == data);
+    }
+}
+
+pub fn netrc(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(netrc) = darksite::upstream::netrc::Netrc::parse(text) {
+        for url in ["https://h.example/a", "http://h:80/a/b", text] {
+            let sent = netrc.authorization(url);
+            assert!(sent.is_none_or(|value| value.starts_with("Basic ") && !value.contains(['\r', '\n'])));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{SpecError, is_package_name, whole};
+use crate::extras::has_login;
 use crate::repo::{ARCHITECTURES, RepoMode, RepoProfile};
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -80,6 +81,10 @@ impl DarksiteSpec {
             let hint = "for example [main, contrib, non-free, non-free-firmware]";
             return Err(whole("darksite.components is empty or contains an invalid name".to_owned(), hint));
         }
+        if self.mirror.iter().chain(&self.security_mirror).any(|url| has_login(url)) {
+            let hint = "write it into a netrc file (machine HOST login NAME password WORD), and use --netrc FILE";
+            return Err(whole("darksite: the mirror's address contains a user name or a password".to_owned(), hint));
+        }
         Ok(())
     }
 }
@@ -128,6 +133,8 @@ spec:
         for (bad, words) in [
             ("    profile: some\n", "profile"),
             ("    mode: offline\n", "mode"),
+            ("    mirror: http://u:p@h/debian\n", "a user name or a password"),
+            ("    securityMirror: https://u@h/debian-security\n", "a user name or a password"),
             ("    moreArchitectures: [sparc]\n", "sparc"),
             ("    components: []\n", "components"),
             ("    components: [\"../x\"]\n", "components"),

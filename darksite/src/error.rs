@@ -9,9 +9,11 @@ use jiff::Timestamp;
 
 use crate::format::index::IndexError;
 use crate::format::lock::LockError;
+use crate::format::sum::Sum;
 use crate::plan::resolve::ResolveError;
 use crate::publish::release_key::ReleaseKeyError;
 use crate::upstream::fetch::FetchError;
+use crate::upstream::listed::ListedError;
 use crate::upstream::pool::PoolError;
 use crate::upstream::trust::TrustError;
 
@@ -33,8 +35,8 @@ pub enum Error {
     NoIndex { suite: String, component: String, arch: String },
     #[error("{url} has {found} bytes, but the signed Release file says {expected}")]
     Size { url: String, found: u64, expected: u64 },
-    #[error("{url} has sha256 {found}, but the signed Release file says {expected}")]
-    Digest { url: String, found: Digest, expected: Digest },
+    #[error("{url} has {} {found}, but the signed Release file says {expected}", .found.name())]
+    Digest { url: String, found: Box<Sum>, expected: Box<Sum> },
     #[error("unpacking {url}")]
     Unpack {
         url: String,
@@ -53,6 +55,13 @@ pub enum Error {
         "the Release file of suite {suite} that the lock pins ({expected}) is neither in the lock's folder nor on the mirror"
     )]
     UpstreamMoved { suite: String, expected: Digest },
+    #[error("package {name} is in the index, but cannot be used: {why}")]
+    LeftOut {
+        name: String,
+        why: String,
+        #[source]
+        source: Box<ResolveError>,
+    },
     #[error("the mirror does not have the required installer package {name}")]
     NoUdeb { name: String },
     #[error("the mirror's indexes no longer list {}{}", .missing.join(", "), more(.count, .missing))]
@@ -93,6 +102,17 @@ pub enum Error {
     ReleaseKey(#[from] ReleaseKeyError),
 }
 
+impl From<ListedError> for Error {
+    fn from(e: ListedError) -> Self {
+        match e {
+            ListedError::Size { url, found, expected } => Error::Size { url, found, expected },
+            ListedError::Digest { url, found, expected } => Error::Digest { url, found, expected },
+            ListedError::Unpack { url, source } => Error::Unpack { url, source },
+            ListedError::Fetch(e) => Error::Fetch(e),
+        }
+    }
+}
+
 /// An error if the work was cancelled.
 pub(crate) fn check_cancelled(progress: &dyn Progress) -> Result<(), Error> {
     if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
@@ -107,7 +127,13 @@ impl Error {
     /// What a person can do about it, if known.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Error::Trust { source: TrustError::Signature(_), .. } => {
+                "for a Debian mirror: install a newer debian-archive-keyring, or use another mirror; for others: --keyring"
+            }
             Error::Trust { source, .. } => source.hint(),
+            Error::LeftOut { .. } => {
+                "apt cannot use it either, or its place cannot be served; ask the publisher of the repository"
+            }
             Error::WrongSuite { .. } => "check the suite's name; the mirror may redirect to another release",
             Error::NoIndex { .. } => "check the component and the architecture against the suite's Release file",
             Error::Size { .. } | Error::Digest { .. } | Error::Unpack { .. } => {

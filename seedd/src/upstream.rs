@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::extras::has_login;
 use cluster_seed::progress::Progress;
 use cluster_seed::repo::{RepoProfile, UpstreamSource};
 use darksite::{Clock, Source};
@@ -85,6 +86,10 @@ fn address(found: &str) -> Result<String> {
     if !["http://", "https://", "file://"].iter().any(|s| found.starts_with(s)) {
         return Err(anyhow!("{found:?} is not a mirror")).hint("a mirror is a URL (http, https or file) or an absolute path");
     }
+    if has_login(found) {
+        return Err(anyhow!("the mirror's address contains a user name or a password"))
+            .hint("write it into a netrc file (machine HOST login NAME password WORD), and use --netrc FILE");
+    }
     Ok(found.to_owned())
 }
 
@@ -107,7 +112,8 @@ fn security_mirror(given: Option<&String>, mirror: &str) -> Result<Option<String
 /// Mirrors that nodes can reach themselves: over HTTP, from cluster.yaml or apt's configuration.
 pub fn upstream_sources(spec: &ClusterSpec) -> Result<Vec<UpstreamSource>> {
     let d = &spec.spec.darksite;
-    let http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+    // Nodes are told the address, so it must not contain a password of apt's configuration.
+    let http = |url: &String| (url.starts_with("http://") || url.starts_with("https://")) && !has_login(url);
     let text = apt_configuration()?;
     let mirror = d.mirror.clone().filter(http).or_else(|| darksite::mirror_from_apt(&text)).filter(http);
     let url = mirror

@@ -190,9 +190,9 @@ pub const KEYS: &[Section] = &[
         key("sha256", "64 hex digits", REQUIRED, "", "Digest of the archive."),
         key("signature", "section", NONE, "", "Detached signature to verify."),
     ] },
-    Section { at: &["spec.extras.repositories.<name>"], about: "A package repository, verified by its InRelease.", keys: &[
+    Section { at: &["spec.extras.repositories.<name>"], about: "A package repository, verified by its signed Release file.", keys: &[
         key("url", "URL or absolute path", REQUIRED, "at most 2,048 characters", "Base of the repository."),
-        key("suite", "string", REQUIRED, "", "Suite, or `/` for a flat repository (sources.list(5))."),
+        key("suite", "string", REQUIRED, "", "Suite; for a flat repository `/`, or its folder with `/` at the end (sources.list(5))."),
         key("component", "string", "null", "", "Component; required unless the repository is flat."),
         key("key", "string", REQUIRED, "a name in `extras.keys`", "The signer."),
     ] },

@@ -51,6 +51,7 @@ pub struct ExtrasSpec {
 pub struct Pinned {
     /// `https://…`, `http://…`, `file:///…`, or a path that begins with `/`.
     pub url: String,
+    #[serde(deserialize_with = "any_case")]
     pub sha256: Digest,
 }
 
@@ -68,6 +69,7 @@ pub struct SignatureSpec {
 pub struct FileSpec {
     pub path: String,
     pub url: String,
+    #[serde(deserialize_with = "any_case")]
     pub sha256: Digest,
     #[serde(default)]
     pub signature: Option<SignatureSpec>,
@@ -80,6 +82,7 @@ pub struct ImageSpec {
     pub name: String,
     pub tag: String,
     pub url: String,
+    #[serde(deserialize_with = "any_case")]
     pub sha256: Digest,
     #[serde(default)]
     pub signature: Option<SignatureSpec>,
@@ -91,6 +94,7 @@ pub struct ChartSpec {
     pub name: String,
     pub version: String,
     pub url: String,
+    #[serde(deserialize_with = "any_case")]
     pub sha256: Digest,
     #[serde(default)]
     pub signature: Option<SignatureSpec>,
@@ -100,12 +104,12 @@ pub struct ChartSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RepositorySpec {
     pub url: String,
-    /// `stable`, or `/` for a flat one (sources.list(5)).
+    /// `stable`; for a flat one `/`, or its folder with a slash at the end (sources.list(5)).
     pub suite: String,
     /// Needed unless the repository is flat.
     #[serde(default)]
     pub component: Option<String>,
-    /// Name of one of `keys`: its InRelease must be signed by it.
+    /// Name of one of `keys`: its Release file must be signed by it.
     pub key: String,
 }
 
@@ -117,7 +121,14 @@ pub struct PackageSpec {
     pub version: String,
     #[serde(default = "amd64")]
     pub architecture: String,
+    #[serde(deserialize_with = "any_case")]
     pub sha256: Digest,
+}
+
+/// A digest in capital or small letters: some tools print capitals.
+fn any_case<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Digest, D::Error> {
+    let text = String::deserialize(from)?;
+    text.to_ascii_lowercase().parse().map_err(serde::de::Error::custom)
 }
 
 fn amd64() -> String {
@@ -128,6 +139,7 @@ fn amd64() -> String {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DebSpec {
     pub url: String,
+    #[serde(deserialize_with = "any_case")]
     pub sha256: Digest,
     #[serde(default)]
     pub signature: Option<SignatureSpec>,
@@ -136,6 +148,7 @@ pub struct DebSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AllowSpec {
+    #[serde(deserialize_with = "any_case")]
     pub sha256: Digest,
     /// The reason.
     pub why: String,
@@ -150,6 +163,15 @@ pub fn is_plain_path(path: &str) -> bool {
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-~".contains(&b))
     };
     path.len() <= 400 && path.split('/').count() <= 8 && path.split('/').all(name_ok)
+}
+
+/// The suite of a flat repository: `/`, `./`, or a folder with a slash at its end (sources.list(5)).
+fn is_flat(suite: &str) -> bool {
+    let folder = suite.strip_prefix("./").unwrap_or(suite);
+    match folder.strip_suffix('/') {
+        Some(folder) => folder.is_empty() || is_plain_path(folder),
+        None => folder.is_empty() && !suite.is_empty(),
+    }
 }
 
 /// A repository's name (distribution-spec, "Pulling manifests"): lower-case words, here with a registry's dots and port.
@@ -179,10 +201,25 @@ fn is_word(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
+/// cluster.yaml is copied to other sites, and addresses are published.
+const LOGIN_HINT: &str =
+    "write it into a netrc file (machine HOST login NAME password WORD), and use `seedd darksite extras fetch --netrc FILE`";
+
 /// A problem and a hint, which may be empty.
 pub type Wrong = (String, &'static str);
 
+/// True if an address contains a user name or a password (RFC 3986 section 3.2.1).
+pub fn has_login(url: &str) -> bool {
+    let host = url.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    host.is_some_and(|host| host.contains('@'))
+}
+
 fn check_url(what: &str, url: &str) -> Result<(), Wrong> {
+    if has_login(url) {
+        // The address is not repeated: messages are logged. Of a single package it would be the only name.
+        let what = if has_login(what) { "a package in debs" } else { what };
+        return Err((format!("extras: {what}: its address contains a user name or a password"), LOGIN_HINT));
+    }
     let known = ["https://", "http://", "file:///", "/"].iter().any(|s| url.starts_with(s));
     if known && !url.chars().any(|c| c.is_whitespace() || c.is_control()) && url.len() <= 2048 {
         return Ok(());
@@ -282,10 +319,9 @@ impl ExtrasSpec {
             if !self.keys.contains_key(&repository.key) {
                 return Err((format!("extras: repository {name}: there is no key {:?}", repository.key), "see extras.keys"));
             }
-            let flat = repository.suite == "/";
             let words = is_plain_path(&repository.suite) && repository.component.as_deref().is_some_and(is_plain_path);
-            if !(flat && repository.component.is_none() || !flat && words) {
-                let hint = "suite: / alone, or suite: and component: as in sources.list";
+            if !(repository.component.is_none() && is_flat(&repository.suite) || words) {
+                let hint = "suite: / or a folder with / at its end alone, or suite: and component:, as in sources.list";
                 return Err((format!("extras: repository {name} has no usable suite and component"), hint));
             }
         }

@@ -55,6 +55,11 @@ fn mistakes_are_named() {
         ("kubelet, version: 1.33.1-1.1", "kubelet, version: \"1 2\"", "not a package"),
         (&D[1..], &D[2..], "digest"),
         ("debs:", "deps:", "deps"),
+        ("suite: /,", "suite: ../x/,", "suite and component"),
+        ("suite: /,", "suite: x//,", "suite and component"),
+        ("url: https://x/a.deb", "url: https://u:p@x/a.deb", "a user name or a password"),
+        ("url: https://x/deb", "url: https://u@x/deb", "a user name or a password"),
+        ("url: https://x/sig", "url: http://u:p@x/sig", "a user name or a password"),
     ] {
         let text = good();
         assert!(text.contains(from), "{from}");
@@ -122,4 +127,18 @@ fn a_manifest_is_bound_to_its_id_and_its_folder() {
     ] {
         assert!(manifest(bad).check().is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn flat_repositories_and_digests_in_other_forms() {
+    for suite in ["./", "binary/", "./binary/", "a/b-c.d/"] {
+        let spec = read(&good().replacen("suite: /,", &format!("suite: {suite},"), 1)).unwrap();
+        assert_eq!(spec.repositories["k8s"].suite, suite);
+    }
+    let spec = read(&good().replace(D, &D.to_uppercase())).unwrap();
+    assert_eq!(spec.packages[0].sha256.to_string(), D);
+    let secret = good().replacen("https://x/a.deb", "https://user:s3cret@x/a.deb", 1);
+    let why = read(&secret).unwrap_err();
+    assert!(!why.contains("s3cret") && !why.contains("user:"), "{why}");
+    assert!(!has_login("https://x/a@b") && !has_login("/srv/a@b") && has_login("https://a@b"));
 }

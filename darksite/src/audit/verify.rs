@@ -14,6 +14,7 @@ use pgp::composed::{ArmorOptions, DetachedSignature};
 use crate::format::index::{self, MAX_INDEX};
 use crate::format::layout::{MAX_MANIFEST, by_hash, upstream_name};
 use crate::format::lock::{self, MAX_LOCK, SnapshotLock};
+use crate::format::sum::Sum;
 use crate::publish::shelf::Shelves;
 use crate::upstream::keyring::Keyring;
 use crate::upstream::trust::{self, Clock, MAX_INRELEASE, Release};
@@ -152,10 +153,14 @@ impl Check<'_> {
         let release = release?;
         let dists = format!("dists/{}", lock.suite);
         for (name, listed) in &release.files {
-            self.expect(format!("{dists}/{name}").into(), listed.size, listed.sha256);
+            let Sum::Sha256(sha256) = listed.sum else {
+                self.problem(&format!("{dists}/{name}"), "listed without its SHA256");
+                continue;
+            };
+            self.expect(format!("{dists}/{name}").into(), listed.size, sha256);
             // Files of upstream have no by-hash names.
             if !lock.files.iter().any(|f| f.path == *name) {
-                self.expect(format!("{dists}/{}", by_hash(name, &listed.sha256)).into(), listed.size, listed.sha256);
+                self.expect(format!("{dists}/{}", by_hash(name, &sha256)).into(), listed.size, sha256);
             }
         }
         self.compare_indexes(&lock, &dists, &release);
@@ -227,7 +232,7 @@ impl Check<'_> {
     /// version, size, digest and file name.
     fn compare_indexes(&mut self, lock: &SnapshotLock, dists: &str, release: &Release) {
         for file in lock.indexes.iter().chain(&lock.files) {
-            if release.files.get(&file.path).is_none_or(|l| l.sha256 != file.sha256 || l.size != file.size) {
+            if release.files.get(&file.path).is_none_or(|l| l.sum != Sum::Sha256(file.sha256) || l.size != file.size) {
                 self.problem(&format!("{dists}/{}", file.path), "not the one named in the lock");
             }
         }

@@ -21,6 +21,8 @@ const MAX_ENTRIES: usize = 20_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChartYaml {
+    /// Charts of Helm 2 have none.
+    #[serde(default = "v1")]
     pub api_version: String,
     pub name: String,
     pub version: String,
@@ -41,33 +43,58 @@ pub struct Chart {
     pub file: String,
 }
 
-/// Reads `NAME/Chart.yaml` of a chart archive; name and version must match.
-pub fn read(path: &Utf8Path, name: &str, version: &str) -> Result<ChartYaml, ExtrasError> {
+fn v1() -> String {
+    "v1".to_owned()
+}
+
+/// Said about a chart that helm packages differently.
+const DOT_SLASH: &str = "its entries begin with ./, which Helm's own loader does not read; repack it with `helm package`";
+
+/// Reads the Chart.yaml of a chart archive, in whatever folder it is; name and version must match. Also returns what is odd
+/// about the archive.
+pub fn read(path: &Utf8Path, name: &str, version: &str) -> Result<(ChartYaml, Option<&'static str>), ExtrasError> {
     let bad = |why: String| ExtrasError::content(&format!("chart {name} {version}"), why);
     let file = File::open(path).map_err(failed("opening", path))?;
     let unpacked = flate2::read::MultiGzDecoder::new(file).take(MAX_UNPACKED);
-    let wanted = format!("{name}/Chart.yaml");
     let mut archive = tar::Archive::new(unpacked);
+    let mut found: Option<(Vec<u8>, bool)> = None;
     for (count, entry) in archive.entries().map_err(|e| bad(e.to_string()))?.enumerate() {
         let entry = entry.map_err(|e| bad(format!("not a chart archive: {e}")))?;
         if count >= MAX_ENTRIES {
-            break;
+            return Err(bad(format!("the archive has more than {MAX_ENTRIES} entries")));
         }
-        if entry.path_bytes() != wanted.as_bytes() || !entry.header().entry_type().is_file() {
+        let raw = entry.path_bytes().into_owned();
+        if !is_chart_yaml(&raw) || !entry.header().entry_type().is_file() {
             continue;
         }
         if entry.size() > MAX_CHART_YAML {
             return Err(bad(format!("Chart.yaml is too large ({} bytes)", entry.size())));
         }
-        let mut text = String::new();
-        entry.take(MAX_CHART_YAML).read_to_string(&mut text).map_err(|e| bad(e.to_string()))?;
-        let yaml: ChartYaml = serde_saphyr::from_str(&text).map_err(|e| bad(format!("malformed Chart.yaml: {e}")))?;
-        if yaml.name != name || yaml.version != version {
-            return Err(bad(format!("the archive contains {} {}", yaml.name, yaml.version)));
+        let mut text = Vec::new();
+        entry.take(MAX_CHART_YAML).read_to_end(&mut text).map_err(|e| bad(e.to_string()))?;
+        // Helm reads the last one, others the first.
+        if found.replace((text, raw.starts_with(b"./"))).is_some() {
+            return Err(bad("the archive contains more than one Chart.yaml".to_owned()));
         }
-        return Ok(yaml);
     }
-    Err(bad(format!("the archive does not contain {wanted}")))
+    let Some((text, dotted)) = found else { return Err(bad(format!("the archive does not contain {name}/Chart.yaml"))) };
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let text = std::str::from_utf8(text).map_err(|_| bad("Chart.yaml is not UTF-8 text".to_owned()))?;
+    let mut yaml: ChartYaml = serde_saphyr::from_str(text).map_err(|e| bad(format!("malformed Chart.yaml: {e}")))?;
+    if yaml.name != name || yaml.version != version {
+        return Err(bad(format!("the archive contains {} {}", yaml.name, yaml.version)));
+    }
+    if yaml.api_version.is_empty() {
+        yaml.api_version = v1();
+    }
+    Ok((yaml, dotted.then_some(DOT_SLASH)))
+}
+
+/// True for `FOLDER/Chart.yaml` with any folder, as for Helm's loader, which also takes the backslashes of Windows.
+fn is_chart_yaml(path: &[u8]) -> bool {
+    let slash = if path.contains(&b'\\') { b'\\' } else { b'/' };
+    let parts: Vec<&[u8]> = path.split(|b| *b == slash).filter(|part| !matches!(*part, b"" | b".")).collect();
+    matches!(parts[..], [folder, b"Chart.yaml"] if folder != b"..") && !path.starts_with(b"/")
 }
 
 /// index.yaml of a repository with these charts, as JSON, which is YAML. `created` is constant: the real time would differ from

@@ -1,11 +1,11 @@
-//! Debian packages of other repositories: found in their signed index, and published as a small suite of our own.
+//! Debian packages of other sources, published as a small suite of our own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write as _};
 
 use camino::Utf8Path;
-use cluster_seed::extras::{ExtrasManifest, PackageSpec, RepositorySpec, TREE};
+use cluster_seed::extras::{ExtrasManifest, TREE};
 use cluster_seed::ids::Digest;
 use host::deb::{self, DebError};
 use host::files::{self, failed};
@@ -13,16 +13,11 @@ use jiff::Timestamp;
 
 use super::control::Control;
 use super::error::ExtrasError;
-use super::get::{Getter, address};
 use crate::format::date::format_date;
 use crate::format::deb822;
-use crate::format::index::{self, Entry, MAX_INDEX};
 use crate::format::layout::{ORIGIN, by_hash};
-use crate::format::version;
 use crate::publish::release_key::ReleaseKey;
-use crate::upstream::fetch::{self, FetchError};
-use crate::upstream::keyring::Keyring;
-use crate::upstream::trust::{self, Listed, MAX_INRELEASE, Release};
+use crate::upstream::suite::lossy;
 
 /// The suite that extras are published as.
 pub const SUITE: &str = "extras";
@@ -34,100 +29,6 @@ const NEVER: &str = "Fri, 01 Jan 9999 00:00:00 UTC";
 const MAX_CONTROL: u64 = 1 << 20;
 /// Bytes of the unpacked archive that contains it.
 const MAX_CONTROL_TAR: u64 = 64 << 20;
-
-/// The address of a package, and who signed the index that lists it.
-#[derive(Debug, Clone)]
-pub struct Located {
-    pub url: String,
-    pub size: u64,
-    pub signed_by: String,
-}
-
-/// Finds packages in the index of their repository.
-pub(crate) fn locate(
-    get: &Getter<'_>,
-    name: &str,
-    spec: &RepositorySpec,
-    keys: &Keyring,
-    wanted: &[&PackageSpec],
-) -> Result<Vec<Located>, ExtrasError> {
-    let base = address(spec.url.trim_end_matches('/'));
-    let (dir, index_dir) = match &spec.component {
-        None => (base.clone(), None),
-        Some(component) => (format!("{base}/dists/{}", spec.suite), Some(component)),
-    };
-    let url = format!("{dir}/InRelease");
-    let bytes = fetch::get_all(get.fetch, &url, MAX_INRELEASE as u64)?;
-    let release =
-        trust::verify_inrelease(&bytes, keys, get.clock).map_err(|source| ExtrasError::Trust { url: url.clone(), source })?;
-    let signed_by = release.signed_by.first().cloned().unwrap_or_default();
-    let mut found = Vec::new();
-    let mut texts: BTreeMap<&str, String> = BTreeMap::new();
-    for package in wanted {
-        let arch = package.architecture.as_str();
-        let plain = match index_dir {
-            None => "Packages".to_owned(),
-            Some(component) => format!("{component}/binary-{}/Packages", if arch == "all" { "amd64" } else { arch }),
-        };
-        if !texts.contains_key(arch) {
-            texts.insert(arch, packages(get, name, &dir, &plain, &release)?);
-        }
-        let entries = index::parse(texts.get(arch).map_or("", String::as_str), arch, 0);
-        let entries = entries.map_err(|source| ExtrasError::Index { repository: name.to_owned(), source })?;
-        let (url, size) = pick(&entries, package).map_err(|why| ExtrasError::Repository { repository: name.to_owned(), why })?;
-        found.push(Located { url: fetch::join(&base, &url), size, signed_by: signed_by.clone() });
-    }
-    Ok(found)
-}
-
-fn pick(entries: &[Entry<'_>], package: &PackageSpec) -> Result<(String, u64), String> {
-    let PackageSpec { package: name, version, architecture, sha256, .. } = package;
-    // The index was parsed for this architecture, and includes the packages for `all`.
-    let named = || entries.iter().filter(|e| e.name == name);
-    match named().find(|e| e.version == version) {
-        Some(entry) if entry.sha256 == *sha256 => Ok((entry.filename.to_owned(), entry.size)),
-        Some(entry) => Err(format!("{name} {version} has sha256 {}, but cluster.yaml says {sha256}", entry.sha256)),
-        None => {
-            let mut versions: Vec<&str> = named().map(|e| e.version).collect();
-            versions.sort_by(|a, b| version::compare(b, a));
-            versions.truncate(5);
-            let there = if versions.is_empty() {
-                "no version found".to_owned()
-            } else {
-                format!("newest versions: {}", versions.join(", "))
-            };
-            Err(format!("it has no {name} {version} for {architecture}; {there}"))
-        }
-    }
-}
-
-/// The text of a Packages index, in the first form that the Release file lists.
-fn packages(get: &Getter<'_>, name: &str, dir: &str, plain: &str, release: &Release) -> Result<String, ExtrasError> {
-    let bad = |why: String| ExtrasError::Repository { repository: name.to_owned(), why };
-    let missing = || bad(format!("its Release file does not list {plain}"));
-    let listed = |ending: &str| release.files.get(&format!("{plain}{ending}")).map(|l| (ending.to_owned(), *l));
-    let (ending, form): (String, Listed) = [".xz", ".gz", ""].iter().find_map(|e| listed(e)).ok_or_else(missing)?;
-    let url = format!("{dir}/{plain}{ending}");
-    let limit = form.size.min(MAX_INDEX);
-    let bytes = match fetch::get_all(get.fetch, &url, limit) {
-        Err(FetchError::NotFound { .. }) => {
-            fetch::get_all(get.fetch, &format!("{dir}/{}", by_hash(&format!("{plain}{ending}"), &form.sha256)), limit)?
-        }
-        other => other?,
-    };
-    if Digest::of(&bytes) != form.sha256 {
-        return Err(bad(format!("{url} is not the file that the Release file lists")));
-    }
-    let mut text = String::new();
-    let read = match ending.as_str() {
-        ".xz" => liblzma::read::XzDecoder::new(&bytes[..]).take(MAX_INDEX).read_to_string(&mut text),
-        ".gz" => flate2::read::MultiGzDecoder::new(&bytes[..]).take(MAX_INDEX).read_to_string(&mut text),
-        _ => (&bytes[..]).read_to_string(&mut text),
-    };
-    read.map_err(|e| bad(format!("unpacking {url}: {e}")))?;
-    // `apt-ftparchive packages .` writes names like this.
-    Ok(text.replace("\nFilename: ./", "\nFilename: "))
-}
 
 /// A package to publish.
 #[derive(Debug, Clone)]
@@ -168,11 +69,12 @@ fn control(deb: impl Read) -> Result<String, DebError> {
         if found.is_some() || !entry.header().entry_type().is_file() {
             return Err(DebError::Format("more than one control file, or one that is not a regular file"));
         }
-        let mut text = String::new();
-        if entry.by_ref().take(MAX_CONTROL + 1).read_to_string(&mut text)? as u64 > MAX_CONTROL {
+        let mut text = Vec::new();
+        if entry.by_ref().take(MAX_CONTROL + 1).read_to_end(&mut text)? as u64 > MAX_CONTROL {
             return Err(DebError::Format("a control file of more than 1 MiB"));
         }
-        found = Some(text);
+        // Maintainers and descriptions in an older encoding are shown with replaced characters.
+        found = Some(lossy(text));
     }
     found.ok_or(DebError::Format("no control file"))
 }

@@ -6,10 +6,10 @@ use host::deb::DebError;
 use host::files::FileError;
 
 use crate::audit::lint::{Finding, LintError};
-use crate::format::index::IndexError;
 use crate::publish::release_key::ReleaseKeyError;
 use crate::upstream::fetch::FetchError;
 use crate::upstream::keyring::KeyringError;
+use crate::upstream::listed::ListedError;
 use crate::upstream::trust::TrustError;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +32,11 @@ pub enum ExtrasError {
     },
     #[error("repository {repository}: {why}")]
     Repository { repository: String, why: String },
-    #[error("parsing the index of repository {repository}")]
-    Index {
+    #[error("reading the index of repository {repository}")]
+    Listed {
         repository: String,
         #[source]
-        source: IndexError,
+        source: ListedError,
     },
     #[error("{name}: {why}")]
     Content { name: String, why: String },
@@ -77,8 +77,15 @@ impl ExtrasError {
                 "the file or its signature was modified, or another key signed it; the file was not accepted"
             }
             ExtrasError::Key { .. } => "extras.keys needs an OpenPGP certificate, armored or binary",
+            ExtrasError::Trust { source: TrustError::Signature(_), .. } => {
+                "extras.keys must have the key that signs this repository now; compare fingerprints before you replace it"
+            }
             ExtrasError::Trust { source, .. } => source.hint(),
-            ExtrasError::Repository { .. } | ExtrasError::Index { .. } => {
+            ExtrasError::Listed { source: ListedError::Fetch(e), .. } => e.hint(),
+            ExtrasError::Listed { .. } => {
+                "the repository is being updated, or its server changed the file; nothing was taken. Try again later"
+            }
+            ExtrasError::Repository { .. } => {
                 "check url, suite and component against the repository's sources.list line, and package and version"
             }
             ExtrasError::Content { .. } | ExtrasError::Deb { .. } => "check that the file is what cluster.yaml says",

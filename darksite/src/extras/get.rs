@@ -10,14 +10,14 @@ use cluster_seed::progress::Progress;
 use host::blobs::blob_path;
 use host::files::{self, FileError, PUBLIC, Start, failed, open};
 use jiff::Timestamp;
-use pgp::composed::{Deserializable as _, DetachedSignature};
+use pgp::composed::DetachedSignature;
 use sha2::{Digest as _, Sha256};
 
 use super::error::ExtrasError;
 use crate::upstream::fetch::{self, Fetch, FetchError, MAX_TRIES};
 use crate::upstream::keyring::Keyring;
 use crate::upstream::pool;
-use crate::upstream::trust::{Clock, moment_of};
+use crate::upstream::trust::{Clock, detached, moment_of};
 
 /// Bytes of one extra.
 pub const MAX_EXTRA: u64 = 64 << 30;
@@ -120,17 +120,19 @@ impl Getter<'_> {
     pub fn signature(&self, url: &str, blob: &Utf8Path, spec: &SignatureSpec, keys: &Keyring) -> Result<String, ExtrasError> {
         let bad = |why: String| ExtrasError::Signature { url: url.to_owned(), why };
         let bytes = fetch::get_all(self.fetch, &address(&spec.url), MAX_SIGNATURE)?;
-        let read = if bytes.starts_with(b"-----BEGIN") {
-            DetachedSignature::from_armor_single(&bytes[..]).map(|(s, _)| s)
-        } else {
-            DetachedSignature::from_bytes(&bytes[..])
-        };
-        let signature = read.map_err(|_| bad("is not a detached OpenPGP signature".to_owned()))?.signature;
-        let at = match self.clock {
-            Clock::At(now) => now,
-            Clock::OfFile => moment_of(&signature, Timestamp::UNIX_EPOCH),
-        };
         let content = files::read_limited(blob, MAX_SIGNED)?;
-        keys.check(&signature, &content, at).map_err(|why| bad(why.to_string()))
+        let mut why = "is not a detached OpenPGP signature".to_owned();
+        // A file may have signatures by several keys.
+        for DetachedSignature { signature } in detached(&bytes) {
+            let at = match self.clock {
+                Clock::At(now) => now,
+                Clock::OfFile => moment_of(&signature, Timestamp::UNIX_EPOCH),
+            };
+            match keys.check(&signature, &content, at) {
+                Ok(by) => return Ok(by),
+                Err(rejected) => why = rejected.to_string(),
+            }
+        }
+        Err(bad(why))
     }
 }

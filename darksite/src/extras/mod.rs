@@ -13,7 +13,11 @@ pub mod control;
 pub mod debs;
 mod error;
 mod get;
+mod locate;
 pub mod oci;
+mod oci_choice;
+mod oci_document;
+pub mod offers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,7 +37,7 @@ pub use get::{MAX_EXTRA, MAX_SIGNED};
 use crate::audit::lint;
 use crate::paths::Paths;
 use crate::publish::release_key::ReleaseKey;
-use crate::upstream::fetch::Fetch;
+use crate::upstream::fetch::{Fetch, published};
 use crate::upstream::keyring::{Keyring, MAX_KEYRING};
 use crate::upstream::trust::Clock;
 use get::Getter;
@@ -164,7 +168,7 @@ impl Job<'_> {
         let before = self.previous.and_then(|p| p.origins.iter().find(same));
         if let Some(origin) = before.filter(|o| signature.is_none() || o.signed_by.is_some()) {
             // Verified when it was published.
-            return Ok(Got { origin: Origin { url: url.to_owned(), ..origin.clone() }, blob });
+            return Ok(Got { origin: Origin { url: published(url), ..origin.clone() }, blob });
         }
         let signed_by = match signature {
             None => None,
@@ -179,7 +183,7 @@ impl Job<'_> {
             kind: kind.to_owned(),
             name: name.to_owned(),
             version: version.to_owned(),
-            url: url.to_owned(),
+            url: published(url),
             sha256,
             size,
             signed_by,
@@ -217,7 +221,9 @@ fn charts(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins: 
         let got = job.take(get, keys, what, (&chart.url, chart.sha256), chart.signature.as_ref())?;
         let file = format!("{}-{}.tgz", chart.name, chart.version);
         set.link(&got.blob, format!("{TREE}/charts/{file}"), got.origin.size, chart.sha256)?;
-        list.push(charts::Chart { yaml: charts::read(&got.blob, &chart.name, &chart.version)?, digest: chart.sha256, file });
+        let (yaml, odd) = charts::read(&got.blob, &chart.name, &chart.version)?;
+        odd.iter().for_each(|odd| job.progress.say(&format!("chart {} {}: {odd}", chart.name, chart.version)));
+        list.push(charts::Chart { yaml, digest: chart.sha256, file });
         origins.push(got.origin);
     }
     if list.is_empty() {
@@ -243,7 +249,7 @@ fn images(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins: 
             None => {
                 let what = ("image", spec.name.as_str(), spec.tag.as_str());
                 let got = job.take(get, keys, what, (&spec.url, spec.sha256), spec.signature.as_ref())?;
-                let image = oci::Layout::open(&got.blob, &label)?.take(&spec.tag, &store)?;
+                let image = oci::Layout::open(&got.blob, &label)?.take_named(&spec.name, &spec.tag, &store)?;
                 origins.push(got.origin);
                 image
             }
@@ -269,7 +275,19 @@ fn held(job: &Job<'_>, store: &oci::Store<'_>, spec: &cluster_seed::extras::Imag
     let top = previous.manifests.iter().find(|m| m.digest == tag.digest)?;
     let wanted = spec.signature.is_none() || origin.signed_by.is_some();
     let image = store.again(top, &spec.name).ok()?;
-    wanted.then(|| (Origin { url: spec.url.clone(), ..origin.clone() }, image))
+    wanted.then(|| (Origin { url: published(&spec.url), ..origin.clone() }, image))
+}
+
+/// The file at the first of the addresses that has it; the error is about the first.
+fn take_first(urls: &[String], take: impl Fn(&String) -> Result<Got, ExtrasError>) -> Result<Got, ExtrasError> {
+    let mut first = None;
+    for url in urls {
+        match take(url) {
+            Err(ExtrasError::Fetch(e)) if e.is_missing() => _ = first.get_or_insert(e),
+            got => return got,
+        }
+    }
+    Err(first.map_or_else(|| ExtrasError::content("the package", "it has no address"), ExtrasError::from))
 }
 
 /// Gives the set's serial.
@@ -286,15 +304,18 @@ fn packages(job: &Job<'_>, get: &Getter<'_>, keys: &Keys, set: &mut Set, origins
         if let (false, Some(before)) = (absent, before) {
             for (spec, origin) in wanted.iter().zip(before) {
                 debs.push(debs::read(&blob_path(get.blobs, &spec.sha256), origin.size, spec.sha256, &spec.package)?);
-                origins.push(origin);
+                // Sets of earlier versions may have a password in it.
+                origins.push(Origin { url: published(&origin.url), ..origin });
             }
             continue;
         }
         let keyring = keys.get(&repository.key).ok_or_else(|| ExtrasError::content(name, "its key is not in extras.keys"))?;
-        let located = debs::locate(get, name, repository, keyring, &wanted)?;
+        let located = locate::locate(get, name, repository, keyring, &wanted)?;
         for (spec, found) in wanted.iter().zip(located) {
             let what = ("package", spec.package.as_str(), spec.version.as_str());
-            let mut got = job.take(get, keys, what, (&found.url, spec.sha256), None)?;
+            let take = |url: &String| job.take(get, keys, what, (url, spec.sha256), None);
+            let mut got = take_first(&found.urls, take)?;
+            found.check(&got.blob, &spec.package)?;
             got.origin.signed_by = Some(found.signed_by);
             debs.push(debs::read(&got.blob, got.origin.size, spec.sha256, &spec.package)?);
             origins.push(got.origin);

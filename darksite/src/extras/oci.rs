@@ -13,11 +13,13 @@ use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use host::blobs::blob_path;
 use host::files::{self, FileError, PUBLIC, Start, failed, open};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tar::EntryType;
 
 use super::error::ExtrasError;
+use super::oci_choice::{choose, index_of};
+use super::oci_document::is_document;
+pub use super::oci_document::{Descriptor, Document, Platform, document};
 use crate::upstream::pool;
 
 /// Bytes of a manifest or an index (distribution-spec: a registry need not take more than 4 MiB).
@@ -28,81 +30,6 @@ pub const MAX_ENTRIES: usize = 100_000;
 pub const MAX_DESCRIPTORS: usize = 10_000;
 /// Indexes inside indexes.
 const MAX_DEPTH: usize = 4;
-const TAG: &str = "org.opencontainers.image.ref.name";
-
-/// A reference to content (image-spec, "descriptor"); other fields are not needed.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    #[serde(default)]
-    pub media_type: String,
-    pub digest: String,
-    pub size: u64,
-    #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl Descriptor {
-    fn sha256(&self) -> Result<Digest, String> {
-        let hex = self.digest.strip_prefix("sha256:").and_then(|d| d.parse().ok());
-        hex.ok_or_else(|| format!("{:?} is not a sha256 digest", self.digest.chars().take(100).collect::<String>()))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Body {
-    schema_version: u32,
-    #[serde(default)]
-    media_type: Option<String>,
-    #[serde(default)]
-    manifests: Option<Vec<Descriptor>>,
-    #[serde(default)]
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Option<Vec<Descriptor>>,
-}
-
-/// A parsed manifest or index.
-pub struct Document {
-    pub media_type: String,
-    pub children: Vec<Descriptor>,
-    /// True for an index: some of its children, other platforms, may be absent.
-    pub index: bool,
-}
-
-/// Parses a manifest or an index. `said` is the media type in its descriptor; empty if there is none.
-pub fn document(bytes: &[u8], said: &str) -> Result<Document, String> {
-    let body: Body = serde_json::from_slice(bytes).map_err(|e| format!("malformed manifest: {e}"))?;
-    if body.schema_version != 2 {
-        return Err(format!("a manifest has schema version {}, expected 2", body.schema_version));
-    }
-    let index = body.manifests.is_some();
-    let kind = if index { "application/vnd.oci.image.index.v1+json" } else { "application/vnd.oci.image.manifest.v1+json" };
-    let media_type = match (body.media_type, said) {
-        (Some(own), "") => own,
-        (Some(own), said) if own == said => own,
-        (Some(own), said) => return Err(format!("a manifest has media type {own:?}, but its descriptor says {said:?}")),
-        (None, "") => kind.to_owned(),
-        (None, said) => said.to_owned(),
-    };
-    let printable = media_type.len() <= 255 && media_type.bytes().all(|b| b.is_ascii_graphic());
-    if !printable || !media_type.contains('/') {
-        return Err("a manifest has an invalid media type".to_owned());
-    }
-    let children = match (body.manifests, body.config) {
-        (Some(list), None) => list,
-        (None, Some(config)) => std::iter::once(config).chain(body.layers.unwrap_or_default()).collect(),
-        _ => return Err("a manifest is neither an index nor an image".to_owned()),
-    };
-    Ok(Document { media_type, children, index })
-}
-
-fn is_document(media_type: &str) -> bool {
-    ["image.index.v1+json", "image.manifest.v1+json", "manifest.list.v2+json", "distribution.manifest.v2+json"]
-        .iter()
-        .any(|end| media_type.ends_with(end))
-}
 
 /// An image with its manifests and blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +107,13 @@ impl Layout {
         let file = File::open(path).map_err(failed("opening", path))?;
         let len = file.metadata().map_err(failed("opening", path))?.len();
         let bad = |why: String| ExtrasError::content(name, format!("not a valid OCI archive: {why}"));
-        let handle = file.try_clone().map_err(failed("opening", path))?;
+        let mut handle = file.try_clone().map_err(failed("opening", path))?;
+        let mut magic = Vec::new();
+        Read::by_ref(&mut handle).take(6).read_to_end(&mut magic).map_err(failed("reading", path))?;
+        if let Some((tool, undo)) = compressed(&magic) {
+            return Err(bad(format!("it is compressed with {tool}; unpack it with `{undo}`, and change the digest")));
+        }
+        handle.seek(SeekFrom::Start(0)).map_err(failed("reading", path))?;
         let mut archive = tar::Archive::new(handle);
         let mut seen: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         let entries = archive.entries_with_seek().map_err(|e| bad(e.to_string()))?;
@@ -225,38 +158,61 @@ impl Layout {
         Ok(bytes)
     }
 
-    /// The descriptor of `tag`: the one with that name, or the only one in the archive.
-    fn top(&mut self, tag: &str) -> Result<Descriptor, ExtrasError> {
+    /// The descriptors of `name:tag`: one, or one for each platform.
+    fn top(&mut self, name: &str, tag: &str) -> Result<Vec<Descriptor>, ExtrasError> {
         let bytes = self.bytes(self.index)?;
         let bad = |why: String| ExtrasError::content(&self.name, why);
         let list = document(&bytes, "").map_err(bad)?;
         if !list.index {
             return Err(bad("index.json is not an index".to_owned()));
         }
-        let called = |d: &&Descriptor| {
-            let name = d.annotations.get(TAG).map(String::as_str).unwrap_or_default();
-            name == tag || name.rsplit(':').next() == Some(tag)
-        };
-        let fitting: Vec<&Descriptor> = list.children.iter().filter(called).collect();
-        match (&list.children[..], &fitting[..]) {
-            ([only], _) => Ok(only.clone()),
-            (_, [only]) => Ok((*only).clone()),
-            (all, _) => Err(bad(format!("the archive has {} images, but not exactly one named {tag:?}", all.len()))),
-        }
+        choose(&list.children, name, tag).map_err(bad)
     }
 
-    /// Stores the image `tag` with everything it needs as blobs.
+    /// Stores the image `tag` with everything it needs as blobs, in an archive with one image of that tag.
     pub fn take(&mut self, tag: &str, store: &Store<'_>) -> Result<Image, ExtrasError> {
-        let top = self.top(tag)?;
-        let places = self.blobs.clone();
+        self.take_named("", tag, store)
+    }
+
+    /// Stores the image `name:tag` with everything it needs as blobs.
+    pub fn take_named(&mut self, image: &str, tag: &str, store: &Store<'_>) -> Result<Image, ExtrasError> {
+        let tops = self.top(image, tag)?;
+        let mut places = self.blobs.clone();
         let name = self.name.clone();
-        let size = |digest: &Digest| places.get(digest).map(|(_, size)| *size);
-        let image = walk(&top, &mut |d| places.get(d).map(|p| self.bytes(*p)).transpose(), &size, &name)?;
+        let (top, made) = match &tops[..] {
+            [top] => (top.clone(), None),
+            // Platforms that no index of the archive lists together: an index of our own does.
+            all => index_of(all).map_err(|why| ExtrasError::content(&name, why))?,
+        };
+        let made = made.map(|bytes: Vec<u8>| (Digest::of(&bytes), bytes));
+        if let Some((digest, bytes)) = &made {
+            places.remove(digest);
+            files::create_dirs(store.tmp)?;
+            pool::keep(store.blobs, store.tmp, bytes, digest)?;
+        }
+        let made = |d: &Digest| made.as_ref().filter(|(digest, _)| digest == d).map(|(_, bytes)| bytes);
+        let size = |d: &Digest| made(d).map(|b| b.len() as u64).or_else(|| places.get(d).map(|(_, size)| *size));
+        let mut read = |d: &Digest| match made(d) {
+            Some(bytes) => Ok(Some(bytes.clone())),
+            None => places.get(d).map(|p| self.bytes(*p)).transpose(),
+        };
+        let image = walk(&top, &mut read, &size, &name)?;
         for digest in image.blobs.keys() {
             let Some(place) = places.get(digest) else { continue };
             store.put(&mut self.file, *place, digest, &name)?;
         }
         Ok(image)
+    }
+}
+
+/// The compression of a file that begins so, and the command that undoes it.
+fn compressed(magic: &[u8]) -> Option<(&'static str, &'static str)> {
+    match magic {
+        [0x1f, 0x8b, ..] => Some(("gzip", "gunzip")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("zstd", "unzstd")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some(("xz", "unxz")),
+        [b'B', b'Z', b'h', ..] => Some(("bzip2", "bunzip2")),
+        _ => None,
     }
 }
 
@@ -319,6 +275,7 @@ impl Store<'_> {
             digest: format!("sha256:{}", top.digest),
             size: top.size,
             annotations: BTreeMap::new(),
+            platform: None,
         };
         walk(&top, &mut |d| Ok(Some(files::read_limited(&blob_path(self.blobs, d), MAX_MANIFEST)?)), &size, name)
     }

@@ -1,8 +1,11 @@
 //! A `Packages` index: what a suite offers. Each stanza is kept byte for byte.
 
+use std::fmt;
+
 use cluster_seed::ids::Digest;
 
 use crate::format::deb822::{self, Deb822Error};
+use crate::format::sum::Sum;
 use crate::format::{relation, version};
 
 /// Bytes of a decompressed index; Packages of all of Debian main is 57 MB.
@@ -26,6 +29,18 @@ pub enum IndexError {
     TooMany,
 }
 
+impl IndexError {
+    /// Why a package is left out, without its name.
+    fn reason(&self) -> String {
+        match self {
+            IndexError::Syntax { source, .. } => source.to_string(),
+            IndexError::Field { field, value, .. } if value.is_empty() => format!("it has no {field}"),
+            IndexError::Field { field, value, .. } => format!("{field} {value:?}"),
+            IndexError::TooMany => self.to_string(),
+        }
+    }
+}
+
 /// One version of one package. Its fields borrow from the index they were read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -46,6 +61,11 @@ pub struct Entry<'a> {
     pub provides: &'a str,
     pub conflicts: &'a str,
     pub breaks: &'a str,
+    pub suggests: &'a str,
+    pub replaces: &'a str,
+    pub enhances: &'a str,
+    /// A Provides field that is there, but empty: apt refuses it.
+    pub provides_nothing: bool,
     /// Key of the long description in `Translation-en`; empty if the stanza contains the description.
     pub description_md5: &'a str,
     /// Path below the mirror, checked: relative, no `..`.
@@ -72,6 +92,10 @@ impl Entry<'_> {
         provides: "",
         conflicts: "",
         breaks: "",
+        suggests: "",
+        replaces: "",
+        enhances: "",
+        provides_nothing: false,
         description_md5: "",
         filename: "",
         size: 0,
@@ -83,6 +107,23 @@ impl Entry<'_> {
         self.source.split([' ', '(']).next().filter(|s| !s.is_empty()).unwrap_or(self.name)
     }
 
+    /// The relation field that apt cannot read, if there is one, with its value. apt refuses an index with such a package.
+    pub fn refused_by_apt(&self) -> Option<(&'static str, &str)> {
+        let fields = [
+            ("Depends", self.depends),
+            ("Pre-Depends", self.pre_depends),
+            ("Recommends", self.recommends),
+            ("Suggests", self.suggests),
+            ("Conflicts", self.conflicts),
+            ("Breaks", self.breaks),
+            ("Replaces", self.replaces),
+            ("Enhances", self.enhances),
+            ("Provides", self.provides),
+        ];
+        let empty = self.provides_nothing.then_some(("Provides", ""));
+        empty.or_else(|| fields.into_iter().find(|(_, value)| !relation::apt_reads(value)))
+    }
+
     /// True for packages of every Debian system: Essential, or Priority required.
     pub fn is_base(&self) -> bool {
         self.essential || self.priority == "required"
@@ -92,70 +133,143 @@ impl Entry<'_> {
 /// Indexes of at least this many bytes are parsed on two threads.
 const SPLIT_FROM: usize = 4 << 20;
 
-/// Parses an index. Packages of other architectures than `arch` and `all` are skipped.
+/// A package of an index that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// As far as it could be read; empty if the stanza has no readable name.
+    pub package: String,
+    pub version: String,
+    pub why: String,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.package.is_empty() { "one without a name" } else { &self.package };
+        let gap = if self.version.is_empty() { "" } else { " " };
+        write!(f, "{name}{gap}{} ({})", self.version, self.why)
+    }
+}
+
+/// Packages named in one note; the rest are counted.
+const MAX_NAMED: usize = 10;
+
+/// One line about the packages of `index` that were left out; None if there are none.
+pub fn left_out_note(index: &str, all: &[LeftOut]) -> Option<String> {
+    let shown: Vec<String> = all.iter().take(MAX_NAMED).map(LeftOut::to_string).collect();
+    let more = if all.len() > shown.len() { format!(" and {} more", all.len() - shown.len()) } else { String::new() };
+    let count = if all.len() == 1 { "1 package".to_owned() } else { format!("{} packages", all.len()) };
+    (!all.is_empty()).then(|| format!("{count} of {index} cannot be used and left out: {}{more}", shown.join("; ")))
+}
+
+/// The packages of an index that can be used, and the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Index<'a> {
+    pub entries: Vec<Entry<'a>>,
+    /// Of any architecture; at most [`MAX_ENTRIES`] together with `entries`.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Parses an index that we wrote: a package that cannot be used is an error. Packages of other architectures than `arch` and
+/// `all` are skipped.
 pub fn parse<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'a>>, IndexError> {
+    Ok(read_halves(text, &|part| read_part(part, arch, origin, false))?.entries)
+}
+
+/// Parses somebody else's index: a package that cannot be used is left out. Only [`IndexError::TooMany`] is an error.
+pub fn read<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Index<'a>, IndexError> {
+    read_halves(text, &|part| read_part(part, arch, origin, true))
+}
+
+type ReadPart<'f, 'a> = &'f (dyn Fn(&'a str) -> Result<Index<'a>, IndexError> + Sync);
+
+fn read_halves<'a>(text: &'a str, read_part: ReadPart<'_, 'a>) -> Result<Index<'a>, IndexError> {
     let middle = match text.len() >= SPLIT_FROM {
         // Between two paragraphs; a text without an empty line in its second half is not split.
         true => memchr::memmem::find(&text.as_bytes()[text.len() / 2..], b"\n\n").map(|at| text.len() / 2 + at + 1),
         false => None,
     };
-    let Some(middle) = middle else { return read_part(text, arch, origin) };
+    let Some(middle) = middle else { return read_part(text) };
     let (first, second) = text.split_at(middle);
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| read_part(second, arch, origin));
-        let mut entries = read_part(first, arch, origin)?;
+        let second = scope.spawn(|| read_part(second));
+        let mut index = read_part(first)?;
         // Pass a panic of the thread on.
         let second = second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        if entries.len() + second.len() > MAX_ENTRIES {
+        if index.count() + second.count() > MAX_ENTRIES {
             return Err(IndexError::TooMany);
         }
-        entries.extend(second);
-        Ok(entries)
+        index.entries.extend(second.entries);
+        index.left_out.extend(second.left_out);
+        Ok(index)
     })
 }
 
-fn read_part<'a>(text: &'a str, arch: &str, origin: usize) -> Result<Vec<Entry<'a>>, IndexError> {
-    let mut entries = Vec::with_capacity(text.len() / 800);
-    for paragraph in deb822::paragraphs(text) {
-        let entry = read_entry(paragraph, origin)?;
-        if entry.arch != arch && entry.arch != "all" {
-            continue;
-        }
-        if entries.len() == MAX_ENTRIES {
-            return Err(IndexError::TooMany);
-        }
-        entries.push(entry);
+impl Index<'_> {
+    fn count(&self) -> usize {
+        self.entries.len() + self.left_out.len()
     }
-    Ok(entries)
 }
 
-fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, origin: usize) -> Result<Entry<'a>, IndexError> {
-    let mut e = Entry { stanza: paragraph.raw(), origin, ..Entry::EMPTY };
+/// A package that cannot be used is left out of a `foreign` index, and an error in ours.
+fn read_part<'a>(text: &'a str, arch: &str, origin: usize, foreign: bool) -> Result<Index<'a>, IndexError> {
+    let mut index = Index { entries: Vec::with_capacity(text.len() / 800), left_out: Vec::new() };
+    for paragraph in deb822::paragraphs(text) {
+        let mut entry = Entry { stanza: paragraph.raw(), origin, ..Entry::EMPTY };
+        let read = read_entry(paragraph, &mut entry);
+        if read.is_ok() && entry.arch != arch && entry.arch != "all" {
+            continue;
+        }
+        if index.count() == MAX_ENTRIES {
+            return Err(IndexError::TooMany);
+        }
+        match read {
+            Ok(()) => index.entries.push(entry),
+            Err(error) if foreign => {
+                let short = |text: &str| text.chars().take(80).collect();
+                let (package, version) = (short(entry.name), short(entry.version));
+                index.left_out.push(LeftOut { package, version, why: error.reason() });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(index)
+}
+
+/// Reads one stanza into `e`, which has what was read before an error.
+fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, e: &mut Entry<'a>) -> Result<(), IndexError> {
     let mut size = "";
     let mut sha256 = "";
     for field in paragraph.fields() {
         let field = field.map_err(|source| IndexError::Syntax { package: e.name.to_owned(), source })?;
-        let slot = match field.name {
-            "Package" => &mut e.name,
-            "Version" => &mut e.version,
-            "Architecture" => &mut e.arch,
-            "Source" => &mut e.source,
-            "Priority" => &mut e.priority,
-            "Multi-Arch" => &mut e.multi_arch,
-            "Depends" => &mut e.depends,
-            "Pre-Depends" => &mut e.pre_depends,
-            "Recommends" => &mut e.recommends,
-            "Provides" => &mut e.provides,
-            "Conflicts" => &mut e.conflicts,
-            "Breaks" => &mut e.breaks,
-            "Description-md5" => &mut e.description_md5,
-            "Filename" => &mut e.filename,
-            "Size" => &mut size,
-            "SHA256" => &mut sha256,
-            "Essential" => {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        // By length first: most fields of an index are not needed, and there are a million of them.
+        let slot = match field.name.len() {
+            4 if is("Size") => &mut size,
+            6 if is("SHA256") => &mut sha256,
+            6 if is("Source") => &mut e.source,
+            6 if is("Breaks") => &mut e.breaks,
+            7 if is("Package") => &mut e.name,
+            7 if is("Version") => &mut e.version,
+            7 if is("Depends") => &mut e.depends,
+            8 if is("Filename") => &mut e.filename,
+            8 if is("Priority") => &mut e.priority,
+            8 if is("Provides") => {
+                e.provides_nothing = field.value.is_empty();
+                &mut e.provides
+            }
+            8 if is("Suggests") => &mut e.suggests,
+            8 if is("Replaces") => &mut e.replaces,
+            8 if is("Enhances") => &mut e.enhances,
+            9 if is("Conflicts") => &mut e.conflicts,
+            9 if is("Essential") => {
                 e.essential = field.value == "yes";
                 continue;
             }
+            10 if is("Multi-Arch") => &mut e.multi_arch,
+            10 if is("Recommends") => &mut e.recommends,
+            11 if is("Pre-Depends") => &mut e.pre_depends,
+            12 if is("Architecture") => &mut e.arch,
+            15 if is("Description-md5") => &mut e.description_md5,
             _ => continue,
         };
         if !slot.is_empty() {
@@ -164,8 +278,7 @@ fn read_entry<'a>(paragraph: deb822::Paragraph<'a>, origin: usize) -> Result<Ent
         }
         *slot = field.value;
     }
-    check(&mut e, size, sha256)?;
-    Ok(e)
+    check(e, size, sha256)
 }
 
 fn check(e: &mut Entry<'_>, size: &str, sha256: &str) -> Result<(), IndexError> {
@@ -187,7 +300,10 @@ fn check(e: &mut Entry<'_>, size: &str, sha256: &str) -> Result<(), IndexError> 
         return Err(bad("Filename", e.filename));
     }
     let bytes = size.parse().ok().filter(|&n: &u64| n > 0 && n <= MAX_PACKAGE_SIZE).ok_or_else(|| bad("Size", size))?;
-    let digest = sha256.parse().map_err(|_| bad("SHA256", sha256))?;
+    let digest = match Sum::parse(sha256) {
+        Some(Sum::Sha256(digest)) => digest,
+        _ => return Err(bad("SHA256", sha256)),
+    };
     e.size = bytes;
     e.sha256 = digest;
     Ok(())
@@ -230,7 +346,7 @@ mod tests {
         let text: String = (0..20_000).map(|n| one(n) + "\n").collect();
         assert!(text.len() > SPLIT_FROM);
         let all = parse(&text, "amd64", 3).unwrap();
-        assert_eq!(all, read_part(&text, "amd64", 3).unwrap());
+        assert_eq!(all, read_part(&text, "amd64", 3, false).unwrap().entries);
         assert_eq!((all.len(), all[19_999].name, all[19_999].stanza), (20_000, "p19999", one(19_999).as_str()));
         let bad = text.replacen("Package: p19998\n", "", 1);
         assert!(parse(&bad, "amd64", 0).is_err());

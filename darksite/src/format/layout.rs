@@ -2,6 +2,8 @@
 
 use cluster_seed::ids::Digest;
 
+use crate::format::sum::Sum;
+
 /// `Origin` and `Label` of the Release files we publish.
 pub const ORIGIN: &str = "Kubedos";
 /// Bytes of a `snapshot.json`.
@@ -9,8 +11,13 @@ pub const MAX_MANIFEST: u64 = 1 << 20;
 
 /// `main/binary-amd64/Packages` to `main/binary-amd64/by-hash/SHA256/<hex>`.
 pub fn by_hash(name: &str, digest: &Digest) -> String {
+    by_sum(name, &Sum::Sha256(*digest))
+}
+
+/// The same for either digest.
+pub fn by_sum(name: &str, sum: &Sum) -> String {
     let dir = name.rsplit_once('/').map(|(dir, _)| format!("{dir}/")).unwrap_or_default();
-    format!("{dir}by-hash/SHA256/{digest}")
+    format!("{dir}by-hash/{}/{sum}", sum.field())
 }
 
 /// Where a snapshot keeps an upstream InRelease file.

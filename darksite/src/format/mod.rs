@@ -6,6 +6,7 @@ pub mod version;
 
 pub mod date;
 pub mod layout;
+pub mod sum;
 
 pub mod index;
 pub mod lock;

@@ -109,6 +109,93 @@ pub fn parse(text: &str) -> Result<Vec<Group<'_>>, RelationError> {
     Ok(groups)
 }
 
+/// True for a field that apt can read, if it is not empty. One that it cannot read makes the whole index unusable for apt, so
+/// a package with such a field is not published. It follows apt 2.6 and 3.0 exactly (ParseDepends of apt's deblistparser.cc):
+/// apt takes a comma at the end, but not two in a row, and wants at least four characters behind an opening bracket.
+pub fn apt_reads(field: &str) -> bool {
+    let bytes = field.as_bytes();
+    let end = bytes.iter().fold(State::Start, |state, byte| NEXT[state as usize][*byte as usize]);
+    let behind_bracket = || {
+        let open = memchr::memrchr(b'(', bytes)?;
+        bytes[open + 1..].iter().position(|b| !is_space(*b)).map(|at| bytes.len() - open - 1 - at)
+    };
+    // The last bracket that the text has may stand in a version, but then it is not near the end of a good one.
+    matches!(end, State::Start | State::Name | State::Gap)
+        || end == State::End && (bytes.last() != Some(&b')') || behind_bracket().is_none_or(|rest| rest > 3))
+}
+
+/// Where apt is in a relation field.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// Before a name; the text may end here.
+    Start,
+    /// Before a name, behind a bar. Where the text ends here, apt 2.6 crashes.
+    Alternative,
+    Name,
+    /// Behind a name.
+    Gap,
+    /// Behind an opening bracket, and behind the first character of an operator.
+    Bracket,
+    Less,
+    Greater,
+    /// Behind an operator.
+    Operator,
+    Version,
+    /// Behind a closing bracket.
+    End,
+    Refused,
+}
+
+/// The next state for each byte: a table, since a plan of profile full checks 12 MB.
+static NEXT: [[State; 256]; 11] = {
+    use State::{Alternative, Bracket, End, Gap, Greater, Less, Name, Operator, Refused, Start, Version};
+    let all = [Start, Alternative, Name, Gap, Bracket, Less, Greater, Operator, Version, End, Refused];
+    let mut table = [[Refused; 256]; 11];
+    let mut state = 0;
+    while state < all.len() {
+        let mut byte = 0;
+        while byte < 256 {
+            table[state][byte] = next(all[state], byte as u8);
+            byte += 1;
+        }
+        state += 1;
+    }
+    table
+};
+
+const fn next(state: State, byte: u8) -> State {
+    use State::{Alternative, Bracket, End, Gap, Greater, Less, Name, Operator, Refused, Start, Version};
+    let space = is_space(byte);
+    match (state, byte) {
+        (Version, b')') => End,
+        (Version, _) => Version,
+        (Name | Gap | End, b',') => Start,
+        (Name | Gap | End, b'|') => Alternative,
+        (Name | Gap, b'(') => Bracket,
+        (Name, _) if space => Gap,
+        (Start | Alternative | Gap | Bracket | End, _) if space => state,
+        (Start | Alternative | Name, b'(' | b')' | b',' | b'|' | b'[' | b']' | b'<' | b'>') => Refused,
+        (Start | Alternative | Name, _) => Name,
+        (Bracket | Less | Greater | Operator, b')') => Refused,
+        (Bracket, b'<') => Less,
+        (Bracket, b'>') => Greater,
+        (Bracket, b'=') | (Less, b'=' | b'<') | (Greater, b'=' | b'>') => Operator,
+        (Less | Greater | Operator, _) if space => Operator,
+        (Bracket | Less | Greater | Operator, _) => Version,
+        _ => Refused,
+    }
+}
+
+/// As isspace(3).
+const fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
+/// The packages that a Provides field names, without those in a form that nothing can ask for.
+pub fn provided(text: &str) -> impl Iterator<Item = Atom<'_>> {
+    text.split(',').filter_map(|part| parse_atom(part.trim()).ok())
+}
+
 /// Parses one package with its restrictions.
 pub fn parse_atom(text: &str) -> Result<Atom<'_>, RelationError> {
     let (head, restriction) = match text.find('(') {

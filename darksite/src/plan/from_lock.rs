@@ -17,8 +17,9 @@ use crate::plan::from_roots::finish;
 use crate::plan::{contents, translation};
 use crate::upstream::fetch::{self, Fetch};
 use crate::upstream::keyring::Keyring;
+use crate::upstream::release;
 use crate::upstream::suite::{self, Reader, Source, Suite};
-use crate::upstream::trust::{Clock, MAX_INRELEASE};
+use crate::upstream::trust::Clock;
 
 /// Missing packages named in an error; the rest are counted.
 const MAX_NAMED: usize = 10;
@@ -34,11 +35,11 @@ pub fn from_lock(
     keyring: &Keyring,
     progress: &dyn Progress,
 ) -> Result<Plan, Error> {
-    let reader = Reader { fetch, keyring, clock: Clock::OfFile, paths: Some(paths), allow_downgrade: true };
+    let reader = Reader { fetch, keyring, clock: Clock::OfFile, paths: Some(paths), allow_downgrade: true, progress };
     let mut suites = Vec::new();
     for upstream in &lock.upstream {
         check_cancelled(progress)?;
-        suites.push(open(upstream, &companion, sources, &reader, paths, progress)?);
+        suites.push(open(upstream, &companion, sources, &reader, paths)?);
     }
     let mirrors: Mirrors = suites.iter().map(|s| (s.source.suite.clone(), s.source.mirror.clone())).collect();
     let upstream = suites.iter().map(|s| s.file.clone()).collect();
@@ -76,7 +77,6 @@ fn open(
     sources: &[Source],
     reader: &Reader<'_>,
     paths: &Paths,
-    progress: &dyn Progress,
 ) -> Result<Suite, Error> {
     let moved = || Error::UpstreamMoved { suite: upstream.suite.clone(), expected: upstream.sha256 };
     let source = sources.iter().find(|s| s.suite == upstream.suite).ok_or_else(|| {
@@ -84,15 +84,14 @@ fn open(
     })?;
     let beside = companion.releases.get(&upstream.suite).map(|f| f.bytes.clone());
     let kept = beside.or_else(|| suite::in_a_snapshot(paths, &upstream.suite, &upstream.sha256));
-    let url = fetch::join(&source.mirror, &format!("dists/{}/InRelease", source.suite));
-    let bytes = match kept {
-        Some(bytes) => bytes,
-        None => fetch::get_all(reader.fetch, &url, MAX_INRELEASE as u64)?,
+    let (bytes, url) = match kept {
+        Some(bytes) => (bytes, fetch::join(&source.folder(), "InRelease")),
+        None => release::fetch(reader.fetch, &source.folder())?,
     };
     if Digest::of(&bytes) != upstream.sha256 {
         return Err(moved());
     }
-    reader.accept(source, bytes, &url, progress)
+    reader.accept(source, bytes, &url)
 }
 
 type Found = (Vec<Slice>, Vec<(String, String)>);
@@ -110,12 +109,13 @@ fn find(lock: &SnapshotLock, suites: &[Suite], reader: &Reader<'_>, texts: &mut 
     let mut found: Vec<Option<(Slice, String)>> = vec![None; lock.packages.len()];
     for (suite, component) in indexes {
         let Some(suite) = suites.iter().find(|s| s.source.suite == suite) else { continue };
-        for arch in &lock.architectures {
-            let path = format!("{component}/binary-{arch}/Packages");
+        let all = suite.release.binary_all.then_some("all");
+        for (arch, place) in lock.architectures.iter().flat_map(|a| std::iter::once(a.as_str()).chain(all).map(move |p| (a, p))) {
+            let path = format!("{component}/binary-{place}/Packages");
             let Some(text) = reader.text(suite, &path)? else { continue };
             let number = texts.add(Arc::clone(&text));
-            let entries = index::parse(&text, arch, number).map_err(|source| Error::Index { index: path.clone(), source })?;
-            for entry in entries {
+            let read = index::read(&text, arch, number).map_err(|source| Error::Index { index: path.clone(), source })?;
+            for entry in read.entries {
                 let same = |p: &LockedPackage| {
                     p.component == component
                         && p.version == entry.version

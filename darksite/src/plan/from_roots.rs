@@ -16,12 +16,12 @@ use crate::upstream::suite::{self, Reader, Suite};
 pub fn plan(req: &PlanRequest, fetch: &dyn Fetch, keyring: &Keyring, progress: &dyn Progress) -> Result<Plan, Error> {
     req.check()?;
     let paths = req.paths.as_ref();
-    let reader = Reader { fetch, keyring, clock: req.clock, paths, allow_downgrade: req.allow_downgrade };
+    let reader = Reader { fetch, keyring, clock: req.clock, paths, allow_downgrade: req.allow_downgrade, progress };
     let mut suites = Vec::new();
     for source in &req.sources {
         check_cancelled(progress)?;
         progress.begin(&format!("reading suite {}", source.suite), None);
-        suites.push(reader.open(source, progress)?);
+        suites.push(reader.open(source)?);
         progress.end();
     }
     let found = choose::choose(req, &reader, &suites, progress)?;

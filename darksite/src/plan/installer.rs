@@ -12,6 +12,7 @@ use host::parallel::try_each;
 use crate::error::Error;
 use crate::format::index::{self, Entry};
 use crate::format::lock::{LockedFile, LockedPackage};
+use crate::format::sum::Sum;
 use crate::format::texts::Slice;
 use crate::format::version;
 use crate::plan::draft::Draft;
@@ -98,8 +99,9 @@ fn udebs(
         };
         let number = draft.plan.texts.add(Arc::clone(&text));
         let index = format!("{}/{component}", suite.source.suite);
-        let entries = index::parse(&text, arch, 0).map_err(|source| Error::Index { index: index.clone(), source })?;
-        for entry in entries {
+        let read = index::read(&text, arch, 0).map_err(|source| Error::Index { index: index.clone(), source })?;
+        draft.plan.notes.extend(index::left_out_note(&index, &read.left_out));
+        for entry in read.entries {
             let key = format!("{} {}", entry.name, entry.arch);
             let older = found.get(&key).is_some_and(|(have, _)| version::compare(&have.version, entry.version).is_ge());
             if let Some(slice) = draft.plan.texts.locate(number, entry.stanza).filter(|_| !older) {
@@ -112,8 +114,7 @@ fn udebs(
 
 /// True for errors of a mirror whose file is missing or is not the one that the Release file lists.
 fn is_stale(e: &Error) -> bool {
-    let fetch =
-        |e: &FetchError| matches!(e, FetchError::NotFound { .. } | FetchError::TooLarge { .. } | FetchError::Short { .. });
+    let fetch = |e: &FetchError| e.is_missing() || matches!(e, FetchError::TooLarge { .. } | FetchError::Short { .. });
     matches!(e, Error::Size { .. } | Error::Digest { .. } | Error::Unpack { .. }) || matches!(e, Error::Fetch(e) if fetch(e))
 }
 
@@ -139,7 +140,7 @@ fn probe(draft: &Draft, reader: &Reader<'_>, all: &[(LockedPackage, Slice)]) -> 
         }
         // Asking for the last byte is enough to know that the file is there.
         match exists(reader, &draft.plan.url(package), package.size - 1) {
-            Err(FetchError::NotFound { .. }) => Ok(true),
+            Err(e) if e.is_missing() => Ok(true),
             other => other.map(|()| false),
         }
     })?;
@@ -168,8 +169,8 @@ fn images(draft: &mut Draft, req: &PlanRequest, reader: &Reader<'_>, suites: &[S
             draft.plan.notes.push(format!("suite {} has no installer images for {arch}", suite.source.suite));
             continue;
         };
-        let text = match reader.file(suite, &sums, listed) {
-            Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
+        let bytes = match reader.file(suite, &sums, listed) {
+            Ok((bytes, _)) => bytes,
             Err(e) if is_stale(&e) => {
                 draft
                     .plan
@@ -179,7 +180,8 @@ fn images(draft: &mut Draft, req: &PlanRequest, reader: &Reader<'_>, suites: &[S
             }
             Err(e) => return Err(e),
         };
-        draft.plan.lock.files.push(LockedFile { path: sums, sha256: listed.sha256, size: listed.size });
+        let text = String::from_utf8_lossy(&bytes);
+        draft.plan.lock.files.push(LockedFile { path: sums, sha256: Digest::of(&bytes), size: listed.size });
         for name in image_names(arch) {
             let path = format!("{dir}/{name}");
             let url = fetch::join(&suite.source.mirror, &format!("dists/{}/{path}", suite.source.suite));
@@ -211,12 +213,13 @@ fn size_of(req: &PlanRequest, reader: &Reader<'_>, url: &str, sha256: Digest) ->
         return Ok(Some(size));
     }
     let bytes = match fetch::get_all(reader.fetch, url, MAX_IMAGE) {
-        Err(FetchError::NotFound { .. }) => return Ok(None),
+        Err(e) if e.is_missing() => return Ok(None),
         other => other?,
     };
     let (size, found) = (bytes.len() as u64, Digest::of(&bytes));
     if found != sha256 {
-        return Err(Error::Digest { url: url.to_owned(), found, expected: sha256 });
+        let (found, expected) = (Box::new(Sum::Sha256(found)), Box::new(Sum::Sha256(sha256)));
+        return Err(Error::Digest { url: url.to_owned(), found, expected });
     }
     if let Some(paths) = &req.paths {
         pool::keep(&paths.blobs, &paths.tmp, &bytes, &sha256)?;

@@ -1,10 +1,13 @@
 //! Fetches from a mirror: over HTTP (with resume, timeouts and limits) or from a local directory.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+
+use crate::upstream::netrc::Netrc;
 
 /// Attempts to fetch one file.
 pub const MAX_TRIES: u32 = 5;
@@ -37,13 +40,15 @@ pub enum FetchError {
     Short { url: String, got: u64, want: u64 },
     #[error("{0:?} is not a mirror address (expected http://, https:// or file:///)")]
     Scheme(String),
+    #[error("the address of {0} contains a user name or a password")]
+    Secret(String),
 }
 
 impl FetchError {
     /// True if a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
-            FetchError::NotFound { .. } | FetchError::TooLarge { .. } | FetchError::Scheme(_) => false,
+            FetchError::NotFound { .. } | FetchError::TooLarge { .. } | FetchError::Scheme(_) | FetchError::Secret(_) => false,
             FetchError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             FetchError::Transport { source, .. } => {
                 !matches!(**source, ureq::Error::BadUri(_) | ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed)
@@ -52,9 +57,21 @@ impl FetchError {
         }
     }
 
+    /// True if the server does not have the file. Object stores answer 403 for that to whoever may not list their content.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, FetchError::NotFound { .. } | FetchError::Status { status: 403, .. })
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            FetchError::Secret(_) => SECRET_HINT,
+            FetchError::Status { status: 401, .. } => {
+                "the server wants a user name and a password: write them into a netrc file and use --netrc FILE"
+            }
+            FetchError::Status { status: 403, .. } => {
+                "the server refuses it, or does not have it (object stores say the same for both); check the address"
+            }
             FetchError::NotFound { .. } => {
                 "check the mirror's address, the suite and the component; or the mirror is being updated: try again later"
             }
@@ -96,31 +113,45 @@ impl Default for HttpLimits {
     }
 }
 
+/// What to do with a password instead of writing it into an address.
+const SECRET_HINT: &str = "write it into a netrc file (machine HOST login NAME password WORD) and use --netrc FILE; addresses are \
+     shown, logged and published";
+
 /// A mirror reached over HTTP or HTTPS.
 pub struct HttpFetch {
     agent: ureq::Agent,
+    logins: Netrc,
 }
 
 impl HttpFetch {
-    pub fn new(limits: HttpLimits) -> Self {
+    /// `logins` are sent to the servers they are for.
+    pub fn new(limits: HttpLimits, logins: Netrc) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(limits.connect))
             .timeout_resolve(Some(limits.connect))
             .timeout_recv_response(Some(limits.response))
             .timeout_per_read(Some(limits.read))
             .max_redirects(MAX_REDIRECTS)
+            // To another host, a password is never sent on.
+            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
             .max_response_header_size(MAX_HEADER)
             .max_idle_connections_per_host(8)
             .http_status_as_error(false)
             .user_agent(concat!("kubedos/", env!("CARGO_PKG_VERSION")))
             .build();
-        HttpFetch { agent: config.new_agent() }
+        HttpFetch { agent: config.new_agent(), logins }
     }
 }
 
 impl Fetch for HttpFetch {
     fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError> {
+        if let Some(public) = without_login(url) {
+            return Err(FetchError::Secret(public));
+        }
         let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
+        if let Some(value) = self.logins.authorization(url) {
+            request = request.header("Authorization", value.as_str());
+        }
         if offset > 0 {
             request = request.header("Range", format!("bytes={offset}-"));
         }
@@ -167,7 +198,11 @@ pub struct AnyFetch {
 
 impl AnyFetch {
     pub fn new(limits: HttpLimits) -> Self {
-        AnyFetch { http: HttpFetch::new(limits) }
+        AnyFetch::with_logins(limits, Netrc::default())
+    }
+
+    pub fn with_logins(limits: HttpLimits, logins: Netrc) -> Self {
+        AnyFetch { http: HttpFetch::new(limits, logins) }
     }
 }
 
@@ -181,10 +216,40 @@ impl Fetch for AnyFetch {
     }
 }
 
-/// A file's address below a mirror. A `%` in a file name is not an escape.
+/// A file's address below a mirror, escaped but for a mirror that is a directory. `+` is escaped too: Amazon S3 reads it as
+/// a space. A `%` in a file name is not an escape.
 pub fn join(mirror: &str, path: &str) -> String {
-    let path = if mirror.starts_with("file:") { path.to_owned() } else { path.replace('%', "%25") };
-    format!("{}/{path}", mirror.trim_end_matches('/'))
+    let mirror = mirror.trim_end_matches('/');
+    if mirror.starts_with("file:") {
+        return format!("{mirror}/{path}");
+    }
+    let mut url = format!("{mirror}/");
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' | b'@' | b'=' => {
+                url.push(char::from(byte));
+            }
+            // Writing to a String cannot fail.
+            other => _ = write!(url, "%{other:02X}"),
+        }
+    }
+    url
+}
+
+/// The address without user name and password, if it has any.
+pub fn without_login(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (_, host) = rest[..end].rsplit_once('@')?;
+    Some(format!("{scheme}://{host}{}", &rest[end..]))
+}
+
+/// The address as it may be published: without a query, which may be a signature or a token.
+pub fn published(url: &str) -> String {
+    let url = without_login(url).unwrap_or_else(|| url.to_owned());
+    let web = url.starts_with("http://") || url.starts_with("https://");
+    let end = url.find(['?', '#']).filter(|_| web).unwrap_or(url.len());
+    url[..end].to_owned()
 }
 
 /// Waits before attempt number `tries` (from 1): 0.2 s, doubled each time.
@@ -239,5 +304,22 @@ mod tests {
     fn addresses_are_joined_once() {
         assert_eq!(join("http://m/debian/", "pool/a%3a1.deb"), "http://m/debian/pool/a%253a1.deb");
         assert_eq!(join("file:///m", "pool/a%3a1.deb"), "file:///m/pool/a%3a1.deb");
+        assert_eq!(join("file:///m", "pool/a+b c.deb"), "file:///m/pool/a+b c.deb");
+        assert_eq!(join("http://m+n/d", "a+b c[1]$,\u{e4}~?#"), "http://m+n/d/a%2Bb%20c%5B1%5D%24%2C%C3%A4~%3F%23");
+    }
+
+    #[test]
+    fn a_password_is_not_part_of_a_public_address() {
+        assert_eq!(without_login("http://u:p@h:80/a?b").as_deref(), Some("http://h:80/a?b"));
+        assert_eq!(without_login("https://u:p@x@h").as_deref(), Some("https://h"));
+        for url in ["http://h/a@b", "/srv/a@b", "file:///a@b", "https://h?x=a@b"] {
+            assert_eq!(without_login(url), None, "{url}");
+        }
+        assert_eq!(published("https://u:p@h/a/b?token=x#y"), "https://h/a/b");
+        assert_eq!(published("/srv/a?b"), "/srv/a?b");
+        let fetch = AnyFetch::new(HttpLimits::default());
+        let error = fetch.get("http://user:s3cret@127.0.0.1:1/x", 0).err().unwrap();
+        assert!(matches!(&error, FetchError::Secret(_)) && !error.to_string().contains("s3cret"), "{error}");
+        assert!(error.hint().contains("--netrc"));
     }
 }

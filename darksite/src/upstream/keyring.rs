@@ -41,8 +41,12 @@ pub enum Rejected {
     SignatureExpired(Timestamp),
     /// Made after the time it is checked at.
     FromFuture(Timestamp),
-    /// A hash weaker than SHA-256, an unknown critical subpacket, or another type of signature.
+    /// An unknown critical subpacket, an unusual hash, or another type of signature.
     Kind,
+    /// The signature is by a hash that can be forged.
+    WeakHash(&'static str),
+    /// The key is bound only by signatures with such a hash.
+    WeakBinding(&'static str),
 }
 
 /// Continues "the signature …".
@@ -57,6 +61,10 @@ impl std::fmt::Display for Rejected {
             Rejected::SignatureExpired(at) => write!(f, "expired at {at}"),
             Rejected::FromFuture(at) => write!(f, "is dated {at}, which is in the future"),
             Rejected::Kind => f.write_str("has a type that is not accepted"),
+            Rejected::WeakHash(hash) => write!(f, "uses the hash {hash}, which can be forged"),
+            Rejected::WeakBinding(hash) => {
+                write!(f, "is by a key whose self-signature uses the hash {hash}, which can be forged")
+            }
         }
     }
 }
@@ -69,22 +77,32 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Reads a keyring, binary or armored. Certificates that rpgp does not support are skipped.
+    /// Reads a keyring: binary, or one or more armored blocks with any text around them. Certificates that rpgp does not
+    /// support are skipped.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyringError> {
         if bytes.len() > MAX_KEYRING {
             return Err(KeyringError::TooLarge(bytes.len()));
         }
-        let read = |e| KeyringError::OpenPgp(Box::new(e));
-        let certificates: Vec<_> = if bytes.starts_with(b"-----BEGIN") {
-            let (keys, _) = SignedPublicKey::from_armor_many(bytes).map_err(read)?;
-            keys.take(MAX_CERTIFICATES).filter_map(Result::ok).collect()
-        } else {
-            SignedPublicKey::from_bytes_many(bytes).map_err(read)?.take(MAX_CERTIFICATES).filter_map(Result::ok).collect()
-        };
-        if certificates.is_empty() {
-            return Err(KeyringError::Empty);
+        let (mut certificates, mut failed) = (Vec::new(), None);
+        let blocks = armored_blocks(bytes);
+        for block in &blocks {
+            match SignedPublicKey::from_armor_many(block.as_bytes()) {
+                Ok((keys, _)) => certificates.extend(keys.take(MAX_CERTIFICATES).filter_map(Result::ok)),
+                Err(e) => failed = Some(e),
+            }
         }
-        Ok(Keyring { bytes: bytes.to_vec(), certificates })
+        if blocks.is_empty() {
+            match SignedPublicKey::from_bytes_many(bytes) {
+                Ok(keys) => certificates.extend(keys.take(MAX_CERTIFICATES).filter_map(Result::ok)),
+                Err(e) => failed = Some(e),
+            }
+        }
+        certificates.truncate(MAX_CERTIFICATES);
+        match (certificates.is_empty(), failed) {
+            (true, Some(e)) => Err(KeyringError::OpenPgp(Box::new(e))),
+            (true, None) => Err(KeyringError::Empty),
+            (false, _) => Ok(Keyring { bytes: bytes.to_vec(), certificates }),
+        }
     }
 
     /// The bytes it was read from, for a `Signed-By` file.
@@ -118,6 +136,30 @@ impl Keyring {
     }
 }
 
+/// The armored blocks of certificates in a text, with plain line ends. None in a binary keyring.
+fn armored_blocks(bytes: &[u8]) -> Vec<String> {
+    const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
+    const END: &str = "-----END PGP PUBLIC KEY BLOCK-----";
+    if memchr::memmem::find(bytes, BEGIN.as_bytes()).is_none() {
+        return Vec::new();
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let (mut blocks, mut open): (Vec<String>, Option<String>) = (Vec::new(), None);
+    for line in text.lines().map(str::trim) {
+        // A byte order mark may precede the first one.
+        if line.ends_with(BEGIN) {
+            open = (blocks.len() < MAX_CERTIFICATES).then(String::new);
+        }
+        let Some(block) = &mut open else { continue };
+        block.push_str(if line.ends_with(BEGIN) { BEGIN } else { line });
+        block.push('\n');
+        if line == END {
+            blocks.extend(open.take());
+        }
+    }
+    blocks
+}
+
 /// Upper-case hex of a key's fingerprint.
 pub fn fingerprint(key: &impl KeyDetails) -> String {
     format!("{:X}", key.fingerprint())
@@ -125,7 +167,25 @@ pub fn fingerprint(key: &impl KeyDetails) -> String {
 
 fn accepted_kind(signature: &Signature) -> Result<(), Rejected> {
     let kind = matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary));
+    if let Some(hash) = weak_hash(signature) {
+        return Err(Rejected::WeakHash(hash));
+    }
     if kind && is_sound(signature) { Ok(()) } else { Err(Rejected::Kind) }
+}
+
+/// The name of a hash for which signatures can be forged.
+fn weak_hash(signature: &Signature) -> Option<&'static str> {
+    match signature.hash_alg()? {
+        HashAlgorithm::Md5 => Some("MD5"),
+        HashAlgorithm::Sha1 => Some("SHA-1"),
+        HashAlgorithm::Ripemd160 => Some("RIPEMD-160"),
+        _ => None,
+    }
+}
+
+/// Why there is no self-signature that counts.
+fn unbound<'a>(mut signatures: impl Iterator<Item = &'a Signature>) -> Rejected {
+    signatures.find_map(weak_hash).map_or(Rejected::Binding, Rejected::WeakBinding)
 }
 
 /// SHA-256 or stronger, and no critical subpacket whose meaning is unknown here (RFC 9580 section 5.2.3.7).
@@ -197,7 +257,9 @@ fn primary_self_signature(cert: &SignedPublicKey, at: Timestamp) -> Result<&Sign
         })
     });
     let direct = cert.details.direct_signatures.iter().filter(|s| s.verify_key(key).is_ok());
-    let own = newest(on_users.chain(direct), at).ok_or(Rejected::Binding)?;
+    let all = || cert.details.users.iter().flat_map(|u| &u.signatures).chain(&cert.details.direct_signatures);
+    let all = || all().filter(|s| names(s, key));
+    let own = newest(on_users.chain(direct), at).ok_or_else(|| unbound(all()))?;
     not_expired(key, own, at)?;
     Ok(own)
 }
@@ -207,7 +269,7 @@ fn subkey_may_sign(cert: &SignedPublicKey, subkey: &SignedPublicSubKey, at: Time
     if subkey.signatures.iter().filter(valid).any(|s| s.typ() == Some(SignatureType::SubkeyRevocation)) {
         return Err(Rejected::Revoked);
     }
-    let binding = newest(subkey.signatures.iter().filter(valid), at).ok_or(Rejected::Binding)?;
+    let binding = newest(subkey.signatures.iter().filter(valid), at).ok_or_else(|| unbound(subkey.signatures.iter()))?;
     // Without the subkey's own signature anybody could adopt someone else's signing key (RFC 9580 section 5.2.1.9).
     let back = binding.embedded_signature().is_some_and(|s| s.verify_primary_key_binding(&subkey.key, &cert.primary_key).is_ok());
     if !binding.key_flags().sign() || !back {

@@ -3,9 +3,14 @@
 
 pub mod fetch;
 pub mod mirror;
+pub mod netrc;
 
 pub mod keyring;
 pub mod trust;
+
+pub mod listed;
+pub mod release;
+pub mod unpack;
 
 pub mod pool;
 pub mod suite;

@@ -4,7 +4,6 @@
 //! be removed at any time.
 
 use std::fs;
-use std::io::Read;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,10 +15,12 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::format::date::format_date;
 use crate::format::index::MAX_INDEX;
-use crate::format::layout::{by_hash, flat, upstream_name};
+use crate::format::layout::{flat, upstream_name};
 use crate::paths::Paths;
-use crate::upstream::fetch::{self, Fetch, FetchError};
+use crate::upstream::fetch::{self, Fetch};
 use crate::upstream::keyring::Keyring;
+use crate::upstream::listed::Folder;
+use crate::upstream::release;
 use crate::upstream::trust::{self, Clock, Listed, MAX_INRELEASE, Release};
 
 /// One suite of one mirror.
@@ -46,6 +47,8 @@ pub struct Reader<'a> {
     pub paths: Option<&'a Paths>,
     /// Accept a Release file that is older than one accepted before.
     pub allow_downgrade: bool,
+    /// Told what is odd about a mirror.
+    pub progress: &'a dyn Progress,
 }
 
 /// A suite with a verified Release file.
@@ -58,20 +61,24 @@ pub struct Suite {
 
 impl Reader<'_> {
     /// Fetches and verifies the Release file of a suite.
-    pub fn open(&self, source: &Source, progress: &dyn Progress) -> Result<Suite, Error> {
-        let url = fetch::join(&source.mirror, &format!("dists/{}/InRelease", source.suite));
-        let bytes = fetch::get_all(self.fetch, &url, MAX_INRELEASE as u64)?;
-        self.accept(source, bytes, &url, progress)
+    pub fn open(&self, source: &Source) -> Result<Suite, Error> {
+        let (bytes, url) = release::fetch(self.fetch, &source.folder())?;
+        self.accept(source, bytes, &url)
     }
 
     /// Verifies a Release file that was fetched from `url`.
-    pub fn accept(&self, source: &Source, bytes: Vec<u8>, url: &str, progress: &dyn Progress) -> Result<Suite, Error> {
+    pub fn accept(&self, source: &Source, bytes: Vec<u8>, url: &str) -> Result<Suite, Error> {
         let failed = |source| Error::Trust { url: url.to_owned(), source };
         let release = trust::verify_inrelease(&bytes, self.keyring, self.clock).map_err(failed)?;
         let date = format_date(release.date);
-        progress.say(&format!("suite {}, dated {date}, signed by {}", source.suite, release.signed_by.join(" ")));
-        if release.suite != source.suite && release.codename != source.suite {
-            let (asked, found) = (source.suite.clone(), release.codename);
+        self.progress.say(&format!("suite {}, dated {date}, signed by {}", source.suite, release.signed_by.join(" ")));
+        for warning in &release.warnings {
+            self.progress.say(&format!("suite {}: {warning}", source.suite));
+        }
+        let nameless = release.suite.is_empty() && release.codename.is_empty();
+        if !nameless && release.suite != source.suite && release.codename != source.suite {
+            let found = if release.codename.is_empty() { release.suite } else { release.codename };
+            let asked = source.suite.clone();
             return Err(Error::WrongSuite { url: url.to_owned(), asked, found });
         }
         if let Some(seen) = self.paths.and_then(|p| newest_seen(p, &source.suite))
@@ -85,73 +92,52 @@ impl Reader<'_> {
         Ok(Suite { source: source.clone(), release, file, digest })
     }
 
-    /// The plain text of an index, for example `main/binary-amd64/Packages`; None if the suite does not have it.
+    /// The plain text of an index, for example `main/binary-amd64/Packages`; None if the suite does not have it. Bytes that are
+    /// not UTF-8 are replaced.
     pub fn text(&self, suite: &Suite, plain: &str) -> Result<Option<Arc<String>>, Error> {
-        let Some(unpacked) = suite.release.files.get(plain) else { return Ok(None) };
-        if unpacked.size > MAX_INDEX {
+        let unpacked = suite.release.files.get(plain);
+        if let Some(large) = unpacked.filter(|l| l.size > MAX_INDEX) {
             let url = format!("{}/{plain}", suite.source.suite);
-            return Err(Error::Size { url, found: unpacked.size, expected: MAX_INDEX });
+            return Err(Error::Size { url, found: large.size, expected: MAX_INDEX });
         }
-        let kept = self.paths.map(|p| p.cache.join("index").join(unpacked.sha256.to_string()));
-        if let Some(text) = kept.as_deref().and_then(|path| read_kept(path, unpacked)) {
+        let kept = self.paths.zip(unpacked).map(|(p, listed)| (p.cache.join("index").join(listed.sum.to_string()), listed));
+        if let Some(text) = kept.as_ref().and_then(|(path, listed)| read_kept(path, listed)) {
             return Ok(Some(text));
         }
-        let Some((bytes, url)) = self.packed(suite, plain, unpacked.size + 1)? else { return Ok(None) };
-        matches_listed(&bytes, unpacked, &url)?;
-        if let Some(path) = kept {
+        let url = suite.source.folder();
+        let folder = Folder { fetch: self.fetch, url: &url, release: &suite.release };
+        let Some((bytes, _)) = folder.index(plain, MAX_INDEX, self.progress)? else { return Ok(None) };
+        if let Some((path, _)) = kept {
             // An index that cannot be cached is fetched again next time.
             let _ = files::replace_unsynced(&path, &bytes);
         }
-        let text = String::from_utf8(bytes).map_err(|_| Error::NotUtf8 { url })?;
-        Ok(Some(Arc::new(text)))
+        Ok(Some(Arc::new(lossy(bytes))))
     }
 
-    /// Fetches the first form that the Release file lists, and unpacks it.
-    fn packed(&self, suite: &Suite, plain: &str, limit: u64) -> Result<Option<(Vec<u8>, String)>, Error> {
-        let forms = [".xz", ".gz", ""].map(|ending| format!("{plain}{ending}"));
-        let Some((name, listed)) = forms.iter().find_map(|n| Some((n, suite.release.files.get(n)?))) else { return Ok(None) };
-        let (bytes, url) = self.file(suite, name, listed)?;
-        let mut out = Vec::new();
-        let read = match name.rsplit_once('.').map(|(_, ending)| ending) {
-            Some("xz") => liblzma::read::XzDecoder::new_multi_decoder(&bytes[..]).take(limit).read_to_end(&mut out),
-            Some("gz") => flate2::read::MultiGzDecoder::new(&bytes[..]).take(limit).read_to_end(&mut out),
-            _ => return Ok(Some((bytes, url))),
-        };
-        read.map_err(|source| Error::Unpack { url: url.clone(), source })?;
-        Ok(Some((out, url)))
-    }
-
-    /// Fetches and checks a file that the Release file lists. By-hash names stay valid while a mirror is being updated, but
-    /// not every mirror has them.
+    /// Fetches and checks a file that the Release file lists.
     pub fn file(&self, suite: &Suite, name: &str, listed: &Listed) -> Result<(Vec<u8>, String), Error> {
-        let base = format!("dists/{}", suite.source.suite);
-        let limit = listed.size.min(MAX_INDEX);
-        let mut url = fetch::join(&suite.source.mirror, &format!("{base}/{}", by_hash(name, &listed.sha256)));
-        let bytes = match fetch::get_all(self.fetch, &url, limit) {
-            Err(FetchError::NotFound { .. }) => {
-                url = fetch::join(&suite.source.mirror, &format!("{base}/{name}"));
-                fetch::get_all(self.fetch, &url, limit)?
-            }
-            other => other?,
-        };
-        matches_listed(&bytes, listed, &url)?;
-        Ok((bytes, url))
+        let url = suite.source.folder();
+        Ok(Folder { fetch: self.fetch, url: &url, release: &suite.release }.file(name, listed)?)
     }
+}
+
+impl Source {
+    /// The address of the folder with the suite's Release file.
+    pub fn folder(&self) -> String {
+        fetch::join(&self.mirror, &format!("dists/{}", self.suite))
+    }
+}
+
+/// The text of an index, whose descriptions and maintainers need not be UTF-8.
+pub fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
 /// An index cached by an earlier run, if it is intact.
 fn read_kept(path: &Utf8Path, listed: &Listed) -> Option<Arc<String>> {
     let bytes = files::read_limited(path, listed.size).ok()?;
-    let intact = bytes.len() as u64 == listed.size && Digest::of(&bytes) == listed.sha256;
-    intact.then(|| String::from_utf8(bytes).ok()).flatten().map(Arc::new)
-}
-
-fn matches_listed(bytes: &[u8], listed: &Listed, url: &str) -> Result<(), Error> {
-    if bytes.len() as u64 != listed.size {
-        return Err(Error::Size { url: url.to_owned(), found: bytes.len() as u64, expected: listed.size });
-    }
-    let found = Digest::of(bytes);
-    if found == listed.sha256 { Ok(()) } else { Err(Error::Digest { url: url.to_owned(), found, expected: listed.sha256 }) }
+    let intact = bytes.len() as u64 == listed.size && listed.sum.fits(&bytes);
+    intact.then(|| Arc::new(lossy(bytes)))
 }
 
 fn accepted_path(paths: &Paths, suite: &str) -> Utf8PathBuf {
@@ -175,8 +161,9 @@ pub fn newest_seen(paths: &Paths, suite: &str) -> Option<Timestamp> {
     let all = std::iter::once(accepted_path(paths, suite)).chain(in_snapshots(paths, suite));
     all.filter_map(|path| {
         let bytes = files::read_limited(&path, MAX_INRELEASE as u64).ok()?;
-        let message = trust::read_message(&bytes).ok()?;
-        trust::read_release(&message.signed_text().replace("\r\n", "\n")).ok().map(|r| r.date)
+        let signed = trust::open(&bytes).ok()?;
+        // Without a date nothing says which of two is newer: the signature's time is not verified here.
+        trust::read_release(&signed.text).ok().filter(|r| r.dated).map(|r| r.date)
     })
     .max()
 }
@@ -187,7 +174,7 @@ pub fn remember(paths: &Paths, suites: &[Suite]) -> Result<(), Error> {
         files::replace_unsynced(&accepted_path(paths, &suite.source.suite), &suite.file.bytes)?;
     }
     let listed: std::collections::BTreeSet<String> =
-        suites.iter().flat_map(|s| s.release.files.values().map(|f| f.sha256.to_string())).collect();
+        suites.iter().flat_map(|s| s.release.files.values().map(|f| f.sum.to_string())).collect();
     for entry in paths.cache.join("index").read_dir_utf8().into_iter().flatten().flatten() {
         if !listed.contains(entry.file_name()) {
             // Another run may have removed it.

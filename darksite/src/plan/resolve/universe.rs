@@ -65,23 +65,22 @@ impl<'a> Universe<'a> {
             views.push(View { arch, by_name, provides: HashMap::new() });
         }
         let mut universe = Universe { entries, views };
-        universe.index_provides()?;
+        universe.index_provides();
         Ok(universe)
     }
 
-    fn index_provides(&mut self) -> Result<(), ResolveError> {
+    fn index_provides(&mut self) {
         let entries = &self.entries;
         for view in &mut self.views {
             let mut all: Vec<usize> = view.by_name.values().copied().filter(|&at| !entries[at].provides.is_empty()).collect();
             all.sort_unstable();
             for at in all {
-                for atom in parse(&entries[at], "Provides", entries[at].provides)?.into_iter().flatten() {
+                for atom in relation::provided(entries[at].provides) {
                     let version = atom.version.filter(|(op, _)| *op == Op::Equal).map(|(_, v)| v);
                     view.provides.entry(atom.name).or_default().push((at, version));
                 }
             }
         }
-        Ok(())
     }
 
     pub fn entry(&self, at: usize) -> &Entry<'a> {

@@ -4,10 +4,11 @@ use anyhow::Result;
 use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::progress::Progress as _;
-use darksite::{AnyFetch, HttpLimits, Plan};
+use darksite::{AnyFetch, Plan};
 use site::Site;
 
 use super::lock_file;
+use super::logins::Logins;
 use super::request::{Selection, Upstream};
 use crate::cli::args::{PassphraseSource, SiteArgs};
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -20,6 +21,8 @@ pub struct Build {
     passphrase: PassphraseSource,
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    logins: Logins,
     #[command(flatten)]
     selection: Selection,
     /// Build from this lock file instead of planning [default file: DIR/darksite.lock, written by `seedd darksite plan`]
@@ -38,7 +41,7 @@ impl Build {
         let _using = site.use_blobs()?;
         let keys = site.keys().unseal(&passphrase)?;
         let progress = Terminal::new();
-        let fetch = AnyFetch::new(HttpLimits::default());
+        let fetch = self.logins.fetch()?;
         let plan = self.plan(&site, &fetch, &progress)?;
         for note in &plan.notes {
             progress.say(note);

@@ -6,10 +6,10 @@ use cluster_seed::extras::ExtrasManifest;
 use cluster_seed::ids::Digest;
 use darksite::extras::{ExtrasError, Job};
 use darksite::lint::{self, Finding};
-use darksite::{AnyFetch, HttpLimits};
 use site::hint::Hint as _;
 use site::{Site, extras};
 
+use super::logins::Logins;
 use crate::cli::args::{PassphraseSource, SiteArgs, show};
 use crate::terminal::{Terminal, amount, watch_signals};
 use crate::upstream::judged;
@@ -41,6 +41,8 @@ pub struct Fetch {
     args: SiteArgs,
     #[command(flatten)]
     passphrase: PassphraseSource,
+    #[command(flatten)]
+    logins: Logins,
     /// Ignore the local clock when checking upstream signatures, because it is wrong
     #[arg(long)]
     ignore_clock: bool,
@@ -67,7 +69,7 @@ impl Fetch {
         });
         let progress = Terminal::new();
         let clock = judged(self.ignore_clock, &progress)?;
-        let fetch = AnyFetch::new(HttpLimits::default());
+        let fetch = self.logins.fetch()?;
         let (places, sets) = (site.darksite_paths(), site.join("extras"));
         let job = Job {
             spec: &spec,

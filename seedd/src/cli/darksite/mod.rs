@@ -4,6 +4,7 @@ mod build;
 mod diff;
 mod extras;
 mod life;
+mod logins;
 mod plan;
 mod prove;
 mod request;

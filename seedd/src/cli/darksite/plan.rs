@@ -4,9 +4,9 @@ use anyhow::Result;
 use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::progress::Progress as _;
-use darksite::{AnyFetch, HttpLimits};
 
 use super::lock_file;
+use super::logins::Logins;
 use super::request::{Selection, Upstream};
 use crate::cli::args::SiteArgs;
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -17,6 +17,8 @@ pub struct PlanVerb {
     args: SiteArgs,
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    logins: Logins,
     #[command(flatten)]
     selection: Selection,
     /// Lock file to write; upstream's Release files and indexes go into FILE.d [default: DIR/darksite.lock]
@@ -34,7 +36,7 @@ impl PlanVerb {
         site.make_folders()?;
         let progress = Terminal::new();
         let request = self.selection.request(&site, &spec, &self.upstream, &progress)?;
-        let plan = darksite::plan(&request, &AnyFetch::new(HttpLimits::default()), &keyring, &progress)?;
+        let plan = darksite::plan(&request, &self.logins.fetch()?, &keyring, &progress)?;
         for note in &plan.notes {
             progress.say(note);
         }
