@@ -49,7 +49,7 @@ fn bench() -> Bench {
 
 impl Bench {
     fn keep(&self, kind: BmcKind, address: &str, password: &str) -> Result<web::api::PowerView, ApiError> {
-        let set = SetPower { kind, address: address.into(), user: "admin".into(), password: password.into() };
+        let set = SetPower { kind, address: address.into(), user: "admin".into(), password: password.into(), cipher_suite: None, privilege: None };
         self.app.set_controller("ada", self.machine, &set)
     }
 

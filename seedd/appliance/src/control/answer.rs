@@ -308,8 +308,35 @@ pub struct Controller {
     pub kind: ControllerKind,
     pub address: String,
     pub user: String,
-    /// sha256 of the pinned certificate, as upper-case hex pairs with colons; `None` before the first contact.
+    /// It has a certificate: Redfish with TLS.
+    pub tls: bool,
+    /// sha256 of the confirmed certificate, as upper-case hex pairs with colons; `None` until an operator confirmed one.
     pub pin: Option<String>,
+    /// What is weak about it, as a sentence.
+    pub weakness: Option<String>,
+    /// The certificate that it showed last, while that is not the confirmed one.
+    pub offered: Option<OfferedCertificate>,
+    #[serde(rename = "cipherSuite")]
+    pub cipher_suite: Option<u8>,
+    pub privilege: Option<Privilege>,
+}
+
+/// A certificate that waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedCertificate {
+    /// sha256, as upper-case hex pairs with colons.
+    pub fingerprint: String,
+    /// What is weak about it, as a sentence.
+    pub weakness: Option<String>,
+}
+
+/// Privilege level that a session over IPMI asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Privilege {
+    User,
+    Operator,
+    Administrator,
 }
 
 /// Protocol of a management controller.

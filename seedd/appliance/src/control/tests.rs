@@ -88,6 +88,8 @@ fn requests_and_answers_are_written_as_they_always_were() {
         address: "10.44.9.1".to_owned(),
         user: "u".to_owned(),
         password: "p".to_owned(),
+        cipher_suite: None,
+        privilege: None,
     };
     let query = EventQuery { after: Some(7), back: 1, limit: 2, mac: Some(mac), kinds: vec!["dhcp.".to_owned()] };
     let act = |action| SiteRequest::Act { mac, action };
