@@ -13,8 +13,8 @@ use site::store::machines::MachineRecord;
 use web::api::{ApiError, BmcKind, BmcView, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 
 use super::{App, unexpected};
-use crate::power::controller::{Controller, SETTING};
 use crate::power::contact;
+use crate::power::controller::{Controller, SETTING};
 use crate::power::net::certificate;
 use crate::power::net::pin::Shown;
 use crate::power::net::wake::wake;
@@ -137,6 +137,7 @@ impl App {
             PowerAction::Wake => self.wake(machine.mac),
             _ => self.by_controller(&machine, action),
         };
+        self.power.ended(id, steady());
         let (kind, what) = kind(action);
         let (kind, text) = match &done {
             Ok(text) => (kind, format!("{what}: {text}")),
@@ -256,7 +257,7 @@ impl App {
         });
         Image {
             http: Some(format!("{}/media/{name}", self.seed_url())),
-            https: secure.map(|at| format!("https://{at}/media/{name}")),
+            https: secure.map(|at| format!("https://{at}/medium/{name}")),
         }
     }
 }

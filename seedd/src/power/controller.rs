@@ -159,7 +159,14 @@ mod tests {
     use super::*;
 
     fn set(kind: BmcKind, address: &str) -> SetPower {
-        SetPower { kind, address: address.into(), user: "admin".into(), password: "s3cret-of-the-bmc".into(), cipher_suite: None, privilege: None }
+        SetPower {
+            kind,
+            address: address.into(),
+            user: "admin".into(),
+            password: "s3cret-of-the-bmc".into(),
+            cipher_suite: None,
+            privilege: None,
+        }
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl PowerThrottle {
         Ok(Turn { throttle: self, machine })
     }
 
+    /// An action on a machine ended: the pause counts from here.
+    pub fn ended(&self, machine: i64, now: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last.insert(machine, now);
+    }
+
     /// Notes an action on a machine, or says how many seconds it has to wait.
     pub fn take(&self, machine: i64, now: u64) -> Result<(), u64> {
         let inner = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,6 +109,8 @@ mod tests {
         for machine in 2..PER_MINUTE as i64 {
             assert_eq!(t.take(machine, 102), Ok(()), "{machine}");
         }
+        t.ended(1, 110);
+        assert_eq!(t.take(1, 111), Err(1), "a slow action is followed by a pause as well");
         assert_eq!(t.take(99, 103), Err(57));
         assert_eq!(t.take(99, 160), Ok(()));
     }

@@ -171,13 +171,14 @@ fn advice(stderr: &str) -> &'static str {
 fn remarks(text: &str, uefi: bool) -> Vec<String> {
     let mut found = Vec::new();
     let has = |words: &str| text.to_lowercase().contains(&words.to_lowercase());
+    // The rest means nothing then.
     if has("Boot Flag Invalid") {
-        found.push("the controller shows it as not valid".to_owned());
+        return vec!["the controller shows it as not valid".to_owned()];
     }
     if has("all future boots") {
         found.push("the controller keeps it for all later starts as well: change it back afterwards".to_owned());
     }
-    if uefi && has("PC Compatible boot") {
+    if uefi && has("PC Compatible") {
         found.push("the controller dropped UEFI: the next start is in the mode Legacy".to_owned());
     }
     if has("Boot Device Selector") && !has("Force PXE") {

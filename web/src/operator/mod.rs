@@ -62,7 +62,7 @@ fn page_routes() -> Vec<Route> {
         ("/machines/{id}/controller/forget", post(pages::power::forget)),
         ("/machines/{id}/controller/certificate", post(pages::power::certificate)),
         ("/machines/{id}/controller/trust", post(pages::power::trust)),
-        ("/media/{name}", get(medium)),
+        ("/medium/{name}", get(medium)),
         ("/packages", get(pages::packages::show)),
         ("/clock", get(pages::clock::show).post(pages::clock::set)),
         ("/events", get(sse::events)),

@@ -70,7 +70,7 @@ fn page_rows() -> Vec<Row> {
         (Read, "GET", "/events", none(), 200, 200),
         (Open(200), "GET", "/static/{name}", none(), 200, 200),
         (Open(200), "GET", "/ca.pem", none(), 200, 200),
-        (Open(404), "GET", "/media/{name}", none(), 404, 404),
+        (Open(404), "GET", "/medium/{name}", none(), 404, 404),
         // Not by session: by address or token, of which these visitors have neither.
         (Open(403), "GET", "/metrics", none(), 403, 403),
     ]

@@ -7,9 +7,9 @@ use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
 
 use crate::api::{
-    BmcKind, BmcView, OfferedView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
-    ListsView, MachineDetail, MachineRow, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView, SnapshotView,
-    Tone, Waiting,
+    BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
+    ListsView, MachineDetail, MachineRow, OfferedView, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView,
+    SnapshotView, Tone, Waiting,
 };
 
 pub const CLOCK: u64 = 1_795_377_600;

@@ -309,15 +309,19 @@ pub struct Controller {
     pub address: String,
     pub user: String,
     /// It has a certificate: Redfish with TLS.
+    #[serde(default)]
     pub tls: bool,
     /// sha256 of the confirmed certificate, as upper-case hex pairs with colons; `None` until an operator confirmed one.
     pub pin: Option<String>,
     /// What is weak about it, as a sentence.
+    #[serde(default)]
     pub weakness: Option<String>,
     /// The certificate that it showed last, while that is not the confirmed one.
+    #[serde(default)]
     pub offered: Option<OfferedCertificate>,
-    #[serde(rename = "cipherSuite")]
+    #[serde(default, rename = "cipherSuite")]
     pub cipher_suite: Option<u8>,
+    #[serde(default)]
     pub privilege: Option<Privilege>,
 }
 

@@ -158,7 +158,7 @@ impl Client {
 }
 
 /// A read that timed out is "resource temporarily unavailable" to the system, which helps no reader.
-fn late(error: anyhow::Error, limit: Duration) -> anyhow::Error {
+pub(super) fn late(error: anyhow::Error, limit: Duration) -> anyhow::Error {
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     if !matches!(kind, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)) {
         return error;

@@ -136,7 +136,8 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Stream> {
-        let unreachable = "check the address, that the controller's network is connected to this seed's, and that Redfish is enabled";
+        let unreachable =
+            "check the address, that the controller's network is connected to this seed's, and that Redfish is enabled";
         let socket = timeout(CONNECT_TIME, TcpStream::connect(self.at)).await;
         let socket = socket.map_err(|_| anyhow!("no answer from {} within {} s", self.at, CONNECT_TIME.as_secs()));
         let socket = socket.and_then(|s| s.with_context(|| format!("reaching {}", self.at))).hint(unreachable)?;

@@ -7,7 +7,7 @@ use web::api::PowerAction;
 use super::boot;
 use super::fault::Fault;
 use super::find::{Who, system};
-use super::media::{self, Image};
+use super::media::{self, Image, Inserted};
 use super::reset;
 use super::service::{Resource, Service};
 
@@ -66,10 +66,10 @@ async fn insert(
     alone: bool,
     wish: &Wish,
 ) -> Result<String, Fault> {
-    let Some(url) = &wish.image.http else {
+    if wish.image.http.is_none() {
         let none = anyhow!("this seed has no medium of its own");
         return Err(Fault::Other(hint::with(none, "`seedd image build --target seed-iso` builds one")));
-    };
+    }
     // Before anything is changed: a medium that the machine cannot start from is of no use.
     let supermicro = super::json::text(&system.value, "Manufacturer").is_some_and(|m| m.to_lowercase().contains("supermicro"));
     let sources: [&str; 2] = if supermicro { ["UsbCd", "Cd"] } else { ["Cd", "UsbCd"] };
@@ -81,7 +81,8 @@ async fn insert(
         let error = anyhow::Error::from(f).context("the medium is in the virtual drive; starting from it next time");
         Fault::Other(error)
     })?;
-    let remarks: Vec<String> = [inserted, started].into_iter().flatten().collect();
+    let Inserted { url, remark } = inserted;
+    let remarks: Vec<String> = [remark, started].into_iter().flatten().collect();
     Ok(match remarks.is_empty() {
         true => format!("{url} is in its virtual drive, and its next start is from there{}", in_mode(&wanted)),
         false => format!("the next start from {url}: {}", remarks.join("; ")),

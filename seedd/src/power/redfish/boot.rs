@@ -134,13 +134,7 @@ async fn system_now(service: &Service<'_>, system: &Resource) -> Resource {
     service.get(&system.path).await.unwrap_or_else(|_| system.clone())
 }
 
-async fn look(
-    service: &Service<'_>,
-    system: &Resource,
-    place: &Resource,
-    before: Option<&Value>,
-    wanted: &Override,
-) -> Seen {
+async fn look(service: &Service<'_>, system: &Resource, place: &Resource, before: Option<&Value>, wanted: &Override) -> Seen {
     let mut last = Seen::Unchanged;
     let mut look = Look::start(service);
     while look.next().await {

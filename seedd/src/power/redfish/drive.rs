@@ -59,7 +59,8 @@ pub fn bodies(drive: &Drive, http: Option<&str>, https: Option<&str>, known: &[P
     const PROTOCOL: &str = "TransferProtocolType";
     let listed = known.iter().find(|p| p.name == PROTOCOL).and_then(|p| p.values.clone());
     let in_action = drive.resource.value.pointer("/Actions/#VirtualMedia.InsertMedia");
-    let protocols = listed.or_else(|| allowable(in_action, PROTOCOL)).or_else(|| allowable(Some(&drive.resource.value), PROTOCOL));
+    let protocols =
+        listed.or_else(|| allowable(in_action, PROTOCOL)).or_else(|| allowable(Some(&drive.resource.value), PROTOCOL));
     let takes = |p: &str| protocols.as_ref().is_none_or(|all| all.iter().any(|a| a.eq_ignore_ascii_case(p)));
     let mut urls = vec![(http, "HTTP"), (https, "HTTPS")];
     if takes("HTTPS") && !takes("HTTP") {
@@ -70,7 +71,8 @@ pub fn bodies(drive: &Drive, http: Option<&str>, https: Option<&str>, known: &[P
         let full = json!({ "Image": url, "Inserted": true, "WriteProtected": true });
         let bare = json!({ "Image": url });
         let named = json!({ "Image": url, PROTOCOL: protocol });
-        let most = json!({ "Image": url, "Inserted": true, "WriteProtected": true, PROTOCOL: protocol, "TransferMethod": "Stream" });
+        let most =
+            json!({ "Image": url, "Inserted": true, "WriteProtected": true, PROTOCOL: protocol, "TransferMethod": "Stream" });
         let described = (!known.is_empty()).then(|| {
             let fits = |name: &str| name == "Image" || known.iter().any(|p| p.name == name && wants(p));
             most.as_object().map(|m| m.iter().filter(|(k, _)| fits(k)).map(|(k, v)| (k.clone(), v.clone())).collect())
@@ -91,7 +93,12 @@ fn wants(parameter: &Parameter) -> bool {
 }
 
 /// What became of an image that was asked for; a remark where it is not confirmed.
-pub async fn inserted(service: &Service<'_>, drive: &Drive, url: &str, sent: Result<Sent, Fault>) -> Result<Option<String>, Fault> {
+pub async fn inserted(
+    service: &Service<'_>,
+    drive: &Drive,
+    url: &str,
+    sent: Result<Sent, Fault>,
+) -> Result<Option<String>, Fault> {
     let file = url.rsplit('/').next().unwrap_or(url);
     let before = drive.image().map(str::to_owned);
     let mut other = None;

@@ -9,7 +9,11 @@ use crate::power::net::https::NoReply;
 #[derive(Debug)]
 pub enum Fault {
     /// The controller said no.
-    Refused { status: u16, at: String, reason: String },
+    Refused {
+        status: u16,
+        at: String,
+        reason: String,
+    },
     /// It may have done it: the request was sent, and the answer did not come.
     Lost(anyhow::Error),
     /// It was taken, and its task failed.

@@ -47,8 +47,9 @@ pub fn next_part(collection: &Value) -> Option<&str> {
 
 /// Where a `Location` leads: a path below the root, of this service (`origins`). Task monitors may be anywhere on it.
 pub fn location<'l>(text: &'l str, origins: &(String, String), monitor: bool) -> Option<&'l str> {
-    let own = [&origins.0, &origins.1].into_iter().find_map(|o| text.strip_prefix(o.as_str()));
-    let path = own.filter(|rest| rest.starts_with('/')).unwrap_or(text);
+    let own =
+        [&origins.0, &origins.1].into_iter().filter_map(|o| text.strip_prefix(o.as_str())).find(|rest| rest.starts_with('/'));
+    let path = own.unwrap_or(text);
     let inside = path.starts_with(ROOT) || path == ROOT.trim_end_matches('/') || (monitor && is_absolute(path));
     (inside && is_plain(path)).then_some(path)
 }

@@ -72,8 +72,15 @@ async fn managers(service: &Service<'_>, root: &Value, system: &Resource, alone:
     Ok(all)
 }
 
-/// Puts the image into the first drive that takes it. What is not confirmed, as a remark.
-pub async fn insert(service: &Service<'_>, drives: &[Drive], image: &Image) -> Result<Option<String>, Fault> {
+/// An image in a drive.
+pub struct Inserted {
+    pub url: String,
+    /// What is not confirmed.
+    pub remark: Option<String>,
+}
+
+/// Puts the image into the first drive that takes it.
+pub async fn insert(service: &Service<'_>, drives: &[Drive], image: &Image) -> Result<Inserted, Fault> {
     let mut refused = None;
     for drive in drives {
         // One that cannot be emptied may take the image all the same.
@@ -95,7 +102,7 @@ pub async fn insert(service: &Service<'_>, drives: &[Drive], image: &Image) -> R
     )))
 }
 
-async fn put(service: &Service<'_>, drive: &Drive, image: &Image) -> Result<Option<String>, Fault> {
+async fn put(service: &Service<'_>, drive: &Drive, image: &Image) -> Result<Inserted, Fault> {
     let (at, known) = match &drive.insert {
         Some(at) => (at.as_str(), info(service, drive).await?),
         None => (drive.resource.path.as_str(), Vec::new()),
@@ -117,7 +124,10 @@ async fn put(service: &Service<'_>, drive: &Drive, image: &Image) -> Result<Opti
             }
             Err(f) if !f.is_final() => _ = refused.get_or_insert(f),
             Err(f @ (Fault::Refused { .. } | Fault::Other(_))) => return Err(f),
-            sent => return drive::inserted(service, drive, &url, sent).await,
+            sent => {
+                let remark = drive::inserted(service, drive, &url, sent).await?;
+                return Ok(Inserted { url, remark });
+            }
         }
     }
     Err(refused.unwrap_or_else(|| Fault::Other(anyhow!("this seed has no address for the image"))))
@@ -137,7 +147,8 @@ async fn info(service: &Service<'_>, drive: &Drive) -> Result<Vec<super::json::P
 /// Empties the drive that has this seed's medium, else the one that has any.
 pub async fn eject(service: &Service<'_>, drives: &[Drive]) -> Result<String, Fault> {
     let full = drives.iter().filter(|d| d.is_full());
-    let ours = full.clone().find(|d| d.image().is_some_and(|i| i.contains("/media/seed-")));
+    let is_ours = |url: &str| url.rsplit('/').next().is_some_and(|file| file.starts_with("seed-") && file.ends_with(".iso"));
+    let ours = full.clone().find(|d| d.image().is_some_and(is_ours));
     let Some(drive) = ours.or_else(|| full.clone().next()).or_else(|| drives.first()) else {
         return Ok("its virtual drive is empty".to_owned());
     };

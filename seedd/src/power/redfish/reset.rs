@@ -167,7 +167,10 @@ async fn read(service: &Service<'_>, system: &Resource, to: &str, restarts: bool
     let mut look = Look::start(service);
     while (now.state != to || (restarts && now.restarted == Some(false))) && look.next().await {
         if let Ok(system) = service.get(&system.path).await {
-            now = Now { state: state(&system.value), restarted: before.as_ref().map(|b| reset_at(&system.value).as_ref() != Some(b)) };
+            now = Now {
+                state: state(&system.value),
+                restarted: before.as_ref().map(|b| reset_at(&system.value).as_ref() != Some(b)),
+            };
         }
     }
     now

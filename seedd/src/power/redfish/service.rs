@@ -179,13 +179,7 @@ impl<'c> Service<'c> {
     }
 
     /// An answer of 2xx; everything else is a fault.
-    async fn send(
-        &self,
-        method: &'static str,
-        at: &str,
-        body: Option<&Value>,
-        if_match: Option<&str>,
-    ) -> Result<Reply, Fault> {
+    async fn send(&self, method: &'static str, at: &str, body: Option<&Value>, if_match: Option<&str>) -> Result<Reply, Fault> {
         let mut busy = 0;
         loop {
             let reply = self.hop(method, at, body, if_match, true).await?;

@@ -79,7 +79,9 @@ impl Machine {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let rest = path.strip_prefix(V)?;
         Some(match rest {
-            "" if self.has(Q::EvilLinks) => json!({ "Systems": link("http://evil/redfish/v1/Systems"), "Managers": link("/admin") }),
+            "" if self.has(Q::EvilLinks) => {
+                json!({ "Systems": link("http://evil/redfish/v1/Systems"), "Managers": link("/admin") })
+            }
             "" => json!({ "Systems": link(&format!("{V}/Systems")), "Managers": link(&format!("{V}/Managers")),
                           "SessionService": link(&format!("{V}/SessionService")) }),
             "/Systems" => self.systems(query),
@@ -103,7 +105,9 @@ impl Machine {
             ["Systems", _, "EthernetInterfaces"] => list(&[format!("{path}/1")]),
             ["Systems", name, "EthernetInterfaces", _] => json!({ "@odata.id": path, "MACAddress": self.mac(name) }),
             ["Systems", _, "NetworkInterfaces"] => list(&[format!("{path}/card")]),
-            ["Systems", _, "NetworkInterfaces", "card"] => json!({ "NetworkDeviceFunctions": link(&format!("{path}/Functions")) }),
+            ["Systems", _, "NetworkInterfaces", "card"] => {
+                json!({ "NetworkDeviceFunctions": link(&format!("{path}/Functions")) })
+            }
             ["Systems", _, "NetworkInterfaces", "card", "Functions"] => list(&[format!("{path}/f")]),
             ["Systems", name, .., "Functions", "f"] => json!({ "Ethernet": { "PermanentMACAddress": self.mac(name) } }),
             ["Systems", _, "ResetActionInfo"] if self.has(Q::ResetInfo) => {
@@ -157,14 +161,19 @@ impl Machine {
         use Quirk as Q;
         let given = request.header("if-match");
         let current = self.tag();
-        let demanded = request.method == "PATCH" && self.has(Q::IfMatch) || request.method == "POST" && self.has(Q::ActionWantsIfMatch);
+        let demanded =
+            request.method == "PATCH" && self.has(Q::IfMatch) || request.method == "POST" && self.has(Q::ActionWantsIfMatch);
         match given {
             None if demanded => return Some(refuse(428, "a precondition header is missing")),
             Some(_) if self.has(Q::NoIfMatch) => return Some(refuse(412, "the ETag does not match")),
             // RFC 9110, 13.1.1: a weak ETag never matches.
             Some(tag) if tag.starts_with("W/") => return Some(refuse(412, "the ETag does not match")),
-            Some(tag) if tag != "*" && current.trim_start_matches("W/") != tag => return Some(refuse(412, "the ETag does not match")),
-            None if self.has(Q::StaleEtag) && request.method == "PATCH" => return Some(refuse(428, "a precondition header is missing")),
+            Some(tag) if tag != "*" && current.trim_start_matches("W/") != tag => {
+                return Some(refuse(412, "the ETag does not match"));
+            }
+            None if self.has(Q::StaleEtag) && request.method == "PATCH" => {
+                return Some(refuse(428, "a precondition header is missing"));
+            }
             _ => {}
         }
         // It changes while nobody looks: what was read before the first change is stale.
@@ -301,7 +310,8 @@ impl Machine {
         } else {
             let text = |key: &str, usual: &str| body["Boot"][key].as_str().unwrap_or(usual).to_owned();
             let usual = if self.has(Quirk::ModeFallsBack) { "Legacy".to_owned() } else { self.boot[2].clone() };
-            let enabled = if self.has(Quirk::SetsContinuous) { "Continuous".to_owned() } else { text("BootSourceOverrideEnabled", "Once") };
+            let enabled =
+                if self.has(Quirk::SetsContinuous) { "Continuous".to_owned() } else { text("BootSourceOverrideEnabled", "Once") };
             self.boot = [text("BootSourceOverrideTarget", "None"), enabled, text("BootSourceOverrideMode", &usual)];
             self.boot_at = path.to_owned();
         }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use model::{MAC, Machine, PASSWORD, Quirk, UUID};
+pub use model::{MAC, Machine, PASSWORD, Quirk};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 

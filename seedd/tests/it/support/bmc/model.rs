@@ -78,7 +78,10 @@ fn say(status: u16, body: &Value) -> Response {
 }
 
 fn refuse(status: u16, why: &str) -> Response {
-    say(status, &json!({ "error": { "code": "Base.1.8.GeneralError", "message": why, "@Message.ExtendedInfo": [{ "Message": why }] } }))
+    say(
+        status,
+        &json!({ "error": { "code": "Base.1.8.GeneralError", "message": why, "@Message.ExtendedInfo": [{ "Message": why }] } }),
+    )
 }
 
 impl Machine {
@@ -114,7 +117,14 @@ impl Machine {
         } else if self.has(Quirk::Broken) {
             vec!["Broken".to_owned(), "Other".to_owned()]
         } else {
-            let many = [Quirk::NullFields, Quirk::PlainMac, Quirk::OnlyUuid, Quirk::CardsOnly, Quirk::OtherMachines, Quirk::LoopingPages];
+            let many = [
+                Quirk::NullFields,
+                Quirk::PlainMac,
+                Quirk::OnlyUuid,
+                Quirk::CardsOnly,
+                Quirk::OtherMachines,
+                Quirk::LoopingPages,
+            ];
             let many = many.iter().chain(&[Quirk::SharedManager]).any(|q| self.has(*q));
             if many { vec!["Other".to_owned()] } else { vec![] }
         };
@@ -159,8 +169,7 @@ impl Machine {
     fn bend(&self, system: &mut Value, name: &str, at: &str) {
         use Quirk as Q;
         if self.has(Q::ResetInfo) || self.has(Q::ResetInfoGone) {
-            system["Actions"]["#ComputerSystem.Reset"] =
-                json!({ "target": format!("{at}/Actions/ComputerSystem.Reset"), "@Redfish.ActionInfo": format!("{at}/ResetActionInfo") });
+            system["Actions"]["#ComputerSystem.Reset"] = json!({ "target": format!("{at}/Actions/ComputerSystem.Reset"), "@Redfish.ActionInfo": format!("{at}/ResetActionInfo") });
         }
         if self.has(Q::Settings) || self.has(Q::BareSettings) {
             system["@Redfish.Settings"] = json!({ "SettingsObject": link(&format!("{at}/SD")) });
@@ -180,7 +189,7 @@ impl Machine {
         if self.has(Q::CardsOnly) {
             system["NetworkInterfaces"] = link(&format!("{at}/NetworkInterfaces"));
         }
-        if name != "1" || self.has(Q::NullFields) {
+        if name != "1" || self.has(Q::NullFields) || self.has(Q::OtherMachines) {
             system["UUID"] = Value::Null;
         }
         if self.has(Q::EvilLinks) {
@@ -224,12 +233,14 @@ impl Machine {
         }
         if self.acts(name) {
             let target = |what: &str| json!({ "target": format!("{at}/Actions/VirtualMedia.{what}Media") });
-            drive["Actions"] = json!({ "#VirtualMedia.InsertMedia": target("Insert"), "#VirtualMedia.EjectMedia": target("Eject") });
+            drive["Actions"] =
+                json!({ "#VirtualMedia.InsertMedia": target("Insert"), "#VirtualMedia.EjectMedia": target("Eject") });
             if self.has(Quirk::DescribedInsert) {
                 drive["Actions"]["#VirtualMedia.InsertMedia"]["@Redfish.ActionInfo"] = json!(format!("{at}/InsertInfo"));
             }
             if self.has(Quirk::OnlyHttpsListed) {
-                drive["Actions"]["#VirtualMedia.InsertMedia"]["TransferProtocolType@Redfish.AllowableValues"] = json!(["CIFS", "HTTPS"]);
+                drive["Actions"]["#VirtualMedia.InsertMedia"]["TransferProtocolType@Redfish.AllowableValues"] =
+                    json!(["CIFS", "HTTPS"]);
             }
         }
         drive

@@ -132,9 +132,7 @@ impl Signer for Signs {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
         let key = self.0.0.clone();
         Ok(match self.1 {
-            SignatureScheme::RSA_PSS_SHA256 => {
-                pss::SigningKey::<Sha256>::new(key).sign_with_rng(&mut Random, message).to_vec()
-            }
+            SignatureScheme::RSA_PSS_SHA256 => pss::SigningKey::<Sha256>::new(key).sign_with_rng(&mut Random, message).to_vec(),
             _ => pkcs1v15::SigningKey::<Sha256>::new(key).sign(message).to_vec(),
         })
     }
