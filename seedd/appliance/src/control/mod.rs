@@ -4,6 +4,9 @@
 /// What may be asked.
 mod request;
 
+/// What is answered about power.
+mod power;
+
 /// What is answered.
 pub mod answer;
 

@@ -33,7 +33,7 @@ pub async fn act(service: &Service<'_>, wish: &Wish) -> Result<String, Fault> {
         }
     }
     let (system, alone) = system(service, &root, &wish.who).await?;
-    let said = match wish.action {
+    match wish.action {
         PowerAction::Status => Ok(format!("it is {}", reset::state(&system.value))),
         PowerAction::On | PowerAction::Off | PowerAction::Cycle => reset::reset(service, &system, wish.action).await,
         PowerAction::NextBootPxe => pxe(service, &system, wish).await,
@@ -43,8 +43,7 @@ pub async fn act(service: &Service<'_>, wish: &Wish) -> Result<String, Fault> {
             media::eject(service, &drives).await
         }
         PowerAction::Wake => Err(Fault::Other(anyhow!("a magic packet is not sent by a controller"))),
-    };
-    said
+    }
 }
 
 async fn pxe(service: &Service<'_>, system: &Resource, wish: &Wish) -> Result<String, Fault> {

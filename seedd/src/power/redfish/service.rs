@@ -131,7 +131,8 @@ impl<'c> Service<'c> {
                 Err(f) => f,
             };
             let stale = matches!(refused.status(), Some(412 | 428));
-            if !stale && !(condition.is_some() && refused.status() == Some(400)) {
+            let unfit = stale || (condition.is_some() && refused.status() == Some(400));
+            if !unfit {
                 return Err(refused);
             }
             if !stale {
