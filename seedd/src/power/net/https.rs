@@ -193,7 +193,7 @@ impl Client {
             ) => hint::with(anyhow!("{at} is too old: it has TLS 1.1 at most, and 1.2 is the least that is used"), old),
             Some(TlsError::AlertReceived(HandshakeFailure | InsufficientSecurity)) => {
                 let text = "shares no TLS cipher suite with this seed, which uses those with forward secrecy and AEAD only";
-                hint::with(anyhow!("{at} is too old, or set up strangely: it {text}"), old)
+                hint::with(anyhow!("{at} is too old, or unusually configured: it {text}"), old)
             }
             Some(TlsError::InvalidCertificate(CertificateError::BadSignature)) if weakness.is_some() => {
                 let text = format!("the certificate of {at} cannot be used: {}", weakness.unwrap_or_default());
