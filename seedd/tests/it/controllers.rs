@@ -144,7 +144,7 @@ fn every_habit_with_every_verb_ends_in_what_was_asked_or_in_a_true_word() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// Shapes of vendors, as public reports and recordings have them. docs/compatibility.md has the same list.
+/// Habits ascribed to vendors. docs/compatibility.md has the same list, and marks those that no report of theirs backs.
 const VENDORS: [(&str, &[Quirk]); 9] = [
     ("Dell iDRAC 9", &[Quirk::MediaOfSystem, Quirk::Tasks]),
     ("HPE iLO 4", &[Quirk::SlashRedirect, Quirk::TrailingSlashes, Quirk::PatchedDrive, Quirk::ImageAlone]),
