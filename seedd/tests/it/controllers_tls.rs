@@ -100,12 +100,10 @@ fn nothing_but_a_handshake_reaches_a_controller_whose_certificate_no_operator_co
 fn a_changed_certificate_is_refused_shown_and_has_to_be_confirmed_again() {
     let (b, first, second) = (bench(), modern(), modern());
     let bmc = Bmc::with_tls(first.usual());
-    let (at, address) = (bmc.at, bmc.address());
-    b.keep(&address);
+    b.keep(&bmc.address());
     b.app.trust_certificate("ada", b.id, &fingerprint(&first)).unwrap();
     assert!(b.act().is_ok());
-    drop(bmc);
-    let bmc = Bmc::start(&[], Some(second.usual()), at);
+    bmc.show(second.usual());
     let refused = b.act().unwrap_err();
     assert!(refused.contains("is not the confirmed one") && refused.contains(&fingerprint(&second)), "{refused}");
     assert_eq!(bmc.heard(), "", "no password for it");

@@ -44,31 +44,32 @@ pub struct Bmc {
     stop: Arc<AtomicBool>,
     /// Bytes that arrived, decrypted.
     heard: Arc<Mutex<Vec<u8>>>,
-    tls: bool,
+    tls: Option<Arc<Mutex<Arc<ServerConfig>>>>,
 }
 
 impl Bmc {
     pub fn new(quirks: &[Quirk]) -> Self {
-        Bmc::start(quirks, None, "127.0.0.1:0".parse().unwrap())
+        Bmc::start(quirks, None)
     }
 
     pub fn with_tls(config: Arc<ServerConfig>) -> Self {
-        Bmc::start(&[], Some(config), "127.0.0.1:0".parse().unwrap())
+        Bmc::start(&[], Some(config))
     }
 
-    pub fn start(quirks: &[Quirk], tls: Option<Arc<ServerConfig>>, at: SocketAddr) -> Self {
-        let listener = TcpListener::bind(at).unwrap();
+    fn start(quirks: &[Quirk], tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let machine = Arc::new(Mutex::new(Machine::new(quirks, &format!("{scheme}://{at}"))));
-        let bmc = Bmc { at, machine, stop: Arc::default(), heard: Arc::default(), tls: tls.is_some() };
-        let (machine, stop, heard) = (bmc.machine.clone(), bmc.stop.clone(), bmc.heard.clone());
+        let bmc = Bmc { at, machine, stop: Arc::default(), heard: Arc::default(), tls: tls.map(|t| Arc::new(Mutex::new(t))) };
+        let (machine, stop, heard, tls) = (bmc.machine.clone(), bmc.stop.clone(), bmc.heard.clone(), bmc.tls.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let (machine, heard, tls) = (machine.clone(), heard.clone(), tls.clone());
+                let (machine, heard) = (machine.clone(), heard.clone());
+                let tls = tls.as_ref().map(|t| t.lock().unwrap().clone());
                 std::thread::spawn(move || {
                     let stream = stream.unwrap();
                     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -83,7 +84,13 @@ impl Bmc {
     }
 
     pub fn address(&self) -> String {
-        format!("{}://{}", if self.tls { "https" } else { "http" }, self.at)
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.at)
+    }
+
+    /// Another certificate from now on, at the same address; what was heard so far is forgotten.
+    pub fn show(&self, config: Arc<ServerConfig>) {
+        *self.tls.as_ref().unwrap().lock().unwrap() = config;
+        self.heard.lock().unwrap().clear();
     }
 
     pub fn look<T>(&self, at: impl FnOnce(&mut Machine) -> T) -> T {
