@@ -36,7 +36,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     stranger(template, &iso, (&work, &logs), accel)?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-enroll", std::process::id()), seedd, 0, &work, &logs)?;
     fleet.accel = accel;
-    let stick = work.join("stick.raw");
+    let stick = work.join("medium.raw");
     fs::copy(&iso, &stick).context("writing the stick")?;
     fleet.add(spec("disc", 61, Firmware::SeaBios, Medium::Cd(iso)))?;
     fleet.add(spec("stick", 62, Firmware::OvmfSecure, Medium::Usb(stick)))?;

@@ -106,10 +106,13 @@ fn unknown_to(right: &mut Right, wrong: &Fleet) -> Result<()> {
     let found = right.client.machines()?.into_iter().find(|m| &m.mac == mac);
     let state = found.as_ref().map(|m| m.state().to_owned());
     ensure!(
-        state.as_deref().is_none_or(|s| s == "Discovered"),
+        state.as_deref().is_none_or(|s| ["", "Discovered"].contains(&s)),
         "the machine booted from the wrong seed, but the right one has it as {state:?}"
     );
-    say::line(&format!("at the operator's own seed the machine is {}", state.as_deref().unwrap_or("unknown")));
+    say::line(&format!(
+        "at the operator's own seed the machine is {}",
+        state.as_deref().filter(|s| !s.is_empty()).unwrap_or("not waiting")
+    ));
     Ok(())
 }
 

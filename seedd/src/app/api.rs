@@ -101,7 +101,7 @@ impl MachineApi for Seed {
     }
 
     fn medium_path(&self, name: &str) -> Option<Utf8PathBuf> {
-        super::power::is_medium(name).then(|| self.0.site.join("media").join(name))
+        self.0.path_of_medium(name)
     }
 
     fn hello(&self, from: IpAddr, hello: Hello) -> Result<HelloReply, ApiError> {
@@ -215,6 +215,10 @@ impl OperatorApi for Seed {
         self.0.packets_of(id)
     }
 
+    fn medium_path(&self, name: &str) -> Option<Utf8PathBuf> {
+        self.0.path_of_medium(name)
+    }
+
     fn power(&self, id: i64) -> Result<PowerView, ApiError> {
         self.0.view_power(id)
     }
@@ -225,6 +229,14 @@ impl OperatorApi for Seed {
 
     fn forget_power(&self, actor: &Actor, id: i64) -> Result<PowerView, ApiError> {
         self.0.forget_controller(&actor.user, id)
+    }
+
+    fn read_certificate(&self, id: i64) -> Result<PowerView, ApiError> {
+        self.0.read_certificate(id)
+    }
+
+    fn trust_certificate(&self, actor: &Actor, id: i64, fingerprint: &str) -> Result<PowerView, ApiError> {
+        self.0.trust_certificate(&actor.user, id, fingerprint)
     }
 
     fn act_power(&self, actor: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError> {

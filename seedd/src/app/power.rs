@@ -1,5 +1,8 @@
 //! Power control of machines: who may use it, how often, and through which controller. Every change is recorded.
 
+use std::net::{IpAddr, SocketAddr};
+
+use camino::Utf8PathBuf;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use cluster_seed::machine::Firmware;
@@ -7,13 +10,19 @@ use host::clock::{now_ms, steady};
 use site::hint;
 use site::store::events::NewEvent;
 use site::store::machines::MachineRecord;
-use web::api::{ApiError, BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
+use web::api::{ApiError, BmcKind, BmcView, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 
 use super::{App, unexpected};
+use crate::power::contact;
 use crate::power::controller::{Controller, SETTING};
-use crate::power::net::https::Client;
+use crate::power::net::certificate;
+use crate::power::net::pin::Shown;
 use crate::power::net::wake::wake;
-use crate::power::{redfish, tool};
+use crate::power::redfish::act::Wish;
+use crate::power::redfish::find::Who;
+use crate::power::redfish::media::Image;
+use crate::power::throttle::Busy;
+use crate::power::tool::Ipmi;
 
 fn key(mac: Mac) -> String {
     format!("{SETTING}{mac}")
@@ -59,12 +68,21 @@ impl App {
         named.max().map(|(_, name)| name)
     }
 
+    pub fn path_of_medium(&self, name: &str) -> Option<Utf8PathBuf> {
+        is_medium(name).then(|| self.site.join("media").join(name))
+    }
+
     pub fn view_power(&self, id: i64) -> Result<PowerView, ApiError> {
         let controller = self.controller_of(self.record_of(id)?.mac)?.map(|c| BmcView {
             kind: c.kind,
             address: c.address(),
-            user: c.user.clone(),
+            tls: c.has_certificate(),
             pin: c.shown_pin(),
+            weakness: c.weakness.clone(),
+            offered: c.offered.map(|o| OfferedView { fingerprint: certificate::shown(&o.sha256), weakness: o.weakness }),
+            cipher_suite: c.cipher_suite,
+            privilege: c.privilege,
+            user: c.user,
         });
         Ok(PowerView { controller, medium: self.medium() })
     }
@@ -73,7 +91,10 @@ impl App {
         let machine = self.record_of(id)?;
         // Stored while the keys are held: the vault key must not change in between.
         self.with_keys(|keys| {
-            let controller = Controller::new(set, &keys.vault.recipient()).map_err(|e| failed(&e))?;
+            let mut controller = Controller::new(set, &keys.vault.recipient()).map_err(|e| failed(&e))?;
+            if let Some(earlier) = self.controller_of(machine.mac)? {
+                controller.succeeds(earlier);
+            }
             let text = format!("controller set to {}", controller.address());
             let json = serde_json::to_string(&controller).map_err(unexpected)?;
             self.write(|tx| {
@@ -86,14 +107,26 @@ impl App {
         self.view_power(id)
     }
 
-    /// Stores the first certificate of a controller, unless the controller was changed or forgotten meanwhile.
-    fn pin(&self, mac: Mac, seen: &Controller, pin: &str) -> Result<(), ApiError> {
+    /// Changes what is stored, unless it is another controller by now. Read again within the transaction: while a controller was
+    /// waited for, its password may have been encrypted to another vault key. `told` is an event's text and the actor.
+    fn change(
+        &self,
+        machine: &MachineRecord,
+        seen: &Controller,
+        told: Option<(&str, &str)>,
+        apply: impl FnOnce(&mut Controller),
+    ) -> Result<(), ApiError> {
         self.write(|tx| {
-            let Some(text) = tx.setting(&key(mac))? else { return Ok(()) };
+            let Some(text) = tx.setting(&key(machine.mac))? else { return Ok(()) };
             let mut held: Controller = serde_json::from_str(&text).map_err(unexpected)?;
-            if held.address() == seen.address() && held.pin.is_none() {
-                held.pin = Some(pin.to_owned());
-                tx.set(&key(mac), &serde_json::to_string(&held).map_err(unexpected)?)?;
+            if held.address() != seen.address() {
+                return Ok(());
+            }
+            apply(&mut held);
+            tx.set(&key(machine.mac), &serde_json::to_string(&held).map_err(unexpected)?)?;
+            if let Some((text, who)) = told {
+                let new = NewEvent::new(EventKind::PowerController, text);
+                tx.event(now_ms(), &NewEvent { machine: Some(machine.id), actor: Some(who), ..new })?;
             }
             Ok(())
         })
@@ -120,6 +153,7 @@ impl App {
             PowerAction::Wake => self.wake(machine.mac),
             _ => self.by_controller(&machine, action),
         };
+        self.power.ended(id, steady());
         let (kind, what) = kind(action);
         let (kind, text) = match &done {
             Ok(text) => (kind, format!("{what}: {text}")),
@@ -141,30 +175,123 @@ impl App {
     }
 
     fn by_controller(&self, machine: &MachineRecord, action: PowerAction) -> Result<String, ApiError> {
-        let unknown = || ApiError::Conflict {
-            why: "no management controller is configured for this machine".to_owned(),
-            hint: Some("save its address, user and password first (Power page, or `seedd power controller`)".to_owned()),
-        };
-        self.controller_of(machine.mac)?.ok_or_else(unknown)?;
+        self.controller_of(machine.mac)?.ok_or_else(no_controller)?;
         // Read again while the keys are held: the vault key must not change in between.
         let (controller, password) = self.with_keys(|keys| {
-            let controller = self.controller_of(machine.mac)?.ok_or_else(unknown)?;
+            let controller = self.controller_of(machine.mac)?.ok_or_else(no_controller)?;
             let password = controller.password(&keys.vault).map_err(unexpected)?;
             Ok((controller, password))
         })?;
+        let _turn = self.power.begin(machine.id).map_err(busy)?;
+        let uefi = machine.facts.as_ref().map(|f| f.firmware == Firmware::Uefi);
         if controller.kind == BmcKind::Ipmi {
-            let uefi = machine.facts.as_ref().is_none_or(|f| f.firmware == Firmware::Uefi);
-            return tool::act(&controller, password.expose(), action, uefi).map_err(|e| failed(&e));
+            let ipmi = Ipmi::new(&controller, password.expose()).map_err(unexpected)?;
+            return ipmi.act(action, uefi.unwrap_or(true)).map_err(|e| failed(&e));
         }
-        let client = Client::new(&controller, password.expose()).map_err(unexpected)?;
-        let medium = self.medium().map(|name| format!("{}/media/{name}", self.seed_url()));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unexpected)?;
-        let done = runtime.block_on(redfish::act(&client, machine.mac, action, medium.as_deref()));
-        // Pin the first certificate as soon as the controller accepted the login.
-        if let (None, Some(pin), Ok(_)) = (&controller.pin, client.seen(), &done) {
-            self.pin(machine.mac, &controller, &pin)?;
+        if controller.has_certificate() && controller.pin.is_none() {
+            let shown = contact::certificate(&controller).map_err(|e| failed(&e))?;
+            return Err(self.offer(machine, &controller, shown)?);
         }
-        done.map_err(|e| failed(&e))
+        let wish = Wish {
+            who: Who { mac: machine.mac, uuid: machine.facts.as_ref().map(|f| f.uuid.clone()) },
+            action,
+            uefi,
+            image: self.image_for(&controller),
+            session: controller.session,
+        };
+        let contact = contact::act(&controller, password.expose(), &wish).map_err(unexpected)?;
+        if let Some(shown) = contact.other {
+            return Err(self.offer(machine, &controller, shown)?);
+        }
+        if contact.done.is_ok() && contact.session != controller.session {
+            self.change(machine, &controller, None, |held| held.session = contact.session)?;
+        }
+        contact.done.map_err(|e| failed(&e))
+    }
+
+    /// Keeps a certificate for the operator to confirm; the error that says so, and how.
+    fn offer(&self, machine: &MachineRecord, controller: &Controller, shown: Shown) -> Result<ApiError, ApiError> {
+        let fingerprint = certificate::shown(&shown.sha256);
+        let state = if controller.pin.is_some() { "is not the confirmed one" } else { "is not confirmed" };
+        let weak = shown.weakness.as_ref().map_or_else(String::new, |w| format!(" (warning: {w})"));
+        let why = format!("the certificate of {} {state}: sha256 {fingerprint}{weak}", controller.address());
+        self.change(machine, controller, None, |held| held.offered = Some(shown.into()))?;
+        let hint = format!(
+            "no password was sent; compare the fingerprint with the controller's own page or console, then run `seedd power \
+             trust {} --fingerprint {fingerprint}`, or confirm it on the Power page",
+            machine.mac
+        );
+        Ok(ApiError::Conflict { why, hint: Some(hint) })
+    }
+
+    /// Reads the controller's certificate and keeps it for the operator to confirm. Sends no credentials.
+    pub fn read_certificate(&self, id: i64) -> Result<PowerView, ApiError> {
+        let (machine, controller) = self.with_certificate(id)?;
+        let shown = self.shown_by(&machine, &controller)?;
+        self.change(&machine, &controller, None, |held| {
+            held.offered = (held.pin.as_ref() != Some(&shown.sha256)).then(|| shown.into());
+        })?;
+        self.view_power(id)
+    }
+
+    /// Confirms the certificate that the controller shows, if its sha256 is `fingerprint`.
+    pub fn trust_certificate(&self, who: &str, id: i64, fingerprint: &str) -> Result<PowerView, ApiError> {
+        let (machine, controller) = self.with_certificate(id)?;
+        let wanted = certificate::fingerprint(fingerprint)
+            .ok_or_else(|| ApiError::bad("this is not a SHA-256 fingerprint", "it has 64 hex digits, with or without colons"))?;
+        let shown = self.shown_by(&machine, &controller)?;
+        if shown.sha256 != wanted {
+            let why = format!("the controller shows another certificate: sha256 {}", certificate::shown(&shown.sha256));
+            return Err(ApiError::conflict(why, "confirm it only if the controller's own page shows the same"));
+        }
+        let text = format!("certificate of the controller confirmed: sha256 {}", certificate::shown(&wanted));
+        self.change(&machine, &controller, Some((&text, who)), |held| held.trust(shown))?;
+        self.view_power(id)
+    }
+
+    fn with_certificate(&self, id: i64) -> Result<(MachineRecord, Controller), ApiError> {
+        let machine = self.record_of(id)?;
+        let controller = self.controller_of(machine.mac)?.ok_or_else(no_controller)?;
+        if !controller.has_certificate() {
+            return Err(ApiError::conflict("this controller has no certificate", "only Redfish over https has one"));
+        }
+        Ok((machine, controller))
+    }
+
+    fn shown_by(&self, machine: &MachineRecord, controller: &Controller) -> Result<Shown, ApiError> {
+        let _turn = self.power.begin(machine.id).map_err(busy)?;
+        contact::certificate(controller).map_err(|e| failed(&e))
+    }
+
+    /// Where the controller finds the seed's medium.
+    fn image_for(&self, controller: &Controller) -> Image {
+        let Some(name) = self.medium() else { return Image::default() };
+        let secure = self.pages.get().filter(|(scheme, _)| *scheme == "https").and_then(|(_, at)| {
+            let own = IpAddr::from(*self.http.ip());
+            match at.ip() {
+                ip if ip.is_unspecified() => Some(SocketAddr::new(own, at.port())),
+                ip if ip.is_loopback() && !controller.host.is_loopback() => None,
+                _ => Some(*at),
+            }
+        });
+        Image {
+            http: Some(format!("{}/media/{name}", self.seed_url())),
+            https: secure.map(|at| format!("https://{at}/medium/{name}")),
+        }
+    }
+}
+
+fn no_controller() -> ApiError {
+    ApiError::conflict(
+        "no management controller is configured for this machine",
+        "save its address, user and password first (Power page, or `seedd power controller`)",
+    )
+}
+
+fn busy(why: Busy) -> ApiError {
+    match why {
+        Busy::Machine => ApiError::conflict("the seed is still waiting for this controller", "try again after a minute"),
+        Busy::All => ApiError::Unavailable { why: "the seed is waiting for too many controllers; try again later".to_owned() },
     }
 }
 

@@ -55,12 +55,20 @@ impl App {
                 Answer::Nothing(Nothing {})
             }
             SiteRequest::Power { mac } => Answer::Power(socket::power(self.view_power(self.id_of(mac)?).map_err(hinted)?)),
-            SiteRequest::Controller(SetController { mac, kind, address, user, password }) => {
-                let set = SetPower { kind: socket::kind_of(kind), address, user, password };
+            SiteRequest::Controller(SetController { mac, kind, address, user, password, cipher_suite, privilege }) => {
+                let (kind, privilege) = (socket::kind_of(kind), privilege.map(socket::privilege_of));
+                let set = SetPower { kind, address, user, password, cipher_suite, privilege };
                 Answer::Power(socket::power(self.set_controller(WHO, self.id_of(mac)?, &set).map_err(hinted)?))
             }
             SiteRequest::ForgetController { mac } => {
                 Answer::Power(socket::power(self.forget_controller(WHO, self.id_of(mac)?).map_err(hinted)?))
+            }
+            SiteRequest::Certificate { mac } => {
+                Answer::Power(socket::power(self.read_certificate(self.id_of(mac)?).map_err(hinted)?))
+            }
+            SiteRequest::Trust { mac, fingerprint } => {
+                let trusted = self.trust_certificate(WHO, self.id_of(mac)?, &fingerprint);
+                Answer::Power(socket::power(trusted.map_err(hinted)?))
             }
             SiteRequest::GrubPassword => {
                 let password = self.show_grub_password(WHO).map_err(hinted)?.to_string();

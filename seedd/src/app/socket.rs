@@ -1,7 +1,7 @@
 //! Converts the data of the web interface to the types of the control socket.
 
-use appliance::control::answer::{self, Controller, ControllerKind, Role, SiteStatus};
-use web::api::{BmcKind, BmcView, ClockView, Overview, PowerAction, PowerView, RoleView, SeedMode};
+use appliance::control::answer::{self, Controller, ControllerKind, OfferedCertificate, Privilege, Role, SiteStatus};
+use web::api::{BmcKind, BmcView, ClockView, IpmiPrivilege, Overview, PowerAction, PowerView, RoleView, SeedMode};
 
 pub fn status(o: Overview, sealed_fingerprint: Option<String>) -> SiteStatus {
     let role = |r: RoleView| Role { name: r.name, description: r.description, artifact: r.artifact, min_disk: r.min_disk };
@@ -40,7 +40,16 @@ pub fn power(p: PowerView) -> answer::Power {
         },
         address: c.address,
         user: c.user,
+        tls: c.tls,
         pin: c.pin,
+        weakness: c.weakness,
+        offered: c.offered.map(|o| OfferedCertificate { fingerprint: o.fingerprint, weakness: o.weakness }),
+        cipher_suite: c.cipher_suite,
+        privilege: c.privilege.map(|p| match p {
+            IpmiPrivilege::User => Privilege::User,
+            IpmiPrivilege::Operator => Privilege::Operator,
+            IpmiPrivilege::Administrator => Privilege::Administrator,
+        }),
     };
     answer::Power { controller: p.controller.map(controller), medium: p.medium }
 }
@@ -49,6 +58,14 @@ pub fn kind_of(kind: ControllerKind) -> BmcKind {
     match kind {
         ControllerKind::Redfish => BmcKind::Redfish,
         ControllerKind::Ipmi => BmcKind::Ipmi,
+    }
+}
+
+pub fn privilege_of(privilege: Privilege) -> IpmiPrivilege {
+    match privilege {
+        Privilege::User => IpmiPrivilege::User,
+        Privilege::Operator => IpmiPrivilege::Operator,
+        Privilege::Administrator => IpmiPrivilege::Administrator,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A machine's management controller as the site keeps it: its password is age ciphertext to the vault.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, anyhow};
 use base64::Engine as _;
@@ -8,13 +8,17 @@ use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::secret::{AgeKey, Secret, seal_to};
 use serde::{Deserialize, Serialize};
 use site::hint::Hint as _;
-use web::api::{BmcKind, SetPower};
+use web::api::{BmcKind, IpmiPrivilege, SetPower};
+
+use super::address::{IPMI_PORT, PLAIN_PORT, REDFISH_PORT, parse_address};
+use super::net::certificate;
+use super::net::pin::Shown;
 
 /// Longest values taken, in bytes.
 const MAX_USER: usize = 64;
 const MAX_PASSWORD: usize = 128;
-const REDFISH_PORT: u16 = 443;
-const IPMI_PORT: u16 = 623;
+/// Cipher suites of IPMI that encrypt with AES (IPMI 2.0, table 22-20); the others are RC4, or no encryption, or no login.
+const CIPHER_SUITES: [u8; 4] = [3, 8, 12, 17];
 
 /// Setting of a controller, followed by the machine's MAC address. It travels in a capsule, as the vault key does.
 pub const SETTING: &str = site::setting::CONTROLLER;
@@ -31,8 +35,37 @@ pub struct Controller {
     pub user: String,
     /// age ciphertext, base64.
     password: String,
-    /// sha256 of the certificate that counts, in hex.
+    /// sha256 of the certificate that an operator confirmed, in hex.
     pub pin: Option<String>,
+    /// What is weak about that one, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weakness: Option<String>,
+    /// The certificate shown last, while it is not the confirmed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
+    /// It refused basic authentication and took a session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub session: bool,
+    /// For IPMI; ipmitool's own choice without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cipher_suite: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privilege: Option<IpmiPrivilege>,
+}
+
+/// A certificate that waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Offered {
+    /// In lower-case hex.
+    pub sha256: String,
+    pub weakness: Option<String>,
+}
+
+impl From<Shown> for Offered {
+    fn from(shown: Shown) -> Self {
+        Offered { sha256: shown.sha256, weakness: shown.weakness }
+    }
 }
 
 impl Controller {
@@ -47,12 +80,40 @@ impl Controller {
         if set.password.is_empty() || set.password.len() > MAX_PASSWORD || !printable(&set.password) {
             return Err(anyhow!("this cannot be a controller's password")).hint("1 to 128 printable ASCII characters, no spaces");
         }
-        // IPMI 2.0 section 22.30: longer ones are cut by some controllers and refused by others.
-        if set.kind == BmcKind::Ipmi && set.password.len() > 20 {
-            return Err(anyhow!("an IPMI password has at most 20 characters"));
-        }
+        check_ipmi(set)?;
         let password = B64.encode(seal_to(vault, set.password.as_bytes()).context("sealing the password")?);
-        Ok(Controller { kind: set.kind, host, port, plain, user: set.user.clone(), password, pin: None })
+        Ok(Controller {
+            kind: set.kind,
+            host,
+            port,
+            plain,
+            user: set.user.clone(),
+            password,
+            pin: None,
+            weakness: None,
+            offered: None,
+            session: false,
+            cipher_suite: set.cipher_suite,
+            privilege: set.privilege,
+        })
+    }
+
+    /// Keeps what was learned of the same address: a new password does not make another controller of it.
+    pub fn succeeds(&mut self, earlier: Controller) {
+        if (self.kind, self.host, self.port, self.plain) == (earlier.kind, earlier.host, earlier.port, earlier.plain) {
+            (self.pin, self.weakness, self.offered) = (earlier.pin, earlier.weakness, earlier.offered);
+            self.session = earlier.session;
+        }
+    }
+
+    /// It shows a certificate at all.
+    pub fn has_certificate(&self) -> bool {
+        self.kind == BmcKind::Redfish && !self.plain
+    }
+
+    /// An operator confirmed this certificate, and it is the one shown.
+    pub fn trust(&mut self, shown: Shown) {
+        (self.pin, self.weakness, self.offered) = (Some(shown.sha256), shown.weakness, None);
     }
 
     pub fn password(&self, vault: &AgeKey) -> Result<Secret> {
@@ -66,48 +127,31 @@ impl Controller {
         let port = |usual| if self.port == usual { String::new() } else { format!(":{}", self.port) };
         match (self.kind, self.plain) {
             (BmcKind::Redfish, false) => format!("https://{host}{}", port(REDFISH_PORT)),
-            (BmcKind::Redfish, true) => format!("http://{host}{}", port(80)),
+            (BmcKind::Redfish, true) => format!("http://{host}{}", port(PLAIN_PORT)),
             (BmcKind::Ipmi, _) => format!("{host}{}", port(IPMI_PORT)),
         }
     }
 
     /// The pin for people: upper-case hex pairs with colons.
     pub fn shown_pin(&self) -> Option<String> {
-        let pin = self.pin.as_deref()?.to_uppercase();
-        Some(pin.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect::<Vec<_>>().join(":"))
+        self.pin.as_deref().map(certificate::shown)
     }
 }
 
-/// Host, port, and whether it is spoken to in clear.
-fn parse_address(kind: BmcKind, text: &str) -> Result<(IpAddr, u16, bool)> {
-    let hint = match kind {
-        BmcKind::Redfish => "write it as https://10.44.9.1, an address and no name",
-        BmcKind::Ipmi => "write it as 10.44.9.1, an address and no name",
-    };
-    let bad = || anyhow!("{:?} is not the address of a controller", text.chars().take(80).collect::<String>());
-    let (rest, usual, plain) = match (kind, text.split_once("://")) {
-        (BmcKind::Redfish, Some(("https", rest))) => (rest, REDFISH_PORT, false),
-        (BmcKind::Redfish, Some(("http", rest))) => (rest, 80, true),
-        (BmcKind::Redfish, None) => (text, REDFISH_PORT, false),
-        (BmcKind::Ipmi, None) => (text, IPMI_PORT, false),
-        _ => return Err(bad()).hint(hint),
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let parsed = match rest.parse::<IpAddr>() {
-        Ok(ip) => Some((ip, usual)),
-        Err(_) => rest.parse::<std::net::SocketAddr>().ok().map(|a| (a.ip(), a.port())),
-    };
-    let (ip, port) = parsed.filter(|(ip, port)| *port != 0 && is_unicast(*ip)).ok_or_else(bad).hint(hint)?;
-    if plain && !ip.is_loopback() {
-        return Err(anyhow!("without TLS the password would travel in clear")).hint("use https://");
+/// The settings that IPMI alone has.
+fn check_ipmi(set: &SetPower) -> Result<()> {
+    if set.kind != BmcKind::Ipmi && (set.cipher_suite.is_some() || set.privilege.is_some()) {
+        return Err(anyhow!("cipher suite and privilege are settings of IPMI")).hint("leave them out, or use the protocol IPMI");
     }
-    Ok((ip, port, plain))
-}
-
-fn is_unicast(ip: IpAddr) -> bool {
-    let other =
-        ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST || ip == IpAddr::from(Ipv6Addr::UNSPECIFIED);
-    !other
+    // IPMI 2.0 section 22.30: longer ones are cut by some controllers and refused by others.
+    if set.kind == BmcKind::Ipmi && set.password.len() > 20 {
+        return Err(anyhow!("an IPMI password has at most 20 characters"));
+    }
+    match set.cipher_suite {
+        Some(suite) if !CIPHER_SUITES.contains(&suite) => Err(anyhow!("cipher suite {suite} of IPMI is not used"))
+            .hint("3, 8, 12 and 17 encrypt with AES; the others do not encrypt, or use RC4, or let everyone in"),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +159,14 @@ mod tests {
     use super::*;
 
     fn set(kind: BmcKind, address: &str) -> SetPower {
-        SetPower { kind, address: address.into(), user: "admin".into(), password: "s3cret-of-the-bmc".into() }
+        SetPower {
+            kind,
+            address: address.into(),
+            user: "admin".into(),
+            password: "s3cret-of-the-bmc".into(),
+            cipher_suite: None,
+            privilege: None,
+        }
     }
 
     #[test]

@@ -133,7 +133,10 @@ fn the_socket_speaks_as_before() {
     let controller = json!({
         "what": "controller", "mac": mac, "kind": "redfish", "address": "https://10.44.9.1", "user": "u", "password": "p",
     });
-    let saved = json!({"kind": "", "address": "", "user": "", "pin": null});
+    let saved = json!({
+        "kind": "", "address": "", "user": "", "tls": true, "pin": null, "weakness": null, "offered": null, "cipherSuite": null,
+        "privilege": null,
+    });
     assert_eq!(site(controller), json!({"controller": saved, "medium": null}));
     assert_eq!(site(json!({"what": "forgetController", "mac": mac})), json!({"controller": null, "medium": null}));
     let view = done(json!({"op": "view"}));

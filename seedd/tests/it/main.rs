@@ -9,6 +9,8 @@ mod capsule;
 mod capsule_hostile;
 mod console;
 mod control;
+mod controllers;
+mod controllers_tls;
 mod earlier;
 mod enrollment;
 mod epoch;

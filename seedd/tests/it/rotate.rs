@@ -47,8 +47,14 @@ fn used(t: &Temp) -> Site {
     let app = unsealed(&site, A);
     Machine::new(1).install(&app, "n1", false);
     let id = app.store.write(|tx| tx.see_machine(CONTROLLER, None, 1)).unwrap().unwrap();
-    let set =
-        SetPower { kind: BmcKind::Redfish, address: "https://10.44.9.1".into(), user: "root".into(), password: "calvin".into() };
+    let set = SetPower {
+        kind: BmcKind::Redfish,
+        address: "https://10.44.9.1".into(),
+        user: "root".into(),
+        password: "calvin".into(),
+        cipher_suite: None,
+        privilege: None,
+    };
     app.set_controller("test", id, &set).unwrap();
     site
 }

@@ -26,6 +26,6 @@ pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi};
 pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
-pub use power::{BmcKind, BmcView, PowerAction, PowerDone, PowerView, SetPower};
+pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};

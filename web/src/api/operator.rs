@@ -120,10 +120,16 @@ pub trait OperatorApi: Send + Sync + 'static {
     /// Removes an approved machine from the planes; it may enroll again.
     fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError>;
 
+    /// Path of a seed medium. `name` is looked up in a list and never used as a path.
+    fn medium_path(&self, name: &str) -> Option<Utf8PathBuf>;
     fn power(&self, id: i64) -> Result<PowerView, ApiError>;
     /// Stores a controller's address and, sealed, its credentials. The certificate it presents next is pinned.
     fn set_power(&self, actor: &Actor, id: i64, set: &SetPower) -> Result<PowerView, ApiError>;
     fn forget_power(&self, actor: &Actor, id: i64) -> Result<PowerView, ApiError>;
+    /// Reads the controller's certificate: by a TLS handshake, and without credentials.
+    fn read_certificate(&self, id: i64) -> Result<PowerView, ApiError>;
+    /// Confirms the certificate with this sha256, if the controller shows it.
+    fn trust_certificate(&self, actor: &Actor, id: i64, fingerprint: &str) -> Result<PowerView, ApiError>;
     fn act_power(&self, actor: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError>;
 
     fn packages(&self) -> Result<PackagesView, ApiError>;

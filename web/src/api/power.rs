@@ -10,6 +10,15 @@ pub enum BmcKind {
     Ipmi,
 }
 
+/// Privilege level that a session over IPMI asks for (IPMI 2.0, 6.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum IpmiPrivilege {
+    User,
+    Operator,
+    Administrator,
+}
+
 /// A power action. `Wake` sends a magic packet and needs no controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,8 +53,26 @@ pub struct BmcView {
     pub kind: BmcKind,
     pub address: String,
     pub user: String,
-    /// sha256 of the pinned certificate, as upper-case hex pairs with colons; `None` before the first contact.
+    /// It has a certificate: Redfish with TLS.
+    pub tls: bool,
+    /// sha256 of the confirmed certificate, as upper-case hex pairs with colons; `None` until an operator confirmed one.
     pub pin: Option<String>,
+    /// What is weak about it, as a sentence.
+    pub weakness: Option<String>,
+    /// The certificate that it showed last, while that is not the confirmed one.
+    pub offered: Option<OfferedView>,
+    pub cipher_suite: Option<u8>,
+    pub privilege: Option<IpmiPrivilege>,
+}
+
+/// HTTP shape of a certificate that waits for an operator.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedView {
+    /// sha256, as upper-case hex pairs with colons.
+    pub fingerprint: String,
+    /// What is weak about it, as a sentence.
+    pub weakness: Option<String>,
 }
 
 /// HTTP shape of a controller's address and credentials. No `Debug`: it holds a secret.
@@ -57,6 +84,11 @@ pub struct SetPower {
     pub address: String,
     pub user: String,
     pub password: String,
+    /// For IPMI.
+    #[serde(default, rename = "cipherSuite")]
+    pub cipher_suite: Option<u8>,
+    #[serde(default)]
+    pub privilege: Option<IpmiPrivilege>,
 }
 
 /// HTTP shape of an action's result, as a sentence.

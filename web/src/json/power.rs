@@ -1,4 +1,4 @@
-//! `/api/v1/machines/<id>/power` and `/controller`.
+//! `/api/v1/machines/<id>/power`, `/controller` and `/controller/certificate`.
 
 use axum::extract::State;
 use serde::Deserialize;
@@ -14,6 +14,12 @@ use crate::safe_json::SafeJson;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Act {
     action: PowerAction,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trust {
+    fingerprint: String,
 }
 
 pub(crate) async fn view(State(app): State<App>, _: Session, Named(id): Named<i64>) -> Answer<PowerView> {
@@ -40,4 +46,18 @@ pub(crate) async fn save(
 
 pub(crate) async fn forget(State(app): State<App>, change: Change, Named(id): Named<i64>) -> Answer<PowerView> {
     Ok(SafeJson(app.call(move |api| api.forget_power(change.actor(), id)).await?))
+}
+
+/// Reads the certificate; no credentials are sent to the controller.
+pub(crate) async fn certificate(State(app): State<App>, _: Change, Named(id): Named<i64>) -> Answer<PowerView> {
+    Ok(SafeJson(app.call(move |api| api.read_certificate(id)).await?))
+}
+
+pub(crate) async fn trust(
+    State(app): State<App>,
+    change: Change,
+    Named(id): Named<i64>,
+    OperatorJson(trust): OperatorJson<Trust>,
+) -> Answer<PowerView> {
+    Ok(SafeJson(app.call(move |api| api.trust_certificate(change.actor(), id, &trust.fingerprint)).await?))
 }

@@ -85,6 +85,10 @@ async fn hole_13_facts_of_packets_and_words_of_controllers_are_text() {
     let power = get(&router, "/machines/1/power", &[("cookie", &cookie)]).await.text();
     check("power", &power);
     assert!(power.contains("https://10.44.9.1&#60;script") && !power.contains("type=\"password\" value"));
+    // A certificate that waits is shown, with its weakness and the button that confirms it.
+    for part in ["EF:01&#60;script", "short&#60;script", "action=\"/machines/1/controller/trust\"", "id=\"controller-trust\""] {
+        assert!(power.contains(part), "{part}");
+    }
 }
 
 #[tokio::test]

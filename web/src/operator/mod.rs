@@ -16,6 +16,8 @@ use crate::auth::{Session, bearer};
 use crate::call::{App, OperatorOptions};
 use crate::error::Failure;
 use crate::extract::Named;
+use crate::files;
+use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
 use crate::limits::{MAX_FORM, MAX_PIECE};
 use crate::{json, pages};
@@ -58,6 +60,9 @@ fn page_routes() -> Vec<Route> {
         ("/machines/{id}/power", get(pages::power::show).post(pages::power::act)),
         ("/machines/{id}/controller", post(pages::power::save)),
         ("/machines/{id}/controller/forget", post(pages::power::forget)),
+        ("/machines/{id}/controller/certificate", post(pages::power::certificate)),
+        ("/machines/{id}/controller/trust", post(pages::power::trust)),
+        ("/medium/{name}", get(medium)),
         ("/packages", get(pages::packages::show)),
         ("/clock", get(pages::clock::show).post(pages::clock::set)),
         ("/events", get(sse::events)),
@@ -98,6 +103,7 @@ fn json_routes() -> Vec<Route> {
         ("/api/v1/machines/{id}/packets.pcapng", get(packets)),
         ("/api/v1/machines/{id}/power", get(json::power::view).post(json::power::act)),
         ("/api/v1/machines/{id}/controller", put(json::power::save).delete(json::power::forget)),
+        ("/api/v1/machines/{id}/controller/certificate", post(json::power::certificate).put(json::power::trust)),
         ("/api/v1/approve", post(json::machine::approve_code)),
         ("/api/v1/enrollments/{id}/approve", post(json::machine::approve)),
         ("/api/v1/enrollments/{id}/deny", post(json::machine::deny)),
@@ -119,6 +125,12 @@ fn site_json_routes() -> Vec<Route> {
         ("/api/v1/site/stop", post(json::site::stop)),
         ("/api/v1/capsules/{name}", get(json::site::uploaded).delete(json::site::remove_capsule).merge(piece)),
     ]
+}
+
+/// The seed's medium, as machines get it by HTTP: some management controllers take images by https only.
+async fn medium(State(app): State<App>, Named(name): Named<String>, wanted: Wanted) -> Result<Response, Failure> {
+    let path = app.call(move |api| Ok(api.medium_path(&name))).await?.ok_or_else(Failure::not_found)?;
+    files::one(path, None, &wanted).await
 }
 
 /// For browsers and programs of operators, who compare its fingerprint with the console before they trust it.

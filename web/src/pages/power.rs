@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Line, clean};
-use crate::api::{BmcKind, PowerAction, SetPower};
+use crate::api::{ApiError, BmcKind, IpmiPrivilege, PowerAction, PowerView, SetPower};
 use crate::auth::{ChangeForm, NoPage, PageSession, Session};
 use crate::call::App;
 use crate::error::Failure;
@@ -30,17 +30,40 @@ pub(crate) struct ControllerForm {
     user: String,
     #[serde(default)]
     password: String,
+    /// For IPMI; empty for the usual one, as is the next.
+    #[serde(default)]
+    cipher_suite: String,
+    #[serde(default)]
+    privilege: String,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct ForgetForm {}
 
+#[derive(Deserialize)]
+pub(crate) struct CertificateForm {}
+
+#[derive(Deserialize)]
+pub(crate) struct TrustForm {
+    #[serde(default)]
+    fingerprint: String,
+}
+
 struct Controller {
     kind: &'static str,
     redfish: bool,
+    tls: bool,
     address: String,
     user: String,
     pin: Option<String>,
+    weakness: Option<String>,
+    offered: Option<Offered>,
+}
+
+/// A certificate that waits for the operator.
+struct Offered {
+    fingerprint: String,
+    weakness: Option<String>,
 }
 
 #[derive(Template)]
@@ -76,9 +99,12 @@ async fn render(app: &App, id: &RequestId, session: &Session, of: i64, said: Sai
     let controller = power.controller.map(|c| Controller {
         kind: if c.kind == BmcKind::Redfish { "Redfish" } else { "IPMI" },
         redfish: c.kind == BmcKind::Redfish,
+        tls: c.tls,
         address: clean(&c.address),
         user: clean(&c.user),
         pin: c.pin.as_deref().map(clean),
+        weakness: c.weakness.as_deref().map(clean),
+        offered: c.offered.map(|o| Offered { fingerprint: clean(&o.fingerprint), weakness: o.weakness.as_deref().map(clean) }),
     });
     let template = Page {
         shell: Shell::new(&format!("Power of {}", line.name), &overview, id, Some(session)),
@@ -122,12 +148,66 @@ pub(crate) async fn save(
     ChangeForm(change, form): ChangeForm<ControllerForm>,
 ) -> Result<Response, Failure> {
     let (address, user) = (form.address.trim().to_owned(), form.user.trim().to_owned());
-    let set = SetPower { kind: form.kind, address, user, password: form.password };
+    // The form has both for every protocol; they count for IPMI.
+    let ipmi = form.kind == BmcKind::Ipmi;
+    let cipher_suite = if ipmi { number(&form.cipher_suite)? } else { None };
+    let privilege = if ipmi { privilege(&form.privilege)? } else { None };
+    let set = SetPower { kind: form.kind, address, user, password: form.password, cipher_suite, privilege };
     let actor = change.actor().clone();
-    match app.call(move |api| api.set_power(&actor, id, &set)).await {
+    let saved = app.call(move |api| api.set_power(&actor, id, &set)).await;
+    back(&app, &request, change.session(), id, saved).await
+}
+
+fn number(text: &str) -> Result<Option<u8>, Failure> {
+    let bad = |_| Failure::from(ApiError::bad("the cipher suite is not a number", "3, 8, 12 or 17"));
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(bad) }
+}
+
+fn privilege(text: &str) -> Result<Option<IpmiPrivilege>, Failure> {
+    Ok(match text {
+        "" => None,
+        "user" => Some(IpmiPrivilege::User),
+        "operator" => Some(IpmiPrivilege::Operator),
+        "administrator" => Some(IpmiPrivilege::Administrator),
+        _ => return Err(ApiError::bad("this is not a privilege of IPMI", "user, operator or administrator").into()),
+    })
+}
+
+/// The page again, or with what was refused.
+async fn back(
+    app: &App,
+    request: &RequestId,
+    session: &Session,
+    id: i64,
+    done: Result<PowerView, Failure>,
+) -> Result<Response, Failure> {
+    match done {
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}/power")).into_response()),
-        Err(failure) => render(&app, &request, change.session(), id, Said::refused(failure)?).await,
+        Err(failure) => render(app, request, session, id, Said::refused(failure)?).await,
     }
+}
+
+/// Reads the controller's certificate, which the page then shows.
+pub(crate) async fn certificate(
+    State(app): State<App>,
+    request: RequestId,
+    Named(id): Named<i64>,
+    ChangeForm(change, CertificateForm {}): ChangeForm<CertificateForm>,
+) -> Result<Response, Failure> {
+    let read = app.call(move |api| api.read_certificate(id)).await;
+    back(&app, &request, change.session(), id, read).await
+}
+
+/// Confirms the certificate whose fingerprint the page showed.
+pub(crate) async fn trust(
+    State(app): State<App>,
+    request: RequestId,
+    Named(id): Named<i64>,
+    ChangeForm(change, form): ChangeForm<TrustForm>,
+) -> Result<Response, Failure> {
+    let actor = change.actor().clone();
+    let trusted = app.call(move |api| api.trust_certificate(&actor, id, &form.fingerprint)).await;
+    back(&app, &request, change.session(), id, trusted).await
 }
 
 pub(crate) async fn forget(
@@ -137,8 +217,6 @@ pub(crate) async fn forget(
     ChangeForm(change, ForgetForm {}): ChangeForm<ForgetForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
-    match app.call(move |api| api.forget_power(&actor, id)).await {
-        Ok(_) => Ok(Redirect::to(&format!("/machines/{id}/power")).into_response()),
-        Err(failure) => render(&app, &request, change.session(), id, Said::refused(failure)?).await,
-    }
+    let forgotten = app.call(move |api| api.forget_power(&actor, id)).await;
+    back(&app, &request, change.session(), id, forgotten).await
 }

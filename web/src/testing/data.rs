@@ -8,8 +8,8 @@ use cluster_seed::proof::ProofState;
 
 use crate::api::{
     BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
-    ListsView, MachineDetail, MachineRow, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView, SnapshotView,
-    Tone, Waiting,
+    ListsView, MachineDetail, MachineRow, OfferedView, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView,
+    SnapshotView, Tone, Waiting,
 };
 
 pub const CLOCK: u64 = 1_795_377_600;
@@ -144,7 +144,17 @@ pub fn power(spice: &str) -> PowerView {
     let pin = Some(format!("AB:CD{spice}"));
     let (address, user) = (format!("https://10.44.9.1{spice}"), format!("admin{spice}"));
     PowerView {
-        controller: Some(BmcView { kind: BmcKind::Redfish, address, user, pin }),
+        controller: Some(BmcView {
+            kind: BmcKind::Redfish,
+            address,
+            user,
+            tls: true,
+            pin,
+            weakness: Some(format!("weak{spice}")),
+            offered: Some(OfferedView { fingerprint: format!("EF:01{spice}"), weakness: Some(format!("short{spice}")) }),
+            cipher_suite: None,
+            privilege: None,
+        }),
         medium: Some(format!("seed.iso{spice}")),
     }
 }

@@ -116,6 +116,10 @@ impl OperatorApi for Mock {
         self.machine(id).map(|_| vec![0x0a, 0x0d, 0x0d, 0x0a])
     }
 
+    fn medium_path(&self, _: &str) -> Option<Utf8PathBuf> {
+        None
+    }
+
     fn power(&self, id: i64) -> Result<PowerView, ApiError> {
         self.machine(id).map(|_| data::power(&self.spice))
     }
@@ -128,6 +132,16 @@ impl OperatorApi for Mock {
 
     fn forget_power(&self, _: &Actor, id: i64) -> Result<PowerView, ApiError> {
         self.note("forget_power");
+        self.power(id)
+    }
+
+    fn read_certificate(&self, id: i64) -> Result<PowerView, ApiError> {
+        self.note("read_certificate");
+        self.power(id)
+    }
+
+    fn trust_certificate(&self, _: &Actor, id: i64, _: &str) -> Result<PowerView, ApiError> {
+        self.note("trust_certificate");
         self.power(id)
     }
 

@@ -8,6 +8,7 @@ use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 use site::store::events::{EventRow, PacketFacts as StoredFacts};
 
+pub use super::power::{Controller, ControllerKind, OfferedCertificate, Power, PowerAction, PowerDone, Privilege};
 pub use super::rotated::{KeyChange, KeysRotated, ReleaseChange, VaultChange};
 use crate::console::view::ConsoleView;
 use crate::settings::Settings;
@@ -293,66 +294,6 @@ mod base64_text {
 /// In Prometheus' text format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metrics {
-    pub text: String,
-}
-
-/// A machine's controller. Holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Power {
-    pub controller: Option<Controller>,
-    /// The medium that [`PowerAction::InsertMedia`] inserts.
-    pub medium: Option<String>,
-}
-
-/// A management controller.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Controller {
-    pub kind: ControllerKind,
-    pub address: String,
-    pub user: String,
-    /// sha256 of the pinned certificate, as upper-case hex pairs with colons; `None` before the first contact.
-    pub pin: Option<String>,
-}
-
-/// Protocol of a management controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ControllerKind {
-    Redfish,
-    Ipmi,
-}
-
-impl ControllerKind {
-    /// The word in JSON and in texts.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ControllerKind::Redfish => "redfish",
-            ControllerKind::Ipmi => "ipmi",
-        }
-    }
-}
-
-/// A power action. `Wake` sends a magic packet and needs no controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PowerAction {
-    /// Reads the power state and changes nothing.
-    Status,
-    On,
-    /// Immediately, like pulling the plug.
-    Off,
-    Cycle,
-    /// Boot from the network at the next start, once.
-    NextBootPxe,
-    /// Insert the seed's medium into the virtual drive and boot from it at the next start.
-    InsertMedia,
-    EjectMedia,
-    Wake,
-}
-
-/// An action's result, as a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PowerDone {
     pub text: String,
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,7 +15,7 @@ use super::answer::{
     Reloading, Status, Unsealed,
 };
 use super::request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
-use super::wire::{MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
+use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
 use crate::console::view::ConsoleView;
 
 /// Asks the daemon behind one socket; every call is a connection of its own.
@@ -98,6 +99,16 @@ impl Client {
         self.ask_site(SiteRequest::ForgetController { mac })
     }
 
+    /// Reads the certificate of the machine's controller.
+    pub fn certificate(&self, mac: Mac) -> Result<Power> {
+        self.ask_site(SiteRequest::Certificate { mac })
+    }
+
+    /// Confirms the certificate with this sha256.
+    pub fn trust(&self, mac: Mac, fingerprint: &str) -> Result<Power> {
+        self.ask_site(SiteRequest::Trust { mac, fingerprint: fingerprint.to_owned() })
+    }
+
     pub fn act(&self, mac: Mac, action: PowerAction) -> Result<PowerDone> {
         self.ask_site(SiteRequest::Act { mac, action })
     }
@@ -140,14 +151,25 @@ impl Client {
             let hint = remedy(error.kind());
             with(anyhow!(error).context(format!("reaching the daemon at {}", self.socket)), hint)
         })?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
+        let limit = if request.waits_for_a_device() { DEVICE_TIMEOUT } else { TIMEOUT };
+        stream.set_read_timeout(Some(limit))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         write_line(&stream, request)?;
-        match read_line(&stream, MAX_ANSWER)? {
+        match read_line(&stream, MAX_ANSWER).map_err(|e| late(e, limit))? {
             Reply::Done(value) => Ok(value),
             Reply::Error(text) => Err(anyhow!(text)),
         }
     }
+}
+
+/// A read that timed out is "resource temporarily unavailable" to the system, which helps no reader.
+pub(super) fn late(error: anyhow::Error, limit: Duration) -> anyhow::Error {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    if !matches!(kind, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)) {
+        return error;
+    }
+    let text = format!("the daemon did not answer within {} s, and continues", limit.as_secs());
+    site::hint::with(anyhow!(text), "`seedd tail` shows how it ends")
 }
 
 /// What to do about a socket that cannot be reached.

@@ -4,6 +4,9 @@
 /// What may be asked.
 mod request;
 
+/// What is answered about power.
+mod power;
+
 /// The answer to a change of keys.
 mod rotated;
 
@@ -21,7 +24,7 @@ pub use request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -75,11 +78,17 @@ pub struct Socket {
     path: Utf8PathBuf,
 }
 
+/// Callers at once; further ones wait to be accepted.
+const MAX_CALLERS: usize = 32;
+
 /// A socket that is answered, until the process ends.
 #[derive(Clone)]
 pub struct Server {
     path: Utf8PathBuf,
     answers: Arc<RwLock<Arc<dyn Controlled>>>,
+    /// What changes the seed is carried out one after the other.
+    turn: Arc<Mutex<()>>,
+    callers: Arc<(Mutex<usize>, Condvar)>,
 }
 
 /// Opens the socket; one left behind by a killed daemon is replaced, one that answers is not.
@@ -98,9 +107,10 @@ pub fn listen(path: &Utf8Path) -> Result<Socket> {
 }
 
 impl Socket {
-    /// Answers one caller after the other on a thread of its own.
+    /// Answers each caller on a thread of its own, so that one who waits for a device keeps no other waiting.
     pub fn start(self, first: Arc<dyn Controlled>) -> Server {
-        let server = Server { path: self.path, answers: Arc::new(RwLock::new(first)) };
+        let answers = Arc::new(RwLock::new(first));
+        let server = Server { path: self.path, answers, turn: Arc::default(), callers: Arc::default() };
         let answering = server.clone();
         let listener = self.listener;
         std::thread::spawn(move || answering.serve(&listener));
@@ -123,10 +133,14 @@ impl Server {
         for stream in listener.incoming() {
             match stream {
                 Ok(stream) => {
-                    let who = self.answers.read().unwrap_or_else(PoisonError::into_inner).clone();
-                    if let Err(error) = answer(&stream, who.as_ref()) {
-                        tracing::warn!(error = format!("{error:#}"), "answering on the control socket");
-                    }
+                    let caller = self.admit();
+                    let server = self.clone();
+                    std::thread::spawn(move || {
+                        let _caller = caller;
+                        if let Err(error) = server.answer(&stream) {
+                            tracing::warn!(error = format!("{error:#}"), "answering on the control socket");
+                        }
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting on the control socket");
@@ -135,20 +149,45 @@ impl Server {
             }
         }
     }
+
+    /// Waits for a place.
+    fn admit(&self) -> Caller {
+        let (count, freed) = &*self.callers;
+        let held = count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = freed.wait_while(held, |n| *n >= MAX_CALLERS).unwrap_or_else(PoisonError::into_inner);
+        *held += 1;
+        Caller(self.callers.clone())
+    }
+
+    fn answer(&self, stream: &UnixStream) -> Result<()> {
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let done = read_line::<Request>(stream, MAX_REQUEST).and_then(|request| {
+            let turn = (!request.waits_for_a_device()).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+            let who = self.answers.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let done = carry_out(request, who.as_ref());
+            drop(turn);
+            done
+        });
+        let reply = match done {
+            Ok(value) => Reply::Done(value),
+            Err(e) => Reply::Error(match hint::of(&e) {
+                Some(hint) => format!("{e:#} ({hint})"),
+                None => format!("{e:#}"),
+            }),
+        };
+        write_line(stream, &reply)
+    }
 }
 
-fn answer(stream: &UnixStream, who: &dyn Controlled) -> Result<()> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    let done = read_line::<Request>(stream, MAX_REQUEST).and_then(|request| carry_out(request, who));
-    let reply = match done {
-        Ok(value) => Reply::Done(value),
-        Err(e) => Reply::Error(match hint::of(&e) {
-            Some(hint) => format!("{e:#} ({hint})"),
-            None => format!("{e:#}"),
-        }),
-    };
-    write_line(stream, &reply)
+/// A place that is held until it is dropped.
+struct Caller(Arc<(Mutex<usize>, Condvar)>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.1.notify_one();
+    }
 }
 
 fn carry_out(request: Request, who: &dyn Controlled) -> Result<Answer> {

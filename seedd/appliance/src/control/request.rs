@@ -4,7 +4,7 @@ use cluster_seed::ids::{Hostname, Mac};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
-use super::answer::{ControllerKind, PowerAction};
+use super::answer::{ControllerKind, PowerAction, Privilege};
 use crate::settings::Settings;
 
 /// No `Debug`: some of them hold a secret. Each names its answer in [`super::answer`].
@@ -46,6 +46,12 @@ pub enum Request {
 }
 
 impl Request {
+    /// It is answered only after a device elsewhere did. Such requests run beside all others, which take turns.
+    pub(super) fn waits_for_a_device(&self) -> bool {
+        let Request::Site { ask } = self else { return false };
+        matches!(ask, SiteRequest::Act { .. } | SiteRequest::Certificate { .. } | SiteRequest::Trust { .. })
+    }
+
     /// Overwrites the secret that it holds, if any.
     pub(super) fn wipe(&mut self) {
         match self {
@@ -69,13 +75,22 @@ pub enum SiteRequest {
     },
     /// [`super::answer::Metrics`].
     Metrics,
-    /// [`super::answer::Power`], as do the next two.
+    /// [`super::answer::Power`], as do the next four.
     Power {
         mac: Mac,
     },
     Controller(SetController),
     ForgetController {
         mac: Mac,
+    },
+    /// Reads a controller's certificate.
+    Certificate {
+        mac: Mac,
+    },
+    /// Confirms it.
+    Trust {
+        mac: Mac,
+        fingerprint: String,
     },
     /// Takes a node off the planes. [`super::answer::Nothing`], as does the next.
     Revoke {
@@ -114,6 +129,11 @@ pub struct SetController {
     pub address: String,
     pub user: String,
     pub password: String,
+    /// For IPMI, as is the next.
+    #[serde(default, rename = "cipherSuite", skip_serializing_if = "Option::is_none")]
+    pub cipher_suite: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privilege: Option<Privilege>,
 }
 
 /// Which keys to replace. No `Debug`: it holds a secret.

@@ -88,6 +88,8 @@ fn requests_and_answers_are_written_as_they_always_were() {
         address: "10.44.9.1".to_owned(),
         user: "u".to_owned(),
         password: "p".to_owned(),
+        cipher_suite: None,
+        privilege: None,
     };
     let query = EventQuery { after: Some(7), back: 1, limit: 2, mac: Some(mac), kinds: vec!["dhcp.".to_owned()] };
     let act = |action| SiteRequest::Act { mac, action };
@@ -144,4 +146,32 @@ fn the_status_of_a_set_up_is_not_mistaken_for_a_sites() {
     let status: Status = serde_json::from_str(line).unwrap();
     assert!(matches!(&status, Status::SetUp(s) if s.warnings == ["no medium"]), "{status:?}");
     assert_eq!(serde_json::to_string(&status).unwrap(), line);
+}
+
+#[test]
+fn a_daemon_that_answers_late_is_said_to_continue() {
+    use anyhow::Context as _;
+    let of = |kind: std::io::ErrorKind| {
+        let error = Err::<(), _>(std::io::Error::from(kind)).context("reading the control socket").unwrap_err();
+        client::late(error, Duration::from_secs(170))
+    };
+    let late = of(std::io::ErrorKind::WouldBlock);
+    assert_eq!(late.to_string(), "the daemon did not answer within 170 s, and continues");
+    assert!(hint::of(&late).unwrap().contains("seedd tail"));
+    assert_eq!(of(std::io::ErrorKind::BrokenPipe).to_string(), "reading the control socket");
+}
+
+#[test]
+fn what_waits_for_a_device_is_told_from_what_takes_turns() {
+    let mac: cluster_seed::ids::Mac = "52:54:00:ab:00:01".parse().unwrap();
+    for (request, waits) in [
+        (Request::Status, false),
+        (Request::Promote, false),
+        (Request::Site { ask: SiteRequest::Power { mac } }, false),
+        (Request::Site { ask: SiteRequest::Act { mac, action: answer::PowerAction::On } }, true),
+        (Request::Site { ask: SiteRequest::Certificate { mac } }, true),
+        (Request::Site { ask: SiteRequest::Trust { mac, fingerprint: String::new() } }, true),
+    ] {
+        assert_eq!(request.waits_for_a_device(), waits);
+    }
 }

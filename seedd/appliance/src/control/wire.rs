@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 pub const MAX_REQUEST: u64 = 64 << 10;
 pub const MAX_ANSWER: u64 = 2 << 20;
 pub const TIMEOUT: Duration = Duration::from_secs(30);
+/// For requests that wait for a management controller: longer than the daemon waits.
+pub const DEVICE_TIMEOUT: Duration = Duration::from_secs(170);
 
 /// `T`: an [`Answer`](super::answer::Answer) when written, what the caller expects when read.
 #[derive(Debug, Serialize, Deserialize)]
