@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{is_zero, tame};
+use super::text::{is_zero, tame};
 
 /// Logical sector size that artifacts are made for, in bytes: their partition table, FAT and boot sector count in it.
 pub const SECTOR: u32 = 512;

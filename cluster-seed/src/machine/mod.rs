@@ -1,6 +1,11 @@
 //! Facts that a machine reports. All of it is untrusted text from hardware.
 
+/// Untrusted text.
+mod text;
+
+/// Disks, and how one is told apart from the others.
 mod disk;
+
 pub mod firmware;
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +14,9 @@ use crate::ids::Mac;
 use crate::seal::Sealable;
 
 pub use disk::{Disk, SECTOR};
+use text::is_zero;
+pub use text::{MAX_TEXT, tame};
 
-/// Longest text of a fact, in characters.
-pub const MAX_TEXT: usize = 96;
 /// Most disks kept; a message of the agent has room for them.
 pub const MAX_DISKS: usize = 100;
 /// Most network interfaces kept.
@@ -63,21 +68,6 @@ pub struct HardwareFacts {
 
 impl Sealable for HardwareFacts {
     const PURPOSE: &'static str = "hardware-facts";
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
-}
-
-/// Sanitises untrusted text for logs and pages: control characters become `?`, the length is cut to [`MAX_TEXT`].
-pub fn tame(text: &str) -> String {
-    text.trim().chars().take(MAX_TEXT).map(|c| if c.is_control() || is_bidi(c) { '?' } else { c }).collect()
-}
-
-/// Characters that reorder the text around them.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Date when the vulnerabilities of EDK2's network stack (PixieFail, CVE-2023-45229 to 45237) were published, as year, month

@@ -213,18 +213,19 @@ fn another_key_or_suite_is_refused() {
 
 #[test]
 fn a_full_disk_is_named() {
-    // /dev/full answers every write with "no space left on device" (full(4)).
-    if !camino::Utf8Path::new("/dev/full").exists() {
-        kubedos_skip::skip("dev-full", "there is no /dev/full");
-        return;
-    }
     let archive = Archive::new();
     let site = Site::new();
     let plan = plan_from(&archive.url(), &archive).unwrap();
     std::fs::create_dir_all(site.paths().tmp).unwrap();
     for package in &plan.lock.packages {
         let part = site.paths().tmp.join(format!("{}.part", package.sha256));
-        std::os::unix::fs::symlink("/dev/full", part).unwrap();
+        // The device of /dev/full answers every write with "no space left on device" (full(4)). A link to it is not followed.
+        let made = std::process::Command::new("mknod").args([part.as_str(), "c", "1", "7"]).status();
+        let usable = made.is_ok_and(|s| s.success()) && std::fs::File::options().write(true).open(&part).is_ok();
+        if !usable {
+            kubedos_skip::skip("dev-full", "a device cannot be made here");
+            return;
+        }
     }
     let error = site.build(&plan, &DirFetch).unwrap_err();
     assert!(chain(&error).contains("the disk is full"), "{}", chain(&error));

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use camino::Utf8Path;
 use cluster_seed::machine::{Disk, SECTOR};
 
-use super::{MAX_ATTRIBUTE, attribute, names};
+use super::sysfs::{MAX_ATTRIBUTE, attribute, names};
 
 /// Unit of /sys/block/*/size in bytes, whatever the disk's sector size is (Documentation/ABI/stable/sysfs-block).
 const SIZE_UNIT: u64 = 512;

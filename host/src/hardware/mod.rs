@@ -1,18 +1,20 @@
 //! The machine's hardware, read from /sys and /proc below a given root (so that a test can bring its own).
 
+/// The disks of the machine.
 mod disks;
 
-use std::fs;
-use std::io::Read as _;
+/// Attributes of /sys.
+mod sysfs;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use std::fs;
+
+use camino::Utf8Path;
 use cluster_seed::ids::Mac;
 use cluster_seed::machine::{Firmware, HardwareFacts, Nic};
 
 pub use disks::{candidates, disks};
+use sysfs::{MAX_ATTRIBUTE, attribute, names, read};
 
-/// Most bytes read of one attribute.
-const MAX_ATTRIBUTE: u64 = 4096;
 /// Most bytes read of /proc/cpuinfo.
 const MAX_CPUINFO: u64 = 4 << 20;
 
@@ -66,28 +68,6 @@ fn nic(root: &Utf8Path, name: String) -> Option<Nic> {
 fn memory_mib(meminfo: &str) -> u64 {
     let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"));
     line.and_then(|l| l.split_ascii_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
-fn names(dir: &Utf8Path) -> Vec<String> {
-    let mut names: Vec<String> = dir
-        .read_dir_utf8()
-        .map(|entries| entries.filter_map(|e| Some(e.ok()?.file_name().to_owned())).collect())
-        .unwrap_or_default();
-    names.sort();
-    names
-}
-
-fn attribute(path: &Utf8PathBuf) -> String {
-    read(path, MAX_ATTRIBUTE).trim().to_owned()
-}
-
-fn read(path: &Utf8Path, limit: u64) -> String {
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(path) {
-        // Some attributes fail when read (a card without link has no speed); that is the same as empty.
-        let _ = file.take(limit).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
