@@ -114,6 +114,13 @@ pub fn open(path: &Utf8Path, start: Start, mode: u32) -> io::Result<File> {
     })
 }
 
+/// Copies a file's content to `to`, which is created or overwritten, but not if it is a link ([`open`]). Not flushed.
+pub fn copy(from: &Utf8Path, to: &Utf8Path) -> io::Result<File> {
+    let mut file = open(to, Start::Empty, PUBLIC)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    Ok(file)
+}
+
 /// What an existing file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -194,9 +201,7 @@ pub fn link(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
             if matches!(e.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported) =>
         {
             let failed = failed("copying to", to);
-            let mut file = open(to, Start::Empty, PUBLIC).map_err(&failed)?;
-            io::copy(&mut File::open(from).map_err(&failed)?, &mut file).map_err(&failed)?;
-            file.sync_all().map_err(failed)
+            copy(from, to).and_then(|file| file.sync_all()).map_err(failed)
         }
         Err(e) => Err(failed("linking", to)(e)),
     }

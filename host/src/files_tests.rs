@@ -123,7 +123,11 @@ fn a_link_is_never_followed_when_a_file_is_opened_for_writing() {
         let refused = open(&link, start, PRIVATE).unwrap_err();
         assert!(start == Start::New || refused.to_string().contains("symbolic link"), "{start:?}: {refused}");
     }
+    fs::write(dir.join("ours"), b"ours").unwrap();
+    assert!(copy(&dir.join("ours"), &link).is_err());
     assert_eq!(fs::read(&target).unwrap(), b"theirs");
+    copy(&dir.join("ours"), &dir.join("copied")).unwrap();
+    assert_eq!(fs::read(dir.join("copied")).unwrap(), b"ours");
     let mode = |path: &Utf8Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for (name, start) in [("a", Start::New), ("b", Start::Empty), ("c", Start::Keep), ("d", Start::End)] {
         open(&dir.join(name), start, PRIVATE).unwrap().write_all(b"x").unwrap();

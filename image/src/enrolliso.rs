@@ -34,7 +34,7 @@ pub struct EnrollMedium<'a> {
     pub site: &'a str,
     /// Base URL of the seed, `http://ADDRESS[:PORT]`.
     pub seed: &'a str,
-    /// Kernel parameters that nothing in can break out of; consoles and the operator's own.
+    /// Kernel parameters, checked and escaped: consoles and the operator's own.
     pub parameters: &'a str,
     pub netboot: &'a NetbootManifest,
 }

@@ -77,7 +77,7 @@ fn build(seedd: &Seedd, iso: &Path, work: &Path, logs: &Path) -> Result<PathBuf>
     Ok(iso.to_owned())
 }
 
-/// The same inputs give the same bytes, elsewhere and with tools made anew.
+/// The same inputs give the same bytes in another folder and with rebuilt tools.
 fn twice(template: &Template, first: &Path, work: &Path, logs: &Path) -> Result<()> {
     let seedd = template.copy(&work.join("another/place/for/data"))?;
     fs::remove_dir_all(seedd.data.join("cache")).context("removing the copy's tools")?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{is_zero, tame};
+use super::text::{MAX_TEXT, is_zero, tame};
 
 /// Logical sector size that artifacts are made for, in bytes: their partition table, FAT and boot sector count in it.
 pub const SECTOR: u32 = 512;
@@ -35,6 +35,9 @@ pub struct Disk {
 
 impl Disk {
     pub(super) fn tamed(mut self) -> Self {
+        // The namespace of an NVMe controller is at the end of a long one.
+        let excess = self.wwn.trim().chars().count().saturating_sub(MAX_TEXT);
+        self.wwn = self.wwn.trim().chars().skip(excess).collect();
         for text in [&mut self.name, &mut self.model, &mut self.serial, &mut self.wwn, &mut self.path, &mut self.part_of] {
             *text = tame(text);
         }
@@ -129,6 +132,13 @@ mod tests {
         for (sector, fit) in [(0, true), (512, true), (4096, false), (520, false), (1024, false)] {
             assert_eq!(Disk { sector, ..disk("sda", "", "", "") }.unfit().is_none(), fit, "{sector}");
         }
+    }
+
+    #[test]
+    fn namespaces_of_one_controller_differ_at_the_end_of_a_long_name() {
+        let of = |n: u32| disk("nvme0n1", "S", &format!("nvme.144d-{}-{n:08x}", "5a".repeat(60)), "").tamed();
+        assert_ne!(of(1).wwn, of(2).wwn);
+        assert_eq!((of(1).wwn.len(), of(1).tamed().wwn), (MAX_TEXT, of(1).wwn));
     }
 
     #[test]

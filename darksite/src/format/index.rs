@@ -158,7 +158,7 @@ pub fn left_out_note(index: &str, all: &[LeftOut]) -> Option<String> {
     let shown: Vec<String> = all.iter().take(MAX_NAMED).map(LeftOut::to_string).collect();
     let more = if all.len() > shown.len() { format!(" and {} more", all.len() - shown.len()) } else { String::new() };
     let count = if all.len() == 1 { "1 package".to_owned() } else { format!("{} packages", all.len()) };
-    (!all.is_empty()).then(|| format!("{count} of {index} cannot be used and left out: {}{more}", shown.join("; ")))
+    (!all.is_empty()).then(|| format!("{count} of {index} left out as unusable: {}{more}", shown.join("; ")))
 }
 
 /// The packages of an index that can be used, and the others.

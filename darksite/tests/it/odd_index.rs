@@ -113,7 +113,7 @@ fn an_odd_package_does_not_spoil_the_index() {
             let built = built.unwrap_or_else(|e| panic!("{to:?}: {}", chain(&e)));
             assert_eq!(built.origins.len(), 1, "{to:?}");
             // What cannot be asked for at all is named.
-            let named = said.contains("1 package of repository r, main/binary-amd64/Packages cannot be used and left out: ");
+            let named = said.contains("1 package of repository r, main/binary-amd64/Packages left out as unusable: ");
             let another_version = to.ends_with("Version: 2.1\n");
             assert_eq!(named, matches!(fate, Out(_)) && !another_version, "{to:?}: {said}");
         }

@@ -74,7 +74,7 @@ fn the_command_line_has_the_sites_key_and_no_other_can_follow_it() {
         key()
     );
     assert_eq!(lines, [line]);
-    // What the agent makes of it.
+    // The command line as the agent parses it.
     let parsed = payload::cmdline::Cmdline::parse(lines[0]).unwrap();
     assert_eq!((parsed.seed.as_str(), parsed.site), ("http://10.44.0.1", Some(SigningKey::from_bytes(&KEY).verifying_key())));
     let other = key_text(&SigningKey::from_bytes(&[8; 32]).verifying_key());

@@ -14,7 +14,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::NetbootManifest;
 use cluster_seed::progress::Progress;
-use host::files::{PUBLIC, Start, create_dirs, failed, open, sync_dir};
+use host::files::{self, PUBLIC, Start, create_dirs, failed, open, sync_dir};
 
 use crate::Dirs;
 use crate::disk::esp;
@@ -103,14 +103,14 @@ pub(crate) fn add_files(stage: &mut Stage, dirs: &Dirs, netboot: &NetbootManifes
 /// Moves the finished image to `out`, which may be on another file system.
 pub(crate) fn deliver(built: &Utf8Path, out: &Utf8Path) -> Result<(), Error> {
     place(out, &|part| match fs::rename(built, part) {
-        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => fs::copy(built, part).map(|_| ()),
+        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => files::copy(built, part).map(drop),
         moved => moved,
     })
 }
 
 /// Copies a finished image to `out`.
 pub(crate) fn copy(from: &Utf8Path, out: &Utf8Path) -> Result<(), Error> {
-    place(out, &|part| fs::copy(from, part).map(|_| ()))
+    place(out, &|part| files::copy(from, part).map(drop))
 }
 
 /// `write` gets a temporary name beside `out`, which gets its own name once it is complete.

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{BootFile, SHELVES};
 use cluster_seed::progress::{Progress, Quiet};
-use host::files::{create_dirs, digest_file, failed, write_synced};
+use host::files::{self, create_dirs, digest_file, failed, write_synced};
 
 use crate::error::{Error, in_tree};
 use crate::tree::Tree;
@@ -77,7 +77,7 @@ impl Stage {
         };
         // Copied where it is on another file system, or has too many links.
         if fs::hard_link(&source, &place).is_err() {
-            fs::copy(&source, &place).map_err(failed("copying", &source))?;
+            files::copy(&source, &place).map_err(failed("copying", &source))?;
         }
         self.note(name, digest, size);
         Ok(())

@@ -241,7 +241,8 @@ fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactMani
     let Some(mark) = disk.mark(&facts.disks) else {
         return Err(ApiError::bad(
             format!(
-                "disk {} is not distinguishable from another disk: they have the same size, and no serial number, WWN or path that differs",
+                "disk {} is not distinguishable from another disk: they have the same size, and no serial number, WWN or path \
+                 that differs",
                 disk.name
             ),
             "disconnect one of them, and restart the machine",

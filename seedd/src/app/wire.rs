@@ -17,7 +17,8 @@ const BATCH: usize = 256;
 /// How often ended series of repeated events are written.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The boot policy of a seed: a loader for firmware and for an iPXE that cannot run the script, else the script. Decisions are passed to the recorder.
+/// The boot policy of a seed: a loader for firmware and for an iPXE that cannot run the script, else the script. Decisions
+/// are passed to the recorder.
 pub struct Policy {
     pub seed: SeedUrl,
     pub recorder: Arc<Recorder>,

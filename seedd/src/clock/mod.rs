@@ -77,7 +77,7 @@ pub fn write_config(spec: &ClusterSpec) {
 pub fn install_config(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
     let text = String::from_utf8(read_limited(from, MAX_CONFIG)?).with_context(|| format!("reading {from}"))?;
     if !is_seed_config(&text) {
-        return Err(anyhow!("{from} has more than chrony's settings for a seed")).hint("restart kubedos-seed.service");
+        return Err(anyhow!("{from} contains directives that a seed does not write")).hint("restart kubedos-seed.service");
     }
     create_dirs(to.parent().unwrap_or(to))?;
     Ok(write_atomic(to, text.as_bytes(), PUBLIC)?)

@@ -19,7 +19,7 @@ struct Inner {
     busy: HashSet<i64>,
 }
 
-/// Why nothing is begun.
+/// Why an action was not started.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Busy {
     /// The same controller is being spoken to.

@@ -123,7 +123,7 @@ pub trait OperatorApi: Send + Sync + 'static {
     /// Path of a seed medium. `name` is looked up in a list and never used as a path.
     fn medium_path(&self, name: &str) -> Option<Utf8PathBuf>;
     fn power(&self, id: i64) -> Result<PowerView, ApiError>;
-    /// Stores a controller's address and, sealed, its credentials. The certificate it presents next is pinned.
+    /// Stores a controller's address and, sealed, its credentials. Does not contact it.
     fn set_power(&self, actor: &Actor, id: i64, set: &SetPower) -> Result<PowerView, ApiError>;
     fn forget_power(&self, actor: &Actor, id: i64) -> Result<PowerView, ApiError>;
     /// Reads the controller's certificate: by a TLS handshake, and without credentials.

@@ -135,12 +135,15 @@ impl Server {
                 Ok(stream) => {
                     let caller = self.admit();
                     let server = self.clone();
-                    std::thread::spawn(move || {
+                    let started = std::thread::Builder::new().spawn(move || {
                         let _caller = caller;
                         if let Err(error) = server.answer(&stream) {
                             tracing::warn!(error = format!("{error:#}"), "answering on the control socket");
                         }
                     });
+                    if let Err(error) = started {
+                        tracing::warn!(%error, "starting a thread for the control socket");
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accepting on the control socket");

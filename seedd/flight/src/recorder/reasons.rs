@@ -22,7 +22,7 @@ pub fn words(why: Why) -> &'static str {
         Why::PoolExhausted => "no address is free",
         Why::NoAddressAsked => "it requests no address",
         Why::UnknownClient => "it has no lease here",
-        Why::WrongNetwork => "its address is not one of this network's pools",
+        Why::WrongNetwork => "its address is in none of this network's pools",
         Why::AddressTaken => "the address belongs to another machine",
         Why::WrongAddress => "its lease is for another address",
         Why::NotTheHolder => "the address is not leased to it",

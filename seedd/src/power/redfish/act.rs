@@ -77,7 +77,7 @@ async fn insert(
     let drives = media::drives(service, root, system, alone).await?;
     let inserted = media::insert(service, &drives, &wish.image).await?;
     let started = boot::once(service, system, &wanted).await.map_err(|f| {
-        let error = anyhow::Error::from(f).context("the medium is in the virtual drive; starting from it next time");
+        let error = anyhow::Error::from(f).context("the medium is in the virtual drive; selecting it for the next start");
         Fault::Other(error)
     })?;
     let Inserted { url, remark } = inserted;

@@ -1,4 +1,4 @@
-//! Virtual drives: which one takes an image by URL, and how it is asked to.
+//! Virtual drives: which one takes an image by URL, and inserting it.
 
 use std::collections::HashSet;
 

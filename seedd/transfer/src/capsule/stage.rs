@@ -150,7 +150,7 @@ fn files(site: &Site, manifest: &CapsuleManifest, rows: &Utf8Path, staged: &Utf8
         match fs::hard_link(&blob, &to) {
             // Too many hard links (ext4 allows 65,000), or a blob on another file system.
             Err(e) if matches!(e.raw_os_error(), Some(nix::libc::EMLINK | nix::libc::EXDEV)) => {
-                fs::copy(&blob, &to).map(|_| ()).with_context(|| format!("copying to {to}"))?;
+                host::files::copy(&blob, &to).with_context(|| format!("copying to {to}"))?;
             }
             other => other.with_context(|| format!("linking {to}"))?,
         }

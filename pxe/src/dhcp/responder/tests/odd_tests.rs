@@ -1,4 +1,4 @@
-//! Requests of real firmware that bends the standards: what is answered, and what is told of the others.
+//! Requests of real firmware that bends the standards: the answers, and the events of those that are refused.
 //! docs/compatibility.md has the same as a table, with the answers of other servers.
 
 use super::*;
