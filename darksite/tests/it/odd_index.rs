@@ -152,7 +152,12 @@ fn a_plan_leaves_out_what_it_cannot_publish_and_says_so() {
         let plan = darksite::plan(&req, &DirFetch, &keys, &Quiet).unwrap_or_else(|e| panic!("{to:?}: {}", chain(&e)));
         let taken = plan.lock.packages.iter().any(|p| p.name == "zz");
         assert_eq!(taken, *fate == Taken, "{to:?}: {:?}", plan.notes);
-        assert_eq!(plan.notes.iter().any(|n| n.contains("1 package of odd/main cannot be used")), !taken, "{:?}", plan.notes);
+        assert_eq!(
+            plan.notes.iter().any(|n| n.contains("1 package of odd/main left out as unusable: ")),
+            !taken,
+            "{:?}",
+            plan.notes
+        );
         // The same as a root: an error, with the reason.
         req.roots.insert("web".into(), vec!["zz".into()]);
         let asked = darksite::plan(&req, &DirFetch, &keys, &Quiet);
