@@ -271,7 +271,7 @@ impl<'c> Service<'c> {
     }
 }
 
-/// Looks at a state until it is as wanted: a number of times, and not much longer than [`Look::LONGEST`].
+/// Looks at a state until it is as wanted: a number of times, and not much longer than `Look::LONGEST`.
 pub struct Look {
     pace: Pace,
     watch: Stopwatch,
