@@ -18,6 +18,7 @@ pub mod epoch;
 pub mod events;
 pub mod extras;
 pub mod fault;
+pub mod foundry;
 pub mod grub;
 pub mod held;
 pub mod identity;

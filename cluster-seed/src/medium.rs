@@ -93,7 +93,7 @@ pub enum MediumError {
 }
 
 /// Whether this is a relative path without `..`.
-fn is_inside(path: &str) -> bool {
+pub(crate) fn is_inside(path: &str) -> bool {
     path.len() <= MAX_PATH
         && !path.chars().any(|c| c.is_control() || c == '\\')
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))

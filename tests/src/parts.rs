@@ -15,6 +15,7 @@ use crate::enroll_iso;
 use crate::firmware;
 use crate::fleet::Fleet;
 use crate::floods;
+use crate::foundry;
 use crate::journey;
 use crate::menu;
 use crate::netns::PREFIX;
@@ -105,7 +106,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 21] = [
+static PARTS: [Part; 23] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -192,6 +193,18 @@ static PARTS: [Part; 21] = [
         "wrong-seed",
         Run::One("two seeds on one segment: the one without the code gets nothing, and the disk keeps every byte", |b| {
             wrong_seed::run(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "outputs",
+        Run::One("every output of the foundry: built twice with the same bytes, compared, verified; damage is refused", |b| {
+            foundry::outputs(b.dirs, &b.template)
+        }),
+    ),
+    long(
+        "boots",
+        Run::One("machines that start from a QCOW2, VMDK or raw image become nodes", |b| {
+            foundry::boots(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(

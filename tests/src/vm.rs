@@ -70,6 +70,8 @@ pub struct Spec {
     pub network_boot: bool,
     /// In a drive or a port, and booted first.
     pub medium: Option<Medium>,
+    /// Format of the disk's file.
+    pub format: &'static str,
     /// Hardware clock at power-on, such as `1970-01-01T00:00:00`; `None`: the host's time.
     pub clock: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Spec {
             first,
             network_boot: true,
             medium: None,
+            format: "raw",
             clock: None,
         }
     }
@@ -287,7 +290,8 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     let rom = if spec.firmware.is_uefi() { ",romfile=" } else { "" };
     let boot = if spec.network_boot { format!(",bootindex={net_index}{rom}") } else { ",romfile=".to_owned() };
     add("-device", format!("virtio-net-pci,netdev=net0,mac={}{boot}", spec.mac));
-    add("-drive", format!("if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", disk.display()));
+    let options = format!("format={},cache=unsafe,discard=unmap,detect-zeroes=unmap", spec.format);
+    add("-drive", format!("if=none,id=disk0,{options},file={}", disk.display()));
     let device = match spec.bus {
         DiskBus::Virtio => "virtio-blk-pci,drive=disk0",
         DiskBus::Nvme => "nvme,drive=disk0",

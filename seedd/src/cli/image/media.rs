@@ -84,6 +84,11 @@ impl Seed<'_> {
     }
 }
 
+/// Where the seed answers according to cluster.yaml.
+pub fn default_seed(spec: &ClusterSpec) -> SeedUrl {
+    SeedUrl(SocketAddrV4::new(spec.spec.networking.underlay.seed.value, HTTP))
+}
+
 /// A medium that machines enroll from.
 pub struct Enroll<'a> {
     pub out: Option<&'a Utf8Path>,
@@ -94,25 +99,25 @@ pub struct Enroll<'a> {
 
 impl Enroll<'_> {
     pub fn build(&self, site: &Site, inputs: &image::Inputs, netboot: &NetbootManifest, progress: &Terminal) -> Result<Medium> {
-        let seed = self.seed.unwrap_or(SeedUrl(SocketAddrV4::new(self.spec.spec.networking.underlay.seed.value, HTTP)));
-        let parameters = self.parameters()?;
+        let seed = self.seed.unwrap_or_else(|| default_seed(self.spec));
+        let parameters = parameters(self.spec)?;
         let name = self.spec.metadata.name.to_string();
         let what = EnrollMedium { site: &name, seed: &seed.to_string(), parameters: &parameters, netboot };
         let made = image::build_enroll_iso(inputs, &what, &site.join("media"), self.out, progress);
         Ok(Medium::Enroll { site: name, seed, made: made.context("building the enrollment medium")? })
     }
+}
 
-    /// Consoles and parameters of the site, as its boot scripts have them.
-    fn parameters(&self) -> Result<String> {
-        let netboot = &self.spec.spec.netboot;
-        let consoles = match &consoles(&netboot.consoles)[..] {
-            [] => vec![Console::Vga, Console::Serial(0)],
-            some => some.to_vec(),
-        };
-        let line = consoles.into_iter().fold(KernelCmdline::new(), KernelCmdline::console);
-        let line = line.params(netboot.kernel_parameters.iter().map(String::as_str));
-        Ok(line.context("reading netboot.kernelParameters").hint("correct it in cluster.yaml")?.to_string())
-    }
+/// Consoles and kernel parameters of the site, as its boot scripts have them.
+pub fn parameters(spec: &ClusterSpec) -> Result<String> {
+    let netboot = &spec.spec.netboot;
+    let consoles = match &consoles(&netboot.consoles)[..] {
+        [] => vec![Console::Vga, Console::Serial(0)],
+        some => some.to_vec(),
+    };
+    let line = consoles.into_iter().fold(KernelCmdline::new(), KernelCmdline::console);
+    let line = line.params(netboot.kernel_parameters.iter().map(String::as_str));
+    Ok(line.context("reading netboot.kernelParameters").hint("correct it in cluster.yaml")?.to_string())
 }
 
 /// Parses --seed: an address, so that a booting machine needs no name server.

@@ -1,6 +1,10 @@
 //! `seedd image`
 
+mod bundle;
+
 mod media;
+
+mod output;
 
 mod write;
 
@@ -9,7 +13,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use cluster_seed::foundry::Target;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
+use image::foundry::Output;
 use pxe::script::SeedUrl;
 use site::hint::Hint as _;
 use site::store::StoreError;
@@ -18,6 +24,7 @@ use site::{Site, artifacts, snapshots};
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
 use media::{Enroll, Medium, Seed};
+use output::Foundry;
 
 #[derive(Subcommand)]
 pub enum Image {
@@ -30,8 +37,19 @@ Examples:
   seedd image build
   seedd image build --role base
   seedd image build --target seed-iso --out ./seed.iso
-  seedd image build --target enroll-iso --seed http://10.44.0.1")]
+  seedd image build --target enroll-iso --seed http://10.44.0.1
+  seedd image build --target qcow2 --role base --out ./images")]
     Build(Build),
+    /// List what `seedd image build --target` can build
+    Targets(output::Targets),
+    /// Verify an output of `seedd image build`: its signature and every byte of its files
+    ///
+    /// Works on any machine. Remembers the newest version it has seen and refuses an older one.
+    #[command(after_long_help = "\
+Examples:
+  seedd image verify ./site-a-base-20260829T140545Z-qcow2-0123abcd/
+  seedd image verify ./node.qcow2 --site-key 0123…cdef")]
+    Verify(output::Verify),
     /// List the netboot image and the artifacts in use
     List(List),
     /// Export the raw disk of a role's artifact to a file
@@ -63,31 +81,59 @@ pub struct Build {
     /// Build only this role (repeatable)
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    /// What to build
-    #[arg(long, value_enum, default_value = "images")]
-    target: Target,
-    /// With --target seed-iso or enroll-iso: file to write [default: DIR/media/seed-ID.iso or enroll-ID.iso]
-    #[arg(long, value_name = "FILE")]
+    /// What to build; `seedd image targets` lists the outputs
+    #[arg(long, env = "TARGET", value_parser = What::parse, default_value = "images", value_name = "TARGET")]
+    target: What,
+    /// Where to write it: a file for seed-iso and enroll-iso, otherwise a directory [default: below DIR]
+    #[arg(long, value_name = "PATH")]
     out: Option<Utf8PathBuf>,
     /// With --target seed-iso: seedd program for the medium [default: this one]
     #[arg(long, value_name = "FILE")]
     seedd: Option<Utf8PathBuf>,
-    /// With --target enroll-iso: address of the seed [default: the one in cluster.yaml, port 80]
+    /// With a target for machines that are not netbooted: address of the seed [default: the one in cluster.yaml, port 80]
     #[arg(long, value_name = "URL", value_parser = media::seed_url)]
     seed: Option<SeedUrl>,
+    #[command(flatten)]
+    settings: output::Settings,
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Target {
-    /// Netboot image and artifacts, for machines
+/// What `seedd image build` builds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Netboot image and artifacts, for machines.
     Images,
-    /// Images, and with them a medium that a seed boots from (CD or USB stick)
+    /// Images, and with them a medium that a seed boots from.
     SeedIso,
-    /// Netboot image, and a small medium with the site's public key that machines enroll from (CD or USB stick)
+    /// Netboot image, and a small medium with the site's public key that machines enroll from.
     EnrollIso,
+    /// Images, and with them an output of each.
+    Output(Target),
+}
+
+impl What {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "images" => Ok(What::Images),
+            "seed-iso" => Ok(What::SeedIso),
+            "enroll-iso" => Ok(What::EnrollIso),
+            other => other.parse().map(What::Output).map_err(|e| format!("{e}; `seedd image targets` lists them")),
+        }
+    }
+
+    fn needs_artifacts(self) -> bool {
+        match self {
+            What::Images | What::SeedIso => true,
+            What::EnrollIso => false,
+            What::Output(target) => target.of_role(),
+        }
+    }
+
+    fn knows_the_seed(self) -> bool {
+        matches!(self, What::EnrollIso | What::Output(_))
+    }
 }
 
 #[derive(Args)]
@@ -110,6 +156,8 @@ impl Image {
     pub fn run(&self) -> Result<()> {
         match self {
             Image::Build(v) => v.run(),
+            Image::Targets(v) => v.run(),
+            Image::Verify(v) => v.run(),
             Image::List(v) => v.run(),
             Image::Export(v) => v.run(),
             Image::Write(v) => v.run(),
@@ -140,8 +188,8 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
 
 impl Build {
     fn run(&self) -> Result<()> {
-        if self.seed.is_some() && self.target != Target::EnrollIso {
-            return Err(anyhow!("--seed is for an enrollment medium")).hint("add --target enroll-iso");
+        if self.seed.is_some() && !self.target.knows_the_seed() {
+            return Err(anyhow!("--seed is for machines that are not netbooted")).hint("add --target enroll-iso, for example");
         }
         watch_signals()?;
         if !nix::unistd::geteuid().is_root() {
@@ -176,7 +224,7 @@ impl Build {
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
         let mut built = BTreeMap::new();
         for (name, role) in &spec.spec.roles {
-            if self.target == Target::EnrollIso || !self.role.is_empty() && !self.role.contains(name) {
+            if !self.target.needs_artifacts() || !self.role.is_empty() && !self.role.contains(name) {
                 continue;
             }
             let manifest = image::build_artifact(&inputs, name, &role.packages, &progress)
@@ -184,17 +232,26 @@ impl Build {
             built.insert(name.clone(), manifest);
         }
         let medium = match self.target {
-            Target::Images => None,
-            Target::SeedIso => {
+            What::Images | What::Output(_) => None,
+            What::SeedIso => {
                 let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: &built };
                 Some(seed.build(&site, &inputs, &netboot, &progress)?)
             }
-            Target::EnrollIso => {
+            What::EnrollIso => {
                 let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec: &spec };
                 Some(enroll.build(&site, &inputs, &netboot, &progress)?)
             }
         };
+        let mut outputs = Vec::new();
+        if let What::Output(target) = self.target {
+            let foundry = Foundry { site: &site, spec: &spec, inputs: &inputs, netboot: &netboot, settings: &self.settings, seed: self.seed };
+            outputs = foundry.build(target, &built, &progress)?;
+        }
         drop(progress);
+        let mut copies = Vec::new();
+        if let Some(out) = &self.out {
+            copies = outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
+        }
         store.write(|tx| {
             tx.set_netboot(netboot.id)?;
             for (name, manifest) in &built {
@@ -202,10 +259,16 @@ impl Build {
             }
             Ok::<_, StoreError>(())
         })?;
-        self.report(&netboot, &built, medium.as_ref())
+        self.report(&netboot, &built, medium.as_ref(), (&outputs, &copies))
     }
 
-    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&Medium>) -> Result<()> {
+    fn report(
+        &self,
+        netboot: &NetbootManifest,
+        built: &Built,
+        medium: Option<&Medium>,
+        (outputs, copies): (&[Output], &[Utf8PathBuf]),
+    ) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
@@ -214,7 +277,7 @@ impl Build {
             .collect();
         let value = serde_json::json!({
             "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts,
-            "medium": medium.map(Medium::value),
+            "medium": medium.map(Medium::value), "outputs": outputs.iter().map(output::value).collect::<Vec<_>>(), "copies": copies,
         });
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
         for (name, m) in built {
@@ -225,8 +288,9 @@ impl Build {
                 amount(m.stored_size())
             ));
         }
-        if let Some(medium) = medium {
-            text.push_str(&format!("\n{}", medium.text()));
+        let outputs = outputs.iter().map(output::text).chain(copies.iter().map(|c| format!("copied to {c}")));
+        for line in medium.map(Medium::text).into_iter().chain(outputs) {
+            text.push_str(&format!("\n{line}"));
         }
         self.args.show(&value, &text)
     }

@@ -1,0 +1,335 @@
+//! Outputs of the foundry: what an artifact becomes for other platforms, and the signed manifest beside each.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as B64;
+use ed25519_dalek::{Signature, Signer as _};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Digest;
+use crate::manifest::BootFile;
+use crate::seal::{Sealable, SigningKey, VerifyingKey, key_text};
+
+/// Version of the rules by which outputs are made; raised when the same inputs would give other bytes.
+pub const RECIPE: u32 = 1;
+/// A manifest lists at most this many files.
+pub const MAX_FILES: usize = 4096;
+/// Largest file with a sealed manifest, in bytes.
+pub const MAX_MANIFEST: u64 = 4 << 20;
+/// Ending of the sealed manifest's name; the rest is the output's name.
+pub const MANIFEST_ENDING: &str = ".manifest.json";
+
+/// What an artifact is made into. The names are those of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    Raw,
+    Qcow2,
+    Vmdk,
+    Vhd,
+    Vhdx,
+    FirecrackerBundle,
+    PackerScaffold,
+    PxeBundle,
+}
+
+impl Target {
+    pub const ALL: [Target; 8] = [
+        Target::Raw,
+        Target::Qcow2,
+        Target::Vmdk,
+        Target::Vhd,
+        Target::Vhdx,
+        Target::FirecrackerBundle,
+        Target::PackerScaffold,
+        Target::PxeBundle,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Raw => "raw",
+            Target::Qcow2 => "qcow2",
+            Target::Vmdk => "vmdk",
+            Target::Vhd => "vhd",
+            Target::Vhdx => "vhdx",
+            Target::FirecrackerBundle => "firecracker-bundle",
+            Target::PackerScaffold => "packer-scaffold",
+            Target::PxeBundle => "pxe-bundle",
+        }
+    }
+
+    /// Further names: those of the earlier shell program.
+    pub fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Target::Qcow2 => &["image-only", "export-base-image"],
+            Target::Vmdk => &["vmdk-export"],
+            _ => &[],
+        }
+    }
+
+    /// Whether it is made from the artifact of one role.
+    pub fn of_role(self) -> bool {
+        self != Target::PxeBundle
+    }
+
+    /// What it is, for `seedd image targets`.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Target::Raw => "raw disk image",
+            Target::Qcow2 => "QCOW2 disk image for QEMU, libvirt, Proxmox VE and OpenStack",
+            Target::Vmdk => "streamOptimized VMDK with OVF and OVA for VMware ESXi and vSphere",
+            Target::Vhd => "fixed VHD for Azure",
+            Target::Vhdx => "dynamic VHDX for Hyper-V",
+            Target::FirecrackerBundle => "kernel, initrd, root file system, configuration and start script for Firecracker",
+            Target::PackerScaffold => "Packer template that boots the QCOW2 image and packs it again",
+            Target::PxeBundle => "directory that any TFTP and web server can netboot machines from",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Target::ALL.into_iter().find(|t| t.name() == text || t.aliases().contains(&text));
+        found.ok_or_else(|| format!("no target {:?}", text.chars().take(64).collect::<String>()))
+    }
+}
+
+/// Everything that an output is made from. The sha256 of its JSON text is the output's id: same spec, same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutputSpec {
+    pub recipe: u32,
+    pub target: Target,
+    pub site: String,
+    /// None for an output that is for machines of every role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Date of the snapshot, `YYYYMMDDThhmmssZ`: versions of one role are ordered by it.
+    pub version: String,
+    pub arch: String,
+    /// The role's artifact, and the digest of its disk image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Digest>,
+    /// Digest of the snapshot's lock file.
+    pub snapshot: Digest,
+    /// Digest of the settings that a machine finds its seed by.
+    pub join: Digest,
+    /// Settings of the target.
+    pub options: BTreeMap<String, String>,
+}
+
+impl OutputSpec {
+    pub fn id(&self) -> Digest {
+        // A struct of strings and integers always serialises.
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Name of the output and of its files, without an ending.
+    pub fn name(&self) -> String {
+        let role = self.role.as_deref().map(|role| format!("-{role}")).unwrap_or_default();
+        format!("{}{role}-{}-{}-{}", self.site, self.version, self.target, self.id().short())
+    }
+}
+
+/// A finished output, signed by the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutputManifest {
+    pub id: Digest,
+    pub spec: OutputSpec,
+    /// All files but the manifest, by path below the output's directory, sorted. The first of `primary` is what is deployed.
+    pub files: Vec<BootFile>,
+    /// Name of the file that is deployed.
+    pub primary: String,
+    /// Programs that took part, `name version`, sorted.
+    pub tools: Vec<String>,
+}
+
+impl Sealable for OutputManifest {
+    const PURPOSE: &'static str = "output-manifest";
+}
+
+/// Why a signed manifest of an output is not usable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputError {
+    #[error("the manifest's id is not the digest of its spec")]
+    Id,
+    #[error("the manifest lists {0} files, but 1 to {MAX_FILES} are allowed")]
+    Count(usize),
+    #[error("{0:?} is not a path inside the output")]
+    Path(String),
+    #[error("{0:?} is out of order or listed twice")]
+    Order(String),
+    #[error("the manifest does not list its primary file {0:?}")]
+    Primary(String),
+}
+
+impl OutputManifest {
+    /// Checks what the signature does not cover.
+    pub fn check(&self) -> Result<(), OutputError> {
+        let shown = |name: &str| name.chars().take(120).collect::<String>();
+        if self.id != self.spec.id() {
+            return Err(OutputError::Id);
+        }
+        if self.files.is_empty() || self.files.len() > MAX_FILES {
+            return Err(OutputError::Count(self.files.len()));
+        }
+        if let Some(bad) = self.files.iter().find(|f| !crate::medium::is_inside(&f.name)) {
+            return Err(OutputError::Path(shown(&bad.name)));
+        }
+        if let Some(pair) = self.files.windows(2).find(|w| w[0].name >= w[1].name) {
+            return Err(OutputError::Order(shown(&pair[1].name)));
+        }
+        if !self.files.iter().any(|f| f.name == self.primary) {
+            return Err(OutputError::Primary(shown(&self.primary)));
+        }
+        Ok(())
+    }
+}
+
+/// Media type of an in-toto statement in an envelope (in-toto attestation framework 1.0, "Envelope").
+pub const STATEMENT: &str = "application/vnd.in-toto+json";
+
+/// A DSSE envelope (secure-systems-lab/dsse, protocol 1.0.2) with one ed25519 signature by the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Envelope {
+    pub payload_type: String,
+    /// Base64 of the payload.
+    pub payload: String,
+    pub signatures: Vec<EnvelopeSignature>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvelopeSignature {
+    /// The site key in hex: a hint, never trusted by itself.
+    pub keyid: String,
+    /// Base64 of 64 bytes.
+    pub sig: String,
+}
+
+/// What is signed (DSSE "PAE"): lengths are in bytes, in decimal. It begins unlike any sealed document.
+fn authenticated(kind: &str, payload: &[u8]) -> Vec<u8> {
+    let head = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len());
+    [head.as_bytes(), payload].concat()
+}
+
+impl Envelope {
+    pub fn sign(kind: &str, payload: &[u8], key: &SigningKey) -> Self {
+        let sig = B64.encode(key.sign(&authenticated(kind, payload)).to_bytes());
+        let signatures = vec![EnvelopeSignature { keyid: key_text(&key.verifying_key()), sig }];
+        Envelope { payload_type: kind.to_owned(), payload: B64.encode(payload), signatures }
+    }
+
+    /// The payload, if one of the signatures is by `key`.
+    pub fn open(&self, key: &VerifyingKey) -> Option<Vec<u8>> {
+        let payload = B64.decode(&self.payload).ok()?;
+        let message = authenticated(&self.payload_type, &payload);
+        let good = |s: &EnvelopeSignature| {
+            let signature = B64.decode(&s.sig).ok().and_then(|bytes| Signature::from_slice(&bytes).ok());
+            signature.is_some_and(|signature| key.verify_strict(&message, &signature).is_ok())
+        };
+        self.signatures.iter().take(16).any(good).then_some(payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> OutputSpec {
+        OutputSpec {
+            recipe: RECIPE,
+            target: Target::Qcow2,
+            site: "north".to_owned(),
+            role: Some("base".to_owned()),
+            version: "20260829T140000Z".to_owned(),
+            arch: "amd64".to_owned(),
+            artifact: Some(Digest::of(b"artifact")),
+            raw: Some(Digest::of(b"raw")),
+            snapshot: Digest::of(b"snapshot"),
+            join: Digest::of(b"join"),
+            options: BTreeMap::new(),
+        }
+    }
+
+    fn manifest(names: &[&str]) -> OutputManifest {
+        let spec = spec();
+        let file = |name: &&str| BootFile { name: (*name).to_owned(), size: 1, sha256: Digest::of(name.as_bytes()) };
+        let (files, primary) = (names.iter().map(file).collect(), names.first().map_or("", |n| n).to_owned());
+        OutputManifest { id: spec.id(), spec, files, primary, tools: Vec::new() }
+    }
+
+    #[test]
+    fn every_name_of_a_target_is_read_back_and_no_two_are_equal() {
+        let mut seen = std::collections::BTreeSet::new();
+        for target in Target::ALL {
+            for name in std::iter::once(target.name()).chain(target.aliases().iter().copied()) {
+                assert!(seen.insert(name), "{name}");
+                assert_eq!(name.parse(), Ok(target));
+            }
+            assert_eq!(serde_json::to_string(&target).unwrap(), format!("\"{target}\""));
+        }
+        assert_eq!("floppy".parse::<Target>().unwrap_err(), "no target \"floppy\"");
+    }
+
+    #[test]
+    fn the_name_says_what_it_is_and_changes_with_every_input() {
+        let name = spec().name();
+        assert!(name.starts_with("north-base-20260829T140000Z-qcow2-"), "{name}");
+        let mut other = spec();
+        other.join = Digest::of(b"another seed");
+        assert_ne!(other.name(), name);
+    }
+
+    #[test]
+    fn paths_are_inside_and_sorted_and_the_primary_file_is_listed() {
+        assert_eq!(manifest(&["a.qcow2", "a.spdx.json"]).check(), Ok(()));
+        assert_eq!(manifest(&[]).check(), Err(OutputError::Count(0)));
+        for bad in ["../a", "/a", "a//b", ""] {
+            assert_eq!(manifest(&[bad]).check(), Err(OutputError::Path(bad.to_owned())), "{bad}");
+        }
+        assert_eq!(manifest(&["a", "a"]).check(), Err(OutputError::Order("a".to_owned())));
+        let mut other = manifest(&["a"]);
+        other.primary = "b".to_owned();
+        assert_eq!(other.check(), Err(OutputError::Primary("b".to_owned())));
+        other.spec.role = None;
+        assert_eq!(other.check(), Err(OutputError::Id));
+    }
+
+    #[test]
+    fn an_envelope_opens_with_its_key_and_nothing_changed() {
+        let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let envelope = Envelope::sign(STATEMENT, b"{}", &key);
+        assert_eq!(envelope.open(&key.verifying_key()).as_deref(), Some(&b"{}"[..]));
+        assert_eq!(envelope.open(&other.verifying_key()), None);
+        for change in [
+            |e: &mut Envelope| e.payload = B64.encode(b"[]"),
+            |e: &mut Envelope| e.payload_type.push('x'),
+            |e: &mut Envelope| e.signatures.clear(),
+        ] {
+            let mut changed = envelope.clone();
+            change(&mut changed);
+            assert_eq!(changed.open(&key.verifying_key()), None);
+        }
+        // The example of the DSSE protocol, "PAE".
+        assert_eq!(
+            authenticated("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! Outputs: what an artifact becomes for machines that are not netbooted from the seed. Every output is a directory with its
+//! files, a bill of materials, its provenance and a signed manifest of them all.
+
+/// The disk image with the settings that a machine finds its seed by.
+mod image;
+
+/// How each target is made.
+pub mod target;
+
+/// Kernel, initramfs and file systems for Firecracker.
+mod firecracker;
+
+/// The uncompressed kernel.
+mod vmlinux;
+
+/// Packer's template.
+mod packer;
+
+/// Who made an output from what (in-toto, SLSA).
+mod provenance;
+
+/// Checking an output on any machine.
+pub mod verify;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::foundry::{MANIFEST_ENDING, MAX_MANIFEST, OutputManifest, OutputSpec, RECIPE, Target};
+use cluster_seed::ids::Digest;
+use cluster_seed::manifest::{ArtifactManifest, BootFile, NetbootManifest};
+use cluster_seed::progress::Progress;
+use host::files::{create_dirs, digest_file, failed, write_synced};
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::packages::index::Index;
+use crate::roots::tools::ToolRoot;
+use crate::spec::ARCH;
+use crate::{Inputs, store};
+
+/// Ending of the bill of materials, SPDX 2.3 as JSON.
+pub const SBOM_ENDING: &str = ".spdx.json";
+/// Ending of the provenance, a DSSE envelope with an in-toto statement.
+pub const PROVENANCE_ENDING: &str = ".provenance.json";
+
+/// What to make.
+pub struct Order<'a> {
+    /// The role's artifact, for a target that is made from one.
+    pub artifact: Option<&'a ArtifactManifest>,
+    pub netboot: &'a NetbootManifest,
+    pub target: Target,
+    /// Name of the site, a label of a-z, 0-9 and -.
+    pub site: &'a str,
+    /// Base URL of the seed, `http://ADDRESS[:PORT]`.
+    pub seed: &'a str,
+    /// The file with the settings that a machine finds its seed by.
+    pub join: &'a [u8],
+    /// Bill of materials of the artifact.
+    pub sbom: &'a str,
+    /// Settings of the target, checked.
+    pub options: BTreeMap<String, String>,
+    /// Files that the target needs from elsewhere, by path below the output's directory.
+    pub extra: Vec<(String, Vec<u8>)>,
+    /// Version of the program.
+    pub version: &'a str,
+    /// Directory of all outputs.
+    pub outputs: &'a Utf8Path,
+}
+
+/// A finished output.
+#[derive(Debug)]
+pub struct Output {
+    pub dir: Utf8PathBuf,
+    pub manifest: OutputManifest,
+    /// It was made before, and nothing was done.
+    pub cached: bool,
+}
+
+impl Output {
+    /// The file that is deployed.
+    pub fn primary(&self) -> Utf8PathBuf {
+        self.dir.join(&self.manifest.primary)
+    }
+}
+
+/// `YYYYMMDDThhmmssZ` of seconds since 1970.
+fn version(epoch: u64) -> Result<String, Error> {
+    let time = i64::try_from(epoch).ok().and_then(|s| Timestamp::from_second(s).ok());
+    let time = time.ok_or_else(|| Error::Content("the snapshot's Date is invalid".to_owned()))?;
+    Ok(time.strftime("%Y%m%dT%H%M%SZ").to_string())
+}
+
+fn spec(inputs: &Inputs, order: &Order, epoch: u64) -> Result<OutputSpec, Error> {
+    let mut options = order.options.clone();
+    let artifact = order.artifact.filter(|_| order.target.of_role());
+    if order.target == Target::PxeBundle {
+        options.insert("netboot".to_owned(), order.netboot.id.to_string());
+    }
+    for (name, bytes) in &order.extra {
+        options.insert(format!("file {name}"), Digest::of(bytes).to_string());
+    }
+    Ok(OutputSpec {
+        recipe: RECIPE,
+        target: order.target,
+        site: order.site.to_owned(),
+        role: artifact.map(|a| a.spec.role.clone()),
+        version: version(epoch)?,
+        arch: ARCH.to_owned(),
+        artifact: artifact.map(|a| a.id),
+        raw: artifact.map(|a| a.raw),
+        snapshot: inputs.snapshot_id,
+        join: Digest::of(order.join),
+        options,
+    })
+}
+
+/// Makes an output, unless it was made before. Same inputs, same bytes.
+pub fn build_output(inputs: &Inputs, order: &Order, progress: &dyn Progress) -> Result<Output, Error> {
+    let epoch = Index::epoch_of(inputs.snapshot_dir, inputs.suite)?;
+    let spec = spec(inputs, order, epoch)?;
+    let (id, name) = (spec.id(), spec.name());
+    let dir = order.outputs.join(&name);
+    if let Some(manifest) = finished(inputs, id, &dir) {
+        return Ok(Output { dir, manifest, cached: true });
+    }
+    let index = Index::open(inputs.snapshot_dir, inputs.suite)?;
+    let tools = ToolRoot::open(inputs, &index, progress)?;
+    let (_guard, work) = store::workdir(&inputs.dirs.tmp, "output-")?;
+    let out = work.join("out");
+    create_dirs(&out)?;
+    let job = target::Job { inputs, order, index: &index, tools: &tools, work: &work, out: &out, name: &name, id, progress };
+    let primary = job.make()?;
+    for (name, bytes) in &order.extra {
+        write_synced(&out.join(name), bytes)?;
+    }
+    write_synced(&out.join(format!("{name}{SBOM_ENDING}")), order.sbom.as_bytes())?;
+    let tools = job.tools_used();
+    let made = provenance::Made { spec: &spec, version: order.version, tools: &tools };
+    let subjects = files_of(&out, progress)?;
+    let envelope = provenance::envelope(&made, &subjects, inputs.site_key)?;
+    write_synced(&out.join(format!("{name}{PROVENANCE_ENDING}")), &envelope)?;
+    let files = files_of(&out, progress)?;
+    let manifest = OutputManifest { id, spec, files, primary, tools };
+    manifest.check().map_err(|why| Error::Content(why.to_string()))?;
+    store::write_sealed(&out.join(format!("{name}{MANIFEST_ENDING}")), &manifest, inputs.site_key)?;
+    if dir.exists() {
+        // It was checked first: it is damaged, incomplete or signed by another key.
+        fs::remove_dir_all(&dir).map_err(failed("removing", &dir))?;
+    }
+    store::publish(&out, &dir)?;
+    Ok(Output { dir, manifest, cached: false })
+}
+
+/// Copies an output, the manifest last, to a directory that does not exist yet or is an unfinished copy.
+pub fn copy(output: &Output, to: &Utf8Path) -> Result<(), Error> {
+    let manifest = format!("{}{MANIFEST_ENDING}", output.manifest.spec.name());
+    let names = output.manifest.files.iter().map(|f| f.name.as_str()).chain([manifest.as_str()]);
+    for name in names {
+        let (from, to) = (output.dir.join(name), to.join(name));
+        crate::iso::copy(&from, &to)?;
+        let mode = fs::metadata(&from).map_err(failed("reading", &from))?.permissions();
+        fs::set_permissions(&to, mode).map_err(failed("setting the mode of", &to))?;
+    }
+    Ok(())
+}
+
+/// The manifest of an output that an earlier run finished, if every file is there with its size. Its bytes are checked by
+/// `seedd image verify`.
+fn finished(inputs: &Inputs, id: Digest, dir: &Utf8Path) -> Option<OutputManifest> {
+    let path = dir.join(format!("{}{MANIFEST_ENDING}", dir.file_name()?));
+    let manifest: OutputManifest = host::sealed::read(&path, &inputs.site_key.verifying_key(), MAX_MANIFEST).ok()?;
+    manifest.check().ok()?;
+    let there = |f: &BootFile| fs::metadata(dir.join(&f.name)).is_ok_and(|m| m.len() == f.size);
+    (manifest.id == id && manifest.files.iter().all(there)).then_some(manifest)
+}
+
+/// All files below a directory, by path, sorted.
+fn files_of(dir: &Utf8Path, progress: &dyn Progress) -> Result<Vec<BootFile>, Error> {
+    let mut names = Vec::new();
+    list(dir, "", &mut names)?;
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| {
+            let (size, sha256) = digest_file(&dir.join(&name), progress)?;
+            Ok(BootFile { name, size, sha256 })
+        })
+        .collect()
+}
+
+fn list(dir: &Utf8Path, below: &str, names: &mut Vec<String>) -> Result<(), Error> {
+    let reading = failed("reading directory", dir);
+    for entry in dir.read_dir_utf8().map_err(&reading)? {
+        let entry = entry.map_err(&reading)?;
+        let name = format!("{below}{}", entry.file_name());
+        if entry.file_type().map_err(&reading)?.is_dir() {
+            list(entry.path(), &format!("{name}/"), names)?;
+        } else {
+            names.push(name);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_as_their_dates() {
+        assert_eq!(version(0).unwrap(), "19700101T000000Z");
+        assert_eq!(version(1_788_012_345).unwrap(), "20260829T140545Z");
+        assert!(version(1_788_012_345).unwrap() < version(1_788_012_346).unwrap());
+        assert!(version(u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! Outputs of the foundry: built, built again elsewhere with the same bytes, compared as other programs read them, verified, and
+//! booted to nodes.
+
+mod outputs;
+
+mod boots;
+
+use anyhow::Result;
+
+use crate::dirs::RunDirs;
+use crate::site::Template;
+use crate::vm::Accel;
+
+/// Every output, without booting one.
+pub fn outputs(dirs: &RunDirs, template: &Template) -> Result<()> {
+    outputs::run(dirs, template)
+}
+
+/// Machines that start from an output become nodes.
+pub fn boots(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    boots::run(dirs, template, accel)
+}
