@@ -34,10 +34,11 @@ pub enum Target {
     FirecrackerBundle,
     PackerScaffold,
     PxeBundle,
+    NodeIso,
 }
 
 impl Target {
-    pub const ALL: [Target; 8] = [
+    pub const ALL: [Target; 9] = [
         Target::Raw,
         Target::Qcow2,
         Target::Vmdk,
@@ -46,6 +47,7 @@ impl Target {
         Target::FirecrackerBundle,
         Target::PackerScaffold,
         Target::PxeBundle,
+        Target::NodeIso,
     ];
 
     pub fn name(self) -> &'static str {
@@ -58,6 +60,7 @@ impl Target {
             Target::FirecrackerBundle => "firecracker-bundle",
             Target::PackerScaffold => "packer-scaffold",
             Target::PxeBundle => "pxe-bundle",
+            Target::NodeIso => "node-iso",
         }
     }
 
@@ -72,7 +75,7 @@ impl Target {
 
     /// Whether it is made from the artifact of one role.
     pub fn of_role(self) -> bool {
-        self != Target::PxeBundle
+        !matches!(self, Target::PxeBundle | Target::NodeIso)
     }
 
     /// What it is, for `seedd image targets`.
@@ -85,6 +88,7 @@ impl Target {
             Target::Vhdx => "dynamic VHDX for Hyper-V",
             Target::FirecrackerBundle => "kernel, initrd, root file system, configuration and start script for Firecracker",
             Target::PackerScaffold => "Packer template that boots the QCOW2 image and packs it again",
+            Target::NodeIso => "ISO image for CD and USB stick that enrolls a machine and installs any role without a download",
             Target::PxeBundle => "directory that any TFTP and web server can netboot machines from",
         }
     }

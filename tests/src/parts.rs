@@ -106,7 +106,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 23] = [
+static PARTS: [Part; 25] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -205,6 +205,18 @@ static PARTS: [Part; 23] = [
         "boots",
         Run::One("machines that start from a QCOW2, VMDK or raw image become nodes", |b| {
             foundry::boots(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "pxe-bundle",
+        Run::One("machines start from a netboot bundle that dnsmasq and nginx serve, and become nodes", |b| {
+            foundry::bundles(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "node-iso",
+        Run::One("machines enroll from the node medium and install without fetching a chunk", |b| {
+            foundry::media(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(

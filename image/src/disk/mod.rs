@@ -211,7 +211,7 @@ impl Disk {
     /// Copies a partition to a sparse file of its own.
     pub fn extract(&mut self, extent: Extent, to: &Utf8Path) -> Result<(), DiskError> {
         let writing = failed("writing", to);
-        let mut out = open(to, Start::New, PUBLIC).map_err(&writing)?;
+        let out = open(to, Start::New, PUBLIC).map_err(&writing)?;
         out.set_len(extent.size).map_err(&writing)?;
         let mut piece = vec![0u8; PIECE];
         let mut at = 0;

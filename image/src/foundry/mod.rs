@@ -13,6 +13,9 @@ mod firecracker;
 /// The uncompressed kernel.
 mod vmlinux;
 
+/// The medium that enrolls and installs machines.
+mod node_iso;
+
 /// Packer's template.
 mod packer;
 
@@ -48,7 +51,11 @@ pub const PROVENANCE_ENDING: &str = ".provenance.json";
 pub struct Order<'a> {
     /// The role's artifact, for a target that is made from one.
     pub artifact: Option<&'a ArtifactManifest>,
+    /// The artifacts of all roles, for a target that is for all of them.
+    pub artifacts: &'a BTreeMap<String, ArtifactManifest>,
     pub netboot: &'a NetbootManifest,
+    /// Kernel parameters, checked and escaped: consoles and the operator's own.
+    pub parameters: &'a str,
     pub target: Target,
     /// Name of the site, a label of a-z, 0-9 and -.
     pub site: &'a str,
@@ -94,8 +101,12 @@ fn version(epoch: u64) -> Result<String, Error> {
 fn spec(inputs: &Inputs, order: &Order, epoch: u64) -> Result<OutputSpec, Error> {
     let mut options = order.options.clone();
     let artifact = order.artifact.filter(|_| order.target.of_role());
-    if order.target == Target::PxeBundle {
+    if !order.target.of_role() {
         options.insert("netboot".to_owned(), order.netboot.id.to_string());
+        options.insert("parameters".to_owned(), order.parameters.to_owned());
+    }
+    if order.target == Target::NodeIso {
+        options.extend(order.artifacts.iter().map(|(role, artifact)| (format!("artifact {role}"), artifact.id.to_string())));
     }
     for (name, bytes) in &order.extra {
         options.insert(format!("file {name}"), Digest::of(bytes).to_string());

@@ -8,7 +8,7 @@ use cluster_seed::progress::Progress;
 use host::files::{failed, write_synced};
 
 use super::image::Source;
-use super::{Order, firecracker, packer};
+use super::{Order, firecracker, node_iso, packer};
 use crate::disk::Layout;
 use crate::error::Error;
 use crate::packages::index::Index;
@@ -45,6 +45,7 @@ impl Job<'_> {
             Target::FirecrackerBundle => firecracker::make(self),
             Target::PackerScaffold => packer::make(self),
             Target::PxeBundle => self.pxe_bundle(),
+            Target::NodeIso => node_iso::make(self),
         }
     }
 

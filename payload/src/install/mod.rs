@@ -2,6 +2,7 @@
 //! identity, and writes the first MiB last, so that a disk that was not fully verified never boots.
 
 pub mod chunks;
+pub mod medium;
 pub mod place;
 
 use std::fs::File;
@@ -95,6 +96,8 @@ pub struct Install<'a> {
     /// The parent of sys/block and dev: `/` on a machine.
     pub root: &'a Utf8Path,
     pub place: Place<'a>,
+    /// A mounted node medium.
+    pub medium: Option<&'a Utf8Path>,
     pub wait: Wait<'a>,
     /// File to create once the seed has accepted the start; `None` if an earlier attempt did.
     pub announce: Option<&'a Utf8Path>,
@@ -188,7 +191,7 @@ impl Install<'_> {
 
     fn write(&self, file: &File, path: &Utf8Path, manifest: &ArtifactManifest, files: &[StateFile]) -> Result<(), InstallError> {
         let failed = |action| move |source| InstallError::Disk { action, path: path.to_owned(), source };
-        let stream = Stream::new(self.http, manifest, file, self.wait);
+        let stream = Stream::new(self.http, manifest, file, self.medium, self.wait);
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             let stream = &stream;

@@ -21,6 +21,7 @@ use cluster_seed::secret::AgeKey;
 use crate::cmdline::Cmdline;
 use crate::console::Console;
 use crate::http::{Http, Wait, chain};
+use crate::install::medium;
 use crate::install::place::place;
 use crate::install::{Install, InstallError};
 use crate::ram::attempts::{Attempts, Next};
@@ -83,16 +84,21 @@ pub enum Outcome {
 impl Ram<'_> {
     /// Reads the module list and loads the modules that are always needed.
     pub fn drivers(&self) -> Drivers {
+        let drivers = self.modules();
+        self.console.step("drivers");
+        drivers.load(ALWAYS);
+        drivers
+    }
+
+    /// The module list of the running kernel.
+    fn modules(&self) -> Drivers {
         let release = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
         let dir = self.root.join("lib/modules").join(release.trim());
         let index = Index::read(&dir).unwrap_or_else(|e| {
             self.console.error(&format!("no module list in {dir}: {e}"));
             Index::default()
         });
-        self.console.step("drivers");
-        let drivers = Drivers { index, done: BTreeSet::new() };
-        drivers.load(ALWAYS);
-        drivers
+        Drivers { index, done: BTreeSet::new() }
     }
 
     /// Loads drivers of newly appeared hardware.
@@ -178,6 +184,9 @@ impl Ram<'_> {
         let reporter = Reporter::new(&http, session.node_key(), session.enrollment(), sequence, self.wait);
         let approved = session.open()?;
         let began = self.run.join(BEGAN);
+        // Found again at every attempt: it may have been taken out.
+        self.modules().load(medium::MODULES);
+        let medium = medium::mounted(self.root, self.run, self.console);
         let mountpoint: Utf8PathBuf = self.run.join("state");
         let install = Install {
             http: &http,
@@ -186,6 +195,7 @@ impl Ram<'_> {
             approved: &approved,
             node_key: session.node_key(),
             root: self.root,
+            medium: medium.as_deref(),
             place: &|disk, offset, files| place(disk, offset, files, &mountpoint),
             wait: self.wait,
             announce: (!began.exists()).then_some(began.as_path()),

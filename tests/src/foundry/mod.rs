@@ -5,6 +5,10 @@ mod outputs;
 
 mod boots;
 
+mod bundles;
+
+mod media;
+
 use anyhow::Result;
 
 use crate::dirs::RunDirs;
@@ -19,4 +23,14 @@ pub fn outputs(dirs: &RunDirs, template: &Template) -> Result<()> {
 /// Machines that start from an output become nodes.
 pub fn boots(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     boots::run(dirs, template, accel)
+}
+
+/// A netboot bundle that other programs serve.
+pub fn bundles(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    bundles::run(dirs, template, accel)
+}
+
+/// The node medium.
+pub fn media(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    media::run(dirs, template, accel)
 }

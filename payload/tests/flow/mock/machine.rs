@@ -90,6 +90,7 @@ impl Machine {
             node_key: key,
             root: &self.root,
             place,
+            medium: None,
             wait: &|_| (),
             announce: Some(&began),
         };

@@ -127,7 +127,7 @@ impl What {
         match self {
             What::Images | What::SeedIso => true,
             What::EnrollIso => false,
-            What::Output(target) => target.of_role(),
+            What::Output(target) => target != Target::PxeBundle,
         }
     }
 

@@ -16,7 +16,7 @@ use site::Site;
 use site::hint::{self, Hint as _};
 
 use super::bundle;
-use super::media::default_seed;
+use super::media::{default_seed, parameters};
 use super::super::args::{SiteArgs, show};
 use super::super::sbom;
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -68,12 +68,18 @@ impl Foundry<'_> {
     /// Makes one output for each artifact, or one for all.
     pub fn build(&self, target: Target, artifacts: &BTreeMap<String, ArtifactManifest>, progress: &Terminal) -> Result<Vec<Output>> {
         if !target.of_role() {
-            return Ok(vec![self.one(target, None, progress)?]);
+            return Ok(vec![self.one(target, None, artifacts, progress)?]);
         }
-        artifacts.values().map(|artifact| self.one(target, Some(artifact), progress)).collect()
+        artifacts.values().map(|artifact| self.one(target, Some(artifact), artifacts, progress)).collect()
     }
 
-    fn one(&self, target: Target, artifact: Option<&ArtifactManifest>, progress: &Terminal) -> Result<Output> {
+    fn one(
+        &self,
+        target: Target,
+        artifact: Option<&ArtifactManifest>,
+        artifacts: &BTreeMap<String, ArtifactManifest>,
+        progress: &Terminal,
+    ) -> Result<Output> {
         let name = self.spec.metadata.name.to_string();
         let seed = self.seed.unwrap_or_else(|| default_seed(self.spec)).to_string();
         let join = json!({"seed": seed, "siteKey": cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key())});
@@ -84,7 +90,9 @@ impl Foundry<'_> {
         };
         let order = Order {
             artifact,
+            artifacts,
             netboot: self.netboot,
+            parameters: &parameters(self.spec)?,
             target,
             site: &name,
             seed: &seed,
