@@ -66,7 +66,7 @@ unit:
     cargo test --workspace
 
 # speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
-# (snapshots beside aptly, reprepro and apt)
+# (snapshots beside aptly, reprepro and apt), `formats DISK.raw` (qcow2 beside qemu-img)
 bench what="demo" *args="": build
     @just bench-{{what}} {{args}}
 
@@ -88,6 +88,11 @@ bench-netboot *args:
 bench-darksite *args:
     cargo build --release -p kubedos-tests --bin kubedos-lab
     target/release/kubedos-lab bench darksite {{args}}
+
+[private]
+bench-formats raw folder="target" *args:
+    cargo build --release -p formats --example convert
+    target/release/examples/convert bench {{raw}} {{folder}} {{args}}
 
 # the pictures the README uses
 screenshots: build

@@ -1,0 +1,61 @@
+use camino::Utf8Path;
+use formats::vhdx::{Ids, Options, write};
+use formats::{Conversion, Error, Uuid, Written};
+use proptest::prelude::*;
+
+use crate::bench::{Content, Folder, Image, MIB, check, compare, images, sample, write_twice};
+
+fn options(virtual_size: Option<u64>) -> Options {
+    let ids = Ids { disk: Uuid::from_u128(1), file_write: Uuid::from_u128(2), data_write: Uuid::from_u128(3) };
+    Options { ids, virtual_size }
+}
+
+fn checked(folder: &Folder, raw: &Utf8Path, virtual_size: Option<u64>) -> Written {
+    let (out, written) = write_twice(folder, raw, "disk.vhdx", &|c| write(c, &options(virtual_size)));
+    check("vhdx", &out, written.capacity);
+    compare(raw, "vhdx", &out);
+    written
+}
+
+#[test]
+fn qemu_reads_the_image_and_finds_no_error() {
+    let folder = Folder::new();
+    let raw = folder.raw("disk.raw", &sample());
+    // Five blocks of 1 MiB, of which the fourth contains only a hole; 4 MiB before them.
+    assert_eq!(checked(&folder, &raw, None), Written { size: 8 * MIB, capacity: 9777 * 512 });
+}
+
+#[test]
+fn the_virtual_size_may_be_larger() {
+    let folder = Folder::new();
+    let raw = folder.raw("disk.raw", &sample());
+    for size in [4 << 30, (4 << 30) + 512, (300 << 30) + 512, 3 << 40] {
+        assert_eq!(checked(&folder, &raw, Some(size)).capacity, size);
+    }
+    let conversion = Conversion { raw: &raw, out: &folder.path("no"), progress: &cluster_seed::progress::Quiet };
+    assert!(matches!(write(&conversion, &options(Some((64 << 40) + 512))), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn blocks_after_the_first_bitmap_are_found() {
+    let folder = Folder::new();
+    let border = (4 << 30) / 512;
+    let extents = vec![(0, 1, Content::Text), (border - 3, 6, Content::Noise), (2 * border + 7, 1, Content::Text)];
+    let raw = folder.raw("disk.raw", &Image { sectors: 2 * border + 5000, extents });
+    let out = folder.path("disk.vhdx");
+    let progress = &cluster_seed::progress::Quiet;
+    let written = write(&Conversion { raw: &raw, out: &out, progress }, &options(None)).unwrap();
+    check("vhdx", &out, written.capacity);
+    compare(&raw, "vhdx", &out);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
+
+    #[test]
+    fn any_image_is_read_back(image in images()) {
+        let folder = Folder::new();
+        let raw = folder.raw("disk.raw", &image);
+        checked(&folder, &raw, None);
+    }
+}
