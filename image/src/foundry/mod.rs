@@ -5,7 +5,10 @@
 mod image;
 
 /// How each target is made.
-pub mod target;
+mod target;
+
+/// Disk images of hypervisors.
+mod disks;
 
 /// Kernel, initramfs and file systems for Firecracker.
 mod firecracker;
@@ -41,6 +44,9 @@ use crate::packages::index::Index;
 use crate::roots::tools::ToolRoot;
 use crate::spec::ARCH;
 use crate::{Inputs, store};
+
+pub use disks::COMPRESSION;
+pub use target::PXE_SCRIPT;
 
 /// Ending of the bill of materials, SPDX 2.3 as JSON.
 pub const SBOM_ENDING: &str = ".spdx.json";

@@ -21,7 +21,7 @@ use crate::{Inputs, iso};
 pub const PXE_SCRIPT: &str = "boot.ipxe";
 
 /// One output being made.
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     pub inputs: &'a Inputs<'a>,
     pub order: &'a Order<'a>,
     pub index: &'a Index,
@@ -102,9 +102,4 @@ impl Job<'_> {
         }
         Ok(PXE_SCRIPT.to_owned())
     }
-
-    pub fn qcow2(&self) -> Result<String, Error> { Err(Error::Content("TEMP".to_owned())) }
-    fn vmdk(&self) -> Result<String, Error> { Err(Error::Content("TEMP".to_owned())) }
-    fn vhd(&self) -> Result<String, Error> { Err(Error::Content("TEMP".to_owned())) }
-    fn vhdx(&self) -> Result<String, Error> { Err(Error::Content("TEMP".to_owned())) }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use cluster_seed::cluster::ClusterSpec;
-use image::foundry::target::PXE_SCRIPT;
+use image::foundry::PXE_SCRIPT;
 use pxe::dhcp::loader::GRUB_CONFIGS;
 
 use super::media::parameters;

@@ -109,7 +109,7 @@ impl Foundry<'_> {
     fn options(&self, target: Target) -> BTreeMap<String, String> {
         let mut options = BTreeMap::new();
         if matches!(target, Target::Qcow2 | Target::PackerScaffold) {
-            options.insert("compression".to_owned(), self.settings.compression.name().to_owned());
+            options.insert(image::foundry::COMPRESSION.to_owned(), self.settings.compression.name().to_owned());
         }
         options
     }
