@@ -106,7 +106,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 25] = [
+static PARTS: [Part; 26] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -217,6 +217,12 @@ static PARTS: [Part; 25] = [
         "node-iso",
         Run::One("machines enroll from the node medium and install without fetching a chunk", |b| {
             foundry::media(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "firecracker",
+        Run::One("a Firecracker bundle is started by QEMU's microvm and becomes a node", |b| {
+            foundry::firecracker(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(

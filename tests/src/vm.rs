@@ -56,6 +56,16 @@ pub enum First {
     Disk,
 }
 
+/// A kernel that QEMU starts itself, on its machine `microvm`: as Firecracker, it has virtio over MMIO and no firmware to speak of.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    pub kernel: PathBuf,
+    pub initrd: PathBuf,
+    pub append: String,
+    /// The second disk.
+    pub second: PathBuf,
+}
+
 /// What to build. Memory in MiB, disk in bytes.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -70,6 +80,7 @@ pub struct Spec {
     pub network_boot: bool,
     /// In a drive or a port, and booted first.
     pub medium: Option<Medium>,
+    pub direct: Option<Direct>,
     /// Format of the disk's file.
     pub format: &'static str,
     /// Hardware clock at power-on, such as `1970-01-01T00:00:00`; `None`: the host's time.
@@ -93,6 +104,7 @@ impl Spec {
             first,
             network_boot: true,
             medium: None,
+            direct: None,
             format: "raw",
             clock: None,
         }
@@ -258,13 +270,45 @@ fn keys(dir: &Path, spec: &Spec) -> PathBuf {
     dir.join(format!("{}.keys", spec.name))
 }
 
+/// `max` under TCG offers what the emulator can do; 5-level paging only costs time there.
+fn cpu(accel: Accel) -> &'static str {
+    if accel == Accel::Kvm { "host" } else { "max,la57=off" }
+}
+
+/// QEMU's microvm with a kernel, two disks and a network card.
+fn microvm(spec: &Spec, direct: &Direct, accel: Accel, (disk, dir, serial, qmp): (&Path, &Path, &Path, &Path)) -> Vec<String> {
+    let mut argv = tool::words(&["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]);
+    let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
+    add("-name", format!("kubedos-{}", spec.name));
+    add("-machine", "microvm,acpi=on,rtc=on".to_owned());
+    add("-accel", accel.argument().to_owned());
+    add("-cpu", cpu(accel).to_owned());
+    add("-m", spec.memory.to_string());
+    add("-kernel", direct.kernel.display().to_string());
+    add("-initrd", direct.initrd.display().to_string());
+    add("-append", direct.append.clone());
+    add("-chardev", format!("socket,id=ser0,path={},server=on,wait=off,logfile={}", keys(dir, spec).display(), serial.display()));
+    add("-serial", "chardev:ser0".to_owned());
+    add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
+    for (id, file) in [("disk0", disk), ("disk1", &direct.second)] {
+        add("-drive", format!("if=none,id={id},format=raw,cache=unsafe,file={}", file.display()));
+        add("-device", format!("virtio-blk-device,drive={id},serial=LAB{id}{}", spec.name));
+    }
+    add("-netdev", format!("tap,id=net0,ifname={},script=no,downscript=no", spec.name));
+    add("-device", format!("virtio-net-device,netdev=net0,mac={}", spec.mac));
+    add("-object", "rng-random,id=rng0,filename=/dev/urandom".to_owned());
+    add("-device", "virtio-rng-device,rng=rng0".to_owned());
+    argv
+}
+
 fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, qmp: &Path) -> Result<Vec<String>> {
+    if let Some(direct) = &spec.direct {
+        return Ok(microvm(spec, direct, accel, (disk, dir, serial, qmp)));
+    }
     let (net_index, disk_index) = match spec.first {
         First::Network => (2, 3),
         First::Disk => (3, 2),
     };
-    // `max` under TCG offers what the emulator can do; 5-level paging only costs time there.
-    let cpu = if accel == Accel::Kvm { "host" } else { "max,la57=off" };
     let mut argv = tool::words(&["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std"]);
     let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
     add("-name", format!("kubedos-{}", spec.name));
@@ -273,7 +317,7 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     let smm = if spec.firmware == Firmware::OvmfSecure { ",smm=on" } else { "" };
     add("-machine", format!("q35,graphics=off{smm}"));
     add("-accel", accel.argument().to_owned());
-    add("-cpu", cpu.to_owned());
+    add("-cpu", cpu(accel).to_owned());
     add("-smp", "1".to_owned());
     add("-m", spec.memory.to_string());
     add("-smbios", format!("type=1,manufacturer=Kubedos,product=Lab,serial=LAB-{}", spec.name));

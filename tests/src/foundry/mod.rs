@@ -7,6 +7,8 @@ mod boots;
 
 mod bundles;
 
+mod firecracker;
+
 mod media;
 
 use anyhow::Result;
@@ -33,4 +35,9 @@ pub fn bundles(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> 
 /// The node medium.
 pub fn media(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     media::run(dirs, template, accel)
+}
+
+/// The Firecracker bundle.
+pub fn firecracker(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    firecracker::run(dirs, template, accel)
 }
