@@ -192,16 +192,17 @@ impl Cloud {
 
     fn start_snapshot(&mut self, request: &Request) -> Reply {
         let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        let text = body.to_string();
         let token = body["ClientToken"].as_str().unwrap().to_owned();
         let answer = |id: &str| Reply::new(201, json!({"SnapshotId": id, "OwnerId": "1234", "BlockSize": BLOCK}).to_string());
         if let Some((id, old)) = self.snapshots.iter().find(|(_, s)| s.token == token) {
-            return if old.body == body.to_string() { answer(id) } else { rest_refusal(409, "ConflictException") };
+            return if old.body == text { answer(id) } else { rest_refusal(409, "ConflictException") };
         }
         let id = format!("snap-{:04}", self.snapshots.len() + 1);
         let tag = |t: &serde_json::Value| (t["Key"].as_str().unwrap().to_owned(), t["Value"].as_str().unwrap().to_owned());
         let snapshot = FakeSnapshot {
             token,
-            body: body.to_string(),
+            body: text,
             state: "pending".into(),
             tags: body["Tags"].as_array().unwrap().iter().map(tag).collect(),
             gib: body["VolumeSize"].as_u64().unwrap(),

@@ -24,6 +24,7 @@ for line in sys.stdin:
         parser = PROTOCOL_PARSERS["ec2"](operation)
         parsed = parser.parse({"method": "POST", "values": sent, "headers": headers, "body": b"", "url_path": "/"})
         again = create_serializer("ec2").serialize_to_request(parsed, operation)["body"]
+        again = {k: str(v) for k, v in again.items()}
         assert again == sent, f"sent {sent}, known {again}"
     else:
         operation = model.operation_model(request["action"])

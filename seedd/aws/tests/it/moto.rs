@@ -62,10 +62,11 @@ impl Moto {
     fn raw(&self, service: &str, method: &str, path: &str, body: &str) -> Reply {
         let scope =
             format!("AWS4-HMAC-SHA256 Credential=A/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0");
+        let kind = if service == "iam" { "application/x-www-form-urlencoded" } else { "text/plain" };
         let headers = [
             ("host", self.at.to_string()),
             ("authorization", scope),
-            ("content-type", "application/x-www-form-urlencoded".to_owned()),
+            ("content-type", kind.to_owned()),
             ("content-length", body.len().to_string()),
         ];
         let headers = headers.map(|(n, v)| (n.to_owned(), v)).to_vec();
@@ -82,7 +83,7 @@ impl Moto {
     /// How many requests are let through before signatures and policies are checked.
     fn check_after(&self, requests: u32) {
         let reply = self.raw("x", "POST", "/moto-api/reset-auth", &requests.to_string());
-        assert_eq!(reply.status, 200, "{:?}", reply.body);
+        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
     }
 
     /// The stored blocks of a snapshot, as a disk.
