@@ -1,0 +1,9 @@
+//! Signed requests with retries. One client serves any number of threads.
+
+pub(crate) mod ebs;
+
+pub(crate) mod ec2;
+
+mod send;
+
+pub use send::{Client, Limits};
