@@ -2,6 +2,8 @@
 
 mod bundle;
 
+mod cloud;
+
 mod media;
 
 mod output;
@@ -23,6 +25,7 @@ use site::{Site, artifacts, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
+use cloud::Cloud;
 use media::{Enroll, Medium, Seed};
 use output::Foundry;
 
@@ -95,6 +98,8 @@ pub struct Build {
     seed: Option<SeedUrl>,
     #[command(flatten)]
     settings: output::Settings,
+    #[command(flatten)]
+    aws: cloud::Aws,
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
@@ -111,6 +116,8 @@ enum What {
     EnrollIso,
     /// Images, and with them an output of each.
     Output(Target),
+    /// Raw images, and with them images or instances in AWS.
+    Cloud(Cloud),
 }
 
 impl What {
@@ -119,20 +126,22 @@ impl What {
             "images" => Ok(What::Images),
             "seed-iso" => Ok(What::SeedIso),
             "enroll-iso" => Ok(What::EnrollIso),
+            "aws-ami" => Ok(What::Cloud(Cloud::Ami)),
+            "aws-run" => Ok(What::Cloud(Cloud::Run)),
             other => other.parse().map(What::Output).map_err(|e| format!("{e}; `seedd image targets` lists them")),
         }
     }
 
     fn needs_artifacts(self) -> bool {
         match self {
-            What::Images | What::SeedIso => true,
+            What::Images | What::SeedIso | What::Cloud(_) => true,
             What::EnrollIso => false,
             What::Output(target) => target != Target::PxeBundle,
         }
     }
 
     fn knows_the_seed(self) -> bool {
-        matches!(self, What::EnrollIso | What::Output(_))
+        matches!(self, What::EnrollIso | What::Output(_) | What::Cloud(_))
     }
 }
 
@@ -191,6 +200,9 @@ impl Build {
         if self.seed.is_some() && !self.target.knows_the_seed() {
             return Err(anyhow!("--seed is for machines that are not netbooted")).hint("add --target enroll-iso, for example");
         }
+        if self.aws.is_given() && !matches!(self.target, What::Cloud(_)) {
+            return Err(anyhow!("--dry-run and --aws-… are for AWS")).hint("add --target aws-ami or aws-run");
+        }
         watch_signals()?;
         if !nix::unistd::geteuid().is_root() {
             return Err(anyhow!("building images requires root: it runs the snapshot's tools in a chroot"))
@@ -232,7 +244,7 @@ impl Build {
             built.insert(name.clone(), manifest);
         }
         let medium = match self.target {
-            What::Images | What::Output(_) => None,
+            What::Images | What::Output(_) | What::Cloud(_) => None,
             What::SeedIso => {
                 let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: &built };
                 Some(seed.build(&site, &inputs, &netboot, &progress)?)
@@ -242,15 +254,21 @@ impl Build {
                 Some(enroll.build(&site, &inputs, &netboot, &progress)?)
             }
         };
-        let mut outputs = Vec::new();
-        if let What::Output(target) = self.target {
-            let foundry = Foundry { site: &site, spec: &spec, inputs: &inputs, netboot: &netboot, settings: &self.settings, seed: self.seed };
-            outputs = foundry.build(target, &built, &progress)?;
+        let foundry =
+            Foundry { site: &site, spec: &spec, inputs: &inputs, netboot: &netboot, settings: &self.settings, seed: self.seed };
+        let mut made = Made::default();
+        match self.target {
+            What::Output(target) => made.outputs = foundry.build(target, &built, &progress)?,
+            What::Cloud(cloud) => {
+                made.outputs = foundry.build(Target::Raw, &built, &progress)?;
+                let deploy = |output| self.aws.deploy(cloud, &site, output, &progress);
+                made.cloud = made.outputs.iter().map(deploy).collect::<Result<_>>()?;
+            }
+            What::Images | What::SeedIso | What::EnrollIso => {}
         }
         drop(progress);
-        let mut copies = Vec::new();
-        if let Some(out) = &self.out {
-            copies = outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
+        if let Some(out) = self.out.as_ref().filter(|_| medium.is_none()) {
+            made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
         }
         store.write(|tx| {
             tx.set_netboot(netboot.id)?;
@@ -259,7 +277,7 @@ impl Build {
             }
             Ok::<_, StoreError>(())
         })?;
-        self.report(&netboot, &built, medium.as_ref(), (&outputs, &copies))
+        self.report(&netboot, &built, medium.as_ref(), &made)
     }
 
     fn report(
@@ -267,7 +285,7 @@ impl Build {
         netboot: &NetbootManifest,
         built: &Built,
         medium: Option<&Medium>,
-        (outputs, copies): (&[Output], &[Utf8PathBuf]),
+        made: &Made,
     ) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
@@ -277,7 +295,8 @@ impl Build {
             .collect();
         let value = serde_json::json!({
             "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts,
-            "medium": medium.map(Medium::value), "outputs": outputs.iter().map(output::value).collect::<Vec<_>>(), "copies": copies,
+            "medium": medium.map(Medium::value), "outputs": made.outputs.iter().map(output::value).collect::<Vec<_>>(), "copies": made.copies,
+            "cloud": made.cloud,
         });
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
         for (name, m) in built {
@@ -288,12 +307,21 @@ impl Build {
                 amount(m.stored_size())
             ));
         }
-        let outputs = outputs.iter().map(output::text).chain(copies.iter().map(|c| format!("copied to {c}")));
-        for line in medium.map(Medium::text).into_iter().chain(outputs) {
+        let outputs = made.outputs.iter().map(output::text).chain(made.copies.iter().map(|c| format!("copied to {c}")));
+        let cloud = made.cloud.iter().map(ToString::to_string);
+        for line in medium.map(Medium::text).into_iter().chain(outputs).chain(cloud) {
             text.push_str(&format!("\n{line}"));
         }
         self.args.show(&value, &text)
     }
+}
+
+/// What was made of the artifacts.
+#[derive(Default)]
+struct Made {
+    outputs: Vec<Output>,
+    copies: Vec<Utf8PathBuf>,
+    cloud: Vec<cloud::Done>,
 }
 
 /// Artifacts by role.
