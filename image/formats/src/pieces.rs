@@ -63,7 +63,11 @@ pub(crate) fn in_order<R: Send>(
         let (batch, next) = next_batch(raw, at, limit, progress)?;
         if batch.is_empty() && ready.is_empty() {
             // A disk of holes has no pieces to ask for.
-            return if progress.cancelled() { Err(Error::Cancelled) } else { Ok(progress.end()) };
+            if progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            progress.end();
+            return Ok(());
         }
         let (done, written) = thread::scope(|scope| {
             let running = scope.spawn(|| try_each(threads, &batch, one));

@@ -7,8 +7,8 @@ use cluster_seed::progress::Progress;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::send::{Call, Client, Service, fault_of};
-use crate::error::{AwsError, Fault};
+use super::send::{Call, Client, Service};
+use crate::error::AwsError;
 
 /// Bytes of a block. The API has no other size.
 pub(crate) const BLOCK: usize = 512 << 10;
@@ -142,34 +142,6 @@ pub(crate) fn complete_snapshot(
     client.call(&call, progress).map(drop)
 }
 
-#[derive(Default, Deserialize)]
-struct Refusal {
-    #[serde(default, alias = "__type", alias = "code")]
-    #[serde(rename = "Code")]
-    code: String,
-    #[serde(default, rename = "Message", alias = "message")]
-    message: String,
-    /// More exact than the type: `SNAPSHOT_NOT_FOUND`.
-    #[serde(default, rename = "Reason", alias = "reason")]
-    reason: String,
-}
-
-/// Error of a REST service: the type in a header (`ValidationException:http://…`) or in the body (`prefix#ValidationException`).
-pub(super) fn fault(kind: &str, body: &[u8]) -> Fault {
-    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_else(|_| {
-        // A proxy's page or XML.
-        let xml = super::ec2::fault(body);
-        Refusal { code: xml.code, message: xml.message, reason: String::new() }
-    });
-    let code = if kind.is_empty() { refusal.code.as_str() } else { kind };
-    let code = code.split(':').next().unwrap_or_default().rsplit('#').next().unwrap_or_default();
-    let message = match refusal.reason.as_str() {
-        "" => refusal.message,
-        reason => format!("{reason}: {}", refusal.message),
-    };
-    fault_of(code, &message, "")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,25 +153,6 @@ mod tests {
         assert_eq!(both, Digest::of(&[a.0, b.0].concat()));
         assert_eq!(both.to_string(), "e5a01fee14e0ed5c48714f22180f25ad8365b53f9779f79dc4a3d7e93963f94a");
         assert_ne!(both, linear_checksum([&b, &a].into_iter()));
-    }
-
-    #[test]
-    fn errors_are_read_from_header_or_body() {
-        let read = |kind: &str, body: &str| {
-            let f = fault(kind, body.as_bytes());
-            (f.code, f.message)
-        };
-        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        assert_eq!(read("ValidationException:http://x/", r#"{"message":"m"}"#), pair("ValidationException", "m"));
-        assert_eq!(
-            read("", r##"{"__type":"com.amazon#ResourceNotFoundException","Message":"m","Reason":"SNAPSHOT_NOT_FOUND"}"##),
-            pair("ResourceNotFoundException", "SNAPSHOT_NOT_FOUND: m")
-        );
-        assert_eq!(
-            read("", "<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>m</Message></Error></ErrorResponse>"),
-            pair("InvalidClientTokenId", "m")
-        );
-        assert_eq!(read("", "busy"), pair("", "busy"));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use cluster_seed::progress::Progress;
 use roxmltree::{Document, Node};
 
-use super::send::{Answer, Call, Client, Service, fault_of, form_headers};
-use crate::error::{AwsError, Fault};
+use super::send::{Answer, Call, Client, Service};
+use crate::error::AwsError;
 use crate::sign::escape;
 
 const VERSION: &str = "2016-11-15";
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// The parameters of a request, in the order they were added.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl Form {
             service: Service::Ec2,
             method: "POST",
             path: "/".to_owned(),
-            headers: form_headers(),
+            headers: vec![("content-type", FORM.to_owned())],
             body: self.text.as_bytes(),
             payload: None,
             fresh: self.fresh,
@@ -127,18 +128,6 @@ impl Named for Node<'_, '_> {
     }
 }
 
-/// `<Response><Errors><Error><Code>…` of a refused request.
-pub(super) fn fault(body: &[u8]) -> Fault {
-    let read = || {
-        let source = std::str::from_utf8(body).ok()?;
-        let document = Document::parse(source).ok()?;
-        let find = |name: &str| document.descendants().find(|n| n.has_tag_name_of(name)).and_then(|n| n.text()).unwrap_or("");
-        let request = if find("RequestID").is_empty() { find("RequestId") } else { find("RequestID") };
-        Some(fault_of(find("Code"), find("Message"), request))
-    };
-    read().unwrap_or_else(|| fault_of("", &String::from_utf8_lossy(body.get(..body.len().min(300)).unwrap_or_default()), ""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,16 +170,5 @@ mod tests {
         // Entities could make a small answer large.
         let entities = Xml { action: "X", text: "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>".to_owned() };
         assert!(entities.read(|_| Ok(())).is_err());
-    }
-
-    #[test]
-    fn refusals_have_a_code() {
-        let body = b"<Response><Errors><Error><Code>AuthFailure</Code><Message>no\nway</Message></Error></Errors><RequestID>r-1\
-                     </RequestID></Response>";
-        let found = fault(body);
-        assert_eq!((found.code.as_str(), found.message.as_str(), found.request.as_str()), ("AuthFailure", "no way", "r-1"));
-        assert_eq!(fault(b"<html>").code, "");
-        assert_eq!(fault(b"bad gateway").message, "bad gateway");
-        assert_eq!(fault(b"\xff").message, "\u{fffd}");
     }
 }

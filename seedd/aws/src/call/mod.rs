@@ -6,4 +6,7 @@ pub(crate) mod ec2;
 
 mod send;
 
+/// Errors in the forms of the services.
+mod refusal;
+
 pub use send::{Client, Limits};

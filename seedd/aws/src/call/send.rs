@@ -7,9 +7,10 @@ use cluster_seed::progress::Progress;
 use host::files::read_limited;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::refusal::{of_query, of_rest};
 use crate::credentials::Credentials;
 use crate::endpoint::{Endpoint, Target};
-use crate::error::{AwsError, Fault, FaultKind, shown};
+use crate::error::{AwsError, FaultKind, shown};
 use crate::sign::{Scope, Unsigned, authorization, stamp};
 
 /// Bytes of an answer: lists are filtered by what we made.
@@ -18,7 +19,6 @@ const MAX_ANSWER: u64 = 4 << 20;
 const MAX_CERTIFICATES: u64 = 4 << 20;
 /// How often a pause looks for a request to stop.
 const STEP: Duration = Duration::from_millis(100);
-const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// Patience of a client.
 #[derive(Debug, Clone, Copy)]
@@ -224,8 +224,8 @@ impl Client {
             return Ok(Answer { action: call.action, body });
         }
         let mut fault = Box::new(match call.service {
-            Service::Ec2 => super::ec2::fault(&body),
-            Service::Ebs => super::ebs::fault(header(&response, "x-amzn-errortype").unwrap_or_default(), &body),
+            Service::Ec2 => of_query(&body),
+            Service::Ebs => of_rest(header(&response, "x-amzn-errortype").unwrap_or_default(), &body),
         });
         fault.status = response.status().as_u16();
         if let Some(id) = header(&response, "x-amzn-requestid").filter(|_| fault.request.is_empty()) {
@@ -260,14 +260,4 @@ fn is_transient(error: &ureq::Error) -> bool {
             | ureq::Error::BodyExceedsLimit(_)
             | ureq::Error::TooManyRedirects
     )
-}
-
-/// Headers of a form.
-pub(super) fn form_headers() -> Vec<(&'static str, String)> {
-    vec![("content-type", FORM.to_owned())]
-}
-
-/// An error without status and request yet.
-pub(super) fn fault_of(code: &str, message: &str, request: &str) -> Fault {
-    Fault { status: 0, code: shown(code), message: shown(message), request: shown(request), ahead: None }
 }
