@@ -105,6 +105,8 @@ kinds! {
     PeersForked "peers.forked" Bad,
     MachineForgotten "machine.forgotten" Idle,
     GrubPassword "grub.password" Idle,
+    TokenCreated "token.created" Idle,
+    TokenRevoked "token.revoked" Bad,
     PowerController "power.controller" Idle,
     PowerStatus "power.status" Idle,
     PowerOn "power.on" Idle,

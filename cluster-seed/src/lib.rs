@@ -23,6 +23,7 @@ pub mod grub;
 pub mod held;
 pub mod identity;
 pub mod ids;
+pub mod join;
 pub mod log;
 pub mod machine;
 pub mod manifest;

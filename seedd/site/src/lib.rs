@@ -32,6 +32,9 @@ pub mod keys;
 /// The password of GRUB's editor on the nodes.
 pub mod grub;
 
+/// Join tokens.
+pub mod tokens;
+
 /// Finishing an interrupted import.
 pub mod settle;
 

@@ -32,6 +32,7 @@ pub(crate) mod slots;
 pub(crate) mod socket;
 pub(crate) mod throttle;
 pub mod tls;
+mod tokens;
 pub mod views;
 pub mod watchdog;
 pub mod wire;

@@ -28,6 +28,7 @@ mod seal;
 mod serve;
 mod status;
 mod tail;
+mod token;
 mod unseal;
 
 use std::io::IsTerminal as _;
@@ -190,6 +191,9 @@ Exit status:
     /// List nodes, revoke a node, forget a machine
     #[command(subcommand)]
     Node(node::Node),
+    /// Create, list and revoke join tokens, with which machines enroll without an operator
+    #[command(subcommand)]
+    Token(token::JoinTokens),
     /// Export or verify the event log
     #[command(subcommand)]
     Log(log::Log),
@@ -247,6 +251,7 @@ pub fn main() -> ExitCode {
         Verb::Recorder(v) => v.run(),
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
         Verb::Node(v) => v.run(),
+        Verb::Token(v) => v.run(),
         Verb::Log(v) => v.run(),
         Verb::Power(v) => v.run(),
         Verb::Metrics(v) => v.run(),

@@ -31,3 +31,4 @@ mod same_medium;
 mod state;
 mod stick;
 mod strangers;
+mod tokens;
