@@ -1,8 +1,10 @@
 //! The disk image with the settings that a machine finds its seed by: the artifact's own, but for its state partition.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::join::FILE;
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::progress::Progress;
+use host::files::PRIVATE;
 
 use crate::artifact::chunk::{self, ChunkError};
 use crate::disk::ext4::Ext4;
@@ -12,11 +14,6 @@ use crate::roots::system::STATE_LABEL;
 use crate::roots::tools::ToolRoot;
 use crate::spec::Names;
 use crate::tree::{Meta, Tree};
-
-/// The settings' file in the node's state directory.
-const JOIN: &str = "join.json";
-/// They can contain a token.
-const JOIN_MODE: u32 = 0o600;
 
 /// What a disk image is made from.
 pub struct Source<'a> {
@@ -41,7 +38,8 @@ impl Source<'_> {
         let state = Tree::new(&self.work.join("state"));
         let meta = Meta { mode: 0o700, owner: Some((0, 0)), mtime: self.epoch };
         state.dir("", meta).map_err(in_tree(state.root()))?;
-        state.write(JOIN, JOIN_MODE, self.epoch, self.join).map_err(in_tree(state.root()))?;
+        // It can contain a token.
+        state.write(FILE, PRIVATE, self.epoch, self.join).map_err(in_tree(state.root()))?;
         // The directory's own time changed with the file.
         state.dir("", Meta { mode: 0o700, owner: Some((0, 0)), mtime: self.epoch }).map_err(in_tree(state.root()))?;
         // The same identifiers as in the artifact: it is the same partition.

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::foundry::Target;
+use cluster_seed::join::JoinSpec;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::verify::{self, Seen, VerifyError};
 use image::foundry::{Order, Output, build_output};
@@ -51,6 +52,9 @@ pub struct Settings {
     /// With --target qcow2 or packer-scaffold: compression
     #[arg(long, value_enum, default_value_t)]
     compression: Compression,
+    /// With a target for machines that are not netbooted: join token of `seedd token create`, so that no code is entered
+    #[arg(long, value_name = "TOKEN", env = "KUBEDOS_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// What every output of one run has in common.
@@ -82,8 +86,9 @@ impl Foundry<'_> {
     ) -> Result<Output> {
         let name = self.spec.metadata.name.to_string();
         let seed = self.seed.unwrap_or_else(|| default_seed(self.spec)).to_string();
-        let join = json!({"seed": seed, "siteKey": cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key())});
-        let join = serde_json::to_vec(&join).context("encoding the settings of the node")?;
+        let site_key = cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key());
+        let token = self.settings.token.as_deref().map(str::parse).transpose().context("reading --token")?;
+        let join = JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
         let sbom = match artifact {
             Some(artifact) => sbom::of_artifact(self.site, artifact)?,
             None => sbom::of_snapshot(self.site, self.inputs.snapshot_id)?,
@@ -96,7 +101,7 @@ impl Foundry<'_> {
             target,
             site: &name,
             seed: &seed,
-            join: &join,
+            join: join.expose(),
             sbom: &sbom,
             options: self.options(target),
             extra: if target == Target::PxeBundle { bundle::files(self.spec, &seed)? } else { Vec::new() },
