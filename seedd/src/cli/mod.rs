@@ -90,6 +90,11 @@ Examples:
     /// Build the netboot image, the artifact of each role, and seed media
     #[command(subcommand)]
     Image(image::Image),
+    /// Build images: the same as `seedd image build`
+    #[command(after_long_help = "\
+Example:
+  TARGET=image-only seedd build")]
+    Build(Box<image::Build>),
     /// Prepare the Debian installer, with the snapshot as its mirror
     #[command(subcommand)]
     Installer(installer::Installer),
@@ -232,6 +237,7 @@ pub fn main() -> ExitCode {
         Verb::Cluster(v) => v.run(),
         Verb::Darksite(v) => v.run(),
         Verb::Image(v) => v.run(),
+        Verb::Build(v) => v.run(),
         Verb::Installer(v) => v.run(),
         Verb::Adopt(v) => v.run(),
         Verb::Appliance(v) => v.run(),
@@ -269,7 +275,7 @@ pub fn main() -> ExitCode {
 fn keep_private(verb: &Verb) -> anyhow::Result<()> {
     process::keep_memory_private().context("protecting the memory of this process")?;
     match verb {
-        Verb::Image(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) => {}
+        Verb::Image(_) | Verb::Build(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) => {}
         _ => process::keep_files_private(),
     }
     Ok(())

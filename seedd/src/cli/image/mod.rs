@@ -196,7 +196,7 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
 }
 
 impl Build {
-    fn run(&self) -> Result<()> {
+    pub fn run(&self) -> Result<()> {
         if self.seed.is_some() && !self.target.knows_the_seed() {
             return Err(anyhow!("--seed is for machines that are not netbooted")).hint("add --target enroll-iso, for example");
         }
