@@ -29,7 +29,8 @@ mod provenance;
 pub mod verify;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::foundry::{MANIFEST_ENDING, MAX_MANIFEST, OutputManifest, OutputSpec, RECIPE, Target};
@@ -69,6 +70,8 @@ pub struct Order<'a> {
     pub seed: &'a str,
     /// The file with the settings that a machine finds its seed by.
     pub join: &'a [u8],
+    /// They contain a token: only the owner may read the files.
+    pub private: bool,
     /// Bill of materials of the artifact.
     pub sbom: &'a str,
     /// Settings of the target, checked.
@@ -161,6 +164,9 @@ pub fn build_output(inputs: &Inputs, order: &Order, progress: &dyn Progress) -> 
     let manifest = OutputManifest { id, spec, files, primary, tools };
     manifest.check().map_err(|why| Error::Content(why.to_string()))?;
     store::write_sealed(&out.join(format!("{name}{MANIFEST_ENDING}")), &manifest, inputs.site_key)?;
+    if order.private {
+        close(&out)?;
+    }
     if dir.exists() {
         // It was checked first: it is damaged, incomplete or signed by another key.
         fs::remove_dir_all(&dir).map_err(failed("removing", &dir))?;
@@ -190,6 +196,18 @@ fn finished(inputs: &Inputs, id: Digest, dir: &Utf8Path) -> Option<OutputManifes
     manifest.check().ok()?;
     let there = |f: &BootFile| fs::metadata(dir.join(&f.name)).is_ok_and(|m| m.len() == f.size);
     (manifest.id == id && manifest.files.iter().all(there)).then_some(manifest)
+}
+
+/// Takes the permissions of group and others away from every file below a directory.
+fn close(dir: &Utf8Path) -> Result<(), Error> {
+    let mut names = Vec::new();
+    list(dir, "", &mut names)?;
+    for name in names {
+        let path = dir.join(name);
+        let mode = fs::metadata(&path).map_err(failed("reading", &path))?.permissions().mode();
+        fs::set_permissions(&path, Permissions::from_mode(mode & 0o700)).map_err(failed("setting the mode of", &path))?;
+    }
+    Ok(())
 }
 
 /// All files below a directory, by path, sorted.
@@ -223,6 +241,20 @@ fn list(dir: &Utf8Path, below: &str, names: &mut Vec<String>) -> Result<(), Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_with_a_token_are_for_their_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(dir.path()).unwrap();
+        fs::create_dir(dir.join("disks")).unwrap();
+        for (name, mode) in [("disks/state.ext4", 0o644), ("start.sh", 0o755)] {
+            fs::write(dir.join(name), "").unwrap();
+            fs::set_permissions(dir.join(name), Permissions::from_mode(mode)).unwrap();
+        }
+        close(dir).unwrap();
+        let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("disks/state.ext4"), mode("start.sh")), (0o600, 0o700));
+    }
 
     #[test]
     fn versions_are_ordered_as_their_dates() {

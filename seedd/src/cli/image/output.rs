@@ -102,6 +102,7 @@ impl Foundry<'_> {
             site: &name,
             seed: &seed,
             join: join.expose(),
+            private: self.settings.token.is_some(),
             sbom: &sbom,
             options: self.options(target),
             extra: if target == Target::PxeBundle { bundle::files(self.spec, &seed)? } else { Vec::new() },
