@@ -39,7 +39,7 @@ pub enum AwsError {
     },
     #[error("{action}: AWS answered {fault}")]
     Answered { action: &'static str, fault: Box<Fault> },
-    #[error("{action}: the answer is not what the API promises: {why}")]
+    #[error("{action}: unexpected answer: {why}")]
     Answer { action: &'static str, why: String },
     #[error(transparent)]
     File(#[from] FileError),
@@ -56,13 +56,13 @@ pub enum AwsError {
     Empty { path: Utf8PathBuf },
     #[error("{path} has {size} bytes, more than a volume can have")]
     TooLarge { path: Utf8PathBuf, size: u64 },
-    #[error("{path} cannot be used: {why}")]
+    #[error("the state file {path} cannot be used: {why}")]
     State { path: Utf8PathBuf, why: String },
     #[error("snapshot {snapshot} failed in AWS: {why}")]
     SnapshotFailed { snapshot: String, why: String },
-    #[error("no new snapshot could be started: {attempts} earlier ones of this image are no longer there")]
+    #[error("no snapshot could be started: AWS returned lost ones {attempts} times")]
     Attempts { attempts: u32 },
-    #[error("the name {name:?} belongs to image {image}, which has other contents")]
+    #[error("image {image} already has the name {name:?} and other contents")]
     NameTaken { name: String, image: String },
     #[error("{what} is still {state} after {minutes} minutes")]
     Late { what: String, state: String, minutes: u64 },
@@ -77,7 +77,7 @@ pub enum AwsError {
 pub enum FaultKind {
     /// The access key is unknown, or the secret does not belong to it.
     Credentials,
-    /// A session token is over.
+    /// A session token has expired.
     Expired,
     /// The key is good, its permissions are not.
     Denied,
@@ -87,7 +87,7 @@ pub enum FaultKind {
     Region,
     /// A limit of the account.
     Quota,
-    /// Too many requests, or a server that is busy or ill: the same request may succeed later.
+    /// Too many requests, or a server that is busy or failing: the same request may succeed later.
     Transient,
     /// What the request names does not exist, or not yet.
     Missing,
@@ -230,7 +230,7 @@ impl AwsError {
             AwsError::Answered { fault, .. } => return fault_hint(fault),
             AwsError::Answer { .. } => "check that the endpoint is an EC2 or EBS API, and that no proxy changes its answers",
             AwsError::File(error) => error.hint(),
-            AwsError::Changed { .. } => "let nothing write to the image, and run it again: the upload starts over",
+            AwsError::Changed { .. } => "make sure that nothing writes to the image, then run it again; the upload starts over",
             AwsError::Block { .. } | AwsError::Empty { .. } => "check the image and its disk",
             AwsError::TooLarge { .. } => "build the image with a smaller disk; volumes grow when an instance is started",
             AwsError::State { .. } => {
@@ -266,7 +266,7 @@ fn fault_hint(fault: &Fault) -> String {
         FaultKind::Credentials => {
             "AWS does not know this access key or its secret; check both, and that they belong to this account"
         }
-        FaultKind::Expired => "the session is over: get new temporary credentials and run it again to resume",
+        FaultKind::Expired => "the session has expired: get new temporary credentials and run it again to resume",
         FaultKind::Denied => "the account's policy does not allow this action; docs/foundry-aws.md lists the permissions needed",
         FaultKind::Clock => {
             return match fault.ahead {
