@@ -44,7 +44,7 @@ fn scanned(options: &AmiOptions, progress: &dyn Progress) -> Result<Scan, AwsErr
 /// Makes the image, or finds it: reads the file, uploads what is missing, registers, and waits until it is available.
 ///
 /// # Errors
-/// As [`upload::upload`] and [`register`].
+/// As [`upload()`](upload::upload) and [`register`].
 pub fn make_ami(client: &Client, options: &AmiOptions, progress: &dyn Progress) -> Result<AmiOutcome, AwsError> {
     let scan = scanned(options, progress)?;
     let name = options.image_name(&scan.digest);

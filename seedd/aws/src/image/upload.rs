@@ -45,7 +45,7 @@ pub(crate) fn binding(region: &str, endpoint: &str, scan: &Scan, options: &AmiOp
 }
 
 /// Uploads the blocks of an image into a snapshot, or continues where an earlier run ended; a snapshot that is complete is used
-/// as it is. The state file stays until [`forget`], which the registration calls.
+/// as it is. The state file stays until the image is registered.
 ///
 /// # Errors
 /// [`AwsError::Cancelled`] if `progress` asks for it: the state is kept. Errors of AWS after the retries. [`AwsError::Changed`] if
