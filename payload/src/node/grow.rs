@@ -156,9 +156,13 @@ mod tests {
             done
         };
         assert!(matches!(same(disk(16, NAME), 4), Ok(false)));
+        // The backup table takes 33 sectors: one sector fewer than it needs after the next MiB, and as many.
         let less = disk(16, NAME);
-        less.set_len(17 * MIB - 512).unwrap();
-        assert!(matches!(same(less, 4), Ok(false)), "less than a MiB more");
+        less.set_len(16 * MIB + 32 * 512).unwrap();
+        assert!(matches!(same(less, 4), Ok(false)));
+        let mut enough = disk(16, NAME);
+        enough.set_len(16 * MIB + 33 * 512).unwrap();
+        assert!(grow_table(&mut enough, 4).unwrap());
         let larger = |name| {
             let file = disk(16, name);
             file.set_len(40 * MIB).unwrap();

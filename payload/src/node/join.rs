@@ -127,6 +127,7 @@ pub fn join(ram: &Ram<'_>, places: &Places<'_>) -> anyhow::Result<()> {
 /// may appear later.
 fn enroll(ram: &Ram<'_>, places: &Places<'_>) -> anyhow::Result<Session> {
     let (mut attempts, mut waiting) = (Attempts::default(), Waiting { console: ram.console, said: vec![], pauses: 0 });
+    let mut told = Vec::new();
     loop {
         if let Some(session) = ram.approved_before() {
             return Ok(session);
@@ -134,15 +135,20 @@ fn enroll(ram: &Ram<'_>, places: &Places<'_>) -> anyhow::Result<Session> {
         let mut lines = address::settle(places).err().map(|e| chain(&e)).into_iter().collect::<Vec<_>>();
         match discover(places) {
             Err(e) => lines.push(chain(&e)),
-            Ok(found) => match once(ram, places, &found)? {
-                Attempt::Done(session) => return Ok(*session),
-                Attempt::Waits(why) => lines.extend(found.lines().into_iter().chain([why])),
-                Attempt::Failed(failed) => {
-                    found.lines().iter().for_each(|line| ram.console.step(line));
-                    ram.pause(&failed, &mut attempts);
-                    continue;
+            Ok(found) => {
+                if found.lines() != told {
+                    told = found.lines();
+                    told.iter().for_each(|line| ram.console.step(line));
                 }
-            },
+                match once(ram, places, &found)? {
+                    Attempt::Done(session) => return Ok(*session),
+                    Attempt::Waits(why) => lines.push(why),
+                    Attempt::Failed(failed) => {
+                        ram.pause(&failed, &mut attempts);
+                        continue;
+                    }
+                }
+            }
         }
         waiting.say(lines);
         (ram.wait)(PAUSE);

@@ -158,7 +158,9 @@ impl Enroller<'_> {
         let hello = Hello { protocol: PROTOCOL, boot_mac: facts.boot_mac, token: self.token.map(|t| t.id) };
         let reply: HelloReply = self.patiently(|| self.http.post_json("/api/v1/agent/hello", &hello))?;
         let site_key = key_from_text(&reply.site_key)?;
-        self.console.step(&format!("site key {}", &key_text(&site_key)[..16]));
+        if self.tries > 1 {
+            self.console.step(&format!("site key {}", &key_text(&site_key)[..16]));
+        }
         if let Some((source, expected)) = self.sites.iter().find(|(_, key)| *key != site_key) {
             let (found, expected) = (key_text(&site_key), key_text(expected));
             return Err(EnrollError::OtherSite { found, expected, source_of_key: *source });

@@ -57,6 +57,9 @@ fn a_machine_with_a_token_becomes_a_node_without_a_code_and_keeps_no_token() {
     follow(&machine, &|now| now < 60).unwrap();
     let printed = machine.printed();
     assert!(printed.contains("join token 0a1b2c3d") && !printed.contains("pairing code "), "{printed}");
+    for line in [format!("seed {} from join.json", mock.url), format!("only the site with key {}", &site(1)[..16])] {
+        assert!(printed.contains(&line), "{line}: {printed}");
+    }
     for name in ["identity.json", "node.key"] {
         assert!(machine.root.join("state").join(name).exists(), "{name}");
     }

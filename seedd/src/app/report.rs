@@ -90,7 +90,8 @@ impl App {
                 may_install(record)?;
                 tx.drop_issued(record.id)?;
                 tx.set_progress(record.id, 0, *total, 0)?;
-                say(EventKind::InstallBegan, &format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk)))?;
+                let written = format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk));
+                say(EventKind::InstallBegan, in_place(record).map_or(written.as_str(), |(began, _)| began))?;
                 advance(EnrollmentEvent::InstallBegan, None)?
             }
             ReportBody::InstallProgress { written, total, rate } => {
@@ -99,7 +100,8 @@ impl App {
             }
             ReportBody::InstallDone { seconds } => {
                 tx.set_progress(record.id, record.total, record.total, record.rate)?;
-                say(EventKind::InstallDone, &format!("all chunks verified and written in {seconds} s; restarting from disk"))?;
+                let written = format!("all chunks verified and written in {seconds} s; restarting from disk");
+                say(EventKind::InstallDone, in_place(record).map_or(written.as_str(), |(_, done)| done))?;
                 advance(EnrollmentEvent::InstallDone, None)?
             }
             ReportBody::Booted { kernel, .. } => {
@@ -182,6 +184,12 @@ impl App {
             None => GateCheck { name, ok: false, detail: "the node has no address on this plane".to_owned() },
         })
     }
+}
+
+/// What the log says of a machine that runs from its disk already: when it begins, and when it is done.
+fn in_place(record: &EnrollmentRecord) -> Option<(&'static str, &'static str)> {
+    let in_place = record.revealed.as_ref().is_some_and(|r| r.facts.root_disk.is_some());
+    in_place.then_some(("joining in place: no disk is written", "joined in place: the identity is stored"))
 }
 
 /// Refuses reports of a machine that was not approved or was revoked.
