@@ -1,7 +1,7 @@
 //! OVF 1.1 (DMTF DSP0243): the descriptor of a virtual machine with one disk, and the manifest of the package.
 //!
-//! Devices are those that vSphere has for Linux: the controller pvscsi, vmxnet3, and optionally a serial port and a vTPM. Elements
-//! of the namespace `vmw` are VMware's; other programs ignore them.
+//! Devices are those that vSphere has for Linux: the controller pvscsi, vmxnet3, and optionally a serial port and a vTPM.
+//! Elements of the namespace `vmw` are VMware's; other programs ignore them.
 
 /// The virtual machine to describe.
 mod machine;
