@@ -3,8 +3,8 @@
 
 use std::io;
 
+use super::machine::{Firmware, Machine};
 use super::xml::{Xml, empty, info, inside, leaf};
-use super::{Firmware, Machine};
 
 /// A device or resource.
 struct Item {

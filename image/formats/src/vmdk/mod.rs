@@ -26,7 +26,8 @@ pub struct Options<'a> {
     pub content_id: u128,
     /// Version of the virtual hardware (`ddb.virtualHWVersion`), such as 13.
     pub hardware: u8,
-    /// Size of the virtual disk in bytes, a multiple of 512; that of the raw image if `None`. Filled up to whole grains of 64 KiB.
+    /// Size of the virtual disk in bytes, a multiple of 512; that of the raw image if `None`. Filled up to whole
+    /// grains of 64 KiB.
     pub virtual_size: Option<u64>,
 }
 
