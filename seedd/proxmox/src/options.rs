@@ -183,7 +183,7 @@ fn disk(option: &str, system: bool, want: &Disk, present: &PresentVm) -> Option<
     if storage != want.storage {
         return Some(difference(option, storage, &want.storage, How::Replace));
     }
-    // A disk that an operator grew stays: it would have to be made anew to shrink it.
+    // A disk that an operator grew stays as it is: shrinking it would take a new disk.
     let bytes = properties.get("size").and_then(|s| size(s))?;
     let to = format!("{}G", want.size_gib);
     (bytes < u64::from(want.size_gib) << 30)

@@ -12,16 +12,16 @@ use crate::ssh::{Remote, SshError, SshSettings};
 
 /// Hosts that are asked at once.
 const HOSTS_AT_ONCE: usize = 8;
-/// Configurations that are read at once.
-const CONFIGS_AT_ONCE: usize = 8;
+/// Configurations that are read by one command.
+const CONFIGS_PER_LOGIN: usize = 50;
 /// `pvesh` takes a second; a busy cluster file system takes longer.
-pub(crate) const ASK: Duration = Duration::from_secs(120);
+const SURVEY_LIMIT: Duration = Duration::from_secs(600);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error(transparent)]
     Ssh(#[from] SshError),
-    #[error("host {host}")]
+    #[error("reading the state of host {host}")]
     Unexpected {
         host: String,
         #[source]
@@ -47,16 +47,54 @@ pub struct Fleet<'a> {
     remotes: Vec<Remote<'a>>,
 }
 
-/// `pvesh get PATH …`, as JSON.
-pub(crate) fn get(remote: &Remote<'_>, path: &[&str]) -> Result<Vec<u8>, SshError> {
-    let argv: Vec<&str> = ["pvesh", "get"].iter().chain(path).chain(&["--output-format", "json"]).copied().collect();
-    Ok(remote.run(&argv, ASK)?.stdout)
+/// Between the answers of a script. JSON has no line breaks in its texts, so no answer contains this line.
+const SEPARATOR: &str = "==";
+
+/// One login for everything: `$1` is the host's name. A host with another name is asked nothing.
+const SURVEY: &str = r#"set -e
+name=$(hostname)
+echo "$name"
+[ "${name%%.*}" = "$1" ] || exit 0
+ask() { echo ==; pvesh get "$@" --output-format json; echo; }
+ask /version
+ask /cluster/resources --type vm
+ask "/nodes/$1/status"
+ask "/nodes/$1/storage"
+ask "/nodes/$1/network" --type any_bridge
+ask /storage"#;
+
+/// Configurations as they are in force, without pending changes, of the machines `$1/qemu/$2`, ….
+const CONFIGS: &str = r#"set -e
+for vm; do
+  echo ==
+  pvesh get "/nodes/$vm/config" --current 1 --output-format json
+  echo
+done"#;
+
+fn answers(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    for line in text.lines() {
+        match all.last_mut() {
+            Some(last) if line != SEPARATOR => last.push_str(line),
+            _ => all.push(String::new()),
+        }
+    }
+    all
 }
 
-/// The configuration of a machine as it runs now.
-pub(crate) fn config(remote: &Remote<'_>, node: &str, vmid: u32) -> Result<BTreeMap<String, String>, ReadError> {
-    let json = get(remote, &[&format!("/nodes/{node}/qemu/{vmid}/config"), "--current", "1"])?;
-    present::config(&json).map_err(|source| ReadError::Unexpected { host: remote.name().to_owned(), source })
+/// The configurations of machines, each given as host and number, in their order.
+pub(crate) fn configs(remote: &Remote<'_>, vms: &[(&str, u32)]) -> Result<Vec<BTreeMap<String, String>>, ReadError> {
+    let paths: Vec<String> = vms.iter().map(|(node, vmid)| format!("{node}/qemu/{vmid}")).collect();
+    let args: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let output = remote.script("reading configurations", CONFIGS, &args, SURVEY_LIMIT)?;
+    let found = answers(&output.text());
+    let odd = |source| ReadError::Unexpected { host: remote.name().to_owned(), source };
+    let read: Result<Vec<_>, _> = found.iter().skip(1).map(|json| present::config(json.as_bytes()).map_err(odd)).collect();
+    let read = read?;
+    if read.len() != vms.len() {
+        return Err(odd(Unexpected { what: "configurations", why: format!("{} of {}", read.len(), vms.len()) }));
+    }
+    Ok(read)
 }
 
 impl<'a> Fleet<'a> {
@@ -86,13 +124,20 @@ impl<'a> Fleet<'a> {
             present.hosts.push(state);
             present.vms.extend(vms.into_iter().filter(|vm| seen.insert((vm.vmid, vm.node.clone()))));
         }
-        let ours: Vec<(usize, &PresentVm)> = present.vms.iter().enumerate().filter(|(_, vm)| vm.is_of(site)).collect();
-        let configs = parallel::try_each(CONFIGS_AT_ONCE, &ours, |_, (at, vm)| {
-            // Any host of the cluster answers for the others.
-            let remote = self.remote(&vm.node).or(self.remotes.first());
-            remote.map_or(Ok((*at, BTreeMap::new())), |r| config(r, &vm.node, vm.vmid).map(|c| (*at, c)))
+        let mut ours: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, vm) in present.vms.iter().enumerate().filter(|(_, vm)| vm.is_of(site)) {
+            ours.entry(vm.node.as_str()).or_default().push(at);
+        }
+        let groups: Vec<(&str, &[usize])> =
+            ours.iter().flat_map(|(node, all)| all.chunks(CONFIGS_PER_LOGIN).map(|some| (*node, some))).collect();
+        let read = parallel::try_each(HOSTS_AT_ONCE, &groups, |_, (node, some)| {
+            let vms: Vec<(&str, u32)> = some.iter().map(|at| (*node, present.vms[*at].vmid)).collect();
+            // Any host of the cluster answers for one that cluster.yaml does not name.
+            let remote = self.remote(node).or(self.remotes.first());
+            remote.map_or(Ok(Vec::new()), |r| configs(r, &vms))
         })?;
-        for (at, config) in configs {
+        let places: Vec<usize> = groups.iter().flat_map(|(_, some)| some.iter().copied()).collect();
+        for (at, config) in places.into_iter().zip(read.into_iter().flatten()) {
             present.vms[at].config = config;
         }
         Ok(present)
@@ -101,20 +146,34 @@ impl<'a> Fleet<'a> {
 
 fn read_host(remote: &Remote<'_>) -> Result<(HostState, Vec<PresentVm>), ReadError> {
     let name = remote.name();
-    let found = remote.run(&["hostname"], ASK)?.text();
-    if found.split('.').next() != Some(name) {
-        let found = found.chars().take(64).collect();
-        return Err(ReadError::WrongHost { host: name.to_owned(), found });
+    let output = remote.script("reading the state", SURVEY, &[name], SURVEY_LIMIT)?;
+    let found = answers(&output.text());
+    let hostname = found.first().map_or("", String::as_str);
+    if hostname.split('.').next() != Some(name) {
+        return Err(ReadError::WrongHost { host: name.to_owned(), found: hostname.chars().take(64).collect() });
     }
     let odd = |source| ReadError::Unexpected { host: name.to_owned(), source };
-    let node = |rest: &str| format!("/nodes/{name}/{rest}");
-    let version = present::version(&get(remote, &["/version"])?).map_err(odd)?;
-    let vms = present::vms(&get(remote, &["/cluster/resources", "--type", "vm"])?).map_err(odd)?;
-    let (cpus, memory) = present::capacity(&get(remote, &[&node("status")])?).map_err(odd)?;
-    let storages = present::storages(&get(remote, &[&node("storage")])?).map_err(odd)?;
-    let bridges = present::bridges(&get(remote, &[&node("network"), "--type", "any_bridge"])?).map_err(odd)?;
-    let folder = present::import_folder(&get(remote, &["/storage"])?, &storages).map_err(odd)?;
+    let [_, version, vms, status, storages, bridges, storage] = &found[..] else {
+        return Err(odd(Unexpected { what: "state", why: format!("{} answers", found.len()) }));
+    };
+    let version = present::version(version.as_bytes()).map_err(odd)?;
+    let vms = present::vms(vms.as_bytes()).map_err(odd)?;
+    let (cpus, memory) = present::capacity(status.as_bytes()).map_err(odd)?;
+    let storages = present::storages(storages.as_bytes()).map_err(odd)?;
+    let bridges = present::bridges(bridges.as_bytes()).map_err(odd)?;
+    let folder = present::import_folder(storage.as_bytes(), &storages).map_err(odd)?;
     let facts = HostFacts { version, cpus, memory, storages, bridges };
     let images = folder.unwrap_or_else(|| DEFAULT_IMAGES.into());
     Ok((HostState { name: name.to_owned(), facts: Some(facts), images }, vms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_separated() {
+        assert_eq!(answers("pve1\n==\n{\"a\":\n1}\n\n==\n[]\n"), ["pve1", "{\"a\":1}", "[]"]);
+        assert_eq!(answers(""), [""]);
+    }
 }

@@ -39,7 +39,8 @@ impl Selection {
     /// Reads words: the name of a node, `role=ROLE`, or one of the targets `proxmox-all` (every node), `proxmox-cluster` (every
     /// node, too) and `proxmox-k8s-ha` (the roles of Kubernetes). No words: every node.
     pub fn parse(words: &[String], nodes: &[NodeSpec]) -> Result<Self, SelectionError> {
-        if nodes.is_empty() {
+        // Without nodes, a plan still has surplus machines.
+        if nodes.is_empty() && !words.is_empty() {
             return Err(SelectionError::NoNodes);
         }
         let has_role = |role: &str| nodes.iter().any(|n| n.role.value == role);
@@ -100,6 +101,7 @@ mod tests {
         assert_eq!(selected(&["master", "all"]).unwrap().len(), 16);
         assert_eq!(selected(&["etcd"]), Err(SelectionError::NoNode("etcd".to_owned())));
         assert_eq!(selected(&["role=etc"]), Err(SelectionError::NoRole("etc".to_owned())));
-        assert_eq!(Selection::parse(&[], &[]), Err(SelectionError::NoNodes));
+        assert_eq!(Selection::parse(&["master".to_owned()], &[]), Err(SelectionError::NoNodes));
+        assert!(Selection::parse(&[], &[]).unwrap().is_all());
     }
 }

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -I -S
 """A Proxmox VE host of the tests: qm, pvesh and a few programs with faults, by the name it is called with.
 
 Options are checked against OPTIONS, a table of ours after qm(1) and qm.conf(5) of Proxmox VE 9.1; an option or a property that

@@ -6,10 +6,12 @@ use super::outcome::{NodeResult, chain};
 use crate::options::{How, create};
 use crate::plan::Entry;
 use crate::present::tags;
-use crate::read::{ASK, ReadError, config};
+use crate::read::{ReadError, configs};
 use crate::ssh::{Remote, SshError};
 use crate::vm::{INCOMPLETE, MARK};
 
+/// A command that changes no disk; it may wait for a lock.
+const ASK: Duration = Duration::from_secs(120);
 /// Importing an image takes as long as the storage needs.
 const CREATE: Duration = Duration::from_secs(3_600);
 /// Seconds until a machine that does not shut down is stopped.
@@ -83,8 +85,8 @@ pub(super) struct Machine<'a> {
 impl Machine<'_> {
     /// Refuses a machine that is not this site's, or not this node's.
     fn guard(&self, incomplete: bool) -> Result<(), Failure> {
-        let config = config(self.remote, self.node, self.vmid).map_err(|e| Failure::read("check the tags", e))?;
-        let text = |key: &str| config.get(key).map_or("", String::as_str);
+        let read = configs(self.remote, &[(self.node, self.vmid)]).map_err(|e| Failure::read("check the tags", e))?;
+        let text = |key: &str| read.first().and_then(|config| config.get(key)).map_or("", String::as_str);
         let tags = tags(text("tags"));
         let ours = tags.contains(MARK) && tags.contains(&format!("site-{}", self.site)) && text("name") == self.name;
         if ours && (!incomplete || tags.contains(INCOMPLETE)) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cluster_seed::substrate::HostSpec;
 
-use super::{Action, Entry, HostUse};
+use super::types::{Action, Entry, HostUse};
 use crate::present::{HostState, LEAST_VERSION, Present};
 use crate::vm::Vm;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Action, Entry, HostUse, Plan};
+use super::types::{Action, Entry, HostUse, Plan};
 use crate::options::How;
 use crate::vm::Vm;
 

@@ -26,7 +26,7 @@ pub enum SshError {
         #[source]
         source: Box<ToolError>,
     },
-    #[error("the pinned host keys")]
+    #[error("reading the pinned host keys")]
     Pins(#[source] FileError),
     #[error("{host}: {why}")]
     Other { host: String, why: String },
@@ -38,7 +38,7 @@ impl SshError {
         match self {
             SshError::NotPinned { .. } => "compare its fingerprint with the one on the host's console, and confirm it",
             SshError::KeyChanged { .. } => {
-                "if the host was reinstalled, remove its line from the file of pinned keys; else somebody may be in between"
+                "if the host was reinstalled, remove its lines from the file of pinned keys; otherwise it may be an attack"
             }
             SshError::Denied { .. } => "load the key into the SSH agent, or name it with --identity FILE",
             SshError::Connect { .. } => "check address and port in substrate.hosts, and that SSH answers there",
@@ -53,12 +53,13 @@ impl SshError {
 
 /// Only a hint depends on these texts of Proxmox VE.
 fn command_hint(stderr: &str) -> &'static str {
-    let has = |words: &[&str]| words.iter().any(|w| stderr.contains(w));
-    if has(&["No space left", "out of space", "not enough free space", "insufficient free space", "Disk quota exceeded"]) {
+    let lower = stderr.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    if has(&["no space left", "out of space", "not enough free space", "insufficient free space", "disk quota exceeded"]) {
         "the storage is full: free some space, or choose another storage"
     } else if has(&["is locked", "can't lock file", "got lock timeout"]) {
         "another task works on the machine: wait for it; after a crash of the host: qm unlock VMID"
-    } else if has(&["sudo:", "please run as root", "Permission denied", "permission denied"]) {
+    } else if has(&["sudo:", "please run as root", "permission denied"]) {
         "log in as root, or allow the user sudo without a password"
     } else if has(&["protection mode"]) {
         "the machine is protected against removal: qm set VMID --protection 0"

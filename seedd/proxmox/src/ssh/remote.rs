@@ -39,7 +39,7 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// A host that can be asked and told. Dropping it closes the connection.
+/// A connection to a host. Dropping it closes the connection.
 pub struct Remote<'a> {
     pub(super) spec: &'a HostSpec,
     settings: &'a SshSettings,

@@ -141,7 +141,7 @@ impl Lab {
         // sshd wants a user and a folder of its own; this machine gets neither. Since OpenSSH 9.8 it has two more programs.
         let script = "set -e\nmount -t tmpfs none /run\nmkdir -m 755 /run/sshd\nmount --bind \"$1/passwd\" /etc/passwd\n\
             mount --bind \"$1/shadow\" /etc/shadow\n[ ! -e \"$4/sshd-session\" ] || mount --bind \"$4\" /usr/lib/openssh\n\
-            export LD_LIBRARY_PATH=\"$3\"\nexec \"$2\" -D -e -f \"$1/sshd_config\"";
+            export LD_LIBRARY_PATH=\"$3\"\nexec setpriv --pdeathsig TERM \"$2\" -D -e -f \"$1/sshd_config\"";
         let helpers = server.sshd.ancestors().nth(2).unwrap().join("lib/openssh");
         let log = std::fs::File::create(state.join("sshd.log")).unwrap();
         let child = Command::new("unshare")
@@ -214,9 +214,13 @@ impl Lab {
 
     /// One run: reads, plans, applies.
     pub fn run(&self, spec: &ClusterSpec, allow_destroy: bool) -> Result<Outcome, ReadError> {
+        self.run_with(spec, ApplyOptions { allow_destroy, per_host: 2 })
+    }
+
+    pub fn run_with(&self, spec: &ClusterSpec, options: ApplyOptions) -> Result<Outcome, ReadError> {
         self.with_fleet(spec, |fleet| {
             let plan = self.plan_with(spec, &self.images(), fleet)?;
-            Ok(apply(&plan, &self.images(), fleet, ApplyOptions { allow_destroy, per_host: 2 }, &Quiet))
+            Ok(apply(&plan, &self.images(), fleet, options, &Quiet))
         })
     }
 
