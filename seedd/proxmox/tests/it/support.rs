@@ -193,7 +193,7 @@ impl Lab {
 
     /// Reads and plans.
     pub fn plan(&self, spec: &ClusterSpec) -> Result<Plan, ReadError> {
-        self.with_fleet(spec, |fleet| Ok(self.plan_with(spec, &self.images(), fleet)?))
+        self.with_fleet(spec, |fleet| self.plan_with(spec, &self.images(), fleet))
     }
 
     pub fn plan_with(&self, spec: &ClusterSpec, images: &Images, fleet: &Fleet<'_>) -> Result<Plan, ReadError> {
