@@ -37,6 +37,7 @@ use cluster_seed::foundry::{MANIFEST_ENDING, MAX_MANIFEST, OutputManifest, Outpu
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, BootFile, NetbootManifest};
 use cluster_seed::progress::Progress;
+use cluster_seed::seal::VerifyingKey;
 use host::files::{create_dirs, digest_file, failed, write_synced};
 use jiff::Timestamp;
 
@@ -191,11 +192,15 @@ pub fn copy(output: &Output, to: &Utf8Path) -> Result<(), Error> {
 /// The manifest of an output that an earlier run finished, if every file is there with its size. Its bytes are checked by
 /// `seedd image verify`.
 fn finished(inputs: &Inputs, id: Digest, dir: &Utf8Path) -> Option<OutputManifest> {
+    intact(&inputs.site_key.verifying_key(), dir).filter(|manifest| manifest.id == id)
+}
+
+fn intact(key: &VerifyingKey, dir: &Utf8Path) -> Option<OutputManifest> {
     let path = dir.join(format!("{}{MANIFEST_ENDING}", dir.file_name()?));
-    let manifest: OutputManifest = host::sealed::read(&path, &inputs.site_key.verifying_key(), MAX_MANIFEST).ok()?;
+    let manifest: OutputManifest = host::sealed::read(&path, key, MAX_MANIFEST).ok()?;
     manifest.check().ok()?;
     let there = |f: &BootFile| fs::metadata(dir.join(&f.name)).is_ok_and(|m| m.len() == f.size);
-    (manifest.id == id && manifest.files.iter().all(there)).then_some(manifest)
+    manifest.files.iter().all(there).then_some(manifest)
 }
 
 /// Takes the permissions of group and others away from every file below a directory.
@@ -208,6 +213,26 @@ fn close(dir: &Utf8Path) -> Result<(), Error> {
         fs::set_permissions(&path, Permissions::from_mode(mode & 0o700)).map_err(failed("setting the mode of", &path))?;
     }
     Ok(())
+}
+
+/// The outputs in a directory whose manifest is signed by `key` and whose files are there with their sizes; sorted by name.
+/// Directories that are something else are left out.
+pub fn outputs(dir: &Utf8Path, key: &VerifyingKey) -> Result<Vec<Output>, Error> {
+    let reading = failed("reading directory", dir);
+    let entries = match dir.read_dir_utf8() {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(reading(e).into()),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let dir = entry.map_err(&reading)?.into_path();
+        if let Some(manifest) = intact(key, &dir) {
+            found.push(Output { dir, manifest, cached: true });
+        }
+    }
+    found.sort_by(|a, b| a.dir.cmp(&b.dir));
+    Ok(found)
 }
 
 /// All files below a directory, by path, sorted.

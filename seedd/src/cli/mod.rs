@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod power;
 mod prompt;
+mod proxmox;
 mod reference;
 mod sbom;
 mod seal;
@@ -95,6 +96,9 @@ Examples:
 Example:
   TARGET=image-only seedd build")]
     Build(Box<image::Build>),
+    /// Create the nodes of cluster.yaml as virtual machines of Proxmox VE
+    #[command(subcommand)]
+    Proxmox(proxmox::Proxmox),
     /// Prepare the Debian installer, with the snapshot as its mirror
     #[command(subcommand)]
     Installer(installer::Installer),
@@ -238,6 +242,7 @@ pub fn main() -> ExitCode {
         Verb::Darksite(v) => v.run(),
         Verb::Image(v) => v.run(),
         Verb::Build(v) => v.run(),
+        Verb::Proxmox(v) => v.run(),
         Verb::Installer(v) => v.run(),
         Verb::Adopt(v) => v.run(),
         Verb::Appliance(v) => v.run(),
