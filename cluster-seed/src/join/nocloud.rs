@@ -296,8 +296,10 @@ mod tests {
 
     #[test]
     fn version_2_gives_the_first_interface() {
-        let text = "version: 2\nethernets:\n  zz:\n    match: {macaddress: '02:00:00:00:00:01'}\n    addresses: ['fd00::1/64', 10.0.0.5/24]\n\
-            \x20   routes: [{to: 10.1.0.0/16, via: 10.0.0.9}, {to: default, via: 10.0.0.1}]\n    nameservers: {addresses: [10.0.0.2, 'fd00::2']}\n\
+        let text = "version: 2\nethernets:\n  zz:\n    match: {macaddress: '02:00:00:00:00:01'}\n\
+            \x20   addresses: ['fd00::1/64', 10.0.0.5/24]\n\
+            \x20   routes: [{to: 10.1.0.0/16, via: 10.0.0.9}, {to: default, via: 10.0.0.1}]\n\
+            \x20   nameservers: {addresses: [10.0.0.2, 'fd00::2']}\n\
             \x20 aa:\n    addresses: [10.9.9.9/24]\n";
         let found = network_config(text.as_bytes()).unwrap().unwrap();
         assert_eq!(found.interface, Interface::Mac(Mac([2, 0, 0, 0, 0, 1])));
@@ -312,7 +314,8 @@ mod tests {
 
     #[test]
     fn version_1_as_proxmox_writes_it() {
-        let text = "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '02:00:00:00:00:01'\n      subnets:\n\
+        let text = "version: 1\nconfig:\n    - type: physical\n      name: eth0\n\
+            \x20     mac_address: '02:00:00:00:00:01'\n      subnets:\n\
             \x20     - type: static\n        address: '10.0.0.5'\n        netmask: '255.255.255.0'\n        gateway: '10.0.0.1'\n\
             \x20   - type: nameserver\n      address:\n      - '10.0.0.2'\n      search:\n      - 'lan'\n";
         let found = network_config(text.as_bytes()).unwrap().unwrap();

@@ -91,7 +91,7 @@ impl App {
                 tx.drop_issued(record.id)?;
                 tx.set_progress(record.id, 0, *total, 0)?;
                 let written = format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk));
-                say(EventKind::InstallBegan, in_place(record).map_or(written.as_str(), |(began, _)| began))?;
+                say(EventKind::InstallBegan, if in_place(record) { "joining in place: no disk is written" } else { &written })?;
                 advance(EnrollmentEvent::InstallBegan, None)?
             }
             ReportBody::InstallProgress { written, total, rate } => {
@@ -100,8 +100,7 @@ impl App {
             }
             ReportBody::InstallDone { seconds } => {
                 tx.set_progress(record.id, record.total, record.total, record.rate)?;
-                let written = format!("all chunks verified and written in {seconds} s; restarting from disk");
-                say(EventKind::InstallDone, in_place(record).map_or(written.as_str(), |(_, done)| done))?;
+                say(EventKind::InstallDone, &installed(record, *seconds))?;
                 advance(EnrollmentEvent::InstallDone, None)?
             }
             ReportBody::Booted { kernel, .. } => {
@@ -186,10 +185,16 @@ impl App {
     }
 }
 
-/// What the log says of a machine that runs from its disk already: when it begins, and when it is done.
-fn in_place(record: &EnrollmentRecord) -> Option<(&'static str, &'static str)> {
-    let in_place = record.revealed.as_ref().is_some_and(|r| r.facts.root_disk.is_some());
-    in_place.then_some(("joining in place: no disk is written", "joined in place: the identity is stored"))
+/// Whether the machine runs from its disk already.
+fn in_place(record: &EnrollmentRecord) -> bool {
+    record.revealed.as_ref().is_some_and(|r| r.facts.root_disk.is_some())
+}
+
+fn installed(record: &EnrollmentRecord, seconds: u64) -> String {
+    match in_place(record) {
+        true => "joined in place: the identity is stored".to_owned(),
+        false => format!("all chunks verified and written in {seconds} s; restarting from disk"),
+    }
 }
 
 /// Refuses reports of a machine that was not approved or was revoked.
