@@ -13,8 +13,8 @@ pub enum SshError {
     Denied { host: String, user: String, stderr: String },
     #[error("cannot connect to host {host}: {stderr}")]
     Connect { host: String, stderr: String },
-    #[error("the connection to host {host} was lost during: {during}")]
-    Lost { host: String, during: String },
+    #[error("the connection to host {host} was lost during: {during}: {stderr}")]
+    Lost { host: String, during: String, stderr: String },
     #[error("{command} on host {host} failed with status {status}: {stderr}")]
     Command { host: String, command: String, status: i32, stderr: String },
     #[error("stopped on request")]

@@ -15,6 +15,8 @@ const CONNECT_SECONDS: u64 = 15;
 const ALIVE_SECONDS: u64 = 15;
 /// Missed signs of life until the connection counts as lost.
 const ALIVE_MISSED: u32 = 4;
+/// Longest login: a slow host may need much longer than the connection itself, for example for DNS.
+const LOGIN: Duration = Duration::from_secs(180);
 /// How long an unused connection stays open, should this process be killed.
 const PERSIST_SECONDS: u64 = 60;
 /// Longest path of a control socket: a socket's name has 108 bytes (unix(7)), and ssh appends 17 for a temporary one.
@@ -70,7 +72,11 @@ impl<'a> Remote<'a> {
             let persist = format!("ControlPersist={PERSIST_SECONDS}");
             // In the background once the login has succeeded.
             let tool = remote.ssh().args(["-f", "-N", "-M", "-o", &persist]).arg(remote.target());
-            remote.finish(tool.timeout(Duration::from_secs(4 * CONNECT_SECONDS)), "the login")?;
+            remote.finish(tool.timeout(LOGIN), "the login").map_err(|e| match e {
+                // There was no connection yet.
+                SshError::Lost { host, stderr, .. } => SshError::Connect { host, stderr },
+                other => other,
+            })?;
         }
         Ok(remote)
     }
@@ -139,7 +145,7 @@ impl<'a> Remote<'a> {
             SshError::Command { host, status, stderr, .. } => {
                 SshError::Command { host, command: what.to_owned(), status, stderr }
             }
-            SshError::Lost { host, .. } => SshError::Lost { host, during: what.to_owned() },
+            SshError::Lost { host, stderr, .. } => SshError::Lost { host, during: what.to_owned(), stderr },
             other => other,
         })
     }
@@ -150,7 +156,9 @@ impl<'a> Remote<'a> {
         let (status, output) = match tool.cancel(self.cancelled).run_any() {
             Ok(ended) => ended,
             Err(ToolError::Cancelled { .. }) => return Err(SshError::Cancelled),
-            Err(ToolError::TimedOut { .. }) => return Err(SshError::Lost { host, during: during.to_owned() }),
+            Err(ToolError::TimedOut { seconds, .. }) => {
+                return Err(SshError::Lost { host, during: during.to_owned(), stderr: format!("no answer within {seconds} s") });
+            }
             Err(e) => return Err(SshError::Tool { host, program: "ssh", source: Box::new(e) }),
         };
         match status.code() {
@@ -176,7 +184,10 @@ impl<'a> Remote<'a> {
             return SshError::Denied { host, user: self.spec.user.value.clone(), stderr: text };
         }
         let never = ["connect to host", "Could not resolve", "Connection timed out", "banner exchange", "Connection refused"];
-        if has(&never) { SshError::Connect { host, stderr: text } } else { SshError::Lost { host, during: during.to_owned() } }
+        if has(&never) {
+            return SshError::Connect { host, stderr: text };
+        }
+        SshError::Lost { host, during: during.to_owned(), stderr: text }
     }
 
     fn key_changed(&self) -> SshError {

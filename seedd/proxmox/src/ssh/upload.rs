@@ -118,7 +118,7 @@ impl Remote<'_> {
             Ok(_) => Ok(()),
             // sftp ends with 1 for everything, and says how the connection ended.
             Err(SshError::Command { host, stderr, .. }) if stderr.contains("onnection closed") => {
-                Err(SshError::Lost { host, during: "upload".to_owned() })
+                Err(SshError::Lost { host, during: "upload".to_owned(), stderr })
             }
             Err(e) => Err(e),
         }
