@@ -22,6 +22,7 @@ use crate::package;
 use crate::protocol;
 use crate::prove;
 use crate::refusals;
+use crate::rotate;
 use crate::say;
 use crate::second_site;
 use crate::seed_cuts;
@@ -105,7 +106,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 21] = [
+static PARTS: [Part; 22] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -192,6 +193,12 @@ static PARTS: [Part; 21] = [
         "wrong-seed",
         Run::One("two seeds on one segment: the one without the code gets nothing, and the disk keeps every byte", |b| {
             wrong_seed::run(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "rotate",
+        Run::One("the seed's keys are changed under two nodes, which find it again and trust what the new key signs", |b| {
+            rotate::run(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(
