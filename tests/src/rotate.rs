@@ -22,6 +22,12 @@ const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
 /// Nodes fetch the peer list every 30 seconds, first from an address that no longer answers.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Where the node appears to be, behind NAT.
+const NAT: &str = "10.44.0.118:40001";
+/// Longer than a minute, after which the seed applies the configuration of its planes again.
+const LOOKS: u32 = 8;
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
 pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let (work, logs) = dirs.part("rotate")?;
     let seedd = template.copy(&work.join("data"))?;
@@ -49,7 +55,30 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     trust_it(&fleet, &template.ssh_key)?;
     checks::all(&fleet, &template.ssh_key)?;
     say::line("after the change: every node on every plane, and apt with the new release key");
+    learned_endpoint_stays(&mut fleet)?;
     fleet.ns.must_be_quiet()
+}
+
+/// A node behind NAT is followed to another port. The seed applies its configuration meanwhile, and leaves the endpoint alone; the
+/// node is off, so that no packet of its own changes it.
+fn learned_endpoint_stays(fleet: &mut Fleet) -> Result<()> {
+    let node = fleet.members.pop().context("no node")?;
+    let planes = node.machine.as_ref().context("a member without a machine")?.planes();
+    let allowed = fleet.ns.outcome(&["wg", "show", "wg1", "allowed-ips"])?.stdout;
+    let own = format!("\t{}/32", planes["wg1"]);
+    let key = allowed.lines().find_map(|l| l.strip_suffix(&own)).context("the node is no peer of the seed")?.to_owned();
+    drop(node);
+    let moved = fleet.ns.outcome(&["wg", "set", "wg1", "peer", &key, "endpoint", NAT])?;
+    ensure!(moved.code == 0, "{moved:?}");
+    for _ in 0..LOOKS {
+        std::thread::sleep(LOOK_EVERY);
+        stop::check()?;
+        let now = fleet.ns.outcome(&["wg", "show", "wg1", "endpoints"])?.stdout;
+        let kept = now.lines().any(|l| l == format!("{key}\t{NAT}"));
+        ensure!(kept, "the seed replaced the endpoint that it learned: {now}");
+    }
+    say::line("a learned endpoint stays while the seed applies its configuration");
+    Ok(())
 }
 
 /// Runs a check on every node until it succeeds there.
