@@ -88,7 +88,7 @@ fn mirror(dir: &Utf8Path, packages: &str) -> Result<()> {
 fn part(log: &Path, name: &str) -> Result<f64> {
     let text = std::fs::read_to_string(log)?;
     let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words.iter().position(|w| *w == name).context("the step printed no time")?;
+    let at = words.iter().position(|w| *w == name).with_context(|| format!("the step printed no time of {name}"))?;
     Ok(words.get(at + 1).context("a number")?.parse()?)
 }
 
@@ -254,7 +254,7 @@ impl Place {
             Ok(Cost { wall: part(log.as_std_path(), "publish")?, ..cost })
         })?;
         self.row("kubedos: publish after one package changed", again);
-        for step in ["packing-indexes", "linking-packages", "flushing-to-the-disk"] {
+        for step in ["packing-indexes", "linking-packages", "flushing-to-disk"] {
             let seconds = part(log.as_std_path(), step)?;
             let _ = writeln!(self.results, "     of which {step:<45} {seconds:>8.2} s");
         }
