@@ -36,14 +36,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     for spec in specs() {
         fleet.add(spec)?;
     }
-    fleet.until("both machines to be Converged", FLOW_LIMIT, |fleet| {
-        for index in 0..fleet.members.len() {
-            if let Some(code) = fleet.waiting_code(index) {
-                fleet.approve(index, &code)?;
-            }
-        }
-        Ok(fleet.all(Step::Converged))
-    })?;
+    fleet.approve_until(Step::Converged, "both machines to be Converged", FLOW_LIMIT)?;
     checks::all(&fleet, &template.ssh_key)?;
     let said = fleet.seedd.say(&["keys", "rotate", "--planes", "--vault", "--release", "--yes", "--json"])?;
     let changed: Value = serde_json::from_str(&said).with_context(|| format!("reading {said:?}"))?;
