@@ -23,8 +23,13 @@ demo *args: build
     {{lab}} demo {{args}}
 
 # everything CI runs; --all adds the long parts
-test *args: forget-skips lint unit build && skips
+test *args: forget-skips (timed "lint") (timed "unit") (timed "build") && skips
     {{lab}} test {{args}}
+
+# a step, and how long it took
+[private]
+timed step:
+    @began=$(date +%s) && just {{step}} && echo "step {{step}} took $(($(date +%s) - began)) s"
 
 [private]
 forget-skips:

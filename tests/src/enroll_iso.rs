@@ -40,14 +40,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     fs::copy(&iso, &stick).context("writing the stick")?;
     fleet.add(spec("disc", 61, Firmware::SeaBios, Medium::Cd(iso)))?;
     fleet.add(spec("stick", 62, Firmware::OvmfSecure, Medium::Usb(stick)))?;
-    fleet.until("both machines to start from their disks", FLOW_LIMIT, |fleet| {
-        for index in 0..fleet.members.len() {
-            if let Some(code) = fleet.waiting_code(index) {
-                fleet.approve(index, &code)?;
-            }
-        }
-        Ok(fleet.all(Step::FabricReady))
-    })?;
+    fleet.approve_until(Step::FabricReady, "both machines to start from their disks", FLOW_LIMIT)?;
     let events = fleet.client.events()?;
     for member in &fleet.members {
         let id = member.machine.as_ref().map(|m| m.id);

@@ -133,6 +133,18 @@ impl Fleet {
         })
     }
 
+    /// Approves every machine that shows a code, until all of them have reached `step`.
+    pub fn approve_until(&mut self, step: Step, what: &str, limit: Duration) -> Result<()> {
+        self.until(what, limit, |fleet| {
+            for index in 0..fleet.members.len() {
+                if let Some(code) = fleet.waiting_code(index) {
+                    fleet.approve(index, &code)?;
+                }
+            }
+            Ok(fleet.all(step))
+        })
+    }
+
     /// The code on a Pending machine's console that has not been used yet.
     pub fn waiting_code(&self, index: usize) -> Option<String> {
         self.members[index].waiting_code()

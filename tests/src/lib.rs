@@ -36,6 +36,7 @@ pub mod prove;
 pub mod qmp;
 pub mod rack;
 pub mod refusals;
+pub mod rotate;
 pub mod say;
 pub mod screen;
 pub mod second_site;

@@ -23,6 +23,7 @@ use crate::package;
 use crate::protocol;
 use crate::prove;
 use crate::refusals;
+use crate::rotate;
 use crate::say;
 use crate::second_site;
 use crate::seed_cuts;
@@ -106,7 +107,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 26] = [
+static PARTS: [Part; 27] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -223,6 +224,12 @@ static PARTS: [Part; 26] = [
         "firecracker",
         Run::One("a Firecracker bundle is started by QEMU's microvm and becomes a node", |b| {
             foundry::firecracker(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "rotate",
+        Run::One("the seed's keys are changed under two nodes, which find it again and trust what the new key signs", |b| {
+            rotate::run(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(

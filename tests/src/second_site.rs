@@ -124,14 +124,7 @@ fn rebuild(b: Seedd, work: &Path, logs: &Path) -> Result<(Fleet, Addresses)> {
     for member in &mut fleet.members {
         member.replaces = true;
     }
-    fleet.until("both replacements to be FabricReady", FLOW_LIMIT, |fleet| {
-        for index in 0..fleet.members.len() {
-            if let Some(code) = fleet.waiting_code(index) {
-                fleet.approve(index, &code)?;
-            }
-        }
-        Ok(fleet.all(Step::FabricReady))
-    })?;
+    fleet.approve_until(Step::FabricReady, "both replacements to be FabricReady", FLOW_LIMIT)?;
     let after = addresses(&fleet.client.machines()?)?;
     Ok((fleet, after))
 }

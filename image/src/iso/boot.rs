@@ -95,8 +95,8 @@ configfile ($root)/boot/grub/grub.cfg
 }
 
 /// Arguments of xorriso's mkisofs for `work/iso` and `work/esp.img`. `volume` is the volume id, `date` is
-/// `YYYYMMDDhhmmsscc`: it becomes every timestamp in the image, and so the UUID that GRUB derives. Files with the same inode are stored once in any case; `--hardlinks`
-/// would also record the time of the build.
+/// `YYYYMMDDhhmmsscc`: it becomes every timestamp in the image, and so the UUID that GRUB derives. Files with the same inode are
+/// stored once in any case; `--hardlinks` would also record the time of the build.
 pub(crate) fn xorriso(volume: &str, date: &str) -> Vec<String> {
     let words = format!(
         "xorriso -as mkisofs -quiet -V {volume} -o /work/out.iso -iso-level 3 -r -D \

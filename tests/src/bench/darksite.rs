@@ -10,6 +10,7 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::SHELVES;
 use darksite::shelf::Shelves;
 
+use super::steps::STEP;
 use super::{Cost, best, measure, peers};
 use crate::darksite::{Bench, keys};
 use crate::dirs::RunDirs;
@@ -88,7 +89,7 @@ fn mirror(dir: &Utf8Path, packages: &str) -> Result<()> {
 fn part(log: &Path, name: &str) -> Result<f64> {
     let text = std::fs::read_to_string(log)?;
     let words: Vec<&str> = text.split_whitespace().collect();
-    let at = words.iter().position(|w| *w == name).context("the step printed no time")?;
+    let at = words.iter().position(|w| *w == name).with_context(|| format!("the step printed no time of {name}"))?;
     Ok(words.get(at + 1).context("a number")?.parse()?)
 }
 
@@ -254,9 +255,9 @@ impl Place {
             Ok(Cost { wall: part(log.as_std_path(), "publish")?, ..cost })
         })?;
         self.row("kubedos: publish after one package changed", again);
-        for step in ["packing-indexes", "linking-packages", "flushing-to-the-disk"] {
-            let seconds = part(log.as_std_path(), step)?;
-            let _ = writeln!(self.results, "     of which {step:<45} {seconds:>8.2} s");
+        // Whatever the steps are called.
+        for (seconds, step) in std::fs::read_to_string(&log)?.lines().filter_map(|l| l.strip_prefix(STEP)?.split_once(' ')) {
+            let _ = writeln!(self.results, "     of which {step:<45} {seconds:>8} s");
         }
         let xz = peers::xz(&self.large[0].join("dists/bench/main/binary-amd64/Packages"), &work)?;
         self.row("xz -6 of the same index alone", xz);

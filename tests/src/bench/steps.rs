@@ -11,6 +11,9 @@ use darksite::{Clock, DirFetch, Paths, Plan, PlanRequest, Source};
 
 use crate::darksite::keys;
 
+/// Begins a line with the seconds of a step and its name.
+pub const STEP: &str = "step ";
+
 /// Notes how long each step took.
 #[derive(Default)]
 struct StopWatch {
@@ -88,7 +91,7 @@ pub fn step(args: &[String]) -> Result<()> {
             anyhow::ensure!(built.built, "the snapshot was there already");
             println!("plan {planned:.3} publish {:.3} packages {}", seconds(begin), plan.lock.packages.len());
             for (name, seconds) in watch.steps.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                println!("{} {seconds:.3}", name.replace(' ', "-"));
+                println!("{STEP}{seconds:.3} {name}");
             }
         }
         "verify" => {

@@ -56,14 +56,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
             let vm = Vm::power_on(&fleet.ns, spec, fleet.accel, disk, &work, &logs)?;
             fleet.members.push(Member::new(vm));
         }
-        fleet.until("machines from images to be Converged", FLOW_LIMIT, |fleet| {
-            for index in 0..fleet.members.len() {
-                if let Some(code) = fleet.waiting_code(index) {
-                    fleet.approve(index, &code)?;
-                }
-            }
-            Ok(fleet.all(Step::Converged))
-        })?;
+        fleet.approve_until(Step::Converged, "machines from images to be Converged", FLOW_LIMIT)?;
         crate::checks::all(&fleet, &template.ssh_key)?;
         for member in &fleet.members {
             say::line(&format!("{}: a node after {:?}", member.name(), member.marks[5]));

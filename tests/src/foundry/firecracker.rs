@@ -43,12 +43,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     fleet.ns.tap(&spec.name)?;
     let disk = path(&config["drives"][0]["path_on_host"])?;
     fleet.members.push(Member::new(Vm::power_on(&fleet.ns, spec, accel, disk, &work, &logs)?));
-    fleet.until("the VM from the bundle to be Converged", FLOW_LIMIT, |fleet| {
-        if let Some(code) = fleet.waiting_code(0) {
-            fleet.approve(0, &code)?;
-        }
-        Ok(fleet.all(Step::Converged))
-    })?;
+    fleet.approve_until(Step::Converged, "the VM from the bundle to be Converged", FLOW_LIMIT)?;
     crate::checks::all(&fleet, &template.ssh_key)?;
     fleet.ns.must_be_quiet()
 }

@@ -37,14 +37,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
         let medium = Some(medium);
         fleet.add(Spec { first: First::Disk, network_boot: false, medium, ..Spec::new(name, number, firmware) })?;
     }
-    fleet.until("machines from the node medium to be Converged", FLOW_LIMIT, |fleet| {
-        for index in 0..fleet.members.len() {
-            if let Some(code) = fleet.waiting_code(index) {
-                fleet.approve(index, &code)?;
-            }
-        }
-        Ok(fleet.all(Step::Converged))
-    })?;
+    fleet.approve_until(Step::Converged, "machines from the node medium to be Converged", FLOW_LIMIT)?;
     for member in &fleet.members {
         let said = member.vm.console.find(0, "installing from the node medium in ");
         ensure!(said.is_some(), "{} did not install from its medium", member.name());

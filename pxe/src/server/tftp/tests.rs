@@ -65,10 +65,15 @@ async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 }
 
 impl Running {
+    /// Waits until it was counted so many times; fails instead of hanging.
     async fn counted(&self, what: Count, times: u64) {
-        while self.counters.get(what) < times {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let reached = async {
+            while self.counters.get(what) < times {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), reached).await;
+        assert!(waited.is_ok(), "{what:?} was counted {} times, not {times}", self.counters.get(what));
     }
 }
 

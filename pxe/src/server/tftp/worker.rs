@@ -189,6 +189,10 @@ impl Worker {
 
     fn act(&mut self, slot: usize, step: Step, now: Duration) {
         let Some(run) = self.runs.get_mut(slot).and_then(Option::as_mut) else { return };
+        // Before the answer leaves: who gets it has a slot that nobody without one can take.
+        if run.job.transfer.contacted() {
+            run.job.contacted.store(true, Ordering::Relaxed);
+        }
         let sent = send(run, &step.send, &mut self.out);
         match (sent, step.status) {
             (Err(error), _) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -202,9 +206,6 @@ impl Worker {
                         run.queued = run.deadline;
                         self.timers.push(Reverse((run.queued, slot, run.job.id)));
                     }
-                }
-                if run.job.transfer.contacted() {
-                    run.job.contacted.store(true, Ordering::Relaxed);
                 }
             }
             (_, Status::Done) => self.end(slot, BootEventKind::TftpDone),

@@ -1,0 +1,107 @@
+//! The seed's keys are changed while two nodes are connected: both find the seed again on every plane, and apt on them trusts what the
+//! new release key signs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::checks::{self, Ssh};
+use crate::demo::specs;
+use crate::dirs::RunDirs;
+use crate::fleet::Fleet;
+use crate::member::Step;
+use crate::netns::PREFIX;
+use crate::say;
+use crate::site::Template;
+use crate::stop;
+use crate::vm::Accel;
+
+const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
+/// Nodes fetch the peer list every 30 seconds, first from an address that no longer answers.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Where the node appears to be, behind NAT.
+const NAT: &str = "10.44.0.118:40001";
+/// Longer than a minute, after which the seed applies the configuration of its planes again.
+const LOOKS: u32 = 8;
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    let (work, logs) = dirs.part("rotate")?;
+    let seedd = template.copy(&work.join("data"))?;
+    let mut fleet = Fleet::start(&format!("{PREFIX}{}-rotate", std::process::id()), seedd, 0, &work, &logs)?;
+    fleet.accel = accel;
+    for spec in specs() {
+        fleet.add(spec)?;
+    }
+    fleet.approve_until(Step::Converged, "both machines to be Converged", FLOW_LIMIT)?;
+    checks::all(&fleet, &template.ssh_key)?;
+    let said = fleet.seedd.say(&["keys", "rotate", "--planes", "--vault", "--release", "--yes", "--json"])?;
+    let changed: Value = serde_json::from_str(&said).with_context(|| format!("reading {said:?}"))?;
+    ensure!(changed["planes"].as_object().is_some_and(|planes| planes.len() == 3), "{changed}");
+    say::line("the keys of all planes, the vault and the release were changed");
+    follow(&fleet, &template.ssh_key, &changed)?;
+    // Signs the snapshot with the new key.
+    fleet.seedd.darksite_build(&logs.join("darksite-build.log"))?;
+    trust_it(&fleet, &template.ssh_key)?;
+    checks::all(&fleet, &template.ssh_key)?;
+    say::line("after the change: every node on every plane, and apt with the new release key");
+    learned_endpoint_stays(&mut fleet)?;
+    fleet.ns.must_be_quiet()
+}
+
+/// A node behind NAT is followed to another port. The seed applies its configuration meanwhile, and leaves the endpoint alone; the
+/// node is off, so that no packet of its own changes it.
+fn learned_endpoint_stays(fleet: &mut Fleet) -> Result<()> {
+    let node = fleet.members.pop().context("no node")?;
+    let planes = node.machine.as_ref().context("a member without a machine")?.planes();
+    let allowed = fleet.ns.outcome(&["wg", "show", "wg1", "allowed-ips"])?.stdout;
+    let own = format!("\t{}/32", planes["wg1"]);
+    let key = allowed.lines().find_map(|l| l.strip_suffix(&own)).context("the node is no peer of the seed")?.to_owned();
+    drop(node);
+    let moved = fleet.ns.outcome(&["wg", "set", "wg1", "peer", &key, "endpoint", NAT])?;
+    ensure!(moved.code == 0, "{moved:?}");
+    for _ in 0..LOOKS {
+        std::thread::sleep(LOOK_EVERY);
+        stop::check()?;
+        let now = fleet.ns.outcome(&["wg", "show", "wg1", "endpoints"])?.stdout;
+        let kept = now.lines().any(|l| l == format!("{key}\t{NAT}"));
+        ensure!(kept, "the seed replaced the endpoint that it learned: {now}");
+    }
+    say::line("a learned endpoint stays while the seed applies its configuration");
+    Ok(())
+}
+
+/// Runs a check on every node until it succeeds there.
+fn on_every_node(fleet: &Fleet, key: &Path, what: &str, check: &dyn Fn(&Ssh<'_>) -> Result<bool>) -> Result<()> {
+    for member in &fleet.members {
+        let planes = member.machine.as_ref().context("a member without a machine")?.planes();
+        let ssh = Ssh { fleet, key, address: &planes["wg1"] };
+        say::progress(&format!("waiting for {what} on {}", member.name()));
+        stop::wait_for(&format!("{what} on {}", member.name()), PATIENCE, || Ok(check(&ssh).unwrap_or(false).then_some(())))?;
+        say::line(&format!("{}: {what}", member.name()));
+    }
+    Ok(())
+}
+
+/// Every node has the seed's new key on each plane, and not the old one.
+fn follow(fleet: &Fleet, key: &Path, changed: &Value) -> Result<()> {
+    let planes = changed["planes"].as_object().context("no planes")?;
+    for (plane, keys) in planes {
+        let (old, new) = (keys["old"].as_str().context("no old key")?, keys["new"].as_str().context("no new key")?);
+        on_every_node(fleet, key, &format!("the seed's new key on {plane}"), &|ssh| {
+            let peers = ssh.run(&format!("wg show {plane} peers"))?;
+            Ok(peers.contains(new) && !peers.contains(old))
+        })?;
+    }
+    Ok(())
+}
+
+fn trust_it(fleet: &Fleet, key: &Path) -> Result<()> {
+    on_every_node(fleet, key, "apt trusts the new release key", &|ssh| {
+        let update = ssh.run("rm -rf /var/lib/apt/lists/* && apt-get update 2>&1")?;
+        Ok(!["NO_PUBKEY", "W: ", "E: ", "Err:"].iter().any(|bad| update.contains(bad)))
+    })
+}
