@@ -140,7 +140,6 @@ fn images(site: &Site, roles: &BTreeSet<String>) -> Result<Images> {
 
 /// Everything a plan is made from.
 struct Work {
-    site: Site,
     spec: ClusterSpec,
     selection: Selection,
     images: Images,
@@ -168,7 +167,7 @@ impl Which {
         };
         let settings =
             SshSettings { known_hosts: site.join(PINS), identity: self.identity.clone(), run_dir: std::env::temp_dir().try_into()? };
-        Ok(Work { site, spec, selection, images, settings })
+        Ok(Work { spec, selection, images, settings })
     }
 }
 
