@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use formats::ovf::{Firmware, GUEST, Machine};
 use formats::{Conversion, Uuid, ova, qcow2, vhd, vhdx, vmdk};
 
-use super::target::Job;
+use super::job::Job;
 use crate::error::Error;
 
 /// Virtual hardware of vSphere 6.7: the first with a vTPM.

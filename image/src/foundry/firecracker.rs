@@ -6,7 +6,7 @@ use cluster_seed::manifest::ROOT_LABEL;
 use host::files::{failed, read_limited, write_synced};
 use serde_json::{Value, json};
 
-use super::target::Job;
+use super::job::Job;
 use super::vmlinux;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -68,7 +68,8 @@ fn boot_files(job: &Job, root: &Utf8Path) -> Result<(Vec<u8>, Vec<u8>), Error> {
 
 /// The whole configuration for `--config-file`, with paths relative to the bundle. Debian's initrd finds the root by its label.
 pub fn config() -> Value {
-    let disk = |id: &str, path: &str| json!({"drive_id": id, "path_on_host": path, "is_root_device": false, "is_read_only": false});
+    let disk =
+        |id: &str, path: &str| json!({"drive_id": id, "path_on_host": path, "is_root_device": false, "is_read_only": false});
     json!({
         "boot-source": {
             "kernel_image_path": "vmlinux",

@@ -4,6 +4,12 @@
 /// The disk image with the settings that a machine finds its seed by.
 mod image;
 
+/// What to make.
+mod order;
+
+/// One output being made.
+mod job;
+
 /// How each target is made.
 mod target;
 
@@ -28,14 +34,13 @@ mod provenance;
 /// Checking an output on any machine.
 pub mod verify;
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::foundry::{MANIFEST_ENDING, MAX_MANIFEST, OutputManifest, OutputSpec, RECIPE, Target};
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::{ArtifactManifest, BootFile, NetbootManifest};
+use cluster_seed::manifest::BootFile;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::VerifyingKey;
 use host::files::{create_dirs, digest_file, failed, write_synced};
@@ -48,42 +53,13 @@ use crate::spec::ARCH;
 use crate::{Inputs, store};
 
 pub use disks::COMPRESSION;
+pub use order::Order;
 pub use target::PXE_SCRIPT;
 
 /// Ending of the bill of materials, SPDX 2.3 as JSON.
 pub const SBOM_ENDING: &str = ".spdx.json";
 /// Ending of the provenance, a DSSE envelope with an in-toto statement.
 pub const PROVENANCE_ENDING: &str = ".provenance.json";
-
-/// What to make.
-pub struct Order<'a> {
-    /// The role's artifact, for a target that is made from one.
-    pub artifact: Option<&'a ArtifactManifest>,
-    /// The artifacts of all roles, for a target that is for all of them.
-    pub artifacts: &'a BTreeMap<String, ArtifactManifest>,
-    pub netboot: &'a NetbootManifest,
-    /// Kernel parameters, checked and escaped: consoles and the operator's own.
-    pub parameters: &'a str,
-    pub target: Target,
-    /// Name of the site, a label of a-z, 0-9 and -.
-    pub site: &'a str,
-    /// Base URL of the seed, `http://ADDRESS[:PORT]`.
-    pub seed: &'a str,
-    /// The file with the settings that a machine finds its seed by.
-    pub join: &'a [u8],
-    /// They contain a token: only the owner may read the files.
-    pub private: bool,
-    /// Bill of materials of the artifact.
-    pub sbom: &'a str,
-    /// Settings of the target, checked.
-    pub options: BTreeMap<String, String>,
-    /// Files that the target needs from elsewhere, by path below the output's directory.
-    pub extra: Vec<(String, Vec<u8>)>,
-    /// Version of the program.
-    pub version: &'a str,
-    /// Directory of all outputs.
-    pub outputs: &'a Utf8Path,
-}
 
 /// A finished output.
 #[derive(Debug)]
@@ -150,8 +126,8 @@ pub fn build_output(inputs: &Inputs, order: &Order, progress: &dyn Progress) -> 
     let (_guard, work) = store::workdir(&inputs.dirs.tmp, "output-")?;
     let out = work.join("out");
     create_dirs(&out)?;
-    let job = target::Job { inputs, order, index: &index, tools: &tools, work: &work, out: &out, name: &name, id, progress };
-    let primary = job.make()?;
+    let job = job::Job { inputs, order, index: &index, tools: &tools, work: &work, out: &out, name: &name, id, progress };
+    let primary = target::make(&job)?;
     for (name, bytes) in &order.extra {
         write_synced(&out.join(name), bytes)?;
     }

@@ -3,7 +3,7 @@
 
 use host::files::{digest_file, write_synced};
 
-use super::target::Job;
+use super::job::Job;
 use crate::error::Error;
 
 /// The name that the template is deployed by.
@@ -16,7 +16,8 @@ const README: &str = include_str!("../../assets/packer/README.txt");
 pub fn make(job: &Job) -> Result<String, Error> {
     let image = job.qcow2()?;
     let (_, sha256) = digest_file(&job.out.join(&image), job.progress)?;
-    let variables = format!("source_image  = \"{image}\"\nsource_sha256 = \"{sha256}\"\noutput_name   = \"{}-packed\"\n", job.name);
+    let variables =
+        format!("source_image  = \"{image}\"\nsource_sha256 = \"{sha256}\"\noutput_name   = \"{}-packed\"\n", job.name);
     for (name, text) in [
         (TEMPLATE, TEMPLATE_TEXT),
         ("plugins.pkr.hcl", PLUGINS),

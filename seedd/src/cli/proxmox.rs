@@ -123,7 +123,9 @@ fn images(site: &Site, roles: &BTreeSet<String>) -> Result<Images> {
         let artifact = artifacts::of_role(site, &store, role, &key)?;
         let missing = || format!("build it with `seedd image build --target qcow2 --role {role}`");
         let artifact = artifact.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint(missing())?;
-        let of_it = |o: &&image::foundry::Output| o.manifest.spec.target == Target::Qcow2 && o.manifest.spec.artifact == Some(artifact.id);
+        let of_it = |o: &&image::foundry::Output| {
+            o.manifest.spec.target == Target::Qcow2 && o.manifest.spec.artifact == Some(artifact.id)
+        };
         let output = made.iter().find(of_it).ok_or_else(|| anyhow!("role {role:?} has no QCOW2 image")).hint(missing())?;
         let file = output.manifest.files.iter().find(|f| f.name == output.manifest.primary).context("no image")?;
         let image = Image {
@@ -165,8 +167,11 @@ impl Which {
             }
             found => found?,
         };
-        let settings =
-            SshSettings { known_hosts: site.join(PINS), identity: self.identity.clone(), run_dir: std::env::temp_dir().try_into()? };
+        let settings = SshSettings {
+            known_hosts: site.join(PINS),
+            identity: self.identity.clone(),
+            run_dir: std::env::temp_dir().try_into()?,
+        };
         Ok(Work { spec, selection, images, settings })
     }
 }
@@ -241,7 +246,8 @@ impl Trust {
         let site = self.args.site();
         let spec = site.spec()?;
         let host = spec.spec.substrate.iter().flat_map(|s| &s.hosts).find(|h| h.name.value.as_str() == self.host);
-        let host = host.ok_or_else(|| anyhow!("cluster.yaml has no host {:?}", self.host)).hint("hosts are in spec.substrate.hosts")?;
+        let host =
+            host.ok_or_else(|| anyhow!("cluster.yaml has no host {:?}", self.host)).hint("hosts are in spec.substrate.hosts")?;
         let pins = site.join(PINS);
         let failed = |e: proxmox::ssh::SshError| {
             let hint = e.hint();
@@ -251,7 +257,9 @@ impl Trust {
         let known: Vec<String> = Pins::read(&pins)?.of(&self.host).map(|k| k.fingerprint.clone()).collect();
         if !known.is_empty() {
             ensure!(keys.iter().any(|k| known.contains(&k.fingerprint)), "the host shows other keys than the pinned ones");
-            return self.args.show(&serde_json::json!({"host": self.host, "pinned": known}), &format!("{} is pinned already", self.host));
+            return self
+                .args
+                .show(&serde_json::json!({"host": self.host, "pinned": known}), &format!("{} is pinned already", self.host));
         }
         let shown: Vec<String> = keys.iter().map(|k| format!("{} {}", k.kind, k.fingerprint)).collect();
         if !self.yes {

@@ -44,12 +44,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     for (machines, images) in MACHINES.chunks(2).zip(images.chunks(2)) {
         fleet.members.clear();
         for ((name, number, _, format, firmware), image) in machines.iter().zip(images) {
-            let spec = Spec {
-                first: First::Disk,
-                network_boot: false,
-                format: "qcow2",
-                ..Spec::new(name, *number, *firmware)
-            };
+            let spec = Spec { first: First::Disk, network_boot: false, format: "qcow2", ..Spec::new(name, *number, *firmware) };
             say::line(&format!("power on {name}: {firmware:?}, from {}", image.display()));
             let disk = overlay(&work, name, format, image)?;
             fleet.ns.tap(name)?;

@@ -81,7 +81,8 @@ fn serve(ns: &Netns, bundle: &Path, work: &Path, logs: &Path) -> Result<Vec<Back
     fs::write(&conf, dnsmasq).context("writing dnsmasq.conf")?;
     let lease = format!("--dhcp-leasefile={}", work.join("dnsmasq.leases").display());
     let conf = format!("--conf-file={}", conf.display());
-    let argv = ns.argv(&tool::words(&["dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--log-facility=-", &conf, &lease]));
+    let argv =
+        ns.argv(&tool::words(&["dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--log-facility=-", &conf, &lease]));
     let dhcp = Background::spawn("dnsmasq", &argv, &logs.join("dnsmasq.log"), None)?;
     let server = example("nginx.conf")?.replace("/srv/kubedos-pxe", &dir);
     let at = |name: &str| work.join(name).display().to_string();

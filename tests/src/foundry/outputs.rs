@@ -28,7 +28,8 @@ pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
     for (target, format) in DISKS {
         let image = built(&first, &second, &ns, target)?;
         let (raw, image) = (raw.to_string_lossy(), image.to_string_lossy());
-        tool::run(&["qemu-img", "compare", "-f", "raw", "-F", format, &raw, &image]).with_context(|| format!("comparing {target}"))?;
+        tool::run(&["qemu-img", "compare", "-f", "raw", "-F", format, &raw, &image])
+            .with_context(|| format!("comparing {target}"))?;
         if ["qcow2", "vhdx"].contains(&format) {
             tool::run(&["qemu-img", "check", "-f", format, &image]).with_context(|| format!("checking {target}"))?;
         }

@@ -256,20 +256,7 @@ impl Build {
         };
         let foundry =
             Foundry { site: &site, spec: &spec, inputs: &inputs, netboot: &netboot, settings: &self.settings, seed: self.seed };
-        let mut made = Made::default();
-        match self.target {
-            What::Output(target) => made.outputs = foundry.build(target, &built, &progress)?,
-            What::Cloud(cloud) => {
-                made.outputs = foundry.build(Target::Raw, &built, &progress)?;
-                let deploy = |output| self.aws.deploy(cloud, &site, output, &progress);
-                made.cloud = made.outputs.iter().map(deploy).collect::<Result<_>>()?;
-            }
-            What::Images | What::SeedIso | What::EnrollIso => {}
-        }
-        drop(progress);
-        if let Some(out) = self.out.as_ref().filter(|_| medium.is_none()) {
-            made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
-        }
+        let made = self.outputs(&foundry, &built, progress)?;
         store.write(|tx| {
             tx.set_netboot(netboot.id)?;
             for (name, manifest) in &built {
@@ -280,13 +267,26 @@ impl Build {
         self.report(&netboot, &built, medium.as_ref(), &made)
     }
 
-    fn report(
-        &self,
-        netboot: &NetbootManifest,
-        built: &Built,
-        medium: Option<&Medium>,
-        made: &Made,
-    ) -> Result<()> {
+    /// The outputs of the target, where they were copied to, and what became of them in a cloud.
+    fn outputs(&self, foundry: &Foundry<'_>, built: &Built, progress: Terminal) -> Result<Made> {
+        let mut made = Made::default();
+        match self.target {
+            What::Output(target) => made.outputs = foundry.build(target, built, &progress)?,
+            What::Cloud(cloud) => {
+                made.outputs = foundry.build(Target::Raw, built, &progress)?;
+                let deploy = |output| self.aws.deploy(cloud, foundry.site, output, &progress);
+                made.cloud = made.outputs.iter().map(deploy).collect::<Result<_>>()?;
+            }
+            What::Images | What::SeedIso | What::EnrollIso => return Ok(made),
+        }
+        drop(progress);
+        if let Some(out) = &self.out {
+            made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
+        }
+        Ok(made)
+    }
+
+    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&Medium>, made: &Made) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use site::Site;
 use site::hint::{self, Hint as _};
 
-use super::bundle;
-use super::media::{default_seed, parameters};
 use super::super::args::{SiteArgs, show};
 use super::super::sbom;
+use super::bundle;
+use super::media::{default_seed, parameters};
 use crate::terminal::{Terminal, amount, watch_signals};
 
 /// Directory of the outputs below the data directory.
@@ -70,7 +70,12 @@ pub struct Foundry<'a> {
 
 impl Foundry<'_> {
     /// Makes one output for each artifact, or one for all.
-    pub fn build(&self, target: Target, artifacts: &BTreeMap<String, ArtifactManifest>, progress: &Terminal) -> Result<Vec<Output>> {
+    pub fn build(
+        &self,
+        target: Target,
+        artifacts: &BTreeMap<String, ArtifactManifest>,
+        progress: &Terminal,
+    ) -> Result<Vec<Output>> {
         if !target.of_role() {
             return Ok(vec![self.one(target, None, artifacts, progress)?]);
         }
@@ -88,7 +93,8 @@ impl Foundry<'_> {
         let seed = self.seed.unwrap_or_else(|| default_seed(self.spec)).to_string();
         let site_key = cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key());
         let token = self.settings.token.as_deref().map(str::parse).transpose().context("reading --token")?;
-        let join = JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
+        let join =
+            JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
         let sbom = match artifact {
             Some(artifact) => sbom::of_artifact(self.site, artifact)?,
             None => sbom::of_snapshot(self.site, self.inputs.snapshot_id)?,
