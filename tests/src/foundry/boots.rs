@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::cloud;
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
 use crate::member::{Member, Step};
@@ -14,7 +15,7 @@ use crate::site::Template;
 use crate::tool;
 use crate::vm::{Accel, Firmware, First, Spec, Vm};
 
-const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
+pub const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
 /// Disk of a machine: larger than the image, so that the root file system has to grow.
 const DISK: &str = "12G";
 
@@ -57,11 +58,13 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
             say::line(&format!("{}: a node after {:?}", member.name(), member.marks[5]));
         }
     }
+    let raw = images.last().context("no raw image")?;
+    cloud::run(&mut fleet, raw, &template.ssh_key)?;
     fleet.ns.must_be_quiet()
 }
 
 /// A larger disk on top of the image, which stays as it is.
-fn overlay(work: &Path, name: &str, format: &str, image: &Path) -> Result<PathBuf> {
+pub fn overlay(work: &Path, name: &str, format: &str, image: &Path) -> Result<PathBuf> {
     let disk = work.join(format!("{name}.qcow2"));
     let (image, path) = (image.to_string_lossy(), disk.to_string_lossy());
     tool::run(&["qemu-img", "create", "-q", "-f", "qcow2", "-b", &image, "-F", format, &path, DISK])?;

@@ -5,6 +5,8 @@ mod outputs;
 
 mod boots;
 
+mod cloud;
+
 mod bundles;
 
 mod firecracker;
