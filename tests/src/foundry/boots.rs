@@ -1,23 +1,21 @@
 //! Machines that start from an output: they find their seed, show a code, and become nodes like netbooted ones.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::cloud;
+use super::overlay::overlay;
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
 use crate::member::{Member, Step};
 use crate::netns::{Netns, PREFIX};
 use crate::say;
 use crate::site::Template;
-use crate::tool;
 use crate::vm::{Accel, Firmware, First, Spec, Vm};
 
-pub const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
-/// Disk of a machine: larger than the image, so that the root file system has to grow.
-const DISK: &str = "12G";
+const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// What is booted: machine, number, target, QEMU's name of the format, firmware.
 const MACHINES: [(&str, u8, &str, &str, Firmware); 4] = [
@@ -61,12 +59,4 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let raw = images.last().context("no raw image")?;
     cloud::run(&mut fleet, raw, &template.ssh_key)?;
     fleet.ns.must_be_quiet()
-}
-
-/// A larger disk on top of the image, which stays as it is.
-pub fn overlay(work: &Path, name: &str, format: &str, image: &Path) -> Result<PathBuf> {
-    let disk = work.join(format!("{name}.qcow2"));
-    let (image, path) = (image.to_string_lossy(), disk.to_string_lossy());
-    tool::run(&["qemu-img", "create", "-q", "-f", "qcow2", "-b", &image, "-F", format, &path, DISK])?;
-    Ok(disk)
 }

@@ -2,17 +2,19 @@
 //! instead of DHCP.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::boots::{FLOW_LIMIT, overlay};
+use super::overlay::overlay;
 use crate::fleet::Fleet;
 use crate::member::{Member, Step};
 use crate::netns::SEED_IP;
 use crate::vm::{Firmware, First, Medium, Spec, Vm};
 use crate::{checks, say, tool};
 
+const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
 const NAME: &str = "cloud";
 const NUMBER: u8 = 75;
 /// Outside what the lab's seed leases.

@@ -3,6 +3,8 @@
 
 mod outputs;
 
+mod overlay;
+
 mod boots;
 
 mod cloud;
