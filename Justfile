@@ -56,7 +56,8 @@ version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1`
 dist := "target/release-dist"
 
 # static programs, the Debian package of the seed and checksums, in target/release-dist
-release: agent
+release:
+    CARGO_PROFILE_AGENT_LTO=fat CARGO_PROFILE_AGENT_CODEGEN_UNITS=1 just agent
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release -p seedd --target {{target}}
     rm -rf {{dist}} && mkdir -p {{dist}}
     install -m 755 target/{{target}}/release/seedd target/{{target}}/agent/kubedos-node {{dist}}

@@ -138,7 +138,7 @@ static PARTS: [Part; 27] = [
         }),
     ),
     short("refusals", Run::Cases(bad_input)),
-    short(
+    long(
         "stick",
         Run::One(
             "a USB stick boots a seed under Secure Boot, and a blank machine joins; the stick contains no unencrypted secret",
