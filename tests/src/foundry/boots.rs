@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::cloud;
-use super::overlay::overlay;
+use super::overlay::{disk_of, overlay};
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
 use crate::member::{Member, Step};
@@ -32,8 +32,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     {
         let ns = Netns::lab(&format!("{PREFIX}{}-build", std::process::id()), &work)?;
         for (.., target, _, _) in MACHINES {
-            let output = seedd.output_build(&ns, target, &[])?;
-            images.push(output["file"].as_str().map(PathBuf::from).context("no file")?);
+            images.push(disk_of(&seedd.output_build(&ns, target, &[])?)?);
         }
         ns.must_be_quiet()?;
     }

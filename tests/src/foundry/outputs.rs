@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::overlay::disk_of;
 use crate::dirs::RunDirs;
 use crate::netns::{Netns, PREFIX};
 use crate::say;
@@ -56,7 +57,7 @@ fn built(first: &Seedd, second: &Seedd, ns: &Netns, target: &str) -> Result<Path
     verify(first, &dir(&one)?)?;
     fs::remove_dir_all(dir(&two)?).context("removing the second build")?;
     say::line(&format!("{target}: two builds have the same bytes; {} bytes in all", one["size"]));
-    one["file"].as_str().map(PathBuf::from).context("no file")
+    disk_of(&one)
 }
 
 fn verify(seedd: &Seedd, path: &Path) -> Result<String> {

@@ -1,8 +1,9 @@
-//! The disk of a machine that starts from an image.
+//! Disks of outputs, and of machines that start from them.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::tool;
 
@@ -15,4 +16,16 @@ pub fn overlay(work: &Path, name: &str, format: &str, image: &Path) -> Result<Pa
     let (image, path) = (image.to_string_lossy(), disk.to_string_lossy());
     tool::run(&["qemu-img", "create", "-q", "-f", "qcow2", "-b", &image, "-F", format, &path, DISK])?;
     Ok(disk)
+}
+
+/// The disk image of an output: of a package, the disk beside it.
+pub fn disk_of(output: &Value) -> Result<PathBuf> {
+    let file = output["file"].as_str().map(PathBuf::from).context("no file")?;
+    Ok(match file.extension() {
+        Some(extension) if extension == "ova" => {
+            let name = file.file_stem().context("no name")?.to_string_lossy().into_owned();
+            file.with_file_name(format!("{name}-disk1.vmdk"))
+        }
+        _ => file,
+    })
 }
