@@ -108,9 +108,9 @@ pub(crate) fn deliver(built: &Utf8Path, out: &Utf8Path) -> Result<(), Error> {
     })
 }
 
-/// Copies a finished image to `out`.
-pub(crate) fn copy(from: &Utf8Path, out: &Utf8Path) -> Result<(), Error> {
-    place(out, &|part| files::copy(from, part).map(drop))
+/// Copies a finished image to `out`, which never has more permissions than `mode`.
+pub(crate) fn copy(from: &Utf8Path, out: &Utf8Path, mode: u32) -> Result<(), Error> {
+    place(out, &|part| files::copy_as(from, part, mode).map(drop))
 }
 
 /// `write` gets a temporary name beside `out`, which gets its own name once it is complete.
