@@ -44,17 +44,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     for (machines, images) in MACHINES.chunks(2).zip(images.chunks(2)) {
         fleet.members.clear();
         for ((name, number, _, format, firmware), image) in machines.iter().zip(images) {
-            let spec = Spec {
-                first: First::Disk,
-                network_boot: false,
-                format: "qcow2",
-                ..Spec::new(name, *number, *firmware)
-            };
-            say::line(&format!("power on {name}: {firmware:?}, from {}", image.display()));
-            let disk = overlay(&work, name, format, image)?;
-            fleet.ns.tap(name)?;
-            let vm = Vm::power_on(&fleet.ns, spec, fleet.accel, disk, &work, &logs)?;
-            fleet.members.push(Member::new(vm));
+            power_on(&mut fleet, Spec::new(name, *number, *firmware), image, format)?;
         }
         fleet.approve_until(Step::Converged, "machines from images to be Converged", FLOW_LIMIT)?;
         crate::checks::all(&fleet, &template.ssh_key)?;
@@ -63,6 +53,17 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
         }
     }
     fleet.ns.must_be_quiet()
+}
+
+/// Switches on a machine that starts from an image, of the format that QEMU calls `format`.
+pub fn power_on(fleet: &mut Fleet, spec: Spec, image: &Path, format: &str) -> Result<()> {
+    let spec = Spec { first: First::Disk, network_boot: false, format: "qcow2", ..spec };
+    say::line(&format!("power on {}: {:?}, from {}", spec.name, spec.firmware, image.display()));
+    let disk = overlay(&fleet.work, &spec.name, format, image)?;
+    fleet.ns.tap(&spec.name)?;
+    let vm = Vm::power_on(&fleet.ns, spec, fleet.accel, disk, &fleet.work, &fleet.logs)?;
+    fleet.members.push(Member::new(vm));
+    Ok(())
 }
 
 /// A larger disk on top of the image, which stays as it is.
