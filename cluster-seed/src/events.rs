@@ -107,6 +107,7 @@ kinds! {
     GrubPassword "grub.password" Idle,
     TokenCreated "token.created" Idle,
     TokenRevoked "token.revoked" Bad,
+    TokenRefused "token.refused" Bad,
     PowerController "power.controller" Idle,
     PowerStatus "power.status" Idle,
     PowerOn "power.on" Idle,

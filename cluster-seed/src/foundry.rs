@@ -119,6 +119,12 @@ pub struct OutputSpec {
     /// None for an output that is for machines of every role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// The only node that the output is for; it has a one-use token for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// A join token is inside: whoever can read the files can use it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub contains_secret: bool,
     /// Date of the snapshot, `YYYYMMDDThhmmssZ`: versions of one role are ordered by it.
     pub version: String,
     pub arch: String,
@@ -135,6 +141,12 @@ pub struct OutputSpec {
     pub options: BTreeMap<String, String>,
 }
 
+// serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl OutputSpec {
     pub fn id(&self) -> Digest {
         // A struct of strings and integers always serialises.
@@ -143,8 +155,8 @@ impl OutputSpec {
 
     /// Name of the output and of its files, without an ending.
     pub fn name(&self) -> String {
-        let role = self.role.as_deref().map(|role| format!("-{role}")).unwrap_or_default();
-        format!("{}{role}-{}-{}-{}", self.site, self.version, self.target, self.id().short())
+        let [role, node] = [&self.role, &self.node].map(|part| part.as_deref().map(|p| format!("-{p}")).unwrap_or_default());
+        format!("{}{role}{node}-{}-{}-{}", self.site, self.version, self.target, self.id().short())
     }
 }
 
@@ -261,6 +273,8 @@ mod tests {
             target: Target::Qcow2,
             site: "north".to_owned(),
             role: Some("base".to_owned()),
+            node: None,
+            contains_secret: false,
             version: "20260829T140000Z".to_owned(),
             arch: "amd64".to_owned(),
             artifact: Some(Digest::of(b"artifact")),
@@ -298,6 +312,19 @@ mod tests {
         let mut other = spec();
         other.join = Digest::of(b"another seed");
         assert_ne!(other.name(), name);
+        let named = OutputSpec { node: Some("edge".to_owned()), ..spec() };
+        assert!(named.name().starts_with("north-base-edge-20260829T140000Z-qcow2-"), "{}", named.name());
+        assert_ne!(named.id(), spec().id());
+    }
+
+    #[test]
+    fn the_manifest_of_an_output_with_a_token_says_so_and_others_have_the_bytes_they_had() {
+        let text = |spec: &OutputSpec| serde_json::to_string(spec).unwrap();
+        let generic = text(&spec());
+        assert!(!generic.contains("containsSecret") && !generic.contains("node"), "{generic}");
+        let secret = OutputSpec { node: Some("edge".to_owned()), contains_secret: true, ..spec() };
+        assert!(text(&secret).contains(r#""node":"edge","containsSecret":true"#), "{}", text(&secret));
+        assert_eq!(serde_json::from_str::<OutputSpec>(&text(&secret)).unwrap(), secret);
     }
 
     #[test]

@@ -102,6 +102,8 @@ fn spec(inputs: &Inputs, order: &Order, epoch: u64) -> Result<OutputSpec, Error>
         target: order.target,
         site: order.site.to_owned(),
         role: artifact.map(|a| a.spec.role.clone()),
+        node: order.node.map(str::to_owned),
+        contains_secret: order.private,
         version: version(epoch)?,
         arch: ARCH.to_owned(),
         artifact: artifact.map(|a| a.id),
@@ -158,8 +160,8 @@ pub fn copy(output: &Output, to: &Utf8Path) -> Result<(), Error> {
     let names = output.manifest.files.iter().map(|f| f.name.as_str()).chain([manifest.as_str()]);
     for name in names {
         let (from, to) = (output.dir.join(name), to.join(name));
-        crate::iso::copy(&from, &to)?;
         let mode = fs::metadata(&from).map_err(failed("reading", &from))?.permissions();
+        crate::iso::copy(&from, &to, mode.mode())?;
         fs::set_permissions(&to, mode).map_err(failed("setting the mode of", &to))?;
     }
     Ok(())

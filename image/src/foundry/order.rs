@@ -16,6 +16,8 @@ pub struct Order<'a> {
     /// Kernel parameters, checked and escaped: consoles and the operator's own.
     pub parameters: &'a str,
     pub target: Target,
+    /// The only node that it is for, a label; its role is the artifact's.
+    pub node: Option<&'a str>,
     /// Name of the site, a label of a-z, 0-9 and -.
     pub site: &'a str,
     /// Base URL of the seed, `http://ADDRESS[:PORT]`.

@@ -27,6 +27,8 @@ impl Example {
             target: Target::Raw,
             site: "north".to_owned(),
             role: Some("base".to_owned()),
+            node: None,
+            contains_secret: false,
             version: version.to_owned(),
             arch: "amd64".to_owned(),
             artifact: Some(digest("artifact")),

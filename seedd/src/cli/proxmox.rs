@@ -108,12 +108,6 @@ impl Proxmox {
     }
 }
 
-/// What stands for images that are not built yet in a plan without hosts.
-fn not_built() -> Image {
-    let (file, format, sha256) = ("(not built)".into(), ImageFormat::Qcow2, cluster_seed::ids::Digest([0; 32]));
-    Image { file, format, sha256, size: 0, virtual_size: 0 }
-}
-
 /// The QCOW2 image of each role, made of the artifact in use.
 fn images(site: &Site, roles: &BTreeSet<String>) -> Result<Images> {
     let (store, key) = (site.open_store()?, site.keys().public()?.site_key()?);
@@ -124,7 +118,9 @@ fn images(site: &Site, roles: &BTreeSet<String>) -> Result<Images> {
         let missing = || format!("build it with `seedd image build --target qcow2 --role {role}`");
         let artifact = artifact.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint(missing())?;
         let of_it = |o: &&image::foundry::Output| {
-            o.manifest.spec.target == Target::Qcow2 && o.manifest.spec.artifact == Some(artifact.id)
+            let spec = &o.manifest.spec;
+            // The image of a named node would make all nodes of the role that one.
+            spec.target == Target::Qcow2 && spec.artifact == Some(artifact.id) && spec.node.is_none()
         };
         let output = made.iter().find(of_it).ok_or_else(|| anyhow!("role {role:?} has no QCOW2 image")).hint(missing())?;
         let file = output.manifest.files.iter().find(|f| f.name == output.manifest.primary).context("no image")?;
@@ -163,7 +159,7 @@ impl Which {
         let images = match images(&site, &roles) {
             Err(error) if offline => {
                 tracing::warn!(error = format!("{error:#}"), "planning without images");
-                roles.into_iter().map(|role| (role, not_built())).collect()
+                roles.into_iter().map(|role| (role, Image::not_built())).collect()
             }
             found => found?,
         };

@@ -25,6 +25,7 @@ mod pairing;
 mod power;
 mod private;
 mod prompt;
+mod proxmox;
 mod registry;
 mod rotate;
 mod same_medium;

@@ -1,19 +1,18 @@
 //! Machines that start from an output: they find their seed, show a code, and become nodes like netbooted ones.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::cloud;
-use super::overlay::{disk_of, overlay};
+use super::start::{disk_of, power_on};
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
-use crate::member::{Member, Step};
+use crate::member::Step;
 use crate::netns::{Netns, PREFIX};
 use crate::say;
 use crate::site::Template;
-use crate::vm::{Accel, Firmware, First, Spec, Vm};
+use crate::vm::{Accel, Firmware, Spec};
 
 const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
 
@@ -42,12 +41,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     for (machines, images) in MACHINES.chunks(2).zip(images.chunks(2)) {
         fleet.members.clear();
         for ((name, number, _, format, firmware), image) in machines.iter().zip(images) {
-            let spec = Spec { first: First::Disk, network_boot: false, format: "qcow2", ..Spec::new(name, *number, *firmware) };
-            say::line(&format!("power on {name}: {firmware:?}, from {}", image.display()));
-            let disk = overlay(&work, name, format, image)?;
-            fleet.ns.tap(name)?;
-            let vm = Vm::power_on(&fleet.ns, spec, fleet.accel, disk, &work, &logs)?;
-            fleet.members.push(Member::new(vm));
+            power_on(&mut fleet, Spec::new(name, *number, *firmware), image, format)?;
         }
         fleet.approve_until(Step::Converged, "machines from images to be Converged", FLOW_LIMIT)?;
         crate::checks::all(&fleet, &template.ssh_key)?;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::overlay::overlay;
+use super::start::power_on;
 use crate::fleet::Fleet;
-use crate::member::{Member, Step};
+use crate::member::Step;
 use crate::netns::SEED_IP;
-use crate::vm::{Firmware, First, Medium, Spec, Vm};
+use crate::vm::{Firmware, Medium, Spec};
 use crate::{checks, say, tool};
 
 const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
@@ -26,11 +26,7 @@ pub fn run(fleet: &mut Fleet, image: &Path, ssh_key: &Path) -> Result<()> {
     let token: Value = serde_json::from_str(&token).with_context(|| format!("reading {token:?}"))?;
     let usual = Spec::new(NAME, NUMBER, Firmware::Ovmf);
     let volume = volume(fleet, &usual.mac, token["token"].as_str().context("no token")?)?;
-    let spec = Spec { first: First::Disk, network_boot: false, format: "qcow2", medium: Some(Medium::Data(volume)), ..usual };
-    let disk = overlay(&fleet.work, NAME, "raw", image)?;
-    fleet.ns.tap(NAME)?;
-    let vm = Vm::power_on(&fleet.ns, spec, fleet.accel, disk, &fleet.work, &fleet.logs)?;
-    fleet.members.push(Member::new(vm));
+    power_on(fleet, Spec { medium: Some(Medium::Data(volume)), ..usual }, image, "raw")?;
     // Nobody types a code.
     fleet.until("the machine with a NoCloud volume to be Converged", FLOW_LIMIT, |fleet| Ok(fleet.all(Step::Converged)))?;
     checks::all(fleet, ssh_key)?;

@@ -3,7 +3,7 @@
 
 mod outputs;
 
-mod overlay;
+pub mod start;
 
 mod boots;
 
@@ -14,6 +14,8 @@ mod bundles;
 mod firecracker;
 
 mod media;
+
+mod packer;
 
 use anyhow::Result;
 
@@ -39,6 +41,11 @@ pub fn bundles(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> 
 /// The node medium.
 pub fn media(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     media::run(dirs, template, accel)
+}
+
+/// Packer packs the image again.
+pub fn packer(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    packer::run(dirs, template, accel)
 }
 
 /// The Firecracker bundle.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::overlay::disk_of;
+use super::start::disk_of;
 use crate::dirs::RunDirs;
 use crate::netns::{Netns, PREFIX};
 use crate::say;

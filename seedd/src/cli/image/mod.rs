@@ -6,6 +6,8 @@ mod cloud;
 
 mod media;
 
+mod named;
+
 mod output;
 
 mod write;
@@ -27,6 +29,7 @@ use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
 use cloud::Cloud;
 use media::{Enroll, Medium, Seed};
+use named::Named;
 use output::Foundry;
 
 #[derive(Subcommand)]
@@ -41,8 +44,9 @@ Examples:
   seedd image build --role base
   seedd image build --target seed-iso --out ./seed.iso
   seedd image build --target enroll-iso --seed http://10.44.0.1
-  seedd image build --target qcow2 --role base --out ./images")]
-    Build(Build),
+  seedd image build --target qcow2 --role base --out ./images
+  seedd image build --target qcow2 --node edge-1 --role base --expires 7d")]
+    Build(Box<Build>),
     /// List what `seedd image build --target` can build
     Targets(output::Targets),
     /// Verify an output of `seedd image build`: its signature and every byte of its files
@@ -98,6 +102,8 @@ pub struct Build {
     seed: Option<SeedUrl>,
     #[command(flatten)]
     settings: output::Settings,
+    #[command(flatten)]
+    named: named::ForNode,
     #[command(flatten)]
     aws: cloud::Aws,
     /// Static kubedos-node program for the images [default: the one next to this program]
@@ -196,22 +202,29 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
 }
 
 impl Build {
-    pub fn run(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         if self.seed.is_some() && !self.target.knows_the_seed() {
             return Err(anyhow!("--seed is for machines that are not netbooted")).hint("add --target enroll-iso, for example");
         }
         if self.aws.is_given() && !matches!(self.target, What::Cloud(_)) {
             return Err(anyhow!("--dry-run and --aws-… are for AWS")).hint("add --target aws-ami or aws-run");
         }
-        watch_signals()?;
+        self.named.check(self.target)?;
         if !nix::unistd::geteuid().is_root() {
             return Err(anyhow!("building images requires root: it runs the snapshot's tools in a chroot"))
                 .hint("run it as root");
         }
+        Ok(())
+    }
+
+    pub fn run(&self) -> Result<()> {
+        self.check()?;
+        watch_signals()?;
         let site = self.args.site();
         let store = site.open_store()?;
         let spec = site.spec()?;
-        if let Some(unknown) = self.role.iter().find(|r| !spec.spec.roles.contains_key(*r)) {
+        let roles = self.named.roles(&spec, &self.role)?;
+        if let Some(unknown) = roles.iter().find(|r| !spec.spec.roles.contains_key(*r)) {
             return Err(anyhow!("no role named {unknown:?}")).hint("cluster.yaml lists the roles");
         }
         let agent = find_agent(self.agent.as_ref())?;
@@ -236,27 +249,34 @@ impl Build {
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
         let mut built = BTreeMap::new();
         for (name, role) in &spec.spec.roles {
-            if !self.target.needs_artifacts() || !self.role.is_empty() && !self.role.contains(name) {
+            if !self.target.needs_artifacts() || !roles.is_empty() && !roles.contains(name) {
                 continue;
             }
             let manifest = image::build_artifact(&inputs, name, &role.packages, &progress)
                 .with_context(|| format!("building role {name}"))?;
             built.insert(name.clone(), manifest);
         }
-        let medium = match self.target {
-            What::Images | What::Output(_) | What::Cloud(_) => None,
-            What::SeedIso => {
-                let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: &built };
-                Some(seed.build(&site, &inputs, &netboot, &progress)?)
-            }
-            What::EnrollIso => {
-                let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec: &spec };
-                Some(enroll.build(&site, &inputs, &netboot, &progress)?)
-            }
+        let mut named = self.named.draw(&roles, &site.keys().public()?.vault)?;
+        let node = named.as_ref();
+        let foundry = Foundry {
+            site: &site,
+            spec: &spec,
+            inputs: &inputs,
+            netboot: &netboot,
+            settings: &self.settings,
+            node,
+            seed: self.seed,
         };
-        let foundry =
-            Foundry { site: &site, spec: &spec, inputs: &inputs, netboot: &netboot, settings: &self.settings, seed: self.seed };
-        let made = self.outputs(&foundry, &built, progress)?;
+        let mut made = self.make(&foundry, &built, &progress)?;
+        drop(progress);
+        if let (Some(named), [output]) = (&mut named, &made.outputs[..]) {
+            named.keep(&store, output)?;
+            named.warn(&site, &store)?;
+        }
+        made.node = named;
+        if let Some(out) = self.out.as_ref().filter(|_| made.medium.is_none()) {
+            made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
+        }
         store.write(|tx| {
             tx.set_netboot(netboot.id)?;
             for (name, manifest) in &built {
@@ -264,29 +284,34 @@ impl Build {
             }
             Ok::<_, StoreError>(())
         })?;
-        self.report(&netboot, &built, medium.as_ref(), &made)
+        self.report(&netboot, &built, &made)
     }
 
-    /// The outputs of the target, where they were copied to, and what became of them in a cloud.
-    fn outputs(&self, foundry: &Foundry<'_>, built: &Built, progress: Terminal) -> Result<Made> {
+    /// Makes what the artifacts are wanted for.
+    fn make(&self, foundry: &Foundry<'_>, built: &Built, progress: &Terminal) -> Result<Made> {
+        let Foundry { site, spec, inputs, netboot, .. } = *foundry;
         let mut made = Made::default();
         match self.target {
-            What::Output(target) => made.outputs = foundry.build(target, built, &progress)?,
+            What::Images => {}
+            What::SeedIso => {
+                let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: built };
+                made.medium = Some(seed.build(site, inputs, netboot, progress)?);
+            }
+            What::EnrollIso => {
+                let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec };
+                made.medium = Some(enroll.build(site, inputs, netboot, progress)?);
+            }
+            What::Output(target) => made.outputs = foundry.build(target, built, progress)?,
             What::Cloud(cloud) => {
-                made.outputs = foundry.build(Target::Raw, built, &progress)?;
-                let deploy = |output| self.aws.deploy(cloud, foundry.site, output, &progress);
+                made.outputs = foundry.build(Target::Raw, built, progress)?;
+                let deploy = |output| self.aws.deploy(cloud, site, output, progress);
                 made.cloud = made.outputs.iter().map(deploy).collect::<Result<_>>()?;
             }
-            What::Images | What::SeedIso | What::EnrollIso => return Ok(made),
-        }
-        drop(progress);
-        if let Some(out) = &self.out {
-            made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
         }
         Ok(made)
     }
 
-    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&Medium>, made: &Made) -> Result<()> {
+    fn report(&self, netboot: &NetbootManifest, built: &Built, made: &Made) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
@@ -295,8 +320,8 @@ impl Build {
             .collect();
         let value = serde_json::json!({
             "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts,
-            "medium": medium.map(Medium::value), "outputs": made.outputs.iter().map(output::value).collect::<Vec<_>>(), "copies": made.copies,
-            "cloud": made.cloud,
+            "medium": made.medium.as_ref().map(Medium::value), "outputs": made.outputs.iter().map(output::value).collect::<Vec<_>>(),
+            "copies": made.copies, "cloud": made.cloud, "node": made.node.as_ref().map(Named::value),
         });
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
         for (name, m) in built {
@@ -309,7 +334,8 @@ impl Build {
         }
         let outputs = made.outputs.iter().map(output::text).chain(made.copies.iter().map(|c| format!("copied to {c}")));
         let cloud = made.cloud.iter().map(ToString::to_string);
-        for line in medium.map(Medium::text).into_iter().chain(outputs).chain(cloud) {
+        let node = made.node.iter().map(|n| format!("{}; the image contains it", n.text()));
+        for line in made.medium.iter().map(Medium::text).chain(outputs).chain(cloud).chain(node) {
             text.push_str(&format!("\n{line}"));
         }
         self.args.show(&value, &text)
@@ -319,6 +345,9 @@ impl Build {
 /// What was made of the artifacts.
 #[derive(Default)]
 struct Made {
+    medium: Option<Medium>,
+    /// The only node that the output is for.
+    node: Option<Named>,
     outputs: Vec<Output>,
     copies: Vec<Utf8PathBuf>,
     cloud: Vec<cloud::Done>,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
-use cluster_seed::foundry::Target;
+use cluster_seed::foundry::{OutputSpec, Target};
 use cluster_seed::join::JoinSpec;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::verify::{self, Seen, VerifyError};
@@ -20,6 +20,7 @@ use super::super::args::{SiteArgs, show};
 use super::super::sbom;
 use super::bundle;
 use super::media::{default_seed, parameters};
+use super::named::Named;
 use crate::terminal::{Terminal, amount, watch_signals};
 
 /// Directory of the outputs below the data directory.
@@ -64,6 +65,8 @@ pub struct Foundry<'a> {
     pub inputs: &'a image::Inputs<'a>,
     pub netboot: &'a NetbootManifest,
     pub settings: &'a Settings,
+    /// The only node that the output is for.
+    pub node: Option<&'a Named>,
     /// Base URL of the seed; none: at the address in cluster.yaml.
     pub seed: Option<pxe::script::SeedUrl>,
 }
@@ -92,7 +95,12 @@ impl Foundry<'_> {
         let name = self.spec.metadata.name.to_string();
         let seed = self.seed.unwrap_or_else(|| default_seed(self.spec)).to_string();
         let site_key = cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key());
-        let token = self.settings.token.as_deref().map(str::parse).transpose().context("reading --token")?;
+        let token = match self.node {
+            // A copy: a token is not `Clone`.
+            Some(node) => Some(node.secret.to_text().parse().context("reading the token of the node")?),
+            None => self.settings.token.as_deref().map(str::parse).transpose().context("reading --token")?,
+        };
+        let private = token.is_some();
         let join =
             JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
         let sbom = match artifact {
@@ -105,10 +113,11 @@ impl Foundry<'_> {
             netboot: self.netboot,
             parameters: &parameters(self.spec)?,
             target,
+            node: self.node.map(|n| n.name.as_str()),
             site: &name,
             seed: &seed,
             join: join.expose(),
-            private: self.settings.token.is_some(),
+            private,
             sbom: &sbom,
             options: self.options(target),
             extra: if target == Target::PxeBundle { bundle::files(self.spec, &seed)? } else { Vec::new() },
@@ -138,10 +147,15 @@ pub fn value(output: &Output) -> Value {
     let size: u64 = output.manifest.files.iter().map(|f| f.size).sum();
     let spec = &output.manifest.spec;
     json!({
-        "id": output.manifest.id, "target": spec.target, "role": spec.role, "version": spec.version,
-        "directory": output.dir, "file": output.primary(), "size": size, "cached": output.cached,
+        "id": output.manifest.id, "target": spec.target, "role": spec.role, "node": spec.node, "version": spec.version,
+        "containsSecret": spec.contains_secret, "directory": output.dir, "file": output.primary(), "size": size, "cached": output.cached,
         "sha256": output.manifest.files.iter().find(|f| f.name == output.manifest.primary).map(|f| f.sha256),
     })
+}
+
+/// What is added to a line about an output that contains a token.
+fn secret(spec: &OutputSpec) -> &'static str {
+    if spec.contains_secret { "; contains a secret: keep it like a password" } else { "" }
 }
 
 pub fn text(output: &Output) -> String {
@@ -149,7 +163,8 @@ pub fn text(output: &Output) -> String {
     let role = spec.role.as_deref().map(|role| format!(" of role {role}")).unwrap_or_default();
     let size = amount(output.manifest.files.iter().map(|f| f.size).sum());
     let cached = if output.cached { ", built before" } else { "" };
-    format!("{} {}{role}  {}, {size}{cached}", spec.target, output.manifest.id.short(), output.primary())
+    let secret = secret(spec);
+    format!("{} {}{role}  {}, {size}{cached}{secret}", spec.target, output.manifest.id.short(), output.primary())
 }
 
 #[derive(Args)]
@@ -229,12 +244,15 @@ impl Verify {
         seen.save(&path).map_err(failed)?;
         let spec = &found.manifest.spec;
         let value = json!({
-            "id": found.manifest.id, "target": spec.target, "role": spec.role, "site": spec.site, "version": spec.version,
+            "id": found.manifest.id, "target": spec.target, "role": spec.role, "node": spec.node, "site": spec.site,
+            "version": spec.version, "containsSecret": spec.contains_secret,
             "siteKey": found.site_key, "snapshot": spec.snapshot, "files": found.manifest.files.len(), "bytes": found.bytes,
         });
         let role = spec.role.as_deref().map(|role| format!(", role {role}")).unwrap_or_default();
+        let node = spec.node.as_deref().map(|node| format!(", node {node}")).unwrap_or_default();
+        let secret = secret(spec);
         let text = format!(
-            "intact: {} of site {}{role}, version {}\n  {} files, {}; site key {}",
+            "intact: {} of site {}{role}{node}, version {}{secret}\n  {} files, {}; site key {}",
             spec.target,
             spec.site,
             spec.version,
