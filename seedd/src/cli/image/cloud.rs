@@ -114,6 +114,7 @@ impl Aws {
         Ok(aws::Target { endpoint: self.aws_endpoint.clone(), ca_file: self.aws_ca.clone(), ..aws::Target::of_region(&region) })
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a command reads credentials where the tools of AWS do")]
     fn client(&self, target: &aws::Target) -> Result<Client> {
         let lookup = |name: &str| std::env::var(name).ok();
         let home = lookup("HOME").map(Utf8PathBuf::from);

@@ -2,6 +2,8 @@
 
 mod bundle;
 
+mod what;
+
 mod cloud;
 
 mod media;
@@ -27,10 +29,10 @@ use site::{Site, artifacts, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
-use cloud::Cloud;
 use media::{Enroll, Medium, Seed};
 use named::Named;
 use output::Foundry;
+use what::What;
 
 #[derive(Subcommand)]
 pub enum Image {
@@ -109,46 +111,6 @@ pub struct Build {
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
-}
-
-/// What `seedd image build` builds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// Netboot image and artifacts, for machines.
-    Images,
-    /// Images, and with them a medium that a seed boots from.
-    SeedIso,
-    /// Netboot image, and a small medium with the site's public key that machines enroll from.
-    EnrollIso,
-    /// Images, and with them an output of each.
-    Output(Target),
-    /// Raw images, and with them images or instances in AWS.
-    Cloud(Cloud),
-}
-
-impl What {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "images" => Ok(What::Images),
-            "seed-iso" => Ok(What::SeedIso),
-            "enroll-iso" => Ok(What::EnrollIso),
-            "aws-ami" => Ok(What::Cloud(Cloud::Ami)),
-            "aws-run" => Ok(What::Cloud(Cloud::Run)),
-            other => other.parse().map(What::Output).map_err(|e| format!("{e}; `seedd image targets` lists them")),
-        }
-    }
-
-    fn needs_artifacts(self) -> bool {
-        match self {
-            What::Images | What::SeedIso | What::Cloud(_) => true,
-            What::EnrollIso => false,
-            What::Output(target) => target != Target::PxeBundle,
-        }
-    }
-
-    fn knows_the_seed(self) -> bool {
-        matches!(self, What::EnrollIso | What::Output(_) | What::Cloud(_))
-    }
 }
 
 #[derive(Args)]

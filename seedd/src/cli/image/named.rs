@@ -17,7 +17,7 @@ use site::store::events::NewEvent;
 use site::store::{Store, StoreError};
 use site::tokens::{self, DiskRule, Grant, MAX_TOKENS, Token};
 
-use super::What;
+use super::what::What;
 use crate::cli::args::time_of;
 use crate::cli::token::seconds;
 
