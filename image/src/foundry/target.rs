@@ -8,13 +8,13 @@ use cluster_seed::progress::Progress;
 use host::files::{failed, write_synced};
 
 use super::image::Source;
-use super::{Order, firecracker, node_iso, packer};
+use super::{Order, firecracker, node_iso, oci, packer};
 use crate::disk::Layout;
 use crate::error::Error;
+use crate::iso::stage::Stage;
 use crate::packages::index::Index;
 use crate::roots::tools::ToolRoot;
 use crate::spec::Names;
-use crate::iso::stage::Stage;
 use crate::{Inputs, iso};
 
 /// iPXE's script in a netboot bundle, one of the order's further files.
@@ -42,6 +42,7 @@ impl Job<'_> {
             Target::Vmdk => self.vmdk(),
             Target::Vhd => self.vhd(),
             Target::Vhdx => self.vhdx(),
+            Target::Oci => oci::make(self),
             Target::FirecrackerBundle => firecracker::make(self),
             Target::PackerScaffold => packer::make(self),
             Target::PxeBundle => self.pxe_bundle(),
@@ -49,7 +50,7 @@ impl Job<'_> {
         }
     }
 
-    fn artifact(&self) -> Result<&ArtifactManifest, Error> {
+    pub fn artifact(&self) -> Result<&ArtifactManifest, Error> {
         self.order.artifact.ok_or_else(|| Error::Content("this target is made from the artifact of a role".to_owned()))
     }
 
@@ -80,7 +81,8 @@ impl Job<'_> {
 
     /// Packages whose programs took part, `name version`.
     pub fn tools_used(&self) -> Vec<String> {
-        let names: &[&str] = if self.order.target.of_role() { &["e2fsprogs"] } else { &[] };
+        // They create the state partition's file system.
+        let names: &[&str] = if self.order.target.of_role() && self.order.target.has_settings() { &["e2fsprogs"] } else { &[] };
         let version = |name: &&str| self.index.get(name, "outputs").ok().map(|p| format!("{name} {}", p.version()));
         names.iter().filter_map(version).chain([format!("kubedos {}", self.order.version)]).collect()
     }
