@@ -125,7 +125,7 @@ impl Parts {
     fn of(all: &Entries) -> Result<Self, Error> {
         let left_out = |name: &str| {
             let below = |dir: &&str| name.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/'));
-            EMPTY.iter().any(|dir| below(&dir)) || name == "lost+found"
+            EMPTY.iter().any(|dir| below(dir)) || name == "lost+found"
         };
         let kept = all.iter().filter(|(name, _)| !left_out(name)).map(|(name, entry)| (name.clone(), entry.clone()));
         let (boot, system): (Entries, Entries) = kept.partition(|(name, _)| name.starts_with(BOOT));
