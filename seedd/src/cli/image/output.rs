@@ -10,21 +10,21 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::foundry::Target;
 use cluster_seed::join::JoinSpec;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
+use cluster_seed::progress::Progress;
 use image::foundry::verify::{self, Seen, VerifyError};
 use image::foundry::{Order, Output, build_output};
 use serde_json::{Value, json};
 use site::Site;
 use site::hint::{self, Hint as _};
+use site::outputs::OUTPUTS;
 
-use super::bundle;
-use super::media::{default_seed, parameters};
 use super::super::args::{SiteArgs, show};
 use super::super::sbom;
+use super::bundle;
+use super::media::{default_seed, parameters};
 use crate::terminal::{Terminal, amount, watch_signals};
 
-/// Directory of the outputs below the data directory.
-const OUTPUTS: &str = "outputs";
-/// In it: the newest versions that `seedd image verify` saw.
+/// In the directory of the outputs: the newest versions that `seedd image verify` saw.
 const SEEN: &str = "seen.json";
 
 /// Compression of a QCOW2 image.
@@ -47,7 +47,7 @@ impl Compression {
 }
 
 // Settings of outputs.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub struct Settings {
     /// With --target qcow2 or packer-scaffold: compression
     #[arg(long, value_enum, default_value_t)]
@@ -70,7 +70,12 @@ pub struct Foundry<'a> {
 
 impl Foundry<'_> {
     /// Makes one output for each artifact, or one for all.
-    pub fn build(&self, target: Target, artifacts: &BTreeMap<String, ArtifactManifest>, progress: &Terminal) -> Result<Vec<Output>> {
+    pub fn build(
+        &self,
+        target: Target,
+        artifacts: &BTreeMap<String, ArtifactManifest>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Output>> {
         if !target.of_role() {
             return Ok(vec![self.one(target, None, artifacts, progress)?]);
         }
@@ -82,13 +87,17 @@ impl Foundry<'_> {
         target: Target,
         artifact: Option<&ArtifactManifest>,
         artifacts: &BTreeMap<String, ArtifactManifest>,
-        progress: &Terminal,
+        progress: &dyn Progress,
     ) -> Result<Output> {
+        if self.settings.token.is_some() && !target.has_settings() {
+            return Err(anyhow!("an image of target {target} contains no join token")).hint("build it without --token");
+        }
         let name = self.spec.metadata.name.to_string();
         let seed = self.seed.unwrap_or_else(|| default_seed(self.spec)).to_string();
         let site_key = cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key());
         let token = self.settings.token.as_deref().map(str::parse).transpose().context("reading --token")?;
-        let join = JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
+        let join =
+            JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
         let sbom = match artifact {
             Some(artifact) => sbom::of_artifact(self.site, artifact)?,
             None => sbom::of_snapshot(self.site, self.inputs.snapshot_id)?,
