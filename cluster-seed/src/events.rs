@@ -136,6 +136,7 @@ kinds! {
     SiteExported "site.exported" Idle,
     SiteImported "site.imported" Idle,
     SiteMoved "site.moved" Idle,
+    ImageBuilt "image.built" Idle,
     SitePromoted "site.promoted" Idle,
     DrillPassed "drill.passed" Good,
     DrillSlow "drill.slow" Wait,

@@ -31,6 +31,7 @@ pub enum Target {
     Vmdk,
     Vhd,
     Vhdx,
+    Oci,
     FirecrackerBundle,
     PackerScaffold,
     PxeBundle,
@@ -38,12 +39,13 @@ pub enum Target {
 }
 
 impl Target {
-    pub const ALL: [Target; 9] = [
+    pub const ALL: [Target; 10] = [
         Target::Raw,
         Target::Qcow2,
         Target::Vmdk,
         Target::Vhd,
         Target::Vhdx,
+        Target::Oci,
         Target::FirecrackerBundle,
         Target::PackerScaffold,
         Target::PxeBundle,
@@ -57,6 +59,7 @@ impl Target {
             Target::Vmdk => "vmdk",
             Target::Vhd => "vhd",
             Target::Vhdx => "vhdx",
+            Target::Oci => "oci",
             Target::FirecrackerBundle => "firecracker-bundle",
             Target::PackerScaffold => "packer-scaffold",
             Target::PxeBundle => "pxe-bundle",
@@ -78,6 +81,11 @@ impl Target {
         !matches!(self, Target::PxeBundle | Target::NodeIso)
     }
 
+    /// Whether it contains the settings that a machine finds its seed by. An image of the root file system alone does not.
+    pub fn has_settings(self) -> bool {
+        self != Target::Oci
+    }
+
     /// What it is, for `seedd image targets`.
     pub fn summary(self) -> &'static str {
         match self {
@@ -86,6 +94,7 @@ impl Target {
             Target::Vmdk => "streamOptimized VMDK with OVF and OVA for VMware ESXi and vSphere",
             Target::Vhd => "fixed VHD for Azure",
             Target::Vhdx => "dynamic VHDX for Hyper-V",
+            Target::Oci => "OCI images of the root file system, without and with the kernel in bootc's places, as one archive",
             Target::FirecrackerBundle => "kernel, initrd, root file system, configuration and start script for Firecracker",
             Target::PackerScaffold => "Packer template that boots the QCOW2 image and packs it again",
             Target::NodeIso => "ISO image for CD and USB stick that enrolls a machine and installs any role without a download",
@@ -135,7 +144,7 @@ pub struct OutputSpec {
     pub raw: Option<Digest>,
     /// Digest of the snapshot's lock file.
     pub snapshot: Digest,
-    /// Digest of the settings that a machine finds its seed by.
+    /// Digest of the settings that a machine finds its seed by; of nothing, for a target without them.
     pub join: Digest,
     /// Settings of the target.
     pub options: BTreeMap<String, String>,
@@ -147,7 +156,33 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// Name of the option with the id of the netboot set.
+const NETBOOT: &str = "netboot";
+/// Beginning of the name of an option with the id of a role's artifact.
+const ARTIFACT: &str = "artifact ";
+
 impl OutputSpec {
+    /// Notes the netboot set that an output for every role is made from.
+    pub fn set_netboot(&mut self, id: Digest) {
+        self.options.insert(NETBOOT.to_owned(), id.to_string());
+    }
+
+    /// Notes the artifact of a role that an output for every role contains.
+    pub fn set_artifact(&mut self, role: &str, id: Digest) {
+        self.options.insert(format!("{ARTIFACT}{role}"), id.to_string());
+    }
+
+    pub fn netboot(&self) -> Option<Digest> {
+        self.options.get(NETBOOT)?.parse().ok()
+    }
+
+    /// The artifacts that it is made from, by role.
+    pub fn artifacts(&self) -> BTreeMap<&str, Digest> {
+        let own = self.role.as_deref().zip(self.artifact);
+        let all = self.options.iter().filter_map(|(name, id)| Some((name.strip_prefix(ARTIFACT)?, id.parse().ok()?)));
+        all.chain(own).collect()
+    }
+
     pub fn id(&self) -> Digest {
         // A struct of strings and integers always serialises.
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
@@ -325,6 +360,16 @@ mod tests {
         let secret = OutputSpec { node: Some("edge".to_owned()), contains_secret: true, ..spec() };
         assert!(text(&secret).contains(r#""node":"edge","containsSecret":true"#), "{}", text(&secret));
         assert_eq!(serde_json::from_str::<OutputSpec>(&text(&secret)).unwrap(), secret);
+    }
+
+    #[test]
+    fn what_an_output_is_made_from_is_read_back() {
+        let mut one = spec();
+        assert_eq!((one.netboot(), one.artifacts()), (None, BTreeMap::from([("base", Digest::of(b"artifact"))])));
+        (one.role, one.artifact) = (None, None);
+        one.set_netboot(Digest::of(b"netboot"));
+        one.set_artifact("db", Digest::of(b"db"));
+        assert_eq!((one.netboot(), one.artifacts()), (Some(Digest::of(b"netboot")), BTreeMap::from([("db", Digest::of(b"db"))])));
     }
 
     #[test]

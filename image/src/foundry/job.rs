@@ -30,7 +30,7 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn artifact(&self) -> Result<&ArtifactManifest, Error> {
+    pub fn artifact(&self) -> Result<&ArtifactManifest, Error> {
         self.order.artifact.ok_or_else(|| Error::Content("this target is made from the artifact of a role".to_owned()))
     }
 
@@ -61,7 +61,8 @@ impl Job<'_> {
 
     /// Packages whose programs took part, `name version`.
     pub fn tools_used(&self) -> Vec<String> {
-        let names: &[&str] = if self.order.target.of_role() { &["e2fsprogs"] } else { &[] };
+        // They create the state partition's file system.
+        let names: &[&str] = if self.order.target.of_role() && self.order.target.has_settings() { &["e2fsprogs"] } else { &[] };
         let version = |name: &&str| self.index.get(name, "outputs").ok().map(|p| format!("{name} {}", p.version()));
         names.iter().filter_map(version).chain([format!("kubedos {}", self.order.version)]).collect()
     }

@@ -28,6 +28,9 @@ mod node_iso;
 /// Packer's template.
 mod packer;
 
+/// The root file system as OCI images.
+pub mod oci;
+
 /// Who made an output from what (in-toto, SLSA).
 mod provenance;
 
@@ -77,27 +80,20 @@ impl Output {
     }
 }
 
+/// The time of seconds since 1970.
+fn time(epoch: u64) -> Result<Timestamp, Error> {
+    let time = i64::try_from(epoch).ok().and_then(|s| Timestamp::from_second(s).ok());
+    time.ok_or_else(|| Error::Content("the snapshot's Date is invalid".to_owned()))
+}
+
 /// `YYYYMMDDThhmmssZ` of seconds since 1970.
 fn version(epoch: u64) -> Result<String, Error> {
-    let time = i64::try_from(epoch).ok().and_then(|s| Timestamp::from_second(s).ok());
-    let time = time.ok_or_else(|| Error::Content("the snapshot's Date is invalid".to_owned()))?;
-    Ok(time.strftime("%Y%m%dT%H%M%SZ").to_string())
+    Ok(time(epoch)?.strftime("%Y%m%dT%H%M%SZ").to_string())
 }
 
 fn spec(inputs: &Inputs, order: &Order, epoch: u64) -> Result<OutputSpec, Error> {
-    let mut options = order.options.clone();
     let artifact = order.artifact.filter(|_| order.target.of_role());
-    if !order.target.of_role() {
-        options.insert("netboot".to_owned(), order.netboot.id.to_string());
-        options.insert("parameters".to_owned(), order.parameters.to_owned());
-    }
-    if order.target == Target::NodeIso {
-        options.extend(order.artifacts.iter().map(|(role, artifact)| (format!("artifact {role}"), artifact.id.to_string())));
-    }
-    for (name, bytes) in &order.extra {
-        options.insert(format!("file {name}"), Digest::of(bytes).to_string());
-    }
-    Ok(OutputSpec {
+    let mut spec = OutputSpec {
         recipe: RECIPE,
         target: order.target,
         site: order.site.to_owned(),
@@ -109,9 +105,20 @@ fn spec(inputs: &Inputs, order: &Order, epoch: u64) -> Result<OutputSpec, Error>
         artifact: artifact.map(|a| a.id),
         raw: artifact.map(|a| a.raw),
         snapshot: inputs.snapshot_id,
-        join: Digest::of(order.join),
-        options,
-    })
+        join: Digest::of(if order.target.has_settings() { order.join } else { b"" }),
+        options: order.options.clone(),
+    };
+    if !order.target.of_role() {
+        spec.set_netboot(order.netboot.id);
+        spec.options.insert("parameters".to_owned(), order.parameters.to_owned());
+    }
+    if order.target == Target::NodeIso {
+        order.artifacts.iter().for_each(|(role, artifact)| spec.set_artifact(role, artifact.id));
+    }
+    for (name, bytes) in &order.extra {
+        spec.options.insert(format!("file {name}"), Digest::of(bytes).to_string());
+    }
+    Ok(spec)
 }
 
 /// Makes an output, unless it was made before. Same inputs, same bytes.

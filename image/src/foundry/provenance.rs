@@ -31,7 +31,7 @@ fn statement(made: &Made, subjects: &[BootFile], key: &str) -> Value {
         ("snapshot.lock", Some(spec.snapshot)),
         ("artifact", spec.artifact),
         ("artifact.raw", spec.raw),
-        ("join.json", Some(spec.join)),
+        ("join.json", Some(spec.join).filter(|_| spec.target.has_settings())),
     ];
     let inputs = inputs.into_iter().filter_map(|(name, digest)| digest.map(|d| json!({"name": name, "digest": {"sha256": d}})));
     let mut statement = json!({

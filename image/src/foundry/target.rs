@@ -3,7 +3,7 @@
 use cluster_seed::foundry::Target;
 
 use super::job::Job;
-use super::{firecracker, node_iso, packer};
+use super::{firecracker, node_iso, oci, packer};
 use crate::error::Error;
 use crate::iso;
 use crate::iso::stage::Stage;
@@ -18,6 +18,7 @@ pub(crate) fn make(job: &Job) -> Result<String, Error> {
         Target::Vmdk => job.vmdk(),
         Target::Vhd => job.vhd(),
         Target::Vhdx => job.vhdx(),
+        Target::Oci => oci::make(job),
         Target::FirecrackerBundle => firecracker::make(job),
         Target::PackerScaffold => packer::make(job),
         Target::PxeBundle => pxe_bundle(job),

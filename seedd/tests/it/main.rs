@@ -21,6 +21,7 @@ mod holes;
 mod killed;
 mod life;
 mod lists;
+mod outputs;
 mod pairing;
 mod power;
 mod private;

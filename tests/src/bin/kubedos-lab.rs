@@ -105,6 +105,12 @@ enum Bench {
     },
     /// Snapshots, compared with aptly, reprepro and apt
     Darksite,
+    /// QCOW2 images built from an artifact, compared with qemu-img
+    Formats {
+        /// Program to measure, a release build
+        #[arg(long, default_value = "target/release/seedd")]
+        seedd: PathBuf,
+    },
 }
 
 fn clean_stale() -> Result<()> {
@@ -154,6 +160,11 @@ fn run(verb: Verb) -> Result<()> {
             drill::run(&dirs, &drill::Options { data, passphrase_file, report })
         }
         Verb::Bench(Bench::Darksite) => bench::darksite::run(&RunDirs::new()?),
+        Verb::Bench(Bench::Formats { seedd }) => {
+            clean_stale()?;
+            let seedd = seedd.canonicalize().with_context(|| format!("finding {}", seedd.display()))?;
+            bench::formats::run(&RunDirs::new()?, &seedd)
+        }
         Verb::Step { args } => bench::step(&args),
         Verb::Test { only, all, pictures } => {
             demo::check_host()?;

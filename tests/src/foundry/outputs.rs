@@ -17,7 +17,7 @@ use crate::tool;
 
 /// Disk images: target, and QEMU's name of the format.
 const DISKS: [(&str, &str); 4] = [("qcow2", "qcow2"), ("vmdk", "vmdk"), ("vhd", "vpc"), ("vhdx", "vhdx")];
-const OTHERS: [&str; 3] = ["firecracker-bundle", "packer-scaffold", "pxe-bundle"];
+const OTHERS: [&str; 4] = ["oci", "firecracker-bundle", "packer-scaffold", "pxe-bundle"];
 
 pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
     let (work, logs) = dirs.part("outputs")?;

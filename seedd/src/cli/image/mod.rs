@@ -6,11 +6,13 @@ mod what;
 
 mod cloud;
 
+mod list;
+
 mod media;
 
 mod named;
 
-mod output;
+pub(crate) mod output;
 
 mod write;
 
@@ -59,8 +61,11 @@ Examples:
   seedd image verify ./site-a-base-20260829T140545Z-qcow2-0123abcd/
   seedd image verify ./node.qcow2 --site-key 0123…cdef")]
     Verify(output::Verify),
-    /// List the netboot image and the artifacts in use
-    List(List),
+    /// List the netboot image and the artifacts in use, and the outputs made of them
+    ///
+    /// An output is stale if it was made from what is no longer in use; `seedd darksite gc` deletes stale outputs, but for
+    /// the newest of each role and target.
+    List(list::List),
     /// Export the raw disk of a role's artifact to a file
     ///
     /// Every chunk is verified.
@@ -111,12 +116,6 @@ pub struct Build {
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
-}
-
-#[derive(Args)]
-pub struct List {
-    #[command(flatten)]
-    args: SiteArgs,
 }
 
 #[derive(Args)]
@@ -322,23 +321,6 @@ type Built = BTreeMap<String, ArtifactManifest>;
 fn artifact(site: &Site, role: &str) -> Result<ArtifactManifest> {
     let found = artifacts::of_role(site, &site.open_store()?, role, &site.keys().public()?.site_key()?)?;
     found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")
-}
-
-impl List {
-    fn run(&self) -> Result<()> {
-        let site = self.args.site();
-        let store = site.open_store()?;
-        let netboot = store.netboot()?;
-        let mut rows = Vec::new();
-        let mut lines: Vec<String> = netboot.iter().map(|id| format!("netboot  {id}")).collect();
-        for (role, _) in store.artifacts()? {
-            let m = artifact(&site, &role)?;
-            lines.push(format!("{role}  {}  disk {}, {} to download", m.id, amount(m.disk_size), amount(m.stored_size())));
-            rows.push(serde_json::json!({"role": role, "id": m.id, "disk": m.disk_size, "stored": m.stored_size()}));
-        }
-        let text = if lines.is_empty() { "no images built yet".to_owned() } else { lines.join("\n") };
-        self.args.show(&serde_json::json!({"netboot": netboot, "artifacts": rows}), &text)
-    }
 }
 
 impl Export {

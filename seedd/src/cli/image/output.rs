@@ -10,11 +10,13 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::foundry::{OutputSpec, Target};
 use cluster_seed::join::JoinSpec;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
+use cluster_seed::progress::Progress;
 use image::foundry::verify::{self, Seen, VerifyError};
 use image::foundry::{Order, Output, build_output};
 use serde_json::{Value, json};
 use site::Site;
 use site::hint::{self, Hint as _};
+use site::outputs::OUTPUTS;
 
 use super::super::args::{SiteArgs, show};
 use super::super::sbom;
@@ -23,9 +25,7 @@ use super::media::{default_seed, parameters};
 use super::named::Named;
 use crate::terminal::{Terminal, amount, watch_signals};
 
-/// Directory of the outputs below the data directory.
-const OUTPUTS: &str = "outputs";
-/// In it: the newest versions that `seedd image verify` saw.
+/// In the directory of the outputs: the newest versions that `seedd image verify` saw.
 const SEEN: &str = "seen.json";
 
 /// Compression of a QCOW2 image.
@@ -48,7 +48,7 @@ impl Compression {
 }
 
 // Settings of outputs.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub struct Settings {
     /// With --target qcow2 or packer-scaffold: compression
     #[arg(long, value_enum, default_value_t)]
@@ -77,7 +77,7 @@ impl Foundry<'_> {
         &self,
         target: Target,
         artifacts: &BTreeMap<String, ArtifactManifest>,
-        progress: &Terminal,
+        progress: &dyn Progress,
     ) -> Result<Vec<Output>> {
         if !target.of_role() {
             return Ok(vec![self.one(target, None, artifacts, progress)?]);
@@ -90,8 +90,11 @@ impl Foundry<'_> {
         target: Target,
         artifact: Option<&ArtifactManifest>,
         artifacts: &BTreeMap<String, ArtifactManifest>,
-        progress: &Terminal,
+        progress: &dyn Progress,
     ) -> Result<Output> {
+        if self.settings.token.is_some() && !target.has_settings() {
+            return Err(anyhow!("an image of target {target} contains no join token")).hint("build it without --token");
+        }
         let name = self.spec.metadata.name.to_string();
         let seed = self.seed.unwrap_or_else(|| default_seed(self.spec)).to_string();
         let site_key = cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key());
