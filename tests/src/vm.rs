@@ -277,16 +277,6 @@ fn cpu(accel: Accel) -> &'static str {
     if accel == Accel::Kvm { "host" } else { "max,la57=off" }
 }
 
-/// An emulated microvm has no timer that the kernel could measure another one by. Firecracker, under KVM, tells the frequency.
-fn clock(accel: Accel) -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let mhz = cpu.lines().find_map(|l| l.strip_prefix("cpu MHz")?.rsplit(':').next()?.trim().parse::<f64>().ok());
-    match mhz.filter(|_| accel != Accel::Kvm) {
-        Some(mhz) => format!(" tsc_early_khz={:.0}", mhz * 1000.0),
-        None => String::new(),
-    }
-}
-
 /// QEMU's microvm with a kernel, two disks and a network card.
 fn microvm(spec: &Spec, direct: &Direct, accel: Accel, (disk, dir, serial, qmp): (&Path, &Path, &Path, &Path)) -> Vec<String> {
     let mut argv = tool::words(&["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]);
@@ -298,7 +288,7 @@ fn microvm(spec: &Spec, direct: &Direct, accel: Accel, (disk, dir, serial, qmp):
     add("-m", spec.memory.to_string());
     add("-kernel", direct.kernel.display().to_string());
     add("-initrd", direct.initrd.display().to_string());
-    add("-append", format!("{}{}", direct.append, clock(accel)));
+    add("-append", direct.append.clone());
     add("-chardev", format!("socket,id=ser0,path={},server=on,wait=off,logfile={}", keys(dir, spec).display(), serial.display()));
     add("-serial", "chardev:ser0".to_owned());
     add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));

@@ -7,6 +7,9 @@ mod image;
 /// What to make.
 mod order;
 
+/// Times of the snapshot as texts.
+mod time;
+
 /// One output being made.
 mod job;
 
@@ -47,13 +50,13 @@ use cluster_seed::manifest::BootFile;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::VerifyingKey;
 use host::files::{create_dirs, digest_file, failed, write_synced};
-use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::packages::index::Index;
 use crate::roots::tools::ToolRoot;
 use crate::spec::ARCH;
 use crate::{Inputs, store};
+use time::version;
 
 pub use disks::COMPRESSION;
 pub use order::Order;
@@ -78,17 +81,6 @@ impl Output {
     pub fn primary(&self) -> Utf8PathBuf {
         self.dir.join(&self.manifest.primary)
     }
-}
-
-/// The time of seconds since 1970.
-fn time(epoch: u64) -> Result<Timestamp, Error> {
-    let time = i64::try_from(epoch).ok().and_then(|s| Timestamp::from_second(s).ok());
-    time.ok_or_else(|| Error::Content("the snapshot's Date is invalid".to_owned()))
-}
-
-/// `YYYYMMDDThhmmssZ` of seconds since 1970.
-fn version(epoch: u64) -> Result<String, Error> {
-    Ok(time(epoch)?.strftime("%Y%m%dT%H%M%SZ").to_string())
 }
 
 fn spec(inputs: &Inputs, order: &Order, epoch: u64) -> Result<OutputSpec, Error> {
@@ -264,13 +256,5 @@ mod tests {
         close(dir).unwrap();
         let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("disks/state.ext4"), mode("start.sh")), (0o600, 0o700));
-    }
-
-    #[test]
-    fn versions_are_ordered_as_their_dates() {
-        assert_eq!(version(0).unwrap(), "19700101T000000Z");
-        assert_eq!(version(1_788_012_345).unwrap(), "20260829T140545Z");
-        assert!(version(1_788_012_345).unwrap() < version(1_788_012_346).unwrap());
-        assert!(version(u64::MAX).is_err());
     }
 }

@@ -15,7 +15,7 @@ use site::store::events::PacketFacts;
 use web::api::{ApiError, BootQuery};
 
 use super::{App, unexpected};
-use crate::netboot::consoles;
+use crate::kernel_line::consoles;
 
 /// Seconds a machine waits before it retries while there is no netboot image.
 const ASK_AGAIN: u32 = 15;

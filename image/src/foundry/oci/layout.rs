@@ -12,7 +12,7 @@ use host::files::{PUBLIC, Start, failed, open};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
-use super::About;
+use super::about::About;
 use super::layer::Layer;
 use crate::error::Error;
 

@@ -3,6 +3,8 @@
 //! layer with everything but /boot. Nothing of a site's or a machine's secrets is in either: the settings that a machine finds
 //! its seed by are on the state partition, which is left out.
 
+mod about;
+
 mod ext4;
 
 mod root;
@@ -18,25 +20,14 @@ use cluster_seed::progress::Progress;
 use host::files::failed;
 
 use super::job::Job;
-use super::time;
+use super::time::{time, version};
 use crate::artifact::chunk::{self, ChunkError};
 use crate::disk::{Disk, Layout};
 use crate::error::Error;
+pub use about::About;
 use layer::Layer;
 use layout::Image;
 use root::{Entries, Entry, Kind, Root};
-
-/// What is said of the images.
-pub struct About<'a> {
-    pub site: &'a str,
-    pub role: &'a str,
-    /// Version of the output.
-    pub version: &'a str,
-    /// As Debian and OCI call it: `amd64`.
-    pub arch: &'a str,
-    /// Seconds since 1970; no time in the images is later.
-    pub epoch: u64,
-}
 
 /// End of the tag of the image with kernel and initramfs.
 pub const CARRIER: &str = "-carrier";
@@ -61,7 +52,7 @@ pub(super) fn make(job: &Job) -> Result<String, Error> {
     let root = job.work.join("root.ext4");
     Disk::open(&image)?.extract(layout.root, &root)?;
     std::fs::remove_file(&image).map_err(failed("removing", &image))?;
-    let version = super::version(job.index.epoch)?;
+    let version = version(job.index.epoch)?;
     let (spec, epoch) = (&artifact.spec, job.index.epoch);
     let about = About { site: job.order.site, role: &spec.role, version: &version, arch: &spec.arch, epoch };
     let name = format!("{}.oci.tar", job.name);
@@ -125,7 +116,7 @@ impl Parts {
     fn of(all: &Entries) -> Result<Self, Error> {
         let left_out = |name: &str| {
             let below = |dir: &&str| name.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/'));
-            EMPTY.iter().any(|dir| below(dir)) || name == "lost+found"
+            EMPTY.iter().any(below) || name == "lost+found"
         };
         let kept = all.iter().filter(|(name, _)| !left_out(name)).map(|(name, entry)| (name.clone(), entry.clone()));
         let (boot, system): (Entries, Entries) = kept.partition(|(name, _)| name.starts_with(BOOT));

@@ -5,7 +5,7 @@ use cluster_seed::cluster::ClusterSpec;
 use image::foundry::PXE_SCRIPT;
 use pxe::dhcp::loader::GRUB_CONFIGS;
 
-use super::media::parameters;
+use crate::kernel_line::parameters;
 
 const IPXE: &str = include_str!("bundle/boot.ipxe");
 const GRUB: &str = include_str!("bundle/grub.cfg");

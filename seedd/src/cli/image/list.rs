@@ -1,14 +1,22 @@
 //! `seedd image list`
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
+use cluster_seed::manifest::ArtifactManifest;
 use host::clock::now;
 use serde_json::json;
+use site::hint::Hint as _;
 use site::outputs::{self, Held};
+use site::{Site, artifacts};
 
 use super::super::args::SiteArgs;
-use super::artifact;
 use crate::terminal::amount;
+
+/// The manifest of a role's artifact, which has to be there.
+pub(super) fn artifact(site: &Site, role: &str) -> Result<ArtifactManifest> {
+    let found = artifacts::of_role(site, &site.open_store()?, role, &site.keys().public()?.site_key()?)?;
+    found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")
+}
 
 #[derive(Args)]
 pub struct List {

@@ -26,8 +26,8 @@ use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::Output;
 use pxe::script::SeedUrl;
 use site::hint::Hint as _;
+use site::snapshots;
 use site::store::StoreError;
-use site::{Site, artifacts, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -317,16 +317,10 @@ struct Made {
 /// Artifacts by role.
 type Built = BTreeMap<String, ArtifactManifest>;
 
-/// The manifest of a role's artifact, which has to be there.
-fn artifact(site: &Site, role: &str) -> Result<ArtifactManifest> {
-    let found = artifacts::of_role(site, &site.open_store()?, role, &site.keys().public()?.site_key()?)?;
-    found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")
-}
-
 impl Export {
     fn run(&self) -> Result<()> {
         let site = self.args.site();
-        let manifest = artifact(&site, &self.role)?;
+        let manifest = list::artifact(&site, &self.role)?;
         watch_signals()?;
         let progress = Terminal::new();
         image::assemble(&manifest, &site.join("blobs"), &self.file, &progress).context("assembling the disk")?;

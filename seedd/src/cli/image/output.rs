@@ -21,8 +21,8 @@ use site::outputs::OUTPUTS;
 use super::super::args::{SiteArgs, show};
 use super::super::sbom;
 use super::bundle;
-use super::media::{default_seed, parameters};
 use super::named::Named;
+use crate::kernel_line::{default_seed, parameters};
 use crate::terminal::{Terminal, amount, watch_signals};
 
 /// In the directory of the outputs: the newest versions that `seedd image verify` saw.
