@@ -21,6 +21,8 @@ pub mod log;
 pub mod metrics;
 pub mod mode;
 mod outputs;
+
+mod checked;
 mod power;
 pub(crate) mod records;
 mod remote;
@@ -100,7 +102,7 @@ pub struct App {
     /// Survives a reload of the site.
     pub jobs: Arc<Jobs>,
     /// Survives it too.
-    checked: Arc<outputs::Checked>,
+    checked: Arc<checked::Checked>,
     /// The boot flight recorder.
     pub flight: Flight,
     /// Counters for the metrics, once the servers run.

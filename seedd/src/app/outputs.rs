@@ -1,7 +1,7 @@
 //! Outputs of the foundry in the web interface: the list, building one, verifying one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,38 +11,16 @@ use cluster_seed::ids::Digest;
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::progress::Progress as _;
 use cluster_seed::seal::SigningKey;
-use host::clock::now;
 use image::foundry::verify::verify;
 use site::hint::Hint as _;
 use site::outputs::Held;
 use site::store::events::NewEvent;
 use site::{artifacts, outputs, snapshots};
-use web::api::{Actor, ApiError, BuildWish, CheckView, JobKind, JobView, OutputView, OutputsView, TargetView};
+use web::api::{Actor, ApiError, BuildWish, JobKind, JobView, OutputView, OutputsView, TargetView};
 
 use super::jobs::Job;
 use super::{App, unexpected};
 use crate::cli::image::output::{Foundry, Settings};
-
-/// Results of verifications since the process was started, by name of the output.
-#[derive(Default)]
-pub struct Checked(Mutex<BTreeMap<String, CheckView>>);
-
-impl Checked {
-    fn of(&self, name: &str) -> Option<CheckView> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    fn note(&self, name: &str, wrong: Option<String>) {
-        let check = CheckView { at: now(), wrong };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), check);
-    }
-
-    /// Forgets outputs that are gone.
-    fn keep(&self, held: &[Held]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|name, _| held.iter().any(|h| h.output.dir.file_name() == Some(name)));
-    }
-}
 
 fn name(held: &Held) -> String {
     held.output.dir.file_name().unwrap_or_default().to_owned()
