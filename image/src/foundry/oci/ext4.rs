@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn attributes_outside_their_room_or_of_unknown_kinds_are_refused() {
         for bad in
-            [entry("x", 1, 20, 1), entry("x", 1, u16::MAX, u32::MAX), entry("x", 9, 0, 1), entry("x", 1, 0, 1)[..17].to_vec()]
+            [entry("x", 1, 20, 1), entry("x", 1, u16::MAX, u32::MAX), entry("x", 9, 0, 1), entry("x", 1, 0, 1)[..16].to_vec()]
         {
             assert!(read(&bad).is_err(), "{bad:?}");
         }
