@@ -66,10 +66,10 @@ fn build(ns: &Netns, scaffold: &Path, accel: Accel, work: &Path, logs: &Path) ->
     let (config, cache) = (work.join("packer-config"), work.join("packer-cache"));
     let argv = [
         "env".to_owned(),
+        format!("--chdir={}", at.display()),
         "CHECKPOINT_DISABLE=1".to_owned(),
         set("PACKER_CONFIG_DIR", &config.to_string_lossy()),
         set("PACKER_CACHE_DIR", &cache.to_string_lossy()),
-        format!("--chdir={}", at.display()),
         "packer".to_owned(),
         "build".to_owned(),
         "-color=false".to_owned(),
