@@ -250,7 +250,8 @@ impl Visitor {
     /// The status, and whether something may change, for a row that is reached.
     fn expects(&self, row: &Row, path: &str) -> (u16, bool) {
         let (guard, _, _, _, inside, sealed) = row;
-        let machine_readable = path.starts_with("/api/") || path.starts_with("/capsules/") || path == "/events";
+        let machine_readable =
+            path.starts_with("/api/") || ["/capsules/", "/outputs/"].iter().any(|p| path.starts_with(p)) || path == "/events";
         let outside = if machine_readable || path.ends_with(".pcapng") { 401 } else { 303 };
         match (self.who, guard) {
             (Who::Foreign, Enter(_)) | (Who::Foreign | Who::NoProof, Change) => (403, false),
