@@ -40,9 +40,11 @@ pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
         built(&first, &second, &ns, target)?;
     }
     damage(&first, &raw, &work)?;
-    fs::remove_dir_all(&work).with_context(|| format!("removing {}", work.display()))?;
     drop(logs);
-    ns.must_be_quiet()
+    ns.must_be_quiet()?;
+    // The namespace's directory is in it.
+    drop(ns);
+    fs::remove_dir_all(&work).with_context(|| format!("removing {}", work.display()))
 }
 
 /// Builds an output at both places; the file that is deployed. The second build at one place does nothing.
