@@ -72,7 +72,8 @@ unit:
     cargo test --workspace
 
 # speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
-# (snapshots beside aptly, reprepro and apt)
+# (snapshots beside aptly, reprepro and apt), `formats` (qcow2 from an artifact beside qemu-img), `disk DISK.raw` (the same
+# of any raw disk, by the writer alone)
 bench what="demo" *args="": build
     @just bench-{{what}} {{args}}
 
@@ -94,6 +95,16 @@ bench-netboot *args:
 bench-darksite *args:
     cargo build --release -p kubedos-tests --bin kubedos-lab
     target/release/kubedos-lab bench darksite {{args}}
+
+[private]
+bench-formats:
+    cargo build --release -p seedd
+    {{lab}} bench formats
+
+[private]
+bench-disk raw folder="target" *args:
+    cargo build --release -p formats --example convert
+    target/release/examples/convert bench {{raw}} {{folder}} {{args}}
 
 # the pictures the README uses
 screenshots: build

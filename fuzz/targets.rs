@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("pairing", pairing),
     ("agent", agent),
     ("site_key", site_key),
+    ("join", join),
 ];
 
 /// What machines boot, for the responder below.
@@ -312,5 +313,27 @@ pub fn site_key(data: &[u8]) {
     for key in [from_text(data), from_variable(data)].into_iter().flatten() {
         assert!(!key.is_weak());
         assert_eq!(from_text(key_text(&key).as_bytes()).expect("what is written is read"), key);
+    }
+}
+
+/// What images, hypervisors and networks tell a machine about its seed.
+pub fn join(data: &[u8]) {
+    use cluster_seed::join::{JoinSpec, address::StaticAddress, lease, nocloud, pattern::NamePattern, smbios};
+    if let Ok(spec) = JoinSpec::parse(data) {
+        let again = spec.to_secret().expect("what was read can be written");
+        assert!(JoinSpec::parse(again.expose()).is_ok());
+    }
+    let plain = |url: &str| url.starts_with("http://") && !url.contains(char::is_whitespace) && url.len() <= 256;
+    let given = [nocloud::user_data(data), smbios::given(data)].into_iter().flatten();
+    assert!(given.filter_map(|g| g.seed).all(|url| plain(&url)));
+    let text = String::from_utf8_lossy(data);
+    assert!(lease::given(&text).seed.is_none_or(|url| plain(&url)));
+    let addresses = [nocloud::network_config(data).ok().flatten(), StaticAddress::of_cmdline(&text).ok().flatten()];
+    for address in addresses.into_iter().flatten() {
+        let file = address.networkd(cluster_seed::ids::Mac([2; 6]));
+        assert!(file.lines().count() <= 14 && !file.contains(|c: char| c.is_control() && c != '\n'), "{file}");
+    }
+    if let Ok(pattern) = text.parse::<NamePattern>() {
+        assert!(pattern.labels().next().is_some_and(|l| l.len() <= 63));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::enrollment::EnrollmentState;
 use crate::identity::{InstallOrder, SealedIdentity};
 use crate::ids::{Digest, EnrollmentId, Hostname, Mac};
+use crate::join::token::TokenId;
 use crate::machine::HardwareFacts;
 use crate::pairing::{Nonce, Number};
 use crate::pake::{Confirmation, PakeMessage};
@@ -27,6 +28,9 @@ pub const POLL_SECONDS: u64 = 2;
 pub struct Hello {
     pub protocol: u32,
     pub boot_mac: Option<Mac>,
+    /// The join token that the machine has, if any: the seed then decides without an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

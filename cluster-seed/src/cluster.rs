@@ -10,7 +10,9 @@ use serde_saphyr::Spanned;
 pub use crate::darksite_spec::DarksiteSpec;
 use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
+use crate::inventory::{self, Known, NodeSpec};
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
+use crate::substrate::{Misplaced, SubstrateSpec};
 use crate::time::TimeSpec;
 
 /// Largest cluster.yaml read, in bytes.
@@ -53,6 +55,12 @@ pub struct Spec {
     pub netboot: NetbootSpec,
     #[serde(default)]
     pub extras: ExtrasSpec,
+    /// The machines of the site, where they are planned.
+    #[serde(default)]
+    pub nodes: Vec<NodeSpec>,
+    /// What they run on.
+    #[serde(default)]
+    pub substrate: Option<SubstrateSpec>,
 }
 
 /// Target of a drill.
@@ -236,7 +244,20 @@ impl ClusterSpec {
             let found = self.spec.acceptance.mttr_target_minutes;
             return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));
         }
-        self.check_roles()
+        self.check_roles()?;
+        self.check_inventory()
+    }
+
+    fn check_inventory(&self) -> Result<(), SpecError> {
+        let Spec { nodes, substrate, roles, networking, .. } = &self.spec;
+        let roles = roles.keys().map(String::as_str).collect();
+        let known = Known { roles, subnet: networking.underlay.subnet, seed: networking.underlay.seed.value };
+        inventory::check(nodes, substrate.as_ref(), &known).map_err(|Misplaced { line, column, message, hint }| SpecError {
+            line,
+            column,
+            message,
+            hint: (!hint.is_empty()).then_some(hint),
+        })
     }
 
     pub(crate) fn check_underlay(&self) -> Result<(), SpecError> {

@@ -12,6 +12,13 @@ use crate::seal::{SealError, Sealable, VerifyingKey, key_from_text};
 pub const VOLUME: &str = "KUBEDOS";
 /// ISO 9660 volume id of every enrollment medium. It differs from [`VOLUME`]: a seed must not take one for its own medium.
 pub const ENROLL_VOLUME: &str = "KUBEDOS_ENROLL";
+/// ISO 9660 volume id of every node medium: an enrollment medium with the artifacts on it.
+pub const NODE_VOLUME: &str = "KUBEDOS_NODE";
+/// On a node medium: the stored chunks of its artifacts, `AB/DIGEST` where AB are the first two digits. They are checked like
+/// those from the network.
+pub const CHUNKS: &str = "kubedos/chunks";
+/// On a node medium: the snapshot, as an APT repository.
+pub const DARKSITE: &str = "darksite";
 /// The sealed manifest, from the medium's root.
 pub const MANIFEST: &str = "kubedos/medium.json";
 /// The read-only root file system, from the medium's root.
@@ -93,7 +100,7 @@ pub enum MediumError {
 }
 
 /// Whether this is a relative path without `..`.
-fn is_inside(path: &str) -> bool {
+pub(crate) fn is_inside(path: &str) -> bool {
     path.len() <= MAX_PATH
         && !path.chars().any(|c| c.is_control() || c == '\\')
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
@@ -129,6 +136,12 @@ pub fn maker_key(cmdline: &str) -> Option<Result<VerifyingKey, SealError>> {
     values.next_back().map(key_from_text)
 }
 
+/// Path of a stored chunk on a node medium.
+pub fn chunk_path(stored: &Digest) -> String {
+    let name = stored.to_string();
+    format!("{CHUNKS}/{}/{name}", &name[..2])
+}
+
 /// A primary volume descriptor (ECMA-119 8.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
@@ -155,6 +168,11 @@ impl Volume {
             return None;
         }
         Some(Volume { id: String::from_utf8(id.to_vec()).ok()?, size: u64::from(little) * 2048 })
+    }
+
+    /// Whether it is labelled as a node medium.
+    pub fn is_node(&self) -> bool {
+        self.id == NODE_VOLUME
     }
 
     /// Whether it is labelled as a seed medium; only its manifest proves it.

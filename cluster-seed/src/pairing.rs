@@ -83,12 +83,19 @@ impl fmt::Display for Number {
     }
 }
 
-/// Six digits that are known only from the machine's console.
-pub struct PairingSecret(u32);
+/// What machine and operator both know: six digits from the machine's console, or what follows from a join token.
+pub struct PairingSecret(Kind);
+
+enum Kind {
+    Digits(u32),
+    Token(Zeroizing<[u8; 32]>),
+}
 
 impl Drop for PairingSecret {
     fn drop(&mut self) {
-        self.0.zeroize();
+        if let Kind::Digits(digits) = &mut self.0 {
+            digits.zeroize();
+        }
     }
 }
 
@@ -99,17 +106,28 @@ impl PairingSecret {
         let end = u64::MAX - u64::MAX % u64::from(SECRETS);
         let (words, _) = bytes.as_chunks::<8>();
         let number = words.iter().map(|w| u64::from_be_bytes(*w)).find(|n| *n < end)?;
-        u32::try_from(number % u64::from(SECRETS)).ok().map(PairingSecret)
+        u32::try_from(number % u64::from(SECRETS)).ok().map(|digits| PairingSecret(Kind::Digits(digits)))
     }
 
-    /// The six digits, as input of the exchange.
-    pub(crate) fn digits(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{:06}", self.0))
+    /// See [`crate::join::token`].
+    pub(crate) fn of_token(bytes: [u8; 32]) -> Self {
+        PairingSecret(Kind::Token(Zeroizing::new(bytes)))
     }
 
-    /// The code as shown on the console, with the public number.
+    /// The password of the exchange: six digits, or 64 hex digits.
+    pub(crate) fn password(&self) -> Zeroizing<String> {
+        Zeroizing::new(match &self.0 {
+            Kind::Digits(digits) => format!("{digits:06}"),
+            Kind::Token(bytes) => hex::encode(**bytes),
+        })
+    }
+
+    /// The code as shown on the console, with the public number; of a token only that number, since nobody has to type it.
     pub fn shown(&self, number: Number) -> String {
-        format!("{number}-{:03}-{:03}", self.0 / 1000, self.0 % 1000)
+        match self.0 {
+            Kind::Digits(digits) => format!("{number}-{:03}-{:03}", digits / 1000, digits % 1000),
+            Kind::Token(_) => number.to_string(),
+        }
     }
 }
 
@@ -141,7 +159,7 @@ impl FromStr for PairingCode {
         }
         let (number, secret) = digits.split_at(digits.len() - 6);
         let number = Number::new(number.parse().map_err(|_| CodeError::Form)?)?;
-        let secret = secret.parse().map(PairingSecret).map_err(|_| CodeError::Form)?;
+        let secret = secret.parse().map(|digits| PairingSecret(Kind::Digits(digits))).map_err(|_| CodeError::Form)?;
         Ok(PairingCode { number, secret })
     }
 }
@@ -152,6 +170,10 @@ mod tests {
 
     use super::*;
     use proptest::prelude::*;
+
+    fn digits(bytes: &[u8; SECRET_RANDOM]) -> u32 {
+        PairingSecret::from_random(bytes).unwrap().password().parse().unwrap()
+    }
 
     fn shown(typed: &str) -> Result<String, CodeError> {
         typed.parse::<PairingCode>().map(|code| code.secret.shown(code.number))
@@ -195,11 +217,11 @@ mod tests {
         assert!(PairingSecret::from_random(&[0xff; 32]).is_none());
         let mut bytes = [0xff; 32];
         bytes[24..].copy_from_slice(&1_000_042u64.to_be_bytes());
-        assert_eq!(PairingSecret::from_random(&bytes).unwrap().0, 42);
+        assert_eq!(digits(&bytes), 42);
         let mut tens = [0u32; 10];
         for n in 0..10_000u64 {
             let digest = Digest::of(&n.to_be_bytes());
-            tens[(PairingSecret::from_random(&digest.0).unwrap().0 / 100_000) as usize] += 1;
+            tens[(digits(&digest.0) / 100_000) as usize] += 1;
         }
         // Chi square with nine degrees of freedom: above 33.7 once in ten thousand.
         let chi: f64 = tens.iter().map(|n| (f64::from(*n) - 1000.0).powi(2) / 1000.0).sum();
@@ -215,7 +237,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_code_is_read_back(number in 1..=MAX_NUMBER, secret in 0..SECRETS, gaps in proptest::collection::vec("[ -]{0,2}", 10)) {
-            let plain = PairingSecret(secret).shown(Number::new(number).unwrap());
+            let plain = PairingSecret(Kind::Digits(secret)).shown(Number::new(number).unwrap());
             let spread: String = plain.chars().filter(char::is_ascii_digit).zip(&gaps).map(|(c, gap)| format!("{gap}{c}")).collect();
             prop_assert_eq!(shown(&plain).unwrap(), plain.clone());
             prop_assert_eq!(shown(&spread).unwrap(), plain);

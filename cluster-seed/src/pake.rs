@@ -191,7 +191,7 @@ pub fn answer(
 }
 
 fn password(secret: &PairingSecret) -> Password {
-    Password::new(secret.digits().as_bytes())
+    Password::new(secret.password().as_bytes())
 }
 
 /// The identities of SPAKE2: machine (A), then seed (B).

@@ -21,7 +21,7 @@ use crate::spec::{ARCH, RECIPE};
 use crate::{Inputs, store};
 
 /// Of the loader for BIOS, to start an installed node: its root is found by label, its disk by the MBR.
-const MODULES: &[&str] = &["chain", "ext2"];
+pub(crate) const MODULES: &[&str] = &["chain", "ext2"];
 /// The kernel's COMMAND_LINE_SIZE, with the final zero (x86, arch/x86/include/asm/setup.h).
 const MAX_CMDLINE: usize = 2048;
 /// Largest manifest in bytes.
@@ -82,7 +82,7 @@ pub fn build_enroll_iso(
         None => build(inputs, what, (id, &menu, &readme), &file, progress)?,
     };
     let file = match out {
-        Some(out) => copy(&file, out).map(|()| out.to_owned())?,
+        Some(out) => copy(&file, out, host::files::PUBLIC).map(|()| out.to_owned())?,
         None => file,
     };
     Ok(EnrollIso { file, manifest, site_key })
@@ -129,7 +129,7 @@ fn build(
 
 /// GRUB's menu. An installed node starts from its disk, as it does when its firmware tries the network first; otherwise a medium
 /// that stays in the drive would enroll the machine again after the installation.
-fn menu(what: &EnrollMedium, key: &str) -> Result<String, Error> {
+pub(crate) fn menu(what: &EnrollMedium, key: &str) -> Result<String, Error> {
     let EnrollMedium { site, seed, parameters, .. } = what;
     // Of a repeated parameter the last counts, so the key is at the end.
     let line = format!("kubedos.seed={seed} {parameters} panic=30 {}={key}", site_key::PARAMETER);

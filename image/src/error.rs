@@ -35,6 +35,8 @@ pub enum Error {
     Grub(#[from] GrubError),
     #[error("splitting the disk image into chunks")]
     Chunk(#[from] ChunkError),
+    #[error("writing the image")]
+    Format(#[source] formats::Error),
     #[error("{0}")]
     Content(String),
     #[error(transparent)]
@@ -58,6 +60,15 @@ impl From<FileError> for Error {
     }
 }
 
+impl From<formats::Error> for Error {
+    fn from(error: formats::Error) -> Self {
+        match error {
+            formats::Error::Cancelled => Error::Cancelled,
+            other => Error::Format(other),
+        }
+    }
+}
+
 impl Error {
     /// What an operator can do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
@@ -71,6 +82,7 @@ impl Error {
                 Some(error.hint())
             }
             Error::Chunk(error) => error.hint(),
+            Error::Format(error) => error.hint(),
             _ => None,
         }
     }

@@ -40,6 +40,9 @@ mod seediso;
 /// The enrollment medium.
 mod enrolliso;
 
+/// Outputs for machines that are not netbooted from the seed.
+pub mod foundry;
+
 /// Proof that a snapshot's roles install offline.
 mod prove;
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// Prefixes of the working directories in `tmp`. A killed job leaves its directory behind; it can be removed while no job
 /// is running.
 pub const WORKDIRS: &[&str] =
-    &["artifact-", "prove-", "toolroot-", "seedroot-", "seediso-", "enrolliso-", "installer-", "netboot-"];
+    &["artifact-", "prove-", "toolroot-", "seedroot-", "seediso-", "enrolliso-", "installer-", "netboot-", "output-"];
 
 /// A working directory below `tmp`, removed with its content when dropped. `prefix` is one of [`WORKDIRS`].
 pub(crate) fn workdir(tmp: &Utf8Path, prefix: &str) -> Result<(tempfile::TempDir, Utf8PathBuf), Error> {

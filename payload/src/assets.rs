@@ -49,6 +49,10 @@ pub const BASE_RULES: Asset = asset!("/usr/share/kubedos/nftables/base.nft", "nf
 pub const FIREWALL: Asset = asset!("/etc/nftables.conf", "nftables/nftables.conf");
 /// Debian's unit that loads the rules, ordered before `network-pre.target`.
 pub const FIREWALL_UNIT: &str = "nftables.service";
+/// Grows the root partition to the disk.
+pub const GROW_UNIT: &str = "kubedos-grow.service";
+/// Gives a machine without DHCP its static address.
+pub const NETWORK_UNIT: &str = "kubedos-network.service";
 /// Settings of the SSH server.
 pub const SSH_SERVER: Asset = asset!("/etc/ssh/sshd_config.d/kubedos.conf", "ssh/kubedos.conf");
 /// Pin priorities of the package sources.
@@ -58,6 +62,9 @@ const FILES: &[Asset] = &[
     asset!("/usr/lib/systemd/system/kubedos-node.service", "systemd/kubedos-node.service"),
     asset!("/usr/lib/systemd/system/kubedos-peers.service", "systemd/kubedos-peers.service"),
     asset!("/usr/lib/systemd/system/kubedos-peers.timer", "systemd/kubedos-peers.timer"),
+    asset!("/usr/lib/systemd/system/kubedos-grow.service", "systemd/kubedos-grow.service"),
+    asset!("/usr/lib/systemd/system/kubedos-network.service", "systemd/kubedos-network.service"),
+    asset!("/usr/lib/systemd/system/kubedos-join.service", "systemd/kubedos-join.service"),
     asset!("/usr/lib/systemd/system/kubedos-hostkeys.service", "systemd/kubedos-hostkeys.service"),
     asset!("/usr/lib/systemd/network/80-kubedos.network", "network/80-kubedos.network"),
     asset!("/usr/lib/systemd/system/chrony.service.d/kubedos.conf", "time/chrony-kubedos.conf"),
@@ -82,7 +89,10 @@ pub fn files() -> Vec<Asset> {
 /// Units to enable with `systemctl --root`.
 pub fn enabled_units() -> &'static [&'static str] {
     &[
+        GROW_UNIT,
         "kubedos-hostkeys.service",
+        "kubedos-join.service",
+        NETWORK_UNIT,
         "kubedos-node.service",
         "kubedos-peers.timer",
         FIREWALL_UNIT,

@@ -1,6 +1,7 @@
 //! Kernel command line parameters of the RAM agent.
 
 use cluster_seed::ids::Mac;
+use cluster_seed::join::seed_url;
 use cluster_seed::seal::{VerifyingKey, key_from_text};
 use cluster_seed::site_key;
 
@@ -27,9 +28,6 @@ pub enum CmdlineError {
     BadSite(String),
 }
 
-/// Longest URL of a seed, in bytes.
-const MAX_SEED: usize = 256;
-
 impl Cmdline {
     /// Parses the text of /proc/cmdline. Other parameters are ignored; the last of a repeated one wins.
     pub fn parse(text: &str) -> Result<Self, CmdlineError> {
@@ -51,13 +49,7 @@ fn shown(text: &str) -> String {
 }
 
 fn parse_seed(value: &str) -> Result<String, CmdlineError> {
-    let bad = || CmdlineError::BadSeed(shown(value));
-    let host = value.strip_prefix("http://").ok_or_else(bad)?.trim_end_matches('/');
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']');
-    if host.is_empty() || value.len() > MAX_SEED || !host.bytes().all(plain) {
-        return Err(bad());
-    }
-    Ok(format!("http://{host}"))
+    seed_url(value).map_err(|_| CmdlineError::BadSeed(shown(value)))
 }
 
 fn parse_site(value: &str) -> Result<VerifyingKey, CmdlineError> {

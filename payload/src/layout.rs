@@ -14,5 +14,7 @@ pub const INIT: &str = "/usr/lib/systemd/systemd";
 pub const NO_RESCUE: &str = "/etc/kubedos/no-rescue";
 /// On the state partition: the name and the password's hash that open GRUB's editor.
 pub const GRUB_USER: &str = "grub-user.cfg";
+/// On the state partition: the address that the machine had when it was installed without DHCP, for systemd-networkd.
+pub const STATIC_NETWORK: &str = "static.network";
 /// Exit status of the agent in RAM after a permanent failure that the seed was notified of.
 pub const GAVE_UP: u8 = 3;

@@ -10,8 +10,11 @@ use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Parser, Subcommand};
 use cluster_seed::agent::ReportBody;
+use cluster_seed::join::SEED;
+use cluster_seed::join::address::StaticAddress;
 use cluster_seed::medium::{PARAMETER, maker_key};
 use cluster_seed::seal::key_from_text;
+use cluster_seed::site_key;
 
 use payload::cmdline::Cmdline;
 use payload::console::Console;
@@ -19,7 +22,8 @@ use payload::http::Http;
 use payload::init;
 use payload::layout::{GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
 use payload::node::apply::Node;
-use payload::node::{gate, join};
+use payload::node::discover::{Places, Volume};
+use payload::node::{address, gate, grow, join, volume};
 use payload::ram::key::wait_for_key;
 use payload::ram::modules::Index;
 use payload::ram::session::Session;
@@ -71,15 +75,23 @@ enum Verb {
         #[arg(long)]
         site_key: String,
     },
-    /// On a disk set up by the Debian installer: enroll and become a node
+    /// On a disk that was not installed from the network: find the seed, enroll and become a node
+    ///
+    /// Looks for the seed, the site key and a join token in this order: these options, the kernel command line (kubedos.seed=,
+    /// kubedos.site=, kubedos.token=), the OEM strings of SMBIOS with the same words, QEMU's fw_cfg (opt/org.kubedos/seed, site,
+    /// token), a NoCloud volume (label cidata), /var/lib/kubedos/join.json, DHCP. Waits until a seed is found and responds.
     Join {
         /// Base URL of the seed
         #[arg(long)]
-        seed: String,
+        seed: Option<String>,
         /// Public key of the site, 64 hex digits
         #[arg(long)]
-        site_key: String,
+        site_key: Option<String>,
     },
+    /// On disk: grow the root partition and its file system to the end of the disk
+    Grow,
+    /// On disk: apply a static address (ip= on the kernel command line, or a NoCloud volume)
+    Network,
     /// On disk: bring up the planes, pass the fabric gate and apply the role
     Apply {
         /// Only fetch and apply the signed peer list
@@ -158,10 +170,13 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Join { seed, site_key } => {
-            let key = key_from_text(&site_key).context("reading --site-key")?;
+            let word = |name: &str, value: Option<String>| value.map(|v| format!("{name}={v}"));
+            let words: Vec<_> = [word(SEED, seed), word(site_key::PARAMETER, site_key)].into_iter().flatten().collect();
             // Login prompts read the keys of its consoles.
-            ram(&Console::open(), &|| false, |ram| join::join(ram, &seed, &key, STATE_DIR.into()).map(|()| ExitCode::SUCCESS))
+            ram(&Console::open(), &|| false, |ram| join::join(ram, &places(&words)).map(|()| ExitCode::SUCCESS))
         }
+        Verb::Grow => grow::grow(ROOT.into()).map(|()| ExitCode::SUCCESS).context("growing the root file system"),
+        Verb::Network => address::settle(&places(&[])).map(|()| ExitCode::SUCCESS).context("applying the static address"),
         Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
         Verb::Gate => gate_once(),
         Verb::Report { step, why } => with_node(|node| {
@@ -170,6 +185,11 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }),
         Verb::Status => status(),
     }
+}
+
+fn places(words: &[String]) -> Places<'_> {
+    let volume: Volume<'_> = &|name| volume::read(&Utf8Path::new(RUN_DIR).join("cidata"), name);
+    Places { root: ROOT.into(), dir: STATE_DIR.into(), volume, words }
 }
 
 fn ram(
@@ -187,8 +207,12 @@ fn enroll(seed: Option<String>) -> anyhow::Result<ExitCode> {
     ram(&Console::open(), &wait_for_key, |ram| {
         let mut cmdline = Cmdline::parse(&text)?;
         let mut drivers = ram.drivers();
-        let _lease = ram.network(&mut cmdline, &exe(), &mut drivers);
-        let session = ram.enroll(&cmdline, &mut drivers)?;
+        let _lease = match StaticAddress::of_cmdline(&text).context("reading ip= of the kernel command line")? {
+            Some(address) => ram.fixed(&mut cmdline, &address, &mut drivers).map(|()| None)?,
+            None => Some(ram.network(&mut cmdline, &exe(), &mut drivers)),
+        };
+        let token = ram.token(&text)?;
+        let session = ram.enroll(&cmdline, token.as_ref(), &mut drivers)?;
         install(ram, &session)
     })
 }

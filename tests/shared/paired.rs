@@ -26,10 +26,21 @@ impl Paired {
         facts: &HardwareFacts,
         random: [u8; 32],
     ) -> Option<(Self, Reveal, String)> {
-        let secret = PairingSecret::from_random(&random)?;
+        Paired::start_with(reply, key, recipient, facts, random, &PairingSecret::from_random(&random)?)
+    }
+
+    /// The same with the secret of a join token.
+    pub fn start_with(
+        reply: &HelloReply,
+        key: &SigningKey,
+        recipient: &str,
+        facts: &HardwareFacts,
+        random: [u8; 32],
+        secret: &PairingSecret,
+    ) -> Option<(Self, Reveal, String)> {
         let (site_key, node_key) = (key_from_text(&reply.site_key).ok()?, key.verifying_key());
         let twice: [u8; 64] = std::array::from_fn(|i| random[i % 32]);
-        let side = MachineSide::start(&secret, &site_key, &node_key, &twice).ok()?;
+        let side = MachineSide::start(secret, &site_key, &node_key, &twice).ok()?;
         let facts = Sealed::sign(facts, key).ok()?;
         let (digest, pake, recipient) = (facts.digest(), side.message(), recipient.to_owned());
         let reveal = Reveal { recipient: recipient.clone(), node_key: key_text(&node_key), facts, pake };

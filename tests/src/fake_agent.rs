@@ -88,6 +88,7 @@ impl<'a> FakeAgent<'a> {
             memory_mib: 1024,
             disks: vec![disk],
             disks_left_out: 0,
+            root_disk: None,
             nics: vec![Nic { name: "eth0".into(), mac: self.mac, driver: "none".into(), link_up: true, speed: None }],
             boot_mac: Some(self.mac),
             kernel: "0".into(),
@@ -97,7 +98,7 @@ impl<'a> FakeAgent<'a> {
     /// Hello and reveal; the pairing code a person would read on the console. May be called again, as after a wrong code.
     pub fn enroll(&mut self) -> Result<String> {
         self.key = SigningKey::from_bytes(&random()?);
-        let hello = Hello { protocol: PROTOCOL, boot_mac: Some(self.mac) };
+        let hello = Hello { protocol: PROTOCOL, boot_mac: Some(self.mac), token: None };
         let reply: HelloReply = serde_json::from_value(self.post("/api/v1/agent/hello", &hello)?.good("hello")?)?;
         let paired = Paired::start(&reply, &self.key, &self.age.recipient(), &self.facts(), random()?);
         let (paired, reveal, code) = paired.context("starting the pairing")?;

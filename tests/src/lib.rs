@@ -20,6 +20,7 @@ pub mod fake_agent;
 pub mod firmware;
 pub mod fleet;
 pub mod floods;
+pub mod foundry;
 pub mod journey;
 pub mod liar;
 pub mod member;

@@ -15,6 +15,7 @@ use crate::enroll_iso;
 use crate::firmware;
 use crate::fleet::Fleet;
 use crate::floods;
+use crate::foundry;
 use crate::journey;
 use crate::menu;
 use crate::netns::PREFIX;
@@ -106,7 +107,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 22] = [
+static PARTS: [Part; 28] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -193,6 +194,42 @@ static PARTS: [Part; 22] = [
         "wrong-seed",
         Run::One("two seeds on one segment: the one without the code gets nothing, and the disk keeps every byte", |b| {
             wrong_seed::run(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "outputs",
+        Run::One("every output of the foundry: built twice with the same bytes, compared, verified; damage is refused", |b| {
+            foundry::outputs(b.dirs, &b.template)
+        }),
+    ),
+    long(
+        "boots",
+        Run::One("machines that start from a QCOW2, VMDK or raw image become nodes", |b| {
+            foundry::boots(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "pxe-bundle",
+        Run::One("machines start from a netboot bundle that dnsmasq and nginx serve, and become nodes", |b| {
+            foundry::bundles(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "node-iso",
+        Run::One("machines enroll from the node medium and install without fetching a chunk", |b| {
+            foundry::media(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "packer",
+        Run::One("Packer boots the image of its scaffold, packs it again, and the packed image enrolls", |b| {
+            foundry::packer(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "firecracker",
+        Run::One("a Firecracker bundle is started by QEMU's microvm and becomes a node", |b| {
+            foundry::firecracker(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(

@@ -94,6 +94,15 @@ impl Seedd {
         tool::run_long(&ns.argv(&self.with_passphrase(&verb)), log, BUILD_LIMIT, say::progress)
     }
 
+    /// Builds an output of the role `base`, and returns what the program says of it.
+    pub fn output_build(&self, ns: &Netns, target: &str, more: &[&str]) -> Result<serde_json::Value> {
+        let verb: Vec<&str> =
+            ["image", "build", "--target", target, "--role", "base", "--json"].into_iter().chain(more.iter().copied()).collect();
+        let text = tool::run_owned(&tool::limited(&ns.argv(&self.with_passphrase(&verb)), 3600))?;
+        let value: serde_json::Value = serde_json::from_str(&text).with_context(|| format!("reading {text:?}"))?;
+        Ok(value["outputs"][0].clone())
+    }
+
     /// The daemon on the lab's bridge; its pages come by socket activation.
     pub fn serve_argv(&self) -> Vec<String> {
         let listen = format!("{}:80", self.address);

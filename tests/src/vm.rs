@@ -38,6 +38,8 @@ pub enum Medium {
     Cd(PathBuf),
     /// Writable: give it a copy.
     Usb(PathBuf),
+    /// A disc that is not booted from.
+    Data(PathBuf),
 }
 
 /// Bytes that a 16550A, the usual serial port, holds for its reader.
@@ -56,6 +58,16 @@ pub enum First {
     Disk,
 }
 
+/// A kernel that QEMU starts itself, on its machine `microvm`: as Firecracker, it has virtio over MMIO and no firmware to speak of.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    pub kernel: PathBuf,
+    pub initrd: PathBuf,
+    pub append: String,
+    /// The second disk.
+    pub second: PathBuf,
+}
+
 /// What to build. Memory in MiB, disk in bytes.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -70,6 +82,9 @@ pub struct Spec {
     pub network_boot: bool,
     /// In a drive or a port, and booted first.
     pub medium: Option<Medium>,
+    pub direct: Option<Direct>,
+    /// Format of the disk's file.
+    pub format: &'static str,
     /// Hardware clock at power-on, such as `1970-01-01T00:00:00`; `None`: the host's time.
     pub clock: Option<String>,
 }
@@ -91,6 +106,8 @@ impl Spec {
             first,
             network_boot: true,
             medium: None,
+            direct: None,
+            format: "raw",
             clock: None,
         }
     }
@@ -255,13 +272,45 @@ fn keys(dir: &Path, spec: &Spec) -> PathBuf {
     dir.join(format!("{}.keys", spec.name))
 }
 
+/// `max` under TCG offers what the emulator can do; 5-level paging only costs time there.
+fn cpu(accel: Accel) -> &'static str {
+    if accel == Accel::Kvm { "host" } else { "max,la57=off" }
+}
+
+/// QEMU's microvm with a kernel, two disks and a network card.
+fn microvm(spec: &Spec, direct: &Direct, accel: Accel, (disk, dir, serial, qmp): (&Path, &Path, &Path, &Path)) -> Vec<String> {
+    let mut argv = tool::words(&["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]);
+    let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
+    add("-name", format!("kubedos-{}", spec.name));
+    add("-machine", "microvm,acpi=on,rtc=on".to_owned());
+    add("-accel", accel.argument().to_owned());
+    add("-cpu", cpu(accel).to_owned());
+    add("-m", spec.memory.to_string());
+    add("-kernel", direct.kernel.display().to_string());
+    add("-initrd", direct.initrd.display().to_string());
+    add("-append", direct.append.clone());
+    add("-chardev", format!("socket,id=ser0,path={},server=on,wait=off,logfile={}", keys(dir, spec).display(), serial.display()));
+    add("-serial", "chardev:ser0".to_owned());
+    add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
+    for (id, file) in [("disk0", disk), ("disk1", &direct.second)] {
+        add("-drive", format!("if=none,id={id},format=raw,cache=unsafe,file={}", file.display()));
+        add("-device", format!("virtio-blk-device,drive={id},serial=LAB{id}{}", spec.name));
+    }
+    add("-netdev", format!("tap,id=net0,ifname={},script=no,downscript=no", spec.name));
+    add("-device", format!("virtio-net-device,netdev=net0,mac={}", spec.mac));
+    add("-object", "rng-random,id=rng0,filename=/dev/urandom".to_owned());
+    add("-device", "virtio-rng-device,rng=rng0".to_owned());
+    argv
+}
+
 fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, qmp: &Path) -> Result<Vec<String>> {
+    if let Some(direct) = &spec.direct {
+        return Ok(microvm(spec, direct, accel, (disk, dir, serial, qmp)));
+    }
     let (net_index, disk_index) = match spec.first {
         First::Network => (2, 3),
         First::Disk => (3, 2),
     };
-    // `max` under TCG offers what the emulator can do; 5-level paging only costs time there.
-    let cpu = if accel == Accel::Kvm { "host" } else { "max,la57=off" };
     let mut argv = tool::words(&["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std"]);
     let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
     add("-name", format!("kubedos-{}", spec.name));
@@ -270,7 +319,7 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     let smm = if spec.firmware == Firmware::OvmfSecure { ",smm=on" } else { "" };
     add("-machine", format!("q35,graphics=off{smm}"));
     add("-accel", accel.argument().to_owned());
-    add("-cpu", cpu.to_owned());
+    add("-cpu", cpu(accel).to_owned());
     add("-smp", "1".to_owned());
     add("-m", spec.memory.to_string());
     add("-smbios", format!("type=1,manufacturer=Kubedos,product=Lab,serial=LAB-{}", spec.name));
@@ -287,7 +336,8 @@ fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, serial: &Path, 
     let rom = if spec.firmware.is_uefi() { ",romfile=" } else { "" };
     let boot = if spec.network_boot { format!(",bootindex={net_index}{rom}") } else { ",romfile=".to_owned() };
     add("-device", format!("virtio-net-pci,netdev=net0,mac={}{boot}", spec.mac));
-    add("-drive", format!("if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap,file={}", disk.display()));
+    let options = format!("format={},cache=unsafe,discard=unmap,detect-zeroes=unmap", spec.format);
+    add("-drive", format!("if=none,id=disk0,{options},file={}", disk.display()));
     let device = match spec.bus {
         DiskBus::Virtio => "virtio-blk-pci,drive=disk0",
         DiskBus::Nvme => "nvme,drive=disk0",
@@ -305,6 +355,10 @@ fn add_medium(spec: &Spec, add: &mut impl FnMut(&str, String)) {
         Some(Medium::Cd(file)) => {
             add("-drive", format!("if=none,id=cd0,format=raw,media=cdrom,readonly=on,file={}", file.display()));
             add("-device", "ide-cd,drive=cd0,bus=ide.1,bootindex=1".to_owned());
+        }
+        Some(Medium::Data(file)) => {
+            add("-drive", format!("if=none,id=cd0,format=raw,media=cdrom,readonly=on,file={}", file.display()));
+            add("-device", "ide-cd,drive=cd0,bus=ide.1".to_owned());
         }
         Some(Medium::Usb(file)) => {
             add("-drive", format!("if=none,id=usb0,format=raw,cache=unsafe,file={}", file.display()));

@@ -28,6 +28,8 @@ pub const KEYS: &[Section] = &[
         key("acceptance", "section", NONE, "", "Target of `seedd drill`."),
         key("netboot", "section", NONE, "", "How machines boot."),
         key("extras", "section", NONE, "10,000 entries in all", "Files, images, charts and packages from other sources ([extras.md](extras.md))."),
+        key("nodes", "list", "[]", "at most 4,096 entries", "The machines of the site, where they are planned ([proxmox.md](proxmox.md))."),
+        key("substrate", "section", NONE, "", "What they run on."),
     ] },
     Section { at: &["spec.networking"], about: "", keys: &[
         key("domain", "host name", REQUIRED, "", "Domain of all nodes: a node is `<label>.<domain>`, the seed `seed.<domain>`."),
@@ -211,5 +213,47 @@ pub const KEYS: &[Section] = &[
     Section { at: &["spec.extras.lintAllow[]"], about: "A file with known findings.", keys: &[
         key("sha256", "64 hex digits", REQUIRED, "", "Digest of the file."),
         key("why", "string", REQUIRED, "", "Reason."),
+    ] },
+    Section { at: &["spec.nodes[]"], about: "A machine of the site. `examples/cluster-16.yaml` is a complete example.", keys: &[
+        key("name", "string", REQUIRED, "one label of a-z, 0-9 and -; unique; not `seed`", "Host name, without the domain."),
+        key("role", "string", REQUIRED, "a name in `roles`", "The role."),
+        key("failureDomain", "string", "null", "with `substrate.hosts` that have one: one of theirs", "What fails together, for example a rack. Without it, nodes of one role are spread over all failure domains."),
+        key("host", "string", "null", "a name in `substrate.hosts`", "The hypervisor. Without it, one is chosen."),
+        key("resources", "section", NONE, "", "CPUs and memory."),
+        key("disks", "list", "[]", "at most 16", "Disks; the first is the system disk. If empty: one disk of 32 GiB."),
+        key("nics", "list", "[]", "at most 8", "NICs. If empty: one NIC on the default bridge."),
+        key("vmid", "integer", "null", "100 to 999999999; unique", "Number of the virtual machine. Without it: `substrate.vmidBase` and the position in the list."),
+    ] },
+    Section { at: &["spec.nodes[].resources"], about: "", keys: &[
+        key("cpus", "integer", "2", "1 to 1024", "Virtual CPUs."),
+        key("memoryMiB", "integer, MiB", "4096", "512 to 16777216", "Memory."),
+    ] },
+    Section { at: &["spec.nodes[].disks[]"], about: "A disk.", keys: &[
+        key("sizeGiB", "integer, GiB", REQUIRED, "1 to 65536", "Size."),
+        key("storage", "string", "null", "2 to 64 characters", "Storage of the host. Without it: the host's default, or the substrate's."),
+    ] },
+    Section { at: &["spec.nodes[].nics[]"], about: "A NIC.", keys: &[
+        key("mac", "MAC address", "null", "unicast; unique", "Its address. Without it: derived from the names of site and node."),
+        key("bridge", "string", "null", "1 to 15 characters", "Bridge of the host. Without it: the host's default, or the substrate's."),
+        key("vlan", "integer", "null", "1 to 4094", "VLAN tag (802.1Q)."),
+        key("address", "IPv4 address", "null", "unique; not the seed's", "The address that the node is planned to have."),
+    ] },
+    Section { at: &["spec.substrate"], about: "What the nodes run on.", keys: &[
+        key("type", "word", REQUIRED, "`proxmox`, `libvirt`, `baremetal`, `aws`", "Kind of the machines."),
+        key("hosts", "list", "[]", "at most 256; at least one for `proxmox`", "Hypervisors."),
+        key("storage", "string", "null", "2 to 64 characters", "Default storage of disks."),
+        key("bridge", "string", "null", "1 to 15 characters", "Default bridge of NICs."),
+        key("vmidBase", "integer", "9000", "100 to 999999999", "Number of the first virtual machine without a `vmid` of its own."),
+        key("allowDestroy", "boolean", "false", "", "Virtual machines of this site may be removed or replaced. It is done only if the operator asks for it, too."),
+        key("tags", "list of strings", "[]", "at most 16; a-z, 0-9 and - _ + .", "More tags for each virtual machine."),
+    ] },
+    Section { at: &["spec.substrate.hosts[]"], about: "A hypervisor.", keys: &[
+        key("name", "string", REQUIRED, "one label of a-z, 0-9 and -; unique", "Its own host name, without domain."),
+        key("address", "name or address", "null", "at most 253 characters", "For SSH. Without it: `name`."),
+        key("user", "string", "root", "at most 32 characters", "User for SSH. Others than root need `sudo` without a password."),
+        key("port", "integer, TCP port", "22", "1 to 65535", "Port of SSH."),
+        key("storage", "string", "null", "2 to 64 characters", "Default storage on this host."),
+        key("bridge", "string", "null", "1 to 15 characters", "Default bridge on this host."),
+        key("failureDomain", "string", "null", "one label", "What fails together with it."),
     ] },
 ];

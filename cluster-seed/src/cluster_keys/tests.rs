@@ -44,6 +44,8 @@ spec:
     packages: [{repository: vendor, package: a, version: "1", sha256: @}]
     debs: [{url: /a, sha256: @}]
     lintAllow: [{sha256: @, why: a}]
+  nodes: [{name: a, role: base, resources: {}, disks: [{sizeGiB: 8}], nics: [{}]}]
+  substrate: {type: proxmox, hosts: [{name: pve1}]}
 "#;
 
 fn sparse() -> Value {

@@ -60,6 +60,9 @@ pub struct HardwareFacts {
     /// Disks beyond [`MAX_DISKS`], which are not listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub disks_left_out: u32,
+    /// For a machine that joins in place, the name of the disk that its running system is on: nothing is written to any disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_disk: Option<String>,
     pub nics: Vec<Nic>,
     /// MAC address that the machine booted from, if the loader passed it.
     pub boot_mac: Option<Mac>,
@@ -100,6 +103,7 @@ impl HardwareFacts {
         self.disks_left_out = self.disks_left_out.saturating_add(more);
         self.disks.truncate(MAX_DISKS);
         self.disks = self.disks.into_iter().map(Disk::tamed).collect();
+        self.root_disk = self.root_disk.as_deref().map(tame);
         self.nics.truncate(MAX_NICS);
         for nic in &mut self.nics {
             for text in [&mut nic.name, &mut nic.driver] {

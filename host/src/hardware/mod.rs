@@ -36,11 +36,32 @@ pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
         memory_mib: memory_mib(&read(&root.join("proc/meminfo"), MAX_ATTRIBUTE)),
         disks: candidates(root),
         disks_left_out: 0,
+        root_disk: None,
         nics: nics(root),
         boot_mac,
         kernel: attribute(&root.join("proc/sys/kernel/osrelease")),
     }
     .tamed()
+}
+
+/// Where a file system is: the names below /dev of its device and of the disk, and the partition's number if it is on one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub device: String,
+    pub disk: String,
+    pub partition: Option<u32>,
+}
+
+/// The place of the file system with this device number (stat(2), `st_dev`). `None` without a block device, as for an overlay.
+pub fn place_of(root: &Utf8Path, device: u64) -> Option<Place> {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let dir = root.join(format!("sys/dev/block/{major}:{minor}"));
+    let link = dir.read_link_utf8().ok()?;
+    let partition = attribute(&dir.join("partition")).parse().ok();
+    let disk = if partition.is_some() { link.parent()? } else { &link };
+    // The kernel writes `/` in a device's name as `!`.
+    let name = |path: &Utf8Path| path.file_name().map(|n| n.replace('!', "/"));
+    Some(Place { device: name(&link)?, disk: name(disk)?, partition })
 }
 
 /// Ethernet interfaces that have hardware behind them.

@@ -94,3 +94,27 @@ fn an_empty_machine_has_empty_facts() {
     assert_eq!((facts.cpus, facts.memory_mib, facts.vendor.as_str()), (0, 0, ""));
     assert_eq!(facts.boot_mac.unwrap().0[5], 6);
 }
+
+#[test]
+fn a_file_system_is_found_on_its_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = camino::Utf8Path::from_path(dir.path()).unwrap();
+    for (device, number) in [("vda", ""), ("vda/vda4", "4"), ("cciss!c0d0/cciss!c0d0p2", "2")] {
+        let target = root.join("sys/devices/virtio0/block").join(device);
+        std::fs::create_dir_all(&target).unwrap();
+        if !number.is_empty() {
+            std::fs::write(target.join("partition"), number).unwrap();
+        }
+    }
+    std::fs::create_dir_all(root.join("sys/dev/block")).unwrap();
+    for (numbers, device) in [("254:0", "vda"), ("254:4", "vda/vda4"), ("104:2", "cciss!c0d0/cciss!c0d0p2")] {
+        let target = format!("../../devices/virtio0/block/{device}");
+        std::os::unix::fs::symlink(target, root.join("sys/dev/block").join(numbers)).unwrap();
+    }
+    let at = |major, minor| super::place_of(root, nix::sys::stat::makedev(major, minor));
+    let place = |device: &str, disk: &str, partition| Some(super::Place { device: device.into(), disk: disk.into(), partition });
+    assert_eq!(at(254, 4), place("vda4", "vda", Some(4)));
+    assert_eq!(at(254, 0), place("vda", "vda", None));
+    assert_eq!(at(104, 2), place("cciss/c0d0p2", "cciss/c0d0", Some(2)));
+    assert_eq!(at(0, 31), None);
+}

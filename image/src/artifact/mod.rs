@@ -16,6 +16,7 @@ use host::blobs::blob_path;
 use host::files::{failed, read_limited};
 use payload::assets;
 
+use crate::disk::ext4::Ext4;
 use crate::disk::{self, Disk, Layout, esp, grub};
 use crate::error::{Error, in_tree};
 use crate::packages::index::Index;
@@ -185,11 +186,12 @@ impl Job<'_> {
     }
 
     fn create_disk(&self) -> Result<camino::Utf8PathBuf, Error> {
-        self.create_ext4("root", ROOT_LABEL, self.layout.root.size)?;
+        let ext4 = Ext4 { tools: self.tools, work: self.work, names: &self.names };
+        ext4.create("root", ROOT_LABEL, self.layout.root.size, self.progress)?;
         let state = Tree::new(&self.work.join("state"));
         let meta = Meta { mode: 0o700, owner: Some((0, 0)), mtime: self.index.epoch };
         state.dir("", meta).map_err(in_tree(state.root()))?;
-        self.create_ext4("state", STATE_LABEL, self.layout.state.size)?;
+        ext4.create("state", STATE_LABEL, self.layout.state.size, self.progress)?;
         let config = grub::esp_config(&self.names.uuid_text("root file system"), disk::ROOT);
         let kind = esp::Kind { fat: "32", cluster: "1", size: ESP_SIZE };
         esp::create(self.index, self.tools, self.work, &self.names, kind, &config, self.progress)?;
@@ -209,40 +211,6 @@ impl Job<'_> {
         }
         disk.finish()?;
         Ok(image)
-    }
-
-    /// Creates the ext4 image `work/<name>.img` from the directory `work/<name>`.
-    fn create_ext4(&self, name: &str, label: &str, size: u64) -> Result<(), Error> {
-        let uuid = self.names.uuid_text(&format!("{name} file system"));
-        let seed = self.names.uuid_text(&format!("{name} hash seed"));
-        let options = format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
-        let (from, to) = (format!("/work/{name}"), format!("/work/{name}.img"));
-        let blocks = (size / 4096).to_string();
-        // GRUB must be able to read it: features newer than GRUB's driver stay off.
-        let argv = [
-            "mke2fs",
-            "-q",
-            "-F",
-            "-t",
-            "ext4",
-            "-b",
-            "4096",
-            "-m",
-            "1",
-            "-L",
-            label,
-            "-U",
-            &uuid,
-            "-E",
-            &options,
-            "-O",
-            "^orphan_file,^metadata_csum_seed",
-            "-d",
-            &from,
-            &to,
-            &blocks,
-        ];
-        self.run("creating a file system", &argv)
     }
 
     fn create_core(&self) -> Result<Vec<u8>, Error> {

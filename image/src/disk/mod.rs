@@ -3,13 +3,18 @@
 /// The EFI system partition (ESP).
 pub(crate) mod esp;
 
+/// File systems of the state and root partitions.
+pub(crate) mod ext4;
+
 /// GRUB for BIOS, and GRUB's configuration.
 pub(crate) mod grub;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::manifest::ArtifactManifest;
 use gptman::{GPT, GPTPartitionEntry};
 use host::files::{FileError, PUBLIC, Start, failed, open};
 
@@ -70,6 +75,11 @@ pub struct Layout {
     pub disk: u64,
 }
 
+/// What an artifact's manifest says of its disk contradicts how disks are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the artifact's disk has another layout; build it again with this version")]
+pub struct OtherLayout;
+
 impl Layout {
     /// `root_size` is a multiple of one MiB.
     pub fn new(root_size: u64) -> Self {
@@ -79,6 +89,15 @@ impl Layout {
         let state = after(esp, STATE_SIZE);
         let root = after(state, root_size.next_multiple_of(MIB));
         Layout { bios_boot, esp, state, root, disk: root.end() + MIB }
+    }
+
+    /// The layout of an artifact's disk.
+    pub fn of(manifest: &ArtifactManifest) -> Result<Self, OtherLayout> {
+        let before_root = manifest.state_offset.checked_add(manifest.state_size).ok_or(OtherLayout)?;
+        let root = manifest.disk_size.checked_sub(before_root).and_then(|rest| rest.checked_sub(MIB)).ok_or(OtherLayout)?;
+        let layout = Layout::new(root);
+        let state = Extent { offset: manifest.state_offset, size: manifest.state_size };
+        if layout.state == state && layout.disk == manifest.disk_size { Ok(layout) } else { Err(OtherLayout) }
     }
 }
 
@@ -131,6 +150,12 @@ impl Disk {
         Ok(Disk { file, path: path.to_owned() })
     }
 
+    /// Opens an image that exists.
+    pub fn open(path: &Utf8Path) -> Result<Self, DiskError> {
+        let file = open(path, Start::Keep, PUBLIC).map_err(failed("opening", path))?;
+        Ok(Disk { file, path: path.to_owned() })
+    }
+
     /// Writes bytes at an offset.
     pub fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let written = self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.write_all(bytes));
@@ -157,6 +182,48 @@ impl Disk {
             }
             at += n as u64;
         }
+    }
+
+    /// Replaces the content of a partition by a file system image of its size.
+    pub fn replace(&mut self, extent: Extent, image: &Utf8Path) -> Result<(), DiskError> {
+        let reading = failed("reading", image);
+        let mut from = File::open(image).map_err(&reading)?;
+        let size = from.metadata().map_err(&reading)?.len();
+        if size != extent.size {
+            return Err(DiskError::DoesNotFit { path: image.to_owned(), size, room: extent.size });
+        }
+        let mut piece = vec![0u8; PIECE];
+        let mut before = vec![0u8; PIECE];
+        let mut at = extent.offset;
+        while at < extent.end() {
+            let n = usize::try_from(extent.end() - at).unwrap_or(PIECE).min(PIECE);
+            from.read_exact(&mut piece[..n]).map_err(&reading)?;
+            self.file.read_exact_at(&mut before[..n], at).map_err(failed("reading", &self.path))?;
+            // What is equal is not written, so that holes stay.
+            if piece[..n] != before[..n] {
+                self.put(at, &piece[..n])?;
+            }
+            at += n as u64;
+        }
+        Ok(())
+    }
+
+    /// Copies a partition to a sparse file of its own.
+    pub fn extract(&mut self, extent: Extent, to: &Utf8Path) -> Result<(), DiskError> {
+        let writing = failed("writing", to);
+        let out = open(to, Start::New, PUBLIC).map_err(&writing)?;
+        out.set_len(extent.size).map_err(&writing)?;
+        let mut piece = vec![0u8; PIECE];
+        let mut at = 0;
+        while at < extent.size {
+            let n = usize::try_from(extent.size - at).unwrap_or(PIECE).min(PIECE);
+            self.file.read_exact_at(&mut piece[..n], extent.offset + at).map_err(failed("reading", &self.path))?;
+            if piece[..n].iter().any(|b| *b != 0) {
+                out.write_all_at(&piece[..n], at).map_err(&writing)?;
+            }
+            at += n as u64;
+        }
+        Ok(out.sync_all().map_err(writing)?)
     }
 
     /// The first sector, for the boot code to be added.
@@ -208,6 +275,25 @@ mod tests {
         assert_eq!(hex::encode(table[ESP].partition_type_guid), "28732ac11ff8d211ba4b00a0c93ec93b");
         assert_eq!(&table[BIOS_BOOT].partition_type_guid, b"Hah!IdontNeedEFI");
         assert_eq!(&a[510..512], &[0x55, 0xaa]);
+    }
+
+    #[test]
+    fn a_replaced_partition_has_exactly_the_new_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |n: &str| Utf8PathBuf::from_path_buf(dir.path().join(n)).unwrap();
+        let size = 3 * PIECE as u64 / 2;
+        std::fs::write(path("d"), vec![7u8; 4 * PIECE]).unwrap();
+        let mut new = vec![0u8; size as usize];
+        new[PIECE..].fill(9);
+        std::fs::write(path("f"), &new).unwrap();
+        let mut disk = Disk::open(&path("d")).unwrap();
+        disk.replace(Extent { offset: PIECE as u64, size }, &path("f")).unwrap();
+        let after = std::fs::read(path("d")).unwrap();
+        assert!(after[..PIECE].iter().chain(&after[PIECE + size as usize..]).all(|b| *b == 7));
+        assert!(after[PIECE..PIECE + size as usize] == new[..]);
+        assert!(disk.replace(Extent { offset: 0, size: size + 1 }, &path("f")).is_err());
+        disk.extract(Extent { offset: PIECE as u64, size }, &path("out")).unwrap();
+        assert!(std::fs::read(path("out")).unwrap() == new);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod modules;
 
 /// A cpio archive that is the same for the same files.
-mod initramfs;
+pub(crate) mod initramfs;
 
 /// iPXE, shim and GRUB.
 mod loaders;

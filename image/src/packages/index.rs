@@ -34,6 +34,13 @@ pub struct Package {
     pub sha256: Digest,
 }
 
+impl Package {
+    /// Its version without the epoch, as in the name of its file (Debian policy 5.6.12).
+    pub fn version(&self) -> &str {
+        self.filename.rsplit('/').next().and_then(|file| file.split('_').nth(1)).unwrap_or_default()
+    }
+}
+
 /// Every package of one suite.
 pub struct Index {
     packages: BTreeMap<String, Package>,
@@ -77,14 +84,26 @@ fn parse_date(text: &str) -> Option<u64> {
     u64::try_from(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second()).ok()
 }
 
+/// The Release file of a suite: its path, its text and its date in seconds since 1970.
+fn release(dir: &Utf8Path, suite: &str) -> Result<(Utf8PathBuf, String, u64), Error> {
+    let path = dir.join("dists").join(suite).join("Release");
+    let text = String::from_utf8_lossy(&read_limited(&path, MAX_RELEASE)?).into_owned();
+    let epoch = field(&text, "Date").and_then(parse_date);
+    let epoch = epoch.ok_or_else(|| Error::Index { path: path.clone(), why: "no valid Date".to_owned() })?;
+    Ok((path, text, epoch))
+}
+
 impl Index {
+    /// [`Index::epoch`] alone, which is read much faster.
+    pub fn epoch_of(dir: &Utf8Path, suite: &str) -> Result<u64, Error> {
+        Ok(release(dir, suite)?.2)
+    }
+
     /// Opens `dir/dists/<suite>`.
     pub fn open(dir: &Utf8Path, suite: &str) -> Result<Self, Error> {
         let dists = dir.join("dists").join(suite);
-        let path = dists.join("Release");
-        let text = String::from_utf8_lossy(&read_limited(&path, MAX_RELEASE)?).into_owned();
+        let (path, text, epoch) = release(dir, suite)?;
         let bad = |why: &str| Error::Index { path: path.clone(), why: why.to_owned() };
-        let epoch = field(&text, "Date").and_then(parse_date).ok_or_else(|| bad("no valid Date"))?;
         let components: Vec<String> =
             field(&text, "Components").ok_or_else(|| bad("no Components"))?.split_whitespace().map(str::to_owned).collect();
         let mut index = Index { packages: BTreeMap::new(), providers: BTreeMap::new(), dir: dir.to_owned(), epoch, components };

@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
+use camino::Utf8Path;
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::{ArtifactManifest, CHUNK_SIZE, Chunk};
+use cluster_seed::manifest::{ArtifactManifest, CHUNK_SIZE, Chunk, MAX_STORED_CHUNK};
+use cluster_seed::medium::chunk_path;
+use host::files::read_limited;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::http::{Http, HttpError, Wait, backoff, chain};
@@ -60,6 +63,8 @@ pub struct Stream<'a> {
     pub http: &'a Http,
     pub manifest: &'a ArtifactManifest,
     pub disk: &'a File,
+    /// A mounted medium that can have chunks, so that they need not be fetched.
+    pub medium: Option<&'a Utf8Path>,
     pub wait: Wait<'a>,
     next: AtomicUsize,
     stop: AtomicBool,
@@ -68,11 +73,18 @@ pub struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub fn new(http: &'a Http, manifest: &'a ArtifactManifest, disk: &'a File, wait: Wait<'a>) -> Self {
+    pub fn new(
+        http: &'a Http,
+        manifest: &'a ArtifactManifest,
+        disk: &'a File,
+        medium: Option<&'a Utf8Path>,
+        wait: Wait<'a>,
+    ) -> Self {
         Stream {
             http,
             manifest,
             disk,
+            medium,
             wait,
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -132,9 +144,19 @@ impl<'a> Stream<'a> {
         write(at, self.disk.write_all_at(bytes, at))
     }
 
+    /// The chunk's content from the medium. A chunk that is damaged there is fetched instead.
+    fn on_medium(&self, name: Digest, chunk: &Chunk, len: u64) -> Option<Vec<u8>> {
+        let path = self.medium?.join(chunk_path(&name));
+        let stored = read_limited(&path, MAX_STORED_CHUNK).ok()?;
+        unpack(&stored, chunk, len).inspect_err(|why| tracing::warn!(%path, why, "chunk on the medium ignored")).ok()
+    }
+
     /// The chunk's content, or `None` if another thread failed in the meantime.
     fn fetch(&self, index: usize, name: Digest, chunk: &Chunk, len: u64) -> Result<Option<Vec<u8>>, ChunkError> {
         let Chunk::Zstd { stored_size, .. } = chunk else { return Ok(None) };
+        if let Some(bytes) = self.on_medium(name, chunk, len) {
+            return Ok(Some(bytes));
+        }
         let (mut tampered, mut lost) = (0, 0);
         while !self.stop.load(Ordering::Relaxed) {
             let why = match self.http.get(&format!("/chunks/{name}"), u64::from(*stored_size)) {

@@ -2,6 +2,7 @@
 //! identity, and writes the first MiB last, so that a disk that was not fully verified never boots.
 
 pub mod chunks;
+pub mod medium;
 pub mod place;
 
 use std::fs::File;
@@ -16,10 +17,12 @@ use cluster_seed::ids::Digest;
 use cluster_seed::machine::Disk;
 use cluster_seed::manifest::{ArtifactManifest, ManifestError};
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
+use cluster_seed::secret::Secret;
 
 use crate::console::Console;
 use crate::http::{Http, HttpError, Wait, retry};
 use crate::install::chunks::{ChunkError, HEAD, Stream, THREADS, write_zeros};
+use crate::layout::STATIC_NETWORK;
 use crate::ram::session::Approved;
 use crate::report::{ReportError, Reporter, UNTIL_HEARD};
 use crate::state::{StateError, StateFile, state_files};
@@ -95,7 +98,11 @@ pub struct Install<'a> {
     /// The parent of sys/block and dev: `/` on a machine.
     pub root: &'a Utf8Path,
     pub place: Place<'a>,
+    /// A mounted node medium.
+    pub medium: Option<&'a Utf8Path>,
     pub wait: Wait<'a>,
+    /// The static address that the machine has, as a file for the installed system.
+    pub network: Option<&'a str>,
     /// File to create once the seed has accepted the start; `None` if an earlier attempt did.
     pub announce: Option<&'a Utf8Path>,
 }
@@ -119,7 +126,8 @@ impl Install<'_> {
             let what = format!("it has {size} bytes, the kernel reported {}", disk.size);
             return Err(InstallError::OtherDisk { name: disk.name, what });
         }
-        let files = state_files(self.approved.identity(), self.node_key)?;
+        let mut files = state_files(self.approved.identity(), self.node_key)?;
+        files.extend(self.network.map(|text| StateFile { name: STATIC_NETWORK, bytes: Secret::new(text.as_bytes().to_vec()) }));
         if let Some(mark) = self.announce {
             let began =
                 ReportBody::InstallBegan { artifact: manifest.id, disk: disk.name.clone(), total: manifest.content_size() };
@@ -188,7 +196,7 @@ impl Install<'_> {
 
     fn write(&self, file: &File, path: &Utf8Path, manifest: &ArtifactManifest, files: &[StateFile]) -> Result<(), InstallError> {
         let failed = |action| move |source| InstallError::Disk { action, path: path.to_owned(), source };
-        let stream = Stream::new(self.http, manifest, file, self.wait);
+        let stream = Stream::new(self.http, manifest, file, self.medium, self.wait);
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             let stream = &stream;

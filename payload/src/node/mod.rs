@@ -1,5 +1,13 @@
 //! An installed node: from its first start to Converged, and the maintenance after that.
 
+pub mod grow;
+
+pub mod volume;
+
+pub mod discover;
+
+pub mod address;
+
 pub mod join;
 
 pub mod clock;

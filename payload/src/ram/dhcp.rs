@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Mac;
+use cluster_seed::join::address::StaticAddress;
 use cluster_seed::machine::Nic;
 
 use crate::console::Console;
@@ -49,6 +50,16 @@ pub fn hook(dir: &Utf8Path, event: &str, get: &dyn Fn(&str) -> Option<String>) -
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// Gives an interface a static address.
+pub fn fix(interface: &str, fixed: &StaticAddress) -> Result<(), ToolError> {
+    ip(&["link", "set", "dev", interface, "up"])?;
+    ip(&["addr", "replace", &format!("{}/{}", fixed.address, fixed.prefix), "broadcast", "+", "dev", interface])?;
+    match fixed.gateway {
+        Some(gateway) => ip(&["route", "replace", "default", "via", &gateway.to_string(), "dev", interface]),
+        None => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use cluster_seed::agent::{
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::SealedIdentity;
+use cluster_seed::join::token::JoinToken;
 use cluster_seed::machine::{HardwareFacts, tame};
 use cluster_seed::pairing::Nonce;
 use cluster_seed::pake::PakeError;
@@ -23,8 +24,8 @@ use crate::ram::site::Source;
 
 /// The code is shown again after this many polls (one minute), for a person who arrives late.
 const REDRAW_POLLS: u32 = 30;
-/// Attempts of hello and reveal before the enrollment starts over with fresh keys.
-const ATTEMPTS: u32 = 30;
+/// [`Enroller::tries`] of a machine in RAM.
+pub const ATTEMPTS: u32 = 30;
 /// Attempts to report a wrong code to the seed.
 const MISMATCH_TRIES: u32 = 3;
 
@@ -84,6 +85,11 @@ pub struct Enroller<'a> {
     pub dir: &'a Utf8Path,
     /// Site keys given to this machine: nothing is sent to a seed with another one.
     pub sites: &'a [(Source, VerifyingKey)],
+    /// Enrolls without an operator.
+    pub token: Option<&'a JoinToken>,
+    /// Attempts of hello and reveal before the enrollment starts over. With 1 nothing is printed about a seed that does not
+    /// respond: the caller repeats and tells.
+    pub tries: u32,
 }
 
 /// An enrollment known to the seed, with the key that verifies everything later.
@@ -104,8 +110,10 @@ struct Progress {
 impl Enroller<'_> {
     /// Runs one enrollment. Waits for approval as long as the seed allows.
     pub fn run(&self, secrets: MachineSecrets, facts: &HardwareFacts) -> Result<Session, Failed> {
-        let early = |error| Failed { error, failure: Failure::BeforeTheCode };
-        self.console.step("hello");
+        let early = |error| Failed { failure: self.before_the_code(&error), error };
+        if self.tries > 1 {
+            self.console.step("hello");
+        }
         let open = self.hello(&secrets, facts).map_err(early)?;
         let offered = epoch::of_seed(self.http, &open.site_key);
         if let Some((now, _)) = &offered {
@@ -115,6 +123,14 @@ impl Enroller<'_> {
         let session = Session::new(self.http.base(), confirmed, secrets, issued);
         self.check(&session, offered).map_err(|error| Failed { failure: error.after_the_code(), error })?;
         Ok(session)
+    }
+
+    /// A token that the seed refused is tried again and again, ever more slowly: an operator may renew it.
+    fn before_the_code(&self, error: &EnrollError) -> Failure {
+        match error {
+            EnrollError::Http(e) if self.token.is_some() && e.status() == Some(403) => Failure::Unused,
+            _ => Failure::BeforeTheCode,
+        }
     }
 
     fn check(&self, session: &Session, offered: Option<epoch::Offered>) -> Result<(), EnrollError> {
@@ -139,10 +155,12 @@ impl Enroller<'_> {
     }
 
     fn hello<'s>(&self, secrets: &'s MachineSecrets, facts: &HardwareFacts) -> Result<Open<'s>, EnrollError> {
-        let hello = Hello { protocol: PROTOCOL, boot_mac: facts.boot_mac };
+        let hello = Hello { protocol: PROTOCOL, boot_mac: facts.boot_mac, token: self.token.map(|t| t.id) };
         let reply: HelloReply = self.patiently(|| self.http.post_json("/api/v1/agent/hello", &hello))?;
         let site_key = key_from_text(&reply.site_key)?;
-        self.console.step(&format!("site key {}", &key_text(&site_key)[..16]));
+        if self.tries > 1 {
+            self.console.step(&format!("site key {}", &key_text(&site_key)[..16]));
+        }
         if let Some((source, expected)) = self.sites.iter().find(|(_, key)| *key != site_key) {
             let (found, expected) = (key_text(&site_key), key_text(expected));
             return Err(EnrollError::OtherSite { found, expected, source_of_key: *source });
@@ -179,9 +197,9 @@ impl Enroller<'_> {
     }
 
     fn patiently<T>(&self, mut f: impl FnMut() -> Result<T, HttpError>) -> Result<T, EnrollError> {
-        Ok(retry(ATTEMPTS, self.wait, || {
+        Ok(retry(self.tries, self.wait, || {
             f().inspect_err(|e| {
-                if e.is_temporary() {
+                if e.is_temporary() && self.tries > 1 {
                     self.console.step(&format!("waiting for the seed: {}", chain(e)))
                 }
             })
@@ -206,7 +224,10 @@ impl Enroller<'_> {
                         self.console.step("the seed responds again");
                     }
                     if status.state == EnrollmentState::Pending && polls.is_multiple_of(REDRAW_POLLS) {
-                        self.console.pairing_code(shown, facts);
+                        match self.token {
+                            None => self.console.pairing_code(shown, facts),
+                            Some(token) => self.console.step(&format!("waiting for the seed to accept join token {}", token.id)),
+                        }
                     }
                     polls = polls.wrapping_add(1);
                     if let Some(identity) = self.act(open, status, &mut progress)?
@@ -253,7 +274,10 @@ impl Enroller<'_> {
         let Some(offer) = offer else { return Ok(()) };
         if let Some(pairing) = progress.pairing.take() {
             let (confirmed, confirmation) = pairing.check(offer).inspect_err(|_| self.tell_mismatch(open))?;
-            self.console.step("the seed has proved that this machine's code was entered");
+            self.console.step(match self.token {
+                None => "the seed has proved that this machine's code was entered",
+                Some(_) => "the seed has proved that it has this machine's join token",
+            });
             let confirm = Confirm { enrollment: open.reply.enrollment, confirmation };
             progress.confirmed = Some((confirmed, Sealed::sign(&confirm, &open.secrets.node_key)?));
         }

@@ -15,26 +15,35 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::join::address::{Interface, StaticAddress};
+use cluster_seed::join::token::JoinToken;
+use cluster_seed::join::{Given, JoinSpec, MAX_BYTES};
 use cluster_seed::machine::HardwareFacts;
 use cluster_seed::secret::AgeKey;
 
 use crate::cmdline::Cmdline;
 use crate::console::Console;
 use crate::http::{Http, Wait, chain};
+use crate::install::medium;
 use crate::install::place::place;
 use crate::install::{Install, InstallError};
+use crate::layout::STATIC_NETWORK;
 use crate::ram::attempts::{Attempts, Next};
 use crate::ram::dhcp::Dhcp;
-use crate::ram::enroll::{Enroller, Failed};
+use crate::ram::enroll::{ATTEMPTS, Enroller, Failed};
 use crate::ram::modules::{ALWAYS, Index};
 use crate::ram::session::{MachineSecrets, RANDOM, Session};
+use crate::ram::site::Source;
 use crate::report::{ReportError, Reporter};
 use crate::state::NodeDir;
+use host::files::{read_limited, replace_unsynced};
 use host::hardware;
 use host::tool::Running;
 
 /// Seconds to wait for slow controllers to find their disks.
 const DISK_SECONDS: u32 = 15;
+/// In the RAM system of a medium: the same file as on a node's state partition; only its token is used.
+const MEDIUM_JOIN: &str = "etc/kubedos/join.json";
 /// Exists once the seed has acknowledged that the installation began.
 const BEGAN: &str = "began";
 
@@ -83,16 +92,21 @@ pub enum Outcome {
 impl Ram<'_> {
     /// Reads the module list and loads the modules that are always needed.
     pub fn drivers(&self) -> Drivers {
+        let drivers = self.modules();
+        self.console.step("drivers");
+        drivers.load(ALWAYS);
+        drivers
+    }
+
+    /// The module list of the running kernel.
+    fn modules(&self) -> Drivers {
         let release = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
         let dir = self.root.join("lib/modules").join(release.trim());
         let index = Index::read(&dir).unwrap_or_else(|e| {
             self.console.error(&format!("no module list in {dir}: {e}"));
             Index::default()
         });
-        self.console.step("drivers");
-        let drivers = Drivers { index, done: BTreeSet::new() };
-        drivers.load(ALWAYS);
-        drivers
+        Drivers { index, done: BTreeSet::new() }
     }
 
     /// Loads drivers of newly appeared hardware.
@@ -112,6 +126,25 @@ impl Ram<'_> {
         running
     }
 
+    /// Sets the static address of `ip=` instead, once its card is there, and keeps it for the installed system.
+    pub fn fixed(&self, cmdline: &mut Cmdline, address: &StaticAddress, drivers: &mut Drivers) -> anyhow::Result<()> {
+        let mac = loop {
+            self.refresh(drivers);
+            let nics = hardware::nics(self.root);
+            // Where several cards are there and none is named, the one that the machine booted from.
+            let booted = nics.iter().find(|n| address.interface == Interface::First && Some(n.mac) == cmdline.boot_mac);
+            if let Some(nic) = booted.or_else(|| nics.iter().find(|n| address.interface.is(&n.name, n.mac))) {
+                dhcp::fix(&nic.name, address).context("setting the address of ip=")?;
+                self.console.step(&format!("address {}/{} on {}", address.address, address.prefix, nic.name));
+                break nic.mac;
+            }
+            self.console.error(&format!("the network card for the address {} of ip= is not there yet", address.address));
+            (self.wait)(Duration::from_secs(10));
+        };
+        cmdline.boot_mac.get_or_insert(mac);
+        Ok(replace_unsynced(&self.run.join(STATIC_NETWORK), address.networkd(mac).as_bytes())?)
+    }
+
     fn facts(&self, cmdline: &Cmdline, drivers: &mut Drivers) -> HardwareFacts {
         for _ in 0..DISK_SECONDS {
             self.refresh(drivers);
@@ -125,33 +158,60 @@ impl Ram<'_> {
     }
 
     /// Enrolls repeatedly until the machine is approved. Returns at once if an earlier run was approved.
-    pub fn enroll(&self, cmdline: &Cmdline, drivers: &mut Drivers) -> anyhow::Result<Session> {
-        if Session::path(self.run).exists() {
-            match Session::load(self.run) {
-                Ok(session) => return Ok(session),
-                Err(e) => self.console.error(&chain(&e)),
-            }
+    pub fn enroll(&self, cmdline: &Cmdline, token: Option<&JoinToken>, drivers: &mut Drivers) -> anyhow::Result<Session> {
+        if let Some(session) = self.approved_before() {
+            return Ok(session);
         }
-        let sites = site::known(self.root, cmdline).context("reading the site key given to this machine")?;
-        let http = Http::new(&cmdline.seed);
-        let enroller = Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run, sites: &sites };
+        let given = cmdline.site.map(|key| (Source::CommandLine, key));
+        let sites = site::known(self.root, given).context("reading the site key given to this machine")?;
+        let (http, tries) = (Http::new(&cmdline.seed), ATTEMPTS);
+        let enroller =
+            Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run, sites: &sites, token, tries };
         let mut attempts = Attempts::default();
         loop {
             let facts = self.facts(cmdline, drivers);
-            let mut random = zeroize::Zeroizing::new([0u8; RANDOM]);
-            (self.random)(&mut *random)?;
-            let secrets = MachineSecrets::new(AgeKey::generate(), &random).context("generating a pairing code")?;
-            match enroller.run(secrets, &facts) {
-                Ok(session) => {
-                    session.save(self.run)?;
-                    return Ok(session);
-                }
+            match self.attempt(&enroller, &facts)? {
+                Ok(session) => return Ok(session),
                 Err(failed) => self.pause(&failed, &mut attempts),
             }
         }
     }
 
-    fn pause(&self, failed: &Failed, attempts: &mut Attempts) {
+    /// The join token of the command line, or of the medium's join.json.
+    pub fn token(&self, cmdline: &str) -> anyhow::Result<Option<JoinToken>> {
+        let given = Given::of_words(cmdline.split_ascii_whitespace()).context("reading the kernel command line")?;
+        if given.token.is_some() {
+            return Ok(given.token);
+        }
+        match read_limited(&self.root.join(MEDIUM_JOIN), MAX_BYTES as u64) {
+            Ok(bytes) => Ok(JoinSpec::parse(&bytes).context("reading the medium's join.json")?.token),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The session of an earlier run of this program since the machine started.
+    pub fn approved_before(&self) -> Option<Session> {
+        if !Session::path(self.run).exists() {
+            return None;
+        }
+        Session::load(self.run).inspect_err(|e| self.console.error(&chain(e))).ok()
+    }
+
+    /// One enrollment with fresh keys; its session is saved.
+    pub fn attempt(&self, enroller: &Enroller<'_>, facts: &HardwareFacts) -> anyhow::Result<Result<Session, Failed>> {
+        let mut random = zeroize::Zeroizing::new([0u8; RANDOM]);
+        (self.random)(&mut *random)?;
+        let secrets = MachineSecrets::new(AgeKey::generate(), &random, enroller.token).context("generating a pairing code")?;
+        let done = enroller.run(secrets, facts);
+        if let Ok(session) = &done {
+            session.save(self.run)?;
+        }
+        Ok(done)
+    }
+
+    /// Waits before the next attempt, and tells why.
+    pub fn pause(&self, failed: &Failed, attempts: &mut Attempts) {
         self.console.error(&chain(failed));
         match attempts.failed(failed.failure) {
             Next::Pause(pause) => {
@@ -178,7 +238,11 @@ impl Ram<'_> {
         let reporter = Reporter::new(&http, session.node_key(), session.enrollment(), sequence, self.wait);
         let approved = session.open()?;
         let began = self.run.join(BEGAN);
+        // Found again at every attempt: it may have been taken out.
+        self.modules().load(medium::MODULES);
+        let medium = medium::mounted(self.root, self.run, self.console);
         let mountpoint: Utf8PathBuf = self.run.join("state");
+        let network = fs::read_to_string(self.run.join(STATIC_NETWORK)).ok();
         let install = Install {
             http: &http,
             console: self.console,
@@ -186,8 +250,10 @@ impl Ram<'_> {
             approved: &approved,
             node_key: session.node_key(),
             root: self.root,
+            medium: medium.as_deref(),
             place: &|disk, offset, files| place(disk, offset, files, &mountpoint),
             wait: self.wait,
+            network: network.as_deref(),
             announce: (!began.exists()).then_some(began.as_path()),
         };
         let Err(e) = install.run() else { return Ok(Outcome::Installed) };

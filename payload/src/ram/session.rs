@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::Offer;
 use cluster_seed::identity::{IdentityError, InstallOrder, NodeIdentity, SealedIdentity};
 use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
+use cluster_seed::join::token::JoinToken;
 use cluster_seed::pairing::{Nonce, Number, PairingSecret, SECRET_RANDOM};
 use cluster_seed::pake::{Confirmation, Decision, MachineSide, PAKE_RANDOM, PakeError, PakeMessage, Parties};
 use cluster_seed::seal::{SealError, SigningKey, VerifyingKey, key_from_text, key_text};
@@ -32,8 +33,9 @@ pub struct MachineSecrets {
 }
 
 impl MachineSecrets {
-    /// `None` if the bytes are unusable, which never happens with random ones ([`PairingSecret::from_random`]).
-    pub fn new(age: AgeKey, random: &[u8; RANDOM]) -> Option<Self> {
+    /// With a join token, its secret takes the place of a code. `None` if the bytes are unusable, which never happens with random
+    /// ones ([`PairingSecret::from_random`]).
+    pub fn new(age: AgeKey, random: &[u8; RANDOM], token: Option<&JoinToken>) -> Option<Self> {
         let (node, rest) = random.split_first_chunk::<32>()?;
         let (nonce, rest) = rest.split_first_chunk::<32>()?;
         let (code, pake) = rest.split_first_chunk::<SECRET_RANDOM>()?;
@@ -44,7 +46,7 @@ impl MachineSecrets {
             node_public: node_key.verifying_key(),
             node_key,
             claim_nonce: Nonce::from_random(*nonce),
-            code: PairingSecret::from_random(code)?,
+            code: token.map_or_else(|| PairingSecret::from_random(code), |token| Some(token.pairing_secret()))?,
             pake: Zeroizing::new(pake.try_into().ok()?),
         })
     }

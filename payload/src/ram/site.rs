@@ -4,11 +4,9 @@ use std::fmt;
 
 use camino::Utf8Path;
 use cluster_seed::seal::{SealError, VerifyingKey};
-use cluster_seed::site_key::{FILE, MAX_BYTES, PARAMETER, VARIABLE, from_text, from_variable};
+use cluster_seed::site_key::{FILE, MAX_BYTES, VARIABLE, from_text, from_variable};
 use host::files::{FileError, read_limited};
 use nix::mount::{MsFlags, mount};
-
-use crate::cmdline::Cmdline;
 
 /// Mount point of the kernel's UEFI variables, below `/`.
 const VARIABLES: &str = "sys/firmware/efi/efivars";
@@ -20,14 +18,29 @@ pub enum Source {
     CommandLine,
     Medium,
     Firmware,
+    /// A string of SMBIOS, set by the hypervisor.
+    Smbios,
+    /// QEMU's firmware configuration device.
+    FwCfg,
+    /// A NoCloud volume.
+    NoCloud,
+    /// The file that the image was built with.
+    Image,
+    /// The lease of this machine's address.
+    Dhcp,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::CommandLine => write!(f, "{PARAMETER}= on the command line"),
+            Source::CommandLine => write!(f, "the command line"),
             Source::Medium => write!(f, "the medium (/{FILE})"),
             Source::Firmware => write!(f, "the UEFI variable {VARIABLE}"),
+            Source::Smbios => write!(f, "SMBIOS (OEM strings)"),
+            Source::FwCfg => write!(f, "QEMU's fw_cfg"),
+            Source::NoCloud => write!(f, "the NoCloud volume (cidata)"),
+            Source::Image => write!(f, "{} of the image", cluster_seed::join::FILE),
+            Source::Dhcp => write!(f, "DHCP"),
         }
     }
 }
@@ -49,9 +62,9 @@ pub enum SiteError {
     },
 }
 
-/// All keys given to this machine.
-pub fn known(root: &Utf8Path, cmdline: &Cmdline) -> Result<Vec<(Source, VerifyingKey)>, SiteError> {
-    let mut keys: Vec<_> = cmdline.site.map(|key| (Source::CommandLine, key)).into_iter().collect();
+/// All keys given to this machine: the one of the command line, of the medium, and of the firmware.
+pub fn known(root: &Utf8Path, given: Option<(Source, VerifyingKey)>) -> Result<Vec<(Source, VerifyingKey)>, SiteError> {
+    let mut keys: Vec<_> = given.into_iter().collect();
     show_variables(root);
     let variable = root.join(VARIABLES).join(VARIABLE);
     for (source_of_key, path, parse) in [
@@ -93,19 +106,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
         let key = |n: u8| SigningKey::from_bytes(&[n; 32]).verifying_key();
-        let bare = Cmdline::parse("kubedos.seed=http://a").unwrap();
-        assert!(known(root, &bare).unwrap().is_empty());
+        assert!(known(root, None).unwrap().is_empty());
         fs::create_dir_all(root.join("etc/kubedos")).unwrap();
         fs::create_dir_all(root.join(VARIABLES)).unwrap();
         fs::write(root.join(FILE), key_text(&key(2))).unwrap();
         let variable = root.join(VARIABLES).join(VARIABLE);
         fs::write(&variable, [&[7, 0, 0, 0][..], key(3).as_bytes()].concat()).unwrap();
-        let line = Cmdline::parse(&format!("kubedos.seed=http://a kubedos.site={}", key_text(&key(1)))).unwrap();
         let all = [(Source::CommandLine, key(1)), (Source::Medium, key(2)), (Source::Firmware, key(3))];
-        assert_eq!(known(root, &line).unwrap(), all);
+        assert_eq!(known(root, Some(all[0])).unwrap(), all);
         fs::write(&variable, [7, 0, 0, 0]).unwrap();
-        assert!(matches!(known(root, &bare), Err(SiteError::Key { source_of_key: Source::Firmware, .. })));
+        assert!(matches!(known(root, None), Err(SiteError::Key { source_of_key: Source::Firmware, .. })));
         fs::write(root.join(FILE), "x".repeat(MAX_BYTES + 1)).unwrap();
-        assert!(matches!(known(root, &bare), Err(SiteError::Read { source_of_key: Source::Medium, .. })));
+        assert!(matches!(known(root, None), Err(SiteError::Read { source_of_key: Source::Medium, .. })));
     }
 }

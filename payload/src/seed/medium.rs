@@ -64,9 +64,14 @@ fn rank(device: &Utf8Path, name: &str) -> u8 {
 /// True if this device or image starts with a volume labelled as a seed medium. False if it cannot be read: an empty
 /// drive, a failing disk.
 pub fn is_seed(device: &Utf8Path) -> bool {
+    volume(device).is_some_and(|v| v.is_seed())
+}
+
+/// The ISO 9660 volume that a device or image starts with; `None` also if it cannot be read.
+pub fn volume(device: &Utf8Path) -> Option<Volume> {
     let mut sector = vec![0u8; DESCRIPTOR_SIZE];
-    let read = File::open(device).and_then(|f| f.read_exact_at(&mut sector, DESCRIPTOR_AT));
-    read.is_ok() && Volume::parse(&sector).is_some_and(|v| v.is_seed())
+    File::open(device).and_then(|f| f.read_exact_at(&mut sector, DESCRIPTOR_AT)).ok()?;
+    Volume::parse(&sector)
 }
 
 /// Reads and verifies the manifest of the medium mounted at `mounted`.

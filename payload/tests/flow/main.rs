@@ -1,5 +1,6 @@
 //! Enrollment and installation against a seed that is honest, slow or hostile.
 
+mod join;
 mod lists;
 mod mock;
 
@@ -239,7 +240,7 @@ fn reveals_within_a_day(lie: Lie, key: &dyn Fn() -> bool) -> (u32, String) {
     let console = machine.console();
     let ram = Ram { root: &machine.root, run: &run, console: &console, wait: &wait, random: &random, key: &key };
     let cmdline = Cmdline::parse(&format!("kubedos.seed={}", mock.url)).unwrap();
-    let over = ram.enroll(&cmdline, &mut Drivers::default()).err().unwrap();
+    let over = ram.enroll(&cmdline, None, &mut Drivers::default()).err().unwrap();
     assert_eq!(over.to_string(), "the day is over");
     let reveals = mock.state().reveals;
     (reveals, machine.printed())

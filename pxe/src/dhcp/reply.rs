@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use cluster_seed::ids::Mac;
+use cluster_seed::join::lease::{OPTION, option_value};
 use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption};
 use dhcproto::{Encodable, Encoder};
 
@@ -68,6 +69,10 @@ pub fn positive(
         options.insert(DhcpOption::Rebinding(secs / 8 * 7));
     }
     add_boot(&mut message, boot, config);
+    if let Some(url) = config.http_base.as_ref().filter(|_| request.wants_seed) {
+        // For a machine that was not netbooted: where its seed is.
+        message.opts_mut().insert(raw(OPTION, option_value(url)));
+    }
     for extra in &network.extra {
         let value = if matches!(extra.code, 66 | 67) { ended(&extra.value) } else { extra.value.clone() };
         message.opts_mut().insert(raw(extra.code, value));
@@ -96,7 +101,7 @@ fn encode_within(mut message: Message, request: &LeaseRequest, config: &ReplyCon
     let room = usize::from(request.max_size.unwrap_or(0).max(MIN_MAX_SIZE)).min(MAX_SIZE) - IP_AND_UDP;
     let mut bytes = encode(&message, request)?;
     let extras = config.network.extra.iter().rev().map(|e| e.code);
-    for code in extras.chain([119, 121, 42, 26, 150, 66, 15, 12]) {
+    for code in extras.chain([119, 121, OPTION, 42, 26, 150, 66, 15, 12]) {
         if bytes.len() <= room {
             break;
         }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use cluster_seed::ids::Mac;
+use cluster_seed::join::lease::OPTION;
 
 use crate::dhcp::arch::ClientArch;
 use crate::dhcp::firmware::{client_archs, is_ipxe, is_raspberry_pi, lacks_features};
@@ -91,6 +92,8 @@ pub struct LeaseRequest {
     pub server_override: Option<Ipv4Addr>,
     /// The longest reply that the client accepts, in bytes with the IP header (option 57).
     pub max_size: Option<u16>,
+    /// The client asks for the seed's own option (55 lists [`cluster_seed::join::lease::OPTION`]).
+    pub wants_seed: bool,
     /// The relay wants its answer on the port that it sent from (RFC 8357, option 82.19),
     pub from_port: bool,
     /// which is this one, else 67.
@@ -266,6 +269,7 @@ fn lease_request(packet: &Packet<'_>, mac: Mac, facts: &Facts) -> Result<LeaseRe
         link: from_relay(5).or(packet.address(118)),
         server_override: from_relay(11),
         max_size: packet.option(57).and_then(|v| v.try_into().ok()).map(u16::from_be_bytes),
+        wants_seed: packet.option(55).is_some_and(|list| list.contains(&OPTION)),
         from_port: of_relay.is_some_and(|v| sub_option(v, 19).is_some()),
         relay_port: SERVER_PORT,
         iface: facts.iface.clone(),

@@ -32,6 +32,9 @@ pub mod keys;
 /// The password of GRUB's editor on the nodes.
 pub mod grub;
 
+/// Join tokens.
+pub mod tokens;
+
 /// Finishing an interrupted import.
 pub mod settle;
 
@@ -49,6 +52,9 @@ pub mod holding;
 
 /// The sealed artifacts of the roles.
 pub mod artifacts;
+
+/// The outputs made of artifacts.
+pub mod outputs;
 
 /// Files, images and charts from other sources.
 pub mod extras;

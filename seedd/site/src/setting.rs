@@ -30,6 +30,8 @@ pub const GRUB_PASSWORD: &str = "grub.password";
 pub const CHECKPOINT: &str = "log.checkpoint.";
 /// The event of the checkpoint up to which rows of the log were deleted. A trigger of the database reads it by this name.
 pub const LOG_FLOOR: &str = "log.floor";
+/// Followed by its id: a join token; see [`crate::tokens`].
+pub const TOKEN: &str = "token:";
 /// Id of the medium adopted last.
 pub const MEDIUM: &str = "medium";
 /// Prefix of settings of this installation only; they are not part of a capsule.
@@ -46,7 +48,7 @@ pub const IMPORTED_EVENT: &str = "local:imported-event";
 pub const ROTATED: &str = "local:keys-rotated";
 
 /// Settings whose JSON has a `password` that is ciphertext to the vault: names, or beginnings of names that end in a colon.
-pub const VAULTED: [&str; 2] = [GRUB_PASSWORD, CONTROLLER];
+pub const VAULTED: [&str; 3] = [GRUB_PASSWORD, CONTROLLER, TOKEN];
 
 /// True if a setting belongs to this installation, not to the site.
 pub fn is_local(key: &str) -> bool {

@@ -7,7 +7,7 @@ use cluster_seed::identity::InstallOrder;
 use cluster_seed::ids::{EnrollmentId, Hostname};
 use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
-use cluster_seed::pairing::{CodeError, PairingCode};
+use cluster_seed::pairing::{CodeError, PairingCode, PairingSecret};
 use cluster_seed::pake::{Decision, PAKE_RANDOM, PakeError, Parties, answer};
 use host::clock::{now, now_ms, steady};
 use host::random;
@@ -19,11 +19,12 @@ use super::records::{event_of, node_key};
 use super::throttle::Attempt;
 use super::{App, unexpected};
 
-/// What the operator chose, checked.
-struct Choice<'a> {
-    hostname: Hostname,
-    order: InstallOrder,
-    form: &'a Approve,
+/// What the operator, or a join token, chose; checked.
+pub(super) struct Choice<'a> {
+    pub hostname: Hostname,
+    pub order: InstallOrder,
+    pub role: &'a str,
+    pub replace: bool,
 }
 
 fn read_code(typed: &str) -> Result<PairingCode, ApiError> {
@@ -61,6 +62,12 @@ impl App {
             let why = format!("this enrollment is {}, not Pending", record.state.as_str());
             return Err(ApiError::conflict(why, "reload the machine's page"));
         }
+        if let Some(token) = record.token {
+            return Err(ApiError::conflict(
+                format!("this machine enrolls with join token {token}"),
+                "it has no code; deny it here",
+            ));
+        }
         let code = read_code(&form.code)?;
         if record.number != Some(code.number) {
             let why = format!("a code that begins with {} belongs to another machine", code.number);
@@ -80,7 +87,8 @@ impl App {
         let (disk, mark) = choose_disk(&revealed.facts, &form.disk, &artifact)?;
         let order = InstallOrder { artifact: artifact.id, disk: disk.name.clone(), disk_serial: mark, disk_size: disk.size };
         let text = format!("code entered: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
-        let decided = self.pair(actor, &record, &code, Choice { hostname, order, form })?;
+        let choice = Choice { hostname, order, role: &form.role, replace: form.replace };
+        let decided = self.pair(&actor.user, &record, &code.secret, choice)?;
         self.write(|tx| {
             self.may_issue(tx)?;
             self.has_room(tx, &decided.hostname, form.replace)?;
@@ -93,35 +101,36 @@ impl App {
     }
 
     /// The seed's side of the pairing, both steps at once.
-    fn pair(
+    pub(super) fn pair(
         &self,
-        actor: &Actor,
+        actor: &str,
         record: &EnrollmentRecord,
-        code: &PairingCode,
+        secret: &PairingSecret,
         choice: Choice<'_>,
     ) -> Result<Decided, ApiError> {
-        let Choice { hostname, order, form } = choice;
+        let Choice { hostname, order, role, replace } = choice;
+        let number = record.number.ok_or_else(|| ApiError::Internal("the enrollment has no number".to_owned()))?;
         let revealed =
             record.revealed.as_ref().ok_or_else(|| ApiError::Internal("the enrollment is Pending but has no keys".to_owned()))?;
         let old = || ApiError::conflict("this machine runs an agent of an earlier version", "restart the machine");
         let part = revealed.pairing.ok_or_else(old)?;
         let parties = Parties {
             enrollment: record.id,
-            number: code.number,
+            number,
             site_key: &self.site_key,
             node_key: &node_key(record)?,
             recipient: &revealed.recipient,
             facts: part.facts,
         };
-        let decision = Decision { order: &order, hostname: &hostname, role: &form.role };
+        let decision = Decision { order: &order, hostname: &hostname, role };
         let random = random::bytes::<PAKE_RANDOM>().map_err(unexpected)?;
         let bad = |e: PakeError| ApiError::bad(e.to_string(), "deny this machine; it violates the protocol");
-        let (message, both) = answer(&code.secret, &parties, &decision, &part.message, &random).map_err(bad)?;
+        let (message, both) = answer(secret, &parties, &decision, &part.message, &random).map_err(bad)?;
         Ok(Decided {
-            actor: actor.user.clone(),
+            actor: actor.to_owned(),
             hostname,
-            role: form.role.clone(),
-            replace: form.replace,
+            role: role.to_owned(),
+            replace,
             order,
             message,
             confirmation: both.of_seed,
@@ -138,7 +147,7 @@ impl App {
         Err(ApiError::conflict(format!("a node named {hostname} already exists"), hint))
     }
 
-    fn full_name(&self, typed: &str) -> Result<Hostname, ApiError> {
+    pub(super) fn full_name(&self, typed: &str) -> Result<Hostname, ApiError> {
         let typed = typed.trim().to_ascii_lowercase();
         let domain = &self.spec.spec.networking.domain;
         let suffix = format!(".{domain}");
@@ -220,8 +229,16 @@ impl App {
     }
 }
 
-/// The disk, and the text that identifies it among the machine's disks.
-fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactManifest) -> Result<(&'a Disk, String), ApiError> {
+/// The disk, and the text that identifies it among the machine's disks. A machine that joins in place has chosen already: nothing
+/// is written, so size and sectors do not matter.
+pub(super) fn choose_disk<'a>(
+    facts: &'a HardwareFacts,
+    name: &str,
+    artifact: &ArtifactManifest,
+) -> Result<(&'a Disk, String), ApiError> {
+    if let Some(root) = &facts.root_disk {
+        return disk_in_place(facts, name, root);
+    }
     let Some(disk) = facts.disks.iter().find(|d| d.name == name) else {
         return Err(ApiError::bad(
             format!("the machine has no disk {:?}", cluster_seed::machine::tame(name)),
@@ -249,4 +266,16 @@ fn choose_disk<'a>(facts: &'a HardwareFacts, name: &str, artifact: &ArtifactMani
         ));
     };
     Ok((disk, mark))
+}
+
+fn disk_in_place<'a>(facts: &'a HardwareFacts, name: &str, root: &str) -> Result<(&'a Disk, String), ApiError> {
+    if name != root {
+        let why = format!("this machine runs from disk {root} and joins in place");
+        return Err(ApiError::bad(why, "choose that disk; nothing is written to it"));
+    }
+    let disk = facts.disks.iter().find(|d| d.name == root);
+    let disk =
+        disk.ok_or_else(|| ApiError::bad(format!("the machine runs from {root}, which is not in its list of disks"), ""))?;
+    // Told apart or not: nothing is written.
+    Ok((disk, disk.mark(&facts.disks).unwrap_or_else(|| disk.serial.clone())))
 }

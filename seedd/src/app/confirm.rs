@@ -43,6 +43,11 @@ impl App {
                 if tx.live_node(&decided.hostname)?.is_some() && !decided.replace {
                     return self.name_is_taken(tx, &record, decided);
                 }
+                if let Some(refused) = self.token_ended(tx, &record)? {
+                    tx.advance(&record, EnrollmentEvent::Denied, Some(&refused), now())?;
+                    tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentDenied, &refused, Some(&decided.actor)))?;
+                    return Ok(());
+                }
                 self.make_room(tx, &decided.actor, &decided.hostname, decided.replace)?;
                 let host = self.host_for(tx, &decided.hostname)?;
                 let (hostname, role, endpoint) = (&decided.hostname, &decided.role, endpoint_of(record.ip));
@@ -56,7 +61,9 @@ impl App {
                 Ok(())
             })
         })?;
-        self.throttle.succeeded(&Attempt::pairing_code(&decided.actor), steady());
+        if record.token.is_none() {
+            self.throttle.succeeded(&Attempt::pairing_code(&decided.actor), steady());
+        }
         self.planes_changed.send_modify(|v| *v += 1);
         let state = self.store.read(|tx| tx.enrollment(id))?.state;
         Ok(ConfirmReply { state })
@@ -80,6 +87,9 @@ impl App {
 
     /// The attempt is over, here and on the machine.
     fn wrong_code(&self, record: &EnrollmentRecord, decided: &Decided) -> Result<(), ApiError> {
+        if let Some(token) = record.token {
+            return self.refuse_token(record, token, &format!("the machine does not have the secret of join token {token}"));
+        }
         self.write(|tx| {
             tx.add_wrong_code(record.id)?;
             tx.advance(record, EnrollmentEvent::Denied, Some(WRONG), now())?;

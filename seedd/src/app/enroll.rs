@@ -28,6 +28,9 @@ impl App {
             let why = format!("the agent uses protocol {}, but this seed uses protocol {PROTOCOL}", hello.protocol);
             return Err(ApiError::bad(why, "restart the machine from the network to load this seed's agent"));
         }
+        if let Some(token) = hello.token {
+            self.check_token(from, token)?;
+        }
         let mut id = [0u8; 16];
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let id = EnrollmentId(id);
@@ -40,6 +43,9 @@ impl App {
             let machine = self.admit(tx, mac, from)?;
             let number = tx.take_number()?.ok_or(ApiError::TooMany { seconds: 60 })?;
             tx.insert_enrollment(id, machine, number, from, now())?;
+            if let Some(token) = hello.token {
+                tx.name_token(id, token)?;
+            }
             Ok((tx.enrollment(id)?, number))
         })?;
         self.note(from, EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll", Some(&record));
@@ -84,7 +90,10 @@ impl App {
         })?;
         if let Some(record) = record {
             let number = record.number.map(|n| n.to_string()).unwrap_or_default();
-            let text = format!("waiting for approval, request from {from}; the code on its console begins with {number}");
+            let text = match record.token {
+                None => format!("waiting for approval, request from {from}; the code on its console begins with {number}"),
+                Some(token) => format!("waiting, request from {from} with join token {token}"),
+            };
             self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
         }
         Ok(reply)
@@ -93,6 +102,7 @@ impl App {
     pub fn status_of(&self, id: EnrollmentId) -> Result<StatusReply, ApiError> {
         let record = self.store.read(|tx| tx.enrollment(id))?;
         self.heard(&record);
+        let record = self.serve_token(record)?;
         let challenge =
             matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
         let decision = record.decision.filter(|_| record.state == EnrollmentState::Confirming);
@@ -112,9 +122,13 @@ impl App {
             }
             match record.state {
                 EnrollmentState::Approved => {
+                    let with = match self.spend_token(tx, &record)? {
+                        Ok(with) => with,
+                        Err(refused) => return Ok(Err(refused)),
+                    };
                     tx.advance(&record, EnrollmentEvent::Issued, None, now())?;
                     tx.set_claim_nonce(id, claim.nonce)?;
-                    let text = format!("the identity was issued to {from}");
+                    let text = format!("the identity was issued to {from}{with}");
                     let event = NewEvent {
                         machine: Some(record.machine),
                         enrollment: Some(id),
@@ -126,8 +140,16 @@ impl App {
                 _ => return Err(conflict("the identity was already issued")),
             }
             let identity = tx.issued(id)?.ok_or_else(|| conflict("the identity was already issued"))?;
-            Ok(ClaimReply { identity })
+            Ok(Ok(ClaimReply { identity }))
         });
+        let result = match result {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(refused)) => {
+                self.resign_peers().map_err(unexpected)?;
+                Err(ApiError::Forbidden { why: refused })
+            }
+            Err(e) => Err(e),
+        };
         if let Err(error) = &result {
             // Recorded only if an identity is waiting; other claims are only counted.
             let known = self.store.read(|tx| tx.enrollment(id)).ok();

@@ -90,7 +90,8 @@ impl App {
                 may_install(record)?;
                 tx.drop_issued(record.id)?;
                 tx.set_progress(record.id, 0, *total, 0)?;
-                say(EventKind::InstallBegan, &format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk)))?;
+                let written = format!("writing artifact {} to {}, {total} bytes", artifact.short(), tame(disk));
+                say(EventKind::InstallBegan, if in_place(record) { "joining in place: no disk is written" } else { &written })?;
                 advance(EnrollmentEvent::InstallBegan, None)?
             }
             ReportBody::InstallProgress { written, total, rate } => {
@@ -99,7 +100,7 @@ impl App {
             }
             ReportBody::InstallDone { seconds } => {
                 tx.set_progress(record.id, record.total, record.total, record.rate)?;
-                say(EventKind::InstallDone, &format!("all chunks verified and written in {seconds} s; restarting from disk"))?;
+                say(EventKind::InstallDone, &installed(record, *seconds))?;
                 advance(EnrollmentEvent::InstallDone, None)?
             }
             ReportBody::Booted { kernel, .. } => {
@@ -181,6 +182,18 @@ impl App {
             Some(Err(e)) => GateCheck { name, ok: false, detail: e.to_string() },
             None => GateCheck { name, ok: false, detail: "the node has no address on this plane".to_owned() },
         })
+    }
+}
+
+/// Whether the machine runs from its disk already.
+fn in_place(record: &EnrollmentRecord) -> bool {
+    record.revealed.as_ref().is_some_and(|r| r.facts.root_disk.is_some())
+}
+
+fn installed(record: &EnrollmentRecord, seconds: u64) -> String {
+    match in_place(record) {
+        true => "joined in place: the identity is stored".to_owned(),
+        false => format!("all chunks verified and written in {seconds} s; restarting from disk"),
     }
 }
 

@@ -12,7 +12,7 @@ mod darksite;
 mod doctor;
 mod drill;
 mod hints;
-mod image;
+pub(crate) mod image;
 mod import;
 mod init;
 mod installer;
@@ -22,12 +22,14 @@ mod metrics;
 mod node;
 mod power;
 mod prompt;
+mod proxmox;
 mod reference;
 mod sbom;
 mod seal;
 mod serve;
 mod status;
 mod tail;
+mod token;
 mod unseal;
 
 use std::io::IsTerminal as _;
@@ -89,6 +91,14 @@ Examples:
     /// Build the netboot image, the artifact of each role, and seed media
     #[command(subcommand)]
     Image(image::Image),
+    /// Build images: the same as `seedd image build`
+    #[command(after_long_help = "\
+Example:
+  TARGET=image-only seedd build")]
+    Build(Box<image::Build>),
+    /// Create the nodes of cluster.yaml as virtual machines of Proxmox VE
+    #[command(subcommand)]
+    Proxmox(proxmox::Proxmox),
     /// Prepare the Debian installer, with the snapshot as its mirror
     #[command(subcommand)]
     Installer(installer::Installer),
@@ -190,6 +200,9 @@ Exit status:
     /// List nodes, revoke a node, forget a machine
     #[command(subcommand)]
     Node(node::Node),
+    /// Create, list and revoke join tokens, with which machines enroll without an operator
+    #[command(subcommand)]
+    Token(token::JoinTokens),
     /// Export or verify the event log
     #[command(subcommand)]
     Log(log::Log),
@@ -228,6 +241,8 @@ pub fn main() -> ExitCode {
         Verb::Cluster(v) => v.run(),
         Verb::Darksite(v) => v.run(),
         Verb::Image(v) => v.run(),
+        Verb::Build(v) => v.run(),
+        Verb::Proxmox(v) => v.run(),
         Verb::Installer(v) => v.run(),
         Verb::Adopt(v) => v.run(),
         Verb::Appliance(v) => v.run(),
@@ -247,6 +262,7 @@ pub fn main() -> ExitCode {
         Verb::Recorder(v) => v.run(),
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
         Verb::Node(v) => v.run(),
+        Verb::Token(v) => v.run(),
         Verb::Log(v) => v.run(),
         Verb::Power(v) => v.run(),
         Verb::Metrics(v) => v.run(),
@@ -264,7 +280,7 @@ pub fn main() -> ExitCode {
 fn keep_private(verb: &Verb) -> anyhow::Result<()> {
     process::keep_memory_private().context("protecting the memory of this process")?;
     match verb {
-        Verb::Image(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) => {}
+        Verb::Image(_) | Verb::Build(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) => {}
         _ => process::keep_files_private(),
     }
     Ok(())

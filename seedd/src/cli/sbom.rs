@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::{ArtifactPackages, SnapshotManifest};
+use cluster_seed::manifest::{ArtifactManifest, ArtifactPackages, SnapshotManifest};
 use darksite::SnapshotLock;
 use darksite::lock::MAX_LOCK;
 use darksite::sbom::{Part, Subject, parts_of_extras, parts_of_index, render};
@@ -115,14 +115,26 @@ impl OfArtifact {
         let found = artifacts::of_role(&site, &store, &self.role, &site.keys().public()?.site_key()?)?;
         let manifest =
             found.ok_or_else(|| anyhow!("role {:?} has no artifact", self.role)).hint("build it with `seedd image build`")?;
-        let installed = installed(&site, manifest.id)?;
-        let held = snapshots::one(&site, &store, manifest.spec.snapshot)
-            .hint("a bill of materials needs the snapshot that the artifact was built from")?;
-        let parts = parts_of(&site, &held.manifest, &installed)?;
-        let name = format!("Kubedos artifact of role {}", self.role);
-        let subject = subject(&site, "artifact", manifest.id, name, manifest.id.short(), &parts.0)?;
-        put(self.out.as_ref(), &render(&subject, &parts.1)?)
+        put(self.out.as_ref(), &of_artifact(&site, &manifest)?)
     }
+}
+
+/// The bill of materials of an artifact.
+pub fn of_artifact(site: &Site, manifest: &ArtifactManifest) -> Result<String> {
+    let installed = installed(site, manifest.id)?;
+    let held = snapshots::one(site, &site.open_store()?, manifest.spec.snapshot)
+        .hint("a bill of materials needs the snapshot that the artifact was built from")?;
+    let (lock, parts) = parts_of(site, &held.manifest, &installed)?;
+    let name = format!("Kubedos artifact of role {}", manifest.spec.role);
+    Ok(render(&subject(site, "artifact", manifest.id, name, manifest.id.short(), &lock)?, &parts)?)
+}
+
+/// The bill of materials of a snapshot, without extras.
+pub fn of_snapshot(site: &Site, id: Digest) -> Result<String> {
+    let held = snapshots::one(site, &site.open_store()?, id)?;
+    let (lock, parts) = snapshot_parts(site, &held.manifest)?;
+    let name = format!("Kubedos snapshot of Debian {}", held.manifest.suite);
+    Ok(render(&subject(site, "snapshot", id, name, id.short(), &lock)?, &parts)?)
 }
 
 /// The installed packages, as the snapshot describes them.

@@ -116,6 +116,7 @@ impl Machine {
                 ..Disk::default()
             }],
             disks_left_out: 0,
+            root_disk: None,
             nics: vec![],
             boot_mac: Some(self.mac),
             kernel: "6.12".into(),
@@ -124,7 +125,7 @@ impl Machine {
 
     /// Enrolls up to Pending; gives the id and the code on the console.
     pub(crate) fn enroll(&self, app: &App) -> (EnrollmentId, String) {
-        let hello = Hello { protocol: PROTOCOL, boot_mac: Some(self.mac) };
+        let hello = Hello { protocol: PROTOCOL, boot_mac: Some(self.mac), token: None };
         let reply = app.say_hello(self.from, &hello).unwrap();
         let random = Digest::of(self.key.as_bytes()).0;
         let (paired, reveal, code) = Paired::start(&reply, &self.key, &self.age.recipient(), &self.facts(), random).unwrap();

@@ -222,7 +222,7 @@ fn an_agent_of_another_protocol_is_told_what_to_do() {
     let Bench { app, _dir } = &unsealed();
     let seed = seedd::app::Seed(app.clone());
     for protocol in [0, 1, PROTOCOL + 1] {
-        match seed.hello(ip(), Hello { protocol, boot_mac: None }) {
+        match seed.hello(ip(), Hello { protocol, boot_mac: None, token: None }) {
             Err(ApiError::BadRequest { why, hint: Some(hint) }) => {
                 assert!(why.contains(&format!("protocol {protocol}")) && hint.contains("restart the machine"), "{why} {hint}");
             }
@@ -247,10 +247,10 @@ impl Agent {
 
     fn run(url: &str, run: &Utf8Path, seed: u8) -> Result<Session, EnrollError> {
         let random: [u8; RANDOM] = std::array::from_fn(|i| seed.wrapping_mul(37).wrapping_add(i as u8));
-        let secrets = MachineSecrets::new(AgeKey::generate(), &random).unwrap();
+        let secrets = MachineSecrets::new(AgeKey::generate(), &random, None).unwrap();
         let (http, console) = (Http::new(url), Console::to_path(&run.join("console")).unwrap());
         let wait = |_| std::thread::sleep(std::time::Duration::from_millis(5));
-        let enroller = Enroller { http: &http, console: &console, wait: &wait, dir: run, sites: &[] };
+        let enroller = Enroller { http: &http, console: &console, wait: &wait, dir: run, sites: &[], token: None, tries: 30 };
         enroller.run(secrets, &Machine::new(seed).facts()).map_err(|failed| failed.error)
     }
 

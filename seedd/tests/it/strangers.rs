@@ -22,7 +22,7 @@ fn made_up(n: u32) -> Mac {
 }
 
 fn hello(app: &App, from: IpAddr, mac: Mac) -> Option<EnrollmentId> {
-    let hello = Hello { protocol: PROTOCOL, boot_mac: Some(mac) };
+    let hello = Hello { protocol: PROTOCOL, boot_mac: Some(mac), token: None };
     app.say_hello(from, &hello).ok().map(|r| r.enrollment)
 }
 

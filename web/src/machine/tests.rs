@@ -60,7 +60,7 @@ async fn the_agents_messages() {
     let key = SigningKey::from_bytes(&[5; 32]);
     let enrollment = EnrollmentId([2; 16]);
     let nonce = Nonce::from_random([1; 32]);
-    let hello = |protocol| serde_json::to_string(&Hello { protocol, boot_mac: None }).unwrap();
+    let hello = |protocol| serde_json::to_string(&Hello { protocol, boot_mac: None, token: None }).unwrap();
     let claim = Sealed::sign(&Claim { enrollment, challenge: nonce, nonce }, &key).unwrap();
     let report = Sealed::sign(&Report { enrollment, seq: 1, body: ReportBody::InstallDone { seconds: 1 } }, &key).unwrap();
     let confirmation = "00".repeat(32).parse().unwrap();

@@ -50,6 +50,8 @@ pub(super) struct Decision {
     pub(super) replace: bool,
     pub(super) roles: Vec<Choice>,
     pub(super) disks: Vec<Choice>,
+    /// It runs from its disk already, and nothing is erased.
+    pub(super) in_place: bool,
     pub(super) can_approve: bool,
     /// How the code on its console begins.
     pub(super) number: String,
@@ -85,13 +87,20 @@ pub(super) fn decide(
         Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
     });
     let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
+    let root = waiting.and_then(|w| w.facts.root_disk.as_deref());
     // With several disks, only the operator decides which one is erased.
     let only = disks.iter().filter(|d| !d.removable).count() == 1;
     let choices = disks.iter().map(|d| {
         let notes: String = disk_notes(d, disks).iter().map(|n| format!(", {n}")).collect();
         let label = format!("{}: {}, {}{notes}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
-        let possible = d.unfit().is_none() && d.mark(disks).is_some();
-        let chosen = if form.disk.is_empty() { only && possible && !d.removable } else { form.disk == d.name };
+        let possible = root.map_or(d.unfit().is_none() && d.mark(disks).is_some(), |root| root == d.name);
+        let chosen = if root.is_some() {
+            possible
+        } else if form.disk.is_empty() {
+            only && possible && !d.removable
+        } else {
+            form.disk == d.name
+        };
         Choice::new(&d.name, label, chosen, possible)
     });
     Some(Decision {
@@ -102,6 +111,7 @@ pub(super) fn decide(
         code: clean(&form.code),
         hostname: clean(&form.hostname),
         replace: form.replace.is_some(),
+        in_place: root.is_some(),
         can_approve: pending.is_some(),
         number: pending.and_then(|e| e.number).map(|n| n.to_string()).unwrap_or_default(),
         was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),

@@ -80,6 +80,7 @@ fn facts(spice: &str) -> HardwareFacts {
         memory_mib: 32 << 10,
         disks: vec![disk("nvme0n1", 500_107_862_016, false), disk("sda", 8 << 30, true)],
         disks_left_out: 0,
+        root_disk: None,
         nics: vec![nic("eno1", 1, true), nic("eno2", 2, false)],
         boot_mac: Some(Mac([0x52, 0x54, 0, 0xab, 0, 1])),
         kernel: text("6.12.48+deb13-amd64"),

@@ -4,6 +4,8 @@
 pub enum Lie {
     None,
     Deny,
+    /// It refuses the join token by name.
+    RefusesToken,
     /// A rogue seed: it approves at once, without any code.
     ApprovesAtOnce,
     /// It answers the pairing with a code that it made up.

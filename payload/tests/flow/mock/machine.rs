@@ -3,13 +3,14 @@
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::join::token::JoinToken;
 use cluster_seed::seal::VerifyingKey;
 use cluster_seed::secret::AgeKey;
 use host::hardware;
 use payload::console::Console;
 use payload::http::{Http, chain};
 use payload::install::{Install, InstallError};
-use payload::ram::enroll::{EnrollError, Enroller};
+use payload::ram::enroll::{ATTEMPTS, EnrollError, Enroller};
 use payload::ram::session::{MachineSecrets, RANDOM, Session};
 use payload::ram::site::Source;
 use payload::report::Reporter;
@@ -23,6 +24,8 @@ pub struct Machine {
     pub root: Utf8PathBuf,
     /// Site keys given to it.
     pub sites: Vec<(Source, VerifyingKey)>,
+    /// The join token that it has.
+    pub token: Option<JoinToken>,
 }
 
 /// Bytes of an earlier system on the disk.
@@ -38,7 +41,7 @@ impl Machine {
         fs::write(root.join("sys/block/vda/size"), (disk_mib * 2048).to_string()).unwrap();
         fs::write(root.join("sys/block/vda/serial"), "disk-a").unwrap();
         fs::write(root.join("dev/vda"), vec![OLD; disk_mib * MIB]).unwrap();
-        Machine { _dir: dir, root, sites: vec![] }
+        Machine { _dir: dir, root, sites: vec![], token: None }
     }
 
     pub fn console(&self) -> Console {
@@ -55,11 +58,12 @@ impl Machine {
 
     pub fn enroll(&self, mock: &Mock) -> Result<Session, EnrollError> {
         let random: [u8; RANDOM] = std::array::from_fn(|i| i as u8);
-        let secrets = MachineSecrets::new(AgeKey::generate(), &random).unwrap();
+        let secrets = MachineSecrets::new(AgeKey::generate(), &random, self.token.as_ref()).unwrap();
         let (http, console) = (Http::new(&mock.url), self.console());
         mock.state().console = Some(self.root.join("console"));
         let run = self.root.join("run");
-        let enroller = Enroller { http: &http, console: &console, wait: &|_| (), dir: &run, sites: &self.sites };
+        let (token, tries) = (self.token.as_ref(), ATTEMPTS);
+        let enroller = Enroller { http: &http, console: &console, wait: &|_| (), dir: &run, sites: &self.sites, token, tries };
         enroller.run(secrets, &hardware::gather(&self.root, None)).map_err(|failed| failed.error)
     }
 
@@ -90,7 +94,9 @@ impl Machine {
             node_key: key,
             root: &self.root,
             place,
+            medium: None,
             wait: &|_| (),
+            network: None,
             announce: Some(&began),
         };
         install.run()

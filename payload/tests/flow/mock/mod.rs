@@ -16,6 +16,7 @@ use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::held::{AptKeys, Held, HeldReply};
 use cluster_seed::identity::{InstallOrder, IssuedIdentity, NodeIdentity, SealedIdentity};
 use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::join::token::{JoinToken, TokenId};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::pairing::{Nonce, Number, PairingCode};
 use cluster_seed::pake::{Confirmation, Decision, Parties, answer};
@@ -67,6 +68,10 @@ pub struct State {
     pub shown: Vec<Sealed<PeersFile>>,
     /// Its answer to such a list.
     pub above: Option<PeersFile>,
+    /// Its join token; without one it waits for a code.
+    pub token: Option<JoinToken>,
+    /// The token that the last hello named.
+    pub named: Option<TokenId>,
     reveal: Option<Reveal>,
     offer: Option<(Offer, Confirmation)>,
     issued: Option<SealedIdentity>,
@@ -108,6 +113,8 @@ impl Mock {
             apt: None,
             shown: vec![],
             above: None,
+            token: None,
+            named: None,
             reveal: None,
             offer: None,
             issued: None,
@@ -201,6 +208,10 @@ impl State {
             ["api", "v1", "agent", "hello"] => {
                 let hello: Hello = serde_json::from_slice(body).unwrap();
                 assert_eq!(hello.protocol, PROTOCOL);
+                self.named = hello.token;
+                if self.lie == Lie::RefusesToken {
+                    return error(403, "join token 0a1b2c3d has expired");
+                }
                 self.state = EnrollmentState::Discovered;
                 (self.polls, self.offer, self.issued, self.claims) = (0, None, None, vec![]);
                 let site_key = key_text(&self.site.verifying_key());
@@ -255,11 +266,18 @@ impl State {
         json(&RevealReply { state: self.state })
     }
 
+    fn typed(&self) -> PairingCode {
+        let console = std::fs::read_to_string(self.console.as_ref().unwrap()).unwrap();
+        let shown = console.lines().rev().find_map(|l| l.trim_end().strip_prefix("kubedos: pairing code "));
+        if self.lie == Lie::Guesses { "12-000-000" } else { shown.unwrap() }.parse().unwrap()
+    }
+
     /// The operator reads the newest code from the console and enters it; a rogue has to guess one.
     fn offer(&mut self) {
-        let console = std::fs::read_to_string(self.console.as_ref().unwrap()).unwrap();
-        let shown = console.lines().rev().find_map(|l| l.trim_end().strip_prefix("kubedos: pairing code ")).unwrap();
-        let code: PairingCode = if self.lie == Lie::Guesses { "12-000-000" } else { shown }.parse().unwrap();
+        let code = match &self.token {
+            Some(token) => PairingCode { number: Number::new(NUMBER).unwrap(), secret: token.pairing_secret() },
+            None => self.typed(),
+        };
         assert_eq!(code.number.get(), NUMBER);
         let reveal = self.reveal.as_ref().unwrap();
         let parties = Parties {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::identity::{InstallOrder, SealedIdentity};
 use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
+use cluster_seed::join::token::TokenId;
 use cluster_seed::machine::HardwareFacts;
 use cluster_seed::pairing::{Nonce, Number};
 use cluster_seed::pake::{Confirmation, PakeMessage};
@@ -24,6 +25,8 @@ pub struct EnrollmentRecord {
     /// First part of the pairing code; `None` in rows of earlier versions.
     pub number: Option<Number>,
     pub ip: IpAddr,
+    /// Named by the machine: the seed then decides, not an operator.
+    pub token: Option<TokenId>,
     pub revealed: Option<Revealed>,
     pub decision: Option<Decided>,
     pub wrong_codes: u32,
@@ -79,7 +82,7 @@ pub struct Decided {
 /// Enrollments whose public number is in use, as [`EnrollmentState::is_open`] says.
 const OPEN: &str = "state IN ('Discovered','Pending','Confirming')";
 const COLUMNS: &str = "id, machine, state, number, ip, recipient, node_key, facts, facts_digest, pake, decision, wrong_codes, \
-     reason, challenge, claim_nonce, last_seq, written, total, rate, created, since, touched";
+     reason, challenge, claim_nonce, last_seq, written, total, rate, created, since, touched, token";
 
 fn nonce(text: Option<String>, what: &'static str) -> Result<Option<Nonce>, StoreError> {
     text.map(|t| parsed(&t, what).map(Nonce)).transpose()
@@ -122,6 +125,7 @@ fn record(r: &Row<'_>) -> Result<EnrollmentRecord, StoreError> {
         created: r.get(19)?,
         since: r.get(20)?,
         touched: r.get(21)?,
+        token: text(22)?.map(|t| parsed(&t, "enrollment.token")).transpose()?,
     })
 }
 
@@ -152,6 +156,23 @@ impl Tx<'_> {
             params![id.to_string(), machine, number.get(), ip.to_string(), now],
         )?;
         Ok(())
+    }
+
+    /// Records that the machine named this token.
+    pub fn name_token(&self, id: EnrollmentId, token: TokenId) -> Result<(), StoreError> {
+        self.tx.execute("UPDATE enrollment SET token = ?2 WHERE id = ?1", params![id.to_string(), token.to_string()])?;
+        Ok(())
+    }
+
+    /// How many machines were approved with a token and have not claimed their identity yet.
+    pub fn unclaimed_by(&self, token: TokenId) -> Result<u32, StoreError> {
+        let sql = "SELECT count(*) FROM enrollment WHERE token = ?1 AND state = 'Approved'";
+        Ok(self.tx.query_row(sql, [token.to_string()], |r| r.get(0))?)
+    }
+
+    /// Enrollments with a token that wait for the machine's confirmation.
+    pub fn confirming_by_token(&self) -> Result<Vec<EnrollmentRecord>, StoreError> {
+        self.enrollments_where("token IS NOT NULL AND state = 'Confirming' AND machine > ?1", -1)
     }
 
     /// The open enrollment that has a public number.

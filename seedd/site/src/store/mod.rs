@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_bounds.sql"),
     include_str!("schema_pairing.sql"),
     include_str!("schema_held.sql"),
+    include_str!("schema_token.sql"),
 ];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);

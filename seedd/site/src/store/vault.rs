@@ -6,7 +6,7 @@ use rusqlite::params;
 use serde_json::Value;
 
 use super::{StoreError, Tx};
-use crate::setting::{CONTROLLER, VAULTED};
+use crate::setting::VAULTED;
 
 /// The field of a setting's JSON that holds the ciphertext, in base64.
 const FIELD: &str = "password";
@@ -16,7 +16,7 @@ const FIELD: &str = "password";
 pub struct Resealed {
     /// Identities of nodes, revoked ones included.
     pub identities: u32,
-    /// Passwords of controllers, and of GRUB.
+    /// Passwords of controllers and of GRUB, and join tokens.
     pub passwords: u32,
 }
 
@@ -35,7 +35,7 @@ impl Tx<'_> {
         let identities = self.reseal_identities(&mut each)?;
         let mut passwords = 0;
         for name in VAULTED {
-            for (key, value) in self.settings_under(name)?.into_iter().filter(|(key, _)| key == name || name == CONTROLLER) {
+            for (key, value) in self.settings_under(name)?.into_iter().filter(|(key, _)| key == name || name.ends_with(':')) {
                 self.set(&key, &resealed(&key, &value, &mut each)?)?;
                 passwords += 1;
             }
@@ -67,7 +67,7 @@ impl Tx<'_> {
     pub fn vaulted(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let mut all: Vec<(String, Vec<u8>)> = self.identities()?.into_iter().map(|(_, name, sealed)| (name, sealed)).collect();
         for name in VAULTED {
-            for (key, value) in self.settings_under(name)?.into_iter().filter(|(key, _)| key == name || name == CONTROLLER) {
+            for (key, value) in self.settings_under(name)?.into_iter().filter(|(key, _)| key == name || name.ends_with(':')) {
                 let sealed = parts(&value)?.1;
                 all.push((key, sealed));
             }

@@ -8,16 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::{EnrollIso, EnrollMedium, SeedIso, SeedMedium};
-use pxe::script::{Console, KernelCmdline, SeedUrl};
+use pxe::script::SeedUrl;
 use serde_json::json;
 use site::Site;
-use site::hint::Hint as _;
 
-use crate::netboot::consoles;
+use crate::kernel_line::{HTTP, default_seed, parameters};
 use crate::terminal::{Terminal, amount};
-
-/// Port of the seed's HTTP unless --seed names another.
-const HTTP: u16 = 80;
 
 /// A finished medium.
 pub enum Medium {
@@ -94,24 +90,12 @@ pub struct Enroll<'a> {
 
 impl Enroll<'_> {
     pub fn build(&self, site: &Site, inputs: &image::Inputs, netboot: &NetbootManifest, progress: &Terminal) -> Result<Medium> {
-        let seed = self.seed.unwrap_or(SeedUrl(SocketAddrV4::new(self.spec.spec.networking.underlay.seed.value, HTTP)));
-        let parameters = self.parameters()?;
+        let seed = self.seed.unwrap_or_else(|| default_seed(self.spec));
+        let parameters = parameters(self.spec)?;
         let name = self.spec.metadata.name.to_string();
         let what = EnrollMedium { site: &name, seed: &seed.to_string(), parameters: &parameters, netboot };
         let made = image::build_enroll_iso(inputs, &what, &site.join("media"), self.out, progress);
         Ok(Medium::Enroll { site: name, seed, made: made.context("building the enrollment medium")? })
-    }
-
-    /// Consoles and parameters of the site, as its boot scripts have them.
-    fn parameters(&self) -> Result<String> {
-        let netboot = &self.spec.spec.netboot;
-        let consoles = match &consoles(&netboot.consoles)[..] {
-            [] => vec![Console::Vga, Console::Serial(0)],
-            some => some.to_vec(),
-        };
-        let line = consoles.into_iter().fold(KernelCmdline::new(), KernelCmdline::console);
-        let line = line.params(netboot.kernel_parameters.iter().map(String::as_str));
-        Ok(line.context("reading netboot.kernelParameters").hint("correct it in cluster.yaml")?.to_string())
     }
 }
 

@@ -1,6 +1,18 @@
 //! `seedd image`
 
+mod bundle;
+
+mod what;
+
+mod cloud;
+
+mod list;
+
 mod media;
+
+mod named;
+
+pub(crate) mod output;
 
 mod write;
 
@@ -9,15 +21,20 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use cluster_seed::foundry::Target;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
+use image::foundry::Output;
 use pxe::script::SeedUrl;
 use site::hint::Hint as _;
+use site::snapshots;
 use site::store::StoreError;
-use site::{Site, artifacts, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
 use media::{Enroll, Medium, Seed};
+use named::Named;
+use output::Foundry;
+use what::What;
 
 #[derive(Subcommand)]
 pub enum Image {
@@ -30,10 +47,25 @@ Examples:
   seedd image build
   seedd image build --role base
   seedd image build --target seed-iso --out ./seed.iso
-  seedd image build --target enroll-iso --seed http://10.44.0.1")]
-    Build(Build),
-    /// List the netboot image and the artifacts in use
-    List(List),
+  seedd image build --target enroll-iso --seed http://10.44.0.1
+  seedd image build --target qcow2 --role base --out ./images
+  seedd image build --target qcow2 --node edge-1 --role base --expires 7d")]
+    Build(Box<Build>),
+    /// List what `seedd image build --target` can build
+    Targets(output::Targets),
+    /// Verify an output of `seedd image build`: its signature and every byte of its files
+    ///
+    /// Works on any machine. Remembers the newest version it has seen and refuses an older one.
+    #[command(after_long_help = "\
+Examples:
+  seedd image verify ./site-a-base-20260829T140545Z-qcow2-0123abcd/
+  seedd image verify ./node.qcow2 --site-key 0123…cdef")]
+    Verify(output::Verify),
+    /// List the netboot image and the artifacts in use, and the outputs made of them
+    ///
+    /// An output is stale if it was made from what is no longer in use; `seedd darksite gc` deletes stale outputs, but for
+    /// the newest of each role and target.
+    List(list::List),
     /// Export the raw disk of a role's artifact to a file
     ///
     /// Every chunk is verified.
@@ -63,37 +95,27 @@ pub struct Build {
     /// Build only this role (repeatable)
     #[arg(long, value_name = "ROLE")]
     role: Vec<String>,
-    /// What to build
-    #[arg(long, value_enum, default_value = "images")]
-    target: Target,
-    /// With --target seed-iso or enroll-iso: file to write [default: DIR/media/seed-ID.iso or enroll-ID.iso]
-    #[arg(long, value_name = "FILE")]
+    /// What to build; `seedd image targets` lists the outputs
+    #[arg(long, env = "TARGET", value_parser = What::parse, default_value = "images", value_name = "TARGET")]
+    target: What,
+    /// Where to write it: a file for seed-iso and enroll-iso, otherwise a directory [default: below DIR]
+    #[arg(long, value_name = "PATH")]
     out: Option<Utf8PathBuf>,
     /// With --target seed-iso: seedd program for the medium [default: this one]
     #[arg(long, value_name = "FILE")]
     seedd: Option<Utf8PathBuf>,
-    /// With --target enroll-iso: address of the seed [default: the one in cluster.yaml, port 80]
+    /// With a target for machines that are not netbooted: address of the seed [default: the one in cluster.yaml, port 80]
     #[arg(long, value_name = "URL", value_parser = media::seed_url)]
     seed: Option<SeedUrl>,
+    #[command(flatten)]
+    settings: output::Settings,
+    #[command(flatten)]
+    named: named::ForNode,
+    #[command(flatten)]
+    aws: cloud::Aws,
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Target {
-    /// Netboot image and artifacts, for machines
-    Images,
-    /// Images, and with them a medium that a seed boots from (CD or USB stick)
-    SeedIso,
-    /// Netboot image, and a small medium with the site's public key that machines enroll from (CD or USB stick)
-    EnrollIso,
-}
-
-#[derive(Args)]
-pub struct List {
-    #[command(flatten)]
-    args: SiteArgs,
 }
 
 #[derive(Args)]
@@ -110,6 +132,8 @@ impl Image {
     pub fn run(&self) -> Result<()> {
         match self {
             Image::Build(v) => v.run(),
+            Image::Targets(v) => v.run(),
+            Image::Verify(v) => v.run(),
             Image::List(v) => v.run(),
             Image::Export(v) => v.run(),
             Image::Write(v) => v.run(),
@@ -139,19 +163,29 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
 }
 
 impl Build {
-    fn run(&self) -> Result<()> {
-        if self.seed.is_some() && self.target != Target::EnrollIso {
-            return Err(anyhow!("--seed is for an enrollment medium")).hint("add --target enroll-iso");
+    fn check(&self) -> Result<()> {
+        if self.seed.is_some() && !self.target.knows_the_seed() {
+            return Err(anyhow!("--seed is for machines that are not netbooted")).hint("add --target enroll-iso, for example");
         }
-        watch_signals()?;
+        if self.aws.is_given() && !matches!(self.target, What::Cloud(_)) {
+            return Err(anyhow!("--dry-run and --aws-… are for AWS")).hint("add --target aws-ami or aws-run");
+        }
+        self.named.check(self.target)?;
         if !nix::unistd::geteuid().is_root() {
             return Err(anyhow!("building images requires root: it runs the snapshot's tools in a chroot"))
                 .hint("run it as root");
         }
+        Ok(())
+    }
+
+    pub fn run(&self) -> Result<()> {
+        self.check()?;
+        watch_signals()?;
         let site = self.args.site();
         let store = site.open_store()?;
         let spec = site.spec()?;
-        if let Some(unknown) = self.role.iter().find(|r| !spec.spec.roles.contains_key(*r)) {
+        let roles = self.named.roles(&spec, &self.role)?;
+        if let Some(unknown) = roles.iter().find(|r| !spec.spec.roles.contains_key(*r)) {
             return Err(anyhow!("no role named {unknown:?}")).hint("cluster.yaml lists the roles");
         }
         let agent = find_agent(self.agent.as_ref())?;
@@ -176,25 +210,34 @@ impl Build {
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
         let mut built = BTreeMap::new();
         for (name, role) in &spec.spec.roles {
-            if self.target == Target::EnrollIso || !self.role.is_empty() && !self.role.contains(name) {
+            if !self.target.needs_artifacts() || !roles.is_empty() && !roles.contains(name) {
                 continue;
             }
             let manifest = image::build_artifact(&inputs, name, &role.packages, &progress)
                 .with_context(|| format!("building role {name}"))?;
             built.insert(name.clone(), manifest);
         }
-        let medium = match self.target {
-            Target::Images => None,
-            Target::SeedIso => {
-                let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: &built };
-                Some(seed.build(&site, &inputs, &netboot, &progress)?)
-            }
-            Target::EnrollIso => {
-                let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec: &spec };
-                Some(enroll.build(&site, &inputs, &netboot, &progress)?)
-            }
+        let mut named = self.named.draw(&roles, &site.keys().public()?.vault)?;
+        let node = named.as_ref();
+        let foundry = Foundry {
+            site: &site,
+            spec: &spec,
+            inputs: &inputs,
+            netboot: &netboot,
+            settings: &self.settings,
+            node,
+            seed: self.seed,
         };
+        let mut made = self.make(&foundry, &built, &progress)?;
         drop(progress);
+        if let (Some(named), [output]) = (&mut named, &made.outputs[..]) {
+            named.keep(&store, output)?;
+            named.warn(&site, &store)?;
+        }
+        made.node = named;
+        if let Some(out) = self.out.as_ref().filter(|_| made.medium.is_none()) {
+            made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
+        }
         store.write(|tx| {
             tx.set_netboot(netboot.id)?;
             for (name, manifest) in &built {
@@ -202,10 +245,34 @@ impl Build {
             }
             Ok::<_, StoreError>(())
         })?;
-        self.report(&netboot, &built, medium.as_ref())
+        self.report(&netboot, &built, &made)
     }
 
-    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&Medium>) -> Result<()> {
+    /// Makes what the artifacts are wanted for.
+    fn make(&self, foundry: &Foundry<'_>, built: &Built, progress: &Terminal) -> Result<Made> {
+        let Foundry { site, spec, inputs, netboot, .. } = *foundry;
+        let mut made = Made::default();
+        match self.target {
+            What::Images => {}
+            What::SeedIso => {
+                let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: built };
+                made.medium = Some(seed.build(site, inputs, netboot, progress)?);
+            }
+            What::EnrollIso => {
+                let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec };
+                made.medium = Some(enroll.build(site, inputs, netboot, progress)?);
+            }
+            What::Output(target) => made.outputs = foundry.build(target, built, progress)?,
+            What::Cloud(cloud) => {
+                made.outputs = foundry.build(Target::Raw, built, progress)?;
+                let deploy = |output| self.aws.deploy(cloud, site, output, progress);
+                made.cloud = made.outputs.iter().map(deploy).collect::<Result<_>>()?;
+            }
+        }
+        Ok(made)
+    }
+
+    fn report(&self, netboot: &NetbootManifest, built: &Built, made: &Made) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
@@ -214,7 +281,8 @@ impl Build {
             .collect();
         let value = serde_json::json!({
             "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts,
-            "medium": medium.map(Medium::value),
+            "medium": made.medium.as_ref().map(Medium::value), "outputs": made.outputs.iter().map(output::value).collect::<Vec<_>>(),
+            "copies": made.copies, "cloud": made.cloud, "node": made.node.as_ref().map(Named::value),
         });
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
         for (name, m) in built {
@@ -225,43 +293,34 @@ impl Build {
                 amount(m.stored_size())
             ));
         }
-        if let Some(medium) = medium {
-            text.push_str(&format!("\n{}", medium.text()));
+        let outputs = made.outputs.iter().map(output::text).chain(made.copies.iter().map(|c| format!("copied to {c}")));
+        let cloud = made.cloud.iter().map(ToString::to_string);
+        let node = made.node.iter().map(|n| format!("{}; the image contains it", n.text()));
+        for line in made.medium.iter().map(Medium::text).chain(outputs).chain(cloud).chain(node) {
+            text.push_str(&format!("\n{line}"));
         }
         self.args.show(&value, &text)
     }
 }
 
+/// What was made of the artifacts.
+#[derive(Default)]
+struct Made {
+    medium: Option<Medium>,
+    /// The only node that the output is for.
+    node: Option<Named>,
+    outputs: Vec<Output>,
+    copies: Vec<Utf8PathBuf>,
+    cloud: Vec<cloud::Done>,
+}
+
 /// Artifacts by role.
 type Built = BTreeMap<String, ArtifactManifest>;
-
-/// The manifest of a role's artifact, which has to be there.
-fn artifact(site: &Site, role: &str) -> Result<ArtifactManifest> {
-    let found = artifacts::of_role(site, &site.open_store()?, role, &site.keys().public()?.site_key()?)?;
-    found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")
-}
-
-impl List {
-    fn run(&self) -> Result<()> {
-        let site = self.args.site();
-        let store = site.open_store()?;
-        let netboot = store.netboot()?;
-        let mut rows = Vec::new();
-        let mut lines: Vec<String> = netboot.iter().map(|id| format!("netboot  {id}")).collect();
-        for (role, _) in store.artifacts()? {
-            let m = artifact(&site, &role)?;
-            lines.push(format!("{role}  {}  disk {}, {} to download", m.id, amount(m.disk_size), amount(m.stored_size())));
-            rows.push(serde_json::json!({"role": role, "id": m.id, "disk": m.disk_size, "stored": m.stored_size()}));
-        }
-        let text = if lines.is_empty() { "no images built yet".to_owned() } else { lines.join("\n") };
-        self.args.show(&serde_json::json!({"netboot": netboot, "artifacts": rows}), &text)
-    }
-}
 
 impl Export {
     fn run(&self) -> Result<()> {
         let site = self.args.site();
-        let manifest = artifact(&site, &self.role)?;
+        let manifest = list::artifact(&site, &self.role)?;
         watch_signals()?;
         let progress = Terminal::new();
         image::assemble(&manifest, &site.join("blobs"), &self.file, &progress).context("assembling the disk")?;

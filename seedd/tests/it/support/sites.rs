@@ -9,6 +9,7 @@ use cluster_seed::agent::{Claim, ClaimReply, Confirm, Hello, Mismatch, PROTOCOL,
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
+use cluster_seed::join::token::{JoinToken, TokenId};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
 use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, BootFile, CHUNK_SIZE, Chunk, NetbootManifest};
 use cluster_seed::pairing::Nonce;
@@ -172,7 +173,7 @@ impl Machine {
         Machine { mac: Mac([2, 0, 0, 0, 0, mac]), ..Machine::new(n) }
     }
 
-    fn facts(&self) -> HardwareFacts {
+    pub fn facts(&self) -> HardwareFacts {
         HardwareFacts {
             vendor: "QEMU".into(),
             product: "p".into(),
@@ -193,6 +194,7 @@ impl Machine {
                 ..Disk::default()
             }],
             disks_left_out: 0,
+            root_disk: None,
             nics: vec![],
             boot_mac: Some(self.mac),
             kernel: "6.12".into(),
@@ -200,7 +202,7 @@ impl Machine {
     }
 
     pub fn hello(&self, app: &App) -> Result<cluster_seed::agent::HelloReply, ApiError> {
-        app.say_hello(ip(), &Hello { protocol: PROTOCOL, boot_mac: Some(self.mac) })
+        app.say_hello(ip(), &Hello { protocol: PROTOCOL, boot_mac: Some(self.mac), token: None })
     }
 
     /// Enrolls up to Pending; gives the id and the code on the console.
@@ -211,6 +213,22 @@ impl Machine {
         app.take_reveal(ip(), reply.enrollment, &reveal).unwrap();
         *self.paired.lock().unwrap() = Some(paired);
         (reply.enrollment, code)
+    }
+
+    /// The same with a join token; `secret` is what it takes for the token's secret.
+    pub fn enroll_with(
+        &self,
+        app: &App,
+        id: TokenId,
+        secret: &JoinToken,
+        facts: HardwareFacts,
+    ) -> Result<EnrollmentId, ApiError> {
+        let reply = app.say_hello(ip(), &Hello { protocol: PROTOCOL, boot_mac: Some(self.mac), token: Some(id) })?;
+        let (random, secret) = (Digest::of(self.key.as_bytes()).0, secret.pairing_secret());
+        let (paired, reveal, _) = Paired::start_with(&reply, &self.key, &self.age.recipient(), &facts, random, &secret).unwrap();
+        app.take_reveal(ip(), reply.enrollment, &reveal)?;
+        *self.paired.lock().unwrap() = Some(paired);
+        Ok(reply.enrollment)
     }
 
     /// Checks the seed's confirmation and sends the machine's own, or tells that the code was wrong.

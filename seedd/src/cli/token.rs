@@ -1,0 +1,201 @@
+//! `seedd token`: join tokens. Needs write access to the data directory, and no session.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use cluster_seed::events::EventKind;
+use cluster_seed::join::pattern::NamePattern;
+use cluster_seed::join::token::TokenId;
+use host::clock::{now, now_ms};
+use serde_json::json;
+use site::hint::{self, Hint as _};
+use site::store::StoreError;
+use site::store::events::NewEvent;
+use site::tokens::{self, DiskRule, Grant, MAX_TOKENS, Token};
+
+use super::args::{SiteArgs, time_of};
+
+/// The actor in the event log.
+const ACTOR: &str = "command line";
+
+#[derive(Subcommand)]
+pub enum JoinTokens {
+    /// Create a join token and show it, this once
+    ///
+    /// Machines with the token enroll by themselves while the seed is unsealed: they get the token's role and the next free name.
+    /// Put it into an image, a NoCloud volume or an OEM string. With it, any machine can enroll: keep it like a password.
+    #[command(after_long_help = "\
+Examples:
+  seedd token create --role worker --uses 20 --expires 24h --name 'web-{n}'
+  seedd token create --role base --name edge --json")]
+    Create(Create),
+    /// List the join tokens, without their secrets
+    List(List),
+    /// Revoke a join token; nodes that were made with it stay
+    Revoke(Revoke),
+}
+
+#[derive(Args)]
+pub struct Create {
+    /// Role of the machines
+    #[arg(long)]
+    role: String,
+    /// How many machines may use it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(tokens::MAX_USES)))]
+    uses: u32,
+    /// Validity: a number with m, h or d
+    #[arg(long, default_value = "24h", value_name = "TIME", value_parser = seconds)]
+    expires: u64,
+    /// Host name, or a pattern with {n} for the number
+    #[arg(long, value_name = "PATTERN")]
+    name: NamePattern,
+    /// Disk to install on, if a machine that installs itself has several that fit
+    #[arg(long, value_enum, default_value_t = Disk::Only)]
+    disk: Disk,
+    #[command(flatten)]
+    args: SiteArgs,
+}
+
+/// Which disk is written on a machine that installs itself.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Disk {
+    /// The only one; a machine with several is refused
+    Only,
+    Smallest,
+    Largest,
+}
+
+impl From<Disk> for DiskRule {
+    fn from(disk: Disk) -> Self {
+        match disk {
+            Disk::Only => DiskRule::Only,
+            Disk::Smallest => DiskRule::Smallest,
+            Disk::Largest => DiskRule::Largest,
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct List {
+    #[command(flatten)]
+    args: SiteArgs,
+}
+
+#[derive(Args)]
+pub struct Revoke {
+    /// Id of the token: the eight digits after `kjt-`
+    id: TokenId,
+    #[command(flatten)]
+    args: SiteArgs,
+}
+
+/// A length of time in seconds.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let unit = match text.as_bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3_600,
+        Some(b'd') => 86_400,
+        _ => return Err(format!("{text:?} has no unit; use m, h or d, for example 24h")),
+    };
+    let number = text.get(..text.len() - 1).filter(|n| n.bytes().all(|b| b.is_ascii_digit())).and_then(|n| n.parse::<u64>().ok());
+    let seconds = number.and_then(|n| n.checked_mul(unit)).filter(|s| (1..=tokens::MAX_SECONDS).contains(s));
+    seconds.ok_or_else(|| format!("{text:?} is not a time from 1m to 365d"))
+}
+
+impl JoinTokens {
+    pub fn run(&self) -> Result<()> {
+        match self {
+            JoinTokens::Create(v) => v.run(),
+            JoinTokens::List(v) => v.run(),
+            JoinTokens::Revoke(v) => v.run(),
+        }
+    }
+}
+
+impl Create {
+    fn run(&self) -> Result<()> {
+        let site = self.args.site();
+        let (store, spec) = (site.open_store()?, site.spec()?);
+        if !spec.spec.roles.contains_key(&self.role) {
+            return Err(anyhow!("there is no role {:?}", self.role)).hint("roles are in cluster.yaml");
+        }
+        let vault = site.keys().public()?.vault;
+        let (role, name) = (self.role.clone(), self.name.clone());
+        let grant = Grant { role, name, uses: self.uses, expires: now() + self.expires, disk: self.disk.into() };
+        let (token, secret) = Token::draw(grant, ACTOR, now(), &vault)?;
+        let Grant { role, name, uses, expires, .. } = &token.grant;
+        let until = time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default();
+        let text = format!("join token {} created: role {role}, name {name}, {uses} uses, until {until}", secret.id);
+        let added = store.write(|tx| {
+            let added = tokens::add(tx, secret.id, &token, now())?;
+            if added {
+                tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::TokenCreated, &text) })?;
+            }
+            Ok::<_, StoreError>(added)
+        })?;
+        if !added {
+            return Err(hint::with(anyhow!("there are {MAX_TOKENS} join tokens already"), "revoke one: `seedd token revoke ID`"));
+        }
+        let shown = secret.to_text();
+        self.args.show(&json!({ "id": secret.id, "token": *shown, "expires": expires }), &format!("{}\n{text}", *shown))
+    }
+}
+
+/// State of a token in one word.
+fn state(token: &Token, now: u64) -> String {
+    token.may_serve(0, now).map_or_else(|why| why.to_string(), |()| "valid".to_owned())
+}
+
+impl List {
+    fn run(&self) -> Result<()> {
+        let all = self.args.site().open_store()?.read(tokens::all)?;
+        let (mut text, mut values) = (Vec::new(), Vec::new());
+        for (id, token) in all {
+            let Token { grant, created, used, refused, image, .. } = &token;
+            let Grant { role, name, uses, expires, disk } = grant;
+            let (state, until) = (state(&token, now()), time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default());
+            let place = image.as_ref().map(|image| format!("  in image {image}")).unwrap_or_default();
+            text.push(format!(
+                "{id}  {role:<12} {:<20} {used}/{uses} used  {refused} refused  until {until}  {state}{place}",
+                name.to_string()
+            ));
+            values.push(json!({
+                "id": id, "role": role, "name": name, "uses": uses, "used": used, "refused": refused, "created": created,
+                "expires": expires, "disk": disk, "state": state, "image": image,
+            }));
+        }
+        let text = if text.is_empty() { "no join tokens".to_owned() } else { text.join("\n") };
+        self.args.show(&json!({ "tokens": values }), &text)
+    }
+}
+
+impl Revoke {
+    fn run(&self) -> Result<()> {
+        let text = format!("join token {} revoked", self.id);
+        let revoked = self.args.site().open_store()?.write(|tx| {
+            let revoked = tokens::revoke(tx, self.id, now())?;
+            if revoked {
+                tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::TokenRevoked, &text) })?;
+            }
+            Ok::<_, StoreError>(revoked)
+        });
+        if !revoked.context("revoking the join token")? {
+            bail!("there is no join token {} that could be revoked", self.id);
+        }
+        self.args.show(&json!({ "revoked": self.id }), &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_and_limits() {
+        for (text, expected) in [("1m", 60), ("24h", 86_400), ("365d", tokens::MAX_SECONDS)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "24", "h", "0h", "-1h", "+1h", "1.5h", "366d", "1w", "99999999999999999999d", "1ä"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
