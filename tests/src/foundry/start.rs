@@ -10,8 +10,8 @@ use crate::member::Member;
 use crate::vm::{First, Spec, Vm};
 use crate::{say, tool};
 
-/// Disk of a machine: larger than the image, so that the root file system has to grow.
-const DISK: &str = "12G";
+/// Disk of a machine: larger than every image (Packer makes 16 GiB), so that the root file system has to grow.
+const DISK: &str = "20G";
 
 /// Switches on a machine that starts from an image, of the format that QEMU calls `format`.
 pub fn power_on(fleet: &mut Fleet, spec: Spec, image: &Path, format: &str) -> Result<()> {
