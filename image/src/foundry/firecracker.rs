@@ -1,5 +1,5 @@
 //! A bundle for Firecracker: ELF kernel, initrd, the root and state file systems as disks, the configuration of a VM and a
-//! script that starts one. Checked against Firecracker's API of release 1.13 (src/firecracker/swagger/firecracker.yaml).
+//! script that starts one. Checked against Firecracker's API of commit 004d935 (src/firecracker/swagger/firecracker.yaml).
 
 use camino::Utf8Path;
 use cluster_seed::manifest::ROOT_LABEL;
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The fields of Firecracker 1.13's `FullVmConfiguration` that are used here: section, field, whether it is required.
+    /// The fields of `FullVmConfiguration` at Firecracker's commit 004d935 that are used here: section, field, whether it is required.
     const SCHEMA: &[(&str, &str, bool)] = &[
         ("boot-source", "kernel_image_path", true),
         ("boot-source", "initrd_path", false),

@@ -103,7 +103,7 @@ impl Found {
     }
 }
 
-/// Asks every source anew.
+/// Reads every source again.
 pub fn discover(places: &Places<'_>) -> Result<Found, DiscoverError> {
     let mut found = Found::default();
     let sources: [(Source, Ask); 6] = [

@@ -1,5 +1,7 @@
-//! Garbage collection: finds blobs that nothing refers to, superseded outputs, and leftovers of killed jobs. A blob is in use if the lock of a
-//! snapshot, the manifest of an artifact or of extras, or a hard link refers to it; jobs that may need blobs hold a lock.
+//! Garbage collection: finds blobs that nothing refers to, superseded outputs, and leftovers of killed jobs.
+//!
+//! A blob is in use if the lock of a snapshot, the manifest of an artifact or of extras, or a hard link refers to it; jobs that
+//! may need blobs hold a lock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

@@ -67,7 +67,8 @@ pub fn list(site: &Site, store: &Store, key: &VerifyingKey) -> Result<Vec<Held>>
     image::foundry::outputs(&site.join(OUTPUTS), key)?.into_iter().map(held).collect()
 }
 
-/// Those that are made from what is no longer in use, but for the newest of each role and target.
+/// Those that are made from what is no longer in use, but for the newest of each role and target; and all but the newest of a node,
+/// whose tokens have ended.
 pub fn superseded(all: Vec<Held>) -> Vec<Held> {
     let age = |one: &Held| (one.current, one.spec().version.clone(), one.made, one.output.dir.clone());
     let mut newest: BTreeMap<Series, _> = BTreeMap::new();
@@ -76,7 +77,7 @@ pub fn superseded(all: Vec<Held>) -> Vec<Held> {
         *best = age(one).max(best.clone());
     }
     let is_newest = |one: &Held| newest.get(&one.series()) == Some(&age(one));
-    all.into_iter().filter(|one| !one.current && !is_newest(one)).collect()
+    all.into_iter().filter(|one| (!one.current || one.spec().node.is_some()) && !is_newest(one)).collect()
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ impl App {
             id: manifest.id,
             target: manifest.spec.target,
             role: manifest.spec.role.clone(),
+            node: manifest.spec.node.clone(),
             version: manifest.spec.version.clone(),
             bytes: held.bytes,
             file: manifest.primary.clone(),

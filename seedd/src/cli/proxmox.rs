@@ -183,10 +183,11 @@ impl Work {
 
     fn connect<'a>(&'a self, cancelled: &'a (dyn Fn() -> bool + Sync)) -> Result<Fleet<'a>> {
         Fleet::connect(&self.spec, &self.settings, cancelled).map_err(|e| {
-            let hint = e.hint();
-            let more = matches!(e, proxmox::ssh::SshError::NotPinned { .. });
-            let error = hint::with(e, hint);
-            if more { error.context("`seedd proxmox trust HOST` pins the key of a host") } else { error }
+            let hint = match &e {
+                proxmox::ssh::SshError::NotPinned { host } => format!("compare and pin it: `seedd proxmox trust {host}`"),
+                other => other.hint().to_owned(),
+            };
+            hint::with(e, hint)
         })
     }
 
@@ -224,7 +225,7 @@ impl Apply {
         if !self.which.args.json {
             say(plan.text(self.allow_destroy).trim_end())?;
         }
-        if !self.yes {
+        if !self.yes && !plan.is_done() {
             confirm("This changes virtual machines on these hosts.", work.spec.metadata.name.as_str())?;
         }
         let progress = Terminal::new();
@@ -252,7 +253,10 @@ impl Trust {
         let keys = scan(host).map_err(failed)?;
         let known: Vec<String> = Pins::read(&pins)?.of(&self.host).map(|k| k.fingerprint.clone()).collect();
         if !known.is_empty() {
-            ensure!(keys.iter().any(|k| known.contains(&k.fingerprint)), "the host shows other keys than the pinned ones");
+            if !keys.iter().any(|k| known.contains(&k.fingerprint)) {
+                return Err(anyhow!("the host shows other keys than the pinned ones"))
+                    .hint(format!("if it was reinstalled, remove its lines from {pins}; otherwise it may be an attack"));
+            }
             return self
                 .args
                 .show(&serde_json::json!({"host": self.host, "pinned": known}), &format!("{} is pinned already", self.host));

@@ -124,7 +124,11 @@ impl Create {
         let (token, secret) = Token::draw(grant, ACTOR, now(), &vault)?;
         let Grant { role, name, uses, expires, .. } = &token.grant;
         let until = time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default();
-        let text = format!("join token {} created: role {role}, name {name}, {uses} uses, until {until}", secret.id);
+        let text = format!(
+            "join token {} created: role {role}, name {name}, {uses} use{}, until {until}",
+            secret.id,
+            if *uses == 1 { "" } else { "s" }
+        );
         let added = store.write(|tx| {
             let added = tokens::add(tx, secret.id, &token, now())?;
             if added {

@@ -120,11 +120,13 @@ fn an_output_with_a_token_is_listed_as_such_never_downloaded_and_replaces_no_oth
     let t = temp();
     let (site, [.., new]) = example(&t.path.join("a"));
     let key = site.keys().unseal(A).unwrap().site;
-    let edge = put_for(&site, &key, Digest([9; 32]), 4, Some("edge"));
+    // Of the same artifact, so of the same name but for its id: the newer one's token ended the older one's.
+    let [older, edge] = [4, 5].map(|day| put_for(&site, &key, Digest([9; 32]), day, Some("edge")));
     // The example's snapshot has no lock.
     fs::remove_dir_all(site.snapshot(Digest([5; 32]))).unwrap();
     let waste = gc::survey(&site, &site.open_store().unwrap(), false, &site.alone_with_blobs().unwrap()).unwrap();
     assert!(!waste.iter().any(|w| w.path.as_str().contains(&edge) || w.path.as_str().contains(&new)), "{waste:?}");
+    assert!(waste.iter().any(|w| w.path.as_str().contains(&older)), "{waste:?}");
     let app = app(&site);
     let seed = Seed(Arc::clone(&app));
     let secret = |name: &str| seed.outputs().unwrap().outputs.iter().find(|o| o.name == name).unwrap().secret;

@@ -38,6 +38,8 @@ pub struct OutputView {
     pub id: Digest,
     pub target: Target,
     pub role: Option<String>,
+    /// The only node that it is for.
+    pub node: Option<String>,
     pub version: String,
     /// Size of all its files.
     pub bytes: u64,

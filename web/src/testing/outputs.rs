@@ -17,6 +17,7 @@ fn output(name: &str, spice: &str, wrong: Option<&str>) -> OutputView {
         id: Digest::of(name.as_bytes()),
         target: Target::Qcow2,
         role: Some(text("base")),
+        node: wrong.map(|_| text("edge")),
         version: text("20260829T140545Z"),
         bytes: 700 << 20,
         file: text("node.qcow2"),

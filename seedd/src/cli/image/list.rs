@@ -52,7 +52,7 @@ fn state(held: &Held) -> &'static str {
 fn value(held: &Held) -> serde_json::Value {
     let spec = held.spec();
     json!({
-        "id": held.output.manifest.id, "target": spec.target, "role": spec.role, "version": spec.version, "size": held.bytes,
+        "id": held.output.manifest.id, "target": spec.target, "role": spec.role, "node": spec.node, "containsSecret": spec.contains_secret, "version": spec.version, "size": held.bytes,
         "made": held.made, "state": state(held), "directory": held.output.dir, "file": held.output.primary(),
     })
 }
@@ -60,8 +60,15 @@ fn value(held: &Held) -> serde_json::Value {
 fn line(held: &Held, now: u64) -> String {
     let spec = held.spec();
     let role = spec.role.as_deref().map(|role| format!(" of role {role}")).unwrap_or_default();
+    let node = spec.node.as_deref().map(|node| format!(" for {node}")).unwrap_or_default();
     let (id, size, age) = (held.output.manifest.id.short(), amount(held.bytes), age(now.saturating_sub(held.made)));
-    format!("{}{role}  {id}  version {}, {size}, {age} old, {}  {}", spec.target, spec.version, state(held), held.output.dir)
+    format!(
+        "{}{role}{node}  {id}  version {}, {size}, {age} old, {}  {}",
+        spec.target,
+        spec.version,
+        state(held),
+        held.output.dir
+    )
 }
 
 /// A time in its largest whole unit.

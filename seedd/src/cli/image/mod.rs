@@ -170,6 +170,9 @@ impl Build {
         if self.aws.is_given() && !matches!(self.target, What::Cloud(_)) {
             return Err(anyhow!("--dry-run and --aws-… are for AWS")).hint("add --target aws-ami or aws-run");
         }
+        if matches!(self.target, What::Cloud(_)) {
+            self.aws.check()?;
+        }
         self.named.check(self.target)?;
         if !nix::unistd::geteuid().is_root() {
             return Err(anyhow!("building images requires root: it runs the snapshot's tools in a chroot"))

@@ -106,6 +106,8 @@ impl Named {
             Ok::<_, StoreError>(Some(earlier))
         })?;
         if earlier.is_none() {
+            // The token in it will never be valid.
+            let _ = std::fs::remove_dir_all(&output.dir);
             return Err(anyhow!("there are {MAX_TOKENS} join tokens already")).hint("revoke one: `seedd token revoke ID`");
         }
         Ok(())
