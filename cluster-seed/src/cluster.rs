@@ -7,6 +7,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+pub use crate::converge::role::RoleSpec;
+use crate::converge::{CHECKS, role};
 pub use crate::darksite_spec::DarksiteSpec;
 use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
@@ -55,6 +57,9 @@ pub struct Spec {
     pub netboot: NetbootSpec,
     #[serde(default)]
     pub extras: ExtrasSpec,
+    /// What nodes run after the fabric gate.
+    #[serde(default)]
+    pub payload: PayloadSpec,
     /// The machines of the site, where they are planned.
     #[serde(default)]
     pub nodes: Vec<NodeSpec>,
@@ -63,17 +68,27 @@ pub struct Spec {
     pub substrate: Option<SubstrateSpec>,
 }
 
-/// Target of a drill.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+/// Where the operator's Ansible roles are.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PayloadSpec {
+    /// Absolute path of the directory; without it, `payload` in the data directory.
+    pub source: Option<Spanned<String>>,
+}
+
+/// Target of a drill, and what has to hold on a site that is accepted.
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Acceptance {
     /// Time from the loss of a site to its first node at the second site, in minutes (1 to 10080).
     pub mttr_target_minutes: u32,
+    /// Checks of `seedd accept`, from [`crate::converge::CHECKS`].
+    pub required: Vec<Spanned<String>>,
 }
 
 impl Default for Acceptance {
     fn default() -> Self {
-        Acceptance { mttr_target_minutes: 60 }
+        Acceptance { mttr_target_minutes: 60, required: Vec::new() }
     }
 }
 
@@ -134,16 +149,6 @@ pub struct PlaneSpec {
     pub port: u16,
     #[serde(default)]
     pub purpose: String,
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RoleSpec {
-    #[serde(default)]
-    pub description: String,
-    /// Packages in addition to the base system, the kernel, SSH, WireGuard and Ansible.
-    #[serde(default)]
-    pub packages: Vec<String>,
 }
 
 /// How machines may join.
@@ -245,7 +250,20 @@ impl ClusterSpec {
             return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));
         }
         self.check_roles()?;
+        self.check_converge()?;
         self.check_inventory()
+    }
+
+    fn check_converge(&self) -> Result<(), SpecError> {
+        if let Some(source) = self.spec.payload.source.as_ref().filter(|s| !s.value.starts_with('/')) {
+            return Err(at(source, format!("payload.source {:?} is not an absolute path", source.value), ""));
+        }
+        let known = |name: &str| CHECKS.iter().any(|(check, _)| *check == name);
+        if let Some(bad) = self.spec.acceptance.required.iter().find(|c| !known(&c.value)) {
+            let all: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+            return Err(at(bad, format!("acceptance.required: there is no check {:?}", bad.value), &all.join(", ")));
+        }
+        Ok(())
     }
 
     fn check_inventory(&self) -> Result<(), SpecError> {
@@ -330,21 +348,7 @@ impl ClusterSpec {
 
     fn check_roles(&self) -> Result<(), SpecError> {
         let s = &self.spec;
-        if s.roles.is_empty() {
-            return Err(whole("there is no role".to_owned(), "add roles: with at least one name, for example base"));
-        }
-        for (name, role) in &s.roles {
-            let label = name.parse::<Hostname>().is_ok_and(|h| !h.as_str().contains('.'));
-            if !label {
-                return Err(whole(format!("role name {name:?} is not a label of a-z, 0-9 and -"), ""));
-            }
-            if let Some(bad) = role.packages.iter().find(|p| !is_package_name(p)) {
-                return Err(whole(
-                    format!("role {name}: {bad:?} is not a package name"),
-                    "Debian names: a-z 0-9 + - . (policy 5.6.1)",
-                ));
-            }
-        }
+        role::check(&s.roles)?;
         s.darksite.check()?;
         if let Some(bad) = s.ssh.authorized_keys.iter().find(|k| k.chars().any(char::is_control) || k.split(' ').count() < 2) {
             return Err(whole(

@@ -12,6 +12,7 @@ pub mod archive;
 pub mod capsule;
 pub mod cluster;
 pub mod cluster_keys;
+pub mod converge;
 pub mod darksite_spec;
 pub mod enrollment;
 pub mod epoch;

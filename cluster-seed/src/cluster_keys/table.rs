@@ -25,9 +25,10 @@ pub const KEYS: &[Section] = &[
         key("enrollment", "section", NONE, "", "Rules for enrollment."),
         key("ssh", "section", NONE, "", "SSH access to nodes."),
         key("time", "section", NONE, "", "Time servers."),
-        key("acceptance", "section", NONE, "", "Target of `seedd drill`."),
+        key("acceptance", "section", NONE, "", "Target of `seedd drill`, and checks of `seedd accept`."),
         key("netboot", "section", NONE, "", "How machines boot."),
         key("extras", "section", NONE, "10,000 entries in all", "Files, images, charts and packages from other sources ([extras.md](extras.md))."),
+        key("payload", "section", NONE, "", "The operator's Ansible roles ([converge.md](converge.md))."),
         key("nodes", "list", "[]", "at most 4,096 entries", "The machines of the site, where they are planned ([proxmox.md](proxmox.md))."),
         key("substrate", "section", NONE, "", "What they run on."),
     ] },
@@ -127,7 +128,19 @@ pub const KEYS: &[Section] = &[
     ] },
     Section { at: &["spec.roles.<name>"], about: "A role.", keys: &[
         key("description", "string", "\"\"", "", "Description."),
-        key("packages", "list of package names", "[]", "", "Packages in addition to the base system, the kernel, SSH, WireGuard and Ansible."),
+        key("packages", "list of package names", "[]", "", "Packages in addition to the base system, the kernel, SSH, WireGuard, Ansible, and what the plays need."),
+        key("includes", "list of role names", "[]", "at most 64; no circle", "Roles whose packages, plays and variables come first."),
+        key("plays", "list of strings", "[]", "64 with those of included roles", "What a node runs after the fabric gate, in this order: plays of the platform ([converge.md](converge.md)), or Ansible roles or playbooks of the payload."),
+        key("vars", "map of YAML values", "{}", "64 KiB as JSON", "Ansible variables of the plays."),
+        key("after", "list of role names", "[]", "at most 64; no circle", "Roles that must be healthy before nodes of this role run their plays for the first time, and that a change reaches first."),
+        key("serial", "integer", "null", "1 to 4096", "Nodes of the role that a change reaches at once. Without it: 1."),
+        key("maxUnavailable", "integer", "null", "1 to 4096", "A change waits while this many other nodes of the role are not healthy. Without it: 1."),
+        key("count", "section", NONE, "", "How many nodes the role has."),
+        key("disk", "word", "first", "`first`, `smallest`, `largest`", "The disk that the form of an approval proposes."),
+    ] },
+    Section { at: &["spec.roles.<name>.count"], about: "How many nodes a role has.", keys: &[
+        key("min", "integer", "1", "1 to 4096", "The role starts once this many nodes have passed the fabric gate."),
+        key("odd", "boolean", "false", "`min` must be odd too", "The role starts with an odd number of nodes only: for members that vote."),
     ] },
     Section { at: &["spec.enrollment"], about: "", keys: &[
         key("pendingMinutes", "integer, minutes", "1440", "", "An unapproved enrollment expires after this time."),
@@ -144,6 +157,10 @@ pub const KEYS: &[Section] = &[
     ] },
     Section { at: &["spec.acceptance"], about: "", keys: &[
         key("mttrTargetMinutes", "integer, minutes", "60", "1 to 10080", "Target for the time from the loss of the site to the first node at the second site."),
+        key("required", "list of strings", "[]", "`planes`, `security`, `etcd`, `vip`, `containers`, `monitoring`, `time`, `egress`", "Checks that must pass for `seedd accept`."),
+    ] },
+    Section { at: &["spec.payload"], about: "The operator's Ansible roles ([converge.md](converge.md)).", keys: &[
+        key("source", "absolute path", "null", "", "The directory. Without it: `payload` in the data directory."),
     ] },
     Section { at: &["spec.netboot"], about: "How machines boot ([netboot.md](netboot.md)).", keys: &[
         key("uefi", "word", "shim", "`shim`, `ipxe`", "Loader for UEFI machines. `shim`: Debian's signed shim and GRUB, with Secure Boot on or off. `ipxe`: iPXE, which Secure Boot refuses."),

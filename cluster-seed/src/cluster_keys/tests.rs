@@ -29,11 +29,12 @@ spec:
         interfaces: [{interface: eth1, seed: 10.46.0.1, network: {subnet: 10.46.0.0/24}}]
     planes: {wg1: {cidr: 10.78.0.0/16, port: 51821}}
   darksite: {suite: trixie}
-  roles: {base: {}}
+  roles: {base: {count: {}}}
   enrollment: {}
   ssh: {}
   time: {}
   acceptance: {}
+  payload: {}
   netboot: {}
   extras:
     keys: {vendor: {url: /k, sha256: @}}

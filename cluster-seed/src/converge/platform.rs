@@ -1,0 +1,210 @@
+//! The plays that come with Kubedos. Each is an Ansible role made from Debian's packages (docs/platform/).
+
+use serde::{Deserialize, Serialize};
+
+/// A certificate authority of the site. Its key is in the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authority {
+    /// Members and clients of etcd.
+    Etcd,
+    /// The Kubernetes API, its clients and kubelets.
+    Kubernetes,
+    /// Kubernetes' aggregation layer.
+    FrontProxy,
+    /// Every other service of the platform.
+    Services,
+}
+
+impl Authority {
+    pub const ALL: [Authority; 4] = [Authority::Etcd, Authority::Kubernetes, Authority::FrontProxy, Authority::Services];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Authority::Etcd => "etcd",
+            Authority::Kubernetes => "kubernetes",
+            Authority::FrontProxy => "front-proxy",
+            Authority::Services => "services",
+        }
+    }
+}
+
+/// What a certificate may be used for (RFC 5280, section 4.2.1.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    Client,
+    /// TLS server and client.
+    Both,
+}
+
+/// A certificate that a play needs on its node: `/etc/kubedos/pki/<authority>/<name>.pem` and `.key`, beside the authority's
+/// `ca.pem`. It has the node's names and its addresses on every plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate {
+    pub authority: Authority,
+    pub name: &'static str,
+    pub usage: Usage,
+}
+
+/// A play of the platform.
+#[derive(Debug)]
+pub struct Play {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Debian packages that it needs; they are part of the artifact of every role with the play.
+    pub packages: &'static [&'static str],
+    /// Units that Debian enables when a package is installed; the play starts them once they are configured.
+    pub units: &'static [&'static str],
+    pub certificates: &'static [Certificate],
+    /// Variables with which cluster.yaml configures it, and what they mean.
+    pub vars: &'static [(&'static str, &'static str)],
+}
+
+const ETCD_CLIENT: Certificate = Certificate { authority: Authority::Etcd, name: "client", usage: Usage::Client };
+const SERVICE: Certificate = Certificate { authority: Authority::Services, name: "node", usage: Usage::Both };
+
+/// Every play of the platform, in the order of the documentation.
+pub static PLAYS: [Play; 9] = [
+    Play {
+        name: "etcd",
+        about: "A member of the site's etcd cluster: TLS, on the kubernetes plane, with snapshots",
+        packages: &["etcd-server", "etcd-client"],
+        units: &["etcd.service"],
+        certificates: &[
+            Certificate { authority: Authority::Etcd, name: "peer", usage: Usage::Both },
+            Certificate { authority: Authority::Etcd, name: "server", usage: Usage::Both },
+            ETCD_CLIENT,
+        ],
+        vars: &[
+            ("etcd_heartbeat_ms", "time between heartbeats of the leader, in milliseconds; default 250"),
+            ("etcd_election_ms", "time without a heartbeat until an election, in milliseconds; default 2500"),
+            ("etcd_quota_mib", "largest size of the database, in MiB; default 2048"),
+            ("etcd_snapshots", "snapshots that are kept; default 12"),
+        ],
+    },
+    Play {
+        name: "loadbalancer",
+        about: "HAProxy and keepalived: virtual addresses that move to a healthy node",
+        packages: &["haproxy", "keepalived"],
+        units: &["haproxy.service", "keepalived.service"],
+        certificates: &[ETCD_CLIENT, SERVICE],
+        vars: &[
+            ("lb_vip_wg3", "virtual address on the kubernetes plane; required"),
+            ("lb_vip_underlay", "virtual address on the boot network; default none"),
+            ("lb_services", "list of services: name, port, group, targetPort, plane, check; default etcd and the Kubernetes API"),
+            ("lb_router_id", "VRRP router number of the site's pair, 1 to 255; default 78"),
+        ],
+    },
+    Play {
+        name: "containers",
+        about: "containerd, with the seed as its only registry",
+        packages: &["containerd", "runc", "containernetworking-plugins"],
+        units: &["containerd.service"],
+        certificates: &[],
+        vars: &[("containers_sandbox_image", "image of the pod sandbox; default registry.k8s.io/pause:3.10")],
+    },
+    Play {
+        name: "podman",
+        about: "Podman with quadlets, with the seed as its only registry",
+        packages: &["podman", "crun", "netavark", "aardvark-dns", "nftables"],
+        units: &[
+            "podman.service",
+            "podman.socket",
+            "podman-auto-update.timer",
+            "podman-auto-update.service",
+            "podman-restart.service",
+            "podman-clean-transient.service",
+        ],
+        certificates: &[],
+        vars: &[("podman_quadlets", "map of file name to text of a quadlet file; default none")],
+    },
+    Play {
+        name: "exporters",
+        about: "Metrics of the node and its services for Prometheus, on the metrics plane only",
+        packages: &["prometheus-node-exporter"],
+        units: &[
+            "prometheus-node-exporter.service",
+            "prometheus-node-exporter-apt.timer",
+            "prometheus-node-exporter-ipmitool-sensor.timer",
+            "prometheus-node-exporter-mellanox-hca-temp.timer",
+            "prometheus-node-exporter-nvme.timer",
+            "prometheus-node-exporter-smartmon.timer",
+        ],
+        certificates: &[],
+        vars: &[],
+    },
+    Play {
+        name: "monitoring",
+        about: "Prometheus and Alertmanager on the metrics plane; targets come from the seed",
+        packages: &["prometheus", "prometheus-alertmanager"],
+        units: &["prometheus.service", "prometheus-alertmanager.service"],
+        certificates: &[],
+        vars: &[
+            ("monitoring_retention", "how long samples are kept; default 30d"),
+            ("monitoring_interval", "time between two samples of a target; default 15s"),
+            ("monitoring_webhook", "URL that Alertmanager sends alerts to; default none"),
+        ],
+    },
+    Play {
+        name: "logs",
+        about: "Sends the journal to the nodes that collect logs, over the metrics plane",
+        packages: &["systemd-journal-remote"],
+        units: &["systemd-journal-upload.service", "systemd-journal-remote.socket", "systemd-journal-gatewayd.socket"],
+        certificates: &[],
+        vars: &[],
+    },
+    Play {
+        name: "log-collector",
+        about: "Receives the journals of the other nodes on the metrics plane, with limits",
+        packages: &["systemd-journal-remote"],
+        units: &["systemd-journal-upload.service", "systemd-journal-remote.socket", "systemd-journal-gatewayd.socket"],
+        certificates: &[],
+        vars: &[
+            ("logs_max_mib", "disk space for collected journals, in MiB; default 4096"),
+            ("logs_keep_free_mib", "disk space that stays free, in MiB; default 1024"),
+        ],
+    },
+    Play {
+        name: "storage",
+        about: "A disk chosen by rule, exported by NFS on the kubernetes plane",
+        packages: &["nfs-kernel-server", "e2fsprogs", "util-linux"],
+        units: &["nfs-server.service", "nfs-kernel-server.service", "rpcbind.service", "rpcbind.socket", "rpc-statd.service"],
+        certificates: &[],
+        vars: &[
+            (
+                "storage_disk",
+                "rule for the disk: `empty` (the largest without partitions) or a path below /dev/disk/by-id; default none",
+            ),
+            ("storage_path", "directory that is exported; default /srv/kubedos"),
+        ],
+    },
+];
+
+/// The play of this name.
+pub fn play(name: &str) -> Option<&'static Play> {
+    PLAYS.iter().find(|p| p.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cluster::is_package_name;
+
+    #[test]
+    fn names_are_distinct_and_packages_are_debians() {
+        let names: BTreeSet<_> = PLAYS.iter().map(|p| p.name).collect();
+        assert_eq!(names.len(), PLAYS.len());
+        assert!(PLAYS.iter().flat_map(|p| p.packages).all(|p| is_package_name(p)));
+        assert!(PLAYS.iter().flat_map(|p| p.units).all(|u| u.contains('.')));
+        assert!(play("etcd").is_some() && play("").is_none() && play("Etcd").is_none());
+    }
+
+    #[test]
+    fn the_word_of_an_authority_is_its_file_name() {
+        for authority in Authority::ALL {
+            assert_eq!(serde_json::to_string(&authority).unwrap(), format!("\"{}\"", authority.as_str()));
+        }
+    }
+}
