@@ -56,6 +56,8 @@ pub struct Play {
     /// Units that Debian enables when a package is installed; the play starts them once they are configured.
     pub units: &'static [&'static str],
     pub certificates: &'static [Certificate],
+    /// What Prometheus scrapes on the node's address of the metrics plane: job and TCP port, path `/metrics`.
+    pub metrics: &'static [(&'static str, u16)],
     /// Variables with which cluster.yaml configures it, and what they mean.
     pub vars: &'static [(&'static str, &'static str)],
 }
@@ -75,6 +77,7 @@ pub static PLAYS: [Play; 9] = [
             Certificate { authority: Authority::Etcd, name: "server", usage: Usage::Both },
             ETCD_CLIENT,
         ],
+        metrics: &[("etcd", 2381)],
         vars: &[
             ("etcd_heartbeat_ms", "time between heartbeats of the leader, in milliseconds; default 250"),
             ("etcd_election_ms", "time without a heartbeat until an election, in milliseconds; default 2500"),
@@ -88,6 +91,7 @@ pub static PLAYS: [Play; 9] = [
         packages: &["haproxy", "keepalived"],
         units: &["haproxy.service", "keepalived.service"],
         certificates: &[ETCD_CLIENT, SERVICE],
+        metrics: &[("haproxy", 8404)],
         vars: &[
             ("lb_vip_wg3", "virtual address on the kubernetes plane; required"),
             ("lb_vip_underlay", "virtual address on the boot network; default none"),
@@ -101,6 +105,7 @@ pub static PLAYS: [Play; 9] = [
         packages: &["containerd", "runc", "containernetworking-plugins"],
         units: &["containerd.service"],
         certificates: &[],
+        metrics: &[("containerd", 1338)],
         vars: &[("containers_sandbox_image", "image of the pod sandbox; default registry.k8s.io/pause:3.10")],
     },
     Play {
@@ -116,6 +121,7 @@ pub static PLAYS: [Play; 9] = [
             "podman-clean-transient.service",
         ],
         certificates: &[],
+        metrics: &[],
         vars: &[("podman_quadlets", "map of file name to text of a quadlet file; default none")],
     },
     Play {
@@ -131,6 +137,7 @@ pub static PLAYS: [Play; 9] = [
             "prometheus-node-exporter-smartmon.timer",
         ],
         certificates: &[],
+        metrics: &[("node", 9100)],
         vars: &[],
     },
     Play {
@@ -139,6 +146,7 @@ pub static PLAYS: [Play; 9] = [
         packages: &["prometheus", "prometheus-alertmanager"],
         units: &["prometheus.service", "prometheus-alertmanager.service"],
         certificates: &[],
+        metrics: &[("prometheus", 9090), ("alertmanager", 9093)],
         vars: &[
             ("monitoring_retention", "how long samples are kept; default 30d"),
             ("monitoring_interval", "time between two samples of a target; default 15s"),
@@ -151,6 +159,7 @@ pub static PLAYS: [Play; 9] = [
         packages: &["systemd-journal-remote"],
         units: &["systemd-journal-upload.service", "systemd-journal-remote.socket", "systemd-journal-gatewayd.socket"],
         certificates: &[],
+        metrics: &[],
         vars: &[],
     },
     Play {
@@ -159,6 +168,7 @@ pub static PLAYS: [Play; 9] = [
         packages: &["systemd-journal-remote"],
         units: &["systemd-journal-upload.service", "systemd-journal-remote.socket", "systemd-journal-gatewayd.socket"],
         certificates: &[],
+        metrics: &[],
         vars: &[
             ("logs_max_mib", "disk space for collected journals, in MiB; default 4096"),
             ("logs_keep_free_mib", "disk space that stays free, in MiB; default 1024"),
@@ -170,6 +180,7 @@ pub static PLAYS: [Play; 9] = [
         packages: &["nfs-kernel-server", "e2fsprogs", "util-linux"],
         units: &["nfs-server.service", "nfs-kernel-server.service", "rpcbind.service", "rpcbind.socket", "rpc-statd.service"],
         certificates: &[],
+        metrics: &[],
         vars: &[
             (
                 "storage_disk",
