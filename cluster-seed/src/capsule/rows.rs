@@ -52,10 +52,11 @@ pub enum Tree {
     /// `proof.json` of a snapshot, by the snapshot's id.
     Proofs,
     Extras,
+    Payloads,
 }
 
 impl Tree {
-    pub const ALL: [Tree; 5] = [Tree::Snapshots, Tree::Netboot, Tree::Artifacts, Tree::Proofs, Tree::Extras];
+    pub const ALL: [Tree; 6] = [Tree::Snapshots, Tree::Netboot, Tree::Artifacts, Tree::Proofs, Tree::Extras, Tree::Payloads];
 
     /// The folder's name.
     pub fn as_str(self) -> &'static str {
@@ -65,6 +66,7 @@ impl Tree {
             Tree::Artifacts => "artifacts",
             Tree::Proofs => "proofs",
             Tree::Extras => "extras",
+            Tree::Payloads => "payloads",
         }
     }
 }

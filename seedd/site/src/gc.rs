@@ -24,7 +24,7 @@ use crate::layout::ids;
 use crate::store::Store;
 
 /// Folders of darksite jobs in `tmp` that only a running job can use (those of `image` are in [`image::WORKDIRS`]).
-const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", "drill-", image::CHUNK_FILE];
+const DEAD: &[&str] = &["snapshot-", "extras-", "import.done", "payload-", "drill-", image::CHUNK_FILE];
 /// Suffix of a complete download whose digest was not checked yet.
 const WHOLE: &str = ".whole";
 /// Prefixes of folders with which an interrupted job resumes.
@@ -83,6 +83,10 @@ pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> R
         }
     }
     waste.extend(outputs(site, store)?);
+    for id in crate::payloads::unused(site, store)? {
+        let path = site.payload(id);
+        waste.push(Waste { bytes: size(&path)?, path, kind: "superseded payload" });
+    }
     waste.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(waste)
 }

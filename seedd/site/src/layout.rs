@@ -17,7 +17,8 @@ use crate::hint::Hint as _;
 pub const CONTROL_SOCKET: &str = "seedd.sock";
 
 /// Folders of a data directory.
-const FOLDERS: &[&str] = &["blobs/sha256", "snapshots", "proofs", "extras", "artifacts", "netboot", "cache", "keys", "tmp"];
+const FOLDERS: &[&str] =
+    &["blobs/sha256", "snapshots", "proofs", "extras", "payloads", "artifacts", "netboot", "cache", "keys", "tmp"];
 
 /// The data directory.
 #[derive(Debug, Clone)]

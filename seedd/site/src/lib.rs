@@ -59,6 +59,9 @@ pub mod outputs;
 /// Files, images and charts from other sources.
 pub mod extras;
 
+/// What nodes run after the fabric gate.
+pub mod payloads;
+
 /// Snapshots and their proofs.
 pub mod snapshots;
 

@@ -32,6 +32,16 @@ pub const CHECKPOINT: &str = "log.checkpoint.";
 pub const LOG_FLOOR: &str = "log.floor";
 /// Followed by its id: a join token; see [`crate::tokens`].
 pub const TOKEN: &str = "token:";
+/// Id of the payload that nodes run.
+pub const PAYLOAD: &str = "payload";
+/// Followed by the word of an authority: its certificate, and its key as ciphertext to the vault.
+pub const PKI: &str = "pki:";
+/// What an operator has stopped; see [`cluster_seed::converge::stage::Paused`].
+pub const CONVERGE_PAUSED: &str = "converge.paused";
+/// Followed by a role: how often an operator asked for another run.
+pub const CONVERGE_ATTEMPT: &str = "converge.attempt:";
+/// Followed by a role: the number of the check run that was asked for last.
+pub const CONVERGE_CHECK: &str = "converge.check:";
 /// Id of the medium adopted last.
 pub const MEDIUM: &str = "medium";
 /// Prefix of settings of this installation only; they are not part of a capsule.
@@ -48,7 +58,7 @@ pub const IMPORTED_EVENT: &str = "local:imported-event";
 pub const ROTATED: &str = "local:keys-rotated";
 
 /// Settings whose JSON has a `password` that is ciphertext to the vault: names, or beginnings of names that end in a colon.
-pub const VAULTED: [&str; 3] = [GRUB_PASSWORD, CONTROLLER, TOKEN];
+pub const VAULTED: [&str; 4] = [GRUB_PASSWORD, CONTROLLER, TOKEN, PKI];
 
 /// True if a setting belongs to this installation, not to the site.
 pub fn is_local(key: &str) -> bool {

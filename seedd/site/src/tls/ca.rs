@@ -168,7 +168,7 @@ impl Ca {
 
     /// Its certificate (RFC 7468).
     pub fn pem(&self) -> String {
-        pem(&self.certificate)
+        pem("CERTIFICATE", &self.certificate)
     }
 
     pub fn der(&self) -> &CertificateDer<'static> {
@@ -176,10 +176,15 @@ impl Ca {
     }
 }
 
-fn pem(der: &[u8]) -> String {
-    let text = B64.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|l| std::str::from_utf8(l).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+/// DER as text (RFC 7468); `label` is, for example, `CERTIFICATE` or `PRIVATE KEY`.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let text = Zeroizing::new(B64.encode(der));
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for line in text.as_bytes().chunks(64).filter_map(|l| std::str::from_utf8(l).ok()) {
+        pem.push_str(line);
+        pem.push('\n');
+    }
+    pem + &format!("-----END {label}-----\n")
 }
 
 /// A DNS name for a certificate; `None` if it is not valid.

@@ -69,6 +69,7 @@ pub fn trees(tx: &Tx<'_>) -> Result<Vec<(Tree, Digest)>, StoreError> {
     found.extend(tx.snapshot()?.map(|id| (Tree::Snapshots, id)));
     found.extend(tx.netboot()?.map(|id| (Tree::Netboot, id)));
     found.extend(tx.extras()?.map(|id| (Tree::Extras, id)));
+    found.extend(tx.payload()?.map(|id| (Tree::Payloads, id)));
     found.extend(tx.artifacts()?.into_iter().map(|(_, id)| (Tree::Artifacts, id)));
     Ok(found.into_iter().collect())
 }

@@ -9,10 +9,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::capsule::{CapsuleManifest, FileRow, KeyRow, MAX_LINE, Table, TextRow, Tree, check_head};
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Digest;
+use cluster_seed::progress::Quiet;
 use cluster_seed::proof::{FILE, MAX_PROOF, SnapshotProof};
 use cluster_seed::seal::{VerifyingKey, key_text};
 use cluster_seed::secret::AgeKey;
-use host::files::{read_limited, write_atomic};
+use host::files::{digest_file, read_limited, write_atomic};
 use host::sealed;
 use site::Site;
 use site::artifacts::{self, chunks_of, netboot_set};
@@ -176,6 +177,10 @@ fn check_tree(tree: Tree, id: Digest, dir: &Utf8Path, manifest: &CapsuleManifest
             }
         }
         Tree::Proofs => check_proof(dir, id, pin)?,
+        Tree::Payloads => {
+            let (_, found) = digest_file(&dir.join(site::payloads::ARCHIVE), &Quiet)?;
+            ensure!(found == id && site::payloads::check(dir, id, pin)?.id == id, "payload {id} is damaged");
+        }
         // Signed by their makers, which may be other sites: verified with the maker's key whenever they are read.
         Tree::Snapshots | Tree::Extras => {}
     }

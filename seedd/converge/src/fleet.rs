@@ -1,0 +1,208 @@
+//! The site at one moment: roles, targets, nodes; and what one node may run.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::converge::orders::{Barrier, Member, Run, RunMode, RunResult};
+use cluster_seed::converge::role::{Resolved, resolve_all};
+use cluster_seed::converge::stage::{Decision, Fleet, NodeView, Paused, Stand, Target};
+use cluster_seed::converge::{payload::PayloadManifest, platform};
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::{Digest, Hostname};
+use serde_json::Value;
+use site::setting;
+use site::store::converge::Converging;
+use site::store::{StoreError, Tx};
+
+use crate::pki::Names;
+
+/// Role whose nodes receive the journals of all others.
+const COLLECTOR: &str = "log-collector";
+/// Variables with a virtual address.
+const VIPS: [&str; 2] = ["lb_vip_wg3", "lb_vip_underlay"];
+/// Play that sends them.
+const LOGS: &str = "logs";
+
+/// Everything that a decision needs.
+pub struct Scene {
+    pub roles: BTreeMap<String, Resolved>,
+    pub targets: BTreeMap<String, Target>,
+    pub nodes: Vec<Converging>,
+    pub paused: Paused,
+    /// Id and size of the payload in use.
+    pub payload: Option<(Digest, u64)>,
+    views: Vec<NodeView>,
+    /// Check runs asked for by role.
+    checks: BTreeMap<String, u64>,
+    now: u64,
+}
+
+fn numbers(tx: &Tx<'_>, prefix: &str) -> Result<BTreeMap<String, u64>, StoreError> {
+    let rows = tx.settings_under(prefix)?;
+    Ok(rows.into_iter().filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.parse().ok()?))).collect())
+}
+
+/// What an operator has stopped.
+pub fn paused(tx: &Tx<'_>) -> Result<Paused, StoreError> {
+    let text = tx.setting(setting::CONVERGE_PAUSED)?;
+    let parsed = text.map(|t| serde_json::from_str(&t).map_err(|_| StoreError::Corrupt { what: "setting.converge" }));
+    Ok(parsed.transpose()?.unwrap_or_default())
+}
+
+impl Scene {
+    /// Reads everything. `payload` is the manifest of the payload in use; `now` in Unix seconds.
+    pub fn read(tx: &Tx<'_>, spec: &ClusterSpec, payload: Option<&PayloadManifest>, now: u64) -> Result<Self, StoreError> {
+        let roles = resolve_all(&spec.spec.roles);
+        let mut scene = Scene {
+            nodes: tx.converging()?,
+            paused: paused(tx)?,
+            payload: payload.map(|p| (p.id, p.size)),
+            checks: numbers(tx, setting::CONVERGE_CHECK)?,
+            targets: BTreeMap::new(),
+            views: Vec::new(),
+            roles,
+            now,
+        };
+        let attempts = numbers(tx, setting::CONVERGE_ATTEMPT)?;
+        for (name, role) in &scene.roles {
+            if let Some(revision) = scene.revision(role) {
+                let attempt = attempts.get(name).copied().unwrap_or(0);
+                scene.targets.insert(name.clone(), Target { revision, attempt });
+            }
+        }
+        scene.views = scene.nodes.iter().map(view).collect();
+        Ok(scene)
+    }
+
+    pub fn fleet(&self) -> Fleet<'_> {
+        Fleet { roles: &self.roles, targets: &self.targets, nodes: &self.views, paused: &self.paused, now: self.now }
+    }
+
+    pub fn role_of(&self, node: &Converging) -> Option<&Resolved> {
+        self.roles.get(&node.node.role)
+    }
+
+    /// Digest over what nodes of the role run; `None` without plays or without a payload.
+    fn revision(&self, role: &Resolved) -> Option<Digest> {
+        let (payload, _) = self.payload.filter(|_| !role.plays.is_empty())?;
+        let mut groups = self.groups(role);
+        // An address on the boot network may change by itself.
+        groups.values_mut().flatten().for_each(|member| member.underlay = None);
+        let text = serde_json::to_string(&(payload, &role.name, &role.plays, &role.vars, groups)).unwrap_or_default();
+        Some(Digest::of(text.as_bytes()))
+    }
+
+    /// The nodes that the plays of a role may refer to: of the role itself and of those before it, by role and by play.
+    fn groups(&self, role: &Resolved) -> BTreeMap<String, Vec<Member>> {
+        let mut groups = BTreeMap::new();
+        let names: Vec<&String> = std::iter::once(&role.name).chain(&role.after).collect();
+        for name in &names {
+            groups.insert((*name).clone(), self.members(|r| r == name.as_str()));
+        }
+        for play in &platform::PLAYS {
+            let has = |r: &str| self.roles.get(r).is_some_and(|r| r.plays.iter().any(|p| p == play.name));
+            let wanted = names.iter().any(|name| has(name)) || (play.name == COLLECTOR && role.plays.iter().any(|p| p == LOGS));
+            if wanted {
+                groups.insert(play.name.to_owned(), self.members(has));
+            }
+        }
+        groups
+    }
+
+    fn members(&self, of: impl Fn(&str) -> bool) -> Vec<Member> {
+        let member = |c: &Converging| Member {
+            name: c.node.hostname.clone(),
+            planes: c.node.planes.iter().map(|(plane, (address, _))| (plane.clone(), *address)).collect(),
+            underlay: c.node.endpoint,
+        };
+        self.nodes.iter().filter(|c| of(&c.node.role)).map(member).collect()
+    }
+
+    /// What this node waits for, or may do.
+    pub fn decide(&self, node: &Converging) -> Decision {
+        let plays = self.role_of(node).is_some_and(|r| !r.plays.is_empty());
+        if plays && self.payload.is_none() {
+            let detail = "none is published".to_owned();
+            return Decision::Wait(vec![Barrier { name: "payload".to_owned(), open: false, detail }]);
+        }
+        self.fleet().decide(&node.node.hostname)
+    }
+
+    pub fn stand(&self, hostname: &Hostname) -> Stand {
+        self.fleet().stand(hostname)
+    }
+
+    /// The target of a node as a run. `extra` attempts of the node alone are added.
+    pub fn run(&self, node: &Converging) -> Option<Run> {
+        let role = self.role_of(node)?;
+        let target = self.targets.get(&role.name)?;
+        let (payload, payload_size) = self.payload?;
+        Some(Run {
+            revision: target.revision,
+            attempt: target.attempt + node.record.extra,
+            mode: RunMode::Apply,
+            payload,
+            payload_size,
+            role: role.name.clone(),
+            plays: role.plays.clone(),
+            vars: role.vars.clone(),
+            groups: self.groups(role),
+        })
+    }
+
+    /// The number of the check run that the node has not made yet, if one was asked for or it is due. Only a node that has run its
+    /// target is checked.
+    pub fn check_due(&self, node: &Converging, every: u64) -> Option<u64> {
+        if self.decide(node) != Decision::Done || self.role_of(node).is_none_or(|r| r.plays.is_empty()) {
+            return None;
+        }
+        let record = &node.record;
+        let asked = self.checks.get(&node.node.role).copied().unwrap_or(0);
+        let last = record.checked_at.max(record.ended_at);
+        let due = record.converged && last > 0 && self.now.saturating_sub(last) >= every;
+        match (asked > record.check_attempt, due) {
+            (true, _) => Some(asked),
+            // Of its own accord: the number does not change for others.
+            (false, true) => Some(record.check_attempt),
+            (false, false) => None,
+        }
+    }
+}
+
+/// What the decision sees of a node.
+fn view(c: &Converging) -> NodeView {
+    let ran = c.record.run.as_ref().map(|run| {
+        let attempt = run.attempt.saturating_sub(c.record.extra);
+        (Target { revision: run.revision, attempt }, run.result)
+    });
+    let ran = ran.filter(|(_, result)| *result != RunResult::Running);
+    NodeView {
+        name: c.node.hostname.clone(),
+        role: c.node.role.clone(),
+        ready: matches!(c.state, EnrollmentState::FabricReady | EnrollmentState::Converged),
+        granted: c.record.granted,
+        ran,
+        converged: c.record.converged,
+        healthy: c.record.checks.iter().all(|check| check.ok),
+        seen: c.at,
+    }
+}
+
+impl Scene {
+    /// The names in the certificates of a node: its own, and the virtual addresses, behind which it may answer.
+    pub fn names(&self, node: &Converging) -> Names {
+        let hostname = &node.node.hostname;
+        let mut addresses: Vec<Ipv4Addr> = vec![Ipv4Addr::LOCALHOST];
+        addresses.extend(node.node.planes.values().map(|(address, _)| *address));
+        for (role, key) in self.roles.values().flat_map(|role| VIPS.map(|key| (role, key))) {
+            let vip = role.vars.get(key).and_then(Value::as_str).and_then(|text| text.parse::<Ipv4Addr>().ok());
+            addresses.extend(vip.filter(|vip| !addresses.contains(vip)));
+        }
+        Names {
+            name: hostname.to_string(),
+            dns: vec![hostname.to_string(), hostname.label().to_owned(), "localhost".to_owned()],
+            addresses,
+        }
+    }
+}
