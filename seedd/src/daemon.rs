@@ -234,6 +234,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     tasks.spawn(planes::keep(app.clone(), options.wireguard, userspace.clone()));
     if options.wireguard != WireGuard::Off && app.mode()? == Mode::Active {
         tasks.spawn(plane_listener::keep(app.clone(), stopped.clone()));
+        tasks.spawn(plane_listener::keep_metrics(app.clone(), stopped.clone()));
     }
     tasks.spawn(watchdog(app.clone()));
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("registering the web listener")?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use axum::Router;
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::cluster::CONTROL_PLANE;
 use nix::net::if_::if_nametoindex;
@@ -36,23 +37,37 @@ pub fn bind(device: &str, at: SocketAddrV4) -> Result<TcpListener> {
 
 /// Serves nodes on the control plane while its interface exists, until `stop`.
 pub async fn keep(app: Arc<App>, stop: watch::Receiver<bool>) {
-    let Some(plane) = app.spec.spec.networking.planes.get(CONTROL_PLANE) else { return };
-    let own = match address(CONTROL_PLANE, plane.value.cidr, SEED_HOST) {
+    let router = web::member_router(Arc::new(Seed(app.clone())));
+    keep_on(&app, CONTROL_PLANE, router, stop).await;
+}
+
+/// Serves the seed's metrics to nodes on the metrics plane, if that is not the control plane.
+pub async fn keep_metrics(app: Arc<App>, stop: watch::Receiver<bool>) {
+    let plane = app.metrics_plane();
+    if plane != CONTROL_PLANE {
+        let router = web::metrics_router(Arc::new(Seed(app.clone())));
+        keep_on(&app, plane, router, stop).await;
+    }
+}
+
+async fn keep_on(app: &Arc<App>, name: &str, router: Router, stop: watch::Receiver<bool>) {
+    let Some(plane) = app.spec.spec.networking.planes.get(name) else { return };
+    let own = match address(name, plane.value.cidr, SEED_HOST) {
         Ok(own) => SocketAddrV4::new(own, app.http.port()),
-        Err(error) => return tracing::error!(%error, "the seed has no address on the control plane"),
+        Err(error) => return tracing::error!(%error, plane = name, "the seed has no address on this plane"),
     };
     let mut said = false;
     while !*stop.borrow() {
-        let index = if_nametoindex(CONTROL_PLANE).ok();
-        match index.map(|_| bind(CONTROL_PLANE, own)) {
+        let index = if_nametoindex(name).ok();
+        match index.map(|_| bind(name, own)) {
             Some(Ok(listener)) => {
                 said = false;
-                tracing::info!(%own, "serving nodes on the control plane");
-                serve(&app, listener, index, stop.clone()).await;
+                tracing::info!(%own, plane = name, "serving nodes");
+                serve(name.to_owned(), router.clone(), listener, index, stop.clone()).await;
             }
             Some(Err(error)) if !said => {
                 said = true;
-                tracing::warn!(error = format!("{error:#}"), "cannot serve nodes on the control plane");
+                tracing::warn!(error = format!("{error:#}"), plane = name, "cannot serve nodes on this plane");
             }
             _ => {}
         }
@@ -61,17 +76,17 @@ pub async fn keep(app: Arc<App>, stop: watch::Receiver<bool>) {
 }
 
 /// Runs until stopped, or until the interface is replaced: a socket stays bound to the old one.
-async fn serve(app: &Arc<App>, listener: TcpListener, index: Option<u32>, stop: watch::Receiver<bool>) {
+async fn serve(name: String, router: Router, listener: TcpListener, index: Option<u32>, stop: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "registering the listener of the control plane"),
+        Err(error) => return tracing::error!(%error, plane = name, "registering the listener of a plane"),
     };
     let over = async move {
-        while !*stop.borrow() && if_nametoindex(CONTROL_PLANE).ok() == index {
+        while !*stop.borrow() && if_nametoindex(name.as_str()).ok() == index {
             pause(stop.clone()).await;
         }
     };
-    web::listener::serve(listener, web::member_router(Arc::new(Seed(app.clone()))), over).await;
+    web::listener::serve(listener, router, over).await;
 }
 
 async fn pause(mut stop: watch::Receiver<bool>) {

@@ -48,5 +48,5 @@ pub use call::OperatorOptions;
 pub use first_setup::first_setup_router;
 #[doc(hidden)]
 pub use listener::read_head;
-pub use machine::{machine_router, member_router};
+pub use machine::{machine_router, member_router, metrics_router};
 pub use operator::operator_router;

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::converge::orders::{Barrier, Member, Run, RunMode, RunResult};
+use cluster_seed::converge::platform;
 use cluster_seed::converge::role::{Resolved, resolve_all};
 use cluster_seed::converge::stage::{Decision, Fleet, NodeView, Paused, Stand, Target};
-use cluster_seed::converge::{payload::PayloadManifest, platform};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{Digest, Hostname};
 use serde_json::Value;
@@ -51,13 +51,13 @@ pub fn paused(tx: &Tx<'_>) -> Result<Paused, StoreError> {
 }
 
 impl Scene {
-    /// Reads everything. `payload` is the manifest of the payload in use; `now` in Unix seconds.
-    pub fn read(tx: &Tx<'_>, spec: &ClusterSpec, payload: Option<&PayloadManifest>, now: u64) -> Result<Self, StoreError> {
+    /// Reads everything. `payload` is id and size of the payload in use; `now` in Unix seconds.
+    pub fn read(tx: &Tx<'_>, spec: &ClusterSpec, payload: Option<(Digest, u64)>, now: u64) -> Result<Self, StoreError> {
         let roles = resolve_all(&spec.spec.roles);
         let mut scene = Scene {
             nodes: tx.converging()?,
             paused: paused(tx)?,
-            payload: payload.map(|p| (p.id, p.size)),
+            payload,
             checks: numbers(tx, setting::CONVERGE_CHECK)?,
             targets: BTreeMap::new(),
             views: Vec::new(),

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
 };
+use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::held::{Held, HeldReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
@@ -15,9 +16,9 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, BuildWish, ClockView, EnrollmentView, EventView, ExportWish, ImageManifest, ImportWish,
-    JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView,
-    PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Via,
+    Actor, ApiError, Approve, BootQuery, BuildWish, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
+    ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview,
+    PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup, Via,
 };
 
 use super::App;
@@ -155,6 +156,22 @@ impl MachineApi for Seed {
     fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError> {
         self.0.hear_epoch(from, proof)
     }
+
+    fn converge(&self, from: IpAddr, id: EnrollmentId, ask: &Sealed<Ask>) -> Result<Answer, ApiError> {
+        self.0.hear_converge(from, id, ask)
+    }
+
+    fn payload_path(&self, id: Digest) -> Option<Utf8PathBuf> {
+        self.0.payload_file(id)
+    }
+
+    fn targets(&self, from: IpAddr) -> Result<Vec<TargetGroup>, ApiError> {
+        self.0.targets_for(from)
+    }
+
+    fn node_metrics(&self, from: IpAddr) -> Result<String, ApiError> {
+        self.0.metrics_on_plane(from)
+    }
 }
 
 impl OperatorApi for Seed {
@@ -282,6 +299,14 @@ impl OperatorApi for Seed {
 
     fn subscribe(&self) -> watch::Receiver<i64> {
         self.0.newest.subscribe()
+    }
+
+    fn converge_view(&self) -> Result<ConvergeView, ApiError> {
+        self.0.view_converge()
+    }
+
+    fn act_on_converge(&self, actor: &Actor, act: &ConvergeAct) -> Result<(), ApiError> {
+        self.0.act_on_converge(&actor.user, act)
     }
 
     fn outputs(&self) -> Result<OutputsView, ApiError> {

@@ -85,12 +85,12 @@ impl App {
     }
 
     /// Counted, not recorded: strangers can send any number of requests.
-    fn stranger(&self) -> ApiError {
+    pub(super) fn stranger(&self) -> ApiError {
         self.heard.refused.fetch_add(1, Ordering::Relaxed);
         ApiError::forbidden("only nodes of this site that prove their identity get the peer list")
     }
 
-    fn member(&self, id: EnrollmentId) -> Result<(EnrollmentRecord, NodeRecord), ApiError> {
+    pub(super) fn member(&self, id: EnrollmentId) -> Result<(EnrollmentRecord, NodeRecord), ApiError> {
         let found = self.store.read(|tx| {
             let Some(node) = tx.node_of(id)? else { return Ok::<_, ApiError>(None) };
             Ok(Some((tx.enrollment(id)?, node)))

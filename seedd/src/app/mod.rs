@@ -10,6 +10,7 @@ pub mod boot;
 mod clock;
 pub mod confirm;
 pub mod console;
+pub mod converge;
 mod darksite;
 pub mod enroll;
 pub mod flight;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cluster_seed::agent::{GateCheck, Report, ReportBody, ReportReply};
 use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::converge::role::resolve;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::EnrollmentId;
@@ -121,7 +122,10 @@ impl App {
                 record.state
             }
             ReportBody::ApplyDone { changed, ok } => {
-                say(EventKind::ApplyDone, &format!("role applied: {ok} ok, {changed} changed"))?;
+                say(EventKind::ApplyDone, &format!("base role applied: {ok} ok, {changed} changed"))?;
+                if self.has_plays(tx, record)? {
+                    return Ok(record.state);
+                }
                 let state = advance(EnrollmentEvent::ApplyDone, None)?;
                 if state != record.state {
                     say(EventKind::NodeConverged, "converged: the node's configuration matches its role")?;
@@ -141,6 +145,12 @@ impl App {
             }
         };
         Ok(state)
+    }
+
+    /// Whether the node's role has plays: then it has converged once these have run.
+    fn has_plays(&self, tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<bool, ApiError> {
+        let role = tx.node_of(record.id)?.and_then(|node| resolve(&self.spec.spec.roles, &node.role));
+        Ok(role.is_some_and(|role| !role.plays.is_empty()))
     }
 
     fn note_progress(&self, tx: &Tx<'_>, record: &EnrollmentRecord, written: u64, total: u64, rate: u64) -> Result<(), ApiError> {

@@ -6,12 +6,13 @@ use camino::Utf8PathBuf;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
 };
+use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::held::{Held, HeldReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::Sealed;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use super::lists::Via;
@@ -36,6 +37,14 @@ pub struct ImageManifest {
     pub digest: Digest,
     pub media_type: String,
     pub path: Utf8PathBuf,
+}
+
+/// Targets of Prometheus with the same labels, as its HTTP service discovery reads them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TargetGroup {
+    /// `address:port`
+    pub targets: Vec<String>,
+    pub labels: std::collections::BTreeMap<String, String>,
 }
 
 /// The machines' side: public, or protected by the signatures in the messages. Nothing here needs a session, and nothing
@@ -82,4 +91,12 @@ pub trait MachineApi: Send + Sync + 'static {
     fn epoch(&self) -> Result<Sealed<EpochProof>, ApiError>;
     /// Takes an epoch that another seed of this site has signed, as relayed by a machine.
     fn hear_epoch(&self, from: IpAddr, proof: &Sealed<EpochProof>) -> Result<EpochReply, ApiError>;
+    /// Takes a node's report about its plays, and answers with what it may run. On the control plane only.
+    fn converge(&self, from: IpAddr, id: EnrollmentId, ask: &Sealed<Ask>) -> Result<Answer, ApiError>;
+    /// The archive of a payload. On the control plane only.
+    fn payload_path(&self, id: Digest) -> Option<Utf8PathBuf>;
+    /// What Prometheus has to scrape. On the control plane only.
+    fn targets(&self, from: IpAddr) -> Result<Vec<TargetGroup>, ApiError>;
+    /// The seed's metrics, on the metrics plane only.
+    fn node_metrics(&self, from: IpAddr) -> Result<String, ApiError>;
 }

@@ -7,6 +7,7 @@
 //! The serialisable structs are only the shape of the HTTP API: code that stores data has its own structs and converts.
 
 mod clock;
+mod converge;
 mod error;
 mod fleet;
 mod flight;
@@ -20,11 +21,12 @@ mod setup;
 mod site;
 
 pub use clock::ClockView;
+pub use converge::{BarrierView, ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView};
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
-pub use machine::{BootQuery, ImageManifest, MachineApi};
+pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};

@@ -8,6 +8,7 @@ use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 
 use super::clock::ClockView;
+use super::converge::{ConvergeAct, ConvergeView};
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
@@ -137,6 +138,9 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn clock(&self) -> Result<ClockView, ApiError>;
     /// Sets the seed's clock, in Unix milliseconds.
     fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError>;
+
+    fn converge_view(&self) -> Result<ConvergeView, ApiError>;
+    fn act_on_converge(&self, actor: &Actor, act: &ConvergeAct) -> Result<(), ApiError>;
 
     fn outputs(&self) -> Result<OutputsView, ApiError>;
     /// Starts to build an output of what is in use; one that exists is not built again. It is verified at the end.

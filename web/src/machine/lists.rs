@@ -24,10 +24,11 @@ use crate::safe_json::SafeJson;
 
 pub(super) type Answer<T> = Result<SafeJson<T>, Failure>;
 
-/// Routes for nodes on the control plane: the peer list and the site's epoch. Serve it on a socket that is bound to the
+/// Routes for nodes on the control plane: the peer list, the site's epoch and convergence. Serve it on a socket that is bound to the
 /// plane's interface.
 pub fn member_router(api: Arc<dyn MachineApi>) -> Router {
     routes(Via::ControlPlane)
+        .merge(super::converge::routes())
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))

@@ -1,8 +1,10 @@
 //! The machines' router: boot scripts, boot files, the darksite, chunks, images and the agent's messages.
 
+mod converge;
 mod lists;
 mod registry;
 
+pub use converge::metrics_router;
 pub use lists::member_router;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
 };
+use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::held::{Held, HeldReply};
@@ -15,7 +16,7 @@ use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{Sealed, SigningKey};
 
 use super::Mock;
-use crate::api::{ApiError, BootQuery, ImageManifest, MachineApi, Via};
+use crate::api::{ApiError, BootQuery, ImageManifest, MachineApi, TargetGroup, Via};
 
 const IMAGE: &str = "registry.k8s.io/pause";
 
@@ -152,5 +153,25 @@ impl MachineApi for Mock {
         let own = SigningKey::from_bytes(&[1; 32]).verifying_key();
         let heard = proof.open(&own).map_err(|_| ApiError::Forbidden { why: "not signed by this site".into() })?;
         Ok(EpochReply { epoch: 1, fenced: heard.epoch > 1 })
+    }
+
+    fn converge(&self, _: IpAddr, _: EnrollmentId, ask: &Sealed<Ask>) -> Result<Answer, ApiError> {
+        // Signed by a fixed key: the router's tests know it.
+        let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
+        ask.open(&key).map_err(|_| ApiError::forbidden("not signed by the node"))?;
+        Ok(Answer { orders: None, certificates: None, poll: 30 })
+    }
+
+    fn payload_path(&self, id: Digest) -> Option<Utf8PathBuf> {
+        existing(self.dir.join("payloads").join(id.to_string()))
+    }
+
+    fn targets(&self, _: IpAddr) -> Result<Vec<TargetGroup>, ApiError> {
+        let labels = [("job".to_owned(), "node".to_owned())].into();
+        Ok(vec![TargetGroup { targets: vec!["10.79.0.2:9100".to_owned()], labels }])
+    }
+
+    fn node_metrics(&self, _: IpAddr) -> Result<String, ApiError> {
+        Ok("# EOF\n".to_owned())
     }
 }

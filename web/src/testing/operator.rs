@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use super::outputs::OUTPUT;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
-    Actor, ApiError, Approve, BuildWish, ClockView, EnrollmentView, EventView, ExportWish, ImportWish, JobView, Login,
-    MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView,
-    SetPower, Setup, SiteView,
+    Actor, ApiError, Approve, BuildWish, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish, ImportWish,
+    JobView, Login, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView, PowerAction,
+    PowerDone, PowerView, SetPower, Setup, SiteView,
 };
 
 fn session(state: &mut State) -> String {
@@ -240,6 +240,16 @@ impl OperatorApi for Mock {
 
     fn subscribe(&self) -> watch::Receiver<i64> {
         self.newest.subscribe()
+    }
+
+    fn converge_view(&self) -> Result<ConvergeView, ApiError> {
+        self.open()?;
+        Ok(super::converge::converging(&self.spice))
+    }
+    fn act_on_converge(&self, _: &Actor, act: &ConvergeAct) -> Result<(), ApiError> {
+        self.note("act_on_converge");
+        let known = act.role.as_deref().is_none_or(|role| role == "etcd");
+        if known { Ok(()) } else { Err(ApiError::bad("there is no such role", "roles are in cluster.yaml")) }
     }
 
     fn outputs(&self) -> Result<OutputsView, ApiError> {

@@ -1,0 +1,80 @@
+//! Convergence of nodes: their reports, their orders, their certificates, and what Prometheus scrapes.
+
+mod orders;
+mod report;
+
+pub mod act;
+pub mod targets;
+pub mod view;
+
+use std::net::IpAddr;
+
+use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::converge::orders::{Answer, Ask};
+use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::seal::Sealed;
+use converge::fleet::Scene;
+use host::clock::now;
+use site::store::Tx;
+use web::api::ApiError;
+
+use super::records::{endpoint_of, node_key};
+use super::{App, unexpected};
+
+/// Seconds after its last run or check run until a node is checked for drift.
+const CHECK_EVERY: u64 = 86_400;
+
+impl App {
+    /// A node's message on the control plane: its report is stored, and it gets its orders.
+    pub fn hear_converge(&self, from: IpAddr, id: EnrollmentId, sealed: &Sealed<Ask>) -> Result<Answer, ApiError> {
+        let (record, node) = self.member(id)?;
+        let ask = sealed.open(&node_key(&record)?).map_err(|_| self.stranger())?;
+        if ask.enrollment != id {
+            return Err(self.stranger());
+        }
+        let plane = node.planes.get(CONTROL_PLANE).map(|(ip, _)| *ip);
+        if endpoint_of(from) != plane {
+            return Err(ApiError::forbidden("orders are given on the control plane only"));
+        }
+        if [ask.seq, ask.epoch, ask.serial].iter().any(|n| i64::try_from(*n).is_err()) {
+            return Err(ApiError::bad("a number in the message is too large", ""));
+        }
+        let stale = || ApiError::conflict("a newer message of this node was already processed", "");
+        let fresh = self.write(|tx| {
+            self.may_issue(tx)?;
+            if !tx.take_converge_seq(node.id, ask.seq, now())? {
+                return Ok(false);
+            }
+            self.note_converge(tx, &record, &node, &ask).map(|()| true)
+        })?;
+        if !fresh {
+            return Err(stale());
+        }
+        match self.with_keys(|keys| self.write(|tx| self.order(tx, keys, id, &ask))) {
+            // The node goes on with what it has.
+            Err(ApiError::Sealed) => self.held_orders(&node, &ask),
+            other => other,
+        }
+    }
+
+    /// The site as its nodes converge.
+    pub fn scene(&self, tx: &Tx<'_>) -> Result<Scene, ApiError> {
+        let payload = self.payload_in_use(tx)?;
+        Ok(Scene::read(tx, &self.spec, payload, now())?)
+    }
+
+    /// Id and size of the payload in use, if its archive is there.
+    fn payload_in_use(&self, tx: &Tx<'_>) -> Result<Option<(Digest, u64)>, ApiError> {
+        let Some(id) = tx.payload()? else { return Ok(None) };
+        match std::fs::metadata(self.site.payload_archive(id)) {
+            Ok(meta) => Ok(Some((id, meta.len()))),
+            Err(e) => Err(unexpected(anyhow::Error::from(e).context(format!("looking for payload {id}")))),
+        }
+    }
+
+    /// The archive of a payload that nodes may fetch: the one in use, or of orders that were given.
+    pub fn payload_file(&self, id: Digest) -> Option<camino::Utf8PathBuf> {
+        let path = self.site.payload_archive(id);
+        path.is_file().then_some(path)
+    }
+}

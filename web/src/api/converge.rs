@@ -1,0 +1,96 @@
+//! Convergence, as operators see it.
+
+use cluster_seed::converge::orders::RunResult;
+use cluster_seed::converge::stage::Stand;
+use cluster_seed::ids::{Digest, EnrollmentId};
+
+/// The stages of a site in the order in which a change reaches them.
+#[derive(Debug, Clone)]
+pub struct ConvergeView {
+    /// The payload in use.
+    pub payload: Option<Digest>,
+    pub paused: bool,
+    pub stages: Vec<ConvergeStage>,
+}
+
+/// A role.
+#[derive(Debug, Clone)]
+pub struct ConvergeStage {
+    pub role: String,
+    pub plays: Vec<String>,
+    pub after: Vec<String>,
+    /// Roles after it may start.
+    pub open: bool,
+    /// For example `2 of 3 healthy`.
+    pub detail: String,
+    pub paused: bool,
+    pub revision: Option<Digest>,
+    pub nodes: Vec<ConvergeNode>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ConvergeNode {
+    pub enrollment: EnrollmentId,
+    pub hostname: String,
+    pub stand: Stand,
+    pub waits: Vec<BarrierView>,
+    pub run: Option<RunView>,
+    /// Unix seconds.
+    pub ended_at: Option<u64>,
+    pub check: Option<RunView>,
+    pub checked_at: Option<u64>,
+    pub checks: Vec<NodeCheck>,
+    /// When its certificates were issued, in Unix seconds.
+    pub certificates: Option<u64>,
+    /// Bytes of payload that it fetched.
+    pub fetched: u64,
+    /// Unix seconds of its last message.
+    pub seen: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct BarrierView {
+    pub name: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct RunView {
+    pub revision: Digest,
+    pub attempt: u64,
+    pub result: RunResult,
+    pub play: String,
+    pub task: String,
+    pub ok: u32,
+    pub changed: u32,
+    pub why: String,
+    pub seconds: u64,
+    pub would: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NodeCheck {
+    pub name: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+/// What an operator wants to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConvergeWhat {
+    /// Run the plays again.
+    Run,
+    /// Ansible's check mode.
+    Check,
+    Pause,
+    Resume,
+}
+
+#[derive(Debug, Clone)]
+pub struct ConvergeAct {
+    pub what: ConvergeWhat,
+    /// Only this role.
+    pub role: Option<String>,
+    /// Only this node.
+    pub node: Option<String>,
+}
