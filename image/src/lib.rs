@@ -59,9 +59,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::SigningKey;
 
-pub use artifact::build_artifact;
 pub use artifact::chunk::{CHUNK_FILE, ChunkError, assemble};
 pub use artifact::manifest::read_manifest;
+pub use artifact::{Wanted, build_artifact};
 pub use enrolliso::{EnrollIso, EnrollMedium, build_enroll_iso};
 pub use error::Error;
 pub use netboot::build_netboot;
@@ -111,4 +111,9 @@ pub struct Inputs<'a> {
     pub site_key: &'a SigningKey,
     /// The netboot image refuses `kubedos.rescue`.
     pub no_rescue: bool,
+}
+
+/// The plays of the platform: path below `ansible/` of a payload, and bytes.
+pub fn platform_files() -> &'static [(&'static str, &'static [u8])] {
+    &[]
 }

@@ -36,11 +36,15 @@ const MAX_LOADER: u64 = 16 << 20;
 const GRUB_PC: &str = "usr/lib/grub/i386-pc";
 
 /// What the artifact of this role is built from: its id is known before anything is built.
-fn spec(snapshot: Digest, role: &str, packages: &[String], agent: &Digest) -> ArtifactSpec {
-    let mut all: Vec<String> = BASE_PACKAGES.iter().map(|p| (*p).to_owned()).chain(packages.iter().cloned()).collect();
+fn spec(snapshot: Digest, role: &str, wanted: &Wanted<'_>, agent: &Digest) -> ArtifactSpec {
+    let packages = wanted.packages.iter().cloned();
+    let mut all: Vec<String> = BASE_PACKAGES.iter().map(|p| (*p).to_owned()).chain(packages).collect();
     all.sort();
     all.dedup();
-    let payload = format!("{}\n{agent}\n{}", assets::digest(), assets::enabled_units().join("\n"));
+    let mut payload = format!("{}\n{agent}\n{}", assets::digest(), assets::enabled_units().join("\n"));
+    for unit in wanted.disabled {
+        payload.push_str(&format!("\n-{unit}"));
+    }
     ArtifactSpec {
         recipe: RECIPE,
         role: role.to_owned(),
@@ -51,15 +55,23 @@ fn spec(snapshot: Digest, role: &str, packages: &[String], agent: &Digest) -> Ar
     }
 }
 
+/// What a role's root file system has besides the base system.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub packages: &'a [String],
+    /// Units that their packages enable and that must not start by themselves.
+    pub disabled: &'a [String],
+}
+
 /// Builds the artifact, unless it exists. Its manifest goes to `<artifacts>/<id>/`, its chunks to `<blobs>`.
 pub fn build_artifact(
     inputs: &Inputs,
     role: &str,
-    packages: &[String],
+    wanted: &Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<ArtifactManifest, Error> {
     let agent = read_agent(inputs.agent)?;
-    let spec = spec(inputs.snapshot_id, role, packages, &Digest::of(&agent));
+    let spec = spec(inputs.snapshot_id, role, wanted, &Digest::of(&agent));
     let id = spec.id();
     let place = inputs.dirs.artifacts.join(id.to_string());
     if let Some(manifest) = finished(inputs, id, &place) {
@@ -71,7 +83,8 @@ pub fn build_artifact(
     }
     let tools = ToolRoot::open(inputs, &index, progress)?;
     let (_guard, work) = store::workdir(&inputs.dirs.tmp, "artifact-")?;
-    let root = build_root(inputs, &spec, &agent, (&index, &tools, &work), progress)?;
+    let made_of = MadeOf { spec: &spec, agent: &agent, disabled: wanted.disabled };
+    let root = build_root(inputs, &made_of, (&index, &tools, &work), progress)?;
     let size = root_size(root.content);
     if size > MAX_ROOT {
         return Err(Error::Content(format!("the root file system needs {size} bytes; at most {MAX_ROOT} are allowed")));
@@ -108,10 +121,15 @@ fn finished(inputs: &Inputs, id: Digest, place: &Utf8Path) -> Option<ArtifactMan
     (manifest.id == id && chunks_present(&manifest, &inputs.dirs.blobs)).then_some(manifest)
 }
 
+struct MadeOf<'a> {
+    spec: &'a ArtifactSpec,
+    agent: &'a [u8],
+    disabled: &'a [String],
+}
+
 fn build_root(
     inputs: &Inputs,
-    spec: &ArtifactSpec,
-    agent: &[u8],
+    of: &MadeOf<'_>,
     (index, tools, work): (&Index, &ToolRoot, &Utf8Path),
     progress: &dyn Progress,
 ) -> Result<System, Error> {
@@ -122,11 +140,11 @@ fn build_root(
         suite: inputs.suite,
         components: &index.components,
         keyring: inputs.keyring,
-        packages: &spec.packages,
+        packages: &of.spec.packages,
         fstab: FSTAB,
         paths: &[],
     };
-    let root = system::build(&Recipe { base, agent, epoch: index.epoch }, progress)?;
+    let root = system::build(&Recipe { base, agent: of.agent, epoch: index.epoch, disabled: of.disabled }, progress)?;
     progress.end();
     tracing::info!(kernel = %root.kernel, content = root.content, "root file system built");
     Ok(root)
@@ -232,7 +250,8 @@ mod tests {
     fn the_spec_sorts_its_packages_and_changes_with_every_input() {
         let base = |role, packages: &[&str], agent: &[u8]| {
             let packages: Vec<String> = packages.iter().map(|p| (*p).to_owned()).collect();
-            spec(Digest::of(b"snapshot"), role, &packages, &Digest::of(agent))
+            let wanted = Wanted { packages: &packages, disabled: &[] };
+            spec(Digest::of(b"snapshot"), role, &wanted, &Digest::of(agent))
         };
         let a = base("web", &["zsh", "apt"], b"agent");
         assert_eq!(a, base("web", &["apt", "zsh", "zsh"], b"agent"));

@@ -64,6 +64,8 @@ pub(crate) struct Recipe<'a> {
     pub base: Bootstrap<'a>,
     pub agent: &'a [u8],
     pub epoch: u64,
+    /// Units that must not start by themselves, although their packages enable them.
+    pub disabled: &'a [String],
 }
 
 /// What mmdebstrap installs.
@@ -87,6 +89,7 @@ pub(crate) fn build(r: &Recipe, progress: &dyn Progress) -> Result<System, Error
     let wrong = in_tree(tree.root());
     add_payload(&tree, r).map_err(&wrong)?;
     enable(&r.base, assets::enabled_units(), progress)?;
+    disable(&tree, r, progress)?;
     clean(&tree, r.epoch).map_err(&wrong)?;
     root_is_locked(&tree)?;
     let kernel = only_kernel(&tree)?;
@@ -222,6 +225,20 @@ pub(crate) fn enable(r: &Bootstrap, units: &[&str], progress: &dyn Progress) -> 
     let mut argv = vec!["chroot", "/work/root", "/usr/bin/systemctl", "--root=/", "enable"];
     argv.extend(units);
     r.tools.run("enabling units", r.work, &argv, progress).map(|_| ())
+}
+
+/// Disables those units that exist, with the root's own systemctl. A play starts its service once it is configured: with a package's
+/// defaults it would listen to everybody.
+fn disable(tree: &Tree, r: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
+    let dirs = ["etc/systemd/system", "usr/lib/systemd/system"];
+    let there = |unit: &&String| dirs.iter().any(|dir| tree.target(&format!("{dir}/{unit}")).is_ok_and(|p| p.exists()));
+    let units: Vec<&str> = r.disabled.iter().filter(there).map(String::as_str).collect();
+    if units.is_empty() {
+        return Ok(());
+    }
+    let mut argv = vec!["chroot", "/work/root", "/usr/bin/systemctl", "--root=/", "disable"];
+    argv.extend(units);
+    r.base.tools.run("disabling units", r.base.work, &argv, progress).map(|_| ())
 }
 
 /// Removes what differs between builds.

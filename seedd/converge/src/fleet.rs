@@ -172,9 +172,10 @@ impl Scene {
 
 /// What the decision sees of a node.
 fn view(c: &Converging) -> NodeView {
-    let ran = c.record.run.as_ref().map(|run| {
-        let attempt = run.attempt.saturating_sub(c.record.extra);
-        (Target { revision: run.revision, attempt }, run.result)
+    // A run from before the node's own further attempt has a lower number than that.
+    let ran = c.record.run.as_ref().and_then(|run| {
+        let attempt = run.attempt.checked_sub(c.record.extra)?;
+        Some((Target { revision: run.revision, attempt }, run.result))
     });
     let ran = ran.filter(|(_, result)| *result != RunResult::Running);
     NodeView {

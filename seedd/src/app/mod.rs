@@ -27,6 +27,7 @@ mod checked;
 mod power;
 pub(crate) mod records;
 mod remote;
+pub(crate) use remote::hinted;
 
 pub mod report;
 pub mod rotate;

@@ -24,7 +24,7 @@ const MAX_SEARCHED: i64 = 500_000;
 const MAX_REHEARSAL: u64 = 3_600;
 
 /// An error of a use case with its hint.
-pub(super) fn hinted(e: ApiError) -> anyhow::Error {
+pub(crate) fn hinted(e: ApiError) -> anyhow::Error {
     match e {
         ApiError::BadRequest { why, hint: Some(hint) } | ApiError::Conflict { why, hint: Some(hint) } => {
             hint::with(anyhow!(why), hint)

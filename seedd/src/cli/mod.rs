@@ -8,6 +8,7 @@ mod capsule;
 mod clock;
 mod cluster;
 mod console;
+mod converge;
 mod darksite;
 mod doctor;
 mod drill;
@@ -20,6 +21,7 @@ mod keys;
 mod log;
 mod metrics;
 mod node;
+mod payload;
 mod power;
 mod prompt;
 mod proxmox;
@@ -200,6 +202,12 @@ Exit status:
     /// List nodes, revoke a node, forget a machine
     #[command(subcommand)]
     Node(node::Node),
+    /// Check, publish and list what nodes run after the fabric gate
+    #[command(subcommand)]
+    Payload(payload::Payload),
+    /// Show how far the nodes have converged; run, check, pause and resume
+    #[command(subcommand)]
+    Converge(converge::Converge),
     /// Create, list and revoke join tokens, with which machines enroll without an operator
     #[command(subcommand)]
     Token(token::JoinTokens),
@@ -262,6 +270,8 @@ pub fn main() -> ExitCode {
         Verb::Recorder(v) => v.run(),
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
         Verb::Node(v) => v.run(),
+        Verb::Payload(v) => v.run(),
+        Verb::Converge(v) => v.run(),
         Verb::Token(v) => v.run(),
         Verb::Log(v) => v.run(),
         Verb::Power(v) => v.run(),

@@ -11,6 +11,7 @@ mod console;
 mod control;
 mod controllers;
 mod controllers_tls;
+mod converge;
 mod earlier;
 mod enrollment;
 mod epoch;

@@ -8,4 +8,5 @@ pub mod check;
 pub mod publish;
 
 pub use gather::{Origin, Part, Parts, PayloadError, gather};
+pub use pack::read_file;
 pub use publish::{Published, publish};

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::converge::role::resolve_all;
 use cluster_seed::progress::Progress;
 use cluster_seed::repo::RepoProfile;
 use darksite::{Keyring, PlanRequest};
@@ -93,11 +94,11 @@ fn roots(spec: &ClusterSpec) -> BTreeMap<String, Vec<String>> {
     };
     let own = |list: &[&str]| list.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
     let mut roots = BTreeMap::new();
-    for (name, role) in &spec.spec.roles {
+    for (name, role) in resolve_all(&spec.spec.roles) {
         let mut packages = own(image::BASE_PACKAGES);
         packages.extend(own(image::node_assets::NODE_PACKAGES));
-        packages.extend(role.packages.iter().cloned());
-        roots.insert(name.clone(), sorted(packages));
+        packages.extend(role.packages);
+        roots.insert(name, sorted(packages));
     }
     // Role names have no dot, so these cannot collide with one.
     roots.insert("kubedos.tools".to_owned(), sorted(own(image::TOOL_PACKAGES)));

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use cluster_seed::converge::role::resolve_all;
 use cluster_seed::foundry::Target;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::Output;
@@ -212,13 +213,15 @@ impl Build {
         let progress = Terminal::new();
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
         let mut built = BTreeMap::new();
-        for (name, role) in &spec.spec.roles {
-            if !self.target.needs_artifacts() || !roles.is_empty() && !roles.contains(name) {
+        for (name, role) in resolve_all(&spec.spec.roles) {
+            if !self.target.needs_artifacts() || !roles.is_empty() && !roles.contains(&name) {
                 continue;
             }
-            let manifest = image::build_artifact(&inputs, name, &role.packages, &progress)
-                .with_context(|| format!("building role {name}"))?;
-            built.insert(name.clone(), manifest);
+            let disabled: Vec<String> = role.platform().flat_map(|p| p.units).map(|u| (*u).to_owned()).collect();
+            let wanted = image::Wanted { packages: &role.packages, disabled: &disabled };
+            let manifest =
+                image::build_artifact(&inputs, &name, &wanted, &progress).with_context(|| format!("building role {name}"))?;
+            built.insert(name, manifest);
         }
         let mut named = self.named.draw(&roles, &site.keys().public()?.vault)?;
         let node = named.as_ref();
