@@ -40,14 +40,12 @@ fn blob(layout: &Path, bytes: &[u8]) -> Result<(String, usize)> {
     Ok((digest, bytes.len()))
 }
 
-/// An image of one layer as an archive (OCI image-spec 1.0, image-layout.md).
-fn image(dir: &Path) -> Result<(PathBuf, Digest, Digest)> {
+/// An image of one layer as an archive (OCI image-spec 1.0, image-layout.md): `what` of `<dir>/root`, with this configuration.
+pub fn archive(dir: &Path, what: &str, settings: &serde_json::Value) -> Result<(PathBuf, Digest, Digest)> {
     let (root, layout) = (dir.join("root"), dir.join("layout"));
-    fs::create_dir_all(root.join("srv")).context("making a root")?;
-    fs::write(root.join("srv/hello"), FILE).context("writing into the root")?;
-    tool::run(&["tar", "-C", &text(&root), "--numeric-owner", "-cf", &text(&dir.join("layer.tar")), "srv"])?;
+    tool::run(&["tar", "-C", &text(&root), "--numeric-owner", "-cf", &text(&dir.join("layer.tar")), what])?;
     let (layer, layer_size) = blob(&layout, &fs::read(dir.join("layer.tar")).context("reading the layer")?)?;
-    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": {},
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "config": settings,
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer}")]}});
     let (config, config_size) = blob(&layout, config.to_string().as_bytes())?;
     let part = |kind: &str, digest: &str, size: usize| serde_json::json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": format!("sha256:{digest}"), "size": size});
@@ -60,6 +58,14 @@ fn image(dir: &Path) -> Result<(PathBuf, Digest, Digest)> {
     let archive = dir.join("image.tar");
     tool::run(&["tar", "-C", &text(&layout), "-cf", &text(&archive), "."])?;
     Ok((archive, manifest.parse()?, layer.parse()?))
+}
+
+/// An image with one file.
+fn image(dir: &Path) -> Result<(PathBuf, Digest, Digest)> {
+    let root = dir.join("root");
+    fs::create_dir_all(root.join("srv")).context("making a root")?;
+    fs::write(root.join("srv/hello"), FILE).context("writing into the root")?;
+    archive(dir, "srv", &serde_json::json!({}))
 }
 
 fn upstream(dir: &Path) -> Result<Upstream> {

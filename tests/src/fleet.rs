@@ -183,6 +183,22 @@ impl Fleet {
         Ok(())
     }
 
+    /// Switches a machine off for good, and another with the same name, address and an empty disk on.
+    pub fn blank(&mut self, index: usize) -> Result<()> {
+        let member = self.members.remove(index);
+        let over = member.enrollment().map(str::to_owned);
+        let Member { vm, hostname, .. } = member;
+        let spec = vm.spec.clone();
+        let disk = vm.power_off();
+        std::fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))?;
+        std::fs::File::create(&disk).and_then(|f| f.set_len(spec.disk)).context("making an empty disk")?;
+        let vm = Vm::power_on(&self.ns, spec, self.accel, disk, &self.work, &self.logs)?;
+        let mut member = Member::new(vm).replacing(true);
+        (member.hostname, member.over) = (hostname, over);
+        self.members.insert(index, member);
+        Ok(())
+    }
+
     pub fn all(&self, step: Step) -> bool {
         self.members.iter().all(|m| m.has(step))
     }

@@ -31,6 +31,7 @@ pub mod pages;
 #[path = "../shared/paired.rs"]
 pub mod paired;
 pub mod parts;
+pub mod platform;
 pub mod protocol;
 pub mod prove;
 pub mod qmp;

@@ -20,6 +20,7 @@ use crate::journey;
 use crate::menu;
 use crate::netns::PREFIX;
 use crate::package;
+use crate::platform;
 use crate::protocol;
 use crate::prove;
 use crate::refusals;
@@ -107,7 +108,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 28] = [
+static PARTS: [Part; 29] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -231,6 +232,14 @@ static PARTS: [Part; 28] = [
         Run::One("a Firecracker bundle is started by QEMU's microvm and becomes a node", |b| {
             foundry::firecracker(b.dirs, &b.template, b.accel()?)
         }),
+    ),
+    long(
+        "platform",
+        Run::One(
+            "three blank machines become a platform: etcd, virtual address, containers, monitoring; a change goes round, and a member \
+             is replaced under load",
+            |b| platform::run(b.dirs, &b.template, b.accel()?),
+        ),
     ),
     long(
         "rotate",

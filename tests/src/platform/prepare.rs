@@ -1,0 +1,87 @@
+//! The site: one role with every play, a payload of the operator's own, and an image among the extras.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use cluster_seed::ids::Digest;
+
+use crate::netns::{Netns, PREFIX};
+use crate::say;
+use crate::seedd::Seedd;
+use crate::site::Template;
+
+/// The address that moves between the nodes.
+pub const VIP: &str = "10.80.255.1";
+/// An image that runs without anything else: the agent's own program.
+pub const IMAGE: &str = "registry.example.org/team/agent";
+pub const TAG: &str = "1.0";
+const PROGRAM: &str = "kubedos-node";
+
+const ROLES: &str = "  roles:
+    core:
+      description: A node with the whole platform
+      packages: [iputils-ping]
+      plays: [exporters, etcd, loadbalancer, containers, podman, monitoring, greeting]
+      count: {min: 3, odd: true}
+      vars:
+        lb_vip_wg3: 10.80.255.1
+        etcd_heartbeat_ms: 500
+        etcd_election_ms: 5000
+        greeting_words: hello
+";
+
+/// The operator's own role: one file.
+const GREETING: &str = "- name: greeting
+  ansible.builtin.copy:
+    content: \"{{ greeting_words }} {{ kubedos.label }}\\n\"
+    dest: /etc/greeting
+    mode: '0644'
+";
+
+/// Replaces the roles of a cluster.yaml.
+fn with_roles(text: &str) -> Result<String> {
+    let begin = text.find("  roles:\n").context("cluster.yaml has no roles")?;
+    let end = text[begin..].find("  enrollment:\n").context("cluster.yaml has no enrollment")? + begin;
+    Ok(format!("{}{ROLES}{}", &text[..begin], &text[end..]))
+}
+
+pub fn payload(seedd: &Seedd, tasks: &str) -> Result<()> {
+    let dir = seedd.data.join("payload/ansible/roles/greeting/tasks");
+    fs::create_dir_all(&dir).context("making the payload")?;
+    fs::write(dir.join("main.yml"), tasks).context("writing the payload")
+}
+
+pub fn greeting(seedd: &Seedd) -> Result<()> {
+    payload(seedd, GREETING)
+}
+
+pub fn site(template: &Template, work: &Path, logs: &Path) -> Result<Seedd> {
+    let seedd = template.copy(&work.join("data"))?;
+    let text = fs::read_to_string(seedd.cluster_file()).context("reading cluster.yaml")?;
+    let extras = image(&seedd, &work.join("image"))?;
+    fs::write(seedd.cluster_file(), with_roles(&text)? + &extras).context("writing cluster.yaml")?;
+    let check = seedd.cluster_check()?;
+    ensure!(check.code == 0, "{}", check.stderr);
+    say::line("seedd darksite build, with the packages of the platform");
+    seedd.darksite_build(&logs.join("darksite-build.log"))?;
+    seedd.say(&["darksite", "extras", "fetch"])?;
+    greeting(&seedd)?;
+    say::line(seedd.say(&["payload", "publish"])?.trim());
+    say::line("seedd image build, role core");
+    let ns = Netns::lab(&format!("{PREFIX}{}-core", std::process::id()), work)?;
+    seedd.image_build(&ns, &logs.join("image-build.log"))?;
+    ns.must_be_quiet()?;
+    Ok(seedd)
+}
+
+/// The extras: an image of one layer with one static program.
+fn image(seedd: &Seedd, dir: &Path) -> Result<String> {
+    fs::create_dir_all(dir.join("root")).context("making an image")?;
+    let agent = seedd.program.with_file_name("../x86_64-unknown-linux-gnu/agent").join(PROGRAM);
+    fs::copy(&agent, dir.join("root").join(PROGRAM)).with_context(|| format!("copying {}", agent.display()))?;
+    let config = serde_json::json!({"Entrypoint": [format!("/{PROGRAM}"), "--version"]});
+    let (archive, _, _) = crate::extras::archive(dir, PROGRAM, &config)?;
+    let digest = Digest::of(&fs::read(&archive).context("reading the image")?);
+    Ok(format!("  extras:\n    images: [{{name: {IMAGE}, tag: \"{TAG}\", url: {}, sha256: {digest}}}]\n", archive.display()))
+}
