@@ -3,10 +3,10 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use cluster_seed::converge::stage::Stand;
-use serde_json::{Value, json};
+use serde_json::json;
 use web::api::{ConvergeAct, ConvergeNode, ConvergeView, ConvergeWhat};
 
-use super::args::{SiteArgs, time_of};
+use super::args::SiteArgs;
 use crate::app::App;
 
 /// The actor in the event log.
@@ -103,7 +103,7 @@ impl Status {
             view.stages.iter_mut().for_each(|s| s.nodes.retain(is));
             view.stages.retain(|s| !s.nodes.is_empty());
         }
-        self.args.show(&json(&view), &text(&view))?;
+        self.args.show(&view, &text(&view))?;
         let good = |n: &ConvergeNode| matches!(n.stand, Stand::Converged | Stand::Nothing);
         let left: Vec<&str> =
             view.stages.iter().flat_map(|s| &s.nodes).filter(|n| !good(n)).map(|n| n.hostname.as_str()).collect();
@@ -150,28 +150,4 @@ fn words(node: &ConvergeNode) -> String {
         _ => {}
     }
     text
-}
-
-fn json(view: &ConvergeView) -> Value {
-    let at = |seconds: Option<u64>| seconds.and_then(|s| time_of(s * 1000)).map(|t| t.to_string());
-    let node = |n: &ConvergeNode| {
-        json!({
-            "hostname": n.hostname, "enrollment": n.enrollment, "state": n.stand,
-            "waits": n.waits.iter().map(|b| json!({"name": b.name, "detail": b.detail})).collect::<Vec<_>>(),
-            "run": n.run.as_ref().map(|r| json!({
-                "revision": r.revision, "attempt": r.attempt, "result": r.result, "play": r.play, "task": r.task,
-                "ok": r.ok, "changed": r.changed, "why": r.why, "seconds": r.seconds,
-            })),
-            "ended": at(n.ended_at), "checked": at(n.checked_at), "seen": at(n.seen), "certificates": at(n.certificates),
-            "wouldChange": n.check.as_ref().map(|c| c.would.clone()), "fetched": n.fetched,
-            "checks": n.checks.iter().map(|c| json!({"name": c.name, "ok": c.ok, "detail": c.detail})).collect::<Vec<_>>(),
-        })
-    };
-    let stage = |s: &web::api::ConvergeStage| {
-        json!({
-            "role": s.role, "plays": s.plays, "after": s.after, "open": s.open, "detail": s.detail, "paused": s.paused,
-            "revision": s.revision, "nodes": s.nodes.iter().map(node).collect::<Vec<_>>(),
-        })
-    };
-    json!({"payload": view.payload, "paused": view.paused, "stages": view.stages.iter().map(stage).collect::<Vec<_>>()})
 }

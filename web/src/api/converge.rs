@@ -3,9 +3,11 @@
 use cluster_seed::converge::orders::RunResult;
 use cluster_seed::converge::stage::Stand;
 use cluster_seed::ids::{Digest, EnrollmentId};
+use serde::{Deserialize, Serialize};
 
-/// The stages of a site in the order in which a change reaches them.
-#[derive(Debug, Clone)]
+/// HTTP shape of `GET /api/v1/converge`: the stages of a site in the order in which a change reaches them.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ConvergeView {
     /// The payload in use.
     pub payload: Option<Digest>,
@@ -14,7 +16,8 @@ pub struct ConvergeView {
 }
 
 /// A role.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ConvergeStage {
     pub role: String,
     pub plays: Vec<String>,
@@ -28,10 +31,12 @@ pub struct ConvergeStage {
     pub nodes: Vec<ConvergeNode>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ConvergeNode {
     pub enrollment: EnrollmentId,
     pub hostname: String,
+    #[serde(rename = "state")]
     pub stand: Stand,
     pub waits: Vec<BarrierView>,
     pub run: Option<RunView>,
@@ -48,13 +53,15 @@ pub struct ConvergeNode {
     pub seen: Option<u64>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BarrierView {
     pub name: String,
     pub detail: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunView {
     pub revision: Digest,
     pub attempt: u64,
@@ -68,7 +75,8 @@ pub struct RunView {
     pub would: Vec<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct NodeCheck {
     pub name: String,
     pub ok: bool,
@@ -76,7 +84,8 @@ pub struct NodeCheck {
 }
 
 /// What an operator wants to happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ConvergeWhat {
     /// Run the plays again.
     Run,
@@ -86,11 +95,15 @@ pub enum ConvergeWhat {
     Resume,
 }
 
-#[derive(Debug, Clone)]
+/// HTTP shape of `POST /api/v1/converge`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConvergeAct {
     pub what: ConvergeWhat,
     /// Only this role.
+    #[serde(default)]
     pub role: Option<String>,
     /// Only this node.
+    #[serde(default)]
     pub node: Option<String>,
 }

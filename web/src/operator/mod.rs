@@ -39,7 +39,8 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes()].concat()
+    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes()]
+        .concat()
 }
 
 fn page_routes() -> Vec<Route> {
@@ -84,6 +85,14 @@ fn site_page_routes() -> Vec<Route> {
         ("/site/seal", post(pages::site::seal)),
         ("/site/remove", post(pages::site::remove)),
         ("/capsules/{name}", get(json::site::capsule)),
+    ]
+}
+
+fn converge_routes() -> Vec<Route> {
+    vec![
+        ("/platform", get(pages::converge::show)),
+        ("/platform/act", post(pages::converge::act)),
+        ("/api/v1/converge", get(json::converge::view).post(json::converge::act)),
     ]
 }
 
@@ -169,6 +178,8 @@ async fn metrics(State(app): State<App>, From(from): From, headers: HeaderMap) -
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
+#[cfg(test)]
+mod converge_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

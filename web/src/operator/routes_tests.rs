@@ -95,10 +95,14 @@ fn site_page_rows() -> Vec<Row> {
 fn image_rows() -> Vec<Row> {
     let wish = r#"{"target":"qcow2","role":"base"}"#.to_owned();
     vec![
+        (Read, "GET", "/platform", none(), 200, 200),
+        (Change, "POST", "/platform/act", form("what=run&role=etcd"), 303, 303),
         (Read, "GET", "/images", none(), 200, 200),
         (Change, "POST", "/images/build", form("target=qcow2&role=base"), 303, 423),
         (Change, "POST", "/images/verify", form("name=half"), 303, 303),
         (Change, "POST", "/images/stop", form(""), 303, 303),
+        (Read, "GET", "/api/v1/converge", none(), 200, 200),
+        (Change, "POST", "/api/v1/converge", r#"{"what":"pause"}"#.to_owned(), 200, 200),
         (Read, "GET", "/outputs/{name}", none(), 404, 404),
         (Read, "GET", "/api/v1/outputs", none(), 200, 200),
         (Change, "POST", "/api/v1/outputs", wish, 200, 423),

@@ -3,6 +3,7 @@
 pub(crate) mod assets;
 pub(crate) mod clock;
 pub(crate) mod code;
+pub(crate) mod converge;
 pub(crate) mod first_setup;
 pub(crate) mod images;
 pub(crate) mod login;

@@ -243,7 +243,7 @@ impl OperatorApi for Mock {
     }
 
     fn converge_view(&self) -> Result<ConvergeView, ApiError> {
-        self.open()?;
+        drop(self.open()?);
         Ok(super::converge::converging(&self.spice))
     }
     fn act_on_converge(&self, _: &Actor, act: &ConvergeAct) -> Result<(), ApiError> {

@@ -1,0 +1,23 @@
+//! `/api/v1/converge`
+
+use axum::extract::State;
+
+use super::Answer;
+use crate::api::{ConvergeAct, ConvergeView};
+use crate::auth::{Change, Session};
+use crate::call::App;
+use crate::extract::OperatorJson;
+use crate::safe_json::SafeJson;
+
+pub(crate) async fn view(State(app): State<App>, _: Session) -> Answer<ConvergeView> {
+    Ok(SafeJson(app.call(|api| api.converge_view()).await?))
+}
+
+/// Answers with the view after the act.
+pub(crate) async fn act(
+    State(app): State<App>,
+    change: Change,
+    OperatorJson(act): OperatorJson<ConvergeAct>,
+) -> Answer<ConvergeView> {
+    Ok(SafeJson(app.call(move |api| api.act_on_converge(change.actor(), &act).and_then(|()| api.converge_view())).await?))
+}

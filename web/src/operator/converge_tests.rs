@@ -1,0 +1,32 @@
+//! The page of the platform.
+
+use crate::auth::csrf;
+use crate::testing::TOKEN;
+use crate::testing::client::{FORM, ask, cookie, get, site};
+
+#[tokio::test]
+async fn the_page_shows_stages_failures_and_what_is_waited_for() {
+    let (_, router) = site("");
+    let text = get(&router, "/platform", &[("cookie", &cookie())]).await.text();
+    let parts = [
+        "1. etcd",
+        "2. loadbalancer",
+        "address already in use",
+        "waits for etcd: 1 of 3 healthy",
+        "runs exporters, etcd",
+        "data-poll",
+    ];
+    for part in parts {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_role_is_refused_on_the_page() {
+    let (_, router) = site("");
+    let form = format!("csrf={}&what=run&role=nobody", csrf(TOKEN));
+    let cookie = cookie();
+    let answer = ask(&router, "POST", "/platform/act", &[FORM, ("cookie", cookie.as_str())], form).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("there is no such role"));
+}

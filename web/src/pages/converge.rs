@@ -1,0 +1,168 @@
+//! `/platform`: how far the nodes have converged, stage by stage.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use cluster_seed::converge::orders::RunResult;
+use cluster_seed::converge::stage::Stand;
+use serde::Deserialize;
+
+use super::shell::{Refusal, Shell, overview, page};
+use super::site::{REFRESH, Sent};
+use super::view::clean;
+use crate::api::{ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session};
+use crate::call::App;
+use crate::dates::{ago, iso};
+use crate::error::Failure;
+use crate::headers::RequestId;
+
+/// Names of changes that a check run found, shown per node.
+const MAX_WOULD: usize = 10;
+
+struct Node {
+    hostname: String,
+    label: String,
+    tone: &'static str,
+    word: &'static str,
+    /// What it does, waits for, or failed at.
+    now: Vec<String>,
+    why: Option<String>,
+    checks: Vec<NodeCheck>,
+    would: Vec<String>,
+    ran: Option<(String, String, String)>,
+    seen: Option<(String, String)>,
+}
+
+fn tone(stand: Stand) -> &'static str {
+    match stand {
+        Stand::Converged => "good",
+        Stand::Nothing => "idle",
+        Stand::Waiting | Stand::Outdated => "wait",
+        Stand::Running => "busy",
+        Stand::Failed | Stand::Unhealthy | Stand::Silent => "bad",
+    }
+}
+
+impl Node {
+    fn of(n: &ConvergeNode, now: u64) -> Self {
+        let run = n.run.as_ref();
+        let place = |r: &crate::api::RunView| format!("{}: {}", clean(&r.play), clean(&r.task));
+        let doing = match n.stand {
+            Stand::Running => run.filter(|r| !r.task.is_empty()).map(place).into_iter().collect(),
+            Stand::Failed => run.map(place).into_iter().collect(),
+            _ => n.waits.iter().map(|b| format!("waits for {}: {}", clean(&b.name), clean(&b.detail))).collect(),
+        };
+        let ended = n.ended_at.zip(run.filter(|r| r.result == RunResult::Ok));
+        Node {
+            label: clean(n.hostname.split('.').next().unwrap_or_default()),
+            hostname: clean(&n.hostname),
+            tone: tone(n.stand),
+            word: n.stand.as_str(),
+            now: doing,
+            why: run.filter(|_| n.stand == Stand::Failed).map(|r| clean(&r.why)),
+            checks: n.checks.iter().map(|c| NodeCheck { name: clean(&c.name), ok: c.ok, detail: clean(&c.detail) }).collect(),
+            would: n.check.iter().flat_map(|c| &c.would).take(MAX_WOULD).map(|w| clean(w)).collect(),
+            ran: ended.map(|(at, r)| (iso(at), ago(now, at), format!("{} ok, {} changed, {} s", r.ok, r.changed, r.seconds))),
+            seen: n.seen.map(|at| (iso(at), ago(now, at))),
+        }
+    }
+
+    fn failing(&self) -> impl Iterator<Item = &NodeCheck> {
+        self.checks.iter().filter(|c| !c.ok)
+    }
+
+    fn passing(&self) -> usize {
+        self.checks.iter().filter(|c| c.ok).count()
+    }
+}
+
+struct Stage {
+    role: String,
+    plays: String,
+    after: String,
+    open: bool,
+    detail: String,
+    paused: bool,
+    nodes: Vec<Node>,
+}
+
+impl Stage {
+    fn of(s: &ConvergeStage, now: u64) -> Self {
+        let list = |names: &[String]| names.iter().map(|n| clean(n)).collect::<Vec<_>>().join(", ");
+        Stage {
+            role: clean(&s.role),
+            plays: list(&s.plays),
+            after: list(&s.after),
+            open: s.open,
+            detail: clean(&s.detail),
+            paused: s.paused,
+            nodes: s.nodes.iter().map(|n| Node::of(n, now)).collect(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "platform.html")]
+struct Page {
+    shell: Shell,
+    refusal: Option<Refusal>,
+    payload: Option<String>,
+    paused: bool,
+    busy: bool,
+    stages: Vec<Stage>,
+}
+
+fn template(view: &ConvergeView, now: u64, shell: Shell, refusal: Option<Refusal>) -> Page {
+    let busy =
+        view.stages.iter().flat_map(|s| &s.nodes).any(|n| matches!(n.stand, Stand::Running | Stand::Waiting | Stand::Outdated));
+    Page {
+        shell,
+        refusal,
+        payload: view.payload.map(|id| id.to_string()),
+        paused: view.paused,
+        busy,
+        stages: view.stages.iter().map(|s| Stage::of(s, now)).collect(),
+    }
+}
+
+async fn show_page(
+    app: &App,
+    id: &RequestId,
+    session: &Session,
+    refused: Option<(StatusCode, Refusal)>,
+) -> Result<Response, Failure> {
+    let overview = overview(app).await?;
+    let newest = *app.newest().borrow();
+    let view = app.call(|api| api.converge_view()).await?;
+    let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
+    let mut shell = Shell::new("Platform", &overview, id, Some(session));
+    shell.event = newest;
+    let mut made = template(&view, overview.clock, shell, refusal);
+    made.shell.refresh = made.busy.then_some(REFRESH);
+    page(status, &made)
+}
+
+pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
+    Ok(show_page(&app, &id, &session, None).await?)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ActForm {
+    what: ConvergeWhat,
+    #[serde(default)]
+    role: String,
+    #[serde(default)]
+    node: String,
+}
+
+pub(crate) async fn act(Sent { app, id }: Sent, ChangeForm(change, form): ChangeForm<ActForm>) -> Result<Response, Failure> {
+    let given = |text: String| Some(text).filter(|t| !t.is_empty());
+    let act = ConvergeAct { what: form.what, role: given(form.role), node: given(form.node) };
+    let actor = change.actor().clone();
+    match app.call(move |api| api.act_on_converge(&actor, &act)).await {
+        Ok(()) => Ok(Redirect::to("/platform").into_response()),
+        Err(failure) => show_page(&app, &id, change.session(), Some(Refusal::of(failure)?)).await,
+    }
+}
