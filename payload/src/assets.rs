@@ -5,10 +5,10 @@ use cluster_seed::ids::Digest;
 
 /// Path of the agent in the root.
 pub const AGENT_PATH: &str = "/usr/lib/kubedos/kubedos-node";
-/// Directory of the playbooks and roles.
+/// Directory of the callback plugin, and of a playbook for operators.
 pub const ANSIBLE_DIR: &str = "/usr/share/kubedos/ansible";
 
-/// Debian packages a node needs besides the minimal base system and a kernel. Ansible runs the tasks of a role.
+/// Debian packages a node needs besides the minimal base system and a kernel. Ansible runs the plays of a role.
 pub const NODE_PACKAGES: &[&str] = &[
     "ansible-core",
     "ca-certificates",
@@ -60,6 +60,7 @@ pub const APT_PRIORITY: Asset = asset!("/etc/apt/preferences.d/kubedos.pref", "a
 
 const FILES: &[Asset] = &[
     asset!("/usr/lib/systemd/system/kubedos-node.service", "systemd/kubedos-node.service"),
+    asset!("/usr/lib/systemd/system/kubedos-converge.service", "systemd/kubedos-converge.service"),
     asset!("/usr/lib/systemd/system/kubedos-peers.service", "systemd/kubedos-peers.service"),
     asset!("/usr/lib/systemd/system/kubedos-peers.timer", "systemd/kubedos-peers.timer"),
     asset!("/usr/lib/systemd/system/kubedos-grow.service", "systemd/kubedos-grow.service"),
@@ -76,7 +77,6 @@ const FILES: &[Asset] = &[
     SSH_SERVER,
     APT_PRIORITY,
     asset!("/etc/apt/apt.conf.d/90kubedos", "apt/90kubedos"),
-    asset!("/usr/share/kubedos/ansible/playbooks/site.yml", "ansible/playbooks/site.yml"),
     asset!("/usr/share/kubedos/ansible/playbooks/00_fabric_gate.yml", "ansible/playbooks/00_fabric_gate.yml"),
     asset!("/usr/share/kubedos/ansible/callback_plugins/kubedos_json.py", "ansible/callback_plugins/kubedos_json.py"),
 ];
@@ -94,6 +94,7 @@ pub fn enabled_units() -> &'static [&'static str] {
         "kubedos-join.service",
         NETWORK_UNIT,
         "kubedos-node.service",
+        "kubedos-converge.service",
         "kubedos-peers.timer",
         FIREWALL_UNIT,
         "ssh.service",
@@ -136,7 +137,9 @@ mod tests {
 
     #[test]
     fn units_start_the_agent_by_its_path() {
-        let node = files().into_iter().find(|a| a.path.ends_with("kubedos-node.service")).unwrap();
-        assert!(String::from_utf8_lossy(node.bytes).contains(&format!("ExecStart={AGENT_PATH} apply")));
+        for (unit, verb) in [("kubedos-node.service", "apply"), ("kubedos-converge.service", "converge")] {
+            let file = files().into_iter().find(|a| a.path.ends_with(unit)).unwrap();
+            assert!(String::from_utf8_lossy(file.bytes).contains(&format!("ExecStart={AGENT_PATH} {verb}\n")), "{unit}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Requests to the seed: plain HTTP, with limits on the size and time of every response. Only signed data is trusted.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::time::Duration;
 
 use cluster_seed::agent::ErrorReply;
@@ -10,6 +11,10 @@ use serde::de::DeserializeOwned;
 
 /// Largest JSON response read, in bytes, unless the caller passes another limit.
 pub const MAX_JSON: u64 = 8 << 20;
+/// Largest error response read, in bytes.
+const MAX_ERROR: u64 = 64 << 10;
+/// Most requests of one download that is interrupted again and again.
+const MAX_PARTS: u32 = 64;
 /// Time limit for one small exchange.
 const SHORT: Duration = Duration::from_secs(20);
 /// Time limit for one chunk: 4 MiB at 35 kB/s.
@@ -23,6 +28,10 @@ pub enum HttpError {
     Status { status: u16, message: String },
     #[error("the seed's response is larger than {0} bytes")]
     TooLarge(u64),
+    #[error("the seed sent fewer bytes of {url} than it announced, or others")]
+    Short { url: String },
+    #[error("writing what the seed sent")]
+    Store(#[source] io::Error),
     #[error("the seed's response cannot be parsed")]
     Json(#[from] serde_json::Error),
 }
@@ -33,7 +42,7 @@ impl HttpError {
         match self {
             HttpError::Unreachable { .. } => true,
             HttpError::Status { status, .. } => matches!(status, 408 | 423 | 429 | 500..=599),
-            HttpError::TooLarge(_) | HttpError::Json(_) => false,
+            HttpError::TooLarge(_) | HttpError::Json(_) | HttpError::Short { .. } | HttpError::Store(_) => false,
         }
     }
 
@@ -73,6 +82,76 @@ impl Http {
 
     pub fn get_json<T: DeserializeOwned>(&self, path: &str, limit: u64) -> Result<T, HttpError> {
         Ok(serde_json::from_slice(&self.get(path, limit)?)?)
+    }
+
+    /// Downloads `path`, a file of `size` bytes, to the end of `file`: what it contains already is not requested again.
+    /// `fetched` is called with the bytes received by this call so far.
+    ///
+    /// # Errors
+    /// If the seed sends fewer or more bytes, or stops for [`LONG`]; `file` then contains what was received.
+    pub fn download(&self, path: &str, file: &mut File, size: u64, fetched: &dyn Fn(u64)) -> Result<(), HttpError> {
+        let (url, mut received) = (format!("{}{path}", self.base), 0);
+        for _ in 0..MAX_PARTS {
+            let held = file.seek(SeekFrom::End(0)).map_err(HttpError::Store)?;
+            if held == size {
+                return Ok(());
+            }
+            if held > size {
+                file.set_len(0).map_err(HttpError::Store)?;
+                continue;
+            }
+            let before = received;
+            let done = self.part(&url, file, held, size, &mut |n| {
+                received += n;
+                fetched(received);
+            });
+            match done {
+                // The time limit applies to one request; a slow but living transfer continues.
+                Err(e) if received > before && e.is_temporary() => tracing::debug!(error = %chain(&e), "download interrupted"),
+                Err(e) => return Err(e),
+                Ok(()) if received == before => return Err(HttpError::Short { url }),
+                Ok(()) => {}
+            }
+        }
+        Err(HttpError::Short { url })
+    }
+
+    /// One request for the bytes from `held` on (RFC 9110 section 14.2). A server without ranges sends the whole file.
+    fn part(&self, url: &str, file: &mut File, held: u64, size: u64, received: &mut dyn FnMut(u64)) -> Result<(), HttpError> {
+        let lost = |e: ureq::Error| HttpError::Unreachable { url: url.to_owned(), source: Box::new(e) };
+        let request = self.agent.get(url).header("range", format!("bytes={held}-"));
+        let mut answer = request.config().timeout_global(Some(LONG)).build().call().map_err(lost)?;
+        let start = match answer.status().as_u16() {
+            206 => {
+                let range = answer.headers().get("content-range").and_then(|v| v.to_str().ok()).unwrap_or_default();
+                if !range.starts_with(&format!("bytes {held}-")) {
+                    return Err(HttpError::Short { url: url.to_owned() });
+                }
+                held
+            }
+            200 => {
+                file.set_len(0).map_err(HttpError::Store)?;
+                0
+            }
+            _ => return body(url, Ok(answer), MAX_ERROR).and(Err(HttpError::Short { url: url.to_owned() })),
+        };
+        file.seek(SeekFrom::Start(start)).map_err(HttpError::Store)?;
+        let left = size - start;
+        let mut reader = answer.body_mut().with_config().limit(left.saturating_add(1)).reader();
+        let (mut taken, mut buffer) = (0, vec![0; 64 << 10]);
+        loop {
+            let n = match reader.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => n,
+                Err(e) => return Err(lost(ureq::Error::Io(e))),
+            };
+            taken += n as u64;
+            if taken > left {
+                return Err(HttpError::TooLarge(size));
+            }
+            file.write_all(&buffer[..n]).map_err(HttpError::Store)?;
+            received(n as u64);
+        }
     }
 
     pub fn post_json<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, HttpError> {

@@ -22,8 +22,12 @@ use payload::http::Http;
 use payload::init;
 use payload::layout::{GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
 use payload::node::apply::Node;
+use payload::node::converge::agent::Agent;
+use payload::node::converge::checks::node::NodeChecks;
+use payload::node::converge::checks::plays::check_plays;
+use payload::node::converge::status::Status;
 use payload::node::discover::{Places, Volume};
-use payload::node::{address, gate, grow, join, volume};
+use payload::node::{address, converge, gate, grow, join, lists, volume};
 use payload::ram::key::wait_for_key;
 use payload::ram::modules::Index;
 use payload::ram::session::Session;
@@ -36,7 +40,7 @@ use payload::state::{DISK_SEQ, NodeDir};
 /// The agent of a Kubedos machine
 ///
 /// In RAM it enrolls and installs the machine; on disk it joins the node to its planes and applies its role. systemd and
-/// the initramfs run it; by hand `status`, `gate` and `apply` are useful.
+/// the initramfs run it; by hand `status`, `gate`, `apply` and `converge --status` are useful.
 #[derive(Parser)]
 #[command(name = "kubedos-node", version, max_term_width = 110, after_long_help = AFTER)]
 struct Cli {
@@ -97,6 +101,14 @@ enum Verb {
         /// Only fetch and apply the signed peer list
         #[arg(long)]
         peers_only: bool,
+    },
+    /// On disk: get orders from the seed and run the plays of the role (what kubedos-converge.service does)
+    ///
+    /// Asks the seed over the control plane, runs the plays that the orders allow, checks their services, and reports.
+    Converge {
+        /// Show orders, barriers, the last run, certificates and checks, and exit
+        #[arg(long)]
+        status: bool,
     },
     /// On disk: check the fabric once
     ///
@@ -178,6 +190,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Grow => grow::grow(ROOT.into()).map(|()| ExitCode::SUCCESS).context("growing the root file system"),
         Verb::Network => address::settle(&places(&[])).map(|()| ExitCode::SUCCESS).context("applying the static address"),
         Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
+        Verb::Converge { status: true } => converge_status(),
+        Verb::Converge { status: false } => converge(),
         Verb::Gate => gate_once(),
         Verb::Report { step, why } => with_node(|node| {
             node.reporter.deliver(ReportBody::Failed { step, why }, LAST_WORDS).context("reporting")?;
@@ -256,6 +270,49 @@ fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<
         now: &host::clock::now,
     };
     f(&node).inspect_err(|e| console.error(&format!("{e:#}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn converge() -> anyhow::Result<ExitCode> {
+    let dir = NodeDir::new(STATE_DIR.into());
+    let identity = dir.identity().context("reading this node's identity")?;
+    let key = dir.node_key().context("reading this node's key")?;
+    let console = Console::open();
+    let checks = NodeChecks::new(ROOT.into(), &identity.info, &host::clock::now);
+    let places = converge::places::Places { root: ROOT.into() };
+    let _only = converge::agent::lock(places).context("starting to converge")?;
+    let agent = Agent {
+        places,
+        dir: &dir,
+        identity: &identity,
+        key: &key,
+        console: &console,
+        seed: &|peers| lists::plane_url(ROOT.into(), &identity, peers),
+        machine: &|peers, run| checks.look(peers, run),
+        wait: &wait,
+        stop: &|| false,
+    };
+    agent.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn converge_status() -> anyhow::Result<ExitCode> {
+    let dir = NodeDir::new(STATE_DIR.into());
+    let identity = dir.identity().context("reading this node's identity")?;
+    let peers = dir.peers(&identity).context("reading the peer list")?;
+    let site = key_from_text(&identity.info.site_key).context("reading the site's key")?;
+    let store = converge::held::Store { dir: dir.path() };
+    let (orders, applied) = (store.orders(&site, identity.info.enrollment), store.applied());
+    let places = converge::places::Places { root: ROOT.into() };
+    let of_plays = applied.good.as_ref().and_then(|run| {
+        let payload = converge::fetch::unpacked(places, &run.payload)?;
+        Some(check_plays(places, &payload, &run.plays))
+    });
+    let mut checks = of_plays.unwrap_or_default();
+    checks.extend(NodeChecks::new(ROOT.into(), &identity.info, &host::clock::now).look(&peers, applied.good.as_ref()));
+    let status =
+        Status { orders: orders.as_ref(), applied: &applied, bundle: store.bundle(), checks: &checks, now: host::clock::now() };
+    print!("{}", converge::status::text(&status));
     Ok(ExitCode::SUCCESS)
 }
 

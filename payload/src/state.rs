@@ -25,6 +25,8 @@ const APT_KEYS: &str = "apt-keys.json";
 const SEQ: &str = "report.seq";
 /// Message numbers for the peer list, separate from report numbers: another process sends them.
 const HELD_SEQ: &str = "held.seq";
+/// The same for messages about convergence.
+const CONVERGE_SEQ: &str = "converge.seq";
 /// Largest peers.json read, in bytes.
 const MAX_PEERS: u64 = 32 << 20;
 /// Largest apt-keys.json read, in bytes.
@@ -201,6 +203,11 @@ impl NodeDir {
     /// A number for the next message about the list: higher than all earlier ones, including those of another process.
     pub fn held_number(&self) -> Result<u64, StateError> {
         Sequence { path: self.dir.join(HELD_SEQ), first: 1, next: 0, reserved: 0 }.take()
+    }
+
+    /// Numbers for the messages about convergence, which only one process sends.
+    pub fn converge_numbers(&self) -> Sequence {
+        Sequence { path: self.dir.join(CONVERGE_SEQ), first: 1, next: 0, reserved: 0 }
     }
 
     /// Report numbers that this directory has not used yet, from `first` upward.

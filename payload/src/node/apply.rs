@@ -1,11 +1,11 @@
-//! The start of an installed node: clock, base role, planes, gate, play. Each step is reported.
+//! The start of an installed node: clock, base role, planes, gate. Each step is reported.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use camino::Utf8Path;
-use cluster_seed::agent::{ApplyStep, ReportBody};
+use cluster_seed::agent::ReportBody;
 use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::NodeIdentity;
@@ -19,7 +19,6 @@ use crate::node::clock;
 use crate::node::gate;
 use crate::node::lists::{self, ListError, Lists, Refreshed};
 use crate::node::planes;
-use crate::node::play::{self, Stats};
 use crate::report::{LAST_WORDS, ReportError, Reporter};
 use crate::state::NodeDir;
 
@@ -30,9 +29,13 @@ const GATE_REPORTS: u32 = 60;
 /// Attempts for a step of the base role before it counts as failed, and the pause between them.
 const BASE_TRIES: u32 = 5;
 const BASE_PAUSE: Duration = Duration::from_secs(5);
-/// Attempts for the play before it counts as failed, and the pause between them.
-const PLAY_TRIES: u32 = 3;
-const PLAY_PAUSE: Duration = Duration::from_secs(10);
+
+/// Number of steps that succeeded, and how many of those changed something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Stats {
+    ok: u32,
+    changed: u32,
+}
 
 /// An installed node.
 pub struct Node<'a> {
@@ -70,12 +73,8 @@ impl Node<'_> {
         self.booted();
         self.report(&outcomes);
         self.gate(&peers)?;
-        let mut stats = self.finish_base(&mut base, outcomes)?;
-        if play::has_tasks(self.root, &self.identity.info.role) {
-            let more = self.play()?;
-            stats = Stats { ok: stats.ok + more.ok, changed: stats.changed + more.changed };
-        }
-        self.converged(stats)?;
+        let stats = self.finish_base(&mut base, outcomes)?;
+        self.applied(stats)?;
         self.time_over_plane(&peers)
     }
 
@@ -219,40 +218,17 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// A failed play is retried before it is reported: Failed is a final state of an enrollment.
-    fn play(&self) -> anyhow::Result<Stats> {
-        play::write_variables(&self.identity.info).context("writing the play's variables")?;
-        let done = |step: ApplyStep| {
-            self.console.step(&format!("play: {}: {}", step.name, step.result.as_str()));
-            self.reporter.tell(ReportBody::ApplyProgress { step });
-        };
-        let mut attempt = 1;
-        loop {
-            self.console.step("play");
-            match play::run(&done) {
-                Ok(stats) => return Ok(stats),
-                Err(why) if attempt < PLAY_TRIES => self.console.error(&format!("play: {why}; retrying")),
-                Err(why) => {
-                    self.console.error(&format!("play: {why}"));
-                    self.reporter.failed("ansible", &why);
-                    bail!("the play failed: {why}");
-                }
-            }
-            (self.wait)(PLAY_PAUSE);
-            attempt += 1;
-        }
-    }
-
-    fn converged(&self, stats: Stats) -> anyhow::Result<()> {
+    /// A role without plays has converged with this; the plays of others follow (`kubedos-node converge`).
+    fn applied(&self, stats: Stats) -> anyhow::Result<()> {
         let done = ReportBody::ApplyDone { changed: stats.changed, ok: stats.ok };
         match self.reporter.deliver(done, LAST_WORDS) {
             Ok(_) => {}
             Err(ReportError::Http(e)) if e.status() == Some(409) => {
-                tracing::info!("the seed already knows that this node has converged");
+                tracing::info!("the seed already knows that the base role is applied");
             }
-            Err(e) => return Err(e).context("reporting that the role is applied"),
+            Err(e) => return Err(e).context("reporting that the base role is applied"),
         }
-        self.console.step(&format!("converged ({} ok, {} changed)", stats.ok, stats.changed));
+        self.console.step(&format!("base role applied ({} ok, {} changed)", stats.ok, stats.changed));
         Ok(())
     }
 }

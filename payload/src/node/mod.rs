@@ -14,7 +14,8 @@ pub mod clock;
 pub mod lists;
 pub mod planes;
 
-pub mod gate;
-pub mod play;
-
 pub mod apply;
+pub mod gate;
+
+// The plays of its role.
+pub mod converge;

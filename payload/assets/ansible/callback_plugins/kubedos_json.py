@@ -1,4 +1,4 @@
-"""Prints one JSON line to stderr per finished task, for `kubedos-node apply`."""
+"""Prints one JSON line to stderr per play and task that begins and per task that ends, for `kubedos-node converge`."""
 
 import json
 import sys
@@ -8,11 +8,23 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: kubedos_json
 type: stdout
-short_description: one JSON line per task on stderr
-description: One JSON line per task on stderr, read by kubedos-node.
+short_description: JSON lines about plays and tasks on stderr
+description: JSON lines about plays and tasks on stderr, read by kubedos-node.
 """
 
-LIMIT = 400
+# Characters of each part of a failed task's words, and of all of them.
+PART = 1000
+LIMIT = 2000
+
+
+def words(data):
+    """What a failed task says: its message and the ends of its output; of a loop, those of the first item that failed."""
+    for item in data.get("results") or []:
+        if isinstance(item, dict) and item.get("failed"):
+            data = item
+            break
+    parts = [str(data.get(key) or "").strip() for key in ("msg", "stderr", "stdout")]
+    return " | ".join(part[-PART:] for part in parts if part)[-LIMIT:]
 
 
 class CallbackModule(CallbackBase):
@@ -27,10 +39,20 @@ class CallbackModule(CallbackBase):
     def _step(self, result, outcome):
         data = result._result
         detail = ""
-        if not data.get("_ansible_no_log") and outcome in ("failed", "unreachable"):
-            parts = [str(data.get(k) or "").strip() for k in ("msg", "stderr", "stdout")]
-            detail = " | ".join(p[-LIMIT:] for p in parts if p)
-        self._emit(name=result._task.get_name(), result=outcome, detail=detail[-2 * LIMIT :])
+        if outcome in ("failed", "unreachable"):
+            hidden = data.get("_ansible_no_log") or getattr(result._task, "no_log", False)
+            detail = "the task failed; its output is hidden (no_log)" if hidden else words(data)
+        self._emit(name=result._task.get_name(), result=outcome, detail=detail)
+
+    def v2_playbook_on_play_start(self, play):
+        # kubedos-node's own playbook names the play; an imported playbook has plays with names of their own.
+        self._emit(play=str((play.vars or {}).get("kubedos_play") or play.get_name()))
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        self._emit(task=task.get_name())
+
+    def v2_playbook_on_handler_task_start(self, task):
+        self._emit(task=task.get_name())
 
     def v2_runner_on_ok(self, result, **kwargs):
         self._step(result, "changed" if result._result.get("changed") else "ok")
@@ -43,11 +65,3 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_unreachable(self, result, **kwargs):
         self._step(result, "unreachable")
-
-    def v2_playbook_on_stats(self, stats):
-        total = {"ok": 0, "changed": 0, "failures": 0}
-        for host in stats.processed:
-            summary = stats.summarize(host)
-            for key in total:
-                total[key] += summary.get(key, 0)
-        self._emit(stats=total)
