@@ -25,3 +25,6 @@ pub mod seed;
 pub mod assets;
 pub mod base;
 pub mod node;
+
+// The payload archive.
+pub mod platform;

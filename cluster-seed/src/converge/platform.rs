@@ -56,7 +56,7 @@ pub struct Play {
     /// Units that Debian enables when a package is installed; the play starts them once they are configured.
     pub units: &'static [&'static str],
     pub certificates: &'static [Certificate],
-    /// What Prometheus scrapes on the node's address of the metrics plane: job and TCP port, path `/metrics`.
+    /// What Prometheus scrapes on the node's address of the metrics plane: job and TCP port; the path is [`metrics_path`].
     pub metrics: &'static [(&'static str, u16)],
     /// Variables with which cluster.yaml configures it, and what they mean.
     pub vars: &'static [(&'static str, &'static str)],
@@ -66,7 +66,7 @@ const ETCD_CLIENT: Certificate = Certificate { authority: Authority::Etcd, name:
 const SERVICE: Certificate = Certificate { authority: Authority::Services, name: "node", usage: Usage::Both };
 
 /// Every play of the platform, in the order of the documentation.
-pub static PLAYS: [Play; 9] = [
+pub static PLAYS: [Play; 10] = [
     Play {
         name: "etcd",
         about: "A member of the site's etcd cluster: TLS, on the kubernetes plane, with snapshots",
@@ -86,8 +86,17 @@ pub static PLAYS: [Play; 9] = [
         ],
     },
     Play {
+        name: "vip",
+        about: "Follows the virtual address of the load balancers: for every node that uses it",
+        packages: &["wireguard-tools", "iputils-ping"],
+        units: &[],
+        certificates: &[],
+        metrics: &[],
+        vars: &[("lb_vip_wg3", "the only virtual address that is accepted; default any unused one of the kubernetes plane")],
+    },
+    Play {
         name: "loadbalancer",
-        about: "HAProxy and keepalived: virtual addresses that move to a healthy node",
+        about: "HAProxy and keepalived: virtual addresses that move to a healthy node; includes vip",
         packages: &["haproxy", "keepalived"],
         units: &["haproxy.service", "keepalived.service"],
         certificates: &[ETCD_CLIENT, SERVICE],
@@ -122,7 +131,10 @@ pub static PLAYS: [Play; 9] = [
         ],
         certificates: &[],
         metrics: &[],
-        vars: &[("podman_quadlets", "map of file name to text of a quadlet file; default none")],
+        vars: &[
+            ("podman_quadlets", "map of file name to text of a quadlet file; default none"),
+            ("podman_registries", "list of registries in addition to the usual ones, whose images the seed has; default none"),
+        ],
     },
     Play {
         name: "exporters",
@@ -190,6 +202,12 @@ pub static PLAYS: [Play; 9] = [
         ],
     },
 ];
+
+/// HTTP path of a job's metrics.
+pub fn metrics_path(job: &str) -> &'static str {
+    // containerd has its metrics there in every version.
+    if job == "containerd" { "/v1/metrics" } else { "/metrics" }
+}
 
 /// The play of this name.
 pub fn play(name: &str) -> Option<&'static Play> {
