@@ -113,8 +113,3 @@ pub struct Inputs<'a> {
     /// The netboot image refuses `kubedos.rescue`.
     pub no_rescue: bool,
 }
-
-/// The plays of the platform: path below `ansible/` of a payload, and bytes.
-pub fn platform_files() -> &'static [(&'static str, &'static [u8])] {
-    &[]
-}

@@ -86,7 +86,7 @@ impl Source {
 
     fn gather(&self, site: &Site, spec: &ClusterSpec) -> Result<Parts> {
         let source = self.of(site, spec)?;
-        gather(&source, image::platform_files()).or_else(|e| {
+        gather(&source, image::platform_files::FILES).or_else(|e| {
             let hint = e.hint();
             let failed: Result<Parts> = Err(anyhow!(e)).context("gathering the payload");
             if hint.is_empty() { failed } else { failed.hint(hint) }

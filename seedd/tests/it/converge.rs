@@ -37,7 +37,7 @@ fn put_payload(site: &Site, words: &str) -> Digest {
     std::fs::create_dir_all(&task).unwrap();
     std::fs::write(task.join("main.yml"), format!("- name: {words}\n  ansible.builtin.ping:\n")).unwrap();
     let key = site.keys().unseal(A).unwrap().site;
-    let parts = gather(&source, &[("roles/etcd/tasks/main.yml", b"[]")]).unwrap();
+    let parts = gather(&source, &[("ansible/roles/etcd/tasks/main.yml", b"[]")]).unwrap();
     let id = publish(site, &parts, "site-a", &key).unwrap().manifest.id;
     site.open_store().unwrap().write(|tx| tx.set_payload(id)).unwrap();
     id

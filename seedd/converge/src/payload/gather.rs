@@ -72,7 +72,7 @@ fn root(source: &Utf8Path) -> Utf8PathBuf {
     if old.join(ANSIBLE).is_dir() || old.join(SALT).is_dir() { old } else { source.to_owned() }
 }
 
-/// Gathers the files of `source`, if it exists, and those of the platform: path below `ansible/`, and bytes.
+/// Gathers the files of `source`, if it exists, and those of the platform: path in the archive, and bytes.
 ///
 /// # Errors
 /// If a file is too large, not a plain file, or has a name that an archive cannot contain.
@@ -81,7 +81,7 @@ pub fn gather(source: &Utf8Path, platform: &[(&'static str, &'static [u8])]) -> 
     for (path, bytes) in platform {
         let executable = bytes.starts_with(b"#!");
         let part = Part { origin: Origin::Platform(bytes), size: bytes.len() as u64, executable };
-        parts.insert(format!("{ANSIBLE}/{path}"), part);
+        parts.insert((*path).to_owned(), part);
     }
     if source.is_dir() {
         let root = root(source);
@@ -149,7 +149,8 @@ mod tests {
         fs::write(path, bytes).unwrap();
     }
 
-    const PLATFORM: &[(&str, &[u8])] = &[("roles/etcd/tasks/main.yml", b"[]"), ("roles/etcd/files/check", b"#!/bin/sh\n")];
+    const PLATFORM: &[(&str, &[u8])] =
+        &[("ansible/roles/etcd/tasks/main.yml", b"[]"), ("ansible/roles/etcd/files/check", b"#!/bin/sh\n")];
 
     #[test]
     fn the_operators_file_replaces_the_platforms() {

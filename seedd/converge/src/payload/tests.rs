@@ -33,12 +33,12 @@ fn the_same_files_give_the_same_payload_and_another_byte_another() {
     write(&root, "src/ansible/roles/motd/files/run", "#!/bin/sh\n");
     let site = Site::new(&root.join("data"));
     fs::create_dir(&site.data).unwrap();
-    let parts = gather(&root.join("src"), &[("roles/etcd/files/x", b"y")]).unwrap();
+    let parts = gather(&root.join("src"), &[("ansible/roles/etcd/files/x", b"y")]).unwrap();
     let first = publish(&site, &parts, "a", &key).unwrap();
     // Other times and another directory: the same bytes.
     write(&root, "copy/ansible/roles/motd/files/run", "#!/bin/sh\n");
     write(&root, "copy/ansible/roles/motd/tasks/main.yml", GOOD);
-    let again = publish(&site, &gather(&root.join("copy"), &[("roles/etcd/files/x", b"y")]).unwrap(), "a", &key).unwrap();
+    let again = publish(&site, &gather(&root.join("copy"), &[("ansible/roles/etcd/files/x", b"y")]).unwrap(), "a", &key).unwrap();
     assert!(first.fresh && !again.fresh);
     assert_eq!(first.manifest, again.manifest);
     assert!(first.manifest.has_play("motd") && first.manifest.files.len() == 3);
@@ -46,7 +46,7 @@ fn the_same_files_give_the_same_payload_and_another_byte_another() {
     let read = super::super::pack::read_file(&archive, "ansible/roles/motd/tasks/main.yml", 1 << 20).unwrap();
     assert_eq!(read.as_deref(), Some(GOOD.as_bytes()));
     write(&root, "src/ansible/roles/motd/files/run", "#!/bin/sh\n\n");
-    let other = publish(&site, &gather(&root.join("src"), &[("roles/etcd/files/x", b"y")]).unwrap(), "a", &key).unwrap();
+    let other = publish(&site, &gather(&root.join("src"), &[("ansible/roles/etcd/files/x", b"y")]).unwrap(), "a", &key).unwrap();
     assert_ne!(other.manifest.id, first.manifest.id);
     assert_eq!(first.manifest.difference(&other.manifest).changed, ["ansible/roles/motd/files/run"]);
     // Another site's key does not open it, and a damaged archive is found.
