@@ -12,3 +12,9 @@ pub mod pki;
 
 /// The site at one moment, and the orders of one node.
 pub mod fleet;
+
+/// Acceptance of a site.
+pub mod accept;
+
+/// What follows from cluster.yaml: stages, nodes, certificates, packages, and the difference to what runs.
+pub mod plan;

@@ -42,6 +42,8 @@ pub const CONVERGE_PAUSED: &str = "converge.paused";
 pub const CONVERGE_ATTEMPT: &str = "converge.attempt:";
 /// Followed by a role: the number of the check run that was asked for last.
 pub const CONVERGE_CHECK: &str = "converge.check:";
+/// The newest report of `seedd accept`, signed.
+pub const ACCEPT_REPORT: &str = "accept.report";
 /// Id of the medium adopted last.
 pub const MEDIUM: &str = "medium";
 /// Prefix of settings of this installation only; they are not part of a capsule.

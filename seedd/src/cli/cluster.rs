@@ -3,7 +3,10 @@
 use anyhow::Result;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
-use site::read_spec;
+use converge::fleet::Scene;
+use converge::plan::plan;
+use host::clock::now;
+use site::{payloads, read_spec};
 
 use super::args::SiteArgs;
 
@@ -14,6 +17,14 @@ pub enum Cluster {
 Example:
   seedd cluster check ./cluster.yaml")]
     Check(Check),
+    /// Show what follows from cluster.yaml: stages, nodes, addresses, certificates, packages, and what would change
+    ///
+    /// Changes nothing. A contradiction in the file is an error with line and column.
+    #[command(after_long_help = "\
+Examples:
+  seedd cluster plan
+  seedd cluster plan ./cluster.yaml")]
+    Plan(PlanOf),
     /// Override the boot network of cluster.yaml at this location
     ///
     /// The overlay replaces networking.underlay (subnet, seed, pool, router, dns, …), for example where a standby seed is
@@ -60,6 +71,29 @@ impl Overlay {
 }
 
 #[derive(Args)]
+pub struct PlanOf {
+    #[command(flatten)]
+    args: SiteArgs,
+    /// Another file than the site's cluster.yaml
+    file: Option<Utf8PathBuf>,
+}
+
+impl PlanOf {
+    fn run(&self) -> Result<()> {
+        let site = self.args.site();
+        let store = site.open_store()?;
+        let spec = match &self.file {
+            Some(file) => read_spec(file)?,
+            None => site.spec()?,
+        };
+        let payload = payloads::current(&site, &store)?.map(|p| (p.id, p.size));
+        let scene = store.read(|tx| Scene::read(tx, &spec, payload, now()))?;
+        let plan = plan(&scene, &spec);
+        self.args.show(&plan, &plan.text())
+    }
+}
+
+#[derive(Args)]
 pub struct Check {
     #[command(flatten)]
     args: SiteArgs,
@@ -72,6 +106,7 @@ impl Cluster {
         let check = match self {
             Cluster::Check(check) => check,
             Cluster::Overlay(overlay) => return overlay.run(),
+            Cluster::Plan(plan) => return plan.run(),
         };
         let site = check.args.site();
         let (path, spec) = match &check.file {

@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod accept;
 mod admin;
 mod adopt;
 mod appliance;
@@ -208,6 +209,14 @@ Exit status:
     /// Show how far the nodes have converged; run, check, pause and resume
     #[command(subcommand)]
     Converge(converge::Converge),
+    /// Check the whole site and sign the result
+    ///
+    /// The checks are named by acceptance.required in cluster.yaml. Each is evaluated from what every node reported last.
+    #[command(after_long_help = "\
+Exit status:
+  0  every check passed
+  1  some did not")]
+    Accept(accept::Accept),
     /// Create, list and revoke join tokens, with which machines enroll without an operator
     #[command(subcommand)]
     Token(token::JoinTokens),
@@ -272,6 +281,7 @@ pub fn main() -> ExitCode {
         Verb::Node(v) => v.run(),
         Verb::Payload(v) => v.run(),
         Verb::Converge(v) => v.run(),
+        Verb::Accept(v) => v.run(),
         Verb::Token(v) => v.run(),
         Verb::Log(v) => v.run(),
         Verb::Power(v) => v.run(),

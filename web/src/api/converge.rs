@@ -13,6 +13,18 @@ pub struct ConvergeView {
     pub payload: Option<Digest>,
     pub paused: bool,
     pub stages: Vec<ConvergeStage>,
+    /// The newest report of `seedd accept`.
+    pub accept: Option<AcceptView>,
+}
+
+/// A report of `seedd accept`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptView {
+    /// Unix seconds.
+    pub at: u64,
+    pub passed: bool,
+    pub checks: Vec<NodeCheck>,
 }
 
 /// A role.

@@ -21,7 +21,9 @@ mod setup;
 mod site;
 
 pub use clock::ClockView;
-pub use converge::{BarrierView, ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView};
+pub use converge::{
+    AcceptView, BarrierView, ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView,
+};
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};

@@ -62,7 +62,7 @@ impl Node {
             word: n.stand.as_str(),
             now: doing,
             why: run.filter(|_| n.stand == Stand::Failed).map(|r| clean(&r.why)),
-            checks: n.checks.iter().map(|c| NodeCheck { name: clean(&c.name), ok: c.ok, detail: clean(&c.detail) }).collect(),
+            checks: n.checks.iter().map(tamed).collect(),
             would: n.check.iter().flat_map(|c| &c.would).take(MAX_WOULD).map(|w| clean(w)).collect(),
             ran: ended.map(|(at, r)| (iso(at), ago(now, at), format!("{} ok, {} changed, {} s", r.ok, r.changed, r.seconds))),
             seen: n.seen.map(|at| (iso(at), ago(now, at))),
@@ -103,6 +103,17 @@ impl Stage {
     }
 }
 
+/// The newest report of acceptance.
+struct Accept {
+    at: (String, String),
+    passed: bool,
+    checks: Vec<NodeCheck>,
+}
+
+fn tamed(c: &NodeCheck) -> NodeCheck {
+    NodeCheck { name: clean(&c.name), ok: c.ok, detail: clean(&c.detail) }
+}
+
 #[derive(Template)]
 #[template(path = "platform.html")]
 struct Page {
@@ -112,6 +123,7 @@ struct Page {
     paused: bool,
     busy: bool,
     stages: Vec<Stage>,
+    accept: Option<Accept>,
 }
 
 fn template(view: &ConvergeView, now: u64, shell: Shell, refusal: Option<Refusal>) -> Page {
@@ -124,6 +136,11 @@ fn template(view: &ConvergeView, now: u64, shell: Shell, refusal: Option<Refusal
         paused: view.paused,
         busy,
         stages: view.stages.iter().map(|s| Stage::of(s, now)).collect(),
+        accept: view.accept.as_ref().map(|a| Accept {
+            at: (iso(a.at), ago(now, a.at)),
+            passed: a.passed,
+            checks: a.checks.iter().map(tamed).collect(),
+        }),
     }
 }
 

@@ -4,7 +4,7 @@ use cluster_seed::converge::orders::RunResult;
 use cluster_seed::converge::stage::Stand;
 use cluster_seed::ids::{Digest, EnrollmentId};
 
-use crate::api::{BarrierView, ConvergeNode, ConvergeStage, ConvergeView, NodeCheck, RunView};
+use crate::api::{AcceptView, BarrierView, ConvergeNode, ConvergeStage, ConvergeView, NodeCheck, RunView};
 
 fn run(result: RunResult, task: &str, why: &str) -> RunView {
     RunView {
@@ -71,6 +71,11 @@ pub fn converging(spice: &str) -> ConvergeView {
     ConvergeView {
         payload: Some(Digest([9; 32])),
         paused: false,
+        accept: Some(AcceptView {
+            at: 1_763_790_000,
+            passed: false,
+            checks: vec![check("converged", true, "4 nodes"), check("etcd", false, "etcd-3: etcd: does not answer")],
+        }),
         stages: vec![
             stage("etcd", &["exporters", "etcd"], &[], vec![good, going, bad]),
             stage("loadbalancer", &["exporters", "loadbalancer"], &["etcd"], vec![waits]),

@@ -2,16 +2,20 @@
 
 use cluster_seed::converge::orders::RunReport;
 use cluster_seed::converge::stage::{Decision, stages};
+use cluster_seed::seal::Sealed;
+use converge::accept::{AcceptReport, Verdict};
 use converge::fleet::Scene;
+use site::setting;
 use site::store::converge::Converging;
-use web::api::{ApiError, BarrierView, ConvergeNode, ConvergeStage, ConvergeView, NodeCheck, RunView};
+use web::api::{AcceptView, ApiError, BarrierView, ConvergeNode, ConvergeStage, ConvergeView, NodeCheck, RunView};
 
 use super::super::App;
 
 impl App {
     pub fn view_converge(&self) -> Result<ConvergeView, ApiError> {
-        let scene = self.store.read(|tx| self.scene(tx))?;
-        Ok(view(&scene))
+        let (scene, accept) = self.store.read(|tx| Ok::<_, ApiError>((self.scene(tx)?, tx.setting(setting::ACCEPT_REPORT)?)))?;
+        let report = accept.and_then(|text| serde_json::from_str::<Sealed<AcceptReport>>(&text).ok()?.open(&self.site_key).ok());
+        Ok(ConvergeView { accept: report.as_ref().map(accepted), ..view(&scene) })
     }
 }
 
@@ -36,7 +40,13 @@ pub fn view(scene: &Scene) -> ConvergeView {
         payload: scene.payload.map(|(id, _)| id),
         paused: scene.paused.all,
         stages: stages(&scene.roles).into_iter().filter_map(stage).collect(),
+        accept: None,
     }
+}
+
+fn accepted(report: &AcceptReport) -> AcceptView {
+    let check = |v: &Verdict| NodeCheck { name: v.name.clone(), ok: v.ok, detail: v.details.join("; ") };
+    AcceptView { at: report.at, passed: report.passed(), checks: report.verdicts.iter().map(check).collect() }
 }
 
 fn node(scene: &Scene, n: &Converging) -> ConvergeNode {
