@@ -101,6 +101,8 @@ kinds! {
     NodeBooted "node.booted" Idle,
     NodeConverged "node.converged" Good,
     NodeRevoked "node.revoked" Bad,
+    NodeReplacing "node.replacing" Wait,
+    NodeReplaced "node.replaced" Good,
     ConvergeStarted "converge.started" Idle,
     ConvergeDone "converge.done" Good,
     ConvergeFailed "converge.failed" Bad,

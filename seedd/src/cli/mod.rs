@@ -27,6 +27,7 @@ mod power;
 mod prompt;
 mod proxmox;
 mod reference;
+mod replace;
 mod sbom;
 mod seal;
 mod serve;

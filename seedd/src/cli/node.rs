@@ -9,6 +9,7 @@ use site::hint::Hint as _;
 use site::store::StoreError;
 
 use super::args::SiteArgs;
+use super::replace::Replace;
 
 #[derive(Subcommand)]
 pub enum Node {
@@ -22,6 +23,14 @@ pub enum Node {
 Example:
   seedd node revoke n7 --reason stolen")]
     Revoke(Revoke),
+    /// Replace a node: install it again, or another machine under its name
+    ///
+    /// Refuses if the cluster that it votes in would lose its majority. Restarts the machine from the network if its power controller
+    /// is known, then follows the new one until it is healthy, and records how long each step took. Ctrl-C ends the waiting only.
+    #[command(after_long_help = "\
+Example:
+  seedd node replace etcd-2")]
+    Replace(Replace),
     /// Remove a machine that is not a node from the list, with its unapproved enrollments
     ///
     /// It returns to the list when it is seen on the network again.
@@ -69,6 +78,7 @@ impl Node {
         match self {
             Node::List(v) => v.run(),
             Node::Revoke(v) => v.run(),
+            Node::Replace(v) => v.run(),
             Node::Forget(v) => v.run(),
             Node::GrubPassword(v) => v.run(),
         }

@@ -24,7 +24,7 @@ const MAX_KEYRING: u64 = 4 << 20;
 #[derive(Args)]
 pub struct Upstream {
     /// Debian mirror, a URL or a directory; overrides cluster.yaml and apt's configuration
-    #[arg(long, visible_alias = "darksite-src", env = "DARKSITE_SRC", value_name = "URL")]
+    #[arg(long, value_name = "URL")]
     mirror: Option<String>,
     /// Mirror of the security archive, or `none` [default: from apt's configuration, or next to the mirror]
     #[arg(long, value_name = "URL")]

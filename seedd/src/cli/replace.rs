@@ -1,0 +1,183 @@
+//! `seedd node replace`: a node is installed again, or another machine takes its name.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use appliance::control::Client;
+use appliance::control::answer::PowerAction;
+use clap::Args;
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::converge::stage::Stand;
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::events::EventKind;
+use cluster_seed::ids::{EnrollmentId, Hostname, Mac};
+use converge::fleet::Scene;
+use host::clock::{now, now_ms, steady};
+use serde::Serialize;
+use site::hint::Hint as _;
+use site::store::Store;
+use site::store::events::NewEvent;
+use site::{Site, payloads};
+
+use super::args::{SiteArgs, say};
+use crate::terminal::{stop_asked, watch_signals};
+
+/// The actor in the event log.
+const ACTOR: &str = "command line";
+/// Pause between two looks at the database.
+const LOOK: Duration = Duration::from_secs(2);
+/// Members of this play vote.
+const VOTING: &str = "etcd";
+
+#[derive(Args)]
+pub struct Replace {
+    /// Host name, with or without the site's domain
+    hostname: String,
+    /// Replace it although the cluster that it votes in may lose its majority
+    #[arg(long)]
+    force: bool,
+    /// Do not use the machine's power controller
+    #[arg(long)]
+    no_power: bool,
+    #[command(flatten)]
+    args: SiteArgs,
+}
+
+/// Seconds from the beginning until each step.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Times {
+    approved: u64,
+    installed: u64,
+    fabric_ready: u64,
+    healthy: u64,
+}
+
+fn scene(site: &Site, store: &Store, spec: &ClusterSpec) -> Result<Scene> {
+    let payload = payloads::current(site, store)?.map(|p| (p.id, p.size));
+    Ok(store.read(|tx| Scene::read(tx, spec, payload, now()))?)
+}
+
+impl Replace {
+    pub(super) fn run(&self) -> Result<()> {
+        watch_signals()?;
+        let site = self.args.site();
+        let (store, spec) = (site.open_store()?, site.spec()?);
+        let hostname = full(&self.hostname, &spec)?;
+        let old = store.read(|tx| tx.live_node(&hostname))?.ok_or_else(|| anyhow!("there is no node named {hostname}"));
+        let old = old.hint("`seedd node list` lists all nodes")?;
+        let voters = voters_left(&scene(&site, &store, &spec)?, &hostname);
+        if let Some((well, all)) = voters.filter(|(well, all)| !self.force && *well <= all / 2) {
+            return Err(anyhow!("{well} of {all} members of {VOTING} would be healthy without {hostname}, which is no majority"))
+                .hint(
+                    "bring another member back first, or restore a snapshot (docs/platform/etcd.md); --force replaces it anyway",
+                );
+        }
+        let began = steady();
+        self.event(&store, EventKind::NodeReplacing, &format!("{hostname} is being replaced"))?;
+        let machine = store.read(|tx| tx.machine(tx.enrollment(old.enrollment)?.machine))?;
+        self.power(&site, machine.mac)?;
+        self.line(&format!(
+            "1. Boot the machine, or another one, from the network.\n2. Approve it under the name {} with \"replace\": its code is on its console.",
+            hostname.label()
+        ))?;
+        let times = self.follow(&site, &store, &spec, (&hostname, old.enrollment), began)?;
+        let text = format!(
+            "{hostname} was replaced: approved after {} s, installed after {} s, fabric after {} s, healthy after {} s",
+            times.approved, times.installed, times.fabric_ready, times.healthy
+        );
+        self.event(&store, EventKind::NodeReplaced, &text)?;
+        self.args.show(&times, &text)
+    }
+
+    fn event(&self, store: &Store, kind: EventKind, text: &str) -> Result<()> {
+        let event = NewEvent { actor: Some(ACTOR), ..NewEvent::new(kind, text) };
+        store.write(|tx| tx.event(now_ms(), &event)).context("writing the event").map(drop)
+    }
+
+    fn line(&self, text: &str) -> Result<()> {
+        if self.args.json { Ok(()) } else { say(text) }
+    }
+
+    /// Restarts the machine from the network, if it has a controller. A machine that is gone has one that does not answer.
+    fn power(&self, site: &Site, mac: Mac) -> Result<()> {
+        if self.no_power {
+            return Ok(());
+        }
+        let daemon = Client::new(&site.control_socket());
+        let known = daemon.power(mac).is_ok_and(|power| power.controller.is_some());
+        if !known {
+            return Ok(());
+        }
+        let done = daemon.act(mac, PowerAction::NextBootPxe).and_then(|_| daemon.act(mac, PowerAction::Cycle));
+        match done {
+            Ok(done) => self.line(&done.text),
+            Err(e) => self.line(&format!("the controller of {mac} did not restart it ({e:#}); do so by hand")),
+        }
+    }
+
+    /// Waits until the name belongs to a healthy node with another enrollment.
+    fn follow(
+        &self,
+        site: &Site,
+        store: &Store,
+        spec: &ClusterSpec,
+        (hostname, old): (&Hostname, EnrollmentId),
+        began: u64,
+    ) -> Result<Times> {
+        let mut times = Times::default();
+        loop {
+            if stop_asked() {
+                bail!(
+                    "stopped; the replacement goes on, and `seedd converge status --node {}` shows how far it is",
+                    hostname.label()
+                );
+            }
+            let passed = steady().saturating_sub(began) / 1000;
+            let node = store.read(|tx| tx.live_node(hostname))?.filter(|n| n.enrollment != old);
+            if let Some(node) = node {
+                let state = store.read(|tx| tx.enrollment(node.enrollment))?.state;
+                self.mark(&mut times.approved, passed, "approved", true)?;
+                self.mark(&mut times.installed, passed, "installed", state.boots_from_disk())?;
+                let ready = matches!(state, EnrollmentState::FabricReady | EnrollmentState::Converged);
+                self.mark(&mut times.fabric_ready, passed, "on its planes", ready)?;
+                let stand = scene(site, store, spec)?.stand(hostname);
+                let healthy = state == EnrollmentState::Converged && matches!(stand, Stand::Converged | Stand::Nothing);
+                if self.mark(&mut times.healthy, passed, "healthy", healthy)? {
+                    return Ok(times);
+                }
+                if stand == Stand::Failed {
+                    bail!("the plays of {hostname} failed; `seedd converge status --node {}` shows why", hostname.label());
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Notes a step once it is reached; true from then on.
+    fn mark(&self, at: &mut u64, passed: u64, what: &str, reached: bool) -> Result<bool> {
+        if reached && *at == 0 {
+            *at = passed.max(1);
+            self.line(&format!("{what} after {passed} s"))?;
+        }
+        Ok(*at > 0)
+    }
+}
+
+/// A host name with the site's domain.
+fn full(typed: &str, spec: &ClusterSpec) -> Result<Hostname> {
+    let typed = typed.trim().to_ascii_lowercase();
+    let full = if typed.contains('.') { typed } else { format!("{typed}.{}", spec.spec.networking.domain) };
+    full.parse().context("reading the host name").hint("use the label alone, such as n7")
+}
+
+/// Healthy members that vote, without this one, of how many in all; `None` if it does not vote.
+fn voters_left(scene: &Scene, hostname: &Hostname) -> Option<(usize, usize)> {
+    let votes = |n: &&site::store::converge::Converging| scene.role_of(n).is_some_and(|r| r.plays.iter().any(|p| p == VOTING));
+    let voters: Vec<_> = scene.nodes.iter().filter(votes).collect();
+    voters.iter().any(|n| n.node.hostname == *hostname).then(|| {
+        let well =
+            voters.iter().filter(|n| n.node.hostname != *hostname && scene.stand(&n.node.hostname) == Stand::Converged).count();
+        (well, voters.len())
+    })
+}
