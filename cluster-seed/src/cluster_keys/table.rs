@@ -136,7 +136,7 @@ pub const KEYS: &[Section] = &[
         key("serial", "integer", "null", "1 to 4096", "Nodes of the role that a change reaches at once. Without it: 1."),
         key("maxUnavailable", "integer", "null", "1 to 4096", "A change waits while this many other nodes of the role are not healthy. Without it: 1."),
         key("count", "section", NONE, "", "How many nodes the role has."),
-        key("disk", "word", "first", "`first`, `smallest`, `largest`", "The disk that the form of an approval proposes."),
+        key("disk", "word", "any", "`any`, `smallest`, `largest`", "The disk that the form of an approval recommends."),
     ] },
     Section { at: &["spec.roles.<name>.count"], about: "How many nodes a role has.", keys: &[
         key("min", "integer", "1", "1 to 4096", "The role starts once this many nodes have passed the fabric gate."),

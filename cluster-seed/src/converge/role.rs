@@ -48,7 +48,7 @@ pub struct RoleSpec {
     pub max_unavailable: Option<Spanned<u32>>,
     #[serde(default)]
     pub count: Option<Spanned<Count>>,
-    /// Which disk the form of an approval proposes.
+    /// Which disk the form of an approval recommends.
     #[serde(default)]
     pub disk: DiskHint,
 }
@@ -69,13 +69,14 @@ impl Default for Count {
     }
 }
 
-/// The disk that is proposed when a machine is approved with the role.
+/// The disk that is recommended when a machine is approved with the role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskHint {
-    /// The first one that the artifact fits on.
+    /// Any that the artifact fits on.
+    #[serde(rename = "any")]
     #[default]
-    First,
+    Any,
     Smallest,
     Largest,
 }

@@ -45,6 +45,9 @@ fn spec(snapshot: Digest, role: &str, wanted: &Wanted<'_>, agent: &Digest) -> Ar
     for unit in wanted.disabled {
         payload.push_str(&format!("\n-{unit}"));
     }
+    if let Some((id, _)) = wanted.payload {
+        payload.push_str(&format!("\npayload {id}"));
+    }
     ArtifactSpec {
         recipe: RECIPE,
         role: role.to_owned(),
@@ -61,6 +64,8 @@ pub struct Wanted<'a> {
     pub packages: &'a [String],
     /// Units that their packages enable and that must not start by themselves.
     pub disabled: &'a [String],
+    /// The payload that its nodes run first, so that they need not fetch it: its digest and its archive.
+    pub payload: Option<(Digest, &'a Utf8Path)>,
 }
 
 /// Builds the artifact, unless it exists. Its manifest goes to `<artifacts>/<id>/`, its chunks to `<blobs>`.
@@ -83,7 +88,7 @@ pub fn build_artifact(
     }
     let tools = ToolRoot::open(inputs, &index, progress)?;
     let (_guard, work) = store::workdir(&inputs.dirs.tmp, "artifact-")?;
-    let made_of = MadeOf { spec: &spec, agent: &agent, disabled: wanted.disabled };
+    let made_of = MadeOf { spec: &spec, agent: &agent, wanted };
     let root = build_root(inputs, &made_of, (&index, &tools, &work), progress)?;
     let size = root_size(root.content);
     if size > MAX_ROOT {
@@ -124,7 +129,7 @@ fn finished(inputs: &Inputs, id: Digest, place: &Utf8Path) -> Option<ArtifactMan
 struct MadeOf<'a> {
     spec: &'a ArtifactSpec,
     agent: &'a [u8],
-    disabled: &'a [String],
+    wanted: &'a Wanted<'a>,
 }
 
 fn build_root(
@@ -144,7 +149,10 @@ fn build_root(
         fstab: FSTAB,
         paths: &[],
     };
-    let root = system::build(&Recipe { base, agent: of.agent, epoch: index.epoch, disabled: of.disabled }, progress)?;
+    let root = system::build(
+        &Recipe { base, agent: of.agent, epoch: index.epoch, disabled: of.wanted.disabled, payload: of.wanted.payload },
+        progress,
+    )?;
     progress.end();
     tracing::info!(kernel = %root.kernel, content = root.content, "root file system built");
     Ok(root)
@@ -250,7 +258,7 @@ mod tests {
     fn the_spec_sorts_its_packages_and_changes_with_every_input() {
         let base = |role, packages: &[&str], agent: &[u8]| {
             let packages: Vec<String> = packages.iter().map(|p| (*p).to_owned()).collect();
-            let wanted = Wanted { packages: &packages, disabled: &[] };
+            let wanted = Wanted { packages: &packages, disabled: &[], payload: None };
             spec(Digest::of(b"snapshot"), role, &wanted, &Digest::of(agent))
         };
         let a = base("web", &["zsh", "apt"], b"agent");

@@ -2,11 +2,13 @@
 //! between builds.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::converge::payload::MAX_ARCHIVE;
+use cluster_seed::ids::Digest;
 use cluster_seed::manifest::ROOT_LABEL;
 use cluster_seed::progress::Progress;
 use host::files::{read_limited, write_synced};
 use payload::assets;
-use payload::layout::GRUB_USER;
+use payload::layout::{GRUB_USER, PAYLOADS};
 
 use super::tools::ToolRoot;
 use crate::disk::STATE;
@@ -66,6 +68,8 @@ pub(crate) struct Recipe<'a> {
     pub epoch: u64,
     /// Units that must not start by themselves, although their packages enable them.
     pub disabled: &'a [String],
+    /// Digest and archive of the payload that its nodes run first.
+    pub payload: Option<(Digest, &'a Utf8Path)>,
 }
 
 /// What mmdebstrap installs.
@@ -88,6 +92,7 @@ pub(crate) fn build(r: &Recipe, progress: &dyn Progress) -> Result<System, Error
     let tree = Tree::new(&r.base.work.join("root"));
     let wrong = in_tree(tree.root());
     add_payload(&tree, r).map_err(&wrong)?;
+    add_archive(&tree, r)?;
     enable(&r.base, assets::enabled_units(), progress)?;
     disable(&tree, r, progress)?;
     clean(&tree, r.epoch).map_err(&wrong)?;
@@ -220,6 +225,17 @@ fn add_payload(tree: &Tree, r: &Recipe) -> Result<(), TreeError> {
     tree.write("etc/hosts", 0o644, r.epoch, b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
 }
 
+/// Adds the archive of what its nodes run, where the agent looks before it asks the seed.
+fn add_archive(tree: &Tree, r: &Recipe) -> Result<(), Error> {
+    let Some((id, archive)) = r.payload else { return Ok(()) };
+    let bytes = read_limited(archive, MAX_ARCHIVE)?;
+    if Digest::of(&bytes) != id {
+        return Err(Error::Content(format!("{archive} is damaged: it is not payload {id}")));
+    }
+    let path = format!("{}/{id}.tar.zst", PAYLOADS.trim_start_matches('/'));
+    tree.write(&path, 0o644, r.epoch, &bytes).map_err(in_tree(tree.root()))
+}
+
 /// Enables units, with the root's own systemctl.
 pub(crate) fn enable(r: &Bootstrap, units: &[&str], progress: &dyn Progress) -> Result<(), Error> {
     let mut argv = vec!["chroot", "/work/root", "/usr/bin/systemctl", "--root=/", "enable"];
@@ -272,8 +288,6 @@ fn remove_logs(tree: &Tree) -> Result<(), TreeError> {
 
 #[cfg(test)]
 mod tests {
-    use cluster_seed::ids::Digest;
-
     use super::*;
 
     #[test]

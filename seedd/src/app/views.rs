@@ -43,6 +43,7 @@ impl App {
                 description: role.description.clone(),
                 artifact: artifact.as_ref().map(|a| a.id),
                 min_disk: artifact.as_ref().map(|a| a.min_disk),
+                disk: role.disk,
             });
         }
         let mode = self.mode()?;

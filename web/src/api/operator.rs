@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use camino::Utf8PathBuf;
+use cluster_seed::converge::role::DiskHint;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ pub struct RoleView {
     /// The artifact built for it. A role without one cannot be approved.
     pub artifact: Option<Digest>,
     pub min_disk: Option<u64>,
+    /// Which disk it asks for.
+    pub disk: DiskHint,
 }
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come

@@ -1,5 +1,6 @@
 //! The form with which an operator approves a machine.
 
+use cluster_seed::converge::role::DiskHint;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::machine::Disk;
 use serde::Deserialize;
@@ -80,7 +81,7 @@ pub(super) fn decide(
     let roles = overview.roles.iter().map(|r| {
         let need = match (r.artifact, r.min_disk) {
             (None, _) => " (no artifact built yet)".to_owned(),
-            (_, Some(min)) => format!(" (disk of {} or more)", bytes(min)),
+            (_, Some(min)) => format!(" (disk of {} or more{})", bytes(min), hint(r.disk)),
             _ => String::new(),
         };
         let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
@@ -117,6 +118,15 @@ pub(super) fn decide(
         was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
         address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
     })
+}
+
+/// Which disk the role asks for in cluster.yaml. It is only said: the operator chooses what is erased.
+fn hint(disk: DiskHint) -> &'static str {
+    match disk {
+        DiskHint::Any => "",
+        DiskHint::Smallest => ", the smallest",
+        DiskHint::Largest => ", the largest",
+    }
 }
 
 /// What an operator should know of a disk before it is erased.

@@ -31,6 +31,7 @@ pub fn overview(spice: &str) -> Overview {
         description: format!("{about}{spice}"),
         artifact: built.then(|| Digest::of(name.as_bytes())),
         min_disk: built.then_some(4 << 30),
+        disk: cluster_seed::converge::role::DiskHint::Smallest,
     };
     Overview {
         site: format!("lab.lan{spice}"),

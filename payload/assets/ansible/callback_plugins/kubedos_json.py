@@ -27,6 +27,11 @@ def words(data):
     return " | ".join(part[-PART:] for part in parts if part)[-LIMIT:]
 
 
+def name_of(task):
+    """Without the name of its role, which Ansible puts in front."""
+    return str(task.name or task.action)
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -42,17 +47,17 @@ class CallbackModule(CallbackBase):
         if outcome in ("failed", "unreachable"):
             hidden = data.get("_ansible_no_log") or getattr(result._task, "no_log", False)
             detail = "the task failed; its output is hidden (no_log)" if hidden else words(data)
-        self._emit(name=result._task.get_name(), result=outcome, detail=detail)
+        self._emit(name=name_of(result._task), result=outcome, detail=detail)
 
     def v2_playbook_on_play_start(self, play):
         # kubedos-node's own playbook names the play; an imported playbook has plays with names of their own.
         self._emit(play=str((play.vars or {}).get("kubedos_play") or play.get_name()))
 
     def v2_playbook_on_task_start(self, task, is_conditional):
-        self._emit(task=task.get_name())
+        self._emit(task=name_of(task))
 
     def v2_playbook_on_handler_task_start(self, task):
-        self._emit(task=task.get_name())
+        self._emit(task=name_of(task))
 
     def v2_runner_on_ok(self, result, **kwargs):
         self._step(result, "changed" if result._result.get("changed") else "ok")

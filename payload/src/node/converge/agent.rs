@@ -176,12 +176,12 @@ impl Agent<'_> {
         fetch::prune(self.places, &used);
     }
 
-    /// The checks of the plays that succeeded last, and of the node itself.
+    /// The checks of the node itself, and of the plays that succeeded last.
     fn check(&self, held: &Held) -> Vec<GateCheck> {
         let Some(peers) = self.peers() else { return Vec::new() };
         let good = held.applied.good.as_ref();
-        let mut checks = good.map_or_else(Vec::new, |run| self.check_plays(held, run, &peers));
-        checks.extend((self.machine)(&peers, good));
+        let mut checks = (self.machine)(&peers, good);
+        checks.extend(good.map_or_else(Vec::new, |run| self.check_plays(held, run, &peers)));
         checks
     }
 

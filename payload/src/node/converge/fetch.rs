@@ -40,6 +40,14 @@ impl FetchError {
             _ => false,
         }
     }
+
+    /// True if other bytes arrived or were stored than the seed has, as after a power failure: another download may be right.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            FetchError::Digest { .. } | FetchError::Http(HttpError::Short { .. } | HttpError::TooLarge(_)) | FetchError::File(_)
+        )
+    }
 }
 
 /// A payload that a run needs.

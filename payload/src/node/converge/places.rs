@@ -38,7 +38,7 @@ impl Places<'_> {
 
     /// The payload that the image contains.
     pub fn baked(&self, payload: &Digest) -> Utf8PathBuf {
-        self.below("/usr/share/kubedos/payload").join(format!("{payload}.tar.zst"))
+        self.below(PAYLOADS).join(format!("{payload}.tar.zst"))
     }
 
     /// Certificates by authority.

@@ -54,24 +54,30 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits for a seed that is away; the other errors of a payload do not pass by themselves.
+    /// Waits for a seed that is away. A damaged download is deleted, and tried again like a failed play.
     fn payload(&self, run: &Run, live: &Live) -> Result<Option<camino::Utf8PathBuf>, FetchError> {
         let wanted = Wanted { digest: run.payload, size: run.payload_size };
-        let mut attempt = 0;
+        let (mut attempt, mut pauses) = (0, PAUSES.iter());
         loop {
             live.at("", "fetching the payload");
             let seed = (self.seed)().map(|url| Http::new(&url));
             match fetch::ensure(self.places, wanted, seed.as_ref(), &|bytes| live.fetched(bytes)) {
                 Ok(dir) => return Ok(Some(dir)),
-                Err(e) if !e.is_temporary() => return Err(e),
                 Err(_) if live.is_superseded() => return Ok(None),
                 Err(e) => {
                     tracing::warn!(error = %chain(&e), "payload not fetched");
                     live.at("", &format!("fetching the payload: {}", chain(&e)));
+                    match pauses.clone().next() {
+                        _ if e.is_temporary() => (self.wait)(backoff(attempt)),
+                        Some(pause) if e.is_damage() => {
+                            pauses.next();
+                            (self.wait)(*pause);
+                        }
+                        _ => return Err(e),
+                    }
                 }
             }
-            (self.wait)(backoff(attempt));
-            attempt += 1;
+            attempt = attempt.saturating_add(1);
         }
     }
 

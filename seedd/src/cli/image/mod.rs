@@ -27,8 +27,8 @@ use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::Output;
 use pxe::script::SeedUrl;
 use site::hint::Hint as _;
-use site::snapshots;
 use site::store::StoreError;
+use site::{payloads, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -213,12 +213,14 @@ impl Build {
         let progress = Terminal::new();
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
         let mut built = BTreeMap::new();
+        let payload = payloads::current(&site, &store)?.map(|p| (p.id, site.payload_archive(p.id)));
         for (name, role) in resolve_all(&spec.spec.roles) {
             if !self.target.needs_artifacts() || !roles.is_empty() && !roles.contains(&name) {
                 continue;
             }
             let disabled: Vec<String> = role.platform().flat_map(|p| p.units).map(|u| (*u).to_owned()).collect();
-            let wanted = image::Wanted { packages: &role.packages, disabled: &disabled };
+            let payload = payload.as_ref().filter(|_| !role.plays.is_empty()).map(|(id, path)| (*id, path.as_path()));
+            let wanted = image::Wanted { packages: &role.packages, disabled: &disabled, payload };
             let manifest =
                 image::build_artifact(&inputs, &name, &wanted, &progress).with_context(|| format!("building role {name}"))?;
             built.insert(name, manifest);

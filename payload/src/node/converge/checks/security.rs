@@ -157,7 +157,7 @@ fn unsigned(text: &str) -> Option<&str> {
             let named = |separator: &str| ["yes", "true", "1"].iter().any(|v| lower.contains(&format!("{option}{separator}{v}")));
             named("=") || named(":")
         };
-        !comment && options.iter().any(|o| on(&o))
+        !comment && options.iter().any(on)
     };
     text.lines().find(bad).map(str::trim)
 }
