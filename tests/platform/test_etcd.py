@@ -208,6 +208,22 @@ class Etcd(unittest.TestCase):
         self.assertEqual(sorted(kept), writer.acknowledged)
         self.assertEqual(member.run("prepare"), (0, ""))
 
+    def test_a_member_that_comes_later_takes_its_place(self):
+        first, second, late = (self.cluster.members[name] for name in NAMES)
+        for member in (first, second):
+            code, words = member.run("prepare", "--timeout", "60")
+            self.assertEqual(code, 3, words)
+            member.start()
+        for member in (first, second):
+            member.until_ready()
+        self.until(lambda: first.run("health"), r"^3 members, 2 healthy, leader e[12]$")
+        code, words = late.run("prepare", "--timeout", "60")
+        self.assertEqual(code, 3, words)
+        self.assertNotRegex(words, "added|removing")
+        late.start()
+        late.until_ready()
+        self.until(lambda: first.run("health"), r"^3 members, healthy, leader e[123]$")
+
     def test_an_interrupted_replacement_is_completed_by_the_next_run(self):
         self.cluster.form()
         member = self.cluster.members["e3"]

@@ -33,7 +33,7 @@ class Rendered(unittest.TestCase):
     @staticmethod
     def values():
         return fixture.variables(
-            "e1", lb_services=fixture.variables("e1").get("lb_services", SERVICES[:1]), monitoring_webhook="http://10.79.0.9/hook",
+            "e1", monitoring_webhook="http://10.79.0.9/hook",
             podman_quadlets={"web.container": "[Container]\nImage=docker.io/library/nginx:1\n"}, podman_registries=["r.example"],
             storage_disk="empty", logs_max_mib=100)
 
@@ -93,7 +93,7 @@ class Rendered(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         # Its interface and its address exist in a network of the test's own.
-        script = "ip link add wg3 type dummy && ip addr add 10.80.0.2/16 dev wg3 && ip link set wg3 up && keepalived -t -f " + path
+        script = "ip tuntap add wg3 mode tun && ip addr add 10.80.0.2/16 dev wg3 && ip link set wg3 up && keepalived -t -f " + path
         self.accepted("unshare", "--net", "sh", "-c", script)
         self.assertIn("unicast_peer {\n        10.80.0.6\n    }", text)
 
