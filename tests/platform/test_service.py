@@ -141,11 +141,24 @@ class Module(unittest.TestCase):
         self.go(**self.service("b", run=runs))
         self.assertEqual(self.text("etc/log").splitlines()[3:], ["changed"])
 
+    def test_two_plays_that_run_the_same_command_do_not_disturb_each_other(self):
+        argv = ["sh", "-c", "echo >>" + self.path("etc/log")]
+        plays = [{"files": [{"path": self.path(p), "content": p}], "run": [{"argv": argv, "when_changed": [self.path(p)]}]}
+                 for p in ("etc/one", "etc/two")]
+        for _ in range(3):
+            for play in plays:
+                self.go(**play)
+        self.assertEqual(self.text("etc/log"), "\n\n")
+
     def test_a_command_says_by_its_exit_code_whether_it_changed_something(self):
         for code, done in ((0, 0), (3, 1)):
             self.assertEqual(len(self.go(run=[{"argv": ["sh", "-c", "exit %d" % code]}]).done), done)
             asked = [{"argv": ["false"], "check": ["sh", "-c", "exit %d" % code]}]
             self.assertEqual(len(self.go(check=True, run=asked).done), done)
+        program = {"path": self.path("etc/tool"), "content": "#!/bin/sh\n", "mode": "0755"}
+        argv = [program["path"], "prepare"]
+        service = self.go(check=True, files=[program], run=[{"argv": argv, "check": argv + ["--check"]}])
+        self.assertEqual(service.done[1:], ["would run " + " ".join(argv)])
         with self.assertRaisesRegex(module.Failed, "ended with 7: why"):
             self.go(run=[{"argv": ["sh", "-c", "echo why; exit 7"]}])
 

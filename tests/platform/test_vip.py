@@ -119,6 +119,11 @@ class Decisions(unittest.TestCase):
         speaker.tick(set())
         self.assertEqual(sent, [])
 
+    def test_what_this_node_holds_is_written_once(self):
+        self.watch.hold(VIP, "10.80.0.2", 0)
+        self.watch.hold(VIP, "10.80.0.2", 1)
+        self.assertEqual(self.saved, [{VIP: "10.80.0.2"}])
+
     def test_local_addresses_are_read(self):
         self.assertIn("127.0.0.1", vip.local_addresses())
 
