@@ -13,10 +13,12 @@ PLAYS = ["etcd", "loadbalancer", "containers", "podman", "exporters", "monitorin
 
 def member(label, role, number):
     addresses = {"wg%d" % plane: "10.%d.0.%d" % (77 + plane, number) for plane in (1, 2, 3)}
-    return {"name": label + ".kubedos.lan", "label": label, "role": role, "addresses": addresses, "underlay": "10.44.0.%d" % (100 + number)}
+    underlay = "10.44.0.%d" % (100 + number)
+    return {"name": label + ".kubedos.lan", "label": label, "role": role, "addresses": addresses, "underlay": underlay}
 
 
-MEMBERS = [member("e1", "etcd", 2), member("e2", "etcd", 3), member("e3", "etcd", 4), member("lb1", "lb", 5), member("lb2", "lb", 6)]
+MEMBERS = [member("e1", "etcd", 2), member("e2", "etcd", 3), member("e3", "etcd", 4), member("lb1", "lb", 5),
+           member("lb2", "lb", 6)]
 
 
 def group(*labels):
@@ -44,7 +46,8 @@ def ansible(folder, plays, values, *argv, **env):
     """Runs the plays as the agent does; exit code and output."""
     site, held = os.path.join(folder, "kubedos-site.yml"), os.path.join(folder, "vars.json")
     with open(site, "w", encoding="utf-8") as file:
-        json.dump([{"name": p, "hosts": "localhost", "connection": "local", "gather_facts": False, "roles": [p]} for p in plays], file)
+        local = {"hosts": "localhost", "connection": "local", "gather_facts": False}
+        json.dump([dict(local, name=p, roles=[p]) for p in plays], file)
     with open(held, "w", encoding="utf-8") as file:
         json.dump(values, file)
     env = dict(os.environ, LC_ALL="C.UTF-8", ANSIBLE_ROLES_PATH=ANSIBLE + "/roles", ANSIBLE_LIBRARY=ANSIBLE + "/library",

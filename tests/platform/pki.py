@@ -10,8 +10,8 @@ def openssl(*argv):
 
 def authority(folder, name="etcd"):
     os.makedirs(folder, exist_ok=True)
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "20", "-subj", "/CN=" + name,
-            "-keyout", folder + "/ca.key", "-out", folder + "/ca.pem", "-addext", "basicConstraints=critical,CA:TRUE")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "20",
+            "-subj", "/CN=" + name, "-keyout", folder + "/ca.key", "-out", folder + "/ca.pem", "-addext", "basicConstraints=critical,CA:TRUE")
 
 
 def leaf(ca, folder, name, sans):

@@ -49,7 +49,8 @@ class Member:
 
     def run(self, *argv):
         env = dict(os.environ, KUBEDOS_ETCD_ROOT=self.root)
-        done = subprocess.run([sys.executable, PROGRAM, *argv], env=env, capture_output=True, text=True, timeout=LONG, check=False)
+        done = subprocess.run([sys.executable, PROGRAM, *argv], env=env, capture_output=True, text=True, timeout=LONG,
+                              check=False)
         return done.returncode, (done.stdout + done.stderr).strip()
 
     def start(self):

@@ -77,7 +77,8 @@ class Module(unittest.TestCase):
 
     def service(self, text="a", **more):
         unit = {"restart_on": [self.path("etc/restart")], "reload_on": [self.path("etc/reload")]}
-        files = [{"path": self.path("etc/restart"), "content": text}, {"path": self.path("etc/reload"), "content": more.pop("reload", "a")}]
+        files = [{"path": self.path("etc/restart"), "content": text},
+                 {"path": self.path("etc/reload"), "content": more.pop("reload", "a")}]
         return dict({"files": files, "units": {"x.service": unit}}, **more)
 
     def test_the_first_run_writes_enables_and_starts_and_the_second_does_nothing(self):
@@ -127,13 +128,15 @@ class Module(unittest.TestCase):
         self.assertTrue(os.path.exists(marker))
         self.assertEqual(self.go(check=True, **params).done, [])
         self.calls()
-        self.assertEqual(self.go(check=True, **self.service("b")).done, ["changed " + self.path("etc/restart"), "restarted x.service"])
+        service = self.go(check=True, **self.service("b"))
+        self.assertEqual(service.done, ["changed " + self.path("etc/restart"), "restarted x.service"])
         self.assertEqual(self.calls(), [])
 
     def test_a_command_runs_when_its_files_changed_or_what_it_creates_is_missing(self):
         log = self.path("etc/log")
+        made = self.path("etc/made")
         runs = [{"argv": ["sh", "-c", "echo changed >>" + log], "when_changed": [self.path("etc/restart")]},
-                {"argv": ["sh", "-c", "echo created >>%s; touch %s" % (log, self.path("etc/made"))], "creates": self.path("etc/made")},
+                {"argv": ["sh", "-c", "echo created >>%s; touch %s" % (log, made)], "creates": made},
                 {"argv": ["sh", "-c", "echo unless >>" + log], "unless": ["grep", "-q", "unless", log]}]
         self.go(**self.service(run=runs))
         self.go(**self.service(run=runs))
@@ -206,7 +209,8 @@ class Module(unittest.TestCase):
         with self.assertRaisesRegex(module.Failed, "(?s)not ready after 0 s: no quorum.*the last words of x.service"):
             self.go(ready={"argv": ["sh", "-c", "echo no quorum; exit 1"], "timeout": 0.1, "pause": 0.01, "unit": "x.service"})
         counter = self.path("etc/n")
-        self.go(ready={"argv": ["sh", "-c", "echo >>%s; [ $(wc -l <%s) = 3 ]" % (counter, counter)], "timeout": 30, "pause": 0.01})
+        third = "echo >>%s; [ $(wc -l <%s) = 3 ]" % (counter, counter)
+        self.go(ready={"argv": ["sh", "-c", third], "timeout": 30, "pause": 0.01})
         self.assertEqual(self.text("etc/n"), "\n\n\n")
         self.write("fake/x.service.broken", "")
         with self.assertRaisesRegex(module.Failed, "(?s)it is broken.*the last words"):
