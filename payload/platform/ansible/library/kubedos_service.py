@@ -383,7 +383,8 @@ class Service:
 
     def command(self, item):
         argv, watched = [str(a) for a in item["argv"]], item.get("when_changed")
-        key, now = "run " + " ".join(argv), self.digest(watched) if watched else ""
+        # Two plays may run the same command, each for its own files.
+        key, now = "run " + " ".join(argv + ["for"] + (watched or [])), self.digest(watched) if watched else ""
         if watched and self.recorded(key) == now:
             return
         if item.get("creates") and os.path.lexists(item["creates"]):
@@ -392,7 +393,8 @@ class Service:
             return
         always = not (watched or item.get("creates") or item.get("unless"))
         if self.check:
-            if not always:
+            # A program that this task brings cannot be asked yet.
+            if not always or argv[0] in self.touched:
                 self.note("would run " + " ".join(argv))
             elif item.get("check"):
                 self.ended(item["check"], *call(item["check"]), always=True)

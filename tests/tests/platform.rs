@@ -1,0 +1,104 @@
+//! The plays of the platform: `tests/platform/test_*.py`, run by Python's unittest with the real programs.
+
+use std::path::{Path, PathBuf};
+
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::converge::platform::PLAYS;
+use cluster_seed::converge::role::resolve_all;
+use kubedos_tests::tool;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs the tests of one file; skipped if one of the programs is missing.
+fn unittest(file: &str, programs: &[&str]) {
+    for program in ["python3"].iter().chain(programs) {
+        if tool::find(program).is_none() {
+            return kubedos_skip::skip(program, "is not installed");
+        }
+    }
+    let folder = root().join("tests/platform").display().to_string();
+    let argv = ["env", "-C", &folder, "LC_ALL=C.UTF-8", "python3", "-B", "-m", "unittest", file].map(str::to_owned);
+    let out = tool::outcome(&argv).unwrap();
+    assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
+    assert!(!out.stderr.contains("skipped="), "{}", out.stderr);
+}
+
+#[test]
+fn the_module_does_what_changed_and_nothing_else() {
+    unittest("test_service", &[]);
+}
+
+#[test]
+fn every_file_of_the_plays_is_accepted_by_its_program() {
+    let programs = [
+        "ansible-playbook",
+        "openssl",
+        "haproxy",
+        "keepalived",
+        "promtool",
+        "amtool",
+        "containerd",
+        "nft",
+        "unshare",
+        "systemd-analyze",
+    ];
+    unittest("test_render", &programs);
+}
+
+#[test]
+fn etcd_forms_replaces_a_member_under_a_writer_and_is_restored() {
+    unittest("test_etcd", &["openssl", "etcd", "etcdctl", "curl"]);
+}
+
+#[test]
+fn the_virtual_address_moves_to_the_load_balancer_that_lives() {
+    let programs = ["ansible-playbook", "openssl", "haproxy", "keepalived", "wg", "wireguard-go", "unshare", "nsenter", "curl"];
+    unittest("test_vip", &programs);
+}
+
+/// The table below `heading`: first two columns, without the marks of code.
+fn table(text: &str, heading: &str) -> Vec<(String, String)> {
+    let (_, rest) = text.split_once(heading).unwrap_or_else(|| panic!("{heading} is missing"));
+    let lines = rest.lines().skip_while(|l| !l.starts_with('|')).take_while(|l| l.starts_with('|')).skip(2);
+    let cells = |line: &str| line.trim_matches('|').splitn(2, '|').map(|c| c.trim().to_owned()).collect::<Vec<_>>();
+    lines.map(|l| (cells(l)[0].trim_matches('`').to_owned(), cells(l)[1].replace('`', ""))).collect()
+}
+
+#[test]
+fn the_documentation_has_the_variables_of_every_play() {
+    for play in &PLAYS {
+        // Pages of pairs: vip is part of loadbalancer, and log-collector of logs.
+        let page = match play.name {
+            "vip" => "loadbalancer",
+            "log-collector" => "logs",
+            name => name,
+        };
+        let text = std::fs::read_to_string(root().join(format!("docs/platform/{page}.md"))).unwrap();
+        let wanted: Vec<(String, String)> = play.vars.iter().map(|(n, a)| ((*n).to_owned(), a.replace('`', ""))).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        assert_eq!(table(&text, &format!("Variables of `{}`", play.name)), wanted, "docs/platform/{page}.md");
+    }
+}
+
+#[test]
+fn the_reference_sites_are_clusters_with_the_platforms_plays() {
+    for (file, expected) in [("examples/three-nodes/cluster.yaml", 3), ("examples/cluster-16.yaml", 7)] {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let spec = ClusterSpec::parse(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let roles = resolve_all(&spec.spec.roles);
+        let plays: std::collections::BTreeSet<&str> = roles.values().flat_map(|r| r.platform()).map(|p| p.name).collect();
+        for wanted in ["etcd", "loadbalancer", "containers", "monitoring", "exporters", "vip"] {
+            assert!(plays.contains(wanted), "{file}: {wanted}");
+        }
+        let with_plays = roles.values().filter(|r| !r.plays.is_empty()).count();
+        assert!(with_plays >= expected, "{file}: {with_plays} roles have plays");
+        // The certificates of what is behind the address have to name it.
+        for role in roles.values().filter(|r| r.platform().any(|p| matches!(p.name, "etcd" | "loadbalancer" | "vip"))) {
+            assert!(role.vars.contains_key("lb_vip_wg3"), "{file}: {}", role.name);
+        }
+    }
+}
