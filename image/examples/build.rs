@@ -44,8 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in &netboot.files {
         Lines.say(&format!("{} {} {}", file.sha256, file.size, file.name));
     }
-    let artifact =
-        image::build_artifact(&inputs, "base", &image::Wanted { packages: &[], disabled: &[], payload: None }, &Lines).map_err(chain)?;
+    let artifact = image::build_artifact(&inputs, "base", &image::Wanted { packages: &[], disabled: &[], payload: None }, &Lines)
+        .map_err(chain)?;
     let sizes = (artifact.disk_size, artifact.stored_size());
     Lines.say(&format!("artifact {} raw {} disk {} stored {}", artifact.id, artifact.raw, sizes.0, sizes.1));
     image::assemble(&artifact, &data.join("blobs"), out, &Lines)?;

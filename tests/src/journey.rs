@@ -4,13 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::checks;
+use crate::checks::{self, Ssh};
 use crate::demo::{FLOW_LIMIT, accelerator, specs};
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
 use crate::member::Step;
 use crate::netns::PREFIX;
 use crate::pages::Operator;
+use crate::platform::prepare;
 use crate::protocol::wrong_code;
 use crate::site::Template;
 use crate::summary::{self, Figures};
@@ -18,18 +19,20 @@ use crate::summary::{self, Figures};
 /// When the daemon is killed: a description, and a test on the first machine.
 type Cut = (&'static str, fn(&Fleet) -> bool);
 
-const CUTS: [Cut; 5] = [
+const CUTS: [Cut; 6] = [
     ("after the first DHCP ACK", |f| f.members[0].machine.as_ref().is_some_and(|m| m.ip.is_some())),
     ("after the hello, while Pending", |f| f.members[0].state() == "Pending"),
     ("after the approval", |f| f.members[0].has(Step::Approved)),
     ("in the middle of the install", |f| f.members[0].state() == "Installing" && f.members[0].percent().unwrap_or(0) >= 20),
     ("after the install", |f| f.members[0].has(Step::Installed)),
+    ("while the plays run", |f| f.members[0].has(Step::FabricReady)),
 ];
 
-/// Two blank machines become nodes while the daemon is killed five times.
+/// Two blank machines become nodes and run their plays while the daemon is killed six times.
 pub fn run(dirs: &RunDirs, template: &Template, pictures: &Path) -> Result<()> {
     let (work, logs) = dirs.part("journey")?;
     let seedd = template.copy(&work.join("data"))?;
+    prepare::small(&seedd)?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-journey", std::process::id()), seedd, 0, &work, &logs)?;
     fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
     let operator = Operator::log_in(&fleet, pictures).context("logging in with a browser")?;
@@ -85,6 +88,12 @@ fn finish(fleet: &Fleet, template: &Template, operator: &Operator) -> Result<()>
         operator.show_machine(machine.id, &format!("converged-{}", member.name()))?;
     }
     let mut passed = checks::all(fleet, &template.ssh_key)?;
+    for member in &fleet.members {
+        let planes = member.machine.as_ref().context("a member without a machine")?.planes();
+        let ssh = Ssh { fleet, key: &template.ssh_key, address: &planes["wg1"] };
+        prepare::small_ran(member.name(), |command| ssh.run(command))?;
+    }
+    passed.push("the plays of both roles ran on every node".to_owned());
     passed.push(format!("{} power failures of the daemon: one identity per machine, no lease lost", fleet.daemon.restarts));
     let figures = Figures::measure(fleet)?;
     summary::print(fleet, &figures, &passed);

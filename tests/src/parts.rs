@@ -128,7 +128,7 @@ static PARTS: [Part; 29] = [
     ),
     short(
         "journey",
-        Run::One("two blank machines become nodes in spite of five power failures of the daemon", |b| {
+        Run::One("two blank machines become nodes and run their plays in spite of six power failures of the daemon", |b| {
             journey::run(b.dirs, &b.template, &b.pictures)
         }),
     ),

@@ -1,7 +1,7 @@
 //! A platform from one seed: three blank machines become nodes with etcd, a load balancer, containers and monitoring; a change goes
 //! round; a member dies and is replaced while a writer writes.
 
-mod prepare;
+pub mod prepare;
 
 mod shows;
 

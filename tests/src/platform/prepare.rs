@@ -31,6 +31,11 @@ const ROLES: &str = "  roles:
         greeting_words: hello
 ";
 
+/// A role that another one includes.
+const MARKER: &str = "- name: marker
+  ansible.builtin.copy: {content: \"common\\n\", dest: /etc/marker, mode: '0644'}
+";
+
 /// The operator's own role: one file.
 const GREETING: &str = "- name: greeting
   ansible.builtin.copy:
@@ -38,6 +43,29 @@ const GREETING: &str = "- name: greeting
     dest: /etc/greeting
     mode: '0644'
 ";
+
+/// For the shorter tests, without a package more: the role `base` includes another one, and each has a play of the operator's own.
+pub fn small(seedd: &Seedd) -> Result<()> {
+    const OLD: &str = "      packages: [iputils-ping]\n";
+    let text = fs::read_to_string(seedd.cluster_file()).context("reading cluster.yaml")?;
+    ensure!(text.contains(OLD), "cluster.yaml has no line {OLD:?}");
+    let new = format!(
+        "{OLD}      includes: [common]\n      plays: [greeting]\n      vars: {{greeting_words: hello}}\n    common: {{plays: [marker]}}\n"
+    );
+    fs::write(seedd.cluster_file(), text.replacen(OLD, &new, 1)).context("writing cluster.yaml")?;
+    let marker = seedd.data.join("payload/ansible/roles/marker/tasks");
+    fs::create_dir_all(&marker).context("making the payload")?;
+    fs::write(marker.join("main.yml"), MARKER).context("writing the payload")?;
+    greeting(seedd)?;
+    seedd.say(&["payload", "publish"]).map(drop)
+}
+
+/// What [`small`] leaves on a node.
+pub fn small_ran(label: &str, read: impl Fn(&str) -> Result<String>) -> Result<()> {
+    let (marker, greeting) = (read("cat /etc/marker")?, read("cat /etc/greeting")?);
+    ensure!(marker.trim() == "common" && greeting.trim() == format!("hello {label}"), "{label}: {marker:?}, {greeting:?}");
+    Ok(())
+}
 
 /// Replaces the roles of a cluster.yaml.
 fn with_roles(text: &str) -> Result<String> {

@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
 
 use crate::assets::ANSIBLE_DIR;
+use crate::layout::PAYLOADS;
 
 /// The paths below one root.
 #[derive(Debug, Clone, Copy)]
