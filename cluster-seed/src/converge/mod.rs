@@ -28,3 +28,7 @@ pub const CHECKS: [(&str, &str); 8] = [
     ("time", "the clock of every node is synchronised with the seed's"),
     ("egress", "no node has a route to the outside or has sent a packet there"),
 ];
+
+/// Checks of a node itself, beside those of its plays: shown, and asked for by acceptance. They hold up nobody: a node that is off
+/// fails the check of planes on every other.
+pub const NODE_CHECKS: [&str; 4] = ["planes", "security", "time", "egress"];

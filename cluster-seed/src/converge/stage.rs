@@ -33,7 +33,7 @@ pub struct NodeView {
     pub ran: Option<(Target, RunResult)>,
     /// A run of its plays has succeeded once.
     pub converged: bool,
-    /// All checks of its last message passed.
+    /// The checks of its plays passed in its last message.
     pub healthy: bool,
     /// Unix seconds of its last message; 0 if there was none.
     pub seen: u64,
@@ -94,7 +94,7 @@ pub enum Stand {
     /// It has converged once; a change has not reached it yet.
     Outdated,
     Failed,
-    /// Converged, but a check fails.
+    /// Converged, but a check of its plays fails.
     Unhealthy,
     Silent,
 }

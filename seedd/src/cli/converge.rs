@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use cluster_seed::converge::stage::Stand;
 use serde_json::json;
+use site::Site;
 use web::api::{ConvergeAct, ConvergeNode, ConvergeView, ConvergeWhat};
 
 use super::args::SiteArgs;
@@ -66,8 +67,12 @@ pub struct OfRole {
 }
 
 /// The site without its servers: what is stored is all that is needed.
-pub(super) fn open(args: &SiteArgs) -> Result<App> {
-    App::open(args.site(), std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 80))
+pub(super) fn open_at(site: &Site) -> Result<App> {
+    App::open(site.clone(), std::net::SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 80))
+}
+
+fn open(args: &SiteArgs) -> Result<App> {
+    open_at(&args.site())
 }
 
 impl Converge {

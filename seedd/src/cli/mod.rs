@@ -32,6 +32,7 @@ mod sbom;
 mod seal;
 mod serve;
 mod status;
+mod support;
 mod tail;
 mod token;
 mod unseal;
@@ -176,6 +177,15 @@ Exit status:
     Clock(clock::Clock),
     /// Show the status of a running seed
     Status(status::Status),
+    /// Write one encrypted file with what others need to help, without secrets
+    ///
+    /// Contains cluster.yaml, the event log, the machines, convergence, and how this host is. Parts with a key or a password hash in
+    /// them are left out and named. Only the holder of the operator's key, or of --recipient, can read it.
+    #[command(after_long_help = "\
+Examples:
+  seedd support --out /mnt/site-a.age
+  seedd support --out site-a.age --recipient age1…")]
+    Support(support::Support),
     /// Follow the event log: packets, decisions, enrollments
     ///
     /// One line per event: time (UTC), MAC address, kind, text. Ctrl-C ends it.
@@ -276,6 +286,7 @@ pub fn main() -> ExitCode {
         Verb::Admin(v) => v.run(),
         Verb::Clock(v) => v.run(),
         Verb::Status(v) => v.run(),
+        Verb::Support(v) => v.run(),
         Verb::Tail(v) => v.run(),
         Verb::Recorder(v) => v.run(),
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
