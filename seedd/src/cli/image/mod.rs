@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use cluster_seed::arch::Arch;
+use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::foundry::Target;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::Output;
@@ -103,6 +105,9 @@ pub struct Build {
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
+    /// The same program for arm64, if cluster.yaml names that architecture [default: the one next to this program]
+    #[arg(long, value_name = "FILE", env = "KUBEDOS_ARM64_AGENT")]
+    arm64_agent: Option<Utf8PathBuf>,
 }
 
 /// What `seedd image build` builds.
@@ -179,7 +184,25 @@ impl Image {
 const AGENT_PLACES: &[&str] =
     &["kubedos-node.static", "../x86_64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node"];
 
+const ARM64_AGENT_PLACES: &[&str] =
+    &["kubedos-node-arm64.static", "../aarch64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node-arm64"];
+
 pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
+    let hint = "build it with `just agent`, or use --agent";
+    find_program(given, AGENT_PLACES, ("the static agent kubedos-node was not found next to this program", hint))
+}
+
+/// The agent for arm64, which only a site with such nodes needs.
+fn find_arm64_agent(given: Option<&Utf8PathBuf>, arches: &[Arch]) -> Result<Option<Utf8PathBuf>> {
+    if !arches.contains(&Arch::Arm64) {
+        return Ok(None);
+    }
+    let hint = "build it with `just agent-arm64`, use --arm64-agent, or remove arm64 from spec.architectures in cluster.yaml";
+    let missing = "the static agent kubedos-node for arm64 was not found next to this program";
+    find_program(given, ARM64_AGENT_PLACES, (missing, hint)).map(Some)
+}
+
+fn find_program(given: Option<&Utf8PathBuf>, places: &[&str], (missing, hint): (&'static str, &str)) -> Result<Utf8PathBuf> {
     if let Some(path) = given {
         anyhow::ensure!(path.is_file(), "no agent at {path}");
         return Ok(path.clone());
@@ -187,12 +210,7 @@ pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
     let own = std::env::current_exe().context("finding the path of this program")?;
     let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
     let folder = own.parent().unwrap_or(camino::Utf8Path::new("."));
-    AGENT_PLACES
-        .iter()
-        .map(|p| folder.join(p))
-        .find(|p| p.is_file())
-        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found next to this program"))
-        .hint("build it with `just agent`, or use --agent")
+    places.iter().map(|p| folder.join(p)).find(|p| p.is_file()).ok_or_else(|| anyhow!(missing)).hint(hint)
 }
 
 impl Build {
@@ -215,6 +233,7 @@ impl Build {
             return Err(anyhow!("no role named {unknown:?}")).hint("cluster.yaml lists the roles");
         }
         let agent = find_agent(self.agent.as_ref())?;
+        let arm64_agent = find_arm64_agent(self.arm64_agent.as_ref(), &spec.spec.architectures)?;
         let snapshot_id = snapshots::current(&store)?;
         let snapshot_dir = site.join("snapshots").join(snapshot_id.to_string());
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
@@ -228,21 +247,19 @@ impl Build {
             suite: &spec.spec.darksite.suite,
             keyring: &keyring,
             agent: &agent,
+            arm64_agent: arm64_agent.as_deref(),
             dirs: &dirs,
             site_key: &keys.site,
             no_rescue: spec.spec.netboot.rescue.is_off(),
         };
         let progress = Terminal::new();
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
-        let mut built = BTreeMap::new();
-        for (name, role) in &spec.spec.roles {
-            if !self.target.needs_artifacts() || !self.role.is_empty() && !self.role.contains(name) {
-                continue;
-            }
-            let manifest = image::build_artifact(&inputs, name, &role.packages, &progress)
-                .with_context(|| format!("building role {name}"))?;
-            built.insert(name.clone(), manifest);
-        }
+        let built = self.artifacts(&inputs, &spec, Arch::Amd64, &progress)?;
+        // Media and outputs are for amd64.
+        let arm64 = match self.target {
+            What::Images if inputs.arm64_agent.is_some() => self.artifacts(&inputs, &spec, Arch::Arm64, &progress)?,
+            _ => Built::new(),
+        };
         let medium = match self.target {
             What::Images | What::Output(_) | What::Cloud(_) => None,
             What::SeedIso => {
@@ -272,21 +289,28 @@ impl Build {
         }
         store.write(|tx| {
             tx.set_netboot(netboot.id)?;
-            for (name, manifest) in &built {
+            for (name, manifest) in built.iter().chain(&arm64) {
                 tx.set_artifact(name, manifest.id)?;
             }
             Ok::<_, StoreError>(())
         })?;
-        self.report(&netboot, &built, medium.as_ref(), &made)
+        self.report(&netboot, &built.into_iter().chain(arm64).collect(), medium.as_ref(), &made)
     }
 
-    fn report(
-        &self,
-        netboot: &NetbootManifest,
-        built: &Built,
-        medium: Option<&Medium>,
-        made: &Made,
-    ) -> Result<()> {
+    /// The artifacts of the chosen roles, by [`Arch::artifact_name`].
+    fn artifacts(&self, inputs: &image::Inputs, spec: &ClusterSpec, arch: Arch, progress: &Terminal) -> Result<Built> {
+        let chosen = |name: &String| self.target.needs_artifacts() && (self.role.is_empty() || self.role.contains(name));
+        let roles = spec.spec.roles.iter().filter(|(name, _)| chosen(name));
+        roles
+            .map(|(name, role)| {
+                let manifest = image::build_artifact(inputs, (name, arch), &role.packages, progress)
+                    .with_context(|| format!("building role {name} for {arch}"))?;
+                Ok((arch.artifact_name(name), manifest))
+            })
+            .collect()
+    }
+
+    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&Medium>, made: &Made) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
