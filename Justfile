@@ -60,7 +60,8 @@ version := `sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1`
 dist := "target/release-dist"
 
 # static programs, the Debian package of the seed and checksums, in target/release-dist
-release: agent
+release:
+    CARGO_PROFILE_AGENT_LTO=fat CARGO_PROFILE_AGENT_CODEGEN_UNITS=1 just agent
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release -p seedd --target {{target}}
     rm -rf {{dist}} && mkdir -p {{dist}}
     install -m 755 target/{{target}}/release/seedd target/{{target}}/agent/kubedos-node {{dist}}
@@ -75,7 +76,8 @@ unit:
     cargo test --workspace
 
 # speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
-# (snapshots beside aptly, reprepro and apt), `formats DISK.raw` (qcow2 beside qemu-img)
+# (snapshots beside aptly, reprepro and apt), `formats` (qcow2 from an artifact beside qemu-img), `disk DISK.raw` (the same
+# of any raw disk, by the writer alone)
 bench what="demo" *args="": build
     @just bench-{{what}} {{args}}
 
@@ -99,7 +101,12 @@ bench-darksite *args:
     target/release/kubedos-lab bench darksite {{args}}
 
 [private]
-bench-formats raw folder="target" *args:
+bench-formats:
+    cargo build --release -p seedd
+    {{lab}} bench formats
+
+[private]
+bench-disk raw folder="target" *args:
     cargo build --release -p formats --example convert
     target/release/examples/convert bench {{raw}} {{folder}} {{args}}
 

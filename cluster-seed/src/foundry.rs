@@ -31,6 +31,7 @@ pub enum Target {
     Vmdk,
     Vhd,
     Vhdx,
+    Oci,
     FirecrackerBundle,
     PackerScaffold,
     PxeBundle,
@@ -38,12 +39,13 @@ pub enum Target {
 }
 
 impl Target {
-    pub const ALL: [Target; 9] = [
+    pub const ALL: [Target; 10] = [
         Target::Raw,
         Target::Qcow2,
         Target::Vmdk,
         Target::Vhd,
         Target::Vhdx,
+        Target::Oci,
         Target::FirecrackerBundle,
         Target::PackerScaffold,
         Target::PxeBundle,
@@ -57,6 +59,7 @@ impl Target {
             Target::Vmdk => "vmdk",
             Target::Vhd => "vhd",
             Target::Vhdx => "vhdx",
+            Target::Oci => "oci",
             Target::FirecrackerBundle => "firecracker-bundle",
             Target::PackerScaffold => "packer-scaffold",
             Target::PxeBundle => "pxe-bundle",
@@ -78,6 +81,11 @@ impl Target {
         !matches!(self, Target::PxeBundle | Target::NodeIso)
     }
 
+    /// Whether it contains the settings that a machine finds its seed by. An image of the root file system alone does not.
+    pub fn has_settings(self) -> bool {
+        self != Target::Oci
+    }
+
     /// What it is, for `seedd image targets`.
     pub fn summary(self) -> &'static str {
         match self {
@@ -86,6 +94,7 @@ impl Target {
             Target::Vmdk => "streamOptimized VMDK with OVF and OVA for VMware ESXi and vSphere",
             Target::Vhd => "fixed VHD for Azure",
             Target::Vhdx => "dynamic VHDX for Hyper-V",
+            Target::Oci => "OCI images of the root file system, without and with the kernel in bootc's places, as one archive",
             Target::FirecrackerBundle => "kernel, initrd, root file system, configuration and start script for Firecracker",
             Target::PackerScaffold => "Packer template that boots the QCOW2 image and packs it again",
             Target::NodeIso => "ISO image for CD and USB stick that enrolls a machine and installs any role without a download",
@@ -119,6 +128,12 @@ pub struct OutputSpec {
     /// None for an output that is for machines of every role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// The only node that the output is for; it has a one-use token for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// A join token is inside: whoever can read the files can use it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub contains_secret: bool,
     /// Date of the snapshot, `YYYYMMDDThhmmssZ`: versions of one role are ordered by it.
     pub version: String,
     pub arch: String,
@@ -129,13 +144,45 @@ pub struct OutputSpec {
     pub raw: Option<Digest>,
     /// Digest of the snapshot's lock file.
     pub snapshot: Digest,
-    /// Digest of the settings that a machine finds its seed by.
+    /// Digest of the settings that a machine finds its seed by; of nothing, for a target without them.
     pub join: Digest,
     /// Settings of the target.
     pub options: BTreeMap<String, String>,
 }
 
+// serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Name of the option with the id of the netboot set.
+const NETBOOT: &str = "netboot";
+/// Beginning of the name of an option with the id of a role's artifact.
+const ARTIFACT: &str = "artifact ";
+
 impl OutputSpec {
+    /// Notes the netboot set that an output for every role is made from.
+    pub fn set_netboot(&mut self, id: Digest) {
+        self.options.insert(NETBOOT.to_owned(), id.to_string());
+    }
+
+    /// Notes the artifact of a role that an output for every role contains.
+    pub fn set_artifact(&mut self, role: &str, id: Digest) {
+        self.options.insert(format!("{ARTIFACT}{role}"), id.to_string());
+    }
+
+    pub fn netboot(&self) -> Option<Digest> {
+        self.options.get(NETBOOT)?.parse().ok()
+    }
+
+    /// The artifacts that it is made from, by role.
+    pub fn artifacts(&self) -> BTreeMap<&str, Digest> {
+        let own = self.role.as_deref().zip(self.artifact);
+        let all = self.options.iter().filter_map(|(name, id)| Some((name.strip_prefix(ARTIFACT)?, id.parse().ok()?)));
+        all.chain(own).collect()
+    }
+
     pub fn id(&self) -> Digest {
         // A struct of strings and integers always serialises.
         Digest::of(&serde_json::to_vec(self).unwrap_or_default())
@@ -143,8 +190,8 @@ impl OutputSpec {
 
     /// Name of the output and of its files, without an ending.
     pub fn name(&self) -> String {
-        let role = self.role.as_deref().map(|role| format!("-{role}")).unwrap_or_default();
-        format!("{}{role}-{}-{}-{}", self.site, self.version, self.target, self.id().short())
+        let [role, node] = [&self.role, &self.node].map(|part| part.as_deref().map(|p| format!("-{p}")).unwrap_or_default());
+        format!("{}{role}{node}-{}-{}-{}", self.site, self.version, self.target, self.id().short())
     }
 }
 
@@ -252,88 +299,5 @@ impl Envelope {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> OutputSpec {
-        OutputSpec {
-            recipe: RECIPE,
-            target: Target::Qcow2,
-            site: "north".to_owned(),
-            role: Some("base".to_owned()),
-            version: "20260829T140000Z".to_owned(),
-            arch: "amd64".to_owned(),
-            artifact: Some(Digest::of(b"artifact")),
-            raw: Some(Digest::of(b"raw")),
-            snapshot: Digest::of(b"snapshot"),
-            join: Digest::of(b"join"),
-            options: BTreeMap::new(),
-        }
-    }
-
-    fn manifest(names: &[&str]) -> OutputManifest {
-        let spec = spec();
-        let file = |name: &&str| BootFile { name: (*name).to_owned(), size: 1, sha256: Digest::of(name.as_bytes()) };
-        let (files, primary) = (names.iter().map(file).collect(), names.first().map_or("", |n| n).to_owned());
-        OutputManifest { id: spec.id(), spec, files, primary, tools: Vec::new() }
-    }
-
-    #[test]
-    fn every_name_of_a_target_is_read_back_and_no_two_are_equal() {
-        let mut seen = std::collections::BTreeSet::new();
-        for target in Target::ALL {
-            for name in std::iter::once(target.name()).chain(target.aliases().iter().copied()) {
-                assert!(seen.insert(name), "{name}");
-                assert_eq!(name.parse(), Ok(target));
-            }
-            assert_eq!(serde_json::to_string(&target).unwrap(), format!("\"{target}\""));
-        }
-        assert_eq!("floppy".parse::<Target>().unwrap_err(), "no target \"floppy\"");
-    }
-
-    #[test]
-    fn the_name_says_what_it_is_and_changes_with_every_input() {
-        let name = spec().name();
-        assert!(name.starts_with("north-base-20260829T140000Z-qcow2-"), "{name}");
-        let mut other = spec();
-        other.join = Digest::of(b"another seed");
-        assert_ne!(other.name(), name);
-    }
-
-    #[test]
-    fn paths_are_inside_and_sorted_and_the_primary_file_is_listed() {
-        assert_eq!(manifest(&["a.qcow2", "a.spdx.json"]).check(), Ok(()));
-        assert_eq!(manifest(&[]).check(), Err(OutputError::Count(0)));
-        for bad in ["../a", "/a", "a//b", ""] {
-            assert_eq!(manifest(&[bad]).check(), Err(OutputError::Path(bad.to_owned())), "{bad}");
-        }
-        assert_eq!(manifest(&["a", "a"]).check(), Err(OutputError::Order("a".to_owned())));
-        let mut other = manifest(&["a"]);
-        other.primary = "b".to_owned();
-        assert_eq!(other.check(), Err(OutputError::Primary("b".to_owned())));
-        other.spec.role = None;
-        assert_eq!(other.check(), Err(OutputError::Id));
-    }
-
-    #[test]
-    fn an_envelope_opens_with_its_key_and_nothing_changed() {
-        let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-        let envelope = Envelope::sign(STATEMENT, b"{}", &key);
-        assert_eq!(envelope.open(&key.verifying_key()).as_deref(), Some(&b"{}"[..]));
-        assert_eq!(envelope.open(&other.verifying_key()), None);
-        for change in [
-            |e: &mut Envelope| e.payload = B64.encode(b"[]"),
-            |e: &mut Envelope| e.payload_type.push('x'),
-            |e: &mut Envelope| e.signatures.clear(),
-        ] {
-            let mut changed = envelope.clone();
-            change(&mut changed);
-            assert_eq!(changed.open(&key.verifying_key()), None);
-        }
-        // The example of the DSSE protocol, "PAE".
-        assert_eq!(
-            authenticated("http://example.com/HelloWorld", b"hello world"),
-            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
-        );
-    }
-}
+#[path = "foundry_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 use crate::cluster::{ClusterSpec, SpecError};
 
 /// The example of docs/cluster-yaml.md.
-const SIXTEEN: &str = include_str!("../../docs/examples/sixteen-nodes.yaml");
+const SIXTEEN: &str = include_str!("../../examples/cluster-16.yaml");
 
 const GOOD: &str = "\
 apiVersion: kubedos/v1alpha1

@@ -116,7 +116,12 @@ pub fn open(path: &Utf8Path, start: Start, mode: u32) -> io::Result<File> {
 
 /// Copies a file's content to `to`, which is created or overwritten, but not if it is a link ([`open`]). Not flushed.
 pub fn copy(from: &Utf8Path, to: &Utf8Path) -> io::Result<File> {
-    let mut file = open(to, Start::Empty, PUBLIC)?;
+    copy_as(from, to, PUBLIC)
+}
+
+/// The same; a file that is created gets the permission bits `mode` before it has any content.
+pub fn copy_as(from: &Utf8Path, to: &Utf8Path, mode: u32) -> io::Result<File> {
+    let mut file = open(to, Start::Empty, mode)?;
     io::copy(&mut File::open(from)?, &mut file)?;
     Ok(file)
 }

@@ -82,7 +82,7 @@ pub fn build_enroll_iso(
         None => build(inputs, what, (id, &menu, &readme), &file, progress)?,
     };
     let file = match out {
-        Some(out) => copy(&file, out).map(|()| out.to_owned())?,
+        Some(out) => copy(&file, out, host::files::PUBLIC).map(|()| out.to_owned())?,
         None => file,
     };
     Ok(EnrollIso { file, manifest, site_key })

@@ -20,6 +20,9 @@ pub mod daemon;
 /// DHCP and TFTP on the boot network.
 pub mod netboot;
 
+/// Kernel command line of machines.
+mod kernel_line;
+
 /// The seed's own WireGuard planes.
 pub mod planes;
 

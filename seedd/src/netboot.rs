@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::cluster::Underlay;
-use cluster_seed::netboot::{ConsoleSpec, DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, UefiLoader};
+use cluster_seed::netboot::{DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSpec, Pool, UefiLoader};
 use host::clock::steady;
 use host::files;
 use pxe::counters::Counters;
 use pxe::dhcp::loader::{GRUB, GRUB_ARM64, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SHIM_ARM64, SNPONLY, UNDIONLY};
-use pxe::script::{Console, KernelCmdline, SeedUrl, grub_first};
+use pxe::script::{KernelCmdline, SeedUrl, grub_first};
 use pxe::{
     Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange, Presence,
     Reservation, Route, Subnet, TftpConfig, TftpServer,
@@ -313,16 +313,4 @@ fn network_of(app: &App, spec: &NetworkSpec, seed: Ipv4Addr) -> Result<NetworkCo
         network.reservations.insert(r.mac, Reservation { ip: r.address, hostname });
     }
     Ok(network)
-}
-
-/// The consoles of the boot scripts.
-pub fn consoles(specs: &[ConsoleSpec]) -> Vec<Console> {
-    let one = |c: &ConsoleSpec| match c {
-        ConsoleSpec::Vga => Console::Vga,
-        ConsoleSpec::Serial0 => Console::Serial(0),
-        ConsoleSpec::Serial1 => Console::Serial(1),
-        ConsoleSpec::Serial2 => Console::Serial(2),
-        ConsoleSpec::Serial3 => Console::Serial(3),
-    };
-    specs.iter().map(one).collect()
 }

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use crate::checks;
 use crate::dirs::RunDirs;
 use crate::fleet::{Fleet, PASSWORD, USER};
+use crate::foundry::start;
 use crate::member::Step;
-use crate::netns::PREFIX;
+use crate::netns::{Netns, PREFIX};
 use crate::say;
 use crate::seedd::Seedd;
 use crate::site::Template;
@@ -26,7 +27,12 @@ pub struct Options {
     /// Port of the pages on 127.0.0.1; 0 takes any.
     pub port: u16,
     pub times: Option<PathBuf>,
+    /// Output that the machines start from, instead of the network.
+    pub target: Option<String>,
 }
+
+/// Outputs that the demo can start machines from. QEMU's name of the format is the same.
+pub const TARGETS: [&str; 2] = ["qcow2", "raw"];
 
 const PROGRAMS: [&str; 9] = ["ip", "nft", "wg", "ssh", "ssh-keygen", "ping", "qemu-system-x86_64", "mount", "cp"];
 
@@ -57,6 +63,15 @@ pub fn accelerator(seedd: &Seedd, work: &Path) -> Result<Accel> {
     Ok(accel)
 }
 
+/// The file of an output of the role `base`.
+fn built(seedd: &Seedd, target: &str, work: &Path) -> Result<PathBuf> {
+    let ns = Netns::lab(&format!("{PREFIX}{}-build", std::process::id()), work)?;
+    say::line(&format!("building {target}"));
+    let output = seedd.output_build(&ns, target, &[])?;
+    ns.must_be_quiet()?;
+    output["file"].as_str().map(PathBuf::from).context("the output has no file")
+}
+
 pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     say::line("step 1: host");
     check_host()?;
@@ -67,11 +82,19 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     let (work, logs) = dirs.part("demo")?;
     say::line("step 5: seedd serve");
     let seedd = template.copy(&work.join("data"))?;
+    let image =
+        options.target.as_deref().map(|target| Ok::<_, anyhow::Error>((target, built(&seedd, target, &work)?))).transpose()?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-demo", std::process::id()), seedd, options.port, &work, &logs)?;
     fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
-    say::line("step 6: two blank machines");
-    for spec in specs() {
-        fleet.add(spec)?;
+    match &image {
+        Some((target, image)) => {
+            say::line(&format!("step 6: two machines that start from the {target} image"));
+            specs().into_iter().try_for_each(|spec| start::power_on(&mut fleet, spec, image, target))?;
+        }
+        None => {
+            say::line("step 6: two blank machines");
+            specs().into_iter().try_for_each(|spec| fleet.add(spec))?;
+        }
     }
     say::line("step 7: approval");
     if !options.auto {

@@ -63,9 +63,9 @@ impl Operator {
         let id = member.machine.as_ref().context("the machine is not known to the seed")?.id;
         let name = member.name().to_owned();
         let mut fresh = None;
-        for (code, good) in wrong.map(|w| (w, false)).into_iter().chain([(code, true)]) {
+        for (entered, good) in wrong.map(|w| (w, false)).into_iter().chain([(code, true)]) {
             self.show_machine(id, "pending")?;
-            self.browser.fill("form input[name=code]", fresh.as_deref().unwrap_or(code))?;
+            self.browser.fill("form input[name=code]", fresh.as_deref().unwrap_or(entered))?;
             self.browser.fill("form input[name=hostname]", &name)?;
             self.choose("role", &role)?;
             self.choose("disk", &disk)?;
@@ -83,7 +83,8 @@ impl Operator {
                 fleet.members[index].over = fleet.members[index].enrollment().map(str::to_owned);
                 fresh = Some(stop::wait_for(&format!("another code of {name} after a wrong one"), NEW_CODE, || {
                     fleet.tick(true)?;
-                    Ok(fleet.waiting_code(index))
+                    // The seed may know of the new attempt before the console shows its code.
+                    Ok(fleet.waiting_code(index).filter(|shown| shown != code))
                 })?);
             }
         }

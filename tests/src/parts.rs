@@ -107,7 +107,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 27] = [
+static PARTS: [Part; 28] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -138,7 +138,7 @@ static PARTS: [Part; 27] = [
         }),
     ),
     short("refusals", Run::Cases(bad_input)),
-    short(
+    long(
         "stick",
         Run::One(
             "a USB stick boots a seed under Secure Boot, and a blank machine joins; the stick contains no unencrypted secret",
@@ -218,6 +218,12 @@ static PARTS: [Part; 27] = [
         "node-iso",
         Run::One("machines enroll from the node medium and install without fetching a chunk", |b| {
             foundry::media(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "packer",
+        Run::One("Packer boots the image of its scaffold, packs it again, and the packed image enrolls", |b| {
+            foundry::packer(b.dirs, &b.template, b.accel()?)
         }),
     ),
     long(

@@ -38,6 +38,8 @@ pub enum Medium {
     Cd(PathBuf),
     /// Writable: give it a copy.
     Usb(PathBuf),
+    /// A disc that is not booted from.
+    Data(PathBuf),
 }
 
 /// Bytes that a 16550A, the usual serial port, holds for its reader.
@@ -353,6 +355,10 @@ fn add_medium(spec: &Spec, add: &mut impl FnMut(&str, String)) {
         Some(Medium::Cd(file)) => {
             add("-drive", format!("if=none,id=cd0,format=raw,media=cdrom,readonly=on,file={}", file.display()));
             add("-device", "ide-cd,drive=cd0,bus=ide.1,bootindex=1".to_owned());
+        }
+        Some(Medium::Data(file)) => {
+            add("-drive", format!("if=none,id=cd0,format=raw,media=cdrom,readonly=on,file={}", file.display()));
+            add("-device", "ide-cd,drive=cd0,bus=ide.1".to_owned());
         }
         Some(Medium::Usb(file)) => {
             add("-drive", format!("if=none,id=usb0,format=raw,cache=unsafe,file={}", file.display()));

@@ -215,7 +215,7 @@ pub const KEYS: &[Section] = &[
         key("sha256", "64 hex digits", REQUIRED, "", "Digest of the file."),
         key("why", "string", REQUIRED, "", "Reason."),
     ] },
-    Section { at: &["spec.nodes[]"], about: "A machine of the site. `docs/examples/sixteen-nodes.yaml` is a complete example.", keys: &[
+    Section { at: &["spec.nodes[]"], about: "A machine of the site. `examples/cluster-16.yaml` is a complete example.", keys: &[
         key("name", "string", REQUIRED, "one label of a-z, 0-9 and -; unique; not `seed`", "Host name, without the domain."),
         key("role", "string", REQUIRED, "a name in `roles`", "The role."),
         key("failureDomain", "string", "null", "with `substrate.hosts` that have one: one of theirs", "What fails together, for example a rack. Without it, nodes of one role are spread over all failure domains."),

@@ -46,7 +46,9 @@ pub fn user_data(bytes: &[u8]) -> Result<Given, JoinError> {
         return if bytes.len() > MAX_BYTES { Err(JoinError::TooLarge(bytes.len())) } else { Ok(Given::default()) };
     };
     let given = Given::of_words(text.lines().map(str::trim))?;
-    if !given.is_empty() || !text.lines().any(|l| l.starts_with("kubedos:")) {
+    // Quoted, as programs write YAML.
+    let section = |line: &str| ["kubedos:", "\"kubedos\":", "'kubedos':"].iter().any(|key| line.starts_with(key));
+    if !given.is_empty() || !text.lines().any(section) {
         return Ok(given);
     }
     let data: UserData = serde_saphyr::from_str(text).map_err(|e| JoinError::Yaml(first_line(&e)))?;
@@ -269,6 +271,7 @@ mod tests {
         assert_eq!(given.seed.as_deref(), Some("http://10.0.0.1"));
         assert!(given.token.is_some() && given.site.is_none());
         assert_eq!(seed("#!/bin/sh\nkubedos.seed=http://10.0.0.2\n").as_deref(), Some("http://10.0.0.2"));
+        assert_eq!(seed("#cloud-config\n\"kubedos\":\n  \"seed\": \"http://10.0.0.3\"\n").as_deref(), Some("http://10.0.0.3"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn write_ova(conversion: &Conversion<'_>) -> Result<Written, Error> {
     let disk = Utf8PathBuf::from(format!("{}.vmdk", conversion.out));
     let written = write_vmdk(&Conversion { out: &disk, ..*conversion })?;
     let package = ova::Package { name: "kubedos-node", vmdk: &disk, capacity: written.capacity, machine: &MACHINE, modified: 0 };
-    ova::write(conversion.out, &package, conversion.progress)
+    ova::write(conversion.out, &package, conversion.progress).map(|(written, _)| written)
 }
 
 fn write(format: &str, conversion: &Conversion<'_>) -> Result<Written, Box<dyn std::error::Error>> {

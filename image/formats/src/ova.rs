@@ -76,11 +76,18 @@ fn append_disk(out: &mut Output, path: &Utf8Path, size: u64, progress: &dyn Prog
     Ok(())
 }
 
+/// The two texts of a package. Beside the disk, as NAME.ovf and NAME.mf, they are the package in its other form: a directory.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    pub descriptor: String,
+    pub manifest: String,
+}
+
 /// Writes an OVA: descriptor, manifest, disk. `out` is the file to create or replace.
 ///
 /// # Errors
 /// If a file cannot be read or written, a name or size does not fit, or the work was cancelled; then `out` is as it was before.
-pub fn write(out: &Utf8Path, package: &Package<'_>, progress: &dyn Progress) -> Result<Written, Error> {
+pub fn write(out: &Utf8Path, package: &Package<'_>, progress: &dyn Progress) -> Result<(Written, Texts), Error> {
     let name = check_name("the name of a package", package.name)?;
     let file_name = format!("{name}-disk1.vmdk");
     let size = File::open(package.vmdk).and_then(|f| f.metadata()).map_err(failed("reading", package.vmdk))?.len();
@@ -103,5 +110,5 @@ pub fn write(out: &Utf8Path, package: &Package<'_>, progress: &dyn Progress) -> 
     let size = (file.end.next_multiple_of(BLOCK) + 2 * BLOCK).next_multiple_of(RECORD);
     file.finish(size)?;
     progress.end();
-    Ok(Written { size, capacity: package.capacity })
+    Ok((Written { size, capacity: package.capacity }, Texts { descriptor, manifest }))
 }

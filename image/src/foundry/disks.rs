@@ -3,8 +3,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use formats::ovf::{Firmware, GUEST, Machine};
 use formats::{Conversion, Uuid, ova, qcow2, vhd, vhdx, vmdk};
+use host::files::write_synced;
 
-use super::target::Job;
+use super::job::Job;
 use crate::error::Error;
 
 /// Virtual hardware of vSphere 6.7: the first with a vTPM.
@@ -87,7 +88,9 @@ impl Job<'_> {
         let name = format!("{}.ova", self.name);
         let package = ova::Package { name: self.name, vmdk, capacity, machine, modified: self.index.epoch };
         self.progress.begin(&format!("writing {name}"), None);
-        ova::write(&self.out.join(&name), &package, self.progress)?;
+        let (_, texts) = ova::write(&self.out.join(&name), &package, self.progress)?;
+        write_synced(&self.out.join(format!("{}.ovf", self.name)), texts.descriptor.as_bytes())?;
+        write_synced(&self.out.join(format!("{}.mf", self.name)), texts.manifest.as_bytes())?;
         self.progress.end();
         Ok(name)
     }

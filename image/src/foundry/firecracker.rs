@@ -1,12 +1,12 @@
 //! A bundle for Firecracker: ELF kernel, initrd, the root and state file systems as disks, the configuration of a VM and a
-//! script that starts one. Checked against Firecracker's API of release 1.13 (src/firecracker/swagger/firecracker.yaml).
+//! script that starts one. Checked against Firecracker's API of commit 004d935 (src/firecracker/swagger/firecracker.yaml).
 
 use camino::Utf8Path;
 use cluster_seed::manifest::ROOT_LABEL;
 use host::files::{failed, read_limited, write_synced};
 use serde_json::{Value, json};
 
-use super::target::Job;
+use super::job::Job;
 use super::vmlinux;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -68,7 +68,8 @@ fn boot_files(job: &Job, root: &Utf8Path) -> Result<(Vec<u8>, Vec<u8>), Error> {
 
 /// The whole configuration for `--config-file`, with paths relative to the bundle. Debian's initrd finds the root by its label.
 pub fn config() -> Value {
-    let disk = |id: &str, path: &str| json!({"drive_id": id, "path_on_host": path, "is_root_device": false, "is_read_only": false});
+    let disk =
+        |id: &str, path: &str| json!({"drive_id": id, "path_on_host": path, "is_root_device": false, "is_read_only": false});
     json!({
         "boot-source": {
             "kernel_image_path": "vmlinux",
@@ -88,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// The fields of Firecracker 1.13's `FullVmConfiguration` that are used here: section, field, whether it is required.
+    /// The fields of `FullVmConfiguration` at Firecracker's commit 004d935 that are used here: section, field, whether it is required.
     const SCHEMA: &[(&str, &str, bool)] = &[
         ("boot-source", "kernel_image_path", true),
         ("boot-source", "initrd_path", false),

@@ -4,6 +4,15 @@
 /// The disk image with the settings that a machine finds its seed by.
 mod image;
 
+/// What to make.
+mod order;
+
+/// Times of the snapshot as texts.
+mod time;
+
+/// One output being made.
+mod job;
+
 /// How each target is made.
 mod target;
 
@@ -22,68 +31,41 @@ mod node_iso;
 /// Packer's template.
 mod packer;
 
+/// The root file system as OCI images.
+pub mod oci;
+
 /// Who made an output from what (in-toto, SLSA).
 mod provenance;
 
 /// Checking an output on any machine.
 pub mod verify;
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::foundry::{MANIFEST_ENDING, MAX_MANIFEST, OutputManifest, OutputSpec, RECIPE, Target};
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::{ArtifactManifest, BootFile, NetbootManifest};
+use cluster_seed::manifest::BootFile;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::VerifyingKey;
 use host::files::{create_dirs, digest_file, failed, write_synced};
-use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::packages::index::Index;
 use crate::roots::tools::ToolRoot;
 use crate::spec::ARCH;
 use crate::{Inputs, store};
+use time::version;
 
 pub use disks::COMPRESSION;
+pub use order::Order;
 pub use target::PXE_SCRIPT;
 
 /// Ending of the bill of materials, SPDX 2.3 as JSON.
 pub const SBOM_ENDING: &str = ".spdx.json";
 /// Ending of the provenance, a DSSE envelope with an in-toto statement.
 pub const PROVENANCE_ENDING: &str = ".provenance.json";
-
-/// What to make.
-pub struct Order<'a> {
-    /// The role's artifact, for a target that is made from one.
-    pub artifact: Option<&'a ArtifactManifest>,
-    /// The artifacts of all roles, for a target that is for all of them.
-    pub artifacts: &'a BTreeMap<String, ArtifactManifest>,
-    pub netboot: &'a NetbootManifest,
-    /// Kernel parameters, checked and escaped: consoles and the operator's own.
-    pub parameters: &'a str,
-    pub target: Target,
-    /// Name of the site, a label of a-z, 0-9 and -.
-    pub site: &'a str,
-    /// Base URL of the seed, `http://ADDRESS[:PORT]`.
-    pub seed: &'a str,
-    /// The file with the settings that a machine finds its seed by.
-    pub join: &'a [u8],
-    /// They contain a token: only the owner may read the files.
-    pub private: bool,
-    /// Bill of materials of the artifact.
-    pub sbom: &'a str,
-    /// Settings of the target, checked.
-    pub options: BTreeMap<String, String>,
-    /// Files that the target needs from elsewhere, by path below the output's directory.
-    pub extra: Vec<(String, Vec<u8>)>,
-    /// Version of the program.
-    pub version: &'a str,
-    /// Directory of all outputs.
-    pub outputs: &'a Utf8Path,
-}
 
 /// A finished output.
 #[derive(Debug)]
@@ -101,39 +83,34 @@ impl Output {
     }
 }
 
-/// `YYYYMMDDThhmmssZ` of seconds since 1970.
-fn version(epoch: u64) -> Result<String, Error> {
-    let time = i64::try_from(epoch).ok().and_then(|s| Timestamp::from_second(s).ok());
-    let time = time.ok_or_else(|| Error::Content("the snapshot's Date is invalid".to_owned()))?;
-    Ok(time.strftime("%Y%m%dT%H%M%SZ").to_string())
-}
-
 fn spec(inputs: &Inputs, order: &Order, epoch: u64) -> Result<OutputSpec, Error> {
-    let mut options = order.options.clone();
     let artifact = order.artifact.filter(|_| order.target.of_role());
-    if !order.target.of_role() {
-        options.insert("netboot".to_owned(), order.netboot.id.to_string());
-        options.insert("parameters".to_owned(), order.parameters.to_owned());
-    }
-    if order.target == Target::NodeIso {
-        options.extend(order.artifacts.iter().map(|(role, artifact)| (format!("artifact {role}"), artifact.id.to_string())));
-    }
-    for (name, bytes) in &order.extra {
-        options.insert(format!("file {name}"), Digest::of(bytes).to_string());
-    }
-    Ok(OutputSpec {
+    let mut spec = OutputSpec {
         recipe: RECIPE,
         target: order.target,
         site: order.site.to_owned(),
         role: artifact.map(|a| a.spec.role.clone()),
+        node: order.node.map(str::to_owned),
+        contains_secret: order.private,
         version: version(epoch)?,
         arch: ARCH.to_owned(),
         artifact: artifact.map(|a| a.id),
         raw: artifact.map(|a| a.raw),
         snapshot: inputs.snapshot_id,
-        join: Digest::of(order.join),
-        options,
-    })
+        join: Digest::of(if order.target.has_settings() { order.join } else { b"" }),
+        options: order.options.clone(),
+    };
+    if !order.target.of_role() {
+        spec.set_netboot(order.netboot.id);
+        spec.options.insert("parameters".to_owned(), order.parameters.to_owned());
+    }
+    if order.target == Target::NodeIso {
+        order.artifacts.iter().for_each(|(role, artifact)| spec.set_artifact(role, artifact.id));
+    }
+    for (name, bytes) in &order.extra {
+        spec.options.insert(format!("file {name}"), Digest::of(bytes).to_string());
+    }
+    Ok(spec)
 }
 
 /// Makes an output, unless it was made before. Same inputs, same bytes.
@@ -150,8 +127,8 @@ pub fn build_output(inputs: &Inputs, order: &Order, progress: &dyn Progress) -> 
     let (_guard, work) = store::workdir(&inputs.dirs.tmp, "output-")?;
     let out = work.join("out");
     create_dirs(&out)?;
-    let job = target::Job { inputs, order, index: &index, tools: &tools, work: &work, out: &out, name: &name, id, progress };
-    let primary = job.make()?;
+    let job = job::Job { inputs, order, index: &index, tools: &tools, work: &work, out: &out, name: &name, id, progress };
+    let primary = target::make(&job)?;
     for (name, bytes) in &order.extra {
         write_synced(&out.join(name), bytes)?;
     }
@@ -182,8 +159,8 @@ pub fn copy(output: &Output, to: &Utf8Path) -> Result<(), Error> {
     let names = output.manifest.files.iter().map(|f| f.name.as_str()).chain([manifest.as_str()]);
     for name in names {
         let (from, to) = (output.dir.join(name), to.join(name));
-        crate::iso::copy(&from, &to)?;
         let mode = fs::metadata(&from).map_err(failed("reading", &from))?.permissions();
+        crate::iso::copy(&from, &to, mode.mode())?;
         fs::set_permissions(&to, mode).map_err(failed("setting the mode of", &to))?;
     }
     Ok(())
@@ -279,13 +256,5 @@ mod tests {
         close(dir).unwrap();
         let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("disks/state.ext4"), mode("start.sh")), (0o600, 0o700));
-    }
-
-    #[test]
-    fn versions_are_ordered_as_their_dates() {
-        assert_eq!(version(0).unwrap(), "19700101T000000Z");
-        assert_eq!(version(1_788_012_345).unwrap(), "20260829T140545Z");
-        assert!(version(1_788_012_345).unwrap() < version(1_788_012_346).unwrap());
-        assert!(version(u64::MAX).is_err());
     }
 }

@@ -10,7 +10,7 @@ use cluster_seed::seal::key_text;
 use host::blobs::blob_path;
 use host::files::PRIVATE;
 
-use super::target::Job;
+use super::job::Job;
 use crate::enrolliso::{self, EnrollMedium};
 use crate::error::Error;
 use crate::iso::stage::Stage;

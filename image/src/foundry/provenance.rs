@@ -31,10 +31,10 @@ fn statement(made: &Made, subjects: &[BootFile], key: &str) -> Value {
         ("snapshot.lock", Some(spec.snapshot)),
         ("artifact", spec.artifact),
         ("artifact.raw", spec.raw),
-        ("join.json", Some(spec.join)),
+        ("join.json", Some(spec.join).filter(|_| spec.target.has_settings())),
     ];
     let inputs = inputs.into_iter().filter_map(|(name, digest)| digest.map(|d| json!({"name": name, "digest": {"sha256": d}})));
-    json!({
+    let mut statement = json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": subject,
         "predicateType": "https://slsa.dev/provenance/v1",
@@ -53,7 +53,12 @@ fn statement(made: &Made, subjects: &[BootFile], key: &str) -> Value {
                 "metadata": {"invocationId": spec.id()},
             },
         },
-    })
+    });
+    // Absent where there is none: the bytes of other outputs stay as they were.
+    if let Some(node) = &spec.node {
+        statement["predicate"]["buildDefinition"]["externalParameters"]["node"] = json!(node);
+    }
+    statement
 }
 
 #[cfg(test)]
@@ -73,6 +78,8 @@ mod tests {
             target: Target::Raw,
             site: "north".to_owned(),
             role: Some("base".to_owned()),
+            node: None,
+            contains_secret: false,
             version: "20260829T140000Z".to_owned(),
             arch: "amd64".to_owned(),
             artifact: Some(digest("artifact")),
@@ -93,5 +100,9 @@ mod tests {
         let of = |n: usize| inputs[n]["digest"]["sha256"].as_str().unwrap().to_owned();
         assert_eq!([of(0), of(3)], [spec.snapshot.to_string(), spec.join.to_string()]);
         assert!(!String::from_utf8(bytes).unwrap().contains("2026-"), "no times");
+        let given = |s: &Value| s["predicate"]["buildDefinition"]["externalParameters"].get("node").cloned();
+        let named = OutputSpec { node: Some("edge".to_owned()), ..spec.clone() };
+        let named = super::statement(&Made { spec: &named, ..made }, &files, "");
+        assert_eq!((given(&statement), given(&named)), (None, Some(json!("edge"))));
     }
 }

@@ -1,105 +1,45 @@
-//! How each target is made. Every maker writes into `out` and returns the name of the file that is deployed.
+//! How each target is made. Every maker writes into the job's `out` and returns the name of the file that is deployed.
 
-use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::foundry::Target;
-use cluster_seed::ids::Digest;
-use cluster_seed::manifest::ArtifactManifest;
-use cluster_seed::progress::Progress;
-use host::files::{failed, write_synced};
 
-use super::image::Source;
-use super::{Order, firecracker, node_iso, packer};
-use crate::disk::Layout;
+use super::job::Job;
+use super::{firecracker, node_iso, oci, packer};
 use crate::error::Error;
-use crate::packages::index::Index;
-use crate::roots::tools::ToolRoot;
-use crate::spec::Names;
+use crate::iso;
 use crate::iso::stage::Stage;
-use crate::{Inputs, iso};
 
 /// iPXE's script in a netboot bundle, one of the order's further files.
 pub const PXE_SCRIPT: &str = "boot.ipxe";
 
-/// One output being made.
-pub(crate) struct Job<'a> {
-    pub inputs: &'a Inputs<'a>,
-    pub order: &'a Order<'a>,
-    pub index: &'a Index,
-    pub tools: &'a ToolRoot,
-    pub work: &'a Utf8Path,
-    pub out: &'a Utf8Path,
-    /// Name of the output.
-    pub name: &'a str,
-    pub id: Digest,
-    pub progress: &'a dyn Progress,
+pub(crate) fn make(job: &Job) -> Result<String, Error> {
+    match job.order.target {
+        Target::Raw => raw(job),
+        Target::Qcow2 => job.qcow2(),
+        Target::Vmdk => job.vmdk(),
+        Target::Vhd => job.vhd(),
+        Target::Vhdx => job.vhdx(),
+        Target::Oci => oci::make(job),
+        Target::FirecrackerBundle => firecracker::make(job),
+        Target::PackerScaffold => packer::make(job),
+        Target::PxeBundle => pxe_bundle(job),
+        Target::NodeIso => node_iso::make(job),
+    }
 }
 
-impl Job<'_> {
-    pub fn make(&self) -> Result<String, Error> {
-        match self.order.target {
-            Target::Raw => self.raw(),
-            Target::Qcow2 => self.qcow2(),
-            Target::Vmdk => self.vmdk(),
-            Target::Vhd => self.vhd(),
-            Target::Vhdx => self.vhdx(),
-            Target::FirecrackerBundle => firecracker::make(self),
-            Target::PackerScaffold => packer::make(self),
-            Target::PxeBundle => self.pxe_bundle(),
-            Target::NodeIso => node_iso::make(self),
-        }
-    }
+fn raw(job: &Job) -> Result<String, Error> {
+    let (image, _) = job.disk()?;
+    let primary = format!("{}.img", job.name);
+    iso::deliver(&image, &job.out.join(&primary))?;
+    Ok(primary)
+}
 
-    fn artifact(&self) -> Result<&ArtifactManifest, Error> {
-        self.order.artifact.ok_or_else(|| Error::Content("this target is made from the artifact of a role".to_owned()))
+/// The netboot set; the scripts are among the order's further files.
+fn pxe_bundle(job: &Job) -> Result<String, Error> {
+    let netboot = job.order.netboot;
+    let from = job.inputs.dirs.netboot.join(netboot.id.to_string());
+    let mut stage = Stage::new(job.out);
+    for file in &netboot.files {
+        stage.take_digest(&from.join(&file.name), &file.name, &file.sha256)?;
     }
-
-    /// The raw disk image in the working directory.
-    pub fn disk(&self) -> Result<(Utf8PathBuf, Layout), Error> {
-        let (artifact, blobs, epoch) = (self.artifact()?, &self.inputs.dirs.blobs, self.index.epoch);
-        let (tools, work, join) = (self.tools, self.work, self.order.join);
-        Source { artifact, blobs, tools, work, epoch, join }.create(self.progress)
-    }
-
-    pub fn run(&self, step: &'static str, argv: &[&str]) -> Result<(), Error> {
-        self.tools.run(step, self.work, argv, self.progress).map(|_| ())
-    }
-
-    /// Identifiers that would normally be random.
-    pub fn names(&self) -> Names {
-        Names::of(self.id)
-    }
-
-    /// Writes an executable file.
-    pub fn script(&self, name: &str, text: &str) -> Result<(), Error> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.out.join(name);
-        write_synced(&path, text.as_bytes())?;
-        let mode = std::fs::Permissions::from_mode(0o755);
-        Ok(std::fs::set_permissions(&path, mode).map_err(failed("setting the mode of", &path))?)
-    }
-
-    /// Packages whose programs took part, `name version`.
-    pub fn tools_used(&self) -> Vec<String> {
-        let names: &[&str] = if self.order.target.of_role() { &["e2fsprogs"] } else { &[] };
-        let version = |name: &&str| self.index.get(name, "outputs").ok().map(|p| format!("{name} {}", p.version()));
-        names.iter().filter_map(version).chain([format!("kubedos {}", self.order.version)]).collect()
-    }
-
-    fn raw(&self) -> Result<String, Error> {
-        let (image, _) = self.disk()?;
-        let primary = format!("{}.img", self.name);
-        iso::deliver(&image, &self.out.join(&primary))?;
-        Ok(primary)
-    }
-
-    /// The netboot set; the scripts are among the order's further files.
-    fn pxe_bundle(&self) -> Result<String, Error> {
-        let netboot = self.order.netboot;
-        let from = self.inputs.dirs.netboot.join(netboot.id.to_string());
-        let mut stage = Stage::new(self.out);
-        for file in &netboot.files {
-            stage.take_digest(&from.join(&file.name), &file.name, &file.sha256)?;
-        }
-        Ok(PXE_SCRIPT.to_owned())
-    }
+    Ok(PXE_SCRIPT.to_owned())
 }

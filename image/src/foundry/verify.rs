@@ -54,7 +54,9 @@ impl VerifyError {
             VerifyError::File(e) => Some(e.hint()),
             VerifyError::NoManifest(_) => Some("copy the whole output: the manifest has to be in the same directory"),
             VerifyError::Several(_) => Some("keep each output in a directory of its own"),
-            VerifyError::OtherSite(_) => Some("--site-key takes the key of the site that built it; `seedd status` shows it there"),
+            VerifyError::OtherSite(_) => {
+                Some("--site-key takes the key of the site that built it; `seedd status` shows it there")
+            }
             VerifyError::Missing(_) | VerifyError::Size { .. } | VerifyError::Changed(_) => {
                 Some("do not use it; copy it again from the seed and repeat this command")
             }
@@ -181,7 +183,8 @@ fn check_provenance(dir: &Utf8Path, manifest: &OutputManifest, key: &VerifyingKe
     let statement: Statement = serde_json::from_slice(&payload).map_err(|_| VerifyError::Provenance)?;
     let about: BTreeMap<&str, Option<&Digest>> =
         statement.subject.iter().map(|s| (s.name.as_str(), s.digest.get("sha256"))).collect();
-    let named = manifest.files.iter().filter(|f| f.name != listed.name).all(|f| about.get(f.name.as_str()) == Some(&Some(&f.sha256)));
+    let named =
+        manifest.files.iter().filter(|f| f.name != listed.name).all(|f| about.get(f.name.as_str()) == Some(&Some(&f.sha256)));
     if named { Ok(()) } else { Err(VerifyError::Provenance) }
 }
 

@@ -27,6 +27,8 @@ impl Example {
             target: Target::Raw,
             site: "north".to_owned(),
             role: Some("base".to_owned()),
+            node: None,
+            contains_secret: false,
             version: version.to_owned(),
             arch: "amd64".to_owned(),
             artifact: Some(digest("artifact")),
@@ -129,7 +131,10 @@ fn an_older_version_than_one_seen_is_refused_unless_it_is_allowed() {
     note(&new, false).unwrap();
     note(&new, false).unwrap();
     let refused = note(&old, false).unwrap_err();
-    assert_eq!(refused.to_string(), "version 20260829T140000Z is older than version 20260830T140000Z, which was seen here before");
+    assert_eq!(
+        refused.to_string(),
+        "version 20260829T140000Z is older than version 20260830T140000Z, which was seen here before"
+    );
     note(&old, true).unwrap();
     assert!(note(&old, false).is_err(), "what was seen stays");
 }

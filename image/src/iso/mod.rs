@@ -108,9 +108,9 @@ pub(crate) fn deliver(built: &Utf8Path, out: &Utf8Path) -> Result<(), Error> {
     })
 }
 
-/// Copies a finished image to `out`.
-pub(crate) fn copy(from: &Utf8Path, out: &Utf8Path) -> Result<(), Error> {
-    place(out, &|part| files::copy(from, part).map(drop))
+/// Copies a finished image to `out`, which never has more permissions than `mode`.
+pub(crate) fn copy(from: &Utf8Path, out: &Utf8Path, mode: u32) -> Result<(), Error> {
+    place(out, &|part| files::copy_as(from, part, mode).map(drop))
 }
 
 /// `write` gets a temporary name beside `out`, which gets its own name once it is complete.
@@ -147,12 +147,14 @@ mod tests {
     fn a_copy_that_fails_leaves_nothing_and_one_that_works_leaves_both() {
         let dir = tempfile::tempdir().unwrap();
         let dir = Utf8Path::from_path(dir.path()).unwrap();
-        assert!(copy(&dir.join("absent"), &dir.join("out/x.iso")).is_err());
+        assert!(copy(&dir.join("absent"), &dir.join("out/x.iso"), 0o600).is_err());
         let half = |part: &Utf8Path| fs::write(part, b"half").and(Err(io::Error::from(io::ErrorKind::StorageFull)));
         assert!(place(&dir.join("out/x.iso"), &half).is_err());
         assert_eq!(dir.join("out").read_dir_utf8().unwrap().count(), 0);
         fs::write(dir.join("built"), b"image").unwrap();
-        copy(&dir.join("built"), &dir.join("out/x.iso")).unwrap();
+        copy(&dir.join("built"), &dir.join("out/x.iso"), 0o600).unwrap();
         assert_eq!(fs::read(dir.join("out/x.iso")).unwrap(), fs::read(dir.join("built")).unwrap());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.join("out/x.iso")).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

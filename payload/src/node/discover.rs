@@ -103,10 +103,10 @@ impl Found {
     }
 }
 
-/// Asks every source anew.
+/// Reads every source again.
 pub fn discover(places: &Places<'_>) -> Result<Found, DiscoverError> {
     let mut found = Found::default();
-    let sources: [(Source, fn(&Places<'_>) -> Result<Given, Trouble>); 6] = [
+    let sources: [(Source, Ask); 6] = [
         (Source::CommandLine, command_line),
         (Source::Smbios, oem_strings),
         (Source::FwCfg, fw_cfg),
@@ -125,6 +125,9 @@ pub fn discover(places: &Places<'_>) -> Result<Found, DiscoverError> {
     }
     Ok(found)
 }
+
+/// Reads one source.
+type Ask = fn(&Places<'_>) -> Result<Given, Trouble>;
 
 enum Trouble {
     Invalid(JoinError),

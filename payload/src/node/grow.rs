@@ -1,5 +1,5 @@
-//! Grows the root partition and its file system to the end of the disk: an artifact is smaller than the disk that it is written
-//! to, or than the volume that a hypervisor makes of it. Changes nothing where there is no room.
+//! Grows the root partition and its file system to the end of the disk. An artifact is smaller than the disk that it is written
+//! to, and smaller than a virtual disk that was enlarged. Changes nothing if the disk has no free space.
 
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read as _, Seek as _, SeekFrom};

@@ -23,6 +23,16 @@ pub struct Image {
     pub virtual_size: u64,
 }
 
+/// Stands for the digest of an image that is not built yet, in a plan without hosts.
+pub const NOT_BUILT: Digest = Digest([0; 32]);
+
+impl Image {
+    /// Stands for an image that is not built yet.
+    pub fn not_built() -> Self {
+        Image { file: "(not built)".into(), format: ImageFormat::Qcow2, sha256: NOT_BUILT, size: 0, virtual_size: 0 }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageFormat {

@@ -57,7 +57,7 @@ mod tests {
 
     /// Host of each node by name, as the example file with changed nodes and hosts says.
     fn placed(hosts: &str, nodes: &str, existing: &[(&str, usize)]) -> Vec<String> {
-        let example = include_str!("../../../docs/examples/sixteen-nodes.yaml");
+        let example = include_str!("../../../examples/cluster-16.yaml");
         let (before, _) = example.split_once("    hosts:\n").unwrap();
         let spec = ClusterSpec::parse(&format!("{before}    hosts: [{hosts}]\n  nodes: [{nodes}]\n")).unwrap().spec;
         let existing = existing.iter().map(|(n, at)| ((*n).to_owned(), *at)).collect();

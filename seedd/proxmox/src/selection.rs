@@ -4,7 +4,7 @@
 use cluster_seed::inventory::NodeSpec;
 use serde::{Deserialize, Serialize};
 
-/// Roles that make a highly available Kubernetes, in the names of docs/examples/sixteen-nodes.yaml.
+/// Roles that make a highly available Kubernetes, in the names of examples/cluster-16.yaml.
 const K8S_HA: [&str; 4] = ["etcd", "load-balancer", "control-plane", "worker"];
 
 /// Nodes to work on. Empty: all.
@@ -30,7 +30,7 @@ impl SelectionError {
         match self {
             SelectionError::NoNode(_) => "write a name of spec.nodes, or role=ROLE",
             SelectionError::NoRole(_) => "roles of nodes are in spec.nodes of cluster.yaml",
-            SelectionError::NoNodes => "add spec.nodes to cluster.yaml; docs/examples/sixteen-nodes.yaml is an example",
+            SelectionError::NoNodes => "add spec.nodes to cluster.yaml; examples/cluster-16.yaml is an example",
         }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn selected(words: &[&str]) -> Result<Vec<String>, SelectionError> {
-        let spec = ClusterSpec::parse(include_str!("../../../docs/examples/sixteen-nodes.yaml")).unwrap().spec;
+        let spec = ClusterSpec::parse(include_str!("../../../examples/cluster-16.yaml")).unwrap().spec;
         let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
         let selection = Selection::parse(&words, &spec.nodes)?;
         let inside = spec.nodes.iter().filter(|n| selection.has(n.name.value.as_str(), &n.role.value));

@@ -21,6 +21,8 @@ pub struct NewSite<'a> {
     pub passphrase: &'a str,
     /// Unix seconds; dates the OpenPGP key.
     pub now: u64,
+    /// Work factor of the passphrase (log2 N of scrypt): [`SCRYPT_LOG_N`](cluster_seed::secret::SCRYPT_LOG_N) except in tests.
+    pub work: u8,
 }
 
 /// Creates the site. `finish` adds to it before it is renamed into place; if that fails, nothing is left.
@@ -45,7 +47,7 @@ fn fill<T>(place: &Site, new: &NewSite<'_>, finish: impl FnOnce(&Site, &PublicKe
     place.make_folders()?;
     let planes: Vec<String> = new.spec.spec.networking.planes.keys().cloned().collect();
     let seconds = i64::try_from(new.now).context("reading the clock")?;
-    let public = place.keys().create(new.passphrase, new.spec.metadata.name.as_str(), &planes, seconds)?;
+    let public = place.keys().create_with(new.work, new.passphrase, new.spec.metadata.name.as_str(), &planes, seconds)?;
     place.keys().make_ca(new.spec.metadata.name.as_str(), Permitted::of(new.spec, tls::hostname().as_deref()))?;
     host::files::write_atomic(&place.cluster_file(), new.text.as_bytes(), 0o644)?;
     let store = Store::open(&place.database()).context("creating the database")?;
@@ -139,7 +141,7 @@ mod tests {
     fn attempt(site: &Site, finish: impl FnOnce(&Site, &PublicKeys) -> Result<()>) -> Result<()> {
         let text = default_cluster_yaml("site-a");
         let spec = ClusterSpec::parse(&text).unwrap();
-        let new = NewSite { text: &text, spec: &spec, passphrase: "correct horse", now: 1_760_000_000 };
+        let new = NewSite { text: &text, spec: &spec, passphrase: "correct horse", now: 1_760_000_000, work: 10 };
         create(site, &new, finish).map(|_| ())
     }
 

@@ -1,5 +1,7 @@
-//! Garbage collection: finds blobs that nothing refers to, and leftovers of killed jobs. A blob is in use if the lock of a
-//! snapshot, the manifest of an artifact or of extras, or a hard link refers to it; jobs that may need blobs hold a lock.
+//! Garbage collection: finds blobs that nothing refers to, superseded outputs, and leftovers of killed jobs.
+//!
+//! A blob is in use if the lock of a snapshot, the manifest of an artifact or of extras, or a hard link refers to it; jobs that
+//! may need blobs hold a lock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -80,8 +82,16 @@ pub fn survey(site: &Site, store: &Store, unfinished: bool, _alone: &Alone) -> R
             }
         }
     }
+    waste.extend(outputs(site, store)?);
     waste.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(waste)
+}
+
+/// Outputs of artifacts that are no longer in use, but for the newest of each role and target.
+fn outputs(site: &Site, store: &Store) -> Result<Vec<Waste>> {
+    let all = crate::outputs::list(site, store, &site.keys().public()?.site_key()?)?;
+    let superseded = crate::outputs::superseded(all);
+    Ok(superseded.into_iter().map(|h| Waste { path: h.output.dir, bytes: h.bytes, kind: "superseded output" }).collect())
 }
 
 /// Deletes what [`survey`] listed.

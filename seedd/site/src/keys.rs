@@ -152,6 +152,11 @@ impl KeyDir {
 
     /// Creates all keys of a site. `now` is in Unix seconds and dates the OpenPGP key.
     pub fn create(&self, passphrase: &str, site_name: &str, planes: &[String], now: i64) -> Result<PublicKeys> {
+        self.create_with(SCRYPT_LOG_N, passphrase, site_name, planes, now)
+    }
+
+    /// The same with a work factor (log2 N) other than [`SCRYPT_LOG_N`]: tests open hundreds of sites.
+    pub fn create_with(&self, work: u8, passphrase: &str, site_name: &str, planes: &[String], now: i64) -> Result<PublicKeys> {
         if passphrase.chars().count() < MIN_PASSPHRASE {
             return Err(anyhow!("the passphrase has fewer than {MIN_PASSPHRASE} characters"))
                 .hint("use, for example, four random words");
@@ -184,7 +189,7 @@ impl KeyDir {
             release: None,
         };
         self.write_public(&public, Some(&site))?;
-        write_atomic(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), SCRYPT_LOG_N)?, 0o600)?;
+        write_atomic(&self.file("operator.age"), &lock(passphrase, operator.to_secret().expose(), work)?, 0o600)?;
         Ok(public)
     }
 

@@ -56,7 +56,7 @@ fn every_public_key_on_disk_is_compared_with_its_private_half() {
     let planes = ["wg1".to_owned()];
     let [keys, stranger] = [&dir, &other].map(|dir| {
         let keys = KeyDir::new(Utf8Path::from_path(dir.path()).unwrap());
-        keys.create("correct horse", "a", &planes, 1_700_000_000).unwrap();
+        keys.create_with(10, "correct horse", "a", &planes, 1_700_000_000).unwrap();
         keys
     });
     let operator = keys.operator("correct horse").unwrap();
@@ -86,7 +86,7 @@ fn every_public_key_on_disk_is_compared_with_its_private_half() {
 fn unsigned_public_keys_of_a_version_before_are_compared_and_then_signed() {
     let dir = tempfile::tempdir().unwrap();
     let keys = KeyDir::new(Utf8Path::from_path(dir.path()).unwrap());
-    let made = keys.create("correct horse", "a", &["wg1".to_owned()], 1_700_000_000).unwrap();
+    let made = keys.create_with(10, "correct horse", "a", &["wg1".to_owned()], 1_700_000_000).unwrap();
     edit(&keys, |v| drop(v.as_object_mut().unwrap().remove("signed")));
     assert_eq!(keys.public().unwrap(), made);
     keys.unseal("correct horse").unwrap();

@@ -53,6 +53,9 @@ pub mod holding;
 /// The sealed artifacts of the roles.
 pub mod artifacts;
 
+/// The outputs made of artifacts.
+pub mod outputs;
+
 /// Files, images and charts from other sources.
 pub mod extras;
 

@@ -74,6 +74,9 @@ pub struct Token {
     /// Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<u64>,
+    /// Name of the output that was made with it, for one named node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The token as text: age ciphertext, base64. The name of the field is that of every setting sealed to the vault.
     password: String,
 }
@@ -92,7 +95,7 @@ impl Token {
         let secret = JoinToken::from_random(&random);
         let sealed = seal_to(vault, secret.to_text().as_bytes()).context("sealing the join token")?;
         let (creator, password) = (creator.to_owned(), B64.encode(sealed));
-        Ok((Token { grant, created: now, creator, used: 0, refused: 0, revoked: None, password }, secret))
+        Ok((Token { grant, created: now, creator, used: 0, refused: 0, revoked: None, image: None, password }, secret))
     }
 
     /// The token with its secret.
@@ -155,6 +158,17 @@ pub fn add(tx: &Tx<'_>, id: TokenId, token: &Token, now: u64) -> Result<bool, St
     }
     put(tx, id, token)?;
     Ok(true)
+}
+
+/// Adds the token of an image for a named node, and revokes those of earlier images for it: only the newest image can be used.
+/// Returns the revoked ones; none if the token could not be added, see [`add`].
+pub fn add_of_image(tx: &Tx<'_>, id: TokenId, token: &Token, now: u64) -> Result<Option<Vec<TokenId>>, StoreError> {
+    let of_node = |t: &Token| t.image.is_some() && t.grant.name == token.grant.name && t.may_serve(0, now).is_ok();
+    let earlier: Vec<TokenId> = all(tx)?.into_iter().filter(|(_, t)| of_node(t)).map(|(id, _)| id).collect();
+    for old in &earlier {
+        revoke(tx, *old, now)?;
+    }
+    Ok(add(tx, id, token, now)?.then_some(earlier))
 }
 
 /// Whether another machine may use the token now.
@@ -240,6 +254,33 @@ mod tests {
         assert_eq!(token.may_serve(0, 1_000), Err(Refusal::Expired));
         token.revoked = Some(1);
         assert_eq!(token.may_serve(0, 0), Err(Refusal::Revoked));
+    }
+
+    #[test]
+    fn a_new_image_of_a_node_ends_the_tokens_of_its_earlier_ones_and_of_nothing_else() {
+        let store = Store::in_memory().unwrap();
+        let vault = AgeKey::generate().recipient();
+        let of = |name: &str, image: Option<&str>| {
+            let (mut token, secret) = Token::draw(Grant { name: name.parse().unwrap(), ..grant(1) }, "ada", 10, &vault).unwrap();
+            token.image = image.map(str::to_owned);
+            (secret.id, token)
+        };
+        let ended = |tx: &Tx<'_>, id| Ok::<_, StoreError>(get(tx, id)?.unwrap().may_serve(0, 20).err());
+        let done: Result<(), StoreError> = store.write(|tx| {
+            let ((first, a), (other, b), (typed, c), (second, d)) =
+                (of("edge", Some("a")), of("core", Some("b")), of("edge", None), of("edge", Some("d")));
+            assert_eq!(add_of_image(tx, first, &a, 10)?, Some(vec![]));
+            assert_eq!(add_of_image(tx, other, &b, 10)?, Some(vec![]));
+            assert!(add(tx, typed, &c, 10)?);
+            assert_eq!(add_of_image(tx, second, &d, 20)?, Some(vec![first]));
+            assert_eq!(ended(tx, first)?, Some(Refusal::Revoked));
+            for valid in [other, typed, second] {
+                assert_eq!(ended(tx, valid)?, None, "{valid}");
+            }
+            assert_eq!(add_of_image(tx, second, &d, 20)?, None, "the id is taken");
+            Ok(())
+        });
+        done.unwrap();
     }
 
     #[test]

@@ -15,9 +15,9 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, ClockView, EnrollmentView, EventView, ExportWish, ImageManifest, ImportWish, JobView,
-    Login, MachineApi, MachineDetail, MachineRow, OperatorApi, Overview, PackagesView, PlaceView, PowerAction, PowerDone,
-    PowerView, SetPower, Setup, SiteView, Via,
+    Actor, ApiError, Approve, BootQuery, BuildWish, ClockView, EnrollmentView, EventView, ExportWish, ImageManifest, ImportWish,
+    JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView,
+    PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Via,
 };
 
 use super::App;
@@ -294,6 +294,22 @@ impl OperatorApi for Seed {
 
     fn subscribe(&self) -> watch::Receiver<i64> {
         self.0.newest.subscribe()
+    }
+
+    fn outputs(&self) -> Result<OutputsView, ApiError> {
+        self.0.view_outputs()
+    }
+
+    fn build_output(&self, actor: &Actor, wish: &BuildWish) -> Result<JobView, ApiError> {
+        self.0.build_output_by(actor, wish)
+    }
+
+    fn verify_output(&self, actor: &Actor, name: &str) -> Result<JobView, ApiError> {
+        self.0.verify_output_by(actor, name)
+    }
+
+    fn output_path(&self, name: &str) -> Option<Utf8PathBuf> {
+        self.0.path_of_output(name)
     }
 
     fn site(&self) -> Result<SiteView, ApiError> {

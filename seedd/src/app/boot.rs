@@ -18,7 +18,7 @@ use site::store::events::PacketFacts;
 use web::api::{ApiError, BootQuery};
 
 use super::{App, unexpected};
-use crate::netboot::consoles;
+use crate::kernel_line::consoles;
 
 /// Seconds a machine waits before it retries while there is no netboot image.
 const ASK_AGAIN: u32 = 15;
@@ -104,6 +104,11 @@ impl App {
             Ok::<_, StoreError>((installed, tx.netboot()?))
         })?;
         let grub = query.format.as_deref() == Some("grub");
+        if query.only.as_deref() == Some("installed") && !installed {
+            // GRUB goes on after an empty text; iPXE, which has replaced its script by this one, only after an error.
+            let none = Err(ApiError::NotFound { what: "installed machine with this MAC address" });
+            return if grub { Ok(String::new()) } else { none };
+        }
         let processor = processor(query);
         let (cause, text, script) = if installed {
             let script = if grub { grub_local_boot(processor) } else { local_boot_script() };

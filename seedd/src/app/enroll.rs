@@ -29,7 +29,7 @@ impl App {
             return Err(ApiError::bad(why, "restart the machine from the network to load this seed's agent"));
         }
         if let Some(token) = hello.token {
-            self.check_token(token)?;
+            self.check_token(from, token)?;
         }
         let mut id = [0u8; 16];
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);

@@ -105,7 +105,7 @@ mod tests {
         let text = site::default_cluster_yaml("a");
         let spec = cluster_seed::cluster::ClusterSpec::parse(&text).unwrap();
         let planes: Vec<String> = spec.spec.networking.planes.keys().cloned().collect();
-        site.keys().create("a passphrase", "a", &planes, 1_760_000_000).unwrap();
+        site.keys().create_with(10, "a passphrase", "a", &planes, 1_760_000_000).unwrap();
         std::fs::write(site.cluster_file(), text).unwrap();
         site::store::Store::open(&site.database()).unwrap().set(site::setting::EPOCH, "1").unwrap();
         let app = App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap();

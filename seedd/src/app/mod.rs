@@ -20,6 +20,9 @@ mod lists_view;
 pub mod log;
 pub mod metrics;
 pub mod mode;
+mod outputs;
+
+mod checked;
 mod power;
 pub(crate) mod records;
 mod remote;
@@ -99,6 +102,8 @@ pub struct App {
     silence: Mutex<Silence>,
     /// Survives a reload of the site.
     pub jobs: Arc<Jobs>,
+    /// Survives it too.
+    checked: Arc<checked::Checked>,
     /// The boot flight recorder.
     pub flight: Flight,
     /// Counters for the metrics, once the servers run.
@@ -152,6 +157,7 @@ impl App {
             operator: Mutex::new(None),
             silence: Mutex::default(),
             jobs: Arc::default(),
+            checked: Arc::default(),
             flight: Flight::new(now_ms()),
             meters: OnceLock::new(),
             power: PowerThrottle::default(),
@@ -186,6 +192,7 @@ impl App {
     pub fn reopened(&self) -> Result<Self> {
         let mut fresh = App::open_with(self.site.clone(), self.http, self.tls.clone())?;
         fresh.jobs = self.jobs.clone();
+        fresh.checked = self.checked.clone();
         let seed = fresh.spec.spec.networking.underlay.seed.value;
         if *self.http.ip() == self.spec.spec.networking.underlay.seed.value {
             fresh.http.set_ip(seed);

@@ -12,9 +12,9 @@ use cluster_seed::join::token::TokenId;
 use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
 use host::clock::{now, now_ms};
-use site::store::Tx;
 use site::store::enrollments::{Decided, EnrollmentRecord};
-use site::tokens::{self, DiskRule, Refusal, Token};
+use site::store::{StoreError, Tx};
+use site::tokens::{self, DiskRule, Grant, Refusal, Token};
 use web::api::ApiError;
 
 use super::approve::{Choice, choose_disk};
@@ -56,14 +56,21 @@ fn actor(id: TokenId) -> String {
 }
 
 impl App {
-    /// Refuses a hello whose token cannot be used, by name. Counted, not recorded: anybody can send one.
-    pub(super) fn check_token(&self, id: TokenId) -> Result<(), ApiError> {
-        let Err(why) = self.store.read(|tx| tokens::may_serve(tx, id, now()))? else { return Ok(()) };
-        self.flight.count_refused();
-        if why != Refusal::Unknown {
+    /// Refuses a hello whose token cannot be used, by name. An ended token is recorded within the flight recorder's budget: it
+    /// may be a copy of an image. An unknown one is only counted: anybody can make one up.
+    pub(super) fn check_token(&self, from: IpAddr, id: TokenId) -> Result<(), ApiError> {
+        let (served, token) =
+            self.store.read(|tx| Ok::<_, StoreError>((tokens::may_serve(tx, id, now())?, tokens::get(tx, id)?)))?;
+        let Err(why) = served else { return Ok(()) };
+        if let Some(token) = token {
             self.store.write(|tx| tokens::count_refusal(tx, id))?;
+            let Grant { name, role, .. } = &token.grant;
+            let text = format!("{}: a machine that wants to be {name}, role {role}, was refused", refused(id, why));
+            self.note(from, EventKind::TokenRefused, &text, None);
+        } else {
+            self.flight.count_refused();
         }
-        Err(ApiError::forbidden(&refused(id, why)))
+        Err(ApiError::forbidden(refused(id, why)))
     }
 
     /// Decides about a Pending machine with a token; returns its record as it is then. A sealed seed leaves it waiting.

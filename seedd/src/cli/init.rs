@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::ids::Hostname;
+use cluster_seed::secret::SCRYPT_LOG_N;
 use host::clock::now;
 use site::create::{NewSite, create};
 use site::hint::Hint as _;
@@ -45,7 +46,7 @@ impl Init {
             Some(passphrase) => passphrase,
             None => ask_new_secret("New passphrase for the site's keys")?,
         };
-        let new = NewSite { text: &text, spec: &spec, passphrase: &passphrase, now: now() };
+        let new = NewSite { text: &text, spec: &spec, passphrase: &passphrase, now: now(), work: SCRYPT_LOG_N };
         let (public, ()) = create(&site, &new, |_, _| Ok(()))?;
         let value = serde_json::json!({"data": site.data, "siteKey": public.site, "cluster": site.cluster_file()});
         let text = format!(

@@ -12,7 +12,7 @@ mod darksite;
 mod doctor;
 mod drill;
 mod hints;
-mod image;
+pub(crate) mod image;
 mod import;
 mod init;
 mod installer;

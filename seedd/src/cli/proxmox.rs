@@ -108,12 +108,6 @@ impl Proxmox {
     }
 }
 
-/// What stands for images that are not built yet in a plan without hosts.
-fn not_built() -> Image {
-    let (file, format, sha256) = ("(not built)".into(), ImageFormat::Qcow2, cluster_seed::ids::Digest([0; 32]));
-    Image { file, format, sha256, size: 0, virtual_size: 0 }
-}
-
 /// The QCOW2 image of each role, made of the artifact in use.
 fn images(site: &Site, roles: &BTreeSet<String>) -> Result<Images> {
     let (store, key) = (site.open_store()?, site.keys().public()?.site_key()?);
@@ -123,7 +117,11 @@ fn images(site: &Site, roles: &BTreeSet<String>) -> Result<Images> {
         let artifact = artifacts::of_role(site, &store, role, &key)?;
         let missing = || format!("build it with `seedd image build --target qcow2 --role {role}`");
         let artifact = artifact.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint(missing())?;
-        let of_it = |o: &&image::foundry::Output| o.manifest.spec.target == Target::Qcow2 && o.manifest.spec.artifact == Some(artifact.id);
+        let of_it = |o: &&image::foundry::Output| {
+            let spec = &o.manifest.spec;
+            // The image of a named node would make all nodes of the role that one.
+            spec.target == Target::Qcow2 && spec.artifact == Some(artifact.id) && spec.node.is_none()
+        };
         let output = made.iter().find(of_it).ok_or_else(|| anyhow!("role {role:?} has no QCOW2 image")).hint(missing())?;
         let file = output.manifest.files.iter().find(|f| f.name == output.manifest.primary).context("no image")?;
         let image = Image {
@@ -161,12 +159,15 @@ impl Which {
         let images = match images(&site, &roles) {
             Err(error) if offline => {
                 tracing::warn!(error = format!("{error:#}"), "planning without images");
-                roles.into_iter().map(|role| (role, not_built())).collect()
+                roles.into_iter().map(|role| (role, Image::not_built())).collect()
             }
             found => found?,
         };
-        let settings =
-            SshSettings { known_hosts: site.join(PINS), identity: self.identity.clone(), run_dir: std::env::temp_dir().try_into()? };
+        let settings = SshSettings {
+            known_hosts: site.join(PINS),
+            identity: self.identity.clone(),
+            run_dir: std::env::temp_dir().try_into()?,
+        };
         Ok(Work { spec, selection, images, settings })
     }
 }
@@ -182,10 +183,11 @@ impl Work {
 
     fn connect<'a>(&'a self, cancelled: &'a (dyn Fn() -> bool + Sync)) -> Result<Fleet<'a>> {
         Fleet::connect(&self.spec, &self.settings, cancelled).map_err(|e| {
-            let hint = e.hint();
-            let more = matches!(e, proxmox::ssh::SshError::NotPinned { .. });
-            let error = hint::with(e, hint);
-            if more { error.context("`seedd proxmox trust HOST` pins the key of a host") } else { error }
+            let hint = match &e {
+                proxmox::ssh::SshError::NotPinned { host } => format!("compare and pin it: `seedd proxmox trust {host}`"),
+                other => other.hint().to_owned(),
+            };
+            hint::with(e, hint)
         })
     }
 
@@ -223,7 +225,7 @@ impl Apply {
         if !self.which.args.json {
             say(plan.text(self.allow_destroy).trim_end())?;
         }
-        if !self.yes {
+        if !self.yes && !plan.is_done() {
             confirm("This changes virtual machines on these hosts.", work.spec.metadata.name.as_str())?;
         }
         let progress = Terminal::new();
@@ -241,7 +243,8 @@ impl Trust {
         let site = self.args.site();
         let spec = site.spec()?;
         let host = spec.spec.substrate.iter().flat_map(|s| &s.hosts).find(|h| h.name.value.as_str() == self.host);
-        let host = host.ok_or_else(|| anyhow!("cluster.yaml has no host {:?}", self.host)).hint("hosts are in spec.substrate.hosts")?;
+        let host =
+            host.ok_or_else(|| anyhow!("cluster.yaml has no host {:?}", self.host)).hint("hosts are in spec.substrate.hosts")?;
         let pins = site.join(PINS);
         let failed = |e: proxmox::ssh::SshError| {
             let hint = e.hint();
@@ -250,8 +253,13 @@ impl Trust {
         let keys = scan(host).map_err(failed)?;
         let known: Vec<String> = Pins::read(&pins)?.of(&self.host).map(|k| k.fingerprint.clone()).collect();
         if !known.is_empty() {
-            ensure!(keys.iter().any(|k| known.contains(&k.fingerprint)), "the host shows other keys than the pinned ones");
-            return self.args.show(&serde_json::json!({"host": self.host, "pinned": known}), &format!("{} is pinned already", self.host));
+            if !keys.iter().any(|k| known.contains(&k.fingerprint)) {
+                return Err(anyhow!("the host shows other keys than the pinned ones"))
+                    .hint(format!("if it was reinstalled, remove its lines from {pins}; otherwise it may be an attack"));
+            }
+            return self
+                .args
+                .show(&serde_json::json!({"host": self.host, "pinned": known}), &format!("{} is pinned already", self.host));
         }
         let shown: Vec<String> = keys.iter().map(|k| format!("{} {}", k.kind, k.fingerprint)).collect();
         if !self.yes {

@@ -89,7 +89,7 @@ pub struct Revoke {
 }
 
 /// A length of time in seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let unit = match text.as_bytes().last() {
         Some(b'm') => 60,
         Some(b'h') => 3_600,
@@ -124,7 +124,11 @@ impl Create {
         let (token, secret) = Token::draw(grant, ACTOR, now(), &vault)?;
         let Grant { role, name, uses, expires, .. } = &token.grant;
         let until = time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default();
-        let text = format!("join token {} created: role {role}, name {name}, {uses} uses, until {until}", secret.id);
+        let text = format!(
+            "join token {} created: role {role}, name {name}, {uses} use{}, until {until}",
+            secret.id,
+            if *uses == 1 { "" } else { "s" }
+        );
         let added = store.write(|tx| {
             let added = tokens::add(tx, secret.id, &token, now())?;
             if added {
@@ -150,16 +154,17 @@ impl List {
         let all = self.args.site().open_store()?.read(tokens::all)?;
         let (mut text, mut values) = (Vec::new(), Vec::new());
         for (id, token) in all {
-            let Token { grant, created, used, refused, .. } = &token;
+            let Token { grant, created, used, refused, image, .. } = &token;
             let Grant { role, name, uses, expires, disk } = grant;
             let (state, until) = (state(&token, now()), time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default());
+            let place = image.as_ref().map(|image| format!("  in image {image}")).unwrap_or_default();
             text.push(format!(
-                "{id}  {role:<12} {:<20} {used}/{uses} used  {refused} refused  until {until}  {state}",
+                "{id}  {role:<12} {:<20} {used}/{uses} used  {refused} refused  until {until}  {state}{place}",
                 name.to_string()
             ));
             values.push(json!({
                 "id": id, "role": role, "name": name, "uses": uses, "used": used, "refused": refused, "created": created,
-                "expires": expires, "disk": disk, "state": state,
+                "expires": expires, "disk": disk, "state": state, "image": image,
             }));
         }
         let text = if text.is_empty() { "no join tokens".to_owned() } else { text.join("\n") };

@@ -15,6 +15,7 @@ use camino::Utf8PathBuf;
 use cluster_seed::ids::Hostname;
 use cluster_seed::progress::Quiet;
 use cluster_seed::seal::VerifyingKey;
+use cluster_seed::secret::SCRYPT_LOG_N;
 use host::clock::{now, steady};
 use ipnet::Ipv4Net;
 use site::create::{NewSite, clean, create};
@@ -183,7 +184,7 @@ impl SetUp {
             let stored = Settings { iface: Some(form.iface.clone()), ..self.given.host.settings()? };
             self.given.host.store_settings(&stored)?;
         }
-        let new = NewSite { text: &text, spec: &spec, passphrase: &form.passphrase, now: now() };
+        let new = NewSite { text: &text, spec: &spec, passphrase: &form.passphrase, now: now(), work: SCRYPT_LOG_N };
         let (_, token) = create(&self.given.site, &new, |place, _| {
             if let Some(medium) = &medium {
                 let keys = place.keys().unseal(&form.passphrase)?;

@@ -78,8 +78,16 @@ fn hole_16_an_installed_machine_is_sent_to_its_disk_every_time() {
     let query = BootQuery { mac: Some(mac.into()), ..BootQuery::default() };
     let agent = Seed(app.clone()).boot_script(ip(), &query).unwrap();
     assert!(agent.contains("vmlinuz"), "first the agent:\n{agent}");
+    // Another server's netboot bundle starts the agent itself, and asks only about what is installed.
+    let of_bundle = |format: Option<&str>| {
+        let query = BootQuery { only: Some("installed".into()), format: format.map(str::to_owned), ..query.clone() };
+        Seed(app.clone()).boot_script(ip(), &query).ok()
+    };
+    assert_eq!((of_bundle(None), of_bundle(Some("grub")).as_deref()), (None, Some("")));
     machine.install(&app, "n1", false);
     let disk = Seed(app.clone()).boot_script(ip(), &query).unwrap();
+    assert_eq!(of_bundle(None).as_ref(), Some(&disk));
+    assert!(of_bundle(Some("grub")).unwrap().contains("local disk"));
     for round in 0..20 {
         assert_eq!(Seed(app.clone()).boot_script(ip(), &query).unwrap(), disk, "{round}");
         // A stranger under its address asks to be installed: what is on the disk stays, and still starts.

@@ -11,6 +11,7 @@ use seedd::app::App;
 use site::tokens::{self, DiskRule, Grant, Token};
 use web::api::ApiError;
 
+use crate::epoch::serve;
 use crate::support::sites::{A, Machine, Temp, admin, app, filled, form, temp};
 
 struct Bench {
@@ -196,4 +197,89 @@ fn offers_to_machines_that_prove_nothing_are_few() {
         .collect();
     assert_eq!(states.iter().filter(|s| **s == S::Confirming).count(), 8, "{states:?}");
     assert!(states[8..].iter().all(|s| *s == S::Pending), "{states:?}");
+}
+
+/// As `seedd image build --node` makes it.
+fn of_image(app: &App, node: &str, image: &str) -> JoinToken {
+    let grant = Grant { name: node.parse().unwrap(), ..grant(1) };
+    let (mut token, secret) = Token::draw(grant, "ada", now(), &app.public.vault).unwrap();
+    token.image = Some(image.to_owned());
+    assert!(app.store.write(|tx| tokens::add_of_image(tx, secret.id, &token, now())).unwrap().is_some());
+    secret
+}
+
+fn refusals(app: &App) -> Vec<String> {
+    let events = app.store.read(|tx| tx.events_after(0, 1000)).unwrap();
+    events.into_iter().filter(|e| e.kind == "token.refused").map(|e| e.text).collect()
+}
+
+#[test]
+fn the_first_machine_of_a_nodes_image_becomes_the_node_and_a_copy_is_refused_and_recorded() {
+    let Bench { app, .. } = &unsealed();
+    let token = of_image(app, "edge", "site-a-base-edge-1");
+    let (first, copy) = (Machine::new(1), Machine::new(2));
+    let id = enroll(app, &first, &token);
+    let offer = app.status_of(id).unwrap().offer.unwrap();
+    assert_eq!((offer.hostname.as_str().split('.').next(), offer.role.as_str()), (Some("edge"), "base"));
+    assert_eq!(first.confirm(app, id).unwrap(), S::Approved);
+    first.claim(app, id).unwrap();
+    assert!(refusals(app).is_empty());
+    for _ in 0..3 {
+        assert!(refused(copy.enroll_with(app, token.id, &token, copy.facts())).contains("is used up"));
+    }
+    let told = refusals(app);
+    assert_eq!(told.len(), 1, "repeats are counted: {told:?}");
+    let expected = format!("join token {} is used up: a machine that wants to be edge, role base, was refused", token.id);
+    assert_eq!((&told[0], nodes(app).len(), held(app, &token).refused), (&expected, 1, 3));
+}
+
+#[test]
+fn a_newer_image_of_a_node_and_a_revocation_end_the_older_one() {
+    let Bench { app, .. } = &unsealed();
+    let (older, newer) = (of_image(app, "edge", "one"), of_image(app, "edge", "two"));
+    let m = Machine::new(1);
+    assert!(refused(m.enroll_with(app, older.id, &older, m.facts())).contains("was revoked"));
+    assert!(app.store.write(|tx| tokens::revoke(tx, newer.id, now())).unwrap());
+    assert!(refused(m.enroll_with(app, newer.id, &newer, m.facts())).contains("was revoked"));
+    assert!(nodes(app).is_empty());
+}
+
+#[test]
+fn an_image_of_a_node_that_exists_gets_nothing_until_the_node_is_revoked() {
+    let Bench { app, .. } = &unsealed();
+    let (first, second) = (of_image(app, "edge", "one"), of_image(app, "edge", "two"));
+    assert_eq!(held(app, &first).used, 0);
+    let m = Machine::new(1);
+    let id = enroll(app, &m, &second);
+    m.confirm(app, id).unwrap();
+    m.claim(app, id).unwrap();
+    let third = of_image(app, "edge", "three");
+    let other = Machine::new(2);
+    let id = enroll(app, &other, &third);
+    let status = app.status_of(id).unwrap();
+    assert_eq!(status.state, S::Denied);
+    assert!(status.reason.unwrap().contains("no name of edge is free"));
+    assert_eq!(held(app, &third).used, 0);
+}
+
+#[test]
+fn outputs_are_not_served_to_machines_by_any_path() {
+    let bench = unsealed();
+    let at = bench._dir.path.join("site/outputs/site-a-base-edge-1");
+    std::fs::create_dir_all(&at).unwrap();
+    std::fs::write(at.join("site-a-base-edge-1.qcow2"), "kjt-secret").unwrap();
+    let base = serve(&bench.app);
+    let file = "site-a-base-edge-1/site-a-base-edge-1.qcow2";
+    for path in [
+        format!("/outputs/{file}"),
+        format!("/media/{file}"),
+        format!("/media/..%2Foutputs%2F{}", file.replace('/', "%2F")),
+        format!("/boot/..%2F..%2Foutputs%2F{}", file.replace('/', "%2F")),
+        format!("/darksite/current/../../../outputs/{file}"),
+        format!("/darksite/current/..%2F..%2F..%2Foutputs%2F{}", file.replace('/', "%2F")),
+        format!("/darksite/extras/..%2F..%2Foutputs%2F{}", file.replace('/', "%2F")),
+    ] {
+        let answer = ureq::get(format!("{base}{path}")).call();
+        assert!(matches!(answer, Err(ureq::Error::StatusCode(400..=499))), "{path}: {answer:?}");
+    }
 }

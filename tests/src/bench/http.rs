@@ -95,7 +95,7 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
 }
 
 /// The lab's site, of whichever program it is: only where its files lie counts here.
-fn prepared(dirs: &RunDirs) -> Result<Template> {
+pub(super) fn prepared(dirs: &RunDirs) -> Result<Template> {
     let dir = dirs.cache.join("site");
     if !dir.join("data/seed.db").exists() {
         return Template::prepare(dirs);

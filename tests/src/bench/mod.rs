@@ -5,6 +5,7 @@
 pub mod darksite;
 pub mod dhcp;
 pub mod field;
+pub mod formats;
 pub mod http;
 pub mod netboot;
 mod peers;

@@ -36,6 +36,9 @@ enum Verb {
         /// Write the times as JSON to this file
         #[arg(long)]
         times: Option<PathBuf>,
+        /// Start the machines from this output of `seedd image build` instead of the network
+        #[arg(long, value_name = "TARGET", value_parser = PossibleValuesParser::new(demo::TARGETS))]
+        target: Option<String>,
     },
     /// Run the end-to-end tests
     Test {
@@ -102,6 +105,12 @@ enum Bench {
     },
     /// Snapshots, compared with aptly, reprepro and apt
     Darksite,
+    /// QCOW2 images built from an artifact, compared with qemu-img
+    Formats {
+        /// Program to measure, a release build
+        #[arg(long, default_value = "target/release/seedd")]
+        seedd: PathBuf,
+    },
 }
 
 fn clean_stale() -> Result<()> {
@@ -130,12 +139,12 @@ fn run(verb: Verb) -> Result<()> {
             let seedd = seedd.canonicalize().with_context(|| format!("finding {}", seedd.display()))?;
             bench::http::run(&dirs, &bench::http::Options { seedd, seconds, report })
         }
-        Verb::Demo { auto, port, times } => {
+        Verb::Demo { auto, port, times, target } => {
             demo::check_host()?;
             clean_stale()?;
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
-            demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times })
+            demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times, target })
         }
         Verb::Bench(Bench::Netboot { only, busy, report }) => {
             clean_stale()?;
@@ -151,6 +160,11 @@ fn run(verb: Verb) -> Result<()> {
             drill::run(&dirs, &drill::Options { data, passphrase_file, report })
         }
         Verb::Bench(Bench::Darksite) => bench::darksite::run(&RunDirs::new()?),
+        Verb::Bench(Bench::Formats { seedd }) => {
+            clean_stale()?;
+            let seedd = seedd.canonicalize().with_context(|| format!("finding {}", seedd.display()))?;
+            bench::formats::run(&RunDirs::new()?, &seedd)
+        }
         Verb::Step { args } => bench::step(&args),
         Verb::Test { only, all, pictures } => {
             demo::check_host()?;

@@ -1,22 +1,20 @@
 //! Machines that start from an output: they find their seed, show a code, and become nodes like netbooted ones.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::cloud;
+use super::start::{disk_of, power_on};
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
-use crate::member::{Member, Step};
+use crate::member::Step;
 use crate::netns::{Netns, PREFIX};
 use crate::say;
 use crate::site::Template;
-use crate::tool;
-use crate::vm::{Accel, Firmware, First, Spec, Vm};
+use crate::vm::{Accel, Firmware, Spec};
 
 const FLOW_LIMIT: Duration = Duration::from_secs(40 * 60);
-/// Disk of a machine: larger than the image, so that the root file system has to grow.
-const DISK: &str = "12G";
 
 /// What is booted: machine, number, target, QEMU's name of the format, firmware.
 const MACHINES: [(&str, u8, &str, &str, Firmware); 4] = [
@@ -33,8 +31,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     {
         let ns = Netns::lab(&format!("{PREFIX}{}-build", std::process::id()), &work)?;
         for (.., target, _, _) in MACHINES {
-            let output = seedd.output_build(&ns, target, &[])?;
-            images.push(output["file"].as_str().map(PathBuf::from).context("no file")?);
+            images.push(disk_of(&seedd.output_build(&ns, target, &[])?)?);
         }
         ns.must_be_quiet()?;
     }
@@ -44,17 +41,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     for (machines, images) in MACHINES.chunks(2).zip(images.chunks(2)) {
         fleet.members.clear();
         for ((name, number, _, format, firmware), image) in machines.iter().zip(images) {
-            let spec = Spec {
-                first: First::Disk,
-                network_boot: false,
-                format: "qcow2",
-                ..Spec::new(name, *number, *firmware)
-            };
-            say::line(&format!("power on {name}: {firmware:?}, from {}", image.display()));
-            let disk = overlay(&work, name, format, image)?;
-            fleet.ns.tap(name)?;
-            let vm = Vm::power_on(&fleet.ns, spec, fleet.accel, disk, &work, &logs)?;
-            fleet.members.push(Member::new(vm));
+            power_on(&mut fleet, Spec::new(name, *number, *firmware), image, format)?;
         }
         fleet.approve_until(Step::Converged, "machines from images to be Converged", FLOW_LIMIT)?;
         crate::checks::all(&fleet, &template.ssh_key)?;
@@ -62,13 +49,7 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
             say::line(&format!("{}: a node after {:?}", member.name(), member.marks[5]));
         }
     }
+    let raw = images.last().context("no raw image")?;
+    cloud::run(&mut fleet, raw, &template.ssh_key)?;
     fleet.ns.must_be_quiet()
-}
-
-/// A larger disk on top of the image, which stays as it is.
-fn overlay(work: &Path, name: &str, format: &str, image: &Path) -> Result<PathBuf> {
-    let disk = work.join(format!("{name}.qcow2"));
-    let (image, path) = (image.to_string_lossy(), disk.to_string_lossy());
-    tool::run(&["qemu-img", "create", "-q", "-f", "qcow2", "-b", &image, "-F", format, &path, DISK])?;
-    Ok(disk)
 }

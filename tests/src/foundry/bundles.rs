@@ -51,7 +51,9 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
         Ok(fleet.all(Step::Converged))
     })?;
     let events = fleet.client.events()?;
-    let served = events.iter().find(|e| ["tftp.", "boot.", "dhcp.ack"].iter().any(|k| e.kind.starts_with(k)));
+    // It only sends what is installed to its disk.
+    let agent = |e: &&crate::api::Event| !e.text.contains("local disk");
+    let served = events.iter().filter(agent).find(|e| ["tftp.", "boot.", "dhcp.ack"].iter().any(|k| e.kind.starts_with(k)));
     ensure!(served.is_none(), "the seed served boot files or addresses: {served:?}");
     let asked = fs::read_to_string(work.join("nginx-access.log")).context("reading nginx's log")?;
     for name in ["boot.ipxe", "vmlinuz", "initrd.img"] {
@@ -81,7 +83,8 @@ fn serve(ns: &Netns, bundle: &Path, work: &Path, logs: &Path) -> Result<Vec<Back
     fs::write(&conf, dnsmasq).context("writing dnsmasq.conf")?;
     let lease = format!("--dhcp-leasefile={}", work.join("dnsmasq.leases").display());
     let conf = format!("--conf-file={}", conf.display());
-    let argv = ns.argv(&tool::words(&["dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--log-facility=-", &conf, &lease]));
+    let argv =
+        ns.argv(&tool::words(&["dnsmasq", "--keep-in-foreground", "--port=0", "--user=root", "--log-facility=-", &conf, &lease]));
     let dhcp = Background::spawn("dnsmasq", &argv, &logs.join("dnsmasq.log"), None)?;
     let server = example("nginx.conf")?.replace("/srv/kubedos-pxe", &dir);
     let at = |name: &str| work.join(name).display().to_string();

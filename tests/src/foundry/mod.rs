@@ -3,13 +3,19 @@
 
 mod outputs;
 
+pub mod start;
+
 mod boots;
+
+mod cloud;
 
 mod bundles;
 
 mod firecracker;
 
 mod media;
+
+mod packer;
 
 use anyhow::Result;
 
@@ -35,6 +41,11 @@ pub fn bundles(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> 
 /// The node medium.
 pub fn media(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     media::run(dirs, template, accel)
+}
+
+/// Packer packs the image again.
+pub fn packer(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    packer::run(dirs, template, accel)
 }
 
 /// The Firecracker bundle.

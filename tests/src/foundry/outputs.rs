@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::start::disk_of;
 use crate::dirs::RunDirs;
 use crate::netns::{Netns, PREFIX};
 use crate::say;
@@ -16,7 +17,7 @@ use crate::tool;
 
 /// Disk images: target, and QEMU's name of the format.
 const DISKS: [(&str, &str); 4] = [("qcow2", "qcow2"), ("vmdk", "vmdk"), ("vhd", "vpc"), ("vhdx", "vhdx")];
-const OTHERS: [&str; 3] = ["firecracker-bundle", "packer-scaffold", "pxe-bundle"];
+const OTHERS: [&str; 4] = ["oci", "firecracker-bundle", "packer-scaffold", "pxe-bundle"];
 
 pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
     let (work, logs) = dirs.part("outputs")?;
@@ -28,7 +29,8 @@ pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
     for (target, format) in DISKS {
         let image = built(&first, &second, &ns, target)?;
         let (raw, image) = (raw.to_string_lossy(), image.to_string_lossy());
-        tool::run(&["qemu-img", "compare", "-f", "raw", "-F", format, &raw, &image]).with_context(|| format!("comparing {target}"))?;
+        tool::run(&["qemu-img", "compare", "-f", "raw", "-F", format, &raw, &image])
+            .with_context(|| format!("comparing {target}"))?;
         if ["qcow2", "vhdx"].contains(&format) {
             tool::run(&["qemu-img", "check", "-f", format, &image]).with_context(|| format!("checking {target}"))?;
         }
@@ -38,9 +40,11 @@ pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
         built(&first, &second, &ns, target)?;
     }
     damage(&first, &raw, &work)?;
-    fs::remove_dir_all(&work).with_context(|| format!("removing {}", work.display()))?;
     drop(logs);
-    ns.must_be_quiet()
+    ns.must_be_quiet()?;
+    // The namespace's directory is in it.
+    drop(ns);
+    fs::remove_dir_all(&work).with_context(|| format!("removing {}", work.display()))
 }
 
 /// Builds an output at both places; the file that is deployed. The second build at one place does nothing.
@@ -55,7 +59,7 @@ fn built(first: &Seedd, second: &Seedd, ns: &Netns, target: &str) -> Result<Path
     verify(first, &dir(&one)?)?;
     fs::remove_dir_all(dir(&two)?).context("removing the second build")?;
     say::line(&format!("{target}: two builds have the same bytes; {} bytes in all", one["size"]));
-    one["file"].as_str().map(PathBuf::from).context("no file")
+    disk_of(&one)
 }
 
 fn verify(seedd: &Seedd, path: &Path) -> Result<String> {

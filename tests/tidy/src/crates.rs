@@ -80,7 +80,9 @@ pub fn floor(krate: &Crate) -> u8 {
 
 fn may_import(from: &Crate, to: &Crate) -> bool {
     let wing = |c: &Crate| floor(c) == 3;
-    floor(from) > floor(to) || (from.name == "image" && ["payload", "formats"].contains(&to.name.as_str())) || (wing(from) && wing(to))
+    floor(from) > floor(to)
+        || (from.name == "image" && ["payload", "formats"].contains(&to.name.as_str()))
+        || (wing(from) && wing(to))
 }
 
 /// The test crate that counts what was skipped: everybody's tests use it, and it uses nothing.

@@ -40,7 +40,7 @@ fn clocks_programs_and_files_are_kept_by_clippy() {
 
 /// Where clippy's list does not hold, and how often: each says why. The list may grow only with a better reason than
 /// "the time is needed here".
-const ESCAPES: [(&str, usize); 11] = [
+const ESCAPES: [(&str, usize); 12] = [
     ("darksite/src/publish/build.rs", 1),
     ("host/src/files.rs", 3),
     ("host/src/lib.rs", 2),
@@ -50,6 +50,7 @@ const ESCAPES: [(&str, usize); 11] = [
     ("seedd/appliance/src/console/screen.rs", 1),
     ("seedd/src/cli/appliance.rs", 1),
     ("seedd/src/cli/console.rs", 1),
+    ("seedd/src/cli/image/cloud.rs", 1),
     ("seedd/src/terminal.rs", 1),
     ("web/src/lib.rs", 1),
 ];

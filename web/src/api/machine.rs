@@ -25,6 +25,9 @@ pub struct BootQuery {
     /// `grub` for GRUB's configuration instead of an iPXE script; `grub-first` for the configuration that requests it, which
     /// is the same for every machine.
     pub format: Option<String>,
+    /// `installed`: only a machine that is a node already gets a script, the one that starts its disk. For those that another
+    /// server's netboot bundle starts.
+    pub only: Option<String>,
 }
 
 /// A manifest or index of a container image.

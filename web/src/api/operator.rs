@@ -12,6 +12,7 @@ use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
 use super::lists::ListsView;
+use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
@@ -136,6 +137,14 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn clock(&self) -> Result<ClockView, ApiError>;
     /// Sets the seed's clock, in Unix milliseconds.
     fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError>;
+
+    fn outputs(&self) -> Result<OutputsView, ApiError>;
+    /// Starts to build an output of what is in use; one that exists is not built again. It is verified at the end.
+    fn build_output(&self, actor: &Actor, wish: &BuildWish) -> Result<JobView, ApiError>;
+    /// Starts to verify every byte of an output.
+    fn verify_output(&self, actor: &Actor, name: &str) -> Result<JobView, ApiError>;
+    /// Path of the file of an output that is deployed. `name` is looked up in a list and never used as a path.
+    fn output_path(&self, name: &str) -> Option<Utf8PathBuf>;
 
     fn site(&self) -> Result<SiteView, ApiError>;
     fn export(&self, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError>;

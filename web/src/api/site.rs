@@ -25,6 +25,9 @@ pub enum JobKind {
     Verify,
     Import,
     Drill,
+    /// Builds an output.
+    Build,
+    VerifyOutput,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -55,6 +58,12 @@ pub struct JobView {
     pub actor: String,
     /// Unix seconds.
     pub began: u64,
+}
+
+impl JobView {
+    pub fn is_running(&self) -> bool {
+        self.state == JobState::Running
+    }
 }
 
 /// HTTP shape of a capsule, or a part of one, stored on this seed.

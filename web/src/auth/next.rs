@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn pages_of_this_seed_are_followed() {
-        for page in ["/", "/machines/7", "/machines/7/power", "/unseal", "/clock", "/site", "/packages"] {
+        for page in ["/", "/machines/7", "/machines/7/power", "/unseal", "/clock", "/site", "/packages", "/images"] {
             assert_eq!(next_page(page), page);
         }
         let longest = format!("/{}", "a".repeat(MAX_NEXT - 1));

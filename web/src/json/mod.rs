@@ -1,6 +1,7 @@
 //! The operators' JSON API, `/api/v1`. Its shapes are the structs of [`crate::api`].
 
 pub(crate) mod machine;
+pub(crate) mod outputs;
 pub(crate) mod power;
 pub(crate) mod site;
 

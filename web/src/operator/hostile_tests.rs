@@ -26,6 +26,7 @@ async fn no_page_shows_it_raw() {
             "/",
             "/site",
             "/packages",
+            "/images",
             "/machines/1",
             "/machines/2",
             "/machines/3",

@@ -39,7 +39,7 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes()].concat()
+    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes()].concat()
 }
 
 fn page_routes() -> Vec<Route> {
@@ -84,6 +84,18 @@ fn site_page_routes() -> Vec<Route> {
         ("/site/seal", post(pages::site::seal)),
         ("/site/remove", post(pages::site::remove)),
         ("/capsules/{name}", get(json::site::capsule)),
+    ]
+}
+
+fn image_routes() -> Vec<Route> {
+    vec![
+        ("/images", get(pages::images::show)),
+        ("/images/build", post(pages::images::build)),
+        ("/images/verify", post(pages::images::verify)),
+        ("/images/stop", post(pages::images::stop)),
+        ("/outputs/{name}", get(json::outputs::file)),
+        ("/api/v1/outputs", get(json::outputs::list).post(json::outputs::build)),
+        ("/api/v1/outputs/{name}/verify", post(json::outputs::verify)),
     ]
 }
 
@@ -159,6 +171,8 @@ async fn metrics(State(app): State<App>, From(from): From, headers: HeaderMap) -
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod image_tests;
 #[cfg(test)]
 pub(crate) mod routes_tests;
 #[cfg(test)]

@@ -92,6 +92,20 @@ fn site_page_rows() -> Vec<Row> {
     ]
 }
 
+fn image_rows() -> Vec<Row> {
+    let wish = r#"{"target":"qcow2","role":"base"}"#.to_owned();
+    vec![
+        (Read, "GET", "/images", none(), 200, 200),
+        (Change, "POST", "/images/build", form("target=qcow2&role=base"), 303, 423),
+        (Change, "POST", "/images/verify", form("name=half"), 303, 303),
+        (Change, "POST", "/images/stop", form(""), 303, 303),
+        (Read, "GET", "/outputs/{name}", none(), 404, 404),
+        (Read, "GET", "/api/v1/outputs", none(), 200, 200),
+        (Change, "POST", "/api/v1/outputs", wish, 200, 423),
+        (Change, "POST", "/api/v1/outputs/{name}/verify", none(), 200, 200),
+    ]
+}
+
 fn json_rows() -> Vec<Row> {
     let s = String::from;
     let approve = r#"{"code":"12345678","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
@@ -141,7 +155,7 @@ fn json_rows() -> Vec<Row> {
 
 /// One row for each method of each route, where HEAD is what GET is.
 fn rows() -> Vec<Row> {
-    let mut all = [page_rows(), site_page_rows(), json_rows()].concat();
+    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows()].concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all
@@ -236,7 +250,8 @@ impl Visitor {
     /// The status, and whether something may change, for a row that is reached.
     fn expects(&self, row: &Row, path: &str) -> (u16, bool) {
         let (guard, _, _, _, inside, sealed) = row;
-        let machine_readable = path.starts_with("/api/") || path.starts_with("/capsules/") || path == "/events";
+        let machine_readable =
+            path.starts_with("/api/") || ["/capsules/", "/outputs/"].iter().any(|p| path.starts_with(p)) || path == "/events";
         let outside = if machine_readable || path.ends_with(".pcapng") { 401 } else { 303 };
         match (self.who, guard) {
             (Who::Foreign, Enter(_)) | (Who::Foreign | Who::NoProof, Change) => (403, false),

@@ -9,10 +9,8 @@ use serde::Deserialize;
 
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, bytes, clean};
-use crate::api::{
-    Actor, ApiError, CapsuleFile, ExportWish, ImportWish, JobKind, JobState, JobView, OperatorApi, Overview, PlaceView, SeedMode,
-    SiteView,
-};
+use super::work::Work;
+use crate::api::{Actor, ApiError, CapsuleFile, ExportWish, ImportWish, OperatorApi, Overview, PlaceView, SeedMode, SiteView};
 use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session};
 use crate::call::App;
 use crate::dates::{ago, iso};
@@ -20,7 +18,7 @@ use crate::error::Failure;
 use crate::headers::{From, RequestId};
 
 /// How often a browser without JavaScript reloads the page while a job runs, in seconds.
-const REFRESH: u32 = 5;
+pub(super) const REFRESH: u32 = 5;
 /// Sizes of parts that a capsule can be split into: value of the form, label, bytes.
 const SPLITS: [(&str, &str, Option<u64>); 4] = [
     ("", "no, a single file", None),
@@ -28,55 +26,6 @@ const SPLITS: [(&str, &str, Option<u64>); 4] = [
     ("4000M", "parts of 4000 MiB (FAT32)", Some(4000 << 20)),
     ("23G", "parts of 23 GiB (Blu-ray)", Some(23 << 30)),
 ];
-
-struct Work {
-    title: &'static str,
-    running: bool,
-    tone: &'static str,
-    word: &'static str,
-    step: String,
-    percent: Option<u64>,
-    amount: String,
-    text: Option<String>,
-    hint: Option<String>,
-    actor: String,
-    began: String,
-}
-
-impl Work {
-    fn of(job: &JobView, now: u64) -> Self {
-        let title = match job.kind {
-            JobKind::Export => "Exporting a capsule",
-            JobKind::Verify => "Verifying a capsule",
-            JobKind::Import => "Importing a capsule",
-            JobKind::Drill => "Recovery drill",
-        };
-        let (tone, word) = match job.state {
-            JobState::Running => ("busy", "Running"),
-            JobState::Done => ("good", "Done"),
-            JobState::Failed => ("bad", "Failed"),
-            JobState::Stopped => ("idle", "Stopped"),
-        };
-        let percent = job.total.filter(|t| *t > 0).map(|t| (u128::from(job.done.min(t)) * 100 / u128::from(t)) as u64);
-        let amount = match job.total {
-            Some(total) if total > 0 => format!("{} of {}", bytes(job.done.min(total)), bytes(total)),
-            _ => String::new(),
-        };
-        Work {
-            title,
-            running: job.state == JobState::Running,
-            tone,
-            word,
-            step: clean(&job.step),
-            percent,
-            amount,
-            text: job.text.as_deref().map(clean),
-            hint: job.hint.as_deref().map(clean),
-            actor: clean(&job.actor),
-            began: ago(now, job.began),
-        }
-    }
-}
 
 struct File {
     name: String,
@@ -124,7 +73,7 @@ struct Page {
 
 fn template(overview: &Overview, site: SiteView, shell: Shell, refusal: Option<Refusal>) -> Page {
     let now = overview.clock;
-    let work = site.job.as_ref().map(|j| Work::of(j, now));
+    let work = site.job.as_ref().map(|j| Work::of(j, now, "/site/stop"));
     let busy = work.as_ref().is_some_and(|w| w.running);
     let mode = match site.mode {
         SeedMode::Active => "active: approves machines and issues identities",
@@ -173,7 +122,7 @@ async fn show_page(
     let site = app.call(|api| api.site()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let mut shell = Shell::new("Site", &overview, id, Some(session));
-    shell.refresh = site.job.as_ref().filter(|j| j.state == JobState::Running).map(|_| REFRESH);
+    shell.refresh = site.job.as_ref().filter(|j| j.is_running()).map(|_| REFRESH);
     shell.event = newest;
     page(status, &template(&overview, site, shell, refusal))
 }
@@ -203,8 +152,8 @@ async fn done<T: Send + 'static>(
 
 /// What the handler of every form of the page needs beside the form.
 pub(crate) struct Sent {
-    app: App,
-    id: RequestId,
+    pub(super) app: App,
+    pub(super) id: RequestId,
 }
 
 impl FromRequestParts<App> for Sent {

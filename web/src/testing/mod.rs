@@ -5,6 +5,7 @@ pub mod client;
 pub mod data;
 mod machine;
 mod operator;
+pub mod outputs;
 mod site;
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use cluster_seed::pairing::{CodeError, PairingCode};
 use cluster_seed::proof::ProofState;
 use tokio::sync::watch;
 
+use super::outputs::OUTPUT;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
-    Actor, ApiError, Approve, ClockView, EnrollmentView, EventView, ExportWish, ImportWish, JobView, Login, MachineDetail,
-    MachineRow, OperatorApi, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView,
+    Actor, ApiError, Approve, BuildWish, ClockView, EnrollmentView, EventView, ExportWish, ImportWish, JobView, Login,
+    MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView,
+    SetPower, Setup, SiteView,
 };
 
 fn session(state: &mut State) -> String {
@@ -238,6 +240,22 @@ impl OperatorApi for Mock {
 
     fn subscribe(&self) -> watch::Receiver<i64> {
         self.newest.subscribe()
+    }
+
+    fn outputs(&self) -> Result<OutputsView, ApiError> {
+        self.view_outputs()
+    }
+    fn build_output(&self, _: &Actor, wish: &BuildWish) -> Result<JobView, ApiError> {
+        self.note("build_output");
+        self.open_keys()?;
+        self.start_build(wish)
+    }
+    fn verify_output(&self, _: &Actor, name: &str) -> Result<JobView, ApiError> {
+        self.note("verify_output");
+        self.start_verify(name)
+    }
+    fn output_path(&self, name: &str) -> Option<Utf8PathBuf> {
+        (name == OUTPUT).then(|| self.file("manifest.json"))
     }
 
     fn site(&self) -> Result<SiteView, ApiError> {

@@ -9,7 +9,7 @@ use crate::api::{
 pub const HERE: u64 = 3;
 pub const WHOLE: u64 = 10;
 
-fn job(kind: JobKind, state: JobState, spice: &str) -> JobView {
+pub(super) fn job(kind: JobKind, state: JobState, spice: &str) -> JobView {
     JobView {
         id: 1,
         kind,

@@ -167,7 +167,7 @@ fn the_ova_has_descriptor_manifest_and_disk_in_this_order() {
     let machine = machine();
     let package = package(&disk, &machine, written.capacity);
     let watch = Watch::default();
-    let ova = ova::write(&out, &package, &watch).unwrap();
+    let (ova, texts) = ova::write(&out, &package, &watch).unwrap();
     assert_eq!(watch.total.into_inner(), watch.advanced.into_inner());
     let first = std::fs::read(&out).unwrap();
     assert_eq!((first.len() as u64, ova.size % 10240), (ova.size, 0));
@@ -189,6 +189,7 @@ fn the_ova_has_descriptor_manifest_and_disk_in_this_order() {
     }
     let names: Vec<&str> = files.iter().map(|f| f.0.as_str()).collect();
     assert_eq!(names, ["node.ovf", "node.mf", "node-disk1.vmdk"]);
+    assert_eq!((&files[0].1[..], &files[1].1[..]), (texts.descriptor.as_bytes(), texts.manifest.as_bytes()));
     let digest = |n: usize| Digest::of(&files[n].1);
     let manifest = format!("SHA256(node.ovf)= {}\nSHA256(node-disk1.vmdk)= {}\n", digest(0), digest(2));
     assert_eq!(String::from_utf8_lossy(&files[1].1), manifest);

@@ -236,6 +236,21 @@ fn routes_mtu_and_the_operators_own_options() {
 }
 
 #[test]
+fn a_client_that_asks_for_the_seeds_option_is_told_its_url_and_no_other_is() {
+    let config = ReplyConfig { http_base: Some("http://10.0.0.1:8000".into()), ..config() };
+    let told = |config: &ReplyConfig, options: &str| {
+        let reply = positive(MessageType::Ack, &lease(&packet(options)), Some((IP, 3600)), None, &BootInfo::Nothing, config);
+        option(&decode(&reply.unwrap()), OPTION)
+    };
+    assert_eq!(told(&config, "350103 370301e006 ff").unwrap(), b"kubedos.seed=http://10.0.0.1:8000");
+    assert_eq!(told(&config, "350103 37020106 ff"), None);
+    assert_eq!(told(&config, "350103 ff"), None);
+    let own = NetworkConfig { extra: vec![ExtraOption::new(OPTION, b"another use".to_vec()).unwrap()], ..network() };
+    let config = ReplyConfig { network: own, ..config };
+    assert_eq!(told(&config, "350103 3701e0 ff").unwrap(), b"another use", "the operator's option wins");
+}
+
+#[test]
 fn a_client_with_a_small_maximum_size_gets_the_important_options() {
     let extra = (224..230).map(|code| ExtraOption::new(code, vec![b'x'; 100]).unwrap()).collect();
     let network = NetworkConfig { extra, search: vec!["a.test".into()], domain: Some("lab.test".into()), ..network() };

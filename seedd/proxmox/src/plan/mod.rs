@@ -31,7 +31,7 @@ pub enum PlanError {
 impl PlanError {
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
-        "add substrate: {type: proxmox, …}; docs/examples/sixteen-nodes.yaml is an example"
+        "add substrate: {type: proxmox, …}; examples/cluster-16.yaml is an example"
     }
 }
 

@@ -10,7 +10,7 @@ use crate::vm::image_tag;
 #[path = "../../../../tests/shared/golden.rs"]
 mod golden;
 
-const SIXTEEN: &str = include_str!("../../../../docs/examples/sixteen-nodes.yaml");
+const SIXTEEN: &str = include_str!("../../../../examples/cluster-16.yaml");
 
 fn image(n: u8) -> Image {
     let file = Utf8PathBuf::from("/srv/image.qcow2");

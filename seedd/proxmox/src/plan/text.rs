@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::types::{Action, Entry, HostUse, Plan};
+use crate::image::NOT_BUILT;
 use crate::options::How;
 use crate::vm::Vm;
 
@@ -14,6 +15,10 @@ const ACTIONS: [(Action, &str); 6] = [
     (Action::Start, "start"),
     (Action::Unchanged, "unchanged"),
 ];
+
+/// How [`crate::apply`] goes about it.
+const ORDER: &str =
+    "order: all hosts at once; on each, its images first, then its nodes as listed; each is started when it is complete\n";
 
 impl Action {
     pub fn word(self) -> &'static str {
@@ -50,6 +55,9 @@ impl Plan {
         self.destruction(&mut text, allow_destroy);
         text.push_str("hosts\n");
         self.hosts.iter().for_each(|h| host_line(&mut text, h));
+        if self.count(Action::Create) + self.count(Action::Rebuild) > 0 {
+            text.push_str(ORDER);
+        }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning: {warning}");
         }
@@ -92,7 +100,7 @@ fn summary(vm: &Vm) -> String {
         format!("{}{vlan} {}{address}", n.bridge, n.mac)
     };
     let nics: Vec<String> = vm.nics.iter().map(nic).collect();
-    let image = vm.image.short();
+    let image = if vm.image == NOT_BUILT { "not built".to_owned() } else { vm.image.short() };
     format!("{} CPUs, {} MiB; {}; {}; image {image}", vm.cpus, vm.memory_mib, disks.join(" + "), nics.join(" + "))
 }
 

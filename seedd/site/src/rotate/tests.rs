@@ -33,7 +33,7 @@ fn bench() -> Bench {
     site.make_folders().unwrap();
     std::fs::write(site.cluster_file(), crate::default_cluster_yaml("site-a")).unwrap();
     let planes = ["wg1", "wg2"].map(str::to_owned);
-    let old = site.keys().create("correct horse", "site-a", &planes, 1_700_000_000).unwrap();
+    let old = site.keys().create_with(10, "correct horse", "site-a", &planes, 1_700_000_000).unwrap();
     let operator = site.keys().operator("correct horse").unwrap();
     let store = Store::open(&site.database()).unwrap();
     let grub = GrubPassword::draw(&old.vault).unwrap();

@@ -41,7 +41,8 @@ Exit status:
     Remove(One),
     /// List unused data; --yes deletes it
     ///
-    /// Data is unused if no snapshot, artifact or running job needs it.
+    /// Data is unused if no snapshot, artifact or running job needs it. Outputs of `seedd image build` are unused if they were
+    /// made from what is no longer in use, but for the newest of each role and target.
     Gc(Gc),
     /// Export a snapshot, or its difference from another, as a signed archive
     ///

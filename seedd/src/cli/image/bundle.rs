@@ -5,7 +5,7 @@ use cluster_seed::cluster::ClusterSpec;
 use image::foundry::PXE_SCRIPT;
 use pxe::dhcp::loader::GRUB_CONFIGS;
 
-use super::media::parameters;
+use crate::kernel_line::parameters;
 
 const IPXE: &str = include_str!("bundle/boot.ipxe");
 const GRUB: &str = include_str!("bundle/grub.cfg");
@@ -17,7 +17,14 @@ const README: &str = include_str!("bundle/README.txt");
 pub fn files(spec: &ClusterSpec, seed: &str) -> Result<Vec<(String, Vec<u8>)>> {
     let line = format!("kubedos.seed={seed} {} panic=30", parameters(spec)?);
     let line = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    let fill = |text: &str| text.replace("@SEED@", seed).replace("@LINE@", &line).replace("@SITE@", spec.metadata.name.as_str());
+    // GRUB's name of it has no scheme.
+    let address = seed.strip_prefix("http://").unwrap_or(seed).trim_end_matches('/');
+    let fill = |text: &str| {
+        text.replace("@SEED@", seed)
+            .replace("@ADDRESS@", address)
+            .replace("@LINE@", &line)
+            .replace("@SITE@", spec.metadata.name.as_str())
+    };
     let grub = GRUB_CONFIGS.iter().map(|name| ((*name).to_owned(), GRUB));
     let others = [(PXE_SCRIPT, IPXE), ("examples/dnsmasq.conf", DNSMASQ), ("examples/nginx.conf", NGINX), ("README.txt", README)];
     let others = others.into_iter().map(|(name, text)| (name.to_owned(), text));
@@ -38,6 +45,15 @@ mod tests {
             let script = name.ends_with(".cfg") || name == PXE_SCRIPT;
             assert_eq!(text.contains("kubedos.seed=http://10.44.0.1:8080 "), script, "{name}");
         }
+        let text = |wanted: &str| {
+            let (_, bytes) = files.iter().find(|(name, _)| name == wanted).unwrap();
+            String::from_utf8(bytes.clone()).unwrap()
+        };
+        assert!(text(PXE_SCRIPT).contains("http://10.44.0.1:8080/boot/ipxe?mac=${netX/mac}&only=installed ||"));
+        let (source, linux) =
+            ("\"(http,10.44.0.1:8080)/boot/ipxe?format=grub&only=installed&mac=$net_default_mac\"", "linux /vmlinuz");
+        let grub = text(GRUB_CONFIGS[0]);
+        assert!(grub.find(source).unwrap() < grub.find(linux).unwrap());
         assert_eq!(files.iter().filter(|(name, _)| name.ends_with("grub.cfg")).count(), GRUB_CONFIGS.len());
     }
 }

@@ -20,6 +20,9 @@ use crate::terminal::Terminal;
 /// Directory below the data directory for what lets an upload continue.
 const UPLOADS: &str = "outputs/uploads";
 
+/// Type of the instances unless another is given.
+const INSTANCE_TYPE: &str = "t3.small";
+
 // Settings of the targets aws-ami and aws-run.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Options of the targets aws-ami and aws-run")]
@@ -40,7 +43,7 @@ pub struct Aws {
     #[arg(long, value_name = "KEY=VALUE", value_parser = tag)]
     aws_tag: Vec<(String, String)>,
     /// With aws-run: type of the instances
-    #[arg(long, value_name = "TYPE", default_value = "t3.small")]
+    #[arg(long, value_name = "TYPE", default_value = INSTANCE_TYPE)]
     aws_instance_type: String,
     /// With aws-run: number of instances
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -105,7 +108,22 @@ fn failed(error: AwsError) -> anyhow::Error {
 impl Aws {
     /// Whether an option of these targets was given.
     pub fn is_given(&self) -> bool {
-        self.dry_run || self.aws_profile.is_some() || self.aws_endpoint.is_some() || self.aws_ca.is_some()
+        let texts = [&self.aws_profile, &self.aws_endpoint, &self.aws_subnet];
+        self.dry_run
+            || texts.into_iter().any(Option::is_some)
+            || self.aws_ca.is_some()
+            || !(self.aws_tag.is_empty() && self.aws_security_group.is_empty())
+            || self.aws_count != 1
+            || self.aws_instance_type != INSTANCE_TYPE
+    }
+
+    /// Whether region and credentials are there, before minutes are spent on an image.
+    pub fn check(&self) -> Result<()> {
+        let target = self.target()?;
+        if !self.dry_run {
+            self.client(&target)?;
+        }
+        Ok(())
     }
 
     fn target(&self) -> Result<aws::Target> {
@@ -114,6 +132,7 @@ impl Aws {
         Ok(aws::Target { endpoint: self.aws_endpoint.clone(), ca_file: self.aws_ca.clone(), ..aws::Target::of_region(&region) })
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a command reads credentials where the tools of AWS do")]
     fn client(&self, target: &aws::Target) -> Result<Client> {
         let lookup = |name: &str| std::env::var(name).ok();
         let home = lookup("HOME").map(Utf8PathBuf::from);
@@ -157,6 +176,38 @@ impl Aws {
             tags: self.tags(site),
             wait: true,
             ..RunOptions::new(image, &self.aws_instance_type, name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        aws: Aws,
+    }
+
+    #[test]
+    fn every_option_of_aws_counts_as_given_but_the_region() {
+        let given = |words: &[&str]| Line::parse_from(["x"].iter().chain(words)).aws.is_given();
+        assert!(!given(&[]) && !given(&["--aws-region", "eu-central-1"]), "the region may come from the environment");
+        for words in [
+            &["--dry-run"][..],
+            &["--aws-profile", "p"],
+            &["--aws-endpoint", "http://127.0.0.1:1"],
+            &["--aws-ca", "f"],
+            &["--aws-tag", "a=b"],
+            &["--aws-instance-type", "t3.large"],
+            &["--aws-count", "2"],
+            &["--aws-subnet", "s"],
+            &["--aws-security-group", "g"],
+        ] {
+            assert!(given(words), "{words:?}");
         }
     }
 }

@@ -5,20 +5,15 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::arch::Arch;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::{EnrollIso, EnrollMedium, SeedIso, SeedMedium};
-use pxe::script::{Console, KernelCmdline, SeedUrl};
+use pxe::script::SeedUrl;
 use serde_json::json;
 use site::Site;
-use site::hint::Hint as _;
 
-use crate::netboot::consoles;
+use crate::kernel_line::{HTTP, default_seed, parameters};
 use crate::terminal::{Terminal, amount};
-
-/// Port of the seed's HTTP unless --seed names another.
-const HTTP: u16 = 80;
 
 /// A finished medium.
 pub enum Medium {
@@ -85,11 +80,6 @@ impl Seed<'_> {
     }
 }
 
-/// Where the seed answers according to cluster.yaml.
-pub fn default_seed(spec: &ClusterSpec) -> SeedUrl {
-    SeedUrl(SocketAddrV4::new(spec.spec.networking.underlay.seed.value, HTTP))
-}
-
 /// A medium that machines enroll from.
 pub struct Enroll<'a> {
     pub out: Option<&'a Utf8Path>,
@@ -107,18 +97,6 @@ impl Enroll<'_> {
         let made = image::build_enroll_iso(inputs, &what, &site.join("media"), self.out, progress);
         Ok(Medium::Enroll { site: name, seed, made: made.context("building the enrollment medium")? })
     }
-}
-
-/// Consoles and kernel parameters of the site, as its boot scripts have them.
-pub fn parameters(spec: &ClusterSpec) -> Result<String> {
-    let netboot = &spec.spec.netboot;
-    let consoles = match &consoles(&netboot.consoles)[..] {
-        [] => vec![Console::Vga, Console::Serial(0)],
-        some => some.to_vec(),
-    };
-    let line = consoles.into_iter().fold(KernelCmdline::new(), |line, console| line.console(console, Arch::Amd64));
-    let line = line.params(netboot.kernel_parameters.iter().map(String::as_str));
-    Ok(line.context("reading netboot.kernelParameters").hint("correct it in cluster.yaml")?.to_string())
 }
 
 /// Parses --seed: an address, so that a booting machine needs no name server.

@@ -2,11 +2,17 @@
 
 mod bundle;
 
+mod what;
+
 mod cloud;
+
+mod list;
 
 mod media;
 
-mod output;
+mod named;
+
+pub(crate) mod output;
 
 mod write;
 
@@ -22,14 +28,15 @@ use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::Output;
 use pxe::script::SeedUrl;
 use site::hint::Hint as _;
+use site::snapshots;
 use site::store::StoreError;
-use site::{Site, artifacts, snapshots};
 
 use crate::cli::args::{DataDir, PassphraseSource, SiteArgs, say};
 use crate::terminal::{Terminal, amount, watch_signals};
-use cloud::Cloud;
 use media::{Enroll, Medium, Seed};
+use named::Named;
 use output::Foundry;
+use what::What;
 
 #[derive(Subcommand)]
 pub enum Image {
@@ -43,8 +50,9 @@ Examples:
   seedd image build --role base
   seedd image build --target seed-iso --out ./seed.iso
   seedd image build --target enroll-iso --seed http://10.44.0.1
-  seedd image build --target qcow2 --role base --out ./images")]
-    Build(Build),
+  seedd image build --target qcow2 --role base --out ./images
+  seedd image build --target qcow2 --node edge-1 --role base --expires 7d")]
+    Build(Box<Build>),
     /// List what `seedd image build --target` can build
     Targets(output::Targets),
     /// Verify an output of `seedd image build`: its signature and every byte of its files
@@ -55,8 +63,11 @@ Examples:
   seedd image verify ./site-a-base-20260829T140545Z-qcow2-0123abcd/
   seedd image verify ./node.qcow2 --site-key 0123…cdef")]
     Verify(output::Verify),
-    /// List the netboot image and the artifacts in use
-    List(List),
+    /// List the netboot image and the artifacts in use, and the outputs made of them
+    ///
+    /// An output is stale if it was made from what is no longer in use; `seedd darksite gc` deletes stale outputs, but for
+    /// the newest of each role and target.
+    List(list::List),
     /// Export the raw disk of a role's artifact to a file
     ///
     /// Every chunk is verified.
@@ -101,6 +112,8 @@ pub struct Build {
     #[command(flatten)]
     settings: output::Settings,
     #[command(flatten)]
+    named: named::ForNode,
+    #[command(flatten)]
     aws: cloud::Aws,
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
@@ -108,52 +121,6 @@ pub struct Build {
     /// The same program for arm64, if cluster.yaml names that architecture [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_ARM64_AGENT")]
     arm64_agent: Option<Utf8PathBuf>,
-}
-
-/// What `seedd image build` builds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// Netboot image and artifacts, for machines.
-    Images,
-    /// Images, and with them a medium that a seed boots from.
-    SeedIso,
-    /// Netboot image, and a small medium with the site's public key that machines enroll from.
-    EnrollIso,
-    /// Images, and with them an output of each.
-    Output(Target),
-    /// Raw images, and with them images or instances in AWS.
-    Cloud(Cloud),
-}
-
-impl What {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "images" => Ok(What::Images),
-            "seed-iso" => Ok(What::SeedIso),
-            "enroll-iso" => Ok(What::EnrollIso),
-            "aws-ami" => Ok(What::Cloud(Cloud::Ami)),
-            "aws-run" => Ok(What::Cloud(Cloud::Run)),
-            other => other.parse().map(What::Output).map_err(|e| format!("{e}; `seedd image targets` lists them")),
-        }
-    }
-
-    fn needs_artifacts(self) -> bool {
-        match self {
-            What::Images | What::SeedIso | What::Cloud(_) => true,
-            What::EnrollIso => false,
-            What::Output(target) => target != Target::PxeBundle,
-        }
-    }
-
-    fn knows_the_seed(self) -> bool {
-        matches!(self, What::EnrollIso | What::Output(_) | What::Cloud(_))
-    }
-}
-
-#[derive(Args)]
-pub struct List {
-    #[command(flatten)]
-    args: SiteArgs,
 }
 
 #[derive(Args)]
@@ -214,22 +181,32 @@ fn find_program(given: Option<&Utf8PathBuf>, places: &[&str], (missing, hint): (
 }
 
 impl Build {
-    pub fn run(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         if self.seed.is_some() && !self.target.knows_the_seed() {
             return Err(anyhow!("--seed is for machines that are not netbooted")).hint("add --target enroll-iso, for example");
         }
         if self.aws.is_given() && !matches!(self.target, What::Cloud(_)) {
             return Err(anyhow!("--dry-run and --aws-… are for AWS")).hint("add --target aws-ami or aws-run");
         }
-        watch_signals()?;
+        if matches!(self.target, What::Cloud(_)) {
+            self.aws.check()?;
+        }
+        self.named.check(self.target)?;
         if !nix::unistd::geteuid().is_root() {
             return Err(anyhow!("building images requires root: it runs the snapshot's tools in a chroot"))
                 .hint("run it as root");
         }
+        Ok(())
+    }
+
+    pub fn run(&self) -> Result<()> {
+        self.check()?;
+        watch_signals()?;
         let site = self.args.site();
         let store = site.open_store()?;
         let spec = site.spec()?;
-        if let Some(unknown) = self.role.iter().find(|r| !spec.spec.roles.contains_key(*r)) {
+        let roles = self.named.roles(&spec, &self.role)?;
+        if let Some(unknown) = roles.iter().find(|r| !spec.spec.roles.contains_key(*r)) {
             return Err(anyhow!("no role named {unknown:?}")).hint("cluster.yaml lists the roles");
         }
         let agent = find_agent(self.agent.as_ref())?;
@@ -254,37 +231,31 @@ impl Build {
         };
         let progress = Terminal::new();
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
-        let built = self.artifacts(&inputs, &spec, Arch::Amd64, &progress)?;
+        let built = self.artifacts(&inputs, &spec, (&roles, Arch::Amd64), &progress)?;
         // Media and outputs are for amd64.
         let arm64 = match self.target {
-            What::Images if inputs.arm64_agent.is_some() => self.artifacts(&inputs, &spec, Arch::Arm64, &progress)?,
+            What::Images if arm64_agent.is_some() => self.artifacts(&inputs, &spec, (&roles, Arch::Arm64), &progress)?,
             _ => Built::new(),
         };
-        let medium = match self.target {
-            What::Images | What::Output(_) | What::Cloud(_) => None,
-            What::SeedIso => {
-                let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: &built };
-                Some(seed.build(&site, &inputs, &netboot, &progress)?)
-            }
-            What::EnrollIso => {
-                let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec: &spec };
-                Some(enroll.build(&site, &inputs, &netboot, &progress)?)
-            }
+        let mut named = self.named.draw(&roles, &site.keys().public()?.vault)?;
+        let node = named.as_ref();
+        let foundry = Foundry {
+            site: &site,
+            spec: &spec,
+            inputs: &inputs,
+            netboot: &netboot,
+            settings: &self.settings,
+            node,
+            seed: self.seed,
         };
-        let foundry =
-            Foundry { site: &site, spec: &spec, inputs: &inputs, netboot: &netboot, settings: &self.settings, seed: self.seed };
-        let mut made = Made::default();
-        match self.target {
-            What::Output(target) => made.outputs = foundry.build(target, &built, &progress)?,
-            What::Cloud(cloud) => {
-                made.outputs = foundry.build(Target::Raw, &built, &progress)?;
-                let deploy = |output| self.aws.deploy(cloud, &site, output, &progress);
-                made.cloud = made.outputs.iter().map(deploy).collect::<Result<_>>()?;
-            }
-            What::Images | What::SeedIso | What::EnrollIso => {}
-        }
+        let mut made = self.make(&foundry, &built, &progress)?;
         drop(progress);
-        if let Some(out) = self.out.as_ref().filter(|_| medium.is_none()) {
+        if let (Some(named), [output]) = (&mut named, &made.outputs[..]) {
+            named.keep(&store, output)?;
+            named.warn(&site, &store)?;
+        }
+        made.node = named;
+        if let Some(out) = self.out.as_ref().filter(|_| made.medium.is_none()) {
             made.copies = made.outputs.iter().map(|output| output::copy_out(output, out)).collect::<Result<_>>()?;
         }
         store.write(|tx| {
@@ -294,14 +265,20 @@ impl Build {
             }
             Ok::<_, StoreError>(())
         })?;
-        self.report(&netboot, &built.into_iter().chain(arm64).collect(), medium.as_ref(), &made)
+        self.report(&netboot, &built.into_iter().chain(arm64).collect(), &made)
     }
 
-    /// The artifacts of the chosen roles, by [`Arch::artifact_name`].
-    fn artifacts(&self, inputs: &image::Inputs, spec: &ClusterSpec, arch: Arch, progress: &Terminal) -> Result<Built> {
-        let chosen = |name: &String| self.target.needs_artifacts() && (self.role.is_empty() || self.role.contains(name));
-        let roles = spec.spec.roles.iter().filter(|(name, _)| chosen(name));
-        roles
+    /// The artifacts of these roles, or of all if none is given, by [`Arch::artifact_name`].
+    fn artifacts(
+        &self,
+        inputs: &image::Inputs<'_>,
+        spec: &ClusterSpec,
+        (roles, arch): (&[String], Arch),
+        progress: &Terminal,
+    ) -> Result<Built> {
+        let chosen = |name: &String| self.target.needs_artifacts() && (roles.is_empty() || roles.contains(name));
+        let wanted = spec.spec.roles.iter().filter(|(name, _)| chosen(name));
+        wanted
             .map(|(name, role)| {
                 let manifest = image::build_artifact(inputs, (name, arch), &role.packages, progress)
                     .with_context(|| format!("building role {name} for {arch}"))?;
@@ -310,7 +287,31 @@ impl Build {
             .collect()
     }
 
-    fn report(&self, netboot: &NetbootManifest, built: &Built, medium: Option<&Medium>, made: &Made) -> Result<()> {
+    /// Makes what the artifacts are wanted for.
+    fn make(&self, foundry: &Foundry<'_>, built: &Built, progress: &Terminal) -> Result<Made> {
+        let Foundry { site, spec, inputs, netboot, .. } = *foundry;
+        let mut made = Made::default();
+        match self.target {
+            What::Images => {}
+            What::SeedIso => {
+                let seed = Seed { out: self.out.as_ref(), seedd: self.seedd.as_ref(), artifacts: built };
+                made.medium = Some(seed.build(site, inputs, netboot, progress)?);
+            }
+            What::EnrollIso => {
+                let enroll = Enroll { out: self.out.as_deref(), seed: self.seed, spec };
+                made.medium = Some(enroll.build(site, inputs, netboot, progress)?);
+            }
+            What::Output(target) => made.outputs = foundry.build(target, built, progress)?,
+            What::Cloud(cloud) => {
+                made.outputs = foundry.build(Target::Raw, built, progress)?;
+                let deploy = |output| self.aws.deploy(cloud, site, output, progress);
+                made.cloud = made.outputs.iter().map(deploy).collect::<Result<_>>()?;
+            }
+        }
+        Ok(made)
+    }
+
+    fn report(&self, netboot: &NetbootManifest, built: &Built, made: &Made) -> Result<()> {
         let boot: u64 =
             netboot.files.iter().filter(|f| matches!(f.name.as_str(), "vmlinuz" | "initrd.img")).map(|f| f.size).sum();
         let artifacts: BTreeMap<_, _> = built
@@ -319,8 +320,8 @@ impl Build {
             .collect();
         let value = serde_json::json!({
             "netboot": netboot.id, "kernelAndInitramfs": boot, "artifacts": artifacts,
-            "medium": medium.map(Medium::value), "outputs": made.outputs.iter().map(output::value).collect::<Vec<_>>(), "copies": made.copies,
-            "cloud": made.cloud,
+            "medium": made.medium.as_ref().map(Medium::value), "outputs": made.outputs.iter().map(output::value).collect::<Vec<_>>(),
+            "copies": made.copies, "cloud": made.cloud, "node": made.node.as_ref().map(Named::value),
         });
         let mut text = format!("netboot {}  kernel {} and initramfs, {}", netboot.id.short(), netboot.kernel, amount(boot));
         for (name, m) in built {
@@ -333,7 +334,8 @@ impl Build {
         }
         let outputs = made.outputs.iter().map(output::text).chain(made.copies.iter().map(|c| format!("copied to {c}")));
         let cloud = made.cloud.iter().map(ToString::to_string);
-        for line in medium.map(Medium::text).into_iter().chain(outputs).chain(cloud) {
+        let node = made.node.iter().map(|n| format!("{}; the image contains it", n.text()));
+        for line in made.medium.iter().map(Medium::text).chain(outputs).chain(cloud).chain(node) {
             text.push_str(&format!("\n{line}"));
         }
         self.args.show(&value, &text)
@@ -343,6 +345,9 @@ impl Build {
 /// What was made of the artifacts.
 #[derive(Default)]
 struct Made {
+    medium: Option<Medium>,
+    /// The only node that the output is for.
+    node: Option<Named>,
     outputs: Vec<Output>,
     copies: Vec<Utf8PathBuf>,
     cloud: Vec<cloud::Done>,
@@ -351,33 +356,10 @@ struct Made {
 /// Artifacts by role.
 type Built = BTreeMap<String, ArtifactManifest>;
 
-/// The manifest of a role's artifact, which has to be there.
-fn artifact(site: &Site, role: &str) -> Result<ArtifactManifest> {
-    let found = artifacts::of_role(site, &site.open_store()?, role, &site.keys().public()?.site_key()?)?;
-    found.ok_or_else(|| anyhow!("role {role:?} has no artifact")).hint("build it with `seedd image build`")
-}
-
-impl List {
-    fn run(&self) -> Result<()> {
-        let site = self.args.site();
-        let store = site.open_store()?;
-        let netboot = store.netboot()?;
-        let mut rows = Vec::new();
-        let mut lines: Vec<String> = netboot.iter().map(|id| format!("netboot  {id}")).collect();
-        for (role, _) in store.artifacts()? {
-            let m = artifact(&site, &role)?;
-            lines.push(format!("{role}  {}  disk {}, {} to download", m.id, amount(m.disk_size), amount(m.stored_size())));
-            rows.push(serde_json::json!({"role": role, "id": m.id, "disk": m.disk_size, "stored": m.stored_size()}));
-        }
-        let text = if lines.is_empty() { "no images built yet".to_owned() } else { lines.join("\n") };
-        self.args.show(&serde_json::json!({"netboot": netboot, "artifacts": rows}), &text)
-    }
-}
-
 impl Export {
     fn run(&self) -> Result<()> {
         let site = self.args.site();
-        let manifest = artifact(&site, &self.role)?;
+        let manifest = list::artifact(&site, &self.role)?;
         watch_signals()?;
         let progress = Terminal::new();
         image::assemble(&manifest, &site.join("blobs"), &self.file, &progress).context("assembling the disk")?;

@@ -7,24 +7,25 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use cluster_seed::cluster::ClusterSpec;
-use cluster_seed::foundry::Target;
+use cluster_seed::foundry::{OutputSpec, Target};
 use cluster_seed::join::JoinSpec;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
+use cluster_seed::progress::Progress;
 use image::foundry::verify::{self, Seen, VerifyError};
 use image::foundry::{Order, Output, build_output};
 use serde_json::{Value, json};
 use site::Site;
 use site::hint::{self, Hint as _};
+use site::outputs::OUTPUTS;
 
-use super::bundle;
-use super::media::{default_seed, parameters};
 use super::super::args::{SiteArgs, show};
 use super::super::sbom;
+use super::bundle;
+use super::named::Named;
+use crate::kernel_line::{default_seed, parameters};
 use crate::terminal::{Terminal, amount, watch_signals};
 
-/// Directory of the outputs below the data directory.
-const OUTPUTS: &str = "outputs";
-/// In it: the newest versions that `seedd image verify` saw.
+/// In the directory of the outputs: the newest versions that `seedd image verify` saw.
 const SEEN: &str = "seen.json";
 
 /// Compression of a QCOW2 image.
@@ -47,7 +48,7 @@ impl Compression {
 }
 
 // Settings of outputs.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub struct Settings {
     /// With --target qcow2 or packer-scaffold: compression
     #[arg(long, value_enum, default_value_t)]
@@ -64,13 +65,20 @@ pub struct Foundry<'a> {
     pub inputs: &'a image::Inputs<'a>,
     pub netboot: &'a NetbootManifest,
     pub settings: &'a Settings,
+    /// The only node that the output is for.
+    pub node: Option<&'a Named>,
     /// Base URL of the seed; none: at the address in cluster.yaml.
     pub seed: Option<pxe::script::SeedUrl>,
 }
 
 impl Foundry<'_> {
     /// Makes one output for each artifact, or one for all.
-    pub fn build(&self, target: Target, artifacts: &BTreeMap<String, ArtifactManifest>, progress: &Terminal) -> Result<Vec<Output>> {
+    pub fn build(
+        &self,
+        target: Target,
+        artifacts: &BTreeMap<String, ArtifactManifest>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Output>> {
         if !target.of_role() {
             return Ok(vec![self.one(target, None, artifacts, progress)?]);
         }
@@ -82,13 +90,22 @@ impl Foundry<'_> {
         target: Target,
         artifact: Option<&ArtifactManifest>,
         artifacts: &BTreeMap<String, ArtifactManifest>,
-        progress: &Terminal,
+        progress: &dyn Progress,
     ) -> Result<Output> {
+        if self.settings.token.is_some() && !target.has_settings() {
+            return Err(anyhow!("an image of target {target} contains no join token")).hint("build it without --token");
+        }
         let name = self.spec.metadata.name.to_string();
         let seed = self.seed.unwrap_or_else(|| default_seed(self.spec)).to_string();
         let site_key = cluster_seed::seal::key_text(&self.inputs.site_key.verifying_key());
-        let token = self.settings.token.as_deref().map(str::parse).transpose().context("reading --token")?;
-        let join = JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
+        let token = match self.node {
+            // A copy: a token is not `Clone`.
+            Some(node) => Some(node.secret.to_text().parse().context("reading the token of the node")?),
+            None => self.settings.token.as_deref().map(str::parse).transpose().context("reading --token")?,
+        };
+        let private = token.is_some();
+        let join =
+            JoinSpec { seed: Some(seed.clone()), site_key, token }.to_secret().context("encoding the settings of the node")?;
         let sbom = match artifact {
             Some(artifact) => sbom::of_artifact(self.site, artifact)?,
             None => sbom::of_snapshot(self.site, self.inputs.snapshot_id)?,
@@ -99,10 +116,11 @@ impl Foundry<'_> {
             netboot: self.netboot,
             parameters: &parameters(self.spec)?,
             target,
+            node: self.node.map(|n| n.name.as_str()),
             site: &name,
             seed: &seed,
             join: join.expose(),
-            private: self.settings.token.is_some(),
+            private,
             sbom: &sbom,
             options: self.options(target),
             extra: if target == Target::PxeBundle { bundle::files(self.spec, &seed)? } else { Vec::new() },
@@ -132,10 +150,15 @@ pub fn value(output: &Output) -> Value {
     let size: u64 = output.manifest.files.iter().map(|f| f.size).sum();
     let spec = &output.manifest.spec;
     json!({
-        "id": output.manifest.id, "target": spec.target, "role": spec.role, "version": spec.version,
-        "directory": output.dir, "file": output.primary(), "size": size, "cached": output.cached,
+        "id": output.manifest.id, "target": spec.target, "role": spec.role, "node": spec.node, "version": spec.version,
+        "containsSecret": spec.contains_secret, "directory": output.dir, "file": output.primary(), "size": size, "cached": output.cached,
         "sha256": output.manifest.files.iter().find(|f| f.name == output.manifest.primary).map(|f| f.sha256),
     })
+}
+
+/// What is added to a line about an output that contains a token.
+fn secret(spec: &OutputSpec) -> &'static str {
+    if spec.contains_secret { "; contains a secret: keep it like a password" } else { "" }
 }
 
 pub fn text(output: &Output) -> String {
@@ -143,7 +166,8 @@ pub fn text(output: &Output) -> String {
     let role = spec.role.as_deref().map(|role| format!(" of role {role}")).unwrap_or_default();
     let size = amount(output.manifest.files.iter().map(|f| f.size).sum());
     let cached = if output.cached { ", built before" } else { "" };
-    format!("{} {}{role}  {}, {size}{cached}", spec.target, output.manifest.id.short(), output.primary())
+    let secret = secret(spec);
+    format!("{} {}{role}  {}, {size}{cached}{secret}", spec.target, output.manifest.id.short(), output.primary())
 }
 
 #[derive(Args)]
@@ -223,12 +247,15 @@ impl Verify {
         seen.save(&path).map_err(failed)?;
         let spec = &found.manifest.spec;
         let value = json!({
-            "id": found.manifest.id, "target": spec.target, "role": spec.role, "site": spec.site, "version": spec.version,
+            "id": found.manifest.id, "target": spec.target, "role": spec.role, "node": spec.node, "site": spec.site,
+            "version": spec.version, "containsSecret": spec.contains_secret,
             "siteKey": found.site_key, "snapshot": spec.snapshot, "files": found.manifest.files.len(), "bytes": found.bytes,
         });
         let role = spec.role.as_deref().map(|role| format!(", role {role}")).unwrap_or_default();
+        let node = spec.node.as_deref().map(|node| format!(", node {node}")).unwrap_or_default();
+        let secret = secret(spec);
         let text = format!(
-            "intact: {} of site {}{role}, version {}\n  {} files, {}; site key {}",
+            "intact: {} of site {}{role}{node}, version {}{secret}\n  {} files, {}; site key {}",
             spec.target,
             spec.site,
             spec.version,

@@ -15,6 +15,8 @@ use site::create::{NewSite, create};
 use site::store::Store;
 use site::{Site, default_cluster_yaml, setting};
 
+use super::sites::WORK;
+
 pub const PASSPHRASE: &str = "correct horse battery";
 
 pub fn utf8(path: &std::path::Path) -> Utf8PathBuf {
@@ -34,7 +36,7 @@ pub fn new_site(data: &Utf8Path, name: &str) -> Site {
     let site = Site::new(data);
     let text = default_cluster_yaml(name);
     let spec = ClusterSpec::parse(&text).unwrap();
-    let new = NewSite { text: &text, spec: &spec, passphrase: PASSPHRASE, now: 1_760_000_000 };
+    let new = NewSite { text: &text, spec: &spec, passphrase: PASSPHRASE, now: 1_760_000_000, work: WORK };
     create(&site, &new, |_, _| Ok(())).unwrap();
     site
 }

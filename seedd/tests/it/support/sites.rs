@@ -14,7 +14,7 @@ use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
 use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, BootFile, CHUNK_SIZE, Chunk, NetbootManifest};
 use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
-use cluster_seed::secret::{AgeKey, lock};
+use cluster_seed::secret::AgeKey;
 use seedd::app::App;
 use site::store::Store;
 use site::{Site, default_cluster_yaml, setting};
@@ -24,6 +24,8 @@ use super::paired::Paired;
 
 pub const A: &str = "passphrase of site a";
 pub const B: &str = "passphrase of site b";
+/// What the tests open a hundred times need not be slow to open.
+pub const WORK: u8 = 10;
 const DISK: u64 = 4 << 30;
 
 pub struct Temp {
@@ -51,10 +53,7 @@ pub fn empty(data: &Utf8Path, name: &str, passphrase: &str) -> Site {
     site.make_folders().unwrap();
     let text = default_cluster_yaml(name);
     let planes: Vec<String> = ClusterSpec::parse(&text).unwrap().spec.networking.planes.keys().cloned().collect();
-    site.keys().create(passphrase, name, &planes, 1_760_000_000).unwrap();
-    // What the tests open a hundred times need not be slow to open.
-    let operator = site.keys().operator(passphrase).unwrap().to_secret();
-    std::fs::write(site.join("keys/operator.age"), lock(passphrase, operator.expose(), 10).unwrap()).unwrap();
+    site.keys().create_with(WORK, passphrase, name, &planes, 1_760_000_000).unwrap();
     std::fs::write(site.cluster_file(), text).unwrap();
     Store::open(&site.database()).unwrap().set(setting::EPOCH, "1").unwrap();
     site
