@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::appliance;
+use crate::arm64;
 use crate::clock;
 use crate::cuts;
 use crate::darksite;
@@ -238,6 +239,7 @@ static PARTS: [Part; 28] = [
             rotate::run(b.dirs, &b.template, b.accel()?)
         }),
     ),
+    long("arm64", Run::One("a machine with arm64 boots from the network and is Pending", |b| arm64::run(b.dirs, &b.template))),
     long(
         "drill",
         Run::One("a drill rebuilds the site from its capsule and is recorded in the event log", |b| {
