@@ -1,93 +1,100 @@
-//! A machine with arm64 boots from the network of a seed with amd64 and shows its pairing code.
+//! A machine with arm64 boots from the network of a seed with amd64 and shows its pairing code. Where the host can run programs
+//! for arm64, which building the artifact needs, the machine becomes a node.
 //!
 //! Needs the agent for arm64 (`just agent-arm64`), QEMU for ARM and its UEFI firmware; without one of them it is skipped.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, ensure};
 use kubedos_skip as skip;
 
-use crate::console::Console;
-use crate::dirs::{RunDirs, cache};
+use crate::checks::{self, Ssh};
+use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
+use crate::member::Step;
 use crate::netns::{Netns, PREFIX};
 use crate::say;
 use crate::seedd::Seedd;
 use crate::site::Template;
-use crate::stop;
-use crate::tool::{self, Background};
+use crate::tool;
+use crate::vm::{EMULATOR, Firmware, Spec, arm64_firmware};
 
 /// Everything is emulated.
 const PENDING_LIMIT: Duration = Duration::from_secs(45 * 60);
-const EMULATOR: &str = "qemu-system-aarch64";
-/// UEFI for QEMU's `virt`, and an image of its variables; below `/` or where `./dev` unpacks the package.
-const FIRMWARE: (&str, &str) = ("usr/share/AAVMF/AAVMF_CODE.fd", "usr/share/AAVMF/AAVMF_VARS.fd");
-const MAC: &str = "52:54:00:6b:64:a1";
+const CONVERGED_LIMIT: Duration = Duration::from_secs(90 * 60);
 const NAME: &str = "arm";
+/// Of its MAC address.
+const NUMBER: u8 = 0xa1;
 /// What the console must have shown on the way: the firmware, GRUB, the kernel.
 const SIGNS: [&str; 3] = ["Start PXE over IPv4", "Kubedos: starting on", "Linux version"];
-
-/// Programs and files that this part needs from outside.
-struct Needs {
-    code: PathBuf,
-    vars: PathBuf,
-}
+/// The kernel's entry for programs of arm64, by the name that Debian's packages give it.
+const INTERPRETER: &str = "/proc/sys/fs/binfmt_misc/qemu-aarch64";
 
 pub fn run(dirs: &RunDirs, template: &Template) -> Result<()> {
-    let Some(needs) = needs(&template.seedd)? else { return Ok(()) };
+    if !has_needs(&template.seedd)? {
+        return Ok(());
+    }
     let (work, logs) = dirs.part("arm64")?;
     let seedd = template.copy(&work.join("data"))?;
-    build(&seedd, &work, &logs)?;
-    let fleet = Fleet::start(&format!("{PREFIX}{}-arm64", std::process::id()), seedd, 0, &work, &logs)?;
-    fleet.ns.tap(NAME)?;
-    let serial = logs.join(format!("{NAME}.console"));
-    let argv = fleet.ns.argv(&arguments(&needs, &work, &serial)?);
-    let mut machine = Background::spawn("machine arm", &argv, &logs.join(format!("{NAME}.qemu")), None)?;
-    let (mut console, began) = (Console::follow(&serial), Instant::now());
-    let what = format!("the pairing code on the console of {NAME} ({})", serial.display());
-    stop::wait_for(&what, PENDING_LIMIT, || {
-        machine.must_run()?;
-        console.poll()?;
-        if let Some(line) = console.last_of_agent() {
-            say::progress(line);
-        }
-        Ok(console.pairing_code())
-    })?;
+    let installs = can_install()?;
+    build(&seedd, installs, &work, &logs)?;
+    let mut fleet = Fleet::start(&format!("{PREFIX}{}-arm64", std::process::id()), seedd, 0, &work, &logs)?;
+    fleet.add(Spec::new(NAME, NUMBER, Firmware::Aavmf))?;
+    fleet.until("the pairing code of the machine with arm64", PENDING_LIMIT, |f| Ok(f.waiting_code(0).is_some()))?;
+    let member = &fleet.members[0];
     for sign in SIGNS {
-        console.find(0, sign).with_context(|| format!("the console never showed {sign:?}"))?;
+        member.vm.console.find(0, sign).with_context(|| format!("the console never showed {sign:?}"))?;
     }
-    let machines = fleet.client.machines()?;
-    let found = machines.iter().find(|m| m.mac == MAC).context("the seed does not know the machine")?;
-    ensure!(found.state() == "Pending", "the machine is {}", found.state());
-    let page = fleet.client.page(&format!("/machines/{}", found.id))?;
+    let id = member.machine.as_ref().context("the seed does not know the machine")?.id;
+    let page = fleet.client.page(&format!("/machines/{id}"))?;
     ensure!(page.contains(", arm64"), "the machine's page does not say that it is arm64");
-    say::line(&format!("{NAME}: Pending {} after power-on", say::seconds(began.elapsed())));
+    say::line(&format!("{NAME}: Pending {} after power-on", say::seconds(member.vm.powered_on.elapsed())));
+    if installs {
+        fleet.approve_until(Step::Converged, "the machine with arm64 to be Converged", CONVERGED_LIMIT)?;
+        is_a_node(&fleet, &template.ssh_key)?;
+    }
     fleet.ns.must_be_quiet()
 }
 
-/// Notes what is missing, and returns nothing then.
-fn needs(seedd: &Seedd) -> Result<Option<Needs>> {
+fn is_a_node(fleet: &Fleet, key: &Path) -> Result<()> {
+    checks::all(fleet, key)?;
+    let member = &fleet.members[0];
+    let planes = member.machine.as_ref().context("the seed does not know the machine")?.planes();
+    let ssh = Ssh { fleet, key, address: planes.get("wg1").context("the node has no address on wg1")? };
+    let told = ssh.run("dpkg --print-architecture; uname -m")?;
+    ensure!(told.split_whitespace().eq(["arm64", "aarch64"]), "the node is {told:?}");
+    say::line(&format!("{NAME}: Converged {} after power-on", say::seconds(member.vm.powered_on.elapsed())));
+    Ok(())
+}
+
+/// Notes what is missing.
+fn has_needs(seedd: &Seedd) -> Result<bool> {
     let agent = seedd.program.with_file_name("../aarch64-unknown-linux-gnu/agent/kubedos-node");
     if !agent.is_file() {
         skip::note("agent-arm64", "is not built; `just agent-arm64` builds it").map_err(Error::msg)?;
-        return Ok(None);
+        return Ok(false);
     }
-    let roots = [PathBuf::from("/"), cache().join("tools/qemu-efi-aarch64")];
-    let firmware = roots.into_iter().map(|root| (root.join(FIRMWARE.0), root.join(FIRMWARE.1))).find(|(code, _)| code.is_file());
-    match (firmware, tool::find(EMULATOR)) {
-        (Some((code, vars)), Some(_)) => Ok(Some(Needs { code, vars })),
-        _ => {
-            skip::note(EMULATOR, "is not installed, or its firmware is not (qemu-efi-aarch64)").map_err(Error::msg)?;
-            Ok(None)
-        }
+    if tool::find(EMULATOR).is_none() || arm64_firmware().is_none() {
+        skip::note(EMULATOR, "is not installed, or its firmware is not (qemu-efi-aarch64)").map_err(Error::msg)?;
+        return Ok(false);
     }
+    Ok(true)
 }
 
-/// The same site with packages and netboot set for both architectures. An enrollment medium needs no artifact: those of arm64
-/// take the emulator very long.
-fn build(seedd: &Seedd, work: &Path, logs: &Path) -> Result<()> {
+/// Whether an artifact for arm64 can be built here: it runs the scripts of arm64 packages.
+fn can_install() -> Result<bool> {
+    let there = fs::read_to_string(INTERPRETER).is_ok_and(|text| text.starts_with("enabled"));
+    if !there {
+        skip::note("binfmt-arm64", "the kernel starts no programs for arm64; the machine is not installed")
+            .map_err(Error::msg)?;
+    }
+    Ok(there)
+}
+
+/// The same site with packages and netboot set for both architectures; an enrollment medium needs no artifact.
+fn build(seedd: &Seedd, artifacts: bool, work: &Path, logs: &Path) -> Result<()> {
     let file = seedd.cluster_file();
     let text = fs::read_to_string(&file).context("reading cluster.yaml")?;
     ensure!(text.contains("\nspec:\n"), "cluster.yaml has no spec");
@@ -95,29 +102,14 @@ fn build(seedd: &Seedd, work: &Path, logs: &Path) -> Result<()> {
         .context("writing cluster.yaml")?;
     say::line("seedd darksite build, with arm64");
     seedd.darksite_build(&logs.join("darksite-build.log"))?;
-    say::line("seedd image build --target enroll-iso, with a netboot set for arm64");
     let ns = Netns::lab(&format!("{PREFIX}{}-arm64-build", std::process::id()), work)?;
-    seedd.enroll_iso_build(&ns, &work.join("enroll.iso"), &logs.join("image-build.log"))?;
+    let log = logs.join("image-build.log");
+    if artifacts {
+        say::line("seedd image build, with artifacts for arm64");
+        seedd.image_build(&ns, &log)?;
+    } else {
+        say::line("seedd image build --target enroll-iso, with a netboot set for arm64");
+        seedd.enroll_iso_build(&ns, &work.join("enroll.iso"), &log)?;
+    }
     ns.must_be_quiet()
-}
-
-fn arguments(needs: &Needs, dir: &Path, serial: &Path) -> Result<Vec<String>> {
-    let (own, disk) = (dir.join("arm.vars"), dir.join("arm.raw"));
-    fs::copy(&needs.vars, &own).context("copying the firmware's variables")?;
-    let made = fs::File::create(&disk).and_then(|f| f.set_len(8 << 30));
-    made.with_context(|| format!("making disk {}", disk.display()))?;
-    let mut argv = tool::words(&[EMULATOR, "-nodefaults", "-no-user-config", "-display", "none", "-L", "/usr/share/qemu"]);
-    argv.extend(tool::words(&["-machine", "virt,acpi=on", "-accel", "tcg,thread=multi", "-cpu", "cortex-a72", "-m", "1536"]));
-    let mut add = |option: &str, value: String| argv.extend([option.to_owned(), value]);
-    add("-smbios", "type=1,manufacturer=Kubedos,product=Lab,serial=LAB-arm".to_owned());
-    add("-serial", format!("file:{}", serial.display()));
-    add("-drive", format!("if=pflash,format=raw,readonly=on,file={}", needs.code.display()));
-    add("-drive", format!("if=pflash,format=raw,file={}", own.display()));
-    add("-object", "rng-random,id=rng0,filename=/dev/urandom".to_owned());
-    add("-device", "virtio-rng-pci,rng=rng0".to_owned());
-    add("-netdev", format!("tap,id=net0,ifname={NAME},script=no,downscript=no"));
-    add("-device", format!("virtio-net-pci,netdev=net0,mac={MAC},bootindex=1,romfile="));
-    add("-drive", format!("if=none,id=disk0,format=raw,cache=unsafe,file={}", disk.display()));
-    add("-device", "virtio-blk-pci,drive=disk0,serial=LABDISKarm,bootindex=2".to_owned());
-    Ok(argv)
 }

@@ -108,7 +108,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 28] = [
+static PARTS: [Part; 29] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -239,7 +239,10 @@ static PARTS: [Part; 28] = [
             rotate::run(b.dirs, &b.template, b.accel()?)
         }),
     ),
-    long("arm64", Run::One("a machine with arm64 boots from the network and is Pending", |b| arm64::run(b.dirs, &b.template))),
+    long(
+        "arm64",
+        Run::One("a machine with arm64 boots from the network and becomes a node", |b| arm64::run(b.dirs, &b.template)),
+    ),
     long(
         "drill",
         Run::One("a drill rebuilds the site from its capsule and is recorded in the event log", |b| {
