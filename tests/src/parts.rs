@@ -241,7 +241,10 @@ static PARTS: [Part; 29] = [
     ),
     long(
         "arm64",
-        Run::One("a machine with arm64 boots from the network and becomes a node", |b| arm64::run(b.dirs, &b.template)),
+        Run::One(
+            "a machine with arm64 boots from the network to Pending, and is installed where its artifact can be built",
+            |b| arm64::run(b.dirs, &b.template),
+        ),
     ),
     long(
         "drill",

@@ -56,7 +56,8 @@ fn an_arm64_machine_boots_its_kernel_and_waits_while_there_is_none() {
     app.store.write(|tx| tx.set_netboot(set)).unwrap();
     let script = |arch: &str, format: Option<&str>| {
         let of = |text: &str| Some(text.to_owned());
-        let query = BootQuery { mac: of("02:00:00:00:00:01"), arch: of(arch), uuid: None, format: format.map(str::to_owned) };
+        let format = format.map(str::to_owned);
+        let query = BootQuery { mac: of("02:00:00:00:00:01"), arch: of(arch), uuid: None, format, only: None };
         app.script_for(&query).unwrap()
     };
     for (format, kernel) in [(None, "/boot/vmlinuz "), (Some("grub"), "/boot/vmlinuz ")] {
