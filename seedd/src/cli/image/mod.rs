@@ -155,8 +155,9 @@ const ARM64_AGENT_PLACES: &[&str] =
     &["kubedos-node-arm64.static", "../aarch64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node-arm64"];
 
 pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
-    let hint = "build it with `just agent`, or use --agent";
-    find_program(given, AGENT_PLACES, ("the static agent kubedos-node was not found next to this program", hint))
+    find_program(given, AGENT_PLACES)?
+        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found next to this program"))
+        .hint("build it with `just agent`, or use --agent")
 }
 
 /// The agent for arm64, which only a site with such nodes needs.
@@ -164,20 +165,22 @@ fn find_arm64_agent(given: Option<&Utf8PathBuf>, arches: &[Arch]) -> Result<Opti
     if !arches.contains(&Arch::Arm64) {
         return Ok(None);
     }
-    let hint = "build it with `just agent-arm64`, use --arm64-agent, or remove arm64 from spec.architectures in cluster.yaml";
-    let missing = "the static agent kubedos-node for arm64 was not found next to this program";
-    find_program(given, ARM64_AGENT_PLACES, (missing, hint)).map(Some)
+    find_program(given, ARM64_AGENT_PLACES)?
+        .ok_or_else(|| anyhow!("the static agent kubedos-node for arm64 was not found next to this program"))
+        .hint("build it with `just agent-arm64`, use --arm64-agent, or remove arm64 from spec.architectures in cluster.yaml")
+        .map(Some)
 }
 
-fn find_program(given: Option<&Utf8PathBuf>, places: &[&str], (missing, hint): (&'static str, &str)) -> Result<Utf8PathBuf> {
+/// The program that was given, or the first of these places below this program's folder that has one.
+fn find_program(given: Option<&Utf8PathBuf>, places: &[&str]) -> Result<Option<Utf8PathBuf>> {
     if let Some(path) = given {
         anyhow::ensure!(path.is_file(), "no agent at {path}");
-        return Ok(path.clone());
+        return Ok(Some(path.clone()));
     }
     let own = std::env::current_exe().context("finding the path of this program")?;
     let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
     let folder = own.parent().unwrap_or(camino::Utf8Path::new("."));
-    places.iter().map(|p| folder.join(p)).find(|p| p.is_file()).ok_or_else(|| anyhow!(missing)).hint(hint)
+    Ok(places.iter().map(|p| folder.join(p)).find(|p| p.is_file()))
 }
 
 impl Build {
