@@ -18,6 +18,10 @@ build: agent
 agent:
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile agent -p payload --target {{target}}
 
+# the same for arm64, with a compiler of Debian's that is fetched once (root)
+agent-arm64:
+    payload/arm64/build "${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-gnu/agent/kubedos-node"
+
 # two blank machines become nodes; --auto approves by itself
 demo *args: build
     {{lab}} demo {{args}}

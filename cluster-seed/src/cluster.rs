@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+use crate::arch::{self, Arch};
 pub use crate::converge::role::RoleSpec;
 use crate::converge::{CHECKS, role};
 pub use crate::darksite_spec::DarksiteSpec;
@@ -66,6 +67,9 @@ pub struct Spec {
     /// What they run on.
     #[serde(default)]
     pub substrate: Option<SubstrateSpec>,
+    /// Architectures of the nodes: images are built for each, and the snapshot has the packages of each.
+    #[serde(default = "arch::only_amd64")]
+    pub architectures: Vec<Arch>,
 }
 
 /// Where the operator's Ansible roles are.
@@ -249,6 +253,7 @@ impl ClusterSpec {
             let found = self.spec.acceptance.mttr_target_minutes;
             return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));
         }
+        arch::check(&self.spec.architectures).map_err(|(why, hint)| whole(why, hint))?;
         self.check_roles()?;
         self.check_converge()?;
         self.check_inventory()

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::cluster::{SpecError, is_package_name, whole};
 use crate::extras::has_login;
 use crate::repo::{ARCHITECTURES, RepoMode, RepoProfile};
@@ -13,7 +14,7 @@ pub struct DarksiteSpec {
     pub suite: String,
     #[serde(default = "default_components")]
     pub components: Vec<String>,
-    /// Architecture of the seed's images.
+    /// Architecture of the seed.
     #[serde(default = "default_arch")]
     pub architecture: String,
     /// Further architectures whose packages are in the snapshot.
@@ -54,11 +55,14 @@ impl DarksiteSpec {
         self.profile.unwrap_or(older)
     }
 
-    /// All architectures of the snapshot, that of the images first.
-    pub fn architectures(&self) -> Vec<String> {
-        let more = self.more_architectures.iter().filter(|a| **a != self.architecture);
-        let mut all: Vec<String> = std::iter::once(&self.architecture).chain(more).cloned().collect();
-        all.dedup();
+    /// All architectures of the snapshot, that of the seed first; `nodes` are those of the nodes.
+    pub fn architectures(&self, nodes: &[Arch]) -> Vec<String> {
+        let mut all = vec![self.architecture.clone()];
+        for arch in self.more_architectures.iter().cloned().chain(nodes.iter().map(Arch::to_string)) {
+            if !all.contains(&arch) {
+                all.push(arch);
+            }
+        }
         all
     }
 
@@ -99,6 +103,7 @@ fn default_arch() -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::arch::Arch;
     use crate::cluster::ClusterSpec;
     use crate::repo::{RepoMode, RepoProfile};
 
@@ -125,10 +130,11 @@ spec:
     fn profile_mode_and_architectures() {
         let spec = parse("").unwrap().spec.darksite;
         assert_eq!((spec.profile(), spec.mode), (RepoProfile::Base, RepoMode::Darksite));
-        assert_eq!(spec.architectures(), ["amd64"]);
+        assert_eq!(spec.architectures(&[Arch::Amd64]), ["amd64"]);
+        assert_eq!(spec.architectures(&[Arch::Arm64, Arch::Amd64]), ["amd64", "arm64"]);
         let spec = parse("    profile: full\n    mode: both\n    moreArchitectures: [amd64, arm64]\n").unwrap().spec.darksite;
         assert_eq!((spec.profile(), spec.mode), (RepoProfile::Full, RepoMode::Both));
-        assert_eq!(spec.architectures(), ["amd64", "arm64"]);
+        assert_eq!(spec.architectures(&[Arch::Amd64]), ["amd64", "arm64"]);
         assert_eq!(parse("    updates: true\n").unwrap().spec.darksite.profile(), RepoProfile::BaseUpdates);
         for (bad, words) in [
             ("    profile: some\n", "profile"),

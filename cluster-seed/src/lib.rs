@@ -8,6 +8,7 @@
 
 pub mod addressing;
 pub mod agent;
+pub mod arch;
 pub mod archive;
 pub mod capsule;
 pub mod cluster;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::ids::Digest;
 use crate::seal::Sealable;
 
@@ -154,6 +155,14 @@ pub struct ArtifactPackages {
 
 impl Sealable for ArtifactPackages {
     const PURPOSE: &'static str = "artifact-packages";
+}
+
+/// Kernel and initramfs of an architecture in a netboot set.
+pub const fn boot_files(arch: Arch) -> (&'static str, &'static str) {
+    match arch {
+        Arch::Amd64 => ("vmlinuz", "initrd.img"),
+        Arch::Arm64 => ("vmlinuz-arm64", "initrd-arm64.img"),
+    }
 }
 
 /// A file the seed hands to firmware, iPXE or the RAM agent.

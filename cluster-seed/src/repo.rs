@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
+
 /// Architectures a snapshot can hold (Debian's names); `all` comes with each of them.
-pub const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+pub const ARCHITECTURES: [&str; 2] = [Arch::Amd64.as_str(), Arch::Arm64.as_str()];
 
 /// Package sources of a node's apt (`REPO_MODE`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 use std::io::Write as _;
 
 use camino::Utf8PathBuf;
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use cluster_seed::seal::SigningKey;
@@ -36,6 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         suite: suite.as_str(),
         keyring: &snapshot.join("keyring.gpg"),
         agent,
+        arm64_agent: None,
         dirs: &Dirs::under(data),
         site_key: &SigningKey::from_bytes(&[7; 32]),
         no_rescue: false,
@@ -44,8 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in &netboot.files {
         Lines.say(&format!("{} {} {}", file.sha256, file.size, file.name));
     }
-    let artifact = image::build_artifact(&inputs, "base", &image::Wanted { packages: &[], disabled: &[], payload: None }, &Lines)
-        .map_err(chain)?;
+    let wanted = image::Wanted { packages: &[], disabled: &[], payload: None };
+    let artifact = image::build_artifact(&inputs, ("base", Arch::Amd64), &wanted, &Lines).map_err(chain)?;
     let sizes = (artifact.disk_size, artifact.stored_size());
     Lines.say(&format!("artifact {} raw {} disk {} stored {}", artifact.id, artifact.raw, sizes.0, sizes.1));
     image::assemble(&artifact, &data.join("blobs"), out, &Lines)?;

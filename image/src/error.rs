@@ -1,6 +1,7 @@
 //! Why something could not be built.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::manifest::ManifestError;
 use cluster_seed::seal::SealError;
 use host::files::FileError;
@@ -37,6 +38,8 @@ pub enum Error {
     Chunk(#[from] ChunkError),
     #[error("writing the image")]
     Format(#[source] formats::Error),
+    #[error("this host cannot run the programs of {arch} that packages' scripts need")]
+    NoEmulator { arch: Arch },
     #[error("{0}")]
     Content(String),
     #[error(transparent)]
@@ -77,6 +80,9 @@ impl Error {
             Error::Changed { .. } => Some("the snapshot on disk is damaged: run `seedd darksite verify`"),
             Error::Tool { source: ToolError::Start { .. }, .. } => {
                 Some("run it as root on a host with util-linux (unshare, setpriv)")
+            }
+            Error::NoEmulator { .. } => {
+                Some("install qemu-user-binfmt (Debian 13) or qemu-user-static (Debian 12); binfmt_misc has to be mounted")
             }
             Error::File(error) | Error::Tree { source: TreeError::File(error), .. } | Error::Disk(DiskError::File(error)) => {
                 Some(error.hint())

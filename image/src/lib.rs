@@ -49,6 +49,9 @@ mod prove;
 /// Executables that go into an image.
 mod program;
 
+/// Running programs of another architecture.
+mod emulation;
+
 /// Working directories, and publishing what is finished.
 mod store;
 
@@ -56,6 +59,7 @@ mod store;
 mod error;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
 use cluster_seed::seal::SigningKey;
 
@@ -71,7 +75,7 @@ pub use payload::assets as node_assets;
 pub use payload::platform as platform_files;
 pub use prove::{PROVEN_ARCH, Subject, prove};
 pub use seediso::{SeedIso, SeedMedium, build_seed_iso};
-pub use spec::{BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};
+pub use spec::{ARM64_PACKAGES, BASE_PACKAGES, SEED_PACKAGES, TOOL_PACKAGES};
 pub use store::WORKDIRS;
 
 /// The subdirectories of the seed's data directory used here, all on one file system.
@@ -108,8 +112,20 @@ pub struct Inputs<'a> {
     pub keyring: &'a Utf8Path,
     /// The agent, a static executable.
     pub agent: &'a Utf8Path,
+    /// The agent for arm64, if machines with it boot from the netboot set and have artifacts.
+    pub arm64_agent: Option<&'a Utf8Path>,
     pub dirs: &'a Dirs,
     pub site_key: &'a SigningKey,
     /// The netboot image refuses `kubedos.rescue`.
     pub no_rescue: bool,
+}
+
+impl<'a> Inputs<'a> {
+    /// The agent for machines with this architecture.
+    fn agent_of(&self, arch: Arch) -> Result<&'a Utf8Path, Error> {
+        match arch {
+            Arch::Amd64 => Ok(self.agent),
+            Arch::Arm64 => self.arm64_agent.ok_or_else(|| Error::Content("there is no agent for arm64".to_owned())),
+        }
+    }
 }

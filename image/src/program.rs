@@ -1,6 +1,7 @@
 //! Executables that go into an image: read, and checked to run there.
 
 use camino::Utf8Path;
+use cluster_seed::arch::Arch;
 use host::files::read_limited;
 
 use crate::error::Error;
@@ -10,25 +11,25 @@ const MAX_SEEDD: u64 = 512 << 20;
 /// Type of the program header that names a dynamic linker (System V ABI, chapter 5).
 const PT_INTERP: u64 = 3;
 
-/// Reads the agent, which must be a static x86-64 executable: the initramfs has no dynamic linker.
-pub(crate) fn read_agent(path: &Utf8Path) -> Result<Vec<u8>, Error> {
-    let bytes = read(path, MAX_AGENT)?;
+/// Reads the agent, which must be a static executable for `arch`: the initramfs has no dynamic linker.
+pub(crate) fn read_agent(path: &Utf8Path, arch: Arch) -> Result<Vec<u8>, Error> {
+    let bytes = read(path, arch, MAX_AGENT)?;
     if has_interpreter(&bytes) {
         return Err(Error::Content(format!("the agent {path} is not static: it needs a dynamic linker")));
     }
     Ok(bytes)
 }
 
-/// Reads `seedd`, which must be an x86-64 executable.
+/// Reads `seedd`, which must be an executable for amd64.
 pub(crate) fn read_seedd(path: &Utf8Path) -> Result<Vec<u8>, Error> {
-    read(path, MAX_SEEDD)
+    read(path, Arch::Amd64, MAX_SEEDD)
 }
 
-fn read(path: &Utf8Path, limit: u64) -> Result<Vec<u8>, Error> {
+fn read(path: &Utf8Path, arch: Arch, limit: u64) -> Result<Vec<u8>, Error> {
     let bytes = read_limited(path, limit)?;
-    // ELF64, little-endian, EM_X86_64 (System V ABI, chapter 4).
-    if !bytes.starts_with(b"\x7fELF\x02\x01") || bytes.get(18..20) != Some(&[62, 0][..]) {
-        return Err(Error::Content(format!("{path} is not an x86-64 executable")));
+    // ELF64, little-endian (System V ABI, chapter 4).
+    if !bytes.starts_with(b"\x7fELF\x02\x01") || bytes.get(18..20) != Some(&arch.elf_machine().to_le_bytes()[..]) {
+        return Err(Error::Content(format!("{path} is not an executable for {arch}")));
     }
     Ok(bytes)
 }
@@ -61,9 +62,7 @@ mod tests {
         elf
     }
 
-    type Reader = fn(&Utf8Path) -> Result<Vec<u8>, Error>;
-
-    fn judge(read: Reader, bytes: &[u8]) -> Result<usize, String> {
+    fn judge(read: impl Fn(&Utf8Path) -> Result<Vec<u8>, Error>, bytes: &[u8]) -> Result<usize, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(dir.path()).unwrap().join("program");
         fs::write(&path, bytes).unwrap();
@@ -72,18 +71,22 @@ mod tests {
 
     #[test]
     fn the_agent_must_be_static() {
+        let read_agent = |path: &Utf8Path| read_agent(path, Arch::Amd64);
         assert_eq!(judge(read_agent, &elf(1)), Ok(120));
         assert!(judge(read_agent, &elf(3)).unwrap_err().contains("dynamic linker"));
         assert!(judge(read_agent, &elf(1)[..40]).unwrap_err().contains("dynamic linker"), "headers cut off");
     }
 
     #[test]
-    fn only_x86_64_executables_are_accepted() {
-        for read in [read_agent as Reader, read_seedd] {
-            for bad in [&b"#!/bin/sh\n"[..], &elf(1)[..19], b""] {
-                assert!(judge(read, bad).unwrap_err().contains("not an x86-64 executable"));
-            }
+    fn only_executables_for_the_architecture_are_accepted() {
+        let mut arm64 = elf(1);
+        arm64[18] = 183;
+        for bad in [&b"#!/bin/sh\n"[..], &elf(1)[..19], b"", &arm64] {
+            assert!(judge(read_seedd, bad).unwrap_err().contains("not an executable for amd64"));
+            assert!(judge(|p| read_agent(p, Arch::Amd64), bad).unwrap_err().contains("not an executable for amd64"));
         }
+        assert_eq!(judge(|p| read_agent(p, Arch::Arm64), &arm64), Ok(120));
+        assert!(judge(|p| read_agent(p, Arch::Arm64), &elf(1)).unwrap_err().contains("not an executable for arm64"));
         assert_eq!(judge(read_seedd, &elf(1)[..20]), Ok(20));
         assert_eq!(judge(read_seedd, &elf(3)), Ok(120), "seedd may need a dynamic linker");
     }

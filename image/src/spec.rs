@@ -1,12 +1,14 @@
 //! What is built, decided before anything is touched: recipe, package lists, sizes, ids, names of file systems.
 
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Version of the build rules in this crate; raised when the same inputs would give different bytes.
 pub const RECIPE: u32 = 4;
-pub const ARCH: &str = "amd64";
+/// Architecture of the seed, of the tools and of media.
+pub const ARCH: &str = Arch::Amd64.as_str();
 
 /// Packages of every artifact, whatever its role.
 pub const BASE_PACKAGES: &[&str] = &[
@@ -64,6 +66,14 @@ pub const TOOL_PACKAGES: &[&str] = &[
     "zstd",
 ];
 
+/// What images for arm64 need beyond the packages with the same names: roots of a snapshot, limited to that architecture.
+pub const ARM64_PACKAGES: &[&str] = &["grub-efi-arm64-signed:arm64"];
+
+/// [`BASE_PACKAGES`] by their names on an architecture.
+pub fn base_packages(arch: Arch) -> Vec<String> {
+    BASE_PACKAGES.iter().map(|name| arch.package(name)).collect()
+}
+
 /// Packages of a seed medium's root, besides the essential ones. Kernel modules are unpacked from the kernel package itself,
 /// without running its scripts: the medium boots with the initramfs of the netboot set.
 pub const SEED_PACKAGES: &[&str] = &[
@@ -119,6 +129,9 @@ pub struct NetbootSpec {
     /// As `netboot.rescue` of cluster.yaml. The id is that of versions before where it is on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_rescue: bool,
+    /// The agent for arm64, if the set has kernel, initramfs and loaders for it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm64_agent: Option<Digest>,
 }
 
 impl NetbootSpec {
@@ -169,6 +182,14 @@ mod tests {
             assert!(list.windows(2).all(|w| w[0] < w[1]), "{list:?}");
         }
         assert!(FILE_PACKAGES.iter().all(|p| TOOL_PACKAGES.contains(p)));
+    }
+
+    #[test]
+    fn every_base_package_has_its_name_on_each_architecture() {
+        assert_eq!(base_packages(Arch::Amd64), BASE_PACKAGES);
+        let arm64 = base_packages(Arch::Arm64);
+        assert!(arm64.contains(&"linux-image-arm64".to_owned()) && !arm64.iter().any(|p| p.contains("amd64")), "{arm64:?}");
+        assert_eq!(arm64.len(), BASE_PACKAGES.len());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Mac;
 use pxe::dhcp::leases::{Answer, LeaseTable};
 use pxe::dhcp::pool::{PoolConfig, PoolRange};
@@ -142,7 +143,7 @@ fn hole_9_no_text_adds_a_word_or_a_line_to_a_boot_script() {
         let clean = ScreenText::new("x");
         for (told, plain) in [
             (wait_script(seed, mac, text, &ScreenText::new(text), 5), wait_script(seed, mac, "bios", &clean, 5)),
-            (grub_wait(seed, mac, &ScreenText::new(text), 5), grub_wait(seed, mac, &clean, 5)),
+            (grub_wait(seed, mac, Arch::Amd64, &ScreenText::new(text), 5), grub_wait(seed, mac, Arch::Amd64, &clean, 5)),
         ] {
             assert_eq!(told.lines().count(), plain.lines().count(), "{text:?}");
             assert_eq!(
@@ -156,7 +157,8 @@ fn hole_9_no_text_adds_a_word_or_a_line_to_a_boot_script() {
         assert!(KernelCmdline::new().params([reserved]).is_err(), "{reserved}");
     }
     let (kernel, initrd, extra) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap(), KernelCmdline::new());
-    let boot = AgentBoot { seed, mac, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue: true };
+    let boot =
+        AgentBoot { seed, mac, arch: Arch::Amd64, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue: true };
     for script in [agent_script(&boot).unwrap(), grub_agent(&boot).unwrap()] {
         assert!(!script.contains("password") && !script.contains("token"), "hole 15: a boot script holds no secret");
     }

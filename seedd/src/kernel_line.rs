@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 
 use anyhow::{Context as _, Result};
+use cluster_seed::arch::Arch;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::netboot::ConsoleSpec;
 use pxe::script::{Console, KernelCmdline, SeedUrl};
@@ -30,7 +31,7 @@ pub fn parameters(spec: &ClusterSpec) -> Result<String> {
         [] => vec![Console::Vga, Console::Serial(0)],
         some => some.to_vec(),
     };
-    let line = consoles.into_iter().fold(KernelCmdline::new(), KernelCmdline::console);
+    let line = consoles.into_iter().fold(KernelCmdline::new(), |line, console| line.console(console, Arch::Amd64));
     let line = line.params(netboot.kernel_parameters.iter().map(String::as_str));
     Ok(line.context("reading netboot.kernelParameters").hint("correct it in cluster.yaml")?.to_string())
 }

@@ -10,7 +10,7 @@ use cluster_seed::netboot::{DhcpSpec, InterfaceSpec, Mode, NetworkSpec, OptionSp
 use host::clock::steady;
 use host::files;
 use pxe::counters::Counters;
-use pxe::dhcp::loader::{GRUB, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SNPONLY, UNDIONLY};
+use pxe::dhcp::loader::{GRUB, GRUB_ARM64, GRUB_CONFIGS, IPXE_ARM64, IPXE_EFI, SHIM, SHIM_ARM64, SNPONLY, UNDIONLY};
 use pxe::script::{KernelCmdline, SeedUrl, grub_first};
 use pxe::{
     Commit, DhcpConfig, DhcpMode, DhcpServer, ExtraOption, FileTable, Journal, LoaderTable, NetworkConfig, PoolRange, Presence,
@@ -230,8 +230,9 @@ fn files(app: &App) -> Result<Vec<(String, Arc<[u8]>)>> {
     let Some(id) = app.store.netboot()? else { return Ok(Vec::new()) };
     let dir = app.site.join("netboot").join(id.to_string());
     let mut files = Vec::new();
-    for (name, needed) in [(UNDIONLY, true), (SNPONLY, true), (IPXE_EFI, true), (IPXE_ARM64, false), (SHIM, false), (GRUB, false)]
-    {
+    let needed = [UNDIONLY, SNPONLY, IPXE_EFI].map(|name| (name, true));
+    let optional = [IPXE_ARM64, SHIM, GRUB, SHIM_ARM64, GRUB_ARM64].map(|name| (name, false));
+    for (name, needed) in needed.into_iter().chain(optional) {
         // A set of an older version has no Secure Boot chain.
         if needed || dir.join(name).exists() {
             files.push((name.to_owned(), Arc::from(files::read_limited(&dir.join(name), MAX_LOADER)?)));

@@ -92,6 +92,7 @@ impl<'a> FakeAgent<'a> {
             nics: vec![Nic { name: "eth0".into(), mac: self.mac, driver: "none".into(), link_up: true, speed: None }],
             boot_mac: Some(self.mac),
             kernel: "0".into(),
+            arch: cluster_seed::arch::Arch::Amd64,
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod appliance;
+pub mod arm64;
 pub mod bench;
 pub mod browser;
 pub mod checks;

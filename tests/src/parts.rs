@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::appliance;
+use crate::arm64;
 use crate::clock;
 use crate::cuts;
 use crate::darksite;
@@ -108,7 +109,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 29] = [
+static PARTS: [Part; 30] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -246,6 +247,13 @@ static PARTS: [Part; 29] = [
         Run::One("the seed's keys are changed under two nodes, which find it again and trust what the new key signs", |b| {
             rotate::run(b.dirs, &b.template, b.accel()?)
         }),
+    ),
+    long(
+        "arm64",
+        Run::One(
+            "a machine with arm64 boots from the network to Pending, and is installed where its artifact can be built",
+            |b| arm64::run(b.dirs, &b.template),
+        ),
     ),
     long(
         "drill",

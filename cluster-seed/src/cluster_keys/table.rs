@@ -31,6 +31,7 @@ pub const KEYS: &[Section] = &[
         key("payload", "section", NONE, "", "The operator's Ansible roles ([converge.md](converge.md))."),
         key("nodes", "list", "[]", "at most 4,096 entries", "The machines of the site, where they are planned ([proxmox.md](proxmox.md))."),
         key("substrate", "section", NONE, "", "What they run on."),
+        key("architectures", "list of words", "[amd64]", "`amd64`, `arm64`; `amd64` is required", "Architectures of the nodes. Netboot set and artifacts are built for each; the snapshot has the packages of each."),
     ] },
     Section { at: &["spec.networking"], about: "", keys: &[
         key("domain", "host name", REQUIRED, "", "Domain of all nodes: a node is `<label>.<domain>`, the seed `seed.<domain>`."),
@@ -114,7 +115,7 @@ pub const KEYS: &[Section] = &[
     Section { at: &["spec.darksite"], about: "The Debian snapshot ([darksite.md](darksite.md)).", keys: &[
         key("suite", "string", REQUIRED, "", "Debian release, for example `trixie`."),
         key("components", "list of strings", "[main]", "at least one", "Components of the release."),
-        key("architecture", "string", "amd64", "`amd64`", "Architecture of the images."),
+        key("architecture", "string", "amd64", "`amd64`", "Architecture of the seed."),
         key("moreArchitectures", "list of strings", "[]", "`amd64`, `arm64`", "Further architectures whose packages are in the snapshot."),
         key("mirror", "URL or absolute path", "null", "", "Debian mirror. Without it: the one that this machine's apt uses."),
         key("securityMirror", "URL, absolute path or `none`", "null", "", "Mirror of the security archive. Without it: apt's, or the one next to the mirror."),

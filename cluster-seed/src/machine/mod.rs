@@ -10,6 +10,7 @@ pub mod firmware;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::ids::Mac;
 use crate::seal::Sealable;
 
@@ -67,6 +68,9 @@ pub struct HardwareFacts {
     /// MAC address that the machine booted from, if the loader passed it.
     pub boot_mac: Option<Mac>,
     pub kernel: String,
+    /// Left out by machines with amd64, as by all agents before there were others.
+    #[serde(default, skip_serializing_if = "Arch::is_amd64")]
+    pub arch: Arch,
 }
 
 impl Sealable for HardwareFacts {
@@ -141,7 +145,8 @@ mod tests {
             assert_eq!(facts(Firmware::Uefi, date).has_old_firmware(), old, "{date}");
             assert!(!facts(Firmware::Bios, date).has_old_firmware(), "a BIOS has another network stack");
         }
-        assert!(!serde_json::to_string(&facts(Firmware::Bios, "")).unwrap().contains("firmware_date"));
+        let text = serde_json::to_string(&facts(Firmware::Bios, "")).unwrap();
+        assert!(!text.contains("firmware_date") && !text.contains("arch"), "older seeds refuse a field that they do not know");
     }
 
     #[test]

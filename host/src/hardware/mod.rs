@@ -9,6 +9,7 @@ mod sysfs;
 use std::fs;
 
 use camino::Utf8Path;
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Mac;
 use cluster_seed::machine::{Firmware, HardwareFacts, Nic};
 
@@ -22,7 +23,6 @@ const MAX_CPUINFO: u64 = 4 << 20;
 pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
     let dmi = |name: &str| attribute(&root.join("sys/class/dmi/id").join(name));
     let cpuinfo = read(&root.join("proc/cpuinfo"), MAX_CPUINFO);
-    let field = |line: &str| line.split_once(':').map(|(_, v)| v.trim().to_owned());
     let firmware = if root.join("sys/firmware/efi").exists() { Firmware::Uefi } else { Firmware::Bios };
     HardwareFacts {
         vendor: dmi("sys_vendor"),
@@ -31,7 +31,7 @@ pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
         uuid: dmi("product_uuid").to_lowercase(),
         firmware,
         firmware_date: dmi("bios_date"),
-        cpu: cpuinfo.lines().find(|l| l.starts_with("model name")).and_then(field).unwrap_or_default(),
+        cpu: model(&cpuinfo).unwrap_or_default(),
         cpus: u32::try_from(cpuinfo.lines().filter(|l| l.starts_with("processor")).count()).unwrap_or(u32::MAX),
         memory_mib: memory_mib(&read(&root.join("proc/meminfo"), MAX_ATTRIBUTE)),
         disks: candidates(root),
@@ -40,8 +40,19 @@ pub fn gather(root: &Utf8Path, boot_mac: Option<Mac>) -> HardwareFacts {
         nics: nics(root),
         boot_mac,
         kernel: attribute(&root.join("proc/sys/kernel/osrelease")),
+        arch: Arch::of_machine(std::env::consts::ARCH).unwrap_or_default(),
     }
     .tamed()
+}
+
+/// The processor's name. An arm64 kernel prints numbers of the designer and of the part instead (MIDR_EL1).
+fn model(cpuinfo: &str) -> Option<String> {
+    let field = |name: &str| {
+        let line = cpuinfo.lines().find(|l| l.starts_with(name))?;
+        line.split_once(':').map(|(_, v)| v.trim().to_owned())
+    };
+    let numbers = || Some(format!("CPU implementer {}, part {}", field("CPU implementer")?, field("CPU part")?));
+    field("model name").or_else(numbers)
 }
 
 /// Where a file system is: the names below /dev of its device and of the disk, and the partition's number if it is on one.

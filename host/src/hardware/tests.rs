@@ -57,6 +57,14 @@ fn machine() -> Fixture {
 }
 
 #[test]
+fn an_arm64_processor_has_numbers_instead_of_a_name() {
+    let f = machine();
+    f.file("proc/cpuinfo", "processor\t: 0\nBogoMIPS\t: 125.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n");
+    let facts = gather(f.root(), None);
+    assert_eq!((facts.cpu.as_str(), facts.cpus), ("CPU implementer 0x41, part 0xd0c", 1));
+}
+
+#[test]
 fn a_machine_as_it_is() {
     let f = machine();
     let facts = gather(f.root(), None);
@@ -69,6 +77,7 @@ fn a_machine_as_it_is() {
     assert!(facts.disks[1].removable && facts.disks[1].rotational && !facts.disks[2].removable);
     let nic = &facts.nics[0];
     assert_eq!((nic.name.as_str(), nic.driver.as_str(), nic.link_up, nic.speed), ("eth0", "virtio_net", true, None));
+    assert_eq!((facts.cpu.as_str(), facts.arch.machine()), ("QEMU Virtual CPU", std::env::consts::ARCH));
     f.file("sys/firmware/efi/systab", "");
     assert_eq!(gather(f.root(), None).firmware, Firmware::Uefi);
 }

@@ -9,6 +9,7 @@ pub(crate) mod manifest;
 use std::fs;
 
 use camino::Utf8Path;
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::{ArtifactManifest, ArtifactPackages, ArtifactSpec, Chunk, ROOT_LABEL};
 use cluster_seed::progress::Progress;
@@ -18,12 +19,13 @@ use payload::assets;
 
 use crate::disk::ext4::Ext4;
 use crate::disk::{self, Disk, Layout, esp, grub};
+use crate::emulation;
 use crate::error::{Error, in_tree};
 use crate::packages::index::Index;
 use crate::program::read_agent;
 use crate::roots::system::{self, Bootstrap, FSTAB, Recipe, STATE_LABEL, System};
 use crate::roots::tools::ToolRoot;
-use crate::spec::{ARCH, BASE_PACKAGES, DISK_STEP, ESP_SIZE, MAX_ROOT, Names, RECIPE, root_size};
+use crate::spec::{DISK_STEP, ESP_SIZE, MAX_ROOT, Names, RECIPE, base_packages, root_size};
 use crate::tree::{Meta, Tree};
 use crate::{Inputs, store};
 use chunk::ChunkError;
@@ -36,9 +38,9 @@ const MAX_LOADER: u64 = 16 << 20;
 const GRUB_PC: &str = "usr/lib/grub/i386-pc";
 
 /// What the artifact of this role is built from: its id is known before anything is built.
-fn spec(snapshot: Digest, role: &str, wanted: &Wanted<'_>, agent: &Digest) -> ArtifactSpec {
-    let packages = wanted.packages.iter().cloned();
-    let mut all: Vec<String> = BASE_PACKAGES.iter().map(|p| (*p).to_owned()).chain(packages).collect();
+fn spec(snapshot: Digest, (role, arch): (&str, Arch), wanted: &Wanted<'_>, agent: &Digest) -> ArtifactSpec {
+    let packages = wanted.packages.iter().map(|p| arch.package(p));
+    let mut all: Vec<String> = base_packages(arch).into_iter().chain(packages).collect();
     all.sort();
     all.dedup();
     let mut payload = format!("{}\n{agent}\n{}", assets::digest(), assets::enabled_units().join("\n"));
@@ -51,7 +53,7 @@ fn spec(snapshot: Digest, role: &str, wanted: &Wanted<'_>, agent: &Digest) -> Ar
     ArtifactSpec {
         recipe: RECIPE,
         role: role.to_owned(),
-        arch: ARCH.to_owned(),
+        arch: arch.to_string(),
         snapshot,
         packages: all,
         payload: Digest::of(payload.as_bytes()),
@@ -68,25 +70,27 @@ pub struct Wanted<'a> {
     pub payload: Option<(Digest, &'a Utf8Path)>,
 }
 
-/// Builds the artifact, unless it exists. Its manifest goes to `<artifacts>/<id>/`, its chunks to `<blobs>`.
+/// Builds the artifact of a role for an architecture, unless it exists. Its manifest goes to `<artifacts>/<id>/`, its chunks to
+/// `<blobs>`.
 pub fn build_artifact(
     inputs: &Inputs,
-    role: &str,
+    (role, arch): (&str, Arch),
     wanted: &Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<ArtifactManifest, Error> {
-    let agent = read_agent(inputs.agent)?;
-    let spec = spec(inputs.snapshot_id, role, wanted, &Digest::of(&agent));
+    let agent = read_agent(inputs.agent_of(arch)?, arch)?;
+    let spec = spec(inputs.snapshot_id, (role, arch), wanted, &Digest::of(&agent));
     let id = spec.id();
     let place = inputs.dirs.artifacts.join(id.to_string());
     if let Some(manifest) = finished(inputs, id, &place) {
         return Ok(manifest);
     }
-    let index = Index::open(inputs.snapshot_dir, inputs.suite)?;
+    emulation::check(arch)?;
+    let index = Index::of(inputs.snapshot_dir, inputs.suite, arch)?;
     for package in &spec.packages {
         index.get(package, &format!("role {role}"))?;
     }
-    let tools = ToolRoot::open(inputs, &index, progress)?;
+    let tools = ToolRoot::open(inputs, &Index::open(inputs.snapshot_dir, inputs.suite)?, progress)?;
     let (_guard, work) = store::workdir(&inputs.dirs.tmp, "artifact-")?;
     let made_of = MadeOf { spec: &spec, agent: &agent, wanted };
     let root = build_root(inputs, &made_of, (&index, &tools, &work), progress)?;
@@ -146,6 +150,7 @@ fn build_root(
         components: &index.components,
         keyring: inputs.keyring,
         packages: &of.spec.packages,
+        arch: index.arch,
         fstab: FSTAB,
         paths: &[],
     };
@@ -221,15 +226,18 @@ impl Job<'_> {
         let config = grub::esp_config(&self.names.uuid_text("root file system"), disk::ROOT);
         let kind = esp::Kind { fat: "32", cluster: "1", size: ESP_SIZE };
         esp::create(self.index, self.tools, self.work, &self.names, kind, &config, self.progress)?;
-        let core = self.create_core()?;
 
         let image = self.work.join("disk.img");
-        let mut disk = Disk::create(&image, &self.layout, &self.names)?;
-        let mut mbr = disk.first_sector()?;
-        let boot = self.tools.read(&format!("{GRUB_PC}/boot.img"), MAX_LOADER)?;
-        grub::patch_boot(&mut mbr, &boot, self.layout.bios_boot)?;
-        disk.put(0, &mbr)?;
-        disk.put(self.layout.bios_boot.offset, &grub::patch_core(&core, self.layout.bios_boot)?)?;
+        let mut disk = Disk::create(&image, &self.layout, &self.names, self.index.arch)?;
+        // Only a PC has a BIOS. Elsewhere its partition stays empty: all disks have the same layout.
+        if self.index.arch == Arch::Amd64 {
+            let core = self.create_core()?;
+            let mut mbr = disk.first_sector()?;
+            let boot = self.tools.read(&format!("{GRUB_PC}/boot.img"), MAX_LOADER)?;
+            grub::patch_boot(&mut mbr, &boot, self.layout.bios_boot)?;
+            disk.put(0, &mbr)?;
+            disk.put(self.layout.bios_boot.offset, &grub::patch_core(&core, self.layout.bios_boot)?)?;
+        }
         for (extent, name) in [(self.layout.esp, "esp.img"), (self.layout.state, "state.img"), (self.layout.root, "root.img")] {
             let path = self.work.join(name);
             disk.put_file(extent, &path)?;
@@ -256,16 +264,22 @@ mod tests {
 
     #[test]
     fn the_spec_sorts_its_packages_and_changes_with_every_input() {
-        let base = |role, packages: &[&str], agent: &[u8]| {
+        let of = |arch: Arch, role, packages: &[&str], agent: &[u8]| {
             let packages: Vec<String> = packages.iter().map(|p| (*p).to_owned()).collect();
             let wanted = Wanted { packages: &packages, disabled: &[], payload: None };
-            spec(Digest::of(b"snapshot"), role, &wanted, &Digest::of(agent))
+            spec(Digest::of(b"snapshot"), (role, arch), &wanted, &Digest::of(agent))
         };
+        let base = |role, packages: &[&str], agent: &[u8]| of(Arch::Amd64, role, packages, agent);
         let a = base("web", &["zsh", "apt"], b"agent");
         assert_eq!(a, base("web", &["apt", "zsh", "zsh"], b"agent"));
         assert!(a.packages.windows(2).all(|w| w[0] < w[1]));
         for other in [base("db", &["zsh"], b"agent"), base("web", &[], b"agent"), base("web", &["zsh"], b"other")] {
             assert_ne!(a.id(), other.id());
+        }
+        let arm64 = of(Arch::Arm64, "web", &["zsh", "linux-headers-amd64"], b"agent");
+        assert_eq!(arm64.arch, "arm64");
+        for package in ["linux-image-arm64", "linux-headers-arm64", "zsh"] {
+            assert!(arm64.packages.iter().any(|p| p == package), "{package}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The EFI system partition: Debian's signed shim and GRUB, and a stub that finds GRUB's actual configuration.
 
 use camino::Utf8Path;
+use cluster_seed::arch::Arch;
 use cluster_seed::progress::Progress;
 
 use crate::error::{Error, in_tree};
@@ -10,11 +11,20 @@ use crate::spec::Names;
 use crate::tree::Tree;
 
 const MAX_LOADER: u64 = 16 << 20;
-/// Loaders: name on the partition, name in their packages.
-const LOADERS: &[(&str, &str)] = &[
-    ("EFI/BOOT/BOOTX64.EFI", "usr/lib/shim/shimx64.efi.signed"),
-    ("EFI/BOOT/grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"),
-];
+/// shim and GRUB: name on the partition (UEFI 2.10, section 3.5.1.1), name in their packages.
+fn loaders(arch: Arch) -> [(&'static str, &'static str); 2] {
+    match arch {
+        Arch::Amd64 => [
+            ("EFI/BOOT/BOOTX64.EFI", "usr/lib/shim/shimx64.efi.signed"),
+            ("EFI/BOOT/grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"),
+        ],
+        Arch::Arm64 => [
+            ("EFI/BOOT/BOOTAA64.EFI", "usr/lib/shim/shimaa64.efi.signed"),
+            ("EFI/BOOT/grubaa64.efi", "usr/lib/grub/arm64-efi-signed/grubaa64.efi.signed"),
+        ],
+    }
+}
+
 /// Where the signed GRUB, depending on its build, looks for its configuration.
 pub(crate) const CONFIGS: &[&str] = &["EFI/BOOT/grub.cfg", "EFI/debian/grub.cfg"];
 
@@ -28,7 +38,7 @@ pub(crate) struct Kind {
     pub size: u64,
 }
 
-/// Creates `work/esp.img`.
+/// Creates `work/esp.img`, with the loaders of the index's architecture.
 pub(crate) fn create(
     index: &Index,
     tools: &ToolRoot,
@@ -42,10 +52,12 @@ pub(crate) fn create(
     let wrong = in_tree(stage.root());
     let epoch = index.epoch;
     let files = Tree::new(&work.join("signed"));
-    for package in ["grub-efi-amd64-signed", "shim-signed"] {
+    let grub = format!("grub-efi-{}-signed", index.arch);
+    for package in [grub.as_str(), "shim-signed"] {
         unpack(index, index.get(package, "the ESP")?, &files, &|n| n.ends_with(".efi.signed") || n.ends_with("-signed"))?;
     }
-    for (to, from) in LOADERS {
+    let loaders = loaders(index.arch);
+    for (to, from) in loaders {
         let bytes = files.read(from, MAX_LOADER).map_err(in_tree(files.root()))?;
         stage.write(to, 0o644, epoch, &bytes).map_err(&wrong)?;
     }
@@ -59,7 +71,7 @@ pub(crate) fn create(
     run("creating the ESP", &[&["mkfs.vfat", "--invariant"], &format[..]].concat())?;
     run("creating the ESP", &["mmd", "-i", image, "::/EFI", "::/EFI/BOOT", "::/EFI/debian"])?;
     // The order decides where each file is stored, so it must not change.
-    for name in [LOADERS[0].0, CONFIGS[0], LOADERS[1].0, CONFIGS[1]] {
+    for name in [loaders[0].0, CONFIGS[0], loaders[1].0, CONFIGS[1]] {
         run("filling the ESP", &["mcopy", "-m", "-i", image, &format!("/work/esp/{name}"), &format!("::/{name}")])?;
     }
     Ok(())

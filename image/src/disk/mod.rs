@@ -14,6 +14,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::manifest::ArtifactManifest;
 use gptman::{GPT, GPTPartitionEntry};
 use host::files::{FileError, PUBLIC, Start, failed, open};
@@ -34,8 +35,14 @@ pub const ROOT: u32 = 4;
 const TYPE_BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
 const TYPE_ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 const TYPE_LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
-/// "Linux root (x86-64)" of the Discoverable Partitions Specification.
-const TYPE_ROOT: &str = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
+
+/// "Linux root (x86-64)" and "(ARM 64-bit)" of the Discoverable Partitions Specification.
+fn type_root(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 => "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+        Arch::Arm64 => "b921b045-1df0-41c3-af44-4c6f280d3fae",
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -125,7 +132,7 @@ pub struct Disk {
 
 impl Disk {
     /// Creates a sparse file of the layout's size, with the partition table and a protective MBR.
-    pub fn create(path: &Utf8Path, layout: &Layout, names: &Names) -> Result<Self, DiskError> {
+    pub fn create(path: &Utf8Path, layout: &Layout, names: &Names, arch: Arch) -> Result<Self, DiskError> {
         let creating = failed("creating", path);
         let mut file = open(path, Start::New, PUBLIC).map_err(&creating)?;
         file.set_len(layout.disk).map_err(creating)?;
@@ -134,7 +141,7 @@ impl Disk {
             (BIOS_BOOT, layout.bios_boot, TYPE_BIOS_BOOT, "kubedos-bios"),
             (ESP, layout.esp, TYPE_ESP, "kubedos-esp"),
             (STATE, layout.state, TYPE_LINUX, "kubedos-state"),
-            (ROOT, layout.root, TYPE_ROOT, "kubedos-root"),
+            (ROOT, layout.root, type_root(arch), "kubedos-root"),
         ] {
             table[number] = GPTPartitionEntry {
                 partition_type_guid: type_guid(kind),
@@ -260,12 +267,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(MIB);
         let names = Names::of(Digest::of(b"x"));
-        let read = |name: &str| {
+        let read = |name: &str, arch| {
             let path = Utf8PathBuf::from_path_buf(dir.path().join(name)).unwrap();
-            Disk::create(&path, &layout, &names).unwrap().finish().unwrap();
+            Disk::create(&path, &layout, &names, arch).unwrap().finish().unwrap();
             std::fs::read(path).unwrap()
         };
-        let (a, b) = (read("a"), read("b"));
+        let (a, b) = (read("a", Arch::Amd64), read("b", Arch::Amd64));
         assert!(a == b);
         let table = GPT::read_from(&mut io::Cursor::new(&a), SECTOR).unwrap();
         assert_eq!(table[STATE].partition_name.as_str(), "kubedos-state");
@@ -275,6 +282,9 @@ mod tests {
         assert_eq!(hex::encode(table[ESP].partition_type_guid), "28732ac11ff8d211ba4b00a0c93ec93b");
         assert_eq!(&table[BIOS_BOOT].partition_type_guid, b"Hah!IdontNeedEFI");
         assert_eq!(&a[510..512], &[0x55, 0xaa]);
+        let arm64 = GPT::read_from(&mut io::Cursor::new(&read("c", Arch::Arm64)), SECTOR).unwrap();
+        assert_eq!(hex::encode(arm64[ROOT].partition_type_guid), "45b021b9f01dc341af444c6f280d3fae");
+        assert_eq!(arm64[ROOT].unique_partition_guid, table[ROOT].unique_partition_guid);
     }
 
     #[test]
@@ -300,7 +310,7 @@ mod tests {
     fn a_file_system_must_fit_its_partition() {
         let dir = tempfile::tempdir().unwrap();
         let path = |n: &str| Utf8PathBuf::from_path_buf(dir.path().join(n)).unwrap();
-        let mut disk = Disk::create(&path("d"), &Layout::new(MIB), &Names::of(Digest::of(b"x"))).unwrap();
+        let mut disk = Disk::create(&path("d"), &Layout::new(MIB), &Names::of(Digest::of(b"x")), Arch::Amd64).unwrap();
         let extent = Extent { offset: 2 * MIB, size: 4 };
         for (content, fits) in [(&b"abc"[..], true), (b"abcd", true), (b"abcde", false)] {
             std::fs::write(path("f"), content).unwrap();

@@ -119,6 +119,7 @@ fn a_finished_medium_is_taken_only_if_it_is_intact_and_the_sites() {
     let (site_key, other) = (SigningKey::from_bytes(&KEY), SigningKey::from_bytes(&[8; 32]));
     let dirs = Dirs::under(dir);
     let inputs = |site_key| Inputs {
+        arm64_agent: None,
         snapshot_dir: dir,
         snapshot_id: Digest::of(b"s"),
         suite: "kubedos",

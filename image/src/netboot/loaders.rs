@@ -1,6 +1,7 @@
 //! The loaders that firmware fetches: iPXE, and the signed shim and GRUB for Secure Boot.
 
 use camino::Utf8Path;
+use cluster_seed::arch::Arch;
 use host::files::write_synced;
 
 use crate::error::{Error, in_tree};
@@ -11,6 +12,12 @@ use crate::tree::Tree;
 const MAX_LOADER: u64 = 256 << 20;
 /// Debian's packages with the [`LOADERS`].
 const PACKAGES: [&str; 3] = ["ipxe", "shim-signed", "grub-efi-amd64-signed"];
+/// The same for machines with arm64; iPXE's package has the loaders of all architectures.
+const PACKAGES_ARM64: [&str; 2] = ["shim-signed", "grub-efi-arm64-signed"];
+const LOADERS_ARM64: &[(&str, &str)] = &[
+    ("shimaa64.efi", "usr/lib/shim/shimaa64.efi.signed"),
+    ("grubaa64.efi", "usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed"),
+];
 /// Loaders: name they are served under, name in their packages.
 const LOADERS: &[(&str, &str)] = &[
     ("undionly.kpxe", "usr/lib/ipxe/undionly.kpxe"),
@@ -23,16 +30,21 @@ const LOADERS: &[(&str, &str)] = &[
 ];
 /// The oldest generations accepted: shim 15.8 (CVE-2023-40547) and the GRUB with the fixes of early 2025
 /// (<https://github.com/rhboot/shim/blob/main/SBAT.md>).
-const SBAT: [(&str, &str, u32); 2] = [("shimx64.efi", "shim", 4), ("grubx64.efi", "grub", 5)];
+const SBAT: [(&str, &str, u32); 4] =
+    [("shimx64.efi", "shim", 4), ("grubx64.efi", "grub", 5), ("shimaa64.efi", "shim", 4), ("grubaa64.efi", "grub", 5)];
 
-/// Writes the loaders to `out`, through `work`.
+/// Writes the loaders of the index's architecture to `out`, through `work`.
 pub fn add(index: &Index, work: &Utf8Path, out: &Utf8Path) -> Result<(), Error> {
     let tree = Tree::new(&work.join("loaders"));
     let wanted = |name: &str| ["usr/lib/ipxe", "usr/lib/shim", "usr/lib/grub"].iter().any(|d| name.starts_with(d));
-    for package in PACKAGES {
+    let (packages, loaders) = match index.arch {
+        Arch::Amd64 => (&PACKAGES[..], LOADERS),
+        Arch::Arm64 => (&PACKAGES_ARM64[..], LOADERS_ARM64),
+    };
+    for package in packages {
         unpack(index, index.get(package, "netboot")?, &tree, &wanted)?;
     }
-    for (name, from) in LOADERS {
+    for (name, from) in loaders {
         let bytes = tree.read(from, MAX_LOADER).map_err(in_tree(tree.root()))?;
         check_sbat(name, &bytes)?;
         write_synced(&out.join(name), &bytes)?;

@@ -16,8 +16,9 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read};
 
 use camino::Utf8Path;
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
-use cluster_seed::manifest::{BootFile, MAX_MANIFEST, NetbootManifest};
+use cluster_seed::manifest::{BootFile, MAX_MANIFEST, NetbootManifest, boot_files};
 use cluster_seed::progress::{Progress, Quiet};
 use host::files::{FileError, PUBLIC, Start, digest_file, failed, open, write_synced};
 
@@ -68,9 +69,16 @@ exit 0
 
 /// Builds the set in `<netboot>/<id>/`, unless it exists.
 pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<NetbootManifest, Error> {
-    let agent = read_agent(inputs.agent)?;
-    let (snapshot, no_rescue) = (inputs.snapshot_id, inputs.no_rescue);
-    let spec = NetbootSpec { recipe: RECIPE, arch: ARCH.to_owned(), snapshot, agent: Digest::of(&agent), no_rescue };
+    let agent = read_agent(inputs.agent, Arch::Amd64)?;
+    let arm64 = inputs.arm64_agent.map(|path| read_agent(path, Arch::Arm64)).transpose()?;
+    let spec = NetbootSpec {
+        recipe: RECIPE,
+        arch: ARCH.to_owned(),
+        snapshot: inputs.snapshot_id,
+        agent: Digest::of(&agent),
+        no_rescue: inputs.no_rescue,
+        arm64_agent: arm64.as_deref().map(Digest::of),
+    };
     let id = spec.id();
     let place = inputs.dirs.netboot.join(id.to_string());
     if let Some(manifest) = finished(inputs, id, &place) {
@@ -82,20 +90,16 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     let out = work.join("out");
     fs::create_dir(&out).map_err(failed("creating directory", &out))?;
 
-    progress.begin("unpacking the kernel", None);
-    let kernel = unpack_kernel(&index, &work, &out)?;
-    progress.end();
-    progress.begin("selecting kernel modules", None);
-    let mut initramfs = Initramfs::default();
-    add_modules(&tools, &work, &kernel, &mut initramfs, progress)?;
-    add_base(&tools, &work, agent, &mut initramfs, progress)?;
-    add_settings(no_rescue, &mut initramfs);
-    progress.end();
-    progress.begin("compressing the initramfs", Some(initramfs.size()));
-    let workers = host::parallel::cores().min(MAX_WORKERS) as u32;
-    pack(&initramfs, &out.join("initrd.img"), workers)?;
-    progress.end();
+    let part = Part { index: &index, tools: &tools, work: &work, out: &out, no_rescue: inputs.no_rescue };
+    let kernel = part.build(agent, progress)?;
     loaders::add(&index, &work, &out)?;
+    if let Some(agent) = arm64 {
+        let index = Index::of(inputs.snapshot_dir, inputs.suite, Arch::Arm64)?;
+        let work = work.join(Arch::Arm64.as_str());
+        fs::create_dir(&work).map_err(failed("creating directory", &work))?;
+        Part { index: &index, work: &work, ..part }.build(agent, progress)?;
+        loaders::add(&index, &work, &out)?;
+    }
     let manifest = NetbootManifest { id, snapshot: inputs.snapshot_id, arch: ARCH.to_owned(), kernel, files: list(&out)? };
     store::write_sealed(&out.join(MANIFEST), &manifest, inputs.site_key)?;
     if progress.cancelled() {
@@ -109,6 +113,48 @@ pub fn build_netboot(inputs: &Inputs, progress: &dyn Progress) -> Result<Netboot
     Ok(manifest)
 }
 
+/// Kernel and initramfs of one architecture, that of the index.
+struct Part<'a> {
+    index: &'a Index,
+    tools: &'a ToolRoot,
+    work: &'a Utf8Path,
+    out: &'a Utf8Path,
+    no_rescue: bool,
+}
+
+impl Part<'_> {
+    /// Writes both to `out`; the release of the kernel.
+    fn build(&self, agent: Vec<u8>, progress: &dyn Progress) -> Result<String, Error> {
+        let Part { index, tools, work, out, no_rescue } = *self;
+        let (kernel_file, initrd_file) = boot_files(index.arch);
+        progress.begin("unpacking the kernel", None);
+        let kernel = unpack_kernel(index, work, &out.join(kernel_file))?;
+        progress.end();
+        progress.begin("selecting kernel modules", None);
+        let mut initramfs = Initramfs::default();
+        add_modules(tools, work, &kernel, &mut initramfs, progress)?;
+        let busybox = busybox(index, work)?;
+        add_base(tools, work, (agent, busybox), &mut initramfs, progress)?;
+        add_settings(no_rescue, &mut initramfs);
+        progress.end();
+        progress.begin("compressing the initramfs", Some(initramfs.size()));
+        let workers = host::parallel::cores().min(MAX_WORKERS) as u32;
+        pack(&initramfs, &out.join(initrd_file), workers)?;
+        progress.end();
+        Ok(kernel)
+    }
+}
+
+/// The program of that architecture; the tools have the seed's.
+fn busybox(index: &Index, work: &Utf8Path) -> Result<Vec<u8>, Error> {
+    let tree = Tree::new(&work.join("busybox"));
+    unpack(index, index.get("busybox-static", "netboot")?, &tree, &|name| name.ends_with("bin/busybox"))?;
+    let wrong = in_tree(tree.root());
+    // In Debian 12 its package still has it in /bin.
+    let place = ["usr/bin/busybox", "bin/busybox"].into_iter().find(|name| tree.target(name).is_ok_and(|p| p.is_file()));
+    tree.read(place.unwrap_or("usr/bin/busybox"), MAX_MODULE).map_err(wrong)
+}
+
 /// The set, if an earlier run finished it and every file is intact.
 fn finished(inputs: &Inputs, id: Digest, place: &Utf8Path) -> Option<NetbootManifest> {
     let key = inputs.site_key.verifying_key();
@@ -117,7 +163,7 @@ fn finished(inputs: &Inputs, id: Digest, place: &Utf8Path) -> Option<NetbootMani
     (manifest.id == id && manifest.files.iter().all(intact)).then_some(manifest)
 }
 
-fn unpack_kernel(index: &Index, work: &Utf8Path, out: &Utf8Path) -> Result<String, Error> {
+fn unpack_kernel(index: &Index, work: &Utf8Path, to: &Utf8Path) -> Result<String, Error> {
     let tree = Tree::new(&work.join("kernel"));
     let wrong = in_tree(tree.root());
     tree.dir("usr/lib", Meta { mode: 0o755, owner: None, mtime: 0 }).map_err(&wrong)?;
@@ -129,7 +175,7 @@ fn unpack_kernel(index: &Index, work: &Utf8Path, out: &Utf8Path) -> Result<Strin
         return Err(Error::Content(format!("the kernel package has {} kernels instead of one", kernels.len())));
     };
     let bytes = tree.read(&format!("boot/{file}"), MAX_KERNEL).map_err(&wrong)?;
-    write_synced(&out.join("vmlinuz"), &bytes)?;
+    write_synced(to, &bytes)?;
     Ok(file.trim_start_matches("vmlinuz-").to_owned())
 }
 
@@ -197,12 +243,12 @@ fn add_modules(
 fn add_base(
     tools: &ToolRoot,
     work: &Utf8Path,
-    agent: Vec<u8>,
+    (agent, busybox): (Vec<u8>, Vec<u8>),
     initramfs: &mut Initramfs,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     initramfs.file("init", 0o755, agent);
-    initramfs.file("usr/bin/busybox", 0o755, tools.read("usr/bin/busybox", MAX_MODULE)?);
+    initramfs.file("usr/bin/busybox", 0o755, busybox);
     let applets = tools.run("listing busybox's applets", work, &["busybox", "--list"], progress)?.text();
     for name in applets.lines().filter(|n| !n.contains('/') && *n != "busybox") {
         initramfs.link(&format!("usr/bin/{name}"), "busybox");
@@ -265,7 +311,12 @@ mod tests {
             snapshot: Digest::of(b"snapshot"),
             agent: Digest::of(b"agent"),
             no_rescue,
+            arm64_agent: None,
         };
+        let arm64 = NetbootSpec { arm64_agent: Some(Digest::of(b"agent")), ..spec(false) };
+        assert_ne!(arm64.id(), spec(false).id());
+        let text = serde_json::to_string(&spec(false)).unwrap();
+        assert!(!text.contains("arm64"), "a site without it keeps its set: {text}");
         assert_ne!(spec(true).id(), spec(false).id());
         let has = |no_rescue| {
             let (mut initramfs, mut bytes) = (Initramfs::default(), Vec::new());

@@ -8,13 +8,13 @@ use std::fs::File;
 use std::io::{Read, Seek as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
 use host::files::{digest_reader, failed, read_limited};
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
 use crate::error::{Error, in_tree};
-use crate::spec::ARCH;
 use crate::tree;
 
 /// Largest Packages file, decompressed, in bytes.
@@ -49,6 +49,7 @@ pub struct Index {
     /// Release's `Date` in seconds since 1970: SOURCE_DATE_EPOCH of everything built from the snapshot.
     pub epoch: u64,
     pub components: Vec<String>,
+    pub arch: Arch,
 }
 
 fn field<'t>(stanza: &'t str, name: &str) -> Option<&'t str> {
@@ -99,16 +100,22 @@ impl Index {
         Ok(release(dir, suite)?.2)
     }
 
-    /// Opens `dir/dists/<suite>`.
+    /// Opens `dir/dists/<suite>`, with the packages for the seed's architecture.
     pub fn open(dir: &Utf8Path, suite: &str) -> Result<Self, Error> {
+        Self::of(dir, suite, Arch::Amd64)
+    }
+
+    /// The same with the packages for `arch`.
+    pub fn of(dir: &Utf8Path, suite: &str, arch: Arch) -> Result<Self, Error> {
         let dists = dir.join("dists").join(suite);
         let (path, text, epoch) = release(dir, suite)?;
         let bad = |why: &str| Error::Index { path: path.clone(), why: why.to_owned() };
         let components: Vec<String> =
             field(&text, "Components").ok_or_else(|| bad("no Components"))?.split_whitespace().map(str::to_owned).collect();
-        let mut index = Index { packages: BTreeMap::new(), providers: BTreeMap::new(), dir: dir.to_owned(), epoch, components };
+        let (packages, providers) = (BTreeMap::new(), BTreeMap::new());
+        let mut index = Index { packages, providers, dir: dir.to_owned(), epoch, components, arch };
         for component in index.components.clone() {
-            let text = read_packages(&dists, &component, &text)?;
+            let text = read_packages(&dists, &component, arch, &text)?;
             text.split("\n\n").filter_map(parse_package).for_each(|p| index.add(p));
         }
         Ok(index)
@@ -126,9 +133,9 @@ impl Index {
         self.packages.get(name).ok_or_else(missing)
     }
 
-    /// The package with the kernel that `linux-image-amd64` depends on.
+    /// The package with the kernel that `linux-image-amd64` depends on, or that of the index's architecture.
     pub fn kernel(&self) -> Result<&Package, Error> {
-        let meta = self.get("linux-image-amd64", "netboot")?;
+        let meta = self.get(&self.arch.package("linux-image-amd64"), "netboot")?;
         let names = meta.needs.iter().flatten().filter(|n| n.starts_with("linux-image-"));
         let missing = || Error::Missing { package: "linux-image-*".into(), needed_by: meta.name.clone() };
         names.filter_map(|n| self.packages.get(n)).next().ok_or_else(missing)
@@ -176,9 +183,9 @@ impl Index {
 }
 
 /// Packages of a component, in the first form that exists, verified against Release.
-fn read_packages(dists: &Utf8Path, component: &str, release: &str) -> Result<String, Error> {
+fn read_packages(dists: &Utf8Path, component: &str, arch: Arch, release: &str) -> Result<String, Error> {
     for ending in ["", ".xz", ".gz"] {
-        let name = format!("{component}/binary-{ARCH}/Packages{ending}");
+        let name = format!("{component}/binary-{arch}/Packages{ending}");
         let path = dists.join(&name);
         if !path.exists() {
             continue;
@@ -206,7 +213,7 @@ fn read_packages(dists: &Utf8Path, component: &str, release: &str) -> Result<Str
         }
         return String::from_utf8(text).map_err(|_| bad("not valid UTF-8"));
     }
-    Err(Error::Index { path: dists.join(component), why: format!("no Packages for {ARCH}") })
+    Err(Error::Index { path: dists.join(component), why: format!("no Packages for {arch}") })
 }
 
 #[cfg(test)]
@@ -220,6 +227,7 @@ mod tests {
             dir: "/nonexistent".into(),
             epoch: 0,
             components: Vec::new(),
+            arch: Arch::Amd64,
         };
         text.split("\n\n").filter_map(parse_package).for_each(|p| index.add(p));
         index
@@ -244,6 +252,17 @@ mod tests {
         let names: Vec<&str> = index.closure(&["a"]).unwrap().iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "base", "c", "mawk"]);
         assert!(matches!(index.closure(&["zz"]), Err(Error::Missing { package, .. }) if package == "zz"));
+    }
+
+    #[test]
+    fn the_kernel_is_that_of_the_architecture() {
+        let names = ["linux-image-arm64", "linux-image-6.12-arm64", "linux-image-amd64", "linux-image-6.12-amd64"];
+        let of = |at: usize| stanza(names[at], &format!("Depends: {}", names[at + 1]));
+        let text = [of(0), stanza(names[1], ""), of(2), stanza(names[3], "")].join("\n\n");
+        let mut index = index(&text);
+        assert_eq!(index.kernel().unwrap().name, "linux-image-6.12-amd64");
+        index.arch = Arch::Arm64;
+        assert_eq!(index.kernel().unwrap().name, "linux-image-6.12-arm64");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! between builds.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::converge::payload::MAX_ARCHIVE;
 use cluster_seed::ids::Digest;
 use cluster_seed::manifest::ROOT_LABEL;
@@ -13,7 +14,6 @@ use payload::layout::{GRUB_USER, PAYLOADS};
 use super::tools::ToolRoot;
 use crate::disk::STATE;
 use crate::error::{Error, in_tree};
-use crate::spec::ARCH;
 use crate::tree::{Meta, Tree, TreeError};
 
 pub(crate) const STATE_LABEL: &str = "kubedos-state";
@@ -80,6 +80,7 @@ pub(crate) struct Bootstrap<'a> {
     pub components: &'a [String],
     pub keyring: &'a Utf8Path,
     pub packages: &'a [String],
+    pub arch: Arch,
     /// /etc/fstab: present before the first package is installed, so that the initramfs gets the right file system check.
     pub fstab: &'a str,
     /// Options of dpkg for paths not to unpack (dpkg(1), `--path-exclude` and `--path-include`).
@@ -103,7 +104,7 @@ pub(crate) fn build(r: &Recipe, progress: &dyn Progress) -> Result<System, Error
             return Err(Error::Content(format!("the root file system has no {name}")));
         }
     }
-    tree.write("boot/grub/grub.cfg", 0o644, r.epoch, grub_config(&kernel).as_bytes()).map_err(&wrong)?;
+    tree.write("boot/grub/grub.cfg", 0o644, r.epoch, grub_config(&kernel, r.base.arch).as_bytes()).map_err(&wrong)?;
     let content = tree.clamp_times(r.epoch).map_err(wrong)?;
     Ok(System { kernel, content })
 }
@@ -156,10 +157,21 @@ pub(crate) fn only_kernel(tree: &Tree) -> Result<String, Error> {
     }
 }
 
+/// Screen and first serial port.
+const TERMINALS: &str = "serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+";
+
 /// `/boot/grub/grub.cfg`, read by the loaders for BIOS and for UEFI. Editing and the command line are locked (adr/0024): nobody
 /// is a superuser, unless the state partition of the same disk names one. `root` is the disk in use by then, whichever loader
 /// reads this; a label would also find the partition of another disk.
-fn grub_config(kernel: &str) -> String {
+fn grub_config(kernel: &str, arch: Arch) -> String {
+    // GRUB for ARM has no driver of serial ports; the kernel ignores the console that is not there.
+    let (terminals, serial) = match arch {
+        Arch::Amd64 => (TERMINALS, "console=ttyS0,115200n8"),
+        Arch::Arm64 => ("", "console=ttyS0,115200n8 console=ttyAMA0,115200n8"),
+    };
     format!(
         "# Written at image build.
 set superusers=\"\"
@@ -170,11 +182,8 @@ if [ -f ($disk,gpt{STATE})/{GRUB_USER} ]; then
 fi
 set timeout=1
 set default=0
-serial --unit=0 --speed=115200
-terminal_input console serial
-terminal_output console serial
-menuentry 'Kubedos' --unrestricted {{
-    linux /boot/vmlinuz-{kernel} root=LABEL={ROOT_LABEL} ro console=tty0 console=ttyS0,115200n8 panic=30 systemd.gpt_auto=no
+{terminals}menuentry 'Kubedos' --unrestricted {{
+    linux /boot/vmlinuz-{kernel} root=LABEL={ROOT_LABEL} ro console=tty0 {serial} panic=30 systemd.gpt_auto=no
     initrd /boot/initrd.img-{kernel}
 }}
 "
@@ -190,7 +199,7 @@ pub(crate) fn bootstrap(r: &Bootstrap, progress: &dyn Progress) -> Result<(), Er
     write_synced(&r.work.join("fstab"), r.fstab.as_bytes())?;
     let source = format!("deb [signed-by=/work/{name}] copy:/snapshot {} {}", r.suite, r.components.join(" "));
     let include = format!("--include={}", r.packages.join(","));
-    let arch = format!("--architectures={ARCH}");
+    let arch = format!("--architectures={}", r.arch);
     let paths: Vec<String> = r.paths.iter().map(|p| format!("--dpkgopt={p}")).collect();
     let mut argv = vec![
         "mmdebstrap",
@@ -318,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_menu_of_a_node_is_locked_with_and_without_a_password() {
-        let text = grub_config("6.12.48");
+        let text = grub_config("6.12.48", Arch::Amd64);
         let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
         // Locked first: a state partition that cannot be read opens nothing.
         assert!(at("set superusers=\"\"") < at("source ($disk,gpt3)/grub-user.cfg"));
@@ -329,10 +338,18 @@ mod tests {
     }
 
     #[test]
+    fn the_menu_of_an_arm64_node_has_its_consoles_and_is_locked_too() {
+        let (text, amd64) = (grub_config("6.12.48", Arch::Arm64), grub_config("6.12.48", Arch::Amd64));
+        assert!(text.contains("console=ttyAMA0,115200n8 ") && !text.contains("serial --unit") && !amd64.contains("ttyAMA"));
+        let lock = |text: &str| text.find("set timeout").map(|at| text[..at].to_owned());
+        assert!(lock(&text).is_some_and(|l| l.contains("superusers")) && lock(&text) == lock(&amd64), "{text}");
+    }
+
+    #[test]
     fn the_texts_of_the_root_are_part_of_the_recipe() {
         // Other bytes here need another `RECIPE`: the artifact's id would not change.
         for (text, digest) in [
-            (grub_config("6.12.48"), "d6a13a43e5696778d5aea8c6713b8a1a1e63271f9dbdae0d7070ecccf95f4367"),
+            (grub_config("6.12.48", Arch::Amd64), "d6a13a43e5696778d5aea8c6713b8a1a1e63271f9dbdae0d7070ecccf95f4367"),
             (FSTAB.to_owned(), "d2e57f6eba75094412f3a979eedd4ab57e9868abf203f12e4f35c0a1ec61bb3f"),
         ] {
             assert_eq!(Digest::of(text.as_bytes()).to_string(), digest, "{text}");

@@ -3,6 +3,7 @@
 use std::fs;
 
 use camino::Utf8PathBuf;
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Progress;
 use host::files::failed;
@@ -94,6 +95,7 @@ pub(crate) fn build(
     let (_guard, work) = store::workdir(&inputs.dirs.tmp, "seedroot-")?;
     let packages: Vec<String> = SEED_PACKAGES.iter().map(|p| (*p).to_owned()).collect();
     let base = Bootstrap {
+        arch: Arch::Amd64,
         tools,
         work: &work,
         suite: inputs.suite,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::ReportBody;
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Digest;
 use cluster_seed::machine::Disk;
 use cluster_seed::manifest::{ArtifactManifest, ManifestError};
@@ -57,6 +58,8 @@ pub enum InstallError {
     StateInHead(u64),
     #[error("the seed did not accept the start of the installation")]
     Began(#[source] ReportError),
+    #[error("the artifact is for {0}, but this machine is {arch}", arch = std::env::consts::ARCH)]
+    OtherArch(String),
     #[error("recording that the installation began")]
     Mark(#[source] FileError),
     #[error("cannot {action} {path}")]
@@ -74,9 +77,12 @@ impl InstallError {
     pub fn step(&self) -> &'static str {
         match self {
             Self::NoDisk(_) | Self::OtherDisk { .. } | Self::DiskTooSmall { .. } | Self::Disk { .. } => "disk",
-            Self::FetchManifest(_) | Self::Seal(_) | Self::Manifest(_) | Self::OtherArtifact { .. } | Self::StateInHead(_) => {
-                "manifest"
-            }
+            Self::FetchManifest(_)
+            | Self::Seal(_)
+            | Self::Manifest(_)
+            | Self::OtherArtifact { .. }
+            | Self::OtherArch(_)
+            | Self::StateInHead(_) => "manifest",
             Self::Began(_) | Self::Mark(_) => "begin",
             Self::Chunk(_) => "chunks",
             Self::Identity(_) | Self::Place(_) => "identity",
@@ -185,6 +191,9 @@ impl Install<'_> {
             retry(MANIFEST_TRIES, self.wait, || self.http.get_json(&path, MAX_MANIFEST)).map_err(InstallError::FetchManifest)?;
         let manifest = sealed.open(&site)?;
         manifest.check()?;
+        if Arch::of_machine(std::env::consts::ARCH).is_some_and(|own| own.as_str() != manifest.spec.arch) {
+            return Err(InstallError::OtherArch(manifest.spec.arch));
+        }
         if manifest.id != ordered {
             return Err(InstallError::OtherArtifact { found: manifest.id, ordered });
         }

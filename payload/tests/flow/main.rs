@@ -170,6 +170,7 @@ fn an_error_before_the_wipe_leaves_the_disk_untouched() {
         (Lie::ManifestByOther, |e| matches!(e, E::Seal(_))),
         (Lie::ManifestBitFlip, |e| matches!(e, E::Seal(_))),
         (Lie::ManifestOfOther, |e| matches!(e, E::OtherArtifact { .. })),
+        (Lie::ManifestOfOtherArch, |e| matches!(e, E::OtherArch(arch) if arch == "arm64")),
         (Lie::ManifestContradicts, |e| matches!(e, E::Manifest(_))),
         (Lie::StateInHead, |e| matches!(e, E::StateInHead(_))),
         (Lie::RefuseBegin, |e| matches!(e, E::Began(_))),

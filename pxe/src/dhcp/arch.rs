@@ -1,5 +1,7 @@
 //! Architecture of a client's firmware.
 
+use cluster_seed::arch::Arch;
+
 /// The processor and firmware of a PXE client (RFC 4578 section 2.1 and IANA's registry of
 /// "Processor Architecture Types").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,8 +60,29 @@ impl ClientArch {
         }
     }
 
+    /// The processor of a machine whose requests have this [`ClientArch::name`]: amd64, unless it says otherwise.
+    pub fn processor(name: &str) -> Arch {
+        let arm64 = [ClientArch::EfiArm64, ClientArch::HttpArm64].map(ClientArch::name);
+        if arm64.contains(&name) { Arch::Arm64 } else { Arch::Amd64 }
+    }
+
     /// The firmware fetches its loader by HTTP and needs a URL.
     pub fn is_http(self) -> bool {
         matches!(self, ClientArch::HttpIa32 | ClientArch::HttpX64 | ClientArch::HttpArm64 | ClientArch::HttpBios)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_known_by_the_name_in_the_boot_url() {
+        for (code, arch) in [(11, Arch::Arm64), (19, Arch::Arm64), (0, Arch::Amd64), (7, Arch::Amd64), (16, Arch::Amd64)] {
+            assert_eq!(ClientArch::processor(ClientArch::from_code(code).name()), arch, "{code}");
+        }
+        for name in ["", "unknown", "EFI-ARM64", "efi-arm64 "] {
+            assert_eq!(ClientArch::processor(name), Arch::Amd64, "{name:?}");
+        }
     }
 }

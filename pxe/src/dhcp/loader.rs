@@ -12,10 +12,19 @@ pub const SNPONLY: &str = "snponly.efi";
 pub const SHIM: &str = "shimx64.efi";
 /// The name that shim requests: Debian's signed GRUB for network boot.
 pub const GRUB: &str = "grubx64.efi";
+/// The same for ARM 64-bit UEFI.
+pub const SHIM_ARM64: &str = "shimaa64.efi";
+pub const GRUB_ARM64: &str = "grubaa64.efi";
 /// iPXE for ARM 64-bit UEFI.
 pub const IPXE_ARM64: &str = "ipxe-arm64.efi";
 /// Names under which builds of the signed GRUB request their configuration.
-pub const GRUB_CONFIGS: [&str; 3] = ["grub/x86_64-efi/grub.cfg", "grub/grub.cfg", "debian-installer/amd64/grub/grub.cfg"];
+pub const GRUB_CONFIGS: [&str; 5] = [
+    "grub/x86_64-efi/grub.cfg",
+    "grub/arm64-efi/grub.cfg",
+    "grub/grub.cfg",
+    "debian-installer/amd64/grub/grub.cfg",
+    "debian-installer/arm64/grub/grub.cfg",
+];
 /// Has its own drivers: for firmware with a faulty driver.
 pub const IPXE_EFI: &str = "ipxe.efi";
 
@@ -44,16 +53,17 @@ impl Default for LoaderTable {
 }
 
 impl LoaderTable {
-    /// The default, or with `shim` the Secure Boot chain for x64 UEFI, plus iPXE for ARM. Only files for which `there` is true.
+    /// The default plus iPXE for ARM, or with `shim` the Secure Boot chain for both. Only files for which `there` is true.
     pub fn of(shim: bool, there: impl Fn(&str) -> bool) -> Self {
         let mut table = LoaderTable::default();
         if shim && there(SHIM) && there(GRUB) {
             table.0.insert(ClientArch::EfiX64, SHIM.to_owned());
             table.0.insert(ClientArch::HttpX64, SHIM.to_owned());
         }
-        if there(IPXE_ARM64) {
-            table.0.insert(ClientArch::EfiArm64, IPXE_ARM64.to_owned());
-            table.0.insert(ClientArch::HttpArm64, IPXE_ARM64.to_owned());
+        let secure = shim && there(SHIM_ARM64) && there(GRUB_ARM64);
+        if let Some(loader) = if secure { Some(SHIM_ARM64) } else { there(IPXE_ARM64).then_some(IPXE_ARM64) } {
+            table.0.insert(ClientArch::EfiArm64, loader.to_owned());
+            table.0.insert(ClientArch::HttpArm64, loader.to_owned());
         }
         table
     }
@@ -110,6 +120,12 @@ mod tests {
         assert_eq!(all(true, &[SHIM, GRUB]).get(ClientArch::Bios), Some(UNDIONLY));
         assert_eq!(all(true, &[IPXE_ARM64]).get(ClientArch::HttpArm64), Some(IPXE_ARM64));
         assert_eq!(all(true, &[]).get(ClientArch::EfiArm64), None);
+        let arm = [IPXE_ARM64, SHIM_ARM64, GRUB_ARM64];
+        for (shim, names, want) in [(true, &arm[..], SHIM_ARM64), (false, &arm[..], IPXE_ARM64), (true, &arm[..2], IPXE_ARM64)] {
+            assert_eq!(all(shim, names).get(ClientArch::EfiArm64), Some(want), "{names:?}");
+            assert_eq!(all(shim, names).get(ClientArch::HttpArm64), Some(want), "{names:?}");
+        }
+        assert_eq!(all(true, &arm).get(ClientArch::EfiX64), Some(SNPONLY), "a chain for ARM is none for x64");
     }
 
     #[test]

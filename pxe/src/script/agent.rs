@@ -1,5 +1,6 @@
 //! How boot loaders start the agent.
 
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Mac;
 
 use super::cmdline::{CmdlineError, Console, FileName, KernelCmdline, SeedUrl};
@@ -12,6 +13,8 @@ pub const MAX_WAIT: u32 = 300;
 pub struct AgentBoot<'a> {
     pub seed: SeedUrl,
     pub mac: Mac,
+    /// The machine's processor, of which kernel and initramfs are.
+    pub arch: Arch,
     pub kernel: &'a FileName,
     pub initrd: &'a FileName,
     /// The last is /dev/console, which gets the agent's log. Empty: the screen and the first serial port.
@@ -40,7 +43,7 @@ impl AgentBoot<'_> {
         let default = [Console::Vga, Console::Serial(0)];
         let consoles = if self.consoles.is_empty() { &default[..] } else { self.consoles };
         let line = KernelCmdline::new().seed(self.seed).bootif(self.mac);
-        let line = consoles.iter().fold(line, |line, console| line.console(*console)).initrd(self.initrd);
+        let line = consoles.iter().fold(line, |line, console| line.console(*console, self.arch)).initrd(self.initrd);
         let line = match way {
             Way::Agent => line,
             Way::Rescue => line.rescue(),

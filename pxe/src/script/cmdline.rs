@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddrV4;
 
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Mac;
 
 /// COMMAND_LINE_SIZE of x86 and arm64 kernels, with its NUL.
@@ -103,11 +104,15 @@ impl KernelCmdline {
         self
     }
 
-    pub fn console(mut self, console: Console) -> Self {
-        self.tokens.push(match console {
-            Console::Vga => "console=tty0".into(),
-            Console::Serial(port) => format!("console=ttyS{},115200n8", port.min(3)),
-        });
+    /// A serial port of arm64 is either a 16550 or a PL011, with different names: the kernel ignores the one that is not there.
+    pub fn console(mut self, console: Console, arch: Arch) -> Self {
+        match console {
+            Console::Vga => self.tokens.push("console=tty0".into()),
+            Console::Serial(port) => {
+                let names = if arch == Arch::Arm64 { &["ttyS", "ttyAMA"][..] } else { &["ttyS"] };
+                self.tokens.extend(names.iter().map(|name| format!("console={name}{},115200n8", port.min(3))));
+            }
+        }
         self
     }
 

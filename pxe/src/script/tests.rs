@@ -1,3 +1,4 @@
+use cluster_seed::arch::Arch;
 use cluster_seed::ids::Mac;
 use proptest::prelude::*;
 
@@ -15,7 +16,16 @@ fn agent(extra: KernelCmdline) -> Result<String, CmdlineError> {
 
 fn agent_with(extra: KernelCmdline, rescue: bool) -> Result<String, CmdlineError> {
     let (kernel, initrd) = (FileName::new("vmlinuz").unwrap(), FileName::new("initrd.img").unwrap());
-    agent_script(&AgentBoot { seed: seed(80), mac: MAC, kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue })
+    agent_script(&AgentBoot {
+        seed: seed(80),
+        mac: MAC,
+        arch: Arch::Amd64,
+        kernel: &kernel,
+        initrd: &initrd,
+        consoles: &[],
+        extra: &extra,
+        rescue,
+    })
 }
 
 #[test]

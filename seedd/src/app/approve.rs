@@ -1,6 +1,7 @@
 //! The operator's decision: the entered pairing code and what the machine is to become. The machine then confirms the code.
 
 use cluster_seed::addressing::next_host;
+use cluster_seed::arch::Arch;
 use cluster_seed::enrollment::EnrollmentEvent;
 use cluster_seed::events::EventKind;
 use cluster_seed::identity::InstallOrder;
@@ -77,13 +78,13 @@ impl App {
         if !self.spec.spec.roles.contains_key(&form.role) {
             return Err(ApiError::bad(format!("there is no role {:?}", form.role), "roles are in cluster.yaml"));
         }
-        let Some(artifact) = self.artifact_of(&form.role).map_err(unexpected)? else {
-            return Err(ApiError::bad(format!("role {} has no artifact yet", form.role), "build it with `seedd image build`"));
-        };
         let revealed = record
             .revealed
             .as_ref()
             .ok_or_else(|| ApiError::Internal("the enrollment is Pending but has no facts".to_owned()))?;
+        let Some(artifact) = self.artifact_of(&form.role, revealed.facts.arch).map_err(unexpected)? else {
+            return Err(no_artifact(&form.role, revealed.facts.arch));
+        };
         let (disk, mark) = choose_disk(&revealed.facts, &form.disk, &artifact)?;
         let order = InstallOrder { artifact: artifact.id, disk: disk.name.clone(), disk_serial: mark, disk_size: disk.size };
         let text = format!("code entered: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
@@ -227,6 +228,15 @@ impl App {
             _ => Ok(()),
         }
     }
+}
+
+fn no_artifact(role: &str, arch: Arch) -> ApiError {
+    if arch.is_amd64() {
+        return ApiError::bad(format!("role {role} has no artifact yet"), "build it with `seedd image build`");
+    }
+    let hint =
+        format!("add {arch} to spec.architectures in cluster.yaml, then run `seedd darksite build` and `seedd image build`");
+    ApiError::bad(format!("the machine is {arch}, and role {role} has no artifact for it"), &hint)
 }
 
 /// The disk, and the text that identifies it among the machine's disks. A machine that joins in place has chosen already: nothing

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use cluster_seed::arch::Arch;
 use cluster_seed::events::{Cause, EventKind};
-use cluster_seed::ids::Mac;
+use cluster_seed::ids::{Digest, Mac};
+use cluster_seed::manifest::boot_files;
 use flight::recorder::WireEvent;
 use host::clock::now_ms;
+use pxe::ClientArch;
 use pxe::script::{
     AgentBoot, FileName, KernelCmdline, ScreenText, SeedUrl, agent_script, grub_agent, grub_first, grub_local_boot,
     grub_nameless, grub_wait, local_boot_script, wait_script,
@@ -36,6 +39,11 @@ fn neighbour(table: &str, ip: IpAddr) -> Option<Mac> {
     })
 }
 
+/// The processor of a machine that asks for its script.
+fn processor(query: &BootQuery) -> Arch {
+    ClientArch::processor(query.arch.as_deref().unwrap_or_default())
+}
+
 impl App {
     /// The script for a request from this address. With some firmware GRUB has no name for the network card's hardware address
     /// and sends an empty one, or its variable's name: then the machine is found by its address.
@@ -45,6 +53,7 @@ impl App {
             return self.script_for(query);
         }
         let is_grub = query.format.as_deref() == Some("grub");
+        let arch = processor(query);
         let ip = if let IpAddr::V4(ip) = from { Some(ip) } else { None };
         let mac = self.mac_at(from)?;
         let text = match mac {
@@ -58,7 +67,7 @@ impl App {
             None if is_grub => {
                 let what = ScreenText::new("the firmware gives GRUB no hardware address of this machine");
                 let advice = ScreenText::new("and the seed does not know its IP address. Let it get one from the seed.");
-                Ok(grub_nameless(SeedUrl(self.http), [&what, &advice], ASK_AGAIN))
+                Ok(grub_nameless(SeedUrl(self.http), arch, [&what, &advice], ASK_AGAIN))
             }
             None => self.script_for(query),
         }
@@ -100,15 +109,21 @@ impl App {
             let none = Err(ApiError::NotFound { what: "installed machine with this MAC address" });
             return if grub { Ok(String::new()) } else { none };
         }
+        let processor = processor(query);
         let (cause, text, script) = if installed {
-            (Cause::BootsLocalDisk, "booting from its local disk", if grub { grub_local_boot() } else { local_boot_script() })
-        } else if netboot.is_none() {
-            let say = ScreenText::new("this seed has no netboot image yet; run seedd image build on the seed");
+            let script = if grub { grub_local_boot(processor) } else { local_boot_script() };
+            (Cause::BootsLocalDisk, "booting from its local disk", script)
+        } else if let Some(advice) = self.no_kernel(netboot, processor) {
+            let say = ScreenText::new(advice);
             let arch = query.arch.as_deref().unwrap_or("unknown");
-            let wait = if grub { grub_wait(seed, mac, &say, ASK_AGAIN) } else { wait_script(seed, mac, arch, &say, ASK_AGAIN) };
+            let wait = if grub {
+                grub_wait(seed, mac, processor, &say, ASK_AGAIN)
+            } else {
+                wait_script(seed, mac, arch, &say, ASK_AGAIN)
+            };
             (Cause::NoNetbootImage, "waiting: there is no netboot image yet", wait)
         } else {
-            (Cause::BootsAgent, "booting the agent", self.agent_script(mac, grub)?)
+            (Cause::BootsAgent, "booting the agent", self.agent_script(mac, processor, grub)?)
         };
         // Rate-limited by the recorder's gate: any host can ask under any MAC address, as often as it likes.
         let arch = query.arch.as_deref().map(|a| a.chars().filter(|c| c.is_ascii_graphic()).take(16).collect());
@@ -122,14 +137,24 @@ impl App {
         Ok(script)
     }
 
-    fn agent_script(&self, mac: Mac, grub: bool) -> Result<String, ApiError> {
+    /// What to do if the seed has nothing to start such a machine with.
+    fn no_kernel(&self, netboot: Option<Digest>, arch: Arch) -> Option<&'static str> {
+        let Some(id) = netboot else { return Some("this seed has no netboot image yet; run seedd image build on the seed") };
+        let kernel = self.site.join("netboot").join(id.to_string()).join(boot_files(arch).0);
+        let missing = arch != Arch::Amd64 && !kernel.exists();
+        missing.then_some("this seed has no netboot image for arm64; add arm64 to spec.architectures in cluster.yaml")
+    }
+
+    fn agent_script(&self, mac: Mac, arch: Arch, grub: bool) -> Result<String, ApiError> {
         let netboot = &self.spec.spec.netboot;
         let extra = KernelCmdline::new().params(netboot.kernel_parameters.iter().map(String::as_str)).map_err(unexpected)?;
         let file = |name| FileName::new(name).map_err(unexpected);
-        let (kernel, initrd) = (file("vmlinuz")?, file("initrd.img")?);
+        let (kernel, initrd) = boot_files(arch);
+        let (kernel, initrd) = (file(kernel)?, file(initrd)?);
         let consoles = consoles(&netboot.consoles);
         let (seed, consoles, extra) = (SeedUrl(self.http), &consoles[..], &extra);
-        let boot = AgentBoot { seed, mac, kernel: &kernel, initrd: &initrd, consoles, extra, rescue: !netboot.rescue.is_off() };
+        let rescue = !netboot.rescue.is_off();
+        let boot = AgentBoot { seed, mac, arch, kernel: &kernel, initrd: &initrd, consoles, extra, rescue };
         if grub { grub_agent(&boot) } else { agent_script(&boot) }.map_err(unexpected)
     }
 

@@ -49,6 +49,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use ::flight::recorder::Flight;
 use anyhow::Result;
+use cluster_seed::arch::Arch;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Hostname};
@@ -272,9 +273,9 @@ impl App {
         }
     }
 
-    /// The artifact built for a role, checked against its signature.
-    pub fn artifact_of(&self, role: &str) -> Result<Option<ArtifactManifest>> {
-        artifacts::of_role(&self.site, &self.store, role, &self.site_key)
+    /// The artifact built for a role and an architecture, checked against its signature.
+    pub fn artifact_of(&self, role: &str, arch: Arch) -> Result<Option<ArtifactManifest>> {
+        artifacts::of_role(&self.site, &self.store, &arch.artifact_name(role), &self.site_key)
     }
 }
 

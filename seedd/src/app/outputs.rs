@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::events::EventKind;
 use cluster_seed::foundry::Target;
 use cluster_seed::ids::Digest;
@@ -113,7 +114,7 @@ impl App {
         let netboot = artifacts::netboot_set(&self.site.join("netboot").join(netboot.to_string()), &self.site_key)?;
         let mut built: BTreeMap<String, ArtifactManifest> = BTreeMap::new();
         for name in self.spec.spec.roles.keys().filter(|name| role.is_none_or(|role| role == *name)) {
-            built.extend(self.artifact_of(name)?.map(|artifact| (name.clone(), artifact)));
+            built.extend(self.artifact_of(name, Arch::Amd64)?.map(|artifact| (name.clone(), artifact)));
         }
         // Tools and version come from the snapshot that it was built from, which may not be the one in use any more.
         let snapshot_id = match role {
@@ -129,6 +130,7 @@ impl App {
             keyring: &keyring,
             // Outputs contain the agent of what they are made from.
             agent: Utf8Path::new(""),
+            arm64_agent: None,
             dirs: &image::Dirs::under(&self.site.data),
             site_key: key,
             no_rescue: self.spec.spec.netboot.rescue.is_off(),

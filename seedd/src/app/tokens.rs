@@ -108,11 +108,12 @@ impl App {
             return Err(Not::Yet);
         }
         let role = &token.grant.role;
-        let Some(artifact) = self.artifact_of(role).map_err(unexpected)? else {
-            tracing::warn!(token = %id, role, "a machine with a join token waits: its role has no artifact yet");
+        let Some(revealed) = &record.revealed else { return Err(Not::Yet) };
+        let arch = revealed.facts.arch;
+        let Some(artifact) = self.artifact_of(role, arch).map_err(unexpected)? else {
+            tracing::warn!(token = %id, role, %arch, "a machine with a join token waits: its role has no artifact yet");
             return Err(Not::Yet);
         };
-        let Some(revealed) = &record.revealed else { return Err(Not::Yet) };
         let disk = fitting(&revealed.facts, token.grant.disk, &artifact)?;
         let (disk, mark) = choose_disk(&revealed.facts, &disk, &artifact)?;
         let order = InstallOrder { artifact: artifact.id, disk: disk.name.clone(), disk_serial: mark, disk_size: disk.size };

@@ -28,15 +28,15 @@ impl App {
         let lasting = self.lasting.get().cloned().unwrap_or_default();
         let mut warnings = lasting.clone();
         for (name, role) in &self.spec.spec.roles {
-            let artifact = match self.artifact_of(name) {
-                Ok(found) => found,
-                Err(error) => {
-                    warnings.push(format!("role {name}: its artifact cannot be used ({error:#})"));
-                    None
+            let mut artifact = None;
+            for arch in &self.spec.spec.architectures {
+                let of = if arch.is_amd64() { String::new() } else { format!(" for {arch}") };
+                match self.artifact_of(name, *arch) {
+                    Ok(Some(found)) if arch.is_amd64() => artifact = Some(found),
+                    Ok(Some(_)) => {}
+                    Ok(None) => warnings.push(format!("role {name} has no artifact{of}: run `seedd image build`")),
+                    Err(error) => warnings.push(format!("role {name}: its artifact{of} cannot be used ({error:#})")),
                 }
-            };
-            if artifact.is_none() {
-                warnings.push(format!("role {name} has no artifact: run `seedd image build`"));
             }
             roles.push(RoleView {
                 name: name.clone(),

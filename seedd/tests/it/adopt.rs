@@ -3,6 +3,7 @@
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use cluster_seed::medium::{MANIFEST, MediumManifest, SITE};
 use cluster_seed::progress::Quiet;
@@ -64,7 +65,7 @@ fn what_is_on_the_medium_is_in_use_afterwards() {
     assert_ne!(keyring, b.site.keys().release_keyring().unwrap());
 
     let app = App::open(b.site.clone(), "10.44.0.1:80".parse().unwrap()).unwrap();
-    let artifact: ArtifactManifest = app.artifact_of("base").unwrap().unwrap();
+    let artifact: ArtifactManifest = app.artifact_of("base", Arch::Amd64).unwrap().unwrap();
     let view = app.view_overview().unwrap();
     assert!(!view.warnings.iter().any(|w| w.contains("artifact") || w.contains("snapshot")), "{:?}", view.warnings);
     assert_eq!(view.roles[0].artifact, Some(artifact.id));

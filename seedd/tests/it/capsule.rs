@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::arch::Arch;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::Quiet;
@@ -167,7 +168,7 @@ fn a_later_capsule_leaves_out_what_the_earlier_one_had() {
     let done = import(&b, &second, &key(&a)).unwrap();
     assert_eq!((done.nodes, mode(&b)), (1, Mode::Standby));
     refused(import(&b, &first, &key(&a)), "older than this site's data");
-    assert_eq!(unsealed(&b, B).artifact_of("base").unwrap().unwrap().chunks.len(), 3);
+    assert_eq!(unsealed(&b, B).artifact_of("base", Arch::Amd64).unwrap().unwrap().chunks.len(), 3);
 }
 
 #[test]
@@ -207,7 +208,7 @@ fn a_blob_that_is_not_what_its_name_says_is_not_exported() {
     let t = temp();
     let a = filled(&t.path.join("a"), "site-a", A, 2, 100);
     let b = empty(&t.path.join("b"), "site-b", B);
-    let chunk = unsealed(&a, A).artifact_of("base").unwrap().unwrap();
+    let chunk = unsealed(&a, A).artifact_of("base", Arch::Amd64).unwrap().unwrap();
     let cluster_seed::manifest::Chunk::Zstd { stored, .. } = chunk.chunks[0] else { panic!("no chunk") };
     let good = fs::read(a.blob(stored)).unwrap();
     let mut bad = good.clone();

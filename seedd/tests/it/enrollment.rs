@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{Claim, Confirm, GateCheck, Hello, Mismatch, PROTOCOL, Report, ReportBody};
+use cluster_seed::arch::Arch;
 use cluster_seed::enrollment::EnrollmentState as S;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
@@ -41,7 +42,7 @@ pub(crate) fn bench() -> Bench {
     let site = site_a(&dir);
     let store = site::store::Store::open(&site.database()).unwrap();
     let keys = site.keys().unseal(PASSPHRASE).unwrap();
-    let manifest = manifest();
+    let manifest = manifest_for(Arch::Amd64);
     let folder = site.join("artifacts").join(manifest.id.to_string());
     std::fs::create_dir_all(&folder).unwrap();
     let sealed = Sealed::sign(&manifest, &keys.site).unwrap();
@@ -51,11 +52,11 @@ pub(crate) fn bench() -> Bench {
     Bench { _dir: dir, app: Arc::new(app) }
 }
 
-fn manifest() -> ArtifactManifest {
+pub(crate) fn manifest_for(arch: Arch) -> ArtifactManifest {
     let spec = ArtifactSpec {
         recipe: 1,
         role: "base".into(),
-        arch: "amd64".into(),
+        arch: arch.to_string(),
         snapshot: Digest([1; 32]),
         packages: vec![],
         payload: Digest([2; 32]),
@@ -81,6 +82,7 @@ pub(crate) struct Machine {
     /// Where it asks from.
     pub from: IpAddr,
     pub disk: u64,
+    pub arch: Arch,
 }
 
 impl Machine {
@@ -92,6 +94,7 @@ impl Machine {
             mac: Mac([2, 0, 0, 0, 0, n]),
             from: ip(),
             disk: DISK,
+            arch: Arch::Amd64,
         }
     }
 
@@ -120,6 +123,7 @@ impl Machine {
             nics: vec![],
             boot_mac: Some(self.mac),
             kernel: "6.12".into(),
+            arch: self.arch,
         }
     }
 
@@ -173,7 +177,7 @@ pub(crate) fn form(code: &str, name: &str) -> Approve {
 }
 
 pub(crate) fn began() -> ReportBody {
-    ReportBody::InstallBegan { artifact: manifest().id, disk: "vda".into(), total: 100 }
+    ReportBody::InstallBegan { artifact: manifest_for(Arch::Amd64).id, disk: "vda".into(), total: 100 }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod support;
 mod admin;
 mod adopt;
 mod appliance;
+mod arm64;
 mod capsule;
 mod capsule_hostile;
 mod console;

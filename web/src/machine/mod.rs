@@ -46,6 +46,7 @@ pub fn machine_router(api: Arc<dyn MachineApi>) -> Router {
         .route("/boot//{name}", get(boot_file))
         .route("/grub/grub.cfg", get(grub_first))
         .route("/grub/x86_64-efi/{name}", get(grub_list))
+        .route("/grub/arm64-efi/{name}", get(grub_list))
         .route("/darksite", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/", get(async || Redirect::permanent("/darksite/current/")))
         .route("/darksite/{*path}", get(darksite))

@@ -36,8 +36,10 @@ async fn nothing_of_the_operator_is_here() {
 async fn what_grub_looks_for_below_the_root_is_there() {
     let (_, router) = machines(Utf8Path::new(NOWHERE));
     for name in ["command.lst", "fs.lst", "crypto.lst", "terminal.lst"] {
-        let answer = get(&router, &format!("/grub/x86_64-efi/{name}"), &[]).await;
-        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "\n"), "{name}");
+        for folder in ["x86_64-efi", "arm64-efi"] {
+            let answer = get(&router, &format!("/grub/{folder}/{name}"), &[]).await;
+            assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "\n"), "{folder}/{name}");
+        }
     }
     assert_eq!(get(&router, "/grub/x86_64-efi/other.mod", &[]).await.status, 404);
 }

@@ -282,6 +282,7 @@ fn facts(f: &HardwareFacts) -> Facts {
         };
         [clean(&n.name), n.mac.to_string(), clean(&n.driver), link]
     };
+    let architecture = if f.arch.is_amd64() { String::new() } else { format!(", {}", f.arch) };
     Facts {
         lines: vec![
             ("Vendor", or_none(&f.vendor)),
@@ -289,7 +290,7 @@ fn facts(f: &HardwareFacts) -> Facts {
             ("Serial number", or_none(&f.serial)),
             ("SMBIOS UUID", or_none(&f.uuid)),
             ("Firmware", firmware),
-            ("Processor", format!("{} \u{d7} {}", f.cpus, or_none(&f.cpu))),
+            ("Processor", format!("{} \u{d7} {}{architecture}", f.cpus, or_none(&f.cpu))),
             ("Memory", bytes(f.memory_mib.saturating_mul(1 << 20))),
             ("Booted from", f.boot_mac.map_or_else(|| "unknown".to_owned(), |m| m.to_string())),
             ("Kernel", or_none(&f.kernel)),

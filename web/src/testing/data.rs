@@ -85,6 +85,7 @@ fn facts(spice: &str) -> HardwareFacts {
         nics: vec![nic("eno1", 1, true), nic("eno2", 2, false)],
         boot_mac: Some(Mac([0x52, 0x54, 0, 0xab, 0, 1])),
         kernel: text("6.12.48+deb13-amd64"),
+        arch: cluster_seed::arch::Arch::Amd64,
     }
 }
 

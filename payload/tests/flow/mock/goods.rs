@@ -16,6 +16,10 @@ impl State {
                 manifest.spec.role = "other".into();
                 manifest.id = manifest.spec.id();
             }
+            Lie::ManifestOfOtherArch => {
+                manifest.spec.arch = "arm64".into();
+                manifest.id = manifest.spec.id();
+            }
             Lie::ManifestContradicts => drop(manifest.chunks.pop()),
             Lie::StateInHead => manifest.state_offset = MIB as u64 - 1,
             _ => {}

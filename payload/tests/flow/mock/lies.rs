@@ -41,6 +41,7 @@ pub enum Lie {
     ManifestUnsigned,
     ManifestBitFlip,
     ManifestOfOther,
+    ManifestOfOtherArch,
     ManifestContradicts,
     StateInHead,
     /// The n-th chunk is wrong the given number of times.

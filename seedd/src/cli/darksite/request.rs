@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use clap::Args;
+use cluster_seed::arch::Arch;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::converge::role::resolve_all;
 use cluster_seed::progress::Progress;
@@ -70,7 +71,7 @@ impl Selection {
         Ok(PlanRequest {
             sources: upstream.mirrors().sources(spec, profile)?,
             components: d.components.clone(),
-            architectures: d.architectures(),
+            architectures: d.architectures(&spec.spec.architectures),
             profile,
             roots: roots(spec),
             suite_name: d.suite.clone(),
@@ -101,7 +102,11 @@ fn roots(spec: &ClusterSpec) -> BTreeMap<String, Vec<String>> {
         roots.insert(name, sorted(packages));
     }
     // Role names have no dot, so these cannot collide with one.
-    roots.insert("kubedos.tools".to_owned(), sorted(own(image::TOOL_PACKAGES)));
+    let mut tools = own(image::TOOL_PACKAGES);
+    if spec.spec.architectures.contains(&Arch::Arm64) {
+        tools.extend(own(image::ARM64_PACKAGES));
+    }
+    roots.insert("kubedos.tools".to_owned(), sorted(tools));
     roots.insert("kubedos.seed".to_owned(), sorted(own(image::SEED_PACKAGES)));
     if !spec.spec.darksite.packages.is_empty() {
         roots.insert("kubedos.extra".to_owned(), sorted(spec.spec.darksite.packages.clone()));

@@ -13,6 +13,7 @@ mod media;
 mod named;
 
 pub(crate) mod output;
+mod roles;
 
 mod write;
 
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
-use cluster_seed::converge::role::resolve_all;
+use cluster_seed::arch::Arch;
 use cluster_seed::foundry::Target;
 use cluster_seed::manifest::{ArtifactManifest, NetbootManifest};
 use image::foundry::Output;
@@ -35,6 +36,7 @@ use crate::terminal::{Terminal, amount, watch_signals};
 use media::{Enroll, Medium, Seed};
 use named::Named;
 use output::Foundry;
+use roles::Roles;
 use what::What;
 
 #[derive(Subcommand)]
@@ -117,6 +119,9 @@ pub struct Build {
     /// Static kubedos-node program for the images [default: the one next to this program]
     #[arg(long, value_name = "FILE", env = "KUBEDOS_AGENT")]
     agent: Option<Utf8PathBuf>,
+    /// The same program for arm64, if cluster.yaml names that architecture [default: the one next to this program]
+    #[arg(long, value_name = "FILE", env = "KUBEDOS_ARM64_AGENT")]
+    arm64_agent: Option<Utf8PathBuf>,
 }
 
 #[derive(Args)]
@@ -147,20 +152,36 @@ impl Image {
 const AGENT_PLACES: &[&str] =
     &["kubedos-node.static", "../x86_64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node"];
 
+const ARM64_AGENT_PLACES: &[&str] =
+    &["kubedos-node-arm64.static", "../aarch64-unknown-linux-gnu/agent/kubedos-node", "../lib/kubedos/kubedos-node-arm64"];
+
 pub fn find_agent(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
+    find_program(given, AGENT_PLACES)?
+        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found next to this program"))
+        .hint("build it with `just agent`, or use --agent")
+}
+
+/// The agent for arm64, which only a site with such nodes needs.
+fn find_arm64_agent(given: Option<&Utf8PathBuf>, arches: &[Arch]) -> Result<Option<Utf8PathBuf>> {
+    if !arches.contains(&Arch::Arm64) {
+        return Ok(None);
+    }
+    find_program(given, ARM64_AGENT_PLACES)?
+        .ok_or_else(|| anyhow!("the static agent kubedos-node for arm64 was not found next to this program"))
+        .hint("build it with `just agent-arm64`, use --arm64-agent, or remove arm64 from spec.architectures in cluster.yaml")
+        .map(Some)
+}
+
+/// The program that was given, or the first of these places below this program's folder that has one.
+fn find_program(given: Option<&Utf8PathBuf>, places: &[&str]) -> Result<Option<Utf8PathBuf>> {
     if let Some(path) = given {
         anyhow::ensure!(path.is_file(), "no agent at {path}");
-        return Ok(path.clone());
+        return Ok(Some(path.clone()));
     }
     let own = std::env::current_exe().context("finding the path of this program")?;
     let own = Utf8PathBuf::from_path_buf(own).map_err(|p| anyhow!("this program's path is not UTF-8: {}", p.display()))?;
     let folder = own.parent().unwrap_or(camino::Utf8Path::new("."));
-    AGENT_PLACES
-        .iter()
-        .map(|p| folder.join(p))
-        .find(|p| p.is_file())
-        .ok_or_else(|| anyhow!("the static agent kubedos-node was not found next to this program"))
-        .hint("build it with `just agent`, or use --agent")
+    Ok(places.iter().map(|p| folder.join(p)).find(|p| p.is_file()))
 }
 
 impl Build {
@@ -193,6 +214,7 @@ impl Build {
             return Err(anyhow!("no role named {unknown:?}")).hint("cluster.yaml lists the roles");
         }
         let agent = find_agent(self.agent.as_ref())?;
+        let arm64_agent = find_arm64_agent(self.arm64_agent.as_ref(), &spec.spec.architectures)?;
         let snapshot_id = snapshots::current(&store)?;
         let snapshot_dir = site.join("snapshots").join(snapshot_id.to_string());
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
@@ -206,25 +228,21 @@ impl Build {
             suite: &spec.spec.darksite.suite,
             keyring: &keyring,
             agent: &agent,
+            arm64_agent: arm64_agent.as_deref(),
             dirs: &dirs,
             site_key: &keys.site,
             no_rescue: spec.spec.netboot.rescue.is_off(),
         };
         let progress = Terminal::new();
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
-        let mut built = BTreeMap::new();
         let payload = payloads::current(&site, &store)?.map(|p| (p.id, site.payload_archive(p.id)));
-        for (name, role) in resolve_all(&spec.spec.roles) {
-            if !self.target.needs_artifacts() || !roles.is_empty() && !roles.contains(&name) {
-                continue;
-            }
-            let disabled: Vec<String> = role.platform().flat_map(|p| p.units).map(|u| (*u).to_owned()).collect();
-            let payload = payload.as_ref().filter(|_| !role.plays.is_empty()).map(|(id, path)| (*id, path.as_path()));
-            let wanted = image::Wanted { packages: &role.packages, disabled: &disabled, payload };
-            let manifest =
-                image::build_artifact(&inputs, &name, &wanted, &progress).with_context(|| format!("building role {name}"))?;
-            built.insert(name, manifest);
-        }
+        let of = Roles { spec: &spec, chosen: &roles, payload: payload.as_ref() };
+        let built = self.artifacts(&inputs, &of, Arch::Amd64, &progress)?;
+        // Media and outputs are for amd64.
+        let arm64 = match self.target {
+            What::Images if arm64_agent.is_some() => self.artifacts(&inputs, &of, Arch::Arm64, &progress)?,
+            _ => Built::new(),
+        };
         let mut named = self.named.draw(&roles, &site.keys().public()?.vault)?;
         let node = named.as_ref();
         let foundry = Foundry {
@@ -248,12 +266,12 @@ impl Build {
         }
         store.write(|tx| {
             tx.set_netboot(netboot.id)?;
-            for (name, manifest) in &built {
+            for (name, manifest) in built.iter().chain(&arm64) {
                 tx.set_artifact(name, manifest.id)?;
             }
             Ok::<_, StoreError>(())
         })?;
-        self.report(&netboot, &built, &made)
+        self.report(&netboot, &built.into_iter().chain(arm64).collect(), &made)
     }
 
     /// Makes what the artifacts are wanted for.

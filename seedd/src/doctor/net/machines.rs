@@ -264,8 +264,16 @@ mod tests {
         let file = |n| FileName::new(n).unwrap();
         let seed = SeedUrl("10.44.0.1:80".parse().unwrap());
         let (kernel, initrd, extra) = (file("vmlinuz"), file("initrd.img"), KernelCmdline::new());
-        let boot =
-            AgentBoot { seed, mac: Mac([2; 6]), kernel: &kernel, initrd: &initrd, consoles: &[], extra: &extra, rescue: true };
+        let boot = AgentBoot {
+            seed,
+            mac: Mac([2; 6]),
+            arch: cluster_seed::arch::Arch::Amd64,
+            kernel: &kernel,
+            initrd: &initrd,
+            consoles: &[],
+            extra: &extra,
+            rescue: true,
+        };
         let script = agent_script(&boot).unwrap();
         let found = files_of(&script);
         assert_eq!(found.len(), 2, "{script}");

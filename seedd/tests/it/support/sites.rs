@@ -198,6 +198,7 @@ impl Machine {
             nics: vec![],
             boot_mac: Some(self.mac),
             kernel: "6.12".into(),
+            arch: cluster_seed::arch::Arch::Amd64,
         }
     }
 
