@@ -96,7 +96,7 @@ enum Verb {
     Grow,
     /// On disk: apply a static address (ip= on the kernel command line, or a NoCloud volume)
     Network,
-    /// On disk: bring up the planes, pass the fabric gate and apply the role
+    /// On disk: bring up the planes, pass the fabric gate and apply the base role
     Apply {
         /// Only fetch and apply the signed peer list
         #[arg(long)]

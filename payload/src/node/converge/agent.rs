@@ -251,9 +251,9 @@ impl Agent<'_> {
         {
             job.live.supersede();
         }
-        // The next round acts on the news; the seed hears of it at once.
+        // The next round acts on the news, and the seed hears of it soon; not at once, in case it always has some.
         match job {
-            _ if news => Duration::ZERO,
+            _ if news => TICK,
             Some(_) => Duration::from_secs(heard.poll.min(POLL_RUNNING)),
             None => Duration::from_secs(heard.poll),
         }
