@@ -7,7 +7,7 @@ import subprocess
 
 import pki
 
-ANSIBLE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../payload/platform/ansible"))
+ANSIBLE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../platform/ansible"))
 PLAYS = ["etcd", "loadbalancer", "containers", "podman", "exporters", "monitoring", "logs", "log-collector", "storage"]
 
 

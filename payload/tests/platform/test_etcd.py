@@ -15,7 +15,7 @@ import unittest
 
 import pki
 
-PROGRAM = os.path.join(os.path.dirname(__file__), "../../payload/platform/ansible/roles/etcd/files/kubedos-etcd")
+PROGRAM = os.path.join(os.path.dirname(__file__), "../../platform/ansible/roles/etcd/files/kubedos-etcd")
 NAMES = ["e1", "e2", "e3"]
 # Seconds that a step may take; only a failing test needs them.
 LONG = 120

@@ -1,11 +1,17 @@
-//! The plays of the platform: `tests/platform/test_*.py`, run by Python's unittest with the real programs.
+//! The plays of the platform: `test_*.py` beside this file, run by Python's unittest with the real programs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::converge::platform::PLAYS;
 use cluster_seed::converge::role::resolve_all;
-use kubedos_tests::tool;
+use host::programs::find_program;
+use host::tool::Tool;
+
+/// For a machine that is busy with other builds.
+const LONG: Duration = Duration::from_secs(1200);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -14,14 +20,14 @@ fn root() -> PathBuf {
 /// Runs the tests of one file; skipped if one of the programs is missing.
 fn unittest(file: &str, programs: &[&str]) {
     for program in ["python3"].iter().chain(programs) {
-        if tool::find(program).is_none() {
+        if find_program(program).is_none() {
             return kubedos_skip::skip(program, "is not installed");
         }
     }
-    let folder = root().join("tests/platform").display().to_string();
-    let argv = ["env", "-C", &folder, "LC_ALL=C.UTF-8", "python3", "-B", "-m", "unittest", file].map(str::to_owned);
-    let out = tool::outcome(&argv).unwrap();
-    assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
+    let folder = root().join("payload/tests/platform").display().to_string();
+    let argv = ["-C", &folder, "LC_ALL=C.UTF-8", "python3", "-B", "-m", "unittest", file];
+    let (status, out) = Tool::new("env").args(argv).timeout(LONG).run_any().unwrap();
+    assert!(status.success(), "{}{}", out.text(), out.stderr);
     assert!(!out.stderr.contains("skipped="), "{}", out.stderr);
 }
 
@@ -90,7 +96,7 @@ fn the_reference_sites_are_clusters_with_the_platforms_plays() {
         let text = std::fs::read_to_string(root().join(file)).unwrap();
         let spec = ClusterSpec::parse(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
         let roles = resolve_all(&spec.spec.roles);
-        let plays: std::collections::BTreeSet<&str> = roles.values().flat_map(|r| r.platform()).map(|p| p.name).collect();
+        let plays: BTreeSet<&str> = roles.values().flat_map(|r| r.platform()).map(|p| p.name).collect();
         for wanted in ["etcd", "loadbalancer", "containers", "monitoring", "exporters", "vip"] {
             assert!(plays.contains(wanted), "{file}: {wanted}");
         }

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../payload/platform/ansible/library"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../platform/ansible/library"))
 import kubedos_service as module  # noqa: E402  pylint: disable=wrong-import-position
 
 SYSTEMCTL = """#!/bin/sh
