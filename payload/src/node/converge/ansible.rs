@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::agent::StepResult;
 use host::files::{FileError, PRIVATE, PUBLIC, write_atomic};
 use host::tool::{Tool, ToolError};
@@ -16,6 +16,10 @@ use crate::http::chain;
 
 /// The playbook that is written into the payload.
 const SITE: &str = "kubedos-site.yml";
+/// Name of Ansible's configuration.
+const CONFIG: &str = "ansible.cfg";
+/// Ansible looks for results every millisecond by default, which takes a third of a slow processor.
+const SETTINGS: &str = "[defaults]\ninternal_poll_interval = 0.05\n";
 /// In the directory in RAM.
 pub const INVENTORY: &str = "inventory";
 /// Time limit of one run: a task takes up to half a minute in an emulated machine.
@@ -103,6 +107,7 @@ fn tool<'t>(places: Places<'_>, dir: &Utf8Path, check: bool) -> Tool<'t> {
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root")
         .env("LC_ALL", "C.UTF-8")
+        .env("ANSIBLE_CONFIG", config(places, dir))
         .env("ANSIBLE_ROLES_PATH", dir.join("roles"))
         .env("ANSIBLE_LIBRARY", dir.join("library"))
         .env("ANSIBLE_COLLECTIONS_PATH", dir.join("collections"))
@@ -122,11 +127,18 @@ fn tool<'t>(places: Places<'_>, dir: &Utf8Path, check: bool) -> Tool<'t> {
         .timeout(LIMIT)
 }
 
-/// Writes the inventory.
+/// The payload's own configuration, or ours.
+fn config(places: Places<'_>, dir: &Utf8Path) -> Utf8PathBuf {
+    let own = dir.join(CONFIG);
+    if own.is_file() { own } else { places.run().join(CONFIG) }
+}
+
+/// Writes the inventory and the configuration.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_inventory(places: Places<'_>, text: &str) -> Result<(), FileError> {
+    write_atomic(&places.run().join(CONFIG), SETTINGS.as_bytes(), PRIVATE)?;
     write_atomic(&places.run().join(INVENTORY), text.as_bytes(), PRIVATE)
 }
 
