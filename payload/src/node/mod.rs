@@ -13,6 +13,7 @@ pub mod join;
 pub mod clock;
 pub mod lists;
 pub mod planes;
+mod vips;
 
 pub mod apply;
 pub mod gate;

@@ -13,6 +13,8 @@ use host::clock::now;
 use host::interfaces::mtu_to;
 use host::tool::{Tool, ToolError};
 
+use super::vips;
+
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +40,7 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         {
             return Err(e);
         }
-        configure(identity, peers, plane)?;
+        configure(root, identity, peers, plane)?;
         let address = format!("{}/{}", place.address, place.cidr.prefix_len());
         ip(&["address", "replace", &address, "dev", plane])?;
         ip(&["link", "set", "dev", plane, "mtu", &mtu, "up"])?;
@@ -47,12 +49,13 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
 }
 
 /// `wg syncconf` keeps the sessions of unchanged peers. The private key is passed on stdin, never in a file or an argument.
-fn configure(identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<(), PlaneError> {
+fn configure(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<(), PlaneError> {
     let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
     let port = identity.info.planes.get(plane).map_or(0, |p| p.port);
     let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
     let live = shown.map_or_else(|_| Vec::new(), |out| live(&out.text(), now()));
     let text = setconf(key, port, &peers.plane_peers(plane, &identity.info.hostname), &live);
+    let text = vips::with(text, &vips::held(root, plane));
     let tool = Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
 }
