@@ -15,6 +15,8 @@ use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
 use crate::inventory::{self, Known, NodeSpec};
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
+pub use crate::spec_error::SpecError;
+use crate::spec_error::{at, whole};
 use crate::substrate::{Misplaced, SubstrateSpec};
 use crate::time::TimeSpec;
 
@@ -205,25 +207,6 @@ pub struct SshSpec {
     pub authorized_keys: Vec<String>,
 }
 
-/// A problem in cluster.yaml, and its position (1-based; 0 if it concerns the file in general).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {message}")]
-pub struct SpecError {
-    pub line: u64,
-    pub column: u64,
-    pub message: String,
-    pub hint: Option<String>,
-}
-
-pub(crate) fn at<T>(spanned: &Spanned<T>, message: String, hint: &str) -> SpecError {
-    let hint = (!hint.is_empty()).then(|| hint.to_owned());
-    SpecError { line: spanned.referenced.line(), column: spanned.referenced.column(), message, hint }
-}
-
-pub(crate) fn whole(message: String, hint: &str) -> SpecError {
-    SpecError { line: 0, column: 0, message, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
-}
-
 impl ClusterSpec {
     /// Parses and checks. Unknown keys, wrong types and contradictions are errors.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
@@ -363,14 +346,6 @@ impl ClusterSpec {
         }
         Ok(())
     }
-}
-
-/// Debian policy 5.6.1.
-pub(crate) fn is_package_name(name: &str) -> bool {
-    name.len() >= 2
-        && name.len() <= 128
-        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.'))
 }
 
 pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
-use crate::cluster::{SpecError, is_package_name, whole};
 use crate::extras::has_login;
 use crate::repo::{ARCHITECTURES, RepoMode, RepoProfile};
+use crate::spec_error::{SpecError, is_package_name, whole};
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

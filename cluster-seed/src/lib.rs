@@ -42,6 +42,7 @@ pub mod repo;
 pub mod seal;
 pub mod secret;
 pub mod site_key;
+mod spec_error;
 pub mod substrate;
 pub mod time;
 pub mod wireguard;

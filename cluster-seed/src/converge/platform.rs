@@ -219,7 +219,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::cluster::is_package_name;
+    use crate::spec_error::is_package_name;
 
     #[test]
     fn names_are_distinct_and_packages_are_debians() {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::platform;
-use crate::cluster::{SpecError, at, is_package_name, whole};
 use crate::ids::Hostname;
+use crate::spec_error::{SpecError, at, is_package_name, whole};
 
 /// Most plays of a role, those of included roles too.
 pub const MAX_PLAYS: usize = 64;

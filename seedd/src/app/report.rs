@@ -121,17 +121,7 @@ impl App {
                 say(EventKind::ApplyStep, &format!("{}: {}{detail}", tame(&step.name), step.result.as_str()))?;
                 record.state
             }
-            ReportBody::ApplyDone { changed, ok } => {
-                say(EventKind::ApplyDone, &format!("base role applied: {ok} ok, {changed} changed"))?;
-                if self.has_plays(tx, record)? {
-                    return Ok(record.state);
-                }
-                let state = advance(EnrollmentEvent::ApplyDone, None)?;
-                if state != record.state {
-                    say(EventKind::NodeConverged, "converged: the node's configuration matches its role")?;
-                }
-                state
-            }
+            ReportBody::ApplyDone { changed, ok } => self.base_done(tx, record, *changed, *ok)?,
             ReportBody::Failed { step, why } => {
                 let reason = format!("{}: {}", tame(step), tame(why));
                 say(EventKind::EnrollmentFailed, &reason)?;
@@ -144,6 +134,20 @@ impl App {
                 }
             }
         };
+        Ok(state)
+    }
+
+    /// The base role is applied: a node without plays has converged.
+    fn base_done(&self, tx: &Tx<'_>, record: &EnrollmentRecord, changed: u32, ok: u32) -> Result<EnrollmentState, ApiError> {
+        let say = |kind: EventKind, text: &str| tx.event(now_ms(), &event_of(record, kind, text, None));
+        say(EventKind::ApplyDone, &format!("base role applied: {ok} ok, {changed} changed"))?;
+        if self.has_plays(tx, record)? || record.state.after(EnrollmentEvent::ApplyDone).is_err() {
+            return Ok(record.state);
+        }
+        let state = tx.advance(record, EnrollmentEvent::ApplyDone, None, now())?;
+        if state != record.state {
+            say(EventKind::NodeConverged, "converged: the node's configuration matches its role")?;
+        }
         Ok(state)
     }
 

@@ -68,10 +68,10 @@ impl Replace {
         let old = old.hint("`seedd node list` lists all nodes")?;
         let voters = voters_left(&scene(&site, &store, &spec)?, &hostname);
         if let Some((well, all)) = voters.filter(|(well, all)| !self.force && *well <= all / 2) {
-            return Err(anyhow!("{well} of {all} members of {VOTING} would be healthy without {hostname}, which is no majority"))
-                .hint(
-                    "bring another member back first, or restore a snapshot (docs/platform/etcd.md); --force replaces it anyway",
-                );
+            return Err(anyhow!(
+                "{well} of {all} members of {VOTING} would be healthy without {hostname}: fewer than a majority"
+            ))
+            .hint("bring another member back first, or restore a snapshot (docs/platform/etcd.md); --force replaces it anyway");
         }
         let began = steady();
         self.event(&store, EventKind::NodeReplacing, &format!("{hostname} is being replaced"))?;
@@ -129,7 +129,7 @@ impl Replace {
         loop {
             if stop_asked() {
                 bail!(
-                    "stopped; the replacement goes on, and `seedd converge status --node {}` shows how far it is",
+                    "stopped waiting; the replacement continues, and `seedd converge status --node {}` shows how far it is",
                     hostname.label()
                 );
             }

@@ -1,4 +1,4 @@
-//! `seedd support`: one encrypted file for whoever helps, without secrets.
+//! `seedd support`: one encrypted file for those who help, without secrets.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub struct Support {
     /// File to write
     #[arg(long, value_name = "FILE")]
     out: Utf8PathBuf,
-    /// age recipient of whoever is to read it [default: the operator's key of this site]
+    /// age recipient of the reader [default: the operator's key of this site]
     #[arg(long, value_name = "RECIPIENT")]
     recipient: Option<String>,
     #[command(flatten)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::lab::{Lab, NODES};
 use super::prepare::{IMAGE, TAG, VIP};
-use super::{Lab, NODES};
 use crate::say;
 use crate::stop;
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::lab::{CHANGE_LIMIT, FLOW_LIMIT, Lab, NODES};
 use super::prepare::{self, VIP};
 use super::shows::ETCDCTL;
-use super::{CHANGE_LIMIT, FLOW_LIMIT, Lab, NODES};
 use crate::fleet::Fleet;
 use crate::member::Step;
 use crate::say;

@@ -13,7 +13,6 @@ use cluster_seed::converge::orders::{Answer as Orders, Ask};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::seal::Sealed;
 
-use super::lists::Answer;
 use crate::api::{MachineApi, TargetGroup};
 use crate::call::{Calls, Machines};
 use crate::error::Failure;
@@ -23,6 +22,8 @@ use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
 use crate::limits::MAX_CALLS;
 use crate::safe_json::SafeJson;
+
+type Answer<T> = Result<SafeJson<T>, Failure>;
 
 pub(super) fn routes() -> Router<Machines> {
     Router::new()
