@@ -236,11 +236,8 @@ impl Build {
         let progress = Terminal::new();
         let netboot = image::build_netboot(&inputs, &progress).context("building the netboot image")?;
         let payload = payloads::current(&site, &store)?.map(|p| (p.id, site.payload_archive(p.id)));
-        let of = Roles { spec: &spec, chosen: &roles, payload: payload.as_ref() };
-        let built = match self.target.needs_artifacts() {
-            true => roles::artifacts(&inputs, &of, Arch::Amd64, &progress)?,
-            false => Built::new(),
-        };
+        let of = Roles { spec: &spec, chosen: &roles, payload: payload.as_ref(), wanted: self.target.needs_artifacts() };
+        let built = roles::artifacts(&inputs, &of, Arch::Amd64, &progress)?;
         // Media and outputs are for amd64.
         let arm64 = match self.target {
             What::Images if arm64_agent.is_some() => roles::artifacts(&inputs, &of, Arch::Arm64, &progress)?,

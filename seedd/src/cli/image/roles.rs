@@ -19,6 +19,8 @@ pub(super) struct Roles<'a> {
     pub chosen: &'a [String],
     /// Id and archive of the payload in use.
     pub payload: Option<&'a (Digest, Utf8PathBuf)>,
+    /// False where the target needs no artifact.
+    pub wanted: bool,
 }
 
 /// Builds them; by [`Arch::artifact_name`].
@@ -30,7 +32,7 @@ pub(super) fn artifacts(
 ) -> Result<BTreeMap<String, ArtifactManifest>> {
     let mut built = BTreeMap::new();
     for (name, role) in resolve_all(&of.spec.spec.roles) {
-        if !of.chosen.is_empty() && !of.chosen.contains(&name) {
+        if !of.wanted || !of.chosen.is_empty() && !of.chosen.contains(&name) {
             continue;
         }
         let disabled: Vec<String> = role.platform().flat_map(|p| p.units).map(|u| (*u).to_owned()).collect();
