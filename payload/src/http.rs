@@ -88,7 +88,7 @@ impl Http {
     /// `fetched` is called with the bytes received by this call so far.
     ///
     /// # Errors
-    /// If the seed sends fewer or more bytes, or stops for [`LONG`]; `file` then contains what was received.
+    /// If the seed sends fewer or more bytes, or stops for two minutes; `file` then contains what was received.
     pub fn download(&self, path: &str, file: &mut File, size: u64, fetched: &dyn Fn(u64)) -> Result<(), HttpError> {
         let (url, mut received) = (format!("{}{path}", self.base), 0);
         for _ in 0..MAX_PARTS {

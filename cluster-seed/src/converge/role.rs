@@ -115,7 +115,7 @@ impl Resolved {
     }
 }
 
-/// The role, with what it includes; `None` if there is no such role. The roles are checked ([`check`]).
+/// The role, with what it includes; `None` if there is no such role. The roles of a parsed cluster.yaml contain no circle.
 pub fn resolve(roles: &BTreeMap<String, RoleSpec>, name: &str) -> Option<Resolved> {
     let role = roles.get(name)?;
     let mut resolved = Resolved {

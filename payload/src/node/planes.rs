@@ -60,8 +60,8 @@ fn configure(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile, plane:
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
 }
 
-/// Removes peers that would not be heard any more ([`handshakes_to_forget`]), and those whose endpoint lies inside a plane
-/// ([`misled`]); true if there was one. [`up`] adds them again, with the endpoints of the list.
+/// Removes peers that would not be heard any more ([`handshakes_to_forget`]), and those whose endpoint lies inside a plane;
+/// true if there was one. [`up`] adds them again, with the endpoints of the list.
 pub fn forget(identity: &NodeIdentity, now: u64) -> bool {
     let mut forgotten = false;
     let inside: Vec<Ipv4Net> = identity.info.planes.values().map(|plane| plane.cidr).collect();
