@@ -33,7 +33,7 @@ pub struct Scene {
     /// Id and size of the payload in use.
     pub payload: Option<(Digest, u64)>,
     views: Vec<NodeView>,
-    /// Check runs asked for by role.
+    /// When a check run was asked for, by role.
     checks: BTreeMap<String, u64>,
     now: u64,
 }
@@ -163,8 +163,8 @@ impl Scene {
         let due = record.converged && last > 0 && self.now.saturating_sub(last) >= every;
         match (asked > record.check_attempt, due) {
             (true, _) => Some(asked),
-            // Of its own accord: the number does not change for others.
-            (false, true) => Some(record.check_attempt),
+            // The time when it was due: the same at every message until it is made, and later than all before.
+            (false, true) => Some((last + every).max(record.check_attempt + 1)),
             (false, false) => None,
         }
     }

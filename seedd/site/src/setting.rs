@@ -40,7 +40,7 @@ pub const PKI: &str = "pki:";
 pub const CONVERGE_PAUSED: &str = "converge.paused";
 /// Followed by a role: how often an operator asked for another run.
 pub const CONVERGE_ATTEMPT: &str = "converge.attempt:";
-/// Followed by a role: the number of the check run that was asked for last.
+/// Followed by a role: when a check run was asked for last, in Unix seconds; it numbers the run.
 pub const CONVERGE_CHECK: &str = "converge.check:";
 /// The newest report of `seedd accept`, signed.
 pub const ACCEPT_REPORT: &str = "accept.report";

@@ -6,7 +6,7 @@ use cluster_seed::converge::stage::Paused;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Hostname;
 use converge::fleet::{Scene, paused};
-use host::clock::now_ms;
+use host::clock::{now, now_ms};
 use site::setting;
 use site::store::Tx;
 use site::store::events::NewEvent;
@@ -65,7 +65,7 @@ impl App {
         }
         for role in roles(scene, act) {
             let key = format!("{}{role}", setting::CONVERGE_CHECK);
-            tx.set(&key, &(number(tx, &key)? + 1).to_string())?;
+            tx.set(&key, &(number(tx, &key)? + 1).max(now()).to_string())?;
         }
         Ok(format!("check run of {}", act.role.as_ref().map_or("every role".to_owned(), |r| format!("role {r}"))))
     }
