@@ -22,11 +22,11 @@ pub const CHECKS: [(&str, &str); 8] = [
         "no password login, nothing listens where it should not, default-deny is in force, every package source is signed",
     ),
     ("etcd", "every member of etcd is healthy, and a quorum answers"),
-    ("vip", "the virtual address answers, from every node"),
+    ("vip", "the load balancers run, and the virtual address answers on every node that uses it"),
     ("containers", "the container runtime runs, and its registry is the seed"),
     ("monitoring", "Prometheus has every target, and each of them is up"),
     ("time", "the clock of every node is synchronised with the seed's"),
-    ("egress", "no node has a route to the outside or has sent a packet there"),
+    ("egress", "no node has a default route, unless its packages come from upstream"),
 ];
 
 /// Checks of a node itself, beside those of its plays: shown, and asked for by acceptance. They hold up nobody: a node that is off

@@ -74,7 +74,7 @@ pub struct Barrier {
     /// For example `etcd`, `count`, `paused`.
     pub name: String,
     pub open: bool,
-    /// For example `2 of 3 healthy`.
+    /// A phrase that needs no name before it, for example `etcd: 2 of 3 healthy`.
     pub detail: String,
 }
 

@@ -67,18 +67,6 @@ pub struct Difference {
 }
 
 impl PayloadManifest {
-    /// Plays of the payload: Ansible roles by folder, and playbooks `playbooks/<name>.yml`.
-    pub fn has_play(&self, name: &str) -> bool {
-        let role = format!("{ANSIBLE}/roles/{name}/");
-        let playbook = format!("{ANSIBLE}/playbooks/{name}.yml");
-        let state = format!("{SALT}/{name}.sls");
-        let states = format!("{SALT}/{name}/init.sls");
-        self.files.contains_key(&playbook)
-            || self.files.contains_key(&state)
-            || self.files.contains_key(&states)
-            || self.files.range(role.clone()..).next().is_some_and(|(path, _)| path.starts_with(&role))
-    }
-
     pub fn difference(&self, later: &PayloadManifest) -> Difference {
         let mut found = Difference::default();
         for (path, entry) in &later.files {
@@ -91,6 +79,21 @@ impl PayloadManifest {
         found.removed = self.files.keys().filter(|path| !later.files.contains_key(*path)).cloned().collect();
         found
     }
+}
+
+/// Names of plays become paths and words of Ansible: letters, digits, `_` and `-`, at most 64 of them.
+pub fn is_play_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+/// Whether these files, by their path in the archive, have a play: an Ansible role, a playbook `playbooks/<name>.yml`, or a Salt state.
+pub fn has_play<T>(files: &BTreeMap<String, T>, name: &str) -> bool {
+    let role = format!("{ANSIBLE}/roles/{name}/");
+    let others = [format!("{ANSIBLE}/playbooks/{name}.yml"), format!("{SALT}/{name}.sls"), format!("{SALT}/{name}/init.sls")];
+    others.iter().any(|path| files.contains_key(path))
+        || files.range(role.clone()..).next().is_some_and(|(path, _)| path.starts_with(&role))
 }
 
 /// Whether a path may be in an archive: relative, no `..`, no empty part, at most [`MAX_PATH`] bytes, no control characters.
@@ -132,10 +135,20 @@ mod tests {
             ("salt/base/init.sls", b""),
         ]);
         for name in ["web", "users", "motd", "base"] {
-            assert!(m.has_play(name), "{name}");
+            assert!(has_play(&m.files, name), "{name}");
         }
         for name in ["we", "web2", "main", "", "../roles"] {
-            assert!(!m.has_play(name), "{name}");
+            assert!(!has_play(&m.files, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_plays_are_words() {
+        for good in ["a", "1a", "site_time", "log-collector", &"x".repeat(64)] {
+            assert!(is_play_name(good), "{good}");
+        }
+        for bad in ["", "-a", "_a", "a/b", "..", "a b", "a.b", "ä", &"x".repeat(65)] {
+            assert!(!is_play_name(bad), "{bad}");
         }
     }
 

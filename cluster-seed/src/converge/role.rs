@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use super::payload::is_play_name;
 use super::platform;
 use crate::ids::Hostname;
 use crate::spec_error::{SpecError, at, is_package_name, whole};
@@ -209,8 +210,7 @@ fn check_names(roles: &BTreeMap<String, RoleSpec>, name: &str, role: &RoleSpec) 
         }
     }
     for play in &role.plays {
-        let good = play.value.parse::<Hostname>().is_ok_and(|h| !h.as_str().contains('.')) || is_play_name(&play.value);
-        if !good {
+        if !is_play_name(&play.value) {
             let hint = "a play of the platform (`seedd payload plays` lists them), or an Ansible role or playbook of the payload";
             return Err(at(play, format!("role {name}: {:?} is not the name of a play", play.value), hint));
         }
@@ -219,13 +219,6 @@ fn check_names(roles: &BTreeMap<String, RoleSpec>, name: &str, role: &RoleSpec) 
         }
     }
     Ok(())
-}
-
-/// Names of Ansible roles: letters, digits and `_`, beside `-`.
-fn is_play_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 fn check_numbers(name: &str, role: &RoleSpec) -> Result<(), SpecError> {

@@ -149,11 +149,11 @@ impl Fleet<'_> {
         self.nodes.iter().filter(|n| self.target(&n.role).is_some_and(|t| n.has(t, RunResult::Failed)))
     }
 
-    /// Nodes of a role that were allowed to run the target and have not finished. A silent one does not count: it may never come back.
-    fn running(&self, role: &str, target: Target) -> usize {
-        let open =
-            |n: &&NodeView| n.granted == Some(target) && !n.has(target, RunResult::Ok) && !n.has(target, RunResult::Failed);
-        self.members(role).filter(open).filter(|n| !n.is_silent(self.now)).count()
+    /// Other nodes of the role that were allowed to run something, be it the target or what was the target before, and have not
+    /// finished. A silent one does not count: it may never come back.
+    fn running(&self, node: &NodeView) -> usize {
+        let open = |n: &&NodeView| n.granted.is_some() && n.granted != n.ran.map(|(target, _)| target);
+        self.members(&node.role).filter(open).filter(|n| n.name != node.name && !n.is_silent(self.now)).count()
     }
 
     /// Decides for one node. Nodes that are not in [`Fleet::nodes`] have nothing to run.
@@ -171,9 +171,9 @@ impl Fleet<'_> {
         }
         let mut barriers = self.stopped(node);
         if node.converged {
-            barriers.extend(self.before_change(node, role, target));
+            barriers.extend(self.before_change(node, role));
         } else {
-            barriers.extend(self.before_first(node, role, target));
+            barriers.extend(self.before_first(node, role));
         }
         if barriers.iter().all(|b| b.open) { Decision::Go } else { Decision::Wait(barriers) }
     }
@@ -181,59 +181,60 @@ impl Fleet<'_> {
     fn stopped(&self, node: &NodeView) -> Vec<Barrier> {
         let mut barriers = Vec::new();
         if self.paused.all || self.paused.roles.contains(&node.role) {
-            barriers.push(Barrier { name: "paused".to_owned(), open: false, detail: "by an operator".to_owned() });
+            barriers.push(Barrier { name: "paused".to_owned(), open: false, detail: "paused by an operator".to_owned() });
         }
         // A node that joins for the first time is stopped by its own role and by those before it only.
         let before = upstream(self.roles, &node.role);
         let counts = |n: &&NodeView| node.converged || n.role == node.role || before.contains(n.role.as_str());
         if let Some(failed) = self.failed_at_target().filter(counts).find(|n| n.name != node.name) {
-            let detail = format!("{} failed", failed.name);
+            let detail = format!("the roll-out has stopped: {} failed", failed.name);
             barriers.push(Barrier { name: "stopped".to_owned(), open: false, detail });
         }
         barriers
     }
 
-    fn before_first(&self, node: &NodeView, role: &Resolved, target: Target) -> Vec<Barrier> {
-        let mut barriers: Vec<Barrier> = role.after.iter().map(|before| self.barrier(before)).collect();
+    fn before_first(&self, node: &NodeView, role: &Resolved) -> Vec<Barrier> {
+        let named = |b: Barrier| Barrier { detail: format!("{}: {}", b.name, b.detail), ..b };
+        let mut barriers: Vec<Barrier> = role.after.iter().map(|before| named(self.barrier(before))).collect();
         let ready = self.members(&role.name).filter(|n| n.ready).count();
         let odd = !role.count.odd || ready % 2 == 1;
         let enough = ready >= role.count.min as usize;
         let detail = match (enough, odd) {
             (true, false) => format!("{ready} nodes; an odd number is required"),
-            _ => format!("{ready} of {} nodes are ready", role.count.min),
+            _ => format!("{ready} of at least {} nodes of the role are ready", role.count.min),
         };
         barriers.push(Barrier { name: "count".to_owned(), open: node.ready && enough && odd, detail });
         if self.members(&role.name).any(|n| n.converged) {
-            barriers.push(self.turn(role, target));
+            barriers.push(self.turn(node, role));
         }
         barriers
     }
 
-    fn before_change(&self, node: &NodeView, role: &Resolved, target: Target) -> Vec<Barrier> {
+    fn before_change(&self, node: &NodeView, role: &Resolved) -> Vec<Barrier> {
         let mut barriers = Vec::new();
         for earlier in self.stages().into_iter().take_while(|r| *r != role.name) {
             let Some(goal) = self.target(earlier) else { continue };
             let open = |n: &&NodeView| n.converged && !n.has(goal, RunResult::Ok);
             let left = self.members(earlier).filter(open).count();
             if left > 0 {
-                let detail = format!("{left} to be changed first");
+                let detail = format!("{earlier}: {left} to be changed first");
                 barriers.push(Barrier { name: earlier.to_owned(), open: false, detail });
             }
         }
-        barriers.push(self.turn(role, target));
+        barriers.push(self.turn(node, role));
         // A node that is not healthy itself may need the change.
         if self.well(node) {
             let others = self.members(&role.name).filter(|n| n.name != node.name && n.converged && !self.well(n)).count();
             let open = others < role.max_unavailable as usize;
-            let detail = format!("{others} not healthy, fewer than {} required", role.max_unavailable);
+            let detail = format!("{others} other nodes of the role are not healthy, at most {} may be", role.max_unavailable - 1);
             barriers.push(Barrier { name: "available".to_owned(), open, detail });
         }
         barriers
     }
 
-    fn turn(&self, role: &Resolved, target: Target) -> Barrier {
-        let running = self.running(&role.name, target);
-        let detail = format!("{running} of at most {} running", role.serial);
+    fn turn(&self, node: &NodeView, role: &Resolved) -> Barrier {
+        let running = self.running(node);
+        let detail = format!("at most {} at a time, and {running} of the role are running", role.serial);
         Barrier { name: "turn".to_owned(), open: running < role.serial as usize, detail }
     }
 

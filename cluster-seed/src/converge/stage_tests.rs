@@ -170,6 +170,33 @@ fn a_change_goes_role_by_role_and_node_by_node() {
 }
 
 #[test]
+fn a_node_that_runs_what_was_the_target_before_keeps_its_turn() {
+    let mut w = converged();
+    w.grant("e1");
+    for goal in w.targets.values_mut() {
+        *goal = target(3);
+    }
+    assert_eq!(w.waits_for("e2"), ["turn"], "e1 still runs the change before");
+    w.node("e1").ran = Some((target(2), RunResult::Ok));
+    w.grant("e2");
+    assert_eq!(w.waits_for("e1"), ["turn"]);
+}
+
+#[test]
+fn what_a_node_waits_for_is_said_in_words() {
+    let mut w = three_and_lb();
+    let said = |w: &World, name: &str| match w.decide(name) {
+        Decision::Wait(barriers) => barriers.into_iter().filter(|b| !b.open).map(|b| b.detail).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(said(&w, "l1"), ["etcd: 0 of 3 healthy"]);
+    w.node("e1").ready = false;
+    assert_eq!(said(&w, "e2"), ["2 of at least 3 nodes of the role are ready"]);
+    w.paused.all = true;
+    assert_eq!(said(&w, "e2")[0], "paused by an operator");
+}
+
+#[test]
 fn a_failure_stops_every_change_and_another_attempt_goes_on() {
     let mut w = converged();
     w.grant("e1");

@@ -123,7 +123,7 @@ impl Scene {
     pub fn decide(&self, node: &Converging) -> Decision {
         let plays = self.role_of(node).is_some_and(|r| !r.plays.is_empty());
         if plays && self.payload.is_none() {
-            let detail = "none is published".to_owned();
+            let detail = "no payload is published".to_owned();
             return Decision::Wait(vec![Barrier { name: "payload".to_owned(), open: false, detail }]);
         }
         self.fleet().decide(&node.node.hostname)
@@ -158,7 +158,7 @@ impl Scene {
             return None;
         }
         let record = &node.record;
-        let asked = self.checks.get(&node.node.role).copied().unwrap_or(0);
+        let asked = self.checks.get(&node.node.role).copied().unwrap_or(0).max(record.check_asked);
         let last = record.checked_at.max(record.ended_at);
         let due = record.converged && last > 0 && self.now.saturating_sub(last) >= every;
         match (asked > record.check_attempt, due) {

@@ -27,9 +27,9 @@ Exit status:
     Run(Act),
     /// Let nodes report what a run would change, without changing anything
     Check(Act),
-    /// Hold back changes and first runs; what runs already ends
+    /// Start no change and no first run; runs in progress finish
     Pause(OfRole),
-    /// Let changes go on
+    /// Start changes and first runs again
     Resume(OfRole),
 }
 
@@ -93,8 +93,8 @@ fn act(args: &SiteArgs, what: ConvergeWhat, role: Option<&String>, node: Option<
     let text = match what {
         ConvergeWhat::Run => "asked; nodes run their plays by stages",
         ConvergeWhat::Check => "asked; `seedd converge status` shows what would change",
-        ConvergeWhat::Pause => "paused; what runs already ends",
-        ConvergeWhat::Resume => "going on",
+        ConvergeWhat::Pause => "paused; runs in progress finish",
+        ConvergeWhat::Resume => "resumed",
     };
     args.show(&json!({"ok": true}), text)
 }
@@ -148,8 +148,11 @@ fn words(node: &ConvergeNode) -> String {
         (Stand::Failed, Some(run)) => text.push_str(&format!(": {}: {}: {}", run.play, run.task, run.why)),
         (Stand::Running, Some(run)) if !run.task.is_empty() => text.push_str(&format!(": {}: {}", run.play, run.task)),
         (Stand::Waiting | Stand::Outdated, _) => {
-            let waits: Vec<String> = node.waits.iter().map(|b| format!("{} ({})", b.name, b.detail)).collect();
-            text.push_str(&format!(" for {}", if waits.is_empty() { "its next message".to_owned() } else { waits.join(", ") }));
+            let waits: Vec<&str> = node.waits.iter().map(|b| b.detail.as_str()).collect();
+            text.push_str(&format!(
+                ": {}",
+                if waits.is_empty() { "starts with its next message".to_owned() } else { waits.join("; ") }
+            ));
         }
         (Stand::Converged, Some(run)) => text.push_str(&format!(", {} ok, {} changed, {} s", run.ok, run.changed, run.seconds)),
         _ => {}

@@ -1,15 +1,14 @@
 //! `seedd node`
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use appliance::control::Client;
 use clap::{Args, Subcommand};
-use cluster_seed::ids::{Hostname, Mac};
+use cluster_seed::ids::Mac;
 use serde_json::json;
-use site::hint::Hint as _;
 use site::store::StoreError;
 
 use super::args::SiteArgs;
-use super::replace::Replace;
+use super::replace::{Replace, full_name};
 
 #[derive(Subcommand)]
 pub enum Node {
@@ -113,9 +112,7 @@ impl List {
 impl Revoke {
     fn run(&self) -> Result<()> {
         let site = self.args.site();
-        let typed = self.hostname.trim().to_ascii_lowercase();
-        let full = if typed.contains('.') { typed } else { format!("{typed}.{}", site.spec()?.spec.networking.domain) };
-        let hostname: Hostname = full.parse().context("reading the host name").hint("use the label alone, such as n7")?;
+        let hostname = full_name(&self.hostname, &site.spec()?)?;
         Client::new(&site.control_socket()).revoke(hostname.clone(), &self.reason)?;
         self.args.show(
             &json!({ "revoked": hostname }),

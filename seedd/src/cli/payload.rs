@@ -154,10 +154,13 @@ impl Publish {
         let report = checked(&site, &spec, &parts)?;
         if !report.problems.is_empty() {
             eprintln!("{}", text_of(&report));
-            return Err(anyhow!("the payload cannot be published")).hint("nothing was changed; mend what is listed above");
+            return Err(anyhow!("the payload cannot be published"))
+                .hint("nothing was changed; correct the problems listed above");
         }
         let keys = site.keys().unseal(&self.passphrase.get("Passphrase")?)?;
         let before = payloads::current(&site, &store)?;
+        // `gc` deletes what a killed job left, and must not take this one's.
+        let _using = site.use_blobs()?;
         let done = publish(&site, &parts, spec.metadata.name.as_str(), &keys.site)?;
         let id = done.manifest.id;
         if !self.keep && before.as_ref().map(|b| b.id) != Some(id) {

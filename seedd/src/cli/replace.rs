@@ -63,7 +63,7 @@ impl Replace {
         watch_signals()?;
         let site = self.args.site();
         let (store, spec) = (site.open_store()?, site.spec()?);
-        let hostname = full(&self.hostname, &spec)?;
+        let hostname = full_name(&self.hostname, &spec)?;
         let old = store.read(|tx| tx.live_node(&hostname))?.ok_or_else(|| anyhow!("there is no node named {hostname}"));
         let old = old.hint("`seedd node list` lists all nodes")?;
         let voters = voters_left(&scene(&site, &store, &spec)?, &hostname);
@@ -165,7 +165,7 @@ impl Replace {
 }
 
 /// A host name with the site's domain.
-fn full(typed: &str, spec: &ClusterSpec) -> Result<Hostname> {
+pub(super) fn full_name(typed: &str, spec: &ClusterSpec) -> Result<Hostname> {
     let typed = typed.trim().to_ascii_lowercase();
     let full = if typed.contains('.') { typed } else { format!("{typed}.{}", spec.spec.networking.domain) };
     full.parse().context("reading the host name").hint("use the label alone, such as n7")

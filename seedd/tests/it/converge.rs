@@ -21,7 +21,7 @@ use web::api::{ApiError, ConvergeAct, ConvergeWhat};
 use crate::support::sites::*;
 
 /// A site whose role `base` has plays.
-fn site_with(t: &Temp, role: &str) -> Site {
+pub fn site_with(t: &Temp, role: &str) -> Site {
     let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
     let text = std::fs::read_to_string(site.cluster_file()).unwrap();
     let with = text.replace("      packages: []\n", &format!("      packages: []\n{role}"));
@@ -148,6 +148,15 @@ impl Node {
     }
 }
 
+/// Ready nodes n1 to n`all`, of which the first `well` have run their plays.
+pub fn converged(app: &App, well: u8, all: u8) {
+    let mut nodes: Vec<Node> = (1..=all).map(|n| Node::ready(n, app)).collect();
+    for node in nodes.iter_mut().take(usize::from(well)) {
+        node.ask(app);
+        node.did(app, RunResult::Ok, &[]);
+    }
+}
+
 fn stand(app: &App, name: &str) -> Stand {
     let view = app.view_converge().unwrap();
     view.stages.iter().flat_map(|s| &s.nodes).find(|n| n.hostname == format!("{name}.kubedos.lan")).unwrap().stand
@@ -174,7 +183,7 @@ fn three(role: &str) -> (Temp, Site, Arc<App>, Vec<Node>) {
     (t, site, app, nodes)
 }
 
-const PLAYS: &str = "      plays: [hello]\n";
+pub const PLAYS: &str = "      plays: [hello]\n";
 
 #[test]
 fn a_node_has_converged_once_its_plays_have_run() {
@@ -288,6 +297,27 @@ fn a_check_run_reports_drift_and_changes_nothing() {
     node.run = applied;
     node.ask(&app);
     assert!(!node.may_run(), "asked once, checked once");
+}
+
+#[test]
+fn a_check_run_of_one_node_keeps_when_it_ran() {
+    let (_t, _site, app, mut nodes) = three(PLAYS);
+    for node in &mut nodes {
+        node.ask(&app);
+        node.did(&app, RunResult::Ok, &[]);
+    }
+    let ended = |app: &App| app.view_converge().unwrap().stages[0].nodes[0].ended_at;
+    let before = ended(&app);
+    act(&app, ConvergeWhat::Check, Some("n1"));
+    nodes[0].ask(&app);
+    nodes[1].ask(&app);
+    assert!(nodes[0].may_run() && !nodes[1].may_run());
+    let applied = nodes[0].run.clone();
+    nodes[0].did(&app, RunResult::Ok, &[]);
+    nodes[0].run = applied;
+    nodes[0].ask(&app);
+    assert!(!nodes[0].may_run(), "asked once, checked once");
+    assert_eq!(ended(&app), before);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod control;
 mod controllers;
 mod controllers_tls;
 mod converge;
+mod converge_cli;
 mod earlier;
 mod enrollment;
 mod epoch;

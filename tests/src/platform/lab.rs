@@ -74,12 +74,7 @@ impl Lab<'_> {
 fn phrase(node: &Value) -> String {
     let run = &node["run"];
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let waits: Vec<String> = node["waits"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|w| format!("{} ({})", text(&w["name"]), text(&w["detail"])))
-        .collect();
+    let waits: Vec<String> = node["waits"].as_array().into_iter().flatten().map(|w| text(&w["detail"])).collect();
     let checks: Vec<String> = node["checks"]
         .as_array()
         .into_iter()

@@ -8,14 +8,8 @@ use crate::testing::client::{FORM, ask, cookie, get, site};
 async fn the_page_shows_stages_failures_and_what_is_waited_for() {
     let (_, router) = site("");
     let text = get(&router, "/platform", &[("cookie", &cookie())]).await.text();
-    let parts = [
-        "1. etcd",
-        "2. loadbalancer",
-        "address already in use",
-        "waits for etcd: 1 of 3 healthy",
-        "runs exporters, etcd",
-        "data-poll",
-    ];
+    let parts =
+        ["1. etcd", "2. loadbalancer", "address already in use", "etcd: 1 of 3 healthy", "runs exporters, etcd", "data-poll"];
     for part in parts {
         assert!(text.contains(part), "{part}\n{text}");
     }

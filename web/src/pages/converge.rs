@@ -52,7 +52,7 @@ impl Node {
         let doing = match n.stand {
             Stand::Running => run.filter(|r| !r.task.is_empty()).map(place).into_iter().collect(),
             Stand::Failed => run.map(place).into_iter().collect(),
-            _ => n.waits.iter().map(|b| format!("waits for {}: {}", clean(&b.name), clean(&b.detail))).collect(),
+            _ => n.waits.iter().map(|b| clean(&b.detail)).collect(),
         };
         let ended = n.ended_at.zip(run.filter(|r| r.result == RunResult::Ok));
         Node {

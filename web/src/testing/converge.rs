@@ -67,7 +67,7 @@ pub fn converging(spice: &str) -> ConvergeView {
     let why = format!("etcd did not answer within 600 s: bind: address already in use{spice}");
     bad.run = Some(run(RunResult::Failed, &format!("etcd: configuration and service{spice}"), &why));
     let mut waits = node(4, "lb-1", Stand::Waiting);
-    waits.waits = vec![BarrierView { name: "etcd".to_owned(), detail: "1 of 3 healthy".to_owned() }];
+    waits.waits = vec![BarrierView { name: "etcd".to_owned(), detail: "etcd: 1 of 3 healthy".to_owned() }];
     ConvergeView {
         payload: Some(Digest([9; 32])),
         paused: false,

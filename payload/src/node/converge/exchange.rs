@@ -4,7 +4,7 @@ use cluster_seed::agent::GateCheck;
 use cluster_seed::converge::orders::{
     Answer, Ask, HeldBundle, IssuedBundle, MAX_CHECKS, MAX_TEXT, MAX_WOULD, Orders, POLL_IDLE, Run, RunReport,
 };
-use cluster_seed::converge::payload::MAX_ARCHIVE;
+use cluster_seed::converge::payload::{MAX_ARCHIVE, is_play_name};
 use cluster_seed::converge::role::MAX_PLAYS;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey};
@@ -13,7 +13,6 @@ use cluster_seed::secret::AgeKey;
 use super::held::{HeldError, Store};
 use super::pki::{self, PkiError};
 use super::places::Places;
-use super::plays::is_play_name;
 use crate::epoch;
 use crate::http::{Http, HttpError, MAX_JSON, chain};
 use crate::state::{Sequence, StateError};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::converge::payload::{ANSIBLE, SALT};
+use cluster_seed::converge::payload::{ANSIBLE, SALT, is_play_name};
 use cluster_seed::ids::Hostname;
 use serde_json::{Value, json};
 
@@ -26,13 +26,6 @@ pub enum Kind {
 pub enum Step<'r> {
     Ansible(Vec<(&'r str, Kind)>),
     Salt(&'r str),
-}
-
-/// True for a name that may be a part of a path: letters, digits, `_` and `-`, as cluster.yaml allows.
-pub fn is_play_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 pub fn ansible_dir(payload: &Utf8Path) -> Utf8PathBuf {

@@ -27,7 +27,7 @@ pub fn text(status: &Status<'_>) -> String {
     };
     for barrier in status.orders.map(|o| o.barriers.as_slice()).unwrap_or_default() {
         let word = if barrier.open { "open" } else { "closed" };
-        let _ = writeln!(out, "barrier       {word:6} {}: {}", barrier.name, barrier.detail);
+        let _ = writeln!(out, "barrier       {word:6} {}", barrier.detail);
     }
     if let Some(run) = status.orders.and_then(|o| o.run.as_ref()) {
         let _ = writeln!(out, "revision      {} attempt {} ({})", run.revision.short(), run.attempt, mode(run.mode));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
-use cluster_seed::converge::payload::{ANSIBLE, SALT};
+use cluster_seed::converge::payload::{ANSIBLE, SALT, has_play};
 use cluster_seed::converge::role::Resolved;
 use darksite::lint;
 use host::tool::{Tool, ToolError};
@@ -96,15 +96,6 @@ fn yaml(parts: &Parts, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a play is in these files.
-fn has_play(parts: &Parts, name: &str) -> bool {
-    let role = format!("{ANSIBLE}/roles/{name}/");
-    [format!("{ANSIBLE}/playbooks/{name}.yml"), format!("{SALT}/{name}.sls"), format!("{SALT}/{name}/init.sls")]
-        .iter()
-        .any(|path| parts.contains_key(path))
-        || parts.range(role.clone()..).next().is_some_and(|(path, _)| path.starts_with(&role))
 }
 
 fn plays(parts: &Parts, roles: &BTreeMap<String, Resolved>, report: &mut Report) {

@@ -29,6 +29,8 @@ pub enum PayloadError {
     Kind(String),
     #[error("{0:?} is not a name that a payload can contain")]
     Name(String),
+    #[error("{0} has neither a directory {ANSIBLE} nor {SALT}")]
+    Empty(Utf8PathBuf),
     #[error("{0} is nested too deeply")]
     Deep(String),
 }
@@ -41,6 +43,7 @@ impl PayloadError {
             }
             PayloadError::Kind(_) => "replace links and sockets with plain files",
             PayloadError::Name(_) => "use relative names without control characters",
+            PayloadError::Empty(_) => "name the directory that has them; docs/converge.md shows its layout",
             PayloadError::Deep(_) | PayloadError::File(_) => "",
         }
     }
@@ -85,6 +88,10 @@ pub fn gather(source: &Utf8Path, platform: &[(&'static str, &'static [u8])]) -> 
     }
     if source.is_dir() {
         let root = root(source);
+        let mut entries = fs::read_dir(source).map_err(failed("list", source))?;
+        if ![ANSIBLE, SALT].iter().any(|top| root.join(top).is_dir()) && entries.next().is_some() {
+            return Err(PayloadError::Empty(source.to_owned()));
+        }
         for top in [ANSIBLE, SALT] {
             if root.join(top).is_dir() {
                 walk(&root, top, 0, &mut parts)?;
@@ -175,6 +182,15 @@ mod tests {
         write(&root, "payload/darksite/ansible/playbooks/a.yml", b"[]");
         assert!(gather(&root.join("payload"), &[]).unwrap().contains_key("ansible/playbooks/a.yml"));
         assert_eq!(gather(&root.join("nothing"), PLATFORM).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_directory_of_something_else_is_refused() {
+        let (_keep, root) = dir();
+        assert_eq!(gather(&root, PLATFORM).unwrap().len(), 2, "nothing of the operator's yet");
+        write(&root, "roles/web/tasks/main.yml", b"[]");
+        let error = gather(&root, PLATFORM).unwrap_err();
+        assert!(matches!(error, PayloadError::Empty(_)) && error.hint().contains("layout"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Convergence of each node: what it was allowed to run, what it ran, and how it is.
+//! Convergence of each node: what it was allowed to run, what it ran, and its checks.
 
 use cluster_seed::agent::GateCheck;
 use cluster_seed::converge::orders::{HeldBundle, Orders, RunReport};
@@ -29,6 +29,8 @@ pub struct ConvergeRecord {
     pub checked_at: u64,
     /// The check run that was asked for last, by number.
     pub check_attempt: u64,
+    /// When an operator asked for a check run of this node alone, in Unix seconds; it numbers the run.
+    pub check_asked: u64,
     /// Further attempts of this node alone.
     pub extra: u64,
     /// A run has succeeded once.

@@ -58,8 +58,7 @@ impl App {
         if let Some(name) = &act.node {
             let node = find(scene, &self.full_name(name)?)?;
             let mut record = node.record.clone();
-            // As if the last check had been long ago.
-            (record.checked_at, record.ended_at) = (1, 1);
+            record.check_asked = now().max(record.check_attempt + 1);
             tx.set_converge(node.node.id, &record)?;
             return Ok(format!("check run of {}", node.node.hostname));
         }
@@ -91,5 +90,5 @@ fn pause(tx: &Tx<'_>, act: &ConvergeAct, stop: bool) -> Result<String, ApiError>
     let text = serde_json::to_string(&held).map_err(super::super::unexpected)?;
     tx.set(setting::CONVERGE_PAUSED, &text)?;
     let whom = act.role.as_ref().map_or("every role".to_owned(), |r| format!("role {r}"));
-    Ok(format!("changes of {whom} {}", if stop { "are paused" } else { "go on" }))
+    Ok(format!("changes of {whom} {}", if stop { "paused" } else { "resumed" }))
 }

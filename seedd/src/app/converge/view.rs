@@ -63,7 +63,7 @@ fn node(scene: &Scene, n: &Converging) -> ConvergeNode {
         run: record.run.as_ref().map(run),
         ended_at: (record.ended_at > 0).then_some(record.ended_at),
         check: record.check.as_ref().map(run),
-        checked_at: (record.checked_at > 1).then_some(record.checked_at),
+        checked_at: (record.checked_at > 0).then_some(record.checked_at),
         checks: record.checks.iter().map(|c| NodeCheck { name: c.name.clone(), ok: c.ok, detail: c.detail.clone() }).collect(),
         certificates: record.bundle.map(|b| b.issued),
         fetched: record.fetched,

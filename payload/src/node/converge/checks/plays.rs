@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 use cluster_seed::agent::GateCheck;
+use cluster_seed::converge::payload::is_play_name;
 use host::parallel;
 use host::tool::Tool;
 
 use super::super::places::Places;
-use super::super::plays::{ansible_dir, is_play_name};
+use super::super::plays::ansible_dir;
 use crate::http::chain;
 
 /// Time limit of one check.
