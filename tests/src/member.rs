@@ -149,11 +149,15 @@ impl Member {
         (current && self.state() == "Pending" && !self.approval_sent).then(|| self.vm.console.pairing_code()).flatten()
     }
 
-    /// The role that has an artifact, and the disk of the machine: the first of each.
+    /// The role that the machine is named after (`core-1`), else the first one that has an artifact; and the first disk.
     pub fn choice(&self, client: &Client) -> Result<(String, String)> {
         let status = client.status()?;
         let roles = status["roles"].as_array().cloned().unwrap_or_default();
-        let role = roles.iter().find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());
+        let label = self.hostname.as_deref().unwrap_or(self.name());
+        let named = label.rsplit_once('-').map_or(label, |(role, _)| role);
+        let mut built: Vec<&str> = roles.iter().filter(|r| !r["artifact"].is_null()).filter_map(|r| r["name"].as_str()).collect();
+        built.sort_by_key(|role| *role != named);
+        let role = built.first().copied();
         let machine = self.machine.as_ref().context("the machine is not known to the seed")?;
         let disks = client.disks(machine.id)?;
         let disk = disks.first().context("the machine reported no disk")?;

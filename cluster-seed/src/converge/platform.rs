@@ -46,6 +46,9 @@ pub struct Certificate {
     pub usage: Usage,
 }
 
+/// The play with Prometheus.
+pub const MONITORING: &str = "monitoring";
+
 /// A play of the platform.
 #[derive(Debug)]
 pub struct Play {
@@ -153,7 +156,7 @@ pub static PLAYS: [Play; 10] = [
         vars: &[],
     },
     Play {
-        name: "monitoring",
+        name: MONITORING,
         about: "Prometheus and Alertmanager on the metrics plane; targets come from the seed",
         packages: &["prometheus", "prometheus-alertmanager"],
         units: &["prometheus.service", "prometheus-alertmanager.service"],

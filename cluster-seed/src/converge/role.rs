@@ -99,6 +99,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Its nodes run Prometheus.
+    pub fn monitors(&self) -> bool {
+        self.plays.iter().any(|p| p == platform::MONITORING)
+    }
+
     /// The plays of the platform among [`Self::plays`].
     pub fn platform(&self) -> impl Iterator<Item = &'static platform::Play> + '_ {
         self.plays.iter().filter_map(|name| platform::play(name))

@@ -83,7 +83,7 @@ class Module(unittest.TestCase):
 
     def test_the_first_run_writes_enables_and_starts_and_the_second_does_nothing(self):
         self.go(**self.service())
-        self.assertEqual(self.calls(), ["enable x.service", "start x.service"])
+        self.assertEqual(self.calls(), ["enable --no-reload x.service", "start x.service"])
         self.assertEqual(self.text("etc/restart"), "a\n")
         before = self.tree()
         service = self.go(**self.service())
@@ -202,7 +202,7 @@ class Module(unittest.TestCase):
         self.write("fake/x.service.active", "active")
         self.write("fake/x.service.file", "enabled")
         self.go(units={"x.service": "stopped", "y.socket": "masked"})
-        self.assertEqual(self.calls(), ["stop x.service", "disable x.service", "mask y.socket"])
+        self.assertEqual(self.calls(), ["stop x.service", "disable --no-reload x.service", "mask y.socket"])
         self.assertEqual(self.go(units={"x.service": "stopped", "y.socket": "masked"}).done, [])
 
     def test_a_service_that_does_not_answer_fails_with_its_last_words(self):

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub mod client;
+pub mod charts;
 pub mod converge;
 pub mod data;
 mod machine;
