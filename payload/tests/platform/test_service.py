@@ -15,10 +15,16 @@ echo "$@" >>"$FAKE/calls"
 unit=; for word in "$@"; do unit=$word; done
 case $1 in
 show)
-    echo "LoadState=$(cat "$FAKE/$unit.load" 2>/dev/null || echo loaded)"
-    echo "ActiveState=$(cat "$FAKE/$unit.active" 2>/dev/null || echo inactive)"
-    echo "UnitFileState=$(cat "$FAKE/$unit.file" 2>/dev/null || echo disabled)"
-    echo "NeedDaemonReload=no" ;;
+    shift 3
+    blank=
+    for unit in "$@"; do
+        printf "$blank"
+        blank='\\n'
+        echo "LoadState=$(cat "$FAKE/$unit.load" 2>/dev/null || echo loaded)"
+        echo "ActiveState=$(cat "$FAKE/$unit.active" 2>/dev/null || echo inactive)"
+        echo "UnitFileState=$(cat "$FAKE/$unit.file" 2>/dev/null || echo disabled)"
+        echo "NeedDaemonReload=no"
+    done ;;
 start) [ ! -e "$FAKE/$unit.broken" ] || { echo "it is broken"; exit 1; }; echo active >"$FAKE/$unit.active" ;;
 stop) echo inactive >"$FAKE/$unit.active" ;;
 enable) echo enabled >"$FAKE/$unit.file" ;;

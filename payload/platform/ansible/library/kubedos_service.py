@@ -437,14 +437,13 @@ class Service:
 
     @staticmethod
     def facts(units):
-        """ActiveState, UnitFileState and so on of each unit."""
-        found = {}
-        for unit in units:
-            code, out = call(["systemctl", "show", "-p", "LoadState,ActiveState,UnitFileState,NeedDaemonReload", unit])
-            if code:
-                raise Failed("systemctl show %s: %s" % (unit, tail(out)))
-            found[unit] = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-        return found
+        """ActiveState, UnitFileState and so on of each unit. systemctl shows them in the order asked, a blank line between two."""
+        units = list(units)
+        code, out = call(["systemctl", "show", "-p", "LoadState,ActiveState,UnitFileState,NeedDaemonReload"] + units)
+        shown = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
+        if code or len(shown) != len(units):
+            raise Failed("systemctl show %s: %s" % (" ".join(units), tail(out)))
+        return dict(zip(units, shown))
 
     def units(self):
         wanted = self.want_units()
