@@ -35,6 +35,9 @@ pub mod audit;
 // Files, images, charts and packages from elsewhere.
 pub mod extras;
 
+// What Kubernetes needs of them, and what is missing.
+pub mod kubernetes;
+
 pub use audit::verify::{Report, VerifyError, verify};
 pub use audit::{lint, sbom};
 pub use error::Error;

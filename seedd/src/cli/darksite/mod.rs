@@ -1,6 +1,7 @@
 //! `seedd darksite`: one file per verb.
 
 mod build;
+mod can;
 mod diff;
 mod extras;
 mod life;
@@ -53,10 +54,18 @@ Example:
     Extras(extras::Extras),
     /// Write a bill of materials of a snapshot as SPDX 2.3 JSON
     Sbom(super::sbom::OfSnapshot),
-    /// Search extras and node files for private keys and password hashes
+    /// Search extras and node files for private keys and password hashes, or say whether Kubernetes can run from them
+    ///
+    /// With --can kubernetes nothing is searched. Instead, the snapshot and the extras in use are compared with what kubeadm
+    /// and the charts of the extras ask for: images, packages and versions. No network is used.
     #[command(after_long_help = "\
+Examples:
+  seedd darksite lint
+  seedd darksite lint --can kubernetes
+  seedd darksite lint --can kubernetes --kubernetes 1.36.2 --cilium 1.18.5 --json
+
 Exit status:
-  0  nothing found
+  0  nothing found, or the platform can run
   1  findings, one per line")]
     Lint(extras::Lint),
 }
