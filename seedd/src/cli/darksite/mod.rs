@@ -1,6 +1,7 @@
 //! `seedd darksite`: one file per verb.
 
 mod build;
+mod bundle;
 mod can;
 mod diff;
 mod extras;
@@ -52,6 +53,9 @@ Example:
     /// Fetch and verify files, images, charts and packages from other sources
     #[command(subcommand)]
     Extras(extras::Extras),
+    /// Write the extras section for a platform, with every digest, on a machine with internet access
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
     /// Write a bill of materials of a snapshot as SPDX 2.3 JSON
     Sbom(super::sbom::OfSnapshot),
     /// Search extras and node files for private keys and password hashes, or say whether Kubernetes can run from them
@@ -79,6 +83,7 @@ impl Darksite {
             Darksite::Why(v) => v.run(),
             Darksite::Life(v) => v.run(),
             Darksite::Extras(v) => v.run(),
+            Darksite::Bundle(v) => v.run(),
             Darksite::Sbom(v) => v.run(),
             Darksite::Lint(v) => v.run(),
         }
