@@ -4,7 +4,7 @@
 //! roots -plan-> InRelease -> trust -> index -> resolve -> SnapshotLock -build-> blobs -> pool, dists -> sign -> verify
 //! ```
 //! In reading order. [`mod@format`] is pure, and [`mod@plan`] decides without touching a file: it gets its bytes from [`upstream`].
-//! Files are read and written in [`upstream`], [`publish`], [`audit`] and [`extras`]; the network is used in `upstream::fetch`
+//! Files are read and written in [`upstream`], [`publish`], [`audit`] and [`extras`]; the network is used in `upstream::http`
 //! alone.
 
 #![forbid(unsafe_code)]
@@ -35,6 +35,9 @@ pub mod audit;
 // Files, images, charts and packages from elsewhere.
 pub mod extras;
 
+// What Kubernetes needs of them, and what is missing.
+pub mod kubernetes;
+
 pub use audit::verify::{Report, VerifyError, verify};
 pub use audit::{lint, sbom};
 pub use error::Error;
@@ -52,7 +55,8 @@ pub use publish::build::{Snapshot, build};
 pub use publish::release_key::ReleaseKey;
 pub use publish::saved::{read_lock, read_snapshot, write_lock};
 pub use publish::shelf;
-pub use upstream::fetch::{AnyFetch, DirFetch, Fetch, HttpLimits};
+pub use upstream::fetch::{DirFetch, Fetch};
+pub use upstream::http::{AnyFetch, HttpLimits};
 pub use upstream::keyring::Keyring;
 pub use upstream::mirror::{has_pockets, mirror_from_apt, security_beside, security_mirror_from_apt};
 pub use upstream::suite::Source;

@@ -5,3 +5,5 @@ pub mod verify;
 pub mod lint;
 
 pub mod sbom;
+
+pub mod kubernetes;

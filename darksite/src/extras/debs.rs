@@ -22,7 +22,7 @@ use crate::upstream::suite::lossy;
 /// The suite that extras are published as.
 pub const SUITE: &str = "extras";
 /// Its only component.
-const COMPONENT: &str = "main";
+pub const COMPONENT: &str = "main";
 /// An expiry that no clock reaches, and that every reader can represent.
 const NEVER: &str = "Fri, 01 Jan 9999 00:00:00 UTC";
 /// Bytes of a package's control file.

@@ -35,6 +35,69 @@ pub(crate) fn locate(
     keys: &Keyring,
     wanted: &[&PackageSpec],
 ) -> Result<Vec<Located>, ExtrasError> {
+    let Opened { base, dir, release } = open(get, name, spec, keys)?;
+    let architectures: Vec<&str> = wanted.iter().map(|p| p.architecture.as_str()).collect();
+    let texts = indexes(get, name, &dir, spec, &release, &architectures)?;
+    let names: Vec<&str> = wanted.iter().map(|p| p.package.as_str()).collect();
+    let offers: Vec<(&str, Offers<'_>)> =
+        texts.iter().map(|(plain, text)| (plain.as_str(), offers::read(text, &names))).collect();
+    report(get, name, &offers);
+    let signed_by = release.signed_by.first().cloned().unwrap_or_default();
+    let one = |package: &&PackageSpec| {
+        let offer = pick(&offers, package).map_err(|why| ExtrasError::Repository { repository: name.to_owned(), why })?;
+        let sha512 = Some(offer.sum).filter(|sum| matches!(sum, Sum::Sha512(_)));
+        Ok(Located { urls: urls(&base, spec, &offer.path), signed_by: signed_by.clone(), sha512 })
+    };
+    wanted.iter().map(one).collect()
+}
+
+/// A package in the index of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedPackage {
+    pub name: String,
+    pub version: String,
+    pub arch: String,
+    pub sum: Sum,
+}
+
+/// What a repository has, and the fingerprints of who signed that.
+pub(crate) struct Listing {
+    pub packages: Vec<ListedPackage>,
+    pub signed_by: Vec<String>,
+}
+
+/// Every version of the packages with these names, for amd64 or for all architectures.
+pub(crate) fn listing(
+    get: &Getter<'_>,
+    name: &str,
+    spec: &RepositorySpec,
+    keys: &Keyring,
+    wanted: &[&str],
+) -> Result<Listing, ExtrasError> {
+    let Opened { dir, release, .. } = open(get, name, spec, keys)?;
+    let texts = indexes(get, name, &dir, spec, &release, &["amd64"])?;
+    let offers: Vec<(&str, Offers<'_>)> =
+        texts.iter().map(|(plain, text)| (plain.as_str(), offers::read(text, wanted))).collect();
+    report(get, name, &offers);
+    let owned = |o: &Offer<'_>| ListedPackage {
+        name: o.name.to_owned(),
+        version: o.version.to_owned(),
+        arch: o.arch.to_owned(),
+        sum: o.sum,
+    };
+    let packages = offers.iter().flat_map(|(_, o)| o.usable.iter().map(owned)).collect();
+    Ok(Listing { packages, signed_by: release.signed_by })
+}
+
+/// A repository with a verified Release file.
+struct Opened {
+    base: String,
+    /// The folder with the Release file.
+    dir: String,
+    release: Release,
+}
+
+fn open(get: &Getter<'_>, name: &str, spec: &RepositorySpec, keys: &Keyring) -> Result<Opened, ExtrasError> {
     let base = address(spec.url.trim_end_matches('/'));
     let folder = match &spec.component {
         Some(_) => format!("dists/{}", spec.suite),
@@ -46,24 +109,18 @@ pub(crate) fn locate(
     for warning in &release.warnings {
         get.progress.say(&format!("repository {name}: {warning}"));
     }
-    let texts = indexes(get, name, &dir, spec, &release, wanted)?;
-    let names: Vec<&str> = wanted.iter().map(|p| p.package.as_str()).collect();
-    let offers: Vec<(&str, Offers<'_>)> =
-        texts.iter().map(|(plain, text)| (plain.as_str(), offers::read(text, &names))).collect();
-    for (plain, offers) in &offers {
+    Ok(Opened { base, dir, release })
+}
+
+/// Says what was left out of the indexes.
+fn report(get: &Getter<'_>, name: &str, offers: &[(&str, Offers<'_>)]) {
+    for (plain, offers) in offers {
         let index = format!("repository {name}, {plain}");
         left_out_note(&index, &offers.left_out).iter().for_each(|note| get.progress.say(note));
         if offers.cut {
             get.progress.say(&format!("{index}: only its first packages are read"));
         }
     }
-    let signed_by = release.signed_by.first().cloned().unwrap_or_default();
-    let one = |package: &&PackageSpec| {
-        let offer = pick(&offers, package).map_err(|why| ExtrasError::Repository { repository: name.to_owned(), why })?;
-        let sha512 = Some(offer.sum).filter(|sum| matches!(sum, Sum::Sha512(_)));
-        Ok(Located { urls: urls(&base, spec, &offer.path), signed_by: signed_by.clone(), sha512 })
-    };
-    wanted.iter().map(one).collect()
 }
 
 /// The folder of a flat repository: `/`, `./`, `binary/` (sources.list(5)).
@@ -91,15 +148,15 @@ fn indexes(
     dir: &str,
     spec: &RepositorySpec,
     release: &Release,
-    wanted: &[&PackageSpec],
+    architectures: &[&str],
 ) -> Result<Vec<(String, String)>, ExtrasError> {
     let plain = |arch: &str| match &spec.component {
         None => "Packages".to_owned(),
         Some(component) => format!("{component}/binary-{arch}/Packages"),
     };
     let mut names: Vec<String> = Vec::new();
-    for package in wanted {
-        match package.architecture.as_str() {
+    for architecture in architectures {
+        match *architecture {
             // Listed for every architecture, or on its own.
             "all" => {
                 names.extend(["all", "amd64"].into_iter().chain(release.architectures.iter().map(String::as_str)).map(plain))

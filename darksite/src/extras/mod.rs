@@ -8,6 +8,8 @@
 //! ```
 //! Every file is a link to its blob, so a set needs no space of its own.
 
+pub mod bundle;
+mod chart_index;
 pub mod charts;
 pub mod control;
 pub mod debs;
@@ -18,6 +20,7 @@ pub mod oci;
 mod oci_choice;
 mod oci_document;
 pub mod offers;
+mod pull;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Fetches from a mirror: over HTTP (with resume, timeouts and limits) or from a local directory.
+//! Fetches from a mirror: what every way has in common, and local directories. HTTP is in [`super::http`].
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -7,14 +7,8 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use crate::upstream::netrc::Netrc;
-
 /// Attempts to fetch one file.
 pub const MAX_TRIES: u32 = 5;
-/// Redirects followed for one request.
-pub const MAX_REDIRECTS: u32 = 5;
-/// Bytes of an HTTP response header.
-pub const MAX_HEADER: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -42,13 +36,19 @@ pub enum FetchError {
     Scheme(String),
     #[error("the address of {0} contains a user name or a password")]
     Secret(String),
+    #[error("getting a token for {url}: {why}")]
+    Token { url: String, why: String },
 }
 
 impl FetchError {
     /// True if a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
-            FetchError::NotFound { .. } | FetchError::TooLarge { .. } | FetchError::Scheme(_) | FetchError::Secret(_) => false,
+            FetchError::NotFound { .. }
+            | FetchError::TooLarge { .. }
+            | FetchError::Scheme(_)
+            | FetchError::Secret(_)
+            | FetchError::Token { .. } => false,
             FetchError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             FetchError::Transport { source, .. } => {
                 !matches!(**source, ureq::Error::BadUri(_) | ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed)
@@ -66,6 +66,7 @@ impl FetchError {
     pub fn hint(&self) -> &'static str {
         match self {
             FetchError::Secret(_) => SECRET_HINT,
+            FetchError::Token { .. } => "check the name of the image and its registry, or use another registry that has it",
             FetchError::Status { status: 401, .. } => {
                 "the server wants a user name and a password: write them into a netrc file and use --netrc FILE"
             }
@@ -97,82 +98,9 @@ pub trait Fetch: Sync {
     fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError>;
 }
 
-/// Timeouts of an HTTP server.
-#[derive(Debug, Clone, Copy)]
-pub struct HttpLimits {
-    pub connect: Duration,
-    /// For the response header.
-    pub response: Duration,
-    /// Between two reads of a body.
-    pub read: Duration,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        HttpLimits { connect: Duration::from_secs(15), response: Duration::from_secs(30), read: Duration::from_secs(30) }
-    }
-}
-
 /// What to do with a password instead of writing it into an address.
 const SECRET_HINT: &str = "write it into a netrc file (machine HOST login NAME password WORD) and use --netrc FILE; addresses are \
      shown, logged and published";
-
-/// A mirror reached over HTTP or HTTPS.
-pub struct HttpFetch {
-    agent: ureq::Agent,
-    logins: Netrc,
-}
-
-impl HttpFetch {
-    /// `logins` are sent to the servers they are for.
-    pub fn new(limits: HttpLimits, logins: Netrc) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_connect(Some(limits.connect))
-            .timeout_resolve(Some(limits.connect))
-            .timeout_recv_response(Some(limits.response))
-            .timeout_per_read(Some(limits.read))
-            .max_redirects(MAX_REDIRECTS)
-            // To another host, a password is never sent on.
-            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
-            .max_response_header_size(MAX_HEADER)
-            .max_idle_connections_per_host(8)
-            .http_status_as_error(false)
-            .user_agent(concat!("kubedos/", env!("CARGO_PKG_VERSION")))
-            .build();
-        HttpFetch { agent: config.new_agent(), logins }
-    }
-}
-
-impl Fetch for HttpFetch {
-    fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError> {
-        if let Some(public) = without_login(url) {
-            return Err(FetchError::Secret(public));
-        }
-        let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
-        if let Some(value) = self.logins.authorization(url) {
-            request = request.header("Authorization", value.as_str());
-        }
-        if offset > 0 {
-            request = request.header("Range", format!("bytes={offset}-"));
-        }
-        let response = request.call().map_err(|e| FetchError::Transport { url: url.to_owned(), source: Box::new(e) })?;
-        let status = response.status().as_u16();
-        let offset = match status {
-            200 => 0,
-            206 if offset > 0 && range_start(&response) == Some(offset) => offset,
-            // The part on disk is not shorter than the file: start over.
-            416 if offset > 0 => return self.get(url, 0),
-            404 | 410 => return Err(FetchError::NotFound { url: url.to_owned() }),
-            _ => return Err(FetchError::Status { url: url.to_owned(), status }),
-        };
-        Ok(Body { offset, reader: Box::new(response.into_body().into_reader()) })
-    }
-}
-
-fn range_start(response: &ureq::http::Response<ureq::Body>) -> Option<u64> {
-    let value = response.headers().get("content-range")?.to_str().ok()?;
-    value.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
-}
 
 /// A mirror in a local directory (`file:///srv/mirror`).
 pub struct DirFetch;
@@ -188,31 +116,6 @@ impl Fetch for DirFetch {
         let mut file = File::open(Utf8PathBuf::from(path)).map_err(failed)?;
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         Ok(Body { offset, reader: Box::new(file) })
-    }
-}
-
-/// Chooses by the address: `file://` or HTTP.
-pub struct AnyFetch {
-    http: HttpFetch,
-}
-
-impl AnyFetch {
-    pub fn new(limits: HttpLimits) -> Self {
-        AnyFetch::with_logins(limits, Netrc::default())
-    }
-
-    pub fn with_logins(limits: HttpLimits, logins: Netrc) -> Self {
-        AnyFetch { http: HttpFetch::new(limits, logins) }
-    }
-}
-
-impl Fetch for AnyFetch {
-    fn get(&self, url: &str, offset: u64) -> Result<Body, FetchError> {
-        match url.split_once("://") {
-            Some(("http" | "https", _)) => self.http.get(url, offset),
-            Some(("file", _)) => DirFetch.get(url, offset),
-            _ => Err(FetchError::Scheme(url.to_owned())),
-        }
     }
 }
 
@@ -282,6 +185,7 @@ fn get_once(fetch: &dyn Fetch, url: &str, limit: u64) -> Result<Vec<u8>, FetchEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::http::{AnyFetch, HttpLimits};
 
     #[test]
     fn a_local_mirror_is_read_from_any_offset() {

@@ -2,8 +2,10 @@
 //! local mirrors and from the cache, and writes blobs.
 
 pub mod fetch;
+pub mod http;
 pub mod mirror;
 pub mod netrc;
+pub mod registry;
 
 pub mod keyring;
 pub mod trust;

@@ -2,6 +2,7 @@
 
 mod common;
 
+mod bundle;
 mod clients;
 mod extras;
 mod hostile;

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod images;
+pub mod registry;
 pub mod rich;
 pub mod server;
 pub mod tool;

@@ -9,6 +9,7 @@ use darksite::lint::{self, Finding};
 use site::hint::Hint as _;
 use site::{Site, extras};
 
+use super::can::Can;
 use super::logins::Logins;
 use crate::cli::args::{PassphraseSource, SiteArgs, show};
 use crate::terminal::{Terminal, amount, watch_signals};
@@ -161,6 +162,8 @@ pub struct Lint {
     /// Search these files instead of the site's extras
     #[arg(value_name = "FILE")]
     files: Vec<camino::Utf8PathBuf>,
+    #[command(flatten)]
+    can: Can,
 }
 
 /// The agent's files and the preseed's template.
@@ -182,6 +185,9 @@ pub fn payload_lint() -> Result<()> {
 impl Lint {
     pub fn run(&self) -> Result<()> {
         watch_signals()?;
+        if self.can.is_asked() {
+            return self.can.run(&self.args);
+        }
         let mut found = payload_findings();
         let mut looked = image::node_assets::files().len() + 1;
         for file in &self.files {

@@ -1,6 +1,8 @@
 //! `seedd darksite`: one file per verb.
 
 mod build;
+mod bundle;
+mod can;
 mod diff;
 mod extras;
 mod life;
@@ -51,12 +53,23 @@ Example:
     /// Fetch and verify files, images, charts and packages from other sources
     #[command(subcommand)]
     Extras(extras::Extras),
+    /// Write the extras section for a platform, with every digest, on a machine with internet access
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
     /// Write a bill of materials of a snapshot as SPDX 2.3 JSON
     Sbom(super::sbom::OfSnapshot),
-    /// Search extras and node files for private keys and password hashes
+    /// Search extras and node files for private keys and password hashes, or say whether Kubernetes can run from them
+    ///
+    /// With --can kubernetes nothing is searched. Instead, the snapshot and the extras in use are compared with what kubeadm
+    /// and the charts of the extras ask for: images, packages and versions. No network is used.
     #[command(after_long_help = "\
+Examples:
+  seedd darksite lint
+  seedd darksite lint --can kubernetes
+  seedd darksite lint --can kubernetes --kubernetes 1.36.2 --cilium 1.18.5 --json
+
 Exit status:
-  0  nothing found
+  0  nothing found, or the platform can run
   1  findings, one per line")]
     Lint(extras::Lint),
 }
@@ -70,6 +83,7 @@ impl Darksite {
             Darksite::Why(v) => v.run(),
             Darksite::Life(v) => v.run(),
             Darksite::Extras(v) => v.run(),
+            Darksite::Bundle(v) => v.run(),
             Darksite::Sbom(v) => v.run(),
             Darksite::Lint(v) => v.run(),
         }
