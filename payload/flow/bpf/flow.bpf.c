@@ -4,6 +4,7 @@
  * changed, dropped or delayed, and nothing of a packet is read but its headers.
  */
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -139,13 +140,13 @@ static __always_inline int count(struct __sk_buff *skb, __u8 direction)
 	return NEXT;
 }
 
-SEC("classifier")
+SEC("classifier/flow_ingress")
 int flow_ingress(struct __sk_buff *skb)
 {
 	return count(skb, INGRESS);
 }
 
-SEC("classifier")
+SEC("classifier/flow_egress")
 int flow_egress(struct __sk_buff *skb)
 {
 	return count(skb, EGRESS);
@@ -158,7 +159,7 @@ struct ends {
 	__u16 remote_port;
 };
 
-static __always_inline bool ends_of(const struct sock *sk, struct ends *ends)
+static __always_inline bool ends_of(struct sock *sk, struct ends *ends)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	__be32 local, remote;
@@ -177,13 +178,13 @@ static __always_inline bool ends_of(const struct sock *sk, struct ends *ends)
 		return false;
 	}
 	/* skc_num is 0 once the port is given back, which is before the last change of state. */
-	ends->local_port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+	ends->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	return true;
 }
 
 /* The entry of a TCP socket of this node; none for connections inside the node, and for sockets of other hosts' namespaces. */
-static __always_inline struct conn_value *conn(const struct sock *sk, __u8 role)
+static __always_inline struct conn_value *conn(struct sock *sk, __u8 role)
 {
 	struct conn_key key = {};
 	struct conn_value none = {}, *value;
@@ -217,7 +218,7 @@ static __always_inline struct conn_value *conn(const struct sock *sk, __u8 role)
 }
 
 SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(flow_state, const struct sock *sk, int old, int new)
+int BPF_PROG(flow_state, struct sock *sk, int old, int new)
 {
 	struct conn_value *value;
 	__u32 srtt, port;
@@ -239,7 +240,7 @@ int BPF_PROG(flow_state, const struct sock *sk, int old, int new)
 	if (old != ESTABLISHED)
 		return 0;
 	/* Once for each connection; those of pods are not seen by sample_rtt(). */
-	if (bpf_core_read(&srtt, sizeof(srtt), &((const struct tcp_sock *)sk)->srtt_us) || !srtt)
+	if (bpf_core_read(&srtt, sizeof(srtt), &((struct tcp_sock *)sk)->srtt_us) || !srtt)
 		return 0;
 	value = conn(sk, 0);
 	if (value) {
@@ -250,7 +251,7 @@ int BPF_PROG(flow_state, const struct sock *sk, int old, int new)
 }
 
 SEC("tp_btf/tcp_retransmit_skb")
-int BPF_PROG(flow_retransmit, const struct sock *sk)
+int BPF_PROG(flow_retransmit, struct sock *sk)
 {
 	struct conn_value *value = conn(sk, 0);
 

@@ -18,7 +18,7 @@ impl World {
             names: names(),
             units: Units::new("/nowhere".into()),
             reasons: Reasons::default(),
-            allowed: Allowed::defaults(&list, 8080, 9437),
+            allowed: Allowed::defaults(&list, 8080),
         }
     }
 

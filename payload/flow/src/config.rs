@@ -14,8 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::names::Range;
 use crate::ports::Ports;
 
-/// TCP port of the metrics.
-pub const PORT: u16 = 9437;
 /// Plane that Prometheus scrapes on, where it exists.
 pub const METRICS_PLANE: &str = "wg2";
 /// Largest file of settings, in bytes.
@@ -43,8 +41,6 @@ pub enum ConfigError {
 pub struct Config {
     /// Interface of the boot network, if it is not the one with the node's address there.
     pub underlay: Option<String>,
-    /// TCP port of the metrics, if it is not [`PORT`].
-    pub port: Option<u16>,
     /// Addresses behind nodes, as pods.
     pub ranges: Vec<Range>,
     /// Ports that are allowed besides those of [`Allowed::defaults`](crate::ports::Allowed::defaults), per plane.
@@ -147,7 +143,7 @@ mod tests {
         assert_eq!(Config::read(&path).unwrap(), Config::default());
         for (text, good) in [
             ("{}", true),
-            (r#"{"underlay":"ens3","port":9500,"allow":{"wg2":["tcp/9999"]}}"#, true),
+            (r#"{"underlay":"ens3","allow":{"wg2":["tcp/9999"]}}"#, true),
             (r#"{"ranges":[{"cidr":"10.244.3.0/24","node":"n3.lan","plane":"wg3"}]}"#, true),
             (r#"{"allow":{"wg2":["9999"]}}"#, false),
             (r#"{"undrlay":"ens3"}"#, false),

@@ -97,13 +97,13 @@ fn one(protocol: u8, port: u16) -> Ports {
 impl Allowed {
     /// What Kubedos uses by itself. `seed`: the port of the seed's HTTP server. The kubernetes plane (wg3) carries pods and
     /// services of any port, so it has no list.
-    pub fn defaults(peers: &PeersFile, seed: u16, own_metrics: u16) -> Self {
+    pub fn defaults(peers: &PeersFile, seed: u16) -> Self {
         let seed = one(TCP, seed);
         // SSH, the seed, time, the virtual address (play vip).
         let control = vec![one(TCP, 22), seed, one(UDP, 123), one(UDP, 5787)];
         // What the plays export, the seed's metrics, gossip of Alertmanager, journals.
         let exported = PLAYS.iter().flat_map(|play| play.metrics).map(|(_, port)| one(TCP, *port));
-        let others = [one(TCP, own_metrics), seed, one(TCP, 9094), one(UDP, 9094), one(TCP, 19_532)];
+        let others = [seed, one(TCP, 9094), one(UDP, 9094), one(TCP, 19_532)];
         let metrics = exported.chain(others).collect();
         // DHCP, TFTP and the seed for machines that boot, time before the planes are up, and the planes themselves.
         let boot = [Ports::Range { protocol: UDP, first: 67, last: 69 }, seed, one(UDP, 123)];
@@ -161,7 +161,7 @@ mod tests {
     fn the_metrics_plane_does_not_carry_kubelets() {
         let mut list = peers();
         list.planes.insert("wg3".to_owned(), list.planes["wg2"].clone());
-        let mut allowed = Allowed::defaults(&list, 8080, 9437);
+        let mut allowed = Allowed::defaults(&list, 8080);
         assert!(!allowed.allows("wg2", TCP, 10_250) && allowed.allows("wg2", TCP, 9100) && allowed.allows("wg2", TCP, 9437));
         assert!(allowed.allows("wg3", TCP, 10_250) && allowed.allows("wg1", TCP, 22) && !allowed.allows("wg1", UDP, 22));
         assert!(allowed.allows("underlay", UDP, 51_821) && !allowed.allows("underlay", TCP, 6443));
@@ -176,10 +176,10 @@ mod tests {
     #[test]
     fn a_site_with_fewer_planes_carries_more_on_the_first() {
         let mut list = peers();
-        assert!(Allowed::defaults(&list, 80, 9437).allows("wg1", TCP, 6443), "there is no wg3");
+        assert!(Allowed::defaults(&list, 80).allows("wg1", TCP, 6443), "there is no wg3");
         list.planes.insert("wg3".to_owned(), list.planes["wg2"].clone());
         list.planes.remove("wg2");
-        let allowed = Allowed::defaults(&list, 80, 9437);
+        let allowed = Allowed::defaults(&list, 80);
         assert!(allowed.allows("wg1", TCP, 9100) && !allowed.allows("wg1", TCP, 6443));
     }
 }

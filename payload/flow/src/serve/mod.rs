@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use camino::{Utf8Path, Utf8PathBuf};
+use cluster_seed::converge::platform::FLOW_PORT;
 use host::clock;
 
 use crate::book::{Book, Context};
 use crate::btf::{Reasons, VMLINUX};
-use crate::config::{Config, PORT, Site};
+use crate::config::{Config, Site};
 use crate::interfaces::{devices, watched};
 use crate::kernel::attach::How;
 use crate::kernel::layout::ConnKey;
@@ -84,7 +85,7 @@ fn locked(shared: &Shared) -> MutexGuard<'_, State> {
 pub fn run(options: &Options, stop: &AtomicBool) -> anyhow::Result<()> {
     let site = options.source.read().context("reading the peer list")?;
     let config = Config::read(&options.config).context("reading the settings")?;
-    let address = SocketAddr::from((site.metrics_address()?, config.port.unwrap_or(PORT)));
+    let address = SocketAddr::from((site.metrics_address()?, FLOW_PORT));
     let (kernel, why) = match load(&options.btf, options.how) {
         Ok(kernel) => (Some(kernel), None),
         Err(e @ KernelError::NoBtf) => {
@@ -159,7 +160,7 @@ impl Daemon {
         let raw = self.kernel.read()?;
         self.units.learn(cgroups(&raw), steady);
         let Site { peers, seed_port, .. } = &self.site;
-        let mut allowed = Allowed::defaults(peers, *seed_port, self.config.port.unwrap_or(PORT));
+        let mut allowed = Allowed::defaults(peers, *seed_port);
         self.config.allow.iter().for_each(|(plane, ports)| allowed.add(plane, ports));
         let context = Context { names: &self.names, units: &self.units, reasons: &self.reasons, allowed: &allowed };
         let idle = {
