@@ -257,11 +257,7 @@ impl Book {
 
     /// What has not changed for [`IDLE`] seconds. `steady`: seconds that never jump.
     pub fn idle(&mut self, steady: u64) -> Idle {
-        Idle {
-            flows: self.flows.idle(steady, IDLE),
-            conns: self.conns.idle(steady, IDLE),
-            drops: self.drops.idle(steady, IDLE),
-        }
+        Idle { flows: self.flows.idle(steady, IDLE), conns: self.conns.idle(steady, IDLE), drops: self.drops.idle(steady, IDLE) }
     }
 }
 

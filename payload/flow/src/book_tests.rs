@@ -73,7 +73,12 @@ fn counters_become_rows_of_the_minute_and_sums() {
 fn the_ring_has_the_last_hour() {
     let (world, mut book) = (World::new(), Book::default());
     for minute in 0..100u64 {
-        book.take(&flows(vec![(flow(2, 9100, 1, 1), [minute + 1, 0, 0, 0, 0], 0)]), &world.context(), 6000 + minute * 60, minute * 60);
+        book.take(
+            &flows(vec![(flow(2, 9100, 1, 1), [minute + 1, 0, 0, 0, 0], 0)]),
+            &world.context(),
+            6000 + minute * 60,
+            minute * 60,
+        );
     }
     assert_eq!(book.minutes.len(), MINUTES);
     assert_eq!(book.minutes.front().unwrap().at, 6000 + 40 * 60);

@@ -117,12 +117,8 @@ mod tests {
             let bytes = needle.as_bytes();
             u32::try_from(strings.windows(bytes.len()).position(|w| w == bytes).unwrap()).unwrap()
         };
-        let types = [
-            at("int\0"), 1 << 24, 4, 32,
-            at("skb_drop_reason"), (6 << 24) | 2, 4,
-            at("SKB_NOT"), 0,
-            at("SKB_DROP_REASON_N"), 8,
-        ];
+        let types =
+            [at("int\0"), 1 << 24, 4, 32, at("skb_drop_reason"), (6 << 24) | 2, 4, at("SKB_NOT"), 0, at("SKB_DROP_REASON_N"), 8];
         let types: Vec<u8> = types.iter().flat_map(|w| w.to_ne_bytes()).collect();
         let mut bytes = MAGIC.to_ne_bytes().to_vec();
         bytes.extend([1, 0]);

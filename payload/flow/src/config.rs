@@ -131,7 +131,9 @@ mod tests {
 
     #[test]
     fn the_port_of_the_seed() {
-        for (url, port) in [("http://10.44.0.1", 80), ("http://10.44.0.1:8080", 8080), ("http://10.44.0.1:8080/x", 8080), ("", 80)] {
+        for (url, port) in
+            [("http://10.44.0.1", 80), ("http://10.44.0.1:8080", 8080), ("http://10.44.0.1:8080/x", 8080), ("", 80)]
+        {
             assert_eq!(port_of(url), port, "{url}");
         }
     }

@@ -107,8 +107,13 @@ pub fn text(header: &Header, book: &Book) -> String {
     out.family("kubedos_flow_violation", "gauge", "1 for a service that a plane carried in the last hour and should not.");
     for what in book.violations.keys() {
         let (protocol, port) = (protocol_name(what.protocol), what.port.to_string());
-        let pairs =
-            [("plane", &*what.plane), ("peer", &what.peer), ("protocol", &protocol), ("port", &port), ("role", what.role.as_str())];
+        let pairs = [
+            ("plane", &*what.plane),
+            ("peer", &what.peer),
+            ("protocol", &protocol),
+            ("port", &port),
+            ("role", what.role.as_str()),
+        ];
         out.sample("kubedos_flow_violation", &labels(&pairs), 1);
     }
     out.family("kubedos_flow_lost_total", "counter", "What found no room in a table and was not counted.");
@@ -139,8 +144,7 @@ mod tests {
         book.totals.flows.add(&flow, &[3, 300, 150, 2_500_000, 2]);
         let header = Header { why: Some("no BTF".to_owned()), ..Header::default() };
         let text = text(&header, &book);
-        let labels =
-            r#"plane="wg3",direction="out",peer="n\"2",protocol="tcp",port="2379",role="client",unit="etcd.service""#;
+        let labels = r#"plane="wg3",direction="out",peer="n\"2",protocol="tcp",port="2379",role="client",unit="etcd.service""#;
         for line in [
             "kubedos_flow_counting 0".to_owned(),
             format!("kubedos_flow_payload_bytes_total{{{labels}}} 150"),

@@ -188,7 +188,11 @@ pub(crate) mod tests {
             plane: if name == "ens3" { UNDERLAY.to_owned() } else { name.to_owned() },
             link: 0,
         };
-        assert!(names.update(&peers(), &[], &[device("ens3", 3, "10.44.0.11"), device("wg1", 5, "10.78.0.2"), device("wg2", 6, "10.79.0.2")]));
+        assert!(names.update(
+            &peers(),
+            &[],
+            &[device("ens3", 3, "10.44.0.11"), device("wg1", 5, "10.78.0.2"), device("wg2", 6, "10.79.0.2")]
+        ));
         names
     }
 

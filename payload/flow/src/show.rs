@@ -43,7 +43,8 @@ fn flows(report: &Report, out: &mut String) {
 fn drops(report: &Report, out: &mut String) {
     let mut sums: BTreeMap<_, u64> = BTreeMap::new();
     for row in report.minutes.iter().flat_map(|m| &m.tables.drops) {
-        *sums.entry((&row.plane, row.direction.as_str(), &row.peer, &row.protocol, row.port, &row.reason)).or_default() += row.packets;
+        *sums.entry((&row.plane, row.direction.as_str(), &row.peer, &row.protocol, row.port, &row.reason)).or_default() +=
+            row.packets;
     }
     let mut rows: Vec<_> = sums.into_iter().collect();
     rows.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));

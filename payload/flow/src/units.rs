@@ -118,7 +118,10 @@ mod tests {
             ("user.slice/user-0.slice/session-3.scope", "user session"),
             ("user.slice/user-0.slice/user@0.service/app.slice", "user@.service"),
             ("machine.slice/libpod-ab12.scope/container", "container"),
-            ("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a1b2c3d_4e5f.slice/cri-containerd-9.scope", "pod/0a1b2c3d-4e5f"),
+            (
+                "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0a1b2c3d_4e5f.slice/cri-containerd-9.scope",
+                "pod/0a1b2c3d-4e5f",
+            ),
             ("kubepods/besteffort/pod0a1b2c3d-4e5f/91ab", "pod/0a1b2c3d-4e5f"),
             ("kubepods.slice/kubepods-pod0a1b2c3d_4e5f.slice", "pod/0a1b2c3d-4e5f"),
             ("kubepods.slice", "kubepods"),

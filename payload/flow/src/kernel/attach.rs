@@ -9,8 +9,7 @@ use aya::programs::{Link as _, LinkOrder, ProgramError, SchedClassifier, TcAttac
 use super::KernelError;
 
 /// Programs of packets; the filters of tc have the same names.
-const PROGRAMS: [(&str, TcAttachType); 2] =
-    [("flow_ingress", TcAttachType::Ingress), ("flow_egress", TcAttachType::Egress)];
+const PROGRAMS: [(&str, TcAttachType); 2] = [("flow_ingress", TcAttachType::Ingress), ("flow_egress", TcAttachType::Egress)];
 
 /// How to attach to an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,8 @@ const BYTES: usize = 3_000_017;
 
 /// Flows of a service with n2 on a plane.
 pub fn flow(report: &Report, plane: &str, protocol: &str, port: u16, direction: Direction) -> Option<Flow> {
-    let is = |f: &&Flow| f.plane == plane && f.protocol == protocol && f.port == port && f.direction == direction && f.peer == "n2";
+    let is =
+        |f: &&Flow| f.plane == plane && f.protocol == protocol && f.port == port && f.direction == direction && f.peer == "n2";
     report.total.flows.iter().find(is).cloned()
 }
 
@@ -190,7 +191,8 @@ fn a_drop_of_nftables_has_its_reason() {
         let of = |port| r.total.drops.iter().find(|d| d.port == port).cloned();
         Some((of(9999)?, of(9998).filter(|d| d.packets >= 4)?))
     });
-    for (drop, plane, protocol, direction) in [(&drops.0, "wg3", "tcp", Direction::In), (&drops.1, "wg2", "udp", Direction::Out)] {
+    for (drop, plane, protocol, direction) in [(&drops.0, "wg3", "tcp", Direction::In), (&drops.1, "wg2", "udp", Direction::Out)]
+    {
         assert_eq!((drop.reason.as_str(), drop.peer.as_str()), ("NETFILTER_DROP", "n2"), "{drop:?}");
         assert_eq!((drop.plane.as_str(), drop.protocol.as_str(), drop.direction), (plane, protocol, direction), "{drop:?}");
     }

@@ -59,7 +59,8 @@ fn filters_of_older_kernels_are_removed_too() {
     lab.agent(&["--filters"]).watching(&["wg2", "wg3"]).kill();
     let agent = lab.agent(&["--filters"]).watching(&["wg2", "wg3"]);
     super::traffic::udp(&lab.a, "10.80.0.3", 7600, 10, 100);
-    let seen = agent.until("the datagrams", |r| super::counts::flow(r, "wg3", "udp", 7600, kubedos_flow::kernel::layout::Direction::Out));
+    let seen = agent
+        .until("the datagrams", |r| super::counts::flow(r, "wg3", "udp", 7600, kubedos_flow::kernel::layout::Direction::Out));
     assert_eq!((seen.packets, seen.payload), (10, 1000));
     agent.stop();
     nothing_left(&lab);
