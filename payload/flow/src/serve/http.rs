@@ -23,7 +23,11 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(super) fn start(shared: Shared, address: SocketAddr) -> anyhow::Result<()> {
     let run = move || loop {
         match TcpListener::bind(address) {
-            Ok(listener) => listener.incoming().filter_map(Result::ok).for_each(|stream| answer(stream, &shared)),
+            Ok(listener) => listener.incoming().filter_map(Result::ok).for_each(|stream| {
+                if let Err(e) = answer(stream, &shared) {
+                    tracing::debug!(error = %e, "answering a scrape");
+                }
+            }),
             Err(e) => tracing::debug!(%address, error = %e, "waiting for the address"),
         }
         thread::sleep(RETRY);
@@ -32,29 +36,24 @@ pub(super) fn start(shared: Shared, address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn answer(mut stream: TcpStream, shared: &Shared) {
-    let served = (|| -> std::io::Result<()> {
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
-        let (status, body) = match head(&mut stream)?.as_deref() {
-            Some("/metrics") => {
-                let state = locked(shared);
-                ("200 OK", metrics::text(&state.header, &state.book))
-            }
-            Some(_) => ("404 Not Found", "only /metrics is here\n".to_owned()),
-            None => ("400 Bad Request", "only GET is understood\n".to_owned()),
-        };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
-             Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body.as_bytes())
-    })();
-    if let Err(e) = served {
-        tracing::debug!(error = %e, "answering a scrape");
-    }
+fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    let (status, body) = match head(&mut stream)?.as_deref() {
+        Some("/metrics") => {
+            let state = locked(shared);
+            ("200 OK", metrics::text(&state.header, &state.book))
+        }
+        Some(_) => ("404 Not Found", "only /metrics is here\n".to_owned()),
+        None => ("400 Bad Request", "only GET is understood\n".to_owned()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())
 }
 
 /// The path of a GET request; `None` for anything else.
@@ -118,7 +117,7 @@ mod tests {
         let shared = Shared::default();
         let thread = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || answer(listener.accept().unwrap().0, &shared))
+            thread::spawn(move || answer(listener.accept().unwrap().0, &shared).unwrap())
         };
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();

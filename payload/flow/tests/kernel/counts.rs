@@ -8,7 +8,7 @@ use kubedos_flow::report::{Connection, Flow, Report};
 use kubedos_flow::units::unit;
 
 use super::lab::{LONG, Lab, possible};
-use super::traffic::{reaches, tcp, udp};
+use super::traffic::{reaches, tcp, udp, udp_from};
 
 /// Bytes of a transfer: not a multiple of any segment.
 const BYTES: usize = 3_000_017;
@@ -210,7 +210,7 @@ fn the_metrics_plane_that_carries_a_kubelet_is_a_violation() {
         tcp(&lab.b, &lab.a, address, 10_250, 100);
     }
     // A plane's own packets on the underlay, and a scan that finds nothing.
-    udp(&lab.b, "10.44.0.2", 51_822, 3, 100);
+    udp_from(51_822, &lab.b, "10.44.0.2", 51_822, 3, 100);
     assert!(!reaches(&lab.b, "10.79.0.2", 4194));
     let report = agent.until("everything", |r| {
         let all = flow(r, "underlay", "udp", 51_822, Direction::In).is_some()

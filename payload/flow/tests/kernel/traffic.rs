@@ -31,10 +31,16 @@ pub fn tcp(from: &Node, to: &Node, address: &str, port: u16, bytes: usize) {
     assert_eq!(server.join().unwrap(), bytes);
 }
 
-/// Sends datagrams; nobody receives them.
+/// Sends datagrams from any port; nobody receives them.
 pub fn udp(from: &Node, address: &str, port: u16, datagrams: usize, size: usize) {
+    udp_from(0, from, address, port, datagrams, size);
+}
+
+/// The same from one port.
+pub fn udp_from(source: u16, from: &Node, address: &str, port: u16, datagrams: usize, size: usize) {
     let to = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
-    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
+    let any = SocketAddr::new(any.parse::<IpAddr>().unwrap(), source);
     let sender = from.inside(move || {
         let socket = UdpSocket::bind(any).unwrap();
         // Not connected: an answer "port unreachable" is no error then.
