@@ -14,9 +14,9 @@ default:
 build: agent
     cargo build --workspace
 
-# the static agent that travels inside initramfs and artifact
+# the static agent that travels inside initramfs and artifact, and the flow agent that travels in payloads
 agent:
-    RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile agent -p payload --target {{target}}
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile agent -p payload -p kubedos-flow --target {{target}}
 
 # the same for arm64, with a compiler of Debian's that is fetched once (root)
 agent-arm64:
@@ -64,9 +64,10 @@ release:
     CARGO_PROFILE_AGENT_LTO=fat CARGO_PROFILE_AGENT_CODEGEN_UNITS=1 just agent
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release -p seedd --target {{target}}
     rm -rf {{dist}} && mkdir -p {{dist}}
-    install -m 755 target/{{target}}/release/seedd target/{{target}}/agent/kubedos-node {{dist}}
+    install -m 755 target/{{target}}/release/seedd target/{{target}}/agent/kubedos-node \
+        target/{{target}}/agent/kubedos-flow {{dist}}
     seedd/debian/build {{dist}}/seedd {{version}} {{dist}}
-    cd {{dist}} && sha256sum seedd kubedos-node *.deb >SHA256SUMS && cat SHA256SUMS
+    cd {{dist}} && sha256sum seedd kubedos-node kubedos-flow *.deb >SHA256SUMS && cat SHA256SUMS
 
 # installs and purges a package in chroots of Debian 12 and 13 (root)
 test-deb *args:

@@ -6,6 +6,8 @@ pub const STATE_DIR: &str = "/var/lib/kubedos";
 pub const RUN_DIR: &str = "/run/kubedos";
 /// Archives of the payloads that are part of the image, `<digest>.tar.zst`.
 pub const PAYLOADS: &str = "/usr/share/kubedos/payload";
+/// The flow agent; the play `flow` writes it.
+pub const FLOW_AGENT: &str = "/usr/local/lib/kubedos/kubedos-flow";
 /// Name under which the kernel calls this program to load a module.
 pub const MODPROBE: &str = "modprobe";
 /// Mount point of the seed's root before it is entered: not below /run, which moves into it.

@@ -15,12 +15,13 @@ use cluster_seed::join::address::StaticAddress;
 use cluster_seed::medium::{PARAMETER, maker_key};
 use cluster_seed::seal::key_from_text;
 use cluster_seed::site_key;
+use host::tool::Tool;
 
 use payload::cmdline::Cmdline;
 use payload::console::Console;
 use payload::http::Http;
 use payload::init;
-use payload::layout::{GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
+use payload::layout::{FLOW_AGENT, GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
 use payload::node::apply::Node;
 use payload::node::converge::agent::Agent;
 use payload::node::converge::checks::node::NodeChecks;
@@ -38,7 +39,7 @@ use payload::state::{DISK_SEQ, NodeDir};
 /// The agent of a Kubedos machine
 ///
 /// In RAM it enrolls and installs the machine; on disk it joins the node to its planes and applies its role. systemd and
-/// the initramfs run it; by hand `status`, `gate`, `apply` and `converge --status` are useful.
+/// the initramfs run it; by hand `status`, `gate`, `flows`, `apply` and `converge --status` are useful.
 #[derive(Parser)]
 #[command(name = "kubedos-node", version, max_term_width = 110, after_long_help = AFTER)]
 struct Cli {
@@ -108,6 +109,12 @@ enum Verb {
         #[arg(long)]
         status: bool,
     },
+    /// On disk: show what crossed the planes in the last hour (where the role has the play `flow`)
+    Flows {
+        /// Print everything as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// On disk: check the fabric once
     ///
     /// Exit status 0 if all checks pass, else 1.
@@ -137,6 +144,8 @@ enum Verb {
 }
 
 const ROOT: &str = "/";
+/// Longest wait for the flow agent.
+const FLOW_LIMIT: Duration = Duration::from_secs(20);
 
 fn wait(time: Duration) {
     std::thread::sleep(time);
@@ -203,6 +212,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Apply { peers_only } => with_node(|node| if peers_only { node.refresh_peers() } else { node.apply() }),
         Verb::Converge { status: true } => converge_status(),
         Verb::Converge { status: false } => converge(),
+        Verb::Flows { json } => flows(json),
         Verb::Gate => gate_once(),
         Verb::Report { step, why } => with_node(|node| {
             node.reporter.deliver(ReportBody::Failed { step, why }, LAST_WORDS).context("reporting")?;
@@ -314,6 +324,13 @@ fn converge() -> anyhow::Result<ExitCode> {
 
 fn converge_status() -> anyhow::Result<ExitCode> {
     print!("{}", said::converge(&nodedir())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn flows(json: bool) -> anyhow::Result<ExitCode> {
+    let json: &[&str] = if json { &["--json"] } else { &[] };
+    let shown = Tool::new(FLOW_AGENT).arg("show").args(json).timeout(FLOW_LIMIT).run().context("asking the flow agent")?;
+    println!("{}", shown.text());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -68,8 +68,11 @@ pub struct Play {
 const ETCD_CLIENT: Certificate = Certificate { authority: Authority::Etcd, name: "client", usage: Usage::Client };
 const SERVICE: Certificate = Certificate { authority: Authority::Services, name: "node", usage: Usage::Both };
 
+/// TCP port of the flow agent's metrics, on the metrics plane.
+pub const FLOW_PORT: u16 = 9437;
+
 /// Every play of the platform, in the order of the documentation.
-pub static PLAYS: [Play; 10] = [
+pub static PLAYS: [Play; 11] = [
     Play {
         name: "etcd",
         about: "A member of the site's etcd cluster: TLS, on the kubernetes plane, with snapshots",
@@ -154,6 +157,19 @@ pub static PLAYS: [Play; 10] = [
         certificates: &[],
         metrics: &[("node", 9100)],
         vars: &[],
+    },
+    Play {
+        name: "flow",
+        about: "Counts what crosses the planes, by eBPF: flows, connections, drops, and services on the wrong plane",
+        packages: &["bpftool", "libbpf-tools"],
+        units: &[],
+        certificates: &[],
+        metrics: &[("flow", FLOW_PORT)],
+        vars: &[
+            ("flow_underlay", "interface of the boot network; default the one with the node's address there"),
+            ("flow_allow", "map of plane to ports that it may carry besides the platform's, as [tcp/8080]; default none"),
+            ("flow_ranges", "list of cidr, node and plane: addresses behind nodes, as pods; default none"),
+        ],
     },
     Play {
         name: MONITORING,

@@ -8,7 +8,8 @@ import subprocess
 import pki
 
 ANSIBLE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../platform/ansible"))
-PLAYS = ["etcd", "loadbalancer", "containers", "podman", "exporters", "monitoring", "logs", "log-collector", "storage"]
+PLAYS = ["etcd", "loadbalancer", "containers", "podman", "exporters", "flow", "monitoring", "logs", "log-collector",
+         "storage"]
 
 
 def member(label, role, number):

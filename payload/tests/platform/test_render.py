@@ -36,7 +36,9 @@ class Rendered(unittest.TestCase):
         return fixture.variables(
             "e1", monitoring_webhook="http://10.79.0.9/hook",
             podman_quadlets={"web.container": "[Container]\nImage=docker.io/library/nginx:1\n"}, podman_registries=["r.example"],
-            storage_disk="empty", logs_max_mib=100)
+            storage_disk="empty", logs_max_mib=100,
+            # The program is not part of the source tree.
+            flow_program="/bin/true", flow_allow={"wg2": ["tcp/9999"]})
 
     def text(self, path, out=None):
         with open((out or self.out) + path, encoding="utf-8") as file:
@@ -101,7 +103,7 @@ class Rendered(unittest.TestCase):
 
     def test_prometheus_and_alertmanager_accept_their_configuration(self):
         rules = self.out + "/etc/prometheus/kubedos-rules.yml"
-        self.assertIn("14 rules found", self.accepted("promtool", "check", "rules", rules))
+        self.assertIn("15 rules found", self.accepted("promtool", "check", "rules", rules))
         self.accepted("promtool", "check", "config", self.moved("/etc/prometheus/prometheus.yml"))
         self.accepted("amtool", "check-config", self.out + "/etc/prometheus/alertmanager.yml")
         self.assertIn("url: http://10.78.0.1:8080/api/v1/targets\n", self.text("/etc/prometheus/prometheus.yml"))
@@ -190,6 +192,10 @@ class Rendered(unittest.TestCase):
         self.assertEqual(code, 0, said)
         with open(root + "/var/lib/prometheus/node-exporter/kubedos.prom", encoding="utf-8") as file:
             self.assertEqual([line for line in file.read().splitlines() if line.startswith("kubedos_certificate_expiry")], ends)
+
+    def test_the_flow_agent_gets_its_settings(self):
+        self.assertEqual(json.loads(self.text("/etc/kubedos-flow.json")),
+                         {"underlay": None, "allow": {"wg2": ["tcp/9999"]}, "ranges": []})
 
     def test_settings_of_etcd_have_every_member(self):
         settings = json.loads(self.text("/etc/kubedos-etcd/settings.json"))

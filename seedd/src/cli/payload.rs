@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::converge::platform::PLAYS;
@@ -12,7 +12,7 @@ use cluster_seed::converge::role::resolve_all;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use converge::payload::check::{Report, check};
-use converge::payload::{Parts, gather, publish};
+use converge::payload::{Origin, Part, Parts, gather, publish};
 use host::clock::now_ms;
 use serde_json::json;
 use site::hint::Hint as _;
@@ -20,12 +20,16 @@ use site::store::events::NewEvent;
 use site::{Site, payloads};
 
 use super::args::{PassphraseSource, SiteArgs};
+use super::image::find_flow;
 use crate::terminal::amount;
 
 /// The actor in the event log.
 const ACTOR: &str = "command line";
 /// Largest file that `show` prints, in bytes.
 const MAX_SHOWN: u64 = 1 << 20;
+/// The play that needs a program of ours, and where the play expects it.
+const FLOW: &str = "flow";
+const FLOW_PROGRAM: &str = "ansible/roles/flow/files/kubedos-flow";
 
 #[derive(Subcommand)]
 pub enum Payload {
@@ -72,6 +76,15 @@ pub struct Source {
     /// Directory with ansible/ and salt/ [default: payload.source of cluster.yaml, or payload in the data directory]
     #[arg(long, env = "DARKSITE_SRC", value_name = "DIR")]
     source: Option<Utf8PathBuf>,
+    /// Static kubedos-flow program, if a role has the play flow [default: the one next to this program]
+    #[arg(long, value_name = "FILE", env = "KUBEDOS_FLOW")]
+    flow: Option<Utf8PathBuf>,
+}
+
+/// A program of this host as a file of the payload.
+fn program(path: &Utf8Path) -> Result<Part> {
+    let size = fs::metadata(path).with_context(|| format!("looking at {path}"))?.len();
+    Ok(Part { origin: Origin::Disk(path.to_owned()), size, executable: true })
 }
 
 impl Source {
@@ -86,11 +99,16 @@ impl Source {
 
     fn gather(&self, site: &Site, spec: &ClusterSpec) -> Result<Parts> {
         let source = self.of(site, spec)?;
-        gather(&source, image::platform_files::FILES).or_else(|e| {
+        let mut parts = gather(&source, image::platform_files::FILES).or_else(|e| {
             let hint = e.hint();
             let failed: Result<Parts> = Err(anyhow!(e)).context("gathering the payload");
             if hint.is_empty() { failed } else { failed.hint(hint) }
-        })
+        })?;
+        let wanted = resolve_all(&spec.spec.roles).values().any(|role| role.plays.iter().any(|play| play == FLOW));
+        if wanted && !parts.contains_key(FLOW_PROGRAM) {
+            parts.insert(FLOW_PROGRAM.to_owned(), program(&find_flow(self.flow.as_ref())?)?);
+        }
+        Ok(parts)
     }
 }
 
@@ -336,9 +354,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(camino::Utf8Path::from_path(dir.path()).unwrap());
         let spec = ClusterSpec::parse(&site::default_cluster_yaml("a")).unwrap();
-        let none = Source { source: None };
+        let none = Source { source: None, flow: None };
         assert_eq!(none.of(&site, &spec).unwrap(), site.join("payload"));
-        let named = Source { source: Some("/nowhere/at/all".into()) };
+        let named = Source { source: Some("/nowhere/at/all".into()), flow: None };
         assert!(named.of(&site, &spec).unwrap_err().to_string().contains("/nowhere/at/all"));
     }
 }

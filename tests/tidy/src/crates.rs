@@ -72,6 +72,8 @@ pub fn floor(krate: &Crate) -> u8 {
         "cluster-seed" => 0,
         "host" => 1,
         "payload" | "pxe" | "darksite" | "image" | "image/formats" | "web" => 2,
+        // Over the agent, whose files it reads; the wing of the seed does not know it.
+        "payload/flow" => 3,
         dir if dir.starts_with("seedd/") => 3,
         "seedd" => 4,
         _ => 5,

@@ -172,6 +172,16 @@ fn find_arm64_agent(given: Option<&Utf8PathBuf>, arches: &[Arch]) -> Result<Opti
         .map(Some)
 }
 
+const FLOW_PLACES: &[&str] =
+    &["kubedos-flow.static", "../x86_64-unknown-linux-gnu/agent/kubedos-flow", "../lib/kubedos/kubedos-flow"];
+
+/// The flow agent, which only a payload with the play `flow` needs.
+pub fn find_flow(given: Option<&Utf8PathBuf>) -> Result<Utf8PathBuf> {
+    find_program(given, FLOW_PLACES)?
+        .ok_or_else(|| anyhow!("the static program kubedos-flow of the play flow was not found next to this program"))
+        .hint("build it with `just agent`, use --flow, or remove the play from cluster.yaml")
+}
+
 /// The program that was given, or the first of these places below this program's folder that has one.
 fn find_program(given: Option<&Utf8PathBuf>, places: &[&str]) -> Result<Option<Utf8PathBuf>> {
     if let Some(path) = given {
