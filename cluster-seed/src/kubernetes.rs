@@ -73,7 +73,10 @@ impl KubernetesSpec {
     pub(crate) fn check<'a>(&self, others: impl Iterator<Item = (&'a str, Ipv4Net)>) -> Result<(), (String, &'static str)> {
         for (name, net, limits) in [("pods", self.pods, PODS), ("services", self.services, SERVICES)] {
             if net.addr() != net.network() {
-                return Err((format!("networking.kubernetes.{name}: {net} has host bits set"), "write the address of the network"));
+                return Err((
+                    format!("networking.kubernetes.{name}: {net} has host bits set"),
+                    "write the address of the network",
+                ));
             }
             if !limits.contains(&net.prefix_len()) {
                 let message = format!("networking.kubernetes.{name}: {net} is not /{} to /{}", limits.start(), limits.end());

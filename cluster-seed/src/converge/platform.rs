@@ -93,12 +93,8 @@ pub struct Play {
 
 const ETCD_CLIENT: Certificate = Certificate::node(Authority::Etcd, "client", Usage::Client);
 const SERVICE: Certificate = Certificate::node(Authority::Services, "node", Usage::Both);
-const KUBELET_CLIENT: Certificate = Certificate {
-    authority: Authority::Kubernetes,
-    name: "kubelet-client",
-    usage: Usage::Client,
-    subject: Subject::Kubelet,
-};
+const KUBELET_CLIENT: Certificate =
+    Certificate { authority: Authority::Kubernetes, name: "kubelet-client", usage: Usage::Client, subject: Subject::Kubelet };
 const KUBELET_SERVER: Certificate = Certificate::node(Authority::Kubernetes, "kubelet-server", Usage::Both);
 const API_SERVER: Certificate =
     Certificate { authority: Authority::Kubernetes, name: "apiserver", usage: Usage::Both, subject: Subject::Api };
@@ -171,7 +167,10 @@ pub static PLAYS: [Play; 12] = [
         units: &["containerd.service"],
         certificates: &[],
         metrics: &[("containerd", 1338)],
-        vars: &[("containers_sandbox_image", "image of the pod sandbox; default the one of kubeadm where it is installed, else registry.k8s.io/pause:3.10")],
+        vars: &[(
+            "containers_sandbox_image",
+            "image of the pod sandbox; default the one of kubeadm where it is installed, else registry.k8s.io/pause:3.10",
+        )],
     },
     Play {
         name: "controlplane",
@@ -193,8 +192,6 @@ pub static PLAYS: [Play; 12] = [
         metrics: &[],
         vars: &[
             ("kubernetes_schedule", "whether control planes run pods of users; default false"),
-            ("kubernetes_proxy", "whether kubeadm's kube-proxy is installed; default true with cni wireguard"),
-            ("kubernetes_coredns", "whether kubeadm's CoreDNS is installed; default true"),
             ("cilium_version", "version of Cilium's chart in the extras; required with cni cilium"),
             ("cilium_helm", "path of the program helm among the files of the extras; default helm"),
             ("cilium_values", "values of Cilium's chart in addition to the play's; default none"),
@@ -211,6 +208,8 @@ pub static PLAYS: [Play; 12] = [
             ("kubernetes_version", "version that has to be installed; default any that the extras have"),
             ("kubernetes_cni", "network of pods: wireguard or cilium; default wireguard"),
             ("kubernetes_images", "prefix of kubeadm's images; default that of kubeadm"),
+            ("kubernetes_proxy", "whether kubeadm's kube-proxy is installed, with cni wireguard; default true"),
+            ("kubernetes_coredns", "whether kubeadm's CoreDNS is installed; default true"),
             ("kubernetes_wait", "time that the API may take to answer, in seconds; default 1200"),
             ("kubernetes_kubelet", "map of further fields of KubeletConfiguration; default none"),
         ],

@@ -45,7 +45,9 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         ip(&["address", "replace", &address, "dev", plane])?;
         ip(&["link", "set", "dev", plane, "mtu", &mtu, "up"])?;
         let pods = peers.pods.as_ref().filter(|pods| pods.plane == *plane);
-        for argv in pods.map_or_else(Vec::new, |pods| routes(pods, place.address, pods.nodes.contains_key(&identity.info.hostname))) {
+        for argv in
+            pods.map_or_else(Vec::new, |pods| routes(pods, place.address, pods.nodes.contains_key(&identity.info.hostname)))
+        {
             ip(&argv.iter().map(String::as_str).collect::<Vec<_>>())?;
         }
     }
@@ -55,7 +57,8 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
 /// Arguments for `ip` that route pods and services over the plane: WireGuard finds the node by the address. Without the second
 /// one, nothing on a node without a default route would reach a service; its packets get another destination before they leave.
 fn routes(pods: &Pods, own: Ipv4Addr, member: bool) -> Vec<[String; 7]> {
-    let route = |net: Ipv4Net| ["route", "replace", &net.to_string(), "dev", &pods.plane, "src", &own.to_string()].map(str::to_owned);
+    let route =
+        |net: Ipv4Net| ["route", "replace", &net.to_string(), "dev", &pods.plane, "src", &own.to_string()].map(str::to_owned);
     pods.networks().into_iter().filter(|_| member).map(route).collect()
 }
 

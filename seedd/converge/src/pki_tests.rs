@@ -16,9 +16,7 @@ fn names() -> Names {
 fn authorities_are_made_once_and_open_with_the_vault_only() {
     let (store, vault) = (Store::in_memory().unwrap(), AgeKey::generate());
     let made = || {
-        store
-            .write(|tx| ensure(tx, "a", &vault.recipient()).map(|()| certificates(tx).unwrap()))
-            .map_err(|e: anyhow::Error| e)
+        store.write(|tx| ensure(tx, "a", &vault.recipient()).map(|()| certificates(tx).unwrap())).map_err(|e: anyhow::Error| e)
     };
     let (first, again) = (made().unwrap(), made().unwrap());
     assert_eq!((first.len(), &first), (4, &again));

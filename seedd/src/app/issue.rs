@@ -5,13 +5,13 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::converge::platform::is_kubernetes;
+use cluster_seed::converge::role::resolve;
 use cluster_seed::events::EventKind;
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
 use cluster_seed::ids::{Hostname, NodeId};
 use cluster_seed::pairing::Nonce;
-use cluster_seed::cluster::CONTROL_PLANE;
-use cluster_seed::converge::platform::is_kubernetes;
-use cluster_seed::converge::role::resolve;
 use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile, Pods};
 use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
