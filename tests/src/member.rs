@@ -64,6 +64,8 @@ pub struct Member {
     pub replaces: bool,
     /// The host name it gets; without one, its own.
     pub hostname: Option<String>,
+    /// The role it gets; without one, the first that has an artifact.
+    pub role: Option<String>,
     /// Its enrollment before the power was cut: its console shows the code of another one by now.
     pub over: Option<String>,
     told: String,
@@ -78,6 +80,7 @@ impl Member {
             approval_sent: false,
             replaces: false,
             hostname: None,
+            role: None,
             over: None,
             told: String::new(),
         }
@@ -149,11 +152,12 @@ impl Member {
         (current && self.state() == "Pending" && !self.approval_sent).then(|| self.vm.console.pairing_code()).flatten()
     }
 
-    /// The role that has an artifact, and the disk of the machine: the first of each.
+    /// Its role, or the first that has an artifact, and the first disk of the machine.
     pub fn choice(&self, client: &Client) -> Result<(String, String)> {
         let status = client.status()?;
         let roles = status["roles"].as_array().cloned().unwrap_or_default();
-        let role = roles.iter().find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());
+        let named = |r: &&serde_json::Value| self.role.as_deref().is_none_or(|own| r["name"] == own);
+        let role = roles.iter().filter(named).find(|r| !r["artifact"].is_null()).and_then(|r| r["name"].as_str());
         let machine = self.machine.as_ref().context("the machine is not known to the seed")?;
         let disks = client.disks(machine.id)?;
         let disk = disks.first().context("the machine reported no disk")?;

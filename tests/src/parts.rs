@@ -18,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::floods;
 use crate::foundry;
 use crate::journey;
+use crate::kubernetes;
 use crate::menu;
 use crate::netns::PREFIX;
 use crate::package;
@@ -109,7 +110,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 30] = [
+static PARTS: [Part; 31] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -240,6 +241,14 @@ static PARTS: [Part; 30] = [
             "three blank machines become a platform: etcd, virtual address, containers, monitoring; a change goes round, and a member \
              is replaced under load",
             |b| platform::run(b.dirs, &b.template, b.accel()?),
+        ),
+    ),
+    long(
+        "kubernetes",
+        Run::One(
+            "three blank machines become a Kubernetes: nodes are Ready, two replicas answer through a service over wg3, and a worker \
+             is replaced under its name",
+            |b| kubernetes::run(b.dirs, &b.template, b.accel()?),
         ),
     ),
     long(

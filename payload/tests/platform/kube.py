@@ -103,5 +103,16 @@ class Machine(machine.Node):
         return "sha256:0" if image in self.held else None
 
 
+def compare(test, name, text):
+    """With a golden; KUBEDOS_BLESS=1 writes it."""
+    path = golden(name)
+    if os.environ.get("KUBEDOS_BLESS"):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    with open(path, encoding="utf-8") as file:
+        test.assertEqual(file.read(), text)
+
+
 def golden(name):
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", name)

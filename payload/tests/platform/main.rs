@@ -54,6 +54,11 @@ fn every_file_of_the_plays_is_accepted_by_its_program() {
 }
 
 #[test]
+fn the_files_of_kubernetes_are_those_of_its_version_and_each_cause_is_named() {
+    unittest("test_kube", &[]);
+}
+
+#[test]
 fn etcd_forms_replaces_a_member_under_a_writer_and_is_restored() {
     unittest("test_etcd", &["openssl", "etcd", "etcdctl", "curl"]);
 }

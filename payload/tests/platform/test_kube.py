@@ -31,28 +31,19 @@ def whole(conf, facts):
 class Files(unittest.TestCase):
     maxDiff = None
 
-    def compare(self, name, text):
-        path = kube.golden(name)
-        if os.environ.get("KUBEDOS_BLESS"):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        with open(path, encoding="utf-8") as file:
-            self.assertEqual(file.read(), text)
-
     def test_every_file_of_every_version(self):
         for version in kube.TAGS:
             for control in (True, False):
                 with self.subTest(version=version, control=control):
                     text = whole(kube.settings(control), kube.facts(version))
-                    self.compare("kube-1.%d-%s.txt" % (minor(version), "control" if control else "worker"), text)
+                    kube.compare(self, "kube-1.%d-%s.txt" % (minor(version), "control" if control else "worker"), text)
 
     def test_cilium(self):
         values = {"devices": ["wg3", "ens+"], "hubble": {"ui": {"enabled": False}}}
         conf = kube.settings(cni="cilium", proxy=False, cilium={"version": "1.18.5", "helm": "helm", "values": values})
         found = render.files(conf, kube.facts("1.36.4", "2.1.9"))
         names = (network.VALUES, network.FIREWALL, render.CONFIG + "/kubeadm.yaml")
-        self.compare("kube-cilium.txt", "".join("==== %s %o\n%s" % (n, found[n][1], found[n][0]) for n in names))
+        kube.compare(self, "kube-cilium.txt", "".join("==== %s %o\n%s" % (n, found[n][1], found[n][0]) for n in names))
         self.assertNotIn(network.CNI + "/10-kubedos.conflist", found)
         held = yaml.safe_load(found[network.VALUES][0])
         self.assertEqual((held["devices"], held["hubble"]["relay"], held["hubble"]["ui"]),

@@ -3,9 +3,9 @@
 
 pub mod prepare;
 
-mod lab;
+pub mod lab;
 
-mod shows;
+pub mod shows;
 
 mod trouble;
 

@@ -82,8 +82,10 @@ def give_range(node, conf):
     if held == conf["range"]:
         return False
     if held:
-        raise Failed("the node has the range %s in Kubernetes, and %s by its number: `kubectl delete node %s`, then run the "
-                     "plays again" % (held, conf["range"], conf["name"]))
+        # Another machine had the name, with another number. A range cannot be changed; the kubelet registers again.
+        kubectl(node, "delete", "node", conf["name"], conf=KUBELET)
+        node.ask("systemctl", "restart", "kubelet.service")
+        wait("the node is not registered", conf["wait"], lambda: registered(node, conf))
     patch = {"spec": {"podCIDR": conf["range"], "podCIDRs": [conf["range"]]}}
     kubectl(node, "patch", "node", conf["name"], "-p", json.dumps(patch), conf=KUBELET)
     return True
