@@ -237,19 +237,15 @@ static PARTS: [Part; 31] = [
     ),
     long(
         "platform",
-        Run::One(
-            "three blank machines become a platform: etcd, virtual address, containers, monitoring; a change goes round, and a member \
-             is replaced under load",
-            |b| platform::run(b.dirs, &b.template, b.accel()?),
-        ),
+        Run::One("three blank machines become a platform; a change goes round; a member is replaced under load", |b| {
+            platform::run(b.dirs, &b.template, b.accel()?)
+        }),
     ),
     long(
         "kubernetes",
-        Run::One(
-            "three blank machines become a Kubernetes: nodes are Ready, two replicas answer through a service over wg3, and a worker \
-             is replaced under its name",
-            |b| kubernetes::run(b.dirs, &b.template, b.accel()?),
-        ),
+        Run::One("three blank machines become a Kubernetes; pods answer through a service; a worker is replaced", |b| {
+            kubernetes::run(b.dirs, &b.template, b.accel()?)
+        }),
     ),
     long(
         "rotate",

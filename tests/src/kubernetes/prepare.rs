@@ -13,28 +13,22 @@ use crate::site::Template;
 
 pub const VIP: &str = "10.80.255.1";
 
-/// No CoreDNS: Debian has none.
+/// `VARS` is the same for both: a role that they include would get an image of its own. No CoreDNS: Debian has none.
 const ROLES: &str = "  roles:
-    shared:
-      vars:
-        lb_vip_wg3: 10.80.255.1
-        kubernetes_version: 1.20.2
-        kubernetes_coredns: false
-        kubernetes_wait: 3600
     control:
       description: etcd, the load balancer and the control plane on one machine
       packages: [iputils-ping]
-      includes: [shared]
       plays: [etcd, loadbalancer, containers, controlplane]
-      vars: {etcd_heartbeat_ms: 500, etcd_election_ms: 5000}
+      vars: {VARS, etcd_heartbeat_ms: 500, etcd_election_ms: 5000}
     node:
       description: A Kubernetes worker
       packages: [iputils-ping]
-      includes: [shared]
       plays: [vip, containers, worker]
+      vars: {VARS}
       after: [control]
       serial: 2
 ";
+const VARS: &str = "lb_vip_wg3: 10.80.255.1, kubernetes_version: 1.20.2, kubernetes_coredns: false, kubernetes_wait: 3600";
 
 /// Replaces the roles of a cluster.yaml, and asks for the checks.
 fn with_roles(text: &str) -> Result<String> {
@@ -42,7 +36,8 @@ fn with_roles(text: &str) -> Result<String> {
     let end = text[begin..].find("  enrollment:\n").context("cluster.yaml has no enrollment")? + begin;
     ensure!(!text.contains("\n  acceptance:"), "cluster.yaml has acceptance already");
     let acceptance = "  acceptance: {required: [planes, security, etcd, vip, containers, kubernetes, time, egress]}\n";
-    Ok(format!("{}{ROLES}{acceptance}{}", &text[..begin], &text[end..]))
+    let roles = ROLES.replace("VARS", VARS);
+    Ok(format!("{}{roles}{acceptance}{}", &text[..begin], &text[end..]))
 }
 
 pub fn site(template: &Template, fixture: &Path, work: &Path, logs: &Path) -> Result<Seedd> {
