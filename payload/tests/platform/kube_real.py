@@ -123,9 +123,9 @@ class Root:
             return file.read()[-2500:]
 
 
-def forward(to):
-    """The virtual address: what HAProxy does."""
-    door = socket.create_server((VIP, 6443))
+def forward(to, at=VIP, port=6443):
+    """The virtual address, as HAProxy does it, or a service, as kube-proxy does."""
+    door = socket.create_server((at, port))
 
     def copy(source, target):
         try:
@@ -232,6 +232,7 @@ def main(folder, fixture):
     found["kubelet"] = [first.admin("auth", "can-i", verb, what, "--as", "kube-apiserver-kubelet-client")[1]
                         for verb, what in (("get", "nodes/proxy"), ("list", "secrets"))]
     found["pods"] = deployed(first)
+    found["health"] = health(first)
     found["secrets"] = first.json("-n", "kube-system", "get", "secrets", "--field-selector", "type=bootstrap.kubernetes.io/token")["items"]
     print(json.dumps(found))
 
@@ -258,6 +259,28 @@ def token(first, second):
         except urllib.error.HTTPError as error:
             asked[name] = error.code
     return asked
+
+
+def health(root):
+    """Before the node is Ready, and after the kubelet's certificate has said so."""
+    import ssl  # pylint: disable=import-outside-toplevel
+    import urllib.request  # pylint: disable=import-outside-toplevel
+
+    before = root.kubedos("health")
+    run("ip", "address", "add", "10.96.0.1/32", "dev", "lo")
+    forward(root.address, "10.96.0.1", 443)
+    context = ssl.create_default_context(cafile=root.dir + "/etc/kubernetes/pki/ca.crt")
+    kubelet = root.dir + "/var/lib/kubelet/pki/kubelet-client"
+    context.load_cert_chain(kubelet + ".crt", kubelet + ".key")
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": dict.fromkeys((
+        "machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeProxyVersion",
+        "operatingSystem", "architecture"), "x")}
+    status["nodeInfo"]["kubeletVersion"] = "v1.20.2"
+    request = urllib.request.Request("https://%s:6443/api/v1/nodes/%s/status" % (root.address, root.name), method="PATCH",
+                                     data=json.dumps({"status": status}).encode(),
+                                     headers={"Content-Type": "application/merge-patch+json"})
+    urllib.request.urlopen(request, timeout=20, context=context).close()
+    return [before, root.kubedos("health")]
 
 
 def deployed(root):

@@ -79,6 +79,13 @@ class Real(unittest.TestCase):
         self.assertEqual(self.found["token"], {"good": 200, "bad": 401})
         self.assertEqual(self.found["secrets"], [])
 
+    def test_the_check_says_whether_the_node_is_ready(self):
+        (before, why), (after, said) = self.found["health"]
+        self.assertEqual((before, after), (1, 0), self.found["health"])
+        self.assertIn("not Ready", why)
+        self.assertEqual(said, "cp1 Ready, v1.20.2, the API answers, and a service; 1 of 3 nodes Ready (not: cp2, w1), no pods on "
+                               "other nodes yet")
+
     def test_the_api_server_may_use_kubelets_and_nothing_else(self):
         self.assertEqual(self.found["kubelet"], ["yes", "no"])
 

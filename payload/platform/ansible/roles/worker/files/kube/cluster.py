@@ -1,11 +1,13 @@
 """What a node does with the API: waiting for it, its records, addons, ranges of pods, health."""
 
+import concurrent.futures
 import hashlib
 import ipaddress
 import json
 import os
 import socket
 import ssl
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,10 +16,17 @@ import network
 import render
 from node import ADMIN, KUBELET, Failed, kubectl
 
-PROGRAM = "/usr/local/sbin/kubedos-kube"
+# This program, for a question that is asked in the network of a pod.
+PROGRAM = os.path.abspath(sys.argv[0])
 CHART = "/etc/kubedos-kubernetes/cilium.yaml"
 CONFIG = render.CONFIG + "/kubeadm.yaml"
 APPLIED = "/var/lib/kubedos-service/kubernetes-applied"
+
+
+# Seconds that a range may wait for the kubelet: less than a command of the play may take.
+REGISTER = 200
+# Pods that are asked for at most: one on each node is enough.
+PODS = 1000
 
 
 def get(url, folder, certificate=None, timeout=5):
@@ -62,9 +71,14 @@ def servers(conf):
 
 
 def ready(node, conf):
+    """Once; the play repeats it."""
     for server in servers(conf):
-        wait("no Kubernetes API", conf["wait"], lambda at=server: api(node, at))
-    wait("the node is not registered", conf["wait"], lambda: registered(node, conf))
+        why = api(node, server)
+        if why:
+            raise Failed("no Kubernetes API: " + why)
+    why = registered(node, conf)
+    if why:
+        raise Failed("the node is not registered: " + why)
 
 
 def registered(node, conf):
@@ -85,7 +99,7 @@ def give_range(node, conf):
         # Another machine had the name, with another number. A range cannot be changed; the kubelet registers again.
         kubectl(node, "delete", "node", conf["name"], conf=KUBELET)
         node.ask("systemctl", "restart", "kubelet.service")
-        wait("the node is not registered", conf["wait"], lambda: registered(node, conf))
+        wait("the node is not registered", REGISTER, lambda: registered(node, conf))
     patch = {"spec": {"podCIDR": conf["range"], "podCIDRs": [conf["range"]]}}
     kubectl(node, "patch", "node", conf["name"], "-p", json.dumps(patch), conf=KUBELET)
     return True
@@ -201,9 +215,20 @@ def inside(process, *argv):
     return (["nsenter", "-t", process, "-n"] if process else []) + list(argv)
 
 
+def asked(node, conf, path, certificate):
+    """An object of the API, with a certificate of this node. Without kubectl: a check has 20 seconds, on slow machines too."""
+    try:
+        status, body = get(render.endpoint(conf) + path, node.root + render.PKI, node.root + certificate)
+    except OSError as error:
+        raise Failed("%s: %s" % (path, getattr(error, "reason", error))) from error
+    if status != 200:
+        raise Failed("%s: %d %s" % (path, status, body[:200]))
+    return json.loads(body)
+
+
 def pods(node, conf, process):
     """A pod with an address of its own on each other node answers, asked from a pod of this node if there is one."""
-    listed = json.loads(kubectl(node, "get", "pods", "-A", "-o", "json", "--field-selector", "status.phase=Running"))["items"]
+    listed = asked(node, conf, "/api/v1/pods?fieldSelector=status.phase%%3DRunning&limit=%d" % PODS, render.PKI + "/admin")["items"]
     others = {}
     for pod in listed:
         address, on = pod["status"].get("podIP"), pod["spec"].get("nodeName")
@@ -211,12 +236,13 @@ def pods(node, conf, process):
             continue
         if on != conf["name"]:
             others.setdefault(on, address)
-    silent = []
-    for on, address in sorted(others.items()):
-        code, _, _ = node.run(*inside(process, "ping", "-c", "1", "-W", "3", "-q", address), timeout=10)
-        if code:
-            silent.append("%s (%s)" % (address, on))
-    return len(others), silent
+
+    def silent(item):
+        return node.run(*inside(process, "ping", "-c", "1", "-W", "3", "-q", item[1]), timeout=10)[0] != 0
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(silent, sorted(others.items())))
+    return len(others), ["%s (%s)" % (address, on) for (on, address), bad in zip(sorted(others.items()), answers) if bad]
 
 
 def health(node, conf):
@@ -228,13 +254,13 @@ def health(node, conf):
         why = api(node, server)
         if why:
             raise Failed(why)
-    own = object_of(node, conf["name"])
+    own = asked(node, conf, "/api/v1/nodes/" + conf["name"], render.KUBELET_PKI + "/kubelet-client")
     good, why = condition(own, "Ready")
     if not good:
         raise Failed("the node is not Ready: %s" % why[:200])
     version, process = own["status"]["nodeInfo"]["kubeletVersion"], pod_process(node)
     if conf["proxy"] or conf["cni"] == "cilium":
-        code, out, err = node.run(*inside(process, PROGRAM, "service", api_service(conf)), timeout=10)
+        code, out, err = node.run(*inside(process, sys.executable, PROGRAM, "service", api_service(conf)), timeout=10)
         if code:
             raise Failed((out.strip() or err.strip() or "no answer")[-300:])
     said = "%s Ready, %s, the API answers, and a service%s" % (conf["name"], version, " from a pod" if process else "")
@@ -242,14 +268,14 @@ def health(node, conf):
 
 
 def cluster_health(node, conf, process):
-    nodes = json.loads(kubectl(node, "get", "nodes", "-o", "json"))["items"]
+    nodes = asked(node, conf, "/api/v1/nodes", render.PKI + "/admin")["items"]
     bad = [n["metadata"]["name"] for n in nodes if not condition(n, "Ready")[0]]
     skew = sorted({n["status"]["nodeInfo"]["kubeletVersion"] for n in nodes})
     # A worker that is away is its own failure; a control plane that fails with it would stop the roll-out that repairs it.
     text = "%d of %d nodes Ready%s" % (len(nodes) - len(bad), len(nodes), " (not: %s)" % ", ".join(bad) if bad else "")
     if len(skew) > 1:
         text += ", versions %s" % ", ".join(skew)
-    asked, silent = pods(node, conf, process)
+    count, silent = pods(node, conf, process)
     if silent:
         raise Failed("%s; pods do not answer: %s" % (text, ", ".join(silent)))
-    return text + (", pods of %d other nodes answer" % asked if asked else ", no pods on other nodes yet")
+    return text + (", pods of %d other nodes answer" % count if count else ", no pods on other nodes yet")
