@@ -252,6 +252,68 @@ class Field(unittest.TestCase):
         self.assertEqual(self.causes("version", facts=kube.facts("1.20.2")), [])
 
 
+class Packages(unittest.TestCase):
+    """What kubedos-kube does with the programs of the node, which say what the test gives them."""
+
+    def setUp(self):
+        import importlib.machinery  # pylint: disable=import-outside-toplevel
+        import importlib.util  # pylint: disable=import-outside-toplevel
+
+        os.environ["KUBEDOS_KUBE_LIBRARY"] = kube.LIBRARY
+        loader = importlib.machinery.SourceFileLoader("kubedos_kube", kube.PROGRAM)
+        self.program = importlib.util.module_from_spec(importlib.util.spec_from_loader("kubedos_kube", loader))
+        loader.exec_module(self.program)
+        self.conf = kube.settings(False)
+        self.node = kube.Machine(self.conf)
+        self.ran = []
+        run = self.node.run
+
+        def noted(*argv, **more):
+            self.ran.append(" ".join(argv))
+            return run(*argv, **more)
+
+        self.node.run = noted
+
+    def has(self, **versions):
+        rows = "".join("%s %s installed\n" % pair for pair in versions.items())
+        query = "dpkg-query -W -f ${Package} ${Version} ${db:Status-Status}\n kubelet kubeadm kubectl"
+        self.node.says[query] = rows
+
+    def install(self, check=False, **more):
+        self.ran.clear()
+        return self.program.install(self.node, dict(self.conf, **more), type("Args", (), {"check": check}))
+
+    def test_what_is_installed_is_not_installed_again(self):
+        self.has(kubelet="1.36.2-1.1", kubeadm="1.36.2-1.1", kubectl="1.36.2-1.1")
+        self.assertFalse(self.install() or self.install(version="1.36.2"))
+        self.assertTrue(self.install(True, version="1.36.20") and self.install(True, version="1.36.1"))
+        self.has(kubelet="1.36.2-1.1", kubeadm="1.36.2-1.1")
+        self.assertTrue(self.install(True))
+        self.assertEqual(len(self.ran), 1, "a check runs nothing")
+
+    def test_the_version_of_the_extras_is_installed_before_the_kubelet_may_start(self):
+        self.has(kubelet="1.35.4-1.1", kubeadm="1.35.4-1.1", kubectl="1.35.4-1.1")
+        for name in self.program.PACKAGES:
+            self.node.says["apt-cache -o Dir::Etc::SourceList=%s madison %s" % (self.program.SOURCES, name)] = (
+                "%s | 1.36.20-1.1 | x\n%s | 1.36.2-1.1 | x\n" % (name, name))
+        self.assertTrue(self.install(version="1.36.2"))
+        installed = next(at for at, said in enumerate(self.ran) if " install " in said)
+        self.assertTrue(self.ran[installed].endswith("install kubelet=1.36.2-1.1 kubeadm=1.36.2-1.1 kubectl=1.36.2-1.1"))
+        self.assertLess(self.ran.index("systemctl mask kubelet.service"), installed)
+        with self.assertRaisesRegex(Failed, "the extras have no kubelet 1.36.3, but 1.36.20-1.1, 1.36.2-1.1"):
+            self.install(version="1.36.3")
+
+    def test_the_image_of_sandboxes_becomes_kubeadms_unless_the_site_names_one(self):
+        self.node.says["kubeadm version -o short"] = "v1.35.4\n"
+        listed = "\n".join(kube.images("1.35.4").values()) + "\nregistry.k8s.io/etcd:3.6.6-0\n"
+        self.node.says["kubeadm config images list --kubernetes-version v1.35.4"] = listed
+        written = []
+        self.program.put = lambda node, path, data, mode, check: written.append(data.decode()) or True
+        self.assertFalse(self.program.sandbox(self.node, dict(self.conf, sandbox="r.example/pause:1"), None) or written)
+        self.assertTrue(self.program.sandbox(self.node, self.conf, type("Args", (), {"check": False})))
+        self.assertEqual(written, [kube.CONTAINERD.replace("pause:3.10.2", "pause:3.10.1")])
+
+
 class Program(unittest.TestCase):
     """kubedos-kube below a folder, with given facts."""
 
