@@ -19,8 +19,8 @@ mkdir -p "$base"
 apt() {
     tool=$1
     shift
-    "$tool" -q -o Dir::Etc::SourceList="$base/apt/sources.list" -o Dir::Etc::SourceParts=- -o Dir::Etc::Preferences=- \
-        -o Dir::Etc::PreferencesParts=- -o Dir::State::Lists="$base/apt/lists" -o Dir::State::Status="$base/apt/status" \
+    "$tool" -q -o Dir::Etc::SourceList="$base/apt/sources.list" -o Dir::Etc::SourceParts=- \
+        -o Dir::State::Lists="$base/apt/lists" -o Dir::State::Status="$base/apt/status" \
         -o Dir::Cache="$base/apt/cache" -o APT::Sandbox::User= -o Acquire::Languages=none -o APT::Architecture=amd64 \
         -o APT::Update::Error-Mode=any "$@"
 }
