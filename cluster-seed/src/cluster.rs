@@ -9,11 +9,12 @@ use serde_saphyr::Spanned;
 
 use crate::arch::{self, Arch};
 pub use crate::converge::role::RoleSpec;
-use crate::converge::{CHECKS, role};
+use crate::converge::{CHECKS, platform, role};
 pub use crate::darksite_spec::DarksiteSpec;
 use crate::extras::ExtrasSpec;
 use crate::ids::Hostname;
 use crate::inventory::{self, Known, NodeSpec};
+use crate::kubernetes::KubernetesSpec;
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
 pub use crate::spec_error::SpecError;
 use crate::spec_error::{at, whole};
@@ -105,6 +106,9 @@ pub struct Networking {
     pub domain: Hostname,
     pub underlay: Underlay,
     pub planes: BTreeMap<String, Spanned<PlaneSpec>>,
+    /// Networks of Kubernetes; with defaults if a role has its plays.
+    #[serde(default)]
+    pub kubernetes: Option<KubernetesSpec>,
 }
 
 /// The segment that machines netboot on.
@@ -230,6 +234,7 @@ impl ClusterSpec {
         }
         self.check_underlay()?;
         self.check_planes()?;
+        self.check_kubernetes()?;
         self.spec.extras.check().map_err(|(why, hint)| whole(why, hint))?;
         self.spec.time.check().map_err(|why| whole(why, "for example servers: [ntp.example.org, 10.0.0.9]"))?;
         if !(1..=10_080).contains(&self.spec.acceptance.mttr_target_minutes) {
@@ -332,6 +337,21 @@ impl ClusterSpec {
             }
         }
         Ok(())
+    }
+
+    fn check_kubernetes(&self) -> Result<(), SpecError> {
+        let Some(kubernetes) = self.kubernetes() else { return Ok(()) };
+        let n = &self.spec.networking;
+        let names: Vec<(String, Ipv4Net)> = n.planes.iter().map(|(name, p)| (format!("plane {name}"), p.value.cidr)).collect();
+        let others = names.iter().map(|(name, net)| (name.as_str(), *net)).chain([("the underlay", n.underlay.subnet)]);
+        kubernetes.check(others).map_err(|(message, hint)| whole(message, hint))
+    }
+
+    /// The networks of Kubernetes, if the site has a role with its plays or names them.
+    pub fn kubernetes(&self) -> Option<KubernetesSpec> {
+        let s = &self.spec;
+        let has = || s.roles.values().any(|r| r.plays.iter().any(|p| platform::is_kubernetes(&p.value)));
+        s.networking.kubernetes.clone().or_else(|| has().then(KubernetesSpec::default))
     }
 
     fn check_roles(&self) -> Result<(), SpecError> {

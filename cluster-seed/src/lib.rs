@@ -27,6 +27,7 @@ pub mod identity;
 pub mod ids;
 pub mod inventory;
 pub mod join;
+pub mod kubernetes;
 pub mod leak;
 pub mod log;
 pub mod machine;

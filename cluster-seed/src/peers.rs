@@ -47,6 +47,28 @@ pub struct PeersFile {
     pub version: u64,
     pub planes: BTreeMap<String, PeerPlane>,
     pub nodes: BTreeMap<Hostname, PeerNode>,
+    /// Beside the nodes, because agents of earlier versions read every key of a node that they do not know as an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Pods>,
+}
+
+/// Networks of Kubernetes: which node has which range of pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pods {
+    /// The plane that carries them.
+    pub plane: String,
+    pub cidr: Ipv4Net,
+    pub services: Ipv4Net,
+    /// Domain of the names of services.
+    pub domain: String,
+    pub nodes: BTreeMap<Hostname, Ipv4Net>,
+}
+
+impl Pods {
+    /// All ranges: no endpoint of a peer lies in them.
+    pub fn networks(&self) -> [Ipv4Net; 2] {
+        [self.cidr, self.services]
+    }
 }
 
 impl Sealable for PeersFile {
@@ -76,19 +98,22 @@ impl PeersFile {
         earlier.nodes.iter().filter(|(name, node)| !kept(name, node)).map(|(name, _)| name).collect()
     }
 
-    /// The peers of `me` on one plane: all other nodes with an address and a key on it.
+    /// The peers of `me` on one plane: all other nodes with an address and a key on it. Pods are peers of pods: only a node that
+    /// has a range of its own takes packets from the ranges of others.
     pub fn plane_peers(&self, plane: &str, me: &Hostname) -> Vec<WgPeer> {
         let Some(port) = self.planes.get(plane).map(|p| p.port) else {
             return Vec::new();
         };
+        let pods = self.pods.as_ref().filter(|pods| pods.plane == plane && pods.nodes.contains_key(me));
         self.nodes
             .iter()
             .filter(|(name, _)| *name != me)
-            .filter_map(|(_, node)| {
+            .filter_map(|(name, node)| {
                 Some(WgPeer {
                     key: *node.keys.get(plane)?,
                     address: *node.addresses.get(plane)?,
                     endpoint: node.endpoint.map(|ip| SocketAddrV4::new(ip, port)),
+                    pods: pods.and_then(|pods| pods.nodes.get(name)).copied(),
                 })
             })
             .collect()
@@ -126,6 +151,33 @@ mod tests {
         assert_eq!(peers[0].endpoint.unwrap().to_string(), "10.44.0.1:51821");
         assert!(file().plane_peers("wg1", &"seed.lan".parse().unwrap()).is_empty());
         assert!(file().plane_peers("wg7", &"n2.lan".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn pods_are_peers_of_pods_on_their_plane() {
+        let mut file = file();
+        let (seed, n2): (Hostname, Hostname) = ("seed.lan".parse().unwrap(), "n2.lan".parse().unwrap());
+        let n3: Hostname = "n3.lan".parse().unwrap();
+        let keys = [("wg1".to_owned(), WgPublicKey([3; 32]))].into();
+        let addresses = [("wg1".to_owned(), Ipv4Addr::new(10, 78, 0, 3))].into();
+        file.nodes.insert(n3.clone(), PeerNode { endpoint: None, role: "worker".into(), keys, addresses });
+        assert!(!serde_json::to_string(&file).unwrap().contains("pods"), "an older agent reads the file as before");
+        let range = |n: u8| format!("10.244.{n}.0/24").parse::<Ipv4Net>().unwrap();
+        let pods = |plane: &str| Pods {
+            plane: plane.into(),
+            cidr: "10.244.0.0/16".parse().unwrap(),
+            services: "10.96.0.0/16".parse().unwrap(),
+            domain: "cluster.local".into(),
+            nodes: [(n2.clone(), range(2)), (n3.clone(), range(3))].into(),
+        };
+        file.pods = Some(pods("wg1"));
+        let of = |file: &PeersFile, me: &Hostname| -> Vec<_> { file.plane_peers("wg1", me).iter().map(|p| p.pods).collect() };
+        // By name: n3, then the seed, which has no pods.
+        assert_eq!(of(&file, &n2), [Some(range(3)), None]);
+        assert_eq!(of(&file, &seed), [None], "the seed takes no packets of pods");
+        assert_eq!(serde_json::from_str::<PeersFile>(&serde_json::to_string(&file).unwrap()).unwrap(), file);
+        file.pods = Some(pods("wg3"));
+        assert_eq!(of(&file, &n2), [None, None]);
     }
 
     #[test]

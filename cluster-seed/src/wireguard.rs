@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -113,6 +114,8 @@ pub struct WgPeer {
     pub address: Ipv4Addr,
     /// Endpoint; a peer without one has to initiate the handshake.
     pub endpoint: Option<SocketAddrV4>,
+    /// Addresses of the pods on it.
+    pub pods: Option<Ipv4Net>,
 }
 
 /// The text for `wg setconf` and `wg syncconf`. Contains the private key: pass it on stdin, never in a file.
@@ -124,6 +127,9 @@ pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer], live:
     let _ = writeln!(text, "[Interface]\nPrivateKey = {}\nListenPort = {listen_port}", private.expose().as_str());
     for peer in peers {
         let _ = writeln!(text, "\n[Peer]\nPublicKey = {}\nAllowedIPs = {}/32", peer.key, peer.address);
+        if let Some(pods) = peer.pods {
+            let _ = writeln!(text, "AllowedIPs = {pods}");
+        }
         if let Some(endpoint) = peer.endpoint.filter(|_| !live.contains(&peer.key)) {
             let _ = writeln!(text, "Endpoint = {endpoint}");
         }
@@ -175,6 +181,7 @@ mod tests {
             key: WgPublicKey([1; 32]),
             address: Ipv4Addr::new(10, 78, 0, 2),
             endpoint: Some("10.44.0.100:51821".parse().unwrap()),
+            pods: None,
         };
         let text = setconf(&key, 51821, std::slice::from_ref(&peer), &[WgPublicKey([2; 32])]);
         let expected = format!(
@@ -185,8 +192,11 @@ mod tests {
         );
         assert_eq!(text.as_str(), expected);
         // The endpoint that WireGuard learned stays.
-        let live = setconf(&key, 51821, &[peer], &[WgPublicKey([1; 32])]);
+        let live = setconf(&key, 51821, std::slice::from_ref(&peer), &[WgPublicKey([1; 32])]);
         assert_eq!(live.as_str(), expected.replace("Endpoint = 10.44.0.100:51821\n", ""));
+        let pods = setconf(&key, 51821, &[WgPeer { pods: Some("10.244.2.0/24".parse().unwrap()), ..peer }], &[]);
+        let own = "AllowedIPs = 10.78.0.2/32\n";
+        assert_eq!(pods.as_str(), expected.replace(own, &format!("{own}AllowedIPs = 10.244.2.0/24\n")));
     }
 
     #[test]

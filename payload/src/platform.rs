@@ -16,6 +16,10 @@ pub static FILES: &[(&str, &[u8])] = files![
     "ansible/roles/containers/tasks/main.yml"
     "ansible/roles/containers/templates/config.toml.j2"
     "ansible/roles/containers/templates/hosts.toml.j2"
+    "ansible/roles/controlplane/defaults/main.yml"
+    "ansible/roles/controlplane/files/check"
+    "ansible/roles/controlplane/meta/main.yml"
+    "ansible/roles/controlplane/tasks/main.yml"
     "ansible/roles/etcd/defaults/main.yml"
     "ansible/roles/etcd/files/check"
     "ansible/roles/etcd/files/defrag.service"
@@ -73,6 +77,16 @@ pub static FILES: &[(&str, &[u8])] = files![
     "ansible/roles/vip/files/kubedos-vip"
     "ansible/roles/vip/files/kubedos-vip.service"
     "ansible/roles/vip/tasks/main.yml"
+    "ansible/roles/worker/defaults/main.yml"
+    "ansible/roles/worker/files/check"
+    "ansible/roles/worker/files/kube/cluster.py"
+    "ansible/roles/worker/files/kube/network.py"
+    "ansible/roles/worker/files/kube/node.py"
+    "ansible/roles/worker/files/kube/preflight.py"
+    "ansible/roles/worker/files/kube/render.py"
+    "ansible/roles/worker/files/kubedos-kube"
+    "ansible/roles/worker/tasks/main.yml"
+    "ansible/roles/worker/templates/settings.j2"
 ];
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod floods;
 pub mod foundry;
 pub mod journey;
+pub mod kubernetes;
 pub mod liar;
 pub mod member;
 pub mod menu;

@@ -18,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::floods;
 use crate::foundry;
 use crate::journey;
+use crate::kubernetes;
 use crate::menu;
 use crate::netns::PREFIX;
 use crate::package;
@@ -109,7 +110,7 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 30] = [
+static PARTS: [Part; 31] = [
     short("darksite", Run::Alone(darksites)),
     long("prove", Run::Cases(proofs)),
     short("protocol", Run::Cases(protocols)),
@@ -236,11 +237,15 @@ static PARTS: [Part; 30] = [
     ),
     long(
         "platform",
-        Run::One(
-            "three blank machines become a platform: etcd, virtual address, containers, monitoring; a change goes round, and a member \
-             is replaced under load",
-            |b| platform::run(b.dirs, &b.template, b.accel()?),
-        ),
+        Run::One("three blank machines become a platform; a change goes round; a member is replaced under load", |b| {
+            platform::run(b.dirs, &b.template, b.accel()?)
+        }),
+    ),
+    long(
+        "kubernetes",
+        Run::One("three blank machines become a Kubernetes; pods answer through a service; a worker is replaced", |b| {
+            kubernetes::run(b.dirs, &b.template, b.accel()?)
+        }),
     ),
     long(
         "rotate",

@@ -37,11 +37,17 @@ pub const KEYS: &[Section] = &[
         key("domain", "host name", REQUIRED, "", "Domain of all nodes: a node is `<label>.<domain>`, the seed `seed.<domain>`."),
         key("underlay", "section", REQUIRED, "", "The network that machines boot from."),
         key("planes", "map", REQUIRED, "names `wg1` to `wg99`; `wg1` is required", "WireGuard networks, by interface name. `wg1` is the control plane."),
+        key("kubernetes", "section", NONE, "", "Networks of Kubernetes ([platform/network.md](platform/network.md)). The defaults are used if a role has the plays `controlplane` or `worker`."),
     ] },
     Section { at: &["spec.networking.planes.<name>"], about: "A WireGuard network. A node has the same host number on each; the seed is number 1.", keys: &[
         key("cidr", "IPv4 network", REQUIRED, "/29 or larger; no host bits; must not overlap another plane or the underlay", "Address range of the plane."),
         key("port", "integer, UDP port", REQUIRED, "1 to 65535; unique", "Port of the WireGuard interface on every member."),
         key("purpose", "string", "\"\"", "", "Description."),
+    ] },
+    Section { at: &["spec.networking.kubernetes"], about: "Must not overlap each other, a plane or the underlay.", keys: &[
+        key("pods", "IPv4 network", "10.244.0.0/16", "/8 to /23", "Addresses of pods. Node number N has the Nth /24 of them."),
+        key("services", "IPv4 network", "10.96.0.0/16", "/12 to /26", "Addresses of services."),
+        key("domain", "domain", "cluster.local", "", "Domain of the names of services."),
     ] },
     Section { at: &["spec.networking.underlay"], about: "The boot network. `seedd cluster overlay` overrides this section at one location.", keys: &[
         key("subnet", "IPv4 network", REQUIRED, "/30 or larger", "The boot network."),
@@ -158,7 +164,7 @@ pub const KEYS: &[Section] = &[
     ] },
     Section { at: &["spec.acceptance"], about: "", keys: &[
         key("mttrTargetMinutes", "integer, minutes", "60", "1 to 10080", "Target for the time from the loss of the site to the first node at the second site."),
-        key("required", "list of strings", "[]", "`planes`, `security`, `etcd`, `vip`, `containers`, `monitoring`, `time`, `egress`", "Checks that must pass for `seedd accept`."),
+        key("required", "list of strings", "[]", "`planes`, `security`, `etcd`, `vip`, `containers`, `kubernetes`, `monitoring`, `time`, `egress`", "Checks that must pass for `seedd accept`."),
     ] },
     Section { at: &["spec.payload"], about: "The operator's Ansible roles ([converge.md](converge.md)).", keys: &[
         key("source", "absolute path", "null", "", "The directory. Without it: `payload` in the data directory."),

@@ -15,7 +15,7 @@ pub mod orders;
 pub mod stage;
 
 /// The checks of `seedd accept`: name, and what it shows.
-pub const CHECKS: [(&str, &str); 8] = [
+pub const CHECKS: [(&str, &str); 9] = [
     ("planes", "every node has a handshake with every other live node on every plane"),
     (
         "security",
@@ -24,6 +24,7 @@ pub const CHECKS: [(&str, &str); 8] = [
     ("etcd", "every member of etcd is healthy, and a quorum answers"),
     ("vip", "the load balancers run, and the virtual address answers on every node that uses it"),
     ("containers", "the container runtime runs, and its registry is the seed"),
+    ("kubernetes", "every node of Kubernetes is Ready, pods of other nodes answer, and so does a service"),
     ("monitoring", "Prometheus has every target, and each of them is up"),
     ("time", "the clock of every node is synchronised with the seed's"),
     ("egress", "no node has a default route, unless its packages come from upstream"),

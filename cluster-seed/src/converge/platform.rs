@@ -37,13 +37,42 @@ pub enum Usage {
     Both,
 }
 
+/// Whose certificate it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// The node's, with its names, its addresses on every plane, and the virtual addresses.
+    Node,
+    /// The node's, with the names and the address of the service `kubernetes` in addition.
+    Api,
+    /// The kubelet of the node: `system:node:LABEL` of the group `system:nodes`.
+    Kubelet,
+    /// A user of the Kubernetes API or of etcd, without names of hosts: its name, and its group.
+    User(&'static str, Option<&'static str>),
+    /// What signs the tokens of service accounts: its key is the same on every node that has it.
+    ServiceAccounts,
+}
+
 /// A certificate that a play needs on its node: `/etc/kubedos/pki/<authority>/<name>.pem` and `.key`, beside the authority's
-/// `ca.pem`. It has the node's names and its addresses on every plane.
+/// `ca.pem`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Certificate {
     pub authority: Authority,
     pub name: &'static str,
     pub usage: Usage,
+    pub subject: Subject,
+}
+
+impl Certificate {
+    /// For TLS between services of nodes.
+    const fn node(authority: Authority, name: &'static str, usage: Usage) -> Self {
+        Certificate { authority, name, usage, subject: Subject::Node }
+    }
+
+    /// For a client that is not a node.
+    const fn user(authority: Authority, name: &'static str, user: &'static str, group: Option<&'static str>) -> Self {
+        Certificate { authority, name, usage: Usage::Client, subject: Subject::User(user, group) }
+    }
 }
 
 /// The play with Prometheus.
@@ -65,22 +94,45 @@ pub struct Play {
     pub vars: &'static [(&'static str, &'static str)],
 }
 
-const ETCD_CLIENT: Certificate = Certificate { authority: Authority::Etcd, name: "client", usage: Usage::Client };
-const SERVICE: Certificate = Certificate { authority: Authority::Services, name: "node", usage: Usage::Both };
+const ETCD_CLIENT: Certificate = Certificate::node(Authority::Etcd, "client", Usage::Client);
+const SERVICE: Certificate = Certificate::node(Authority::Services, "node", Usage::Both);
+const KUBELET_CLIENT: Certificate =
+    Certificate { authority: Authority::Kubernetes, name: "kubelet-client", usage: Usage::Client, subject: Subject::Kubelet };
+const KUBELET_SERVER: Certificate = Certificate::node(Authority::Kubernetes, "kubelet-server", Usage::Both);
+const API_SERVER: Certificate =
+    Certificate { authority: Authority::Kubernetes, name: "apiserver", usage: Usage::Both, subject: Subject::Api };
+const SERVICE_ACCOUNTS: Certificate = Certificate {
+    authority: Authority::Kubernetes,
+    name: "service-accounts",
+    usage: Usage::Client,
+    subject: Subject::ServiceAccounts,
+};
+
+/// What kubeadm and kubelet call, beside the packages of the play `containers`. They themselves come from the extras.
+const KUBERNETES_PACKAGES: &[&str] =
+    &["iptables", "iproute2", "ethtool", "socat", "conntrack", "ebtables", "mount", "kmod", "iputils-ping"];
+
+/// Plays whose nodes have pods.
+const KUBERNETES: [&str; 2] = ["controlplane", "worker"];
+
+/// Whether the nodes with this play have pods.
+pub fn is_kubernetes(play: &str) -> bool {
+    KUBERNETES.contains(&play)
+}
 
 /// TCP port of the flow agent's metrics, on the metrics plane.
 pub const FLOW_PORT: u16 = 9437;
 
 /// Every play of the platform, in the order of the documentation.
-pub static PLAYS: [Play; 11] = [
+pub static PLAYS: [Play; 13] = [
     Play {
         name: "etcd",
         about: "A member of the site's etcd cluster: TLS, on the kubernetes plane, with snapshots",
         packages: &["etcd-server", "etcd-client"],
         units: &["etcd.service"],
         certificates: &[
-            Certificate { authority: Authority::Etcd, name: "peer", usage: Usage::Both },
-            Certificate { authority: Authority::Etcd, name: "server", usage: Usage::Both },
+            Certificate::node(Authority::Etcd, "peer", Usage::Both),
+            Certificate::node(Authority::Etcd, "server", Usage::Both),
             ETCD_CLIENT,
         ],
         metrics: &[("etcd", 2381)],
@@ -121,7 +173,52 @@ pub static PLAYS: [Play; 11] = [
         units: &["containerd.service"],
         certificates: &[],
         metrics: &[("containerd", 1338)],
-        vars: &[("containers_sandbox_image", "image of the pod sandbox; default registry.k8s.io/pause:3.10")],
+        vars: &[(
+            "containers_sandbox_image",
+            "image of the pod sandbox; default the one of kubeadm where it is installed, else registry.k8s.io/pause:3.10",
+        )],
+    },
+    Play {
+        name: "controlplane",
+        about: "A node of the Kubernetes control plane: API server, controller manager and scheduler; includes worker",
+        packages: KUBERNETES_PACKAGES,
+        units: &[],
+        certificates: &[
+            KUBELET_CLIENT,
+            KUBELET_SERVER,
+            API_SERVER,
+            SERVICE_ACCOUNTS,
+            Certificate::user(Authority::Kubernetes, "apiserver-kubelet-client", "kube-apiserver-kubelet-client", None),
+            Certificate::user(Authority::Kubernetes, "controller-manager", "system:kube-controller-manager", None),
+            Certificate::user(Authority::Kubernetes, "scheduler", "system:kube-scheduler", None),
+            Certificate::user(Authority::Kubernetes, "admin", "kubernetes-admin", Some("system:masters")),
+            Certificate::user(Authority::FrontProxy, "front-proxy-client", "front-proxy-client", None),
+            Certificate::user(Authority::Etcd, "apiserver-etcd-client", "kube-apiserver-etcd-client", None),
+        ],
+        metrics: &[],
+        vars: &[
+            ("kubernetes_schedule", "whether control planes run pods of users; default false"),
+            ("cilium_version", "version of Cilium's chart in the extras; required with cni cilium"),
+            ("cilium_helm", "path of the program helm among the files of the extras; default helm"),
+            ("cilium_values", "values of Cilium's chart in addition to the play's; default none"),
+        ],
+    },
+    Play {
+        name: "worker",
+        about: "A Kubernetes node: kubelet and the network of pods; packages and images come from the extras",
+        packages: KUBERNETES_PACKAGES,
+        units: &[],
+        certificates: &[KUBELET_CLIENT, KUBELET_SERVER],
+        metrics: &[],
+        vars: &[
+            ("kubernetes_version", "version that has to be installed; default any that the extras have"),
+            ("kubernetes_cni", "network of pods: wireguard or cilium; default wireguard"),
+            ("kubernetes_images", "prefix of kubeadm's images; default that of kubeadm"),
+            ("kubernetes_proxy", "whether kubeadm's kube-proxy is installed, with cni wireguard; default true"),
+            ("kubernetes_coredns", "whether kubeadm's CoreDNS is installed; default true"),
+            ("kubernetes_wait", "time that the API may take to answer, in seconds; default 1200"),
+            ("kubernetes_kubelet", "map of further fields of KubeletConfiguration; default none"),
+        ],
     },
     Play {
         name: "podman",
@@ -246,6 +343,7 @@ mod tests {
         assert_eq!(names.len(), PLAYS.len());
         assert!(PLAYS.iter().flat_map(|p| p.packages).all(|p| is_package_name(p)));
         assert!(PLAYS.iter().flat_map(|p| p.units).all(|u| u.contains('.')));
+        assert!(KUBERNETES.iter().all(|name| play(name).is_some()));
         assert!(play("etcd").is_some() && play("").is_none() && play("Etcd").is_none());
     }
 

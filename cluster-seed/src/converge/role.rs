@@ -192,6 +192,7 @@ pub(crate) fn check(roles: &BTreeMap<String, RoleSpec>) -> Result<(), SpecError>
             return Err(whole(format!("role {name} has {} plays, more than {MAX_PLAYS}", resolved.plays.len()), ""));
         }
         check_vip(roles, &name, &resolved)?;
+        check_kubernetes(roles, &name, &resolved)?;
     }
     Ok(())
 }
@@ -296,6 +297,27 @@ fn check_vip(roles: &BTreeMap<String, RoleSpec>, name: &str, resolved: &Resolved
             Err(at(play, format!("role {name}: the loadbalancer play needs the variable lb_vip_wg3"), hint))
         }
     }
+}
+
+/// Nodes of Kubernetes have containers, and reach the API by the virtual address of load balancers.
+fn check_kubernetes(roles: &BTreeMap<String, RoleSpec>, name: &str, resolved: &Resolved) -> Result<(), SpecError> {
+    let of = |r: &RoleSpec| r.plays.iter().find(|p| platform::is_kubernetes(&p.value)).cloned();
+    let Some(play) = roles.get(name).and_then(of) else { return Ok(()) };
+    let has = |names: &[&str]| names.iter().any(|n| resolved.plays.iter().any(|p| p == n));
+    let place = |names: &[&str]| resolved.plays.iter().position(|p| names.contains(&p.as_str()));
+    for (needed, hint) in [
+        (&["containers"][..], "list containers before it"),
+        (&["vip", "loadbalancer"][..], "list vip before it: the node reaches the API by the virtual address"),
+    ] {
+        if !has(needed) || place(needed) > place(&[play.value.as_str()]) {
+            return Err(at(&play, format!("role {name}: the play {} needs the play {}", play.value, needed[0]), hint));
+        }
+    }
+    if !resolved.vars.get("lb_vip_wg3").and_then(Value::as_str).is_some_and(|v| v.parse::<std::net::Ipv4Addr>().is_ok()) {
+        let hint = "the virtual address of the load balancers, for example vars: {lb_vip_wg3: 10.80.255.1}";
+        return Err(at(&play, format!("role {name}: the play {} needs the variable lb_vip_wg3", play.value), hint));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -53,6 +53,10 @@ fn contradictions_are_refused_where_they_stand() {
         ("    a: {vars: {\"a b\": x}}\n", None, "not the name of a variable"),
         ("    a: {plays: [loadbalancer]}\n", Some((11, 17)), "needs the variable lb_vip_wg3"),
         ("    a: {plays: [loadbalancer], vars: {lb_vip_wg3: high}}\n", None, "not an IPv4 address"),
+        ("    a: {plays: [worker]}\n", Some((11, 17)), "the play worker needs the play containers"),
+        ("    a: {plays: [worker, containers, vip]}\n", None, "the play worker needs the play containers"),
+        ("    a: {plays: [containers, controlplane]}\n", None, "the play controlplane needs the play vip"),
+        ("    a: {plays: [containers, vip, worker]}\n", None, "needs the variable lb_vip_wg3"),
         ("    seed: {}\n", None, "the seed's own"),
         ("    A: {}\n", None, "not a label"),
     ] {

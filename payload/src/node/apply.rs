@@ -164,7 +164,7 @@ impl Node<'_> {
         };
         self.restore(&peers);
         let Refreshed { peers, changed, .. } = fetched?;
-        let stale = planes::forget(self.identity, (self.now)());
+        let stale = planes::forget(self.identity, &peers, (self.now)());
         let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
         if changed || missing || stale {
             planes::up(self.root, self.identity, &peers).context("changing the planes")?;

@@ -1,11 +1,11 @@
 //! The node's WireGuard planes: interfaces, addresses and peers from the identity and the signed peer list. Idempotent.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use camino::Utf8Path;
 use cluster_seed::identity::NodeIdentity;
-use cluster_seed::peers::PeersFile;
+use cluster_seed::peers::{PeersFile, Pods};
 use cluster_seed::wireguard::{MTU, WgPublicKey, handshakes_to_forget, live, plane_mtu, setconf};
 use ipnet::Ipv4Net;
 
@@ -44,8 +44,22 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         let address = format!("{}/{}", place.address, place.cidr.prefix_len());
         ip(&["address", "replace", &address, "dev", plane])?;
         ip(&["link", "set", "dev", plane, "mtu", &mtu, "up"])?;
+        let pods = peers.pods.as_ref().filter(|pods| pods.plane == *plane);
+        for argv in
+            pods.map_or_else(Vec::new, |pods| routes(pods, place.address, pods.nodes.contains_key(&identity.info.hostname)))
+        {
+            ip(&argv.iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
     }
     Ok(())
+}
+
+/// Arguments for `ip` that route pods and services over the plane: WireGuard finds the node by the address. Without the second
+/// one, nothing on a node without a default route would reach a service; its packets get another destination before they leave.
+fn routes(pods: &Pods, own: Ipv4Addr, member: bool) -> Vec<[String; 7]> {
+    let route =
+        |net: Ipv4Net| ["route", "replace", &net.to_string(), "dev", &pods.plane, "src", &own.to_string()].map(str::to_owned);
+    pods.networks().into_iter().filter(|_| member).map(route).collect()
 }
 
 /// `wg syncconf` keeps the sessions of unchanged peers. The private key is passed on stdin, never in a file or an argument.
@@ -60,17 +74,17 @@ fn configure(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile, plane:
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
 }
 
-/// Removes peers that would not be heard any more ([`handshakes_to_forget`]), and those whose endpoint lies inside a plane;
-/// true if there was one. [`up`] adds them again, with the endpoints of the list.
-pub fn forget(identity: &NodeIdentity, now: u64) -> bool {
+/// Removes peers that would not be heard any more ([`handshakes_to_forget`]), and those whose endpoint lies inside a plane, or
+/// among pods or services; true if there was one. [`up`] adds them again, with the endpoints of the list.
+pub fn forget(identity: &NodeIdentity, peers: &PeersFile, now: u64) -> bool {
     let mut forgotten = false;
-    let inside: Vec<Ipv4Net> = identity.info.planes.values().map(|plane| plane.cidr).collect();
+    let inside = inside(identity.info.planes.values().map(|plane| plane.cidr), peers);
     for plane in identity.info.planes.keys() {
         let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
         let mut keys = shown.map_or_else(|_| Vec::new(), |out| handshakes_to_forget(&out.text(), now));
         let endpoints = Tool::new("wg").args(["show", plane, "endpoints"]).timeout(LIMIT).run();
         for key in endpoints.map_or_else(|_| Vec::new(), |out| misled(&out.text(), &inside)) {
-            tracing::warn!(plane, peer = %key, "its endpoint is inside a plane; the one of the peer list is set again");
+            tracing::warn!(plane, peer = %key, "its endpoint is inside a plane or a network of Kubernetes; the one of the peer list is set again");
             keys.push(key);
         }
         for key in keys {
@@ -79,6 +93,11 @@ pub fn forget(identity: &NodeIdentity, now: u64) -> bool {
         }
     }
     forgotten
+}
+
+/// Networks that are carried by planes: no packet of a plane comes from there.
+fn inside(planes: impl Iterator<Item = Ipv4Net>, peers: &PeersFile) -> Vec<Ipv4Net> {
+    planes.chain(peers.pods.iter().flat_map(Pods::networks)).collect()
 }
 
 /// Peers whose endpoint is an address of a plane. WireGuard takes the source of a peer's packets as its endpoint; when those were
@@ -106,5 +125,37 @@ mod tests {
         assert_eq!(misled(&text, &planes), [keys[1], keys[3]]);
         assert_eq!(misled(&text, &planes[1..]), [keys[1]]);
         assert!(misled(&text, &[]).is_empty() && misled("x\n\t10.78.0.1:1\n", &planes).is_empty());
+    }
+
+    fn pods(plane: &str) -> Pods {
+        let net = |text: &str| text.parse().unwrap();
+        let nodes = [("n2.lan".parse().unwrap(), net("10.244.2.0/24"))].into();
+        Pods {
+            plane: plane.into(),
+            cidr: net("10.244.0.0/16"),
+            services: net("10.96.0.0/16"),
+            domain: "cluster.local".into(),
+            nodes,
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_never_a_pod_or_a_service() {
+        let list = |pods| PeersFile { epoch: 1, version: 1, planes: [].into(), nodes: [].into(), pods };
+        let planes = || ["10.78.0.0/16".parse().unwrap()].into_iter();
+        let keys = [1, 2, 3].map(|n| WgPublicKey([n; 32]));
+        let ends = ["10.44.0.101:51821", "10.244.7.9:51821", "10.96.0.1:51821"];
+        let text: String = keys.iter().zip(ends).map(|(key, end)| format!("{key}\t{end}\n")).collect();
+        assert_eq!(misled(&text, &inside(planes(), &list(Some(pods("wg3"))))), keys[1..]);
+        assert!(misled(&text, &inside(planes(), &list(None))).is_empty());
+    }
+
+    #[test]
+    fn pods_and_services_are_routed_over_their_plane_on_nodes_with_pods() {
+        let (pods, own) = (pods("wg3"), Ipv4Addr::new(10, 80, 0, 2));
+        let said: Vec<String> = routes(&pods, own, true).iter().map(|argv| argv.join(" ")).collect();
+        let expected = ["10.244.0.0/16", "10.96.0.0/16"].map(|net| format!("route replace {net} dev wg3 src 10.80.0.2"));
+        assert_eq!(said, expected);
+        assert!(routes(&pods, own, false).is_empty());
     }
 }

@@ -36,7 +36,7 @@ def variables(label="e1", **more):
         "control_plane": "wg1", "metrics_plane": "wg2", "backend_plane": "wg3",
         "seed": {"name": "seed.kubedos.lan", "label": "seed", "url": "http://10.44.0.1:8080",
                  "addresses": {"wg1": "10.78.0.1", "wg2": "10.79.0.1", "wg3": "10.80.0.1"}},
-        "registry": "10.44.0.1:8080", "members": MEMBERS, "pki": "/etc/kubedos/pki", "mode": "apply", "certificates": 1764454579,
+        "registry": "10.44.0.1:8080", "kubernetes": None, "members": MEMBERS, "pki": "/etc/kubedos/pki", "mode": "apply", "certificates": 1764454579,
         "groups": {"etcd": group("e1", "e2", "e3"), "loadbalancer": group("e1", "lb2"), "monitoring": group("e1", "e2"),
                    "log-collector": group("lb1")},
     }

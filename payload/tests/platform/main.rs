@@ -19,13 +19,17 @@ fn root() -> PathBuf {
 
 /// Runs the tests of one file; skipped if one of the programs is missing.
 fn unittest(file: &str, programs: &[&str]) {
+    unittest_with("KUBEDOS_TEST=1", file, programs);
+}
+
+fn unittest_with(env: &str, file: &str, programs: &[&str]) {
     for program in ["python3"].iter().chain(programs) {
         if find_program(program).is_none() {
             return kubedos_skip::skip(program, "is not installed");
         }
     }
     let folder = root().join("payload/tests/platform").display().to_string();
-    let argv = ["-C", &folder, "LC_ALL=C.UTF-8", "python3", "-B", "-m", "unittest", file];
+    let argv = ["-C", &folder, "LC_ALL=C.UTF-8", env, "python3", "-B", "-m", "unittest", file];
     let (status, out) = Tool::new("env").args(argv).timeout(LONG).run_any().unwrap();
     assert!(status.success(), "{}{}", out.text(), out.stderr);
     assert!(!out.stderr.contains("skipped="), "{}", out.stderr);
@@ -51,6 +55,28 @@ fn every_file_of_the_plays_is_accepted_by_its_program() {
         "systemd-analyze",
     ];
     unittest("test_render", &programs);
+}
+
+#[test]
+fn the_files_of_kubernetes_are_those_of_its_version_and_each_cause_is_named() {
+    unittest("test_kube", &[]);
+}
+
+/// The programs of Kubernetes 1.20.2, if the lab has built them (`tests/src/kubernetes/fixture.sh`).
+fn kubernetes() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/kubedos"));
+    let cache = std::env::var_os("KUBEDOS_CACHE").filter(|dir| !dir.is_empty()).map(PathBuf::from).or(home)?;
+    let built = std::fs::read_dir(cache.join("kubernetes-fixture")).ok()?.flatten().map(|entry| entry.path());
+    built.filter(|dir| dir.join("version").is_file()).max()
+}
+
+#[test]
+fn control_planes_start_in_any_order_from_what_the_plays_write() {
+    let Some(fixture) = kubernetes() else {
+        return kubedos_skip::skip("kube-apiserver", "the lab's part kubernetes builds it from Debian's source");
+    };
+    let env = format!("KUBEDOS_KUBE_FIXTURE={}", fixture.display());
+    unittest_with(&env, "test_kube_real", &["openssl", "etcd", "unshare", "ip", "chroot"]);
 }
 
 #[test]

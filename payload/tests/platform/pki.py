@@ -14,13 +14,13 @@ def authority(folder, name="etcd"):
             "-subj", "/CN=" + name, "-keyout", folder + "/ca.key", "-out", folder + "/ca.pem", "-addext", "basicConstraints=critical,CA:TRUE")
 
 
-def leaf(ca, folder, name, sans):
-    """`folder/name.pem` and `.key`, signed by the authority in `ca`."""
+def leaf(ca, folder, name, sans, subject=None):
+    """`folder/name.pem` and `.key`, signed by the authority in `ca`; the subject as openssl(1) takes it."""
     os.makedirs(folder, exist_ok=True)
     extensions, request = folder + "/ext", folder + "/request"
     with open(extensions, "w", encoding="ascii") as file:
-        file.write("subjectAltName=%s\nextendedKeyUsage=serverAuth,clientAuth\n" % ",".join(sans))
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name,
+        file.write(("subjectAltName=%s\n" % ",".join(sans) if sans else "") + "extendedKeyUsage=serverAuth,clientAuth\n")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject or "/CN=" + name,
             "-keyout", "%s/%s.key" % (folder, name), "-out", request)
     openssl("x509", "-req", "-in", request, "-CA", ca + "/ca.pem", "-CAkey", ca + "/ca.key", "-CAcreateserial", "-days", "10",
             "-extfile", extensions, "-out", "%s/%s.pem" % (folder, name))

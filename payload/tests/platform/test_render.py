@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 import fixture
+import kube
 
 SERVICES = [
     {"name": "etcd", "port": 2379, "group": "etcd", "check": "etcd"},
@@ -124,18 +125,70 @@ class Rendered(unittest.TestCase):
         hosts = self.text("/etc/containerd/certs.d/_default/hosts.toml")
         self.assertEqual(set(re.findall(r"http\S+:8080", hosts)), {"http://10.44.0.1:8080"})
 
-    def test_containerd_2_gets_its_own_configuration(self):
-        folder = os.path.join(self.dir, "two")
+    def with_programs(self, name, plays, values, **programs):
+        """The plays rendered on a node whose programs say this."""
+        folder = os.path.join(self.dir, name)
         os.makedirs(folder + "/bin")
-        with open(folder + "/bin/containerd", "w", encoding="ascii") as file:
-            file.write("#!/bin/sh\necho containerd github.com/containerd/containerd/v2 2.1.9~ds1 2.1.9~ds1-1\n")
-        os.chmod(folder + "/bin/containerd", 0o755)
-        code, said = fixture.ansible(folder, ["containers"], fixture.variables("e1"), KUBEDOS_SERVICE_RENDER=folder + "/out",
+        for program, script in programs.items():
+            with open("%s/bin/%s" % (folder, program), "w", encoding="ascii") as file:
+                file.write("#!/bin/sh\n" + script)
+            os.chmod("%s/bin/%s" % (folder, program), 0o755)
+        code, said = fixture.ansible(folder, plays, values, KUBEDOS_SERVICE_RENDER=folder + "/out",
                                      PATH=folder + "/bin:" + os.environ["PATH"])
         self.assertEqual(code, 0, said)
-        text = self.text("/etc/containerd/config.toml", folder + "/out")
-        for line in ("version = 3", '[plugins."io.containerd.cri.v1.images".pinned_images]', 'bin_dirs = ["/usr/lib/cni"]'):
-            self.assertIn(line, text)
+        return folder + "/out"
+
+    def test_containerd_gets_the_configuration_of_its_generation_and_the_pause_of_kubeadm(self):
+        kubeadm = ('case $1 in version) echo v1.36.4;; config) [ "$5" = v1.36.4 ] && printf '
+                   "'registry.k8s.io/kube-proxy:v1.36.4\\nregistry.k8s.io/pause:3.10.2\\n';; esac\n")
+        for name, said in (("one", "containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1"),
+                           ("two", "containerd github.com/containerd/containerd/v2 2.1.9~ds1 2.1.9~ds1-1")):
+            out = self.with_programs(name, ["containers"], fixture.variables("e1"), containerd="echo %s\n" % said, kubeadm=kubeadm)
+            text = self.text("/etc/containerd/config.toml", out)
+            kube.compare(self, "containerd-%s.toml" % said.split()[2].split("~")[0][:3], text)
+        out = self.with_programs("none", ["containers"], fixture.variables("e1", containers_sandbox_image="r.example/pause:1"),
+                                 containerd="echo %s\n" % said, kubeadm=kubeadm)
+        self.assertIn('sandbox = "r.example/pause:1"', self.text("/etc/containerd/config.toml", out))
+
+    def test_a_node_of_kubernetes_gets_its_settings(self):
+        for label, plays in (("e1", ["controlplane"]), ("lb1", ["worker"])):
+            values = fixture.variables(label, kubernetes_version="1.36.4", kubernetes_kubelet={"maxPods": 40})
+            values["kubedos"].update(plays=["vip", "containers"] + plays, kubernetes={
+                "plane": "wg3", "pods": "10.244.0.0/16", "services": "10.96.0.0/16", "domain": "cluster.local",
+                "range": "10.244.2.0/24"})
+            values["kubedos"]["groups"]["controlplane"] = fixture.group("e1")
+            folder = os.path.join(self.dir, "kube-" + plays[0])
+            os.mkdir(folder)
+            code, said = fixture.ansible(folder, plays, values, KUBEDOS_SERVICE_RENDER=folder + "/out")
+            self.assertEqual(code, 0, said)
+            conf = json.loads(self.text("/etc/kubedos-kubernetes/settings.json", folder + "/out"))
+            control = plays == ["controlplane"]
+            self.assertEqual(set(conf) | {"dns"}, set(kube.settings()), "kube.py has the settings of the template")
+            self.assertEqual((conf["control_plane"], conf["control_planes"], conf["name"]), (control, 1, label))
+            self.assertEqual(conf["etcd"], ["https://10.80.0.%d:2379" % n for n in (2, 3, 4)])
+            self.assertEqual((conf["range"], conf["vip"], conf["resolver"]), ("10.244.2.0/24", "10.80.255.1", "10.78.0.1"))
+            self.assertEqual((conf["version"], conf["kubelet"], conf["cilium"]["version"]), ("1.36.4", {"maxPods": 40}, ""))
+            out = folder + "/out"
+            code, said = check("python3", out + "/usr/local/sbin/kubedos-kube", "render", "--root", out, "--facts",
+                               json.dumps(kube.facts()), env=dict(os.environ, KUBEDOS_KUBE_LIBRARY=out + "/usr/local/lib/kubedos/kube"))
+            self.assertEqual(code, 3, said)
+            self.assertEqual(os.path.exists(out + "/etc/kubernetes/manifests/kube-apiserver.yaml"), control)
+            base = os.path.join(os.path.dirname(fixture.ANSIBLE), "../assets/nftables/base.nft")
+            nft = out + "/etc/nftables.d/kubedos-kubernetes.nft"
+            rules = self.accepted("unshare", "--net", "sh", "-c", "nft -f %s && nft -f %s && nft list ruleset" % (base, nft))
+            # What was inserted comes before the rule that keeps planes apart.
+            order = [rules.index(text) for text in ('iifname "cni0" ct state established', 'iifname "cni0" ip saddr', "@places drop")]
+            self.assertEqual(order, sorted(order))
+
+    def test_cilium_has_its_own_rules(self):
+        import network  # pylint: disable=import-outside-toplevel
+
+        base = os.path.join(os.path.dirname(fixture.ANSIBLE), "../assets/nftables/base.nft")
+        held = os.path.join(self.dir, "cilium.nft")
+        with open(held, "w", encoding="utf-8") as file:
+            file.write(network.firewall(kube.settings(cni="cilium")))
+        rules = self.accepted("unshare", "--net", "sh", "-c", "nft -f %s && nft -f %s && nft list ruleset" % (base, held))
+        self.assertIn('iifname "lxc*" oifname "wg3" accept', rules)
 
     def test_the_firewall_takes_the_rules(self):
         base = os.path.join(os.path.dirname(fixture.ANSIBLE), "../assets/nftables/base.nft")

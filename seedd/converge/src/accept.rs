@@ -12,12 +12,13 @@ use site::store::converge::Converging;
 use crate::fleet::Scene;
 
 /// Which checks of a node show what a check of the site asks for, and whether every node must have one of them.
-const SHOWN_BY: [(&str, &[&str], bool); 8] = [
+const SHOWN_BY: [(&str, &[&str], bool); 9] = [
     ("planes", &["planes"], true),
     ("security", &["security"], true),
     ("etcd", &["etcd"], false),
     ("vip", &["vip", "loadbalancer"], false),
     ("containers", &["containers", "podman"], false),
+    ("kubernetes", &["controlplane", "worker"], false),
     ("monitoring", &["monitoring", "exporters"], false),
     ("time", &["time"], true),
     ("egress", &["egress"], true),

@@ -10,6 +10,7 @@ use cluster_seed::converge::stage::{Decision, Fleet, NodeView, Paused, Stand, Ta
 use cluster_seed::converge::{NODE_CHECKS, platform};
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{Digest, Hostname};
+use cluster_seed::kubernetes::KubernetesSpec;
 use serde_json::Value;
 use site::setting;
 use site::store::converge::Converging;
@@ -23,6 +24,9 @@ const COLLECTOR: &str = "log-collector";
 const VIPS: [&str; 2] = ["lb_vip_wg3", "lb_vip_underlay"];
 /// Play that sends them.
 const LOGS: &str = "logs";
+/// Play that forwards to the API servers, and the play of those: they come after it, and it gets to know them nevertheless.
+const BALANCER: &str = "loadbalancer";
+const CONTROL: &str = "controlplane";
 
 /// Members of this play vote.
 pub const VOTING: &str = "etcd";
@@ -52,6 +56,8 @@ pub struct Scene {
     /// Id and size of the payload in use.
     pub payload: Option<(Digest, u64)>,
     views: Vec<NodeView>,
+    /// Networks of Kubernetes, if the site has it.
+    kubernetes: Option<KubernetesSpec>,
     /// When a check run was asked for, by role.
     checks: BTreeMap<String, u64>,
     now: u64,
@@ -80,6 +86,7 @@ impl Scene {
             checks: numbers(tx, setting::CONVERGE_CHECK)?,
             targets: BTreeMap::new(),
             views: Vec::new(),
+            kubernetes: spec.kubernetes(),
             roles,
             now,
         };
@@ -121,7 +128,13 @@ impl Scene {
         }
         for play in &platform::PLAYS {
             let has = |r: &str| self.roles.get(r).is_some_and(|r| r.plays.iter().any(|p| p == play.name));
-            let wanted = names.iter().any(|name| has(name)) || (play.name == COLLECTOR && role.plays.iter().any(|p| p == LOGS));
+            let with = |other: &str| role.plays.iter().any(|p| p == other);
+            let later = match play.name {
+                COLLECTOR => with(LOGS),
+                CONTROL => with(BALANCER),
+                _ => false,
+            };
+            let wanted = names.iter().any(|name| has(name)) || later;
             if wanted {
                 groups.insert(play.name.to_owned(), self.members(has));
             }
@@ -231,6 +244,15 @@ impl Scene {
             name: hostname.to_string(),
             dns: vec![hostname.to_string(), hostname.label().to_owned(), "localhost".to_owned()],
             addresses,
+            api: self.api(node),
         }
+    }
+
+    /// Names and address of the service `kubernetes`, for the nodes that answer for it.
+    fn api(&self, node: &Converging) -> Option<(Vec<String>, Ipv4Addr)> {
+        let role = self.role_of(node)?;
+        let kubernetes = self.kubernetes.as_ref()?;
+        let answers = role.certificates().iter().any(|c| c.subject == platform::Subject::Api);
+        answers.then(|| (kubernetes.api_names(), kubernetes.api()))
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::converge::orders::{Bundle, Leaf};
-use cluster_seed::converge::platform::{Authority, Certificate, Usage};
+use cluster_seed::converge::platform::{Authority, Certificate, Subject, Usage};
 use cluster_seed::ids::Digest;
 use cluster_seed::secret::{AgeKey, seal_to};
 use host::random;
@@ -49,8 +49,14 @@ struct Ca {
     key: KeyPair,
 }
 
-/// All authorities of the site, opened.
-pub struct Authorities(BTreeMap<Authority, Ca>);
+/// All authorities of the site, opened, and the key that signs the tokens of service accounts.
+pub struct Authorities {
+    all: BTreeMap<Authority, Ca>,
+    service_accounts: KeyPair,
+}
+
+/// Beside the words of the authorities: the key of service accounts. Its certificate is issued with the others.
+const SERVICE_ACCOUNTS: &str = "service-accounts";
 
 fn name_of(authority: Authority) -> String {
     format!("{PKI}{}", authority.as_str())
@@ -78,7 +84,15 @@ fn serial() -> Result<SerialNumber> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-/// Creates the authorities that the site does not have yet. `vault` is the recipient of the vault.
+/// A fresh key, as ciphertext to the vault in base64 beside it.
+fn sealed_key(vault: &str) -> Result<(KeyPair, String)> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key of an authority")?;
+    let secret = Zeroizing::new(key.serialize_der());
+    let password = B64.encode(seal_to(vault, &secret).context("sealing the key of an authority")?);
+    Ok((key, password))
+}
+
+/// Creates the authorities that the site does not have yet, and the key of service accounts. `vault` is the recipient of the vault.
 ///
 /// # Errors
 /// If the database cannot be written.
@@ -88,14 +102,18 @@ pub fn ensure(tx: &Tx<'_>, site: &str, vault: &str) -> Result<()> {
             continue;
         }
         let subject = format!("Kubedos {} of {site} {}", authority.as_str(), Digest::of(&random::bytes::<16>()?).short());
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key of an authority")?;
+        let (key, password) = sealed_key(vault)?;
         let mut params = ca_params(&subject);
         params.serial_number = Some(serial()?);
         let made = params.self_signed(&key).context("creating the certificate of an authority")?;
         let certificate = pem("CERTIFICATE", made.der());
-        let secret = Zeroizing::new(key.serialize_der());
-        let password = B64.encode(seal_to(vault, &secret).context("sealing the key of an authority")?);
         tx.set(&name_of(authority), &serde_json::to_string(&Stored { certificate, subject, password })?)?;
+    }
+    let name = format!("{PKI}{SERVICE_ACCOUNTS}");
+    if tx.setting(&name)?.is_none() {
+        let (_, password) = sealed_key(vault)?;
+        let stored = Stored { certificate: String::new(), subject: SERVICE_ACCOUNTS.to_owned(), password };
+        tx.set(&name, &serde_json::to_string(&stored)?)?;
     }
     Ok(())
 }
@@ -119,13 +137,21 @@ pub struct Names {
     pub name: String,
     pub dns: Vec<String>,
     pub addresses: Vec<Ipv4Addr>,
+    /// Names and address of the service `kubernetes`, for [`Subject::Api`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<(Vec<String>, Ipv4Addr)>,
 }
 
 /// Names what a bundle says, without its keys and dates.
 pub fn bundle_id(authorities: &BTreeMap<Authority, String>, wanted: &[Certificate], names: &Names) -> Digest {
+    // Subjects apart: what has only certificates of nodes keeps the id that it had before there were others.
+    let subjects: Vec<_> = wanted.iter().filter(|c| c.subject != Subject::Node).map(|c| (c.name, c.subject)).collect();
     let wanted: Vec<_> = wanted.iter().map(|c| (c.authority, c.name, c.usage == Usage::Both)).collect();
     let used: BTreeMap<_, _> = authorities.iter().filter(|(a, _)| wanted.iter().any(|(w, _, _)| w == *a)).collect();
-    let text = serde_json::to_string(&(used, wanted, names)).unwrap_or_default();
+    let mut text = serde_json::to_string(&(used, wanted, names)).unwrap_or_default();
+    if !subjects.is_empty() {
+        text += &serde_json::to_string(&subjects).unwrap_or_default();
+    }
     Digest::of(text.as_bytes())
 }
 
@@ -134,26 +160,48 @@ pub fn is_old(issued: u64, now: u64) -> bool {
     now.saturating_sub(issued) >= RENEW || issued > now + AHEAD
 }
 
+/// What is stored under `name`, with its key.
+fn opened(tx: &Tx<'_>, name: &str, vault: &AgeKey) -> Result<(Stored, KeyPair)> {
+    let text = tx.setting(name)?.ok_or_else(|| anyhow!("the site has no authority {name}"))?;
+    let stored: Stored = serde_json::from_str(&text).context("reading an authority")?;
+    let sealed = B64.decode(&stored.password).context("reading the key of an authority")?;
+    let der = vault.open(&sealed).context("opening the key of an authority")?;
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&der.expose().into(), &PKCS_ECDSA_P256_SHA256)
+        .context("reading the key of an authority")?;
+    Ok((stored, key))
+}
+
+/// What of the names belongs into a certificate: subject, group, DNS names and addresses.
+fn sans(subject: Subject, names: &Names) -> (String, Option<&'static str>, Vec<String>, Vec<Ipv4Addr>) {
+    let label = names.name.split('.').next().unwrap_or_default();
+    match subject {
+        Subject::Node => (names.name.clone(), None, names.dns.clone(), names.addresses.clone()),
+        Subject::Api => {
+            let (dns, address) = names.api.clone().map_or((Vec::new(), None), |(dns, address)| (dns, Some(address)));
+            let addresses = names.addresses.iter().copied().chain(address).collect();
+            ("kube-apiserver".to_owned(), None, names.dns.iter().cloned().chain(dns).collect(), addresses)
+        }
+        Subject::Kubelet => (format!("system:node:{label}"), Some("system:nodes"), Vec::new(), Vec::new()),
+        Subject::User(name, group) => (name.to_owned(), group, Vec::new(), Vec::new()),
+        Subject::ServiceAccounts => (SERVICE_ACCOUNTS.to_owned(), None, Vec::new(), Vec::new()),
+    }
+}
+
 impl Authorities {
     /// Opens all authorities with the key of the vault.
     pub fn open(tx: &Tx<'_>, vault: &AgeKey) -> Result<Self> {
         let mut all = BTreeMap::new();
         for authority in Authority::ALL {
-            let text =
-                tx.setting(&name_of(authority))?.ok_or_else(|| anyhow!("the site has no authority {}", authority.as_str()))?;
-            let stored: Stored = serde_json::from_str(&text).context("reading an authority")?;
-            let sealed = B64.decode(&stored.password).context("reading the key of an authority")?;
-            let der = vault.open(&sealed).context("opening the key of an authority")?;
-            let key = KeyPair::from_pkcs8_der_and_sign_algo(&der.expose().into(), &PKCS_ECDSA_P256_SHA256)
-                .context("reading the key of an authority")?;
+            let (stored, key) = opened(tx, &name_of(authority), vault)?;
             all.insert(authority, Ca { certificate: stored.certificate, subject: stored.subject, key });
         }
-        Ok(Authorities(all))
+        let (_, service_accounts) = opened(tx, &format!("{PKI}{SERVICE_ACCOUNTS}"), vault)?;
+        Ok(Authorities { all, service_accounts })
     }
 
     /// Issues all certificates of a node. `now` is in Unix seconds.
     pub fn issue(&self, wanted: &[Certificate], names: &Names, now: u64) -> Result<Bundle> {
-        let certificates: BTreeMap<Authority, String> = self.0.iter().map(|(a, ca)| (*a, ca.certificate.clone())).collect();
+        let certificates: BTreeMap<Authority, String> = self.all.iter().map(|(a, ca)| (*a, ca.certificate.clone())).collect();
         let id = bundle_id(&certificates, wanted, names);
         let leaves = wanted.iter().map(|c| self.leaf(c, names, now)).collect::<Result<Vec<_>>>()?;
         let authorities = certificates.into_iter().filter(|(a, _)| wanted.iter().any(|w| w.authority == *a)).collect();
@@ -161,9 +209,17 @@ impl Authorities {
     }
 
     fn leaf(&self, wanted: &Certificate, names: &Names, now: u64) -> Result<Leaf> {
-        let ca = self.0.get(&wanted.authority).ok_or_else(|| anyhow!("no authority {}", wanted.authority.as_str()))?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key of a certificate")?;
-        let mut params = subject_params(&names.name);
+        let ca = self.all.get(&wanted.authority).ok_or_else(|| anyhow!("no authority {}", wanted.authority.as_str()))?;
+        let fresh = match wanted.subject {
+            Subject::ServiceAccounts => None,
+            _ => Some(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("creating the key of a certificate")?),
+        };
+        let key = fresh.as_ref().unwrap_or(&self.service_accounts);
+        let (subject, group, dns, addresses) = sans(wanted.subject, names);
+        let mut params = subject_params(&subject);
+        if let Some(group) = group {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
         params.serial_number = Some(serial()?);
         let end = jiff::Timestamp::from_second(i64::try_from(now.saturating_add(LIFE))?)?.to_zoned(jiff::tz::TimeZone::UTC);
         let (month, day) = (u8::try_from(end.month())?, u8::try_from(end.day())?);
@@ -173,15 +229,15 @@ impl Authorities {
             Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
             Usage::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         };
-        for dns in &names.dns {
+        for dns in &dns {
             params
                 .subject_alt_names
                 .push(SanType::DnsName(dns.as_str().try_into().with_context(|| format!("using the name {dns}"))?));
         }
-        params.subject_alt_names.extend(names.addresses.iter().map(|ip| SanType::IpAddress(IpAddr::V4(*ip))));
+        params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(IpAddr::V4(*ip))));
         params.use_authority_key_identifier_extension = true;
         let of_ca = ca_params(&ca.subject);
-        let made = params.signed_by(&key, &Issuer::from_params(&of_ca, &ca.key)).context("signing a certificate")?;
+        let made = params.signed_by(key, &Issuer::from_params(&of_ca, &ca.key)).context("signing a certificate")?;
         let (authority, name) = (wanted.authority, wanted.name.to_owned());
         let secret = Zeroizing::new(key.serialize_der());
         Ok(Leaf { authority, name, certificate: pem("CERTIFICATE", made.der()), key: pem("PRIVATE KEY", &secret) })
@@ -189,82 +245,5 @@ impl Authorities {
 }
 
 #[cfg(test)]
-mod tests {
-    use cluster_seed::converge::platform::play;
-    use site::store::Store;
-
-    use super::*;
-
-    fn names() -> Names {
-        Names {
-            name: "e1.kubedos.lan".into(),
-            dns: vec!["e1.kubedos.lan".into(), "localhost".into()],
-            addresses: vec!["10.80.0.2".parse().unwrap()],
-        }
-    }
-
-    #[test]
-    fn authorities_are_made_once_and_open_with_the_vault_only() {
-        let (store, vault) = (Store::in_memory().unwrap(), AgeKey::generate());
-        let made = || {
-            store
-                .write(|tx| ensure(tx, "a", &vault.recipient()).map(|()| certificates(tx).unwrap()))
-                .map_err(|e: anyhow::Error| e)
-        };
-        let (first, again) = (made().unwrap(), made().unwrap());
-        assert_eq!((first.len(), &first), (4, &again));
-        let distinct: std::collections::BTreeSet<_> = first.values().collect();
-        assert_eq!(distinct.len(), 4, "one authority is not another's");
-        let open = |key: &AgeKey| store.read(|tx| Authorities::open(tx, key).map(drop));
-        assert!(open(&vault).is_ok() && open(&AgeKey::generate()).is_err());
-    }
-
-    #[test]
-    fn a_bundle_has_what_the_play_needs_and_openssl_accepts_it() {
-        let (store, vault) = (Store::in_memory().unwrap(), AgeKey::generate());
-        store.write(|tx| ensure(tx, "a", &vault.recipient())).unwrap();
-        let wanted = play("etcd").unwrap().certificates;
-        let bundle = store.read(|tx| Authorities::open(tx, &vault)?.issue(wanted, &names(), 1_800_000_000)).unwrap();
-        assert_eq!(bundle.leaves.len(), 3);
-        assert_eq!(bundle.authorities.keys().copied().collect::<Vec<_>>(), [Authority::Etcd]);
-        assert_eq!(bundle.id, store.read(|tx| Ok::<_, StoreError>(bundle_id(&certificates(tx)?, wanted, &names()))).unwrap());
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        std::fs::write(path("ca.pem"), &bundle.authorities[&Authority::Etcd]).unwrap();
-        std::fs::write(path("leaf.pem"), &bundle.leaves[0].certificate).unwrap();
-        let verify = |at: &str| {
-            let args = [
-                "verify",
-                "-attime",
-                at,
-                "-verify_ip",
-                "10.80.0.2",
-                "-purpose",
-                "sslserver",
-                "-CAfile",
-                &path("ca.pem"),
-                &path("leaf.pem"),
-            ];
-            host::tool::Tool::new("openssl").args(args).run()
-        };
-        if let Err(host::tool::ToolError::Start { .. }) = verify("0") {
-            return kubedos_skip::skip("openssl", "is not installed");
-        }
-        // From 1970 on, for a clock that is behind; not after a year.
-        verify("100").unwrap();
-        verify("1800000000").unwrap();
-        assert!(verify(&(1_800_000_000 + LIFE + 2 * 86_400).to_string()).is_err());
-    }
-
-    #[test]
-    fn another_name_needs_another_bundle_and_age_is_told() {
-        let (wanted, pems) = (play("etcd").unwrap().certificates, BTreeMap::from([(Authority::Etcd, "x".to_owned())]));
-        let other = Names { addresses: vec![], ..names() };
-        assert_ne!(bundle_id(&pems, wanted, &names()), bundle_id(&pems, wanted, &other));
-        assert_ne!(bundle_id(&pems, wanted, &names()), bundle_id(&pems, &wanted[..1], &names()));
-        let unrelated = BTreeMap::from([(Authority::Etcd, "x".to_owned()), (Authority::Kubernetes, "y".to_owned())]);
-        assert_eq!(bundle_id(&pems, wanted, &names()), bundle_id(&unrelated, wanted, &names()));
-        assert!(!is_old(1_000, 1_000 + RENEW - 1) && is_old(1_000, 1_000 + RENEW));
-        assert!(!is_old(1_000, 1_000 - 500) && is_old(2 * AHEAD, AHEAD - 1));
-    }
-}
+#[path = "pki_tests.rs"]
+mod tests;

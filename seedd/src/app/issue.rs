@@ -5,15 +5,19 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use cluster_seed::addressing::{SEED_HOST, address};
+use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::converge::platform::is_kubernetes;
+use cluster_seed::converge::role::resolve;
 use cluster_seed::events::EventKind;
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
 use cluster_seed::ids::{Hostname, NodeId};
 use cluster_seed::pairing::Nonce;
-use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile};
+use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile, Pods};
 use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
 use host::clock::{now, now_ms};
 use host::random;
+use ipnet::Ipv4Net;
 use site::grub::GrubPassword;
 use site::keys::Unsealed;
 use site::mode::Mode;
@@ -27,6 +31,9 @@ use zeroize::Zeroizing;
 
 use super::{App, unexpected};
 use crate::upstream::upstream_sources;
+
+/// Plane of services between nodes, if the site has it; else the control plane.
+const BACKEND_PLANE: &str = "wg3";
 
 /// The operator's decision.
 pub struct Minted<'a> {
@@ -190,6 +197,7 @@ impl App {
         let planes: BTreeMap<_, _> =
             spec.planes.iter().map(|(n, p)| (n.clone(), PeerPlane { cidr: p.value.cidr, port: p.value.port })).collect();
         let mut nodes = BTreeMap::new();
+        let mut pods = self.pods();
         let mut addresses = BTreeMap::new();
         for (name, plane) in &planes {
             addresses.insert(name.clone(), address(name, plane.cidr, SEED_HOST).map_err(unexpected)?);
@@ -202,6 +210,9 @@ impl App {
         };
         nodes.insert(self.seed_name.clone(), seed);
         for node in tx.live_nodes()? {
+            if let Some(pods) = &mut pods {
+                pods.nodes.extend(self.range_of(&node).map(|range| (node.hostname.clone(), range)));
+            }
             let peer = PeerNode {
                 // A node last seen in another underlay has to contact the seed first; its report contains the new address.
                 endpoint: node.endpoint.filter(|ip| spec.underlay.subnet.contains(ip)),
@@ -211,7 +222,28 @@ impl App {
             };
             nodes.insert(node.hostname, peer);
         }
-        Ok(PeersFile { epoch: self.epoch(tx)?, version, planes, nodes })
+        Ok(PeersFile { epoch: self.epoch(tx)?, version, planes, nodes, pods })
+    }
+
+    /// The networks of Kubernetes, without a node.
+    fn pods(&self) -> Option<Pods> {
+        let kubernetes = self.spec.kubernetes()?;
+        let planes = &self.spec.spec.networking.planes;
+        let plane = if planes.contains_key(BACKEND_PLANE) { BACKEND_PLANE } else { CONTROL_PLANE };
+        Some(Pods {
+            plane: plane.to_owned(),
+            cidr: kubernetes.pods,
+            services: kubernetes.services,
+            domain: kubernetes.domain,
+            nodes: BTreeMap::new(),
+        })
+    }
+
+    /// The range of a node's pods, if its role has any.
+    fn range_of(&self, node: &NodeRecord) -> Option<Ipv4Net> {
+        let role = resolve(&self.spec.spec.roles, &node.role)?;
+        let range = self.spec.kubernetes()?.range(node.host);
+        range.filter(|_| role.plays.iter().any(|play| is_kubernetes(play)))
     }
 
     /// The newest signed list.

@@ -43,14 +43,14 @@ fn put_payload(site: &Site, words: &str) -> Digest {
     id
 }
 
-struct Node {
+pub struct Node {
     machine: Machine,
     id: EnrollmentId,
-    age: AgeKey,
+    pub age: AgeKey,
     /// Its address on the control plane.
     at: IpAddr,
     seq: u64,
-    orders: Option<Orders>,
+    pub orders: Option<Orders>,
     run: Option<RunReport>,
     checks: Vec<GateCheck>,
     bundle: Option<HeldBundle>,
@@ -58,7 +58,7 @@ struct Node {
 
 impl Node {
     /// Enrolled, installed, and past the gate.
-    fn ready(n: u8, app: &App) -> Self {
+    pub fn ready(n: u8, app: &App) -> Self {
         Node::with(Machine::new(n), &format!("n{n}"), app, false)
     }
 
@@ -105,7 +105,7 @@ impl Node {
         app.hear_converge(self.at, self.id, &sealed)
     }
 
-    fn ask(&mut self, app: &App) -> Answer {
+    pub fn ask(&mut self, app: &App) -> Answer {
         let answer = self.try_ask(app).unwrap();
         if let Some(sealed) = &answer.orders {
             let orders = sealed.open(&app.site_key).unwrap();

@@ -22,6 +22,7 @@ mod hints;
 mod hole_16;
 mod holes;
 mod killed;
+mod kubernetes;
 mod life;
 mod lists;
 mod outputs;

@@ -62,7 +62,7 @@ impl Lab<'_> {
                 if let Some(failed) = nodes.iter().find(|n| n["state"] == "failed") {
                     anyhow::bail!("{}", phrase(failed));
                 }
-                if nodes.len() == NODES.len() && nodes.iter().all(|n| n["state"] == state) {
+                if nodes.len() == self.fleet.members.len() && nodes.iter().all(|n| n["state"] == state) {
                     return Ok(());
                 }
                 ensure!(began.elapsed() < limit, "not {state}: {}", nodes.iter().map(phrase).collect::<Vec<_>>().join("; "));

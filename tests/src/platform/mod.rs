@@ -3,13 +3,13 @@
 
 pub mod prepare;
 
-mod lab;
+pub mod lab;
 
 mod loss;
 
 mod measure;
 
-mod shows;
+pub mod shows;
 
 mod trouble;
 

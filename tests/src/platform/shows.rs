@@ -134,7 +134,7 @@ pub fn accepted(lab: &Lab<'_>) -> Result<()> {
     Ok(())
 }
 
-fn patiently<T>(what: &str, mut check: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn patiently<T>(what: &str, mut check: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     say::progress(&format!("waiting for {what}"));
     let mut last = String::new();
     let found = stop::wait_for(what, PATIENCE, || match check() {

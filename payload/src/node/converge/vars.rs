@@ -69,6 +69,13 @@ pub fn variables(places: Places<'_>, facts: &Facts<'_>) -> Value {
         "registry": authority(&info.seed_url),
         "groups": groups,
         "members": members,
+        "kubernetes": peers.pods.as_ref().map(|pods| json!({
+            "plane": pods.plane,
+            "pods": pods.cidr,
+            "services": pods.services,
+            "domain": pods.domain,
+            "range": pods.nodes.get(name),
+        })),
         "pki": places.pki(),
         "mode": match run.mode { RunMode::Apply => "apply", RunMode::Check => "check" },
         "certificates": certificates,

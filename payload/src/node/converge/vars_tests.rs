@@ -88,10 +88,23 @@ fn the_variables_are_what_the_plays_expect() {
                 { "name": "e1.kubedos.lan", "label": "e1", "role": "etcd", "addresses": { "wg1": "10.78.0.2", "wg3": "10.80.0.2" }, "underlay": "10.44.0.101" },
                 { "name": "x1.kubedos.lan", "label": "x1", "role": "base", "addresses": { "wg1": "10.78.0.9" }, "underlay": null },
             ],
-            "pki": "/etc/kubedos/pki", "mode": "apply", "certificates": 77,
+            "kubernetes": null, "pki": "/etc/kubedos/pki", "mode": "apply", "certificates": 77,
         },
     });
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_node_with_pods_knows_their_networks() {
+    let (info, mut peers, run) = (info(&PLANES), peers(), run(RunMode::Apply));
+    let pods = r#"{"plane":"wg3","cidr":"10.244.0.0/16","services":"10.96.0.0/16","domain":"cluster.local",
+        "nodes":{"e1.kubedos.lan":"10.244.2.0/24"}}"#;
+    peers.pods = serde_json::from_str(pods).unwrap();
+    let facts = Facts { info: &info, peers: &peers, run: &run, certificates: 77 };
+    let found = &variables(Places { root: "/".into() }, &facts)["kubedos"]["kubernetes"];
+    let expected = json!({ "plane": "wg3", "pods": "10.244.0.0/16", "services": "10.96.0.0/16", "domain": "cluster.local",
+        "range": "10.244.2.0/24" });
+    assert_eq!(*found, expected);
 }
 
 #[test]

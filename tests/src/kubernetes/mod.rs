@@ -1,0 +1,60 @@
+//! Kubernetes from one seed: three blank machines become a control plane and two workers, with certificates of the vault and
+//! images of the extras; pods reach each other and a service over wg3; a worker is replaced under its name.
+//!
+//! The version is 1.20.2, built from Debian 12's source package ([`fixture`]): newer ones cannot be had here. What differs between
+//! versions is compared with goldens (`payload/tests/platform`).
+
+pub mod fixture;
+
+mod prepare;
+
+mod shows;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::dirs::RunDirs;
+use crate::fleet::Fleet;
+use crate::member::Step;
+use crate::netns::PREFIX;
+use crate::platform::lab::{FLOW_LIMIT, Lab};
+use crate::say;
+use crate::site::Template;
+use crate::vm::{Accel, Firmware, Spec};
+
+/// Name, role, and memory in MiB.
+const NODES: [(&str, &str, u32); 3] = [("cp-1", "control", 2560), ("w-1", "node", 1536), ("w-2", "node", 1536)];
+/// From the fabric to Converged, all plays included, under emulation.
+const CONVERGE_LIMIT: Duration = Duration::from_secs(150 * 60);
+
+pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
+    let Some(fixture) = fixture::built(&dirs.cache, &dirs.logs)? else { return Ok(()) };
+    let (work, logs) = dirs.part("kubernetes")?;
+    let seedd = prepare::site(template, &fixture, &work, &logs)?;
+    let mut fleet = Fleet::start(&format!("{PREFIX}{}-kube", std::process::id()), seedd, 0, &work, &logs)?;
+    fleet.accel = accel;
+    for (number, (name, role, memory)) in (1u8..).zip(NODES) {
+        let mut spec = Spec::new(name, number, Firmware::SeaBios);
+        spec.memory = memory;
+        fleet.add(spec)?;
+        fleet.members.last_mut().context("a machine that was just added")?.role = Some(role.to_owned());
+    }
+    let began = Instant::now();
+    fleet.approve_until(Step::FabricReady, "three machines to be FabricReady", FLOW_LIMIT)?;
+    let fabric = Instant::now();
+    say::line(&format!("FabricReady {} after power-on", say::seconds(began.elapsed())));
+    let mut lab = Lab { fleet, template };
+    lab.until_all("converged", CONVERGE_LIMIT)?;
+    say::line(&format!(
+        "Kubernetes {} has converged {} after the fabric, {} after power-on",
+        fixture::VERSION,
+        say::seconds(fabric.elapsed()),
+        say::seconds(began.elapsed())
+    ));
+    shows::nodes(&lab, NODES.len())?;
+    shows::deployed(&lab)?;
+    shows::accepted(&lab)?;
+    shows::replaced(&mut lab, "w-1")?;
+    lab.fleet.ns.must_be_quiet()
+}
