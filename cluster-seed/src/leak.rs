@@ -7,7 +7,11 @@ pub fn secrets(text: &[u8]) -> Vec<&'static str> {
     say(private_key(text), "a private key");
     say(after(text, b"AGE-SECRET-KEY-1", |rest| run(rest, is_base32) >= 50), "an age secret key");
     say(
-        after(text, b"PuTTY-User-Key-File-", |rest| rest.len() > 40 && memchr::memmem::find(rest, b"Private-Lines").is_some()),
+        // `PuTTY-User-Key-File-3: ssh-ed25519`
+        after(text, b"PuTTY-User-Key-File-", |rest| {
+            let format = rest.first().is_some_and(u8::is_ascii_digit) && rest.get(1) == Some(&b':');
+            format && memchr::memmem::find(rest, b"Private-Lines").is_some()
+        }),
         "a private key",
     );
     say(after(text, b"PrivateKey", wireguard), "a WireGuard private key");
@@ -42,7 +46,9 @@ fn is_crypt(b: u8) -> bool {
 fn private_key(text: &[u8]) -> bool {
     after(text, b"-----BEGIN ", |rest| {
         let line = &rest[..run(rest, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b' ').min(60)];
-        let kind = line.ends_with(b"PRIVATE KEY") || line.ends_with(b"PRIVATE KEY BLOCK");
+        // Word by word: a program with this code in it must not look like a key itself.
+        let words: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
+        let kind = words.ends_with(&[b"PRIVATE", b"KEY"]) || words.ends_with(&[b"PRIVATE", b"KEY", b"BLOCK"]);
         let Some(body) = rest.get(line.len()..).and_then(|r| r.strip_prefix(b"-----")) else { return false };
         let body = &body[..body.len().min(600)];
         let end = memchr::memmem::find(body, b"-----").unwrap_or(body.len());

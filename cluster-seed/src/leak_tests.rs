@@ -60,3 +60,12 @@ fn password_hashes_with_exactly_their_length() {
     assert_eq!(of("d-i passwd/user-password-crypted password [crypt hash]\n"), ["a password in a preseed"]);
     assert!(of("d-i passwd/root-login boolean false\nd-i passwd/root-password-crypted password !\n").is_empty());
 }
+
+/// A program with this module in it has its patterns beside each other; it is published in images and extras.
+#[test]
+fn the_patterns_themselves_are_no_secret() {
+    let patterns = "-----BEGIN -----a private keyan age secret keyPuTTY-User-Key-File-PrivateKeya WireGuard private keyPrivate-Lines";
+    assert!(of(patterns).is_empty());
+    let putty = "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\nAAAA\n";
+    assert_eq!(of(putty), ["a private key"]);
+}

@@ -97,8 +97,9 @@ pub fn site(template: &Template, work: &Path, logs: &Path) -> Result<Seedd> {
     let seedd = template.copy(&work.join("data"))?;
     let text = fs::read_to_string(seedd.cluster_file()).context("reading cluster.yaml")?;
     let extras = image(&seedd, &work.join("image"))?;
-    let required = "  acceptance: {required: [planes, security, etcd, vip, containers, monitoring, time, egress]}\n";
-    fs::write(seedd.cluster_file(), with_roles(&text)? + &extras + required).context("writing cluster.yaml")?;
+    let required = "  acceptance:\n    required: [planes, security, etcd, vip, containers, monitoring, time, egress]\n";
+    let text = with_roles(&text)?.replacen("  acceptance:\n", required, 1);
+    fs::write(seedd.cluster_file(), text + &extras).context("writing cluster.yaml")?;
     let check = seedd.cluster_check()?;
     ensure!(check.code == 0, "{}", check.stderr);
     say::line("seedd darksite build, with the packages of the platform");
