@@ -26,12 +26,12 @@ const ROLES: &str = "  roles:\n";
 const ADDED: [(&str, &str); 2] = [
     (
         "    base:\n      plays: [exporters, vip, logs]\n      vars: {",
-        "    base:\n      packages: [iputils-ping, git, nfs-common]\n      plays: [exporters, vip, logs, greeting]\n      vars: {greeting_words: hello, \
+        "    base:\n      packages: [iputils-ping, git]\n      plays: [exporters, vip, logs, greeting]\n      vars: {greeting_words: hello, \
          etcd_heartbeat_ms: 500, etcd_election_ms: 5000, ",
     ),
     (
         "      plays: [etcd, loadbalancer, containers]\n",
-        "      plays: [etcd, loadbalancer, containers, podman, storage]\n      vars: {storage_disk: empty}\n",
+        "      packages: [nfs-common]\n      plays: [etcd, loadbalancer, containers, podman, storage]\n      vars: {storage_disk: empty}\n",
     ),
 ];
 
