@@ -28,7 +28,7 @@ use crate::kubernetes::facts::{self, CRI_TOOLS, EXACT, KUBECTL};
 use crate::kubernetes::have::Chart;
 use crate::kubernetes::need::{self, Choice, Wanted};
 use crate::kubernetes::version::Version;
-use crate::upstream::fetch::{self, Fetch};
+use crate::upstream::fetch;
 use crate::upstream::http::AnyFetch;
 use crate::upstream::keyring::{Keyring, MAX_KEYRING};
 use crate::upstream::registry::Registries;

@@ -72,7 +72,7 @@ pub fn read(path: &Utf8Path, name: &str, version: &str) -> Result<(ChartYaml, Op
 /// Reads the values.yaml of a chart archive; empty if it has none.
 pub fn values(path: &Utf8Path, name: &str, version: &str) -> Result<String, ExtrasError> {
     let bad = |why: String| ExtrasError::content(&format!("chart {name} {version}"), why);
-    Ok(scan(path, b"values.yaml", MAX_VALUES, &bad)?.map_or(String::new(), |(text, _)| text))
+    Ok(scan(path, b"values.yaml", MAX_VALUES, &bad)?.map(|(text, _)| text).unwrap_or_default())
 }
 
 type Bad<'a> = &'a dyn Fn(String) -> ExtrasError;

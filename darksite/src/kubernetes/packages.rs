@@ -40,7 +40,7 @@ impl<'a> Look<'a> {
         all.sort_by(|a, b| version::compare(&b.version, &a.version));
         let name = names.first().copied().unwrap_or_default();
         if let Some(package) = all.iter().find(|p| Version::of_package(&p.version).is_some_and(|v| good(&v))) {
-            self.picked.push(package);
+            self.picked.push(*package);
         } else if all.is_empty() {
             self.found.push(Finding::new(Kind::MissingPackage, name, format!("package {name} {wanted} is missing")));
         } else {
@@ -125,7 +125,7 @@ impl<'a> Offers<'a> {
     }
 
     fn named(&self, name: &str) -> &[&'a Package] {
-        self.names.get(name).map_or(&[], Vec::as_slice)
+        self.names.get(name).map_or(&[][..], Vec::as_slice)
     }
 
     /// The package that satisfies an atom, or that provides it.

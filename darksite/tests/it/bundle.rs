@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::extras::{ExtrasManifest, ExtrasSpec};
 use cluster_seed::ids::Digest;
 use cluster_seed::progress::{Progress, Quiet};
@@ -68,7 +68,7 @@ fn bench() -> Bench {
 }
 
 /// A flat repository as at pkgs.k8s.io.
-fn packages(root: &Utf8PathBuf) {
+fn packages(root: &Utf8Path) {
     let mut index = String::new();
     for (name, version, depends) in PACKAGES {
         let depends = if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
@@ -88,7 +88,7 @@ fn packages(root: &Utf8PathBuf) {
 }
 
 /// Chart repositories: Cilium's with a relative address and a digest, another one without a digest.
-fn charts(root: &Utf8PathBuf, [cilium, operator, relay]: [Digest; 3]) {
+fn charts(root: &Utf8Path, [cilium, operator, relay]: [Digest; 3]) {
     let image = |name: &str, key: &str, digest: Digest| {
         json!({"override": null, "repository": format!("quay.io/cilium/{name}"), "tag": "v1.18.5",
             key: format!("sha256:{digest}"), "useDigest": true})
@@ -111,7 +111,7 @@ fn charts(root: &Utf8PathBuf, [cilium, operator, relay]: [Digest; 3]) {
     );
     write(&root.join("charts/cilium-1.18.5.tgz"), &archive);
     write(&root.join("charts/index.yaml"), index.as_bytes());
-    let other = chart("metrics-server", "3.13.0", "image: {repository: r.example/metrics/server}\nargs: []\n");
+    let other = chart("metrics-server", "3.13.0", "image: {repository: r.example/metrics/server, tag: \"\"}\nargs: []\n");
     write(&root.join("more/m.tgz"), &other);
     write(
         &root.join("more/index.yaml"),
@@ -150,13 +150,14 @@ impl Bench {
             version: "3.13.0".to_owned(),
             repository: format!("{}/more/", self.web.url),
         };
+        let helm = self.site.root().join("helm");
         let order = Order {
             choice: &Choice { kubernetes: change.kubernetes, ..self.choice() },
             addons: &[addon],
             packages: &format!("{}/deb/", self.web.url),
             fingerprint: change.fingerprint.as_deref(),
             charts: &format!("{}/charts", self.web.url),
-            helm: Some(&self.site.root().join("helm")),
+            helm: Some(&helm),
             mirrors: &mirrors,
             out: &self.out(),
             fetch: &self.fetch,

@@ -3,6 +3,7 @@
 mod common;
 
 mod bundle;
+mod chart_values;
 mod clients;
 mod extras;
 mod hostile;

@@ -83,7 +83,7 @@ impl Registry {
     fn manifest(&self, name: &str, content: &str) -> (Digest, usize) {
         let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}, "x": name});
         let layer = tar_of(&[(name, content.as_bytes(), b'0', "")]);
-        let mut blob = |bytes: &[u8], kind: &str| {
+        let blob = |bytes: &[u8], kind: &str| {
             let digest = Digest::of(bytes);
             self.put(&format!("/v2/{name}/blobs/sha256:{digest}"), "application/octet-stream", bytes);
             json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": bytes.len()})

@@ -22,13 +22,12 @@ pub enum Bundle {
     ///
     /// Finds the packages in the signed index of pkgs.k8s.io, pulls the images of kubeadm and of the charts into OCI archives,
     /// and writes DIR/kubernetes.yaml with all digests. If it is interrupted, run the same command again to resume.
+    /// docs/kubernetes-offline.md has the next steps.
     #[command(after_long_help = "\
 Examples:
   seedd darksite bundle kubernetes --kubernetes 1.36.2
   seedd darksite bundle kubernetes --kubernetes 1.36.2 --cilium 1.18.5 --helm ./helm --out /srv/bundle
-  seedd darksite bundle kubernetes --kubernetes 1.36.2 --addon metrics-server@3.13.0=https://charts.example.org/metrics
-
-See docs/kubernetes-offline.md for what comes next.")]
+  seedd darksite bundle kubernetes --kubernetes 1.36.2 --addon metrics-server@3.13.0=https://charts.example.org/metrics")]
     Kubernetes(Kubernetes),
 }
 

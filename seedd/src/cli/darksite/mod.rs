@@ -58,10 +58,10 @@ Example:
     Bundle(bundle::Bundle),
     /// Write a bill of materials of a snapshot as SPDX 2.3 JSON
     Sbom(super::sbom::OfSnapshot),
-    /// Search extras and node files for private keys and password hashes, or say whether Kubernetes can run from them
+    /// Search extras and node files for private keys and password hashes
     ///
-    /// With --can kubernetes nothing is searched. Instead, the snapshot and the extras in use are compared with what kubeadm
-    /// and the charts of the extras ask for: images, packages and versions. No network is used.
+    /// With --can kubernetes, say instead whether nodes can run Kubernetes from the snapshot and the extras in use: images,
+    /// packages and versions are compared with what kubeadm and the charts ask for. No network is used.
     #[command(after_long_help = "\
 Examples:
   seedd darksite lint
