@@ -140,13 +140,13 @@ static __always_inline int count(struct __sk_buff *skb, __u8 direction)
 	return NEXT;
 }
 
-SEC("classifier/flow_ingress")
+SEC("classifier")
 int flow_ingress(struct __sk_buff *skb)
 {
 	return count(skb, INGRESS);
 }
 
-SEC("classifier/flow_egress")
+SEC("classifier")
 int flow_egress(struct __sk_buff *skb)
 {
 	return count(skb, EGRESS);

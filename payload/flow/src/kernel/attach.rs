@@ -6,7 +6,7 @@ use aya::Ebpf;
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError};
 use aya::programs::{Link as _, LinkOrder, ProgramError, SchedClassifier, TcAttachType, tc};
 
-use super::KernelError;
+use super::error::KernelError;
 
 /// Programs of packets; the filters of tc have the same names.
 const PROGRAMS: [(&str, TcAttachType); 2] = [("flow_ingress", TcAttachType::Ingress), ("flow_egress", TcAttachType::Egress)];

@@ -2,19 +2,21 @@
 //! removes the programs when this process ends, however it ends; only a kernel before 6.6 keeps filters of tc ([`attach`]).
 
 pub mod attach;
+pub mod error;
 pub mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError, PerCpuHashMap};
-use aya::programs::{BtfTracePoint, ProgramError};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use aya::programs::BtfTracePoint;
+use aya::{Btf, Ebpf, EbpfLoader};
 use camino::Utf8Path;
 
 use crate::btf::VMLINUX;
 use crate::names::{Place, Prefix};
 use attach::{Attached, How};
+use error::KernelError;
 use layout::{CONN_COUNTERS, ConnBytes, DROP_COUNTERS, DropBytes, FLOW_COUNTERS, FLOW_VALUE, FlowBytes};
 
 /// Compiled by build.rs.
@@ -25,24 +27,6 @@ const MAX_READ: usize = 16_384;
 /// Tracepoints and the programs of the same purpose.
 const TRACEPOINTS: [(&str, &str); 3] =
     [("flow_state", "inet_sock_set_state"), ("flow_retransmit", "tcp_retransmit_skb"), ("flow_drop", "kfree_skb")];
-
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    #[error("the kernel has no type information ({VMLINUX} is missing): nothing is counted")]
-    NoBtf,
-    #[error("reading the kernel's type information")]
-    Btf(#[from] aya::BtfError),
-    #[error("loading the programs")]
-    Load(#[from] EbpfError),
-    #[error("the program {0} is not in the object")]
-    Missing(&'static str),
-    #[error("loading the program {name}")]
-    Program { name: &'static str, source: ProgramError },
-    #[error("attaching to {interface}")]
-    Attach { interface: String, source: ProgramError },
-    #[error("the map {name}")]
-    Map { name: &'static str, source: MapError },
-}
 
 /// What the maps hold.
 #[derive(Debug, Default, Clone)]

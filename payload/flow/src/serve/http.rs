@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Shared, locked};
+use super::shared::{Shared, locked};
 use crate::metrics;
 
 /// Most bytes of a request's head.

@@ -2,12 +2,13 @@
 
 mod http;
 mod listeners;
+mod shared;
 mod socket;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,17 +16,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::converge::platform::FLOW_PORT;
 use host::clock;
 
-use crate::book::{Book, Context};
+use crate::book::Context;
 use crate::btf::{Reasons, VMLINUX};
 use crate::config::{Config, Site};
 use crate::interfaces::{devices, watched};
 use crate::kernel::attach::How;
+use crate::kernel::error::KernelError;
 use crate::kernel::layout::ConnKey;
-use crate::kernel::{Kernel, KernelError, Raw};
+use crate::kernel::{Kernel, Raw};
 use crate::names::Names;
 use crate::ports::Allowed;
 use crate::report::{Header, Interface};
 use crate::units::Units;
+use shared::{Shared, locked};
 
 /// Seconds between two looks at the peer list.
 const RELOAD: u64 = 30;
@@ -61,20 +64,6 @@ pub struct Options {
     pub how: How,
     /// The kernel's type information; tests name a file that does not exist.
     pub btf: Utf8PathBuf,
-}
-
-/// What the answering threads read.
-#[derive(Default)]
-struct State {
-    header: Header,
-    book: Book,
-}
-
-type Shared = Arc<Mutex<State>>;
-
-/// A thread that panicked does not stop the others.
-fn locked(shared: &Shared) -> MutexGuard<'_, State> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs until `stop` is true; then nothing of it is left in the kernel.

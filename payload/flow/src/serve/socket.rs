@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use camino::Utf8Path;
 use host::clock;
 
-use super::{Shared, locked};
+use super::shared::{Shared, locked};
 use crate::report::Report;
 
 /// Longest wait for a reader.

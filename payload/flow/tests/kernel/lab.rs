@@ -150,7 +150,7 @@ impl Lab {
         let (socket, site, config) = (self.file("flow.sock"), self.file("site.json"), self.file("flow.json"));
         let paths = ["--socket", socket.as_str(), "--unsigned", site.as_str(), "--config", config.as_str(), "--every", "1"];
         let argv = [&[PROGRAM, "serve"], &paths[..], more].concat();
-        let log = open(&self.file("log"), Start::Append, 0o600).unwrap();
+        let log = open(&self.file("log"), Start::End, 0o600).unwrap();
         let running = self.a.tool(&argv).spawn(log).unwrap();
         Agent { lab: self, running: Some(running) }
     }
