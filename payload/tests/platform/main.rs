@@ -118,7 +118,9 @@ fn the_documentation_has_the_variables_of_every_play() {
 
 #[test]
 fn the_reference_sites_are_clusters_with_the_platforms_plays() {
-    for (file, expected) in [("examples/three-nodes/cluster.yaml", 3), ("examples/cluster-16.yaml", 7)] {
+    for (file, expected) in
+        [("examples/three-nodes/cluster.yaml", 3), ("examples/cluster-16.yaml", 7), ("examples/kubernetes/cluster.yaml", 5)]
+    {
         let text = std::fs::read_to_string(root().join(file)).unwrap();
         let spec = ClusterSpec::parse(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
         let roles = resolve_all(&spec.spec.roles);
