@@ -62,6 +62,23 @@ fn the_files_of_kubernetes_are_those_of_its_version_and_each_cause_is_named() {
     unittest("test_kube", &[]);
 }
 
+#[test]
+fn pods_of_two_nodes_reach_each_other_and_a_service_and_nothing_else() {
+    let programs = [
+        "unshare",
+        "nsenter",
+        "ip",
+        "nft",
+        "wg",
+        "wireguard-go",
+        "ping",
+        "sysctl",
+        "/usr/lib/cni/bridge",
+        "/usr/lib/cni/host-local",
+    ];
+    unittest("test_kube_net", &programs);
+}
+
 /// The programs of Kubernetes 1.20.2, if the lab has built them (`tests/src/kubernetes/fixture.sh`).
 fn kubernetes() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/kubedos"));
