@@ -72,8 +72,16 @@ release:
 test-deb *args:
     seedd/debian/test {{args}}
 
+# Many tests wait for clocks and packets; the agent is built meanwhile.
 unit:
+    #!/bin/sh
+    set -eu
+    cargo test --workspace --no-run
+    just agent >target/agent.log 2>&1 &
+    agent=$!
+    trap 'kill "$agent" 2>/dev/null || true' EXIT
     cargo test --workspace
+    wait "$agent" || { cat target/agent.log >&2; exit 1; }
 
 # speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
 # (snapshots beside aptly, reprepro and apt), `formats` (qcow2 from an artifact beside qemu-img), `disk DISK.raw` (the same

@@ -83,6 +83,9 @@ pub struct IdentityInfo {
     /// The same certificates as in `darksite`, as the site signed them: a node takes only later ones. Seeds before 0.2.0 have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apt: Option<Sealed<AptKeys>>,
+    /// The operator's age recipient: support bundles are encrypted to it. Seeds before 0.2.0 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
 }
 
 /// The identity with its WireGuard private keys. Not `Serialize`: [`NodeIdentity::to_secret`] is the only way to export it.
@@ -203,6 +206,7 @@ mod tests {
                 peers: Sealed::sign(&peers, &site).unwrap(),
                 grub: None,
                 apt: None,
+                operator: None,
             },
             keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
         }

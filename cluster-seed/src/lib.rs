@@ -28,6 +28,7 @@ pub mod ids;
 pub mod inventory;
 pub mod join;
 pub mod kubernetes;
+pub mod leak;
 pub mod log;
 pub mod machine;
 pub mod manifest;

@@ -18,5 +18,6 @@ pub mod process;
 pub mod programs;
 pub mod random;
 pub mod sealed;
+pub mod support;
 #[allow(clippy::disallowed_methods, reason = "this is where programs are started, and their time is limited")]
 pub mod tool;

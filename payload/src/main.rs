@@ -24,10 +24,8 @@ use payload::layout::{GAVE_UP, MODPROBE, RUN_DIR, STATE_DIR};
 use payload::node::apply::Node;
 use payload::node::converge::agent::Agent;
 use payload::node::converge::checks::node::NodeChecks;
-use payload::node::converge::checks::plays::check_plays;
-use payload::node::converge::status::Status;
 use payload::node::discover::{Places, Volume};
-use payload::node::{address, converge, gate, grow, join, lists, volume};
+use payload::node::{address, converge, grow, join, lists, said, support, volume};
 use payload::ram::key::wait_for_key;
 use payload::ram::modules::Index;
 use payload::ram::session::Session;
@@ -123,6 +121,19 @@ enum Verb {
     },
     /// On disk: show this node's name, role, site and planes (no secrets)
     Status,
+    /// On disk: write one encrypted file with what others need to help, without secrets
+    ///
+    /// Contains what this node says about itself, its checks, and the output of programs: network, sockets, units, journal,
+    /// packages, containers, etcd, Kubernetes. Parts in which a secret is found are left out and named. Unpack it with
+    /// `age -d -i KEY FILE | zstd -d | tar x`.
+    Support {
+        /// File to write; - for standard output
+        #[arg(long, value_name = "FILE")]
+        out: Utf8PathBuf,
+        /// age recipient of the reader [default: the operator's key, as this node's identity has it]
+        #[arg(long, value_name = "RECIPIENT")]
+        recipient: Option<String>,
+    },
 }
 
 const ROOT: &str = "/";
@@ -198,6 +209,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Ok(())
         }),
         Verb::Status => status(),
+        Verb::Support { out, recipient } => write_support(&out, recipient),
     }
 }
 
@@ -250,8 +262,12 @@ fn install(ram: &Ram<'_>, session: &Session) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn nodedir() -> NodeDir {
+    NodeDir::new(STATE_DIR.into())
+}
+
 fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
-    let dir = NodeDir::new(STATE_DIR.into());
+    let dir = nodedir();
     let identity = dir.identity().context("reading this node's identity")?;
     let key = dir.node_key().context("reading this node's key")?;
     let http = Http::new(&identity.info.seed_url);
@@ -274,7 +290,7 @@ fn with_node(f: impl FnOnce(&Node<'_>) -> anyhow::Result<()>) -> anyhow::Result<
 }
 
 fn converge() -> anyhow::Result<ExitCode> {
-    let dir = NodeDir::new(STATE_DIR.into());
+    let dir = nodedir();
     let identity = dir.identity().context("reading this node's identity")?;
     let key = dir.node_key().context("reading this node's key")?;
     let console = Console::open();
@@ -297,48 +313,34 @@ fn converge() -> anyhow::Result<ExitCode> {
 }
 
 fn converge_status() -> anyhow::Result<ExitCode> {
-    let dir = NodeDir::new(STATE_DIR.into());
-    let identity = dir.identity().context("reading this node's identity")?;
-    let peers = dir.peers(&identity).context("reading the peer list")?;
-    let site = key_from_text(&identity.info.site_key).context("reading the site's key")?;
-    let store = converge::held::Store { dir: dir.path() };
-    let (orders, applied) = (store.orders(&site, identity.info.enrollment), store.applied());
-    let places = converge::places::Places { root: ROOT.into() };
-    let of_plays = applied.good.as_ref().and_then(|run| {
-        let payload = converge::fetch::unpacked(places, &run.payload)?;
-        Some(check_plays(places, &payload, &run.plays))
-    });
-    let mut checks = of_plays.unwrap_or_default();
-    checks.extend(NodeChecks::new(ROOT.into(), &identity.info, &host::clock::now).look(&peers, applied.good.as_ref()));
-    let status =
-        Status { orders: orders.as_ref(), applied: &applied, bundle: store.bundle(), checks: &checks, now: host::clock::now() };
-    print!("{}", converge::status::text(&status));
+    print!("{}", said::converge(&nodedir())?);
     Ok(ExitCode::SUCCESS)
 }
 
 fn gate_once() -> anyhow::Result<ExitCode> {
-    let dir = NodeDir::new(STATE_DIR.into());
-    let identity = dir.identity().context("reading this node's identity")?;
-    let peers = dir.peers(&identity).context("reading the peer list")?;
-    let checks = gate::look(ROOT.into(), &identity, &peers);
-    for check in &checks {
-        println!("{:4} {}: {}", if check.ok { "ok" } else { "FAIL" }, check.name, check.detail);
-    }
-    Ok(if gate::passed(&checks) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (text, passed) = said::gate(&nodedir())?;
+    print!("{text}");
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn status() -> anyhow::Result<ExitCode> {
-    let dir = NodeDir::new(STATE_DIR.into());
-    let identity = dir.identity().context("reading this node's identity")?;
-    let peers = dir.peers(&identity).context("reading the peer list")?;
-    let info = &identity.info;
-    println!("node     {} ({})", info.hostname, info.role);
-    println!("site     {} key {}", info.site, info.site_key);
-    println!("seed     {} {}", info.seed_hostname, info.seed_url);
-    println!("peers    epoch {} version {}, {} nodes", peers.epoch, peers.version, peers.nodes.len());
-    for (plane, place) in &info.planes {
-        println!("{plane:8} {}/{} port {}", place.address, place.cidr.prefix_len(), place.port);
-    }
+    print!("{}", said::status(&nodedir())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_support(out: &Utf8Path, recipient: Option<String>) -> anyhow::Result<ExitCode> {
+    let dir = nodedir();
+    let known = dir.identity().ok().and_then(|i| i.info.operator);
+    let recipient = recipient.or(known).context("this node's identity names no operator: give --recipient age1…")?;
+    let own: [(&str, anyhow::Result<String>); 3] = [
+        ("node/status.txt", said::status(&dir)),
+        ("node/converge.txt", said::converge(&dir)),
+        ("node/gate.txt", said::gate(&dir).map(|(t, _)| t)),
+    ];
+    let bundle = support::bundle(&recipient, own, host::clock::now())?;
+    support::write(out, &bundle.bytes)?;
+    eprintln!("{out}: {} files, {} bytes, encrypted to {recipient}", bundle.parts, bundle.bytes.len());
+    bundle.left_out.iter().for_each(|why| eprintln!("left out {why}"));
     Ok(ExitCode::SUCCESS)
 }
 

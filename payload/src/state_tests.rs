@@ -35,6 +35,7 @@ fn identity() -> NodeIdentity {
             peers: Sealed::sign(&peers(1, 5), &site()).unwrap(),
             grub: None,
             apt: None,
+            operator: None,
         },
         keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
     }

@@ -34,7 +34,7 @@ fn now() -> u64 {
 
 /// The seed's NTP server in the lab's network: chrony with the seed's own configuration, without touching the host's clock
 /// (-x). `None` where chrony is not installed: then a node has only the lower bound of its image.
-fn serve_time(ns: &Netns, work: &Path, logs: &Path) -> Result<Option<Background>> {
+pub fn serve_time(ns: &Netns, work: &Path, logs: &Path) -> Result<Option<Background>> {
     let Some(chronyd) = tool::find("chronyd") else {
         skip::note("chronyd", "is not installed; the nodes get no time from the seed").map_err(Error::msg)?;
         return Ok(None);

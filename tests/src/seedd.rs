@@ -82,6 +82,12 @@ impl Seedd {
         tool::run_long(&ns.argv(&self.with_passphrase(&["image", "build"])), log, BUILD_LIMIT, say::progress)
     }
 
+    /// The same for some roles only.
+    pub fn image_build_of(&self, ns: &Netns, roles: &[&str], log: &Path) -> Result<()> {
+        let verb: Vec<&str> = ["image", "build"].into_iter().chain(roles.iter().flat_map(|role| ["--role", role])).collect();
+        tool::run_long(&ns.argv(&self.with_passphrase(&verb)), log, BUILD_LIMIT, say::progress)
+    }
+
     /// The medium with everything the site has.
     pub fn iso_build(&self, ns: &Netns, iso: &Path, log: &Path) -> Result<()> {
         let verb = ["image", "build", "--target", "seed-iso", "--out", &iso.to_string_lossy()];

@@ -75,6 +75,9 @@ impl Certificate {
     }
 }
 
+/// The play with Prometheus.
+pub const MONITORING: &str = "monitoring";
+
 /// A play of the platform.
 #[derive(Debug)]
 pub struct Play {
@@ -250,7 +253,7 @@ pub static PLAYS: [Play; 12] = [
         vars: &[],
     },
     Play {
-        name: "monitoring",
+        name: MONITORING,
         about: "Prometheus and Alertmanager on the metrics plane; targets come from the seed",
         packages: &["prometheus", "prometheus-alertmanager"],
         units: &["prometheus.service", "prometheus-alertmanager.service"],

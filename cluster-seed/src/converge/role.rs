@@ -96,9 +96,16 @@ pub struct Resolved {
     pub serial: u32,
     pub max_unavailable: u32,
     pub count: Count,
+    /// Another role includes it: it may have no nodes of its own.
+    pub included: bool,
 }
 
 impl Resolved {
+    /// Its nodes run Prometheus.
+    pub fn monitors(&self) -> bool {
+        self.plays.iter().any(|p| p == platform::MONITORING)
+    }
+
     /// The plays of the platform among [`Self::plays`].
     pub fn platform(&self) -> impl Iterator<Item = &'static platform::Play> + '_ {
         self.plays.iter().filter_map(|name| platform::play(name))
@@ -129,6 +136,7 @@ pub fn resolve(roles: &BTreeMap<String, RoleSpec>, name: &str) -> Option<Resolve
         serial: role.serial.as_ref().map_or(1, |s| s.value),
         max_unavailable: role.max_unavailable.as_ref().map_or(1, |s| s.value),
         count: role.count.as_ref().map(|c| c.value).unwrap_or_default(),
+        included: roles.values().any(|r| r.includes.iter().any(|i| i.value == name)),
     };
     collect(roles, name, &mut BTreeSet::new(), &mut resolved);
     let of_plays: Vec<String> = resolved.platform().flat_map(|p| p.packages).map(|p| (*p).to_owned()).collect();

@@ -33,6 +33,7 @@ fn a_role_gets_what_it_includes_first() {
     let lb = resolve(&spec.spec.roles, "lb").unwrap();
     assert_eq!((lb.serial, lb.max_unavailable), (2, 1));
     assert!(lb.after.contains("etcd") && lb.certificates().len() == 2);
+    assert!(resolve(&spec.spec.roles, "common").unwrap().included && !lb.included && !etcd.included);
     assert_eq!(resolve(&spec.spec.roles, "none"), None);
 }
 

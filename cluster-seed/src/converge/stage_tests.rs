@@ -16,6 +16,7 @@ fn role(name: &str, after: &[&str], min: u32, odd: bool) -> (String, Resolved) {
         serial: 1,
         max_unavailable: 1,
         count: Count { min, odd },
+        included: false,
     };
     (name.to_owned(), resolved)
 }

@@ -229,6 +229,8 @@ fn add_payload(tree: &Tree, r: &Recipe) -> Result<(), TreeError> {
         tree.write(&at(file.path), file.mode, r.epoch, file.bytes)?;
     }
     tree.write(&at(assets::AGENT_PATH), 0o755, r.epoch, r.agent)?;
+    // For people: they look for it in $PATH.
+    tree.symlink("usr/bin/kubedos-node", &format!("../../{}", at(assets::AGENT_PATH)))?;
     tree.dir("var/lib/kubedos", Meta { mode: 0o700, owner: Some((0, 0)), mtime: r.epoch })?;
     tree.write("etc/hostname", 0o644, r.epoch, b"kubedos\n")?;
     tree.write("etc/hosts", 0o644, r.epoch, b"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")

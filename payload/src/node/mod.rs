@@ -20,3 +20,6 @@ pub mod gate;
 
 // The plays of its role.
 pub mod converge;
+
+pub mod said;
+pub mod support;

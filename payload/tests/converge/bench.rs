@@ -230,6 +230,7 @@ pub fn identity() -> NodeIdentity {
             peers: Sealed::sign(&peers, &site()).unwrap(),
             grub: None,
             apt: None,
+            operator: None,
         },
         keys: [("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))].into(),
     }

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -226,6 +227,7 @@ class Rendered(unittest.TestCase):
     def test_facts_are_metrics(self):
         root = os.path.join(self.dir, "facts")
         os.makedirs(root + "/var/lib/prometheus/node-exporter")
+        os.makedirs(root + "/run")
         shutil.copytree(self.out + "/etc", root + "/etc", dirs_exist_ok=True)
         program = self.out + "/usr/local/lib/kubedos/facts"
         code, said = check("python3", program, env=dict(os.environ, KUBEDOS_FACTS_ROOT=root))
@@ -235,6 +237,12 @@ class Rendered(unittest.TestCase):
         self.accepted("promtool", "check", "metrics", input=text)
         self.assertRegex(text, r'kubedos_certificate_expiry_timestamp_seconds\{authority="etcd",name="peer"\} \d+')
         self.assertIn('kubedos_node_info{name="e1.kubedos.lan",role="etcd",site="site-a"} 1', text)
+        # A certificate is read once: the second time nobody needs openssl.
+        ends = [line for line in text.splitlines() if line.startswith("kubedos_certificate_expiry")]
+        code, said = check(sys.executable, program, env={"PATH": "/nowhere", "KUBEDOS_FACTS_ROOT": root})
+        self.assertEqual(code, 0, said)
+        with open(root + "/var/lib/prometheus/node-exporter/kubedos.prom", encoding="utf-8") as file:
+            self.assertEqual([line for line in file.read().splitlines() if line.startswith("kubedos_certificate_expiry")], ends)
 
     def test_settings_of_etcd_have_every_member(self):
         settings = json.loads(self.text("/etc/kubedos-etcd/settings.json"))

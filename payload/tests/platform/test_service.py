@@ -15,10 +15,16 @@ echo "$@" >>"$FAKE/calls"
 unit=; for word in "$@"; do unit=$word; done
 case $1 in
 show)
-    echo "LoadState=$(cat "$FAKE/$unit.load" 2>/dev/null || echo loaded)"
-    echo "ActiveState=$(cat "$FAKE/$unit.active" 2>/dev/null || echo inactive)"
-    echo "UnitFileState=$(cat "$FAKE/$unit.file" 2>/dev/null || echo disabled)"
-    echo "NeedDaemonReload=no" ;;
+    shift 3
+    blank=
+    for unit in "$@"; do
+        printf "$blank"
+        blank='\\n'
+        echo "LoadState=$(cat "$FAKE/$unit.load" 2>/dev/null || echo loaded)"
+        echo "ActiveState=$(cat "$FAKE/$unit.active" 2>/dev/null || echo inactive)"
+        echo "UnitFileState=$(cat "$FAKE/$unit.file" 2>/dev/null || echo disabled)"
+        echo "NeedDaemonReload=no"
+    done ;;
 start) [ ! -e "$FAKE/$unit.broken" ] || { echo "it is broken"; exit 1; }; echo active >"$FAKE/$unit.active" ;;
 stop) echo inactive >"$FAKE/$unit.active" ;;
 enable) echo enabled >"$FAKE/$unit.file" ;;
@@ -83,7 +89,7 @@ class Module(unittest.TestCase):
 
     def test_the_first_run_writes_enables_and_starts_and_the_second_does_nothing(self):
         self.go(**self.service())
-        self.assertEqual(self.calls(), ["enable x.service", "start x.service"])
+        self.assertEqual(self.calls(), ["enable --no-reload x.service", "start x.service"])
         self.assertEqual(self.text("etc/restart"), "a\n")
         before = self.tree()
         service = self.go(**self.service())
@@ -202,7 +208,7 @@ class Module(unittest.TestCase):
         self.write("fake/x.service.active", "active")
         self.write("fake/x.service.file", "enabled")
         self.go(units={"x.service": "stopped", "y.socket": "masked"})
-        self.assertEqual(self.calls(), ["stop x.service", "disable x.service", "mask y.socket"])
+        self.assertEqual(self.calls(), ["stop x.service", "disable --no-reload x.service", "mask y.socket"])
         self.assertEqual(self.go(units={"x.service": "stopped", "y.socket": "masked"}).done, [])
 
     def test_a_service_that_does_not_answer_fails_with_its_last_words(self):

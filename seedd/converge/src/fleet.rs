@@ -28,6 +28,25 @@ const LOGS: &str = "logs";
 const BALANCER: &str = "loadbalancer";
 const CONTROL: &str = "controlplane";
 
+/// Members of this play vote.
+pub const VOTING: &str = "etcd";
+
+/// The members of a cluster that votes, without one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Voters {
+    /// Healthy members.
+    pub healthy: usize,
+    /// All members, the one included.
+    pub all: usize,
+}
+
+impl Voters {
+    /// The healthy ones can go on writing.
+    pub fn majority(self) -> bool {
+        self.healthy > self.all / 2
+    }
+}
+
 /// Everything that a decision needs.
 pub struct Scene {
     pub roles: BTreeMap<String, Resolved>,
@@ -144,6 +163,14 @@ impl Scene {
 
     pub fn stand(&self, hostname: &Hostname) -> Stand {
         self.fleet().stand(hostname)
+    }
+
+    /// Who votes without this node; `None` if it does not vote itself.
+    pub fn voters_without(&self, hostname: &Hostname) -> Option<Voters> {
+        let votes = |n: &&Converging| self.role_of(n).is_some_and(|r| r.plays.iter().any(|p| p == VOTING));
+        let voters: Vec<&Hostname> = self.nodes.iter().filter(votes).map(|n| &n.node.hostname).collect();
+        let healthy = voters.iter().filter(|h| **h != hostname && self.stand(h) == Stand::Converged).count();
+        voters.contains(&hostname).then_some(Voters { healthy, all: voters.len() })
     }
 
     /// The target of a node as a run. `extra` attempts of the node alone are added.

@@ -58,6 +58,9 @@ pub fn plan(scene: &Scene, spec: &ClusterSpec) -> Plan {
         let known = |label: &str| nodes.iter().any(|n| n.name.split('.').next() == Some(label));
         let new: Vec<String> = planned.map(|n| n.name.value.to_string()).filter(|label| !known(label)).collect();
         nodes.extend(new.into_iter().map(|name| Node { name, addresses: None, does: "not enrolled", state: None }));
+        if role.included && nodes.is_empty() {
+            continue;
+        }
         stages.push(Stage {
             role: name.to_owned(),
             plays: role.plays.clone(),

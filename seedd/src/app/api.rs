@@ -16,9 +16,9 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, BuildWish, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
-    ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview,
-    PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup, Via,
+    Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView,
+    ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView,
+    Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup, Via, Window,
 };
 
 use super::App;
@@ -315,6 +315,10 @@ impl OperatorApi for Seed {
 
     fn converge_view(&self) -> Result<ConvergeView, ApiError> {
         self.0.view_converge()
+    }
+
+    fn charts(&self, window: Window) -> Result<ChartsView, ApiError> {
+        self.0.charts(window)
     }
 
     fn act_on_converge(&self, actor: &Actor, act: &ConvergeAct) -> Result<(), ApiError> {

@@ -75,6 +75,8 @@ impl Controlled for AtConsole {
     }
 
     fn reload(&self) -> Result<()> {
+        // With a file that cannot be read the reload would end the daemon.
+        self.app.site.spec()?;
         self.app.reload();
         Ok(())
     }

@@ -98,6 +98,7 @@ impl App {
             peers,
             grub: Some(self.grub_password(tx)?.hash),
             apt: Some(self.sign_apt_keys(tx, &keys.site)?),
+            operator: Some(self.public.operator.clone()),
         };
         let identity = NodeIdentity { info, keys: private };
         let for_machine = identity.seal_to(&revealed.recipient).map_err(unexpected)?;

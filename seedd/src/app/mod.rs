@@ -7,6 +7,7 @@ pub mod approve;
 mod apt;
 pub mod auth;
 pub mod boot;
+mod charts;
 mod clock;
 pub mod confirm;
 pub mod console;

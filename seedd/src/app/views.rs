@@ -12,7 +12,7 @@ use site::store::events::{self, EventRow};
 use site::store::machines::MachineRecord;
 use web::api::{
     ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
-    Tone, Waiting,
+    Tone, VotersView, Waiting,
 };
 
 use super::App;
@@ -100,15 +100,20 @@ impl App {
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
-        let (row, earlier, waiting, facts, timeline) = self.store.read(|tx| {
+        let (row, earlier, waiting, facts, timeline, voters) = self.store.read(|tx| {
             let machine = tx.machine(id)?;
             let known = machine.facts.clone();
             let member = tx.member_of(id)?;
+            let node = member.as_ref().map(|m| tx.node_of(m.id)).transpose()?.flatten();
+            let voters = match node {
+                Some(node) => self.scene(tx)?.voters_without(&node.hostname),
+                None => None,
+            };
             let facts = member.and_then(|m| m.revealed).map(|r| r.facts).or(known);
             let waiting = waiting(tx, id)?;
             let (row, earlier) = row(tx, machine, &self.standing(tx)?)?;
             let timeline = tx.timeline(id, TIMELINE)?;
-            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline))
+            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters))
         })?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
@@ -120,6 +125,7 @@ impl App {
             timeline: timeline.into_iter().map(event).collect(),
             diagnosis: diagnosis.into_iter().map(finding).collect(),
             packets,
+            voters: voters.map(|v| VotersView { healthy: v.healthy, all: v.all, majority: v.majority() }),
         })
     }
 

@@ -8,6 +8,7 @@ use converge::plan::plan;
 use host::clock::now;
 use site::{payloads, read_spec};
 
+use super::apply::Apply;
 use super::args::SiteArgs;
 
 #[derive(Subcommand)]
@@ -25,6 +26,16 @@ Examples:
   seedd cluster plan
   seedd cluster plan ./cluster.yaml")]
     Plan(PlanOf),
+    /// Apply a changed cluster.yaml: show the plan, ask, and have the running seed read the file
+    ///
+    /// The seed stays unsealed. Nodes follow role by role, as `seedd converge status` shows. Refused if a node has a role or
+    /// an address that the file no longer has. A file that is replaced is kept as cluster.yaml.former.
+    #[command(after_long_help = "\
+Examples:
+  seedd cluster apply
+  seedd cluster apply ./cluster.yaml --dry-run
+  seedd cluster apply ./cluster.yaml --yes")]
+    Apply(Apply),
     /// Override the boot network of cluster.yaml at this location
     ///
     /// The overlay replaces networking.underlay (subnet, seed, pool, router, dns, …), for example where a standby seed is
@@ -107,6 +118,7 @@ impl Cluster {
             Cluster::Check(check) => check,
             Cluster::Overlay(overlay) => return overlay.run(),
             Cluster::Plan(plan) => return plan.run(),
+            Cluster::Apply(apply) => return apply.run(),
         };
         let site = check.args.site();
         let (path, spec) = match &check.file {

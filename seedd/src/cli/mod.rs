@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod adopt;
 mod appliance;
+mod apply;
 mod args;
 mod capsule;
 mod clock;

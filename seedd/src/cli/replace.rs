@@ -11,7 +11,7 @@ use cluster_seed::converge::stage::Stand;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Hostname, Mac};
-use converge::fleet::Scene;
+use converge::fleet::{Scene, VOTING};
 use host::clock::{now, now_ms, steady};
 use serde::Serialize;
 use site::hint::Hint as _;
@@ -26,8 +26,6 @@ use crate::terminal::{stop_asked, watch_signals};
 const ACTOR: &str = "command line";
 /// Pause between two looks at the database.
 const LOOK: Duration = Duration::from_secs(2);
-/// Members of this play vote.
-const VOTING: &str = "etcd";
 
 #[derive(Args)]
 pub struct Replace {
@@ -66,10 +64,12 @@ impl Replace {
         let hostname = full_name(&self.hostname, &spec)?;
         let old = store.read(|tx| tx.live_node(&hostname))?.ok_or_else(|| anyhow!("there is no node named {hostname}"));
         let old = old.hint("`seedd node list` lists all nodes")?;
-        let voters = voters_left(&scene(&site, &store, &spec)?, &hostname);
-        if let Some((well, all)) = voters.filter(|(well, all)| !self.force && *well <= all / 2) {
+        let voters = scene(&site, &store, &spec)?.voters_without(&hostname);
+        if let Some(v) = voters.filter(|v| !self.force && !v.majority()) {
             return Err(anyhow!(
-                "{well} of {all} members of {VOTING} would be healthy without {hostname}: fewer than a majority"
+                "{} of {} members of {VOTING} would be healthy without {hostname}: fewer than a majority",
+                v.healthy,
+                v.all
             ))
             .hint("bring another member back first, or restore a snapshot (docs/platform/etcd.md); --force replaces it anyway");
         }
@@ -169,15 +169,4 @@ pub(super) fn full_name(typed: &str, spec: &ClusterSpec) -> Result<Hostname> {
     let typed = typed.trim().to_ascii_lowercase();
     let full = if typed.contains('.') { typed } else { format!("{typed}.{}", spec.spec.networking.domain) };
     full.parse().context("reading the host name").hint("use the label alone, such as n7")
-}
-
-/// Healthy members that vote, without this one, of how many in all; `None` if it does not vote.
-fn voters_left(scene: &Scene, hostname: &Hostname) -> Option<(usize, usize)> {
-    let votes = |n: &&site::store::converge::Converging| scene.role_of(n).is_some_and(|r| r.plays.iter().any(|p| p == VOTING));
-    let voters: Vec<_> = scene.nodes.iter().filter(votes).collect();
-    voters.iter().any(|n| n.node.hostname == *hostname).then(|| {
-        let well =
-            voters.iter().filter(|n| n.node.hostname != *hostname && scene.stand(&n.node.hostname) == Stand::Converged).count();
-        (well, voters.len())
-    })
 }

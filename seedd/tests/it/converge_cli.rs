@@ -65,6 +65,36 @@ fn names_that_do_not_exist_are_refused_with_a_hint() {
 }
 
 #[test]
+fn a_cluster_yaml_that_does_not_fit_the_nodes_is_not_applied() {
+    let t = temp();
+    let site = site_with(&t, PLAYS);
+    let app = unsealed(&site, A);
+    converged(&app, 1, 1);
+    drop(app);
+    let own = site.cluster_file();
+    let before = std::fs::read_to_string(&own).unwrap();
+    let other = t.path.join("other.yaml");
+    let write = |text: String| std::fs::write(&other, text).unwrap();
+    write(before.replacen("    base:", "    another:", 1));
+    refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["has the role base", "hint: "]);
+    write(before.replacen("10.78.0.0/16", "10.98.0.0/16", 1));
+    refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["outside of 10.98.0.0/16"]);
+    write("spec: [".to_owned());
+    refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["other.yaml:"]);
+    let changed = before.replacen("    base:\n", "    base:\n      maxUnavailable: 2\n", 1);
+    write(changed.clone());
+    // Nobody is there to ask.
+    refused(&site, &["cluster", "apply", other.as_str()], &["confirmation", "--yes"]);
+    assert_eq!(seedd(&site, &["cluster", "apply", other.as_str(), "--dry-run"]).0, 0);
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), before);
+    let (code, out, err) = seedd(&site, &["cluster", "apply", other.as_str(), "--yes"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("takes effect when the seed starts"), "{out}");
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), changed);
+    assert_eq!(std::fs::read_to_string(site.join("cluster.yaml.former")).unwrap(), before);
+}
+
+#[test]
 fn a_member_is_not_replaced_while_the_others_are_no_majority() {
     let t = temp();
     let site = site_with(&t, "      plays: [etcd]\n      count: {min: 3, odd: true}\n");

@@ -15,7 +15,9 @@ use crate::stop;
 pub const FLOW_LIMIT: Duration = Duration::from_secs(80 * 60);
 /// For what takes a run of the plays on each node.
 pub const CHANGE_LIMIT: Duration = Duration::from_secs(40 * 60);
-pub const NODES: [&str; 3] = ["core-1", "core-2", "core-3"];
+/// The last one watches.
+pub const NODES: [&str; 3] = ["core-1", "core-2", "watch-1"];
+pub const WATCH: &str = NODES[2];
 
 /// The fleet, and how its nodes are entered.
 pub struct Lab<'a> {

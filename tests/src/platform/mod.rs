@@ -5,13 +5,17 @@ pub mod prepare;
 
 pub mod lab;
 
+mod loss;
+
+mod measure;
+
 pub mod shows;
 
 mod trouble;
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
@@ -23,15 +27,21 @@ use crate::vm::{Accel, Firmware, Spec};
 use lab::{FLOW_LIMIT, Lab, NODES};
 
 const MEMORY: u32 = 1536;
+/// Bytes of each machine's second disk, which the play `storage` formats.
+const DATA_DISK: u64 = 1 << 30;
 
 pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let (work, logs) = dirs.part("platform")?;
     let seedd = prepare::site(template, &work, &logs)?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-platform", std::process::id()), seedd, 0, &work, &logs)?;
     fleet.accel = accel;
+    let _time = crate::clock::serve_time(&fleet.ns, &work, &logs)?;
     for (number, name) in (1u8..).zip(NODES) {
         let mut spec = Spec::new(name, number, Firmware::SeaBios);
         spec.memory = MEMORY;
+        let data = work.join(format!("{name}.data"));
+        std::fs::File::create(&data).and_then(|f| f.set_len(DATA_DISK)).context("making a data disk")?;
+        spec.data = Some(data);
         fleet.add(spec)?;
     }
     let began = Instant::now();
@@ -45,9 +55,13 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
         say::seconds(fabric.elapsed()),
         say::seconds(began.elapsed())
     ));
+    measure::bytes(&lab)?;
     shows::all(&lab)?;
-    trouble::change(&mut lab)?;
+    measure::beside_ansible_pull(&mut lab)?;
     trouble::broken(&mut lab)?;
-    trouble::replaced(&mut lab)?;
+    trouble::change(&mut lab)?;
+    loss::killed(&mut lab)?;
+    loss::replaced(&mut lab)?;
+    shows::accepted(&lab)?;
     lab.fleet.ns.must_be_quiet()
 }

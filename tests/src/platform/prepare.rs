@@ -1,4 +1,4 @@
-//! The site: one role with every play, a payload of the operator's own, and an image among the extras.
+//! The site: the reference of three nodes, a payload of the operator's own, and an image among the extras.
 
 use std::fs;
 use std::path::Path;
@@ -18,18 +18,22 @@ pub const IMAGE: &str = "registry.example.org/team/agent";
 pub const TAG: &str = "1.0";
 const PROGRAM: &str = "kubedos-node";
 
-const ROLES: &str = "  roles:
-    core:
-      description: A node with the whole platform
-      packages: [iputils-ping]
-      plays: [exporters, etcd, loadbalancer, containers, podman, monitoring, greeting]
-      count: {min: 3, odd: true}
-      vars:
-        lb_vip_wg3: 10.80.255.1
-        etcd_heartbeat_ms: 500
-        etcd_election_ms: 5000
-        greeting_words: hello
-";
+/// The reference that the documentation tells operators to begin with.
+const REFERENCE: &str = include_str!("../../../examples/three-nodes/cluster.yaml");
+const ROLES: &str = "  roles:\n";
+
+/// What the lab adds to the reference: an image and a play of the operator's own, a data disk, patience for emulated processors.
+const ADDED: [(&str, &str); 2] = [
+    (
+        "    base:\n      plays: [exporters, vip, logs]\n      vars: {",
+        "    base:\n      packages: [iputils-ping, git]\n      plays: [exporters, vip, logs, greeting]\n      vars: {greeting_words: hello, \
+         etcd_heartbeat_ms: 500, etcd_election_ms: 5000, ",
+    ),
+    (
+        "      plays: [etcd, loadbalancer, containers]\n",
+        "      packages: [nfs-common]\n      plays: [etcd, loadbalancer, containers, podman, storage]\n      vars: {storage_disk: empty}\n",
+    ),
+];
 
 /// A role that another one includes.
 const MARKER: &str = "- name: marker
@@ -67,11 +71,16 @@ pub fn small_ran(label: &str, read: impl Fn(&str) -> Result<String>) -> Result<(
     Ok(())
 }
 
-/// Replaces the roles of a cluster.yaml.
+/// The reference's roles in place of those of a cluster.yaml.
 fn with_roles(text: &str) -> Result<String> {
-    let begin = text.find("  roles:\n").context("cluster.yaml has no roles")?;
+    let mut roles = REFERENCE[REFERENCE.find(ROLES).context("the reference has no roles")?..].to_owned();
+    for (from, to) in ADDED {
+        ensure!(roles.contains(from), "the reference has no {from:?}");
+        roles = roles.replacen(from, to, 1);
+    }
+    let begin = text.find(ROLES).context("cluster.yaml has no roles")?;
     let end = text[begin..].find("  enrollment:\n").context("cluster.yaml has no enrollment")? + begin;
-    Ok(format!("{}{ROLES}{}", &text[..begin], &text[end..]))
+    Ok(format!("{}{roles}{}", &text[..begin], &text[end..]))
 }
 
 pub fn payload(seedd: &Seedd, tasks: &str) -> Result<()> {
@@ -88,7 +97,9 @@ pub fn site(template: &Template, work: &Path, logs: &Path) -> Result<Seedd> {
     let seedd = template.copy(&work.join("data"))?;
     let text = fs::read_to_string(seedd.cluster_file()).context("reading cluster.yaml")?;
     let extras = image(&seedd, &work.join("image"))?;
-    fs::write(seedd.cluster_file(), with_roles(&text)? + &extras).context("writing cluster.yaml")?;
+    let required = "  acceptance:\n    required: [planes, security, etcd, vip, containers, monitoring, time, egress]\n";
+    let text = with_roles(&text)?.replacen("  acceptance:\n", required, 1);
+    fs::write(seedd.cluster_file(), text + &extras).context("writing cluster.yaml")?;
     let check = seedd.cluster_check()?;
     ensure!(check.code == 0, "{}", check.stderr);
     say::line("seedd darksite build, with the packages of the platform");
@@ -96,9 +107,9 @@ pub fn site(template: &Template, work: &Path, logs: &Path) -> Result<Seedd> {
     seedd.say(&["darksite", "extras", "fetch"])?;
     greeting(&seedd)?;
     say::line(seedd.say(&["payload", "publish"])?.trim());
-    say::line("seedd image build, role core");
+    say::line("seedd image build, roles core and watch");
     let ns = Netns::lab(&format!("{PREFIX}{}-core", std::process::id()), work)?;
-    seedd.image_build(&ns, &logs.join("image-build.log"))?;
+    seedd.image_build_of(&ns, &["core", "watch"], &logs.join("image-build.log"))?;
     ns.must_be_quiet()?;
     Ok(seedd)
 }

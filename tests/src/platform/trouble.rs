@@ -1,36 +1,22 @@
-//! A change that goes round while the seed is off in the middle; a payload that breaks; a member that dies and is replaced.
+//! A change that goes round while the seed is off in the middle, and a payload that breaks.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::lab::{CHANGE_LIMIT, FLOW_LIMIT, Lab, NODES};
-use super::prepare::{self, VIP};
-use super::shows::ETCDCTL;
-use crate::fleet::Fleet;
-use crate::member::Step;
+use super::lab::{CHANGE_LIMIT, Lab, NODES};
+use super::prepare;
 use crate::say;
 use crate::tool;
 
-/// Writes a counter through the virtual address every 100 ms, each value acknowledged before it is noted.
-const WRITER: &str = r#"#!/bin/sh
-n=0
-while [ ! -e /run/stop-writing ]; do
-    n=$((n + 1))
-    if CTL --endpoints https://VIP:2379 put /lab/writer/$n $n >/dev/null 2>&1; then
-        echo "$n $(date +%s.%N)" >>/run/acknowledged
-    fi
-    sleep 0.1
-done
-"#;
-
-/// A change of variables reaches one node after the other, although the seed is killed in the middle.
+/// A correct payload and a change of variables reach one node after the other, although the seed is killed in the middle.
 pub fn change(lab: &mut Lab<'_>) -> Result<()> {
+    prepare::greeting(&lab.fleet.seedd)?;
+    lab.fleet.seedd.say(&["payload", "publish"])?;
     let file = lab.fleet.seedd.cluster_file();
     let text = std::fs::read_to_string(&file).context("reading cluster.yaml")?;
     std::fs::write(&file, text.replace("greeting_words: hello", "greeting_words: goodbye")).context("writing cluster.yaml")?;
-    // The daemon reads cluster.yaml when it starts.
-    lab.fleet.power_cut("after a change of cluster.yaml")?;
+    lab.fleet.seedd.say(&["cluster", "apply", "--yes"])?;
     let began = Instant::now();
     let mut cut = false;
     loop {
@@ -59,7 +45,7 @@ pub fn change(lab: &mut Lab<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A secret is refused before it is published; a failing task stops at the first node.
+/// What is no YAML is refused before it is published; a failing task stops at the first node, and stays so.
 pub fn broken(lab: &mut Lab<'_>) -> Result<()> {
     let seedd = &lab.fleet.seedd;
     prepare::payload(seedd, "- name: [unclosed\n")?;
@@ -87,43 +73,5 @@ pub fn broken(lab: &mut Lab<'_>) -> Result<()> {
         ensure!(began.elapsed() < CHANGE_LIMIT, "the broken payload did not fail: {nodes:?}");
         std::thread::sleep(Duration::from_secs(1));
     }
-    prepare::greeting(&lab.fleet.seedd)?;
-    lab.fleet.seedd.say(&["payload", "publish"])?;
-    lab.until_all("converged", CHANGE_LIMIT)
-}
-
-/// A member is switched off for good and installed again under its name, while a writer writes through the virtual address.
-pub fn replaced(lab: &mut Lab<'_>) -> Result<()> {
-    let script = WRITER.replace("CTL", &format!("env {ETCDCTL}")).replace("VIP", VIP);
-    let at = NODES[0];
-    lab.on(at, &format!("cat >/run/writer <<'END'\n{script}END\nchmod +x /run/writer; rm -f /run/stop-writing /run/acknowledged; nohup /run/writer >/dev/null 2>&1 </dev/null & sleep 5; test -s /run/acknowledged"))?;
-    let index = lab.fleet.members.iter().position(|m| m.name() == NODES[1]).context("no such member")?;
-    say::line(&format!("{} is switched off for good", NODES[1]));
-    replace(&mut lab.fleet, index)?;
-    lab.fleet.approve_until(Step::FabricReady, "the replaced machine to be FabricReady", FLOW_LIMIT)?;
-    lab.until_all("converged", FLOW_LIMIT)?;
-    super::shows::etcd(lab)?;
-    lab.on(at, "touch /run/stop-writing; sleep 3")?;
-    let lines = lab.on(at, "cat /run/acknowledged")?;
-    let noted: Vec<(u64, f64)> =
-        lines.lines().filter_map(|l| Some((l.split(' ').next()?.parse().ok()?, l.split(' ').nth(1)?.parse().ok()?))).collect();
-    let keys = lab.on(at, &format!("{ETCDCTL} --endpoints https://{VIP}:2379 get --prefix --keys-only /lab/writer/"))?;
-    let held: std::collections::BTreeSet<u64> = keys.lines().filter_map(|l| l.rsplit('/').next()?.parse().ok()).collect();
-    let lost: Vec<u64> = noted.iter().map(|(n, _)| *n).filter(|n| !held.contains(n)).collect();
-    ensure!(lost.is_empty(), "{} acknowledged writes are lost: {lost:?}", lost.len());
-    let gap = noted.windows(2).map(|w| w[1].1 - w[0].1).fold(0.0f64, f64::max);
-    say::line(&format!(
-        "{} acknowledged writes while {} was replaced, none lost, longest pause {gap:.1} s",
-        noted.len(),
-        NODES[1]
-    ));
-    if noted.len() < 20 {
-        bail!("the writer hardly wrote: {}", noted.len());
-    }
     Ok(())
-}
-
-/// The same name on a blank disk.
-fn replace(fleet: &mut Fleet, index: usize) -> Result<()> {
-    fleet.blank(index)
 }

@@ -95,6 +95,10 @@ pub(super) fn arguments(spec: &Spec, accel: Accel, disk: &Path, dir: &Path, seri
         DiskBus::Ahci => "ide-hd,drive=disk0,bus=ide.0",
     };
     add("-device", format!("{device},serial=LABDISK{},bootindex={disk_index}", spec.name));
+    if let Some(data) = &spec.data {
+        add("-drive", format!("if=none,id=data0,format=raw,cache=unsafe,file={}", data.display()));
+        add("-device", format!("virtio-blk-pci,drive=data0,serial=LABDATA{}", spec.name));
+    }
     add_medium(spec, &mut add);
     add_firmware(spec, dir, &mut add)?;
     Ok(argv)

@@ -74,6 +74,8 @@ pub struct Spec {
     pub format: &'static str,
     /// Hardware clock at power-on, such as `1970-01-01T00:00:00`; `None`: the host's time.
     pub clock: Option<String>,
+    /// A second disk, raw: it stays when the machine is replaced.
+    pub data: Option<PathBuf>,
 }
 
 impl Spec {
@@ -97,6 +99,7 @@ impl Spec {
             direct: None,
             format: "raw",
             clock: None,
+            data: None,
         }
     }
 }

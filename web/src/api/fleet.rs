@@ -84,6 +84,18 @@ pub struct Waiting {
     pub facts: HardwareFacts,
 }
 
+/// The members of a cluster that votes (etcd), without one node.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VotersView {
+    /// Members that are healthy without the node.
+    pub healthy: usize,
+    /// All members, the node included.
+    pub all: usize,
+    /// Whether the healthy ones can go on writing.
+    pub majority: bool,
+}
+
 /// HTTP shape of one machine with all details.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,4 +113,6 @@ pub struct MachineDetail {
     pub diagnosis: Vec<Finding>,
     /// Number of captured packets that can be downloaded.
     pub packets: u32,
+    /// The cluster that a node votes in, without it.
+    pub voters: Option<VotersView>,
 }

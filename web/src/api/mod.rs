@@ -6,6 +6,7 @@
 //!
 //! The serialisable structs are only the shape of the HTTP API: code that stores data has its own structs and converts.
 
+mod charts;
 mod clock;
 mod converge;
 mod error;
@@ -20,12 +21,13 @@ mod power;
 mod setup;
 mod site;
 
+pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
 pub use clock::ClockView;
 pub use converge::{
     AcceptView, BarrierView, ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView,
 };
 pub use error::ApiError;
-pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow, Waiting};
+pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};

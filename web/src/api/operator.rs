@@ -8,6 +8,7 @@ use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 
+use super::charts::{ChartsView, Window};
 use super::clock::ClockView;
 use super::converge::{ConvergeAct, ConvergeView};
 use super::error::ApiError;
@@ -143,6 +144,8 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError>;
 
     fn converge_view(&self) -> Result<ConvergeView, ApiError>;
+    /// Asks the site's Prometheus; may take some seconds.
+    fn charts(&self, window: Window) -> Result<ChartsView, ApiError>;
     fn act_on_converge(&self, actor: &Actor, act: &ConvergeAct) -> Result<(), ApiError>;
 
     fn outputs(&self) -> Result<OutputsView, ApiError>;

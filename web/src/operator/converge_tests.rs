@@ -16,6 +16,19 @@ async fn the_page_shows_stages_failures_and_what_is_waited_for() {
 }
 
 #[tokio::test]
+async fn charts_are_drawn_and_their_values_are_in_a_table() {
+    let (_, router) = site("");
+    let text = get(&router, "/charts?window=6h", &[("cookie", &cookie())]).await.text();
+    let parts = ["NodeDown", "etcd-3 does not answer", "<polyline", "Processor time used", "2 more with smaller values", "<td>"];
+    for part in parts {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(text.contains(r#"<a href="/charts?window=6h" aria-current="true">"#), "{text}");
+    let answer = get(&router, "/api/v1/charts?window=2y", &[("cookie", &cookie())]).await;
+    assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
 async fn an_unknown_role_is_refused_on_the_page() {
     let (_, router) = site("");
     let form = format!("csrf={}&what=run&role=nobody", csrf(TOKEN));

@@ -92,6 +92,8 @@ fn converge_routes() -> Vec<Route> {
     vec![
         ("/platform", get(pages::converge::show)),
         ("/platform/act", post(pages::converge::act)),
+        ("/charts", get(pages::charts::show)),
+        ("/api/v1/charts", get(json::charts::view)),
         ("/api/v1/converge", get(json::converge::view).post(json::converge::act)),
     ]
 }

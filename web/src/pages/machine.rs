@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::decision::{ApproveForm, Decision, decide, disk_notes};
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
-use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Tone};
+use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Tone, VotersView};
 use crate::auth::{Change, ChangeForm, PageSession, Session};
 use crate::call::App;
 use crate::dates::offset;
@@ -62,6 +62,10 @@ struct Page {
     decision: Option<Decision>,
     /// The enrollment of a node, which may be revoked.
     member: Option<String>,
+    /// Its host name, for the steps of a replacement.
+    label: String,
+    /// The cluster that it votes in.
+    voters: Option<VotersView>,
     /// Shown if several machines have to be distinguished.
     waiting: Vec<Waits>,
     facts: Option<Facts>,
@@ -220,6 +224,8 @@ pub(super) async fn render(
     let member = detail.row.enrollment.as_ref().filter(|e| e.state.is_member()).map(|e| e.id.to_string());
     let template = Page {
         member,
+        label: node_label(&detail),
+        voters: detail.voters,
         first_seen: Moment::new(overview.clock, detail.row.first_seen),
         decision,
         waiting: waits(&detail, overview.clock),
@@ -232,6 +238,12 @@ pub(super) async fn render(
         line,
     };
     page(status, &template)
+}
+
+/// The host name of the node, without its domain.
+fn node_label(detail: &MachineDetail) -> String {
+    let hostname = detail.row.enrollment.as_ref().and_then(|e| e.hostname.as_deref()).unwrap_or_default();
+    clean(hostname.split('.').next().unwrap_or_default())
 }
 
 /// Enrollments waiting under this MAC address, if there are others than the page's own.

@@ -1,6 +1,7 @@
 //! The pages. They work without JavaScript; with it, marked regions are fetched again when an event arrives.
 
 pub(crate) mod assets;
+pub(crate) mod charts;
 pub(crate) mod clock;
 pub(crate) mod code;
 pub(crate) mod converge;

@@ -9,7 +9,7 @@ use cluster_seed::proof::ProofState;
 use crate::api::{
     BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
     ListsView, MachineDetail, MachineRow, OfferedView, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView,
-    SnapshotView, Tone, Waiting,
+    SnapshotView, Tone, VotersView, Waiting,
 };
 
 pub const CLOCK: u64 = 1_795_377_600;
@@ -140,6 +140,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
             finding(Tone::Good, "It works."),
         ],
         packets: 12,
+        voters: Some(VotersView { healthy: 1, all: 3, majority: false }),
     }
 }
 

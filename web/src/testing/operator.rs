@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use super::outputs::OUTPUT;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
-    Actor, ApiError, Approve, BuildWish, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish, ImportWish,
-    JobView, Login, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView, PowerAction,
-    PowerDone, PowerView, SetPower, Setup, SiteView,
+    Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
+    ImportWish, JobView, Login, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView,
+    PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
 };
 
 fn session(state: &mut State) -> String {
@@ -245,6 +245,10 @@ impl OperatorApi for Mock {
     fn converge_view(&self) -> Result<ConvergeView, ApiError> {
         drop(self.open()?);
         Ok(super::converge::converging(&self.spice))
+    }
+    fn charts(&self, window: Window) -> Result<ChartsView, ApiError> {
+        drop(self.open()?);
+        Ok(super::charts::charts(&self.spice, window))
     }
     fn act_on_converge(&self, _: &Actor, act: &ConvergeAct) -> Result<(), ApiError> {
         self.note("act_on_converge");

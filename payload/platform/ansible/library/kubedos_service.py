@@ -87,6 +87,10 @@ StartLimitIntervalSec=0
 Restart=always
 RestartSec=2
 """
+# systemctl(1): enabling a unit matters at the next boot only, so systemd need not read every unit again, nor ask update-rc.d
+# about a script of the same name.
+NO_RELOAD = "--no-reload"
+QUICK = {"SYSTEMCTL_SKIP_SYSV": "1"}
 # What the generator of quadlets calls the unit of a file.
 SUFFIXES = {
     "container": "", "kube": "", "pod": "-pod", "network": "-network", "volume": "-volume", "image": "-image", "build": "-build",
@@ -105,7 +109,7 @@ def tail(text, limit=TAIL):
 def call(argv, timeout=COMMAND_SECONDS):
     """Exit code and output, both streams in one."""
     try:
-        done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        done = subprocess.run([str(a) for a in argv], env=dict(os.environ, **QUICK), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=timeout, check=False)
     except FileNotFoundError:
         return 127, "%s: no such program" % argv[0]
@@ -433,14 +437,13 @@ class Service:
 
     @staticmethod
     def facts(units):
-        """ActiveState, UnitFileState and so on of each unit."""
-        found = {}
-        for unit in units:
-            code, out = call(["systemctl", "show", "-p", "LoadState,ActiveState,UnitFileState,NeedDaemonReload", unit])
-            if code:
-                raise Failed("systemctl show %s: %s" % (unit, tail(out)))
-            found[unit] = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-        return found
+        """ActiveState, UnitFileState and so on of each unit. systemctl shows them in the order asked, a blank line between two."""
+        units = list(units)
+        code, out = call(["systemctl", "show", "-p", "LoadState,ActiveState,UnitFileState,NeedDaemonReload"] + units)
+        shown = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
+        if code or len(shown) != len(units):
+            raise Failed("systemctl show %s: %s" % (" ".join(units), tail(out)))
+        return dict(zip(units, shown))
 
     def units(self):
         wanted = self.want_units()
@@ -472,12 +475,12 @@ class Service:
             if masked and file_state != "masked":
                 self.act("masked " + unit, "mask", unit)
             elif not masked and file_state == "enabled":
-                self.act("disabled " + unit, "disable", unit)
+                self.act("disabled " + unit, "disable", NO_RELOAD, unit)
             return
         if file_state == "masked":
             self.act("unmasked " + unit, "unmask", unit)
         if item["enabled"] and file_state not in ("enabled", "static", "generated", "alias"):
-            self.act("enabled " + unit, "enable", unit)
+            self.act("enabled " + unit, "enable", NO_RELOAD, unit)
         self.start(unit, item, active)
 
     def act(self, what, *words):

@@ -102,13 +102,19 @@ fn follow(stdout: &str, stderr: &str, live: &Live) -> Result<(), Failure> {
         };
         live.done(name, result, text("comment"));
         if result == StepResult::Failed && why.is_none() {
-            why = Some((name.to_owned(), cut(text("comment"))));
+            why = Some((name.to_owned(), cut(&reason(step, text("comment")))));
         }
     }
     // Later states fail only because this one did.
     let Some((name, why)) = why else { return Ok(()) };
     live.task(&name);
     Err(Failure { why, again: true })
+}
+
+/// The comment of a failed state, with what its command printed to standard error: of a command the comment says only that it ran.
+fn reason(step: &Map<String, Value>, comment: &str) -> String {
+    let printed = step.get("changes").and_then(|c| c["stderr"].as_str()).unwrap_or_default().trim();
+    if printed.is_empty() { comment.to_owned() } else { format!("{comment}: {printed}") }
 }
 
 fn cut(text: &str) -> String {
@@ -130,6 +136,18 @@ mod tests {
         assert_eq!(follow(out, "", &live), Err(Failure { why: "disk full".into(), again: true }));
         let now = live.now();
         assert_eq!((now.ok, now.changed, now.task.as_str()), (2, 1, "b"));
+    }
+
+    /// As salt-call 3008.4 prints it.
+    #[test]
+    fn the_words_of_a_failed_command_are_told() {
+        let out = r#"{"local": {"cmd_|-first_|-echo broken >&2; exit 3_|-run": {"name": "echo broken >&2; exit 3", "changes": {"pid": 1035,
+            "retcode": 3, "stdout": "", "stderr": "broken"}, "result": false, "comment": "Command \"echo broken >&2; exit 3\" run",
+            "__sls__": "bad", "__run_num__": 0, "start_time": "02:48:59.925607", "duration": 9.529, "__id__": "first"},
+            "cmd_|-after_|-/bin/true_|-run": {"changes": {}, "result": false, "duration": 0.012, "comment":
+            "One or more requisite failed: bad.first", "__state_ran__": false, "__run_num__": 1, "__id__": "after", "name": "/bin/true"}}}"#;
+        let failure = follow(out, "", &Live::default()).unwrap_err();
+        assert_eq!(failure.why, "Command \"echo broken >&2; exit 3\" run: broken");
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub fn identity(site: &SigningKey, enrollment: EnrollmentId) -> NodeIdentity {
             peers: Sealed::sign(&peers, site).unwrap(),
             grub: Some("grub.pbkdf2.sha512.10000.AB.CD".parse().unwrap()),
             apt: None,
+            operator: None,
         },
         keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
     }

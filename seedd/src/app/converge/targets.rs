@@ -12,8 +12,6 @@ use super::super::records::endpoint_of;
 
 /// The plane that metrics are carried on, where it exists.
 pub const METRICS_PLANE: &str = "wg2";
-/// The play whose nodes scrape.
-const MONITORING: &str = "monitoring";
 
 impl App {
     /// The plane for metrics.
@@ -26,8 +24,7 @@ impl App {
         let ip = endpoint_of(from);
         let found = self.store.read(|tx| {
             let scene = self.scene(tx)?;
-            let monitors = |role: &str| scene.roles.get(role).is_some_and(|r| r.plays.iter().any(|p| p == MONITORING));
-            let mut nodes = scene.nodes.iter().filter(|n| monitors(&n.node.role));
+            let mut nodes = scene.nodes.iter().filter(|n| scene.role_of(n).is_some_and(|r| r.monitors()));
             Ok::<_, ApiError>(nodes.any(|n| n.node.planes.get(plane).map(|(own, _)| *own) == ip))
         })?;
         if found { Ok(()) } else { Err(ApiError::forbidden("only nodes with the monitoring play may ask this")) }

@@ -24,6 +24,10 @@ pub fn view(scene: &Scene) -> ConvergeView {
     let fleet = scene.fleet();
     let stage = |name: &str| {
         let role = scene.roles.get(name)?;
+        let nodes: Vec<ConvergeNode> = scene.nodes.iter().filter(|n| n.node.role == name).map(|n| node(scene, n)).collect();
+        if role.included && nodes.is_empty() {
+            return None;
+        }
         let barrier = fleet.barrier(name);
         Some(ConvergeStage {
             role: name.to_owned(),
@@ -33,7 +37,7 @@ pub fn view(scene: &Scene) -> ConvergeView {
             detail: barrier.detail,
             paused: scene.paused.all || scene.paused.roles.contains(name),
             revision: scene.targets.get(name).map(|t| t.revision),
-            nodes: scene.nodes.iter().filter(|n| n.node.role == name).map(|n| node(scene, n)).collect(),
+            nodes,
         })
     };
     ConvergeView {
