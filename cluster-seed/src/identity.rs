@@ -206,7 +206,7 @@ mod tests {
                 peers: Sealed::sign(&peers, &site).unwrap(),
                 grub: None,
                 apt: None,
-            operator: None,
+                operator: None,
             },
             keys: BTreeMap::from([("wg1".to_owned(), WgPrivateKey::from_random([9; 32]))]),
         }

@@ -64,7 +64,8 @@ fn password_hashes_with_exactly_their_length() {
 /// A program with this module in it has its patterns beside each other; it is published in images and extras.
 #[test]
 fn the_patterns_themselves_are_no_secret() {
-    let patterns = "-----BEGIN -----a private keyan age secret keyPuTTY-User-Key-File-PrivateKeya WireGuard private keyPrivate-Lines";
+    let patterns =
+        "-----BEGIN -----a private keyan age secret keyPuTTY-User-Key-File-PrivateKeya WireGuard private keyPrivate-Lines";
     assert!(of(patterns).is_empty());
     let putty = "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\nAAAA\n";
     assert_eq!(of(putty), ["a private key"]);

@@ -349,8 +349,11 @@ fn write_support(out: &Utf8Path, recipient: Option<String>) -> anyhow::Result<Ex
     let dir = nodedir();
     let known = dir.identity().ok().and_then(|i| i.info.operator);
     let recipient = recipient.or(known).context("this node's identity names no operator: give --recipient age1…")?;
-    let own: [(&str, anyhow::Result<String>); 3] =
-        [("node/status.txt", said::status(&dir)), ("node/converge.txt", said::converge(&dir)), ("node/gate.txt", said::gate(&dir).map(|(t, _)| t))];
+    let own: [(&str, anyhow::Result<String>); 3] = [
+        ("node/status.txt", said::status(&dir)),
+        ("node/converge.txt", said::converge(&dir)),
+        ("node/gate.txt", said::gate(&dir).map(|(t, _)| t)),
+    ];
     let bundle = support::bundle(&recipient, own, host::clock::now())?;
     support::write(out, &bundle.bytes)?;
     eprintln!("{out}: {} files, {} bytes, encrypted to {recipient}", bundle.parts, bundle.bytes.len());

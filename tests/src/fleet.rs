@@ -173,12 +173,12 @@ impl Fleet {
     pub fn pull_plug(&mut self, index: usize) -> Result<()> {
         let member = self.members.remove(index);
         let over = member.enrollment().map(str::to_owned);
-        let Member { vm, hostname, role, .. } = member;
+        let Member { vm, hostname, .. } = member;
         let spec = vm.spec.clone();
         let disk = vm.power_off();
         let vm = Vm::power_on(&self.ns, spec, self.accel, disk, &self.work, &self.logs)?;
         let mut member = Member::new(vm).replacing(true);
-        (member.hostname, member.role, member.over) = (hostname, role, over);
+        (member.hostname, member.over) = (hostname, over);
         self.members.insert(index, member);
         Ok(())
     }
@@ -187,14 +187,14 @@ impl Fleet {
     pub fn blank(&mut self, index: usize) -> Result<()> {
         let member = self.members.remove(index);
         let over = member.enrollment().map(str::to_owned);
-        let Member { vm, hostname, role, .. } = member;
+        let Member { vm, hostname, .. } = member;
         let spec = vm.spec.clone();
         let disk = vm.power_off();
         std::fs::remove_file(&disk).with_context(|| format!("removing {}", disk.display()))?;
         std::fs::File::create(&disk).and_then(|f| f.set_len(spec.disk)).context("making an empty disk")?;
         let vm = Vm::power_on(&self.ns, spec, self.accel, disk, &self.work, &self.logs)?;
         let mut member = Member::new(vm).replacing(true);
-        (member.hostname, member.role, member.over) = (hostname, role, over);
+        (member.hostname, member.over) = (hostname, over);
         self.members.insert(index, member);
         Ok(())
     }

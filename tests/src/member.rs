@@ -64,8 +64,6 @@ pub struct Member {
     pub replaces: bool,
     /// The host name it gets; without one, its own.
     pub hostname: Option<String>,
-    /// The role it gets; without one, the first that has an artifact.
-    pub role: Option<String>,
     /// Its enrollment before the power was cut: its console shows the code of another one by now.
     pub over: Option<String>,
     told: String,
@@ -80,7 +78,6 @@ impl Member {
             approval_sent: false,
             replaces: false,
             hostname: None,
-            role: None,
             over: None,
             told: String::new(),
         }
@@ -152,12 +149,12 @@ impl Member {
         (current && self.state() == "Pending" && !self.approval_sent).then(|| self.vm.console.pairing_code()).flatten()
     }
 
-    /// Its role, or the one that it is named after (`core-1`), else the first that has an artifact; and the first disk.
+    /// The role that the machine is named after (`core-1`), else the first one that has an artifact; and the first disk.
     pub fn choice(&self, client: &Client) -> Result<(String, String)> {
         let status = client.status()?;
         let roles = status["roles"].as_array().cloned().unwrap_or_default();
         let label = self.hostname.as_deref().unwrap_or(self.name());
-        let named = self.role.as_deref().unwrap_or_else(|| label.rsplit_once('-').map_or(label, |(role, _)| role));
+        let named = label.rsplit_once('-').map_or(label, |(role, _)| role);
         let mut built: Vec<&str> = roles.iter().filter(|r| !r["artifact"].is_null()).filter_map(|r| r["name"].as_str()).collect();
         built.sort_by_key(|role| *role != named);
         let role = built.first().copied();

@@ -28,6 +28,7 @@ spec:
         relayed: [{subnet: 10.45.0.0/24}]
         interfaces: [{interface: eth1, seed: 10.46.0.1, network: {subnet: 10.46.0.0/24}}]
     planes: {wg1: {cidr: 10.78.0.0/16, port: 51821}}
+    kubernetes: {}
   darksite: {suite: trixie}
   roles: {base: {count: {}}}
   enrollment: {}

@@ -316,7 +316,8 @@ fn check_kubernetes(roles: &BTreeMap<String, RoleSpec>, name: &str, resolved: &R
             return Err(at(&play, format!("role {name}: the play {} needs the play {}", play.value, needed[0]), hint));
         }
     }
-    if !resolved.vars.get("lb_vip_wg3").and_then(Value::as_str).is_some_and(|v| v.parse::<std::net::Ipv4Addr>().is_ok()) {
+    let vip = resolved.vars.get("lb_vip_wg3").and_then(Value::as_str);
+    if vip.is_none_or(|v| v.parse::<std::net::Ipv4Addr>().is_err()) {
         let hint = "the virtual address of the load balancers, for example vars: {lb_vip_wg3: 10.80.255.1}";
         return Err(at(&play, format!("role {name}: the play {} needs the variable lb_vip_wg3", play.value), hint));
     }

@@ -31,7 +31,10 @@ const NODE: &[Command] = &[
     ("platform/images.txt", &["crictl", "images"]),
     ("platform/podman.txt", &["podman", "ps", "-a"]),
     ("platform/kubelet.txt", &["journalctl", "-b", "-n", "2000", "--no-pager", "-u", "kubelet"]),
-    ("platform/kubernetes.txt", &["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "nodes,pods", "-A", "-o", "wide"]),
+    (
+        "platform/kubernetes.txt",
+        &["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "nodes,pods", "-A", "-o", "wide"],
+    ),
 ];
 
 /// An encrypted bundle.

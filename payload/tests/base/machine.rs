@@ -69,7 +69,7 @@ pub fn info() -> IdentityInfo {
         peers: Sealed::sign(&peers(), &site).unwrap(),
         grub: None,
         apt: None,
-            operator: None,
+        operator: None,
     }
 }
 

@@ -62,6 +62,23 @@ fn the_files_of_kubernetes_are_those_of_its_version_and_each_cause_is_named() {
     unittest("test_kube", &[]);
 }
 
+#[test]
+fn pods_of_two_nodes_reach_each_other_and_a_service_and_nothing_else() {
+    let programs = [
+        "unshare",
+        "nsenter",
+        "ip",
+        "nft",
+        "wg",
+        "wireguard-go",
+        "ping",
+        "sysctl",
+        "/usr/lib/cni/bridge",
+        "/usr/lib/cni/host-local",
+    ];
+    unittest("test_kube_net", &programs);
+}
+
 /// The programs of Kubernetes 1.20.2, if the lab has built them (`tests/src/kubernetes/fixture.sh`).
 fn kubernetes() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/kubedos"));
@@ -118,7 +135,9 @@ fn the_documentation_has_the_variables_of_every_play() {
 
 #[test]
 fn the_reference_sites_are_clusters_with_the_platforms_plays() {
-    for (file, expected) in [("examples/three-nodes/cluster.yaml", 3), ("examples/cluster-16.yaml", 7)] {
+    for (file, expected) in
+        [("examples/three-nodes/cluster.yaml", 3), ("examples/cluster-16.yaml", 7), ("examples/kubernetes/cluster.yaml", 5)]
+    {
         let text = std::fs::read_to_string(root().join(file)).unwrap();
         let spec = ClusterSpec::parse(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
         let roles = resolve_all(&spec.spec.roles);

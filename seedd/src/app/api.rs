@@ -16,9 +16,9 @@ use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
-    Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
-    ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview,
-    PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup, Via, Window,
+    Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView,
+    ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView,
+    Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup, Via, Window,
 };
 
 use super::App;

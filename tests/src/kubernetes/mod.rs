@@ -12,19 +12,20 @@ mod shows;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
 use crate::member::Step;
 use crate::netns::PREFIX;
 use crate::platform::lab::{FLOW_LIMIT, Lab};
+use crate::platform::shows::accepted;
 use crate::say;
 use crate::site::Template;
 use crate::vm::{Accel, Firmware, Spec};
 
-/// Name, role, and memory in MiB.
-const NODES: [(&str, &str, u32); 3] = [("cp-1", "control", 2560), ("w-1", "node", 1536), ("w-2", "node", 1536)];
+/// Name, which begins with the role, and memory in MiB.
+const NODES: [(&str, u32); 3] = [("control-1", 2560), ("node-1", 1536), ("node-2", 1536)];
 /// From the fabric to Converged, all plays included, under emulation.
 const CONVERGE_LIMIT: Duration = Duration::from_secs(150 * 60);
 
@@ -34,11 +35,10 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     let seedd = prepare::site(template, &fixture, &work, &logs)?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-kube", std::process::id()), seedd, 0, &work, &logs)?;
     fleet.accel = accel;
-    for (number, (name, role, memory)) in (1u8..).zip(NODES) {
+    for (number, (name, memory)) in (1u8..).zip(NODES) {
         let mut spec = Spec::new(name, number, Firmware::SeaBios);
         spec.memory = memory;
         fleet.add(spec)?;
-        fleet.members.last_mut().context("a machine that was just added")?.role = Some(role.to_owned());
     }
     let began = Instant::now();
     fleet.approve_until(Step::FabricReady, "three machines to be FabricReady", FLOW_LIMIT)?;
@@ -54,7 +54,8 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     ));
     shows::nodes(&lab, NODES.len())?;
     shows::deployed(&lab)?;
-    shows::accepted(&lab)?;
-    shows::replaced(&mut lab, "w-1")?;
+    shows::endpoint(&lab)?;
+    accepted(&lab)?;
+    shows::replaced(&mut lab, NODES[1].0)?;
     lab.fleet.ns.must_be_quiet()
 }

@@ -34,10 +34,9 @@ const VARS: &str = "lb_vip_wg3: 10.80.255.1, kubernetes_version: 1.20.2, kuberne
 fn with_roles(text: &str) -> Result<String> {
     let begin = text.find("  roles:\n").context("cluster.yaml has no roles")?;
     let end = text[begin..].find("  enrollment:\n").context("cluster.yaml has no enrollment")? + begin;
-    ensure!(!text.contains("\n  acceptance:"), "cluster.yaml has acceptance already");
-    let acceptance = "  acceptance: {required: [planes, security, etcd, vip, containers, kubernetes, time, egress]}\n";
+    let required = "  acceptance:\n    required: [planes, security, etcd, vip, containers, kubernetes, time, egress]\n";
     let roles = ROLES.replace("VARS", VARS);
-    Ok(format!("{}{roles}{acceptance}{}", &text[..begin], &text[end..]))
+    Ok(format!("{}{roles}{}", &text[..begin], &text[end..]).replacen("  acceptance:\n", required, 1))
 }
 
 pub fn site(template: &Template, fixture: &Path, work: &Path, logs: &Path) -> Result<Seedd> {
@@ -56,7 +55,7 @@ pub fn site(template: &Template, fixture: &Path, work: &Path, logs: &Path) -> Re
     say::line(seedd.say(&["payload", "publish"])?.trim());
     say::line("seedd image build, roles control and node");
     let ns = Netns::lab(&format!("{PREFIX}{}-image", std::process::id()), work)?;
-    seedd.image_build(&ns, &logs.join("image-build.log"))?;
+    seedd.image_build_of(&ns, &["control", "node"], &logs.join("image-build.log"))?;
     ns.must_be_quiet()?;
     Ok(seedd)
 }

@@ -44,7 +44,11 @@ pub fn killed(lab: &mut Lab<'_>) -> Result<()> {
     lab.fleet.seedd.say(&["converge", "run", "--node", name])?;
     let began = Instant::now();
     for kill in 1..=KILLS {
-        while !lab.status()?.iter().any(|n| n["hostname"].as_str().is_some_and(|h| h.starts_with(name)) && n["state"] == "running") {
+        while !lab
+            .status()?
+            .iter()
+            .any(|n| n["hostname"].as_str().is_some_and(|h| h.starts_with(name)) && n["state"] == "running")
+        {
             lab.fleet.tick(false)?;
             ensure!(began.elapsed() < CHANGE_LIMIT, "the plays of {name} did not start again after {} kills", kill - 1);
             std::thread::sleep(Duration::from_secs(1));

@@ -56,7 +56,8 @@ pub fn bytes(lab: &Lab<'_>) -> Result<()> {
         let transfer = lab.on(&name, "wg show wg1 transfer; wg show wg1 allowed-ips")?;
         let seed = transfer.lines().find(|l| l.contains("10.78.0.1/32")).and_then(|l| l.split_whitespace().next());
         let line = seed.and_then(|key| transfer.lines().find(|l| l.starts_with(key)));
-        let numbers: Vec<u64> = line.into_iter().flat_map(|l| l.split_whitespace().skip(1)).filter_map(|n| n.parse().ok()).collect();
+        let numbers: Vec<u64> =
+            line.into_iter().flat_map(|l| l.split_whitespace().skip(1)).filter_map(|n| n.parse().ok()).collect();
         say::line(&format!(
             "{name}: {} kB from the seed and {} kB to it on wg1, {} bytes of payload fetched",
             numbers.first().unwrap_or(&0) / 1000,

@@ -114,7 +114,10 @@ fn storage(lab: &Lab<'_>) -> Result<()> {
 
 /// A node writes its support bundle, for the operator alone.
 fn support(lab: &Lab<'_>) -> Result<()> {
-    let out = lab.on(NODES[0], "kubedos-node support --out /run/bundle.age 2>&1 && head -c 21 /run/bundle.age && stat -c ' %a' /run/bundle.age")?;
+    let out = lab.on(
+        NODES[0],
+        "kubedos-node support --out /run/bundle.age 2>&1 && head -c 21 /run/bundle.age && stat -c ' %a' /run/bundle.age",
+    )?;
     ensure!(out.contains("age-encryption.org/v1") && out.trim_end().ends_with(" 600"), "the bundle: {out}");
     let about = out.lines().next().unwrap_or_default();
     ensure!(!out.contains("it contains"), "something with a secret was collected: {out}");

@@ -17,11 +17,7 @@ pub(crate) struct Ask {
     window: Window,
 }
 
-pub(crate) async fn view(
-    State(app): State<App>,
-    _: Session,
-    query: Result<Query<Ask>, QueryRejection>,
-) -> Answer<ChartsView> {
+pub(crate) async fn view(State(app): State<App>, _: Session, query: Result<Query<Ask>, QueryRejection>) -> Answer<ChartsView> {
     let Query(Ask { window }) = query?;
     Ok(SafeJson(app.call(move |api| api.charts(window)).await?))
 }

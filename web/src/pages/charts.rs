@@ -76,7 +76,10 @@ fn spoken(value: f64, unit: Unit) -> String {
     const STEPS: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let scaled = |value: f64, suffix: &str| {
         let found = STEPS.iter().find(|(size, _)| value.abs() >= *size);
-        found.map_or_else(|| format!("{} {suffix}", short(value)), |(size, name)| format!("{} {name}{suffix}", short(value / size)))
+        found.map_or_else(
+            || format!("{} {suffix}", short(value)),
+            |(size, name)| format!("{} {name}{suffix}", short(value / size)),
+        )
     };
     match unit {
         Unit::Share => format!("{} %", short(value * 100.0)),
@@ -92,7 +95,13 @@ fn spoken(value: f64, unit: Unit) -> String {
 }
 
 fn short(value: f64) -> String {
-    let digits = if value == 0.0 || value.abs() >= 100.0 { 0 } else if value.abs() >= 10.0 { 1 } else { 2 };
+    let digits = if value == 0.0 || value.abs() >= 100.0 {
+        0
+    } else if value.abs() >= 10.0 {
+        1
+    } else {
+        2
+    };
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }

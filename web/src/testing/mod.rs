@@ -1,8 +1,8 @@
 //! A small site in memory: the second implementation of both APIs, for the tests and for `examples/mock.rs`.
 
+pub mod charts;
 #[cfg(test)]
 pub mod client;
-pub mod charts;
 pub mod converge;
 pub mod data;
 mod machine;

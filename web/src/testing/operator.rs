@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use super::outputs::OUTPUT;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
-    Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish, ImportWish,
-    JobView, Login, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView, PowerAction,
-    PowerDone, PowerView, SetPower, Setup, SiteView, Window,
+    Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
+    ImportWish, JobView, Login, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView,
+    PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
 };
 
 fn session(state: &mut State) -> String {

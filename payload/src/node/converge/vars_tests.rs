@@ -40,7 +40,7 @@ fn info(planes: &[(&str, [u8; 4])]) -> IdentityInfo {
         peers: Sealed::sign(&peers(), &site).unwrap(),
         grub: None,
         apt: None,
-            operator: None,
+        operator: None,
     }
 }
 

@@ -270,7 +270,7 @@ def health(node, conf):
 def cluster_health(node, conf, process):
     nodes = asked(node, conf, "/api/v1/nodes", render.PKI + "/admin")["items"]
     bad = [n["metadata"]["name"] for n in nodes if not condition(n, "Ready")[0]]
-    skew = sorted({n["status"]["nodeInfo"]["kubeletVersion"] for n in nodes})
+    skew = sorted({n["status"]["nodeInfo"]["kubeletVersion"] for n in nodes} - {""})
     # A worker that is away is its own failure; a control plane that fails with it would stop the roll-out that repairs it.
     text = "%d of %d nodes Ready%s" % (len(nodes) - len(bad), len(nodes), " (not: %s)" % ", ".join(bad) if bad else "")
     if len(skew) > 1:
