@@ -44,16 +44,13 @@ pub fn cilium_values() -> Value {
     })
 }
 
-/// Lays values over others, as Helm does: maps by key, everything else whole, and null removes.
+/// Lays values over others, as Helm does: maps by key, everything else whole. A null, which removes a key for Helm, stays: it names
+/// no image, and switches nothing off.
 pub fn lay_over(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {
             for (key, value) in more {
-                if value.is_null() {
-                    base.remove(key);
-                } else {
-                    lay_over(base.entry(key.clone()).or_insert(Value::Null), value);
-                }
+                lay_over(base.entry(key.clone()).or_insert(Value::Null), value);
             }
         }
         (base, more) => *base = more.clone(),
