@@ -39,8 +39,8 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Interface of the boot network, if it is not the one with the node's address there.
-    pub underlay: Option<String>,
+    /// Interface of the boot network; empty for the one with the node's address there.
+    pub underlay: String,
     /// Addresses behind nodes, as pods.
     pub ranges: Vec<Range>,
     /// Ports that are allowed besides those of [`Allowed::defaults`](crate::ports::Allowed::defaults), per plane.

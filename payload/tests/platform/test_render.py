@@ -248,7 +248,7 @@ class Rendered(unittest.TestCase):
 
     def test_the_flow_agent_gets_its_settings(self):
         self.assertEqual(json.loads(self.text("/etc/kubedos-flow.json")),
-                         {"underlay": None, "allow": {"wg2": ["tcp/9999"]}, "ranges": []})
+                         {"underlay": "", "allow": {"wg2": ["tcp/9999"]}, "ranges": []})
 
     def test_settings_of_etcd_have_every_member(self):
         settings = json.loads(self.text("/etc/kubedos-etcd/settings.json"))

@@ -165,7 +165,8 @@ impl Daemon {
     fn follow(&mut self) -> anyhow::Result<()> {
         let planes: Vec<String> = self.site.peers.planes.keys().cloned().collect();
         let devices = devices().context("listing the interfaces")?;
-        let watched = watched(&devices, &planes, self.config.underlay.as_deref(), self.site.endpoint());
+        let underlay = Some(self.config.underlay.as_str()).filter(|name| !name.is_empty());
+        let watched = watched(&devices, &planes, underlay, self.site.endpoint());
         if self.names.update(&self.site.peers, &self.config.ranges, &watched) {
             self.kernel.set_places(self.names.places())?;
             if self.names.left_out > 0 {
