@@ -1,7 +1,6 @@
 //! The checks that plays bring: `ansible/roles/<play>/files/check`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::num::NonZero;
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -34,8 +33,7 @@ pub fn check_plays(places: Places<'_>, payload: &Utf8Path, plays: &[String]) -> 
         .map(|name| (name, roles.join(name).join("files/check")))
         .filter(|(_, path)| path.is_file())
         .collect();
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    parallel::each(AT_ONCE.min(PER_PROCESSOR * processors), &with, |_, (name, path)| {
+    parallel::each(AT_ONCE.min(PER_PROCESSOR * parallel::cores()), &with, |_, (name, path)| {
         let result = check(places, path);
         let ok = result.is_ok();
         let detail = result.unwrap_or_else(|e| e).chars().take(MAX_DETAIL).collect();
