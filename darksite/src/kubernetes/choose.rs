@@ -156,6 +156,7 @@ mod tests {
             serial: 1,
             max_unavailable: 1,
             count: Count::default(),
+            included: false,
         }
     }
 
