@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
 
 /// Name of the boot network in what is shown.
 pub const UNDERLAY: &str = "underlay";
@@ -58,7 +59,15 @@ pub fn devices() -> nix::Result<Vec<Device>> {
             device.addresses.insert(IpAddr::V6(v6.ip()));
         }
     }
-    Ok(found.into_values().filter(|d| d.index != 0).collect())
+    // An interface without a hardware address, as WireGuard's, has no link-layer entry: it has no header there either.
+    let bare = |mut d: Device| {
+        if d.index == 0 {
+            d.index = if_nametoindex(d.name.as_str()).unwrap_or(0);
+            d.kind = NONE;
+        }
+        d
+    };
+    Ok(found.into_values().map(bare).filter(|d| d.index != 0).collect())
 }
 
 /// Chooses the planes that exist, and the underlay: `underlay` by name, else the interface with the address `endpoint`, else the

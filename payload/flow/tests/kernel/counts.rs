@@ -25,14 +25,20 @@ pub fn connection(report: &Report, port: u16) -> Option<Connection> {
 }
 
 /// Transfers on new ports until one was without retransmits, which would be counted again; the flow of that one.
-pub fn transferred(agent: &super::lab::Agent<'_>, direction: Direction, first: u16, transfer: impl Fn(u16)) -> Flow {
+pub fn transferred(
+    agent: &super::lab::Agent<'_>,
+    direction: Direction,
+    first: u16,
+    bytes: usize,
+    transfer: impl Fn(u16),
+) -> Flow {
     for port in first..first + 5 {
         transfer(port);
         let (flow, again) = agent.until("the transfer", |r| {
             let flow = flow(r, "wg3", "tcp", port, direction)?;
             // The connection is counted when it is open, and its round-trip time when it ends.
             let connection = connection(r, port).filter(|c| c.rtt_us.is_some())?;
-            (flow.payload >= BYTES as u64).then_some((flow, connection.retransmits))
+            (flow.payload >= bytes as u64).then_some((flow, connection.retransmits))
         });
         if again == 0 {
             return flow;
@@ -50,7 +56,7 @@ fn the_bytes_of_a_transfer_are_counted_to_the_byte() {
     let agent = lab.agent(&[]).watching(&["wg3"]);
     for (out_to, in_to, header) in [("10.80.0.3", "10.80.0.2", 40), ("fd00:80::3", "fd00:80::2", 60)] {
         let base = if header == 40 { 7000 } else { 7100 };
-        let sent = transferred(&agent, Direction::Out, base, |port| tcp(&lab.a, &lab.b, out_to, port, BYTES));
+        let sent = transferred(&agent, Direction::Out, base, BYTES, |port| tcp(&lab.a, &lab.b, out_to, port, BYTES));
         assert_eq!((sent.payload, sent.role), (BYTES as u64, Role::Client), "{sent:?}");
         assert!(sent.rtt_us.is_some(), "{sent:?}");
         // Every packet has the headers of IP and TCP, those of a segmented one too; TCP has at most 40 bytes of options.
@@ -58,7 +64,7 @@ fn the_bytes_of_a_transfer_are_counted_to_the_byte() {
         assert!((sent.packets * header..=sent.packets * (header + 40)).contains(&overhead), "{sent:?}");
         assert!(sent.packets >= BYTES as u64 / 1500, "{sent:?}");
 
-        let got = transferred(&agent, Direction::In, base + 50, |port| tcp(&lab.b, &lab.a, in_to, port, BYTES));
+        let got = transferred(&agent, Direction::In, base + 50, BYTES, |port| tcp(&lab.b, &lab.a, in_to, port, BYTES));
         assert_eq!((got.payload, got.role), (BYTES as u64, Role::Server), "{got:?}");
     }
     // Without retransmits and options every byte is known.

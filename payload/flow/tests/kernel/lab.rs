@@ -138,6 +138,9 @@ impl Lab {
         let planes = json!({"wg2": {"cidr": "10.79.0.0/24", "port": 51822}, "wg3": {"cidr": "10.80.0.0/24", "port": 51823}});
         let peers = json!({"epoch": 1, "version": 1, "planes": planes, "nodes": {"n1.lan": node(2), "n2.lan": node(3)}});
         std::fs::write(lab.file("site.json"), json!({"me": "n1.lan", "peers": peers}).to_string()).unwrap();
+        // The peer list has addresses of IPv4 only.
+        let ranges = json!([{"cidr": "fd00:80::3/128", "node": "n2.lan", "plane": "wg3"}]);
+        std::fs::write(lab.file("flow.json"), json!({"ranges": ranges}).to_string()).unwrap();
         lab
     }
 

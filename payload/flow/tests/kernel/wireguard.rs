@@ -62,10 +62,11 @@ fn a_plane_without_a_link_layer_is_counted_to_the_byte() {
     let _a = tunnel(&lab, &lab.a, "2", &private_a, ("3", &public_b));
     let _b = tunnel(&lab, &lab.b, "3", &private_b, ("2", &public_a));
     let agent = lab.agent(&[]).watching(&["underlay", "wg2", "wg3"]);
-    let bytes = 3_000_017;
-    let sent = transferred(&agent, Direction::Out, 7000, |port| tcp(&lab.a, &lab.b, "10.80.0.3", port, bytes));
+    // Few: wireguard-go drops packets of a fast sender, and what is sent again is counted again.
+    let bytes = 100_017;
+    let sent = transferred(&agent, Direction::Out, 7000, bytes, |port| tcp(&lab.a, &lab.b, "10.80.0.3", port, bytes));
     assert_eq!((sent.payload, sent.role), (bytes as u64, Role::Client), "{sent:?}");
-    let got = transferred(&agent, Direction::In, 7050, |port| tcp(&lab.b, &lab.a, "10.80.0.2", port, bytes));
+    let got = transferred(&agent, Direction::In, 7050, bytes, |port| tcp(&lab.b, &lab.a, "10.80.0.2", port, bytes));
     assert_eq!((got.payload, got.role), (bytes as u64, Role::Server), "{got:?}");
     udp(&lab.a, "10.80.0.3", 7200, 50, 333);
     let sent = agent.until("the datagrams", |r| flow(r, "wg3", "udp", 7200, Direction::Out).filter(|f| f.packets >= 50));
