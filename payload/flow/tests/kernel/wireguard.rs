@@ -29,11 +29,9 @@ fn key() -> (String, String) {
 
 fn tunnel(lab: &Lab, node: &Node, own: &str, private: &str, (peer, peer_key): (&str, &str)) -> Tunnel {
     // Its control socket is named after the interface, and the same in both namespaces.
-    let private_run = format!(
-        "mount -t tmpfs none /run/wireguard 2>/dev/null || {{ mkdir -p /run/wireguard && mount -t tmpfs none /run/wireguard; }}; exec wireguard-go -f wg3"
-    );
+    let private_run = "mkdir -p /run/wireguard && mount -t tmpfs none /run/wireguard; exec wireguard-go -f wg3";
     let log = open(&lab.file(&format!("wireguard-{own}")), Start::End, 0o600).unwrap();
-    let argv = ["unshare", "--mount", "sh", "-c", &private_run];
+    let argv = ["unshare", "--mount", "sh", "-c", private_run];
     let running = node.tool(&argv).spawn(log).unwrap();
     let pid = running.pid().to_string();
     let key_file = lab.file(&format!("key-{own}"));
