@@ -77,6 +77,7 @@ test-deb *args:
 unit:
     #!/bin/sh
     set -eu
+    mkdir -p target
     cargo test --workspace --no-run
     just agent >target/agent.log 2>&1 &
     agent=$!

@@ -15,6 +15,7 @@ pub fn secrets(text: &[u8]) -> Vec<&'static str> {
         "a private key",
     );
     say(after(text, b"PrivateKey", wireguard), "a WireGuard private key");
+    say(after(text, b"kjt-", join_token), "a join token");
     say(password_hash(text), "a password hash");
     say(after(text, b"passwd/", preseeded), "a password in a preseed");
     found.dedup();
@@ -61,6 +62,12 @@ fn wireguard(rest: &[u8]) -> bool {
     let rest = rest.trim_ascii_start();
     let Some(value) = rest.strip_prefix(b"=").map(<[u8]>::trim_ascii_start) else { return false };
     run(value, |b| is_base64(b) && b != b'=') == 43 && value.get(43) == Some(&b'=')
+}
+
+/// `kjt-<8 hex digits>-<32 hex digits>` ([`JoinToken`](crate::join::token::JoinToken)), as on the kernel command line of a disk image.
+fn join_token(rest: &[u8]) -> bool {
+    let digits = |text: &[u8]| run(text, |b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+    digits(rest) == 8 && rest.get(8) == Some(&b'-') && digits(&rest[9..]) >= 32
 }
 
 /// `passwd/root-password password x`, with any whitespace (debconf's preseed format).

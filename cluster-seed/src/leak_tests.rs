@@ -70,3 +70,12 @@ fn the_patterns_themselves_are_no_secret() {
     let putty = "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\nAAAA\n";
     assert_eq!(of(putty), ["a private key"]);
 }
+
+#[test]
+fn a_join_token_is_found_where_the_kernel_prints_its_command_line() {
+    let token = crate::join::token::JoinToken::from_random(&[7; crate::join::token::TOKEN_RANDOM]).to_text();
+    assert_eq!(of(&format!("Command line: quiet kubedos.token={} ro", *token)), ["a join token"]);
+    for near in ["kubedos.token=kjt-ID-SECRET", "kjt-07070707", "kjt-07070707-", "kjt-07070707-0707"] {
+        assert!(of(near).is_empty(), "{near}");
+    }
+}

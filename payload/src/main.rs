@@ -354,6 +354,7 @@ fn write_support(out: &Utf8Path, recipient: Option<String>) -> anyhow::Result<Ex
         ("node/converge.txt", said::converge(&dir)),
         ("node/gate.txt", said::gate(&dir).map(|(t, _)| t)),
     ];
+    support::must_be_new(out)?;
     let bundle = support::bundle(&recipient, own, host::clock::now())?;
     support::write(out, &bundle.bytes)?;
     eprintln!("{out}: {} files, {} bytes, encrypted to {recipient}", bundle.parts, bundle.bytes.len());

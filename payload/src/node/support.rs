@@ -47,6 +47,8 @@ pub struct Bundle {
 
 /// Collects everything and encrypts it to an age recipient. `own` is what the agent itself has to say.
 pub fn bundle(recipient: &str, own: impl IntoIterator<Item = (&'static str, Result<String>)>, now: u64) -> Result<Bundle> {
+    // Collecting takes a minute: a wrong recipient is told before.
+    seal_to(recipient, &[]).context("checking the recipient")?;
     let mut parts = Parts::default();
     for (name, text) in own {
         parts.add_result(name, text.map(String::into_bytes).map_err(|e| format!("{e:#}")));
@@ -73,12 +75,18 @@ fn pack(recipient: &str, mut parts: Parts, now: u64) -> Result<Bundle> {
     Ok(Bundle { bytes, parts: parts.files.len(), left_out: parts.left_out })
 }
 
+/// Fails if the file exists.
+pub fn must_be_new(out: &Utf8Path) -> Result<()> {
+    ensure!(out == "-" || !out.exists(), "{out} already exists: choose another --out, nothing is overwritten");
+    Ok(())
+}
+
 /// Writes it to a new file that only root can read, or to standard output (`-`).
 pub fn write(out: &Utf8Path, bytes: &[u8]) -> Result<()> {
     if out == "-" {
         return std::io::stdout().write_all(bytes).context("writing the bundle");
     }
-    ensure!(!out.exists(), "{out} already exists: choose another --out, nothing is overwritten");
+    must_be_new(out)?;
     write_atomic(out, bytes, PRIVATE).context("writing the bundle")
 }
 
@@ -101,7 +109,12 @@ mod tests {
         let names: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string()).collect();
         assert_eq!(names, ["support/node/status.txt", "support/about.json"]);
         assert!(!plain.windows(20).any(|w| w == [b'a'; 20]));
-        assert!(pack("age1nobody", Parts::default(), 0).is_err());
+        let asked = std::cell::Cell::new(false);
+        let own = std::iter::once_with(|| {
+            asked.set(true);
+            ("node/status.txt", Ok(String::new()))
+        });
+        assert!(bundle("age1nobody", own, 0).is_err() && !asked.get(), "nothing is collected for nobody");
     }
 
     #[test]

@@ -92,18 +92,20 @@ impl Site {
 
     /// cluster.yaml, with the overlay of this location if there is one.
     pub fn spec(&self) -> Result<ClusterSpec> {
-        let mut spec = self.spec_of_place()?;
-        spec.spec.darksite.mode = self.repo_mode.unwrap_or(spec.spec.darksite.mode);
-        Ok(spec)
+        self.spec_from(&self.cluster_file()).map(|(spec, _)| spec)
     }
 
-    fn spec_of_place(&self) -> Result<ClusterSpec> {
-        let base = read_spec(&self.cluster_file())?;
+    /// The same as if `file` were this site's cluster.yaml, and the text that was read.
+    pub fn spec_from(&self, file: &Utf8Path) -> Result<(ClusterSpec, String)> {
+        let text = read_text(file)?;
+        let base = ClusterSpec::parse(&text).map_err(|e| spec_error(file, e))?;
         let path = self.overlay_file();
-        if !path.exists() {
-            return Ok(base);
-        }
-        read_overlay(&path)?.apply(&base).map_err(|e| spec_error(&path, e))
+        let mut spec = match path.exists() {
+            true => read_overlay(&path)?.apply(&base).map_err(|e| spec_error(&path, e))?,
+            false => base,
+        };
+        spec.spec.darksite.mode = self.repo_mode.unwrap_or(spec.spec.darksite.mode);
+        Ok((spec, text))
     }
 
     /// Stores the overlay from `file` for the next start; `None` removes it. Returns the changes. Nothing is written if there are

@@ -8,7 +8,7 @@ use cluster_seed::cluster::ClusterSpec;
 use converge::fleet::Scene;
 use converge::plan::plan;
 use host::clock::now;
-use host::files::{PRIVATE, read_limited, write_atomic};
+use host::files::{PUBLIC, read_limited, write_atomic};
 use serde_json::json;
 use site::hint::Hint as _;
 use site::store::nodes::NodeRecord;
@@ -60,10 +60,14 @@ impl Apply {
     pub fn run(&self) -> Result<()> {
         let site = self.args.site();
         let store = site.open_store()?;
-        let spec = match &self.file {
-            Some(file) => read_spec(file)?,
-            None => site.spec()?,
-        };
+        let own = site.cluster_file();
+        let (spec, text) = site.spec_from(self.file.as_deref().unwrap_or(&own))?;
+        // A file in place that is broken may be replaced by any other.
+        let held = read_spec(&own).ok().map(|held| held.metadata.name).filter(|name| *name != spec.metadata.name);
+        if let Some(name) = held {
+            return Err(anyhow!("the file is that of site {}, and this one is {name}", spec.metadata.name))
+                .hint("the name of a site does not change");
+        }
         let nodes = store.read(|tx| tx.live_nodes())?;
         let unfit = unfit(&spec, &nodes);
         if let Some(first) = unfit.first() {
@@ -80,13 +84,12 @@ impl Apply {
         if !self.yes {
             confirm(&format!("{}\nNodes follow, one role after the other.", plan.text()), spec.metadata.name.as_str())?;
         }
-        if let Some(file) = &self.file {
-            let own = site.cluster_file();
-            let text = read_limited(file, MAX_FILE)?;
+        if self.file.is_some() {
             let former = read_limited(&own, MAX_FILE)?;
-            if former != text {
-                write_atomic(&site.join(FORMER), &former, PRIVATE)?;
-                write_atomic(&own, &text, PRIVATE)?;
+            if former != text.as_bytes() {
+                // The seed's own user has to read what root writes here.
+                write_atomic(&site.join(FORMER), &former, PUBLIC)?;
+                write_atomic(&own, text.as_bytes(), PUBLIC)?;
             }
         }
         let daemon = Client::new(&site.control_socket());

@@ -79,6 +79,8 @@ fn a_cluster_yaml_that_does_not_fit_the_nodes_is_not_applied() {
     refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["has the role base", "hint: "]);
     write(before.replacen("10.78.0.0/16", "10.98.0.0/16", 1));
     refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["outside of 10.98.0.0/16"]);
+    write(before.replacen("name: site-a", "name: site-b", 1));
+    refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["that of site site-b", "this one is site-a"]);
     write("spec: [".to_owned());
     refused(&site, &["cluster", "apply", other.as_str(), "--yes"], &["other.yaml:"]);
     let changed = before.replacen("    base:\n", "    base:\n      maxUnavailable: 2\n", 1);
@@ -92,6 +94,9 @@ fn a_cluster_yaml_that_does_not_fit_the_nodes_is_not_applied() {
     assert!(out.contains("takes effect when the seed starts"), "{out}");
     assert_eq!(std::fs::read_to_string(&own).unwrap(), changed);
     assert_eq!(std::fs::read_to_string(site.join("cluster.yaml.former")).unwrap(), before);
+    // Another user runs the seed than the one who applies.
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&own).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o644);
 }
 
 #[test]

@@ -4,8 +4,10 @@ mod catalogue;
 mod prometheus;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
-use host::clock::now;
+use anyhow::ensure;
+use host::clock::{Stopwatch, now};
 use web::api::{ApiError, ChartsView, Window};
 
 use super::App;
@@ -18,6 +20,8 @@ const PORT: u16 = 9090;
 const POINTS: u64 = 120;
 /// Prometheus has nothing between two samples, in seconds.
 const MIN_STEP: u64 = 15;
+/// Time for all questions to one Prometheus: a page does not wait longer for a slow one.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 impl App {
     /// What the first monitoring node that answers has measured.
@@ -57,8 +61,9 @@ fn ask(at: SocketAddrV4, window: Window, to: u64) -> anyhow::Result<ChartsView> 
     let to = to - to % step;
     let from = to.saturating_sub(window.seconds());
     let alerts = prometheus.alerts()?;
-    let mut charts = Vec::new();
+    let (mut charts, watch) = (Vec::new(), Stopwatch::start());
     for plot in CATALOGUE {
+        ensure!(watch.elapsed() < PATIENCE, "it did not answer all questions within {} s", PATIENCE.as_secs());
         let chart = plot.chart(prometheus.range(plot.query, plot.label, from, to, step)?);
         if !chart.series.is_empty() {
             charts.push(chart);
