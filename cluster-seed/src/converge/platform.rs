@@ -199,7 +199,9 @@ pub static PLAYS: [Play; 13] = [
         vars: &[
             ("kubernetes_schedule", "whether control planes run pods of users; default false"),
             ("cilium_version", "version of Cilium's chart in the extras; required with cni cilium"),
+            ("cilium_sha256", "sha256 of the chart's archive, as in the extras; required with cni cilium"),
             ("cilium_helm", "path of the program helm among the files of the extras; default helm"),
+            ("cilium_helm_sha256", "sha256 of the program helm, as in the extras; required with cni cilium"),
             ("cilium_values", "values of Cilium's chart in addition to the play's; default none"),
         ],
     },

@@ -114,7 +114,7 @@ mod tests {
             asked.set(true);
             ("node/status.txt", Ok(String::new()))
         });
-        assert!(bundle("age1nobody", own, 0).is_err() && !asked.get(), "nothing is collected for nobody");
+        assert!(super::bundle("age1nobody", own, 0).is_err() && !asked.get(), "nothing is collected for nobody");
     }
 
     #[test]

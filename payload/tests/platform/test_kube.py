@@ -2,6 +2,7 @@
 
 KUBEDOS_BLESS=1 writes the goldens: read the difference before it is committed."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,7 +11,8 @@ import sys
 import tempfile
 import unittest
 
-import kube
+import kube  # first: the others are in its library
+import cluster
 import network
 import preflight
 import render
@@ -26,6 +28,38 @@ def whole(conf, facts):
     for source, target, mode in render.certificates(conf):
         parts.append("==== copy %s %s %o\n" % (source, target, mode))
     return "".join(parts)
+
+
+class Download(unittest.TestCase):
+    """What is run as root has the digest of the signed variables."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="kubedos-kube-")
+        self.addCleanup(shutil.rmtree, self.dir)
+        with open(self.dir + "/source", "wb") as file:
+            file.write(b"helm")
+        self.url, self.path = "file://%s/source" % self.dir, self.dir + "/helm"
+        self.digest = hashlib.sha256(b"helm").hexdigest()
+
+    def test_a_file_with_another_digest_is_not_kept(self):
+        with self.assertRaisesRegex(Failed, "has sha256 " + self.digest):
+            cluster.fetch(self.url, self.path, 0o755, "0" * 64)
+        self.assertEqual(os.listdir(self.dir), ["source"])
+
+    def test_a_file_of_another_version_is_replaced_and_the_right_one_is_kept(self):
+        with open(self.path, "wb") as file:
+            file.write(b"an earlier version")
+        cluster.fetch(self.url, self.path, 0o755, self.digest)
+        with open(self.path, "rb") as file:
+            self.assertEqual((file.read(), os.stat(self.path).st_mode & 0o777), (b"helm", 0o755))
+        cluster.fetch("file:///nowhere", self.path, 0o755, self.digest)
+
+    def test_without_digests_nothing_is_downloaded(self):
+        for lacks in ("version", "sha256", "helm_sha256"):
+            held = {"version": "1.18.5", "sha256": "1" * 64, "helm_sha256": "2" * 64, "helm": "helm", "values": {}}
+            with self.assertRaisesRegex(Failed, "cilium_%s is not set" % lacks):
+                cluster.chart(kube.machine.Node(self.dir), kube.settings(cni="cilium", cilium=dict(held, **{lacks: ""})))
+        self.assertEqual(os.listdir(self.dir), ["source"])
 
 
 class Files(unittest.TestCase):

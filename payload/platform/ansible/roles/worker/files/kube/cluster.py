@@ -144,13 +144,14 @@ def chart(node, conf):
     held = conf.get("cilium") or {}
     if conf["cni"] != "cilium" or not conf["control_plane"]:
         return False
-    if not held.get("version"):
-        raise Failed("cilium_version is not set")
+    for name in ("version", "sha256", "helm_sha256"):
+        if not held.get(name):
+            raise Failed("cilium_%s is not set" % name)
     base, folder = "http://%s/darksite/extras" % conf["registry"], node.root + "/var/lib/kubedos-kubernetes"
     os.makedirs(folder, exist_ok=True)
     program, archive = folder + "/helm", "%s/cilium-%s.tgz" % (folder, held["version"])
-    fetch("%s/files/%s" % (base, held.get("helm") or "helm"), program, 0o755)
-    fetch("%s/charts/cilium-%s.tgz" % (base, held["version"]), archive, 0o644)
+    fetch("%s/files/%s" % (base, held.get("helm") or "helm"), program, 0o755, held["helm_sha256"])
+    fetch("%s/charts/cilium-%s.tgz" % (base, held["version"]), archive, 0o644, held["sha256"])
     text = node.ask(program, "template", "cilium", archive, "--namespace", "kube-system", "--values", node.root + network.VALUES,
                     "--include-crds", timeout=300)
     changed = node.read(CHART) != text
@@ -160,17 +161,31 @@ def chart(node, conf):
     return changed
 
 
-def fetch(url, path, mode):
-    if os.path.exists(path):
+def fetch(url, path, mode, sha256):
+    """Keeps a file that has this digest, else downloads it. It comes over plain HTTP and is run as root: the digest is in the
+    variables, which the seed signed."""
+    if os.path.isfile(path) and sha256_of(path) == sha256:
         return
+    new = path + ".new"
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer, open(path + ".new", "wb") as file:
+        with urllib.request.urlopen(url, timeout=60) as answer, open(new, "wb") as file:
             while chunk := answer.read(1 << 20):
                 file.write(chunk)
+        found = sha256_of(new)
+        if found != sha256:
+            raise Failed("%s has sha256 %s, and the role's variables say %s" % (url, found, sha256))
+        os.chmod(new, mode)
+        os.rename(new, path)
     except OSError as error:
         raise Failed("%s: %s" % (url, error)) from error
-    os.chmod(path + ".new", mode)
-    os.rename(path + ".new", path)
+    finally:
+        if os.path.lexists(new):
+            os.unlink(new)
+
+
+def sha256_of(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # Health.
