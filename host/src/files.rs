@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::ids::Digest;
@@ -179,6 +179,26 @@ fn replace(path: &Utf8Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<(
 pub fn write_atomic(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let write = || {
         replace(path, bytes, mode, true)?;
+        File::open(parent(path))?.sync_all()
+    };
+    write().map_err(failed("writing", path))
+}
+
+/// As [`write_atomic`], with owner and mode of the existing file `like`: root may write what another user's program reads.
+pub fn write_like(path: &Utf8Path, bytes: &[u8], like: &Utf8Path) -> Result<(), FileError> {
+    let write = || {
+        let held = fs::metadata(like)?;
+        let tmp = temporary(path)?;
+        write_new(&tmp, bytes, PRIVATE, true)?;
+        let settle = || {
+            let own = fs::metadata(&tmp)?;
+            if (own.uid(), own.gid()) != (held.uid(), held.gid()) {
+                chown(&tmp, Some(held.uid()), Some(held.gid()))?;
+            }
+            fs::set_permissions(&tmp, held.permissions())?;
+            fs::rename(&tmp, path)
+        };
+        settle().inspect_err(|_| drop(fs::remove_file(&tmp)))?;
         File::open(parent(path))?.sync_all()
     };
     write().map_err(failed("writing", path))

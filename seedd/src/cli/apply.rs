@@ -8,7 +8,7 @@ use cluster_seed::cluster::ClusterSpec;
 use converge::fleet::Scene;
 use converge::plan::plan;
 use host::clock::now;
-use host::files::{PUBLIC, read_limited, write_atomic};
+use host::files::{read_limited, write_like};
 use serde_json::json;
 use site::hint::Hint as _;
 use site::store::nodes::NodeRecord;
@@ -88,8 +88,8 @@ impl Apply {
             let former = read_limited(&own, MAX_FILE)?;
             if former != text.as_bytes() {
                 // The seed's own user has to read what root writes here.
-                write_atomic(&site.join(FORMER), &former, PUBLIC)?;
-                write_atomic(&own, text.as_bytes(), PUBLIC)?;
+                write_like(&site.join(FORMER), &former, &own)?;
+                write_like(&own, text.as_bytes(), &own)?;
             }
         }
         let daemon = Client::new(&site.control_socket());
