@@ -5,6 +5,8 @@ pub mod prepare;
 
 pub mod lab;
 
+mod hold;
+
 mod loss;
 
 mod measure;
@@ -49,19 +51,33 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     say::line(&format!("FabricReady {} after power-on", say::seconds(began.elapsed())));
     let mut lab = Lab { fleet, template };
     let fabric = Instant::now();
-    lab.until_all("converged", FLOW_LIMIT)?;
+    let mut hold = hold::Hold::new(dirs.cache.join("hold"), work);
+    hold.step(&mut lab, "converged", |lab| lab.until_all("converged", FLOW_LIMIT))?;
     say::line(&format!(
         "the platform has converged {} after the fabric, {} after power-on",
         say::seconds(fabric.elapsed()),
         say::seconds(began.elapsed())
     ));
-    measure::bytes(&lab)?;
-    shows::all(&lab)?;
-    measure::beside_ansible_pull(&mut lab)?;
-    trouble::broken(&mut lab)?;
-    trouble::change(&mut lab)?;
-    loss::killed(&mut lab)?;
-    loss::replaced(&mut lab)?;
-    shows::accepted(&lab)?;
+    type Try = fn(&mut Lab<'_>) -> Result<()>;
+    let steps: [(&str, Try); 14] = [
+        ("bytes", |lab| measure::bytes(lab)),
+        ("etcd", |lab| shows::etcd(lab)),
+        ("vip", |lab| shows::vip(lab)),
+        ("metrics", |lab| shows::metrics(lab)),
+        ("containers", |lab| shows::containers(lab)),
+        ("storage", |lab| shows::storage(lab)),
+        ("support", |lab| shows::support(lab)),
+        ("the operator's play", |lab| shows::greeted(lab)),
+        ("ansible-pull", measure::beside_ansible_pull),
+        ("broken payload", trouble::broken),
+        ("change", trouble::change),
+        ("killed agent", loss::killed),
+        ("replaced node", loss::replaced),
+        ("acceptance", |lab| shows::accepted(lab)),
+    ];
+    for (name, step) in steps {
+        hold.step(&mut lab, name, step)?;
+    }
+    hold.end()?;
     lab.fleet.ns.must_be_quiet()
 }
