@@ -129,6 +129,7 @@ impl App {
         let (message, both) = answer(secret, &parties, &decision, &part.message, &random).map_err(bad)?;
         Ok(Decided {
             actor: actor.to_owned(),
+            agreed: None,
             hostname,
             role: role.to_owned(),
             replace,
