@@ -270,7 +270,11 @@ mod tests {
     fn rights_include_what_they_say() {
         use Permission as P;
         for (rights, has, lacks) in [
-            (Rights::Viewer, &[P::Account, P::Read][..], &[P::Audit, P::Approve, P::Power, P::Converge, P::Build, P::Administer][..]),
+            (
+                Rights::Viewer,
+                &[P::Account, P::Read][..],
+                &[P::Audit, P::Approve, P::Power, P::Converge, P::Build, P::Administer][..],
+            ),
             (Rights::Auditor, &[P::Account, P::Read, P::Audit], &[P::Approve, P::Power, P::Converge, P::Build, P::Administer]),
             (Rights::Operator, &[P::Read, P::Approve, P::Power, P::Converge, P::Build], &[P::Audit, P::Administer]),
             (Rights::Administrator, P::ALL, &[]),

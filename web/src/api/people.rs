@@ -69,7 +69,13 @@ impl Actor {
         } else if self.via == Via::Token {
             format!("this API token does not have the scope {permission}")
         } else {
-            format!("this needs the rights of {} {}; you have those of {} {}", article(permission.least()), permission.least(), article(self.rights), self.rights)
+            format!(
+                "this needs the rights of {} {}; you have those of {} {}",
+                article(permission.least()),
+                permission.least(),
+                article(self.rights),
+                self.rights
+            )
         }))
     }
 }

@@ -89,7 +89,11 @@ pub(crate) struct Forgotten {
     forgotten: i64,
 }
 
-pub(crate) async fn forget(State(app): State<App>, change: Change<may::Fresh<may::Approve>>, Named(id): Named<i64>) -> Answer<Forgotten> {
+pub(crate) async fn forget(
+    State(app): State<App>,
+    change: Change<may::Fresh<may::Approve>>,
+    Named(id): Named<i64>,
+) -> Answer<Forgotten> {
     app.call(move |api| api.forget(change.actor(), id)).await?;
     Ok(SafeJson(Forgotten { forgotten: id }))
 }

@@ -47,7 +47,11 @@ pub(crate) async fn build(
     Ok(SafeJson(app.call(move |api| api.build_output(change.actor(), &wish)).await?))
 }
 
-pub(crate) async fn verify(State(app): State<App>, change: Change<may::Build>, Named(name): Named<OutputName>) -> Answer<JobView> {
+pub(crate) async fn verify(
+    State(app): State<App>,
+    change: Change<may::Build>,
+    Named(name): Named<OutputName>,
+) -> Answer<JobView> {
     Ok(SafeJson(app.call(move |api| api.verify_output(change.actor(), name.as_str())).await?))
 }
 

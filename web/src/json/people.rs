@@ -35,24 +35,15 @@ pub(crate) async fn me(State(app): State<App>, session: Session) -> Answer<Peopl
     Ok(SafeJson(people(&app, session).await?))
 }
 
-pub(crate) async fn users(
-    State(app): State<App>,
-    SessionFor(session, _): SessionFor<may::Audit>,
-) -> Answer<impl Serialize> {
+pub(crate) async fn users(State(app): State<App>, SessionFor(session, _): SessionFor<may::Audit>) -> Answer<impl Serialize> {
     Ok(SafeJson(list_of("users", people(&app, session).await?.users)))
 }
 
-pub(crate) async fn sessions(
-    State(app): State<App>,
-    SessionFor(session, _): SessionFor<may::Account>,
-) -> Answer<impl Serialize> {
+pub(crate) async fn sessions(State(app): State<App>, SessionFor(session, _): SessionFor<may::Account>) -> Answer<impl Serialize> {
     Ok(SafeJson(list_of("sessions", people(&app, session).await?.sessions)))
 }
 
-pub(crate) async fn tokens(
-    State(app): State<App>,
-    SessionFor(session, _): SessionFor<may::Account>,
-) -> Answer<impl Serialize> {
+pub(crate) async fn tokens(State(app): State<App>, SessionFor(session, _): SessionFor<may::Account>) -> Answer<impl Serialize> {
     Ok(SafeJson(list_of("tokens", people(&app, session).await?.tokens)))
 }
 

@@ -28,6 +28,7 @@ async fn no_page_shows_it_raw() {
             "/packages",
             "/images",
             "/platform",
+            "/people",
             "/machines/1",
             "/machines/2",
             "/machines/3",

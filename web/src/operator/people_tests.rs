@@ -73,7 +73,10 @@ async fn users_are_added_and_refusals_keep_what_was_typed() {
         ("user=e+ve&password=a&password2=b&rights=operator", "do not match"),
     ] {
         let page = post(&router, TOKEN, "/people/users/add", fields).await.text();
-        assert!(page.contains(says) && page.contains("value=\"e ve\"") && page.contains("<option selected>operator</option>"), "{page}");
+        assert!(
+            page.contains(says) && page.contains("value=\"e ve\"") && page.contains("<option selected>operator</option>"),
+            "{page}"
+        );
     }
     let last = post(&router, TOKEN, "/people/users/set", "user=ada&rights=viewer").await;
     assert!(last.status == 409 && last.text().contains("last administrator"));
@@ -111,19 +114,21 @@ async fn a_second_person_agrees_to_what_is_shown() {
     let path = format!("/machines/{PENDING}");
     let page = get(&router, &path, &[("cookie", &cookie())]).await.text();
     let digest = "07".repeat(32);
-    for part in ["bob has approved this machine", "n-9.lab.lan", "id=\"agree-submit\"", &format!("name=\"decision\" value=\"{digest}\"")] {
+    for part in
+        ["bob has approved this machine", "n-9.lab.lan", "id=\"agree-submit\"", &format!("name=\"decision\" value=\"{digest}\"")]
+    {
         assert!(page.contains(part), "{part}: {page}");
     }
+    // Whoever said yes first sees no button.
+    mock.state().machines[1].waiting[0].enrollment.first_yes = Some(crate::api::FirstYes { user: "ada".into(), ..first_yes("") });
+    let own = get(&router, &path, &[("cookie", &cookie())]).await.text();
+    assert!(own.contains("It was you") && !own.contains("agree-submit"), "{own}");
     let agree = format!("{path}/agree");
     let stale = post(&router, TOKEN, &agree, &format!("enrollment={}&decision={}", pending_id(), "08".repeat(32))).await;
     assert!(stale.status == 409 && stale.text().contains("was changed in the meantime"));
     mock.state().machines[1].row.enrollment.as_mut().unwrap().first_yes = Some(first_yes(""));
     let done = post(&router, TOKEN, &agree, &format!("enrollment={}&decision={digest}", pending_id())).await;
     assert_eq!((done.status.as_u16(), done.header("location")), (303, path.as_str()));
-    // Whoever said yes first sees no button.
-    mock.state().machines[1].waiting[0].enrollment.first_yes = Some(crate::api::FirstYes { user: "ada".into(), ..first_yes("") });
-    let own = get(&router, &path, &[("cookie", &cookie())]).await.text();
-    assert!(!own.contains("agree-submit"), "{own}");
 }
 
 #[tokio::test]
@@ -131,13 +136,19 @@ async fn the_json_of_people() {
     let (_, router) = site("");
     let auth: Headers = &[("cookie", &cookie())];
     let me = get(&router, "/api/v1/me", auth).await.json();
-    assert_eq!((me["user"].as_str(), me["rights"].as_str(), me["fresh"].as_bool()), (Some("ada"), Some("administrator"), Some(true)));
+    assert_eq!(
+        (me["user"].as_str(), me["rights"].as_str(), me["fresh"].as_bool()),
+        (Some("ada"), Some("administrator"), Some(true))
+    );
     assert_eq!(me["may"].as_array().unwrap().len(), 8);
     assert_eq!(me["tokens"][0]["id"], "0a1b2c3d");
     let (cookie, proof) = (cookie(), csrf(TOKEN));
     let headers = [("cookie", cookie.as_str()), ("x-csrf-token", proof.as_str()), JSON];
     let made = ask(&router, "POST", "/api/v1/api-tokens", &headers, r#"{"name":"t","scopes":["read","power"]}"#).await.json();
-    assert_eq!((made["token"].as_str(), made["name"].as_str(), made["scopes"][1].as_str()), (Some(NEW_TOKEN), Some("t"), Some("power")));
+    assert_eq!(
+        (made["token"].as_str(), made["name"].as_str(), made["scopes"][1].as_str()),
+        (Some(NEW_TOKEN), Some("t"), Some("power"))
+    );
     let bad = ask(&router, "POST", "/api/v1/api-tokens", &headers, r#"{"name":"t","scopes":["everything"]}"#).await;
     assert_eq!(bad.status, 400);
 }

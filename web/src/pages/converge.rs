@@ -174,7 +174,10 @@ pub(crate) struct ActForm {
     node: String,
 }
 
-pub(crate) async fn act(Sent { app, id }: Sent, ChangeForm(change, form): ChangeForm<may::Converge, ActForm>) -> Result<Response, Failure> {
+pub(crate) async fn act(
+    Sent { app, id }: Sent,
+    ChangeForm(change, form): ChangeForm<may::Converge, ActForm>,
+) -> Result<Response, Failure> {
     let given = |text: String| Some(text).filter(|t| !t.is_empty());
     let act = ConvergeAct { what: form.what, role: given(form.role), node: given(form.node) };
     let actor = change.actor().clone();

@@ -185,14 +185,7 @@ pub(crate) async fn forget(
 /// [`OperatorApi::deny`] or [`OperatorApi::revoke`].
 type End = fn(&dyn OperatorApi, &Actor, EnrollmentId, &str) -> Result<EnrollmentView, ApiError>;
 
-async fn end<P>(
-    app: App,
-    change: Change<P>,
-    request: RequestId,
-    id: i64,
-    form: DenyForm,
-    how: End,
-) -> Result<Response, Failure> {
+async fn end<P>(app: App, change: Change<P>, request: RequestId, id: i64, form: DenyForm, how: End) -> Result<Response, Failure> {
     let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
     let (actor, reason) = (change.actor().clone(), form.reason.trim().to_owned());
     match app.call(move |api| how(api, &actor, enrollment, &reason)).await {

@@ -233,7 +233,10 @@ pub(crate) struct WordForm {
     word: String,
 }
 
-pub(crate) async fn promote(sent: Sent, ChangeForm(change, form): ChangeForm<may::Fresh<may::Administer>, WordForm>) -> Result<Response, Failure> {
+pub(crate) async fn promote(
+    sent: Sent,
+    ChangeForm(change, form): ChangeForm<may::Fresh<may::Administer>, WordForm>,
+) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.promote(actor, form.word.trim())).await
 }
 
@@ -253,7 +256,10 @@ pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<may::Admi
     done(sent, change, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
 }
 
-pub(crate) async fn remove(sent: Sent, ChangeForm(change, form): ChangeForm<may::Administer, WordForm>) -> Result<Response, Failure> {
+pub(crate) async fn remove(
+    sent: Sent,
+    ChangeForm(change, form): ChangeForm<may::Administer, WordForm>,
+) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.remove_capsule(actor, &form.word)).await
 }
 
@@ -274,7 +280,10 @@ pub(crate) struct PlaceForm {
     what: String,
 }
 
-pub(crate) async fn place(sent: Sent, ChangeForm(change, form): ChangeForm<may::Administer, PlaceForm>) -> Result<Response, Failure> {
+pub(crate) async fn place(
+    sent: Sent,
+    ChangeForm(change, form): ChangeForm<may::Administer, PlaceForm>,
+) -> Result<Response, Failure> {
     let word = |text: &str| text.trim().to_owned();
     let place = (form.what != "reset").then(|| PlaceView {
         subnet: word(&form.subnet),

@@ -8,8 +8,8 @@ use cluster_seed::people::{ApiTokenId, Permission, Permissions, Rights};
 
 use super::{Mock, PASSWORD, data};
 use crate::api::{
-    Actor, ApiError, ApiTokenView, ChangePassword, CreatedToken, EnrollmentView, FirstYes, NewToken, NewUser, PeopleApi, PeopleView,
-    SessionView, SetUser, UserView,
+    Actor, ApiError, ApiTokenView, ChangePassword, CreatedToken, EnrollmentView, FirstYes, NewToken, NewUser, PeopleApi,
+    PeopleView, SessionView, SetUser, UserView,
 };
 
 /// What the mock shows once.

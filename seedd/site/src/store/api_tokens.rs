@@ -45,27 +45,14 @@ impl Tx<'_> {
         }
         self.tx.execute(
             "INSERT INTO api_token (id, user, name, scopes, hash, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![
-                token.id.to_string(),
-                token.user,
-                token.name,
-                token.scopes.to_string(),
-                hash,
-                token.created,
-                token.expires
-            ],
+            params![token.id.to_string(), token.user, token.name, token.scopes.to_string(), hash, token.created, token.expires],
         )?;
         Ok(true)
     }
 
     /// The token with this hash and its user, if neither is expired or disabled. One that would last more than `longest` seconds from
     /// `now` was created under another clock, and is treated as expired.
-    pub fn live_api_token(
-        &self,
-        hash: &str,
-        now: u64,
-        longest: u64,
-    ) -> Result<Option<(ApiTokenRecord, UserRecord)>, StoreError> {
+    pub fn live_api_token(&self, hash: &str, now: u64, longest: u64) -> Result<Option<(ApiTokenRecord, UserRecord)>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM api_token WHERE hash = ?1 AND expires > ?2 AND expires <= ?3");
         let found = self.tx.query_row(&sql, params![hash, now, now.saturating_add(longest)], |r| Ok(record(r))).optional()?;
         let Some(found) = found.transpose()? else { return Ok(None) };
@@ -80,7 +67,8 @@ impl Tx<'_> {
 
     /// Tokens of a user, or of all, the newest first; expired ones too.
     pub fn api_tokens(&self, user: Option<&str>) -> Result<Vec<ApiTokenRecord>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM api_token WHERE ?1 IS NULL OR user = ?1 ORDER BY user, created DESC, rowid DESC");
+        let sql =
+            format!("SELECT {COLUMNS} FROM api_token WHERE ?1 IS NULL OR user = ?1 ORDER BY user, created DESC, rowid DESC");
         let mut query = self.tx.prepare(&sql)?;
         let mut rows = query.query([user])?;
         let mut all = Vec::new();

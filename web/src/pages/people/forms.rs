@@ -36,7 +36,11 @@ async fn done<P, T: Send + 'static>(
 }
 
 fn same(first: &str, second: &str) -> Result<(), ApiError> {
-    if first == second { Ok(()) } else { Err(ApiError::bad("the passwords do not match", "type the new password in both fields")) }
+    if first == second {
+        Ok(())
+    } else {
+        Err(ApiError::bad("the passwords do not match", "type the new password in both fields"))
+    }
 }
 
 /// No `Debug` here and below: they hold secrets.
