@@ -78,7 +78,7 @@ pub fn api_token_hash(token: &str) -> String {
 }
 
 impl App {
-    fn may_try(&self, attempt: &Attempt<'_>) -> Result<(), ApiError> {
+    pub(super) fn may_try(&self, attempt: &Attempt<'_>) -> Result<(), ApiError> {
         match self.throttle.wait(attempt, steady()) {
             0 => Ok(()),
             seconds => Err(ApiError::TooMany { seconds }),
@@ -250,7 +250,7 @@ pub fn check_password(password: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn new_session(tx: &Tx<'_>, user: &str, origin: &Origin) -> Result<String, ApiError> {
+pub(super) fn new_session(tx: &Tx<'_>, user: &str, origin: &Origin) -> Result<String, ApiError> {
     let token = hex::encode(random::bytes::<32>().map_err(unexpected)?);
     let (token_hash, address) = (token_hash(&token), origin.address.to_string());
     let new = NewSession { token_hash: &token_hash, user, address: &address, browser: &origin.browser, lasts: LIMITS.longest };

@@ -27,6 +27,7 @@ pub mod mode;
 mod outputs;
 
 mod checked;
+pub mod passkeys;
 pub mod people;
 mod people_api;
 mod power;
@@ -76,6 +77,7 @@ use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
 use budgets::Budgets;
 use jobs::Jobs;
+use passkeys::Ceremonies;
 use site::hint;
 use slots::Slots;
 use throttle::Throttle;
@@ -102,6 +104,7 @@ pub struct App {
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
+    passkeys: Ceremonies,
     /// How often each API token was used.
     budgets: Budgets,
     slots: Slots,
@@ -162,6 +165,7 @@ impl App {
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
             throttle: Throttle::with_free_codes(spec.spec.enrollment.max_wrong_codes),
+            passkeys: Ceremonies::new(seed_hostname(&spec)?.as_str()),
             budgets: Budgets::default(),
             slots: Slots::default(),
             changed: watch::Sender::new(false),

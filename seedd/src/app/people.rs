@@ -173,12 +173,12 @@ impl App {
         let (all, account) = (actor.may.contain(Permission::Audit), actor.may.contain(Permission::Account));
         let of = (!all).then_some(actor.user.as_str());
         let own = token_hash(token);
-        let (users, sessions, tokens) = self.store.read(|tx| {
+        let (users, sessions, tokens, passkeys) = self.store.read(|tx| {
             let users = if all { tx.users()? } else { tx.user(&actor.user)?.into_iter().collect() };
             if !all && !account {
-                return Ok::<_, ApiError>((users, Vec::new(), Vec::new()));
+                return Ok::<_, ApiError>((users, Vec::new(), Vec::new(), Vec::new()));
             }
-            Ok((users, tx.sessions(of, steady(), LIMITS)?, tx.api_tokens(of)?))
+            Ok((users, tx.sessions(of, steady(), LIMITS)?, tx.api_tokens(of)?, tx.passkeys(of)?))
         })?;
         let sessions = sessions.into_iter().map(|s| SessionView {
             own: s.id == session_id(&own),
@@ -198,6 +198,7 @@ impl App {
             users: users.into_iter().map(user_view).collect(),
             sessions: sessions.collect(),
             tokens: tokens.iter().map(token_view).collect(),
+            passkeys: passkeys.into_iter().map(super::passkeys::view).collect(),
         })
     }
 

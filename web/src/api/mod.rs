@@ -36,8 +36,8 @@ pub use operator::{Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 pub use people::{
-    Actor, ApiTokenView, ChangePassword, CreatedToken, NewToken, NewUser, Origin, PeopleApi, PeopleView, SessionView, SetUser,
-    UserView,
+    Actor, ApiTokenView, ChangePassword, CreatedToken, NewToken, NewUser, Origin, PasskeyApi, PasskeyView, PeopleApi, PeopleView,
+    SessionView, SetUser, UserView,
 };
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::people::{ApiTokenId, Permission, Permissions, Rights};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::fleet::EnrollmentView;
@@ -150,6 +151,18 @@ pub struct PeopleView {
     pub users: Vec<UserView>,
     pub sessions: Vec<SessionView>,
     pub tokens: Vec<ApiTokenView>,
+    pub passkeys: Vec<PasskeyView>,
+}
+
+/// HTTP shape of a passkey. Times in Unix seconds.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PasskeyView {
+    pub id: String,
+    pub user: String,
+    pub name: String,
+    pub created: u64,
+    pub used: Option<u64>,
 }
 
 /// HTTP shape of a new user. No `Debug`: it holds a secret.
@@ -221,6 +234,19 @@ pub trait PeopleApi: Send + Sync {
     fn create_token(&self, actor: &Actor, new: &NewToken) -> Result<CreatedToken, ApiError>;
     /// Revokes an API token: one's own, or anyone's with the permission `administer`.
     fn revoke_token(&self, actor: &Actor, id: ApiTokenId) -> Result<(), ApiError>;
+}
+
+/// Passkeys (WebAuthn Level 3). Options and answers are the JSON that browsers read and write.
+pub trait PasskeyApi: Send + Sync {
+    /// Options of `navigator.credentials.create`.
+    fn begin_passkey(&self, actor: &Actor) -> Result<Value, ApiError>;
+    fn finish_passkey(&self, actor: &Actor, name: &str, answer: &Value) -> Result<PasskeyView, ApiError>;
+    /// Removes a passkey: one's own, or anyone's with the permission `administer`.
+    fn remove_passkey(&self, actor: &Actor, id: &str) -> Result<(), ApiError>;
+    /// Options of `navigator.credentials.get`.
+    fn begin_passkey_login(&self, from: IpAddr) -> Result<Value, ApiError>;
+    /// Returns the token of a new session.
+    fn passkey_login(&self, origin: &Origin, answer: &Value) -> Result<String, ApiError>;
 }
 
 #[cfg(test)]

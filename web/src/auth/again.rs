@@ -29,6 +29,9 @@ pub(super) fn page(
     fields: Vec<(String, String)>,
     refused: Option<Failure>,
 ) -> Result<Response, Failure> {
+    if let Some(failure) = refused.as_ref().filter(|f| f.internal.is_some()) {
+        return Err(failure.clone());
+    }
     let status = refused.as_ref().map_or(StatusCode::FORBIDDEN, |f| f.status);
     let refused = refused.map(|f| (clean(&f.error), f.hint.as_deref().map(clean)));
     let fields = fields.into_iter().filter(|(name, _)| name != FIELD).collect();

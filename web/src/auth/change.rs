@@ -98,7 +98,8 @@ impl<P: Permit, T: DeserializeOwned> FromRequest<App> for ChangeForm<P, T> {
                 None => Err(None),
             };
             if let Err(refused) = refused {
-                let Form(fields) = Form::from_request(form(head, bytes), app).await.map_err(Failure::from)?;
+                let Form(fields) =
+                    Form::<Vec<(String, String)>>::from_request(form(head, bytes), app).await.map_err(Failure::from)?;
                 return Err(NoPage::Answer(again::page(&path, &session.actor, fields, refused)?));
             }
         }

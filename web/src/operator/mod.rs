@@ -166,6 +166,8 @@ fn people_routes() -> Vec<Route> {
         ("/people/sessions/end", post(forms::end_session)),
         ("/people/tokens/create", post(forms::create_token)),
         ("/people/tokens/revoke", post(forms::revoke_token)),
+        ("/people/passkeys/create", post(forms::create_passkey)),
+        ("/people/passkeys/remove", post(forms::remove_passkey)),
         ("/people/users/add", post(forms::add_user)),
         ("/people/users/set", post(forms::set_user)),
         ("/people/users/remove", post(forms::remove_user)),
@@ -180,6 +182,11 @@ fn people_routes() -> Vec<Route> {
         ("/api/v1/sessions/{name}", delete(json::people::end_session)),
         ("/api/v1/api-tokens", get(json::people::tokens).post(json::people::create_token)),
         ("/api/v1/api-tokens/{token}", delete(json::people::revoke_token)),
+        ("/api/v1/passkeys", post(json::passkeys::finish)),
+        ("/api/v1/passkeys/begin", post(json::passkeys::begin)),
+        ("/api/v1/passkeys/{name}", delete(json::passkeys::remove)),
+        ("/api/v1/login/passkey", post(json::passkeys::login)),
+        ("/api/v1/login/passkey/begin", post(json::passkeys::begin_login)),
         ("/api/v1/enrollments/{id}/agree", post(json::people::agree)),
     ]
 }

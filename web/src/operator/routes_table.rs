@@ -6,7 +6,7 @@ use crate::auth::csrf;
 use crate::testing::data::pending_id;
 use crate::testing::{PASSWORD, TOKEN};
 
-use Guard::{Change, Fresh, Read, See};
+use Guard::{Change, Enter, Fresh, Read, See};
 use Permission::{Account, Administer, Approve, Audit};
 
 /// What a route requires of its visitor.
@@ -66,6 +66,13 @@ pub(super) fn people_rows() -> Vec<Row> {
         (Fresh(Administer), "POST", "/people/users/add", form("user=eve&password=a&password2=a&rights=viewer"), 303, 303),
         (Fresh(Administer), "POST", "/people/users/set", form("user=bob&what=disable"), 303, 303),
         (Fresh(Administer), "POST", "/people/users/remove", form("user=bob&word=bob"), 303, 303),
+        (Fresh(Account), "POST", "/people/passkeys/create", form("name=laptop"), 200, 200),
+        (Change(Account), "POST", "/people/passkeys/remove", form("name=00"), 303, 303),
+        (Fresh(Account), "POST", "/api/v1/passkeys/begin", s("{}"), 200, 200),
+        (Change(Account), "POST", "/api/v1/passkeys", s(r#"{"name":"t","answer":{}}"#), 200, 200),
+        (Change(Account), "DELETE", "/api/v1/passkeys/{name}", none(), 200, 200),
+        (Enter(200), "POST", "/api/v1/login/passkey/begin", s("{}"), 200, 200),
+        (Enter(403), "POST", "/api/v1/login/passkey", s(r#"{"id":"wrong"}"#), 403, 403),
         (Change(Approve), "POST", "/machines/{id}/agree", form(&agree), 409, 423),
         (Read, "GET", "/api/v1/me", none(), 200, 200),
         (Change(Account), "POST", "/api/v1/me/password", format!(r#"{{"old":"{PASSWORD}","new":"a"}}"#), 200, 200),

@@ -6,10 +6,12 @@ use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::people::{ApiTokenId, Permission, Permissions, Rights};
 
+use serde_json::{Value, json};
+
 use super::{Mock, PASSWORD, data};
 use crate::api::{
-    Actor, ApiError, ApiTokenView, ChangePassword, CreatedToken, EnrollmentView, FirstYes, NewToken, NewUser, PeopleApi,
-    PeopleView, SessionView, SetUser, UserView,
+    Actor, ApiError, ApiTokenView, ChangePassword, CreatedToken, EnrollmentView, FirstYes, NewToken, NewUser, Origin, PasskeyApi,
+    PasskeyView, PeopleApi, PeopleView, SessionView, SetUser, UserView,
 };
 
 /// What the mock shows once.
@@ -57,6 +59,11 @@ fn token(spice: &str) -> ApiTokenView {
     }
 }
 
+fn passkey(spice: &str) -> PasskeyView {
+    let (id, user) = ("00ff00ff00ff00ff".to_owned(), "ada".to_owned());
+    PasskeyView { id, user, name: format!("laptop{spice}"), created: data::CLOCK - 700, used: Some(data::CLOCK - 60) }
+}
+
 fn user(name: &str, rights: Rights, spice: &str) -> UserView {
     UserView { user: format!("{name}{spice}"), rights, created: data::CLOCK - 9_000, disabled: None }
 }
@@ -96,6 +103,7 @@ impl PeopleApi for Mock {
             users: vec![user("ada", Rights::Administrator, "")],
             sessions: vec![login(1, "ada"), login(2, "ada")],
             tokens: Vec::new(),
+            passkeys: vec![passkey(&self.spice)],
         };
         if all {
             view.users.push(UserView { disabled: Some(data::CLOCK), ..user("bob", Rights::Operator, &self.spice) });
@@ -163,5 +171,37 @@ impl PeopleApi for Mock {
     fn revoke_token(&self, _: &Actor, _: ApiTokenId) -> Result<(), ApiError> {
         self.note("revoke_token");
         Ok(())
+    }
+}
+
+impl PasskeyApi for Mock {
+    fn begin_passkey(&self, _: &Actor) -> Result<Value, ApiError> {
+        self.note("begin_passkey");
+        Ok(json!({ "challenge": "AAAA", "rp": { "id": format!("seed.lab.lan{}", self.spice) } }))
+    }
+
+    fn finish_passkey(&self, _: &Actor, name: &str, _: &Value) -> Result<PasskeyView, ApiError> {
+        self.note("finish_passkey");
+        Ok(PasskeyView { name: name.to_owned(), ..passkey("") })
+    }
+
+    fn remove_passkey(&self, _: &Actor, _: &str) -> Result<(), ApiError> {
+        self.note("remove_passkey");
+        Ok(())
+    }
+
+    fn begin_passkey_login(&self, from: IpAddr) -> Result<Value, ApiError> {
+        self.note("begin_passkey_login");
+        self.state().callers.push(from);
+        Ok(json!({ "challenge": "AAAA", "rpId": "seed.lab.lan" }))
+    }
+
+    fn passkey_login(&self, _: &Origin, answer: &Value) -> Result<String, ApiError> {
+        self.note("passkey_login");
+        if answer["id"] == "right" {
+            Ok("session-by-passkey".to_owned())
+        } else {
+            Err(ApiError::forbidden("the passkey was not accepted"))
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod leases;
 pub mod log;
 pub mod machines;
 pub mod nodes;
+pub mod passkeys;
 pub mod people;
 pub mod tallies;
 pub mod vault;

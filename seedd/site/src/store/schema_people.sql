@@ -23,3 +23,18 @@ CREATE TABLE api_token (
   used    INTEGER
 ) STRICT;
 CREATE INDEX api_token_user ON api_token(user);
+
+-- Passkeys. fixed and changing as webauthn_rp encodes a credential's state; times in Unix seconds.
+CREATE TABLE passkey (
+  id         TEXT PRIMARY KEY,
+  user       TEXT NOT NULL REFERENCES admin(user) ON DELETE CASCADE,
+  name       TEXT NOT NULL,
+  credential BLOB NOT NULL UNIQUE,
+  handle     BLOB NOT NULL,
+  fixed      BLOB NOT NULL,
+  changing   BLOB NOT NULL,
+  transports INTEGER NOT NULL,
+  created    INTEGER NOT NULL,
+  used       INTEGER
+) STRICT;
+CREATE INDEX passkey_user ON passkey(user);

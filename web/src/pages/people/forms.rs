@@ -153,6 +153,38 @@ pub(crate) async fn revoke_token(
     done(sent, change, Form::Lists, Typed::default(), move |api, actor| api.revoke_token(actor, id)).await
 }
 
+/// The page with the options of a new passkey, with which its script goes on.
+pub(crate) async fn create_passkey(
+    Sent { app, id }: Sent,
+    ChangeForm(change, form): ChangeForm<may::Fresh<may::Account>, NameForm>,
+) -> Result<Response, Failure> {
+    let actor = change.actor().clone();
+    let said = match app.call(move |api| api.begin_passkey(&actor)).await {
+        Ok(options) => Said { passkey: Some((clean(&form.name), clean_json(&options))), ..Said::default() },
+        Err(failure) => {
+            let (status, refusal) = Refusal::of(failure)?;
+            Said { refused: Some((Form::Lists, status, refusal)), ..Said::default() }
+        }
+    };
+    show_page(&app, &id, change.session(), said).await
+}
+
+/// JSON for an attribute: ASCII only.
+fn clean_json(value: &serde_json::Value) -> String {
+    let escape = |c: char| {
+        let mut units = [0; 2];
+        c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    };
+    value.to_string().chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c.to_string() } else { escape(c) }).collect()
+}
+
+pub(crate) async fn remove_passkey(
+    sent: Sent,
+    ChangeForm(change, form): ChangeForm<may::Account, NameForm>,
+) -> Result<Response, Failure> {
+    done(sent, change, Form::Lists, Typed::default(), move |api, actor| api.remove_passkey(actor, &form.name)).await
+}
+
 #[derive(Deserialize)]
 pub(crate) struct UserForm {
     user: String,

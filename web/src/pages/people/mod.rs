@@ -10,7 +10,7 @@ use cluster_seed::people::{MAX_TOKEN_DAYS, Permission, Rights, TOKEN_DAYS};
 
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
-use crate::api::{ApiTokenView, PeopleView, SessionView, UserView};
+use crate::api::{ApiTokenView, PasskeyView, PeopleView, SessionView, UserView};
 use crate::auth::{NoPage, PageFor, Session, may};
 use crate::call::App;
 use crate::dates::{ago, iso};
@@ -46,6 +46,14 @@ struct Token {
     used: String,
 }
 
+struct Passkey {
+    id: String,
+    user: String,
+    name: String,
+    created: String,
+    used: String,
+}
+
 /// Which form was refused: its message is shown there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -70,6 +78,8 @@ struct Said {
     typed: Typed,
     /// Name and text of a new token.
     created: Option<(String, String)>,
+    /// Name and options of a new passkey, for the page's script.
+    passkey: Option<(String, String)>,
     done: Option<&'static str>,
 }
 
@@ -86,6 +96,7 @@ struct Page {
     of_lists: Option<Refusal>,
     done: Option<&'static str>,
     created: Option<(String, String)>,
+    passkey: Option<(String, String)>,
     typed_token: String,
     typed_days: String,
     typed_user: String,
@@ -96,6 +107,7 @@ struct Page {
     users: Vec<User>,
     sessions: Vec<Login>,
     tokens: Vec<Token>,
+    passkeys: Vec<Passkey>,
 }
 
 fn rights(chosen: Rights) -> Vec<(&'static str, bool)> {
@@ -138,13 +150,29 @@ impl Token {
             scopes: scopes.join(", "),
             expires: iso(token.expires),
             expired: token.expires <= now,
-            used: token.used.map_or_else(|| "never".to_owned(), |at| ago(now, at)),
+            used: used(token.used, now),
         }
     }
 }
 
+impl Passkey {
+    fn of(passkey: &PasskeyView, now: u64) -> Self {
+        Passkey {
+            id: clean(&passkey.id),
+            user: clean(&passkey.user),
+            name: clean(&passkey.name),
+            created: ago(now, passkey.created),
+            used: used(passkey.used, now),
+        }
+    }
+}
+
+fn used(at: Option<u64>, now: u64) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| ago(now, at))
+}
+
 fn template(shell: Shell, people: &PeopleView, now: u64, said: Said) -> (StatusCode, Page) {
-    let Said { refused, typed, created, done } = said;
+    let Said { refused, typed, created, passkey, done } = said;
     let status = refused.as_ref().map_or(StatusCode::OK, |(_, status, _)| *status);
     let (mut of_password, mut of_token, mut of_user, mut of_lists) = (None, None, None, None);
     let (mut typed_token, mut typed_user) = (String::new(), String::new());
@@ -170,6 +198,7 @@ fn template(shell: Shell, people: &PeopleView, now: u64, said: Said) -> (StatusC
         users: people.users.iter().map(|u| User::of(u, &people.user)).collect(),
         sessions: people.sessions.iter().map(|s| Login::of(s, now)).collect(),
         tokens: people.tokens.iter().map(|t| Token::of(t, now)).collect(),
+        passkeys: people.passkeys.iter().map(|p| Passkey::of(p, now)).collect(),
         shell,
         of_password,
         of_token,
@@ -177,6 +206,7 @@ fn template(shell: Shell, people: &PeopleView, now: u64, said: Said) -> (StatusC
         of_lists,
         done,
         created,
+        passkey,
     };
     (status, page)
 }
