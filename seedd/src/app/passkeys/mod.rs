@@ -74,7 +74,7 @@ impl App {
 
     fn log_in_with_passkey(&self, origin: &Origin, answer: &Value) -> Result<String, ApiError> {
         let from = origin.address;
-        let attempt = Attempt { purpose: Purpose::Login, from, account: "" };
+        let attempt = Attempt { purpose: Purpose::Passkey, from, account: "" };
         self.may_try(&attempt)?;
         let verified = self.passkeys.finish_login(answer, |credential| Ok(self.store.read(|tx| tx.passkey(credential))?));
         let (held, user) = match verified {
@@ -85,7 +85,7 @@ impl App {
                 return Err(error);
             }
         };
-        self.throttle.succeeded(&Attempt { account: &user.user, ..attempt }, steady());
+        self.throttle.succeeded(&attempt, steady());
         self.write(|tx| {
             tx.touch_passkey(&held.id, &held.changing, now())?;
             let text = format!("{} logged in from {from} with passkey {}", user.user, held.name);
@@ -119,7 +119,7 @@ impl PasskeyApi for Seed {
     }
 
     fn begin_passkey_login(&self, from: IpAddr) -> Result<Value, ApiError> {
-        self.0.may_try(&Attempt { purpose: Purpose::Login, from, account: "" })?;
+        self.0.may_try(&Attempt { purpose: Purpose::Passkey, from, account: "" })?;
         self.0.passkeys.begin_login()
     }
 
