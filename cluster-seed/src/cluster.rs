@@ -16,6 +16,7 @@ use crate::ids::Hostname;
 use crate::inventory::{self, Known, NodeSpec};
 use crate::kubernetes::KubernetesSpec;
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
+use crate::people::Approvals;
 pub use crate::spec_error::SpecError;
 use crate::spec_error::{at, whole};
 use crate::substrate::{Misplaced, SubstrateSpec};
@@ -177,6 +178,9 @@ pub struct EnrollmentPolicy {
     /// An install that reports nothing for this many minutes is Failed.
     #[serde(default = "default_install_minutes")]
     pub install_minutes: u32,
+    /// How many people approve a machine; a role may ask for more.
+    #[serde(default)]
+    pub approvals: Approvals,
 }
 
 fn default_pending_minutes() -> u32 {
@@ -199,6 +203,7 @@ impl Default for EnrollmentPolicy {
             max_wrong_codes: default_wrong_codes(),
             max_pending: default_max_pending(),
             install_minutes: default_install_minutes(),
+            approvals: Approvals::default(),
         }
     }
 }

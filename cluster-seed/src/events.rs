@@ -157,6 +157,13 @@ kinds! {
     DrillPassed "drill.passed" Good,
     DrillSlow "drill.slow" Wait,
     DrillFailed "drill.failed" Bad,
+    UserSet "user.set" Idle,
+    UserRemoved "user.removed" Idle,
+    SessionEnded "session.ended" Idle,
+    ApiTokenCreated "api_token.created" Idle,
+    ApiTokenRevoked "api_token.revoked" Bad,
+    EnrollmentFirstYes "enrollment.first_yes" Wait,
+    EnrollmentSecondYes "enrollment.second_yes" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

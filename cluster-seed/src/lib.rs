@@ -38,6 +38,7 @@ pub mod overlay;
 pub mod pairing;
 pub mod pake;
 pub mod peers;
+pub mod people;
 pub mod progress;
 pub mod proof;
 pub mod repo;

@@ -37,7 +37,7 @@ pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Failure> {
     if own { Ok(()) } else { Err(Failure::forbidden("this request was sent by another site")) }
 }
 
-async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
     let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time");
     timeout(BODY_TIME, read).await.map_err(|_| late())
 }

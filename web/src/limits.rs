@@ -64,6 +64,8 @@ pub const MAX_TAGS: usize = 1000;
 pub const FILE_BUFFER: usize = 64 << 10;
 /// Longest session token, in characters.
 pub const MAX_TOKEN: usize = 256;
+/// Longest name of a browser that is kept with its session, in characters.
+pub const MAX_BROWSER: usize = 160;
 /// Longest text from a machine or the event log that a page shows, in characters.
 pub const MAX_SHOWN: usize = 512;
 /// Largest piece of a capsule in one request, in bytes, and the time for it to arrive.

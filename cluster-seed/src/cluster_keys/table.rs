@@ -144,6 +144,7 @@ pub const KEYS: &[Section] = &[
         key("maxUnavailable", "integer", "null", "1 to 4096", "A change waits while this many other nodes of the role are not healthy. Without it: 1."),
         key("count", "section", NONE, "", "How many nodes the role has."),
         key("disk", "word", "any", "`any`, `smallest`, `largest`", "The disk that the form of an approval recommends."),
+        key("approvals", "integer", "1", "1 or 2", "How many people approve a machine of the role. The larger one of this and `enrollment.approvals` counts."),
     ] },
     Section { at: &["spec.roles.<name>.count"], about: "How many nodes a role has.", keys: &[
         key("min", "integer", "1", "1 to 4096", "The role starts once this many nodes have passed the fabric gate."),
@@ -154,6 +155,7 @@ pub const KEYS: &[Section] = &[
         key("maxWrongCodes", "integer", "5", "", "Wrong pairing codes of one operator before waits begin, which grow with each further one. Each wrong code makes its machine show a new one."),
         key("maxPending", "integer", "256", "", "Most pending enrollments."),
         key("installMinutes", "integer, minutes", "60", "", "An installation without a report for this time has failed."),
+        key("approvals", "integer", "1", "1 or 2", "How many people approve a machine ([people.md](people.md)). With 2, a second user has to agree to what the first one entered."),
     ] },
     Section { at: &["spec.ssh"], about: "", keys: &[
         key("authorizedKeys", "list of strings", "[]", "public keys, one per entry", "Lines of root's authorized_keys on every node. There are no passwords."),

@@ -10,6 +10,7 @@ use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::pairing::{CodeError, PairingCode, PairingSecret};
 use cluster_seed::pake::{Decision, PAKE_RANDOM, PakeError, Parties, answer};
+use cluster_seed::people::Approvals;
 use host::clock::{now, now_ms, steady};
 use host::random;
 use site::store::Tx;
@@ -90,6 +91,9 @@ impl App {
         let text = format!("code entered: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
         let choice = Choice { hostname, order, role: &form.role, replace: form.replace };
         let decided = self.pair(&actor.user, &record, &code.secret, choice)?;
+        if self.approvals_of(&form.role) == Approvals::Two {
+            return self.one_of_two(actor, id, decided, &text);
+        }
         self.write(|tx| {
             self.may_issue(tx)?;
             self.has_room(tx, &decided.hostname, form.replace)?;
@@ -129,6 +133,7 @@ impl App {
         let (message, both) = answer(secret, &parties, &decision, &part.message, &random).map_err(bad)?;
         Ok(Decided {
             actor: actor.to_owned(),
+            agreed: None,
             hostname,
             role: role.to_owned(),
             replace,

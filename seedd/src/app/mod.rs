@@ -3,10 +3,12 @@
 pub mod admission;
 mod api;
 pub use api::Seed;
+pub mod agree;
 pub mod approve;
 mod apt;
 pub mod auth;
 pub mod boot;
+mod budgets;
 mod charts;
 mod clock;
 pub mod confirm;
@@ -25,6 +27,9 @@ pub mod mode;
 mod outputs;
 
 mod checked;
+pub mod passkeys;
+pub mod people;
+mod people_api;
 mod power;
 pub(crate) mod records;
 mod remote;
@@ -70,7 +75,9 @@ use web::api::ApiError;
 use crate::clock::Silence;
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
+use budgets::Budgets;
 use jobs::Jobs;
+use passkeys::Ceremonies;
 use site::hint;
 use slots::Slots;
 use throttle::Throttle;
@@ -97,6 +104,9 @@ pub struct App {
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
+    passkeys: Ceremonies,
+    /// How often each API token was used.
+    budgets: Budgets,
     slots: Slots,
     /// True once the site's files or its mode differ from those that were read: the daemon reloads the site.
     pub changed: watch::Sender<bool>,
@@ -155,6 +165,8 @@ impl App {
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
             throttle: Throttle::with_free_codes(spec.spec.enrollment.max_wrong_codes),
+            passkeys: Ceremonies::new(seed_hostname(&spec)?.as_str()),
+            budgets: Budgets::default(),
             slots: Slots::default(),
             changed: watch::Sender::new(false),
             operator: Mutex::new(None),

@@ -47,11 +47,11 @@ impl App {
                 let node = self.store.read(|tx| tx.live_node(&hostname))?;
                 let node = node.ok_or_else(|| anyhow!("there is no node named {hostname}"));
                 let node = node.map_err(|e| hint::with(e, "`seedd node list` lists all nodes"))?;
-                self.revoke_by(&Actor { user: WHO.to_owned() }, node.enrollment, &reason).map_err(hinted)?;
+                self.revoke_by(&Actor::local(WHO), node.enrollment, &reason).map_err(hinted)?;
                 Answer::Nothing(Nothing {})
             }
             SiteRequest::Forget { mac } => {
-                self.forget_machine(&Actor { user: WHO.to_owned() }, self.id_of(mac)?).map_err(hinted)?;
+                self.forget_machine(&Actor::local(WHO), self.id_of(mac)?).map_err(hinted)?;
                 Answer::Nothing(Nothing {})
             }
             SiteRequest::Power { mac } => Answer::Power(socket::power(self.view_power(self.id_of(mac)?).map_err(hinted)?)),

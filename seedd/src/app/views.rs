@@ -236,5 +236,6 @@ fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiErr
             rate: record.rate,
         }),
         reason: record.reason.clone(),
+        first_yes: super::agree::first_yes(record),
     })
 }

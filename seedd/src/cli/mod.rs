@@ -37,6 +37,7 @@ mod support;
 mod tail;
 mod token;
 mod unseal;
+mod user;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -63,7 +64,7 @@ First steps:
   seedd init --name site-a
   seedd darksite build
   seedd image build
-  seedd admin set ada
+  seedd user add ada --rights administrator
   seedd serve --iface eth0
   seedd unseal
 
@@ -170,8 +171,11 @@ Exit status:
   0  recovered within the target
   1  it failed, or took longer")]
     Drill(drill::Drill),
-    /// Manage administrators of the web interface
+    /// Manage users, their rights and their API tokens
     #[command(subcommand)]
+    User(user::Users),
+    /// Manage administrators of the web interface: the older form of `seedd user`
+    #[command(subcommand, hide = true)]
     Admin(admin::Admin),
     /// Show or set the seed's clock, which the nodes follow
     #[command(subcommand)]
@@ -284,6 +288,7 @@ pub fn main() -> ExitCode {
         Verb::Seal(v) => v.run(),
         Verb::Keys(v) => v.run(),
         Verb::Drill(v) => v.run(),
+        Verb::User(v) => v.run(),
         Verb::Admin(v) => v.run(),
         Verb::Clock(v) => v.run(),
         Verb::Status(v) => v.run(),

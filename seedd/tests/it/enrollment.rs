@@ -34,7 +34,7 @@ pub(crate) fn ip() -> IpAddr {
 }
 
 pub(crate) fn admin() -> Actor {
-    Actor { user: "ada".to_owned() }
+    Actor::session("ada", cluster_seed::people::Rights::Administrator, true)
 }
 
 pub(crate) fn bench() -> Bench {

@@ -27,6 +27,8 @@ mod life;
 mod lists;
 mod outputs;
 mod pairing;
+mod passkeys;
+mod people;
 mod power;
 mod private;
 mod prompt;

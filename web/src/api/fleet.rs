@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::ids::{EnrollmentId, Mac};
+use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::HardwareFacts;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,23 @@ pub struct EnrollmentView {
     pub progress: Option<InstallProgress>,
     /// Why it was denied, failed or expired.
     pub reason: Option<String>,
+    /// What one person has said yes to, where a second one has to agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_yes: Option<FirstYes>,
+}
+
+/// HTTP shape of the first of two approvals.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstYes {
+    /// Who entered the code.
+    pub user: String,
+    pub hostname: String,
+    pub role: String,
+    pub disk: String,
+    pub replace: bool,
+    /// Names exactly this decision; sent with the second yes.
+    pub decision: Digest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

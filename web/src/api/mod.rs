@@ -18,6 +18,7 @@ mod mesh;
 mod operator;
 mod outputs;
 mod packages;
+mod people;
 mod power;
 mod setup;
 mod site;
@@ -28,14 +29,18 @@ pub use converge::{
     AcceptView, BarrierView, ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView,
 };
 pub use error::ApiError;
-pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
+pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use mesh::{MeshDrop, MeshLink, MeshView, MeshViolation};
-pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};
+pub use operator::{Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
+pub use people::{
+    Actor, ApiTokenView, ChangePassword, CreatedToken, NewToken, NewUser, Origin, PasskeyApi, PasskeyView, PeopleApi, PeopleView,
+    SessionView, SetUser, UserView,
+};
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};

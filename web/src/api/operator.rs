@@ -18,14 +18,9 @@ use super::lists::ListsView;
 use super::mesh::MeshView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
+use super::people::{Actor, Origin, PasskeyApi, PeopleApi};
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
-
-/// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Actor {
-    pub user: String,
-}
 
 /// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]
@@ -87,7 +82,7 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: Send + Sync + 'static {
+pub trait OperatorApi: PeopleApi + PasskeyApi + Send + Sync + 'static {
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;
@@ -95,10 +90,11 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError>;
 
     /// Creates the first administrator and logs in; returns the session token.
-    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;
+    fn setup(&self, origin: &Origin, setup: &Setup) -> Result<String, ApiError>;
     /// Returns the session token (128 random bits or more, hashed at rest).
-    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError>;
-    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError>;
+    fn login(&self, origin: &Origin, login: &Login) -> Result<String, ApiError>;
+    /// Who has this session or API token, while it lasts. `used`: somebody asked, so that a session is not idle.
+    fn session(&self, token: &str, used: bool) -> Result<Option<Actor>, ApiError>;
     /// Ends the session with this token.
     fn logout(&self, actor: &Actor, token: &str) -> Result<(), ApiError>;
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError>;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, list_of};
 use crate::api::{Approve, EnrollmentView, MachineDetail};
-use crate::auth::{Change, Session};
+use crate::auth::{Change, Session, may};
 use crate::call::App;
 use crate::extract::{Named, OperatorJson};
 use crate::safe_json::SafeJson;
@@ -31,7 +31,7 @@ pub(crate) async fn show(State(app): State<App>, _: Session, Named(id): Named<i6
 
 pub(crate) async fn approve(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Approve>,
     Named(id): Named<EnrollmentId>,
     OperatorJson(approve): OperatorJson<Approve>,
 ) -> Answer<EnrollmentView> {
@@ -40,7 +40,7 @@ pub(crate) async fn approve(
 
 pub(crate) async fn approve_code(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Approve>,
     OperatorJson(approve): OperatorJson<Approve>,
 ) -> Answer<EnrollmentView> {
     Ok(SafeJson(app.call(move |api| api.approve_code(change.actor(), &approve)).await?))
@@ -48,7 +48,7 @@ pub(crate) async fn approve_code(
 
 pub(crate) async fn deny(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Approve>,
     Named(id): Named<EnrollmentId>,
     OperatorJson(why): OperatorJson<Why>,
 ) -> Answer<EnrollmentView> {
@@ -57,7 +57,7 @@ pub(crate) async fn deny(
 
 pub(crate) async fn revoke(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Fresh<may::Approve>>,
     Named(id): Named<EnrollmentId>,
     OperatorJson(why): OperatorJson<Why>,
 ) -> Answer<EnrollmentView> {
@@ -77,7 +77,7 @@ pub(crate) struct Denied {
 
 pub(crate) async fn deny_address(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Approve>,
     OperatorJson(of): OperatorJson<Address>,
 ) -> Answer<Denied> {
     let denied = app.call(move |api| api.deny_address(change.actor(), of.address)).await?;
@@ -89,7 +89,11 @@ pub(crate) struct Forgotten {
     forgotten: i64,
 }
 
-pub(crate) async fn forget(State(app): State<App>, change: Change, Named(id): Named<i64>) -> Answer<Forgotten> {
+pub(crate) async fn forget(
+    State(app): State<App>,
+    change: Change<may::Fresh<may::Approve>>,
+    Named(id): Named<i64>,
+) -> Answer<Forgotten> {
     app.call(move |api| api.forget(change.actor(), id)).await?;
     Ok(SafeJson(Forgotten { forgotten: id }))
 }

@@ -5,6 +5,8 @@ pub(crate) mod converge;
 pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod outputs;
+pub(crate) mod passkeys;
+pub(crate) mod people;
 pub(crate) mod power;
 pub(crate) mod site;
 
@@ -15,8 +17,8 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{ClockView, Login, Overview, PackagesView, Setup};
-use crate::auth::{Change, Session, cookie, forget_cookie};
+use crate::api::{ClockView, Login, Origin, Overview, PackagesView, Setup};
+use crate::auth::{Change, Session, cookie, forget_cookie, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::OperatorJson;
@@ -56,23 +58,23 @@ fn logged_in(app: &App, token: String) -> Result<Response, Failure> {
 
 pub(crate) async fn setup(
     State(app): State<App>,
-    From(from): From,
+    origin: Origin,
     OperatorJson(setup): OperatorJson<Setup>,
 ) -> Result<Response, Failure> {
-    let token = app.costly(move |api| api.setup(from, &setup)).await?;
+    let token = app.costly(move |api| api.setup(&origin, &setup)).await?;
     logged_in(&app, token)
 }
 
 pub(crate) async fn login(
     State(app): State<App>,
-    From(from): From,
+    origin: Origin,
     OperatorJson(login): OperatorJson<Login>,
 ) -> Result<Response, Failure> {
-    let token = app.costly(move |api| api.login(from, &login)).await?;
+    let token = app.costly(move |api| api.login(&origin, &login)).await?;
     logged_in(&app, token)
 }
 
-pub(crate) async fn logout(State(app): State<App>, change: Change) -> Result<impl IntoResponse, Failure> {
+pub(crate) async fn logout(State(app): State<App>, change: Change<may::Account>) -> Result<impl IntoResponse, Failure> {
     app.call(move |api| api.logout(change.actor(), change.token())).await?;
     Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), SafeJson(json!({ "loggedOut": true }))))
 }
@@ -80,14 +82,14 @@ pub(crate) async fn logout(State(app): State<App>, change: Change) -> Result<imp
 pub(crate) async fn unseal(
     State(app): State<App>,
     From(from): From,
-    change: Change,
+    change: Change<may::Administer>,
     OperatorJson(unseal): OperatorJson<Unseal>,
 ) -> Answer<impl Serialize> {
     app.costly(move |api| api.unseal(from, change.actor(), &unseal.passphrase)).await?;
     Ok(SafeJson(json!({ "sealed": false })))
 }
 
-pub(crate) async fn seal(State(app): State<App>, change: Change) -> Answer<impl Serialize> {
+pub(crate) async fn seal(State(app): State<App>, change: Change<may::Administer>) -> Answer<impl Serialize> {
     app.call(move |api| api.seal(change.actor())).await?;
     Ok(SafeJson(json!({ "sealed": true })))
 }
@@ -102,7 +104,7 @@ pub(crate) async fn clock(State(app): State<App>, _: Session) -> Answer<ClockVie
 
 pub(crate) async fn set_clock(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     OperatorJson(set): OperatorJson<SetClock>,
 ) -> Answer<ClockView> {
     Ok(SafeJson(app.call(move |api| api.set_clock(change.actor(), set.to_ms)).await?))

@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::OperatorApi;
 use crate::auth::{Session, bearer};
@@ -39,8 +39,16 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes()]
-        .concat()
+    [
+        page_routes().as_slice(),
+        &site_page_routes(),
+        &json_routes(),
+        &site_json_routes(),
+        &image_routes(),
+        &converge_routes(),
+        &people_routes(),
+    ]
+    .concat()
 }
 
 fn page_routes() -> Vec<Route> {
@@ -152,6 +160,39 @@ fn site_json_routes() -> Vec<Route> {
     ]
 }
 
+fn people_routes() -> Vec<Route> {
+    use pages::people::forms;
+    vec![
+        ("/people", get(pages::people::show)),
+        ("/people/password", post(forms::password)),
+        ("/people/sessions/end", post(forms::end_session)),
+        ("/people/tokens/create", post(forms::create_token)),
+        ("/people/tokens/revoke", post(forms::revoke_token)),
+        ("/people/passkeys/create", post(forms::create_passkey)),
+        ("/people/passkeys/remove", post(forms::remove_passkey)),
+        ("/people/users/add", post(forms::add_user)),
+        ("/people/users/set", post(forms::set_user)),
+        ("/people/users/remove", post(forms::remove_user)),
+        ("/machines/{id}/agree", post(pages::agree::agree)),
+        ("/api/v1/me", get(json::people::me)),
+        ("/api/v1/me/password", post(json::people::change_password)),
+        ("/api/v1/login/again", post(json::people::again)),
+        ("/api/v1/users", get(json::people::users).post(json::people::add_user)),
+        ("/api/v1/users/{name}", put(json::people::set_user).delete(json::people::remove_user)),
+        ("/api/v1/users/{name}/password", put(json::people::reset_password)),
+        ("/api/v1/sessions", get(json::people::sessions).delete(json::people::end_sessions)),
+        ("/api/v1/sessions/{name}", delete(json::people::end_session)),
+        ("/api/v1/api-tokens", get(json::people::tokens).post(json::people::create_token)),
+        ("/api/v1/api-tokens/{token}", delete(json::people::revoke_token)),
+        ("/api/v1/passkeys", post(json::passkeys::finish)),
+        ("/api/v1/passkeys/begin", post(json::passkeys::begin)),
+        ("/api/v1/passkeys/{name}", delete(json::passkeys::remove)),
+        ("/api/v1/login/passkey", post(json::passkeys::login)),
+        ("/api/v1/login/passkey/begin", post(json::passkeys::begin_login)),
+        ("/api/v1/enrollments/{id}/agree", post(json::people::agree)),
+    ]
+}
+
 /// The seed's medium, as machines get it by HTTP: some management controllers take images by https only.
 async fn medium(State(app): State<App>, Named(name): Named<String>, wanted: Wanted) -> Result<Response, Failure> {
     let path = app.call(move |api| Ok(api.medium_path(&name))).await?.ok_or_else(Failure::not_found)?;
@@ -188,6 +229,12 @@ mod converge_tests;
 mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod people_tests;
+#[cfg(test)]
+mod rights_tests;
+#[cfg(test)]
+mod routes_table;
 #[cfg(test)]
 pub(crate) mod routes_tests;
 #[cfg(test)]

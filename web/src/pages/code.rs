@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::decision::ApproveForm;
 use super::shell::Refusal;
 use super::{machine, overview};
-use crate::auth::{ChangeForm, PageSession};
+use crate::auth::{ChangeForm, PageSession, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
@@ -29,7 +29,7 @@ pub(crate) async fn start(_: PageSession) -> Redirect {
 pub(crate) async fn find(
     State(app): State<App>,
     request: RequestId,
-    ChangeForm(change, form): ChangeForm<CodeForm>,
+    ChangeForm(change, form): ChangeForm<may::Approve, CodeForm>,
 ) -> Result<Response, Failure> {
     let code = form.code.trim().to_owned();
     let typed = code.clone();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::shell::Refusal;
 use super::view::{bytes, clean, clean_or};
-use crate::api::{MachineDetail, Overview};
+use crate::api::{FirstYes, MachineDetail, Overview};
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
@@ -60,6 +60,31 @@ pub(super) struct Decision {
     pub(super) was_wrong: bool,
     /// Address of the machine.
     pub(super) address: String,
+    /// Somebody has said yes, and a second person has to agree.
+    pub(super) first: Option<First>,
+}
+
+/// What one person has said yes to.
+pub(super) struct First {
+    pub(super) user: String,
+    pub(super) hostname: String,
+    pub(super) role: String,
+    pub(super) disk: String,
+    pub(super) replace: bool,
+    pub(super) decision: String,
+}
+
+impl First {
+    fn of(yes: &FirstYes) -> Self {
+        First {
+            user: clean(&yes.user),
+            hostname: clean(&yes.hostname),
+            role: clean(&yes.role),
+            disk: clean(&yes.disk),
+            replace: yes.replace,
+            decision: yes.decision.to_string(),
+        }
+    }
 }
 
 /// The form of a Pending machine; or only the refusal, if a decision came too late.
@@ -117,6 +142,7 @@ pub(super) fn decide(
         number: pending.and_then(|e| e.number).map(|n| n.to_string()).unwrap_or_default(),
         was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
         address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
+        first: pending.and_then(|e| e.first_yes.as_ref()).map(First::of),
     })
 }
 

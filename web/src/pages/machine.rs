@@ -12,7 +12,7 @@ use super::decision::{ApproveForm, Decision, decide, disk_notes};
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
 use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Tone, VotersView};
-use crate::auth::{Change, ChangeForm, PageSession, Session};
+use crate::auth::{Change, ChangeForm, PageSession, Session, may};
 use crate::call::App;
 use crate::dates::offset;
 use crate::error::Failure;
@@ -108,7 +108,7 @@ pub(crate) async fn approve(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<ApproveForm>,
+    ChangeForm(change, form): ChangeForm<may::Approve, ApproveForm>,
 ) -> Result<Response, Failure> {
     let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
     let approve = Approve {
@@ -132,7 +132,7 @@ pub(crate) async fn deny(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<DenyForm>,
+    ChangeForm(change, form): ChangeForm<may::Approve, DenyForm>,
 ) -> Result<Response, Failure> {
     end(app, change, request, id, form, |api, actor, id, why| api.deny(actor, id, why)).await
 }
@@ -141,7 +141,7 @@ pub(crate) async fn revoke(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<DenyForm>,
+    ChangeForm(change, form): ChangeForm<may::Fresh<may::Approve>, DenyForm>,
 ) -> Result<Response, Failure> {
     end(app, change, request, id, form, |api, actor, id, why| api.revoke(actor, id, why)).await
 }
@@ -155,7 +155,7 @@ pub(crate) struct AddressForm {
 pub(crate) async fn deny_address(
     State(app): State<App>,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<AddressForm>,
+    ChangeForm(change, form): ChangeForm<may::Approve, AddressForm>,
 ) -> Result<Response, Failure> {
     let address = form.address.parse().map_err(|_| Failure::not_found())?;
     let actor = change.actor().clone();
@@ -170,7 +170,7 @@ pub(crate) async fn forget(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, _): ChangeForm<NoFields>,
+    ChangeForm(change, _): ChangeForm<may::Fresh<may::Approve>, NoFields>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     match app.call(move |api| api.forget(&actor, id)).await {
@@ -185,7 +185,7 @@ pub(crate) async fn forget(
 /// [`OperatorApi::deny`] or [`OperatorApi::revoke`].
 type End = fn(&dyn OperatorApi, &Actor, EnrollmentId, &str) -> Result<EnrollmentView, ApiError>;
 
-async fn end(app: App, change: Change, request: RequestId, id: i64, form: DenyForm, how: End) -> Result<Response, Failure> {
+async fn end<P>(app: App, change: Change<P>, request: RequestId, id: i64, form: DenyForm, how: End) -> Result<Response, Failure> {
     let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
     let (actor, reason) = (change.actor().clone(), form.reason.trim().to_owned());
     match app.call(move |api| how(api, &actor, enrollment, &reason)).await {

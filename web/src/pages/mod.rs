@@ -1,5 +1,6 @@
 //! The pages. They work without JavaScript; with it, marked regions are fetched again when an event arrives.
 
+pub(crate) mod agree;
 pub(crate) mod assets;
 pub(crate) mod charts;
 pub(crate) mod clock;
@@ -12,6 +13,7 @@ pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod overview;
 pub(crate) mod packages;
+pub(crate) mod people;
 pub(crate) mod power;
 pub(crate) mod site;
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Line, clean};
 use crate::api::{ApiError, BmcKind, IpmiPrivilege, PowerAction, PowerView, SetPower};
-use crate::auth::{ChangeForm, NoPage, PageSession, Session};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Named;
@@ -130,7 +130,7 @@ pub(crate) async fn act(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<ActForm>,
+    ChangeForm(change, form): ChangeForm<may::Power, ActForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     let said = match app.call(move |api| api.act_power(&actor, id, form.action)).await {
@@ -145,7 +145,7 @@ pub(crate) async fn save(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<ControllerForm>,
+    ChangeForm(change, form): ChangeForm<may::Power, ControllerForm>,
 ) -> Result<Response, Failure> {
     let (address, user) = (form.address.trim().to_owned(), form.user.trim().to_owned());
     // The form has both for every protocol; they count for IPMI.
@@ -192,7 +192,7 @@ pub(crate) async fn certificate(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, CertificateForm {}): ChangeForm<CertificateForm>,
+    ChangeForm(change, CertificateForm {}): ChangeForm<may::Power, CertificateForm>,
 ) -> Result<Response, Failure> {
     let read = app.call(move |api| api.read_certificate(id)).await;
     back(&app, &request, change.session(), id, read).await
@@ -203,7 +203,7 @@ pub(crate) async fn trust(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<TrustForm>,
+    ChangeForm(change, form): ChangeForm<may::Power, TrustForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     let trusted = app.call(move |api| api.trust_certificate(&actor, id, &form.fingerprint)).await;
@@ -214,7 +214,7 @@ pub(crate) async fn forget(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, ForgetForm {}): ChangeForm<ForgetForm>,
+    ChangeForm(change, ForgetForm {}): ChangeForm<may::Power, ForgetForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     let forgotten = app.call(move |api| api.forget_power(&actor, id)).await;

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
+use cluster_seed::people::{Permission, Permissions};
 
 use crate::api::Overview;
 use crate::auth::Session;
@@ -31,6 +32,8 @@ pub(crate) struct Shell {
 pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) csrf: String,
+    pub(crate) rights: &'static str,
+    may: Permissions,
 }
 
 impl Shell {
@@ -41,12 +44,47 @@ impl Shell {
             site: clean(&overview.site),
             version: clean(&overview.version),
             nonce: id.nonce().to_owned(),
-            user: session.map(|s| User { name: clean(s.user()), csrf: s.csrf() }),
+            user: session.map(|s| User {
+                name: clean(s.user()),
+                csrf: s.csrf(),
+                rights: s.actor().rights.as_str(),
+                may: s.actor().may,
+            }),
             sealed: overview.sealed && !overview.setup_needed,
             warnings: shown.iter().map(|w| clean(w)).collect(),
             refresh: None,
             event: 0,
         }
+    }
+
+    fn may(&self, permission: Permission) -> bool {
+        self.user.as_ref().is_some_and(|u| u.may.contain(permission))
+    }
+
+    /// The name, as it is shown, is that of whoever is logged in.
+    pub(crate) fn is_user(&self, name: &str) -> bool {
+        self.user.as_ref().is_some_and(|u| u.name == name)
+    }
+
+    // Forms that would be refused are not shown.
+    pub(crate) fn may_approve(&self) -> bool {
+        self.may(Permission::Approve)
+    }
+
+    pub(crate) fn may_power(&self) -> bool {
+        self.may(Permission::Power)
+    }
+
+    pub(crate) fn may_converge(&self) -> bool {
+        self.may(Permission::Converge)
+    }
+
+    pub(crate) fn may_build(&self) -> bool {
+        self.may(Permission::Build)
+    }
+
+    pub(crate) fn may_administer(&self) -> bool {
+        self.may(Permission::Administer)
     }
 
     /// The token for the forms; empty on pages before login, whose forms need none.

@@ -103,6 +103,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         wrong_codes: u32::from(state == S::Pending),
         progress: installing.then_some(InstallProgress { written: 2_310_000_000, total: 4_294_967_296, rate: 61_400_000 }),
         reason: (state == S::Failed).then(|| format!("chunk 17 does not match its digest{spice}")),
+        first_yes: None,
     });
     let row = MachineRow {
         id: id.into(),

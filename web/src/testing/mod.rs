@@ -9,6 +9,7 @@ mod machine;
 pub mod mesh;
 mod operator;
 pub mod outputs;
+pub mod people;
 mod site;
 
 #[cfg(test)]

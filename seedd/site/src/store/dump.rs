@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::{StoreError, Tx};
 use crate::setting;
 
-/// Tables that a capsule replaces, parents first. Leases belong to a segment and sessions to a browser; neither is included.
+/// Tables that a capsule replaces, parents first. Leases belong to a segment, sessions to a browser and API tokens to
+/// this seed: none of them is included.
 const TABLES: [(Table, &str); 7] = [
     (Table::Setting, "setting"),
     (Table::Machine, "machine"),
@@ -108,7 +109,10 @@ impl Tx<'_> {
         let columns: Vec<&str> = row.keys().map(String::as_str).collect();
         let marks: Vec<String> = (1..=columns.len()).map(|n| format!("?{n}")).collect();
         let conflict = match table {
-            Table::Admin => " ON CONFLICT (user) DO UPDATE SET password = excluded.password, created = excluded.created",
+            Table::Admin => {
+                " ON CONFLICT (user) DO UPDATE SET password = excluded.password, created = excluded.created, rights = excluded.rights, \
+                 disabled = excluded.disabled"
+            }
             _ => "",
         };
         let sql = format!("INSERT INTO {name} ({}) VALUES ({}){conflict}", columns.join(", "), marks.join(", "));
@@ -203,7 +207,7 @@ mod tests {
         import(&there, &rows).unwrap();
         let mut expected = rows.clone();
         expected.insert(expected.iter().position(|(t, _)| *t == Table::Event).unwrap(), {
-            (Table::Admin, r#"{"created":1,"password":"h","user":"bob"}"#.to_owned())
+            (Table::Admin, r#"{"created":1,"disabled":null,"password":"h","rights":"administrator","user":"bob"}"#.to_owned())
         });
         let sorted = |mut v: Vec<(Table, String)>| {
             v.sort();

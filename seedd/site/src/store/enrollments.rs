@@ -68,6 +68,9 @@ pub struct PairingPart {
 pub struct Decided {
     /// Who typed the code.
     pub actor: String,
+    /// The second person who agreed, where cluster.yaml asks for two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<String>,
     pub hostname: Hostname,
     pub role: String,
     /// Revoke the node that has this name.

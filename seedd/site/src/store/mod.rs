@@ -1,6 +1,7 @@
 //! The seed's database. Architecture invariant: only this folder contains SQL.
 
 pub mod admission;
+pub mod api_tokens;
 pub mod converge;
 pub mod dump;
 pub mod enrollments;
@@ -10,6 +11,7 @@ pub mod leases;
 pub mod log;
 pub mod machines;
 pub mod nodes;
+pub mod passkeys;
 pub mod people;
 pub mod tallies;
 pub mod vault;
@@ -32,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_held.sql"),
     include_str!("schema_token.sql"),
     include_str!("schema_converge.sql"),
+    include_str!("schema_people.sql"),
 ];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);

@@ -139,7 +139,7 @@ pub fn unsealed(site: &Site, passphrase: &str) -> Arc<App> {
 }
 
 pub fn admin() -> Actor {
-    Actor { user: "ada".to_owned() }
+    Actor::session("ada", cluster_seed::people::Rights::Administrator, true)
 }
 
 pub fn form(code: &str, name: &str, replace: bool) -> Approve {
