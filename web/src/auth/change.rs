@@ -75,7 +75,7 @@ struct Signed<T> {
     form: T,
 }
 
-impl<P: Permit, T: DeserializeOwned> FromRequest<App> for ChangeForm<P, T> {
+impl<P: Permit, T: DeserializeOwned + Send> FromRequest<App> for ChangeForm<P, T> {
     type Rejection = NoPage;
     async fn from_request(request: Request, app: &App) -> Result<Self, NoPage> {
         let (parts, body) = request.into_parts();

@@ -15,8 +15,8 @@ use super::people::actor_of;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
     Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
-    ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, Origin, OutputsView, Overview, PackagesView, PlaceView,
-    PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
+    ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, Origin, OutputsView, Overview, PackagesView,
+    PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
 };
 
 fn session(state: &mut State) -> String {
