@@ -6,7 +6,6 @@ use std::net::SocketAddrV4;
 use host::clock::now;
 use web::api::{ApiError, MeshDrop, MeshLink, MeshView, MeshViolation};
 
-use super::PORT;
 use super::prometheus::{Prometheus, Sample};
 use crate::app::App;
 
