@@ -13,10 +13,10 @@ use crate::site::Template;
 
 /// The address that moves between the nodes.
 pub const VIP: &str = "10.80.255.1";
-/// An image that runs without anything else: the agent's own program.
+/// An image that runs without anything else: a static program of ours. Not the agent, which is an init where it is process 1.
 pub const IMAGE: &str = "registry.example.org/team/agent";
 pub const TAG: &str = "1.0";
-const PROGRAM: &str = "kubedos-node";
+const PROGRAM: &str = "kubedos-flow";
 
 /// The reference that the documentation tells operators to begin with.
 const REFERENCE: &str = include_str!("../../../examples/three-nodes/cluster.yaml");

@@ -88,7 +88,7 @@ pub fn containers(lab: &Lab<'_>) -> Result<()> {
         lab.on(name, "ctr version").with_context(|| format!("asking containerd on {name}"))?;
     }
     let out = lab.on(NODES[1], &format!("podman run --rm --network none {IMAGE}:{TAG} 2>&1"))?;
-    ensure!(out.contains("kubedos-node"), "podman said {out}");
+    ensure!(out.contains("kubedos-flow"), "podman said {out}");
     say::line(&format!("podman ran {IMAGE}:{TAG} from the extras: {}", out.lines().last().unwrap_or_default()));
     Ok(())
 }
