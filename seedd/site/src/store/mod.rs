@@ -5,12 +5,15 @@ pub mod converge;
 pub mod dump;
 pub mod enrollments;
 pub mod events;
+pub mod fleet;
 pub mod held;
 pub mod leases;
 pub mod log;
 pub mod machines;
 pub mod nodes;
+pub mod notes;
 pub mod people;
+pub mod silence;
 pub mod tallies;
 pub mod vault;
 
@@ -32,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_held.sql"),
     include_str!("schema_token.sql"),
     include_str!("schema_converge.sql"),
+    include_str!("schema_fleet.sql"),
 ];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
@@ -87,6 +91,10 @@ impl Store {
         if found > VERSION {
             return Err(StoreError::Newer { found });
         }
+        if (1..VERSION).contains(&found) {
+            // Its triggers and views name columns and tables that a migration may make anew.
+            fleet::drop_derived(&connection)?;
+        }
         for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have migrated it in the meantime.
@@ -101,6 +109,7 @@ impl Store {
             }
             tx.commit()?;
         }
+        fleet::ensure_derived(&mut connection)?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         Ok(Store { connection: Mutex::new(connection) })
     }
