@@ -55,6 +55,8 @@ impl Signed {
 pub(super) struct Standing {
     pub lists: ListsView,
     of: HashMap<EnrollmentId, (HeldView, u64)>,
+    /// When machines that wait for approval last polled, in Unix seconds.
+    polled: HashMap<EnrollmentId, u64>,
     behind: Vec<Hostname>,
     unaware: Vec<Hostname>,
 }
@@ -63,6 +65,11 @@ impl Standing {
     /// What a node holds, and when it reported that, in Unix seconds; 0 for never.
     pub fn of(&self, id: EnrollmentId) -> Option<(HeldView, u64)> {
         self.of.get(&id).copied()
+    }
+
+    /// When a machine that waits for approval last polled, in Unix seconds; 0 if it did not.
+    pub fn polled(&self, id: EnrollmentId) -> u64 {
+        self.polled.get(&id).copied().unwrap_or_default()
     }
 
     /// Warnings for operators, as sentences.
@@ -96,9 +103,10 @@ impl App {
 
     /// Compares the list of every running node with the seed's.
     pub(super) fn standing(&self, tx: &Tx<'_>) -> Result<Standing, ApiError> {
-        let Some(own) = self.held_peers(tx)? else { return Ok(Standing::default()) };
+        let mut standing = Standing { polled: self.polled(), ..Standing::default() };
+        let Some(own) = self.held_peers(tx)? else { return Ok(standing) };
         let signed = Signed { list: (own.epoch, own.version), ..self.signed_at(tx)? };
-        let mut standing = Standing { lists: ListsView { version: own.version, ..ListsView::default() }, ..Standing::default() };
+        standing.lists.version = own.version;
         for holder in tx.holders()?.into_iter().filter(|h| h.state.boots_from_disk()) {
             let held = holder.held.map(|h| (h.epoch, h.version));
             // Until its planes are up, a node may still be in its first boot from disk.
@@ -119,6 +127,23 @@ impl App {
             }
         }
         standing.lists.revoked = signed.revoked.iter().map(Hostname::to_string).collect();
+        Ok(standing)
+    }
+
+    /// The same for some enrollments only, by what is stored of the newest signature: a page of the list does not read the list of
+    /// all peers.
+    pub(super) fn standing_of(&self, tx: &Tx<'_>, some: &[(EnrollmentId, EnrollmentState)]) -> Result<Standing, ApiError> {
+        let mut standing = Standing { polled: self.polled(), ..Standing::default() };
+        let signed = self.signed_at(tx)?;
+        for (id, state) in some.iter().filter(|(_, state)| state.boots_from_disk()) {
+            let Some(node) = tx.node_of(*id)?.filter(|n| !n.revoked) else { continue };
+            let held = tx.held_of(node.id)?;
+            let silent = held.is_none() && *state == EnrollmentState::Installed;
+            let behind = !silent && signed.judge(held.map(|h| (h.epoch, h.version)), now()).0;
+            let version = held.filter(|h| h.epoch == signed.list.0).map(|h| h.version);
+            let view = HeldView { version, current: signed.list.1, behind };
+            standing.of.insert(*id, (view, held.map_or(0, |h| h.at)));
+        }
         Ok(standing)
     }
 

@@ -14,7 +14,10 @@ pub mod console;
 pub mod converge;
 mod darksite;
 pub mod enroll;
+mod fleet;
 pub mod flight;
+mod heartbeat;
+mod home;
 pub mod issue;
 pub mod jobs;
 pub mod lists;
@@ -68,6 +71,7 @@ use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
+use crate::clock::beats::Beats;
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
 use jobs::Jobs;
@@ -117,8 +121,10 @@ pub struct App {
     extras: Mutex<Option<Arc<Registry>>>,
     /// Snapshots whose manifest was verified at the first request; others are not served.
     served: Mutex<BTreeSet<Digest>>,
-    /// When each unapproved machine last polled, by the steady clock.
-    polls: Mutex<HashMap<EnrollmentId, u64>>,
+    /// When each unapproved machine last polled, by the steady clock, and whether it did since this daemon started.
+    polls: Mutex<HashMap<EnrollmentId, (u64, bool)>>,
+    /// The heartbeats of the nodes.
+    beats: Mutex<Beats>,
     /// The disk is nearly full.
     short_of_space: AtomicBool,
     /// When the log was last signed, by the steady clock; 0 before the first time.
@@ -167,6 +173,7 @@ impl App {
             extras: Mutex::default(),
             served: Mutex::default(),
             polls: Mutex::default(),
+            beats: Mutex::default(),
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),

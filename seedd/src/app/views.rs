@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::fleet::Stage;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::Number;
 use host::clock::now;
@@ -89,6 +90,7 @@ impl App {
             warnings,
             lasting,
             lists: standing.lists,
+            waiting: self.store.read(|tx| tx.fleet_counts(&[]))?.iter().find(|(s, _)| *s == Stage::Waiting).map_or(0, |(_, n)| *n),
         })
     }
 
@@ -177,7 +179,9 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
 fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
     let member = tx.member_of(machine.id)?;
     let mut earlier = Vec::new();
+    let mut polled = 0;
     for record in tx.enrollments_of(machine.id)? {
+        polled = standing.polled(record.id).max(polled);
         if member.as_ref().is_none_or(|m| m.id != record.id) {
             earlier.push(view(tx, &record)?);
         }
@@ -195,7 +199,7 @@ fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(Mach
         ip: member.as_ref().map_or(machine.ip, |m| Some(m.ip)),
         model,
         first_seen: machine.first_seen,
-        last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched.max(list.map_or(0, |(_, at)| at))),
+        last_seen: member.as_ref().map_or(machine.last_seen.max(polled), |m| m.touched.max(list.map_or(0, |(_, at)| at))),
         enrollment,
         list: list.map(|(view, _)| view),
     };
@@ -214,7 +218,7 @@ fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
     Ok(all)
 }
 
-fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
+pub(super) fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
     let node = tx.node_of(record.id)?;
     // Before there is a node: the name and role from the decision.
     let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);

@@ -14,6 +14,7 @@ mod fleet;
 mod flight;
 mod lists;
 mod machine;
+mod machines;
 mod operator;
 mod outputs;
 mod packages;
@@ -31,6 +32,7 @@ pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, Machine
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
+pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};
 pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};

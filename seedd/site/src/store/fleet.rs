@@ -4,11 +4,13 @@
 use std::net::IpAddr;
 
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::events::EventKind;
 use cluster_seed::fleet::{Field, PAGE, Query, Sort, Stage, Term};
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params, params_from_iter};
 
+use super::events::EventRow;
 use super::{StoreError, Tx, parsed};
 
 /// Table, views and triggers.
@@ -212,7 +214,7 @@ impl Tx<'_> {
         rows.map(|row| row.map_err(StoreError::from).and_then(|(record, since)| Ok((record?, since)))).collect()
     }
 
-    /// Why machines failed, the most frequent reason first, and how many more reasons there are.
+    /// Why machines failed, the most frequent reason first, at most [`MAX_GROUPS`].
     pub fn fleet_failures(&self) -> Result<Vec<(String, u32)>, StoreError> {
         let sql = "SELECT reason, count(*) AS n FROM fleet WHERE stage = 'failed' GROUP BY reason ORDER BY n DESC, reason LIMIT ?1";
         let mut q = self.tx.prepare_cached(sql)?;
@@ -223,6 +225,28 @@ impl Tx<'_> {
     /// The titles of these machines.
     pub fn fleet_title(&self, id: i64) -> Result<Option<String>, StoreError> {
         Ok(self.tx.prepare_cached("SELECT title FROM fleet WHERE machine = ?1")?.query_row([id], |r| r.get(0)).optional()?)
+    }
+
+    /// Names of some nodes whose certificates were issued before this time, in Unix seconds, and how many there are.
+    pub fn old_certificates(&self, before: u64, limit: u32) -> Result<(Vec<String>, u32), StoreError> {
+        let old = "FROM node WHERE revoked IS NULL AND converge IS NOT NULL AND json_extract(converge, '$.bundle.issued') < ?1";
+        let mut q = self.tx.prepare_cached(&format!("SELECT hostname {old} ORDER BY hostname LIMIT ?2"))?;
+        let names: Vec<String> = q.query_map(params![before, limit], |r| r.get(0))?.collect::<Result<_, _>>()?;
+        let count = self.tx.query_row(&format!("SELECT count(*) {old}"), [before], |r| r.get(0))?;
+        Ok((names, count))
+    }
+
+    /// The newest events that matter (`EventKind::matters`), newest first, of the last `window` rows of the log.
+    pub fn newest_that_matter(&self, limit: usize, window: i64) -> Result<Vec<EventRow>, StoreError> {
+        let floor = self.last_event()?.saturating_sub(window);
+        let kinds = EventKind::ALL.iter().filter(|k| k.matters()).map(|k| format!("'{}'", k.as_str()));
+        // Backwards along the rows: an index by kind would sort all of them.
+        let sql = format!(
+            "SELECT id, at, kind, text, machine, actor, facts FROM event WHERE id > ?1 AND +kind IN ({})
+             ORDER BY id DESC LIMIT ?2",
+            kinds.collect::<Vec<_>>().join(",")
+        );
+        self.event_views(&sql, floor, u32::try_from(limit).unwrap_or(u32::MAX))
     }
 
     fn fleet_where(&self, sql: &str, values: Vec<Value>) -> Result<Vec<FleetRecord>, StoreError> {

@@ -159,4 +159,7 @@ CREATE TRIGGER fleet_note_gone AFTER DELETE ON machine_note BEGIN
   INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = OLD.machine;
 END;
 
+CREATE INDEX fleet_certificates ON node(json_extract(converge, '$.bundle.issued'), hostname)
+  WHERE revoked IS NULL AND converge IS NOT NULL;
+
 INSERT INTO fleet SELECT * FROM fleet_row;

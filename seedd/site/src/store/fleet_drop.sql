@@ -1,3 +1,4 @@
+DROP INDEX IF EXISTS fleet_certificates;
 DROP TRIGGER IF EXISTS fleet_machine_new;
 DROP TRIGGER IF EXISTS fleet_machine_changed;
 DROP TRIGGER IF EXISTS fleet_machine_seen;
