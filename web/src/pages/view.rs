@@ -104,6 +104,18 @@ pub(crate) struct Line {
     pub(crate) list: Option<(String, bool)>,
 }
 
+/// What an operator noted about a machine.
+pub(crate) struct Note {
+    pub(crate) place: String,
+    pub(crate) labels: Vec<String>,
+}
+
+impl Note {
+    pub(crate) fn of(place: &str, labels: &[String]) -> Self {
+        Note { place: clean(place), labels: labels.iter().map(|l| clean(l)).collect() }
+    }
+}
+
 /// A point in time, absolute and relative.
 pub(crate) struct Moment {
     pub(crate) iso: String,
