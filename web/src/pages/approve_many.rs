@@ -73,6 +73,8 @@ struct Page {
 struct Came {
     passed: Vec<Passed>,
     refused: BTreeMap<i64, Refusal>,
+    /// Names that were given to machines of this form: the seed knows of them only once the machines have confirmed.
+    names: Vec<String>,
     /// About the whole form.
     refusal: Option<Refusal>,
     status: Option<StatusCode>,
@@ -187,7 +189,11 @@ async fn approve_one(
     let missing = missing.iter().find(|(_, v)| v.is_empty()).map(|(what, _)| *what);
     let text = format!("{}: {}, {}", approve.hostname, approve.role, approve.disk);
     let enrollment: Option<EnrollmentId> = value("enrollment").parse().ok();
+    let name = approve.hostname.to_ascii_lowercase();
     let done = match (missing, enrollment) {
+        (None, _) if result.names.contains(&name) => {
+            Err(Failure::from(ApiError::conflict("another row has this host name", "type another one")))
+        }
         (Some(what), _) => Err(Failure::from(ApiError::bad(format!("the {what} is missing"), "fill in the row"))),
         (None, None) => Err(Failure::not_found()),
         (None, Some(enrollment)) => {
@@ -196,7 +202,10 @@ async fn approve_one(
         }
     };
     match done {
-        Ok(()) => result.passed.push(Passed { id, text: clean(&text) }),
+        Ok(()) => {
+            result.names.push(name);
+            result.passed.push(Passed { id, text: clean(&text) });
+        }
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
             result.status.get_or_insert(status);

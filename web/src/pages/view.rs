@@ -169,6 +169,8 @@ pub(crate) struct Entry {
     pub(crate) text: String,
     pub(crate) actor: Option<String>,
     pub(crate) machine: Option<i64>,
+    /// How often it happened, if more than once.
+    pub(crate) times: Option<u32>,
     /// Facts from the packet, in addition to the text.
     pub(crate) facts: Vec<(&'static str, String)>,
 }
@@ -195,6 +197,7 @@ impl Entry {
             text: clean(&event.text),
             actor: event.actor.as_deref().map(clean),
             machine: event.machine,
+            times: None,
             facts: event.facts.as_ref().map(facts_of).unwrap_or_default(),
         }
     }
