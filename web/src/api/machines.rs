@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use cluster_seed::fleet::{Label, Query, Stage};
 use serde::Serialize;
 
+use super::actor::Actor;
 use super::error::ApiError;
 use super::fleet::{MachineRow, Waiting};
 use super::flight::EventView;
-use super::operator::Actor;
 use super::site::JobView;
 
 /// HTTP shape of one machine in a list that was searched, sorted or paged.

@@ -6,6 +6,7 @@
 //!
 //! The serialisable structs are only the shape of the HTTP API: code that stores data has its own structs and converts.
 
+mod actor;
 mod charts;
 mod clock;
 mod converge;
@@ -22,6 +23,7 @@ mod power;
 mod setup;
 mod site;
 
+pub use actor::Actor;
 pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
 pub use clock::ClockView;
 pub use converge::{
@@ -33,7 +35,7 @@ pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};
-pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};
+pub use operator::{Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};

@@ -8,6 +8,7 @@ use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 
+use super::actor::Actor;
 use super::charts::{ChartsView, Window};
 use super::clock::ClockView;
 use super::converge::{ConvergeAct, ConvergeView};
@@ -20,12 +21,6 @@ use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
-
-/// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Actor {
-    pub user: String,
-}
 
 /// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]

@@ -1,8 +1,11 @@
 //! `/api/v1/machines` and the decisions about their enrollments.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
 use cluster_seed::ids::EnrollmentId;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +13,9 @@ use super::{Answer, list_of};
 use crate::api::{Approve, EnrollmentView, MachineDetail};
 use crate::auth::{Change, Session};
 use crate::call::App;
+use crate::error::Failure;
 use crate::extract::{Named, OperatorJson};
+use crate::pages::machines::asked;
 use crate::safe_json::SafeJson;
 
 #[derive(Deserialize)]
@@ -20,9 +25,21 @@ pub(crate) struct Why {
     reason: String,
 }
 
-pub(crate) async fn list(State(app): State<App>, _: Session) -> Answer<impl Serialize> {
+/// Parameters of the list; without any, all machines are returned as they always were.
+const PARAMETERS: [&str; 4] = ["q", "state", "sort", "page"];
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    _: Session,
+    values: Result<Query<BTreeMap<String, String>>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(values) = values?;
+    if PARAMETERS.iter().any(|name| values.contains_key(*name)) {
+        let query = asked(&values);
+        return Ok(SafeJson(app.call(move |api| api.machine_page(&query)).await?).into_response());
+    }
     let machines = app.call(|api| api.machines()).await?;
-    Ok(SafeJson(list_of("machines", machines)))
+    Ok(SafeJson(list_of("machines", machines)).into_response())
 }
 
 pub(crate) async fn show(State(app): State<App>, _: Session, Named(id): Named<i64>) -> Answer<MachineDetail> {

@@ -20,6 +20,7 @@ pub(crate) mod power;
 pub(crate) mod site;
 
 mod decision;
+mod needs;
 mod shell;
 mod timeline;
 mod view;

@@ -1,23 +1,18 @@
-//! The list of machines and nodes: searched, sorted and paged by the database. The table `fleet` is derived (`fleet.sql`), so that
-//! a page reads its own rows and nothing else.
+//! The list of machines and nodes: searched, sorted and paged by the database. The table `fleet` is derived
+//! (`derived.rs`), so that a page reads its own rows and nothing else.
 
 use std::net::IpAddr;
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::fleet::{Field, PAGE, Query, Sort, Stage, Term};
-use cluster_seed::ids::{Digest, EnrollmentId, Mac};
+use cluster_seed::ids::{EnrollmentId, Mac};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params, params_from_iter};
+use rusqlite::{OptionalExtension as _, Row, params, params_from_iter};
 
 use super::events::EventRow;
 use super::{StoreError, Tx, parsed};
 
-/// Table, views and triggers.
-const DERIVED: &str = include_str!("fleet.sql");
-const DROP: &str = include_str!("fleet_drop.sql");
-/// Setting with the digest of [`DERIVED`] as it was run; of this installation, since a capsule has no derived table.
-const MADE_OF: &str = "local:fleet";
 /// Most groups of failures, and most machines of a selection.
 pub const MAX_GROUPS: u32 = 5;
 pub const MAX_CHOSEN: usize = 200;
@@ -149,31 +144,6 @@ fn page_of(query: &Query) -> (String, Vec<Value>) {
     }
     found.values.extend([Value::from(i64::from(PAGE)), Value::from(i64::from(query.page) * i64::from(PAGE))]);
     (format!("SELECT {COLUMNS} FROM fleet{}{} LIMIT ? OFFSET ?", found.sql, order(query)), found.values)
-}
-
-/// Removes the derived table before the schema changes.
-pub(super) fn drop_derived(connection: &Connection) -> Result<(), StoreError> {
-    connection.execute_batch(DROP)?;
-    Ok(connection.execute("DELETE FROM setting WHERE key = ?1", [MADE_OF]).map(|_| ())?)
-}
-
-/// Makes the derived table, unless this program's is there.
-pub(super) fn ensure_derived(connection: &mut Connection) -> Result<(), StoreError> {
-    fn made(c: &Connection) -> rusqlite::Result<Option<String>> {
-        c.query_row("SELECT value FROM setting WHERE key = ?1", [MADE_OF], |r| r.get(0)).optional()
-    }
-    let wanted = Digest::of(DERIVED.as_bytes()).to_string();
-    if made(connection)?.as_deref() == Some(&wanted) {
-        return Ok(());
-    }
-    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have made it in the meantime.
-    if made(&tx)?.as_deref() != Some(&wanted) {
-        drop_derived(&tx)?;
-        tx.execute_batch(DERIVED)?;
-        tx.execute("INSERT INTO setting (key, value) VALUES (?1, ?2)", params![MADE_OF, wanted])?;
-    }
-    Ok(tx.commit()?)
 }
 
 impl Tx<'_> {

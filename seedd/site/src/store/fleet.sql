@@ -1,5 +1,5 @@
 -- The list of machines as one table, so that searching, sorting and paging read nothing else. Derived: triggers keep it, and it is
--- made anew whenever this text or the schema has changed (fleet.rs).
+-- made anew whenever this text or the schema has changed (derived.rs).
 CREATE TABLE fleet (
   machine    INTEGER PRIMARY KEY,
   -- the enrollment that makes it a node, or else its newest one

@@ -165,8 +165,8 @@ fn the_list_follows_every_change() {
     let kept = rows(&store);
     {
         let mut connection = store.lock();
-        drop_derived(&connection).unwrap();
-        ensure_derived(&mut connection).unwrap();
+        super::super::derived::remove(&connection).unwrap();
+        super::super::derived::ensure(&mut connection).unwrap();
     }
     assert_eq!(rows(&store), kept);
 }

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod converge;
+mod derived;
 pub mod dump;
 pub mod enrollments;
 pub mod events;
@@ -93,7 +94,7 @@ impl Store {
         }
         if (1..VERSION).contains(&found) {
             // Its triggers and views name columns and tables that a migration may make anew.
-            fleet::drop_derived(&connection)?;
+            derived::remove(&connection)?;
         }
         for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -109,7 +110,7 @@ impl Store {
             }
             tx.commit()?;
         }
-        fleet::ensure_derived(&mut connection)?;
+        derived::ensure(&mut connection)?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         Ok(Store { connection: Mutex::new(connection) })
     }
