@@ -59,7 +59,7 @@
   const keyed = (node) => node.children.length > 0 && [...node.children].every((child) => child.id);
 
   const patch = (old, fresh) => {
-    if (old.isEqualNode(fresh)) return;
+    if (old.isEqualNode(fresh) || (old.dataset && old.dataset.keep)) return;
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) { replace(old, fresh); return; }
     if (old.nodeType !== Node.ELEMENT_NODE) {
       if (!busy(old.parentNode)) old.data = fresh.data;
@@ -96,7 +96,8 @@
         const fresh = page.getElementById(old.id);
         if (fresh) region(old, fresh);
       }
-      if (page_of && page.title) document.title = page.title;
+      const waiting = /^\(\d+\) /;
+      document.title = ((page.title.match(waiting) || [""])[0]) + document.title.replace(waiting, "");
       copies();
     } catch { /* The stream's error handler reports a seed that cannot be reached. */ }
   };
@@ -135,7 +136,9 @@
     all.addEventListener("change", () => {
       for (const box of document.querySelectorAll("table.fleet tbody input[type=checkbox]")) box.checked = all.checked;
     });
-    if (head) head.replaceChildren(all);
+    if (!head) continue;
+    head.replaceChildren(all);
+    head.dataset.keep = "1";
   }
 
   // Enter in a code of the form for many goes on to the next one; in the last one it sends the form.
