@@ -302,6 +302,7 @@ async fn a_new_site_has_a_list_of_steps_until_a_node_works() {
     mock.state().machines.clear();
     mock.state().ssh_keys = 0;
     mock.state().overview.snapshot = None;
+    mock.state().overview.lists = Default::default();
     let text = page(&router, "/").await;
     let steps = text.split("<ol class=\"steps\">").nth(1).unwrap().split("</ol>").next().unwrap();
     assert_eq!((steps.matches("class=\"done\"").count(), steps.matches("class=\"open\"").count()), (4, 4), "{steps}");
