@@ -308,10 +308,14 @@ mod tests {
 
     #[test]
     fn steps_on_the_way_do_not_push_out_what_matters() {
-        for kind in [EventKind::GateCheck, EventKind::GateCheckFailed, EventKind::DhcpAck, EventKind::HttpStarted, EventKind::Login] {
+        for kind in
+            [EventKind::GateCheck, EventKind::GateCheckFailed, EventKind::DhcpAck, EventKind::HttpStarted, EventKind::Login]
+        {
             assert!(!kind.matters(), "{kind}");
         }
-        let ends = |k: &&EventKind| ["failed", "revoked", "denied", "converged", "silent", "back"].iter().any(|w| k.as_str().ends_with(w));
+        let ends = |k: &&EventKind| {
+            ["failed", "revoked", "denied", "converged", "silent", "back"].iter().any(|w| k.as_str().ends_with(w))
+        };
         for kind in EventKind::ALL.iter().filter(ends).filter(|k| **k != EventKind::GateCheckFailed) {
             assert!(kind.matters(), "{kind}");
         }

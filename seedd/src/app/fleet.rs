@@ -7,9 +7,7 @@ use host::clock::now_ms;
 use site::store::Tx;
 use site::store::events::NewEvent;
 use site::store::fleet::FleetRecord;
-use web::api::{
-    Actor, ApiError, Candidate, FleetRow, HomeView, MachinePage, MachineRow, MachinesApi, Waiting,
-};
+use web::api::{Actor, ApiError, Candidate, FleetRow, HomeView, MachinePage, MachineRow, MachinesApi, Waiting};
 
 use super::api::Seed;
 use super::lists_view::Standing;
@@ -47,11 +45,7 @@ impl MachinesApi for Seed {
     }
 
     fn suggest_names(&self, pattern: &str, machines: &[Candidate]) -> Result<Vec<String>, ApiError> {
-        let named = |c: &Candidate| Named {
-            serial: c.waiting.facts.serial.clone(),
-            mac: c.mac.clone(),
-            place: c.place.clone(),
-        };
+        let named = |c: &Candidate| Named { serial: c.waiting.facts.serial.clone(), mac: c.mac.clone(), place: c.place.clone() };
         let named: Vec<Named> = machines.iter().map(named).collect();
         self.0.store.read(|tx| {
             // A name that is no host name is not free either.

@@ -53,11 +53,8 @@ impl App {
                         (EventKind::NodeBack, format!("{} is heard again after {}", beat.hostname, span(seconds)))
                     }
                 };
-                let event = NewEvent {
-                    machine: Some(beat.machine),
-                    enrollment: Some(beat.enrollment),
-                    ..NewEvent::new(kind, &text)
-                };
+                let event =
+                    NewEvent { machine: Some(beat.machine), enrollment: Some(beat.enrollment), ..NewEvent::new(kind, &text) };
                 tx.event(now_ms(), &event)?;
             }
             Ok(())
@@ -66,8 +63,7 @@ impl App {
 
     /// Seconds since each node was heard, for the metrics, and how many nodes are silent.
     pub(super) fn unheard_nodes(&self) -> Result<Unheard, ApiError> {
-        let (mut beats, silent) =
-            self.store.read(|tx| Ok::<_, site::store::StoreError>((tx.beats()?, tx.count_silent()?)))?;
+        let (mut beats, silent) = self.store.read(|tx| Ok::<_, site::store::StoreError>((tx.beats()?, tx.count_silent()?)))?;
         beats.sort_by(|a: &Beat, b| a.heard.cmp(&b.heard).then_with(|| a.hostname.cmp(&b.hostname)));
         let clock = now();
         let seconds = beats.into_iter().take(MAX_SERIES).map(|b| (b.hostname.to_string(), clock.saturating_sub(b.heard)));

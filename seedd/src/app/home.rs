@@ -6,6 +6,7 @@ use converge::pki::LIFE;
 use host::clock::now;
 use host::sealed;
 use site::store::Tx;
+use site::store::fleet::FleetRecord;
 use transfer::capsule::{MAX_RECORD, RECORDS};
 use web::api::{ApiError, Happening, HomeView, NamedMachine};
 
@@ -22,19 +23,13 @@ const ENDING: u64 = 30 * 86_400;
 impl App {
     pub(super) fn view_home(&self) -> Result<HomeView, ApiError> {
         let mut home = self.store.read(|tx| {
-            let named = |rows: Vec<(site::store::fleet::FleetRecord, u64)>, heard: bool| {
-                let one = |(row, since): (site::store::fleet::FleetRecord, u64)| NamedMachine {
-                    id: row.machine,
-                    name: row.title,
-                    at: if heard { row.heard } else { since },
-                };
-                rows.into_iter().map(one).collect::<Vec<_>>()
-            };
+            let named = |(row, since): (FleetRecord, u64)| NamedMachine { id: row.machine, name: row.title, at: since };
+            let heard = |(row, _): (FleetRecord, u64)| NamedMachine { id: row.machine, name: row.title, at: row.heard };
             Ok::<_, ApiError>(HomeView {
                 counts: tx.fleet_counts(&[])?.into_iter().collect(),
-                oldest: named(tx.fleet_oldest(Stage::Waiting, 1)?, false).pop(),
+                oldest: tx.fleet_oldest(Stage::Waiting, 1)?.pop().map(named),
                 failures: tx.fleet_failures()?,
-                silent: named(tx.fleet_oldest(Stage::Silent, NAMED)?, true),
+                silent: tx.fleet_oldest(Stage::Silent, NAMED)?.into_iter().map(heard).collect(),
                 ending: tx.old_certificates(now().saturating_sub(LIFE - ENDING), NAMED)?,
                 netboot: tx.netboot()?.is_some(),
                 events: happenings(tx)?,

@@ -90,7 +90,12 @@ impl App {
             warnings,
             lasting,
             lists: standing.lists,
-            waiting: self.store.read(|tx| tx.fleet_counts(&[]))?.iter().find(|(s, _)| *s == Stage::Waiting).map_or(0, |(_, n)| *n),
+            waiting: self
+                .store
+                .read(|tx| tx.fleet_counts(&[]))?
+                .iter()
+                .find(|(s, _)| *s == Stage::Waiting)
+                .map_or(0, |(_, n)| *n),
         })
     }
 

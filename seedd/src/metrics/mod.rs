@@ -228,12 +228,21 @@ fn site(registry: &mut Registry, now: &Now) {
 }
 
 fn heartbeats(registry: &mut Registry, unheard: &Unheard) {
-    gauge(registry, "nodes_silent", "Running nodes that have not been heard for longer than four periods of their report", unheard.silent.into());
+    gauge(
+        registry,
+        "nodes_silent",
+        "Running nodes that have not been heard for longer than four periods of their report",
+        unheard.silent.into(),
+    );
     let seconds = Family::<Node, Gauge>::default();
     for (node, s) in &unheard.seconds {
         seconds.get_or_create(&Node { node: node.clone() }).set(i64::try_from(*s).unwrap_or(i64::MAX));
     }
-    registry.register("node_unheard_seconds", "Seconds since the last message of a running node; the longest first, at most 500", seconds);
+    registry.register(
+        "node_unheard_seconds",
+        "Seconds since the last message of a running node; the longest first, at most 500",
+        seconds,
+    );
 }
 
 /// From OpenMetrics to the older format that every Prometheus reads and `promtool check metrics` checks: there a

@@ -115,7 +115,10 @@ fn labels_are_set_for_all_machines_or_for_none() {
     let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
     let app = unsealed(&site, A);
     let seed = Seed(app.clone());
-    let ids: Vec<i64> = (1..=2).map(|n| Machine::new(n).enroll(&app).0).map(|id| app.store.read(|tx| tx.enrollment(id)).unwrap().machine).collect();
+    let ids: Vec<i64> = (1..=2)
+        .map(|n| Machine::new(n).enroll(&app).0)
+        .map(|id| app.store.read(|tx| tx.enrollment(id)).unwrap().machine)
+        .collect();
     let list = |text: &str| Label::list(text).unwrap();
     seed.set_labels(&admin(), &ids, &list("a, b"), &[]).unwrap();
     let many: Vec<Label> = (0..MAX_LABELS - 1).map(|n| format!("l{n}").parse().unwrap()).collect();
@@ -161,7 +164,8 @@ fn pages_of_ten_thousand_machines_are_small() {
     let done: Result<(), StoreError> = app.store.write(|tx| {
         for n in 0..MACHINES {
             let [_, b, c, d] = n.to_be_bytes();
-            let id = tx.see_machine(Mac([2, 9, 0, b, c, d]), Some(format!("10.{b}.{c}.{d}").parse().unwrap()), n.into())?.unwrap();
+            let id =
+                tx.see_machine(Mac([2, 9, 0, b, c, d]), Some(format!("10.{b}.{c}.{d}").parse().unwrap()), n.into())?.unwrap();
             facts.serial = format!("SERIAL-NUMBER-{n:06}");
             tx.set_facts(id, &facts)?;
             if n < WAITING {

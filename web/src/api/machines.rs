@@ -103,4 +103,17 @@ pub trait MachinesApi {
     /// Notes where a machine is mounted; empty for nowhere.
     fn set_machine_place(&self, actor: &Actor, id: i64, place: &str) -> Result<(), ApiError>;
     fn home(&self) -> Result<HomeView, ApiError>;
+
+    /// Sets the place and the whole list of labels of one machine. What is the same already is not recorded again.
+    fn set_note(&self, actor: &Actor, id: i64, place: &str, wanted: &[Label]) -> Result<(), ApiError> {
+        let place = cluster_seed::fleet::place(place).map_err(|e| ApiError::bad(e.to_string(), "shorten it"))?;
+        let row = self.machines_of(&[id])?.pop().ok_or(ApiError::NotFound { what: "machine" })?;
+        let held: Vec<Label> = row.labels.iter().filter_map(|l| l.parse().ok()).collect();
+        let add: Vec<Label> = wanted.iter().filter(|l| !held.contains(l)).cloned().collect();
+        let remove: Vec<Label> = held.into_iter().filter(|l| !wanted.contains(l)).collect();
+        if !add.is_empty() || !remove.is_empty() {
+            self.set_labels(actor, &[id], &add, &remove)?;
+        }
+        if place == row.place { Ok(()) } else { self.set_machine_place(actor, id, &place) }
+    }
 }

@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use cluster_seed::fleet::Label;
 use cluster_seed::ids::EnrollmentId;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, list_of};
-use crate::api::{Approve, EnrollmentView, MachineDetail};
+use crate::api::{ApiError, Approve, EnrollmentView, FleetRow, MachineDetail};
 use crate::auth::{Change, Session};
 use crate::call::App;
 use crate::error::Failure;
@@ -99,6 +100,31 @@ pub(crate) async fn deny_address(
 ) -> Answer<Denied> {
     let denied = app.call(move |api| api.deny_address(change.actor(), of.address)).await?;
     Ok(SafeJson(Denied { denied }))
+}
+
+/// HTTP shape of `PUT /api/v1/machines/{id}/note`: what is left out is removed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Note {
+    #[serde(default)]
+    place: String,
+    #[serde(default)]
+    labels: Vec<String>,
+}
+
+pub(crate) async fn note(
+    State(app): State<App>,
+    change: Change,
+    Named(id): Named<i64>,
+    OperatorJson(note): OperatorJson<Note>,
+) -> Answer<FleetRow> {
+    let row = app.call(move |api| {
+        let labels = note.labels.iter().map(|l| l.parse::<Label>()).collect::<Result<Vec<_>, _>>();
+        let labels = labels.map_err(|e| ApiError::bad(e.to_string(), ""))?;
+        api.set_note(change.actor(), id, &note.place, &labels)?;
+        api.machines_of(&[id])?.pop().ok_or(ApiError::NotFound { what: "machine" })
+    });
+    Ok(SafeJson(row.await?))
 }
 
 #[derive(Serialize)]

@@ -71,7 +71,10 @@ async fn the_json_keeps_its_shape_until_something_is_asked_of_it() {
     let found = json("/api/v1/machines?q=rack%3Dr7&state=waiting&sort=name&page=1").await;
     assert_eq!((found["total"].as_u64(), found["page"].as_u64(), found["pages"].as_u64()), (Some(1), Some(1), Some(1)));
     let row = &found["machines"][0];
-    assert_eq!((row["id"].as_i64(), row["stage"].as_str(), row["serial"].as_str()), (Some(PENDING), Some("waiting"), Some("A1B2C3")));
+    assert_eq!(
+        (row["id"].as_i64(), row["stage"].as_str(), row["serial"].as_str()),
+        (Some(PENDING), Some("waiting"), Some("A1B2C3"))
+    );
     assert_eq!((row["place"].as_str(), row["labels"][0].as_str()), (Some("hall 2"), Some("rack=r7")));
     assert_eq!(found["counts"], serde_json::json!({"waiting": 1}));
 }
@@ -97,7 +100,11 @@ async fn labels_are_set_for_what_is_ticked_and_nothing_is_lost_when_they_are_ref
         assert_eq!(answer.status, 400, "{fields}");
         let text = answer.text();
         assert!(text.contains(says) && text.contains("id=\"refused\""), "{fields}: {text}");
-        assert_eq!(text.contains("name=\"m4\" value=\"1\" aria-label=\"Select db-1.lab.lan\" checked"), fields.contains("m4"), "{text}");
+        assert_eq!(
+            text.contains("name=\"m4\" value=\"1\" aria-label=\"Select db-1.lab.lan\" checked"),
+            fields.contains("m4"),
+            "{text}"
+        );
         assert!(text.contains("value=\"q=db&#38;sort=-name\""), "the search is still there");
     }
     // What comes back with the form is no address that is followed.
@@ -113,7 +120,10 @@ async fn power_of_many_asks_for_their_number_and_says_what_came_of_each() {
     assert!(on.text().contains("Done for all 2 machines"), "{}", on.text());
     mock.state().changes.clear();
     let asked = post(&router, "/machines/act", "m4=1&m5=1&act=off").await.text();
-    assert!(asked.contains("like pulling the plug") && asked.contains("name=\"m4\"") && asked.contains("id=\"count\""), "{asked}");
+    assert!(
+        asked.contains("like pulling the plug") && asked.contains("name=\"m4\"") && asked.contains("id=\"count\""),
+        "{asked}"
+    );
     let wrong = post(&router, "/machines/act", "m4=1&m5=1&act=off&count=3").await;
     assert_eq!(wrong.status, 400);
     assert!(wrong.text().contains("the number does not match"));
@@ -162,7 +172,14 @@ async fn many_are_approved_by_one_form_and_what_is_refused_stays_with_its_reason
     let ticked = post(&router, "/machines/act", &format!("m{PENDING}=1&m21=1&m22=1&act=approve")).await;
     assert_eq!(ticked.header("location"), "/machines/approve?ids=2,21,22");
     let form = page(&router, "/machines/approve?ids=2,21,22").await;
-    for part in ["id=\"next-code\"", "id=\"code-2\"", "id=\"code-21\"", "value=\"node-1\"", "value=\"node-3\"", "placeholder=\"21-345-678\""] {
+    for part in [
+        "id=\"next-code\"",
+        "id=\"code-2\"",
+        "id=\"code-21\"",
+        "value=\"node-1\"",
+        "value=\"node-3\"",
+        "placeholder=\"21-345-678\"",
+    ] {
         assert!(form.contains(part), "{part}: {form}");
     }
     assert!(form.contains("<option value=\"base\" selected>"), "the only role with an artifact is chosen");
@@ -173,7 +190,10 @@ async fn many_are_approved_by_one_form_and_what_is_refused_stays_with_its_reason
     let text = answer.text();
     assert!(text.contains("id=\"passed\"") && text.contains("n-2: base, nvme0n1") && !text.contains("id=\"code-2\""), "{text}");
     assert!(text.contains("id=\"refused-21\">this code belongs to another machine"), "{text}");
-    assert!(text.contains("value=\"22-345-678\"") && text.contains("value=\"n-21\"") && text.contains("value=\"keep-me\""), "{text}");
+    assert!(
+        text.contains("value=\"22-345-678\"") && text.contains("value=\"n-21\"") && text.contains("value=\"keep-me\""),
+        "{text}"
+    );
     let focus = "aria-describedby=\"refused-21\" autofocus";
     assert!(text.contains(focus) && text.matches("autofocus").count() == 1, "{text}");
     assert_eq!(mock.state().changes.iter().filter(|c| **c == "approve").count(), 2);
@@ -181,9 +201,13 @@ async fn many_are_approved_by_one_form_and_what_is_refused_stays_with_its_reason
     // The field at the top finds the row by the number of the code.
     let fields = [filled(21, "n-21", ""), filled(22, "n-22", "")].concat();
     let text = post(&router, "/machines/approve", &format!("{fields}code=22+345+678")).await.text();
-    assert!(text.contains("n-22: base, nvme0n1") && text.contains("id=\"code-21\"") && !text.contains("id=\"code-22\""), "{text}");
+    assert!(
+        text.contains("n-22: base, nvme0n1") && text.contains("id=\"code-21\"") && !text.contains("id=\"code-22\""),
+        "{text}"
+    );
     assert!(text.contains("id=\"next-code\" name=\"code\" class=\"code\" value=\"\""), "it empties for the next one: {text}");
-    for (code, says) in [("99-345-678", "no machine of this list shows"), ("12", "not a pairing code"), ("", "no code was typed")] {
+    for (code, says) in [("99-345-678", "no machine of this list shows"), ("12", "not a pairing code"), ("", "no code was typed")]
+    {
         let answer = post(&router, "/machines/approve", &format!("{}code={code}", filled(21, "n-21", ""))).await;
         assert_eq!(answer.status, 400, "{code}");
         assert!(answer.text().contains(says), "{code}: {}", answer.text());
@@ -207,7 +231,8 @@ async fn a_row_says_what_is_missing_and_two_rows_do_not_share_a_name() {
     let fields = [filled(2, "same", "12-345-678"), filled(21, "SAME", "21-345-678")].concat();
     let text = post(&router, "/machines/approve", &fields).await.text();
     assert!(text.contains("another row has this host name") && text.contains("id=\"code-21\""), "{text}");
-    let text = post(&router, "/machines/approve", &format!("{}do=fill&pattern=r7u%7Bn%7D&role=base", filled(21, "x", ""))).await.text();
+    let text =
+        post(&router, "/machines/approve", &format!("{}do=fill&pattern=r7u%7Bn%7D&role=base", filled(21, "x", ""))).await.text();
     assert!(text.contains("value=\"r7u1\"") && text.contains("value=\"r7u{n}\""), "{text}");
 }
 
@@ -215,7 +240,12 @@ async fn a_row_says_what_is_missing_and_two_rows_do_not_share_a_name() {
 async fn what_cannot_be_taken_back_asks_for_the_name_and_says_what_is_lost() {
     let (mock, router) = site("");
     let asked = page(&router, "/machines/4/revoke").await;
-    for part in ["Its keys leave the peer list", "It votes in etcd. Without it, 1 of 3 members are healthy", "Type <code>db-1</code>", "id=\"word\""] {
+    for part in [
+        "Its keys leave the peer list",
+        "It votes in etcd. Without it, 1 of 3 members are healthy",
+        "Type <code>db-1</code>",
+        "id=\"word\"",
+    ] {
         assert!(asked.contains(part), "{part}: {asked}");
     }
     let id = EnrollmentId([4; 16]);
@@ -252,7 +282,11 @@ async fn place_and_labels_of_one_machine_are_saved_and_kept_when_refused() {
     let long = "x".repeat(cluster_seed::fleet::MAX_PLACE + 1);
     let refused = post(&router, &format!("/machines/{PENDING}/note"), &format!("place={long}&labels=keep")).await;
     assert_eq!(refused.status, 400);
-    assert!(refused.text().contains("id=\"note-refused\"") && refused.text().contains(&long) && refused.text().contains("value=\"keep\""));
+    assert!(
+        refused.text().contains("id=\"note-refused\"")
+            && refused.text().contains(&long)
+            && refused.text().contains("value=\"keep\"")
+    );
     assert_eq!(post(&router, "/machines/99/note", "place=x").await.status, 404);
 }
 

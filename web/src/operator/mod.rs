@@ -86,6 +86,7 @@ fn machines_routes() -> Vec<Route> {
         ("/machines/act", post(pages::bulk::act)),
         ("/machines/approve", get(pages::approve_many::show).post(pages::approve_many::approve)),
         ("/machines/{id}/note", post(pages::note::save)),
+        ("/api/v1/machines/{id}/note", put(json::machine::note)),
         ("/machines/{id}/revoke", get(pages::confirm::ask_revoke).post(pages::confirm::revoke)),
         ("/machines/{id}/forget", get(pages::confirm::ask_forget).post(pages::confirm::forget)),
     ]

@@ -76,13 +76,15 @@ fn page_rows() -> Vec<Row> {
 
 fn machines_rows() -> Vec<Row> {
     let id = pending_id();
-    let many = format!("enrollment-{PENDING}={id}&code-{PENDING}={CODE}&name-{PENDING}=n-9&role-{PENDING}=base&disk-{PENDING}=nvme0n1");
+    let many =
+        format!("enrollment-{PENDING}={id}&code-{PENDING}={CODE}&name-{PENDING}=n-9&role-{PENDING}=base&disk-{PENDING}=nvme0n1");
     vec![
         (Read, "GET", "/machines", none(), 200, 200),
         (Change, "POST", "/machines/act", form(&format!("m{PENDING}=1&act=label&labels=a")), 303, 303),
         (Read, "GET", "/machines/approve", none(), 200, 200),
         (Change, "POST", "/machines/approve", form(&many), 200, 423),
         (Change, "POST", "/machines/{id}/note", form("place=hall&labels=a"), 303, 303),
+        (Change, "PUT", "/api/v1/machines/{id}/note", r#"{"place":"hall","labels":["a"]}"#.to_owned(), 200, 200),
         // A machine that is not a node is not asked about.
         (Read, "GET", "/machines/{id}/revoke", none(), 303, 303),
         (Change, "POST", "/machines/{id}/revoke", form(&format!("enrollment={id}&reason=x&word=A1B2C3")), 409, 423),

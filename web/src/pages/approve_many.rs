@@ -112,7 +112,7 @@ pub(crate) async fn approve(
             result.status = Some(StatusCode::BAD_REQUEST);
         }
         for candidate in &before {
-            approve_one(&app, &change, candidate, &mut fields, &mut result).await?;
+            approve_one(&app, &change, candidate, &fields, &mut result).await?;
         }
         let coded = |id: &i64| !field(&fields, &format!("code-{id}")).is_empty();
         if result.passed.is_empty() && result.refusal.is_none() && !ids.iter().any(coded) {
@@ -142,9 +142,8 @@ fn place_code(candidates: &[Candidate], fields: &mut Fields) -> Result<(), Refus
         return Ok(());
     }
     let bad = |error: String, hint: &str| Refusal { error: clean(&error), hint: Some(hint.to_owned()) };
-    let code: PairingCode = typed.parse().map_err(|e: cluster_seed::pairing::CodeError| {
-        bad(e.to_string(), "it is on the machine's console")
-    })?;
+    let code: PairingCode =
+        typed.parse().map_err(|e: cluster_seed::pairing::CodeError| bad(e.to_string(), "it is on the machine's console"))?;
     let mine = |c: &&Candidate| c.waiting.enrollment.number == Some(code.number.get());
     let Some(found) = candidates.iter().find(mine) else {
         let error = format!("no machine of this list shows a code that begins with {}", code.number);
@@ -174,7 +173,7 @@ async fn approve_one(
     app: &App,
     change: &Change,
     candidate: &Candidate,
-    fields: &mut Fields,
+    fields: &Fields,
     result: &mut Came,
 ) -> Result<(), Failure> {
     let id = candidate.machine;
@@ -183,8 +182,7 @@ async fn approve_one(
     if code.is_empty() {
         return Ok(());
     }
-    let approve =
-        Approve { code, role: value("role"), hostname: value("name"), disk: value("disk"), replace: false };
+    let approve = Approve { code, role: value("role"), hostname: value("name"), disk: value("disk"), replace: false };
     let missing = [("host name", &approve.hostname), ("role", &approve.role), ("disk", &approve.disk)];
     let missing = missing.iter().find(|(_, v)| v.is_empty()).map(|(what, _)| *what);
     let text = format!("{}: {}, {}", approve.hostname, approve.role, approve.disk);
@@ -208,7 +206,7 @@ async fn approve_one(
         }
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
-            result.status.get_or_insert(status);
+            result.status = result.status.or(Some(status));
             result.refused.insert(id, refusal);
         }
     }
@@ -263,8 +261,11 @@ async fn render(
         })
         .collect();
     // Where the next key goes: to what was refused, else to the next code.
-    let refused = if result.refusal.is_some() { None } else { rows.iter_mut().find(|r| r.refusal.is_some()) };
-    let focus = refused.map(|row| row.focus = true).is_none();
+    let refused = rows.iter_mut().find(|r| r.refusal.is_some() && result.refusal.is_none());
+    let focus = refused.is_none();
+    if let Some(row) = refused {
+        row.focus = true;
+    }
     let template = Page {
         shell: Shell::new("Approve machines", &overview, id, Some(session)),
         refusal: result.refusal,

@@ -128,13 +128,7 @@ pub(crate) async fn act(
 }
 
 /// The table again, with what was ticked and typed.
-async fn again(
-    app: &App,
-    change: &Change,
-    request: &RequestId,
-    fields: &Fields,
-    failure: Failure,
-) -> Result<Response, Failure> {
+async fn again(app: &App, change: &Change, request: &RequestId, fields: &Fields, failure: Failure) -> Result<Response, Failure> {
     let said = Said {
         query: asked_text(field(fields, "back")),
         refusal: Some(Refusal::of(failure)?),
@@ -154,7 +148,9 @@ async fn relabel(
 ) -> Result<Response, Failure> {
     let labels = match Label::list(field(fields, "labels")) {
         Ok(labels) if !labels.is_empty() => labels,
-        Ok(_) => return again(app, change, request, fields, ApiError::bad("no label was typed", "rack=r7, for example").into()).await,
+        Ok(_) => {
+            return again(app, change, request, fields, ApiError::bad("no label was typed", "rack=r7, for example").into()).await;
+        }
         Err(e) => {
             let failure = ApiError::bad(e.to_string(), "separate labels by commas").into();
             return again(app, change, request, fields, failure).await;

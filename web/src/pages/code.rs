@@ -35,7 +35,8 @@ pub(crate) async fn find(
     match app.call(move |api| api.find_code(&typed)).await {
         Ok((id, enrollment)) => {
             let form = ApproveForm { enrollment: enrollment.to_string(), code, ..ApproveForm::default() };
-            let page = machine::render(&app, change.session(), &request, id, machine::Said { form, ..Default::default() }).await?;
+            let page =
+                machine::render(&app, change.session(), &request, id, machine::Said { form, ..Default::default() }).await?;
             Ok(page.into_response())
         }
         Err(failure) => {

@@ -71,13 +71,16 @@ impl Act {
                     "Its keys leave the peer list. The other nodes stop communicating with it as soon as they have the new list, usually within 30 seconds.".to_owned(),
                 ];
                 if let Some(role) = role {
-                    lost.push(format!("Its role {role} has one node less; what runs on it can no longer be reached over the planes."));
+                    lost.push(format!(
+                        "Its role {role} has one node less; what runs on it can no longer be reached over the planes."
+                    ));
                 }
                 lost.push("Its disk is not erased. The machine can be installed again from the network, with new keys; its name keeps its addresses.".to_owned());
                 lost
             }
             Act::Forget => vec![
-                "Its requests that were not approved, its labels and its place are deleted. Its events stay in the log.".to_owned(),
+                "Its requests that were not approved, its labels and its place are deleted. Its events stay in the log."
+                    .to_owned(),
                 "It returns to the list when it is seen on the network again.".to_owned(),
             ],
             Act::PowerOff => {

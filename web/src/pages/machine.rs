@@ -196,13 +196,7 @@ impl Default for Said {
     }
 }
 
-pub(super) async fn render(
-    app: &App,
-    session: &Session,
-    request: &RequestId,
-    id: i64,
-    said: Said,
-) -> Result<Response, Failure> {
+pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id: i64, said: Said) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
     let (detail, fleet) = app.call(move |api| Ok((api.machine(id)?, api.machines_of(&[id])?.pop()))).await?;

@@ -9,7 +9,7 @@ use axum::response::Response;
 use cluster_seed::fleet::{Query, Sort, Stage};
 
 use super::shell::{Refusal, Shell, overview, page};
-use super::view::{Line, Moment, Note, clean, clean_or};
+use super::view::{Line, Moment, Note, clean};
 use crate::api::{FleetRow, MachinePage};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
@@ -21,10 +21,10 @@ use crate::text::in_address;
 const REFRESH: u32 = 30;
 
 /// A machine in the table.
-pub(super) struct Row {
-    pub(super) line: Line,
-    pub(super) stage: Stage,
-    pub(super) title: String,
+struct Row {
+    line: Line,
+    stage: Stage,
+    title: String,
     serial: String,
     /// On the control plane, or else on the boot network.
     address: String,
@@ -37,7 +37,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn of(row: &FleetRow, now: u64) -> Self {
+    fn of(row: &FleetRow, now: u64) -> Self {
         let e = row.row.enrollment.as_ref();
         let line = Line::of(&row.row, now);
         let plane = line.planes.first().map(|(_, address)| address.clone());
@@ -227,7 +227,7 @@ pub(super) async fn render(app: &App, session: &Session, id: &RequestId, said: S
         previous: (found.page > 1).then(|| at((found.page - 1).min(found.pages))),
         next: (found.page < found.pages).then(|| at(found.page + 1)),
         searched: !query.terms.is_empty() || query.stage.is_some(),
-        labels: clean_or(&labels, ""),
+        labels: clean(&labels),
         chosen,
         shell,
     };

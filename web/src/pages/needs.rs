@@ -67,7 +67,11 @@ pub(super) fn steps(overview: &Overview, home: &HomeView) -> Vec<Step> {
     vec![
         step(true, "Create the site", ""),
         step(!overview.setup_needed, "Create an administrator", "Use the set-up code that the seed printed when it started."),
-        Step { link: Some(("Unseal", "/unseal")), command: Some("seedd unseal"), ..step(!overview.sealed, "Unseal the seed", "A sealed seed serves boot files but approves no machine.") },
+        Step {
+            link: Some(("Unseal", "/unseal")),
+            command: Some("seedd unseal"),
+            ..step(!overview.sealed, "Unseal the seed", "A sealed seed serves boot files but approves no machine.")
+        },
         Step {
             command: Some("seedd cluster apply"),
             ..step(
@@ -76,12 +80,26 @@ pub(super) fn steps(overview: &Overview, home: &HomeView) -> Vec<Step> {
                 "Nodes have no passwords: without a public key in ssh.authorizedKeys of cluster.yaml, you cannot log in to the nodes that you install.",
             )
         },
-        Step { command: Some("seedd darksite build"), ..step(overview.snapshot.is_some(), "Build the package snapshot", "Nodes are built from it, without the Internet.") },
-        Step { command: Some("seedd image build"), ..step(built, "Build the images", "The system that machines boot from the network, and one artifact for each role.") },
-        step(seen, "Boot a machine from the network", "Connect it to the boot network, and choose PXE or HTTP boot in its firmware."),
+        Step {
+            command: Some("seedd darksite build"),
+            ..step(overview.snapshot.is_some(), "Build the package snapshot", "Nodes are built from it, without the Internet.")
+        },
+        Step {
+            command: Some("seedd image build"),
+            ..step(built, "Build the images", "The system that machines boot from the network, and one artifact for each role.")
+        },
+        step(
+            seen,
+            "Boot a machine from the network",
+            "Connect it to the boot network, and choose PXE or HTTP boot in its firmware.",
+        ),
         Step {
             link: seen.then_some(("Show what waits", "/machines?state=waiting")),
-            ..step(false, "Approve the first node", "Type the code that its console shows into the field above. It becomes a node when its role has been applied.")
+            ..step(
+                false,
+                "Approve the first node",
+                "Type the code that its console shows into the field above. It becomes a node when its role has been applied.",
+            )
         },
     ]
 }
@@ -102,10 +120,13 @@ pub(super) fn needs(overview: &Overview, home: &HomeView, new: bool) -> Vec<Need
 /// The seed cannot do its work.
 fn seed_needs(overview: &Overview, home: &HomeView, all: &mut Vec<Need>) {
     if overview.sealed {
-        all.push(Need::new("sealed", "bad", "The seed is sealed: it cannot approve machines.".to_owned()).go("Unseal", "/unseal"));
+        all.push(
+            Need::new("sealed", "bad", "The seed is sealed: it cannot approve machines.".to_owned()).go("Unseal", "/unseal"),
+        );
     }
     if home.ssh_keys == 0 {
-        let text = "cluster.yaml has no SSH keys (ssh.authorizedKeys): there is no way to log in to the nodes that are installed.";
+        let text =
+            "cluster.yaml has no SSH keys (ssh.authorizedKeys): there is no way to log in to the nodes that are installed.";
         all.push(Need::new("ssh-keys", "bad", text.to_owned()).run("seedd cluster apply"));
     }
 }
@@ -120,7 +141,9 @@ fn machine_needs(overview: &Overview, home: &HomeView, all: &mut Vec<Need>) {
     }
     for (reason, n) in &home.failures {
         let reason = if reason.is_empty() { "no reason reported".to_owned() } else { clean(reason) };
-        all.push(Need::new("failed", "bad", format!("{} failed: {reason}", some(*n, "machine"))).go("Show", "/machines?state=failed"));
+        all.push(
+            Need::new("failed", "bad", format!("{} failed: {reason}", some(*n, "machine"))).go("Show", "/machines?state=failed"),
+        );
     }
     let silent = count(home, Stage::Silent);
     if silent > 0 {

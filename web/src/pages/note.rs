@@ -34,15 +34,7 @@ pub(crate) async fn save(
     let (place, labels) = (form.place.clone(), form.labels.clone());
     let done = app.call(move |api| {
         let wanted = Label::list(&labels).map_err(|e| ApiError::bad(e.to_string(), "separate labels by commas"))?;
-        let place_ok = cluster_seed::fleet::place(&place).map_err(|e| ApiError::bad(e.to_string(), "shorten it"))?;
-        let row = api.machines_of(&[id])?.pop().ok_or(ApiError::NotFound { what: "machine" })?;
-        let held: Vec<Label> = row.labels.iter().filter_map(|l| l.parse().ok()).collect();
-        let add: Vec<Label> = wanted.iter().filter(|l| !held.contains(l)).cloned().collect();
-        let remove: Vec<Label> = held.into_iter().filter(|l| !wanted.contains(l)).collect();
-        if !add.is_empty() || !remove.is_empty() {
-            api.set_labels(&actor, &[id], &add, &remove)?;
-        }
-        if place_ok != row.place { api.set_machine_place(&actor, id, &place_ok) } else { Ok(()) }
+        api.set_note(&actor, id, &place, &wanted)
     });
     match done.await {
         Ok(()) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),

@@ -144,7 +144,14 @@ impl MachinesApi for Mock {
             ssh_keys: state.ssh_keys,
             netboot: true,
             job: state.site.job.clone(),
-            events: state.events.iter().rev().filter(|e| e.kind.parse().is_ok_and(cluster_seed::events::EventKind::matters)).take(10).map(happening).collect(),
+            events: state
+                .events
+                .iter()
+                .rev()
+                .filter(|e| e.kind.parse().is_ok_and(cluster_seed::events::EventKind::matters))
+                .take(10)
+                .map(happening)
+                .collect(),
             counts,
         })
     }

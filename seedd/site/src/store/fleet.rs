@@ -53,7 +53,8 @@ pub struct FleetPage {
     pub counts: Vec<(Stage, u32)>,
 }
 
-const COLUMNS: &str = "machine, enrollment, member, state, stage, title, name, role, serial, model, place, mac, ip, address, labels, heard";
+const COLUMNS: &str =
+    "machine, enrollment, member, state, stage, title, name, role, serial, model, place, mac, ip, address, labels, heard";
 
 fn record(r: &Row<'_>) -> Result<FleetRecord, StoreError> {
     let text = |i: usize| r.get::<_, String>(i);
@@ -186,7 +187,8 @@ impl Tx<'_> {
 
     /// Why machines failed, the most frequent reason first, at most [`MAX_GROUPS`].
     pub fn fleet_failures(&self) -> Result<Vec<(String, u32)>, StoreError> {
-        let sql = "SELECT reason, count(*) AS n FROM fleet WHERE stage = 'failed' GROUP BY reason ORDER BY n DESC, reason LIMIT ?1";
+        let sql =
+            "SELECT reason, count(*) AS n FROM fleet WHERE stage = 'failed' GROUP BY reason ORDER BY n DESC, reason LIMIT ?1";
         let mut q = self.tx.prepare_cached(sql)?;
         let rows = q.query_map([MAX_GROUPS], |r| Ok((r.get(0)?, r.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)

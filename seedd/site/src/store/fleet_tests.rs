@@ -22,7 +22,8 @@ fn add(tx: &Tx<'_>, n: i64, state: Option<EnrollmentState>) {
     let row = params![hex(1, 16), n, state.as_str(), ip, facts, reason, 1000 + n];
     tx.tx.prepare_cached(sql).unwrap().execute(row).unwrap();
     if state.is_member() {
-        let sql = "INSERT INTO node (id, enrollment, hostname, role, host, artifact, vault) VALUES (?1, ?2, ?3, ?4, ?5, ?6, x'00')";
+        let sql =
+            "INSERT INTO node (id, enrollment, hostname, role, host, artifact, vault) VALUES (?1, ?2, ?3, ?4, ?5, ?6, x'00')";
         let role = if n % 2 == 0 { "lb" } else { "core" };
         let row = params![hex(2, 16), hex(1, 16), format!("n{n}.lab.lan"), role, n + 1, hex(3, 32)];
         tx.tx.prepare_cached(sql).unwrap().execute(row).unwrap();
