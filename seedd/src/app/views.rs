@@ -25,28 +25,9 @@ pub const TIMELINE: u32 = 500;
 
 impl App {
     pub fn view_overview(&self) -> Result<Overview, ApiError> {
-        let mut roles = Vec::new();
         let lasting = self.lasting.get().cloned().unwrap_or_default();
         let mut warnings = lasting.clone();
-        for (name, role) in &self.spec.spec.roles {
-            let mut artifact = None;
-            for arch in &self.spec.spec.architectures {
-                let of = if arch.is_amd64() { String::new() } else { format!(" for {arch}") };
-                match self.artifact_of(name, *arch) {
-                    Ok(Some(found)) if arch.is_amd64() => artifact = Some(found),
-                    Ok(Some(_)) => {}
-                    Ok(None) => warnings.push(format!("role {name} has no artifact{of}: run `seedd image build`")),
-                    Err(error) => warnings.push(format!("role {name}: its artifact{of} cannot be used ({error:#})")),
-                }
-            }
-            roles.push(RoleView {
-                name: name.clone(),
-                description: role.description.clone(),
-                artifact: artifact.as_ref().map(|a| a.id),
-                min_disk: artifact.as_ref().map(|a| a.min_disk),
-                disk: role.disk,
-            });
-        }
+        let roles = self.view_roles(&mut warnings);
         let mode = self.mode()?;
         match mode {
             Mode::Active => {}
@@ -97,6 +78,31 @@ impl App {
                 .find(|(s, _)| *s == Stage::Waiting)
                 .map_or(0, |(_, n)| *n),
         })
+    }
+
+    /// The roles; what is wrong with their artifacts is added to the warnings.
+    fn view_roles(&self, warnings: &mut Vec<String>) -> Vec<RoleView> {
+        let mut roles = Vec::new();
+        for (name, role) in &self.spec.spec.roles {
+            let mut artifact = None;
+            for arch in &self.spec.spec.architectures {
+                let of = if arch.is_amd64() { String::new() } else { format!(" for {arch}") };
+                match self.artifact_of(name, *arch) {
+                    Ok(Some(found)) if arch.is_amd64() => artifact = Some(found),
+                    Ok(Some(_)) => {}
+                    Ok(None) => warnings.push(format!("role {name} has no artifact{of}: run `seedd image build`")),
+                    Err(error) => warnings.push(format!("role {name}: its artifact{of} cannot be used ({error:#})")),
+                }
+            }
+            roles.push(RoleView {
+                name: name.clone(),
+                description: role.description.clone(),
+                artifact: artifact.as_ref().map(|a| a.id),
+                min_disk: artifact.as_ref().map(|a| a.min_disk),
+                disk: role.disk,
+            });
+        }
+        roles
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
