@@ -131,6 +131,8 @@ pub struct App {
     checkpointed: AtomicU64,
     /// Peer list versions that nodes reported.
     pub heard: lists::Heard,
+    /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
+    own_list: Mutex<Option<(String, (u64, u64))>>,
 }
 
 impl App {
@@ -177,6 +179,7 @@ impl App {
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
+            own_list: Mutex::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
