@@ -44,6 +44,8 @@ impl Phase {
 
 /// Consecutive events of one phase.
 pub(crate) struct Fold {
+    /// Number of its first event.
+    pub(crate) id: i64,
     pub(crate) title: &'static str,
     /// When it began and how long it took.
     pub(crate) iso: String,
@@ -73,6 +75,7 @@ fn bare(event: &EventView) -> (&str, u32) {
 
 /// A fold while it is filled: its events, oldest first, with how often each happened.
 struct Filling<'e> {
+    id: i64,
     phase: Phase,
     first: u64,
     last: u64,
@@ -116,6 +119,7 @@ impl<'e> Filling<'e> {
         let mut entries: Vec<Entry> = self.list.iter().map(entry).collect();
         entries.reverse();
         Fold {
+            id: self.id,
             title: self.phase.title(),
             iso: iso(self.first / 1000),
             ago: ago(now, self.first / 1000),
@@ -136,7 +140,7 @@ pub(crate) fn folded(events: &[EventView], now: u64) -> Vec<Fold> {
         match folds.last_mut().filter(|f| f.phase == phase) {
             Some(fold) => fold.add(event),
             None => {
-                let mut fold = Filling { phase, first: event.at, last: event.at, list: Vec::new() };
+                let mut fold = Filling { id: event.id, phase, first: event.at, last: event.at, list: Vec::new() };
                 fold.add(event);
                 folds.push(fold);
             }
