@@ -20,6 +20,7 @@ pub mod epoch;
 pub mod events;
 pub mod extras;
 pub mod fault;
+pub mod fleet;
 pub mod foundry;
 pub mod grub;
 pub mod held;

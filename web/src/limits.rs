@@ -50,10 +50,8 @@ pub const STREAM_BATCH: u32 = 100;
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Most events in one JSON answer.
 pub const MAX_EVENTS: u32 = 500;
-/// Events on the first page.
-pub const RECENT_EVENTS: usize = 12;
-/// Events read to find these, as consecutive progress reports are condensed.
-pub const RECENT_WINDOW: u32 = 60;
+/// Power actions on many machines that run at the same time: each may wait for a slow controller.
+pub const POWER_AT_ONCE: usize = 8;
 /// Longest path below a served directory, in bytes as sent.
 pub const MAX_PATH: usize = 1024;
 /// Most entries a directory listing shows.

@@ -21,9 +21,24 @@ pub(crate) fn clean_or(text: &str, or: &str) -> String {
     if text.trim().is_empty() { or.to_owned() } else { text }
 }
 
+/// For a value in the query of an address (RFC 3986, 2.3: all but the unreserved characters).
+pub(crate) fn in_address(text: &str) -> String {
+    let byte = |b: u8| match b {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+        b => format!("%{b:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_in_addresses_are_encoded() {
+        assert_eq!(in_address("a b&c=\u{e9}\"<#"), "a%20b%26c%3D%C3%A9%22%3C%23");
+        assert_eq!(in_address("node-1.lab_~"), "node-1.lab_~");
+    }
 
     #[test]
     fn text_is_cut_and_straightened() {

@@ -3,6 +3,7 @@
 //! A hello is an unproven claim. It opens an enrollment and changes nothing about a node with the same MAC address: not its
 //! state, its address, its facts or the operator's controls.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -87,7 +88,7 @@ impl App {
     /// An unapproved machine polled: it is still there.
     pub(super) fn heard(&self, record: &EnrollmentRecord) {
         if record.state == EnrollmentState::Pending {
-            self.polls.lock().unwrap_or_else(PoisonError::into_inner).insert(record.id, steady());
+            self.polls.lock().unwrap_or_else(PoisonError::into_inner).insert(record.id, (steady(), true));
         }
     }
 
@@ -96,9 +97,17 @@ impl App {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let now = steady();
         let pending = waiting.iter().filter(|r| r.state == EnrollmentState::Pending);
-        let kept = pending.map(|r| (r.id, polls.get(&r.id).copied().unwrap_or(now)));
+        let kept = pending.map(|r| (r.id, polls.get(&r.id).copied().unwrap_or((now, false))));
         *polls = kept.collect();
-        polls.iter().map(|(id, at)| (*id, now.saturating_sub(*at))).collect()
+        polls.iter().map(|(id, (at, _))| (*id, now.saturating_sub(*at))).collect()
+    }
+
+    /// When the machines that wait for approval last polled, in Unix seconds.
+    pub(super) fn polled(&self) -> HashMap<EnrollmentId, u64> {
+        let polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let (clock, steady) = (now(), steady());
+        let heard = polls.iter().filter(|(_, (_, heard))| *heard);
+        heard.map(|(id, (at, _))| (*id, clock.saturating_sub(steady.saturating_sub(*at)))).collect()
     }
 
     /// Deletes enrollments that ended without approval more than [`KEPT`] seconds ago.

@@ -16,7 +16,10 @@ pub mod console;
 pub mod converge;
 mod darksite;
 pub mod enroll;
+mod fleet;
 pub mod flight;
+mod heartbeat;
+mod home;
 pub mod issue;
 pub mod jobs;
 pub mod lists;
@@ -73,6 +76,7 @@ use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
+use crate::clock::beats::Beats;
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
 use budgets::Budgets;
@@ -127,14 +131,18 @@ pub struct App {
     extras: Mutex<Option<Arc<Registry>>>,
     /// Snapshots whose manifest was verified at the first request; others are not served.
     served: Mutex<BTreeSet<Digest>>,
-    /// When each unapproved machine last polled, by the steady clock.
-    polls: Mutex<HashMap<EnrollmentId, u64>>,
+    /// When each unapproved machine last polled, by the steady clock, and whether it did since this daemon started.
+    polls: Mutex<HashMap<EnrollmentId, (u64, bool)>>,
+    /// The heartbeats of the nodes.
+    beats: Mutex<Beats>,
     /// The disk is nearly full.
     short_of_space: AtomicBool,
     /// When the log was last signed, by the steady clock; 0 before the first time.
     checkpointed: AtomicU64,
     /// Peer list versions that nodes reported.
     pub heard: lists::Heard,
+    /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
+    own_list: Mutex<Option<(String, (u64, u64))>>,
 }
 
 impl App {
@@ -179,9 +187,11 @@ impl App {
             extras: Mutex::default(),
             served: Mutex::default(),
             polls: Mutex::default(),
+            beats: Mutex::default(),
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
+            own_list: Mutex::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

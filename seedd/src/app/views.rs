@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::fleet::Stage;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::Number;
 use host::clock::now;
@@ -24,28 +25,9 @@ pub const TIMELINE: u32 = 500;
 
 impl App {
     pub fn view_overview(&self) -> Result<Overview, ApiError> {
-        let mut roles = Vec::new();
         let lasting = self.lasting.get().cloned().unwrap_or_default();
         let mut warnings = lasting.clone();
-        for (name, role) in &self.spec.spec.roles {
-            let mut artifact = None;
-            for arch in &self.spec.spec.architectures {
-                let of = if arch.is_amd64() { String::new() } else { format!(" for {arch}") };
-                match self.artifact_of(name, *arch) {
-                    Ok(Some(found)) if arch.is_amd64() => artifact = Some(found),
-                    Ok(Some(_)) => {}
-                    Ok(None) => warnings.push(format!("role {name} has no artifact{of}: run `seedd image build`")),
-                    Err(error) => warnings.push(format!("role {name}: its artifact{of} cannot be used ({error:#})")),
-                }
-            }
-            roles.push(RoleView {
-                name: name.clone(),
-                description: role.description.clone(),
-                artifact: artifact.as_ref().map(|a| a.id),
-                min_disk: artifact.as_ref().map(|a| a.min_disk),
-                disk: role.disk,
-            });
-        }
+        let roles = self.view_roles(&mut warnings);
         let mode = self.mode()?;
         match mode {
             Mode::Active => {}
@@ -89,7 +71,38 @@ impl App {
             warnings,
             lasting,
             lists: standing.lists,
+            waiting: self
+                .store
+                .read(|tx| tx.fleet_counts(&[]))?
+                .iter()
+                .find(|(s, _)| *s == Stage::Waiting)
+                .map_or(0, |(_, n)| *n),
         })
+    }
+
+    /// The roles; what is wrong with their artifacts is added to the warnings.
+    fn view_roles(&self, warnings: &mut Vec<String>) -> Vec<RoleView> {
+        let mut roles = Vec::new();
+        for (name, role) in &self.spec.spec.roles {
+            let mut artifact = None;
+            for arch in &self.spec.spec.architectures {
+                let of = if arch.is_amd64() { String::new() } else { format!(" for {arch}") };
+                match self.artifact_of(name, *arch) {
+                    Ok(Some(found)) if arch.is_amd64() => artifact = Some(found),
+                    Ok(Some(_)) => {}
+                    Ok(None) => warnings.push(format!("role {name} has no artifact{of}: run `seedd image build`")),
+                    Err(error) => warnings.push(format!("role {name}: its artifact{of} cannot be used ({error:#})")),
+                }
+            }
+            roles.push(RoleView {
+                name: name.clone(),
+                description: role.description.clone(),
+                artifact: artifact.as_ref().map(|a| a.id),
+                min_disk: artifact.as_ref().map(|a| a.min_disk),
+                disk: role.disk,
+            });
+        }
+        roles
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
@@ -177,7 +190,9 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
 fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
     let member = tx.member_of(machine.id)?;
     let mut earlier = Vec::new();
+    let mut polled = 0;
     for record in tx.enrollments_of(machine.id)? {
+        polled = standing.polled(record.id).max(polled);
         if member.as_ref().is_none_or(|m| m.id != record.id) {
             earlier.push(view(tx, &record)?);
         }
@@ -195,7 +210,7 @@ fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(Mach
         ip: member.as_ref().map_or(machine.ip, |m| Some(m.ip)),
         model,
         first_seen: machine.first_seen,
-        last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched.max(list.map_or(0, |(_, at)| at))),
+        last_seen: member.as_ref().map_or(machine.last_seen.max(polled), |m| m.touched.max(list.map_or(0, |(_, at)| at))),
         enrollment,
         list: list.map(|(view, _)| view),
     };
@@ -214,7 +229,7 @@ fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
     Ok(all)
 }
 
-fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
+pub(super) fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
     let node = tx.node_of(record.id)?;
     // Before there is a node: the name and role from the decision.
     let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);

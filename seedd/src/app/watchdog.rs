@@ -30,6 +30,10 @@ impl App {
         let marks: Vec<_> = waiting.iter().map(|r| (r.id, mark(r))).collect();
         let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).of(&marks, steady());
         let unheard: HashMap<_, _> = self.unheard(&waiting).into_iter().collect();
+        let polled = self.polled();
+        let seen: Vec<(i64, u64)> = waiting.iter().filter_map(|r| Some((r.machine, *polled.get(&r.id)?))).collect();
+        self.store.write(|tx| tx.touch_machines(&seen))?;
+        self.beat(steady(), self.listens())?;
         let mut ended = 0;
         for record in waiting {
             let age = silent.get(&record.id).copied().unwrap_or_default();

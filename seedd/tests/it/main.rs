@@ -17,6 +17,7 @@ mod converge_cli;
 mod earlier;
 mod enrollment;
 mod epoch;
+mod fleet;
 mod flight;
 mod hints;
 mod hole_16;

@@ -14,6 +14,7 @@ mod fleet;
 mod flight;
 mod lists;
 mod machine;
+mod machines;
 mod mesh;
 mod operator;
 mod outputs;
@@ -33,6 +34,7 @@ pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetai
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
+pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};
 pub use mesh::{MeshDrop, MeshLink, MeshView, MeshViolation};
 pub use operator::{Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};

@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
 use super::lists::ListsView;
+use super::machines::MachinesApi;
 use super::mesh::MeshView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
@@ -65,6 +66,8 @@ pub struct Overview {
     pub lasting: Vec<String>,
     /// Which peer list the nodes hold.
     pub lists: ListsView,
+    /// Machines that wait for approval.
+    pub waiting: u32,
 }
 
 /// HTTP shape of a role.
@@ -82,7 +85,7 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: PeopleApi + PasskeyApi + Send + Sync + 'static {
+pub trait OperatorApi: MachinesApi + PasskeyApi + PeopleApi + Send + Sync + 'static {
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;

@@ -35,6 +35,10 @@ async fn no_page_shows_it_raw() {
             "/machines/4",
             "/machines/5",
             "/machines/5/power",
+            "/machines",
+            "/machines/approve",
+            "/machines/4/revoke",
+            "/machines/5/forget",
             "/unseal",
             "/machines/<script>alert",
         ] {

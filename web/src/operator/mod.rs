@@ -41,6 +41,7 @@ type Route = (&'static str, MethodRouter<App>);
 fn routes() -> Vec<Route> {
     [
         page_routes().as_slice(),
+        &machines_routes(),
         &site_page_routes(),
         &json_routes(),
         &site_json_routes(),
@@ -62,9 +63,7 @@ fn page_routes() -> Vec<Route> {
         ("/approve", get(pages::code::start).post(pages::code::find)),
         ("/machines/{id}/approve", post(pages::machine::approve)),
         ("/machines/{id}/deny", post(pages::machine::deny)),
-        ("/machines/{id}/revoke", post(pages::machine::revoke)),
         ("/machines/{id}/deny-address", post(pages::machine::deny_address)),
-        ("/machines/{id}/forget", post(pages::machine::forget)),
         ("/machines/{id}/packets.pcapng", get(packets)),
         ("/machines/{id}/power", get(pages::power::show).post(pages::power::act)),
         ("/machines/{id}/controller", post(pages::power::save)),
@@ -78,6 +77,19 @@ fn page_routes() -> Vec<Route> {
         ("/static/{name}", get(pages::assets::get)),
         ("/ca.pem", get(ca_certificate)),
         ("/metrics", get(metrics)),
+    ]
+}
+
+/// The list of machines, what is done to many, and what needs a confirmation.
+fn machines_routes() -> Vec<Route> {
+    vec![
+        ("/machines", get(pages::machines::show)),
+        ("/machines/act", post(pages::bulk::act)),
+        ("/machines/approve", get(pages::approve_many::show).post(pages::approve_many::approve)),
+        ("/machines/{id}/note", post(pages::note::save)),
+        ("/api/v1/machines/{id}/note", put(json::machine::note)),
+        ("/machines/{id}/revoke", get(pages::confirm::ask_revoke).post(pages::confirm::revoke)),
+        ("/machines/{id}/forget", get(pages::confirm::ask_forget).post(pages::confirm::forget)),
     ]
 }
 
@@ -229,6 +241,8 @@ mod converge_tests;
 mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod machines_tests;
 #[cfg(test)]
 mod people_tests;
 #[cfg(test)]

@@ -33,9 +33,7 @@ fn page_rows() -> Vec<Row> {
         (Change(Approve), "POST", "/approve", form(&format!("code={CODE}")), 200, 200),
         (Change(Approve), "POST", "/machines/{id}/approve", form(&approve), 303, 423),
         (Change(Approve), "POST", "/machines/{id}/deny", form(&format!("enrollment={id}&reason=x")), 303, 423),
-        (Fresh(Approve), "POST", "/machines/{id}/revoke", form(&format!("enrollment={id}&reason=x")), 409, 423),
         (Change(Approve), "POST", "/machines/{id}/deny-address", form("address=10.44.0.9"), 303, 303),
-        (Fresh(Approve), "POST", "/machines/{id}/forget", form(""), 303, 303),
         (Read, "GET", "/machines/{id}/packets.pcapng", none(), 200, 200),
         (Read, "GET", "/machines/{id}/power", none(), 200, 200),
         (Change(Power), "POST", "/machines/{id}/power", form("action=on"), 200, 423),
@@ -52,6 +50,25 @@ fn page_rows() -> Vec<Row> {
         (Open(404), "GET", "/medium/{name}", none(), 404, 404),
         // Not by session: by address or token, of which these visitors have neither.
         (Open(403), "GET", "/metrics", none(), 403, 403),
+    ]
+}
+
+fn machines_rows() -> Vec<Row> {
+    let id = pending_id();
+    let many =
+        format!("enrollment-{PENDING}={id}&code-{PENDING}={CODE}&name-{PENDING}=n-9&role-{PENDING}=base&disk-{PENDING}=nvme0n1");
+    vec![
+        (Read, "GET", "/machines", none(), 200, 200),
+        (Change(Approve), "POST", "/machines/act", form(&format!("m{PENDING}=1&act=label&labels=a")), 303, 303),
+        (Read, "GET", "/machines/approve", none(), 200, 200),
+        (Change(Approve), "POST", "/machines/approve", form(&many), 200, 423),
+        (Change(Approve), "POST", "/machines/{id}/note", form("place=hall&labels=a"), 303, 303),
+        (Change(Approve), "PUT", "/api/v1/machines/{id}/note", r#"{"place":"hall","labels":["a"]}"#.to_owned(), 200, 200),
+        // A machine that is not a node is not asked about.
+        (Read, "GET", "/machines/{id}/revoke", none(), 303, 303),
+        (Fresh(Approve), "POST", "/machines/{id}/revoke", form(&format!("enrollment={id}&reason=x&word=A1B2C3")), 409, 423),
+        (Read, "GET", "/machines/{id}/forget", none(), 200, 200),
+        (Fresh(Approve), "POST", "/machines/{id}/forget", form("word=a1b2c3"), 303, 303),
     ]
 }
 
@@ -142,7 +159,7 @@ fn json_rows() -> Vec<Row> {
 
 /// One row for each method of each route, where HEAD is what GET is.
 pub(super) fn rows() -> Vec<Row> {
-    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows(), people_rows()].concat();
+    let mut all = [page_rows(), machines_rows(), site_page_rows(), image_rows(), json_rows(), people_rows()].concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all

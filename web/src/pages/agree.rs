@@ -5,8 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use cluster_seed::ids::EnrollmentId;
 use serde::Deserialize;
 
-use super::decision::ApproveForm;
-use super::machine;
+use super::machine::{self, Said};
 use super::shell::Refusal;
 use crate::auth::{ChangeForm, may};
 use crate::call::App;
@@ -35,7 +34,8 @@ pub(crate) async fn agree(
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
-            machine::render(&app, change.session(), &request, id, status, Some(refusal), ApproveForm::default()).await
+            let said = Said { status, refusal: Some(refusal), ..Said::default() };
+            machine::render(&app, change.session(), &request, id, said).await
         }
     }
 }

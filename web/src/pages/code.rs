@@ -1,7 +1,6 @@
 //! `/approve`: a pairing code leads to the machine that shows it.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
@@ -36,7 +35,8 @@ pub(crate) async fn find(
     match app.call(move |api| api.find_code(&typed)).await {
         Ok((id, enrollment)) => {
             let form = ApproveForm { enrollment: enrollment.to_string(), code, ..ApproveForm::default() };
-            let page = machine::render(&app, change.session(), &request, id, StatusCode::OK, None, form).await?;
+            let page =
+                machine::render(&app, change.session(), &request, id, machine::Said { form, ..Default::default() }).await?;
             Ok(page.into_response())
         }
         Err(failure) => {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::shell::Refusal;
 use super::view::{bytes, clean, clean_or};
-use crate::api::{FirstYes, MachineDetail, Overview};
+use crate::api::{FirstYes, MachineDetail, Overview, Waiting};
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
@@ -102,6 +102,25 @@ pub(super) fn decide(
     if pending.is_none() && refusal.is_none() {
         return None;
     }
+    Some(Decision {
+        enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
+        refusal,
+        roles: role_choices(overview, &form.role),
+        disks: disk_choices(waiting, &form.disk),
+        code: clean(&form.code),
+        hostname: clean(&form.hostname),
+        replace: form.replace.is_some(),
+        in_place: waiting.is_some_and(|w| w.facts.root_disk.is_some()),
+        can_approve: pending.is_some(),
+        number: pending.and_then(|e| e.number).map(|n| n.to_string()).unwrap_or_default(),
+        was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
+        address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
+        first: pending.and_then(|e| e.first_yes.as_ref()).map(First::of),
+    })
+}
+
+/// The roles, the only possible one chosen unless another was.
+pub(super) fn role_choices(overview: &Overview, typed: &str) -> Vec<Choice> {
     let built = overview.roles.iter().filter(|r| r.artifact.is_some()).count();
     let roles = overview.roles.iter().map(|r| {
         let need = match (r.artifact, r.min_disk) {
@@ -109,9 +128,14 @@ pub(super) fn decide(
             (_, Some(min)) => format!(" (disk of {} or more{})", bytes(min), hint(r.disk)),
             _ => String::new(),
         };
-        let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
+        let chosen = if typed.is_empty() { built == 1 && r.artifact.is_some() } else { typed == r.name };
         Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
     });
+    roles.collect()
+}
+
+/// The disks of a machine, the only one chosen unless another was.
+pub(super) fn disk_choices(waiting: Option<&Waiting>, typed: &str) -> Vec<Choice> {
     let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
     let root = waiting.and_then(|w| w.facts.root_disk.as_deref());
     // With several disks, only the operator decides which one is erased.
@@ -122,28 +146,14 @@ pub(super) fn decide(
         let possible = root.map_or(d.unfit().is_none() && d.mark(disks).is_some(), |root| root == d.name);
         let chosen = if root.is_some() {
             possible
-        } else if form.disk.is_empty() {
+        } else if typed.is_empty() {
             only && possible && !d.removable
         } else {
-            form.disk == d.name
+            typed == d.name
         };
         Choice::new(&d.name, label, chosen, possible)
     });
-    Some(Decision {
-        enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
-        refusal,
-        roles: roles.collect(),
-        disks: choices.collect(),
-        code: clean(&form.code),
-        hostname: clean(&form.hostname),
-        replace: form.replace.is_some(),
-        in_place: root.is_some(),
-        can_approve: pending.is_some(),
-        number: pending.and_then(|e| e.number).map(|n| n.to_string()).unwrap_or_default(),
-        was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
-        address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
-        first: pending.and_then(|e| e.first_yes.as_ref()).map(First::of),
-    })
+    choices.collect()
 }
 
 /// Which disk the role asks for in cluster.yaml. It is only said: the operator chooses what is erased.

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::confirm;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Line, clean};
 use crate::api::{ApiError, BmcKind, IpmiPrivilege, PowerAction, PowerView, SetPower};
@@ -18,6 +19,8 @@ use crate::headers::RequestId;
 #[derive(Deserialize)]
 pub(crate) struct ActForm {
     action: PowerAction,
+    /// The machine's name, typed on the page that asks for it.
+    word: Option<String>,
 }
 
 /// No `Debug`: it holds a secret.
@@ -132,6 +135,18 @@ pub(crate) async fn act(
     Named(id): Named<i64>,
     ChangeForm(change, form): ChangeForm<may::Power, ActForm>,
 ) -> Result<Response, Failure> {
+    if let Some(act) = confirm::Act::of(form.action) {
+        let detail = app.call(move |api| api.machine(id)).await?;
+        let refused = match form.word.as_deref() {
+            Some(word) if confirm::agrees(&detail, word) => None,
+            Some(_) => Some(Some(confirm::mismatch(&detail))),
+            None => Some(None),
+        };
+        if let Some(refused) = refused {
+            let typed = confirm::Typed { refused, ..Default::default() };
+            return confirm::render(&app, change.session(), &request, &detail, act, typed).await;
+        }
+    }
     let actor = change.actor().clone();
     let said = match app.call(move |api| api.act_power(&actor, id, form.action)).await {
         // Shown in this answer: the browser asks before a reload sends the action again.

@@ -27,6 +27,8 @@ pub(crate) struct Shell {
     pub(crate) refresh: Option<u32>,
     /// The newest event on the page; the live feed starts after it.
     pub(crate) event: i64,
+    /// Machines that wait for approval, for the title.
+    pub(crate) waiting: u32,
 }
 
 pub(crate) struct User {
@@ -54,6 +56,7 @@ impl Shell {
             warnings: shown.iter().map(|w| clean(w)).collect(),
             refresh: None,
             event: 0,
+            waiting: session.map_or(0, |_| overview.waiting),
         }
     }
 

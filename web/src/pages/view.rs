@@ -99,9 +99,20 @@ pub(crate) struct Line {
     pub(crate) seen: Moment,
     pub(crate) since: Option<Moment>,
     pub(crate) wrong_codes: u32,
-    pub(crate) member: bool,
     /// The peer list it holds, and whether it is late.
     pub(crate) list: Option<(String, bool)>,
+}
+
+/// What an operator noted about a machine.
+pub(crate) struct Note {
+    pub(crate) place: String,
+    pub(crate) labels: Vec<String>,
+}
+
+impl Note {
+    pub(crate) fn of(place: &str, labels: &[String]) -> Self {
+        Note { place: clean(place), labels: labels.iter().map(|l| clean(l)).collect() }
+    }
 }
 
 /// A point in time, absolute and relative.
@@ -134,7 +145,6 @@ impl Line {
             seen: Moment::new(now, row.last_seen),
             since: e.map(|e| Moment::new(now, e.since)),
             wrong_codes: e.map_or(0, |e| e.wrong_codes),
-            member: e.is_some_and(|e| e.state.is_member()),
             list: row.list.map(|l| (holds(&l), l.behind)),
         }
     }
@@ -149,6 +159,7 @@ fn holds(list: &HeldView) -> String {
 
 /// One event.
 pub(crate) struct Entry {
+    pub(crate) id: i64,
     pub(crate) iso: String,
     /// Since the first event, or how long ago.
     pub(crate) when: String,
@@ -156,7 +167,8 @@ pub(crate) struct Entry {
     pub(crate) tone: &'static str,
     pub(crate) text: String,
     pub(crate) actor: Option<String>,
-    pub(crate) machine: Option<i64>,
+    /// How often it happened, if more than once.
+    pub(crate) times: Option<u32>,
     /// Facts from the packet, in addition to the text.
     pub(crate) facts: Vec<(&'static str, String)>,
 }
@@ -176,13 +188,14 @@ fn facts_of(facts: &PacketFacts) -> Vec<(&'static str, String)> {
 impl Entry {
     pub(crate) fn of(event: &EventView, when: String) -> Self {
         Entry {
+            id: event.id,
             iso: iso(event.at / 1000),
             when,
             kind: clean(&event.kind),
             tone: tone(&event.kind),
             text: clean(&event.text),
             actor: event.actor.as_deref().map(clean),
-            machine: event.machine,
+            times: None,
             facts: event.facts.as_ref().map(facts_of).unwrap_or_default(),
         }
     }

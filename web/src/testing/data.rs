@@ -47,6 +47,7 @@ pub fn overview(spice: &str) -> Overview {
         fingerprint: None,
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
         lasting: vec![format!("the state is in memory{spice}")],
+        waiting: 1,
         lists: ListsView { version: 9, nodes: 2, behind: 1, unaware: 1, revoked: vec![format!("n9.lab.lan{spice}")] },
     }
 }
@@ -172,6 +173,7 @@ pub fn machines(spice: &str) -> Vec<MachineDetail> {
         machine(4, Some(S::Converged), Some("db-1"), spice),
         machine(5, Some(S::Failed), Some("db-2"), spice),
         machine(6, Some(S::FabricReady), Some("web-2"), spice),
+        machine(7, Some(S::Converged), Some("db-3"), spice),
     ]
 }
 

@@ -159,7 +159,7 @@ impl Tx<'_> {
         )
     }
 
-    fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+    pub(super) fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventRow>, StoreError> {
         let mut q = self.tx.prepare_cached(sql)?;
         let rows = q.query_map(params![value, limit], |r| {
             // Facts of a newer program that cannot be parsed are left out; they are not an error.
