@@ -11,7 +11,7 @@ use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::seal::Sealed;
 use seedd::app::{App, Seed};
 use site::store::StoreError;
-use web::api::{ApiError, MachinesApi as _, OperatorApi as _, Setup};
+use web::api::{ApiError, MachinesApi as _, OperatorApi as _, Origin, Setup};
 
 use crate::support::sites::*;
 
@@ -181,7 +181,7 @@ fn pages_of_ten_thousand_machines_are_small() {
     });
     done.unwrap();
     let setup = Setup { code: app.setup_code().unwrap(), user: "ada".into(), password: "a long password".into() };
-    let token = Seed(app.clone()).setup("127.0.0.1".parse().unwrap(), &setup).unwrap();
+    let token = Seed(app.clone()).setup(&Origin::new("127.0.0.1".parse().unwrap(), "test"), &setup).unwrap();
     let base = pages(&app);
     let page = |path: &str| {
         let request = ureq::get(format!("{base}{path}")).header("authorization", format!("Bearer {token}"));
