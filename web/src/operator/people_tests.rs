@@ -18,7 +18,8 @@ async fn post(router: &axum::Router, token: &str, path: &str, fields: &str) -> A
 #[tokio::test]
 async fn the_password_is_asked_for_and_what_was_typed_goes_on() {
     let (mock, router) = site("");
-    let (path, fields) = (format!("/machines/{PENDING}/revoke"), format!("enrollment={}&reason=stolen+%22%3Cb%3E", pending_id()));
+    let (path, fields) =
+        (format!("/machines/{PENDING}/revoke"), format!("enrollment={}&reason=stolen+%22%3Cb%3E&word=A1B2C3", pending_id()));
     let asked = post(&router, STALE, &path, &fields).await;
     assert_eq!((asked.status.as_u16(), mock.state().changes.len()), (403, 0));
     let page = asked.text();
