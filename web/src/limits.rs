@@ -50,6 +50,8 @@ pub const STREAM_BATCH: u32 = 100;
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Most events in one JSON answer.
 pub const MAX_EVENTS: u32 = 500;
+/// Most enrollments in one JSON answer.
+pub const MAX_ENROLLMENTS: usize = 10_000;
 /// Events on the first page.
 pub const RECENT_EVENTS: usize = 12;
 /// Events read to find these, as consecutive progress reports are condensed.

@@ -208,7 +208,10 @@ impl OperatorApi for Seed {
     }
 
     fn session(&self, token: &str) -> Result<Option<Actor>, ApiError> {
-        self.0.session_of(token)
+        match self.0.local_actor(token) {
+            Some(actor) => Ok(Some(actor)),
+            None => self.0.session_of(token),
+        }
     }
 
     fn logout(&self, _actor: &Actor, token: &str) -> Result<(), ApiError> {

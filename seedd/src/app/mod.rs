@@ -15,10 +15,12 @@ pub mod converge;
 mod darksite;
 pub mod enroll;
 pub mod flight;
+mod inventory;
 pub mod issue;
 pub mod jobs;
 pub mod lists;
 mod lists_view;
+mod local;
 pub mod log;
 pub mod metrics;
 pub mod mode;
@@ -125,6 +127,8 @@ pub struct App {
     checkpointed: AtomicU64,
     /// Peer list versions that nodes reported.
     pub heard: lists::Heard,
+    /// Sessions of the command line on this machine.
+    local: local::LocalSessions,
 }
 
 impl App {
@@ -170,6 +174,7 @@ impl App {
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
+            local: local::LocalSessions::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
@@ -223,6 +228,7 @@ impl App {
         self.certify()?;
         self.resign_peers()?;
         self.resign_apt_keys()?;
+        self.ensure_ssh_authority()?;
         self.planes_changed.send_modify(|v| *v += 1);
         Ok(())
     }

@@ -214,7 +214,7 @@ fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
     Ok(all)
 }
 
-fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
+pub(super) fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
     let node = tx.node_of(record.id)?;
     // Before there is a node: the name and role from the decision.
     let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);

@@ -12,6 +12,7 @@ mod converge;
 mod error;
 mod fleet;
 mod flight;
+mod inventory;
 mod lists;
 mod machine;
 mod operator;
@@ -29,6 +30,7 @@ pub use converge::{
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
+pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};

@@ -14,6 +14,7 @@ use super::converge::{ConvergeAct, ConvergeView};
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
+use super::inventory::InventoryApi;
 use super::lists::ListsView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
@@ -86,7 +87,7 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: Send + Sync + 'static {
+pub trait OperatorApi: InventoryApi + Send + Sync + 'static {
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;

@@ -2,6 +2,7 @@
 
 pub(crate) mod charts;
 pub(crate) mod converge;
+pub(crate) mod inventory;
 pub(crate) mod machine;
 pub(crate) mod outputs;
 pub(crate) mod power;

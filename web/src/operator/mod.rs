@@ -39,8 +39,16 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes()]
-        .concat()
+    [
+        page_routes().as_slice(),
+        &site_page_routes(),
+        &json_routes(),
+        &site_json_routes(),
+        &image_routes(),
+        &converge_routes(),
+        &inventory_routes(),
+    ]
+    .concat()
 }
 
 fn page_routes() -> Vec<Route> {
@@ -95,6 +103,16 @@ fn converge_routes() -> Vec<Route> {
         ("/charts", get(pages::charts::show)),
         ("/api/v1/charts", get(json::charts::view)),
         ("/api/v1/converge", get(json::converge::view).post(json::converge::act)),
+    ]
+}
+
+fn inventory_routes() -> Vec<Route> {
+    vec![
+        ("/api/v1/nodes", get(json::inventory::nodes)),
+        ("/api/v1/enrollments", get(json::inventory::enrollments)),
+        ("/api/v1/planes", get(json::inventory::planes)),
+        ("/api/v1/ssh", get(json::inventory::ssh)),
+        ("/api/v1/events/last", get(json::inventory::last_events)),
     ]
 }
 

@@ -112,6 +112,11 @@ fn image_rows() -> Vec<Row> {
     ]
 }
 
+fn inventory_rows() -> Vec<Row> {
+    let paths = ["/api/v1/nodes", "/api/v1/enrollments", "/api/v1/planes", "/api/v1/ssh", "/api/v1/events/last"];
+    paths.map(|path| (Read, "GET", path, none(), 200, 200)).to_vec()
+}
+
 fn json_rows() -> Vec<Row> {
     let s = String::from;
     let approve = r#"{"code":"12345678","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
@@ -161,7 +166,7 @@ fn json_rows() -> Vec<Row> {
 
 /// One row for each method of each route, where HEAD is what GET is.
 fn rows() -> Vec<Row> {
-    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows()].concat();
+    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows(), inventory_rows()].concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all
