@@ -145,14 +145,6 @@ impl<'a> Tool<'a> {
         self
     }
 
-    /// Becomes the program, in the foreground of this terminal: returns only if that fails.
-    pub fn become_it(self) -> ToolError {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v)));
-        tracing::debug!(argv = ?ArgvOf(&command), "becoming program");
-        ToolError::Start { program: self.program.to_string_lossy().into_owned(), source: command.exec() }
-    }
-
     fn command(&mut self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).process_group(0);

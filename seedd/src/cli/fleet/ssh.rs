@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use cluster_seed::ids::Hostname;
 use host::files::{PRIVATE, create_dirs, write_atomic};
-use host::tool::Tool;
+use host::process::become_program;
 use site::hint::Hint as _;
 
 use super::reach::SeedArgs;
@@ -144,16 +144,16 @@ pub fn login(seed: &SeedArgs, way: &Way, name: &str, command: &[String]) -> Resu
         // ssh then asks about the key.
         Err(error) => eprintln!("seedd: {error:#}"),
     }
-    let files = format!("UserKnownHostsFile=\"{}\" \"{}\"", dir.join(ACCEPTED), dir.join(KNOWN_HOSTS));
-    let mut tool = Tool::new("ssh").args(["-o", &files, "-o", &format!("HostKeyAlias={}", node.hostname)]);
-    if let Some(jump) = &way.jump {
-        tool = tool.args(["-J", jump]);
-    }
-    tool = tool.arg(format!("{}@{address}", way.user));
+    let known = format!("UserKnownHostsFile=\"{}\" \"{}\"", dir.join(ACCEPTED), dir.join(KNOWN_HOSTS));
+    let mut words = vec!["-o".to_owned(), known, "-o".to_owned(), format!("HostKeyAlias={}", node.hostname)];
+    words.extend(way.jump.iter().flat_map(|jump| ["-J".to_owned(), jump.clone()]));
+    words.push(format!("{}@{address}", way.user));
     if !command.is_empty() {
-        tool = tool.arg("--").args(command);
+        words.push("--".to_owned());
+        words.extend(command.iter().cloned());
     }
-    Err(tool.become_it()).context("starting ssh")
+    tracing::debug!(?words, "becoming ssh");
+    Err(become_program("ssh", &words)).context("starting ssh")
 }
 
 #[cfg(test)]
