@@ -17,6 +17,8 @@ mod converge_cli;
 mod earlier;
 mod enrollment;
 mod epoch;
+mod fleet;
+mod fleet_ssh;
 mod flight;
 mod hints;
 mod hole_16;
