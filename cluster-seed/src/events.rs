@@ -157,6 +157,7 @@ kinds! {
     DrillPassed "drill.passed" Good,
     DrillSlow "drill.slow" Wait,
     DrillFailed "drill.failed" Bad,
+    WebhookDead "webhook.dead" Bad,
 }
 
 /// Families of kinds: the part of the word before the first dot.

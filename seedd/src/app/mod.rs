@@ -43,6 +43,7 @@ pub mod tls;
 mod tokens;
 pub mod views;
 pub mod watchdog;
+pub mod webhooks;
 pub mod wire;
 
 use std::collections::{BTreeSet, HashMap};
@@ -129,6 +130,8 @@ pub struct App {
     pub heard: lists::Heard,
     /// Sessions of the command line on this machine.
     local: local::LocalSessions,
+    /// How the receivers of webhooks do.
+    webhooks: webhooks::Hooks,
 }
 
 impl App {
@@ -175,6 +178,7 @@ impl App {
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
             local: local::LocalSessions::default(),
+            webhooks: webhooks::Hooks::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

@@ -15,6 +15,9 @@ use super::http::{Call, Reply, send};
 use super::server::Server;
 use super::trust::{self, Believed, Trust};
 
+/// Largest answer read, in bytes: lists of ten thousand machines.
+const MAX_ANSWER: usize = 64 << 20;
+
 /// The seed refused a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
@@ -117,19 +120,21 @@ impl Remote {
 
     fn exchange(&self, method: &'static str, path: &str, body: Option<&Value>) -> Result<Reply> {
         let token = self.token.as_ref().map(|t| t.as_str());
-        let reply = self.once(&Call { method, path, body, token })?;
+        let reply = self.once(method, path, body, token)?;
         // Nothing was done: whatever it was can be asked again.
         let reply = match &self.control {
             Some(control) if reply.status == 401 => {
                 let fresh = Zeroizing::new(control.session()?.token);
-                self.once(&Call { method, path, body, token: Some(fresh.as_str()) })?
+                self.once(method, path, body, Some(fresh.as_str()))?
             }
             _ => reply,
         };
         if (200..300).contains(&reply.status) { Ok(reply) } else { Err(refusal(&reply).into()) }
     }
 
-    fn once(&self, call: &Call<'_>) -> Result<Reply> {
+    fn once(&self, method: &'static str, path: &str, body: Option<&Value>, token: Option<&str>) -> Result<Reply> {
+        let body = body.map(|b| b.to_string().into_bytes());
+        let call = Call { method, path, body, token, headers: &[], most: MAX_ANSWER };
         self.runtime.block_on(send(&self.server, &self.trust, call))
     }
 }

@@ -1,5 +1,6 @@
 //! One HTTP request on a connection of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -9,7 +10,6 @@ use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use serde_json::Value;
 use site::hint::{self, Hint as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -19,8 +19,6 @@ use tokio_rustls::TlsConnector;
 use super::server::Server;
 use super::trust::{Trust, shown};
 
-/// Largest answer read, in bytes: lists of ten thousand machines.
-const MAX_ANSWER: usize = 64 << 20;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// For the handshake, and for the answer: the seed may have to ask a management controller first.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
@@ -30,9 +28,14 @@ const ANSWER_TIME: Duration = Duration::from_secs(180);
 pub struct Call<'a> {
     pub method: &'static str,
     pub path: &'a str,
-    pub body: Option<&'a Value>,
+    /// JSON.
+    pub body: Option<Vec<u8>>,
     /// Bearer token.
     pub token: Option<&'a str>,
+    /// More headers.
+    pub headers: &'a [(&'static str, String)],
+    /// Largest answer read, in bytes.
+    pub most: usize,
 }
 
 /// An answer, whatever its status.
@@ -42,7 +45,7 @@ pub struct Reply {
 }
 
 /// Sends a request and reads the answer.
-pub async fn send(server: &Server, trust: &std::sync::Arc<Trust>, call: &Call<'_>) -> Result<Reply> {
+pub async fn send(server: &Server, trust: &Arc<Trust>, call: Call<'_>) -> Result<Reply> {
     let at = server.authority();
     let connect = TcpStream::connect((server.host.as_str(), server.port));
     let stream = match timeout(CONNECT_TIME, connect).await {
@@ -50,15 +53,16 @@ pub async fn send(server: &Server, trust: &std::sync::Arc<Trust>, call: &Call<'_
         Ok(Err(error)) => return Err(anyhow!(error).context(format!("connecting to {at}"))).hint("is the seed running there?"),
         Err(_) => return Err(anyhow!("{at} did not answer within {} s", CONNECT_TIME.as_secs())),
     };
+    let most = call.most;
     let request = request(server, call)?;
     let answer = async {
         if !server.tls {
-            return exchange(stream, request).await;
+            return exchange(stream, request, most).await;
         }
         let name = ServerName::try_from(server.host.clone()).with_context(|| format!("using the name {}", server.host))?;
         let handshake = TlsConnector::from(trust.config()?).connect(name, stream);
         match timeout(HANDSHAKE_TIME, handshake).await {
-            Ok(Ok(stream)) => exchange(stream, request).await,
+            Ok(Ok(stream)) => exchange(stream, request, most).await,
             Ok(Err(error)) => Err(refused(server, trust, error)),
             Err(_) => Err(anyhow!("{at} did not finish the TLS handshake within {} s", HANDSHAKE_TIME.as_secs())),
         }
@@ -67,7 +71,7 @@ pub async fn send(server: &Server, trust: &std::sync::Arc<Trust>, call: &Call<'_
     timeout(ANSWER_TIME, answer).await.map_err(late)?
 }
 
-fn request(server: &Server, call: &Call<'_>) -> Result<Request<Body>> {
+fn request(server: &Server, call: Call<'_>) -> Result<Request<Body>> {
     let mut request = Request::builder()
         .method(call.method)
         .uri(call.path)
@@ -79,8 +83,11 @@ fn request(server: &Server, call: &Call<'_>) -> Result<Request<Body>> {
         value.set_sensitive(true);
         request = request.header(AUTHORIZATION, value);
     }
+    for (name, value) in call.headers {
+        request = request.header(*name, value);
+    }
     let request = match call.body {
-        Some(body) => request.header(CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
+        Some(body) => request.header(CONTENT_TYPE, "application/json").body(Body::from(body)),
         None => request.body(Body::empty()),
     };
     request.context("writing a request")
@@ -101,12 +108,16 @@ fn refused(server: &Server, trust: &Trust, error: std::io::Error) -> anyhow::Err
     )
 }
 
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, request: Request<Body>) -> Result<Reply> {
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Body>,
+    most: usize,
+) -> Result<Reply> {
     let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await.context("speaking HTTP")?;
     let connection = tokio::spawn(connection);
     let answer: Response<_> = sender.send_request(request).await.context("asking the seed")?;
     let (head, body) = answer.into_parts();
-    let body = to_bytes(Body::new(body), MAX_ANSWER).await.context("reading the seed's answer")?;
+    let body = to_bytes(Body::new(body), most).await.context("reading the seed's answer")?;
     connection.abort();
     Ok(Reply { status: head.status.as_u16(), body: body.to_vec() })
 }

@@ -11,7 +11,7 @@ pub mod contexts;
 pub mod trust;
 
 /// One request.
-mod http;
+pub(crate) mod http;
 
 /// From requests to values and errors.
 pub mod client;

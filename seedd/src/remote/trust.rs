@@ -18,7 +18,7 @@ use site::hint::Hint as _;
 pub struct Believed {
     /// sha256 of a certificate.
     pub fingerprint: Option<Digest>,
-    /// The site's CA, in PEM.
+    /// Certificates of authorities, in PEM: for a seed, that of the site's CA.
     pub ca: Option<String>,
 }
 
@@ -77,11 +77,15 @@ impl Trust {
 }
 
 fn verifier(pem: &str, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"));
     let mut roots = RootCertStore::empty();
-    roots.add(der.context("reading the certificate of the site's CA")?).context("using the certificate of the site's CA")?;
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
+    // A collection of an operating system may have some that are not understood.
+    let (used, _) = roots.add_parsable_certificates(all);
+    if used == 0 {
+        return Err(anyhow::anyhow!("there is no certificate of an authority in the PEM text"));
+    }
     let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    builder.build().context("using the certificate of the site's CA")
+    builder.build().context("using the certificates of authorities")
 }
 
 impl ServerCertVerifier for Trust {

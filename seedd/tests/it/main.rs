@@ -40,3 +40,4 @@ mod state;
 mod stick;
 mod strangers;
 mod tokens;
+mod webhooks;

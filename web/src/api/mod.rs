@@ -21,6 +21,7 @@ mod packages;
 mod power;
 mod setup;
 mod site;
+mod webhooks;
 
 pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
 pub use clock::ClockView;
@@ -39,3 +40,4 @@ pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotVie
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};
+pub use webhooks::{DeadLetterView, TestWish, WebhookApi, WebhookTest, WebhookView};

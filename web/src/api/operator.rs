@@ -20,6 +20,7 @@ use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
+use super::webhooks::WebhookApi;
 
 /// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,7 +88,7 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: InventoryApi + Send + Sync + 'static {
+pub trait OperatorApi: InventoryApi + WebhookApi + Send + Sync + 'static {
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;

@@ -7,6 +7,7 @@ pub(crate) mod machine;
 pub(crate) mod outputs;
 pub(crate) mod power;
 pub(crate) mod site;
+pub(crate) mod webhooks;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};

@@ -113,6 +113,9 @@ fn inventory_routes() -> Vec<Route> {
         ("/api/v1/planes", get(json::inventory::planes)),
         ("/api/v1/ssh", get(json::inventory::ssh)),
         ("/api/v1/events/last", get(json::inventory::last_events)),
+        ("/api/v1/webhooks", get(json::webhooks::list)),
+        ("/api/v1/webhooks/dead", get(json::webhooks::dead)),
+        ("/api/v1/webhooks/test", post(json::webhooks::test)),
     ]
 }
 

@@ -10,6 +10,7 @@ mod machine;
 mod operator;
 pub mod outputs;
 mod site;
+pub mod webhooks;
 
 #[cfg(test)]
 pub use site::{HERE, WHOLE};

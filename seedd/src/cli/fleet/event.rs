@@ -8,8 +8,10 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::complete;
 use super::output::{Column, Format, ListArgs, Shape, at, column, pause, plain};
 use super::reach::SeedArgs;
+use super::rows;
 use crate::cli::args::{time_of, wrote};
 use crate::remote::Remote;
 use crate::terminal;
@@ -44,6 +46,9 @@ struct Which {
     /// Only kinds with this prefix: dhcp., tftp., enrollment., power., … (repeatable)
     #[arg(long, value_name = "PREFIX")]
     kind: Vec<String>,
+    /// Only events of this machine: its number, MAC address, host name or serial number
+    #[arg(long, add = complete::machines())]
+    machine: Option<String>,
     /// Look at the last N events
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=MAX))]
     lines: u32,
@@ -69,10 +74,24 @@ pub struct Tail {
     seed: SeedArgs,
 }
 
-impl Which {
+/// Which events, with the machine's number.
+struct Filter<'a> {
+    kinds: &'a [String],
+    machine: Option<i64>,
+}
+
+impl Filter<'_> {
     fn fits(&self, event: &Value) -> bool {
         let kind = event["kind"].as_str().unwrap_or_default();
-        self.kind.is_empty() || self.kind.iter().any(|prefix| kind.starts_with(prefix.as_str()))
+        let known = self.kinds.is_empty() || self.kinds.iter().any(|prefix| kind.starts_with(prefix.as_str()));
+        known && self.machine.is_none_or(|id| event["machine"].as_i64() == Some(id))
+    }
+}
+
+impl Which {
+    fn filter(&self, remote: &Remote) -> Result<Filter<'_>> {
+        let machine = self.machine.as_deref().map(|typed| rows::machine(remote, typed)).transpose()?;
+        Ok(Filter { kinds: &self.kind, machine: machine.map(|m| m.id) })
     }
 
     fn last(&self, remote: &Remote) -> Result<Vec<Value>> {
@@ -99,7 +118,8 @@ impl Event {
         match self {
             Event::List(v) => {
                 let remote = v.seed.connect()?;
-                let fetch = || Ok(v.which.last(&remote)?.into_iter().filter(|e| v.which.fits(e)).collect());
+                let filter = v.which.filter(&remote)?;
+                let fetch = || Ok(v.which.last(&remote)?.into_iter().filter(|e| filter.fits(e)).collect());
                 v.list.list("events", COLUMNS, &fetch)
             }
             Event::Tail(v) => v.run(),
@@ -133,12 +153,12 @@ impl Tail {
     fn run(&self) -> Result<()> {
         let remote = self.seed.connect()?;
         terminal::watch_signals()?;
-        let mut names = Names::default();
+        let (mut names, filter) = (Names::default(), self.which.filter(&remote)?);
         let mut events = self.which.last(&remote)?;
         let mut after = 0;
         while !terminal::stop_asked() {
             after = events.iter().filter_map(|e| e["id"].as_i64()).fold(after, i64::max);
-            for event in events.iter().filter(|e| self.which.fits(e)) {
+            for event in events.iter().filter(|e| filter.fits(e)) {
                 self.print(&remote, &mut names, event)?;
             }
             if events.len() < BATCH as usize {
@@ -182,8 +202,16 @@ mod tests {
 
     #[test]
     fn kinds_are_selected_by_their_beginning() {
-        let which = |kinds: &[&str]| Which { kind: kinds.iter().map(|k| (*k).to_owned()).collect(), lines: 1 };
-        let event = json!({"kind": "dhcp.discover"});
-        assert!(which(&[]).fits(&event) && which(&["tftp.", "dhcp."]).fits(&event) && !which(&["tftp."]).fits(&event));
+        let event = json!({"kind": "dhcp.discover", "machine": 4});
+        for (kinds, machine, fits) in [
+            (&[][..], None, true),
+            (&["tftp.", "dhcp."], None, true),
+            (&["tftp."], None, false),
+            (&["dhcp."], Some(4), true),
+            (&[], Some(5), false),
+        ] {
+            let kinds: Vec<String> = kinds.iter().map(|k| (*k).to_owned()).collect();
+            assert_eq!(Filter { kinds: &kinds, machine }.fits(&event), fits, "{kinds:?} {machine:?}");
+        }
     }
 }

@@ -21,6 +21,7 @@ mod machine;
 pub(super) mod node;
 mod plane;
 mod ssh;
+mod webhook;
 
 pub(super) use complete::answer as complete;
 
@@ -47,6 +48,9 @@ pub enum Fleet {
     /// List and follow the event log
     #[command(subcommand)]
     Event(event::Event),
+    /// List and test webhooks: receivers of events outside
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Manage the seeds that this machine knows
     #[command(subcommand)]
     Context(context::Context),
@@ -103,6 +107,7 @@ impl Fleet {
             Fleet::Plane(v) => v.run(),
             Fleet::Job(v) => v.run(),
             Fleet::Event(v) => v.run(),
+            Fleet::Webhook(v) => v.run(),
             Fleet::Context(v) => v.run(),
             Fleet::Login(v) => v.run(),
             Fleet::Logout(v) => v.run(),
