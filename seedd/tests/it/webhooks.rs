@@ -161,5 +161,5 @@ fn a_webhook_is_tested_and_listed_on_the_command_line() {
     assert_eq!(front.try_here(&["webhook", "test", "http://elsewhere/"]).code, 1);
     let listed = front.json(&["webhook", "list"]);
     assert_eq!((&listed["webhooks"][0]["url"], &listed["webhooks"][0]["dead"]), (&url.into(), &0.into()));
-    assert_eq!(front.try_here(&["webhook", "dead"]).err, "seedd: no dead\n");
+    assert_eq!(front.try_here(&["webhook", "dead"]).err, "seedd: no dead letters\n");
 }

@@ -29,7 +29,7 @@ pub struct Inventory {
 impl Inventory {
     pub fn run(&self) -> Result<()> {
         let nodes = rows::nodes(&self.seed.connect()?)?;
-        let shown = match &self.host {
+        let shown = match self.host.as_ref().filter(|_| !self.list) {
             None => list(&nodes),
             Some(name) => {
                 let found = nodes.iter().find(|n| n.hostname == *name || n.label() == name);

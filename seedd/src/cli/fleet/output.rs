@@ -99,7 +99,7 @@ impl ListArgs {
         if !self.watch {
             let (text, empty) = self.rendered(key, columns, fetch()?)?;
             if empty && matches!(self.shape.format(), Format::Table | Format::Wide) {
-                eprintln!("seedd: no {key}");
+                eprintln!("seedd: no {}", if key == "dead" { "dead letters" } else { key });
                 return Ok(());
             }
             return say(&text);
