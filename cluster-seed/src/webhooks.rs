@@ -48,7 +48,11 @@ pub fn check(all: &[WebhookSpec]) -> Result<(), SpecError> {
         let host = rest.split(['/', '?']).next().unwrap_or_default();
         let plain = url.bytes().all(|b| b.is_ascii_graphic()) && !host.contains('@') && !rest.contains('#');
         if host.is_empty() || !plain || url.len() > MAX_URL {
-            return Err(at(&hook.url, "webhooks: this is not the URL of a receiver".to_owned(), "http://HOST[:PORT]/PATH or https://…"));
+            return Err(at(
+                &hook.url,
+                "webhooks: this is not the URL of a receiver".to_owned(),
+                "http://HOST[:PORT]/PATH or https://…",
+            ));
         }
         if all[..n].iter().any(|other| other.url.value == url) {
             return Err(at(&hook.url, "webhooks: this receiver is there twice".to_owned(), "list its events in one entry"));

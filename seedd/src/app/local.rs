@@ -91,11 +91,9 @@ mod tests {
 
     #[test]
     fn a_listener_on_every_address_is_reached_on_the_loopback_one() {
-        for (listens, reached) in [
-            ("0.0.0.0:443", "127.0.0.1:443"),
-            ("[::]:8443", "[::1]:8443"),
-            ("10.44.0.1:443", "10.44.0.1:443"),
-        ] {
+        for (listens, reached) in
+            [("0.0.0.0:443", "127.0.0.1:443"), ("[::]:8443", "[::1]:8443"), ("10.44.0.1:443", "10.44.0.1:443")]
+        {
             assert_eq!(reachable(listens.parse().unwrap()), reached.parse().unwrap());
         }
     }

@@ -323,7 +323,13 @@ pub fn main() -> ExitCode {
 fn keep_private(verb: &Verb) -> anyhow::Result<()> {
     process::keep_memory_private().context("protecting the memory of this process")?;
     match verb {
-        Verb::Image(_) | Verb::Build(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) | Verb::Man(_) => {}
+        Verb::Image(_)
+        | Verb::Build(_)
+        | Verb::Darksite(_)
+        | Verb::Installer(_)
+        | Verb::Appliance(_)
+        | Verb::Reference(_)
+        | Verb::Man(_) => {}
         _ => process::keep_files_private(),
     }
     Ok(())

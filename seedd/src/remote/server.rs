@@ -98,7 +98,9 @@ mod tests {
             assert_eq!(text.parse::<Server>().unwrap().to_string(), shown, "{text}");
         }
         let long = format!("https://{}", "a".repeat(MAX));
-        for bad in ["", "seed", "seed:8443", "https://", "https://seed/x", "https://seed?x", "https://ada@seed", "ftp://seed", &long] {
+        for bad in
+            ["", "seed", "seed:8443", "https://", "https://seed/x", "https://seed?x", "https://ada@seed", "ftp://seed", &long]
+        {
             assert!(matches!(bad.parse::<Server>(), Err(ServerError::Address(_))), "{bad:.60}");
         }
         assert!(matches!("http://10.44.0.1".parse::<Server>(), Err(ServerError::Plain(_))));

@@ -87,7 +87,11 @@ fn many_machines_are_approved_from_a_file_and_each_line_has_its_result() {
     assert_eq!(front.app.view_of(two).unwrap().state.as_str(), "Pending");
     std::fs::write(&file, "12-345-678 base n1\n").unwrap();
     let said = front.try_here(&words);
-    assert!(said.code == 1 && said.err.contains("line 1 has 3 words") && said.err.contains("nothing was approved"), "{}", said.err);
+    assert!(
+        said.code == 1 && said.err.contains("line 1 has 3 words") && said.err.contains("nothing was approved"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
@@ -163,10 +167,10 @@ fn a_shell_completes_the_names_of_nodes() {
     front.app.unseal_with(A, "test").unwrap();
     Machine::new(1).install(&front.app, "web-1", false);
     let script = front.here(&["completion", "bash"]);
-    assert!(script.contains("COMPLETE") && script.contains("seedd"), "{script}");
+    assert!(script.contains("SEEDD_COMPLETE") && script.contains("seedd"), "{script}");
     let asked = front
         .command(&["--", "seedd", "node", "show", ""])
-        .env("COMPLETE", "bash")
+        .env("SEEDD_COMPLETE", "bash")
         .env("_CLAP_COMPLETE_INDEX", "3")
         .env("_CLAP_IFS", "\n")
         .env("KUBEDOS_DATA", front.site.data.as_str())

@@ -62,7 +62,11 @@ fn site_with(t: &Temp, url: &str, events: &str) -> site::Site {
     let file = t.path.join("secret");
     std::fs::write(&file, SECRET).unwrap();
     let text = std::fs::read_to_string(site.cluster_file()).unwrap();
-    let with = text.replacen("\nspec:\n", &format!("\nspec:\n  webhooks: [{{url: '{url}', secretFile: {file}, events: [{events}]}}]\n"), 1);
+    let with = text.replacen(
+        "\nspec:\n",
+        &format!("\nspec:\n  webhooks: [{{url: '{url}', secretFile: {file}, events: [{events}]}}]\n"),
+        1,
+    );
     assert_ne!(text, with);
     std::fs::write(site.cluster_file(), with).unwrap();
     site
@@ -126,7 +130,9 @@ fn what_is_refused_is_tried_again_and_then_a_dead_letter() {
         happen(&app, EventKind::NodeRevoked, text);
     }
     let texts: Vec<String> = (0..6)
-        .map(|_| serde_json::from_str::<serde_json::Value>(&next(&told).body).unwrap()["data"]["text"].as_str().unwrap().to_owned())
+        .map(|_| {
+            serde_json::from_str::<serde_json::Value>(&next(&told).body).unwrap()["data"]["text"].as_str().unwrap().to_owned()
+        })
         .collect();
     assert_eq!(texts, ["first", "first", "second", "second", "second", "third"]);
     let held = app.store.read(dead::all).unwrap();

@@ -17,7 +17,15 @@ impl WebhookApi for Mock {
     fn dead_letters(&self) -> Result<Vec<DeadLetterView>, ApiError> {
         drop(self.open()?);
         let (kind, text) = ("node.revoked".to_owned(), format!("revoked{}", self.spice));
-        Ok(vec![DeadLetterView { url: RECEIVER.into(), event: 6, kind, text, at: data::CLOCK, attempts: 7, why: "no answer".into() }])
+        Ok(vec![DeadLetterView {
+            url: RECEIVER.into(),
+            event: 6,
+            kind,
+            text,
+            at: data::CLOCK,
+            attempts: 7,
+            why: "no answer".into(),
+        }])
     }
 
     fn test_webhook(&self, _: &Actor, url: &str) -> Result<WebhookTest, ApiError> {

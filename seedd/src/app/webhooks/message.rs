@@ -45,7 +45,12 @@ impl<'a> Message<'a> {
     pub fn of(site: &'a str, event: &'a EventRow, mac: Option<Mac>) -> Self {
         let at = i64::try_from(event.at).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
         let (machine, actor) = (event.machine, event.actor.as_deref());
-        Message { kind: &event.kind, timestamp: at.to_string(), site, data: Data { id: event.id, text: &event.text, machine, mac, actor } }
+        Message {
+            kind: &event.kind,
+            timestamp: at.to_string(),
+            site,
+            data: Data { id: event.id, text: &event.text, machine, mac, actor },
+        }
     }
 }
 

@@ -159,7 +159,8 @@ fn lines(text: &str) -> Result<Vec<Wish>> {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         let [code, role, name, disk] = words[..] else {
-            return Err(anyhow!("line {number} has {} words", words.len())).hint("a line is CODE ROLE NAME DISK; nothing was approved");
+            return Err(anyhow!("line {number} has {} words", words.len()))
+                .hint("a line is CODE ROLE NAME DISK; nothing was approved");
         };
         let wish = |text: &str| text.to_owned();
         all.push(Wish { code: wish(code), role: wish(role), name: wish(name), disk: wish(disk) });
@@ -206,7 +207,9 @@ mod tests {
         let all = lines("# rack a\n12-597-850 base n7 vda\n\n  13-000-001\tweb  n8   nvme0n1  \n").unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!((all[1].code.as_str(), all[1].name.as_str(), all[1].disk.as_str()), ("13-000-001", "n8", "nvme0n1"));
-        for (bad, why) in [("12-597-850 base n7", "line 1 has 3 words"), ("\n1 2 3 4 5", "line 2 has 5 words"), ("# none", "0 lines")] {
+        for (bad, why) in
+            [("12-597-850 base n7", "line 1 has 3 words"), ("\n1 2 3 4 5", "line 2 has 5 words"), ("# none", "0 lines")]
+        {
             assert!(lines(bad).unwrap_err().to_string().contains(why), "{bad}");
         }
         assert!(lines(&"1 2 3 4\n".repeat(MAX_LINES)).is_ok() && lines(&"1 2 3 4\n".repeat(MAX_LINES + 1)).is_err());

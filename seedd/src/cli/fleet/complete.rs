@@ -12,7 +12,7 @@ use super::reach::SeedArgs;
 use super::rows;
 
 /// The variable by which a shell asks for candidates.
-const VARIABLE: &str = "COMPLETE";
+const VARIABLE: &str = "SEEDD_COMPLETE";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Shell {

@@ -11,9 +11,12 @@ use super::reach::SeedArgs;
 #[derive(Subcommand)]
 pub enum Enrollments {
     /// List the enrollments, newest first
-    #[command(visible_alias = "ls", after_long_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_long_help = "\
 Example:
-  seedd enrollment list --selector state=failed --output wide")]
+  seedd enrollment list --selector state=failed --output wide"
+    )]
     List(List),
     /// Show one enrollment
     Show(Show),

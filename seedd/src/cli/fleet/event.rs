@@ -25,10 +25,13 @@ const MAX: i64 = 500;
 #[derive(Subcommand)]
 pub enum Event {
     /// List the newest events
-    #[command(visible_alias = "ls", after_long_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_long_help = "\
 Examples:
   seedd event list -n 200 --kind enrollment.
-  seedd event list --output json | jq -r '.events[].text'")]
+  seedd event list --output json | jq -r '.events[].text'"
+    )]
     List(List),
     /// Follow the event log: packets, decisions, enrollments
     ///
@@ -194,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_whatever_is_in_it() {
-        let event = json!({"id": 1, "at": 1_795_377_600_123_u64, "kind": "dhcp.discover", "text": "asks\n\u{1b}[2J", "actor": "ada"});
+        let event =
+            json!({"id": 1, "at": 1_795_377_600_123_u64, "kind": "dhcp.discover", "text": "asks\n\u{1b}[2J", "actor": "ada"});
         let line = line(&event, "52:54:00:ab:00:01");
         assert!(line.contains("  52:54:00:ab:00:01  dhcp.discover         asks") && line.ends_with(" (by ada)"), "{line}");
         assert!(!line.contains(|c: char| c.is_control()));

@@ -33,7 +33,9 @@ impl Inventory {
             None => list(&nodes),
             Some(name) => {
                 let found = nodes.iter().find(|n| n.hostname == *name || n.label() == name);
-                variables(found.ok_or_else(|| anyhow!("there is no node named {name}")).hint("`seedd node list` lists all nodes")?)
+                variables(
+                    found.ok_or_else(|| anyhow!("there is no node named {name}")).hint("`seedd node list` lists all nodes")?,
+                )
             }
         };
         say(&format!("{shown:#}"))
@@ -102,10 +104,7 @@ mod tests {
 
     #[test]
     fn nodes_are_in_groups_and_have_variables() {
-        let nodes = [
-            node("n1.lab.lan", "core-db", "Converged", Some("rack-a")),
-            node("n2.lab.lan", "web", "FabricReady", None),
-        ];
+        let nodes = [node("n1.lab.lan", "core-db", "Converged", Some("rack-a")), node("n2.lab.lan", "web", "FabricReady", None)];
         let shown = list(&nodes);
         for (group, hosts) in [
             ("kubedos", json!(["n1.lab.lan", "n2.lab.lan"])),

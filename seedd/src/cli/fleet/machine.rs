@@ -22,11 +22,14 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Subcommand)]
 pub enum Machine {
     /// List the machines that the seed has seen
-    #[command(visible_alias = "ls", after_long_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_long_help = "\
 Examples:
   seedd machine list --selector state=pending
   seedd machine list --output wide --watch
-  seedd machine list --output json | jq -r '.machines[].mac'")]
+  seedd machine list --output json | jq -r '.machines[].mac'"
+    )]
     List(List),
     /// Show one machine: state, hardware, diagnosis
     Show(Show),
@@ -208,13 +211,18 @@ fn text(machine: &Value) -> String {
         ("model", at(row, "/model")),
         ("serial", at(machine, "/facts/serial")),
         ("cpu", at(machine, "/facts/cpu")),
-        ("memory", Some(at(machine, "/facts/memory_mib")).filter(|m| !m.is_empty()).map_or_else(String::new, |m| format!("{m} MiB"))),
+        (
+            "memory",
+            Some(at(machine, "/facts/memory_mib")).filter(|m| !m.is_empty()).map_or_else(String::new, |m| format!("{m} MiB")),
+        ),
         ("seen", age(row, "/lastSeen")),
     ];
     let disk = |d: &Value| format!("{} {} bytes {} {}", at(d, "/name"), at(d, "/size"), at(d, "/model"), at(d, "/serial"));
     pairs.extend(list("/facts/disks").iter().map(|d| ("disk", disk(d).trim_end().to_owned())));
     let address = |a: &Value| format!("{} {}", at(a, "/0"), at(a, "/1"));
-    pairs.extend(row.pointer("/enrollment/addresses").and_then(Value::as_array).into_iter().flatten().map(|a| ("plane", address(a))));
+    pairs.extend(
+        row.pointer("/enrollment/addresses").and_then(Value::as_array).into_iter().flatten().map(|a| ("plane", address(a))),
+    );
     let finding = |f: &Value| format!("{} {}", at(f, "/what"), at(f, "/advice"));
     pairs.extend(list("/diagnosis").iter().map(|f| ("diagnosis", finding(f).trim_end().to_owned())));
     facts(&pairs)
@@ -332,7 +340,9 @@ mod tests {
             "diagnosis": [{"what": "It waits.", "advice": "Approve it."}],
         });
         let shown = text(&machine);
-        for line in ["state      Pending", "code       12-…", "serial     SN\u{fffd}1", "memory     1024 MiB", "disk       vda 8 bytes m"] {
+        for line in
+            ["state      Pending", "code       12-…", "serial     SN\u{fffd}1", "memory     1024 MiB", "disk       vda 8 bytes m"]
+        {
             assert!(shown.lines().any(|l| l == line), "{line} in\n{shown}");
         }
         assert!(shown.ends_with("diagnosis  It waits. Approve it.") && !shown.contains("role"), "{shown}");

@@ -16,10 +16,13 @@ use crate::cli::replace::Replace;
 #[derive(Subcommand)]
 pub enum Node {
     /// List the nodes of this site
-    #[command(visible_alias = "ls", after_long_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_long_help = "\
 Examples:
   seedd node list --selector role=core,state=converged
-  seedd node list --output wide --watch")]
+  seedd node list --output wide --watch"
+    )]
     List(List),
     /// Show one node: state, addresses, peer list
     Show(Show),

@@ -80,9 +80,8 @@ impl SeedArgs {
     /// A context that is named counts first, then a data directory, then the current context, then the usual data directory.
     pub fn which(&self) -> Result<Which> {
         let here = || Which::Here(self.data.clone().unwrap_or_else(|| DEFAULT_DATA.into()));
-        let there = |name: &str, all: &Contexts| -> Result<Which> {
-            Ok(Which::There(name.to_owned(), Box::new(all.get(name)?.clone())))
-        };
+        let there =
+            |name: &str, all: &Contexts| -> Result<Which> { Ok(Which::There(name.to_owned(), Box::new(all.get(name)?.clone()))) };
         let named = self.context.as_deref().filter(|name| !name.is_empty());
         match (named, &self.data) {
             (Some(LOCAL), _) | (None, Some(_)) => Ok(here()),

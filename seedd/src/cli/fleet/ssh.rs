@@ -191,8 +191,12 @@ mod tests {
         let way = Way { user: "root".into(), jump: Some("root@seed".into()) };
         let text = config(&nodes, &["/a b/known_hosts".into()], &way);
         assert_eq!(text.matches("\nHost ").count(), 2, "{text}");
-        assert!(text.contains("\nHost n1 n1.lab.lan 10.78.0.2\n    HostName 10.78.0.2\n    HostKeyAlias n1.lab.lan\n    User root\n"));
-        assert!(text.contains("    UserKnownHostsFile \"/a b/known_hosts\"\n    ProxyJump root@seed\n") && !text.contains("Command"));
+        assert!(
+            text.contains("\nHost n1 n1.lab.lan 10.78.0.2\n    HostName 10.78.0.2\n    HostKeyAlias n1.lab.lan\n    User root\n")
+        );
+        assert!(
+            text.contains("    UserKnownHostsFile \"/a b/known_hosts\"\n    ProxyJump root@seed\n") && !text.contains("Command")
+        );
         for authority in ["ssh-ed25519 A\n* ssh-rsa B", "ssh-rsa A", ""] {
             assert!(known_hosts(&Ssh { authority: Some(authority.into()), domain: ssh.domain.clone() }, &nodes).is_err());
         }
