@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod lists;
 mod lists_view;
 mod local;
+mod local_sessions;
 pub mod log;
 pub mod metrics;
 pub mod mode;
@@ -129,9 +130,9 @@ pub struct App {
     /// Peer list versions that nodes reported.
     pub heard: lists::Heard,
     /// Sessions of the command line on this machine.
-    local: local::LocalSessions,
+    local: local_sessions::LocalSessions,
     /// How the receivers of webhooks do.
-    webhooks: webhooks::Hooks,
+    webhooks: webhooks::standing::Hooks,
 }
 
 impl App {
@@ -177,8 +178,8 @@ impl App {
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
-            local: local::LocalSessions::default(),
-            webhooks: webhooks::Hooks::default(),
+            local: local_sessions::LocalSessions::default(),
+            webhooks: webhooks::standing::Hooks::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,

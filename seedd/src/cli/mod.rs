@@ -264,7 +264,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = appliance::as_hook() {
         return code;
     }
-    if let Some(code) = fleet::complete(command, std::env::args_os()) {
+    if let Some(code) = fleet::answer_shell(command, std::env::args_os()) {
         return code;
     }
     let cli = Cli::parse();

@@ -3,9 +3,9 @@
 
 pub mod dead;
 pub mod message;
+pub(super) mod standing;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -27,6 +27,7 @@ use web::api::{Actor, ApiError, DeadLetterView, WebhookApi, WebhookTest, Webhook
 
 use self::dead::Dead;
 use self::message::{Message, headers, secret};
+use self::standing::Standing;
 use super::{App, Seed, unexpected};
 use crate::remote::http::{Call, send};
 use crate::remote::server::Server;
@@ -45,26 +46,6 @@ const BATCH: u32 = 200;
 const MAX_BEHIND: i64 = 10_000;
 /// Pause after an error of this seed itself.
 const TROUBLE: Duration = Duration::from_secs(30);
-
-/// What is known of the receivers since the daemon started, by URL.
-#[derive(Default)]
-pub(super) struct Hooks(Mutex<HashMap<String, Standing>>);
-
-#[derive(Clone, Default)]
-struct Standing {
-    attempts: u32,
-    why: Option<String>,
-}
-
-impl Hooks {
-    fn set(&self, url: &str, standing: Standing) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), standing);
-    }
-
-    fn of(&self, url: &str) -> Standing {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(url).cloned().unwrap_or_default()
-    }
-}
 
 /// The setting with the number of the last event that a receiver was told.
 fn cursor_name(url: &str) -> String {

@@ -23,7 +23,7 @@ mod plane;
 mod ssh;
 mod webhook;
 
-pub(super) use complete::answer as complete;
+pub(super) use complete::answer as answer_shell;
 
 use anyhow::Result;
 use clap::Subcommand;
