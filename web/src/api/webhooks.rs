@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::operator::Actor;
 
 /// HTTP shape of a receiver in `GET /api/v1/webhooks`.
 #[derive(Debug, Clone, Serialize)]
@@ -59,6 +58,6 @@ pub trait WebhookApi: Send + Sync {
     fn webhooks(&self) -> Result<Vec<WebhookView>, ApiError>;
     /// Newest first.
     fn dead_letters(&self) -> Result<Vec<DeadLetterView>, ApiError>;
-    /// Sends one message and waits for the answer.
-    fn test_webhook(&self, actor: &Actor, url: &str) -> Result<WebhookTest, ApiError>;
+    /// Sends one message, which names `user`, and waits for the answer.
+    fn test_webhook(&self, user: &str, url: &str) -> Result<WebhookTest, ApiError>;
 }

@@ -25,5 +25,5 @@ pub(crate) async fn test(
     change: Change,
     OperatorJson(wish): OperatorJson<TestWish>,
 ) -> Answer<WebhookTest> {
-    Ok(SafeJson(app.call(move |api| api.test_webhook(change.actor(), &wish.url)).await?))
+    Ok(SafeJson(app.call(move |api| api.test_webhook(&change.actor().user, &wish.url)).await?))
 }
