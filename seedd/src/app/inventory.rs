@@ -30,7 +30,7 @@ impl InventoryApi for Seed {
     }
 
     fn ssh(&self) -> Result<SshView, ApiError> {
-        let authority = self.0.store.read(|tx| converge::ssh::authority(tx)).map_err(unexpected)?;
+        let authority = self.0.store.read(converge::ssh::authority).map_err(unexpected)?;
         Ok(SshView { authority, domain: self.0.spec.spec.networking.domain.to_string() })
     }
 

@@ -28,7 +28,7 @@ impl LocalSessions {
     pub fn has(&self, token: &str, now: u64) -> bool {
         let wanted = digest(token);
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.iter().any(|(digest, until)| *until > now && bool::from(digest.0.ct_eq(&wanted.0)))
+        held.iter().any(|(digest, until)| *until > now && bool::from(digest.0.as_slice().ct_eq(wanted.0.as_slice())))
     }
 }
 

@@ -122,7 +122,8 @@ impl Event {
             Event::List(v) => {
                 let remote = v.seed.connect()?;
                 let filter = v.which.filter(&remote)?;
-                let fetch = || Ok(v.which.last(&remote)?.into_iter().filter(|e| filter.fits(e)).collect());
+                let fetch =
+                    || -> Result<Vec<Value>> { Ok(v.which.last(&remote)?.into_iter().filter(|e| filter.fits(e)).collect()) };
                 v.list.list("events", COLUMNS, &fetch)
             }
             Event::Tail(v) => v.run(),

@@ -70,7 +70,7 @@ impl Front {
     /// As after a restart of the daemon: a new key for TLS, sealed.
     pub fn restart(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(std::time::Duration::from_secs(5));
         }
         self.app = app(&self.site);
         self.serve();
