@@ -21,6 +21,7 @@ pub use crate::spec_error::SpecError;
 use crate::spec_error::{at, whole};
 use crate::substrate::{Misplaced, SubstrateSpec};
 use crate::time::TimeSpec;
+use crate::webhooks::{self, WebhookSpec};
 
 /// Largest cluster.yaml read, in bytes.
 pub const MAX_SPEC: usize = 1 << 20;
@@ -71,6 +72,9 @@ pub struct Spec {
     /// What they run on.
     #[serde(default)]
     pub substrate: Option<SubstrateSpec>,
+    /// Who is told of events.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSpec>,
     /// Architectures of the nodes: images are built for each, and the snapshot has the packages of each.
     #[serde(default = "arch::only_amd64")]
     pub architectures: Vec<Arch>,
@@ -247,6 +251,7 @@ impl ClusterSpec {
             return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));
         }
         arch::check(&self.spec.architectures).map_err(|(why, hint)| whole(why, hint))?;
+        webhooks::check(&self.spec.webhooks)?;
         self.check_roles()?;
         self.check_converge()?;
         self.check_inventory()

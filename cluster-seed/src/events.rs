@@ -167,6 +167,7 @@ kinds! {
     NodeSilent "node.silent" Wait,
     NodeBack "node.back" Good,
     MachineLabelled "machine.labelled" Idle,
+    WebhookDead "webhook.dead" Bad,
 }
 
 /// Families of kinds: the part of the word before the first dot.

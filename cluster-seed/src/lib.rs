@@ -49,4 +49,5 @@ pub mod site_key;
 mod spec_error;
 pub mod substrate;
 pub mod time;
+pub mod webhooks;
 pub mod wireguard;

@@ -11,6 +11,9 @@ pub mod cli;
 /// Progress and signals on a terminal.
 pub mod terminal;
 
+/// The JSON API of a seed here or elsewhere, for the command line.
+pub mod remote;
+
 /// A seed that runs from its medium.
 pub mod live;
 

@@ -31,6 +31,7 @@ pub const KEYS: &[Section] = &[
         key("payload", "section", NONE, "", "The operator's Ansible roles ([converge.md](converge.md))."),
         key("nodes", "list", "[]", "at most 4,096 entries", "The machines of the site, where they are planned ([proxmox.md](proxmox.md))."),
         key("substrate", "section", NONE, "", "What they run on."),
+        key("webhooks", "list", "[]", "at most 16 entries", "Who is told of events ([webhooks.md](webhooks.md))."),
         key("architectures", "list of words", "[amd64]", "`amd64`, `arm64`; `amd64` is required", "Architectures of the nodes. Netboot set and artifacts are built for each; the snapshot has the packages of each."),
     ] },
     Section { at: &["spec.networking"], about: "", keys: &[
@@ -170,6 +171,12 @@ pub const KEYS: &[Section] = &[
     ] },
     Section { at: &["spec.payload"], about: "The operator's Ansible roles ([converge.md](converge.md)).", keys: &[
         key("source", "absolute path", "null", "", "The directory. Without it: `payload` in the data directory."),
+    ] },
+    Section { at: &["spec.webhooks[]"], about: "A receiver of events ([webhooks.md](webhooks.md)).", keys: &[
+        key("url", "URL", REQUIRED, "http or https; at most 2,048 bytes; unique", "Where events are posted to."),
+        key("secretFile", "absolute path", REQUIRED, "", "A file whose first line is the secret of the signatures."),
+        key("caFile", "absolute path", "null", "needed for https", "A file with the certificates, in PEM, of the authorities that are believed."),
+        key("events", "list of strings", "[]", "at most 64; each the beginning of a kind", "Which events. If empty: all."),
     ] },
     Section { at: &["spec.netboot"], about: "How machines boot ([netboot.md](netboot.md)).", keys: &[
         key("uefi", "word", "shim", "`shim`, `ipxe`", "Loader for UEFI machines. `shim`: Debian's signed shim and GRUB, with Secure Boot on or off. `ipxe`: iPXE, which Secure Boot refuses."),

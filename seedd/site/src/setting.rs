@@ -56,6 +56,11 @@ pub const DRILL: &str = "local:drill";
 pub const IMPORTED: &str = "local:imported";
 pub const IMPORTED_EVENT: &str = "local:imported-event";
 
+/// Followed by the digest of its URL: the number of the last event that a webhook was told.
+pub const WEBHOOK: &str = "local:webhook:";
+/// The events that webhooks did not take in the end, newest first.
+pub const WEBHOOKS_DEAD: &str = "local:webhooks-dead";
+
 /// Id of the change of keys that was committed last; see [`crate::rotate`].
 pub const ROTATED: &str = "local:keys-rotated";
 

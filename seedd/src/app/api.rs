@@ -211,7 +211,10 @@ impl OperatorApi for Seed {
     }
 
     fn session(&self, token: &str, used: bool) -> Result<Option<Actor>, ApiError> {
-        self.0.session_of(token, used)
+        match self.0.local_actor(token) {
+            Some(actor) => Ok(Some(actor)),
+            None => self.0.session_of(token, used),
+        }
     }
 
     fn logout(&self, _actor: &Actor, token: &str) -> Result<(), ApiError> {

@@ -20,10 +20,13 @@ mod fleet;
 pub mod flight;
 mod heartbeat;
 mod home;
+mod inventory;
 pub mod issue;
 pub mod jobs;
 pub mod lists;
 mod lists_view;
+mod local;
+mod local_sessions;
 pub mod log;
 pub mod metrics;
 pub mod mode;
@@ -49,6 +52,7 @@ pub mod tls;
 mod tokens;
 pub mod views;
 pub mod watchdog;
+pub mod webhooks;
 pub mod wire;
 
 use std::collections::{BTreeSet, HashMap};
@@ -143,6 +147,10 @@ pub struct App {
     pub heard: lists::Heard,
     /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
     own_list: Mutex<Option<(String, (u64, u64))>>,
+    /// Sessions of the command line on this machine.
+    local: local_sessions::LocalSessions,
+    /// How the receivers of webhooks do.
+    webhooks: webhooks::standing::Hooks,
 }
 
 impl App {
@@ -192,6 +200,8 @@ impl App {
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
             own_list: Mutex::default(),
+            local: local_sessions::LocalSessions::default(),
+            webhooks: webhooks::standing::Hooks::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
@@ -245,6 +255,7 @@ impl App {
         self.certify()?;
         self.resign_peers()?;
         self.resign_apt_keys()?;
+        self.ensure_ssh_authority()?;
         self.planes_changed.send_modify(|v| *v += 1);
         Ok(())
     }

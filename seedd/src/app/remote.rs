@@ -42,6 +42,7 @@ impl App {
                 let pcapng = self.packets_of_mac(mac).map_err(hinted)?;
                 Answer::Packets(Packets { packets: self.flight.ring.count(mac), pcapng })
             }
+            SiteRequest::Session => Answer::Session(self.local_session()?),
             SiteRequest::Metrics => Answer::Metrics(Metrics { text: self.metrics().map_err(hinted)? }),
             SiteRequest::Revoke { hostname, reason } => {
                 let node = self.store.read(|tx| tx.live_node(&hostname))?;

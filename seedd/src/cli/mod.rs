@@ -14,6 +14,7 @@ mod converge;
 mod darksite;
 mod doctor;
 mod drill;
+mod fleet;
 mod hints;
 pub(crate) mod image;
 mod import;
@@ -22,7 +23,6 @@ mod installer;
 mod keys;
 mod log;
 mod metrics;
-mod node;
 mod payload;
 mod power;
 mod prompt;
@@ -69,8 +69,9 @@ First steps:
   seedd unseal
 
 Environment:
-  KUBEDOS_DATA  data directory, as --data
-  KUBEDOS_LOG   log filter, for example debug or seedd=debug,info (default: info)
+  KUBEDOS_CONTEXT  seed that is asked, as --context
+  KUBEDOS_DATA     data directory, as --data
+  KUBEDOS_LOG      log filter, for example debug or seedd=debug,info (default: info)
 
 Exit status:
   0    success
@@ -198,6 +199,7 @@ Examples:
 Examples:
   seedd tail --mac 52:54:00:ab:00:01
   seedd tail --kind dhcp. --kind tftp. -n 100 --once")]
+    #[command(hide = true)]
     Tail(tail::Tail),
     /// Export packets kept by the flight recorder
     #[command(subcommand)]
@@ -216,9 +218,8 @@ Exit status:
   0  ready to serve (warnings included), or all simulated machines booted
   1  problems must be fixed, or a simulated machine did not boot")]
     Doctor(doctor::Doctor),
-    /// List nodes, revoke a node, forget a machine
-    #[command(subcommand)]
-    Node(node::Node),
+    #[command(flatten)]
+    Fleet(fleet::Fleet),
     /// Check, publish and list what nodes run after the fabric gate
     #[command(subcommand)]
     Payload(payload::Payload),
@@ -247,6 +248,11 @@ Exit status:
     Metrics(metrics::Metrics),
     /// Run the text console of an appliance: addresses, set-up code, settings, unsealing
     Console(console::Console),
+    /// Write a man page per command
+    #[command(after_long_help = "\
+Example:
+  seedd man --out /usr/local/share/man/man1")]
+    Man(reference::Man),
     /// Write the command reference, man pages or shell completions
     #[command(subcommand, hide = true)]
     Reference(reference::Reference),
@@ -260,6 +266,9 @@ pub fn command() -> clap::Command {
 /// Parses the command line, runs the verb, prints an error chain and its hints. 0, 1 (failed), 2 (usage) or 130.
 pub fn main() -> ExitCode {
     if let Some(code) = appliance::as_hook() {
+        return code;
+    }
+    if let Some(code) = fleet::answer_shell(command, std::env::args_os()) {
         return code;
     }
     let cli = Cli::parse();
@@ -296,7 +305,7 @@ pub fn main() -> ExitCode {
         Verb::Tail(v) => v.run(),
         Verb::Recorder(v) => v.run(),
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
-        Verb::Node(v) => v.run(),
+        Verb::Fleet(v) => v.run(),
         Verb::Payload(v) => v.run(),
         Verb::Converge(v) => v.run(),
         Verb::Accept(v) => v.run(),
@@ -305,6 +314,7 @@ pub fn main() -> ExitCode {
         Verb::Power(v) => v.run(),
         Verb::Metrics(v) => v.run(),
         Verb::Console(v) => v.run(),
+        Verb::Man(v) => v.run(command()),
         Verb::Reference(v) => v.run(command()),
     };
     match result {
@@ -318,13 +328,22 @@ pub fn main() -> ExitCode {
 fn keep_private(verb: &Verb) -> anyhow::Result<()> {
     process::keep_memory_private().context("protecting the memory of this process")?;
     match verb {
-        Verb::Image(_) | Verb::Build(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) => {}
+        Verb::Image(_)
+        | Verb::Build(_)
+        | Verb::Darksite(_)
+        | Verb::Installer(_)
+        | Verb::Appliance(_)
+        | Verb::Reference(_)
+        | Verb::Man(_) => {}
         _ => process::keep_files_private(),
     }
     Ok(())
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.is::<args::OutputClosed>() {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("seedd: {error:#}");
     for hint in hints::of(error) {
         eprintln!("hint: {hint}");

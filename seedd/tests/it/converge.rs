@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 use cluster_seed::agent::{GateCheck, ReportBody};
-use cluster_seed::converge::orders::{Answer, Ask, HeldBundle, Orders, RunMode, RunReport, RunResult};
+use cluster_seed::converge::orders::{Answer, Ask, HeldBundle, Orders, RunMode, RunReport, RunResult, SshHost};
 use cluster_seed::converge::role::resolve_all;
 use cluster_seed::converge::stage::Stand;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState as S};
@@ -13,7 +13,6 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::seal::Sealed;
 use cluster_seed::secret::AgeKey;
-use converge::payload::{gather, publish};
 use seedd::app::App;
 use site::{Site, payloads};
 use web::api::{ApiError, ConvergeAct, ConvergeWhat};
@@ -31,18 +30,6 @@ pub fn site_with(t: &Temp, role: &str) -> Site {
     site
 }
 
-fn put_payload(site: &Site, words: &str) -> Digest {
-    let source = site.join("payload");
-    let task = source.join("ansible/roles/hello/tasks");
-    std::fs::create_dir_all(&task).unwrap();
-    std::fs::write(task.join("main.yml"), format!("- name: {words}\n  ansible.builtin.ping:\n")).unwrap();
-    let key = site.keys().unseal(A).unwrap().site;
-    let parts = gather(&source, &[("ansible/roles/etcd/tasks/main.yml", b"[]")]).unwrap();
-    let id = publish(site, &parts, "site-a", &key).unwrap().manifest.id;
-    site.open_store().unwrap().write(|tx| tx.set_payload(id)).unwrap();
-    id
-}
-
 pub struct Node {
     machine: Machine,
     id: EnrollmentId,
@@ -54,6 +41,7 @@ pub struct Node {
     run: Option<RunReport>,
     checks: Vec<GateCheck>,
     bundle: Option<HeldBundle>,
+    pub ssh: Option<SshHost>,
 }
 
 impl Node {
@@ -82,6 +70,7 @@ impl Node {
             run: None,
             checks: Vec::new(),
             bundle: None,
+            ssh: None,
         }
     }
 
@@ -96,6 +85,7 @@ impl Node {
             checks: self.checks.clone(),
             bundle: self.bundle,
             recipient: self.age.recipient(),
+            ssh: self.ssh.clone(),
         }
     }
 

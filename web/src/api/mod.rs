@@ -12,6 +12,7 @@ mod converge;
 mod error;
 mod fleet;
 mod flight;
+mod inventory;
 mod lists;
 mod machine;
 mod machines;
@@ -23,6 +24,7 @@ mod people;
 mod power;
 mod setup;
 mod site;
+mod webhooks;
 
 pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
 pub use clock::ClockView;
@@ -32,6 +34,7 @@ pub use converge::{
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
+pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};
@@ -46,3 +49,4 @@ pub use people::{
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};
+pub use webhooks::{DeadLetterView, TestWish, WebhookApi, WebhookTest, WebhookView};

@@ -14,6 +14,7 @@ use super::converge::{ConvergeAct, ConvergeView};
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
+use super::inventory::InventoryApi;
 use super::lists::ListsView;
 use super::machines::MachinesApi;
 use super::mesh::MeshView;
@@ -22,6 +23,7 @@ use super::packages::PackagesView;
 use super::people::{Actor, Origin, PasskeyApi, PeopleApi};
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
+use super::webhooks::WebhookApi;
 
 /// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]
@@ -85,7 +87,7 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: MachinesApi + PasskeyApi + PeopleApi + Send + Sync + 'static {
+pub trait OperatorApi: InventoryApi + MachinesApi + PasskeyApi + PeopleApi + WebhookApi + Send + Sync + 'static {
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;

@@ -2,6 +2,7 @@
 
 pub(crate) mod charts;
 pub(crate) mod converge;
+pub(crate) mod inventory;
 pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod outputs;
@@ -9,6 +10,7 @@ pub(crate) mod passkeys;
 pub(crate) mod people;
 pub(crate) mod power;
 pub(crate) mod site;
+pub(crate) mod webhooks;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};

@@ -48,6 +48,7 @@ fn routes() -> Vec<Route> {
         &image_routes(),
         &converge_routes(),
         &people_routes(),
+        &inventory_routes(),
     ]
     .concat()
 }
@@ -117,6 +118,19 @@ fn converge_routes() -> Vec<Route> {
         ("/mesh", get(pages::mesh::show)),
         ("/api/v1/mesh", get(json::mesh::view)),
         ("/api/v1/converge", get(json::converge::view).post(json::converge::act)),
+    ]
+}
+
+fn inventory_routes() -> Vec<Route> {
+    vec![
+        ("/api/v1/nodes", get(json::inventory::nodes)),
+        ("/api/v1/enrollments", get(json::inventory::enrollments)),
+        ("/api/v1/planes", get(json::inventory::planes)),
+        ("/api/v1/ssh", get(json::inventory::ssh)),
+        ("/api/v1/events/last", get(json::inventory::last_events)),
+        ("/api/v1/webhooks", get(json::webhooks::list)),
+        ("/api/v1/webhooks/dead", get(json::webhooks::dead)),
+        ("/api/v1/webhooks/test", post(json::webhooks::test)),
     ]
 }
 

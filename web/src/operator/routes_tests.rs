@@ -110,6 +110,22 @@ fn image_rows() -> Vec<Row> {
     ]
 }
 
+fn inventory_rows() -> Vec<Row> {
+    let paths = [
+        "/api/v1/nodes",
+        "/api/v1/enrollments",
+        "/api/v1/planes",
+        "/api/v1/ssh",
+        "/api/v1/events/last",
+        "/api/v1/webhooks",
+        "/api/v1/webhooks/dead",
+    ];
+    let mut rows = paths.map(|path| (Read, "GET", path, none(), 200, 200)).to_vec();
+    let wish = format!(r#"{{"url":"{}"}}"#, crate::testing::webhooks::RECEIVER);
+    rows.push((Change(Administer), "POST", "/api/v1/webhooks/test", wish, 200, 200));
+    rows
+}
+
 fn json_rows() -> Vec<Row> {
     let s = String::from;
     let approve = r#"{"code":"12345678","role":"base","hostname":"n-9","disk":"nvme0n1"}"#;
@@ -159,7 +175,8 @@ fn json_rows() -> Vec<Row> {
 
 /// One row for each method of each route, where HEAD is what GET is.
 pub(super) fn rows() -> Vec<Row> {
-    let mut all = [page_rows(), machines_rows(), site_page_rows(), image_rows(), json_rows(), people_rows()].concat();
+    let mut all =
+        [page_rows(), machines_rows(), site_page_rows(), image_rows(), json_rows(), people_rows(), inventory_rows()].concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all

@@ -5,6 +5,7 @@ pub mod charts;
 pub mod client;
 pub mod converge;
 pub mod data;
+mod inventory;
 mod machine;
 pub mod machines;
 pub mod mesh;
@@ -12,6 +13,7 @@ mod operator;
 pub mod outputs;
 pub mod people;
 mod site;
+pub mod webhooks;
 
 #[cfg(test)]
 pub use site::{HERE, WHOLE};

@@ -10,6 +10,7 @@ use site::store::events::{EventRow, PacketFacts as StoredFacts};
 
 pub use super::power::{Controller, ControllerKind, OfferedCertificate, Power, PowerAction, PowerDone, Privilege};
 pub use super::rotated::{KeyChange, KeysRotated, ReleaseChange, VaultChange};
+pub use super::session::Session;
 use crate::console::view::ConsoleView;
 use crate::settings::Settings;
 
@@ -27,6 +28,7 @@ pub enum Answer {
     Clock(Clock),
     Events(EventPage),
     Packets(Packets),
+    Session(Session),
     Metrics(Metrics),
     Power(Power),
     PowerDone(PowerDone),

@@ -12,7 +12,7 @@ use site::hint::with;
 
 use super::answer::{
     Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted,
-    Reloading, Status, Unsealed,
+    Reloading, Session, Status, Unsealed,
 };
 use super::request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
@@ -73,6 +73,11 @@ impl Client {
 
     pub fn packets(&self, mac: Mac) -> Result<Packets> {
         self.ask_site(SiteRequest::Packets { mac })
+    }
+
+    /// A session at the JSON API.
+    pub fn session(&self) -> Result<Session> {
+        self.ask_site(SiteRequest::Session)
     }
 
     pub fn metrics(&self) -> Result<Metrics> {

@@ -73,6 +73,8 @@ pub enum SiteRequest {
     Packets {
         mac: Mac,
     },
+    /// A session at the JSON API for a caller on this machine. [`super::answer::Session`].
+    Session,
     /// [`super::answer::Metrics`].
     Metrics,
     /// [`super::answer::Power`], as do the next four.

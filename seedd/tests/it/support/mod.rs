@@ -6,6 +6,7 @@ pub mod archive;
 pub mod authenticator;
 pub mod bmc;
 pub mod capsules;
+pub mod front;
 pub mod life;
 pub mod medium;
 #[path = "../../../../tests/shared/paired.rs"]
