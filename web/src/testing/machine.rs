@@ -159,7 +159,7 @@ impl MachineApi for Mock {
         // Signed by a fixed key: the router's tests know it.
         let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
         ask.open(&key).map_err(|_| ApiError::forbidden("not signed by the node"))?;
-        Ok(Answer { orders: None, certificates: None, poll: 30 })
+        Ok(Answer { orders: None, certificates: None, poll: 30, ssh: None })
     }
 
     fn payload_path(&self, id: Digest) -> Option<Utf8PathBuf> {
