@@ -89,13 +89,17 @@ SELECT machine, enrollment, member, state,
     AS words
 FROM fleet_shown;
 
+-- Not INSERT OR REPLACE: an upsert that fires a trigger decides what becomes of conflicts in it (sqlite.org/lang_createtrigger.html).
 CREATE TRIGGER fleet_machine_new AFTER INSERT ON machine BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = NEW.id;
+  DELETE FROM fleet WHERE machine = NEW.id;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = NEW.id;
 END;
 CREATE TRIGGER fleet_machine_changed AFTER UPDATE OF mac, ip, facts, forgotten ON machine
 WHEN OLD.mac IS NOT NEW.mac OR OLD.ip IS NOT NEW.ip OR OLD.facts IS NOT NEW.facts OR OLD.forgotten IS NOT NEW.forgotten BEGIN
   DELETE FROM fleet WHERE machine = NEW.id;
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = NEW.id;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = NEW.id;
 END;
 CREATE TRIGGER fleet_machine_seen AFTER UPDATE OF last_seen ON machine WHEN OLD.last_seen IS NOT NEW.last_seen BEGIN
   UPDATE fleet SET heard = NEW.last_seen WHERE machine = NEW.id AND member = 0;
@@ -105,26 +109,34 @@ CREATE TRIGGER fleet_machine_gone AFTER DELETE ON machine BEGIN
 END;
 
 CREATE TRIGGER fleet_enrollment_new AFTER INSERT ON enrollment BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = NEW.machine;
+  DELETE FROM fleet WHERE machine = NEW.machine;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = NEW.machine;
 END;
 CREATE TRIGGER fleet_enrollment_changed AFTER UPDATE OF state, ip, facts, decision, reason, since ON enrollment
 WHEN OLD.state IS NOT NEW.state OR OLD.ip IS NOT NEW.ip OR OLD.facts IS NOT NEW.facts OR OLD.decision IS NOT NEW.decision
   OR OLD.reason IS NOT NEW.reason OR OLD.since IS NOT NEW.since BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = NEW.machine;
+  DELETE FROM fleet WHERE machine = NEW.machine;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = NEW.machine;
 END;
 CREATE TRIGGER fleet_enrollment_heard AFTER UPDATE OF touched ON enrollment WHEN OLD.touched IS NOT NEW.touched BEGIN
   UPDATE fleet SET heard = max(heard, NEW.touched) WHERE machine = NEW.machine AND member = 1 AND enrollment = NEW.id;
 END;
 CREATE TRIGGER fleet_enrollment_gone AFTER DELETE ON enrollment BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = OLD.machine;
+  DELETE FROM fleet WHERE machine = OLD.machine;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = OLD.machine;
 END;
 
 CREATE TRIGGER fleet_node_new AFTER INSERT ON node BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row
+  DELETE FROM fleet WHERE machine = (SELECT machine FROM enrollment WHERE id = NEW.enrollment);
+  INSERT INTO fleet SELECT * FROM fleet_row
     WHERE machine = (SELECT machine FROM enrollment WHERE id = NEW.enrollment);
 END;
 CREATE TRIGGER fleet_node_changed AFTER UPDATE OF hostname, role, host ON node BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row
+  DELETE FROM fleet WHERE machine = (SELECT machine FROM enrollment WHERE id = NEW.enrollment);
+  INSERT INTO fleet SELECT * FROM fleet_row
     WHERE machine = (SELECT machine FROM enrollment WHERE id = NEW.enrollment);
 END;
 CREATE TRIGGER fleet_node_heard AFTER UPDATE OF held_at, converge_at ON node BEGIN
@@ -132,31 +144,41 @@ CREATE TRIGGER fleet_node_heard AFTER UPDATE OF held_at, converge_at ON node BEG
     WHERE machine = (SELECT machine FROM enrollment WHERE id = NEW.enrollment) AND member = 1 AND enrollment = NEW.enrollment;
 END;
 CREATE TRIGGER fleet_node_gone AFTER DELETE ON node BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row
+  DELETE FROM fleet WHERE machine = (SELECT machine FROM enrollment WHERE id = OLD.enrollment);
+  INSERT INTO fleet SELECT * FROM fleet_row
     WHERE machine = (SELECT machine FROM enrollment WHERE id = OLD.enrollment);
 END;
 CREATE TRIGGER fleet_plane_new AFTER INSERT ON node_plane WHEN NEW.plane = 'wg1' BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row
+  DELETE FROM fleet WHERE machine = (SELECT machine FROM enrollment WHERE id = (SELECT enrollment FROM node WHERE id = NEW.node));
+  INSERT INTO fleet SELECT * FROM fleet_row
     WHERE machine = (SELECT machine FROM enrollment WHERE id = (SELECT enrollment FROM node WHERE id = NEW.node));
 END;
 
 CREATE TRIGGER fleet_silence_new AFTER INSERT ON silence BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row
+  DELETE FROM fleet WHERE machine = (SELECT machine FROM enrollment WHERE id = (SELECT enrollment FROM node WHERE id = NEW.node));
+  INSERT INTO fleet SELECT * FROM fleet_row
     WHERE machine = (SELECT machine FROM enrollment WHERE id = (SELECT enrollment FROM node WHERE id = NEW.node));
 END;
 CREATE TRIGGER fleet_silence_gone AFTER DELETE ON silence BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row
+  DELETE FROM fleet WHERE machine = (SELECT machine FROM enrollment WHERE id = (SELECT enrollment FROM node WHERE id = OLD.node));
+  INSERT INTO fleet SELECT * FROM fleet_row
     WHERE machine = (SELECT machine FROM enrollment WHERE id = (SELECT enrollment FROM node WHERE id = OLD.node));
 END;
 
 CREATE TRIGGER fleet_note_new AFTER INSERT ON machine_note BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = NEW.machine;
+  DELETE FROM fleet WHERE machine = NEW.machine;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = NEW.machine;
 END;
 CREATE TRIGGER fleet_note_changed AFTER UPDATE ON machine_note BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = NEW.machine;
+  DELETE FROM fleet WHERE machine = NEW.machine;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = NEW.machine;
 END;
 CREATE TRIGGER fleet_note_gone AFTER DELETE ON machine_note BEGIN
-  INSERT OR REPLACE INTO fleet SELECT * FROM fleet_row WHERE machine = OLD.machine;
+  DELETE FROM fleet WHERE machine = OLD.machine;
+  INSERT INTO fleet SELECT * FROM fleet_row
+    WHERE machine = OLD.machine;
 END;
 
 CREATE INDEX fleet_certificates ON node(json_extract(converge, '$.bundle.issued'), hostname)

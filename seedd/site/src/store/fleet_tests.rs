@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
+use cluster_seed::arch::Arch;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::fleet::Label;
+use cluster_seed::machine::{Firmware, HardwareFacts};
 use rusqlite::StatementStatus;
 
 use super::super::Store;
@@ -10,7 +12,25 @@ use super::*;
 
 /// A machine with an enrollment in this state, which is a node if the state is one of a member.
 fn add(tx: &Tx<'_>, n: i64, state: Option<EnrollmentState>) {
-    let facts = format!(r#"{{"vendor":"Dell Inc.","product":"PowerEdge R650","serial":"SN{n:05}"}}"#);
+    let facts = HardwareFacts {
+        vendor: "Dell Inc.".into(),
+        product: "PowerEdge R650".into(),
+        serial: format!("SN{n:05}"),
+        uuid: String::new(),
+        firmware: Firmware::Bios,
+        firmware_date: String::new(),
+        cpu: String::new(),
+        cpus: 1,
+        memory_mib: 1024,
+        disks: Vec::new(),
+        disks_left_out: 0,
+        root_disk: None,
+        nics: Vec::new(),
+        boot_mac: None,
+        kernel: String::new(),
+        arch: Arch::default(),
+    };
+    let facts = serde_json::to_string(&facts).unwrap();
     let (mac, ip) = (format!("52:54:00:00:{:02x}:{:02x}", n >> 8, n & 255), format!("10.44.{}.{}", n >> 8, n & 255));
     let sql = "INSERT INTO machine (id, mac, ip, first_seen, last_seen, facts) VALUES (?1, ?2, ?3, 1, ?4, ?5)";
     tx.tx.prepare_cached(sql).unwrap().execute(params![n, mac, ip, n, facts]).unwrap();
