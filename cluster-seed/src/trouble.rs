@@ -52,9 +52,10 @@ troubles! {
     NameTaken "name-taken" false "Choose another name, or replace the node that has it.",
     /// The machine is not the one of its row.
     NotAsPlanned "not-as-planned" false "Correct the plan, or approve the machine with its form.",
+    /// The image could not be fetched, however often it was tried.
+    Network "network" false "Check the machine's link and the seed, and restart the machine.",
     Sealed "sealed" true "Unseal the seed.",
     Busy "busy" true "Nothing to do: the machine tries again.",
-    Network "network" true "Check the machine's link and power; it tries again by itself.",
     WindowClosed "window-closed" true "Open the enrollment: seedd enrollment open --for 2h.",
     /// The machine stopped reporting.
     Silent "silent" false "Look at its console, and restart it to enroll it again.",
@@ -115,6 +116,6 @@ mod tests {
     #[test]
     fn what_only_a_person_can_mend_is_not_tried_again() {
         let retried: BTreeSet<&str> = Trouble::ALL.iter().filter(|t| t.is_retryable()).map(|t| t.as_str()).collect();
-        assert_eq!(retried, BTreeSet::from(["busy", "network", "sealed", "window-closed"]));
+        assert_eq!(retried, BTreeSet::from(["busy", "sealed", "window-closed"]));
     }
 }
