@@ -47,9 +47,13 @@ impl App {
         self.approve_by(actor, id, form)
     }
 
-    /// Runs the seed's side of the pairing with the entered code, and stores the decision until the machine has confirmed the
-    /// code (`app::confirm`). Nothing is issued, replaced or revoked here: the code may be wrong.
     pub fn approve_by(&self, actor: &Actor, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
+        self.approve_how(actor, id, form, "code entered")
+    }
+
+    /// Runs the seed's side of the pairing with the entered code, and stores the decision until the machine has confirmed the
+    /// code (`app::confirm`). Nothing is issued, replaced or revoked here: the code may be wrong. `how` goes into the log.
+    pub(super) fn approve_how(&self, actor: &Actor, id: EnrollmentId, form: &Approve, how: &str) -> Result<EnrollmentView, ApiError> {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
         }
@@ -87,7 +91,7 @@ impl App {
         };
         let (disk, mark) = choose_disk(&revealed.facts, &form.disk, &artifact)?;
         let order = InstallOrder { artifact: artifact.id, disk: disk.name.clone(), disk_serial: mark, disk_size: disk.size };
-        let text = format!("code entered: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
+        let text = format!("{how}: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
         let choice = Choice { hostname, order, role: &form.role, replace: form.replace };
         let decided = self.pair(&actor.user, &record, &code.secret, choice)?;
         self.write(|tx| {

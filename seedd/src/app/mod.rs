@@ -23,6 +23,7 @@ pub mod log;
 pub mod metrics;
 pub mod mode;
 mod outputs;
+mod plan;
 
 mod checked;
 mod power;
@@ -38,7 +39,9 @@ pub(crate) mod slots;
 pub(crate) mod socket;
 pub(crate) mod throttle;
 pub mod tls;
+mod told;
 mod tokens;
+pub mod verdicts;
 pub mod views;
 pub mod watchdog;
 pub mod wire;
@@ -119,6 +122,8 @@ pub struct App {
     served: Mutex<BTreeSet<Digest>>,
     /// When each unapproved machine last polled, by the steady clock.
     polls: Mutex<HashMap<EnrollmentId, u64>>,
+    /// The plan, and the codes that planned machines have told.
+    told: told::Told,
     /// The disk is nearly full.
     short_of_space: AtomicBool,
     /// When the log was last signed, by the steady clock; 0 before the first time.
@@ -167,6 +172,7 @@ impl App {
             extras: Mutex::default(),
             served: Mutex::default(),
             polls: Mutex::default(),
+            told: told::Told::default(),
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),

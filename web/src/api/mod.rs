@@ -6,6 +6,7 @@
 //!
 //! The serialisable structs are only the shape of the HTTP API: code that stores data has its own structs and converts.
 
+mod actor;
 mod charts;
 mod clock;
 mod converge;
@@ -17,10 +18,13 @@ mod machine;
 mod operator;
 mod outputs;
 mod packages;
+mod plan;
 mod power;
 mod setup;
 mod site;
+mod suggestion;
 
+pub use actor::Actor;
 pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
 pub use clock::ClockView;
 pub use converge::{
@@ -31,9 +35,14 @@ pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, Machine
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
-pub use operator::{Actor, Login, OperatorApi, Overview, RoleView, Setup};
+pub use operator::{Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};
+pub use plan::{
+    CodeLeads, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanText, PlanView, Refused, RowState, Say, TypedView, UnplannedView,
+    WindowView,
+};
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};
+pub use suggestion::{SuggestionView, TroubleView, VerdictView};

@@ -8,6 +8,7 @@ use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 
+use super::actor::Actor;
 use super::charts::{ChartsView, Window};
 use super::clock::ClockView;
 use super::converge::{ConvergeAct, ConvergeView};
@@ -17,14 +18,9 @@ use super::flight::EventView;
 use super::lists::ListsView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
+use super::plan::PlanApi;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
-
-/// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Actor {
-    pub user: String,
-}
 
 /// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]
@@ -86,7 +82,7 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: Send + Sync + 'static {
+pub trait OperatorApi: PlanApi + Send + Sync + 'static {
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;

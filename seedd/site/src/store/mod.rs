@@ -12,6 +12,7 @@ pub mod machines;
 pub mod nodes;
 pub mod people;
 pub mod tallies;
+pub mod trouble;
 pub mod vault;
 
 use std::sync::{Mutex, MutexGuard};
@@ -32,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_held.sql"),
     include_str!("schema_token.sql"),
     include_str!("schema_converge.sql"),
+    include_str!("schema_trouble.sql"),
 ];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
