@@ -157,6 +157,11 @@ kinds! {
     DrillPassed "drill.passed" Good,
     DrillSlow "drill.slow" Wait,
     DrillFailed "drill.failed" Bad,
+    PlanChanged "plan.changed" Idle,
+    EnrollmentOpened "enrollment.opened" Idle,
+    EnrollmentClosed "enrollment.closed" Idle,
+    MachineSetAside "machine.set_aside" Idle,
+    MachineAllowed "machine.allowed" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

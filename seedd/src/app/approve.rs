@@ -99,6 +99,7 @@ impl App {
             self.has_room(tx, &decided.hostname, form.replace)?;
             tx.advance(&record, EnrollmentEvent::CodeTyped, None, now())?;
             tx.set_decision(id, &decided)?;
+            self.lift_verdict(tx, record.machine)?;
             tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentConfirming, &text, Some(&actor.user)))?;
             Ok(())
         })?;
@@ -199,6 +200,7 @@ impl App {
         self.write(|tx| {
             let record = tx.enrollment(id)?;
             tx.advance(&record, EnrollmentEvent::Denied, Some(reason), now())?;
+            self.remember_denial(tx, &record, &actor.user, reason)?;
             tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentDenied, reason, Some(&actor.user)))?;
             Ok(())
         })?;

@@ -1,8 +1,10 @@
 //! Converts database rows to the types of the web interface and the API.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::ids::EnrollmentId;
+use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::Number;
 use host::clock::now;
 use site::mode::Mode;
@@ -10,14 +12,16 @@ use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::events::{self, EventRow};
 use site::store::machines::MachineRecord;
+use site::verdicts::Verdict;
 use web::api::{
     ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
-    Tone, VotersView, Waiting,
+    Tone, TroubleView, VotersView, Waiting,
 };
 
-use super::App;
 use super::lists_view::Standing;
+use super::{App, verdicts};
 use crate::clock;
+use crate::planning::Planner;
 
 /// Newest events shown on a machine's page.
 pub const TIMELINE: u32 = 500;
@@ -94,12 +98,14 @@ impl App {
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
         self.store.read(|tx| {
-            let (machines, standing) = (tx.machines()?, self.standing(tx)?);
-            machines.into_iter().map(|m| Ok(row(tx, m, &standing)?.0)).collect::<Result<_, ApiError>>()
+            let (machines, standing, said) = (tx.machines()?, self.standing(tx)?, verdicts::of_all(tx)?);
+            machines.into_iter().map(|m| Ok(row(tx, m, &standing, &said)?.0)).collect::<Result<_, ApiError>>()
         })
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
+        let held = self.held_plan()?;
+        let planner = held.planner(self);
         let (row, earlier, waiting, facts, timeline, voters) = self.store.read(|tx| {
             let machine = tx.machine(id)?;
             let known = machine.facts.clone();
@@ -110,8 +116,8 @@ impl App {
                 None => None,
             };
             let facts = member.and_then(|m| m.revealed).map(|r| r.facts).or(known);
-            let waiting = waiting(tx, id)?;
-            let (row, earlier) = row(tx, machine, &self.standing(tx)?)?;
+            let waiting = waiting(tx, &machine, &planner)?;
+            let (row, earlier) = row(tx, machine, &self.standing(tx)?, &verdicts::of_all(tx)?)?;
             let timeline = tx.timeline(id, TIMELINE)?;
             Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters))
         })?;
@@ -174,7 +180,12 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
 
 /// A machine in the list: as a node if it is one, whatever other enrollments were opened under its MAC address; otherwise by
 /// its newest enrollment.
-fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
+fn row(
+    tx: &Tx<'_>,
+    machine: MachineRecord,
+    standing: &Standing,
+    said: &BTreeMap<Mac, Verdict>,
+) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
     let member = tx.member_of(machine.id)?;
     let mut earlier = Vec::new();
     for record in tx.enrollments_of(machine.id)? {
@@ -198,17 +209,19 @@ fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(Mach
         last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched.max(list.map_or(0, |(_, at)| at))),
         enrollment,
         list: list.map(|(view, _)| view),
+        verdict: said.get(&machine.mac).map(|v| verdicts::view(machine.mac, v.clone(), Some(machine.id))),
     };
     Ok((row, earlier))
 }
 
 /// The enrollments of a machine that are waiting for a decision, newest first.
-fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
+fn waiting(tx: &Tx<'_>, machine: &MachineRecord, planner: &Planner<'_>) -> Result<Vec<Waiting>, ApiError> {
     let mut all = Vec::new();
-    for record in tx.enrollments_of(machine)? {
+    for record in tx.enrollments_of(machine.id)? {
         let open = !record.state.is_member() && !record.state.is_final();
         if let (true, Some(revealed)) = (open, &record.revealed) {
-            all.push(Waiting { enrollment: view(tx, &record)?, ip: record.ip, facts: revealed.facts.clone() });
+            let suggestion = planner.suggestion(tx, &record, machine.mac)?;
+            all.push(Waiting { enrollment: view(tx, &record)?, ip: record.ip, facts: revealed.facts.clone(), suggestion });
         }
     }
     Ok(all)
@@ -236,5 +249,6 @@ fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiErr
             rate: record.rate,
         }),
         reason: record.reason.clone(),
+        trouble: record.trouble.map(TroubleView::from),
     })
 }

@@ -5,6 +5,7 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
+use cluster_seed::trouble::Trouble;
 
 use crate::api::{
     BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
@@ -103,6 +104,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         wrong_codes: u32::from(state == S::Pending),
         progress: installing.then_some(InstallProgress { written: 2_310_000_000, total: 4_294_967_296, rate: 61_400_000 }),
         reason: (state == S::Failed).then(|| format!("chunk 17 does not match its digest{spice}")),
+        trouble: (state == S::Failed).then_some(Trouble::Untrusted.into()),
     });
     let row = MachineRow {
         id: id.into(),
@@ -111,6 +113,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         model: format!("Supermicro SYS-5019D{spice}"),
         first_seen: CLOCK - 900,
         last_seen: CLOCK - 3 * u64::from(id),
+        verdict: None,
         list: state.filter(|s| s.boots_from_disk()).map(|_| HeldView { version: Some(7), current: 9, behind: true }),
         enrollment,
     };
@@ -128,6 +131,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         enrollment,
         ip: std::net::Ipv4Addr::new(10, 44, 0, 100 + id).into(),
         facts: facts(spice),
+        suggestion: Some(super::plan::suggestion(spice)),
     });
     MachineDetail {
         waiting: waiting.collect(),
