@@ -1,5 +1,7 @@
 //! The proofs that a request may change something.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use serde::Deserialize;
@@ -9,7 +11,7 @@ use super::session::{NoPage, PageSession, Session};
 use crate::api::Actor;
 use crate::call::App;
 use crate::error::Failure;
-use crate::extract::{Posted, check_origin};
+use crate::extract::{Fields, Posted, check_origin};
 
 const CSRF_HEADER: &str = "x-csrf-token";
 
@@ -68,5 +70,19 @@ impl<T: DeserializeOwned> FromRequest<App> for ChangeForm<T> {
         let Posted(Signed { csrf, form }) = Posted::<Signed<T>>::from_request(Request::from_parts(parts, body), app).await?;
         session.check(&csrf)?;
         Ok(ChangeForm(Change(session), form))
+    }
+}
+
+/// Like [`ChangeForm`], for a form that may carry a file. The fields come without the token.
+pub(crate) struct ChangeFields(pub(crate) Change, pub(crate) BTreeMap<String, String>);
+
+impl FromRequest<App> for ChangeFields {
+    type Rejection = NoPage;
+    async fn from_request(request: Request, app: &App) -> Result<Self, NoPage> {
+        let (mut parts, body) = request.into_parts();
+        let PageSession(session) = PageSession::from_request_parts(&mut parts, app).await?;
+        let Fields(mut fields) = Fields::from_request(Request::from_parts(parts, body), app).await?;
+        session.check(&fields.remove("csrf").unwrap_or_default())?;
+        Ok(ChangeFields(Change(session), fields))
     }
 }

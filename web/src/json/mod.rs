@@ -4,6 +4,7 @@ pub(crate) mod charts;
 pub(crate) mod converge;
 pub(crate) mod machine;
 pub(crate) mod outputs;
+pub(crate) mod plan;
 pub(crate) mod power;
 pub(crate) mod site;
 

@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::OperatorApi;
 use crate::auth::{Session, bearer};
@@ -19,7 +19,7 @@ use crate::extract::Named;
 use crate::files;
 use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
-use crate::limits::{MAX_FORM, MAX_PIECE};
+use crate::limits::{MAX_FORM, MAX_PIECE, MAX_PLAN};
 use crate::{json, pages};
 
 /// Everything for people. Belongs behind TLS, or on a loopback address at the end of an SSH tunnel.
@@ -39,8 +39,7 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes()]
-        .concat()
+    [page_routes(), site_page_routes(), json_routes(), site_json_routes(), image_routes(), converge_routes(), plan_routes()].concat()
 }
 
 fn page_routes() -> Vec<Route> {
@@ -107,6 +106,25 @@ fn image_routes() -> Vec<Route> {
         ("/outputs/{name}", get(json::outputs::file)),
         ("/api/v1/outputs", get(json::outputs::list).post(json::outputs::build)),
         ("/api/v1/outputs/{name}/verify", post(json::outputs::verify)),
+    ]
+}
+
+fn plan_routes() -> Vec<Route> {
+    // A plan is larger than any form.
+    let large = DefaultBodyLimit::max(MAX_PLAN);
+    vec![
+        ("/plan", get(pages::plan::show).merge(post(pages::plan::change).layer(large))),
+        ("/plan/remove", post(pages::plan::remove)),
+        ("/plan/window", post(pages::plan::window)),
+        ("/plan/click", post(pages::plan::click)),
+        ("/machines/{id}/say", post(pages::plan::say)),
+        ("/api/v1/plan", get(json::plan::view).delete(json::plan::clear).merge(put(json::plan::set).post(json::plan::add).layer(large))),
+        ("/api/v1/plan/check", post(json::plan::check).layer(large)),
+        ("/api/v1/plan/{name}", delete(json::plan::remove)),
+        ("/api/v1/approve-planned", post(json::plan::approve)),
+        ("/api/v1/enrollments/{id}/approve-planned", post(json::plan::click)),
+        ("/api/v1/enrollment-window", put(json::plan::open).delete(json::plan::close)),
+        ("/api/v1/machines/{id}/say", post(json::plan::say)),
     ]
 }
 
@@ -186,6 +204,10 @@ mod converge_tests;
 mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod plan_rows;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 pub(crate) mod routes_tests;
 #[cfg(test)]

@@ -12,7 +12,7 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// What a route requires of its visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Guard {
+pub(super) enum Guard {
     /// Nothing. With the status for a visitor without a session.
     Open(u16),
     /// That no other site sent the request, which begins a session. With the status for a visitor without one.
@@ -24,15 +24,15 @@ enum Guard {
 }
 
 /// (guard, method, path as the router has it, body, status with a session, the same while the seed is sealed)
-type Row = (Guard, &'static str, &'static str, String, u16, u16);
+pub(super) type Row = (Guard, &'static str, &'static str, String, u16, u16);
 
 use Guard::{Change, Enter, Open, Read};
 
-fn form(fields: &str) -> String {
+pub(super) fn form(fields: &str) -> String {
     format!("csrf={}&{fields}", csrf(TOKEN))
 }
 
-fn none() -> String {
+pub(super) fn none() -> String {
     String::new()
 }
 
@@ -161,7 +161,7 @@ fn json_rows() -> Vec<Row> {
 
 /// One row for each method of each route, where HEAD is what GET is.
 fn rows() -> Vec<Row> {
-    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows()].concat();
+    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows(), super::plan_rows::rows()].concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all

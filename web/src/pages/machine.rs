@@ -9,6 +9,7 @@ use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
 use super::decision::{ApproveForm, Decision, decide, disk_notes};
+use super::plan::VerdictLine;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
 use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Tone, VotersView};
@@ -73,6 +74,7 @@ struct Page {
     timeline: Vec<Entry>,
     findings: Vec<Conclusion>,
     packets: u32,
+    verdict: Option<VerdictLine>,
 }
 
 struct Conclusion {
@@ -234,6 +236,7 @@ pub(super) async fn render(
         timeline: timeline(&detail.timeline),
         findings: detail.diagnosis.iter().map(Conclusion::of).collect(),
         packets: detail.packets,
+        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of(v, overview.clock)),
         shell,
         line,
     };

@@ -11,10 +11,12 @@ pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod overview;
 pub(crate) mod packages;
+pub(crate) mod plan;
 pub(crate) mod power;
 pub(crate) mod site;
 
 mod decision;
 mod shell;
+mod typed;
 mod view;
 mod work;

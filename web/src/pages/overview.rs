@@ -7,6 +7,7 @@ use axum::response::Response;
 use cluster_seed::enrollment::EnrollmentState;
 
 use super::shell::{Refusal, Shell, overview, page};
+use super::typed::{CodeField, TypedLine};
 use super::view::{Entry, Line, bytes, clean, condense};
 use crate::api::{ListsView, MachineRow};
 use crate::auth::{PageSession, Session};
@@ -33,6 +34,9 @@ struct Page {
     refusal: Option<Refusal>,
     /// As it was typed.
     code: String,
+    /// What became of the codes typed before, and their enrollments for the next form.
+    typed: Vec<TypedLine>,
+    typed_ids: String,
     waiting: usize,
     working: usize,
     converged: usize,
@@ -52,23 +56,25 @@ struct Page {
 }
 
 pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, Failure> {
-    render(&app, &session, &id, StatusCode::OK, None).await
+    render(&app, &session, &id, StatusCode::OK, CodeField::default()).await
 }
 
-/// `refused` is a code that leads nowhere, with the reason.
 pub(super) async fn render(
     app: &App,
     session: &Session,
     id: &RequestId,
     status: StatusCode,
-    refused: Option<(Refusal, String)>,
+    field: CodeField,
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
-    let (rows, events) = app
+    let CodeField { refusal, code, typed } = field;
+    let typed_ids = typed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (rows, events, typed) = app
         .call(move |api| {
             let events = api.events((newest - i64::from(RECENT_WINDOW)).max(0), RECENT_WINDOW)?;
-            Ok((api.machines()?, events))
+            let typed = if typed.is_empty() { Vec::new() } else { api.typed(&typed)? };
+            Ok((api.machines()?, events, typed))
         })
         .await?;
     let now = overview.clock;
@@ -86,13 +92,14 @@ pub(super) async fn render(
     let recent = condense(&events).rev().take(RECENT_EVENTS).map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
     let mut shell = Shell::new("Machines", &overview, id, Some(session));
     // While a code may be typed, a reload would lose it.
-    shell.refresh = (waiting == 0 && refused.is_none()).then_some(REFRESH);
-    let (refusal, code) = refused.map_or((None, String::new()), |(refusal, code)| (Some(refusal), clean(&code)));
+    shell.refresh = (waiting == 0 && refusal.is_none() && typed.is_empty()).then_some(REFRESH);
     shell.event = newest;
     let template = Page {
         shell,
         refusal,
-        code,
+        code: clean(&code),
+        typed: typed.iter().map(TypedLine::of).collect(),
+        typed_ids,
         waiting,
         working,
         converged,
@@ -115,6 +122,8 @@ pub(super) async fn render(
 fn urgency(row: &MachineRow) -> u8 {
     use EnrollmentState as S;
     match row.enrollment.as_ref().map(|e| e.state) {
+        // Set aside: it waits, but not for an operator.
+        Some(S::Pending) if row.verdict.is_some() => 3,
         Some(S::Pending) => 0,
         Some(S::Failed) => 1,
         Some(S::Discovered | S::Confirming | S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady) => 2,

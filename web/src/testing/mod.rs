@@ -8,6 +8,7 @@ pub mod data;
 mod machine;
 mod operator;
 pub mod outputs;
+pub mod plan;
 mod site;
 
 #[cfg(test)]

@@ -1,0 +1,30 @@
+//! The rows of the plan's routes, for the table of all routes.
+
+use super::routes_tests::Guard::{Change, Read};
+use super::routes_tests::{Row, form, none};
+use crate::testing::CODE;
+use crate::testing::data::pending_id;
+
+pub(super) fn rows() -> Vec<Row> {
+    let text = r#"{"text":"serial,name,role\nSN1,a,base\n"}"#.to_owned();
+    let json = |text: &str| text.to_owned();
+    vec![
+        (Read, "GET", "/plan", none(), 200, 200),
+        (Change, "POST", "/plan", form("act=check&text=serial"), 200, 200),
+        (Change, "POST", "/plan/remove", form("name=half"), 303, 303),
+        (Change, "POST", "/plan/window", form("seconds=3600"), 303, 303),
+        (Change, "POST", "/plan/click", form(&format!("enrollment={}", pending_id())), 303, 423),
+        (Change, "POST", "/machines/{id}/say", form("say=3600"), 303, 303),
+        (Read, "GET", "/api/v1/plan", none(), 200, 200),
+        (Change, "PUT", "/api/v1/plan", text.clone(), 200, 200),
+        (Change, "POST", "/api/v1/plan", text.clone(), 200, 200),
+        (Change, "DELETE", "/api/v1/plan", none(), 200, 200),
+        (Change, "POST", "/api/v1/plan/check", text, 200, 200),
+        (Change, "DELETE", "/api/v1/plan/{name}", none(), 200, 200),
+        (Change, "POST", "/api/v1/approve-planned", json(&format!(r#"{{"code":"{CODE}"}}"#)), 409, 409),
+        (Change, "POST", "/api/v1/enrollments/{id}/approve-planned", none(), 200, 423),
+        (Change, "PUT", "/api/v1/enrollment-window", json(r#"{"seconds":3600}"#), 200, 200),
+        (Change, "DELETE", "/api/v1/enrollment-window", none(), 200, 200),
+        (Change, "POST", "/api/v1/machines/{id}/say", json(r#"{"what":"not-now","seconds":3600}"#), 200, 200),
+    ]
+}
