@@ -120,7 +120,7 @@ fn plan_routes() -> Vec<Route> {
         ("/machines/{id}/say", post(pages::plan::say)),
         ("/api/v1/plan", get(json::plan::view).delete(json::plan::clear).merge(put(json::plan::set).post(json::plan::add).layer(large))),
         ("/api/v1/plan/check", post(json::plan::check).layer(large)),
-        ("/api/v1/plan/{name}", delete(json::plan::remove)),
+        ("/api/v1/plan/rows/{name}", delete(json::plan::remove)),
         ("/api/v1/approve-planned", post(json::plan::approve)),
         ("/api/v1/enrollments/{id}/approve-planned", post(json::plan::click)),
         ("/api/v1/enrollment-window", put(json::plan::open).delete(json::plan::close)),

@@ -20,7 +20,7 @@ pub(super) fn rows() -> Vec<Row> {
         (Change, "POST", "/api/v1/plan", text.clone(), 200, 200),
         (Change, "DELETE", "/api/v1/plan", none(), 200, 200),
         (Change, "POST", "/api/v1/plan/check", text, 200, 200),
-        (Change, "DELETE", "/api/v1/plan/{name}", none(), 200, 200),
+        (Change, "DELETE", "/api/v1/plan/rows/{name}", none(), 200, 200),
         (Change, "POST", "/api/v1/approve-planned", json(&format!(r#"{{"code":"{CODE}"}}"#)), 409, 409),
         (Change, "POST", "/api/v1/enrollments/{id}/approve-planned", none(), 200, 423),
         (Change, "PUT", "/api/v1/enrollment-window", json(r#"{"seconds":3600}"#), 200, 200),

@@ -23,6 +23,7 @@ use crate::dates::iso;
 use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::RequestId;
+use crate::text::clean_lines;
 
 /// Rows of the plan on a page, beside those whose machines wait.
 const PAGE: usize = 100;
@@ -172,7 +173,7 @@ fn template(shell: Shell, view: PlanView, shown: Shown, now: u64) -> Page {
         shell,
         refusal: shown.refusal.map(|(_, refusal)| refusal),
         is_dry_run,
-        text: shown.text,
+        text: clean_lines(&shown.text),
         click: policy == Approval::PlannedClick,
         manual: window.rule == WindowRule::Manual,
         open: window.open,
