@@ -79,7 +79,9 @@ mod tests {
         assert_eq!(line.boot_mac.unwrap().to_string(), "52:54:00:aa:bb:cc");
         let bare = Cmdline::parse("kubedos.seed=http://s").unwrap();
         assert_eq!((bare.boot_mac, bare.site), (None, None));
-        for (words, may_tell) in [("", false), (" kubedos.tell-code", true), (" kubedos.tell-code=1", false), (" xkubedos.tell-code", false)] {
+        for (words, may_tell) in
+            [("", false), (" kubedos.tell-code", true), (" kubedos.tell-code=1", false), (" xkubedos.tell-code", false)]
+        {
             assert_eq!(Cmdline::parse(&format!("kubedos.seed=http://s{words}")).unwrap().may_tell, may_tell, "{words}");
         }
         let key = cluster_seed::seal::SigningKey::from_bytes(&[7; 32]).verifying_key();

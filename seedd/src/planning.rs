@@ -229,7 +229,8 @@ pub fn merged(old: &Plan, new: &Plan) -> Result<Plan, Vec<Problem>> {
     let last = old.rows().iter().map(|r| r.line).max().unwrap_or_default();
     let (names, serials, macs) = keys(new);
     let replaced = |row: &PlanRow| {
-        names.contains(&row.name) || (!row.serial.is_empty() && serials.contains(&row.serial.to_ascii_uppercase()))
+        names.contains(&row.name)
+            || (!row.serial.is_empty() && serials.contains(&row.serial.to_ascii_uppercase()))
             || row.mac.is_some_and(|m| macs.contains(&m))
     };
     let kept = old.rows().iter().filter(|row| !replaced(row)).cloned();

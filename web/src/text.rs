@@ -17,7 +17,15 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// A text of several lines that goes back into the field that it was typed into: as [`clean`], but whole, and with its lines.
 pub(crate) fn clean_lines(text: &str) -> String {
-    let line = |c: char| if c == '\t' { ' ' } else if c != '\n' && is_tricky(c) { '\u{fffd}' } else { c };
+    let line = |c: char| {
+        if c == '\t' {
+            ' '
+        } else if c != '\n' && is_tricky(c) {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
     text.chars().filter(|c| *c != '\r').map(line).collect()
 }
 

@@ -32,7 +32,10 @@ impl Plan {
         let mut names: BTreeMap<&str, u64> = BTreeMap::new();
         let mut problems = Vec::new();
         if rows.len() > MAX_ROWS {
-            problems.push(whole(format!("the plan has {} rows, more than {MAX_ROWS}", rows.len()), "remove rows of machines that are nodes already"));
+            problems.push(whole(
+                format!("the plan has {} rows, more than {MAX_ROWS}", rows.len()),
+                "remove rows of machines that are nodes already",
+            ));
         }
         for (at, row) in rows.iter().enumerate() {
             let mut twice = |what: &str, value: &str, first: u64| {

@@ -159,7 +159,9 @@ fn raw_of<'a>(line: u64, fields: impl Iterator<Item = (&'a str, &'a str)>) -> Ra
     for (column, value) in fields {
         match column {
             "labels" => {
-                let pair = |word: &str| word.split_once('=').map_or((word.to_owned(), String::new()), |(k, v)| (k.to_owned(), v.to_owned()));
+                let pair = |word: &str| {
+                    word.split_once('=').map_or((word.to_owned(), String::new()), |(k, v)| (k.to_owned(), v.to_owned()))
+                };
                 raw.labels = value.split_whitespace().map(pair).collect();
             }
             _ => {
@@ -187,7 +189,10 @@ impl Raw {
             if value.chars().count() <= MAX_FIELD && tame(value) == value {
                 return Ok(value.to_owned());
             }
-            Err(bad(format!("{what} is too long, or has characters that cannot be shown"), &format!("at most {MAX_FIELD} characters")))
+            Err(bad(
+                format!("{what} is too long, or has characters that cannot be shown"),
+                &format!("at most {MAX_FIELD} characters"),
+            ))
         };
         let serial = text("the serial number", &self.serial)?;
         let mac = match self.mac.trim() {
@@ -203,7 +208,10 @@ impl Raw {
         let name = self.name.trim().to_ascii_lowercase();
         if name.parse::<Hostname>().is_err() || name.contains('.') || name == "seed" {
             let shown: String = name.chars().take(MAX_FIELD).collect();
-            return Err(bad(format!("{shown:?} is not a name for a node"), "one label of a-z, 0-9 and -, without the domain, and not seed"));
+            return Err(bad(
+                format!("{shown:?} is not a name for a node"),
+                "one label of a-z, 0-9 and -, without the domain, and not seed",
+            ));
         }
         let role = text("the role", &self.role)?;
         if role.is_empty() {

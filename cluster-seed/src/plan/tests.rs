@@ -118,7 +118,9 @@ fn a_plan_has_limits() {
         let rows: String = (0..n).map(|i| format!("SN{i},n{i},core\n")).collect();
         format!("serial,name,role\n{rows}")
     };
-    let yaml = |n: usize| (0..n).map(|i| format!("- {{serial: SN{i}, name: n{i}, role: core, disk: only, place: a}}\n")).collect::<String>();
+    let yaml = |n: usize| {
+        (0..n).map(|i| format!("- {{serial: SN{i}, name: n{i}, role: core, disk: only, place: a}}\n")).collect::<String>()
+    };
     for text in [rows(MAX_ROWS), yaml(MAX_ROWS)] {
         assert_eq!(Plan::parse(&text).unwrap().rows().len(), MAX_ROWS);
     }
@@ -213,7 +215,8 @@ fn the_first_rule_that_fits_fills_in_and_the_plan_comes_first() {
     let by = |facts: &HardwareFacts| {
         suggest(&plan, &rules, facts, mac(7), &|p| p.labels().nth(2)).map(|s| (s.source.to_string(), s.role, s.name))
     };
-    let told = |source: &str, role: &str, name: Option<&str>| Some((source.to_owned(), Some(role.to_owned()), name.map(str::to_owned)));
+    let told =
+        |source: &str, role: &str, name: Option<&str>| Some((source.to_owned(), Some(role.to_owned()), name.map(str::to_owned)));
     assert_eq!(by(&machine), told("by rule 2", "core", Some("r3")));
     assert_eq!(by(&facts("SN7", &[7], &[("sda", 7), ("sdb", 7)])), told("by rule 3", "base", None));
     assert_eq!(by(&facts("SN1", &[7], &[])), told("by line 4 of the plan", "core", Some("r01u07")));

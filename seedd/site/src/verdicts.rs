@@ -61,8 +61,7 @@ fn key(mac: Mac) -> String {
 
 /// The verdict about a machine that still holds.
 pub fn of(tx: &Tx<'_>, mac: Mac, now: u64) -> Result<Option<Verdict>, StoreError> {
-    let verdict: Option<Verdict> =
-        tx.setting(&key(mac))?.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)?;
+    let verdict: Option<Verdict> = tx.setting(&key(mac))?.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)?;
     Ok(verdict.filter(|v| v.holds(now)))
 }
 
@@ -72,7 +71,8 @@ pub fn all(tx: &Tx<'_>, now: u64) -> Result<Vec<(Mac, Verdict)>, StoreError> {
         let mac = key.trim_start_matches(setting::VERDICT).parse().map_err(corrupt)?;
         Ok((mac, serde_json::from_str(&text).map_err(corrupt)?))
     };
-    let mut all = tx.settings_under(setting::VERDICT)?.into_iter().map(read).collect::<Result<Vec<(Mac, Verdict)>, StoreError>>()?;
+    let mut all =
+        tx.settings_under(setting::VERDICT)?.into_iter().map(read).collect::<Result<Vec<(Mac, Verdict)>, StoreError>>()?;
     all.retain(|(_, v)| v.holds(now));
     all.sort_by_key(|(mac, v)| (v.at, *mac));
     Ok(all)

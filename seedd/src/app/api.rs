@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
-    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply,
-    StatusReply, TellCode,
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
+    TellCode,
 };
 use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::epoch::{EpochProof, EpochReply};

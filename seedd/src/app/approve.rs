@@ -53,7 +53,13 @@ impl App {
 
     /// Runs the seed's side of the pairing with the entered code, and stores the decision until the machine has confirmed the
     /// code (`app::confirm`). Nothing is issued, replaced or revoked here: the code may be wrong. `how` goes into the log.
-    pub(super) fn approve_how(&self, actor: &Actor, id: EnrollmentId, form: &Approve, how: &str) -> Result<EnrollmentView, ApiError> {
+    pub(super) fn approve_how(
+        &self,
+        actor: &Actor,
+        id: EnrollmentId,
+        form: &Approve,
+        how: &str,
+    ) -> Result<EnrollmentView, ApiError> {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
         }

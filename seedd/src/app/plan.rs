@@ -246,7 +246,12 @@ impl App {
         if !self.told.keep(id, text) {
             return Err(ApiError::unavailable("too many machines have told their codes"));
         }
-        self.note(record.ip, EventKind::EnrollmentPending, "planned: the machine told its code; a click approves it", Some(&record));
+        self.note(
+            record.ip,
+            EventKind::EnrollmentPending,
+            "planned: the machine told its code; a click approves it",
+            Some(&record),
+        );
         Ok(ConfirmReply { state: record.state })
     }
 

@@ -191,9 +191,11 @@ impl NotNow {
             if tx.member_of(machine.id)?.is_some() {
                 return Ok(false);
             }
-            let verdict = Verdict { said: Said::NotNow { until }, by: ACTOR.to_owned(), at: now(), reason: String::new(), key: None };
+            let verdict =
+                Verdict { said: Said::NotNow { until }, by: ACTOR.to_owned(), at: now(), reason: String::new(), key: None };
             verdicts::put(tx, self.mac, &verdict)?;
-            let event = NewEvent { machine: Some(machine.id), actor: Some(ACTOR), ..NewEvent::new(EventKind::MachineSetAside, &text) };
+            let event =
+                NewEvent { machine: Some(machine.id), actor: Some(ACTOR), ..NewEvent::new(EventKind::MachineSetAside, &text) };
             tx.event(now_ms(), &event)?;
             Ok(true)
         });

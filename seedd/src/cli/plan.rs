@@ -176,7 +176,8 @@ fn line(row: &PlanRowView) -> String {
         RowState::NotSeen => "not seen",
         RowState::Node => "node",
     };
-    let machine = if row.row.serial.is_empty() { row.row.mac.map(|m| m.to_string()).unwrap_or_default() } else { row.row.serial.clone() };
+    let machine =
+        if row.row.serial.is_empty() { row.row.mac.map(|m| m.to_string()).unwrap_or_default() } else { row.row.serial.clone() };
     let s = row.suggestion.as_ref();
     let why = s.and_then(|s| s.why.as_deref()).map(|why| format!("  REFUSED: {why}")).unwrap_or_default();
     let ready = if s.is_some_and(|s| s.ready) { "  its code is enough" } else { "" };
@@ -189,7 +190,12 @@ fn shown(check: &PlanCheck) -> String {
         let by = u.suggestion.as_ref().map(|s| format!("  {}", s.source)).unwrap_or_default();
         format!("{:<10} {:<20} {:<20} {}{by}", "unplanned", u.mac, u.serial, u.model)
     }));
-    lines.extend(check.problems.iter().map(|p| format!("PROBLEM    {p}{}", if p.hint.is_empty() { String::new() } else { format!(" ({})", p.hint) })));
+    lines.extend(
+        check
+            .problems
+            .iter()
+            .map(|p| format!("PROBLEM    {p}{}", if p.hint.is_empty() { String::new() } else { format!(" ({})", p.hint) })),
+    );
     let count = |state: RowState| check.rows.iter().filter(|r| r.state == state).count();
     lines.push(format!(
         "{} rows: {} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {} contradictions",
@@ -314,7 +320,13 @@ impl Explain {
             return self.args.show(&value, "");
         }
         let facts = &known.facts;
-        say(&format!("{}  {} {}  serial {}", known.mac, facts.vendor, facts.product, if facts.serial.is_empty() { "none" } else { &facts.serial }))?;
+        say(&format!(
+            "{}  {} {}  serial {}",
+            known.mac,
+            facts.vendor,
+            facts.product,
+            if facts.serial.is_empty() { "none" } else { &facts.serial }
+        ))?;
         say(&match row {
             Some(line) => format!("plan: line {line}"),
             None => "plan: no row names it".to_owned(),
@@ -324,7 +336,14 @@ impl Explain {
         }
         let Some(s) = suggestion else { return say("nothing fills in its form") };
         let or_none = |v: &Option<String>| v.clone().unwrap_or_else(|| "none".to_owned());
-        say(&format!("{}: name {}, role {}, disk {} ({})", s.source, or_none(&s.hostname), or_none(&s.role), or_none(&s.wish), or_none(&s.disk)))?;
+        say(&format!(
+            "{}: name {}, role {}, disk {} ({})",
+            s.source,
+            or_none(&s.hostname),
+            or_none(&s.role),
+            or_none(&s.wish),
+            or_none(&s.disk)
+        ))?;
         match (&s.why, s.trouble) {
             (Some(why), Some(trouble)) => say(&format!("REFUSED: {why}\n{}", trouble.hint)),
             _ if s.ready => say("its code is enough to approve it"),

@@ -64,7 +64,8 @@ async fn what_an_operator_types_comes_back_as_text() {
     check("approve", &answer.text());
     assert!(answer.text().contains("value=\"&#34;&#62;&#60;script&#62;"));
     for act in ["check", "set"] {
-        let plan = ask(&router, "POST", "/plan", &[("cookie", &cookie), FORM], format!("csrf={token}&act={act}&text={evil}")).await;
+        let plan =
+            ask(&router, "POST", "/plan", &[("cookie", &cookie), FORM], format!("csrf={token}&act={act}&text={evil}")).await;
         check("plan", &plan.text());
         assert!(plan.text().contains("&#34;&#62;&#60;script&#62;"), "{act}");
     }

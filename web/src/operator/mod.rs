@@ -39,7 +39,8 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes(), site_page_routes(), json_routes(), site_json_routes(), image_routes(), converge_routes(), plan_routes()].concat()
+    [page_routes(), site_page_routes(), json_routes(), site_json_routes(), image_routes(), converge_routes(), plan_routes()]
+        .concat()
 }
 
 fn page_routes() -> Vec<Route> {
@@ -118,7 +119,10 @@ fn plan_routes() -> Vec<Route> {
         ("/plan/window", post(pages::plan::window)),
         ("/plan/click", post(pages::plan::click)),
         ("/machines/{id}/say", post(pages::plan::say)),
-        ("/api/v1/plan", get(json::plan::view).delete(json::plan::clear).merge(put(json::plan::set).post(json::plan::add).layer(large))),
+        (
+            "/api/v1/plan",
+            get(json::plan::view).delete(json::plan::clear).merge(put(json::plan::set).post(json::plan::add).layer(large)),
+        ),
         ("/api/v1/plan/check", post(json::plan::check).layer(large)),
         ("/api/v1/plan/rows/{name}", delete(json::plan::remove)),
         ("/api/v1/approve-planned", post(json::plan::approve)),

@@ -225,10 +225,7 @@ fn text_of(fields: &mut BTreeMap<String, String>) -> String {
 }
 
 /// Checks, replaces or adds; `act` is the button that was pressed. What was typed stays in the field unless it was kept.
-pub(crate) async fn change(
-    Sent { app, id }: Sent,
-    ChangeFields(change, mut fields): ChangeFields,
-) -> Result<Response, Failure> {
+pub(crate) async fn change(Sent { app, id }: Sent, ChangeFields(change, mut fields): ChangeFields) -> Result<Response, Failure> {
     let (act, text) = (fields.remove("act").unwrap_or_default(), text_of(&mut fields));
     let (actor, sent) = (change.actor().clone(), text.clone());
     let how = match act.as_str() {

@@ -26,8 +26,8 @@ use cluster_seed::seal::{Sealed, SigningKey, key_from_text, key_text};
 mod goods;
 mod lies;
 pub mod machine;
-mod told;
 mod made;
+mod told;
 mod told;
 
 pub use lies::Lie;
