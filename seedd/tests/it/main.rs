@@ -27,6 +27,7 @@ mod life;
 mod lists;
 mod outputs;
 mod pairing;
+mod plan;
 mod power;
 mod private;
 mod prompt;
