@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::disk::WishError;
+use super::disk::DiskWish;
 use super::field::MAX_FIELD;
 use super::row::{MAX_LABELS, MAX_ROWS, PlanRow, Problem, whole};
 use crate::ids::{Hostname, Mac};
@@ -217,7 +217,7 @@ impl Raw {
         if role.is_empty() {
             return Err(bad(format!("{name} has no role"), "roles are in cluster.yaml"));
         }
-        let disk = self.disk.parse().map_err(|e: WishError| bad(e.to_string(), ""))?;
+        let disk = self.disk.parse::<DiskWish>().map_err(|e| bad(e.to_string(), ""))?;
         let place = text("the place", &self.place)?;
         let labels = labels(self.labels).map_err(|(message, hint)| bad(message, hint))?;
         Ok(PlanRow { line, serial, mac, name, role, disk, place, labels })

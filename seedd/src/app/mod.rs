@@ -41,6 +41,7 @@ pub(crate) mod throttle;
 pub mod tls;
 mod tokens;
 mod told;
+mod verdict_view;
 pub mod verdicts;
 pub mod views;
 pub mod watchdog;

@@ -1,7 +1,6 @@
 //! Who may open an enrollment: machines that were denied may not, and where the join window is manual, unknown ones only while it
 //! is open. And what an operator says about machines that are not nodes.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use cluster_seed::agent::Hello;
@@ -19,6 +18,7 @@ use site::window;
 use web::api::{ApiError, Say, VerdictView, WindowView};
 
 use super::App;
+use super::verdict_view::view;
 
 /// Shortest time for which a machine is set aside, or the window is opened, in seconds.
 const MIN_SECONDS: u64 = 60;
@@ -170,18 +170,4 @@ impl App {
         })?;
         self.view_window()
     }
-}
-
-/// What was said about machines, for a list of them.
-pub(super) fn of_all(tx: &Tx<'_>) -> Result<BTreeMap<Mac, Verdict>, ApiError> {
-    Ok(verdicts::all(tx, now())?.into_iter().collect())
-}
-
-pub(super) fn view(mac: Mac, verdict: Verdict, machine: Option<i64>) -> VerdictView {
-    let Verdict { said, by, at, reason, .. } = verdict;
-    let (denied, until) = match said {
-        Said::Denied => (true, None),
-        Said::NotNow { until } => (false, Some(until)),
-    };
-    VerdictView { mac, denied, by, at, until, reason, machine }
 }

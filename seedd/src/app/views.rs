@@ -19,7 +19,7 @@ use web::api::{
 };
 
 use super::lists_view::Standing;
-use super::{App, verdicts};
+use super::{App, verdict_view};
 use crate::clock;
 use crate::planning::Planner;
 
@@ -98,7 +98,7 @@ impl App {
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
         self.store.read(|tx| {
-            let (machines, standing, said) = (tx.machines()?, self.standing(tx)?, verdicts::of_all(tx)?);
+            let (machines, standing, said) = (tx.machines()?, self.standing(tx)?, verdict_view::of_all(tx)?);
             machines.into_iter().map(|m| Ok(row(tx, m, &standing, &said)?.0)).collect::<Result<_, ApiError>>()
         })
     }
@@ -117,7 +117,7 @@ impl App {
             };
             let facts = member.and_then(|m| m.revealed).map(|r| r.facts).or(known);
             let waiting = waiting(tx, &machine, &planner)?;
-            let (row, earlier) = row(tx, machine, &self.standing(tx)?, &verdicts::of_all(tx)?)?;
+            let (row, earlier) = row(tx, machine, &self.standing(tx)?, &verdict_view::of_all(tx)?)?;
             let timeline = tx.timeline(id, TIMELINE)?;
             Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters))
         })?;
@@ -209,7 +209,7 @@ fn row(
         last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched.max(list.map_or(0, |(_, at)| at))),
         enrollment,
         list: list.map(|(view, _)| view),
-        verdict: said.get(&machine.mac).map(|v| verdicts::view(machine.mac, v.clone(), Some(machine.id))),
+        verdict: said.get(&machine.mac).map(|v| verdict_view::view(machine.mac, v.clone(), Some(machine.id))),
     };
     Ok((row, earlier))
 }
