@@ -28,6 +28,7 @@ mod lists;
 mod outputs;
 mod pairing;
 mod plan;
+mod plan_cli;
 mod power;
 mod private;
 mod prompt;
