@@ -43,8 +43,6 @@ troubles! {
     DiskBroken "disk-broken" false "Replace the disk, and restart the machine.",
     WrongArchitecture "wrong-architecture" false "Add the architecture to spec.architectures in cluster.yaml, and build its images.",
     NoArtifact "no-artifact" false "Build the role's image: seedd image build.",
-    /// The firmware or the kernel refused what the seed sent.
-    SecureBoot "secure-boot" false "Boot shim by UEFI, or turn Secure Boot off in the firmware.",
     /// The identity or a signature did not fit.
     Untrusted "untrusted" false "Restart the machine to enroll it again; look at the event log first.",
     Denied "denied" false "Allow the machine again: seedd enrollment allow, or its page.",
@@ -54,9 +52,8 @@ troubles! {
     NotAsPlanned "not-as-planned" false "Correct the plan, or approve the machine with its form.",
     /// The image could not be fetched, however often it was tried.
     Network "network" false "Check the machine's link and the seed, and restart the machine.",
+    /// The code was entered, and the machine has confirmed it or is about to.
     Sealed "sealed" true "Unseal the seed.",
-    Busy "busy" true "Nothing to do: the machine tries again.",
-    WindowClosed "window-closed" true "Open the enrollment: seedd enrollment open --for 2h.",
     /// The machine stopped reporting.
     Silent "silent" false "Look at its console, and restart it to enroll it again.",
     Other "other" false "Read the reason, and restart the machine to enroll it again.",
@@ -116,6 +113,6 @@ mod tests {
     #[test]
     fn what_only_a_person_can_mend_is_not_tried_again() {
         let retried: BTreeSet<&str> = Trouble::ALL.iter().filter(|t| t.is_retryable()).map(|t| t.as_str()).collect();
-        assert_eq!(retried, BTreeSet::from(["busy", "sealed", "window-closed"]));
+        assert_eq!(retried, BTreeSet::from(["sealed"]));
     }
 }

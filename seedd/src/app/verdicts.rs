@@ -9,6 +9,7 @@ use cluster_seed::ids::Mac;
 use cluster_seed::machine::tame;
 use cluster_seed::policy::WindowRule;
 use cluster_seed::trouble::Trouble;
+use flight::recorder::WireEvent;
 use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
@@ -18,6 +19,7 @@ use site::window;
 use web::api::{ApiError, Say, VerdictView, WindowView};
 
 use super::App;
+use super::records::endpoint_of;
 use super::verdict_view::view;
 
 /// Shortest time for which a machine is set aside, or the window is opened, in seconds.
@@ -40,6 +42,11 @@ impl App {
         })?;
         let Some(refused) = refused else { return Ok(mac) };
         self.flight.count_refused();
+        // On the machine's timeline, within the flight recorder's budget.
+        let kind =
+            if matches!(refused, ApiError::Forbidden { .. }) { EventKind::EnrollmentDenied } else { EventKind::EnrollmentClosed };
+        let (text, ip) = (format!("it asked to enroll and was refused: {refused}"), endpoint_of(from));
+        self.record(WireEvent { text, ip, mac: Some(mac), ..WireEvent::new(now_ms(), kind) });
         if !self.is_short_of_space() {
             self.store.write(|tx| match tx.machine_by_mac(mac)? {
                 Some(machine) => tx.touch_machine(machine.id, now()),

@@ -6,6 +6,7 @@ use anyhow::Result;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::Number;
+use cluster_seed::trouble::Trouble;
 use host::clock::now;
 use site::mode::Mode;
 use site::store::Tx;
@@ -97,10 +98,12 @@ impl App {
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
-        self.store.read(|tx| {
-            let (machines, standing, said) = (tx.machines()?, self.standing(tx)?, verdict_view::of_all(tx)?);
-            machines.into_iter().map(|m| Ok(row(tx, m, &standing, &said)?.0)).collect::<Result<_, ApiError>>()
-        })
+        self.store
+            .read(|tx| {
+                let (machines, standing, said) = (tx.machines()?, self.standing(tx)?, verdict_view::of_all(tx)?);
+                machines.into_iter().map(|m| Ok(row(tx, m, &standing, &said)?.0)).collect::<Result<_, ApiError>>()
+            })
+            .map(|rows: Vec<MachineRow>| rows.into_iter().map(|row| self.with_seal(row)).collect())
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
@@ -124,7 +127,7 @@ impl App {
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
         Ok(MachineDetail {
-            row,
+            row: self.with_seal(row),
             facts,
             waiting,
             earlier,
@@ -133,6 +136,16 @@ impl App {
             packets,
             voters: voters.map(|v| VotersView { healthy: v.healthy, all: v.all, majority: v.majority() }),
         })
+    }
+
+    /// A machine that confirmed its code waits until the seed is unsealed, and goes on by itself.
+    fn with_seal(&self, mut row: MachineRow) -> MachineRow {
+        let sealed = self.is_sealed();
+        if let Some(e) = row.enrollment.as_mut().filter(|e| sealed && e.state == EnrollmentState::Confirming) {
+            e.trouble = Some(TroubleView::from(Trouble::Sealed));
+            e.reason = Some("the seed is sealed".to_owned());
+        }
+        row
     }
 
     pub fn view_of(&self, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
