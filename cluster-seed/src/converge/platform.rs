@@ -163,6 +163,7 @@ pub static PLAYS: [Play; 13] = [
             ("lb_vip_wg3", "virtual address on the kubernetes plane; required"),
             ("lb_vip_underlay", "virtual address on the boot network; default none"),
             ("lb_services", "list of services: name, port, group, targetPort, plane, check; default etcd and the Kubernetes API"),
+            ("lb_check_interval", "time between two checks of a server, each with a TLS handshake; default 1s"),
             ("lb_router_id", "VRRP router number of the site's pair, 1 to 255; default 78"),
         ],
     },
@@ -267,7 +268,10 @@ pub static PLAYS: [Play; 13] = [
         vars: &[
             ("flow_underlay", "interface of the boot network; default the one with the node's address there"),
             ("flow_allow", "map of plane to ports that it may carry besides the platform's, as [tcp/8080]; default none"),
-            ("flow_ranges", "list of cidr, node and plane: addresses behind nodes, as pods; default none"),
+            (
+                "flow_ranges",
+                "list of cidr, node and plane: addresses behind nodes besides those of pods, which the peer list has; default none",
+            ),
         ],
     },
     Play {

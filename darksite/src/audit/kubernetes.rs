@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::extras::{ExtrasManifest, ImageTag, OCI, TREE};
+use cluster_seed::extras::{ExtrasManifest, ImageTag, OCI, Origin, TREE};
 use cluster_seed::ids::Digest;
 use host::files::{self, FileError};
 use serde::Deserialize;
@@ -48,8 +48,8 @@ pub fn of_extras(set: &Utf8Path, manifest: &ExtrasManifest, have: &mut Have) -> 
     let tree = set.join(TREE);
     for origin in &manifest.origins {
         match origin.kind.as_str() {
-            "file" => _ = have.files.insert(origin.name.clone()),
-            "chart" => have.charts.push(chart(&tree, &origin.name, &origin.version)?),
+            "file" => _ = have.files.insert(origin.name.clone(), origin.sha256),
+            "chart" => have.charts.push(chart(&tree, origin)?),
             _ => {}
         }
     }
@@ -92,11 +92,18 @@ fn packages(path: &Utf8Path, extra: bool, have: &mut Have) -> Result<(), GatherE
     Ok(())
 }
 
-fn chart(tree: &Utf8Path, name: &str, version: &str) -> Result<Chart, GatherError> {
+fn chart(tree: &Utf8Path, origin: &Origin) -> Result<Chart, GatherError> {
+    let (name, version) = (origin.name.as_str(), origin.version.as_str());
     let path = tree.join("charts").join(format!("{name}-{version}.tgz"));
     let (yaml, _) = charts::read(&path, name, version)?;
     let values = charts::values(&path, name, version)?;
-    Ok(Chart { name: yaml.name, version: yaml.version, app_version: yaml.app_version.unwrap_or_default(), values })
+    Ok(Chart {
+        name: yaml.name,
+        version: yaml.version,
+        app_version: yaml.app_version.unwrap_or_default(),
+        sha256: origin.sha256,
+        values,
+    })
 }
 
 /// An image's configuration (image-spec, "config"), as far as it says what it runs on.

@@ -3,12 +3,13 @@
 use cluster_seed::converge::role::Resolved;
 use serde_json::Value;
 
-use super::have::{Have, Role};
+use super::have::{Have, Pinned, Role};
 use super::need::{Choice, Cilium};
 use super::version::{Version, VersionError};
 
 /// Plays whose nodes are nodes of Kubernetes, those of the control plane first.
-const PLAYS: [&str; 2] = ["controlplane", "worker"];
+const PLAYS: [&str; 2] = [CONTROL_PLANE, "worker"];
+const CONTROL_PLANE: &str = "controlplane";
 
 /// Versions given on the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,8 +49,14 @@ impl ChooseError {
 
 /// The roles whose nodes are nodes of Kubernetes.
 pub fn roles(all: &[Resolved]) -> Vec<Role> {
-    let sandbox = |r: &Resolved| r.vars.get("containers_sandbox_image")?.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
-    ours(all).into_iter().map(|r| Role { name: r.name.clone(), sandbox: sandbox(r) }).collect()
+    let text = |r: &Resolved, var: &str| r.vars.get(var)?.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
+    let pinned = |r: &Resolved| Pinned { chart: text(r, "cilium_sha256"), helm: text(r, "cilium_helm_sha256") };
+    let of = |r: &Resolved| Role {
+        name: r.name.clone(),
+        sandbox: text(r, "containers_sandbox_image"),
+        pinned: r.plays.iter().any(|p| p == CONTROL_PLANE).then(|| pinned(r)),
+    };
+    ours(all).into_iter().map(of).collect()
 }
 
 fn ours(all: &[Resolved]) -> Vec<&Resolved> {
@@ -197,7 +204,7 @@ mod tests {
     fn variables_reach_the_choice() {
         let vars = json!({"kubernetes_cni": "cilium", "kubernetes_images": "r.example/k", "kubernetes_proxy": false,
             "kubernetes_coredns": false, "cilium_helm": "bin/helm", "cilium_values": {"hubble": {"enabled": false}},
-            "containers_sandbox_image": "r.example/pause:1"});
+            "containers_sandbox_image": "r.example/pause:1", "cilium_sha256": "ab", "cilium_helm_sha256": ""});
         let all = [role("cp", &["controlplane"], &vars), role("w", &["worker"], &json!({"containers_sandbox_image": ""}))];
         let choice = choose(Asked::default(), &all, &complete()).unwrap();
         assert_eq!((choice.registry.as_deref(), choice.proxy, choice.coredns), (Some("r.example/k"), false, false));
@@ -206,8 +213,12 @@ mod tests {
         assert_eq!(
             roles(&all),
             [
-                Role { name: "cp".to_owned(), sandbox: Some("r.example/pause:1".to_owned()) },
-                Role { name: "w".to_owned(), sandbox: None }
+                Role {
+                    name: "cp".to_owned(),
+                    sandbox: Some("r.example/pause:1".to_owned()),
+                    pinned: Some(Pinned { chart: Some("ab".to_owned()), helm: None })
+                },
+                Role { name: "w".to_owned(), sandbox: None, pinned: None }
             ]
         );
     }

@@ -17,6 +17,8 @@ pub enum Kind {
     UnmetDependency,
     MissingChart,
     MissingFile,
+    /// A role does not name the digest of the chart or of helm, or names another one than the extras have.
+    Unpinned,
     /// containerd's sandbox image and kubeadm's pause image differ.
     Sandbox,
 }

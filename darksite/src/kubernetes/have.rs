@@ -1,6 +1,6 @@
 //! What a snapshot and its extras have, as far as Kubernetes needs it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_seed::ids::Digest;
 
@@ -35,6 +35,8 @@ pub struct Chart {
     pub name: String,
     pub version: String,
     pub app_version: String,
+    /// Of the archive.
+    pub sha256: Digest,
     /// Text of its values.yaml.
     pub values: String,
 }
@@ -45,6 +47,17 @@ pub struct Role {
     pub name: String,
     /// `containers_sandbox_image`; None: the image that kubeadm names.
     pub sandbox: Option<String>,
+    /// Of a control plane, which renders Cilium's chart; None for other nodes.
+    pub pinned: Option<Pinned>,
+}
+
+/// What a control plane uses only with the digest that its variables name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// `cilium_sha256`, in hexadecimal.
+    pub chart: Option<String>,
+    /// `cilium_helm_sha256`, in hexadecimal.
+    pub helm: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +66,6 @@ pub struct Have {
     pub images: Vec<Image>,
     pub charts: Vec<Chart>,
     /// Paths of the extras' files.
-    pub files: BTreeSet<String>,
+    pub files: BTreeMap<String, Digest>,
     pub roles: Vec<Role>,
 }

@@ -1,11 +1,12 @@
 //! Says whether a snapshot and its extras can run Kubernetes, or what is missing.
 
+use cluster_seed::ids::Digest;
 use serde::Serialize;
 
 use super::chart::ChartError;
 use super::facts::{self, Minor};
 use super::finding::{Finding, Kind};
-use super::have::{Have, Image};
+use super::have::{Have, Image, Role};
 use super::need::{self, Choice, Cilium, Wanted};
 use super::packages;
 use super::reference::Reference;
@@ -59,7 +60,9 @@ pub fn lint(choice: &Choice, have: &Have) -> Result<Report, LintError> {
 
 /// The images of Cilium's chart, if there is one; and the program that renders it.
 fn of_cilium(cilium: &Cilium, have: &Have, report: &mut Report) -> Result<Vec<Wanted>, LintError> {
-    if !have.files.contains(&cilium.helm) {
+    if let Some(helm) = have.files.get(&cilium.helm) {
+        report.findings.extend(pins(have, "cilium_helm_sha256", &cilium.helm, *helm, |r| r.pinned.as_ref().map(|p| &p.helm)));
+    } else {
         let message = format!("file {} is missing; control planes render the chart with the program helm", cilium.helm);
         report.findings.push(Finding::new(Kind::MissingFile, &cilium.helm, message));
     }
@@ -73,7 +76,22 @@ fn of_cilium(cilium: &Cilium, have: &Have, report: &mut Report) -> Result<Vec<Wa
         report.notes.push("without its chart, the images of Cilium are not known and were not checked".to_owned());
         return Ok(Vec::new());
     };
+    let name = format!("cilium-{}.tgz", chart.version);
+    report.findings.extend(pins(have, "cilium_sha256", &name, chart.sha256, |r| r.pinned.as_ref().map(|p| &p.chart)));
     Ok(need::of_chart(chart, &cilium.all_values())?)
+}
+
+/// Control planes use the chart and helm only with the digest in their variables.
+fn pins(have: &Have, var: &str, item: &str, is: Digest, pin: impl Fn(&Role) -> Option<&Option<String>>) -> Vec<Finding> {
+    let say = |role: &Role, pinned: &Option<String>| match pinned {
+        None => Some(format!("role {}: set {var} to {is}, the digest of {item} in the extras", role.name)),
+        Some(text) if text.parse::<Digest>().ok() != Some(is) => {
+            Some(format!("role {}: {var} is {text}, but {item} has {is} in the extras", role.name))
+        }
+        Some(_) => None,
+    };
+    let said = have.roles.iter().filter_map(|role| say(role, pin(role)?));
+    said.map(|message| Finding::new(Kind::Unpinned, item, message)).collect()
 }
 
 fn image(wanted: &Wanted, all: &[Image]) -> Option<Finding> {

@@ -1,7 +1,7 @@
 use cluster_seed::ids::Digest;
 
 use super::*;
-use crate::kubernetes::have::{Package, Role};
+use crate::kubernetes::have::{Package, Pinned, Role};
 use crate::kubernetes::testing::{OF_CHART, chart, choice, complete, package};
 
 fn found(have: &Have) -> Vec<Finding> {
@@ -40,6 +40,10 @@ fn with_version(name: &str, version: &str) -> Have {
     let at = package_of(&mut have, name);
     version.clone_into(&mut have.packages[at].version);
     have
+}
+
+fn pinned(have: &mut Have) -> &mut Pinned {
+    have.roles[0].pinned.as_mut().unwrap()
 }
 
 fn changed(change: impl Fn(&mut Have)) -> Have {
@@ -83,6 +87,10 @@ fn every_seeded_omission_is_found_and_named() {
     one(Kind::MissingFile, "helm", &|h| h.files.clear());
     one(Kind::Sandbox, "worker", &|h| h.roles[1].sandbox = Some("registry.k8s.io/pause:3.8".to_owned()));
     one(Kind::Sandbox, "control-plane", &|h| h.roles[0].sandbox = Some("k8s.gcr.io/pause:3.10.2".to_owned()));
+    one(Kind::Unpinned, "cilium-1.18.5.tgz", &|h| pinned(h).chart = None);
+    one(Kind::Unpinned, "cilium-1.18.5.tgz", &|h| h.charts[0].sha256 = Digest([7; 32]));
+    one(Kind::Unpinned, "helm", &|h| pinned(h).helm = Some("ab".to_owned()));
+    one(Kind::Unpinned, "helm", &|h| _ = h.files.insert("helm".to_owned(), Digest([7; 32])));
     // An archive that was made again, or of one platform: the tag is right, the digest is not.
     one(Kind::OtherDigest, "quay.io/cilium/cilium-envoy:", &|h| {
         let image = image_of(h, "quay.io/cilium/cilium-envoy");
@@ -182,7 +190,7 @@ fn an_image_can_be_asked_for_by_any_of_its_manifests() {
 
 #[test]
 fn nothing_at_all_is_a_finding_for_each_thing() {
-    let roles = vec![Role { name: "worker".to_owned(), sandbox: None }];
+    let roles = vec![Role { name: "worker".to_owned(), sandbox: None, pinned: None }];
     let findings = found(&Have { roles, charts: vec![chart()], ..Have::default() });
     let images = findings.iter().filter(|f| f.kind == Kind::MissingImage).count();
     let packages = findings.iter().filter(|f| f.kind == Kind::MissingPackage).count();

@@ -1,10 +1,10 @@
 //! A complete bundle for the tests: Kubernetes 1.36.2 with Cilium 1.18.5, its chart in the form of upstream's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_seed::ids::Digest;
 
-use super::have::{Chart, Have, Image, Package, Role};
+use super::have::{Chart, Have, Image, Package, Pinned, Role};
 use super::need::{Choice, Cilium};
 use super::version::Version;
 
@@ -95,7 +95,13 @@ authentication:
 }
 
 pub fn chart() -> Chart {
-    Chart { name: "cilium".to_owned(), version: "1.18.5".to_owned(), app_version: "1.18.5".to_owned(), values: values() }
+    Chart {
+        name: "cilium".to_owned(),
+        version: "1.18.5".to_owned(),
+        app_version: "1.18.5".to_owned(),
+        sha256: digest("chart"),
+        values: values(),
+    }
 }
 
 fn image(name: &str, tag: &str, digest: Digest) -> Image {
@@ -135,6 +141,7 @@ pub fn complete() -> Have {
     let kubelet = "iptables (>= 1.4.21), kubernetes-cni (>= 1.2.0), mount, conntrack | conntrack-tools";
     let mut iptables = package("iptables-nft", "1.8.11-2", "", false);
     iptables.provides = "iptables (= 1.8.11-2)".to_owned();
+    let pinned = Pinned { chart: Some(digest("chart").to_string()), helm: Some(digest("helm").to_string()) };
     Have {
         packages: vec![
             package("kubeadm", "1.36.2-1.1", "cri-tools (>= 1.30.0)", true),
@@ -150,10 +157,10 @@ pub fn complete() -> Have {
         ],
         images,
         charts: vec![chart()],
-        files: BTreeSet::from(["helm".to_owned()]),
+        files: BTreeMap::from([("helm".to_owned(), digest("helm"))]),
         roles: vec![
-            Role { name: "control-plane".to_owned(), sandbox: None },
-            Role { name: "worker".to_owned(), sandbox: Some("registry.k8s.io/pause:3.10.2".to_owned()) },
+            Role { name: "control-plane".to_owned(), sandbox: None, pinned: Some(pinned) },
+            Role { name: "worker".to_owned(), sandbox: Some("registry.k8s.io/pause:3.10.2".to_owned()), pinned: None },
         ],
     }
 }

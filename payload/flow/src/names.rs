@@ -85,6 +85,13 @@ impl Names {
                 places.insert(host(endpoint.into()), Place { node: id, plane: 0 });
             }
         }
+        if let Some(pods) = &peers.pods {
+            let plane = self.plane_id(&pods.plane);
+            for (name, range) in &pods.nodes {
+                let place = Place { node: self.node_id(name), plane };
+                places.insert(prefix(IpNet::V4(*range)), place);
+            }
+        }
         for range in ranges {
             let place = Place { node: self.node_id(&range.node), plane: self.plane_id(&range.plane) };
             places.insert(prefix(range.cidr), place);
@@ -236,6 +243,18 @@ pub(crate) mod tests {
         assert_eq!(prefix("10.244.3.0/24".parse().unwrap()), (120, octets("10.244.3.0".parse().unwrap())));
         assert_eq!(prefix("fd00:3::7/64".parse().unwrap()), (64, octets("fd00:3::".parse().unwrap())));
         assert_eq!(host("1.2.3.4".parse().unwrap()), (128, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn pods_belong_to_the_nodes_that_the_peer_list_says() {
+        let mut names = names();
+        let mut list = peers();
+        let pods = r#"{"plane":"wg3","cidr":"10.244.0.0/16","services":"10.96.0.0/16","domain":"cluster.local","nodes":{"n2.lan":"10.244.2.0/24"}}"#;
+        list.pods = serde_json::from_str(pods).unwrap();
+        names.update(&list, &[], &[]);
+        let of_node = names.places()[&host("10.78.0.3".parse().unwrap())];
+        let of_pods = names.places()[&prefix("10.244.2.0/24".parse().unwrap())];
+        assert_eq!((of_pods.node, &*names.plane(of_pods.plane)), (of_node.node, "wg3"));
     }
 
     #[test]

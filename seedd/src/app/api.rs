@@ -18,8 +18,9 @@ use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
     Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView,
-    ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, OperatorApi, OutputsView,
-    Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup, Via, Window,
+    ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, MeshView, OperatorApi,
+    OutputsView, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup,
+    Via, Window,
 };
 
 use super::App;
@@ -320,6 +321,10 @@ impl OperatorApi for Seed {
 
     fn converge_view(&self) -> Result<ConvergeView, ApiError> {
         self.0.view_converge()
+    }
+
+    fn mesh(&self) -> Result<MeshView, ApiError> {
+        self.0.mesh()
     }
 
     fn charts(&self, window: Window) -> Result<ChartsView, ApiError> {

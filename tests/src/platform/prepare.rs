@@ -27,11 +27,12 @@ const ADDED: [(&str, &str); 2] = [
     (
         "    base:\n      plays: [exporters, vip, logs]\n      vars: {",
         "    base:\n      packages: [iputils-ping, git]\n      plays: [exporters, vip, logs, greeting]\n      vars: {greeting_words: hello, \
-         etcd_heartbeat_ms: 500, etcd_election_ms: 5000, ",
+         etcd_heartbeat_ms: 1000, etcd_election_ms: 10000, \
+         lb_check_interval: 10s, monitoring_interval: 2m, ",
     ),
     (
         "      plays: [etcd, loadbalancer, containers]\n",
-        "      packages: [nfs-common]\n      plays: [etcd, loadbalancer, containers, podman, storage]\n      vars: {storage_disk: empty}\n",
+        "      packages: [nfs-common]\n      plays: [etcd, loadbalancer, containers, podman, storage]\n      vars: {storage_disk: empty, podman_registries: [registry.example.org]}\n",
     ),
 ];
 

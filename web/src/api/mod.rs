@@ -15,6 +15,7 @@ mod fleet;
 mod flight;
 mod lists;
 mod machine;
+mod mesh;
 mod operator;
 mod outputs;
 mod packages;
@@ -35,6 +36,7 @@ pub use fleet::{Approve, EnrollmentView, InstallProgress, MachineDetail, Machine
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
+pub use mesh::{MeshDrop, MeshLink, MeshView, MeshViolation};
 pub use operator::{Login, OperatorApi, Overview, RoleView, Setup};
 pub use outputs::{BuildWish, CheckView, OutputView, OutputsView, TargetView};
 pub use packages::{DamagedView, ExtraView, PackagesView, ProvenRole, SnapshotView};

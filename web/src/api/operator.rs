@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
 use super::lists::ListsView;
+use super::mesh::MeshView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
 use super::plan::PlanApi;
@@ -142,6 +143,8 @@ pub trait OperatorApi: PlanApi + Send + Sync + 'static {
     fn converge_view(&self) -> Result<ConvergeView, ApiError>;
     /// Asks the site's Prometheus; may take some seconds.
     fn charts(&self, window: Window) -> Result<ChartsView, ApiError>;
+    /// The same for the traffic between nodes.
+    fn mesh(&self) -> Result<MeshView, ApiError>;
     fn act_on_converge(&self, actor: &Actor, act: &ConvergeAct) -> Result<(), ApiError>;
 
     fn outputs(&self) -> Result<OutputsView, ApiError>;

@@ -3,6 +3,7 @@
 pub(crate) mod charts;
 pub(crate) mod converge;
 pub(crate) mod machine;
+pub(crate) mod mesh;
 pub(crate) mod outputs;
 pub(crate) mod plan;
 pub(crate) mod power;

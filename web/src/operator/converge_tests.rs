@@ -29,6 +29,21 @@ async fn charts_are_drawn_and_their_values_are_in_a_table() {
 }
 
 #[tokio::test]
+async fn the_mesh_is_drawn_and_violations_are_named() {
+    let (_, router) = site("");
+    let text = get(&router, "/mesh", &[("cookie", &cookie())]).await.text();
+    let parts =
+        ["etcd-3: wg2 carried tcp/10250 with mon-1", "4.2 MB/s", "800 µs", "NETFILTER_DROP", r#"class="bad""#, "Not counting"];
+    for part in parts {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    // Only what the chosen plane carries; a plane that there is not shows all.
+    let one = get(&router, "/mesh?plane=wg1", &[("cookie", &cookie())]).await.text();
+    assert!(one.contains("740 B/s") && !one.contains("4.2 MB/s") && !one.contains("carried"), "{one}");
+    assert!(get(&router, "/mesh?plane=wg9", &[("cookie", &cookie())]).await.text().contains("4.2 MB/s"));
+}
+
+#[tokio::test]
 async fn an_unknown_role_is_refused_on_the_page() {
     let (_, router) = site("");
     let form = format!("csrf={}&what=run&role=nobody", csrf(TOKEN));

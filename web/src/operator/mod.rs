@@ -94,6 +94,8 @@ fn converge_routes() -> Vec<Route> {
         ("/platform/act", post(pages::converge::act)),
         ("/charts", get(pages::charts::show)),
         ("/api/v1/charts", get(json::charts::view)),
+        ("/mesh", get(pages::mesh::show)),
+        ("/api/v1/mesh", get(json::mesh::view)),
         ("/api/v1/converge", get(json::converge::view).post(json::converge::act)),
     ]
 }

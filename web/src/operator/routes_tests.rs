@@ -99,6 +99,8 @@ fn image_rows() -> Vec<Row> {
         (Change, "POST", "/platform/act", form("what=run&role=etcd"), 303, 303),
         (Read, "GET", "/charts", none(), 200, 200),
         (Read, "GET", "/api/v1/charts", none(), 200, 200),
+        (Read, "GET", "/mesh", none(), 200, 200),
+        (Read, "GET", "/api/v1/mesh", none(), 200, 200),
         (Read, "GET", "/images", none(), 200, 200),
         (Change, "POST", "/images/build", form("target=qcow2&role=base"), 303, 423),
         (Change, "POST", "/images/verify", form("name=half"), 303, 303),

@@ -72,7 +72,7 @@ struct Page {
 }
 
 /// A value for people, with two or three digits.
-fn spoken(value: f64, unit: Unit) -> String {
+pub(super) fn spoken(value: f64, unit: Unit) -> String {
     const STEPS: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let scaled = |value: f64, suffix: &str| {
         let found = STEPS.iter().find(|(size, _)| value.abs() >= *size);

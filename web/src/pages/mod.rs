@@ -9,6 +9,7 @@ pub(crate) mod first_setup;
 pub(crate) mod images;
 pub(crate) mod login;
 pub(crate) mod machine;
+pub(crate) mod mesh;
 pub(crate) mod overview;
 pub(crate) mod packages;
 pub(crate) mod plan;

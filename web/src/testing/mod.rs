@@ -6,6 +6,7 @@ pub mod client;
 pub mod converge;
 pub mod data;
 mod machine;
+pub mod mesh;
 mod operator;
 pub mod outputs;
 pub mod plan;

@@ -13,7 +13,7 @@ use super::outputs::OUTPUT;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
     Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
-    ImportWish, JobView, Login, MachineDetail, MachineRow, OperatorApi, OutputsView, Overview, PackagesView, PlaceView,
+    ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, OutputsView, Overview, PackagesView, PlaceView,
     PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
 };
 
@@ -245,6 +245,10 @@ impl OperatorApi for Mock {
     fn converge_view(&self) -> Result<ConvergeView, ApiError> {
         drop(self.open()?);
         Ok(super::converge::converging(&self.spice))
+    }
+    fn mesh(&self) -> Result<MeshView, ApiError> {
+        drop(self.open()?);
+        Ok(super::mesh::mesh(&self.spice))
     }
     fn charts(&self, window: Window) -> Result<ChartsView, ApiError> {
         drop(self.open()?);

@@ -26,16 +26,18 @@ use super::live::Live;
 use super::next::{Next, next};
 use super::pki;
 use super::places::Places;
+use super::rounds::Rounds;
 use super::runner::Runner;
 use super::vars::{self, Facts};
 use crate::console::Console;
 use crate::http::{Http, Wait, chain};
 use crate::state::NodeDir;
 
-/// Time between two rounds of checks.
-const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// The loop looks this often whether a run has ended.
 const TICK: Duration = Duration::from_secs(1);
+/// A message waits this long for the round of checks that was begun just before it.
+const SHORT_ROUND: Duration = Duration::from_secs(5);
+const BRIEF: Duration = Duration::from_millis(50);
 
 /// The seed's URL on the control plane, by the node's list.
 pub type SeedUrl<'a> = &'a (dyn Fn(&PeersFile) -> Option<String> + Sync);
@@ -61,7 +63,6 @@ struct Held {
     applied: Applied,
     bundle: Option<HeldBundle>,
     checks: Vec<GateCheck>,
-    checked: Option<Stopwatch>,
     /// Messages without an answer, in a row.
     unanswered: u32,
 }
@@ -92,7 +93,6 @@ impl Agent<'_> {
             applied: store.applied(),
             bundle: store.bundle(),
             checks: Vec::new(),
-            checked: None,
             unanswered: 0,
         };
         let exchange = Exchange { places: self.places, store, identity: self.identity, key: self.key, site: &site };
@@ -101,20 +101,26 @@ impl Agent<'_> {
         std::thread::scope(|scope| {
             let mut job: Option<Arc<Job>> = None;
             let mut ended: Option<Done> = None;
+            let mut rounds = Rounds::default();
             while !(self.stop)() {
                 if let Some((done, report)) = ended.take().or_else(|| receive.try_recv().ok()) {
                     job = None;
                     self.finish(store, &mut held, &done, report);
+                    rounds.reset();
                 }
-                if job.is_none() {
+                held.checks = rounds.take().unwrap_or(held.checks);
+                // Both write the variables: a run and a round never overlap.
+                if job.is_none() && !rounds.is_open() {
                     job = self.start(scope, &held, &send);
                 }
-                if job.is_none() && held.checked.is_none_or(|c| c.elapsed() >= CHECK_EVERY) {
-                    held.checks = self.check(&held);
-                    held.checked = Some(Stopwatch::start());
+                if job.is_none() && rounds.is_due() {
+                    let (good, bundle) = (held.applied.good.clone(), held.applied.bundle);
+                    rounds.begin(scope.spawn(move || self.check(good.as_ref(), bundle)));
+                    self.settle(&rounds);
+                    held.checks = rounds.take().unwrap_or(held.checks);
                 }
                 let pause = self.exchange(&exchange, &mut numbers, &mut held, job.as_deref());
-                ended = self.pause(pause, &receive);
+                ended = self.pause(pause, &receive, &rounds);
             }
         });
         Ok(())
@@ -168,7 +174,6 @@ impl Agent<'_> {
         }
         held.applied.finish(&job.run, report, job.bundle);
         keep(store, &held.applied);
-        held.checked = None;
         let good = held.applied.good.as_ref().map(|run| run.payload);
         let wanted = held.orders.as_ref().and_then(|o| o.run.as_ref()).map(|run| run.payload);
         let mut used: Vec<_> = good.into_iter().chain(wanted).collect();
@@ -177,20 +182,19 @@ impl Agent<'_> {
     }
 
     /// The checks of the node itself, and of the plays that succeeded last.
-    fn check(&self, held: &Held) -> Vec<GateCheck> {
+    fn check(&self, good: Option<&Run>, bundle: Option<HeldBundle>) -> Vec<GateCheck> {
         let Some(peers) = self.peers() else { return Vec::new() };
-        let good = held.applied.good.as_ref();
         let mut checks = (self.machine)(&peers, good);
-        checks.extend(good.map_or_else(Vec::new, |run| self.check_plays(held, run, &peers)));
+        checks.extend(good.map_or_else(Vec::new, |run| self.check_plays(bundle, run, &peers)));
         checks
     }
 
-    fn check_plays(&self, held: &Held, run: &Run, peers: &PeersFile) -> Vec<GateCheck> {
+    fn check_plays(&self, bundle: Option<HeldBundle>, run: &Run, peers: &PeersFile) -> Vec<GateCheck> {
         let failed = |detail: String| {
             let detail = detail.chars().take(300).collect();
             vec![GateCheck { name: "payload".to_owned(), ok: false, detail }]
         };
-        let certificates = held.applied.bundle.map_or(0, |b| b.issued);
+        let certificates = bundle.map_or(0, |b| b.issued);
         // In RAM, so they are gone after a restart; and the list of peers may be newer.
         if let Err(e) = vars::write(self.places, &Facts { info: &self.identity.info, peers, run, certificates }) {
             return failed(chain(&e));
@@ -259,13 +263,23 @@ impl Agent<'_> {
         }
     }
 
-    /// Pauses; the end of a run ends the pause.
-    fn pause(&self, time: Duration, receive: &Receiver<Done>) -> Option<Done> {
+    /// Waits a moment for a round of checks: on most machines it is that short, and the next message has its result.
+    fn settle(&self, rounds: &Rounds<'_>) {
+        for _ in 0..SHORT_ROUND.as_millis() / BRIEF.as_millis() {
+            if rounds.is_done() || (self.stop)() {
+                return;
+            }
+            (self.wait)(BRIEF);
+        }
+    }
+
+    /// Pauses; the end of a run or of a round of checks ends the pause.
+    fn pause(&self, time: Duration, receive: &Receiver<Done>, rounds: &Rounds<'_>) -> Option<Done> {
         for _ in 0..time.as_secs().div_ceil(TICK.as_secs()) {
             if let Ok(done) = receive.try_recv() {
                 return Some(done);
             }
-            if (self.stop)() {
+            if (self.stop)() || rounds.is_done() {
                 return None;
             }
             (self.wait)(TICK);

@@ -25,4 +25,5 @@ pub mod checks;
 // The loop, and what it shows.
 pub mod agent;
 pub mod next;
+pub mod rounds;
 pub mod status;

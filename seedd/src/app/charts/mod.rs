@@ -1,6 +1,7 @@
 //! Charts and alerts of the site, asked of the Prometheus of its monitoring nodes on the metrics plane.
 
 mod catalogue;
+mod mesh;
 mod prometheus;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -26,20 +27,26 @@ const PATIENCE: Duration = Duration::from_secs(15);
 impl App {
     /// What the first monitoring node that answers has measured.
     pub fn charts(&self, window: Window) -> Result<ChartsView, ApiError> {
+        Ok(match self.first_monitor(|at| ask(at, window, now()))? {
+            Ok((source, view)) => ChartsView { source: Some(source), ..view },
+            Err(why) => ChartsView { missing: Some(why), ..ChartsView::default() },
+        })
+    }
+
+    /// Asks one monitoring node after the other; says which one answered, or why none did.
+    fn first_monitor<T>(&self, ask: impl Fn(SocketAddrV4) -> anyhow::Result<T>) -> Result<Result<(String, T), String>, ApiError> {
         let sources = self.monitors()?;
         if sources.is_empty() {
-            let why = "No node with the play monitoring has converged: charts come from its Prometheus.";
-            return Ok(ChartsView { missing: Some(why.to_owned()), ..ChartsView::default() });
+            return Ok(Err("No node with the play monitoring has converged: the numbers come from its Prometheus.".to_owned()));
         }
         let mut failures = Vec::new();
         for (name, ip) in &sources {
-            match ask(SocketAddrV4::new(*ip, PORT), window, now()) {
-                Ok(view) => return Ok(ChartsView { source: Some(name.clone()), ..view }),
+            match ask(SocketAddrV4::new(*ip, PORT)) {
+                Ok(found) => return Ok(Ok((name.clone(), found))),
                 Err(error) => failures.push(format!("{name} ({ip}): {error:#}")),
             }
         }
-        let why = format!("Prometheus does not answer: {}", failures.join("; "));
-        Ok(ChartsView { missing: Some(why), ..ChartsView::default() })
+        Ok(Err(format!("Prometheus does not answer: {}", failures.join("; "))))
     }
 
     /// Converged nodes with the monitoring play, and their addresses on the metrics plane.

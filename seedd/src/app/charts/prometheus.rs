@@ -16,6 +16,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const MAX_ANSWER: u64 = 4 << 20;
 /// Most alerts and most series read of an answer.
 const MAX_ITEMS: usize = 1000;
+/// Most values read of an instant query: every pair of a hundred nodes on a plane.
+const MAX_SAMPLES: usize = 10_000;
 
 pub struct Prometheus {
     agent: ureq::Agent,
@@ -42,6 +44,34 @@ struct Row {
     metric: BTreeMap<String, String>,
     /// Unix seconds with a fraction, and the value as text: it may be `NaN` or `+Inf`.
     values: Vec<(f64, String)>,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    #[serde(rename = "resultType")]
+    kind: String,
+    result: Vec<Point>,
+}
+
+#[derive(Deserialize)]
+struct Point {
+    metric: BTreeMap<String, String>,
+    value: (f64, String),
+}
+
+/// One value of an instant query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    pub labels: BTreeMap<String, String>,
+    /// Finite.
+    pub value: f64,
+}
+
+impl Sample {
+    /// Empty if there is no such label.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
 }
 
 #[derive(Deserialize)]
@@ -77,6 +107,11 @@ impl Prometheus {
         let mut asked = vec![("query", query.to_owned())];
         asked.extend(moments);
         read_matrix(&self.get("query_range", &asked)?, label).with_context(|| format!("reading the answer to {query}"))
+    }
+
+    /// What a query means at this moment.
+    pub fn now(&self, query: &str) -> Result<Vec<Sample>> {
+        read_vector(&self.get("query", &[("query", query.to_owned())])?).with_context(|| format!("reading the answer to {query}"))
     }
 
     /// Pending and firing alerts, critical ones first.
@@ -115,6 +150,16 @@ fn read_matrix(text: &[u8], label: &str) -> Result<Vec<Series>> {
     Ok(matrix.result.iter().take(MAX_ITEMS).map(series).filter(|s| !s.points.is_empty()).collect())
 }
 
+fn read_vector(text: &[u8]) -> Result<Vec<Sample>> {
+    let vector: Vector = open(text)?;
+    ensure!(vector.kind == "vector", "a {} instead of a vector", vector.kind);
+    let sample = |point: Point| {
+        let value: f64 = point.value.1.parse().ok()?;
+        value.is_finite().then_some(Sample { labels: point.metric, value })
+    };
+    Ok(vector.result.into_iter().take(MAX_SAMPLES).filter_map(sample).collect())
+}
+
 fn read_alerts(text: &[u8]) -> Result<Vec<AlertView>> {
     let all: Alerts = open(text)?;
     let view = |a: &Alert| {
@@ -142,6 +187,16 @@ fn read_alerts(text: &[u8]) -> Result<Vec<AlertView>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instant_query_gives_finite_values() {
+        let text = br#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"instance":"a","peer":"b"},"value":[1.7e9,"0.5"]},{"metric":{},"value":[1700000015.5,"NaN"]}]}}"#;
+        let found = read_vector(text).unwrap();
+        assert_eq!((found.len(), found[0].label("peer"), found[0].label("plane"), found[0].value), (1, "b", "", 0.5));
+        let matrix = br#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+        assert!(read_vector(matrix).is_err());
+    }
 
     #[test]
     fn values_that_are_no_numbers_are_left_out() {

@@ -10,9 +10,10 @@ use darksite::kubernetes::need::{Choice, Cilium};
 use darksite::kubernetes::section;
 use darksite::kubernetes::version::Version;
 use host::files::{PUBLIC, write_atomic};
+use serde_json::json;
 
 use super::logins::Logins;
-use crate::cli::args::say;
+use crate::cli::args::{say, show};
 use crate::terminal::{Terminal, watch_signals};
 use crate::upstream::judged;
 
@@ -60,6 +61,9 @@ pub struct Kubernetes {
     /// Print the section instead of writing it to DIR
     #[arg(long)]
     print: bool,
+    /// Print what was written as JSON
+    #[arg(long, conflicts_with = "print")]
+    json: bool,
     /// Repository of the packages [default: that of the minor version at pkgs.k8s.io]
     #[arg(long, value_name = "URL")]
     packages: Option<String>,
@@ -132,11 +136,13 @@ impl Kubernetes {
         }
         let path = self.out.join("kubernetes.yaml");
         write_atomic(&path, text.as_bytes(), PUBLIC).with_context(|| format!("writing {path}"))?;
+        let (packages, images, charts) = (found.spec.packages.len(), found.spec.images.len(), found.spec.charts.len());
+        if self.json {
+            let counts = json!({"packages": packages, "images": images, "charts": charts});
+            return show(true, &json!({"file": path, "counts": counts, "signedBy": found.signed_by, "notes": found.notes}), "");
+        }
         let mut lines = vec![format!(
-            "{path}: {} packages, {} images, {} charts; the packages' index is signed by {}",
-            found.spec.packages.len(),
-            found.spec.images.len(),
-            found.spec.charts.len(),
+            "{path}: {packages} packages, {images} images, {charts} charts; the packages' index is signed by {}",
             found.signed_by
         )];
         lines.extend(found.notes.iter().map(|note| format!("note: {note}")));

@@ -14,10 +14,8 @@ use super::super::plays::ansible_dir;
 use crate::http::chain;
 
 /// Time limit of one check: on a slow machine with one processor Python takes seconds to start.
-const LIMIT: Duration = Duration::from_secs(40);
-/// Checks that run at once, per processor and at most: together they must take less time than the seed waits for a message, but
-/// many at once on one processor all take too long.
-const PER_PROCESSOR: usize = 2;
+const LIMIT: Duration = Duration::from_secs(60);
+/// Checks that run at once, if there are as many processors: several on one would all take longer than they may.
 const AT_ONCE: usize = 8;
 /// Longest detail of a check, in characters.
 const MAX_DETAIL: usize = 300;
@@ -33,7 +31,7 @@ pub fn check_plays(places: Places<'_>, payload: &Utf8Path, plays: &[String]) -> 
         .map(|name| (name, roles.join(name).join("files/check")))
         .filter(|(_, path)| path.is_file())
         .collect();
-    parallel::each(AT_ONCE.min(PER_PROCESSOR * parallel::cores()), &with, |_, (name, path)| {
+    parallel::each(AT_ONCE.min(parallel::cores()), &with, |_, (name, path)| {
         let result = check(places, path);
         let ok = result.is_ok();
         let detail = result.unwrap_or_else(|e| e).chars().take(MAX_DETAIL).collect();
