@@ -291,8 +291,8 @@ fn known(tx: &Tx<'_>, wanted: &str) -> Result<Option<Known>, StoreError> {
             return Ok(Some(Known { mac: own, facts: revealed.facts, enrollment: record.id, waits: true }));
         }
     }
-    let machines = tx.machines()?.into_iter().filter_map(|m| Some((m.mac, m.facts?)));
-    let found = machines.into_iter().find(|(own, facts)| found(facts, *own));
+    let mut machines = tx.machines()?.into_iter().filter_map(|m| Some((m.mac, m.facts?)));
+    let found = machines.find(|(own, facts)| found(facts, *own));
     Ok(found.map(|(mac, facts)| Known { mac, facts, enrollment: EnrollmentId([0; 16]), waits: false }))
 }
 

@@ -7,6 +7,7 @@ use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
 use cluster_seed::trouble::Trouble;
 
+use super::suggestion::suggestion;
 use crate::api::{
     BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
     ListsView, MachineDetail, MachineRow, OfferedView, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView,
@@ -131,7 +132,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         enrollment,
         ip: std::net::Ipv4Addr::new(10, 44, 0, 100 + id).into(),
         facts: facts(spice),
-        suggestion: Some(super::plan::suggestion(spice)),
+        suggestion: Some(suggestion(spice)),
     });
     MachineDetail {
         waiting: waiting.collect(),

@@ -11,6 +11,7 @@ mod operator;
 pub mod outputs;
 pub mod plan;
 mod site;
+mod suggestion;
 
 #[cfg(test)]
 pub use site::{HERE, WHOLE};

@@ -9,29 +9,11 @@ use cluster_seed::policy::{Approval, WindowRule};
 
 use super::Mock;
 use super::data::{CLOCK, PENDING};
+use super::suggestion::suggestion;
 use crate::api::{
     Actor, ApiError, Approve, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView, Refused, RowState,
     Say, SuggestionView, TypedView, UnplannedView, VerdictView, WindowView,
 };
-
-/// By a rule: it approves nobody.
-pub fn suggestion(spice: &str) -> SuggestionView {
-    SuggestionView {
-        source: format!("by rule 2{spice}"),
-        planned: false,
-        hostname: Some("r01u07".to_owned()),
-        role: Some("base".to_owned()),
-        wish: Some(format!("smallest{spice}")),
-        disk: Some("nvme0n1".to_owned()),
-        place: format!("hall 2{spice}"),
-        labels: BTreeMap::from([("rack".to_owned(), format!("1{spice}"))]),
-        differs: Vec::new(),
-        trouble: None,
-        why: None,
-        ready: false,
-        click: false,
-    }
-}
 
 fn row(spice: &str) -> PlanRow {
     PlanRow {
