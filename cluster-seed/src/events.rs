@@ -167,6 +167,11 @@ kinds! {
     NodeSilent "node.silent" Wait,
     NodeBack "node.back" Good,
     MachineLabelled "machine.labelled" Idle,
+    PlanChanged "plan.changed" Idle,
+    EnrollmentOpened "enrollment.opened" Idle,
+    EnrollmentClosed "enrollment.closed" Idle,
+    MachineSetAside "machine.set_aside" Idle,
+    MachineAllowed "machine.allowed" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

@@ -14,6 +14,7 @@ mod converge;
 mod darksite;
 mod doctor;
 mod drill;
+mod enrollment;
 mod hints;
 pub(crate) mod image;
 mod import;
@@ -24,6 +25,7 @@ mod log;
 mod metrics;
 mod node;
 mod payload;
+mod plan;
 mod power;
 mod prompt;
 mod proxmox;
@@ -236,6 +238,12 @@ Exit status:
     /// Create, list and revoke join tokens, with which machines enroll without an operator
     #[command(subcommand)]
     Token(token::JoinTokens),
+    /// Check, keep and explain the plan of enrollment: which machine becomes which node
+    #[command(subcommand)]
+    Plan(plan::Plans),
+    /// Open and close the join window; allow machines that were denied
+    #[command(subcommand)]
+    Enrollment(enrollment::Enrollment),
     /// Export or verify the event log
     #[command(subcommand)]
     Log(log::Log),
@@ -298,6 +306,8 @@ pub fn main() -> ExitCode {
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
         Verb::Node(v) => v.run(),
         Verb::Payload(v) => v.run(),
+        Verb::Plan(v) => v.run(),
+        Verb::Enrollment(v) => v.run(),
         Verb::Converge(v) => v.run(),
         Verb::Accept(v) => v.run(),
         Verb::Token(v) => v.run(),

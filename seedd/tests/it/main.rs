@@ -30,6 +30,8 @@ mod outputs;
 mod pairing;
 mod passkeys;
 mod people;
+mod plan;
+mod plan_cli;
 mod power;
 mod private;
 mod prompt;

@@ -11,7 +11,9 @@ pub mod mesh;
 mod operator;
 pub mod outputs;
 pub mod people;
+pub mod plan;
 mod site;
+mod suggestion;
 
 #[cfg(test)]
 pub use site::{HERE, WHOLE};
