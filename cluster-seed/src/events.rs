@@ -168,6 +168,11 @@ kinds! {
     NodeBack "node.back" Good,
     MachineLabelled "machine.labelled" Idle,
     WebhookDead "webhook.dead" Bad,
+    PlanChanged "plan.changed" Idle,
+    EnrollmentOpened "enrollment.opened" Idle,
+    EnrollmentClosed "enrollment.closed" Idle,
+    MachineSetAside "machine.set_aside" Idle,
+    MachineAllowed "machine.allowed" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

@@ -111,7 +111,8 @@ pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, nex
 
 fn with_body(failure: &Failure, mut bare: Response, id: &str, wants_json: bool) -> Response {
     let mut full = if wants_json {
-        let reply = ErrorReply { error: failure.error.clone(), hint: failure.hint.clone(), request_id: Some(id.to_owned()) };
+        let (error, hint) = (failure.error.clone(), failure.hint.clone());
+        let reply = ErrorReply { error, hint, request_id: Some(id.to_owned()), retryable: failure.is_retryable() };
         SafeJson(reply).into_response()
     } else {
         let show = crate::text::clean;

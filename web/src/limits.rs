@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// Largest form or operator JSON body, in bytes.
 pub const MAX_FORM: usize = 64 << 10;
+/// Largest plan of enrollment as a form or JSON, in bytes: its text may be three times as long where it is encoded for a form.
+pub const MAX_PLAN: usize = 3 * cluster_seed::plan::MAX_TEXT + MAX_FORM;
+/// Most fields of a form with a file.
+pub const MAX_FIELDS: usize = 16;
 /// Time for a complete request body to arrive.
 pub const BODY_TIME: Duration = Duration::from_secs(20);
 /// Largest request head that the machines' listener reads itself, in bytes.

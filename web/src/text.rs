@@ -15,6 +15,20 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if is_tricky(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A text of several lines that goes back into the field that it was typed into: as [`clean`], but whole, and with its lines.
+pub(crate) fn clean_lines(text: &str) -> String {
+    let line = |c: char| {
+        if c == '\t' {
+            ' '
+        } else if c != '\n' && is_tricky(c) {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().filter(|c| *c != '\r').map(line).collect()
+}
+
 /// Like [`clean`], with `or` in place of an empty text.
 pub(crate) fn clean_or(text: &str, or: &str) -> String {
     let text = clean(text);
@@ -45,5 +59,6 @@ mod tests {
         assert_eq!(clean("a\u{202e}b\u{0}c\nd"), "a\u{fffd}b\u{fffd}c\u{fffd}d");
         assert_eq!(clean(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN);
         assert_eq!(clean_or(" ", "none"), "none");
+        assert_eq!(clean_lines("a\r\nb\tc\u{202e}"), "a\nb c\u{fffd}");
     }
 }

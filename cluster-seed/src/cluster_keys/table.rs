@@ -157,6 +157,23 @@ pub const KEYS: &[Section] = &[
         key("maxPending", "integer", "256", "", "Most pending enrollments."),
         key("installMinutes", "integer, minutes", "60", "", "An installation without a report for this time has failed."),
         key("approvals", "integer", "1", "1 or 2", "How many people approve a machine ([people.md](people.md)). With 2, a second user has to agree to what the first one entered."),
+        key("policy", "word", "code", "`code`, `planned-click`", "What a machine that the plan names waits for ([joining.md](joining.md)). With `planned-click` one click approves it, and the boot network is trusted. All others wait for their code."),
+        key("window", "word", "always", "`always`, `manual`", "When unknown machines may ask to enroll: always, or while `seedd enrollment open` says so."),
+        key("rules", "list", "[]", "at most 64 entries", "What the form of an approval is filled in with. The first rule that fits a machine counts; the plan comes before all rules."),
+    ] },
+    Section { at: &["spec.enrollment.rules[]"], about: "A rule decides nothing: its values are shown before a machine is approved. `seedd plan explain` tells which one fits.", keys: &[
+        key("match", "section", REQUIRED, "", "Conditions, all of which a machine has to meet. `{}` fits every machine."),
+        key("role", "name of a role", "null", "", "Role of the machine."),
+        key("name", "string", "null", "one label, with `{n}` at most once", "Host name, or a pattern: the first free number takes the place of `{n}`."),
+        key("disk", "string", "null", "`only`, `smallest`, `largest`, `serial:NUMBER`, or a name", "Disk to install on."),
+    ] },
+    Section { at: &["spec.enrollment.rules[].match"], about: "Texts are patterns: `*` stands for any text, `?` for one character, in any case.", keys: &[
+        key("vendor", "pattern", "null", "at most 96 characters", "Vendor of the machine, from SMBIOS."),
+        key("product", "pattern", "null", "at most 96 characters", "Product, from SMBIOS."),
+        key("serial", "pattern", "null", "at most 96 characters", "Serial number, from SMBIOS."),
+        key("minMemoryGiB", "integer, GiB", "null", "", "Memory as the kernel counts it, a few per cent less than what is fitted: write 60 for machines with 64."),
+        key("minDiskGiB", "integer, GiB", "null", "", "Size of the largest disk that is not removable."),
+        key("disks", "integer", "null", "", "Number of disks that are not removable."),
     ] },
     Section { at: &["spec.ssh"], about: "", keys: &[
         key("authorizedKeys", "list of strings", "[]", "public keys, one per entry", "Lines of root's authorized_keys on every node. There are no passwords."),

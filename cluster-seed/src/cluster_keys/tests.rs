@@ -31,7 +31,7 @@ spec:
     kubernetes: {}
   darksite: {suite: trixie}
   roles: {base: {count: {}}}
-  enrollment: {}
+  enrollment: {rules: [{match: {}, role: base}]}
   ssh: {}
   time: {}
   acceptance: {}

@@ -35,6 +35,15 @@ pub mod grub;
 /// Join tokens.
 pub mod tokens;
 
+/// The plan of enrollment.
+pub mod plan;
+
+/// Machines that an operator denied or set aside.
+pub mod verdicts;
+
+/// When unknown machines may ask to enroll.
+pub mod window;
+
 /// Finishing an interrupted import.
 pub mod settle;
 

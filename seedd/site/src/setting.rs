@@ -32,6 +32,13 @@ pub const CHECKPOINT: &str = "log.checkpoint.";
 pub const LOG_FLOOR: &str = "log.floor";
 /// Followed by its id: a join token; see [`crate::tokens`].
 pub const TOKEN: &str = "token:";
+/// The plan of enrollment, as JSON; and its digest, by which a change is seen. See [`crate::plan`].
+pub const PLAN: &str = "enrollment.plan";
+pub const PLAN_DIGEST: &str = "enrollment.plan-digest";
+/// Until when unknown machines may ask to enroll; see [`crate::window`].
+pub const WINDOW: &str = "enrollment.window";
+/// Followed by a machine's MAC address: that it was denied, or set aside; see [`crate::verdicts`].
+pub const VERDICT: &str = "verdict:";
 /// Id of the payload that nodes run.
 pub const PAYLOAD: &str = "payload";
 /// Followed by the word of an authority: its certificate, and its key as ciphertext to the vault.

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
+use cluster_seed::trouble::Trouble;
 use flight::recorder::WireEvent;
 use host::clock::{now, now_ms, steady};
 use host::files::free_space;
@@ -127,6 +128,8 @@ impl App {
             for id in &open {
                 let reason = "denied with all others at its address";
                 tx.advance(&tx.enrollment(*id)?, EnrollmentEvent::Denied, Some(reason), now())?;
+                // Not remembered: a flood of addresses would push out what was said about others.
+                tx.set_trouble(*id, Trouble::Denied)?;
             }
             let count = u32::try_from(open.len()).unwrap_or(u32::MAX);
             let text = format!("all {count} machines waiting at {ip} denied");
@@ -143,6 +146,7 @@ impl App {
             if tx.member_of(id)?.is_some() {
                 return Err(ApiError::conflict("this machine is a node", "revoke the node first"));
             }
+            site::verdicts::lift(tx, mac)?;
             tx.forget_machine(id, now())?;
             let text = format!("machine {mac} forgotten");
             let event = NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::MachineForgotten, &text) };

@@ -123,6 +123,7 @@ impl App {
         };
         tx.advance(record, EnrollmentEvent::CodeTyped, None, now())?;
         tx.set_decision(record.id, decided)?;
+        self.lift_verdict(tx, record.machine)?;
         let text =
             format!("agreed with {}: {}, role {}, disk {}", first.user, decided.hostname, decided.role, decided.order.disk);
         tx.event(now_ms(), &event_of(record, EventKind::EnrollmentSecondYes, &text, Some(&second.user)))?;

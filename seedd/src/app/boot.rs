@@ -148,6 +148,7 @@ impl App {
     fn agent_script(&self, mac: Mac, arch: Arch, grub: bool) -> Result<String, ApiError> {
         let netboot = &self.spec.spec.netboot;
         let extra = KernelCmdline::new().params(netboot.kernel_parameters.iter().map(String::as_str)).map_err(unexpected)?;
+        let extra = if self.may_ask_for_codes() { extra.tell_code() } else { extra };
         let file = |name| FileName::new(name).map_err(unexpected);
         let (kernel, initrd) = boot_files(arch);
         let (kernel, initrd) = (file(kernel)?, file(initrd)?);

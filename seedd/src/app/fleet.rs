@@ -3,7 +3,7 @@
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::fleet::{self, Label, MAX_LABELS, Named, PAGE, Query, Stage};
-use host::clock::now_ms;
+use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::events::NewEvent;
 use site::store::fleet::FleetRecord;
@@ -11,7 +11,8 @@ use web::api::{Actor, ApiError, Candidate, FleetRow, HomeView, MachinePage, Mach
 
 use super::api::Seed;
 use super::lists_view::Standing;
-use super::{App, views};
+use super::{App, verdict_view, views};
+use crate::planning::Planner;
 
 impl MachinesApi for Seed {
     fn machine_page(&self, query: &Query) -> Result<MachinePage, ApiError> {
@@ -33,13 +34,20 @@ impl MachinesApi for Seed {
     }
 
     fn candidates(&self, ids: &[i64]) -> Result<Vec<Candidate>, ApiError> {
+        let held = self.0.held_plan()?;
+        let planner = held.planner(&self.0);
         self.0.store.read(|tx| {
-            let rows = match ids {
-                [] => tx.fleet_oldest(Stage::Waiting, PAGE)?.into_iter().map(|(row, _)| row).collect(),
+            let rows: Vec<_> = match ids {
+                [] => {
+                    // One that was set aside waits, but not for an operator.
+                    let aside = verdict_view::of_all(tx)?;
+                    let oldest = tx.fleet_oldest(Stage::Waiting, PAGE)?.into_iter().map(|(row, _)| row);
+                    oldest.filter(|row| !aside.contains_key(&row.mac)).collect()
+                }
                 ids => tx.fleet_of(ids)?,
             };
             let waiting = rows.into_iter().filter(|r| r.state == Some(EnrollmentState::Pending));
-            let found = waiting.map(|row| candidate(tx, row));
+            let found = waiting.map(|row| candidate(tx, row, &planner));
             found.filter_map(Result::transpose).collect()
         })
     }
@@ -96,11 +104,12 @@ fn noted(tx: &Tx<'_>, actor: &Actor, machine: i64, text: &str) -> Result<(), Api
 }
 
 /// `None` if it has not sent its facts.
-fn candidate(tx: &Tx<'_>, row: FleetRecord) -> Result<Option<Candidate>, ApiError> {
+fn candidate(tx: &Tx<'_>, row: FleetRecord, planner: &Planner<'_>) -> Result<Option<Candidate>, ApiError> {
     let Some(id) = row.enrollment else { return Ok(None) };
     let record = tx.enrollment(id)?;
     let enrollment = views::view(tx, &record)?;
-    let waiting = record.revealed.map(|r| Waiting { enrollment, ip: record.ip, facts: r.facts });
+    let suggestion = planner.suggestion(tx, &record, row.mac)?;
+    let waiting = record.revealed.map(|r| Waiting { enrollment, ip: record.ip, facts: r.facts, suggestion });
     let FleetRecord { machine, title, place, mac, .. } = row;
     Ok(waiting.map(|waiting| Candidate { machine, title, place, mac: mac.to_string(), waiting }))
 }
@@ -120,6 +129,7 @@ fn row(tx: &Tx<'_>, record: FleetRecord, standing: &Standing) -> Result<FleetRow
     };
     let polled = record.enrollment.filter(|_| !record.member).map_or(0, |id| standing.polled(id));
     let list = record.enrollment.filter(|_| record.member).and_then(|id| standing.of(id)).map(|(view, _)| view);
+    let verdict = site::verdicts::of(tx, record.mac, now())?;
     let row = MachineRow {
         id: record.machine,
         mac: record.mac,
@@ -129,6 +139,7 @@ fn row(tx: &Tx<'_>, record: FleetRecord, standing: &Standing) -> Result<FleetRow
         last_seen: record.heard.max(polled),
         enrollment,
         list,
+        verdict: verdict.map(|v| verdict_view::view(record.mac, v, Some(record.machine))),
     };
     let FleetRecord { stage, title, serial, place, labels, .. } = record;
     Ok(FleetRow { row, stage, title, serial, place, labels })

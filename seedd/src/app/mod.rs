@@ -31,6 +31,7 @@ pub mod log;
 pub mod metrics;
 pub mod mode;
 mod outputs;
+mod plan;
 
 mod checked;
 pub mod passkeys;
@@ -50,6 +51,9 @@ pub(crate) mod socket;
 pub(crate) mod throttle;
 pub mod tls;
 mod tokens;
+mod told;
+mod verdict_view;
+pub mod verdicts;
 pub mod views;
 pub mod watchdog;
 pub mod webhooks;
@@ -139,6 +143,8 @@ pub struct App {
     polls: Mutex<HashMap<EnrollmentId, (u64, bool)>>,
     /// The heartbeats of the nodes.
     beats: Mutex<Beats>,
+    /// The plan, and the codes that planned machines have told.
+    told: told::Told,
     /// The disk is nearly full.
     short_of_space: AtomicBool,
     /// When the log was last signed, by the steady clock; 0 before the first time.
@@ -196,6 +202,7 @@ impl App {
             served: Mutex::default(),
             polls: Mutex::default(),
             beats: Mutex::default(),
+            told: told::Told::default(),
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use cluster_seed::cluster::EnrollmentPolicy;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
+use cluster_seed::trouble::Trouble;
 use host::clock::{now, now_ms, steady};
 use site::mode::Mode;
 use site::store::enrollments::EnrollmentRecord;
@@ -41,6 +42,9 @@ impl App {
             let done = self.write(|tx| {
                 tx.advance(&record, event, Some(why), now())?;
                 self.retire(tx, &record)?;
+                if event == EnrollmentEvent::Failed {
+                    tx.set_trouble(record.id, Trouble::Silent)?;
+                }
                 tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentEnded, why, None))?;
                 Ok(())
             });

@@ -14,6 +14,7 @@ mod converge;
 mod darksite;
 mod doctor;
 mod drill;
+mod enrollment;
 mod fleet;
 mod hints;
 pub(crate) mod image;
@@ -24,6 +25,7 @@ mod keys;
 mod log;
 mod metrics;
 mod payload;
+mod plan;
 mod power;
 mod prompt;
 mod proxmox;
@@ -237,6 +239,9 @@ Exit status:
     /// Create, list and revoke join tokens, with which machines enroll without an operator
     #[command(subcommand)]
     Token(token::JoinTokens),
+    /// Check, keep and explain the plan of enrollment: which machine becomes which node
+    #[command(subcommand)]
+    Plan(plan::Plans),
     /// Export or verify the event log
     #[command(subcommand)]
     Log(log::Log),
@@ -307,6 +312,7 @@ pub fn main() -> ExitCode {
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
         Verb::Fleet(v) => v.run(),
         Verb::Payload(v) => v.run(),
+        Verb::Plan(v) => v.run(),
         Verb::Converge(v) => v.run(),
         Verb::Accept(v) => v.run(),
         Verb::Token(v) => v.run(),

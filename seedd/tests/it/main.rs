@@ -32,6 +32,8 @@ mod outputs;
 mod pairing;
 mod passkeys;
 mod people;
+mod plan;
+mod plan_cli;
 mod power;
 mod private;
 mod prompt;

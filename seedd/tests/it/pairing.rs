@@ -250,7 +250,16 @@ impl Agent {
         let secrets = MachineSecrets::new(AgeKey::generate(), &random, None).unwrap();
         let (http, console) = (Http::new(url), Console::to_path(&run.join("console")).unwrap());
         let wait = |_| std::thread::sleep(std::time::Duration::from_millis(5));
-        let enroller = Enroller { http: &http, console: &console, wait: &wait, dir: run, sites: &[], token: None, tries: 30 };
+        let enroller = Enroller {
+            http: &http,
+            console: &console,
+            wait: &wait,
+            dir: run,
+            sites: &[],
+            token: None,
+            tries: 30,
+            may_tell: false,
+        };
         enroller.run(secrets, &Machine::new(seed).facts()).map_err(|failed| failed.error)
     }
 

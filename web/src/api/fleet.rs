@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flight::{EventView, Finding};
 use super::lists::HeldView;
+use super::suggestion::{SuggestionView, TroubleView, VerdictView};
 
 /// The operator's decision about a Pending enrollment.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +43,8 @@ pub struct MachineRow {
     pub enrollment: Option<EnrollmentView>,
     /// The peer list that it holds, if it is a running node.
     pub list: Option<HeldView>,
+    /// What an operator said about it: denied, or not now.
+    pub verdict: Option<VerdictView>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -62,6 +65,8 @@ pub struct EnrollmentView {
     pub progress: Option<InstallProgress>,
     /// Why it was denied, failed or expired.
     pub reason: Option<String>,
+    /// The same for code, where it is known, and whether the machine tries again.
+    pub trouble: Option<TroubleView>,
     /// What one person has said yes to, where a second one has to agree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_yes: Option<FirstYes>,
@@ -99,6 +104,8 @@ pub struct Waiting {
     /// Source address of the report.
     pub ip: IpAddr,
     pub facts: HardwareFacts,
+    /// By the plan, or by a rule.
+    pub suggestion: Option<SuggestionView>,
 }
 
 /// The members of a cluster that votes (etcd), without one node.

@@ -21,9 +21,11 @@ mod operator;
 mod outputs;
 mod packages;
 mod people;
+mod plan;
 mod power;
 mod setup;
 mod site;
+mod suggestion;
 mod webhooks;
 
 pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
@@ -46,7 +48,12 @@ pub use people::{
     Actor, ApiTokenView, ChangePassword, CreatedToken, NewToken, NewUser, Origin, PasskeyApi, PasskeyView, PeopleApi, PeopleView,
     SessionView, SetUser, UserView,
 };
+pub use plan::{
+    CodeLeads, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanText, PlanView, Refused, RowState, Say, TypedView, UnplannedView,
+    WindowView,
+};
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};
+pub use suggestion::{SuggestionView, TroubleView, VerdictView};
 pub use webhooks::{DeadLetterView, TestWish, WebhookApi, WebhookTest, WebhookView};

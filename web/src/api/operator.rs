@@ -21,6 +21,7 @@ use super::mesh::MeshView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
 use super::people::{Actor, Origin, PasskeyApi, PeopleApi};
+use super::plan::PlanApi;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
 use super::webhooks::WebhookApi;
@@ -87,7 +88,9 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: InventoryApi + MachinesApi + PasskeyApi + PeopleApi + WebhookApi + Send + Sync + 'static {
+pub trait OperatorApi:
+    InventoryApi + MachinesApi + PasskeyApi + PeopleApi + PlanApi + WebhookApi + Send + Sync + 'static
+{
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;

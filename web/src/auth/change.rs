@@ -1,5 +1,6 @@
 //! The proofs that a request may change something.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use axum::Form;
@@ -15,7 +16,7 @@ use super::session::{NoPage, Session, on_page};
 use crate::api::Actor;
 use crate::call::App;
 use crate::error::Failure;
-use crate::extract::{check_origin, in_time};
+use crate::extract::{Fields, check_origin, in_time};
 use crate::headers::peer;
 
 const CSRF_HEADER: &str = "x-csrf-token";
@@ -104,5 +105,25 @@ impl<P: Permit, T: DeserializeOwned + Send> FromRequest<App> for ChangeForm<P, T
             }
         }
         Ok(ChangeForm(Change(session, PhantomData), typed))
+    }
+}
+
+/// Like [`ChangeForm`], for a form that may carry a file. The fields come without the token. The password is not asked for again: where
+/// it has to be, the form is refused.
+pub(crate) struct ChangeFields<P>(pub(crate) Change<P>, pub(crate) BTreeMap<String, String>);
+
+impl<P: Permit> FromRequest<App> for ChangeFields<P> {
+    type Rejection = NoPage;
+    async fn from_request(request: Request, app: &App) -> Result<Self, NoPage> {
+        let (parts, body) = request.into_parts();
+        let session = on_page(app, &parts).await?;
+        check_origin(&parts.headers)?;
+        session.must::<P>()?;
+        if P::FRESH && !session.actor.fresh {
+            return Err(again::problem(&session.actor).into());
+        }
+        let Fields(mut fields) = Fields::from_request(Request::from_parts(parts, body), app).await?;
+        session.check(&fields.remove("csrf").unwrap_or_default())?;
+        Ok(ChangeFields(Change(session, PhantomData), fields))
     }
 }

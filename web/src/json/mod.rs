@@ -8,6 +8,7 @@ pub(crate) mod mesh;
 pub(crate) mod outputs;
 pub(crate) mod passkeys;
 pub(crate) mod people;
+pub(crate) mod plan;
 pub(crate) mod power;
 pub(crate) mod site;
 pub(crate) mod webhooks;

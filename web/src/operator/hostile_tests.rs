@@ -29,6 +29,7 @@ async fn no_page_shows_it_raw() {
             "/images",
             "/platform",
             "/people",
+            "/plan",
             "/machines/1",
             "/machines/2",
             "/machines/3",
@@ -67,6 +68,12 @@ async fn what_an_operator_types_comes_back_as_text() {
     assert_eq!(answer.status, 400);
     check("approve", &answer.text());
     assert!(answer.text().contains("value=\"&#34;&#62;&#60;script&#62;"));
+    for act in ["check", "set"] {
+        let plan =
+            ask(&router, "POST", "/plan", &[("cookie", &cookie), FORM], format!("csrf={token}&act={act}&text={evil}")).await;
+        check("plan", &plan.text());
+        assert!(plan.text().contains("&#34;&#62;&#60;script&#62;"), "{act}");
+    }
 }
 
 /// PEERS.md, hole 13: what DHCP says of itself, the diagnosis and a controller's words are text like any other.

@@ -19,7 +19,7 @@ use crate::extract::Named;
 use crate::files;
 use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
-use crate::limits::{MAX_FORM, MAX_PIECE};
+use crate::limits::{MAX_FORM, MAX_PIECE, MAX_PLAN};
 use crate::{json, pages};
 
 /// Everything for people. Belongs behind TLS, or on a loopback address at the end of an SSH tunnel.
@@ -49,6 +49,7 @@ fn routes() -> Vec<Route> {
         &converge_routes(),
         &people_routes(),
         &inventory_routes(),
+        &plan_routes(),
     ]
     .concat()
 }
@@ -143,6 +144,28 @@ fn image_routes() -> Vec<Route> {
         ("/outputs/{name}", get(json::outputs::file)),
         ("/api/v1/outputs", get(json::outputs::list).post(json::outputs::build)),
         ("/api/v1/outputs/{name}/verify", post(json::outputs::verify)),
+    ]
+}
+
+fn plan_routes() -> Vec<Route> {
+    // A plan is larger than any form.
+    let large = DefaultBodyLimit::max(MAX_PLAN);
+    vec![
+        ("/plan", get(pages::plan::show).merge(post(pages::plan::change).layer(large))),
+        ("/plan/remove", post(pages::plan::remove)),
+        ("/plan/window", post(pages::plan::window)),
+        ("/plan/click", post(pages::plan::click)),
+        ("/machines/{id}/say", post(pages::plan::say)),
+        (
+            "/api/v1/plan",
+            get(json::plan::view).delete(json::plan::clear).merge(put(json::plan::set).post(json::plan::add).layer(large)),
+        ),
+        ("/api/v1/plan/check", post(json::plan::check).layer(large)),
+        ("/api/v1/plan/rows/{name}", delete(json::plan::remove)),
+        ("/api/v1/approve-planned", post(json::plan::approve)),
+        ("/api/v1/enrollments/{id}/approve-planned", post(json::plan::click)),
+        ("/api/v1/enrollment-window", put(json::plan::open).delete(json::plan::close)),
+        ("/api/v1/machines/{id}/say", post(json::plan::say)),
     ]
 }
 
@@ -259,6 +282,10 @@ mod image_tests;
 mod machines_tests;
 #[cfg(test)]
 mod people_tests;
+#[cfg(test)]
+mod plan_rows;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod rights_tests;
 #[cfg(test)]

@@ -175,8 +175,17 @@ fn json_rows() -> Vec<Row> {
 
 /// One row for each method of each route, where HEAD is what GET is.
 pub(super) fn rows() -> Vec<Row> {
-    let mut all =
-        [page_rows(), machines_rows(), site_page_rows(), image_rows(), json_rows(), people_rows(), inventory_rows()].concat();
+    let mut all = [
+        page_rows(),
+        machines_rows(),
+        site_page_rows(),
+        image_rows(),
+        json_rows(),
+        people_rows(),
+        inventory_rows(),
+        super::plan_rows::rows(),
+    ]
+    .concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all

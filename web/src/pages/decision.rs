@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::shell::Refusal;
 use super::view::{bytes, clean, clean_or};
-use crate::api::{FirstYes, MachineDetail, Overview, Waiting};
+use crate::api::{FirstYes, MachineDetail, Overview, SuggestionView, Waiting};
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
@@ -62,6 +62,8 @@ pub(super) struct Decision {
     pub(super) address: String,
     /// Somebody has said yes, and a second person has to agree.
     pub(super) first: Option<First>,
+    /// By the plan, or by a rule.
+    pub(super) hints: Option<Hints>,
 }
 
 /// What one person has said yes to.
@@ -87,6 +89,39 @@ impl First {
     }
 }
 
+/// What the form is filled in with, and why.
+pub(super) struct Hints {
+    pub(super) source: String,
+    /// The name, role and disk that it says.
+    pub(super) says: String,
+    pub(super) place: String,
+    pub(super) labels: Vec<(String, String)>,
+    /// In what the machine is not the planned one: shown big.
+    pub(super) differs: Vec<String>,
+    /// What else stands against it, and what to do.
+    pub(super) against: Option<(String, &'static str)>,
+    pub(super) ready: bool,
+    pub(super) click: bool,
+}
+
+impl Hints {
+    pub(super) fn of(s: &SuggestionView) -> Self {
+        let named = |what: &str, value: &Option<String>| value.as_ref().map(|v| format!("{what} {}", clean(v)));
+        let says = [named("name", &s.hostname), named("role", &s.role), named("disk", &s.wish)];
+        let against = s.why.as_deref().filter(|_| s.differs.is_empty());
+        Hints {
+            source: clean(&s.source),
+            says: says.into_iter().flatten().collect::<Vec<_>>().join(", "),
+            place: clean(&s.place),
+            labels: s.labels.iter().map(|(k, v)| (clean(k), clean(v))).collect(),
+            differs: s.differs.iter().map(|d| clean(d)).collect(),
+            against: against.map(|why| (clean(why), s.trouble.map_or("", |t| t.hint))),
+            ready: s.ready,
+            click: s.click,
+        }
+    }
+}
+
 /// The form of a Pending machine; or only the refusal, if a decision came too late.
 pub(super) fn decide(
     detail: &MachineDetail,
@@ -102,13 +137,20 @@ pub(super) fn decide(
     if pending.is_none() && refusal.is_none() {
         return None;
     }
+    let hint = waiting.and_then(|w| w.suggestion.as_ref());
+    // What was typed comes first; nothing is taken over from a plan that the machine contradicts.
+    let fits = hint.filter(|s| s.differs.is_empty());
+    let suggested = |typed: &str, of: fn(&SuggestionView) -> Option<&String>| match (typed.is_empty(), fits.and_then(of)) {
+        (true, Some(value)) => value.clone(),
+        _ => typed.to_owned(),
+    };
     Some(Decision {
         enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
         refusal,
-        roles: role_choices(overview, &form.role),
-        disks: disk_choices(waiting, &form.disk),
+        roles: role_choices(overview, &suggested(&form.role, |s| s.role.as_ref())),
+        disks: disk_choices(waiting, &suggested(&form.disk, |s| s.disk.as_ref())),
         code: clean(&form.code),
-        hostname: clean(&form.hostname),
+        hostname: clean(&suggested(&form.hostname, |s| s.hostname.as_ref())),
         replace: form.replace.is_some(),
         in_place: waiting.is_some_and(|w| w.facts.root_disk.is_some()),
         can_approve: pending.is_some(),
@@ -116,6 +158,7 @@ pub(super) fn decide(
         was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
         address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
         first: pending.and_then(|e| e.first_yes.as_ref()).map(First::of),
+        hints: hint.map(Hints::of),
     })
 }
 
@@ -125,7 +168,7 @@ pub(super) fn role_choices(overview: &Overview, typed: &str) -> Vec<Choice> {
     let roles = overview.roles.iter().map(|r| {
         let need = match (r.artifact, r.min_disk) {
             (None, _) => " (no artifact built yet)".to_owned(),
-            (_, Some(min)) => format!(" (disk of {} or more{})", bytes(min), hint(r.disk)),
+            (_, Some(min)) => format!(" (disk of {} or more{})", bytes(min), disk_hint(r.disk)),
             _ => String::new(),
         };
         let chosen = if typed.is_empty() { built == 1 && r.artifact.is_some() } else { typed == r.name };
@@ -157,7 +200,7 @@ pub(super) fn disk_choices(waiting: Option<&Waiting>, typed: &str) -> Vec<Choice
 }
 
 /// Which disk the role asks for in cluster.yaml. It is only said: the operator chooses what is erased.
-fn hint(disk: DiskHint) -> &'static str {
+fn disk_hint(disk: DiskHint) -> &'static str {
     match disk {
         DiskHint::Any => "",
         DiskHint::Smallest => ", the smallest",

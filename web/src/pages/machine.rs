@@ -12,6 +12,7 @@ use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
 use super::decision::{ApproveForm, Decision, decide, disk_notes};
+use super::plan::VerdictLine;
 use super::shell::{Refusal, Shell, overview, page};
 use super::timeline::{Fold, folded};
 use super::view::{Line, Moment, Note, State as StateView, bytes, clean, clean_or, state};
@@ -83,6 +84,7 @@ struct Page {
     timeline: Vec<Fold>,
     findings: Vec<Conclusion>,
     packets: u32,
+    verdict: Option<VerdictLine>,
 }
 
 /// The form of place and labels.
@@ -232,6 +234,7 @@ pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id
         timeline: folded(&detail.timeline, overview.clock),
         findings: detail.diagnosis.iter().map(Conclusion::of).collect(),
         packets: detail.packets,
+        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of(v, overview.clock)),
         shell,
         line,
     };

@@ -19,6 +19,7 @@ pub(crate) mod note;
 pub(crate) mod overview;
 pub(crate) mod packages;
 pub(crate) mod people;
+pub(crate) mod plan;
 pub(crate) mod power;
 pub(crate) mod site;
 
@@ -26,5 +27,6 @@ mod decision;
 mod needs;
 mod shell;
 mod timeline;
+mod typed;
 mod view;
 mod work;

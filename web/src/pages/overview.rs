@@ -8,6 +8,7 @@ use cluster_seed::fleet::Stage;
 
 use super::needs::{Need, Step, needs, steps};
 use super::shell::{Refusal, Shell, overview, page};
+use super::typed::{CodeField, TypedLine};
 use super::view::{Entry, bytes, clean};
 use super::work::Work;
 use crate::api::{Happening, HomeView, Overview};
@@ -43,6 +44,9 @@ struct Page {
     refusal: Option<Refusal>,
     /// As it was typed.
     code: String,
+    /// What became of the codes typed before, and their enrollments for the next form.
+    typed: Vec<TypedLine>,
+    typed_ids: String,
     needs: Vec<Need>,
     /// The first hour of a site; empty once a node works.
     steps: Vec<Step>,
@@ -58,30 +62,33 @@ struct Page {
 }
 
 pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, Failure> {
-    render(&app, &session, &id, StatusCode::OK, None).await
+    render(&app, &session, &id, StatusCode::OK, CodeField::default()).await
 }
 
-/// `refused` is a code that leads nowhere, with the reason.
 pub(super) async fn render(
     app: &App,
     session: &Session,
     id: &RequestId,
     status: StatusCode,
-    refused: Option<(Refusal, String)>,
+    field: CodeField,
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
-    let home = app.call(|api| api.home()).await?;
+    let CodeField { refusal, code, typed } = field;
+    let typed_ids = typed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (home, typed) =
+        app.call(move |api| Ok((api.home()?, if typed.is_empty() { Vec::new() } else { api.typed(&typed)? }))).await?;
     let now = overview.clock;
     // It is not reloaded without JavaScript: the cursor is in the field for the code.
     let mut shell = Shell::new("Home", &overview, id, Some(session));
-    let (refusal, code) = refused.map_or((None, String::new()), |(refusal, code)| (Some(refusal), clean(&code)));
     shell.event = newest;
     let steps = steps(&overview, &home);
     let template = Page {
         shell,
         refusal,
-        code,
+        code: clean(&code),
+        typed: typed.iter().map(TypedLine::of).collect(),
+        typed_ids,
         needs: needs(&overview, &home, !steps.is_empty()),
         steps,
         stages: stages(&home),

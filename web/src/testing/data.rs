@@ -5,7 +5,9 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
+use cluster_seed::trouble::Trouble;
 
+use super::suggestion::suggestion;
 use crate::api::{
     BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
     ListsView, MachineDetail, MachineRow, OfferedView, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView,
@@ -105,6 +107,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         progress: installing.then_some(InstallProgress { written: 2_310_000_000, total: 4_294_967_296, rate: 61_400_000 }),
         reason: (state == S::Failed).then(|| format!("chunk 17 does not match its digest{spice}")),
         first_yes: None,
+        trouble: (state == S::Failed).then_some(Trouble::Untrusted.into()),
     });
     let row = MachineRow {
         id: id.into(),
@@ -113,6 +116,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         model: format!("Supermicro SYS-5019D{spice}"),
         first_seen: CLOCK - 900,
         last_seen: CLOCK - 3 * u64::from(id),
+        verdict: None,
         list: state.filter(|s| s.boots_from_disk()).map(|_| HeldView { version: Some(7), current: 9, behind: true }),
         enrollment,
     };
@@ -130,6 +134,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         enrollment,
         ip: std::net::Ipv4Addr::new(10, 44, 0, 100 + id).into(),
         facts: facts(spice),
+        suggestion: Some(suggestion(spice)),
     });
     MachineDetail {
         waiting: waiting.collect(),

@@ -12,7 +12,9 @@ pub mod mesh;
 mod operator;
 pub mod outputs;
 pub mod people;
+pub mod plan;
 mod site;
+mod suggestion;
 pub mod webhooks;
 
 #[cfg(test)]

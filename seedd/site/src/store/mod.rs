@@ -18,6 +18,7 @@ pub mod passkeys;
 pub mod people;
 pub mod silence;
 pub mod tallies;
+pub mod trouble;
 pub mod vault;
 
 use std::sync::{Mutex, MutexGuard};
@@ -40,6 +41,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_converge.sql"),
     include_str!("schema_people.sql"),
     include_str!("schema_fleet.sql"),
+    include_str!("schema_trouble.sql"),
 ];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);

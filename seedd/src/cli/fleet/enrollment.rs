@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use site::hint::Hint as _;
 
+use super::super::enrollment;
 use super::output::{Column, ListArgs, Shape, age, at, column, facts, wide};
 use super::reach::SeedArgs;
 
@@ -20,6 +21,8 @@ Example:
     List(List),
     /// Show one enrollment
     Show(Show),
+    #[command(flatten)]
+    Window(enrollment::Enrollment),
 }
 
 #[derive(Args)]
@@ -65,6 +68,7 @@ impl Enrollments {
                 v.list.list("enrollments", COLUMNS, &|| remote.list("/api/v1/enrollments", "enrollments"))
             }
             Enrollments::Show(v) => v.run(),
+            Enrollments::Window(v) => v.run(),
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum Fleet {
     /// List, show, revoke, replace and log in to nodes
     #[command(subcommand)]
     Node(node::Node),
-    /// List and show enrollments: the attempts of machines to become nodes
+    /// List enrollments, open and close the join window, allow and set aside machines
     #[command(subcommand)]
     Enrollment(enrollment::Enrollments),
     /// List and show the WireGuard planes
