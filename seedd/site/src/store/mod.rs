@@ -1,6 +1,7 @@
 //! The seed's database. Architecture invariant: only this folder contains SQL.
 
 pub mod admission;
+pub mod audit;
 pub mod converge;
 pub mod dump;
 pub mod enrollments;
@@ -32,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_held.sql"),
     include_str!("schema_token.sql"),
     include_str!("schema_converge.sql"),
+    include_str!("schema_audit.sql"),
 ];
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
