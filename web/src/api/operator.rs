@@ -8,23 +8,23 @@ use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 
+use super::about::AboutApi;
+use super::actor::Actor;
+use super::audit::AuditApi;
 use super::charts::{ChartsView, Window};
 use super::clock::ClockView;
 use super::converge::{ConvergeAct, ConvergeView};
+use super::dhcp::DhcpApi;
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
+use super::jobs::JobsApi;
 use super::lists::ListsView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
+use super::settings::SettingsApi;
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
-
-/// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Actor {
-    pub user: String,
-}
 
 /// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]
@@ -86,7 +86,7 @@ pub struct RoleView {
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: Send + Sync + 'static {
+pub trait OperatorApi: AboutApi + AuditApi + DhcpApi + JobsApi + SettingsApi + Send + Sync + 'static {
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;

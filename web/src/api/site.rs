@@ -28,6 +28,8 @@ pub enum JobKind {
     /// Builds an output.
     Build,
     VerifyOutput,
+    /// Checks the event log.
+    VerifyLog,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

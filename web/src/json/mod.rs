@@ -1,5 +1,6 @@
 //! The operators' JSON API, `/api/v1`. Its shapes are the structs of [`crate::api`].
 
+pub(crate) mod audit;
 pub(crate) mod charts;
 pub(crate) mod converge;
 pub(crate) mod machine;

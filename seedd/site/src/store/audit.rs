@@ -3,6 +3,9 @@
 //! A search reads a bounded number of rows, whatever it looks for; the answer says how far it came, and the next search goes on
 //! from there.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension as _, Row, params};
 
@@ -183,6 +186,24 @@ impl Tx<'_> {
             None => (None, self.first_link()?.hash),
         };
         Ok(AuditDetail { row, previous_hash, previous, next })
+    }
+
+    /// Names of machines: host name of the node that one is or was last, else MAC address. Deleted machines have none.
+    pub fn names_of(&self, ids: impl Iterator<Item = i64>) -> Result<BTreeMap<i64, String>, StoreError> {
+        let mut q = self.tx.prepare_cached(
+            "SELECT coalesce((SELECT hostname FROM enrollment JOIN node ON node.enrollment = enrollment.id
+               WHERE enrollment.machine = machine.id ORDER BY revoked IS NULL DESC, enrollment.created DESC LIMIT 1), mac)
+             FROM machine WHERE id = ?1",
+        )?;
+        let mut names = BTreeMap::new();
+        for id in ids {
+            if let Entry::Vacant(place) = names.entry(id)
+                && let Some(name) = q.query_row([id], |r| r.get::<_, String>(0)).optional()?
+            {
+                place.insert(name);
+            }
+        }
+        Ok(names)
     }
 
     /// The machine that is, or was last, the node of this name.
