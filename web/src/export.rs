@@ -45,12 +45,12 @@ pub(crate) async fn export(app: App, session: Session, query: AuditQuery, format
 
 fn stream(export: Export) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     unfold(export, |mut export| async move {
-        if export.ready.is_empty() {
-            if let Err(failure) = export.fill().await {
-                tracing::warn!(error = failure.error, "an export of the event log ended early");
-                export.next = None;
-                return Some((Err(std::io::Error::other(failure.error)), export));
-            }
+        if export.ready.is_empty()
+            && let Err(failure) = export.fill().await
+        {
+            tracing::warn!(error = failure.error, "an export of the event log ended early");
+            export.next = None;
+            return Some((Err(std::io::Error::other(failure.error)), export));
         }
         let text = std::mem::take(&mut export.ready);
         (!text.is_empty()).then(|| (Ok(Bytes::from(text)), export))

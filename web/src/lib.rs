@@ -18,6 +18,7 @@ pub mod limits;
 mod call;
 mod error;
 mod extract;
+mod search;
 mod headers;
 mod safe_json;
 mod text;
@@ -31,6 +32,7 @@ mod machine;
 mod operator;
 
 // What the handlers answer: pages, JSON and files.
+mod export;
 mod files;
 mod json;
 mod pages;

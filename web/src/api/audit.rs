@@ -25,7 +25,7 @@ pub struct AuditQuery {
 }
 
 /// HTTP shape of `GET /api/v1/audit`: newest first.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditPage {
     pub events: Vec<EventView>,
