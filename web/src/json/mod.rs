@@ -3,9 +3,12 @@
 pub(crate) mod audit;
 pub(crate) mod charts;
 pub(crate) mod converge;
+pub(crate) mod dhcp;
+pub(crate) mod jobs;
 pub(crate) mod machine;
 pub(crate) mod outputs;
 pub(crate) mod power;
+pub(crate) mod settings;
 pub(crate) mod site;
 
 use axum::extract::rejection::QueryRejection;

@@ -26,6 +26,27 @@ pub(crate) struct Shell {
     pub(crate) refresh: Option<u32>,
     /// The newest event on the page; the live feed starts after it.
     pub(crate) event: i64,
+    /// The chapter of the documentation that explains the page, with its anchor.
+    pub(crate) chapter: &'static str,
+}
+
+/// The chapter for a page, by its title. Pages of machines have their names as titles.
+fn chapter(title: &str) -> &'static str {
+    match title {
+        "Audit log" => "audit",
+        "Jobs" => "audit#jobs",
+        "DHCP" => "netboot#dhcp-modes",
+        "Settings" => "cluster-yaml",
+        "Platform" => "converge",
+        "Charts" => "platform/monitoring",
+        "Packages" => "darksite",
+        "Images" => "foundry",
+        "Site" => "second-site",
+        "Clock" => "running-a-seed",
+        "About" => "troubleshooting",
+        event if event.starts_with("Event ") => "audit",
+        _ => "joining",
+    }
 }
 
 pub(crate) struct User {
@@ -46,6 +67,7 @@ impl Shell {
             warnings: shown.iter().map(|w| clean(w)).collect(),
             refresh: None,
             event: 0,
+            chapter: chapter(title),
         }
     }
 
