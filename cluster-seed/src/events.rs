@@ -157,6 +157,11 @@ kinds! {
     DrillPassed "drill.passed" Good,
     DrillSlow "drill.slow" Wait,
     DrillFailed "drill.failed" Bad,
+    LogVerified "log.verified" Good,
+    LogDamaged "log.damaged" Bad,
+    LogSigned "log.signed" Idle,
+    SettingsApplied "settings.applied" Idle,
+    SupportBundle "support.bundle" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

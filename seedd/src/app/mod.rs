@@ -5,6 +5,7 @@ mod api;
 pub use api::Seed;
 pub mod approve;
 mod apt;
+mod audit;
 pub mod auth;
 pub mod boot;
 mod charts;
@@ -13,10 +14,12 @@ pub mod confirm;
 pub mod console;
 pub mod converge;
 mod darksite;
+mod dhcp;
 pub mod enroll;
 pub mod flight;
 pub mod issue;
 pub mod jobs;
+mod jobs_view;
 pub mod lists;
 mod lists_view;
 pub mod log;
@@ -32,10 +35,12 @@ pub(crate) use remote::hinted;
 
 pub mod report;
 pub mod rotate;
+pub(crate) mod settings;
 mod site_ops;
 mod site_view;
 pub(crate) mod slots;
 pub(crate) mod socket;
+pub(crate) mod support;
 pub(crate) mod throttle;
 pub mod tls;
 mod tokens;
@@ -100,6 +105,8 @@ pub struct App {
     slots: Slots,
     /// True once the site's files or its mode differ from those that were read: the daemon reloads the site.
     pub changed: watch::Sender<bool>,
+    /// Held while cluster.yaml is replaced.
+    editing: Mutex<()>,
     /// The operator's key with which the reloaded site is unsealed.
     operator: Mutex<Option<AgeKey>>,
     silence: Mutex<Silence>,
@@ -157,6 +164,7 @@ impl App {
             throttle: Throttle::with_free_codes(spec.spec.enrollment.max_wrong_codes),
             slots: Slots::default(),
             changed: watch::Sender::new(false),
+            editing: Mutex::default(),
             operator: Mutex::new(None),
             silence: Mutex::default(),
             jobs: Arc::default(),

@@ -7,6 +7,7 @@ pub mod dump;
 pub mod enrollments;
 pub mod events;
 pub mod held;
+pub mod leased;
 pub mod leases;
 pub mod log;
 pub mod machines;
@@ -35,6 +36,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_converge.sql"),
     include_str!("schema_audit.sql"),
 ];
+/// The version of the schema, for people.
+pub const SCHEMA: i64 = VERSION;
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
