@@ -25,7 +25,7 @@ impl AboutApi for Seed {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             system: [word(system.sysname()), word(system.release()), word(system.machine())].join(" "),
             schema: site::store::SCHEMA,
-            protocol: cluster_seed::agent::PROTOCOL.into(),
+            protocol: cluster_seed::agent::PROTOCOL,
             recipient: self.0.public.operator.clone(),
         })
     }

@@ -1,11 +1,13 @@
 //! The operators' JSON API, `/api/v1`. Its shapes are the structs of [`crate::api`].
 
+pub(crate) mod about;
 pub(crate) mod audit;
 pub(crate) mod charts;
 pub(crate) mod converge;
 pub(crate) mod dhcp;
 pub(crate) mod jobs;
 pub(crate) mod machine;
+pub(crate) mod openapi;
 pub(crate) mod outputs;
 pub(crate) mod power;
 pub(crate) mod settings;

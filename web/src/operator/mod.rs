@@ -1,5 +1,6 @@
 //! The operators' router: pages, JSON and the live feed.
 
+mod desk;
 mod sse;
 
 use std::sync::Arc;
@@ -39,7 +40,7 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes()]
+    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes(), &desk::routes()]
         .concat()
 }
 
@@ -182,6 +183,8 @@ async fn metrics(State(app): State<App>, From(from): From, headers: HeaderMap) -
 
 #[cfg(test)]
 mod converge_tests;
+#[cfg(test)]
+mod desk_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

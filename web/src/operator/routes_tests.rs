@@ -1,5 +1,7 @@
 //! Every method of every route, with every kind of visitor.
 
+mod desk;
+
 use axum::Router;
 
 use super::routes;
@@ -161,7 +163,7 @@ fn json_rows() -> Vec<Row> {
 
 /// One row for each method of each route, where HEAD is what GET is.
 fn rows() -> Vec<Row> {
-    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows()].concat();
+    let mut all = [page_rows(), site_page_rows(), image_rows(), desk::rows(), json_rows()].concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all
@@ -172,7 +174,7 @@ fn real(path: &str, method: &str) -> String {
     let name = if path.starts_with("/static/") { "app.css" } else { "half" };
     let machine = if path.contains("/enrollments/") { pending_id().to_string() } else { PENDING.to_string() };
     let piece = if (path, method) == ("/api/v1/capsules/{name}", "PUT") { "?at=3&total=10" } else { "" };
-    format!("{}{piece}", path.replace("{id}", &machine).replace("{name}", name))
+    format!("{}{piece}", path.replace("{id}", &machine).replace("{name}", name).replace("{*chapter}", "glossary"))
 }
 
 /// The paths of all routes, for the test that the machines' side has none of them.
@@ -245,6 +247,8 @@ impl Visitor {
         let kind = if path.starts_with("/api/") { JSON } else { FORM };
         let mut headers: Vec<(&str, &str)> = self.headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
         headers.push(kind);
+        // Of the settings; no other route reads it.
+        headers.push(("if-match", "*"));
         if !self.token.is_empty() {
             headers.push(("x-csrf-token", &self.token));
         }
