@@ -20,6 +20,9 @@ mod error;
 mod extract;
 mod search;
 mod headers;
+mod idempotency;
+mod problem;
+mod replay;
 mod safe_json;
 mod text;
 

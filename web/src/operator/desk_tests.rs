@@ -176,3 +176,59 @@ async fn the_documents_are_in_the_product_and_each_page_links_its_chapter() {
         page(&format!("/docs/{chapter}")).await;
     }
 }
+
+#[tokio::test]
+async fn a_repeated_request_with_a_key_gets_the_same_answer_and_changes_nothing() {
+    let (mock, router) = site("");
+    let (cookie, token) = (cookie(), csrf(TOKEN));
+    let post = async |path: &str, key: &str, body: &str| {
+        let headers = [("cookie", cookie.as_str()), ("x-csrf-token", token.as_str()), JSON, ("idempotency-key", key)];
+        ask(&router, "POST", path, &headers, body.to_owned()).await
+    };
+    let wish = r#"{"target":"qcow2","role":"base"}"#;
+    let first = post("/api/v1/outputs", "one", wish).await;
+    assert_eq!((first.status.as_u16(), first.header("idempotent-replayed")), (200, ""));
+    let second = post("/api/v1/outputs", "one", wish).await;
+    assert_eq!((second.status.as_u16(), second.header("idempotent-replayed")), (200, "true"));
+    assert_eq!(first.bytes, second.bytes);
+    assert_eq!(mock.state().changes, ["build_output"]);
+    let other = post("/api/v1/outputs", "one", r#"{"target":"raw","role":"base"}"#).await;
+    assert_eq!((other.status.as_u16(), other.header("content-type")), (422, "application/problem+json"));
+    assert_eq!(post("/api/v1/seal", "one", "").await.status, 422, "another path");
+    for bad in ["", "a b", &"k".repeat(256)] {
+        assert_eq!(post("/api/v1/outputs", bad, wish).await.status, 400, "{bad:?}");
+    }
+    // What failed may be repeated.
+    for _ in 0..2 {
+        assert_eq!(post("/api/v1/site/promote", "two", r#"{"name":"other"}"#).await.status, 400);
+    }
+    assert_eq!(mock.state().changes.iter().filter(|c| **c == "promote").count(), 2);
+    mock.state().sessions.clear();
+    assert_eq!(post("/api/v1/outputs", "one", wish).await.status, 401, "without a session there is no answer");
+}
+
+#[tokio::test]
+async fn events_are_read_page_by_page() {
+    let (_, router) = site("");
+    let (mut after, mut seen) = (0, Vec::new());
+    loop {
+        let answer = get(&router, &format!("/api/v1/events?after={after}&limit=5"), &[("cookie", &cookie())]).await.json();
+        seen.extend(answer["events"].as_array().unwrap().iter().map(|e| e["id"].as_i64().unwrap()));
+        match answer["next"].as_i64() {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(seen, (1..=13).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_the_last_event_that_was_seen() {
+    use futures_util::StreamExt as _;
+    use tower::ServiceExt as _;
+    let (_, router) = site("");
+    let request = axum::http::Request::get("/api/v1/events/stream").header("cookie", cookie()).header("last-event-id", "12");
+    let response = router.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+    let first = response.into_body().into_data_stream().next().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("id: 13"), "{first:?}");
+}

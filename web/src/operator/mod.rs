@@ -20,19 +20,22 @@ use crate::extract::Named;
 use crate::files;
 use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
+use crate::idempotency::once;
 use crate::limits::{MAX_FORM, MAX_PIECE};
 use crate::{json, pages};
 
 /// Everything for people. Belongs behind TLS, or on a loopback address at the end of an SSH tunnel.
 pub fn operator_router(api: Arc<dyn OperatorApi>, options: OperatorOptions) -> Router {
+    let app = App::new(api, options);
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), once))
         .layer(axum::middleware::from_fn_with_state(Side::Operator, envelope))
-        .with_state(App::new(api, options))
+        .with_state(app)
 }
 
 type Route = (&'static str, MethodRouter<App>);
