@@ -47,6 +47,8 @@ pub mod listener;
 pub mod meter;
 
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod testing;
 
 pub use call::OperatorOptions;

@@ -7,6 +7,7 @@ use super::error::ApiError;
 
 /// HTTP shape of `GET /api/v1/about`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AboutView {
     pub version: String,

@@ -26,6 +26,7 @@ pub struct AuditQuery {
 
 /// HTTP shape of `GET /api/v1/audit`: newest first.
 #[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditPage {
     pub events: Vec<EventView>,
@@ -40,6 +41,7 @@ pub struct AuditPage {
 
 /// HTTP shape of `GET /api/v1/audit/{id}`: one event with its place in the chain of hashes.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEvent {
     pub event: EventView,
@@ -58,6 +60,7 @@ pub struct AuditEvent {
 
 /// HTTP shape of a signed checkpoint of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CheckpointView {
     /// The last event that it covers.
@@ -70,6 +73,7 @@ pub struct CheckpointView {
 
 /// HTTP shape of `GET /api/v1/audit/state`: what is known of the log as a whole.
 #[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuditState {
     /// Number of the newest event.
@@ -85,6 +89,7 @@ pub struct AuditState {
 
 /// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ExportFormat {
     /// A JSON object per line, with everything that the hash covers.

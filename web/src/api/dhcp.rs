@@ -9,6 +9,7 @@ use super::error::ApiError;
 
 /// HTTP shape of `GET /api/v1/dhcp`.
 #[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DhcpView {
     pub networks: Vec<DhcpNetwork>,
@@ -23,6 +24,7 @@ pub struct DhcpView {
 
 /// HTTP shape of a network with its pools.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DhcpNetwork {
     pub subnet: String,
@@ -39,9 +41,11 @@ pub struct DhcpNetwork {
 
 /// HTTP shape of a lease.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LeaseView {
     pub ip: Ipv4Addr,
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
     pub mac: Mac,
     /// What the client calls itself.
     pub hostname: Option<String>,
@@ -55,8 +59,10 @@ pub struct LeaseView {
 
 /// HTTP shape of a reservation of cluster.yaml.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReservationView {
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
     pub mac: Mac,
     pub address: Ipv4Addr,
     pub hostname: Option<String>,
@@ -67,6 +73,7 @@ pub struct ReservationView {
 
 /// HTTP shape of another DHCP server.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OtherServer {
     pub address: Ipv4Addr,

@@ -8,6 +8,7 @@ use super::site::JobView;
 
 /// HTTP shape of a job with its history, since the seed started.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct JobDetail {
     pub job: JobView,
@@ -21,6 +22,7 @@ pub struct JobDetail {
 
 /// HTTP shape of one step of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct JobLine {
     /// When it began, in Unix seconds.

@@ -28,6 +28,7 @@ use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView
 
 /// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Setup {
     /// The set-up code printed by the daemon.
@@ -38,6 +39,7 @@ pub struct Setup {
 
 /// HTTP shape of a login. No `Debug`: it holds a secret.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub user: String,
@@ -46,6 +48,7 @@ pub struct Login {
 
 /// HTTP shape of `GET /api/v1/status`; the top of every page is made from it.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Overview {
     pub site: String,
@@ -55,8 +58,10 @@ pub struct Overview {
     pub sealed: bool,
     pub mode: SeedMode,
     pub epoch: u64,
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub snapshot: Option<Digest>,
     /// Result of the snapshot's proof.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::ProofState>"))]
     pub proof: Option<ProofState>,
     pub roles: Vec<RoleView>,
     /// Seconds since the epoch by the seed's clock.
@@ -73,14 +78,17 @@ pub struct Overview {
 
 /// HTTP shape of a role.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {
     pub name: String,
     pub description: String,
     /// The artifact built for it. A role without one cannot be approved.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub artifact: Option<Digest>,
     pub min_disk: Option<u64>,
     /// Which disk it asks for.
+    #[cfg_attr(test, schemars(with = "crate::schema::DiskHint"))]
     pub disk: DiskHint,
 }
 

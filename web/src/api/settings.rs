@@ -7,6 +7,7 @@ use super::error::ApiError;
 
 /// HTTP shape of `GET /api/v1/settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SettingsView {
     /// The file as it is.
@@ -19,6 +20,7 @@ pub struct SettingsView {
 
 /// HTTP shape of a proposed file.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SettingsText {
     pub text: String,
@@ -26,6 +28,7 @@ pub struct SettingsText {
 
 /// HTTP shape of the result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SettingsCheck {
     /// Why the file is refused; empty if it may be applied.
@@ -38,6 +41,7 @@ pub struct SettingsCheck {
 
 /// HTTP shape of one problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SpecProblem {
     /// From 1; 0 if it concerns the file as a whole.
@@ -49,6 +53,7 @@ pub struct SpecProblem {
 
 /// HTTP shape of one line of a difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DiffLine {
     pub change: DiffChange,
@@ -59,6 +64,7 @@ pub struct DiffLine {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum DiffChange {
     Same,

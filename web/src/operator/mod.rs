@@ -193,6 +193,8 @@ mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
 #[cfg(test)]
+mod openapi_tests;
+#[cfg(test)]
 pub(crate) mod routes_tests;
 #[cfg(test)]
 mod site_tests;

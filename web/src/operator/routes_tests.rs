@@ -169,8 +169,17 @@ fn rows() -> Vec<Row> {
     all
 }
 
+/// Every method of every route, and a body for each, for the tests of the description.
+pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
+    rows().iter().map(|r| (r.1, r.2)).collect()
+}
+
+pub(crate) fn bodies() -> Vec<(&'static str, &'static str, String)> {
+    rows().into_iter().filter(|r| r.1 != "HEAD").map(|r| (r.1, r.2, r.3)).collect()
+}
+
 /// A path that the mock has, for one of the router.
-fn real(path: &str, method: &str) -> String {
+pub(crate) fn real(path: &str, method: &str) -> String {
     let name = if path.starts_with("/static/") { "app.css" } else { "half" };
     let machine = if path.contains("/enrollments/") { pending_id().to_string() } else { PENDING.to_string() };
     let piece = if (path, method) == ("/api/v1/capsules/{name}", "PUT") { "?at=3&total=10" } else { "" };
