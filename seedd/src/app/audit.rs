@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::events::EventKind;
-use cluster_seed::ids::{Hostname, Mac};
+use cluster_seed::ids::Mac;
 use cluster_seed::log::LogCheckpoint;
 use cluster_seed::progress::Progress as _;
 use cluster_seed::seal::Sealed;
@@ -218,5 +218,64 @@ impl App {
         self.sign_log()?;
         let (newest, _) = self.store.read(|tx| tx.newest_checkpoint())?;
         self.shown(newest).ok_or_else(|| ApiError::Internal("the checkpoint that was just signed cannot be read".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{PASSPHRASE, app};
+    use super::*;
+
+    fn ended(app: &App) -> JobView {
+        loop {
+            let view = app.jobs.last_of(JobKind::VerifyLog).unwrap();
+            if !view.is_running() {
+                return view;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    fn ada() -> Actor {
+        Actor { user: "ada".to_owned() }
+    }
+
+    #[test]
+    fn a_log_is_signed_verified_searched_and_exported() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = Arc::new(app(camino::Utf8Path::from_path(dir.path()).unwrap()));
+        assert!(matches!(app.checkpoint_by("ada"), Err(ApiError::Sealed)), "a sealed seed cannot sign");
+        app.unseal_with(PASSPHRASE, "ada").unwrap();
+        for n in 0..3 {
+            app.say(&NewEvent { actor: Some("eve"), ..NewEvent::new(EventKind::LoginFailed, &format!("attempt {n}")) });
+        }
+        let signed = app.checkpoint_by("ada").unwrap();
+        let state = app.state_of_log().unwrap();
+        assert_eq!((state.checkpoint.as_ref(), state.newest), (Some(&signed), signed.event));
+        assert_eq!(app.event_in_chain(1).unwrap().checkpoint, Some(signed.clone()));
+        app.verify_log_by(&ada()).unwrap();
+        let view = ended(&app);
+        let text = view.text.unwrap();
+        assert!(text.contains(&format!("events 1 to {} are unchanged", signed.event)), "{text}");
+        assert!(text.contains(&format!("covers event {}", signed.event)), "{text}");
+        let query = AuditQuery { kind: "login".into(), words: "ATTEMPT 1".into(), actor: "eve".into(), ..AuditQuery::default() };
+        let page = app.search_log(&query, None, 9).unwrap();
+        assert_eq!(page.events.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["attempt 1"]);
+        let part = app.export_log(&query, ExportFormat::Syslog, 0).unwrap();
+        assert!(part.text.contains(" login.failed [event@32473 ") && part.text.lines().count() == 1, "{}", part.text);
+        let all = app.export_log(&AuditQuery::default(), ExportFormat::Jsonl, 0).unwrap();
+        let last: serde_json::Value = serde_json::from_str(all.text.lines().last().unwrap()).unwrap();
+        assert!(last["checkpoint"].is_object() && all.next.is_none(), "{last}");
+        let nowhere = AuditQuery { machine: "nowhere".into(), ..AuditQuery::default() };
+        assert!(matches!(app.search_log(&nowhere, None, 9), Err(ApiError::BadRequest { .. })));
+    }
+
+    #[test]
+    fn a_log_without_a_checkpoint_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = Arc::new(app(camino::Utf8Path::from_path(dir.path()).unwrap()));
+        app.say(&NewEvent::new(EventKind::SeedStarted, "started"));
+        app.verify_log_by(&ada()).unwrap();
+        assert!(ended(&app).text.unwrap().ends_with("there is no signed checkpoint yet"));
     }
 }

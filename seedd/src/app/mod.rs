@@ -42,6 +42,8 @@ pub(crate) mod slots;
 pub(crate) mod socket;
 pub(crate) mod support;
 pub(crate) mod throttle;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 mod tokens;
 pub mod views;

@@ -165,6 +165,7 @@ mod tests {
     use cluster_seed::ids::{EnrollmentId, NodeId};
     use cluster_seed::wireguard::WgPublicKey;
 
+    use super::super::testing::app;
     use super::*;
 
     fn spec() -> ClusterSpec {
@@ -214,18 +215,6 @@ mod tests {
     fn a_difference_has_a_limit() {
         let many = |word: &str| (0..MAX_DIFF).map(|i| format!("{word} {i}\n")).collect::<String>();
         assert_eq!(difference(&many("a"), &many("b")).len(), MAX_DIFF + 1);
-    }
-
-    fn app(dir: &camino::Utf8Path) -> App {
-        let site = site::Site::new(dir);
-        site.make_folders().unwrap();
-        let text = site::default_cluster_yaml("site-a");
-        let spec = ClusterSpec::parse(&text).unwrap();
-        let planes: Vec<String> = spec.spec.networking.planes.keys().cloned().collect();
-        site.keys().create_with(10, "a passphrase", "site-a", &planes, 1_760_000_000).unwrap();
-        std::fs::write(site.cluster_file(), text).unwrap();
-        site::store::Store::open(&site.database()).unwrap().set(site::setting::EPOCH, "1").unwrap();
-        App::open(site, "10.44.0.1:80".parse().unwrap()).unwrap()
     }
 
     #[test]
