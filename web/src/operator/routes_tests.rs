@@ -1,5 +1,6 @@
 //! Every method of every route, with every kind of visitor.
 
+#[path = "desk_rows_tests.rs"]
 mod desk;
 
 use axum::Router;

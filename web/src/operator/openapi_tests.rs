@@ -1,11 +1,13 @@
 //! The description of the JSON API: complete, up to date, and true of the answers.
 
+#[path = "openapi_document_tests.rs"]
 mod document;
+#[path = "openapi_fits_tests.rs"]
 mod fits;
-mod table;
-
-#[path = "../../../../tests/shared/golden.rs"]
+#[path = "../../../tests/shared/golden.rs"]
 mod golden;
+#[path = "openapi_table_tests.rs"]
+mod table;
 
 use std::collections::BTreeSet;
 
@@ -33,7 +35,7 @@ fn every_route_of_the_api_is_described_and_nothing_else() {
     let routed: BTreeSet<(&str, &str)> =
         routed.iter().filter(|(m, p)| p.starts_with("/api/") && *m != "HEAD").map(|(m, p)| (*m, *p)).collect();
     let missing: Vec<_> = routed.difference(&described).collect();
-    assert!(missing.is_empty(), "routes without a description in openapi_tests/table.rs: {missing:?}");
+    assert!(missing.is_empty(), "routes without a description in operator/openapi_table_tests.rs: {missing:?}");
     let gone: Vec<_> = described.difference(&routed).collect();
     assert!(gone.is_empty(), "described, but no route: {gone:?}");
 }
