@@ -22,8 +22,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key, in characters.
 const MAX_KEY: usize = 255;
 /// Requests whose answers are secrets or that have no session; their header is ignored.
-const WITHOUT: [&str; 5] =
-    ["/api/v1/setup", "/api/v1/login", "/api/v1/logout", "/api/v1/unseal", "/api/v1/about/support"];
+const WITHOUT: [&str; 5] = ["/api/v1/setup", "/api/v1/login", "/api/v1/logout", "/api/v1/unseal", "/api/v1/about/support"];
 
 pub(crate) async fn once(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();

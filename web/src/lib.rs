@@ -18,12 +18,12 @@ pub mod limits;
 mod call;
 mod error;
 mod extract;
-mod search;
 mod headers;
 mod idempotency;
 mod problem;
 mod replay;
 mod safe_json;
+mod search;
 mod text;
 
 // Who sent a request, and whether it may change something.

@@ -89,7 +89,10 @@ mod tests {
         let chapter = include_str!("../../docs/api.md");
         for (status, anchor) in TYPES {
             let heading = anchor.replace('-', " ");
-            assert!(chapter.to_lowercase().contains(&format!("\n### {heading}\n")), "docs/api.md does not explain {status} {anchor}");
+            assert!(
+                chapter.to_lowercase().contains(&format!("\n### {heading}\n")),
+                "docs/api.md does not explain {status} {anchor}"
+            );
         }
     }
 

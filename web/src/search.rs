@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn an_address_leads_back_to_the_same_search() {
-        let search = Search { kind: "login".into(), q: " a&b=c ü ".into(), since: "2026-11-22 19:54".into(), ..Default::default() };
+        let search =
+            Search { kind: "login".into(), q: " a&b=c ü ".into(), since: "2026-11-22 19:54".into(), ..Default::default() };
         let address = search.address(&[("before", "7"), ("follow", "")]);
         assert_eq!(address, "kind=login&q=a%26b%3Dc%20%C3%BC&since=2026-11-22%2019%3A54&before=7");
         let query = search.query().unwrap();

@@ -22,9 +22,7 @@ pub fn line(row: &ChainedRow, host: &str) -> String {
     let time = time.map_or_else(|| "-".to_owned(), |t| format!("{t:.3}"));
     let mut data = format!("[{SD_ID} id=\"{}\" hash=\"{}\"", row.id, value(&row.hash));
     let machine = row.machine.map(|m| m.to_string());
-    for (name, text) in
-        [("machine", &machine), ("enrollment", &row.enrollment), ("actor", &row.actor), ("facts", &row.facts)]
-    {
+    for (name, text) in [("machine", &machine), ("enrollment", &row.enrollment), ("actor", &row.actor), ("facts", &row.facts)] {
         if let Some(text) = text {
             data.push_str(&format!(" {name}=\"{}\"", value(text)));
         }
@@ -91,10 +89,8 @@ mod tests {
 
     #[test]
     fn hostile_text_stays_where_it_is() {
-        let evil = ChainedRow {
-            actor: Some("a\"] x=\"\\".to_owned()),
-            ..row("a b\n<34>1", "one\n<34>1 - evil - - - two\r\u{0}")
-        };
+        let evil =
+            ChainedRow { actor: Some("a\"] x=\"\\".to_owned()), ..row("a b\n<34>1", "one\n<34>1 - evil - - - two\r\u{0}") };
         let line = line(&evil, "a b\nc");
         assert!(!line.contains('\n') && !line.contains('\r') && !line.contains('\u{0}'), "{line}");
         assert!(line.starts_with("<110>1 2026-11-22T20:00:00.123Z abc seedd - ab<34>1 ["), "{line}");

@@ -122,9 +122,8 @@ impl App {
     }
 
     fn state_of_log(&self) -> Result<AuditState, ApiError> {
-        let (newest, oldest, (checkpoint, count)) = self
-            .store
-            .read(|tx| Ok::<_, StoreError>((tx.last_event()?, tx.oldest_event()?, tx.newest_checkpoint()?)))?;
+        let (newest, oldest, (checkpoint, count)) =
+            self.store.read(|tx| Ok::<_, StoreError>((tx.last_event()?, tx.oldest_event()?, tx.newest_checkpoint()?)))?;
         Ok(AuditState {
             newest,
             oldest,
@@ -212,7 +211,8 @@ impl App {
             return Err(ApiError::Sealed);
         }
         self.write(|tx| {
-            let event = NewEvent { actor: Some(who), ..NewEvent::new(EventKind::LogSigned, "a checkpoint of the event log was signed") };
+            let event =
+                NewEvent { actor: Some(who), ..NewEvent::new(EventKind::LogSigned, "a checkpoint of the event log was signed") };
             Ok(tx.event(now_ms(), &event)?)
         })?;
         self.sign_log()?;

@@ -157,7 +157,12 @@ mod tests {
             actor: None,
             facts: server.map(|n| PacketFacts { server: Some(Ipv4Addr::new(10, 0, 0, n)), repeats, ..PacketFacts::default() }),
         };
-        let all = others(vec![event(5, Some(1), None, "a"), event(9, Some(1), Some(3), "b"), event(7, Some(2), None, "c"), event(8, None, None, "d")]);
+        let all = others(vec![
+            event(5, Some(1), None, "a"),
+            event(9, Some(1), Some(3), "b"),
+            event(7, Some(2), None, "c"),
+            event(8, None, None, "d"),
+        ]);
         let short: Vec<_> = all.iter().map(|s| (s.address.octets()[3], s.heard, s.text.as_str(), s.times)).collect();
         assert_eq!(short, [(1, 9, "b", 5), (2, 7, "c", 1)]);
     }

@@ -165,7 +165,12 @@ impl Job {
             let step = lock(&self.step);
             left(self.done.load(Ordering::Relaxed), step.total, step.began.elapsed().as_secs())
         };
-        JobDetail { job: self.view(), ended, left: left.filter(|_| ended.is_none()), lines: lock(&self.lines).iter().cloned().collect() }
+        JobDetail {
+            job: self.view(),
+            ended,
+            left: left.filter(|_| ended.is_none()),
+            lines: lock(&self.lines).iter().cloned().collect(),
+        }
     }
 
     fn finish(&self, result: Result<String>) {

@@ -41,9 +41,9 @@ mod site_view;
 pub(crate) mod slots;
 pub(crate) mod socket;
 pub(crate) mod support;
-pub(crate) mod throttle;
 #[cfg(test)]
 mod testing;
+pub(crate) mod throttle;
 pub mod tls;
 mod tokens;
 pub mod views;

@@ -1,7 +1,9 @@
 //! Requests of the command line to the running site.
 
 use anyhow::{Result, anyhow};
-use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, GrubPassword, LogSigned, Metrics, Nothing, Packets, PowerDone};
+use appliance::control::answer::{
+    Answer, DaemonFacts, Event, EventPage, GrubPassword, LogSigned, Metrics, Nothing, Packets, PowerDone,
+};
 use appliance::control::{EventQuery, RotateKeys, SetController, SiteRequest};
 use cluster_seed::ids::Mac;
 use host::clock::now_ms;

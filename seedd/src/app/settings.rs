@@ -123,7 +123,9 @@ impl App {
         }
         let nodes = self.store.read(|tx| tx.live_nodes())?;
         let unfit = unfit(&spec, &nodes).into_iter().take(MAX_UNFIT);
-        check.problems.extend(unfit.map(|why| whole(why, "nodes keep their role and addresses until they are replaced or revoked")));
+        check
+            .problems
+            .extend(unfit.map(|why| whole(why, "nodes keep their role and addresses until they are replaced or revoked")));
         if check.problems.is_empty() {
             let payload = payloads::current(&self.site, &self.store).map_err(unexpected)?.map(|p| (p.id, p.size));
             let scene = self.store.read(|tx| Scene::read(tx, &spec, payload, now())).map_err(unexpected)?;

@@ -29,9 +29,7 @@ mod site;
 
 pub use about::{AboutApi, AboutView};
 pub use actor::Actor;
-pub use audit::{
-    AuditApi, AuditEvent, AuditPage, AuditQuery, AuditState, CheckpointView, ExportFormat, ExportPart,
-};
+pub use audit::{AuditApi, AuditEvent, AuditPage, AuditQuery, AuditState, CheckpointView, ExportFormat, ExportPart};
 pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
 pub use clock::ClockView;
 pub use converge::{

@@ -18,11 +18,7 @@ use crate::search::Search;
 /// Events returned when the request does not say how many.
 const DEFAULT_LIMIT: u32 = 100;
 
-pub(crate) async fn page(
-    State(app): State<App>,
-    _: Session,
-    search: Result<Query<Search>, QueryRejection>,
-) -> Answer<AuditPage> {
+pub(crate) async fn page(State(app): State<App>, _: Session, search: Result<Query<Search>, QueryRejection>) -> Answer<AuditPage> {
     let Query(search) = search?;
     let query = search.query()?;
     let limit = search.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_EVENTS);

@@ -15,7 +15,9 @@ async fn page(path: &str) -> String {
 #[tokio::test]
 async fn the_audit_page_shows_filters_pages_and_the_proof() {
     let text = page("/audit?kind=install&q=%3D&follow=1").await;
-    for part in ["value=\"install\"", "value=\"=\"", "Stop following", "signed checkpoints covers events up to", "No event matches"] {
+    for part in
+        ["value=\"install\"", "value=\"=\"", "Stop following", "signed checkpoints covers events up to", "No event matches"]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
     // The page fetches itself with its search, and exports what it shows.
@@ -30,7 +32,8 @@ async fn the_audit_page_shows_filters_pages_and_the_proof() {
 #[tokio::test]
 async fn a_search_that_cannot_be_read_comes_back_with_its_reason() {
     let (_, router) = site("");
-    for (search, said) in [("since=yesterday", "since is not a valid time"), ("machine=nobody", "no machine is known as nobody")] {
+    for (search, said) in [("since=yesterday", "since is not a valid time"), ("machine=nobody", "no machine is known as nobody")]
+    {
         let answer = get(&router, &format!("/audit?{search}"), &[("cookie", &cookie())]).await;
         assert_eq!(answer.status, 400);
         let typed = search.split_once('=').unwrap().1;
@@ -70,7 +73,9 @@ async fn an_export_has_every_event_in_both_formats() {
 #[tokio::test]
 async fn jobs_show_progress_time_left_steps_and_a_stop_button() {
     let text = page("/jobs").await;
-    for part in ["25% · 3.00 MiB of 12.0 MiB · about 3 min left", "action=\"/jobs/1/stop\"", "Steps of job 1", "Failed", "data-poll"] {
+    for part in
+        ["25% · 3.00 MiB of 12.0 MiB · about 3 min left", "action=\"/jobs/1/stop\"", "Steps of job 1", "Failed", "data-poll"]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(!text.contains("action=\"/jobs/2/stop\""), "a job that has ended cannot be stopped");
@@ -79,7 +84,9 @@ async fn jobs_show_progress_time_left_steps_and_a_stop_button() {
 #[tokio::test]
 async fn leases_are_paged_and_searched() {
     let first = page("/dhcp").await;
-    for part in ["<code>10.44.0.101</code>", "reserved", "95 of 100", "Nearly all addresses are in use", "10.44.0.254", "db-1.lab.lan"] {
+    for part in
+        ["<code>10.44.0.101</code>", "reserved", "95 of 100", "Nearly all addresses are in use", "10.44.0.254", "db-1.lab.lan"]
+    {
         assert!(first.contains(part), "{part}\n{first}");
     }
     assert!(first.contains("/dhcp?page=2") && !first.contains("<code>10.44.0.151</code>"));
@@ -116,7 +123,9 @@ async fn a_refused_file_keeps_what_was_typed_and_points_to_the_line() {
     let answer = post_settings(&format!("what=apply&text=one%0D%0A{BAD}&tag={TAG}")).await;
     assert_eq!(answer.status, 422);
     let text = answer.text();
-    for part in ["href=\"#L2\">Line 2, column 7</a>", "unknown kind", "<li id=\"L2\" class=\"bad\">", &format!("one\n{BAD}</textarea>")] {
+    for part in
+        ["href=\"#L2\">Line 2, column 7</a>", "unknown kind", "<li id=\"L2\" class=\"bad\">", &format!("one\n{BAD}</textarea>")]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
     let stale = post_settings("what=apply&text=kind&tag=old").await;
@@ -169,7 +178,20 @@ async fn the_documents_are_in_the_product_and_each_page_links_its_chapter() {
     for bad in ["/docs/none", "/docs/../glossary", "/docs/%2e%2e/x", "/docs/glossary.md"] {
         assert_eq!(get(&router, bad, &[("cookie", &cookie())]).await.status, 404, "{bad}");
     }
-    for path in ["/", "/audit", "/jobs", "/dhcp", "/settings", "/about", "/site", "/packages", "/images", "/platform", "/clock", "/charts"] {
+    for path in [
+        "/",
+        "/audit",
+        "/jobs",
+        "/dhcp",
+        "/settings",
+        "/about",
+        "/site",
+        "/packages",
+        "/images",
+        "/platform",
+        "/clock",
+        "/charts",
+    ] {
         let text = page(path).await;
         let help = text.split("<footer>").nth(1).unwrap().split("href=\"/docs/").nth(1).unwrap();
         let chapter = help.split(['"', '#']).next().unwrap();

@@ -43,8 +43,16 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes(), &desk::routes()]
-        .concat()
+    [
+        page_routes().as_slice(),
+        &site_page_routes(),
+        &json_routes(),
+        &site_json_routes(),
+        &image_routes(),
+        &converge_routes(),
+        &desk::routes(),
+    ]
+    .concat()
 }
 
 fn page_routes() -> Vec<Route> {

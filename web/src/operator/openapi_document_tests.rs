@@ -108,10 +108,8 @@ fn id(op: &Op) -> String {
 }
 
 pub(super) fn document() -> Value {
-    let mut shapes = Shapes {
-        answers: settings().for_serialize().into_generator(),
-        bodies: settings().for_deserialize().into_generator(),
-    };
+    let mut shapes =
+        Shapes { answers: settings().for_serialize().into_generator(), bodies: settings().for_deserialize().into_generator() };
     let mut paths = Map::new();
     for op in operations() {
         let methods = paths.entry(op.path).or_insert_with(|| json!({}));

@@ -44,7 +44,8 @@ fn check(at: &str, value: &Value, schema: &Value, document: &Value, wrong: &mut 
                 }
             }
             for (name, one) in map {
-                let described = schema["properties"].get(name).or_else(|| schema.get("additionalProperties").filter(|s| s.is_object()));
+                let described =
+                    schema["properties"].get(name).or_else(|| schema.get("additionalProperties").filter(|s| s.is_object()));
                 match described.or_else(|| pattern(schema)) {
                     Some(schema) => check(&format!("{at}/{name}"), one, schema, document, wrong),
                     None => wrong.push(format!("{at}: {name} is not described")),

@@ -141,7 +141,12 @@ fn people() -> Vec<Op> {
         get::<ClockView>("/api/v1/clock", "The seed's clock"),
         post::<ClockView>("/api/v1/clock", "Set the seed's clock").takes::<ToMs>(),
         get::<AboutView>("/api/v1/about", "Versions"),
-        op("POST", "/api/v1/about/support", "Support bundle, encrypted to the operator", Answer::File("application/octet-stream")),
+        op(
+            "POST",
+            "/api/v1/about/support",
+            "Support bundle, encrypted to the operator",
+            Answer::File("application/octet-stream"),
+        ),
         file("/api/v1/openapi.json", "application/json", "This description"),
     ]
 }
@@ -166,9 +171,16 @@ fn machines() -> Vec<Op> {
         post::<Denied>("/api/v1/deny-address", "Deny every enrollment that waits at an address").takes::<Address>(),
         get::<ConvergeView>("/api/v1/converge", "How far the nodes have converged"),
         post::<ConvergeView>("/api/v1/converge", "Run, check, pause or resume plays").takes::<ConvergeAct>(),
-        get::<ChartsView>("/api/v1/charts", "Charts of the site's Prometheus").query(&[("window", "string", "1h, 6h, 24h or 7d")]),
-        get::<DhcpView>("/api/v1/dhcp", "Pools, leases, reservations and other DHCP servers")
-            .query(&[("q", "string", "part of an address, a MAC address or a name")]),
+        get::<ChartsView>("/api/v1/charts", "Charts of the site's Prometheus").query(&[(
+            "window",
+            "string",
+            "1h, 6h, 24h or 7d",
+        )]),
+        get::<DhcpView>("/api/v1/dhcp", "Pools, leases, reservations and other DHCP servers").query(&[(
+            "q",
+            "string",
+            "part of an address, a MAC address or a name",
+        )]),
     ]
 }
 
@@ -196,10 +208,8 @@ fn site() -> Vec<Op> {
 fn log() -> Vec<Op> {
     let seen = ("Last-Event-ID", "integer", "the last event that was seen");
     vec![
-        get::<Events>("/api/v1/events", "Events, oldest first").query(&[
-            ("after", "integer", "only events with higher numbers"),
-            ("limit", "integer", "1 to 500; default 100"),
-        ]),
+        get::<Events>("/api/v1/events", "Events, oldest first")
+            .query(&[("after", "integer", "only events with higher numbers"), ("limit", "integer", "1 to 500; default 100")]),
         file("/api/v1/events/stream", "text/event-stream", "New events as they happen").header(seen),
         get::<AuditPage>("/api/v1/audit", "Search the event log, newest first").query(&search(&[
             ("before", "integer", "only events with lower numbers"),
@@ -207,8 +217,11 @@ fn log() -> Vec<Op> {
         ])),
         get::<AuditEvent>("/api/v1/audit/{id}", "One event with its place in the chain of hashes"),
         get::<AuditState>("/api/v1/audit/state", "Checkpoints and verification of the event log"),
-        file("/api/v1/audit/export", "application/x-ndjson", "Export the event log")
-            .query(&search(&[("format", "string", "jsonl or syslog")])),
+        file("/api/v1/audit/export", "application/x-ndjson", "Export the event log").query(&search(&[(
+            "format",
+            "string",
+            "jsonl or syslog",
+        )])),
         post::<JobView>("/api/v1/audit/verify", "Verify the event log"),
         post::<CheckpointView>("/api/v1/audit/checkpoint", "Sign the event log as it is now"),
     ]

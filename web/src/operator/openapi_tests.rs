@@ -87,7 +87,8 @@ async fn the_description_is_served() {
 
 #[test]
 fn a_field_that_is_not_described_and_a_missing_one_are_found() {
-    let schema = serde_json::json!({ "type": "object", "properties": { "a": { "type": ["string", "null"] } }, "required": ["a"] });
+    let schema =
+        serde_json::json!({ "type": "object", "properties": { "a": { "type": ["string", "null"] } }, "required": ["a"] });
     let of = |value: Value| misfits(&value, &schema, &Value::Null).len();
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     assert_eq!(of(json(r#"{"a":null}"#)), 0);

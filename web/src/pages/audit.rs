@@ -125,7 +125,14 @@ fn link(search: &Search, more: &[(&str, &str)]) -> String {
     }
 }
 
-fn template(mut shell: Shell, now: u64, search: &Search, found: &AuditPage, state: &AuditState, refusal: Option<Refusal>) -> Page {
+fn template(
+    mut shell: Shell,
+    now: u64,
+    search: &Search,
+    found: &AuditPage,
+    state: &AuditState,
+    refusal: Option<Refusal>,
+) -> Page {
     let follow = search.follow.is_some() && search.before.is_none();
     let work = state.verification.as_ref().map(|j| Work::of(j, now, "/audit/stop"));
     let busy = work.as_ref().is_some_and(|w| w.running);

@@ -80,7 +80,13 @@ fn unix(text: &str) -> String {
     text.replace("\r\n", "\n")
 }
 
-fn template(shell: Shell, view: &SettingsView, typed: Option<&str>, check: Option<SettingsCheck>, refusal: Option<Refusal>) -> Page {
+fn template(
+    shell: Shell,
+    view: &SettingsView,
+    typed: Option<&str>,
+    check: Option<SettingsCheck>,
+    refusal: Option<Refusal>,
+) -> Page {
     let text = typed.unwrap_or(&view.text);
     let checked = check.is_some();
     let SettingsCheck { problems, diff, plan } = check.unwrap_or_default();
@@ -96,12 +102,7 @@ fn template(shell: Shell, view: &SettingsView, typed: Option<&str>, check: Optio
         checked,
         problems: problems
             .iter()
-            .map(|p| Problem {
-                line: p.line,
-                column: p.column,
-                message: clean(&p.message),
-                hint: p.hint.as_deref().map(clean),
-            })
+            .map(|p| Problem { line: p.line, column: p.column, message: clean(&p.message), hint: p.hint.as_deref().map(clean) })
             .collect(),
         diff: diff.iter().map(Diff::of).collect(),
         plan: whole(&plan),

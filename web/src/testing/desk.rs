@@ -142,8 +142,13 @@ impl DhcpApi for Mock {
             size: 100,
             used: 95,
         };
-        let reservation =
-            ReservationView { mac: mac(1), address: ip(101), hostname: Some(text("web-1")), subnet: text("10.44.0.0/24"), leased: true };
+        let reservation = ReservationView {
+            mac: mac(1),
+            address: ip(101),
+            hostname: Some(text("web-1")),
+            subnet: text("10.44.0.0/24"),
+            leased: true,
+        };
         let heard = (data::CLOCK - 30) * 1000;
         let servers = vec![OtherServer { address: ip(254), heard, text: text("10.44.0.254 offers an address"), times: 3 }];
         Ok(DhcpView { networks: vec![network], leases, total: 60, reservations: vec![reservation], servers })
@@ -153,7 +158,11 @@ impl DhcpApi for Mock {
 impl SettingsApi for Mock {
     fn settings(&self) -> Result<SettingsView, ApiError> {
         drop(self.open()?);
-        Ok(SettingsView { text: format!("{CLUSTER}# {}\n", self.spice.replace(['\r', '\n'], " ")), tag: TAG.to_owned(), overlaid: true })
+        Ok(SettingsView {
+            text: format!("{CLUSTER}# {}\n", self.spice.replace(['\r', '\n'], " ")),
+            tag: TAG.to_owned(),
+            overlaid: true,
+        })
     }
 
     fn check_settings(&self, text: &str) -> Result<SettingsCheck, ApiError> {

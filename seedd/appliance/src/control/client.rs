@@ -11,8 +11,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::with;
 
 use super::answer::{
-    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted,
-    Reloading, Status, Unsealed,
+    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, Nothing, Packets, Power, PowerAction,
+    PowerDone, Promoted, Reloading, Status, Unsealed,
 };
 use super::request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};

@@ -71,9 +71,7 @@ impl AuditFilter {
         match (&self.machine, &self.actor, &self.kind) {
             (Some(machine), ..) => (" INDEXED BY event_machine", "machine = ?3".to_owned(), (*machine).into()),
             (_, Some(actor), _) => (" INDEXED BY event_actor", "actor = ?3".to_owned(), actor.clone().into()),
-            (.., Some(kind)) if kind.contains('.') => {
-                (" INDEXED BY event_kind", "kind = ?3".to_owned(), kind.clone().into())
-            }
+            (.., Some(kind)) if kind.contains('.') => (" INDEXED BY event_kind", "kind = ?3".to_owned(), kind.clone().into()),
             (.., Some(kind)) => (" INDEXED BY event_family", format!("{FAMILY} = ?3"), kind.clone().into()),
             _ => ("", "?3 IS NULL".to_owned(), Value::Null),
         }

@@ -72,7 +72,8 @@ struct Anchors {
 
 impl Anchors {
     fn of(&mut self, heading: &str) -> String {
-        let letters = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>();
+        let letters =
+            heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_')).collect::<String>();
         let plain = letters.trim().replace(' ', "-");
         let times = self.used.entry(plain.clone()).or_default();
         *times += 1;
