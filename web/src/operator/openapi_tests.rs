@@ -82,7 +82,8 @@ async fn the_description_is_served() {
     let (_, router) = site("");
     let answer = get(&router, "/api/v1/openapi.json", &[("cookie", &cookie())]).await;
     let served: Value = answer.json();
-    assert_eq!((served["openapi"].as_str(), served), (Some("3.1.0"), document()));
+    assert_eq!(served["openapi"], "3.1.0");
+    assert_eq!(served, document());
 }
 
 #[test]
