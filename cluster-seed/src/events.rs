@@ -167,6 +167,11 @@ kinds! {
     NodeSilent "node.silent" Wait,
     NodeBack "node.back" Good,
     MachineLabelled "machine.labelled" Idle,
+    LogVerified "log.verified" Good,
+    LogDamaged "log.damaged" Bad,
+    LogSigned "log.signed" Idle,
+    SettingsApplied "settings.applied" Idle,
+    SupportBundle "support.bundle" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

@@ -6,12 +6,16 @@
 //!
 //! The serialisable structs are only the shape of the HTTP API: code that stores data has its own structs and converts.
 
+mod about;
+mod audit;
 mod charts;
 mod clock;
 mod converge;
+mod dhcp;
 mod error;
 mod fleet;
 mod flight;
+mod jobs;
 mod lists;
 mod machine;
 mod machines;
@@ -21,17 +25,22 @@ mod outputs;
 mod packages;
 mod people;
 mod power;
+mod settings;
 mod setup;
 mod site;
 
+pub use about::{AboutApi, AboutView};
+pub use audit::{AuditApi, AuditEvent, AuditPage, AuditQuery, AuditState, CheckpointView, ExportFormat, ExportPart};
 pub use charts::{AlertView, Chart, ChartsView, Series, Unit, Window};
 pub use clock::ClockView;
 pub use converge::{
     AcceptView, BarrierView, ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView,
 };
+pub use dhcp::{DhcpApi, DhcpNetwork, DhcpView, LeaseView, OtherServer, ReservationView};
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
+pub use jobs::{JobDetail, JobLine, JobsApi};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};
@@ -44,5 +53,6 @@ pub use people::{
     SessionView, SetUser, UserView,
 };
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
+pub use settings::{DiffChange, DiffLine, SettingsApi, SettingsCheck, SettingsText, SettingsView, SpecProblem};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};
