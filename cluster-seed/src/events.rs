@@ -173,6 +173,11 @@ kinds! {
     EnrollmentClosed "enrollment.closed" Idle,
     MachineSetAside "machine.set_aside" Idle,
     MachineAllowed "machine.allowed" Idle,
+    LogVerified "log.verified" Good,
+    LogDamaged "log.damaged" Bad,
+    LogSigned "log.signed" Idle,
+    SettingsApplied "settings.applied" Idle,
+    SupportBundle "support.bundle" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

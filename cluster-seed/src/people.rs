@@ -73,7 +73,7 @@ macro_rules! words {
 words! {
     /// What somebody is at this seed.
     Rights, "viewer, auditor, operator, administrator",
-    /// Sees everything but people and the audit log's export.
+    /// Sees everything but people and the audit log.
     Viewer "viewer",
     /// Sees everything, and who did what.
     Auditor "auditor",
@@ -90,7 +90,7 @@ words! {
     Account "account",
     /// Pages, lists, events.
     Read "read",
-    /// Users, everybody's sessions and tokens, the audit log.
+    /// Users, everybody's sessions and tokens; the audit log, its verification and its export.
     Audit "audit",
     /// Approve, deny, forget and revoke machines, and label them.
     Approve "approve",
@@ -100,7 +100,7 @@ words! {
     Converge "converge",
     /// Build, verify and download images.
     Build "build",
-    /// Users, the site, its keys, sealing, clock, promotion.
+    /// Users, settings, the site, its keys, sealing, clock, promotion, checkpoints of the log, the support bundle, any job.
     Administer "administer",
 }
 

@@ -13,6 +13,7 @@ use cluster_seed::agent::ErrorReply;
 
 use crate::api::Origin;
 use crate::error::{Failed, Failure};
+use crate::problem::Problem;
 use crate::safe_json::SafeJson;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -101,7 +102,7 @@ pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, nex
         } else {
             tracing::debug!(request = id.id(), %from, %method, path, status, error = failure.error, "request refused");
         }
-        response = with_body(&failure, response, id.id(), wants_json);
+        response = with_body(&failure, response, id.id(), side, wants_json);
     } else {
         tracing::debug!(request = id.id(), %from, %method, path, status, "request");
     }
@@ -109,8 +110,10 @@ pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, nex
     response
 }
 
-fn with_body(failure: &Failure, mut bare: Response, id: &str, wants_json: bool) -> Response {
-    let mut full = if wants_json {
+fn with_body(failure: &Failure, mut bare: Response, id: &str, side: Side, wants_json: bool) -> Response {
+    let mut full = if wants_json && side == Side::Operator {
+        Problem::of(failure, id).into_response()
+    } else if wants_json {
         let (error, hint) = (failure.error.clone(), failure.hint.clone());
         let reply = ErrorReply { error, hint, request_id: Some(id.to_owned()), retryable: failure.is_retryable() };
         SafeJson(reply).into_response()

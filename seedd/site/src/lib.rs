@@ -17,6 +17,9 @@ pub mod layout;
 /// The database. All SQL is here.
 pub mod store;
 
+/// Events of the log as lines of syslog.
+pub mod syslog;
+
 /// Active, standby or fenced.
 pub mod mode;
 

@@ -6,6 +6,7 @@ pub use api::Seed;
 pub mod agree;
 pub mod approve;
 mod apt;
+mod audit;
 pub mod auth;
 pub mod boot;
 mod budgets;
@@ -15,6 +16,7 @@ pub mod confirm;
 pub mod console;
 pub mod converge;
 mod darksite;
+mod dhcp;
 pub mod enroll;
 mod fleet;
 pub mod flight;
@@ -23,6 +25,7 @@ mod home;
 mod inventory;
 pub mod issue;
 pub mod jobs;
+mod jobs_view;
 pub mod lists;
 mod lists_view;
 mod local;
@@ -44,10 +47,14 @@ pub(crate) use remote::hinted;
 
 pub mod report;
 pub mod rotate;
+pub(crate) mod settings;
 mod site_ops;
 mod site_view;
 pub(crate) mod slots;
 pub(crate) mod socket;
+pub(crate) mod support;
+#[cfg(test)]
+mod testing;
 pub(crate) mod throttle;
 pub mod tls;
 mod tokens;
@@ -122,6 +129,8 @@ pub struct App {
     slots: Slots,
     /// True once the site's files or its mode differ from those that were read: the daemon reloads the site.
     pub changed: watch::Sender<bool>,
+    /// Held while cluster.yaml is replaced.
+    editing: Mutex<()>,
     /// The operator's key with which the reloaded site is unsealed.
     operator: Mutex<Option<AgeKey>>,
     silence: Mutex<Silence>,
@@ -191,6 +200,7 @@ impl App {
             budgets: Budgets::default(),
             slots: Slots::default(),
             changed: watch::Sender::new(false),
+            editing: Mutex::default(),
             operator: Mutex::new(None),
             silence: Mutex::default(),
             jobs: Arc::default(),

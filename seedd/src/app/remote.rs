@@ -1,7 +1,9 @@
 //! Requests of the command line to the running site.
 
 use anyhow::{Result, anyhow};
-use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, GrubPassword, Metrics, Nothing, Packets, PowerDone};
+use appliance::control::answer::{
+    Answer, DaemonFacts, Event, EventPage, GrubPassword, LogSigned, Metrics, Nothing, Packets, PowerDone,
+};
 use appliance::control::{EventQuery, RotateKeys, SetController, SiteRequest};
 use cluster_seed::ids::Mac;
 use host::clock::now_ms;
@@ -87,6 +89,10 @@ impl App {
             SiteRequest::Act { mac, action } => {
                 let done = self.act_power(WHO, self.id_of(mac)?, socket::action_of(action)).map_err(hinted)?;
                 Answer::PowerDone(PowerDone { text: done.text })
+            }
+            SiteRequest::SignLog => {
+                let signed = self.checkpoint_by(WHO).map_err(hinted)?;
+                Answer::LogSigned(LogSigned { event: signed.event, hash: signed.hash })
             }
             SiteRequest::Rehearsal { seconds } => {
                 self.flight.rehearse_until(now_ms() + seconds.min(MAX_REHEARSAL) * 1_000);

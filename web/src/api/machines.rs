@@ -13,10 +13,12 @@ use super::site::JobView;
 
 /// HTTP shape of one machine in a list that was searched, sorted or paged.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct FleetRow {
     #[serde(flatten)]
     pub row: MachineRow,
+    #[cfg_attr(test, schemars(with = "crate::schema::Stage"))]
     pub stage: Stage,
     /// Name, or else serial number, or else MAC address.
     pub title: String,
@@ -29,6 +31,7 @@ pub struct FleetRow {
 
 /// HTTP shape of `GET /api/v1/machines` with any of the parameters `q`, `state`, `sort` and `page`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MachinePage {
     pub machines: Vec<FleetRow>,
@@ -38,6 +41,7 @@ pub struct MachinePage {
     pub page: u32,
     pub pages: u32,
     /// How many of each stage the search finds, whatever `state` says; only stages that occur.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, u32>"))]
     pub counts: BTreeMap<Stage, u32>,
 }
 

@@ -101,9 +101,11 @@ impl Origin {
 
 /// HTTP shape of a user.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UserView {
     pub user: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Rights"))]
     pub rights: Rights,
     /// Unix seconds.
     pub created: u64,
@@ -112,6 +114,7 @@ pub struct UserView {
 
 /// HTTP shape of a session. Times in seconds by the seed's clock.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SessionView {
     pub id: String,
@@ -127,11 +130,14 @@ pub struct SessionView {
 
 /// HTTP shape of an API token, without its secret. Times in Unix seconds.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ApiTokenView {
+    #[cfg_attr(test, schemars(with = "crate::schema::TokenName"))]
     pub id: ApiTokenId,
     pub user: String,
     pub name: String,
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Permission>"))]
     pub scopes: Vec<Permission>,
     pub created: u64,
     pub expires: u64,
@@ -141,10 +147,13 @@ pub struct ApiTokenView {
 /// HTTP shape of `GET /api/v1/me`, and what the page of users is made of. Lists have what the caller may see: one's own, or
 /// everybody's with the permission `audit`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PeopleView {
     pub user: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Rights"))]
     pub rights: Rights,
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Permission>"))]
     pub may: Vec<Permission>,
     /// The password was typed within the last minutes.
     pub fresh: bool,
@@ -156,6 +165,7 @@ pub struct PeopleView {
 
 /// HTTP shape of a passkey. Times in Unix seconds.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PasskeyView {
     pub id: String,
@@ -167,18 +177,22 @@ pub struct PasskeyView {
 
 /// HTTP shape of a new user. No `Debug`: it holds a secret.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     pub user: String,
     pub password: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Rights"))]
     pub rights: Rights,
 }
 
 /// HTTP shape of a change of a user; what is missing stays.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetUser {
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Rights>"))]
     pub rights: Option<Rights>,
     #[serde(default)]
     pub disabled: Option<bool>,
@@ -186,6 +200,7 @@ pub struct SetUser {
 
 /// HTTP shape of a change of one's own password. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     pub old: String,
@@ -194,9 +209,11 @@ pub struct ChangePassword {
 
 /// HTTP shape of a wish for an API token.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     pub name: String,
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::Permission>"))]
     pub scopes: Vec<Permission>,
     /// Validity in days; 90 if missing.
     #[serde(default)]
@@ -205,6 +222,7 @@ pub struct NewToken {
 
 /// HTTP shape of a new API token, with the text that is shown this once. No `Debug`: it holds a secret.
 #[derive(Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedToken {
     pub token: String,

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use super::may::{Permit, Read};
 use super::next::next_page;
 use super::token::{csrf, token};
-use crate::api::{Actor, ApiError, EventView};
+use crate::api::{Actor, ApiError, EventView, OperatorApi};
 use crate::call::App;
 use crate::error::Failure;
 
@@ -75,9 +75,18 @@ impl Session {
 
     /// Events after `after`, as long as the session lasts.
     pub(crate) async fn events(&self, app: &App, after: i64, limit: u32) -> Result<Vec<EventView>, Failure> {
+        self.while_valid(app, move |api| api.events(after, limit)).await
+    }
+
+    /// Runs `work` if the session has not ended in the meantime, for answers that take long.
+    pub(crate) async fn while_valid<T: Send + 'static>(
+        &self,
+        app: &App,
+        work: impl FnOnce(&dyn OperatorApi) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, Failure> {
         let token = self.token.clone();
         app.call(move |api| match api.session(&token, false)? {
-            Some(_) => api.events(after, limit),
+            Some(_) => work(api),
             None => Err(ApiError::Unauthorized),
         })
         .await

@@ -104,6 +104,7 @@ pub(crate) async fn deny_address(
 
 /// HTTP shape of `PUT /api/v1/machines/{id}/note`: what is left out is removed.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Note {
     #[serde(default)]

@@ -1,15 +1,21 @@
 //! The operators' JSON API, `/api/v1`. Its shapes are the structs of [`crate::api`].
 
+pub(crate) mod about;
+pub(crate) mod audit;
 pub(crate) mod charts;
 pub(crate) mod converge;
+pub(crate) mod dhcp;
 pub(crate) mod inventory;
+pub(crate) mod jobs;
 pub(crate) mod machine;
 pub(crate) mod mesh;
+pub(crate) mod openapi;
 pub(crate) mod outputs;
 pub(crate) mod passkeys;
 pub(crate) mod people;
 pub(crate) mod plan;
 pub(crate) mod power;
+pub(crate) mod settings;
 pub(crate) mod site;
 pub(crate) mod webhooks;
 
@@ -20,7 +26,7 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{ClockView, Login, Origin, Overview, PackagesView, Setup};
+use crate::api::{ClockView, EventView, Login, Origin, Overview, PackagesView, Setup};
 use crate::auth::{Change, Session, cookie, forget_cookie, may};
 use crate::call::App;
 use crate::error::Failure;
@@ -117,15 +123,21 @@ pub(crate) async fn snapshots(State(app): State<App>, _: Session) -> Answer<Pack
     Ok(SafeJson(app.call(|api| api.packages()).await?))
 }
 
-pub(crate) async fn events(
-    State(app): State<App>,
-    _: Session,
-    query: Result<Query<After>, QueryRejection>,
-) -> Answer<impl Serialize> {
+/// HTTP shape of `GET /api/v1/events`: oldest first.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Events {
+    events: Vec<EventView>,
+    /// `after` of the next page; `None` if there are no newer events yet.
+    next: Option<i64>,
+}
+
+pub(crate) async fn events(State(app): State<App>, _: Session, query: Result<Query<After>, QueryRejection>) -> Answer<Events> {
     let Query(After { after, limit }) = query?;
     let limit = limit.unwrap_or(DEFAULT_EVENTS).clamp(1, MAX_EVENTS);
     let events = app.call(move |api| api.events(after.max(0), limit)).await?;
-    Ok(SafeJson(list_of("events", events)))
+    let next = events.last().filter(|_| events.len() == limit as usize).map(|e| e.id);
+    Ok(SafeJson(Events { events, next }))
 }
 
 fn list_of<T: Serialize>(name: &'static str, items: Vec<T>) -> impl Serialize {

@@ -15,6 +15,7 @@ use crate::headers::From;
 use crate::safe_json::SafeJson;
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Made {
     name: String,
@@ -22,6 +23,7 @@ pub(crate) struct Made {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 

@@ -1,5 +1,6 @@
 //! The operators' router: pages, JSON and the live feed.
 
+mod desk;
 mod sse;
 
 use std::sync::Arc;
@@ -19,19 +20,22 @@ use crate::extract::Named;
 use crate::files;
 use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
+use crate::idempotency::once;
 use crate::limits::{MAX_FORM, MAX_PIECE, MAX_PLAN};
 use crate::{json, pages};
 
 /// Everything for people. Belongs behind TLS, or on a loopback address at the end of an SSH tunnel.
 pub fn operator_router(api: Arc<dyn OperatorApi>, options: OperatorOptions) -> Router {
+    let app = App::new(api, options);
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), once))
         .layer(axum::middleware::from_fn_with_state(Side::Operator, envelope))
-        .with_state(App::new(api, options))
+        .with_state(app)
 }
 
 type Route = (&'static str, MethodRouter<App>);
@@ -50,6 +54,7 @@ fn routes() -> Vec<Route> {
         &people_routes(),
         &inventory_routes(),
         &plan_routes(),
+        &desk::routes(),
     ]
     .concat()
 }
@@ -275,11 +280,15 @@ async fn metrics(State(app): State<App>, From(from): From, headers: HeaderMap) -
 #[cfg(test)]
 mod converge_tests;
 #[cfg(test)]
+mod desk_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
 #[cfg(test)]
 mod machines_tests;
+#[cfg(test)]
+mod openapi_tests;
 #[cfg(test)]
 mod people_tests;
 #[cfg(test)]

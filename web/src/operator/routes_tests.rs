@@ -1,5 +1,8 @@
 //! Every method of every route, with every kind of visitor.
 
+#[path = "desk_rows_tests.rs"]
+mod desk;
+
 use axum::Router;
 use cluster_seed::people::Permission;
 
@@ -184,6 +187,7 @@ pub(super) fn rows() -> Vec<Row> {
         people_rows(),
         inventory_rows(),
         super::plan_rows::rows(),
+        desk::rows(),
     ]
     .concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
@@ -191,12 +195,23 @@ pub(super) fn rows() -> Vec<Row> {
     all
 }
 
+/// Every method of every route, and a body for each, for the tests of the description.
+pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
+    rows().iter().map(|r| (r.1, r.2)).collect()
+}
+
+pub(crate) fn bodies() -> Vec<(&'static str, &'static str, String)> {
+    rows().into_iter().filter(|r| r.1 != "HEAD").map(|r| (r.1, r.2, r.3)).collect()
+}
+
 /// A path that the mock has, for one of the router.
 pub(super) fn real(path: &str, method: &str) -> String {
     let name = if path.starts_with("/static/") { "app.css" } else { "half" };
     let machine = if path.contains("/enrollments/") { pending_id().to_string() } else { PENDING.to_string() };
     let piece = if (path, method) == ("/api/v1/capsules/{name}", "PUT") { "?at=3&total=10" } else { "" };
-    format!("{}{piece}", path.replace("{id}", &machine).replace("{name}", name).replace("{token}", "0a1b2c3d"))
+    let path =
+        path.replace("{id}", &machine).replace("{name}", name).replace("{token}", "0a1b2c3d").replace("{*chapter}", "glossary");
+    format!("{path}{piece}")
 }
 
 /// The paths of all routes, for the test that the machines' side has none of them.
@@ -269,6 +284,8 @@ impl Visitor {
         let kind = if path.starts_with("/api/") { JSON } else { FORM };
         let mut headers: Vec<(&str, &str)> = self.headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
         headers.push(kind);
+        // Of the settings; no other route reads it.
+        headers.push(("if-match", "*"));
         if !self.token.is_empty() {
             headers.push(("x-csrf-token", &self.token));
         }

@@ -29,6 +29,29 @@ pub(crate) struct Shell {
     pub(crate) event: i64,
     /// Machines that wait for approval, for the title.
     pub(crate) waiting: u32,
+    /// The chapter of the documentation that explains the page, with its anchor.
+    pub(crate) chapter: &'static str,
+}
+
+/// The chapter for a page, by its title. Pages of machines have their names as titles.
+fn chapter(title: &str) -> &'static str {
+    match title {
+        "Audit log" => "audit",
+        "People" => "people",
+        "Mesh" => "platform/flow",
+        "Jobs" => "audit#jobs",
+        "DHCP" => "netboot#dhcp-modes",
+        "Settings" => "cluster-yaml",
+        "Platform" => "converge",
+        "Charts" => "platform/monitoring",
+        "Packages" => "darksite",
+        "Images" => "foundry",
+        "Site" => "second-site",
+        "Clock" => "running-a-seed",
+        "About" => "troubleshooting",
+        event if event.starts_with("Event ") => "audit",
+        _ => "joining",
+    }
 }
 
 pub(crate) struct User {
@@ -57,6 +80,7 @@ impl Shell {
             refresh: None,
             event: 0,
             waiting: session.map_or(0, |_| overview.waiting),
+            chapter: chapter(title),
         }
     }
 
@@ -72,6 +96,10 @@ impl Shell {
     // Forms that would be refused are not shown.
     pub(crate) fn may_approve(&self) -> bool {
         self.may(Permission::Approve)
+    }
+
+    pub(crate) fn may_audit(&self) -> bool {
+        self.may(Permission::Audit)
     }
 
     pub(crate) fn may_power(&self) -> bool {

@@ -176,7 +176,7 @@ pub(crate) struct Entry {
     pub(crate) facts: Vec<(&'static str, String)>,
 }
 
-fn facts_of(facts: &PacketFacts) -> Vec<(&'static str, String)> {
+pub(crate) fn facts_of(facts: &PacketFacts) -> Vec<(&'static str, String)> {
     let text = |name, value: &Option<String>| value.as_deref().map(|v| (name, clean(v)));
     let rows = [
         text("transaction", &facts.xid),
@@ -212,7 +212,7 @@ pub(crate) fn condense(events: &[EventView]) -> impl DoubleEndedIterator<Item = 
 }
 
 /// Of a kind that this version does not know, none.
-fn tone(kind: &str) -> &'static str {
+pub(crate) fn tone(kind: &str) -> &'static str {
     kind.parse().map_or(Tone::Idle, EventKind::tone).as_str()
 }
 

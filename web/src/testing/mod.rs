@@ -5,6 +5,7 @@ pub mod charts;
 pub mod client;
 pub mod converge;
 pub mod data;
+pub mod desk;
 mod inventory;
 mod machine;
 pub mod machines;

@@ -35,7 +35,15 @@ pub enum Answer {
     Doctor(DaemonFacts),
     GrubPassword(GrubPassword),
     KeysRotated(KeysRotated),
+    LogSigned(LogSigned),
     Nothing(Nothing),
+}
+
+/// The checkpoint that was signed: the last event that it covers, and the hash of that event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSigned {
+    pub event: i64,
+    pub hash: String,
 }
 
 /// What opens GRUB's editor on a node. No useful `Debug`: it holds a secret.

@@ -11,8 +11,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::with;
 
 use super::answer::{
-    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted,
-    Reloading, Session, Status, Unsealed,
+    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, Nothing, Packets, Power, PowerAction,
+    PowerDone, Promoted, Reloading, Session, Status, Unsealed,
 };
 use super::request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
@@ -125,6 +125,10 @@ impl Client {
 
     pub fn rotate_keys(&self, which: RotateKeys) -> Result<KeysRotated> {
         self.ask_site(SiteRequest::RotateKeys(which))
+    }
+
+    pub fn sign_log(&self) -> Result<LogSigned> {
+        self.ask_site(SiteRequest::SignLog)
     }
 
     pub fn doctor(&self) -> Result<DaemonFacts> {

@@ -114,6 +114,8 @@ pub enum SiteRequest {
     },
     /// [`super::answer::DaemonFacts`].
     Doctor,
+    /// Signs the event log. [`super::answer::LogSigned`].
+    SignLog,
     /// For so many seconds (at most an hour) the made-up machines of the doctor are counted but not written down.
     /// [`super::answer::Nothing`].
     Rehearsal {

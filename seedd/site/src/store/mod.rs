@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod api_tokens;
+pub mod audit;
 pub mod converge;
 mod derived;
 pub mod dump;
@@ -9,6 +10,7 @@ pub mod enrollments;
 pub mod events;
 pub mod fleet;
 pub mod held;
+pub mod leased;
 pub mod leases;
 pub mod log;
 pub mod machines;
@@ -42,7 +44,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_people.sql"),
     include_str!("schema_fleet.sql"),
     include_str!("schema_trouble.sql"),
+    include_str!("schema_audit.sql"),
 ];
+/// The version of the schema, for people.
+pub const SCHEMA: i64 = VERSION;
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
