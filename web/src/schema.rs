@@ -1,6 +1,7 @@
 //! Shapes of types of other crates in the description of the API. Tests only.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
@@ -44,6 +45,9 @@ words! {
     Stage: cluster_seed::fleet::Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>();
     Rights: cluster_seed::people::Rights::ALL;
     Permission: cluster_seed::people::Permission::ALL;
+    Approval: ["code", "planned-click"];
+    WindowRule: ["always", "manual"];
+    Trouble: cluster_seed::trouble::Trouble::ALL.iter().map(|t| t.as_str()).collect::<Vec<_>>();
     Target: cluster_seed::foundry::Target::ALL.iter().map(|t| t.name()).collect::<Vec<_>>();
     ProofState: ["proven", "failed", "unproven"];
     DiskHint: ["any", "smallest", "largest"];
@@ -59,6 +63,7 @@ words! {
 texts! {
     Sha256Hex: "^[0-9a-f]{64}$";
     MacAddress: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$";
+    Network: "^[0-9.]+/[0-9]+$";
     TokenName: "^[0-9a-f]{8}$";
     EnrollmentNumber: "^[0-9a-f]{32}$";
 }
@@ -72,20 +77,20 @@ pub struct HardwareFacts {
     serial: String,
     uuid: String,
     firmware: Firmware,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     firmware_date: Option<String>,
     cpu: String,
     cpus: u32,
     memory_mib: u64,
     disks: Vec<Disk>,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     disks_left_out: Option<u32>,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     root_disk: Option<String>,
     nics: Vec<Nic>,
     boot_mac: Option<MacAddress>,
     kernel: String,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     arch: Option<String>,
 }
 
@@ -99,13 +104,13 @@ pub struct Disk {
     serial: String,
     rotational: bool,
     removable: bool,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     wwn: Option<String>,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     sector: Option<u32>,
-    #[schemars(default)]
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     part_of: Option<String>,
 }
 
@@ -118,4 +123,35 @@ pub struct Nic {
     link_up: bool,
     /// Megabits per second.
     speed: Option<u32>,
+}
+
+/// A row of the plan.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub struct PlanRow {
+    /// Line of the text that it was read from, 1-based.
+    line: u64,
+    #[schemars(default, skip_serializing_if = "String::is_empty")]
+    serial: String,
+    #[schemars(default, skip_serializing_if = "Option::is_none", with = "Option<MacAddress>")]
+    mac: Option<String>,
+    name: String,
+    role: String,
+    /// `only`, `smallest`, `largest`, `serial:` and a serial number, or a kernel name; `only` if it is missing.
+    #[schemars(default, skip_serializing_if = "String::is_empty")]
+    disk: String,
+    #[schemars(default, skip_serializing_if = "String::is_empty")]
+    place: String,
+    #[schemars(default, skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
+}
+
+/// Something in a plan that cannot be right.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub struct PlanProblem {
+    /// 1-based; 0 if it concerns the text as a whole.
+    line: u64,
+    message: String,
+    hint: String,
 }

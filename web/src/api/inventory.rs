@@ -14,16 +14,20 @@ use super::lists::HeldView;
 
 /// HTTP shape of a node in `GET /api/v1/nodes`: an approved member that was not revoked.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodeView {
     pub hostname: String,
     pub role: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentState"))]
     pub state: EnrollmentState,
     /// Unix seconds of the last change of state.
     pub since: u64,
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentNumber"))]
     pub enrollment: EnrollmentId,
     /// Its machine's id.
     pub machine: i64,
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
     pub mac: Mac,
     /// Address on the boot network, as last seen.
     pub endpoint: Option<Ipv4Addr>,
@@ -33,6 +37,7 @@ pub struct NodeView {
     pub model: String,
     /// Serial number of the machine; empty if it has none.
     pub serial: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
     pub artifact: Digest,
     /// Unix seconds of its last message.
     pub last_seen: u64,
@@ -44,6 +49,7 @@ pub struct NodeView {
 
 /// HTTP shape of a node's place on a plane.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodePlane {
     pub plane: String,
@@ -54,11 +60,13 @@ pub struct NodePlane {
 
 /// HTTP shape of an enrollment in `GET /api/v1/enrollments`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EnrollmentRow {
     #[serde(flatten)]
     pub enrollment: EnrollmentView,
     pub machine: i64,
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::MacAddress>"))]
     pub mac: Option<Mac>,
     /// Unix seconds.
     pub created: u64,
@@ -68,9 +76,11 @@ pub struct EnrollmentRow {
 
 /// HTTP shape of a plane in `GET /api/v1/planes`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlaneRow {
     pub name: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Network"))]
     pub cidr: Ipv4Net,
     /// UDP port of WireGuard.
     pub port: u16,
@@ -83,6 +93,7 @@ pub struct PlaneRow {
 
 /// HTTP shape of `GET /api/v1/ssh`: by whom the nodes' host keys are certified.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SshView {
     /// Public key of the site's SSH host authority, as in authorized_keys (sshd(8)); `None` before the first unseal.

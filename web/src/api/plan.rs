@@ -13,6 +13,7 @@ use super::suggestion::{SuggestionView, VerdictView};
 
 /// Where a row of the plan stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RowState {
     /// Its machine waits for approval.
@@ -25,13 +26,16 @@ pub enum RowState {
 
 /// HTTP shape of a row of the plan and its machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlanRowView {
     #[serde(flatten)]
+    #[cfg_attr(test, schemars(with = "crate::schema::PlanRow"))]
     pub row: PlanRow,
     pub state: RowState,
     /// The machine that waits, and its enrollment.
     pub machine: Option<i64>,
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::EnrollmentNumber>"))]
     pub enrollment: Option<EnrollmentId>,
     /// How its code begins.
     pub number: Option<u16>,
@@ -40,9 +44,11 @@ pub struct PlanRowView {
 
 /// HTTP shape of a machine that waits and is not in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UnplannedView {
     pub machine: i64,
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
     pub mac: Mac,
     pub serial: String,
     pub model: String,
@@ -53,19 +59,23 @@ pub struct UnplannedView {
 
 /// HTTP shape of a plan that was held against the site.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlanCheck {
     /// Rows whose machine waits come first, then those that nobody has seen, then nodes.
     pub rows: Vec<PlanRowView>,
     pub unplanned: Vec<UnplannedView>,
     /// Contradictions, with the line of the plan.
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema::PlanProblem>"))]
     pub problems: Vec<Problem>,
 }
 
 /// HTTP shape of the join window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WindowView {
+    #[cfg_attr(test, schemars(with = "crate::schema::WindowRule"))]
     pub rule: WindowRule,
     /// Unknown machines may ask to enroll now.
     pub open: bool,
@@ -76,8 +86,10 @@ pub struct WindowView {
 
 /// HTTP shape of `GET /api/v1/plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
+    #[cfg_attr(test, schemars(with = "crate::schema::Approval"))]
     pub policy: Approval,
     pub window: WindowView,
     #[serde(flatten)]
@@ -87,6 +99,7 @@ pub struct PlanView {
 
 /// HTTP shape of a plan as text: CSV or YAML.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PlanText {
     pub text: String,
@@ -137,6 +150,7 @@ pub struct TypedView {
 
 /// What an operator says about a machine that is not a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "what")]
 pub enum Say {
     /// Not now: it is not among those that wait, for so many seconds.

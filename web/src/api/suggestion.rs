@@ -8,8 +8,10 @@ use serde::Serialize;
 
 /// HTTP shape of a cause of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TroubleView {
+    #[cfg_attr(test, schemars(with = "crate::schema::Trouble"))]
     pub word: Trouble,
     /// What a person can do.
     pub hint: &'static str,
@@ -25,6 +27,7 @@ impl From<Trouble> for TroubleView {
 
 /// HTTP shape of what the form of an approval is filled in with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SuggestionView {
     /// `by line 4 of the plan` or `by rule 2`.
@@ -52,8 +55,10 @@ pub struct SuggestionView {
 
 /// HTTP shape of what an operator said about a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictView {
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
     pub mac: Mac,
     /// Otherwise it was set aside, and waits.
     pub denied: bool,

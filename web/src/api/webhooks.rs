@@ -6,6 +6,7 @@ use super::error::ApiError;
 
 /// HTTP shape of a receiver in `GET /api/v1/webhooks`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookView {
     pub url: String,
@@ -24,6 +25,7 @@ pub struct WebhookView {
 
 /// HTTP shape of an event that was given up, in `GET /api/v1/webhooks/dead`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetterView {
     pub url: String,
@@ -38,6 +40,7 @@ pub struct DeadLetterView {
 
 /// HTTP shape of the request for a test.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TestWish {
     pub url: String,
@@ -45,6 +48,7 @@ pub struct TestWish {
 
 /// HTTP shape of a test that was taken.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookTest {
     /// HTTP status of the receiver.

@@ -42,6 +42,7 @@ pub(crate) async fn check(
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Removed {
     removed: u32,
 }
@@ -57,6 +58,7 @@ pub(crate) async fn remove(State(app): State<App>, change: Change<may::Approve>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Code {
     code: String,
@@ -91,6 +93,7 @@ pub(crate) async fn click(
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Open {
     seconds: u64,
@@ -109,6 +112,7 @@ pub(crate) async fn close(State(app): State<App>, change: Change<may::Approve>) 
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Said {
     machine: i64,
 }

@@ -5,15 +5,17 @@ use serde_json::Value;
 
 use crate::api::{
     AboutView, ApiTokenView, Approve, AuditEvent, AuditPage, AuditState, BuildWish, CapsuleFile, ChangePassword, ChartsView,
-    CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DhcpView, EnrollmentView, ExportWish, FleetRow,
-    ImportWish, JobDetail, JobView, Login, MachineDetail, MachinePage, MachineRow, MeshView, NewToken, NewUser, OutputsView,
-    Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PowerAction, PowerDone, PowerView, SessionView, SetPower,
-    SetUser, SettingsCheck, SettingsText, SettingsView, Setup, SiteView, UserView,
+    CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DeadLetterView, DhcpView, EnrollmentRow, EnrollmentView,
+    EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, Login, MachineDetail, MachinePage, MachineRow, MeshView,
+    NewToken, NewUser, NodeView, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText,
+    PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText,
+    SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView, WindowView,
 };
 use crate::json::Events;
 use crate::json::machine::Note;
 use crate::json::passkeys::{Made, Nothing};
 use crate::json::people::{Agree, Password};
+use crate::json::plan::{Code, Open, Removed as RemovedRows, Said};
 use crate::schema::TokenName;
 
 pub(super) type Shape = fn(&mut SchemaGenerator) -> Value;
@@ -122,6 +124,12 @@ shapes! {
     Tokens { tokens: Vec<ApiTokenView> }
     Ended { ended: u64 }
     Revoked { revoked: TokenName }
+    Nodes { nodes: Vec<NodeView> }
+    Enrollments { enrollments: Vec<EnrollmentRow> }
+    Planes { planes: Vec<PlaneRow> }
+    LastEvents { events: Vec<EventView> }
+    Webhooks { webhooks: Vec<WebhookView> }
+    DeadLetters { dead: Vec<DeadLetterView> }
 }
 
 const TIME: &str = "in UTC, as 2026-11-22T19:54:05Z";
@@ -139,7 +147,7 @@ fn search(more: &[Parameter]) -> Vec<Parameter> {
 }
 
 pub(super) fn operations() -> Vec<Op> {
-    [seed(), people(), machines(), nodes(), site(), log(), rest()].into_iter().flatten().collect()
+    [seed(), people(), machines(), plan(), nodes(), site(), log(), rest()].into_iter().flatten().collect()
 }
 
 fn seed() -> Vec<Op> {
@@ -226,8 +234,31 @@ fn machines() -> Vec<Op> {
     ]
 }
 
+fn plan() -> Vec<Op> {
+    vec![
+        get::<PlanView>("/api/v1/plan", "The plan of enrollment, held against the machines"),
+        put::<PlanView>("/api/v1/plan", "Replace the plan; CSV or YAML").takes::<PlanText>(),
+        post::<PlanView>("/api/v1/plan", "Add rows to the plan").takes::<PlanText>(),
+        delete::<RemovedRows>("/api/v1/plan", "Remove the plan"),
+        post::<PlanCheck>("/api/v1/plan/check", "Check a plan without keeping it").takes::<PlanText>(),
+        delete::<RemovedRows>("/api/v1/plan/rows/{name}", "Remove the row of a name"),
+        post::<EnrollmentView>("/api/v1/approve-planned", "Approve a planned machine by its code").takes::<Code>(),
+        post::<EnrollmentView>("/api/v1/enrollments/{id}/approve-planned", "Approve a planned machine without its code"),
+        put::<WindowView>("/api/v1/enrollment-window", "Open the join window").takes::<Open>(),
+        delete::<WindowView>("/api/v1/enrollment-window", "Close the join window"),
+        post::<Said>("/api/v1/machines/{id}/say", "Put a machine off, or let it ask again").takes::<Say>(),
+    ]
+}
+
 fn nodes() -> Vec<Op> {
     vec![
+        get::<Nodes>("/api/v1/nodes", "Nodes, by name"),
+        get::<Enrollments>("/api/v1/enrollments", "Enrollments, newest first"),
+        get::<Planes>("/api/v1/planes", "Planes"),
+        get::<SshView>("/api/v1/ssh", "By whom the nodes' host keys are certified"),
+        get::<Webhooks>("/api/v1/webhooks", "Receivers of events"),
+        get::<DeadLetters>("/api/v1/webhooks/dead", "Events that were given up, newest first"),
+        post::<WebhookTest>("/api/v1/webhooks/test", "Send a receiver one message").takes::<TestWish>(),
         get::<ConvergeView>("/api/v1/converge", "How far the nodes have converged"),
         post::<ConvergeView>("/api/v1/converge", "Run, check, pause or resume plays").takes::<ConvergeAct>(),
         get::<ChartsView>("/api/v1/charts", "Charts of the site's Prometheus").query(&[(
@@ -270,6 +301,11 @@ fn log() -> Vec<Op> {
     vec![
         get::<Events>("/api/v1/events", "Events, oldest first")
             .query(&[("after", "integer", "only events with higher numbers"), ("limit", "integer", "1 to 500; default 100")]),
+        get::<LastEvents>("/api/v1/events/last", "The newest events, oldest first").query(&[(
+            "limit",
+            "integer",
+            "1 to 500; default 50",
+        )]),
         file("/api/v1/events/stream", "text/event-stream", "New events as they happen").header(seen),
         get::<AuditPage>("/api/v1/audit", "Search the event log, newest first").query(&search(&[
             ("before", "integer", "only events with lower numbers"),

@@ -27,7 +27,8 @@ async fn request(router: &axum::Router, token: &str, method: &str, path: &str, b
     let who = if token.starts_with(SCOPE) { ("authorization", bearer.as_str()) } else { ("cookie", cookie.as_str()) };
     let kind = if path.starts_with("/api/") { JSON } else { FORM };
     let body = body.replace(&csrf(TOKEN), &proof);
-    ask(router, method, path, &[who, kind, ("x-csrf-token", &proof)], body).await
+    // The last is of the settings; no other route reads it.
+    ask(router, method, path, &[who, kind, ("x-csrf-token", &proof), ("if-match", "*")], body).await
 }
 
 #[tokio::test]
