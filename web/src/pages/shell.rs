@@ -47,9 +47,10 @@ fn chapter(title: &str) -> &'static str {
         "Packages" => "darksite",
         "Images" => "foundry",
         "Site" => "second-site",
-        "Clock" => "running-a-seed",
+        "Home" | "Clock" => "running-a-seed",
         "About" => "troubleshooting",
         event if event.starts_with("Event ") => "audit",
+        // Machines, the plan, approval.
         _ => "joining",
     }
 }
