@@ -26,23 +26,8 @@ use web::api::{
 };
 
 use super::App;
+use super::boot::BOOT_FILES;
 use crate::installer::{self, Medium};
-
-/// The files of a netboot set that are served.
-const BOOT_FILES: &[&str] = &[
-    "vmlinuz",
-    "initrd.img",
-    "vmlinuz-arm64",
-    "initrd-arm64.img",
-    "undionly.kpxe",
-    "snponly.efi",
-    "ipxe.efi",
-    "ipxe-arm64.efi",
-    "shimx64.efi",
-    "grubx64.efi",
-    "shimaa64.efi",
-    "grubaa64.efi",
-];
 
 /// A handle that both routers share.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use axum::Router;
 use cluster_seed::people::Permission;
 
 use super::routes;
-use super::routes_table::{Guard, Row, form, none, people_rows};
+use super::routes_table::{Guard, Row, form, inventory_rows, none, people_rows};
 use crate::auth::csrf;
 use crate::testing::client::{Answer, FORM, JSON, ask, cookie, get, site};
 use crate::testing::data::{PENDING, pending_id};
@@ -111,22 +111,6 @@ fn image_rows() -> Vec<Row> {
         (Change(Build), "POST", "/api/v1/outputs", wish, 200, 423),
         (Change(Build), "POST", "/api/v1/outputs/{name}/verify", none(), 200, 200),
     ]
-}
-
-fn inventory_rows() -> Vec<Row> {
-    let paths = [
-        "/api/v1/nodes",
-        "/api/v1/enrollments",
-        "/api/v1/planes",
-        "/api/v1/ssh",
-        "/api/v1/events/last",
-        "/api/v1/webhooks",
-        "/api/v1/webhooks/dead",
-    ];
-    let mut rows = paths.map(|path| (Read, "GET", path, none(), 200, 200)).to_vec();
-    let wish = format!(r#"{{"url":"{}"}}"#, crate::testing::webhooks::RECEIVER);
-    rows.push((Change(Administer), "POST", "/api/v1/webhooks/test", wish, 200, 200));
-    rows
 }
 
 fn json_rows() -> Vec<Row> {
