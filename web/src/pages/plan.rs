@@ -268,16 +268,17 @@ pub(crate) async fn remove(
 
 #[derive(Deserialize)]
 pub(crate) struct WindowForm {
-    /// Seconds; 0 closes the window.
+    /// Seconds; 0 closes the window. A flattened form has texts only.
     #[serde(default)]
-    seconds: u64,
+    seconds: String,
 }
 
 pub(crate) async fn window(
     sent: Sent,
     ChangeForm(change, form): ChangeForm<may::Approve, WindowForm>,
 ) -> Result<Response, Failure> {
-    let (actor, seconds) = (change.actor().clone(), Some(form.seconds).filter(|s| *s > 0));
+    let seconds: u64 = form.seconds.parse().map_err(|_| Failure::not_found())?;
+    let (actor, seconds) = (change.actor().clone(), Some(seconds).filter(|s| *s > 0));
     let done = sent.app.call(move |api| api.set_window(&actor, seconds)).await;
     finish(sent, &change, done.map(drop), "/plan").await
 }
