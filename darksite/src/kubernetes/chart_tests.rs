@@ -1,5 +1,4 @@
 use super::*;
-use crate::kubernetes::testing::digest;
 use crate::kubernetes::testing::{OF_CHART, chart, digest};
 
 fn names(chart: &Chart, values: &Value) -> Vec<String> {
