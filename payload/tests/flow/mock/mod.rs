@@ -28,7 +28,6 @@ mod lies;
 pub mod machine;
 mod made;
 mod told;
-mod told;
 
 pub use lies::Lie;
 pub use made::image;
