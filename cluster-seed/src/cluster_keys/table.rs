@@ -31,7 +31,7 @@ pub const KEYS: &[Section] = &[
         key("payload", "section", NONE, "", "The operator's Ansible roles ([converge.md](converge.md))."),
         key("nodes", "list", "[]", "at most 4,096 entries", "The machines of the site, where they are planned ([proxmox.md](proxmox.md))."),
         key("substrate", "section", NONE, "", "What they run on."),
-        key("webhooks", "list", "[]", "at most 16 entries", "Who is told of events ([webhooks.md](webhooks.md))."),
+        key("webhooks", "list", "[]", "at most 16 entries", "Receivers of events ([webhooks.md](webhooks.md))."),
         key("architectures", "list of words", "[amd64]", "`amd64`, `arm64`; `amd64` is required", "Architectures of the nodes. Netboot set and artifacts are built for each; the snapshot has the packages of each."),
     ] },
     Section { at: &["spec.networking"], about: "", keys: &[
@@ -161,13 +161,13 @@ pub const KEYS: &[Section] = &[
         key("window", "word", "always", "`always`, `manual`", "When unknown machines may ask to enroll: always, or while `seedd enrollment open` says so."),
         key("rules", "list", "[]", "at most 64 entries", "What the form of an approval is filled in with. The first rule that fits a machine counts; the plan comes before all rules."),
     ] },
-    Section { at: &["spec.enrollment.rules[]"], about: "A rule decides nothing: its values are shown before a machine is approved. `seedd plan explain` tells which one fits.", keys: &[
+    Section { at: &["spec.enrollment.rules[]"], about: "A rule decides nothing: its values are shown before a machine is approved. `seedd plan explain` shows which one fits.", keys: &[
         key("match", "section", REQUIRED, "", "Conditions, all of which a machine has to meet. `{}` fits every machine."),
         key("role", "name of a role", "null", "", "Role of the machine."),
         key("name", "string", "null", "one label, with `{n}` at most once", "Host name, or a pattern: the first free number takes the place of `{n}`."),
         key("disk", "string", "null", "`only`, `smallest`, `largest`, `serial:NUMBER`, or a name", "Disk to install on."),
     ] },
-    Section { at: &["spec.enrollment.rules[].match"], about: "Texts are patterns: `*` stands for any text, `?` for one character, in any case.", keys: &[
+    Section { at: &["spec.enrollment.rules[].match"], about: "Texts are patterns: `*` matches any text, `?` one character, in any case.", keys: &[
         key("vendor", "pattern", "null", "at most 96 characters", "Vendor of the machine, from SMBIOS."),
         key("product", "pattern", "null", "at most 96 characters", "Product, from SMBIOS."),
         key("serial", "pattern", "null", "at most 96 characters", "Serial number, from SMBIOS."),

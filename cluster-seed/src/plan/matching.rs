@@ -145,7 +145,7 @@ impl std::fmt::Display for Difference {
                 write!(f, "the plan has its serial number with MAC address {planned}, and this machine has no such card")
             }
             Difference::OtherSerial { planned, found } if found.is_empty() => {
-                write!(f, "the plan has its MAC address with serial number {planned}, and this machine tells none")
+                write!(f, "the plan has its MAC address with serial number {planned}, and this machine reports none")
             }
             Difference::OtherSerial { planned, found } => {
                 write!(f, "the plan has its MAC address with serial number {planned}, and this machine has {found}")

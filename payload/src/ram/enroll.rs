@@ -308,7 +308,7 @@ impl Enroller<'_> {
         let Ok(told) = told else { return };
         match self.http.post_json::<ConfirmReply>(&format!("/api/v1/agent/{enrollment}/code"), &told) {
             Ok(_) => self.console.step("this machine is planned: an operator may approve it without its code"),
-            Err(e) => tracing::debug!(error = %chain(&e), "the code was not told to the seed"),
+            Err(e) => tracing::debug!(error = %chain(&e), "the code was not sent to the seed"),
         }
     }
 

@@ -89,7 +89,7 @@ fn openssh_reads_the_certificate() {
     let path = dir.path().join("host-cert.pub");
     std::fs::write(&path, format!("{}\n", made.certificate)).unwrap();
     let said = Tool::new("ssh-keygen").arg("-L").arg("-f").arg(&path).env("TZ", "UTC").run().unwrap().text();
-    for part in ["ssh-ed25519-cert-v01@openssh.com host certificate", "Key ID: \"n1.lab.lan\"", "10.78.0.2", "to 2028-01-"] {
+    for part in ["ssh-ed25519-cert-v01@openssh.com host certificate", "Key ID: \"n1.lab.lan\"", "10.78.0.2", "2028-01-"] {
         assert!(said.contains(part), "{part} in\n{said}");
     }
 }

@@ -3,39 +3,16 @@
 
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
-use cluster_seed::ids::{Digest, EnrollmentId};
+use cluster_seed::ids::EnrollmentId;
 use cluster_seed::people::{Approvals, Permission};
 use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::enrollments::{Decided, EnrollmentRecord};
-use web::api::{Actor, ApiError, EnrollmentView, FirstYes};
+use web::api::{Actor, ApiError, EnrollmentView};
 
 use super::App;
+use super::first_yes::{digest, waiting};
 use super::records::event_of;
-
-/// Names a decision, without the parts of the pairing that are secret.
-fn digest(decided: &Decided) -> Digest {
-    let Decided { actor, hostname, role, replace, order, message, .. } = decided;
-    let words = serde_json::json!([actor, hostname, role, replace, order, message]);
-    Digest::of(words.to_string().as_bytes())
-}
-
-/// The first person's decision about an enrollment that still waits for the second one.
-fn waiting(record: &EnrollmentRecord) -> Option<&Decided> {
-    record.decision.as_ref().filter(|d| record.state == EnrollmentState::Pending && d.agreed.is_none())
-}
-
-/// The decision as the pages and the API show it.
-pub(super) fn first_yes(record: &EnrollmentRecord) -> Option<FirstYes> {
-    waiting(record).map(|d| FirstYes {
-        user: d.actor.clone(),
-        hostname: d.hostname.to_string(),
-        role: d.role.clone(),
-        disk: d.order.disk.clone(),
-        replace: d.replace,
-        decision: digest(d),
-    })
-}
 
 /// A yes counts only of a user, who is one person.
 fn person(actor: &Actor) -> Result<(), ApiError> {

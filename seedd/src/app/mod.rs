@@ -18,6 +18,7 @@ pub mod converge;
 mod darksite;
 mod dhcp;
 pub mod enroll;
+mod first_yes;
 mod fleet;
 pub mod flight;
 mod heartbeat;

@@ -145,7 +145,7 @@ impl App {
         }
         self.write(|tx| {
             if site::plan::load(tx)? != *old {
-                return Err(ApiError::conflict("the plan was changed by somebody else", "check it again"));
+                return Err(ApiError::conflict("the plan was changed by another user", "check it again"));
             }
             site::plan::store(tx, &plan)?;
             tx.event(now_ms(), &NewEvent { actor: Some(user), ..NewEvent::new(EventKind::PlanChanged, &text) })?;
@@ -203,8 +203,8 @@ impl App {
         let suggestion = self.suggestion_of(&record)?.filter(|s| s.planned);
         let suggestion = suggestion.ok_or_else(|| ApiError::conflict("the plan does not name this machine", "type its code"))?;
         let code = self.told.code(id).ok_or_else(|| {
-            let hint = "type the code; machines that started from a medium, or before the policy was set, never tell theirs";
-            ApiError::conflict("this machine has not told its code", hint)
+            let hint = "type the code; machines that started from a medium, or before the policy was set, never send theirs";
+            ApiError::conflict("this machine has not sent its code", hint)
         })?;
         let approve = planned(&suggestion, &code).ok_or_else(|| {
             let why = suggestion.why.clone().unwrap_or_else(|| "the plan does not say everything".to_owned());
@@ -235,7 +235,7 @@ impl App {
         let told = open(&record, told, |t| t.enrollment)?;
         let text = Zeroizing::new(told.code);
         if !self.wants_code(&record)? {
-            return Err(conflict("nobody asked for this code"));
+            return Err(conflict("this code was not requested"));
         }
         let code: PairingCode = text.parse().map_err(|_| ApiError::bad("not a pairing code", ""))?;
         if record.number != Some(code.number) {
@@ -244,12 +244,12 @@ impl App {
         let pending = self.store.read(|tx| tx.enrollments_waiting())?;
         self.told.retain(&pending.iter().filter(|r| r.state == EnrollmentState::Pending).map(|r| r.id).collect());
         if !self.told.keep(id, text) {
-            return Err(ApiError::unavailable("too many machines have told their codes"));
+            return Err(ApiError::unavailable("too many machines have sent their codes"));
         }
         self.note(
             record.ip,
             EventKind::EnrollmentPending,
-            "planned: the machine told its code; a click approves it",
+            "planned: the machine sent its code; a click approves it",
             Some(&record),
         );
         Ok(ConfirmReply { state: record.state })
@@ -288,7 +288,7 @@ fn typed_view(record: &EnrollmentRecord) -> Option<TypedView> {
         disk_size: decided.order.disk_size,
         disk_serial: decided.order.disk_serial.clone(),
         state: record.state,
-        second: super::agree::first_yes(record).is_some(),
+        second: super::first_yes::first_yes(record).is_some(),
         reason: record.reason.clone(),
     })
 }

@@ -277,7 +277,7 @@ pub(super) fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentV
             rate: record.rate,
         }),
         reason: record.reason.clone(),
-        first_yes: super::agree::first_yes(record),
+        first_yes: super::first_yes::first_yes(record),
         trouble: record.trouble.map(TroubleView::from),
     })
 }

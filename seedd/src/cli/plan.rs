@@ -242,7 +242,7 @@ fn store(store: &Store, old: &Plan, plan: &Plan, text: &str) -> Result<()> {
         tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::PlanChanged, text) })?;
         Ok(true)
     })?;
-    if kept { Ok(()) } else { Err(hint::with(anyhow!("the plan was changed meanwhile"), "run the command again")) }
+    if kept { Ok(()) } else { Err(hint::with(anyhow!("the plan was changed by another user"), "run the command again")) }
 }
 
 impl Show {
@@ -307,7 +307,7 @@ impl Explain {
             Ok(Some((known, judged)))
         })?;
         let Some((known, suggestion)) = found else {
-            let error = anyhow!("no machine {} has told its facts", self.machine);
+            let error = anyhow!("no machine {} has reported its hardware", self.machine);
             return Err(hint::with(error, "give its MAC address or its serial number; its agent has to run first"));
         };
         let row = plan.find(&known.facts, known.mac).map(|f| f.row.line);

@@ -347,7 +347,7 @@ fn certificates_are_issued_to_the_node_and_again_only_when_they_must_be() {
     assert!(nodes[0].ask(&app).certificates.is_some(), "other names");
     // The keys of the authorities, and that of service accounts, are sealed to the vault: a change of its key includes them.
     let vaulted = app.store.read(|tx| tx.vaulted()).unwrap();
-    assert_eq!(vaulted.iter().filter(|(name, _)| name.starts_with("pki:")).count(), 5);
+    assert_eq!(vaulted.iter().filter(|(name, _)| name.starts_with("pki:")).count(), 6);
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn ansible_reads_the_inventory() {
         assert!(graph.contains(part), "{part} in\n{graph}");
     }
     // A task of its own on every node of a group; the test has no ssh to them.
-    let message = "msg={{ ansible_user }}@{{ ansible_host }} {{ kubedos_role }}";
+    let message = "msg={{ ansible_user }}@{{ ansible_host }}/{{ kubedos_role }}";
     let said = ansible("ansible", &["role_base", "--limit", "web-1*", "-c", "local", "-m", "debug", "-a", message]);
     assert!(said.contains("web-1.kubedos.lan | SUCCESS") && said.contains("root@10.") && !said.contains("db-1"), "{said}");
 }

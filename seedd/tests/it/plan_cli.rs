@@ -50,9 +50,9 @@ fn a_plan_is_checked_kept_shown_and_removed() {
     says(&site, &["plan", "remove", "r01u08"], 1, &["no row r01u08", "hint: "]);
     says(&site, &["plan", "remove", "r01u10"], 0, &["1 rows removed"]);
     says(&site, &["plan", "remove", "--all"], 0, &["1 rows removed"]);
-    says(&site, &["plan", "remove"], 2, &["--all"]);
+    says(&site, &["plan", "remove"], 2, &["<NAME>..."]);
     says(&site, &["plan", "check", "/nowhere"], 1, &["opening /nowhere"]);
-    says(&site, &["plan", "explain", "SN1"], 1, &["no machine SN1 has told its facts", "hint: "]);
+    says(&site, &["plan", "explain", "SN1"], 1, &["no machine SN1 has reported its hardware", "hint: "]);
 }
 
 #[test]

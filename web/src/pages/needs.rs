@@ -94,7 +94,7 @@ pub(super) fn steps(overview: &Overview, home: &HomeView) -> Vec<Step> {
             "Connect it to the boot network, and choose PXE or HTTP boot in its firmware.",
         ),
         Step {
-            link: seen.then_some(("Show what waits", "/machines?state=waiting")),
+            link: seen.then_some(("Show pending machines", "/machines?state=waiting")),
             ..step(
                 false,
                 "Approve the first node",

@@ -2,6 +2,7 @@
 
 use super::{Mock, data};
 use crate::api::{ApiError, DeadLetterView, WebhookApi, WebhookTest, WebhookView};
+use cluster_seed::events::EventKind;
 
 /// A receiver that the mock has.
 pub const RECEIVER: &str = "http://hooks.lan/";
@@ -16,7 +17,7 @@ impl WebhookApi for Mock {
 
     fn dead_letters(&self) -> Result<Vec<DeadLetterView>, ApiError> {
         drop(self.open()?);
-        let (kind, text) = ("node.revoked".to_owned(), format!("revoked{}", self.spice));
+        let (kind, text) = (EventKind::NodeRevoked.as_str().to_owned(), format!("revoked{}", self.spice));
         Ok(vec![DeadLetterView {
             url: RECEIVER.into(),
             event: 6,

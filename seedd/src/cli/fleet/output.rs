@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn tables_are_aligned_and_plain() {
-        assert_eq!(shown(Format::Table, ""), "NAME        STATE\nalpha-beta  Pending\nx\u{fffd}[2J      -");
+        assert_eq!(shown(Format::Table, ""), "NAME        STATE\nalpha-beta  Pending\nx\u{fffd}[2J       -");
         assert_eq!(shown(Format::Wide, "state=pending"), "NAME        STATE    N\nalpha-beta  Pending  7");
         let mut bare = args(Format::Table, "n=7");
         bare.no_headers = true;

@@ -20,7 +20,7 @@ struct Condition {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    #[error("{0:?} is no condition; write KEY=VALUE or KEY!=VALUE, separated by commas")]
+    #[error("{0:?} is not a condition; write KEY=VALUE or KEY!=VALUE, separated by commas")]
     Condition(String),
     #[error("more than {MAX_CONDITIONS} conditions")]
     TooMany,

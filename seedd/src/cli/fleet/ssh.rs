@@ -74,7 +74,7 @@ fn known_hosts(ssh: &Ssh, nodes: &[Node]) -> Result<String> {
     let authority = authority.hint("it is made when the seed is unsealed the next time: `seedd unseal`")?;
     let good = authority.starts_with("ssh-ed25519 ") && !authority.chars().any(char::is_control);
     if !good || ssh.domain.parse::<Hostname>().is_err() {
-        bail!("the seed told no key of an SSH host authority");
+        bail!("the seed has no key of an SSH host authority");
     }
     let mut hosts = vec![format!("*.{}", ssh.domain)];
     hosts.extend(reachable(nodes).map(|(_, address)| address.to_string()));

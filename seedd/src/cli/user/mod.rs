@@ -1,6 +1,7 @@
 //! `seedd user`: users of the web interface and the API. Needs write access to the data directory, and no session.
 
 mod token;
+mod words;
 
 use anyhow::{Result, anyhow};
 use camino::Utf8PathBuf;
@@ -15,8 +16,7 @@ use super::prompt::{ask_new_secret, passphrase_from};
 use crate::app::auth::{check_password, check_user, hash_password};
 use crate::app::people;
 
-/// The actor in the event log.
-const ACTOR: &str = "command line";
+use words::{ACTOR, plain};
 
 #[derive(Subcommand)]
 pub enum Users {
@@ -114,16 +114,6 @@ impl Users {
             Users::Remove(v) => v.run(),
             Users::Token(v) => v.run(),
         }
-    }
-}
-
-/// An error of a use case, for the terminal.
-fn plain(error: ApiError) -> anyhow::Error {
-    match error {
-        ApiError::BadRequest { why, hint: Some(text) } | ApiError::Conflict { why, hint: Some(text) } => {
-            hint::with(anyhow!(why), text.replace("names are listed on the page People", "`seedd user list` lists them"))
-        }
-        other => anyhow!(other.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use host::clock::now;
 use serde_json::json;
 use web::api::NewToken;
 
-use super::{ACTOR, plain};
+use super::words::{ACTOR, plain};
 use crate::app::people;
 use crate::cli::args::{SiteArgs, time_of};
 
