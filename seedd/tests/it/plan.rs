@@ -167,7 +167,7 @@ fn a_click_approves_a_planned_machine_that_was_asked_for_its_code_and_no_other()
     let ((id, code), (second, second_code)) = (m.enroll(&bench.app), other.enroll(&bench.app));
     let asked = |id| bench.app.status_of(id).unwrap().tell_code;
     assert!(asked(id) && !asked(second), "only the planned one");
-    assert!(why(tell(&bench, &other, second, &second_code)).contains("nobody asked"));
+    assert!(why(tell(&bench, &other, second, &second_code)).contains("not requested"));
     assert!(why(tell(&bench, &other, id, &code)).contains("not signed"), "by another machine");
     assert!(why(tell(&bench, &m, id, "99-000-000")).contains("another enrollment"));
     assert!(why(seed(&bench).click(&admin(), id)).contains("has not sent its code"));

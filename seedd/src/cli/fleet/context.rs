@@ -110,7 +110,7 @@ impl Context {
 }
 
 /// What is shown of a context: never its token.
-fn shown(name: &str, entry: &Entry, current: bool) -> Value {
+fn offered(name: &str, entry: &Entry, current: bool) -> Value {
     json!({
         "name": name,
         "server": entry.server,
@@ -164,9 +164,9 @@ impl Add {
         };
         let seen = remote.trust().seen().ok_or_else(|| anyhow!("{} showed no certificate", self.url))?;
         let Some(given) = &self.fingerprint else {
-            let shown = format!("{} shows a certificate with\n  sha256 {}", self.url, shown(&seen));
+            let offered = format!("{} shows a certificate with\n  sha256 {}", self.url, shown(&seen));
             return Err(hint::with(
-                anyhow!("no --fingerprint is given. {shown}"),
+                anyhow!("no --fingerprint is given. {offered}"),
                 "compare it with the seed's console or `seedd status` there, then give it with --fingerprint",
             ));
         };
@@ -189,7 +189,7 @@ impl List {
         self.list.list("contexts", COLUMNS, &|| {
             let all = Contexts::read(&dir)?;
             let is_current = |name: &String| all.current.as_ref() == Some(name);
-            Ok(all.contexts.iter().map(|(name, entry)| shown(name, entry, is_current(name))).collect())
+            Ok(all.contexts.iter().map(|(name, entry)| offered(name, entry, is_current(name))).collect())
         })
     }
 }
@@ -211,7 +211,7 @@ impl Use {
 impl Show {
     fn run(&self) -> Result<()> {
         let all = Contexts::read(&self.home.dir()?)?;
-        let shown = shown(&self.name, all.get(&self.name)?, all.current.as_ref() == Some(&self.name));
+        let shown = offered(&self.name, all.get(&self.name)?, all.current.as_ref() == Some(&self.name));
         let pairs = [
             ("name", at(&shown, "/name")),
             ("server", at(&shown, "/server")),

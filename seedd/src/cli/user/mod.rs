@@ -3,13 +3,12 @@
 mod token;
 mod words;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::people::Rights;
 use serde_json::json;
-use site::hint;
-use web::api::{ApiError, SetUser};
+use web::api::SetUser;
 
 use super::args::{DataDir, SiteArgs, say, time_of};
 use super::prompt::{ask_new_secret, passphrase_from};
