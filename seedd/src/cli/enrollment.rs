@@ -23,7 +23,7 @@ const ACTOR: &str = "command line";
 pub enum Enrollment {
     /// Let unknown machines ask to enroll, for a time
     ///
-    /// Needs enrollment.window: manual in cluster.yaml; without it, the enrollment is always open. Nobody joins without an approval
+    /// Needs enrollment.window: manual in cluster.yaml; without it, the enrollment is always open. No machine joins without an approval
     /// either way. Planned machines, nodes and machines with a join token need no window.
     #[command(after_long_help = "\
 Example:

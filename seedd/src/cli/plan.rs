@@ -30,7 +30,7 @@ const ACTOR: &str = "command line";
 pub enum Plans {
     /// Compare a plan with this site, and keep nothing
     ///
-    /// Tells which rows belong to machines that wait, which were not seen, which machines wait and are not in the plan, and every
+    /// Shows which rows belong to machines that wait, which were not seen, which machines wait and are not in the plan, and every
     /// contradiction with its line: a serial number or name that is there twice, a role that does not exist, a name of a node.
     #[command(after_long_help = "\
 Examples:
@@ -48,11 +48,11 @@ Exit status:
     Set(FromFile),
     /// Add rows to the plan; a row for the same machine or name takes the place of the old one
     Add(FromFile),
-    /// Show the plan that is kept, and where its rows stand
+    /// Show the plan that is kept, and the state of its rows
     Show(Show),
     /// Remove rows from the plan, or all of them
     Remove(Remove),
-    /// Tell what the form of a machine would be filled in with, by which row or rule, and why
+    /// Show what the form of a machine would be filled in with, by which row or rule, and why
     #[command(after_long_help = "\
 Examples:
   seedd plan explain 52:54:00:ab:00:01

@@ -258,7 +258,7 @@ fn the_command_line_changes_keys_with_and_without_a_daemon() {
     let new = site.keys().public().unwrap();
     assert_eq!(value["planes"]["wg2"]["old"], old.planes["wg2"].to_string());
     assert_eq!(value["planes"]["wg2"]["new"], new.planes["wg2"].to_string());
-    assert_eq!((&value["vault"]["new"], &value["vault"]["passwords"]), (&new.vault.clone().into(), &2.into()));
+    assert_eq!((&value["vault"]["new"], &value["vault"]["passwords"]), (&new.vault.clone().into(), &3.into()));
     assert_eq!((&value["release"], value["planes"].as_object().unwrap().len()), (&Value::Null, 1));
     assert!(!site.control_socket().exists(), "nobody answers there");
 

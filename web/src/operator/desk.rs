@@ -1,11 +1,13 @@
 //! Routes of the audit log, jobs, DHCP, settings, the documents and the description of the API.
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 
-use super::Route;
+use crate::call::App;
 use crate::limits::MAX_SETTINGS;
 use crate::{json, pages};
+
+type Route = (&'static str, MethodRouter<App>);
 
 pub(super) fn routes() -> Vec<Route> {
     // cluster.yaml may be larger than any other form.
