@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("agent", agent),
     ("site_key", site_key),
     ("join", join),
+    ("plan", plan),
 ];
 
 /// What machines boot, for the responder below.
@@ -335,5 +336,25 @@ pub fn join(data: &[u8]) {
     }
     if let Ok(pattern) = text.parse::<NamePattern>() {
         assert!(pattern.labels().next().is_some_and(|l| l.len() <= 63));
+    }
+}
+
+/// A plan that an operator pastes, as CSV or YAML, and the wishes for disks in it.
+pub fn plan(data: &[u8]) {
+    use cluster_seed::plan::{DiskWish, MAX_FIELD, MAX_PROBLEMS, MAX_ROWS, Plan};
+    let text = String::from_utf8_lossy(data);
+    match Plan::parse(&text) {
+        Ok(plan) => {
+            assert!(plan.rows().len() <= MAX_ROWS);
+            for row in plan.rows() {
+                let plain = |t: &str| t.chars().count() <= MAX_FIELD && !t.contains(char::is_control);
+                assert!(row.line > 0 && plain(&row.serial) && plain(&row.place) && plain(&row.role), "{row:?}");
+                assert!(!row.serial.is_empty() || row.mac.is_some_and(|m| plan.by_mac(m) == Some(row)), "{row:?}");
+                assert!(row.disk.to_string().parse::<DiskWish>().is_ok_and(|again| again == row.disk), "{row:?}");
+            }
+            let json = serde_json::to_vec(plan.rows()).expect("rows are JSON");
+            assert!(serde_json::from_slice(&json).is_ok_and(|rows| Plan::of(rows).is_ok_and(|again| again == plan)));
+        }
+        Err(problems) => assert!(!problems.is_empty() && problems.len() <= MAX_PROBLEMS + 1),
     }
 }

@@ -13,6 +13,7 @@ use crate::machine::HardwareFacts;
 use crate::pairing::{Nonce, Number};
 use crate::pake::{Confirmation, PakeMessage};
 use crate::seal::{Sealable, Sealed};
+use crate::trouble::Trouble;
 
 pub use crate::pake::PROTOCOL;
 
@@ -81,6 +82,32 @@ pub struct StatusReply {
     pub challenge: Option<Nonce>,
     /// The reason, if the state is Denied, Expired or Revoked.
     pub reason: Option<String>,
+    /// The plan names this machine, and the site approves such machines with a click: the seed asks for the code
+    /// ([`TellCode`]). A machine answers only if its boot script allowed it ([`TELL_CODE`]).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tell_code: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(b: &bool) -> bool {
+    !*b
+}
+
+/// Kernel command line word with which a boot script allows the agent to tell its code to the seed. Never on a medium.
+pub const TELL_CODE: &str = "kubedos.tell-code";
+
+/// `POST /api/v1/agent/<enrollment>/code`, sealed by the node key: the pairing code, so that a click of the operator takes the
+/// place of typing it. Whoever reads the boot network reads it too.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TellCode {
+    pub enrollment: EnrollmentId,
+    /// As on the console: `12-597-850`.
+    pub code: String,
+}
+
+impl Sealable for TellCode {
+    const PURPOSE: &'static str = "pairing-code";
 }
 
 /// `POST /api/v1/agent/<enrollment>/confirm`, sealed by the node key: the machine has verified the seed's confirmation.
@@ -110,7 +137,7 @@ impl Sealable for Mismatch {
     const PURPOSE: &'static str = "pairing-mismatch";
 }
 
-/// Answer to [`Confirm`] and [`Mismatch`].
+/// Answer to [`Confirm`], [`Mismatch`] and [`TellCode`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConfirmReply {
     pub state: EnrollmentState,
@@ -225,6 +252,9 @@ pub enum ReportBody {
     Failed {
         step: String,
         why: String,
+        /// For code; agents of earlier versions do not tell it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Trouble>,
     },
 }
 
@@ -259,4 +289,7 @@ pub struct ErrorReply {
     pub hint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The same request may succeed later by itself.
+    #[serde(default)]
+    pub retryable: bool,
 }

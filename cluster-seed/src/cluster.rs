@@ -16,10 +16,13 @@ use crate::ids::Hostname;
 use crate::inventory::{self, Known, NodeSpec};
 use crate::kubernetes::KubernetesSpec;
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
+pub use crate::policy::EnrollmentPolicy;
 pub use crate::spec_error::SpecError;
+pub(crate) use crate::spec_error::read;
 use crate::spec_error::{at, whole};
 use crate::substrate::{Misplaced, SubstrateSpec};
 use crate::time::TimeSpec;
+use crate::webhooks::{self, WebhookSpec};
 
 /// Largest cluster.yaml read, in bytes.
 pub const MAX_SPEC: usize = 1 << 20;
@@ -70,6 +73,9 @@ pub struct Spec {
     /// What they run on.
     #[serde(default)]
     pub substrate: Option<SubstrateSpec>,
+    /// Who is told of events.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookSpec>,
     /// Architectures of the nodes: images are built for each, and the snapshot has the packages of each.
     #[serde(default = "arch::only_amd64")]
     pub architectures: Vec<Arch>,
@@ -161,48 +167,6 @@ pub struct PlaneSpec {
     pub purpose: String,
 }
 
-/// How machines may join.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EnrollmentPolicy {
-    /// An unapproved enrollment expires after this many minutes.
-    #[serde(default = "default_pending_minutes")]
-    pub pending_minutes: u32,
-    /// Wrong codes of one operator before waits begin.
-    #[serde(default = "default_wrong_codes")]
-    pub max_wrong_codes: u32,
-    /// Most pending enrollments; a further hello is answered with 429.
-    #[serde(default = "default_max_pending")]
-    pub max_pending: u32,
-    /// An install that reports nothing for this many minutes is Failed.
-    #[serde(default = "default_install_minutes")]
-    pub install_minutes: u32,
-}
-
-fn default_pending_minutes() -> u32 {
-    1440
-}
-fn default_wrong_codes() -> u32 {
-    5
-}
-fn default_max_pending() -> u32 {
-    256
-}
-fn default_install_minutes() -> u32 {
-    60
-}
-
-impl Default for EnrollmentPolicy {
-    fn default() -> Self {
-        EnrollmentPolicy {
-            pending_minutes: default_pending_minutes(),
-            max_wrong_codes: default_wrong_codes(),
-            max_pending: default_max_pending(),
-            install_minutes: default_install_minutes(),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SshSpec {
@@ -242,8 +206,10 @@ impl ClusterSpec {
             return Err(whole(format!("acceptance.mttrTargetMinutes is {found}"), "1 to 10080 (a week)"));
         }
         arch::check(&self.spec.architectures).map_err(|(why, hint)| whole(why, hint))?;
+        webhooks::check(&self.spec.webhooks)?;
         self.check_roles()?;
         self.check_converge()?;
+        self.spec.enrollment.check(&self.spec.roles.keys().map(String::as_str).collect())?;
         self.check_inventory()
     }
 
@@ -370,13 +336,6 @@ impl ClusterSpec {
 
 pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
-}
-
-pub(crate) fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SpecError> {
-    serde_saphyr::from_str(text).map_err(|e| {
-        let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
-        SpecError { line, column, message: e.without_snippet().to_string(), hint: None }
-    })
 }
 
 #[cfg(test)]

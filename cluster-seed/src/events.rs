@@ -157,6 +157,27 @@ kinds! {
     DrillPassed "drill.passed" Good,
     DrillSlow "drill.slow" Wait,
     DrillFailed "drill.failed" Bad,
+    UserSet "user.set" Idle,
+    UserRemoved "user.removed" Idle,
+    SessionEnded "session.ended" Idle,
+    ApiTokenCreated "api_token.created" Idle,
+    ApiTokenRevoked "api_token.revoked" Bad,
+    EnrollmentFirstYes "enrollment.first_yes" Wait,
+    EnrollmentSecondYes "enrollment.second_yes" Idle,
+    NodeSilent "node.silent" Wait,
+    NodeBack "node.back" Good,
+    MachineLabelled "machine.labelled" Idle,
+    WebhookDead "webhook.dead" Bad,
+    PlanChanged "plan.changed" Idle,
+    EnrollmentOpened "enrollment.opened" Idle,
+    EnrollmentClosed "enrollment.closed" Idle,
+    MachineSetAside "machine.set_aside" Idle,
+    MachineAllowed "machine.allowed" Idle,
+    LogVerified "log.verified" Good,
+    LogDamaged "log.damaged" Bad,
+    LogSigned "log.signed" Idle,
+    SettingsApplied "settings.applied" Idle,
+    SupportBundle "support.bundle" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.
@@ -178,6 +199,34 @@ impl EventKind {
     /// So frequent that only the newest of several in a row is shown.
     pub fn is_chatty(self) -> bool {
         matches!(self, EventKind::InstallProgress)
+    }
+
+    /// Belongs on the first page: a decision, an end or a fault, not a step on the way.
+    pub fn matters(self) -> bool {
+        use EventKind as K;
+        let family = family::of(self.as_str());
+        let step = matches!(
+            self,
+            K::EnrollmentHello
+                | K::EnrollmentConfirming
+                | K::EnrollmentIssued
+                | K::InstallBegan
+                | K::InstallProgress
+                | K::NodeBooted
+                | K::ApplyStep
+                | K::ApplyDone
+                | K::ConvergeStarted
+                | K::ConvergeNoDrift
+                | K::ConvergeAsked
+                | K::ConvergeCertificates
+                | K::CheckPassed
+                | K::PowerStatus
+                | K::Login
+                | K::TlsCertificate
+                | K::MachineLabelled
+        );
+        let other = matches!(self, K::DhcpOther | K::DhcpMode | K::DhcpForeignChosen);
+        other || !(step || matches!(family, "dhcp" | "tftp" | "http" | "boot" | "recorder" | "gate"))
     }
 }
 
@@ -272,6 +321,21 @@ mod tests {
         }
         for unknown in ["", "dhcp", "dhcp.", "dhcp.discover ", "DHCP.discover", "enrollment.converged"] {
             assert_eq!(unknown.parse::<EventKind>(), Err(UnknownKind(unknown.to_owned())));
+        }
+    }
+
+    #[test]
+    fn steps_on_the_way_do_not_push_out_what_matters() {
+        for kind in
+            [EventKind::GateCheck, EventKind::GateCheckFailed, EventKind::DhcpAck, EventKind::HttpStarted, EventKind::Login]
+        {
+            assert!(!kind.matters(), "{kind}");
+        }
+        let ends = |k: &&EventKind| {
+            ["failed", "revoked", "denied", "converged", "silent", "back"].iter().any(|w| k.as_str().ends_with(w))
+        };
+        for kind in EventKind::ALL.iter().filter(ends).filter(|k| **k != EventKind::GateCheckFailed) {
+            assert!(kind.matters(), "{kind}");
         }
     }
 

@@ -11,6 +11,8 @@ use crate::seal::{Sealable, Sealed};
 pub const PERIOD: u64 = 30;
 /// Seconds after a change of the list until a node that did not report it is shown as late: one period and some slack.
 pub const LATE: u64 = 45;
+/// Seconds without a message after which a running node counts as silent: four periods, and some slack for a slow round.
+pub const SILENT: u64 = 4 * PERIOD + 30;
 /// Largest request body with a list, in bytes: a list of [`crate::seal::MAX_PAYLOAD`], escaped.
 pub const MAX_LIST: usize = 32 << 20;
 

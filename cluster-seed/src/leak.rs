@@ -16,6 +16,7 @@ pub fn secrets(text: &[u8]) -> Vec<&'static str> {
     );
     say(after(text, b"PrivateKey", wireguard), "a WireGuard private key");
     say(after(text, b"kjt-", join_token), "a join token");
+    say(after(text, b"kbd_", api_token), "an API token");
     say(password_hash(text), "a password hash");
     say(after(text, b"passwd/", preseeded), "a password in a preseed");
     found.dedup();
@@ -68,6 +69,12 @@ fn wireguard(rest: &[u8]) -> bool {
 fn join_token(rest: &[u8]) -> bool {
     let digits = |text: &[u8]| run(text, |b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
     digits(rest) == 8 && rest.get(8) == Some(&b'-') && digits(&rest[9..]) >= 32
+}
+
+/// `kbd_<8 hex digits>_<48 hex digits>` ([`api_token`](crate::people::api_token)).
+fn api_token(rest: &[u8]) -> bool {
+    let digits = |text: &[u8]| run(text, |b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+    digits(rest) == 8 && rest.get(8) == Some(&b'_') && digits(&rest[9..]) >= 48
 }
 
 /// `passwd/root-password password x`, with any whitespace (debconf's preseed format).

@@ -79,3 +79,12 @@ fn a_join_token_is_found_where_the_kernel_prints_its_command_line() {
         assert!(of(near).is_empty(), "{near}");
     }
 }
+
+#[test]
+fn an_api_token_is_found_in_a_script() {
+    let (_, token) = crate::people::api_token(&[7; crate::people::TOKEN_RANDOM]);
+    assert_eq!(of(&format!("curl -H 'Authorization: Bearer {}' https://seed/", *token)), ["an API token"]);
+    for near in ["kbd_07070707", "kbd_07070707_", "kbd_07070707_0707", "kbd_ID_SECRET"] {
+        assert!(of(near).is_empty(), "{near}");
+    }
+}

@@ -21,6 +21,14 @@ pub(crate) fn whole(message: String, hint: &str) -> SpecError {
     SpecError { line: 0, column: 0, message, hint: (!hint.is_empty()).then(|| hint.to_owned()) }
 }
 
+/// Reads YAML; an error has its place.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SpecError> {
+    serde_saphyr::from_str(text).map_err(|e| {
+        let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
+        SpecError { line, column, message: e.without_snippet().to_string(), hint: None }
+    })
+}
+
 /// Debian policy 5.6.1.
 pub(crate) fn is_package_name(name: &str) -> bool {
     name.len() >= 2

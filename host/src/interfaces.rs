@@ -21,6 +21,13 @@ pub fn is_up_with(name: &str, address: Ipv4Addr) -> bool {
     })
 }
 
+/// Whether the interface `name` has a link; `None` if the kernel does not say so, as for one that is down. `root` is the parent of
+/// sys.
+pub fn has_link(root: &Utf8Path, name: &str) -> Option<bool> {
+    let text = std::fs::read_to_string(root.join("sys/class/net").join(name).join("carrier")).ok()?;
+    Some(text.trim() == "1")
+}
+
 /// MTU in bytes of the way to `target`: of the interface, or of the route if that has a smaller one. `None` without a route.
 /// `root` is the parent of sys.
 pub fn mtu_to(root: &Utf8Path, target: Ipv4Addr) -> Option<u32> {
@@ -59,6 +66,17 @@ mod tests {
             assert_eq!(route_mtu(line, device), mtu, "{line}");
         }
         assert!(mtu_to("/".into(), Ipv4Addr::LOCALHOST).is_some_and(|m| m >= 1500));
+    }
+
+    #[test]
+    fn a_link_is_read_where_there_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        for (name, text) in [("up", "1\n"), ("off", "0\n")] {
+            std::fs::create_dir_all(root.join("sys/class/net").join(name)).unwrap();
+            std::fs::write(root.join("sys/class/net").join(name).join("carrier"), text).unwrap();
+        }
+        assert_eq!(["up", "off", "none"].map(|name| has_link(root, name)), [Some(true), Some(false), None]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Kernel command line parameters of the RAM agent.
 
+use cluster_seed::agent::TELL_CODE;
 use cluster_seed::ids::Mac;
 use cluster_seed::join::seed_url;
 use cluster_seed::seal::{VerifyingKey, key_from_text};
@@ -14,6 +15,8 @@ pub struct Cmdline {
     pub boot_mac: Option<Mac>,
     /// The only site to enroll at (`kubedos.site=`), if it was given.
     pub site: Option<VerifyingKey>,
+    /// Whether the agent may tell its code to the seed that asks for it.
+    pub may_tell: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +34,9 @@ pub enum CmdlineError {
 impl Cmdline {
     /// Parses the text of /proc/cmdline. Other parameters are ignored; the last of a repeated one wins.
     pub fn parse(text: &str) -> Result<Self, CmdlineError> {
-        let (mut seed, mut boot_mac, mut site) = (None, None, None);
+        let (mut seed, mut boot_mac, mut site, mut may_tell) = (None, None, None, false);
         for word in text.split_ascii_whitespace() {
+            may_tell |= word == TELL_CODE;
             match word.split_once('=') {
                 Some(("kubedos.seed", value)) => seed = Some(parse_seed(value)?),
                 Some((site_key::PARAMETER, value)) => site = Some(parse_site(value)?),
@@ -40,7 +44,9 @@ impl Cmdline {
                 _ => {}
             }
         }
-        Ok(Cmdline { seed: seed.ok_or(CmdlineError::NoSeed)?, boot_mac, site })
+        // A machine that knows its site came from a medium: nothing that the network says may make it tell.
+        may_tell &= site.is_none();
+        Ok(Cmdline { seed: seed.ok_or(CmdlineError::NoSeed)?, boot_mac, site, may_tell })
     }
 }
 
@@ -73,9 +79,15 @@ mod tests {
         assert_eq!(line.boot_mac.unwrap().to_string(), "52:54:00:aa:bb:cc");
         let bare = Cmdline::parse("kubedos.seed=http://s").unwrap();
         assert_eq!((bare.boot_mac, bare.site), (None, None));
+        for (words, may_tell) in
+            [("", false), (" kubedos.tell-code", true), (" kubedos.tell-code=1", false), (" xkubedos.tell-code", false)]
+        {
+            assert_eq!(Cmdline::parse(&format!("kubedos.seed=http://s{words}")).unwrap().may_tell, may_tell, "{words}");
+        }
         let key = cluster_seed::seal::SigningKey::from_bytes(&[7; 32]).verifying_key();
         let text = format!("kubedos.seed=http://s kubedos.site={}", cluster_seed::seal::key_text(&key));
         assert_eq!(Cmdline::parse(&text).unwrap().site, Some(key));
+        assert!(!Cmdline::parse(&format!("{text} kubedos.tell-code")).unwrap().may_tell, "it knows its site");
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Flows { json } => flows(json),
         Verb::Gate => gate_once(),
         Verb::Report { step, why } => with_node(|node| {
-            node.reporter.deliver(ReportBody::Failed { step, why }, LAST_WORDS).context("reporting")?;
+            node.reporter.deliver(ReportBody::Failed { step, why, cause: None }, LAST_WORDS).context("reporting")?;
             Ok(())
         }),
         Verb::Status => status(),

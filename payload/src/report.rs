@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use cluster_seed::agent::{Report, ReportBody, ReportReply};
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::seal::{SealError, Sealed, SigningKey};
+use cluster_seed::trouble::Trouble;
 
 use crate::http::{Http, HttpError, Wait, chain, retry};
 use crate::state::{Sequence, StateError};
@@ -52,9 +53,10 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Reports a permanent failure.
-    pub fn failed(&self, step: &str, why: &str) {
-        let body = ReportBody::Failed { step: step.to_owned(), why: why.chars().take(2000).collect() };
+    /// Reports a permanent failure, and its cause for code.
+    pub fn failed(&self, step: &str, why: &str, cause: Trouble) {
+        let why = why.chars().take(2000).collect();
+        let body = ReportBody::Failed { step: step.to_owned(), why, cause: Some(cause) };
         if let Err(e) = self.deliver(body, LAST_WORDS) {
             tracing::warn!(error = %chain(&e), "failure not reported");
         }

@@ -237,6 +237,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
         tasks.spawn(plane_listener::keep_metrics(app.clone(), stopped.clone()));
     }
     tasks.spawn(watchdog(app.clone()));
+    app.start_webhooks(&mut tasks);
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("registering the web listener")?;
     write_config(&app.spec);
     announce(&app, options, scheme, pages_at);

@@ -11,6 +11,9 @@ pub mod cli;
 /// Progress and signals on a terminal.
 pub mod terminal;
 
+/// The JSON API of a seed here or elsewhere, for the command line.
+pub mod remote;
+
 /// A seed that runs from its medium.
 pub mod live;
 
@@ -31,6 +34,9 @@ pub mod plane_listener;
 
 /// The use cases of the web interface, the machines and the watchdog.
 pub mod app;
+
+/// Machines held against the plan and the rules of enrollment.
+pub mod planning;
 
 /// Metrics for Prometheus.
 pub mod metrics;

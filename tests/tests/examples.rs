@@ -248,9 +248,11 @@ fn row(id: i64, state: Option<(EnrollmentState, &str, &str)>) -> MachineRow {
         wrong_codes: 0,
         progress: None,
         reason: None,
+        first_yes: None,
+        trouble: None,
     });
     let (mac, ip) = ("52:54:00:00:00:01".parse().unwrap(), Some("10.44.0.101".parse().unwrap()));
-    MachineRow { id, mac, ip, model: String::new(), first_seen: 1, last_seen: 2, enrollment, list: None }
+    MachineRow { id, mac, ip, model: String::new(), first_seen: 1, last_seen: 2, enrollment, list: None, verdict: None }
 }
 
 /// Answers the three requests of one run as the seed does; returns what was asked.

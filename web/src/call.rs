@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use crate::api::{ApiError, MachineApi, OperatorApi};
 use crate::error::Failure;
 use crate::limits::{CALL_WAIT, MAX_CALLS, MAX_COSTLY, MAX_STREAMS};
+use crate::replay::Replay;
 
 /// How the operators' listener is reached.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +32,8 @@ pub(crate) struct App {
     pub(crate) options: OperatorOptions,
     /// Live pages that may still be opened.
     pub(crate) streams: Arc<Semaphore>,
+    /// Answers to requests with an idempotency key.
+    pub(crate) replay: Arc<Replay>,
     calls: Calls<dyn OperatorApi>,
     costly: Calls<dyn OperatorApi>,
 }
@@ -68,7 +71,13 @@ impl<A: ?Sized + Send + Sync + 'static> Calls<A> {
 impl App {
     pub(crate) fn new(api: Arc<dyn OperatorApi>, options: OperatorOptions) -> Self {
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        App { options, streams, calls: Calls::new(api.clone(), MAX_CALLS), costly: Calls::new(api, MAX_COSTLY) }
+        App {
+            options,
+            streams,
+            replay: Arc::default(),
+            calls: Calls::new(api.clone(), MAX_CALLS),
+            costly: Calls::new(api, MAX_COSTLY),
+        }
     }
 
     /// Runs `f` on a blocking thread, at most [`MAX_CALLS`] at a time.

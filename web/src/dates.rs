@@ -46,6 +46,16 @@ pub(crate) fn ago(now: u64, then: u64) -> String {
     }
 }
 
+/// `12 s`, `5 min`, `3 h`, `2 d`: how long something lasts, rounded up.
+pub(crate) fn lasting(seconds: u64) -> String {
+    match seconds {
+        s @ 0..=89 => format!("{s} s"),
+        s @ 90..=5399 => format!("{} min", s.div_ceil(60)),
+        s @ 5400..=172_799 => format!("{} h", s.div_ceil(3600)),
+        s => format!("{} d", s.div_ceil(86_400)),
+    }
+}
+
 /// Milliseconds since the first event as `+0.0 s`, `+1:05`, `+2:00:07`.
 pub(crate) fn offset(millis: u64) -> String {
     let s = millis / 1000;
@@ -73,6 +83,9 @@ mod tests {
             assert_eq!(ago(1_000_000, 1_000_000 - s), text);
         }
         assert_eq!(ago(5, 10), "just now");
+        for (s, text) in [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (5400, "2 h"), (172_800, "2 d")] {
+            assert_eq!(lasting(s), text);
+        }
         for (ms, text) in [(0, "+0.0 s"), (59_999, "+59.9 s"), (60_000, "+1:00"), (3_599_999, "+59:59"), (3_600_000, "+1:00:00")]
         {
             assert_eq!(offset(ms), text);
@@ -88,6 +101,7 @@ mod tests {
             ("2026-11-22T20:54:05+01:00", Some(1_795_377_245_000)),
             ("2026-11-22 19:54", Some(1_795_377_240_000)),
             ("2026-11-22 19:54:05", Some(1_795_377_245_000)),
+            ("2026-11-23", Some(1_795_392_000_000)),
             ("1969-12-31T23:59:59Z", None),
             ("2026-13-01T00:00:00Z", None),
             ("yesterday", None),

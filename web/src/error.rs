@@ -37,6 +37,11 @@ impl Failure {
         Failure { internal: Some(text.into()), ..Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error") }
     }
 
+    /// True if the same request may succeed later by itself: the seed is sealed, starting or busy.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.status.as_u16(), 408 | 423 | 429 | 503)
+    }
+
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -1,17 +1,22 @@
 //! Request bodies with their limits, names from the path, and the check that no other site sent a request.
 
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
-use axum::extract::{Form, FromRequest, Path, Request};
+use axum::extract::{Form, FromRequest, Multipart, Path, Request};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::error::Failure;
-use crate::limits::BODY_TIME;
+use crate::limits::{BODY_TIME, MAX_FIELDS};
 
 /// A form sent by one of our pages. By itself it proves no session: see [`crate::auth::ChangeForm`].
 pub(crate) struct Posted<T>(pub(crate) T);
+
+/// The fields of a form that may carry a file: `multipart/form-data`, or as any other form. By itself it proves no session.
+pub(crate) struct Fields(pub(crate) BTreeMap<String, String>);
 
 /// A JSON body of an operator, with the content type that a foreign page cannot send without a preflight request.
 pub(crate) struct OperatorJson<T>(pub(crate) T);
@@ -37,7 +42,7 @@ pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Failure> {
     if own { Ok(()) } else { Err(Failure::forbidden("this request was sent by another site")) }
 }
 
-async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) async fn in_time<T>(read: impl Future<Output = T>) -> Result<T, Failure> {
     let late = || Failure::new(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time");
     timeout(BODY_TIME, read).await.map_err(|_| late())
 }
@@ -58,6 +63,38 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Posted<T> {
         let Form(form) = in_time(Form::<T>::from_request(request, state)).await??;
         Ok(Posted(form))
     }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        if !kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data") {
+            let Posted(fields) = Posted::from_request(request, state).await?;
+            return Ok(Fields(fields));
+        }
+        check_origin(request.headers())?;
+        in_time(parts(request, state)).await?.map(Fields)
+    }
+}
+
+async fn parts<S: Send + Sync>(request: Request, state: &S) -> Result<BTreeMap<String, String>, Failure> {
+    let bad = |status: StatusCode, text: String| Failure::new(status, text);
+    let mut form = Multipart::from_request(request, state).await.map_err(|e| bad(e.status(), e.body_text()))?;
+    let mut fields = BTreeMap::new();
+    while let Some(field) = form.next_field().await.map_err(|e| bad(e.status(), e.body_text()))? {
+        let Some(name) = field.name().map(str::to_owned) else { continue };
+        if fields.len() >= MAX_FIELDS {
+            return Err(bad(StatusCode::BAD_REQUEST, "the form has too many fields".to_owned()));
+        }
+        let bytes = field.bytes().await.map_err(|e| bad(e.status(), e.body_text()))?;
+        let text = String::from_utf8(bytes.to_vec());
+        let text = text.map_err(|_| {
+            bad(StatusCode::BAD_REQUEST, "the file is not text".to_owned()).with_hint("save it as CSV or YAML in UTF-8")
+        })?;
+        fields.insert(name, text);
+    }
+    Ok(fields)
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OperatorJson<T> {

@@ -4,14 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use askama::Template;
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use cluster_seed::agent::ErrorReply;
 
+use crate::api::Origin;
 use crate::error::{Failed, Failure};
+use crate::problem::Problem;
 use crate::safe_json::SafeJson;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,6 +55,15 @@ impl<S: Send + Sync> FromRequestParts<S> for From {
     }
 }
 
+/// Where a login comes from: the address, and what the browser says of itself.
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = std::convert::Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let browser = parts.headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        Ok(Origin::new(peer(&parts.extensions), browser))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
@@ -91,7 +102,7 @@ pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, nex
         } else {
             tracing::debug!(request = id.id(), %from, %method, path, status, error = failure.error, "request refused");
         }
-        response = with_body(&failure, response, id.id(), wants_json);
+        response = with_body(&failure, response, id.id(), side, wants_json);
     } else {
         tracing::debug!(request = id.id(), %from, %method, path, status, "request");
     }
@@ -99,9 +110,12 @@ pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, nex
     response
 }
 
-fn with_body(failure: &Failure, mut bare: Response, id: &str, wants_json: bool) -> Response {
-    let mut full = if wants_json {
-        let reply = ErrorReply { error: failure.error.clone(), hint: failure.hint.clone(), request_id: Some(id.to_owned()) };
+fn with_body(failure: &Failure, mut bare: Response, id: &str, side: Side, wants_json: bool) -> Response {
+    let mut full = if wants_json && side == Side::Operator {
+        Problem::of(failure, id).into_response()
+    } else if wants_json {
+        let (error, hint) = (failure.error.clone(), failure.hint.clone());
+        let reply = ErrorReply { error, hint, request_id: Some(id.to_owned()), retryable: failure.is_retryable() };
         SafeJson(reply).into_response()
     } else {
         let show = crate::text::clean;

@@ -19,7 +19,11 @@ mod call;
 mod error;
 mod extract;
 mod headers;
+mod idempotency;
+mod problem;
+mod replay;
 mod safe_json;
+mod search;
 mod text;
 
 // Who sent a request, and whether it may change something.
@@ -31,6 +35,7 @@ mod machine;
 mod operator;
 
 // What the handlers answer: pages, JSON and files.
+mod export;
 mod files;
 mod json;
 mod pages;
@@ -41,6 +46,8 @@ pub mod dates;
 pub mod listener;
 pub mod meter;
 
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod testing;
 

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 /// Largest form or operator JSON body, in bytes.
 pub const MAX_FORM: usize = 64 << 10;
+/// Largest plan of enrollment as a form or JSON, in bytes: its text may be three times as long where it is encoded for a form.
+pub const MAX_PLAN: usize = 3 * cluster_seed::plan::MAX_TEXT + MAX_FORM;
+/// Most fields of a form with a file.
+pub const MAX_FIELDS: usize = 16;
+/// Largest request with a cluster.yaml, in bytes: a file of 1 MiB in a form, where most punctuation needs three bytes.
+pub const MAX_SETTINGS: usize = 4 << 20;
 /// Time for a complete request body to arrive.
 pub const BODY_TIME: Duration = Duration::from_secs(20);
 /// Largest request head that the machines' listener reads itself, in bytes.
@@ -50,10 +56,10 @@ pub const STREAM_BATCH: u32 = 100;
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Most events in one JSON answer.
 pub const MAX_EVENTS: u32 = 500;
-/// Events on the first page.
-pub const RECENT_EVENTS: usize = 12;
-/// Events read to find these, as consecutive progress reports are condensed.
-pub const RECENT_WINDOW: u32 = 60;
+/// Power actions on many machines that run at the same time: each may wait for a slow controller.
+pub const POWER_AT_ONCE: usize = 8;
+/// Most enrollments in one JSON answer.
+pub const MAX_ENROLLMENTS: usize = 10_000;
 /// Longest path below a served directory, in bytes as sent.
 pub const MAX_PATH: usize = 1024;
 /// Most entries a directory listing shows.
@@ -64,6 +70,8 @@ pub const MAX_TAGS: usize = 1000;
 pub const FILE_BUFFER: usize = 64 << 10;
 /// Longest session token, in characters.
 pub const MAX_TOKEN: usize = 256;
+/// Longest name of a browser that is kept with its session, in characters.
+pub const MAX_BROWSER: usize = 160;
 /// Longest text from a machine or the event log that a page shows, in characters.
 pub const MAX_SHOWN: usize = 512;
 /// Largest piece of a capsule in one request, in bytes, and the time for it to arrive.

@@ -31,6 +31,7 @@ pub const KEYS: &[Section] = &[
         key("payload", "section", NONE, "", "The operator's Ansible roles ([converge.md](converge.md))."),
         key("nodes", "list", "[]", "at most 4,096 entries", "The machines of the site, where they are planned ([proxmox.md](proxmox.md))."),
         key("substrate", "section", NONE, "", "What they run on."),
+        key("webhooks", "list", "[]", "at most 16 entries", "Receivers of events ([webhooks.md](webhooks.md))."),
         key("architectures", "list of words", "[amd64]", "`amd64`, `arm64`; `amd64` is required", "Architectures of the nodes. Netboot set and artifacts are built for each; the snapshot has the packages of each."),
     ] },
     Section { at: &["spec.networking"], about: "", keys: &[
@@ -144,6 +145,7 @@ pub const KEYS: &[Section] = &[
         key("maxUnavailable", "integer", "null", "1 to 4096", "A change waits while this many other nodes of the role are not healthy. Without it: 1."),
         key("count", "section", NONE, "", "How many nodes the role has."),
         key("disk", "word", "any", "`any`, `smallest`, `largest`", "The disk that the form of an approval recommends."),
+        key("approvals", "integer", "1", "1 or 2", "How many people approve a machine of the role. The larger one of this and `enrollment.approvals` counts."),
     ] },
     Section { at: &["spec.roles.<name>.count"], about: "How many nodes a role has.", keys: &[
         key("min", "integer", "1", "1 to 4096", "The role starts once this many nodes have passed the fabric gate."),
@@ -154,6 +156,24 @@ pub const KEYS: &[Section] = &[
         key("maxWrongCodes", "integer", "5", "", "Wrong pairing codes of one operator before waits begin, which grow with each further one. Each wrong code makes its machine show a new one."),
         key("maxPending", "integer", "256", "", "Most pending enrollments."),
         key("installMinutes", "integer, minutes", "60", "", "An installation without a report for this time has failed."),
+        key("approvals", "integer", "1", "1 or 2", "How many people approve a machine ([people.md](people.md)). With 2, a second user has to agree to what the first one entered."),
+        key("policy", "word", "code", "`code`, `planned-click`", "What a machine that the plan names waits for ([joining.md](joining.md)). With `planned-click` one click approves it, and the boot network is trusted. All others wait for their code."),
+        key("window", "word", "always", "`always`, `manual`", "When unknown machines may ask to enroll: always, or while `seedd enrollment open` says so."),
+        key("rules", "list", "[]", "at most 64 entries", "What the form of an approval is filled in with. The first rule that fits a machine counts; the plan comes before all rules."),
+    ] },
+    Section { at: &["spec.enrollment.rules[]"], about: "A rule decides nothing: its values are shown before a machine is approved. `seedd plan explain` shows which one fits.", keys: &[
+        key("match", "section", REQUIRED, "", "Conditions, all of which a machine has to meet. `{}` fits every machine."),
+        key("role", "name of a role", "null", "", "Role of the machine."),
+        key("name", "string", "null", "one label, with `{n}` at most once", "Host name, or a pattern: the first free number takes the place of `{n}`."),
+        key("disk", "string", "null", "`only`, `smallest`, `largest`, `serial:NUMBER`, or a name", "Disk to install on."),
+    ] },
+    Section { at: &["spec.enrollment.rules[].match"], about: "Texts are patterns: `*` matches any text, `?` one character, in any case.", keys: &[
+        key("vendor", "pattern", "null", "at most 96 characters", "Vendor of the machine, from SMBIOS."),
+        key("product", "pattern", "null", "at most 96 characters", "Product, from SMBIOS."),
+        key("serial", "pattern", "null", "at most 96 characters", "Serial number, from SMBIOS."),
+        key("minMemoryGiB", "integer, GiB", "null", "", "Memory as the kernel counts it, a few per cent less than what is fitted: write 60 for machines with 64."),
+        key("minDiskGiB", "integer, GiB", "null", "", "Size of the largest disk that is not removable."),
+        key("disks", "integer", "null", "", "Number of disks that are not removable."),
     ] },
     Section { at: &["spec.ssh"], about: "", keys: &[
         key("authorizedKeys", "list of strings", "[]", "public keys, one per entry", "Lines of root's authorized_keys on every node. There are no passwords."),
@@ -168,6 +188,12 @@ pub const KEYS: &[Section] = &[
     ] },
     Section { at: &["spec.payload"], about: "The operator's Ansible roles ([converge.md](converge.md)).", keys: &[
         key("source", "absolute path", "null", "", "The directory. Without it: `payload` in the data directory."),
+    ] },
+    Section { at: &["spec.webhooks[]"], about: "A receiver of events ([webhooks.md](webhooks.md)).", keys: &[
+        key("url", "URL", REQUIRED, "http or https; at most 2,048 bytes; unique", "Where events are posted to."),
+        key("secretFile", "absolute path", REQUIRED, "", "A file whose first line is the secret of the signatures."),
+        key("caFile", "absolute path", "null", "needed for https", "A file with the certificates, in PEM, of the authorities that are believed."),
+        key("events", "list of strings", "[]", "at most 64; each the beginning of a kind", "Which events. If empty: all."),
     ] },
     Section { at: &["spec.netboot"], about: "How machines boot ([netboot.md](netboot.md)).", keys: &[
         key("uefi", "word", "shim", "`shim`, `ipxe`", "Loader for UEFI machines. `shim`: Debian's signed shim and GRUB, with Secure Boot on or off. `ipxe`: iPXE, which Secure Boot refuses."),

@@ -31,7 +31,7 @@ spec:
     kubernetes: {}
   darksite: {suite: trixie}
   roles: {base: {count: {}}}
-  enrollment: {}
+  enrollment: {rules: [{match: {}, role: base}]}
   ssh: {}
   time: {}
   acceptance: {}
@@ -48,6 +48,7 @@ spec:
     lintAllow: [{sha256: @, why: a}]
   nodes: [{name: a, role: base, resources: {}, disks: [{sizeGiB: 8}], nics: [{}]}]
   substrate: {type: proxmox, hosts: [{name: pve1}]}
+  webhooks: [{url: "http://hooks.lan/", secretFile: /s}]
 "#;
 
 fn sparse() -> Value {

@@ -146,6 +146,25 @@ pub struct HeldBundle {
     pub issued: u64,
 }
 
+/// A node's SSH host key, and the certificate of it that the node holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshHost {
+    /// ed25519, as in authorized_keys (sshd(8)), without a comment.
+    pub key: String,
+    #[serde(default)]
+    pub held: Option<HeldBundle>,
+}
+
+/// A certificate of a node's SSH host key. Public, and worth nothing with another key or under another authority: it needs no
+/// signature of the site besides its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshCertificate {
+    pub held: HeldBundle,
+    /// One line, as in `ssh_host_ed25519_key-cert.pub`.
+    pub certificate: String,
+}
+
 /// A node's message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -162,6 +181,9 @@ pub struct Ask {
     pub bundle: Option<HeldBundle>,
     /// age recipient to which certificates are to be encrypted. A fresh one per message.
     pub recipient: String,
+    /// Absent if the node has no host key, or runs an agent of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshHost>,
 }
 
 impl Sealable for Ask {
@@ -177,6 +199,9 @@ pub struct Answer {
     pub certificates: Option<Sealed<IssuedBundle>>,
     /// Seconds until the next message.
     pub poll: u64,
+    /// A certificate of the SSH host key, where the node has none, another one or an old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshCertificate>,
 }
 
 /// One certificate with its key, in PEM. Not `Debug`: it is secret.

@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 use super::payload::is_play_name;
 use super::platform;
 use crate::ids::Hostname;
+use crate::people::Approvals;
 use crate::spec_error::{SpecError, at, is_package_name, whole};
 
 /// Most plays of a role, those of included roles too.
@@ -52,6 +53,9 @@ pub struct RoleSpec {
     /// Which disk the form of an approval recommends.
     #[serde(default)]
     pub disk: DiskHint,
+    /// How many people approve a machine of the role, if more than `enrollment.approvals`.
+    #[serde(default)]
+    pub approvals: Approvals,
 }
 
 /// How many nodes a role has.

@@ -186,7 +186,8 @@ fn chart(addon: &Addon, values: &Value, get: &Getter<'_>, bundle: &mut Bundle) -
     odd.iter().for_each(|odd| get.progress.say(&format!("chart {name} {version}: {odd}")));
     let values_yaml = charts::values(&file, name, version)?;
     let app_version = yaml.app_version.unwrap_or_default();
-    let chart = Chart { name: name.clone(), version: yaml.version.clone(), app_version, sha256: found.sha256, values: values_yaml };
+    let chart =
+        Chart { name: name.clone(), version: yaml.version.clone(), app_version, sha256: found.sha256, values: values_yaml };
     let values = if values.is_null() { Value::Object(serde_json::Map::new()) } else { values.clone() };
     let images = need::of_chart(&chart, &values).map_err(|e| ExtrasError::content(&format!("chart {name} {version}"), e))?;
     let spec = ChartSpec { name: name.clone(), version: yaml.version, url: found.url, sha256: found.sha256, signature: None };

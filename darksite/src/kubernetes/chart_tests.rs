@@ -63,8 +63,13 @@ fn a_chart_that_is_not_ciliums_has_no_such_switches() {
 fn images_are_named_in_several_ways() {
     let hex = "ab".repeat(32);
     let of = |values: &str| {
-        let chart =
-            Chart { name: "x".to_owned(), version: "1".to_owned(), app_version: "v9".to_owned(), values: values.to_owned() };
+        let chart = Chart {
+            name: "x".to_owned(),
+            version: "1".to_owned(),
+            app_version: "v9".to_owned(),
+            sha256: digest("x"),
+            values: values.to_owned(),
+        };
         images(&chart, &json!({})).map(|all| all.iter().map(|n| n.reference.to_string()).collect::<Vec<_>>())
     };
     for (values, wanted) in [
@@ -95,7 +100,8 @@ fn images_are_named_in_several_ways() {
 #[test]
 fn limits_of_a_chart() {
     let of = |values: String| {
-        let chart = Chart { name: "x".to_owned(), version: "1".to_owned(), app_version: "1".to_owned(), values };
+        let chart =
+            Chart { name: "x".to_owned(), version: "1".to_owned(), app_version: "1".to_owned(), sha256: digest("x"), values };
         images(&chart, &json!({})).map(|all| all.len())
     };
     let many = |n: usize| (0..n).map(|i| format!("k{i}: {{image: \"r.example/i{i}:1\"}}\n")).collect::<String>();

@@ -19,6 +19,7 @@ use cluster_seed::machine::Disk;
 use cluster_seed::manifest::{ArtifactManifest, ManifestError};
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
 use cluster_seed::secret::Secret;
+use cluster_seed::trouble::Trouble;
 
 use crate::console::Console;
 use crate::http::{Http, HttpError, Wait, retry};
@@ -86,6 +87,23 @@ impl InstallError {
             Self::Began(_) | Self::Mark(_) => "begin",
             Self::Chunk(_) => "chunks",
             Self::Identity(_) | Self::Place(_) => "identity",
+        }
+    }
+
+    /// For code.
+    pub fn cause(&self) -> Trouble {
+        match self {
+            Self::NoDisk(_) | Self::OtherDisk { .. } => Trouble::DiskMissing,
+            Self::DiskTooSmall { .. } => Trouble::DiskTooSmall,
+            Self::Disk { .. } | Self::Place(_) | Self::Chunk(ChunkError::Write { .. }) => Trouble::DiskBroken,
+            Self::OtherArch(_) => Trouble::WrongArchitecture,
+            Self::FetchManifest(_) | Self::Began(_) | Self::Chunk(ChunkError::Fetch { .. }) => Trouble::Network,
+            Self::Seal(_)
+            | Self::Manifest(_)
+            | Self::OtherArtifact { .. }
+            | Self::StateInHead(_)
+            | Self::Chunk(ChunkError::Tampered { .. }) => Trouble::Untrusted,
+            Self::Mark(_) | Self::Identity(_) => Trouble::Other,
         }
     }
 }

@@ -11,6 +11,7 @@ use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::SigningKey;
+use cluster_seed::trouble::Trouble;
 
 use crate::base::{Base, Change, Command, Outcome, Step};
 use crate::console::Console;
@@ -118,7 +119,7 @@ impl Node<'_> {
             if attempt == BASE_TRIES {
                 let why =
                     failed.iter().map(|o| format!("{}: {}", o.step.name(), o.report().detail)).collect::<Vec<_>>().join("; ");
-                self.reporter.failed("base", &why);
+                self.reporter.failed("base", &why, Trouble::Other);
                 bail!("the base role failed: {why}");
             }
             let again: Vec<Step> = failed.iter().map(|o| o.step).collect();

@@ -171,7 +171,8 @@ fn once(ram: &Ram<'_>, places: &Places<'_>, found: &Found) -> anyhow::Result<Att
         Err(e) => return Ok(Attempt::Waits(chain(&e))),
     };
     let (http, token) = (Http::new(seed), found.token.as_ref().map(|(_, token)| token));
-    let enroller = Enroller { http: &http, console: ram.console, wait: ram.wait, dir: ram.run, sites: &sites, token, tries: 1 };
+    let (console, wait, dir) = (ram.console, ram.wait, ram.run);
+    let enroller = Enroller { http: &http, console, wait, dir, sites: &sites, token, tries: 1, may_tell: false };
     Ok(match ram.attempt(&enroller, &facts(places.root))? {
         Ok(session) => Attempt::Done(Box::new(session)),
         Err(failed) if failed.failure == Failure::BeforeTheCode => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Offer, POLL_SECONDS, PROTOCOL, Reveal, RevealReply,
-    StatusReply,
+    StatusReply, TellCode,
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::identity::SealedIdentity;
@@ -90,6 +90,8 @@ pub struct Enroller<'a> {
     /// Attempts of hello and reveal before the enrollment starts over. With 1 nothing is printed about a seed that does not
     /// respond: the caller repeats and tells.
     pub tries: u32,
+    /// Whether the boot script allowed to tell the code to the seed. A token is never told.
+    pub may_tell: bool,
 }
 
 /// An enrollment known to the seed, with the key that verifies everything later.
@@ -125,10 +127,11 @@ impl Enroller<'_> {
         Ok(session)
     }
 
-    /// A token that the seed refused is tried again and again, ever more slowly: an operator may renew it.
+    /// What the seed refused (an ended token, a machine that was denied) is tried again and again, ever more slowly: an operator
+    /// may change it.
     fn before_the_code(&self, error: &EnrollError) -> Failure {
         match error {
-            EnrollError::Http(e) if self.token.is_some() && e.status() == Some(403) => Failure::Unused,
+            EnrollError::Http(e) if e.status() == Some(403) => Failure::Unused,
             _ => Failure::BeforeTheCode,
         }
     }
@@ -251,6 +254,10 @@ impl Enroller<'_> {
         use EnrollmentState as S;
         let state = status.state;
         match state {
+            S::Pending if status.tell_code => {
+                self.tell_code(open);
+                Ok(None)
+            }
             S::Discovered | S::Pending => Ok(None),
             S::Confirming => self.confirm(open, status.offer, progress).map(|()| None),
             // Whatever the seed says: without its proof nothing is claimed.
@@ -288,6 +295,20 @@ impl Enroller<'_> {
             // The seed is sealed or has it already: the status shows which.
             Err(e) if e.is_temporary() || e.status() == Some(409) => Ok(()),
             Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Tells the code to the seed, if the boot script allowed it; the seed asks until it has it.
+    fn tell_code(&self, open: &Open<'_>) {
+        if !self.may_tell || self.token.is_some() {
+            return;
+        }
+        let HelloReply { enrollment, number, .. } = open.reply;
+        let told = Sealed::sign(&TellCode { enrollment, code: open.secrets.shown(number) }, &open.secrets.node_key);
+        let Ok(told) = told else { return };
+        match self.http.post_json::<ConfirmReply>(&format!("/api/v1/agent/{enrollment}/code"), &told) {
+            Ok(_) => self.console.step("this machine is planned: an operator may approve it without its code"),
+            Err(e) => tracing::debug!(error = %chain(&e), "the code was not sent to the seed"),
         }
     }
 

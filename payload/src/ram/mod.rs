@@ -165,8 +165,8 @@ impl Ram<'_> {
         let given = cmdline.site.map(|key| (Source::CommandLine, key));
         let sites = site::known(self.root, given).context("reading the site key given to this machine")?;
         let (http, tries) = (Http::new(&cmdline.seed), ATTEMPTS);
-        let enroller =
-            Enroller { http: &http, console: self.console, wait: self.wait, dir: self.run, sites: &sites, token, tries };
+        let (console, wait, dir, may_tell) = (self.console, self.wait, self.run, cmdline.may_tell);
+        let enroller = Enroller { http: &http, console, wait, dir, sites: &sites, token, tries, may_tell };
         let mut attempts = Attempts::default();
         loop {
             let facts = self.facts(cmdline, drivers);
@@ -262,7 +262,9 @@ impl Ram<'_> {
         if matches!(&e, InstallError::Began(ReportError::Http(h)) if h.is_temporary()) {
             return Ok(Outcome::Again);
         }
-        reporter.failed(e.step(), &why);
+        let cause = e.cause();
+        self.console.error(&format!("{} The machine does not try again by itself.", cause.hint()));
+        reporter.failed(e.step(), &why, cause);
         // The identity cannot be used again: the next start is a new enrollment.
         fs::remove_file(Session::path(self.run))?;
         Ok(Outcome::GaveUp)

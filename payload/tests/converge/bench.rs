@@ -172,7 +172,7 @@ impl State {
             Sealed::sign(&IssuedBundle { enrollment, ciphertext }, &site()).unwrap()
         });
         self.asks.push(ask);
-        serde_json::to_vec(&Answer { orders, certificates, poll: 2 }).unwrap()
+        serde_json::to_vec(&Answer { orders, certificates, poll: 2, ssh: None }).unwrap()
     }
 }
 

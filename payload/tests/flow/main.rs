@@ -34,6 +34,19 @@ fn bodies(mock: &Mock) -> Vec<ReportBody> {
 }
 
 #[test]
+fn a_planned_machine_tells_its_code_if_its_boot_script_allows_it_and_only_if_it_is_asked() {
+    for (asks, may_tell, told) in [(true, true, true), (true, false, false), (false, true, false)] {
+        let (mock, mut machine) = (Mock::start(Lie::None), Machine::new(16));
+        (mock.state().asks, machine.may_tell) = (asks, may_tell);
+        machine.enroll(&mock).unwrap();
+        let printed = machine.printed();
+        let shown = printed.lines().find_map(|l| l.trim_end().strip_prefix("kubedos: pairing code ")).map(str::to_owned);
+        assert_eq!(mock.state().told_code, shown.filter(|_| told), "{asks} {may_tell}");
+        assert_eq!(printed.contains("planned"), told, "{printed}");
+    }
+}
+
+#[test]
 fn a_machine_is_approved_and_gets_its_identity() {
     let (mock, machine) = (Mock::start(Lie::None), Machine::new(16));
     let session = machine.enroll(&mock).unwrap();

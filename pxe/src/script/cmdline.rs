@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddrV4;
 
+use cluster_seed::agent::TELL_CODE;
 use cluster_seed::arch::Arch;
 use cluster_seed::ids::Mac;
 
@@ -125,6 +126,12 @@ impl KernelCmdline {
     /// A shell on every console instead of the agent, with nothing mounted and no address (`kubedos-node rescue`).
     pub fn rescue(mut self) -> Self {
         self.tokens.push("kubedos.rescue".into());
+        self
+    }
+
+    /// Allows the agent to tell its code to the seed that asks for it.
+    pub fn tell_code(mut self) -> Self {
+        self.tokens.push(TELL_CODE.into());
         self
     }
 

@@ -10,6 +10,9 @@ pub mod payload;
 /// The certificate authorities of the site, and certificates for nodes.
 pub mod pki;
 
+/// The certificates of the nodes' SSH host keys.
+pub mod ssh;
+
 /// The site at one moment, and the orders of one node.
 pub mod fleet;
 

@@ -9,12 +9,15 @@ use cluster_seed::cluster::{ClusterSpec, MAX_SPEC, SpecError};
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::overlay::{self, Change, Overlay};
 use cluster_seed::repo::RepoMode;
-use host::files::{read_limited, write_atomic};
+use host::files::{read_limited, write_atomic, write_like};
 
 use crate::hint::Hint as _;
 
 /// Name of the daemon's control socket.
 pub const CONTROL_SOCKET: &str = "seedd.sock";
+
+/// The cluster.yaml that was replaced.
+const FORMER: &str = "cluster.yaml.former";
 
 /// Folders of a data directory.
 const FOLDERS: &[&str] =
@@ -98,14 +101,41 @@ impl Site {
     /// The same as if `file` were this site's cluster.yaml, and the text that was read.
     pub fn spec_from(&self, file: &Utf8Path) -> Result<(ClusterSpec, String)> {
         let text = read_text(file)?;
-        let base = ClusterSpec::parse(&text).map_err(|e| spec_error(file, e))?;
+        let spec = self.spec_of(&text)?.map_err(|e| spec_error(file, e))?;
+        Ok((spec, text))
+    }
+
+    /// The same as if `text` were this site's cluster.yaml; a problem in the text has its position there.
+    pub fn spec_of(&self, text: &str) -> Result<Result<ClusterSpec, SpecError>> {
+        let base = match ClusterSpec::parse(text) {
+            Ok(base) => base,
+            Err(problem) => return Ok(Err(problem)),
+        };
         let path = self.overlay_file();
         let mut spec = match path.exists() {
             true => read_overlay(&path)?.apply(&base).map_err(|e| spec_error(&path, e))?,
             false => base,
         };
         spec.spec.darksite.mode = self.repo_mode.unwrap_or(spec.spec.darksite.mode);
-        Ok((spec, text))
+        Ok(Ok(spec))
+    }
+
+    /// The text of cluster.yaml as it is.
+    pub fn cluster_text(&self) -> Result<String> {
+        read_text(&self.cluster_file())
+    }
+
+    /// Replaces cluster.yaml and keeps the file that was there; false if the text is the same.
+    pub fn replace_cluster_text(&self, text: &str) -> Result<bool> {
+        let own = self.cluster_file();
+        let former = read_limited(&own, MAX_SPEC as u64)?;
+        if former == text.as_bytes() {
+            return Ok(false);
+        }
+        // The seed's own user has to read what root writes here.
+        write_like(&self.join(FORMER), &former, &own)?;
+        write_like(&own, text.as_bytes(), &own)?;
+        Ok(true)
     }
 
     /// Stores the overlay from `file` for the next start; `None` removes it. Returns the changes. Nothing is written if there are
@@ -199,6 +229,20 @@ mod tests {
         assert_eq!(spec.metadata.name.as_str(), "site-a");
         let planes: Vec<_> = spec.spec.networking.planes.keys().cloned().collect();
         assert_eq!(planes, ["wg1", "wg2", "wg3"]);
+    }
+
+    #[test]
+    fn a_replaced_file_is_kept_and_a_problem_has_its_position() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(Utf8Path::from_path(dir.path()).unwrap());
+        let text = default_cluster_yaml("site-a");
+        fs::write(site.cluster_file(), &text).unwrap();
+        assert!(!site.replace_cluster_text(&text).unwrap() && !site.join(FORMER).exists());
+        let changed = format!("{text}# a comment\n");
+        assert!(site.replace_cluster_text(&changed).unwrap());
+        assert_eq!((site.cluster_text().unwrap(), fs::read_to_string(site.join(FORMER)).unwrap()), (changed, text));
+        let problem = site.spec_of("apiVersion: kubedos/v1alpha1\nkind: Nothing\n").unwrap().unwrap_err();
+        assert!(problem.line > 0, "{problem}");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub mod layout;
 /// The database. All SQL is here.
 pub mod store;
 
+/// Events of the log as lines of syslog.
+pub mod syslog;
+
 /// Active, standby or fenced.
 pub mod mode;
 
@@ -34,6 +37,15 @@ pub mod grub;
 
 /// Join tokens.
 pub mod tokens;
+
+/// The plan of enrollment.
+pub mod plan;
+
+/// Machines that an operator denied or set aside.
+pub mod verdicts;
+
+/// When unknown machines may ask to enroll.
+pub mod window;
 
 /// Finishing an interrupted import.
 pub mod settle;

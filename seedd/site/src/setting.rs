@@ -32,6 +32,13 @@ pub const CHECKPOINT: &str = "log.checkpoint.";
 pub const LOG_FLOOR: &str = "log.floor";
 /// Followed by its id: a join token; see [`crate::tokens`].
 pub const TOKEN: &str = "token:";
+/// The plan of enrollment, as JSON; and its digest, by which a change is seen. See [`crate::plan`].
+pub const PLAN: &str = "enrollment.plan";
+pub const PLAN_DIGEST: &str = "enrollment.plan-digest";
+/// Until when unknown machines may ask to enroll; see [`crate::window`].
+pub const WINDOW: &str = "enrollment.window";
+/// Followed by a machine's MAC address: that it was denied, or set aside; see [`crate::verdicts`].
+pub const VERDICT: &str = "verdict:";
 /// Id of the payload that nodes run.
 pub const PAYLOAD: &str = "payload";
 /// Followed by the word of an authority: its certificate, and its key as ciphertext to the vault.
@@ -55,6 +62,11 @@ pub const DRILL: &str = "local:drill";
 /// Id of the capsule imported last, and the number of its newest event.
 pub const IMPORTED: &str = "local:imported";
 pub const IMPORTED_EVENT: &str = "local:imported-event";
+
+/// Followed by the digest of its URL: the number of the last event that a webhook was told.
+pub const WEBHOOK: &str = "local:webhook:";
+/// The events that webhooks did not take in the end, newest first.
+pub const WEBHOOKS_DEAD: &str = "local:webhooks-dead";
 
 /// Id of the change of keys that was committed last; see [`crate::rotate`].
 pub const ROTATED: &str = "local:keys-rotated";

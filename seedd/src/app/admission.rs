@@ -3,6 +3,7 @@
 //! A hello is an unproven claim. It opens an enrollment and changes nothing about a node with the same MAC address: not its
 //! state, its address, its facts or the operator's controls.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
+use cluster_seed::trouble::Trouble;
 use flight::recorder::WireEvent;
 use host::clock::{now, now_ms, steady};
 use host::files::free_space;
@@ -87,7 +89,7 @@ impl App {
     /// An unapproved machine polled: it is still there.
     pub(super) fn heard(&self, record: &EnrollmentRecord) {
         if record.state == EnrollmentState::Pending {
-            self.polls.lock().unwrap_or_else(PoisonError::into_inner).insert(record.id, steady());
+            self.polls.lock().unwrap_or_else(PoisonError::into_inner).insert(record.id, (steady(), true));
         }
     }
 
@@ -96,9 +98,17 @@ impl App {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let now = steady();
         let pending = waiting.iter().filter(|r| r.state == EnrollmentState::Pending);
-        let kept = pending.map(|r| (r.id, polls.get(&r.id).copied().unwrap_or(now)));
+        let kept = pending.map(|r| (r.id, polls.get(&r.id).copied().unwrap_or((now, false))));
         *polls = kept.collect();
-        polls.iter().map(|(id, at)| (*id, now.saturating_sub(*at))).collect()
+        polls.iter().map(|(id, (at, _))| (*id, now.saturating_sub(*at))).collect()
+    }
+
+    /// When the machines that wait for approval last polled, in Unix seconds.
+    pub(super) fn polled(&self) -> HashMap<EnrollmentId, u64> {
+        let polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let (clock, steady) = (now(), steady());
+        let heard = polls.iter().filter(|(_, (_, heard))| *heard);
+        heard.map(|(id, (at, _))| (*id, clock.saturating_sub(steady.saturating_sub(*at)))).collect()
     }
 
     /// Deletes enrollments that ended without approval more than [`KEPT`] seconds ago.
@@ -118,6 +128,8 @@ impl App {
             for id in &open {
                 let reason = "denied with all others at its address";
                 tx.advance(&tx.enrollment(*id)?, EnrollmentEvent::Denied, Some(reason), now())?;
+                // Not remembered: a flood of addresses would push out what was said about others.
+                tx.set_trouble(*id, Trouble::Denied)?;
             }
             let count = u32::try_from(open.len()).unwrap_or(u32::MAX);
             let text = format!("all {count} machines waiting at {ip} denied");
@@ -134,6 +146,7 @@ impl App {
             if tx.member_of(id)?.is_some() {
                 return Err(ApiError::conflict("this machine is a node", "revoke the node first"));
             }
+            site::verdicts::lift(tx, mac)?;
             tx.forget_machine(id, now())?;
             let text = format!("machine {mac} forgotten");
             let event = NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::MachineForgotten, &text) };

@@ -1,4 +1,5 @@
-//! The two APIs of `web`, implemented: each call is one use case.
+//! The two APIs of `web`, implemented: each call is one use case. What changes something asks for the permission once more: the route has
+//! asked before.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,40 +7,27 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
+    TellCode,
 };
 use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::epoch::{EpochProof, EpochReply};
 use cluster_seed::held::{Held, HeldReply};
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::peers::PeersFile;
+use cluster_seed::people::Permission;
 use cluster_seed::seal::Sealed;
 use tokio::sync::watch;
 use transfer::capsule::shelf::Shelf;
 use web::api::{
     Actor, ApiError, Approve, BootQuery, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView,
-    ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, MeshView, OperatorApi,
+    ExportWish, ImageManifest, ImportWish, JobView, Login, MachineApi, MachineDetail, MachineRow, MeshView, OperatorApi, Origin,
     OutputsView, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup,
     Via, Window,
 };
 
 use super::App;
+use super::boot::BOOT_FILES;
 use crate::installer::{self, Medium};
-
-/// The files of a netboot set that are served.
-const BOOT_FILES: &[&str] = &[
-    "vmlinuz",
-    "initrd.img",
-    "vmlinuz-arm64",
-    "initrd-arm64.img",
-    "undionly.kpxe",
-    "snponly.efi",
-    "ipxe.efi",
-    "ipxe-arm64.efi",
-    "shimx64.efi",
-    "grubx64.efi",
-    "shimaa64.efi",
-    "grubaa64.efi",
-];
 
 /// A handle that both routers share.
 #[derive(Clone)]
@@ -138,6 +126,10 @@ impl MachineApi for Seed {
         self.0.mismatch(id, mismatch)
     }
 
+    fn tell_code(&self, id: EnrollmentId, told: &Sealed<TellCode>) -> Result<ConfirmReply, ApiError> {
+        self.0.hear_code(id, told)
+    }
+
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
         self.0.hand_out(from, id, claim)
     }
@@ -200,16 +192,19 @@ impl OperatorApi for Seed {
         self.0.view_packages()
     }
 
-    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
-        self.0.first_administrator(from, setup)
+    fn setup(&self, origin: &Origin, setup: &Setup) -> Result<String, ApiError> {
+        self.0.first_administrator(origin, setup)
     }
 
-    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
-        self.0.log_in(from, login)
+    fn login(&self, origin: &Origin, login: &Login) -> Result<String, ApiError> {
+        self.0.log_in(origin, login)
     }
 
-    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError> {
-        self.0.session_of(token)
+    fn session(&self, token: &str, used: bool) -> Result<Option<Actor>, ApiError> {
+        match self.0.local_actor(token) {
+            Some(actor) => Ok(Some(actor)),
+            None => self.0.session_of(token, used),
+        }
     }
 
     fn logout(&self, _actor: &Actor, token: &str) -> Result<(), ApiError> {
@@ -217,11 +212,11 @@ impl OperatorApi for Seed {
     }
 
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError> {
-        self.0.unseal_by(from, &actor.user, passphrase)
+        self.0.unseal_by(from, &actor.must(Permission::Administer)?.user, passphrase)
     }
 
     fn seal(&self, actor: &Actor) -> Result<(), ApiError> {
-        self.0.seal(&actor.user);
+        self.0.seal(&actor.must(Permission::Administer)?.user);
         Ok(())
     }
 
@@ -230,7 +225,7 @@ impl OperatorApi for Seed {
     }
 
     fn set_clock(&self, actor: &Actor, to_ms: u64) -> Result<ClockView, ApiError> {
-        self.0.set_clock(&actor.user, to_ms)
+        self.0.set_clock(&actor.must(Permission::Administer)?.user, to_ms)
     }
 
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {
@@ -254,11 +249,11 @@ impl OperatorApi for Seed {
     }
 
     fn set_power(&self, actor: &Actor, id: i64, set: &SetPower) -> Result<PowerView, ApiError> {
-        self.0.set_controller(&actor.user, id, set)
+        self.0.set_controller(&actor.must(Permission::Power)?.user, id, set)
     }
 
     fn forget_power(&self, actor: &Actor, id: i64) -> Result<PowerView, ApiError> {
-        self.0.forget_controller(&actor.user, id)
+        self.0.forget_controller(&actor.must(Permission::Power)?.user, id)
     }
 
     fn read_certificate(&self, id: i64) -> Result<PowerView, ApiError> {
@@ -266,11 +261,11 @@ impl OperatorApi for Seed {
     }
 
     fn trust_certificate(&self, actor: &Actor, id: i64, fingerprint: &str) -> Result<PowerView, ApiError> {
-        self.0.trust_certificate(&actor.user, id, fingerprint)
+        self.0.trust_certificate(&actor.must(Permission::Power)?.user, id, fingerprint)
     }
 
     fn act_power(&self, actor: &Actor, id: i64, action: PowerAction) -> Result<PowerDone, ApiError> {
-        self.0.act_power(&actor.user, id, action)
+        self.0.act_power(&actor.must(Permission::Power)?.user, id, action)
     }
 
     fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError> {
@@ -278,11 +273,11 @@ impl OperatorApi for Seed {
     }
 
     fn approve(&self, actor: &Actor, id: EnrollmentId, approve: &Approve) -> Result<EnrollmentView, ApiError> {
-        self.0.approve_by(actor, id, approve)
+        self.0.approve_by(actor.must(Permission::Approve)?, id, approve)
     }
 
     fn approve_code(&self, actor: &Actor, approve: &Approve) -> Result<EnrollmentView, ApiError> {
-        self.0.approve_code(actor, approve)
+        self.0.approve_code(actor.must(Permission::Approve)?, approve)
     }
 
     fn find_code(&self, code: &str) -> Result<(i64, EnrollmentId), ApiError> {
@@ -290,19 +285,19 @@ impl OperatorApi for Seed {
     }
 
     fn deny(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
-        self.0.deny_by(actor, id, reason)
+        self.0.deny_by(actor.must(Permission::Approve)?, id, reason)
     }
 
     fn deny_address(&self, actor: &Actor, address: IpAddr) -> Result<u32, ApiError> {
-        self.0.deny_address(actor, address)
+        self.0.deny_address(actor.must(Permission::Approve)?, address)
     }
 
     fn forget(&self, actor: &Actor, id: i64) -> Result<(), ApiError> {
-        self.0.forget_machine(actor, id)
+        self.0.forget_machine(actor.must(Permission::Approve)?, id)
     }
 
     fn revoke(&self, actor: &Actor, id: EnrollmentId, reason: &str) -> Result<EnrollmentView, ApiError> {
-        self.0.revoke_by(actor, id, reason)
+        self.0.revoke_by(actor.must(Permission::Approve)?, id, reason)
     }
 
     fn events(&self, after: i64, limit: u32) -> Result<Vec<EventView>, ApiError> {
@@ -327,7 +322,7 @@ impl OperatorApi for Seed {
     }
 
     fn act_on_converge(&self, actor: &Actor, act: &ConvergeAct) -> Result<(), ApiError> {
-        self.0.act_on_converge(&actor.user, act)
+        self.0.act_on_converge(&actor.must(Permission::Converge)?.user, act)
     }
 
     fn outputs(&self) -> Result<OutputsView, ApiError> {
@@ -335,11 +330,11 @@ impl OperatorApi for Seed {
     }
 
     fn build_output(&self, actor: &Actor, wish: &BuildWish) -> Result<JobView, ApiError> {
-        self.0.build_output_by(actor, wish)
+        self.0.build_output_by(actor.must(Permission::Build)?, wish)
     }
 
     fn verify_output(&self, actor: &Actor, name: &str) -> Result<JobView, ApiError> {
-        self.0.verify_output_by(actor, name)
+        self.0.verify_output_by(actor.must(Permission::Build)?, name)
     }
 
     fn output_path(&self, name: &str) -> Option<Utf8PathBuf> {
@@ -351,27 +346,28 @@ impl OperatorApi for Seed {
     }
 
     fn export(&self, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError> {
-        self.0.export_by(from, actor, wish)
+        self.0.export_by(from, actor.must(Permission::Administer)?, wish)
     }
 
     fn import(&self, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError> {
-        self.0.import_by(from, actor, wish)
+        self.0.import_by(from, actor.must(Permission::Administer)?, wish)
     }
 
     fn drill(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError> {
-        self.0.drill_by(from, actor, passphrase)
+        self.0.drill_by(from, actor.must(Permission::Administer)?, passphrase)
     }
 
-    fn stop_job(&self, _actor: &Actor) -> Result<JobView, ApiError> {
+    fn stop_job(&self, actor: &Actor) -> Result<JobView, ApiError> {
+        actor.must(Permission::Build)?;
         self.0.jobs.stop()
     }
 
     fn promote(&self, actor: &Actor, name: &str) -> Result<u64, ApiError> {
-        self.0.promote_by(actor, name)
+        self.0.promote_by(actor.must(Permission::Administer)?, name)
     }
 
     fn set_place(&self, actor: &Actor, place: Option<&PlaceView>) -> Result<PlaceView, ApiError> {
-        self.0.set_place_by(actor, place)
+        self.0.set_place_by(actor.must(Permission::Administer)?, place)
     }
 
     fn capsule_path(&self, name: &str) -> Option<Utf8PathBuf> {
@@ -379,11 +375,12 @@ impl OperatorApi for Seed {
         path.is_file().then_some(path)
     }
 
-    fn put_capsule(&self, _actor: &Actor, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError> {
+    fn put_capsule(&self, actor: &Actor, name: &str, at: u64, total: u64, piece: &[u8]) -> Result<u64, ApiError> {
+        actor.must(Permission::Administer)?;
         self.0.put_capsule(name, at, total, piece)
     }
 
     fn remove_capsule(&self, actor: &Actor, name: &str) -> Result<(), ApiError> {
-        self.0.remove_capsule_by(actor, name)
+        self.0.remove_capsule_by(actor.must(Permission::Administer)?, name)
     }
 }

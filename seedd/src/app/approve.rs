@@ -10,6 +10,7 @@ use cluster_seed::machine::{Disk, HardwareFacts};
 use cluster_seed::manifest::ArtifactManifest;
 use cluster_seed::pairing::{CodeError, PairingCode, PairingSecret};
 use cluster_seed::pake::{Decision, PAKE_RANDOM, PakeError, Parties, answer};
+use cluster_seed::people::Approvals;
 use host::clock::{now, now_ms, steady};
 use host::random;
 use site::store::Tx;
@@ -47,9 +48,19 @@ impl App {
         self.approve_by(actor, id, form)
     }
 
-    /// Runs the seed's side of the pairing with the entered code, and stores the decision until the machine has confirmed the
-    /// code (`app::confirm`). Nothing is issued, replaced or revoked here: the code may be wrong.
     pub fn approve_by(&self, actor: &Actor, id: EnrollmentId, form: &Approve) -> Result<EnrollmentView, ApiError> {
+        self.approve_how(actor, id, form, "code entered")
+    }
+
+    /// Runs the seed's side of the pairing with the entered code, and stores the decision until the machine has confirmed the
+    /// code (`app::confirm`). Nothing is issued, replaced or revoked here: the code may be wrong. `how` goes into the log.
+    pub(super) fn approve_how(
+        &self,
+        actor: &Actor,
+        id: EnrollmentId,
+        form: &Approve,
+        how: &str,
+    ) -> Result<EnrollmentView, ApiError> {
         if self.is_sealed() {
             return Err(ApiError::Sealed);
         }
@@ -87,14 +98,18 @@ impl App {
         };
         let (disk, mark) = choose_disk(&revealed.facts, &form.disk, &artifact)?;
         let order = InstallOrder { artifact: artifact.id, disk: disk.name.clone(), disk_serial: mark, disk_size: disk.size };
-        let text = format!("code entered: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
+        let text = format!("{how}: {hostname}, role {}, disk {} ({} bytes)", form.role, disk.name, disk.size);
         let choice = Choice { hostname, order, role: &form.role, replace: form.replace };
         let decided = self.pair(&actor.user, &record, &code.secret, choice)?;
+        if self.approvals_of(&form.role) == Approvals::Two {
+            return self.one_of_two(actor, id, decided, &text);
+        }
         self.write(|tx| {
             self.may_issue(tx)?;
             self.has_room(tx, &decided.hostname, form.replace)?;
             tx.advance(&record, EnrollmentEvent::CodeTyped, None, now())?;
             tx.set_decision(id, &decided)?;
+            self.lift_verdict(tx, record.machine)?;
             tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentConfirming, &text, Some(&actor.user)))?;
             Ok(())
         })?;
@@ -129,6 +144,7 @@ impl App {
         let (message, both) = answer(secret, &parties, &decision, &part.message, &random).map_err(bad)?;
         Ok(Decided {
             actor: actor.to_owned(),
+            agreed: None,
             hostname,
             role: role.to_owned(),
             replace,
@@ -195,6 +211,7 @@ impl App {
         self.write(|tx| {
             let record = tx.enrollment(id)?;
             tx.advance(&record, EnrollmentEvent::Denied, Some(reason), now())?;
+            self.remember_denial(tx, &record, &actor.user, reason)?;
             tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentDenied, reason, Some(&actor.user)))?;
             Ok(())
         })?;

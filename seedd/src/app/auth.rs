@@ -8,20 +8,26 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
+use cluster_seed::people::{MAX_TOKEN_DAYS, TOKEN_PREFIX, id_of_token};
 use cluster_seed::secret::{AgeKey, SecretError};
 use host::clock::{now, now_ms, steady};
 use host::random;
 use site::Site;
 use site::store::events::NewEvent;
-use site::store::{Store, Tx};
+use site::store::people::{NewSession, SessionLimits};
+use site::store::{Store, StoreError, Tx};
 use subtle::ConstantTimeEq as _;
-use web::api::{Actor, ApiError, Login, Setup};
+use web::api::{Actor, ApiError, Login, Origin, Setup};
 
 use super::throttle::{Attempt, Purpose};
 use super::{App, unexpected};
 
-/// Lifetime of a session, in seconds.
-const SESSION_SECONDS: u64 = 12 * 3600;
+/// A session ends 12 hours after its begin, and one hour after its last use.
+pub(super) const LIMITS: SessionLimits = SessionLimits { longest: 12 * 3600, idle: 3600 };
+/// For so many seconds after the password was typed, a session may do what cannot be undone.
+const FRESH_SECONDS: u64 = 300;
+/// The time of the last use is written this often at most, in seconds.
+const TOUCH_SECONDS: u64 = 60;
 /// All slots for slow work are in use.
 const BUSY: ApiError = ApiError::TooMany { seconds: 1 };
 const MIN_PASSWORD: usize = 10;
@@ -38,7 +44,7 @@ pub fn first_session(site: &Site, user: &str, password: &str) -> Result<String, 
         let text = format!("{user} became the first administrator");
         let event = NewEvent { actor: Some(user), ..NewEvent::new(EventKind::SetupDone, &text) };
         tx.event(now_ms(), &event)?;
-        new_session(tx, user)
+        new_session(tx, user, &Origin::new([0; 4].into(), "first set-up"))
     };
     store.write(work)
 }
@@ -62,19 +68,25 @@ fn password_fits(password: &str, hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|h| Argon2::default().verify_password(password.as_bytes(), &h).is_ok())
 }
 
-fn token_hash(token: &str) -> String {
+pub(super) fn token_hash(token: &str) -> String {
     Digest::of(format!("kubedos:session:v1\0{token}").as_bytes()).to_string()
 }
 
+/// As it is stored: an API token has 192 random bits, so a plain hash does.
+pub fn api_token_hash(token: &str) -> String {
+    Digest::of(format!("kubedos:api-token:v1\0{token}").as_bytes()).to_string()
+}
+
 impl App {
-    fn may_try(&self, attempt: &Attempt<'_>) -> Result<(), ApiError> {
+    pub(super) fn may_try(&self, attempt: &Attempt<'_>) -> Result<(), ApiError> {
         match self.throttle.wait(attempt, steady()) {
             0 => Ok(()),
             seconds => Err(ApiError::TooMany { seconds }),
         }
     }
 
-    pub fn first_administrator(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
+    pub fn first_administrator(&self, origin: &Origin, setup: &Setup) -> Result<String, ApiError> {
+        let from = origin.address;
         let attempt = Attempt { purpose: Purpose::SetUp, from, account: "" };
         self.may_try(&attempt)?;
         let given = setup.code.trim().to_ascii_uppercase();
@@ -100,21 +112,35 @@ impl App {
             let text = format!("{} became the first administrator", setup.user);
             let event = NewEvent { actor: Some(&setup.user), ..NewEvent::new(EventKind::SetupDone, &text) };
             tx.event(now_ms(), &event)?;
-            new_session(tx, &setup.user)
+            new_session(tx, &setup.user, origin)
         })?;
         *self.setup_code.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.throttle.succeeded(&attempt, steady());
         Ok(token)
     }
 
-    pub fn log_in(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
-        let attempt = Attempt { purpose: Purpose::Login, from, account: &login.user };
+    pub fn log_in(&self, origin: &Origin, login: &Login) -> Result<String, ApiError> {
+        let from = origin.address;
+        self.check_login(from, &login.user, &login.password, "wrong user name or password")?;
+        self.write(|tx| {
+            // Disabled or removed while the password was checked.
+            tx.user(&login.user)?.filter(|u| u.disabled.is_none()).ok_or(ApiError::Unauthorized)?;
+            let text = format!("{} logged in from {from}", login.user);
+            let event = NewEvent { actor: Some(&login.user), ..NewEvent::new(EventKind::Login, &text) };
+            tx.event(now_ms(), &event)?;
+            new_session(tx, &login.user, origin)
+        })
+    }
+
+    /// Checks a password. Wrong ones are counted and slowed down, whatever it is asked for; `wrong` is what the caller reads then.
+    pub(super) fn check_login(&self, from: IpAddr, user: &str, password: &str, wrong: &str) -> Result<(), ApiError> {
+        let attempt = Attempt { purpose: Purpose::Login, from, account: user };
         self.may_try(&attempt)?;
         let slot = self.slots.hash(self.throttle.knows(&attempt)).ok_or(BUSY)?;
-        let known = self.store.read(|tx| tx.password_hash(&login.user))?;
+        let known = self.store.read(|tx| tx.password_hash(user))?;
         // An unknown name takes as much time as a known one.
-        let fits = match (&known, login.password.len() <= MAX_PASSWORD) {
-            (Some(hash), true) => password_fits(&login.password, hash),
+        let fits = match (&known, password.len() <= MAX_PASSWORD) {
+            (Some(hash), true) => password_fits(password, hash),
             _ => {
                 hash_password("no such user")?;
                 false
@@ -123,26 +149,49 @@ impl App {
         drop(slot);
         if !fits {
             self.throttle.failed(&attempt, steady());
-            let name = cluster_seed::machine::tame(&login.user);
+            let name = cluster_seed::machine::tame(user);
             let text = format!("failed login as {name:?} from {from}");
             self.note(from, EventKind::LoginFailed, &text, None);
-            return Err(ApiError::Forbidden { why: "wrong user name or password".to_owned() });
+            return Err(ApiError::forbidden(wrong));
         }
         self.throttle.succeeded(&attempt, steady());
-        self.write(|tx| {
-            let text = format!("{} logged in from {from}", login.user);
-            let event = NewEvent { actor: Some(&login.user), ..NewEvent::new(EventKind::Login, &text) };
-            tx.event(now_ms(), &event)?;
-            new_session(tx, &login.user)
-        })
+        Ok(())
     }
 
-    pub fn session_of(&self, token: &str) -> Result<Option<Actor>, ApiError> {
+    /// Who has this session or API token. `used`: somebody asked, and no script of an open page.
+    pub fn session_of(&self, token: &str, used: bool) -> Result<Option<Actor>, ApiError> {
+        if token.starts_with(TOKEN_PREFIX) {
+            return self.actor_of_token(token);
+        }
         if token.len() != 64 {
             return Ok(None);
         }
-        let user = self.store.read(|tx| tx.session_user(&token_hash(token), steady(), SESSION_SECONDS))?;
-        Ok(user.map(|user| Actor { user }))
+        let (hash, at) = (token_hash(token), steady());
+        let found = self.store.read(|tx| tx.live_session(&hash, at, LIMITS))?;
+        let Some((session, user)) = found else { return Ok(None) };
+        if used && at.saturating_sub(session.used) >= TOUCH_SECONDS {
+            let touched: Result<(), StoreError> = self.store.write(|tx| tx.touch_session(&hash, at));
+            // A full disk locks nobody out.
+            touched.unwrap_or_else(|error| tracing::warn!(%error, "writing when a session was used"));
+        }
+        let fresh = session.authenticated <= at && at - session.authenticated < FRESH_SECONDS;
+        Ok(Some(Actor::session(&user.user, user.rights, fresh)))
+    }
+
+    fn actor_of_token(&self, token: &str) -> Result<Option<Actor>, ApiError> {
+        if id_of_token(token).is_none() {
+            return Ok(None);
+        }
+        // A day more, for a clock that was set back since.
+        let longest = (u64::from(MAX_TOKEN_DAYS) + 1) * 86_400;
+        let found = self.store.read(|tx| tx.live_api_token(&api_token_hash(token), now(), longest))?;
+        let Some((held, user)) = found else { return Ok(None) };
+        self.budgets.take(held.id, steady()).map_err(|seconds| ApiError::TooMany { seconds })?;
+        if held.used.is_none_or(|used| now().abs_diff(used) >= TOUCH_SECONDS) {
+            let touched: Result<(), StoreError> = self.store.write(|tx| tx.touch_api_token(held.id, now()));
+            touched.unwrap_or_else(|error| tracing::warn!(%error, "writing when an API token was used"));
+        }
+        Ok(Some(Actor::token(&user.user, user.rights, held.scopes)))
     }
 
     pub fn log_out(&self, token: &str) -> Result<(), ApiError> {
@@ -201,9 +250,11 @@ pub fn check_password(password: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn new_session(tx: &Tx<'_>, user: &str) -> Result<String, ApiError> {
+pub(super) fn new_session(tx: &Tx<'_>, user: &str, origin: &Origin) -> Result<String, ApiError> {
     let token = hex::encode(random::bytes::<32>().map_err(unexpected)?);
-    tx.add_session(&token_hash(&token), user, steady() + SESSION_SECONDS, steady())?;
+    let (token_hash, address) = (token_hash(&token), origin.address.to_string());
+    let new = NewSession { token_hash: &token_hash, user, address: &address, browser: &origin.browser, lasts: LIMITS.longest };
+    tx.add_session(&new, steady())?;
     Ok(token)
 }
 

@@ -44,6 +44,22 @@ fn processor(query: &BootQuery) -> Arch {
     ClientArch::processor(query.arch.as_deref().unwrap_or_default())
 }
 
+/// The files of a netboot set that are served.
+pub(super) const BOOT_FILES: &[&str] = &[
+    "vmlinuz",
+    "initrd.img",
+    "vmlinuz-arm64",
+    "initrd-arm64.img",
+    "undionly.kpxe",
+    "snponly.efi",
+    "ipxe.efi",
+    "ipxe-arm64.efi",
+    "shimx64.efi",
+    "grubx64.efi",
+    "shimaa64.efi",
+    "grubaa64.efi",
+];
+
 impl App {
     /// The script for a request from this address. With some firmware GRUB has no name for the network card's hardware address
     /// and sends an empty one, or its variable's name: then the machine is found by its address.
@@ -148,6 +164,7 @@ impl App {
     fn agent_script(&self, mac: Mac, arch: Arch, grub: bool) -> Result<String, ApiError> {
         let netboot = &self.spec.spec.netboot;
         let extra = KernelCmdline::new().params(netboot.kernel_parameters.iter().map(String::as_str)).map_err(unexpected)?;
+        let extra = if self.may_ask_for_codes() { extra.tell_code() } else { extra };
         let file = |name| FileName::new(name).map_err(unexpected);
         let (kernel, initrd) = boot_files(arch);
         let (kernel, initrd) = (file(kernel)?, file(initrd)?);

@@ -102,7 +102,11 @@ impl App {
 }
 
 /// The message, if it is signed with this enrollment's node key.
-fn open<T: Sealable>(record: &EnrollmentRecord, sealed: &Sealed<T>, about: impl Fn(&T) -> EnrollmentId) -> Result<T, ApiError> {
+pub(super) fn open<T: Sealable>(
+    record: &EnrollmentRecord,
+    sealed: &Sealed<T>,
+    about: impl Fn(&T) -> EnrollmentId,
+) -> Result<T, ApiError> {
     let refused = || ApiError::forbidden("the message is not signed by the machine that enrolled");
     let message = sealed.open(&node_key(record)?).map_err(|_| refused())?;
     if about(&message) == record.id { Ok(message) } else { Err(refused()) }

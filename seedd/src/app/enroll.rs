@@ -31,15 +31,12 @@ impl App {
         if let Some(token) = hello.token {
             self.check_token(from, token)?;
         }
+        let mac = self.knock(from, hello)?;
         let mut id = [0u8; 16];
         id.copy_from_slice(&random::bytes::<16>().map_err(unexpected)?);
         let id = EnrollmentId(id);
         let (record, number) = self.write(|tx| {
             self.may_issue(tx)?;
-            let mac = match hello.boot_mac {
-                Some(mac) => mac,
-                None => self.mac_of(tx, from)?,
-            };
             let machine = self.admit(tx, mac, from)?;
             let number = tx.take_number()?.ok_or(ApiError::TooMany { seconds: 60 })?;
             tx.insert_enrollment(id, machine, number, from, now())?;
@@ -53,7 +50,7 @@ impl App {
     }
 
     /// For a boot loader that did not send the MAC address: the machine last seen with this IP address.
-    fn mac_of(&self, tx: &Tx<'_>, from: IpAddr) -> Result<Mac, ApiError> {
+    pub(super) fn mac_of(&self, tx: &Tx<'_>, from: IpAddr) -> Result<Mac, ApiError> {
         let machine = tx.machine_at(from)?;
         machine.map(|m| m.mac).ok_or_else(|| ApiError::bad("boot_mac is missing, and no machine is known at this address", ""))
     }
@@ -79,6 +76,8 @@ impl App {
             if tx.knows_node_key(&reveal.node_key)? {
                 return Err(conflict("this node key was used for an earlier enrollment"));
             }
+            let cards: Vec<Mac> = facts.nics.iter().map(|n| n.mac).collect();
+            self.not_denied(tx, &record, &reveal.node_key, &cards)?;
             let state = tx.advance(&record, EnrollmentEvent::Revealed, None, now())?;
             let (recipient, node_key) = (reveal.recipient.clone(), reveal.node_key.clone());
             let revealed = Revealed { recipient, node_key, facts, pairing: Some(pairing) };
@@ -103,10 +102,11 @@ impl App {
         let record = self.store.read(|tx| tx.enrollment(id))?;
         self.heard(&record);
         let record = self.serve_token(record)?;
+        let tell_code = self.wants_code(&record)?;
         let challenge =
             matches!(record.state, EnrollmentState::Approved | EnrollmentState::Issued).then_some(record.challenge).flatten();
         let decision = record.decision.filter(|_| record.state == EnrollmentState::Confirming);
-        Ok(StatusReply { state: record.state, offer: decision.map(offer), challenge, reason: record.reason })
+        Ok(StatusReply { state: record.state, offer: decision.map(offer), challenge, reason: record.reason, tell_code })
     }
 
     /// Issues the sealed identity: to the first claim, and to repetitions of the same claim until the machine's first report.

@@ -2,31 +2,42 @@
 //! button. The event log records the outcome. This state is lost when the process ends; starting the same job again
 //! resumes it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use cluster_seed::progress::Progress;
-use host::clock::now;
+use host::clock::{Stopwatch, now};
 use site::hint;
 use web::api::ApiError;
-use web::api::{JobKind, JobState, JobView};
+use web::api::{JobDetail, JobKind, JobLine, JobState, JobView};
 
-/// The running or last job.
+/// Jobs that are kept, the running one included.
+const KEPT: usize = 20;
+/// Steps of a job that are kept.
+const LINES: usize = 200;
+/// Seconds that a step has to run before its end is estimated.
+const ESTIMATE_AFTER: u64 = 3;
+
+/// The running job and those before it, newest first.
 #[derive(Default)]
 pub struct Jobs {
-    current: Mutex<Option<Arc<Job>>>,
+    all: Mutex<VecDeque<Arc<Job>>>,
 }
 
 struct Step {
     name: String,
     total: Option<u64>,
+    began: Stopwatch,
 }
 
 struct End {
     state: JobState,
     text: String,
     hint: Option<String>,
+    /// Unix seconds.
+    at: u64,
 }
 
 /// One job and its progress.
@@ -36,6 +47,7 @@ pub struct Job {
     actor: String,
     began: u64,
     step: Mutex<Step>,
+    lines: Mutex<VecDeque<JobLine>>,
     done: AtomicU64,
     stop: AtomicBool,
     end: Mutex<Option<End>>,
@@ -46,8 +58,20 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Jobs {
+    /// The running or last job.
     pub fn view(&self) -> Option<JobView> {
-        lock(&self.current).as_ref().map(|job| job.view())
+        lock(&self.all).front().map(|job| job.view())
+    }
+
+    /// The newest job of a kind.
+    pub fn last_of(&self, kind: JobKind) -> Option<JobView> {
+        lock(&self.all).iter().find(|job| job.kind == kind).map(|job| job.view())
+    }
+
+    /// Every job that is kept, newest first.
+    pub fn details(&self) -> Vec<JobDetail> {
+        let all: Vec<Arc<Job>> = lock(&self.all).iter().cloned().collect();
+        all.iter().map(|job| job.detail()).collect()
     }
 
     /// Starts `work` on its own thread.
@@ -60,21 +84,12 @@ impl Jobs {
         actor: &str,
         work: impl FnOnce(&Job) -> Result<String> + Send + 'static,
     ) -> Result<JobView, ApiError> {
-        let mut current = lock(&self.current);
-        if current.as_ref().is_some_and(|job| job.runs()) {
+        let mut all = lock(&self.all);
+        if all.front().is_some_and(|job| job.runs()) {
             let hint = Some("wait until it ends, or stop it".to_owned());
             return Err(ApiError::Conflict { why: "another job is running on this seed".to_owned(), hint });
         }
-        let job = Arc::new(Job {
-            id: current.as_ref().map_or(1, |job| job.id + 1),
-            kind,
-            actor: actor.to_owned(),
-            began: now(),
-            step: Mutex::new(Step { name: "beginning".to_owned(), total: None }),
-            done: AtomicU64::new(0),
-            stop: AtomicBool::new(false),
-            end: Mutex::default(),
-        });
+        let job = Arc::new(Job::new(all.front().map_or(1, |job| job.id + 1), kind, actor));
         let runs = job.clone();
         let begun = std::thread::Builder::new().name(format!("job-{}", job.id)).spawn(move || {
             // A panic ends the job, not the seed; otherwise the page would show the job as running for ever.
@@ -83,21 +98,47 @@ impl Jobs {
         });
         begun.map_err(|e| ApiError::Unavailable { why: format!("starting a thread for the job: {e}") })?;
         let view = job.view();
-        *current = Some(job);
+        all.push_front(job);
+        all.truncate(KEPT);
         Ok(view)
     }
 
     /// Asks the running job to stop.
     pub fn stop(&self) -> Result<JobView, ApiError> {
-        let current = lock(&self.current);
-        let job = current.as_ref().filter(|job| job.runs());
+        let all = lock(&self.all);
+        let job = all.front().filter(|job| job.runs());
         let job = job.ok_or_else(|| ApiError::Conflict { why: "no job is running".to_owned(), hint: None })?;
         job.stop.store(true, Ordering::SeqCst);
         Ok(job.view())
     }
+
+    /// Asks this job to stop.
+    pub fn stop_one(&self, id: u64) -> Result<JobView, ApiError> {
+        let running = self.view().filter(JobView::is_running).map(|job| job.id);
+        let known = lock(&self.all).iter().any(|job| job.id == id);
+        match known {
+            false => Err(ApiError::NotFound { what: "job" }),
+            true if running == Some(id) => self.stop(),
+            true => Err(ApiError::Conflict { why: "the job has ended".to_owned(), hint: None }),
+        }
+    }
 }
 
 impl Job {
+    fn new(id: u64, kind: JobKind, actor: &str) -> Self {
+        Job {
+            id,
+            kind,
+            actor: actor.to_owned(),
+            began: now(),
+            step: Mutex::new(Step { name: "beginning".to_owned(), total: None, began: Stopwatch::start() }),
+            lines: Mutex::default(),
+            done: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            end: Mutex::default(),
+        }
+    }
+
     fn runs(&self) -> bool {
         lock(&self.end).is_none()
     }
@@ -118,14 +159,29 @@ impl Job {
         }
     }
 
+    fn detail(&self) -> JobDetail {
+        let ended = lock(&self.end).as_ref().map(|e| e.at);
+        let left = {
+            let step = lock(&self.step);
+            left(self.done.load(Ordering::Relaxed), step.total, step.began.elapsed().as_secs())
+        };
+        JobDetail {
+            job: self.view(),
+            ended,
+            left: left.filter(|_| ended.is_none()),
+            lines: lock(&self.lines).iter().cloned().collect(),
+        }
+    }
+
     fn finish(&self, result: Result<String>) {
+        let at = now();
         let end = match result {
-            Ok(text) => End { state: JobState::Done, text, hint: None },
+            Ok(text) => End { state: JobState::Done, text, hint: None, at },
             Err(error) => {
                 let stopped = self.stop.load(Ordering::SeqCst);
                 tracing::warn!(job = self.id, error = format!("{error:#}"), stopped, "job ended");
                 let state = if stopped { JobState::Stopped } else { JobState::Failed };
-                End { state, text: format!("{error:#}"), hint: hint::of(&error) }
+                End { state, text: format!("{error:#}"), hint: hint::of(&error), at }
             }
         };
         *lock(&self.end) = Some(end);
@@ -141,7 +197,12 @@ impl Progress for Job {
     fn begin(&self, step: &str, total: Option<u64>) {
         let mut held = lock(&self.step);
         self.done.store(0, Ordering::Relaxed);
-        *held = Step { name: step.to_owned(), total };
+        *held = Step { name: step.to_owned(), total, began: Stopwatch::start() };
+        let mut lines = lock(&self.lines);
+        lines.push_back(JobLine { at: now(), text: step.to_owned() });
+        if lines.len() > LINES {
+            lines.pop_front();
+        }
     }
 
     fn advance(&self, n: u64) {
@@ -157,6 +218,12 @@ impl Progress for Job {
     fn cancelled(&self) -> bool {
         self.stop_asked()
     }
+}
+
+/// Seconds that a step still needs at its present speed.
+fn left(done: u64, total: Option<u64>, seconds: u64) -> Option<u64> {
+    let total = total.filter(|t| seconds >= ESTIMATE_AFTER && done > 0 && *t >= done)?;
+    u64::try_from(u128::from(total - done) * u128::from(seconds) / u128::from(done)).ok()
 }
 
 #[cfg(test)]
@@ -197,6 +264,41 @@ mod tests {
         let view = ended(&jobs);
         assert_eq!((view.state, view.text.as_deref()), (JobState::Done, Some("copied")));
         assert_eq!(jobs.start(JobKind::Drill, "ada", |_| Ok(String::new())).unwrap().id, 2);
+    }
+
+    #[test]
+    fn jobs_are_kept_with_their_steps_and_the_oldest_is_dropped() {
+        let jobs = Jobs::default();
+        for n in 0..KEPT + 2 {
+            let work = move |job: &Job| {
+                (0..LINES + n).for_each(|step| job.say(&format!("step {step}")));
+                Ok("done".to_owned())
+            };
+            jobs.start(JobKind::Verify, "ada", work).unwrap();
+            ended(&jobs);
+        }
+        let all = jobs.details();
+        assert_eq!((all.len(), all[0].job.id), (KEPT, KEPT as u64 + 2));
+        assert!(all.iter().all(|d| d.ended.is_some() && d.lines.len() == LINES && d.left.is_none()));
+        assert_eq!(all[0].lines.last().unwrap().text, format!("step {}", LINES + KEPT));
+        assert!(jobs.last_of(JobKind::Drill).is_none() && jobs.last_of(JobKind::Verify).is_some());
+        assert!(matches!(jobs.stop_one(1), Err(ApiError::NotFound { .. })), "it was dropped");
+        assert!(matches!(jobs.stop_one(KEPT as u64 + 2), Err(ApiError::Conflict { .. })), "it has ended");
+    }
+
+    #[test]
+    fn the_time_left_follows_from_the_speed_so_far() {
+        for (done, total, seconds, expected) in [
+            (50, Some(100), 10, Some(10)),
+            (50, Some(100), ESTIMATE_AFTER - 1, None),
+            (0, Some(100), 10, None),
+            (50, None, 10, None),
+            (100, Some(100), 10, Some(0)),
+            (101, Some(100), 10, None),
+            (1, Some(u64::MAX), u64::MAX, None),
+        ] {
+            assert_eq!(left(done, total, seconds), expected, "{done} of {total:?} in {seconds} s");
+        }
     }
 
     #[test]

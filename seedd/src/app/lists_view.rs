@@ -1,6 +1,7 @@
 //! The nodes' peer lists in the web interface.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::held::LATE;
@@ -55,6 +56,8 @@ impl Signed {
 pub(super) struct Standing {
     pub lists: ListsView,
     of: HashMap<EnrollmentId, (HeldView, u64)>,
+    /// When machines that wait for approval last polled, in Unix seconds.
+    polled: HashMap<EnrollmentId, u64>,
     behind: Vec<Hostname>,
     unaware: Vec<Hostname>,
 }
@@ -63,6 +66,11 @@ impl Standing {
     /// What a node holds, and when it reported that, in Unix seconds; 0 for never.
     pub fn of(&self, id: EnrollmentId) -> Option<(HeldView, u64)> {
         self.of.get(&id).copied()
+    }
+
+    /// When a machine that waits for approval last polled, in Unix seconds; 0 if it did not.
+    pub fn polled(&self, id: EnrollmentId) -> u64 {
+        self.polled.get(&id).copied().unwrap_or_default()
     }
 
     /// Warnings for operators, as sentences.
@@ -94,19 +102,32 @@ impl App {
         Ok(text.map(|t| serde_json::from_str(&t)).transpose().map_err(unexpected)?.unwrap_or_default())
     }
 
+    /// Epoch and version of the seed's own list, which is opened once.
+    fn own_numbers(&self, tx: &Tx<'_>) -> Result<Option<(u64, u64)>, ApiError> {
+        let Some(text) = tx.setting(setting::PEERS)? else { return Ok(None) };
+        let mut kept = self.own_list.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, numbers)) = kept.as_ref().filter(|(same, _)| *same == text) {
+            return Ok(Some(*numbers));
+        }
+        let numbers = self.held_peers(tx)?.map(|own| (own.epoch, own.version));
+        *kept = numbers.map(|numbers| (text, numbers));
+        Ok(numbers)
+    }
+
     /// Compares the list of every running node with the seed's.
     pub(super) fn standing(&self, tx: &Tx<'_>) -> Result<Standing, ApiError> {
-        let Some(own) = self.held_peers(tx)? else { return Ok(Standing::default()) };
-        let signed = Signed { list: (own.epoch, own.version), ..self.signed_at(tx)? };
-        let mut standing = Standing { lists: ListsView { version: own.version, ..ListsView::default() }, ..Standing::default() };
+        let mut standing = Standing { polled: self.polled(), ..Standing::default() };
+        let Some(list) = self.own_numbers(tx)? else { return Ok(standing) };
+        let signed = Signed { list, ..self.signed_at(tx)? };
+        standing.lists.version = list.1;
         for holder in tx.holders()?.into_iter().filter(|h| h.state.boots_from_disk()) {
             let held = holder.held.map(|h| (h.epoch, h.version));
             // Until its planes are up, a node may still be in its first boot from disk.
             let silent = held.is_none() && holder.state == EnrollmentState::Installed;
             let (behind, unaware) = if silent { (false, false) } else { signed.judge(held, now()) };
             // Versions can be compared only within one epoch.
-            let version = holder.held.filter(|h| h.epoch == own.epoch).map(|h| h.version);
-            let view = HeldView { version, current: own.version, behind };
+            let version = holder.held.filter(|h| h.epoch == list.0).map(|h| h.version);
+            let view = HeldView { version, current: list.1, behind };
             standing.of.insert(holder.enrollment, (view, holder.held.map_or(0, |h| h.at)));
             standing.lists.nodes += 1;
             standing.lists.behind += u32::from(behind);
@@ -119,6 +140,23 @@ impl App {
             }
         }
         standing.lists.revoked = signed.revoked.iter().map(Hostname::to_string).collect();
+        Ok(standing)
+    }
+
+    /// The same for some enrollments only: a page of the list does not read all nodes.
+    pub(super) fn standing_of(&self, tx: &Tx<'_>, some: &[(EnrollmentId, EnrollmentState)]) -> Result<Standing, ApiError> {
+        let mut standing = Standing { polled: self.polled(), ..Standing::default() };
+        let Some(list) = self.own_numbers(tx)? else { return Ok(standing) };
+        let signed = Signed { list, ..self.signed_at(tx)? };
+        for (id, state) in some.iter().filter(|(_, state)| state.boots_from_disk()) {
+            let Some(node) = tx.node_of(*id)?.filter(|n| !n.revoked) else { continue };
+            let held = tx.held_of(node.id)?;
+            let silent = held.is_none() && *state == EnrollmentState::Installed;
+            let behind = !silent && signed.judge(held.map(|h| (h.epoch, h.version)), now()).0;
+            let version = held.filter(|h| h.epoch == list.0).map(|h| h.version);
+            let view = HeldView { version, current: list.1, behind };
+            standing.of.insert(*id, (view, held.map_or(0, |h| h.at)));
+        }
         Ok(standing)
     }
 

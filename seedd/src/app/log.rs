@@ -10,7 +10,7 @@ use super::{App, unexpected};
 
 /// Seconds between two checkpoints.
 const EVERY: u64 = 3_600;
-/// Number of rows at which the oldest are deleted, and number of rows kept then: about 150 MB.
+/// Number of rows at which the oldest are deleted, and number of rows kept then: about 200 MB with indexes.
 const MOST_ROWS: i64 = 500_000;
 const KEPT_ROWS: i64 = 400_000;
 

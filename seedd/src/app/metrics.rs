@@ -87,6 +87,7 @@ impl App {
             administrators_needed: self.setup_code().is_some(),
             peers_refused: self.heard.refused(),
             behind: self.store.read(|tx| self.standing(tx))?.lists.behind,
+            unheard: self.unheard_nodes()?,
         };
         render(self.meters.get(), &self.flight, &state).map_err(unexpected)
     }

@@ -3,28 +3,44 @@
 pub mod admission;
 mod api;
 pub use api::Seed;
+pub mod agree;
 pub mod approve;
 mod apt;
+mod audit;
 pub mod auth;
 pub mod boot;
+mod budgets;
 mod charts;
 mod clock;
 pub mod confirm;
 pub mod console;
 pub mod converge;
 mod darksite;
+mod dhcp;
 pub mod enroll;
+mod first_yes;
+mod fleet;
 pub mod flight;
+mod heartbeat;
+mod home;
+mod inventory;
 pub mod issue;
 pub mod jobs;
+mod jobs_view;
 pub mod lists;
 mod lists_view;
+mod local;
+mod local_sessions;
 pub mod log;
 pub mod metrics;
 pub mod mode;
 mod outputs;
+mod plan;
 
 mod checked;
+pub mod passkeys;
+pub mod people;
+mod people_api;
 mod power;
 pub(crate) mod records;
 mod remote;
@@ -32,15 +48,23 @@ pub(crate) use remote::hinted;
 
 pub mod report;
 pub mod rotate;
+pub(crate) mod settings;
 mod site_ops;
 mod site_view;
 pub(crate) mod slots;
 pub(crate) mod socket;
+pub(crate) mod support;
+#[cfg(test)]
+mod testing;
 pub(crate) mod throttle;
 pub mod tls;
 mod tokens;
+mod told;
+mod verdict_view;
+pub mod verdicts;
 pub mod views;
 pub mod watchdog;
+pub mod webhooks;
 pub mod wire;
 
 use std::collections::{BTreeSet, HashMap};
@@ -68,9 +92,12 @@ use tokio::sync::watch;
 use web::api::ApiError;
 
 use crate::clock::Silence;
+use crate::clock::beats::Beats;
 use crate::metrics::Meters;
 use crate::power::throttle::PowerThrottle;
+use budgets::Budgets;
 use jobs::Jobs;
+use passkeys::Ceremonies;
 use site::hint;
 use slots::Slots;
 use throttle::Throttle;
@@ -97,9 +124,14 @@ pub struct App {
     pub planes_changed: watch::Sender<u64>,
     setup_code: Mutex<Option<String>>,
     throttle: Throttle,
+    passkeys: Ceremonies,
+    /// How often each API token was used.
+    budgets: Budgets,
     slots: Slots,
     /// True once the site's files or its mode differ from those that were read: the daemon reloads the site.
     pub changed: watch::Sender<bool>,
+    /// Held while cluster.yaml is replaced.
+    editing: Mutex<()>,
     /// The operator's key with which the reloaded site is unsealed.
     operator: Mutex<Option<AgeKey>>,
     silence: Mutex<Silence>,
@@ -117,14 +149,24 @@ pub struct App {
     extras: Mutex<Option<Arc<Registry>>>,
     /// Snapshots whose manifest was verified at the first request; others are not served.
     served: Mutex<BTreeSet<Digest>>,
-    /// When each unapproved machine last polled, by the steady clock.
-    polls: Mutex<HashMap<EnrollmentId, u64>>,
+    /// When each unapproved machine last polled, by the steady clock, and whether it did since this daemon started.
+    polls: Mutex<HashMap<EnrollmentId, (u64, bool)>>,
+    /// The heartbeats of the nodes.
+    beats: Mutex<Beats>,
+    /// The plan, and the codes that planned machines have told.
+    told: told::Told,
     /// The disk is nearly full.
     short_of_space: AtomicBool,
     /// When the log was last signed, by the steady clock; 0 before the first time.
     checkpointed: AtomicU64,
     /// Peer list versions that nodes reported.
     pub heard: lists::Heard,
+    /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
+    own_list: Mutex<Option<(String, (u64, u64))>>,
+    /// Sessions of the command line on this machine.
+    local: local_sessions::LocalSessions,
+    /// How the receivers of webhooks do.
+    webhooks: webhooks::standing::Hooks,
 }
 
 impl App {
@@ -155,8 +197,11 @@ impl App {
             planes_changed: watch::Sender::new(0),
             setup_code: Mutex::new(code),
             throttle: Throttle::with_free_codes(spec.spec.enrollment.max_wrong_codes),
+            passkeys: Ceremonies::new(seed_hostname(&spec)?.as_str()),
+            budgets: Budgets::default(),
             slots: Slots::default(),
             changed: watch::Sender::new(false),
+            editing: Mutex::default(),
             operator: Mutex::new(None),
             silence: Mutex::default(),
             jobs: Arc::default(),
@@ -167,9 +212,14 @@ impl App {
             extras: Mutex::default(),
             served: Mutex::default(),
             polls: Mutex::default(),
+            beats: Mutex::default(),
+            told: told::Told::default(),
             short_of_space: AtomicBool::default(),
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
+            own_list: Mutex::default(),
+            local: local_sessions::LocalSessions::default(),
+            webhooks: webhooks::standing::Hooks::default(),
             lasting: OnceLock::new(),
             pages: OnceLock::new(),
             site,
@@ -223,6 +273,7 @@ impl App {
         self.certify()?;
         self.resign_peers()?;
         self.resign_apt_keys()?;
+        self.ensure_ssh_authority()?;
         self.planes_changed.send_modify(|v| *v += 1);
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Requests of the command line to the running site.
 
 use anyhow::{Result, anyhow};
-use appliance::control::answer::{Answer, DaemonFacts, Event, EventPage, GrubPassword, Metrics, Nothing, Packets, PowerDone};
+use appliance::control::answer::{
+    Answer, DaemonFacts, Event, EventPage, GrubPassword, LogSigned, Metrics, Nothing, Packets, PowerDone,
+};
 use appliance::control::{EventQuery, RotateKeys, SetController, SiteRequest};
 use cluster_seed::ids::Mac;
 use host::clock::now_ms;
@@ -42,16 +44,17 @@ impl App {
                 let pcapng = self.packets_of_mac(mac).map_err(hinted)?;
                 Answer::Packets(Packets { packets: self.flight.ring.count(mac), pcapng })
             }
+            SiteRequest::Session => Answer::Session(self.local_session()?),
             SiteRequest::Metrics => Answer::Metrics(Metrics { text: self.metrics().map_err(hinted)? }),
             SiteRequest::Revoke { hostname, reason } => {
                 let node = self.store.read(|tx| tx.live_node(&hostname))?;
                 let node = node.ok_or_else(|| anyhow!("there is no node named {hostname}"));
                 let node = node.map_err(|e| hint::with(e, "`seedd node list` lists all nodes"))?;
-                self.revoke_by(&Actor { user: WHO.to_owned() }, node.enrollment, &reason).map_err(hinted)?;
+                self.revoke_by(&Actor::local(WHO), node.enrollment, &reason).map_err(hinted)?;
                 Answer::Nothing(Nothing {})
             }
             SiteRequest::Forget { mac } => {
-                self.forget_machine(&Actor { user: WHO.to_owned() }, self.id_of(mac)?).map_err(hinted)?;
+                self.forget_machine(&Actor::local(WHO), self.id_of(mac)?).map_err(hinted)?;
                 Answer::Nothing(Nothing {})
             }
             SiteRequest::Power { mac } => Answer::Power(socket::power(self.view_power(self.id_of(mac)?).map_err(hinted)?)),
@@ -86,6 +89,10 @@ impl App {
             SiteRequest::Act { mac, action } => {
                 let done = self.act_power(WHO, self.id_of(mac)?, socket::action_of(action)).map_err(hinted)?;
                 Answer::PowerDone(PowerDone { text: done.text })
+            }
+            SiteRequest::SignLog => {
+                let signed = self.checkpoint_by(WHO).map_err(hinted)?;
+                Answer::LogSigned(LogSigned { event: signed.event, hash: signed.hash })
             }
             SiteRequest::Rehearsal { seconds } => {
                 self.flight.rehearse_until(now_ms() + seconds.min(MAX_REHEARSAL) * 1_000);

@@ -12,6 +12,7 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::tame;
 use cluster_seed::seal::Sealed;
+use cluster_seed::trouble::Trouble;
 use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
@@ -122,7 +123,7 @@ impl App {
                 record.state
             }
             ReportBody::ApplyDone { changed, ok } => self.base_done(tx, record, *changed, *ok)?,
-            ReportBody::Failed { step, why } => {
+            ReportBody::Failed { step, why, cause } => {
                 let reason = format!("{}: {}", tame(step), tame(why));
                 say(EventKind::EnrollmentFailed, &reason)?;
                 // An installed node retries by itself; only a failed installation ends the enrollment.
@@ -130,6 +131,7 @@ impl App {
                     record.state
                 } else {
                     self.retire(tx, record)?;
+                    tx.set_trouble(record.id, cause.unwrap_or(Trouble::Other))?;
                     advance(EnrollmentEvent::Failed, Some(&reason))?
                 }
             }

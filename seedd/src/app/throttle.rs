@@ -2,7 +2,7 @@
 //! the clock neither unlocks nor locks out anyone.
 //!
 //! Rules:
-//! 1. Each purpose (set-up code, login, passphrase, pairing code) has its own records; a success resets only these.
+//! 1. Each purpose (set-up code, login, passkey, passphrase, pairing code) has its own records; a success resets only these.
 //! 2. An address that failed [`FREE`] times has to wait after each further failure, up to [`MAX_WAIT`]. All users of a tunnel
 //!    share its loopback address, so failures from there are counted per account.
 //! 3. Logins are counted for each account as well, whatever the addresses. After [`ACCOUNT_FREE`] failures, an address from which the
@@ -42,6 +42,8 @@ const FORGET: u64 = 3_600;
 pub enum Purpose {
     SetUp,
     Login,
+    /// Logins without a name, so per address.
+    Passkey,
     Passphrase,
     /// Pairing codes, per account: each wrong one ends a machine's attempt.
     PairingCode,
@@ -145,7 +147,7 @@ impl Throttle {
         let address = Key::Address(attempt.purpose, whole(attempt.from));
         let account = Key::Account(attempt.purpose, self.place(attempt.account));
         match (attempt.purpose, attempt.from.to_canonical().is_loopback()) {
-            (Purpose::SetUp, _) | (Purpose::Login, false) => vec![address],
+            (Purpose::SetUp | Purpose::Passkey, _) | (Purpose::Login, false) => vec![address],
             (Purpose::Login | Purpose::Passphrase, true) | (Purpose::PairingCode, _) => vec![account],
             (Purpose::Passphrase, false) => vec![address, account],
         }

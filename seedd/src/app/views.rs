@@ -1,51 +1,38 @@
 //! Converts database rows to the types of the web interface and the API.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::ids::EnrollmentId;
+use cluster_seed::fleet::Stage;
+use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::pairing::Number;
+use cluster_seed::trouble::Trouble;
 use host::clock::now;
 use site::mode::Mode;
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::events::{self, EventRow};
 use site::store::machines::MachineRecord;
+use site::verdicts::Verdict;
 use web::api::{
     ApiError, EnrollmentView, EventView, Finding, InstallProgress, MachineDetail, MachineRow, Overview, PacketFacts, RoleView,
-    Tone, VotersView, Waiting,
+    Tone, TroubleView, VotersView, Waiting,
 };
 
-use super::App;
 use super::lists_view::Standing;
+use super::{App, verdict_view};
 use crate::clock;
+use crate::planning::Planner;
 
 /// Newest events shown on a machine's page.
 pub const TIMELINE: u32 = 500;
 
 impl App {
     pub fn view_overview(&self) -> Result<Overview, ApiError> {
-        let mut roles = Vec::new();
         let lasting = self.lasting.get().cloned().unwrap_or_default();
         let mut warnings = lasting.clone();
-        for (name, role) in &self.spec.spec.roles {
-            let mut artifact = None;
-            for arch in &self.spec.spec.architectures {
-                let of = if arch.is_amd64() { String::new() } else { format!(" for {arch}") };
-                match self.artifact_of(name, *arch) {
-                    Ok(Some(found)) if arch.is_amd64() => artifact = Some(found),
-                    Ok(Some(_)) => {}
-                    Ok(None) => warnings.push(format!("role {name} has no artifact{of}: run `seedd image build`")),
-                    Err(error) => warnings.push(format!("role {name}: its artifact{of} cannot be used ({error:#})")),
-                }
-            }
-            roles.push(RoleView {
-                name: name.clone(),
-                description: role.description.clone(),
-                artifact: artifact.as_ref().map(|a| a.id),
-                min_disk: artifact.as_ref().map(|a| a.min_disk),
-                disk: role.disk,
-            });
-        }
+        let roles = self.view_roles(&mut warnings);
         let mode = self.mode()?;
         match mode {
             Mode::Active => {}
@@ -89,17 +76,52 @@ impl App {
             warnings,
             lasting,
             lists: standing.lists,
+            waiting: self
+                .store
+                .read(|tx| tx.fleet_counts(&[]))?
+                .iter()
+                .find(|(s, _)| *s == Stage::Waiting)
+                .map_or(0, |(_, n)| *n),
         })
+    }
+
+    /// The roles; what is wrong with their artifacts is added to the warnings.
+    fn view_roles(&self, warnings: &mut Vec<String>) -> Vec<RoleView> {
+        let mut roles = Vec::new();
+        for (name, role) in &self.spec.spec.roles {
+            let mut artifact = None;
+            for arch in &self.spec.spec.architectures {
+                let of = if arch.is_amd64() { String::new() } else { format!(" for {arch}") };
+                match self.artifact_of(name, *arch) {
+                    Ok(Some(found)) if arch.is_amd64() => artifact = Some(found),
+                    Ok(Some(_)) => {}
+                    Ok(None) => warnings.push(format!("role {name} has no artifact{of}: run `seedd image build`")),
+                    Err(error) => warnings.push(format!("role {name}: its artifact{of} cannot be used ({error:#})")),
+                }
+            }
+            roles.push(RoleView {
+                name: name.clone(),
+                description: role.description.clone(),
+                artifact: artifact.as_ref().map(|a| a.id),
+                min_disk: artifact.as_ref().map(|a| a.min_disk),
+                disk: role.disk,
+            });
+        }
+        roles
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
-        self.store.read(|tx| {
-            let (machines, standing) = (tx.machines()?, self.standing(tx)?);
-            machines.into_iter().map(|m| Ok(row(tx, m, &standing)?.0)).collect::<Result<_, ApiError>>()
-        })
+        self.store
+            .read(|tx| {
+                let (machines, standing, said) = (tx.machines()?, self.standing(tx)?, verdict_view::of_all(tx)?);
+                machines.into_iter().map(|m| Ok(row(tx, m, &standing, &said)?.0)).collect::<Result<_, ApiError>>()
+            })
+            .map(|rows: Vec<MachineRow>| rows.into_iter().map(|row| self.with_seal(row)).collect())
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
+        let held = self.held_plan()?;
+        let planner = held.planner(self);
         let (row, earlier, waiting, facts, timeline, voters) = self.store.read(|tx| {
             let machine = tx.machine(id)?;
             let known = machine.facts.clone();
@@ -110,15 +132,15 @@ impl App {
                 None => None,
             };
             let facts = member.and_then(|m| m.revealed).map(|r| r.facts).or(known);
-            let waiting = waiting(tx, id)?;
-            let (row, earlier) = row(tx, machine, &self.standing(tx)?)?;
+            let waiting = waiting(tx, &machine, &planner)?;
+            let (row, earlier) = row(tx, machine, &self.standing(tx)?, &verdict_view::of_all(tx)?)?;
             let timeline = tx.timeline(id, TIMELINE)?;
             Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters))
         })?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
         Ok(MachineDetail {
-            row,
+            row: self.with_seal(row),
             facts,
             waiting,
             earlier,
@@ -127,6 +149,16 @@ impl App {
             packets,
             voters: voters.map(|v| VotersView { healthy: v.healthy, all: v.all, majority: v.majority() }),
         })
+    }
+
+    /// A machine that confirmed its code waits until the seed is unsealed, and goes on by itself.
+    fn with_seal(&self, mut row: MachineRow) -> MachineRow {
+        let sealed = self.is_sealed();
+        if let Some(e) = row.enrollment.as_mut().filter(|e| sealed && e.state == EnrollmentState::Confirming) {
+            e.trouble = Some(TroubleView::from(Trouble::Sealed));
+            e.reason = Some("the seed is sealed".to_owned());
+        }
+        row
     }
 
     pub fn view_of(&self, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
@@ -174,10 +206,17 @@ fn finding(f: ::flight::diagnosis::Finding) -> Finding {
 
 /// A machine in the list: as a node if it is one, whatever other enrollments were opened under its MAC address; otherwise by
 /// its newest enrollment.
-fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
+fn row(
+    tx: &Tx<'_>,
+    machine: MachineRecord,
+    standing: &Standing,
+    said: &BTreeMap<Mac, Verdict>,
+) -> Result<(MachineRow, Vec<EnrollmentView>), ApiError> {
     let member = tx.member_of(machine.id)?;
     let mut earlier = Vec::new();
+    let mut polled = 0;
     for record in tx.enrollments_of(machine.id)? {
+        polled = standing.polled(record.id).max(polled);
         if member.as_ref().is_none_or(|m| m.id != record.id) {
             earlier.push(view(tx, &record)?);
         }
@@ -186,8 +225,8 @@ fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(Mach
         Some(record) => Some(view(tx, record)?),
         None => (!earlier.is_empty()).then(|| earlier.remove(0)),
     };
-    let said = member.as_ref().and_then(|m| m.revealed.as_ref()).map(|r| &r.facts).or(machine.facts.as_ref());
-    let model = said.map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
+    let known = member.as_ref().and_then(|m| m.revealed.as_ref()).map(|r| &r.facts).or(machine.facts.as_ref());
+    let model = known.map(|f| format!("{} {}", f.vendor, f.product).trim().to_owned()).unwrap_or_default();
     let list = member.as_ref().and_then(|m| standing.of(m.id));
     let row = MachineRow {
         id: machine.id,
@@ -195,26 +234,28 @@ fn row(tx: &Tx<'_>, machine: MachineRecord, standing: &Standing) -> Result<(Mach
         ip: member.as_ref().map_or(machine.ip, |m| Some(m.ip)),
         model,
         first_seen: machine.first_seen,
-        last_seen: member.as_ref().map_or(machine.last_seen, |m| m.touched.max(list.map_or(0, |(_, at)| at))),
+        last_seen: member.as_ref().map_or(machine.last_seen.max(polled), |m| m.touched.max(list.map_or(0, |(_, at)| at))),
         enrollment,
         list: list.map(|(view, _)| view),
+        verdict: said.get(&machine.mac).map(|v| verdict_view::view(machine.mac, v.clone(), Some(machine.id))),
     };
     Ok((row, earlier))
 }
 
 /// The enrollments of a machine that are waiting for a decision, newest first.
-fn waiting(tx: &Tx<'_>, machine: i64) -> Result<Vec<Waiting>, ApiError> {
+fn waiting(tx: &Tx<'_>, machine: &MachineRecord, planner: &Planner<'_>) -> Result<Vec<Waiting>, ApiError> {
     let mut all = Vec::new();
-    for record in tx.enrollments_of(machine)? {
+    for record in tx.enrollments_of(machine.id)? {
         let open = !record.state.is_member() && !record.state.is_final();
         if let (true, Some(revealed)) = (open, &record.revealed) {
-            all.push(Waiting { enrollment: view(tx, &record)?, ip: record.ip, facts: revealed.facts.clone() });
+            let suggestion = planner.suggestion(tx, &record, machine.mac)?;
+            all.push(Waiting { enrollment: view(tx, &record)?, ip: record.ip, facts: revealed.facts.clone(), suggestion });
         }
     }
     Ok(all)
 }
 
-fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
+pub(super) fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiError> {
     let node = tx.node_of(record.id)?;
     // Before there is a node: the name and role from the decision.
     let decided = record.decision.as_ref().filter(|_| record.state == EnrollmentState::Confirming);
@@ -236,5 +277,7 @@ fn view(tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<EnrollmentView, ApiErr
             rate: record.rate,
         }),
         reason: record.reason.clone(),
+        first_yes: super::first_yes::first_yes(record),
+        trouble: record.trouble.map(TroubleView::from),
     })
 }

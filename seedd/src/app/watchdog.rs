@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use cluster_seed::cluster::EnrollmentPolicy;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
+use cluster_seed::trouble::Trouble;
 use host::clock::{now, now_ms, steady};
 use site::mode::Mode;
 use site::store::enrollments::EnrollmentRecord;
@@ -30,6 +31,10 @@ impl App {
         let marks: Vec<_> = waiting.iter().map(|r| (r.id, mark(r))).collect();
         let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).of(&marks, steady());
         let unheard: HashMap<_, _> = self.unheard(&waiting).into_iter().collect();
+        let polled = self.polled();
+        let seen: Vec<(i64, u64)> = waiting.iter().filter_map(|r| Some((r.machine, *polled.get(&r.id)?))).collect();
+        self.store.write(|tx| tx.touch_machines(&seen))?;
+        self.beat(steady(), self.listens())?;
         let mut ended = 0;
         for record in waiting {
             let age = silent.get(&record.id).copied().unwrap_or_default();
@@ -37,6 +42,9 @@ impl App {
             let done = self.write(|tx| {
                 tx.advance(&record, event, Some(why), now())?;
                 self.retire(tx, &record)?;
+                if event == EnrollmentEvent::Failed {
+                    tx.set_trouble(record.id, Trouble::Silent)?;
+                }
                 tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentEnded, why, None))?;
                 Ok(())
             });

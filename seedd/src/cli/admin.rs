@@ -1,13 +1,15 @@
-//! `seedd admin`: administrators of the web interface. Needs write access to the data directory, and no session.
+//! `seedd admin`: administrators of the web interface; hidden since there is `seedd user`. Needs write access to the data directory, and no session.
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use cluster_seed::events::EventKind;
+use cluster_seed::people::Rights;
 use host::clock::{now, now_ms};
 use site::hint::{self, Hint as _};
-use site::store::StoreError;
 use site::store::events::NewEvent;
+use site::store::people::UserRecord;
+use site::store::{StoreError, Tx};
 use web::api::ApiError;
 
 use super::args::{DataDir, SiteArgs, say};
@@ -78,12 +80,16 @@ fn plain(error: ApiError) -> anyhow::Error {
     }
 }
 
+fn administrators(tx: &Tx<'_>) -> Result<Vec<UserRecord>, StoreError> {
+    Ok(tx.users()?.into_iter().filter(|u| u.rights == Rights::Administrator).collect())
+}
+
 impl List {
     fn run(&self) -> Result<()> {
-        let admins = self.args.site().open_store()?.read(|tx| tx.admins())?;
-        let names: Vec<&str> = admins.iter().map(|(user, _)| user.as_str()).collect();
+        let admins = self.args.site().open_store()?.read(administrators)?;
+        let names: Vec<&str> = admins.iter().map(|a| a.user.as_str()).collect();
         let text = if names.is_empty() { "no administrators".to_owned() } else { names.join("\n") };
-        let rows: Vec<_> = admins.iter().map(|(user, made)| serde_json::json!({"user": user, "created": made})).collect();
+        let rows: Vec<_> = admins.iter().map(|a| serde_json::json!({"user": a.user, "created": a.created})).collect();
         self.args.show(&serde_json::json!({"administrators": rows}), &text)
     }
 }
@@ -99,7 +105,7 @@ impl Set {
         check_password(&password).map_err(plain)?;
         let hash = hash_password(&password).map_err(plain)?;
         let known = store.write(|tx| {
-            let known = tx.set_password(&self.user, &hash)?;
+            let known = tx.set_password(&self.user, &hash, None)?;
             if !known {
                 tx.add_admin(&self.user, &hash, now())?;
             }
@@ -117,8 +123,8 @@ impl Remove {
     fn run(&self) -> Result<()> {
         let store = self.args.site().open_store()?;
         let left = store.write(|tx| {
-            let others = tx.admins()?.iter().filter(|(user, _)| *user != self.user).count();
-            if others == 0 || !tx.remove_admin(&self.user)? {
+            let others = tx.other_administrators(&self.user)?;
+            if others == 0 || !tx.remove_user(&self.user)? {
                 return Ok((others, false));
             }
             let text = format!("administrator deleted: {}", self.user);

@@ -4,23 +4,16 @@ use anyhow::{Context as _, Result, anyhow};
 use appliance::control::Client;
 use camino::Utf8PathBuf;
 use clap::Args;
-use cluster_seed::cluster::ClusterSpec;
 use converge::fleet::Scene;
 use converge::plan::plan;
 use host::clock::now;
-use host::files::{read_limited, write_like};
 use serde_json::json;
 use site::hint::Hint as _;
-use site::store::nodes::NodeRecord;
 use site::{payloads, read_spec};
 
 use super::args::SiteArgs;
 use super::prompt::confirm;
-
-/// Largest cluster.yaml, in bytes.
-const MAX_FILE: u64 = 1 << 20;
-/// The file that was replaced.
-const FORMER: &str = "cluster.yaml.former";
+use crate::app::settings::unfit;
 
 #[derive(Args)]
 pub struct Apply {
@@ -34,26 +27,6 @@ pub struct Apply {
     /// Show the plan without changing anything
     #[arg(long)]
     dry_run: bool,
-}
-
-/// What of a changed file does not fit the nodes that run, one line each.
-fn unfit(spec: &ClusterSpec, nodes: &[NodeRecord]) -> Vec<String> {
-    let mut all = Vec::new();
-    for node in nodes {
-        if !spec.spec.roles.contains_key(&node.role) {
-            all.push(format!("{} has the role {}, which the file does not have", node.hostname, node.role));
-        }
-        for (plane, (address, _)) in &node.planes {
-            match spec.spec.networking.planes.get(plane) {
-                None => all.push(format!("{} is on the plane {plane}, which the file does not have", node.hostname)),
-                Some(p) if !p.value.cidr.contains(address) => {
-                    all.push(format!("{} has the address {address} on {plane}, outside of {}", node.hostname, p.value.cidr));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-    all
 }
 
 impl Apply {
@@ -85,12 +58,7 @@ impl Apply {
             confirm(&format!("{}\nNodes follow, one role after the other.", plan.text()), spec.metadata.name.as_str())?;
         }
         if self.file.is_some() {
-            let former = read_limited(&own, MAX_FILE)?;
-            if former != text.as_bytes() {
-                // The seed's own user has to read what root writes here.
-                write_like(&site.join(FORMER), &former, &own)?;
-                write_like(&own, text.as_bytes(), &own)?;
-            }
+            site.replace_cluster_text(&text)?;
         }
         let daemon = Client::new(&site.control_socket());
         let running = daemon.answers();
@@ -99,43 +67,5 @@ impl Apply {
         }
         let end = if running { "the seed reads the file now" } else { "takes effect when the seed starts" };
         self.args.show(&json!({"plan": plan, "applied": true, "running": running}), &format!("{}\n{end}", plan.text()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cluster_seed::ids::{Digest, EnrollmentId, NodeId};
-    use cluster_seed::wireguard::WgPublicKey;
-    use std::collections::BTreeMap;
-
-    fn spec() -> ClusterSpec {
-        ClusterSpec::parse(&site::default_cluster_yaml("site-a")).unwrap()
-    }
-
-    fn node(role: &str, plane: &str, address: &str) -> NodeRecord {
-        NodeRecord {
-            id: NodeId([1; 16]),
-            enrollment: EnrollmentId([1; 16]),
-            hostname: "n-1.lan".parse().unwrap(),
-            role: role.to_owned(),
-            host: 5,
-            artifact: Digest([0; 32]),
-            endpoint: None,
-            planes: BTreeMap::from([(plane.to_owned(), (address.parse().unwrap(), WgPublicKey([0; 32])))]),
-            revoked: false,
-        }
-    }
-
-    #[test]
-    fn a_file_without_the_role_or_plane_of_a_node_is_refused() {
-        let spec = spec();
-        let role = spec.spec.roles.keys().next().unwrap().clone();
-        let (plane, at) = spec.spec.networking.planes.iter().next().unwrap();
-        let inside = at.value.cidr.hosts().nth(4).unwrap().to_string();
-        assert!(unfit(&spec, &[node(&role, plane, &inside)]).is_empty());
-        assert_eq!(unfit(&spec, &[node("gone", plane, &inside)]).len(), 1);
-        assert_eq!(unfit(&spec, &[node(&role, "wg9", &inside)]).len(), 1);
-        assert_eq!(unfit(&spec, &[node(&role, plane, "192.0.2.1")]).len(), 1);
     }
 }

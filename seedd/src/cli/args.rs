@@ -68,7 +68,20 @@ pub fn time_of(ms: u64) -> Option<jiff::Timestamp> {
 
 /// Prints a line on standard output.
 pub fn say(text: &str) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}").context("writing to standard output")
+    wrote(writeln!(std::io::stdout().lock(), "{text}"))
+}
+
+/// The reader of standard output has closed it, as `head` does: the program ends without a word.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output was closed")]
+pub struct OutputClosed;
+
+/// The result of writing to standard output.
+pub fn wrote(result: std::io::Result<()>) -> Result<()> {
+    match result {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        other => other.context("writing to standard output"),
+    }
 }
 
 // Where the passphrase comes from.

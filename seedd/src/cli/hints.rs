@@ -12,6 +12,8 @@ use pxe::server::bind::BindError;
 use site::hint;
 use web::api::ApiError;
 
+use crate::remote::Refused;
+
 /// Every hint of the chain once, that of the cause first.
 pub fn of(error: &anyhow::Error) -> Vec<String> {
     hint::all(error, &own)
@@ -44,6 +46,9 @@ fn own(error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(e) = error.downcast_ref::<BindError>() {
         return Some(e.hint());
+    }
+    if let Some(e) = error.downcast_ref::<Refused>() {
+        return e.hint();
     }
     match (error.downcast_ref::<FileError>(), error.downcast_ref::<ApiError>()) {
         // Its other hints are about the data directory, and this may be any file that the operator named.

@@ -14,6 +14,8 @@ mod converge;
 mod darksite;
 mod doctor;
 mod drill;
+mod enrollment;
+mod fleet;
 mod hints;
 pub(crate) mod image;
 mod import;
@@ -22,8 +24,8 @@ mod installer;
 mod keys;
 mod log;
 mod metrics;
-mod node;
 mod payload;
+mod plan;
 mod power;
 mod prompt;
 mod proxmox;
@@ -37,6 +39,7 @@ mod support;
 mod tail;
 mod token;
 mod unseal;
+mod user;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -63,13 +66,14 @@ First steps:
   seedd init --name site-a
   seedd darksite build
   seedd image build
-  seedd admin set ada
+  seedd user add ada --rights administrator
   seedd serve --iface eth0
   seedd unseal
 
 Environment:
-  KUBEDOS_DATA  data directory, as --data
-  KUBEDOS_LOG   log filter, for example debug or seedd=debug,info (default: info)
+  KUBEDOS_CONTEXT  seed that is asked, as --context
+  KUBEDOS_DATA     data directory, as --data
+  KUBEDOS_LOG      log filter, for example debug or seedd=debug,info (default: info)
 
 Exit status:
   0    success
@@ -170,8 +174,11 @@ Exit status:
   0  recovered within the target
   1  it failed, or took longer")]
     Drill(drill::Drill),
-    /// Manage administrators of the web interface
+    /// Manage users, their rights and their API tokens
     #[command(subcommand)]
+    User(user::Users),
+    /// Manage administrators of the web interface: the older form of `seedd user`
+    #[command(subcommand, hide = true)]
     Admin(admin::Admin),
     /// Show or set the seed's clock, which the nodes follow
     #[command(subcommand)]
@@ -194,6 +201,7 @@ Examples:
 Examples:
   seedd tail --mac 52:54:00:ab:00:01
   seedd tail --kind dhcp. --kind tftp. -n 100 --once")]
+    #[command(hide = true)]
     Tail(tail::Tail),
     /// Export packets kept by the flight recorder
     #[command(subcommand)]
@@ -212,9 +220,8 @@ Exit status:
   0  ready to serve (warnings included), or all simulated machines booted
   1  problems must be fixed, or a simulated machine did not boot")]
     Doctor(doctor::Doctor),
-    /// List nodes, revoke a node, forget a machine
-    #[command(subcommand)]
-    Node(node::Node),
+    #[command(flatten)]
+    Fleet(fleet::Fleet),
     /// Check, publish and list what nodes run after the fabric gate
     #[command(subcommand)]
     Payload(payload::Payload),
@@ -232,6 +239,9 @@ Exit status:
     /// Create, list and revoke join tokens, with which machines enroll without an operator
     #[command(subcommand)]
     Token(token::JoinTokens),
+    /// Check, keep and explain the plan of enrollment: which machine becomes which node
+    #[command(subcommand)]
+    Plan(plan::Plans),
     /// Export or verify the event log
     #[command(subcommand)]
     Log(log::Log),
@@ -243,6 +253,11 @@ Exit status:
     Metrics(metrics::Metrics),
     /// Run the text console of an appliance: addresses, set-up code, settings, unsealing
     Console(console::Console),
+    /// Write a man page per command
+    #[command(after_long_help = "\
+Example:
+  seedd man --out /usr/local/share/man/man1")]
+    Man(reference::Man),
     /// Write the command reference, man pages or shell completions
     #[command(subcommand, hide = true)]
     Reference(reference::Reference),
@@ -256,6 +271,9 @@ pub fn command() -> clap::Command {
 /// Parses the command line, runs the verb, prints an error chain and its hints. 0, 1 (failed), 2 (usage) or 130.
 pub fn main() -> ExitCode {
     if let Some(code) = appliance::as_hook() {
+        return code;
+    }
+    if let Some(code) = fleet::answer_shell(command, std::env::args_os()) {
         return code;
     }
     let cli = Cli::parse();
@@ -284,6 +302,7 @@ pub fn main() -> ExitCode {
         Verb::Seal(v) => v.run(),
         Verb::Keys(v) => v.run(),
         Verb::Drill(v) => v.run(),
+        Verb::User(v) => v.run(),
         Verb::Admin(v) => v.run(),
         Verb::Clock(v) => v.run(),
         Verb::Status(v) => v.run(),
@@ -291,8 +310,9 @@ pub fn main() -> ExitCode {
         Verb::Tail(v) => v.run(),
         Verb::Recorder(v) => v.run(),
         Verb::Doctor(v) => return v.run().unwrap_or_else(|e| failed(&e)),
-        Verb::Node(v) => v.run(),
+        Verb::Fleet(v) => v.run(),
         Verb::Payload(v) => v.run(),
+        Verb::Plan(v) => v.run(),
         Verb::Converge(v) => v.run(),
         Verb::Accept(v) => v.run(),
         Verb::Token(v) => v.run(),
@@ -300,6 +320,7 @@ pub fn main() -> ExitCode {
         Verb::Power(v) => v.run(),
         Verb::Metrics(v) => v.run(),
         Verb::Console(v) => v.run(),
+        Verb::Man(v) => v.run(command()),
         Verb::Reference(v) => v.run(command()),
     };
     match result {
@@ -313,13 +334,22 @@ pub fn main() -> ExitCode {
 fn keep_private(verb: &Verb) -> anyhow::Result<()> {
     process::keep_memory_private().context("protecting the memory of this process")?;
     match verb {
-        Verb::Image(_) | Verb::Build(_) | Verb::Darksite(_) | Verb::Installer(_) | Verb::Appliance(_) | Verb::Reference(_) => {}
+        Verb::Image(_)
+        | Verb::Build(_)
+        | Verb::Darksite(_)
+        | Verb::Installer(_)
+        | Verb::Appliance(_)
+        | Verb::Reference(_)
+        | Verb::Man(_) => {}
         _ => process::keep_files_private(),
     }
     Ok(())
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.is::<args::OutputClosed>() {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("seedd: {error:#}");
     for hint in hints::of(error) {
         eprintln!("hint: {hint}");

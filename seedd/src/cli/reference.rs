@@ -1,7 +1,7 @@
 //! `seedd reference`: the documents that are made from the parser, so that they cannot contradict it.
 
 use anyhow::{Context as _, Result};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::StyledStr;
 use clap::{Arg, Args, Command, Subcommand};
 use clap_complete::Shell;
@@ -26,15 +26,31 @@ pub struct Into {
     dir: Utf8PathBuf,
 }
 
+#[derive(Args)]
+pub struct Man {
+    /// Directory to write to; it is created if it is not there
+    #[arg(long, value_name = "DIR")]
+    out: Utf8PathBuf,
+}
+
+impl Man {
+    pub fn run(&self, command: Command) -> Result<()> {
+        host::files::create_dirs(&self.out)?;
+        man_pages(command, &self.out)
+    }
+}
+
+fn man_pages(command: Command, dir: &Utf8Path) -> Result<()> {
+    let command = command.disable_help_subcommand(true);
+    clap_mangen::generate_to(command, dir).with_context(|| format!("writing man pages to {dir}"))
+}
+
 impl Reference {
     pub fn run(&self, mut command: Command) -> Result<()> {
         match self {
             Reference::Markdown => say(markdown(command).trim_end()),
             Reference::ClusterYaml => say(cluster_seed::cluster_keys::markdown().trim_end()),
-            Reference::Man(Into { dir }) => {
-                let command = command.disable_help_subcommand(true);
-                clap_mangen::generate_to(command, dir).with_context(|| format!("writing man pages to {dir}"))
-            }
+            Reference::Man(Into { dir }) => man_pages(command, dir),
             Reference::Completions(Into { dir }) => [Shell::Bash, Shell::Zsh, Shell::Fish].into_iter().try_for_each(|shell| {
                 clap_complete::generate_to(shell, &mut command, "seedd", dir)
                     .map(drop)
@@ -187,6 +203,8 @@ mod tests {
         let dir = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
         Reference::Man(Into { dir: dir.clone() }).run(command()).unwrap();
         Reference::Completions(Into { dir: dir.clone() }).run(command()).unwrap();
+        Man { out: dir.join("new") }.run(command()).unwrap();
+        assert!(dir.join("new/seedd-machine-approve.1").is_file());
         for file in ["seedd.1", "seedd-darksite-build.1", "seedd.bash", "_seedd", "seedd.fish"] {
             assert!(std::fs::metadata(dir.join(file)).unwrap().len() > 500, "{file}");
         }

@@ -1,5 +1,6 @@
 //! The seed's clock: its time source, and setting it. `host::clock` has the two clocks.
 
+pub mod beats;
 pub mod tool;
 
 use std::collections::HashMap;

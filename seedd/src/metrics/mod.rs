@@ -45,6 +45,15 @@ pub struct Now {
     pub peers_refused: u64,
     /// Nodes that hold an older list.
     pub behind: u32,
+    pub unheard: Unheard,
+}
+
+/// Nodes that are not heard.
+#[derive(Debug, Clone, Default)]
+pub struct Unheard {
+    pub silent: u32,
+    /// Host names, and seconds since the last message; bounded by the caller.
+    pub seconds: Vec<(String, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +74,11 @@ struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Node {
+    node: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -193,6 +207,7 @@ fn site(registry: &mut Registry, now: &Now) {
     gauge(registry, "machines", "Machines seen on the network", now.tallies.machines.into());
     gauge(registry, "nodes", "Nodes that are not revoked", now.tallies.nodes.into());
     gauge(registry, "nodes_behind", "Nodes that hold an older peer list, or have not reported one", now.behind.into());
+    heartbeats(registry, &now.unheard);
     counter(registry, "peers_refused", "Requests for the peer list that came from no member", now.peers_refused);
     gauge(registry, "leases", "Addresses leased now", now.tallies.leases.into());
     gauge(registry, "lease_pool_addresses", "Addresses that can be leased", now.pool);
@@ -210,6 +225,24 @@ fn site(registry: &mut Registry, now: &Now) {
         gauge(registry, "data_free_bytes", "Free space on the file system of the site's data", free);
     }
     gauge(registry, "events", "Rows of the event log", now.tallies.events);
+}
+
+fn heartbeats(registry: &mut Registry, unheard: &Unheard) {
+    gauge(
+        registry,
+        "nodes_silent",
+        "Running nodes that have not been heard for longer than four periods of their report",
+        unheard.silent.into(),
+    );
+    let seconds = Family::<Node, Gauge>::default();
+    for (node, s) in &unheard.seconds {
+        seconds.get_or_create(&Node { node: node.clone() }).set(i64::try_from(*s).unwrap_or(i64::MAX));
+    }
+    registry.register(
+        "node_unheard_seconds",
+        "Seconds since the last message of a running node; the longest first, at most 500",
+        seconds,
+    );
 }
 
 /// From OpenMetrics to the older format that every Prometheus reads and `promtool check metrics` checks: there a

@@ -26,7 +26,8 @@ fn sample() -> String {
     let flight = Flight::new(0);
     flight.transfers.observe(0.3);
     let tallies = Tallies { enrollments: vec![("Pending".into(), 2)], machines: 3, nodes: 1, leases: 3, events: 40 };
-    let now = Now { tallies, mode: "active", clock: 1_795_377_600, offset: Some(-0.5), free: Some(9), ..Now::default() };
+    let unheard = Unheard { silent: 1, seconds: vec![("n1.lab.lan".into(), 400)] };
+    let now = Now { tallies, unheard, mode: "active", clock: 1_795_377_600, offset: Some(-0.5), free: Some(9), ..Now::default() };
     render(Some(&meters), &flight, &now).unwrap()
 }
 
@@ -56,6 +57,8 @@ fn everything_is_counted_under_its_name() {
         "kubedos_sealed 0",
         "kubedos_clock_offset_seconds -0.5",
         "kubedos_leases 3",
+        "kubedos_nodes_silent 1",
+        "kubedos_node_unheard_seconds{node=\"n1.lab.lan\"} 400",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 use cluster_seed::agent::{GateCheck, ReportBody};
-use cluster_seed::converge::orders::{Answer, Ask, HeldBundle, Orders, RunMode, RunReport, RunResult};
+use cluster_seed::converge::orders::{Answer, Ask, HeldBundle, Orders, RunMode, RunReport, RunResult, SshHost};
 use cluster_seed::converge::role::resolve_all;
 use cluster_seed::converge::stage::Stand;
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState as S};
@@ -13,7 +13,6 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::seal::Sealed;
 use cluster_seed::secret::AgeKey;
-use converge::payload::{gather, publish};
 use seedd::app::App;
 use site::{Site, payloads};
 use web::api::{ApiError, ConvergeAct, ConvergeWhat};
@@ -31,18 +30,6 @@ pub fn site_with(t: &Temp, role: &str) -> Site {
     site
 }
 
-fn put_payload(site: &Site, words: &str) -> Digest {
-    let source = site.join("payload");
-    let task = source.join("ansible/roles/hello/tasks");
-    std::fs::create_dir_all(&task).unwrap();
-    std::fs::write(task.join("main.yml"), format!("- name: {words}\n  ansible.builtin.ping:\n")).unwrap();
-    let key = site.keys().unseal(A).unwrap().site;
-    let parts = gather(&source, &[("ansible/roles/etcd/tasks/main.yml", b"[]")]).unwrap();
-    let id = publish(site, &parts, "site-a", &key).unwrap().manifest.id;
-    site.open_store().unwrap().write(|tx| tx.set_payload(id)).unwrap();
-    id
-}
-
 pub struct Node {
     machine: Machine,
     id: EnrollmentId,
@@ -54,6 +41,7 @@ pub struct Node {
     run: Option<RunReport>,
     checks: Vec<GateCheck>,
     bundle: Option<HeldBundle>,
+    pub ssh: Option<SshHost>,
 }
 
 impl Node {
@@ -82,6 +70,7 @@ impl Node {
             run: None,
             checks: Vec::new(),
             bundle: None,
+            ssh: None,
         }
     }
 
@@ -96,6 +85,7 @@ impl Node {
             checks: self.checks.clone(),
             bundle: self.bundle,
             recipient: self.age.recipient(),
+            ssh: self.ssh.clone(),
         }
     }
 
@@ -357,7 +347,7 @@ fn certificates_are_issued_to_the_node_and_again_only_when_they_must_be() {
     assert!(nodes[0].ask(&app).certificates.is_some(), "other names");
     // The keys of the authorities, and that of service accounts, are sealed to the vault: a change of its key includes them.
     let vaulted = app.store.read(|tx| tx.vaulted()).unwrap();
-    assert_eq!(vaulted.iter().filter(|(name, _)| name.starts_with("pki:")).count(), 5);
+    assert_eq!(vaulted.iter().filter(|(name, _)| name.starts_with("pki:")).count(), 6);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, Chunk};
 use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 use cluster_seed::secret::AgeKey;
+use cluster_seed::trouble::Trouble;
 use seedd::app::App;
 use site::setting;
 use web::api::{Actor, ApiError, Approve, EnrollmentView};
@@ -34,7 +35,7 @@ pub(crate) fn ip() -> IpAddr {
 }
 
 pub(crate) fn admin() -> Actor {
-    Actor { user: "ada".to_owned() }
+    Actor::session("ada", cluster_seed::people::Rights::Administrator, true)
 }
 
 pub(crate) fn bench() -> Bench {
@@ -382,7 +383,7 @@ fn a_revoked_or_failed_node_leaves_the_peers_and_frees_its_name() {
     m.claim(app, id, 1).unwrap();
     assert_eq!(names(), 2);
     m.report(app, id, 1, began()).unwrap();
-    let failed = ReportBody::Failed { step: "chunk 3".into(), why: "wrong digest".into() };
+    let failed = ReportBody::Failed { step: "chunk 3".into(), why: "wrong digest".into(), cause: Some(Trouble::DiskTooSmall) };
     assert_eq!(m.report(app, id, 2, failed).unwrap().0, S::Failed);
     assert_eq!(names(), 1);
 

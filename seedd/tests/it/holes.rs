@@ -69,7 +69,7 @@ fn hole_20_the_metrics_token_is_hashed_scoped_and_ends() {
     keep(now() + 3_600);
     assert!(seed.metrics(stranger, Some(token)).is_ok());
     assert!(matches!(seed.metrics(stranger, Some(&token[..35])), Err(ApiError::Forbidden { .. })));
-    assert_eq!(seed.session(token).unwrap(), None, "it is no session");
+    assert_eq!(seed.session(token, true).unwrap(), None, "it is no session");
     keep(now());
     assert!(seed.metrics(stranger, Some(token)).is_err(), "its time is over");
     keep(now() + 3_600);

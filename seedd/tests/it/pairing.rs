@@ -213,7 +213,7 @@ fn an_operator_who_types_wrong_codes_has_to_wait_and_the_others_do_not() {
     let m = Machine::new(1);
     let (id, code) = m.enroll(app);
     assert!(matches!(app.approve_by(&admin(), id, &form(&code, "n1")), Err(ApiError::TooMany { .. })));
-    let other = Actor { user: "bob".to_owned() };
+    let other = Actor::session("bob", cluster_seed::people::Rights::Operator, true);
     assert_eq!(app.approve_by(&other, id, &form(&code, "n1")).unwrap().state, S::Confirming);
 }
 
@@ -250,7 +250,16 @@ impl Agent {
         let secrets = MachineSecrets::new(AgeKey::generate(), &random, None).unwrap();
         let (http, console) = (Http::new(url), Console::to_path(&run.join("console")).unwrap());
         let wait = |_| std::thread::sleep(std::time::Duration::from_millis(5));
-        let enroller = Enroller { http: &http, console: &console, wait: &wait, dir: run, sites: &[], token: None, tries: 30 };
+        let enroller = Enroller {
+            http: &http,
+            console: &console,
+            wait: &wait,
+            dir: run,
+            sites: &[],
+            token: None,
+            tries: 30,
+            may_tell: false,
+        };
         enroller.run(secrets, &Machine::new(seed).facts()).map_err(|failed| failed.error)
     }
 

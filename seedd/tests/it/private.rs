@@ -12,7 +12,7 @@ use seedd::app::auth::hash_password;
 use site::Site;
 use site::mode::Mode;
 use site::store::{Store, StoreError};
-use web::api::{ApiError, Login};
+use web::api::{ApiError, Login, Origin};
 
 use crate::support::sites::{A, Temp, empty, temp};
 
@@ -209,7 +209,9 @@ fn passwords_that_fail_at_one_account_lock_out_neither_another_nor_the_passphras
     }
     // The end of a tunnel: everybody has this address.
     let from = "127.0.0.1".parse().unwrap();
-    let login = |user: &str, password: &str| app.log_in(from, &Login { user: user.into(), password: password.into() });
+    let login = |user: &str, password: &str| {
+        app.log_in(&Origin::new(from, "test"), &Login { user: user.into(), password: password.into() })
+    };
     for _ in 0..6 {
         assert!(
             matches!(login("eve", "wrong"), Err(ApiError::Forbidden { .. }))

@@ -127,7 +127,7 @@ fn the_running_seed_changes_its_keys_and_a_node_follows_over_the_boot_network() 
     let rotated: Vec<_> = told.iter().filter(|e| e.kind == "keys.rotated").collect();
     assert_eq!(rotated.len(), 5);
     assert!(rotated.iter().all(|e| e.actor.as_deref() == Some("ada")));
-    assert!(rotated[3].text.contains("2 identities and 2 passwords"), "{}", rotated[3].text);
+    assert!(rotated[3].text.contains("2 identities and 3 passwords"), "{}", rotated[3].text);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_seed_that_is_cut_off_after_any_step_has_the_old_keys_or_the_new_ones() {
     let t = temp();
     let site = used(&t);
     let (old, plain) = (site.keys().public().unwrap(), decrypted(&site, A));
-    assert_eq!(plain.len(), 3);
+    assert_eq!(plain.len(), 4);
     let is_new = |public: &PublicKeys| {
         let new = [public.vault != old.vault, public.release.is_some(), public.planes["wg2"] != old.planes["wg2"]];
         assert!(new.iter().all(|n| *n == new[0]), "{new:?}");
@@ -248,7 +248,7 @@ fn the_command_line_changes_keys_with_and_without_a_daemon() {
     let (code, usage) = told(&seedd(&t, &site, &["--yes"]));
     assert!(code == Some(2) && usage.contains("--vault"), "{usage}");
     let (code, asked) = told(&seedd(&t, &site, &["--vault"]));
-    assert!(code == Some(1) && asked.contains("3 identities and passwords") && asked.contains("--yes"), "{asked}");
+    assert!(code == Some(1) && asked.contains("4 identities and passwords") && asked.contains("--yes"), "{asked}");
 
     let old = site.keys().public().unwrap();
     let out = seedd(&t, &site, &["--plane", "wg2", "--vault", "--yes", "--json"]);
@@ -258,7 +258,7 @@ fn the_command_line_changes_keys_with_and_without_a_daemon() {
     let new = site.keys().public().unwrap();
     assert_eq!(value["planes"]["wg2"]["old"], old.planes["wg2"].to_string());
     assert_eq!(value["planes"]["wg2"]["new"], new.planes["wg2"].to_string());
-    assert_eq!((&value["vault"]["new"], &value["vault"]["passwords"]), (&new.vault.clone().into(), &2.into()));
+    assert_eq!((&value["vault"]["new"], &value["vault"]["passwords"]), (&new.vault.clone().into(), &3.into()));
     assert_eq!((&value["release"], value["planes"].as_object().unwrap().len()), (&Value::Null, 1));
     assert!(!site.control_socket().exists(), "nobody answers there");
 

@@ -4,6 +4,7 @@
 mod circles;
 mod crates;
 mod laws;
+mod licences;
 mod source;
 mod supply;
 mod words;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How much of the past the charts show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Window {
     #[default]
     #[serde(rename = "1h")]
@@ -41,6 +42,7 @@ impl Window {
 
 /// What the values of a chart are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Unit {
     /// 0 to 1.
@@ -53,6 +55,7 @@ pub enum Unit {
 
 /// HTTP shape of `GET /api/v1/charts?window=1h|6h|24h|7d`.
 #[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ChartsView {
     /// The node whose Prometheus answered.
@@ -70,6 +73,7 @@ pub struct ChartsView {
 
 /// An alert of Prometheus.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AlertView {
     pub name: String,
@@ -83,6 +87,7 @@ pub struct AlertView {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Chart {
     pub id: &'static str,
@@ -95,6 +100,7 @@ pub struct Chart {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Series {
     pub name: String,

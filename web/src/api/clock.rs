@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// HTTP shape of `GET /api/v1/clock`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ClockView {
     /// Unix milliseconds by the seed's clock.

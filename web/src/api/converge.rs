@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 /// HTTP shape of `GET /api/v1/converge`: the stages of a site in the order in which a change reaches them.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConvergeView {
     /// The payload in use.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub payload: Option<Digest>,
     pub paused: bool,
     pub stages: Vec<ConvergeStage>,
@@ -19,6 +21,7 @@ pub struct ConvergeView {
 
 /// A report of `seedd accept`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AcceptView {
     /// Unix seconds.
@@ -29,6 +32,7 @@ pub struct AcceptView {
 
 /// A role.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConvergeStage {
     pub role: String,
@@ -39,16 +43,20 @@ pub struct ConvergeStage {
     /// For example `2 of 3 healthy`.
     pub detail: String,
     pub paused: bool,
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub revision: Option<Digest>,
     pub nodes: Vec<ConvergeNode>,
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ConvergeNode {
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentNumber"))]
     pub enrollment: EnrollmentId,
     pub hostname: String,
     #[serde(rename = "state")]
+    #[cfg_attr(test, schemars(with = "crate::schema::Stand"))]
     pub stand: Stand,
     pub waits: Vec<BarrierView>,
     pub run: Option<RunView>,
@@ -66,6 +74,7 @@ pub struct ConvergeNode {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BarrierView {
     pub name: String,
@@ -73,10 +82,13 @@ pub struct BarrierView {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RunView {
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
     pub revision: Digest,
     pub attempt: u64,
+    #[cfg_attr(test, schemars(with = "crate::schema::RunResult"))]
     pub result: RunResult,
     pub play: String,
     pub task: String,
@@ -88,6 +100,7 @@ pub struct RunView {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodeCheck {
     pub name: String,
@@ -97,6 +110,7 @@ pub struct NodeCheck {
 
 /// What an operator wants to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ConvergeWhat {
     /// Run the plays again.
@@ -109,6 +123,7 @@ pub enum ConvergeWhat {
 
 /// HTTP shape of `POST /api/v1/converge`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConvergeAct {
     pub what: ConvergeWhat,

@@ -3,15 +3,17 @@
 use std::net::IpAddr;
 
 use cluster_seed::enrollment::EnrollmentState;
-use cluster_seed::ids::{EnrollmentId, Mac};
+use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::HardwareFacts;
 use serde::{Deserialize, Serialize};
 
 use super::flight::{EventView, Finding};
 use super::lists::HeldView;
+use super::suggestion::{SuggestionView, TroubleView, VerdictView};
 
 /// The operator's decision about a Pending enrollment.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Approve {
     /// As shown on the machine's console: `12-597-850`. It leads to the machine by its number.
@@ -28,9 +30,11 @@ pub struct Approve {
 
 /// HTTP shape of one machine in the list.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MachineRow {
     pub id: i64,
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
     pub mac: Mac,
     pub ip: Option<IpAddr>,
     /// Vendor and product as reported by the machine, sanitised.
@@ -42,12 +46,17 @@ pub struct MachineRow {
     pub enrollment: Option<EnrollmentView>,
     /// The peer list that it holds, if it is a running node.
     pub list: Option<HeldView>,
+    /// What an operator said about it: denied, or not now.
+    pub verdict: Option<VerdictView>,
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EnrollmentView {
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentNumber"))]
     pub id: EnrollmentId,
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentState"))]
     pub state: EnrollmentState,
     /// Unix seconds of the last change of state.
     pub since: u64,
@@ -62,9 +71,31 @@ pub struct EnrollmentView {
     pub progress: Option<InstallProgress>,
     /// Why it was denied, failed or expired.
     pub reason: Option<String>,
+    /// The same for code, where it is known, and whether the machine tries again.
+    pub trouble: Option<TroubleView>,
+    /// What one person has said yes to, where a second one has to agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_yes: Option<FirstYes>,
+}
+
+/// HTTP shape of the first of two approvals.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct FirstYes {
+    /// Who entered the code.
+    pub user: String,
+    pub hostname: String,
+    pub role: String,
+    pub disk: String,
+    pub replace: bool,
+    /// Names exactly this decision; sent with the second yes.
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
+    pub decision: Digest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct InstallProgress {
     /// Bytes of disk written and verified.
@@ -76,16 +107,21 @@ pub struct InstallProgress {
 
 /// An enrollment that is waiting for a decision, with the machine's reported facts.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     pub enrollment: EnrollmentView,
     /// Source address of the report.
     pub ip: IpAddr,
+    #[cfg_attr(test, schemars(with = "crate::schema::HardwareFacts"))]
     pub facts: HardwareFacts,
+    /// By the plan, or by a rule.
+    pub suggestion: Option<SuggestionView>,
 }
 
 /// The members of a cluster that votes (etcd), without one node.
 #[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct VotersView {
     /// Members that are healthy without the node.
@@ -98,10 +134,12 @@ pub struct VotersView {
 
 /// HTTP shape of one machine with all details.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MachineDetail {
     pub row: MachineRow,
     /// Facts of the node, or else the last reported ones.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::HardwareFacts>"))]
     pub facts: Option<HardwareFacts>,
     /// Enrollments that are waiting for a decision, newest first. A hello under the MAC address of a node opens one too.
     pub waiting: Vec<Waiting>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// HTTP shape of one row of the append-only event log.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EventView {
     pub id: i64,
@@ -24,6 +25,7 @@ pub struct EventView {
 
 /// HTTP shape of one conclusion from a machine's timeline, worded for the person in front of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// Stable name of the rule that matched.
@@ -36,6 +38,7 @@ pub struct Finding {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Tone {
     /// Nothing is wrong.
@@ -48,6 +51,7 @@ pub enum Tone {
 
 /// HTTP shape of what a packet contained. Texts come from the wire: printable, bounded, untrusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct PacketFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +77,7 @@ pub struct PacketFacts {
     pub why: Option<String>,
     /// What other code may decide by; absent in rows of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Cause>"))]
     pub cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor_class: Option<String>,

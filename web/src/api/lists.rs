@@ -13,6 +13,7 @@ pub enum Via {
 
 /// HTTP shape of one node's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HeldView {
     /// Version that the node last reported; `None` if it has not reported one.
@@ -25,6 +26,7 @@ pub struct HeldView {
 
 /// HTTP shape of the lists of all nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ListsView {
     /// Version of the seed's list; 0 before there is one.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
+    TellCode,
 };
 use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::epoch::{EpochProof, EpochReply};
@@ -77,6 +78,8 @@ pub trait MachineApi: Send + Sync + 'static {
     /// 423 while the seed is sealed: the machine asks again.
     fn confirm(&self, id: EnrollmentId, confirm: &Sealed<Confirm>) -> Result<ConfirmReply, ApiError>;
     fn mismatch(&self, id: EnrollmentId, mismatch: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError>;
+    /// The code of a machine that the seed asked for it.
+    fn tell_code(&self, id: EnrollmentId, told: &Sealed<TellCode>) -> Result<ConfirmReply, ApiError>;
     fn claim(&self, from: IpAddr, id: EnrollmentId, claim: &Sealed<Claim>) -> Result<ClaimReply, ApiError>;
     fn report(&self, from: IpAddr, id: EnrollmentId, report: &Sealed<Report>) -> Result<ReportReply, ApiError>;
     /// The peer list, for members: to a node's address on the control plane, or to a node whose agent is too old to sign.

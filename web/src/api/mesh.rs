@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// HTTP shape of `GET /api/v1/mesh`.
 #[derive(Debug, Clone, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MeshView {
     /// The node whose Prometheus answered.
@@ -27,6 +28,7 @@ pub struct MeshView {
 
 /// Traffic from one node to another on one plane, over the last five minutes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MeshLink {
     pub plane: String,
@@ -39,6 +41,7 @@ pub struct MeshLink {
 
 /// A service on a plane that should not carry it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MeshViolation {
     pub node: String,
@@ -51,6 +54,7 @@ pub struct MeshViolation {
 
 /// Packets that a node's kernel dropped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MeshDrop {
     pub node: String,

@@ -8,27 +8,32 @@ use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::proof::ProofState;
 use serde::{Deserialize, Serialize};
 
+use super::about::AboutApi;
+use super::audit::AuditApi;
 use super::charts::{ChartsView, Window};
 use super::clock::ClockView;
 use super::converge::{ConvergeAct, ConvergeView};
+use super::dhcp::DhcpApi;
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
+use super::inventory::InventoryApi;
+use super::jobs::JobsApi;
 use super::lists::ListsView;
+use super::machines::MachinesApi;
 use super::mesh::MeshView;
 use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
+use super::people::{Actor, Origin, PasskeyApi, PeopleApi};
+use super::plan::PlanApi;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
+use super::settings::SettingsApi;
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
-
-/// Who is logged in. In this crate a handler gets one only with the proof that it may change something (`auth/`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Actor {
-    pub user: String,
-}
+use super::webhooks::WebhookApi;
 
 /// HTTP shape of the request that creates the first administrator. No `Debug`: it holds secrets.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Setup {
     /// The set-up code printed by the daemon.
@@ -39,6 +44,7 @@ pub struct Setup {
 
 /// HTTP shape of a login. No `Debug`: it holds a secret.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub user: String,
@@ -47,6 +53,7 @@ pub struct Login {
 
 /// HTTP shape of `GET /api/v1/status`; the top of every page is made from it.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Overview {
     pub site: String,
@@ -56,8 +63,10 @@ pub struct Overview {
     pub sealed: bool,
     pub mode: SeedMode,
     pub epoch: u64,
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub snapshot: Option<Digest>,
     /// Result of the snapshot's proof.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::ProofState>"))]
     pub proof: Option<ProofState>,
     pub roles: Vec<RoleView>,
     /// Seconds since the epoch by the seed's clock.
@@ -70,24 +79,44 @@ pub struct Overview {
     pub lasting: Vec<String>,
     /// Which peer list the nodes hold.
     pub lists: ListsView,
+    /// Machines that wait for approval.
+    pub waiting: u32,
 }
 
 /// HTTP shape of a role.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {
     pub name: String,
     pub description: String,
     /// The artifact built for it. A role without one cannot be approved.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub artifact: Option<Digest>,
     pub min_disk: Option<u64>,
     /// Which disk it asks for.
+    #[cfg_attr(test, schemars(with = "crate::schema::DiskHint"))]
     pub disk: DiskHint,
 }
 
 /// The operators' side. Every call that changes something takes the [`Actor`] who does it; `setup` and `login`, which come
 /// before there is one, take what they need to find out. `from` is the peer's address.
-pub trait OperatorApi: Send + Sync + 'static {
+pub trait OperatorApi:
+    AboutApi
+    + AuditApi
+    + DhcpApi
+    + InventoryApi
+    + JobsApi
+    + MachinesApi
+    + PasskeyApi
+    + PeopleApi
+    + PlanApi
+    + SettingsApi
+    + WebhookApi
+    + Send
+    + Sync
+    + 'static
+{
     /// The CA certificate of the site in PEM, which is public; `None` before the site's first unseal.
     fn ca_certificate(&self) -> Result<Option<String>, ApiError>;
     fn overview(&self) -> Result<Overview, ApiError>;
@@ -95,10 +124,11 @@ pub trait OperatorApi: Send + Sync + 'static {
     fn metrics(&self, from: IpAddr, token: Option<&str>) -> Result<String, ApiError>;
 
     /// Creates the first administrator and logs in; returns the session token.
-    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError>;
+    fn setup(&self, origin: &Origin, setup: &Setup) -> Result<String, ApiError>;
     /// Returns the session token (128 random bits or more, hashed at rest).
-    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError>;
-    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError>;
+    fn login(&self, origin: &Origin, login: &Login) -> Result<String, ApiError>;
+    /// Who has this session or API token, while it lasts. `used`: somebody asked, so that a session is not idle.
+    fn session(&self, token: &str, used: bool) -> Result<Option<Actor>, ApiError>;
     /// Ends the session with this token.
     fn logout(&self, actor: &Actor, token: &str) -> Result<(), ApiError>;
     fn unseal(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<(), ApiError>;

@@ -8,6 +8,7 @@ use super::site::JobView;
 
 /// HTTP shape of `GET /api/v1/outputs`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OutputsView {
     pub targets: Vec<TargetView>,
@@ -22,8 +23,10 @@ pub struct OutputsView {
 
 /// HTTP shape of a target.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TargetView {
+    #[cfg_attr(test, schemars(with = "crate::schema::Target"))]
     pub name: Target,
     pub summary: String,
     /// It is built for one role; otherwise for all.
@@ -32,10 +35,13 @@ pub struct TargetView {
 
 /// HTTP shape of an output.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OutputView {
     pub name: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
     pub id: Digest,
+    #[cfg_attr(test, schemars(with = "crate::schema::Target"))]
     pub target: Target,
     pub role: Option<String>,
     /// The only node that it is for.
@@ -45,6 +51,7 @@ pub struct OutputView {
     pub bytes: u64,
     /// The file that is deployed: its name, and the digest in the signed manifest.
     pub file: String,
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub sha256: Option<Digest>,
     /// Directory on the seed.
     pub directory: String,
@@ -60,6 +67,7 @@ pub struct OutputView {
 
 /// HTTP shape of the result of a verification of every byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CheckView {
     /// Unix seconds.
@@ -70,8 +78,10 @@ pub struct CheckView {
 
 /// HTTP shape of a request to build an output.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BuildWish {
+    #[cfg_attr(test, schemars(with = "crate::schema::Target"))]
     pub target: Target,
     /// For a target of one role.
     #[serde(default)]

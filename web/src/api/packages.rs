@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// HTTP shape of `GET /api/v1/snapshots`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PackagesView {
     pub snapshots: Vec<SnapshotView>,
@@ -17,8 +18,10 @@ pub struct PackagesView {
 
 /// HTTP shape of one snapshot.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotView {
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
     pub id: Digest,
     pub suite: String,
     pub packages: u32,
@@ -28,6 +31,7 @@ pub struct SnapshotView {
     /// Key of the site that built it, in hex, if that is another site.
     pub maker: Option<String>,
     /// `proven`, `failed` or `unproven`.
+    #[cfg_attr(test, schemars(with = "crate::schema::ProofState"))]
     pub proof: ProofState,
     /// Unix seconds by the prover's clock.
     pub proven_at: Option<u64>,
@@ -37,6 +41,7 @@ pub struct SnapshotView {
 
 /// HTTP shape of one role's offline install: the number of packages, or why it failed.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ProvenRole {
     pub role: String,
@@ -46,14 +51,17 @@ pub struct ProvenRole {
 
 /// HTTP shape of a damaged snapshot.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DamagedView {
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
     pub id: Digest,
     pub why: String,
 }
 
 /// HTTP shape of one extra.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExtraView {
     /// `file`, `image`, `chart`, `package` or `deb`.
@@ -61,6 +69,7 @@ pub struct ExtraView {
     pub name: String,
     pub version: String,
     pub bytes: u64,
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
     pub sha256: Digest,
     /// Fingerprint of the certificate that signed it upstream.
     pub signed_by: Option<String>,

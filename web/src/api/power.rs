@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Protocol of a management controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum BmcKind {
     Redfish,
@@ -12,6 +13,7 @@ pub enum BmcKind {
 
 /// Privilege level that a session over IPMI asks for (IPMI 2.0, 6.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum IpmiPrivilege {
     User,
@@ -21,6 +23,7 @@ pub enum IpmiPrivilege {
 
 /// A power action. `Wake` sends a magic packet and needs no controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum PowerAction {
     /// Reads the power state and changes nothing.
@@ -39,6 +42,7 @@ pub enum PowerAction {
 
 /// HTTP shape of `GET /api/v1/machines/{id}/power`. Holds no secret.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PowerView {
     pub controller: Option<BmcView>,
@@ -48,6 +52,7 @@ pub struct PowerView {
 
 /// HTTP shape of a management controller.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BmcView {
     pub kind: BmcKind,
@@ -67,6 +72,7 @@ pub struct BmcView {
 
 /// HTTP shape of a certificate that waits for an operator.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OfferedView {
     /// sha256, as upper-case hex pairs with colons.
@@ -77,6 +83,7 @@ pub struct OfferedView {
 
 /// HTTP shape of a controller's address and credentials. No `Debug`: it holds a secret.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetPower {
     pub kind: BmcKind,
@@ -93,6 +100,7 @@ pub struct SetPower {
 
 /// HTTP shape of an action's result, as a sentence.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PowerDone {
     pub text: String,
 }

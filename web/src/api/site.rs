@@ -6,6 +6,7 @@ use super::flight::EventView;
 
 /// What a seed may do, as the HTTP API spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum SeedMode {
     /// It approves machines and issues identities.
@@ -19,6 +20,7 @@ pub enum SeedMode {
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum JobKind {
     Export,
@@ -28,9 +30,12 @@ pub enum JobKind {
     /// Builds an output.
     Build,
     VerifyOutput,
+    /// Checks the event log.
+    VerifyLog,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum JobState {
     Running,
@@ -42,6 +47,7 @@ pub enum JobState {
 
 /// HTTP shape of the job that is running, or ran last. A seed runs one job at a time.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     pub id: u64,
@@ -68,6 +74,7 @@ impl JobView {
 
 /// HTTP shape of a capsule, or a part of one, stored on this seed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CapsuleFile {
     pub name: String,
@@ -80,6 +87,7 @@ pub struct CapsuleFile {
 
 /// HTTP shape of an earlier capsule of this site that an incremental one can be based on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CapsuleRecord {
     pub id: String,
@@ -90,6 +98,7 @@ pub struct CapsuleRecord {
 
 /// HTTP shape of this seed's underlay network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlaceView {
     pub subnet: String,
@@ -102,6 +111,7 @@ pub struct PlaceView {
 
 /// HTTP shape of `GET /api/v1/site`.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SiteView {
     /// ed25519 in hex, for another seed to pin.
@@ -129,6 +139,7 @@ pub struct SiteView {
 
 /// HTTP shape of a request to export a capsule. No `Debug`: it holds a secret.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExportWish {
     /// Recipient of the other seed.
@@ -147,6 +158,7 @@ pub struct ExportWish {
 
 /// HTTP shape of a request to import or verify a capsule. No `Debug`: it holds a secret.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ImportWish {
     /// Name of a file of [`SiteView::capsules`], or of its first part.

@@ -4,7 +4,7 @@ use axum::extract::State;
 
 use super::Answer;
 use crate::api::{ConvergeAct, ConvergeView};
-use crate::auth::{Change, Session};
+use crate::auth::{Change, Session, may};
 use crate::call::App;
 use crate::extract::OperatorJson;
 use crate::safe_json::SafeJson;
@@ -16,7 +16,7 @@ pub(crate) async fn view(State(app): State<App>, _: Session) -> Answer<ConvergeV
 /// Answers with the view after the act.
 pub(crate) async fn act(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Converge>,
     OperatorJson(act): OperatorJson<ConvergeAct>,
 ) -> Answer<ConvergeView> {
     Ok(SafeJson(app.call(move |api| api.act_on_converge(change.actor(), &act).and_then(|()| api.converge_view())).await?))

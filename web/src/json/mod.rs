@@ -1,12 +1,23 @@
 //! The operators' JSON API, `/api/v1`. Its shapes are the structs of [`crate::api`].
 
+pub(crate) mod about;
+pub(crate) mod audit;
 pub(crate) mod charts;
 pub(crate) mod converge;
+pub(crate) mod dhcp;
+pub(crate) mod inventory;
+pub(crate) mod jobs;
 pub(crate) mod machine;
 pub(crate) mod mesh;
+pub(crate) mod openapi;
 pub(crate) mod outputs;
+pub(crate) mod passkeys;
+pub(crate) mod people;
+pub(crate) mod plan;
 pub(crate) mod power;
+pub(crate) mod settings;
 pub(crate) mod site;
+pub(crate) mod webhooks;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -15,8 +26,8 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::{ClockView, Login, Overview, PackagesView, Setup};
-use crate::auth::{Change, Session, cookie, forget_cookie};
+use crate::api::{ClockView, EventView, Login, Origin, Overview, PackagesView, Setup};
+use crate::auth::{Change, Session, cookie, forget_cookie, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::OperatorJson;
@@ -56,23 +67,23 @@ fn logged_in(app: &App, token: String) -> Result<Response, Failure> {
 
 pub(crate) async fn setup(
     State(app): State<App>,
-    From(from): From,
+    origin: Origin,
     OperatorJson(setup): OperatorJson<Setup>,
 ) -> Result<Response, Failure> {
-    let token = app.costly(move |api| api.setup(from, &setup)).await?;
+    let token = app.costly(move |api| api.setup(&origin, &setup)).await?;
     logged_in(&app, token)
 }
 
 pub(crate) async fn login(
     State(app): State<App>,
-    From(from): From,
+    origin: Origin,
     OperatorJson(login): OperatorJson<Login>,
 ) -> Result<Response, Failure> {
-    let token = app.costly(move |api| api.login(from, &login)).await?;
+    let token = app.costly(move |api| api.login(&origin, &login)).await?;
     logged_in(&app, token)
 }
 
-pub(crate) async fn logout(State(app): State<App>, change: Change) -> Result<impl IntoResponse, Failure> {
+pub(crate) async fn logout(State(app): State<App>, change: Change<may::Account>) -> Result<impl IntoResponse, Failure> {
     app.call(move |api| api.logout(change.actor(), change.token())).await?;
     Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), SafeJson(json!({ "loggedOut": true }))))
 }
@@ -80,14 +91,14 @@ pub(crate) async fn logout(State(app): State<App>, change: Change) -> Result<imp
 pub(crate) async fn unseal(
     State(app): State<App>,
     From(from): From,
-    change: Change,
+    change: Change<may::Administer>,
     OperatorJson(unseal): OperatorJson<Unseal>,
 ) -> Answer<impl Serialize> {
     app.costly(move |api| api.unseal(from, change.actor(), &unseal.passphrase)).await?;
     Ok(SafeJson(json!({ "sealed": false })))
 }
 
-pub(crate) async fn seal(State(app): State<App>, change: Change) -> Answer<impl Serialize> {
+pub(crate) async fn seal(State(app): State<App>, change: Change<may::Administer>) -> Answer<impl Serialize> {
     app.call(move |api| api.seal(change.actor())).await?;
     Ok(SafeJson(json!({ "sealed": true })))
 }
@@ -102,7 +113,7 @@ pub(crate) async fn clock(State(app): State<App>, _: Session) -> Answer<ClockVie
 
 pub(crate) async fn set_clock(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     OperatorJson(set): OperatorJson<SetClock>,
 ) -> Answer<ClockView> {
     Ok(SafeJson(app.call(move |api| api.set_clock(change.actor(), set.to_ms)).await?))
@@ -112,15 +123,21 @@ pub(crate) async fn snapshots(State(app): State<App>, _: Session) -> Answer<Pack
     Ok(SafeJson(app.call(|api| api.packages()).await?))
 }
 
-pub(crate) async fn events(
-    State(app): State<App>,
-    _: Session,
-    query: Result<Query<After>, QueryRejection>,
-) -> Answer<impl Serialize> {
+/// HTTP shape of `GET /api/v1/events`: oldest first.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Events {
+    events: Vec<EventView>,
+    /// `after` of the next page; `None` if there are no newer events yet.
+    next: Option<i64>,
+}
+
+pub(crate) async fn events(State(app): State<App>, _: Session, query: Result<Query<After>, QueryRejection>) -> Answer<Events> {
     let Query(After { after, limit }) = query?;
     let limit = limit.unwrap_or(DEFAULT_EVENTS).clamp(1, MAX_EVENTS);
     let events = app.call(move |api| api.events(after.max(0), limit)).await?;
-    Ok(SafeJson(list_of("events", events)))
+    let next = events.last().filter(|_| events.len() == limit as usize).map(|e| e.id);
+    Ok(SafeJson(Events { events, next }))
 }
 
 fn list_of<T: Serialize>(name: &'static str, items: Vec<T>) -> impl Serialize {

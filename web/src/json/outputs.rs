@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::Answer;
 use crate::api::{BuildWish, JobView, OutputsView};
-use crate::auth::{Change, Session};
+use crate::auth::{Change, Session, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::{Named, OperatorJson};
@@ -41,13 +41,17 @@ pub(crate) async fn list(State(app): State<App>, _: Session) -> Answer<OutputsVi
 
 pub(crate) async fn build(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Build>,
     OperatorJson(wish): OperatorJson<BuildWish>,
 ) -> Answer<JobView> {
     Ok(SafeJson(app.call(move |api| api.build_output(change.actor(), &wish)).await?))
 }
 
-pub(crate) async fn verify(State(app): State<App>, change: Change, Named(name): Named<OutputName>) -> Answer<JobView> {
+pub(crate) async fn verify(
+    State(app): State<App>,
+    change: Change<may::Build>,
+    Named(name): Named<OutputName>,
+) -> Answer<JobView> {
     Ok(SafeJson(app.call(move |api| api.verify_output(change.actor(), name.as_str())).await?))
 }
 

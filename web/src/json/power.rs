@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::Answer;
 use crate::api::{PowerAction, PowerDone, PowerView, SetPower};
-use crate::auth::{Change, Session};
+use crate::auth::{Change, Session, may};
 use crate::call::App;
 use crate::extract::{Named, OperatorJson};
 use crate::safe_json::SafeJson;
@@ -28,7 +28,7 @@ pub(crate) async fn view(State(app): State<App>, _: Session, Named(id): Named<i6
 
 pub(crate) async fn act(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Power>,
     Named(id): Named<i64>,
     OperatorJson(act): OperatorJson<Act>,
 ) -> Answer<PowerDone> {
@@ -37,25 +37,25 @@ pub(crate) async fn act(
 
 pub(crate) async fn save(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Power>,
     Named(id): Named<i64>,
     OperatorJson(set): OperatorJson<SetPower>,
 ) -> Answer<PowerView> {
     Ok(SafeJson(app.call(move |api| api.set_power(change.actor(), id, &set)).await?))
 }
 
-pub(crate) async fn forget(State(app): State<App>, change: Change, Named(id): Named<i64>) -> Answer<PowerView> {
+pub(crate) async fn forget(State(app): State<App>, change: Change<may::Power>, Named(id): Named<i64>) -> Answer<PowerView> {
     Ok(SafeJson(app.call(move |api| api.forget_power(change.actor(), id)).await?))
 }
 
 /// Reads the certificate; no credentials are sent to the controller.
-pub(crate) async fn certificate(State(app): State<App>, _: Change, Named(id): Named<i64>) -> Answer<PowerView> {
+pub(crate) async fn certificate(State(app): State<App>, _: Change<may::Power>, Named(id): Named<i64>) -> Answer<PowerView> {
     Ok(SafeJson(app.call(move |api| api.read_certificate(id)).await?))
 }
 
 pub(crate) async fn trust(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Power>,
     Named(id): Named<i64>,
     OperatorJson(trust): OperatorJson<Trust>,
 ) -> Answer<PowerView> {

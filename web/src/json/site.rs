@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::Answer;
 use crate::api::{CapsuleFile, ExportWish, ImportWish, JobView, PlaceView, SiteView};
-use crate::auth::{Change, Session};
+use crate::auth::{Change, Session, SessionFor, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::{Named, OperatorJson};
@@ -66,7 +66,7 @@ pub(crate) async fn site(State(app): State<App>, _: Session) -> Answer<SiteView>
 
 pub(crate) async fn export(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     From(from): From,
     OperatorJson(wish): OperatorJson<ExportWish>,
 ) -> Answer<JobView> {
@@ -75,7 +75,7 @@ pub(crate) async fn export(
 
 pub(crate) async fn import(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     From(from): From,
     OperatorJson(wish): OperatorJson<ImportWish>,
 ) -> Answer<JobView> {
@@ -84,7 +84,7 @@ pub(crate) async fn import(
 
 pub(crate) async fn promote(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Fresh<may::Administer>>,
     OperatorJson(Promote { name }): OperatorJson<Promote>,
 ) -> Answer<impl Serialize> {
     let epoch = app.call(move |api| api.promote(change.actor(), &name)).await?;
@@ -93,33 +93,33 @@ pub(crate) async fn promote(
 
 pub(crate) async fn drill(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     From(from): From,
     OperatorJson(Drill { passphrase }): OperatorJson<Drill>,
 ) -> Answer<JobView> {
     Ok(SafeJson(app.costly(move |api| api.drill(from, change.actor(), &passphrase)).await?))
 }
 
-pub(crate) async fn stop(State(app): State<App>, change: Change) -> Answer<JobView> {
+pub(crate) async fn stop(State(app): State<App>, change: Change<may::Administer>) -> Answer<JobView> {
     Ok(SafeJson(app.call(move |api| api.stop_job(change.actor())).await?))
 }
 
 pub(crate) async fn set_place(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     OperatorJson(place): OperatorJson<PlaceView>,
 ) -> Answer<PlaceView> {
     Ok(SafeJson(app.call(move |api| api.set_place(change.actor(), Some(&place))).await?))
 }
 
-pub(crate) async fn reset_place(State(app): State<App>, change: Change) -> Answer<PlaceView> {
+pub(crate) async fn reset_place(State(app): State<App>, change: Change<may::Administer>) -> Answer<PlaceView> {
     Ok(SafeJson(app.call(move |api| api.set_place(change.actor(), None)).await?))
 }
 
 /// Downloads a complete capsule or a part of one.
 pub(crate) async fn capsule(
     State(app): State<App>,
-    _: Session,
+    _: SessionFor<may::Administer>,
     Named(name): Named<CapsuleName>,
     method: Method,
     headers: HeaderMap,
@@ -139,7 +139,7 @@ pub(crate) async fn uploaded(State(app): State<App>, _: Session, Named(name): Na
 /// Appends a piece of at most [`crate::limits::MAX_PIECE`] bytes to a capsule.
 pub(crate) async fn put_capsule(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     Named(name): Named<CapsuleName>,
     piece: Result<Query<Piece>, QueryRejection>,
     request: Request,
@@ -156,7 +156,7 @@ pub(crate) async fn put_capsule(
 
 pub(crate) async fn remove_capsule(
     State(app): State<App>,
-    change: Change,
+    change: Change<may::Administer>,
     Named(name): Named<CapsuleName>,
 ) -> Answer<impl Serialize> {
     app.call(move |api| api.remove_capsule(change.actor(), name.as_str())).await?;

@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, MAX_BODY, Mismatch, Report, ReportReply, Reveal, RevealReply,
-    StatusReply,
+    StatusReply, TellCode,
 };
 use cluster_seed::ids::{Digest, EnrollmentId};
 use cluster_seed::seal::Sealed;
@@ -62,6 +62,7 @@ pub fn machine_router(api: Arc<dyn MachineApi>) -> Router {
         .route("/api/v1/agent/{enrollment}/status", get(status))
         .route("/api/v1/agent/{enrollment}/confirm", post(confirm))
         .route("/api/v1/agent/{enrollment}/mismatch", post(mismatch))
+        .route("/api/v1/agent/{enrollment}/code", post(tell_code))
         .route("/api/v1/agent/{enrollment}/claim", post(claim))
         .route("/api/v1/agent/{enrollment}/report", post(report))
         .merge(lists::routes(Via::Underlay))
@@ -193,6 +194,14 @@ async fn mismatch(
     AgentJson(mismatch): AgentJson<Sealed<Mismatch>>,
 ) -> Answer<ConfirmReply> {
     Ok(SafeJson(app.call(move |api| api.mismatch(id, &mismatch)).await?))
+}
+
+async fn tell_code(
+    State(app): State<Machines>,
+    Named(id): Named<EnrollmentId>,
+    AgentJson(told): AgentJson<Sealed<TellCode>>,
+) -> Answer<ConfirmReply> {
+    Ok(SafeJson(app.call(move |api| api.tell_code(id, &told)).await?))
 }
 
 async fn claim(

@@ -1,5 +1,6 @@
 //! The operators' router: pages, JSON and the live feed.
 
+mod desk;
 mod sse;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::OperatorApi;
 use crate::auth::{Session, bearer};
@@ -19,19 +20,22 @@ use crate::extract::Named;
 use crate::files;
 use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
-use crate::limits::{MAX_FORM, MAX_PIECE};
+use crate::idempotency::once;
+use crate::limits::{MAX_FORM, MAX_PIECE, MAX_PLAN};
 use crate::{json, pages};
 
 /// Everything for people. Belongs behind TLS, or on a loopback address at the end of an SSH tunnel.
 pub fn operator_router(api: Arc<dyn OperatorApi>, options: OperatorOptions) -> Router {
+    let app = App::new(api, options);
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(async || Failure::not_found())
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), once))
         .layer(axum::middleware::from_fn_with_state(Side::Operator, envelope))
-        .with_state(App::new(api, options))
+        .with_state(app)
 }
 
 type Route = (&'static str, MethodRouter<App>);
@@ -39,8 +43,20 @@ type Route = (&'static str, MethodRouter<App>);
 /// Every route. The router is made of these and nothing else, and the test of all routes (`routes_tests.rs`) walks through
 /// them: one that it does not know fails it.
 fn routes() -> Vec<Route> {
-    [page_routes().as_slice(), &site_page_routes(), &json_routes(), &site_json_routes(), &image_routes(), &converge_routes()]
-        .concat()
+    [
+        page_routes().as_slice(),
+        &machines_routes(),
+        &site_page_routes(),
+        &json_routes(),
+        &site_json_routes(),
+        &image_routes(),
+        &converge_routes(),
+        &people_routes(),
+        &inventory_routes(),
+        &plan_routes(),
+        &desk::routes(),
+    ]
+    .concat()
 }
 
 fn page_routes() -> Vec<Route> {
@@ -54,9 +70,7 @@ fn page_routes() -> Vec<Route> {
         ("/approve", get(pages::code::start).post(pages::code::find)),
         ("/machines/{id}/approve", post(pages::machine::approve)),
         ("/machines/{id}/deny", post(pages::machine::deny)),
-        ("/machines/{id}/revoke", post(pages::machine::revoke)),
         ("/machines/{id}/deny-address", post(pages::machine::deny_address)),
-        ("/machines/{id}/forget", post(pages::machine::forget)),
         ("/machines/{id}/packets.pcapng", get(packets)),
         ("/machines/{id}/power", get(pages::power::show).post(pages::power::act)),
         ("/machines/{id}/controller", post(pages::power::save)),
@@ -70,6 +84,19 @@ fn page_routes() -> Vec<Route> {
         ("/static/{name}", get(pages::assets::get)),
         ("/ca.pem", get(ca_certificate)),
         ("/metrics", get(metrics)),
+    ]
+}
+
+/// The list of machines, what is done to many, and what needs a confirmation.
+fn machines_routes() -> Vec<Route> {
+    vec![
+        ("/machines", get(pages::machines::show)),
+        ("/machines/act", post(pages::bulk::act)),
+        ("/machines/approve", get(pages::approve_many::show).post(pages::approve_many::approve)),
+        ("/machines/{id}/note", post(pages::note::save)),
+        ("/api/v1/machines/{id}/note", put(json::machine::note)),
+        ("/machines/{id}/revoke", get(pages::confirm::ask_revoke).post(pages::confirm::revoke)),
+        ("/machines/{id}/forget", get(pages::confirm::ask_forget).post(pages::confirm::forget)),
     ]
 }
 
@@ -100,6 +127,19 @@ fn converge_routes() -> Vec<Route> {
     ]
 }
 
+fn inventory_routes() -> Vec<Route> {
+    vec![
+        ("/api/v1/nodes", get(json::inventory::nodes)),
+        ("/api/v1/enrollments", get(json::inventory::enrollments)),
+        ("/api/v1/planes", get(json::inventory::planes)),
+        ("/api/v1/ssh", get(json::inventory::ssh)),
+        ("/api/v1/events/last", get(json::inventory::last_events)),
+        ("/api/v1/webhooks", get(json::webhooks::list)),
+        ("/api/v1/webhooks/dead", get(json::webhooks::dead)),
+        ("/api/v1/webhooks/test", post(json::webhooks::test)),
+    ]
+}
+
 fn image_routes() -> Vec<Route> {
     vec![
         ("/images", get(pages::images::show)),
@@ -109,6 +149,28 @@ fn image_routes() -> Vec<Route> {
         ("/outputs/{name}", get(json::outputs::file)),
         ("/api/v1/outputs", get(json::outputs::list).post(json::outputs::build)),
         ("/api/v1/outputs/{name}/verify", post(json::outputs::verify)),
+    ]
+}
+
+fn plan_routes() -> Vec<Route> {
+    // A plan is larger than any form.
+    let large = DefaultBodyLimit::max(MAX_PLAN);
+    vec![
+        ("/plan", get(pages::plan::show).merge(post(pages::plan::change).layer(large))),
+        ("/plan/remove", post(pages::plan::remove)),
+        ("/plan/window", post(pages::plan::window)),
+        ("/plan/click", post(pages::plan::click)),
+        ("/machines/{id}/say", post(pages::plan::say)),
+        (
+            "/api/v1/plan",
+            get(json::plan::view).delete(json::plan::clear).merge(put(json::plan::set).post(json::plan::add).layer(large)),
+        ),
+        ("/api/v1/plan/check", post(json::plan::check).layer(large)),
+        ("/api/v1/plan/rows/{name}", delete(json::plan::remove)),
+        ("/api/v1/approve-planned", post(json::plan::approve)),
+        ("/api/v1/enrollments/{id}/approve-planned", post(json::plan::click)),
+        ("/api/v1/enrollment-window", put(json::plan::open).delete(json::plan::close)),
+        ("/api/v1/machines/{id}/say", post(json::plan::say)),
     ]
 }
 
@@ -152,6 +214,39 @@ fn site_json_routes() -> Vec<Route> {
     ]
 }
 
+fn people_routes() -> Vec<Route> {
+    use pages::people::forms;
+    vec![
+        ("/people", get(pages::people::show)),
+        ("/people/password", post(forms::password)),
+        ("/people/sessions/end", post(forms::end_session)),
+        ("/people/tokens/create", post(forms::create_token)),
+        ("/people/tokens/revoke", post(forms::revoke_token)),
+        ("/people/passkeys/create", post(forms::create_passkey)),
+        ("/people/passkeys/remove", post(forms::remove_passkey)),
+        ("/people/users/add", post(forms::add_user)),
+        ("/people/users/set", post(forms::set_user)),
+        ("/people/users/remove", post(forms::remove_user)),
+        ("/machines/{id}/agree", post(pages::agree::agree)),
+        ("/api/v1/me", get(json::people::me)),
+        ("/api/v1/me/password", post(json::people::change_password)),
+        ("/api/v1/login/again", post(json::people::again)),
+        ("/api/v1/users", get(json::people::users).post(json::people::add_user)),
+        ("/api/v1/users/{name}", put(json::people::set_user).delete(json::people::remove_user)),
+        ("/api/v1/users/{name}/password", put(json::people::reset_password)),
+        ("/api/v1/sessions", get(json::people::sessions).delete(json::people::end_sessions)),
+        ("/api/v1/sessions/{name}", delete(json::people::end_session)),
+        ("/api/v1/api-tokens", get(json::people::tokens).post(json::people::create_token)),
+        ("/api/v1/api-tokens/{token}", delete(json::people::revoke_token)),
+        ("/api/v1/passkeys", post(json::passkeys::finish)),
+        ("/api/v1/passkeys/begin", post(json::passkeys::begin)),
+        ("/api/v1/passkeys/{name}", delete(json::passkeys::remove)),
+        ("/api/v1/login/passkey", post(json::passkeys::login)),
+        ("/api/v1/login/passkey/begin", post(json::passkeys::begin_login)),
+        ("/api/v1/enrollments/{id}/agree", post(json::people::agree)),
+    ]
+}
+
 /// The seed's medium, as machines get it by HTTP: some management controllers take images by https only.
 async fn medium(State(app): State<App>, Named(name): Named<String>, wanted: Wanted) -> Result<Response, Failure> {
     let path = app.call(move |api| Ok(api.medium_path(&name))).await?.ok_or_else(Failure::not_found)?;
@@ -185,9 +280,25 @@ async fn metrics(State(app): State<App>, From(from): From, headers: HeaderMap) -
 #[cfg(test)]
 mod converge_tests;
 #[cfg(test)]
+mod desk_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod machines_tests;
+#[cfg(test)]
+mod openapi_tests;
+#[cfg(test)]
+mod people_tests;
+#[cfg(test)]
+mod plan_rows;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod rights_tests;
+#[cfg(test)]
+mod routes_table;
 #[cfg(test)]
 pub(crate) mod routes_tests;
 #[cfg(test)]

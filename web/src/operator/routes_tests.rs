@@ -1,40 +1,22 @@
 //! Every method of every route, with every kind of visitor.
 
+#[path = "desk_rows_tests.rs"]
+mod desk;
+
 use axum::Router;
+use cluster_seed::people::Permission;
 
 use super::routes;
+use super::routes_table::{Guard, Row, form, inventory_rows, none, people_rows};
 use crate::auth::csrf;
 use crate::testing::client::{Answer, FORM, JSON, ask, cookie, get, site};
 use crate::testing::data::{PENDING, pending_id};
 use crate::testing::{CODE, PASSWORD, SETUP_CODE, TOKEN};
 
+use Guard::{Change, Enter, Fresh, Open, Read, See};
+use Permission::{Account, Administer, Approve, Build, Converge, Power};
+
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-
-/// What a route requires of its visitor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Guard {
-    /// Nothing. With the status for a visitor without a session.
-    Open(u16),
-    /// That no other site sent the request, which begins a session. With the status for a visitor without one.
-    Enter(u16),
-    /// A session.
-    Read,
-    /// A session, its token, and that no other site sent the request.
-    Change,
-}
-
-/// (guard, method, path as the router has it, body, status with a session, the same while the seed is sealed)
-type Row = (Guard, &'static str, &'static str, String, u16, u16);
-
-use Guard::{Change, Enter, Open, Read};
-
-fn form(fields: &str) -> String {
-    format!("csrf={}&{fields}", csrf(TOKEN))
-}
-
-fn none() -> String {
-    String::new()
-}
 
 fn page_rows() -> Vec<Row> {
     let id = pending_id();
@@ -46,27 +28,25 @@ fn page_rows() -> Vec<Row> {
         (Enter(409), "POST", "/setup", format!("code={SETUP_CODE}&user=a&password=p&password2=p"), 409, 409),
         (Open(200), "GET", "/login", none(), 303, 303),
         (Enter(303), "POST", "/login", format!("user=ada&password={PASSWORD}"), 303, 303),
-        (Change, "POST", "/logout", form(""), 303, 303),
+        (Change(Account), "POST", "/logout", form(""), 303, 303),
         (Read, "GET", "/unseal", none(), 303, 200),
-        (Change, "POST", "/unseal", form(&format!("passphrase={PASSWORD}")), 303, 303),
+        (Change(Administer), "POST", "/unseal", form(&format!("passphrase={PASSWORD}")), 303, 303),
         (Read, "GET", "/machines/{id}", none(), 200, 200),
         (Read, "GET", "/approve", none(), 303, 303),
-        (Change, "POST", "/approve", form(&format!("code={CODE}")), 200, 200),
-        (Change, "POST", "/machines/{id}/approve", form(&approve), 303, 423),
-        (Change, "POST", "/machines/{id}/deny", form(&format!("enrollment={id}&reason=x")), 303, 423),
-        (Change, "POST", "/machines/{id}/revoke", form(&format!("enrollment={id}&reason=x")), 409, 423),
-        (Change, "POST", "/machines/{id}/deny-address", form("address=10.44.0.9"), 303, 303),
-        (Change, "POST", "/machines/{id}/forget", form(""), 303, 303),
+        (Change(Approve), "POST", "/approve", form(&format!("code={CODE}")), 200, 200),
+        (Change(Approve), "POST", "/machines/{id}/approve", form(&approve), 303, 423),
+        (Change(Approve), "POST", "/machines/{id}/deny", form(&format!("enrollment={id}&reason=x")), 303, 423),
+        (Change(Approve), "POST", "/machines/{id}/deny-address", form("address=10.44.0.9"), 303, 303),
         (Read, "GET", "/machines/{id}/packets.pcapng", none(), 200, 200),
         (Read, "GET", "/machines/{id}/power", none(), 200, 200),
-        (Change, "POST", "/machines/{id}/power", form("action=on"), 200, 423),
-        (Change, "POST", "/machines/{id}/controller", form(controller), 303, 423),
-        (Change, "POST", "/machines/{id}/controller/forget", form(""), 303, 303),
-        (Change, "POST", "/machines/{id}/controller/certificate", form(""), 303, 303),
-        (Change, "POST", "/machines/{id}/controller/trust", form("fingerprint=ab"), 303, 303),
+        (Change(Power), "POST", "/machines/{id}/power", form("action=on"), 200, 423),
+        (Change(Power), "POST", "/machines/{id}/controller", form(controller), 303, 423),
+        (Change(Power), "POST", "/machines/{id}/controller/forget", form(""), 303, 303),
+        (Change(Power), "POST", "/machines/{id}/controller/certificate", form(""), 303, 303),
+        (Change(Power), "POST", "/machines/{id}/controller/trust", form("fingerprint=ab"), 303, 303),
         (Read, "GET", "/packages", none(), 200, 200),
         (Read, "GET", "/clock", none(), 200, 200),
-        (Change, "POST", "/clock", form("take=typed&time=2027-01-01T00:00:00Z"), 303, 303),
+        (Change(Administer), "POST", "/clock", form("take=typed&time=2027-01-01T00:00:00Z"), 303, 303),
         (Read, "GET", "/events", none(), 200, 200),
         (Open(200), "GET", "/static/{name}", none(), 200, 200),
         (Open(200), "GET", "/ca.pem", none(), 200, 200),
@@ -76,19 +56,38 @@ fn page_rows() -> Vec<Row> {
     ]
 }
 
+fn machines_rows() -> Vec<Row> {
+    let id = pending_id();
+    let many =
+        format!("enrollment-{PENDING}={id}&code-{PENDING}={CODE}&name-{PENDING}=n-9&role-{PENDING}=base&disk-{PENDING}=nvme0n1");
+    vec![
+        (Read, "GET", "/machines", none(), 200, 200),
+        (Change(Approve), "POST", "/machines/act", form(&format!("m{PENDING}=1&act=label&labels=a")), 303, 303),
+        (Read, "GET", "/machines/approve", none(), 200, 200),
+        (Change(Approve), "POST", "/machines/approve", form(&many), 200, 423),
+        (Change(Approve), "POST", "/machines/{id}/note", form("place=hall&labels=a"), 303, 303),
+        (Change(Approve), "PUT", "/api/v1/machines/{id}/note", r#"{"place":"hall","labels":["a"]}"#.to_owned(), 200, 200),
+        // A machine that is not a node is not asked about.
+        (Read, "GET", "/machines/{id}/revoke", none(), 303, 303),
+        (Fresh(Approve), "POST", "/machines/{id}/revoke", form(&format!("enrollment={id}&reason=x&word=A1B2C3")), 409, 423),
+        (Read, "GET", "/machines/{id}/forget", none(), 200, 200),
+        (Fresh(Approve), "POST", "/machines/{id}/forget", form("word=a1b2c3"), 303, 303),
+    ]
+}
+
 fn site_page_rows() -> Vec<Row> {
     let passphrase = |rest: &str| form(&format!("{rest}&passphrase={PASSWORD}"));
     vec![
         (Read, "GET", "/site", none(), 200, 200),
-        (Change, "POST", "/site/export", passphrase("recipient=age1x"), 303, 303),
-        (Change, "POST", "/site/import", passphrase("file=x&pin=y"), 303, 303),
-        (Change, "POST", "/site/promote", form("word=lab.lan"), 303, 303),
-        (Change, "POST", "/site/drill", form(&format!("word={PASSWORD}")), 409, 409),
-        (Change, "POST", "/site/place", form("subnet=10.9.0.0/24"), 303, 303),
-        (Change, "POST", "/site/stop", form(""), 303, 303),
-        (Change, "POST", "/site/seal", form(""), 303, 303),
-        (Change, "POST", "/site/remove", form("word=half"), 303, 303),
-        (Read, "GET", "/capsules/{name}", none(), 404, 404),
+        (Change(Administer), "POST", "/site/export", passphrase("recipient=age1x"), 303, 303),
+        (Change(Administer), "POST", "/site/import", passphrase("file=x&pin=y"), 303, 303),
+        (Fresh(Administer), "POST", "/site/promote", form("word=lab.lan"), 303, 303),
+        (Change(Administer), "POST", "/site/drill", form(&format!("word={PASSWORD}")), 409, 409),
+        (Change(Administer), "POST", "/site/place", form("subnet=10.9.0.0/24"), 303, 303),
+        (Change(Administer), "POST", "/site/stop", form(""), 303, 303),
+        (Change(Administer), "POST", "/site/seal", form(""), 303, 303),
+        (Change(Administer), "POST", "/site/remove", form("word=half"), 303, 303),
+        (See(Administer), "GET", "/capsules/{name}", none(), 404, 404),
     ]
 }
 
@@ -96,21 +95,21 @@ fn image_rows() -> Vec<Row> {
     let wish = r#"{"target":"qcow2","role":"base"}"#.to_owned();
     vec![
         (Read, "GET", "/platform", none(), 200, 200),
-        (Change, "POST", "/platform/act", form("what=run&role=etcd"), 303, 303),
+        (Change(Converge), "POST", "/platform/act", form("what=run&role=etcd"), 303, 303),
         (Read, "GET", "/charts", none(), 200, 200),
         (Read, "GET", "/api/v1/charts", none(), 200, 200),
         (Read, "GET", "/mesh", none(), 200, 200),
         (Read, "GET", "/api/v1/mesh", none(), 200, 200),
         (Read, "GET", "/images", none(), 200, 200),
-        (Change, "POST", "/images/build", form("target=qcow2&role=base"), 303, 423),
-        (Change, "POST", "/images/verify", form("name=half"), 303, 303),
-        (Change, "POST", "/images/stop", form(""), 303, 303),
+        (Change(Build), "POST", "/images/build", form("target=qcow2&role=base"), 303, 423),
+        (Change(Build), "POST", "/images/verify", form("name=half"), 303, 303),
+        (Change(Build), "POST", "/images/stop", form(""), 303, 303),
         (Read, "GET", "/api/v1/converge", none(), 200, 200),
-        (Change, "POST", "/api/v1/converge", r#"{"what":"pause"}"#.to_owned(), 200, 200),
+        (Change(Converge), "POST", "/api/v1/converge", r#"{"what":"pause"}"#.to_owned(), 200, 200),
         (Read, "GET", "/outputs/{name}", none(), 404, 404),
         (Read, "GET", "/api/v1/outputs", none(), 200, 200),
-        (Change, "POST", "/api/v1/outputs", wish, 200, 423),
-        (Change, "POST", "/api/v1/outputs/{name}/verify", none(), 200, 200),
+        (Change(Build), "POST", "/api/v1/outputs", wish, 200, 423),
+        (Change(Build), "POST", "/api/v1/outputs/{name}/verify", none(), 200, 200),
     ]
 }
 
@@ -124,57 +123,79 @@ fn json_rows() -> Vec<Row> {
     vec![
         (Enter(409), "POST", "/api/v1/setup", setup, 409, 409),
         (Enter(200), "POST", "/api/v1/login", format!(r#"{{"user":"a","password":"{PASSWORD}"}}"#), 200, 200),
-        (Change, "POST", "/api/v1/logout", none(), 200, 200),
-        (Change, "POST", "/api/v1/unseal", passphrase(""), 200, 200),
+        (Change(Account), "POST", "/api/v1/logout", none(), 200, 200),
+        (Change(Administer), "POST", "/api/v1/unseal", passphrase(""), 200, 200),
         (Read, "GET", "/api/v1/status", none(), 200, 200),
         (Read, "GET", "/api/v1/clock", none(), 200, 200),
-        (Change, "POST", "/api/v1/clock", s(r#"{"toMs":1798761600000}"#), 200, 200),
+        (Change(Administer), "POST", "/api/v1/clock", s(r#"{"toMs":1798761600000}"#), 200, 200),
         (Read, "GET", "/api/v1/snapshots", none(), 200, 200),
         (Read, "GET", "/api/v1/events", none(), 200, 200),
         (Read, "GET", "/api/v1/machines", none(), 200, 200),
         (Read, "GET", "/api/v1/machines/{id}", none(), 200, 200),
-        (Change, "DELETE", "/api/v1/machines/{id}", none(), 200, 200),
+        (Fresh(Approve), "DELETE", "/api/v1/machines/{id}", none(), 200, 200),
         (Read, "GET", "/api/v1/machines/{id}/packets.pcapng", none(), 200, 200),
         (Read, "GET", "/api/v1/machines/{id}/power", none(), 200, 200),
-        (Change, "POST", "/api/v1/machines/{id}/power", s(r#"{"action":"cycle"}"#), 200, 423),
-        (Change, "PUT", "/api/v1/machines/{id}/controller", s(controller), 200, 423),
-        (Change, "DELETE", "/api/v1/machines/{id}/controller", none(), 200, 200),
-        (Change, "POST", "/api/v1/machines/{id}/controller/certificate", none(), 200, 200),
-        (Change, "PUT", "/api/v1/machines/{id}/controller/certificate", s(r#"{"fingerprint":"ab"}"#), 200, 200),
-        (Change, "POST", "/api/v1/approve", s(approve), 200, 423),
-        (Change, "POST", "/api/v1/enrollments/{id}/approve", s(approve), 200, 423),
-        (Change, "POST", "/api/v1/enrollments/{id}/deny", s(r#"{"reason":"x"}"#), 200, 423),
-        (Change, "POST", "/api/v1/deny-address", s(r#"{"address":"10.44.0.9"}"#), 200, 200),
-        (Change, "POST", "/api/v1/enrollments/{id}/revoke", s(r#"{"reason":"x"}"#), 409, 423),
+        (Change(Power), "POST", "/api/v1/machines/{id}/power", s(r#"{"action":"cycle"}"#), 200, 423),
+        (Change(Power), "PUT", "/api/v1/machines/{id}/controller", s(controller), 200, 423),
+        (Change(Power), "DELETE", "/api/v1/machines/{id}/controller", none(), 200, 200),
+        (Change(Power), "POST", "/api/v1/machines/{id}/controller/certificate", none(), 200, 200),
+        (Change(Power), "PUT", "/api/v1/machines/{id}/controller/certificate", s(r#"{"fingerprint":"ab"}"#), 200, 200),
+        (Change(Approve), "POST", "/api/v1/approve", s(approve), 200, 423),
+        (Change(Approve), "POST", "/api/v1/enrollments/{id}/approve", s(approve), 200, 423),
+        (Change(Approve), "POST", "/api/v1/enrollments/{id}/deny", s(r#"{"reason":"x"}"#), 200, 423),
+        (Change(Approve), "POST", "/api/v1/deny-address", s(r#"{"address":"10.44.0.9"}"#), 200, 200),
+        (Fresh(Approve), "POST", "/api/v1/enrollments/{id}/revoke", s(r#"{"reason":"x"}"#), 409, 423),
         (Read, "GET", "/api/v1/site", none(), 200, 200),
-        (Change, "POST", "/api/v1/site/export", passphrase(r#""recipient":"age1x","#), 200, 200),
-        (Change, "POST", "/api/v1/site/import", passphrase(r#""file":"x","pin":"y","#), 200, 200),
-        (Change, "POST", "/api/v1/site/promote", s(r#"{"name":"lab.lan"}"#), 200, 200),
-        (Change, "PUT", "/api/v1/site/place", s(place), 200, 200),
-        (Change, "DELETE", "/api/v1/site/place", none(), 200, 200),
-        (Change, "POST", "/api/v1/site/drill", passphrase(""), 409, 409),
-        (Change, "POST", "/api/v1/site/stop", none(), 200, 200),
-        (Change, "POST", "/api/v1/seal", none(), 200, 200),
+        (Change(Administer), "POST", "/api/v1/site/export", passphrase(r#""recipient":"age1x","#), 200, 200),
+        (Change(Administer), "POST", "/api/v1/site/import", passphrase(r#""file":"x","pin":"y","#), 200, 200),
+        (Fresh(Administer), "POST", "/api/v1/site/promote", s(r#"{"name":"lab.lan"}"#), 200, 200),
+        (Change(Administer), "PUT", "/api/v1/site/place", s(place), 200, 200),
+        (Change(Administer), "DELETE", "/api/v1/site/place", none(), 200, 200),
+        (Change(Administer), "POST", "/api/v1/site/drill", passphrase(""), 409, 409),
+        (Change(Administer), "POST", "/api/v1/site/stop", none(), 200, 200),
+        (Change(Administer), "POST", "/api/v1/seal", none(), 200, 200),
         (Read, "GET", "/api/v1/capsules/{name}", none(), 200, 200),
-        (Change, "PUT", "/api/v1/capsules/{name}", s("defg"), 200, 200),
-        (Change, "DELETE", "/api/v1/capsules/{name}", none(), 200, 200),
+        (Change(Administer), "PUT", "/api/v1/capsules/{name}", s("defg"), 200, 200),
+        (Change(Administer), "DELETE", "/api/v1/capsules/{name}", none(), 200, 200),
     ]
 }
 
 /// One row for each method of each route, where HEAD is what GET is.
-fn rows() -> Vec<Row> {
-    let mut all = [page_rows(), site_page_rows(), image_rows(), json_rows()].concat();
+pub(super) fn rows() -> Vec<Row> {
+    let mut all = [
+        page_rows(),
+        machines_rows(),
+        site_page_rows(),
+        image_rows(),
+        json_rows(),
+        people_rows(),
+        inventory_rows(),
+        super::plan_rows::rows(),
+        desk::rows(),
+    ]
+    .concat();
     let heads: Vec<Row> = all.iter().filter(|r| r.1 == "GET").cloned().map(|r| (r.0, "HEAD", r.2, r.3, r.4, r.5)).collect();
     all.extend(heads);
     all
 }
 
+/// Every method of every route, and a body for each, for the tests of the description.
+pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
+    rows().iter().map(|r| (r.1, r.2)).collect()
+}
+
+pub(crate) fn bodies() -> Vec<(&'static str, &'static str, String)> {
+    rows().into_iter().filter(|r| r.1 != "HEAD").map(|r| (r.1, r.2, r.3)).collect()
+}
+
 /// A path that the mock has, for one of the router.
-fn real(path: &str, method: &str) -> String {
+pub(super) fn real(path: &str, method: &str) -> String {
     let name = if path.starts_with("/static/") { "app.css" } else { "half" };
     let machine = if path.contains("/enrollments/") { pending_id().to_string() } else { PENDING.to_string() };
     let piece = if (path, method) == ("/api/v1/capsules/{name}", "PUT") { "?at=3&total=10" } else { "" };
-    format!("{}{piece}", path.replace("{id}", &machine).replace("{name}", name))
+    let path =
+        path.replace("{id}", &machine).replace("{name}", name).replace("{token}", "0a1b2c3d").replace("{*chapter}", "glossary");
+    format!("{path}{piece}")
 }
 
 /// The paths of all routes, for the test that the machines' side has none of them.
@@ -247,6 +268,8 @@ impl Visitor {
         let kind = if path.starts_with("/api/") { JSON } else { FORM };
         let mut headers: Vec<(&str, &str)> = self.headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
         headers.push(kind);
+        // Of the settings; no other route reads it.
+        headers.push(("if-match", "*"));
         if !self.token.is_empty() {
             headers.push(("x-csrf-token", &self.token));
         }
@@ -262,13 +285,12 @@ impl Visitor {
             path.starts_with("/api/") || ["/capsules/", "/outputs/"].iter().any(|p| path.starts_with(p)) || path == "/events";
         let outside = if machine_readable || path.ends_with(".pcapng") { 401 } else { 303 };
         match (self.who, guard) {
-            (Who::Foreign, Enter(_)) | (Who::Foreign | Who::NoProof, Change) => (403, false),
+            (Who::Foreign, Enter(_)) | (Who::Foreign | Who::NoProof, Change(_) | Fresh(_)) => (403, false),
             (Who::Stranger, Open(status)) => (*status, false),
             (Who::Stranger, Enter(status)) => (*status, true),
-            (Who::Stranger, Read | Change) => (outside, false),
-            (Who::Sealed, _) => (*sealed, matches!(guard, Change | Enter(_))),
-            (_, Open(_) | Read) => (*inside, false),
-            (_, Enter(_) | Change) => (*inside, true),
+            (Who::Stranger, _) => (outside, false),
+            (Who::Sealed, _) => (*sealed, guard.changes() || matches!(guard, Enter(_))),
+            _ => (*inside, guard.changes() || matches!(guard, Enter(_))),
         }
     }
 }
@@ -301,7 +323,7 @@ async fn every_route_with_every_visitor() {
             assert_eq!(answer.status, status, "{what}: {}", answer.text());
             let saw = mock.state().changes.clone();
             assert_eq!(!saw.is_empty(), changes, "{what}: {guard:?}, but the daemon saw {saw:?}");
-            if visitor.who == Who::Stranger && status == 303 && matches!(guard, Read | Change) {
+            if visitor.who == Who::Stranger && status == 303 && !matches!(guard, Open(_) | Enter(_)) {
                 assert!(answer.header("location").starts_with("/login"), "{what}");
             }
             looks_right(&what, &path, method, &answer);
@@ -335,7 +357,7 @@ async fn the_table_has_every_method_of_every_route() {
 
 #[tokio::test]
 async fn json_is_sent_as_json() {
-    for (_, method, pattern, body, ..) in rows().iter().filter(|r| r.0 == Change && r.3.starts_with('{')) {
+    for (_, method, pattern, body, ..) in rows().iter().filter(|r| r.0.changes() && r.3.starts_with('{')) {
         let (_, router) = site("");
         let (cookie, token) = (cookie(), csrf(TOKEN));
         let headers = [("cookie", cookie.as_str()), ("x-csrf-token", token.as_str()), ("content-type", "text/plain")];

@@ -80,7 +80,7 @@ async fn a_wrong_code_keeps_what_was_typed() {
     for id in ["approve-code", "approve-role", "approve-hostname", "approve-disk", "approve-submit", "state", "deny-submit"] {
         assert!(page.contains(&format!("id=\"{id}\"")), "{id}");
     }
-    assert!(page.contains("<span id=\"state\" class=\"state wait\">Pending</span>"));
+    assert!(page.contains("<span id=\"state\" class=\"state wait\"><span aria-hidden=\"true\">\u{25d4}</span> Pending</span>"));
     assert!(page.contains("<option value=\"worker\" disabled>"), "no artifact, no approval");
     let form = format!("{}&replace=1", approve_form("13-654-321"));
     let answer = ask(&router, "POST", "/machines/2/approve", &[("cookie", &cookie), FORM], form).await;

@@ -12,6 +12,7 @@ pub(crate) async fn get(Named(name): Named<String>) -> Result<Response, Failure>
         "app.css" => ("text/css; charset=utf-8", include_str!("../../static/app.css")),
         "app.js" => ("text/javascript; charset=utf-8", include_str!("../../static/app.js")),
         "upload.js" => ("text/javascript; charset=utf-8", include_str!("../../static/upload.js")),
+        "passkey.js" => ("text/javascript; charset=utf-8", include_str!("../../static/passkey.js")),
         "icon.svg" => ("image/svg+xml", include_str!("../../static/icon.svg")),
         _ => return Err(Failure::not_found()),
     };

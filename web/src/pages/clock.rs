@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
 use crate::api::ClockView;
-use crate::auth::{ChangeForm, NoPage, PageSession, Session};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::dates::{iso, parse_time};
 use crate::error::Failure;
@@ -86,7 +86,7 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
 pub(crate) async fn set(
     State(app): State<App>,
     id: RequestId,
-    ChangeForm(change, form): ChangeForm<ClockForm>,
+    ChangeForm(change, form): ChangeForm<may::Administer, ClockForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     let done = match form.wanted() {

@@ -12,7 +12,7 @@ use super::shell::{Refusal, Shell, overview, page};
 use super::site::{REFRESH, Sent};
 use super::view::clean;
 use crate::api::{ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck};
-use crate::auth::{ChangeForm, NoPage, PageSession, Session};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::error::Failure;
@@ -174,7 +174,10 @@ pub(crate) struct ActForm {
     node: String,
 }
 
-pub(crate) async fn act(Sent { app, id }: Sent, ChangeForm(change, form): ChangeForm<ActForm>) -> Result<Response, Failure> {
+pub(crate) async fn act(
+    Sent { app, id }: Sent,
+    ChangeForm(change, form): ChangeForm<may::Converge, ActForm>,
+) -> Result<Response, Failure> {
     let given = |text: String| Some(text).filter(|t| !t.is_empty());
     let act = ConvergeAct { what: form.what, role: given(form.role), node: given(form.node) };
     let actor = change.actor().clone();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::shell::Refusal;
 use super::view::{bytes, clean, clean_or};
-use crate::api::{MachineDetail, Overview};
+use crate::api::{FirstYes, MachineDetail, Overview, SuggestionView, Waiting};
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
@@ -60,6 +60,66 @@ pub(super) struct Decision {
     pub(super) was_wrong: bool,
     /// Address of the machine.
     pub(super) address: String,
+    /// Somebody has said yes, and a second person has to agree.
+    pub(super) first: Option<First>,
+    /// By the plan, or by a rule.
+    pub(super) hints: Option<Hints>,
+}
+
+/// What one person has said yes to.
+pub(super) struct First {
+    pub(super) user: String,
+    pub(super) hostname: String,
+    pub(super) role: String,
+    pub(super) disk: String,
+    pub(super) replace: bool,
+    pub(super) decision: String,
+}
+
+impl First {
+    fn of(yes: &FirstYes) -> Self {
+        First {
+            user: clean(&yes.user),
+            hostname: clean(&yes.hostname),
+            role: clean(&yes.role),
+            disk: clean(&yes.disk),
+            replace: yes.replace,
+            decision: yes.decision.to_string(),
+        }
+    }
+}
+
+/// What the form is filled in with, and why.
+pub(super) struct Hints {
+    pub(super) source: String,
+    /// The name, role and disk that it says.
+    pub(super) says: String,
+    pub(super) place: String,
+    pub(super) labels: Vec<(String, String)>,
+    /// In what the machine is not the planned one: shown big.
+    pub(super) differs: Vec<String>,
+    /// What else stands against it, and what to do.
+    pub(super) against: Option<(String, &'static str)>,
+    pub(super) ready: bool,
+    pub(super) click: bool,
+}
+
+impl Hints {
+    pub(super) fn of(s: &SuggestionView) -> Self {
+        let named = |what: &str, value: &Option<String>| value.as_ref().map(|v| format!("{what} {}", clean(v)));
+        let says = [named("name", &s.hostname), named("role", &s.role), named("disk", &s.wish)];
+        let against = s.why.as_deref().filter(|_| s.differs.is_empty());
+        Hints {
+            source: clean(&s.source),
+            says: says.into_iter().flatten().collect::<Vec<_>>().join(", "),
+            place: clean(&s.place),
+            labels: s.labels.iter().map(|(k, v)| (clean(k), clean(v))).collect(),
+            differs: s.differs.iter().map(|d| clean(d)).collect(),
+            against: against.map(|why| (clean(why), s.trouble.map_or("", |t| t.hint))),
+            ready: s.ready,
+            click: s.click,
+        }
+    }
 }
 
 /// The form of a Pending machine; or only the refusal, if a decision came too late.
@@ -77,16 +137,48 @@ pub(super) fn decide(
     if pending.is_none() && refusal.is_none() {
         return None;
     }
+    let hint = waiting.and_then(|w| w.suggestion.as_ref());
+    // What was typed comes first; nothing is taken over from a plan that the machine contradicts.
+    let fits = hint.filter(|s| s.differs.is_empty());
+    let suggested = |typed: &str, of: fn(&SuggestionView) -> Option<&String>| match (typed.is_empty(), fits.and_then(of)) {
+        (true, Some(value)) => value.clone(),
+        _ => typed.to_owned(),
+    };
+    Some(Decision {
+        enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
+        refusal,
+        roles: role_choices(overview, &suggested(&form.role, |s| s.role.as_ref())),
+        disks: disk_choices(waiting, &suggested(&form.disk, |s| s.disk.as_ref())),
+        code: clean(&form.code),
+        hostname: clean(&suggested(&form.hostname, |s| s.hostname.as_ref())),
+        replace: form.replace.is_some(),
+        in_place: waiting.is_some_and(|w| w.facts.root_disk.is_some()),
+        can_approve: pending.is_some(),
+        number: pending.and_then(|e| e.number).map(|n| n.to_string()).unwrap_or_default(),
+        was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
+        address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
+        first: pending.and_then(|e| e.first_yes.as_ref()).map(First::of),
+        hints: hint.map(Hints::of),
+    })
+}
+
+/// The roles, the only possible one chosen unless another was.
+pub(super) fn role_choices(overview: &Overview, typed: &str) -> Vec<Choice> {
     let built = overview.roles.iter().filter(|r| r.artifact.is_some()).count();
     let roles = overview.roles.iter().map(|r| {
         let need = match (r.artifact, r.min_disk) {
             (None, _) => " (no artifact built yet)".to_owned(),
-            (_, Some(min)) => format!(" (disk of {} or more{})", bytes(min), hint(r.disk)),
+            (_, Some(min)) => format!(" (disk of {} or more{})", bytes(min), disk_hint(r.disk)),
             _ => String::new(),
         };
-        let chosen = if form.role.is_empty() { built == 1 && r.artifact.is_some() } else { form.role == r.name };
+        let chosen = if typed.is_empty() { built == 1 && r.artifact.is_some() } else { typed == r.name };
         Choice::new(&r.name, format!("{}{need}", clean(&r.name)), chosen, r.artifact.is_some())
     });
+    roles.collect()
+}
+
+/// The disks of a machine, the only one chosen unless another was.
+pub(super) fn disk_choices(waiting: Option<&Waiting>, typed: &str) -> Vec<Choice> {
     let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
     let root = waiting.and_then(|w| w.facts.root_disk.as_deref());
     // With several disks, only the operator decides which one is erased.
@@ -97,31 +189,18 @@ pub(super) fn decide(
         let possible = root.map_or(d.unfit().is_none() && d.mark(disks).is_some(), |root| root == d.name);
         let chosen = if root.is_some() {
             possible
-        } else if form.disk.is_empty() {
+        } else if typed.is_empty() {
             only && possible && !d.removable
         } else {
-            form.disk == d.name
+            typed == d.name
         };
         Choice::new(&d.name, label, chosen, possible)
     });
-    Some(Decision {
-        enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
-        refusal,
-        roles: roles.collect(),
-        disks: choices.collect(),
-        code: clean(&form.code),
-        hostname: clean(&form.hostname),
-        replace: form.replace.is_some(),
-        in_place: root.is_some(),
-        can_approve: pending.is_some(),
-        number: pending.and_then(|e| e.number).map(|n| n.to_string()).unwrap_or_default(),
-        was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
-        address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
-    })
+    choices.collect()
 }
 
 /// Which disk the role asks for in cluster.yaml. It is only said: the operator chooses what is erased.
-fn hint(disk: DiskHint) -> &'static str {
+fn disk_hint(disk: DiskHint) -> &'static str {
     match disk {
         DiskHint::Any => "",
         DiskHint::Smallest => ", the smallest",

@@ -57,6 +57,8 @@ pub(crate) fn form_page(
         warnings: Vec::new(),
         refresh: None,
         event: 0,
+        waiting: 0,
+        chapter: "",
     };
     let interfaces = view.interfaces.iter().map(|i| {
         let link = if i.up { "link" } else { "no link" };

@@ -12,7 +12,7 @@ use super::site::{REFRESH, Sent};
 use super::view::{bytes, clean};
 use super::work::Work;
 use crate::api::{Actor, ApiError, BuildWish, OperatorApi, OutputView, OutputsView, TargetView};
-use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session};
+use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::error::Failure;
@@ -122,9 +122,9 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
     Ok(show_page(&app, &id, &session, None).await?)
 }
 
-async fn done<T: Send + 'static>(
+async fn done<P, T: Send + 'static>(
     Sent { app, id }: Sent,
-    change: Change,
+    change: Change<P>,
     work: impl FnOnce(&dyn OperatorApi, &Actor) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
@@ -142,7 +142,7 @@ pub(crate) struct BuildForm {
     role: String,
 }
 
-pub(crate) async fn build(sent: Sent, ChangeForm(change, form): ChangeForm<BuildForm>) -> Result<Response, Failure> {
+pub(crate) async fn build(sent: Sent, ChangeForm(change, form): ChangeForm<may::Build, BuildForm>) -> Result<Response, Failure> {
     let role = Some(form.role).filter(|r| !r.is_empty());
     let target = form.target.parse::<Target>();
     done(sent, change, move |api, actor| {
@@ -158,10 +158,10 @@ pub(crate) struct NameForm {
     name: String,
 }
 
-pub(crate) async fn verify(sent: Sent, ChangeForm(change, form): ChangeForm<NameForm>) -> Result<Response, Failure> {
+pub(crate) async fn verify(sent: Sent, ChangeForm(change, form): ChangeForm<may::Build, NameForm>) -> Result<Response, Failure> {
     done(sent, change, move |api, actor| api.verify_output(actor, &form.name)).await
 }
 
-pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<NameForm>) -> Result<Response, Failure> {
+pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<may::Build, NameForm>) -> Result<Response, Failure> {
     done(sent, change, move |api, actor| api.stop_job(actor)).await
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
-use crate::api::{Login, Setup};
-use crate::auth::{ChangeForm, NoPage, PageSession, Session, cookie, find, forget_cookie, next_page};
+use crate::api::{Login, Origin, Setup};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session, cookie, find, forget_cookie, may, next_page};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Posted;
@@ -88,14 +88,14 @@ pub(crate) async fn setup_form(State(app): State<App>, id: RequestId) -> Result<
 
 pub(crate) async fn setup(
     State(app): State<App>,
-    From(from): From,
+    origin: Origin,
     id: RequestId,
     Posted(form): Posted<SetupForm>,
 ) -> Result<Response, Failure> {
     let (code, user) = (clean(&form.code), clean(&form.user));
     let failure = if form.password == form.password2 {
         let setup = Setup { code: form.code.trim().to_owned(), user: form.user, password: form.password };
-        match app.costly(move |api| api.setup(from, &setup)).await {
+        match app.costly(move |api| api.setup(&origin, &setup)).await {
             Ok(token) => return enter(&app, &token, "/"),
             Err(failure) => failure,
         }
@@ -127,13 +127,13 @@ pub(crate) async fn login_form(
 
 pub(crate) async fn login(
     State(app): State<App>,
-    From(from): From,
+    origin: Origin,
     id: RequestId,
     Posted(form): Posted<LoginForm>,
 ) -> Result<Response, Failure> {
     let (user, next) = (clean(&form.user), next_page(&form.next).to_owned());
     let login = Login { user: form.user, password: form.password };
-    match app.costly(move |api| api.login(from, &login)).await {
+    match app.costly(move |api| api.login(&origin, &login)).await {
         Ok(token) => enter(&app, &token, &next),
         Err(mut failure) => {
             if failure.status == StatusCode::UNAUTHORIZED {
@@ -148,7 +148,7 @@ pub(crate) async fn login(
 
 pub(crate) async fn logout(
     State(app): State<App>,
-    ChangeForm(change, LogoutForm {}): ChangeForm<LogoutForm>,
+    ChangeForm(change, LogoutForm {}): ChangeForm<may::Account, LogoutForm>,
 ) -> Result<Response, Failure> {
     app.call(move |api| api.logout(change.actor(), change.token())).await?;
     Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), Redirect::to("/login")).into_response())
@@ -180,7 +180,7 @@ pub(crate) async fn unseal(
     State(app): State<App>,
     From(from): From,
     id: RequestId,
-    ChangeForm(change, form): ChangeForm<UnsealForm>,
+    ChangeForm(change, form): ChangeForm<may::Administer, UnsealForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     match app.costly(move |api| api.unseal(from, &actor, &form.passphrase)).await {

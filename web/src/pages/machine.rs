@@ -4,17 +4,21 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::fleet::Stage;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::machine::{Firmware, HardwareFacts};
 use serde::Deserialize;
 
 use super::decision::{ApproveForm, Decision, decide, disk_notes};
+use super::plan::VerdictLine;
 use super::shell::{Refusal, Shell, overview, page};
-use super::view::{Entry, Line, Moment, State as StateView, bytes, clean, clean_or, condense, state};
-use crate::api::{Actor, ApiError, Approve, EnrollmentView, EventView, Finding, MachineDetail, OperatorApi, Tone, VotersView};
-use crate::auth::{Change, ChangeForm, PageSession, Session};
+use super::timeline::{Fold, folded};
+use super::view::{Line, Moment, Note, State as StateView, bytes, clean, clean_or, state};
+use crate::api::{Approve, Finding, FleetRow, MachineDetail, Tone, VotersView};
+use crate::auth::{ChangeForm, PageSession, Session, may};
 use crate::call::App;
-use crate::dates::offset;
 use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::RequestId;
@@ -60,8 +64,14 @@ struct Page {
     line: Line,
     first_seen: Moment,
     decision: Option<Decision>,
-    /// The enrollment of a node, which may be revoked.
-    member: Option<String>,
+    /// It is a node, which may be revoked.
+    member: bool,
+    stage: Stage,
+    /// How to log in.
+    ssh: Option<String>,
+    serial: String,
+    note: Note,
+    typed: Noted,
     /// Its host name, for the steps of a replacement.
     label: String,
     /// The cluster that it votes in.
@@ -70,9 +80,18 @@ struct Page {
     waiting: Vec<Waits>,
     facts: Option<Facts>,
     earlier: Vec<Earlier>,
-    timeline: Vec<Entry>,
+    /// Newest first.
+    timeline: Vec<Fold>,
     findings: Vec<Conclusion>,
     packets: u32,
+    verdict: Option<VerdictLine>,
+}
+
+/// The form of place and labels.
+struct Noted {
+    refusal: Option<Refusal>,
+    place: String,
+    labels: String,
 }
 
 struct Conclusion {
@@ -101,14 +120,14 @@ pub(crate) async fn show(
     request: RequestId,
     Named(id): Named<i64>,
 ) -> Result<Response, Failure> {
-    render(&app, &session, &request, id, StatusCode::OK, None, ApproveForm::default()).await
+    render(&app, &session, &request, id, Said::default()).await
 }
 
 pub(crate) async fn approve(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<ApproveForm>,
+    ChangeForm(change, form): ChangeForm<may::Approve, ApproveForm>,
 ) -> Result<Response, Failure> {
     let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
     let approve = Approve {
@@ -123,7 +142,7 @@ pub(crate) async fn approve(
         Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
         Err(failure) => {
             let (status, refusal) = Refusal::of(failure)?;
-            render(&app, change.session(), &request, id, status, Some(refusal), form).await
+            render(&app, change.session(), &request, id, Said { status, refusal: Some(refusal), form, ..Said::default() }).await
         }
     }
 }
@@ -132,18 +151,17 @@ pub(crate) async fn deny(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<DenyForm>,
+    ChangeForm(change, form): ChangeForm<may::Approve, DenyForm>,
 ) -> Result<Response, Failure> {
-    end(app, change, request, id, form, |api, actor, id, why| api.deny(actor, id, why)).await
-}
-
-pub(crate) async fn revoke(
-    State(app): State<App>,
-    request: RequestId,
-    Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<DenyForm>,
-) -> Result<Response, Failure> {
-    end(app, change, request, id, form, |api, actor, id, why| api.revoke(actor, id, why)).await
+    let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
+    let (actor, reason) = (change.actor().clone(), form.reason.trim().to_owned());
+    match app.call(move |api| api.deny(&actor, enrollment, &reason)).await {
+        Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
+        Err(failure) => {
+            let (status, refusal) = Refusal::of(failure)?;
+            render(&app, change.session(), &request, id, Said { status, refusal: Some(refusal), ..Said::default() }).await
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -155,7 +173,7 @@ pub(crate) struct AddressForm {
 pub(crate) async fn deny_address(
     State(app): State<App>,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<AddressForm>,
+    ChangeForm(change, form): ChangeForm<may::Approve, AddressForm>,
 ) -> Result<Response, Failure> {
     let address = form.address.parse().map_err(|_| Failure::not_found())?;
     let actor = change.actor().clone();
@@ -163,67 +181,49 @@ pub(crate) async fn deny_address(
     Ok(Redirect::to(&format!("/machines/{id}")).into_response())
 }
 
-#[derive(Deserialize)]
-pub(crate) struct NoFields {}
+/// What the page shows beside the machine.
+pub(super) struct Said {
+    pub(super) status: StatusCode,
+    /// Why a decision was refused.
+    pub(super) refusal: Option<Refusal>,
+    /// The form of the decision, as it was typed.
+    pub(super) form: ApproveForm,
+    /// Why labels and place were refused, and what was typed.
+    pub(super) noted: Option<(Refusal, String, String)>,
+}
 
-pub(crate) async fn forget(
-    State(app): State<App>,
-    request: RequestId,
-    Named(id): Named<i64>,
-    ChangeForm(change, _): ChangeForm<NoFields>,
-) -> Result<Response, Failure> {
-    let actor = change.actor().clone();
-    match app.call(move |api| api.forget(&actor, id)).await {
-        Ok(()) => Ok(Redirect::to("/").into_response()),
-        Err(failure) => {
-            let (status, refusal) = Refusal::of(failure)?;
-            render(&app, change.session(), &request, id, status, Some(refusal), ApproveForm::default()).await
-        }
+impl Default for Said {
+    fn default() -> Self {
+        Said { status: StatusCode::OK, refusal: None, form: ApproveForm::default(), noted: None }
     }
 }
 
-/// [`OperatorApi::deny`] or [`OperatorApi::revoke`].
-type End = fn(&dyn OperatorApi, &Actor, EnrollmentId, &str) -> Result<EnrollmentView, ApiError>;
-
-async fn end(app: App, change: Change, request: RequestId, id: i64, form: DenyForm, how: End) -> Result<Response, Failure> {
-    let enrollment: EnrollmentId = form.enrollment.parse().map_err(|_| Failure::not_found())?;
-    let (actor, reason) = (change.actor().clone(), form.reason.trim().to_owned());
-    match app.call(move |api| how(api, &actor, enrollment, &reason)).await {
-        Ok(_) => Ok(Redirect::to(&format!("/machines/{id}")).into_response()),
-        Err(failure) => {
-            let (status, refusal) = Refusal::of(failure)?;
-            render(&app, change.session(), &request, id, status, Some(refusal), ApproveForm::default()).await
-        }
-    }
-}
-
-pub(super) async fn render(
-    app: &App,
-    session: &Session,
-    request: &RequestId,
-    id: i64,
-    status: StatusCode,
-    refusal: Option<Refusal>,
-    form: ApproveForm,
-) -> Result<Response, Failure> {
+pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id: i64, said: Said) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
-    let detail = app.call(move |api| api.machine(id)).await?;
+    let (detail, fleet) = app.call(move |api| Ok((api.machine(id)?, api.machines_of(&[id])?.pop()))).await?;
     let line = Line::of(&detail.row, overview.clock);
     let mut shell = Shell::new(&line.name, &overview, request, Some(session));
     shell.event = newest;
+    let Said { status, refusal, form, noted } = said;
     let decision = decide(&detail, &overview, refusal, form);
     // A reload would lose what is being typed.
-    shell.refresh = decision.is_none().then_some(REFRESH);
+    shell.refresh = (decision.is_none() && noted.is_none()).then_some(REFRESH);
     let earlier = detail.earlier.iter().map(|e| Earlier {
         state: state(Some(e.state)),
         since: Moment::new(overview.clock, e.since),
         hostname: e.hostname.as_deref().map(clean).unwrap_or_default(),
         reason: e.reason.as_deref().map(clean).unwrap_or_default(),
     });
-    let member = detail.row.enrollment.as_ref().filter(|e| e.state.is_member()).map(|e| e.id.to_string());
+    let member = detail.row.enrollment.as_ref().is_some_and(|e| e.state.is_member());
+    let stage = fleet.as_ref().map_or(Stage::Seen, |f| f.stage);
     let template = Page {
         member,
+        stage,
+        ssh: ssh(&line, detail.row.enrollment.as_ref().map(|e| e.state)),
+        serial: fleet.as_ref().map(|f| clean(&f.serial)).unwrap_or_default(),
+        note: fleet.as_ref().map_or_else(|| Note::of("", &[]), |f| Note::of(&f.place, &f.labels)),
+        typed: typed(fleet.as_ref(), noted),
         label: node_label(&detail),
         voters: detail.voters,
         first_seen: Moment::new(overview.clock, detail.row.first_seen),
@@ -231,13 +231,33 @@ pub(super) async fn render(
         waiting: waits(&detail, overview.clock),
         facts: detail.facts.as_ref().map(facts),
         earlier: earlier.collect(),
-        timeline: timeline(&detail.timeline),
+        timeline: folded(&detail.timeline, overview.clock),
         findings: detail.diagnosis.iter().map(Conclusion::of).collect(),
         packets: detail.packets,
+        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of(v, overview.clock)),
         shell,
         line,
     };
     page(status, &template)
+}
+
+/// The command that logs in to a running node.
+fn ssh(line: &Line, state: Option<EnrollmentState>) -> Option<String> {
+    let runs = matches!(state, Some(EnrollmentState::FabricReady | EnrollmentState::Converged));
+    let control = line.planes.iter().find(|(plane, _)| plane == CONTROL_PLANE).filter(|_| runs);
+    control.map(|(_, address)| format!("ssh root@{address}"))
+}
+
+/// The form of place and labels: as it was typed, or as it is stored.
+fn typed(fleet: Option<&FleetRow>, noted: Option<(Refusal, String, String)>) -> Noted {
+    match noted {
+        Some((refusal, place, labels)) => Noted { refusal: Some(refusal), place: clean(&place), labels: clean(&labels) },
+        None => Noted {
+            refusal: None,
+            place: fleet.map(|f| clean(&f.place)).unwrap_or_default(),
+            labels: fleet.map(|f| clean(&f.labels.join(", "))).unwrap_or_default(),
+        },
+    }
 }
 
 /// The host name of the node, without its domain.
@@ -311,21 +331,4 @@ fn facts(f: &HardwareFacts) -> Facts {
         disks_left_out: f.disks_left_out,
         nics: f.nics.iter().map(nic).collect(),
     }
-}
-
-/// Oldest first, with the time since the first event.
-fn timeline(events: &[EventView]) -> Vec<Entry> {
-    let first = events.first().map_or(0, |e| e.at);
-    let mut shown = Vec::new();
-    let entry = |e: &EventView| {
-        let mut entry = Entry::of(e, offset(e.at.saturating_sub(first)));
-        // Facts already shown for the previous packet are not repeated.
-        let facts = std::mem::take(&mut entry.facts);
-        entry.facts = facts.iter().filter(|f| !shown.contains(*f)).cloned().collect();
-        if !facts.is_empty() {
-            shown = facts;
-        }
-        entry
-    };
-    condense(events).map(entry).collect()
 }

@@ -1,21 +1,38 @@
-//! The pages. They work without JavaScript; with it, marked regions are fetched again when an event arrives.
+//! The pages. They work without JavaScript; with it, the cells that changed are patched when an event arrives.
 
+pub(crate) mod about;
+pub(crate) mod agree;
+pub(crate) mod approve_many;
 pub(crate) mod assets;
+pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod charts;
 pub(crate) mod clock;
 pub(crate) mod code;
+pub(crate) mod confirm;
 pub(crate) mod converge;
+pub(crate) mod dhcp;
+pub(crate) mod docs;
 pub(crate) mod first_setup;
 pub(crate) mod images;
+pub(crate) mod jobs;
 pub(crate) mod login;
 pub(crate) mod machine;
+pub(crate) mod machines;
 pub(crate) mod mesh;
+pub(crate) mod note;
 pub(crate) mod overview;
 pub(crate) mod packages;
+pub(crate) mod people;
+pub(crate) mod plan;
 pub(crate) mod power;
+pub(crate) mod settings;
 pub(crate) mod site;
 
 mod decision;
+mod needs;
 mod shell;
+mod timeline;
+mod typed;
 mod view;
 mod work;

@@ -1,29 +1,40 @@
-//! `/`: all machines and nodes, and what is waiting for an operator.
+//! `/`: the field for a pairing code, what needs an operator now, the stages of all machines, and what happened last.
 
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::fleet::Stage;
 
+use super::needs::{Need, Step, needs, steps};
 use super::shell::{Refusal, Shell, overview, page};
-use super::view::{Entry, Line, bytes, clean, condense};
-use crate::api::{ListsView, MachineRow};
+use super::typed::{CodeField, TypedLine};
+use super::view::{Entry, bytes, clean};
+use super::work::Work;
+use crate::api::{Happening, HomeView, Overview};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
 use crate::dates::ago;
 use crate::error::Failure;
 use crate::headers::RequestId;
-use crate::limits::{RECENT_EVENTS, RECENT_WINDOW};
-
-/// How often a browser without JavaScript reloads the page, in seconds.
-const REFRESH: u32 = 10;
 
 struct Role {
     name: String,
     description: String,
     artifact: Option<String>,
     min_disk: Option<String>,
+}
+
+/// How many machines a stage has.
+struct Count {
+    stage: Stage,
+    count: u32,
+}
+
+/// An event, with the name of its machine.
+struct Event {
+    entry: Entry,
+    machine: Option<(i64, String)>,
 }
 
 #[derive(Template)]
@@ -33,93 +44,83 @@ struct Page {
     refusal: Option<Refusal>,
     /// As it was typed.
     code: String,
-    waiting: usize,
-    working: usize,
-    converged: usize,
-    failed: usize,
-    machines: Vec<Line>,
-    nodes: Vec<Line>,
+    /// What became of the codes typed before, and their enrollments for the next form.
+    typed: Vec<TypedLine>,
+    typed_ids: String,
+    needs: Vec<Need>,
+    /// The first hour of a site; empty once a node works.
+    steps: Vec<Step>,
+    stages: Vec<Count>,
+    job: Option<Work>,
+    events: Vec<Event>,
     roles: Vec<Role>,
     snapshot: Option<String>,
     /// The word and its colour.
     proof: Option<(&'static str, &'static str)>,
     epoch: u64,
-    lists: ListsView,
-    /// Names of the most recently revoked nodes.
-    revoked: String,
     clock: String,
-    recent: Vec<Entry>,
 }
 
 pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, Failure> {
-    render(&app, &session, &id, StatusCode::OK, None).await
+    render(&app, &session, &id, StatusCode::OK, CodeField::default()).await
 }
 
-/// `refused` is a code that leads nowhere, with the reason.
 pub(super) async fn render(
     app: &App,
     session: &Session,
     id: &RequestId,
     status: StatusCode,
-    refused: Option<(Refusal, String)>,
+    field: CodeField,
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
-    let (rows, events) = app
-        .call(move |api| {
-            let events = api.events((newest - i64::from(RECENT_WINDOW)).max(0), RECENT_WINDOW)?;
-            Ok((api.machines()?, events))
-        })
-        .await?;
+    let CodeField { refusal, code, typed } = field;
+    let typed_ids = typed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (home, typed) =
+        app.call(move |api| Ok((api.home()?, if typed.is_empty() { Vec::new() } else { api.typed(&typed)? }))).await?;
     let now = overview.clock;
-    let mut lines: Vec<(u8, Line)> = rows.iter().map(|row| (urgency(row), Line::of(row, now))).collect();
-    lines.sort_by_key(|(urgency, line)| (*urgency, -line.id));
-    let count = |n: u8| lines.iter().filter(|(urgency, _)| *urgency == n).count();
-    let (waiting, failed, working, converged) = (count(0), count(1), count(2), count(4));
-    let (nodes, machines) = lines.into_iter().map(|(_, line)| line).partition(|line: &Line| line.member);
+    // It is not reloaded without JavaScript: the cursor is in the field for the code.
+    let mut shell = Shell::new("Home", &overview, id, Some(session));
+    shell.event = newest;
+    let steps = steps(&overview, &home);
+    let template = Page {
+        shell,
+        refusal,
+        code: clean(&code),
+        typed: typed.iter().map(TypedLine::of).collect(),
+        typed_ids,
+        needs: needs(&overview, &home, !steps.is_empty()),
+        steps,
+        stages: stages(&home),
+        job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of(j, now, "/site/stop")),
+        events: home.events.iter().map(|h| event(h, now)).collect(),
+        roles: roles(&overview),
+        snapshot: overview.snapshot.map(|s| s.short()),
+        proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), super::packages::tone(p))),
+        epoch: overview.epoch,
+        clock: crate::dates::iso(overview.clock),
+    };
+    page(status, &template)
+}
+
+fn roles(overview: &Overview) -> Vec<Role> {
     let roles = overview.roles.iter().map(|r| Role {
         name: clean(&r.name),
         description: clean(&r.description),
         artifact: r.artifact.map(|a| a.short()),
         min_disk: r.min_disk.map(bytes),
     });
-    let recent = condense(&events).rev().take(RECENT_EVENTS).map(|e| Entry::of(e, ago(now, e.at / 1000))).collect();
-    let mut shell = Shell::new("Machines", &overview, id, Some(session));
-    // While a code may be typed, a reload would lose it.
-    shell.refresh = (waiting == 0 && refused.is_none()).then_some(REFRESH);
-    let (refusal, code) = refused.map_or((None, String::new()), |(refusal, code)| (Some(refusal), clean(&code)));
-    shell.event = newest;
-    let template = Page {
-        shell,
-        refusal,
-        code,
-        waiting,
-        working,
-        converged,
-        failed,
-        machines,
-        nodes,
-        roles: roles.collect(),
-        snapshot: overview.snapshot.map(|s| s.short()),
-        proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), super::packages::tone(p))),
-        epoch: overview.epoch,
-        revoked: overview.lists.revoked.iter().map(|n| clean(n)).collect::<Vec<_>>().join(", "),
-        lists: overview.lists,
-        clock: crate::dates::iso(overview.clock),
-        recent,
-    };
-    page(status, &template)
+    roles.collect()
 }
 
-/// 0: waiting for an operator, 1: failed, 2: in progress, 3: only seen, 4: converged, 5: ended.
-fn urgency(row: &MachineRow) -> u8 {
-    use EnrollmentState as S;
-    match row.enrollment.as_ref().map(|e| e.state) {
-        Some(S::Pending) => 0,
-        Some(S::Failed) => 1,
-        Some(S::Discovered | S::Confirming | S::Approved | S::Issued | S::Installing | S::Installed | S::FabricReady) => 2,
-        None => 3,
-        Some(S::Converged) => 4,
-        Some(S::Denied | S::Revoked | S::Expired) => 5,
-    }
+/// The way of a healthy machine always, the others only if there are any.
+fn stages(home: &HomeView) -> Vec<Count> {
+    let all = Stage::ALL.iter().map(|stage| Count { stage: *stage, count: home.counts.get(stage).copied().unwrap_or(0) });
+    all.filter(|c| c.count > 0 || !matches!(c.stage, Stage::Silent | Stage::Failed | Stage::Ended)).collect()
+}
+
+fn event(happening: &Happening, now: u64) -> Event {
+    let Happening { event, name } = happening;
+    let machine = event.machine.zip(name.as_deref()).map(|(id, name)| (id, clean(name)));
+    Event { entry: Entry::of(event, ago(now, event.at / 1000)), machine }
 }

@@ -6,10 +6,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::confirm;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Line, clean};
 use crate::api::{ApiError, BmcKind, IpmiPrivilege, PowerAction, PowerView, SetPower};
-use crate::auth::{ChangeForm, NoPage, PageSession, Session};
+use crate::auth::{ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Named;
@@ -18,6 +19,8 @@ use crate::headers::RequestId;
 #[derive(Deserialize)]
 pub(crate) struct ActForm {
     action: PowerAction,
+    /// The machine's name, typed on the page that asks for it.
+    word: Option<String>,
 }
 
 /// No `Debug`: it holds a secret.
@@ -130,8 +133,20 @@ pub(crate) async fn act(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<ActForm>,
+    ChangeForm(change, form): ChangeForm<may::Power, ActForm>,
 ) -> Result<Response, Failure> {
+    if let Some(act) = confirm::Act::of(form.action) {
+        let detail = app.call(move |api| api.machine(id)).await?;
+        let refused = match form.word.as_deref() {
+            Some(word) if confirm::agrees(&detail, word) => None,
+            Some(_) => Some(Some(confirm::mismatch(&detail))),
+            None => Some(None),
+        };
+        if let Some(refused) = refused {
+            let typed = confirm::Typed { refused, ..Default::default() };
+            return confirm::render(&app, change.session(), &request, &detail, act, typed).await;
+        }
+    }
     let actor = change.actor().clone();
     let said = match app.call(move |api| api.act_power(&actor, id, form.action)).await {
         // Shown in this answer: the browser asks before a reload sends the action again.
@@ -145,7 +160,7 @@ pub(crate) async fn save(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<ControllerForm>,
+    ChangeForm(change, form): ChangeForm<may::Power, ControllerForm>,
 ) -> Result<Response, Failure> {
     let (address, user) = (form.address.trim().to_owned(), form.user.trim().to_owned());
     // The form has both for every protocol; they count for IPMI.
@@ -192,7 +207,7 @@ pub(crate) async fn certificate(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, CertificateForm {}): ChangeForm<CertificateForm>,
+    ChangeForm(change, CertificateForm {}): ChangeForm<may::Power, CertificateForm>,
 ) -> Result<Response, Failure> {
     let read = app.call(move |api| api.read_certificate(id)).await;
     back(&app, &request, change.session(), id, read).await
@@ -203,7 +218,7 @@ pub(crate) async fn trust(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, form): ChangeForm<TrustForm>,
+    ChangeForm(change, form): ChangeForm<may::Power, TrustForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     let trusted = app.call(move |api| api.trust_certificate(&actor, id, &form.fingerprint)).await;
@@ -214,7 +229,7 @@ pub(crate) async fn forget(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, ForgetForm {}): ChangeForm<ForgetForm>,
+    ChangeForm(change, ForgetForm {}): ChangeForm<may::Power, ForgetForm>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     let forgotten = app.call(move |api| api.forget_power(&actor, id)).await;

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
+use cluster_seed::people::{Permission, Permissions};
 
 use crate::api::Overview;
 use crate::auth::Session;
@@ -26,11 +27,39 @@ pub(crate) struct Shell {
     pub(crate) refresh: Option<u32>,
     /// The newest event on the page; the live feed starts after it.
     pub(crate) event: i64,
+    /// Machines that wait for approval, for the title.
+    pub(crate) waiting: u32,
+    /// The chapter of the documentation that explains the page, with its anchor.
+    pub(crate) chapter: &'static str,
+}
+
+/// The chapter for a page, by its title. Pages of machines have their names as titles.
+fn chapter(title: &str) -> &'static str {
+    match title {
+        "Audit log" => "audit",
+        "People" => "people",
+        "Mesh" => "platform/flow",
+        "Jobs" => "audit#jobs",
+        "DHCP" => "netboot#dhcp-modes",
+        "Settings" => "cluster-yaml",
+        "Platform" => "converge",
+        "Charts" => "platform/monitoring",
+        "Packages" => "darksite",
+        "Images" => "foundry",
+        "Site" => "second-site",
+        "Home" | "Clock" => "running-a-seed",
+        "About" => "troubleshooting",
+        event if event.starts_with("Event ") => "audit",
+        // Machines, the plan, approval.
+        _ => "joining",
+    }
 }
 
 pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) csrf: String,
+    pub(crate) rights: &'static str,
+    may: Permissions,
 }
 
 impl Shell {
@@ -41,12 +70,53 @@ impl Shell {
             site: clean(&overview.site),
             version: clean(&overview.version),
             nonce: id.nonce().to_owned(),
-            user: session.map(|s| User { name: clean(s.user()), csrf: s.csrf() }),
+            user: session.map(|s| User {
+                name: clean(s.user()),
+                csrf: s.csrf(),
+                rights: s.actor().rights.as_str(),
+                may: s.actor().may,
+            }),
             sealed: overview.sealed && !overview.setup_needed,
             warnings: shown.iter().map(|w| clean(w)).collect(),
             refresh: None,
             event: 0,
+            waiting: session.map_or(0, |_| overview.waiting),
+            chapter: chapter(title),
         }
+    }
+
+    fn may(&self, permission: Permission) -> bool {
+        self.user.as_ref().is_some_and(|u| u.may.contain(permission))
+    }
+
+    /// The name, as it is shown, is that of whoever is logged in.
+    pub(crate) fn is_user(&self, name: &str) -> bool {
+        self.user.as_ref().is_some_and(|u| u.name == name)
+    }
+
+    // Forms that would be refused are not shown.
+    pub(crate) fn may_approve(&self) -> bool {
+        self.may(Permission::Approve)
+    }
+
+    pub(crate) fn may_audit(&self) -> bool {
+        self.may(Permission::Audit)
+    }
+
+    pub(crate) fn may_power(&self) -> bool {
+        self.may(Permission::Power)
+    }
+
+    pub(crate) fn may_converge(&self) -> bool {
+        self.may(Permission::Converge)
+    }
+
+    pub(crate) fn may_build(&self) -> bool {
+        self.may(Permission::Build)
+    }
+
+    pub(crate) fn may_administer(&self) -> bool {
+        self.may(Permission::Administer)
     }
 
     /// The token for the forms; empty on pages before login, whose forms need none.

@@ -11,7 +11,7 @@ use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Entry, bytes, clean};
 use super::work::Work;
 use crate::api::{Actor, ApiError, CapsuleFile, ExportWish, ImportWish, OperatorApi, Overview, PlaceView, SeedMode, SiteView};
-use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session};
+use crate::auth::{Change, ChangeForm, NoPage, PageSession, Session, may};
 use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::error::Failure;
@@ -135,9 +135,9 @@ enum Cost {
 }
 
 /// Does `work` for the operator and returns to the page, with the refusal if there is one.
-async fn done<T: Send + 'static>(
+async fn done<P, T: Send + 'static>(
     Sent { app, id }: Sent,
-    change: Change,
+    change: Change<P>,
     cost: Cost,
     work: impl FnOnce(&dyn OperatorApi, &Actor) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Response, Failure> {
@@ -184,7 +184,7 @@ pub(crate) struct ExportForm {
 pub(crate) async fn export(
     sent: Sent,
     From(from): From,
-    ChangeForm(change, form): ChangeForm<ExportForm>,
+    ChangeForm(change, form): ChangeForm<may::Administer, ExportForm>,
 ) -> Result<Response, Failure> {
     let wish = ExportWish {
         recipient: form.recipient.trim().to_owned(),
@@ -214,7 +214,7 @@ pub(crate) struct ImportForm {
 pub(crate) async fn import(
     sent: Sent,
     From(from): From,
-    ChangeForm(change, form): ChangeForm<ImportForm>,
+    ChangeForm(change, form): ChangeForm<may::Administer, ImportForm>,
 ) -> Result<Response, Failure> {
     let wish = ImportWish {
         file: form.file,
@@ -233,27 +233,33 @@ pub(crate) struct WordForm {
     word: String,
 }
 
-pub(crate) async fn promote(sent: Sent, ChangeForm(change, form): ChangeForm<WordForm>) -> Result<Response, Failure> {
+pub(crate) async fn promote(
+    sent: Sent,
+    ChangeForm(change, form): ChangeForm<may::Fresh<may::Administer>, WordForm>,
+) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.promote(actor, form.word.trim())).await
 }
 
 pub(crate) async fn drill(
     sent: Sent,
     From(from): From,
-    ChangeForm(change, form): ChangeForm<WordForm>,
+    ChangeForm(change, form): ChangeForm<may::Administer, WordForm>,
 ) -> Result<Response, Failure> {
     done(sent, change, Cost::Keys, move |api, actor| api.drill(from, actor, &form.word)).await
 }
 
-pub(crate) async fn seal(sent: Sent, ChangeForm(change, _): ChangeForm<WordForm>) -> Result<Response, Failure> {
+pub(crate) async fn seal(sent: Sent, ChangeForm(change, _): ChangeForm<may::Administer, WordForm>) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.seal(actor)).await
 }
 
-pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<WordForm>) -> Result<Response, Failure> {
+pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<may::Administer, WordForm>) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
 }
 
-pub(crate) async fn remove(sent: Sent, ChangeForm(change, form): ChangeForm<WordForm>) -> Result<Response, Failure> {
+pub(crate) async fn remove(
+    sent: Sent,
+    ChangeForm(change, form): ChangeForm<may::Administer, WordForm>,
+) -> Result<Response, Failure> {
     done(sent, change, Cost::Cheap, move |api, actor| api.remove_capsule(actor, &form.word)).await
 }
 
@@ -274,7 +280,10 @@ pub(crate) struct PlaceForm {
     what: String,
 }
 
-pub(crate) async fn place(sent: Sent, ChangeForm(change, form): ChangeForm<PlaceForm>) -> Result<Response, Failure> {
+pub(crate) async fn place(
+    sent: Sent,
+    ChangeForm(change, form): ChangeForm<may::Administer, PlaceForm>,
+) -> Result<Response, Failure> {
     let word = |text: &str| text.trim().to_owned();
     let place = (form.what != "reset").then(|| PlaceView {
         subnet: word(&form.subnet),

@@ -47,7 +47,7 @@ pub(crate) fn state(of: Option<EnrollmentState>) -> State {
         S::Installed => ("busy", "The disk is written; the machine boots from it and joins the planes."),
         S::FabricReady => ("busy", "Connected to all planes; its configuration is being applied."),
         S::Converged => ("good", "A working node."),
-        S::Denied => ("bad", "Not approved. The machine shows another code after a pause."),
+        S::Denied => ("bad", "Not approved."),
         S::Revoked => ("bad", "No longer a member of the planes."),
         S::Failed => ("bad", "The machine gave up. Restart it to enroll it again."),
         S::Expired => ("bad", "Not approved in time. Restart the machine to enroll it again."),
@@ -94,14 +94,27 @@ pub(crate) struct Line {
     pub(crate) role: String,
     pub(crate) state: State,
     pub(crate) reason: Option<String>,
+    /// The word of its cause, what to do, and whether the machine tries again.
+    pub(crate) trouble: Option<(&'static str, &'static str, bool)>,
     pub(crate) planes: Vec<(String, String)>,
     pub(crate) progress: Option<Progress>,
     pub(crate) seen: Moment,
     pub(crate) since: Option<Moment>,
     pub(crate) wrong_codes: u32,
-    pub(crate) member: bool,
     /// The peer list it holds, and whether it is late.
     pub(crate) list: Option<(String, bool)>,
+}
+
+/// What an operator noted about a machine.
+pub(crate) struct Note {
+    pub(crate) place: String,
+    pub(crate) labels: Vec<String>,
+}
+
+impl Note {
+    pub(crate) fn of(place: &str, labels: &[String]) -> Self {
+        Note { place: clean(place), labels: labels.iter().map(|l| clean(l)).collect() }
+    }
 }
 
 /// A point in time, absolute and relative.
@@ -129,12 +142,12 @@ impl Line {
             role: e.and_then(|e| e.role.as_deref()).map(clean).unwrap_or_default(),
             state: state(e.map(|e| e.state)),
             reason: e.and_then(|e| e.reason.as_deref()).map(clean),
+            trouble: e.and_then(|e| e.trouble).map(|t| (t.word.as_str(), t.hint, t.retryable)),
             planes: planes.unwrap_or_default(),
             progress: progress(e),
             seen: Moment::new(now, row.last_seen),
             since: e.map(|e| Moment::new(now, e.since)),
             wrong_codes: e.map_or(0, |e| e.wrong_codes),
-            member: e.is_some_and(|e| e.state.is_member()),
             list: row.list.map(|l| (holds(&l), l.behind)),
         }
     }
@@ -149,6 +162,7 @@ fn holds(list: &HeldView) -> String {
 
 /// One event.
 pub(crate) struct Entry {
+    pub(crate) id: i64,
     pub(crate) iso: String,
     /// Since the first event, or how long ago.
     pub(crate) when: String,
@@ -156,12 +170,13 @@ pub(crate) struct Entry {
     pub(crate) tone: &'static str,
     pub(crate) text: String,
     pub(crate) actor: Option<String>,
-    pub(crate) machine: Option<i64>,
+    /// How often it happened, if more than once.
+    pub(crate) times: Option<u32>,
     /// Facts from the packet, in addition to the text.
     pub(crate) facts: Vec<(&'static str, String)>,
 }
 
-fn facts_of(facts: &PacketFacts) -> Vec<(&'static str, String)> {
+pub(crate) fn facts_of(facts: &PacketFacts) -> Vec<(&'static str, String)> {
     let text = |name, value: &Option<String>| value.as_deref().map(|v| (name, clean(v)));
     let rows = [
         text("transaction", &facts.xid),
@@ -176,13 +191,14 @@ fn facts_of(facts: &PacketFacts) -> Vec<(&'static str, String)> {
 impl Entry {
     pub(crate) fn of(event: &EventView, when: String) -> Self {
         Entry {
+            id: event.id,
             iso: iso(event.at / 1000),
             when,
             kind: clean(&event.kind),
             tone: tone(&event.kind),
             text: clean(&event.text),
             actor: event.actor.as_deref().map(clean),
-            machine: event.machine,
+            times: None,
             facts: event.facts.as_ref().map(facts_of).unwrap_or_default(),
         }
     }
@@ -196,7 +212,7 @@ pub(crate) fn condense(events: &[EventView]) -> impl DoubleEndedIterator<Item = 
 }
 
 /// Of a kind that this version does not know, none.
-fn tone(kind: &str) -> &'static str {
+pub(crate) fn tone(kind: &str) -> &'static str {
     kind.parse().map_or(Tone::Idle, EventKind::tone).as_str()
 }
 

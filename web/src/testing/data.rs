@@ -5,7 +5,9 @@ use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::proof::ProofState;
+use cluster_seed::trouble::Trouble;
 
+use super::suggestion::suggestion;
 use crate::api::{
     BmcKind, BmcView, ClockView, DamagedView, EnrollmentView, EventView, ExtraView, Finding, HeldView, InstallProgress,
     ListsView, MachineDetail, MachineRow, OfferedView, Overview, PackagesView, PacketFacts, PowerView, ProvenRole, RoleView,
@@ -47,6 +49,7 @@ pub fn overview(spice: &str) -> Overview {
         fingerprint: None,
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
         lasting: vec![format!("the state is in memory{spice}")],
+        waiting: 1,
         lists: ListsView { version: 9, nodes: 2, behind: 1, unaware: 1, revoked: vec![format!("n9.lab.lan{spice}")] },
     }
 }
@@ -103,6 +106,8 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         wrong_codes: u32::from(state == S::Pending),
         progress: installing.then_some(InstallProgress { written: 2_310_000_000, total: 4_294_967_296, rate: 61_400_000 }),
         reason: (state == S::Failed).then(|| format!("chunk 17 does not match its digest{spice}")),
+        first_yes: None,
+        trouble: (state == S::Failed).then_some(Trouble::Untrusted.into()),
     });
     let row = MachineRow {
         id: id.into(),
@@ -111,6 +116,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         model: format!("Supermicro SYS-5019D{spice}"),
         first_seen: CLOCK - 900,
         last_seen: CLOCK - 3 * u64::from(id),
+        verdict: None,
         list: state.filter(|s| s.boots_from_disk()).map(|_| HeldView { version: Some(7), current: 9, behind: true }),
         enrollment,
     };
@@ -128,6 +134,7 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         enrollment,
         ip: std::net::Ipv4Addr::new(10, 44, 0, 100 + id).into(),
         facts: facts(spice),
+        suggestion: Some(suggestion(spice)),
     });
     MachineDetail {
         waiting: waiting.collect(),
@@ -171,6 +178,7 @@ pub fn machines(spice: &str) -> Vec<MachineDetail> {
         machine(4, Some(S::Converged), Some("db-1"), spice),
         machine(5, Some(S::Failed), Some("db-2"), spice),
         machine(6, Some(S::FabricReady), Some("web-2"), spice),
+        machine(7, Some(S::Converged), Some("db-3"), spice),
     ]
 }
 

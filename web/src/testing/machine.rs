@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
+    TellCode,
 };
 use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::enrollment::EnrollmentState;
@@ -105,7 +106,7 @@ impl MachineApi for Mock {
         let state = self.open()?;
         let all = state.machines.iter().filter_map(|m| m.row.enrollment.as_ref());
         let found = all.into_iter().find(|e| e.id == id).ok_or(ApiError::NotFound { what: "enrollment" })?;
-        Ok(StatusReply { state: found.state, offer: None, challenge: None, reason: found.reason.clone() })
+        Ok(StatusReply { state: found.state, offer: None, challenge: None, reason: found.reason.clone(), tell_code: false })
     }
 
     fn confirm(&self, _: EnrollmentId, _: &Sealed<Confirm>) -> Result<ConfirmReply, ApiError> {
@@ -114,6 +115,10 @@ impl MachineApi for Mock {
 
     fn mismatch(&self, _: EnrollmentId, _: &Sealed<Mismatch>) -> Result<ConfirmReply, ApiError> {
         Ok(ConfirmReply { state: EnrollmentState::Denied })
+    }
+
+    fn tell_code(&self, _: EnrollmentId, _: &Sealed<TellCode>) -> Result<ConfirmReply, ApiError> {
+        Ok(ConfirmReply { state: EnrollmentState::Pending })
     }
 
     fn claim(&self, _: IpAddr, _: EnrollmentId, _: &Sealed<Claim>) -> Result<ClaimReply, ApiError> {
@@ -159,7 +164,7 @@ impl MachineApi for Mock {
         // Signed by a fixed key: the router's tests know it.
         let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
         ask.open(&key).map_err(|_| ApiError::forbidden("not signed by the node"))?;
-        Ok(Answer { orders: None, certificates: None, poll: 30 })
+        Ok(Answer { orders: None, certificates: None, poll: 30, ssh: None })
     }
 
     fn payload_path(&self, id: Digest) -> Option<Utf8PathBuf> {

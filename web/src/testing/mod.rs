@@ -5,15 +5,23 @@ pub mod charts;
 pub mod client;
 pub mod converge;
 pub mod data;
+pub mod desk;
+mod inventory;
 mod machine;
+pub mod machines;
 pub mod mesh;
 mod operator;
 pub mod outputs;
+pub mod people;
+pub mod plan;
 mod site;
+mod suggestion;
+pub mod webhooks;
 
 #[cfg(test)]
 pub use site::{HERE, WHOLE};
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 
@@ -36,6 +44,10 @@ pub struct State {
     pub sessions: Vec<String>,
     pub machines: Vec<MachineDetail>,
     pub events: Vec<EventView>,
+    /// Place and labels of machines.
+    pub notes: BTreeMap<i64, (String, Vec<String>)>,
+    /// Keys that may log in to nodes.
+    pub ssh_keys: usize,
     /// The manifest of `registry.k8s.io/pause`, in `oci/` as every blob.
     pub image: Option<Digest>,
     /// Every call fails with [`ApiError::Internal`].
@@ -66,6 +78,8 @@ impl Mock {
             sessions: vec![TOKEN.into()],
             machines,
             events,
+            notes: BTreeMap::from([(2, (format!("hall 2{spice}"), vec![format!("rack=r7{spice}")]))]),
+            ssh_keys: 1,
             image: None,
             broken: false,
             callers: Vec::new(),

@@ -6,15 +6,17 @@ use camino::Utf8PathBuf;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::{CodeError, PairingCode};
+use cluster_seed::people::Rights;
 use cluster_seed::proof::ProofState;
 use tokio::sync::watch;
 
 use super::outputs::OUTPUT;
+use super::people::actor_of;
 use super::{CODE, METRICS_TOKEN, Mock, PASSWORD, SETUP_CODE, State, data};
 use crate::api::{
     Actor, ApiError, Approve, BuildWish, ChartsView, ClockView, ConvergeAct, ConvergeView, EnrollmentView, EventView, ExportWish,
-    ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, OutputsView, Overview, PackagesView, PlaceView,
-    PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
+    ImportWish, JobView, Login, MachineDetail, MachineRow, MeshView, OperatorApi, Origin, OutputsView, Overview, PackagesView,
+    PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, Window,
 };
 
 fn session(state: &mut State) -> String {
@@ -39,10 +41,10 @@ impl OperatorApi for Mock {
         Ok(self.open()?.overview.clone())
     }
 
-    fn setup(&self, from: IpAddr, setup: &Setup) -> Result<String, ApiError> {
+    fn setup(&self, origin: &Origin, setup: &Setup) -> Result<String, ApiError> {
         self.note("setup");
         let mut state = self.open()?;
-        state.callers.push(from);
+        state.callers.push(origin.address);
         if !state.overview.setup_needed {
             return Err(ApiError::Conflict { why: "there is an administrator already".into(), hint: None });
         }
@@ -53,10 +55,10 @@ impl OperatorApi for Mock {
         Ok(session(&mut state))
     }
 
-    fn login(&self, from: IpAddr, login: &Login) -> Result<String, ApiError> {
+    fn login(&self, origin: &Origin, login: &Login) -> Result<String, ApiError> {
         self.note("login");
         let mut state = self.open()?;
-        state.callers.push(from);
+        state.callers.push(origin.address);
         match login.password.as_str() {
             PASSWORD => Ok(session(&mut state)),
             "too often" => Err(ApiError::TooMany { seconds: 30 }),
@@ -64,8 +66,9 @@ impl OperatorApi for Mock {
         }
     }
 
-    fn session(&self, token: &str) -> Result<Option<Actor>, ApiError> {
-        Ok(self.state().sessions.iter().any(|t| t == token).then(|| Actor { user: "ada".into() }))
+    fn session(&self, token: &str, _: bool) -> Result<Option<Actor>, ApiError> {
+        let known = self.state().sessions.iter().any(|t| t == token);
+        Ok(if known { Some(Actor::session("ada", Rights::Administrator, true)) } else { actor_of(token) })
     }
 
     fn logout(&self, _: &Actor, token: &str) -> Result<(), ApiError> {

@@ -11,6 +11,7 @@ use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey};
 use cluster_seed::secret::AgeKey;
 
 use super::held::{HeldError, Store};
+use super::hostkey;
 use super::pki::{self, PkiError};
 use super::places::Places;
 use crate::epoch;
@@ -91,6 +92,7 @@ impl Exchange<'_> {
             checks: words.checks.iter().take(MAX_CHECKS).cloned().collect(),
             bundle: words.bundle,
             recipient: key.recipient(),
+            ssh: hostkey::told(self.places, self.store),
         };
         let path = format!("/api/v1/agent/{enrollment}/converge");
         let answer: Answer = http.post_json_within(&path, &Sealed::sign(&ask, self.key)?, MAX_JSON)?;
@@ -102,6 +104,11 @@ impl Exchange<'_> {
             let taken = self.take_bundle(&issued, &key);
             taken.inspect_err(|e| tracing::warn!(error = %chain(e), "certificates refused")).ok()
         });
+        if let Some(made) = &answer.ssh
+            && let Err(e) = hostkey::keep(self.places, self.store, made, &hostkey::reload)
+        {
+            tracing::warn!(error = %chain(&e), "the certificate of the SSH host key is not used");
+        }
         let poll = if POLL.contains(&answer.poll) { answer.poll } else { POLL_IDLE };
         Ok(Heard { orders, bundle, poll })
     }

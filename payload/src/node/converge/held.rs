@@ -13,6 +13,7 @@ use crate::http::{MAX_JSON, chain};
 const ORDERS: &str = "orders.json";
 const APPLIED: &str = "applied.json";
 const BUNDLE: &str = "certificates.json";
+const SSH: &str = "ssh-certificate.json";
 
 #[derive(Debug, thiserror::Error)]
 pub enum HeldError {
@@ -106,6 +107,15 @@ impl Store<'_> {
 
     pub fn keep_bundle(&self, bundle: &HeldBundle) -> Result<(), HeldError> {
         self.write(BUNDLE, bundle)
+    }
+
+    /// Which certificate the SSH host key has.
+    pub fn ssh(&self) -> Option<HeldBundle> {
+        self.read(SSH)
+    }
+
+    pub fn keep_ssh(&self, held: &HeldBundle) -> Result<(), HeldError> {
+        self.write(SSH, held)
     }
 
     /// A damaged file counts as none: runs can be repeated, and the seed sends orders and certificates again.

@@ -5,6 +5,7 @@ pub mod places;
 // What is stored, and the conversation with the seed.
 pub mod exchange;
 pub mod held;
+pub mod hostkey;
 pub mod pki;
 
 // The payload.

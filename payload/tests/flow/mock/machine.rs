@@ -26,6 +26,8 @@ pub struct Machine {
     pub sites: Vec<(Source, VerifyingKey)>,
     /// The join token that it has.
     pub token: Option<JoinToken>,
+    /// Its boot script allowed to tell the code.
+    pub may_tell: bool,
 }
 
 /// Bytes of an earlier system on the disk.
@@ -41,7 +43,7 @@ impl Machine {
         fs::write(root.join("sys/block/vda/size"), (disk_mib * 2048).to_string()).unwrap();
         fs::write(root.join("sys/block/vda/serial"), "disk-a").unwrap();
         fs::write(root.join("dev/vda"), vec![OLD; disk_mib * MIB]).unwrap();
-        Machine { _dir: dir, root, sites: vec![], token: None }
+        Machine { _dir: dir, root, sites: vec![], token: None, may_tell: false }
     }
 
     pub fn console(&self) -> Console {
@@ -62,8 +64,8 @@ impl Machine {
         let (http, console) = (Http::new(&mock.url), self.console());
         mock.state().console = Some(self.root.join("console"));
         let run = self.root.join("run");
-        let (token, tries) = (self.token.as_ref(), ATTEMPTS);
-        let enroller = Enroller { http: &http, console: &console, wait: &|_| (), dir: &run, sites: &self.sites, token, tries };
+        let (token, tries, sites, may_tell) = (self.token.as_ref(), ATTEMPTS, &self.sites[..], self.may_tell);
+        let enroller = Enroller { http: &http, console: &console, wait: &|_| (), dir: &run, sites, token, tries, may_tell };
         enroller.run(secrets, &hardware::gather(&self.root, None)).map_err(|failed| failed.error)
     }
 

@@ -27,6 +27,7 @@ mod goods;
 mod lies;
 pub mod machine;
 mod made;
+mod told;
 
 pub use lies::Lie;
 pub use made::image;
@@ -72,6 +73,9 @@ pub struct State {
     pub token: Option<JoinToken>,
     /// The token that the last hello named.
     pub named: Option<TokenId>,
+    /// Asks for the code of the machine, which then is typed by nobody.
+    pub asks: bool,
+    pub told_code: Option<String>,
     reveal: Option<Reveal>,
     offer: Option<(Offer, Confirmation)>,
     issued: Option<SealedIdentity>,
@@ -115,6 +119,8 @@ impl Mock {
             above: None,
             token: None,
             named: None,
+            asks: false,
+            told_code: None,
             reveal: None,
             offer: None,
             issued: None,
@@ -236,6 +242,7 @@ impl State {
             ["api", "v1", "agent", _, "status"] => self.status(),
             ["api", "v1", "agent", _, "confirm"] => self.confirm(body),
             ["api", "v1", "agent", _, "mismatch"] => self.mismatch(body),
+            ["api", "v1", "agent", _, "code"] => self.hear_code(body),
             ["api", "v1", "agent", _, "claim"] => self.claim(body),
             ["api", "v1", "agent", _, "report"] => self.report(body),
             ["artifacts", _, "manifest.json"] => self.manifest(),
@@ -265,12 +272,6 @@ impl State {
         self.reveals += 1;
         self.state = EnrollmentState::Pending;
         json(&RevealReply { state: self.state })
-    }
-
-    fn typed(&self) -> PairingCode {
-        let console = std::fs::read_to_string(self.console.as_ref().unwrap()).unwrap();
-        let shown = console.lines().rev().find_map(|l| l.trim_end().strip_prefix("kubedos: pairing code "));
-        if self.lie == Lie::Guesses { "12-000-000" } else { shown.unwrap() }.parse().unwrap()
     }
 
     /// The operator reads the newest code from the console and enters it; a rogue has to guess one.
@@ -313,7 +314,8 @@ impl State {
         let challenge = (self.state == EnrollmentState::Approved).then(|| Nonce::from_random([6; 32]));
         let reason = (self.state == EnrollmentState::Denied).then(|| "not ours".to_owned());
         let offer = self.offer.as_ref().filter(|_| self.state == EnrollmentState::Confirming).map(|(offer, _)| offer.clone());
-        json(&StatusReply { state: self.state, offer, challenge, reason })
+        let tell_code = self.asks && self.told_code.is_none() && self.state == EnrollmentState::Pending;
+        json(&StatusReply { state: self.state, offer, challenge, reason, tell_code })
     }
 
     fn node_key(&self) -> cluster_seed::seal::VerifyingKey {

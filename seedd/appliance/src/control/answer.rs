@@ -10,6 +10,7 @@ use site::store::events::{EventRow, PacketFacts as StoredFacts};
 
 pub use super::power::{Controller, ControllerKind, OfferedCertificate, Power, PowerAction, PowerDone, Privilege};
 pub use super::rotated::{KeyChange, KeysRotated, ReleaseChange, VaultChange};
+pub use super::session::Session;
 use crate::console::view::ConsoleView;
 use crate::settings::Settings;
 
@@ -27,13 +28,22 @@ pub enum Answer {
     Clock(Clock),
     Events(EventPage),
     Packets(Packets),
+    Session(Session),
     Metrics(Metrics),
     Power(Power),
     PowerDone(PowerDone),
     Doctor(DaemonFacts),
     GrubPassword(GrubPassword),
     KeysRotated(KeysRotated),
+    LogSigned(LogSigned),
     Nothing(Nothing),
+}
+
+/// The checkpoint that was signed: the last event that it covers, and the hash of that event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSigned {
+    pub event: i64,
+    pub hash: String,
 }
 
 /// What opens GRUB's editor on a node. No useful `Debug`: it holds a secret.

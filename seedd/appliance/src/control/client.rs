@@ -11,8 +11,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use site::hint::with;
 
 use super::answer::{
-    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, Metrics, Nothing, Packets, Power, PowerAction, PowerDone, Promoted,
-    Reloading, Status, Unsealed,
+    Clock, DaemonFacts, EventPage, GrubPassword, KeysRotated, LogSigned, Metrics, Nothing, Packets, Power, PowerAction,
+    PowerDone, Promoted, Reloading, Session, Status, Unsealed,
 };
 use super::request::{EventQuery, Request, RotateKeys, SetController, SiteRequest};
 use super::wire::{DEVICE_TIMEOUT, MAX_ANSWER, Reply, TIMEOUT, read_line, write_line};
@@ -75,6 +75,11 @@ impl Client {
         self.ask_site(SiteRequest::Packets { mac })
     }
 
+    /// A session at the JSON API.
+    pub fn session(&self) -> Result<Session> {
+        self.ask_site(SiteRequest::Session)
+    }
+
     pub fn metrics(&self) -> Result<Metrics> {
         self.ask_site(SiteRequest::Metrics)
     }
@@ -120,6 +125,10 @@ impl Client {
 
     pub fn rotate_keys(&self, which: RotateKeys) -> Result<KeysRotated> {
         self.ask_site(SiteRequest::RotateKeys(which))
+    }
+
+    pub fn sign_log(&self) -> Result<LogSigned> {
+        self.ask_site(SiteRequest::SignLog)
     }
 
     pub fn doctor(&self) -> Result<DaemonFacts> {

@@ -10,6 +10,9 @@ mod power;
 /// The answer to a change of keys.
 mod rotated;
 
+/// A session for a caller on this machine.
+mod session;
+
 /// What is answered.
 pub mod answer;
 

@@ -73,6 +73,8 @@ pub enum SiteRequest {
     Packets {
         mac: Mac,
     },
+    /// A session at the JSON API for a caller on this machine. [`super::answer::Session`].
+    Session,
     /// [`super::answer::Metrics`].
     Metrics,
     /// [`super::answer::Power`], as do the next four.
@@ -112,6 +114,8 @@ pub enum SiteRequest {
     },
     /// [`super::answer::DaemonFacts`].
     Doctor,
+    /// Signs the event log. [`super::answer::LogSigned`].
+    SignLog,
     /// For so many seconds (at most an hour) the made-up machines of the doctor are counted but not written down.
     /// [`super::answer::Nothing`].
     Rehearsal {

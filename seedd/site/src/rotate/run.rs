@@ -32,7 +32,7 @@ impl Rotation<'_> {
         after("transaction")?;
         let placed = place::put_in_place(self.site, after);
         placed.hint(
-            "the new keys are in force; the next command that opens the site, such as `seedd node list`, finishes the change",
+            "the new keys are in force; the next command that opens the site, such as `seedd token list`, finishes the change",
         )?;
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "emptying the journal of the database");

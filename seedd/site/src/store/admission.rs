@@ -115,6 +115,7 @@ impl Tx<'_> {
             return self.delete_machine(id);
         }
         self.tx.execute(&format!("DELETE FROM enrollment WHERE machine = ?1 AND ({OPEN} OR {UNUSED})"), [id])?;
+        self.tx.execute("DELETE FROM machine_note WHERE machine = ?1", [id])?;
         self.tx.execute("UPDATE machine SET forgotten = ?2, facts = NULL, ip = NULL WHERE id = ?1", params![id, now])?;
         Ok(())
     }

@@ -1,16 +1,21 @@
 //! Tables as versioned JSON lines, for a capsule. Columns are stored by name, so that a newer schema can read older lines.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
 use cluster_seed::capsule::Table;
+use cluster_seed::fleet::{Label, MAX_LABELS};
 use rusqlite::types::{Value as Sql, ValueRef};
 use rusqlite::{params, params_from_iter};
 use serde_json::{Map, Value};
 
+use super::notes::NoteRecord;
 use super::{StoreError, Tx};
 use crate::setting;
 
-/// Tables that a capsule replaces, parents first. Leases belong to a segment and sessions to a browser; neither is included.
+/// Tables that a capsule replaces, parents first. Leases belong to a segment, sessions to a browser and API tokens to
+/// this seed: none of them is included.
 const TABLES: [(Table, &str); 7] = [
     (Table::Setting, "setting"),
     (Table::Machine, "machine"),
@@ -55,6 +60,35 @@ fn to_sql(value: Value) -> Result<Sql, StoreError> {
     })
 }
 
+/// A machine's labels and place are part of its line, so that a capsule without any can be read by earlier versions.
+fn note_into(line: &mut Map<String, Value>, note: NoteRecord) {
+    if !note.place.is_empty() {
+        line.insert("place".to_owned(), note.place.into());
+    }
+    if !note.labels.is_empty() {
+        line.insert("labels".to_owned(), note.labels.into());
+    }
+}
+
+/// Takes them from a line, as an operator could have typed them.
+fn note_from(row: &mut Map<String, Value>) -> Result<Option<(i64, NoteRecord)>, StoreError> {
+    let bad = || corrupt("a capsule's note of a machine");
+    let (place, labels) = (row.remove("place"), row.remove("labels"));
+    if place.is_none() && labels.is_none() {
+        return Ok(None);
+    }
+    let id = row.get("id").and_then(Value::as_i64).ok_or_else(bad)?;
+    let text = |v: &Value| v.as_str().map(str::to_owned).ok_or_else(bad);
+    let place = cluster_seed::fleet::place(&place.as_ref().map(text).transpose()?.unwrap_or_default()).map_err(|_| bad())?;
+    let labels = labels.as_ref().map_or(Some(&[][..]), |l| l.as_array().map(Vec::as_slice)).ok_or_else(bad)?;
+    let label = |v: &Value| text(v)?.parse::<Label>().map(|l| l.as_str().to_owned()).map_err(|_| bad());
+    let labels = labels.iter().map(label).collect::<Result<BTreeSet<_>, _>>()?;
+    if labels.len() > MAX_LABELS {
+        return Err(bad());
+    }
+    Ok(Some((id, NoteRecord { place, labels: labels.into_iter().collect() })))
+}
+
 impl Tx<'_> {
     /// Passes every row of a table to `each` as one line of JSON. Settings of this installation only are left out.
     pub fn dump<E: From<StoreError>>(&self, table: Table, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
@@ -67,6 +101,9 @@ impl Tx<'_> {
             let mut line = Map::new();
             for (i, column) in columns.iter().enumerate() {
                 line.insert(column.clone(), to_json(row.get_ref(i).map_err(StoreError::from)?)?);
+            }
+            if let (Table::Machine, Some(id)) = (table, line.get("id").and_then(Value::as_i64)) {
+                note_into(&mut line, self.note_of(id)?);
             }
             if table != Table::Setting || !line["key"].as_str().is_some_and(setting::is_local) {
                 each(&Value::Object(line).to_string())?;
@@ -96,7 +133,8 @@ impl Tx<'_> {
     /// Inserts one line that [`Tx::dump`] wrote. An administrator of the same name is replaced.
     pub fn load(&self, table: Table, line: &str) -> Result<(), StoreError> {
         let Some(name) = name_of(table) else { return Err(corrupt("a capsule's table")) };
-        let row: Map<String, Value> = serde_json::from_str(line).map_err(|_| corrupt("a capsule's row"))?;
+        let mut row: Map<String, Value> = serde_json::from_str(line).map_err(|_| corrupt("a capsule's row"))?;
+        let note = if table == Table::Machine { note_from(&mut row)? } else { None };
         if table == Table::Setting && row.get("key").and_then(Value::as_str).is_none_or(setting::is_local) {
             return Err(corrupt("a capsule's setting"));
         }
@@ -108,14 +146,20 @@ impl Tx<'_> {
         let columns: Vec<&str> = row.keys().map(String::as_str).collect();
         let marks: Vec<String> = (1..=columns.len()).map(|n| format!("?{n}")).collect();
         let conflict = match table {
-            Table::Admin => " ON CONFLICT (user) DO UPDATE SET password = excluded.password, created = excluded.created",
+            Table::Admin => {
+                " ON CONFLICT (user) DO UPDATE SET password = excluded.password, created = excluded.created, rights = excluded.rights, \
+                 disabled = excluded.disabled"
+            }
             _ => "",
         };
         let sql = format!("INSERT INTO {name} ({}) VALUES ({}){conflict}", columns.join(", "), marks.join(", "));
         let mut insert = self.tx.prepare_cached(&sql)?;
         let values = row.into_iter().map(|(_, v)| to_sql(v)).collect::<Result<Vec<_>, _>>()?;
         insert.execute(params_from_iter(values))?;
-        Ok(())
+        match note {
+            Some((machine, note)) => self.set_note(machine, &note),
+            None => Ok(()),
+        }
     }
 
     fn columns(&self, table: &str) -> Result<Vec<String>, StoreError> {
@@ -155,7 +199,9 @@ mod tests {
             tx.set("snapshot", "x")?;
             tx.set("local:mode", "standby")?;
             tx.add_admin("ada", "hash", 5)?;
-            tx.see_machine("02:00:00:00:00:01".parse().unwrap(), Some("10.0.0.9".parse().unwrap()), 7)?;
+            let id = tx.see_machine("02:00:00:00:00:01".parse().unwrap(), Some("10.0.0.9".parse().unwrap()), 7)?.unwrap();
+            tx.set_place(id, "hall 2")?;
+            tx.set_labels(id, &Label::list("b, a").unwrap(), &[])?;
             for n in 0..3u64 {
                 tx.event(n, &NewEvent { machine: Some(1), ..NewEvent::new(EventKind::SeedStarted, "é\n\"") })?;
             }
@@ -203,7 +249,7 @@ mod tests {
         import(&there, &rows).unwrap();
         let mut expected = rows.clone();
         expected.insert(expected.iter().position(|(t, _)| *t == Table::Event).unwrap(), {
-            (Table::Admin, r#"{"created":1,"password":"h","user":"bob"}"#.to_owned())
+            (Table::Admin, r#"{"created":1,"disabled":null,"password":"h","rights":"administrator","user":"bob"}"#.to_owned())
         });
         let sorted = |mut v: Vec<(Table, String)>| {
             v.sort();
@@ -211,6 +257,10 @@ mod tests {
         };
         assert_eq!(sorted(lines(&there)), sorted(expected));
         assert_eq!(there.setting("local:mode").unwrap().as_deref(), Some("active"));
+        let note = there.read(|tx| tx.note_of(1)).unwrap();
+        assert_eq!((note.place.as_str(), note.labels), ("hall 2", vec!["a".to_owned(), "b".to_owned()]));
+        let of = |row: &str| rows.iter().any(|(t, line)| *t == Table::Machine && line.contains(row));
+        assert!(of(r#""labels":["a","b"]"#) && of(r#""place":"hall 2""#));
         // The log is append-only again.
         let cut: Result<(), StoreError> = there.write(|tx| Ok(tx.tx.execute_batch("DELETE FROM event")?));
         assert!(cut.is_err());
@@ -225,6 +275,8 @@ mod tests {
             (Table::Setting, r#"{"key":"local:mode","value":"active"}"#),
             (Table::Setting, r#"{"value":"x"}"#),
             (Table::Machine, r#"{"id":9,"mac":"x); DROP TABLE node;--","first_seen":1,"last_seen":1}"#),
+            (Table::Machine, r#"{"id":9,"mac":"02:00:00:00:00:09","first_seen":1,"last_seen":1,"labels":["a,b"]}"#),
+            (Table::Machine, r#"{"id":9,"mac":"02:00:00:00:00:09","first_seen":1,"last_seen":1,"place":7}"#),
             (Table::Machine, r#"{"id) VALUES (1); DROP TABLE node;--":9}"#),
             (Table::Enrollment, r#"{"id":"x"}"#),
             (Table::Plane, r#"{"node":"none","plane":"wg1","address":"1.2.3.4","public":"k"}"#),

@@ -10,6 +10,7 @@ use cluster_seed::join::token::TokenId;
 use cluster_seed::machine::HardwareFacts;
 use cluster_seed::pairing::{Nonce, Number};
 use cluster_seed::pake::{Confirmation, PakeMessage};
+use cluster_seed::trouble::Trouble;
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub struct EnrollmentRecord {
     pub decision: Option<Decided>,
     pub wrong_codes: u32,
     pub reason: Option<String>,
+    /// The cause of the failure, for code.
+    pub trouble: Option<Trouble>,
     pub challenge: Option<Nonce>,
     pub claim_nonce: Option<Nonce>,
     pub last_seq: u64,
@@ -68,6 +71,9 @@ pub struct PairingPart {
 pub struct Decided {
     /// Who typed the code.
     pub actor: String,
+    /// The second person who agreed, where cluster.yaml asks for two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<String>,
     pub hostname: Hostname,
     pub role: String,
     /// Revoke the node that has this name.
@@ -82,7 +88,7 @@ pub struct Decided {
 /// Enrollments whose public number is in use, as [`EnrollmentState::is_open`] says.
 const OPEN: &str = "state IN ('Discovered','Pending','Confirming')";
 const COLUMNS: &str = "id, machine, state, number, ip, recipient, node_key, facts, facts_digest, pake, decision, wrong_codes, \
-     reason, challenge, claim_nonce, last_seq, written, total, rate, created, since, touched, token";
+     reason, challenge, claim_nonce, last_seq, written, total, rate, created, since, touched, token, trouble";
 
 fn nonce(text: Option<String>, what: &'static str) -> Result<Option<Nonce>, StoreError> {
     text.map(|t| parsed(&t, what).map(Nonce)).transpose()
@@ -126,6 +132,8 @@ fn record(r: &Row<'_>) -> Result<EnrollmentRecord, StoreError> {
         since: r.get(20)?,
         touched: r.get(21)?,
         token: text(22)?.map(|t| parsed(&t, "enrollment.token")).transpose()?,
+        // A word of a later version, in a capsule.
+        trouble: text(23)?.map(|t| t.parse().unwrap_or(Trouble::Other)),
     })
 }
 

@@ -105,6 +105,26 @@ fn chain(previous: &str, at: u64, row: &Row<'_>) -> String {
     Digest::of(joined.as_bytes()).to_string()
 }
 
+/// A row of the chain that is known to be good: its number and its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// 0 before the first event.
+    pub event: i64,
+    /// Empty before the first event.
+    pub hash: String,
+}
+
+/// What [`Tx::check_chain`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainPart {
+    /// The last good row.
+    pub link: Link,
+    /// Good rows; 0 at the end of the log.
+    pub rows: u32,
+    /// The first row that does not fit.
+    pub broken: Option<i64>,
+}
+
 fn cut(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
@@ -159,7 +179,7 @@ impl Tx<'_> {
         )
     }
 
-    fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+    pub(super) fn event_views(&self, sql: &str, value: impl rusqlite::ToSql, limit: u32) -> Result<Vec<EventRow>, StoreError> {
         let mut q = self.tx.prepare_cached(sql)?;
         let rows = q.query_map(params![value, limit], |r| {
             // Facts of a newer program that cannot be parsed are left out; they are not an error.
@@ -181,11 +201,29 @@ impl Tx<'_> {
 
     /// The id of the first row that breaks the hash chain, if any. Begins behind the checkpoint up to which rows were deleted.
     pub fn broken_event(&self) -> Result<Option<i64>, StoreError> {
-        let (floor, mut previous) = self.log_floor()?;
-        let mut q = self
-            .tx
-            .prepare("SELECT id, at, kind, text, machine, enrollment, actor, hash, facts FROM event WHERE id > ?1 ORDER BY id")?;
-        let mut rows = q.query([floor])?;
+        let mut link = self.first_link()?;
+        loop {
+            let part = self.check_chain(&link, u32::MAX)?;
+            if part.broken.is_some() || part.rows == 0 {
+                return Ok(part.broken);
+            }
+            link = part.link;
+        }
+    }
+
+    /// Where the chain begins: at the first event, or at the checkpoint up to which rows were deleted.
+    pub fn first_link(&self) -> Result<Link, StoreError> {
+        let (event, hash) = self.log_floor()?;
+        Ok(Link { event, hash })
+    }
+
+    /// Checks at most `limit` rows after `from`, so that a long log can be checked without holding the database.
+    pub fn check_chain(&self, from: &Link, limit: u32) -> Result<ChainPart, StoreError> {
+        let mut part = ChainPart { link: from.clone(), rows: 0, broken: None };
+        let mut q = self.tx.prepare_cached(
+            "SELECT id, at, kind, text, machine, enrollment, actor, hash, facts FROM event WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )?;
+        let mut rows = q.query(params![from.event, limit])?;
         while let Some(r) = rows.next()? {
             let (kind, text): (String, String) = (r.get(2)?, r.get(3)?);
             let (enrollment, actor): (Option<String>, Option<String>) = (r.get(5)?, r.get(6)?);
@@ -193,12 +231,14 @@ impl Tx<'_> {
             // Kinds as text: rows of other versions have kinds that this one does not know.
             let (enrollment, actor, facts) = (enrollment.as_deref(), actor.as_deref(), facts.as_deref());
             let row = Row { kind: &kind, text: &text, machine: r.get(4)?, enrollment, actor, facts };
-            if chain(&previous, r.get(1)?, &row) != hash {
-                return Ok(Some(r.get(0)?));
+            if chain(&part.link.hash, r.get(1)?, &row) != hash {
+                part.broken = Some(r.get(0)?);
+                return Ok(part);
             }
-            previous = hash;
+            part.link = Link { event: r.get(0)?, hash };
+            part.rows += 1;
         }
-        Ok(None)
+        Ok(part)
     }
 }
 

@@ -66,6 +66,27 @@ impl Tx<'_> {
         self.settings_under(setting::CHECKPOINT)?.iter().map(|(_, text)| serde_json::from_str(text).map_err(corrupt)).collect()
     }
 
+    /// The newest checkpoint as the site signed it, and how many there are.
+    pub fn newest_checkpoint(&self) -> Result<(Option<Sealed<LogCheckpoint>>, usize), StoreError> {
+        let all = self.settings_under(setting::CHECKPOINT)?;
+        let newest = all.last().map(|(_, text)| serde_json::from_str(text)).transpose();
+        Ok((newest.map_err(|_| StoreError::Corrupt { what: "log.checkpoint" })?, all.len()))
+    }
+
+    /// The first checkpoint that covers an event.
+    pub fn checkpoint_over(&self, event: i64) -> Result<Option<Sealed<LogCheckpoint>>, StoreError> {
+        // Names have the number in 19 digits, so their order is that of the numbers.
+        let first = key(event);
+        let found = self.settings_under(setting::CHECKPOINT)?.into_iter().find(|(name, _)| *name >= first);
+        let found = found.map(|(_, text)| serde_json::from_str(&text)).transpose();
+        found.map_err(|_| StoreError::Corrupt { what: "log.checkpoint" })
+    }
+
+    /// Number of the oldest event that is kept; 0 if there is none.
+    pub fn oldest_event(&self) -> Result<i64, StoreError> {
+        Ok(self.tx.query_row("SELECT coalesce(min(id), 0) FROM event", [], |r| r.get(0))?)
+    }
+
     /// Number and hash of the newest event, for a checkpoint.
     pub fn log_head(&self) -> Result<Option<(i64, String)>, StoreError> {
         let newest = "SELECT id, hash FROM event ORDER BY id DESC LIMIT 1";
@@ -202,6 +223,12 @@ mod tests {
         assert_eq!(store.read(|tx| tx.events_after(0, 100)).unwrap()[0].id, 51);
         assert_eq!((store.read(|tx| tx.broken_event()).unwrap(), store.read(|tx| tx.log_rows()).unwrap()), (None, 30));
         assert_eq!(store.read(|tx| tx.broken_checkpoint(&site().verifying_key())).unwrap(), None);
+        assert_eq!(store.read(|tx| tx.oldest_event()).unwrap(), 51);
+        let over = |event| store.read(|tx| tx.checkpoint_over(event)).unwrap();
+        let open = |sealed: Sealed<LogCheckpoint>| sealed.open(&site().verifying_key()).unwrap().event;
+        assert_eq!((over(50).map(open), over(51).map(|_| ())), (Some(50), None));
+        let (newest, count) = store.read(|tx| tx.newest_checkpoint()).unwrap();
+        assert_eq!((newest.map(open), count), (Some(50), 1));
         let deleted: Result<usize, StoreError> = store.write(|tx| Ok(tx.tx.execute("DELETE FROM event WHERE id = 51", [])?));
         assert!(deleted.is_err(), "in front of the checkpoint every row is kept");
         let floor: Result<(), StoreError> = store.write(|tx| tx.set_log_floor(60));

@@ -1,17 +1,26 @@
 //! The seed's database. Architecture invariant: only this folder contains SQL.
 
 pub mod admission;
+pub mod api_tokens;
+pub mod audit;
 pub mod converge;
+mod derived;
 pub mod dump;
 pub mod enrollments;
 pub mod events;
+pub mod fleet;
 pub mod held;
+pub mod leased;
 pub mod leases;
 pub mod log;
 pub mod machines;
 pub mod nodes;
+pub mod notes;
+pub mod passkeys;
 pub mod people;
+pub mod silence;
 pub mod tallies;
+pub mod trouble;
 pub mod vault;
 
 use std::sync::{Mutex, MutexGuard};
@@ -32,7 +41,13 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_held.sql"),
     include_str!("schema_token.sql"),
     include_str!("schema_converge.sql"),
+    include_str!("schema_people.sql"),
+    include_str!("schema_fleet.sql"),
+    include_str!("schema_trouble.sql"),
+    include_str!("schema_audit.sql"),
 ];
+/// The version of the schema, for people.
+pub const SCHEMA: i64 = VERSION;
 /// How long a statement waits for another process (the CLI beside the daemon).
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -87,6 +102,10 @@ impl Store {
         if found > VERSION {
             return Err(StoreError::Newer { found });
         }
+        if (1..VERSION).contains(&found) {
+            // Its triggers and views name columns and tables that a migration may make anew.
+            derived::remove(&connection)?;
+        }
         for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have migrated it in the meantime.
@@ -101,6 +120,7 @@ impl Store {
             }
             tx.commit()?;
         }
+        derived::ensure(&mut connection)?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         Ok(Store { connection: Mutex::new(connection) })
     }

@@ -2,6 +2,7 @@
 
 mod orders;
 mod report;
+mod ssh;
 
 pub mod act;
 pub mod targets;

@@ -52,13 +52,14 @@ impl App {
                 Some(sealed)
             }
         };
-        Ok(Answer { orders: self.unless_held(orders, ask), certificates, poll: wish.poll })
+        let ssh = self.ssh_certificate(tx, keys, &scene.names(node), ask)?;
+        Ok(Answer { orders: self.unless_held(orders, ask), certificates, poll: wish.poll, ssh })
     }
 
     /// For a sealed seed: nothing new can be signed.
     pub(super) fn held_orders(&self, node: &NodeRecord, ask: &Ask) -> Result<Answer, ApiError> {
         let held = self.store.read(|tx| tx.orders_of(node.id))?;
-        Ok(Answer { orders: self.unless_held(held, ask), certificates: None, poll: POLL_IDLE })
+        Ok(Answer { orders: self.unless_held(held, ask), certificates: None, poll: POLL_IDLE, ssh: None })
     }
 
     fn unless_held(&self, orders: Option<Sealed<Orders>>, ask: &Ask) -> Option<Sealed<Orders>> {

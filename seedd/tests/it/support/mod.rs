@@ -3,8 +3,10 @@
 #[allow(dead_code, reason = "the seed needs a part of it")]
 #[path = "../../../../darksite/tests/it/common/mod.rs"]
 pub mod archive;
+pub mod authenticator;
 pub mod bmc;
 pub mod capsules;
+pub mod front;
 pub mod life;
 pub mod medium;
 #[path = "../../../../tests/shared/paired.rs"]

@@ -15,6 +15,7 @@ use cluster_seed::manifest::{ArtifactManifest, ArtifactSpec, BootFile, CHUNK_SIZ
 use cluster_seed::pairing::Nonce;
 use cluster_seed::seal::{Sealed, SigningKey};
 use cluster_seed::secret::AgeKey;
+use converge::payload::{gather, publish};
 use seedd::app::App;
 use site::store::Store;
 use site::{Site, default_cluster_yaml, setting};
@@ -106,6 +107,19 @@ pub fn filled(data: &Utf8Path, name: &str, passphrase: &str, chunks: u32, size: 
     site
 }
 
+/// A payload with the play `hello`, in use.
+pub fn put_payload(site: &Site, words: &str) -> Digest {
+    let source = site.join("payload");
+    let task = source.join("ansible/roles/hello/tasks");
+    std::fs::create_dir_all(&task).unwrap();
+    std::fs::write(task.join("main.yml"), format!("- name: {words}\n  ansible.builtin.ping:\n")).unwrap();
+    let key = site.keys().unseal(A).unwrap().site;
+    let parts = gather(&source, &[("ansible/roles/etcd/tasks/main.yml", b"[]")]).unwrap();
+    let id = publish(site, &parts, "site-a", &key).unwrap().manifest.id;
+    site.open_store().unwrap().write(|tx| tx.set_payload(id)).unwrap();
+    id
+}
+
 fn artifact(chunks: Vec<Chunk>) -> ArtifactManifest {
     let spec = ArtifactSpec {
         recipe: 1,
@@ -139,7 +153,7 @@ pub fn unsealed(site: &Site, passphrase: &str) -> Arc<App> {
 }
 
 pub fn admin() -> Actor {
-    Actor { user: "ada".to_owned() }
+    Actor::session("ada", cluster_seed::people::Rights::Administrator, true)
 }
 
 pub fn form(code: &str, name: &str, replace: bool) -> Approve {

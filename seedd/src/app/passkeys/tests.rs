@@ -1,0 +1,49 @@
+use serde_json::json;
+
+use super::*;
+
+const NAME: &str = "seed.kubedos.lan";
+
+#[test]
+fn the_options_name_the_seed_ask_for_verification_and_differ() {
+    let ceremonies = Ceremonies::new(NAME);
+    let known = PasskeyRecord {
+        id: "0".repeat(16),
+        user: "ada".into(),
+        name: "laptop".into(),
+        credential: vec![5; 32],
+        handle: vec![7; HANDLE],
+        fixed: Vec::new(),
+        changing: Vec::new(),
+        transports: 0,
+        created: 0,
+        used: None,
+    };
+    let make = ceremonies.begin_registration("ada", [7; HANDLE], &[known]).unwrap();
+    assert_eq!((make["rp"]["id"].as_str(), make["user"]["name"].as_str()), (Some(NAME), Some("ada")), "{make}");
+    assert_eq!(make["authenticatorSelection"]["userVerification"], "required", "{make}");
+    assert_eq!(make["excludeCredentials"].as_array().map(Vec::len), Some(1), "{make}");
+    let (one, other) = (ceremonies.begin_login().unwrap(), ceremonies.begin_login().unwrap());
+    assert_eq!((one["rpId"].as_str(), one["userVerification"].as_str()), (Some(NAME), Some("required")), "{one}");
+    assert!(one["challenge"].as_str().is_some_and(|c| c.len() >= 20) && one["challenge"] != other["challenge"]);
+}
+
+#[test]
+fn answers_that_are_none_are_refused() {
+    let ceremonies = Ceremonies::new(NAME);
+    ceremonies.begin_login().unwrap();
+    for answer in [json!({}), json!(null), json!({"id": "AA", "response": {"clientDataJSON": "e30"}}), json!("x".repeat(5_000))] {
+        let login = ceremonies.finish_login(&answer, |_| Ok(None::<(PasskeyRecord, ())>));
+        assert!(matches!(login.map(|_| ()), Err(ApiError::Forbidden { .. })), "{answer}");
+        assert!(matches!(ceremonies.finish_registration("ada", &answer).map(|_| ()), Err(ApiError::Forbidden { .. })));
+    }
+}
+
+#[test]
+fn the_oldest_ceremony_gives_way() {
+    let ceremonies = Ceremonies::new(NAME);
+    for _ in 0..MAX_BEGUN + 5 {
+        ceremonies.begin_login().unwrap();
+    }
+    assert_eq!(hold(&ceremonies.logins).len(), MAX_BEGUN);
+}

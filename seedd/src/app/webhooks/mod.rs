@@ -1,0 +1,284 @@
+//! Webhooks: receivers outside are told of events. The event log is the queue: each receiver has a number up to which it was told,
+//! and events are sent one after the other. One that is not taken is tried again with growing pauses, then it is a dead letter.
+
+pub mod dead;
+pub mod message;
+pub(super) mod standing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use camino::Utf8Path;
+use cluster_seed::events::EventKind;
+use cluster_seed::ids::{Digest, Mac};
+use cluster_seed::webhooks::WebhookSpec;
+use host::clock::{now, now_ms};
+use host::files::read_limited;
+use host::random;
+use hyper::Uri;
+use site::mode::Mode;
+use site::setting;
+use site::store::events::{EventRow, NewEvent};
+use site::store::{StoreError, Tx};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use web::api::{ApiError, DeadLetterView, WebhookApi, WebhookTest, WebhookView};
+
+use self::dead::Dead;
+use self::message::{Message, headers, secret};
+use self::standing::Standing;
+use super::{App, Seed, unexpected};
+use crate::remote::http::{Call, send};
+use crate::remote::server::Server;
+use crate::remote::trust::{Believed, Trust};
+
+/// Pauses after an attempt that failed, in seconds. After the last one comes the last attempt.
+pub const PAUSES: [u64; 6] = [1, 5, 30, 120, 600, 1_800];
+/// Time for one attempt.
+const ATTEMPT: Duration = Duration::from_secs(15);
+/// Largest answer read, in bytes: only its status counts.
+const MAX_ANSWER: usize = 64 << 10;
+/// Largest file of authorities, in bytes.
+const MAX_CA: u64 = 4 << 20;
+/// Events read at a time, and most events that a receiver may be behind: what is older is left out, as one dead letter.
+const BATCH: u32 = 200;
+const MAX_BEHIND: i64 = 10_000;
+/// Pause after an error of this seed itself.
+const TROUBLE: Duration = Duration::from_secs(30);
+
+/// The setting with the number of the last event that a receiver was told.
+fn cursor_name(url: &str) -> String {
+    format!("{}{}", setting::WEBHOOK, Digest::of(url.as_bytes()))
+}
+
+fn cursor(tx: &Tx<'_>, url: &str) -> Result<Option<i64>, StoreError> {
+    let text = tx.setting(&cursor_name(url))?;
+    text.map(|t| t.parse()).transpose().map_err(|_| StoreError::Corrupt { what: "setting.webhook" })
+}
+
+/// What comes next for a receiver.
+enum Next {
+    Nothing,
+    /// Its machine's MAC address beside it.
+    Event(Box<EventRow>, Option<Mac>),
+}
+
+/// Tells one receiver of events, until it is dropped. `pauses`: see [`PAUSES`].
+pub async fn keep(app: Arc<App>, spec: WebhookSpec, pauses: &'static [u64]) {
+    let mut newest = app.newest.subscribe();
+    loop {
+        match step(&app, &spec, pauses).await {
+            Ok(true) => {}
+            // The sender lives as long as the app.
+            Ok(false) => drop(newest.changed().await),
+            Err(error) => {
+                tracing::error!(url = spec.url.value, error = format!("{error:#}"), "webhook");
+                tokio::time::sleep(TROUBLE).await;
+            }
+        }
+    }
+}
+
+/// True if there was an event to tell.
+async fn step(app: &Arc<App>, spec: &WebhookSpec, pauses: &[u64]) -> Result<bool> {
+    let (reader, of) = (app.clone(), spec.clone());
+    let next = tokio::task::spawn_blocking(move || reader.next_for(&of)).await.context("looking for events")??;
+    let Next::Event(event, mac) = next else { return Ok(false) };
+    let given_up = tell(app, spec, &event, mac, pauses).await;
+    let (writer, of) = (app.clone(), spec.clone());
+    let done = move || writer.told(&of.url.value, &event, given_up.as_deref());
+    tokio::task::spawn_blocking(done).await.context("noting an event")??;
+    Ok(true)
+}
+
+/// `None` once the receiver has taken it, else why it did not.
+async fn tell(app: &App, spec: &WebhookSpec, event: &EventRow, mac: Option<Mac>, pauses: &[u64]) -> Option<String> {
+    let site = app.spec.metadata.name.as_str();
+    let id = format!("{site}-{}", event.id);
+    for (attempts, pause) in (1..).zip(pauses.iter().map(Some).chain([None])) {
+        let told = match serde_json::to_vec(&Message::of(site, event, mac)) {
+            Ok(body) => post(spec, &id, body).await,
+            Err(error) => Err(error.into()),
+        };
+        let Err(error) = told else {
+            app.webhooks.set(&spec.url.value, Standing::default());
+            return None;
+        };
+        let why = format!("{error:#}");
+        tracing::warn!(url = spec.url.value, event = event.id, attempts, error = why, "a webhook was not taken");
+        app.webhooks.set(&spec.url.value, Standing { attempts, why: Some(why.clone()) });
+        match pause {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(*seconds)).await,
+            None => return Some(why),
+        }
+    }
+    None
+}
+
+/// One attempt; the receiver takes it with a status from 200 to 299. Returns the status.
+async fn post(spec: &WebhookSpec, id: &str, body: Vec<u8>) -> Result<u16> {
+    let (server, path) = target(&spec.url.value)?;
+    let ca = spec.ca_file.as_ref().map(|file| authorities(Utf8Path::new(&file.value))).transpose()?;
+    let trust = Trust::new(&Believed { fingerprint: None, ca })?;
+    let secret = secret(Utf8Path::new(&spec.secret_file.value))?;
+    let headers = headers(id, now(), &body, &secret);
+    let call = Call { method: "POST", path: &path, body: Some(body), token: None, headers: &headers, most: MAX_ANSWER };
+    let late = |_| anyhow!("it did not answer within {} s", ATTEMPT.as_secs());
+    let status = timeout(ATTEMPT, send(&server, &trust, call)).await.map_err(late)??.status;
+    if (200..300).contains(&status) { Ok(status) } else { bail!("it answered with status {status}") }
+}
+
+fn authorities(path: &Utf8Path) -> Result<String> {
+    String::from_utf8(read_limited(path, MAX_CA)?).with_context(|| format!("reading {path} as UTF-8"))
+}
+
+/// Server and path of a receiver's URL. Plain HTTP is for receivers on networks that are trusted: it is signed, but readable.
+fn target(url: &str) -> Result<(Server, String)> {
+    let uri: Uri = url.parse().context("reading the URL of a webhook")?;
+    let tls = uri.scheme_str() == Some("https");
+    let host = uri.host().ok_or_else(|| anyhow!("the URL of a webhook names no host"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    Ok((Server { tls, host, port }, uri.path_and_query().map_or("/", |p| p.as_str()).to_owned()))
+}
+
+impl App {
+    /// Starts a task per receiver. A standby tells nobody: the active seed of the site does.
+    pub(crate) fn start_webhooks(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        let active = self.mode().is_ok_and(|mode| mode == Mode::Active);
+        for spec in self.spec.spec.webhooks.iter().filter(|_| active) {
+            tasks.spawn(keep(self.clone(), spec.clone(), &PAUSES));
+        }
+    }
+
+    fn next_for(&self, spec: &WebhookSpec) -> Result<Next> {
+        let url = spec.url.value.as_str();
+        loop {
+            let (held, newest) = self.store.read(|tx| Ok::<_, StoreError>((cursor(tx, url)?, tx.last_event()?)))?;
+            // A receiver that is new is told what happens from now on.
+            let Some(after) = held else {
+                self.store.write(|tx| tx.set(&cursor_name(url), &newest.to_string()))?;
+                return Ok(Next::Nothing);
+            };
+            if newest - after > MAX_BEHIND {
+                self.leave_out(url, after, newest - MAX_BEHIND / 2)?;
+                continue;
+            }
+            let rows = self.store.read(|tx| tx.events_after(after, BATCH))?;
+            let (count, last) = (rows.len(), rows.last().map_or(after, |row| row.id));
+            if let Some(event) = rows.into_iter().find(|row| spec.wants(&row.kind)) {
+                let macs = self.store.read(|tx| tx.macs_of(event.machine.into_iter()))?;
+                let mac = event.machine.and_then(|m| macs.get(&m)).copied();
+                return Ok(Next::Event(Box::new(event), mac));
+            }
+            // A few that are not for it are looked at again next time: that costs less than a write for each.
+            if count < BATCH as usize {
+                return Ok(Next::Nothing);
+            }
+            self.store.write(|tx| tx.set(&cursor_name(url), &last.to_string()))?;
+        }
+    }
+
+    fn leave_out(&self, url: &str, after: i64, to: i64) -> Result<()> {
+        let text = format!("events {} to {to}", after + 1);
+        let why = format!("the receiver is more than {MAX_BEHIND} events behind");
+        let kind = String::from("many");
+        let dead = Dead { url: url.to_owned(), event: to, kind, text, at: now(), attempts: 0, why };
+        self.bury(url, to, dead)
+    }
+
+    /// The receiver was told of an event, or it was given up.
+    fn told(&self, url: &str, event: &EventRow, given_up: Option<&str>) -> Result<()> {
+        let Some(why) = given_up else {
+            return Ok(self.store.write(|tx| tx.set(&cursor_name(url), &event.id.to_string()))?);
+        };
+        let attempts = u32::try_from(PAUSES.len() + 1).unwrap_or(u32::MAX);
+        let (kind, text) = (event.kind.clone(), event.text.clone());
+        let dead = Dead { url: url.to_owned(), event: event.id, kind, text, at: now(), attempts, why: why.to_owned() };
+        self.bury(url, event.id, dead)
+    }
+
+    fn bury(&self, url: &str, cursor: i64, dead: Dead) -> Result<()> {
+        let text = format!("{url} did not take event {}: {}", dead.event, dead.why);
+        self.write(|tx| {
+            tx.set(&cursor_name(url), &cursor.to_string())?;
+            dead::add(tx, dead.clone())?;
+            tx.event(now_ms(), &NewEvent::new(EventKind::WebhookDead, &text))?;
+            Ok(())
+        })
+        .map_err(anyhow::Error::from)
+    }
+}
+
+impl WebhookApi for Seed {
+    fn webhooks(&self) -> Result<Vec<WebhookView>, ApiError> {
+        let app = &self.0;
+        app.store.read(|tx| {
+            let (newest, buried) = (tx.last_event()?, dead::all(tx)?);
+            let mut all = Vec::new();
+            for spec in &app.spec.spec.webhooks {
+                let url = spec.url.value.clone();
+                let Standing { attempts, why } = app.webhooks.of(&url);
+                let told = cursor(tx, &url)?;
+                all.push(WebhookView {
+                    events: spec.events.iter().map(|e| e.value.clone()).collect(),
+                    told,
+                    behind: told.map_or(0, |told| u64::try_from(newest - told).unwrap_or(0)),
+                    attempts,
+                    why,
+                    dead: u32::try_from(buried.iter().filter(|d| d.url == url).count()).unwrap_or(u32::MAX),
+                    url,
+                });
+            }
+            Ok(all)
+        })
+    }
+
+    fn dead_letters(&self) -> Result<Vec<DeadLetterView>, ApiError> {
+        let all = self.0.store.read(dead::all)?;
+        Ok(all.into_iter().map(DeadLetterView::from).collect())
+    }
+
+    fn test_webhook(&self, user: &str, url: &str) -> Result<WebhookTest, ApiError> {
+        let app = &self.0;
+        let spec = app.spec.spec.webhooks.iter().find(|w| w.url.value == url);
+        let spec = spec.ok_or_else(|| ApiError::bad("there is no webhook with this URL", "webhooks are in cluster.yaml"))?;
+        let event = EventRow {
+            id: 0,
+            at: now_ms(),
+            kind: "webhook.test".to_owned(),
+            text: format!("a test by {user}"),
+            machine: None,
+            actor: Some(user.to_owned()),
+            facts: None,
+        };
+        let id = format!("test-{}", hex::encode(random::bytes::<8>().map_err(unexpected)?));
+        let body = serde_json::to_vec(&Message::of(app.spec.metadata.name.as_str(), &event, None)).map_err(unexpected)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unexpected)?;
+        let clock = host::clock::Stopwatch::start();
+        let status = runtime.block_on(post(spec, &id, body));
+        let milliseconds = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match status {
+            Ok(status) => Ok(WebhookTest { status, milliseconds }),
+            Err(error) => Err(ApiError::conflict(format!("the receiver did not take it: {error:#}"), "")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_has_a_server_and_a_path() {
+        for (url, at, path) in [
+            ("http://hooks.lan", "http://hooks.lan:80", "/"),
+            ("https://10.0.0.9:8443/a/b?c=d", "https://10.0.0.9:8443", "/a/b?c=d"),
+            ("https://[fd00::1]/x", "https://[fd00::1]:443", "/x"),
+        ] {
+            let (server, found) = target(url).unwrap();
+            assert_eq!((server.to_string().as_str(), found.as_str()), (at, path));
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Machines held against the plan and the rules of a site: what the form of an approval is filled in with, what contradicts, and
+//! whether the code of a machine is enough. For the running seed and for the command line beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cluster_seed::arch::Arch;
+use cluster_seed::cluster::ClusterSpec;
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::{EnrollmentId, Hostname, Mac};
+use cluster_seed::join::pattern::NamePattern;
+use cluster_seed::machine::HardwareFacts;
+use cluster_seed::pairing::Number;
+use cluster_seed::plan::{Plan, PlanRow, Problem, Source, Suggestion, suggest};
+use cluster_seed::policy::Approval;
+use cluster_seed::trouble::Trouble;
+use site::store::enrollments::EnrollmentRecord;
+use site::store::{StoreError, Tx};
+use web::api::{PlanCheck, PlanRowView, RowState, SuggestionView, TroubleView, UnplannedView};
+
+/// What machines are held against.
+pub struct Planner<'a> {
+    pub spec: &'a ClusterSpec,
+    pub plan: &'a Plan,
+    /// Smallest disk in bytes of each role's image, by role and architecture. A role without one has no image.
+    pub images: BTreeMap<(String, Arch), u64>,
+    /// Machines that have told their codes.
+    pub told: BTreeSet<EnrollmentId>,
+}
+
+/// A suggestion, and whether it can be carried out.
+pub struct Judged {
+    pub suggestion: Suggestion,
+    /// Kernel name of the disk.
+    pub disk: Option<String>,
+    /// The first thing that stands against it.
+    pub against: Option<(Trouble, String)>,
+}
+
+impl Judged {
+    /// The plan names the machine, and nothing stands against what it says.
+    pub fn is_ready(&self) -> bool {
+        self.suggestion.is_planned() && self.against.is_none() && self.disk.is_some()
+    }
+}
+
+impl Planner<'_> {
+    /// What the plan or a rule says about a machine that waits.
+    pub fn judge(&self, tx: &Tx<'_>, facts: &HardwareFacts, mac: Mac) -> Result<Option<Judged>, StoreError> {
+        // Names are looked up only if a rule has to find a free one.
+        let needs_names = self.plan.find(facts, mac).is_none() && !self.spec.spec.enrollment.rules.is_empty();
+        let taken = if needs_names { self.taken(tx)? } else { BTreeSet::new() };
+        let free = |pattern: &NamePattern| pattern.labels().find(|label| !taken.contains(label));
+        let Some(suggestion) = suggest(self.plan, &self.spec.spec.enrollment.rules, facts, mac, &free) else { return Ok(None) };
+        let mut disk = None;
+        let against = match self.against(tx, &suggestion)? {
+            Some(against) => Some(against),
+            None => match self.disk(&suggestion, facts) {
+                Ok(found) => {
+                    disk = found;
+                    None
+                }
+                Err(against) => Some(against),
+            },
+        };
+        Ok(Some(Judged { suggestion, disk, against }))
+    }
+
+    /// Labels of nodes, of rows of the plan, and those that machines were offered.
+    fn taken(&self, tx: &Tx<'_>) -> Result<BTreeSet<String>, StoreError> {
+        let mut taken: BTreeSet<String> = self.plan.rows().iter().map(|r| r.name.clone()).collect();
+        taken.extend(tx.live_nodes()?.iter().map(|n| n.hostname.label().to_owned()));
+        let offered = tx.enrollments_waiting()?.into_iter().filter_map(|r| r.decision);
+        taken.extend(offered.map(|d| d.hostname.label().to_owned()));
+        taken.insert("seed".to_owned());
+        Ok(taken)
+    }
+
+    /// What stands against a suggestion, but for its disk.
+    fn against(&self, tx: &Tx<'_>, s: &Suggestion) -> Result<Option<(Trouble, String)>, StoreError> {
+        if !s.differs.is_empty() {
+            let why: Vec<String> = s.differs.iter().map(ToString::to_string).collect();
+            return Ok(Some((Trouble::NotAsPlanned, why.join("; "))));
+        }
+        if let Some(role) = s.role.as_ref().filter(|r| !self.spec.spec.roles.contains_key(*r)) {
+            return Ok(Some((Trouble::UnknownRole, format!("there is no role {role:?}"))));
+        }
+        if let Some(name) = s.name.as_deref().and_then(|label| self.full_name(label))
+            && tx.live_node(&name)?.is_some()
+        {
+            return Ok(Some((Trouble::NameTaken, format!("a node named {name} already exists"))));
+        }
+        Ok(None)
+    }
+
+    /// The disk by the wish, on which the role's image has room.
+    fn disk(&self, s: &Suggestion, facts: &HardwareFacts) -> Result<Option<String>, (Trouble, String)> {
+        let Some(role) = &s.role else { return Ok(None) };
+        let Some(need) = self.images.get(&(role.clone(), facts.arch)) else {
+            let foreign = !self.spec.spec.architectures.contains(&facts.arch);
+            let trouble = if foreign { Trouble::WrongArchitecture } else { Trouble::NoArtifact };
+            return Err((trouble, format!("role {role} has no image for {}", facts.arch)));
+        };
+        let Some(wish) = &s.disk else { return Ok(None) };
+        let disk = wish.choose(facts, *need).map_err(|e| (e.trouble(), e.to_string()))?;
+        Ok(Some(disk.name.clone()))
+    }
+
+    fn full_name(&self, label: &str) -> Option<Hostname> {
+        format!("{label}.{}", self.spec.spec.networking.domain).parse().ok()
+    }
+
+    pub fn view(&self, judged: Judged, id: EnrollmentId) -> SuggestionView {
+        let ready = judged.is_ready();
+        let Judged { suggestion: s, disk, against } = judged;
+        let (trouble, why) = against.map_or((None, None), |(t, why)| (Some(TroubleView::from(t)), Some(why)));
+        SuggestionView {
+            source: s.source.to_string(),
+            planned: matches!(s.source, Source::Plan { .. }),
+            hostname: s.name,
+            role: s.role,
+            wish: s.disk.map(|d| d.to_string()),
+            disk,
+            place: s.place,
+            labels: s.labels,
+            differs: s.differs.iter().map(ToString::to_string).collect(),
+            trouble,
+            why,
+            ready,
+            click: ready && self.spec.spec.enrollment.policy == Approval::PlannedClick && self.told.contains(&id),
+        }
+    }
+
+    /// The view of a machine that waits.
+    pub fn suggestion(&self, tx: &Tx<'_>, record: &EnrollmentRecord, mac: Mac) -> Result<Option<SuggestionView>, StoreError> {
+        let waits = record.state == EnrollmentState::Pending && record.token.is_none();
+        let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { return Ok(None) };
+        Ok(self.judge(tx, &revealed.facts, mac)?.map(|judged| self.view(judged, record.id)))
+    }
+
+    /// The plan row by row, machines that wait and are not in it, and contradictions.
+    pub fn check(&self, tx: &Tx<'_>) -> Result<PlanCheck, StoreError> {
+        let (waiting, unplanned) = self.waiting(tx)?;
+        let nodes = self.nodes(tx)?;
+        let roles: BTreeSet<&str> = self.spec.spec.roles.keys().map(String::as_str).collect();
+        let taken = |row: &PlanRow| match nodes.get(&row.name) {
+            Some(Some(planned)) if *planned == row.name => None,
+            Some(_) => Some("another machine is the node of this name".to_owned()),
+            None => None,
+        };
+        let problems = self.plan.against(&roles, &taken);
+        let mut rows: Vec<PlanRowView> = self.plan.rows().iter().map(|row| row_view(row, &waiting, &nodes)).collect();
+        rows.sort_by_key(|r| match r.state {
+            RowState::Waiting => 0,
+            RowState::NotSeen => 1,
+            RowState::Node => 2,
+        });
+        Ok(PlanCheck { rows, unplanned, problems })
+    }
+
+    /// Machines that wait: by the name of their row, and those without one.
+    fn waiting(&self, tx: &Tx<'_>) -> Result<(BTreeMap<String, Waits>, Vec<UnplannedView>), StoreError> {
+        let (mut planned, mut others) = (BTreeMap::new(), Vec::new());
+        // The newest request of a machine counts.
+        for record in tx.enrollments_waiting()? {
+            let waits = record.state == EnrollmentState::Pending && record.token.is_none();
+            let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { continue };
+            let (facts, mac) = (&revealed.facts, tx.machine(record.machine)?.mac);
+            let suggestion = self.judge(tx, facts, mac)?.map(|judged| self.view(judged, record.id));
+            let (machine, number) = (record.machine, record.number.map(Number::get));
+            match self.plan.find(facts, mac) {
+                Some(found) => {
+                    planned.insert(found.row.name.clone(), Waits { machine, enrollment: record.id, number, suggestion });
+                }
+                None => {
+                    others.retain(|o: &UnplannedView| o.machine != machine);
+                    let model = format!("{} {}", facts.vendor, facts.product).trim().to_owned();
+                    others.push(UnplannedView { machine, mac, serial: facts.serial.clone(), model, number, suggestion });
+                }
+            }
+        }
+        Ok((planned, others))
+    }
+
+    /// The label of each node, and the name of the row that its machine belongs to.
+    fn nodes(&self, tx: &Tx<'_>) -> Result<BTreeMap<String, Option<String>>, StoreError> {
+        let mut nodes = BTreeMap::new();
+        if self.plan.is_empty() {
+            return Ok(nodes);
+        }
+        for node in tx.live_nodes()? {
+            let record = tx.enrollment(node.enrollment)?;
+            let mac = tx.machine(record.machine)?.mac;
+            let row = record.revealed.as_ref().and_then(|r| self.plan.find(&r.facts, mac)).map(|f| f.row.name.clone());
+            nodes.insert(node.hostname.label().to_owned(), row);
+        }
+        Ok(nodes)
+    }
+}
+
+/// A machine that waits and has a row.
+struct Waits {
+    machine: i64,
+    enrollment: EnrollmentId,
+    number: Option<u16>,
+    suggestion: Option<SuggestionView>,
+}
+
+fn row_view(row: &PlanRow, waiting: &BTreeMap<String, Waits>, nodes: &BTreeMap<String, Option<String>>) -> PlanRowView {
+    let waits = waiting.get(&row.name);
+    let is_node = nodes.get(&row.name).is_some_and(|planned| planned.as_ref() == Some(&row.name));
+    let state = match waits {
+        Some(_) => RowState::Waiting,
+        None if is_node => RowState::Node,
+        None => RowState::NotSeen,
+    };
+    PlanRowView {
+        row: row.clone(),
+        state,
+        machine: waits.map(|w| w.machine),
+        enrollment: waits.map(|w| w.enrollment),
+        number: waits.and_then(|w| w.number),
+        suggestion: waits.and_then(|w| w.suggestion.clone()),
+    }
+}
+
+/// The plan with `new` rows in place of those for the same machine or name. Lines count on from the old plan's last one, so that
+/// every row keeps a line of its own.
+pub fn merged(old: &Plan, new: &Plan) -> Result<Plan, Vec<Problem>> {
+    let last = old.rows().iter().map(|r| r.line).max().unwrap_or_default();
+    let (names, serials, macs) = keys(new);
+    let replaced = |row: &PlanRow| {
+        names.contains(&row.name)
+            || (!row.serial.is_empty() && serials.contains(&row.serial.to_ascii_uppercase()))
+            || row.mac.is_some_and(|m| macs.contains(&m))
+    };
+    let kept = old.rows().iter().filter(|row| !replaced(row)).cloned();
+    let added = new.rows().iter().map(|row| PlanRow { line: last + row.line, ..row.clone() });
+    Plan::of(kept.chain(added).collect())
+}
+
+type Keys = (BTreeSet<String>, BTreeSet<String>, BTreeSet<Mac>);
+
+fn keys(plan: &Plan) -> Keys {
+    let rows = plan.rows().iter();
+    (
+        rows.clone().map(|r| r.name.clone()).collect(),
+        rows.clone().filter(|r| !r.serial.is_empty()).map(|r| r.serial.to_ascii_uppercase()).collect(),
+        rows.filter_map(|r| r.mac).collect(),
+    )
+}

@@ -1,0 +1,171 @@
+//! Webhooks against a receiver that takes, refuses and checks.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use cluster_seed::events::EventKind;
+use seedd::app::App;
+use seedd::app::webhooks::message::{headers, secret};
+use seedd::app::webhooks::{dead, keep};
+use site::store::events::NewEvent;
+
+use crate::support::front::Front;
+use crate::support::sites::*;
+
+const SECRET: &str = "a secret of a test";
+
+struct Told {
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+/// Answers each request with the next of `statuses`, then with the last one, and hands over what came.
+fn receiver(statuses: &'static [u16]) -> (String, Receiver<Told>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        for (n, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut text = String::new();
+            let mut bytes = [0; 4096];
+            loop {
+                let got = stream.read(&mut bytes).unwrap();
+                text.push_str(std::str::from_utf8(&bytes[..got]).unwrap());
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                let headers: BTreeMap<String, String> = head
+                    .lines()
+                    .filter_map(|l| l.split_once(": "))
+                    .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+                    .collect();
+                let length: usize = headers.get("content-length").map_or(0, |l| l.parse().unwrap());
+                if body.len() == length {
+                    let _ = send.send(Told { headers, body: body.to_owned() });
+                    break;
+                }
+                assert_ne!(got, 0, "the request ended early");
+            }
+            let status = statuses.get(n).or(statuses.last()).unwrap();
+            write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        }
+    });
+    (url, receive)
+}
+
+/// A site with one webhook.
+fn site_with(t: &Temp, url: &str, events: &str) -> site::Site {
+    let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let file = t.path.join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let text = std::fs::read_to_string(site.cluster_file()).unwrap();
+    let with = text.replacen(
+        "\nspec:\n",
+        &format!("\nspec:\n  webhooks: [{{url: '{url}', secretFile: {file}, events: [{events}]}}]\n"),
+        1,
+    );
+    assert_ne!(text, with);
+    std::fs::write(site.cluster_file(), with).unwrap();
+    site
+}
+
+fn happen(app: &App, kind: EventKind, text: &str) {
+    app.say(&NewEvent::new(kind, text));
+}
+
+fn next(from: &Receiver<Told>) -> Told {
+    from.recv_timeout(Duration::from_secs(30)).expect("a message")
+}
+
+fn run(app: &Arc<App>) -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.spawn(keep(app.clone(), app.spec.spec.webhooks[0].clone(), &[0, 0]));
+    runtime
+}
+
+/// Waits until the receiver has its place in the log: it is told of what comes after that.
+fn begun(app: &App) {
+    while app.store.read(|tx| tx.settings_under(site::setting::WEBHOOK)).unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn events_are_told_in_order_signed_and_only_those_that_are_wanted() {
+    let (url, told) = receiver(&[204]);
+    let t = temp();
+    let site = site_with(&t, &url, "node., seed.unsealed");
+    let app = app(&site);
+    happen(&app, EventKind::NodeRevoked, "before it was there");
+    let _running = run(&app);
+    begun(&app);
+    happen(&app, EventKind::ClockSet, "not wanted");
+    happen(&app, EventKind::NodeRevoked, "first");
+    happen(&app, EventKind::NodeReplaced, "second");
+    for (kind, text) in [("node.revoked", "first"), ("node.replaced", "second")] {
+        let message = next(&told);
+        let json: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+        assert_eq!((&json["type"], &json["data"]["text"], &json["site"]), (&kind.into(), &text.into(), &"site-a".into()));
+        let (id, at) = (&message.headers["webhook-id"], message.headers["webhook-timestamp"].parse().unwrap());
+        assert_eq!(*id, format!("site-a-{}", json["data"]["id"]));
+        let key = secret(&t.path.join("secret")).unwrap();
+        let expected = headers(id, at, message.body.as_bytes(), &key);
+        assert_eq!(message.headers["webhook-signature"], expected[2].1);
+    }
+}
+
+#[test]
+fn what_is_refused_is_tried_again_and_then_a_dead_letter() {
+    // The first event is taken at the second attempt; the second one never; the third one at once.
+    let (url, told) = receiver(&[500, 200, 503, 503, 503, 200]);
+    let t = temp();
+    let site = site_with(&t, &url, "node.");
+    let app = app(&site);
+    let running = run(&app);
+    begun(&app);
+    for text in ["first", "second", "third"] {
+        happen(&app, EventKind::NodeRevoked, text);
+    }
+    let texts: Vec<String> = (0..6)
+        .map(|_| {
+            serde_json::from_str::<serde_json::Value>(&next(&told).body).unwrap()["data"]["text"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(texts, ["first", "first", "second", "second", "second", "third"]);
+    let held = app.store.read(dead::all).unwrap();
+    assert_eq!((held.len(), held[0].text.as_str()), (1, "second"));
+    assert!(held[0].why.contains("status 503"), "{}", held[0].why);
+    let buried = app.store.read(|tx| tx.newest_of("webhook.", 9)).unwrap();
+    assert_eq!(buried.len(), 1);
+    // After a restart it goes on where it was.
+    running.shutdown_timeout(Duration::from_secs(5));
+    happen(&app, EventKind::NodeRevoked, "fourth");
+    let _running = run(&app);
+    loop {
+        let message = next(&told);
+        // The third may come again, if the restart was faster than the note that it was taken.
+        if message.body.contains("fourth") {
+            break;
+        }
+        assert!(message.body.contains("third"), "{}", message.body);
+    }
+}
+
+#[test]
+fn a_webhook_is_tested_and_listed_on_the_command_line() {
+    let (url, told) = receiver(&[204, 401]);
+    let t = temp();
+    let site = site_with(&t, &url, "node.");
+    let front = Front::of(t, site);
+    assert!(front.here(&["webhook", "test", &url]).starts_with("taken with status 204 after "));
+    assert!(next(&told).body.contains("webhook.test"));
+    let said = front.try_here(&["webhook", "test", &url]);
+    assert!(said.code == 1 && said.err.contains("status 401"), "{}", said.err);
+    assert_eq!(front.try_here(&["webhook", "test", "http://elsewhere/"]).code, 1);
+    let listed = front.json(&["webhook", "list"]);
+    assert_eq!((&listed["webhooks"][0]["url"], &listed["webhooks"][0]["dead"]), (&url.into(), &0.into()));
+    assert_eq!(front.try_here(&["webhook", "dead"]).err, "seedd: no dead letters\n");
+}

@@ -1,0 +1,115 @@
+//! Nodes, enrollments and planes as flat lists: for the command line and for inventories.
+
+use std::net::Ipv4Addr;
+
+use cluster_seed::enrollment::EnrollmentState;
+use cluster_seed::ids::{Digest, EnrollmentId, Mac};
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::fleet::EnrollmentView;
+use super::flight::EventView;
+use super::lists::HeldView;
+
+/// HTTP shape of a node in `GET /api/v1/nodes`: an approved member that was not revoked.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NodeView {
+    pub hostname: String,
+    pub role: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentState"))]
+    pub state: EnrollmentState,
+    /// Unix seconds of the last change of state.
+    pub since: u64,
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentNumber"))]
+    pub enrollment: EnrollmentId,
+    /// Its machine's id.
+    pub machine: i64,
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
+    pub mac: Mac,
+    /// Address on the boot network, as last seen.
+    pub endpoint: Option<Ipv4Addr>,
+    /// In the order of the planes' names.
+    pub planes: Vec<NodePlane>,
+    /// Vendor and product, sanitised.
+    pub model: String,
+    /// Serial number of the machine; empty if it has none.
+    pub serial: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Sha256Hex"))]
+    pub artifact: Digest,
+    /// Unix seconds of its last message.
+    pub last_seen: u64,
+    /// The peer list that it holds, once it runs.
+    pub list: Option<HeldView>,
+    /// What fails together with it, by `nodes` or `substrate` of cluster.yaml.
+    pub failure_domain: Option<String>,
+}
+
+/// HTTP shape of a node's place on a plane.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NodePlane {
+    pub plane: String,
+    pub address: Ipv4Addr,
+    /// WireGuard's public key, in base64.
+    pub public_key: String,
+}
+
+/// HTTP shape of an enrollment in `GET /api/v1/enrollments`.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EnrollmentRow {
+    #[serde(flatten)]
+    pub enrollment: EnrollmentView,
+    pub machine: i64,
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::MacAddress>"))]
+    pub mac: Option<Mac>,
+    /// Unix seconds.
+    pub created: u64,
+    /// The join token that it named instead of showing a code.
+    pub token: Option<String>,
+}
+
+/// HTTP shape of a plane in `GET /api/v1/planes`.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PlaneRow {
+    pub name: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Network"))]
+    pub cidr: Ipv4Net,
+    /// UDP port of WireGuard.
+    pub port: u16,
+    /// The seed's address and public key there.
+    pub seed: Ipv4Addr,
+    pub public_key: Option<String>,
+    /// Nodes with an address there.
+    pub nodes: u32,
+}
+
+/// HTTP shape of `GET /api/v1/ssh`: by whom the nodes' host keys are certified.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SshView {
+    /// Public key of the site's SSH host authority, as in authorized_keys (sshd(8)); `None` before the first unseal.
+    pub authority: Option<String>,
+    /// Domain of the nodes' names.
+    pub domain: String,
+}
+
+/// Lists that the command line reads.
+pub trait InventoryApi: Send + Sync {
+    /// By name.
+    fn nodes(&self) -> Result<Vec<NodeView>, ApiError>;
+    /// Newest first, at most [`crate::limits::MAX_ENROLLMENTS`].
+    fn enrollments(&self) -> Result<Vec<EnrollmentRow>, ApiError>;
+    fn planes(&self) -> Result<Vec<PlaneRow>, ApiError>;
+    fn ssh(&self) -> Result<SshView, ApiError>;
+    /// The newest events, oldest first.
+    fn last_events(&self, limit: u32) -> Result<Vec<EventView>, ApiError>;
+}

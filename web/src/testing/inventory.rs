@@ -1,0 +1,66 @@
+//! The mock's lists for the command line, made from its machines.
+
+use cluster_seed::ids::Digest;
+
+use super::Mock;
+use crate::api::{ApiError, EnrollmentRow, EventView, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
+
+impl InventoryApi for Mock {
+    fn nodes(&self) -> Result<Vec<NodeView>, ApiError> {
+        let state = self.open()?;
+        let mut nodes = Vec::new();
+        for machine in &state.machines {
+            let Some(e) = machine.row.enrollment.as_ref().filter(|e| e.state.is_member()) else { continue };
+            let plane = |(plane, address): &(String, String)| {
+                let public_key = format!("key{}", self.spice);
+                Some(NodePlane { plane: plane.clone(), address: address.parse().ok()?, public_key })
+            };
+            nodes.push(NodeView {
+                hostname: e.hostname.clone().unwrap_or_default(),
+                role: e.role.clone().unwrap_or_default(),
+                state: e.state,
+                since: e.since,
+                enrollment: e.id,
+                machine: machine.row.id,
+                mac: machine.row.mac,
+                endpoint: None,
+                planes: e.addresses.iter().filter_map(plane).collect(),
+                model: machine.row.model.clone(),
+                serial: machine.facts.as_ref().map(|f| f.serial.clone()).unwrap_or_default(),
+                artifact: Digest([1; 32]),
+                last_seen: machine.row.last_seen,
+                list: machine.row.list,
+                failure_domain: Some(format!("rack-a{}", self.spice)),
+            });
+        }
+        Ok(nodes)
+    }
+
+    fn enrollments(&self) -> Result<Vec<EnrollmentRow>, ApiError> {
+        let state = self.open()?;
+        let row = |m: &crate::api::MachineDetail| {
+            let enrollment = m.row.enrollment.clone()?;
+            let created = enrollment.since;
+            Some(EnrollmentRow { enrollment, machine: m.row.id, mac: Some(m.row.mac), created, token: None })
+        };
+        Ok(state.machines.iter().filter_map(row).collect())
+    }
+
+    fn planes(&self) -> Result<Vec<PlaneRow>, ApiError> {
+        drop(self.open()?);
+        let cidr = "10.78.0.0/16".parse().map_err(|_| ApiError::Internal("the mock's plane".into()))?;
+        let public_key = Some(format!("key{}", self.spice));
+        Ok(vec![PlaneRow { name: "wg1".into(), cidr, port: 51821, seed: [10, 78, 0, 1].into(), public_key, nodes: 3 }])
+    }
+
+    fn ssh(&self) -> Result<SshView, ApiError> {
+        drop(self.open()?);
+        Ok(SshView { authority: Some(format!("ssh-ed25519 AAAA{}", self.spice)), domain: format!("lab.lan{}", self.spice) })
+    }
+
+    fn last_events(&self, limit: u32) -> Result<Vec<EventView>, ApiError> {
+        let state = self.open()?;
+        let skip = state.events.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(state.events.iter().skip(skip).cloned().collect())
+    }
+}
