@@ -205,7 +205,7 @@ pub(super) async fn render(app: &App, session: &Session, id: &RequestId, said: S
     let mut shell = Shell::new("Machines", &overview, id, Some(session));
     let (status, refusal) = refusal.map_or((StatusCode::OK, None), |(status, r)| (status, Some(r)));
     // A reload would lose what is ticked.
-    shell.refresh = (refusal.is_none() && found.counts.get(&Stage::Waiting).is_none()).then_some(REFRESH);
+    shell.refresh = (refusal.is_none() && !found.counts.contains_key(&Stage::Waiting)).then_some(REFRESH);
     shell.event = newest;
     let stage = query.stage.map_or("", Stage::as_str);
     let order = query.order();
