@@ -73,7 +73,7 @@ pub struct Spec {
     /// What they run on.
     #[serde(default)]
     pub substrate: Option<SubstrateSpec>,
-    /// Who is told of events.
+    /// Receivers of events.
     #[serde(default)]
     pub webhooks: Vec<WebhookSpec>,
     /// Architectures of the nodes: images are built for each, and the snapshot has the packages of each.

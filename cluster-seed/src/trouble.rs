@@ -1,4 +1,4 @@
-//! Why a machine does not become a node: what waiting may mend, and what it cannot.
+//! Why a machine does not become a node: causes that may pass, and causes that a person has to remove.
 
 use std::fmt;
 use std::str::FromStr;

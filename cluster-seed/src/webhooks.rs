@@ -1,4 +1,4 @@
-//! `webhooks:` of cluster.yaml: who is told of events.
+//! `webhooks:` of cluster.yaml: receivers of events.
 
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;

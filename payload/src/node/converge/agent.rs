@@ -35,7 +35,7 @@ use crate::state::NodeDir;
 
 /// The loop looks this often whether a run has ended.
 const TICK: Duration = Duration::from_secs(1);
-/// A message waits this long for the round of checks that was begun just before it.
+/// A message waits at most this long for the round of checks started just before it.
 const SHORT_ROUND: Duration = Duration::from_secs(5);
 const BRIEF: Duration = Duration::from_millis(50);
 

@@ -26,7 +26,7 @@ impl<'s> Rounds<'s> {
         self.open.is_some()
     }
 
-    /// The round that was begun has ended.
+    /// The open round has ended; [`Rounds::take`] gives its result.
     pub fn is_done(&self) -> bool {
         self.open.as_ref().is_some_and(|(thread, _)| thread.is_finished())
     }

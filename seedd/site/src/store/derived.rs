@@ -1,5 +1,5 @@
 //! The table `fleet`, which triggers derive from the others. It is no part of the schema: a program that derives it in another way, or
-//! that has migrated the schema, makes it anew from the rows that are there.
+//! that has migrated the schema, builds it again from the rows.
 
 use cluster_seed::ids::Digest;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};

@@ -181,7 +181,7 @@ fn the_list_follows_every_change() {
         Ok(())
     });
     done.unwrap();
-    // Made anew, it is the same.
+    // Built again, it is the same.
     let rows = |store: &Store| store.read(|tx| tx.fleet_page(&Query::default())).unwrap().rows;
     let kept = rows(&store);
     {

@@ -103,7 +103,7 @@ impl Store {
             return Err(StoreError::Newer { found });
         }
         if (1..VERSION).contains(&found) {
-            // Its triggers and views name columns and tables that a migration may make anew.
+            // Its triggers and views name columns and tables that a migration may rebuild.
             derived::remove(&connection)?;
         }
         for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {

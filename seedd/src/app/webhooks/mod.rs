@@ -1,4 +1,4 @@
-//! Webhooks: receivers outside are told of events. The event log is the queue: each receiver has a number up to which it was told,
+//! Webhooks: events are sent to other systems. The event log is the queue: each receiver has a number up to which it was told,
 //! and events are sent one after the other. One that is not taken is tried again with growing pauses, then it is a dead letter.
 
 pub mod dead;
