@@ -189,6 +189,10 @@ pub mod family {
     pub const NODE: &str = "node";
     pub const DRILL: &str = "drill";
 
+    /// What people do with accounts and settings: only for those who may read the audit log. The words of a failed login hold what was
+    /// typed as a name.
+    pub const OF_PEOPLE: [&str; 8] = ["admin", "api_token", "login", "session", "settings", "setup", "support", "user"];
+
     /// The family of a kind's word, even if the kind is unknown.
     pub fn of(word: &str) -> &str {
         word.split('.').next().unwrap_or(word)

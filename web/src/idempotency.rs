@@ -69,15 +69,20 @@ async fn keyed(app: App, key: String, request: Request, next: Next) -> Result<Re
                 .with_hint("use a new key for each request, and the same one only to repeat it"));
         }
     };
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-    let short = response.body().size_hint().exact().is_some_and(|n| n <= MAX_ANSWER);
-    if !response.status().is_success() || !short {
-        return Ok(response);
-    }
-    let (parts, body) = response.into_parts();
-    let body = to_bytes(body, MAX_ANSWER as usize).await.map_err(|e| Failure::internal(format!("reading an answer: {e}")))?;
-    turn.keep(Kept { status: parts.status.as_u16(), body: body.clone() });
-    Ok(Response::from_parts(parts, Body::from(body)))
+    let request = Request::from_parts(parts, Body::from(body));
+    // On a task of its own: a client that goes away must find the answer when it repeats the request.
+    let carried = tokio::spawn(async move {
+        let response = next.run(request).await;
+        let short = response.body().size_hint().exact().is_some_and(|n| n <= MAX_ANSWER);
+        if !response.status().is_success() || !short {
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, MAX_ANSWER as usize).await.map_err(|e| Failure::internal(format!("reading an answer: {e}")))?;
+        turn.keep(Kept { status: parts.status.as_u16(), body: body.clone() });
+        Ok(Response::from_parts(parts, Body::from(body)))
+    });
+    carried.await.map_err(|e| Failure::internal(format!("carrying out a request: {e}")))?
 }
 
 fn again(kept: Kept) -> Response {

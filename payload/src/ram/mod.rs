@@ -165,7 +165,9 @@ impl Ram<'_> {
         let given = cmdline.site.map(|key| (Source::CommandLine, key));
         let sites = site::known(self.root, given).context("reading the site key given to this machine")?;
         let (http, tries) = (Http::new(&cmdline.seed), ATTEMPTS);
-        let (console, wait, dir, may_tell) = (self.console, self.wait, self.run, cmdline.may_tell);
+        // Who knows the site's key has another proof than the network.
+        let may_tell = cmdline.may_tell && sites.is_empty();
+        let (console, wait, dir) = (self.console, self.wait, self.run);
         let enroller = Enroller { http: &http, console, wait, dir, sites: &sites, token, tries, may_tell };
         let mut attempts = Attempts::default();
         loop {

@@ -231,6 +231,12 @@ fn view(c: &Converging) -> NodeView {
 }
 
 impl Scene {
+    /// The names of a node itself.
+    pub fn own_names(&self, node: &Converging) -> Names {
+        let addresses = node.node.planes.values().map(|(address, _)| *address).collect();
+        Names { addresses, ..self.names(node) }
+    }
+
     /// The names in the certificates of a node: its own, and the virtual addresses, behind which it may answer.
     pub fn names(&self, node: &Converging) -> Names {
         let hostname = &node.node.hostname;

@@ -14,12 +14,12 @@ use super::App;
 use super::first_yes::{digest, waiting};
 use super::records::event_of;
 
-/// A yes counts only of a user, who is one person.
+/// A yes counts only of a user who logged in: a token may be in other hands than those of its user.
 fn person(actor: &Actor) -> Result<(), ApiError> {
-    if actor.is_user() {
+    if actor.is_session() {
         return Ok(());
     }
-    let why = "two users have to approve this machine, and the command line of the seed is neither of them";
+    let why = "two users approve this machine, each logged in: neither an API token nor the command line of the seed counts";
     Err(ApiError::conflict(why, "approve it in the web interface"))
 }
 

@@ -161,7 +161,7 @@ impl App {
     /// Who has this session or API token. `used`: somebody asked, and no script of an open page.
     pub fn session_of(&self, token: &str, used: bool) -> Result<Option<Actor>, ApiError> {
         if token.starts_with(TOKEN_PREFIX) {
-            return self.actor_of_token(token);
+            return self.actor_of_token(token, used);
         }
         if token.len() != 64 {
             return Ok(None);
@@ -178,7 +178,7 @@ impl App {
         Ok(Some(Actor::session(&user.user, user.rights, fresh)))
     }
 
-    fn actor_of_token(&self, token: &str) -> Result<Option<Actor>, ApiError> {
+    fn actor_of_token(&self, token: &str, used: bool) -> Result<Option<Actor>, ApiError> {
         if id_of_token(token).is_none() {
             return Ok(None);
         }
@@ -186,8 +186,10 @@ impl App {
         let longest = (u64::from(MAX_TOKEN_DAYS) + 1) * 86_400;
         let found = self.store.read(|tx| tx.live_api_token(&api_token_hash(token), now(), longest))?;
         let Some((held, user)) = found else { return Ok(None) };
-        self.budgets.take(held.id, steady()).map_err(|seconds| ApiError::TooMany { seconds })?;
-        if held.used.is_none_or(|used| now().abs_diff(used) >= TOUCH_SECONDS) {
+        if used {
+            self.budgets.take(held.id, steady()).map_err(|seconds| ApiError::TooMany { seconds })?;
+        }
+        if held.used.is_none_or(|last| now().abs_diff(last) >= TOUCH_SECONDS) {
             let touched: Result<(), StoreError> = self.store.write(|tx| tx.touch_api_token(held.id, now()));
             touched.unwrap_or_else(|error| tracing::warn!(%error, "writing when an API token was used"));
         }

@@ -96,7 +96,10 @@ impl App {
             tx.event(now_ms(), &event_of(record, EventKind::EnrollmentWrongCode, WRONG, Some(&decided.actor)))?;
             Ok(())
         })?;
-        self.throttle.failed(&Attempt::pairing_code(&decided.actor), steady());
+        // A code that the machine sent itself is not an operator's mistake.
+        if !self.told.has(record.id) {
+            self.throttle.failed(&Attempt::pairing_code(&decided.actor), steady());
+        }
         Ok(())
     }
 }

@@ -103,28 +103,31 @@ impl Jobs {
         Ok(view)
     }
 
-    /// Asks the running job to stop.
-    pub fn stop(&self) -> Result<JobView, ApiError> {
+    /// Asks the running job to stop, if `may` allows it.
+    pub fn stop(&self, may: impl FnOnce(JobKind) -> Result<(), ApiError>) -> Result<JobView, ApiError> {
         let all = lock(&self.all);
         let job = all.front().filter(|job| job.runs());
-        let job = job.ok_or_else(|| ApiError::Conflict { why: "no job is running".to_owned(), hint: None })?;
-        job.stop.store(true, Ordering::SeqCst);
-        Ok(job.view())
+        job.ok_or_else(|| ApiError::Conflict { why: "no job is running".to_owned(), hint: None })?.end_early(may)
     }
 
     /// Asks this job to stop.
-    pub fn stop_one(&self, id: u64) -> Result<JobView, ApiError> {
-        let running = self.view().filter(JobView::is_running).map(|job| job.id);
-        let known = lock(&self.all).iter().any(|job| job.id == id);
-        match known {
-            false => Err(ApiError::NotFound { what: "job" }),
-            true if running == Some(id) => self.stop(),
-            true => Err(ApiError::Conflict { why: "the job has ended".to_owned(), hint: None }),
+    pub fn stop_one(&self, id: u64, may: impl FnOnce(JobKind) -> Result<(), ApiError>) -> Result<JobView, ApiError> {
+        let all = lock(&self.all);
+        let job = all.iter().find(|job| job.id == id).ok_or(ApiError::NotFound { what: "job" })?;
+        if !job.runs() {
+            return Err(ApiError::Conflict { why: "the job has ended".to_owned(), hint: None });
         }
+        job.end_early(may)
     }
 }
 
 impl Job {
+    fn end_early(&self, may: impl FnOnce(JobKind) -> Result<(), ApiError>) -> Result<JobView, ApiError> {
+        may(self.kind)?;
+        self.stop.store(true, Ordering::SeqCst);
+        Ok(self.view())
+    }
+
     fn new(id: u64, kind: JobKind, actor: &str) -> Self {
         Job {
             id,
@@ -245,7 +248,7 @@ mod tests {
     #[test]
     fn one_job_runs_at_a_time_and_reports_its_progress() {
         let jobs = Jobs::default();
-        assert!(jobs.view().is_none() && jobs.stop().is_err());
+        assert!(jobs.view().is_none() && jobs.stop(|_| Ok(())).is_err());
         let (go, wait) = channel::<()>();
         let (said, told) = channel::<()>();
         let work = move |job: &Job| {
@@ -282,8 +285,8 @@ mod tests {
         assert!(all.iter().all(|d| d.ended.is_some() && d.lines.len() == LINES && d.left.is_none()));
         assert_eq!(all[0].lines.last().unwrap().text, format!("step {}", LINES + KEPT));
         assert!(jobs.last_of(JobKind::Drill).is_none() && jobs.last_of(JobKind::Verify).is_some());
-        assert!(matches!(jobs.stop_one(1), Err(ApiError::NotFound { .. })), "it was dropped");
-        assert!(matches!(jobs.stop_one(KEPT as u64 + 2), Err(ApiError::Conflict { .. })), "it has ended");
+        assert!(matches!(jobs.stop_one(1, |_| Ok(())), Err(ApiError::NotFound { .. })), "it was dropped");
+        assert!(matches!(jobs.stop_one(KEPT as u64 + 2, |_| Ok(())), Err(ApiError::Conflict { .. })), "it has ended");
     }
 
     #[test]
@@ -312,7 +315,7 @@ mod tests {
             anyhow::bail!("stopped; run the same command again to resume")
         };
         jobs.start(JobKind::Import, "ada", until_stopped).unwrap();
-        jobs.stop().unwrap();
+        jobs.stop(|_| Ok(())).unwrap();
         assert_eq!(ended(&jobs).state, JobState::Stopped);
         jobs.start(JobKind::Import, "ada", |_| Err(anyhow::anyhow!("no room")).hint("remove something")).unwrap();
         let view = ended(&jobs);

@@ -1,6 +1,7 @@
 //! Jobs in the web interface.
 
-use web::api::{Actor, ApiError, JobDetail, JobView, JobsApi};
+use cluster_seed::people::Permission;
+use web::api::{Actor, ApiError, JobDetail, JobKind, JobView, JobsApi};
 
 use super::Seed;
 
@@ -9,7 +10,17 @@ impl JobsApi for Seed {
         Ok(self.0.jobs.details())
     }
 
-    fn stop_job_of(&self, _: &Actor, id: u64) -> Result<JobView, ApiError> {
-        self.0.jobs.stop_one(id)
+    fn stop_job_of(&self, actor: &Actor, id: u64) -> Result<JobView, ApiError> {
+        self.0.jobs.stop_one(id, |kind| may_stop(actor, kind))
     }
+}
+
+/// Who may start a job may stop it.
+pub(super) fn may_stop(actor: &Actor, kind: JobKind) -> Result<(), ApiError> {
+    let needs = match kind {
+        JobKind::Build | JobKind::VerifyOutput => Permission::Build,
+        JobKind::VerifyLog => Permission::Audit,
+        JobKind::Export | JobKind::Verify | JobKind::Import | JobKind::Drill => Permission::Administer,
+    };
+    actor.must(needs).map(drop)
 }

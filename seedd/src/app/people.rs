@@ -70,7 +70,9 @@ pub fn set(tx: &Tx<'_>, actor: &str, user: &str, set: &SetUser) -> Result<UserRe
     }
     if disabled.is_some() && held.disabled.is_none() {
         let (ended, revoked) = (tx.end_sessions_of(user, None)?, tx.revoke_api_tokens_of(user)?);
-        let text = format!("user {user} disabled: {ended} sessions ended, {revoked} API tokens revoked");
+        let passkeys = tx.remove_passkeys_of(user)?;
+        let text =
+            format!("user {user} disabled: {ended} sessions ended, {revoked} API tokens revoked, {passkeys} passkeys removed");
         told(tx, actor, EventKind::UserSet, &text)?;
     }
     if disabled.is_none() && held.disabled.is_some() {
@@ -95,13 +97,18 @@ fn others_remain(tx: &Tx<'_>, held: &UserRecord) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Sets somebody's password; ends the sessions except the one with the hash `keep`.
+/// Sets somebody's password; ends the sessions except the one with the hash `keep`. Whoever has another person's password reset
+/// wants nobody else to get in: API tokens and passkeys go too.
 pub fn set_password(tx: &Tx<'_>, actor: &str, user: &str, hash: &str, keep: Option<&str>) -> Result<(), ApiError> {
     if !tx.set_password(user, hash, keep)? {
         return Err(no_user(user));
     }
-    let how = if actor == user { "changed" } else { "reset" };
-    told(tx, actor, EventKind::UserSet, &format!("password of user {user} {how}"))
+    if actor == user {
+        return told(tx, actor, EventKind::UserSet, &format!("password of user {user} changed"));
+    }
+    let (revoked, passkeys) = (tx.revoke_api_tokens_of(user)?, tx.remove_passkeys_of(user)?);
+    let text = format!("password of user {user} reset: {revoked} API tokens revoked, {passkeys} passkeys removed");
+    told(tx, actor, EventKind::UserSet, &text)
 }
 
 /// Makes an API token of `user` with some of `may`; the text is shown once.
@@ -254,6 +261,9 @@ impl App {
     }
 
     pub(super) fn create_token_by(&self, actor: &Actor, new: &NewToken) -> Result<CreatedToken, ApiError> {
+        if !actor.is_user() {
+            return Err(ApiError::conflict("the command line of the seed is not a user", "use `seedd user token create`"));
+        }
         let (token, text) = self.write(|tx| create(tx, &actor.user, &actor.user, actor.may, new))?;
         Ok(CreatedToken { token: text.to_string(), view: token_view(&token) })
     }

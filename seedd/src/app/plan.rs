@@ -242,7 +242,7 @@ impl App {
             return Err(ApiError::bad("the code is of another enrollment", ""));
         }
         let pending = self.store.read(|tx| tx.enrollments_waiting())?;
-        self.told.retain(&pending.iter().filter(|r| r.state == EnrollmentState::Pending).map(|r| r.id).collect());
+        self.told.retain(&pending.iter().map(|r| r.id).collect());
         if !self.told.keep(id, text) {
             return Err(ApiError::unavailable("too many machines have sent their codes"));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cluster_seed::cluster::{ClusterSpec, SpecError};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
+use cluster_seed::people::Permission;
 use converge::fleet::Scene;
 use converge::plan::plan;
 use host::clock::{now, now_ms};
@@ -36,7 +37,7 @@ impl SettingsApi for Seed {
     }
 
     fn apply_settings(&self, actor: &Actor, text: &str, tag: &str) -> Result<SettingsView, ApiError> {
-        self.0.apply_settings(&actor.user, text, tag)
+        self.0.apply_settings(&actor.must(Permission::Administer)?.user, text, tag)
     }
 }
 

@@ -116,6 +116,9 @@ impl App {
             }
             let (kind, text) = match say {
                 Say::NotNow { seconds } => {
+                    if verdicts::of(tx, mac, now())?.is_some_and(|v| v.is_denial()) {
+                        return Err(ApiError::conflict("this machine was denied", "allow it first"));
+                    }
                     let seconds = seconds.clamp(MIN_SECONDS, MAX_ASIDE);
                     let (at, said) = (now(), Said::NotNow { until: now().saturating_add(seconds) });
                     verdicts::put(tx, mac, &Verdict { said, by: user.to_owned(), at, reason: String::new(), key: None })?;

@@ -34,7 +34,9 @@ impl App {
         let polled = self.polled();
         let seen: Vec<(i64, u64)> = waiting.iter().filter_map(|r| Some((r.machine, *polled.get(&r.id)?))).collect();
         self.store.write(|tx| tx.touch_machines(&seen))?;
-        self.beat(steady(), self.listens())?;
+        if let Err(error) = self.beat(steady(), self.listens()) {
+            tracing::error!(%error, "checking which nodes are silent");
+        }
         let mut ended = 0;
         for record in waiting {
             let age = silent.get(&record.id).copied().unwrap_or_default();

@@ -189,7 +189,10 @@ impl NotNow {
         let kept = self.args.site().open_store()?.write(|tx| {
             let Some(machine) = tx.machine_by_mac(self.mac)? else { return Err(StoreError::NotFound("machine")) };
             if tx.member_of(machine.id)?.is_some() {
-                return Ok(false);
+                return Ok(Some("is a node"));
+            }
+            if verdicts::of(tx, self.mac, now())?.is_some_and(|v| v.is_denial()) {
+                return Ok(Some("was denied; allow it first with `seedd enrollment allow`"));
             }
             let verdict =
                 Verdict { said: Said::NotNow { until }, by: ACTOR.to_owned(), at: now(), reason: String::new(), key: None };
@@ -197,10 +200,10 @@ impl NotNow {
             let event =
                 NewEvent { machine: Some(machine.id), actor: Some(ACTOR), ..NewEvent::new(EventKind::MachineSetAside, &text) };
             tx.event(now_ms(), &event)?;
-            Ok(true)
+            Ok(None)
         });
-        if !kept.context("setting the machine aside")? {
-            return Err(anyhow!("machine {} is a node", self.mac));
+        if let Some(why) = kept.context("setting the machine aside")? {
+            return Err(anyhow!("machine {} {why}", self.mac));
         }
         self.args.show(&json!({ "mac": self.mac, "until": until }), &text)
     }

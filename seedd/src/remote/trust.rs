@@ -50,6 +50,12 @@ pub fn digest_of(pem: &str) -> Result<Digest> {
     Ok(Digest::of(&der.context("reading the certificate of the site's CA")?))
 }
 
+/// The first certificate of a PEM text alone: whoever sends the text may have added others, and every stored one is an authority.
+pub fn first_of(pem: &str) -> Result<String> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"));
+    Ok(site::tls::ca::pem("CERTIFICATE", &der.context("reading the certificate of the site's CA")?))
+}
+
 impl Trust {
     pub fn new(believed: &Believed) -> Result<Arc<Self>> {
         let provider = Arc::new(ring::default_provider());
@@ -134,6 +140,15 @@ impl ServerCertVerifier for Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The digest of the first one is compared, so nothing behind it may be kept.
+    #[test]
+    fn of_a_text_with_two_authorities_the_first_is_kept() {
+        let (own, other) = (site::tls::ca::pem("CERTIFICATE", b"one"), site::tls::ca::pem("CERTIFICATE", b"another"));
+        let kept = first_of(&format!("{own}{other}")).unwrap();
+        assert_eq!((kept.as_str(), digest_of(&kept).unwrap()), (own.as_str(), Digest::of(b"one")));
+        assert!(first_of("no certificate").is_err());
+    }
 
     #[test]
     fn fingerprints_are_read_as_they_are_shown() {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use cluster_seed::enrollment::EnrollmentState as S;
-use cluster_seed::people::{Approvals, Permission, Rights};
+use cluster_seed::people::{Approvals, Permission, Permissions, Rights};
 use seedd::app::auth::hash_password;
 use seedd::app::{App, Seed};
 use site::store::StoreError;
@@ -231,6 +231,9 @@ fn two_people_approve_a_machine() {
     let decision = yes.decision.to_string();
     conflict(seed.agree(&ada, id, &decision), "yourself");
     conflict(seed.agree(&Actor::local("command line"), id, &decision), "command line");
+    // A token may be in the hands of the first person.
+    let token = Actor::token("bob", Rights::Operator, Permissions::of(&[Permission::Approve]));
+    conflict(seed.agree(&token, id, &decision), "API token");
     conflict(seed.agree(&bob, id, &"0".repeat(64)), "changed in the meantime");
     // The same person again is still one person.
     assert_eq!(seed.approve(&ada, id, &form(&code, "n1")).unwrap().state, S::Pending);

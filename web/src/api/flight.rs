@@ -1,5 +1,6 @@
 //! Events of the log, the facts of packets, and the diagnosis made from them.
 
+use cluster_seed::events::family;
 use std::net::Ipv4Addr;
 
 use cluster_seed::events::Cause;
@@ -21,6 +22,13 @@ pub struct EventView {
     pub actor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<PacketFacts>,
+}
+
+impl EventView {
+    /// Only who may read the audit log sees it.
+    pub fn is_of_people(&self) -> bool {
+        family::OF_PEOPLE.contains(&family::of(&self.kind))
+    }
 }
 
 /// HTTP shape of one conclusion from a machine's timeline, worded for the person in front of the machine.

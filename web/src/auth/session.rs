@@ -7,11 +7,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Redirect, Response};
+use cluster_seed::people::Permission;
 use subtle::ConstantTimeEq as _;
 
 use super::may::{Permit, Read};
 use super::next::next_page;
-use super::token::{csrf, token};
+use super::token::{bearer, csrf, token};
 use crate::api::{Actor, ApiError, EventView, OperatorApi};
 use crate::call::App;
 use crate::error::Failure;
@@ -78,6 +79,13 @@ impl Session {
         self.while_valid(app, move |api| api.events(after, limit)).await
     }
 
+    /// Of the events, those that this user may see.
+    pub(crate) fn shown(&self, mut events: Vec<EventView>) -> Vec<EventView> {
+        let all = self.actor.may.contain(Permission::Audit);
+        events.retain(|e| all || !e.is_of_people());
+        events
+    }
+
     /// Runs `work` if the session has not ended in the meantime, for answers that take long.
     pub(crate) async fn while_valid<T: Send + 'static>(
         &self,
@@ -93,16 +101,19 @@ impl Session {
     }
 }
 
-/// The session of a request, if it has a valid one.
+/// The session of a request, if it has a valid one. Its use is counted where the request is handled.
 pub(crate) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Failure> {
-    found(app, headers, &Method::GET).await
+    session_of(app, headers, false).await
 }
 
 /// What a page's script fetches to keep the page current does not keep a session from being idle.
 async fn found(app: &App, headers: &HeaderMap, method: &Method) -> Result<Option<Session>, Failure> {
+    let by_script = bearer(headers).is_none() && headers.get("sec-fetch-dest").is_some_and(|v| v == BY_SCRIPT);
+    session_of(app, headers, !by_script || ![Method::GET, Method::HEAD].contains(method)).await
+}
+
+async fn session_of(app: &App, headers: &HeaderMap, used: bool) -> Result<Option<Session>, Failure> {
     let Some((token, by_cookie)) = token(headers, app.options) else { return Ok(None) };
-    let by_script = headers.get("sec-fetch-dest").is_some_and(|v| v == BY_SCRIPT);
-    let used = !by_script || ![Method::GET, Method::HEAD].contains(method);
     let sent = token.clone();
     let actor = app.call(move |api| api.session(&sent, used)).await?;
     Ok(actor.map(|actor| Session { actor, token, by_cookie }))

@@ -41,11 +41,11 @@ pub(crate) struct Last {
 
 pub(crate) async fn last_events(
     State(app): State<App>,
-    _: Session,
+    session: Session,
     query: Result<Query<Last>, QueryRejection>,
 ) -> Answer<impl Serialize> {
     let Query(Last { limit }) = query?;
     let limit = limit.unwrap_or(DEFAULT_LAST).clamp(1, MAX_EVENTS);
     let events = app.call(move |api| api.last_events(limit)).await?;
-    Ok(SafeJson(list_of("events", events)))
+    Ok(SafeJson(list_of("events", session.shown(events))))
 }

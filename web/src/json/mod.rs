@@ -132,12 +132,16 @@ pub(crate) struct Events {
     next: Option<i64>,
 }
 
-pub(crate) async fn events(State(app): State<App>, _: Session, query: Result<Query<After>, QueryRejection>) -> Answer<Events> {
+pub(crate) async fn events(
+    State(app): State<App>,
+    session: Session,
+    query: Result<Query<After>, QueryRejection>,
+) -> Answer<Events> {
     let Query(After { after, limit }) = query?;
     let limit = limit.unwrap_or(DEFAULT_EVENTS).clamp(1, MAX_EVENTS);
     let events = app.call(move |api| api.events(after.max(0), limit)).await?;
     let next = events.last().filter(|_| events.len() == limit as usize).map(|e| e.id);
-    Ok(SafeJson(Events { events, next }))
+    Ok(SafeJson(Events { events: session.shown(events), next }))
 }
 
 fn list_of<T: Serialize>(name: &'static str, items: Vec<T>) -> impl Serialize {

@@ -38,7 +38,7 @@ pub(crate) async fn check(
 /// Replaces the file that `If-Match` names.
 pub(crate) async fn apply(
     State(app): State<App>,
-    change: Change<may::Administer>,
+    change: Change<may::Fresh<may::Administer>>,
     headers: HeaderMap,
     OperatorJson(SettingsText { text }): OperatorJson<SettingsText>,
 ) -> Result<Response, Failure> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Answer, list_of};
 use crate::api::{TestWish, WebhookTest};
-use crate::auth::{Change, Session, may};
+use crate::auth::{Change, Session, SessionFor, may};
 use crate::call::App;
 use crate::extract::OperatorJson;
 use crate::safe_json::SafeJson;
@@ -15,7 +15,7 @@ pub(crate) async fn list(State(app): State<App>, _: Session) -> Answer<impl Seri
     Ok(SafeJson(list_of("webhooks", all)))
 }
 
-pub(crate) async fn dead(State(app): State<App>, _: Session) -> Answer<impl Serialize> {
+pub(crate) async fn dead(State(app): State<App>, _: SessionFor<may::Audit>) -> Answer<impl Serialize> {
     let all = app.call(|api| api.dead_letters()).await?;
     Ok(SafeJson(list_of("dead", all)))
 }

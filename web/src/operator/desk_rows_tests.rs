@@ -2,7 +2,7 @@
 
 use cluster_seed::people::Permission::{Administer, Audit};
 
-use super::Guard::{Change, Read, See};
+use super::Guard::{Change, Fresh, Read, See};
 use super::{Row, form, none};
 use crate::testing::desk::TAG;
 
@@ -19,7 +19,8 @@ pub(super) fn rows() -> Vec<Row> {
         (Change(Administer), "POST", "/jobs/{id}/stop", form(""), 303, 303),
         (Read, "GET", "/dhcp", none(), 200, 200),
         (Read, "GET", "/settings", none(), 200, 200),
-        (Change(Administer), "POST", "/settings", form(&format!("what=apply&text=kind&tag={TAG}")), 303, 303),
+        (Change(Administer), "POST", "/settings", form(&format!("text=kind&tag={TAG}")), 200, 200),
+        (Fresh(Administer), "POST", "/settings/apply", form(&format!("text=kind&tag={TAG}")), 303, 303),
         (Read, "GET", "/about", none(), 200, 200),
         (Change(Administer), "POST", "/about/support", form(""), 200, 200),
         (Read, "GET", "/docs", none(), 200, 200),
@@ -35,7 +36,7 @@ pub(super) fn rows() -> Vec<Row> {
         (Change(Administer), "POST", "/api/v1/jobs/{id}/stop", none(), 200, 200),
         (Read, "GET", "/api/v1/dhcp", none(), 200, 200),
         (Read, "GET", "/api/v1/settings", none(), 200, 200),
-        (Change(Administer), "PUT", "/api/v1/settings", text.clone(), 200, 200),
+        (Fresh(Administer), "PUT", "/api/v1/settings", text.clone(), 200, 200),
         (Change(Administer), "POST", "/api/v1/settings/check", text, 200, 200),
         (Read, "GET", "/api/v1/about", none(), 200, 200),
         (Change(Administer), "POST", "/api/v1/about/support", none(), 200, 200),

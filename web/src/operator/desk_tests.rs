@@ -96,17 +96,17 @@ async fn leases_are_paged_and_searched() {
     assert!(found.contains("1 of 60 match") && found.contains("value=\"10.44.0.16\""), "{found}");
 }
 
-async fn post_settings(fields: &str) -> Answer {
+async fn post_settings(path: &str, fields: &str) -> Answer {
     let (_, router) = site("");
     let form = format!("csrf={}&{fields}", csrf(TOKEN));
-    ask(&router, "POST", "/settings", &[("cookie", &cookie()), FORM], form).await
+    ask(&router, "POST", path, &[("cookie", &cookie()), FORM], form).await
 }
 
 #[tokio::test]
 async fn settings_are_checked_compared_and_then_applied() {
     let shown = page("/settings").await;
     assert!(shown.contains("<li id=\"L2\"><code>kind: Cluster</code></li>") && !shown.contains("id=\"apply\""), "{shown}");
-    let checked = post_settings("what=check&text=kind%3A+Other%0D%0A&tag=old").await;
+    let checked = post_settings("/settings", "text=kind%3A+Other%0D%0A&tag=old").await;
     assert_eq!(checked.status, 200);
     let text = checked.text();
     for part in ["id=\"apply\"", "removed", "added", "0 nodes would run their plays", "kind: Other\n</textarea>"] {
@@ -114,13 +114,13 @@ async fn settings_are_checked_compared_and_then_applied() {
     }
     // What is applied is what was compared: the tag is that of the file as it is now.
     assert!(text.contains(&format!("name=\"tag\" value=\"{TAG}\"")), "{text}");
-    let applied = post_settings(&format!("what=apply&text=kind&tag={TAG}")).await;
+    let applied = post_settings("/settings/apply", &format!("text=kind&tag={TAG}")).await;
     assert_eq!((applied.status.as_u16(), applied.header("location")), (303, "/settings"));
 }
 
 #[tokio::test]
 async fn a_refused_file_keeps_what_was_typed_and_points_to_the_line() {
-    let answer = post_settings(&format!("what=apply&text=one%0D%0A{BAD}&tag={TAG}")).await;
+    let answer = post_settings("/settings/apply", &format!("text=one%0D%0A{BAD}&tag={TAG}")).await;
     assert_eq!(answer.status, 422);
     let text = answer.text();
     for part in
@@ -128,7 +128,7 @@ async fn a_refused_file_keeps_what_was_typed_and_points_to_the_line() {
     {
         assert!(text.contains(part), "{part}\n{text}");
     }
-    let stale = post_settings("what=apply&text=kind&tag=old").await;
+    let stale = post_settings("/settings/apply", "text=kind&tag=old").await;
     assert_eq!(stale.status, 409);
     assert!(stale.text().contains("changed in the meantime") && stale.text().contains("kind</textarea>"), "{}", stale.text());
 }

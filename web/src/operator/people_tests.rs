@@ -153,3 +153,26 @@ async fn the_json_of_people() {
     let bad = ask(&router, "POST", "/api/v1/api-tokens", &headers, r#"{"name":"t","scopes":["everything"]}"#).await;
     assert_eq!(bad.status, 400);
 }
+
+#[tokio::test]
+async fn settings_are_applied_with_a_password_typed_just_now() {
+    let (mock, router) = site("");
+    let asked = post(&router, STALE, "/settings/apply", "text=kind&tag=x").await;
+    assert_eq!((asked.status.as_u16(), mock.state().changes.len()), (403, 0));
+    assert!(asked.text().contains("name=\"again-password\"") && asked.text().contains("value=\"kind\""), "{}", asked.text());
+}
+
+#[tokio::test]
+async fn what_people_did_is_shown_to_those_who_may_audit() {
+    for (rights, sees) in [("viewer", false), ("operator", false), ("auditor", true), ("administrator", true)] {
+        let (mock, router) = site("");
+        let mut event = mock.state().events[0].clone();
+        event.kind = "login.failed".to_owned();
+        event.text = "failed login as a-password-by-mistake".to_owned();
+        event.id = 90;
+        mock.state().events.push(event);
+        let cookie = format!("kubedos_session=stale-{rights}");
+        let text = get(&router, "/api/v1/events?after=0&limit=500", &[("cookie", cookie.as_str())]).await.text();
+        assert_eq!(text.contains("a-password-by-mistake"), sees, "{rights}: {text}");
+    }
+}

@@ -82,7 +82,7 @@ impl Feed {
         }
         let events = self.session.events(&self.app, self.after, STREAM_BATCH).await.ok()?;
         self.after = events.last().map_or(self.after, |e| e.id.max(self.after));
-        self.waiting = events.into();
+        self.waiting = self.session.shown(events).into();
         Some(())
     }
 }

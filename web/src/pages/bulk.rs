@@ -73,7 +73,7 @@ enum Grave {
 impl Grave {
     fn texts(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
-            Grave::Deny => ("deny", "Deny", "Deny", "Each machine shows another code after a pause and asks again."),
+            Grave::Deny => ("deny", "Deny", "Deny", "Each machine is refused until somebody allows it again."),
             Grave::Off => (
                 "off",
                 "Power off",

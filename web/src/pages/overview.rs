@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::fleet::Stage;
+use cluster_seed::people::Permission;
 
 use super::needs::{Need, Step, needs, steps};
 use super::shell::{Refusal, Shell, overview, page};
@@ -83,6 +84,7 @@ pub(super) async fn render(
     let mut shell = Shell::new("Home", &overview, id, Some(session));
     shell.event = newest;
     let steps = steps(&overview, &home);
+    let sees_all = session.actor().may.contain(Permission::Audit);
     let template = Page {
         shell,
         refusal,
@@ -93,7 +95,7 @@ pub(super) async fn render(
         steps,
         stages: stages(&home),
         job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of(j, now, "/site/stop")),
-        events: home.events.iter().map(|h| event(h, now)).collect(),
+        events: home.events.iter().filter(|h| sees_all || !h.event.is_of_people()).map(|h| event(h, now)).collect(),
         roles: roles(&overview),
         snapshot: overview.snapshot.map(|s| s.short()),
         proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), super::packages::tone(p))),

@@ -139,35 +139,44 @@ pub(crate) struct Edit {
     /// Of the file that was edited.
     #[serde(default)]
     tag: String,
-    /// The button that was pressed.
-    #[serde(default)]
-    what: String,
 }
 
-/// Checks what was typed; with the button that appears after a check without problems, applies it.
-pub(crate) async fn change(
+/// Checks what was typed, and shows the difference.
+pub(crate) async fn check(
     State(app): State<App>,
     id: RequestId,
     ChangeForm(change, form): ChangeForm<may::Administer, Edit>,
 ) -> Result<Response, Failure> {
     let text = unix(&form.text);
-    let typed = text.clone();
-    let check = app.call(move |api| api.check_settings(&typed)).await;
-    let refuse = |failure: Failure| Ok::<_, Failure>(Some(Refusal::of(failure)?));
-    let (check, refused) = match check {
-        Ok(check) => (Some(check), None),
-        Err(failure) => (None, refuse(failure)?),
-    };
-    let good = check.as_ref().is_some_and(|c| c.problems.is_empty());
-    if form.what != "apply" || !good {
-        return show_page(&app, &id, change.session(), Shown { typed: Some(&text), check, refused }).await;
+    let shown = checked(&app, &text).await?;
+    show_page(&app, &id, change.session(), shown).await
+}
+
+async fn checked<'a>(app: &App, text: &'a str) -> Result<Shown<'a>, Failure> {
+    let typed = text.to_owned();
+    Ok(match app.call(move |api| api.check_settings(&typed)).await {
+        Ok(check) => Shown { typed: Some(text), check: Some(check), refused: None },
+        Err(failure) => Shown { typed: Some(text), check: None, refused: Some(Refusal::of(failure)?) },
+    })
+}
+
+/// Replaces the file. With a password that was typed just now: the file says who may log in to nodes and how many approve a machine.
+pub(crate) async fn apply(
+    State(app): State<App>,
+    id: RequestId,
+    ChangeForm(change, form): ChangeForm<may::Fresh<may::Administer>, Edit>,
+) -> Result<Response, Failure> {
+    let text = unix(&form.text);
+    let shown = checked(&app, &text).await?;
+    if shown.check.as_ref().is_none_or(|c| !c.problems.is_empty()) {
+        return show_page(&app, &id, change.session(), shown).await;
     }
     let (actor, typed) = (change.actor().clone(), text.clone());
     match app.call(move |api| api.apply_settings(&actor, &typed, form.tag.trim())).await {
         Ok(_) => Ok(Redirect::to("/settings").into_response()),
         Err(failure) => {
-            let refused = refuse(failure)?;
-            show_page(&app, &id, change.session(), Shown { typed: Some(&text), check, refused }).await
+            let refused = Some(Refusal::of(failure)?);
+            show_page(&app, &id, change.session(), Shown { refused, ..shown }).await
         }
     }
 }

@@ -37,6 +37,9 @@ use crate::state::NodeDir;
 const TICK: Duration = Duration::from_secs(1);
 /// A message waits at most this long for the round of checks started just before it.
 const SHORT_ROUND: Duration = Duration::from_secs(5);
+/// The same for the first round after a run: a run is not reported as done with what was found before it. Less than the time after
+/// which the seed takes the node for silent.
+const FIRST_ROUND: Duration = Duration::from_secs(90);
 const BRIEF: Duration = Duration::from_millis(50);
 
 /// The seed's URL on the control plane, by the node's list.
@@ -115,8 +118,9 @@ impl Agent<'_> {
                 }
                 if job.is_none() && rounds.is_due() {
                     let (good, bundle) = (held.applied.good.clone(), held.applied.bundle);
+                    let limit = if rounds.is_first() { FIRST_ROUND } else { SHORT_ROUND };
                     rounds.begin(scope.spawn(move || self.check(good.as_ref(), bundle)));
-                    self.settle(&rounds);
+                    self.settle(&rounds, limit);
                     held.checks = rounds.take().unwrap_or(held.checks);
                 }
                 let pause = self.exchange(&exchange, &mut numbers, &mut held, job.as_deref());
@@ -264,8 +268,8 @@ impl Agent<'_> {
     }
 
     /// Waits a moment for a round of checks: on most machines it is that short, and the next message has its result.
-    fn settle(&self, rounds: &Rounds<'_>) {
-        for _ in 0..SHORT_ROUND.as_millis() / BRIEF.as_millis() {
+    fn settle(&self, rounds: &Rounds<'_>, limit: Duration) {
+        for _ in 0..limit.as_millis() / BRIEF.as_millis() {
             if rounds.is_done() || (self.stop)() {
                 return;
             }

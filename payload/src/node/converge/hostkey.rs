@@ -71,8 +71,9 @@ pub fn keep(
         return Err(HostKeyError::Invalid);
     }
     write_atomic(&places.host_certificate(), format!("{line}\n").as_bytes(), 0o644)?;
-    store.keep_ssh(&made.held)?;
-    Ok(reload()?)
+    // Noted only then: a server that was not told is told with the next certificate.
+    reload()?;
+    Ok(store.keep_ssh(&made.held)?)
 }
 
 /// systemd's way to tell the SSH server.

@@ -35,6 +35,11 @@ impl<'s> Rounds<'s> {
         self.open.is_none() && self.rest.as_ref().is_none_or(|(since, time)| since.elapsed() >= *time)
     }
 
+    /// No round has ended since the start, or since the last [`Rounds::reset`]: what is known of the node is older.
+    pub fn is_first(&self) -> bool {
+        self.rest.is_none()
+    }
+
     pub fn begin(&mut self, round: ScopedJoinHandle<'s, Vec<GateCheck>>) {
         self.open = Some((round, Stopwatch::start()));
     }
@@ -69,7 +74,7 @@ mod tests {
     fn one_round_at_a_time_and_then_a_rest() {
         std::thread::scope(|scope| {
             let mut rounds = Rounds::default();
-            assert!(rounds.is_due() && !rounds.is_open() && rounds.take().is_none());
+            assert!(rounds.is_due() && rounds.is_first() && !rounds.is_open() && rounds.take().is_none());
             let (send, receive) = channel::<()>();
             rounds.begin(scope.spawn(move || {
                 let _ = receive.recv();
@@ -81,9 +86,9 @@ mod tests {
                 std::thread::yield_now();
             }
             assert_eq!(rounds.take(), Some(named("etcd")));
-            assert!(!rounds.is_open() && !rounds.is_due(), "it rests");
+            assert!(!rounds.is_open() && !rounds.is_due() && !rounds.is_first(), "it rests");
             rounds.reset();
-            assert!(rounds.is_due());
+            assert!(rounds.is_due() && rounds.is_first());
         });
     }
 }

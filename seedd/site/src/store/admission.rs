@@ -82,12 +82,13 @@ impl Tx<'_> {
         Ok(self.tx.execute(&sql, [before])?)
     }
 
-    /// Deletes the machine that was silent longest of those that never became a node, have nothing open and no controller
+    /// Deletes the machine that was silent longest of those that never became a node, have nothing open, no note of an operator and no controller
     /// kept for them under `controller` followed by their MAC address. True if there was one.
     pub(super) fn evict_machine(&self, controller: &str) -> Result<bool, StoreError> {
         let sql = format!(
             "SELECT id FROM machine WHERE NOT EXISTS (SELECT 1 FROM enrollment e WHERE e.machine = machine.id AND NOT (e.{UNUSED}))
              AND NOT EXISTS (SELECT 1 FROM setting WHERE key = ?1 || machine.mac)
+             AND NOT EXISTS (SELECT 1 FROM machine_note o WHERE o.machine = machine.id)
              ORDER BY last_seen, id LIMIT 1"
         );
         let oldest: Option<i64> = self.tx.query_row(&sql, [controller], |r| r.get(0)).optional()?;

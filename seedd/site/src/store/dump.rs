@@ -60,7 +60,7 @@ fn to_sql(value: Value) -> Result<Sql, StoreError> {
     })
 }
 
-/// A machine's labels and place are part of its line, so that a capsule without any can be read by earlier versions.
+/// A machine's labels and place are part of its line.
 fn note_into(line: &mut Map<String, Value>, note: NoteRecord) {
     if !note.place.is_empty() {
         line.insert("place".to_owned(), note.place.into());

@@ -229,3 +229,19 @@ fn a_page_of_many_machines_reads_few_rows() {
     let oldest = store.read(|tx| tx.fleet_oldest(Stage::Waiting, 1)).unwrap();
     assert_eq!((oldest.len(), oldest[0].1), (1, 1001));
 }
+
+#[test]
+fn numbers_that_a_node_chooses_do_not_hide_the_others() {
+    let store = Store::in_memory().unwrap();
+    let done: Result<(), StoreError> = store.write(|tx| {
+        for n in 1..=2 {
+            add(tx, n, Some(EnrollmentState::Converged));
+            let seq = if n == 1 { i64::MAX as u64 } else { 7 };
+            tx.set_held(node_of(n), &super::super::held::HeldRecord { epoch: 1, version: 1, seq, at: 7000 })?;
+        }
+        tx.tx.execute("UPDATE node SET converge_seq = held_seq", [])?;
+        assert_eq!(tx.beats()?.len(), 2);
+        Ok(())
+    });
+    done.unwrap();
+}

@@ -102,15 +102,15 @@ impl Store {
         if found > VERSION {
             return Err(StoreError::Newer { found });
         }
-        if (1..VERSION).contains(&found) {
-            // Its triggers and views name columns and tables that a migration may rebuild.
-            derived::remove(&connection)?;
-        }
         for (step, sql) in (0i64..).zip(MIGRATIONS).skip_while(|(step, _)| *step < found) {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             // Another process may have migrated it in the meantime.
             let now: i64 = tx.pragma_query_value(None, "user_version", |r| r.get(0))?;
             if now == step {
+                if step > 0 {
+                    // Its triggers and views name columns and tables that a migration may rebuild.
+                    derived::remove(&tx)?;
+                }
                 tx.execute_batch(sql)?;
                 let orphans: i64 = tx.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))?;
                 if orphans > 0 {

@@ -80,6 +80,11 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// All of a user: whoever has one could log in without the password.
+    pub fn remove_passkeys_of(&self, user: &str) -> Result<usize, StoreError> {
+        Ok(self.tx.execute("DELETE FROM passkey WHERE user = ?1", [user])?)
+    }
+
     /// Deletes a passkey, if it is `user`'s or `user` is none; returns its user and name.
     pub fn remove_passkey(&self, id: &str, user: Option<&str>) -> Result<Option<(String, String)>, StoreError> {
         let sql = "DELETE FROM passkey WHERE id = ?1 AND (?2 IS NULL OR user = ?2) RETURNING user, name";

@@ -23,8 +23,10 @@ pub struct Beat {
 impl Tx<'_> {
     /// Every node that has a heartbeat, in the order of names.
     pub fn beats(&self) -> Result<Vec<Beat>, StoreError> {
+        // Nodes choose their numbers: masked, so that no sum of them overflows.
         let mut q = self.tx.prepare_cached(
-            "SELECT n.id, n.enrollment, e.machine, n.hostname, n.held_seq + n.converge_seq + e.last_seq,
+            "SELECT n.id, n.enrollment, e.machine, n.hostname,
+               (n.held_seq & 0xFFFFFFFFFFFFFFF) + (n.converge_seq & 0xFFFFFFFFFFFFFFF) + (e.last_seq & 0xFFFFFFFFFFFFFFF),
                max(n.held_at, n.converge_at, e.touched), s.mark
              FROM node n JOIN enrollment e ON e.id = n.enrollment LEFT JOIN silence s ON s.node = n.id
              WHERE n.revoked IS NULL AND n.held_at IS NOT NULL AND e.state IN ('FabricReady', 'Converged') ORDER BY n.hostname",

@@ -2,6 +2,7 @@
 //! face), and keeps the passkey: nobody types a name.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -22,6 +23,8 @@ use webauthn_rp::{
 pub const HANDLE: usize = 64;
 /// Ceremonies of each kind that have begun and not ended; the oldest gives way. Each lasts five minutes at most.
 const MAX_BEGUN: usize = 1_024;
+/// Logins among them that one address may have.
+const MAX_BEGUN_OF_ONE: usize = 16;
 
 type Key = StaticState<CompressedPubKey<[u8; 32], [u8; 32], [u8; 48], Vec<u8>>>;
 
@@ -29,7 +32,7 @@ type Key = StaticState<CompressedPubKey<[u8; 32], [u8; 32], [u8; 48], Vec<u8>>>;
 pub struct Ceremonies {
     name: String,
     registrations: Mutex<VecDeque<(String, RegistrationServerState<HANDLE>)>>,
-    logins: Mutex<VecDeque<DiscoverableAuthenticationServerState>>,
+    logins: Mutex<VecDeque<(IpAddr, DiscoverableAuthenticationServerState)>>,
 }
 
 /// What a registration leaves behind.
@@ -64,6 +67,18 @@ fn push<T>(list: &Mutex<VecDeque<T>>, one: T) {
         list.pop_front();
     }
     list.push_back(one);
+}
+
+/// The same where nobody has logged in yet: an address pushes out its own ones first.
+fn push_of<T>(list: &Mutex<VecDeque<(IpAddr, T)>>, from: IpAddr, one: T) {
+    let mut held = hold(list);
+    if held.iter().filter(|(of, _)| *of == from).count() >= MAX_BEGUN_OF_ONE
+        && let Some(oldest) = held.iter().position(|(of, _)| *of == from)
+    {
+        held.remove(oldest);
+    }
+    drop(held);
+    push(list, (from, one));
 }
 
 fn take<T>(list: &Mutex<VecDeque<T>>, is: impl Fn(&T) -> bool) -> Result<T, ApiError> {
@@ -123,11 +138,11 @@ impl Ceremonies {
     }
 
     /// The options for `navigator.credentials.get`.
-    pub fn begin_login(&self) -> Result<Value, ApiError> {
+    pub fn begin_login(&self, from: IpAddr) -> Result<Value, ApiError> {
         let rp = self.rp()?;
         let options = DiscoverableCredentialRequestOptions::passkey(&rp);
         let (server, client) = options.start_ceremony().map_err(|e| broken("beginning a login", e))?;
-        push(&self.logins, server);
+        push_of(&self.logins, from, server);
         serde_json::to_value(&client).map_err(|e| broken("writing the options of a login", e))
     }
 
@@ -140,7 +155,7 @@ impl Ceremonies {
     ) -> Result<(PasskeyRecord, T), ApiError> {
         let answer = DiscoverableAuthentication64::from_json_relaxed(answer.to_string().as_bytes()).map_err(refused)?;
         let challenge = answer.challenge_relaxed().map_err(refused)?;
-        let begun = take(&self.logins, |begun| begun.sent_challenge() == challenge)?;
+        let begun = take(&self.logins, |(_, begun)| begun.sent_challenge() == challenge)?.1;
         let Some((mut held, user)) = find(answer.raw_id().as_ref())? else { return Err(refused("it is not known")) };
         let corrupt = |what: &str| ApiError::Internal(format!("the database has an invalid passkey: {what}"));
         let handle: [u8; HANDLE] = held.handle.as_slice().try_into().map_err(|_| corrupt("handle"))?;

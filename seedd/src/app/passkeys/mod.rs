@@ -79,6 +79,8 @@ impl App {
         let verified = self.passkeys.finish_login(answer, |credential| Ok(self.store.read(|tx| tx.passkey(credential))?));
         let (held, user) = match verified {
             Ok(found) => found,
+            // One that took too long is not an attempt of somebody else.
+            Err(error @ ApiError::Conflict { .. }) => return Err(error),
             Err(error) => {
                 self.throttle.failed(&attempt, steady());
                 self.note(from, EventKind::LoginFailed, &format!("failed login with a passkey from {from}"), None);
@@ -120,7 +122,7 @@ impl PasskeyApi for Seed {
 
     fn begin_passkey_login(&self, from: IpAddr) -> Result<Value, ApiError> {
         self.0.may_try(&Attempt { purpose: Purpose::Passkey, from, account: "" })?;
-        self.0.passkeys.begin_login()
+        self.0.passkeys.begin_login(from)
     }
 
     fn passkey_login(&self, origin: &Origin, answer: &Value) -> Result<String, ApiError> {

@@ -4,6 +4,10 @@ use super::*;
 
 const NAME: &str = "seed.kubedos.lan";
 
+fn from(n: usize) -> IpAddr {
+    std::net::Ipv4Addr::from(u32::try_from(n).unwrap()).into()
+}
+
 #[test]
 fn the_options_name_the_seed_ask_for_verification_and_differ() {
     let ceremonies = Ceremonies::new(NAME);
@@ -23,7 +27,7 @@ fn the_options_name_the_seed_ask_for_verification_and_differ() {
     assert_eq!((make["rp"]["id"].as_str(), make["user"]["name"].as_str()), (Some(NAME), Some("ada")), "{make}");
     assert_eq!(make["authenticatorSelection"]["userVerification"], "required", "{make}");
     assert_eq!(make["excludeCredentials"].as_array().map(Vec::len), Some(1), "{make}");
-    let (one, other) = (ceremonies.begin_login().unwrap(), ceremonies.begin_login().unwrap());
+    let (one, other) = (ceremonies.begin_login(from(1)).unwrap(), ceremonies.begin_login(from(1)).unwrap());
     assert_eq!((one["rpId"].as_str(), one["userVerification"].as_str()), (Some(NAME), Some("required")), "{one}");
     assert!(one["challenge"].as_str().is_some_and(|c| c.len() >= 20) && one["challenge"] != other["challenge"]);
 }
@@ -31,7 +35,7 @@ fn the_options_name_the_seed_ask_for_verification_and_differ() {
 #[test]
 fn answers_that_are_none_are_refused() {
     let ceremonies = Ceremonies::new(NAME);
-    ceremonies.begin_login().unwrap();
+    ceremonies.begin_login(from(1)).unwrap();
     for answer in [json!({}), json!(null), json!({"id": "AA", "response": {"clientDataJSON": "e30"}}), json!("x".repeat(5_000))] {
         let login = ceremonies.finish_login(&answer, |_| Ok(None::<(PasskeyRecord, ())>));
         assert!(matches!(login.map(|_| ()), Err(ApiError::Forbidden { .. })), "{answer}");
@@ -40,10 +44,16 @@ fn answers_that_are_none_are_refused() {
 }
 
 #[test]
-fn the_oldest_ceremony_gives_way() {
+fn the_oldest_ceremony_gives_way_and_an_address_pushes_out_its_own() {
     let ceremonies = Ceremonies::new(NAME);
+    ceremonies.begin_login(from(1)).unwrap();
     for _ in 0..MAX_BEGUN + 5 {
-        ceremonies.begin_login().unwrap();
+        ceremonies.begin_login(from(2)).unwrap();
     }
-    assert_eq!(hold(&ceremonies.logins).len(), MAX_BEGUN);
+    let of = |n| hold(&ceremonies.logins).iter().filter(|(of, _)| *of == from(n)).count();
+    assert_eq!((of(1), of(2)), (1, MAX_BEGUN_OF_ONE));
+    for n in 0..MAX_BEGUN {
+        ceremonies.begin_login(from(1_000 + n)).unwrap();
+    }
+    assert_eq!((of(1), hold(&ceremonies.logins).len()), (0, MAX_BEGUN));
 }

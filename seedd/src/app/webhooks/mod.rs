@@ -156,8 +156,8 @@ impl App {
         let url = spec.url.value.as_str();
         loop {
             let (held, newest) = self.store.read(|tx| Ok::<_, StoreError>((cursor(tx, url)?, tx.last_event()?)))?;
-            // A receiver that is new is told what happens from now on.
-            let Some(after) = held else {
+            // A receiver that is new gets what happens from now on; so does one of a longer log, from before an import.
+            let Some(after) = held.filter(|after| *after <= newest) else {
                 self.store.write(|tx| tx.set(&cursor_name(url), &newest.to_string()))?;
                 return Ok(Next::Nothing);
             };

@@ -117,6 +117,9 @@ impl Approve {
         if !self.no_wait {
             confirmed(&remote, &mut all)?;
         }
+        for outcome in all.iter_mut().filter(|o| o.why.is_none() && o.state == "Pending") {
+            outcome.why = Some("a second user has to agree".to_owned());
+        }
         let text: Vec<String> = all.iter().map(Outcome::line).collect();
         let values: Vec<Value> = all.iter().map(Outcome::value).collect();
         say(&self.shape.render(&json!({ "approved": values }), &|| text.join("\n"))?)?;
@@ -179,7 +182,8 @@ fn confirmed(remote: &Remote, all: &mut [Outcome]) -> Result<()> {
             break;
         }
         pause(LOOK);
-        let rows = remote.list("/api/v1/enrollments", "enrollments")?;
+        // What was approved so far is reported even if one question fails.
+        let Ok(rows) = remote.list("/api/v1/enrollments", "enrollments") else { continue };
         let rows = rows.into_iter().map(rows::read).collect::<Result<Vec<Enrollment>>>()?;
         let now: HashMap<&str, &Enrollment> = rows.iter().map(|e| (e.id.as_str(), e)).collect();
         for outcome in all.iter_mut().filter(|o| open(o)) {

@@ -65,7 +65,7 @@ pub fn nodes() -> ArgValueCandidates {
 /// MAC addresses of machines, and host names of those that have one.
 pub fn machines() -> ArgValueCandidates {
     candidates(|seed| {
-        let all = seed.connect()?.list("/api/v1/machines", "machines")?;
+        let all = rows::machines(&seed.connect()?)?;
         let all = all.into_iter().map(rows::read).collect::<Result<Vec<rows::Machine>>>()?;
         let name = |m: rows::Machine| m.enrollment.and_then(|e| e.hostname).unwrap_or(m.mac);
         Ok(all.into_iter().map(name).collect())

@@ -1,6 +1,6 @@
 //! `seedd context`
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::reach::Home;
 use crate::remote::Remote;
 use crate::remote::contexts::{Contexts, Entry, LOCAL, check_name};
 use crate::remote::server::Server;
-use crate::remote::trust::{digest_of, fingerprint, shown};
+use crate::remote::trust::{digest_of, fingerprint, first_of, shown};
 
 /// Largest certificate of a CA, in bytes.
 const MAX_CA: usize = 16 << 10;
@@ -133,7 +133,9 @@ impl Add {
         // A session with another server is worth nothing there.
         let held = held.filter(|h| h.server == self.url);
         let (user, token) = held.map_or((None, None), |h| (h.user, h.token));
-        let token_file = self.token_file.clone();
+        // Later commands run in other directories.
+        let token_file =
+            self.token_file.as_ref().map(|path| camino::absolute_utf8(path)).transpose().context("finding the token's file")?;
         let entry = Entry { server: self.url.clone(), fingerprint, ca, user, token, token_file };
         all.contexts.insert(self.name.clone(), entry);
         let first = all.current.is_none();
@@ -153,7 +155,7 @@ impl Add {
     fn confirmed(&self) -> Result<(Option<String>, Option<String>)> {
         let remote = Remote::stranger(self.url.clone())?;
         let ca = match remote.bytes("/ca.pem") {
-            Ok(bytes) if bytes.len() <= MAX_CA => String::from_utf8(bytes).ok().filter(|pem| digest_of(pem).is_ok()),
+            Ok(bytes) if bytes.len() <= MAX_CA => String::from_utf8(bytes).ok().and_then(|pem| first_of(&pem).ok()),
             Ok(_) => None,
             // Before its first unseal a site has no CA.
             Err(error) if remote.trust().seen().is_some() => {

@@ -140,7 +140,7 @@ impl Names {
     fn of(&mut self, remote: &Remote, event: &Value) -> String {
         let Some(id) = event["machine"].as_i64() else { return "-".to_owned() };
         if !self.0.contains_key(&id)
-            && let Ok(all) = remote.list("/api/v1/machines", "machines")
+            && let Ok(all) = rows::machines(remote)
         {
             for row in &all {
                 let name = at(row, "/enrollment/hostname");

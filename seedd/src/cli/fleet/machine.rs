@@ -13,7 +13,7 @@ use super::complete;
 use super::output::{Column, ListArgs, Shape, age, at, column, facts, pause, wide};
 use super::reach::SeedArgs;
 use super::rows::{self, Enrollment};
-use crate::remote::Remote;
+use crate::remote::{Refused, Remote};
 use crate::terminal;
 
 /// Time between two looks while a machine is waited for.
@@ -179,7 +179,7 @@ impl Machine {
 impl List {
     fn run(&self) -> Result<()> {
         let remote = self.seed.connect()?;
-        self.list.list("machines", COLUMNS, &|| remote.list("/api/v1/machines", "machines"))
+        self.list.list("machines", COLUMNS, &|| rows::machines(&remote))
     }
 }
 
@@ -270,7 +270,14 @@ impl Wait {
         let mut last = String::from("not seen yet");
         loop {
             // A machine that has not been seen may still come.
-            if let Ok(machine) = rows::machine(&remote, &self.which.machine) {
+            let found = rows::machine(&remote, &self.which.machine);
+            let refused = |e: &anyhow::Error| e.downcast_ref::<Refused>().is_some_and(|r| matches!(r.status, 401 | 403));
+            if let Err(error) = &found
+                && refused(error)
+            {
+                return found.map(drop);
+            }
+            if let Ok(machine) = found {
                 last = machine.enrollment.map_or_else(|| "Seen".to_owned(), |e| e.state);
                 match self.judge(&last) {
                     Some(true) => return self.shape.show(&json!({ "machine": self.which.machine, "state": last }), &last),

@@ -105,10 +105,28 @@ pub fn node(remote: &Remote, typed: &str) -> Result<Node> {
     found.hint("`seedd node list` lists all nodes")
 }
 
+/// Most pages of machines that are read: no site has more.
+const MAX_PAGES: u64 = 1_000;
+
+/// Every machine, as JSON: the pages of the list have serial numbers, places and labels.
+pub fn machines(remote: &Remote) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for page in 1..=MAX_PAGES {
+        let mut answer = remote.get(&format!("/api/v1/machines?page={page}"))?;
+        match answer.get_mut("machines").map(Value::take) {
+            Some(Value::Array(rows)) => all.extend(rows),
+            _ => return Err(anyhow!("the seed answers without machines")),
+        }
+        if answer.get("pages").and_then(Value::as_u64).unwrap_or(1) <= page {
+            break;
+        }
+    }
+    Ok(all)
+}
+
 /// A machine by its number, MAC address, host name or serial number.
 pub fn machine(remote: &Remote, typed: &str) -> Result<Machine> {
-    let all = remote.list("/api/v1/machines", "machines")?;
-    pick(all.into_iter().map(read).collect::<Result<_>>()?, typed)
+    pick(machines(remote)?.into_iter().map(read).collect::<Result<_>>()?, typed)
 }
 
 fn pick(all: Vec<Machine>, typed: &str) -> Result<Machine> {
