@@ -50,7 +50,9 @@ fn receiver(statuses: &'static [u16]) -> (String, Receiver<Told>) {
                 assert_ne!(got, 0, "the request ended early");
             }
             let status = statuses.get(n).or(statuses.last()).unwrap();
-            write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            // In one piece: the sender closes the connection as soon as it has read the status.
+            stream.write_all(answer.as_bytes()).unwrap();
         }
     });
     (url, receive)
