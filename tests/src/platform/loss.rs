@@ -41,7 +41,7 @@ while not os.path.exists("/run/stop-writing"):
 /// kill -9 of the agent at ten moments of its plays: it starts again, and converges.
 pub fn killed(lab: &mut Lab<'_>) -> Result<()> {
     let name = NODES[2];
-    lab.fleet.seedd.say(&["converge", "run", "--node", name])?;
+    lab.fleet.seedd.say_plain(&["converge", "run", "--node", name])?;
     let began = Instant::now();
     for kill in 1..=KILLS {
         while !lab

@@ -26,7 +26,7 @@ python3 -c "print($ended - $began)"
 pub fn beside_ansible_pull(lab: &mut Lab<'_>) -> Result<()> {
     let name = NODES[2];
     let before = attempt(&lab.status()?, name);
-    lab.fleet.seedd.say(&["converge", "run", "--node", name])?;
+    lab.fleet.seedd.say_plain(&["converge", "run", "--node", name])?;
     let began = Instant::now();
     let run = loop {
         lab.fleet.tick(false)?;

@@ -16,7 +16,7 @@ pub fn change(lab: &mut Lab<'_>) -> Result<()> {
     let file = lab.fleet.seedd.cluster_file();
     let text = std::fs::read_to_string(&file).context("reading cluster.yaml")?;
     std::fs::write(&file, text.replace("greeting_words: hello", "greeting_words: goodbye")).context("writing cluster.yaml")?;
-    lab.fleet.seedd.say(&["cluster", "apply", "--yes"])?;
+    lab.fleet.seedd.say_plain(&["cluster", "apply", "--yes"])?;
     let began = Instant::now();
     let mut cut = false;
     loop {
