@@ -27,7 +27,7 @@ demo *args: build
     {{lab}} demo {{args}}
 
 # everything CI runs; --all adds the long parts
-test *args: forget-skips (timed "lint") (timed "unit") (timed "build") && skips
+test *args: forget-skips (timed "rules") (timed "unit") (timed "build") && skips
     {{lab}} test {{args}}
 
 # a step, and how long it took
@@ -45,9 +45,15 @@ skips:
     @[ -s "$KUBEDOS_SKIPS" ] || echo "no test was skipped"
 
 # format, the rules of tidy (layers, circles, licences, duplicates, unused dependencies), clippy, documentation
-lint:
+lint: rules warnings
+
+# format, and the rules of tidy: what answers within a minute
+rules:
     cargo fmt --check
     cargo test --quiet -p kubedos-tidy
+
+# clippy and rustdoc, where a warning is an error
+warnings:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
 
@@ -73,21 +79,31 @@ release:
 test-deb *args:
     seedd/debian/test {{args}}
 
-# Many tests wait for clocks and packets; the agent is built meanwhile.
+# Many tests wait for clocks and packets. So two lanes of them run side by side, and what only compiles (the agent,
+# clippy, rustdoc) has the processors when they wait. The long lane is every test target named `it`.
+[doc('every test of the workspace; the agent, clippy and rustdoc beside it')]
 unit:
     #!/bin/sh
     set -eu
     mkdir -p target
     cargo test --workspace --no-run
-    just agent >target/agent.log 2>&1 &
-    agent=$!
-    trap 'kill "$agent" 2>/dev/null || true' EXIT
-    cargo test --workspace
-    wait "$agent" || { cat target/agent.log >&2; exit 1; }
+    cargo test --workspace --doc
+    idle=
+    if chrt -i 0 true 2>/dev/null; then idle='chrt -i 0'; fi
+    ($idle just agent && $idle just warnings) >target/beside.log 2>&1 &
+    beside=$!
+    cargo test --workspace --test it >target/it.log 2>&1 &
+    it=$!
+    trap 'kill "$beside" "$it" 2>/dev/null || true' EXIT
+    cargo test --workspace --lib --bins --test '[!i]*'
+    wait "$it" || { cat target/it.log >&2; exit 1; }
+    cat target/it.log
+    wait "$beside" || { cat target/beside.log >&2; exit 1; }
 
 # speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
 # (snapshots beside aptly, reprepro and apt), `formats` (qcow2 from an artifact beside qemu-img), `disk DISK.raw` (the same
 # of any raw disk, by the writer alone)
+[doc("measurements: demo, http, netboot, darksite, formats, disk")]
 bench what="demo" *args="": build
     @just bench-{{what}} {{args}}
 
