@@ -78,7 +78,8 @@ pub fn paused(tx: &Tx<'_>) -> Result<Paused, StoreError> {
 impl Scene {
     /// Reads everything. `payload` is id and size of the payload in use; `now` in Unix seconds.
     pub fn read(tx: &Tx<'_>, spec: &ClusterSpec, payload: Option<(Digest, u64)>, now: u64) -> Result<Self, StoreError> {
-        let roles = resolve_all(&spec.spec.roles);
+        let mut roles = resolve_all(&spec.spec.roles);
+        crate::registries::add(&mut roles, &spec.spec.extras);
         let mut scene = Scene {
             nodes: tx.converging()?,
             paused: paused(tx)?,

@@ -13,6 +13,9 @@ pub mod pki;
 /// The certificates of the nodes' SSH host keys.
 pub mod ssh;
 
+/// The registries that podman is configured with.
+mod registries;
+
 /// The site at one moment, and the orders of one node.
 pub mod fleet;
 

@@ -32,7 +32,7 @@ const ADDED: [(&str, &str); 2] = [
     ),
     (
         "      plays: [etcd, loadbalancer, containers]\n",
-        "      packages: [nfs-common]\n      plays: [etcd, loadbalancer, containers, podman, storage]\n      vars: {storage_disk: empty, podman_registries: [registry.example.org]}\n",
+        "      packages: [nfs-common]\n      plays: [etcd, loadbalancer, containers, podman, storage]\n      vars: {storage_disk: empty}\n",
     ),
 ];
 
