@@ -1,6 +1,7 @@
 //! Machines held against the plan and the rules of a site: what the form of an approval is filled in with, what contradicts, and
 //! whether the code of a machine is enough. For the running seed and for the command line beside it.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_seed::arch::Arch;
@@ -15,7 +16,9 @@ use cluster_seed::policy::Approval;
 use cluster_seed::trouble::Trouble;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::{StoreError, Tx};
-use web::api::{PlanCheck, PlanRowView, RowState, SuggestionView, TroubleView, UnplannedView};
+use web::api::{ClaimantView, PlanCheck, PlanRowView, RowState, SuggestionView, TroubleView, UnplannedView};
+
+use crate::claims::{self, Claim, Claims};
 
 /// What machines are held against.
 pub struct Planner<'a> {
@@ -25,6 +28,10 @@ pub struct Planner<'a> {
     pub images: BTreeMap<(String, Arch), u64>,
     /// Machines that have told their codes.
     pub told: BTreeSet<EnrollmentId>,
+    /// Machines that wait but do not poll any more: they claim nothing.
+    pub gone: BTreeSet<EnrollmentId>,
+    /// Read once; a planner is made for one request.
+    pub claims: OnceCell<Claims>,
 }
 
 /// A suggestion, and whether it can be carried out.
@@ -109,8 +116,37 @@ impl Planner<'_> {
         format!("{label}.{}", self.spec.spec.networking.domain).parse().ok()
     }
 
-    pub fn view(&self, judged: Judged, id: EnrollmentId) -> SuggestionView {
+    /// Who claims the rows of the plan.
+    fn claims(&self, tx: &Tx<'_>) -> Result<&Claims, StoreError> {
+        if let Some(claims) = self.claims.get() {
+            return Ok(claims);
+        }
+        let read = claims::of_all(tx, self.plan, &self.gone)?;
+        Ok(self.claims.get_or_init(|| read))
+    }
+
+    /// Other requests than `id` for the row that a machine belongs to.
+    fn rivals(&self, tx: &Tx<'_>, facts: &HardwareFacts, mac: Mac, id: EnrollmentId) -> Result<Vec<ClaimantView>, StoreError> {
+        let Some(found) = self.plan.find(facts, mac) else { return Ok(Vec::new()) };
+        let of_row = self.claims(tx)?.get(&found.row.name);
+        Ok(of_row.into_iter().flatten().filter(|c| c.record.id != id).map(Claim::view).collect())
+    }
+
+    /// What the plan or a rule says about a machine, whether a click is enough, and who else claims its row.
+    pub fn suggest_to(
+        &self,
+        tx: &Tx<'_>,
+        facts: &HardwareFacts,
+        mac: Mac,
+        id: EnrollmentId,
+    ) -> Result<Option<SuggestionView>, StoreError> {
+        let Some(judged) = self.judge(tx, facts, mac)? else { return Ok(None) };
+        Ok(Some(self.view(judged, id, self.rivals(tx, facts, mac, id)?)))
+    }
+
+    fn view(&self, judged: Judged, id: EnrollmentId, rivals: Vec<ClaimantView>) -> SuggestionView {
         let ready = judged.is_ready();
+        let may_click = self.spec.spec.enrollment.policy == Approval::PlannedClick && rivals.is_empty();
         let Judged { suggestion: s, disk, against } = judged;
         let (trouble, why) = against.map_or((None, None), |(t, why)| (Some(TroubleView::from(t)), Some(why)));
         SuggestionView {
@@ -126,7 +162,8 @@ impl Planner<'_> {
             trouble,
             why,
             ready,
-            click: ready && self.spec.spec.enrollment.policy == Approval::PlannedClick && self.told.contains(&id),
+            click: ready && may_click && self.told.contains(&id),
+            rivals,
         }
     }
 
@@ -134,7 +171,7 @@ impl Planner<'_> {
     pub fn suggestion(&self, tx: &Tx<'_>, record: &EnrollmentRecord, mac: Mac) -> Result<Option<SuggestionView>, StoreError> {
         let waits = record.state == EnrollmentState::Pending && record.token.is_none();
         let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { return Ok(None) };
-        Ok(self.judge(tx, &revealed.facts, mac)?.map(|judged| self.view(judged, record.id)))
+        self.suggest_to(tx, &revealed.facts, mac, record.id)
     }
 
     /// The plan row by row, machines that wait and are not in it, and contradictions.
@@ -148,11 +185,14 @@ impl Planner<'_> {
             None => None,
         };
         let problems = self.plan.against(&roles, &taken);
-        let mut rows: Vec<PlanRowView> = self.plan.rows().iter().map(|row| row_view(row, &waiting, &nodes)).collect();
+        let claims = self.claims(tx)?;
+        let row = |row: &PlanRow| row_view(row, waiting.get(&row.name), claims.get(&row.name), &nodes);
+        let mut rows: Vec<PlanRowView> = self.plan.rows().iter().map(row).collect();
         rows.sort_by_key(|r| match r.state {
-            RowState::Waiting => 0,
-            RowState::NotSeen => 1,
-            RowState::Node => 2,
+            RowState::Conflict => 0,
+            RowState::Waiting => 1,
+            RowState::NotSeen => 2,
+            RowState::Node => 3,
         });
         Ok(PlanCheck { rows, unplanned, problems })
     }
@@ -165,9 +205,11 @@ impl Planner<'_> {
             let waits = record.state == EnrollmentState::Pending && record.token.is_none();
             let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { continue };
             let (facts, mac) = (&revealed.facts, tx.machine(record.machine)?.mac);
-            let suggestion = self.judge(tx, facts, mac)?.map(|judged| self.view(judged, record.id));
+            let suggestion = self.suggest_to(tx, facts, mac, record.id)?;
             let (machine, number) = (record.machine, record.number.map(Number::get));
             match self.plan.find(facts, mac) {
+                // One that does not poll any more takes nobody's place.
+                Some(found) if self.gone.contains(&record.id) && planned.contains_key(&found.row.name) => {}
                 Some(found) => {
                     planned.insert(found.row.name.clone(), Waits { machine, enrollment: record.id, number, suggestion });
                 }
@@ -205,17 +247,26 @@ struct Waits {
     suggestion: Option<SuggestionView>,
 }
 
-fn row_view(row: &PlanRow, waiting: &BTreeMap<String, Waits>, nodes: &BTreeMap<String, Option<String>>) -> PlanRowView {
-    let waits = waiting.get(&row.name);
+fn row_view(
+    row: &PlanRow,
+    waits: Option<&Waits>,
+    claims: Option<&Vec<Claim>>,
+    nodes: &BTreeMap<String, Option<String>>,
+) -> PlanRowView {
     let is_node = nodes.get(&row.name).is_some_and(|planned| planned.as_ref() == Some(&row.name));
+    let claimants: Vec<ClaimantView> = claims.into_iter().flatten().map(Claim::view).collect();
     let state = match waits {
+        _ if claimants.len() > 1 => RowState::Conflict,
         Some(_) => RowState::Waiting,
         None if is_node => RowState::Node,
         None => RowState::NotSeen,
     };
+    // In a conflict, nothing says which one is meant.
+    let waits = waits.filter(|_| state == RowState::Waiting);
     PlanRowView {
         row: row.clone(),
         state,
+        claimants,
         machine: waits.map(|w| w.machine),
         enrollment: waits.map(|w| w.enrollment),
         number: waits.and_then(|w| w.number),

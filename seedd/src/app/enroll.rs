@@ -94,6 +94,7 @@ impl App {
                 Some(token) => format!("waiting, request from {from} with join token {token}"),
             };
             self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
+            self.note_rivals(id)?;
         }
         Ok(reply)
     }

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod boot;
 mod budgets;
 mod charts;
+mod claims;
 mod clock;
 pub mod confirm;
 pub mod console;

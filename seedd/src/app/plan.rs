@@ -1,6 +1,7 @@
 //! Enrollment by plan: the plan itself, codes of planned machines, and clicks in place of them. Approving goes the way of every
 //! approval (`app::approve`); only what the form would say comes from the plan.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -79,7 +80,14 @@ impl Held {
     }
 
     fn planner_of<'a>(&'a self, app: &'a App, plan: &'a Plan) -> Planner<'a> {
-        Planner { spec: &app.spec, plan, images: self.images.clone(), told: app.told.all() }
+        Planner {
+            spec: &app.spec,
+            plan,
+            images: self.images.clone(),
+            told: app.told.all(),
+            gone: app.gone(),
+            claims: OnceCell::new(),
+        }
     }
 }
 
@@ -202,6 +210,11 @@ impl App {
         }
         let suggestion = self.suggestion_of(&record)?.filter(|s| s.planned);
         let suggestion = suggestion.ok_or_else(|| ApiError::conflict("the plan does not name this machine", "type its code"))?;
+        if !suggestion.rivals.is_empty() {
+            let others = suggestion.rivals.len();
+            let why = format!("{} machines claim the planned name {}", others + 1, suggestion.hostname.unwrap_or_default());
+            return Err(ApiError::conflict(why, "type the code of the right machine, or deny the others"));
+        }
         let code = self.told.code(id).ok_or_else(|| {
             let hint = "type the code; machines that started from a medium, or before the policy was set, never send theirs";
             ApiError::conflict("this machine has not sent its code", hint)

@@ -122,7 +122,7 @@ impl App {
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
         let held = self.held_plan()?;
         let planner = held.planner(self);
-        let (row, earlier, waiting, facts, timeline, voters) = self.store.read(|tx| {
+        let (row, earlier, waiting, facts, timeline, voters, note) = self.store.read(|tx| {
             let machine = tx.machine(id)?;
             let known = machine.facts.clone();
             let member = tx.member_of(id)?;
@@ -135,7 +135,7 @@ impl App {
             let waiting = waiting(tx, &machine, &planner)?;
             let (row, earlier) = row(tx, machine, &self.standing(tx)?, &verdict_view::of_all(tx)?)?;
             let timeline = tx.timeline(id, TIMELINE)?;
-            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters))
+            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters, tx.note_of(id)?))
         })?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
@@ -148,6 +148,8 @@ impl App {
             diagnosis: diagnosis.into_iter().map(finding).collect(),
             packets,
             voters: voters.map(|v| VotersView { healthy: v.healthy, all: v.all, majority: v.majority() }),
+            place: note.place,
+            labels: note.labels,
         })
     }
 

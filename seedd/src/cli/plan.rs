@@ -1,6 +1,7 @@
 //! `seedd plan`: which machine becomes which node. Needs access to the data directory, and no session.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -18,7 +19,7 @@ use site::hint;
 use site::store::events::NewEvent;
 use site::store::{Store, StoreError, Tx};
 use site::{Site, artifacts};
-use web::api::{PlanCheck, PlanRowView, RowState};
+use web::api::{ClaimantView, PlanCheck, PlanRowView, RowState};
 
 use super::args::{SiteArgs, say};
 use crate::planning::{Planner, merged};
@@ -130,7 +131,8 @@ impl Bench {
     }
 
     fn planner<'a>(&'a self, plan: &'a Plan) -> Planner<'a> {
-        Planner { spec: &self.spec, plan, images: self.images.clone(), told: Default::default() }
+        let (images, told, gone) = (self.images.clone(), BTreeSet::new(), BTreeSet::new());
+        Planner { spec: &self.spec, plan, images, told, gone, claims: OnceCell::new() }
     }
 
     fn check(&self, plan: &Plan) -> Result<PlanCheck> {
@@ -172,6 +174,7 @@ fn refused(problems: &[Problem]) -> anyhow::Error {
 
 fn line(row: &PlanRowView) -> String {
     let state = match row.state {
+        RowState::Conflict => "conflict",
         RowState::Waiting => "waiting",
         RowState::NotSeen => "not seen",
         RowState::Node => "node",
@@ -184,8 +187,21 @@ fn line(row: &PlanRowView) -> String {
     format!("{:<10} {:<20} {:<20} {:<12} {}{why}{ready}", state, row.row.name, machine, row.row.role, row.row.disk)
 }
 
+/// One of several machines that claim a row.
+fn claimant(c: &ClaimantView) -> String {
+    let serial = if c.serial.is_empty() { "no serial number" } else { &c.serial };
+    let code = c.number.map(|n| format!("{n}-")).unwrap_or_default();
+    format!("           claimed by {} at {}, {serial}, code {code}", c.mac, c.address)
+}
+
 fn shown(check: &PlanCheck) -> String {
-    let mut lines: Vec<String> = check.rows.iter().map(line).collect();
+    let mut lines: Vec<String> = Vec::new();
+    for row in &check.rows {
+        lines.push(line(row));
+        if row.state == RowState::Conflict {
+            lines.extend(row.claimants.iter().map(claimant));
+        }
+    }
     lines.extend(check.unplanned.iter().map(|u| {
         let by = u.suggestion.as_ref().map(|s| format!("  {}", s.source)).unwrap_or_default();
         format!("{:<10} {:<20} {:<20} {}{by}", "unplanned", u.mac, u.serial, u.model)
@@ -198,8 +214,9 @@ fn shown(check: &PlanCheck) -> String {
     );
     let count = |state: RowState| check.rows.iter().filter(|r| r.state == state).count();
     lines.push(format!(
-        "{} rows: {} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {} contradictions",
+        "{} rows: {} in conflict, {} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {} contradictions",
         check.rows.len(),
+        count(RowState::Conflict),
         count(RowState::Waiting),
         count(RowState::NotSeen),
         count(RowState::Node),
@@ -303,7 +320,7 @@ impl Explain {
         let planner = bench.planner(&plan);
         let found = bench.store.read(|tx| {
             let Some(known) = known(tx, &self.machine)? else { return Ok::<_, StoreError>(None) };
-            let judged = planner.judge(tx, &known.facts, known.mac)?.map(|j| planner.view(j, known.enrollment));
+            let judged = planner.suggest_to(tx, &known.facts, known.mac, known.enrollment)?;
             Ok(Some((known, judged)))
         })?;
         let Some((known, suggestion)) = found else {

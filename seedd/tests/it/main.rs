@@ -33,6 +33,7 @@ mod pairing;
 mod passkeys;
 mod people;
 mod plan;
+mod plan_claims;
 mod plan_cli;
 mod power;
 mod private;

@@ -13,7 +13,7 @@ use web::api::{ApiError, CodeLeads, OperatorApi as _, PlanApi as _, PlanHow, Row
 use crate::enrollment::{Bench, Machine, PASSPHRASE, admin, bench, form, ip};
 
 /// An unsealed seed with these lines under `enrollment:`.
-fn with(lines: &str) -> Bench {
+pub(crate) fn with(lines: &str) -> Bench {
     let before = bench();
     let file = before.app.site.cluster_file();
     let text = std::fs::read_to_string(&file).unwrap();
@@ -25,15 +25,15 @@ fn with(lines: &str) -> Bench {
     Bench { _dir: before._dir, app: Arc::new(app) }
 }
 
-fn seed(bench: &Bench) -> Seed {
+pub(crate) fn seed(bench: &Bench) -> Seed {
     Seed(bench.app.clone())
 }
 
-fn keep(bench: &Bench, rows: &str) {
+pub(crate) fn keep(bench: &Bench, rows: &str) {
     seed(bench).keep_plan(&admin(), &format!("serial,mac,name,role,disk\n{rows}"), PlanHow::Set).unwrap();
 }
 
-fn state(bench: &Bench, id: EnrollmentId) -> S {
+pub(crate) fn state(bench: &Bench, id: EnrollmentId) -> S {
     bench.app.store.read(|tx| tx.enrollment(id)).unwrap().state
 }
 
@@ -44,7 +44,7 @@ fn refusal(lead: CodeLeads) -> Option<String> {
     }
 }
 
-fn why<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
+pub(crate) fn why<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -153,7 +153,7 @@ fn a_plan_that_contradicts_the_site_is_not_kept_and_rows_are_added_and_removed()
     assert_eq!(told.iter().filter(|k| *k == "plan.changed").count(), 4);
 }
 
-fn tell(bench: &Bench, m: &Machine, id: EnrollmentId, code: &str) -> Result<S, ApiError> {
+pub(crate) fn tell(bench: &Bench, m: &Machine, id: EnrollmentId, code: &str) -> Result<S, ApiError> {
     use web::api::MachineApi as _;
     let told = Sealed::sign(&TellCode { enrollment: id, code: code.to_owned() }, &m.key).unwrap();
     seed(bench).tell_code(id, &told).map(|r| r.state)

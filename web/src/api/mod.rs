@@ -65,5 +65,5 @@ pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, Power
 pub use settings::{DiffChange, DiffLine, SettingsApi, SettingsCheck, SettingsText, SettingsView, SpecProblem};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};
-pub use suggestion::{SuggestionView, TroubleView, VerdictView};
+pub use suggestion::{ClaimantView, SuggestionView, TroubleView, VerdictView};
 pub use webhooks::{DeadLetterView, TestWish, WebhookApi, WebhookTest, WebhookView};

@@ -148,6 +148,8 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         ],
         packets: 12,
         voters: Some(VotersView { healthy: 1, all: 3, majority: false }),
+        place: format!("hall 2{spice}"),
+        labels: vec![format!("rack=r1{spice}")],
     }
 }
 

@@ -15,7 +15,7 @@ pub mod outputs;
 pub mod people;
 pub mod plan;
 mod site;
-mod suggestion;
+pub mod suggestion;
 pub mod webhooks;
 
 #[cfg(test)]

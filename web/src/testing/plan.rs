@@ -9,9 +9,9 @@ use cluster_seed::policy::{Approval, WindowRule};
 
 use super::Mock;
 use super::data::{CLOCK, PENDING};
-use super::suggestion::suggestion;
+use super::suggestion::{claimant, suggestion};
 use crate::api::{
-    Actor, ApiError, Approve, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView, Refused, RowState,
+    Actor, ApiError, Approve, ClaimantView, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView, Refused, RowState,
     Say, SuggestionView, TypedView, UnplannedView, VerdictView, WindowView,
 };
 
@@ -29,7 +29,17 @@ fn row(spice: &str) -> PlanRow {
 }
 
 fn check(row: PlanRow, spice: &str, problems: Vec<Problem>) -> PlanCheck {
-    let not_seen = PlanRowView { row, state: RowState::NotSeen, machine: None, enrollment: None, number: None, suggestion: None };
+    let not_seen = PlanRowView {
+        row,
+        state: RowState::NotSeen,
+        claimants: Vec::new(),
+        machine: None,
+        enrollment: None,
+        number: None,
+        suggestion: None,
+    };
+    let second = ClaimantView { number: None, chosen: true, ..claimant(spice) };
+    let conflict = PlanRowView { state: RowState::Conflict, claimants: vec![claimant(spice), second], ..not_seen.clone() };
     let differs = SuggestionView { planned: true, differs: vec![format!("another MAC address{spice}")], ..suggestion(spice) };
     let against = SuggestionView { planned: true, why: Some(format!("too small{spice}")), ..suggestion(spice) };
     let waits = |suggestion| PlanRowView {
@@ -42,7 +52,7 @@ fn check(row: PlanRow, spice: &str, problems: Vec<Problem>) -> PlanCheck {
     let (serial, model) = (format!("SN9{spice}"), format!("X{spice}"));
     let mac = Mac([0x52, 0x54, 0, 0xab, 0, 2]);
     let other = UnplannedView { machine: PENDING, mac, serial, model, number: Some(12), suggestion: Some(suggestion(spice)) };
-    PlanCheck { rows: vec![waits(differs), waits(against), not_seen], unplanned: vec![other], problems }
+    PlanCheck { rows: vec![conflict, waits(differs), waits(against), not_seen], unplanned: vec![other], problems }
 }
 
 fn verdicts(spice: &str) -> Vec<VerdictView> {
