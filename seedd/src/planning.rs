@@ -14,8 +14,10 @@ use cluster_seed::pairing::Number;
 use cluster_seed::plan::{Plan, PlanRow, Problem, Source, Suggestion, suggest};
 use cluster_seed::policy::Approval;
 use cluster_seed::trouble::Trouble;
+use host::clock::now;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::{StoreError, Tx};
+use site::verdicts;
 use web::api::{ClaimantView, PlanCheck, PlanRowView, RowState, SuggestionView, TroubleView, UnplannedView};
 
 use crate::claims::{self, Claim, Claims};
@@ -176,7 +178,8 @@ impl Planner<'_> {
 
     /// The plan row by row, machines that wait and are not in it, and contradictions.
     pub fn check(&self, tx: &Tx<'_>) -> Result<PlanCheck, StoreError> {
-        let (waiting, unplanned) = self.waiting(tx)?;
+        let aside: BTreeSet<Mac> = verdicts::all(tx, now())?.into_iter().map(|(mac, _)| mac).collect();
+        let (waiting, unplanned) = self.waiting(tx, &aside)?;
         let nodes = self.nodes(tx)?;
         let roles: BTreeSet<&str> = self.spec.spec.roles.keys().map(String::as_str).collect();
         let taken = |row: &PlanRow| match nodes.get(&row.name) {
@@ -198,7 +201,7 @@ impl Planner<'_> {
     }
 
     /// Machines that wait: by the name of their row, and those without one.
-    fn waiting(&self, tx: &Tx<'_>) -> Result<(BTreeMap<String, Waits>, Vec<UnplannedView>), StoreError> {
+    fn waiting(&self, tx: &Tx<'_>, aside: &BTreeSet<Mac>) -> Result<(BTreeMap<String, Waits>, Vec<UnplannedView>), StoreError> {
         let (mut planned, mut others) = (BTreeMap::new(), Vec::new());
         // The newest request of a machine counts.
         for record in tx.enrollments_waiting()? {
@@ -206,17 +209,17 @@ impl Planner<'_> {
             let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { continue };
             let (facts, mac) = (&revealed.facts, tx.machine(record.machine)?.mac);
             let suggestion = self.suggest_to(tx, facts, mac, record.id)?;
-            let (machine, number) = (record.machine, record.number.map(Number::get));
+            let (machine, number, aside) = (record.machine, record.number.map(Number::get), aside.contains(&mac));
             match self.plan.find(facts, mac) {
                 // One that does not poll any more takes nobody's place.
                 Some(found) if self.gone.contains(&record.id) && planned.contains_key(&found.row.name) => {}
                 Some(found) => {
-                    planned.insert(found.row.name.clone(), Waits { machine, enrollment: record.id, number, suggestion });
+                    planned.insert(found.row.name.clone(), Waits { machine, enrollment: record.id, number, suggestion, aside });
                 }
                 None => {
                     others.retain(|o: &UnplannedView| o.machine != machine);
                     let model = format!("{} {}", facts.vendor, facts.product).trim().to_owned();
-                    others.push(UnplannedView { machine, mac, serial: facts.serial.clone(), model, number, suggestion });
+                    others.push(UnplannedView { machine, mac, serial: facts.serial.clone(), model, number, suggestion, aside });
                 }
             }
         }
@@ -245,6 +248,7 @@ struct Waits {
     enrollment: EnrollmentId,
     number: Option<u16>,
     suggestion: Option<SuggestionView>,
+    aside: bool,
 }
 
 fn row_view(
@@ -271,6 +275,7 @@ fn row_view(
         enrollment: waits.map(|w| w.enrollment),
         number: waits.and_then(|w| w.number),
         suggestion: waits.and_then(|w| w.suggestion.clone()),
+        aside: waits.is_some_and(|w| w.aside),
     }
 }
 

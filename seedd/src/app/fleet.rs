@@ -40,9 +40,10 @@ impl MachinesApi for Seed {
             let rows: Vec<_> = match ids {
                 [] => {
                     // One that was set aside waits, but not for an operator.
-                    let aside = verdict_view::of_all(tx)?;
-                    let oldest = tx.fleet_oldest(Stage::Waiting, PAGE)?.into_iter().map(|(row, _)| row);
-                    oldest.filter(|row| !aside.contains_key(&row.mac)).collect()
+                    let aside = verdict_view::aside(tx)?;
+                    let most = PAGE.saturating_add(verdict_view::number(&aside));
+                    let oldest = tx.fleet_oldest(Stage::Waiting, most)?.into_iter().map(|(row, _)| row);
+                    oldest.filter(|row| !aside.contains(&row.machine)).collect()
                 }
                 ids => tx.fleet_of(ids)?,
             };

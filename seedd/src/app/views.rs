@@ -61,6 +61,7 @@ impl App {
                 .push(format!("the disk is nearly full: new machines cannot enroll, and their events are not recorded; {hint}"));
         }
         warnings.extend(clock::doubt(now(), self.snapshot_date()));
+        let (waiting, aside) = self.count_waiting()?;
         Ok(Overview {
             site: self.spec.metadata.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -76,12 +77,17 @@ impl App {
             warnings,
             lasting,
             lists: standing.lists,
-            waiting: self
-                .store
-                .read(|tx| tx.fleet_counts(&[]))?
-                .iter()
-                .find(|(s, _)| *s == Stage::Waiting)
-                .map_or(0, |(_, n)| *n),
+            waiting,
+            aside,
+        })
+    }
+
+    /// How many machines wait for an operator, and how many were set aside.
+    fn count_waiting(&self) -> Result<(u32, u32), ApiError> {
+        self.store.read(|tx| {
+            let aside = verdict_view::number(&verdict_view::aside(tx)?);
+            let all = tx.fleet_counts(&[])?.iter().find(|(s, _)| *s == Stage::Waiting).map_or(0, |(_, n)| *n);
+            Ok((all.saturating_sub(aside), aside))
         })
     }
 

@@ -174,6 +174,7 @@ fn refused(problems: &[Problem]) -> anyhow::Error {
 
 fn line(row: &PlanRowView) -> String {
     let state = match row.state {
+        _ if row.aside => "set aside",
         RowState::Conflict => "conflict",
         RowState::Waiting => "waiting",
         RowState::NotSeen => "not seen",
@@ -204,7 +205,7 @@ fn shown(check: &PlanCheck) -> String {
     }
     lines.extend(check.unplanned.iter().map(|u| {
         let by = u.suggestion.as_ref().map(|s| format!("  {}", s.source)).unwrap_or_default();
-        format!("{:<10} {:<20} {:<20} {}{by}", "unplanned", u.mac, u.serial, u.model)
+        format!("{:<10} {:<20} {:<20} {}{by}", if u.aside { "set aside" } else { "unplanned" }, u.mac, u.serial, u.model)
     }));
     lines.extend(
         check
@@ -212,15 +213,17 @@ fn shown(check: &PlanCheck) -> String {
             .iter()
             .map(|p| format!("PROBLEM    {p}{}", if p.hint.is_empty() { String::new() } else { format!(" ({})", p.hint) })),
     );
-    let count = |state: RowState| check.rows.iter().filter(|r| r.state == state).count();
+    let count = |state: RowState| check.rows.iter().filter(|r| r.state == state && !r.aside).count();
+    let rest: Vec<_> = check.unplanned.iter().filter(|u| !u.aside).collect();
+    let aside = check.rows.iter().filter(|r| r.aside).count() + check.unplanned.len() - rest.len();
     lines.push(format!(
-        "{} rows: {} in conflict, {} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {} contradictions",
+        "{} rows: {} in conflict, {} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {aside} set aside; {} contradictions",
         check.rows.len(),
         count(RowState::Conflict),
         count(RowState::Waiting),
         count(RowState::NotSeen),
         count(RowState::Node),
-        check.unplanned.len(),
+        rest.len(),
         check.problems.len()
     ));
     lines.join("\n")

@@ -286,3 +286,35 @@ fn the_cause_of_a_failed_installation_is_kept_and_says_whether_waiting_helps() {
     assert_eq!((view.state, trouble.word, trouble.retryable), (S::Failed, Trouble::DiskTooSmall, false));
     assert!(trouble.hint.contains("larger disk"));
 }
+
+#[test]
+fn a_machine_that_was_set_aside_is_not_counted_as_waiting_but_apart() {
+    use cluster_seed::fleet::Stage;
+    use web::api::MachinesApi as _;
+    let bench = with("");
+    let seed = seed(&bench);
+    let all = [Machine::new(1), Machine::new(2), Machine::new(3)];
+    keep(&bench, &format!(",{},r01u07,base,\n", all[0].mac));
+    let ids: Vec<i64> = all
+        .iter()
+        .map(|m| {
+            let (id, _) = m.enroll(&bench.app);
+            bench.app.store.read(|tx| tx.enrollment(id)).unwrap().machine
+        })
+        .collect();
+    let counts = || {
+        let (home, overview, check) = (seed.home().unwrap(), seed.overview().unwrap(), seed.plan().unwrap().check);
+        let waiting = home.counts.get(&Stage::Waiting).copied();
+        let planned = check.rows.iter().filter(|r| r.state == RowState::Waiting && !r.aside).count();
+        let others = check.unplanned.iter().filter(|u| !u.aside).count();
+        assert_eq!((overview.waiting, overview.aside), (waiting.unwrap(), home.aside));
+        (waiting, home.aside, planned, others, seed.candidates(&[]).unwrap().len(), home.oldest.map(|o| o.id))
+    };
+    assert_eq!(counts(), (Some(3), 0, 1, 2, 3, Some(ids[0])));
+    for id in [ids[0], ids[1]] {
+        seed.say_of(&admin(), id, Say::NotNow { seconds: 3_600 }).unwrap();
+    }
+    assert_eq!(counts(), (Some(1), 2, 0, 1, 1, Some(ids[2])));
+    seed.say_of(&admin(), ids[0], Say::Allow).unwrap();
+    assert_eq!(counts(), (Some(2), 1, 1, 1, 2, Some(ids[0])));
+}

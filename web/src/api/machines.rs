@@ -73,7 +73,10 @@ pub struct Happening {
 /// What the first page shows.
 #[derive(Debug, Clone, Default)]
 pub struct HomeView {
+    /// Those that wait are without the ones that were set aside.
     pub counts: BTreeMap<Stage, u32>,
+    /// Machines that would wait, but were set aside.
+    pub aside: u32,
     /// The machine that waits longest.
     pub oldest: Option<NamedMachine>,
     /// Reasons of failures and how many machines have each, the most frequent first.

@@ -79,8 +79,10 @@ pub struct Overview {
     pub lasting: Vec<String>,
     /// Which peer list the nodes hold.
     pub lists: ListsView,
-    /// Machines that wait for approval.
+    /// Machines that wait for approval, without those that were set aside.
     pub waiting: u32,
+    /// Machines that would wait for approval, but were set aside.
+    pub aside: u32,
 }
 
 /// HTTP shape of a role.

@@ -45,6 +45,8 @@ pub struct PlanRowView {
     /// How its code begins.
     pub number: Option<u16>,
     pub suggestion: Option<SuggestionView>,
+    /// The machine was set aside: it waits, but not for an operator now.
+    pub aside: bool,
 }
 
 /// HTTP shape of a machine that waits and is not in the plan.
@@ -60,6 +62,8 @@ pub struct UnplannedView {
     pub number: Option<u16>,
     /// By a rule.
     pub suggestion: Option<SuggestionView>,
+    /// It was set aside.
+    pub aside: bool,
 }
 
 /// HTTP shape of a plan that was held against the site.

@@ -128,3 +128,17 @@ async fn several_machines_of_one_row_are_listed_as_a_conflict_without_a_click() 
     let text = get(&router, &format!("/machines/{PENDING}"), &[("cookie", cookie.as_str())]).await.text();
     assert!(text.contains("id=\"rivals\"") && !text.contains("id=\"click-submit\""), "{text}");
 }
+
+#[tokio::test]
+async fn machines_that_were_set_aside_are_a_count_of_their_own_on_home_plan_and_approve() {
+    let cookie = cookie();
+    let (_, router) = site("");
+    for (path, line) in [
+        ("/", "id=\"aside\"><span aria-hidden=\"true\">\u{25cb}</span> Set aside <b>1</b>"),
+        ("/plan", "2 machines, 1 <a href=\"#verdicts\">set aside</a>"),
+        ("/machines/approve", "1 <a href=\"/plan#verdicts\">set aside</a>"),
+    ] {
+        let text = get(&router, path, &[("cookie", cookie.as_str())]).await.text();
+        assert!(text.contains(line), "{path}: {text}");
+    }
+}

@@ -66,6 +66,8 @@ struct Page {
     focus: bool,
     /// More machines wait than the form has room for.
     more: u32,
+    /// Machines that were set aside.
+    aside: u32,
 }
 
 /// What came of the form.
@@ -270,6 +272,7 @@ async fn render(
         shell: Shell::new("Approve machines", &overview, id, Some(session)),
         refusal: result.refusal,
         more: overview.waiting.saturating_sub(shown),
+        aside: overview.aside,
         passed: result.passed,
         pattern: clean(&pattern),
         code: clean(field(&fields, "code")),

@@ -144,6 +144,9 @@ struct Page {
     conflicts: Vec<Row>,
     waiting: Vec<Row>,
     others: Vec<Other>,
+    /// Of the plan and of the others, machines that were set aside: they are among the verdicts.
+    aside: usize,
+    other_aside: usize,
     rows: Vec<Row>,
     problems: Vec<ProblemLine>,
     all: usize,
@@ -172,6 +175,8 @@ fn template(shell: Shell, view: PlanView, shown: Shown, now: u64) -> Page {
     let count = |state: RowState| rows.iter().filter(|r| r.state == state).count();
     let (all, nodes, not_seen) = (rows.len(), count(RowState::Node), count(RowState::NotSeen));
     let (conflicts, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|r| r.state == RowState::Conflict);
+    let aside = rows.iter().filter(|r| r.aside).count();
+    let other_aside = unplanned.iter().filter(|u| u.aside).count();
     let (waiting, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|r| r.state == RowState::Waiting);
     let last = rest.len().div_ceil(PAGE).max(1);
     let at = shown.at.clamp(1, last);
@@ -187,8 +192,10 @@ fn template(shell: Shell, view: PlanView, shown: Shown, now: u64) -> Page {
         until: window.until.map(iso).unwrap_or_default(),
         opened_by: window.by.as_deref().map(clean).unwrap_or_default(),
         conflicts: conflicts.into_iter().take(MAX_WAITING).map(Row::of).collect(),
-        waiting: waiting.into_iter().take(MAX_WAITING).map(Row::of).collect(),
-        others: unplanned.iter().take(MAX_WAITING).map(Other::of).collect(),
+        waiting: waiting.into_iter().filter(|r| !r.aside).take(MAX_WAITING).map(Row::of).collect(),
+        aside,
+        other_aside,
+        others: unplanned.iter().filter(|u| !u.aside).take(MAX_WAITING).map(Other::of).collect(),
         rows: rest.into_iter().skip((at - 1) * PAGE).take(PAGE).map(Row::of).collect(),
         problems: problems.iter().take(cluster_seed::plan::MAX_PROBLEMS).map(problem).collect(),
         all,

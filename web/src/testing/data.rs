@@ -50,6 +50,7 @@ pub fn overview(spice: &str) -> Overview {
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
         lasting: vec![format!("the state is in memory{spice}")],
         waiting: 1,
+        aside: 1,
         lists: ListsView { version: 9, nodes: 2, behind: 1, unaware: 1, revoked: vec![format!("n9.lab.lan{spice}")] },
     }
 }

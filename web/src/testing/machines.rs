@@ -136,6 +136,7 @@ impl MachinesApi for Mock {
             Happening { event: e.clone(), name: machine.map(|m| row(&state, m).title) }
         };
         Ok(HomeView {
+            aside: 1,
             oldest: of(Stage::Waiting).next().map(named),
             failures: reasons.map(|r| (r, 1)).collect(),
             silent: of(Stage::Silent).map(named).collect(),

@@ -37,6 +37,7 @@ fn check(row: PlanRow, spice: &str, problems: Vec<Problem>) -> PlanCheck {
         enrollment: None,
         number: None,
         suggestion: None,
+        aside: false,
     };
     let second = ClaimantView { number: None, chosen: true, ..claimant(spice) };
     let conflict = PlanRowView { state: RowState::Conflict, claimants: vec![claimant(spice), second], ..not_seen.clone() };
@@ -51,8 +52,10 @@ fn check(row: PlanRow, spice: &str, problems: Vec<Problem>) -> PlanCheck {
     };
     let (serial, model) = (format!("SN9{spice}"), format!("X{spice}"));
     let mac = Mac([0x52, 0x54, 0, 0xab, 0, 2]);
-    let other = UnplannedView { machine: PENDING, mac, serial, model, number: Some(12), suggestion: Some(suggestion(spice)) };
-    PlanCheck { rows: vec![conflict, waits(differs), waits(against), not_seen], unplanned: vec![other], problems }
+    let other = UnplannedView { machine: PENDING, mac, serial, model, number: Some(12), suggestion: Some(suggestion(spice)), aside: false };
+    let unplanned = vec![UnplannedView { aside: true, ..other.clone() }, other];
+    let set_aside = PlanRowView { aside: true, ..waits(suggestion(spice)) };
+    PlanCheck { rows: vec![conflict, waits(differs), waits(against), set_aside, not_seen], unplanned, problems }
 }
 
 fn verdicts(spice: &str) -> Vec<VerdictView> {
