@@ -91,7 +91,10 @@ impl App {
             let number = record.number.map(|n| n.to_string()).unwrap_or_default();
             let text = match record.token {
                 None => format!("waiting for approval, request from {from}; the code on its console begins with {number}"),
-                Some(token) => format!("waiting, request from {from} with join token {token}"),
+                Some(token) => {
+                    let second = if self.token_waits(token)? { ", which waits for a second user" } else { "" };
+                    format!("waiting, request from {from} with join token {token}{second}")
+                }
             };
             self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
             self.note_rivals(id)?;

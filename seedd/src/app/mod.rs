@@ -26,6 +26,7 @@ mod heartbeat;
 mod home;
 mod inventory;
 pub mod issue;
+mod join_tokens;
 pub mod jobs;
 mod jobs_view;
 pub mod lists;

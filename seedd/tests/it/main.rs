@@ -45,5 +45,6 @@ mod same_medium;
 mod state;
 mod stick;
 mod strangers;
+mod token_agreed;
 mod tokens;
 mod webhooks;

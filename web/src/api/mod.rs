@@ -17,6 +17,7 @@ mod fleet;
 mod flight;
 mod inventory;
 mod jobs;
+mod join_tokens;
 mod lists;
 mod machine;
 mod machines;
@@ -46,6 +47,7 @@ pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetai
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
 pub use jobs::{JobDetail, JobLine, JobsApi};
+pub use join_tokens::{JoinTokenApi, JoinTokenState, JoinTokenView};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};

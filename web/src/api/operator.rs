@@ -109,6 +109,7 @@ pub trait OperatorApi:
     + DhcpApi
     + InventoryApi
     + JobsApi
+    + JoinTokenApi
     + MachinesApi
     + PasskeyApi
     + PeopleApi
