@@ -3,6 +3,7 @@
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::fleet::{self, Label, MAX_LABELS, Named, PAGE, Query, Stage};
+use cluster_seed::people::Permission;
 use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::events::NewEvent;
@@ -67,6 +68,7 @@ impl MachinesApi for Seed {
     }
 
     fn set_labels(&self, actor: &Actor, ids: &[i64], add: &[Label], remove: &[Label]) -> Result<(), ApiError> {
+        let actor = actor.must(Permission::Approve)?;
         let words = |labels: &[Label]| labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ");
         let changes = [("added", words(add)), ("removed", words(remove))];
         let changes = changes.iter().filter(|(_, labels)| !labels.is_empty());
@@ -84,6 +86,7 @@ impl MachinesApi for Seed {
     }
 
     fn set_machine_place(&self, actor: &Actor, id: i64, place: &str) -> Result<(), ApiError> {
+        let actor = actor.must(Permission::Approve)?;
         let place = fleet::place(place).map_err(|e| ApiError::bad(e.to_string(), ""))?;
         self.0.write(|tx| {
             tx.machine(id)?;

@@ -10,6 +10,7 @@ use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::PairingCode;
+use cluster_seed::people::Permission;
 use cluster_seed::plan::{Plan, Problem};
 use cluster_seed::policy::Approval;
 use cluster_seed::seal::Sealed;
@@ -40,19 +41,19 @@ impl PlanApi for Seed {
     }
 
     fn keep_plan(&self, actor: &Actor, text: &str, how: PlanHow) -> Result<PlanView, ApiError> {
-        self.0.keep_plan(&actor.user, text, how)
+        self.0.keep_plan(&actor.must(Permission::Approve)?.user, text, how)
     }
 
     fn drop_plan(&self, actor: &Actor, name: Option<&str>) -> Result<u32, ApiError> {
-        self.0.drop_plan(&actor.user, name)
+        self.0.drop_plan(&actor.must(Permission::Approve)?.user, name)
     }
 
     fn lead(&self, actor: &Actor, code: &str) -> Result<CodeLeads, ApiError> {
-        self.0.lead(actor, code)
+        self.0.lead(actor.must(Permission::Approve)?, code)
     }
 
     fn click(&self, actor: &Actor, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
-        self.0.click(actor, id)
+        self.0.click(actor.must(Permission::Approve)?, id)
     }
 
     fn typed(&self, ids: &[EnrollmentId]) -> Result<Vec<TypedView>, ApiError> {
@@ -60,11 +61,11 @@ impl PlanApi for Seed {
     }
 
     fn set_window(&self, actor: &Actor, seconds: Option<u64>) -> Result<WindowView, ApiError> {
-        self.0.set_window(&actor.user, seconds)
+        self.0.set_window(&actor.must(Permission::Approve)?.user, seconds)
     }
 
     fn say_of(&self, actor: &Actor, machine: i64, say: Say) -> Result<(), ApiError> {
-        self.0.say_of(&actor.user, machine, say)
+        self.0.say_of(&actor.must(Permission::Approve)?.user, machine, say)
     }
 }
 

@@ -40,6 +40,7 @@ mod private;
 mod prompt;
 mod proxmox;
 mod registry;
+mod rights;
 mod rotate;
 mod same_medium;
 mod state;

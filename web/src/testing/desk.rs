@@ -157,7 +157,7 @@ impl DhcpApi for Mock {
 }
 
 impl SettingsApi for Mock {
-    fn settings(&self) -> Result<SettingsView, ApiError> {
+    fn settings(&self, _: &Actor) -> Result<SettingsView, ApiError> {
         drop(self.open()?);
         Ok(SettingsView {
             text: format!("{CLUSTER}# {}\n", self.spice.replace(['\r', '\n'], " ")),
@@ -179,7 +179,7 @@ impl SettingsApi for Mock {
         })
     }
 
-    fn apply_settings(&self, _: &Actor, text: &str, tag: &str) -> Result<SettingsView, ApiError> {
+    fn apply_settings(&self, actor: &Actor, text: &str, tag: &str) -> Result<SettingsView, ApiError> {
         self.note("apply_settings");
         if text.contains(BAD) {
             return Err(ApiError::bad("line 2, column 7: unknown kind", "write Cluster"));
@@ -187,7 +187,7 @@ impl SettingsApi for Mock {
         if tag != TAG {
             return Err(ApiError::conflict("the settings were changed in the meantime", "compare again"));
         }
-        self.settings()
+        self.settings(actor)
     }
 }
 
