@@ -140,6 +140,7 @@ pub struct Session {
     node_key: SigningKey,
     age: AgeKey,
     issued: SealedIdentity,
+    knows: Vec<String>,
 }
 
 /// The issued identity, verified: signed by the verified seed's key, for this machine, and matching the confirmed decision.
@@ -191,12 +192,23 @@ pub enum SessionError {
 
 impl Session {
     /// `seed` is the base URL of the seed.
-    pub fn new(seed: &str, confirmed: ConfirmedSeed, secrets: MachineSecrets, issued: SealedIdentity) -> Self {
-        Session { seed: seed.to_owned(), confirmed, node_key: secrets.node_key, age: secrets.age, issued }
+    pub fn new(
+        seed: &str,
+        confirmed: ConfirmedSeed,
+        secrets: MachineSecrets,
+        issued: SealedIdentity,
+        knows: Vec<String>,
+    ) -> Self {
+        Session { seed: seed.to_owned(), confirmed, node_key: secrets.node_key, age: secrets.age, issued, knows }
     }
 
     pub fn seed(&self) -> &str {
         &self.seed
+    }
+
+    /// What the seed understands beyond 0.1; see [`cluster_seed::agent::knows`].
+    pub fn knows(&self) -> &[String] {
+        &self.knows
     }
 
     pub fn site_key(&self) -> &VerifyingKey {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Offer, PROTOCOL, Reveal, RevealReply, StatusReply};
+use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Offer, PROTOCOL, Reveal, RevealReply, StatusReply, knows};
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
@@ -46,7 +46,7 @@ impl App {
             Ok((tx.enrollment(id)?, number))
         })?;
         self.note(from, EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll", Some(&record));
-        Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), number })
+        Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), number, knows: knows::all() })
     }
 
     /// For a boot loader that did not send the MAC address: the machine last seen with this IP address.

@@ -63,7 +63,8 @@ impl MachinesApi for Seed {
                 Ok(full) => tx.live_node(&full).map_or(true, |node| node.is_some()),
                 Err(_) => true,
             };
-            Ok(fleet::suggest(pattern, &named, &taken))
+            fleet::suggest(pattern, &named, &taken)
+                .map_err(|e| ApiError::conflict(e.to_string(), "use another pattern, or type the names"))
         })
     }
 

@@ -103,7 +103,8 @@ pub trait MachinesApi {
     fn machines_of(&self, ids: &[i64]) -> Result<Vec<FleetRow>, ApiError>;
     /// Those of these machines that wait for approval, or those that wait longest if `ids` is empty.
     fn candidates(&self, ids: &[i64]) -> Result<Vec<Candidate>, ApiError>;
-    /// A free host name for each of these machines, without domain; see [`cluster_seed::fleet::suggest`].
+    /// A free host name for each of these machines, without domain; see [`cluster_seed::fleet::suggest`]. Refused if the pattern has
+    /// too few.
     fn suggest_names(&self, pattern: &str, machines: &[Candidate]) -> Result<Vec<String>, ApiError>;
     /// Adds and removes labels; all machines or none.
     fn set_labels(&self, actor: &Actor, ids: &[i64], add: &[Label], remove: &[Label]) -> Result<(), ApiError>;

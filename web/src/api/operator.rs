@@ -19,6 +19,7 @@ use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
 use super::inventory::InventoryApi;
 use super::jobs::JobsApi;
+use super::join_tokens::JoinTokenApi;
 use super::lists::ListsView;
 use super::machines::MachinesApi;
 use super::mesh::MeshView;

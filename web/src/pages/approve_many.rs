@@ -107,7 +107,10 @@ pub(crate) async fn approve(
     let before = if ids.is_empty() { Vec::new() } else { app.call(move |api| api.candidates(&asked)).await? };
     let mut result = Came::default();
     if field(&fields, "do") == "fill" {
-        fill(&app, &before, &mut fields).await?;
+        if let Err(failure) = fill(&app, &before, &mut fields).await {
+            let (status, refusal) = Refusal::of(failure)?;
+            (result.status, result.refusal) = (Some(status), Some(refusal));
+        }
     } else {
         if let Err(refusal) = place_code(&before, &mut fields) {
             result.refusal = Some(refusal);
@@ -252,7 +255,16 @@ async fn render(
     let overview = overview(app).await?;
     let pattern = fields.get("pattern").map_or(DEFAULT_PATTERN, |p| p.trim()).to_owned();
     let (asked, wanted) = (candidates.clone(), pattern.clone());
-    let names = app.call(move |api| api.suggest_names(&wanted, &asked)).await?;
+    let names = match app.call(move |api| api.suggest_names(&wanted, &asked)).await {
+        Ok(names) => names,
+        Err(failure) => {
+            // The names can be typed; what was typed before is kept.
+            let (status, refusal) = Refusal::of(failure)?;
+            result.status = result.status.or(Some(status));
+            result.refusal = result.refusal.or(Some(refusal));
+            vec![String::new(); candidates.len()]
+        }
+    };
     let shown = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
     let mut rows: Vec<Row> = candidates
         .into_iter()

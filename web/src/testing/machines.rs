@@ -102,7 +102,7 @@ impl MachinesApi for Mock {
             let mut all = state.machines.iter().filter_map(|m| m.row.enrollment.as_ref()?.hostname.as_deref());
             all.any(|h| h.split('.').next() == Some(name))
         };
-        Ok(fleet::suggest(pattern, &named, &taken))
+        fleet::suggest(pattern, &named, &taken).map_err(|e| ApiError::conflict(e.to_string(), "use another pattern"))
     }
 
     fn set_labels(&self, _: &Actor, ids: &[i64], add: &[Label], remove: &[Label]) -> Result<(), ApiError> {
