@@ -17,7 +17,7 @@ use web::api::{
 use crate::support::sites::{app, site_a, temp};
 
 /// Methods that take an actor for another reason than its right.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 6] = [
     // One's own session, and what one may see of people.
     "logout",
     "people",
@@ -26,7 +26,6 @@ const OTHERS: [&str; 7] = [
     "settings",
     // By the kind of the job that runs; none does.
     "stop_job",
-    "stop_job_of",
     // Made of two others of this list.
     "set_note",
 ];

@@ -197,8 +197,6 @@ pub trait OperatorApi:
     fn export(&self, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError>;
     fn import(&self, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError>;
     fn drill(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError>;
-    /// Asks the running job to stop; it ends soon and leaves nothing half-written.
-    fn stop_job(&self, actor: &Actor) -> Result<JobView, ApiError>;
     /// Promotes a standby. `name` is the site's name, typed as a confirmation. Returns the new epoch.
     fn promote(&self, actor: &Actor, name: &str) -> Result<u64, ApiError>;
     /// Sets this seed's underlay; `None` returns to that of cluster.yaml.

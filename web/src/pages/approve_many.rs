@@ -11,8 +11,8 @@ use cluster_seed::fleet::DEFAULT_PATTERN;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::PairingCode;
 
-use super::bulk::Fields;
 use super::decision::{Choice, disk_choices, role_choices};
+use super::fields::{Fields, field};
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Moment, bytes, clean, clean_or};
 use crate::api::{ApiError, Approve, Candidate, Overview};
@@ -134,10 +134,6 @@ pub(crate) async fn approve(
     let left: Vec<i64> = ids.into_iter().filter(|id| !result.passed.iter().any(|p| p.id == *id)).collect();
     let candidates = if left.is_empty() { Vec::new() } else { app.call(move |api| api.candidates(&left)).await? };
     render(&app, change.session(), &request, candidates, fields, result).await
-}
-
-fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
-    fields.get(name).map_or("", |v| v.trim())
 }
 
 /// Gives the code of the field at the top to the row of the machine that shows it: its number says which.

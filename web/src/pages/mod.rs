@@ -31,6 +31,7 @@ pub(crate) mod settings;
 pub(crate) mod site;
 
 mod decision;
+mod fields;
 mod needs;
 mod shell;
 mod timeline;

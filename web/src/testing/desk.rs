@@ -108,8 +108,9 @@ impl JobsApi for Mock {
         Ok(running.into_iter().chain([earlier]).map(detail).collect())
     }
 
-    fn stop_job_of(&self, _: &Actor, id: u64) -> Result<JobView, ApiError> {
-        self.note("stop_job_of");
+    fn stop_job(&self, _: &Actor, id: Option<u64>) -> Result<JobView, ApiError> {
+        self.note("stop_job");
+        let Some(id) = id else { return self.stop() };
         match id {
             1 => Ok(job(JobKind::VerifyLog, JobState::Running, "")),
             2 => Ok(job(JobKind::Verify, JobState::Running, "")),
