@@ -1,4 +1,5 @@
-//! `seedd plan`: which machine becomes which node. Needs access to the data directory, and no session.
+//! `seedd plan`: which machine becomes which node. Needs access to the data directory, and no session. A running daemon keeps the plan
+//! itself ([`running`]).
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use site::{Site, artifacts};
 use web::api::{ClaimantView, PlanCheck, PlanRowView, RowState};
 
 use super::args::{SiteArgs, say};
+use super::running;
 use crate::planning::{Planner, merged};
 
 /// The actor in the event log.
@@ -216,10 +218,14 @@ fn shown(check: &PlanCheck) -> String {
     let count = |state: RowState| check.rows.iter().filter(|r| r.state == state && !r.aside).count();
     let rest: Vec<_> = check.unplanned.iter().filter(|u| !u.aside).collect();
     let aside = check.rows.iter().filter(|r| r.aside).count() + check.unplanned.len() - rest.len();
+    let set_aside = if aside > 0 { format!("{aside} set aside; ") } else { String::new() };
+    let conflicts = match count(RowState::Conflict) {
+        0 => String::new(),
+        some => format!("{some} in conflict, "),
+    };
     lines.push(format!(
-        "{} rows: {} in conflict, {} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {aside} set aside; {} contradictions",
+        "{} rows: {conflicts}{} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {set_aside}{} contradictions",
         check.rows.len(),
-        count(RowState::Conflict),
         count(RowState::Waiting),
         count(RowState::NotSeen),
         count(RowState::Node),
@@ -238,7 +244,12 @@ impl FromFile {
     }
 
     fn keep(&self, add: bool) -> Result<()> {
-        let new = parse(&text_of(&self.file)?)?;
+        let text = text_of(&self.file)?;
+        let new = parse(&text)?;
+        if let Some(daemon) = running::daemon(&self.args)? {
+            running::keep_plan(&daemon, &text, add)?;
+            return show_kept(&self.args);
+        }
         let bench = Bench::open(&self.args.site())?;
         let old = bench.kept()?;
         let plan = if add { merged(&old, &new).map_err(|problems| refused(&problems))? } else { new };
@@ -265,13 +276,20 @@ fn store(store: &Store, old: &Plan, plan: &Plan, text: &str) -> Result<()> {
     if kept { Ok(()) } else { Err(hint::with(anyhow!("the plan was changed by another user"), "run the command again")) }
 }
 
+fn show_kept(args: &SiteArgs) -> Result<()> {
+    let bench = Bench::open(&args.site())?;
+    let check = bench.check(&bench.kept()?)?;
+    args.show(&check, &shown(&check))
+}
+
 impl Show {
     fn run(&self) -> Result<()> {
-        let bench = Bench::open(&self.args.site())?;
-        let plan = bench.kept()?;
-        let check = bench.check(&plan)?;
-        self.args.show(&check, &shown(&check))
+        show_kept(&self.args)
     }
+}
+
+fn removed(rows: u64) -> String {
+    format!("{rows} rows removed from the plan of enrollment")
 }
 
 impl Remove {
@@ -281,10 +299,15 @@ impl Remove {
         if let Some(unknown) = self.names.iter().find(|n| !old.rows().iter().any(|r| r.name == **n)) {
             return Err(hint::with(anyhow!("the plan has no row {unknown}"), "`seedd plan show` lists its rows"));
         }
+        if let Some(daemon) = running::daemon(&self.args)? {
+            let gone = if old.is_empty() { 0 } else { running::remove_rows(&daemon, &self.names)? };
+            let rows = database.read(site::plan::load).context("reading the plan")?.rows().len();
+            return self.args.show(&json!({ "removed": gone, "rows": rows }), &removed(gone));
+        }
         let kept = old.rows().iter().filter(|r| !self.all && !self.names.contains(&r.name)).cloned().collect();
         let plan = Plan::of(kept).map_err(|problems| refused(&problems))?;
         let gone = old.rows().len() - plan.rows().len();
-        let text = format!("{gone} rows removed from the plan of enrollment");
+        let text = removed(gone as u64);
         store(&database, &old, &plan, &text)?;
         self.args.show(&json!({ "removed": gone, "rows": plan.rows().len() }), &text)
     }
