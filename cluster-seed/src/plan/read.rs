@@ -241,7 +241,10 @@ fn labels(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, (Str
             return Err((format!("the value of label {shown} is too long, or cannot be shown"), ""));
         }
         if machine_label(&key, &value).is_none() {
-            return Err((format!("{shown} with its value is no label"), "key=value has at most 63 characters, and no comma or quotation mark"));
+            return Err((
+                format!("{shown} with its value is no label"),
+                "key=value has at most 63 characters, and no comma or quotation mark",
+            ));
         }
         if labels.insert(key, value).is_some() {
             return Err((format!("label {shown} is there twice"), ""));

@@ -286,7 +286,8 @@ proptest! {
 #[test]
 fn a_label_or_place_that_a_machine_cannot_carry_is_refused_in_the_plan() {
     let row = |place: &str, value: &str| {
-        let text = format!("machines:\n  - {{serial: SN1, name: a, role: core, place: {place:?}, labels: {{rack: {value:?}}}}}\n");
+        let text =
+            format!("machines:\n  - {{serial: SN1, name: a, role: core, place: {place:?}, labels: {{rack: {value:?}}}}}\n");
         Plan::parse(&text).map(Plan::into_rows).map_err(|p| p[0].message.clone())
     };
     let most = "x".repeat(crate::fleet::MAX_LABEL - "rack=".len());

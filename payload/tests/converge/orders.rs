@@ -20,7 +20,14 @@ use crate::bench::{KEY, Node, Seed, identity, node_key, orders, run, site};
 fn ask(node: &Node, seed: &Seed) -> Heard {
     let (dir, identity, key, site) = (node.dir(), identity(), node_key(), site().verifying_key());
     let store = Store { dir: dir.path() };
-    let exchange = Exchange { places: Places { root: &node.root }, store, identity: &identity, key: &key, site: &site, knows_ssh: AtomicBool::new(false) };
+    let exchange = Exchange {
+        places: Places { root: &node.root },
+        store,
+        identity: &identity,
+        key: &key,
+        site: &site,
+        knows_ssh: AtomicBool::new(false),
+    };
     let held = held(node);
     let words = Words { orders: held.as_ref(), run: None, checks: &[], bundle: store.bundle() };
     exchange.ask(&Http::new(&seed.url), &mut dir.converge_numbers(), words).unwrap()

@@ -98,7 +98,10 @@ impl Token {
         let secret = JoinToken::from_random(&random);
         let sealed = seal_to(vault, secret.to_text().as_bytes()).context("sealing the join token")?;
         let (creator, password) = (creator.to_owned(), B64.encode(sealed));
-        Ok((Token { grant, created: now, creator, used: 0, refused: 0, revoked: None, agreed: None, image: None, password }, secret))
+        Ok((
+            Token { grant, created: now, creator, used: 0, refused: 0, revoked: None, agreed: None, image: None, password },
+            secret,
+        ))
     }
 
     /// The token with its secret.

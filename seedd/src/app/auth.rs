@@ -300,9 +300,11 @@ mod tests {
         app.write(|tx| Ok(tx.add_admin("ada", &hash("correct horse"), 0)?)).unwrap();
         let origin = Origin::new([10, 44, 0, 9].into(), "Firefox");
         let check = || app.check_login(origin.address, "ada", "correct horse", "wrong");
-        let sessions = || app.store.read(|tx| tx.sessions(None, steady(), LIMITS)).map_err(|e: StoreError| e.to_string()).unwrap();
+        let sessions =
+            || app.store.read(|tx| tx.sessions(None, steady(), LIMITS)).map_err(|e: StoreError| e.to_string()).unwrap();
         for change in [
-            &(|tx: &Tx<'_>| tx.set_password("ada", &hash("battery staple"), None).map(drop)) as &dyn Fn(&Tx<'_>) -> Result<(), StoreError>,
+            &(|tx: &Tx<'_>| tx.set_password("ada", &hash("battery staple"), None).map(drop))
+                as &dyn Fn(&Tx<'_>) -> Result<(), StoreError>,
             // The same password again is a change too: somebody wants all sessions to end.
             &|tx: &Tx<'_>| tx.set_password("ada", &hash("correct horse"), None).map(drop),
             &|tx: &Tx<'_>| tx.set_user("ada", cluster_seed::people::Rights::Administrator, Some(1)).map(drop),

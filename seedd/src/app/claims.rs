@@ -57,7 +57,8 @@ impl App {
         if !labels.is_empty() {
             let key = |text: &str| text.split('=').next().unwrap_or_default().to_owned();
             let known = tx.note_of(record.machine)?.labels;
-            let replaced = known.iter().filter(|old| row.labels.contains_key(&key(old)) && !labels.iter().any(|l| l.as_str() == *old));
+            let replaced =
+                known.iter().filter(|old| row.labels.contains_key(&key(old)) && !labels.iter().any(|l| l.as_str() == *old));
             let replaced: Vec<Label> = replaced.filter_map(|old| old.parse().ok()).collect();
             let words = labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ");
             let kept = tx.set_labels(record.machine, &labels, &replaced)?;

@@ -107,7 +107,9 @@ impl Jobs {
     pub fn stop(&self, id: Option<u64>, may: impl FnOnce(JobKind) -> Result<(), ApiError>) -> Result<JobView, ApiError> {
         let all = lock(&self.all);
         let (job, why) = match id {
-            Some(id) => (Some(all.iter().find(|job| job.id == id).ok_or(ApiError::NotFound { what: "job" })?), "the job has ended"),
+            Some(id) => {
+                (Some(all.iter().find(|job| job.id == id).ok_or(ApiError::NotFound { what: "job" })?), "the job has ended")
+            }
             None => (all.front(), "no job is running"),
         };
         let job = job.filter(|job| job.runs()).ok_or_else(|| ApiError::Conflict { why: why.to_owned(), hint: None })?;

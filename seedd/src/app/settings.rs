@@ -31,7 +31,11 @@ const MAX_UNFIT: usize = 20;
 impl SettingsApi for Seed {
     fn settings(&self, actor: &Actor) -> Result<SettingsView, ApiError> {
         let view = self.0.view_settings()?;
-        Ok(if actor.may.contain(Permission::Administer) { view } else { SettingsView { text: without_secrets(view.text), ..view } })
+        Ok(if actor.may.contain(Permission::Administer) {
+            view
+        } else {
+            SettingsView { text: without_secrets(view.text), ..view }
+        })
     }
 
     fn check_settings(&self, text: &str) -> Result<SettingsCheck, ApiError> {

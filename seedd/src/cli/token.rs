@@ -143,7 +143,8 @@ impl Create {
         }
         let shown = secret.to_text();
         let waits = waits(&spec, &token);
-        let second = if waits { "\nit counts once a second user has agreed to it in the web interface, page Join tokens" } else { "" };
+        let second =
+            if waits { "\nit counts once a second user has agreed to it in the web interface, page Join tokens" } else { "" };
         let value = json!({ "id": secret.id, "token": *shown, "expires": expires, "waits": waits });
         self.args.show(&value, &format!("{}\n{text}{second}", *shown))
     }
@@ -171,7 +172,8 @@ impl List {
         for (id, token) in all {
             let Token { grant, created, used, refused, image, .. } = &token;
             let Grant { role, name, uses, expires, disk } = grant;
-            let (state, until) = (state(&spec, &token, now()), time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default());
+            let (state, until) =
+                (state(&spec, &token, now()), time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default());
             let place = image.as_ref().map(|image| format!("  in image {image}")).unwrap_or_default();
             text.push(format!(
                 "{id}  {role:<12} {:<20} {used}/{uses} used  {refused} refused  until {until}  {state}{place}",

@@ -19,14 +19,9 @@ use crate::support::sites::{app, site_a, temp};
 /// Methods that take an actor for another reason than its right.
 const OTHERS: [&str; 6] = [
     // One's own session, and what one may see of people.
-    "logout",
-    "people",
-    // They show less to those who may not administer.
-    "webhooks",
-    "settings",
-    // By the kind of the job that runs; none does.
-    "stop_job",
-    // Made of two others of this list.
+    "logout", "people", // They show less to those who may not administer.
+    "webhooks", "settings", // By the kind of the job that runs; none does.
+    "stop_job", // Made of two others of this list.
     "set_note",
 ];
 
@@ -146,7 +141,10 @@ fn every_method_that_takes_an_actor_refuses_one_without_the_right() {
     let before = events();
     let called: Vec<Called> = [machines(&seed, &eve), people(&seed, &eve), site(&seed, &eve)].into_iter().flatten().collect();
     for (name, result) in &called {
-        assert!(matches!(result, Err(ApiError::Forbidden { why }) if why.contains("scope") || why.contains("API token")), "{name}: {result:?}");
+        assert!(
+            matches!(result, Err(ApiError::Forbidden { why }) if why.contains("scope") || why.contains("API token")),
+            "{name}: {result:?}"
+        );
     }
     assert_eq!(events(), before, "and nothing happened");
     let walked: BTreeSet<String> = called.iter().map(|(name, _)| *name).chain(OTHERS).map(str::to_owned).collect();

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use cluster_seed::events::EventKind;
 use cluster_seed::people::Rights;
-use seedd::app::{App, Seed};
 use seedd::app::webhooks::message::{headers, secret};
 use seedd::app::webhooks::{dead, keep};
+use seedd::app::{App, Seed};
 use site::store::events::NewEvent;
 use web::api::{Actor, SettingsApi as _, WebhookApi as _};
 

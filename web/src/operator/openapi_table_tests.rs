@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::api::{
     AboutView, ApiTokenView, Approve, AuditEvent, AuditPage, AuditState, BuildWish, CapsuleFile, ChangePassword, ChartsView,
     CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DeadLetterView, DhcpView, EnrollmentRow, EnrollmentView,
-    EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, JoinTokenView, Login, MachineDetail, MachinePage, MachineRow, MeshView,
-    NewToken, NewUser, NodeView, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText,
-    PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText,
-    SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView, WindowView,
+    EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, JoinTokenView, Login, MachineDetail, MachinePage,
+    MachineRow, MeshView, NewToken, NewUser, NodeView, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView,
+    PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser,
+    SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView,
+    WindowView,
 };
 use crate::json::Events;
 use crate::json::machine::Note;

@@ -11,8 +11,8 @@ use super::Mock;
 use super::data::{CLOCK, PENDING};
 use super::suggestion::{claimant, suggestion};
 use crate::api::{
-    Actor, ApiError, Approve, ClaimantView, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView, Refused, RowState,
-    Say, SuggestionView, TypedView, UnplannedView, VerdictView, WindowView,
+    Actor, ApiError, Approve, ClaimantView, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView,
+    Refused, RowState, Say, SuggestionView, TypedView, UnplannedView, VerdictView, WindowView,
 };
 
 fn row(spice: &str) -> PlanRow {
@@ -52,7 +52,15 @@ fn check(row: PlanRow, spice: &str, problems: Vec<Problem>) -> PlanCheck {
     };
     let (serial, model) = (format!("SN9{spice}"), format!("X{spice}"));
     let mac = Mac([0x52, 0x54, 0, 0xab, 0, 2]);
-    let other = UnplannedView { machine: PENDING, mac, serial, model, number: Some(12), suggestion: Some(suggestion(spice)), aside: false };
+    let other = UnplannedView {
+        machine: PENDING,
+        mac,
+        serial,
+        model,
+        number: Some(12),
+        suggestion: Some(suggestion(spice)),
+        aside: false,
+    };
     let unplanned = vec![UnplannedView { aside: true, ..other.clone() }, other];
     let set_aside = PlanRowView { aside: true, ..waits(suggestion(spice)) };
     PlanCheck { rows: vec![conflict, waits(differs), waits(against), set_aside, not_seen], unplanned, problems }

@@ -224,7 +224,12 @@ impl State {
                 self.state = EnrollmentState::Discovered;
                 (self.polls, self.offer, self.issued, self.claims) = (0, None, None, vec![]);
                 let site_key = key_text(&self.site.verifying_key());
-                json(&HelloReply { enrollment: ENROLLMENT, site_key, number: Number::new(NUMBER).unwrap(), knows: self.knows.clone() })
+                json(&HelloReply {
+                    enrollment: ENROLLMENT,
+                    site_key,
+                    number: Number::new(NUMBER).unwrap(),
+                    knows: self.knows.clone(),
+                })
             }
             ["api", "v1", "epoch"] if body.is_empty() => match self.epoch {
                 Some(epoch) => json(&Sealed::sign(&EpochProof { epoch }, &self.site).unwrap()),
