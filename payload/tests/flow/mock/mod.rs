@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
-    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Offer, PROTOCOL, Report, ReportBody, ReportReply,
-    Reveal, RevealReply, StatusReply, knows,
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Offer, PROTOCOL, Report, ReportBody, ReportReply, Reveal,
+    RevealReply, StatusReply, knows,
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
@@ -348,14 +348,6 @@ impl State {
         self.state = if self.lie == Lie::Stolen { EnrollmentState::Issued } else { EnrollmentState::Approved };
         let lost = self.lie == Lie::LoseConfirm && self.confirms == 1;
         if lost { (0, vec![]) } else { json(&ConfirmReply { state: self.state }) }
-    }
-
-    fn mismatch(&mut self, body: &[u8]) -> Answer {
-        let sealed: Sealed<Mismatch> = serde_json::from_slice(body).unwrap();
-        sealed.open(&self.node_key()).expect("signed by the node key");
-        self.mismatches += 1;
-        self.state = EnrollmentState::Denied;
-        json(&ConfirmReply { state: self.state })
     }
 
     fn claim(&mut self, body: &[u8]) -> Answer {
