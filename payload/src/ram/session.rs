@@ -170,6 +170,8 @@ struct Wire {
     node_key: String,
     age: String,
     issued: SealedIdentity,
+    #[serde(default)]
+    knows: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -269,6 +271,7 @@ impl Session {
             node_key: hex::encode(self.node_key.to_bytes()),
             age: String::from_utf8_lossy(age.expose()).into_owned(),
             issued: self.issued.clone(),
+            knows: self.knows.clone(),
         };
         let bytes = serde_json::to_vec(&wire).map(Zeroizing::new);
         wire.node_key.zeroize();
@@ -295,6 +298,7 @@ impl Session {
             node_key: SigningKey::from_bytes(&key),
             age: AgeKey::from_secret(&Secret::new(wire.age.into_bytes()))?,
             issued: wire.issued,
+            knows: wire.knows,
         })
     }
 }
