@@ -4,7 +4,7 @@ use crate::api::SuggestionView;
 use crate::auth::csrf;
 use crate::testing::client::{FORM, ask, cookie, get, site};
 use crate::testing::data::{PENDING, pending_id};
-use crate::testing::suggestion::claimant;
+use crate::testing::plan::claimant;
 use crate::testing::{CODE, Mock, TOKEN};
 
 fn plan(mock: &Mock, change: impl Fn(&mut SuggestionView)) {

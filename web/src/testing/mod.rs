@@ -16,7 +16,7 @@ pub mod outputs;
 pub mod people;
 pub mod plan;
 mod site;
-pub mod suggestion;
+mod suggestion;
 pub mod webhooks;
 
 #[cfg(test)]

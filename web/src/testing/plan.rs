@@ -8,8 +8,8 @@ use cluster_seed::plan::{DiskWish, Plan, PlanRow, Problem};
 use cluster_seed::policy::{Approval, WindowRule};
 
 use super::Mock;
-use super::data::{CLOCK, PENDING};
-use super::suggestion::{claimant, suggestion};
+use super::data::{CLOCK, PENDING, pending_id};
+use super::suggestion::suggestion;
 use crate::api::{
     Actor, ApiError, Approve, ClaimantView, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView,
     Refused, RowState, Say, SuggestionView, TypedView, UnplannedView, VerdictView, WindowView,
@@ -25,6 +25,21 @@ fn row(spice: &str) -> PlanRow {
         disk: DiskWish::Serial(format!("S5GX{spice}")),
         place: format!("hall 2{spice}"),
         labels: BTreeMap::from([(format!("rack{spice}"), format!("1{spice}"))]),
+    }
+}
+
+/// Another machine that claims the same row.
+pub fn claimant(spice: &str) -> ClaimantView {
+    ClaimantView {
+        machine: PENDING,
+        enrollment: pending_id(),
+        mac: Mac([0x52, 0x54, 0, 0xab, 0, 2]),
+        serial: format!("SN9{spice}"),
+        model: format!("X{spice}"),
+        address: [10, 44, 0, 101].into(),
+        number: Some(12),
+        since: CLOCK - 60,
+        chosen: false,
     }
 }
 

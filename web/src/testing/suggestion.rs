@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster_seed::ids::Mac;
-
-use super::data::{CLOCK, PENDING, pending_id};
-use crate::api::{ClaimantView, SuggestionView};
+use crate::api::SuggestionView;
 
 /// By a rule: it approves nobody.
 pub fn suggestion(spice: &str) -> SuggestionView {
@@ -24,20 +21,5 @@ pub fn suggestion(spice: &str) -> SuggestionView {
         ready: false,
         click: false,
         rivals: Vec::new(),
-    }
-}
-
-/// Another machine that claims the same row.
-pub fn claimant(spice: &str) -> ClaimantView {
-    ClaimantView {
-        machine: PENDING,
-        enrollment: pending_id(),
-        mac: Mac([0x52, 0x54, 0, 0xab, 0, 2]),
-        serial: format!("SN9{spice}"),
-        model: format!("X{spice}"),
-        address: [10, 44, 0, 101].into(),
-        number: Some(12),
-        since: CLOCK - 60,
-        chosen: false,
     }
 }
