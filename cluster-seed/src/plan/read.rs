@@ -242,7 +242,7 @@ fn labels(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, (Str
         }
         if machine_label(&key, &value).is_none() {
             return Err((
-                format!("{shown} with its value is no label"),
+                format!("{shown} and its value cannot be a label"),
                 "key=value has at most 63 characters, and no comma or quotation mark",
             ));
         }

@@ -292,7 +292,7 @@ fn a_label_or_place_that_a_machine_cannot_carry_is_refused_in_the_plan() {
     };
     let most = "x".repeat(crate::fleet::MAX_LABEL - "rack=".len());
     assert!(row("", &most).is_ok());
-    assert!(row("", &format!("{most}x")).unwrap_err().contains("rack with its value is no label"));
+    assert!(row("", &format!("{most}x")).unwrap_err().contains("rack and its value cannot be a label"));
     assert!(row("", "a,b").is_err());
     let place = "x".repeat(crate::fleet::MAX_PLACE);
     assert!(row(&place, "1").is_ok());

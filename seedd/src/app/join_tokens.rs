@@ -58,7 +58,7 @@ impl App {
                 return Err(ApiError::conflict(format!("join token {id} {why}"), "create another one"));
             }
             if !self.waits_for_second(tx, &token)? {
-                return Err(ApiError::conflict(format!("join token {id} waits for nobody"), "reload the page"));
+                return Err(ApiError::conflict(format!("join token {id} needs no second user"), "reload the page"));
             }
             if token.creator == actor.user {
                 return Err(ApiError::conflict("you created this join token yourself", "another user has to agree"));

@@ -69,7 +69,7 @@ pub fn unfit(spec: &ClusterSpec, nodes: &[NodeRecord]) -> Vec<String> {
 
 /// The file with the paths of webhooks left out, which may be secrets. A file of which they are not known is not shown.
 fn without_secrets(text: String) -> String {
-    let hidden = || "# An administrator can read this file: the URLs of its webhooks cannot be told from the rest.\n".to_owned();
+    let hidden = || "# An administrator can read this file: the URLs of its webhooks cannot be hidden in it.\n".to_owned();
     let Ok(spec) = ClusterSpec::parse(&text) else { return hidden() };
     let mut shown_text = text;
     for hook in &spec.spec.webhooks {
