@@ -2,6 +2,19 @@
 //!
 //! Self-protected: everything that matters is signed by the node key (agent) or the site key (seed), and the identity
 //! is age ciphertext, so plain HTTP on the netboot segment is enough.
+//!
+//! # Versions
+//!
+//! [`PROTOCOL`] is that of the pairing: a seed refuses a hello with another number, and the agent is loaded again. Within one number, seed
+//! and agent may be of different versions in both directions: a node keeps its agent, and a capsule may be promoted on an older seed.
+//!
+//! - Answers of the seed ignore unknown fields, so that a newer seed may say more. What a node obeys does not: offers, identities, orders
+//!   and peer lists are refused as a whole if the node does not understand all of them.
+//! - What a node tells (hello, [`Report`], [`crate::converge::orders::Ask`], and what they consist of) ignores unknown fields: the seed
+//!   stores and shows it, and nothing is allowed by what it does not understand. What authenticates or asks for a secret
+//!   ([`Reveal`], [`Confirm`], [`Claim`], [`TellCode`]) does not.
+//! - Seeds of 0.1 refuse unknown fields in reports and asks as well. An agent therefore sends the fields that came later only to a seed that
+//!   names them in [`HelloReply::knows`] or `Answer::knows`, by the words of [`knows`].
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +54,22 @@ pub struct HelloReply {
     pub site_key: String,
     /// First part of the pairing code, unique among the open enrollments.
     pub number: Number,
+    /// What this seed understands beyond 0.1; see [`knows`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knows: Vec<String>,
+}
+
+/// Words for fields of messages that seeds of 0.1 refuse.
+pub mod knows {
+    /// `cause` of a report that something failed.
+    pub const FAILED_CAUSE: &str = "failed.cause";
+    /// `ssh` of an ask.
+    pub const ASK_SSH: &str = "ask.ssh";
+
+    /// What a seed of this version says.
+    pub fn all() -> Vec<String> {
+        [FAILED_CAUSE, ASK_SSH].map(str::to_owned).to_vec()
+    }
 }
 
 /// `POST /api/v1/agent/<enrollment>/reveal`
@@ -166,7 +195,6 @@ pub struct ClaimReply {
 
 /// One result of the fabric gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct GateCheck {
     /// For example `wg1 link`, `wg2 handshake with seed`, `ssh on wg1`.
     pub name: String,
@@ -205,7 +233,6 @@ impl StepResult {
 
 /// One step of a node's configuration: of the base role, which the agent applies itself, or a task of a role's play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ApplyStep {
     pub name: String,
     pub result: StepResult,
@@ -213,7 +240,7 @@ pub struct ApplyStep {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", tag = "kind")]
 pub enum ReportBody {
     /// The identity was opened; writing begins. Moves Issued to Installing.
     InstallBegan {
@@ -252,7 +279,7 @@ pub enum ReportBody {
     Failed {
         step: String,
         why: String,
-        /// For code; agents of earlier versions do not tell it.
+        /// For code; agents of earlier versions do not tell it, and only seeds that know it are told ([`knows::FAILED_CAUSE`]).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Trouble>,
     },
@@ -260,7 +287,6 @@ pub enum ReportBody {
 
 /// `POST /api/v1/agent/<enrollment>/report`, sealed by the node key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Report {
     pub enrollment: EnrollmentId,
     /// Increases with every report of this enrollment, also across the reboot; the seed answers a known number with 200 and

@@ -16,7 +16,8 @@ use crate::ids::Hostname;
 use crate::inventory::{self, Known, NodeSpec};
 use crate::kubernetes::KubernetesSpec;
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
-pub use crate::policy::EnrollmentPolicy;
+pub use crate::people::Approvals;
+use crate::policy::EnrollmentPolicy;
 pub use crate::spec_error::SpecError;
 pub(crate) use crate::spec_error::read;
 use crate::spec_error::{at, whole};
@@ -176,6 +177,12 @@ pub struct SshSpec {
 }
 
 impl ClusterSpec {
+    /// How many people have to approve a machine of this role.
+    pub fn approvals_of(&self, role: &str) -> Approvals {
+        let of_all = self.spec.enrollment.approvals;
+        self.spec.roles.get(role).map_or(of_all, |r| r.approvals.max(of_all))
+    }
+
     /// Parses and checks. Unknown keys, wrong types and contradictions are errors.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         if text.len() > MAX_SPEC {

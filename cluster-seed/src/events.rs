@@ -178,6 +178,8 @@ kinds! {
     LogSigned "log.signed" Idle,
     SettingsApplied "settings.applied" Idle,
     SupportBundle "support.bundle" Idle,
+    EnrollmentConflict "enrollment.conflict" Bad,
+    TokenAgreed "token.agreed" Idle,
 }
 
 /// Families of kinds: the part of the word before the first dot.

@@ -36,6 +36,16 @@ impl WebhookSpec {
     }
 }
 
+/// A URL without what may be a secret in it: scheme, host and port. The path and query of many receivers are one.
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // The check refuses users in URLs; a URL from elsewhere may have one.
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let hidden = host != authority || !matches!(rest.get(authority.len()..), Some("" | "/"));
+    format!("{scheme}://{host}{}", if hidden { "/\u{2026}" } else { "/" })
+}
+
 /// # Errors
 /// The first problem.
 pub fn check(all: &[WebhookSpec]) -> Result<(), SpecError> {
@@ -82,6 +92,20 @@ pub fn check(all: &[WebhookSpec]) -> Result<(), SpecError> {
 mod tests {
     use super::*;
     use crate::cluster::read;
+
+    #[test]
+    fn a_url_is_shown_without_its_path_query_and_user() {
+        for (url, expected) in [
+            ("https://hooks.lan/services/T00/SECRET", "https://hooks.lan/\u{2026}"),
+            ("https://hooks.lan:8443?token=SECRET", "https://hooks.lan:8443/\u{2026}"),
+            ("http://user:SECRET@hooks.lan/", "http://hooks.lan/\u{2026}"),
+            ("http://[fd00::1]:80/SECRET", "http://[fd00::1]:80/\u{2026}"),
+            ("http://hooks.lan/", "http://hooks.lan/"),
+            ("http://hooks.lan", "http://hooks.lan/"),
+        ] {
+            assert_eq!(shown(url), expected);
+        }
+    }
 
     fn checked(text: &str) -> Result<(), String> {
         let all: Vec<WebhookSpec> = read(text).map_err(|e| e.message)?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use cluster_seed::agent::{Report, ReportBody, ReportReply};
+use cluster_seed::agent::{Report, ReportBody, ReportReply, knows};
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::seal::{SealError, Sealed, SigningKey};
 use cluster_seed::trouble::Trouble;
@@ -31,11 +31,18 @@ pub struct Reporter<'a> {
     enrollment: EnrollmentId,
     sequence: Mutex<Sequence>,
     wait: Wait<'a>,
+    /// The seed said that it understands the causes of failures.
+    causes: bool,
 }
 
 impl<'a> Reporter<'a> {
     pub fn new(http: &'a Http, key: &'a SigningKey, enrollment: EnrollmentId, sequence: Sequence, wait: Wait<'a>) -> Self {
-        Reporter { http, key, enrollment, sequence: Mutex::new(sequence), wait }
+        Reporter { http, key, enrollment, sequence: Mutex::new(sequence), wait, causes: false }
+    }
+
+    /// For a seed that says what it `knows` beyond 0.1: one that does not would refuse a report with a cause.
+    pub fn to_one_that(self, knows: &[String]) -> Self {
+        Reporter { causes: knows.iter().any(|word| word == knows::FAILED_CAUSE), ..self }
     }
 
     /// Sends one report; repeats the same bytes until the seed responds.
@@ -56,7 +63,7 @@ impl<'a> Reporter<'a> {
     /// Reports a permanent failure, and its cause for code.
     pub fn failed(&self, step: &str, why: &str, cause: Trouble) {
         let why = why.chars().take(2000).collect();
-        let body = ReportBody::Failed { step: step.to_owned(), why, cause: Some(cause) };
+        let body = ReportBody::Failed { step: step.to_owned(), why, cause: self.causes.then_some(cause) };
         if let Err(e) = self.deliver(body, LAST_WORDS) {
             tracing::warn!(error = %chain(&e), "failure not reported");
         }

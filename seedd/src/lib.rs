@@ -35,6 +35,9 @@ pub mod plane_listener;
 /// The use cases of the web interface, the machines and the watchdog.
 pub mod app;
 
+/// Which machines claim a row of the plan.
+pub mod claims;
+
 /// Machines held against the plan and the rules of enrollment.
 pub mod planning;
 

@@ -1,6 +1,7 @@
 //! Machines held against the plan and the rules of a site: what the form of an approval is filled in with, what contradicts, and
 //! whether the code of a machine is enough. For the running seed and for the command line beside it.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_seed::arch::Arch;
@@ -13,9 +14,13 @@ use cluster_seed::pairing::Number;
 use cluster_seed::plan::{Plan, PlanRow, Problem, Source, Suggestion, suggest};
 use cluster_seed::policy::Approval;
 use cluster_seed::trouble::Trouble;
+use host::clock::now;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::{StoreError, Tx};
-use web::api::{PlanCheck, PlanRowView, RowState, SuggestionView, TroubleView, UnplannedView};
+use site::verdicts;
+use web::api::{ClaimantView, PlanCheck, PlanRowView, RowState, SuggestionView, TroubleView, UnplannedView};
+
+use crate::claims::{self, Claim, Claims};
 
 /// What machines are held against.
 pub struct Planner<'a> {
@@ -25,6 +30,10 @@ pub struct Planner<'a> {
     pub images: BTreeMap<(String, Arch), u64>,
     /// Machines that have told their codes.
     pub told: BTreeSet<EnrollmentId>,
+    /// Machines that wait but do not poll any more: they claim nothing.
+    pub gone: BTreeSet<EnrollmentId>,
+    /// Read once; a planner is made for one request.
+    pub claims: OnceCell<Claims>,
 }
 
 /// A suggestion, and whether it can be carried out.
@@ -109,8 +118,37 @@ impl Planner<'_> {
         format!("{label}.{}", self.spec.spec.networking.domain).parse().ok()
     }
 
-    pub fn view(&self, judged: Judged, id: EnrollmentId) -> SuggestionView {
+    /// Who claims the rows of the plan.
+    fn claims(&self, tx: &Tx<'_>) -> Result<&Claims, StoreError> {
+        if let Some(claims) = self.claims.get() {
+            return Ok(claims);
+        }
+        let read = claims::of_all(tx, self.plan, &self.gone)?;
+        Ok(self.claims.get_or_init(|| read))
+    }
+
+    /// Other requests than `id` for the row that a machine belongs to.
+    fn rivals(&self, tx: &Tx<'_>, facts: &HardwareFacts, mac: Mac, id: EnrollmentId) -> Result<Vec<ClaimantView>, StoreError> {
+        let Some(found) = self.plan.find(facts, mac) else { return Ok(Vec::new()) };
+        let of_row = self.claims(tx)?.get(&found.row.name);
+        Ok(of_row.into_iter().flatten().filter(|c| c.record.id != id).map(Claim::view).collect())
+    }
+
+    /// What the plan or a rule says about a machine, whether a click is enough, and who else claims its row.
+    pub fn suggest_to(
+        &self,
+        tx: &Tx<'_>,
+        facts: &HardwareFacts,
+        mac: Mac,
+        id: EnrollmentId,
+    ) -> Result<Option<SuggestionView>, StoreError> {
+        let Some(judged) = self.judge(tx, facts, mac)? else { return Ok(None) };
+        Ok(Some(self.view(judged, id, self.rivals(tx, facts, mac, id)?)))
+    }
+
+    fn view(&self, judged: Judged, id: EnrollmentId, rivals: Vec<ClaimantView>) -> SuggestionView {
         let ready = judged.is_ready();
+        let may_click = self.spec.spec.enrollment.policy == Approval::PlannedClick && rivals.is_empty();
         let Judged { suggestion: s, disk, against } = judged;
         let (trouble, why) = against.map_or((None, None), |(t, why)| (Some(TroubleView::from(t)), Some(why)));
         SuggestionView {
@@ -126,7 +164,8 @@ impl Planner<'_> {
             trouble,
             why,
             ready,
-            click: ready && self.spec.spec.enrollment.policy == Approval::PlannedClick && self.told.contains(&id),
+            click: ready && may_click && self.told.contains(&id),
+            rivals,
         }
     }
 
@@ -134,12 +173,13 @@ impl Planner<'_> {
     pub fn suggestion(&self, tx: &Tx<'_>, record: &EnrollmentRecord, mac: Mac) -> Result<Option<SuggestionView>, StoreError> {
         let waits = record.state == EnrollmentState::Pending && record.token.is_none();
         let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { return Ok(None) };
-        Ok(self.judge(tx, &revealed.facts, mac)?.map(|judged| self.view(judged, record.id)))
+        self.suggest_to(tx, &revealed.facts, mac, record.id)
     }
 
     /// The plan row by row, machines that wait and are not in it, and contradictions.
     pub fn check(&self, tx: &Tx<'_>) -> Result<PlanCheck, StoreError> {
-        let (waiting, unplanned) = self.waiting(tx)?;
+        let aside: BTreeSet<Mac> = verdicts::all(tx, now())?.into_iter().map(|(mac, _)| mac).collect();
+        let (waiting, unplanned) = self.waiting(tx, &aside)?;
         let nodes = self.nodes(tx)?;
         let roles: BTreeSet<&str> = self.spec.spec.roles.keys().map(String::as_str).collect();
         let taken = |row: &PlanRow| match nodes.get(&row.name) {
@@ -148,33 +188,38 @@ impl Planner<'_> {
             None => None,
         };
         let problems = self.plan.against(&roles, &taken);
-        let mut rows: Vec<PlanRowView> = self.plan.rows().iter().map(|row| row_view(row, &waiting, &nodes)).collect();
+        let claims = self.claims(tx)?;
+        let row = |row: &PlanRow| row_view(row, waiting.get(&row.name), claims.get(&row.name), &nodes);
+        let mut rows: Vec<PlanRowView> = self.plan.rows().iter().map(row).collect();
         rows.sort_by_key(|r| match r.state {
-            RowState::Waiting => 0,
-            RowState::NotSeen => 1,
-            RowState::Node => 2,
+            RowState::Conflict => 0,
+            RowState::Waiting => 1,
+            RowState::NotSeen => 2,
+            RowState::Node => 3,
         });
         Ok(PlanCheck { rows, unplanned, problems })
     }
 
     /// Machines that wait: by the name of their row, and those without one.
-    fn waiting(&self, tx: &Tx<'_>) -> Result<(BTreeMap<String, Waits>, Vec<UnplannedView>), StoreError> {
+    fn waiting(&self, tx: &Tx<'_>, aside: &BTreeSet<Mac>) -> Result<(BTreeMap<String, Waits>, Vec<UnplannedView>), StoreError> {
         let (mut planned, mut others) = (BTreeMap::new(), Vec::new());
         // The newest request of a machine counts.
         for record in tx.enrollments_waiting()? {
             let waits = record.state == EnrollmentState::Pending && record.token.is_none();
             let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { continue };
             let (facts, mac) = (&revealed.facts, tx.machine(record.machine)?.mac);
-            let suggestion = self.judge(tx, facts, mac)?.map(|judged| self.view(judged, record.id));
-            let (machine, number) = (record.machine, record.number.map(Number::get));
+            let suggestion = self.suggest_to(tx, facts, mac, record.id)?;
+            let (machine, number, aside) = (record.machine, record.number.map(Number::get), aside.contains(&mac));
             match self.plan.find(facts, mac) {
+                // One that does not poll any more takes nobody's place.
+                Some(found) if self.gone.contains(&record.id) && planned.contains_key(&found.row.name) => {}
                 Some(found) => {
-                    planned.insert(found.row.name.clone(), Waits { machine, enrollment: record.id, number, suggestion });
+                    planned.insert(found.row.name.clone(), Waits { machine, enrollment: record.id, number, suggestion, aside });
                 }
                 None => {
                     others.retain(|o: &UnplannedView| o.machine != machine);
                     let model = format!("{} {}", facts.vendor, facts.product).trim().to_owned();
-                    others.push(UnplannedView { machine, mac, serial: facts.serial.clone(), model, number, suggestion });
+                    others.push(UnplannedView { machine, mac, serial: facts.serial.clone(), model, number, suggestion, aside });
                 }
             }
         }
@@ -203,23 +248,34 @@ struct Waits {
     enrollment: EnrollmentId,
     number: Option<u16>,
     suggestion: Option<SuggestionView>,
+    aside: bool,
 }
 
-fn row_view(row: &PlanRow, waiting: &BTreeMap<String, Waits>, nodes: &BTreeMap<String, Option<String>>) -> PlanRowView {
-    let waits = waiting.get(&row.name);
+fn row_view(
+    row: &PlanRow,
+    waits: Option<&Waits>,
+    claims: Option<&Vec<Claim>>,
+    nodes: &BTreeMap<String, Option<String>>,
+) -> PlanRowView {
     let is_node = nodes.get(&row.name).is_some_and(|planned| planned.as_ref() == Some(&row.name));
+    let claimants: Vec<ClaimantView> = claims.into_iter().flatten().map(Claim::view).collect();
     let state = match waits {
+        _ if claimants.len() > 1 => RowState::Conflict,
         Some(_) => RowState::Waiting,
         None if is_node => RowState::Node,
         None => RowState::NotSeen,
     };
+    // In a conflict, nothing says which one is meant.
+    let waits = waits.filter(|_| state == RowState::Waiting);
     PlanRowView {
         row: row.clone(),
         state,
+        claimants,
         machine: waits.map(|w| w.machine),
         enrollment: waits.map(|w| w.enrollment),
         number: waits.and_then(|w| w.number),
         suggestion: waits.and_then(|w| w.suggestion.clone()),
+        aside: waits.is_some_and(|w| w.aside),
     }
 }
 

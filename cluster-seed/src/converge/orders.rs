@@ -113,7 +113,7 @@ pub enum RunResult {
 
 /// The newest run of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RunReport {
     pub revision: Digest,
     pub attempt: u64,
@@ -138,7 +138,6 @@ pub struct RunReport {
 
 /// The certificates that a node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HeldBundle {
     /// [`Bundle::id`].
     pub id: Digest,
@@ -148,7 +147,6 @@ pub struct HeldBundle {
 
 /// A node's SSH host key, and the certificate of it that the node holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SshHost {
     /// ed25519, as in authorized_keys (sshd(8)), without a comment.
     pub key: String,
@@ -167,7 +165,7 @@ pub struct SshCertificate {
 
 /// A node's message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Ask {
     pub enrollment: EnrollmentId,
     /// Increases with every message of this kind, also across a restart.
@@ -181,7 +179,8 @@ pub struct Ask {
     pub bundle: Option<HeldBundle>,
     /// age recipient to which certificates are to be encrypted. A fresh one per message.
     pub recipient: String,
-    /// Absent if the node has no host key, or runs an agent of an earlier version.
+    /// Absent if the node has no host key, runs an agent of an earlier version, or does not know yet whether the seed understands it
+    /// ([`crate::agent::knows::ASK_SSH`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshHost>,
 }
@@ -202,6 +201,9 @@ pub struct Answer {
     /// A certificate of the SSH host key, where the node has none, another one or an old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<SshCertificate>,
+    /// What this seed understands beyond 0.1; see [`crate::agent::knows`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knows: Vec<String>,
 }
 
 /// One certificate with its key, in PEM. Not `Debug`: it is secret.
@@ -279,6 +281,22 @@ impl IssuedBundle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ask_of_a_later_version_is_read_and_orders_of_a_later_version_are_not() {
+        let held = r#"{"id":"HASH","issued":1,"later":1}"#.replace("HASH", &"00".repeat(32));
+        let check = r#"{"name":"n","ok":true,"detail":"","later":1}"#;
+        let ask = format!(
+            r#"{{"enrollment":"{}","seq":1,"epoch":1,"serial":1,"run":null,"checks":[{check}],"bundle":{held},"recipient":"age1","later":{{}}}}"#,
+            EnrollmentId([1; 16])
+        );
+        let ask: Ask = serde_json::from_str(&ask).unwrap();
+        assert!(ask.ssh.is_none() && ask.checks.len() == 1 && ask.bundle.is_some());
+        let mut text = serde_json::to_value(orders(1, 1)).unwrap();
+        assert!(serde_json::from_value::<Orders>(text.clone()).is_ok());
+        text["later"] = 1.into();
+        assert!(serde_json::from_value::<Orders>(text).is_err());
+    }
 
     fn orders(epoch: u64, serial: u64) -> Orders {
         Orders { enrollment: EnrollmentId([1; 16]), epoch, serial, barriers: Vec::new(), run: None }

@@ -12,7 +12,7 @@ mod query;
 /// Stages of a machine's life.
 mod stage;
 
-pub use name::{DEFAULT_PATTERN, MAX_PATTERN, Named, suggest};
+pub use name::{DEFAULT_PATTERN, MAX_PATTERN, Named, NoName, suggest};
 pub use note::{Label, MAX_LABEL, MAX_LABELS, MAX_PLACE, NoteError, place};
 pub use query::{Field, MAX_QUERY, MAX_TERMS, PAGE, Query, Sort, Term};
 pub use stage::Stage;

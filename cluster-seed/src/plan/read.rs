@@ -7,7 +7,8 @@ use serde_saphyr::Spanned;
 
 use super::disk::DiskWish;
 use super::field::MAX_FIELD;
-use super::row::{MAX_LABELS, MAX_ROWS, PlanRow, Problem, whole};
+use super::row::{MAX_LABELS, MAX_ROWS, PlanRow, Problem, machine_label, whole};
+use crate::fleet;
 use crate::ids::{Hostname, Mac};
 use crate::machine::tame;
 use crate::spec_error;
@@ -219,6 +220,7 @@ impl Raw {
         }
         let disk = self.disk.parse::<DiskWish>().map_err(|e| bad(e.to_string(), ""))?;
         let place = text("the place", &self.place)?;
+        fleet::place(&place).map_err(|e| bad(e.to_string(), ""))?;
         let labels = labels(self.labels).map_err(|(message, hint)| bad(message, hint))?;
         Ok(PlanRow { line, serial, mac, name, role, disk, place, labels })
     }
@@ -237,6 +239,12 @@ fn labels(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, (Str
         }
         if value.chars().count() > MAX_FIELD || tame(&value) != value {
             return Err((format!("the value of label {shown} is too long, or cannot be shown"), ""));
+        }
+        if machine_label(&key, &value).is_none() {
+            return Err((
+                format!("{shown} and its value cannot be a label"),
+                "key=value has at most 63 characters, and no comma or quotation mark",
+            ));
         }
         if labels.insert(key, value).is_some() {
             return Err((format!("label {shown} is there twice"), ""));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskWish;
+use crate::fleet::{Label, MAX_PLACE};
 use crate::ids::Mac;
 
 /// Most rows of a plan.
@@ -34,6 +35,23 @@ pub struct PlanRow {
     pub place: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+impl PlanRow {
+    /// Its place as a machine carries it. Plans of earlier versions may have a longer one.
+    pub fn machine_place(&self) -> String {
+        self.place.chars().take(MAX_PLACE).collect()
+    }
+
+    /// Its labels as a machine carries them: `key=value`, or the key alone where the value is empty. What is no label of a machine is
+    /// left out: plans of earlier versions may have some.
+    pub fn machine_labels(&self) -> Vec<Label> {
+        self.labels.iter().filter_map(|(key, value)| machine_label(key, value)).collect()
+    }
+}
+
+pub(super) fn machine_label(key: &str, value: &str) -> Option<Label> {
+    if value.is_empty() { key.parse().ok() } else { format!("{key}={value}").parse().ok() }
 }
 
 /// Something in a plan that cannot be right.

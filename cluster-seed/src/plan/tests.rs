@@ -282,3 +282,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_label_or_place_that_a_machine_cannot_carry_is_refused_in_the_plan() {
+    let row = |place: &str, value: &str| {
+        let text =
+            format!("machines:\n  - {{serial: SN1, name: a, role: core, place: {place:?}, labels: {{rack: {value:?}}}}}\n");
+        Plan::parse(&text).map(Plan::into_rows).map_err(|p| p[0].message.clone())
+    };
+    let most = "x".repeat(crate::fleet::MAX_LABEL - "rack=".len());
+    assert!(row("", &most).is_ok());
+    assert!(row("", &format!("{most}x")).unwrap_err().contains("rack and its value cannot be a label"));
+    assert!(row("", "a,b").is_err());
+    let place = "x".repeat(crate::fleet::MAX_PLACE);
+    assert!(row(&place, "1").is_ok());
+    assert!(row(&format!("{place}x"), "1").unwrap_err().contains("at most 80"));
+    let rows = row("hall 2", "").unwrap();
+    assert_eq!((rows[0].machine_place().as_str(), rows[0].machine_labels()[0].as_str()), ("hall 2", "rack"));
+}

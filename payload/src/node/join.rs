@@ -108,7 +108,9 @@ pub fn join(ram: &Ram<'_>, places: &Places<'_>) -> anyhow::Result<()> {
     let (order, identity) = (approved.order(), approved.identity());
     let files = state_files(identity, session.node_key())?;
     let http = Http::new(session.seed());
-    let reporter = Reporter::new(&http, session.node_key(), session.enrollment(), NodeDir::new(ram.run).sequence(1), ram.wait);
+    let sequence = NodeDir::new(ram.run).sequence(1);
+    let reporter =
+        Reporter::new(&http, session.node_key(), session.enrollment(), sequence, ram.wait).to_one_that(session.knows());
     // The seed expects these reports from a machine that is being installed; no disk is written here.
     let began = ReportBody::InstallBegan { artifact: order.artifact, disk: order.disk.clone(), total: order.disk_size };
     reporter.deliver(began, UNTIL_HEARD).context("reporting to the seed")?;

@@ -116,13 +116,14 @@ impl Enroller<'_> {
         if self.tries > 1 {
             self.console.step("hello");
         }
-        let open = self.hello(&secrets, facts).map_err(early)?;
+        let mut open = self.hello(&secrets, facts).map_err(early)?;
         let offered = epoch::of_seed(self.http, &open.site_key);
         if let Some((now, _)) = &offered {
             self.not_older(*now, &open.site_key).map_err(early)?;
         }
         let (confirmed, issued) = self.pair(&open, facts)?;
-        let session = Session::new(self.http.base(), confirmed, secrets, issued);
+        let knows = std::mem::take(&mut open.reply.knows);
+        let session = Session::new(self.http.base(), confirmed, secrets, issued, knows);
         self.check(&session, offered).map_err(|error| Failed { failure: error.after_the_code(), error })?;
         Ok(session)
     }
@@ -173,7 +174,7 @@ impl Enroller<'_> {
 
     /// Reveals the machine, shows its code, and waits until the seed is verified and the identity has arrived.
     fn pair(&self, open: &Open<'_>, facts: &HardwareFacts) -> Result<(ConfirmedSeed, SealedIdentity), Failed> {
-        let early = |error| Failed { error, failure: Failure::BeforeTheCode };
+        let early = |error| Failed { failure: self.before_the_code(&error), error };
         let pairing = self.reveal(open, facts).map_err(early)?;
         let shown = open.secrets.shown(open.reply.number);
         self.await_identity(open, pairing, &shown, &describe(facts))

@@ -237,7 +237,8 @@ impl Ram<'_> {
     pub fn install(&self, session: &Session) -> anyhow::Result<Outcome> {
         let http = Http::new(session.seed());
         let sequence = NodeDir::new(self.run).sequence(1);
-        let reporter = Reporter::new(&http, session.node_key(), session.enrollment(), sequence, self.wait);
+        let reporter =
+            Reporter::new(&http, session.node_key(), session.enrollment(), sequence, self.wait).to_one_that(session.knows());
         let approved = session.open()?;
         let began = self.run.join(BEGAN);
         // Found again at every attempt: it may have been taken out.

@@ -140,6 +140,7 @@ pub struct Session {
     node_key: SigningKey,
     age: AgeKey,
     issued: SealedIdentity,
+    knows: Vec<String>,
 }
 
 /// The issued identity, verified: signed by the verified seed's key, for this machine, and matching the confirmed decision.
@@ -169,6 +170,8 @@ struct Wire {
     node_key: String,
     age: String,
     issued: SealedIdentity,
+    #[serde(default)]
+    knows: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -191,12 +194,23 @@ pub enum SessionError {
 
 impl Session {
     /// `seed` is the base URL of the seed.
-    pub fn new(seed: &str, confirmed: ConfirmedSeed, secrets: MachineSecrets, issued: SealedIdentity) -> Self {
-        Session { seed: seed.to_owned(), confirmed, node_key: secrets.node_key, age: secrets.age, issued }
+    pub fn new(
+        seed: &str,
+        confirmed: ConfirmedSeed,
+        secrets: MachineSecrets,
+        issued: SealedIdentity,
+        knows: Vec<String>,
+    ) -> Self {
+        Session { seed: seed.to_owned(), confirmed, node_key: secrets.node_key, age: secrets.age, issued, knows }
     }
 
     pub fn seed(&self) -> &str {
         &self.seed
+    }
+
+    /// What the seed understands beyond 0.1; see [`cluster_seed::agent::knows`].
+    pub fn knows(&self) -> &[String] {
+        &self.knows
     }
 
     pub fn site_key(&self) -> &VerifyingKey {
@@ -257,6 +271,7 @@ impl Session {
             node_key: hex::encode(self.node_key.to_bytes()),
             age: String::from_utf8_lossy(age.expose()).into_owned(),
             issued: self.issued.clone(),
+            knows: self.knows.clone(),
         };
         let bytes = serde_json::to_vec(&wire).map(Zeroizing::new);
         wire.node_key.zeroize();
@@ -283,6 +298,7 @@ impl Session {
             node_key: SigningKey::from_bytes(&key),
             age: AgeKey::from_secret(&Secret::new(wire.age.into_bytes()))?,
             issued: wire.issued,
+            knows: wire.knows,
         })
     }
 }

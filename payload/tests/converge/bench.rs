@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::agent::GateCheck;
+use cluster_seed::agent::{GateCheck, knows};
 use cluster_seed::converge::orders::{Answer, Ask, Bundle, IssuedBundle, Leaf, Orders, Run, RunMode, RunReport};
 use cluster_seed::converge::platform::Authority;
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, NodeIdentity, PlaneAddress};
@@ -50,6 +50,8 @@ pub struct State {
     /// It hangs up on everything.
     pub away: bool,
     pub asks: Vec<Ask>,
+    /// What it says it understands.
+    pub knows: Vec<String>,
 }
 
 pub struct Seed {
@@ -61,7 +63,7 @@ impl Seed {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State { knows: knows::all(), ..State::default() }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -172,7 +174,7 @@ impl State {
             Sealed::sign(&IssuedBundle { enrollment, ciphertext }, &site()).unwrap()
         });
         self.asks.push(ask);
-        serde_json::to_vec(&Answer { orders, certificates, poll: 2, ssh: None }).unwrap()
+        serde_json::to_vec(&Answer { orders, certificates, poll: 2, ssh: None, knows: self.knows.clone() }).unwrap()
     }
 }
 

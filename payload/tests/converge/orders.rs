@@ -1,5 +1,8 @@
 //! Which orders and certificates a node takes.
 
+use std::sync::atomic::AtomicBool;
+
+use cluster_seed::agent::knows;
 use cluster_seed::converge::orders::{Orders, Run};
 use cluster_seed::epoch::EpochProof;
 use cluster_seed::ids::{Digest, EnrollmentId};
@@ -17,7 +20,14 @@ use crate::bench::{KEY, Node, Seed, identity, node_key, orders, run, site};
 fn ask(node: &Node, seed: &Seed) -> Heard {
     let (dir, identity, key, site) = (node.dir(), identity(), node_key(), site().verifying_key());
     let store = Store { dir: dir.path() };
-    let exchange = Exchange { places: Places { root: &node.root }, store, identity: &identity, key: &key, site: &site };
+    let exchange = Exchange {
+        places: Places { root: &node.root },
+        store,
+        identity: &identity,
+        key: &key,
+        site: &site,
+        knows_ssh: AtomicBool::new(false),
+    };
     let held = held(node);
     let words = Words { orders: held.as_ref(), run: None, checks: &[], bundle: store.bundle() };
     exchange.ask(&Http::new(&seed.url), &mut dir.converge_numbers(), words).unwrap()
@@ -113,4 +123,25 @@ fn certificates_are_written_and_kept_in_mind_and_those_of_another_node_are_not()
     // The next message names them, so they are not sent again.
     assert!(ask(&node, &seed).bundle.is_none());
     assert_eq!(seed.state().asks.last().unwrap().bundle, Some(heard));
+}
+
+#[test]
+fn the_ssh_host_key_is_told_only_to_a_seed_that_says_it_knows_it() {
+    for (words, told) in [(vec![], [false; 3]), (knows::all(), [false, true, true])] {
+        let (node, seed) = (Node::new(), Seed::start());
+        seed.state().knows = words;
+        let folder = node.root.join("etc/ssh");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("ssh_host_ed25519_key.pub"), "ssh-ed25519 AAAA root@n1\n").unwrap();
+        let (dir, identity, key, site) = (node.dir(), identity(), node_key(), site().verifying_key());
+        let (places, store) = (Places { root: &node.root }, Store { dir: dir.path() });
+        let exchange = Exchange { places, store, identity: &identity, key: &key, site: &site, knows_ssh: AtomicBool::new(false) };
+        let mut numbers = dir.converge_numbers();
+        for _ in 0..3 {
+            let words = Words { orders: None, run: None, checks: &[], bundle: None };
+            exchange.ask(&Http::new(&seed.url), &mut numbers, words).unwrap();
+        }
+        let had: Vec<bool> = seed.state().asks.iter().map(|ask| ask.ssh.is_some()).collect();
+        assert_eq!(had, told);
+    }
 }

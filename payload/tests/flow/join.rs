@@ -4,16 +4,20 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster_seed::agent::ReportBody;
+use cluster_seed::agent::{ReportBody, knows};
 use cluster_seed::join::JoinSpec;
 use cluster_seed::join::token::JoinToken;
 use cluster_seed::seal::{SigningKey, key_text};
+use cluster_seed::trouble::Trouble;
+use payload::http::Http;
 use payload::node::discover::Places;
 use payload::node::join;
 use payload::ram::Ram;
+use payload::report::Reporter;
+use payload::state::NodeDir;
 
 use crate::mock::machine::{Machine, OLD};
-use crate::mock::{Lie, Mock};
+use crate::mock::{ENROLLMENT, Lie, Mock};
 
 const TOKEN: &str = "kjt-0a1b2c3d-000102030405060708090a0b0c0d0e0f";
 
@@ -126,6 +130,30 @@ fn a_refused_token_is_named_and_tried_ever_more_slowly() {
     let printed = machine.printed();
     let count = printed.matches("join token 0a1b2c3d has expired").count();
     assert!((95..=105).contains(&count), "{count}");
+}
+
+#[test]
+fn a_denial_at_the_reveal_is_tried_ever_more_slowly() {
+    let (mock, machine) = (Mock::start(Lie::DeniesReveal), Machine::new(16));
+    image(&machine, Some(&mock.url), site(1), None);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| follow(&machine, &|now| now < 24 * 3_600)));
+    assert!(ended.is_err());
+    let reveals = mock.state().reveals;
+    assert!((95..=105).contains(&reveals), "{reveals}");
+    assert!(machine.printed().contains("an operator denied this machine"));
+}
+
+#[test]
+fn the_cause_of_a_failure_is_told_only_to_a_seed_that_says_it_knows_it() {
+    for (words, cause) in [(knows::all(), Some(Trouble::DiskTooSmall)), (vec![], None), (vec!["other".to_owned()], None)] {
+        let (mock, machine) = (Mock::start(Lie::None), Machine::new(16));
+        let (http, key) = (Http::new(&mock.url), SigningKey::from_bytes(&[7; 32]));
+        let sequence = NodeDir::new(&machine.root).sequence(1);
+        let reporter = Reporter::new(&http, &key, ENROLLMENT, sequence, &|_| ()).to_one_that(&words);
+        reporter.failed("disk", "it is too small", Trouble::DiskTooSmall);
+        let report = mock.state().reports.pop().unwrap();
+        assert!(matches!(report.body, ReportBody::Failed { cause: told, .. } if told == cause), "{words:?}: {report:?}");
+    }
 }
 
 #[test]

@@ -74,6 +74,9 @@ pub struct Token {
     /// Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<u64>,
+    /// The user who agreed to it, where two users have to approve a machine of its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<String>,
     /// Name of the output that was made with it, for one named node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -95,7 +98,10 @@ impl Token {
         let secret = JoinToken::from_random(&random);
         let sealed = seal_to(vault, secret.to_text().as_bytes()).context("sealing the join token")?;
         let (creator, password) = (creator.to_owned(), B64.encode(sealed));
-        Ok((Token { grant, created: now, creator, used: 0, refused: 0, revoked: None, image: None, password }, secret))
+        Ok((
+            Token { grant, created: now, creator, used: 0, refused: 0, revoked: None, agreed: None, image: None, password },
+            secret,
+        ))
     }
 
     /// The token with its secret.
@@ -195,6 +201,14 @@ pub fn count_refusal(tx: &Tx<'_>, id: TokenId) -> Result<(), StoreError> {
     let Some(mut token) = get(tx, id)? else { return Ok(()) };
     token.refused = token.refused.saturating_add(1);
     put(tx, id, &token)
+}
+
+/// Keeps who agreed to a token; returns it as it is then, `None` if there is none.
+pub fn agree(tx: &Tx<'_>, id: TokenId, user: &str) -> Result<Option<Token>, StoreError> {
+    let Some(mut token) = get(tx, id)? else { return Ok(None) };
+    token.agreed = Some(user.to_owned());
+    put(tx, id, &token)?;
+    Ok(Some(token))
 }
 
 /// Revokes a token. False if there is none, or it was revoked before.

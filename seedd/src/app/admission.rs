@@ -3,7 +3,7 @@
 //! A hello is an unproven claim. It opens an enrollment and changes nothing about a node with the same MAC address: not its
 //! state, its address, its facts or the operator's controls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -31,6 +31,9 @@ const PER_ADDRESS: u32 = 8;
 pub const REVEAL_SECONDS: u64 = 120;
 /// Seconds without a poll after which a Pending machine counts as gone; it polls every two seconds.
 pub const SILENT_SECONDS: u64 = 600;
+/// Seconds without a poll after which a Pending machine does not claim its row of the plan any more, so that a machine that was
+/// restarted has no conflict with itself for longer.
+const CLAIM_SECONDS: u64 = 60;
 /// Seconds for which an enrollment that ended without approval is kept, so that its machine can read the reason.
 const ENDED_SECONDS: u64 = 600;
 /// Free space of the data directory, in bytes, below which only events of operators and nodes are recorded: the rest is
@@ -101,6 +104,13 @@ impl App {
         let kept = pending.map(|r| (r.id, polls.get(&r.id).copied().unwrap_or((now, false))));
         *polls = kept.collect();
         polls.iter().map(|(id, (at, _))| (*id, now.saturating_sub(*at))).collect()
+    }
+
+    /// Pending machines that were heard once and have not polled for [`CLAIM_SECONDS`].
+    pub(super) fn gone(&self) -> BTreeSet<EnrollmentId> {
+        let (polls, now) = (self.polls.lock().unwrap_or_else(PoisonError::into_inner), steady());
+        let gone = polls.iter().filter(|(_, (at, _))| now.saturating_sub(*at) >= CLAIM_SECONDS);
+        gone.map(|(id, _)| *id).collect()
     }
 
     /// When the machines that wait for approval last polled, in Unix seconds.

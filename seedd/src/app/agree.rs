@@ -8,6 +8,7 @@ use cluster_seed::people::{Approvals, Permission};
 use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::enrollments::{Decided, EnrollmentRecord};
+use site::store::people::UserRecord;
 use web::api::{Actor, ApiError, EnrollmentView};
 
 use super::App;
@@ -15,19 +16,23 @@ use super::first_yes::{digest, waiting};
 use super::records::event_of;
 
 /// A yes counts only of a user who logged in: a token may be in other hands than those of its user.
-fn person(actor: &Actor) -> Result<(), ApiError> {
+pub(super) fn person(actor: &Actor) -> Result<(), ApiError> {
     if actor.is_session() {
         return Ok(());
     }
-    let why = "two users approve this machine, each logged in: neither an API token nor the command line of the seed counts";
+    let why = "two users have to approve this, each logged in: neither an API token nor the command line of the seed counts";
     Err(ApiError::conflict(why, "approve it in the web interface"))
+}
+
+/// The user, if it may approve machines now.
+pub(super) fn able(tx: &Tx<'_>, name: &str) -> Result<Option<UserRecord>, ApiError> {
+    Ok(tx.user(name)?.filter(|u| u.disabled.is_none() && u.rights.permissions().contain(Permission::Approve)))
 }
 
 impl App {
     /// How many people have to approve a machine of this role.
     pub(super) fn approvals_of(&self, role: &str) -> Approvals {
-        let of_all = self.spec.spec.enrollment.approvals;
-        self.spec.spec.roles.get(role).map_or(of_all, |r| r.approvals.max(of_all))
+        self.spec.approvals_of(role)
     }
 
     /// Keeps what the first person decided; or goes on, if another one decided the same before.
@@ -92,9 +97,7 @@ impl App {
         self.may_issue(tx)?;
         self.has_room(tx, &decided.hostname, decided.replace)?;
         let first = if decided.actor == second.user { decided.agreed.as_deref() } else { Some(decided.actor.as_str()) };
-        let first = first.map(|name| tx.user(name)).transpose()?.flatten();
-        let able = first.filter(|u| u.disabled.is_none() && u.rights.permissions().contain(Permission::Approve));
-        let Some(first) = able else {
+        let Some(first) = first.map(|name| able(tx, name)).transpose()?.flatten() else {
             let hint = "enter the code again; then another user has to agree";
             return Err(ApiError::conflict("the user who approved this machine first may not approve machines now", hint));
         };

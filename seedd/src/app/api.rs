@@ -27,7 +27,6 @@ use web::api::{
 
 use super::App;
 use super::boot::BOOT_FILES;
-use super::jobs_view::may_stop;
 use crate::installer::{self, Medium};
 
 /// A handle that both routers share.
@@ -356,10 +355,6 @@ impl OperatorApi for Seed {
 
     fn drill(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError> {
         self.0.drill_by(from, actor.must(Permission::Administer)?, passphrase)
-    }
-
-    fn stop_job(&self, actor: &Actor) -> Result<JobView, ApiError> {
-        self.0.jobs.stop(|kind| may_stop(actor, kind))
     }
 
     fn promote(&self, actor: &Actor, name: &str) -> Result<u64, ApiError> {

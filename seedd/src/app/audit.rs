@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Mac;
 use cluster_seed::log::LogCheckpoint;
+use cluster_seed::people::Permission;
 use cluster_seed::progress::Progress as _;
 use cluster_seed::seal::Sealed;
 use host::clock::now_ms;
@@ -47,11 +48,11 @@ impl AuditApi for Seed {
     }
 
     fn verify_log(&self, actor: &Actor) -> Result<JobView, ApiError> {
-        self.0.verify_log_by(actor)
+        self.0.verify_log_by(actor.must(Permission::Audit)?)
     }
 
     fn checkpoint_log(&self, actor: &Actor) -> Result<CheckpointView, ApiError> {
-        self.0.checkpoint_by(&actor.user)
+        self.0.checkpoint_by(&actor.must(Permission::Administer)?.user)
     }
 }
 

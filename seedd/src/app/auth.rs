@@ -77,6 +77,20 @@ pub fn api_token_hash(token: &str) -> String {
     Digest::of(format!("kubedos:api-token:v1\0{token}").as_bytes()).to_string()
 }
 
+/// A password that was right, by the hash that it was checked against.
+pub(super) struct Proved {
+    user: String,
+    hash: String,
+}
+
+impl Proved {
+    /// Refuses if the password was changed, or the user disabled or removed, after the check began.
+    pub(super) fn must_hold(&self, tx: &Tx<'_>) -> Result<(), ApiError> {
+        let now = tx.password_hash(&self.user)?;
+        if now.as_ref() == Some(&self.hash) { Ok(()) } else { Err(ApiError::Unauthorized) }
+    }
+}
+
 impl App {
     pub(super) fn may_try(&self, attempt: &Attempt<'_>) -> Result<(), ApiError> {
         match self.throttle.wait(attempt, steady()) {
@@ -121,41 +135,46 @@ impl App {
 
     pub fn log_in(&self, origin: &Origin, login: &Login) -> Result<String, ApiError> {
         let from = origin.address;
-        self.check_login(from, &login.user, &login.password, "wrong user name or password")?;
+        let proved = self.check_login(from, &login.user, &login.password, "wrong user name or password")?;
+        self.begin_session(origin, &proved)
+    }
+
+    fn begin_session(&self, origin: &Origin, proved: &Proved) -> Result<String, ApiError> {
+        let user = &proved.user;
         self.write(|tx| {
-            // Disabled or removed while the password was checked.
-            tx.user(&login.user)?.filter(|u| u.disabled.is_none()).ok_or(ApiError::Unauthorized)?;
-            let text = format!("{} logged in from {from}", login.user);
-            let event = NewEvent { actor: Some(&login.user), ..NewEvent::new(EventKind::Login, &text) };
+            proved.must_hold(tx)?;
+            let text = format!("{user} logged in from {}", origin.address);
+            let event = NewEvent { actor: Some(user), ..NewEvent::new(EventKind::Login, &text) };
             tx.event(now_ms(), &event)?;
-            new_session(tx, &login.user, origin)
+            new_session(tx, user, origin)
         })
     }
 
     /// Checks a password. Wrong ones are counted and slowed down, whatever it is asked for; `wrong` is what the caller reads then.
-    pub(super) fn check_login(&self, from: IpAddr, user: &str, password: &str, wrong: &str) -> Result<(), ApiError> {
+    /// What follows from it asks in its transaction whether it still holds: a check takes long enough for a change of the password.
+    pub(super) fn check_login(&self, from: IpAddr, user: &str, password: &str, wrong: &str) -> Result<Proved, ApiError> {
         let attempt = Attempt { purpose: Purpose::Login, from, account: user };
         self.may_try(&attempt)?;
         let slot = self.slots.hash(self.throttle.knows(&attempt)).ok_or(BUSY)?;
         let known = self.store.read(|tx| tx.password_hash(user))?;
         // An unknown name takes as much time as a known one.
-        let fits = match (&known, password.len() <= MAX_PASSWORD) {
-            (Some(hash), true) => password_fits(password, hash),
+        let proved = match (known, password.len() <= MAX_PASSWORD) {
+            (Some(hash), true) => password_fits(password, &hash).then(|| Proved { user: user.to_owned(), hash }),
             _ => {
                 hash_password("no such user")?;
-                false
+                None
             }
         };
         drop(slot);
-        if !fits {
+        let Some(proved) = proved else {
             self.throttle.failed(&attempt, steady());
             let name = cluster_seed::machine::tame(user);
             let text = format!("failed login as {name:?} from {from}");
             self.note(from, EventKind::LoginFailed, &text, None);
             return Err(ApiError::forbidden(wrong));
-        }
+        };
         self.throttle.succeeded(&attempt, steady());
-        Ok(())
+        Ok(proved)
     }
 
     /// Who has this session or API token. `used`: somebody asked, and no script of an open page.
@@ -271,6 +290,34 @@ mod tests {
         }
         let hash = hash_password("correct horse").unwrap();
         assert!(password_fits("correct horse", &hash) && !password_fits("correct horsf", &hash));
+    }
+
+    #[test]
+    fn a_session_of_a_password_that_was_changed_during_its_check_does_not_begin() {
+        let dir = tempfile::tempdir().unwrap();
+        let app = super::super::testing::app(camino::Utf8Path::from_path(dir.path()).unwrap());
+        let hash = |password: &str| hash_password(password).unwrap();
+        app.write(|tx| Ok(tx.add_admin("ada", &hash("correct horse"), 0)?)).unwrap();
+        let origin = Origin::new([10, 44, 0, 9].into(), "Firefox");
+        let check = || app.check_login(origin.address, "ada", "correct horse", "wrong");
+        let sessions =
+            || app.store.read(|tx| tx.sessions(None, steady(), LIMITS)).map_err(|e: StoreError| e.to_string()).unwrap();
+        for change in [
+            &(|tx: &Tx<'_>| tx.set_password("ada", &hash("battery staple"), None).map(drop))
+                as &dyn Fn(&Tx<'_>) -> Result<(), StoreError>,
+            // The same password again is a change too: somebody wants all sessions to end.
+            &|tx: &Tx<'_>| tx.set_password("ada", &hash("correct horse"), None).map(drop),
+            &|tx: &Tx<'_>| tx.set_user("ada", cluster_seed::people::Rights::Administrator, Some(1)).map(drop),
+        ] {
+            app.write(|tx| Ok(tx.set_password("ada", &hash("correct horse"), None)?)).unwrap();
+            let proved = check().unwrap();
+            app.write(|tx| Ok(change(tx)?)).unwrap();
+            assert!(matches!(app.begin_session(&origin, &proved), Err(ApiError::Unauthorized)));
+            assert!(sessions().is_empty());
+        }
+        app.write(|tx| Ok(tx.set_user("ada", cluster_seed::people::Rights::Administrator, None)?)).unwrap();
+        app.begin_session(&origin, &check().unwrap()).unwrap();
+        assert_eq!(sessions().len(), 1);
     }
 
     #[test]

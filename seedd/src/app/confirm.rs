@@ -58,6 +58,7 @@ impl App {
                 }
                 let text = format!("the machine confirmed the code: approved as {hostname}, role {role}");
                 tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&decided.actor)))?;
+                self.note_as_planned(tx, &record, decided)?;
                 Ok(())
             })
         })?;

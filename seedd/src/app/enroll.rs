@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Offer, PROTOCOL, Reveal, RevealReply, StatusReply};
+use cluster_seed::agent::{Claim, ClaimReply, Hello, HelloReply, Offer, PROTOCOL, Reveal, RevealReply, StatusReply, knows};
 use cluster_seed::enrollment::{EnrollmentEvent, EnrollmentState};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{EnrollmentId, Mac};
@@ -46,7 +46,7 @@ impl App {
             Ok((tx.enrollment(id)?, number))
         })?;
         self.note(from, EventKind::EnrollmentHello, "the agent runs in RAM and asks to enroll", Some(&record));
-        Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), number })
+        Ok(HelloReply { enrollment: id, site_key: self.public.site.clone(), number, knows: knows::all() })
     }
 
     /// For a boot loader that did not send the MAC address: the machine last seen with this IP address.
@@ -91,9 +91,13 @@ impl App {
             let number = record.number.map(|n| n.to_string()).unwrap_or_default();
             let text = match record.token {
                 None => format!("waiting for approval, request from {from}; the code on its console begins with {number}"),
-                Some(token) => format!("waiting, request from {from} with join token {token}"),
+                Some(token) => {
+                    let second = if self.token_waits(token)? { ", which waits for a second user" } else { "" };
+                    format!("waiting, request from {from} with join token {token}{second}")
+                }
             };
             self.note(from, EventKind::EnrollmentPending, &text, Some(&record));
+            self.note_rivals(id)?;
         }
         Ok(reply)
     }

@@ -3,6 +3,7 @@
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::fleet::{self, Label, MAX_LABELS, Named, PAGE, Query, Stage};
+use cluster_seed::people::Permission;
 use host::clock::{now, now_ms};
 use site::store::Tx;
 use site::store::events::NewEvent;
@@ -40,9 +41,10 @@ impl MachinesApi for Seed {
             let rows: Vec<_> = match ids {
                 [] => {
                     // One that was set aside waits, but not for an operator.
-                    let aside = verdict_view::of_all(tx)?;
-                    let oldest = tx.fleet_oldest(Stage::Waiting, PAGE)?.into_iter().map(|(row, _)| row);
-                    oldest.filter(|row| !aside.contains_key(&row.mac)).collect()
+                    let aside = verdict_view::aside(tx)?;
+                    let most = PAGE.saturating_add(verdict_view::number(&aside));
+                    let oldest = tx.fleet_oldest(Stage::Waiting, most)?.into_iter().map(|(row, _)| row);
+                    oldest.filter(|row| !aside.contains(&row.machine)).collect()
                 }
                 ids => tx.fleet_of(ids)?,
             };
@@ -61,11 +63,13 @@ impl MachinesApi for Seed {
                 Ok(full) => tx.live_node(&full).map_or(true, |node| node.is_some()),
                 Err(_) => true,
             };
-            Ok(fleet::suggest(pattern, &named, &taken))
+            fleet::suggest(pattern, &named, &taken)
+                .map_err(|e| ApiError::conflict(e.to_string(), "use another pattern, or type the names"))
         })
     }
 
     fn set_labels(&self, actor: &Actor, ids: &[i64], add: &[Label], remove: &[Label]) -> Result<(), ApiError> {
+        let actor = actor.must(Permission::Approve)?;
         let words = |labels: &[Label]| labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ");
         let changes = [("added", words(add)), ("removed", words(remove))];
         let changes = changes.iter().filter(|(_, labels)| !labels.is_empty());
@@ -83,6 +87,7 @@ impl MachinesApi for Seed {
     }
 
     fn set_machine_place(&self, actor: &Actor, id: i64, place: &str) -> Result<(), ApiError> {
+        let actor = actor.must(Permission::Approve)?;
         let place = fleet::place(place).map_err(|e| ApiError::bad(e.to_string(), ""))?;
         self.0.write(|tx| {
             tx.machine(id)?;

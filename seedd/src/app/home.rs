@@ -1,5 +1,7 @@
 //! What the first page shows.
 
+use std::collections::BTreeMap;
+
 use cluster_seed::capsule::CapsuleManifest;
 use cluster_seed::fleet::Stage;
 use converge::pki::LIFE;
@@ -10,7 +12,7 @@ use site::store::fleet::FleetRecord;
 use transfer::capsule::{MAX_RECORD, RECORDS};
 use web::api::{ApiError, Happening, HomeView, NamedMachine};
 
-use super::{App, views};
+use super::{App, verdict_view, views};
 
 /// Silent nodes and nodes with old certificates that are named.
 const NAMED: u32 = 5;
@@ -25,9 +27,18 @@ impl App {
         let mut home = self.store.read(|tx| {
             let named = |(row, since): (FleetRecord, u64)| NamedMachine { id: row.machine, name: row.title, at: since };
             let heard = |(row, _): (FleetRecord, u64)| NamedMachine { id: row.machine, name: row.title, at: row.heard };
+            let aside = verdict_view::aside(tx)?;
+            let number = verdict_view::number(&aside);
+            let mut counts: BTreeMap<Stage, u32> = tx.fleet_counts(&[])?.into_iter().collect();
+            if let Some(waiting) = counts.get_mut(&Stage::Waiting) {
+                *waiting = waiting.saturating_sub(number);
+            }
+            let longest = tx.fleet_oldest(Stage::Waiting, number.saturating_add(1))?;
+            let oldest = longest.into_iter().find(|(row, _)| !aside.contains(&row.machine));
             Ok::<_, ApiError>(HomeView {
-                counts: tx.fleet_counts(&[])?.into_iter().collect(),
-                oldest: tx.fleet_oldest(Stage::Waiting, 1)?.pop().map(named),
+                counts,
+                aside: number,
+                oldest: oldest.map(named),
                 failures: tx.fleet_failures()?,
                 silent: tx.fleet_oldest(Stage::Silent, NAMED)?.into_iter().map(heard).collect(),
                 ending: tx.old_certificates(now().saturating_sub(LIFE - ENDING), NAMED)?,

@@ -58,6 +58,7 @@ impl App {
         let machine = tx.machine(record.machine)?;
         let facts = record.revealed.as_ref().map(|r| &r.facts).or(machine.facts.as_ref());
         let list = standing.of(record.id);
+        let note = tx.note_of(record.machine)?;
         let plane = |(plane, (address, key)): (String, (Ipv4Addr, WgPublicKey))| NodePlane {
             plane,
             address,
@@ -79,6 +80,8 @@ impl App {
             artifact: node.artifact,
             last_seen: record.touched.max(list.map_or(0, |(_, at)| at)),
             list: list.map(|(view, _)| view),
+            place: note.place,
+            labels: note.labels,
         })
     }
 

@@ -103,20 +103,16 @@ impl Jobs {
         Ok(view)
     }
 
-    /// Asks the running job to stop, if `may` allows it.
-    pub fn stop(&self, may: impl FnOnce(JobKind) -> Result<(), ApiError>) -> Result<JobView, ApiError> {
+    /// Asks this job, or the one that runs, to stop, if `may` allows it.
+    pub fn stop(&self, id: Option<u64>, may: impl FnOnce(JobKind) -> Result<(), ApiError>) -> Result<JobView, ApiError> {
         let all = lock(&self.all);
-        let job = all.front().filter(|job| job.runs());
-        job.ok_or_else(|| ApiError::Conflict { why: "no job is running".to_owned(), hint: None })?.end_early(may)
-    }
-
-    /// Asks this job to stop.
-    pub fn stop_one(&self, id: u64, may: impl FnOnce(JobKind) -> Result<(), ApiError>) -> Result<JobView, ApiError> {
-        let all = lock(&self.all);
-        let job = all.iter().find(|job| job.id == id).ok_or(ApiError::NotFound { what: "job" })?;
-        if !job.runs() {
-            return Err(ApiError::Conflict { why: "the job has ended".to_owned(), hint: None });
-        }
+        let (job, why) = match id {
+            Some(id) => {
+                (Some(all.iter().find(|job| job.id == id).ok_or(ApiError::NotFound { what: "job" })?), "the job has ended")
+            }
+            None => (all.front(), "no job is running"),
+        };
+        let job = job.filter(|job| job.runs()).ok_or_else(|| ApiError::Conflict { why: why.to_owned(), hint: None })?;
         job.end_early(may)
     }
 }
@@ -248,7 +244,7 @@ mod tests {
     #[test]
     fn one_job_runs_at_a_time_and_reports_its_progress() {
         let jobs = Jobs::default();
-        assert!(jobs.view().is_none() && jobs.stop(|_| Ok(())).is_err());
+        assert!(jobs.view().is_none() && jobs.stop(None, |_| Ok(())).is_err());
         let (go, wait) = channel::<()>();
         let (said, told) = channel::<()>();
         let work = move |job: &Job| {
@@ -285,8 +281,8 @@ mod tests {
         assert!(all.iter().all(|d| d.ended.is_some() && d.lines.len() == LINES && d.left.is_none()));
         assert_eq!(all[0].lines.last().unwrap().text, format!("step {}", LINES + KEPT));
         assert!(jobs.last_of(JobKind::Drill).is_none() && jobs.last_of(JobKind::Verify).is_some());
-        assert!(matches!(jobs.stop_one(1, |_| Ok(())), Err(ApiError::NotFound { .. })), "it was dropped");
-        assert!(matches!(jobs.stop_one(KEPT as u64 + 2, |_| Ok(())), Err(ApiError::Conflict { .. })), "it has ended");
+        assert!(matches!(jobs.stop(Some(1), |_| Ok(())), Err(ApiError::NotFound { .. })), "it was dropped");
+        assert!(matches!(jobs.stop(Some(KEPT as u64 + 2), |_| Ok(())), Err(ApiError::Conflict { .. })), "it has ended");
     }
 
     #[test]
@@ -315,7 +311,7 @@ mod tests {
             anyhow::bail!("stopped; run the same command again to resume")
         };
         jobs.start(JobKind::Import, "ada", until_stopped).unwrap();
-        jobs.stop(|_| Ok(())).unwrap();
+        jobs.stop(None, |_| Ok(())).unwrap();
         assert_eq!(ended(&jobs).state, JobState::Stopped);
         jobs.start(JobKind::Import, "ada", |_| Err(anyhow::anyhow!("no room")).hint("remove something")).unwrap();
         let view = ended(&jobs);

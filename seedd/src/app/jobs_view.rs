@@ -10,13 +10,13 @@ impl JobsApi for Seed {
         Ok(self.0.jobs.details())
     }
 
-    fn stop_job_of(&self, actor: &Actor, id: u64) -> Result<JobView, ApiError> {
-        self.0.jobs.stop_one(id, |kind| may_stop(actor, kind))
+    fn stop_job(&self, actor: &Actor, id: Option<u64>) -> Result<JobView, ApiError> {
+        self.0.jobs.stop(id, |kind| may_stop(actor, kind))
     }
 }
 
 /// Who may start a job may stop it.
-pub(super) fn may_stop(actor: &Actor, kind: JobKind) -> Result<(), ApiError> {
+fn may_stop(actor: &Actor, kind: JobKind) -> Result<(), ApiError> {
     let needs = match kind {
         JobKind::Build | JobKind::VerifyOutput => Permission::Build,
         JobKind::VerifyLog => Permission::Audit,

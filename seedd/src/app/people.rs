@@ -211,8 +211,11 @@ impl App {
 
     /// The password again, for an act that cannot be undone.
     pub(super) fn prove_again(&self, from: IpAddr, actor: &Actor, token: &str, password: &str) -> Result<(), ApiError> {
-        self.check_login(from, &actor.user, password, WRONG)?;
-        self.write(|tx| Ok(tx.renew_session(&token_hash(token), steady())?))
+        let proved = self.check_login(from, &actor.user, password, WRONG)?;
+        self.write(|tx| {
+            proved.must_hold(tx)?;
+            Ok(tx.renew_session(&token_hash(token), steady())?)
+        })
     }
 
     pub(super) fn change_own_password(
@@ -222,10 +225,13 @@ impl App {
         token: &str,
         change: &ChangePassword,
     ) -> Result<(), ApiError> {
-        self.check_login(from, &actor.user, &change.old, WRONG)?;
+        let proved = self.check_login(from, &actor.user, &change.old, WRONG)?;
         check_password(&change.new)?;
         let hash = hash_password(&change.new)?;
-        self.write(|tx| set_password(tx, &actor.user, &actor.user, &hash, Some(&token_hash(token))))
+        self.write(|tx| {
+            proved.must_hold(tx)?;
+            set_password(tx, &actor.user, &actor.user, &hash, Some(&token_hash(token)))
+        })
     }
 
     pub(super) fn add_user_by(&self, actor: &Actor, new: &NewUser) -> Result<UserView, ApiError> {

@@ -1,6 +1,7 @@
 //! Enrollment by plan: the plan itself, codes of planned machines, and clicks in place of them. Approving goes the way of every
 //! approval (`app::approve`); only what the form would say comes from the plan.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::PairingCode;
+use cluster_seed::people::Permission;
 use cluster_seed::plan::{Plan, Problem};
 use cluster_seed::policy::Approval;
 use cluster_seed::seal::Sealed;
@@ -39,19 +41,19 @@ impl PlanApi for Seed {
     }
 
     fn keep_plan(&self, actor: &Actor, text: &str, how: PlanHow) -> Result<PlanView, ApiError> {
-        self.0.keep_plan(&actor.user, text, how)
+        self.0.keep_plan(&actor.must(Permission::Approve)?.user, text, how)
     }
 
     fn drop_plan(&self, actor: &Actor, name: Option<&str>) -> Result<u32, ApiError> {
-        self.0.drop_plan(&actor.user, name)
+        self.0.drop_plan(&actor.must(Permission::Approve)?.user, name)
     }
 
     fn lead(&self, actor: &Actor, code: &str) -> Result<CodeLeads, ApiError> {
-        self.0.lead(actor, code)
+        self.0.lead(actor.must(Permission::Approve)?, code)
     }
 
     fn click(&self, actor: &Actor, id: EnrollmentId) -> Result<EnrollmentView, ApiError> {
-        self.0.click(actor, id)
+        self.0.click(actor.must(Permission::Approve)?, id)
     }
 
     fn typed(&self, ids: &[EnrollmentId]) -> Result<Vec<TypedView>, ApiError> {
@@ -59,11 +61,11 @@ impl PlanApi for Seed {
     }
 
     fn set_window(&self, actor: &Actor, seconds: Option<u64>) -> Result<WindowView, ApiError> {
-        self.0.set_window(&actor.user, seconds)
+        self.0.set_window(&actor.must(Permission::Approve)?.user, seconds)
     }
 
     fn say_of(&self, actor: &Actor, machine: i64, say: Say) -> Result<(), ApiError> {
-        self.0.say_of(&actor.user, machine, say)
+        self.0.say_of(&actor.must(Permission::Approve)?.user, machine, say)
     }
 }
 
@@ -79,7 +81,14 @@ impl Held {
     }
 
     fn planner_of<'a>(&'a self, app: &'a App, plan: &'a Plan) -> Planner<'a> {
-        Planner { spec: &app.spec, plan, images: self.images.clone(), told: app.told.all() }
+        Planner {
+            spec: &app.spec,
+            plan,
+            images: self.images.clone(),
+            told: app.told.all(),
+            gone: app.gone(),
+            claims: OnceCell::new(),
+        }
     }
 }
 
@@ -202,6 +211,11 @@ impl App {
         }
         let suggestion = self.suggestion_of(&record)?.filter(|s| s.planned);
         let suggestion = suggestion.ok_or_else(|| ApiError::conflict("the plan does not name this machine", "type its code"))?;
+        if !suggestion.rivals.is_empty() {
+            let others = suggestion.rivals.len();
+            let why = format!("{} machines claim the planned name {}", others + 1, suggestion.hostname.unwrap_or_default());
+            return Err(ApiError::conflict(why, "type the code of the right machine, or deny the others"));
+        }
         let code = self.told.code(id).ok_or_else(|| {
             let hint = "type the code; machines that started from a medium, or before the policy was set, never send theirs";
             ApiError::conflict("this machine has not sent its code", hint)

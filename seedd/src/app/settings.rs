@@ -7,6 +7,7 @@ use cluster_seed::cluster::{ClusterSpec, SpecError};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::Digest;
 use cluster_seed::people::Permission;
+use cluster_seed::webhooks;
 use converge::fleet::Scene;
 use converge::plan::plan;
 use host::clock::{now, now_ms};
@@ -28,8 +29,13 @@ const DIFF_TIME: Duration = Duration::from_secs(2);
 const MAX_UNFIT: usize = 20;
 
 impl SettingsApi for Seed {
-    fn settings(&self) -> Result<SettingsView, ApiError> {
-        self.0.view_settings()
+    fn settings(&self, actor: &Actor) -> Result<SettingsView, ApiError> {
+        let view = self.0.view_settings()?;
+        Ok(if actor.may.contain(Permission::Administer) {
+            view
+        } else {
+            SettingsView { text: without_secrets(view.text), ..view }
+        })
     }
 
     fn check_settings(&self, text: &str) -> Result<SettingsCheck, ApiError> {
@@ -59,6 +65,21 @@ pub fn unfit(spec: &ClusterSpec, nodes: &[NodeRecord]) -> Vec<String> {
         }
     }
     all
+}
+
+/// The file with the paths of webhooks left out, which may be secrets. A file of which they are not known is not shown.
+fn without_secrets(text: String) -> String {
+    let hidden = || "# An administrator can read this file: the URLs of its webhooks cannot be hidden in it.\n".to_owned();
+    let Ok(spec) = ClusterSpec::parse(&text) else { return hidden() };
+    let mut shown_text = text;
+    for hook in &spec.spec.webhooks {
+        let url = hook.url.value.as_str();
+        if !shown_text.contains(url) {
+            return hidden();
+        }
+        shown_text = shown_text.replace(url, &webhooks::shown(url));
+    }
+    shown_text
 }
 
 fn problem(error: SpecError) -> SpecProblem {
@@ -170,6 +191,20 @@ mod tests {
 
     use super::super::testing::app;
     use super::*;
+
+    #[test]
+    fn the_path_of_a_webhook_is_in_the_file_only_for_those_who_may_administer() {
+        let hook = |url: &str| format!("\nspec:\n  webhooks: [{{url: {url}, secretFile: /etc/secret}}]\n");
+        let with = |url: &str| site::default_cluster_yaml("site-a").replacen("\nspec:\n", &hook(url), 1);
+        let shown = without_secrets(with("'http://hooks.lan/SECRET'"));
+        assert!(shown.contains("http://hooks.lan/\u{2026}") && !shown.contains("SECRET"), "{shown}");
+        // Written so that it cannot be found in the text.
+        let escaped = without_secrets(with(r#""http://hooks.lan/SECR\x45T""#));
+        assert!(escaped.starts_with("# An administrator") && escaped.lines().count() == 1, "{escaped}");
+        assert!(without_secrets("not: yaml: at all".to_owned()).starts_with("# An administrator"));
+        let plain = site::default_cluster_yaml("site-a");
+        assert_eq!(without_secrets(plain.clone()), plain);
+    }
 
     fn spec() -> ClusterSpec {
         ClusterSpec::parse(&site::default_cluster_yaml("site-a")).unwrap()

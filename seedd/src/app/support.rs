@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use cluster_seed::events::EventKind;
+use cluster_seed::people::Permission;
 use cluster_seed::secret::seal_to;
 use host::clock::now;
 use host::files::read_limited;
@@ -31,6 +32,7 @@ impl AboutApi for Seed {
     }
 
     fn support_bundle(&self, actor: &Actor) -> Result<Vec<u8>, ApiError> {
+        let actor = actor.must(Permission::Administer)?;
         let made = bundle(&self.0, &self.0.public.operator).map_err(unexpected)?;
         let text = "a support bundle was downloaded";
         self.0.say(&NewEvent { actor: Some(&actor.user), ..NewEvent::new(EventKind::SupportBundle, text) });

@@ -102,7 +102,7 @@ impl App {
         if self.is_sealed() || super::mode::may_issue(self.mode()?).is_err() {
             return Err(Not::Yet);
         }
-        let (token, waiting) = self.store.read(|tx| Ok::<_, ApiError>((usable(tx, id)?, tx.confirming_by_token()?)))?;
+        let (token, waiting) = self.store.read(|tx| Ok::<_, ApiError>((self.usable(tx, id)?, tx.confirming_by_token()?)))?;
         let token = token?;
         if !has_room(&waiting, record.ip) {
             return Err(Not::Yet);
@@ -134,7 +134,7 @@ impl App {
                 return Ok(Err(Not::Yet));
             }
             let waiting = tx.confirming_by_token()?;
-            if let Err(not) = usable(tx, id)? {
+            if let Err(not) = self.usable(tx, id)? {
                 return Ok(Err(not));
             }
             if !has_room(&waiting, record.ip)
@@ -153,7 +153,11 @@ impl App {
     /// last use.
     pub(super) fn token_ended(&self, tx: &Tx<'_>, record: &EnrollmentRecord) -> Result<Option<String>, ApiError> {
         let Some(id) = record.token else { return Ok(None) };
-        Ok(tokens::may_serve(tx, id, now())?.err().map(|why| refused(id, why)))
+        Ok(match tokens::may_serve(tx, id, now())? {
+            Err(why) => Some(refused(id, why)),
+            Ok(token) if self.waits_for_second(tx, &token)? => Some(format!("join token {id} waits for a second user")),
+            Ok(_) => None,
+        })
     }
 
     /// Counts the use of the token that the machine was approved with, in the transaction that hands out its identity; returns
@@ -172,6 +176,15 @@ impl App {
         }
     }
 
+    /// The token, if a machine may be approved with it now. One that waits for a second user is not refused: the machine waits too.
+    fn usable(&self, tx: &Tx<'_>, id: TokenId) -> Result<Result<Token, Not>, ApiError> {
+        Ok(match tokens::may_serve(tx, id, now())? {
+            Err(why) => Err(Not::Ever(refused(id, why))),
+            Ok(token) if self.waits_for_second(tx, &token)? => Err(Not::Yet),
+            Ok(token) => Ok(token),
+        })
+    }
+
     /// The first name of the pattern that no node has and no machine was offered.
     fn next_name(&self, token: &Token, waiting: &[EnrollmentRecord]) -> Result<Hostname, Not> {
         let mut taken = names(waiting);
@@ -179,10 +192,6 @@ impl App {
         let mut free = token.grant.name.labels().filter_map(|label| self.full_name(&label).ok()).filter(|n| !taken.contains(n));
         free.next().ok_or_else(|| Not::Ever(format!("no name of {} is free", token.grant.name)))
     }
-}
-
-fn usable(tx: &Tx<'_>, id: TokenId) -> Result<Result<Token, Not>, ApiError> {
-    Ok(tokens::may_serve(tx, id, now())?.map_err(|why| Not::Ever(refused(id, why))))
 }
 
 fn has_room(waiting: &[EnrollmentRecord], from: IpAddr) -> bool {

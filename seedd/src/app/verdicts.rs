@@ -12,6 +12,7 @@ use cluster_seed::trouble::Trouble;
 use flight::recorder::WireEvent;
 use host::clock::{now, now_ms};
 use site::store::Tx;
+use site::store::admission::Whose;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::events::NewEvent;
 use site::verdicts::{self, MAX_ASIDE, Said, Verdict};
@@ -90,11 +91,11 @@ impl App {
         found.map_or(Ok(()), |verdict| Err(denied(&verdict)))
     }
 
-    /// Remembers that an operator denied the machine of an enrollment. That of a node stays free: somebody else may have claimed
-    /// its address.
+    /// Remembers that an operator denied the machine of an enrollment. That of a node stays free, and one of which another request
+    /// waits: somebody else may have claimed its address.
     pub(super) fn remember_denial(&self, tx: &Tx<'_>, record: &EnrollmentRecord, user: &str, why: &str) -> Result<(), ApiError> {
         tx.set_trouble(record.id, Trouble::Denied)?;
-        if tx.member_of(record.machine)?.is_some() {
+        if tx.member_of(record.machine)?.is_some() || tx.count_open(Whose::Machine(record.machine))? > 0 {
             return Ok(());
         }
         let key = record.revealed.as_ref().map(|r| r.node_key.clone());

@@ -61,6 +61,7 @@ impl App {
                 .push(format!("the disk is nearly full: new machines cannot enroll, and their events are not recorded; {hint}"));
         }
         warnings.extend(clock::doubt(now(), self.snapshot_date()));
+        let (waiting, aside) = self.count_waiting()?;
         Ok(Overview {
             site: self.spec.metadata.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -76,12 +77,17 @@ impl App {
             warnings,
             lasting,
             lists: standing.lists,
-            waiting: self
-                .store
-                .read(|tx| tx.fleet_counts(&[]))?
-                .iter()
-                .find(|(s, _)| *s == Stage::Waiting)
-                .map_or(0, |(_, n)| *n),
+            waiting,
+            aside,
+        })
+    }
+
+    /// How many machines wait for an operator, and how many were set aside.
+    fn count_waiting(&self) -> Result<(u32, u32), ApiError> {
+        self.store.read(|tx| {
+            let aside = verdict_view::number(&verdict_view::aside(tx)?);
+            let all = tx.fleet_counts(&[])?.iter().find(|(s, _)| *s == Stage::Waiting).map_or(0, |(_, n)| *n);
+            Ok((all.saturating_sub(aside), aside))
         })
     }
 
@@ -122,7 +128,7 @@ impl App {
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {
         let held = self.held_plan()?;
         let planner = held.planner(self);
-        let (row, earlier, waiting, facts, timeline, voters) = self.store.read(|tx| {
+        let (row, earlier, waiting, facts, timeline, voters, note) = self.store.read(|tx| {
             let machine = tx.machine(id)?;
             let known = machine.facts.clone();
             let member = tx.member_of(id)?;
@@ -135,7 +141,7 @@ impl App {
             let waiting = waiting(tx, &machine, &planner)?;
             let (row, earlier) = row(tx, machine, &self.standing(tx)?, &verdict_view::of_all(tx)?)?;
             let timeline = tx.timeline(id, TIMELINE)?;
-            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters))
+            Ok::<_, ApiError>((row, earlier, waiting, facts, timeline, voters, tx.note_of(id)?))
         })?;
         let packets = self.flight.ring.count(row.mac);
         let diagnosis = self.diagnosis_of(&timeline);
@@ -148,6 +154,8 @@ impl App {
             diagnosis: diagnosis.into_iter().map(finding).collect(),
             packets,
             voters: voters.map(|v| VotersView { healthy: v.healthy, all: v.all, majority: v.majority() }),
+            place: note.place,
+            labels: note.labels,
         })
     }
 

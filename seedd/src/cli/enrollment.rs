@@ -1,4 +1,5 @@
-//! `seedd enrollment`: the join window, and machines that were denied or set aside. Needs write access to the data directory.
+//! `seedd enrollment`: the join window, and machines that were denied or set aside. Needs access to the data directory, and no session.
+//! A running daemon writes itself ([`running`]).
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, Subcommand};
@@ -7,6 +8,7 @@ use cluster_seed::ids::Mac;
 use cluster_seed::policy::WindowRule;
 use host::clock::{now, now_ms};
 use serde_json::json;
+use site::Site;
 use site::hint;
 use site::store::StoreError;
 use site::store::events::NewEvent;
@@ -14,6 +16,7 @@ use site::verdicts::{self, MAX_ASIDE, Said, Verdict};
 use site::window;
 
 use super::args::{SiteArgs, time_of};
+use super::running;
 use super::token::seconds;
 
 /// The actor in the event log.
@@ -109,15 +112,28 @@ impl Open {
     fn run(&self) -> Result<()> {
         let site = self.args.site();
         must_have_windows(site.spec()?.spec.enrollment.window)?;
+        let until = match running::daemon(&self.args)? {
+            Some(daemon) => {
+                let until = running::set_window(&daemon, Some(self.time))?;
+                until.ok_or_else(|| anyhow!("the seed does not say until when the enrollment is open"))?
+            }
+            None => self.beside(&site)?,
+        };
+        let text = format!("unknown machines may ask to enroll until {}", shown_time(until));
+        self.args.show(&json!({ "open": true, "until": until }), &text)
+    }
+}
+
+impl Open {
+    /// Without a daemon.
+    fn beside(&self, site: &Site) -> Result<u64> {
         let opened = site.open_store()?.write(|tx| {
             let window = window::open(tx, self.time, ACTOR, now())?;
             let text = format!("the enrollment is open for {} min", window.until.saturating_sub(window.opened).div_ceil(60));
             tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::EnrollmentOpened, &text) })?;
             Ok::<_, StoreError>(window)
         });
-        let until = opened.context("opening the enrollment")?.until;
-        let text = format!("unknown machines may ask to enroll until {}", shown_time(until));
-        self.args.show(&json!({ "open": true, "until": until }), &text)
+        Ok(opened.context("opening the enrollment")?.until)
     }
 }
 
@@ -126,6 +142,10 @@ impl Close {
         let site = self.args.site();
         must_have_windows(site.spec()?.spec.enrollment.window)?;
         let text = "the enrollment is closed for unknown machines";
+        if let Some(daemon) = running::daemon(&self.args)? {
+            running::set_window(&daemon, None)?;
+            return self.args.show(&json!({ "open": false }), text);
+        }
         let closed = site.open_store()?.write(|tx| {
             window::close(tx)?;
             tx.event(now_ms(), &NewEvent { actor: Some(ACTOR), ..NewEvent::new(EventKind::EnrollmentClosed, text) })?;
@@ -165,6 +185,17 @@ impl Status {
 impl Allow {
     fn run(&self) -> Result<()> {
         let text = format!("machine {} may ask to enroll again", self.mac);
+        let known = self.args.site().open_store()?.read(|tx| {
+            let said = verdicts::of(tx, self.mac, now())?.is_some();
+            Ok::<_, StoreError>(tx.machine_by_mac(self.mac)?.filter(|_| said))
+        });
+        // What was said of a machine that is not known any more is lifted beside the daemon: its API names machines by their numbers.
+        if let Some(machine) = known.context("looking for the machine")?
+            && let Some(daemon) = running::daemon(&self.args)?
+        {
+            running::say_of(&daemon, machine.id, None)?;
+            return self.args.show(&json!({ "allowed": self.mac }), &text);
+        }
         let lifted = self.args.site().open_store()?.write(|tx| {
             let lifted = verdicts::lift(tx, self.mac)?;
             if lifted {
@@ -186,6 +217,13 @@ impl NotNow {
     fn run(&self) -> Result<()> {
         let until = now().saturating_add(self.time.min(MAX_ASIDE));
         let text = format!("machine {} is not listed as waiting until {}", self.mac, shown_time(until));
+        let known = self.args.site().open_store()?.read(|tx| tx.machine_by_mac(self.mac)).context("looking for the machine")?;
+        if let Some(machine) = known
+            && let Some(daemon) = running::daemon(&self.args)?
+        {
+            running::say_of(&daemon, machine.id, Some(self.time))?;
+            return self.args.show(&json!({ "mac": self.mac, "until": until }), &text);
+        }
         let kept = self.args.site().open_store()?.write(|tx| {
             let Some(machine) = tx.machine_by_mac(self.mac)? else { return Err(StoreError::NotFound("machine")) };
             if tx.member_of(machine.id)?.is_some() {

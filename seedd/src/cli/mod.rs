@@ -31,6 +31,7 @@ mod prompt;
 mod proxmox;
 mod reference;
 mod replace;
+mod running;
 mod sbom;
 mod seal;
 mod serve;

@@ -1,6 +1,8 @@
-//! `seedd plan`: which machine becomes which node. Needs access to the data directory, and no session.
+//! `seedd plan`: which machine becomes which node. Needs access to the data directory, and no session. A running daemon keeps the plan
+//! itself ([`running`]).
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -18,9 +20,10 @@ use site::hint;
 use site::store::events::NewEvent;
 use site::store::{Store, StoreError, Tx};
 use site::{Site, artifacts};
-use web::api::{PlanCheck, PlanRowView, RowState};
+use web::api::{ClaimantView, PlanCheck, PlanRowView, RowState};
 
 use super::args::{SiteArgs, say};
+use super::running;
 use crate::planning::{Planner, merged};
 
 /// The actor in the event log.
@@ -130,7 +133,8 @@ impl Bench {
     }
 
     fn planner<'a>(&'a self, plan: &'a Plan) -> Planner<'a> {
-        Planner { spec: &self.spec, plan, images: self.images.clone(), told: Default::default() }
+        let (images, told, gone) = (self.images.clone(), BTreeSet::new(), BTreeSet::new());
+        Planner { spec: &self.spec, plan, images, told, gone, claims: OnceCell::new() }
     }
 
     fn check(&self, plan: &Plan) -> Result<PlanCheck> {
@@ -172,6 +176,8 @@ fn refused(problems: &[Problem]) -> anyhow::Error {
 
 fn line(row: &PlanRowView) -> String {
     let state = match row.state {
+        _ if row.aside => "set aside",
+        RowState::Conflict => "conflict",
         RowState::Waiting => "waiting",
         RowState::NotSeen => "not seen",
         RowState::Node => "node",
@@ -184,11 +190,24 @@ fn line(row: &PlanRowView) -> String {
     format!("{:<10} {:<20} {:<20} {:<12} {}{why}{ready}", state, row.row.name, machine, row.row.role, row.row.disk)
 }
 
+/// One of several machines that claim a row.
+fn claimant(c: &ClaimantView) -> String {
+    let serial = if c.serial.is_empty() { "no serial number" } else { &c.serial };
+    let code = c.number.map(|n| format!("{n}-")).unwrap_or_default();
+    format!("           claimed by {} at {}, {serial}, code {code}", c.mac, c.address)
+}
+
 fn shown(check: &PlanCheck) -> String {
-    let mut lines: Vec<String> = check.rows.iter().map(line).collect();
+    let mut lines: Vec<String> = Vec::new();
+    for row in &check.rows {
+        lines.push(line(row));
+        if row.state == RowState::Conflict {
+            lines.extend(row.claimants.iter().map(claimant));
+        }
+    }
     lines.extend(check.unplanned.iter().map(|u| {
         let by = u.suggestion.as_ref().map(|s| format!("  {}", s.source)).unwrap_or_default();
-        format!("{:<10} {:<20} {:<20} {}{by}", "unplanned", u.mac, u.serial, u.model)
+        format!("{:<10} {:<20} {:<20} {}{by}", if u.aside { "set aside" } else { "unplanned" }, u.mac, u.serial, u.model)
     }));
     lines.extend(
         check
@@ -196,14 +215,21 @@ fn shown(check: &PlanCheck) -> String {
             .iter()
             .map(|p| format!("PROBLEM    {p}{}", if p.hint.is_empty() { String::new() } else { format!(" ({})", p.hint) })),
     );
-    let count = |state: RowState| check.rows.iter().filter(|r| r.state == state).count();
+    let count = |state: RowState| check.rows.iter().filter(|r| r.state == state && !r.aside).count();
+    let rest: Vec<_> = check.unplanned.iter().filter(|u| !u.aside).collect();
+    let aside = check.rows.iter().filter(|r| r.aside).count() + check.unplanned.len() - rest.len();
+    let set_aside = if aside > 0 { format!("{aside} set aside; ") } else { String::new() };
+    let conflicts = match count(RowState::Conflict) {
+        0 => String::new(),
+        some => format!("{some} in conflict, "),
+    };
     lines.push(format!(
-        "{} rows: {} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {} contradictions",
+        "{} rows: {conflicts}{} waiting, {} not seen, {} nodes; {} machines wait and are not in the plan; {set_aside}{} contradictions",
         check.rows.len(),
         count(RowState::Waiting),
         count(RowState::NotSeen),
         count(RowState::Node),
-        check.unplanned.len(),
+        rest.len(),
         check.problems.len()
     ));
     lines.join("\n")
@@ -218,7 +244,12 @@ impl FromFile {
     }
 
     fn keep(&self, add: bool) -> Result<()> {
-        let new = parse(&text_of(&self.file)?)?;
+        let text = text_of(&self.file)?;
+        let new = parse(&text)?;
+        if let Some(daemon) = running::daemon(&self.args)? {
+            running::keep_plan(&daemon, &text, add)?;
+            return show_kept(&self.args);
+        }
         let bench = Bench::open(&self.args.site())?;
         let old = bench.kept()?;
         let plan = if add { merged(&old, &new).map_err(|problems| refused(&problems))? } else { new };
@@ -245,13 +276,20 @@ fn store(store: &Store, old: &Plan, plan: &Plan, text: &str) -> Result<()> {
     if kept { Ok(()) } else { Err(hint::with(anyhow!("the plan was changed by another user"), "run the command again")) }
 }
 
+fn show_kept(args: &SiteArgs) -> Result<()> {
+    let bench = Bench::open(&args.site())?;
+    let check = bench.check(&bench.kept()?)?;
+    args.show(&check, &shown(&check))
+}
+
 impl Show {
     fn run(&self) -> Result<()> {
-        let bench = Bench::open(&self.args.site())?;
-        let plan = bench.kept()?;
-        let check = bench.check(&plan)?;
-        self.args.show(&check, &shown(&check))
+        show_kept(&self.args)
     }
+}
+
+fn removed(rows: u64) -> String {
+    format!("{rows} rows removed from the plan of enrollment")
 }
 
 impl Remove {
@@ -261,10 +299,15 @@ impl Remove {
         if let Some(unknown) = self.names.iter().find(|n| !old.rows().iter().any(|r| r.name == **n)) {
             return Err(hint::with(anyhow!("the plan has no row {unknown}"), "`seedd plan show` lists its rows"));
         }
+        if let Some(daemon) = running::daemon(&self.args)? {
+            let gone = if old.is_empty() { 0 } else { running::remove_rows(&daemon, &self.names)? };
+            let rows = database.read(site::plan::load).context("reading the plan")?.rows().len();
+            return self.args.show(&json!({ "removed": gone, "rows": rows }), &removed(gone));
+        }
         let kept = old.rows().iter().filter(|r| !self.all && !self.names.contains(&r.name)).cloned().collect();
         let plan = Plan::of(kept).map_err(|problems| refused(&problems))?;
         let gone = old.rows().len() - plan.rows().len();
-        let text = format!("{gone} rows removed from the plan of enrollment");
+        let text = removed(gone as u64);
         store(&database, &old, &plan, &text)?;
         self.args.show(&json!({ "removed": gone, "rows": plan.rows().len() }), &text)
     }
@@ -303,7 +346,7 @@ impl Explain {
         let planner = bench.planner(&plan);
         let found = bench.store.read(|tx| {
             let Some(known) = known(tx, &self.machine)? else { return Ok::<_, StoreError>(None) };
-            let judged = planner.judge(tx, &known.facts, known.mac)?.map(|j| planner.view(j, known.enrollment));
+            let judged = planner.suggest_to(tx, &known.facts, known.mac, known.enrollment)?;
             Ok(Some((known, judged)))
         })?;
         let Some((known, suggestion)) = found else {

@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::events::EventKind;
 use cluster_seed::join::pattern::NamePattern;
 use cluster_seed::join::token::TokenId;
+use cluster_seed::people::Approvals;
 use host::clock::{now, now_ms};
 use serde_json::json;
 use site::hint::{self, Hint as _};
@@ -140,23 +142,38 @@ impl Create {
             return Err(hint::with(anyhow!("there are {MAX_TOKENS} join tokens already"), "revoke one: `seedd token revoke ID`"));
         }
         let shown = secret.to_text();
-        self.args.show(&json!({ "id": secret.id, "token": *shown, "expires": expires }), &format!("{}\n{text}", *shown))
+        let waits = waits(&spec, &token);
+        let second =
+            if waits { "\nit counts once a second user has agreed to it in the web interface, page Join tokens" } else { "" };
+        let value = json!({ "id": secret.id, "token": *shown, "expires": expires, "waits": waits });
+        self.args.show(&value, &format!("{}\n{text}{second}", *shown))
     }
 }
 
+/// Two users have to approve machines of its role, and no second one has agreed to the token.
+fn waits(spec: &ClusterSpec, token: &Token) -> bool {
+    token.agreed.is_none() && spec.approvals_of(&token.grant.role) == Approvals::Two
+}
+
 /// State of a token in one word.
-fn state(token: &Token, now: u64) -> String {
-    token.may_serve(0, now).map_or_else(|why| why.to_string(), |()| "valid".to_owned())
+fn state(spec: &ClusterSpec, token: &Token, now: u64) -> String {
+    match token.may_serve(0, now) {
+        Err(why) => why.to_string(),
+        Ok(()) if waits(spec, token) => "waits for a second user".to_owned(),
+        Ok(()) => "valid".to_owned(),
+    }
 }
 
 impl List {
     fn run(&self) -> Result<()> {
-        let all = self.args.site().open_store()?.read(tokens::all)?;
+        let site = self.args.site();
+        let (all, spec) = (site.open_store()?.read(tokens::all)?, site.spec()?);
         let (mut text, mut values) = (Vec::new(), Vec::new());
         for (id, token) in all {
             let Token { grant, created, used, refused, image, .. } = &token;
             let Grant { role, name, uses, expires, disk } = grant;
-            let (state, until) = (state(&token, now()), time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default());
+            let (state, until) =
+                (state(&spec, &token, now()), time_of(expires * 1_000).map(|t| t.to_string()).unwrap_or_default());
             let place = image.as_ref().map(|image| format!("  in image {image}")).unwrap_or_default();
             text.push(format!(
                 "{id}  {role:<12} {:<20} {used}/{uses} used  {refused} refused  until {until}  {state}{place}",

@@ -104,6 +104,10 @@ impl Remote {
         self.ask("POST", path, Some(body))
     }
 
+    pub fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        self.ask("PUT", path, Some(body))
+    }
+
     pub fn delete(&self, path: &str) -> Result<Value> {
         self.ask("DELETE", path, None)
     }

@@ -1,10 +1,13 @@
 //! One HTTP request on a connection of its own.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use axum::body::{Body, to_bytes};
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response};
@@ -23,6 +26,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// For the handshake, and for the answer: the seed may have to ask a management controller first.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 const ANSWER_TIME: Duration = Duration::from_secs(180);
+/// For the rest of an answer of which only the status counts.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A request.
 pub struct Call<'a> {
@@ -44,8 +49,28 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+/// What happens with an answer that is larger than [`Call::most`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Larger {
+    Refused,
+    /// Its status counts; the rest is not read.
+    Cut,
+}
+
 /// Sends a request and reads the answer.
+///
+/// # Errors
+/// Also if the answer is larger than [`Call::most`].
 pub async fn send(server: &Server, trust: &Arc<Trust>, call: Call<'_>) -> Result<Reply> {
+    converse(server, trust, call, Larger::Refused).await
+}
+
+/// Sends a request of which only the status of the answer counts, whatever comes after it.
+pub async fn send_for_status(server: &Server, trust: &Arc<Trust>, call: Call<'_>) -> Result<u16> {
+    Ok(converse(server, trust, call, Larger::Cut).await?.status)
+}
+
+async fn converse(server: &Server, trust: &Arc<Trust>, call: Call<'_>, larger: Larger) -> Result<Reply> {
     let at = server.authority();
     let connect = TcpStream::connect((server.host.as_str(), server.port));
     let stream = match timeout(CONNECT_TIME, connect).await {
@@ -57,12 +82,12 @@ pub async fn send(server: &Server, trust: &Arc<Trust>, call: Call<'_>) -> Result
     let request = request(server, call)?;
     let answer = async {
         if !server.tls {
-            return exchange(stream, request, most).await;
+            return exchange(stream, request, most, larger).await;
         }
         let name = ServerName::try_from(server.host.clone()).with_context(|| format!("using the name {}", server.host))?;
         let handshake = TlsConnector::from(trust.config()?).connect(name, stream);
         match timeout(HANDSHAKE_TIME, handshake).await {
-            Ok(Ok(stream)) => exchange(stream, request, most).await,
+            Ok(Ok(stream)) => exchange(stream, request, most, larger).await,
             Ok(Err(error)) => Err(refused(server, trust, error)),
             Err(_) => Err(anyhow!("{at} did not finish the TLS handshake within {} s", HANDSHAKE_TIME.as_secs())),
         }
@@ -112,12 +137,30 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Body>,
     most: usize,
+    larger: Larger,
 ) -> Result<Reply> {
     let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await.context("speaking HTTP")?;
     let connection = tokio::spawn(connection);
-    let answer: Response<_> = sender.send_request(request).await.context("asking the seed")?;
+    let answer: Response<Incoming> = sender.send_request(request).await.context("asking the seed")?;
     let (head, body) = answer.into_parts();
-    let body = to_bytes(Body::new(body), most).await.context("reading the seed's answer")?;
+    let body = match larger {
+        Larger::Refused => to_bytes(Body::new(body), most).await.context("reading the seed's answer")?.to_vec(),
+        Larger::Cut => {
+            // A courtesy to the other side, which may not like a connection that closes while it writes.
+            let _ = timeout(DRAIN_TIME, drain(body, most)).await;
+            Vec::new()
+        }
+    };
     connection.abort();
-    Ok(Reply { status: head.status.as_u16(), body: body.to_vec() })
+    Ok(Reply { status: head.status.as_u16(), body })
+}
+
+/// Reads `most` bytes, or less if the answer ends before, and forgets them.
+async fn drain(mut body: Incoming, most: usize) {
+    let mut got = 0;
+    while got < most {
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let Some(Ok(frame)) = frame else { return };
+        got += frame.data_ref().map_or(0, |data| data.len());
+    }
 }

@@ -13,7 +13,7 @@ use web::api::{ApiError, CodeLeads, OperatorApi as _, PlanApi as _, PlanHow, Row
 use crate::enrollment::{Bench, Machine, PASSPHRASE, admin, bench, form, ip};
 
 /// An unsealed seed with these lines under `enrollment:`.
-fn with(lines: &str) -> Bench {
+pub(crate) fn with(lines: &str) -> Bench {
     let before = bench();
     let file = before.app.site.cluster_file();
     let text = std::fs::read_to_string(&file).unwrap();
@@ -25,15 +25,15 @@ fn with(lines: &str) -> Bench {
     Bench { _dir: before._dir, app: Arc::new(app) }
 }
 
-fn seed(bench: &Bench) -> Seed {
+pub(crate) fn seed(bench: &Bench) -> Seed {
     Seed(bench.app.clone())
 }
 
-fn keep(bench: &Bench, rows: &str) {
+pub(crate) fn keep(bench: &Bench, rows: &str) {
     seed(bench).keep_plan(&admin(), &format!("serial,mac,name,role,disk\n{rows}"), PlanHow::Set).unwrap();
 }
 
-fn state(bench: &Bench, id: EnrollmentId) -> S {
+pub(crate) fn state(bench: &Bench, id: EnrollmentId) -> S {
     bench.app.store.read(|tx| tx.enrollment(id)).unwrap().state
 }
 
@@ -44,7 +44,7 @@ fn refusal(lead: CodeLeads) -> Option<String> {
     }
 }
 
-fn why<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
+pub(crate) fn why<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -153,7 +153,7 @@ fn a_plan_that_contradicts_the_site_is_not_kept_and_rows_are_added_and_removed()
     assert_eq!(told.iter().filter(|k| *k == "plan.changed").count(), 4);
 }
 
-fn tell(bench: &Bench, m: &Machine, id: EnrollmentId, code: &str) -> Result<S, ApiError> {
+pub(crate) fn tell(bench: &Bench, m: &Machine, id: EnrollmentId, code: &str) -> Result<S, ApiError> {
     use web::api::MachineApi as _;
     let told = Sealed::sign(&TellCode { enrollment: id, code: code.to_owned() }, &m.key).unwrap();
     seed(bench).tell_code(id, &told).map(|r| r.state)
@@ -285,4 +285,36 @@ fn the_cause_of_a_failed_installation_is_kept_and_says_whether_waiting_helps() {
     let trouble = view.trouble.unwrap();
     assert_eq!((view.state, trouble.word, trouble.retryable), (S::Failed, Trouble::DiskTooSmall, false));
     assert!(trouble.hint.contains("larger disk"));
+}
+
+#[test]
+fn a_machine_that_was_set_aside_is_not_counted_as_waiting_but_apart() {
+    use cluster_seed::fleet::Stage;
+    use web::api::MachinesApi as _;
+    let bench = with("");
+    let seed = seed(&bench);
+    let all = [Machine::new(1), Machine::new(2), Machine::new(3)];
+    keep(&bench, &format!(",{},r01u07,base,\n", all[0].mac));
+    let ids: Vec<i64> = all
+        .iter()
+        .map(|m| {
+            let (id, _) = m.enroll(&bench.app);
+            bench.app.store.read(|tx| tx.enrollment(id)).unwrap().machine
+        })
+        .collect();
+    let counts = || {
+        let (home, overview, check) = (seed.home().unwrap(), seed.overview().unwrap(), seed.plan().unwrap().check);
+        let waiting = home.counts.get(&Stage::Waiting).copied();
+        let planned = check.rows.iter().filter(|r| r.state == RowState::Waiting && !r.aside).count();
+        let others = check.unplanned.iter().filter(|u| !u.aside).count();
+        assert_eq!((overview.waiting, overview.aside), (waiting.unwrap(), home.aside));
+        (waiting, home.aside, planned, others, seed.candidates(&[]).unwrap().len(), home.oldest.map(|o| o.id))
+    };
+    assert_eq!(counts(), (Some(3), 0, 1, 2, 3, Some(ids[0])));
+    for id in [ids[0], ids[1]] {
+        seed.say_of(&admin(), id, Say::NotNow { seconds: 3_600 }).unwrap();
+    }
+    assert_eq!(counts(), (Some(1), 2, 0, 1, 1, Some(ids[2])));
+    seed.say_of(&admin(), ids[0], Say::Allow).unwrap();
+    assert_eq!(counts(), (Some(2), 1, 1, 1, 2, Some(ids[0])));
 }

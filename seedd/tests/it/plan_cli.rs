@@ -2,8 +2,11 @@
 
 use std::process::Command;
 
+use seedd::app::Seed;
 use site::Site;
+use web::api::OperatorApi as _;
 
+use crate::support::front::Front;
 use crate::support::sites::{A, filled, temp};
 
 fn seedd(site: &Site, words: &[&str]) -> (i32, String) {
@@ -77,4 +80,39 @@ fn the_window_is_opened_only_where_the_site_has_windows() {
     says(&site, &["enrollment", "not-now", mac, "--for", "1d"], 0, &["not listed as waiting until"]);
     says(&site, &["enrollment", "status"], 0, &[mac, "not now, until", "command line"]);
     says(&site, &["enrollment", "allow", mac], 0, &["may ask to enroll again"]);
+}
+
+#[test]
+fn a_running_daemon_keeps_the_plan_and_the_window_itself_and_its_pages_know_at_once() {
+    let t = temp();
+    let site = filled(&t.path.join("a"), "site-a", A, 1, 100);
+    let text = std::fs::read_to_string(site.cluster_file()).unwrap();
+    std::fs::write(site.cluster_file(), text.replacen("  enrollment:\n", "  enrollment:\n    window: manual\n", 1)).unwrap();
+    let (file, mac) = (t.path.join("plan.csv"), "52:54:00:ab:00:01");
+    std::fs::write(&file, "serial,name,role\nSN1,r01u07,base\nSN2,r01u08,base\n").unwrap();
+    let seen = site.open_store().unwrap().write(|tx| tx.see_machine(mac.parse().unwrap(), None, 1));
+    assert!(seen.unwrap().is_some());
+    let front = Front::of(t, site);
+    let mut newest = Seed(front.app.clone()).subscribe();
+    for (words, part, kind) in [
+        (&["plan", "set", file.as_str()][..], "2 rows: 0 waiting, 2 not seen", "plan.changed"),
+        (&["plan", "remove", "r01u07"], "1 rows removed", "plan.changed"),
+        (&["plan", "add", file.as_str()], "2 rows: 0 waiting", "plan.changed"),
+        (&["plan", "remove", "--all"], "2 rows removed", "plan.changed"),
+        (&["enrollment", "open", "--for", "2h"], "may ask to enroll until", "enrollment.opened"),
+        (&["enrollment", "close"], "closed for unknown machines", "enrollment.closed"),
+        (&["enrollment", "not-now", mac], "not listed as waiting until", "machine.set_aside"),
+        (&["enrollment", "allow", mac], "may ask to enroll again", "machine.allowed"),
+    ] {
+        let said = front.here(words);
+        assert!(said.contains(part), "{words:?}: {said}");
+        // Only the daemon's own writes wake its pages.
+        assert!(newest.has_changed().unwrap(), "{words:?}");
+        newest.mark_unchanged();
+        let last = front.app.store.read(|tx| tx.newest_of(kind, 1)).unwrap().remove(0);
+        assert_eq!(last.actor.as_deref(), Some("command line"), "{words:?}");
+        assert_eq!(front.app.store.read(|tx| tx.last_event()).unwrap(), last.id, "{words:?}");
+    }
+    let refused = front.try_here(&["plan", "remove", "r01u07"]);
+    assert!(refused.code == 1 && refused.err.contains("no row r01u07"), "{}", refused.err);
 }

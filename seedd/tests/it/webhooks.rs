@@ -8,10 +8,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use cluster_seed::events::EventKind;
-use seedd::app::App;
+use cluster_seed::people::Rights;
 use seedd::app::webhooks::message::{headers, secret};
 use seedd::app::webhooks::{dead, keep};
+use seedd::app::{App, Seed};
 use site::store::events::NewEvent;
+use web::api::{Actor, SettingsApi as _, WebhookApi as _};
 
 use crate::support::front::Front;
 use crate::support::sites::*;
@@ -170,4 +172,65 @@ fn a_webhook_is_tested_and_listed_on_the_command_line() {
     let listed = front.json(&["webhook", "list"]);
     assert_eq!((&listed["webhooks"][0]["url"], &listed["webhooks"][0]["dead"]), (&url.into(), &0.into()));
     assert_eq!(front.try_here(&["webhook", "dead"]).err, "seedd: no dead letters\n");
+}
+
+/// Answers each request with status 200 and a body of `size` bytes.
+fn talkative(size: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/SECRET", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut seen = Vec::new();
+            let mut bytes = [0; 4096];
+            // The body of a test is one line of JSON, and ends the request.
+            while !seen.ends_with(b"}") {
+                let got = stream.read(&mut bytes).unwrap();
+                seen.extend_from_slice(&bytes[..got]);
+                assert_ne!(got, 0, "the request ended early");
+            }
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+            // The other side stops reading.
+            let _ = stream.write_all(&vec![b'x'; size]);
+        }
+    });
+    url
+}
+
+#[test]
+fn a_message_is_taken_by_the_status_however_large_the_answer_is() {
+    for size in [0, 64 << 10, (64 << 10) + 1, 8 << 20] {
+        let url = talkative(size);
+        let t = temp();
+        let seed = Seed(app(&site_with(&t, &url, "")));
+        assert_eq!(seed.test_webhook(&admin(), &url).map(|done| done.status).map_err(|e| e.to_string()), Ok(200), "{size}");
+    }
+}
+
+#[test]
+fn the_path_of_a_url_is_shown_only_to_those_who_may_administer() {
+    let t = temp();
+    let url = "http://10.44.0.77:1/SECRET";
+    let app = app(&site_with(&t, url, "node."));
+    let seed = Seed(app.clone());
+    let (auditor, viewer) = (Actor::session("bob", Rights::Auditor, true), Actor::session("eve", Rights::Viewer, true));
+    let runtime = run(&app);
+    begun(&app);
+    happen(&app, EventKind::NodeRevoked, "gone");
+    while app.store.read(dead::all).unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let listed = |actor: &Actor| seed.webhooks(actor).unwrap().remove(0).url;
+    assert_eq!((listed(&admin()).as_str(), listed(&viewer).as_str()), (url, "http://10.44.0.77:1/\u{2026}"));
+    assert_eq!(listed(&auditor), listed(&viewer));
+    let dead = |actor: &Actor| seed.dead_letters(actor).map(|mut all| all.remove(0).url).map_err(|e| e.to_string());
+    assert_eq!((dead(&admin()), dead(&auditor)), (Ok(url.to_owned()), Ok(listed(&auditor))));
+    assert!(dead(&viewer).is_err());
+    // Everybody reads the event log.
+    let events = app.store.read(|tx| tx.newest_of("webhook.", 9)).unwrap();
+    assert!(events[0].text.contains("10.44.0.77") && !events[0].text.contains("SECRET"), "{}", events[0].text);
+    assert!(!seed.settings(&viewer).unwrap().text.contains("SECRET"));
+    assert!(seed.settings(&admin()).unwrap().text.contains("SECRET"));
 }

@@ -153,4 +153,7 @@ pub struct MachineDetail {
     pub packets: u32,
     /// The cluster that a node votes in, without it.
     pub voters: Option<VotersView>,
+    /// What is noted of the machine, by an operator or by the plan.
+    pub place: String,
+    pub labels: Vec<String>,
 }

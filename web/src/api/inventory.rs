@@ -45,6 +45,10 @@ pub struct NodeView {
     pub list: Option<HeldView>,
     /// What fails together with it, by `nodes` or `substrate` of cluster.yaml.
     pub failure_domain: Option<String>,
+    /// Where its machine is mounted; empty if nobody noted it.
+    pub place: String,
+    /// Of its machine, in order: a word or `key=value`.
+    pub labels: Vec<String>,
 }
 
 /// HTTP shape of a node's place on a plane.

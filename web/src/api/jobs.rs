@@ -34,6 +34,6 @@ pub struct JobLine {
 pub trait JobsApi: Send + Sync {
     /// Newest first.
     fn jobs(&self) -> Result<Vec<JobDetail>, ApiError>;
-    /// Asks a job to stop; it ends soon and leaves nothing half-written.
-    fn stop_job_of(&self, actor: &Actor, id: u64) -> Result<JobView, ApiError>;
+    /// Asks this job, or the one that runs, to stop; it ends soon and leaves nothing half-written.
+    fn stop_job(&self, actor: &Actor, id: Option<u64>) -> Result<JobView, ApiError>;
 }

@@ -73,7 +73,10 @@ pub struct Happening {
 /// What the first page shows.
 #[derive(Debug, Clone, Default)]
 pub struct HomeView {
+    /// Those that wait are without the ones that were set aside.
     pub counts: BTreeMap<Stage, u32>,
+    /// Machines that would wait, but were set aside.
+    pub aside: u32,
     /// The machine that waits longest.
     pub oldest: Option<NamedMachine>,
     /// Reasons of failures and how many machines have each, the most frequent first.
@@ -100,7 +103,8 @@ pub trait MachinesApi {
     fn machines_of(&self, ids: &[i64]) -> Result<Vec<FleetRow>, ApiError>;
     /// Those of these machines that wait for approval, or those that wait longest if `ids` is empty.
     fn candidates(&self, ids: &[i64]) -> Result<Vec<Candidate>, ApiError>;
-    /// A free host name for each of these machines, without domain; see [`cluster_seed::fleet::suggest`].
+    /// A free host name for each of these machines, without domain; see [`cluster_seed::fleet::suggest`]. Refused if the pattern has
+    /// too few.
     fn suggest_names(&self, pattern: &str, machines: &[Candidate]) -> Result<Vec<String>, ApiError>;
     /// Adds and removes labels; all machines or none.
     fn set_labels(&self, actor: &Actor, ids: &[i64], add: &[Label], remove: &[Label]) -> Result<(), ApiError>;

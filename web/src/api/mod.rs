@@ -17,6 +17,7 @@ mod fleet;
 mod flight;
 mod inventory;
 mod jobs;
+mod join_tokens;
 mod lists;
 mod machine;
 mod machines;
@@ -46,6 +47,7 @@ pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetai
 pub use flight::{EventView, Finding, PacketFacts, Tone};
 pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
 pub use jobs::{JobDetail, JobLine, JobsApi};
+pub use join_tokens::{JoinTokenApi, JoinTokenState, JoinTokenView};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
 pub use machines::{Candidate, FleetRow, Happening, HomeView, MachinePage, MachinesApi, NamedMachine};
@@ -65,5 +67,5 @@ pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, Power
 pub use settings::{DiffChange, DiffLine, SettingsApi, SettingsCheck, SettingsText, SettingsView, SpecProblem};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};
 pub use site::{CapsuleFile, CapsuleRecord, ExportWish, ImportWish, JobKind, JobState, JobView, PlaceView, SeedMode, SiteView};
-pub use suggestion::{SuggestionView, TroubleView, VerdictView};
+pub use suggestion::{ClaimantView, SuggestionView, TroubleView, VerdictView};
 pub use webhooks::{DeadLetterView, TestWish, WebhookApi, WebhookTest, WebhookView};

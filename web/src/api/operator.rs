@@ -19,6 +19,7 @@ use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
 use super::flight::EventView;
 use super::inventory::InventoryApi;
 use super::jobs::JobsApi;
+use super::join_tokens::JoinTokenApi;
 use super::lists::ListsView;
 use super::machines::MachinesApi;
 use super::mesh::MeshView;
@@ -79,8 +80,10 @@ pub struct Overview {
     pub lasting: Vec<String>,
     /// Which peer list the nodes hold.
     pub lists: ListsView,
-    /// Machines that wait for approval.
+    /// Machines that wait for approval, without those that were set aside.
     pub waiting: u32,
+    /// Machines that would wait for approval, but were set aside.
+    pub aside: u32,
 }
 
 /// HTTP shape of a role.
@@ -107,6 +110,7 @@ pub trait OperatorApi:
     + DhcpApi
     + InventoryApi
     + JobsApi
+    + JoinTokenApi
     + MachinesApi
     + PasskeyApi
     + PeopleApi
@@ -193,8 +197,6 @@ pub trait OperatorApi:
     fn export(&self, from: IpAddr, actor: &Actor, wish: &ExportWish) -> Result<JobView, ApiError>;
     fn import(&self, from: IpAddr, actor: &Actor, wish: &ImportWish) -> Result<JobView, ApiError>;
     fn drill(&self, from: IpAddr, actor: &Actor, passphrase: &str) -> Result<JobView, ApiError>;
-    /// Asks the running job to stop; it ends soon and leaves nothing half-written.
-    fn stop_job(&self, actor: &Actor) -> Result<JobView, ApiError>;
     /// Promotes a standby. `name` is the site's name, typed as a confirmation. Returns the new epoch.
     fn promote(&self, actor: &Actor, name: &str) -> Result<u64, ApiError>;
     /// Sets this seed's underlay; `None` returns to that of cluster.yaml.

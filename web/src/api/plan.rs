@@ -9,13 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::fleet::EnrollmentView;
 use super::people::Actor;
-use super::suggestion::{SuggestionView, VerdictView};
+use super::suggestion::{ClaimantView, SuggestionView, VerdictView};
 
 /// Where a row of the plan stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RowState {
+    /// Several machines claim to be its machine. None of them is approved with a click: an operator types the code of the right one,
+    /// or denies the others.
+    Conflict,
     /// Its machine waits for approval.
     Waiting,
     /// Nobody has seen its machine wait.
@@ -33,13 +36,17 @@ pub struct PlanRowView {
     #[cfg_attr(test, schemars(with = "crate::schema::PlanRow"))]
     pub row: PlanRow,
     pub state: RowState,
-    /// The machine that waits, and its enrollment.
+    /// All that claim the row; more than one is a conflict.
+    pub claimants: Vec<ClaimantView>,
+    /// The machine that waits, and its enrollment; `None` in a conflict.
     pub machine: Option<i64>,
     #[cfg_attr(test, schemars(with = "Option<crate::schema::EnrollmentNumber>"))]
     pub enrollment: Option<EnrollmentId>,
     /// How its code begins.
     pub number: Option<u16>,
     pub suggestion: Option<SuggestionView>,
+    /// The machine was set aside: it waits, but not for an operator now.
+    pub aside: bool,
 }
 
 /// HTTP shape of a machine that waits and is not in the plan.
@@ -55,6 +62,8 @@ pub struct UnplannedView {
     pub number: Option<u16>,
     /// By a rule.
     pub suggestion: Option<SuggestionView>,
+    /// It was set aside.
+    pub aside: bool,
 }
 
 /// HTTP shape of a plan that was held against the site.
@@ -62,7 +71,7 @@ pub struct UnplannedView {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlanCheck {
-    /// Rows whose machine waits come first, then those that nobody has seen, then nodes.
+    /// Conflicts come first, then rows whose machine waits, then those that nobody has seen, then nodes.
     pub rows: Vec<PlanRowView>,
     pub unplanned: Vec<UnplannedView>,
     /// Contradictions, with the line of the plan.
@@ -170,7 +179,7 @@ pub trait PlanApi: Send + Sync {
     fn drop_plan(&self, actor: &Actor, name: Option<&str>) -> Result<u32, ApiError>;
     /// Approves a planned machine by its code alone; for others, says which form the code leads to.
     fn lead(&self, actor: &Actor, code: &str) -> Result<CodeLeads, ApiError>;
-    /// Approves a planned machine without its code, where the site's policy allows that.
+    /// Approves a planned machine without its code, where the site's policy allows that and no other machine claims its row.
     fn click(&self, actor: &Actor, id: EnrollmentId) -> Result<EnrollmentView, ApiError>;
     /// What became of machines whose code was typed; unknown ones are left out.
     fn typed(&self, ids: &[EnrollmentId]) -> Result<Vec<TypedView>, ApiError>;

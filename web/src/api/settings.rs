@@ -76,7 +76,8 @@ pub enum DiffChange {
 
 /// The settings of the site.
 pub trait SettingsApi: Send + Sync {
-    fn settings(&self) -> Result<SettingsView, ApiError>;
+    /// For those who may not administer, without the paths of webhooks: they may be secrets.
+    fn settings(&self, actor: &Actor) -> Result<SettingsView, ApiError>;
     /// Checks a proposed file without changing anything.
     fn check_settings(&self, text: &str) -> Result<SettingsCheck, ApiError>;
     /// Replaces the file, if `tag` is that of the file as it is; the seed reads it at once.

@@ -1,8 +1,9 @@
 //! What is said beside a machine: how its form is filled in, why it is no node, and what an operator said about it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use cluster_seed::ids::Mac;
+use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::trouble::Trouble;
 use serde::Serialize;
 
@@ -49,8 +50,32 @@ pub struct SuggestionView {
     pub why: Option<String>,
     /// The code alone approves the machine.
     pub ready: bool,
-    /// One click approves it: the site's policy allows that, and the machine has told its code.
+    /// One click approves it: the site's policy allows that, the machine has told its code, and no other one claims its row.
     pub click: bool,
+    /// Other machines that claim the same row of the plan.
+    pub rivals: Vec<ClaimantView>,
+}
+
+/// HTTP shape of a machine that claims a row of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimantView {
+    pub machine: i64,
+    #[cfg_attr(test, schemars(with = "crate::schema::EnrollmentNumber"))]
+    pub enrollment: EnrollmentId,
+    #[cfg_attr(test, schemars(with = "crate::schema::MacAddress"))]
+    pub mac: Mac,
+    pub serial: String,
+    pub model: String,
+    /// On the boot network.
+    pub address: IpAddr,
+    /// How its code begins.
+    pub number: Option<u16>,
+    /// When it asked, in Unix seconds.
+    pub since: u64,
+    /// Its code was typed, and it checks the code.
+    pub chosen: bool,
 }
 
 /// HTTP shape of what an operator said about a machine.

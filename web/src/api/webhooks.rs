@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
+use super::people::Actor;
 
 /// HTTP shape of a receiver in `GET /api/v1/webhooks`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookView {
+    /// Without its path for those who may not administer: it may be a secret.
     pub url: String,
     /// Beginnings of kinds; none means all.
     pub events: Vec<String>,
@@ -28,6 +30,7 @@ pub struct WebhookView {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetterView {
+    /// As in [`WebhookView`].
     pub url: String,
     pub event: i64,
     pub kind: String,
@@ -59,9 +62,9 @@ pub struct WebhookTest {
 /// Receivers of events outside.
 pub trait WebhookApi: Send + Sync {
     /// In the order of cluster.yaml.
-    fn webhooks(&self) -> Result<Vec<WebhookView>, ApiError>;
+    fn webhooks(&self, actor: &Actor) -> Result<Vec<WebhookView>, ApiError>;
     /// Newest first.
-    fn dead_letters(&self) -> Result<Vec<DeadLetterView>, ApiError>;
-    /// Sends one message, which names `user`, and waits for the answer.
-    fn test_webhook(&self, user: &str, url: &str) -> Result<WebhookTest, ApiError>;
+    fn dead_letters(&self, actor: &Actor) -> Result<Vec<DeadLetterView>, ApiError>;
+    /// Sends one message, which names the actor, and waits for the answer.
+    fn test_webhook(&self, actor: &Actor, url: &str) -> Result<WebhookTest, ApiError>;
 }

@@ -22,5 +22,5 @@ pub(crate) async fn show(State(app): State<App>, _: Session, Named(id): Named<u6
 }
 
 pub(crate) async fn stop(State(app): State<App>, change: Change<may::Administer>, Named(id): Named<u64>) -> Answer<JobView> {
-    Ok(SafeJson(app.call(move |api| api.stop_job_of(change.actor(), id)).await?))
+    Ok(SafeJson(app.call(move |api| api.stop_job(change.actor(), Some(id))).await?))
 }

@@ -7,6 +7,7 @@ pub(crate) mod converge;
 pub(crate) mod dhcp;
 pub(crate) mod inventory;
 pub(crate) mod jobs;
+pub(crate) mod join_tokens;
 pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod openapi;

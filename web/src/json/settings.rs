@@ -23,8 +23,9 @@ fn matches(header: &str, tag: &str) -> bool {
     header.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix('"').and_then(|o| o.strip_suffix('"')) == Some(tag))
 }
 
-pub(crate) async fn show(State(app): State<App>, _: Session) -> Result<Response, Failure> {
-    Ok(tagged(app.call(|api| api.settings()).await?))
+pub(crate) async fn show(State(app): State<App>, session: Session) -> Result<Response, Failure> {
+    let actor = session.actor().clone();
+    Ok(tagged(app.call(move |api| api.settings(&actor)).await?))
 }
 
 pub(crate) async fn check(
@@ -46,7 +47,8 @@ pub(crate) async fn apply(
         Failure::new(StatusCode::PRECONDITION_REQUIRED, "the request has no If-Match header")
             .with_hint("send the ETag of the settings that the change is based on")
     })?;
-    let tag = app.call(|api| api.settings()).await?.tag;
+    let actor = change.actor().clone();
+    let tag = app.call(move |api| api.settings(&actor)).await?.tag;
     if !matches(header, &tag) {
         return Err(Failure::new(StatusCode::PRECONDITION_FAILED, "the settings were changed in the meantime")
             .with_hint("read them again and repeat the change"));

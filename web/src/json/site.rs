@@ -101,7 +101,7 @@ pub(crate) async fn drill(
 }
 
 pub(crate) async fn stop(State(app): State<App>, change: Change<may::Administer>) -> Answer<JobView> {
-    Ok(SafeJson(app.call(move |api| api.stop_job(change.actor())).await?))
+    Ok(SafeJson(app.call(move |api| api.stop_job(change.actor(), None)).await?))
 }
 
 pub(crate) async fn set_place(

@@ -10,13 +10,15 @@ use crate::call::App;
 use crate::extract::OperatorJson;
 use crate::safe_json::SafeJson;
 
-pub(crate) async fn list(State(app): State<App>, _: Session) -> Answer<impl Serialize> {
-    let all = app.call(|api| api.webhooks()).await?;
+pub(crate) async fn list(State(app): State<App>, session: Session) -> Answer<impl Serialize> {
+    let actor = session.actor().clone();
+    let all = app.call(move |api| api.webhooks(&actor)).await?;
     Ok(SafeJson(list_of("webhooks", all)))
 }
 
-pub(crate) async fn dead(State(app): State<App>, _: SessionFor<may::Audit>) -> Answer<impl Serialize> {
-    let all = app.call(|api| api.dead_letters()).await?;
+pub(crate) async fn dead(State(app): State<App>, SessionFor(session, _): SessionFor<may::Audit>) -> Answer<impl Serialize> {
+    let actor = session.actor().clone();
+    let all = app.call(move |api| api.dead_letters(&actor)).await?;
     Ok(SafeJson(list_of("dead", all)))
 }
 
@@ -25,5 +27,5 @@ pub(crate) async fn test(
     change: Change<may::Administer>,
     OperatorJson(wish): OperatorJson<TestWish>,
 ) -> Answer<WebhookTest> {
-    Ok(SafeJson(app.call(move |api| api.test_webhook(&change.actor().user, &wish.url)).await?))
+    Ok(SafeJson(app.call(move |api| api.test_webhook(change.actor(), &wish.url)).await?))
 }

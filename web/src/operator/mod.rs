@@ -171,6 +171,10 @@ fn plan_routes() -> Vec<Route> {
         ("/api/v1/enrollments/{id}/approve-planned", post(json::plan::click)),
         ("/api/v1/enrollment-window", put(json::plan::open).delete(json::plan::close)),
         ("/api/v1/machines/{id}/say", post(json::plan::say)),
+        ("/join-tokens", get(pages::join_tokens::show)),
+        ("/join-tokens/agree", post(pages::join_tokens::agree)),
+        ("/api/v1/join-tokens", get(json::join_tokens::list)),
+        ("/api/v1/join-tokens/{token}/agree", post(json::join_tokens::agree)),
     ]
 }
 
@@ -285,6 +289,8 @@ mod desk_tests;
 mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod join_token_tests;
 #[cfg(test)]
 mod machines_tests;
 #[cfg(test)]

@@ -6,10 +6,11 @@ use serde_json::Value;
 use crate::api::{
     AboutView, ApiTokenView, Approve, AuditEvent, AuditPage, AuditState, BuildWish, CapsuleFile, ChangePassword, ChartsView,
     CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DeadLetterView, DhcpView, EnrollmentRow, EnrollmentView,
-    EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, Login, MachineDetail, MachinePage, MachineRow, MeshView,
-    NewToken, NewUser, NodeView, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText,
-    PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText,
-    SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView, WindowView,
+    EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, JoinTokenView, Login, MachineDetail, MachinePage,
+    MachineRow, MeshView, NewToken, NewUser, NodeView, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView,
+    PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser,
+    SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView,
+    WindowView,
 };
 use crate::json::Events;
 use crate::json::machine::Note;
@@ -122,6 +123,7 @@ shapes! {
     Users { users: Vec<UserView> }
     Sessions { sessions: Vec<SessionView> }
     Tokens { tokens: Vec<ApiTokenView> }
+    JoinTokens { tokens: Vec<JoinTokenView> }
     Ended { ended: u64 }
     Revoked { revoked: TokenName }
     Nodes { nodes: Vec<NodeView> }
@@ -246,6 +248,8 @@ fn plan() -> Vec<Op> {
         post::<EnrollmentView>("/api/v1/enrollments/{id}/approve-planned", "Approve a planned machine without its code"),
         put::<WindowView>("/api/v1/enrollment-window", "Open the join window").takes::<Open>(),
         delete::<WindowView>("/api/v1/enrollment-window", "Close the join window"),
+        get::<JoinTokens>("/api/v1/join-tokens", "Join tokens, without their secrets"),
+        post::<JoinTokenView>("/api/v1/join-tokens/{token}/agree", "Agree to a join token as the second user"),
         post::<Said>("/api/v1/machines/{id}/say", "Put a machine off, or let it ask again").takes::<Say>(),
     ]
 }

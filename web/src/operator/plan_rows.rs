@@ -6,6 +6,7 @@ use cluster_seed::people::Permission::Approve;
 
 use crate::testing::CODE;
 use crate::testing::data::pending_id;
+use crate::testing::join_tokens::WAITING;
 
 pub(super) fn rows() -> Vec<Row> {
     let text = r#"{"text":"serial,name,role\nSN1,a,base\n"}"#.to_owned();
@@ -28,5 +29,9 @@ pub(super) fn rows() -> Vec<Row> {
         (Change(Approve), "PUT", "/api/v1/enrollment-window", json(r#"{"seconds":3600}"#), 200, 200),
         (Change(Approve), "DELETE", "/api/v1/enrollment-window", none(), 200, 200),
         (Change(Approve), "POST", "/api/v1/machines/{id}/say", json(r#"{"what":"not-now","seconds":3600}"#), 200, 200),
+        (Read, "GET", "/join-tokens", none(), 200, 200),
+        (Change(Approve), "POST", "/join-tokens/agree", form(&format!("token={WAITING}")), 303, 303),
+        (Read, "GET", "/api/v1/join-tokens", none(), 200, 200),
+        (Change(Approve), "POST", "/api/v1/join-tokens/{token}/agree", none(), 200, 200),
     ]
 }

@@ -4,6 +4,7 @@ use crate::api::SuggestionView;
 use crate::auth::csrf;
 use crate::testing::client::{FORM, ask, cookie, get, site};
 use crate::testing::data::{PENDING, pending_id};
+use crate::testing::plan::claimant;
 use crate::testing::{CODE, Mock, TOKEN};
 
 fn plan(mock: &Mock, change: impl Fn(&mut SuggestionView)) {
@@ -112,4 +113,32 @@ async fn a_file_takes_the_place_of_the_text_and_needs_the_token_of_the_session()
     assert_eq!(ask(&router, "POST", "/plan", &foreign, form(&csrf(TOKEN))).await.status, 403);
     let cut = form(&csrf(TOKEN)).replace("--x--", "");
     assert_eq!(ask(&router, "POST", "/plan", &headers, cut).await.status, 400);
+}
+
+#[tokio::test]
+async fn several_machines_of_one_row_are_listed_as_a_conflict_without_a_click() {
+    let cookie = cookie();
+    let (mock, router) = site("");
+    let page = get(&router, "/plan", &[("cookie", cookie.as_str())]).await.text();
+    let from = page.find("id=\"conflicts\"").unwrap();
+    let section = &page[from..page[from..].find("</section>").unwrap() + from];
+    assert_eq!(section.matches("52:54:00:ab:00:02</code>").count(), 2, "both are listed: {section}");
+    assert!(section.contains("Code typed") && !section.contains("/plan/click"), "{section}");
+    plan(&mock, |s| s.rivals = vec![claimant("")]);
+    let text = get(&router, &format!("/machines/{PENDING}"), &[("cookie", cookie.as_str())]).await.text();
+    assert!(text.contains("id=\"rivals\"") && !text.contains("id=\"click-submit\""), "{text}");
+}
+
+#[tokio::test]
+async fn machines_that_were_set_aside_are_a_count_of_their_own_on_home_plan_and_approve() {
+    let cookie = cookie();
+    let (_, router) = site("");
+    for (path, line) in [
+        ("/", "id=\"aside\"><span aria-hidden=\"true\">\u{25cb}</span> Set aside <b>1</b>"),
+        ("/plan", "2 machines, 1 <a href=\"#verdicts\">set aside</a>"),
+        ("/machines/approve", "1 <a href=\"/plan#verdicts\">set aside</a>"),
+    ] {
+        let text = get(&router, path, &[("cookie", cookie.as_str())]).await.text();
+        assert!(text.contains(line), "{path}: {text}");
+    }
 }

@@ -4,8 +4,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 
+use super::fields::Button;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
 use crate::auth::{ChangeForm, NoPage, PageSession, Session, may};
@@ -71,10 +71,6 @@ async fn show_page(
 pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
     Ok(show_page(&app, &id, &session, None).await?)
 }
-
-/// A form without fields.
-#[derive(Deserialize)]
-pub(crate) struct Button {}
 
 pub(crate) async fn support(
     State(app): State<App>,

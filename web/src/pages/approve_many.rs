@@ -11,8 +11,8 @@ use cluster_seed::fleet::DEFAULT_PATTERN;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::pairing::PairingCode;
 
-use super::bulk::Fields;
 use super::decision::{Choice, disk_choices, role_choices};
+use super::fields::{Fields, field};
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Moment, bytes, clean, clean_or};
 use crate::api::{ApiError, Approve, Candidate, Overview};
@@ -66,6 +66,8 @@ struct Page {
     focus: bool,
     /// More machines wait than the form has room for.
     more: u32,
+    /// Machines that were set aside.
+    aside: u32,
 }
 
 /// What came of the form.
@@ -105,7 +107,10 @@ pub(crate) async fn approve(
     let before = if ids.is_empty() { Vec::new() } else { app.call(move |api| api.candidates(&asked)).await? };
     let mut result = Came::default();
     if field(&fields, "do") == "fill" {
-        fill(&app, &before, &mut fields).await?;
+        if let Err(failure) = fill(&app, &before, &mut fields).await {
+            let (status, refusal) = Refusal::of(failure)?;
+            (result.status, result.refusal) = (Some(status), Some(refusal));
+        }
     } else {
         if let Err(refusal) = place_code(&before, &mut fields) {
             result.refusal = Some(refusal);
@@ -129,10 +134,6 @@ pub(crate) async fn approve(
     let left: Vec<i64> = ids.into_iter().filter(|id| !result.passed.iter().any(|p| p.id == *id)).collect();
     let candidates = if left.is_empty() { Vec::new() } else { app.call(move |api| api.candidates(&left)).await? };
     render(&app, change.session(), &request, candidates, fields, result).await
-}
-
-fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
-    fields.get(name).map_or("", |v| v.trim())
 }
 
 /// Gives the code of the field at the top to the row of the machine that shows it: its number says which.
@@ -250,7 +251,16 @@ async fn render(
     let overview = overview(app).await?;
     let pattern = fields.get("pattern").map_or(DEFAULT_PATTERN, |p| p.trim()).to_owned();
     let (asked, wanted) = (candidates.clone(), pattern.clone());
-    let names = app.call(move |api| api.suggest_names(&wanted, &asked)).await?;
+    let names = match app.call(move |api| api.suggest_names(&wanted, &asked)).await {
+        Ok(names) => names,
+        Err(failure) => {
+            // The names can be typed; what was typed before is kept.
+            let (status, refusal) = Refusal::of(failure)?;
+            result.status = result.status.or(Some(status));
+            result.refusal = result.refusal.or(Some(refusal));
+            vec![String::new(); candidates.len()]
+        }
+    };
     let shown = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
     let mut rows: Vec<Row> = candidates
         .into_iter()
@@ -270,6 +280,7 @@ async fn render(
         shell: Shell::new("Approve machines", &overview, id, Some(session)),
         refusal: result.refusal,
         more: overview.waiting.saturating_sub(shown),
+        aside: overview.aside,
         passed: result.passed,
         pattern: clean(&pattern),
         code: clean(field(&fields, "code")),

@@ -6,8 +6,8 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use cluster_seed::events::{EventKind, family};
-use serde::Deserialize;
 
+use super::fields::Button;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{clean, facts_of, tone};
 use super::work::Work;
@@ -208,10 +208,6 @@ pub(crate) async fn download(
     Ok(export(app, session, search.query()?, search.format).await?)
 }
 
-/// A form without fields.
-#[derive(Deserialize)]
-pub(crate) struct Button {}
-
 async fn done<P, T: Send + 'static>(
     app: App,
     id: RequestId,
@@ -248,7 +244,7 @@ pub(crate) async fn stop(
     ChangeForm(change, _): ChangeForm<may::Audit, Button>,
 ) -> Result<Response, Failure> {
     let work = |api: &dyn OperatorApi, actor: &Actor| match api.audit_state()?.verification {
-        Some(job) => api.stop_job_of(actor, job.id),
+        Some(job) => api.stop_job(actor, Some(job.id)),
         None => Err(ApiError::NotFound { what: "verification" }),
     };
     done(app, id, change, work).await

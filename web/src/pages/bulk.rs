@@ -1,8 +1,6 @@
 //! `/machines/act`: what is done to the machines that are ticked in the table. Everything fits one form and works without
 //! JavaScript.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,6 +10,7 @@ use cluster_seed::fleet::Label;
 use cluster_seed::people::Permission;
 use futures_util::StreamExt as _;
 
+use super::fields::{Fields, field};
 use super::machines::{self, Said, asked_text};
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
@@ -21,9 +20,6 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::limits::POWER_AT_ONCE;
-
-/// The fields of a form, whose names the table makes.
-pub(super) type Fields = BTreeMap<String, String>;
 
 /// Most machines of one form: two pages.
 const MAX_MACHINES: usize = 100;
@@ -94,10 +90,6 @@ impl Grave {
 fn chosen(fields: &Fields) -> Vec<i64> {
     let ids = fields.keys().filter_map(|name| name.strip_prefix('m')?.parse().ok());
     ids.take(MAX_MACHINES).collect()
-}
-
-fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
-    fields.get(name).map_or("", |v| v.trim())
 }
 
 pub(crate) async fn act(

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::shell::Refusal;
 use super::view::{bytes, clean, clean_or};
-use crate::api::{FirstYes, MachineDetail, Overview, SuggestionView, Waiting};
+use crate::api::{ClaimantView, FirstYes, MachineDetail, Overview, SuggestionView, Waiting};
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
@@ -102,6 +102,36 @@ pub(super) struct Hints {
     pub(super) against: Option<(String, &'static str)>,
     pub(super) ready: bool,
     pub(super) click: bool,
+    /// Others that claim the same row: no click approves any of them.
+    pub(super) rivals: Vec<Rival>,
+}
+
+/// A machine that claims a row of the plan.
+pub(super) struct Rival {
+    pub(super) machine: i64,
+    pub(super) enrollment: String,
+    pub(super) mac: String,
+    pub(super) serial: String,
+    pub(super) model: String,
+    pub(super) address: String,
+    pub(super) number: String,
+    /// Its code was typed.
+    pub(super) chosen: bool,
+}
+
+impl Rival {
+    pub(super) fn of(c: &ClaimantView) -> Self {
+        Rival {
+            machine: c.machine,
+            enrollment: c.enrollment.to_string(),
+            mac: c.mac.to_string(),
+            serial: clean_or(&c.serial, "none"),
+            model: clean_or(&c.model, "unknown model"),
+            address: c.address.to_string(),
+            number: c.number.map(|n| format!("{n}-")).unwrap_or_default(),
+            chosen: c.chosen,
+        }
+    }
 }
 
 impl Hints {
@@ -118,6 +148,7 @@ impl Hints {
             against: against.map(|why| (clean(why), s.trouble.map_or("", |t| t.hint))),
             ready: s.ready,
             click: s.click,
+            rivals: s.rivals.iter().map(Rival::of).collect(),
         }
     }
 }

@@ -163,5 +163,5 @@ pub(crate) async fn verify(sent: Sent, ChangeForm(change, form): ChangeForm<may:
 }
 
 pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<may::Build, NameForm>) -> Result<Response, Failure> {
-    done(sent, change, move |api, actor| api.stop_job(actor)).await
+    done(sent, change, move |api, actor| api.stop_job(actor, None)).await
 }

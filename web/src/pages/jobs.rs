@@ -4,8 +4,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
 
+use super::fields::Button;
 use super::shell::{Refusal, Shell, overview, page};
 use super::site::REFRESH;
 use super::view::{Moment, clean};
@@ -75,10 +75,6 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
     Ok(show_page(&app, &id, &session, None).await?)
 }
 
-/// A form without fields.
-#[derive(Deserialize)]
-pub(crate) struct Button {}
-
 pub(crate) async fn stop(
     State(app): State<App>,
     id: RequestId,
@@ -86,7 +82,7 @@ pub(crate) async fn stop(
     ChangeForm(change, _): ChangeForm<may::Administer, Button>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
-    match app.call(move |api| api.stop_job_of(&actor, job)).await {
+    match app.call(move |api| api.stop_job(&actor, Some(job))).await {
         Ok(_) => Ok(Redirect::to("/jobs").into_response()),
         Err(failure) => show_page(&app, &id, change.session(), Some(Refusal::of(failure)?)).await,
     }

@@ -8,6 +8,7 @@ use axum::http::header::SET_COOKIE;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
+use super::fields::Button;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::clean;
 use crate::api::{Login, Origin, Setup};
@@ -62,9 +63,6 @@ pub(crate) struct LoginForm {
 pub(crate) struct UnsealForm {
     passphrase: String,
 }
-
-#[derive(Deserialize)]
-pub(crate) struct LogoutForm {}
 
 #[derive(Deserialize, Default)]
 pub(crate) struct Next {
@@ -148,7 +146,7 @@ pub(crate) async fn login(
 
 pub(crate) async fn logout(
     State(app): State<App>,
-    ChangeForm(change, LogoutForm {}): ChangeForm<may::Account, LogoutForm>,
+    ChangeForm(change, Button {}): ChangeForm<may::Account, Button>,
 ) -> Result<Response, Failure> {
     app.call(move |api| api.logout(change.actor(), change.token())).await?;
     Ok((AppendHeaders([(SET_COOKIE, forget_cookie(app.options))]), Redirect::to("/login")).into_response())

@@ -16,6 +16,7 @@ pub(crate) mod docs;
 pub(crate) mod first_setup;
 pub(crate) mod images;
 pub(crate) mod jobs;
+pub(crate) mod join_tokens;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod machines;
@@ -30,6 +31,7 @@ pub(crate) mod settings;
 pub(crate) mod site;
 
 mod decision;
+mod fields;
 mod needs;
 mod shell;
 mod timeline;

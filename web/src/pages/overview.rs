@@ -52,6 +52,8 @@ struct Page {
     /// The first hour of a site; empty once a node works.
     steps: Vec<Step>,
     stages: Vec<Count>,
+    /// Machines that would wait, but were set aside.
+    aside: u32,
     job: Option<Work>,
     events: Vec<Event>,
     roles: Vec<Role>,
@@ -94,6 +96,7 @@ pub(super) async fn render(
         needs: needs(&overview, &home, !steps.is_empty()),
         steps,
         stages: stages(&home),
+        aside: home.aside,
         job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of(j, now, "/site/stop")),
         events: home.events.iter().filter(|h| sees_all || !h.event.is_of_people()).map(|h| event(h, now)).collect(),
         roles: roles(&overview),

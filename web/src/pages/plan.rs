@@ -12,7 +12,7 @@ use cluster_seed::plan::Problem;
 use cluster_seed::policy::{Approval, WindowRule};
 use serde::Deserialize;
 
-use super::decision::Hints;
+use super::decision::{Hints, Rival};
 use super::shell::{Refusal, Shell, overview, page};
 use super::site::Sent;
 use super::view::{Moment, clean, clean_or};
@@ -29,6 +29,8 @@ use crate::text::clean_lines;
 const PAGE: usize = 100;
 /// Most machines that wait on a page, of those in the plan and of the others.
 const MAX_WAITING: usize = 256;
+/// Most machines that are listed for one row.
+const MAX_CLAIMANTS: usize = 16;
 
 /// A row of the plan.
 struct Row {
@@ -45,6 +47,8 @@ struct Row {
     enrollment: String,
     number: String,
     hints: Option<Hints>,
+    /// Of a conflict: all that claim the row.
+    claimants: Vec<Rival>,
 }
 
 impl Row {
@@ -64,6 +68,7 @@ impl Row {
             enrollment: v.enrollment.map(|e| e.to_string()).unwrap_or_default(),
             number: v.number.map(|n| format!("{n}-")).unwrap_or_default(),
             hints: v.suggestion.as_ref().map(Hints::of),
+            claimants: v.claimants.iter().take(MAX_CLAIMANTS).map(Rival::of).collect(),
         }
     }
 }
@@ -136,8 +141,12 @@ struct Page {
     open: bool,
     until: String,
     opened_by: String,
+    conflicts: Vec<Row>,
     waiting: Vec<Row>,
     others: Vec<Other>,
+    /// Of the plan and of the others, machines that were set aside: they are among the verdicts.
+    aside: usize,
+    other_aside: usize,
     rows: Vec<Row>,
     problems: Vec<ProblemLine>,
     all: usize,
@@ -165,7 +174,10 @@ fn template(shell: Shell, view: PlanView, shown: Shown, now: u64) -> Page {
     let PlanCheck { rows, unplanned, problems } = shown.checked.unwrap_or(check);
     let count = |state: RowState| rows.iter().filter(|r| r.state == state).count();
     let (all, nodes, not_seen) = (rows.len(), count(RowState::Node), count(RowState::NotSeen));
-    let (waiting, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|r| r.state == RowState::Waiting);
+    let (conflicts, rest): (Vec<_>, Vec<_>) = rows.iter().partition(|r| r.state == RowState::Conflict);
+    let aside = rows.iter().filter(|r| r.aside).count();
+    let other_aside = unplanned.iter().filter(|u| u.aside).count();
+    let (waiting, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|r| r.state == RowState::Waiting);
     let last = rest.len().div_ceil(PAGE).max(1);
     let at = shown.at.clamp(1, last);
     let problem = |p: &Problem| ProblemLine { line: p.line, message: clean(&p.message), hint: clean(&p.hint) };
@@ -179,8 +191,11 @@ fn template(shell: Shell, view: PlanView, shown: Shown, now: u64) -> Page {
         open: window.open,
         until: window.until.map(iso).unwrap_or_default(),
         opened_by: window.by.as_deref().map(clean).unwrap_or_default(),
-        waiting: waiting.into_iter().take(MAX_WAITING).map(Row::of).collect(),
-        others: unplanned.iter().take(MAX_WAITING).map(Other::of).collect(),
+        conflicts: conflicts.into_iter().take(MAX_WAITING).map(Row::of).collect(),
+        waiting: waiting.into_iter().filter(|r| !r.aside).take(MAX_WAITING).map(Row::of).collect(),
+        aside,
+        other_aside,
+        others: unplanned.iter().filter(|u| !u.aside).take(MAX_WAITING).map(Other::of).collect(),
         rows: rest.into_iter().skip((at - 1) * PAGE).take(PAGE).map(Row::of).collect(),
         problems: problems.iter().take(cluster_seed::plan::MAX_PROBLEMS).map(problem).collect(),
         all,

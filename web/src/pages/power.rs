@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::confirm;
+use super::fields::Button;
 use super::shell::{Refusal, Shell, overview, page};
 use super::view::{Line, clean};
 use crate::api::{ApiError, BmcKind, IpmiPrivilege, PowerAction, PowerView, SetPower};
@@ -39,12 +40,6 @@ pub(crate) struct ControllerForm {
     #[serde(default)]
     privilege: String,
 }
-
-#[derive(Deserialize)]
-pub(crate) struct ForgetForm {}
-
-#[derive(Deserialize)]
-pub(crate) struct CertificateForm {}
 
 #[derive(Deserialize)]
 pub(crate) struct TrustForm {
@@ -207,7 +202,7 @@ pub(crate) async fn certificate(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, CertificateForm {}): ChangeForm<may::Power, CertificateForm>,
+    ChangeForm(change, Button {}): ChangeForm<may::Power, Button>,
 ) -> Result<Response, Failure> {
     let read = app.call(move |api| api.read_certificate(id)).await;
     back(&app, &request, change.session(), id, read).await
@@ -229,7 +224,7 @@ pub(crate) async fn forget(
     State(app): State<App>,
     request: RequestId,
     Named(id): Named<i64>,
-    ChangeForm(change, ForgetForm {}): ChangeForm<may::Power, ForgetForm>,
+    ChangeForm(change, Button {}): ChangeForm<may::Power, Button>,
 ) -> Result<Response, Failure> {
     let actor = change.actor().clone();
     let forgotten = app.call(move |api| api.forget_power(&actor, id)).await;

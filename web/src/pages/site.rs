@@ -253,7 +253,7 @@ pub(crate) async fn seal(sent: Sent, ChangeForm(change, _): ChangeForm<may::Admi
 }
 
 pub(crate) async fn stop(sent: Sent, ChangeForm(change, _): ChangeForm<may::Administer, WordForm>) -> Result<Response, Failure> {
-    done(sent, change, Cost::Cheap, move |api, actor| api.stop_job(actor)).await
+    done(sent, change, Cost::Cheap, move |api, actor| api.stop_job(actor, None)).await
 }
 
 pub(crate) async fn remove(

@@ -50,6 +50,7 @@ pub fn overview(spice: &str) -> Overview {
         warnings: vec![format!("The role worker has no artifact; run seedd image build --role worker{spice}")],
         lasting: vec![format!("the state is in memory{spice}")],
         waiting: 1,
+        aside: 1,
         lists: ListsView { version: 9, nodes: 2, behind: 1, unaware: 1, revoked: vec![format!("n9.lab.lan{spice}")] },
     }
 }
@@ -148,6 +149,8 @@ fn machine(id: u8, state: Option<S>, name: Option<&str>, spice: &str) -> Machine
         ],
         packets: 12,
         voters: Some(VotersView { healthy: 1, all: 3, majority: false }),
+        place: format!("hall 2{spice}"),
+        labels: vec![format!("rack=r1{spice}")],
     }
 }
 

@@ -108,8 +108,9 @@ impl JobsApi for Mock {
         Ok(running.into_iter().chain([earlier]).map(detail).collect())
     }
 
-    fn stop_job_of(&self, _: &Actor, id: u64) -> Result<JobView, ApiError> {
-        self.note("stop_job_of");
+    fn stop_job(&self, _: &Actor, id: Option<u64>) -> Result<JobView, ApiError> {
+        self.note("stop_job");
+        let Some(id) = id else { return self.stop() };
         match id {
             1 => Ok(job(JobKind::VerifyLog, JobState::Running, "")),
             2 => Ok(job(JobKind::Verify, JobState::Running, "")),
@@ -157,7 +158,7 @@ impl DhcpApi for Mock {
 }
 
 impl SettingsApi for Mock {
-    fn settings(&self) -> Result<SettingsView, ApiError> {
+    fn settings(&self, _: &Actor) -> Result<SettingsView, ApiError> {
         drop(self.open()?);
         Ok(SettingsView {
             text: format!("{CLUSTER}# {}\n", self.spice.replace(['\r', '\n'], " ")),
@@ -179,7 +180,7 @@ impl SettingsApi for Mock {
         })
     }
 
-    fn apply_settings(&self, _: &Actor, text: &str, tag: &str) -> Result<SettingsView, ApiError> {
+    fn apply_settings(&self, actor: &Actor, text: &str, tag: &str) -> Result<SettingsView, ApiError> {
         self.note("apply_settings");
         if text.contains(BAD) {
             return Err(ApiError::bad("line 2, column 7: unknown kind", "write Cluster"));
@@ -187,7 +188,7 @@ impl SettingsApi for Mock {
         if tag != TAG {
             return Err(ApiError::conflict("the settings were changed in the meantime", "compare again"));
         }
-        self.settings()
+        self.settings(actor)
     }
 }
 

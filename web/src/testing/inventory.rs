@@ -31,6 +31,8 @@ impl InventoryApi for Mock {
                 last_seen: machine.row.last_seen,
                 list: machine.row.list,
                 failure_domain: Some(format!("rack-a{}", self.spice)),
+                place: format!("hall 2{}", self.spice),
+                labels: vec![format!("rack=r1{}", self.spice)],
             });
         }
         Ok(nodes)

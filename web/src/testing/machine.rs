@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
     Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Report, ReportReply, Reveal, RevealReply, StatusReply,
-    TellCode,
+    TellCode, knows,
 };
 use cluster_seed::converge::orders::{Answer, Ask};
 use cluster_seed::enrollment::EnrollmentState;
@@ -95,7 +95,7 @@ impl MachineApi for Mock {
             return Err(bad("another protocol"));
         }
         let number = Number::new(12).map_err(|e| ApiError::Internal(e.to_string()))?;
-        Ok(HelloReply { enrollment: EnrollmentId([7; 16]), site_key: "00".into(), number })
+        Ok(HelloReply { enrollment: EnrollmentId([7; 16]), site_key: "00".into(), number, knows: knows::all() })
     }
 
     fn reveal(&self, _: IpAddr, _: EnrollmentId, _: Reveal) -> Result<RevealReply, ApiError> {
@@ -164,7 +164,7 @@ impl MachineApi for Mock {
         // Signed by a fixed key: the router's tests know it.
         let key = SigningKey::from_bytes(&[7; 32]).verifying_key();
         ask.open(&key).map_err(|_| ApiError::forbidden("not signed by the node"))?;
-        Ok(Answer { orders: None, certificates: None, poll: 30, ssh: None })
+        Ok(Answer { orders: None, certificates: None, poll: 30, ssh: None, knows: knows::all() })
     }
 
     fn payload_path(&self, id: Digest) -> Option<Utf8PathBuf> {

@@ -102,7 +102,7 @@ impl MachinesApi for Mock {
             let mut all = state.machines.iter().filter_map(|m| m.row.enrollment.as_ref()?.hostname.as_deref());
             all.any(|h| h.split('.').next() == Some(name))
         };
-        Ok(fleet::suggest(pattern, &named, &taken))
+        fleet::suggest(pattern, &named, &taken).map_err(|e| ApiError::conflict(e.to_string(), "use another pattern"))
     }
 
     fn set_labels(&self, _: &Actor, ids: &[i64], add: &[Label], remove: &[Label]) -> Result<(), ApiError> {
@@ -136,6 +136,7 @@ impl MachinesApi for Mock {
             Happening { event: e.clone(), name: machine.map(|m| row(&state, m).title) }
         };
         Ok(HomeView {
+            aside: 1,
             oldest: of(Stage::Waiting).next().map(named),
             failures: reasons.map(|r| (r, 1)).collect(),
             silent: of(Stage::Silent).map(named).collect(),

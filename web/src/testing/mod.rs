@@ -7,6 +7,7 @@ pub mod converge;
 pub mod data;
 pub mod desk;
 mod inventory;
+pub mod join_tokens;
 mod machine;
 pub mod machines;
 pub mod mesh;

@@ -294,10 +294,6 @@ impl OperatorApi for Mock {
         self.note("drill");
         self.start_drill(passphrase)
     }
-    fn stop_job(&self, _: &Actor) -> Result<JobView, ApiError> {
-        self.note("stop_job");
-        self.stop()
-    }
     fn promote(&self, _: &Actor, name: &str) -> Result<u64, ApiError> {
         self.note("promote");
         self.activate(name)

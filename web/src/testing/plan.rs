@@ -8,11 +8,11 @@ use cluster_seed::plan::{DiskWish, Plan, PlanRow, Problem};
 use cluster_seed::policy::{Approval, WindowRule};
 
 use super::Mock;
-use super::data::{CLOCK, PENDING};
+use super::data::{CLOCK, PENDING, pending_id};
 use super::suggestion::suggestion;
 use crate::api::{
-    Actor, ApiError, Approve, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView, Refused, RowState,
-    Say, SuggestionView, TypedView, UnplannedView, VerdictView, WindowView,
+    Actor, ApiError, Approve, ClaimantView, CodeLeads, EnrollmentView, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanView,
+    Refused, RowState, Say, SuggestionView, TypedView, UnplannedView, VerdictView, WindowView,
 };
 
 fn row(spice: &str) -> PlanRow {
@@ -28,8 +28,34 @@ fn row(spice: &str) -> PlanRow {
     }
 }
 
+/// Another machine that claims the same row.
+pub fn claimant(spice: &str) -> ClaimantView {
+    ClaimantView {
+        machine: PENDING,
+        enrollment: pending_id(),
+        mac: Mac([0x52, 0x54, 0, 0xab, 0, 2]),
+        serial: format!("SN9{spice}"),
+        model: format!("X{spice}"),
+        address: [10, 44, 0, 101].into(),
+        number: Some(12),
+        since: CLOCK - 60,
+        chosen: false,
+    }
+}
+
 fn check(row: PlanRow, spice: &str, problems: Vec<Problem>) -> PlanCheck {
-    let not_seen = PlanRowView { row, state: RowState::NotSeen, machine: None, enrollment: None, number: None, suggestion: None };
+    let not_seen = PlanRowView {
+        row,
+        state: RowState::NotSeen,
+        claimants: Vec::new(),
+        machine: None,
+        enrollment: None,
+        number: None,
+        suggestion: None,
+        aside: false,
+    };
+    let second = ClaimantView { number: None, chosen: true, ..claimant(spice) };
+    let conflict = PlanRowView { state: RowState::Conflict, claimants: vec![claimant(spice), second], ..not_seen.clone() };
     let differs = SuggestionView { planned: true, differs: vec![format!("another MAC address{spice}")], ..suggestion(spice) };
     let against = SuggestionView { planned: true, why: Some(format!("too small{spice}")), ..suggestion(spice) };
     let waits = |suggestion| PlanRowView {
@@ -41,8 +67,18 @@ fn check(row: PlanRow, spice: &str, problems: Vec<Problem>) -> PlanCheck {
     };
     let (serial, model) = (format!("SN9{spice}"), format!("X{spice}"));
     let mac = Mac([0x52, 0x54, 0, 0xab, 0, 2]);
-    let other = UnplannedView { machine: PENDING, mac, serial, model, number: Some(12), suggestion: Some(suggestion(spice)) };
-    PlanCheck { rows: vec![waits(differs), waits(against), not_seen], unplanned: vec![other], problems }
+    let other = UnplannedView {
+        machine: PENDING,
+        mac,
+        serial,
+        model,
+        number: Some(12),
+        suggestion: Some(suggestion(spice)),
+        aside: false,
+    };
+    let unplanned = vec![UnplannedView { aside: true, ..other.clone() }, other];
+    let set_aside = PlanRowView { aside: true, ..waits(suggestion(spice)) };
+    PlanCheck { rows: vec![conflict, waits(differs), waits(against), set_aside, not_seen], unplanned, problems }
 }
 
 fn verdicts(spice: &str) -> Vec<VerdictView> {

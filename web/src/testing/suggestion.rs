@@ -20,5 +20,6 @@ pub fn suggestion(spice: &str) -> SuggestionView {
         why: None,
         ready: false,
         click: false,
+        rivals: Vec::new(),
     }
 }

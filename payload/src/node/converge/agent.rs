@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 use std::time::Duration;
@@ -98,7 +99,14 @@ impl Agent<'_> {
             checks: Vec::new(),
             unanswered: 0,
         };
-        let exchange = Exchange { places: self.places, store, identity: self.identity, key: self.key, site: &site };
+        let exchange = Exchange {
+            places: self.places,
+            store,
+            identity: self.identity,
+            key: self.key,
+            site: &site,
+            knows_ssh: AtomicBool::new(false),
+        };
         let mut numbers = self.dir.converge_numbers();
         let (send, receive): (Sender<Done>, Receiver<Done>) = channel();
         std::thread::scope(|scope| {

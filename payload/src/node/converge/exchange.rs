@@ -1,6 +1,8 @@
 //! One exchange with the seed: the node's message, and what may be taken from the answer.
 
-use cluster_seed::agent::GateCheck;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cluster_seed::agent::{GateCheck, knows};
 use cluster_seed::converge::orders::{
     Answer, Ask, HeldBundle, IssuedBundle, MAX_CHECKS, MAX_TEXT, MAX_WOULD, Orders, POLL_IDLE, Run, RunReport,
 };
@@ -73,6 +75,8 @@ pub struct Exchange<'a> {
     pub identity: &'a NodeIdentity,
     pub key: &'a SigningKey,
     pub site: &'a VerifyingKey,
+    /// The seed said that it understands the SSH host key in a message: one of 0.1 refuses the whole message.
+    pub knows_ssh: AtomicBool,
 }
 
 impl Exchange<'_> {
@@ -92,10 +96,12 @@ impl Exchange<'_> {
             checks: words.checks.iter().take(MAX_CHECKS).cloned().collect(),
             bundle: words.bundle,
             recipient: key.recipient(),
-            ssh: hostkey::told(self.places, self.store),
+            ssh: if self.knows_ssh.load(Ordering::Relaxed) { hostkey::told(self.places, self.store) } else { None },
         };
         let path = format!("/api/v1/agent/{enrollment}/converge");
         let answer: Answer = http.post_json_within(&path, &Sealed::sign(&ask, self.key)?, MAX_JSON)?;
+        // Another seed may have answered than the last time.
+        self.knows_ssh.store(answer.knows.iter().any(|word| word == knows::ASK_SSH), Ordering::Relaxed);
         let orders = answer.orders.and_then(|sealed| {
             let taken = self.accept(held, &sealed);
             taken.inspect_err(|e| tracing::warn!(error = %chain(e), "orders refused")).ok().flatten()

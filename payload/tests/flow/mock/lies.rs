@@ -6,6 +6,8 @@ pub enum Lie {
     Deny,
     /// It refuses the join token by name.
     RefusesToken,
+    /// It refuses the machine once it has seen its key: an operator denied it.
+    DeniesReveal,
     /// A rogue seed: it approves at once, without any code.
     ApprovesAtOnce,
     /// It answers the pairing with a code that it made up.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use camino::Utf8PathBuf;
 use cluster_seed::agent::{
-    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Mismatch, Offer, PROTOCOL, Report, ReportBody, ReportReply,
-    Reveal, RevealReply, StatusReply,
+    Claim, ClaimReply, Confirm, ConfirmReply, Hello, HelloReply, Offer, PROTOCOL, Report, ReportBody, ReportReply, Reveal,
+    RevealReply, StatusReply, knows,
 };
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::epoch::{EpochProof, EpochReply};
@@ -76,6 +76,8 @@ pub struct State {
     /// Asks for the code of the machine, which then is typed by nobody.
     pub asks: bool,
     pub told_code: Option<String>,
+    /// What it says it understands.
+    pub knows: Vec<String>,
     reveal: Option<Reveal>,
     offer: Option<(Offer, Confirmation)>,
     issued: Option<SealedIdentity>,
@@ -121,6 +123,7 @@ impl Mock {
             named: None,
             asks: false,
             told_code: None,
+            knows: knows::all(),
             reveal: None,
             offer: None,
             issued: None,
@@ -221,7 +224,12 @@ impl State {
                 self.state = EnrollmentState::Discovered;
                 (self.polls, self.offer, self.issued, self.claims) = (0, None, None, vec![]);
                 let site_key = key_text(&self.site.verifying_key());
-                json(&HelloReply { enrollment: ENROLLMENT, site_key, number: Number::new(NUMBER).unwrap() })
+                json(&HelloReply {
+                    enrollment: ENROLLMENT,
+                    site_key,
+                    number: Number::new(NUMBER).unwrap(),
+                    knows: self.knows.clone(),
+                })
             }
             ["api", "v1", "epoch"] if body.is_empty() => match self.epoch {
                 Some(epoch) => json(&Sealed::sign(&EpochProof { epoch }, &self.site).unwrap()),
@@ -266,6 +274,10 @@ impl State {
 
     fn reveal(&mut self, body: &[u8]) -> Answer {
         let reveal: Reveal = serde_json::from_slice(body).unwrap();
+        if self.lie == Lie::DeniesReveal {
+            self.reveals += 1;
+            return error(403, "an operator denied this machine");
+        }
         let node_key = key_from_text(&reveal.node_key).unwrap();
         reveal.facts.open(&node_key).expect("facts signed by the node key");
         self.reveal = Some(reveal);
@@ -336,14 +348,6 @@ impl State {
         self.state = if self.lie == Lie::Stolen { EnrollmentState::Issued } else { EnrollmentState::Approved };
         let lost = self.lie == Lie::LoseConfirm && self.confirms == 1;
         if lost { (0, vec![]) } else { json(&ConfirmReply { state: self.state }) }
-    }
-
-    fn mismatch(&mut self, body: &[u8]) -> Answer {
-        let sealed: Sealed<Mismatch> = serde_json::from_slice(body).unwrap();
-        sealed.open(&self.node_key()).expect("signed by the node key");
-        self.mismatches += 1;
-        self.state = EnrollmentState::Denied;
-        json(&ConfirmReply { state: self.state })
     }
 
     fn claim(&mut self, body: &[u8]) -> Answer {

@@ -1,6 +1,7 @@
-//! The code that the machine tells to the seed which asks for it.
+//! The code that the machine tells to the seed which asks for it, and that the one that was typed is wrong.
 
-use cluster_seed::agent::{ConfirmReply, TellCode};
+use cluster_seed::agent::{ConfirmReply, Mismatch, TellCode};
+use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::pairing::PairingCode;
 use cluster_seed::seal::Sealed;
 
@@ -21,6 +22,14 @@ impl State {
         let sealed: Sealed<TellCode> = serde_json::from_slice(body).unwrap();
         let told = sealed.open(&self.node_key()).expect("signed by the node key");
         self.told_code = Some(told.code);
+        json(&ConfirmReply { state: self.state })
+    }
+
+    pub(super) fn mismatch(&mut self, body: &[u8]) -> Answer {
+        let sealed: Sealed<Mismatch> = serde_json::from_slice(body).unwrap();
+        sealed.open(&self.node_key()).expect("signed by the node key");
+        self.mismatches += 1;
+        self.state = EnrollmentState::Denied;
         json(&ConfirmReply { state: self.state })
     }
 }

@@ -130,7 +130,22 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Inserts one line that [`Tx::dump`] wrote. An administrator of the same name is replaced.
+    /// A user of this seed gets the password of a user of the same name in a capsule, or is disabled: whoever logged in before may be
+    /// another person. Sessions, API tokens and passkeys end as with a password that was reset.
+    fn end_access_if_replaced(&self, row: &Map<String, Value>) -> Result<(), StoreError> {
+        let text = |key: &str| row.get(key).and_then(Value::as_str);
+        let user = text("user").ok_or_else(|| corrupt("a capsule's user"))?;
+        let known = self.user(user)?.is_some();
+        let same = row.get("disabled").is_none_or(Value::is_null) && self.password_hash(user)?.as_deref() == text("password");
+        if known && !same {
+            self.end_sessions_of(user, None)?;
+            self.revoke_api_tokens_of(user)?;
+            self.remove_passkeys_of(user)?;
+        }
+        Ok(())
+    }
+
+    /// Inserts one line that [`Tx::dump`] wrote. A user of the same name is replaced.
     pub fn load(&self, table: Table, line: &str) -> Result<(), StoreError> {
         let Some(name) = name_of(table) else { return Err(corrupt("a capsule's table")) };
         let mut row: Map<String, Value> = serde_json::from_str(line).map_err(|_| corrupt("a capsule's row"))?;
@@ -142,6 +157,9 @@ impl Tx<'_> {
         // The text of the statement uses only column names of our own schema, never text from the capsule.
         if row.is_empty() || row.keys().any(|k| !known.contains(k)) {
             return Err(corrupt("a capsule's row (made by a newer kubedos?)"));
+        }
+        if table == Table::Admin {
+            self.end_access_if_replaced(&row)?;
         }
         let columns: Vec<&str> = row.keys().map(String::as_str).collect();
         let marks: Vec<String> = (1..=columns.len()).map(|n| format!("?{n}")).collect();
@@ -264,6 +282,38 @@ mod tests {
         // The log is append-only again.
         let cut: Result<(), StoreError> = there.write(|tx| Ok(tx.tx.execute_batch("DELETE FROM event")?));
         assert!(cut.is_err());
+    }
+
+    #[test]
+    fn an_imported_user_of_the_same_name_ends_the_access_of_the_one_before() {
+        use super::super::api_tokens::ApiTokenRecord;
+        use super::super::people::{NewSession, SessionLimits};
+        let rows = lines(&filled());
+        for (password, kept) in [("another hash", 0), ("hash", 1)] {
+            let there = Store::in_memory().unwrap();
+            let done: Result<(), StoreError> = there.write(|tx| {
+                for (user, password) in [("ada", password), ("bob", "h")] {
+                    tx.add_admin(user, password, 1)?;
+                    let new = NewSession { token_hash: user, user, address: "", browser: "", lasts: 100 };
+                    tx.add_session(&new, 1)?;
+                    let id = if user == "ada" { "0a1b2c3d" } else { "0a1b2c3e" }.parse().unwrap();
+                    let scopes = std::iter::once(cluster_seed::people::Permission::Read).collect();
+                    let (user, name) = (user.to_owned(), "t".to_owned());
+                    let token = ApiTokenRecord { id, user: user.clone(), name, scopes, created: 1, expires: 99, used: None };
+                    assert!(tx.add_api_token(&token, &user, 1)?);
+                }
+                Ok(())
+            });
+            done.unwrap();
+            import(&there, &rows).unwrap();
+            let left = |user: &str| {
+                let limits = SessionLimits { longest: 1_000, idle: 1_000 };
+                let read: Result<_, StoreError> =
+                    there.read(|tx| Ok((tx.sessions(Some(user), 2, limits)?.len(), tx.api_tokens(Some(user))?.len())));
+                read.unwrap()
+            };
+            assert_eq!((left("ada"), left("bob")), ((kept, kept), (1, 1)), "{password}");
+        }
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl Tx<'_> {
     /// Enrollments that wait for a person or for a machine, for the watchdog.
     pub fn enrollments_waiting(&self) -> Result<Vec<EnrollmentRecord>, StoreError> {
         self.enrollments_where(
-            "state IN ('Discovered','Pending','Confirming','Approved','Issued','Installing') AND machine > ?1 ORDER BY created",
+            "state IN ('Discovered','Pending','Confirming','Approved','Issued','Installing') AND machine > ?1 ORDER BY created, rowid",
             -1,
         )
     }

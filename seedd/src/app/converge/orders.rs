@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as B64;
+use cluster_seed::agent::knows;
 use cluster_seed::converge::orders::{
     Answer, Ask, Barrier, IssuedBundle, Orders, POLL_IDLE, POLL_RUNNING, POLL_WAITING, Run, RunMode,
 };
@@ -53,13 +54,13 @@ impl App {
             }
         };
         let ssh = self.ssh_certificate(tx, keys, &scene.own_names(node), ask)?;
-        Ok(Answer { orders: self.unless_held(orders, ask), certificates, poll: wish.poll, ssh })
+        Ok(Answer { orders: self.unless_held(orders, ask), certificates, poll: wish.poll, ssh, knows: knows::all() })
     }
 
     /// For a sealed seed: nothing new can be signed.
     pub(super) fn held_orders(&self, node: &NodeRecord, ask: &Ask) -> Result<Answer, ApiError> {
         let held = self.store.read(|tx| tx.orders_of(node.id))?;
-        Ok(Answer { orders: self.unless_held(held, ask), certificates: None, poll: POLL_IDLE, ssh: None })
+        Ok(Answer { orders: self.unless_held(held, ask), certificates: None, poll: POLL_IDLE, ssh: None, knows: knows::all() })
     }
 
     fn unless_held(&self, orders: Option<Sealed<Orders>>, ask: &Ask) -> Option<Sealed<Orders>> {

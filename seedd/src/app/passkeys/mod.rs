@@ -89,6 +89,9 @@ impl App {
         };
         self.throttle.succeeded(&attempt, steady());
         self.write(|tx| {
+            // Removed, or its user disabled, while the answer was verified.
+            let still = tx.passkey(&held.credential)?.filter(|(now, of)| now.id == held.id && of.user == user.user);
+            still.ok_or(ApiError::Unauthorized)?;
             tx.touch_passkey(&held.id, &held.changing, now())?;
             let text = format!("{} logged in from {from} with passkey {}", user.user, held.name);
             tx.event(now_ms(), &NewEvent { actor: Some(&user.user), ..NewEvent::new(EventKind::Login, &text) })?;

@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use camino::Utf8Path;
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, Mac};
-use cluster_seed::webhooks::WebhookSpec;
+use cluster_seed::people::Permission;
+use cluster_seed::webhooks::{WebhookSpec, shown};
 use host::clock::{now, now_ms};
 use host::files::read_limited;
 use host::random;
@@ -23,13 +24,13 @@ use site::store::events::{EventRow, NewEvent};
 use site::store::{StoreError, Tx};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use web::api::{ApiError, DeadLetterView, WebhookApi, WebhookTest, WebhookView};
+use web::api::{Actor, ApiError, DeadLetterView, WebhookApi, WebhookTest, WebhookView};
 
 use self::dead::Dead;
 use self::message::{Message, headers, secret};
 use self::standing::Standing;
 use super::{App, Seed, unexpected};
-use crate::remote::http::{Call, send};
+use crate::remote::http::{Call, send_for_status};
 use crate::remote::server::Server;
 use crate::remote::trust::{Believed, Trust};
 
@@ -37,7 +38,7 @@ use crate::remote::trust::{Believed, Trust};
 pub const PAUSES: [u64; 6] = [1, 5, 30, 120, 600, 1_800];
 /// Time for one attempt.
 const ATTEMPT: Duration = Duration::from_secs(15);
-/// Largest answer read, in bytes: only its status counts.
+/// Most of an answer that is read, in bytes: only its status counts.
 const MAX_ANSWER: usize = 64 << 10;
 /// Largest file of authorities, in bytes.
 const MAX_CA: u64 = 4 << 20;
@@ -73,7 +74,7 @@ pub async fn keep(app: Arc<App>, spec: WebhookSpec, pauses: &'static [u64]) {
             // The sender lives as long as the app.
             Ok(false) => drop(newest.changed().await),
             Err(error) => {
-                tracing::error!(url = spec.url.value, error = format!("{error:#}"), "webhook");
+                tracing::error!(url = shown(&spec.url.value), error = format!("{error:#}"), "webhook");
                 tokio::time::sleep(TROUBLE).await;
             }
         }
@@ -106,7 +107,7 @@ async fn tell(app: &App, spec: &WebhookSpec, event: &EventRow, mac: Option<Mac>,
             return None;
         };
         let why = format!("{error:#}");
-        tracing::warn!(url = spec.url.value, event = event.id, attempts, error = why, "a webhook was not taken");
+        tracing::warn!(url = shown(&spec.url.value), event = event.id, attempts, error = why, "a webhook was not taken");
         app.webhooks.set(&spec.url.value, Standing { attempts, why: Some(why.clone()) });
         match pause {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(*seconds)).await,
@@ -125,7 +126,7 @@ async fn post(spec: &WebhookSpec, id: &str, body: Vec<u8>) -> Result<u16> {
     let headers = headers(id, now(), &body, &secret);
     let call = Call { method: "POST", path: &path, body: Some(body), token: None, headers: &headers, most: MAX_ANSWER };
     let late = |_| anyhow!("it did not answer within {} s", ATTEMPT.as_secs());
-    let status = timeout(ATTEMPT, send(&server, &trust, call)).await.map_err(late)??.status;
+    let status = timeout(ATTEMPT, send_for_status(&server, &trust, call)).await.map_err(late)??;
     if (200..300).contains(&status) { Ok(status) } else { bail!("it answered with status {status}") }
 }
 
@@ -200,7 +201,7 @@ impl App {
     }
 
     fn bury(&self, url: &str, cursor: i64, dead: Dead) -> Result<()> {
-        let text = format!("{url} did not take event {}: {}", dead.event, dead.why);
+        let text = format!("{} did not take event {}: {}", shown(url), dead.event, dead.why);
         self.write(|tx| {
             tx.set(&cursor_name(url), &cursor.to_string())?;
             dead::add(tx, dead.clone())?;
@@ -211,8 +212,13 @@ impl App {
     }
 }
 
+/// Whole for those who can read it in cluster.yaml; its path may be a secret.
+fn url_for(actor: &Actor, url: String) -> String {
+    if actor.may.contain(Permission::Administer) { url } else { shown(&url) }
+}
+
 impl WebhookApi for Seed {
-    fn webhooks(&self) -> Result<Vec<WebhookView>, ApiError> {
+    fn webhooks(&self, actor: &Actor) -> Result<Vec<WebhookView>, ApiError> {
         let app = &self.0;
         app.store.read(|tx| {
             let (newest, buried) = (tx.last_event()?, dead::all(tx)?);
@@ -228,19 +234,21 @@ impl WebhookApi for Seed {
                     attempts,
                     why,
                     dead: u32::try_from(buried.iter().filter(|d| d.url == url).count()).unwrap_or(u32::MAX),
-                    url,
+                    url: url_for(actor, url),
                 });
             }
             Ok(all)
         })
     }
 
-    fn dead_letters(&self) -> Result<Vec<DeadLetterView>, ApiError> {
-        let all = self.0.store.read(dead::all)?;
-        Ok(all.into_iter().map(DeadLetterView::from).collect())
+    fn dead_letters(&self, actor: &Actor) -> Result<Vec<DeadLetterView>, ApiError> {
+        let actor = actor.must(Permission::Audit)?;
+        let all = self.0.store.read(dead::all)?.into_iter();
+        Ok(all.map(|d| DeadLetterView::from(Dead { url: url_for(actor, d.url), ..d })).collect())
     }
 
-    fn test_webhook(&self, user: &str, url: &str) -> Result<WebhookTest, ApiError> {
+    fn test_webhook(&self, actor: &Actor, url: &str) -> Result<WebhookTest, ApiError> {
+        let user = actor.must(Permission::Administer)?.user.as_str();
         let app = &self.0;
         let spec = app.spec.spec.webhooks.iter().find(|w| w.url.value == url);
         let spec = spec.ok_or_else(|| ApiError::bad("there is no webhook with this URL", "webhooks are in cluster.yaml"))?;

@@ -83,8 +83,14 @@ fn variables(node: &Node) -> Value {
     if let Some(domain) = &node.failure_domain {
         all["kubedos_failure_domain"] = json!(domain);
     }
-    if !node.labels.is_null() {
-        all["kubedos_labels"] = node.labels.clone();
+    if !node.place.is_empty() {
+        all["kubedos_place"] = json!(node.place);
+    }
+    // By key, so that a play can write kubedos_labels.rack; a label without a value has an empty one.
+    let labels = node.labels.iter().map(|l| l.split_once('=').unwrap_or((l, "")));
+    let labels: serde_json::Map<String, Value> = labels.map(|(key, value)| (key.to_owned(), json!(value))).collect();
+    if !labels.is_empty() {
+        all["kubedos_labels"] = Value::Object(labels);
     }
     all
 }
@@ -98,6 +104,8 @@ mod tests {
         rows::read(json!({
             "hostname": name, "role": role, "state": state, "enrollment": "e", "machine": 1, "mac": "m", "serial": "SN1",
             "planes": planes, "failureDomain": domain,
+            "place": if domain.is_some() { "hall 2" } else { "" },
+            "labels": if domain.is_some() { json!(["gpu", "rack=r1"]) } else { json!([]) },
         }))
         .unwrap()
     }
@@ -118,7 +126,10 @@ mod tests {
         let vars = &shown["_meta"]["hostvars"]["n1.lab.lan"];
         assert_eq!((&vars["ansible_host"], &vars["ansible_user"]), (&json!("10.78.0.2"), &json!("root")));
         assert_eq!((&vars["kubedos_planes"]["wg2"], &vars["kubedos_failure_domain"]), (&json!("10.79.0.2"), &json!("rack-a")));
-        assert_eq!(shown["_meta"]["hostvars"]["n2.lab.lan"].get("kubedos_failure_domain"), None);
+        assert_eq!((&vars["kubedos_labels"], &vars["kubedos_place"]), (&json!({"gpu": "", "rack": "r1"}), &json!("hall 2")));
+        for absent in ["kubedos_failure_domain", "kubedos_labels", "kubedos_place"] {
+            assert_eq!(shown["_meta"]["hostvars"]["n2.lab.lan"].get(absent), None, "{absent}");
+        }
         assert_eq!(list(&[]), json!({"kubedos": {"hosts": []}, "_meta": {"hostvars": {}}}));
     }
 }

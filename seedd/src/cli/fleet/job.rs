@@ -1,5 +1,5 @@
 //! `seedd job`: what takes long on the seed, and was started in the web interface or by the API. One runs at a time, and the last
-//! one is remembered.
+//! twenty are remembered.
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::output::{Column, ListArgs, Shape, age, at, column, facts, wide};
 use super::reach::SeedArgs;
-use crate::remote::Remote;
+use crate::remote::{Refused, Remote};
 
 #[derive(Subcommand)]
 pub enum Job {
-    /// List the running or last job
+    /// List the running job and those before it, newest first
     #[command(visible_alias = "ls")]
     List(List),
     /// Show a job with its result
@@ -68,12 +68,34 @@ fn done(job: &Value) -> String {
     }
 }
 
+/// Newest first: each job with what `/api/v1/jobs` says beside it (`ended`, `left`, `lines`).
 fn jobs(remote: &Remote) -> Result<Vec<Value>> {
-    let site = remote.get("/api/v1/site")?;
-    Ok(Some(site["job"].clone()).filter(|job| !job.is_null()).into_iter().collect())
+    match remote.list("/api/v1/jobs", "jobs") {
+        Ok(all) => Ok(all.into_iter().map(whole).collect()),
+        // A seed of 0.1 has no list of jobs; it remembers one.
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|r| r.status == 404) => {
+            let site = remote.get("/api/v1/site")?;
+            Ok(Some(site["job"].clone()).filter(|job| !job.is_null()).into_iter().collect())
+        }
+        Err(error) => Err(error),
+    }
 }
 
-/// The job with this number, or the only one.
+/// The job and its history as one object.
+fn whole(detail: Value) -> Value {
+    match detail {
+        Value::Object(mut detail) => match detail.remove("job") {
+            Some(Value::Object(mut job)) => {
+                job.extend(detail);
+                Value::Object(job)
+            }
+            _ => Value::Object(detail),
+        },
+        other => other,
+    }
+}
+
+/// The job with this number, or the newest one.
 fn job(remote: &Remote, id: Option<u64>) -> Result<Value> {
     let found = jobs(remote)?.into_iter().find(|job| id.is_none() || job["id"].as_u64() == id);
     found.ok_or_else(|| id.map_or_else(|| anyhow!("no job was started since the seed did"), |id| anyhow!("there is no job {id}")))
@@ -106,10 +128,12 @@ impl Show {
 impl Stop {
     fn run(&self) -> Result<()> {
         let remote = self.seed.connect()?;
-        if self.id.is_some() {
-            job(&remote, self.id)?;
-        }
-        let stopped = remote.post("/api/v1/site/stop", &json!({}))?;
+        let path = match self.id {
+            // The job that is meant, whatever runs by then.
+            Some(id) => format!("/api/v1/jobs/{id}/stop"),
+            None => "/api/v1/site/stop".to_owned(),
+        };
+        let stopped = remote.post(&path, &json!({}))?;
         self.shape.show(&stopped, &format!("job {} was asked to stop", at(&stopped, "/id")))
     }
 }
@@ -117,6 +141,12 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_is_shown_with_its_history() {
+        let detail = json!({"job": {"id": 3, "kind": "export", "done": 1}, "ended": null, "left": 7, "lines": []});
+        assert_eq!(whole(detail), json!({"id": 3, "kind": "export", "done": 1, "ended": null, "left": 7, "lines": []}));
+    }
 
     #[test]
     fn progress_is_in_percent_where_the_total_is_known() {

@@ -47,8 +47,11 @@ pub struct Node {
     pub planes: Vec<Plane>,
     #[serde(default)]
     pub failure_domain: Option<String>,
+    /// A word or `key=value`.
     #[serde(default)]
-    pub labels: Value,
+    pub labels: Vec<String>,
+    #[serde(default)]
+    pub place: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -8,6 +8,7 @@ use cluster_seed::events::EventKind;
 use cluster_seed::foundry::Target;
 use cluster_seed::ids::Hostname;
 use cluster_seed::join::token::JoinToken;
+use cluster_seed::people::Approvals;
 use host::clock::{now, now_ms};
 use image::foundry::Output;
 use serde_json::{Value, json};
@@ -113,10 +114,14 @@ impl Named {
         Ok(())
     }
 
-    /// Warns if the node exists: until it is revoked, no machine can become it.
+    /// Warns if the node exists: until it is revoked, no machine can become it; and if a second user has to agree.
     pub fn warn(&self, site: &Site, store: &Store) -> Result<()> {
-        let domain = site.spec()?.spec.networking.domain;
-        let full: Hostname = format!("{}.{domain}", self.name).parse()?;
+        let spec = site.spec()?;
+        if spec.approvals_of(&self.token.grant.role) == Approvals::Two {
+            let id = self.secret.id;
+            tracing::warn!("join token {id} counts once a second user has agreed to it in the web interface, page Join tokens");
+        }
+        let full: Hostname = format!("{}.{}", self.name, spec.spec.networking.domain).parse()?;
         if store.read(|tx| tx.live_node(&full))?.is_some() {
             tracing::warn!("{full} is a node already: a machine with this image is refused until that node is revoked");
         }
