@@ -41,6 +41,7 @@ pub mod pake;
 pub mod peers;
 pub mod people;
 pub mod plan;
+pub mod planes;
 pub mod policy;
 pub mod progress;
 pub mod proof;

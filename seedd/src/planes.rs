@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
-use cluster_seed::wireguard::{MTU, handshakes_to_forget, live, plane_mtu, setconf};
+use cluster_seed::wireguard::{handshakes_to_forget, live, mtu_of, setconf};
 use host::clock::now;
 use host::files::{PRIVATE, Start, open};
 use host::interfaces::mtu_to;
@@ -64,13 +64,13 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
                 let Some(key) = keys.planes.get(name) else { continue };
                 // Without the interface there is no session either.
                 let shown = run("wg", &["show", name, "latest-handshakes"]).unwrap_or_default();
-                let peers = peers.plane_peers(name, &app.seed_name);
+                let peers = peers.peers_at(name, &app.seed_name, &shown);
                 texts.insert(name.clone(), setconf(key, plane.value.port, &peers, &live(&shown, now())));
             }
             Ok(texts)
         })
         .map_err(|e| anyhow!("reading the plane keys: {e}"))?;
-    let mtu = mtu(app).to_string();
+    let room = underlay_mtu(app);
     for (name, plane) in &app.spec.spec.networking.planes {
         let config = configs
             .get(name)
@@ -88,20 +88,20 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
             .run()
             .with_context(|| format!("configuring {name}"))?;
         run("ip", &["address", "replace", &format!("{own}/{}", plane.value.cidr.prefix_len()), "dev", name])?;
-        run("ip", &["link", "set", name, "mtu", &mtu, "up"])?;
+        let mtu = mtu_of(plane.value.mtu.as_ref().map(|mtu| mtu.value), room);
+        run("ip", &["link", "set", name, "mtu", &mtu.to_string(), "up"])?;
     }
     Ok(())
 }
 
-/// MTU of the planes: what the underlay's interface and `dhcp.mtu` leave.
-fn mtu(app: &App) -> u16 {
+/// MTU of the boot network: that of its interface, or the one that DHCP announces, if that is less. `None` if neither is known.
+fn underlay_mtu(app: &App) -> Option<u32> {
     let underlay = &app.spec.spec.networking.underlay;
     // The way to this machine's own address would be the loopback interface.
     let last = Ipv4Addr::from(u32::from(underlay.subnet.broadcast()).saturating_sub(1));
     let other = if last == underlay.seed.value { underlay.subnet.network() } else { last };
-    let interface = mtu_to("/".into(), other);
     let announced = underlay.dhcp.mtu.map(u32::from);
-    interface.into_iter().chain(announced).min().map_or(MTU, plane_mtu)
+    mtu_to("/".into(), other).into_iter().chain(announced).min()
 }
 
 /// Removes peers that would not be heard any more; they are added again.

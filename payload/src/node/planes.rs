@@ -6,7 +6,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::{PeersFile, Pods};
-use cluster_seed::wireguard::{MTU, WgPublicKey, handshakes_to_forget, live, plane_mtu, setconf};
+use cluster_seed::wireguard::{WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
 use ipnet::Ipv4Net;
 
 use host::clock::now;
@@ -28,7 +28,7 @@ pub enum PlaneError {
 /// Creates missing planes of the identity and sets the peers of each.
 pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result<(), PlaneError> {
     let seed = peers.nodes.get(&identity.info.seed_hostname).and_then(|seed| seed.endpoint);
-    let mtu = seed.and_then(|ip| mtu_to(root, ip)).map_or(MTU, plane_mtu).to_string();
+    let room = seed.and_then(|ip| mtu_to(root, ip));
     for (plane, place) in &identity.info.planes {
         let failed = |source| PlaneError::Tool { plane: plane.clone(), source };
         let ip = |args: &[&str]| Tool::new("ip").args(args).timeout(LIMIT).run().map(|_| ()).map_err(failed);
@@ -43,6 +43,7 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         configure(root, identity, peers, plane)?;
         let address = format!("{}/{}", place.address, place.cidr.prefix_len());
         ip(&["address", "replace", &address, "dev", plane])?;
+        let mtu = mtu_of(peers.planes.get(plane).and_then(|p| p.mtu), room).to_string();
         ip(&["link", "set", "dev", plane, "mtu", &mtu, "up"])?;
         let pods = peers.pods.as_ref().filter(|pods| pods.plane == *plane);
         for argv in
@@ -67,8 +68,8 @@ fn configure(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile, plane:
     let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
     let port = identity.info.planes.get(plane).map_or(0, |p| p.port);
     let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
-    let live = shown.map_or_else(|_| Vec::new(), |out| live(&out.text(), now()));
-    let text = setconf(key, port, &peers.plane_peers(plane, &identity.info.hostname), &live);
+    let shown = shown.map_or_else(|_| String::new(), |out| out.text());
+    let text = setconf(key, port, &peers.peers_at(plane, &identity.info.hostname, &shown), &live(&shown, now()));
     let text = vips::with(text, &vips::held(root, plane));
     let tool = Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
     tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_never_a_pod_or_a_service() {
-        let list = |pods| PeersFile { epoch: 1, version: 1, planes: [].into(), nodes: [].into(), pods };
+        let list = |pods| PeersFile { epoch: 1, version: 1, pods, ..PeersFile::default() };
         let planes = || ["10.78.0.0/16".parse().unwrap()].into_iter();
         let keys = [1, 2, 3].map(|n| WgPublicKey([n; 32]));
         let ends = ["10.44.0.101:51821", "10.244.7.9:51821", "10.96.0.1:51821"];
