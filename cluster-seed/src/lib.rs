@@ -46,6 +46,7 @@ pub mod policy;
 pub mod progress;
 pub mod proof;
 pub mod repo;
+pub mod rotation;
 pub mod seal;
 pub mod secret;
 pub mod site_key;

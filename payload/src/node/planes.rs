@@ -1,12 +1,13 @@
 //! The node's WireGuard planes: interfaces, addresses and peers from the identity and the signed peer list. Idempotent.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use camino::Utf8Path;
-use cluster_seed::identity::NodeIdentity;
+use cluster_seed::identity::{IdentityInfo, NodeIdentity};
 use cluster_seed::peers::{PeersFile, Pods};
-use cluster_seed::wireguard::{WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
+use cluster_seed::wireguard::{WgPeer, WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
 use ipnet::Ipv4Net;
 
 use host::clock::now;
@@ -63,16 +64,44 @@ fn routes(pods: &Pods, own: Ipv4Addr, member: bool) -> Vec<[String; 7]> {
     pods.networks().into_iter().filter(|_| member).map(route).collect()
 }
 
+/// What `wg show IF latest-handshakes` prints; empty without the interface.
+fn handshakes(plane: &str) -> String {
+    let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
+    shown.map_or_else(|_| String::new(), |out| out.text())
+}
+
 /// `wg syncconf` keeps the sessions of unchanged peers. The private key is passed on stdin, never in a file or an argument.
 fn configure(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<(), PlaneError> {
     let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
     let port = identity.info.planes.get(plane).map_or(0, |p| p.port);
-    let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
-    let shown = shown.map_or_else(|_| String::new(), |out| out.text());
-    let text = setconf(key, port, &peers.peers_at(plane, &identity.info.hostname, &shown), &live(&shown, now()));
-    let text = vips::with(text, &vips::held(root, plane));
-    let tool = Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
-    tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
+    let shown = handshakes(plane);
+    let all = peers.peers_at(plane, &identity.info.hostname, &shown);
+    let text = vips::with(setconf(key, port, &all, &live(&shown, now())), &vips::held(root, plane));
+    let failed = |source| PlaneError::Tool { plane: plane.to_owned(), source };
+    let sync = || Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT).run();
+    let before = Tool::new("wg").args(["show", plane, "public-key"]).timeout(LIMIT).run();
+    sync().map_err(failed)?;
+    let changed = before.is_ok_and(|out| out.text().trim().parse::<WgPublicKey>().is_ok_and(|old| old != key.public()));
+    if changed {
+        // A new key shows itself to the peers by a handshake. WireGuard begins one when keepalives are turned on.
+        let quiet = Tool::new("wg").args(&silenced(plane, &all)).timeout(LIMIT).run();
+        quiet.and_then(|_| sync()).map_err(failed)?;
+        tracing::info!(plane, key = %key.public(), "this node uses its new key");
+    }
+    Ok(())
+}
+
+/// Arguments for `wg` that turn the keepalives of all peers off.
+fn silenced(plane: &str, peers: &[WgPeer]) -> Vec<String> {
+    let of = |peer: &WgPeer| ["peer", &peer.key.to_string(), "persistent-keepalive", "0"].map(str::to_owned);
+    ["set", plane].map(str::to_owned).into_iter().chain(peers.iter().flat_map(of)).collect()
+}
+
+/// The keys that have the addresses of nodes whose keys are being replaced: they change when a node changes over.
+pub fn used(info: &IdentityInfo, peers: &PeersFile) -> BTreeSet<WgPublicKey> {
+    let moving = |plane: &&String| peers.rotating.values().any(|planes| planes.contains_key(*plane));
+    let all = info.planes.keys().filter(moving).flat_map(|p| peers.peers_at(p, &info.hostname, &handshakes(p)));
+    all.filter(|peer| !peer.idle).map(|peer| peer.key).collect()
 }
 
 /// Removes peers that would not be heard any more ([`handshakes_to_forget`]), and those whose endpoint lies inside a plane, or

@@ -227,7 +227,10 @@ impl App {
         }
         let allow = |list: Vec<Reasoned>| list.into_iter().map(|reasoned| reasoned.allow).collect();
         let policy = self.spec.allows().into_iter().map(|(plane, list)| (plane, allow(list))).collect();
-        Ok(PeersFile { epoch: self.epoch(tx)?, version, planes, nodes, pods, policy, ..PeersFile::default() })
+        let epoch = self.epoch(tx)?;
+        let mut list = PeersFile { epoch, version, planes, nodes, pods, policy, ..PeersFile::default() };
+        self.rotating_into(tx, &mut list)?;
+        Ok(list)
     }
 
     /// The networks of Kubernetes, without a node.
