@@ -26,6 +26,7 @@ mod outputs;
 mod packages;
 mod people;
 mod plan;
+mod planes;
 mod power;
 mod settings;
 mod setup;
@@ -44,7 +45,7 @@ pub use dhcp::{DhcpApi, DhcpNetwork, DhcpView, LeaseView, OtherServer, Reservati
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
-pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
+pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, SshView};
 pub use jobs::{JobDetail, JobLine, JobsApi};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
@@ -61,6 +62,7 @@ pub use plan::{
     CodeLeads, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanText, PlanView, Refused, RowState, Say, TypedView, UnplannedView,
     WindowView,
 };
+pub use planes::{AllowRow, PlaneRow, RotateWish, RotationApi, RotationRow, RotationStage};
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use settings::{DiffChange, DiffLine, SettingsApi, SettingsCheck, SettingsText, SettingsView, SpecProblem};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};

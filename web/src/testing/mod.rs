@@ -14,6 +14,7 @@ mod operator;
 pub mod outputs;
 pub mod people;
 pub mod plan;
+mod planes;
 mod site;
 mod suggestion;
 pub mod webhooks;
