@@ -188,7 +188,7 @@ fn strangers_do_not_get_the_list() {
 }
 
 /// A second installation of the site's files as they are now.
-fn restored(site: &Site, t: &Temp, name: &str) -> Arc<App> {
+pub(crate) fn restored(site: &Site, t: &Temp, name: &str) -> Arc<App> {
     let to = t.path.join(name);
     // The database is in WAL mode: what is committed may still be beside it.
     let (from, copy) = (site.data.as_std_path(), to.as_std_path());
