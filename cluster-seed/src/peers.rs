@@ -44,6 +44,9 @@ pub struct Rotating {
     /// Before the change-over the new key, which the node said; after it the old one. `None`: the node has not said it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<WgPublicKey>,
+    /// After the change-over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub switched: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,11 +170,17 @@ impl PeersFile {
         let at = |key: &WgPublicKey| last.get(key).copied().unwrap_or(0);
         let mut all = Vec::new();
         for (name, peer) in self.peers_of(plane, me) {
-            let Some(other) = self.rotating.get(name).and_then(|planes| planes.get(plane)?.other) else {
+            let rotating = self.rotating.get(name).and_then(|planes| planes.get(plane));
+            let Some((other, switched)) = rotating.and_then(|r| Some((r.other?, r.switched))) else {
                 all.push(peer);
                 continue;
             };
-            let used = at(&other) > at(&peer.key);
+            let (new, old) = if switched { (peer.key, other) } else { (other, peer.key) };
+            // Handshakes have whole seconds: of two in the same one, the new key's came later.
+            let used = match (at(&new), at(&old)) {
+                (0, 0) => false,
+                (n, o) => (n >= o) != switched,
+            };
             all.push(WgPeer { key: other, idle: !used, ..peer.clone() });
             all.push(WgPeer { idle: used, ..peer });
         }
@@ -285,15 +294,20 @@ mod tests {
             assert_eq!(peers.len(), 4);
             both.iter().find(|p| !p.idle).unwrap().key
         };
-        let rotating = |serial, other| [(n3.clone(), [("wg1".to_owned(), Rotating { serial, other })].into())].into();
-        file.rotating = rotating(1, None);
+        let rotating = |other, switched| {
+            let one = Rotating { serial: 1, other, switched };
+            [(n3.clone(), [("wg1".to_owned(), one)].into())].into()
+        };
+        file.rotating = rotating(None, false);
         assert_eq!(file.peers_at("wg1", &me, ""), file.plane_peers("wg1", &me), "asked, and not answered yet");
         // Before and after the change-over the list differs, and who has the address does not.
-        for (counts, other) in [(old, new), (new, old)] {
-            file.rotating = rotating(1, Some(other));
+        for (counts, other, switched) in [(old, new, false), (new, old, true)] {
+            file.rotating = rotating(Some(other), switched);
             file.nodes.get_mut(&n3).unwrap().keys.insert("wg1".to_owned(), counts);
             assert_eq!(used(&file, &shown(100, 0)), old);
             assert_eq!(used(&file, &shown(100, 101)), new);
+            assert_eq!(used(&file, &shown(100, 100)), new, "in the same second");
+            assert_eq!(used(&file, &shown(101, 100)), old, "it went back");
             assert_eq!(used(&file, &shown(0, 0)), counts, "no session: the list decides");
         }
     }

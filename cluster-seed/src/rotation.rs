@@ -97,7 +97,11 @@ pub fn steps(turns: &[Turn], members: &[Member]) -> Vec<(usize, Step)> {
     };
     let mut all: Vec<(usize, Step)> = turns.iter().enumerate().filter_map(|(i, turn)| Some((i, step(turn)?))).collect();
     let ends = |i: usize| all.iter().any(|(at, step)| *at == i && matches!(step, Step::Finish | Step::Requeue));
-    let busy = turns.iter().enumerate().any(|(i, t)| t.stage != Stage::Queued && !silent(&t.node) && !ends(i));
+    // An agent that holds the list with the request and has not answered is of an earlier version. Its key stays as it is.
+    let holds = |turn: &Turn| members.iter().any(|m| m.node == turn.node && m.held.is_some_and(|held| held >= turn.version));
+    let mute = |turn: &Turn| turn.stage == Stage::Asked && holds(turn);
+    let busy =
+        turns.iter().enumerate().any(|(i, t)| t.stage != Stage::Queued && !silent(&t.node) && !mute(t) && !ends(i));
     if !busy {
         let queued: Vec<(usize, &Turn)> =
             turns.iter().enumerate().filter(|(_, t)| t.stage == Stage::Queued && !silent(&t.node)).collect();
@@ -169,19 +173,26 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_cannot_answer_holds_up_nobody() {
+        let turns = [turn("a", "wg1", Stage::Asked, 5), turn("b", "wg1", Stage::Queued, 0)];
+        assert!(steps(&turns, &[member("a", 4), member("b", 5)]).is_empty(), "it has not been asked yet");
+        assert_eq!(steps(&turns, &[member("a", 5), member("b", 5)]), [(1, Step::Ask)]);
+    }
+
+    #[test]
     fn one_plane_at_a_time_and_not_all_nodes_at_once() {
         let name = |n: usize| format!("n{n:02}");
         let members: Vec<Member> = (0..12).map(|n| member(&name(n), 9)).collect();
         let mut turns: Vec<Turn> = (0..12).map(|n| turn(&name(n), "wg2", Stage::Queued, 0)).collect();
         turns.push(turn("n03", "wg1", Stage::Queued, 0));
         assert_eq!(steps(&turns, &members), [(12, Step::Ask)]);
-        turns[12].stage = Stage::Asked;
+        turns[12] = turn("n03", "wg1", Stage::Asked, 10);
         assert!(steps(&turns, &members).is_empty(), "wg2 waits for wg1");
         turns.pop();
         let found = steps(&turns, &members);
         assert_eq!(found.len(), AT_ONCE);
         assert!(found.iter().enumerate().all(|(i, step)| *step == (i, Step::Ask)));
-        turns[0].stage = Stage::Asked;
+        turns[0] = turn("n00", "wg2", Stage::Asked, 10);
         assert!(steps(&turns, &members).is_empty(), "a batch is finished first");
         turns[0] = turn("n00", "wg2", Stage::Switched, 9);
         assert_eq!(steps(&turns, &members).len(), 1 + AT_ONCE, "the next batch begins as the last one ends");

@@ -188,7 +188,8 @@ impl App {
     /// The keys that are being replaced, and the nodes that have replaced one, in the list.
     pub(super) fn rotating_into(&self, tx: &Tx<'_>, list: &mut PeersFile) -> Result<(), ApiError> {
         for r in tx.rotations()?.into_iter().filter(|r| r.stage != Stage::Queued) {
-            list.rotating.entry(r.hostname).or_default().insert(r.plane, Rotating { serial: r.serial, other: r.other });
+            let one = Rotating { serial: r.serial, other: r.other, switched: r.stage == Stage::Switched };
+            list.rotating.entry(r.hostname).or_default().insert(r.plane, one);
         }
         list.rotated = tx.rotated_nodes()?.into_iter().collect();
         Ok(())
