@@ -79,7 +79,8 @@ fn sets(info: &IdentityInfo, peers: &PeersFile) -> Result<[(&'static str, BTreeS
 
 /// The planes of this node that deny, and what they carry.
 fn guarded<'a>(info: &'a IdentityInfo, peers: &'a PeersFile) -> impl Iterator<Item = (&'a str, &'a [Allow])> {
-    peers.policy.iter().filter(|(plane, _)| info.planes.contains_key(*plane)).map(|(plane, list)| (plane.as_str(), list.as_slice()))
+    let here = peers.policy.iter().filter(move |(plane, _)| info.planes.contains_key(*plane));
+    here.map(|(plane, list)| (plane.as_str(), list.as_slice()))
 }
 
 /// The digest of the rules in the form of an IPv6 address, because nft has no type for one.

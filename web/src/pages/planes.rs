@@ -128,7 +128,7 @@ async fn render(
         shell: Shell::new("Planes", &overview, id, Some(session)),
         refusal,
         planes: rows.iter().map(plane).collect(),
-        allows: rows.iter().flat_map(|row| row.allows.iter().map(|a| allow(&row.name, a))).collect(),
+        allows: rows.iter().flat_map(|row| row.allows.iter().map(move |a| allow(&row.name, a))).collect(),
         keys: rotations.iter().map(|row| key(row, overview.clock)).collect(),
         node: clean(&form.node),
         chosen: clean(&form.plane),

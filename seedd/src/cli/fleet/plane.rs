@@ -182,7 +182,7 @@ mod tests {
         });
         let line = |columns: &[Column], row: &Value| table(columns, std::slice::from_ref(row), false, false);
         let words: Vec<String> = line(COLUMNS, &row).split_whitespace().map(str::to_owned).collect();
-        assert_eq!(words.join(" "), "wg4 10.81.0.0/16 51824 hub (store, gate) deny 3 backup");
+        assert_eq!(words.join(" "), "wg4 10.81.0.0/16 51824 hub (store, gate) - deny 3 backup");
         assert!(line(ALLOWS, &row["allows"][0]).contains("tcp/1, udp/2"));
     }
 }
