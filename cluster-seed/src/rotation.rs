@@ -100,8 +100,7 @@ pub fn steps(turns: &[Turn], members: &[Member]) -> Vec<(usize, Step)> {
     // An agent that holds the list with the request and has not answered is of an earlier version. Its key stays as it is.
     let holds = |turn: &Turn| members.iter().any(|m| m.node == turn.node && m.held.is_some_and(|held| held >= turn.version));
     let mute = |turn: &Turn| turn.stage == Stage::Asked && holds(turn);
-    let busy =
-        turns.iter().enumerate().any(|(i, t)| t.stage != Stage::Queued && !silent(&t.node) && !mute(t) && !ends(i));
+    let busy = turns.iter().enumerate().any(|(i, t)| t.stage != Stage::Queued && !silent(&t.node) && !mute(t) && !ends(i));
     if !busy {
         let queued: Vec<(usize, &Turn)> =
             turns.iter().enumerate().filter(|(_, t)| t.stage == Stage::Queued && !silent(&t.node)).collect();

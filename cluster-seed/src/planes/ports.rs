@@ -28,7 +28,11 @@ pub enum Ports {
     Any,
     /// IP protocol 112 (RFC 9568), which has no ports.
     Vrrp,
-    Range { transport: Transport, first: u16, last: u16 },
+    Range {
+        transport: Transport,
+        first: u16,
+        last: u16,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -112,8 +116,23 @@ mod tests {
     #[test]
     fn nothing_else_is_a_port() {
         for text in [
-            "", "22", "tcp", "tcp/", "tcp/0", "tcp/65536", "tcp/9-8", "tcp/1-", "tcp/-1", "tcp/+1", "tcp/ 1", "TCP/1", "sctp/1",
-            "tcp/1; accept", "tcp/1\n", "tcp/1-2-3", "icmp",
+            "",
+            "22",
+            "tcp",
+            "tcp/",
+            "tcp/0",
+            "tcp/65536",
+            "tcp/9-8",
+            "tcp/1-",
+            "tcp/-1",
+            "tcp/+1",
+            "tcp/ 1",
+            "TCP/1",
+            "sctp/1",
+            "tcp/1; accept",
+            "tcp/1\n",
+            "tcp/1-2-3",
+            "icmp",
         ] {
             assert!(text.parse::<Ports>().is_err(), "{text:?}");
         }

@@ -67,7 +67,11 @@ fn a_plane_that_denies_carries_what_is_listed_and_what_the_plays_need() {
     assert_eq!(found, expected, "wg1 is open, so what storage needs there is not listed");
     let closed = GOOD.replace("port: 51821}", "port: 51821, policy: deny}");
     let found = words(&spec(&closed));
-    assert_eq!(found[..2], ["wg1 seed any tcp/22 built-in", "wg1 any store tcp/2049 built-in"], "without wg3, wg1 carries its services");
+    assert_eq!(
+        found[..2],
+        ["wg1 seed any tcp/22 built-in", "wg1 any store tcp/2049 built-in"],
+        "without wg3, wg1 carries its services"
+    );
     assert_eq!(spec(&closed).allows()["wg1"][1].why, "play storage");
     // A plane that denies without any allow carries nothing.
     let empty = GOOD.replace("plays: [exporters, storage]", "");
@@ -76,12 +80,16 @@ fn a_plane_that_denies_carries_what_is_listed_and_what_the_plays_need() {
 
 #[test]
 fn what_the_platform_exports_is_carried_by_every_plane_that_has_it() {
-    for play in crate::converge::platform::PLAYS {
+    for play in crate::converge::platform::PLAYS.iter() {
         let text = GOOD.replace("exporters, storage", play.name).replace("port: 51821}", "port: 51821, policy: deny}");
         let Ok(spec) = ClusterSpec::parse(&text) else { continue };
         let all = words(&spec);
         for (_, port) in play.metrics {
-            assert!(all.iter().any(|w| w.starts_with("wg2 any store") && w.contains(&format!("tcp/{port}"))), "{} {all:?}", play.name);
+            assert!(
+                all.iter().any(|w| w.starts_with("wg2 any store") && w.contains(&format!("tcp/{port}"))),
+                "{} {all:?}",
+                play.name
+            );
         }
     }
 }

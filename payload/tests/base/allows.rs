@@ -59,7 +59,8 @@ fn a_changed_allow_is_loaded_once_and_a_load_that_failed_is_done_again() {
         let outcomes = machine.apply_with(&info(), list);
         outcomes.iter().find(|o| o.step == Step::FirewallLoaded).unwrap().report().result
     };
-    let query = || machine.ran.borrow().iter().find_map(|c| if let Command::QueryFirewall(q) = c { Some(q.clone()) } else { None });
+    let query =
+        || machine.ran.borrow().iter().find_map(|c| if let Command::QueryFirewall(q) = c { Some(q.clone()) } else { None });
     assert_eq!(apply(&denying()), StepResult::Changed);
     assert_eq!(apply(&denying()), StepResult::Ok);
     let first = query().unwrap();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cluster_seed::events::EventKind;
 use cluster_seed::held::{NextKey, SILENT};
 use cluster_seed::ids::{Hostname, NodeId};
-use cluster_seed::people::Permission;
 use cluster_seed::peers::{PeersFile, Rotating};
+use cluster_seed::people::Permission;
 use cluster_seed::rotation::{Member, Stage, Step, Turn, steps};
 use host::clock::{now, now_ms};
 use site::store::Tx;
@@ -67,7 +67,10 @@ impl App {
                 }
             }
             if queued == 0 {
-                return Err(ApiError::conflict("these keys are being replaced already", "`seedd plane rotations` shows how far it is"));
+                return Err(ApiError::conflict(
+                    "these keys are being replaced already",
+                    "`seedd plane rotations` shows how far it is",
+                ));
             }
             Ok(())
         })?;

@@ -1,8 +1,8 @@
 //! Planes and keys that are being replaced.
 
-use crate::testing::client::{FORM, JSON, ask, cookie, get, site};
 use crate::auth::csrf;
 use crate::testing::TOKEN;
+use crate::testing::client::{FORM, JSON, ask, cookie, get, site};
 
 #[tokio::test]
 async fn the_page_shows_what_planes_carry_and_how_far_keys_are() {

@@ -137,11 +137,7 @@ async fn render(
     page(status, &template)
 }
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    PageSession(session): PageSession,
-    id: RequestId,
-) -> Result<Response, NoPage> {
+pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, NoPage> {
     Ok(render(&app, &id, &session, RotateForm::default(), None).await?)
 }
 

@@ -147,8 +147,9 @@ impl Show {
         let plane = planes.into_iter().find(|p| at(p, "/name") == self.plane);
         let mut plane = plane.ok_or_else(|| anyhow!("there is no plane {}", self.plane)).hint("`seedd plane list` lists them")?;
         let members = members(&remote.list("/api/v1/nodes", "nodes")?, &self.plane);
-        let mut head =
-            ["name", "purpose", "cidr", "port", "mtu", "policy", "seed", "publicKey"].map(|key| (key, at(&plane, &format!("/{key}")))).to_vec();
+        let mut head = ["name", "purpose", "cidr", "port", "mtu", "policy", "seed", "publicKey"]
+            .map(|key| (key, at(&plane, &format!("/{key}"))))
+            .to_vec();
         head.push(("topology", topology(&plane)));
         let mut parts = vec![facts(&head)];
         if !allows(&plane).is_empty() {
