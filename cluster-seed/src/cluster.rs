@@ -17,7 +17,9 @@ use crate::inventory::{self, Known, NodeSpec};
 use crate::kubernetes::KubernetesSpec;
 use crate::netboot::{DhcpSpec, NetbootSpec, NetworkSpec, Pool};
 pub use crate::people::Approvals;
-use crate::policy::EnrollmentPolicy;
+use crate::planes::{AllowSpec, Reasoned, allows, check_allows, check_hubs, check_planes};
+pub use crate::planes::{CONTROL_PLANE, PlaneSpec};
+pub use crate::policy::EnrollmentPolicy;
 pub use crate::spec_error::SpecError;
 pub(crate) use crate::spec_error::read;
 use crate::spec_error::{at, whole};
@@ -28,8 +30,6 @@ use crate::webhooks::{self, WebhookSpec};
 /// Largest cluster.yaml read, in bytes.
 pub const MAX_SPEC: usize = 1 << 20;
 pub const API_VERSION: &str = "kubedos/v1alpha1";
-/// The default planes; more can be configured.
-pub const CONTROL_PLANE: &str = "wg1";
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -113,6 +113,9 @@ pub struct Networking {
     pub domain: Hostname,
     pub underlay: Underlay,
     pub planes: BTreeMap<String, Spanned<PlaneSpec>>,
+    /// What the planes with the policy `deny` carry.
+    #[serde(default)]
+    pub allows: Vec<AllowSpec>,
     /// Networks of Kubernetes; with defaults if a role has its plays.
     #[serde(default)]
     pub kubernetes: Option<KubernetesSpec>,
@@ -156,16 +159,6 @@ impl Underlay {
 
 fn default_lease() -> u32 {
     3600
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlaneSpec {
-    pub cidr: Ipv4Net,
-    /// UDP port of the plane's WireGuard interface on every member.
-    pub port: u16,
-    #[serde(default)]
-    pub purpose: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -272,44 +265,10 @@ impl ClusterSpec {
     }
 
     fn check_planes(&self) -> Result<(), SpecError> {
-        let n = &self.spec.networking;
-        if !n.planes.contains_key(CONTROL_PLANE) {
-            return Err(whole(
-                format!("there is no plane {CONTROL_PLANE}"),
-                "wg1 is the control plane: SSH and the fabric gate use it",
-            ));
-        }
-        for (i, (name, plane)) in n.planes.iter().enumerate() {
-            let number = name.strip_prefix("wg").filter(|d| (1..=2).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()));
-            if number.is_none() {
-                return Err(at(plane, format!("{name:?} is not a plane name"), "planes are wg1, wg2, … wg99"));
-            }
-            let cidr = plane.value.cidr;
-            if cidr.addr() != cidr.network() {
-                let hint = format!("write {}/{}", cidr.network(), cidr.prefix_len());
-                return Err(at(plane, format!("plane {name}: {cidr} has host bits set"), &hint));
-            }
-            if cidr.prefix_len() > 29 {
-                return Err(at(plane, format!("plane {name}: {cidr} is too small"), "use /29 or larger"));
-            }
-            if plane.value.port == 0 {
-                return Err(at(plane, format!("plane {name}: port 0"), "wg1 uses 51821, wg2 51822, wg3 51823"));
-            }
-            let subnet = n.underlay.subnet;
-            if overlap(cidr, subnet) {
-                return Err(at(plane, format!("plane {name} ({cidr}) overlaps the underlay ({subnet})"), "choose another cidr"));
-            }
-            for (other, second) in n.planes.iter().skip(i + 1) {
-                if overlap(cidr, second.value.cidr) {
-                    let message = format!("plane {other} ({}) overlaps plane {name} ({cidr})", second.value.cidr);
-                    return Err(at(second, message, "planes need separate address ranges"));
-                }
-                if plane.value.port == second.value.port {
-                    return Err(at(second, format!("plane {other} uses port {} of plane {name}", second.value.port), ""));
-                }
-            }
-        }
-        Ok(())
+        let Networking { planes, allows, underlay, .. } = &self.spec.networking;
+        check_planes(planes, underlay.subnet)?;
+        check_hubs(planes, &self.spec.roles, self.kubernetes().is_some())?;
+        check_allows(allows, planes, &self.spec.roles)
     }
 
     fn check_kubernetes(&self) -> Result<(), SpecError> {
@@ -327,6 +286,12 @@ impl ClusterSpec {
         s.networking.kubernetes.clone().or_else(|| has().then(KubernetesSpec::default))
     }
 
+    /// Everything that the planes with the policy `deny` carry, by plane.
+    pub fn allows(&self) -> BTreeMap<String, Vec<Reasoned>> {
+        let Networking { planes, allows: specs, .. } = &self.spec.networking;
+        allows(planes, specs, &self.spec.roles)
+    }
+
     fn check_roles(&self) -> Result<(), SpecError> {
         let s = &self.spec;
         role::check(&s.roles)?;
@@ -339,10 +304,6 @@ impl ClusterSpec {
         }
         Ok(())
     }
-}
-
-pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
-    a.contains(&b.network()) || b.contains(&a.network())
 }
 
 #[cfg(test)]

@@ -139,6 +139,8 @@ kinds! {
     SeedUnsealRefused "seed.unseal.refused" Bad,
     SeedFenced "seed.fenced" Bad,
     KeysRotated "keys.rotated" Idle,
+    NodeKeyAsked "node.key.asked" Wait,
+    NodeKeyRotated "node.key.rotated" Good,
     SetupDone "setup.done" Good,
     SetupRefused "setup.refused" Bad,
     Login "login" Idle,

@@ -1,11 +1,14 @@
 //! A node's report of the peer list that it holds, and the answer: how a revocation reaches nodes, and how the seed learns
 //! that it did.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Digest, EnrollmentId};
 use crate::peers::PeersFile;
 use crate::seal::{Sealable, Sealed};
+use crate::wireguard::WgPublicKey;
 
 /// Seconds between two of these messages of a running node (`kubedos-peers.timer`).
 pub const PERIOD: u64 = 30;
@@ -27,6 +30,18 @@ pub struct Held {
     pub version: u64,
     /// [`Sealed::digest`] of the list: detects two lists with the same version.
     pub digest: Digest,
+    /// New keys of planes for which the list asks ([`crate::rotation`]). Only a seed that asked gets the field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub next: BTreeMap<String, NextKey>,
+}
+
+/// The key that will replace a node's key of a plane; the private half stays on the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NextKey {
+    /// As in the request.
+    pub serial: u64,
+    pub key: WgPublicKey,
 }
 
 impl Sealable for Held {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use crate::cluster::{API_VERSION, ClusterSpec, MAX_SPEC, SpecError, Underlay, overlap, read};
+use crate::cluster::{API_VERSION, ClusterSpec, MAX_SPEC, SpecError, Underlay, read};
+use crate::planes::overlap;
 use crate::spec_error::{at, whole};
 
 pub const KIND: &str = "UnderlayOverlay";

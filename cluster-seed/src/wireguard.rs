@@ -15,11 +15,13 @@ pub const KEEPALIVE_SECONDS: u16 = 25;
 /// Tolerance for handshakes in the future, in seconds: the clock is constantly corrected in small steps.
 const HANDSHAKE_SLACK: u64 = 5;
 /// Bytes that a plane's packets grow by: IPv6, UDP and WireGuard headers, as wg-quick counts.
-const OVERHEAD: u32 = 80;
+const OVERHEAD: u16 = 80;
 /// MTU of a plane over Ethernet. Larger frames of the underlay are not used: another part of the path may not have them.
 pub const MTU: u16 = 1420;
 /// Smallest MTU of a plane: what every IPv4 host accepts (RFC 791 section 3.1).
-const MIN_MTU: u16 = 576;
+pub const MIN_MTU: u16 = 576;
+/// Largest MTU that cluster.yaml may give a plane: what an interface with the largest one leaves.
+pub const MAX_MTU: u16 = u16::MAX - OVERHEAD;
 /// Seconds after which a session without a new handshake is over: rejected after 180, and renewed every 120 while packets flow
 /// (whitepaper, section 6.1).
 const SESSION_SECONDS: u64 = 180;
@@ -28,8 +30,22 @@ const DEAD_SECONDS: u64 = 300;
 
 /// MTU of a plane whose packets travel over an underlay with this MTU in bytes (PPPoE, VXLAN and tunnels have less than 1500).
 pub fn plane_mtu(underlay: u32) -> u16 {
-    let room = u16::try_from(underlay.saturating_sub(OVERHEAD)).unwrap_or(u16::MAX);
-    room.clamp(MIN_MTU, MTU)
+    room(underlay).clamp(MIN_MTU, MTU)
+}
+
+/// What an underlay with this MTU leaves for a packet of a plane.
+fn room(underlay: u32) -> u16 {
+    u16::try_from(underlay.saturating_sub(OVERHEAD.into())).unwrap_or(u16::MAX)
+}
+
+/// MTU of a plane for which cluster.yaml wants one: that one, or less if this machine's own interface has no room for it.
+/// `underlay` is the interface's MTU, if it is known.
+pub fn mtu_of(wanted: Option<u16>, underlay: Option<u32>) -> u16 {
+    match (wanted, underlay) {
+        (Some(wanted), Some(underlay)) => wanted.min(room(underlay)).max(MIN_MTU),
+        (Some(wanted), None) => wanted,
+        (None, underlay) => underlay.map_or(MTU, plane_mtu),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +132,9 @@ pub struct WgPeer {
     pub endpoint: Option<SocketAddrV4>,
     /// Addresses of the pods on it.
     pub pods: Option<Ipv4Net>,
+    /// Its node uses another key at the moment: it may shake hands, which shows that the node changed over, but has no addresses.
+    /// WireGuard gives an address to one peer only.
+    pub idle: bool,
 }
 
 /// The text for `wg setconf` and `wg syncconf`. Contains the private key: pass it on stdin, never in a file.
@@ -126,8 +145,11 @@ pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer], live:
     // Writing to a String cannot fail.
     let _ = writeln!(text, "[Interface]\nPrivateKey = {}\nListenPort = {listen_port}", private.expose().as_str());
     for peer in peers {
-        let _ = writeln!(text, "\n[Peer]\nPublicKey = {}\nAllowedIPs = {}/32", peer.key, peer.address);
-        if let Some(pods) = peer.pods {
+        let _ = writeln!(text, "\n[Peer]\nPublicKey = {}", peer.key);
+        if !peer.idle {
+            let _ = writeln!(text, "AllowedIPs = {}/32", peer.address);
+        }
+        if let Some(pods) = peer.pods.filter(|_| !peer.idle) {
             let _ = writeln!(text, "AllowedIPs = {pods}");
         }
         if let Some(endpoint) = peer.endpoint.filter(|_| !live.contains(&peer.key)) {
@@ -139,7 +161,7 @@ pub fn setconf(private: &WgPrivateKey, listen_port: u16, peers: &[WgPeer], live:
 }
 
 /// The peers and times in what `wg show IF latest-handshakes` prints; a peer without a handshake has 0.
-fn handshakes(text: &str) -> impl Iterator<Item = (WgPublicKey, u64)> {
+pub(crate) fn handshakes(text: &str) -> impl Iterator<Item = (WgPublicKey, u64)> {
     let lines = text.lines().filter_map(|l| l.split_once('\t'));
     lines.filter_map(|(key, at)| Some((key.parse().ok()?, at.trim().parse().ok()?)))
 }
@@ -182,6 +204,7 @@ mod tests {
             address: Ipv4Addr::new(10, 78, 0, 2),
             endpoint: Some("10.44.0.100:51821".parse().unwrap()),
             pods: None,
+            idle: false,
         };
         let text = setconf(&key, 51821, std::slice::from_ref(&peer), &[WgPublicKey([2; 32])]);
         let expected = format!(
@@ -194,6 +217,8 @@ mod tests {
         // The endpoint that WireGuard learned stays.
         let live = setconf(&key, 51821, std::slice::from_ref(&peer), &[WgPublicKey([1; 32])]);
         assert_eq!(live.as_str(), expected.replace("Endpoint = 10.44.0.100:51821\n", ""));
+        let idle = setconf(&key, 51821, &[WgPeer { idle: true, ..peer.clone() }], &[]);
+        assert_eq!(idle.as_str(), expected.replace("AllowedIPs = 10.78.0.2/32\n", ""));
         let pods = setconf(&key, 51821, &[WgPeer { pods: Some("10.244.2.0/24".parse().unwrap()), ..peer }], &[]);
         let own = "AllowedIPs = 10.78.0.2/32\n";
         assert_eq!(pods.as_str(), expected.replace(own, &format!("{own}AllowedIPs = 10.244.2.0/24\n")));
@@ -225,6 +250,21 @@ mod tests {
     fn a_plane_fits_into_its_underlay() {
         for (underlay, plane) in [(1500, 1420), (9000, 1420), (1492, 1412), (1450, 1370), (1400, 1320), (600, 576), (0, 576)] {
             assert_eq!(plane_mtu(underlay), plane, "{underlay}");
+        }
+    }
+
+    #[test]
+    fn a_wanted_mtu_is_used_where_there_is_room_for_it() {
+        for (wanted, underlay, mtu) in [
+            (None, None, MTU),
+            (None, Some(9000), MTU),
+            (Some(8920), Some(9000), 8920),
+            (Some(8920), Some(8999), 8919),
+            (Some(8920), None, 8920),
+            (Some(1280), Some(1500), 1280),
+            (Some(1420), Some(600), MIN_MTU),
+        ] {
+            assert_eq!(mtu_of(wanted, underlay), mtu, "{wanted:?} over {underlay:?}");
         }
     }
 

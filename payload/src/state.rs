@@ -1,9 +1,11 @@
 //! The node's files: identity, node key, peer list, report numbers. Mode 0600, each replaced atomically.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
-use cluster_seed::held::AptKeys;
+use cluster_seed::held::{AptKeys, NextKey};
 use cluster_seed::identity::{IdentityError, MAX_IDENTITY, NodeIdentity};
 use cluster_seed::peers::{Order, PeersFile};
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
@@ -13,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::epoch;
 use crate::layout::GRUB_USER;
+use crate::node_keys::{self, NodeKeyError};
 
 /// First report number of the installed system; those of the RAM agent are lower.
 pub const DISK_SEQ: u64 = 1_000_000;
@@ -42,6 +45,8 @@ pub enum StateError {
     Identity(#[from] IdentityError),
     #[error("{0} is not a key of 64 hex digits")]
     Key(Utf8PathBuf),
+    #[error("the node's own keys of planes")]
+    NodeKeys(#[from] NodeKeyError),
     #[error("the peer list is not signed by this site")]
     Seal(#[from] SealError),
     #[error("the seed's APT keys are {0}")]
@@ -91,7 +96,7 @@ impl NodeDir {
         NodeDir { dir: dir.to_owned() }
     }
 
-    /// The identity, with the site's newest release certificates.
+    /// The identity, with the site's newest release certificates, and the keys of planes that are in force.
     pub fn identity(&self) -> Result<NodeIdentity, StateError> {
         let bytes = read_limited(&self.dir.join(IDENTITY), MAX_IDENTITY as u64)?;
         let mut identity = NodeIdentity::from_secret(&Secret::new(bytes))?;
@@ -99,7 +104,16 @@ impl NodeDir {
         if let Some(keys) = self.apt_keys(&identity, &site) {
             identity.info.darksite.keyring = keys.keyring;
         }
+        if node_keys::any(&self.dir) {
+            let list = self.peers(&identity)?;
+            node_keys::in_force(&self.dir, &mut identity, &list)?;
+        }
         Ok(identity)
+    }
+
+    /// The new keys of planes that this list asks this node for.
+    pub fn next_keys(&self, identity: &NodeIdentity, list: &PeersFile) -> Result<BTreeMap<String, NextKey>, StateError> {
+        Ok(node_keys::answer(&self.dir, identity, list)?)
     }
 
     /// The newest statement of the site: the stored one, or the identity's own.

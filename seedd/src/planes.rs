@@ -1,6 +1,6 @@
 //! The seed on every plane, as host number 1: by kernel WireGuard, or by wireguard-go if the kernel has none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::peers::PeersFile;
-use cluster_seed::wireguard::{MTU, handshakes_to_forget, live, plane_mtu, setconf};
+use cluster_seed::wireguard::{WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
 use host::clock::now;
 use host::files::{PRIVATE, Start, open};
 use host::interfaces::mtu_to;
@@ -21,6 +21,9 @@ use crate::app::App;
 
 /// Time limit of an `ip` or `wg` call.
 const LIMIT: Duration = Duration::from_secs(20);
+/// Seconds between two looks at the interfaces.
+const ROUND: u32 = 60;
+const SECOND: Duration = Duration::from_secs(1);
 /// How often to check whether a new wireguard-go is ready, a tenth of a second apart.
 const READY_TRIES: u32 = 100;
 
@@ -64,13 +67,13 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
                 let Some(key) = keys.planes.get(name) else { continue };
                 // Without the interface there is no session either.
                 let shown = run("wg", &["show", name, "latest-handshakes"]).unwrap_or_default();
-                let peers = peers.plane_peers(name, &app.seed_name);
+                let peers = peers.peers_at(name, &app.seed_name, &shown);
                 texts.insert(name.clone(), setconf(key, plane.value.port, &peers, &live(&shown, now())));
             }
             Ok(texts)
         })
         .map_err(|e| anyhow!("reading the plane keys: {e}"))?;
-    let mtu = mtu(app).to_string();
+    let room = underlay_mtu(app);
     for (name, plane) in &app.spec.spec.networking.planes {
         let config = configs
             .get(name)
@@ -88,20 +91,20 @@ pub fn bring_up(app: &App, how: WireGuard, userspace: &Userspace) -> Result<()> 
             .run()
             .with_context(|| format!("configuring {name}"))?;
         run("ip", &["address", "replace", &format!("{own}/{}", plane.value.cidr.prefix_len()), "dev", name])?;
-        run("ip", &["link", "set", name, "mtu", &mtu, "up"])?;
+        let mtu = mtu_of(plane.value.mtu.as_ref().map(|mtu| mtu.value), room);
+        run("ip", &["link", "set", name, "mtu", &mtu.to_string(), "up"])?;
     }
     Ok(())
 }
 
-/// MTU of the planes: what the underlay's interface and `dhcp.mtu` leave.
-fn mtu(app: &App) -> u16 {
+/// MTU of the boot network: that of its interface, or the one that DHCP announces, if that is less. `None` if neither is known.
+fn underlay_mtu(app: &App) -> Option<u32> {
     let underlay = &app.spec.spec.networking.underlay;
     // The way to this machine's own address would be the loopback interface.
     let last = Ipv4Addr::from(u32::from(underlay.subnet.broadcast()).saturating_sub(1));
     let other = if last == underlay.seed.value { underlay.subnet.network() } else { last };
-    let interface = mtu_to("/".into(), other);
     let announced = underlay.dhcp.mtu.map(u32::from);
-    interface.into_iter().chain(announced).min().map_or(MTU, plane_mtu)
+    mtu_to("/".into(), other).into_iter().chain(announced).min()
 }
 
 /// Removes peers that would not be heard any more; they are added again.
@@ -164,22 +167,51 @@ pub fn take_down(app: &App, how: WireGuard, userspace: &Userspace) {
     }
 }
 
-/// Keeps the planes as in the signed list, until the daemon ends.
+/// The keys that have the addresses of nodes whose keys are being replaced. `None` if there are no such nodes.
+fn moving(app: &App) -> Option<BTreeSet<WgPublicKey>> {
+    let list = app.signed_peers().ok()?.open(&app.site_key).ok()?;
+    let planes: BTreeSet<&String> = list.rotating.values().flat_map(BTreeMap::keys).collect();
+    if planes.is_empty() {
+        return None;
+    }
+    let shown = |plane: &str| run("wg", &["show", plane, "latest-handshakes"]).unwrap_or_default();
+    let all = planes.into_iter().flat_map(|plane| list.peers_at(plane, &app.seed_name, &shown(plane)));
+    Some(all.filter(|peer| !peer.idle).map(|peer| peer.key).collect())
+}
+
+/// Keeps the planes as in the signed list, until the daemon ends. While keys of nodes are replaced, it follows them within a second.
 pub async fn keep(app: Arc<App>, how: WireGuard, userspace: Arc<Userspace>) {
     let mut changed = app.planes_changed.subscribe();
+    let mut used = None;
     loop {
         changed.borrow_and_update();
-        if !app.is_sealed() && app.mode().is_ok_and(|m| m == Mode::Active) {
+        let active = how != WireGuard::Off && !app.is_sealed() && app.mode().is_ok_and(|m| m == Mode::Active);
+        if active {
             let (work, processes) = (app.clone(), userspace.clone());
-            match tokio::task::spawn_blocking(move || bring_up(&work, how, &processes)).await {
-                Ok(Ok(())) => tracing::info!("planes are up to date"),
+            let brought = tokio::task::spawn_blocking(move || bring_up(&work, how, &processes).map(|()| moving(&work)));
+            match brought.await {
+                Ok(Ok(now)) => {
+                    used = now;
+                    tracing::info!("planes are up to date");
+                }
                 Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "bringing the planes up"),
                 Err(error) => tracing::error!(%error, "bringing the planes up"),
             }
         }
         // Also now and then without a change: an interface may have been removed.
-        if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(60), changed.changed()).await {
-            return;
+        for _ in 0..ROUND {
+            let pause = if used.is_some() { SECOND } else { SECOND * ROUND };
+            match tokio::time::timeout(pause, changed.changed()).await {
+                Ok(Err(_)) => return,
+                Ok(Ok(())) => break,
+                Err(_) if used.is_none() => break,
+                Err(_) => {}
+            }
+            let work = app.clone();
+            let now = tokio::task::spawn_blocking(move || moving(&work)).await.ok().flatten();
+            if now != used {
+                break;
+            }
         }
     }
 }

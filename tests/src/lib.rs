@@ -28,6 +28,7 @@ pub mod liar;
 pub mod member;
 pub mod menu;
 pub mod netns;
+pub mod node_keys;
 pub mod package;
 pub mod pages;
 #[path = "../shared/paired.rs"]

@@ -13,6 +13,7 @@ use crate::dirs::RunDirs;
 use crate::fleet::Fleet;
 use crate::member::Step;
 use crate::netns::PREFIX;
+use crate::node_keys;
 use crate::say;
 use crate::site::Template;
 use crate::stop;
@@ -48,6 +49,8 @@ pub fn run(dirs: &RunDirs, template: &Template, accel: Accel) -> Result<()> {
     trust_it(&fleet, &template.ssh_key)?;
     checks::all(&fleet, &template.ssh_key)?;
     say::line("after the change: every node on every plane, and apt with the new release key");
+    node_keys::replaced(&fleet, &template.ssh_key)?;
+    checks::all(&fleet, &template.ssh_key)?;
     learned_endpoint_stays(&mut fleet)?;
     fleet.ns.must_be_quiet()
 }

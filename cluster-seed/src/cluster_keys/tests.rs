@@ -27,7 +27,8 @@ spec:
         options: [{code: 252, number: 1}]
         relayed: [{subnet: 10.45.0.0/24}]
         interfaces: [{interface: eth1, seed: 10.46.0.1, network: {subnet: 10.46.0.0/24}}]
-    planes: {wg1: {cidr: 10.78.0.0/16, port: 51821}}
+    planes: {wg1: {cidr: 10.78.0.0/16, port: 51821, policy: deny}}
+    allows: [{plane: wg1, from: any, to: base, ports: [tcp/80]}]
     kubernetes: {}
   darksite: {suite: trixie}
   roles: {base: {count: {}}}

@@ -119,6 +119,11 @@ impl Allowed {
         if !peers.planes.contains_key("wg3") {
             allowed.add("wg1", &[Ports::Any]);
         }
+        // What cluster.yaml allows is no violation.
+        for (plane, list) in &peers.policy {
+            let ports: Vec<Ports> = list.iter().flat_map(|a| &a.ports).filter_map(|p| p.to_string().parse().ok()).collect();
+            allowed.add(plane, &ports);
+        }
         allowed
     }
 
@@ -171,6 +176,17 @@ mod tests {
         }
         allowed.add("wg2", &["tcp/10250".parse().unwrap()]);
         assert!(allowed.allows("wg2", TCP, 10_250));
+    }
+
+    #[test]
+    fn what_cluster_yaml_allows_is_no_violation() {
+        use cluster_seed::planes::{Allow, Party, Ports};
+        let mut list = peers();
+        list.planes.insert("wg3".to_owned(), list.planes["wg2"].clone());
+        let ports = vec![Ports::tcp(9200), Ports::Vrrp];
+        list.policy.insert("wg2".to_owned(), vec![Allow { from: Party::Any, to: Party::Any, ports }]);
+        let allowed = Allowed::defaults(&list, 8080);
+        assert!(allowed.allows("wg2", TCP, 9200) && !allowed.allows("wg2", UDP, 9200) && !allowed.allows("wg1", TCP, 9200));
     }
 
     #[test]

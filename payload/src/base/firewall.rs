@@ -1,9 +1,14 @@
-//! The firewall: base rules from the artifact, loaded before the network is up, and sets filled from the identity.
+//! The firewall: base rules from the artifact, loaded before the network is up, and what the identity and the peer list add: sets,
+//! and a rule for each allow of a plane that denies the rest.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cluster_seed::identity::IdentityInfo;
+use cluster_seed::ids::Digest;
+use cluster_seed::peers::PeersFile;
+use cluster_seed::planes::{Allow, Party, Ports};
 use host::dhcp::is_interface;
 use host::files::PRIVATE;
 
@@ -11,13 +16,13 @@ use super::command::Command;
 use super::context::{Base, BaseError, Change};
 use crate::assets::{BASE_RULES, FIREWALL};
 
-/// The file written from the identity.
+/// The file written from the identity and the peer list.
 const ELEMENTS: &str = "/etc/nftables.d/kubedos.nft";
 /// Exists if the unit is enabled (its `WantedBy=`).
 const ENABLED: &str = "/etc/systemd/system/sysinit.target.wants/nftables.service";
 
 pub(super) fn write_rules(base: &mut Base<'_>) -> Result<Change, BaseError> {
-    let text = elements(base.info)?;
+    let text = rules(base.info, base.peers)?;
     let mut changed = false;
     for change in [base.asset(&BASE_RULES)?, base.asset(&FIREWALL)?, base.file(ELEMENTS, text.as_bytes(), PRIVATE)?] {
         changed |= change == Change::Made;
@@ -28,7 +33,7 @@ pub(super) fn write_rules(base: &mut Base<'_>) -> Result<Change, BaseError> {
 
 /// Loads the rules unless the kernel has them already.
 pub(super) fn load(base: &mut Base<'_>) -> Result<Change, BaseError> {
-    let query = query(base.info)?;
+    let query = query(base.info, base.peers)?;
     if !base.stale.firewall && (base.run)(&Command::QueryFirewall(query)).is_ok() {
         return Ok(Change::None);
     }
@@ -45,11 +50,12 @@ pub(super) fn enable(base: &Base<'_>) -> Result<Change, BaseError> {
     Ok(Change::Made)
 }
 
-/// Names of the planes, quoted, their ports, and this node's address on each.
+/// The elements of each set: the planes, their ports, this node's address on each, the planes that deny, and the digest of the rules
+/// for them.
 ///
 /// # Errors
 /// If a plane's name is not a valid interface name.
-fn sets(info: &IdentityInfo) -> Result<[(&'static str, BTreeSet<String>); 4], BaseError> {
+fn sets(info: &IdentityInfo, peers: &PeersFile) -> Result<[(&'static str, BTreeSet<String>); 7], BaseError> {
     if let Some(bad) = info.planes.keys().find(|name| !is_interface(name)) {
         return Err(BaseError::refused("the plane", bad, "it is not a valid interface name"));
     }
@@ -57,27 +63,85 @@ fn sets(info: &IdentityInfo) -> Result<[(&'static str, BTreeSet<String>); 4], Ba
     let planes = info.planes.keys().map(|p| format!("\"{p}\"")).collect();
     let places = info.planes.iter().map(|(name, p)| format!("\"{name}\" . {}", p.address)).collect();
     let addresses = info.planes.values().map(|p| p.address.to_string()).collect();
-    Ok([("wireguard", ports), ("planes", planes), ("places", places), ("addresses", addresses)])
+    let hairpins = info.planes.keys().map(|p| format!("\"{p}\" . \"{p}\"")).collect();
+    let guarded = guarded(info, peers).map(|(p, _)| format!("\"{p}\"")).collect();
+    let edition = [edition(&allows(info, peers))].into();
+    Ok([
+        ("wireguard", ports),
+        ("planes", planes),
+        ("places", places),
+        ("addresses", addresses),
+        ("hairpins", hairpins),
+        ("guarded", guarded),
+        ("edition", edition),
+    ])
 }
 
-fn statements(info: &IdentityInfo, verb: &str) -> Result<Vec<String>, BaseError> {
+/// The planes of this node that deny, and what they carry.
+fn guarded<'a>(info: &'a IdentityInfo, peers: &'a PeersFile) -> impl Iterator<Item = (&'a str, &'a [Allow])> {
+    let here = peers.policy.iter().filter(move |(plane, _)| info.planes.contains_key(*plane));
+    here.map(|(plane, list)| (plane.as_str(), list.as_slice()))
+}
+
+/// The digest of the rules in the form of an IPv6 address, because nft has no type for one.
+fn edition(rules: &[String]) -> String {
+    let Digest(bytes) = Digest::of(rules.join("\n").as_bytes());
+    Ipv6Addr::from(*bytes.first_chunk::<16>().unwrap_or(&[0; 16])).to_string()
+}
+
+/// One rule for each allow that concerns this node, and each of its ports.
+fn allows(info: &IdentityInfo, peers: &PeersFile) -> Vec<String> {
+    let mut rules = Vec::new();
+    for (plane, list) in guarded(info, peers) {
+        for allow in list.iter().filter(|allow| allow.to.includes(&info.role)) {
+            let Some(from) = senders(plane, &allow.from, info, peers) else { continue };
+            rules.extend(allow.ports.iter().map(|ports| rule(plane, &from, *ports)));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    rules.retain(|rule| seen.insert(rule.clone()));
+    rules
+}
+
+/// The match of the source; `None` if nobody in the list is meant. `any` has none: WireGuard lets only members and their pods in.
+fn senders(plane: &str, from: &Party, info: &IdentityInfo, peers: &PeersFile) -> Option<String> {
+    if *from == Party::Any {
+        return Some(String::new());
+    }
+    let others = peers.nodes.iter().filter(|(name, node)| **name != info.hostname && from.includes(&node.role));
+    let addresses: BTreeSet<Ipv4Addr> = others.filter_map(|(_, node)| node.addresses.get(plane).copied()).collect();
+    let list: Vec<String> = addresses.iter().map(Ipv4Addr::to_string).collect();
+    (!list.is_empty()).then(|| format!(" ip saddr {{ {} }}", list.join(", ")))
+}
+
+fn rule(plane: &str, from: &str, ports: Ports) -> String {
+    let what = match ports {
+        Ports::Any => String::new(),
+        Ports::Vrrp => " meta l4proto 112".to_owned(),
+        Ports::Range { transport, first, last } if first == last => format!(" {} dport {first}", transport.as_str()),
+        Ports::Range { transport, first, last } => format!(" {} dport {first}-{last}", transport.as_str()),
+    };
+    format!("add rule inet kubedos allows iifname \"{plane}\"{from}{what} accept")
+}
+
+fn statements(info: &IdentityInfo, peers: &PeersFile, verb: &str) -> Result<Vec<String>, BaseError> {
     let list = |words: BTreeSet<String>| words.into_iter().collect::<Vec<_>>().join(", ");
     // nft has no empty set.
-    let sets = sets(info)?.into_iter().filter(|(_, words)| !words.is_empty());
+    let sets = sets(info, peers)?.into_iter().filter(|(_, words)| !words.is_empty());
     Ok(sets.map(|(set, words)| format!("{verb} element inet kubedos {set} {{ {} }}", list(words))).collect())
 }
 
-/// The file loaded after the base rules: the planes, their UDP ports, and this node's addresses on them.
+/// The file loaded after the base rules. The same identity and list give the same text.
 ///
 /// # Errors
 /// If a plane's name is not a valid interface name.
-pub fn elements(info: &IdentityInfo) -> Result<String, BaseError> {
-    let lines = statements(info, "add")?.join("\n");
-    Ok(format!("# Written by kubedos-node from this node's identity.\n{lines}\n"))
+pub fn rules(info: &IdentityInfo, peers: &PeersFile) -> Result<String, BaseError> {
+    let mut lines = statements(info, peers, "add")?;
+    lines.extend(allows(info, peers));
+    Ok(format!("# Written by kubedos-node from this node's identity and the signed peer list.\n{}\n", lines.join("\n")))
 }
 
-/// An nft(8) script that succeeds only if the kernel has all of these elements.
-fn query(info: &IdentityInfo) -> Result<String, BaseError> {
-    let query = statements(info, "get")?.join("; ");
-    Ok(if query.is_empty() { "list table inet kubedos".to_owned() } else { query })
+/// An nft(8) script that succeeds only if the kernel has all of these elements, and with them the rules.
+fn query(info: &IdentityInfo, peers: &PeersFile) -> Result<String, BaseError> {
+    Ok(statements(info, peers, "get")?.join("; "))
 }

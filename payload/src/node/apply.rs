@@ -30,6 +30,11 @@ const GATE_REPORTS: u32 = 60;
 /// Attempts for a step of the base role before it counts as failed, and the pause between them.
 const BASE_TRIES: u32 = 5;
 const BASE_PAUSE: Duration = Duration::from_secs(5);
+/// While keys are replaced: seconds between two requests for the list, how many there are, and how many in a row may bring nothing new.
+/// The unit has ten minutes.
+const WATCH_SECONDS: u32 = 5;
+const WATCHES: u32 = 90;
+const IDLE_WATCHES: u32 = 24;
 
 /// Number of steps that succeeded, and how many of those changed something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,7 +75,7 @@ impl Node<'_> {
         let mut base = self.base(&peers);
         let outcomes = self.run_base(&mut base, Step::ALL);
         self.console.step("planes");
-        planes::up(self.root, self.identity, &peers).context("bringing up the planes")?;
+        self.up(&peers).context("bringing up the planes")?;
         self.booted();
         self.report(&outcomes);
         self.gate(&peers)?;
@@ -141,8 +146,8 @@ impl Node<'_> {
     fn first_peers(&self) -> anyhow::Result<PeersFile> {
         let stored = self.dir.peers(self.identity).context("reading the peer list")?;
         // With the stored list, so that the new one can come over the control plane.
-        if let Err(e) = planes::up(self.root, self.identity, &stored) {
-            tracing::warn!(error = %chain(&e), "the planes did not come up from the stored peer list");
+        if let Err(e) = self.up(&stored) {
+            tracing::warn!(error = %format!("{e:#}"), "the planes did not come up from the stored peer list");
         }
         for attempt in 0..PEER_TRIES {
             match self.refresh() {
@@ -156,22 +161,60 @@ impl Node<'_> {
         self.dir.peers(self.identity).context("reading the peer list")
     }
 
-    /// Run by the timer: fetches the peer list, updates the planes if needed, and reverts manual changes.
+    /// With the keys that the newest list names.
+    fn up(&self, peers: &PeersFile) -> anyhow::Result<()> {
+        let identity = self.dir.identity().context("reading this node's identity")?;
+        Ok(planes::up(self.root, &identity, peers)?)
+    }
+
+    /// Run by the timer: fetches the peer list, updates the planes if needed, and reverts manual changes. While keys are replaced, it
+    /// stays and follows every node to its new key within a second; a rotation that waits for a silent node keeps nobody.
     pub fn refresh_peers(&self) -> anyhow::Result<()> {
+        let (mut peers, changed) = self.refresh_once(true)?;
+        let (mut left, mut idle) = (WATCHES, if changed { 0 } else { IDLE_WATCHES });
+        while left > 0 && idle < IDLE_WATCHES && !peers.rotating.is_empty() {
+            self.watch(&peers)?;
+            let (next, changed) = self.refresh_once(false)?;
+            peers = next;
+            left -= 1;
+            idle = if changed { 0 } else { idle + 1 };
+        }
+        Ok(())
+    }
+
+    fn watch(&self, peers: &PeersFile) -> anyhow::Result<()> {
+        let mut used = planes::used(&self.identity.info, peers);
+        for _ in 0..WATCH_SECONDS {
+            (self.wait)(Duration::from_secs(1));
+            let now = planes::used(&self.identity.info, peers);
+            if now != used {
+                self.up(peers).context("following a node to its new key")?;
+                used = now;
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh_once(&self, restore: bool) -> anyhow::Result<(PeersFile, bool)> {
         let fetched = self.refresh();
         let peers = match &fetched {
             Ok(refreshed) => refreshed.peers.clone(),
             Err(_) => self.dir.peers(self.identity).context("reading the peer list")?,
         };
-        self.restore(&peers);
+        // A new list may change the firewall.
+        if restore || fetched.as_ref().is_ok_and(|refreshed| refreshed.changed) {
+            self.restore(&peers);
+        }
         let Refreshed { peers, changed, .. } = fetched?;
         let stale = planes::forget(self.identity, &peers, (self.now)());
         let missing = self.identity.info.planes.keys().any(|p| !self.root.join("sys/class/net").join(p).exists());
-        if changed || missing || stale {
-            planes::up(self.root, self.identity, &peers).context("changing the planes")?;
+        if changed || missing || stale || !peers.rotating.is_empty() {
+            self.up(&peers).context("changing the planes")?;
+        }
+        if changed {
             tracing::info!(version = peers.version, nodes = peers.nodes.len(), "new peer list");
         }
-        Ok(())
+        Ok((peers, changed))
     }
 
     /// The base role's local steps. Only logged: reports of two processes would conflict in their numbers.

@@ -3,6 +3,8 @@
 //! It asks over the control plane first, where only the seed can answer. On the boot network another host can answer in its
 //! place and withhold a list with a revocation; but then the seed gets no report of the new list, and shows that.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::held::{Held, HeldReply, MAX_LIST};
@@ -117,6 +119,11 @@ impl Lists<'_> {
             epoch: peers.epoch,
             version: peers.version,
             digest: sealed.digest(),
+            // Without them, the report of the list counts all the same.
+            next: self.dir.next_keys(self.identity, peers).unwrap_or_else(|e| {
+                tracing::error!(error = %chain(&e), "no new key for the seed");
+                BTreeMap::new()
+            }),
         };
         Ok(http.post_json_within(&self.path("held"), &Sealed::sign(&held, self.key)?, MAX_LIST as u64)?)
     }

@@ -1,12 +1,13 @@
 //! The node's WireGuard planes: interfaces, addresses and peers from the identity and the signed peer list. Idempotent.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use camino::Utf8Path;
-use cluster_seed::identity::NodeIdentity;
+use cluster_seed::identity::{IdentityInfo, NodeIdentity};
 use cluster_seed::peers::{PeersFile, Pods};
-use cluster_seed::wireguard::{MTU, WgPublicKey, handshakes_to_forget, live, plane_mtu, setconf};
+use cluster_seed::wireguard::{WgPeer, WgPublicKey, handshakes_to_forget, live, mtu_of, setconf};
 use ipnet::Ipv4Net;
 
 use host::clock::now;
@@ -28,7 +29,7 @@ pub enum PlaneError {
 /// Creates missing planes of the identity and sets the peers of each.
 pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result<(), PlaneError> {
     let seed = peers.nodes.get(&identity.info.seed_hostname).and_then(|seed| seed.endpoint);
-    let mtu = seed.and_then(|ip| mtu_to(root, ip)).map_or(MTU, plane_mtu).to_string();
+    let room = seed.and_then(|ip| mtu_to(root, ip));
     for (plane, place) in &identity.info.planes {
         let failed = |source| PlaneError::Tool { plane: plane.clone(), source };
         let ip = |args: &[&str]| Tool::new("ip").args(args).timeout(LIMIT).run().map(|_| ()).map_err(failed);
@@ -43,6 +44,7 @@ pub fn up(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile) -> Result
         configure(root, identity, peers, plane)?;
         let address = format!("{}/{}", place.address, place.cidr.prefix_len());
         ip(&["address", "replace", &address, "dev", plane])?;
+        let mtu = mtu_of(peers.planes.get(plane).and_then(|p| p.mtu), room).to_string();
         ip(&["link", "set", "dev", plane, "mtu", &mtu, "up"])?;
         let pods = peers.pods.as_ref().filter(|pods| pods.plane == *plane);
         for argv in
@@ -62,16 +64,44 @@ fn routes(pods: &Pods, own: Ipv4Addr, member: bool) -> Vec<[String; 7]> {
     pods.networks().into_iter().filter(|_| member).map(route).collect()
 }
 
+/// What `wg show IF latest-handshakes` prints; empty without the interface.
+fn handshakes(plane: &str) -> String {
+    let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
+    shown.map_or_else(|_| String::new(), |out| out.text())
+}
+
 /// `wg syncconf` keeps the sessions of unchanged peers. The private key is passed on stdin, never in a file or an argument.
 fn configure(root: &Utf8Path, identity: &NodeIdentity, peers: &PeersFile, plane: &str) -> Result<(), PlaneError> {
     let key = identity.keys.get(plane).ok_or_else(|| PlaneError::NoKey(plane.to_owned()))?;
     let port = identity.info.planes.get(plane).map_or(0, |p| p.port);
-    let shown = Tool::new("wg").args(["show", plane, "latest-handshakes"]).timeout(LIMIT).run();
-    let live = shown.map_or_else(|_| Vec::new(), |out| live(&out.text(), now()));
-    let text = setconf(key, port, &peers.plane_peers(plane, &identity.info.hostname), &live);
-    let text = vips::with(text, &vips::held(root, plane));
-    let tool = Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT);
-    tool.run().map(|_| ()).map_err(|source| PlaneError::Tool { plane: plane.to_owned(), source })
+    let shown = handshakes(plane);
+    let all = peers.peers_at(plane, &identity.info.hostname, &shown);
+    let text = vips::with(setconf(key, port, &all, &live(&shown, now())), &vips::held(root, plane));
+    let failed = |source| PlaneError::Tool { plane: plane.to_owned(), source };
+    let sync = || Tool::new("wg").args(["syncconf", plane, "/dev/stdin"]).stdin(text.as_bytes()).timeout(LIMIT).run();
+    let before = Tool::new("wg").args(["show", plane, "public-key"]).timeout(LIMIT).run();
+    sync().map_err(failed)?;
+    let changed = before.is_ok_and(|out| out.text().trim().parse::<WgPublicKey>().is_ok_and(|old| old != key.public()));
+    if changed {
+        // A new key shows itself to the peers by a handshake. WireGuard begins one when keepalives are turned on.
+        let quiet = Tool::new("wg").args(&silenced(plane, &all)).timeout(LIMIT).run();
+        quiet.and_then(|_| sync()).map_err(failed)?;
+        tracing::info!(plane, key = %key.public(), "this node uses its new key");
+    }
+    Ok(())
+}
+
+/// Arguments for `wg` that turn the keepalives of all peers off.
+fn silenced(plane: &str, peers: &[WgPeer]) -> Vec<String> {
+    let of = |peer: &WgPeer| ["peer", &peer.key.to_string(), "persistent-keepalive", "0"].map(str::to_owned);
+    ["set", plane].map(str::to_owned).into_iter().chain(peers.iter().flat_map(of)).collect()
+}
+
+/// The keys that have the addresses of nodes whose keys are being replaced: they change when a node changes over.
+pub fn used(info: &IdentityInfo, peers: &PeersFile) -> BTreeSet<WgPublicKey> {
+    let moving = |plane: &&String| peers.rotating.values().any(|planes| planes.contains_key(*plane));
+    let all = info.planes.keys().filter(moving).flat_map(|p| peers.peers_at(p, &info.hostname, &handshakes(p)));
+    all.filter(|peer| !peer.idle).map(|peer| peer.key).collect()
 }
 
 /// Removes peers that would not be heard any more ([`handshakes_to_forget`]), and those whose endpoint lies inside a plane, or
@@ -141,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_never_a_pod_or_a_service() {
-        let list = |pods| PeersFile { epoch: 1, version: 1, planes: [].into(), nodes: [].into(), pods };
+        let list = |pods| PeersFile { epoch: 1, version: 1, pods, ..PeersFile::default() };
         let planes = || ["10.78.0.0/16".parse().unwrap()].into_iter();
         let keys = [1, 2, 3].map(|n| WgPublicKey([n; 32]));
         let ends = ["10.44.0.101:51821", "10.244.7.9:51821", "10.96.0.1:51821"];

@@ -10,13 +10,13 @@ use payload::base::Command;
 use crate::machine::{Machine, info};
 
 /// The rules for nft(8), with the paths of a temporary root.
-fn rules(machine: &Machine) -> String {
+pub fn rules(machine: &Machine) -> String {
     let text = machine.text(assets::FIREWALL.path).replace("\"/", &format!("\"{}/", machine.root()));
     machine.write("/rules.nft", text.as_bytes());
     machine.at("/rules.nft").into_string()
 }
 
-fn nft(args: &[&str]) -> Result<String, ToolError> {
+pub fn nft(args: &[&str]) -> Result<String, ToolError> {
     Tool::new("unshare").args(["--net", "nft"]).args(args).run().map(|out| out.text())
 }
 
@@ -69,8 +69,10 @@ fn the_loaded_rules_answer_the_query_and_let_in_what_they_should() {
         "udp sport 67 udp dport 68 accept",
         "udp dport @wireguard accept",
         "iifname != \"wg1\" tcp dport 22 drop",
-        "iifname @planes accept",
+        "iifname @guarded jump allows",
+        "iifname != @guarded iifname @planes accept",
         "type filter hook forward priority filter; policy drop;",
+        "iifname @planes oifname @planes iifname . oifname != @hairpins counter",
     ];
     let places: Vec<_> = order.iter().map(|rule| rules.find(rule).unwrap_or_else(|| panic!("no {rule} in {rules}"))).collect();
     assert!(places.is_sorted(), "{rules}");

@@ -24,13 +24,14 @@ pub fn words(list: &[&str]) -> Vec<String> {
 pub fn peers() -> PeersFile {
     let planes = PLANES.iter().map(|(name, net)| {
         let cidr = format!("10.{net}.0.0/24").parse().unwrap();
-        ((*name).to_owned(), PeerPlane { cidr, port: 51_770 + u16::from(*net) })
+        ((*name).to_owned(), PeerPlane { cidr, port: 51_770 + u16::from(*net), ..PeerPlane::default() })
     });
     let nodes = NODES.iter().map(|(name, host)| {
+        let role = if *host == 1 { "seed" } else { "base" };
         let addresses = PLANES.iter().map(|(plane, net)| ((*plane).to_owned(), [10, *net, 0, *host].into())).collect();
-        (name.parse::<Hostname>().unwrap(), PeerNode { endpoint: None, role: "base".into(), addresses, keys: Default::default() })
+        (name.parse::<Hostname>().unwrap(), PeerNode { endpoint: None, role: role.into(), addresses, keys: Default::default() })
     });
-    PeersFile { epoch: 1, version: 1, planes: planes.collect(), nodes: nodes.collect(), pods: None }
+    PeersFile { epoch: 1, version: 1, planes: planes.collect(), nodes: nodes.collect(), ..PeersFile::default() }
 }
 
 pub fn info() -> IdentityInfo {
@@ -134,9 +135,13 @@ impl Machine {
     }
 
     pub fn apply(&self, info: &IdentityInfo) -> Vec<Outcome> {
-        let (peers, run) = (peers(), |c: &Command| self.run(c));
+        self.apply_with(info, &peers())
+    }
+
+    pub fn apply_with(&self, info: &IdentityInfo, peers: &PeersFile) -> Vec<Outcome> {
+        let run = |c: &Command| self.run(c);
         self.ran.borrow_mut().clear();
-        Base::new(self.root(), info, &peers, &run).apply(Step::ALL, &mut |_| ())
+        Base::new(self.root(), info, peers, &run).apply(Step::ALL, &mut |_| ())
     }
 
     pub fn changed(&self, info: &IdentityInfo) -> Vec<Step> {

@@ -61,7 +61,9 @@ fn a_second_run_changes_nothing() {
             "nft",
             "get element inet kubedos wireguard { 51821, 51822, 51823 }; get element inet kubedos planes { \"wg1\", \"wg2\", \"wg3\" }; \
              get element inet kubedos places { \"wg1\" . 10.51.0.2, \"wg2\" . 10.52.0.2, \"wg3\" . 10.53.0.2 }; \
-             get element inet kubedos addresses { 10.51.0.2, 10.52.0.2, 10.53.0.2 }"
+             get element inet kubedos addresses { 10.51.0.2, 10.52.0.2, 10.53.0.2 }; \
+             get element inet kubedos hairpins { \"wg1\" . \"wg1\", \"wg2\" . \"wg2\", \"wg3\" . \"wg3\" }; \
+             get element inet kubedos edition { e3b0:c442:98fc:1c14:9afb:f4c8:996f:b924 }"
         ]
     );
 }
@@ -149,7 +151,7 @@ fn hostile_values_are_refused() {
         let mut bad = info();
         let place = bad.planes["wg1"].clone();
         bad.planes.insert(plane.to_owned(), place);
-        assert!(firewall::elements(&bad).is_err(), "{plane:?}");
+        assert!(firewall::rules(&bad, &peers()).is_err(), "{plane:?}");
         refused(&bad, Step::FirewallRules);
         refused(&bad, Step::FirewallLoaded);
     }

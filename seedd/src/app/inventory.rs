@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 
 use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::cluster::{ClusterSpec, PlaneSpec};
+use cluster_seed::planes::Reasoned;
 use cluster_seed::wireguard::WgPublicKey;
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::nodes::NodeRecord;
-use web::api::{ApiError, EnrollmentRow, EventView, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
+use web::api::{AllowRow, ApiError, EnrollmentRow, EventView, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
 use web::limits::{MAX_ENROLLMENTS, MAX_EVENTS};
 
 use super::lists_view::Standing;
@@ -106,6 +107,7 @@ impl App {
 
     fn view_planes(&self) -> Result<Vec<PlaneRow>, ApiError> {
         let nodes = self.store.read(|tx| tx.live_nodes())?;
+        let allows = self.spec.allows();
         let row = |name: &String, plane: &PlaneSpec| -> Result<PlaneRow, ApiError> {
             Ok(PlaneRow {
                 name: name.clone(),
@@ -114,9 +116,26 @@ impl App {
                 seed: address(name, plane.cidr, SEED_HOST).map_err(unexpected)?,
                 public_key: self.public.planes.get(name).map(ToString::to_string),
                 nodes: u32::try_from(nodes.iter().filter(|n| n.planes.contains_key(name)).count()).unwrap_or(u32::MAX),
+                purpose: cluster_seed::machine::tame(&plane.purpose),
+                topology: plane.topology.as_str().to_owned(),
+                hubs: plane.hubs.iter().map(|role| role.value.clone()).collect(),
+                mtu: plane.mtu.as_ref().map(|mtu| mtu.value),
+                policy: plane.policy.as_str().to_owned(),
+                allows: allows.get(name).into_iter().flatten().map(allow_row).collect(),
             })
         };
         self.spec.spec.networking.planes.iter().map(|(name, p)| row(name, &p.value)).collect()
+    }
+}
+
+fn allow_row(reasoned: &Reasoned) -> AllowRow {
+    let Reasoned { allow, why, built_in } = reasoned;
+    AllowRow {
+        from: allow.from.to_string(),
+        to: allow.to.to_string(),
+        ports: allow.ports.iter().map(ToString::to_string).collect(),
+        why: why.clone(),
+        built_in: *built_in,
     }
 }
 

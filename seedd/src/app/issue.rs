@@ -5,14 +5,15 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use cluster_seed::addressing::{SEED_HOST, address};
-use cluster_seed::cluster::CONTROL_PLANE;
+use cluster_seed::cluster::{CONTROL_PLANE, PlaneSpec};
 use cluster_seed::converge::platform::is_kubernetes;
 use cluster_seed::converge::role::resolve;
 use cluster_seed::events::EventKind;
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
 use cluster_seed::ids::{Hostname, NodeId};
 use cluster_seed::pairing::Nonce;
-use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile, Pods};
+use cluster_seed::peers::{PeerNode, PeerPlane, PeersFile, Pods, SEED_ROLE};
+use cluster_seed::planes::{BACKEND_PLANE, Reasoned};
 use cluster_seed::seal::Sealed;
 use cluster_seed::wireguard::WgPrivateKey;
 use host::clock::{now, now_ms};
@@ -31,9 +32,6 @@ use zeroize::Zeroizing;
 
 use super::{App, unexpected};
 use crate::upstream::upstream_sources;
-
-/// Plane of services between nodes, if the site has it; else the control plane.
-const BACKEND_PLANE: &str = "wg3";
 
 /// The operator's decision.
 pub struct Minted<'a> {
@@ -194,8 +192,13 @@ impl App {
 
     fn peers_file(&self, tx: &Tx<'_>, version: u64) -> Result<PeersFile, ApiError> {
         let spec = &self.spec.spec.networking;
-        let planes: BTreeMap<_, _> =
-            spec.planes.iter().map(|(n, p)| (n.clone(), PeerPlane { cidr: p.value.cidr, port: p.value.port })).collect();
+        let plane = |p: &PlaneSpec| PeerPlane {
+            cidr: p.cidr,
+            port: p.port,
+            mtu: p.mtu.as_ref().map(|mtu| mtu.value),
+            hubs: p.hub_roles(),
+        };
+        let planes: BTreeMap<_, _> = spec.planes.iter().map(|(n, p)| (n.clone(), plane(&p.value))).collect();
         let mut nodes = BTreeMap::new();
         let mut pods = self.pods();
         let mut addresses = BTreeMap::new();
@@ -204,7 +207,7 @@ impl App {
         }
         let seed = PeerNode {
             endpoint: Some(spec.underlay.seed.value),
-            role: "seed".to_owned(),
+            role: SEED_ROLE.to_owned(),
             keys: self.public.planes.clone(),
             addresses,
         };
@@ -222,7 +225,12 @@ impl App {
             };
             nodes.insert(node.hostname, peer);
         }
-        Ok(PeersFile { epoch: self.epoch(tx)?, version, planes, nodes, pods })
+        let allow = |list: Vec<Reasoned>| list.into_iter().map(|reasoned| reasoned.allow).collect();
+        let policy = self.spec.allows().into_iter().map(|(plane, list)| (plane, allow(list))).collect();
+        let epoch = self.epoch(tx)?;
+        let mut list = PeersFile { epoch, version, planes, nodes, pods, policy, ..PeersFile::default() };
+        self.rotating_into(tx, &mut list)?;
+        Ok(list)
     }
 
     /// The networks of Kubernetes, without a node.

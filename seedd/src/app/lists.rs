@@ -109,6 +109,10 @@ impl App {
             return Err(ApiError::bad("a number in the message is too large", ""));
         }
         self.note_held(&node, &held)?;
+        // Its report counts, whatever becomes of keys.
+        if let Err(e) = self.hear_keys(&node, &held.next).and_then(|()| self.turn_keys()) {
+            tracing::warn!(error = %e, node = %node.hostname, "replacing the keys of nodes");
+        }
         tracing::trace!(%from, node = %node.hostname, version = held.version, "a node reported which list it holds");
         let own = match self.signed_peers() {
             Ok(own) => own,
@@ -193,7 +197,10 @@ impl App {
         for node in tx.live_nodes()? {
             let listed = found.nodes.get(&node.hostname);
             let same = |p: &PeerNode| node.planes.iter().all(|(plane, (_, key))| p.keys.get(plane) == Some(key));
-            if listed.is_some_and(same) {
+            // Its keys were replaced after the copy was made.
+            let rotated = found.rotated.get(&node.hostname) == Some(&node.id);
+            if let Some(listed) = listed.filter(|listed| rotated || same(listed)) {
+                self.adopt_keys(tx, &node, listed)?;
                 known.insert(node.hostname);
                 continue;
             }
@@ -223,6 +230,17 @@ impl App {
         tx.event(now_ms(), &NewEvent::new(EventKind::PeersOvertaken, &text))?;
         let kept = Overtaken { at: now(), had, found: found.version, revoked, unknown };
         Ok(tx.set(setting::OVERTAKEN, &serde_json::to_string(&kept).map_err(unexpected)?)?)
+    }
+
+    /// Takes over the keys of a node as a newer list has them. Replacements that this copy had begun are over.
+    fn adopt_keys(&self, tx: &Tx<'_>, node: &NodeRecord, listed: &PeerNode) -> Result<(), ApiError> {
+        tx.end_rotations(node.id)?;
+        for (plane, (_, held)) in &node.planes {
+            if let Some(key) = listed.keys.get(plane).filter(|key| *key != held) {
+                tx.set_plane_key(node.id, plane, key, now())?;
+            }
+        }
+        Ok(())
     }
 
     /// Two lists with the same version, both signed by this site. Nothing is changed: the operator has to shut down one seed.

@@ -36,6 +36,7 @@ mod local_sessions;
 pub mod log;
 pub mod metrics;
 pub mod mode;
+mod node_keys;
 mod outputs;
 mod plan;
 

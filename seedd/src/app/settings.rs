@@ -148,6 +148,10 @@ impl App {
         check
             .problems
             .extend(unfit.map(|why| whole(why, "nodes keep their role and addresses until they are replaced or revoked")));
+        for plane in spec.spec.networking.planes.keys().filter(|plane| !self.public.planes.contains_key(*plane)) {
+            let hint = "the planes of a site are chosen before `seedd init`";
+            check.problems.push(whole(format!("plane {plane} is new, and the seed has no key for it"), hint));
+        }
         if check.problems.is_empty() {
             let payload = payloads::current(&self.site, &self.store).map_err(unexpected)?.map(|p| (p.id, p.size));
             let scene = self.store.read(|tx| Scene::read(tx, &spec, payload, now())).map_err(unexpected)?;
@@ -281,6 +285,9 @@ mod tests {
         let check = app.check_settings(&bad).unwrap();
         assert!(check.problems.len() == 1 && check.problems[0].line > 0, "{check:?}");
         assert!(matches!(app.apply_settings("ada", &bad, &before.tag), Err(ApiError::BadRequest { .. })));
+        let more = before.text.replace("      wg3: {", "      wg9: {cidr: 10.99.0.0/16, port: 51899}\n      wg3: {");
+        let check = app.check_settings(&more).unwrap();
+        assert!(check.problems.iter().any(|p| p.message.contains("plane wg9 is new")), "{check:?}");
         let other = before.text.replace("site-a", "site-b");
         let check = app.check_settings(&other).unwrap();
         assert!(check.problems.iter().any(|p| p.message.contains("site-b")), "{check:?}");

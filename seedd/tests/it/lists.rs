@@ -66,7 +66,7 @@ impl Running {
     /// Says by itself what it holds.
     fn says(&self, app: &App, epoch: u64, version: u64, digest: Digest) -> Result<HeldReply, ApiError> {
         let seq = 1_000_000 + SEQ.fetch_add(1, Ordering::Relaxed);
-        let held = Held { enrollment: self.id(), seq, epoch, version, digest };
+        let held = Held { enrollment: self.id(), seq, epoch, version, digest, next: [].into() };
         app.hear_held(ip(), self.id(), &Sealed::sign(&held, &self.machine.key).unwrap())
     }
 }
@@ -165,7 +165,7 @@ fn strangers_do_not_get_the_list() {
 
     // A message signed by another, of another, or said before.
     let held = |enrollment, seq, key: &SigningKey| {
-        Sealed::sign(&Held { enrollment, seq, epoch: 1, version: 1, digest: Digest([0; 32]) }, key)
+        Sealed::sign(&Held { enrollment, seq, epoch: 1, version: 1, digest: Digest([0; 32]), next: [].into() }, key)
     };
     let stolen = SigningKey::from_bytes(&[66; 32]);
     let nobody = EnrollmentId([9; 16]);
@@ -188,7 +188,7 @@ fn strangers_do_not_get_the_list() {
 }
 
 /// A second installation of the site's files as they are now.
-fn restored(site: &Site, t: &Temp, name: &str) -> Arc<App> {
+pub(crate) fn restored(site: &Site, t: &Temp, name: &str) -> Arc<App> {
     let to = t.path.join(name);
     // The database is in WAL mode: what is committed may still be beside it.
     let (from, copy) = (site.data.as_std_path(), to.as_std_path());

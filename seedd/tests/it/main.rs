@@ -28,6 +28,7 @@ mod killed;
 mod kubernetes;
 mod life;
 mod lists;
+mod node_keys;
 mod outputs;
 mod pairing;
 mod passkeys;

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{Digest, EnrollmentId, Mac};
-use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use super::error::ApiError;
 use super::fleet::EnrollmentView;
 use super::flight::EventView;
 use super::lists::HeldView;
+use super::planes::PlaneRow;
 
 /// HTTP shape of a node in `GET /api/v1/nodes`: an approved member that was not revoked.
 #[derive(Debug, Clone, Serialize)]
@@ -76,23 +76,6 @@ pub struct EnrollmentRow {
     pub created: u64,
     /// The join token that it named instead of showing a code.
     pub token: Option<String>,
-}
-
-/// HTTP shape of a plane in `GET /api/v1/planes`.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct PlaneRow {
-    pub name: String,
-    #[cfg_attr(test, schemars(with = "crate::schema::Network"))]
-    pub cidr: Ipv4Net,
-    /// UDP port of WireGuard.
-    pub port: u16,
-    /// The seed's address and public key there.
-    pub seed: Ipv4Addr,
-    pub public_key: Option<String>,
-    /// Nodes with an address there.
-    pub nodes: u32,
 }
 
 /// HTTP shape of `GET /api/v1/ssh`: by whom the nodes' host keys are certified.

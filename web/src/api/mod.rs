@@ -27,6 +27,7 @@ mod outputs;
 mod packages;
 mod people;
 mod plan;
+mod planes;
 mod power;
 mod settings;
 mod setup;
@@ -45,7 +46,7 @@ pub use dhcp::{DhcpApi, DhcpNetwork, DhcpView, LeaseView, OtherServer, Reservati
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
-pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
+pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, SshView};
 pub use jobs::{JobDetail, JobLine, JobsApi};
 pub use join_tokens::{JoinTokenApi, JoinTokenState, JoinTokenView};
 pub use lists::{HeldView, ListsView, Via};
@@ -63,6 +64,7 @@ pub use plan::{
     CodeLeads, PlanApi, PlanCheck, PlanHow, PlanRowView, PlanText, PlanView, Refused, RowState, Say, TypedView, UnplannedView,
     WindowView,
 };
+pub use planes::{AllowRow, PlaneRow, RotateWish, RotationApi, RotationRow, RotationStage};
 pub use power::{BmcKind, BmcView, IpmiPrivilege, OfferedView, PowerAction, PowerDone, PowerView, SetPower};
 pub use settings::{DiffChange, DiffLine, SettingsApi, SettingsCheck, SettingsText, SettingsView, SpecProblem};
 pub use setup::{FirstInterface, FirstSetup, FirstSite, FirstView};

@@ -27,6 +27,7 @@ use super::outputs::{BuildWish, OutputsView};
 use super::packages::PackagesView;
 use super::people::{Actor, Origin, PasskeyApi, PeopleApi};
 use super::plan::PlanApi;
+use super::planes::RotationApi;
 use super::power::{PowerAction, PowerDone, PowerView, SetPower};
 use super::settings::SettingsApi;
 use super::site::{ExportWish, ImportWish, JobView, PlaceView, SeedMode, SiteView};
@@ -115,6 +116,7 @@ pub trait OperatorApi:
     + PasskeyApi
     + PeopleApi
     + PlanApi
+    + RotationApi
     + SettingsApi
     + WebhookApi
     + Send

@@ -16,6 +16,7 @@ pub(crate) mod passkeys;
 pub(crate) mod people;
 pub(crate) mod plan;
 pub(crate) mod power;
+pub(crate) mod rotation;
 pub(crate) mod settings;
 pub(crate) mod site;
 pub(crate) mod webhooks;

@@ -35,6 +35,7 @@ async fn no_page_shows_it_raw() {
             "/audit/4",
             "/jobs",
             "/dhcp",
+            "/planes",
             "/settings",
             "/about",
             "/docs/glossary",

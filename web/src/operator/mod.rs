@@ -132,6 +132,9 @@ fn inventory_routes() -> Vec<Route> {
         ("/api/v1/nodes", get(json::inventory::nodes)),
         ("/api/v1/enrollments", get(json::inventory::enrollments)),
         ("/api/v1/planes", get(json::inventory::planes)),
+        ("/planes", get(pages::planes::show)),
+        ("/planes/rotate", post(pages::planes::rotate)),
+        ("/api/v1/rotations", get(json::rotation::list).post(json::rotation::begin)),
         ("/api/v1/ssh", get(json::inventory::ssh)),
         ("/api/v1/events/last", get(json::inventory::last_events)),
         ("/api/v1/webhooks", get(json::webhooks::list)),
@@ -301,6 +304,8 @@ mod people_tests;
 mod plan_rows;
 #[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod planes_tests;
 #[cfg(test)]
 mod rights_tests;
 #[cfg(test)]

@@ -129,6 +129,7 @@ shapes! {
     Nodes { nodes: Vec<NodeView> }
     Enrollments { enrollments: Vec<EnrollmentRow> }
     Planes { planes: Vec<PlaneRow> }
+    Rotations { rotations: Vec<RotationRow> }
     LastEvents { events: Vec<EventView> }
     Webhooks { webhooks: Vec<WebhookView> }
     DeadLetters { dead: Vec<DeadLetterView> }
@@ -258,7 +259,9 @@ fn nodes() -> Vec<Op> {
     vec![
         get::<Nodes>("/api/v1/nodes", "Nodes, by name"),
         get::<Enrollments>("/api/v1/enrollments", "Enrollments, newest first"),
-        get::<Planes>("/api/v1/planes", "Planes"),
+        get::<Planes>("/api/v1/planes", "Planes, and what they carry"),
+        get::<Rotations>("/api/v1/rotations", "Keys of nodes that are being replaced"),
+        post::<Rotations>("/api/v1/rotations", "Replace the keys of a node, of a plane, or all").takes::<RotateWish>(),
         get::<SshView>("/api/v1/ssh", "By whom the nodes' host keys are certified"),
         get::<Webhooks>("/api/v1/webhooks", "Receivers of events"),
         get::<DeadLetters>("/api/v1/webhooks/dead", "Events that were given up, newest first"),

@@ -96,6 +96,10 @@ pub(super) fn inventory_rows() -> Vec<Row> {
     let paths =
         ["/api/v1/nodes", "/api/v1/enrollments", "/api/v1/planes", "/api/v1/ssh", "/api/v1/events/last", "/api/v1/webhooks"];
     let mut rows = paths.map(|path| (Read, "GET", path, none(), 200, 200)).to_vec();
+    rows.push((Read, "GET", "/planes", none(), 200, 200));
+    rows.push((Fresh(Approve), "POST", "/planes/rotate", form("node=n-1&plane=wg1"), 303, 423));
+    rows.push((Read, "GET", "/api/v1/rotations", none(), 200, 200));
+    rows.push((Fresh(Approve), "POST", "/api/v1/rotations", r#"{"plane":"wg1"}"#.to_owned(), 200, 423));
     rows.push((See(Audit), "GET", "/api/v1/webhooks/dead", none(), 200, 200));
     let wish = format!(r#"{{"url":"{}"}}"#, crate::testing::webhooks::RECEIVER);
     rows.push((Change(Administer), "POST", "/api/v1/webhooks/test", wish, 200, 200));

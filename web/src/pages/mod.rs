@@ -26,6 +26,7 @@ pub(crate) mod overview;
 pub(crate) mod packages;
 pub(crate) mod people;
 pub(crate) mod plan;
+pub(crate) mod planes;
 pub(crate) mod power;
 pub(crate) mod settings;
 pub(crate) mod site;

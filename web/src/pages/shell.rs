@@ -39,6 +39,7 @@ fn chapter(title: &str) -> &'static str {
         "Audit log" => "audit",
         "People" => "people",
         "Mesh" => "platform/flow",
+        "Planes" => "planes",
         "Jobs" => "audit#jobs",
         "DHCP" => "netboot#dhcp-modes",
         "Settings" => "cluster-yaml",

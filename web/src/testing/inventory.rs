@@ -50,9 +50,7 @@ impl InventoryApi for Mock {
 
     fn planes(&self) -> Result<Vec<PlaneRow>, ApiError> {
         drop(self.open()?);
-        let cidr = "10.78.0.0/16".parse().map_err(|_| ApiError::Internal("the mock's plane".into()))?;
-        let public_key = Some(format!("key{}", self.spice));
-        Ok(vec![PlaneRow { name: "wg1".into(), cidr, port: 51821, seed: [10, 78, 0, 1].into(), public_key, nodes: 3 }])
+        super::planes::planes(&self.spice)
     }
 
     fn ssh(&self) -> Result<SshView, ApiError> {

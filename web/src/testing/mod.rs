@@ -15,6 +15,7 @@ mod operator;
 pub mod outputs;
 pub mod people;
 pub mod plan;
+mod planes;
 mod site;
 mod suggestion;
 pub mod webhooks;

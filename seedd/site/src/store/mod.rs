@@ -18,6 +18,7 @@ pub mod nodes;
 pub mod notes;
 pub mod passkeys;
 pub mod people;
+pub mod rotation;
 pub mod silence;
 pub mod tallies;
 pub mod trouble;
@@ -45,6 +46,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_fleet.sql"),
     include_str!("schema_trouble.sql"),
     include_str!("schema_audit.sql"),
+    include_str!("schema_planes.sql"),
 ];
 /// The version of the schema, for people.
 pub const SCHEMA: i64 = VERSION;

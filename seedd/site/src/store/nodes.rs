@@ -125,6 +125,7 @@ impl Tx<'_> {
     }
 
     pub fn revoke_node(&self, id: NodeId, now: u64) -> Result<(), StoreError> {
+        self.end_rotations(id)?;
         let changed =
             self.tx.execute("UPDATE node SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL", params![id.to_string(), now])?;
         if changed == 1 { Ok(()) } else { Err(StoreError::Raced("node")) }

@@ -33,13 +33,13 @@ pub enum Fleet {
     /// List, show, approve and deny machines
     #[command(subcommand)]
     Machine(machine::Machine),
-    /// List, show, revoke, replace and log in to nodes
+    /// List, show, revoke, replace and log in to nodes; replace their keys
     #[command(subcommand)]
     Node(node::Node),
     /// List enrollments, open and close the join window, allow and set aside machines
     #[command(subcommand)]
     Enrollment(enrollment::Enrollments),
-    /// List and show the WireGuard planes
+    /// List and show the WireGuard planes, and replace the keys of their nodes
     #[command(subcommand)]
     Plane(plane::Plane),
     /// Show and stop the seed's long jobs

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::complete;
 use super::output::{Column, ListArgs, Shape, age, at, column, facts, wide};
+use super::plane::rotate;
 use super::reach::SeedArgs;
 use super::rows;
 use super::ssh::{Way, login};
@@ -43,6 +44,15 @@ Example:
 Example:
   seedd node replace etcd-2")]
     Replace(Replace),
+    /// Replace the WireGuard keys of a node, without interrupting its planes
+    ///
+    /// The node makes the new keys itself. One plane is done after the other; each takes about two minutes. Needs an unsealed seed.
+    #[command(after_long_help = "\
+Examples:
+  seedd node rotate n7
+  seedd node rotate n7 --plane wg1
+  seedd plane rotations --watch")]
+    Rotate(Rotate),
     /// Log in to a node, or run a command there, by ssh
     ///
     /// Reaches the node by its address on the control plane, as root, and accepts the host key that the site has certified.
@@ -108,6 +118,19 @@ pub struct Revoke {
     /// Reason, for the event log
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     reason: String,
+    #[command(flatten)]
+    shape: Shape,
+    #[command(flatten)]
+    seed: SeedArgs,
+}
+
+#[derive(Args)]
+pub struct Rotate {
+    #[command(flatten)]
+    which: Named,
+    /// Only its key of this plane
+    #[arg(long, value_name = "NAME")]
+    plane: Option<String>,
     #[command(flatten)]
     shape: Shape,
     #[command(flatten)]
@@ -197,6 +220,9 @@ impl Node {
             Node::Show(v) => v.run(),
             Node::Revoke(v) => v.run(),
             Node::Replace(v) => v.run(),
+            Node::Rotate(v) => {
+                rotate(&v.seed, &v.shape, &json!({ "node": v.which.hostname.trim().to_ascii_lowercase(), "plane": v.plane }))
+            }
             Node::Ssh(v) => v.run(),
             Node::Logs(v) => v.run(),
             Node::Forget(v) => v.run(),

@@ -31,6 +31,7 @@ struct Part {
 const RUNNING: &[&str] = &[
     "running-a-seed",
     "joining",
+    "planes",
     "netboot",
     "darksite",
     "extras",

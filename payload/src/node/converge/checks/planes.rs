@@ -46,7 +46,9 @@ pub fn check(info: &IdentityInfo, peers: &PeersFile, now: &dyn Fn() -> u64) -> R
 }
 
 fn peers_of<'p>(info: &IdentityInfo, peers: &'p PeersFile, plane: &str) -> Vec<Peer<'p>> {
-    let others = peers.nodes.iter().filter(|(name, _)| **name != info.hostname);
+    // On a hub plane, nodes that are no hubs have no session with each other.
+    let joins = |role: &str| peers.planes.get(plane).is_none_or(|p| p.joins(&info.role, role));
+    let others = peers.nodes.iter().filter(|(name, node)| **name != info.hostname && joins(&node.role));
     let on_plane = others.filter_map(|(name, node)| {
         Some(Peer { name: name.label(), key: *node.keys.get(plane)?, address: *node.addresses.get(plane)? })
     });
