@@ -14,6 +14,7 @@ pub mod capsule;
 pub mod cluster;
 pub mod cluster_keys;
 pub mod converge;
+pub mod countersign;
 pub mod darksite_spec;
 pub mod enrollment;
 pub mod epoch;

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::countersign::list::Countersigned;
 use crate::ids::Hostname;
 use crate::seal::Sealable;
 use crate::wireguard::{WgPeer, WgPublicKey};
@@ -50,6 +51,9 @@ pub struct PeersFile {
     /// Beside the nodes, because agents of earlier versions read every key of a node that they do not know as an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<Pods>,
+    /// Signatures of the site's offline key, if it has one. Agents of earlier versions do not look at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub countersign: Option<Countersigned>,
 }
 
 /// Networks of Kubernetes: which node has which range of pods.

@@ -12,6 +12,7 @@ pub mod layout;
 
 // State of a machine, and its reports.
 pub mod epoch;
+pub mod pinned;
 pub mod report;
 pub mod state;
 

@@ -10,7 +10,7 @@ use cluster_seed::wireguard::WgPrivateKey;
 use super::*;
 
 fn peers(epoch: u64, version: u64) -> PeersFile {
-    PeersFile { epoch, version, planes: BTreeMap::new(), nodes: BTreeMap::new(), pods: None }
+    PeersFile { epoch, version, planes: BTreeMap::new(), nodes: BTreeMap::new(), pods: None, countersign: None }
 }
 
 fn site() -> SigningKey {

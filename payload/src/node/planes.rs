@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_never_a_pod_or_a_service() {
-        let list = |pods| PeersFile { epoch: 1, version: 1, planes: [].into(), nodes: [].into(), pods };
+        let list = |pods| PeersFile { epoch: 1, version: 1, planes: [].into(), nodes: [].into(), pods, countersign: None };
         let planes = || ["10.78.0.0/16".parse().unwrap()].into_iter();
         let keys = [1, 2, 3].map(|n| WgPublicKey([n; 32]));
         let ends = ["10.44.0.101:51821", "10.244.7.9:51821", "10.96.0.1:51821"];

@@ -30,7 +30,7 @@ pub fn peers() -> PeersFile {
         let addresses = PLANES.iter().map(|(plane, net)| ((*plane).to_owned(), [10, *net, 0, *host].into())).collect();
         (name.parse::<Hostname>().unwrap(), PeerNode { endpoint: None, role: "base".into(), addresses, keys: Default::default() })
     });
-    PeersFile { epoch: 1, version: 1, planes: planes.collect(), nodes: nodes.collect(), pods: None }
+    PeersFile { epoch: 1, version: 1, planes: planes.collect(), nodes: nodes.collect(), pods: None, countersign: None }
 }
 
 pub fn info() -> IdentityInfo {
