@@ -178,6 +178,11 @@ kinds! {
     LogSigned "log.signed" Idle,
     SettingsApplied "settings.applied" Idle,
     SupportBundle "support.bundle" Idle,
+    CountersignTaken "countersign.taken" Good,
+    CountersignKey "countersign.key" Wait,
+    CountersignRefused "countersign.refused" Bad,
+    InventoryRefused "inventory.refused" Wait,
+    InventoryFailed "inventory.failed" Wait,
 }
 
 /// Families of kinds: the part of the word before the first dot.

@@ -15,6 +15,7 @@ mod clock;
 pub mod confirm;
 pub mod console;
 pub mod converge;
+mod countersign;
 mod darksite;
 mod dhcp;
 pub mod enroll;
@@ -163,6 +164,8 @@ pub struct App {
     pub heard: lists::Heard,
     /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
     own_list: Mutex<Option<(String, (u64, u64))>>,
+    /// The warnings about countersigning, and of what they were made.
+    countersign_said: Mutex<Option<(String, Vec<String>)>>,
     /// Sessions of the command line on this machine.
     local: local_sessions::LocalSessions,
     /// How the receivers of webhooks do.
@@ -218,6 +221,7 @@ impl App {
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
             own_list: Mutex::default(),
+            countersign_said: Mutex::default(),
             local: local_sessions::LocalSessions::default(),
             webhooks: webhooks::standing::Hooks::default(),
             lasting: OnceLock::new(),

@@ -12,6 +12,7 @@ use super::about::AboutApi;
 use super::audit::AuditApi;
 use super::charts::{ChartsView, Window};
 use super::clock::ClockView;
+use super::countersign::CountersignApi;
 use super::converge::{ConvergeAct, ConvergeView};
 use super::dhcp::DhcpApi;
 use super::error::ApiError;
@@ -104,6 +105,7 @@ pub struct RoleView {
 pub trait OperatorApi:
     AboutApi
     + AuditApi
+    + CountersignApi
     + DhcpApi
     + InventoryApi
     + JobsApi

@@ -30,6 +30,7 @@ async fn no_page_shows_it_raw() {
             "/platform",
             "/people",
             "/plan",
+            "/countersign",
             "/audit",
             "/audit/4",
             "/jobs",
