@@ -114,3 +114,7 @@ pub fn waiting(identity: &NodeIdentity, peers: &PeersFile) -> Option<String> {
     let waits = needed && !peers.nodes.contains_key(&info.hostname);
     waits.then(|| fingerprint(&info.site_key, &info.hostname, &info.role, &keys))
 }
+
+#[cfg(test)]
+#[path = "pinned_tests.rs"]
+mod tests;

@@ -14,6 +14,7 @@ mod controllers;
 mod controllers_tls;
 mod converge;
 mod converge_cli;
+mod countersign;
 mod daily;
 mod earlier;
 mod enrollment;
