@@ -181,6 +181,7 @@ kinds! {
     CountersignTaken "countersign.taken" Good,
     CountersignKey "countersign.key" Wait,
     CountersignRefused "countersign.refused" Bad,
+    InventoryAnswered "inventory.answered" Idle,
     InventoryRefused "inventory.refused" Wait,
     InventoryFailed "inventory.failed" Wait,
 }

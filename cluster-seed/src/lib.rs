@@ -10,6 +10,7 @@ pub mod addressing;
 pub mod agent;
 pub mod arch;
 pub mod archive;
+pub mod asked;
 pub mod capsule;
 pub mod cluster;
 pub mod cluster_keys;

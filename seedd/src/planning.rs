@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_seed::arch::Arch;
+use cluster_seed::asked::Answer;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{EnrollmentId, Hostname, Mac};
@@ -25,6 +26,15 @@ pub struct Planner<'a> {
     pub images: BTreeMap<(String, Arch), u64>,
     /// Machines that have told their codes.
     pub told: BTreeSet<EnrollmentId>,
+    /// What the external inventory said.
+    pub asked: BTreeMap<EnrollmentId, Asked>,
+}
+
+/// What the external inventory said about a machine that waits. A machine that nobody is asked about has none.
+pub enum Asked {
+    /// Nothing yet, and only the whole form approves the machine.
+    Waits,
+    Said(Answer),
 }
 
 /// A suggestion, and whether it can be carried out.
@@ -45,14 +55,23 @@ impl Judged {
 
 impl Planner<'_> {
     /// What the plan or a rule says about a machine that waits.
-    pub fn judge(&self, tx: &Tx<'_>, facts: &HardwareFacts, mac: Mac) -> Result<Option<Judged>, StoreError> {
+    pub fn judge(
+        &self,
+        tx: &Tx<'_>,
+        id: EnrollmentId,
+        facts: &HardwareFacts,
+        mac: Mac,
+    ) -> Result<Option<Judged>, StoreError> {
         // Names are looked up only if a rule has to find a free one.
         let needs_names = self.plan.find(facts, mac).is_none() && !self.spec.spec.enrollment.rules.is_empty();
         let taken = if needs_names { self.taken(tx)? } else { BTreeSet::new() };
         let free = |pattern: &NamePattern| pattern.labels().find(|label| !taken.contains(label));
-        let Some(suggestion) = suggest(self.plan, &self.spec.spec.enrollment.rules, facts, mac, &free) else { return Ok(None) };
+        let asked = self.asked.get(&id);
+        let own = suggest(self.plan, &self.spec.spec.enrollment.rules, facts, mac, &free);
+        let Some(suggestion) = with_inventory(own, asked) else { return Ok(None) };
         let mut disk = None;
-        let against = match self.against(tx, &suggestion)? {
+        let by_inventory = asked.and_then(|asked| inventory_against(asked, &suggestion));
+        let against = match self.against(tx, &suggestion)?.or(by_inventory) {
             Some(against) => Some(against),
             None => match self.disk(&suggestion, facts) {
                 Ok(found) => {
@@ -134,7 +153,7 @@ impl Planner<'_> {
     pub fn suggestion(&self, tx: &Tx<'_>, record: &EnrollmentRecord, mac: Mac) -> Result<Option<SuggestionView>, StoreError> {
         let waits = record.state == EnrollmentState::Pending && record.token.is_none();
         let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { return Ok(None) };
-        Ok(self.judge(tx, &revealed.facts, mac)?.map(|judged| self.view(judged, record.id)))
+        Ok(self.judge(tx, record.id, &revealed.facts, mac)?.map(|judged| self.view(judged, record.id)))
     }
 
     /// The plan row by row, machines that wait and are not in it, and contradictions.
@@ -165,7 +184,7 @@ impl Planner<'_> {
             let waits = record.state == EnrollmentState::Pending && record.token.is_none();
             let Some(revealed) = record.revealed.as_ref().filter(|_| waits) else { continue };
             let (facts, mac) = (&revealed.facts, tx.machine(record.machine)?.mac);
-            let suggestion = self.judge(tx, facts, mac)?.map(|judged| self.view(judged, record.id));
+            let suggestion = self.judge(tx, record.id, facts, mac)?.map(|judged| self.view(judged, record.id));
             let (machine, number) = (record.machine, record.number.map(Number::get));
             match self.plan.find(facts, mac) {
                 Some(found) => {
@@ -195,6 +214,43 @@ impl Planner<'_> {
         }
         Ok(nodes)
     }
+}
+
+/// The plan comes before the inventory, and the inventory before the rules.
+fn with_inventory(own: Option<Suggestion>, asked: Option<&Asked>) -> Option<Suggestion> {
+    if own.as_ref().is_some_and(|s| matches!(s.source, Source::Plan { .. })) {
+        return own;
+    }
+    match asked {
+        Some(Asked::Said(answer)) if !answer.allow || answer.fills_in() => Some(Suggestion {
+            source: Source::Inventory,
+            name: answer.name.clone(),
+            role: answer.role.clone(),
+            disk: answer.disk.clone(),
+            place: String::new(),
+            labels: answer.labels.clone(),
+            differs: Vec::new(),
+        }),
+        _ => own,
+    }
+}
+
+/// What the inventory has against it. The whole form approves the machine all the same.
+fn inventory_against(asked: &Asked, s: &Suggestion) -> Option<(Trouble, String)> {
+    let answer = match asked {
+        Asked::Waits => return Some((Trouble::InventoryWaits, "the inventory has not answered yet".to_owned())),
+        Asked::Said(answer) => answer,
+    };
+    if !answer.allow {
+        let reason = if answer.reason.is_empty() { String::new() } else { format!(": {}", answer.reason) };
+        return Some((Trouble::InventoryRefused, format!("the inventory refuses this machine{reason}")));
+    }
+    let other = |what: &str, theirs: &Option<String>, ours: &Option<String>| match (theirs, ours) {
+        (Some(theirs), Some(ours)) if theirs != ours => Some(format!("the inventory gives it the {what} {theirs}, and not {ours}")),
+        _ => None,
+    };
+    let differs = other("name", &answer.name, &s.name).or_else(|| other("role", &answer.role, &s.role));
+    differs.map(|why| (Trouble::NotAsPlanned, why))
 }
 
 /// A machine that waits and has a row.

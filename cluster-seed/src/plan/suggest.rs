@@ -18,6 +18,8 @@ use crate::machine::HardwareFacts;
 pub enum Source {
     Plan { line: u64 },
     Rule { number: usize },
+    /// The external inventory.
+    Inventory,
 }
 
 impl fmt::Display for Source {
@@ -25,6 +27,7 @@ impl fmt::Display for Source {
         match self {
             Source::Plan { line } => write!(f, "by line {line} of the plan"),
             Source::Rule { number } => write!(f, "by rule {number}"),
+            Source::Inventory => f.write_str("by the inventory"),
         }
     }
 }

@@ -6,6 +6,7 @@ pub use api::Seed;
 pub mod agree;
 pub mod approve;
 mod apt;
+pub mod asked;
 mod audit;
 pub mod auth;
 pub mod boot;
@@ -164,6 +165,8 @@ pub struct App {
     pub heard: lists::Heard,
     /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
     own_list: Mutex<Option<(String, (u64, u64))>>,
+    /// What the external inventory said about machines that wait.
+    asked: asked::standing::Asked,
     /// The warnings about countersigning, and of what they were made.
     countersign_said: Mutex<Option<(String, Vec<String>)>>,
     /// Sessions of the command line on this machine.
@@ -221,6 +224,7 @@ impl App {
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
             own_list: Mutex::default(),
+            asked: asked::standing::Asked::default(),
             countersign_said: Mutex::default(),
             local: local_sessions::LocalSessions::default(),
             webhooks: webhooks::standing::Hooks::default(),

@@ -79,7 +79,7 @@ impl Held {
     }
 
     fn planner_of<'a>(&'a self, app: &'a App, plan: &'a Plan) -> Planner<'a> {
-        Planner { spec: &app.spec, plan, images: self.images.clone(), told: app.told.all() }
+        Planner { spec: &app.spec, plan, images: self.images.clone(), told: app.told.all(), asked: app.asked_about() }
     }
 }
 

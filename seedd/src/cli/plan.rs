@@ -130,7 +130,7 @@ impl Bench {
     }
 
     fn planner<'a>(&'a self, plan: &'a Plan) -> Planner<'a> {
-        Planner { spec: &self.spec, plan, images: self.images.clone(), told: Default::default() }
+        Planner { spec: &self.spec, plan, images: self.images.clone(), told: Default::default(), asked: Default::default() }
     }
 
     fn check(&self, plan: &Plan) -> Result<PlanCheck> {
@@ -303,7 +303,7 @@ impl Explain {
         let planner = bench.planner(&plan);
         let found = bench.store.read(|tx| {
             let Some(known) = known(tx, &self.machine)? else { return Ok::<_, StoreError>(None) };
-            let judged = planner.judge(tx, &known.facts, known.mac)?.map(|j| planner.view(j, known.enrollment));
+            let judged = planner.judge(tx, known.enrollment, &known.facts, known.mac)?.map(|j| planner.view(j, known.enrollment));
             Ok(Some((known, judged)))
         })?;
         let Some((known, suggestion)) = found else {
