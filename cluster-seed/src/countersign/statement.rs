@@ -105,8 +105,8 @@ mod tests {
             |s| s.site = "00".repeat(32),
             |s| s.name = "n2.lan".parse().unwrap(),
             |s| s.role = "control".into(),
-            |s| drop(s.keys.insert("wg1".into(), WgPublicKey([4; 32]))),
-            |s| drop(s.addresses.insert("wg1".into(), Ipv4Addr::new(10, 78, 0, 3))),
+            |s| *s.keys.get_mut("wg1").unwrap() = WgPublicKey([4; 32]),
+            |s| *s.addresses.get_mut("wg1").unwrap() = Ipv4Addr::new(10, 78, 0, 3),
             |s| s.epoch = 2,
             |s| s.sequence = 5,
         ];
