@@ -6,6 +6,7 @@ mod admin;
 mod adopt;
 mod appliance;
 mod arm64;
+mod asked;
 mod capsule;
 mod capsule_hostile;
 mod console;
