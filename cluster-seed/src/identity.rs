@@ -181,7 +181,8 @@ mod tests {
 
     fn identity() -> NodeIdentity {
         let site = SigningKey::from_bytes(&[1; 32]);
-        let peers = PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes: BTreeMap::new(), pods: None, countersign: None };
+        let peers =
+            PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes: BTreeMap::new(), pods: None, countersign: None };
         NodeIdentity {
             info: IdentityInfo {
                 node: NodeId([1; 16]),

@@ -72,7 +72,13 @@ impl Kept {
     }
 
     /// The names of a stored list whose entries do not count.
-    pub fn refused(&self, identity: &NodeIdentity, site: &VerifyingKey, first: &PeersFile, (list, sealed): Listed<'_>) -> Vec<Hostname> {
+    pub fn refused(
+        &self,
+        identity: &NodeIdentity,
+        site: &VerifyingKey,
+        first: &PeersFile,
+        (list, sealed): Listed<'_>,
+    ) -> Vec<Hostname> {
         let digest = sealed.digest();
         if let Some(known) = self.judged.iter().find(|j| j.list == digest) {
             return known.refused.clone();
@@ -98,10 +104,8 @@ impl Kept {
         let before = self.refused(identity, site, first, held);
         let names = refused(Some(&pin), &Known::of(&identity.info, site), offered.0);
         raise(&mut pin, &without(held.0.clone(), &before), offered.0, &names);
-        let judged = vec![
-            Judged { list: held.1.digest(), refused: before },
-            Judged { list: offered.1.digest(), refused: names.clone() },
-        ];
+        let judged =
+            vec![Judged { list: held.1.digest(), refused: before }, Judged { list: offered.1.digest(), refused: names.clone() }];
         Ok((Kept { pin: Some(pin), judged }, names))
     }
 }

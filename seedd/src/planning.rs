@@ -55,13 +55,7 @@ impl Judged {
 
 impl Planner<'_> {
     /// What the plan or a rule says about a machine that waits.
-    pub fn judge(
-        &self,
-        tx: &Tx<'_>,
-        id: EnrollmentId,
-        facts: &HardwareFacts,
-        mac: Mac,
-    ) -> Result<Option<Judged>, StoreError> {
+    pub fn judge(&self, tx: &Tx<'_>, id: EnrollmentId, facts: &HardwareFacts, mac: Mac) -> Result<Option<Judged>, StoreError> {
         // Names are looked up only if a rule has to find a free one.
         let needs_names = self.plan.find(facts, mac).is_none() && !self.spec.spec.enrollment.rules.is_empty();
         let taken = if needs_names { self.taken(tx)? } else { BTreeSet::new() };
@@ -246,7 +240,9 @@ fn inventory_against(asked: &Asked, s: &Suggestion) -> Option<(Trouble, String)>
         return Some((Trouble::InventoryRefused, format!("the inventory refuses this machine{reason}")));
     }
     let other = |what: &str, theirs: &Option<String>, ours: &Option<String>| match (theirs, ours) {
-        (Some(theirs), Some(ours)) if theirs != ours => Some(format!("the inventory gives it the {what} {theirs}, and not {ours}")),
+        (Some(theirs), Some(ours)) if theirs != ours => {
+            Some(format!("the inventory gives it the {what} {theirs}, and not {ours}"))
+        }
         _ => None,
     };
     let differs = other("name", &answer.name, &s.name).or_else(|| other("role", &answer.role, &s.role));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::opened;
+use super::judge::{Pin, follow, opened};
 use super::list::{Countersignature, Countersigned, KeyChange, MAX_CHANGES};
 use super::statement::NodeStatement;
 use crate::ids::{Digest, Hostname, NodeId};
@@ -127,7 +127,14 @@ impl State {
     }
 
     /// The signature of this key about the entry as it is now.
-    fn signature(&self, key: &str, site: &VerifyingKey, name: &Hostname, id: NodeId, node: &PeerNode) -> Option<Countersignature> {
+    fn signature(
+        &self,
+        key: &str,
+        site: &VerifyingKey,
+        name: &Hostname,
+        id: NodeId,
+        node: &PeerNode,
+    ) -> Option<Countersignature> {
         let held = self.signed.get(&id)?.iter().find(|s| s.key == key)?;
         let now = digest(&NodeStatement::of(site, name, node, held.signature.number())).ok()?;
         (now == held.statement).then(|| held.signature.clone())
@@ -138,9 +145,28 @@ impl State {
         self.signature(key, site, name, *id, node).is_some()
     }
 
-    /// Chooses the nodes of the next list, besides the seed. `before` is the list in use.
-    pub fn compose(self, site: &VerifyingKey, approved: Approved, before: Option<&PeersFile>) -> Composed {
-        let mut state = self;
+    /// With the key of a list that this site signed later than this state was kept: a node has it, and this seed was restored from
+    /// an old copy.
+    fn catch_up(mut self, site: &VerifyingKey, list: &PeersFile) -> Self {
+        let Some(part) = &list.countersign else { return self };
+        let is_new = self.key.is_none() && self.changes.is_empty();
+        if part.serial <= self.serial && !is_new {
+            return self;
+        }
+        let pin = self.key.clone().map(|key| Pin { key: Some(key), serial: self.serial, floors: BTreeMap::new() });
+        if let Ok(Some(pin)) = follow(pin.as_ref(), site, list) {
+            (self.key, self.serial, self.changes, self.next) = (pin.key, pin.serial, part.changes.clone(), None);
+        }
+        self
+    }
+
+    /// Chooses the nodes of the next list, besides the seed. `wanted` is the key of cluster.yaml, `before` the list in use.
+    pub fn compose(self, wanted: Option<&str>, site: &VerifyingKey, approved: Approved, before: Option<&PeersFile>) -> Composed {
+        let mut state = match before {
+            Some(list) => self.catch_up(site, list),
+            None => self,
+        }
+        .begun(wanted);
         let live: BTreeSet<NodeId> = approved.values().map(|(id, _)| *id).collect();
         state.signed.retain(|id, _| live.contains(id));
         let listed = |name: &Hostname, node: &PeerNode| {
@@ -172,7 +198,8 @@ impl State {
         let whole = begun || all_have(&state, &key);
         let (mut nodes, mut signatures, mut waiting) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (name, (id, node)) in approved {
-            match state.signature(&key, site, &name, id, &node) {
+            let held = state.signature(&key, site, &name, id, &node);
+            match held.or_else(|| listed_signature(before, &key, site, &name, &node)) {
                 Some(signature) => drop(signatures.insert(name.clone(), signature)),
                 None if !whole && listed(&name, &node) => {}
                 None => {
@@ -185,6 +212,20 @@ impl State {
         let part = whole.then(|| part(&state, signatures));
         Composed { nodes, part, waiting, state }
     }
+}
+
+/// The signature in the list in use, if it is one of this entry: a seed that was restored from an old copy does not have it.
+fn listed_signature(
+    before: Option<&PeersFile>,
+    key: &str,
+    site: &VerifyingKey,
+    name: &Hostname,
+    node: &PeerNode,
+) -> Option<Countersignature> {
+    let part = before?.countersign.as_ref().filter(|part| part.key.as_deref() == Some(key))?;
+    let signature = part.nodes.get(name)?;
+    let statement = NodeStatement::of(site, name, node, signature.number());
+    statement.check(signature, &key_from_text(key).ok()?).is_ok().then(|| signature.clone())
 }
 
 fn digest(statement: &NodeStatement) -> Result<Digest, SealError> {

@@ -55,34 +55,34 @@ fn with_key() -> State {
 
 #[test]
 fn without_a_key_every_approved_node_is_in_the_list() {
-    let composed = State::default().begun(None).compose(&site(), approved(&[2, 3]), None);
+    let composed = State::default().compose(None, &site(), approved(&[2, 3]), None);
     assert_eq!((composed.nodes.len(), composed.part, composed.waiting.len()), (2, None, 0));
 }
 
 #[test]
 fn an_approved_node_waits_for_its_signature() {
-    let first = with_key().compose(&site(), approved(&[]), None);
+    let first = with_key().compose(None, &site(), approved(&[]), None);
     assert_eq!(first.part.as_ref().unwrap().key, Some(text(5)), "a new site has it from its first list");
-    let mut waits = first.state.clone().compose(&site(), approved(&[2, 3]), Some(&list(&first)));
+    let mut waits = first.state.clone().compose(None, &site(), approved(&[2, 3]), Some(&list(&first)));
     assert_eq!((names(&waits).len(), &waits.waiting), (0, &vec![name(2), name(3)]));
     sign(&mut waits.state, 5, &[3], 1).unwrap();
-    let signed = waits.state.clone().compose(&site(), approved(&[2, 3]), Some(&list(&waits)));
+    let signed = waits.state.clone().compose(None, &site(), approved(&[2, 3]), Some(&list(&waits)));
     assert_eq!((names(&signed), &signed.waiting), (vec![&name(3)], &vec![name(2)]));
     assert!(signed.part.unwrap().nodes.contains_key(&name(3)));
 }
 
 #[test]
 fn nodes_from_before_the_key_stay_until_all_of_them_are_signed() {
-    let old = State::default().compose(&site(), approved(&[2, 3]), None);
-    let mut begun = with_key().compose(&site(), approved(&[2, 3, 4]), Some(&list(&old)));
+    let old = State::default().compose(None, &site(), approved(&[2, 3]), None);
+    let mut begun = with_key().compose(None, &site(), approved(&[2, 3, 4]), Some(&list(&old)));
     assert_eq!((names(&begun), begun.part.is_some()), (vec![&name(2), &name(3)], false));
     assert_eq!(begun.waiting, [name(4)], "nobody new comes in meanwhile");
     sign(&mut begun.state, 5, &[2], 1).unwrap();
-    let some = begun.state.compose(&site(), approved(&[2, 3, 4]), Some(&list(&old)));
+    let some = begun.state.compose(None, &site(), approved(&[2, 3, 4]), Some(&list(&old)));
     assert!(some.part.is_none());
     let mut state = some.state.clone();
     sign(&mut state, 5, &[3], 1).unwrap();
-    let all = state.compose(&site(), approved(&[2, 3, 4]), Some(&list(&some)));
+    let all = state.compose(None, &site(), approved(&[2, 3, 4]), Some(&list(&some)));
     assert_eq!((names(&all), all.part.as_ref().map(|p| p.nodes.len())), (vec![&name(2), &name(3)], Some(2)));
 }
 
@@ -90,8 +90,8 @@ fn nodes_from_before_the_key_stay_until_all_of_them_are_signed() {
 fn a_revoked_node_leaves_at_once_and_its_signature_is_forgotten() {
     let mut state = with_key();
     sign(&mut state, 5, &[2, 3], 1).unwrap();
-    let both = state.compose(&site(), approved(&[2, 3]), None);
-    let one = both.state.clone().compose(&site(), approved(&[2]), Some(&list(&both)));
+    let both = state.compose(None, &site(), approved(&[2, 3]), None);
+    let one = both.state.clone().compose(None, &site(), approved(&[2]), Some(&list(&both)));
     assert_eq!((names(&one), one.state.signed.len()), (vec![&name(2)], 1));
 }
 
@@ -108,7 +108,7 @@ fn a_signature_of_another_key_or_entry_is_not_taken() {
     state.take(&site(), NodeId([2; 16]), &statement(2), (&text(5), &signature)).unwrap();
     let mut moved = approved(&[2]);
     moved.get_mut(&name(2)).unwrap().1.keys.insert("wg2".into(), WgPublicKey([9; 32]));
-    assert_eq!(state.compose(&site(), moved, None).waiting, [name(2)]);
+    assert_eq!(state.compose(None, &site(), moved, None).waiting, [name(2)]);
 }
 
 fn request() -> Request {
@@ -120,7 +120,7 @@ fn request() -> Request {
 fn the_next_key_takes_over_once_it_has_signed_every_node() {
     let mut state = with_key();
     sign(&mut state, 5, &[2, 3], 1).unwrap();
-    let first = state.compose(&site(), approved(&[2, 3]), None);
+    let first = state.compose(None, &site(), approved(&[2, 3]), None);
     let mut state = first.state.clone();
     let by_other = Request { key: text(6), ..request() }.hand_over(&key(6), Some(text(6))).unwrap().change.unwrap();
     assert!(matches!(state.take_change(&by_other, &site()), Err(StateError::Change)));
@@ -128,11 +128,11 @@ fn the_next_key_takes_over_once_it_has_signed_every_node() {
     let change = request().hand_over(&key(5), Some(text(6))).unwrap().change.unwrap();
     state.take_change(&change, &site()).unwrap();
     sign(&mut state, 6, &[2], 2).unwrap();
-    let half = state.compose(&site(), approved(&[2, 3]), Some(&list(&first)));
+    let half = state.compose(None, &site(), approved(&[2, 3]), Some(&list(&first)));
     assert_eq!((half.part.as_ref().unwrap().key.clone(), half.nodes.len()), (Some(text(5)), 2));
     let mut state = half.state.clone();
     sign(&mut state, 6, &[3], 2).unwrap();
-    let done = state.compose(&site(), approved(&[2, 3]), Some(&list(&half)));
+    let done = state.compose(None, &site(), approved(&[2, 3]), Some(&list(&half)));
     let part = done.part.as_ref().unwrap();
     assert_eq!((part.key.clone(), part.serial, part.changes.len(), done.nodes.len()), (Some(text(6)), 1, 1, 2));
     assert_eq!(done.state.next, None);
@@ -144,15 +144,31 @@ fn the_next_key_takes_over_once_it_has_signed_every_node() {
 fn the_end_is_told_to_nodes_and_another_key_may_begin() {
     let mut state = with_key();
     sign(&mut state, 5, &[2], 1).unwrap();
-    let first = state.compose(&site(), approved(&[2]), None);
+    let first = state.compose(None, &site(), approved(&[2]), None);
     let mut state = first.state.clone();
     state.take_change(&request().hand_over(&key(5), None).unwrap().change.unwrap(), &site()).unwrap();
-    let ended = state.compose(&site(), approved(&[2, 3]), Some(&list(&first)));
+    let ended = state.compose(None, &site(), approved(&[2, 3]), Some(&list(&first)));
     let part = ended.part.as_ref().unwrap();
     assert_eq!((part.key.clone(), part.serial, ended.nodes.len()), (None, 1, 2));
     assert_eq!(ended.state.clone().begun(Some(&text(5))).key, None, "not the one that ended it, which is still in the file");
     let again = ended.state.clone().begun(Some(&text(6)));
     assert_eq!((again.key.clone(), again.serial), (Some(text(6)), 1));
-    let pending = again.compose(&site(), approved(&[2, 3]), Some(&list(&ended)));
+    let pending = again.compose(None, &site(), approved(&[2, 3]), Some(&list(&ended)));
     assert_eq!((pending.part, pending.nodes.len()), (None, 2));
+}
+
+#[test]
+fn a_seed_of_an_old_copy_takes_key_and_signatures_from_the_newer_list() {
+    let mut state = with_key();
+    sign(&mut state, 5, &[2], 1).unwrap();
+    let mut state = state.compose(None, &site(), approved(&[2]), None).state;
+    state.take_change(&request().hand_over(&key(5), Some(text(6))).unwrap().change.unwrap(), &site()).unwrap();
+    sign(&mut state, 6, &[2], 2).unwrap();
+    let newest = list(&state.compose(None, &site(), approved(&[2]), None));
+    for old in [State::default(), with_key()] {
+        let again = old.compose(Some(&text(5)), &site(), approved(&[2, 3]), Some(&newest));
+        assert_eq!((again.state.key.clone(), again.state.serial), (Some(text(6)), 1));
+        assert_eq!((names(&again), &again.waiting), (vec![&name(2)], &vec![name(3)]));
+        assert_eq!(again.part.unwrap().nodes, newest.countersign.as_ref().unwrap().nodes);
+    }
 }

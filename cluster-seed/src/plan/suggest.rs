@@ -16,8 +16,12 @@ use crate::machine::HardwareFacts;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "from")]
 pub enum Source {
-    Plan { line: u64 },
-    Rule { number: usize },
+    Plan {
+        line: u64,
+    },
+    Rule {
+        number: usize,
+    },
     /// The external inventory.
     Inventory,
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use cluster_seed::countersign::file::{Answer, FORMAT, MAX_FILE, Request};
-use cluster_seed::countersign::state::{Approved, State, StateError};
+use cluster_seed::countersign::state::{Approved, Composed, State, StateError};
 use cluster_seed::countersign::statement::{NodeStatement, fingerprint};
 use cluster_seed::events::EventKind;
 use cluster_seed::held::Refused;
 use cluster_seed::ids::{Digest, Hostname};
 use cluster_seed::machine::tame;
-use cluster_seed::peers::PeerNode;
+use cluster_seed::peers::{PeerNode, PeersFile};
 use host::clock::now_ms;
 use site::mode::Mode;
 use site::setting;
@@ -47,12 +47,24 @@ struct Brought {
 }
 
 impl App {
+    fn held_countersigning(&self, tx: &Tx<'_>) -> Result<State, ApiError> {
+        let held = tx.setting(setting::COUNTERSIGN)?.map(|text| serde_json::from_str(&text));
+        Ok(held.transpose().map_err(unexpected)?.unwrap_or_default())
+    }
+
+    /// The key of cluster.yaml.
+    fn wanted_key(&self) -> Option<&str> {
+        self.spec.spec.enrollment.countersign.as_ref().map(|c| c.key.value.as_str())
+    }
+
     /// With the key of cluster.yaml, if the site has none in force.
-    pub(super) fn countersigning(&self, tx: &Tx<'_>) -> Result<State, ApiError> {
-        let held: Option<State> =
-            tx.setting(setting::COUNTERSIGN)?.map(|text| serde_json::from_str(&text)).transpose().map_err(unexpected)?;
-        let wanted = self.spec.spec.enrollment.countersign.as_ref().map(|c| c.key.value.as_str());
-        Ok(held.unwrap_or_default().begun(wanted))
+    fn countersigning(&self, tx: &Tx<'_>) -> Result<State, ApiError> {
+        Ok(self.held_countersigning(tx)?.begun(self.wanted_key()))
+    }
+
+    /// The nodes of the next list. `held` is the list in use.
+    pub(super) fn compose_peers(&self, tx: &Tx<'_>, approved: Approved, held: Option<&PeersFile>) -> Result<Composed, ApiError> {
+        Ok(self.held_countersigning(tx)?.compose(self.wanted_key(), &self.site_key, approved, held))
     }
 
     /// Kept from the first list on: a key that is taken out of cluster.yaml stays in force, since nodes ask for it.
@@ -112,13 +124,17 @@ impl App {
     }
 
     fn countersign_problem(&self, state: &State) -> Option<String> {
-        let wanted = self.spec.spec.enrollment.countersign.as_ref().map(|c| c.key.value.as_str());
+        let wanted = self.wanted_key();
         let held = state.key.as_deref()?;
         let next = state.next_key(&self.site_key);
         match wanted {
             Some(key) if key == held || next.as_deref() == Some(key) => None,
-            Some(_) => Some(format!("cluster.yaml has another countersigning key than {held}, which stays in force: nodes take another one only by a statement that the old one signed (`seedd countersign replace`)")),
-            None => Some(format!("cluster.yaml has no countersigning key any more, and {held} stays in force: only its own statement ends it (`seedd countersign replace --end`)")),
+            Some(_) => Some(format!(
+                "cluster.yaml has another countersigning key than {held}, which stays in force: nodes take another one only by a statement that the old one signed (`seedd countersign replace`)"
+            )),
+            None => Some(format!(
+                "cluster.yaml has no countersigning key any more, and {held} stays in force: only its own statement ends it (`seedd countersign replace --end`)"
+            )),
         }
     }
 
@@ -155,11 +171,14 @@ impl App {
     fn countersign_request(&self, all: bool) -> Result<CountersignText, ApiError> {
         let request = self.store.read(|tx| {
             let state = self.countersigning(tx)?;
-            let none = || ApiError::conflict("this site has no countersigning key", "put it into cluster.yaml: enrollment.countersign.key");
+            let none = || {
+                ApiError::conflict("this site has no countersigning key", "put it into cluster.yaml: enrollment.countersign.key")
+            };
             let key = state.next_key(&self.site_key).or_else(|| state.key.clone()).ok_or_else(none)?;
             let nodes = if all { self.approved(tx)? } else { self.unsigned(tx, &state, &key)? };
             let number = (self.epoch(tx)?, self.held_peers(tx)?.map_or(0, |list| list.version));
-            let statement = |(name, (_, node)): (&Hostname, &(_, PeerNode))| NodeStatement::of(&self.site_key, name, node, number);
+            let statement =
+                |(name, (_, node)): (&Hostname, &(_, PeerNode))| NodeStatement::of(&self.site_key, name, node, number);
             Ok::<_, ApiError>(Request {
                 format: FORMAT,
                 name: self.spec.metadata.name.clone(),
@@ -178,11 +197,17 @@ impl App {
             return Err(ApiError::bad(format!("the answer has more than {MAX_FILE} bytes"), "sign fewer nodes at a time"));
         }
         let bad = |e: serde_json::Error| {
-            ApiError::bad(format!("this is not an answer of the countersigning key: {e}"), "choose the file that `seedd countersign sign` wrote")
+            ApiError::bad(
+                format!("this is not an answer of the countersigning key: {e}"),
+                "choose the file that `seedd countersign sign` wrote",
+            )
         };
         let answer: Answer = serde_json::from_str(text).map_err(bad)?;
         if answer.format != FORMAT {
-            return Err(ApiError::bad(format!("this is format {} of an answer, and this seed reads {FORMAT}", answer.format), ""));
+            return Err(ApiError::bad(
+                format!("this is format {} of an answer, and this seed reads {FORMAT}", answer.format),
+                "",
+            ));
         }
         if answer.site != self.public.site {
             return Err(ApiError::bad("the answer is for another site", "its request was exported by another seed"));
@@ -204,9 +229,7 @@ impl App {
         };
         let mut state = self.countersigning(tx)?;
         let mut brought = Brought::default();
-        let say = |kind, text: &str| {
-            tx.event(now_ms(), &NewEvent { actor: Some(&actor.user), ..NewEvent::new(kind, text) })
-        };
+        let say = |kind, text: &str| tx.event(now_ms(), &NewEvent { actor: Some(&actor.user), ..NewEvent::new(kind, text) });
         if let Some(change) = &answer.change {
             state.take_change(change, &self.site_key).map_err(refused)?;
             brought.change = true;
@@ -220,7 +243,9 @@ impl App {
         for signed in &answer.nodes {
             let (statement, signature) = (&signed.statement, &signed.signature);
             // What was signed is what the list would say now: another key, role or address is another node.
-            let now = |(_, node): &&(_, PeerNode)| NodeStatement::of(&self.site_key, &statement.name, node, signature.number()) == *statement;
+            let now = |(_, node): &&(_, PeerNode)| {
+                NodeStatement::of(&self.site_key, &statement.name, node, signature.number()) == *statement
+            };
             let Some((id, _)) = approved.get(&statement.name).filter(now) else {
                 brought.outdated.push(statement.name.clone());
                 continue;
@@ -240,7 +265,9 @@ impl App {
         let names = some_of(&refused.names);
         let text = match refused.names.is_empty() {
             true => format!("{} refused this seed's peer list: {}", node.hostname, tame(&refused.why)),
-            false => format!("{} refused entries of the peer list that the countersigning key did not sign: {names}", node.hostname),
+            false => {
+                format!("{} refused entries of the peer list that the countersigning key did not sign: {names}", node.hostname)
+            }
         };
         let record = tx.enrollment(node.enrollment)?;
         tx.event(now_ms(), &event_of(&record, EventKind::CountersignRefused, &text, None))?;

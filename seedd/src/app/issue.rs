@@ -213,7 +213,7 @@ impl App {
         let live = tx.live_nodes()?;
         let approved = live.iter().map(|node| (node.hostname.clone(), (node.id, self.peer_of(node)))).collect();
         // Without a countersigning key, all of them.
-        let Composed { mut nodes, part, state, .. } = self.countersigning(tx)?.compose(&self.site_key, approved, held);
+        let Composed { mut nodes, part, state, .. } = self.compose_peers(tx, approved, held)?;
         if let Some(pods) = &mut pods {
             let listed = live.iter().filter(|node| nodes.contains_key(&node.hostname));
             pods.nodes.extend(listed.filter_map(|node| Some((node.hostname.clone(), self.range_of(node)?))));

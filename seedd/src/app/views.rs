@@ -44,9 +44,15 @@ impl App {
             )),
         }
         let sealed = self.is_sealed();
-        let (snapshot, netboot, standing, alarms, waiting) = self
-            .store
-            .read(|tx| Ok::<_, ApiError>((tx.snapshot()?, tx.netboot()?, self.standing(tx)?, self.list_alarms(tx)?, self.countersign_warnings(tx)?)))?;
+        let (snapshot, netboot, standing, alarms, waiting) = self.store.read(|tx| {
+            Ok::<_, ApiError>((
+                tx.snapshot()?,
+                tx.netboot()?,
+                self.standing(tx)?,
+                self.list_alarms(tx)?,
+                self.countersign_warnings(tx)?,
+            ))
+        })?;
         warnings.extend(alarms);
         warnings.extend(standing.warnings(&self.seed_name));
         warnings.extend(waiting);

@@ -95,7 +95,7 @@ fn wait_for(app: &App, kind: EventKind) -> String {
 }
 
 fn plan_for(app: &Arc<App>, m: &Machine) {
-    let text = format!("serial,name,role\n{},planned,base\n", m.facts().serial);
+    let text = format!("mac,name,role\n{},planned,base\n", m.facts().boot_mac.unwrap());
     Seed(app.clone()).keep_plan(&admin(), &text, PlanHow::Set).unwrap();
 }
 

@@ -79,11 +79,7 @@ async fn show_page(
     page(status, &template(shell, view, refusal, text))
 }
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    PageSession(session): PageSession,
-    id: RequestId,
-) -> Result<Response, Failure> {
+pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSession, id: RequestId) -> Result<Response, Failure> {
     show_page(&app, &id, &session, None, "").await
 }
 

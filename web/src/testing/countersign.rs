@@ -1,9 +1,7 @@
 //! The mock's countersigning: one node waits.
 
 use super::Mock;
-use crate::api::{
-    Actor, ApiError, CountersignApi, CountersignTaken, CountersignText, CountersignView, CountersignWaiting,
-};
+use crate::api::{Actor, ApiError, CountersignApi, CountersignTaken, CountersignText, CountersignView, CountersignWaiting};
 use cluster_seed::ids::{Hostname, IdError};
 
 fn waiting() -> Result<Hostname, ApiError> {

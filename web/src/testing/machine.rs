@@ -146,7 +146,14 @@ impl MachineApi for Mock {
         if via == Via::Underlay {
             return Err(ApiError::forbidden("for members only"));
         }
-        let file = PeersFile { epoch: 1, version: 1, planes: Default::default(), nodes: Default::default(), pods: None, countersign: None };
+        let file = PeersFile {
+            epoch: 1,
+            version: 1,
+            planes: Default::default(),
+            nodes: Default::default(),
+            pods: None,
+            countersign: None,
+        };
         Sealed::sign(&file, &SigningKey::from_bytes(&[1; 32])).map_err(|e| ApiError::Internal(e.to_string()))
     }
 

@@ -53,7 +53,8 @@ pub fn artifact() -> (ArtifactManifest, BTreeMap<Digest, Vec<u8>>) {
 }
 
 pub fn identity(site: &SigningKey, enrollment: EnrollmentId) -> NodeIdentity {
-    let peers = PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes: BTreeMap::new(), pods: None, countersign: None };
+    let peers =
+        PeersFile { epoch: 1, version: 1, planes: BTreeMap::new(), nodes: BTreeMap::new(), pods: None, countersign: None };
     let plane = PlaneAddress { cidr: "10.78.0.0/16".parse().unwrap(), address: "10.78.0.2".parse().unwrap(), port: 51821 };
     NodeIdentity {
         info: IdentityInfo {

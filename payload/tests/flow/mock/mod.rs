@@ -256,8 +256,14 @@ impl State {
         let held = sealed.open(&SigningKey::from_bytes(&[7; 32]).verifying_key()).expect("signed by the node key");
         assert!(self.held.last().is_none_or(|last| last.seq < held.seq), "numbers grow");
         let version = (self.epoch.unwrap_or(1), self.version);
-        let peers =
-            PeersFile { epoch: version.0, version: version.1, planes: BTreeMap::new(), nodes: BTreeMap::new(), pods: None, countersign: None };
+        let peers = PeersFile {
+            epoch: version.0,
+            version: version.1,
+            planes: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            pods: None,
+            countersign: None,
+        };
         let own = Sealed::sign(&peers, &self.site).unwrap();
         let (same, send) = (held.digest == own.digest(), (held.epoch, held.version) >= version);
         self.held.push(held);

@@ -35,6 +35,8 @@ const MAX_PER_MINUTE: usize = 60;
 const MINUTE: u64 = 60;
 /// Shortest time between two looks at the machines that wait, and longest while a question is open.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longest time between two looks.
+const IDLE: Duration = Duration::from_secs(5);
 /// Pause after an error of this seed itself.
 const TROUBLE: Duration = Duration::from_secs(30);
 /// Seconds between attempts with `onFailure: wait`; the last one again and again.
@@ -82,11 +84,7 @@ pub async fn keep(app: Arc<App>, spec: AskSpec) {
         }
         sleep(LOOK_EVERY).await;
         // The sender lives as long as the app. While a question is open, its next attempt comes without an event.
-        if open {
-            let _ = timeout(LOOK_EVERY, newest.changed()).await;
-        } else {
-            let _ = newest.changed().await;
-        }
+        let _ = timeout(if open { LOOK_EVERY } else { IDLE }, newest.changed()).await;
     }
 }
 

@@ -10,7 +10,11 @@ use cluster_seed::ids::EnrollmentId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// An attempt is running, or the next one is due at this moment of the steady clock, in seconds.
-    Asking { attempts: u32, due: u64, running: bool },
+    Asking {
+        attempts: u32,
+        due: u64,
+        running: bool,
+    },
     Answered(Answer),
     /// The operator decides without it.
     GaveUp,

@@ -187,7 +187,9 @@ impl AnswerFile {
 
 fn read_request(path: &Utf8Path) -> Result<Request> {
     let bytes = read_limited(path, MAX_FILE as u64)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("reading the request in {path}")).hint("`seedd countersign export` writes it")
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("reading the request in {path}"))
+        .hint("`seedd countersign export` writes it")
 }
 
 /// What is signed, for the person who answers. Everything in a request comes from the seed, which may not be believed.
@@ -196,7 +198,8 @@ fn shown(request: &Request, chosen: &dyn Fn(&Hostname) -> bool) -> String {
     for node in request.nodes.iter().filter(|node| chosen(&node.name)) {
         let addresses: Vec<String> = node.addresses.iter().map(|(plane, ip)| format!("{} {ip}", plain(plane))).collect();
         // Writing to a String does not fail.
-        let _ = writeln!(text, "\n  {}\n    role         {}\n    fingerprint  {}", node.name, plain(&node.role), node.fingerprint());
+        let _ =
+            writeln!(text, "\n  {}\n    role         {}\n    fingerprint  {}", node.name, plain(&node.role), node.fingerprint());
         let _ = writeln!(text, "    addresses    {}", addresses.join(", "));
     }
     text
@@ -276,7 +279,10 @@ impl Export {
         let Some(out) = &self.out else { return say(text.trim_end()) };
         let request: Request = serde_json::from_str(text).context("reading the request of the seed")?;
         write_atomic(out, text.as_bytes(), PUBLIC)?;
-        say(&format!("{} nodes in {out}\n  next       `seedd countersign sign {out} --key FILE` on the offline machine", request.nodes.len()))
+        say(&format!(
+            "{} nodes in {out}\n  next       `seedd countersign sign {out} --key FILE` on the offline machine",
+            request.nodes.len()
+        ))
     }
 }
 
@@ -306,7 +312,8 @@ impl Import {
         let bytes = read_limited(&self.answer, MAX_FILE as u64)?;
         let text = String::from_utf8(bytes).with_context(|| format!("reading {} as UTF-8", self.answer))?;
         let done = self.seed.connect()?.post(API, &json!({ "text": text }))?;
-        let names = |key: &str| done[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(plain).collect::<Vec<_>>();
+        let names =
+            |key: &str| done[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(plain).collect::<Vec<_>>();
         let (signed, outdated) = (names("signed"), names("outdated"));
         let mut lines = vec![format!("{} nodes signed", signed.len())];
         if !outdated.is_empty() {
@@ -327,7 +334,9 @@ impl Replace {
         }
         let what = match &self.new {
             Some(new) => format!("Hand over the countersigning of site {} from {} to {new}?", request.name, plain(&request.key)),
-            None => format!("End countersigning at site {}? Its nodes then take every peer that the seed alone signs.", request.name),
+            None => {
+                format!("End countersigning at site {}? Its nodes then take every peer that the seed alone signs.", request.name)
+            }
         };
         if !self.answer.yes {
             confirm(&what, request.name.as_str())?;
