@@ -98,6 +98,14 @@ impl App {
         Ok(all)
     }
 
+    /// Whether this node is approved and not among the peers, because the countersigning key has not signed it.
+    pub(super) fn is_unsigned(&self, tx: &Tx<'_>, name: &Hostname) -> Result<bool, ApiError> {
+        if self.countersigning(tx)?.key.is_none() {
+            return Ok(false);
+        }
+        Ok(self.held_peers(tx)?.is_some_and(|list| !list.nodes.contains_key(name)))
+    }
+
     fn view_countersign(&self, tx: &Tx<'_>) -> Result<CountersignView, ApiError> {
         let state = self.countersigning(tx)?;
         let next = state.next_key(&self.site_key);
