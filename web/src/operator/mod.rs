@@ -293,6 +293,8 @@ mod converge_tests;
 #[cfg(test)]
 mod countersign_rows;
 #[cfg(test)]
+mod countersign_tests;
+#[cfg(test)]
 mod desk_tests;
 #[cfg(test)]
 mod hostile_tests;
