@@ -141,7 +141,7 @@ impl App {
                 "cluster.yaml has another countersigning key than {held}, which stays in force: nodes take another one only by a statement that the old one signed (`seedd countersign replace`)"
             )),
             None => Some(format!(
-                "cluster.yaml has no countersigning key any more, and {held} stays in force: only its own statement ends it (`seedd countersign replace --end`)"
+                "cluster.yaml no longer has a countersigning key, and {held} stays in force: only its own statement ends it (`seedd countersign replace --end`)"
             )),
         }
     }

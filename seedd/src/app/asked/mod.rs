@@ -100,7 +100,7 @@ async fn ask(app: Arc<App>, spec: AskSpec, record: EnrollmentRecord, attempts: u
 }
 
 async fn one_attempt(app: &Arc<App>, spec: &AskSpec, record: &EnrollmentRecord) -> Result<Answer> {
-    let facts = &record.revealed.as_ref().context("the machine has not told its facts")?.facts;
+    let facts = &record.revealed.as_ref().context("the machine has not sent its hardware facts")?.facts;
     let (reader, machine) = (app.clone(), record.machine);
     let mac = tokio::task::spawn_blocking(move || reader.store.read(|tx| Ok::<_, StoreError>(tx.machine(machine)?.mac)));
     let mac = mac.await.context("looking for a machine")??;
