@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::list::{Countersigned, KeyChange, MAX_CHANGES};
@@ -39,6 +40,8 @@ pub struct Known<'a> {
     pub seed: &'a Hostname,
     /// The addresses that the seed may have: host 1 of each plane of the node.
     pub seed_addresses: BTreeMap<String, Ipv4Addr>,
+    /// The networks of these planes.
+    pub planes: Vec<Ipv4Net>,
 }
 
 impl<'a> Known<'a> {
@@ -46,7 +49,12 @@ impl<'a> Known<'a> {
         let own = |(name, plane): (&String, &crate::identity::PlaneAddress)| {
             Some((name.clone(), address(name, plane.cidr, SEED_HOST).ok()?))
         };
-        Known { site, seed: &info.seed_hostname, seed_addresses: info.planes.iter().filter_map(own).collect() }
+        Known {
+            site,
+            seed: &info.seed_hostname,
+            seed_addresses: info.planes.iter().filter_map(own).collect(),
+            planes: info.planes.values().map(|plane| plane.cidr).collect(),
+        }
     }
 }
 
@@ -103,7 +111,7 @@ pub fn refused(pin: Option<&Pin>, known: &Known<'_>, list: &PeersFile) -> Vec<Ho
     let key = key_from_text(text).ok();
     let good = |name: &Hostname, node: &PeerNode| match name == known.seed {
         true => is_seed(known, node, list),
-        false => key.as_ref().is_some_and(|key| is_signed(pin, key, known, list, (name, node))),
+        false => fits_pods(known, list, name) && key.as_ref().is_some_and(|key| is_signed(pin, key, known, list, (name, node))),
     };
     list.nodes.iter().filter(|(name, node)| !good(name, node)).map(|(name, _)| name.clone()).collect()
 }
@@ -112,6 +120,12 @@ pub fn refused(pin: Option<&Pin>, known: &Known<'_>, list: &PeersFile) -> Vec<Ho
 fn is_seed(known: &Known<'_>, node: &PeerNode, list: &PeersFile) -> bool {
     let own = |(plane, ip): (&String, &Ipv4Addr)| known.seed_addresses.get(plane).is_none_or(|own| own == ip);
     node.addresses.iter().all(own) && list.pods.as_ref().is_none_or(|pods| !pods.nodes.contains_key(known.seed))
+}
+
+/// A range of pods is not signed, since it follows from cluster.yaml. So it may have no address of a plane.
+fn fits_pods(known: &Known<'_>, list: &PeersFile, name: &Hostname) -> bool {
+    let Some((pods, range)) = list.pods.as_ref().and_then(|pods| Some((pods, pods.nodes.get(name)?))) else { return true };
+    pods.cidr.contains(range) && !known.planes.iter().any(|plane| plane.contains(&pods.cidr) || pods.cidr.contains(plane))
 }
 
 fn is_signed(pin: &Pin, key: &VerifyingKey, known: &Known<'_>, list: &PeersFile, (name, node): (&Hostname, &PeerNode)) -> bool {

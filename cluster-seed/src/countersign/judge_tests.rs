@@ -1,6 +1,6 @@
 use super::*;
 use crate::countersign::list::Countersignature;
-use crate::peers::PeerPlane;
+use crate::peers::{PeerPlane, Pods};
 use crate::seal::SigningKey;
 use crate::wireguard::WgPublicKey;
 
@@ -51,7 +51,8 @@ fn list() -> PeersFile {
 fn verdict(pin: &Pin, list: &PeersFile) -> Vec<Hostname> {
     let (site, seed) = (site(), name("seed"));
     let seed_addresses = [("wg1".to_owned(), Ipv4Addr::new(10, 78, 0, 1))].into();
-    refused(Some(pin), &Known { site: &site, seed: &seed, seed_addresses }, list)
+    let planes = vec!["10.78.0.0/16".parse().unwrap()];
+    refused(Some(pin), &Known { site: &site, seed: &seed, seed_addresses, planes }, list)
 }
 
 fn pinned(list: &PeersFile) -> Pin {
@@ -67,7 +68,7 @@ fn without_a_key_every_list_of_the_site_counts() {
     let plain = PeersFile { countersign: None, ..list() };
     assert_eq!(follow(None, &site(), &plain), Ok(None));
     let (site, seed) = (site(), name("seed"));
-    let known = Known { site: &site, seed: &seed, seed_addresses: BTreeMap::new() };
+    let known = Known { site: &site, seed: &seed, seed_addresses: BTreeMap::new(), planes: Vec::new() };
     assert!(refused(None, &known, &plain).is_empty());
 }
 
@@ -147,6 +148,21 @@ fn a_removal_needs_no_signature_and_the_old_one_brings_nobody_back() {
     let names = verdict(&pin, &forged);
     raise(&mut pin, &list(), &forged, &names);
     assert_eq!((names, verdict(&pin, &list())), (vec![name("n2")], vec![]));
+}
+
+#[test]
+fn pods_get_no_address_of_a_plane() {
+    let with = |cidr: &str, who: &str, range: &str| {
+        let nodes = [(name(who), range.parse().unwrap())].into();
+        let services = "10.96.0.0/16".parse().unwrap();
+        let pods = Pods { plane: "wg1".into(), cidr: cidr.parse().unwrap(), services, domain: "c".into(), nodes };
+        verdict(&pinned(&list()), &PeersFile { pods: Some(pods), ..list() })
+    };
+    assert!(with("10.244.0.0/16", "n2", "10.244.2.0/24").is_empty());
+    assert_eq!(with("10.244.0.0/16", "n2", "10.78.0.3/32"), [name("n2")]);
+    assert_eq!(with("10.78.0.0/24", "n2", "10.78.0.3/32"), [name("n2")]);
+    assert_eq!(with("10.0.0.0/8", "n2", "10.78.0.3/32"), [name("n2")]);
+    assert_eq!(with("10.244.0.0/16", "seed", "10.244.2.0/24"), [name("seed")]);
 }
 
 fn change(from: u8, to: Option<u8>, serial: u64) -> Sealed<KeyChange> {
