@@ -182,6 +182,12 @@ kinds! {
     SupportBundle "support.bundle" Idle,
     EnrollmentConflict "enrollment.conflict" Bad,
     TokenAgreed "token.agreed" Idle,
+    CountersignTaken "countersign.taken" Good,
+    CountersignKey "countersign.key" Wait,
+    CountersignRefused "countersign.refused" Bad,
+    InventoryAnswered "inventory.answered" Idle,
+    InventoryRefused "inventory.refused" Wait,
+    InventoryFailed "inventory.failed" Wait,
 }
 
 /// Families of kinds: the part of the word before the first dot.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Digest, EnrollmentId};
+use crate::ids::{Digest, EnrollmentId, Hostname};
 use crate::peers::PeersFile;
 use crate::seal::{Sealable, Sealed};
 use crate::wireguard::WgPublicKey;
@@ -18,6 +18,9 @@ pub const LATE: u64 = 45;
 pub const SILENT: u64 = 4 * PERIOD + 30;
 /// Largest request body with a list, in bytes: a list of [`crate::seal::MAX_PAYLOAD`], escaped.
 pub const MAX_LIST: usize = 32 << 20;
+/// Most names in one message, and most characters of a reason.
+pub const MAX_REFUSED: usize = 16;
+pub const MAX_WHY: usize = 300;
 
 /// `POST /api/v1/agent/<enrollment>/held`, sealed by the node key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,32 @@ pub struct NextKey {
     /// As in the request.
     pub serial: u64,
     pub key: WgPublicKey,
+    /// What the node refused because the offline key did not sign it. Left out if there is nothing: earlier seeds know no such key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// See [`Held::refused`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// Why the seed's list was refused as a whole; empty if only entries of it were.
+    pub why: String,
+    /// The first [`MAX_REFUSED`] nodes whose entries were refused, and how many more.
+    pub names: Vec<Hostname>,
+    pub more: u64,
+}
+
+impl Refused {
+    pub fn entries(names: &[Hostname]) -> Option<Self> {
+        let more = names.len().saturating_sub(MAX_REFUSED) as u64;
+        let names: Vec<Hostname> = names.iter().take(MAX_REFUSED).cloned().collect();
+        (!names.is_empty()).then_some(Refused { why: String::new(), names, more })
+    }
+
+    pub fn list(why: &str) -> Self {
+        Refused { why: why.chars().take(MAX_WHY).collect(), names: Vec::new(), more: 0 }
+    }
 }
 
 impl Sealable for Held {

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Hostname, NodeId};
 use crate::planes::Allow;
+use crate::countersign::list::Countersigned;
+use crate::ids::Hostname;
 use crate::seal::Sealable;
 use crate::wireguard::{WgPeer, WgPublicKey, handshakes};
 
@@ -91,6 +93,9 @@ pub struct PeersFile {
     /// is not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rotated: BTreeMap<Hostname, NodeId>,
+    /// Signatures of the site's offline key, if it has one. Agents of earlier versions do not look at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub countersign: Option<Countersigned>,
 }
 
 /// Networks of Kubernetes: which node has which range of pods.

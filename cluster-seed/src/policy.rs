@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
 
+use crate::asked::AskSpec;
 use crate::people::Approvals;
 use crate::plan::{EnrollRule, check_rules};
-use crate::spec_error::SpecError;
+use crate::seal::key_from_text;
+use crate::spec_error::{SpecError, at};
 
 /// How machines may join.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -36,6 +39,20 @@ pub struct EnrollmentPolicy {
     /// What the form of an approval is filled in with; the first rule that fits a machine.
     #[serde(default)]
     pub rules: Vec<EnrollRule>,
+    /// The key that has to sign every new node as well.
+    #[serde(default)]
+    pub countersign: Option<CountersignSpec>,
+    /// Who is asked about a machine before its approval.
+    #[serde(default)]
+    pub inventory: Option<AskSpec>,
+}
+
+/// `countersign:`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CountersignSpec {
+    /// Its public half, 64 hex digits, as `seedd countersign keygen` prints it.
+    pub key: Spanned<String>,
 }
 
 /// What a machine that the plan names waits for. All others wait for their code.
@@ -62,6 +79,13 @@ pub enum WindowRule {
 impl EnrollmentPolicy {
     /// Against the roles of the file.
     pub(crate) fn check(&self, roles: &BTreeSet<&str>) -> Result<(), SpecError> {
+        if let Some(spec) = &self.countersign
+            && key_from_text(&spec.key.value).is_err()
+        {
+            let hint = "`seedd countersign keygen` prints it: 64 hex digits";
+            return Err(at(&spec.key, "enrollment.countersign: this is not the public half of a key".to_owned(), hint));
+        }
+        self.inventory.as_ref().map_or(Ok(()), AskSpec::check)?;
         check_rules(&self.rules, roles)
     }
 }
@@ -90,6 +114,8 @@ impl Default for EnrollmentPolicy {
             policy: Approval::default(),
             window: WindowRule::default(),
             rules: Vec::new(),
+            countersign: None,
+            inventory: None,
         }
     }
 }

@@ -87,6 +87,26 @@ impl<T: Sealable> Sealed<T> {
     }
 }
 
+/// The signature alone, in base64, of a document that the reader can put together himself.
+///
+/// # Errors
+/// If the document cannot be written as JSON.
+pub fn detached<T: Sealable>(document: &T, key: &SigningKey) -> Result<String, SealError> {
+    let payload = serde_json::to_string(document)?;
+    Ok(B64.encode(key.sign(&message(T::PURPOSE, &payload)).to_bytes()))
+}
+
+/// Verifies what [`detached`] made (`verify_strict`).
+///
+/// # Errors
+/// If `signature` is not this key's signature of this document.
+pub fn check_detached<T: Sealable>(document: &T, signature: &str, key: &VerifyingKey) -> Result<(), SealError> {
+    let payload = serde_json::to_string(document)?;
+    let bytes = B64.decode(signature).map_err(|_| SealError::Signature)?;
+    let signature = Signature::from_slice(&bytes).map_err(|_| SealError::Signature)?;
+    key.verify_strict(&message(T::PURPOSE, &payload), &signature).map_err(|_| SealError::Signature)
+}
+
 fn message(purpose: &str, payload: &str) -> Vec<u8> {
     [b"kubedos:", purpose.as_bytes(), b":v1\0", payload.as_bytes()].concat()
 }

@@ -56,6 +56,10 @@ troubles! {
     Sealed "sealed" true "Unseal the seed.",
     /// The machine stopped reporting.
     Silent "silent" false "Look at its console, and restart it to enroll it again.",
+    /// The external inventory says that this machine is not one of the site's.
+    InventoryRefused "inventory-refused" false "Correct the inventory, or approve the machine with its form.",
+    /// The external inventory has not answered.
+    InventoryWaits "inventory-waits" true "Wait for the inventory, or approve the machine with its form.",
     Other "other" false "Read the reason, and restart the machine to enroll it again.",
 }
 
@@ -113,6 +117,6 @@ mod tests {
     #[test]
     fn what_only_a_person_can_mend_is_not_tried_again() {
         let retried: BTreeSet<&str> = Trouble::ALL.iter().filter(|t| t.is_retryable()).map(|t| t.as_str()).collect();
-        assert_eq!(retried, BTreeSet::from(["sealed"]));
+        assert_eq!(retried, BTreeSet::from(["sealed", "inventory-waits"]));
     }
 }

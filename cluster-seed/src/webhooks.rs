@@ -53,28 +53,9 @@ pub fn check(all: &[WebhookSpec]) -> Result<(), SpecError> {
         return Err(at(&first.url, format!("there are more than {MAX_WEBHOOKS} webhooks"), ""));
     }
     for (n, hook) in all.iter().enumerate() {
-        let url = hook.url.value.as_str();
-        let rest = url.strip_prefix("https://").or(url.strip_prefix("http://")).unwrap_or_default();
-        let host = rest.split(['/', '?']).next().unwrap_or_default();
-        let plain = url.bytes().all(|b| b.is_ascii_graphic()) && !host.contains('@') && !rest.contains('#');
-        if host.is_empty() || !plain || url.len() > MAX_URL {
-            return Err(at(
-                &hook.url,
-                "webhooks: this is not the URL of a receiver".to_owned(),
-                "http://HOST[:PORT]/PATH or https://…",
-            ));
-        }
-        if all[..n].iter().any(|other| other.url.value == url) {
+        check_receiver("webhooks", &hook.url, &hook.secret_file, hook.ca_file.as_ref())?;
+        if all[..n].iter().any(|other| other.url.value == hook.url.value) {
             return Err(at(&hook.url, "webhooks: this receiver is there twice".to_owned(), "list its events in one entry"));
-        }
-        if url.starts_with("https://") && hook.ca_file.is_none() {
-            let hint = "caFile: /etc/ssl/certs/ca-certificates.crt believes what this machine does";
-            return Err(at(&hook.url, "webhooks: https needs a caFile".to_owned(), hint));
-        }
-        for file in [Some(&hook.secret_file), hook.ca_file.as_ref()].into_iter().flatten() {
-            if !file.value.starts_with('/') {
-                return Err(at(file, format!("webhooks: {:?} is not an absolute path", file.value), ""));
-            }
         }
         if hook.events.len() > MAX_EVENTS {
             return Err(at(&hook.url, format!("webhooks: more than {MAX_EVENTS} events"), ""));
@@ -83,6 +64,36 @@ pub fn check(all: &[WebhookSpec]) -> Result<(), SpecError> {
         if let Some(bad) = hook.events.iter().find(|prefix| prefix.value.is_empty() || !known(&prefix.value)) {
             let message = format!("webhooks: no event begins with {:?}", bad.value.chars().take(60).collect::<String>());
             return Err(at(bad, message, "for example enrollment., node. or power.failed"));
+        }
+    }
+    Ok(())
+}
+
+/// Where signed messages go. `section` is for the message.
+///
+/// # Errors
+/// The first problem.
+pub(crate) fn check_receiver(
+    section: &str,
+    url: &Spanned<String>,
+    secret_file: &Spanned<String>,
+    ca_file: Option<&Spanned<String>>,
+) -> Result<(), SpecError> {
+    let text = url.value.as_str();
+    let rest = text.strip_prefix("https://").or(text.strip_prefix("http://")).unwrap_or_default();
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let plain = text.bytes().all(|b| b.is_ascii_graphic()) && !host.contains('@') && !rest.contains('#');
+    if host.is_empty() || !plain || text.len() > MAX_URL {
+        let hint = "http://HOST[:PORT]/PATH or https://…";
+        return Err(at(url, format!("{section}: this is not the URL of a receiver"), hint));
+    }
+    if text.starts_with("https://") && ca_file.is_none() {
+        let hint = "caFile: /etc/ssl/certs/ca-certificates.crt believes what this machine does";
+        return Err(at(url, format!("{section}: https needs a caFile"), hint));
+    }
+    for file in [Some(secret_file), ca_file].into_iter().flatten() {
+        if !file.value.starts_with('/') {
+            return Err(at(file, format!("{section}: {:?} is not an absolute path", file.value), ""));
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ pub mod layout;
 // State of a machine, and its reports.
 pub mod epoch;
 mod node_keys;
+pub mod pinned;
 pub mod report;
 pub mod state;
 

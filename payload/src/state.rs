@@ -6,7 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use camino::{Utf8Path, Utf8PathBuf};
 use cluster_seed::held::{AptKeys, NextKey};
+use cluster_seed::countersign::judge::without;
+use cluster_seed::held::AptKeys;
 use cluster_seed::identity::{IdentityError, MAX_IDENTITY, NodeIdentity};
+use cluster_seed::ids::Hostname;
 use cluster_seed::peers::{Order, PeersFile};
 use cluster_seed::seal::{SealError, Sealed, SigningKey, VerifyingKey, key_from_text};
 use cluster_seed::secret::Secret;
@@ -16,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::epoch;
 use crate::layout::GRUB_USER;
 use crate::node_keys::{self, NodeKeyError};
+use crate::pinned::{Kept, PinError};
 
 /// First report number of the installed system; those of the RAM agent are lower.
 pub const DISK_SEQ: u64 = 1_000_000;
@@ -63,6 +67,8 @@ pub enum StateError {
         "the offered peer list differs from the stored one, but both are version {version} of epoch {epoch}: two seeds are signing for this site"
     )]
     Fork { epoch: u64, version: u64 },
+    #[error("the peer list is not countersigned as it has to be")]
+    Countersign(#[from] PinError),
 }
 
 /// A file to write to the state partition before the first boot.
@@ -159,21 +165,41 @@ impl NodeDir {
         Ok(SigningKey::from_bytes(&key))
     }
 
-    /// The newest peer list that was accepted: the stored one, or the identity's own.
+    /// The newest peer list that was accepted, without entries that do not count: the stored one, or the identity's own.
     pub fn peers(&self, identity: &NodeIdentity) -> Result<PeersFile, StateError> {
         Ok(self.newest(identity)?.0)
     }
 
-    /// The same, with the site's signature.
+    /// The same, and the list with the site's signature.
     pub fn newest(&self, identity: &NodeIdentity) -> Result<(PeersFile, Sealed<PeersFile>), StateError> {
         let site = key_from_text(&identity.info.site_key)?;
         let first = identity.info.peers.open(&site)?;
-        match self.held(&site) {
-            Ok(Some((held, sealed))) if held.order(&first) != Order::Older => return Ok((held, sealed)),
+        let (list, sealed) = self.stored(identity, &site, &first)?;
+        let names = Kept::read(&self.dir)?.refused(identity, &site, &first, (&list, &sealed));
+        Ok((without(list, &names), sealed))
+    }
+
+    /// The nodes of the newest list whose entries do not count, because the site's offline key did not sign them.
+    pub fn refused(&self, identity: &NodeIdentity) -> Result<Vec<Hostname>, StateError> {
+        let site = key_from_text(&identity.info.site_key)?;
+        let first = identity.info.peers.open(&site)?;
+        let (list, sealed) = self.stored(identity, &site, &first)?;
+        Ok(Kept::read(&self.dir)?.refused(identity, &site, &first, (&list, &sealed)))
+    }
+
+    /// The newest list as the site signed it.
+    fn stored(
+        &self,
+        identity: &NodeIdentity,
+        site: &VerifyingKey,
+        first: &PeersFile,
+    ) -> Result<(PeersFile, Sealed<PeersFile>), StateError> {
+        match self.held(site) {
+            Ok(Some((held, sealed))) if held.order(first) != Order::Older => return Ok((held, sealed)),
             Ok(_) => {}
             Err(e) => tracing::warn!(error = %crate::http::chain(&e), "peers.json ignored"),
         }
-        Ok((first, identity.info.peers.clone()))
+        Ok((first.clone(), identity.info.peers.clone()))
     }
 
     fn held(&self, site: &VerifyingKey) -> Result<Option<(PeersFile, Sealed<PeersFile>)>, StateError> {
@@ -189,20 +215,26 @@ impl NodeDir {
         &self.dir
     }
 
-    /// Verifies a list from the network and stores it. True if it differs from the stored one; an older one is refused.
+    /// Verifies a list from the network and stores it. True if it differs from the stored one; an older one is refused, and so is
+    /// one without the countersigning key that this node has seen. Entries that this key did not sign do not count.
     pub fn accept_peers(&self, identity: &NodeIdentity, sealed: &Sealed<PeersFile>) -> Result<(PeersFile, bool), StateError> {
         let site = key_from_text(&identity.info.site_key)?;
         let offered = sealed.open(&site)?;
-        let held = self.peers(identity)?;
+        let first = identity.info.peers.open(&site)?;
+        let (held, held_sealed) = self.stored(identity, &site, &first)?;
         let seen = epoch::seen(&self.dir, &site).map_or(0, |(epoch, _)| epoch);
         if offered.epoch < seen {
             return Err(StateError::OldEpoch { epoch: offered.epoch, seen });
         }
         match offered.order(&held) {
-            Order::Same => Ok((offered, false)),
+            Order::Same => Ok((self.peers(identity)?, false)),
             Order::Newer => {
+                let kept = Kept::read(&self.dir)?;
+                let (next, names) = kept.then(identity, &site, &first, (&held, &held_sealed), (&offered, sealed))?;
+                // First: a list that is stored is one that was judged.
+                next.write(&self.dir)?;
                 write_atomic(&self.dir.join(PEERS), &serde_json::to_vec(sealed)?, PRIVATE)?;
-                Ok((offered, true))
+                Ok((without(offered, &names), true))
             }
             Order::Conflict => Err(StateError::Fork { epoch: offered.epoch, version: offered.version }),
             Order::Older => Err(StateError::OldPeers {

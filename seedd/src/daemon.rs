@@ -238,6 +238,7 @@ async fn run(app: Arc<App>, options: &Options, pages_listener: TcpListener, mut 
     }
     tasks.spawn(watchdog(app.clone()));
     app.start_webhooks(&mut tasks);
+    app.start_asking(&mut tasks);
     let pages_listener = tokio::net::TcpListener::from_std(pages_listener).context("registering the web listener")?;
     write_config(&app.spec);
     announce(&app, options, scheme, pages_at);

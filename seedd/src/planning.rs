@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_seed::arch::Arch;
+use cluster_seed::asked::Answer;
 use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::{EnrollmentId, Hostname, Mac};
@@ -34,6 +35,15 @@ pub struct Planner<'a> {
     pub gone: BTreeSet<EnrollmentId>,
     /// Read once; a planner is made for one request.
     pub claims: OnceCell<Claims>,
+    /// What the external inventory said.
+    pub asked: BTreeMap<EnrollmentId, Asked>,
+}
+
+/// What the external inventory said about a machine that waits. A machine that nobody is asked about has none.
+pub enum Asked {
+    /// Nothing yet, and only the whole form approves the machine.
+    Waits,
+    Said(Answer),
 }
 
 /// A suggestion, and whether it can be carried out.
@@ -54,14 +64,17 @@ impl Judged {
 
 impl Planner<'_> {
     /// What the plan or a rule says about a machine that waits.
-    pub fn judge(&self, tx: &Tx<'_>, facts: &HardwareFacts, mac: Mac) -> Result<Option<Judged>, StoreError> {
+    pub fn judge(&self, tx: &Tx<'_>, id: EnrollmentId, facts: &HardwareFacts, mac: Mac) -> Result<Option<Judged>, StoreError> {
         // Names are looked up only if a rule has to find a free one.
         let needs_names = self.plan.find(facts, mac).is_none() && !self.spec.spec.enrollment.rules.is_empty();
         let taken = if needs_names { self.taken(tx)? } else { BTreeSet::new() };
         let free = |pattern: &NamePattern| pattern.labels().find(|label| !taken.contains(label));
-        let Some(suggestion) = suggest(self.plan, &self.spec.spec.enrollment.rules, facts, mac, &free) else { return Ok(None) };
+        let asked = self.asked.get(&id);
+        let own = suggest(self.plan, &self.spec.spec.enrollment.rules, facts, mac, &free);
+        let Some(suggestion) = with_inventory(own, asked) else { return Ok(None) };
         let mut disk = None;
-        let against = match self.against(tx, &suggestion)? {
+        let by_inventory = asked.and_then(|asked| inventory_against(asked, &suggestion));
+        let against = match self.against(tx, &suggestion)?.or(by_inventory) {
             Some(against) => Some(against),
             None => match self.disk(&suggestion, facts) {
                 Ok(found) => {
@@ -142,7 +155,7 @@ impl Planner<'_> {
         mac: Mac,
         id: EnrollmentId,
     ) -> Result<Option<SuggestionView>, StoreError> {
-        let Some(judged) = self.judge(tx, facts, mac)? else { return Ok(None) };
+        let Some(judged) = self.judge(tx, id, facts, mac)? else { return Ok(None) };
         Ok(Some(self.view(judged, id, self.rivals(tx, facts, mac, id)?)))
     }
 
@@ -240,6 +253,45 @@ impl Planner<'_> {
         }
         Ok(nodes)
     }
+}
+
+/// The plan comes before the inventory, and the inventory before the rules.
+fn with_inventory(own: Option<Suggestion>, asked: Option<&Asked>) -> Option<Suggestion> {
+    if own.as_ref().is_some_and(|s| matches!(s.source, Source::Plan { .. })) {
+        return own;
+    }
+    match asked {
+        Some(Asked::Said(answer)) if !answer.allow || answer.fills_in() => Some(Suggestion {
+            source: Source::Inventory,
+            name: answer.name.clone(),
+            role: answer.role.clone(),
+            disk: answer.disk.clone(),
+            place: String::new(),
+            labels: answer.labels.clone(),
+            differs: Vec::new(),
+        }),
+        _ => own,
+    }
+}
+
+/// What the inventory has against it. The whole form approves the machine all the same.
+fn inventory_against(asked: &Asked, s: &Suggestion) -> Option<(Trouble, String)> {
+    let answer = match asked {
+        Asked::Waits => return Some((Trouble::InventoryWaits, "the inventory has not answered yet".to_owned())),
+        Asked::Said(answer) => answer,
+    };
+    if !answer.allow {
+        let reason = if answer.reason.is_empty() { String::new() } else { format!(": {}", answer.reason) };
+        return Some((Trouble::InventoryRefused, format!("the inventory refuses this machine{reason}")));
+    }
+    let other = |what: &str, theirs: &Option<String>, ours: &Option<String>| match (theirs, ours) {
+        (Some(theirs), Some(ours)) if theirs != ours => {
+            Some(format!("the inventory gives it the {what} {theirs}, and not {ours}"))
+        }
+        _ => None,
+    };
+    let differs = other("name", &answer.name, &s.name).or_else(|| other("role", &answer.role, &s.role));
+    differs.map(|why| (Trouble::NotAsPlanned, why))
 }
 
 /// A machine that waits and has a row.

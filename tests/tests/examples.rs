@@ -10,6 +10,7 @@ use cluster_seed::cluster::ClusterSpec;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::ids::EnrollmentId;
 use cluster_seed::join::{Given, SEED, TOKEN, nocloud};
+use cluster_seed::plan::Plan;
 use cluster_seed::seal::{SigningKey, key_text};
 use cluster_seed::site_key;
 use hcl::eval::{Context, Evaluate as _, FuncArgs, FuncDef, ParamType};
@@ -17,7 +18,7 @@ use hcl::{Body, Value};
 use kubedos_tests::tool;
 use web::api::{EnrollmentView, MachineRow};
 
-const PROVIDERS: [&str; 3] = ["bpg/proxmox", "dmacvicar/libvirt", "hashicorp/aws"];
+const PROVIDERS: [&str; 4] = ["bpg/proxmox", "dmacvicar/libvirt", "hashicorp/aws", "hashicorp/http"];
 const TOKEN_TEXT: &str = "kjt-0a1b2c3d-000102030405060708090a0b0c0d0e0f";
 
 fn examples() -> PathBuf {
@@ -83,7 +84,7 @@ fn module(dir: &Path, ending: &str) -> Module {
 
 fn terraform() -> Vec<Module> {
     let of = |name: &str| module(&examples().join("terraform").join(name), ".tf");
-    ["proxmox", "libvirt", "aws"].map(of).into()
+    ["proxmox", "libvirt", "aws", "api"].map(of).into()
 }
 
 /// Everything that is used is declared, and the reverse.
@@ -115,7 +116,7 @@ fn every_reference_of_the_examples_and_of_packers_template_is_declared() {
 }
 
 #[test]
-fn only_the_three_providers_are_fetched_in_one_version_each() {
+fn only_these_providers_are_fetched_in_one_version_each() {
     let mut sources = BTreeSet::new();
     for module in terraform() {
         let required =
@@ -127,7 +128,9 @@ fn only_the_three_providers_are_fetched_in_one_version_each() {
             let parts: Vec<&str> = version.split('.').collect();
             assert!(parts.len() == 3 && parts.iter().all(|p| p.parse::<u32>().is_ok()), "{version} is not one version");
             let kinds = module.blocks("resource").chain(module.blocks("data")).map(|b| b.labels()[0].as_str());
-            assert!(kinds.map(|k| k.split('_').next()).all(|p| p == Some(provider.key())), "{}: another provider", module.name);
+            // terraform_data is a part of the program itself.
+            let own = |p: Option<&str>| p == Some(provider.key()) || p == Some("terraform");
+            assert!(kinds.map(|k| k.split('_').next()).all(own), "{}: another provider", module.name);
             sources.insert(text("source"));
         }
         assert_eq!(module.blocks("module").count(), 0, "{}: modules are fetched", module.name);
@@ -203,8 +206,56 @@ fn yaml_examples_parse_and_the_reference_fleet_is_a_cluster() {
     assert_eq!((spec.spec.nodes.len(), spec.spec.substrate.map(|s| s.hosts.len())), (16, Some(3)));
 }
 
+/// What is written after `key` in the lines of a text, without quotes.
+fn written<'a>(text: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
+    let values = text.lines().filter_map(move |l| l.trim().strip_prefix(key));
+    values.map(|v| v.trim_start_matches([' ', '=', ':']).trim_matches('"'))
+}
+
 #[test]
-fn ansible_accepts_the_playbook() {
+fn the_api_examples_ask_for_routes_that_there_are() {
+    let at = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/openapi.json");
+    let described: serde_json::Value = serde_json::from_str(&fs::read_to_string(at).unwrap()).unwrap();
+    let playbook = fs::read_to_string(examples().join("ansible/api/plan.yml")).unwrap();
+    let terraform = module(&examples().join("terraform/api"), ".tf");
+    for (text, requests) in [(&terraform.text, "data \"http\""), (&playbook, "- name:")] {
+        let mut asked = BTreeSet::new();
+        // A request ends where the next one begins.
+        for request in text.split(requests).skip(1) {
+            let Some(url) = written(request, "url").find(|v| v.contains("/api/v1/")) else { continue };
+            let path = &url[url.find("/api/v1/").unwrap()..];
+            let method = written(request, "method").next().unwrap_or("GET").to_ascii_lowercase();
+            assert!(described["paths"][path][&method].is_object(), "{method} {path}");
+            let body = request.contains("request_body") || request.contains("body: {");
+            assert_eq!(body, method == "post", "{method} {path}");
+            asked.insert((method, path.to_owned()));
+        }
+        let expected = [("get", "nodes"), ("get", "plan"), ("post", "plan"), ("post", "plan/check")];
+        assert_eq!(asked, expected.map(|(method, path)| (method.to_owned(), format!("/api/v1/{path}"))).into());
+    }
+}
+
+/// Both examples write a row as `- {JSON}`.
+#[test]
+fn the_seed_reads_the_rows_that_the_api_examples_write() {
+    let all = fs::read_to_string(examples().join("ansible/api/group_vars/all.yml")).unwrap();
+    let all: serde_json::Value = serde_saphyr::from_str(&all).unwrap();
+    let mut text = String::new();
+    for machine in all["machines"].as_array().unwrap() {
+        let mut row = serde_json::json!({"name": "", "serial": "", "mac": "", "role": "", "disk": "only", "place": ""});
+        row.as_object_mut().unwrap().extend(machine.as_object().unwrap().clone());
+        text.push_str(&format!("- {row}\n"));
+    }
+    let plan = Plan::parse(&text).unwrap();
+    let rows: Vec<_> = plan.rows().iter().map(|r| (r.line, r.name.as_str(), r.serial.as_str(), r.mac.is_some())).collect();
+    assert_eq!(rows, [(1, "n-1", "S5GXNX0T1", false), (2, "n-2", "", true)]);
+    // What is left out comes back as the examples fill it in: they find no difference.
+    let first = serde_json::to_value(&plan.rows()[0]).unwrap();
+    assert_eq!(first, serde_json::json!({"line": 1, "serial": "S5GXNX0T1", "name": "n-1", "role": "base"}));
+}
+
+#[test]
+fn ansible_accepts_the_playbooks() {
     if tool::find("ansible-playbook").is_none() {
         return kubedos_skip::skip("ansible-playbook", "is not installed");
     }
@@ -218,22 +269,24 @@ fn ansible_accepts_the_playbook() {
     for module in ["proxmox_kvm", "proxmox_disk"] {
         fs::write(collection.join(format!("plugins/modules/{module}.py")), "#!/usr/bin/python\n").unwrap();
     }
-    let at = examples().join("ansible/proxmox");
     let path = |p: PathBuf| p.display().to_string();
-    let argv = [
-        "env".to_owned(),
-        format!("ANSIBLE_COLLECTIONS_PATH={}", dir.path().display()),
-        format!("ANSIBLE_LOCAL_TEMP={}", path(dir.path().join("tmp"))),
-        format!("ANSIBLE_HOME={}", path(dir.path().join("home"))),
-        "LC_ALL=C.UTF-8".to_owned(),
-        "ansible-playbook".to_owned(),
-        "--syntax-check".to_owned(),
-        "-i".to_owned(),
-        path(at.join("hosts.yml")),
-        path(at.join("create.yml")),
-    ];
-    let out = tool::outcome(&argv).unwrap();
-    assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
+    for (folder, playbook) in [("proxmox", "create.yml"), ("api", "plan.yml")] {
+        let at = examples().join("ansible").join(folder);
+        let argv = [
+            "env".to_owned(),
+            format!("ANSIBLE_COLLECTIONS_PATH={}", dir.path().display()),
+            format!("ANSIBLE_LOCAL_TEMP={}", path(dir.path().join("tmp"))),
+            format!("ANSIBLE_HOME={}", path(dir.path().join("home"))),
+            "LC_ALL=C.UTF-8".to_owned(),
+            "ansible-playbook".to_owned(),
+            "--syntax-check".to_owned(),
+            "-i".to_owned(),
+            path(at.join("hosts.yml")),
+            path(at.join(playbook)),
+        ];
+        let out = tool::outcome(&argv).unwrap();
+        assert_eq!(out.code, 0, "{playbook}: {}{}", out.stdout, out.stderr);
+    }
 }
 
 fn row(id: i64, state: Option<(EnrollmentState, &str, &str)>) -> MachineRow {

@@ -8,6 +8,8 @@ pub const MAX_FORM: usize = 64 << 10;
 pub const MAX_PLAN: usize = 3 * cluster_seed::plan::MAX_TEXT + MAX_FORM;
 /// Most fields of a form with a file.
 pub const MAX_FIELDS: usize = 16;
+/// Largest answer of the countersigning key as a form or JSON, in bytes: those about some twenty thousand nodes.
+pub const MAX_COUNTERSIGN: usize = 16 << 20;
 /// Largest request with a cluster.yaml, in bytes: a file of 1 MiB in a form, where most punctuation needs three bytes.
 pub const MAX_SETTINGS: usize = 4 << 20;
 /// Time for a complete request body to arrive.

@@ -172,6 +172,18 @@ pub const KEYS: &[Section] = &[
         key("policy", "word", "code", "`code`, `planned-click`", "What a machine that the plan names waits for ([joining.md](joining.md)). With `planned-click` one click approves it, and the boot network is trusted. All others wait for their code."),
         key("window", "word", "always", "`always`, `manual`", "When unknown machines may ask to enroll: always, or while `seedd enrollment open` says so."),
         key("rules", "list", "[]", "at most 64 entries", "What the form of an approval is filled in with. The first rule that fits a machine counts; the plan comes before all rules."),
+        key("countersign", "section", NONE, "", "A key, kept off the seed, that has to sign every new node as well ([countersigning.md](countersigning.md))."),
+        key("inventory", "section", NONE, "", "An external inventory that is asked about a machine before its approval ([webhooks.md](webhooks.md#asking-an-inventory))."),
+    ] },
+    Section { at: &["spec.enrollment.countersign"], about: "Nodes that have once seen the key give it up only by its own signature.", keys: &[
+        key("key", "64 hex digits", REQUIRED, "an ed25519 public key", "The public half, as `seedd countersign keygen` prints it."),
+    ] },
+    Section { at: &["spec.enrollment.inventory"], about: "It fills in the form of an approval, and approves nothing.", keys: &[
+        key("url", "URL", REQUIRED, "http or https; at most 2,048 bytes", "Where the facts of a machine are posted to."),
+        key("secretFile", "absolute path", REQUIRED, "", "A file whose first line is the secret of the signatures."),
+        key("caFile", "absolute path", "null", "needed for https", "A file with the certificates, in PEM, of the authorities that are believed."),
+        key("timeoutSeconds", "integer, seconds", "5", "1 to 30", "Time for one answer."),
+        key("onFailure", "word", "ask", "`ask`, `wait`", "Without an answer: ask the operator as if there were no inventory, or try again and approve planned machines by their whole form only. An operator with the whole form never waits."),
     ] },
     Section { at: &["spec.enrollment.rules[]"], about: "A rule decides nothing: its values are shown before a machine is approved. `seedd plan explain` shows which one fits.", keys: &[
         key("match", "section", REQUIRED, "", "Conditions, all of which a machine has to meet. `{}` fits every machine."),

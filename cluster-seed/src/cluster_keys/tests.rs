@@ -32,7 +32,7 @@ spec:
     kubernetes: {}
   darksite: {suite: trixie}
   roles: {base: {count: {}}}
-  enrollment: {rules: [{match: {}, role: base}]}
+  enrollment: {rules: [{match: {}, role: base}], countersign: {key: "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"}, inventory: {url: "http://i.lan/", secretFile: /s}}
   ssh: {}
   time: {}
   acceptance: {}

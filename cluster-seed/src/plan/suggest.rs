@@ -16,8 +16,14 @@ use crate::machine::HardwareFacts;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "from")]
 pub enum Source {
-    Plan { line: u64 },
-    Rule { number: usize },
+    Plan {
+        line: u64,
+    },
+    Rule {
+        number: usize,
+    },
+    /// The external inventory.
+    Inventory,
 }
 
 impl fmt::Display for Source {
@@ -25,6 +31,7 @@ impl fmt::Display for Source {
         match self {
             Source::Plan { line } => write!(f, "by line {line} of the plan"),
             Source::Rule { number } => write!(f, "by rule {number}"),
+            Source::Inventory => f.write_str("by the inventory"),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::node::clock;
 use crate::node::gate;
 use crate::node::lists::{self, ListError, Lists, Refreshed};
 use crate::node::planes;
+use crate::pinned;
 use crate::report::{LAST_WORDS, ReportError, Reporter};
 use crate::state::NodeDir;
 
@@ -35,6 +36,9 @@ const BASE_PAUSE: Duration = Duration::from_secs(5);
 const WATCH_SECONDS: u32 = 5;
 const WATCHES: u32 = 90;
 const IDLE_WATCHES: u32 = 24;
+/// Looks whether this node was countersigned before the unit starts again, and the pause between them: 50 minutes.
+const COUNTERSIGN_TRIES: u32 = 100;
+const COUNTERSIGN_PAUSE: Duration = Duration::from_secs(30);
 
 /// Number of steps that succeeded, and how many of those changed something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,10 +82,29 @@ impl Node<'_> {
         self.up(&peers).context("bringing up the planes")?;
         self.booted();
         self.report(&outcomes);
-        self.gate(&peers)?;
+        self.gate(&self.countersigned(&peers)?)?;
         let stats = self.finish_base(&mut base, outcomes)?;
         self.applied(stats)?;
         self.time_over_plane(&peers)
+    }
+
+    /// Waits until the site's offline key has signed this node: before that, no other one is its peer, the seed included.
+    fn countersigned(&self, peers: &PeersFile) -> anyhow::Result<PeersFile> {
+        let Some(fingerprint) = pinned::waiting(self.identity, peers) else { return Ok(peers.clone()) };
+        self.console.step(&format!("waiting for the countersignature of this node, fingerprint {fingerprint}"));
+        for _ in 0..COUNTERSIGN_TRIES {
+            (self.wait)(COUNTERSIGN_PAUSE);
+            match self.refresh() {
+                Ok(Refreshed { peers, .. }) if pinned::waiting(self.identity, &peers).is_none() => {
+                    self.console.step("countersigned");
+                    planes::up(self.root, self.identity, &peers).context("changing the planes")?;
+                    return Ok(peers);
+                }
+                Ok(_) => {}
+                Err(e) => tracing::warn!(error = %chain(&e), "peer list not refreshed"),
+            }
+        }
+        bail!("this node is not countersigned yet")
     }
 
     /// Runs last, because chrony needs some seconds and nothing depends on it.

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 use cluster_seed::cluster::CONTROL_PLANE;
-use cluster_seed::held::{Held, HeldReply, MAX_LIST};
+use cluster_seed::held::{Held, HeldReply, MAX_LIST, Refused};
 use cluster_seed::identity::NodeIdentity;
 use cluster_seed::peers::PeersFile;
 use cluster_seed::seal::{SealError, Sealed, SigningKey, key_from_text};
 
 use crate::epoch::{self, EpochError};
 use crate::http::{Http, HttpError, chain};
+use crate::pinned::PinError;
 use crate::state::{NodeDir, StateError};
 
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +77,11 @@ impl Lists<'_> {
 
     fn exchange(&self, http: &Http) -> Result<(PeersFile, bool), ListError> {
         let (mine, sealed) = self.dir.newest(self.identity)?;
-        let mut reply = self.tell(http, &mine, &sealed)?;
+        let refused = Refused::entries(&self.dir.refused(self.identity)?);
+        if let Some(refused) = &refused {
+            tracing::error!(nodes = ?refused.names, more = refused.more, "the seed lists nodes that the offline key did not sign");
+        }
+        let mut reply = self.tell(http, (&mine, &sealed), refused)?;
         if reply.send {
             // This node may hold a newer list than a seed that was restored from an old copy.
             match http.post_json_within(&self.path("list"), &sealed, MAX_LIST as u64) {
@@ -98,21 +103,43 @@ impl Lists<'_> {
     }
 
     fn take(&self, http: &Http, list: &Sealed<PeersFile>) -> Result<(PeersFile, bool), ListError> {
-        let (peers, changed) = self.accept(http, list)?;
+        let (peers, changed) = match self.accept(http, list) {
+            Err(ListError::State(StateError::Countersign(why))) => {
+                self.complain(http, &why);
+                return Err(StateError::Countersign(why).into());
+            }
+            other => other?,
+        };
         if changed {
+            let refused = Refused::entries(&self.dir.refused(self.identity)?);
             // The seed shows which nodes have not received a revocation; report it at once.
-            if let Err(e) = self.tell(http, &peers, list) {
+            if let Err(e) = self.tell(http, (&peers, list), refused) {
                 tracing::debug!(error = %chain(&e), "the new peer list was not reported");
             }
         }
         Ok((peers, changed))
     }
 
+    /// Tells the seed why its list was refused as a whole. One that was taken over may keep that to itself: the log of the node has it.
+    fn complain(&self, http: &Http, why: &PinError) {
+        let why = chain(why);
+        tracing::error!(error = %why, "the peer list of the seed was refused");
+        let Ok((mine, sealed)) = self.dir.newest(self.identity) else { return };
+        if let Err(e) = self.tell(http, (&mine, &sealed), Some(Refused::list(&why))) {
+            tracing::debug!(error = %chain(&e), "the refusal was not reported");
+        }
+    }
+
     fn path(&self, what: &str) -> String {
         format!("/api/v1/agent/{}/{what}", self.identity.info.enrollment)
     }
 
-    fn tell(&self, http: &Http, peers: &PeersFile, sealed: &Sealed<PeersFile>) -> Result<HeldReply, ListError> {
+    fn tell(
+        &self,
+        http: &Http,
+        (peers, sealed): (&PeersFile, &Sealed<PeersFile>),
+        refused: Option<Refused>,
+    ) -> Result<HeldReply, ListError> {
         let held = Held {
             enrollment: self.identity.info.enrollment,
             seq: self.dir.held_number()?,
@@ -124,6 +151,7 @@ impl Lists<'_> {
                 tracing::error!(error = %chain(&e), "no new key for the seed");
                 BTreeMap::new()
             }),
+            refused,
         };
         Ok(http.post_json_within(&self.path("held"), &Sealed::sign(&held, self.key)?, MAX_LIST as u64)?)
     }

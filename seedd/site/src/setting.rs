@@ -13,6 +13,8 @@ pub const PEERS_SIGNED: &str = "local:peers-signed";
 pub const OVERTAKEN: &str = "local:peers-overtaken";
 /// A node holds another list under the same number. Of this installation.
 pub const FORKED: &str = "local:peers-forked";
+/// The key that is kept off the seed, and its signatures; see [`cluster_seed::countersign::state::State`].
+pub const COUNTERSIGN: &str = "countersign";
 /// The release certificates that nodes verify packages with, signed.
 pub const APT_KEYS: &str = "apt-keys";
 pub const EPOCH: &str = "epoch";

@@ -56,7 +56,8 @@ impl App {
                 if let Some(revealed) = &record.revealed {
                     tx.set_facts(record.machine, &revealed.facts)?;
                 }
-                let text = format!("the machine confirmed the code: approved as {hostname}, role {role}");
+                let waits = if self.is_unsigned(tx, hostname)? { "; it waits for its countersignature" } else { "" };
+                let text = format!("the machine confirmed the code: approved as {hostname}, role {role}{waits}");
                 tx.event(now_ms(), &event_of(&record, EventKind::EnrollmentApproved, &text, Some(&decided.actor)))?;
                 self.note_as_planned(tx, &record, decided)?;
                 Ok(())

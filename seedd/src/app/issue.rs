@@ -8,6 +8,7 @@ use cluster_seed::addressing::{SEED_HOST, address};
 use cluster_seed::cluster::{CONTROL_PLANE, PlaneSpec};
 use cluster_seed::converge::platform::is_kubernetes;
 use cluster_seed::converge::role::resolve;
+use cluster_seed::countersign::state::{Composed, State};
 use cluster_seed::events::EventKind;
 use cluster_seed::identity::{DarksiteSource, IdentityInfo, InstallOrder, IssuedIdentity, NodeIdentity, PlaneAddress};
 use cluster_seed::ids::{Hostname, NodeId};
@@ -148,7 +149,8 @@ impl App {
     /// Writes and signs the next version of the peer list.
     pub(super) fn sign_peers(&self, tx: &Tx<'_>, keys: &Unsealed) -> Result<Sealed<PeersFile>, ApiError> {
         let held = self.held_peers(tx)?;
-        let file = self.peers_file(tx, held.as_ref().map_or(1, |h| h.version + 1))?;
+        let (file, state) = self.peers_file(tx, held.as_ref().map_or(1, |h| h.version + 1), held.as_ref())?;
+        self.keep_countersigning(tx, &state)?;
         let sealed = Sealed::sign(&file, &keys.site).map_err(unexpected)?;
         let signed = self.signed_at(tx)?.then(held.as_ref(), &file, now());
         tx.set(setting::PEERS_SIGNED, &serde_json::to_string(&signed).map_err(unexpected)?)?;
@@ -170,7 +172,7 @@ impl App {
                 self.sign_epoch(tx, &keys.site)?;
                 let held = self.held_peers(tx)?;
                 let same = match &held {
-                    Some(h) => self.peers_file(tx, h.version)? == *h,
+                    Some(h) => self.peers_file(tx, h.version, Some(h))?.0 == *h,
                     None => false,
                 };
                 if !same {
@@ -190,7 +192,8 @@ impl App {
         }
     }
 
-    fn peers_file(&self, tx: &Tx<'_>, version: u64) -> Result<PeersFile, ApiError> {
+    /// The list as it should be, and the state of countersigning after it. `held` is the list in use.
+    fn peers_file(&self, tx: &Tx<'_>, version: u64, held: Option<&PeersFile>) -> Result<(PeersFile, State), ApiError> {
         let spec = &self.spec.spec.networking;
         let plane = |p: &PlaneSpec| PeerPlane {
             cidr: p.cidr,
@@ -199,7 +202,6 @@ impl App {
             hubs: p.hub_roles(),
         };
         let planes: BTreeMap<_, _> = spec.planes.iter().map(|(n, p)| (n.clone(), plane(&p.value))).collect();
-        let mut nodes = BTreeMap::new();
         let mut pods = self.pods();
         let mut addresses = BTreeMap::new();
         for (name, plane) in &planes {
@@ -211,26 +213,21 @@ impl App {
             keys: self.public.planes.clone(),
             addresses,
         };
-        nodes.insert(self.seed_name.clone(), seed);
-        for node in tx.live_nodes()? {
-            if let Some(pods) = &mut pods {
-                pods.nodes.extend(self.range_of(&node).map(|range| (node.hostname.clone(), range)));
-            }
-            let peer = PeerNode {
-                // A node last seen in another underlay has to contact the seed first; its report contains the new address.
-                endpoint: node.endpoint.filter(|ip| spec.underlay.subnet.contains(ip)),
-                role: node.role,
-                keys: node.planes.iter().map(|(n, (_, key))| (n.clone(), *key)).collect(),
-                addresses: node.planes.iter().map(|(n, (ip, _))| (n.clone(), *ip)).collect(),
-            };
-            nodes.insert(node.hostname, peer);
+        let live = tx.live_nodes()?;
+        let approved = live.iter().map(|node| (node.hostname.clone(), (node.id, self.peer_of(node)))).collect();
+        // Without a countersigning key, all of them.
+        let Composed { mut nodes, part, state, .. } = self.compose_peers(tx, approved, held)?;
+        if let Some(pods) = &mut pods {
+            let listed = live.iter().filter(|node| nodes.contains_key(&node.hostname));
+            pods.nodes.extend(listed.filter_map(|node| Some((node.hostname.clone(), self.range_of(node)?))));
         }
+        nodes.insert(self.seed_name.clone(), seed);
         let allow = |list: Vec<Reasoned>| list.into_iter().map(|reasoned| reasoned.allow).collect();
         let policy = self.spec.allows().into_iter().map(|(plane, list)| (plane, allow(list))).collect();
         let epoch = self.epoch(tx)?;
-        let mut list = PeersFile { epoch, version, planes, nodes, pods, policy, ..PeersFile::default() };
+        let mut list = PeersFile { epoch, version, planes, nodes, pods, policy, countersign: part, ..PeersFile::default() };
         self.rotating_into(tx, &mut list)?;
-        Ok(list)
+        Ok((list, state))
     }
 
     /// The networks of Kubernetes, without a node.

@@ -3,7 +3,7 @@
 //! If a node holds a newer list, signed by this site, this seed was restored from an old copy; the seed continues with a
 //! higher version. Two different lists with the same version raise an alarm.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::enrollment::EnrollmentEvent;
 use cluster_seed::events::EventKind;
-use cluster_seed::held::{Held, HeldReply};
+use cluster_seed::held::{Held, HeldReply, Refused};
 use cluster_seed::ids::{EnrollmentId, Hostname};
 use cluster_seed::peers::{Order, PeerNode, PeersFile};
 use cluster_seed::seal::Sealed;
@@ -39,6 +39,8 @@ pub struct Heard {
     asked: Mutex<HashSet<EnrollmentId>>,
     /// Requests for the list that did not come from a node.
     refused: AtomicU64,
+    /// What nodes refused last, so that it is recorded once and not every 30 seconds.
+    refusals: Mutex<HashMap<EnrollmentId, Refused>>,
 }
 
 impl Heard {
@@ -113,6 +115,7 @@ impl App {
         if let Err(e) = self.hear_keys(&node, &held.next).and_then(|()| self.turn_keys()) {
             tracing::warn!(error = %e, node = %node.hostname, "replacing the keys of nodes");
         }
+        self.hear_refused(&node, held.refused.as_ref())?;
         tracing::trace!(%from, node = %node.hostname, version = held.version, "a node reported which list it holds");
         let own = match self.signed_peers() {
             Ok(own) => own,
@@ -129,6 +132,21 @@ impl App {
             return Ok(self.ask(id, Some(own)));
         }
         Ok(HeldReply { peers: Some(own), send: false, apt: self.signed_apt_keys() })
+    }
+
+    /// Records what a node refused, if that is new.
+    fn hear_refused(&self, node: &NodeRecord, refused: Option<&Refused>) -> Result<(), ApiError> {
+        let mut known = lock(&self.heard.refusals);
+        let Some(refused) = refused else {
+            known.remove(&node.enrollment);
+            return Ok(());
+        };
+        if known.get(&node.enrollment) == Some(refused) {
+            return Ok(());
+        }
+        known.insert(node.enrollment, refused.clone());
+        drop(known);
+        self.write(|tx| self.note_refused(tx, node, refused))
     }
 
     fn ask(&self, id: EnrollmentId, peers: Option<Sealed<PeersFile>>) -> HeldReply {

@@ -6,6 +6,7 @@ pub use api::Seed;
 pub mod agree;
 pub mod approve;
 mod apt;
+pub mod asked;
 mod audit;
 pub mod auth;
 pub mod boot;
@@ -16,6 +17,7 @@ mod clock;
 pub mod confirm;
 pub mod console;
 pub mod converge;
+mod countersign;
 mod darksite;
 mod dhcp;
 pub mod enroll;
@@ -166,6 +168,10 @@ pub struct App {
     pub heard: lists::Heard,
     /// The signed peer list as it is stored, and its epoch and version: it is large, and every page asks for the numbers.
     own_list: Mutex<Option<(String, (u64, u64))>>,
+    /// What the external inventory said about machines that wait.
+    asked: asked::standing::Asked,
+    /// The warnings about countersigning, and of what they were made.
+    countersign_said: Mutex<Option<(String, Vec<String>)>>,
     /// Sessions of the command line on this machine.
     local: local_sessions::LocalSessions,
     /// How the receivers of webhooks do.
@@ -221,6 +227,8 @@ impl App {
             checkpointed: AtomicU64::default(),
             heard: lists::Heard::default(),
             own_list: Mutex::default(),
+            asked: asked::standing::Asked::default(),
+            countersign_said: Mutex::default(),
             local: local_sessions::LocalSessions::default(),
             webhooks: webhooks::standing::Hooks::default(),
             lasting: OnceLock::new(),

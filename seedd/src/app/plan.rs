@@ -88,6 +88,7 @@ impl Held {
             told: app.told.all(),
             gone: app.gone(),
             claims: OnceCell::new(),
+            asked: app.asked_about(),
         }
     }
 }

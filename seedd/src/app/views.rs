@@ -44,11 +44,18 @@ impl App {
             )),
         }
         let sealed = self.is_sealed();
-        let (snapshot, netboot, standing, alarms) = self
-            .store
-            .read(|tx| Ok::<_, ApiError>((tx.snapshot()?, tx.netboot()?, self.standing(tx)?, self.list_alarms(tx)?)))?;
+        let (snapshot, netboot, standing, alarms, waiting) = self.store.read(|tx| {
+            Ok::<_, ApiError>((
+                tx.snapshot()?,
+                tx.netboot()?,
+                self.standing(tx)?,
+                self.list_alarms(tx)?,
+                self.countersign_warnings(tx)?,
+            ))
+        })?;
         warnings.extend(alarms);
         warnings.extend(standing.warnings(&self.seed_name));
+        warnings.extend(waiting);
         if snapshot.is_none() {
             warnings.push("there is no darksite snapshot: run `seedd darksite build`".to_owned());
         }

@@ -134,7 +134,7 @@ impl Bench {
 
     fn planner<'a>(&'a self, plan: &'a Plan) -> Planner<'a> {
         let (images, told, gone) = (self.images.clone(), BTreeSet::new(), BTreeSet::new());
-        Planner { spec: &self.spec, plan, images, told, gone, claims: OnceCell::new() }
+        Planner { spec: &self.spec, plan, images, told, gone, claims: OnceCell::new(), asked: BTreeMap::new() }
     }
 
     fn check(&self, plan: &Plan) -> Result<PlanCheck> {

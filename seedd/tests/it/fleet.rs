@@ -31,7 +31,7 @@ fn running(n: u8, app: &App) -> (Machine, EnrollmentId) {
 }
 
 fn says(machine: &Machine, id: EnrollmentId, app: &App, seq: u64) {
-    let held = Held { enrollment: id, seq, epoch: 1, version: 1, digest: Digest([0; 32]), next: [].into() };
+    let held = Held { enrollment: id, seq, epoch: 1, version: 1, digest: Digest([0; 32]), next: [].into(), refused: None };
     app.hear_held(ip(), id, &Sealed::sign(&held, &machine.key).unwrap()).unwrap();
 }
 

@@ -66,7 +66,7 @@ impl Running {
     /// Says by itself what it holds.
     fn says(&self, app: &App, epoch: u64, version: u64, digest: Digest) -> Result<HeldReply, ApiError> {
         let seq = 1_000_000 + SEQ.fetch_add(1, Ordering::Relaxed);
-        let held = Held { enrollment: self.id(), seq, epoch, version, digest, next: [].into() };
+        let held = Held { enrollment: self.id(), seq, epoch, version, digest, next: [].into(), refused: None };
         app.hear_held(ip(), self.id(), &Sealed::sign(&held, &self.machine.key).unwrap())
     }
 }
@@ -165,7 +165,7 @@ fn strangers_do_not_get_the_list() {
 
     // A message signed by another, of another, or said before.
     let held = |enrollment, seq, key: &SigningKey| {
-        Sealed::sign(&Held { enrollment, seq, epoch: 1, version: 1, digest: Digest([0; 32]), next: [].into() }, key)
+        Sealed::sign(&Held { enrollment, seq, epoch: 1, version: 1, digest: Digest([0; 32]), next: [].into(), refused: None }, key)
     };
     let stolen = SigningKey::from_bytes(&[66; 32]);
     let nobody = EnrollmentId([9; 16]);

@@ -11,6 +11,7 @@ mod audit;
 mod charts;
 mod clock;
 mod converge;
+mod countersign;
 mod dhcp;
 mod error;
 mod fleet;
@@ -42,6 +43,7 @@ pub use clock::ClockView;
 pub use converge::{
     AcceptView, BarrierView, ConvergeAct, ConvergeNode, ConvergeStage, ConvergeView, ConvergeWhat, NodeCheck, RunView,
 };
+pub use countersign::{CountersignApi, CountersignTaken, CountersignText, CountersignView, CountersignWaiting};
 pub use dhcp::{DhcpApi, DhcpNetwork, DhcpView, LeaseView, OtherServer, ReservationView};
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};

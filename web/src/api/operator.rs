@@ -13,6 +13,7 @@ use super::audit::AuditApi;
 use super::charts::{ChartsView, Window};
 use super::clock::ClockView;
 use super::converge::{ConvergeAct, ConvergeView};
+use super::countersign::CountersignApi;
 use super::dhcp::DhcpApi;
 use super::error::ApiError;
 use super::fleet::{Approve, EnrollmentView, MachineDetail, MachineRow};
@@ -108,6 +109,7 @@ pub struct RoleView {
 pub trait OperatorApi:
     AboutApi
     + AuditApi
+    + CountersignApi
     + DhcpApi
     + InventoryApi
     + JobsApi

@@ -4,6 +4,7 @@ pub(crate) mod about;
 pub(crate) mod audit;
 pub(crate) mod charts;
 pub(crate) mod converge;
+pub(crate) mod countersign;
 pub(crate) mod dhcp;
 pub(crate) mod inventory;
 pub(crate) mod jobs;

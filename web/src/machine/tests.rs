@@ -68,7 +68,7 @@ async fn the_agents_messages() {
     let confirmation = "00".repeat(32).parse().unwrap();
     let confirm = Sealed::sign(&Confirm { enrollment, confirmation }, &key).unwrap();
     let mismatch = Sealed::sign(&Mismatch { enrollment }, &key).unwrap();
-    let held = Held { enrollment, seq: 1, epoch: 1, version: 1, digest: Digest::of(b"x"), next: [].into() };
+    let held = Held { enrollment, seq: 1, epoch: 1, version: 1, digest: Digest::of(b"x"), next: [].into(), refused: None };
     let held = Sealed::sign(&held, &key).unwrap();
     let agent = |rest: &str| format!("/api/v1/agent/{}/{rest}", pending_id());
     for (method, path, body, status, says) in [

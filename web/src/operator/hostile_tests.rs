@@ -31,6 +31,7 @@ async fn no_page_shows_it_raw() {
             "/people",
             "/plan",
             "/join-tokens",
+            "/countersign",
             "/audit",
             "/audit/4",
             "/jobs",

@@ -21,7 +21,7 @@ use crate::files;
 use crate::files::handover::Wanted;
 use crate::headers::{From, Side, envelope};
 use crate::idempotency::once;
-use crate::limits::{MAX_FORM, MAX_PIECE, MAX_PLAN};
+use crate::limits::{MAX_COUNTERSIGN, MAX_FORM, MAX_PIECE, MAX_PLAN};
 use crate::{json, pages};
 
 /// Everything for people. Belongs behind TLS, or on a loopback address at the end of an SSH tunnel.
@@ -54,6 +54,7 @@ fn routes() -> Vec<Route> {
         &people_routes(),
         &inventory_routes(),
         &plan_routes(),
+        &countersign_routes(),
         &desk::routes(),
     ]
     .concat()
@@ -181,6 +182,16 @@ fn plan_routes() -> Vec<Route> {
     ]
 }
 
+fn countersign_routes() -> Vec<Route> {
+    let large = DefaultBodyLimit::max(MAX_COUNTERSIGN);
+    vec![
+        ("/countersign", get(pages::countersign::show).merge(post(pages::countersign::take).layer(large))),
+        ("/countersign/request.json", get(pages::countersign::request)),
+        ("/api/v1/countersign", get(json::countersign::view).merge(post(json::countersign::take).layer(large))),
+        ("/api/v1/countersign/request", get(json::countersign::request)),
+    ]
+}
+
 fn json_routes() -> Vec<Route> {
     vec![
         ("/api/v1/setup", post(json::setup)),
@@ -286,6 +297,10 @@ async fn metrics(State(app): State<App>, From(from): From, headers: HeaderMap) -
 
 #[cfg(test)]
 mod converge_tests;
+#[cfg(test)]
+mod countersign_rows;
+#[cfg(test)]
+mod countersign_tests;
 #[cfg(test)]
 mod desk_tests;
 #[cfg(test)]

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use crate::api::{
     AboutView, ApiTokenView, Approve, AuditEvent, AuditPage, AuditState, BuildWish, CapsuleFile, ChangePassword, ChartsView,
-    CheckpointView, ClockView, ConvergeAct, ConvergeView, CreatedToken, DeadLetterView, DhcpView, EnrollmentRow, EnrollmentView,
-    EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, JoinTokenView, Login, MachineDetail, MachinePage,
-    MachineRow, MeshView, NewToken, NewUser, NodeView, OutputsView, Overview, PackagesView, PasskeyView, PeopleView, PlaceView,
-    PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower, SetUser,
-    SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView,
-    WindowView,
+    CheckpointView, ClockView, ConvergeAct, ConvergeView, CountersignTaken, CountersignText, CountersignView, CreatedToken,
+    DeadLetterView, DhcpView, EnrollmentRow, EnrollmentView, EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView,
+    JoinTokenView, Login, MachineDetail, MachinePage, MachineRow, MeshView, NewToken, NewUser, NodeView, OutputsView, Overview,
+    PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView,
+    Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView,
+    WebhookTest, WebhookView, WindowView,
 };
 use crate::json::Events;
 use crate::json::machine::Note;
@@ -266,6 +266,13 @@ fn nodes() -> Vec<Op> {
         get::<Webhooks>("/api/v1/webhooks", "Receivers of events"),
         get::<DeadLetters>("/api/v1/webhooks/dead", "Events that were given up, newest first"),
         post::<WebhookTest>("/api/v1/webhooks/test", "Send a receiver one message").takes::<TestWish>(),
+        get::<CountersignView>("/api/v1/countersign", "The countersigning key, and nodes that wait for it"),
+        post::<CountersignTaken>("/api/v1/countersign", "Take what the countersigning key signed").takes::<CountersignText>(),
+        get::<CountersignText>("/api/v1/countersign/request", "What the countersigning key is asked to sign").query(&[(
+            "all",
+            "boolean",
+            "nodes too that it has signed already",
+        )]),
         get::<ConvergeView>("/api/v1/converge", "How far the nodes have converged"),
         post::<ConvergeView>("/api/v1/converge", "Run, check, pause or resume plays").takes::<ConvergeAct>(),
         get::<ChartsView>("/api/v1/charts", "Charts of the site's Prometheus").query(&[(

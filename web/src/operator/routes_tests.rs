@@ -171,6 +171,7 @@ pub(super) fn rows() -> Vec<Row> {
         people_rows(),
         inventory_rows(),
         super::plan_rows::rows(),
+        super::countersign_rows::rows(),
         desk::rows(),
     ]
     .concat();

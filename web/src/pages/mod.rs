@@ -11,6 +11,7 @@ pub(crate) mod clock;
 pub(crate) mod code;
 pub(crate) mod confirm;
 pub(crate) mod converge;
+pub(crate) mod countersign;
 pub(crate) mod dhcp;
 pub(crate) mod docs;
 pub(crate) mod first_setup;

@@ -37,6 +37,7 @@ pub(crate) struct Shell {
 fn chapter(title: &str) -> &'static str {
     match title {
         "Audit log" => "audit",
+        "Countersigning" => "countersigning",
         "People" => "people",
         "Mesh" => "platform/flow",
         "Planes" => "planes",

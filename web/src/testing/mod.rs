@@ -4,6 +4,7 @@ pub mod charts;
 #[cfg(test)]
 pub mod client;
 pub mod converge;
+mod countersign;
 pub mod data;
 pub mod desk;
 mod inventory;

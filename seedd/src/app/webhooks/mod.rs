@@ -2,46 +2,35 @@
 //! and events are sent one after the other. One that is not taken is tried again with growing pauses, then it is a dead letter.
 
 pub mod dead;
+pub mod delivery;
 pub mod message;
 pub(super) mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use camino::Utf8Path;
+use anyhow::{Context as _, Result};
 use cluster_seed::events::EventKind;
 use cluster_seed::ids::{Digest, Mac};
 use cluster_seed::people::Permission;
 use cluster_seed::webhooks::{WebhookSpec, shown};
 use host::clock::{now, now_ms};
-use host::files::read_limited;
 use host::random;
-use hyper::Uri;
 use site::mode::Mode;
 use site::setting;
 use site::store::events::{EventRow, NewEvent};
 use site::store::{StoreError, Tx};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use web::api::{Actor, ApiError, DeadLetterView, WebhookApi, WebhookTest, WebhookView};
 
 use self::dead::Dead;
-use self::message::{Message, headers, secret};
+use self::delivery::Receiver;
+use self::message::Message;
 use self::standing::Standing;
 use super::{App, Seed, unexpected};
-use crate::remote::http::{Call, send_for_status};
-use crate::remote::server::Server;
-use crate::remote::trust::{Believed, Trust};
 
 /// Pauses after an attempt that failed, in seconds. After the last one comes the last attempt.
 pub const PAUSES: [u64; 6] = [1, 5, 30, 120, 600, 1_800];
-/// Time for one attempt.
-const ATTEMPT: Duration = Duration::from_secs(15);
-/// Most of an answer that is read, in bytes: only its status counts.
-const MAX_ANSWER: usize = 64 << 10;
-/// Largest file of authorities, in bytes.
-const MAX_CA: u64 = 4 << 20;
 /// Events read at a time, and most events that a receiver may be behind: what is older is left out, as one dead letter.
 const BATCH: u32 = 200;
 const MAX_BEHIND: i64 = 10_000;
@@ -99,7 +88,7 @@ async fn tell(app: &App, spec: &WebhookSpec, event: &EventRow, mac: Option<Mac>,
     let id = format!("{site}-{}", event.id);
     for (attempts, pause) in (1..).zip(pauses.iter().map(Some).chain([None])) {
         let told = match serde_json::to_vec(&Message::of(site, event, mac)) {
-            Ok(body) => post(spec, &id, body).await,
+            Ok(body) => Receiver::of_webhook(spec).deliver(&id, body).await,
             Err(error) => Err(error.into()),
         };
         let Err(error) = told else {
@@ -115,33 +104,6 @@ async fn tell(app: &App, spec: &WebhookSpec, event: &EventRow, mac: Option<Mac>,
         }
     }
     None
-}
-
-/// One attempt; the receiver takes it with a status from 200 to 299. Returns the status.
-async fn post(spec: &WebhookSpec, id: &str, body: Vec<u8>) -> Result<u16> {
-    let (server, path) = target(&spec.url.value)?;
-    let ca = spec.ca_file.as_ref().map(|file| authorities(Utf8Path::new(&file.value))).transpose()?;
-    let trust = Trust::new(&Believed { fingerprint: None, ca })?;
-    let secret = secret(Utf8Path::new(&spec.secret_file.value))?;
-    let headers = headers(id, now(), &body, &secret);
-    let call = Call { method: "POST", path: &path, body: Some(body), token: None, headers: &headers, most: MAX_ANSWER };
-    let late = |_| anyhow!("it did not answer within {} s", ATTEMPT.as_secs());
-    let status = timeout(ATTEMPT, send_for_status(&server, &trust, call)).await.map_err(late)??;
-    if (200..300).contains(&status) { Ok(status) } else { bail!("it answered with status {status}") }
-}
-
-fn authorities(path: &Utf8Path) -> Result<String> {
-    String::from_utf8(read_limited(path, MAX_CA)?).with_context(|| format!("reading {path} as UTF-8"))
-}
-
-/// Server and path of a receiver's URL. Plain HTTP is for receivers on networks that are trusted: it is signed, but readable.
-fn target(url: &str) -> Result<(Server, String)> {
-    let uri: Uri = url.parse().context("reading the URL of a webhook")?;
-    let tls = uri.scheme_str() == Some("https");
-    let host = uri.host().ok_or_else(|| anyhow!("the URL of a webhook names no host"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    Ok((Server { tls, host, port }, uri.path_and_query().map_or("/", |p| p.as_str()).to_owned()))
 }
 
 impl App {
@@ -265,28 +227,11 @@ impl WebhookApi for Seed {
         let body = serde_json::to_vec(&Message::of(app.spec.metadata.name.as_str(), &event, None)).map_err(unexpected)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unexpected)?;
         let clock = host::clock::Stopwatch::start();
-        let status = runtime.block_on(post(spec, &id, body));
+        let status = runtime.block_on(Receiver::of_webhook(spec).deliver(&id, body));
         let milliseconds = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
         match status {
-            Ok(status) => Ok(WebhookTest { status, milliseconds }),
+            Ok((status, _)) => Ok(WebhookTest { status, milliseconds }),
             Err(error) => Err(ApiError::conflict(format!("the receiver did not take it: {error:#}"), "")),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_receiver_has_a_server_and_a_path() {
-        for (url, at, path) in [
-            ("http://hooks.lan", "http://hooks.lan:80", "/"),
-            ("https://10.0.0.9:8443/a/b?c=d", "https://10.0.0.9:8443", "/a/b?c=d"),
-            ("https://[fd00::1]/x", "https://[fd00::1]:443", "/x"),
-        ] {
-            let (server, found) = target(url).unwrap();
-            assert_eq!((server.to_string().as_str(), found.as_str()), (at, path));
         }
     }
 }

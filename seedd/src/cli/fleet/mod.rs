@@ -13,6 +13,7 @@ mod login;
 
 // What they have.
 mod approve;
+mod countersign;
 mod enrollment;
 mod event;
 mod inventory;
@@ -39,6 +40,9 @@ pub enum Fleet {
     /// List enrollments, open and close the join window, allow and set aside machines
     #[command(subcommand)]
     Enrollment(enrollment::Enrollments),
+    /// Sign new nodes with a key that is kept off the seed
+    #[command(subcommand)]
+    Countersign(countersign::Countersign),
     /// List and show the WireGuard planes, and replace the keys of their nodes
     #[command(subcommand)]
     Plane(plane::Plane),
@@ -104,6 +108,7 @@ impl Fleet {
             Fleet::Machine(v) => v.run(),
             Fleet::Node(v) => v.run(),
             Fleet::Enrollment(v) => v.run(),
+            Fleet::Countersign(v) => v.run(),
             Fleet::Plane(v) => v.run(),
             Fleet::Job(v) => v.run(),
             Fleet::Event(v) => v.run(),
