@@ -26,6 +26,7 @@ mod hole_16;
 mod holes;
 mod killed;
 mod kubernetes;
+mod large;
 mod life;
 mod lists;
 mod outputs;

@@ -44,7 +44,7 @@ pub use dhcp::{DhcpApi, DhcpNetwork, DhcpView, LeaseView, OtherServer, Reservati
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
-pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
+pub use inventory::{EnrollmentRow, InventoryApi, Listed, NodePlane, NodeView, PlaneRow, SshView};
 pub use jobs::{JobDetail, JobLine, JobsApi};
 pub use lists::{HeldView, ListsView, Via};
 pub use machine::{BootQuery, ImageManifest, MachineApi, TargetGroup};
