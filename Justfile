@@ -22,7 +22,7 @@ agent:
 agent-arm64:
     payload/arm64/build "${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-gnu/agent/kubedos-node"
 
-# two blank machines become nodes; --auto approves by itself
+# two blank machines become nodes, until Enter; --auto approves by itself; --machines N adds simulated ones
 demo *args: build
     {{lab}} demo {{args}}
 
@@ -101,7 +101,7 @@ unit:
     wait "$beside" || { cat target/beside.log >&2; exit 1; }
 
 # speed: `demo` (its times as JSON), `http` (files beside nginx), `netboot` (DHCP and TFTP beside their peers), `darksite`
-# (snapshots beside aptly, reprepro and apt), `formats` (qcow2 from an artifact beside qemu-img), `disk DISK.raw` (the same
+# (snapshots beside aptly, reprepro and apt), `fleet` (pages of a seed with 10,000 machines), `formats` (qcow2 from an artifact beside qemu-img), `disk DISK.raw` (the same
 # of any raw disk, by the writer alone)
 [doc("measurements: demo, http, netboot, darksite, formats, disk")]
 bench what="demo" *args="": build
@@ -122,6 +122,12 @@ bench-netboot *args:
     {{lab}} bench netboot {{args}}
 
 [private]
+bench-fleet *args:
+    cargo build --release -p seedd
+    cargo build --release -p kubedos-tests --bin kubedos-lab
+    target/release/kubedos-lab bench fleet --seedd target/release/seedd {{args}}
+
+[private]
 bench-darksite *args:
     cargo build --release -p kubedos-tests --bin kubedos-lab
     target/release/kubedos-lab bench darksite {{args}}
@@ -139,6 +145,7 @@ bench-disk raw folder="target" *args:
 # the pictures the README uses
 screenshots: build
     {{lab}} test --only journey --pictures docs/img
+    {{lab}} test --only browse --pictures docs/img
 
 # removes what the lab left behind and what it cached
 clean:

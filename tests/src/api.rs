@@ -106,6 +106,21 @@ pub struct Decision<'a> {
     pub replace: bool,
 }
 
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Fetched {
+    pub status: u16,
+    /// Content-Type.
+    pub kind: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Fetched {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
 /// A client, logged in or not.
 #[derive(Debug)]
 pub struct Client {
@@ -160,6 +175,15 @@ impl Client {
     pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         let request = self.agent.post(format!("{}{path}", self.base)).header("authorization", self.authorization());
         answer(request.send_json(body), path)
+    }
+
+    /// Any answer, byte for byte.
+    pub fn fetch(&self, path: &str) -> Result<Fetched> {
+        let request = self.agent.get(format!("{}{path}", self.base)).header("authorization", self.authorization());
+        let mut response = request.call().with_context(|| format!("asking for {path}"))?;
+        let kind = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().with_context(|| format!("reading {path}"))?;
+        Ok(Fetched { status: response.status().as_u16(), kind, bytes })
     }
 
     /// A page as text.
@@ -258,6 +282,12 @@ impl Client {
         let Decision { code, role, hostname, disk, replace } = decision;
         let body = json!({"code": code, "role": role, "hostname": hostname, "disk": disk, "replace": replace});
         self.post(&format!("/api/v1/enrollments/{enrollment}/approve"), &body)
+    }
+
+    /// Approves whichever machine shows the code.
+    pub fn approve_code(&self, decision: &Decision<'_>) -> Result<Answer> {
+        let Decision { code, role, hostname, disk, replace } = decision;
+        self.post("/api/v1/approve", &json!({"code": code, "role": role, "hostname": hostname, "disk": disk, "replace": replace}))
     }
 
     /// Every event so far.

@@ -13,6 +13,10 @@ use crate::tool::{Background, find, words};
 
 /// WebDriver's name for an element reference (W3C WebDriver, section 12).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// Keys as WebDriver writes them (section 17.4.2). Shift is released at the end.
+pub const ENTER: &str = "\u{e007}";
+pub const TAB: &str = "\u{e004}";
+pub const SHIFT_TAB: &str = "\u{e008}\u{e004}";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One browser window; closed when dropped.
@@ -25,6 +29,18 @@ pub struct Browser {
 impl Browser {
     /// Starts Chromium with an empty profile below `work`, 1280 by 900 pixels.
     pub fn start(work: &Path, logs: &Path) -> Result<Self> {
+        // The profile is thrown away; that the pages show the right certificate is checked by the lab's own client.
+        Browser::with(work, logs, &["--ignore-certificate-errors".to_owned()])
+    }
+
+    /// The same, without a certificate error at the server with this public key (base64 of the SHA-256 of its
+    /// SubjectPublicKeyInfo), which is at 127.0.0.1 under the name `name`.
+    pub fn trusting(work: &Path, logs: &Path, key: &str, name: &str) -> Result<Self> {
+        let names = format!("--host-resolver-rules=MAP {name} 127.0.0.1");
+        Browser::with(work, logs, &[format!("--ignore-certificate-errors-spki-list={key}"), names])
+    }
+
+    fn with(work: &Path, logs: &Path, more: &[String]) -> Result<Self> {
         let (Some(chromium), Some(chromedriver)) = (find("chromium"), find("chromedriver")) else {
             bail!("chromium and chromedriver are not installed (./dev test installs them)");
         };
@@ -44,12 +60,11 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--disable-dev-shm-usage",
-            // The profile is thrown away; that the pages show the right certificate is checked by the lab's own client.
-            "--ignore-certificate-errors",
             "--hide-scrollbars",
             "--window-size=1280,900",
             &format!("--user-data-dir={}", profile.display()),
         ];
+        let args: Vec<&str> = args.into_iter().chain(more.iter().map(String::as_str)).collect();
         let options = json!({"binary": chromium.to_string_lossy(), "args": args});
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
         let reply = browser.post("", &wanted)?;
@@ -104,15 +119,71 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), &json!({})).map(|_| ())
     }
 
+    /// What a field holds.
+    pub fn field(&self, css: &str) -> Result<String> {
+        let element = self.element(css)?;
+        Ok(self.get(&format!("/element/{element}/property/value"))?.as_str().unwrap_or("").to_owned())
+    }
+
+    /// The text of an element as it is shown.
+    pub fn text(&self, css: &str) -> Result<String> {
+        let element = self.element(css)?;
+        Ok(self.get(&format!("/element/{element}/text"))?.as_str().unwrap_or("").to_owned())
+    }
+
+    /// Presses keys where the cursor is.
+    pub fn press(&self, keys: &str) -> Result<()> {
+        let active = self.get("/element/active")?;
+        let element = active[ELEMENT].as_str().context("no element has the cursor")?;
+        self.post(&format!("/element/{element}/value"), &json!({"text": keys})).map(|_| ())
+    }
+
+    /// Runs a script on the page with these arguments, and returns what it returns.
+    pub fn script(&self, script: &str, args: Value) -> Result<Value> {
+        self.post("/execute/sync", &json!({"script": script, "args": args}))
+    }
+
+    /// The same of a script that calls its last argument with the result.
+    pub fn script_async(&self, script: &str, args: Value) -> Result<Value> {
+        self.post("/execute/async", &json!({"script": script, "args": args}))
+    }
+
+    /// The size of the page, in CSS pixels.
+    pub fn size(&self, (width, height): (u32, u32)) -> Result<()> {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", metrics).map(|_| ())
+    }
+
+    /// Whether the person prefers dark pages.
+    pub fn dark(&self, dark: bool) -> Result<()> {
+        let value = if dark { "dark" } else { "light" };
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
+        self.command("Emulation.setEmulatedMedia", features).map(|_| ())
+    }
+
+    /// Connects an authenticator for passkeys, whose user always agrees (WebAuthn Level 3, section 11).
+    pub fn authenticator(&self) -> Result<()> {
+        let wanted = json!({
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserConsenting": true, "isUserVerified": true,
+        });
+        self.post("/webauthn/authenticator", &wanted).map(|_| ())
+    }
+
+    /// A command of the Chrome DevTools Protocol.
+    fn command(&self, name: &str, params: Value) -> Result<Value> {
+        self.post("/goog/cdp/execute", &json!({"cmd": name, "params": params}))
+    }
+
     /// Writes a PNG of the window.
     pub fn picture(&self, file: &Path) -> Result<()> {
-        let reply = self.get("/screenshot")?;
-        let bytes =
-            base64::engine::general_purpose::STANDARD.decode(reply.as_str().unwrap_or("")).context("reading a picture")?;
-        if !bytes.starts_with(b"\x89PNG") {
-            bail!("the browser's picture is not a PNG");
-        }
-        std::fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
+        write_picture(&self.get("/screenshot")?, file)
+    }
+
+    /// Writes a PNG of the whole page, at its full height.
+    pub fn whole_picture(&self, file: &Path) -> Result<()> {
+        let reply = self.command("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}))?;
+        write_picture(&reply["data"], file)
     }
 }
 
@@ -122,6 +193,14 @@ impl Drop for Browser {
         let _ = http_agent(Duration::from_secs(10)).delete(&self.session).call();
         self.driver.terminate(Duration::from_secs(5));
     }
+}
+
+fn write_picture(reply: &Value, file: &Path) -> Result<()> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(reply.as_str().unwrap_or("")).context("reading a picture")?;
+    if !bytes.starts_with(b"\x89PNG") {
+        bail!("the browser's picture is not a PNG");
+    }
+    std::fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
 }
 
 fn value(answer: &mut ureq::http::Response<ureq::Body>, path: &str) -> Result<Value> {

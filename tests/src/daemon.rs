@@ -82,11 +82,24 @@ impl Daemon {
         self.process.take().is_some_and(|mut p| p.terminate(Duration::from_secs(15)) == Some(0))
     }
 
+    /// Resident memory now, in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("the daemon does not run")?;
+        let status = read_to_string(format!("/proc/{}/status", process.pid())).context("reading the daemon's memory")?;
+        kib_of(&status, "VmRSS:").context("no VmRSS in /proc/PID/status")
+    }
+
     fn measure(&mut self) {
         let Some(process) = &self.process else { return };
         let Ok(status) = read_to_string(format!("/proc/{}/status", process.pid())) else { return };
         self.peak_memory = self.peak_memory.max(kib_of(&status, "VmHWM:").unwrap_or(0));
         self.memory = self.memory.max(kib_of(&status, "VmRSS:").unwrap_or(0));
+    }
+
+    /// The fingerprint of the certificate that the pages show, from the log.
+    pub fn fingerprint(&self) -> Result<String> {
+        let log = read_to_string(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
+        fingerprint(&log).context("the log has no fingerprint")
     }
 
     /// The set-up code for the first administrator, from the log.

@@ -1,6 +1,9 @@
-//! `kubedos-lab demo`: two blank machines become members of a fleet.
+//! `kubedos-lab demo`: two blank machines, and as many simulated ones as wanted, become members of a fleet.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,9 +14,12 @@ use crate::fleet::{Fleet, PASSWORD, USER};
 use crate::foundry::start;
 use crate::member::Step;
 use crate::netns::{Netns, PREFIX};
+use crate::protocol::first_role;
 use crate::say;
 use crate::seedd::Seedd;
+use crate::simulated::{self, Rack};
 use crate::site::Template;
+use crate::stop;
 use crate::summary::{self, Figures};
 use crate::tool;
 use crate::vm::{Accel, Firmware, Spec};
@@ -29,6 +35,10 @@ pub struct Options {
     pub times: Option<PathBuf>,
     /// Output that the machines start from, instead of the network.
     pub target: Option<String>,
+    /// Simulated machines.
+    pub machines: u16,
+    /// Without the two virtual machines.
+    pub no_vms: bool,
 }
 
 /// Outputs that the demo can start machines from. QEMU's name of the format is the same.
@@ -72,49 +82,77 @@ fn built(seedd: &Seedd, target: &str, work: &Path) -> Result<PathBuf> {
     output["file"].as_str().map(PathBuf::from).context("the output has no file")
 }
 
+/// Runs the demo. With a person, it ends when the person says so.
 pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
+    match play(dirs, options) {
+        Err(_) if !options.auto && stop::requested() => {
+            say::line("ended");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn play(dirs: &RunDirs, options: &Options) -> Result<()> {
     say::line("step 1: host");
     check_host()?;
-    let template = Template::prepare(dirs)?;
-    if template.reused {
+    let (work, logs) = dirs.part("demo")?;
+    // Simulated machines need neither darksite nor images.
+    let template = if options.no_vms { None } else { Some(Template::prepare(dirs)?) };
+    if template.as_ref().is_some_and(|t| t.reused) {
         say::line("steps 2 to 4: using site, darksite and images of an earlier run");
     }
-    let (work, logs) = dirs.part("demo")?;
+    let seedd = match &template {
+        Some(template) => template.copy(&work.join("data"))?,
+        None => simulated::site::make(&work)?,
+    };
+    let ssh_key = template.map(|t| t.ssh_key).unwrap_or_default();
     say::line("step 5: seedd serve");
-    let seedd = template.copy(&work.join("data"))?;
     let image =
         options.target.as_deref().map(|target| Ok::<_, anyhow::Error>((target, built(&seedd, target, &work)?))).transpose()?;
     let mut fleet = Fleet::start(&format!("{PREFIX}{}-demo", std::process::id()), seedd, options.port, &work, &logs)?;
-    fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
-    match &image {
-        Some((target, image)) => {
+    match (&image, options.no_vms) {
+        (_, true) => say::line("step 6: no virtual machines"),
+        (Some((target, image)), _) => {
+            fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
             say::line(&format!("step 6: two machines that start from the {target} image"));
             specs().into_iter().try_for_each(|spec| start::power_on(&mut fleet, spec, image, target))?;
         }
-        None => {
+        (None, _) => {
+            fleet.accel = accelerator(&fleet.seedd, &fleet.work)?;
             say::line("step 6: two blank machines");
             specs().into_iter().try_for_each(|spec| fleet.add(spec))?;
         }
     }
-    say::line("step 7: approval");
-    if !options.auto {
-        let status = fleet.client.status()?;
-        let shown = status["fingerprint"].as_str().context("a status without a fingerprint")?;
-        say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}", fleet.client.base));
-        say::plain("    the browser does not trust this site's CA yet; compare the sha256 fingerprint of the certificate:");
-        say::plain(&format!("    {shown}\n"));
-        say::plain("    each machine's console shows its pairing code; enter it in the web interface\n");
+    let rack = (options.machines > 0).then(|| Rack::start(&fleet.ns, &work, options.machines)).transpose()?;
+    if rack.is_some() {
+        say::line(&format!("{} simulated machines ask to enroll", options.machines));
     }
-    let auto = options.auto;
-    let mut told = [false; 2];
+    if options.auto {
+        return by_itself(&mut fleet, &ssh_key, options, rack.as_ref());
+    }
+    with_a_person(&mut fleet, &ssh_key, rack.as_ref())
+}
+
+/// Approves everything, checks the nodes, prints the table of times, and ends.
+fn by_itself(fleet: &mut Fleet, ssh_key: &Path, options: &Options, rack: Option<&Rack>) -> Result<()> {
+    say::line("step 7: approval");
+    if let Some(rack) = rack {
+        let role = first_role(&fleet.client)?;
+        stop::wait_for("every simulated machine to be installed", FLOW_LIMIT, || {
+            rack.approve(&fleet.client, &role)?;
+            say::progress(&rack.summary());
+            Ok(rack.screens().iter().all(|s| s.state == "Installed").then_some(()))
+        })?;
+        say::line(&format!("{} simulated machines are installed nodes", options.machines));
+    }
+    if options.no_vms {
+        return fleet.ns.must_be_quiet().context("step 9");
+    }
     fleet.until("every machine's approval", FLOW_LIMIT, |fleet| {
-        for (index, told) in told.iter_mut().enumerate() {
-            let Some(code) = fleet.waiting_code(index) else { continue };
-            if auto {
+        for index in 0..fleet.members.len() {
+            if let Some(code) = fleet.waiting_code(index) {
                 fleet.approve(index, &code).context("step 7: approval")?;
-            } else if !*told {
-                *told = true;
-                say::line(&format!("console of {}: pairing code {code}", fleet.members[index].name()));
             }
         }
         Ok(fleet.all(Step::Approved))
@@ -122,11 +160,91 @@ pub fn run(dirs: &RunDirs, options: &Options) -> Result<()> {
     say::line("step 8: install, fabric, play");
     fleet.until("every machine to be Converged", FLOW_LIMIT, |fleet| Ok(fleet.all(Step::Converged)))?;
     say::line("step 9: checks");
-    let passed = checks::all(&fleet, &template.ssh_key).context("step 9: checks")?;
-    let figures = Figures::measure(&fleet)?;
-    summary::print(&fleet, &figures, &passed);
+    let passed = checks::all(fleet, ssh_key).context("step 9: checks")?;
+    let figures = Figures::measure(fleet)?;
+    summary::print(fleet, &figures, &passed);
     if let Some(file) = &options.times {
-        summary::write_times(&fleet, &figures, file)?;
+        summary::write_times(fleet, &figures, file)?;
     }
     fleet.ns.must_be_quiet().context("step 9")
+}
+
+/// Shows codes as they appear and the lines that log in, until the person ends it.
+fn with_a_person(fleet: &mut Fleet, ssh_key: &Path, rack: Option<&Rack>) -> Result<()> {
+    say::line("step 7: approval");
+    let status = fleet.client.status()?;
+    let shown = status["fingerprint"].as_str().context("a status without a fingerprint")?;
+    say::plain(&format!("\n    open {}  and log in as {USER} with {PASSWORD}", fleet.client.base));
+    say::plain("    the browser does not trust this site's CA yet; compare the sha256 fingerprint of the certificate:");
+    say::plain(&format!("    {shown}\n"));
+    say::plain("    each machine's console shows its pairing code; enter it in the web interface");
+    let codes = fleet.work.join("codes");
+    let role = first_role(&fleet.client)?;
+    if rack.is_some() {
+        say::plain(&format!("    the codes of the simulated machines, with role, name and disk: {}", codes.display()));
+        let data = fleet.seedd.data.display();
+        say::plain(&format!("    all at once: {} machine approve --file {} --data {data}", fleet.seedd.program.display(), codes.display()));
+    }
+    say::plain("    Enter or Ctrl-C ends the demo and removes everything\n");
+    let enter = until_enter();
+    let mut shown_codes = vec![None; fleet.members.len()];
+    let mut logins = vec![false; fleet.members.len()];
+    while !enter.load(Ordering::Relaxed) {
+        // What a person denies or revokes is no failure of the demo.
+        fleet.tick(true)?;
+        for index in 0..fleet.members.len() {
+            let code = fleet.waiting_code(index);
+            if code.is_some() && code != shown_codes[index] {
+                say::line(&format!("console of {}: pairing code {}", fleet.members[index].name(), code.as_deref().unwrap_or("")));
+                shown_codes[index] = code;
+            }
+            let member = &fleet.members[index];
+            let address = member.machine.as_ref().and_then(|m| m.planes().remove("wg1"));
+            if let (false, true, Some(address)) = (logins[index], member.has(Step::FabricReady), address) {
+                logins[index] = true;
+                say::line(&format!("log in to {}: {}", member.name(), login(fleet.ns.name(), ssh_key, &address)));
+            }
+        }
+        if let Some(rack) = rack {
+            std::fs::write(&codes, rack.codes(&role)).context("writing the codes of the simulated machines")?;
+            if fleet.members.is_empty() {
+                say::progress(&rack.summary());
+            }
+        }
+        std::thread::sleep(stop::TICK);
+    }
+    say::line("ended");
+    fleet.ns.must_be_quiet()
+}
+
+/// The command that logs in to a node: its address is on a plane, which only the lab's namespace reaches.
+fn login(namespace: &str, key: &Path, address: &str) -> String {
+    // The node is new each time, and so is its host key.
+    let new = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
+    format!("ip netns exec {namespace} ssh -i {} {new} root@{address}", key.display())
+}
+
+/// Becomes true once Enter was pressed. Without a terminal only a signal ends the demo.
+fn until_enter() -> Arc<AtomicBool> {
+    let pressed = Arc::new(AtomicBool::new(false));
+    if std::io::stdin().is_terminal() {
+        let flag = pressed.clone();
+        // It waits for a line that may never come, and ends with the program.
+        std::thread::spawn(move || {
+            let read = std::io::stdin().read_line(&mut String::new());
+            flag.store(read.is_ok(), Ordering::Relaxed);
+        });
+    }
+    pressed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_login_runs_in_the_namespace_of_the_lab() {
+        let line = login("kdlab-7-demo", Path::new("/c/site/ssh-key"), "10.78.0.2");
+        assert!(line.starts_with("ip netns exec kdlab-7-demo ssh -i /c/site/ssh-key ") && line.ends_with(" root@10.78.0.2"), "{line}");
+    }
 }

@@ -1,14 +1,17 @@
 //! An agent without a machine: follows the enrollment protocol, or violates it.
 
 use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cluster_seed::agent::{Claim, ClaimReply, Confirm, Hello, HelloReply, Mismatch, PROTOCOL, Report, ReportBody, StatusReply};
-use cluster_seed::ids::Mac;
+use cluster_seed::agent::{
+    Claim, ClaimReply, Confirm, Hello, HelloReply, Mismatch, PROTOCOL, Report, ReportBody, StatusReply, TellCode,
+};
+use cluster_seed::ids::{EnrollmentId, Mac};
 use cluster_seed::machine::{Disk, Firmware, HardwareFacts, Nic};
 use cluster_seed::pairing::Nonce;
-use cluster_seed::seal::{Sealed, SigningKey, key_from_text};
+use cluster_seed::seal::{Sealed, SigningKey, VerifyingKey, key_from_text};
 use cluster_seed::secret::AgeKey;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +19,10 @@ use serde_json::Value;
 use crate::api::{Answer, http_agent};
 use crate::netns::{Netns, SEED_IP};
 use crate::paired::Paired;
+use crate::plain_http;
+
+/// Where machines reach the seed.
+const SEED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 44, 0, 1)), 80);
 
 /// 32 bytes of the kernel's randomness.
 pub fn random() -> Result<[u8; 32]> {
@@ -27,29 +34,56 @@ pub fn random() -> Result<[u8; 32]> {
     Ok(bytes)
 }
 
+/// How an agent reaches the seed.
+enum Way<'a> {
+    /// From inside the lab's network, from any thread.
+    Through(&'a Netns),
+    /// From this address, on a thread that is inside already.
+    From(Ipv4Addr),
+}
+
 /// One machine's keys and where its enrollment stands.
 pub struct FakeAgent<'a> {
-    ns: &'a Netns,
+    way: Way<'a>,
     pub mac: Mac,
     pub age: AgeKey,
     key: SigningKey,
     /// Bytes of its only disk, `vda`.
     pub disk: u64,
+    /// Vendor and product.
+    pub model: (String, String),
+    /// Empty: its MAC address.
+    pub serial: String,
+    pub memory_mib: u64,
     hello: Option<HelloReply>,
     paired: Option<Paired>,
 }
 
 impl<'a> FakeAgent<'a> {
     pub fn new(ns: &'a Netns, number: u8, disk: u64) -> Result<Self> {
-        let mac = Mac([0x52, 0x54, 0x00, 0xfa, 0xce, number]);
+        Self::with(Way::Through(ns), Mac([0x52, 0x54, 0x00, 0xfa, 0xce, number]), disk)
+    }
+
+    /// With an address of its own; for threads of the lab's network ([`Netns::spawn`]).
+    pub fn at(source: Ipv4Addr, mac: Mac, disk: u64) -> Result<Self> {
+        Self::with(Way::From(source), mac, disk)
+    }
+
+    fn with(way: Way<'a>, mac: Mac, disk: u64) -> Result<Self> {
         let key = SigningKey::from_bytes(&random()?);
-        Ok(FakeAgent { ns, mac, age: AgeKey::generate(), key, disk, hello: None, paired: None })
+        let model = ("Nobody".to_owned(), "Fake <b>agent</b>".to_owned());
+        let (serial, memory_mib) = (String::new(), 1024);
+        Ok(FakeAgent { way, mac, age: AgeKey::generate(), key, disk, model, serial, memory_mib, hello: None, paired: None })
     }
 
     /// POST from inside the lab's network.
     pub fn post<T: Serialize + Sync>(&self, path: &str, body: &T) -> Result<Answer> {
         let url = format!("http://{SEED_IP}{path}");
-        self.ns.enter(|| {
+        let ns = match &self.way {
+            Way::Through(ns) => ns,
+            Way::From(source) => return plain_http::ask(*source, SEED, path, Some(&serde_json::to_vec(body)?)),
+        };
+        ns.enter(|| {
             let mut response =
                 http_agent(Duration::from_secs(60)).post(&url).send_json(body).with_context(|| format!("asking {url}"))?;
             let text = response.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
@@ -59,7 +93,11 @@ impl<'a> FakeAgent<'a> {
 
     fn get(&self, path: &str) -> Result<Value> {
         let url = format!("http://{SEED_IP}{path}");
-        self.ns.enter(|| {
+        let ns = match &self.way {
+            Way::Through(ns) => ns,
+            Way::From(source) => return plain_http::ask(*source, SEED, path, None)?.good(path),
+        };
+        ns.enter(|| {
             let mut response = http_agent(Duration::from_secs(60)).get(&url).call().with_context(|| format!("asking {url}"))?;
             let text = response.body_mut().read_to_string().with_context(|| format!("reading {url}"))?;
             serde_json::from_str(&text).with_context(|| format!("reading JSON of {url}"))
@@ -77,15 +115,15 @@ impl<'a> FakeAgent<'a> {
             ..Disk::default()
         };
         HardwareFacts {
-            vendor: "Nobody".into(),
-            product: "Fake <b>agent</b>".into(),
-            serial: self.mac.to_string(),
+            vendor: self.model.0.clone(),
+            product: self.model.1.clone(),
+            serial: if self.serial.is_empty() { self.mac.to_string() } else { self.serial.clone() },
             uuid: "00000000-0000-0000-0000-000000000000".into(),
             firmware: Firmware::Bios,
             firmware_date: String::new(),
             cpu: "none".into(),
             cpus: 1,
-            memory_mib: 1024,
+            memory_mib: self.memory_mib,
             disks: vec![disk],
             disks_left_out: 0,
             root_disk: None,
@@ -130,6 +168,27 @@ impl<'a> FakeAgent<'a> {
 
     fn reply(&self) -> Result<&HelloReply> {
         self.hello.as_ref().context("not enrolled yet")
+    }
+
+    /// Tells the code of a planned machine, as the seed asks for it.
+    pub fn tell_code(&self, code: String) -> Result<()> {
+        let enrollment = self.reply()?.enrollment;
+        let told = Sealed::sign(&TellCode { enrollment, code }, &self.key)?;
+        self.post(&format!("/api/v1/agent/{enrollment}/code"), &told)?.good("telling the code").map(|_| ())
+    }
+
+    pub fn id(&self) -> Result<EnrollmentId> {
+        Ok(self.reply()?.enrollment)
+    }
+
+    /// What it signs with.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// The key that the seed named in its first answer.
+    pub fn site_key(&self) -> Result<VerifyingKey> {
+        Ok(key_from_text(&self.reply()?.site_key)?)
     }
 
     pub fn enrollment(&self) -> Result<String> {

@@ -62,6 +62,19 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// Starts the daemon on a site that nobody has logged in to; the lab's operator is made by whoever uses it.
+    pub fn untouched(name: &str, seedd: Seedd, work: &Path, logs: &Path) -> Result<Self> {
+        Fleet::serve(name, seedd, 0, (Access::lab(), &[]), work, logs)
+    }
+
+    /// Logs in to a seed that is unsealed.
+    pub fn log_in(&mut self) -> Result<()> {
+        self.client.trust_compared();
+        self.client.login(&self.access.user, &self.access.password)?;
+        self.client.trust(&[ca_of(&self.seedd.data)?]);
+        Ok(())
+    }
+
     /// Starts the daemon on a site that has an operator already. `planes` are those that the lab's own site has not.
     pub fn again(name: &str, seedd: Seedd, access: Access, planes: &[String], work: &Path, logs: &Path) -> Result<Self> {
         let mut fleet = Fleet::serve(name, seedd, 0, (access, planes), work, logs)?;

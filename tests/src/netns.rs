@@ -182,6 +182,19 @@ impl Netns {
         })
     }
 
+    /// Runs `work` on a thread of its own whose sockets live in the namespace.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<std::thread::JoinHandle<Result<T>>> {
+        let path = format!("/run/netns/{}", self.name);
+        let handle = File::open(&path).with_context(|| format!("opening {path}"))?;
+        Ok(std::thread::spawn(move || {
+            setns(&handle, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+            work()
+        }))
+    }
+
     /// An error that names the addresses, if anything was addressed to the outside.
     pub fn must_be_quiet(&self) -> Result<()> {
         let escaped = self.escaped()?;

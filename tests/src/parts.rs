@@ -1,92 +1,40 @@
 //! `kubedos-lab test`: the parts of the end-to-end tests.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::appliance;
 use crate::arm64;
 use crate::clock;
 use crate::cuts;
-use crate::darksite;
-use crate::demo::accelerator;
 use crate::dirs::RunDirs;
 use crate::drill;
 use crate::enroll_iso;
 use crate::firmware;
-use crate::fleet::Fleet;
-use crate::floods;
 use crate::foundry;
 use crate::journey;
 use crate::kubernetes;
 use crate::menu;
-use crate::netns::PREFIX;
 use crate::package;
 use crate::platform;
-use crate::protocol;
-use crate::prove;
-use crate::refusals;
 use crate::rotate;
+use crate::part_cases as cases;
 use crate::say;
+use crate::score::{Bench, Score};
 use crate::second_site;
 use crate::seed_cuts;
 use crate::site::Template;
 use crate::tampering;
 use crate::twice;
 use crate::two_seeds;
-use crate::vm::Accel;
 use crate::wrong_seed;
-
-/// Results; a failure does not stop the following parts.
-#[derive(Debug, Default)]
-struct Score {
-    passed: usize,
-    failed: Vec<String>,
-}
-
-impl Score {
-    fn note(&mut self, name: &str, result: Result<()>) -> Result<()> {
-        crate::stop::check()?;
-        match result {
-            Ok(()) => {
-                self.passed += 1;
-                say::line(&format!("ok      {name}"));
-            }
-            Err(error) => {
-                say::line(&format!("FAILED  {name}: {error:#}"));
-                self.failed.push(name.to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    fn result(&self, dirs: &RunDirs) -> Result<()> {
-        say::plain(&format!("{} passed, {} failed", self.passed, self.failed.len()));
-        if self.failed.is_empty() {
-            return Ok(());
-        }
-        bail!("{}; logs: {}", self.failed.join("; "), dirs.logs.display())
-    }
-}
-
-/// Shared state of the parts.
-struct Bench<'a> {
-    dirs: &'a RunDirs,
-    template: Template,
-    pictures: PathBuf,
-}
-
-impl Bench<'_> {
-    fn accel(&self) -> Result<Accel> {
-        accelerator(&self.template.seedd, &self.dirs.part("probe")?.0)
-    }
-}
 
 /// How a part runs.
 #[derive(Clone, Copy)]
 enum Run {
-    /// Without a site, before one is made.
-    Alone(fn(&RunDirs, &mut Score) -> Result<()>),
+    /// Without a site, before one is made. The directory is for pictures, if they were asked for.
+    Alone(fn(&RunDirs, Option<&Path>, &mut Score) -> Result<()>),
     /// On copies of a prepared site; several cases that score themselves.
     Cases(fn(&Bench<'_>, &mut Score) -> Result<()>),
     /// On copies of a prepared site; one case, and what it shows.
@@ -110,10 +58,11 @@ const fn long(name: &'static str, run: Run) -> Part {
 }
 
 /// The parts in the order in which they run. This is the only list of them.
-static PARTS: [Part; 31] = [
-    short("darksite", Run::Alone(darksites)),
-    long("prove", Run::Cases(proofs)),
-    short("protocol", Run::Cases(protocols)),
+static PARTS: [Part; 32] = [
+    short("darksite", Run::Alone(cases::darksites)),
+    short("browse", Run::Alone(cases::browses)),
+    long("prove", Run::Cases(cases::proofs)),
+    short("protocol", Run::Cases(cases::protocols)),
     short(
         "twice",
         Run::One("images built twice from one snapshot have the same bytes", |b| {
@@ -140,7 +89,7 @@ static PARTS: [Part; 31] = [
             tampering::run(b.dirs, &b.template, b.accel()?)
         }),
     ),
-    short("refusals", Run::Cases(bad_input)),
+    short("refusals", Run::Cases(cases::bad_input)),
     long(
         "stick",
         Run::One(
@@ -310,7 +259,7 @@ pub fn run(dirs: &RunDirs, selection: &Selection, pictures: Option<&Path>) -> Re
     let mut score = Score::default();
     for part in &chosen {
         if let Run::Alone(run) = part.run {
-            timed(part.name, || run(dirs, &mut score))?;
+            timed(part.name, || run(dirs, pictures, &mut score))?;
         }
     }
     if chosen.iter().any(|p| !matches!(p.run, Run::Alone(_))) {
@@ -336,49 +285,6 @@ fn timed(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
     run()?;
     say::line(&format!("part {name} took {}", say::seconds(began.elapsed())));
     Ok(())
-}
-
-fn darksites(dirs: &RunDirs, score: &mut Score) -> Result<()> {
-    let bench = darksite::Bench::new(dirs)?;
-    darksite::CASES.iter().try_for_each(|(name, case)| score.note(&format!("darksite: {name}"), case(&bench)))
-}
-
-fn proofs(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
-    let (work, logs) = bench.dirs.part("prove")?;
-    let bench = prove::Bench { template: &bench.template, work, logs };
-    prove::CASES.iter().try_for_each(|(name, case)| score.note(&format!("darksite: {name}"), case(&bench)))
-}
-
-fn bad_input(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
-    let (work, _) = bench.dirs.part("refusals")?;
-    let bench = refusals::Bench { template: &bench.template, work };
-    refusals::CASES.iter().try_for_each(|(name, case)| score.note(&format!("refused: {name}"), case(&bench)))
-}
-
-fn protocols(bench: &Bench<'_>, score: &mut Score) -> Result<()> {
-    type Case = (&'static str, fn(&mut Fleet) -> Result<()>);
-    const CASES: [Case; 8] = [
-        ("DHCP, TFTP and HTTP with udhcpc, tftp-hpa and curl; leases survive kill -9", protocol::leases),
-        ("the web interface uses HTTPS only, with a certificate of the site's CA", protocol::pages),
-        ("a wrong code is refused and counted; an identity is issued once", protocol::identities),
-        ("a disk that is too small is refused", protocol::small_disk),
-        ("codes cannot be guessed", protocol::guessing),
-        ("a second daemon on the same site exits", protocol::two_daemons),
-        ("a minute of refused claims adds fewer than ten rows to the event log", floods::claims),
-        ("a rack of 40 machines enrolls through all floods at once, from 64 addresses", floods::rack),
-    ];
-    let (work, logs) = bench.dirs.part("protocol")?;
-    let seedd = bench.template.copy(&work.join("data"))?;
-    let mut fleet = match Fleet::start(&format!("{PREFIX}{}-protocol", std::process::id()), seedd, 0, &work, &logs) {
-        Ok(fleet) => fleet,
-        Err(error) => return score.note("starting a seed", Err(error)),
-    };
-    for (name, case) in CASES {
-        score.note(name, case(&mut fleet))?;
-    }
-    score.note("nothing was addressed to the outside", fleet.ns.must_be_quiet())?;
-    let went = fleet.daemon.stop().then_some(()).context("the daemon did not end on SIGTERM");
-    score.note("SIGTERM ends the daemon", went)
 }
 
 #[cfg(test)]

@@ -60,8 +60,10 @@ pub const KEEPALIVE: Duration = Duration::from_secs(15);
 pub const MAX_EVENTS: u32 = 500;
 /// Power actions on many machines that run at the same time: each may wait for a slow controller.
 pub const POWER_AT_ONCE: usize = 8;
-/// Most enrollments in one JSON answer.
-pub const MAX_ENROLLMENTS: usize = 10_000;
+/// Rows of one JSON answer of a list that grows with the site: no answer has more than 300 kB.
+pub const LIST_PAGE: u32 = 200;
+/// Most nodes on the page of the platform and in its JSON answer.
+pub const MAX_CONVERGE_NODES: usize = 150;
 /// Longest path below a served directory, in bytes as sent.
 pub const MAX_PATH: usize = 1024;
 /// Most entries a directory listing shows.

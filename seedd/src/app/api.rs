@@ -24,6 +24,7 @@ use web::api::{
     OutputsView, Overview, PackagesView, PlaceView, PowerAction, PowerDone, PowerView, SetPower, Setup, SiteView, TargetGroup,
     Via, Window,
 };
+use web::limits::LIST_PAGE;
 
 use super::App;
 use super::boot::BOOT_FILES;
@@ -229,7 +230,7 @@ impl OperatorApi for Seed {
     }
 
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError> {
-        self.0.view_machines()
+        self.0.view_recent_machines(LIST_PAGE)
     }
 
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError> {

@@ -1,6 +1,5 @@
 //! Nodes, enrollments and planes as flat lists.
 
-use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 
 use cluster_seed::addressing::{SEED_HOST, address};
@@ -10,20 +9,20 @@ use cluster_seed::wireguard::WgPublicKey;
 use site::store::Tx;
 use site::store::enrollments::EnrollmentRecord;
 use site::store::nodes::NodeRecord;
-use web::api::{AllowRow, ApiError, EnrollmentRow, EventView, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
-use web::limits::{MAX_ENROLLMENTS, MAX_EVENTS};
+use web::api::{AllowRow, ApiError, EnrollmentRow, EventView, InventoryApi, Listed, NodePlane, NodeView, PlaneRow, SshView};
+use web::limits::{LIST_PAGE, MAX_EVENTS};
 
 use super::lists_view::Standing;
 use super::views::{event, view};
 use super::{App, Seed, unexpected};
 
 impl InventoryApi for Seed {
-    fn nodes(&self) -> Result<Vec<NodeView>, ApiError> {
-        self.0.view_nodes()
+    fn nodes(&self, page: u32) -> Result<Listed<NodeView>, ApiError> {
+        self.0.view_nodes(page)
     }
 
-    fn enrollments(&self) -> Result<Vec<EnrollmentRow>, ApiError> {
-        self.0.view_enrollments()
+    fn enrollments(&self, page: u32) -> Result<Listed<EnrollmentRow>, ApiError> {
+        self.0.view_enrollments(page)
     }
 
     fn planes(&self) -> Result<Vec<PlaneRow>, ApiError> {
@@ -47,15 +46,24 @@ impl InventoryApi for Seed {
 }
 
 impl App {
-    fn view_nodes(&self) -> Result<Vec<NodeView>, ApiError> {
+    fn view_nodes(&self, page: u32) -> Result<Listed<NodeView>, ApiError> {
         self.store.read(|tx| {
-            let standing = self.standing(tx)?;
-            tx.live_nodes()?.into_iter().map(|node| self.node_view(tx, node, &standing)).collect()
+            let nodes = tx.live_nodes_page(skipped(page), LIST_PAGE)?;
+            let records: Vec<_> = nodes.iter().map(|node| tx.enrollment(node.enrollment)).collect::<Result<_, _>>()?;
+            let standing = self.standing_of(tx, &records.iter().map(|r| (r.id, r.state)).collect::<Vec<_>>())?;
+            let nodes = nodes.into_iter().zip(records);
+            let rows = nodes.map(|(node, record)| self.node_view(tx, node, record, &standing)).collect::<Result<_, ApiError>>()?;
+            Ok(Listed { rows, total: tx.count_live_nodes()? })
         })
     }
 
-    fn node_view(&self, tx: &Tx<'_>, node: NodeRecord, standing: &Standing) -> Result<NodeView, ApiError> {
-        let record = tx.enrollment(node.enrollment)?;
+    fn node_view(
+        &self,
+        tx: &Tx<'_>,
+        node: NodeRecord,
+        record: EnrollmentRecord,
+        standing: &Standing,
+    ) -> Result<NodeView, ApiError> {
         let machine = tx.machine(record.machine)?;
         let facts = record.revealed.as_ref().map(|r| &r.facts).or(machine.facts.as_ref());
         let list = standing.of(record.id);
@@ -86,11 +94,9 @@ impl App {
         })
     }
 
-    fn view_enrollments(&self) -> Result<Vec<EnrollmentRow>, ApiError> {
+    fn view_enrollments(&self, page: u32) -> Result<Listed<EnrollmentRow>, ApiError> {
         self.store.read(|tx| {
-            let mut all = tx.every_enrollment()?;
-            all.sort_by_key(|r| Reverse(r.created));
-            all.truncate(MAX_ENROLLMENTS);
+            let (all, total) = tx.enrollments_page(skipped(page), LIST_PAGE)?;
             let macs = tx.macs_of(all.iter().map(|r| r.machine))?;
             let row = |record: &EnrollmentRecord| -> Result<EnrollmentRow, ApiError> {
                 Ok(EnrollmentRow {
@@ -101,12 +107,12 @@ impl App {
                     token: record.token.map(|t| t.to_string()),
                 })
             };
-            all.iter().map(row).collect()
+            Ok(Listed { rows: all.iter().map(row).collect::<Result<_, _>>()?, total })
         })
     }
 
     fn view_planes(&self) -> Result<Vec<PlaneRow>, ApiError> {
-        let nodes = self.store.read(|tx| tx.live_nodes())?;
+        let nodes = self.store.read(|tx| tx.nodes_per_plane())?;
         let allows = self.spec.allows();
         let row = |name: &String, plane: &PlaneSpec| -> Result<PlaneRow, ApiError> {
             Ok(PlaneRow {
@@ -115,7 +121,7 @@ impl App {
                 port: plane.port,
                 seed: address(name, plane.cidr, SEED_HOST).map_err(unexpected)?,
                 public_key: self.public.planes.get(name).map(ToString::to_string),
-                nodes: u32::try_from(nodes.iter().filter(|n| n.planes.contains_key(name)).count()).unwrap_or(u32::MAX),
+                nodes: nodes.get(name).copied().unwrap_or(0),
                 purpose: cluster_seed::machine::tame(&plane.purpose),
                 topology: plane.topology.as_str().to_owned(),
                 hubs: plane.hubs.iter().map(|role| role.value.clone()).collect(),
@@ -137,6 +143,11 @@ fn allow_row(reasoned: &Reasoned) -> AllowRow {
         why: why.clone(),
         built_in: *built_in,
     }
+}
+
+/// Rows of the pages before this one.
+fn skipped(page: u32) -> u32 {
+    page.saturating_sub(1).saturating_mul(LIST_PAGE)
 }
 
 /// What fails together with the planned node of this name: its own word, or that of its host.

@@ -124,12 +124,31 @@ impl App {
     }
 
     pub fn view_machines(&self) -> Result<Vec<MachineRow>, ApiError> {
-        self.store
-            .read(|tx| {
-                let (machines, standing, said) = (tx.machines()?, self.standing(tx)?, verdict_view::of_all(tx)?);
-                machines.into_iter().map(|m| Ok(row(tx, m, &standing, &said)?.0)).collect::<Result<_, ApiError>>()
-            })
-            .map(|rows: Vec<MachineRow>| rows.into_iter().map(|row| self.with_seal(row)).collect())
+        self.store.read(|tx| {
+            let (machines, standing) = (tx.machines()?, self.standing(tx)?);
+            self.machine_rows(tx, machines, &standing)
+        })
+    }
+
+    /// The machines that were seen last, most recently seen first.
+    pub(super) fn view_recent_machines(&self, limit: u32) -> Result<Vec<MachineRow>, ApiError> {
+        self.store.read(|tx| {
+            let machines = tx.recent_machines(limit.into())?;
+            let members: Vec<_> = machines.iter().map(|m| tx.member_of(m.id)).collect::<Result<_, _>>()?;
+            let members: Vec<_> = members.into_iter().flatten().map(|r| (r.id, r.state)).collect();
+            let standing = self.standing_of(tx, &members)?;
+            self.machine_rows(tx, machines, &standing)
+        })
+    }
+
+    fn machine_rows(
+        &self,
+        tx: &Tx<'_>,
+        machines: Vec<MachineRecord>,
+        standing: &Standing,
+    ) -> Result<Vec<MachineRow>, ApiError> {
+        let said = verdict_view::of_all(tx)?;
+        machines.into_iter().map(|m| Ok(self.with_seal(row(tx, m, standing, &said)?.0))).collect()
     }
 
     pub fn view_machine(&self, id: i64) -> Result<MachineDetail, ApiError> {

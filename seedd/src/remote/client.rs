@@ -17,6 +17,8 @@ use super::trust::{self, Believed, Trust};
 
 /// Largest answer read, in bytes: lists of ten thousand machines.
 const MAX_ANSWER: usize = 64 << 20;
+/// Most pages of a list that are read: no site has more.
+const MAX_PAGES: u64 = 1_000;
 
 /// The seed refused a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,12 +94,22 @@ impl Remote {
         self.ask("GET", path, None)
     }
 
-    /// The rows of a list: those under `key` of an answer.
+    /// The rows of a list: those under `key` of an answer, and of its other pages if it has more than one.
     pub fn list(&self, path: &str, key: &str) -> Result<Vec<Value>> {
-        match self.get(path)?.get_mut(key).map(Value::take) {
-            Some(Value::Array(rows)) => Ok(rows),
-            _ => Err(anyhow!("{} answers {path} without {key}", self.server)),
+        let mut all = Vec::new();
+        let mut answer = self.get(path)?;
+        for next in 2..=MAX_PAGES {
+            match answer.get_mut(key).map(Value::take) {
+                Some(Value::Array(rows)) => all.extend(rows),
+                _ => return Err(anyhow!("{} answers {path} without {key}", self.server)),
+            }
+            if answer.get("pages").and_then(Value::as_u64).is_none_or(|pages| pages < next) {
+                return Ok(all);
+            }
+            let mark = if path.contains('?') { '&' } else { '?' };
+            answer = self.get(&format!("{path}{mark}page={next}"))?;
         }
+        Err(anyhow!("{} answers {path} with more than {MAX_PAGES} pages", self.server))
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Result<Value> {

@@ -135,7 +135,7 @@ fn labels_are_set_for_all_machines_or_for_none() {
 }
 
 /// The pages of an operator, served on a loopback address until the test ends.
-fn pages(app: &Arc<App>) -> String {
+pub fn pages(app: &Arc<App>) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let at: SocketAddr = listener.local_addr().unwrap();

@@ -28,6 +28,7 @@ mod hole_16;
 mod holes;
 mod killed;
 mod kubernetes;
+mod large;
 mod life;
 mod lists;
 mod node_keys;

@@ -1,10 +1,11 @@
 //! `kubedos-lab bench`: the product beside its peers, measured in one run on one machine.
 //!
-//! Every measured piece of work is a process of its own under time(1), which tells its wall time, CPU time and peak memory.
+//! Except for the fleet, every measured piece of work is a process of its own under time(1), which tells its wall time, CPU time and peak memory.
 
 pub mod darksite;
 pub mod dhcp;
 pub mod field;
+pub mod fleet;
 pub mod formats;
 pub mod http;
 pub mod netboot;

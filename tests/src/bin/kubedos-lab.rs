@@ -11,7 +11,7 @@ use kubedos_tests::demo::{self, Options};
 use kubedos_tests::dirs::{self, RunDirs};
 use kubedos_tests::drill;
 use kubedos_tests::parts::{self, Selection};
-use kubedos_tests::{netns, say, stop};
+use kubedos_tests::{netns, say, simulated, stop};
 
 /// Tests Kubedos end to end, with virtual machines in a network namespace
 ///
@@ -25,9 +25,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Turn two blank virtual machines into members of a fleet
+    /// Turn two blank virtual machines into members of a fleet, until Enter or Ctrl-C
     Demo {
-        /// Approve through the API with the codes from the consoles instead of waiting for a person
+        /// Approve through the API with the codes from the consoles instead of waiting for a person, and end by itself
         #[arg(long)]
         auto: bool,
         /// Port of the web interface on 127.0.0.1
@@ -39,6 +39,12 @@ enum Verb {
         /// Start the machines from this output of `seedd image build` instead of the network
         #[arg(long, value_name = "TARGET", value_parser = PossibleValuesParser::new(demo::TARGETS))]
         target: Option<String>,
+        /// Simulate so many machines too: programs that enroll and report, up to the installed node
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=i64::from(simulated::MAX)))]
+        machines: u16,
+        /// Start no virtual machines
+        #[arg(long, requires = "machines", conflicts_with_all = ["target", "times"])]
+        no_vms: bool,
     },
     /// Run the end-to-end tests
     Test {
@@ -105,6 +111,24 @@ enum Bench {
     },
     /// Snapshots, compared with aptly, reprepro and apt
     Darksite,
+    /// Pages, lists and live pages of a seed with many machines and events
+    Fleet {
+        /// Program to measure, a release build
+        #[arg(long, default_value = "target/release/seedd")]
+        seedd: PathBuf,
+        /// Machines of the site; most of them are nodes
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(200..=10_000))]
+        machines: u32,
+        /// Rows of its event log
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u32,
+        /// How often each page is requested
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// Write the figures as JSON to this file
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
     /// QCOW2 images built from an artifact, compared with qemu-img
     Formats {
         /// Program to measure, a release build
@@ -139,12 +163,13 @@ fn run(verb: Verb) -> Result<()> {
             let seedd = seedd.canonicalize().with_context(|| format!("finding {}", seedd.display()))?;
             bench::http::run(&dirs, &bench::http::Options { seedd, seconds, report })
         }
-        Verb::Demo { auto, port, times, target } => {
+        Verb::Demo { auto, port, times, target, machines, no_vms } => {
             demo::check_host()?;
             clean_stale()?;
             let dirs = RunDirs::new()?;
             say::line(&format!("logs: {}", dirs.logs.display()));
-            demo::run(&dirs, &Options { auto, port: if auto { 0 } else { port }, times, target })
+            let port = if auto { 0 } else { port };
+            demo::run(&dirs, &Options { auto, port, times, target, machines, no_vms })
         }
         Verb::Bench(Bench::Netboot { only, busy, report }) => {
             clean_stale()?;
@@ -160,6 +185,12 @@ fn run(verb: Verb) -> Result<()> {
             drill::run(&dirs, &drill::Options { data, passphrase_file, report })
         }
         Verb::Bench(Bench::Darksite) => bench::darksite::run(&RunDirs::new()?),
+        Verb::Bench(Bench::Fleet { seedd, machines, events, rounds, report }) => {
+            clean_stale()?;
+            let seedd = seedd.canonicalize().with_context(|| format!("finding {}", seedd.display()))?;
+            let options = bench::fleet::Options { seedd, machines, events, rounds, report };
+            bench::fleet::run(&RunDirs::new()?, &options)
+        }
         Verb::Bench(Bench::Formats { seedd }) => {
             clean_stale()?;
             let seedd = seedd.canonicalize().with_context(|| format!("finding {}", seedd.display()))?;

@@ -1,5 +1,7 @@
 //! Convergence, as operators see it.
 
+use std::collections::BTreeSet;
+
 use cluster_seed::converge::orders::RunResult;
 use cluster_seed::converge::stage::Stand;
 use cluster_seed::ids::{Digest, EnrollmentId};
@@ -46,6 +48,30 @@ pub struct ConvergeStage {
     #[cfg_attr(test, schemars(with = "Option<crate::schema::Sha256Hex>"))]
     pub revision: Option<Digest>,
     pub nodes: Vec<ConvergeNode>,
+    /// Nodes that are not in `nodes`, because others need attention more.
+    pub left_out: usize,
+}
+
+impl ConvergeView {
+    /// Leaves out all nodes but `most`: those stay that need attention most.
+    pub(crate) fn shortened(mut self, most: usize) -> Self {
+        let need = |stand| match stand {
+            Stand::Failed | Stand::Unhealthy | Stand::Silent => 0,
+            Stand::Running | Stand::Waiting | Stand::Outdated => 1,
+            Stand::Nothing | Stand::Converged => 2,
+        };
+        let all = self.stages.iter().enumerate().flat_map(|(stage, s)| s.nodes.iter().enumerate().map(move |(n, node)| (node.stand, stage, n)));
+        let mut order: Vec<_> = all.map(|(stand, stage, n)| (need(stand), stage, n)).collect();
+        order.sort_unstable();
+        let kept: BTreeSet<(usize, usize)> = order.into_iter().take(most).map(|(_, stage, n)| (stage, n)).collect();
+        for (stage, s) in self.stages.iter_mut().enumerate() {
+            let before = s.nodes.len();
+            let nodes = std::mem::take(&mut s.nodes).into_iter().enumerate();
+            s.nodes = nodes.filter(|(n, _)| kept.contains(&(stage, *n))).map(|(_, node)| node).collect();
+            s.left_out += before - s.nodes.len();
+        }
+        self
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -89,12 +89,19 @@ pub struct SshView {
     pub domain: String,
 }
 
-/// Lists that the command line reads.
+/// A page of a list, and how many rows all pages have.
+#[derive(Debug, Clone)]
+pub struct Listed<T> {
+    pub rows: Vec<T>,
+    pub total: u32,
+}
+
+/// Lists that the command line reads. Pages are counted from 1 and have [`crate::limits::LIST_PAGE`] rows.
 pub trait InventoryApi: Send + Sync {
     /// By name.
-    fn nodes(&self) -> Result<Vec<NodeView>, ApiError>;
-    /// Newest first, at most [`crate::limits::MAX_ENROLLMENTS`].
-    fn enrollments(&self) -> Result<Vec<EnrollmentRow>, ApiError>;
+    fn nodes(&self, page: u32) -> Result<Listed<NodeView>, ApiError>;
+    /// Newest first.
+    fn enrollments(&self, page: u32) -> Result<Listed<EnrollmentRow>, ApiError>;
     fn planes(&self) -> Result<Vec<PlaneRow>, ApiError>;
     fn ssh(&self) -> Result<SshView, ApiError>;
     /// The newest events, oldest first.

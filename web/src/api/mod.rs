@@ -48,7 +48,7 @@ pub use dhcp::{DhcpApi, DhcpNetwork, DhcpView, LeaseView, OtherServer, Reservati
 pub use error::ApiError;
 pub use fleet::{Approve, EnrollmentView, FirstYes, InstallProgress, MachineDetail, MachineRow, VotersView, Waiting};
 pub use flight::{EventView, Finding, PacketFacts, Tone};
-pub use inventory::{EnrollmentRow, InventoryApi, NodePlane, NodeView, SshView};
+pub use inventory::{EnrollmentRow, InventoryApi, Listed, NodePlane, NodeView, SshView};
 pub use jobs::{JobDetail, JobLine, JobsApi};
 pub use join_tokens::{JoinTokenApi, JoinTokenState, JoinTokenView};
 pub use lists::{HeldView, ListsView, Via};

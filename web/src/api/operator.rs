@@ -143,6 +143,7 @@ pub trait OperatorApi:
     /// Forgets the site's private keys.
     fn seal(&self, actor: &Actor) -> Result<(), ApiError>;
 
+    /// Those that were seen last, at most [`crate::limits::LIST_PAGE`]; `MachinesApi::machine_page` has all of them.
     fn machines(&self) -> Result<Vec<MachineRow>, ApiError>;
     fn machine(&self, id: i64) -> Result<MachineDetail, ApiError>;
     /// The machine's last packets as a pcapng file.

@@ -7,10 +7,11 @@ use crate::api::{ConvergeAct, ConvergeView};
 use crate::auth::{Change, Session, may};
 use crate::call::App;
 use crate::extract::OperatorJson;
+use crate::limits::MAX_CONVERGE_NODES;
 use crate::safe_json::SafeJson;
 
 pub(crate) async fn view(State(app): State<App>, _: Session) -> Answer<ConvergeView> {
-    Ok(SafeJson(app.call(|api| api.converge_view()).await?))
+    Ok(SafeJson(app.call(|api| api.converge_view()).await?.shortened(MAX_CONVERGE_NODES)))
 }
 
 /// Answers with the view after the act.
@@ -19,5 +20,6 @@ pub(crate) async fn act(
     change: Change<may::Converge>,
     OperatorJson(act): OperatorJson<ConvergeAct>,
 ) -> Answer<ConvergeView> {
-    Ok(SafeJson(app.call(move |api| api.act_on_converge(change.actor(), &act).and_then(|()| api.converge_view())).await?))
+    let view = app.call(move |api| api.act_on_converge(change.actor(), &act).and_then(|()| api.converge_view())).await?;
+    Ok(SafeJson(view.shortened(MAX_CONVERGE_NODES)))
 }

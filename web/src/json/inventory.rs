@@ -5,20 +5,72 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, list_of};
-use crate::api::SshView;
+use crate::api::{EnrollmentRow, Listed, NodeView, SshView};
 use crate::auth::Session;
 use crate::call::App;
-use crate::limits::MAX_EVENTS;
+use crate::limits::{LIST_PAGE, MAX_EVENTS};
 use crate::safe_json::SafeJson;
 
-pub(crate) async fn nodes(State(app): State<App>, _: Session) -> Answer<impl Serialize> {
-    let nodes = app.call(|api| api.nodes()).await?;
-    Ok(SafeJson(list_of("nodes", nodes)))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    page: Option<u32>,
 }
 
-pub(crate) async fn enrollments(State(app): State<App>, _: Session) -> Answer<impl Serialize> {
-    let all = app.call(|api| api.enrollments()).await?;
-    Ok(SafeJson(list_of("enrollments", all)))
+impl Which {
+    fn page(&self) -> u32 {
+        self.page.unwrap_or(1).max(1)
+    }
+}
+
+/// HTTP shape of `GET /api/v1/nodes`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct NodePage {
+    /// By name.
+    nodes: Vec<NodeView>,
+    page: u32,
+    /// At least 1.
+    pages: u32,
+    /// Nodes on all pages.
+    total: u32,
+}
+
+/// HTTP shape of `GET /api/v1/enrollments`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct EnrollmentPage {
+    /// Newest first.
+    enrollments: Vec<EnrollmentRow>,
+    page: u32,
+    /// At least 1.
+    pages: u32,
+    /// Enrollments on all pages.
+    total: u32,
+}
+
+fn pages(total: u32) -> u32 {
+    total.div_ceil(LIST_PAGE).max(1)
+}
+
+pub(crate) async fn nodes(
+    State(app): State<App>,
+    _: Session,
+    query: Result<Query<Which>, QueryRejection>,
+) -> Answer<NodePage> {
+    let page = query?.page();
+    let Listed { rows, total } = app.call(move |api| api.nodes(page)).await?;
+    Ok(SafeJson(NodePage { nodes: rows, page, pages: pages(total), total }))
+}
+
+pub(crate) async fn enrollments(
+    State(app): State<App>,
+    _: Session,
+    query: Result<Query<Which>, QueryRejection>,
+) -> Answer<EnrollmentPage> {
+    let page = query?.page();
+    let Listed { rows, total } = app.call(move |api| api.enrollments(page)).await?;
+    Ok(SafeJson(EnrollmentPage { enrollments: rows, page, pages: pages(total), total }))
 }
 
 pub(crate) async fn planes(State(app): State<App>, _: Session) -> Answer<impl Serialize> {

@@ -26,7 +26,7 @@ pub(crate) struct Why {
     reason: String,
 }
 
-/// Parameters of the list; without any, all machines are returned as they always were.
+/// Parameters of the list; without any, the machines that were seen last are returned in the shape of version 0.1.
 const PARAMETERS: [&str; 4] = ["q", "state", "sort", "page"];
 
 pub(crate) async fn list(

@@ -6,13 +6,14 @@ use serde_json::Value;
 use crate::api::{
     AboutView, ApiTokenView, Approve, AuditEvent, AuditPage, AuditState, BuildWish, CapsuleFile, ChangePassword, ChartsView,
     CheckpointView, ClockView, ConvergeAct, ConvergeView, CountersignTaken, CountersignText, CountersignView, CreatedToken,
-    DeadLetterView, DhcpView, EnrollmentRow, EnrollmentView, EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView,
-    JoinTokenView, Login, MachineDetail, MachinePage, MachineRow, MeshView, NewToken, NewUser, NodeView, OutputsView, Overview,
-    PackagesView, PasskeyView, PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView,
-    Say, SessionView, SetPower, SetUser, SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView,
-    WebhookTest, WebhookView, WindowView,
+    DeadLetterView, DhcpView, EnrollmentView, EventView, ExportWish, FleetRow, ImportWish, JobDetail, JobView, JoinTokenView, Login,
+    MachineDetail, MachinePage, MachineRow, MeshView, NewToken, NewUser, OutputsView, Overview, PackagesView, PasskeyView,
+    PeopleView, PlaceView, PlanCheck, PlanText, PlanView, PlaneRow, PowerAction, PowerDone, PowerView, Say, SessionView, SetPower,
+    SetUser, SettingsCheck, SettingsText, SettingsView, Setup, SiteView, SshView, TestWish, UserView, WebhookTest, WebhookView,
+    WindowView,
 };
 use crate::json::Events;
+use crate::json::inventory::{EnrollmentPage, NodePage};
 use crate::json::machine::Note;
 use crate::json::passkeys::{Made, Nothing};
 use crate::json::people::{Agree, Password};
@@ -126,8 +127,6 @@ shapes! {
     JoinTokens { tokens: Vec<JoinTokenView> }
     Ended { ended: u64 }
     Revoked { revoked: TokenName }
-    Nodes { nodes: Vec<NodeView> }
-    Enrollments { enrollments: Vec<EnrollmentRow> }
     Planes { planes: Vec<PlaneRow> }
     Rotations { rotations: Vec<RotationRow> }
     LastEvents { events: Vec<EventView> }
@@ -135,6 +134,7 @@ shapes! {
     DeadLetters { dead: Vec<DeadLetterView> }
 }
 
+const PAGE: Parameter = ("page", "integer", "from 1; a page has 200 rows");
 const TIME: &str = "in UTC, as 2026-11-22T19:54:05Z";
 const SEARCH: [Parameter; 6] = [
     ("kind", "string", "a kind of events or a family of kinds"),
@@ -209,7 +209,7 @@ enum MachineList {
 
 fn machines() -> Vec<Op> {
     vec![
-        get::<MachineList>("/api/v1/machines", "Machines and nodes; with a parameter, the page of them that it asks for").query(
+        get::<MachineList>("/api/v1/machines", "Machines and nodes; with a parameter, the page of them that it asks for; without, those seen last").query(
             &[
                 ("q", "string", "words, and serial:, role:, label: and the like"),
                 ("state", "string", "a stage"),
@@ -257,8 +257,8 @@ fn plan() -> Vec<Op> {
 
 fn nodes() -> Vec<Op> {
     vec![
-        get::<Nodes>("/api/v1/nodes", "Nodes, by name"),
-        get::<Enrollments>("/api/v1/enrollments", "Enrollments, newest first"),
+        get::<NodePage>("/api/v1/nodes", "Nodes, by name").query(&[PAGE]),
+        get::<EnrollmentPage>("/api/v1/enrollments", "Enrollments, newest first").query(&[PAGE]),
         get::<Planes>("/api/v1/planes", "Planes, and what they carry"),
         get::<Rotations>("/api/v1/rotations", "Keys of nodes that are being replaced"),
         post::<Rotations>("/api/v1/rotations", "Replace the keys of a node, of a plane, or all").takes::<RotateWish>(),

@@ -6,8 +6,12 @@ mod document;
 mod fits;
 #[path = "../../../tests/shared/golden.rs"]
 mod golden;
+#[path = "openapi_requests_tests.rs"]
+mod requests;
 #[path = "openapi_table_tests.rs"]
 mod table;
+#[path = "openapi_values_tests.rs"]
+mod values;
 
 use std::collections::BTreeSet;
 

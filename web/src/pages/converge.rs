@@ -17,6 +17,7 @@ use crate::call::App;
 use crate::dates::{ago, iso};
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::limits::MAX_CONVERGE_NODES;
 
 /// Names of changes that a check run found, shown per node.
 const MAX_WOULD: usize = 10;
@@ -86,6 +87,7 @@ struct Stage {
     detail: String,
     paused: bool,
     nodes: Vec<Node>,
+    left_out: usize,
 }
 
 impl Stage {
@@ -99,6 +101,7 @@ impl Stage {
             detail: clean(&s.detail),
             paused: s.paused,
             nodes: s.nodes.iter().map(|n| Node::of(n, now)).collect(),
+            left_out: s.left_out,
         }
     }
 }
@@ -156,7 +159,8 @@ async fn show_page(
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let mut shell = Shell::new("Platform", &overview, id, Some(session));
     shell.event = newest;
-    let mut made = template(&view, overview.clock, shell, refusal);
+    // A node that is busy stays, so the page still refreshes itself.
+    let mut made = template(&view.shortened(MAX_CONVERGE_NODES), overview.clock, shell, refusal);
     made.shell.refresh = made.busy.then_some(REFRESH);
     page(status, &made)
 }

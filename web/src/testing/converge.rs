@@ -48,6 +48,7 @@ fn stage(role: &str, plays: &[&str], after: &[&str], nodes: Vec<ConvergeNode>) -
         paused: false,
         revision: Some(Digest([7; 32])),
         nodes,
+        left_out: 0,
     }
 }
 

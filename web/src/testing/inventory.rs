@@ -3,10 +3,17 @@
 use cluster_seed::ids::Digest;
 
 use super::Mock;
-use crate::api::{ApiError, EnrollmentRow, EventView, InventoryApi, NodePlane, NodeView, PlaneRow, SshView};
+use crate::api::{ApiError, EnrollmentRow, EventView, InventoryApi, Listed, NodePlane, NodeView, PlaneRow, SshView};
+use crate::limits::LIST_PAGE;
+
+fn listed<T>(all: Vec<T>, page: u32) -> Listed<T> {
+    let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    let skip = (page.max(1) - 1).saturating_mul(LIST_PAGE) as usize;
+    Listed { rows: all.into_iter().skip(skip).take(LIST_PAGE as usize).collect(), total }
+}
 
 impl InventoryApi for Mock {
-    fn nodes(&self) -> Result<Vec<NodeView>, ApiError> {
+    fn nodes(&self, page: u32) -> Result<Listed<NodeView>, ApiError> {
         let state = self.open()?;
         let mut nodes = Vec::new();
         for machine in &state.machines {
@@ -35,17 +42,17 @@ impl InventoryApi for Mock {
                 labels: vec![format!("rack=r1{}", self.spice)],
             });
         }
-        Ok(nodes)
+        Ok(listed(nodes, page))
     }
 
-    fn enrollments(&self) -> Result<Vec<EnrollmentRow>, ApiError> {
+    fn enrollments(&self, page: u32) -> Result<Listed<EnrollmentRow>, ApiError> {
         let state = self.open()?;
         let row = |m: &crate::api::MachineDetail| {
             let enrollment = m.row.enrollment.clone()?;
             let created = enrollment.since;
             Some(EnrollmentRow { enrollment, machine: m.row.id, mac: Some(m.row.mac), created, token: None })
         };
-        Ok(state.machines.iter().filter_map(row).collect())
+        Ok(listed(state.machines.iter().filter_map(row).collect(), page))
     }
 
     fn planes(&self) -> Result<Vec<PlaneRow>, ApiError> {

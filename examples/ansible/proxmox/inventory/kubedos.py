@@ -48,7 +48,13 @@ class Seed:
     def machines(self, user, password):
         self.token = self.ask("/api/v1/login", {"user": user, "password": password})["token"]
         try:
-            return self.ask("/api/v1/machines")["machines"]
+            machines, page, pages = [], 0, 1
+            while page < pages:
+                page += 1
+                answer = self.ask("/api/v1/machines?page=%d" % page)
+                machines += answer["machines"]
+                pages = answer.get("pages", 1)
+            return machines
         finally:
             self.ask("/api/v1/logout", {})
 

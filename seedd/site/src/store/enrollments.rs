@@ -225,6 +225,14 @@ impl Tx<'_> {
         self.enrollments_where("machine > ?1 ORDER BY rowid", -1)
     }
 
+    /// `limit` enrollments, newest first, without the newest `skip`; and how many there are.
+    pub fn enrollments_page(&self, skip: u32, limit: u32) -> Result<(Vec<EnrollmentRecord>, u32), StoreError> {
+        // The rows are wide: only their numbers are sorted.
+        let newest = format!("SELECT rowid FROM enrollment ORDER BY created DESC, rowid DESC LIMIT {limit} OFFSET {skip}");
+        let rows = self.enrollments_where(&format!("machine > ?1 AND rowid IN ({newest}) ORDER BY created DESC, rowid DESC"), -1)?;
+        Ok((rows, self.tx.query_row("SELECT count(*) FROM enrollment", [], |r| r.get(0))?))
+    }
+
     fn enrollments_where(&self, condition: &str, value: i64) -> Result<Vec<EnrollmentRecord>, StoreError> {
         let mut q = self.tx.prepare(&format!("SELECT {COLUMNS} FROM enrollment WHERE {condition}"))?;
         let mut rows = q.query([value])?;

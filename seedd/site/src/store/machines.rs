@@ -110,10 +110,14 @@ impl Tx<'_> {
 
     /// All machines, most recently seen first.
     pub fn machines(&self) -> Result<Vec<MachineRecord>, StoreError> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM machine WHERE forgotten IS NULL ORDER BY last_seen DESC, id LIMIT {MAX_MACHINES}");
+        self.recent_machines(MAX_MACHINES)
+    }
+
+    /// The `limit` machines that were seen last, most recently seen first.
+    pub fn recent_machines(&self, limit: i64) -> Result<Vec<MachineRecord>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM machine WHERE forgotten IS NULL ORDER BY last_seen DESC, id LIMIT ?1");
         let mut q = self.tx.prepare(&sql)?;
-        let rows = q.query_map([], raw)?;
+        let rows = q.query_map([limit], raw)?;
         rows.map(|r| record(r?)).collect()
     }
 }

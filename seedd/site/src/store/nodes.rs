@@ -107,6 +107,26 @@ impl Tx<'_> {
         Ok(all)
     }
 
+    /// `limit` nodes by name, without the first `skip`.
+    pub fn live_nodes_page(&self, skip: u32, limit: u32) -> Result<Vec<NodeRecord>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM node WHERE revoked IS NULL ORDER BY hostname LIMIT ?1 OFFSET ?2");
+        let mut q = self.tx.prepare(&sql)?;
+        let mut rows = q.query([limit, skip])?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            all.push(self.with_planes(record(row)?)?);
+        }
+        Ok(all)
+    }
+
+    /// How many nodes have an address on each plane.
+    pub fn nodes_per_plane(&self) -> Result<BTreeMap<String, u32>, StoreError> {
+        let sql = "SELECT p.plane, count(*) FROM node_plane p JOIN node n ON n.id = p.node WHERE n.revoked IS NULL GROUP BY p.plane";
+        let mut q = self.tx.prepare(sql)?;
+        let rows = q.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     pub fn count_live_nodes(&self) -> Result<u32, StoreError> {
         Ok(self.tx.query_row("SELECT count(*) FROM node WHERE revoked IS NULL", [], |r| r.get(0))?)
     }

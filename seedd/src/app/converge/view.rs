@@ -38,6 +38,7 @@ pub fn view(scene: &Scene) -> ConvergeView {
             paused: scene.paused.all || scene.paused.roles.contains(name),
             revision: scene.targets.get(name).map(|t| t.revision),
             nodes,
+            left_out: 0,
         })
     };
     ConvergeView {

@@ -7,8 +7,12 @@ pub mod authenticator;
 pub mod bmc;
 pub mod capsules;
 pub mod front;
+#[path = "../../../../tests/shared/large_fleet.rs"]
+pub mod large_fleet;
 pub mod life;
 pub mod medium;
 #[path = "../../../../tests/shared/paired.rs"]
 pub mod paired;
+#[path = "../../../../tests/shared/places.rs"]
+pub mod places;
 pub mod sites;

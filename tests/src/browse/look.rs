@@ -1,0 +1,132 @@
+//! Every page of the seed in both themes: what axe finds, whether it fits a phone, and a picture.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::hands::Hands;
+use crate::api::Client;
+use crate::browser::Browser;
+use crate::dirs;
+use crate::places::{links, shape};
+use crate::say;
+use crate::stop;
+
+/// Where the pages are found from.
+const START: [&str; 5] = ["/", "/machines", "/machines/approve", "/login", "/unseal"];
+/// Most kinds of pages.
+const MAX_PAGES: usize = 120;
+/// WCAG 2.2 AA and what it is built on.
+const TAGS: [&str; 5] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+const DESK: (u32, u32) = (1280, 900);
+/// CSS pixels of a narrow telephone.
+const PHONE: (u32, u32) = (390, 844);
+
+/// The path of axe's program, where it was fetched.
+pub fn axe() -> Option<PathBuf> {
+    let fetched = dirs::cache().join("tools/axe/node_modules/axe-core/axe.min.js");
+    std::env::var_os("KUBEDOS_AXE").map(PathBuf::from).into_iter().chain([fetched]).find(|p| p.is_file())
+}
+
+/// The pages that links lead to, one of each kind.
+fn pages(client: &Client) -> Result<Vec<String>> {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let mut next: VecDeque<String> = START.iter().map(|s| (*s).to_owned()).collect();
+    while let Some(path) = next.pop_front() {
+        // One chapter of the documents has what all of them have.
+        let kind = if path.starts_with("/docs/") { "/docs/chapter".to_owned() } else { shape(&path) };
+        if seen.contains_key(&kind) || seen.len() >= MAX_PAGES {
+            continue;
+        }
+        let page = client.fetch(&path)?;
+        if page.kind.starts_with("text/html") && page.status == 200 {
+            next.extend(links(&page.text()));
+            seen.insert(kind, path);
+        }
+    }
+    ensure!(seen.len() > 15, "only these pages were found: {:?}", seen.values());
+    Ok(seen.into_values().collect())
+}
+
+/// `docs/img/pages/machines-7.png` for `/machines/7`.
+fn file_name(path: &str) -> String {
+    let word: String = path.trim_matches('/').chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    if word.is_empty() { "home".to_owned() } else { word }
+}
+
+/// Looks at every page; an error names what is wrong on all of them.
+pub fn at_every_page(hands: &Hands<'_>, client: &Client, pictures: Option<&Path>) -> Result<()> {
+    let axe = axe().map(|path| std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))).transpose()?;
+    if axe.is_none() {
+        kubedos_skip::note("axe-core", "is not installed; the pages were opened and measured only").map_err(anyhow::Error::msg)?;
+    }
+    let folder = pictures.map(|p| p.join("pages"));
+    if let Some(folder) = &folder {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let pages = pages(client)?;
+    let mut wrong = Vec::new();
+    for path in &pages {
+        stop::check()?;
+        say::progress(path);
+        for dark in [false, true] {
+            hands.browser.dark(dark)?;
+            hands.open(path)?;
+            if let Some(axe) = &axe {
+                wrong.extend(violations(hands.browser, axe)?.into_iter().map(|v| format!("{path}{}: {v}", theme(dark))));
+            }
+            if let Some(folder) = &folder {
+                let name = format!("{}{}.png", file_name(path), if dark { "-dark" } else { "" });
+                hands.browser.whole_picture(&folder.join(name))?;
+            }
+        }
+        hands.browser.dark(false)?;
+        hands.browser.size(PHONE)?;
+        hands.open(path)?;
+        let wide = hands.browser.script("return document.documentElement.scrollWidth - window.innerWidth", json!([]))?;
+        if wide.as_i64().is_none_or(|pixels| pixels > 0) {
+            wrong.push(format!("{path}: {wide} pixels wider than a telephone"));
+        }
+        hands.browser.size(DESK)?;
+    }
+    say::line(&format!("{} pages were opened in both themes{}", pages.len(), if axe.is_some() { " and checked by axe" } else { "" }));
+    ensure!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+fn theme(dark: bool) -> &'static str {
+    if dark { " (dark)" } else { "" }
+}
+
+fn violations(browser: &Browser, axe: &str) -> Result<Vec<String>> {
+    let run = "const done = arguments[arguments.length - 1]; \
+               axe.run({ runOnly: { type: 'tag', values: arguments[0] }, resultTypes: ['violations'] }).then( \
+                 (r) => done(r.violations.map((v) => v.id + ' at ' + v.nodes.slice(0, 3).map((n) => n.target.join(' ')).join(', '))), \
+                 (e) => done(['axe failed: ' + e]));";
+    browser.script(axe, json!([]))?;
+    let found = browser.script_async(run, json!([TAGS]))?;
+    let found = found.as_array().context("axe gave no list")?;
+    Ok(found.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect())
+}
+
+/// The lines of an export, as a page's own script would read them.
+pub fn exported(browser: &Browser, css: &str) -> Result<Vec<Value>> {
+    let read = "const done = arguments[arguments.length - 1]; const link = document.querySelector(arguments[0]); \
+                fetch(link.href).then((r) => r.text()).then(done, (e) => done('failed: ' + e));";
+    let text = browser.script_async(read, json!([css]))?;
+    let text = text.as_str().context("an export that is no text")?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("reading the line {line:.200}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_named_after_their_pages() {
+        let names = ["/", "/machines/7", "/audit?before=3"].map(file_name);
+        assert_eq!(names, ["home", "machines-7", "audit-before-3"]);
+    }
+}
