@@ -79,6 +79,7 @@ fn page_routes() -> Vec<Route> {
         ("/machines/{id}/controller/trust", post(pages::power::trust)),
         ("/medium/{name}", get(medium)),
         ("/packages", get(pages::packages::show)),
+        ("/look", get(pages::look::show).post(pages::look::save)),
         ("/clock", get(pages::clock::show).post(pages::clock::set)),
         ("/events", get(sse::events)),
         ("/static/{name}", get(pages::assets::get)),
@@ -91,6 +92,8 @@ fn page_routes() -> Vec<Route> {
 fn machines_routes() -> Vec<Route> {
     vec![
         ("/machines", get(pages::machines::show)),
+        ("/machines/sheet", get(pages::sheet::show)),
+        ("/machines/by/{name}", get(pages::sheet::by)),
         ("/machines/act", post(pages::bulk::act)),
         ("/machines/approve", get(pages::approve_many::show).post(pages::approve_many::approve)),
         ("/machines/{id}/note", post(pages::note::save)),
@@ -285,6 +288,8 @@ mod desk_tests;
 mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod looks_tests;
 #[cfg(test)]
 mod machines_tests;
 #[cfg(test)]

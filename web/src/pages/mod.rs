@@ -17,6 +17,7 @@ pub(crate) mod first_setup;
 pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod login;
+pub(crate) mod look;
 pub(crate) mod machine;
 pub(crate) mod machines;
 pub(crate) mod mesh;
@@ -27,12 +28,17 @@ pub(crate) mod people;
 pub(crate) mod plan;
 pub(crate) mod power;
 pub(crate) mod settings;
+pub(crate) mod sheet;
 pub(crate) mod site;
 
 mod decision;
 mod needs;
+mod qr;
 mod shell;
 mod timeline;
 mod typed;
 mod view;
 mod work;
+
+#[cfg(test)]
+mod design_tests;

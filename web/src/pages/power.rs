@@ -15,6 +15,7 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 #[derive(Deserialize)]
 pub(crate) struct ActForm {
@@ -97,7 +98,7 @@ impl Said {
 async fn render(app: &App, id: &RequestId, session: &Session, of: i64, said: Said) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let (detail, power) = app.call(move |api| Ok((api.machine(of)?, api.power(of)?))).await?;
-    let line = Line::of(&detail.row, overview.clock);
+    let line = Line::of(Lang::En, &detail.row, overview.clock);
     let (status, refusal) = said.refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let controller = power.controller.map(|c| Controller {
         kind: if c.kind == BmcKind::Redfish { "Redfish" } else { "IPMI" },

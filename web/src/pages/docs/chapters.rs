@@ -54,6 +54,7 @@ pub(super) const CHAPTERS: &[(&str, &str)] = chapters! {
     "compatibility",
     "converge",
     "darksite",
+    "design",
     "extras",
     "foundry",
     "foundry-aws",
