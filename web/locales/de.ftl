@@ -351,7 +351,7 @@ peer-list = Peer-Liste
 wrong-codes = Falsche Codes
 diagnosis = Boot-Diagnose
 verdict-denied = <strong>Abgelehnt</strong> von { $x } { $when }
-verdict-cannot = Sie kann keine Aufnahme anfragen.
+verdict-cannot = Sie kann keine Aufnahme anfordern.
 verdict-aside = <strong>Zurückgestellt</strong> von { $x } { $when },
 verdict-until = bis { $x }.
 verdict-allow = Wieder zulassen
@@ -360,9 +360,9 @@ approve-may-not = Ein Operator oder Administrator kann diese Maschine freigeben.
 approve-title = Diese Maschine freigeben
 approve-was-wrong = <strong>Der letzte Code war falsch.</strong> Die Maschine zeigt einen neuen.
 differs-head = Das ist nicht die Maschine aus dem Plan.
-differs-plan = Im Plan steht
+differs-plan = Angaben des Plans,
 differs-do = Prüfen Sie die Maschine und korrigieren Sie den <a href="/plan">Plan</a>, oder füllen Sie das Formular selbst aus. Der Code allein genügt nicht.
-filled-in = Ausgefüllt
+filled-in = Vorausgefüllt,
 code-is-enough = Ihr Code auf der <a href="/">Startseite</a> genügt.
 against = So lässt sie sich nicht freigeben:
 says-name = Name { $x }
