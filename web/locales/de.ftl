@@ -487,3 +487,31 @@ agree-install = Zustimmen und installieren
 ## Unseal
 unseal-about = Die Schlüssel des Standorts sind mit seiner Passphrase verschlüsselt. Beim Entsiegeln werden sie in den Arbeitsspeicher entschlüsselt, bis der Daemon endet. Das dauert einige Sekunden.
 unseal-may-not = Ein Administrator kann den Seed entsiegeln.
+
+## Approve many
+many-title = Maschinen freigeben
+many-none = Keine dieser Maschinen wartet auf Freigabe.
+many-all = Alle Maschinen dieser Liste sind freigegeben.
+many-about = Geben Sie einen Code ein und drücken Sie die Eingabetaste: Die Maschine, die ihn zeigt, wird mit den Werten ihrer Zeile freigegeben und verlässt die Liste. Der Datenträger jeder Maschine wird gelöscht, außer bei Aufnahme des laufenden Systems.
+many-next = Nächster Kopplungscode
+many-count = { $n ->
+    [one] 1 Maschine wartet in dieser Liste
+   *[other] { $n } Maschinen warten in dieser Liste
+}
+many-more = { $n ->
+    [one] 1 weitere wartet
+   *[other] { $n } weitere warten
+}
+many-serial = Seriennr. { $x }
+many-since = gemeldet { $x }
+many-code-of = Kopplungscode von { $x }
+many-name-of = Hostname von { $x }
+many-role-of = Rolle von { $x }
+many-disk-of = Datenträger von { $x }
+many-in-place = laufendes System: Es wird nichts geschrieben
+many-fill-title = Alle Zeilen ausfüllen
+many-pattern = Namen nach Muster
+many-pattern-help = <code>{"{n}"}</code> ist eine freie Nummer; <code>{"{serial}"}</code>, <code>{"{mac}"}</code> und <code>{"{place}"}</code> kommen von der Maschine
+many-as-row = Wie in jeder Zeile
+many-fill = Ausfüllen
+many-gone = Maschine { $n } wartet nicht mehr

@@ -483,3 +483,31 @@ agree-install = Agree and install
 ## Unseal
 unseal-about = The site's keys are stored encrypted with the site passphrase. Unsealing decrypts them into memory until the daemon stops. It takes a few seconds.
 unseal-may-not = An administrator can unseal the seed.
+
+## Approve many
+many-title = Approve machines
+many-none = None of these machines is waiting for approval.
+many-all = All machines of this list went through.
+many-about = Type a code and press Enter: the machine that shows it is approved with the values of its row. What goes through leaves the list. The disk of each machine is erased, unless it joins in place.
+many-next = Next pairing code
+many-count = { $n ->
+    [one] 1 machine waiting in this list
+   *[other] { $n } machines waiting in this list
+}
+many-more = { $n ->
+    [one] 1 more is waiting
+   *[other] { $n } more are waiting
+}
+many-serial = serial { $x }
+many-since = since { $x }
+many-code-of = Pairing code of { $x }
+many-name-of = Host name of { $x }
+many-role-of = Role of { $x }
+many-disk-of = Disk of { $x }
+many-in-place = joins in place: nothing is written
+many-fill-title = Fill in all rows
+many-pattern = Names by pattern
+many-pattern-help = <code>{"{n}"}</code> is a free number, <code>{"{serial}"}</code>, <code>{"{mac}"}</code> and <code>{"{place}"}</code> are the machine's
+many-as-row = As in each row
+many-fill = Fill in
+many-gone = machine { $n } is not waiting any longer

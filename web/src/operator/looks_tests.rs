@@ -45,10 +45,11 @@ async fn every_theme_reaches_every_page() {
 }
 
 /// Pages with every text in both languages, the address and something of the German page.
-const TRANSLATED: [(&str, &str); 8] = [
+const TRANSLATED: [(&str, &str); 9] = [
     ("/", "Letzte Ereignisse"),
     ("/look", "Hoher Kontrast"),
     ("/machines", "Mit den ausgewählten Maschinen"),
+    ("/machines/approve", "Nächster Kopplungscode"),
     ("/machines/2", "Kopplungscode"),
     ("/machines/1", "Booten aus dem Netz"),
     ("/machines/4", "Diesen Knoten ersetzen"),
@@ -78,7 +79,10 @@ async fn the_language_of_a_page_is_the_one_that_it_says() {
     for (path, german) in TRANSLATED {
         let text = page(&router, path, "de", "").await;
         assert!(text.contains("<html lang=\"de\"") && text.contains(german), "{path}: {text}");
-        assert!(text.contains("<header class=\"bar\">") && text.contains(">Abmelden<"), "{path}: the frame is the page's language");
+        assert!(
+            text.contains("<header class=\"bar\">") && text.contains(">Abmelden<"),
+            "{path}: the frame is the page's language"
+        );
         // The names of languages are in their own.
         let text = page(&router, path, "en", "").await.replace("<option value=\"de\" lang=\"de\"", "");
         assert!(text.contains("<html lang=\"en\"") && !text.contains(german) && !text.contains("lang=\"de\""), "{path}");
@@ -86,7 +90,10 @@ async fn the_language_of_a_page_is_the_one_that_it_says() {
     for path in ENGLISH {
         let text = page(&router, path, "de", "").await;
         assert!(text.contains("<html lang=\"en\""), "{path}");
-        assert!(text.contains("<header class=\"bar\" lang=\"de\">") && text.contains(">Abmelden<"), "{path}: the frame is German");
+        assert!(
+            text.contains("<header class=\"bar\" lang=\"de\">") && text.contains(">Abmelden<"),
+            "{path}: the frame is German"
+        );
         assert!(text.contains("<footer lang=\"de\">"), "{path}");
     }
 }
@@ -119,8 +126,8 @@ fn shown(html: &str) -> String {
 
 /// Words that a German page of this product has no reason to have.
 const FOREIGN: [&str; 20] = [
-    "the", "The", "and", "this", "This", "with", "from", "machine", "Approve", "code", "Choose", "Show", "events", "waiting", "Deny",
-    "Search", "Save", "Reason", "Since", "Disks",
+    "the", "The", "and", "this", "This", "with", "from", "machine", "Approve", "code", "Choose", "Show", "events", "waiting",
+    "Deny", "Search", "Save", "Reason", "Since", "Disks",
 ];
 
 #[tokio::test]
@@ -130,7 +137,8 @@ async fn a_german_page_has_no_english_but_what_is_marked() {
     for (path, _) in TRANSLATED.iter().chain(&[("/unseal", ""), ("/machines/3", ""), ("/machines/5", ""), ("/machines/6", "")]) {
         let text = shown(&page(&router, path, "de", "").await);
         // Kinds of events are names, with points and lines in them.
-        let words: Vec<&str> = text.split(|c: char| !c.is_alphabetic() && !"._".contains(c)).map(|w| w.trim_matches('.')).collect();
+        let words: Vec<&str> =
+            text.split(|c: char| !c.is_alphabetic() && !"._".contains(c)).map(|w| w.trim_matches('.')).collect();
         let found: Vec<_> = FOREIGN.iter().filter(|w| words.contains(w)).collect();
         assert!(found.is_empty(), "{path}: {found:?} in {text}");
     }
@@ -141,7 +149,10 @@ async fn pages_before_the_login_and_of_a_sealed_seed_are_translated_too() {
     let (mock, router) = site("");
     let german = [("accept-language", "de")];
     let text = get(&router, "/login", &german).await.text();
-    assert!(text.contains("<html lang=\"de\"") && text.contains(">Benutzername<") && text.contains("data-none=\"Es wurde"), "{text}");
+    assert!(
+        text.contains("<html lang=\"de\"") && text.contains(">Benutzername<") && text.contains("data-none=\"Es wurde"),
+        "{text}"
+    );
     mock.state().overview.sealed = true;
     let text = page(&router, "/unseal", "de", "").await;
     assert!(text.contains("<html lang=\"de\"") && text.contains(">Passphrase des Standorts<"), "{text}");
@@ -162,7 +173,10 @@ async fn a_refusal_keeps_the_language_and_marks_the_daemons_words() {
     let missing = get(&router, "/nothing", &[("accept-language", "de")]).await;
     assert_eq!(missing.status, 404);
     let text = missing.text();
-    assert!(text.contains("Seite nicht gefunden") && text.contains("<div lang=\"en\">\n<p><strong>no such page or file"), "{text}");
+    assert!(
+        text.contains("Seite nicht gefunden") && text.contains("<div lang=\"en\">\n<p><strong>no such page or file"),
+        "{text}"
+    );
     // A program is answered as before.
     let json = get(&router, "/api/v1/status", &[("accept-language", "de")]).await;
     assert_eq!((json.status.as_u16(), json.json()["status"].as_u64()), (401, Some(401)));
@@ -180,7 +194,7 @@ async fn the_sheet_has_a_card_for_each_machine_that_is_planned_or_waits() {
     }
     assert!(cards[0].contains(&format!("href=\"/machines/{PENDING}\"")), "{}", cards[0]);
     assert!(cards[2].contains("Not planned") && cards[2].contains("SN9"), "{}", cards[2]);
-    assert!(cards[3].contains("href=\"/machines/by/52540" ) && cards[3].contains("r01u08"), "{}", cards[3]);
+    assert!(cards[3].contains("href=\"/machines/by/52540") && cards[3].contains("r01u08"), "{}", cards[3]);
     assert!(text.contains("http://seed.lan:8443") && !text.contains("id=\"only-here\""), "{text}");
     assert!(!text.contains(" style="), "the policy allows no inline style");
     let tunnel = get(&router, "/machines/sheet", &[("cookie", &cookie()), ("host", "127.0.0.1:8443")]).await.text();

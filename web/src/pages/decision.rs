@@ -112,9 +112,7 @@ impl Hints {
 
     /// The same in a language.
     fn of_in(lang: Lang, s: &SuggestionView) -> Self {
-        let named = |key: &str, value: &Option<String>| {
-            value.as_deref().map(|v| lang.with(key, &[("x", (&clean(v)).into())]))
-        };
+        let named = |key: &str, value: &Option<String>| value.as_deref().map(|v| lang.with(key, &[("x", (&clean(v)).into())]));
         let says = [named("says-name", &s.hostname), named("says-role", &s.role), named("says-disk", &s.wish)];
         let against = s.why.as_deref().filter(|_| s.differs.is_empty());
         Hints {
@@ -156,8 +154,8 @@ pub(super) fn decide(
     Some(Decision {
         enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
         refusal,
-        roles: role_choices_in(lang, overview, &suggested(&form.role, |s| s.role.as_ref())),
-        disks: disk_choices_in(lang, waiting, &suggested(&form.disk, |s| s.disk.as_ref())),
+        roles: role_choices(lang, overview, &suggested(&form.role, |s| s.role.as_ref())),
+        disks: disk_choices(lang, waiting, &suggested(&form.disk, |s| s.disk.as_ref())),
         code: clean(&form.code),
         hostname: clean(&suggested(&form.hostname, |s| s.hostname.as_ref())),
         replace: form.replace.is_some(),
@@ -172,11 +170,7 @@ pub(super) fn decide(
 }
 
 /// The roles, the only possible one chosen unless another was.
-pub(super) fn role_choices(overview: &Overview, typed: &str) -> Vec<Choice> {
-    role_choices_in(Lang::En, overview, typed)
-}
-
-fn role_choices_in(lang: Lang, overview: &Overview, typed: &str) -> Vec<Choice> {
+pub(super) fn role_choices(lang: Lang, overview: &Overview, typed: &str) -> Vec<Choice> {
     let built = overview.roles.iter().filter(|r| r.artifact.is_some()).count();
     let roles = overview.roles.iter().map(|r| {
         let need = match (r.artifact, r.min_disk) {
@@ -191,11 +185,7 @@ fn role_choices_in(lang: Lang, overview: &Overview, typed: &str) -> Vec<Choice> 
 }
 
 /// The disks of a machine, the only one chosen unless another was.
-pub(super) fn disk_choices(waiting: Option<&Waiting>, typed: &str) -> Vec<Choice> {
-    disk_choices_in(Lang::En, waiting, typed)
-}
-
-fn disk_choices_in(lang: Lang, waiting: Option<&Waiting>, typed: &str) -> Vec<Choice> {
+pub(super) fn disk_choices(lang: Lang, waiting: Option<&Waiting>, typed: &str) -> Vec<Choice> {
     let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
     let root = waiting.and_then(|w| w.facts.root_disk.as_deref());
     // With several disks, only the operator decides which one is erased.

@@ -160,7 +160,8 @@ fn chips(lang: Lang, query: &Query, found: &MachinePage) -> Vec<Link> {
     let stages = Stage::ALL.iter().filter_map(|stage| {
         let current = query.stage == Some(*stage);
         let count = found.counts.get(stage).copied().unwrap_or_default();
-        (count > 0 || current).then(|| chip(format!("{} {count}", lang.t(stage_key(*stage))), stage.as_str(), current, stage.glyph()))
+        (count > 0 || current)
+            .then(|| chip(format!("{} {count}", lang.t(stage_key(*stage))), stage.as_str(), current, stage.glyph()))
     });
     std::iter::once(chip(format!("{} {all}", lang.t("machines-all")), "", query.stage.is_none(), "")).chain(stages).collect()
 }

@@ -65,13 +65,7 @@ pub(super) fn steps(lang: Lang, overview: &Overview, home: &HomeView) -> Vec<Ste
     }
     let built = home.netboot && overview.roles.iter().any(|r| r.artifact.is_some());
     let seen = home.counts.values().any(|n| *n > 0);
-    let step = |done, title: &str, how: &str, command| Step {
-        done,
-        title: lang.t(title),
-        how: lang.t(how),
-        command,
-        link: None,
-    };
+    let step = |done, title: &str, how: &str, command| Step { done, title: lang.t(title), how: lang.t(how), command, link: None };
     vec![
         Step { done: true, title: lang.t("step-site"), how: String::new(), command: None, link: None },
         step(!overview.setup_needed, "step-admin", "step-admin-how", None),

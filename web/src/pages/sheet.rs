@@ -182,11 +182,7 @@ pub(crate) async fn show(
 }
 
 /// From a card to the form of its machine, or to the search for it while nobody has seen it.
-pub(crate) async fn by(
-    State(app): State<App>,
-    _: PageSession,
-    Named(mark): Named<String>,
-) -> Result<Redirect, Failure> {
+pub(crate) async fn by(State(app): State<App>, _: PageSession, Named(mark): Named<String>) -> Result<Redirect, Failure> {
     let query = Query::read(&search(&mark), "", "", "");
     let asked = query.clone();
     let found = app.call(move |api| api.machine_page(&asked)).await?;

@@ -30,6 +30,7 @@ fn variable(inline: &InlineExpression<String>, variables: &mut BTreeSet<String>)
         InlineExpression::VariableReference { id } => {
             variables.insert(id.name.clone());
         }
+        // A brace that is shown.
         InlineExpression::StringLiteral { .. } => {}
         other => panic!("{other:?} is not used in the catalogues"),
     }
@@ -154,12 +155,9 @@ fn every_text_is_used() {
 
 #[test]
 fn numbers_choose_their_form_and_words_are_put_in() {
-    for (lang, n, text) in [
-        (Lang::En, 1u32, "1 machine"),
-        (Lang::En, 2, "2 machines"),
-        (Lang::De, 1, "1 Maschine"),
-        (Lang::De, 0, "0 Maschinen"),
-    ] {
+    for (lang, n, text) in
+        [(Lang::En, 1u32, "1 machine"), (Lang::En, 2, "2 machines"), (Lang::De, 1, "1 Maschine"), (Lang::De, 0, "0 Maschinen")]
+    {
         assert_eq!(lang.with("machines-count", &[("n", n.into())]), text);
     }
     assert_eq!(Lang::De.with("sheet-address", &[("x", "https://a".into())]), "Die QR-Codes führen zu https://a.");
