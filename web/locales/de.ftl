@@ -515,3 +515,68 @@ many-pattern-help = <code>{"{n}"}</code> ist eine freie Nummer; <code>{"{serial}
 many-as-row = Wie in jeder Zeile
 many-fill = Ausfüllen
 many-gone = Maschine { $n } wartet nicht mehr
+
+## Confirmations
+confirm-type = Geben Sie zur Bestätigung <code>{ $x }</code> ein
+revoke-title = Knoten sperren
+revoke = Sperren
+revoke-keys = Seine Schlüssel werden aus der Peer-Liste entfernt. Die anderen Knoten kommunizieren nicht mehr mit ihm, sobald sie die neue Liste haben, in der Regel innerhalb von 30 Sekunden.
+revoke-role = Seine Rolle { $x } hat einen Knoten weniger; was auf ihm läuft, ist über die Ebenen nicht mehr erreichbar.
+revoke-disk = Sein Datenträger wird nicht gelöscht. Die Maschine kann aus dem Netz mit neuen Schlüsseln erneut installiert werden; ihr Name behält seine Adressen.
+forget-title = Maschine vergessen
+forget = Vergessen
+forget-lost = Ihre nicht freigegebenen Anfragen, ihre Labels und ihr Einbauort werden gelöscht. Ihre Ereignisse bleiben im Protokoll.
+forget-returns = Sie erscheint wieder in der Liste, sobald sie im Netz erkannt wird.
+power-off = Ausschalten
+power-off-lost = Die Maschine wird sofort ausgeschaltet, als würde der Stecker gezogen. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+power-cycle = Aus- und einschalten
+power-cycle-lost = Die Maschine wird sofort aus- und wieder eingeschaltet. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+votes-majority = Der Knoten ist in etcd stimmberechtigt. Ohne ihn sind { $n } von { $x } Mitgliedern intakt: Der Cluster behält seine Mehrheit.
+votes-none = Der Knoten ist in etcd stimmberechtigt. Ohne ihn sind { $n } von { $x } Mitgliedern intakt: Der Cluster verliert seine Mehrheit und schreibt nicht mehr.
+bulk-type = Geben Sie { $n } ein, die Anzahl der Maschinen
+bulk-deny-lost = Jede Maschine wird abgewiesen, bis sie wieder zugelassen wird.
+bulk-off-lost = Jede Maschine wird sofort ausgeschaltet, als würde der Stecker gezogen. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+bulk-cycle-lost = Jede Maschine wird sofort aus- und wieder eingeschaltet. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+bulk-all-done = { $n ->
+    [one] Für 1 Maschine erledigt.
+   *[other] Für alle { $n } Maschinen erledigt.
+}
+bulk-failed = Bei { $n } von { $x } Maschinen fehlgeschlagen.
+bulk-results = Ergebnisse
+bulk-result = Ergebnis
+bulk-back = Zurück zu den Maschinen
+
+## Power
+power-of = Stromversorgung von { $x }
+power-at = unter <code>{ $x }</code>
+power-as = als <code>{ $x }</code>
+power-refresh = Status aktualisieren
+power-pxe = Beim nächsten Start aus dem Netz booten
+power-insert = { $x } einlegen
+power-eject = Medium auswerfen
+power-immediately = Diese Aktionen wirken sofort, unabhängig davon, was die Maschine gerade tut:
+power-none = Für diese Maschine ist kein Management-Controller eingerichtet.
+power-wake = Wake-on-LAN-Paket an <code>{ $x }</code> senden
+power-certificate = Zertifikat
+power-confirmed = Sie haben dieses Zertifikat des Controllers bestätigt. Ein anderes wird abgelehnt, und es wird kein Passwort an den Controller gesendet.
+power-weak = Dieses Zertifikat ist schwach:
+power-unconfirmed = Noch nicht bestätigt. Solange Sie das Zertifikat des Controllers nicht bestätigt haben, wird kein Passwort an ihn gesendet.
+power-another = Der Controller zeigt jetzt ein anderes Zertifikat. Entweder wurde es ersetzt, oder die Verbindung wird abgefangen.
+power-shows = Der Controller zeigt dieses Zertifikat.
+power-compare = Vergleichen Sie seinen SHA-256-Fingerabdruck mit dem auf der Seite oder Konsole des Controllers:
+power-trust = Beide stimmen überein: Zertifikat bestätigen
+power-read = Zertifikat des Controllers lesen
+power-delete = Diesen Controller und sein Passwort löschen
+power-change = Controller oder Passwort ändern
+power-controller = Management-Controller
+power-vault = Das Passwort wird sofort verschlüsselt und im Tresor des Standorts gespeichert. Der Seed kann es nur entsiegelt verwenden, und keine Seite zeigt es je an.
+power-protocol = Protokoll
+power-cipher = Cipher-Suite (IPMI)
+power-automatic = automatisch
+power-cipher-old = 3 (ältere Controller)
+power-cipher-new = 17 (neuere Controller)
+power-privilege = Berechtigung (IPMI)
+power-administrator = Administrator
+power-operator = Operator
+power-user = Benutzer
+power-may-not = Ein Operator oder Administrator kann diese Maschine ein- und ausschalten.

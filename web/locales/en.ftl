@@ -511,3 +511,68 @@ many-pattern-help = <code>{"{n}"}</code> is a free number, <code>{"{serial}"}</c
 many-as-row = As in each row
 many-fill = Fill in
 many-gone = machine { $n } is not waiting any longer
+
+## Confirmations
+confirm-type = Type <code>{ $x }</code> to confirm
+revoke-title = Revoke a node
+revoke = Revoke
+revoke-keys = Its keys leave the peer list. The other nodes stop communicating with it as soon as they have the new list, usually within 30 seconds.
+revoke-role = Its role { $x } has one node less; what runs on it can no longer be reached over the planes.
+revoke-disk = Its disk is not erased. The machine can be installed again from the network, with new keys; its name keeps its addresses.
+forget-title = Forget a machine
+forget = Forget
+forget-lost = Its requests that were not approved, its labels and its place are deleted. Its events stay in the log.
+forget-returns = It returns to the list when it is seen on the network again.
+power-off = Power off
+power-off-lost = The machine is switched off immediately, like pulling the plug. What runs on it stops, and what it has not written to disk is lost.
+power-cycle = Power cycle
+power-cycle-lost = The machine is switched off immediately and on again. What runs on it stops, and what it has not written to disk is lost.
+votes-majority = It votes in etcd. Without it, { $n } of { $x } members are healthy: the cluster keeps its majority.
+votes-none = It votes in etcd. Without it, { $n } of { $x } members are healthy: the cluster loses its majority and stops writing.
+bulk-type = Type { $n }, the number of machines
+bulk-deny-lost = Each machine is refused until it is allowed again.
+bulk-off-lost = Each machine is switched off immediately, like pulling the plug. What runs on it stops, and what it has not written to disk is lost.
+bulk-cycle-lost = Each machine is switched off immediately and on again. What runs on it stops, and what it has not written to disk is lost.
+bulk-all-done = { $n ->
+    [one] Done for 1 machine.
+   *[other] Done for all { $n } machines.
+}
+bulk-failed = { $n } of { $x } machines failed.
+bulk-results = Results
+bulk-result = Result
+bulk-back = Back to the machines
+
+## Power
+power-of = Power of { $x }
+power-at = at <code>{ $x }</code>
+power-as = as <code>{ $x }</code>
+power-refresh = Refresh status
+power-pxe = Boot from the network at the next start
+power-insert = Insert { $x }
+power-eject = Eject medium
+power-immediately = These take effect immediately, whatever the machine is doing:
+power-none = No management controller is configured for this machine.
+power-wake = Send a Wake-on-LAN packet to <code>{ $x }</code>
+power-certificate = Certificate
+power-confirmed = You confirmed this certificate of the controller. Another one is refused, and no password is sent to it.
+power-weak = This certificate is weak:
+power-unconfirmed = Not confirmed yet. Until you confirm the controller's certificate, no password is sent to it.
+power-another = The controller now shows another certificate. Either it was replaced, or the connection is intercepted.
+power-shows = The controller shows this certificate.
+power-compare = Compare its SHA-256 fingerprint with the one on the controller's own page or console:
+power-trust = They are equal: confirm this certificate
+power-read = Read the controller's certificate
+power-delete = Delete this controller and its password
+power-change = Change controller or password
+power-controller = Management controller
+power-vault = The password is encrypted immediately and stored in the site's vault. The seed can use it only while unsealed, and no page ever shows it.
+power-protocol = Protocol
+power-cipher = Cipher suite (IPMI)
+power-automatic = automatic
+power-cipher-old = 3 (older controllers)
+power-cipher-new = 17 (newer controllers)
+power-privilege = Privilege (IPMI)
+power-administrator = Administrator
+power-operator = Operator
+power-user = User
+power-may-not = An operator or administrator can control the power of this machine.

@@ -45,7 +45,7 @@ async fn every_theme_reaches_every_page() {
 }
 
 /// Pages with every text in both languages, the address and something of the German page.
-const TRANSLATED: [(&str, &str); 9] = [
+const TRANSLATED: [(&str, &str); 12] = [
     ("/", "Letzte Ereignisse"),
     ("/look", "Hoher Kontrast"),
     ("/machines", "Mit den ausgewählten Maschinen"),
@@ -54,6 +54,9 @@ const TRANSLATED: [(&str, &str); 9] = [
     ("/machines/1", "Booten aus dem Netz"),
     ("/machines/4", "Diesen Knoten ersetzen"),
     ("/machines/7", "Stumm"),
+    ("/machines/4/power", "Wake-on-LAN-Paket an"),
+    ("/machines/4/revoke", "Geben Sie zur Bestätigung"),
+    ("/machines/5/forget", "Maschine vergessen"),
     ("/machines/sheet", "Aufbaublatt"),
 ];
 const ENGLISH: [&str; 14] = [
@@ -159,6 +162,23 @@ async fn pages_before_the_login_and_of_a_sealed_seed_are_translated_too() {
     mock.state().overview.setup_needed = true;
     let text = get(&router, "/setup", &german).await.text();
     assert!(text.contains("<html lang=\"de\"") && text.contains(">Einrichtungscode<"), "{text}");
+}
+
+#[tokio::test]
+async fn acts_on_many_are_confirmed_and_reported_in_german() {
+    let (_, router) = site("");
+    let cookie = cookie();
+    let headers = [FORM, ("cookie", cookie.as_str()), ("accept-language", "de")];
+    let form = |rest: &str| format!("csrf={}&m4=1&m5=1&{rest}", crate::auth::csrf(crate::testing::TOKEN));
+    for (fields, says) in [
+        ("act=deny", ">Ablehnen: 2 Maschinen<"),
+        ("act=off", "als würde der Stecker gezogen"),
+        ("act=off&count=3", "Fehler: <span lang=\"en\">the number does not match</span>"),
+        ("act=on", "Für alle 2 Maschinen erledigt."),
+    ] {
+        let text = ask(&router, "POST", "/machines/act", &headers, form(fields)).await.text();
+        assert!(text.contains("<html lang=\"de\"") && text.contains(says), "{fields}: {text}");
+    }
 }
 
 #[tokio::test]
