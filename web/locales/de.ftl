@@ -580,3 +580,47 @@ power-administrator = Administrator
 power-operator = Operator
 power-user = Benutzer
 power-may-not = Ein Operator oder Administrator kann diese Maschine ein- und ausschalten.
+
+## Clock
+clock-about = Die Knoten übernehmen die Zeit des Seeds. Signaturen, Leases und Sitzungen funktionieren auch mit falscher Uhrzeit, aber die Zeitstempel in Logs wären ebenfalls falsch.
+clock-now = Aktuelle Zeit
+clock-source = Quelle
+clock-offset = Abweichung
+clock-drift = Drift
+clock-synchronised = Die Uhr ist mit einem Zeitserver synchronisiert und kann hier nicht gestellt werden.
+clock-time = Zeit (UTC)
+clock-set = Uhr stellen
+clock-browser = Zeit dieses Browsers verwenden
+
+## Jobs
+jobs-none = Seit dem Start des Seeds lief kein Auftrag. Aufträge werden dort gestartet, wo ihre Ergebnisse sind: Kapseln und Übungen unter <a href="/site">Standort</a>, Images unter <a href="/images">Images</a>.
+jobs-none-audit = Die Prüfung des Ereignisprotokolls finden Sie unter <a href="/audit">Protokoll</a>.
+jobs-left = noch etwa { $x }
+jobs-stop = Anhalten
+jobs-stop-one = Auftrag { $n } anhalten
+jobs-number = Auftrag { $n }
+jobs-ended = beendet
+jobs-after = nach { $x }
+jobs-running = läuft seit { $x }
+jobs-steps = Schritte von Auftrag { $n }
+jobs-about = Ein Seed führt jeweils einen Auftrag aus und behält die letzten zwanzig bis zum Neustart.
+
+## Packages
+snapshot = Snapshot
+snapshots = Snapshots
+snapshots-proven = geprüft, wenn sich jede Rolle offline allein aus dem Snapshot installieren lässt
+snapshots-none = Keine. Bauen Sie einen mit <code>seedd darksite build</code>.
+suite = Suite
+proof = Prüfung
+offline = Offline installiert
+in-use = in Verwendung
+snapshot-maker = gebaut mit Standortschlüssel <code>{ $x }</code>
+snapshot-untested = nicht geprüft; führen Sie <code>seedd darksite prove</code> aus
+damaged = Beschädigte Snapshots
+damaged-one = Snapshot <code>{ $x }</code> ist beschädigt und wird nicht ausgeliefert:
+damaged-do = Löschen Sie ihn und bauen oder importieren Sie ihn erneut.
+extras = Extras
+extras-pinned = in cluster.yaml festgelegt
+extras-none = Keine. Tragen Sie sie in cluster.yaml unter <code>extras</code> ein und führen Sie <code>seedd darksite extras fetch</code> aus.
+upstream = Signatur des Herstellers
+upstream-none = keine, über den Digest festgelegt

@@ -576,3 +576,47 @@ power-administrator = Administrator
 power-operator = Operator
 power-user = User
 power-may-not = An operator or administrator can control the power of this machine.
+
+## Clock
+clock-about = The nodes take their time from the seed. Signatures, leases and sessions work even if it is wrong, but log timestamps would be wrong too.
+clock-now = Current time
+clock-source = Source
+clock-offset = Offset
+clock-drift = Drift
+clock-synchronised = The clock is synchronised to a time server and cannot be set here.
+clock-time = Time (UTC)
+clock-set = Set clock
+clock-browser = Use this browser's time
+
+## Jobs
+jobs-none = No job has run since the seed started. Jobs are started where their results are: capsules and drills on <a href="/site">Site</a>, images on <a href="/images">Images</a>.
+jobs-none-audit = The check of the event log is on <a href="/audit">Audit log</a>.
+jobs-left = about { $x } left
+jobs-stop = Stop
+jobs-stop-one = Stop job { $n }
+jobs-number = Job { $n }
+jobs-ended = ended
+jobs-after = after { $x }
+jobs-running = running for { $x }
+jobs-steps = Steps of job { $n }
+jobs-about = A seed runs one job at a time and keeps the last twenty until it is restarted.
+
+## Packages
+snapshot = Snapshot
+snapshots = Snapshots
+snapshots-proven = proven if every role installs from the snapshot alone, offline
+snapshots-none = None. Build one with <code>seedd darksite build</code>.
+suite = Suite
+proof = Proof
+offline = Installed offline
+in-use = in use
+snapshot-maker = built by site key <code>{ $x }</code>
+snapshot-untested = not tested; run <code>seedd darksite prove</code>
+damaged = Damaged snapshots
+damaged-one = Snapshot <code>{ $x }</code> is damaged and not served:
+damaged-do = Delete it and build or import it again.
+extras = Extras
+extras-pinned = pinned in cluster.yaml
+extras-none = None. List them in cluster.yaml under <code>extras</code> and run <code>seedd darksite extras fetch</code>.
+upstream = Upstream signature
+upstream-none = none, pinned by digest

@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use cluster_seed::fleet::Stage;
 use cluster_seed::people::Permission;
-use cluster_seed::proof::ProofState;
 
 use super::needs::{Need, Step, needs, steps};
 use super::shell::{Refusal, Shell, overview, page};
@@ -107,19 +106,11 @@ pub(super) async fn render(
         events: home.events.iter().filter(|h| sees_all || !h.event.is_of_people()).map(|h| event(lang, h, now)).collect(),
         roles: roles(&overview),
         snapshot: overview.snapshot.map(|s| s.short()),
-        proof: overview.snapshot.and(overview.proof).map(|p| (lang.t(proof_key(p)), super::packages::tone(p))),
+        proof: overview.snapshot.and(overview.proof).map(|p| (lang.t(super::packages::word(p)), super::packages::tone(p))),
         epoch: overview.epoch,
         clock: crate::dates::iso(overview.clock),
     };
     page(status, &template)
-}
-
-fn proof_key(proof: ProofState) -> &'static str {
-    match proof {
-        ProofState::Proven => "proof-proven",
-        ProofState::Failed => "proof-failed",
-        ProofState::Unproven => "proof-unproven",
-    }
 }
 
 fn roles(overview: &Overview) -> Vec<Role> {
