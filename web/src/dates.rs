@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::words::Lang;
+
 /// Whole seconds since the epoch; times before it count as 0.
 pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
@@ -37,13 +39,19 @@ pub fn parse_time(text: &str) -> Option<u64> {
 
 /// `just now`, `42 s ago`, `5 min ago`, `3 h ago`, `2 d ago`.
 pub(crate) fn ago(now: u64, then: u64) -> String {
-    match now.saturating_sub(then) {
-        0..=4 => "just now".to_owned(),
-        s @ 5..=89 => format!("{s} s ago"),
-        s @ 90..=5399 => format!("{} min ago", s / 60),
-        s @ 5400..=172_799 => format!("{} h ago", s / 3600),
-        s => format!("{} d ago", s / 86_400),
-    }
+    ago_in(Lang::En, now, then)
+}
+
+/// The same in a language.
+pub(crate) fn ago_in(lang: Lang, now: u64, then: u64) -> String {
+    let (key, n) = match now.saturating_sub(then) {
+        0..=4 => return lang.t("ago-now"),
+        s @ 5..=89 => ("ago-seconds", s),
+        s @ 90..=5399 => ("ago-minutes", s / 60),
+        s @ 5400..=172_799 => ("ago-hours", s / 3600),
+        s => ("ago-days", s / 86_400),
+    };
+    lang.with(key, &[("n", n.into())])
 }
 
 /// `12 s`, `5 min`, `3 h`, `2 d`: how long something lasts, rounded up.

@@ -13,6 +13,7 @@ use cluster_seed::agent::ErrorReply;
 
 use crate::api::Origin;
 use crate::error::{Failed, Failure};
+use crate::look::Look;
 use crate::problem::Problem;
 use crate::safe_json::SafeJson;
 
@@ -25,18 +26,26 @@ pub(crate) enum Side {
     Operator,
 }
 
-/// The random value of a request. The first half is its id in the log, the second the nonce of its page's scripts.
+/// The random value of a request, and how its visitor wants pages. The first half of the value is the request's id in the log, the
+/// second the nonce of its page's scripts.
 #[derive(Clone)]
-pub(crate) struct RequestId(String);
+pub(crate) struct RequestId {
+    random: String,
+    look: Look,
+}
 
 impl RequestId {
     /// For `script-src 'nonce-…'`. Not the part used as the id, which is sent in a header.
     pub(crate) fn nonce(&self) -> &str {
-        &self.0[16..]
+        &self.random[16..]
+    }
+
+    pub(crate) fn look(&self) -> Look {
+        self.look
     }
 
     fn id(&self) -> &str {
-        &self.0[..16]
+        &self.random[..16]
     }
 }
 
@@ -78,11 +87,30 @@ struct ErrorPage<'a> {
     error: String,
     hint: Option<String>,
     id: &'a str,
+    look: Look,
+    /// The key of the title.
+    title: &'static str,
+}
+
+/// What a status means to whoever sees the page.
+fn title(status: u16) -> &'static str {
+    match status {
+        400 | 409 | 413 | 415 | 422 => "error-refused",
+        401 => "error-unauthorized",
+        403 => "error-forbidden",
+        404 => "error-not-found",
+        405 => "error-method",
+        408 => "error-timeout",
+        423 => "error-sealed",
+        429 => "error-too-many",
+        503 => "error-unavailable",
+        _ => "error-internal",
+    }
 }
 
 pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, next: Next) -> Response {
     let id = match host::random::bytes::<24>() {
-        Ok(random) => RequestId(hex::encode(random)),
+        Ok(random) => RequestId { random: hex::encode(random), look: Look::of(request.headers()) },
         Err(e) => {
             tracing::error!(error = %e, "no random numbers");
             return axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -102,7 +130,7 @@ pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, nex
         } else {
             tracing::debug!(request = id.id(), %from, %method, path, status, error = failure.error, "request refused");
         }
-        response = with_body(&failure, response, id.id(), side, wants_json);
+        response = with_body(&failure, response, &id, side, wants_json);
     } else {
         tracing::debug!(request = id.id(), %from, %method, path, status, "request");
     }
@@ -110,7 +138,8 @@ pub(crate) async fn envelope(State(side): State<Side>, mut request: Request, nex
     response
 }
 
-fn with_body(failure: &Failure, mut bare: Response, id: &str, side: Side, wants_json: bool) -> Response {
+fn with_body(failure: &Failure, mut bare: Response, request: &RequestId, side: Side, wants_json: bool) -> Response {
+    let id = request.id();
     let mut full = if wants_json && side == Side::Operator {
         Problem::of(failure, id).into_response()
     } else if wants_json {
@@ -124,6 +153,8 @@ fn with_body(failure: &Failure, mut bare: Response, id: &str, side: Side, wants_
             error: show(&failure.error),
             hint: failure.hint.as_deref().map(show),
             id,
+            look: request.look(),
+            title: title(failure.status.as_u16()),
         };
         page.render().map_or_else(|_| failure.error.clone().into_response(), |html| Html(html).into_response())
     };

@@ -20,11 +20,13 @@ mod error;
 mod extract;
 mod headers;
 mod idempotency;
+mod look;
 mod problem;
 mod replay;
 mod safe_json;
 mod search;
 mod text;
+mod words;
 
 // Who sent a request, and whether it may change something.
 mod auth;

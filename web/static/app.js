@@ -4,6 +4,8 @@
 (() => {
   "use strict";
   const live = document.getElementById("live");
+  // What is said, in the language of the page's frame.
+  const words = document.body.dataset;
   const PAUSE = 1000;
   let timer = null;
   let again = false;
@@ -79,7 +81,7 @@
   const region = (old, fresh) => {
     if (old.dataset.live !== "form") { patch(old, fresh); return; }
     if (old.dataset.state === fresh.dataset.state) return;
-    if (busy(old)) say("changed; reload to see it", false);
+    if (busy(old)) say(words.liveChanged, false);
     else old.replaceWith(document.importNode(fresh, true));
   };
 
@@ -124,7 +126,7 @@
       await navigator.clipboard.writeText(button.dataset.copy);
       button.classList.add("copied-now");
       setTimeout(() => button.classList.remove("copied-now"), 2000);
-    } catch { say("copying is not allowed here", false); }
+    } catch { say(words.noCopy, false); }
   });
 
   // Ticks all boxes of a table.
@@ -132,7 +134,7 @@
     const head = table.querySelector("thead th");
     const all = document.createElement("input");
     all.type = "checkbox";
-    all.setAttribute("aria-label", "Select all on this page");
+    all.setAttribute("aria-label", words.selectAll);
     all.addEventListener("change", () => {
       for (const box of document.querySelectorAll("table.fleet tbody input[type=checkbox]")) box.checked = all.checked;
     });
@@ -157,9 +159,9 @@
 
   copies();
   const source = new EventSource("/events?after=" + encodeURIComponent(document.body.dataset.event || "0"));
-  source.addEventListener("open", () => say("live", true));
+  source.addEventListener("open", () => say(words.liveOn, true));
   source.addEventListener("log", soon);
-  source.addEventListener("error", () => say("not connected", false));
+  source.addEventListener("error", () => say(words.liveOff, false));
   // Relative times change without an event.
   setInterval(soon, 15000);
   // A running job reports its progress without events.

@@ -11,10 +11,11 @@
     return answer;
   };
   // A passkey belongs to a name; under an address there is none.
-  const at = (name) => {
+  const at = (name, line) => {
     if (name === location.hostname) return;
     const port = location.port ? ":" + location.port : "";
-    throw new Error(`Passkeys work at https://${name}${port}/ only, with a certificate that this browser trusts`);
+    const text = line.dataset.elsewhere || "Passkeys work at {} only, with a certificate that this browser trusts";
+    throw new Error(text.replace("{}", `https://${name}${port}/`));
   };
   const on = (id, work) => {
     const button = document.getElementById(id);
@@ -24,23 +25,23 @@
     button.addEventListener("click", async () => {
       button.disabled = true;
       line.textContent = "";
-      try { await work(button); } catch (error) {
-        line.textContent = error.name === "NotAllowedError" ? "No passkey was used." : error.message;
+      try { await work(button, line); } catch (error) {
+        line.textContent = error.name === "NotAllowedError" ? line.dataset.none || "No passkey was used." : error.message;
       }
       button.disabled = false;
     });
   };
-  on("passkey-login", async (button) => {
+  on("passkey-login", async (button, line) => {
     const options = await post("/api/v1/login/passkey/begin", {});
-    at(options.rpId);
+    at(options.rpId, line);
     const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
     const credential = await navigator.credentials.get({ publicKey });
     await post("/api/v1/login/passkey", credential.toJSON());
     location.assign(button.dataset.next);
   });
-  on("passkey-create", async (button) => {
+  on("passkey-create", async (button, line) => {
     const options = JSON.parse(button.dataset.options);
-    at(options.rp.id);
+    at(options.rp.id, line);
     const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
     const credential = await navigator.credentials.create({ publicKey });
     await post("/api/v1/passkeys", { name: button.dataset.name, answer: credential.toJSON() }, button.dataset.csrf);

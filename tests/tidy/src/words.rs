@@ -115,6 +115,9 @@ fn no_text_is_a_riddle() {
     for page in files(|p| p.starts_with("web/templates/") && p.ends_with(".html")) {
         check(&page.path, page_texts(&page.text));
     }
+    for texts in files(|p| p == "web/locales/en.ftl") {
+        check(&texts.path, texts.text.lines().enumerate().map(|(n, line)| (n + 1, line.to_owned())).collect());
+    }
     report("texts with words that say nothing; use the field's terms (docs/glossary.md)", &broken);
 }
 

@@ -6,7 +6,9 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::api::Actor;
 use crate::error::Failure;
+use crate::look::Look;
 use crate::text::clean;
+use crate::words::Lang;
 
 /// The field for the password on the page that asks for it.
 const FIELD: &str = "again-password";
@@ -17,14 +19,28 @@ const FIELD: &str = "again-password";
 struct Page<'a> {
     /// Where the form goes.
     path: &'a str,
+    look: Look,
     user: String,
     refused: Option<(String, Option<String>)>,
     fields: Vec<(String, String)>,
 }
 
+impl Page<'_> {
+    /// Why the password is asked for, as HTML.
+    fn why(&self) -> String {
+        self.look.lang.html("again-why", &[("x", (&self.user).into())])
+    }
+
+    /// The attribute of what the daemon says, in English.
+    fn english(&self) -> &'static str {
+        if self.look.lang == Lang::En { "" } else { " lang=\"en\"" }
+    }
+}
+
 /// The answer to a form: 403, with a page that asks for the password. `refused` says why the one that was typed did not do.
 pub(super) fn page(
     path: &str,
+    look: Look,
     actor: &Actor,
     fields: Vec<(String, String)>,
     refused: Option<Failure>,
@@ -35,7 +51,7 @@ pub(super) fn page(
     let status = refused.as_ref().map_or(StatusCode::FORBIDDEN, |f| f.status);
     let refused = refused.map(|f| (clean(&f.error), f.hint.as_deref().map(clean)));
     let fields = fields.into_iter().filter(|(name, _)| name != FIELD).collect();
-    let page = Page { path, user: clean(&actor.user), refused, fields };
+    let page = Page { path, look, user: clean(&actor.user), refused, fields };
     let html = page.render().map_err(|e| Failure::internal(format!("writing a page: {e}")))?;
     Ok((status, Html(html)).into_response())
 }

@@ -18,6 +18,7 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::extract::{Fields, check_origin, in_time};
 use crate::headers::peer;
+use crate::look::Look;
 
 const CSRF_HEADER: &str = "x-csrf-token";
 
@@ -83,7 +84,7 @@ impl<P: Permit, T: DeserializeOwned + Send> FromRequest<App> for ChangeForm<P, T
         let mut session = on_page(app, &parts).await?;
         check_origin(&parts.headers)?;
         let (path, from) = (parts.uri.path().to_owned(), peer(&parts.extensions));
-        let head = parts.clone();
+        let (head, look) = (parts.clone(), Look::of(&parts.headers));
         let bytes = in_time(Bytes::from_request(Request::from_parts(parts, body), app)).await?.map_err(Failure::from)?;
         let form = |head: Parts, bytes: Bytes| Request::from_parts(head, Body::from(bytes));
         let Form(Signed { csrf, again, form: typed }) =
@@ -101,7 +102,7 @@ impl<P: Permit, T: DeserializeOwned + Send> FromRequest<App> for ChangeForm<P, T
             if let Err(refused) = refused {
                 let Form(fields) =
                     Form::<Vec<(String, String)>>::from_request(form(head, bytes), app).await.map_err(Failure::from)?;
-                return Err(NoPage::Answer(again::page(&path, &session.actor, fields, refused)?));
+                return Err(NoPage::Answer(again::page(&path, look, &session.actor, fields, refused)?));
             }
         }
         Ok(ChangeForm(Change(session, PhantomData), typed))

@@ -20,8 +20,8 @@ use crate::error::Failure;
 use crate::extract::Posted;
 use crate::headers::{From, RequestId, Side, envelope};
 use crate::limits::MAX_FORM;
-use crate::pages::assets;
 use crate::pages::first_setup::{Kept, form_page};
+use crate::pages::{assets, look};
 
 #[derive(Clone)]
 pub(crate) struct Daemon {
@@ -55,7 +55,7 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, ApiError> + S
     done.map_err(|e| Failure::internal(format!("a call into the daemon crashed: {e}")))?.map_err(Failure::from)
 }
 
-/// The page at `/setup`, its style, and nothing else. A seed that has no site has no session either, so the form is
+/// The page at `/setup`, its style and language, and nothing else. A seed that has no site has no session either, so the form is
 /// protected by the check of its origin and by the code.
 pub fn first_setup_router(setup: FirstSetup, options: OperatorOptions) -> Router {
     let elsewhere = || get(async || Redirect::to("/setup"));
@@ -63,6 +63,7 @@ pub fn first_setup_router(setup: FirstSetup, options: OperatorOptions) -> Router
         .route("/", elsewhere())
         .route("/login", elsewhere())
         .route("/setup", get(show).post(make))
+        .route("/look", get(look::show_bare).post(look::save))
         .route("/static/{name}", get(assets::get))
         .fallback(async || Failure::not_found().with_hint("this seed is not set up yet; go to /setup"))
         .method_not_allowed_fallback(async || Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))

@@ -103,3 +103,20 @@ async fn hostile_words_stay_words() {
     assert!(answer.header("content-security-policy").contains("default-src 'none'"));
     assert_eq!(answer.header("cache-control"), "no-store");
 }
+
+#[tokio::test]
+async fn the_page_has_the_browsers_language_and_the_chosen_theme() {
+    let (router, _) = router("");
+    let text = get(&router, "/setup", &[("accept-language", "de"), ("cookie", "kubedos_theme=dark")]).await.text();
+    for part in [
+        "<html lang=\"de\" data-theme=\"dark\">",
+        ">Seed einrichten<",
+        "(Link, 52:54",
+        "<ul lang=\"en\"><li>the state is in memory",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(get(&router, "/look", &[]).await.text().contains("action=\"/look\""));
+    let kept = ask(&router, "POST", "/look", &[FORM], "theme=dark&language=").await;
+    assert_eq!((kept.status.as_u16(), kept.header("location")), (303, "/look"));
+}

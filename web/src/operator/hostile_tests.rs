@@ -20,7 +20,7 @@ fn check(what: &str, text: &str) {
 async fn no_page_shows_it_raw() {
     let (mock, router) = site(SPICE);
     let cookie = cookie();
-    for sealed in [false, true] {
+    for (sealed, language) in [(false, "en"), (true, "en"), (false, "de"), (true, "de")] {
         mock.state().overview.sealed = sealed;
         for path in [
             "/",
@@ -47,6 +47,7 @@ async fn no_page_shows_it_raw() {
             "/machines/5",
             "/machines/5/power",
             "/machines",
+            "/machines/sheet",
             "/machines/approve",
             "/machines/4/revoke",
             "/machines/5/forget",
@@ -54,7 +55,7 @@ async fn no_page_shows_it_raw() {
             "/machines/<script>alert",
         ] {
             let path = path.replace('<', "%3C").replace('>', "%3E");
-            let answer = get(&router, &path, &[("cookie", &cookie)]).await;
+            let answer = get(&router, &path, &[("cookie", &cookie), ("accept-language", language), ("host", "seed")]).await;
             check(&path, &answer.text());
             if answer.status == 200 {
                 assert!(answer.text().contains("&#60;script&#62;alert"), "{path}: it is there, as text");

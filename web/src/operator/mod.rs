@@ -80,6 +80,7 @@ fn page_routes() -> Vec<Route> {
         ("/machines/{id}/controller/trust", post(pages::power::trust)),
         ("/medium/{name}", get(medium)),
         ("/packages", get(pages::packages::show)),
+        ("/look", get(pages::look::show).post(pages::look::save)),
         ("/clock", get(pages::clock::show).post(pages::clock::set)),
         ("/events", get(sse::events)),
         ("/static/{name}", get(pages::assets::get)),
@@ -92,6 +93,8 @@ fn page_routes() -> Vec<Route> {
 fn machines_routes() -> Vec<Route> {
     vec![
         ("/machines", get(pages::machines::show)),
+        ("/machines/sheet", get(pages::sheet::show)),
+        ("/machines/by/{name}", get(pages::sheet::by)),
         ("/machines/act", post(pages::bulk::act)),
         ("/machines/approve", get(pages::approve_many::show).post(pages::approve_many::approve)),
         ("/machines/{id}/note", post(pages::note::save)),
@@ -309,6 +312,8 @@ mod hostile_tests;
 mod image_tests;
 #[cfg(test)]
 mod join_token_tests;
+#[cfg(test)]
+mod looks_tests;
 #[cfg(test)]
 mod machines_tests;
 #[cfg(test)]

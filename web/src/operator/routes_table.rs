@@ -14,6 +14,9 @@ use Permission::{Account, Administer, Approve, Audit};
 pub(super) enum Guard {
     /// Nothing. With the status for a visitor without a session.
     Open(u16),
+    /// That no other site sent the request, which changes nothing here: the browser keeps it. With the status for a visitor without a
+    /// session.
+    Own(u16),
     /// That no other site sent the request, which begins a session. With the status for a visitor without one.
     Enter(u16),
     /// A session that may read.
@@ -34,7 +37,7 @@ impl Guard {
 
     pub(super) fn needs(self) -> Option<Permission> {
         match self {
-            Guard::Open(_) | Guard::Enter(_) => None,
+            Guard::Open(_) | Guard::Own(_) | Guard::Enter(_) => None,
             Guard::Read => Some(Permission::Read),
             Guard::See(p) | Guard::Change(p) | Guard::Fresh(p) => Some(p),
         }

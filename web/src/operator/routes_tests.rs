@@ -13,7 +13,7 @@ use crate::testing::client::{Answer, FORM, JSON, ask, cookie, get, site};
 use crate::testing::data::{PENDING, pending_id};
 use crate::testing::{CODE, PASSWORD, SETUP_CODE, TOKEN};
 
-use Guard::{Change, Enter, Fresh, Open, Read, See};
+use Guard::{Change, Enter, Fresh, Open, Own, Read, See};
 use Permission::{Account, Administer, Approve, Build, Converge, Power};
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -45,6 +45,8 @@ fn page_rows() -> Vec<Row> {
         (Change(Power), "POST", "/machines/{id}/controller/certificate", form(""), 303, 303),
         (Change(Power), "POST", "/machines/{id}/controller/trust", form("fingerprint=ab"), 303, 303),
         (Read, "GET", "/packages", none(), 200, 200),
+        (Open(200), "GET", "/look", none(), 200, 200),
+        (Own(303), "POST", "/look", "theme=dark&language=de".to_owned(), 303, 303),
         (Read, "GET", "/clock", none(), 200, 200),
         (Change(Administer), "POST", "/clock", form("take=typed&time=2027-01-01T00:00:00Z"), 303, 303),
         (Read, "GET", "/events", none(), 200, 200),
@@ -62,6 +64,8 @@ fn machines_rows() -> Vec<Row> {
         format!("enrollment-{PENDING}={id}&code-{PENDING}={CODE}&name-{PENDING}=n-9&role-{PENDING}=base&disk-{PENDING}=nvme0n1");
     vec![
         (Read, "GET", "/machines", none(), 200, 200),
+        (Read, "GET", "/machines/sheet", none(), 200, 200),
+        (Read, "GET", "/machines/by/{name}", none(), 303, 303),
         (Change(Approve), "POST", "/machines/act", form(&format!("m{PENDING}=1&act=label&labels=a")), 303, 303),
         (Read, "GET", "/machines/approve", none(), 200, 200),
         (Change(Approve), "POST", "/machines/approve", form(&many), 200, 423),
@@ -286,8 +290,8 @@ impl Visitor {
             path.starts_with("/api/") || ["/capsules/", "/outputs/"].iter().any(|p| path.starts_with(p)) || path == "/events";
         let outside = if machine_readable || path.ends_with(".pcapng") { 401 } else { 303 };
         match (self.who, guard) {
-            (Who::Foreign, Enter(_)) | (Who::Foreign | Who::NoProof, Change(_) | Fresh(_)) => (403, false),
-            (Who::Stranger, Open(status)) => (*status, false),
+            (Who::Foreign, Enter(_) | Own(_)) | (Who::Foreign | Who::NoProof, Change(_) | Fresh(_)) => (403, false),
+            (Who::Stranger, Open(status) | Own(status)) => (*status, false),
             (Who::Stranger, Enter(status)) => (*status, true),
             (Who::Stranger, _) => (outside, false),
             (Who::Sealed, _) => (*sealed, guard.changes() || matches!(guard, Enter(_))),
@@ -324,7 +328,7 @@ async fn every_route_with_every_visitor() {
             assert_eq!(answer.status, status, "{what}: {}", answer.text());
             let saw = mock.state().changes.clone();
             assert_eq!(!saw.is_empty(), changes, "{what}: {guard:?}, but the daemon saw {saw:?}");
-            if visitor.who == Who::Stranger && status == 303 && !matches!(guard, Open(_) | Enter(_)) {
+            if visitor.who == Who::Stranger && status == 303 && !matches!(guard, Open(_) | Own(_) | Enter(_)) {
                 assert!(answer.header("location").starts_with("/login"), "{what}");
             }
             looks_right(&what, &path, method, &answer);

@@ -20,6 +20,7 @@ use crate::auth::{Change, ChangeForm, PageSession, Session, may};
 use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 /// Most machines of one form.
 const MAX_ROWS: usize = 50;
@@ -129,7 +130,7 @@ pub(crate) async fn approve(
         }
     }
     for id in ids.iter().filter(|id| before.iter().all(|c| c.machine != **id)) {
-        result.passed.push(Passed { id: *id, text: format!("machine {id} is not waiting any longer") });
+        result.passed.push(Passed { id: *id, text: request.look().lang.with("many-gone", &[("n", id.unsigned_abs().into())]) });
     }
     let left: Vec<i64> = ids.into_iter().filter(|id| !result.passed.iter().any(|p| p.id == *id)).collect();
     let candidates = if left.is_empty() { Vec::new() } else { app.call(move |api| api.candidates(&left)).await? };
@@ -214,7 +215,7 @@ async fn approve_one(
     Ok(())
 }
 
-fn row(candidate: Candidate, overview: &Overview, fields: &Fields, suggested: &str, refusal: Option<Refusal>) -> Row {
+fn row(lang: Lang, candidate: Candidate, overview: &Overview, fields: &Fields, suggested: &str, refusal: Option<Refusal>) -> Row {
     let id = candidate.machine;
     let typed = |name: &str| fields.get(&format!("{name}-{id}")).map(|v| v.trim());
     let Candidate { title, place, waiting, .. } = candidate;
@@ -223,16 +224,16 @@ fn row(candidate: Candidate, overview: &Overview, fields: &Fields, suggested: &s
         id,
         enrollment: waiting.enrollment.id.to_string(),
         title: clean(&title),
-        model: clean_or(format!("{} {}", facts.vendor, facts.product).trim(), "unknown model"),
+        model: clean_or(format!("{} {}", facts.vendor, facts.product).trim(), &lang.t("unknown-model")),
         memory: bytes(facts.memory_mib.saturating_mul(1 << 20)),
-        serial: clean_or(&facts.serial, "unknown"),
+        serial: clean_or(&facts.serial, &lang.t("unknown")),
         place: clean(&place),
-        since: Moment::new(overview.clock, waiting.enrollment.since),
+        since: Moment::of(lang, overview.clock, waiting.enrollment.since),
         number: waiting.enrollment.number.map(|n| n.to_string()).unwrap_or_default(),
         code: clean(typed("code").unwrap_or_default()),
         name: clean(typed("name").unwrap_or(suggested)),
-        roles: role_choices(overview, typed("role").unwrap_or_default()),
-        disks: disk_choices(Some(&waiting), typed("disk").unwrap_or_default()),
+        roles: role_choices(lang, overview, typed("role").unwrap_or_default()),
+        disks: disk_choices(lang, Some(&waiting), typed("disk").unwrap_or_default()),
         in_place: facts.root_disk.is_some(),
         focus: false,
         refusal,
@@ -249,6 +250,8 @@ async fn render(
 ) -> Result<Response, Failure> {
     candidates.truncate(MAX_ROWS);
     let overview = overview(app).await?;
+    let shell = Shell::new("Approve machines", &overview, id, Some(session)).translated("many-title");
+    let lang = shell.lang;
     let pattern = fields.get("pattern").map_or(DEFAULT_PATTERN, |p| p.trim()).to_owned();
     let (asked, wanted) = (candidates.clone(), pattern.clone());
     let names = match app.call(move |api| api.suggest_names(&wanted, &asked)).await {
@@ -267,7 +270,7 @@ async fn render(
         .zip(names)
         .map(|(c, name)| {
             let refusal = result.refused.remove(&c.machine);
-            row(c, &overview, &fields, &name, refusal)
+            row(lang, c, &overview, &fields, &name, refusal)
         })
         .collect();
     // Where the next key goes: to what was refused, else to the next code.
@@ -277,14 +280,14 @@ async fn render(
         row.focus = true;
     }
     let template = Page {
-        shell: Shell::new("Approve machines", &overview, id, Some(session)),
+        shell,
         refusal: result.refusal,
         more: overview.waiting.saturating_sub(shown),
         aside: overview.aside,
         passed: result.passed,
         pattern: clean(&pattern),
         code: clean(field(&fields, "code")),
-        roles: role_choices(&overview, field(&fields, "role")),
+        roles: role_choices(lang, &overview, field(&fields, "role")),
         rows,
         focus,
     };

@@ -47,10 +47,10 @@ struct DonePage {
 struct ConfirmPage {
     shell: Shell,
     refusal: Option<Refusal>,
-    title: &'static str,
+    title: String,
     /// What happens, and the word of the button.
-    lost: &'static str,
-    button: &'static str,
+    lost: String,
+    button: String,
     act: &'static str,
     back: String,
     machines: Vec<(i64, String)>,
@@ -67,21 +67,12 @@ enum Grave {
 }
 
 impl Grave {
+    /// The word of the form, and the keys of title, button, and what is lost.
     fn texts(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
-            Grave::Deny => ("deny", "Deny", "Deny", "Each machine is refused until somebody allows it again."),
-            Grave::Off => (
-                "off",
-                "Power off",
-                "Power off",
-                "Each machine is switched off immediately, like pulling the plug. What runs on it stops, and what it has not written to disk is lost.",
-            ),
-            Grave::Cycle => (
-                "cycle",
-                "Power cycle",
-                "Power cycle",
-                "Each machine is switched off immediately and on again. What runs on it stops, and what it has not written to disk is lost.",
-            ),
+            Grave::Deny => ("deny", "deny", "deny", "bulk-deny-lost"),
+            Grave::Off => ("off", "power-off", "power-off", "bulk-off-lost"),
+            Grave::Cycle => ("cycle", "power-cycle", "power-cycle", "bulk-cycle-lost"),
         }
     }
 }
@@ -205,12 +196,13 @@ async fn grave(
     let overview = overview(app).await?;
     let (act, title, button, lost) = what.texts();
     let status = if refusal.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let shell = Shell::new("Confirmation", &overview, request, Some(change.session())).translated(title);
     let template = ConfirmPage {
-        shell: Shell::new(title, &overview, request, Some(change.session())),
+        title: shell.title.clone(),
+        lost: shell.t(lost),
+        button: shell.t(button),
+        shell,
         refusal,
-        title,
-        lost,
-        button,
         act,
         back: clean(field(fields, "back")),
         machines: rows.iter().map(|r| (r.row.id, clean(&r.title))).collect(),
@@ -239,7 +231,7 @@ async fn deny(
         Ok(rows.into_iter().map(one).collect::<Vec<_>>())
     });
     let outcomes = outcomes.await?;
-    done(app, change, request, fields, "Denied", outcomes).await
+    done(app, change, request, fields, "state-denied", outcomes).await
 }
 
 fn outcome(row: FleetRow, done: Result<String, ApiError>) -> Outcome {
@@ -278,9 +270,9 @@ async fn power(
         outcomes.push(done?);
     }
     let title = match action {
-        PowerAction::Off => "Power off",
-        PowerAction::Cycle => "Power cycle",
-        _ => "Power on",
+        PowerAction::Off => "power-off",
+        PowerAction::Cycle => "power-cycle",
+        _ => "bulk-on",
     };
     done(app, change, request, fields, title, outcomes).await
 }
@@ -294,9 +286,10 @@ async fn done(
     outcomes: Vec<Outcome>,
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
+    let shell = Shell::new("Results", &overview, request, Some(change.session())).translated(title);
     let template = DonePage {
-        shell: Shell::new(title, &overview, request, Some(change.session())),
-        title: title.to_owned(),
+        title: shell.title.clone(),
+        shell,
         back: machines::address(&asked_text(field(fields, "back"))),
         failed: outcomes.iter().filter(|o| !o.ok).count(),
         outcomes,

@@ -15,6 +15,7 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 #[derive(Deserialize)]
 pub(crate) struct RevokeForm {
@@ -52,43 +53,24 @@ impl Act {
         }
     }
 
-    /// Title, button and the last part of the form's path.
+    /// The keys of title and button, and the last part of the form's path.
     fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Act::Revoke => ("Revoke a node", "Revoke", "revoke"),
-            Act::Forget => ("Forget a machine", "Forget", "forget"),
-            Act::PowerOff => ("Power off", "Power off", "power"),
-            Act::PowerCycle => ("Power cycle", "Power cycle", "power"),
+            Act::Revoke => ("revoke-title", "revoke", "revoke"),
+            Act::Forget => ("forget-title", "forget", "forget"),
+            Act::PowerOff => ("power-off", "power-off", "power"),
+            Act::PowerCycle => ("power-cycle", "power-cycle", "power"),
         }
     }
 
-    fn lost(self, detail: &MachineDetail) -> Vec<String> {
-        let enrollment = detail.row.enrollment.as_ref();
-        let role = enrollment.and_then(|e| e.role.as_deref()).map(clean);
+    fn lost(self, lang: Lang, detail: &MachineDetail) -> Vec<String> {
+        let role = detail.row.enrollment.as_ref().and_then(|e| e.role.as_deref()).map(clean);
+        let of_role = role.map(|role| lang.with("revoke-role", &[("x", (&role).into())]));
         match self {
-            Act::Revoke => {
-                let mut lost = vec![
-                    "Its keys leave the peer list. The other nodes stop communicating with it as soon as they have the new list, usually within 30 seconds.".to_owned(),
-                ];
-                if let Some(role) = role {
-                    lost.push(format!(
-                        "Its role {role} has one node less; what runs on it can no longer be reached over the planes."
-                    ));
-                }
-                lost.push("Its disk is not erased. The machine can be installed again from the network, with new keys; its name keeps its addresses.".to_owned());
-                lost
-            }
-            Act::Forget => vec![
-                "Its requests that were not approved, its labels and its place are deleted. Its events stay in the log."
-                    .to_owned(),
-                "It returns to the list when it is seen on the network again.".to_owned(),
-            ],
-            Act::PowerOff => {
-                vec!["The machine is switched off immediately, like pulling the plug. What runs on it stops, and what it has not written to disk is lost.".to_owned()]
-            }
-            Act::PowerCycle => {
-                vec!["The machine is switched off immediately and on again. What runs on it stops, and what it has not written to disk is lost.".to_owned()]
-            }
+            Act::Revoke => [Some(lang.t("revoke-keys")), of_role, Some(lang.t("revoke-disk"))].into_iter().flatten().collect(),
+            Act::Forget => vec![lang.t("forget-lost"), lang.t("forget-returns")],
+            Act::PowerOff => vec![lang.t("power-off-lost")],
+            Act::PowerCycle => vec![lang.t("power-cycle-lost")],
         }
     }
 }
@@ -100,8 +82,8 @@ struct Page {
     refusal: Option<Refusal>,
     id: i64,
     name: String,
-    title: &'static str,
-    button: &'static str,
+    title: String,
+    button: String,
     path: &'static str,
     lost: Vec<String>,
     /// What it means for a cluster that the node votes in.
@@ -149,6 +131,8 @@ pub(super) async fn render(
 ) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let (title, button, path) = act.texts();
+    let shell = Shell::new("Confirmation", &overview, request, Some(session)).translated(title);
+    let lang = shell.lang;
     let (status, refusal) = typed.refused.map_or((StatusCode::OK, None), |(status, r)| (status, Some(r)));
     let member = detail.row.enrollment.as_ref().map(|e| e.id.to_string()).unwrap_or_default();
     let hidden = match act {
@@ -158,18 +142,18 @@ pub(super) async fn render(
         Act::PowerCycle => vec![("action", "cycle".to_owned())],
     };
     let votes = detail.voters.filter(|_| act != Act::Forget).map(|v| {
-        let then = if v.majority { "the cluster keeps its majority" } else { "the cluster loses its majority and stops writing" };
-        (format!("It votes in etcd. Without it, {} of {} members are healthy: {then}.", v.healthy, v.all), v.majority)
+        let key = if v.majority { "votes-majority" } else { "votes-none" };
+        (lang.with(key, &[("n", v.healthy.into()), ("x", (&v.all.to_string()).into())]), v.majority)
     });
     let template = Page {
-        shell: Shell::new(title, &overview, request, Some(session)),
+        title: shell.title.clone(),
+        button: lang.t(button),
+        shell,
         refusal,
         id: detail.row.id,
         name: detail.row.enrollment.as_ref().and_then(|e| e.hostname.as_deref()).map_or_else(|| word(detail), clean),
-        title,
-        button,
         path,
-        lost: act.lost(detail),
+        lost: act.lost(lang, detail),
         votes,
         hidden,
         reason: (act == Act::Revoke).then(|| clean(&typed.reason)),

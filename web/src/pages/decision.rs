@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::shell::Refusal;
 use super::view::{bytes, clean, clean_or};
 use crate::api::{ClaimantView, FirstYes, MachineDetail, Overview, SuggestionView, Waiting};
+use crate::words::Lang;
 
 /// The approval form as it was typed.
 #[derive(Deserialize, Default)]
@@ -136,8 +137,13 @@ impl Rival {
 
 impl Hints {
     pub(super) fn of(s: &SuggestionView) -> Self {
-        let named = |what: &str, value: &Option<String>| value.as_ref().map(|v| format!("{what} {}", clean(v)));
-        let says = [named("name", &s.hostname), named("role", &s.role), named("disk", &s.wish)];
+        Hints::of_in(Lang::En, s)
+    }
+
+    /// The same in a language.
+    fn of_in(lang: Lang, s: &SuggestionView) -> Self {
+        let named = |key: &str, value: &Option<String>| value.as_deref().map(|v| lang.with(key, &[("x", (&clean(v)).into())]));
+        let says = [named("says-name", &s.hostname), named("says-role", &s.role), named("says-disk", &s.wish)];
         let against = s.why.as_deref().filter(|_| s.differs.is_empty());
         Hints {
             source: clean(&s.source),
@@ -155,6 +161,7 @@ impl Hints {
 
 /// The form of a Pending machine; or only the refusal, if a decision came too late.
 pub(super) fn decide(
+    lang: Lang,
     detail: &MachineDetail,
     overview: &Overview,
     refusal: Option<Refusal>,
@@ -178,8 +185,8 @@ pub(super) fn decide(
     Some(Decision {
         enrollment: pending.map(|e| e.id.to_string()).unwrap_or_default(),
         refusal,
-        roles: role_choices(overview, &suggested(&form.role, |s| s.role.as_ref())),
-        disks: disk_choices(waiting, &suggested(&form.disk, |s| s.disk.as_ref())),
+        roles: role_choices(lang, overview, &suggested(&form.role, |s| s.role.as_ref())),
+        disks: disk_choices(lang, waiting, &suggested(&form.disk, |s| s.disk.as_ref())),
         code: clean(&form.code),
         hostname: clean(&suggested(&form.hostname, |s| s.hostname.as_ref())),
         replace: form.replace.is_some(),
@@ -189,17 +196,17 @@ pub(super) fn decide(
         was_wrong: detail.earlier.first().is_some_and(|e| e.state == EnrollmentState::Denied && e.wrong_codes > 0),
         address: waiting.map(|w| w.ip.to_string()).unwrap_or_default(),
         first: pending.and_then(|e| e.first_yes.as_ref()).map(First::of),
-        hints: hint.map(Hints::of),
+        hints: hint.map(|s| Hints::of_in(lang, s)),
     })
 }
 
 /// The roles, the only possible one chosen unless another was.
-pub(super) fn role_choices(overview: &Overview, typed: &str) -> Vec<Choice> {
+pub(super) fn role_choices(lang: Lang, overview: &Overview, typed: &str) -> Vec<Choice> {
     let built = overview.roles.iter().filter(|r| r.artifact.is_some()).count();
     let roles = overview.roles.iter().map(|r| {
         let need = match (r.artifact, r.min_disk) {
-            (None, _) => " (no artifact built yet)".to_owned(),
-            (_, Some(min)) => format!(" (disk of {} or more{})", bytes(min), disk_hint(r.disk)),
+            (None, _) => format!(" ({})", lang.t("role-not-built")),
+            (_, Some(min)) => format!(" ({})", lang.with(disk_hint(r.disk), &[("x", (&bytes(min)).into())])),
             _ => String::new(),
         };
         let chosen = if typed.is_empty() { built == 1 && r.artifact.is_some() } else { typed == r.name };
@@ -209,14 +216,14 @@ pub(super) fn role_choices(overview: &Overview, typed: &str) -> Vec<Choice> {
 }
 
 /// The disks of a machine, the only one chosen unless another was.
-pub(super) fn disk_choices(waiting: Option<&Waiting>, typed: &str) -> Vec<Choice> {
+pub(super) fn disk_choices(lang: Lang, waiting: Option<&Waiting>, typed: &str) -> Vec<Choice> {
     let disks = waiting.map_or(&[][..], |w| &w.facts.disks);
     let root = waiting.and_then(|w| w.facts.root_disk.as_deref());
     // With several disks, only the operator decides which one is erased.
     let only = disks.iter().filter(|d| !d.removable).count() == 1;
     let choices = disks.iter().map(|d| {
-        let notes: String = disk_notes(d, disks).iter().map(|n| format!(", {n}")).collect();
-        let label = format!("{}: {}, {}{notes}", clean(&d.name), bytes(d.size), clean_or(&d.model, "unknown model"));
+        let notes: String = disk_notes(lang, d, disks).iter().map(|n| format!(", {n}")).collect();
+        let label = format!("{}: {}, {}{notes}", clean(&d.name), bytes(d.size), clean_or(&d.model, &lang.t("unknown-model")));
         let possible = root.map_or(d.unfit().is_none() && d.mark(disks).is_some(), |root| root == d.name);
         let chosen = if root.is_some() {
             possible
@@ -230,32 +237,32 @@ pub(super) fn disk_choices(waiting: Option<&Waiting>, typed: &str) -> Vec<Choice
     choices.collect()
 }
 
-/// Which disk the role asks for in cluster.yaml. It is only said: the operator chooses what is erased.
+/// The key of what the role needs; which disk it asks for is only said, since the operator chooses what is erased.
 fn disk_hint(disk: DiskHint) -> &'static str {
     match disk {
-        DiskHint::Any => "",
-        DiskHint::Smallest => ", the smallest",
-        DiskHint::Largest => ", the largest",
+        DiskHint::Any => "role-disk",
+        DiskHint::Smallest => "role-disk-smallest",
+        DiskHint::Largest => "role-disk-largest",
     }
 }
 
 /// What an operator should know of a disk before it is erased.
-pub(super) fn disk_notes(disk: &Disk, disks: &[Disk]) -> Vec<String> {
+pub(super) fn disk_notes(lang: Lang, disk: &Disk, disks: &[Disk]) -> Vec<String> {
     let mut notes = Vec::new();
     if disk.removable {
-        notes.push("removable".to_owned());
+        notes.push(lang.t("disk-removable"));
     }
     if !disk.part_of.is_empty() {
-        notes.push(format!("part of {}", clean(&disk.part_of)));
+        notes.push(lang.with("disk-part-of", &[("x", (&clean(&disk.part_of)).into())]));
     }
     let paths = disk.other_paths(disks);
     if !paths.is_empty() {
-        notes.push(format!("the same disk as {} (multipath)", clean(&paths.join(", "))));
+        notes.push(lang.with("disk-multipath", &[("x", (&clean(&paths.join(", "))).into())]));
     }
     if disk.sector > 0 && disk.unfit().is_some() {
-        notes.push(format!("sectors of {} bytes: cannot be installed on", disk.sector));
+        notes.push(lang.with("disk-sectors", &[("n", u64::from(disk.sector).into())]));
     } else if disk.mark(disks).is_none() {
-        notes.push("not distinguishable from another disk: cannot be installed on".to_owned());
+        notes.push(lang.t("disk-twin"));
     }
     notes
 }

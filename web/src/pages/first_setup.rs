@@ -47,25 +47,15 @@ pub(crate) fn form_page(
 ) -> Result<Response, Failure> {
     let retry = refused.as_ref().and_then(|f| f.retry_after);
     let refusal = refused.map(Refusal::of).transpose()?.map(|(_, refusal)| refusal);
-    let shell = Shell {
-        title: "Set-up".to_owned(),
-        site: "new seed".to_owned(),
-        version: clean(&view.version),
-        nonce: id.nonce().to_owned(),
-        user: None,
-        sealed: false,
-        warnings: Vec::new(),
-        refresh: None,
-        event: 0,
-        waiting: 0,
-        chapter: "",
-    };
+    let site = id.look().lang.t("setup-new-seed");
+    let shell = Shell::bare("Set-up", &site, &view.version, id).translated("setup-title");
+    let lang = shell.look.lang;
     let interfaces = view.interfaces.iter().map(|i| {
-        let link = if i.up { "link" } else { "no link" };
+        let link = lang.t(if i.up { "setup-link" } else { "setup-no-link" });
         let chosen = if kept.iface.is_empty() { i.chosen } else { i.name == kept.iface };
         Iface {
             name: clean(&i.name),
-            words: clean(&[&[link, &i.mac], words(&i.addresses).as_slice()].concat().join(", ")),
+            words: clean(&[&[link.as_str(), &i.mac], words(&i.addresses).as_slice()].concat().join(", ")),
             chosen,
         }
     });

@@ -17,6 +17,7 @@ use crate::dates::{iso, lasting};
 use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 struct Job {
     id: u64,
@@ -30,13 +31,13 @@ struct Job {
 }
 
 impl Job {
-    fn of(detail: &JobDetail, now: u64) -> Self {
+    fn of(lang: Lang, detail: &JobDetail, now: u64) -> Self {
         let until = detail.ended.unwrap_or(now);
         let lines = detail.lines.iter().rev().map(|l| (iso(l.at), clean(&l.text)));
         Job {
             id: detail.job.id,
-            work: Work::of(&detail.job, now, "/jobs"),
-            ended: detail.ended.map(|t| Moment::new(now, t)),
+            work: Work::of_in(lang, &detail.job, now, "/jobs"),
+            ended: detail.ended.map(|t| Moment::of(lang, now, t)),
             took: lasting(until.saturating_sub(detail.job.began)),
             left: detail.left.filter(|_| detail.job.is_running()).map(lasting),
             lines: lines.collect(),
@@ -64,10 +65,10 @@ async fn show_page(
     let jobs = app.call(|api| api.jobs()).await?;
     let (status, refusal) = refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let busy = jobs.iter().any(|j| j.job.is_running());
-    let mut shell = Shell::new("Jobs", &overview, id, Some(session));
+    let mut shell = Shell::new("Jobs", &overview, id, Some(session)).translated("nav-jobs");
     shell.refresh = busy.then_some(REFRESH);
     shell.event = newest;
-    let jobs = jobs.iter().map(|j| Job::of(j, overview.clock)).collect();
+    let jobs = jobs.iter().map(|j| Job::of(shell.lang, j, overview.clock)).collect();
     page(status, &Page { shell, refusal, jobs, busy })
 }
 

@@ -8,7 +8,7 @@ use cluster_seed::cluster::CONTROL_PLANE;
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::fleet::Stage;
 use cluster_seed::ids::EnrollmentId;
-use cluster_seed::machine::{Firmware, HardwareFacts};
+use cluster_seed::machine::{Disk, Firmware, HardwareFacts};
 use serde::Deserialize;
 
 use super::decision::{ApproveForm, Decision, decide, disk_notes};
@@ -22,6 +22,7 @@ use crate::call::App;
 use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 /// How often a browser without JavaScript reloads the page, in seconds.
 const REFRESH: u32 = 5;
@@ -35,7 +36,7 @@ pub(crate) struct DenyForm {
 }
 
 struct Facts {
-    lines: Vec<(&'static str, String)>,
+    lines: Vec<(String, String)>,
     disks: Vec<[String; 4]>,
     disks_left_out: u32,
     nics: Vec<[String; 4]>,
@@ -85,6 +86,12 @@ struct Page {
     findings: Vec<Conclusion>,
     packets: u32,
     verdict: Option<VerdictLine>,
+}
+
+impl Page {
+    fn power_page(&self) -> String {
+        format!("/machines/{}/power", self.line.id)
+    }
 }
 
 /// The form of place and labels.
@@ -202,16 +209,18 @@ pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id
     let overview = overview(app).await?;
     let newest = *app.newest().borrow();
     let (detail, fleet) = app.call(move |api| Ok((api.machine(id)?, api.machines_of(&[id])?.pop()))).await?;
-    let line = Line::of(&detail.row, overview.clock);
-    let mut shell = Shell::new(&line.name, &overview, request, Some(session));
+    let mut shell = Shell::new(&detail.row.mac.to_string(), &overview, request, Some(session)).in_language();
+    let lang = shell.lang;
+    let line = Line::of(lang, &detail.row, overview.clock);
+    shell.title = line.name.clone();
     shell.event = newest;
     let Said { status, refusal, form, noted } = said;
-    let decision = decide(&detail, &overview, refusal, form);
+    let decision = decide(lang, &detail, &overview, refusal, form);
     // A reload would lose what is being typed.
     shell.refresh = (decision.is_none() && noted.is_none()).then_some(REFRESH);
     let earlier = detail.earlier.iter().map(|e| Earlier {
-        state: state(Some(e.state)),
-        since: Moment::new(overview.clock, e.since),
+        state: state(lang, Some(e.state)),
+        since: Moment::of(lang, overview.clock, e.since),
         hostname: e.hostname.as_deref().map(clean).unwrap_or_default(),
         reason: e.reason.as_deref().map(clean).unwrap_or_default(),
     });
@@ -226,15 +235,15 @@ pub(super) async fn render(app: &App, session: &Session, request: &RequestId, id
         typed: typed(fleet.as_ref(), noted),
         label: node_label(&detail),
         voters: detail.voters,
-        first_seen: Moment::new(overview.clock, detail.row.first_seen),
+        first_seen: Moment::of(lang, overview.clock, detail.row.first_seen),
         decision,
-        waiting: waits(&detail, overview.clock),
-        facts: detail.facts.as_ref().map(facts),
+        waiting: waits(lang, &detail, overview.clock),
+        facts: detail.facts.as_ref().map(|f| facts(lang, f)),
         earlier: earlier.collect(),
-        timeline: folded(&detail.timeline, overview.clock),
+        timeline: folded(lang, &detail.timeline, overview.clock),
         findings: detail.diagnosis.iter().map(Conclusion::of).collect(),
         packets: detail.packets,
-        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of(v, overview.clock)),
+        verdict: detail.row.verdict.as_ref().map(|v| VerdictLine::of_in(lang, v, overview.clock)),
         shell,
         line,
     };
@@ -267,7 +276,7 @@ fn node_label(detail: &MachineDetail) -> String {
 }
 
 /// Enrollments waiting under this MAC address, if there are others than the page's own.
-fn waits(detail: &MachineDetail, clock: u64) -> Vec<Waits> {
+fn waits(lang: Lang, detail: &MachineDetail, clock: u64) -> Vec<Waits> {
     let node = detail.row.enrollment.as_ref().is_some_and(|e| e.state.is_member());
     if !node && detail.waiting.len() < 2 {
         return Vec::new();
@@ -275,59 +284,67 @@ fn waits(detail: &MachineDetail, clock: u64) -> Vec<Waits> {
     let waits = detail.waiting.iter().map(|w| Waits {
         address: w.ip.to_string(),
         number: w.enrollment.number.map(|n| format!("{n}-")).unwrap_or_default(),
-        model: clean_or(format!("{} {}", w.facts.vendor, w.facts.product).trim(), "unknown model"),
-        serial: clean_or(&w.facts.serial, "unknown"),
-        since: Moment::new(clock, w.enrollment.since),
+        model: clean_or(format!("{} {}", w.facts.vendor, w.facts.product).trim(), &lang.t("unknown-model")),
+        serial: clean_or(&w.facts.serial, &lang.t("unknown")),
+        since: Moment::of(lang, clock, w.enrollment.since),
     });
     waits.collect()
 }
 
-fn facts(f: &HardwareFacts) -> Facts {
-    let or_none = |text: &str| clean_or(text, "unknown");
-    let mut firmware = match f.firmware {
-        Firmware::Bios => "BIOS".to_owned(),
-        Firmware::Uefi => "UEFI".to_owned(),
+fn firmware(lang: Lang, f: &HardwareFacts) -> String {
+    let name = match f.firmware {
+        Firmware::Bios => "BIOS",
+        Firmware::Uefi => "UEFI",
     };
-    if !f.firmware_date.is_empty() {
-        firmware = format!("{firmware} of {}", clean(&f.firmware_date));
-    }
+    let date = clean(&f.firmware_date);
+    let mut text = match date.as_str() {
+        "" => name.to_owned(),
+        date => lang.with("firmware-of", &[("x", name.into()), ("when", date.into())]),
+    };
     if f.has_old_firmware() {
-        firmware
-            .push_str(", older than the fixes for known vulnerabilities of its network stack (PixieFail); update the firmware");
+        text.push_str(&lang.t("firmware-old"));
     }
-    let disk = |d: &cluster_seed::machine::Disk| {
-        let kind = if d.rotational { "rotating" } else { "solid state" };
-        let kind = std::iter::once(kind.to_owned()).filter(|_| !d.removable).chain(disk_notes(d, &f.disks));
-        let model = std::iter::once(or_none(&d.model)).chain(kind).collect::<Vec<_>>().join(", ");
-        let mark = match (d.serial.is_empty(), d.wwn.is_empty(), d.path.is_empty()) {
-            (true, false, _) => format!("none; WWN {}", clean(&d.wwn)),
-            (true, true, false) => format!("none; connected at {}", clean(&d.path)),
-            _ => or_none(&d.serial),
-        };
-        [clean(&d.name), bytes(d.size), model, mark]
+    text
+}
+
+fn disk(lang: Lang, d: &Disk, all: &[Disk]) -> [String; 4] {
+    let or_none = |text: &str| clean_or(text, &lang.t("unknown"));
+    let kind = lang.t(if d.rotational { "disk-rotating" } else { "disk-solid" });
+    let kind = std::iter::once(kind).filter(|_| !d.removable).chain(disk_notes(lang, d, all));
+    let model = std::iter::once(or_none(&d.model)).chain(kind).collect::<Vec<_>>().join(", ");
+    let mark = match (d.serial.is_empty(), d.wwn.is_empty(), d.path.is_empty()) {
+        (true, false, _) => lang.with("disk-wwn", &[("x", (&clean(&d.wwn)).into())]),
+        (true, true, false) => lang.with("disk-path", &[("x", (&clean(&d.path)).into())]),
+        _ => or_none(&d.serial),
     };
+    [clean(&d.name), bytes(d.size), model, mark]
+}
+
+fn facts(lang: Lang, f: &HardwareFacts) -> Facts {
+    let or_none = |text: &str| clean_or(text, &lang.t("unknown"));
     let nic = |n: &cluster_seed::machine::Nic| {
         let link = match (n.link_up, n.speed) {
-            (true, Some(speed)) => format!("up, {speed} Mbit/s"),
-            (true, None) => "up".to_owned(),
-            _ => "down".to_owned(),
+            (true, Some(speed)) => lang.with("link-speed", &[("n", u64::from(speed).into())]),
+            (true, None) => lang.t("link-up"),
+            _ => lang.t("link-down"),
         };
         [clean(&n.name), n.mac.to_string(), clean(&n.driver), link]
     };
     let architecture = if f.arch.is_amd64() { String::new() } else { format!(", {}", f.arch) };
+    let boot = f.boot_mac.map_or_else(|| lang.t("unknown"), |m| m.to_string());
     Facts {
         lines: vec![
-            ("Vendor", or_none(&f.vendor)),
-            ("Product", or_none(&f.product)),
-            ("Serial number", or_none(&f.serial)),
-            ("SMBIOS UUID", or_none(&f.uuid)),
-            ("Firmware", firmware),
-            ("Processor", format!("{} \u{d7} {}{architecture}", f.cpus, or_none(&f.cpu))),
-            ("Memory", bytes(f.memory_mib.saturating_mul(1 << 20))),
-            ("Booted from", f.boot_mac.map_or_else(|| "unknown".to_owned(), |m| m.to_string())),
-            ("Kernel", or_none(&f.kernel)),
+            (lang.t("fact-vendor"), or_none(&f.vendor)),
+            (lang.t("fact-product"), or_none(&f.product)),
+            (lang.t("serial-number"), or_none(&f.serial)),
+            (lang.t("fact-uuid"), or_none(&f.uuid)),
+            (lang.t("fact-firmware"), firmware(lang, f)),
+            (lang.t("fact-processor"), format!("{} \u{d7} {}{architecture}", f.cpus, or_none(&f.cpu))),
+            (lang.t("fact-memory"), bytes(f.memory_mib.saturating_mul(1 << 20))),
+            (lang.t("fact-booted"), boot),
+            (lang.t("fact-kernel"), or_none(&f.kernel)),
         ],
-        disks: f.disks.iter().map(disk).collect(),
+        disks: f.disks.iter().map(|d| disk(lang, d, &f.disks)).collect(),
         disks_left_out: f.disks_left_out,
         nics: f.nics.iter().map(nic).collect(),
     }

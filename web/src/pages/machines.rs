@@ -9,13 +9,14 @@ use axum::response::Response;
 use cluster_seed::fleet::{Query, Sort, Stage};
 
 use super::shell::{Refusal, Shell, overview, page};
-use super::view::{Line, Moment, Note, clean};
+use super::view::{Line, Moment, Note, clean, stage_key};
 use crate::api::{FleetRow, MachinePage};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
 use crate::text::in_address;
+use crate::words::Lang;
 
 /// How often a browser without JavaScript reloads the page, in seconds.
 const REFRESH: u32 = 30;
@@ -30,18 +31,18 @@ struct Row {
     address: String,
     note: Note,
     /// The state's word, where it says more than the stage.
-    word: Option<&'static str>,
+    word: Option<String>,
     /// How the code on its console begins.
     number: Option<u16>,
     heard: Moment,
 }
 
 impl Row {
-    fn of(row: &FleetRow, now: u64) -> Self {
+    fn of(lang: Lang, row: &FleetRow, now: u64) -> Self {
         let e = row.row.enrollment.as_ref();
-        let line = Line::of(&row.row, now);
+        let line = Line::of(lang, &row.row, now);
         let plane = line.planes.first().map(|(_, address)| address.clone());
-        let word = e.map(|e| e.state.as_str()).filter(|word| *word != row.stage.title());
+        let word = e.map(|_| line.state.word.clone()).filter(|word| *word != lang.t(stage_key(row.stage)));
         Row {
             title: clean(&row.title),
             serial: clean(&row.serial),
@@ -49,10 +50,15 @@ impl Row {
             note: Note::of(&row.place, &row.labels),
             word: word.filter(|_| !matches!(row.stage, Stage::Waiting | Stage::Working)),
             number: e.and_then(|e| e.number),
-            heard: Moment::new(now, row.row.last_seen),
+            heard: Moment::of(lang, now, row.row.last_seen),
             stage: row.stage,
             line,
         }
+    }
+
+    /// The key of the name of its stage.
+    fn key(&self) -> &'static str {
+        stage_key(self.stage)
     }
 }
 
@@ -94,15 +100,16 @@ struct Page {
     chosen: Vec<i64>,
 }
 
+/// The keys of the columns' names.
 const COLUMNS: [(&str, Sort); 8] = [
-    ("State", Sort::State),
-    ("Name", Sort::Name),
-    ("Role", Sort::Role),
-    ("Model", Sort::Model),
-    ("Serial", Sort::Serial),
-    ("Address", Sort::Address),
-    ("Place and labels", Sort::Place),
-    ("Last heard", Sort::Heard),
+    ("col-state", Sort::State),
+    ("col-name", Sort::Name),
+    ("col-role", Sort::Role),
+    ("col-model", Sort::Model),
+    ("col-serial", Sort::Serial),
+    ("col-address", Sort::Address),
+    ("col-place", Sort::Place),
+    ("col-heard", Sort::Heard),
 ];
 
 /// The query of an address, without `?`; empty for the list as it is.
@@ -140,7 +147,7 @@ pub(super) fn asked_text(query: &str) -> Query {
     asked(&values.map(|UrlQuery(values)| values).unwrap_or_default())
 }
 
-fn chips(query: &Query, found: &MachinePage) -> Vec<Link> {
+fn chips(lang: Lang, query: &Query, found: &MachinePage) -> Vec<Link> {
     let order = query.order();
     let all: u32 = found.counts.values().sum();
     let chip = |text: String, stage: &str, current, mark| Link {
@@ -153,14 +160,15 @@ fn chips(query: &Query, found: &MachinePage) -> Vec<Link> {
     let stages = Stage::ALL.iter().filter_map(|stage| {
         let current = query.stage == Some(*stage);
         let count = found.counts.get(stage).copied().unwrap_or_default();
-        (count > 0 || current).then(|| chip(format!("{} {count}", stage.title()), stage.as_str(), current, stage.glyph()))
+        (count > 0 || current)
+            .then(|| chip(format!("{} {count}", lang.t(stage_key(*stage))), stage.as_str(), current, stage.glyph()))
     });
-    std::iter::once(chip(format!("All {all}"), "", query.stage.is_none(), "")).chain(stages).collect()
+    std::iter::once(chip(format!("{} {all}", lang.t("machines-all")), "", query.stage.is_none(), "")).chain(stages).collect()
 }
 
-fn columns(query: &Query) -> Vec<Link> {
+fn columns(lang: Lang, query: &Query) -> Vec<Link> {
     let stage = query.stage.map_or("", Stage::as_str);
-    let column = |(text, sort): &(&str, Sort)| {
+    let column = |(key, sort): &(&str, Sort)| {
         let current = query.sort == *sort;
         let descending = current && !query.descending;
         let order = format!("{}{sort}", if descending { "-" } else { "" });
@@ -170,7 +178,7 @@ fn columns(query: &Query) -> Vec<Link> {
             (true, true) => ("\u{25be}", "descending"),
         };
         let address = to(&written(&query.text, stage, &order, 1));
-        Link { text: (*text).to_owned(), address, current, mark, direction }
+        Link { text: lang.t(key), address, current, mark, direction }
     };
     COLUMNS.iter().map(column).collect()
 }
@@ -202,7 +210,8 @@ pub(super) async fn render(app: &App, session: &Session, id: &RequestId, said: S
     let asked = query.clone();
     let found = app.call(move |api| api.machine_page(&asked)).await?;
     let now = overview.clock;
-    let mut shell = Shell::new("Machines", &overview, id, Some(session));
+    let mut shell = Shell::new("Machines", &overview, id, Some(session)).translated("machines-title");
+    let lang = shell.lang;
     let (status, refusal) = refusal.map_or((StatusCode::OK, None), |(status, r)| (status, Some(r)));
     // A reload would lose what is ticked.
     shell.refresh = (refusal.is_none() && !found.counts.contains_key(&Stage::Waiting)).then_some(REFRESH);
@@ -218,9 +227,9 @@ pub(super) async fn render(app: &App, session: &Session, id: &RequestId, said: S
         sort: order.clone(),
         address: to(&back),
         back,
-        chips: chips(&query, &found),
-        columns: columns(&query),
-        rows: found.machines.iter().map(|row| Row::of(row, now)).collect(),
+        chips: chips(lang, &query, &found),
+        columns: columns(lang, &query),
+        rows: found.machines.iter().map(|row| Row::of(lang, row, now)).collect(),
         total: found.total,
         page: found.page,
         pages: found.pages,

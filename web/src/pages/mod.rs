@@ -19,6 +19,7 @@ pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod join_tokens;
 pub(crate) mod login;
+pub(crate) mod look;
 pub(crate) mod machine;
 pub(crate) mod machines;
 pub(crate) mod mesh;
@@ -30,13 +31,18 @@ pub(crate) mod plan;
 pub(crate) mod planes;
 pub(crate) mod power;
 pub(crate) mod settings;
+pub(crate) mod sheet;
 pub(crate) mod site;
 
 mod decision;
 mod fields;
 mod needs;
+mod qr;
 mod shell;
 mod timeline;
 mod typed;
 mod view;
 mod work;
+
+#[cfg(test)]
+mod design_tests;

@@ -5,7 +5,8 @@ use cluster_seed::proof::ProofState;
 
 use super::view::clean;
 use crate::api::{HomeView, Overview};
-use crate::dates::ago;
+use crate::dates::ago_in;
+use crate::words::Lang;
 
 /// Age in seconds from which the newest capsule is mentioned: a week.
 const CAPSULE_AGE: u64 = 7 * 86_400;
@@ -19,94 +20,73 @@ pub(crate) struct Need {
     /// A command that does it.
     pub(crate) command: Option<&'static str>,
     /// Text and address of a link.
-    pub(crate) link: Option<(&'static str, &'static str)>,
+    pub(crate) link: Option<(String, &'static str)>,
 }
 
-impl Need {
-    fn new(id: &'static str, tone: &'static str, text: String) -> Self {
-        Need { id, tone, text, command: None, link: None }
+/// The needs that were found, in a language.
+struct Needs(Lang, Vec<Need>);
+
+impl Needs {
+    fn push(&mut self, id: &'static str, tone: &'static str, text: String) -> &mut Need {
+        self.1.push(Need { id, tone, text, command: None, link: None });
+        let last = self.1.len() - 1;
+        &mut self.1[last]
     }
 
-    fn run(self, command: &'static str) -> Self {
-        Need { command: Some(command), ..self }
+    fn go(&mut self, id: &'static str, tone: &'static str, text: String, link: (&str, &'static str)) {
+        let link = (self.0.t(link.0), link.1);
+        self.push(id, tone, text).link = Some(link);
     }
 
-    fn go(self, text: &'static str, to: &'static str) -> Self {
-        Need { link: Some((text, to)), ..self }
+    fn run(&mut self, id: &'static str, tone: &'static str, text: String, command: &'static str) {
+        self.push(id, tone, text).command = Some(command);
     }
 }
 
 /// A step of the first hour.
 pub(crate) struct Step {
     pub(crate) done: bool,
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     /// How to do it.
-    pub(crate) how: &'static str,
+    pub(crate) how: String,
     pub(crate) command: Option<&'static str>,
-    pub(crate) link: Option<(&'static str, &'static str)>,
+    pub(crate) link: Option<(String, &'static str)>,
 }
 
 fn count(home: &HomeView, stage: Stage) -> u32 {
     home.counts.get(&stage).copied().unwrap_or(0)
 }
 
-/// `one machine`, `3 machines`.
-fn some(n: u32, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
 /// The steps of a new site, until a node works.
-pub(super) fn steps(overview: &Overview, home: &HomeView) -> Vec<Step> {
+pub(super) fn steps(lang: Lang, overview: &Overview, home: &HomeView) -> Vec<Step> {
     let works = [Stage::Working, Stage::Silent].iter().any(|s| count(home, *s) > 0);
     if works {
         return Vec::new();
     }
-    let step = |done, title, how| Step { done, title, how, command: None, link: None };
     let built = home.netboot && overview.roles.iter().any(|r| r.artifact.is_some());
     let seen = home.counts.values().any(|n| *n > 0);
+    let step = |done, title: &str, how: &str, command| Step { done, title: lang.t(title), how: lang.t(how), command, link: None };
     vec![
-        step(true, "Create the site", ""),
-        step(!overview.setup_needed, "Create an administrator", "Use the set-up code that the seed printed when it started."),
+        Step { done: true, title: lang.t("step-site"), how: String::new(), command: None, link: None },
+        step(!overview.setup_needed, "step-admin", "step-admin-how", None),
         Step {
-            link: Some(("Unseal", "/unseal")),
-            command: Some("seedd unseal"),
-            ..step(!overview.sealed, "Unseal the seed", "A sealed seed serves boot files but approves no machine.")
+            link: Some((lang.t("unseal"), "/unseal")),
+            ..step(!overview.sealed, "step-unseal", "step-unseal-how", Some("seedd unseal"))
         },
+        step(home.ssh_keys > 0, "step-keys", "step-keys-how", Some("seedd cluster apply")),
+        step(overview.snapshot.is_some(), "step-snapshot", "step-snapshot-how", Some("seedd darksite build")),
+        step(built, "step-images", "step-images-how", Some("seedd image build")),
+        step(seen, "step-boot", "step-boot-how", None),
         Step {
-            command: Some("seedd cluster apply"),
-            ..step(
-                home.ssh_keys > 0,
-                "Add SSH keys",
-                "Nodes have no passwords: without a public key in ssh.authorizedKeys of cluster.yaml, you cannot log in to the nodes that you install.",
-            )
-        },
-        Step {
-            command: Some("seedd darksite build"),
-            ..step(overview.snapshot.is_some(), "Build the package snapshot", "Nodes are built from it, without the Internet.")
-        },
-        Step {
-            command: Some("seedd image build"),
-            ..step(built, "Build the images", "The system that machines boot from the network, and one artifact for each role.")
-        },
-        step(
-            seen,
-            "Boot a machine from the network",
-            "Connect it to the boot network, and choose PXE or HTTP boot in its firmware.",
-        ),
-        Step {
-            link: seen.then_some(("Show pending machines", "/machines?state=waiting")),
-            ..step(
-                false,
-                "Approve the first node",
-                "Type the code that its console shows into the field above. It becomes a node when its role has been applied.",
-            )
+            link: seen.then(|| (lang.t("step-pending"), "/machines?state=waiting")),
+            ..step(false, "step-approve", "step-approve-how", None)
         },
     ]
 }
 
 /// What needs an operator, the most urgent first. `new` leaves out what the steps of a new site say already.
-pub(super) fn needs(overview: &Overview, home: &HomeView, new: bool) -> Vec<Need> {
-    let mut all = Vec::new();
+pub(super) fn needs(lang: Lang, overview: &Overview, home: &HomeView, new: bool) -> Vec<Need> {
+    let mut all = Needs(lang, Vec::new());
     if !new {
         seed_needs(overview, home, &mut all);
     }
@@ -114,87 +94,81 @@ pub(super) fn needs(overview: &Overview, home: &HomeView, new: bool) -> Vec<Need
     if !new {
         keeping_needs(overview, home, &mut all);
     }
-    all
+    all.1
 }
 
 /// The seed cannot do its work.
-fn seed_needs(overview: &Overview, home: &HomeView, all: &mut Vec<Need>) {
+fn seed_needs(overview: &Overview, home: &HomeView, all: &mut Needs) {
     if overview.sealed {
-        all.push(
-            Need::new("sealed", "bad", "The seed is sealed: it cannot approve machines.".to_owned()).go("Unseal", "/unseal"),
-        );
+        all.go("sealed", "bad", all.0.t("need-sealed"), ("unseal", "/unseal"));
     }
     if home.ssh_keys == 0 {
-        let text =
-            "cluster.yaml has no SSH keys (ssh.authorizedKeys): there is no way to log in to the nodes that are installed.";
-        all.push(Need::new("ssh-keys", "bad", text.to_owned()).run("seedd cluster apply"));
+        all.run("ssh-keys", "bad", all.0.t("need-keys"), "seedd cluster apply");
     }
 }
 
-fn machine_needs(overview: &Overview, home: &HomeView, all: &mut Vec<Need>) {
-    let now = overview.clock;
+fn machine_needs(overview: &Overview, home: &HomeView, all: &mut Needs) {
+    let (lang, now) = (all.0, overview.clock);
     let waiting = count(home, Stage::Waiting);
     if waiting > 0 {
-        let oldest = home.oldest.as_ref().map(|o| format!(", the oldest came {}", ago(now, o.at))).unwrap_or_default();
-        let text = format!("{} waiting for approval{oldest}.", some(waiting, "machine"));
-        all.push(Need::new("waiting", "wait", text).go("Approve", "/machines/approve"));
+        let text = match &home.oldest {
+            Some(oldest) => {
+                let since = ago_in(lang, now, oldest.at);
+                lang.with("need-waiting-since", &[("n", waiting.into()), ("x", (&since).into())])
+            }
+            None => lang.with("need-waiting", &[("n", waiting.into())]),
+        };
+        all.go("waiting", "wait", text, ("go-approve", "/machines/approve"));
     }
     for (reason, n) in &home.failures {
-        let reason = if reason.is_empty() { "no reason reported".to_owned() } else { clean(reason) };
-        all.push(
-            Need::new("failed", "bad", format!("{} failed: {reason}", some(*n, "machine"))).go("Show", "/machines?state=failed"),
-        );
+        let reason = clean(reason);
+        let key = if reason.is_empty() { "need-failed-silently" } else { "need-failed" };
+        let text = lang.with(key, &[("n", n.into()), ("x", (&reason).into())]);
+        all.go("failed", "bad", text, ("go-show", "/machines?state=failed"));
     }
     let silent = count(home, Stage::Silent);
     if silent > 0 {
-        let named: Vec<String> = home.silent.iter().map(|s| format!("{} ({})", clean(&s.name), ago(now, s.at))).collect();
-        let shown = u32::try_from(named.len()).unwrap_or(silent);
-        let more = if silent > shown { format!(" and {} more", silent - shown) } else { String::new() };
-        let text = format!("{} silent: {}{more}", some(silent, "node"), named.join(", "));
-        all.push(Need::new("silent", "bad", text).go("Show", "/machines?state=silent"));
+        let since = |at| ago_in(lang, now, at);
+        let named: Vec<String> = home.silent.iter().map(|s| format!("{} ({})", clean(&s.name), since(s.at))).collect();
+        let more = silent.saturating_sub(u32::try_from(named.len()).unwrap_or(silent));
+        let key = if more > 0 { "need-silent-more" } else { "need-silent" };
+        let text = lang.with(key, &[("n", silent.into()), ("x", (&named.join(", ")).into()), ("more", more.into())]);
+        all.go("silent", "bad", text, ("go-show", "/machines?state=silent"));
     }
     let lists = &overview.lists;
     if lists.unaware > 0 {
         let names: Vec<String> = lists.revoked.iter().map(|n| clean(n)).collect();
-        let text = format!(
-            "{} revoked: {} of {} nodes have not received this revocation yet.",
-            names.join(", "),
-            lists.unaware,
-            lists.nodes
-        );
-        all.push(Need::new("unaware", "bad", text));
+        let (names, nodes) = (names.join(", "), lists.nodes.to_string());
+        let puts = [("n", lists.unaware.into()), ("x", (&names).into()), ("all", (&nodes).into())];
+        all.push("unaware", "bad", lang.with("need-unaware", &puts));
     }
 }
 
 /// What has to be kept up over the years.
-fn keeping_needs(overview: &Overview, home: &HomeView, all: &mut Vec<Need>) {
+fn keeping_needs(overview: &Overview, home: &HomeView, all: &mut Needs) {
+    let lang = all.0;
     match (overview.snapshot, overview.proof) {
-        (None, _) => {
-            let text = "There is no package snapshot: nothing can be built or installed.".to_owned();
-            all.push(Need::new("snapshot", "bad", text).run("seedd darksite build"));
-        }
+        (None, _) => all.run("snapshot", "bad", lang.t("need-no-snapshot"), "seedd darksite build"),
         (Some(_), Some(ProofState::Failed)) => {
-            let text = "An offline installation from the package snapshot failed.".to_owned();
-            all.push(Need::new("snapshot", "bad", text).go("Packages", "/packages"));
+            all.go("snapshot", "bad", lang.t("need-proof-failed"), ("nav-packages", "/packages"));
         }
         (Some(_), Some(ProofState::Unproven)) => {
-            let text = "The package snapshot has not been proven by an offline installation.".to_owned();
-            all.push(Need::new("snapshot", "wait", text).run("seedd darksite prove"));
+            all.run("snapshot", "wait", lang.t("need-unproven"), "seedd darksite prove");
         }
         _ => {}
     }
     let (names, n) = &home.ending;
     if *n > 0 {
-        let names: Vec<String> = names.iter().map(|n| clean(n)).collect();
-        let text = format!("The certificates of {} end within a month: {}", some(*n, "node"), names.join(", "));
-        all.push(Need::new("certificates", "wait", text).go("Platform", "/platform"));
+        let names = names.iter().map(|n| clean(n)).collect::<Vec<_>>().join(", ");
+        let text = lang.with("need-certificates", &[("n", n.into()), ("x", (&names).into())]);
+        all.go("certificates", "wait", text, ("nav-platform", "/platform"));
     }
     let age = home.capsule.map(|at| overview.clock.saturating_sub(at));
     if age.is_none_or(|age| age >= CAPSULE_AGE) {
         let text = match home.capsule {
-            Some(at) => format!("The newest capsule of the site was exported {}.", ago(overview.clock, at)),
-            None => "The site was never exported: without a capsule, it cannot be recovered on another seed.".to_owned(),
+            Some(at) => lang.with("need-capsule-old", &[("x", (&ago_in(lang, overview.clock, at)).into())]),
+            None => lang.t("need-no-capsule"),
         };
-        all.push(Need::new("capsule", "wait", text).go("Export", "/site"));
+        all.go("capsule", "wait", text, ("go-export", "/site"));
     }
 }

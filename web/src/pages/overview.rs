@@ -10,14 +10,15 @@ use cluster_seed::people::Permission;
 use super::needs::{Need, Step, needs, steps};
 use super::shell::{Refusal, Shell, overview, page};
 use super::typed::{CodeField, TypedLine};
-use super::view::{Entry, bytes, clean};
+use super::view::{Entry, bytes, clean, stage_key};
 use super::work::Work;
 use crate::api::{Happening, HomeView, Overview};
 use crate::auth::{PageSession, Session};
 use crate::call::App;
-use crate::dates::ago;
+use crate::dates::ago_in;
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 struct Role {
     name: String,
@@ -30,6 +31,12 @@ struct Role {
 struct Count {
     stage: Stage,
     count: u32,
+}
+
+impl Count {
+    fn key(&self) -> &'static str {
+        stage_key(self.stage)
+    }
 }
 
 /// An event, with the name of its machine.
@@ -59,7 +66,7 @@ struct Page {
     roles: Vec<Role>,
     snapshot: Option<String>,
     /// The word and its colour.
-    proof: Option<(&'static str, &'static str)>,
+    proof: Option<(String, &'static str)>,
     epoch: u64,
     clock: String,
 }
@@ -83,25 +90,26 @@ pub(super) async fn render(
         app.call(move |api| Ok((api.home()?, if typed.is_empty() { Vec::new() } else { api.typed(&typed)? }))).await?;
     let now = overview.clock;
     // It is not reloaded without JavaScript: the cursor is in the field for the code.
-    let mut shell = Shell::new("Home", &overview, id, Some(session));
+    let mut shell = Shell::new("Home", &overview, id, Some(session)).translated("home-title");
+    let lang = shell.lang;
     shell.event = newest;
-    let steps = steps(&overview, &home);
+    let steps = steps(lang, &overview, &home);
     let sees_all = session.actor().may.contain(Permission::Audit);
     let template = Page {
         shell,
         refusal,
         code: clean(&code),
-        typed: typed.iter().map(TypedLine::of).collect(),
+        typed: typed.iter().map(|t| TypedLine::of(lang, t)).collect(),
         typed_ids,
-        needs: needs(&overview, &home, !steps.is_empty()),
+        needs: needs(lang, &overview, &home, !steps.is_empty()),
         steps,
         stages: stages(&home),
         aside: home.aside,
-        job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of(j, now, "/site/stop")),
-        events: home.events.iter().filter(|h| sees_all || !h.event.is_of_people()).map(|h| event(h, now)).collect(),
+        job: home.job.as_ref().filter(|j| j.is_running()).map(|j| Work::of_in(lang, j, now, "/site/stop")),
+        events: home.events.iter().filter(|h| sees_all || !h.event.is_of_people()).map(|h| event(lang, h, now)).collect(),
         roles: roles(&overview),
         snapshot: overview.snapshot.map(|s| s.short()),
-        proof: overview.snapshot.and(overview.proof).map(|p| (p.as_str(), super::packages::tone(p))),
+        proof: overview.snapshot.and(overview.proof).map(|p| (lang.t(super::packages::word(p)), super::packages::tone(p))),
         epoch: overview.epoch,
         clock: crate::dates::iso(overview.clock),
     };
@@ -124,8 +132,8 @@ fn stages(home: &HomeView) -> Vec<Count> {
     all.filter(|c| c.count > 0 || !matches!(c.stage, Stage::Silent | Stage::Failed | Stage::Ended)).collect()
 }
 
-fn event(happening: &Happening, now: u64) -> Event {
+fn event(lang: Lang, happening: &Happening, now: u64) -> Event {
     let Happening { event, name } = happening;
     let machine = event.machine.zip(name.as_deref()).map(|(id, name)| (id, clean(name)));
-    Event { entry: Entry::of(event, ago(now, event.at / 1000)), machine }
+    Event { entry: Entry::of(event, ago_in(lang, now, event.at / 1000)), machine }
 }

@@ -11,8 +11,9 @@ use super::view::{bytes, clean};
 use crate::api::{ExtraView, SnapshotView};
 use crate::auth::{NoPage, PageSession};
 use crate::call::App;
-use crate::dates::{ago, iso};
+use crate::dates::{ago_in, iso};
 use crate::headers::RequestId;
+use crate::words::Lang;
 
 /// Digits of a digest that are shown; the full digest is in the title.
 const SHORT: usize = 12;
@@ -26,6 +27,15 @@ pub(crate) fn tone(proof: ProofState) -> &'static str {
     }
 }
 
+/// The key of the word of a proof's result.
+pub(super) fn word(proof: ProofState) -> &'static str {
+    match proof {
+        ProofState::Proven => "proof-proven",
+        ProofState::Failed => "proof-failed",
+        ProofState::Unproven => "proof-unproven",
+    }
+}
+
 struct Snapshot {
     id: String,
     short: String,
@@ -34,7 +44,7 @@ struct Snapshot {
     packages: u32,
     size: String,
     maker: Option<String>,
-    word: &'static str,
+    word: String,
     tone: &'static str,
     when: Option<(String, String)>,
     installed: Vec<String>,
@@ -42,7 +52,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn of(one: &SnapshotView, now: u64) -> Self {
+    fn of(lang: Lang, one: &SnapshotView, now: u64) -> Self {
         let id = one.id.to_string();
         let roles = || one.roles.iter();
         Snapshot {
@@ -53,9 +63,9 @@ impl Snapshot {
             packages: one.packages,
             size: bytes(one.bytes),
             maker: one.maker.as_ref().map(|k| clean(k).chars().take(SHORT).collect()),
-            word: one.proof.as_str(),
+            word: lang.t(word(one.proof)),
             tone: tone(one.proof),
-            when: one.proven_at.map(|at| (iso(at), ago(now, at))),
+            when: one.proven_at.map(|at| (iso(at), ago_in(lang, now, at))),
             installed: roles().filter_map(|r| Some(format!("{} ({})", clean(&r.role), r.packages?))).collect(),
             failed: roles().filter_map(|r| Some((clean(&r.role), clean(r.why.as_ref()?)))).collect(),
         }
@@ -100,11 +110,12 @@ pub(crate) async fn show(State(app): State<App>, PageSession(session): PageSessi
     let overview = overview(&app).await?;
     let newest = *app.newest().borrow();
     let view = app.call(|api| api.packages()).await?;
-    let mut shell = Shell::new("Packages", &overview, &id, Some(&session));
+    let mut shell = Shell::new("Packages", &overview, &id, Some(&session)).translated("nav-packages");
+    let lang = shell.lang;
     shell.event = newest;
     let template = Page {
         shell,
-        snapshots: view.snapshots.iter().map(|s| Snapshot::of(s, overview.clock)).collect(),
+        snapshots: view.snapshots.iter().map(|s| Snapshot::of(lang, s, overview.clock)).collect(),
         damaged: view.damaged.iter().map(|d| (d.id.to_string(), clean(&d.why))).collect(),
         extras: view.extras.iter().map(Extra::of).collect(),
     };

@@ -24,6 +24,7 @@ use crate::error::Failure;
 use crate::extract::Named;
 use crate::headers::RequestId;
 use crate::text::clean_lines;
+use crate::words::Lang;
 
 /// Rows of the plan on a page, beside those whose machines wait.
 const PAGE: usize = 100;
@@ -109,12 +110,17 @@ pub(super) struct VerdictLine {
 
 impl VerdictLine {
     pub(super) fn of(v: &VerdictView, now: u64) -> Self {
+        VerdictLine::of_in(Lang::En, v, now)
+    }
+
+    /// The same in a language.
+    pub(super) fn of_in(lang: Lang, v: &VerdictView, now: u64) -> Self {
         VerdictLine {
             mac: v.mac.to_string(),
             machine: v.machine,
             denied: v.denied,
-            by: format!("by {}", clean(&v.by)),
-            at: Moment::new(now, v.at),
+            by: clean(&v.by),
+            at: Moment::of(lang, now, v.at),
             until: v.until.map(iso).unwrap_or_default(),
             reason: clean(&v.reason),
         }

@@ -92,7 +92,7 @@ impl Said {
 async fn render(app: &App, id: &RequestId, session: &Session, of: i64, said: Said) -> Result<Response, Failure> {
     let overview = overview(app).await?;
     let (detail, power) = app.call(move |api| Ok((api.machine(of)?, api.power(of)?))).await?;
-    let line = Line::of(&detail.row, overview.clock);
+    let line = Line::of(id.look().lang, &detail.row, overview.clock);
     let (status, refusal) = said.refused.map_or((StatusCode::OK, None), |(status, refusal)| (status, Some(refusal)));
     let controller = power.controller.map(|c| Controller {
         kind: if c.kind == BmcKind::Redfish { "Redfish" } else { "IPMI" },
@@ -104,8 +104,10 @@ async fn render(app: &App, id: &RequestId, session: &Session, of: i64, said: Sai
         weakness: c.weakness.as_deref().map(clean),
         offered: c.offered.map(|o| Offered { fingerprint: clean(&o.fingerprint), weakness: o.weakness.as_deref().map(clean) }),
     });
+    let mut shell = Shell::new("Power", &overview, id, Some(session)).in_language();
+    shell.title = shell.x("power-of", &line.name);
     let template = Page {
-        shell: Shell::new(&format!("Power of {}", line.name), &overview, id, Some(session)),
+        shell,
         line,
         refusal,
         done: said.done.as_deref().map(clean),

@@ -10,11 +10,18 @@ use crate::auth::Session;
 use crate::call::App;
 use crate::error::Failure;
 use crate::headers::RequestId;
+use crate::look::Look;
 use crate::text::clean;
+use crate::words::{Lang, escaped};
 
 /// The frame of every page.
 pub(crate) struct Shell {
+    /// The page in English, by which the frame knows it.
+    name: String,
     pub(crate) title: String,
+    pub(crate) look: Look,
+    /// The language of the page. That of the frame is the visitor's; a page that is not translated stays English.
+    pub(crate) lang: Lang,
     pub(crate) site: String,
     pub(crate) version: String,
     pub(crate) nonce: String,
@@ -57,18 +64,77 @@ fn chapter(title: &str) -> &'static str {
     }
 }
 
+/// The entry of the navigation that leads to a page, by its title.
+fn section(name: &str) -> &'static str {
+    const SECTIONS: [(&str, &str); 15] = [
+        ("Home", "/"),
+        ("Machines", "/machines"),
+        ("Plan", "/plan"),
+        ("Bring-up sheet", "/plan"),
+        ("Platform", "/platform"),
+        ("Charts", "/charts"),
+        ("Mesh", "/mesh"),
+        ("Packages", "/packages"),
+        ("Images", "/images"),
+        ("DHCP", "/dhcp"),
+        ("Jobs", "/jobs"),
+        ("Audit log", "/audit"),
+        ("Site", "/site"),
+        ("Settings", "/settings"),
+        ("Clock", "/clock"),
+    ];
+    SECTIONS.iter().find(|(title, _)| *title == name).map_or("", |(_, address)| address)
+}
+
+/// A number that a template has, or refers to.
+pub(crate) trait Count {
+    fn count(&self) -> u64;
+}
+
+macro_rules! counts {
+    ($($number:ty),+) => {$(
+        impl Count for $number {
+            fn count(&self) -> u64 {
+                u64::try_from(*self).unwrap_or(0)
+            }
+        }
+    )+};
+}
+counts!(u16, u32, u64, usize, i64);
+
+impl<T: Count + ?Sized> Count for &T {
+    fn count(&self) -> u64 {
+        (**self).count()
+    }
+}
+
 pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) csrf: String,
-    pub(crate) rights: &'static str,
+    rights: &'static str,
     may: Permissions,
+}
+
+impl User {
+    /// The key of the name of the rights.
+    pub(crate) fn rights_key(&self) -> &'static str {
+        match self.rights {
+            "viewer" => "rights-viewer",
+            "operator" => "rights-operator",
+            "auditor" => "rights-auditor",
+            _ => "rights-administrator",
+        }
+    }
 }
 
 impl Shell {
     pub(super) fn new(title: &str, overview: &Overview, id: &RequestId, session: Option<&Session>) -> Self {
         let shown = if session.is_some() { &overview.warnings } else { &overview.lasting };
         Shell {
+            name: title.to_owned(),
             title: title.to_owned(),
+            look: id.look(),
+            lang: Lang::En,
             site: clean(&overview.site),
             version: clean(&overview.version),
             nonce: id.nonce().to_owned(),
@@ -85,6 +151,105 @@ impl Shell {
             waiting: session.map_or(0, |_| overview.waiting),
             chapter: chapter(title),
         }
+    }
+
+    /// The frame of a seed that has no site yet.
+    pub(super) fn bare(title: &str, site: &str, version: &str, id: &RequestId) -> Self {
+        Shell {
+            name: title.to_owned(),
+            title: title.to_owned(),
+            look: id.look(),
+            lang: Lang::En,
+            site: site.to_owned(),
+            version: clean(version),
+            nonce: id.nonce().to_owned(),
+            user: None,
+            sealed: false,
+            warnings: Vec::new(),
+            refresh: None,
+            event: 0,
+            waiting: 0,
+            chapter: "",
+        }
+    }
+
+    /// The page is in the visitor's language, every text of it; its title is that of a key.
+    pub(super) fn translated(mut self, title: &str) -> Self {
+        self.lang = self.look.lang;
+        self.title = self.t(title);
+        self
+    }
+
+    /// The same for a page whose title is a name.
+    pub(super) fn in_language(mut self) -> Self {
+        self.lang = self.look.lang;
+        self
+    }
+
+    /// A text in the visitor's language.
+    pub(crate) fn t(&self, key: &str) -> String {
+        self.look.lang.t(key)
+    }
+
+    /// One with a number `n`.
+    pub(crate) fn n(&self, key: &str, n: impl Count) -> String {
+        self.look.lang.with(key, &[("n", n.count().into())])
+    }
+
+    /// One with words `x`.
+    pub(crate) fn x(&self, key: &str, x: &str) -> String {
+        self.look.lang.with(key, &[("x", x.into())])
+    }
+
+    /// One with both.
+    pub(crate) fn nx(&self, key: &str, n: impl Count, x: &str) -> String {
+        self.look.lang.with(key, &[("n", n.count().into()), ("x", x.into())])
+    }
+
+    /// One with who did it, and when.
+    pub(crate) fn by(&self, key: &str, x: &str, when: &str) -> String {
+        self.look.lang.with(key, &[("x", x.into()), ("when", when.into())])
+    }
+
+    /// HTML of the catalogue; `x` is put in as text.
+    pub(crate) fn html(&self, key: &str, x: &str) -> String {
+        self.look.lang.html(key, &[("x", x.into())])
+    }
+
+    /// HTML with who did it, and when.
+    pub(crate) fn html_by(&self, key: &str, x: &str, when: &str) -> String {
+        self.look.lang.html(key, &[("x", x.into()), ("when", when.into())])
+    }
+
+    /// HTML of what the daemon says in English, marked as that on a page in another language.
+    pub(crate) fn said(&self, text: &str) -> String {
+        let text = escaped(text);
+        if self.lang == Lang::En { text } else { format!("<span lang=\"en\">{text}</span>") }
+    }
+
+    /// The attribute of what is in the visitor's language, on a page that is not.
+    pub(crate) fn framed(&self) -> String {
+        if self.look.lang == self.lang { String::new() } else { format!(" lang=\"{}\"", self.look.lang.code()) }
+    }
+
+    /// The attribute of what comes from the daemon in English, on a page in another language.
+    pub(crate) fn english(&self) -> &'static str {
+        if self.lang == Lang::En { "" } else { " lang=\"en\"" }
+    }
+
+    /// The same for English inside of the frame.
+    pub(crate) fn english_frame(&self) -> &'static str {
+        if self.look.lang == Lang::En { "" } else { " lang=\"en\"" }
+    }
+
+    /// Whether the page is the one at this address, or below it.
+    pub(crate) fn is_at(&self, address: &str) -> bool {
+        section(&self.name) == address
+    }
+
+    /// The page is the one of this English title.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name == name
     }
 
     fn may(&self, permission: Permission) -> bool {

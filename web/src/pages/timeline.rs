@@ -4,7 +4,8 @@ use cluster_seed::events::{EventKind, Tone, family};
 
 use super::view::{Entry, clean, condense};
 use crate::api::EventView;
-use crate::dates::{ago, iso};
+use crate::dates::{ago_in, iso};
+use crate::words::Lang;
 
 /// Part of a machine's story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,14 +19,15 @@ enum Phase {
 }
 
 impl Phase {
-    fn title(self) -> &'static str {
+    /// The key of its name.
+    fn key(self) -> &'static str {
         match self {
-            Phase::Boot => "Boot from the network",
-            Phase::Pairing => "Pairing",
-            Phase::Install => "Installation",
-            Phase::Join => "Boot from disk and fabric",
-            Phase::Role => "Role",
-            Phase::Operation => "Operation",
+            Phase::Boot => "phase-boot",
+            Phase::Pairing => "phase-pairing",
+            Phase::Install => "phase-install",
+            Phase::Join => "phase-join",
+            Phase::Role => "phase-role",
+            Phase::Operation => "phase-operation",
         }
     }
 
@@ -46,7 +48,7 @@ impl Phase {
 pub(crate) struct Fold {
     /// Number of its first event.
     pub(crate) id: i64,
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     /// When it began and how long it took.
     pub(crate) iso: String,
     pub(crate) ago: String,
@@ -101,11 +103,11 @@ impl<'e> Filling<'e> {
     }
 
     /// `now` is in Unix seconds.
-    fn done(mut self, now: u64, open: bool) -> Fold {
+    fn done(mut self, lang: Lang, now: u64, open: bool) -> Fold {
         self.list.sort_by_key(|(e, _)| (e.at, e.id));
         let mut shown = Vec::new();
         let entry = |(event, times): &(&EventView, u32)| {
-            let mut entry = Entry::of(event, ago(now, event.at / 1000));
+            let mut entry = Entry::of(event, ago_in(lang, now, event.at / 1000));
             entry.text = clean(bare(event).0);
             entry.times = (*times > 1).then_some(*times);
             // Facts that an earlier packet had are not repeated.
@@ -120,9 +122,9 @@ impl<'e> Filling<'e> {
         entries.reverse();
         Fold {
             id: self.id,
-            title: self.phase.title(),
+            title: lang.t(self.phase.key()),
             iso: iso(self.first / 1000),
-            ago: ago(now, self.first / 1000),
+            ago: ago_in(lang, now, self.first / 1000),
             took: took(self.last.saturating_sub(self.first)),
             count: self.list.iter().map(|(_, times)| times).sum(),
             bad: self.list.iter().any(|(e, _)| e.kind.parse().is_ok_and(|k: EventKind| k.tone() == Tone::Bad)),
@@ -133,7 +135,7 @@ impl<'e> Filling<'e> {
 }
 
 /// Folds events that come oldest first. `now` is in Unix seconds.
-pub(crate) fn folded(events: &[EventView], now: u64) -> Vec<Fold> {
+pub(crate) fn folded(lang: Lang, events: &[EventView], now: u64) -> Vec<Fold> {
     let mut folds: Vec<Filling<'_>> = Vec::new();
     for event in condense(events) {
         let phase = Phase::of(&event.kind);
@@ -147,7 +149,7 @@ pub(crate) fn folded(events: &[EventView], now: u64) -> Vec<Fold> {
         }
     }
     let count = folds.len();
-    folds.into_iter().enumerate().map(|(n, fold)| fold.done(now, n + 1 == count)).rev().collect()
+    folds.into_iter().enumerate().map(|(n, fold)| fold.done(lang, now, n + 1 == count)).rev().collect()
 }
 
 #[cfg(test)]
@@ -179,8 +181,8 @@ mod tests {
             event(70, K::NodeConverged, "c", None),
             event(71, K::PowerOff, "p", None),
         ];
-        let folds = folded(&events, 100);
-        let shown: Vec<_> = folds.iter().map(|f| (f.title, f.count, f.bad, f.open)).collect();
+        let folds = folded(Lang::En, &events, 100);
+        let shown: Vec<_> = folds.iter().map(|f| (f.title.as_str(), f.count, f.bad, f.open)).collect();
         assert_eq!(
             shown,
             [
@@ -197,6 +199,6 @@ mod tests {
         assert_eq!(entries, [("d", Some(4)), ("o", None)], "the repeats are where the last of them was");
         assert_eq!((boot.took.as_str(), boot.iso.as_str()), ("2.0 s", "1970-01-01T00:00:01Z"));
         assert_eq!(folds[2].entries[1].times, Some(2));
-        assert!(folded(&[], 1).is_empty());
+        assert!(folded(Lang::En, &[], 1).is_empty());
     }
 }

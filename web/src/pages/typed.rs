@@ -6,6 +6,7 @@ use cluster_seed::ids::EnrollmentId;
 use super::shell::Refusal;
 use super::view::{bytes, clean};
 use crate::api::TypedView;
+use crate::words::Lang;
 
 /// Most machines that the page shows of those whose codes were typed.
 pub(super) const MAX_TYPED: usize = 12;
@@ -27,22 +28,23 @@ pub(super) struct TypedLine {
 }
 
 impl TypedLine {
-    pub(super) fn of(typed: &TypedView) -> Self {
+    pub(super) fn of(lang: Lang, typed: &TypedView) -> Self {
         use EnrollmentState as S;
         let TypedView { hostname, role, disk, disk_size, disk_serial, state, reason, .. } = typed;
         let label = hostname.split('.').next().unwrap_or(hostname);
         let serial = if disk_serial.is_empty() { String::new() } else { format!(", {disk_serial}") };
         let order = format!("{role}, {disk} {}{serial}", bytes(*disk_size));
-        let (tone, text) = match state {
-            S::Confirming => ("busy", format!("{label}: the machine checks the code ({order})")),
-            S::Approved | S::Issued | S::Installing => ("good", format!("{label} installs ({order})")),
-            S::Installed | S::FabricReady | S::Converged => ("good", format!("{label} is installed ({order})")),
-            S::Pending if typed.second => ("wait", format!("{label}: a second user has to agree ({order})")),
-            S::Discovered | S::Pending => ("wait", format!("{label} waits again")),
-            S::Denied | S::Revoked | S::Failed | S::Expired => {
-                ("bad", format!("{label}: {}", reason.as_deref().unwrap_or("it was not approved")))
-            }
+        let (tone, key) = match state {
+            S::Confirming => ("busy", "typed-checking"),
+            S::Approved | S::Issued | S::Installing => ("good", "typed-installs"),
+            S::Installed | S::FabricReady | S::Converged => ("good", "typed-installed"),
+            S::Pending if typed.second => ("wait", "typed-second"),
+            S::Discovered | S::Pending => ("wait", "typed-again"),
+            S::Denied | S::Revoked | S::Failed | S::Expired if reason.is_none() => ("bad", "typed-not-approved"),
+            S::Denied | S::Revoked | S::Failed | S::Expired => ("bad", "typed-ended"),
         };
+        let order = if key == "typed-ended" { reason.clone().unwrap_or_default() } else { order };
+        let text = lang.with(key, &[("x", label.into()), ("order", (&order).into())]);
         TypedLine { machine: typed.machine, tone, text: clean(&text) }
     }
 }

@@ -2,10 +2,12 @@
 
 use cluster_seed::enrollment::EnrollmentState;
 use cluster_seed::events::{EventKind, Tone};
+use cluster_seed::fleet::Stage;
 
 use crate::api::{EnrollmentView, EventView, HeldView, InstallProgress, MachineRow, PacketFacts};
-use crate::dates::{ago, iso};
+use crate::dates::{ago_in, iso};
 pub(crate) use crate::text::{clean, clean_or};
+use crate::words::Lang;
 
 /// Binary units, three digits.
 pub(crate) fn bytes(n: u64) -> String {
@@ -24,35 +26,47 @@ pub(crate) fn bytes(n: u64) -> String {
 }
 
 pub(crate) struct State {
-    pub(crate) word: &'static str,
+    pub(crate) word: String,
     /// Class that gives the colour: idle, wait, busy, good, bad.
     pub(crate) tone: &'static str,
     /// Explanation for operators.
-    pub(crate) meaning: &'static str,
+    pub(crate) meaning: String,
 }
 
 /// `None` is a machine that has only requested an address.
-pub(crate) fn state(of: Option<EnrollmentState>) -> State {
+pub(crate) fn state(lang: Lang, of: Option<EnrollmentState>) -> State {
     use EnrollmentState as S;
-    let Some(state) = of else {
-        return State { word: "Seen", tone: "idle", meaning: "Requested an address; its agent has not contacted the seed yet." };
+    let (tone, word, meaning) = match of {
+        None => ("idle", "state-seen", "means-seen"),
+        Some(S::Discovered) => ("busy", "state-discovered", "means-discovered"),
+        Some(S::Pending) => ("wait", "state-pending", "means-pending"),
+        Some(S::Confirming) => ("busy", "state-confirming", "means-confirming"),
+        Some(S::Approved) => ("busy", "state-approved", "means-approved"),
+        Some(S::Issued) => ("busy", "state-issued", "means-issued"),
+        Some(S::Installing) => ("busy", "state-installing", "means-installing"),
+        Some(S::Installed) => ("busy", "state-installed", "means-installed"),
+        Some(S::FabricReady) => ("busy", "state-fabric-ready", "means-fabric-ready"),
+        Some(S::Converged) => ("good", "state-converged", "means-converged"),
+        Some(S::Denied) => ("bad", "state-denied", "means-denied"),
+        Some(S::Revoked) => ("bad", "state-revoked", "means-revoked"),
+        Some(S::Failed) => ("bad", "state-failed", "means-failed"),
+        Some(S::Expired) => ("bad", "state-expired", "means-expired"),
     };
-    let (tone, meaning) = match state {
-        S::Discovered => ("busy", "The agent has contacted the seed and is about to send its keys."),
-        S::Pending => ("wait", "Waiting for approval: its console shows a pairing code."),
-        S::Confirming => ("busy", "Checking the code with the machine\u{2026}"),
-        S::Approved => ("busy", "Approved; the agent is about to fetch its identity."),
-        S::Issued => ("busy", "The agent has its identity and is about to write the disk."),
-        S::Installing => ("busy", "Writing and verifying the disk."),
-        S::Installed => ("busy", "The disk is written; the machine boots from it and joins the planes."),
-        S::FabricReady => ("busy", "Connected to all planes; its configuration is being applied."),
-        S::Converged => ("good", "A working node."),
-        S::Denied => ("bad", "Not approved."),
-        S::Revoked => ("bad", "No longer a member of the planes."),
-        S::Failed => ("bad", "The machine gave up. Restart it to enroll it again."),
-        S::Expired => ("bad", "Not approved in time. Restart the machine to enroll it again."),
-    };
-    State { word: state.as_str(), tone, meaning }
+    State { word: lang.t(word), tone, meaning: lang.t(meaning) }
+}
+
+/// The key of the name of a stage.
+pub(crate) fn stage_key(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Seen => "stage-seen",
+        Stage::Waiting => "stage-waiting",
+        Stage::Installing => "stage-installing",
+        Stage::Joining => "stage-joining",
+        Stage::Working => "stage-working",
+        Stage::Silent => "stage-silent",
+        Stage::Failed => "stage-failed",
+        Stage::Ended => "stage-ended",
+    }
 }
 
 pub(crate) struct Progress {
@@ -65,23 +79,26 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn of(p: &InstallProgress) -> Self {
+    pub(crate) fn of(lang: Lang, p: &InstallProgress) -> Self {
         let written = p.written.min(p.total);
         let percent = (u128::from(written) * 100).checked_div(u128::from(p.total)).unwrap_or(0) as u64;
         let left = (p.total - written).checked_div(p.rate).filter(|s| *s > 0 && *s < 86_400);
         Progress {
             percent,
-            done: format!("{} of {}", bytes(written), bytes(p.total)),
+            done: lang.with("progress-of", &[("x", (&bytes(written)).into()), ("y", (&bytes(p.total)).into())]),
             rate: format!("{:.1} MB/s", p.rate as f64 / 1e6),
-            left: left.map(|s| if s < 90 { format!("{s} s left") } else { format!("{} min left", s.div_ceil(60)) }),
+            left: left.map(|s| match s {
+                0..90 => lang.with("progress-seconds", &[("n", s.into())]),
+                _ => lang.with("progress-minutes", &[("n", s.div_ceil(60).into())]),
+            }),
         }
     }
 }
 
 /// The progress of an enrollment that is installing.
-pub(crate) fn progress(e: Option<&EnrollmentView>) -> Option<Progress> {
+pub(crate) fn progress(lang: Lang, e: Option<&EnrollmentView>) -> Option<Progress> {
     let e = e.filter(|e| matches!(e.state, EnrollmentState::Issued | EnrollmentState::Installing))?;
-    e.progress.as_ref().map(Progress::of)
+    e.progress.as_ref().map(|p| Progress::of(lang, p))
 }
 
 /// A machine or node in a list.
@@ -125,38 +142,45 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn new(now: u64, then: u64) -> Self {
-        Moment { iso: iso(then), ago: ago(now, then) }
+        Moment::of(Lang::En, now, then)
+    }
+
+    pub(crate) fn of(lang: Lang, now: u64, then: u64) -> Self {
+        Moment { iso: iso(then), ago: ago_in(lang, now, then) }
     }
 }
 
 impl Line {
-    pub(crate) fn of(row: &MachineRow, now: u64) -> Self {
+    pub(crate) fn of(lang: Lang, row: &MachineRow, now: u64) -> Self {
         let e = row.enrollment.as_ref();
         let planes = e.map(|e| e.addresses.iter().map(|(p, a)| (clean(p), clean(a))).collect());
         Line {
             id: row.id,
             name: e.and_then(|e| e.hostname.as_deref()).map_or_else(|| row.mac.to_string(), clean),
             mac: row.mac.to_string(),
-            model: clean_or(&row.model, "unknown model"),
-            ip: row.ip.map_or_else(|| "none".to_owned(), |ip| ip.to_string()),
+            model: clean_or(&row.model, &lang.t("unknown-model")),
+            ip: row.ip.map_or_else(|| lang.t("no-address"), |ip| ip.to_string()),
             role: e.and_then(|e| e.role.as_deref()).map(clean).unwrap_or_default(),
-            state: state(e.map(|e| e.state)),
+            state: state(lang, e.map(|e| e.state)),
             reason: e.and_then(|e| e.reason.as_deref()).map(clean),
             trouble: e.and_then(|e| e.trouble).map(|t| (t.word.as_str(), t.hint, t.retryable)),
             planes: planes.unwrap_or_default(),
-            progress: progress(e),
-            seen: Moment::new(now, row.last_seen),
-            since: e.map(|e| Moment::new(now, e.since)),
+            progress: progress(lang, e),
+            seen: Moment::of(lang, now, row.last_seen),
+            since: e.map(|e| Moment::of(lang, now, e.since)),
             wrong_codes: e.map_or(0, |e| e.wrong_codes),
-            list: row.list.map(|l| (holds(&l), l.behind)),
+            list: row.list.map(|l| (holds(lang, &l), l.behind)),
         }
     }
 }
 
-fn holds(list: &HeldView) -> String {
+fn holds(lang: Lang, list: &HeldView) -> String {
     match list.version {
-        Some(version) => format!("holds list version {version} of {}", list.current),
-        None => format!("has not reported its list; the current one is version {}", list.current),
+        Some(version) => {
+            let current = list.current.to_string();
+            lang.with("list-holds", &[("n", version.into()), ("x", (&current).into())])
+        }
+        None => lang.with("list-unreported", &[("n", list.current.into())]),
     }
 }
 
@@ -247,7 +271,7 @@ mod tests {
             (0, u64::MAX, 1, 0, None),
             (u64::MAX, u64::MAX, u64::MAX, 100, None),
         ] {
-            let p = Progress::of(&InstallProgress { written, total, rate });
+            let p = Progress::of(Lang::En, &InstallProgress { written, total, rate });
             assert_eq!((p.percent, p.left.as_deref()), (percent, left), "{written}/{total}");
         }
     }

@@ -57,6 +57,7 @@ pub(super) const CHAPTERS: &[(&str, &str)] = chapters! {
     "converge",
     "countersigning",
     "darksite",
+    "design",
     "extras",
     "foundry",
     "foundry-aws",

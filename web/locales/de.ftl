@@ -1,0 +1,636 @@
+# Die Texte der Seiten auf Deutsch. Jeder Schlüssel steht auch in en.ftl, mit denselben Variablen und Elementen; ein Test vergleicht sie.
+# Begriffe: machine Maschine, node Knoten, plane Ebene, site Standort, place Einbauort, enrollment Aufnahme, approve freigeben,
+# deny ablehnen, revoke sperren, seal versiegeln, pairing code Kopplungscode, drill Übung, snapshot Snapshot, seed Seed (der).
+
+## Frame
+skip = Zum Inhalt springen
+nav-site = Standort
+nav-home = Start
+nav-machines = Maschinen
+nav-plan = Plan
+nav-platform = Plattform
+nav-charts = Diagramme
+nav-mesh = Mesh
+nav-planes = Ebenen
+nav-packages = Pakete
+nav-images = Images
+nav-dhcp = DHCP
+nav-jobs = Aufträge
+nav-audit = Protokoll
+nav-the-site = Standort
+nav-settings = Einstellungen
+nav-clock = Uhr
+log-out = Abmelden
+sealed-strip = <strong>Der Seed ist versiegelt.</strong> Er liefert Bootdateien und Pakete aus, kann aber keine Maschinen freigeben.
+unseal = Entsiegeln
+warnings = Warnungen
+foot-help = Hilfe zu dieser Seite
+foot-docs = Dokumentation
+foot-about = Info
+foot-look = Darstellung und Sprache
+live-on = live
+live-off = keine Verbindung
+live-changed = geändert; bitte neu laden
+live-no-copy = Kopieren ist hier nicht erlaubt
+live-select-all = Alle auf dieser Seite auswählen
+rights-viewer = Leserechte
+rights-operator = Operator
+rights-administrator = Administrator
+rights-auditor = Auditor
+error = Fehler:
+copy = Kopieren
+copy-command = des Befehls
+copy-mac = der MAC-Adresse
+copy-address = der Adresse
+copy-serial = der Seriennummer
+labels = Labels
+
+## Times
+ago-now = gerade eben
+ago-seconds = vor { $n } s
+ago-minutes = vor { $n } min
+ago-hours = vor { $n } h
+ago-days = { $n ->
+    [one] vor 1 Tag
+   *[other] vor { $n } Tagen
+}
+
+## Appearance and language
+look-title = Darstellung und Sprache
+look-about = Wird in diesem Browser für diesen Seed gespeichert.
+look-theme = Farbschema
+theme-system = Wie im System eingestellt
+theme-light = Hell
+theme-dark = Dunkel
+theme-contrast = Hoher Kontrast
+look-language = Sprache
+language-browser = Wie im Browser eingestellt
+look-save = Speichern
+look-partly = Einige Seiten gibt es nur auf Englisch.
+
+## Login
+log-in = Anmelden
+user-name = Benutzername
+password = Passwort
+log-in-passkey = Mit Passkey anmelden
+passkey-unused = Es wurde kein Passkey verwendet.
+passkey-elsewhere = Passkeys funktionieren nur unter { $x } und mit einem Zertifikat, dem dieser Browser vertraut
+
+## First administrator
+admin-title = Erster Administrator
+admin-head = Ersten Administrator anlegen
+admin-about = Dieser Seed hat noch keinen Administrator. Geben Sie den Einrichtungscode ein, den der Daemon beim Start ausgegeben hat.
+setup-code = Einrichtungscode
+confirm-password = Passwort wiederholen
+admin-create = Administrator anlegen
+
+## Set-up
+setup-title = Einrichtung
+setup-new-seed = neuer Seed
+setup-head = Seed einrichten
+setup-about = Die Konsole dieser Maschine zeigt einen Einrichtungscode und den Fingerabdruck des Zertifikats dieser Seite. Vergleichen Sie den Fingerabdruck, bevor Sie etwas Geheimes eingeben.
+setup-site = Name des Standorts
+setup-passphrase = Passphrase des Standorts
+setup-passphrase-about = Sie verschlüsselt die Schlüssel des Standorts und wird nach jedem Start gebraucht. Sie lässt sich nicht zurücksetzen: Ohne sie kann dieser Standort nie wieder eine Maschine freigeben.
+setup-passphrase-confirm = Passphrase wiederholen
+setup-user = Benutzername des Administrators
+setup-iface = Schnittstelle des Boot-Netzes
+setup-iface-about = Auf dieser Schnittstelle beantwortet der Seed DHCP-Anfragen. Gibt es im Netz einen anderen DHCP-Server, vergibt der Seed keine Adressen und liefert nur die Angaben zum Booten.
+setup-create = Standort anlegen
+setup-link = Link
+setup-no-link = kein Link
+
+## Errors
+error-refused = Die Anfrage wurde abgelehnt
+error-unauthorized = Anmeldung erforderlich
+error-forbidden = Nicht erlaubt
+error-not-found = Seite nicht gefunden
+error-method = Verwenden Sie das Formular auf der Seite
+error-timeout = Die Anfrage hat zu lange gedauert
+error-sealed = Der Seed ist versiegelt
+error-too-many = Zu viele Versuche
+error-unavailable = Der Seed ist ausgelastet
+error-internal = Interner Fehler des Seeds
+error-back = Zur Startseite
+error-request = Anfrage <code>{ $x }</code>. Suchen Sie im Log des Daemons nach dieser Kennung.
+
+## The password again
+again-head = Geben Sie Ihr Passwort erneut ein
+again-why = Dieser Schritt lässt sich nicht rückgängig machen oder gibt einer anderen Person Zugang. Geben Sie zur Sicherheit das Passwort von <b>{ $x }</b> ein. Ihre bisherigen Eingaben bleiben erhalten, und der Vorgang wird fortgesetzt.
+continue = Weiter
+cancel = Abbrechen
+
+## Bring-up sheet
+sheet-title = Aufbaublatt
+sheet-about = Eine Karte für jede Maschine, die geplant ist oder auf Freigabe wartet, zum Ausdrucken und Mitnehmen ans Rack. Der QR-Code führt ein Smartphone zum Formular der Maschine.
+sheet-address = Die QR-Codes führen zu { $x }.
+sheet-only-here = Diese Seite wurde unter { $x } geöffnet; diese Adresse erreicht ein Smartphone nicht. Öffnen Sie sie vor dem Drucken unter einer Adresse des Seeds.
+sheet-none = Keine Maschine ist geplant, und keine wartet auf Freigabe.
+sheet-to-plan = Aufnahmeplan
+sheet-not-planned = Nicht geplant
+sheet-serial = Seriennr.
+sheet-macs = MAC
+sheet-role = Rolle
+sheet-disk = Datenträger
+sheet-place = Einbauort
+sheet-model = Modell
+sheet-code = Kopplungscode
+sheet-qr = QR-Code des Formulars von { $x }
+sheet-count = { $n ->
+    [one] 1 Maschine
+   *[other] { $n } Maschinen
+}
+sheet-print = Aufbaublatt zum Drucken
+pages = Seiten
+page-of = Seite { $n } von { $x }
+page-previous = Vorherige Seite
+page-next = Nächste Seite
+
+## Stages and states
+stage-seen = Erkannt
+stage-waiting = Wartet
+stage-installing = Installation
+stage-joining = Beitritt
+stage-working = In Betrieb
+stage-silent = Stumm
+stage-failed = Fehlgeschlagen
+stage-ended = Beendet
+stages = Phasen
+state-seen = Erkannt
+state-discovered = Entdeckt
+state-pending = Wartet auf Freigabe
+state-confirming = Codeprüfung
+state-approved = Freigegeben
+state-issued = Identität ausgestellt
+state-installing = Installation
+state-installed = Installiert
+state-fabric-ready = Verbunden
+state-converged = In Betrieb
+state-denied = Abgelehnt
+state-revoked = Gesperrt
+state-failed = Fehlgeschlagen
+state-expired = Abgelaufen
+means-seen = Hat eine Adresse angefordert; ihr Agent hat sich noch nicht beim Seed gemeldet.
+means-discovered = Der Agent hat sich gemeldet und sendet gleich seine Schlüssel.
+means-pending = Wartet auf Freigabe: Die Konsole zeigt einen Kopplungscode.
+means-confirming = Der Code wird mit der Maschine abgeglichen …
+means-approved = Freigegeben; der Agent holt gleich seine Identität ab.
+means-issued = Der Agent hat seine Identität und schreibt gleich den Datenträger.
+means-installing = Der Datenträger wird geschrieben und geprüft.
+means-installed = Der Datenträger ist geschrieben; die Maschine startet davon und tritt den Ebenen bei.
+means-fabric-ready = Mit allen Ebenen verbunden; die Konfiguration wird angewendet.
+means-converged = Ein Knoten in Betrieb.
+means-denied = Nicht freigegeben.
+means-revoked = Gehört nicht mehr zu den Ebenen.
+means-failed = Die Maschine hat aufgegeben. Starten Sie sie neu, um sie erneut aufzunehmen.
+means-expired = Nicht rechtzeitig freigegeben. Starten Sie die Maschine neu, um sie erneut aufzunehmen.
+unknown-model = unbekanntes Modell
+no-address = keine
+list-holds = hat Liste Version { $n } von { $x }
+list-unreported = hat keine Liste gemeldet; aktuell ist Version { $n }
+installing = Installation
+progress-of = { $x } von { $y }
+progress-seconds = noch { $n } s
+progress-minutes = noch { $n } min
+
+## Home
+home-title = Start
+home-find = Maschine freigeben: Kopplungscode
+home-continue = Weiter
+home-typed = Eingegebene Codes
+home-plan = Aufnahmeplan, Aufnahmefenster, abgelehnte Maschinen
+home-steps = Die erste Stunde dieses Standorts
+step-done = (erledigt)
+step-open = (offen)
+step-site = Standort anlegen
+step-admin = Administrator anlegen
+step-admin-how = Verwenden Sie den Einrichtungscode, den der Seed beim Start ausgegeben hat.
+step-unseal = Seed entsiegeln
+step-unseal-how = Ein versiegelter Seed liefert Bootdateien aus, gibt aber keine Maschine frei.
+step-keys = SSH-Schlüssel eintragen
+step-keys-how = Knoten haben keine Passwörter: Ohne öffentlichen Schlüssel in ssh.authorizedKeys der cluster.yaml können Sie sich auf installierten Knoten nicht anmelden.
+step-snapshot = Paket-Snapshot bauen
+step-snapshot-how = Daraus werden die Knoten gebaut, ohne Internet.
+step-images = Images bauen
+step-images-how = Das System, das Maschinen aus dem Netz booten, und je Rolle ein Artefakt.
+step-boot = Eine Maschine aus dem Netz booten
+step-boot-how = Verbinden Sie sie mit dem Boot-Netz und wählen Sie in der Firmware PXE- oder HTTP-Boot.
+step-approve = Den ersten Knoten freigeben
+step-approve-how = Geben Sie den Code von der Konsole der Maschine oben ein. Sobald ihre Rolle angewendet ist, wird sie zum Knoten.
+step-pending = Wartende Maschinen anzeigen
+home-needs = Zu erledigen
+home-aside = Zurückgestellt
+home-quiet = Nichts zu erledigen.
+need-sealed = Der Seed ist versiegelt und kann keine Maschinen freigeben.
+need-keys = cluster.yaml enthält keine SSH-Schlüssel (ssh.authorizedKeys): Auf installierten Knoten kann sich niemand anmelden.
+need-waiting = { $n ->
+    [one] 1 Maschine wartet auf Freigabe.
+   *[other] { $n } Maschinen warten auf Freigabe.
+}
+need-waiting-since = { $n ->
+    [one] 1 Maschine wartet auf Freigabe, gemeldet { $x }.
+   *[other] { $n } Maschinen warten auf Freigabe, die erste gemeldet { $x }.
+}
+need-failed = { $n ->
+    [one] 1 Maschine fehlgeschlagen: { $x }
+   *[other] { $n } Maschinen fehlgeschlagen: { $x }
+}
+need-failed-silently = { $n ->
+    [one] 1 Maschine ohne Angabe eines Grundes fehlgeschlagen
+   *[other] { $n } Maschinen ohne Angabe eines Grundes fehlgeschlagen
+}
+need-silent = { $n ->
+    [one] 1 Knoten stumm: { $x }
+   *[other] { $n } Knoten stumm: { $x }
+}
+need-silent-more = { $n ->
+    [one] 1 Knoten stumm: { $x } und { $more } weitere
+   *[other] { $n } Knoten stumm: { $x } und { $more } weitere
+}
+need-unaware = { $x } gesperrt: { $n } von { $all } Knoten haben die Sperrung noch nicht erhalten.
+need-no-snapshot = Es gibt keinen Paket-Snapshot: Nichts kann gebaut oder installiert werden.
+need-proof-failed = Eine Offline-Installation aus dem Paket-Snapshot ist fehlgeschlagen.
+need-unproven = Der Paket-Snapshot wurde noch nicht durch eine Offline-Installation geprüft.
+need-certificates = { $n ->
+    [one] Die Zertifikate von 1 Knoten laufen binnen eines Monats ab: { $x }
+   *[other] Die Zertifikate von { $n } Knoten laufen binnen eines Monats ab: { $x }
+}
+need-capsule-old = Die neueste Kapsel des Standorts wurde { $x } exportiert.
+need-no-capsule = Der Standort wurde nie exportiert: Ohne Kapsel lässt er sich auf keinem anderen Seed wiederherstellen.
+go-approve = Freigeben
+go-show = Anzeigen
+go-export = Exportieren
+job-by = gestartet von { $x } { $when }
+home-events = Letzte Ereignisse
+home-no-events = Noch keine Ereignisse.
+col-when = Wann
+col-machine = Maschine
+col-event = Ereignis
+col-kind = Art
+event-by = durch { $x }
+home-roles = Rollen
+col-role = Rolle
+col-artifact = Artefakt
+col-min-disk = Mindestgröße
+not-built = nicht gebaut
+home-snapshot = Paket-Snapshot
+home-no-snapshot = keiner veröffentlicht
+home-epoch = Epoche { $n }
+home-clock = Uhrzeit des Seeds
+job-export = Kapsel wird exportiert
+job-verify = Kapsel wird geprüft
+job-import = Kapsel wird importiert
+job-drill = Wiederherstellungsübung
+job-build = Image wird gebaut
+job-verify-output = Image wird geprüft
+job-verify-log = Ereignisprotokoll wird geprüft
+job-running = Läuft
+job-done = Fertig
+job-failed = Fehlgeschlagen
+job-stopped = Angehalten
+job-events = { $n } von { $x } Ereignissen
+proof-unproven = ungeprüft
+proof-proven = geprüft
+proof-failed = fehlgeschlagen
+typed-checking = { $x }: Die Maschine prüft den Code ({ $order })
+typed-installs = { $x } wird installiert ({ $order })
+typed-installed = { $x } ist installiert ({ $order })
+typed-second = { $x }: Eine zweite Person muss zustimmen ({ $order })
+typed-again = { $x } wartet wieder
+typed-ended = { $x }: { $order }
+typed-not-approved = { $x }: nicht freigegeben
+
+## Machines
+machines-title = Maschinen
+machines-search = Suchen
+machines-search-help = Wörter, oder <code>serial:</code> <code>role:</code> <code>state:</code> <code>mac:</code> <code>ip:</code> <code>label:</code> <code>name:</code> <code>place:</code> <code>model:</code> vor einem Wort; Anführungszeichen halten Wörter zusammen.
+machines-add-labels = Labels hinzufügen
+machines-remove-labels = Labels entfernen
+machines-no-match = Keine Maschine passt zur Suche.
+machines-show-all = Alle Maschinen anzeigen
+machines-none = Bisher wurde keine Maschine erkannt. Verbinden Sie eine mit dem Boot-Netz und booten Sie sie von dort; sie erscheint hier mit ihrer ersten Anfrage.
+machines-count = { $n ->
+    [one] 1 Maschine
+   *[other] { $n } Maschinen
+}
+machines-page = Seite { $n } von { $x }
+machines-all = Alle
+machines-select = Auswählen
+machines-select-one = { $x } auswählen
+machines-code = Code beginnt mit <code>{ $x }-</code>
+col-state = Zustand
+col-name = Name
+col-model = Modell
+col-serial = Seriennr.
+col-address = Adresse
+col-place = Einbauort und Labels
+col-heard = Zuletzt gehört
+place = Einbauort
+bulk-title = Mit den ausgewählten Maschinen
+bulk-approve = Freigeben …
+bulk-deny = Ablehnen …
+bulk-on = Einschalten
+bulk-cycle = Aus- und einschalten …
+bulk-off = Ausschalten …
+bulk-labels = Labels
+bulk-commas = durch Kommas getrennt
+
+## A machine
+silent-since = Der Knoten hat sich zuletzt { $x } gemeldet.
+silent-check = Ein laufender Knoten meldet sich alle 30 Sekunden. Prüfen Sie Stromversorgung und Netz; mit der nächsten Meldung erscheint er wieder als „{ $x }“.
+since = Seit
+reason-is = Grund:
+tries-again = Die Maschine versucht es von selbst erneut.
+no-waiting = Abwarten hilft nicht.
+rivals-head = { $n ->
+    [one] Konflikt: 1 weitere Maschine beansprucht dieselbe Zeile des Plans.
+   *[other] Konflikt: { $n } weitere Maschinen beanspruchen dieselbe Zeile des Plans.
+}
+rival-chosen = ihr Code wurde eingegeben
+rival-code = Code
+rivals-do = Geben Sie den Code der richtigen Maschine ein, oder lehnen Sie die anderen ab. Bis dahin gibt ein Klick keine von ihnen frei.
+written = { $x } geschrieben und geprüft
+mac-address = MAC-Adresse
+boot-network = Boot-Netz
+serial-number = Seriennummer
+first-seen = Zuerst erkannt
+power = Stromversorgung
+power-controls = Ein- und Ausschalten, Boot-Gerät
+peer-list = Peer-Liste
+wrong-codes = Falsche Codes
+diagnosis = Boot-Diagnose
+verdict-denied = <strong>Abgelehnt</strong> von { $x } { $when }
+verdict-cannot = Sie kann keine Aufnahme anfordern.
+verdict-aside = <strong>Zurückgestellt</strong> von { $x } { $when },
+verdict-until = bis { $x }.
+verdict-allow = Wieder zulassen
+verdict-list = Als wartend anzeigen
+approve-may-not = Ein Operator oder Administrator kann diese Maschine freigeben.
+approve-title = Diese Maschine freigeben
+approve-was-wrong = <strong>Der letzte Code war falsch.</strong> Die Maschine zeigt einen neuen.
+differs-head = Das ist nicht die Maschine aus dem Plan.
+differs-plan = Angaben des Plans,
+differs-do = Prüfen Sie die Maschine und korrigieren Sie den <a href="/plan">Plan</a>, oder füllen Sie das Formular selbst aus. Der Code allein genügt nicht.
+filled-in = Vorausgefüllt,
+code-is-enough = Ihr Code auf der <a href="/">Startseite</a> genügt.
+against = So lässt sie sich nicht freigeben:
+says-name = Name { $x }
+says-role = Rolle { $x }
+says-disk = Datenträger { $x }
+click-approve = Wie geplant freigeben, ohne Code
+click-trusts = Die Maschine hat ihren Code über das Boot-Netz gesendet: Damit vertrauen Sie diesem Netz.
+approve-enter = Geben Sie den Code ein, den die Konsole der Maschine zeigt (Bildschirm oder serielle Schnittstelle)
+approve-begins = er beginnt mit
+approve-proves = Er beweist dem Seed, dass es diese Maschine ist, und der Maschine, dass Sie sie freigegeben haben.
+pairing-code = Kopplungscode
+host-name = Hostname
+choose-role = Rolle wählen
+role-not-built = noch kein Artefakt gebaut
+role-disk = Datenträger ab { $x }
+role-disk-smallest = Datenträger ab { $x }, der kleinste
+role-disk-largest = Datenträger ab { $x }, der größte
+disk = Datenträger
+choose-disk = Datenträger wählen
+disk-in-place = Die Maschine läuft bereits von diesem Datenträger. Er wird nicht beschrieben.
+disk-erased = Alles auf diesem Datenträger wird gelöscht.
+disk-removable = Wechseldatenträger
+disk-part-of = Teil von { $x }
+disk-multipath = derselbe Datenträger wie { $x } (Multipath)
+disk-sectors = Sektoren von { $n } Bytes: Installation nicht möglich
+disk-twin = von einem anderen Datenträger nicht zu unterscheiden: Installation nicht möglich
+disk-rotating = HDD
+disk-solid = SSD
+disk-wwn = keine; WWN { $x }
+disk-path = keine; angeschlossen an { $x }
+approve-replace = Den Knoten ersetzen, der derzeit diesen Hostnamen hat (er wird gesperrt)
+approve-do = Freigeben
+approve-install = Freigeben und installieren
+not-proven = Was der Code nicht beweist
+not-proven-program = Er beweist nicht, welches Programm auf der Maschine läuft. Eine Maschine, die aus dem Netz bootet, prüft ihr initramfs und ihre Kommandozeile nicht: Ein Angreifer im selben Segment kann beides austauschen und einen eigenen Code anzeigen. Secure Boot deckt nur shim, GRUB, Kernel und Kernelmodule ab.
+not-proven-medium = Verwenden Sie ein Segment, das Sie kontrollieren, oder starten Sie die Maschine von einem Aufnahmemedium: <code>seedd image build --target enroll-iso</code>. Es enthält den Agenten und den öffentlichen Schlüssel dieses Standorts; aus dem Netz kommen dann nur Daten, die gegen diesen Schlüssel geprüft werden.
+not-now-or-deny = Zurückstellen oder ablehnen
+not-now-for = Zurückstellen: nicht als wartend anzeigen für
+for-hour = 1 Stunde
+for-day = 1 Tag
+for-days = { $n } Tage
+not-now = Zurückstellen
+deny-about = Eine Ablehnung bleibt gespeichert: Die Maschine kann erst wieder anfragen, wenn Sie sie zulassen.
+reason = Grund
+reason-recorded = (wird im Ereignisprotokoll vermerkt)
+deny = Ablehnen
+deny-all-from = Alle von { $x } ablehnen
+deny-all-here = Alle von dieser Adresse ablehnen
+claim-node = Andere, die die MAC-Adresse dieses Knotens angeben
+claim-several = Mehrere Maschinen geben diese MAC-Adresse an
+claim-about = Eine MAC-Adresse kann jeder Host angeben. Geben Sie nur die Maschine frei, deren Konsole den Code zeigt.
+claim-node-safe = Der Knoten selbst ist nicht betroffen.
+claim-waiting = Warten auf Freigabe
+col-code = Code beginnt mit
+col-since = Seit
+col-action = Aktion
+col-size = Größe
+col-driver = Treiber
+col-link = Link
+replace-title = Diesen Knoten ersetzen
+voters = Ohne diesen Knoten sind { $n } von { $x } Mitgliedern von etcd intakt:
+voters-majority = Der Cluster behält seine Mehrheit.
+voters-none = weniger als die Mehrheit. Bringen Sie zuerst ein anderes Mitglied zurück.
+replace-restart = Starten Sie die Maschine aus dem Netz neu (Ein- und Ausschalten unter <code>{ $x }</code>), oder schließen Sie eine andere Maschine an.
+replace-approve = Sie erscheint unter den Maschinen und zeigt einen Code auf der Konsole. Geben Sie sie unter dem Namen <code>{ $x }</code> frei und wählen Sie dabei <em>Den Knoten ersetzen, der derzeit diesen Hostnamen hat</em>. Damit werden die Schlüssel des alten Knotens gesperrt; der neue erhält dieselben Adressen.
+replace-joins = Sie wird installiert, tritt den Ebenen bei und führt ihre Plays aus. Ein Mitglied von etcd nimmt den Platz seines Vorgängers ein. Die Seite <a href="/platform">Plattform</a> zeigt, wann es intakt ist.
+replace-command = <code>seedd node replace { $x }</code> erledigt den ersten Schritt und meldet die Dauer jedes Schritts.
+revoke-node = Diesen Knoten sperren …
+forget-machine = Diese Maschine vergessen …
+place-example = Halle 2, Rack 7, HE 12
+save = Speichern
+timeline = Verlauf
+packets = { $n ->
+    [one] Das letzte Paket herunterladen
+   *[other] Die letzten { $n } Pakete herunterladen
+}
+packets-for = für Wireshark
+with-errors = mit Fehlern
+events-count = { $n ->
+    [one] 1 Ereignis
+   *[other] { $n } Ereignisse
+}
+phase-boot = Booten aus dem Netz
+phase-pairing = Kopplung
+phase-install = Installation
+phase-join = Start vom Datenträger und Verbindung
+phase-role = Rolle
+phase-operation = Betrieb
+hardware = Hardware
+hardware-by = Angaben der Maschine.
+hardware-none = Der Agent hat sich noch nicht gemeldet.
+disks = Datenträger
+disks-more = { $n ->
+    [one] 1 weiterer Datenträger ist nicht aufgeführt.
+   *[other] { $n } weitere Datenträger sind nicht aufgeführt.
+}
+interfaces = Netzwerkschnittstellen
+link-up = aktiv
+link-down = inaktiv
+link-speed = aktiv, { $n } Mbit/s
+earlier = Frühere Aufnahmen
+unknown = unbekannt
+fact-vendor = Hersteller
+fact-product = Produkt
+fact-uuid = SMBIOS-UUID
+fact-firmware = Firmware
+fact-processor = Prozessor
+fact-memory = Arbeitsspeicher
+fact-booted = Gebootet von
+fact-kernel = Kernel
+firmware-of = { $x } vom { $when }
+firmware-old = , älter als die Korrekturen bekannter Schwachstellen ihres Netzwerk-Stacks (PixieFail); bitte Firmware aktualisieren
+first-approved = <strong>{ $x } hat diese Maschine freigegeben</strong>
+first-as = als <code>{ $x }</code>
+first-replaces = anstelle des Knotens dieses Namens
+first-second = Eine zweite Person muss zustimmen.
+first-you = Das waren Sie: Ein anderer Operator oder Administrator muss zustimmen. Um die Entscheidung zu ändern, geben Sie den Code unten erneut ein.
+first-otherwise = Um anders zu entscheiden, geben Sie den Code unten ein; Ihre Entscheidung braucht dann eine zweite Person.
+agree = Zustimmen
+agree-install = Zustimmen und installieren
+
+## Unseal
+unseal-about = Die Schlüssel des Standorts sind mit seiner Passphrase verschlüsselt. Beim Entsiegeln werden sie in den Arbeitsspeicher entschlüsselt, bis der Daemon endet. Das dauert einige Sekunden.
+unseal-may-not = Ein Administrator kann den Seed entsiegeln.
+
+## Approve many
+many-title = Maschinen freigeben
+many-none = Keine dieser Maschinen wartet auf Freigabe.
+many-all = Alle Maschinen dieser Liste sind freigegeben.
+many-about = Geben Sie einen Code ein und drücken Sie die Eingabetaste: Die Maschine, die ihn zeigt, wird mit den Werten ihrer Zeile freigegeben und verlässt die Liste. Der Datenträger jeder Maschine wird gelöscht, außer bei Aufnahme des laufenden Systems.
+many-next = Nächster Kopplungscode
+many-count = { $n ->
+    [one] 1 Maschine wartet in dieser Liste
+   *[other] { $n } Maschinen warten in dieser Liste
+}
+many-more = { $n ->
+    [one] 1 weitere wartet
+   *[other] { $n } weitere warten
+}
+many-aside = { $n } zurückgestellt
+many-serial = Seriennr. { $x }
+many-since = gemeldet { $x }
+many-code-of = Kopplungscode von { $x }
+many-name-of = Hostname von { $x }
+many-role-of = Rolle von { $x }
+many-disk-of = Datenträger von { $x }
+many-in-place = laufendes System: Es wird nichts geschrieben
+many-fill-title = Alle Zeilen ausfüllen
+many-pattern = Namen nach Muster
+many-pattern-help = <code>{"{n}"}</code> ist eine freie Nummer; <code>{"{serial}"}</code>, <code>{"{mac}"}</code> und <code>{"{place}"}</code> kommen von der Maschine
+many-as-row = Wie in jeder Zeile
+many-fill = Ausfüllen
+many-gone = Maschine { $n } wartet nicht mehr
+
+## Confirmations
+confirm-type = Geben Sie zur Bestätigung <code>{ $x }</code> ein
+revoke-title = Knoten sperren
+revoke = Sperren
+revoke-keys = Seine Schlüssel werden aus der Peer-Liste entfernt. Die anderen Knoten kommunizieren nicht mehr mit ihm, sobald sie die neue Liste haben, in der Regel innerhalb von 30 Sekunden.
+revoke-role = Seine Rolle { $x } hat einen Knoten weniger; was auf ihm läuft, ist über die Ebenen nicht mehr erreichbar.
+revoke-disk = Sein Datenträger wird nicht gelöscht. Die Maschine kann aus dem Netz mit neuen Schlüsseln erneut installiert werden; ihr Name behält seine Adressen.
+forget-title = Maschine vergessen
+forget = Vergessen
+forget-lost = Ihre nicht freigegebenen Anfragen, ihre Labels und ihr Einbauort werden gelöscht. Ihre Ereignisse bleiben im Protokoll.
+forget-returns = Sie erscheint wieder in der Liste, sobald sie im Netz erkannt wird.
+power-off = Ausschalten
+power-off-lost = Die Maschine wird sofort ausgeschaltet, als würde der Stecker gezogen. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+power-cycle = Aus- und einschalten
+power-cycle-lost = Die Maschine wird sofort aus- und wieder eingeschaltet. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+votes-majority = Der Knoten ist in etcd stimmberechtigt. Ohne ihn sind { $n } von { $x } Mitgliedern intakt: Der Cluster behält seine Mehrheit.
+votes-none = Der Knoten ist in etcd stimmberechtigt. Ohne ihn sind { $n } von { $x } Mitgliedern intakt: Der Cluster verliert seine Mehrheit und schreibt nicht mehr.
+bulk-type = Geben Sie { $n } ein, die Anzahl der Maschinen
+bulk-deny-lost = Jede Maschine wird abgewiesen, bis sie wieder zugelassen wird.
+bulk-off-lost = Jede Maschine wird sofort ausgeschaltet, als würde der Stecker gezogen. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+bulk-cycle-lost = Jede Maschine wird sofort aus- und wieder eingeschaltet. Was auf ihr läuft, endet; was nicht auf den Datenträger geschrieben ist, geht verloren.
+bulk-all-done = { $n ->
+    [one] Für 1 Maschine erledigt.
+   *[other] Für alle { $n } Maschinen erledigt.
+}
+bulk-failed = Bei { $n } von { $x } Maschinen fehlgeschlagen.
+bulk-results = Ergebnisse
+bulk-result = Ergebnis
+bulk-back = Zurück zu den Maschinen
+
+## Power
+power-of = Stromversorgung von { $x }
+power-at = unter <code>{ $x }</code>
+power-as = als <code>{ $x }</code>
+power-refresh = Status aktualisieren
+power-pxe = Beim nächsten Start aus dem Netz booten
+power-insert = { $x } einlegen
+power-eject = Medium auswerfen
+power-immediately = Diese Aktionen wirken sofort, unabhängig davon, was die Maschine gerade tut:
+power-none = Für diese Maschine ist kein Management-Controller eingerichtet.
+power-wake = Wake-on-LAN-Paket an <code>{ $x }</code> senden
+power-certificate = Zertifikat
+power-confirmed = Sie haben dieses Zertifikat des Controllers bestätigt. Ein anderes wird abgelehnt, und es wird kein Passwort an den Controller gesendet.
+power-weak = Dieses Zertifikat ist schwach:
+power-unconfirmed = Noch nicht bestätigt. Solange Sie das Zertifikat des Controllers nicht bestätigt haben, wird kein Passwort an ihn gesendet.
+power-another = Der Controller zeigt jetzt ein anderes Zertifikat. Entweder wurde es ersetzt, oder die Verbindung wird abgefangen.
+power-shows = Der Controller zeigt dieses Zertifikat.
+power-compare = Vergleichen Sie seinen SHA-256-Fingerabdruck mit dem auf der Seite oder Konsole des Controllers:
+power-trust = Beide stimmen überein: Zertifikat bestätigen
+power-read = Zertifikat des Controllers lesen
+power-delete = Diesen Controller und sein Passwort löschen
+power-change = Controller oder Passwort ändern
+power-controller = Management-Controller
+power-vault = Das Passwort wird sofort verschlüsselt und im Tresor des Standorts gespeichert. Der Seed kann es nur entsiegelt verwenden, und keine Seite zeigt es je an.
+power-protocol = Protokoll
+power-cipher = Cipher-Suite (IPMI)
+power-automatic = automatisch
+power-cipher-old = 3 (ältere Controller)
+power-cipher-new = 17 (neuere Controller)
+power-privilege = Berechtigung (IPMI)
+power-administrator = Administrator
+power-operator = Operator
+power-user = Benutzer
+power-may-not = Ein Operator oder Administrator kann diese Maschine ein- und ausschalten.
+
+## Clock
+clock-about = Die Knoten übernehmen die Zeit des Seeds. Signaturen, Leases und Sitzungen funktionieren auch mit falscher Uhrzeit, aber die Zeitstempel in Logs wären ebenfalls falsch.
+clock-now = Aktuelle Zeit
+clock-source = Quelle
+clock-offset = Abweichung
+clock-drift = Drift
+clock-synchronised = Die Uhr ist mit einem Zeitserver synchronisiert und kann hier nicht gestellt werden.
+clock-time = Zeit (UTC)
+clock-set = Uhr stellen
+clock-browser = Zeit dieses Browsers verwenden
+
+## Jobs
+jobs-none = Seit dem Start des Seeds lief kein Auftrag. Aufträge werden dort gestartet, wo ihre Ergebnisse sind: Kapseln und Übungen unter <a href="/site">Standort</a>, Images unter <a href="/images">Images</a>.
+jobs-none-audit = Die Prüfung des Ereignisprotokolls finden Sie unter <a href="/audit">Protokoll</a>.
+jobs-left = noch etwa { $x }
+jobs-stop = Anhalten
+jobs-stop-one = Auftrag { $n } anhalten
+jobs-number = Auftrag { $n }
+jobs-ended = beendet
+jobs-after = nach { $x }
+jobs-running = läuft seit { $x }
+jobs-steps = Schritte von Auftrag { $n }
+jobs-about = Ein Seed führt jeweils einen Auftrag aus und behält die letzten zwanzig bis zum Neustart.
+
+## Packages
+snapshot = Snapshot
+snapshots = Snapshots
+snapshots-proven = geprüft, wenn sich jede Rolle offline allein aus dem Snapshot installieren lässt
+snapshots-none = Keine. Bauen Sie einen mit <code>seedd darksite build</code>.
+suite = Suite
+proof = Prüfung
+offline = Offline installiert
+in-use = in Verwendung
+snapshot-maker = gebaut mit Standortschlüssel <code>{ $x }</code>
+snapshot-untested = nicht geprüft; führen Sie <code>seedd darksite prove</code> aus
+damaged = Beschädigte Snapshots
+damaged-one = Snapshot <code>{ $x }</code> ist beschädigt und wird nicht ausgeliefert:
+damaged-do = Löschen Sie ihn und bauen oder importieren Sie ihn erneut.
+extras = Extras
+extras-pinned = in cluster.yaml festgelegt
+extras-none = Keine. Tragen Sie sie in cluster.yaml unter <code>extras</code> ein und führen Sie <code>seedd darksite extras fetch</code> aus.
+upstream = Signatur des Herstellers
+upstream-none = keine, über den Digest festgelegt

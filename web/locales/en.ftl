@@ -1,0 +1,632 @@
+# The texts of the pages in English. Every key is in de.ftl too, with the same variables and tags; a test compares them.
+# Allowed tags: a, b, code, em, strong. What is put in is escaped.
+
+## Frame
+skip = Skip to content
+nav-site = Site
+nav-home = Home
+nav-machines = Machines
+nav-plan = Plan
+nav-platform = Platform
+nav-charts = Charts
+nav-mesh = Mesh
+nav-planes = Planes
+nav-packages = Packages
+nav-images = Images
+nav-dhcp = DHCP
+nav-jobs = Jobs
+nav-audit = Audit
+nav-the-site = Site
+nav-settings = Settings
+nav-clock = Clock
+log-out = Log out
+sealed-strip = <strong>The seed is sealed.</strong> It serves boot files and packages but cannot approve machines.
+unseal = Unseal
+warnings = Warnings
+foot-help = Help for this page
+foot-docs = Documentation
+foot-about = About
+foot-look = Appearance and language
+live-on = live
+live-off = not connected
+live-changed = changed; reload to see it
+live-no-copy = copying is not allowed here
+live-select-all = Select all on this page
+rights-viewer = viewer
+rights-operator = operator
+rights-administrator = administrator
+rights-auditor = auditor
+error = Error:
+copy = Copy
+copy-command = the command
+copy-mac = the MAC address
+copy-address = the address
+copy-serial = the serial number
+labels = Labels
+
+## Times
+ago-now = just now
+ago-seconds = { $n } s ago
+ago-minutes = { $n } min ago
+ago-hours = { $n } h ago
+ago-days = { $n } d ago
+
+## Appearance and language
+look-title = Appearance and language
+look-about = Kept in this browser, for this seed.
+look-theme = Theme
+theme-system = As the system has it
+theme-light = Light
+theme-dark = Dark
+theme-contrast = High contrast
+look-language = Language
+language-browser = As the browser asks for
+look-save = Save
+look-partly = Some pages are in English only.
+
+## Login
+log-in = Log in
+user-name = User name
+password = Password
+log-in-passkey = Log in with a passkey
+passkey-unused = No passkey was used.
+passkey-elsewhere = Passkeys work at { $x } only, with a certificate that this browser trusts
+
+## First administrator
+admin-title = First administrator
+admin-head = Create the first administrator
+admin-about = This seed has no administrator yet. To create one, enter the set-up code that the daemon printed when it started.
+setup-code = Set-up code
+confirm-password = Confirm password
+admin-create = Create administrator
+
+## Set-up
+setup-title = Set-up
+setup-new-seed = new seed
+setup-head = Set up this seed
+setup-about = This machine's console shows a set-up code and the fingerprint of this page's certificate. Compare the fingerprint before you enter any secret.
+setup-site = Site name
+setup-passphrase = Site passphrase
+setup-passphrase-about = It encrypts the site's keys and is needed after every start. It cannot be reset: without it, this site can never approve another machine.
+setup-passphrase-confirm = Confirm passphrase
+setup-user = Administrator user name
+setup-iface = Boot network interface
+setup-iface-about = The seed answers DHCP on this interface. If the network has another DHCP server, the seed assigns no addresses and only provides boot information.
+setup-create = Create site
+setup-link = link
+setup-no-link = no link
+
+## Errors
+error-refused = The request was refused
+error-unauthorized = Log in first
+error-forbidden = Not allowed
+error-not-found = Page not found
+error-method = Use the form on the page
+error-timeout = The request took too long
+error-sealed = The seed is sealed
+error-too-many = Too many attempts
+error-unavailable = The seed is busy
+error-internal = An error inside the seed
+error-back = To the first page
+error-request = Request <code>{ $x }</code>. Search for this id in the daemon's log.
+
+## The password again
+again-head = Enter your password again
+again-why = This cannot be undone, or gives another person access. To make sure that it is you, enter the password of <b>{ $x }</b>. What you entered before is kept, and the action continues.
+continue = Continue
+cancel = Cancel
+
+## Bring-up sheet
+sheet-title = Bring-up sheet
+sheet-about = A card for each machine that is planned or waits for approval, to print and take to the rack. The QR code leads a phone to the form of the machine.
+sheet-address = The QR codes lead to { $x }.
+sheet-only-here = This page was opened as { $x }, which a phone cannot reach. Open it by an address of the seed before you print it.
+sheet-none = No machine is planned, and none waits for approval.
+sheet-to-plan = Plan of enrollment
+sheet-not-planned = Not planned
+sheet-serial = Serial
+sheet-macs = MAC
+sheet-role = Role
+sheet-disk = Disk
+sheet-place = Place
+sheet-model = Model
+sheet-code = Pairing code
+sheet-qr = QR code of the form of { $x }
+sheet-count = { $n ->
+    [one] 1 machine
+   *[other] { $n } machines
+}
+sheet-print = Bring-up sheet to print
+pages = Pages
+page-of = Page { $n } of { $x }
+page-previous = Previous page
+page-next = Next page
+
+## Stages and states
+stage-seen = Seen
+stage-waiting = Waiting
+stage-installing = Installing
+stage-joining = Joining
+stage-working = Working
+stage-silent = Silent
+stage-failed = Failed
+stage-ended = Ended
+stages = Stages
+state-seen = Seen
+state-discovered = Discovered
+state-pending = Pending
+state-confirming = Confirming
+state-approved = Approved
+state-issued = Issued
+state-installing = Installing
+state-installed = Installed
+state-fabric-ready = FabricReady
+state-converged = Converged
+state-denied = Denied
+state-revoked = Revoked
+state-failed = Failed
+state-expired = Expired
+means-seen = Requested an address; its agent has not contacted the seed yet.
+means-discovered = The agent has contacted the seed and is about to send its keys.
+means-pending = Waiting for approval: its console shows a pairing code.
+means-confirming = Checking the code with the machine…
+means-approved = Approved; the agent is about to fetch its identity.
+means-issued = The agent has its identity and is about to write the disk.
+means-installing = Writing and verifying the disk.
+means-installed = The disk is written; the machine boots from it and joins the planes.
+means-fabric-ready = Connected to all planes; its configuration is being applied.
+means-converged = A working node.
+means-denied = Not approved.
+means-revoked = No longer a member of the planes.
+means-failed = The machine gave up. Restart it to enroll it again.
+means-expired = Not approved in time. Restart the machine to enroll it again.
+unknown-model = unknown model
+no-address = none
+list-holds = holds list version { $n } of { $x }
+list-unreported = has not reported its list; the current one is version { $n }
+installing = Installing
+progress-of = { $x } of { $y }
+progress-seconds = { $n } s left
+progress-minutes = { $n } min left
+
+## Home
+home-title = Home
+home-find = Approve a machine: pairing code
+home-continue = Continue
+home-typed = Codes entered
+home-plan = Plan of enrollment, join window, denied machines
+home-steps = The first hour of this site
+step-done = (done)
+step-open = (open)
+step-site = Create the site
+step-admin = Create an administrator
+step-admin-how = Use the set-up code that the seed printed when it started.
+step-unseal = Unseal the seed
+step-unseal-how = A sealed seed serves boot files but approves no machine.
+step-keys = Add SSH keys
+step-keys-how = Nodes have no passwords: without a public key in ssh.authorizedKeys of cluster.yaml, you cannot log in to the nodes that you install.
+step-snapshot = Build the package snapshot
+step-snapshot-how = Nodes are built from it, without the Internet.
+step-images = Build the images
+step-images-how = The system that machines boot from the network, and one artifact for each role.
+step-boot = Boot a machine from the network
+step-boot-how = Connect it to the boot network, and choose PXE or HTTP boot in its firmware.
+step-approve = Approve the first node
+step-approve-how = Type the code that its console shows into the field above. It becomes a node when its role has been applied.
+step-pending = Show pending machines
+home-needs = Needs you
+home-aside = Set aside
+home-quiet = Nothing needs you.
+need-sealed = The seed is sealed: it cannot approve machines.
+need-keys = cluster.yaml has no SSH keys (ssh.authorizedKeys): there is no way to log in to the nodes that are installed.
+need-waiting = { $n ->
+    [one] 1 machine waiting for approval.
+   *[other] { $n } machines waiting for approval.
+}
+need-waiting-since = { $n ->
+    [one] 1 machine waiting for approval, the oldest came { $x }.
+   *[other] { $n } machines waiting for approval, the oldest came { $x }.
+}
+need-failed = { $n ->
+    [one] 1 machine failed: { $x }
+   *[other] { $n } machines failed: { $x }
+}
+need-failed-silently = { $n ->
+    [one] 1 machine failed without reporting a reason
+   *[other] { $n } machines failed without reporting a reason
+}
+need-silent = { $n ->
+    [one] 1 node silent: { $x }
+   *[other] { $n } nodes silent: { $x }
+}
+need-silent-more = { $n ->
+    [one] 1 node silent: { $x } and { $more } more
+   *[other] { $n } nodes silent: { $x } and { $more } more
+}
+need-unaware = { $x } revoked: { $n } of { $all } nodes have not received this revocation yet.
+need-no-snapshot = There is no package snapshot: nothing can be built or installed.
+need-proof-failed = An offline installation from the package snapshot failed.
+need-unproven = The package snapshot has not been proven by an offline installation.
+need-certificates = { $n ->
+    [one] The certificates of 1 node end within a month: { $x }
+   *[other] The certificates of { $n } nodes end within a month: { $x }
+}
+need-capsule-old = The newest capsule of the site was exported { $x }.
+need-no-capsule = The site was never exported: without a capsule, it cannot be recovered on another seed.
+go-approve = Approve
+go-show = Show
+go-export = Export
+job-by = started by { $x } { $when }
+home-events = Recent events
+home-no-events = No events yet.
+col-when = When
+col-machine = Machine
+col-event = Event
+col-kind = Kind
+event-by = by { $x }
+home-roles = Roles
+col-role = Role
+col-artifact = Artifact
+col-min-disk = Minimum disk
+not-built = not built
+home-snapshot = Package snapshot
+home-no-snapshot = none published
+home-epoch = epoch { $n }
+home-clock = time on the seed
+job-export = Exporting a capsule
+job-verify = Verifying a capsule
+job-import = Importing a capsule
+job-drill = Recovery drill
+job-build = Building an image
+job-verify-output = Verifying an image
+job-verify-log = Verifying the event log
+job-running = Running
+job-done = Done
+job-failed = Failed
+job-stopped = Stopped
+job-events = { $n } of { $x } events
+proof-unproven = unproven
+proof-proven = proven
+proof-failed = failed
+typed-checking = { $x }: the machine checks the code ({ $order })
+typed-installs = { $x } installs ({ $order })
+typed-installed = { $x } is installed ({ $order })
+typed-second = { $x }: a second user has to agree ({ $order })
+typed-again = { $x } waits again
+typed-ended = { $x }: { $order }
+typed-not-approved = { $x }: it was not approved
+
+## Machines
+machines-title = Machines
+machines-search = Search
+machines-search-help = Words, or <code>serial:</code> <code>role:</code> <code>state:</code> <code>mac:</code> <code>ip:</code> <code>label:</code> <code>name:</code> <code>place:</code> <code>model:</code> before one; quotation marks keep words together.
+machines-add-labels = Add labels
+machines-remove-labels = Remove labels
+machines-no-match = No machine matches.
+machines-show-all = Show all machines
+machines-none = No machine has been seen yet. Connect one to the boot network and boot it from there; it appears here with its first request.
+machines-count = { $n ->
+    [one] 1 machine
+   *[other] { $n } machines
+}
+machines-page = page { $n } of { $x }
+machines-all = All
+machines-select = Select
+machines-select-one = Select { $x }
+machines-code = code begins with <code>{ $x }-</code>
+col-state = State
+col-name = Name
+col-model = Model
+col-serial = Serial
+col-address = Address
+col-place = Place and labels
+col-heard = Last heard
+place = Place
+bulk-title = With the selected machines
+bulk-approve = Approve…
+bulk-deny = Deny…
+bulk-on = Power on
+bulk-cycle = Power cycle…
+bulk-off = Power off…
+bulk-labels = Labels
+bulk-commas = separated by commas
+
+## A machine
+silent-since = The node was last heard { $x }.
+silent-check = A running node reports every 30 seconds. Check its power and its network; it is shown as { $x } again with its next report.
+since = Since
+reason-is = Reason:
+tries-again = The machine tries again by itself.
+no-waiting = Waiting does not help.
+rivals-head = { $n ->
+    [one] Conflict: 1 other machine claims the same row of the plan.
+   *[other] Conflict: { $n } other machines claim the same row of the plan.
+}
+rival-chosen = its code was typed
+rival-code = code
+rivals-do = Type the code of the right machine, or deny the others. Until then, a click approves none of them.
+written = { $x } written and verified
+mac-address = MAC address
+boot-network = Boot network
+serial-number = Serial number
+first-seen = First seen
+power = Power
+power-controls = Power and boot controls
+peer-list = Peer list
+wrong-codes = Wrong codes
+diagnosis = Boot diagnosis
+verdict-denied = <strong>Denied</strong> by { $x } { $when }
+verdict-cannot = It cannot ask to enroll.
+verdict-aside = <strong>Not now</strong>, said by { $x } { $when },
+verdict-until = until { $x }.
+verdict-allow = Allow it again
+verdict-list = List it as waiting
+approve-may-not = An operator or administrator can approve this machine.
+approve-title = Approve this machine
+approve-was-wrong = <strong>The last code was wrong.</strong> The machine shows a new one.
+differs-head = This is not the machine that the plan means.
+differs-plan = The plan says
+differs-do = Look at the machine, and correct the <a href="/plan">plan</a> or fill in the form yourself. The code alone is refused.
+filled-in = Filled in
+code-is-enough = Its code is enough on the <a href="/">first page</a>.
+against = It cannot be approved like this:
+says-name = name { $x }
+says-role = role { $x }
+says-disk = disk { $x }
+click-approve = Approve as planned, without a code
+click-trusts = The machine sent its code over the boot network: this trusts that network.
+approve-enter = Enter the code shown on the machine's console (screen or serial port)
+approve-begins = it begins with
+approve-proves = It proves to the seed that this is the machine, and to the machine that you approved it.
+pairing-code = Pairing code
+host-name = Host name
+choose-role = Choose a role
+role-not-built = no artifact built yet
+role-disk = disk of { $x } or more
+role-disk-smallest = disk of { $x } or more, the smallest
+role-disk-largest = disk of { $x } or more, the largest
+disk = Disk
+choose-disk = Choose a disk
+disk-in-place = The machine already runs from this disk. Nothing is written to it.
+disk-erased = Everything on this disk will be erased.
+disk-removable = removable
+disk-part-of = part of { $x }
+disk-multipath = the same disk as { $x } (multipath)
+disk-sectors = sectors of { $n } bytes: cannot be installed on
+disk-twin = not distinguishable from another disk: cannot be installed on
+disk-rotating = rotating
+disk-solid = solid state
+disk-wwn = none; WWN { $x }
+disk-path = none; connected at { $x }
+approve-replace = Replace the node that currently has this host name (it will be revoked)
+approve-do = Approve
+approve-install = Approve and install
+not-proven = What the code does not prove
+not-proven-program = It does not prove which program the machine runs. A machine that boots from the network does not authenticate its initramfs and command line: an attacker on the same segment can replace them and show its own code. Secure Boot covers shim, GRUB, kernel and kernel modules only.
+not-proven-medium = Use a segment that you control, or start the machine from an enrollment medium: <code>seedd image build --target enroll-iso</code>. It has the agent and this site's public key, and the network supplies only data that is checked against that key.
+not-now-or-deny = Not now, or deny this machine
+not-now-for = Not now: do not list it as waiting for
+for-hour = 1 hour
+for-day = 1 day
+for-days = { $n } days
+not-now = Not now
+deny-about = Denying is remembered: the machine cannot ask again until you allow it.
+reason = Reason
+reason-recorded = (recorded in the event log)
+deny = Deny
+deny-all-from = Deny all from { $x }
+deny-all-here = Deny all from this address
+claim-node = Others that claim this node's MAC address
+claim-several = Several machines claim this MAC address
+claim-about = A MAC address is a claim that any host can make. Approve only the machine whose console shows the code.
+claim-node-safe = The node itself is not affected.
+claim-waiting = Waiting for approval
+col-code = Code begins with
+col-since = Since
+col-action = Action
+col-size = Size
+col-driver = Driver
+col-link = Link
+replace-title = Replace this node
+voters = Without this node, { $n } of { $x } members of etcd are healthy:
+voters-majority = the cluster keeps its majority.
+voters-none = fewer than a majority. Bring another member back first.
+replace-restart = Restart the machine from the network (power and boot controls at <code>{ $x }</code>), or connect another machine.
+replace-approve = It appears among the machines, with a code on its console. Approve it under the name <code>{ $x }</code> with the box <em>Replace the node that currently has this host name</em> ticked. This revokes the keys of the old node; the new one gets the same addresses.
+replace-joins = It installs, joins the planes and runs its plays. A member of etcd takes the place of its predecessor. The <a href="/platform">platform</a> page shows when it is healthy.
+replace-command = <code>seedd node replace { $x }</code> does the first step and reports how long each one took.
+revoke-node = Revoke this node…
+forget-machine = Forget this machine…
+place-example = hall 2, rack 7, unit 12
+save = Save
+timeline = Timeline
+packets = { $n ->
+    [one] Download the last packet
+   *[other] Download the last { $n } packets
+}
+packets-for = for Wireshark
+with-errors = with errors
+events-count = { $n ->
+    [one] 1 event
+   *[other] { $n } events
+}
+phase-boot = Boot from the network
+phase-pairing = Pairing
+phase-install = Installation
+phase-join = Boot from disk and fabric
+phase-role = Role
+phase-operation = Operation
+hardware = Hardware
+hardware-by = Reported by the machine.
+hardware-none = The agent has not reported yet.
+disks = Disks
+disks-more = { $n ->
+    [one] 1 further disk is not listed.
+   *[other] { $n } further disks are not listed.
+}
+interfaces = Network interfaces
+link-up = up
+link-down = down
+link-speed = up, { $n } Mbit/s
+earlier = Earlier enrollments
+unknown = unknown
+fact-vendor = Vendor
+fact-product = Product
+fact-uuid = SMBIOS UUID
+fact-firmware = Firmware
+fact-processor = Processor
+fact-memory = Memory
+fact-booted = Booted from
+fact-kernel = Kernel
+firmware-of = { $x } of { $when }
+firmware-old = , older than the fixes for known vulnerabilities of its network stack (PixieFail); update the firmware
+first-approved = <strong>{ $x } has approved this machine</strong>
+first-as = as <code>{ $x }</code>
+first-replaces = replacing the node of this name
+first-second = A second user has to agree.
+first-you = It was you: another operator or administrator has to agree. To change the decision, enter the code again below.
+first-otherwise = To decide otherwise, enter the code below; then your decision needs a second user.
+agree = Agree
+agree-install = Agree and install
+
+## Unseal
+unseal-about = The site's keys are stored encrypted with the site passphrase. Unsealing decrypts them into memory until the daemon stops. It takes a few seconds.
+unseal-may-not = An administrator can unseal the seed.
+
+## Approve many
+many-title = Approve machines
+many-none = None of these machines is waiting for approval.
+many-all = All machines of this list went through.
+many-about = Type a code and press Enter: the machine that shows it is approved with the values of its row. What goes through leaves the list. The disk of each machine is erased, unless it joins in place.
+many-next = Next pairing code
+many-count = { $n ->
+    [one] 1 machine waiting in this list
+   *[other] { $n } machines waiting in this list
+}
+many-more = { $n ->
+    [one] 1 more is waiting
+   *[other] { $n } more are waiting
+}
+many-aside = { $n } set aside
+many-serial = serial { $x }
+many-since = since { $x }
+many-code-of = Pairing code of { $x }
+many-name-of = Host name of { $x }
+many-role-of = Role of { $x }
+many-disk-of = Disk of { $x }
+many-in-place = joins in place: nothing is written
+many-fill-title = Fill in all rows
+many-pattern = Names by pattern
+many-pattern-help = <code>{"{n}"}</code> is a free number, <code>{"{serial}"}</code>, <code>{"{mac}"}</code> and <code>{"{place}"}</code> are the machine's
+many-as-row = As in each row
+many-fill = Fill in
+many-gone = machine { $n } is not waiting any longer
+
+## Confirmations
+confirm-type = Type <code>{ $x }</code> to confirm
+revoke-title = Revoke a node
+revoke = Revoke
+revoke-keys = Its keys leave the peer list. The other nodes stop communicating with it as soon as they have the new list, usually within 30 seconds.
+revoke-role = Its role { $x } has one node less; what runs on it can no longer be reached over the planes.
+revoke-disk = Its disk is not erased. The machine can be installed again from the network, with new keys; its name keeps its addresses.
+forget-title = Forget a machine
+forget = Forget
+forget-lost = Its requests that were not approved, its labels and its place are deleted. Its events stay in the log.
+forget-returns = It returns to the list when it is seen on the network again.
+power-off = Power off
+power-off-lost = The machine is switched off immediately, like pulling the plug. What runs on it stops, and what it has not written to disk is lost.
+power-cycle = Power cycle
+power-cycle-lost = The machine is switched off immediately and on again. What runs on it stops, and what it has not written to disk is lost.
+votes-majority = It votes in etcd. Without it, { $n } of { $x } members are healthy: the cluster keeps its majority.
+votes-none = It votes in etcd. Without it, { $n } of { $x } members are healthy: the cluster loses its majority and stops writing.
+bulk-type = Type { $n }, the number of machines
+bulk-deny-lost = Each machine is refused until it is allowed again.
+bulk-off-lost = Each machine is switched off immediately, like pulling the plug. What runs on it stops, and what it has not written to disk is lost.
+bulk-cycle-lost = Each machine is switched off immediately and on again. What runs on it stops, and what it has not written to disk is lost.
+bulk-all-done = { $n ->
+    [one] Done for 1 machine.
+   *[other] Done for all { $n } machines.
+}
+bulk-failed = { $n } of { $x } machines failed.
+bulk-results = Results
+bulk-result = Result
+bulk-back = Back to the machines
+
+## Power
+power-of = Power of { $x }
+power-at = at <code>{ $x }</code>
+power-as = as <code>{ $x }</code>
+power-refresh = Refresh status
+power-pxe = Boot from the network at the next start
+power-insert = Insert { $x }
+power-eject = Eject medium
+power-immediately = These take effect immediately, whatever the machine is doing:
+power-none = No management controller is configured for this machine.
+power-wake = Send a Wake-on-LAN packet to <code>{ $x }</code>
+power-certificate = Certificate
+power-confirmed = You confirmed this certificate of the controller. Another one is refused, and no password is sent to it.
+power-weak = This certificate is weak:
+power-unconfirmed = Not confirmed yet. Until you confirm the controller's certificate, no password is sent to it.
+power-another = The controller now shows another certificate. Either it was replaced, or the connection is intercepted.
+power-shows = The controller shows this certificate.
+power-compare = Compare its SHA-256 fingerprint with the one on the controller's own page or console:
+power-trust = They are equal: confirm this certificate
+power-read = Read the controller's certificate
+power-delete = Delete this controller and its password
+power-change = Change controller or password
+power-controller = Management controller
+power-vault = The password is encrypted immediately and stored in the site's vault. The seed can use it only while unsealed, and no page ever shows it.
+power-protocol = Protocol
+power-cipher = Cipher suite (IPMI)
+power-automatic = automatic
+power-cipher-old = 3 (older controllers)
+power-cipher-new = 17 (newer controllers)
+power-privilege = Privilege (IPMI)
+power-administrator = Administrator
+power-operator = Operator
+power-user = User
+power-may-not = An operator or administrator can control the power of this machine.
+
+## Clock
+clock-about = The nodes take their time from the seed. Signatures, leases and sessions work even if it is wrong, but log timestamps would be wrong too.
+clock-now = Current time
+clock-source = Source
+clock-offset = Offset
+clock-drift = Drift
+clock-synchronised = The clock is synchronised to a time server and cannot be set here.
+clock-time = Time (UTC)
+clock-set = Set clock
+clock-browser = Use this browser's time
+
+## Jobs
+jobs-none = No job has run since the seed started. Jobs are started where their results are: capsules and drills on <a href="/site">Site</a>, images on <a href="/images">Images</a>.
+jobs-none-audit = The check of the event log is on <a href="/audit">Audit log</a>.
+jobs-left = about { $x } left
+jobs-stop = Stop
+jobs-stop-one = Stop job { $n }
+jobs-number = Job { $n }
+jobs-ended = ended
+jobs-after = after { $x }
+jobs-running = running for { $x }
+jobs-steps = Steps of job { $n }
+jobs-about = A seed runs one job at a time and keeps the last twenty until it is restarted.
+
+## Packages
+snapshot = Snapshot
+snapshots = Snapshots
+snapshots-proven = proven if every role installs from the snapshot alone, offline
+snapshots-none = None. Build one with <code>seedd darksite build</code>.
+suite = Suite
+proof = Proof
+offline = Installed offline
+in-use = in use
+snapshot-maker = built by site key <code>{ $x }</code>
+snapshot-untested = not tested; run <code>seedd darksite prove</code>
+damaged = Damaged snapshots
+damaged-one = Snapshot <code>{ $x }</code> is damaged and not served:
+damaged-do = Delete it and build or import it again.
+extras = Extras
+extras-pinned = pinned in cluster.yaml
+extras-none = None. List them in cluster.yaml under <code>extras</code> and run <code>seedd darksite extras fetch</code>.
+upstream = Upstream signature
+upstream-none = none, pinned by digest

@@ -1,0 +1,232 @@
+//! Theme, language and the bring-up sheet, as a browser sees them.
+
+use crate::testing::client::{Answer, FORM, ask, cookie, get, site};
+use crate::testing::data::PENDING;
+
+async fn page(router: &axum::Router, path: &str, language: &str, more: &str) -> String {
+    let cookies = format!("{}; {more}", cookie());
+    let answer = get(router, path, &[("cookie", &cookies), ("accept-language", language), ("host", "seed.lan:8443")]).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.text()
+}
+
+fn set_cookies(answer: &Answer) -> Vec<&str> {
+    answer.headers.get_all("set-cookie").iter().map(|v| v.to_str().unwrap().split(';').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_choice_is_kept_by_the_browser_and_needs_no_login() {
+    let (_, router) = site("");
+    let form = get(&router, "/look", &[]).await.text();
+    assert!(form.contains("id=\"theme-system\" name=\"theme\" value=\"system\" checked") && !form.contains("<script"), "{form}");
+    let kept = ask(&router, "POST", "/look", &[FORM], "theme=contrast&language=de").await;
+    assert_eq!((kept.status.as_u16(), kept.header("location")), (303, "/look"));
+    assert_eq!(set_cookies(&kept), ["kubedos_theme=contrast", "kubedos_language=de"]);
+    let cookies = set_cookies(&kept).join("; ");
+    for path in ["/look", "/login", "/nothing"] {
+        let text = get(&router, path, &[("cookie", &cookies), ("accept-language", "en")]).await.text();
+        assert!(text.contains("<html lang=\"de\" data-theme=\"contrast\">"), "{path}: {text}");
+    }
+    for forgotten in ["theme=system&language=", "theme=%3Cscript%3E&language=xx", ""] {
+        let answer = ask(&router, "POST", "/look", &[FORM], forgotten).await;
+        assert_eq!(set_cookies(&answer), ["kubedos_theme=", "kubedos_language="], "{forgotten}");
+    }
+}
+
+#[tokio::test]
+async fn every_theme_reaches_every_page() {
+    let (_, router) = site("");
+    for theme in ["light", "dark", "contrast"] {
+        for path in ["/", "/machines", "/plan", "/site", "/machines/sheet"] {
+            let text = page(&router, path, "en", &format!("kubedos_theme={theme}")).await;
+            assert!(text.contains(&format!("data-theme=\"{theme}\"")), "{path}");
+        }
+    }
+}
+
+/// Pages with every text in both languages, the address and something of the German page.
+const TRANSLATED: [(&str, &str); 15] = [
+    ("/", "Letzte Ereignisse"),
+    ("/look", "Hoher Kontrast"),
+    ("/machines", "Mit den ausgewählten Maschinen"),
+    ("/machines/approve", "Nächster Kopplungscode"),
+    ("/machines/2", "Kopplungscode"),
+    ("/machines/1", "Booten aus dem Netz"),
+    ("/machines/4", "Diesen Knoten ersetzen"),
+    ("/machines/7", "Stumm"),
+    ("/machines/4/power", "Wake-on-LAN-Paket an"),
+    ("/machines/4/revoke", "Geben Sie zur Bestätigung"),
+    ("/machines/5/forget", "Maschine vergessen"),
+    ("/machines/sheet", "Aufbaublatt"),
+    ("/packages", "offline allein aus dem Snapshot"),
+    ("/jobs", "Ein Seed führt"),
+    ("/clock", "Abweichung"),
+];
+const ENGLISH: [&str; 11] =
+    ["/plan", "/platform", "/charts", "/mesh", "/images", "/dhcp", "/audit", "/site", "/settings", "/people", "/about"];
+
+#[tokio::test]
+async fn the_language_of_a_page_is_the_one_that_it_says() {
+    let (_, router) = site("");
+    for (path, german) in TRANSLATED {
+        let text = page(&router, path, "de", "").await;
+        assert!(text.contains("<html lang=\"de\"") && text.contains(german), "{path}: {text}");
+        assert!(
+            text.contains("<header class=\"bar\">") && text.contains(">Abmelden<"),
+            "{path}: the frame is the page's language"
+        );
+        // The names of languages are in their own.
+        let text = page(&router, path, "en", "").await.replace("<option value=\"de\" lang=\"de\"", "");
+        assert!(text.contains("<html lang=\"en\"") && !text.contains(german) && !text.contains("lang=\"de\""), "{path}");
+    }
+    for path in ENGLISH {
+        let text = page(&router, path, "de", "").await;
+        assert!(text.contains("<html lang=\"en\""), "{path}");
+        assert!(
+            text.contains("<header class=\"bar\" lang=\"de\">") && text.contains(">Abmelden<"),
+            "{path}: the frame is German"
+        );
+        assert!(text.contains("<footer lang=\"de\">"), "{path}");
+    }
+}
+
+/// The text between tags, without what is marked as English.
+fn shown(html: &str) -> String {
+    let mut out = String::new();
+    let mut english = Vec::new();
+    for part in html.split('<').skip(1) {
+        let (tag, text) = part.split_once('>').unwrap_or((part, ""));
+        let name = tag.split([' ', '\n']).next().unwrap_or_default();
+        if let Some(end) = name.strip_prefix('/') {
+            if english.last().is_some_and(|(open, depth)| open == end && *depth == 0) {
+                english.pop();
+            } else if let Some((_, depth)) = english.last_mut().filter(|(open, _)| open == end) {
+                *depth -= 1;
+            }
+        } else if tag.contains("lang=\"en\"") {
+            english.push((name.to_owned(), 0));
+        } else if let Some((_, depth)) = english.last_mut().filter(|(open, _)| *open == name) {
+            *depth += 1;
+        }
+        if english.is_empty() {
+            out.push_str(text);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Words that a German page of this product has no reason to have.
+const FOREIGN: [&str; 20] = [
+    "the", "The", "and", "this", "This", "with", "from", "machine", "Approve", "code", "Choose", "Show", "events", "waiting",
+    "Deny", "Search", "Save", "Reason", "Since", "Disks",
+];
+
+#[tokio::test]
+async fn a_german_page_has_no_english_but_what_is_marked() {
+    let (mock, router) = site("");
+    mock.state().overview.sealed = true;
+    for (path, _) in TRANSLATED.iter().chain(&[("/unseal", ""), ("/machines/3", ""), ("/machines/5", ""), ("/machines/6", "")]) {
+        let text = shown(&page(&router, path, "de", "").await);
+        // Kinds of events are names, with points and lines in them.
+        let words: Vec<&str> =
+            text.split(|c: char| !c.is_alphabetic() && !"._".contains(c)).map(|w| w.trim_matches('.')).collect();
+        let found: Vec<_> = FOREIGN.iter().filter(|w| words.contains(w)).collect();
+        assert!(found.is_empty(), "{path}: {found:?} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn pages_before_the_login_and_of_a_sealed_seed_are_translated_too() {
+    let (mock, router) = site("");
+    let german = [("accept-language", "de")];
+    let text = get(&router, "/login", &german).await.text();
+    assert!(
+        text.contains("<html lang=\"de\"") && text.contains(">Benutzername<") && text.contains("data-none=\"Es wurde"),
+        "{text}"
+    );
+    mock.state().overview.sealed = true;
+    let text = page(&router, "/unseal", "de", "").await;
+    assert!(text.contains("<html lang=\"de\"") && text.contains(">Passphrase des Standorts<"), "{text}");
+    mock.state().overview.setup_needed = true;
+    let text = get(&router, "/setup", &german).await.text();
+    assert!(text.contains("<html lang=\"de\"") && text.contains(">Einrichtungscode<"), "{text}");
+}
+
+#[tokio::test]
+async fn acts_on_many_are_confirmed_and_reported_in_german() {
+    let (_, router) = site("");
+    let cookie = cookie();
+    let headers = [FORM, ("cookie", cookie.as_str()), ("accept-language", "de")];
+    let form = |rest: &str| format!("csrf={}&m4=1&m5=1&{rest}", crate::auth::csrf(crate::testing::TOKEN));
+    for (fields, says) in [
+        ("act=deny", ">Ablehnen: 2 Maschinen<"),
+        ("act=off", "als würde der Stecker gezogen"),
+        ("act=off&count=3", "Fehler: <span lang=\"en\">the number does not match</span>"),
+        ("act=on", "Für alle 2 Maschinen erledigt."),
+    ] {
+        let text = ask(&router, "POST", "/machines/act", &headers, form(fields)).await.text();
+        assert!(text.contains("<html lang=\"de\"") && text.contains(says), "{fields}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_the_language_and_marks_the_daemons_words() {
+    let (_, router) = site("");
+    let headers = [FORM, ("accept-language", "de")];
+    let wrong = ask(&router, "POST", "/login", &headers, "user=ada&password=x").await;
+    assert_eq!(wrong.status, 401);
+    let text = wrong.text();
+    assert!(text.contains("Fehler: <span lang=\"en\">wrong user name or password</span>"), "{text}");
+    assert!(text.contains(">Anmelden</h1>") && text.contains("value=\"ada\""), "{text}");
+    let missing = get(&router, "/nothing", &[("accept-language", "de")]).await;
+    assert_eq!(missing.status, 404);
+    let text = missing.text();
+    assert!(
+        text.contains("Seite nicht gefunden") && text.contains("<div lang=\"en\">\n<p><strong>no such page or file"),
+        "{text}"
+    );
+    // A program is answered as before.
+    let json = get(&router, "/api/v1/status", &[("accept-language", "de")]).await;
+    assert_eq!((json.status.as_u16(), json.json()["status"].as_u64()), (401, Some(401)));
+}
+
+#[tokio::test]
+async fn the_sheet_has_a_card_for_each_machine_that_is_planned_or_waits() {
+    let (_, router) = site("");
+    let text = page(&router, "/machines/sheet", "en", "").await;
+    let cards: Vec<&str> = text.split("<li>\n<h2>").skip(1).collect();
+    // Two rows whose machine waits, a machine without a row, and a row whose machine nobody has seen.
+    assert_eq!(cards.len(), 4, "{text}");
+    for part in ["r01u08", "SN1", "52:54:00:ab:00:4d", "base", "serial:S5GX", "hall 2", "class=\"qr\"", "<code>12-</code>"] {
+        assert!(cards[0].contains(part), "{part}: {}", cards[0]);
+    }
+    assert!(cards[0].contains(&format!("href=\"/machines/{PENDING}\"")), "{}", cards[0]);
+    assert!(cards[2].contains("Not planned") && cards[2].contains("SN9"), "{}", cards[2]);
+    assert!(cards[3].contains("href=\"/machines/by/52540") && cards[3].contains("r01u08"), "{}", cards[3]);
+    assert!(text.contains("http://seed.lan:8443") && !text.contains("id=\"only-here\""), "{text}");
+    assert!(!text.contains(" style="), "the policy allows no inline style");
+    let tunnel = get(&router, "/machines/sheet", &[("cookie", &cookie()), ("host", "127.0.0.1:8443")]).await.text();
+    assert!(tunnel.contains("id=\"only-here\""), "{tunnel}");
+}
+
+#[tokio::test]
+async fn the_code_on_a_card_leads_to_the_machine_also_after_the_login() {
+    let (mock, router) = site("");
+    mock.state().machines[2].facts.as_mut().unwrap().serial = "Only-1".to_owned();
+    let cookie = cookie();
+    for (path, to) in [
+        ("/machines/by/525400ab0002", "/machines/2"),
+        ("/machines/by/525400AB0002", "/machines/2"),
+        ("/machines/by/ONLY-1", "/machines/3"),
+        // Several have it.
+        ("/machines/by/A1B2C3", "/machines?q=serial%3A%22A1B2C3%22"),
+        ("/machines/by/525400ab00ff", "/machines?q=mac%3A52%3A54%3A00%3Aab%3A00%3Aff"),
+        ("/machines/by/SN%22%3C1", "/machines?q=serial%3A%22SN%3C1%22"),
+    ] {
+        let answer = get(&router, path, &[("cookie", &cookie)]).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (303, to), "{path}");
+    }
+    let stranger = get(&router, "/machines/by/525400ab0002", &[]).await;
+    assert_eq!(stranger.header("location"), "/login?next=/machines/by/525400ab0002");
+}
